@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests run in so many processes, each file in one of them.
 WORKERS ?= 2
 
-.PHONY: install demo test slow contract postgres chaos check format structure bench bench-history soak docs clean
+.PHONY: install demo test slow contract postgres chaos check format structure samples bench bench-history soak docs clean
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -52,6 +52,9 @@ format: $(STAMP)
 
 structure: $(STAMP)  ## rooms, long files, circles, wide functions, names, and the files that one request crosses
 	$(BIN)/python -m benchmarks.structure --request
+
+samples: $(STAMP)  ## read a folder of sample messages and show every field: make samples DIR=folder
+	$(BIN)/python -m benchmarks.samples $(DIR)
 
 bench: $(STAMP)  ## the figures of docs/benchmarks.md
 	$(BIN)/python -m benchmarks

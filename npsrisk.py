@@ -27,6 +27,7 @@ FUNCTIONS = {
     "select": "cli.selection.scoring:select",
     "trace": "cli.data.trace:trace",
     "recall": "cli.selection.scoring:recall",
+    "debrief": "cli.operation.debrief:debrief",
     "replay": "cli.selection.replay:replay",
     "serve": "cli.service.service:serve",
     "publish": "cli.service.service:publish",

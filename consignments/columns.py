@@ -1,7 +1,7 @@
 """Columns of tables: conversion to the canonical Arrow type, and detection of invalid values.
 
 Everything is vectorised; only columns with an unusual value are converted value by value. The canonical types are
-large_string, float64, timestamp[us, UTC], date32, and JSON text for items. Missing is null.
+large_string, float64, timestamp[us, UTC], date32, and JSON text for items and lists of codes. Missing is null.
 """
 
 import re
@@ -21,7 +21,7 @@ from consignments.schema import Field
 from consignments.timestamps import to_us
 
 TEXT, NUMBER, TIME, DATE = pa.large_string(), pa.float64(), pa.timestamp("us", "UTC"), pa.date32()
-TYPES = {"string": TEXT, "number": NUMBER, "time": TIME, "date": DATE, "items": TEXT}
+TYPES = {"string": TEXT, "number": NUMBER, "time": TIME, "date": DATE, "items": TEXT, "codes": TEXT}
 """Canonical Arrow type of each kind of field."""
 
 NUMBER_PATTERN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
@@ -331,4 +331,4 @@ READERS: dict[str, ColumnReader] = {
     "time": read_time,
     "date": read_date,
 }
-"""Reader of each kind of field, except items (`consignments.items`)."""
+"""Reader of each kind of field, except items (`consignments.items`) and lists of codes (`consignments.code_lists`)."""

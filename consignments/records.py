@@ -14,6 +14,7 @@ from msgspec import Meta
 Channel = Literal["postal", "air_cargo"]
 Selector = Literal["model", "random", "rule", "officer", "intelligence"]
 Status = Literal["inspected", "missed"]
+Level = Literal["house", "direct", "master"]
 Result = Literal["nps", "controlled_drug", "other_offence", "clear", "pending"]
 Target = Literal["nps", "controlled_drug", "any_offence"]
 TARGETS: tuple[Target, ...] = ("nps", "controlled_drug", "any_offence")
@@ -107,6 +108,19 @@ class Consignment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     cancelled_at: Annotated[
         Time | None, Meta(description="when its sender cancelled it; from then on it no longer counts")
+    ] = None
+    issued_at: Annotated[
+        Time | None,
+        Meta(
+            description="when its sender issued this version; one issued before the latest known does not replace it"
+        ),
+    ] = None
+    level: Annotated[
+        Level | None, Meta(description="of a waybill; master: a consolidation whose houses are not known")
+    ] = None
+    quality: Annotated[
+        Annotated[tuple[Code, ...], Meta(max_length=50)] | None,
+        Meta(description="named doubts of the reader of messages (JSON text in CSV)"),
     ] = None
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 from msgspec import inspect as types
 
-FieldKind = Literal["string", "number", "time", "date", "items"]
+FieldKind = Literal["string", "number", "time", "date", "items", "codes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Field:
     Attributes
     ----------
     name : str
-    kind : {"string", "number", "time", "date", "items"}
+    kind : {"string", "number", "time", "date", "items", "codes"}
     required : bool
         A table without this column, or a row without a value in it, is invalid.
     personal : bool
@@ -91,6 +91,10 @@ def _build_field(part: types.Field) -> Field:
     )
 
 
+def _strip_metadata(inner: types.Type) -> types.Type:
+    return _strip_metadata(inner.type) if isinstance(inner, types.Metadata) else inner
+
+
 def _infer_kind(inner: types.Type) -> FieldKind:
     if isinstance(inner, types.FloatType):
         return "number"
@@ -99,5 +103,5 @@ def _infer_kind(inner: types.Type) -> FieldKind:
     if isinstance(inner, types.DateType):
         return "date"
     if isinstance(inner, types.VarTupleType):
-        return "items"
+        return "codes" if isinstance(_strip_metadata(inner.item_type), types.StrType) else "items"
     return "string"

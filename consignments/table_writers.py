@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as parquet
 
+from consignments.code_lists import to_code_lists
 from consignments.columns import TIME, get_type_family, to_arrow, to_text_column
 from consignments.errors import FileFault
 from consignments.items import to_item_lists
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 """Format of times; pyarrow writes the seconds (%S) with six decimals."""
+LIST_COLUMNS = {"items": to_item_lists, "quality": to_code_lists}
+"""Columns of the record that hold lists, and the conversion of their text to lists."""
 ROW_GROUP_ROWS = 1 << 15
 """Rows of a Parquet row group."""
 
@@ -63,13 +66,20 @@ def write_chunks(frames: Iterable["pd.DataFrame"], path: Path) -> int:
     FileFault
         The same as of `write_table`. Errors raised by `frames` pass through, and no partial file remains.
     """
+    refuse_unwritable(path)
     writers = {".csv": _write_csv, ".parquet": _write_parquet, ".jsonl": _write_jsonl}
-    if path.suffix.lower() not in writers:
+    with _replace_atomically(path) as part:
+        return writers[path.suffix.lower()](_rechunk(map(_convert_frame, frames)), part)
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raise `FileFault` if a table cannot be written under this name."""
+    if path.suffix.lower() not in SUFFIXES:
         raise FileFault(
             "unknown table format", where=str(path), got=repr(path.suffix), expected=", ".join(SUFFIXES)
         )
-    with _replace_atomically(path) as part:
-        return writers[path.suffix.lower()](_rechunk(map(_convert_frame, frames)), part)
+    if not path.absolute().parent.is_dir():
+        raise FileFault("cannot be written", where=str(path), got="no such folder", todo="make it first")
 
 
 def _convert_frame(frame: "pd.DataFrame") -> Any:
@@ -104,18 +114,20 @@ def _replace_atomically(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def _convert_item_lists(table: Any) -> Any:
-    place = table.schema.get_field_index("items")
-    if place < 0 or get_type_family(table.schema.field(place).type) != "text":
-        return table
-    return table.set_column(place, "items", to_item_lists(table.column(place)))
+def _convert_lists(table: Any) -> Any:
+    """Turn the JSON text of items and lists of codes into lists."""
+    for name, convert in LIST_COLUMNS.items():
+        place = table.schema.get_field_index(name)
+        if place >= 0 and get_type_family(table.schema.field(place).type) == "text":
+            table = table.set_column(place, name, convert(table.column(place)))
+    return table
 
 
 def _write_parquet(tables: Iterator[Any], path: Path) -> int:
     def open_writer(table: Any) -> Any:
         return parquet.ParquetWriter(path, table.schema, compression="zstd")
 
-    return _write_tables(map(_convert_item_lists, tables), open_writer)
+    return _write_tables(map(_convert_lists, tables), open_writer)
 
 
 def _write_csv(tables: Iterator[Any], path: Path) -> int:
@@ -150,7 +162,7 @@ def _write_jsonl(tables: Iterator[Any], path: Path) -> int:
     rows = 0
     with path.open("wb") as file:
         for table in tables:
-            ready = _format_times(_convert_item_lists(table))
+            ready = _format_times(_convert_lists(table))
             for batch in ready.to_batches(max_chunksize=JSON_CHUNK_ROWS):
                 file.write(encoder.encode_lines(batch.to_pylist()))
             rows += len(table)

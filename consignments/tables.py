@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 from msgspec import Meta
 
+from consignments.code_lists import decode_codes
 from consignments.columns import TYPES
 from consignments.errors import FileFault
 from consignments.items import decode_items
@@ -362,8 +363,9 @@ def _convert_values(column: Any, field: Field) -> list[Any]:
         days: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
         return days
     values: list[Any] = column.to_pylist()
-    if field.kind == "items":
-        return [None if text is None else decode_items(text) for text in values]
+    decode = {"items": decode_items, "codes": decode_codes}.get(field.kind)
+    if decode is not None:
+        return [None if text is None else decode(text) for text in values]
     return values
 
 
@@ -392,6 +394,6 @@ def build_frame(records: Sequence[msgspec.Struct], record: type[msgspec.Struct])
 def build_column(records: Sequence[msgspec.Struct], field: Field) -> Any:
     """Build an Arrow array of canonical type from one field of records."""
     values = [getattr(record, field.name) for record in records]
-    if field.kind == "items":
+    if field.kind in ("items", "codes"):
         values = [None if items is None else msgspec.json.encode(items).decode() for items in values]
     return pa.array(values, type=TYPES[field.kind], from_pandas=True)

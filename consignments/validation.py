@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from consignments.code_lists import read_codes
 from consignments.columns import (
     DATE,
     TEXT,
@@ -43,6 +44,8 @@ ARRIVAL_TIME_COLUMNS = ("received_at", "known_at", "recorded_at")
 AFTER_TOMORROW = "after tomorrow, in a table with sequence numbers"
 DTYPES = {TEXT: pd.StringDtype(na_value=np.nan), DATE: pd.ArrowDtype(DATE)}
 """Pandas dtypes of a canonical frame that differ from what Arrow would choose."""
+NESTED_READERS = {"items": read_items, "codes": read_codes}
+"""What reads the kinds of fields that hold lists."""
 SHOWN_VALUE = re.compile(r"[\w.:+-]{1,40}")
 """Pattern of invalid values that errors may show: one short word, because with shifted columns a name may be anywhere."""
 
@@ -187,7 +190,7 @@ def _check_columns(
 def _read_field(table: Any, field: Field) -> ParsedColumn:
     there = field.name in table.column_names
     given = table.column(field.name) if there else pa.nulls(len(table), type=TYPES[field.kind])
-    return read_column(given, field, read_items if field.kind == "items" else None)
+    return read_column(given, field, NESTED_READERS.get(field.kind))
 
 
 def _read_sequence_column(table: Any, name: str, *, required: bool) -> ParsedColumn:

@@ -23,6 +23,7 @@ from features.history.pseudonyms import Pseudonyms
 from features.history.table import History
 from features.normalization.normal_forms import NormalForms, normalize_consignment
 from features.parties import PartyFeatures
+from features.quality import QualityFeatures
 from features.route import RouteFeatures
 from features.spec import Feature, Spec
 from features.value import ValueFeatures
@@ -78,11 +79,12 @@ class Pipeline:
         self.alerts = alerts if alerts is not None else Alerts()
         self.kinds = list_key_kinds(config)
         self.keyer = KeyWriter(self.kinds, pseudonyms)
-        self._plain: tuple[FeatureGroup, FeatureGroup, FeatureGroup, FeatureGroup] = (
+        self._plain: tuple[FeatureGroup, FeatureGroup, FeatureGroup, FeatureGroup, FeatureGroup] = (
             PartyFeatures(),
             RouteFeatures(),
             ValueFeatures(fitted.rates, fitted.norms),
             CategoryFeatures(fitted.vocabularies, config),
+            QualityFeatures(),
         )
         self._goods = GoodsFeatures(fitted.text_weights)
         plain = [feature for group in self._plain for feature in group.features]
@@ -116,7 +118,7 @@ class Pipeline:
             Its sequence number in the log, if any. Later alerts do not count.
         """
         forms = normalize_consignment(c)
-        parties, route, value, categories = self._plain
+        parties, route, value, categories, quality = self._plain
         self._write(
             row,
             0,
@@ -124,6 +126,7 @@ class Pipeline:
             *route.compute(c, forms),
             *value.compute(c, forms),
             *categories.compute(c, forms),
+            *quality.compute(c, forms),
             *self.alerts.compute(c, forms, sequence),
         )
         self._goods.fill(c, forms, row, self._goods_at)
@@ -168,7 +171,7 @@ class Pipeline:
         consignments : sequence of Consignment, (n,)
         X : float32 array, (n, len(spec))
         """
-        parties, route, value, categories = self._plain
+        parties, route, value, categories, _ = self._plain
         begin = len(parties.features) + len(route.features)
         end = begin + len(value.features) + len(categories.features)
         for c, row in zip(consignments, X, strict=True):

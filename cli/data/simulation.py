@@ -1,13 +1,16 @@
 """The verb that simulates data: simulate."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from cli.options import collect_options, json_option, out_option, world_size_options
 from cli.output import print_result
 from cli.progress import show_progress_bar
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 class SimulateOptions(NamedTuple):
@@ -22,6 +25,8 @@ class SimulateOptions(NamedTuple):
     seed : int
     spec : Path or None
         TOML file with parameters that replace the defaults.
+    messages : bool
+        True if the consignments are also written as messages.
     """
 
     days: int
@@ -29,6 +34,7 @@ class SimulateOptions(NamedTuple):
     prevalence: str
     seed: int
     spec: Path | None
+    messages: bool
 
 
 @click.command()
@@ -55,6 +61,11 @@ class SimulateOptions(NamedTuple):
     default=None,
     metavar="FILE.toml",
     help="Parameters that replace those of the same name in training/simulation/world.toml.",
+)
+@click.option(
+    "--messages",
+    is_flag=True,
+    help="Also write the consignments as messages: Cargo-XML, Cargo-IMP, ONE Record and the postal schema.",
 )
 @json_option
 def simulate(options: SimulateOptions, out: Path, as_json: bool) -> None:
@@ -105,8 +116,19 @@ def simulate(options: SimulateOptions, out: Path, as_json: bool) -> None:
     }
     for name, frame in tables.items():
         write_table(frame, out / f"{name}.parquet")
+    told: dict[str, Any] = {"out": str(out), **{name: len(frame) for name, frame in tables.items()}}
+    if options.messages:
+        told["messages"] = _write_messages(world.consignments, out / "messages")
     print_result(
-        {"out": str(out), **{name: len(frame) for name, frame in tables.items()}},
+        told,
         as_json,
         f"Simulated {len(world.consignments):,} consignments, {len(world.outcomes):,} outcomes, {len(world.alerts)} alerts -> {out}",
     )
+
+
+def _write_messages(frame: "DataFrame", folder: Path) -> dict[str, int]:
+    from consignments.messages.writers import write_archives
+    from consignments.records import Consignment
+    from consignments.tables import check_frame, to_consignments
+
+    return write_archives(to_consignments(check_frame(frame, Consignment).frame, Consignment), folder)

@@ -24,9 +24,11 @@ from cli.stores import open_registry
 from cli.table_reader import TableReader
 from cli.times import parse_time
 from consignments.errors import FileFault
+from consignments.rejects import Reject
 
 if TYPE_CHECKING:
-    from consignments.cargo_xml import ParsedMessages
+    from consignments.messages.reports import MessageReport
+    from consignments.messages.spool import Spool
 
 
 class MessageOptions(NamedTuple):
@@ -37,16 +39,24 @@ class MessageOptions(NamedTuple):
     messages : tuple of Path
     received_at : str or None
         Time at which the messages reached customs, as entered; None for the time of issue in each message.
+    mapping : Path or None
+        Mapping file of an own feed.
+    events : Path or None
+        Output file for the answers of customs.
     rejects : Path or None
         File for the invalid messages.
     strict : bool
         True if any invalid message is a failure.
+    jobs : int or None
     """
 
     messages: tuple[Path, ...]
     received_at: str | None
+    mapping: Path | None
+    events: Path | None
     rejects: Path | None
     strict: bool
+    jobs: int | None
 
 
 @click.command()
@@ -58,51 +68,99 @@ class MessageOptions(NamedTuple):
     type=str,
     default=None,
     metavar="TIME",
-    help="Time at which the messages reached customs. Default: the time of issue in each message.",
+    help="Time at which the messages reached customs. Default: the time of issue in each message, else the file time.",
 )
+@click.option(
+    "--mapping",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE.toml",
+    help="Mapping file of an own feed, for example the ITMATT of a postal administration.",
+)
+@click.option(
+    "--events",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE",
+    help="Output file for the answers of customs: requests, holds and releases.",
+)
+@jobs_option
 @reject_options
 @json_option
 def read(options: MessageOptions, out: Path, as_json: bool) -> None:
-    """Read Cargo-XML messages into a consignment table.
+    """Read messages of post and air cargo into a consignment table.
 
-    Reads IATA Cargo-XML house waybills (XFZB) and waybills (XFWB). Each house waybill becomes one row. A master waybill
-    adds its route and forwarder to its houses.
+    Reads files, folders and zip archives of mixed kinds: Cargo-XML, Cargo-IMP, ONE Record, EU ICS2 and postal declarations.
+    The content decides what a message is. Each house waybill or postal item becomes one row. A master waybill adds its
+    route and forwarder to its houses.
+
+    Doubts become quality codes. A message is rejected only if it gives no consignment. If a run is stopped, run the same
+    command again: it continues after the last message.
 
     Run "npsrisk score" on the table after. Exit code 2 if no message is valid, or if any is invalid and --strict is given.
 
     \b
     Example:
-    npsrisk read master.xml house1.xml house2.xml --out consignments.parquet
+    npsrisk read messages/ --out consignments.parquet --events states.parquet --rejects rejects.csv
     """
-    from consignments.cargo_xml import read_messages
-    from consignments.records import Consignment
-    from consignments.table_writers import write_table
-    from consignments.tables import build_frame, write_rejects
+    from hashlib import sha256
 
-    messages = options.messages
-    found = read_messages(messages, received_at=parse_time(options.received_at, "--received-at"))
-    for message in (*found.notes, *found.rejects):
-        click.echo(str(message), err=True)
+    from consignments.messages.post.mapping import load_mapping
+    from consignments.messages.reading import ReadOptions, fill_spool, link_entries
+    from consignments.messages.reports import build_event_frame, build_table, start_report
+    from consignments.messages.spool import Spool
+    from consignments.table_writers import refuse_unwritable, write_chunks, write_table
+    from consignments.tables import write_rejects
+
+    for path in (out, options.events, options.rejects):
+        if path is not None:
+            refuse_unwritable(path)
+    received_at = parse_time(options.received_at, "--received-at")
+    mapping = None if options.mapping is None else load_mapping(options.mapping)
+    told = None if options.mapping is None else options.mapping.read_bytes()
+    mark = f"{READING_VERSION} {received_at} {sha256(told or b'').hexdigest()}"
+    spool = Spool(out.with_name(f".{out.name}.reading"), mark)
+    read_options = ReadOptions(received_at, options.jobs or count_cores(), mapping)
+    with show_progress_bar() as progress:
+        fill_spool(options.messages, spool, read_options, progress)
+        linked = link_entries(spool, progress)
+    report = start_report(spool, linked)
     if options.rejects is not None:
-        write_rejects(found.rejects, options.rejects)
-    if found.rejects and (options.strict or not found.consignments):
-        raise _build_message_fault(options, found)
-    write_table(build_frame(found.consignments, Consignment), out)
-    print_result(
-        {"out": str(out), "consignments": len(found.consignments), "rejects": len(found.rejects)},
-        as_json,
-        f"Read {len(found.consignments)} consignments from {len(messages)} messages -> {out}",
-    )
+        write_rejects(
+            (Reject(place, name, "", why) for place, name, why in spool.read_rejects()), options.rejects
+        )
+    _refuse_message_faults(options, spool, report)
+    write_chunks(build_table(spool, linked, report), out)
+    if options.events is not None:
+        write_table(build_event_frame(linked.states), options.events)
+    spool.close(remove=True)
+    click.echo(report.to_text(), err=True)
+    print_result({"out": str(out)} | report.to_dict(), as_json, _summarize_run(report, out))
 
 
-def _build_message_fault(options: MessageOptions, found: "ParsedMessages") -> FileFault:
-    """Build the error for the case that no valid message is left, or --strict finds an invalid one."""
-    hidden = len(found.rejects) - 1
-    more = f", and {hidden} more" if hidden else ""
-    return FileFault(
-        "invalid messages with --strict" if found.consignments else "no valid message",
-        got=f"{len(found.rejects)} of {len(options.messages)} messages rejected ({found.rejects[0]}{more})",
-        todo="see the reasons above"
+READING_VERSION = "1"
+"""Version of the temporary file: a run continues only with a file of the same version."""
+
+
+def _summarize_run(report: "MessageReport", out: Path) -> str:
+    if report.consignments:
+        return f"Read {report.consignments:,} consignments from {report.messages:,} messages -> {out}"
+    why = "they contain no goods" if report.messages else "there are none"
+    return f"Read no consignment from {report.messages:,} messages: {why} -> {out}, an empty table"
+
+
+def _refuse_message_faults(options: MessageOptions, spool: "Spool", report: "MessageReport") -> None:
+    """Raise `FileFault` if all messages were rejected, or if any was and --strict is given."""
+    something = len(spool) or report.states or report.ignored or report.repeats
+    if not report.rejected or (something and not options.strict):
+        return
+    place, _, reason = next(spool.read_rejects())
+    hidden, given = report.rejected - 1, spool.count_messages()
+    spool.close(remove=True)
+    raise FileFault(
+        "invalid messages with --strict" if something else "no valid message",
+        got=f"{report.rejected:,} of {given:,} messages rejected ({place}: {reason}{f', and {hidden:,} more' if hidden else ''})",
+        todo="add --rejects FILE to see each reason"
         if options.rejects is None
         else f"see {options.rejects} for each message and its reason",
     )

@@ -9,6 +9,23 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+EXTRA_COLUMNS = (
+    "customs_notes",
+    "account_name",
+    "account_issuer",
+    "account_holder",
+    "shipping_frequency",
+    "account_ip",
+    "pickup_ip",
+    "transaction_type",
+    "known_consignor",
+    "sender_phone_verified",
+    "sender_email_verified",
+    "consignee_phone_verified",
+    "consignee_email_verified",
+)
+"""Columns beyond the record that messages may give; a table has those that are used."""
+
 Purpose = Literal["create", "update", "delete"]
 Level = Literal["house", "direct", "master"]
 EventState = Literal[
@@ -42,6 +59,10 @@ class Declaration:
         are added later for all formats alike.
     place : str
         Where in the message it stands, for rejects and notes: `house 2`, `item 17`.
+    partial : bool
+        The message carries only some of the facts, as a house manifest does: what it leaves out is kept from the version known before.
+    extras : dict
+        Further columns, by the names of `EXTRA_COLUMNS`: what customs notes say beyond the record.
     """
 
     fields: dict[str, Any]
@@ -50,6 +71,8 @@ class Declaration:
     purpose: Purpose = "create"
     quality: tuple[str, ...] = ()
     place: str = ""
+    partial: bool = False
+    extras: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +88,15 @@ class MasterDetails:
     issued_at : datetime or None
     declaration : Declaration or None
         The consolidation itself, at level `master`, for the time when its houses are not known.
+    members : tuple of str
+        Identifiers of its houses or items as the message lists them, for those that do not name their master themselves.
     """
 
     number: str
     fields: dict[str, Any]
     issued_at: datetime | None = None
     declaration: Declaration | None = None
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +133,13 @@ class MessageContext:
         Name of the file or `message N`.
     notes : list of str
         A reader appends what was odd about the whole message.
+    received_at : datetime or None
+        When the message came, UTC, where that is known or can be taken from its file: completes dates without a year.
     """
 
     source: str
     notes: list[str] = field(default_factory=list)
+    received_at: datetime | None = None
 
 
 class MessageReader(Protocol):

@@ -1,6 +1,6 @@
 """The lexicon of names and words that are searched in goods texts, compiled for the kernel.
 
-lexicon.csv has names of substances, goods_words.csv words of goods, vague_terms.txt descriptions without information.
+lexicon.csv has names of substances, goods_words.csv words of goods; `consignments.goods` has descriptions without information.
 A spelling may have alternatives, `(a|b)`. A leading `+` requires letters before it in the word, a leading `*` allows
 them, and a final `*` allows letters after it.
 """
@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from consignments.goods.vague_terms import FILE_ENDINGS, read_vague_terms
 from features.goods import kernels as kernel
 from features.goods.character_folding import build_fold_table, fold_text
 from features.goods.hs import FAMILY_CODES
@@ -65,7 +66,6 @@ WORD_SLOTS = {
     "feed": kernel.COVER_FEED,
 }
 MAX_SHORT_NAME_LETTERS = 4  # maximum length of a spelling that is never specific
-FILE_ENDINGS = ("wpx", "doc", "docx", "pdf", "jpg", "jpeg", "png", "gif", "txt", "xls", "xlsx", "csv", "xml", "zip", "tif", "bmp")  # fmt: skip
 _ALTERNATIVES = re.compile(r"\(([^()]*)\)|([^()]+)")
 
 
@@ -151,12 +151,6 @@ def read_words() -> Iterator[LexiconTerm]:
         for pattern in row["words"].split(";"):
             for spelling, opening in expand_pattern(pattern):
                 yield LexiconTerm(spelling, opening, kernel.WORD, slot, FAMILY_CODES.get(row["kind"], 0))
-
-
-def read_vague_terms() -> list[str]:
-    """Read the terms of vague_terms.txt."""
-    lines = _read_file("vague_terms.txt").splitlines()
-    return [line for line in map(str.strip, lines) if line and not line.startswith("#")]
 
 
 def expand_pattern(pattern: str) -> list[tuple[str, int]]:

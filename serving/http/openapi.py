@@ -10,6 +10,7 @@ from consignments.records import Alert, Consignment, Outcome
 from serving.event_log.event_codec import Cancellation
 from serving.http import schemas as answers
 from serving.http.auth import Scope
+from serving.http.messages import MESSAGE_TYPES
 from serving.http.problems import Problem
 from serving.http.requests import MAX_RECORDS
 from serving.http.selections import SelectionList, SelectionRequest
@@ -42,6 +43,8 @@ class ApiOperation(NamedTuple):
         Parameters of the query or the path.
     refusals : tuple of int
         Error statuses in addition to the common ones.
+    message_types : tuple of str
+        Media types of messages that are accepted in addition to JSON.
     """
 
     method: str
@@ -54,14 +57,15 @@ class ApiOperation(NamedTuple):
     list_answer: type[Any] | None = None
     parameters: tuple[Document, ...] = ()
     refusals: tuple[int, ...] = ()
+    message_types: tuple[str, ...] = ()
 
 
 def list_operations(record: type[Consignment] = Consignment) -> tuple[ApiOperation, ...]:
     """List the operations; `record` is the loaded model's type of consignment."""
     return (
         ApiOperation(
-            "post", "/v1/scores", "Score one consignment or a list", "score", answers.Score, record, "consignments",
-            answers.Scores, SCORE_PARAMETERS, (503,),
+            "post", "/v1/scores", "Score one consignment, a list, or messages", "score", answers.Score, record, "consignments",
+            answers.Scores, SCORE_PARAMETERS, (503,), tuple(name.decode() for name in MESSAGE_TYPES),
         ),
         ApiOperation(
             "post", "/v1/outcomes", "Record inspection outcomes", "outcome", Receipt, Outcome, "outcomes",
@@ -185,7 +189,9 @@ def _operation(call: ApiOperation) -> Document:
         schema: Document = _reference(call.record.__name__)
         if call.plural:
             schema = {"oneOf": [schema, _reference(call.plural.capitalize())]}
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        content: Document = {"application/json": {"schema": schema}}
+        content |= {name: {"schema": {"type": "string"}} for name in call.message_types}
+        operation["requestBody"] = {"required": True, "content": content}
     return operation
 
 

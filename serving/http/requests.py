@@ -1,7 +1,8 @@
 """Request reading: authorization, the body within its size limit, and its records (one, or a list)."""
 
 import asyncio
-from typing import Any, Generic, TypeVar
+from collections.abc import Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -25,6 +26,16 @@ RETRY_HEADERS = CLOSE_HEADERS | {"retry-after": "1"}
 Record = TypeVar("Record")
 
 
+JSON_TYPES = {b"application/json": "JSON"}
+
+
+class RequestBody(NamedTuple):
+    """Body of a request: media type and content."""
+
+    kind: str
+    content: bytes
+
+
 class BodyReader:
     """A reader of request bodies with a size limit for each body, and one for all partly received bodies together.
 
@@ -38,18 +49,32 @@ class BodyReader:
         self._limit, self._most_held, self._held = limit, MAX_LARGE_BODIES * limit, 0
 
     async def read_json(self, call: HttpCall) -> bytes:
+        """Read a JSON body, as `read` does."""
+        return (await self.read(call, JSON_TYPES)).content
+
+    async def read(self, call: HttpCall, kinds: Mapping[bytes, str]) -> RequestBody:
         """Read the body of a request.
+
+        Parameters
+        ----------
+        call : HttpCall
+        kinds : mapping
+            The media types that are taken, and what each is.
 
         Raises
         ------
         Refusal
-            415 if the content type is not JSON, 413 if the body is too large, 408 if it takes too long, 503 if too many
+            415 if the media type is another one, 413 if the body is too large, 408 if it takes too long, 503 if too many
             large bodies arrive at once.
         ClientDisconnected
         """
-        kind = call.headers.get(b"content-type") or b""
-        if kind.partition(b";")[0].strip().lower() != b"application/json":
-            raise Refusal(415, "The body must be JSON. Send the header Content-Type: application/json.")
+        given = (call.headers.get(b"content-type") or b"").partition(b";")[0].strip().lower()
+        if given not in kinds:
+            wanted = ", ".join(f"{name.decode()} ({what})" for name, what in kinds.items())
+            raise Refusal(415, f"The header Content-Type must be one of: {wanted}.")
+        return RequestBody(given.decode(), await self._read_content(call))
+
+    async def _read_content(self, call: HttpCall) -> bytes:
         length = call.headers.get(b"content-length")
         if length is not None and length.isdigit() and int(length) > self._limit:
             raise self._too_large()
@@ -105,7 +130,7 @@ class Door:
 
     def __init__(self, authenticator: Authenticator, bodies: BodyReader) -> None:
         self.authenticator, self.bodies = authenticator, bodies
-        self.read_json = bodies.read_json
+        self.read_json, self.read_body = bodies.read_json, bodies.read
 
     @classmethod
     def from_settings(cls, settings: Settings, clock: Clock) -> "Door":

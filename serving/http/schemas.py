@@ -11,6 +11,7 @@ from consignments.records import Outcome
 from models.bands import Band
 from models.reasons.ranking import Reason, ReasonCode
 from serving.event_log.event_codec import Selection
+from serving.http.messages import MessageResult
 from serving.http.problems import RowFault
 from serving.scoring.intake import Receipt
 
@@ -54,10 +55,13 @@ class Score(msgspec.Struct, frozen=True):
 
 
 class Scores(msgspec.Struct, frozen=True):
-    """The response to a list of consignments: scores in the order of the list, and the rejected records."""
+    """The response to a list of consignments or to messages: scores in their order, and the rejected records."""
 
     scores: list[Score]
     errors: list[RowFault]
+    messages: Annotated[
+        MessageResult | UnsetType, Meta(description="of a body of messages: what they held besides goods")
+    ] = UNSET
 
 
 class OutcomeReceipts(msgspec.Struct, frozen=True):

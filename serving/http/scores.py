@@ -17,8 +17,9 @@ from serving.event_log.events import DecisionEvent
 from serving.event_log.log import EventLog
 from serving.http.asgi import HttpCall, respond
 from serving.http.auth import Caller
+from serving.http.messages import MESSAGE_TYPES, build_records, describe_messages, read_message_body
 from serving.http.problems import RecordFault, Refusal, RowFault
-from serving.http.requests import Door, RecordReader, build_refusal, read_parameters
+from serving.http.requests import JSON_TYPES, Door, RecordReader, build_refusal, read_parameters
 from serving.http.schemas import Score, Scores, parse_model_name
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE, Batcher, split_batches, yield_to_requests
@@ -28,6 +29,8 @@ from serving.telemetry.metrics import Metrics
 
 ENDPOINT_NAME = "scores"
 PARAMETERS = frozenset({"reasons", "features"})
+JSON = "application/json"
+BODY_TYPES = JSON_TYPES | MESSAGE_TYPES
 REASON_COUNTS = frozenset(str(count) for count in range(MAX_REASONS + 1))
 
 
@@ -75,7 +78,10 @@ class ScoresEndpoint:
         begun = time.perf_counter()
         caller = self._door.authorize(call, "score")
         options = read_options(call)
-        found = self._read(await self._door.read_json(call))
+        body = await self._door.read_body(call, BODY_TYPES)
+        if body.kind != JSON:
+            return await self._score_messages(body.content, caller, options)
+        found = self._read(body.content)
         if isinstance(found, list):
             caller.spend(max(len(found), 1))
             return await self._score_list(found, caller, options)
@@ -90,6 +96,15 @@ class ScoresEndpoint:
             call.timings.append(("log", answer.group.seconds))
         return await self._build_score(found, answer, options)
 
+    async def _score_messages(self, content: bytes, caller: Caller, options: ScoreOptions) -> Scores:
+        """Score the consignments of messages; messages without goods are named in the response."""
+        self._current_reader()
+        found = await read_message_body(content, self._active.clock())
+        records = build_records(found, self._record)
+        caller.spend(max(len(records), 1))
+        scores = await self._score_list(records, caller, options)
+        return msgspec.structs.replace(scores, messages=describe_messages(found))
+
     def _read(self, body: bytes) -> Consignment | list[msgspec.Raw]:
         try:
             return self._current_reader().read(body)
@@ -102,7 +117,9 @@ class ScoresEndpoint:
         if self._active.degraded and any(fault.kind == "unknown_field" for fault in faults):
             raise self._active.build_no_model_fault()
 
-    async def _score_list(self, raws: list[msgspec.Raw], caller: Caller, options: ScoreOptions) -> Scores:
+    async def _score_list(
+        self, raws: Sequence[msgspec.Raw | Consignment], caller: Caller, options: ScoreOptions
+    ) -> Scores:
         answers: list[tuple[Consignment, ScoreResult]] = []
         errors: list[RowFault] = []
         for start in range(0, len(raws), MAX_BATCH_SIZE):
@@ -122,14 +139,14 @@ class ScoresEndpoint:
         return Scores(await self._build_scores(answers, options), errors)
 
     def _read_chunk(
-        self, raws: list[msgspec.Raw], start: int, caller: Caller, options: ScoreOptions
+        self, raws: Sequence[msgspec.Raw | Consignment], start: int, caller: Caller, options: ScoreOptions
     ) -> tuple[list[ScoreRequest], list[RowFault]]:
         """Decode some members of a list; return the valid ones as requests, and the faults of the others."""
         good: list[ScoreRequest] = []
         bad: list[RowFault] = []
         now_us, records = self._active.clock(), self._current_reader()
         for index, raw in enumerate(raws[start : start + MAX_BATCH_SIZE], start):
-            c = records.read_member(raw, index)
+            c = raw if isinstance(raw, Consignment) else records.read_member(raw, index)
             request = c if isinstance(c, RowFault) else _build_request(c, now_us, caller, options)
             if isinstance(request, FieldError):
                 request = records.build_row_fault(request, index)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from support.examples import day, make_consignment, make_outcome
 
-from consignments.cargo_xml import read_messages
+from consignments.messages.reading import read_messages
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame, check_frame, to_alerts, to_consignments, to_outcomes
 from consignments.timestamps import NO_TIME, to_day, to_us

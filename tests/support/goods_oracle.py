@@ -8,14 +8,13 @@ from math import nan, sqrt
 from typing import NamedTuple
 from unicodedata import category, normalize
 
+from consignments.goods.vague_terms import FILE_ENDINGS, read_vague_terms
 from features.goods import kernels as kernel
 from features.goods.character_folding import fold_character, is_invisible, is_unfolded
 from features.goods.lexicon import (
-    FILE_ENDINGS,
     WORD_SLOTS,
     LexiconTerm,
     read_names,
-    read_vague_terms,
     read_words,
 )
 

@@ -253,13 +253,21 @@ def split_newest(consignments: pd.DataFrame, count: int = 10) -> tuple[pd.DataFr
 
 
 def concatenate_days(record: type[msgspec.Struct], days: Sequence[Columns]) -> pd.DataFrame:
-    """Concatenate the days of a table, in the columns and types of its record."""
+    """Concatenate the days of a table, in the columns and types of its record; columns without data are missing values."""
+    rows = sum(len(next(iter(columns.values()))) for columns in days)
     return pd.DataFrame(
-        {
-            field.name: _convert_values(field, np.concatenate([columns[field.name] for columns in days]))
-            for field in get_fields(record)
-        }
+        {field.name: _concatenate_column(field, days, rows) for field in get_fields(record)},
+        index=pd.RangeIndex(rows),
     )
+
+
+def _concatenate_column(field: Field, days: Sequence[Columns], rows: int) -> pd.Series:
+    if any(field.name not in columns for columns in days):
+        kind = (
+            "datetime64[us, UTC]" if field.kind == "time" else "float64" if field.kind == "number" else "str"
+        )
+        return pd.Series([None] * rows, dtype=kind)
+    return _convert_values(field, np.concatenate([columns[field.name] for columns in days]))
 
 
 def _order_by_time(sent: Shipments) -> NDArray[np.int64]:

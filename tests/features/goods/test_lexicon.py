@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from consignments.goods.vague_terms import read_vague_terms
 from features.goods import kernels as kernel
 from features.goods.character_folding import fold_text
 from features.goods.hs import FAMILIES
@@ -18,7 +19,6 @@ from features.goods.lexicon import (
     hash_words,
     load_text_tables,
     read_names,
-    read_vague_terms,
     read_words,
     strip_separators,
 )

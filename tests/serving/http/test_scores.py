@@ -297,7 +297,7 @@ def test_a_query_that_means_nothing_is_refused(client: Client, query: str) -> No
 
 
 def test_a_body_that_is_not_said_to_be_json_is_refused(client: Client) -> None:
-    assert client.post("/v1/scores", fields(), headers={"content-type": "text/plain"}).status_code == 415
+    assert client.post("/v1/scores", fields(), headers={"content-type": "text/csv"}).status_code == 415
 
 
 def test_a_body_over_the_limit_is_refused_whether_its_length_is_told_or_not(

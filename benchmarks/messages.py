@@ -1,0 +1,106 @@
+"""Benchmark of reading house waybills (XFZB) on one core, from memory to a table.
+
+    python -m benchmarks.messages [--messages 4000]
+
+The messages are those of a simulated world, each with the header and the empty parts of real ones: about 7 kB. Figures are CPU
+time of one thread; the parser alone is measured in the same run.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+
+from consignments.messages.air.xml_writer import write_cargo_xml
+from consignments.messages.linking import Row
+from consignments.messages.reading import BatchResult, ReadOptions, link_entries, parse_messages
+from consignments.messages.sources import RawMessage
+from consignments.messages.spool import Spool
+from consignments.messages.xml_nodes import parse_xml
+from consignments.records import Consignment
+from consignments.tables import build_frame, check_frame, to_consignments
+from training.simulation.operation import simulate
+
+PADDED_BYTES = 7_000
+BATCH = 200
+REPEATS = 3
+PADDING = b"<ram:HandlingOSIInstructions><ram:Description>HANDLE WITH CARE</ram:Description></ram:HandlingOSIInstructions>"
+"""What real messages have much of, and no reader needs."""
+
+
+def build_messages(count: int) -> list[RawMessage]:
+    """Write houses of a simulated world as messages of the size of real ones."""
+    frame = simulate(days=max(count // 100, 2), per_day=500, seed=1).consignments
+    records = to_consignments(check_frame(frame, Consignment).frame, Consignment)
+    houses = [c for c in records if c.channel == "air_cargo" and "/" in c.consignment_id][:count]
+    return [RawMessage(f"message {n}", pad(write_cargo_xml(c))) for n, c in enumerate(houses, start=1)]
+
+
+def pad(message: bytes) -> bytes:
+    """Add elements that no reader needs, up to the size of a real message."""
+    end = b"</ram:IncludedHouseConsignment>"
+    missing = max(PADDED_BYTES - len(message), 0) // len(PADDING)
+    return message.replace(end, PADDING * missing + end)
+
+
+def measure(work: Callable[[], object]) -> float:
+    """Return the least CPU seconds of several runs."""
+    best = float("inf")
+    for _ in range(REPEATS):
+        begun = time.process_time()
+        work()
+        best = min(best, time.process_time() - begun)
+    return best
+
+
+def parse_all(messages: Sequence[RawMessage]) -> None:
+    """Parse the XML alone."""
+    for message in messages:
+        parse_xml(message.content, [])
+
+
+def read_all(messages: Sequence[RawMessage]) -> list[BatchResult]:
+    """Read messages into entries."""
+    options = ReadOptions()
+    return [
+        parse_messages(messages[start : start + BATCH], options) for start in range(0, len(messages), BATCH)
+    ]
+
+
+def link_all(results: Sequence[BatchResult]) -> list[Row]:
+    """Make rows of entries."""
+    spool = Spool(None)
+    for result in results:
+        spool.add_result(result)
+    link_entries(spool)
+    rows = list(spool.read_rows())
+    spool.close(remove=True)
+    return rows
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--messages", type=int, default=4_000)
+    messages = build_messages(parser.parse_args().messages)
+    read_all(messages[:BATCH])
+    results = read_all(messages)
+    rows = link_all(results)
+    assert len(rows) == len(messages), (len(rows), len(messages))
+    parts = {
+        "parse the XML": measure(lambda: parse_all(messages)),
+        "parse, read and check": measure(lambda: read_all(messages)),
+        "link, in the order of time": measure(lambda: link_all(results)),
+        "build the table": measure(lambda: build_frame([row.record for row in rows], Consignment)),
+    }
+    size = sum(len(message.content) for message in messages) / len(messages)
+    print(f"{len(messages):,} messages of {size:,.0f} bytes")
+    for name, seconds in parts.items():
+        print(f"{name:<28} {seconds / len(messages) * 1e6:8.0f} us a message")
+    whole = sum(list(parts.values())[1:])
+    print(f"from memory to table         {len(messages) / whole:8,.0f} messages a second")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""The verb debrief."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from cli.options import (
+    PeriodOptions,
+    TableOptions,
+    alerts_option,
+    collect_options,
+    collect_tables,
+    consignments_option,
+    json_option,
+    out_option,
+    outcomes_required_option,
+    period_options,
+    reject_options,
+    table_option,
+    target_option,
+)
+from cli.output import print_result
+from cli.table_reader import TableReader
+from cli.times import parse_time
+from consignments.records import Consignment, Target
+
+
+class DebriefOptions(NamedTuple):
+    """Further options of a debrief: scores at arrival, capacity, and the date at which results are looked at."""
+
+    scores: Path | None
+    capacity: int | None
+    as_of: str | None
+    target: Target
+
+
+@click.command()
+@collect_tables
+@collect_options(DebriefOptions, "options")
+@consignments_option
+@outcomes_required_option
+@alerts_option
+@table_option(
+    "--scores", "Score table: the scores as they were at arrival (npsrisk score, or npsrisk export)."
+)
+@table_option("--truth", "Truth of a simulated world: shows also what nobody inspected.")
+@period_options(
+    "Begin of the operation. Default: the first arrival.",
+    "End of the operation. Default: after the last arrival.",
+)
+@click.option(
+    "--capacity",
+    type=click.IntRange(1),
+    default=None,
+    metavar="N",
+    help="Inspections for each office and day. Default: the average number of selections.",
+)
+@click.option("--as-of", default=None, metavar="TIME", help="Use results visible at this time. Default: all.")
+@target_option
+@out_option("Page to write; the same numbers go to FILE.json.", metavar="FILE.html")
+@reject_options
+@json_option
+def debrief(
+    tables: TableOptions, options: DebriefOptions, period: PeriodOptions, out: Path, as_json: bool
+) -> None:
+    """Report what an operation brought, and suggest what to change.
+
+    Compares detections with what the scores expected, by office, channel, route and week. Compares the selectors with random
+    inspections. Shows what was missed and why, and the yield of each alert. Each suggestion has its numbers.
+
+    Run it after the last results are known. Before it: "npsrisk score", or "npsrisk export" for the scores of the service.
+
+    Writes the page and a JSON file of the same name.
+
+    \b
+    Example:
+    npsrisk debrief --consignments world/consignments.parquet --outcomes world/outcomes.parquet --out debrief.html
+    """
+    from consignments.tables import read_scores
+    from training.operation.debrief import DebriefInputs, build_debrief
+    from training.operation.debrief_report import render_debrief, summarize_debrief
+    from training.operation.inspections import find_period
+
+    reader = TableReader(tables)
+    read = reader.read_tables(Consignment)
+    scores = None if options.scores is None else read_scores(options.scores)
+    when = find_period(read, period.parse_begin(), period.parse_end(), parse_time(options.as_of, "--as-of"))
+    found = build_debrief(
+        DebriefInputs(read, scores, reader.read_truth(), options.capacity), when, options.target
+    )
+    out.write_text(render_debrief(found), encoding="utf-8")
+    plain = found.to_plain()
+    numbers = out.with_suffix(".json")
+    numbers.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+    print_result(
+        {"out": str(out), "numbers": str(numbers), **plain},
+        as_json,
+        f"{summarize_debrief(found)}\n-> {out}, {numbers}",
+    )

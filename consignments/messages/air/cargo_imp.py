@@ -1,0 +1,365 @@
+"""Cargo-IMP: lines of a message gathered into segments, whatever envelope, line ends and wraps it came with.
+
+A line that begins with neither a known segment code nor a slash is the rest of the line before it, which a network broke at
+69 characters. A segment goes on over lines that begin with a slash. Standard: IATA Cargo Interchange Message Procedures.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from consignments.errors import MessageFault
+from consignments.messages.air.customs_notes import CustomsNote
+from consignments.messages.quantities import IMP_KILOGRAMS, Doubts, complete_moment, parse_number
+
+Fields = dict[str, Any]
+
+MAX_BYTES = 1_000_000
+"""A message has at most 3,500 characters; some hundred houses may stand in one that a computer sent."""
+LINE_WIDTH = 69
+PARTY_CODES = ("SHP", "CNE", "NFY", "AGT")
+SEGMENT_CODES = frozenset(
+    [
+        "ACC",
+        "ADR",
+        "AGT",
+        "ARD",
+        "CDC",
+        "CER",
+        "CNE",
+        "COI",
+        "COL",
+        "COR",
+        "CVD",
+        "DES",
+        "DIM",
+        "FLT",
+        "HBS",
+        "HTS",
+        "ISU",
+        "LOC",
+        "MBI",
+        "NAM",
+        "NFY",
+        "NOM",
+        "OCI",
+        "OPI",
+        "OSI",
+        "OTH",
+        "PPD",
+        "RCP",
+        "REF",
+        "RTD",
+        "RTE",
+        "RTG",
+        "SCI",
+        "SHP",
+        "SII",
+        "SPH",
+        "SRI",
+        "SSR",
+        "TXT",
+        "UCR",
+        "ULD",
+    ]
+)
+HEAD = re.compile(r"\s*(FWB|FHL)\s*/\s*(\d{1,2})(?:\s+(?=\S)|\s*$)(.*)", re.DOTALL)
+SEGMENT = re.compile(r"([A-Z]{3})(?:/(.*)|\s*$)", re.DOTALL)
+ENVELOPE_LINE = re.compile(r"\s*(?:Q[A-Z](?:\s+[A-Z0-9]{7})+|\.[A-Z0-9]{7}\s+\d{6}.*)\s*")
+ENVELOPE_TIME = re.compile(r"\.[A-Z0-9]{7}\s+(\d{2})(\d{4})\b")
+CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")
+END_MARKS = frozenset(("NNNN", "=", "CONT", "LAST", "END"))
+PHONE_CODES = frozenset(("TE", "TEL", "PHO", "PH"))
+COUNTRY_LINE = re.compile(r"[A-Z]{2}(?:/.*)?")
+CONTACT_CODES = frozenset(("TE", "TEL", "PHO", "PH", "FX", "FAX", "TL", "TX"))
+"""Codes of contacts; a fax or telex is no telephone."""
+ACCOUNT_CHARACTERS = 14
+WAYBILL = re.compile(r"\s*(\d{3})[- ]?(\d{8})\s*([A-Z]{3})?([A-Z]{3})?\s*(?:/?(.*))?", re.ASCII | re.DOTALL)
+TOTALS = re.compile(
+    r"[A-Z]?\s*(\d*)\s*(?:([KL])\s*([-\d.,eE+]*))?\s*(?:(?:MC|CF|CC|CI)[\d.,]*)?.*", re.ASCII | re.DOTALL
+)
+
+
+@dataclass
+class Segment:
+    """One segment.
+
+    Attributes
+    ----------
+    code : str
+    first : str
+        What follows its code on the first line.
+    rest : list of str
+        Its further lines, each without the slash that leads it.
+    """
+
+    code: str
+    first: str
+    rest: list[str] = field(default_factory=list)
+
+    @property
+    def lines(self) -> list[str]:
+        """All lines."""
+        return [self.first, *self.rest]
+
+
+@dataclass
+class ImpMessage:
+    """One message.
+
+    Attributes
+    ----------
+    kind : str
+        FWB or FHL.
+    version : int
+    head : str
+        Lines before the first segment: of an FWB its waybill.
+    segments : list of Segment
+    envelope_time : (str, str) or None
+        Day and clock of its Type B envelope.
+    """
+
+    kind: str
+    version: int
+    head: str
+    segments: list[Segment]
+    envelope_time: tuple[str, str] | None
+
+    def complete_issue_time(self, reference: datetime | None) -> datetime | None:
+        """Return the time of its envelope, completed with month and year."""
+        if self.envelope_time is None:
+            return None
+        day, clock = self.envelope_time
+        return complete_moment(int(day), None, clock, reference)
+
+
+def decode_text(content: bytes) -> str:
+    """Decode a message of characters; bytes that are no UTF-8 are Windows-1252."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", "replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "replace")
+
+
+def split_lines(text: str) -> list[str]:
+    """Return the lines of a message without control characters."""
+    return [CONTROL.sub("", line).rstrip() for line in re.split(r"\r\n|\n|\r", text)]
+
+
+def parse_imp(content: bytes) -> ImpMessage:
+    """Split a message into its segments.
+
+    Raises
+    ------
+    MessageFault
+        If it is too large or no FWB or FHL.
+    """
+    if len(content) > MAX_BYTES:
+        raise MessageFault("too large", got=f"{len(content):,} bytes", expected=f"at most {MAX_BYTES:,}")
+    lines = split_lines(decode_text(content))
+    envelope_time = None
+    for place, line in enumerate(lines):
+        found = HEAD.fullmatch(line)
+        if found:
+            body = [found[3], *lines[place + 1 :]]
+            head, segments = _gather_segments(_join_wraps(body))
+            return ImpMessage(found[1], int(found[2]), head, segments, envelope_time)
+        time = ENVELOPE_TIME.match(line)
+        envelope_time = (time[1], time[2]) if time else envelope_time
+    raise MessageFault("no Cargo-IMP message", expected="a line FWB/16, FHL/4 or of another version")
+
+
+def _join_wraps(lines: Sequence[str]) -> Iterator[str]:
+    """Join lines that a network broke with the line before."""
+    pending: str | None = None
+    width = 0
+    for line in lines:
+        if not line.strip() or line.strip() in END_MARKS or ENVELOPE_LINE.fullmatch(line):
+            continue
+        if pending is None or starts_segment(line) or line.startswith("/"):
+            if pending is not None:
+                yield pending
+            pending = line
+        else:
+            glue = "" if pending.endswith("/") or width >= LINE_WIDTH or WAYBILL.match(line) else " "
+            pending = line if not pending.strip() else pending + glue + line.lstrip()
+        width = len(line)
+    if pending is not None:
+        yield pending
+
+
+def starts_segment(line: str) -> bool:
+    """Check whether a line begins a segment."""
+    found = SEGMENT.fullmatch(line)
+    if found is None or found[1] not in SEGMENT_CODES:
+        return False
+    return found[2] is not None or found[1] in PARTY_CODES
+
+
+def _gather_segments(lines: Iterator[str]) -> tuple[str, list[Segment]]:
+    head: list[str] = []
+    segments: list[Segment] = []
+    for line in lines:
+        if starts_segment(line):
+            found = SEGMENT.fullmatch(line)
+            assert found is not None
+            segments.append(Segment(found[1], found[2] or ""))
+        elif segments:
+            segments[-1].rest.append(line.removeprefix("/"))
+        else:
+            head.append(line)
+    return "".join(head), segments
+
+
+# --- parts that both messages have ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WaybillLine:
+    """The line that names a waybill: `057-51987552PVGCDG/T12K174.5MC1.2`."""
+
+    number: str | None
+    origin: str | None
+    destination: str | None
+    pieces: float | None
+    weight_kg: float | None
+
+
+def read_waybill_line(text: str, doubts: Doubts) -> WaybillLine:
+    """Read number, airports, pieces and weight of a waybill; what cannot be read is None."""
+    found = WAYBILL.fullmatch(text.strip())
+    if found is None:
+        doubts.add("identifier_malformed" if text.strip() else "identifier_missing")
+        return WaybillLine(None, None, None, None, None)
+    pieces, weight = read_totals(found[5] or "", doubts)
+    return WaybillLine(f"{found[1]}-{found[2]}", found[3], found[4], pieces, weight)
+
+
+def read_totals(text: str, doubts: Doubts) -> tuple[float | None, float | None]:
+    """Read pieces and weight of `T12K174.5MC1.2`."""
+    found = TOTALS.fullmatch(text)
+    if found is None or not text.strip():
+        return None, None
+    if not found[1] and not found[2]:
+        doubts.add("number_malformed")
+    pieces = parse_number(found[1] or None, doubts)
+    return pieces, read_imp_weight(f"{found[2]}{found[3]}", doubts) if found[2] else None
+
+
+def read_imp_weight(text: str, doubts: Doubts) -> float | None:
+    """Read a weight such as K174.5 or L385 in kilograms."""
+    unit, number = (text[:1], text[1:]) if text[:1].isalpha() else ("", text)
+    if not number:
+        return None
+    weight = parse_number(number, doubts)
+    if weight is None:
+        return None
+    if unit not in IMP_KILOGRAMS:
+        doubts.add("unit_doubtful")
+        return weight if not unit else None
+    return weight * IMP_KILOGRAMS[unit]
+
+
+def read_imp_party(segments: Sequence[Segment], prefix: str, *, named_first: bool) -> Fields:
+    """Read the name, address and telephone of a party.
+
+    Parameters
+    ----------
+    segments : sequence of Segment
+        SHP or CNE, and the NAM, ADR and LOC that follow it.
+    prefix : str
+        `sender` or `consignee`.
+    named_first : bool
+        Whether the first line may name the party (FHL), else it holds its account (FWB).
+    """
+    named = {segment.code: segment for segment in segments[1:]}
+    lead = segments[0]
+    bare = [line for line in lead.rest if line.strip()]
+    fields: Fields = {}
+    if lead.first.strip():
+        is_account = (
+            not named_first and len(lead.first) <= ACCOUNT_CHARACTERS and " " not in lead.first.strip()
+        )
+        if is_account:
+            fields["account"] = lead.first.strip()
+        elif "NAM" not in named:
+            bare = [lead.first, *bare]
+    if "LOC" in named:
+        bare += [f"{line}" for line in named["LOC"].rest]
+    places = [
+        place for place, line in enumerate(bare) if COUNTRY_LINE.fullmatch(line) and not _is_contact(line)
+    ]
+    contacts = [line for line in bare if _is_contact(line)]
+    end = places[-1] if places else len(bare)
+    before = [line for line in bare[:end] if not _is_contact(line)]
+    country: list[str] = bare[end].split("/") if places else []
+    name, streets, city = _split_bare_lines(before, has_city="LOC" not in named)
+    if "NAM" in named:
+        name = _join_lines(named["NAM"].lines, " ")
+    if "ADR" in named:
+        streets = [line for line in named["ADR"].lines if line.strip()]
+    if "LOC" in named:
+        city = named["LOC"].first
+    values = {
+        "name": name,
+        "address": _join_lines(streets, ", "),
+        "city": city.split("/")[0] if city else None,
+        "country": country[0] if country else None,
+        "postcode": country[1] if len(country) > 1 else None,
+        "phone": _find_phone([*country[2:], *(part for line in contacts for part in line.split("/"))]),
+    }
+    return fields | {
+        f"{prefix}_{key}": " ".join(value.split()) or None for key, value in values.items() if value
+    }
+
+
+def _is_contact(line: str) -> bool:
+    return line.split("/")[0] in CONTACT_CODES and "/" in line
+
+
+def _split_bare_lines(lines: Sequence[str], *, has_city: bool) -> tuple[str | None, list[str], str | None]:
+    """Split the lines into name, streets and place by their order."""
+    name, others = (lines[0], list(lines[1:])) if lines else (None, [])
+    if has_city and len(others) >= 2:
+        return name, others[:-1], others[-1]
+    return name, others, None
+
+
+def _join_lines(lines: Sequence[str], glue: str) -> str | None:
+    return glue.join(line.strip() for line in lines if line.strip()) or None
+
+
+def _find_phone(parts: Sequence[str]) -> str | None:
+    pairs = pairwise(parts)
+    return next((number for code, number in pairs if code in PHONE_CODES and number), None)
+
+
+def read_imp_notes(segment: Segment) -> list[CustomsNote]:
+    """Read the customs notes of an OCI segment."""
+    notes = []
+    for line in segment.lines:
+        parts = [part.strip() for part in line.split("/", 3)]
+        if any(parts):
+            notes.append(CustomsNote(*(parts + [""] * (4 - len(parts)))))
+    return notes
+
+
+def read_declared_values(segment: Segment, doubts: Doubts) -> Fields:
+    """Read the CVD segment: currency, how carriage is paid, and the value for customs."""
+    parts = [part.strip() for part in "".join(segment.lines).split("/")]
+    terms = [place for place, part in enumerate(parts) if place > 0 and re.fullmatch("[PC]{1,2}", part)]
+    start = terms[-1] + 1 if terms else max(len(parts) - 3, 1)
+    customs = parts[start + 1] if len(parts) > start + 1 else ""
+    declared = (
+        parse_number(customs, doubts) if customs and not re.fullmatch("N[CV][VD]|XXX", customs) else None
+    )
+    return {
+        "currency": parts[0].upper() or None,
+        "payment": ("prepaid" if parts[terms[-1]][0] == "P" else "collect") if terms else None,
+        "declared_value": declared,
+    }

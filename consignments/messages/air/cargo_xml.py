@@ -1,0 +1,303 @@
+"""Common parts of IATA Cargo-XML messages: header, parties, customs notes, goods, charges and journey."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from consignments.errors import MessageFault
+from consignments.messages.air.customs_notes import CustomsNote, DecodedNotes, decode_notes
+from consignments.messages.air.journeys import find_airline
+from consignments.messages.parsed import MessageContext, Purpose
+from consignments.messages.quantities import (
+    Doubts,
+    is_weight_unit,
+    parse_kilograms,
+    parse_moment,
+    parse_number,
+)
+from consignments.messages.xml_nodes import XmlNode, join_text
+
+Fields = dict[str, Any]
+
+PARTIES = {"sender": "ConsignorParty", "consignee": "ConsigneeParty"}
+PURPOSES: dict[str, Purpose] = {
+    "creation": "create",
+    "create": "create",
+    "original": "create",
+    "9": "create",
+    "update": "update",
+    "change": "update",
+    "replace": "update",
+    "4": "update",
+    "5": "update",
+    "deletion": "delete",
+    "delete": "delete",
+    "cancellation": "delete",
+    "1": "delete",
+    "3": "delete",
+}
+"""By what stands in PurposeCode, in any case; the digits are those of UN/EDIFACT 1225."""
+NEWEST_VERSIONS = {"Waybill": 5, "HouseWaybill": 4, "HouseManifest": 3, "CustomsStatusNotification": 1}
+"""Newest version of each message that the element tables describe."""
+
+
+class Header(NamedTuple):
+    """Header of a message.
+
+    Attributes
+    ----------
+    type_code : str or None
+        UN/EDIFACT 1001: 740 direct waybill, 741 master, 703 house, 785 house manifest, 962 status.
+    issued_at : datetime or None
+    purpose : str
+    sender : str or None
+        First identifier of the sender.
+    """
+
+    type_code: str | None
+    issued_at: datetime | None
+    purpose: Purpose
+    sender: str | None
+
+
+def read_header(root: XmlNode, context: MessageContext) -> Header:
+    """Read the head; a fault in it is noted and never refuses the message."""
+    head = root.find("MessageHeaderDocument")
+    if head is None:
+        context.notes.append("the message has no header")
+        return Header(None, None, "create", None)
+    issued = head.read("IssueDateTime")
+    issued_at = parse_moment(issued)
+    if issued_at is None:
+        context.notes.append("no time of issue" if issued is None else "the time of issue is malformed")
+    purpose = head.read("PurposeCode")
+    known = PURPOSES.get((purpose or "creation").lower())
+    if known is None:
+        context.notes.append("an unknown purpose, read as a creation")
+    _note_version(root.name, head.read("VersionID"), context)
+    return Header(head.read("TypeCode"), issued_at, known or "create", head.read("SenderParty/PrimaryID"))
+
+
+def _note_version(kind: str, version: str | None, context: MessageContext) -> None:
+    major = (version or "").split(".")[0]
+    if major.isascii() and major.isdigit() and len(major) < 4 and int(major) > NEWEST_VERSIONS.get(kind, 99):
+        context.notes.append(f"version {int(major)} is newer than the element tables: read as far as known")
+
+
+def read_waybill(root: XmlNode) -> XmlNode:
+    """Find the one consignment of a message.
+
+    Raises
+    ------
+    MessageFault
+        If there is none.
+    """
+    found = root.find("MasterConsignment")
+    if found is None:
+        raise MessageFault(
+            "an element is missing", where=root.name, got="no MasterConsignment", expected="one"
+        )
+    return found
+
+
+# --- parties and notes ------------------------------------------------------------------------------------------------
+
+
+def read_parties(node: XmlNode) -> Fields:
+    """Read sender, consignee, forwarder and account, as the parties themselves say."""
+    fields: Fields = {}
+    for prefix, name in PARTIES.items():
+        party = node.find(name)
+        if party is None:
+            continue
+        fields[f"{prefix}_name"] = party.read("Name")
+        address = party.find("PostalStructuredAddress")
+        if address is not None:
+            fields |= _read_address(prefix, address)
+        for contact in party.find_all("DefinedTradeContact"):
+            _add_first(fields, f"{prefix}_phone", contact.read("DirectTelephoneCommunication/CompleteNumber"))
+            _add_first(fields, f"{prefix}_email", contact.read("URIEmailCommunication/URIID"))
+        if prefix == "sender":
+            fields["account_id"] = party.read("AccountID")
+    fields["declarant"] = node.read("FreightForwarderParty/Name")
+    return fields
+
+
+def _add_first(fields: Fields, name: str, value: str | None) -> None:
+    if value and not fields.get(name):
+        fields[name] = value
+
+
+def _read_address(prefix: str, address: XmlNode) -> Fields:
+    box = address.read("PostOfficeBox")
+    lines = [join_text(street) for street in address.list_elements("StreetName")]
+    lines.append(f"PO Box {box}" if box else None)
+    country = address.read("CountryID")
+    return {
+        f"{prefix}_address": ", ".join(line for line in lines if line) or None,
+        f"{prefix}_city": address.read("CityName"),
+        f"{prefix}_postcode": address.read("PostcodeCode"),
+        f"{prefix}_country": country.upper() if country else None,
+    }
+
+
+def read_notes(node: XmlNode, doubts: Doubts) -> DecodedNotes:
+    """Decode the customs notes of one waybill."""
+    notes = [
+        CustomsNote(
+            *(note.read(part) or "" for part in ("CountryID", "SubjectCode", "ContentCode", "Content"))
+        )
+        for note in node.find_all("IncludedCustomsNote")
+    ]
+    return decode_notes([note for note in notes if any(note)], doubts)
+
+
+def merge_notes(fields: Fields, notes: DecodedNotes) -> None:
+    """Add what the notes say: the account's number goes before the party's, contacts of the party before those of notes."""
+    for name, value in notes.fields.items():
+        if name == "account_id" or not fields.get(name):
+            fields[name] = value
+    if not fields.get("account_id"):
+        fields["account_id"] = notes.extras.get("account_name")
+
+
+# --- goods ------------------------------------------------------------------------------------------------------------
+
+
+def read_goods(node: XmlNode, items_path: str, doubts: Doubts) -> Fields:
+    """Read description, items, pieces and weight of a waybill."""
+    items = [item for item in (_read_item(item, doubts) for item in node.find_all(items_path)) if item]
+    check_volume(node, doubts)
+    return {
+        "description": node.read("SummaryDescription") or find_first(items, "description"),
+        "hs_code": find_first(items, "hs_code"),
+        "origin_country": find_first(items, "origin_country"),
+        "items": items or None,
+        "pieces": parse_number(node.read("TotalPieceQuantity"), doubts),
+        "gross_weight_kg": read_kilograms(node, "IncludedTareGrossWeightMeasure", doubts),
+    }
+
+
+def _read_item(node: XmlNode, doubts: Doubts) -> Fields:
+    """Read one line; a line that only carries dimensions gives nothing.
+
+    The message has gross weights of lines only: a net weight is never made of them.
+    """
+    check_volume(node, doubts)
+    origin = node.read("OriginCountry/ID")
+    item: Fields = {
+        "description": node.read("NatureIdentificationTransportCargo/Identification"),
+        "hs_code": node.read("TypeCode"),
+        "origin_country": origin.upper() if origin else None,
+    }
+    weight = read_kilograms(node, "GrossWeightMeasure", doubts)
+    pieces = parse_number(node.read("PieceQuantity"), doubts)
+    if weight is None and not any(item.values()):
+        return {}
+    item["quantity"] = pieces if pieces is not None else parse_number(node.read("PackageQuantity"), doubts)
+    return item
+
+
+def read_kilograms(node: XmlNode, name: str, doubts: Doubts) -> float | None:
+    """Read a weight in kilograms."""
+    found = node.find_element(name)
+    if found is None:
+        return None
+    return parse_kilograms(join_text(found), found.get("unitCode"), doubts)
+
+
+def check_volume(node: XmlNode, doubts: Doubts) -> None:
+    """Flag a volume that is given in a unit of weight."""
+    volume = node.find_element("GrossVolumeMeasure")
+    if volume is not None and is_weight_unit(volume.get("unitCode")):
+        doubts.add("volume_in_weight_unit")
+
+
+def find_first(items: Sequence[Fields], name: str) -> Any:
+    """Return the first value of a field of items."""
+    return next((item[name] for item in items if item.get(name) is not None), None)
+
+
+# --- charges ----------------------------------------------------------------------------------------------------------
+
+
+class Money(NamedTuple):
+    """An amount and its currency, where one is given."""
+
+    amount: float
+    currency: str | None
+
+
+def read_money(node: XmlNode, name: str, doubts: Doubts) -> Money | None:
+    """Read an amount."""
+    found = node.find_element(name)
+    if found is None:
+        return None
+    amount = parse_number(join_text(found), doubts)
+    currency = (found.get("currencyID") or "").strip().upper()
+    return None if amount is None else Money(amount, currency or None)
+
+
+def sum_amounts(amounts: Iterable[Money | None], doubts: Doubts) -> Money | None:
+    """Add up amounts of one currency; those of another than the first are left out, with a code."""
+    given = [money for money in amounts if money is not None]
+    alike = [money.amount for money in given if money.currency == given[0].currency]
+    if any(money.amount for money in given if money.currency != given[0].currency):
+        doubts.add("currency_mixed")
+    return Money(sum(alike), given[0].currency) if given else None
+
+
+def read_charges(node: XmlNode, freight: Money | None, doubts: Doubts) -> Fields:
+    """Read the declared value, the freight in the one currency that the record has, and how carriage is paid."""
+    nil = is_true(node.read("NilCustomsValueIndicator"))
+    declared = None if nil else read_money(node, "DeclaredValueForCustomsAmount", doubts)
+    source = node.read("ApplicableOriginCurrencyExchange/SourceCurrencyCode")
+    currency = (declared and declared.currency) or (freight and freight.currency) or source
+    comparable = freight is not None and freight.currency in (None, currency)
+    if freight is not None and not comparable:
+        doubts.add("currency_mixed")
+    flag = node.read("TotalChargePrepaidIndicator")
+    return {
+        "declared_value": declared.amount if declared else None,
+        "currency": currency,
+        "postage": freight.amount if freight and comparable else None,
+        "payment": None if flag is None else "prepaid" if is_true(flag) else "collect",
+    }
+
+
+def is_true(text: str | None) -> bool:
+    """Check whether the text of an indicator says yes."""
+    return (text or "").lower() in ("true", "1")
+
+
+# --- the journey ------------------------------------------------------------------------------------------------------
+
+
+def read_ends(node: XmlNode) -> tuple[str | None, str | None]:
+    """Read where a waybill begins and ends."""
+    return node.read("OriginLocation/ID"), node.read("FinalDestinationLocation/ID")
+
+
+def read_movements(node: XmlNode) -> list[XmlNode]:
+    """Find the flights in their order."""
+
+    def order(movement: XmlNode) -> float:
+        return parse_number(movement.read("SequenceNumeric"), set()) or 0.0
+
+    return sorted(node.find_all("SpecifiedLogisticsTransportMovement"), key=order)
+
+
+def read_stops(movements: Sequence[XmlNode]) -> list[str | None]:
+    """Read the airports of flights in order."""
+    return [
+        movement.read(f"{way}Event/Occurrence{way}Location/ID")
+        for movement in movements
+        for way in ("Departure", "Arrival")
+    ]
+
+
+def find_carrier(movements: Sequence[XmlNode]) -> str | None:
+    """Name the airline of the first flight."""
+    return find_airline(
+        (movement.read("ID"), movement.read("UsedLogisticsTransportMeans/Name")) for movement in movements
+    )

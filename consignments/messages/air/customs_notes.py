@@ -1,0 +1,137 @@
+"""Customs notes of air cargo (OCI): kept raw, and decoded into the record.
+
+A note is country, subject, code and content. The codes of the enhanced US air-cargo advance screening say how long a
+shipper's account exists and how it pays, which no other part of a waybill does (19 CFR 122.48b; IATA list of OCI codes).
+The meanings in the record are ours.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any, NamedTuple
+
+from consignments.messages.quantities import Doubts, build_date, parse_short_date
+
+PAYMENTS = {
+    "BILL": "account",
+    "CC": "card",
+    "CHQ": "cheque",
+    "CSH": "cash",
+    "CTO": "crypto",
+    "EFT": "transfer",
+    "MBL": "mobile",
+}
+SERVICES = {"01": "general", "02": "express", "03": "ecommerce"}
+NATURES = {"B2B": "sale", "B2C": "sale", "C2B": "returned", "C2C": "other", "P2P": "other"}
+SUBJECTS = {"sender": "SHP", "consignee": "CNE"}
+CUSTOMER, CONSIGNEE_HOLDS = "CUS", "C"
+"""The subject of the account's own notes, and the code of its holder if that is the consignee."""
+RAW_EXTRAS = {
+    "AN": "account_name",
+    "AI": "account_issuer",
+    "AH": "account_holder",
+    "AF": "shipping_frequency",
+    "IA": "account_ip",
+    "IR": "pickup_ip",
+    "RT": "transaction_type",
+}
+"""Columns beyond the record that take a note's content as it is."""
+KNOWN = {"Y": "yes", "N": "no"}
+FULL_DATE_DIGITS = 8
+
+
+class CustomsNote(NamedTuple):
+    """One note; an empty part is the empty string."""
+
+    country: str
+    subject: str
+    code: str
+    content: str
+
+    def __str__(self) -> str:
+        return "/".join(self)
+
+
+class DecodedNotes(NamedTuple):
+    """Decoded notes, by column of the record and by extra column."""
+
+    fields: dict[str, Any]
+    extras: dict[str, Any]
+
+
+def decode_notes(notes: Sequence[CustomsNote], doubts: Doubts) -> DecodedNotes:
+    """Decode the notes of one waybill; what they do not say is left out.
+
+    Examples
+    --------
+    >>> notes = [CustomsNote("US", "CUS", "BT", "CTO"), CustomsNote("US", "CUS", "AE", "01202023")]
+    >>> decode_notes(notes, set()).fields
+    {'account_opened_on': datetime.date(2023, 1, 20), 'payment': 'crypto'}
+    """
+    if not notes:
+        return DecodedNotes({}, {})
+    codes: dict[str, str] = {}
+    by_subject: dict[str, dict[str, str]] = {}
+    for _, subject, code, content in notes:
+        if content:
+            codes.setdefault(code, content)
+            by_subject.setdefault(subject, {}).setdefault(code, content)
+    fields = {
+        "account_id": codes.get("AR"),
+        "account_opened_on": _read_account_date(codes.get("AE"), doubts),
+        "service": SERVICES.get(codes.get("FT", "")),
+        "nature": NATURES.get(codes.get("RT", "").upper()),
+        "payment": PAYMENTS.get(codes.get("BT", "").upper()),
+    }
+    extras: dict[str, Any] = {column: codes[code] for code, column in RAW_EXTRAS.items() if code in codes}
+    extras["customs_notes"] = "\n".join(map("/".join, notes))
+    extras["known_consignor"] = KNOWN.get(codes.get("KP", "").upper())
+    holder = "consignee" if codes.get("AH", "").upper() == CONSIGNEE_HOLDS else "sender"
+    for prefix, subject in SUBJECTS.items():
+        own = by_subject.get(subject, {})
+        if prefix == holder and CUSTOMER in by_subject:
+            own = by_subject[CUSTOMER] | own
+        if own:
+            contact = _read_contact(own)
+            fields |= {f"{prefix}_phone": contact.phone, f"{prefix}_email": contact.email}
+            extras |= {
+                f"{prefix}_phone_verified": "yes" if contact.phone_verified else None,
+                f"{prefix}_email_verified": "yes" if contact.email_verified else None,
+            }
+    return DecodedNotes(
+        {name: value for name, value in fields.items() if value is not None},
+        {name: value for name, value in extras.items() if value},
+    )
+
+
+class _Contact(NamedTuple):
+    phone: str | None
+    email: str | None
+    phone_verified: bool
+    email_verified: bool
+
+
+def _read_contact(codes: Mapping[str, str]) -> _Contact:
+    user, domain = codes.get("VU") or codes.get("MU"), codes.get("VD") or codes.get("MD")
+    email = f"{user}@{domain}" if user and domain else None
+    return _Contact(
+        codes.get("VP") or codes.get("CT"),
+        email,
+        "VP" in codes,
+        bool(email) and "VU" in codes and "VD" in codes,
+    )
+
+
+def _read_account_date(text: str | None, doubts: Doubts) -> date | None:
+    """Read the day an account was opened, in either of its two forms: 01202023 and 20JAN23."""
+    if not text:
+        return None
+    digits = text.strip()
+    if len(digits) == FULL_DATE_DIGITS and digits.isascii() and digits.isdigit():
+        found = (
+            build_date(int(digits[4:]), int(digits[:2]), int(digits[2:4])) if digits[4:] != "0000" else None
+        )
+    else:
+        found = parse_short_date(digits)
+    if found is None:
+        doubts.add("number_malformed")
+    return found

@@ -1,0 +1,195 @@
+"""Answers of customs about air consignments: Cargo-XML XCSN and XFNM, and CAMIR PSN and PER.
+
+The codes are those of Canada's Pre-load Air Cargo Targeting (implementation guide 2024, tables 7 to 10), which the IATA
+messages share. CO means that the assessment is complete, or that a hold is removed; which of the two follows from the holds
+that stand, and that is decided by who reads all answers (`consignments.messages.states`).
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+
+from consignments.errors import MessageFault
+from consignments.messages.air.cargo_imp import decode_text, split_lines
+from consignments.messages.air.cargo_xml import read_header
+from consignments.messages.air.waybill_numbers import clean_identifier, read_waybill_number
+from consignments.messages.parsed import CustomsEvent, EventState, Ignored, MessageContext, Parsed
+from consignments.messages.quantities import MONTHS, complete_moment, parse_moment
+from consignments.messages.xml_nodes import XmlNode
+
+XML_STATES: dict[str, EventState] = {
+    "CO": "assessment_complete",
+    "RI": "request_for_information",
+    "RS": "request_for_screening",
+    "CD": "do_not_load",
+    "CB": "do_not_load",
+}
+CAMIR_STATES: dict[str, EventState] = {
+    "SR": "received",
+    "SF": "assessment_complete",
+    **dict.fromkeys(("7H", "7J"), "request_for_information"),
+    **dict.fromkeys(("8H", "8J"), "request_for_screening"),
+    **dict.fromkeys(("6H", "6J"), "do_not_load"),
+    **dict.fromkeys(("6I", "7I", "8I"), "resolved"),
+}
+AUTHORITIES = ("PACT", "ACAS", "ICS2")
+HOUSE_DOCUMENT = "703"
+WAYBILL_DOCUMENTS = ("740", "741")
+REMOVED = re.compile(r"\b(REMOVED|RESOLVED|RELEASED)\b", re.IGNORECASE)
+CAMIR_WAYBILL = re.compile(r"\s*(\d{3}-?\d{8})(?:\s*-\s*([^\s/]+))?", re.ASCII)
+CAMIR_STATUS = re.compile(
+    r"(CSN|ERR)/([A-Z0-9]+)(?:-\d+)?/?(?:(\d{2})([A-Z]{3})(\d{4})/?)?(.*)", re.ASCII | re.DOTALL
+)
+MASTER_SUFFIX = "M"
+"""What stands in the place of a house in CAMIR for the master itself."""
+
+
+def read_customs_status(root: XmlNode, context: MessageContext) -> Iterator[Parsed]:
+    """Read an XCSN."""
+    header = read_header(root, context)
+    business = root.find("BusinessHeaderDocument")
+    code = None if business is None else business.read("StatusCode")
+    if business is None or code is None:
+        raise MessageFault("no status", where="BusinessHeaderDocument/StatusCode")
+    text = business.read("Information")
+    state = XML_STATES.get(code.upper())
+    if state is None:
+        yield Ignored("XCSN", f"its status {code[:10]!r} is not known")
+        return
+    if state == "assessment_complete" and text and REMOVED.search(text):
+        state = "resolved"
+    issued_at = parse_moment(business.read("IssueDateTime")) or header.issued_at
+    yield CustomsEvent(
+        consignment_id=_find_subject(root),
+        authority=_name_authority(header.sender, text),
+        state=state,
+        code=code,
+        text=text,
+        issued_at=issued_at,
+        source="XCSN",
+    )
+
+
+def _find_subject(root: XmlNode) -> str:
+    """Find what a status is about: the house where one is named, else its waybill."""
+    consignment = root.find("MasterConsignment")
+    documents = [] if consignment is None else consignment.find_all("AssociatedReferenceDocument")
+    if consignment is not None:
+        documents += consignment.find_all("IncludedHouseConsignment/AssociatedReferenceDocument")
+    by_type: dict[str, str] = {}
+    for document in documents:
+        number = document.read("ID")
+        if number:
+            by_type.setdefault(document.read("TypeCode") or "", number)
+    named = next((by_type[code] for code in WAYBILL_DOCUMENTS if code in by_type), None)
+    if named is None and consignment is not None:
+        named = consignment.read("TransportContractDocument/ID")
+    house = by_type.get(HOUSE_DOCUMENT)
+    if house is None and consignment is not None:
+        house = consignment.read("IncludedHouseConsignment/ID")
+    if named is None and house is None:
+        named = next(iter(by_type.values()), None) or root.read("BusinessHeaderDocument/ID")
+    if named is None and house is None:
+        raise MessageFault("no waybill", where="AssociatedReferenceDocument", expected="its number")
+    return _join_identifier(named, house)
+
+
+def _join_identifier(waybill: str | None, house: str | None) -> str:
+    number = None if waybill is None else read_waybill_number(waybill, set())
+    own = None if house is None else clean_identifier(house, set())
+    if not own or own == number:
+        return number or "unknown"
+    return f"{number}/{own}" if number and not own.startswith(f"{number}/") else own
+
+
+def _name_authority(sender: str | None, text: str | None) -> str | None:
+    for name in AUTHORITIES:
+        if (sender or "").upper().startswith(name) or (text or "").upper().startswith(name):
+            return name
+    return sender
+
+
+def read_response(root: XmlNode, context: MessageContext) -> Iterator[Parsed]:
+    """Read an XFNM: an acknowledgement, or the errors of a message that was sent."""
+    header = read_header(root, context)
+    subject = root.read("BusinessHeaderDocument/ID")
+    statuses = [*root.find_all("ResponseStatus"), *root.find_all("BusinessHeaderDocument/ResponseStatus")]
+    events = [
+        (status.read("ConditionCode") or "", status.read("Reason"), status.read("Information"))
+        for status in statuses
+    ]
+    if subject is None or not events:
+        yield Ignored("XFNM", "an answer without a waybill or a status")
+        return
+    for condition, reason, information in events:
+        failed = condition.lower() in ("error", "rejected", "rejection", "failure")
+        yield CustomsEvent(
+            consignment_id=_split_subject(subject),
+            authority=_name_authority(header.sender, None),
+            state="error" if failed else "received",
+            code=reason if failed else condition or None,
+            text=information or reason,
+            issued_at=header.issued_at,
+            source="XFNM",
+        )
+
+
+def _split_subject(text: str) -> str:
+    found = CAMIR_WAYBILL.match(text)
+    if found is None:
+        return clean_identifier(text, set())
+    house = found[2] or (text[found.end() :].lstrip("/_ ") or None)
+    return _join_identifier(found[1], house)
+
+
+def read_camir_status(content: bytes, context: MessageContext) -> Iterator[Parsed]:
+    """Read a PSN or PER, of which several may follow each other.
+
+    Raises
+    ------
+    MessageFault
+        If it names no status.
+    """
+    subject: str | None = None
+    kind = "PSN"
+    found_any = False
+    for line in split_lines(decode_text(content)):
+        head = line.strip().split("/")[0]
+        if head in ("PSN", "PER", "FSN", "FER"):
+            kind, subject = head, None
+            continue
+        waybill = CAMIR_WAYBILL.match(line)
+        if waybill:
+            subject = _join_identifier(waybill[1], None if waybill[2] == MASTER_SUFFIX else waybill[2])
+            line = line[waybill.end() :].strip()
+        status = CAMIR_STATUS.match(line.strip())
+        if status is None:
+            continue
+        found_any = True
+        yield _build_camir_event(status, subject, kind, context.received_at)
+    if not found_any:
+        raise MessageFault("no status", where=kind, expected="a line CSN or ERR")
+
+
+def _build_camir_event(
+    status: re.Match[str], subject: str | None, kind: str, reference: datetime | None
+) -> CustomsEvent | Ignored:
+    segment, code, day, month, clock, rest = status.groups()
+    text = " ".join(rest.split()) or None
+    state = "error" if segment == "ERR" else CAMIR_STATES.get(code)
+    if state is None:
+        return Ignored(kind, f"its status {code[:10]!r} is not known")
+    if subject is None:
+        return Ignored(kind, "an answer that names no waybill")
+    issued_at = None
+    if day is not None and month in MONTHS:
+        issued_at = complete_moment(int(day), MONTHS.index(month) + 1, clock, reference)
+    return CustomsEvent(
+        consignment_id=subject,
+        authority=_name_authority(None, text),
+        state=state,
+        code=text.split()[0] if segment == "ERR" and text else code,
+        text=text,
+        issued_at=issued_at,
+        source=kind,
+    )

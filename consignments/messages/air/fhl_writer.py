@@ -1,0 +1,139 @@
+"""Houses of air cargo written as Cargo-IMP: an FHL of version 5 with one house.
+
+The characters are those that the standard allows: capitals, digits, full stop, hyphen and space. Reading a message gives
+the consignment back in these characters, apart from `NOT_CARRIED`.
+"""
+
+import re
+import textwrap
+import unicodedata
+from collections.abc import Iterator
+
+from consignments.messages.air.xml_writer import NATURE_CODES, PAYMENT_CODES, SERVICE_CODES
+from consignments.records import Consignment
+
+NOT_CARRIED = {
+    "received_at": "the message has no date",
+    "office": "the message has no customs office",
+    "cancelled_at": "the message has no deletion",
+    "carrier": "the message has no flight",
+    "declarant": "the message has no agent",
+    "route": "only its first and its last place are in the message",
+    "departure_country": "it follows from the first place of the route, else it is the sender's",
+    "destination_country": "it follows from the last place of the route, else it is the consignee's",
+    "postage": "the message has no charges",
+    "items": "the message has tariff codes only, not more than nine",
+    "origin_country": "the message has no origin of goods",
+    "service": "only general, express and ecommerce have a code of customs notes",
+    "nature": "only sale, returned and other have a code of customs notes",
+    "payment": "only the kinds that customs notes have a code for, prepaid and collect",
+    "currency": "it stands with a declared value, or alone",
+}
+"""What a message cannot carry, by column, with the reason."""
+
+ALLOWED = re.compile(r"[^A-Z0-9 .\-]+")
+LINE_CHARACTERS = 35
+MAX_LINES = 2
+TEXT_CHARACTERS, MAX_TEXT_LINES = 65, 9
+SHORT_TEXT_CHARACTERS = 15
+MAX_TARIFF_CODES = 9
+TERMS = {"prepaid": "PP", "collect": "CC"}
+
+
+def write_fhl(record: Consignment) -> bytes:
+    """Write a house.
+
+    Raises
+    ------
+    ValueError
+        If it has no house number behind its waybill's.
+
+    Examples
+    --------
+    >>> print(write_fhl(Consignment("180-12345675/H1", "air_cargo", description="tea", route="PVG>ICN", pieces=2.0)).decode())
+    FHL/5
+    MBI/180-12345675PVGICN
+    HBS/H1/PVGICN/2///TEA
+    TXT/TEA
+    CVD//PP/NVD/NCV/XXX
+    <BLANKLINE>
+    """
+    master, _, house = record.consignment_id.partition("/")
+    if not house:
+        raise ValueError(f"{record.consignment_id} is no house")
+    return "".join(f"{line}\n" for line in _list_lines(record, master, house)).encode("ascii")
+
+
+def to_imp_text(text: str) -> str:
+    """Convert a text to the characters of Cargo-IMP.
+
+    Examples
+    --------
+    >>> to_imp_text("Straße 5/7, Zürich")
+    'STRASSE 5 7 ZURICH'
+    """
+    plain = unicodedata.normalize("NFKD", text.upper())
+    ascii_text = "".join(char for char in plain if not unicodedata.combining(char))
+    return " ".join(ALLOWED.sub(" ", ascii_text).split())
+
+
+def _list_lines(record: Consignment, master: str, house: str) -> Iterator[str]:
+    places = record.route.split(">") if record.route else []
+    ends = "".join((places[0], places[-1])) if places and len(places[0]) == len(places[-1]) == 3 else ""
+    description = to_imp_text(record.description or "")
+    pieces = "" if record.pieces is None else f"{record.pieces:.0f}"
+    weight = "" if record.gross_weight_kg is None else f"K{record.gross_weight_kg!r}"
+    yield "FHL/5"
+    yield f"MBI/{master}{ends}"
+    yield f"HBS/{to_imp_text(house)}/{ends}/{pieces}/{weight}//{description[:SHORT_TEXT_CHARACTERS].strip()}"
+    lines = textwrap.wrap(description, TEXT_CHARACTERS - 1, break_on_hyphens=False)[:MAX_TEXT_LINES]
+    for number, line in enumerate(lines):
+        yield f"{'TXT' if number == 0 else ''}/{line}"
+    codes = [item.hs_code for item in record.items or () if item.hs_code]
+    for number, code in enumerate((codes or [record.hs_code or ""])[:MAX_TARIFF_CODES]):
+        if not code:
+            break
+        yield f"{'HTS' if number == 0 else ''}/{code}"
+    for number, note in enumerate(_list_notes(record)):
+        yield f"{'OCI' if number == 0 else ''}/{note}"
+    yield from _list_party("SHP", record, "sender")
+    yield from _list_party("CNE", record, "consignee")
+    value = "NCV" if record.declared_value is None else repr(record.declared_value)
+    yield f"CVD/{record.currency or ''}/{TERMS.get(record.payment or '', 'PP')}/NVD/{value}/XXX"
+
+
+def _list_notes(record: Consignment) -> Iterator[str]:
+    if record.service in SERVICE_CODES:
+        yield f"US//FT/{SERVICE_CODES[record.service]}"
+    for code, content in (
+        ("RT", NATURE_CODES.get(record.nature or "")),
+        ("BT", PAYMENT_CODES.get(record.payment or "")),
+        ("AR", record.account_id and to_imp_text(record.account_id)),
+        ("AE", record.account_opened_on and f"{record.account_opened_on:%m%d%Y}"),
+    ):
+        if content:
+            yield f"US/CUS/{code}/{content}"
+    for subject, email in (("SHP", record.sender_email), ("CNE", record.consignee_email)):
+        if email and "@" in email:
+            user, _, domain = email.upper().partition("@")
+            yield f"US/{subject}/MU/{user}"
+            yield f"US/{subject}/MD/{domain}"
+
+
+def _list_party(code: str, record: Consignment, prefix: str) -> Iterator[str]:
+    values = {
+        part: to_imp_text(getattr(record, f"{prefix}_{part}") or "")
+        for part in ("name", "address", "city", "postcode", "country", "phone")
+    }
+    if not any(values.values()):
+        return
+    yield code
+    for segment, part in (("NAM", "name"), ("ADR", "address")):
+        for number, line in enumerate(
+            textwrap.wrap(values[part], LINE_CHARACTERS, break_on_hyphens=False)[:MAX_LINES]
+        ):
+            yield f"{segment if number == 0 else ''}/{line}"
+    yield f"LOC/{values['city']}"
+    phone = f"/TE/{values['phone']}" if values["phone"] else ""
+    if values["country"] or values["postcode"] or phone:
+        yield f"/{values['country']}/{values['postcode']}{phone}".rstrip("/")

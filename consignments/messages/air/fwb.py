@@ -1,0 +1,198 @@
+"""Cargo-IMP air waybills (FWB 9 to 17): a direct one becomes a declaration, a master adds to its houses."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from consignments.errors import MessageFault
+from consignments.messages.air.cargo_imp import (
+    PARTY_CODES,
+    Fields,
+    ImpMessage,
+    Segment,
+    WaybillLine,
+    parse_imp,
+    read_declared_values,
+    read_imp_notes,
+    read_imp_party,
+    read_waybill_line,
+)
+from consignments.messages.air.cargo_xml import Header, find_first, merge_notes
+from consignments.messages.air.customs_notes import decode_notes
+from consignments.messages.air.journeys import build_journey, find_airline, join_places, looks_consolidated
+from consignments.messages.air.waybill import build_waybill
+from consignments.messages.air.waybill_numbers import identify_by_content
+from consignments.messages.parsed import Level, MessageContext, Parsed
+from consignments.messages.quantities import Doubts, parse_number, parse_short_date
+
+PARTY_PARTS = ("NAM", "ADR", "LOC")
+DIRECT_GOODS, CONSOLIDATED_GOODS = "NG", "NC"
+NEWEST_VERSION = 17
+
+
+def read_fwb(content: bytes, context: MessageContext) -> Iterator[Parsed]:
+    """Read an FWB.
+
+    Raises
+    ------
+    MessageFault
+        If nothing of a waybill is in it.
+    """
+    message = parse_imp(content)
+    if message.version > NEWEST_VERSION:
+        context.notes.append(f"FWB {message.version} is newer than {NEWEST_VERSION}: read as far as known")
+    if not message.segments and not message.head:
+        raise MessageFault("no waybill", where="FWB", expected="its number and at least one segment")
+    doubts: Doubts = set()
+    line = read_waybill_line(message.head, doubts)
+    by_code = _index_segments(message.segments)
+    fields = _read_parties(message.segments)
+    notes = decode_notes(
+        [note for segment in by_code.get("OCI", []) for note in read_imp_notes(segment)], doubts
+    )
+    account = fields.pop("account", None)
+    fields["account_id"] = account
+    goods, goods_codes = _read_goods(by_code.get("RTD", []), doubts)
+    fields |= goods | {"pieces": line.pieces, "gross_weight_kg": line.weight_kg}
+    merge_notes(fields, notes)
+    fields |= _read_charges(by_code, doubts, paid=notes.fields.get("payment"))
+    fields |= _read_journey(line, by_code, fields)
+    fields["channel"] = "air_cargo"
+    fields["consignment_id"] = line.number or identify_by_content(fields)
+    level = _find_level(goods_codes, fields.get("description"))
+    header = Header(None, _read_issue_time(message, by_code, context), "create", None)
+    partial = not ({"SHP", "CNE", "RTD"} & by_code.keys())
+    yield build_waybill(fields, level, doubts, header, notes.extras, partial=partial)
+
+
+def _index_segments(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
+    found: dict[str, list[Segment]] = {}
+    for segment in segments:
+        found.setdefault(segment.code, []).append(segment)
+    return found
+
+
+def group_parties(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
+    """Return each party's segment with the name, address and place that follow it."""
+    groups: dict[str, list[Segment]] = {}
+    current: list[Segment] | None = None
+    for segment in segments:
+        if segment.code in PARTY_CODES:
+            current = [segment]
+            groups.setdefault(segment.code, current)
+        elif segment.code in PARTY_PARTS and current is not None:
+            current.append(segment)
+        else:
+            current = None
+    return groups
+
+
+def _read_parties(segments: Sequence[Segment]) -> Fields:
+    groups = group_parties(segments)
+    fields: Fields = {}
+    if "SHP" in groups:
+        fields |= read_imp_party(groups["SHP"], "sender", named_first=False)
+    if "CNE" in groups:
+        consignee = read_imp_party(groups["CNE"], "consignee", named_first=False)
+        consignee.pop("account", None)
+        fields |= consignee
+    if "AGT" in groups:
+        named = next((part.first for part in groups["AGT"] if part.code == "NAM"), None)
+        lines = [line for line in groups["AGT"][0].rest if line.strip()]
+        fields["declarant"] = (named or (lines[0] if lines else "")).strip() or None
+    return fields
+
+
+def _read_goods(segments: Sequence[Segment], doubts: Doubts) -> tuple[Fields, set[str]]:
+    """Read the lines of the rate description; give the goods, and the identifiers met."""
+    items: list[Fields] = []
+    texts: list[list[str]] = []
+    met: set[str] = set()
+    for line in (line for segment in segments for line in segment.lines):
+        parts = line.split("/")
+        if parts and parts[0].strip().isdigit():
+            parts = parts[1:]
+        if not parts or not parts[0].strip():
+            continue
+        identifier, content = parts[0].strip(), "/".join(parts[1:]).strip()
+        if identifier[:1] == "P" and identifier[1:2].isdigit():
+            items.append({"quantity": parse_number(identifier[1:], doubts)})
+            texts.append([])
+            continue
+        if not items:
+            items.append({})
+            texts.append([])
+        met.add(identifier)
+        _read_goods_line(identifier, content, items, texts, doubts)
+    for item, text in zip(items, texts, strict=True):
+        item["description"] = " ".join(text) or None
+    items = [item for item in items if any(value is not None for value in item.values())]
+    goods: Fields = {name: find_first(items, name) for name in ("description", "hs_code", "origin_country")}
+    return goods | {"items": items or None}, met
+
+
+def _read_goods_line(
+    identifier: str, content: str, items: list[Fields], texts: list[list[str]], doubts: Doubts
+) -> None:
+    """Read one line of goods into the last item; a second code of the tariff begins an item of its own."""
+    if identifier in (DIRECT_GOODS, CONSOLIDATED_GOODS):
+        if content:
+            texts[-1].append(content)
+    elif identifier == "NH" and content:
+        if items[-1].get("hs_code"):
+            items.append({})
+            texts.append([])
+        items[-1]["hs_code"] = content
+    elif identifier == "NO" and content:
+        items[-1]["origin_country"] = content[:2].upper()
+    elif identifier == "NV" and content[:1] in ("K", "L"):
+        doubts.add("volume_in_weight_unit")
+
+
+def _read_charges(by_code: dict[str, list[Segment]], doubts: Doubts, *, paid: str | None) -> Fields:
+    fields: dict[str, Any] = {}
+    for segment in by_code.get("CVD", [])[:1]:
+        fields = read_declared_values(segment, doubts)
+    totals = [
+        parse_number(part[2:], doubts)
+        for code in ("PPD", "COL")
+        for segment in by_code.get(code, [])
+        for line in segment.lines
+        for part in line.split("/")
+        if part.startswith("CT") and part[2:]
+    ]
+    given = [total for total in totals if total is not None]
+    fields["postage"] = sum(given) if given else None
+    if paid is not None:
+        fields["payment"] = paid
+    return fields
+
+
+def _read_journey(line: WaybillLine, by_code: dict[str, list[Segment]], fields: Fields) -> Fields:
+    routes = [part.strip() for part in _split_parts(by_code.get("RTG", [])) if len(part.strip()) >= 3]
+    flights = _split_parts(by_code.get("FLT", []))[::2]
+    named = [(flight, None) for flight in flights] + [(None, route[3:5]) for route in routes]
+    places = join_places(line.origin, *(route[:3] for route in routes), line.destination)
+    return build_journey(places, fields) | {"carrier": find_airline(named)}
+
+
+def _split_parts(segments: Sequence[Segment]) -> list[str]:
+    return [part for segment in segments for line in segment.lines for part in line.split("/")]
+
+
+def _find_level(met: set[str], description: str | None) -> Level:
+    if CONSOLIDATED_GOODS in met:
+        return "master"
+    if DIRECT_GOODS in met:
+        return "direct"
+    return "master" if looks_consolidated(description) else "direct"
+
+
+def _read_issue_time(
+    message: ImpMessage, by_code: dict[str, list[Segment]], context: MessageContext
+) -> datetime | None:
+    """Return the time of the envelope, else the day on which the waybill was issued."""
+    days = [parse_short_date(segment.first.split("/")[0]) for segment in by_code.get("ISU", [])]
+    day = next((day for day in days if day is not None), None)
+    made_out = None if day is None else datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return message.complete_issue_time(context.received_at or made_out) or made_out

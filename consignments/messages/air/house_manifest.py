@@ -1,0 +1,102 @@
+"""IATA Cargo-XML house manifests (XFHL): every house of a master, each with few of its facts."""
+
+from collections.abc import Iterator
+
+from consignments.errors import MessageFault
+from consignments.messages.air.cargo_xml import (
+    Header,
+    merge_notes,
+    read_ends,
+    read_header,
+    read_kilograms,
+    read_notes,
+    read_parties,
+    read_waybill,
+)
+from consignments.messages.air.journeys import build_journey, join_places
+from consignments.messages.air.waybill_numbers import identify_house, read_waybill_number
+from consignments.messages.parsed import Declaration, MessageContext, Parsed
+from consignments.messages.quantities import Doubts, parse_number
+from consignments.messages.xml_nodes import XmlNode
+
+
+def read_house_manifest(root: XmlNode, context: MessageContext) -> Iterator[Parsed]:
+    """Read an XFHL: one declaration for each house.
+
+    Raises
+    ------
+    MessageFault
+        If it lists no house.
+    """
+    header = read_header(root, context)
+    master = read_waybill(root)
+    houses = master.find_all("IncludedHouseConsignment")
+    if not houses:
+        raise MessageFault(
+            "an element is missing",
+            where=root.name,
+            got="no IncludedHouseConsignment",
+            expected="one or more",
+        )
+    declarations = [
+        _read_house(house, master, header, f"house {place}") for place, house in enumerate(houses, start=1)
+    ]
+    yield from flag_piece_counts(
+        declarations, parse_number(master.read("TotalPieceQuantity"), set()), complete=True
+    )
+
+
+def flag_piece_counts(
+    houses: list[Declaration], total: float | None, *, complete: bool
+) -> Iterator[Declaration]:
+    """Flag houses whose pieces together are not those of their master; a list that need not be complete may have fewer."""
+    counts = [house.fields["pieces"] for house in houses]
+    given = [count for count in counts if count is not None]
+    differs = total is not None and (
+        sum(given) > total or (complete and len(given) == len(counts) and sum(given) != total)
+    )
+    for house in houses:
+        if differs:
+            quality = tuple(sorted({*house.quality, "piece_count_mismatch"}))
+            house = Declaration(
+                house.fields,
+                house.issued_at,
+                house.level,
+                house.purpose,
+                quality,
+                house.place,
+                house.partial,
+                house.extras,
+            )
+        yield house
+
+
+def _read_house(house: XmlNode, master: XmlNode, header: Header, place: str) -> Declaration:
+    doubts: Doubts = set()
+    master_number = read_waybill_number(master.read("TransportContractDocument/ID"), doubts)
+    fields = read_parties(house)
+    notes = read_notes(house, doubts)
+    merge_notes(fields, notes)
+    weight = "GrossWeightMeasure" if "GrossWeightMeasure" in house else "IncludedTareGrossWeightMeasure"
+    fields |= {
+        "channel": "air_cargo",
+        "master_id": master_number,
+        "description": house.read("SummaryDescription"),
+        "pieces": parse_number(house.read("TotalPieceQuantity"), doubts),
+        "gross_weight_kg": read_kilograms(house, weight, doubts),
+    }
+    origin, destination = read_ends(house)
+    outer_origin, outer_destination = read_ends(master)
+    fields |= build_journey(join_places(origin, outer_origin, outer_destination, destination), fields)
+    number = house.read("TransportContractDocument/ID") or house.read("ID")
+    fields["consignment_id"] = identify_house(master_number, number, fields, doubts)
+    return Declaration(
+        fields=fields,
+        issued_at=header.issued_at,
+        level="house",
+        purpose=header.purpose,
+        quality=tuple(sorted(doubts)),
+        place=place,
+        partial=True,
+        extras=notes.extras,
+    )

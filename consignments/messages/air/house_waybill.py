@@ -1,0 +1,86 @@
+"""IATA Cargo-XML house waybills (XFZB): each house of a message becomes one declaration."""
+
+from collections.abc import Iterator
+
+from consignments.errors import MessageFault
+from consignments.messages.air.cargo_xml import (
+    Header,
+    Money,
+    find_carrier,
+    merge_notes,
+    read_charges,
+    read_ends,
+    read_goods,
+    read_header,
+    read_money,
+    read_movements,
+    read_notes,
+    read_parties,
+    read_stops,
+    read_waybill,
+    sum_amounts,
+)
+from consignments.messages.air.journeys import build_journey, join_places
+from consignments.messages.air.waybill_numbers import identify_house, read_waybill_number
+from consignments.messages.parsed import Declaration, MessageContext, Parsed
+from consignments.messages.quantities import Doubts
+from consignments.messages.xml_nodes import XmlNode
+
+
+def read_house_waybill(root: XmlNode, context: MessageContext) -> Iterator[Parsed]:
+    """Read an XFZB.
+
+    Raises
+    ------
+    MessageFault
+        If it holds no house.
+    """
+    header = read_header(root, context)
+    master = read_waybill(root)
+    houses = master.find_all("IncludedHouseConsignment")
+    if not houses:
+        raise MessageFault(
+            "an element is missing",
+            where=root.name,
+            got="no IncludedHouseConsignment",
+            expected="one or more",
+        )
+    named = root.read("BusinessHeaderDocument/ID")
+    for place, house in enumerate(houses, start=1):
+        own = house.read("TransportContractDocument/ID") or house.read("ID")
+        number = named if named is not None and len(houses) == 1 else own or (named if place == 1 else None)
+        yield _read_house(house, master, number, header, f"house {place}")
+
+
+def _read_house(
+    house: XmlNode, master: XmlNode, number: str | None, header: Header, place: str
+) -> Declaration:
+    doubts: Doubts = set()
+    master_number = read_waybill_number(master.read("TransportContractDocument/ID"), doubts)
+    movements = read_movements(house) or read_movements(master)
+    fields = read_parties(house)
+    notes = read_notes(house, doubts)
+    charges = read_charges(house, _read_freight(house, doubts), doubts)
+    fields |= read_goods(house, "IncludedHouseConsignmentItem", doubts)
+    merge_notes(fields, notes)
+    fields |= charges | ({"payment": notes.fields["payment"]} if "payment" in notes.fields else {})
+    origin, destination = read_ends(house)
+    outer_origin, outer_destination = read_ends(master)
+    places = join_places(origin, outer_origin, *read_stops(movements), outer_destination, destination)
+    fields |= build_journey(places, fields)
+    fields |= {"channel": "air_cargo", "master_id": master_number, "carrier": find_carrier(movements)}
+    fields["consignment_id"] = identify_house(master_number, number, fields, doubts)
+    return Declaration(
+        fields=fields,
+        issued_at=header.issued_at,
+        level="house",
+        purpose=header.purpose,
+        quality=tuple(sorted(doubts)),
+        place=place,
+        extras=notes.extras,
+    )
+
+
+def _read_freight(house: XmlNode, doubts: Doubts) -> Money | None:
+    totals = (read_money(house, f"Total{how}ChargeAmount", doubts) for how in ("Prepaid", "Collect"))
+    return sum_amounts(totals, doubts) or read_money(house, "WeightTotalChargeAmount", doubts)

@@ -1,0 +1,382 @@
+"""Messages as plain trees: XML and JSON in one shape, XML as a stream of records in bounded memory.
+
+A node is a dict from a name in lower case, without namespace, to the list of all values of that name: further nodes, or
+texts, numbers, flags. An attribute is `@name`; the text of an XML element that has attributes or children is `#text`.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import msgspec
+from lxml import etree
+
+from consignments.errors import MessageFault
+from consignments.messages.xml_nodes import (
+    _build_hostile_fault,
+    _build_syntax_fault,
+    _repair,
+    is_nested_too_deep,
+)
+
+Node: TypeAlias = dict[str, list[Any]]
+
+CHUNK_BYTES = 1 << 16
+MAX_RECORD_BYTES = 4_000_000
+"""The largest part of an XML message between two records; a consignment with 10,000 items of 15 elements fits."""
+MAX_TREE_BYTES = 10_000_000
+"""The largest message that is held as a whole; XML of records may be larger, and is read as a stream."""
+MAX_JSON_CONTAINERS = 400_000
+"""Objects and lists of one JSON message; those of 1,000 items for each of 400 declarations fit."""
+MAX_JSON_DIGITS = 300
+HEAD_BYTES = 16_384
+TEXT = "#text"
+NOT_BLANK = re.compile(rb"[^ \t\r\n\0]")
+NAME = rb"<(?:[\w.\-]+:)?(%s)(?=[\s/>])"
+
+
+def decode_head(head: bytes) -> str:
+    """Decode the beginning of a message for detection: without byte-order mark, NUL bytes and leading space."""
+    part = head[:HEAD_BYTES]
+    encoding = "utf-16" if part[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    return part.decode(encoding, "replace").replace("\0", "").lstrip("\ufeff \t\r\n")
+
+
+def has_name(text: str, name: str) -> bool:
+    """Check whether a name is an element or an attribute of XML, or a key of JSON, in a text.
+
+    Examples
+    --------
+    >>> has_name("<a:ItemId>1</a:ItemId>", "itemid"), has_name('{"ItemId": 1}', "itemid"), has_name("ItemId", "itemid")
+    (True, True, False)
+    """
+    return _compile_name(name).search(text) is not None
+
+
+@lru_cache(maxsize=1024)
+def _compile_name(name: str) -> re.Pattern[str]:
+    before = r"""(?:<(?:[\w.\-]+:)?|["'.]|\s)"""
+    return re.compile(rf"""{before}{re.escape(name)}(?:[\s/>"']|=["'])""", re.IGNORECASE)
+
+
+def refuse_large(content: bytes) -> None:
+    """Refuse a message that would be held in memory as a whole and is too large for it."""
+    if len(content) > MAX_TREE_BYTES:
+        raise MessageFault("too large", got=f"{len(content):,} bytes", expected=f"at most {MAX_TREE_BYTES:,}")
+
+
+# --- XML --------------------------------------------------------------------------------------------------------------
+
+
+def prepare_xml(content: bytes, notes: list[str]) -> bytes:
+    """Check a message and bring it to an encoding in which tags are plain bytes.
+
+    Parameters
+    ----------
+    content : bytes
+    notes : list of str
+        What had to be repaired is appended.
+
+    Raises
+    ------
+    MessageFault
+        If it is empty or declares a document type or entities.
+    """
+    if NOT_BLANK.search(content) is None:
+        raise MessageFault("empty")
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:64]:
+        repaired = _repair(content)
+        if repaired is not None:
+            content = repaired[0]
+            notes.append(repaired[1])
+        elif content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            content = _transcode(content)
+    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
+        raise _build_hostile_fault()
+    return content
+
+
+def _transcode(content: bytes) -> bytes:
+    text = content.decode("utf-16", "replace")
+    return re.sub(r"^\ufeff?\s*<\?xml[^>]*\?>", "", text, count=1).encode()
+
+
+def find_tag(content: bytes, names: Sequence[str]) -> str | None:
+    """Find the first of several names that is an element of the message, in any case, and return it as it is written."""
+    for name in names:
+        found = re.search(NAME % re.escape(name.encode()), content, re.IGNORECASE)
+        if found:
+            return found[1].decode()
+    return None
+
+
+def stream_records(content: bytes, tag: str) -> Iterator[Node]:
+    """Yield each element of a local name as a tree; only one of them is in memory.
+
+    Raises
+    ------
+    MessageFault
+        If the message is hostile or not well formed; the records before the fault have been yielded then.
+    """
+    for element in _stream_elements(content, tag):
+        yield convert_element(element)
+
+
+def read_frame(content: bytes, tag: str) -> Node:
+    """Read all that stands outside the elements of a local name as one tree; what follows a fault is left out."""
+    root: Any = None
+    try:
+        for element in _stream_elements(content, tag):
+            root = element.getroottree().getroot()
+    except MessageFault:
+        if root is None:
+            raise
+    return {} if root is None else convert_element(root)
+
+
+def _stream_elements(content: bytes, tag: str) -> Iterator[Any]:
+    """Yield elements when they end, and empty them before the next one."""
+    parser = etree.XMLPullParser(
+        events=("end",),
+        tag=f"{{*}}{tag}",
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        dtd_validation=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    last_end = 0
+    try:
+        for start in range(0, len(content), CHUNK_BYTES):
+            parser.feed(content[start : start + CHUNK_BYTES])
+            ended: Any = parser.read_events()
+            for _, element in ended:
+                if element.getroottree().docinfo.internalDTD is not None:
+                    raise _build_hostile_fault()
+                yield element
+                _release(element)
+                last_end = start
+            if start - last_end > MAX_RECORD_BYTES:
+                raise MessageFault(
+                    "one consignment is too large",
+                    where=f"byte {last_end:,}",
+                    expected=f"at most {MAX_RECORD_BYTES:,} bytes",
+                )
+        root: Any = parser.close()
+    except etree.XMLSyntaxError as error:
+        raise _build_syntax_fault(error, content) from error
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise _build_hostile_fault()
+
+
+def _release(element: Any) -> None:
+    element.clear()
+    parent, before = element.getparent(), element.getprevious()
+    if before is not None and before.tag == element.tag:
+        parent.remove(before)
+
+
+def parse_xml_tree(content: bytes, notes: list[str]) -> tuple[str, Node]:
+    """Parse a whole message, repaired if it must be; return the local name of its root, and the tree.
+
+    Raises
+    ------
+    MessageFault
+        If it is larger than `MAX_TREE_BYTES`, hostile, or not well formed.
+    """
+    refuse_large(content)
+    try:
+        root = _parse_whole(content)
+    except etree.XMLSyntaxError as error:
+        repaired = None if is_nested_too_deep(error) else _repair(content)
+        if repaired is None:
+            raise _build_syntax_fault(error, content) from error
+        try:
+            root = _parse_whole(repaired[0])
+        except etree.XMLSyntaxError:
+            raise _build_syntax_fault(error, content) from error
+        notes.append(repaired[1])
+    return get_local_name(root.tag), convert_element(root)
+
+
+def _parse_whole(content: bytes) -> Any:
+    parser = etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    root = etree.fromstring(content, parser)
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise _build_hostile_fault()
+    return root
+
+
+def repair_xml(content: bytes, notes: list[str]) -> bytes:
+    """Return a message without what makes it not well formed; as it is if there is nothing to repair."""
+    repaired = _repair(content)
+    if repaired is None:
+        return content
+    notes.append(repaired[1])
+    return repaired[0]
+
+
+def get_local_name(tag: str) -> str:
+    """Return the local name of a qualified tag."""
+    return tag[tag.rfind("}") + 1 :]
+
+
+def convert_element(element: Any) -> Node:
+    """Convert an element and all below it; its own text is `#text`."""
+    found = _convert(element)
+    return found if isinstance(found, dict) else {TEXT: [found]}
+
+
+def _convert(element: Any) -> Any:
+    text = element.text
+    if not len(element) and not element.attrib:
+        return text or ""
+    node: Node = {}
+    for name, value in element.attrib.items():
+        node[f"@{get_local_name(name).lower()}"] = [value]
+    if text and not text.isspace():
+        node[TEXT] = [text]
+    for child in element:
+        tag = child.tag
+        if isinstance(tag, str):  # an entity that was not expanded has no name
+            node.setdefault(tag[tag.rfind("}") + 1 :].lower(), []).append(_convert(child))
+    return node
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------------
+
+
+def decode_json(content: bytes) -> Any:
+    """Decode JSON as Python values; a number out of range is infinite.
+
+    Raises
+    ------
+    MessageFault
+        If it is larger than `MAX_TREE_BYTES`, no JSON, or nested too deep.
+    """
+    refuse_large(content)
+    containers = content.count(b"{") + content.count(b"[")
+    if containers > MAX_JSON_CONTAINERS:
+        raise MessageFault(
+            "too many values", got=f"{containers:,}", expected=f"at most {MAX_JSON_CONTAINERS:,}"
+        )
+    try:
+        return msgspec.json.decode(_decode_text(content))
+    except RecursionError as error:
+        raise MessageFault("nested too deep") from error
+    except (msgspec.DecodeError, UnicodeError):
+        return _decode_leniently(content)
+
+
+def _decode_text(content: bytes) -> bytes:
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16").encode()
+    return content.removeprefix(b"\xef\xbb\xbf")
+
+
+def _decode_leniently(content: bytes) -> Any:
+    """Decode what msgspec refuses: numbers out of range, half of a surrogate pair, bytes that are no UTF-8."""
+    try:
+        text = _decode_text(content).decode("utf-8", "replace").strip(" \t\r\n\0")
+        return json.loads(text, parse_int=_parse_integer, strict=False)
+    except RecursionError as error:
+        raise MessageFault("nested too deep") from error
+    except (ValueError, UnicodeError) as error:
+        where = f"character {error.pos:,}" if isinstance(error, json.JSONDecodeError) else ""
+        what = error.msg if isinstance(error, json.JSONDecodeError) else "of no known encoding"
+        raise MessageFault("not JSON", where=where, got=what, todo="fetch it again") from error
+
+
+def _parse_integer(digits: str) -> float | int:
+    return int(digits) if len(digits) <= MAX_JSON_DIGITS else float("inf")
+
+
+def convert_json(value: Any) -> Node:
+    """Convert a decoded JSON value to a tree; a list at the top stands under `#text`.
+
+    Raises
+    ------
+    MessageFault
+        If it is nested too deep.
+    """
+    try:
+        found = _convert_value(value)
+    except RecursionError as error:
+        raise MessageFault("nested too deep") from error
+    return found if isinstance(found, dict) else {TEXT: _flatten(found)}
+
+
+def _convert_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        node: Node = {}
+        for name, part in value.items():
+            node.setdefault(str(name).strip().lower(), []).extend(_flatten(_convert_value(part)))
+        return node
+    if isinstance(value, list):
+        return [_convert_value(part) for part in value]
+    return value
+
+
+def _flatten(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        return [value]
+    flat: list[Any] = []
+    for part in value:
+        flat.extend(_flatten(part))
+    return flat
+
+
+# --- reading a tree ---------------------------------------------------------------------------------------------------
+
+
+def list_values(node: Any, path: str) -> list[Any]:
+    """List all values on a path of names in lower case, parted by slashes; nulls are left out."""
+    nodes = [node]
+    for name in path.split("/"):
+        nodes = [
+            value
+            for each in nodes
+            if isinstance(each, dict)
+            for value in each.get(name, ())
+            if value is not None
+        ]
+    return nodes
+
+
+def list_nodes(node: Any, path: str) -> list[Node]:
+    """List the nodes on a path."""
+    return [value for value in list_values(node, path) if isinstance(value, dict)]
+
+
+def list_leaves(node: Any, path: str) -> list[Any]:
+    """List the texts and numbers on a path; a node gives its own text."""
+    leaves: list[Any] = []
+    for value in list_values(node, path):
+        if isinstance(value, dict):
+            leaves.extend(part for part in value.get(TEXT, ()) if not isinstance(part, dict))
+        else:
+            leaves.append(value)
+    return leaves
+
+
+def walk_nodes(node: Any) -> Iterator[tuple[str, Node]]:
+    """Yield each node below one with its name, parents first."""
+    stack: list[tuple[str, Any]] = [("", node)]
+    while stack:
+        name, here = stack.pop()
+        if not isinstance(here, dict):
+            continue
+        yield name, here
+        below = [(key, value) for key, values in here.items() for value in values if isinstance(value, dict)]
+        stack.extend(reversed(below))

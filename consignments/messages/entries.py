@@ -1,0 +1,310 @@
+"""Entries: the parsed contents of messages while a run reads them.
+
+Here a declaration becomes a record: texts that are too long are cut, values of a wrong kind become None, each with a code;
+then the codes that follow from the fields are added. An entry knows when its message was received.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from consignments.items import ITEM_FIELDS, MAX_ITEMS
+from consignments.messages.air.waybill_numbers import MAX_IDENTIFIER, clean_identifier, identify_by_content
+from consignments.messages.parsed import (
+    EXTRA_COLUMNS,
+    CustomsEvent,
+    Declaration,
+    Level,
+    MasterDetails,
+    Purpose,
+)
+from consignments.messages.quality import check_quality, sort_codes
+from consignments.messages.quantities import Doubts
+from consignments.records import Consignment, Item
+from consignments.schema import Field, get_fields
+
+FUTURE_TOLERANCE = timedelta(days=1)
+"""A time of issue that is further ahead is a fault of the sender's clock: the message was received when it came."""
+DIGEST_BYTES = 16
+SET_LATER = frozenset(("received_at", "cancelled_at", "issued_at", "level", "quality"))
+MAX_EXTRA_CHARACTERS = 4000
+
+
+class DeclarationEntry(msgspec.Struct, tag="d", array_like=True):
+    """One version of a consignment.
+
+    Attributes
+    ----------
+    record : Consignment
+        With `received_at`; `quality` has all codes but those that follow from other messages.
+    purpose : str
+    partial : bool
+    extras : dict
+        Columns beyond the record.
+    digest : bytes
+        Of its content, without what a retransmission changes.
+    source : str
+    """
+
+    record: Consignment
+    purpose: Purpose
+    partial: bool
+    extras: dict[str, str]
+    digest: bytes
+    source: str
+
+
+class MasterEntry(msgspec.Struct, tag="m", array_like=True):
+    """Facts that a master waybill or receptacle adds to its houses.
+
+    Attributes
+    ----------
+    number : str
+    fields : dict
+    received_at, issued_at : datetime
+    declaration : DeclarationEntry or None
+    source : str
+    members : tuple of str
+        Houses or items that the message lists.
+    """
+
+    number: str
+    fields: dict[str, str]
+    received_at: datetime
+    issued_at: datetime | None
+    declaration: DeclarationEntry | None
+    source: str
+    members: tuple[str, ...] = ()
+
+
+class EventEntry(msgspec.Struct, tag="e", array_like=True):
+    """An answer of customs."""
+
+    event: CustomsEvent
+    received_at: datetime
+    source: str
+
+
+Entry = DeclarationEntry | MasterEntry | EventEntry
+_encode_content = msgspec.msgpack.Encoder().encode
+
+
+def choose_received_at(
+    given: datetime | None, issued_at: datetime | None, came_at: datetime | None, now: datetime
+) -> datetime:
+    """Return when a message was received: as given, else when it was issued, else when its file was written, else now."""
+    if given is not None:
+        return given
+    if issued_at is not None and issued_at <= now + FUTURE_TOLERANCE:
+        return issued_at
+    return came_at if came_at is not None else now
+
+
+def build_declaration(declaration: Declaration, received_at: datetime, source: str) -> DeclarationEntry:
+    """Make a record of a declaration, whatever it holds.
+
+    Parameters
+    ----------
+    declaration : Declaration
+    received_at : datetime
+    source : str
+        File and place in it.
+    """
+    doubts: Doubts = set(declaration.quality)
+    fields = limit_fields(declaration.fields, doubts)
+    identifier = fields.get("consignment_id")
+    if not identifier:
+        doubts.add("identifier_missing")
+        identifier = identify_by_content({name: value for name, value in fields.items() if name != "items"})
+    fields["consignment_id"] = identifier
+    fields["channel"] = "postal" if fields.get("channel") == "postal" else "air_cargo"
+    return _build_entry(
+        fields, declaration.level, declaration.issued_at, declaration.purpose, declaration.partial,
+        limit_extras(declaration.extras), doubts, received_at, f"{source}, {declaration.place}" if declaration.place else source,
+    )  # fmt: skip
+
+
+def _build_entry(
+    fields: dict[str, Any],
+    level: Level,
+    issued_at: datetime | None,
+    purpose: Purpose,
+    partial: bool,
+    extras: dict[str, str],
+    doubts: Doubts,
+    received_at: datetime,
+    source: str,
+) -> DeclarationEntry:
+    shown_level = level if fields["channel"] == "air_cargo" else None
+    doubts.update(check_quality(fields | {"level": level}))
+    items = fields.pop("items", None)
+    record = Consignment(
+        **fields,
+        items=None if not items else tuple(Item(**item) for item in items),
+        received_at=received_at,
+        issued_at=issued_at,
+        level=shown_level,
+        quality=sort_codes(doubts) or None,
+    )
+    digest = digest_content(record, purpose, extras)
+    return DeclarationEntry(record, purpose, partial, extras, digest, source)
+
+
+def digest_content(record: Consignment, purpose: Purpose, extras: Mapping[str, str]) -> bytes:
+    """Compute the hash of a version's content: equal for a retransmission, whatever its envelope and times."""
+    content = msgspec.structs.replace(record, received_at=None, issued_at=None, cancelled_at=None)
+    told = _encode_content((content, purpose == "delete", sorted(extras.items())))
+    return hashlib.blake2b(told, digest_size=DIGEST_BYTES).digest()
+
+
+def merge_versions(
+    earlier: Consignment, later: DeclarationEntry, earlier_extras: dict[str, str]
+) -> DeclarationEntry:
+    """Fill what a partial message leaves out from the version known before."""
+    fields = {
+        name: value
+        for name, value in msgspec.structs.asdict(later.record).items()
+        if name not in SET_LATER and value is not None
+    }
+    known = {
+        name: value
+        for name, value in msgspec.structs.asdict(earlier).items()
+        if name not in SET_LATER and value is not None
+    }
+    merged = known | fields
+    merged["items"] = (
+        [msgspec.structs.asdict(item) for item in merged["items"]] if merged.get("items") else None
+    )
+    doubts = {code for code in later.record.quality or () if code not in _DERIVED}
+    return _build_entry(
+        merged, later.record.level or "house", later.record.issued_at, later.purpose, False,
+        earlier_extras | later.extras, doubts, later.record.received_at or datetime.now(UTC), later.source,
+    )  # fmt: skip
+
+
+_DERIVED = frozenset(
+    [
+        "description_vague",
+        "description_missing",
+        "description_admin_text",
+        "repeated_letters",
+        "hs_missing",
+        "hs_invalid",
+        "postcode_missing",
+        "address_missing",
+        "sender_missing",
+        "consignee_missing",
+        "price_equals_weight",
+    ]
+)
+"""Codes that follow from the fields, which a merge may heal."""
+
+
+def build_master(details: MasterDetails, received_at: datetime, source: str) -> MasterEntry:
+    """Make an entry of a master."""
+    doubts: Doubts = set()
+    fields = limit_fields(details.fields, doubts)
+    declaration = None
+    if details.declaration is not None:
+        declaration = build_declaration(details.declaration, received_at, source)
+    texts = {name: value for name, value in fields.items() if isinstance(value, str)}
+    return MasterEntry(
+        clean_identifier(details.number, set()),
+        texts,
+        received_at,
+        details.issued_at,
+        declaration,
+        source,
+        details.members,
+    )
+
+
+# --- limits of the record ---------------------------------------------------------------------------------------------
+
+
+@cache
+def _known_fields() -> dict[str, Field]:
+    return {field.name: field for field in get_fields(Consignment)}
+
+
+@cache
+def _known_item_fields() -> dict[str, Field]:
+    return {field.name: field for field in ITEM_FIELDS}
+
+
+def limit_fields(given: Mapping[str, Any], doubts: Doubts) -> dict[str, Any]:
+    """Limit values to those that the record accepts; missing values are left out."""
+    known = _known_fields()
+    fields: dict[str, Any] = {}
+    for name, value in given.items():
+        if value is None or name in SET_LATER:
+            continue
+        if name == "items":
+            fields[name] = _limit_items(value, doubts)
+        elif name == "consignment_id":
+            fields[name] = (
+                clean_identifier(str(value), doubts) if len(str(value)) > MAX_IDENTIFIER else str(value)
+            )
+        elif name in known:
+            limited = _limit_value(value, known[name], doubts)
+            if limited is not None:
+                fields[name] = limited
+    return fields
+
+
+def _limit_items(items: Sequence[Mapping[str, Any]], doubts: Doubts) -> list[dict[str, Any]] | None:
+    if len(items) > MAX_ITEMS:
+        doubts.add("text_cut")
+    known = _known_item_fields()
+    limited = []
+    for item in items[:MAX_ITEMS]:
+        values = {
+            name: _limit_value(value, known[name], doubts)
+            for name, value in item.items()
+            if value is not None and name in known
+        }
+        if any(value is not None for value in values.values()):
+            limited.append(values)
+    return limited or None
+
+
+def _limit_value(value: Any, field: Field, doubts: Doubts) -> Any:
+    if field.kind == "string":
+        return _limit_text(value if isinstance(value, str) else str(value), field, doubts)
+    if field.kind == "number":
+        if (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and math.isfinite(value)
+            and value >= 0
+        ):
+            return float(value)
+        doubts.add("number_malformed")
+        return None
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    return None
+
+
+def _limit_text(text: str, field: Field, doubts: Doubts) -> str | None:
+    if not text.isprintable() and not text.isascii():
+        text = text.encode("utf-8", "replace").decode()
+    if field.max_length is not None and len(text) > field.max_length:
+        doubts.add("text_cut")
+        cut = text[: field.max_length]
+        return cut.rpartition(">")[0] or cut if field.name == "route" else cut
+    return text or None
+
+
+def limit_extras(extras: Mapping[str, Any]) -> dict[str, str]:
+    """Keep the known columns beyond the record, each of bounded length."""
+    return {
+        name: str(value)[:MAX_EXTRA_CHARACTERS]
+        for name, value in extras.items()
+        if name in EXTRA_COLUMNS and value
+    }

@@ -1,0 +1,289 @@
+"""Masters joined to their houses, versions to their consignments: entries in the order of their time become rows.
+
+    9:00  master 180-1 comes                 a row of level master: its houses are not known
+    9:20  house 180-1/A comes                the master's row is withdrawn; A's row has the master's route and forwarder
+    9:30  master 180-2 has not come; house 180-2/B comes       B's row lacks them
+    9:50  master 180-2 comes                 B is amended: a second row, received at 9:50
+   10:00  house 180-1/A comes again, equal   nothing
+   10:10  house 180-1/A is deleted           A's row gets `cancelled_at`
+
+No row is changed by what comes later, but for its `cancelled_at`, which history reads at its own time.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from consignments.messages.air.journeys import splice_stops
+from consignments.messages.entries import DeclarationEntry, MasterEntry, digest_content, merge_versions
+from consignments.messages.quality import sort_codes
+from consignments.records import Consignment
+
+ROUTE_JOINT = ">"
+
+
+class Row(msgspec.Struct, array_like=True):
+    """One row of the table to be.
+
+    Attributes
+    ----------
+    record : Consignment
+    extras : dict
+        Columns beyond the record.
+    """
+
+    record: Consignment
+    extras: dict[str, str]
+
+
+class RowStore(Protocol):
+    """Store of rows until they are written."""
+
+    def add(self, row: Row) -> int:
+        """Add a row; give its number."""
+        ...
+
+    def get(self, number: int) -> Row:
+        """Return a row."""
+        ...
+
+    def replace(self, number: int, row: Row) -> None:
+        """Replace a row."""
+        ...
+
+    def remove(self, number: int) -> None:
+        """Remove a row."""
+        ...
+
+
+class _Version(NamedTuple):
+    """The latest version of a consignment.
+
+    Attributes
+    ----------
+    row : int
+    digest : bytes
+        Of the content that its message had.
+    issued_at : datetime or None
+    cancelled : bool
+    """
+
+    row: int
+    digest: bytes
+    issued_at: datetime | None
+    cancelled: bool
+
+
+@dataclass
+class _Master:
+    entry: MasterEntry | None = None
+    row: int | None = None
+    houses: dict[str, None] = field(default_factory=dict)
+
+
+@dataclass
+class Linker:
+    """Makes rows of entries that come in the order of their time.
+
+    Parameters
+    ----------
+    rows : RowStore
+
+    Attributes
+    ----------
+    repeats : int
+        Versions that were known: retransmissions.
+    counts : Counter
+        Amendments, cancellations and enriched houses.
+    """
+
+    rows: RowStore
+    repeats: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    _versions: dict[str, _Version] = field(default_factory=dict)
+    _seen: set[bytes] = field(default_factory=set)
+    _masters: dict[str, _Master] = field(default_factory=dict)
+    _masters_by_member: dict[str, str] = field(default_factory=dict)
+
+    def add_declaration(self, entry: DeclarationEntry) -> None:
+        """Add a version of a house, a direct waybill or a postal item."""
+        record, known = entry.record, self._versions.get(entry.record.consignment_id)
+        if self._is_repeat(entry, known):
+            self.repeats += 1
+            return
+        if entry.purpose == "delete" and known is not None:
+            self._cancel(record.consignment_id, known, entry)
+            return
+        if entry.partial and known is not None:
+            before = self.rows.get(known.row)
+            entry = merge_versions(before.record, entry, before.extras)
+            if entry.digest == self._digest_row(before):
+                self.repeats += 1
+                return
+            record = entry.record
+        record = self._name_master(record)
+        master = self._join_master(record)
+        if master is not None and master.entry is not None:
+            record = enrich_house(record, master.entry)
+        if entry.purpose == "delete":
+            record = msgspec.structs.replace(record, cancelled_at=record.received_at)
+            self.counts["cancelled"] += 1
+        self.counts["amended" if known is not None else "new"] += 1
+        self._add_row(record, entry, known)
+
+    def add_master(self, entry: MasterEntry) -> None:
+        """Add a master: amend the known houses, and keep it for those that follow."""
+        master = self._masters.setdefault(entry.number, _Master())
+        before = master.entry
+        if before is not None and _is_earlier(entry.issued_at, before.issued_at):
+            return
+        changed = before is None or before.fields != entry.fields
+        withdrawn = entry.declaration is not None and entry.declaration.purpose == "delete"
+        master.entry = None if withdrawn else entry
+        self._take_members(master, entry)
+        if changed and not withdrawn:
+            for house in master.houses:
+                self._amend_house(house, entry)
+        if entry.declaration is None or (withdrawn and master.row is None):
+            return
+        if master.houses:
+            self.repeats += before is not None and not changed
+            return
+        self._add_consolidation(master, entry.declaration)
+
+    def _take_members(self, master: _Master, entry: MasterEntry) -> None:
+        """Note the houses or items that a master lists; those known already are amended with the others."""
+        for member in entry.members:
+            self._masters_by_member.setdefault(member, entry.number)
+            version = self._versions.get(member)
+            if version is not None and self.rows.get(version.row).record.master_id is None:
+                master.houses[member] = None
+
+    def _add_consolidation(self, master: _Master, entry: DeclarationEntry) -> None:
+        codes = sort_codes({*(entry.record.quality or ()), "consolidation_without_houses"})
+        record = msgspec.structs.replace(entry.record, quality=codes)
+        entry = msgspec.structs.replace(entry, record=record)
+        before = self._versions.get(record.consignment_id)
+        self.add_declaration(entry)
+        after = self._versions.get(record.consignment_id)
+        if after is not None and after != before:
+            master.row = None if after.cancelled else after.row
+
+    def _name_master(self, record: Consignment) -> Consignment:
+        """Add the master that has listed a house or item which does not name it itself."""
+        master = self._masters_by_member.get(record.consignment_id)
+        if master is None or record.master_id is not None:
+            return record
+        return msgspec.structs.replace(record, master_id=master)
+
+    def _join_master(self, record: Consignment) -> _Master | None:
+        """Note a house with its master; the first one withdraws the consolidation's own row."""
+        if record.master_id is None or record.level == "master":
+            return None
+        master = self._masters.setdefault(record.master_id, _Master())
+        if record.consignment_id not in master.houses:
+            master.houses[record.consignment_id] = None
+            if master.row is not None:
+                self._withdraw_consolidation(record.master_id, master.row, record.received_at)
+                master.row = None
+        return master
+
+    def _withdraw_consolidation(self, name: str, number: int, at: datetime | None) -> None:
+        """End a consolidation's own row; one that came at the same moment as its house never was."""
+        if self.rows.get(number).record.received_at == at:
+            self.rows.remove(number)
+            self._versions.pop(name, None)
+            return
+        self._withdraw(number, at)
+        known = self._versions.get(name)
+        if known is not None:
+            self._versions[name] = known._replace(cancelled=True)
+        self.counts["consolidations withdrawn"] += 1
+
+    def _amend_house(self, house: str, master: MasterEntry) -> None:
+        version = self._versions[house]
+        if version.cancelled:
+            return
+        before = self.rows.get(version.row)
+        record = enrich_house(self._name_master(before.record), master)
+        if record == before.record:
+            return
+        record = msgspec.structs.replace(record, received_at=master.received_at)
+        self._versions[house] = version._replace(row=self.rows.add(Row(record, before.extras)))
+        self.counts["houses amended by their master"] += 1
+
+    def _is_repeat(self, entry: DeclarationEntry, known: _Version | None) -> bool:
+        """Check whether a version is the latest one again, or an old one sent again with its own time of issue."""
+        record = entry.record
+        if known is None:
+            self._seen.add(self._mark(entry))
+            return False
+        if known.digest == entry.digest and not known.cancelled:
+            return True
+        mark = self._mark(entry)
+        seen = mark in self._seen and record.issued_at is not None
+        self._seen.add(mark)
+        return seen
+
+    @staticmethod
+    def _mark(entry: DeclarationEntry) -> bytes:
+        issued = entry.record.issued_at
+        return entry.digest + (b"" if issued is None else issued.isoformat().encode())
+
+    @staticmethod
+    def _digest_row(row: Row) -> bytes:
+        return digest_content(row.record, "update", row.extras)
+
+    def _cancel(self, consignment_id: str, known: _Version, entry: DeclarationEntry) -> None:
+        if known.cancelled or _is_earlier(entry.record.issued_at, known.issued_at):
+            self.repeats += known.cancelled
+            return
+        self._withdraw(known.row, entry.record.received_at)
+        self._versions[consignment_id] = known._replace(cancelled=True)
+        self.counts["cancelled"] += 1
+
+    def _withdraw(self, number: int, at: datetime | None) -> None:
+        row = self.rows.get(number)
+        record = msgspec.structs.replace(row.record, cancelled_at=at)
+        self.rows.replace(number, msgspec.structs.replace(row, record=record))
+
+    def _add_row(self, record: Consignment, entry: DeclarationEntry, known: _Version | None) -> None:
+        number = self.rows.add(Row(record, entry.extras))
+        if known is not None and _is_earlier(record.issued_at, known.issued_at):
+            return  # a late retry: recorded, and the newer version stays
+        self._versions[record.consignment_id] = _Version(
+            number, entry.digest, record.issued_at, record.cancelled_at is not None
+        )
+
+    def find_repeated(self) -> bool:
+        """Check whether any consignment has several rows."""
+        return self.counts["amended"] > 0 or self.counts["houses amended by their master"] > 0
+
+
+def _is_earlier(issued_at: datetime | None, known: datetime | None) -> bool:
+    return issued_at is not None and known is not None and issued_at < known
+
+
+def enrich_house(house: Consignment, master: MasterEntry) -> Consignment:
+    """Add to a house what only its master says: the stops of the flight, the forwarder, the carrier, the payment."""
+    own = tuple(_split_route(house.route))
+    places = splice_stops(own, _split_route(master.fields.get("route")))
+    filled = {
+        name: value
+        for name, value in master.fields.items()
+        if name != "route" and getattr(house, name, None) is None
+    }
+    route = ROUTE_JOINT.join(places) or None
+    if route is not None and len(route) > MAX_ROUTE:
+        route = house.route
+    return msgspec.structs.replace(house, route=route, **filled)
+
+
+MAX_ROUTE = 100
+
+
+def _split_route(route: str | None) -> list[str]:
+    return route.split(ROUTE_JOINT) if route else []

@@ -1,0 +1,438 @@
+"""ONE Record documents as declarations: houses and direct waybills, masters, and shipments or pieces that have no waybill.
+
+A house's number stands under its master's, which is found by a link in either direction. Objects may be linked over the documents
+of a run: `OneRecordLinker` collects them first and reads them then.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from consignments.identifiers import parse_awb
+from consignments.messages.air.customs_notes import CustomsNote, DecodedNotes, decode_notes
+from consignments.messages.air.journeys import (
+    build_journey,
+    find_airline,
+    join_places,
+    looks_consolidated,
+)
+from consignments.messages.air.waybill_numbers import (
+    identify_by_content,
+    identify_house,
+    read_waybill_number,
+)
+from consignments.messages.content.trees import decode_head, decode_json
+from consignments.messages.content.values import Fields
+from consignments.messages.onerecord.goods import list_pieces, read_goods
+from consignments.messages.onerecord.graph import (
+    LinkedObject,
+    ObjectGraph,
+    get_code,
+    get_local_name,
+    has_type,
+    list_property,
+    read_property,
+    walk_objects,
+)
+from consignments.messages.onerecord.parties import ObjectReader
+from consignments.messages.parsed import (
+    Declaration,
+    Ignored,
+    Level,
+    MasterDetails,
+    MessageContext,
+    Parsed,
+)
+from consignments.messages.quantities import Doubts
+
+MARKS = ("onerecord.iata.org", "cargo:", '"@context"', '"@type"', '"@graph"', "logistics-object")
+MASTER_FIELDS = ("route", "declarant", "carrier", "payment", "departure_country", "destination_country")
+PAYMENTS = {
+    "p": "prepaid",
+    "pp": "prepaid",
+    "prepaid": "prepaid",
+    "c": "collect",
+    "cc": "collect",
+    "collect": "collect",
+}
+NUMBER_KEYS = frozenset(("waybillprefix", "waybillnumber", "waybilltype"))
+"""All that a reference to a master says; one that says no more declares nothing."""
+MAX_WAYBILLS_OF_A_SHIPMENT = 10
+"""A house and its masters share a shipment; links of more waybills to it are not followed."""
+MAX_BOOKING_OBJECTS = 1000
+YES = frozenset(("true", "1", "yes"))
+
+
+def looks_like_one_record(head: bytes) -> bool:
+    """Check whether a message begins like JSON-LD of ONE Record."""
+    text = decode_head(head)
+    return text[:1] in ("{", "[") and any(mark in text for mark in MARKS)
+
+
+def read_one_record(content: bytes, context: MessageContext) -> Iterator[Parsed]:
+    """Read one document by itself; what it links to elsewhere is not known.
+
+    Raises
+    ------
+    MessageFault
+        If it is no JSON-LD, or nested too deep.
+    """
+    linker = OneRecordLinker()
+    linker.add_document(content, context)
+    for _, parsed in linker.read_all():
+        yield parsed
+
+
+class OneRecordLinker:
+    """Collects the documents of a run, and then reads their objects with the links between them.
+
+    Examples
+    --------
+    >>> linker = OneRecordLinker()
+    >>> linker.add_document(b'{"@type": "Shipment", "@id": "urn:s", "goodsDescription": "tea"}', MessageContext("a.json"))
+    >>> linker.add_document(
+    ...     b'{"@type": "Waybill", "waybillPrefix": "180", "waybillNumber": "12345675", "shipment": {"@id": "urn:s"}}',
+    ...     MessageContext("b.json"))
+    >>> [(source, parsed.fields["description"]) for source, parsed in linker.read_all()]
+    [('b.json', 'tea')]
+    """
+
+    def __init__(self) -> None:
+        self.graph = ObjectGraph()
+        self._sources: dict[int, str] = {}
+        self._last_source = ""
+
+    def add_document(self, content: bytes, context: MessageContext) -> None:
+        """Add a document.
+
+        Raises
+        ------
+        MessageFault
+            If it is no JSON-LD.
+        """
+        first = len(self.graph.roots)
+        self.graph.add_document(decode_json(content))
+        self._last_source = context.source
+        for node in walk_objects(self.graph.roots[first:]):
+            self._sources.setdefault(id(node), context.source)
+
+    def read_all(self) -> Iterator[tuple[str, Parsed]]:
+        """Yield what all documents together declare, each with the name of the document it stands in."""
+        nodes = [node for node in walk_objects(self.graph.roots) if not node.is_link]
+        documents = _Documents(self.graph, nodes)
+        found = False
+        for node, parsed in documents.read_all():
+            found = True
+            yield self._sources.get(id(node), self._last_source), parsed
+        if not found:
+            kinds = sorted({kind for node in self.graph.roots for kind in node.types})
+            yield (
+                self._last_source,
+                Ignored(
+                    f"ONE Record {kinds[0] if kinds else 'object'}", "no waybill, shipment or goods in it"
+                ),
+            )
+
+
+class _Documents:
+    """The objects of a run, and what refers to what.
+
+    Parameters
+    ----------
+    graph : ObjectGraph
+    nodes : list of LinkedObject
+        All objects that say something.
+    """
+
+    def __init__(self, graph: ObjectGraph, nodes: list[LinkedObject]) -> None:
+        self.graph, self.nodes = graph, nodes
+        self.waybills = [node for node in nodes if is_waybill(node)]
+        self.shipments = [node for node in nodes if has_type(node, "shipment") and node not in self.waybills]
+        self.masters: dict[int, LinkedObject] = {}
+        self.houses: set[int] = set()
+        self.referred_masters: set[int] = set()
+        self.shipment_of: dict[int, LinkedObject] = {}
+        self._uses: Counter[int] = Counter()
+        self.notes_about: dict[int, list[LinkedObject]] = {}
+        self._link_waybills()
+        self._link_shipments()
+        self._link_notes()
+
+    def read_all(self) -> Iterator[tuple[LinkedObject, Parsed]]:
+        """Read masters first, then houses and direct waybills, then goods without a waybill."""
+        levels = {id(node): self._find_level(node) for node in self.waybills}
+        for node in sorted(self.waybills, key=lambda each: levels[id(each)] != "master"):
+            yield node, self._read_waybill(node, levels[id(node)])
+        used = {id(shipment) for shipment in self.shipment_of.values()}
+        pieces = self._list_used_pieces()
+        for shipment in self.shipments:
+            if id(shipment) not in used:
+                yield shipment, self._read_loose(shipment, shipment)
+        if not self.shipments and not self.waybills:
+            yield from self._read_loose_pieces(pieces)
+
+    def _read_loose_pieces(self, used: set[int]) -> Iterator[tuple[LinkedObject, Parsed]]:
+        for node in self.nodes:
+            if has_type(node, "piece") and id(node) not in used:
+                holder = LinkedObject("", {"shipment"}, {"pieces": [node]})
+                parsed = self._read_loose(node, holder)
+                if any(
+                    parsed.fields.get(column) is not None for column in ("description", "gross_weight_kg")
+                ):
+                    yield node, parsed
+
+    # --- what refers to what
+
+    def _link_waybills(self) -> None:
+        for node in self.waybills:
+            for house in self._list_linked(node, "housewaybills"):
+                self.masters.setdefault(id(house), node)
+                self.houses.add(id(house))
+                self.referred_masters.add(id(node))
+            for master in self._list_linked(node, "masterwaybill"):
+                if master is not node:
+                    self.masters.setdefault(id(node), master)
+                    self.referred_masters.add(id(master))
+
+    def _link_shipments(self) -> None:
+        for node in self.waybills:
+            for shipment in self._list_linked(node, "shipment"):
+                self._assign_shipment(node, shipment)
+        for shipment in self.shipments:
+            for waybill in self._list_linked(shipment, "waybill"):
+                self._assign_shipment(waybill, shipment)
+            for piece in self._list_linked(shipment, "pieces"):
+                piece.values.setdefault("ofshipment", [shipment])
+        for piece in self.nodes:
+            if has_type(piece, "piece"):
+                for shipment in self._list_linked(piece, "ofshipment"):
+                    if not list_property(shipment, "pieces"):
+                        shipment.values["linkedpieces"] = [*shipment.values.get("linkedpieces", ()), piece]
+        for shipment in self.shipments:
+            linked = shipment.values.pop("linkedpieces", None)
+            if linked:
+                shipment.values["pieces"] = linked
+
+    def _assign_shipment(self, waybill: LinkedObject, shipment: LinkedObject) -> None:
+        """Assign a waybill its shipment, unless the shipment has more waybills than carriage knows."""
+        if id(waybill) not in self.shipment_of and self._uses[id(shipment)] < MAX_WAYBILLS_OF_A_SHIPMENT:
+            self._uses[id(shipment)] += 1
+            self.shipment_of[id(waybill)] = shipment
+
+    def _link_notes(self) -> None:
+        for node in self.nodes:
+            if has_type(node, "customsinformation"):
+                for name in ("issuedforpiece", "issuedforshipment", "issuedforwaybill"):
+                    for target in self._list_linked(node, name):
+                        self.notes_about.setdefault(id(target), []).append(node)
+
+    def _list_linked(self, node: LinkedObject, name: str) -> list[LinkedObject]:
+        found = [self.graph.resolve(value) for value in list_property(node, name)]
+        return [each for each in found if each is not None]
+
+    def _list_used_pieces(self) -> set[int]:
+        reader = ObjectReader(self.graph, set())
+        holders = [*self.waybills, *self.shipments]
+        return {id(piece) for holder in holders for piece in list_pieces(reader, [holder])}
+
+    def _find_level(self, node: LinkedObject) -> Level:
+        """Find the level by the type of the waybill, else by its links and its prefix."""
+        kind = get_local_name(read_property(node, "waybilltype") or "")
+        levels: tuple[Level, ...] = ("master", "house", "direct")
+        for level in levels:
+            if level in kind:
+                return level
+        if id(node) in self.referred_masters:
+            return "master"
+        if id(node) in self.masters or list_property(node, "masterwaybill"):
+            return "house"
+        number = read_property(node, "waybillnumber") or ""
+        has_prefix = bool(read_property(node, "waybillprefix")) or parse_awb(number) is not None
+        return "direct" if has_prefix else "house"
+
+    # --- declarations
+
+    def _read_waybill(self, node: LinkedObject, level: Level) -> Parsed:
+        doubts: Doubts = set()
+        reader = ObjectReader(self.graph, doubts)
+        shipment = self.shipment_of.get(id(node))
+        if shipment is None and list_property(node, "shipment"):
+            doubts.add("link_unresolved")
+        fields, notes = self._read_fields(reader, node, shipment)
+        issued_at = reader.read_time(node, "carrierdeclarationdate")
+        if level == "house":
+            master = self._read_master_number(reader, node)
+            fields["master_id"] = master
+            identifier = identify_house(master, _read_house_number(node), fields, doubts)
+        else:
+            identifier = read_waybill_number(_read_awb_text(node), doubts) or identify_by_content(fields)
+        if level == "direct" and looks_consolidated(fields.get("description")):
+            doubts.add("consolidation_undeclared")
+        known = {name: value for name, value in fields.items() if value is not None}
+        declaration = Declaration(
+            {"consignment_id": identifier, **known},
+            issued_at,
+            level,
+            "create",
+            tuple(sorted(doubts)),
+            f"waybill {identifier}",
+            extras=notes.extras,
+        )
+        if level != "master":
+            return declaration
+        details = {name: known[name] for name in MASTER_FIELDS if name in known}
+        stands_alone = bool(node.values.keys() - NUMBER_KEYS)
+        return MasterDetails(identifier, details, issued_at, declaration if stands_alone else None)
+
+    def _read_loose(self, node: LinkedObject, shipment: LinkedObject) -> Declaration:
+        """Read goods that have no waybill."""
+        doubts: Doubts = set()
+        reader = ObjectReader(self.graph, doubts)
+        reader.list_objects(node, "waybill")
+        if has_type(node, "piece"):
+            reader.list_objects(node, "ofshipment")
+        fields, notes = self._read_fields(reader, None, shipment)
+        known = {name: value for name, value in fields.items() if value is not None}
+        doubts.add("identifier_missing")
+        return Declaration(
+            {"consignment_id": identify_by_content(known), **known},
+            None,
+            "house",
+            "create",
+            tuple(sorted(doubts)),
+            "shipment" if has_type(node, "shipment") else "piece",
+            extras=notes.extras,
+        )
+
+    def _read_fields(
+        self, reader: ObjectReader, waybill: LinkedObject | None, shipment: LinkedObject | None
+    ) -> tuple[Fields, DecodedNotes]:
+        holders = [node for node in (waybill, shipment) if node is not None]
+        fields: Fields = {"channel": "air_cargo", **reader.read_parties(holders)}
+        fields |= read_goods(reader, waybill, shipment)
+        fields |= _read_charges(reader, waybill)
+        fields |= _read_journey(reader, holders, fields)
+        pieces = list_pieces(reader, [node for node in (shipment, waybill) if node is not None])
+        notes = decode_notes(self._read_notes(reader, [*holders, *pieces]), reader.doubts)
+        for name, value in notes.fields.items():
+            if name in ("payment", "service", "nature") or fields.get(name) is None:
+                fields[name] = value
+        return fields, notes
+
+    def _read_notes(self, reader: ObjectReader, nodes: list[LinkedObject]) -> list[CustomsNote]:
+        found: dict[CustomsNote, None] = {}
+        for node in nodes:
+            own = reader.list_objects(node, "customsinformation")
+            for note in (*own, *self.notes_about.get(id(node), ())):
+                parts = (
+                    get_code(read_property(note, "country") or "").upper(),
+                    get_code(read_property(note, "subjectcode") or "").upper(),
+                    get_code(read_property(note, "contentcode") or "").upper(),
+                    read_property(note, "note") or "",
+                )
+                found[CustomsNote(*parts)] = None
+        return list(found)
+
+    def _read_master_number(self, reader: ObjectReader, node: LinkedObject) -> str | None:
+        master = self.masters.get(id(node)) or reader.find_object(node, "masterwaybill")
+        if master is not None:
+            return read_waybill_number(_read_awb_text(master), reader.doubts)
+        text = read_property(node, "masterwaybill", "masterwaybillnumber")
+        awb = parse_awb(text) if text else None
+        return awb.number if awb else None
+
+
+def is_waybill(node: LinkedObject) -> bool:
+    """Check whether an object is a waybill, or a shipment that has the number of one."""
+    if any(kind.endswith("waybill") for kind in node.types):
+        return True
+    numbered = bool(list_property(node, "waybillnumber"))
+    return numbered and (not node.types or has_type(node, "shipment"))
+
+
+def _read_awb_text(node: LinkedObject) -> str | None:
+    """Read prefix and number; the number may have the prefix in it."""
+    number, prefix = read_property(node, "waybillnumber"), read_property(node, "waybillprefix")
+    if number is None or prefix is None or parse_awb(number) is not None:
+        return number
+    return number if number.startswith(f"{prefix}-") else f"{prefix}-{number}"
+
+
+def _read_house_number(node: LinkedObject) -> str | None:
+    """Read the number of a house; letters in the prefix are the forwarder's and belong to it."""
+    number, prefix = read_property(node, "waybillnumber"), read_property(node, "waybillprefix")
+    if number and prefix and not prefix.isdigit() and not number.startswith(prefix):
+        return f"{prefix}{number}"
+    return number
+
+
+def _read_charges(reader: ObjectReader, waybill: LinkedObject | None) -> Fields:
+    """Read the declared value and the freight, in the one currency that the record has."""
+    if waybill is None:
+        return {}
+    nil = (read_property(waybill, "nvdforcustoms") or "").lower() in YES
+    declared = None if nil else reader.read_amount(waybill, "declaredvalueforcustoms")
+    lines = [
+        reader.read_amount(line, "chargetotal") for line in reader.list_objects(waybill, "waybilllineitems")
+    ]
+    others = [
+        reader.read_amount(charge, "otherchargeamount")
+        for charge in reader.list_objects(waybill, "othercharges")
+    ]
+    amounts = [amount for amount in (*lines, *others) if amount is not None]
+    complete = bool(lines) and None not in lines
+    currency = declared.currency if declared and declared.currency else None
+    currency = currency or next((amount.currency for amount in amounts if amount.currency), None)
+    alike = all(amount.currency in (None, currency) for amount in amounts)
+    if complete and not alike:
+        reader.doubts.add("currency_mixed")
+    indicator = get_local_name(read_property(waybill, "weightvaluationindicator") or "")
+    return {
+        "declared_value": declared.value if declared else None,
+        "currency": currency,
+        "postage": round(sum(amount.value for amount in amounts), 6) if complete and alike else None,
+        "payment": PAYMENTS.get(indicator),
+    }
+
+
+def _read_journey(reader: ObjectReader, holders: list[LinkedObject], fields: Fields) -> Fields:
+    """Read places in order, the two countries, and the airline of the first flight."""
+    legs = next((found for holder in holders if (found := _list_legs(reader, holder))), [])
+    names = ("departurelocation", "arrivallocation")
+    stops = [reader.read_place(leg, name) for leg in legs for name in names]
+    ends = [
+        next((place for holder in holders if (place := reader.read_place(holder, name))), None)
+        for name in names
+    ]
+    flights: list[tuple[Any, Any]] = [(read_property(leg, "transportidentifier"), None) for leg in legs]
+    journey = build_journey(join_places(ends[0], *stops, ends[1]), fields)
+    known = [place for place in (*ends, *stops) if place]
+    if len(set(known)) < 2:  # one place is not both ends
+        journey["departure_country"] = (
+            journey["departure_country"] if ends[0] else fields.get("sender_country")
+        )
+        journey["destination_country"] = (
+            journey["destination_country"] if ends[1] else fields.get("consignee_country")
+        )
+    return {**journey, "carrier": fields.get("carrier") or find_airline(flights)}
+
+
+def _list_legs(reader: ObjectReader, holder: LinkedObject) -> list[LinkedObject]:
+    """List the legs of the booking, in the order of their numbers."""
+    quiet = ObjectReader(
+        reader.graph, set()
+    )  # a booking is more than a declaration needs: a missing one is no doubt
+    booking = quiet.find_object(holder, "referredbookingoption")
+    below = islice(walk_objects([booking]), MAX_BOOKING_OBJECTS) if booking is not None else ()
+    for source in (holder, *below):
+        legs = quiet.list_objects(source, "transportlegs")
+        if legs:
+            ordered = sorted(
+                legs,
+                key=lambda leg: (
+                    quiet.read_number(next(iter(list_property(leg, "sequencenumber")), None)) or 0.0
+                ),
+            )
+            return [quiet.find_object(leg, "activity") or leg for leg in ordered]
+    return []

@@ -1,0 +1,20 @@
+"""The tables of codes and names next to this code, read once."""
+
+import tomllib
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+
+@cache
+def load_table(name: str) -> dict[str, Any]:
+    """Read a TOML file of this folder.
+
+    Examples
+    --------
+    >>> load_table("ics2")["natures"]["31"]
+    'gift'
+    """
+    return tomllib.loads(
+        files("consignments.messages.post").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    )

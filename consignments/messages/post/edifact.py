@@ -1,0 +1,227 @@
+"""EDIFACT interchanges (ISO 9735) as trees: what a segment map in a mapping file needs, and no more.
+
+A message is a node with one entry for each segment tag: a list of nodes. The elements of a segment are `1`, `2`, …; if an element
+has several components, they are `1`, `2`, … inside it. So the name in `NAD+CZ+++Shop:Ltd'` is `NAD[1=CZ]/4/1`. `UNH/2/1` is the
+type of the message. A segment map groups segments: all that follow a segment of one tag, up to the next, belong to it.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from consignments.errors import BadSetting, MessageFault
+from consignments.messages.content.trees import TEXT, Node, refuse_large
+
+MAX_SEGMENTS = 400_000
+MAX_MESSAGE_PARTS = 200_000
+"""Components of one message; an item of 1,000 kinds of goods has some 30,000."""
+MAX_PARTS = 200
+"""Elements of a segment, and components of an element; ISO 9735 has no message with more than a few dozen."""
+START = re.compile(r"\s*(UNA.{6}\s*)?(UNB|UNG|UNH)(?=[^A-Za-z0-9])", re.DOTALL)
+TAG = re.compile(r"[A-Z]{3}", re.ASCII)
+MESSAGE_TYPE = re.compile(r"UNH[^A-Za-z0-9][^+]{0,40}\+([A-Z0-9]{3,6})")
+SEPARATOR_PLACES = {"component": 3, "element": 4, "release": 6, "terminator": 8}
+"""Places in the service string advice, `UNA:+.? '`."""
+
+
+class Separators(NamedTuple):
+    """The characters that part an interchange; level A is the default."""
+
+    component: str = ":"
+    element: str = "+"
+    release: str = "?"
+    terminator: str = "'"
+
+
+Segment = list[list[str]]
+"""Elements of components; the first component of the first element is the tag."""
+
+
+def looks_like_edifact(head: bytes) -> bool:
+    """Check whether a message begins like an EDIFACT interchange or message."""
+    return START.match(_decode(head[:200])) is not None
+
+
+def find_message_type(head: bytes) -> str | None:
+    """Find the type of the first message, such as ITMATT; None if it is not at the beginning."""
+    found = MESSAGE_TYPE.search(_decode(head[:2000]))
+    return found[1] if found else None
+
+
+def read_interchange(content: bytes, settings: Mapping[str, Any] | None = None) -> Iterator[Node]:
+    """Yield each message of an interchange as a tree.
+
+    Parameters
+    ----------
+    content : bytes
+    settings : mapping, optional
+        `group`: tag of the segment that begins a group, or a list of tags, outermost first; `until`: tags that end the groups;
+        `types`: message types to read, others are left out.
+
+    Raises
+    ------
+    MessageFault
+        If it is no interchange or ends inside a segment.
+    BadSetting
+        If the settings name no segments.
+    """
+    options = _check_settings(settings or {})
+    for segments in _split_messages(content):
+        kind = segments[0][2][0] if len(segments[0]) > 2 else ""
+        if not options.types or kind in options.types:
+            yield _group_segments(segments, options.groups, options.until)
+
+
+class _GroupOptions(NamedTuple):
+    groups: tuple[str, ...]
+    until: frozenset[str]
+    types: frozenset[str]
+
+
+def _check_settings(settings: Mapping[str, Any]) -> _GroupOptions:
+    lists: dict[str, tuple[str, ...]] = {}
+    for name, value in settings.items():
+        values = value if isinstance(value, list) else [value]
+        if name not in ("group", "until", "types"):
+            raise BadSetting("unknown setting", where=f"segments.{name}", expected="group, until or types")
+        if not all(isinstance(each, str) and each for each in values):
+            raise BadSetting("not a tag", where=f"segments.{name}", got=repr(value))
+        lists[name] = tuple(each.upper() for each in values)
+    return _GroupOptions(
+        lists.get("group", ()), frozenset(lists.get("until", ())), frozenset(lists.get("types", ()))
+    )
+
+
+def _decode(content: bytes) -> str:
+    text = content.decode("utf-8-sig", "replace")
+    return text.replace("\0", "") if "\ufffd" not in text else content.decode("latin-1").replace("\0", "")
+
+
+def _split_messages(content: bytes) -> Iterator[list[Segment]]:
+    """Split at UNH and UNT; a message that lacks its end is still read."""
+    current: list[Segment] = []
+    parts = 0
+    for segment in split_segments(content):
+        tag = segment[0][0]
+        parts = sum(map(len, segment)) + (0 if tag == "UNH" else parts)
+        if parts > MAX_MESSAGE_PARTS:
+            raise MessageFault(
+                "one message is too large", expected=f"at most {MAX_MESSAGE_PARTS:,} components"
+            )
+        if tag == "UNH":
+            if current:
+                yield current
+            current = [segment]
+        elif tag == "UNT" and current:
+            yield current
+            current = []
+        elif current:
+            current.append(segment)
+    if current:
+        yield current
+
+
+def split_segments(content: bytes) -> Iterator[Segment]:
+    """Yield the segments of an interchange.
+
+    Raises
+    ------
+    MessageFault
+        If it is too large, does not begin as one, has too many segments, or ends inside one.
+    """
+    refuse_large(content)
+    text = _decode(content)
+    begin = START.match(text)
+    if begin is None:
+        raise MessageFault("not EDIFACT", expected="UNA, UNB or UNH at the beginning")
+    separators = _read_separators(begin[1]) if begin[1] else Separators()
+    at, count = begin.start(2), 0
+    stop = re.compile(f"{re.escape(separators.release)}.|{re.escape(separators.terminator)}", re.DOTALL)
+    start = at
+    for found in stop.finditer(text, at):
+        if found[0] != separators.terminator:
+            continue
+        count += 1
+        if count > MAX_SEGMENTS:
+            raise MessageFault("too many segments", expected=f"at most {MAX_SEGMENTS:,}")
+        raw = text[start : found.start()].strip("\r\n \t")
+        start = found.end()
+        if raw:
+            yield _split_segment(raw, separators)
+    if text[start:].strip():
+        raise MessageFault(
+            "cut in half: it ends inside a segment", where=f"segment {count + 1}", todo="fetch it again"
+        )
+
+
+def _read_separators(advice: str) -> Separators:
+    characters = {name: advice[place] for name, place in SEPARATOR_PLACES.items()}
+    if len(set(characters.values())) < len(characters):
+        raise MessageFault("separators are not different", where="UNA", got=repr(advice.strip()))
+    return Separators(**characters)
+
+
+def _split_segment(raw: str, separators: Separators) -> Segment:
+    release = separators.release
+    return [
+        [
+            _unescape(component, release)
+            for component in _split_escaped(element, separators.component, release)
+        ]
+        for element in _split_escaped(raw, separators.element, release)
+    ]
+
+
+def _split_escaped(text: str, separator: str, release: str) -> list[str]:
+    if release not in text:
+        return text.split(separator)[:MAX_PARTS]
+    parts, current, at = [], [], 0
+    while at < len(text):
+        char = text[at]
+        if char == release and at + 1 < len(text):
+            current.append(text[at : at + 2])
+            at += 2
+            continue
+        if char == separator:
+            parts.append("".join(current))
+            current = []
+        else:
+            current.append(char)
+        at += 1
+    parts.append("".join(current))
+    return parts[:MAX_PARTS]
+
+
+def _unescape(text: str, release: str) -> str:
+    return re.sub(f"{re.escape(release)}(.)", r"\1", text, flags=re.DOTALL) if release in text else text
+
+
+def _group_segments(segments: Sequence[Segment], groups: tuple[str, ...], until: frozenset[str]) -> Node:
+    """Sort each segment into the innermost group that is open."""
+    message: Node = {}
+    open_nodes: list[Node] = [message]
+    for segment in segments:
+        tag = segment[0][0].strip().upper()
+        if not TAG.fullmatch(tag):
+            continue
+        node = _build_node(segment)
+        if tag in groups:
+            depth = groups.index(tag) + 1
+            del open_nodes[depth:]
+            open_nodes[-1].setdefault(tag.lower(), []).append(node)
+            open_nodes.append(node)
+            continue
+        if tag in until:
+            del open_nodes[1:]
+        open_nodes[-1].setdefault(tag.lower(), []).append(node)
+    return message
+
+
+def _build_node(segment: Segment) -> Node:
+    node: Node = {}
+    for place, components in enumerate(segment[1:], start=1):
+        inner: Node = {str(number): [text] for number, text in enumerate(components, start=1) if text}
+        if inner:
+            inner[TEXT] = [components[0]]
+            node[str(place)] = [inner]
+    return node

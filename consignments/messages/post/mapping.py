@@ -1,0 +1,309 @@
+"""Mapping files: how an administration says, without code, where in its own feed the columns of a consignment stand.
+
+A file is TOML. `[record]` has a path for each column, or a list of paths that are joined; `each` is the path of a declaration if
+one message has many. `[items]` is the same for the kinds of goods. `[units]` says the unit of weights, and whether weights and
+values are per unit or total. `[codes]` says what the feed's codes mean. docs/formats.md has the reference.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from consignments.errors import BadSetting, FileFault, UnknownName
+from consignments.messages.content.paths import compile_path
+from consignments.messages.content.values import get_unit_factor
+from consignments.records import Consignment, Item
+from consignments.schema import get_fields
+
+Format = Literal["xml", "json", "csv", "edifact", ""]
+
+TOP_LEVEL = ("name", "channel", "level", "format", "detect", "segments", "record", "items", "units", "codes")
+OWN_RECORD_KEYS = ("each", "issued_at", "purpose", "weight_unit", "postage_currency")
+OWN_ITEM_KEYS = ("each", "currency", "weight_unit")
+NOT_FROM_MESSAGE = ("channel", "received_at", "items", "level", "quality", "issued_at")
+PER_UNIT = frozenset(("per unit", "per_unit", "per-unit", "unit", "each", "piece", "per piece", "per_piece"))
+TOTAL = frozenset(("total", "all", "sum", "line", "per line", "overall"))
+POUNDS_AND_OUNCES = "lb+oz"
+POUNDS_AND_OUNCES_FORM = re.compile(r"lbs?[\s_+&]*(?:and)?\s*oz")
+WEIGHT_KEYS = ("weight", "gross_weight", "net_weight")
+BASIS_KEYS = ("value", "weight_basis", "net_weight_basis", "value_basis")
+BASIS_LISTS = {"per_unit": True, "total": False}
+"""Keys whose value is a list of what is per unit or total: `per_unit = ["value", "weight"]`."""
+MAX_FILE_BYTES = 1_000_000
+LITERAL = "="
+
+
+@dataclass(frozen=True)
+class Source:
+    """The source of a column in a message.
+
+    Attributes
+    ----------
+    parts : tuple of (tuple of str)
+        Alternatives; each is the paths whose texts are joined. A path that begins with `=` is a text.
+    join : str or None
+        What stands between joined texts; None: what suits the column.
+    """
+
+    parts: tuple[tuple[str, ...], ...]
+    join: str | None = None
+
+
+@dataclass(frozen=True)
+class Units:
+    """Units of a feed.
+
+    Attributes
+    ----------
+    gross_weight, net_weight : str or None
+        `kg`, `g`, `lb`, `oz` or `lb+oz`; None: the file does not say.
+    net_weight_per_unit, value_per_unit : bool or None
+        None: the file does not say.
+    """
+
+    gross_weight: str | None = None
+    net_weight: str | None = None
+    net_weight_per_unit: bool | None = None
+    value_per_unit: bool | None = None
+
+
+@dataclass(frozen=True)
+class MessageMapping:
+    """A mapping file, checked.
+
+    Attributes
+    ----------
+    name : str
+    channel, level, format : str
+        Constants of the feed; `format` is empty if the content says it.
+    detect : tuple of str
+        Names in lower case that all stand in a message of this feed.
+    each, items_each : tuple of str
+        Paths of records, and of items; the first that is there counts.
+    record, items : dict
+        Source by column.
+    units : Units
+    codes : dict
+        For each column, what codes mean; codes in lower case.
+    segments : dict
+        Settings of the EDIFACT segment map.
+    """
+
+    name: str
+    channel: str
+    level: str
+    format: Format
+    detect: tuple[str, ...]
+    each: tuple[str, ...]
+    items_each: tuple[str, ...]
+    record: Mapping[str, Source]
+    items: Mapping[str, Source]
+    units: Units
+    codes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    segments: Mapping[str, Any] = field(default_factory=dict)
+
+
+def load_mapping(path: Path | str) -> MessageMapping:
+    """Read and check a mapping file.
+
+    Raises
+    ------
+    FileFault
+        If it cannot be read.
+    BadSetting, UnknownName
+        If it is no TOML, or names what does not exist; the nearest known name is given.
+    """
+    file = Path(path)
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise FileFault(
+            "cannot be read", where=str(file), got=error.strerror or "an error of the system"
+        ) from error
+    if len(content) > MAX_FILE_BYTES:
+        raise FileFault("too large", where=str(file), expected=f"at most {MAX_FILE_BYTES:,} bytes")
+    return parse_mapping(content.decode("utf-8-sig", "replace"), str(file))
+
+
+def parse_mapping(text: str, where: str) -> MessageMapping:
+    """Check the text of a mapping file; `where` is its name in errors."""
+    try:
+        given = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise BadSetting("not TOML", where=where, got=str(error), todo="correct the line") from error
+    _refuse_unknown(given, TOP_LEVEL, "setting", where)
+    record = dict(_get_table(given, "record", where))
+    if not record:
+        raise BadSetting("no table [record]", where=where, expected="column = path")
+    items = dict(_get_table(given, "items", where))
+    each, items_each = record.pop("each", "."), items.pop("each", None)
+    if items and items_each is None:
+        raise BadSetting(
+            "no path of the items", where=f"{where}, items.each", expected="each = path of one kind of goods"
+        )
+    columns = [
+        each_field.name for each_field in get_fields(Consignment) if each_field.name not in NOT_FROM_MESSAGE
+    ]
+    item_columns = [each_field.name for each_field in get_fields(Item)]
+    return MessageMapping(
+        name=str(given.get("name", Path(where).stem)),
+        channel=_choose(given, "channel", ("postal", "air_cargo"), where),
+        level=_choose(given, "level", ("house", "direct", "master"), where),
+        format=_choose(given, "format", ("", "xml", "json", "csv", "edifact"), where),  # type: ignore[arg-type]
+        detect=tuple(str(name).lower() for name in given.get("detect", ())),
+        each=_read_paths(each, f"{where}, record.each"),
+        items_each=_read_paths(items_each, f"{where}, items.each") if items_each else (),
+        record=_read_sources(record, (*columns, *OWN_RECORD_KEYS), f"{where}, record"),
+        items=_read_sources(items, (*item_columns, *OWN_ITEM_KEYS), f"{where}, items"),
+        units=_read_units(_get_table(given, "units", where), f"{where}, units"),
+        codes=_read_codes(_get_table(given, "codes", where), columns, f"{where}, codes"),
+        segments=_get_table(given, "segments", where),
+    )
+
+
+def _get_table(given: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
+    table = given.get(name, {})
+    if not isinstance(table, dict):
+        raise BadSetting(
+            "not a table", where=f"{where}, {name}", got=type(table).__name__, expected=f"[{name}]"
+        )
+    return table
+
+
+def _refuse_unknown(given: Mapping[str, Any], known: tuple[str, ...], kind: str, where: str) -> None:
+    for name in given:
+        if name not in known:
+            raise UnknownName.from_candidates(name, known, kind=kind, where=where)
+
+
+def _choose(given: Mapping[str, Any], name: str, choices: tuple[str, ...], where: str) -> str:
+    value = given.get(name, choices[0])
+    if value not in choices:
+        raise BadSetting(
+            f"bad {name}",
+            where=f"{where}, {name}",
+            got=repr(value),
+            expected=f"one of {', '.join(filter(None, choices))}",
+        )
+    return str(value)
+
+
+# --- sources ----------------------------------------------------------------------------------------------------------
+
+
+def _read_sources(given: Mapping[str, Any], known: tuple[str, ...], where: str) -> dict[str, Source]:
+    _refuse_unknown(given, known, "column", where)
+    return {name: _read_source(value, f"{where}.{name}") for name, value in given.items()}
+
+
+def _read_source(value: Any, where: str) -> Source:
+    if isinstance(value, dict):
+        _refuse_unknown(value, ("path", "first", "join", "value"), "setting", where)
+        join = value.get("join")
+        if join is not None and not isinstance(join, str):
+            raise BadSetting("not a text", where=f"{where}.join", got=repr(join))
+        if "value" in value:
+            return Source(((f"{LITERAL}{value['value']}",),), join)
+        alternatives = value.get("first", [value.get("path")])
+        if not isinstance(alternatives, list) or not alternatives:
+            raise BadSetting("not a list of paths", where=f"{where}.first", got=repr(alternatives))
+        return Source(tuple(_read_paths(each, where) for each in alternatives), join)
+    return Source((_read_paths(value, where),))
+
+
+def _read_paths(value: Any, where: str) -> tuple[str, ...]:
+    paths = value if isinstance(value, list) else [value]
+    if not paths or not all(isinstance(path, str) and path for path in paths):
+        raise BadSetting("not a path", where=where, got=repr(value), expected="a text, or a list of texts")
+    for path in paths:
+        if not path.startswith(LITERAL):
+            try:
+                compile_path(path)
+            except BadSetting as error:
+                raise BadSetting(
+                    error.what, where=where, got=error.got, expected=error.expected, todo=error.todo
+                ) from error
+    return tuple(paths)
+
+
+# --- units and codes --------------------------------------------------------------------------------------------------
+
+
+def _read_units(given: Mapping[str, Any], where: str) -> Units:
+    """Read units; `weight = "g per unit"` says both at once."""
+    _refuse_unknown(given, (*WEIGHT_KEYS, *BASIS_KEYS, *BASIS_LISTS), "unit", where)
+    given = _spread_basis_lists(given, where)
+    units: dict[str, str | None] = {}
+    bases: dict[str, bool | None] = {}
+    for name in WEIGHT_KEYS:
+        unit, basis = _split_unit(given[name], f"{where}.{name}") if name in given else (None, None)
+        units[name], bases[name] = unit, basis
+    value_given = given.get("value_basis", given.get("value"))
+    weight_given = given.get("net_weight_basis", given.get("weight_basis"))
+    per_unit = bases["net_weight"] if bases["net_weight"] is not None else bases["weight"]
+    return Units(
+        gross_weight=units["gross_weight"] or units["weight"],
+        net_weight=units["net_weight"] or units["weight"],
+        net_weight_per_unit=per_unit
+        if weight_given is None
+        else _read_basis(weight_given, f"{where}.weight_basis"),
+        value_per_unit=None if value_given is None else _read_basis(value_given, f"{where}.value"),
+    )
+
+
+def _spread_basis_lists(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Write `per_unit = ["value"]` as `value_basis = "per unit"`."""
+    spread = dict(given)
+    for key in BASIS_LISTS:
+        names = spread.pop(key, [])
+        names = names if isinstance(names, list) else [names]
+        for name in names:
+            if name not in ("value", "weight"):
+                raise BadSetting(
+                    "unknown amount", where=f"{where}.{key}", got=repr(name), expected="value or weight"
+                )
+            spread[f"{name}_basis"] = key
+    return spread
+
+
+def _split_unit(value: Any, where: str) -> tuple[str | None, bool | None]:
+    words = str(value).strip().lower() if isinstance(value, str) else ""
+    if POUNDS_AND_OUNCES_FORM.fullmatch(words):
+        return POUNDS_AND_OUNCES, None
+    unit, _, rest = words.partition(" ")
+    unit = unit.replace("lbs", "lb")
+    if words in PER_UNIT or words in TOTAL:
+        return None, words in PER_UNIT
+    if unit != POUNDS_AND_OUNCES and get_unit_factor(unit) is None:
+        raise BadSetting(
+            "unknown unit of weight", where=where, got=repr(value), expected="kg, g, lb, oz or lb+oz"
+        )
+    return unit, _read_basis(rest.strip(), where) if rest.strip() else None
+
+
+def _read_basis(value: Any, where: str) -> bool:
+    word = str(value).strip().lower()
+    if word in PER_UNIT:
+        return True
+    if word in TOTAL:
+        return False
+    raise BadSetting("unknown basis", where=where, got=repr(value), expected="total or per unit")
+
+
+def _read_codes(given: Mapping[str, Any], columns: list[str], where: str) -> dict[str, dict[str, str]]:
+    known = (*columns, "purpose", "items")
+    _refuse_unknown(given, known, "column", where)
+    codes: dict[str, dict[str, str]] = {}
+    for name, table in given.items():
+        if not isinstance(table, dict):
+            raise BadSetting(
+                "not a table of codes",
+                where=f"{where}.{name}",
+                got=repr(table),
+                expected="{ code = meaning }",
+            )
+        codes[name] = {str(code).lower(): str(meaning) for code, meaning in table.items()}
+    return codes

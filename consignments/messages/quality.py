@@ -1,0 +1,260 @@
+"""Quality codes: named doubts about a declaration, the same for messages of all formats.
+
+A code never refuses a consignment. It is counted in the read report, stands in the column `quality` and is a feature.
+`check_quality` finds the codes that follow from the fields alone; the others are set by the reader that saw the message.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Any
+
+from consignments.goods.admin_text import is_admin_text
+from consignments.goods.hs_headings import SEPARATORS, has_heading
+from consignments.goods.vague_terms import is_vague
+from consignments.identifiers import has_valid_check_digit, parse_awb, parse_s10
+
+QUALITY_CODES = {
+    "price_equals_weight": "The declared value or the freight is the same number as the weight.",
+    "description_vague": "A description of goods says nothing of what they are, such as gift or parts.",
+    "description_missing": "No goods are described, or only by digits and signs.",
+    "description_admin_text": "Text of carriage or paper work stands in the place of the goods.",
+    "repeated_letters": "A name, an address or a description holds a word of one letter repeated, such as XXX.",
+    "volume_in_weight_unit": "A volume is given in a unit of weight.",
+    "hs_missing": "No Harmonized System code is given for goods that are neither a gift nor documents.",
+    "hs_invalid": "A Harmonized System code has fewer than six digits or no existing heading.",
+    "postcode_missing": "A party has an address in a country with postcodes, and no postcode.",
+    "address_missing": "A party has no street address.",
+    "sender_missing": "The sender has no name, or only digits and signs.",
+    "consignee_missing": "The consignee has no name, or only digits and signs.",
+    "consolidation_without_houses": "A consolidation is known, and none of its houses.",
+    "consolidation_undeclared": "A waybill coded direct is described as a consolidation.",
+    "piece_count_mismatch": "The pieces of the lines do not add up to the total.",
+    "check_digit": "The check digit of an identifier is wrong.",
+    "identifier_missing": "The message gives no identifier; one was made of its content.",
+    "identifier_malformed": "The identifier has not the form that its channel prescribes.",
+    "identifier_repeated": "Two consignments of one message have the same identifier.",
+    "link_unresolved": "The message refers to an object that was not given.",
+    "currency_mixed": "Amounts are in several currencies; those that cannot be added up were left out.",
+    "unit_doubtful": "A unit, or whether an amount is per piece or in total, is not certain.",
+    "number_malformed": "A number could not be read, is negative or not finite, and was left out.",
+    "text_cut": "A text or a list was longer than the record holds, and was cut.",
+}
+"""All codes, each with one sentence; their order is the order in `quality`."""
+
+_ORDER = {code: place for place, code in enumerate(QUALITY_CODES)}
+PARTIES = ("sender", "consignee")
+UNIDENTIFIED = "unidentified:"
+"""Begins the identifier of a declaration that has none; a hash of its content follows."""
+NAMED_COLUMNS = tuple(f"{party}_{part}" for party in PARTIES for part in ("name", "address", "city"))
+NATURES_WITHOUT_HS = frozenset(("gift", "documents"))
+"""UPU: six digits for commercial items from 1 September 2025; gifts between persons and documents need none."""
+MIN_HS_DIGITS = 6
+LETTER = re.compile(r"[^\W\d_]")
+THREE_ALIKE = re.compile(r"([^\W\d_])\1\1")
+"""Found in what may have repeated letters; in small letters."""
+ONE_LETTER_WORD = re.compile(r"(?<![^\W_])([^\W\d_])\1{2,}(?![^\W_])", re.IGNORECASE)
+LONG_RUN = re.compile(r"([^\W\d_])\1{3,}", re.IGNORECASE)
+REAL_REPEATS = frozenset(("iii", "www"))
+"""Words of one letter that mean something: a number, and the beginning of web addresses."""
+REAL_REPEATS_OF_GOODS = REAL_REPEATS | {"aaa", "aaaa"}
+"""Sizes of batteries, too."""
+ALTERNATIVES = re.compile(r"[,;/+&|]| - ")
+MAX_CHECKED_ITEMS = 1000
+MAX_REMEMBERED_CHARACTERS = 200
+MAX_CODE_CHARACTERS = 40
+AWB_ATTEMPT = re.compile(r"[\d\s-]{9,}|[A-Z0-9]{2,4}-\d{6,9}", re.ASCII | re.IGNORECASE)
+
+Fields = Mapping[str, Any]
+
+
+def check_quality(fields: Fields) -> tuple[str, ...]:
+    """Return the quality codes that follow from the fields of a declaration, in the order of `QUALITY_CODES`.
+
+    Parameters
+    ----------
+    fields : mapping
+        Values by column of `consignments.records.Consignment`; `items` is a list of mappings. `level` is read if it is given: a
+        master waybill describes no goods.
+
+    Examples
+    --------
+    >>> check_quality({"consignment_id": "RB123456785GB", "channel": "postal", "nature": "gift", "description": "gift",
+    ...     "sender_name": "A. Smith", "sender_address": "1 Mill Lane", "sender_postcode": "AB1 2CD", "sender_country": "GB",
+    ...     "consignee_name": "Kim", "consignee_address": "Sejong-daero 1", "consignee_country": "KR"})
+    ('description_vague', 'postcode_missing')
+    """
+    items = _list_items(fields)
+    descriptions = _list_descriptions(fields, items)
+    found = {
+        *_check_identifiers(fields),
+        *_check_parties(fields),
+        *_check_repeated_letters(fields, descriptions),
+        *_check_amounts(fields, items),
+    }
+    if fields.get("level") != "master":
+        found.update(_check_descriptions(descriptions))
+        found.update(_check_hs_codes(fields, items))
+    return sort_codes(found)
+
+
+def sort_codes(codes: Iterable[str]) -> tuple[str, ...]:
+    """Return codes without repeats in the order of `QUALITY_CODES`; an unknown code raises `KeyError`."""
+    return tuple(sorted(set(codes), key=_ORDER.__getitem__))
+
+
+def _list_items(fields: Fields) -> list[Fields]:
+    items = fields.get("items") or ()
+    return [item for item in items[:MAX_CHECKED_ITEMS] if isinstance(item, Mapping)]
+
+
+# --- identifiers ------------------------------------------------------------------------------------------------------
+
+
+def _check_identifiers(fields: Fields) -> Iterable[str]:
+    """UPU S10 and IATA Resolution 600a give form and check digit."""
+    identifier = fields.get("consignment_id") or ""
+    master = fields.get("master_id") or ""
+    if not identifier or identifier.startswith(UNIDENTIFIED):
+        yield "identifier_missing"
+        identifier = ""
+    postal = fields.get("channel") == "postal"
+    if has_valid_check_digit(identifier) is False or (not postal and has_valid_check_digit(master) is False):
+        yield "check_digit"
+    if identifier and (
+        _is_malformed_item(identifier) if postal else _is_malformed_waybill(identifier, master)
+    ):
+        yield "identifier_malformed"
+
+
+def _is_malformed_item(identifier: str) -> bool:
+    return parse_s10(identifier.replace("-", "")) is None
+
+
+def _is_malformed_waybill(identifier: str, master: str) -> bool:
+    """A house without a master may have any number; a master's has three and eight digits."""
+    if master:
+        return parse_awb(master) is None
+    return parse_awb(identifier) is None and AWB_ATTEMPT.fullmatch(identifier.partition("/")[0]) is not None
+
+
+# --- parties ----------------------------------------------------------------------------------------------------------
+
+
+def _check_parties(fields: Fields) -> Iterable[str]:
+    """Mandatory parts of a party: IATA and WCO PLACI 7+1; EU ICS2 condition C3034 for postcodes."""
+    for party in PARTIES:
+        if not has_letters(fields.get(f"{party}_name")):
+            yield f"{party}_missing"
+        if not has_letters(fields.get(f"{party}_address")):
+            yield "address_missing"
+        if not fields.get(f"{party}_postcode") and needs_postcode(fields.get(f"{party}_country")):
+            yield "postcode_missing"
+
+
+def has_letters(text: str | None) -> bool:
+    """Check whether a text holds a letter: digits and signs alone name nobody and nothing (PACT guide, section 6.2)."""
+    return text is not None and LETTER.search(text) is not None
+
+
+def needs_postcode(country: str | None) -> bool:
+    """Check whether addresses of a country have postcodes; False if the country is not known."""
+    return bool(country) and len(country or "") == 2 and country not in _load_countries_without_postcodes()
+
+
+@cache
+def _load_countries_without_postcodes() -> frozenset[str]:
+    text = files("consignments.messages").joinpath("quality.toml").read_text(encoding="utf-8")
+    return frozenset(tomllib.loads(text)["countries_without_postcodes"].split())
+
+
+def _check_repeated_letters(fields: Fields, descriptions: list[str]) -> Iterable[str]:
+    """PACT guide, section 6.2: three or more identical characters in a name, an address or a description."""
+    names = [text for column in NAMED_COLUMNS if (text := fields.get(column))]
+    if THREE_ALIKE.search("\n".join((*names, *descriptions)).lower()) is None:
+        return
+    if any(map(has_repeated_letters, names)) or any(
+        has_repeated_letters(text, REAL_REPEATS_OF_GOODS) for text in descriptions
+    ):
+        yield "repeated_letters"
+
+
+def has_repeated_letters(text: str, allowed: frozenset[str] = REAL_REPEATS) -> bool:
+    """Check for a word of one letter, three times or more, or a run of four inside a word, that is not allowed.
+
+    Examples
+    --------
+    >>> has_repeated_letters("XXX SHANGHAI CO"), has_repeated_letters("AAA battery", REAL_REPEATS_OF_GOODS), has_repeated_letters("Henry III")
+    (True, False, False)
+    """
+    words = (found[0].casefold() for found in ONE_LETTER_WORD.finditer(text))
+    runs = (found[0].casefold() for found in LONG_RUN.finditer(text))
+    return any(word not in allowed for word in words) or any(run not in allowed for run in runs)
+
+
+# --- goods ------------------------------------------------------------------------------------------------------------
+
+
+def _list_descriptions(fields: Fields, items: list[Fields]) -> list[str]:
+    given = [fields.get("description"), *(item.get("description") for item in items)]
+    return list(dict.fromkeys(text for text in given if text))
+
+
+def _check_descriptions(descriptions: list[str]) -> Iterable[str]:
+    if not descriptions or not all(map(has_letters, descriptions)):
+        yield "description_missing"
+    for text in descriptions:
+        if has_letters(text):
+            yield from _check_text(text) if len(text) > MAX_REMEMBERED_CHARACTERS else _check_short_text(text)
+
+
+def _check_text(text: str) -> tuple[str, ...]:
+    checks = (("description_vague", is_vague_list), ("description_admin_text", is_admin_text))
+    return tuple(code for code, check in checks if check(text))
+
+
+@lru_cache(maxsize=16_384)
+def _check_short_text(text: str) -> tuple[str, ...]:
+    """The same description comes again and again."""
+    return _check_text(text)
+
+
+def is_vague_list(description: str) -> bool:
+    """Check whether a description is vague, or a list whose parts all are."""
+    parts = [part for part in ALTERNATIVES.split(description) if has_letters(part)]
+    return is_vague(description) or (len(parts) > 1 and all(map(is_vague, parts)))
+
+
+def _check_hs_codes(fields: Fields, items: list[Fields]) -> Iterable[str]:
+    """HS 2022; six digits: UPU for commercial items, EU ICS2 condition C3025."""
+    codes = [item.get("hs_code") for item in items]
+    whole = fields.get("hs_code")
+    given = {str(code)[:MAX_CODE_CHARACTERS] for code in (whole, *codes) if code}
+    if any(not _is_usable_hs_code(code) for code in given):
+        yield "hs_invalid"
+    incomplete = not given or (len(items) > 1 and not all(codes))
+    if incomplete and fields.get("nature") not in NATURES_WITHOUT_HS:
+        yield "hs_missing"
+
+
+@lru_cache(maxsize=16_384)
+def _is_usable_hs_code(code: str) -> bool:
+    return len(SEPARATORS.sub("", code)) >= MIN_HS_DIGITS and has_heading(code)
+
+
+# --- amounts ----------------------------------------------------------------------------------------------------------
+
+
+def _check_amounts(fields: Fields, items: list[Fields]) -> Iterable[str]:
+    weight = fields.get("gross_weight_kg")
+    amounts = [fields.get("declared_value"), fields.get("postage")]
+    pairs = [(amount, weight) for amount in amounts]
+    pairs += [(item.get("value"), item.get("net_weight_kg")) for item in items]
+    if any(amount and amount == kilograms for amount, kilograms in pairs):
+        yield "price_equals_weight"
+    counts = [item["quantity"] for item in items if item.get("quantity") is not None]
+    complete = bool(items) and len(counts) == len(items) and fields.get("pieces") is not None
+    if fields.get("channel") == "air_cargo" and complete and sum(counts) != fields["pieces"]:
+        yield "piece_count_mismatch"

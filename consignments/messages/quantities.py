@@ -1,0 +1,137 @@
+"""Numbers, weights and moments in messages: a value that cannot be used becomes None with a quality code.
+
+A weight stands in kilograms whatever its unit. The codes of units are those of UN/ECE Recommendation 20; what senders write
+in their place is read with the code `unit_doubtful`.
+"""
+
+import math
+import re
+from datetime import UTC, date, datetime
+
+Doubts = set[str]
+"""Quality codes found while a message is read."""
+
+DECIMAL = re.compile(r"\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+MAX_NUMBER = 1e12
+"""No weight, count or amount of a consignment is larger."""
+POUND = 0.45359237
+KILOGRAMS = {"KGM": 1.0, "LBR": POUND, "GRM": 0.001, "ONZ": 0.028349523125, "TNE": 1000.0}
+"""Kilograms in one unit, by its code in UN/ECE Recommendation 20."""
+DOUBTFUL_KILOGRAMS = {
+    **dict.fromkeys(("", "K", "KG", "KGS", "KILO", "KILOS", "KILOGRAM", "KILOGRAMS"), 1.0),
+    **dict.fromkeys(("L", "LB", "LBS", "POUND", "POUNDS"), POUND),
+    **dict.fromkeys(("G", "GR", "GRAM", "GRAMS"), 0.001),
+    **dict.fromkeys(("OZ", "OUNCE", "OUNCES"), 0.028349523125),
+}
+"""Kilograms in one unit, by what senders write who do not use the code."""
+IMP_KILOGRAMS = {"K": 1.0, "L": POUND}
+"""Kilograms in one unit of Cargo-IMP."""
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+SHORT_DATE = re.compile(r"(\d{1,2})([A-Z]{3})(\d{2}|\d{4})", re.ASCII)
+MIN_YEAR, MAX_YEAR = 1900, 2200
+"""A moment outside is a fault of its sender, and would not pass the conversions of zones."""
+
+
+def parse_number(text: str | None, doubts: Doubts) -> float | None:
+    """Read a number that is finite and not negative.
+
+    Examples
+    --------
+    >>> doubts = set()
+    >>> parse_number("174.5", doubts), parse_number("174,5", doubts), parse_number("1e999", doubts), sorted(doubts)
+    (174.5, None, None, ['number_malformed'])
+    """
+    if text is None:
+        return None
+    if DECIMAL.fullmatch(text):
+        number = float(text)
+        if number <= MAX_NUMBER and math.isfinite(number):
+            return number
+    doubts.add("number_malformed")
+    return None
+
+
+def parse_kilograms(text: str | None, unit: str | None, doubts: Doubts) -> float | None:
+    """Return a weight in kilograms; without a unit it is kilograms, in doubt."""
+    weight = parse_number(text, doubts)
+    if weight is None:
+        return None
+    code = (unit or "").strip().upper()
+    if code in KILOGRAMS:
+        return weight * KILOGRAMS[code]
+    doubts.add("unit_doubtful")
+    factor = DOUBTFUL_KILOGRAMS.get(code)
+    return None if factor is None else weight * factor
+
+
+def is_weight_unit(unit: str | None) -> bool:
+    """Check whether a code is a unit of weight."""
+    code = (unit or "").strip().upper()
+    return bool(code) and (code in KILOGRAMS or code in DOUBTFUL_KILOGRAMS)
+
+
+def parse_moment(text: str | None) -> datetime | None:
+    """Read an ISO 8601 moment as UTC; one without a zone is UTC; None if it is none.
+
+    Examples
+    --------
+    >>> parse_moment("2026-03-10T08:42:00+08:00")
+    datetime.datetime(2026, 3, 10, 0, 42, tzinfo=datetime.timezone.utc)
+    >>> parse_moment("0001-01-01T00:00:00+14:00") is None
+    True
+    """
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    if not MIN_YEAR <= moment.year <= MAX_YEAR:
+        return None
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def parse_short_date(text: str) -> date | None:
+    """Read a date such as 20JAN23 or 20JAN2023; None if it is none."""
+    found = SHORT_DATE.fullmatch(text.strip().upper())
+    if found is None or found[2] not in MONTHS:
+        return None
+    year = int(found[3]) if len(found[3]) == 4 else 2000 + int(found[3])
+    return build_date(year, MONTHS.index(found[2]) + 1, int(found[1]))
+
+
+def build_date(year: int, month: int, day: int) -> date | None:
+    """Build a date; None if there is no such day."""
+    try:
+        return date(year, month, day)
+    except ValueError:
+        return None
+
+
+def complete_moment(day: int, month: int | None, clock: str, reference: datetime | None) -> datetime | None:
+    """Complete a moment that lacks its year, or its month too: the latest one that is not after the next day of `reference`.
+
+    Parameters
+    ----------
+    day : int
+    month : int or None
+    clock : str
+        Four digits, UTC.
+    reference : datetime or None
+        When the message came; None if nobody knows, and then the moment stays unknown.
+    """
+    if reference is None:
+        return None
+    year, reference_month = reference.year, reference.month
+    for months_back in range(13):
+        back = reference_month + 1 - months_back
+        candidate_year, candidate_month = (
+            (year, back) if 1 <= back <= 12 else (year + (1 if back > 12 else -1), back % 12 or 12)
+        )
+        if month is not None and candidate_month != month:
+            continue
+        found = build_date(candidate_year, candidate_month, day)
+        if found is None or int(clock[:2]) > 23 or int(clock[2:]) > 59:
+            continue
+        moment = datetime(found.year, found.month, found.day, int(clock[:2]), int(clock[2:]), tzinfo=UTC)
+        if (moment - reference).total_seconds() <= 86_400:
+            return moment
+    return None

@@ -1,0 +1,483 @@
+"""Reading of messages: from files to entries on disk, from entries in the order of their time to rows, from rows to a table.
+
+    files ─► messages ─► entries (several processes) ─► spool ─► in the order of time ─► linker ─► rows ─► table
+                     └► rejects                                                      └► answers of customs ─► states
+
+A message at fault becomes a reject and never ends the run.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from consignments.errors import MessageFault
+from consignments.messages.detection import LINKED, MessageKind, detect_kind, read_message_parts
+from consignments.messages.entries import (
+    DeclarationEntry,
+    Entry,
+    EventEntry,
+    MasterEntry,
+    build_declaration,
+    build_master,
+    choose_received_at,
+)
+from consignments.messages.linking import Linker
+from consignments.messages.parsed import (
+    CustomsEvent,
+    Declaration,
+    Ignored,
+    MasterDetails,
+    MessageContext,
+    Parsed,
+)
+from consignments.messages.post.mapping import MessageMapping
+from consignments.messages.quality import sort_codes
+from consignments.messages.sources import (
+    RawMessage,
+    Source,
+    join_continuations,
+    list_files,
+    read_bytes,
+    read_file,
+)
+from consignments.messages.spool import PackedEntry, Spool, pack_entry
+from consignments.messages.states import EventRow, resolve_states
+from consignments.records import Consignment
+from consignments.rejects import Reject
+from consignments.table_files import pause_garbage_collection
+
+Progress = Callable[[str, int, int], None]
+
+BATCH_MESSAGES = 200
+"""Messages that one process reads at a time."""
+MIN_PARALLEL_MESSAGES = 2_000
+"""Fewer are read sooner than further processes are started."""
+MAX_BATCH_BYTES = 20_000_000
+MAX_LINKED_BYTES = 50_000_000
+"""Documents that are read together, at most."""
+NOTE_PREFIX, IGNORED_PREFIX = "note: ", "ignored: "
+MAX_REPORTED_REASON = 500
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """Options of a run.
+
+    Attributes
+    ----------
+    received_at : datetime or None
+        When they reached customs; None: the time of issue in each, else when its file was written.
+    jobs : int
+        Processes.
+    mapping : MessageMapping or None
+        How messages of a feed of one's own are read.
+    now : datetime or None
+        The present; None: by the clock.
+    """
+
+    received_at: datetime | None = None
+    jobs: int = 1
+    mapping: MessageMapping | None = None
+    now: datetime | None = None
+
+
+@dataclass
+class BatchResult:
+    """Results of some messages.
+
+    Attributes
+    ----------
+    entries : list of PackedEntry
+    rejects : list of (place, identifier, reason)
+    kinds : Counter
+        Messages by kind, those ignored and notes with a prefix.
+    messages : dict
+        Path to the number of messages read of it.
+    size : int
+        Bytes.
+    documents : list of RawMessage
+        Those whose objects link to each other: they are read when all are there.
+    """
+
+    entries: list[PackedEntry] = field(default_factory=list)
+    rejects: list[tuple[str, str, str]] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
+    messages: Counter[str] = field(default_factory=Counter)
+    size: int = 0
+    documents: list[RawMessage] = field(default_factory=list)
+
+
+def parse_messages(messages: Sequence[RawMessage], options: ReadOptions) -> BatchResult:
+    """Read messages into packed entries."""
+    result = BatchResult()
+    with pause_garbage_collection():  # nothing here is part of a circle
+        _fill_result(messages, options, result)
+    return result
+
+
+def _fill_result(messages: Sequence[RawMessage], options: ReadOptions, result: BatchResult) -> None:
+    for raw in messages:
+        result.messages[raw.path] += raw.parts
+        result.size += len(raw.content)
+        notes: list[str] = []
+        try:
+            kind = find_kind(raw, options)
+            result.kinds[kind.name] += 1
+            if kind.name == LINKED:
+                result.documents.append(raw)
+                continue
+            for entry in parse_message(raw, kind, options, notes, result.kinds):
+                result.entries.append(pack_entry(entry))
+        except MessageFault as fault:
+            result.rejects.append((raw.source, "", str(fault)[:MAX_REPORTED_REASON]))
+        except Exception as error:
+            result.rejects.append((raw.source, "", _describe_failure(error)))
+        for note in dict.fromkeys(notes):
+            result.kinds[NOTE_PREFIX + note] += 1
+
+
+def find_kind(raw: RawMessage, options: ReadOptions) -> MessageKind:
+    """Determine the kind of a message.
+
+    Raises
+    ------
+    MessageFault
+        If it could not be read, or nobody knows it.
+    """
+    if raw.fault:
+        raise MessageFault(raw.fault)
+    return detect_kind(raw.content, options.mapping)
+
+
+def parse_message(
+    raw: RawMessage, kind: MessageKind, options: ReadOptions, notes: list[str], kinds: Counter[str]
+) -> Iterator[Entry]:
+    """Yield the entries of one message.
+
+    Raises
+    ------
+    MessageFault
+        If nothing can be read; what came before stays.
+    """
+    now = options.now or datetime.now(UTC)
+    context = MessageContext(raw.source, notes, options.received_at or raw.received_at or now)
+    identifiers: set[str] = set()
+    for part in _read_parts(raw.content, context, kind, kinds, options.mapping):
+        yield _build_entry(part, raw, options, now, identifiers)
+
+
+def _build_entry(
+    part: Declaration | MasterDetails | CustomsEvent,
+    raw: RawMessage,
+    options: ReadOptions,
+    now: datetime,
+    identifiers: set[str],
+) -> Entry:
+    received_at = choose_received_at(options.received_at, part.issued_at, raw.received_at, now)
+    if isinstance(part, Declaration):
+        return _flag_repeat(build_declaration(part, received_at, raw.source), identifiers)
+    if isinstance(part, MasterDetails):
+        return build_master(part, received_at, raw.source)
+    return EventEntry(part, received_at, raw.source)
+
+
+def link_documents(documents: Iterable[RawMessage], options: ReadOptions) -> Iterator[BatchResult]:
+    """Read documents whose objects link to each other, as many together as a bound of memory allows.
+
+    What one says of another's object is known when the last of them has come.
+    """
+    group: list[RawMessage] = []
+    size = 0
+    for document in documents:
+        if group and size + len(document.content) > MAX_LINKED_BYTES:
+            yield _link_group(group, options)
+            group, size = [], 0
+        group.append(document)
+        size += len(document.content)
+    if group:
+        yield _link_group(group, options)
+
+
+def _link_group(group: Sequence[RawMessage], options: ReadOptions) -> BatchResult:
+    from consignments.messages.onerecord.waybills import OneRecordLinker
+
+    result, linker = BatchResult(), OneRecordLinker()
+    now = options.now or datetime.now(UTC)
+    came = max((raw.received_at for raw in group if raw.received_at is not None), default=None)
+    for raw in group:
+        notes: list[str] = []
+        try:
+            linker.add_document(raw.content, MessageContext(raw.source, notes, came))
+        except MessageFault as fault:
+            result.rejects.append((raw.source, "", str(fault)[:MAX_REPORTED_REASON]))
+        result.kinds.update(f"{NOTE_PREFIX}{note}" for note in dict.fromkeys(notes))
+    identifiers: dict[str, set[str]] = {}
+    try:
+        for source, part in linker.read_all():
+            if isinstance(part, Ignored):
+                result.kinds[f"{IGNORED_PREFIX}{part.kind}: {part.reason}"] += 1
+                continue
+            raw = RawMessage(source, b"", came)
+            entry = _build_entry(part, raw, options, now, identifiers.setdefault(source, set()))
+            result.entries.append(pack_entry(entry))
+    except MessageFault as fault:
+        result.rejects.append((group[0].source, "", str(fault)[:MAX_REPORTED_REASON]))
+    except Exception as error:
+        result.rejects.append((group[0].source, "", _describe_failure(error)))
+    return result
+
+
+def _describe_failure(error: Exception) -> str:
+    """Describe a failure of a reader, without any content of the message."""
+    return f"the reader failed on it ({type(error).__name__}); report it with the message"
+
+
+def _read_parts(
+    content: bytes,
+    context: MessageContext,
+    kind: MessageKind,
+    kinds: Counter[str],
+    mapping: MessageMapping | None,
+) -> Iterator[Declaration | MasterDetails | CustomsEvent]:
+    found: Parsed | None = None
+    adds_only = True
+    for found in read_message_parts(content, context, kind, mapping):
+        adds_only = adds_only and isinstance(found, MasterDetails) and found.declaration is None
+        if isinstance(found, Ignored):
+            kinds[f"{IGNORED_PREFIX}{found.kind}: {found.reason}"] += 1
+        else:
+            yield found
+    if found is None:
+        kinds[f"{IGNORED_PREFIX}{kind.name}: nothing in it"] += 1
+    elif adds_only:
+        kinds[f"{IGNORED_PREFIX}{kind.name}: it only adds master and route to its items"] += 1
+
+
+def _flag_repeat(entry: DeclarationEntry, identifiers: set[str]) -> DeclarationEntry:
+    """Flag a consignment whose identifier stands in the message before."""
+    record = entry.record
+    if record.consignment_id not in identifiers:
+        identifiers.add(record.consignment_id)
+        return entry
+    codes = sort_codes({*(record.quality or ()), "identifier_repeated"})
+    return _replace_quality(entry, codes)
+
+
+def _replace_quality(entry: DeclarationEntry, codes: tuple[str, ...]) -> DeclarationEntry:
+    from msgspec.structs import replace
+
+    return replace(entry, record=replace(entry.record, quality=codes))
+
+
+# --- from files to the spool ------------------------------------------------------------------------------------------
+
+
+def fill_spool(
+    paths: Iterable[Path | str], spool: Spool, options: ReadOptions, progress: Progress | None = None
+) -> None:
+    """Read all messages of files and folders into the spool; what is in it already is not read again."""
+    files = list_files(paths)
+    sizes = {str(path): _get_size(path) for path in files}
+    marks = {str(path): _mark_file(path) for path in files}
+    total, done = sum(sizes.values()), 0
+    counts = {path: spool.find_progress(path, marks[path]) for path in marks}
+    messages = join_continuations(_iterate_files(files, counts))
+    for result in _parse_all(messages, options):
+        spool.add_result(result)
+        for path, number in result.messages.items():
+            counts[path] = counts.get(path, 0) + number
+        spool.note_progress((path, marks.get(path, ""), counts[path]) for path in result.messages)
+        done += result.size
+        if progress is not None:
+            progress("read", min(done, total), total)
+    for result in link_documents(spool.take_documents(), options):
+        spool.add_result(result)
+
+
+def _get_size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _mark_file(path: Path) -> str:
+    try:
+        stat = path.stat()
+    except OSError:
+        return "missing"
+    return f"{stat.st_size} {stat.st_mtime_ns}"
+
+
+def _iterate_files(files: Sequence[Path], counts: dict[str, int]) -> Iterator[RawMessage]:
+    for path in files:
+        yield from islice(read_file(path), counts.get(str(path), 0), None)
+
+
+def _parse_all(messages: Iterator[RawMessage], options: ReadOptions) -> Iterator[BatchResult]:
+    """Parse messages in batches: in this process, or in several if there are many."""
+    first = list(islice(messages, MIN_PARALLEL_MESSAGES if options.jobs > 1 else 0))
+    parse = partial(parse_messages, options=options)
+    if len(first) < MIN_PARALLEL_MESSAGES or options.jobs < 2:
+        yield from map(parse, _cut_batches(_chain(first, messages)))
+        return
+    from joblib import Parallel, delayed
+
+    pool = Parallel(n_jobs=options.jobs, return_as="generator", batch_size=1, pre_dispatch="2*n_jobs")
+    yield from pool(delayed(parse)(batch) for batch in _cut_batches(_chain(first, messages)))
+
+
+def _chain(first: Sequence[RawMessage], rest: Iterator[RawMessage]) -> Iterator[RawMessage]:
+    yield from first
+    yield from rest
+
+
+def _cut_batches(messages: Iterator[RawMessage]) -> Iterator[list[RawMessage]]:
+    batch: list[RawMessage] = []
+    size = 0
+    for message in messages:
+        batch.append(message)
+        size += len(message.content)
+        if len(batch) >= BATCH_MESSAGES or size >= MAX_BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+# --- from the spool to rows -------------------------------------------------------------------------------------------
+
+
+@dataclass
+class LinkResult:
+    """Results of linking; the rows are in the spool.
+
+    Attributes
+    ----------
+    repeated : bool
+        Whether any consignment has several rows.
+    repeats : int
+        Retransmissions that were left out.
+    counts : Counter
+        Amendments, cancellations and the like.
+    states : list of EventRow
+    """
+
+    repeated: bool
+    repeats: int
+    counts: Counter[str]
+    states: list[EventRow]
+
+
+def link_entries(spool: Spool, progress: Progress | None = None) -> LinkResult:
+    """Make rows of all entries, in the order of their time."""
+    linker, events = Linker(spool), list[CustomsEvent]()
+    total = spool.count_entries() if progress is not None else 0
+    for number, entry in enumerate(spool.read_entries(), start=1):
+        if isinstance(entry, DeclarationEntry):
+            linker.add_declaration(entry)
+        elif isinstance(entry, MasterEntry):
+            linker.add_master(entry)
+        else:
+            events.append(entry.event)
+        if progress is not None and number % BATCH_MESSAGES == 0:
+            progress("link", number, total)
+    return LinkResult(linker.find_repeated(), linker.repeats, linker.counts, list(resolve_states(events)))
+
+
+# --- all of it in memory ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ParsedMessages:
+    """Messages read together.
+
+    Attributes
+    ----------
+    consignments : tuple of Consignment
+        Rows in their order; several of one consignment are its versions.
+    extras : tuple of dict
+        Columns beyond the record, for each row.
+    states : tuple of EventRow
+    rejects : tuple of Reject
+    ignored : tuple of str
+        Kind and reason of messages that hold no goods.
+    notes : tuple of str
+        What was odd.
+    repeats : int
+        Retransmissions that were left out.
+    """
+
+    consignments: tuple[Consignment, ...]
+    extras: tuple[dict[str, Any], ...]
+    states: tuple[EventRow, ...]
+    rejects: tuple[Reject, ...]
+    ignored: tuple[str, ...]
+    notes: tuple[str, ...]
+    repeats: int
+
+
+def read_messages(
+    sources: Iterable[Source],
+    *,
+    received_at: datetime | None = None,
+    mapping: MessageMapping | None = None,
+    now: datetime | None = None,
+) -> ParsedMessages:
+    """Read messages in memory.
+
+    Parameters
+    ----------
+    sources : iterable of path or bytes
+        Files, folders, archives, or messages.
+    received_at : datetime, optional
+        When they reached customs; default: the time of issue in each message, UTC if it has no zone.
+    mapping : MessageMapping, optional
+        How messages of a feed of one's own are read.
+    now : datetime, optional
+        The present; default: by the clock.
+
+    Examples
+    --------
+    >>> found = read_messages(["master.xml", "house1.xml", "house2.xml"])  # doctest: +SKIP
+    >>> [c.consignment_id for c in found.consignments]  # doctest: +SKIP
+    ['180-48103826/SZX7714021', '180-48103826/SZX7714022']
+    """
+    spool = Spool(None)
+    options = ReadOptions(received_at, mapping=mapping, now=now)
+    for batch in _cut_batches(join_continuations(_iterate_sources(sources))):
+        spool.add_result(parse_messages(batch, options))
+    for result in link_documents(spool.take_documents(), options):
+        spool.add_result(result)
+    kinds = spool.read_counts()
+    linked = link_entries(spool)
+    rows = list(spool.read_rows())
+    found = ParsedMessages(
+        consignments=tuple(row.record for row in rows),
+        extras=tuple(row.extras for row in rows),
+        states=tuple(linked.states),
+        rejects=tuple(Reject(place, name, "", reason) for place, name, reason in spool.read_rejects()),
+        ignored=tuple(_list_by_prefix(kinds, IGNORED_PREFIX)),
+        notes=tuple(_list_by_prefix(kinds, NOTE_PREFIX)),
+        repeats=linked.repeats,
+    )
+    spool.close(remove=True)
+    return found
+
+
+def _iterate_sources(sources: Iterable[Source]) -> Iterator[RawMessage]:
+    for number, source in enumerate(sources, start=1):
+        if isinstance(source, bytes):
+            yield from read_bytes(source, f"message {number}", None)
+        else:
+            for path in list_files([source]):
+                yield from read_file(path)
+
+
+def _list_by_prefix(kinds: Iterable[str], prefix: str) -> list[str]:
+    return [name.removeprefix(prefix) for name in kinds if name.startswith(prefix)]

@@ -1,0 +1,321 @@
+"""Sources of messages: files, folders, zip archives, and files that hold several messages.
+
+Files are mapped, not loaded, so that a file of a million messages needs the memory of one of them. What a network cut into
+parts is joined again.
+"""
+
+import json
+import mmap
+import os
+import re
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from consignments.errors import MessageFault
+from consignments.messages.detection import HEAD_BYTES, MAX_STREAM_BYTES, ROOT, SKIPPED_XML
+
+Source = Path | str | bytes
+Buffer = bytes | mmap.mmap
+
+MAX_ARCHIVE_MEMBERS = 2_000_000
+ZIP_MARK = b"PK\x03\x04"
+XML_START = re.compile(rb"<\?xml\b")
+TEXT_START = re.compile(
+    rb"^[\x01\x02\x03 \t]*(?:(?:F[A-Z]{2}|UCM)[ \t]*/[ \t]*\d{1,2}\b|(?:PSN|PER|FSN|FER|FMA|FNA)[ \t]*\r?$|<\?xml\b|<[A-Za-z]|\{|UNA.{6}\s*UNB|UNB)",
+    re.MULTILINE,
+)
+"""The first line of a message that follows another in one file."""
+ENVELOPE = re.compile(
+    rb"(?:^[\x01\x02\x03 \t]*(?:Q[A-Z][ \t]+[A-Z0-9]{7}.*|(?:[A-Z0-9]{7}[ \t]*)+|\.[A-Z0-9]{7}.*)\r?\n)+\Z",
+    re.MULTILINE,
+)
+"""Lines of a Type B envelope before a first line."""
+BLANK = b" \t\r\n\0\x01\x02\x03\xef\xbb\xbf"
+IMP_HEAD = re.compile(
+    rb"^[\x01\x02\x03 \t]*(FWB|FHL)[ \t]*/[ \t]*(\d{1,2})[ \t]*\r?\n[ \t]*([^\r\n]*)", re.MULTILINE
+)
+IMP_SEGMENTS = re.compile(rb"^([A-Z]{3})(?=/|\r?$)", re.MULTILINE)
+ONCE_ONLY = frozenset((b"SHP", b"CNE", b"CVD", b"RTG", b"ISU", b"HBS", b"AGT", b"CER"))
+"""Segments of which a message has one: a second part never repeats them."""
+IMP_CONTINUATION = re.compile(rb"[\x01\x02\x03\s]*(?:(?:Q[A-Z][ \t]|[.])[^\n]*\n)*\s*(?:/|[A-Z]{3}/)")
+
+
+@dataclass(frozen=True, slots=True)
+class RawMessage:
+    """One message as it came.
+
+    Attributes
+    ----------
+    source : str
+        File and place in it.
+    content : bytes
+    received_at : datetime or None
+        When its file was written.
+    path : str
+        The file that it stands in; empty for bytes in memory.
+    fault : str
+        Why it could not be read; empty if it could.
+    parts : int
+        Of how many transmissions it was joined.
+    """
+
+    source: str
+    content: bytes
+    received_at: datetime | None = None
+    path: str = ""
+    fault: str = ""
+    parts: int = 1
+
+
+def list_files(paths: Iterable[Path | str]) -> list[Path]:
+    """List the files of paths, those of folders by name; what does not exist is listed too and becomes a reject."""
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            files += [Path(folder) / name for folder, names in _walk(path) for name in names]
+        else:
+            files.append(path)
+    return files
+
+
+def _walk(path: Path) -> Iterator[tuple[str, list[str]]]:
+    for folder, folders, names in os.walk(path):
+        folders.sort()
+        yield folder, sorted(name for name in names if not name.startswith("."))
+
+
+def read_file(path: Path) -> Iterator[RawMessage]:
+    """Yield the messages of one file; what cannot be read is one with a fault."""
+    try:
+        stat = path.stat()
+        written = datetime.fromtimestamp(stat.st_mtime, UTC)
+        if stat.st_size == 0:
+            yield RawMessage(str(path), b"", written, str(path))
+            return
+        with _map_file(path, stat.st_size) as buffer:
+            if buffer[:4] == ZIP_MARK:
+                yield from _read_archive(path, written)
+            else:
+                yield from _read_parts(str(path), buffer, written, str(path))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        yield RawMessage(
+            str(path), b"", None, str(path), f"cannot be read; got {reason or 'an error of the system'}"
+        )
+
+
+@contextmanager
+def _map_file(path: Path, size: int) -> Iterator[Buffer]:
+    with path.open("rb") as file:
+        if size < HEAD_BYTES:
+            yield file.read()
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            yield mapped
+
+
+def _read_archive(path: Path, written: datetime) -> Iterator[RawMessage]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            if len(members) > MAX_ARCHIVE_MEMBERS:
+                raise MessageFault("too many files in the archive", got=f"{len(members):,}")
+            for member in members:
+                yield from _read_member(archive, member, path, written)
+    except (
+        zipfile.BadZipFile,
+        MessageFault,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        yield RawMessage(
+            str(path), b"", written, str(path), f"the archive cannot be read: {type(error).__name__}"
+        )
+
+
+def _read_member(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, written: datetime
+) -> Iterator[RawMessage]:
+    name = f"{path}/{member.filename}"
+    try:
+        with archive.open(member) as file:
+            content = file.read(MAX_STREAM_BYTES + 1)
+    except Exception as error:
+        yield RawMessage(name, b"", written, str(path), f"cannot be unpacked: {type(error).__name__}")
+        return
+    if len(content) > MAX_STREAM_BYTES:
+        yield RawMessage(
+            name, b"", written, str(path), f"too large; expected at most {MAX_STREAM_BYTES:,} bytes"
+        )
+        return
+    if content[:4] == ZIP_MARK:
+        yield RawMessage(name, b"", written, str(path), "an archive inside an archive; unpack it first")
+        return
+    yield from _read_parts(name, content, written, str(path))
+
+
+def _read_parts(name: str, buffer: Buffer, written: datetime | None, path: str) -> Iterator[RawMessage]:
+    parts = split_messages(buffer)
+    first = next(parts, None)
+    second = next(parts, None) if first is not None else None
+    if first is None or second is None:
+        yield RawMessage(name, first or b"", written, path)
+        return
+    yield RawMessage(f"{name} message 1", first, written, path)
+    yield RawMessage(f"{name} message 2", second, written, path)
+    for number, part in enumerate(parts, start=3):
+        yield RawMessage(f"{name} message {number}", part, written, path)
+
+
+def read_bytes(content: bytes, name: str, received_at: datetime | None) -> Iterator[RawMessage]:
+    """Yield the messages of bytes in memory."""
+    yield from _read_parts(name, content, received_at, "")
+
+
+# --- several messages in one file -------------------------------------------------------------------------------------
+
+
+def split_messages(buffer: Buffer) -> Iterator[bytes]:
+    """Split a buffer into its messages, which may be of mixed kinds.
+
+    Examples
+    --------
+    >>> list(split_messages(b"<a/>\\n<b></b>\\nFWB/16\\n1\\nFHL/4\\n2\\n"))
+    [b'<a/>', b'<b></b>', b'\\nFWB/16\\n1\\n', b'FHL/4\\n2\\n']
+    """
+    position, size = 0, len(buffer)
+    if bytes(buffer[:2]) in (b"\xff\xfe", b"\xfe\xff") or b"\0<" in buffer[:4] or b"<\0" in buffer[:4]:
+        yield bytes(buffer[:])  # UTF-16 is never concatenated
+        return
+    while position < size:
+        start = _skip_blank(buffer, position, size)
+        if start >= size:
+            return
+        mark = buffer[start : start + 1]
+        if mark == b"<":
+            end = _find_xml_end(buffer, start, size)
+        elif mark in (b"{", b"["):
+            end = _find_json_end(buffer, start, size)
+        else:
+            start = position
+            end = _find_text_end(buffer, start, size)
+        yield bytes(buffer[start:end])
+        position = max(end, position + 1)
+
+
+def _skip_blank(buffer: Buffer, position: int, size: int) -> int:
+    while position < size:
+        block = buffer[position : position + HEAD_BYTES]
+        rest = block.lstrip(BLANK)
+        if rest:
+            return position + len(block) - len(rest)
+        position += len(block)
+    return size
+
+
+def _find_xml_end(buffer: Buffer, start: int, size: int) -> int:
+    """Find where a document ends: behind the end of its root, or where the next document begins."""
+    head = buffer[start : start + HEAD_BYTES].decode("latin-1")
+    clean = SKIPPED_XML.sub(lambda found: " " * len(found[0]), head)
+    root = ROOT.search(clean)
+    following = XML_START.search(buffer, start + 5)
+    limit = following.start() if following else size
+    if root is None:
+        return limit
+    named = clean[root.start() + 1 :].split(None, 1)[0].split(">")[0].rstrip("/").encode("latin-1")
+    closing = re.compile(rb"</" + re.escape(named) + rb"\s*>").search(buffer, start, limit)
+    if closing:
+        return closing.end()
+    opened = buffer.find(b">", start + root.start(), limit)
+    if opened > 0 and buffer[opened - 1 : opened] == b"/":
+        return opened + 1
+    return limit
+
+
+def _find_json_end(buffer: Buffer, start: int, size: int) -> int:
+    """Find where a value ends: at the end of its line if the line is complete, else at its closing bracket."""
+    line_end = buffer.find(b"\n", start)
+    if line_end >= 0 and line_end - start < HEAD_BYTES:
+        line = buffer[start:line_end].rstrip()
+        if line[-1:] in (b"}", b"]") and _is_json(line):
+            return line_end
+    end = start + MAX_STREAM_BYTES
+    try:
+        text = bytes(buffer[start:end]).decode()
+        _, length = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return size
+    return start + len(text[:length].encode())
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _find_text_end(buffer: Buffer, start: int, size: int) -> int:
+    """Find where a message of lines ends: before the first line of the next, and the envelope of that."""
+    first = TEXT_START.search(buffer, start)
+    if first is None:
+        return size
+    if first[0].lstrip(BLANK)[:1] in (b"<", b"{"):
+        return first.start()
+    following = TEXT_START.search(buffer, first.end())
+    if following is None:
+        return size
+    begin = max(first.end(), following.start() - HEAD_BYTES)
+    envelope = ENVELOPE.search(buffer[begin : following.start()])
+    return begin + envelope.start() if envelope else following.start()
+
+
+# --- parts of one message ---------------------------------------------------------------------------------------------
+
+
+def join_continuations(messages: Iterable[RawMessage]) -> Iterator[RawMessage]:
+    """Join what a network cut at its greatest length: a Cargo-IMP message, and the part that goes on with it."""
+    pending: RawMessage | None = None
+    for message in messages:
+        joined = None if pending is None else _join(pending, message)
+        if joined is not None:
+            pending = joined
+            continue
+        if pending is not None:
+            yield pending
+        pending = message
+    if pending is not None:
+        yield pending
+
+
+def _join(first: RawMessage, second: RawMessage) -> RawMessage | None:
+    if not first.content or second.fault or second.content[:1] in (b"<", b"{", b"["):
+        return None
+    head = IMP_HEAD.search(first.content[:HEAD_BYTES])
+    if head is None or first.content.lstrip(BLANK)[:1] in (b"<", b"{", b"["):
+        return None
+    again = IMP_HEAD.search(second.content[:HEAD_BYTES])
+    if again is None:
+        if not IMP_CONTINUATION.match(second.content) or TEXT_START.search(second.content):
+            return None
+        body = second.content
+    else:
+        same = (again[1], again[2], again[3].strip()) == (head[1], head[2], head[3].strip())
+        shared = _list_segments(first.content) & _list_segments(second.content)
+        if not same or shared & ONCE_ONLY or not _list_segments(second.content) - {b"FLT", b"MBI"}:
+            return None
+        body = second.content[again.end() :]
+    glue = b"" if first.content.endswith(b"\n") else b"\n"
+    content = first.content + glue + body
+    return RawMessage(first.source, content, first.received_at, first.path, parts=first.parts + second.parts)
+
+
+def _list_segments(content: bytes) -> set[bytes]:
+    return set(IMP_SEGMENTS.findall(content))

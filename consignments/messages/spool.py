@@ -1,0 +1,205 @@
+"""Spool of entries and rows on disk: a run over a million messages needs little memory, and can be continued.
+
+Entries come in the order of the files and are read in the order of their time. A run that was stopped leaves the file; the
+same run, started again, goes on behind the last message that is in it.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from consignments.messages.entries import DeclarationEntry, Entry, EventEntry, MasterEntry
+from consignments.messages.linking import Row
+from consignments.messages.sources import RawMessage
+from consignments.timestamps import to_us
+
+IN_MEMORY = ":memory:"
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS entries (id INTEGER PRIMARY KEY, at_us INTEGER, rank INTEGER, body BLOB);
+CREATE TABLE IF NOT EXISTS rejects (id INTEGER PRIMARY KEY, place TEXT, identifier TEXT, reason TEXT);
+CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, mark TEXT, messages INTEGER);
+CREATE TABLE IF NOT EXISTS counts (kind TEXT PRIMARY KEY, messages INTEGER);
+CREATE TABLE IF NOT EXISTS documents (id INTEGER PRIMARY KEY, source TEXT, came TEXT, content BLOB);
+CREATE TABLE IF NOT EXISTS run (mark TEXT);
+"""
+RANKS: dict[type[Entry], int] = {MasterEntry: 0, DeclarationEntry: 1, EventEntry: 2}
+"""At one moment a master comes before its houses."""
+_encoder = msgspec.msgpack.Encoder()
+_decode_entry = msgspec.msgpack.Decoder(Entry).decode
+_decode_row = msgspec.msgpack.Decoder(Row).decode
+
+
+class PackedEntry(NamedTuple):
+    """An entry on its way to the spool: when it was received, its rank at that moment, and itself."""
+
+    at_us: int
+    rank: int
+    body: bytes
+
+
+def pack_entry(entry: Entry) -> PackedEntry:
+    """Pack an entry."""
+    received_at = entry.record.received_at if isinstance(entry, DeclarationEntry) else entry.received_at
+    assert received_at is not None
+    return PackedEntry(to_us(received_at), RANKS[type(entry)], _encoder.encode(entry))
+
+
+class SpooledResult(Protocol):
+    """Results of some messages: entries, rejects, numbers by kind, and documents that wait for others."""
+
+    entries: list[PackedEntry]
+    rejects: list[tuple[str, str, str]]
+    kinds: Counter[str]
+    documents: list[RawMessage]
+
+
+class Spool:
+    """Entries, rejects and rows of one run.
+
+    Parameters
+    ----------
+    path : Path or None
+        None for a run in memory.
+    mark : str
+        What the run depends on; a file of another run is begun again.
+
+    Attributes
+    ----------
+    extras : set of str
+        Columns beyond the record that rows have.
+    """
+
+    def __init__(self, path: Path | None, mark: str = "") -> None:
+        self.path = path
+        self._connection = sqlite3.connect(IN_MEMORY if path is None else str(path))
+        self._run = self._connection.execute
+        self._run("PRAGMA journal_mode = " + ("OFF" if path is None else "WAL"))
+        self._run("PRAGMA synchronous = OFF")
+        self._connection.executescript(SCHEMA)
+        self._begin(mark)
+
+    def _begin(self, mark: str) -> None:
+        found = self._run("SELECT mark FROM run").fetchone()
+        if found is not None and found[0] != mark:
+            for table in ("entries", "rejects", "files", "counts", "documents", "run"):
+                self._run(f"DELETE FROM {table}")
+            found = None
+        if found is None:
+            self._run("INSERT INTO run VALUES (?)", (mark,))
+        self._run("DROP TABLE IF EXISTS rows")
+        self._run("CREATE TABLE rows (id INTEGER PRIMARY KEY, body BLOB)")
+        self._connection.commit()
+        self._rows = 0
+        self.extras: set[str] = set()
+
+    def find_progress(self, path: str, mark: str) -> int:
+        """Return the number of messages of a file that are stored; 0 if the file has changed."""
+        found = self._run("SELECT messages FROM files WHERE path = ? AND mark = ?", (path, mark)).fetchone()
+        return 0 if found is None else int(found[0])
+
+    def add_result(self, result: "SpooledResult") -> None:
+        """Add what some messages gave."""
+        run = self._connection.executemany
+        run("INSERT INTO entries (at_us, rank, body) VALUES (?, ?, ?)", result.entries)
+        run("INSERT INTO rejects (place, identifier, reason) VALUES (?, ?, ?)", result.rejects)
+        run(
+            "INSERT INTO counts VALUES (?, ?) ON CONFLICT (kind) DO UPDATE SET messages = messages + excluded.messages",
+            result.kinds.items(),
+        )
+        run(
+            "INSERT INTO documents (source, came, content) VALUES (?, ?, ?)",
+            (
+                (each.source, each.received_at.isoformat() if each.received_at else None, each.content)
+                for each in result.documents
+            ),
+        )
+
+    def take_documents(self) -> Iterator[RawMessage]:
+        """Return and remove the documents that are read together."""
+        for source, came, content in self._connection.cursor().execute(
+            "SELECT source, came, content FROM documents ORDER BY id"
+        ):
+            yield RawMessage(source, content, datetime.fromisoformat(came) if came else None)
+        self._run("DELETE FROM documents")
+
+    def note_progress(self, files: Iterable[tuple[str, str, int]]) -> None:
+        """Store the number of messages read of each file, and commit."""
+        self._connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", files)
+        self._connection.commit()
+
+    def read_entries(self) -> Iterator[Entry]:
+        """Read all entries in the order of their time."""
+        for (body,) in self._connection.cursor().execute("SELECT body FROM entries ORDER BY at_us, rank, id"):
+            yield _decode_entry(body)
+
+    def read_rejects(self) -> Iterator[tuple[str, str, str]]:
+        """Read place, identifier and reason of all rejects."""
+        yield from self._connection.cursor().execute(
+            "SELECT place, identifier, reason FROM rejects ORDER BY id"
+        )
+
+    def read_counts(self) -> dict[str, int]:
+        """Read the number of messages by kind."""
+        return dict(self._run("SELECT kind, messages FROM counts ORDER BY kind").fetchall())
+
+    def count_messages(self) -> int:
+        """Return the number of messages that were read."""
+        return int(self._run("SELECT coalesce(sum(messages), 0) FROM files").fetchone()[0])
+
+    def count_entries(self) -> int:
+        """Count entries."""
+        return int(self._run("SELECT count(*) FROM entries").fetchone()[0])
+
+    # --- rows: `RowStore` of the linker ---------------------------------------------------------------------------------
+
+    def add(self, row: Row) -> int:
+        """Add a row; give its number."""
+        self._rows += 1
+        self.extras.update(row.extras)
+        self._run("INSERT INTO rows VALUES (?, ?)", (self._rows, _encoder.encode(row)))
+        return self._rows
+
+    def get(self, number: int) -> Row:
+        """Return a row."""
+        body = self._run("SELECT body FROM rows WHERE id = ?", (number,)).fetchone()[0]
+        row: Row = _decode_row(body)
+        return row
+
+    def replace(self, number: int, row: Row) -> None:
+        """Replace a row."""
+        self._run("UPDATE rows SET body = ? WHERE id = ?", (_encoder.encode(row), number))
+
+    def remove(self, number: int) -> None:
+        """Remove a row."""
+        self._run("DELETE FROM rows WHERE id = ?", (number,))
+
+    def read_rows(self) -> Iterator[Row]:
+        """Read all rows in their order."""
+        for (body,) in self._connection.cursor().execute("SELECT body FROM rows ORDER BY id"):
+            yield _decode_row(body)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self._run("SELECT count(*) FROM rows").fetchone()[0])
+
+    def close(self, *, remove: bool) -> None:
+        """Close the file; a run that is done removes it."""
+        self._connection.close()
+        if remove and self.path is not None:
+            remove_spool(self.path)
+
+
+def remove_spool(path: Path) -> None:
+    """Remove the file of a run, and what belongs to it."""
+    for each in spool_files(path):
+        each.unlink(missing_ok=True)
+
+
+def spool_files(path: Path) -> Sequence[Path]:
+    """List the files that a spool may have."""
+    return [path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal"))]

@@ -1,0 +1,65 @@
+"""Answers of customs as one list of states.
+
+One code says both that an assessment is complete and that a hold is removed. It is `resolved` if a hold stands, which the
+answers that came before tell:
+
+    9:00  RI  request_for_information     a hold stands
+    9:40  CO  resolved                    none stands any more
+   10:00  CO  assessment_complete
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+import msgspec
+
+from consignments.messages.parsed import CustomsEvent, EventState
+
+HOLDS = frozenset(("request_for_information", "request_for_screening", "do_not_load"))
+EVENT_COLUMNS = ("consignment_id", "authority", "state", "code", "text", "issued_at", "source")
+MAX_TEXT = 4000
+
+
+class EventRow(msgspec.Struct, frozen=True):
+    """One row of the table of states."""
+
+    consignment_id: str
+    authority: str | None
+    state: EventState
+    code: str | None
+    text: str | None
+    issued_at: datetime | None
+    source: str
+
+
+def resolve_states(events: Iterable[CustomsEvent]) -> Iterator[EventRow]:
+    """Return the rows of answers given in the order of time; repeated answers are left out.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> def answer(state, code, hour):
+    ...     at = datetime(2026, 3, 1, hour, tzinfo=UTC)
+    ...     return CustomsEvent("180-1/A", None, state, code, None, at, "XCSN")
+    >>> rows = resolve_states([answer("do_not_load", "CD", 9), answer("assessment_complete", "CO", 10)])
+    >>> [row.state for row in rows]
+    ['do_not_load', 'resolved']
+    """
+    standing: set[str] = set()
+    seen: set[CustomsEvent] = set()
+    for event in events:
+        if event in seen:
+            continue
+        seen.add(event)
+        name, state = event.consignment_id, event.state
+        if state in HOLDS:
+            standing.add(name)
+        elif state == "resolved":
+            standing.discard(name)
+        elif state == "assessment_complete" and name in standing:
+            standing.discard(name)
+            state = "resolved"
+        yield EventRow(
+            name, event.authority, state, event.code, event.text[:MAX_TEXT] if event.text else None, event.issued_at,
+            event.source,
+        )  # fmt: skip

@@ -1,0 +1,273 @@
+"""XML messages as nodes found by local names, whatever their prefixes and namespaces; a hostile message is refused.
+
+The tree is lxml's, which stops at 256 levels. A message is repaired only after it could not be parsed: bytes that are not
+of its encoding, control characters and bare ampersands are what real senders get wrong.
+"""
+
+import re
+from typing import Any
+
+from lxml import etree
+
+from consignments.errors import MessageFault
+
+Element = etree._Element
+
+MAX_TAGS = 400_000
+"""About four times what 1,000 houses of a manifest need."""
+FORBIDDEN_CHARACTERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+BARE_AMPERSAND = re.compile(r"&(?!(?:#\d{1,7}|#x[0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos);)")
+DECLARATION = re.compile(r"\s*<\?xml[^>]*\?>")
+ENCODING = re.compile(rb"""<\?xml[^>]*\bencoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
+BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+SECOND_ENCODING = "cp1252"
+"""What senders that call themselves UTF-8 most often are."""
+
+
+class _LocalNames(dict[str, str]):
+    """Local name by qualified tag."""
+
+    def __missing__(self, tag: str) -> str:
+        name = tag[tag.rfind("}") + 1 :]
+        if len(self) < MAX_NAMES:
+            self[tag] = name
+        return name
+
+
+MAX_NAMES = 5_000
+_LOCAL_NAMES = _LocalNames()
+
+
+class XmlNode(dict[str, list[Any]]):
+    """One element: a dict of its children by local name.
+
+    A child is held as the parser's element until it is looked into, and as a node from then on.
+
+    Parameters
+    ----------
+    element : Element
+    """
+
+    __slots__ = ("element",)
+
+    def __init__(self, element: Element) -> None:
+        self.element = element
+        local_names = _LOCAL_NAMES
+        for child in element:
+            name = local_names[child.tag]
+            if name in self:
+                self[name].append(child)
+            else:
+                self[name] = [child]
+
+    def __bool__(self) -> bool:
+        """Return True, also without children."""
+        return True
+
+    @property
+    def name(self) -> str:
+        """Local name."""
+        return etree.QName(self.element).localname
+
+    @property
+    def namespace(self) -> str:
+        """Namespace; empty if there is none."""
+        return etree.QName(self.element).namespace or ""
+
+    def list_elements(self, name: str) -> list[Element]:
+        """List the children of a local name as the parser's elements."""
+        return [child.element if type(child) is XmlNode else child for child in self.get(name, ())]
+
+    def find_element(self, path: str) -> Element | None:
+        """Find the first element on a path of local names, or None."""
+        node = self
+        *names, last = path.split("/") if "/" in path else (path,)
+        for name in names:
+            found = node._find_child(name)
+            if found is None:
+                return None
+            node = found
+        child = node.get(last)
+        if child is None:
+            return None
+        first = child[0]
+        return first.element if type(first) is XmlNode else first
+
+    def _find_child(self, name: str) -> "XmlNode | None":
+        found = self.get(name)
+        if found is None:
+            return None
+        first = found[0]
+        if type(first) is not XmlNode:
+            first = found[0] = XmlNode(first)
+        return first
+
+    def find(self, path: str) -> "XmlNode | None":
+        """Find the first node on a path of local names, or None."""
+        node = self
+        for name in path.split("/") if "/" in path else (path,):
+            found = node._find_child(name)
+            if found is None:
+                return None
+            node = found
+        return node
+
+    def find_all(self, path: str) -> "list[XmlNode]":
+        """Find all nodes on a path of local names."""
+        nodes = [self]
+        for name in path.split("/"):
+            nodes = [child for node in nodes for child in node._list_children(name)]
+        return nodes
+
+    def _list_children(self, name: str) -> "list[XmlNode]":
+        found = self.get(name)
+        if found is None:
+            return []
+        for place, child in enumerate(found):
+            if type(child) is not XmlNode:
+                found[place] = XmlNode(child)
+        return found
+
+    def read(self, path: str) -> str | None:
+        """Read the text of the first element on a path, on one line; None if there is none."""
+        found = self.get(path)
+        if found is not None:
+            element = found[0]
+            if type(element) is XmlNode:
+                element = element.element
+        else:
+            element = self.find_element(path) if "/" in path else None
+            if element is None:
+                return None
+        text = element.text
+        return (" ".join(text.split()) or None) if text else None
+
+
+def join_text(element: Element) -> str | None:
+    """Return an element's text on one line; None if there is none."""
+    text = element.text
+    return (" ".join(text.split()) or None) if text else None
+
+
+def parse_xml(data: bytes, notes: list[str]) -> XmlNode:
+    """Parse a message.
+
+    Parameters
+    ----------
+    data : bytes
+    notes : list of str
+        What had to be repaired is appended.
+
+    Raises
+    ------
+    MessageFault
+        If it declares entities, is too large, nested too deep, cut or not well formed.
+    """
+    if not data.strip(b" \t\r\n\0"):
+        raise MessageFault("empty")
+    if data.count(b"<") > MAX_TAGS:
+        raise MessageFault("too many elements", expected=f"at most {MAX_TAGS:,} tags")
+    try:
+        return XmlNode(_parse(data))
+    except etree.XMLSyntaxError as error:
+        repaired = _repair(data)
+        if repaired is None or is_nested_too_deep(error):
+            raise _build_syntax_fault(error, data) from error
+        try:
+            root = _parse(repaired[0])
+        except etree.XMLSyntaxError:
+            raise _build_syntax_fault(error, data) from error
+        notes.append(repaired[1])
+        return XmlNode(root)
+
+
+def create_parser(encoding: str | None = None) -> etree.XMLParser:
+    """Create a parser that expands, fetches and loads nothing."""
+    return etree.XMLParser(
+        encoding=encoding,
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        dtd_validation=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+
+
+_PARSER = create_parser()
+
+
+def _parse(data: bytes) -> Element:
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+        raise _build_hostile_fault()
+    root = etree.fromstring(data, _PARSER)
+    if root.getroottree().docinfo.internalDTD is not None:  # in another encoding than that of the check above
+        raise _build_hostile_fault()
+    return root
+
+
+def _build_hostile_fault() -> MessageFault:
+    return MessageFault(
+        "a document type or entities are declared",
+        expected="none: these messages have no use for them",
+        todo="treat its sender as hostile or broken",
+    )
+
+
+def _repair(data: bytes) -> tuple[bytes, str] | None:
+    """Write a message again in UTF-8 without what no XML may hold; None if nothing was to repair."""
+    text, decoded = _decode(data)
+    clean = FORBIDDEN_CHARACTERS.sub("", text)
+    escaped = BARE_AMPERSAND.sub("&amp;", clean)
+    repairs = [
+        what
+        for what, done in (
+            (decoded, bool(decoded)),
+            ("control characters were left out", clean != text),
+            ("bare ampersands were read as text", escaped != clean),
+        )
+        if done
+    ]
+    if not repairs:
+        return None
+    body = DECLARATION.sub("", escaped, count=1).lstrip("\ufeff \t\r\n")
+    return body.encode("utf-8", "replace"), "repaired: " + ", ".join(repairs)
+
+
+def _decode(data: bytes) -> tuple[str, str]:
+    """Decode by byte-order mark, declaration or UTF-8, else as Windows-1252; give what was odd."""
+    marked = next((name for mark, name in BYTE_ORDER_MARKS.items() if data.startswith(mark)), None)
+    declared = ENCODING.match(data.lstrip(b"\xef\xbb\xbf \t\r\n"))
+    names = [marked, declared[1].decode() if declared else None, "utf-8"]
+    for name in names:
+        if name is None:
+            continue
+        try:
+            return data.decode(name), "" if name != names[2] or not declared else "its encoding is UTF-8"
+        except (LookupError, UnicodeError, ValueError):
+            continue
+    return data.decode(SECOND_ENCODING, "replace"), "read as Windows-1252: it is not of its own encoding"
+
+
+def is_nested_too_deep(error: etree.XMLSyntaxError) -> bool:
+    """Check whether a limit of the parser was reached."""
+    return bool(_find_kind(error) == etree.ErrorTypes.ERR_RESOURCE_LIMIT)
+
+
+def _find_kind(error: etree.XMLSyntaxError) -> int | None:
+    log: Any = error.error_log  # its stub has no last_error
+    return None if log.last_error is None else log.last_error.type
+
+
+def _build_syntax_fault(error: etree.XMLSyntaxError, data: bytes) -> MessageFault:
+    log: Any = error.error_log
+    kind, where = log.last_error, f"line {error.lineno}"
+    code = None if kind is None else kind.type
+    if code == etree.ErrorTypes.ERR_RESOURCE_LIMIT:
+        return MessageFault("nested too deep, or a text too long", where=where)
+    if not data.lstrip(b"\xef\xbb\xbf \t\r\n\0").startswith((b"<", b"\xff\xfe", b"\xfe\xff")):
+        return MessageFault("no XML", where="line 1", got="a text that does not begin with <")
+    if code == etree.ErrorTypes.ERR_TAG_NOT_FINISHED or not data.rstrip(b" \t\r\n\0").endswith(b">"):
+        return MessageFault("cut in half: it ends inside an element", where=where, todo="fetch it again")
+    return MessageFault("not well-formed XML", where=where, got="" if kind is None else kind.type_name)

@@ -1,0 +1,47 @@
+"""Vague and administrative descriptions, and headings of the Harmonized System."""
+
+import pytest
+
+from consignments.goods.admin_text import is_admin_text
+from consignments.goods.hs_headings import has_heading, list_headings
+from consignments.goods.vague_terms import is_vague, normalize_words, read_vague_terms
+
+
+@pytest.mark.parametrize("text", ["gift", "GIFTS!", "  Spare-parts ", "n/a", "图", "wpx", "件"])
+def test_vague_terms_stand_alone(text: str) -> None:
+    assert is_vague(text) == (text not in ("图", "件"))
+
+
+def test_terms_are_read_without_comments() -> None:
+    terms = read_vague_terms()
+    assert "gift" in terms
+    assert not any(term.startswith("#") for term in terms)
+
+
+def test_words_are_compared_without_accents_and_case() -> None:
+    assert normalize_words("Échantillon – GRATUIT_ 2") == "echantillon gratuit 2"
+    assert normalize_words("선물 세트") == "선물 세트"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_admin"),
+    [
+        ("FREIGHT COLLECT", True),
+        ("SAID TO CONTAIN 25 PCS", True),
+        ("Order No. 4500012345 / Inv No A-77", True),
+        ("said to contain ladies shoes", False),
+        ("cargo", False),
+        ("fragile glassware", False),
+        ("", False),
+    ],
+)
+def test_admin_text_leaves_nothing_that_could_be_goods(text: str, is_admin: bool) -> None:
+    assert is_admin_text(text) is is_admin
+
+
+def test_headings() -> None:
+    assert sum(len(numbers) for ranges in list_headings().values() for numbers in ranges) > 1_200
+    assert 77 not in list_headings()
+    assert has_heading("2939 79")
+    assert not has_heading("7700")
+    assert not has_heading("12")

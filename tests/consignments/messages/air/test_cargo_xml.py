@@ -1,0 +1,523 @@
+"""Cargo-XML: real shapes of messages become consignments, defects become codes, hostile and broken ones are refused by name."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from lxml import etree
+from support.messages import (
+    DIRECT,
+    HOUSE,
+    MASTER,
+    MESSAGES,
+    POUNDS,
+    SAMPLES,
+    change_message,
+    read_all,
+    read_one,
+)
+
+from consignments.messages.entries import MasterEntry
+from consignments.messages.linking import enrich_house
+from consignments.messages.reading import read_messages
+from consignments.messages.xml_nodes import MAX_TAGS
+from consignments.records import Consignment, Item
+from consignments.tables import build_frame, check_frame, to_consignments
+
+
+def test_a_house_waybill_becomes_one_consignment() -> None:
+    assert read_one(HOUSE) == Consignment(
+        consignment_id="160-48103823/WHX26030917",
+        channel="air_cargo",
+        received_at=datetime(2026, 3, 10, 0, 42, tzinfo=UTC),
+        master_id="160-48103823",
+        nature="sale",
+        sender_name="WUHAN HEXIANG FINE MATERIAL TRADING",
+        sender_address="ROOM 1907 UNIT 2 LUOYU ROAD 88",
+        sender_city="WUHAN",
+        sender_postcode="430070",
+        sender_country="CN",
+        sender_phone="8613900000017",
+        sender_email="hx.material88@mail.example",
+        consignee_name="PARK JI HO",
+        consignee_address="GOSHIWON 3F ROOM 12, 21 SILLIM-RO 7-GIL",
+        consignee_city="SEOUL",
+        consignee_postcode="08789",
+        consignee_country="KR",
+        consignee_phone="010-5550-4471",
+        account_id="BH-0099412",
+        account_opened_on=date(2026, 2, 26),
+        departure_country="CN",
+        destination_country="KR",
+        route="PVG>ICN",
+        description="PIGMENT SAMPLE, NOT FOR HUMAN CONSUMPTION",
+        hs_code="320417",
+        origin_country="CN",
+        items=(
+            Item("ORGANIC PIGMENT POWDER", 1.0, None, None, "320417", "CN"),
+            Item("4 - C M C REFERENCE MATERIAL, RESEARCH USE ONLY", 3.0, None, None, "382499", "CN"),
+            Item("FOIL ZIP BAGS", 50.0, None, None, "392329", None),
+        ),
+        pieces=1.0,
+        gross_weight_kg=1.85,
+        declared_value=18.0,
+        currency="USD",
+        postage=96.5,
+        payment="crypto",
+        issued_at=datetime(2026, 3, 10, 0, 42, tzinfo=UTC),
+        level="house",
+        quality=("piece_count_mismatch",),  # lines of 1, 3 and 50 pieces in a house of one
+    )
+
+
+def test_a_direct_waybill_becomes_one_consignment() -> None:
+    found = read_one(DIRECT)
+    assert found.consignment_id == "180-20451130"
+    assert found.master_id is None
+    assert found.received_at == datetime(2026, 3, 11, 21, 5, 30, tzinfo=UTC)  # no zone: UTC
+    assert (found.route, found.carrier, found.departure_country) == ("FRA>ICN", "KE", "DE")
+    assert (found.description, found.hs_code) == ("CENTRIFUGAL PUMPS", "841370")
+    assert found.items == (
+        Item("CENTRIFUGAL PUMPS", 2.0, None, None, "841370", "DE"),
+    )  # a line of volumes is none
+    assert (found.declared_value, found.currency, found.postage, found.payment) == (
+        2450.0,
+        "EUR",
+        171.3,
+        "collect",
+    )
+    assert (found.account_id, found.account_opened_on, found.service) == (
+        "FP-204417",
+        date(2011, 5, 17),
+        "general",
+    )
+    assert (found.sender_postcode, found.sender_address) == ("01067", "Industriestrasse 4, PO Box 1142")
+    assert found.sender_email == "versand@feinwerk.example"
+    assert found.consignee_phone == "82315550177"  # from a customs note
+
+
+def test_a_house_without_a_value_in_pounds_and_withdrawn_by_its_sender() -> None:
+    found = read_one(POUNDS)
+    assert found.consignment_id == "988-30076631/LAX0031"
+    assert found.gross_weight_kg == pytest.approx(4.5359237)
+    assert (found.declared_value, found.currency, found.postage) == (None, "USD", 44.1)
+    assert found.cancelled_at == found.received_at == datetime(2026, 3, 12, 21, 20, tzinfo=UTC)
+    assert found.route == "LAX>ICN>PUS"
+    assert found.sender_country == "US"
+    assert found.items is None
+
+
+def test_a_master_adds_route_forwarder_and_carrier_to_its_house() -> None:
+    for sources in ([HOUSE, MASTER], [MASTER, HOUSE]):
+        alone, house = read_all(*sources).consignments  # the master came first
+        assert (alone.consignment_id, alone.level) == ("160-48103823", "master")
+        assert alone.cancelled_at == house.received_at
+        assert (house.route, house.declarant, house.carrier) == (
+            "PVG>HKG>ICN",
+            "BRIGHT HARBOUR LOGISTICS",
+            "CX",
+        )
+        assert msgspec.structs.replace(house, route="PVG>ICN", declarant=None, carrier=None) == read_one(
+            HOUSE
+        )
+
+
+def test_a_master_alone_is_a_consolidation_without_houses() -> None:
+    found = read_one(MASTER)
+    assert (found.consignment_id, found.level, found.master_id) == ("160-48103823", "master", None)
+    assert (found.description, found.pieces, found.gross_weight_kg) == (
+        "CONSOLIDATION AS PER ATTACHED MANIFEST",
+        87.0,
+        412.5,
+    )
+    assert (found.route, found.declarant, found.carrier) == ("PVG>HKG>ICN", "BRIGHT HARBOUR LOGISTICS", "CX")
+    assert found.quality is not None
+    assert "consolidation_without_houses" in found.quality
+    assert "hs_missing" not in found.quality  # a master describes no goods
+
+
+@pytest.mark.parametrize(
+    ("house", "master", "joined"),
+    [
+        ("PVG>ICN", "PVG>HKG>ICN", "PVG>HKG>ICN"),
+        ("SZX>PVG>ICN>PUS", "PVG>HKG>ICN", "SZX>PVG>HKG>ICN>PUS"),
+        ("ICN>FRA", "PVG>HKG", "ICN>FRA"),
+        ("ICN>PVG", "PVG>ICN", "ICN>PVG"),
+        (None, "PVG>ICN", "PVG>ICN"),
+        ("PVG>ICN", None, "PVG>ICN"),
+    ],
+)
+def test_a_masters_stops_stand_between_its_ends(
+    house: str | None, master: str | None, joined: str | None
+) -> None:
+    given = Consignment("1/2", "air_cargo", route=house, declarant="OWN")
+    fields = {"declarant": "FORWARDER", "carrier": "CX"} | ({"route": master} if master else {})
+    entry = MasterEntry("1", fields, datetime(2026, 1, 1, tzinfo=UTC), None, None, "master.xml")
+    found = enrich_house(given, entry)
+    assert (found.route, found.declarant, found.carrier) == (joined, "OWN", "CX")
+
+
+def test_every_style_of_prefixes_reads_alike() -> None:
+    default = change_message(HOUSE, ("<ram:", "<"), ("</ram:", "</"), ("xmlns:ram=", "xmlns="))
+    bare = etree.fromstring(HOUSE.read_bytes())
+    for element in bare.iter():
+        element.tag = etree.QName(element).localname
+    assert read_one(default) == read_one(etree.tostring(bare)) == read_one(HOUSE)
+
+
+def test_the_time_of_receipt_is_the_one_given() -> None:
+    moment = datetime(2026, 4, 1, tzinfo=UTC)
+    assert read_one(HOUSE, received_at=moment).received_at == moment
+    assert read_one(POUNDS, received_at=moment).cancelled_at == moment
+
+
+def test_an_express_filing_a_numeric_date_and_a_verified_phone_are_read() -> None:
+    data = change_message(
+        HOUSE,
+        ("<ram:ContentCode>RT", "<ram:ContentCode>FT"),
+        ("<ram:Content>B2C", "<ram:Content>02"),
+        ("26FEB26", "02262026"),
+        ("<ram:ContentCode>MU", "<ram:ContentCode>VU"),
+        ("<ram:ContentCode>MD", "<ram:ContentCode>VD"),
+    )
+    found = read_one(data)
+    assert (found.service, found.nature) == ("express", None)
+    assert found.account_opened_on == date(2026, 2, 26)
+    assert found.sender_email == "hx.material88@mail.example"
+
+
+def quality_of(data: bytes) -> tuple[str, ...]:
+    return read_one(data).quality or ()
+
+
+def test_freight_in_another_currency_than_the_value_is_left_out_with_a_code() -> None:
+    data = change_message(
+        HOUSE, ('TotalPrepaidChargeAmount currencyID="USD"', 'TotalPrepaidChargeAmount currencyID="CNY"')
+    )
+    found = read_one(data)
+    assert (found.currency, found.postage) == ("USD", None)
+    assert "currency_mixed" in quality_of(data)
+
+
+@pytest.mark.parametrize("code", ["ECC", "ECP", "EAP", "EAW"])
+def test_codes_of_electronic_waybills_are_no_electronic_commerce(code: str) -> None:
+    data = change_message(HOUSE, ("<ram:DescriptionCode>ECC<", f"<ram:DescriptionCode>{code}<"))
+    assert read_one(data).service is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "value", "code"),
+    [
+        ('unitCode="KGM">1.85', 'unitCode="K">1.85', 1.85, "unit_doubtful"),
+        ('unitCode="KGM">1.85', 'unitCode="kg">1.85', 1.85, "unit_doubtful"),
+        ('unitCode="KGM">1.85', 'unitCode="">1.85', 1.85, "unit_doubtful"),
+        ('unitCode="KGM">1.85', 'unitCode="MTQ">1.85', None, "unit_doubtful"),
+        ('unitCode="KGM">1.85', 'unitCode="GRM">1850', 1.85, None),
+        ('unitCode="KGM">1.85', 'unitCode="KGM">174,5', None, "number_malformed"),
+        ('unitCode="KGM">1.85', 'unitCode="KGM">-1', None, "number_malformed"),
+        ('unitCode="KGM">1.85', 'unitCode="KGM">1e999', None, "number_malformed"),
+        ('unitCode="KGM">1.85', 'unitCode="KGM">NaN', None, "number_malformed"),
+        ('unitCode="KGM">1.85', 'unitCode="KGM">heavy', None, "number_malformed"),
+    ],
+)
+def test_a_weight_that_cannot_be_used_is_missing_with_a_code(
+    old: str, new: str, value: float | None, code: str | None
+) -> None:
+    data = change_message(HOUSE, (old, new))
+    assert read_one(data).gross_weight_kg == value
+    assert {"unit_doubtful", "number_malformed"} & set(quality_of(data)) == ({code} if code else set())
+
+
+def test_pieces_with_their_unit_are_missing_with_a_code() -> None:
+    data = change_message(HOUSE, ("<ram:TotalPieceQuantity>1<", "<ram:TotalPieceQuantity>25 PCS<"))
+    assert read_one(data).pieces is None
+    assert "number_malformed" in quality_of(data)
+
+
+def test_a_volume_in_kilograms_gets_a_code() -> None:
+    volume = '<ram:GrossVolumeMeasure unitCode="KGM">0.4</ram:GrossVolumeMeasure><ram:SummaryDescription>'
+    data = change_message(HOUSE, ("<ram:SummaryDescription>", volume))
+    assert "volume_in_weight_unit" in quality_of(data)
+
+
+def test_a_text_that_is_too_long_is_cut_with_a_code() -> None:
+    data = change_message(HOUSE, ("PARK JI HO", "PARK " * 120))
+    found = read_one(data)
+    assert found.consignee_name is not None
+    assert len(found.consignee_name) == 500
+    assert "text_cut" in quality_of(data)
+
+
+def test_more_items_than_a_record_holds_are_cut_with_a_code() -> None:
+    root = etree.fromstring(HOUSE.read_bytes())
+    item = root.find(".//{*}IncludedHouseConsignmentItem")
+    assert item is not None
+    parent = item.getparent()
+    assert parent is not None
+    parent.extend([etree.fromstring(etree.tostring(item)) for _ in range(10_000)])
+    found = read_one(etree.tostring(root))
+    assert found.items is not None
+    assert len(found.items) == 1000
+    assert "text_cut" in (found.quality or ())
+
+
+@pytest.mark.parametrize("year", ["0000", "0001", "9999"])
+def test_a_year_that_no_calendar_has_is_no_time_of_issue(year: str) -> None:
+    data = change_message(HOUSE, ("2026-03-10T08:42:00+08:00", f"{year}-03-10T08:42:00+14:00"))
+    moment = datetime(2026, 4, 1, tzinfo=UTC)
+    found = read_all(data, received_at=moment)
+    assert found.consignments[0].issued_at is None
+    assert found.consignments[0].received_at == moment
+    assert found.notes == ("the time of issue is malformed",)
+
+
+def test_a_time_of_issue_in_the_future_is_not_when_it_was_received() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    assert read_one(HOUSE.read_bytes(), now=now).received_at == now
+
+
+def test_a_date_of_the_account_that_is_none_is_missing_with_a_code() -> None:
+    data = change_message(HOUSE, ("26FEB26", "yesterday"))
+    assert read_one(data).account_opened_on is None
+    assert "number_malformed" in quality_of(data)
+
+
+def test_a_waybill_number_of_another_form_is_kept_with_a_code() -> None:
+    data = change_message(
+        HOUSE, ("160-48103823</ram:ID>\n    </ram:Transport", "X1</ram:ID>\n    </ram:Transport")
+    )
+    assert read_one(data).consignment_id == "X1/WHX26030917"
+    assert "identifier_malformed" in quality_of(data)
+
+
+def test_a_waybill_coded_direct_that_says_consolidation_stays_direct_with_a_code() -> None:
+    data = change_message(DIRECT, ("CENTRIFUGAL PUMPS", "CONSOLIDATED CARGO"))
+    assert read_one(data).level == "direct"
+    assert "consolidation_undeclared" in quality_of(data)
+    assert "consolidation_undeclared" not in quality_of(DIRECT.read_bytes())
+
+
+def test_a_waybill_without_a_known_type_is_told_by_what_it_says() -> None:
+    found = read_all(change_message(DIRECT, (">740<", ">785<")))
+    assert found.consignments[0].level == "direct"
+    assert found.notes == ("an unknown type of waybill",)
+    consolidated = read_all(change_message(DIRECT, (">740<", "><"), ("CENTRIFUGAL PUMPS", "CONSOLIDATION")))
+    assert consolidated.consignments[0].level == "master"
+
+
+def test_a_wrong_check_digit_is_no_reason_to_refuse() -> None:
+    data = change_message(HOUSE, ("160-48103823", "160-48103824"))
+    assert read_one(data).consignment_id == "160-48103824/WHX26030917"
+    assert "check_digit" in quality_of(data)
+
+
+def test_missing_mandatory_elements_are_no_reason_to_refuse() -> None:
+    root = etree.fromstring(HOUSE.read_bytes())
+    for name in (
+        "ConsignorParty",
+        "ConsigneeParty",
+        "OriginLocation",
+        "TotalPieceQuantity",
+        "TransportContractDocument",
+    ):
+        for element in root.findall(f".//{{*}}{name}"):
+            parent = element.getparent()
+            assert parent is not None
+            parent.remove(element)
+    found = read_one(etree.tostring(root))
+    assert (found.consignment_id, found.sender_name, found.pieces, found.route) == (
+        "WHX26030917",
+        None,
+        None,
+        "ICN",
+    )
+    assert {"sender_missing", "consignee_missing", "identifier_missing"} <= set(found.quality or ())
+
+
+def test_a_house_without_a_number_is_identified_by_its_content() -> None:
+    data = change_message(HOUSE, ("<ram:ID>WHX26030917</ram:ID>", ""))
+    found = read_one(data)
+    assert found.consignment_id.startswith("unidentified:")
+    assert found.consignment_id == read_one(data).consignment_id
+    assert "identifier_missing" in (found.quality or ())
+
+
+def two_houses(*changes: tuple[str, str]) -> bytes:
+    """Give the message with a second house, changed."""
+    root = etree.fromstring(HOUSE.read_bytes())
+    house = root.find(".//{*}IncludedHouseConsignment")
+    assert house is not None
+    parent = house.getparent()
+    assert parent is not None
+    text = etree.tostring(house).decode()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    parent.append(etree.fromstring(text))
+    return etree.tostring(root)
+
+
+def test_two_houses_in_one_message_are_two_consignments() -> None:
+    second = "<ram:TransportContractDocument><ram:ID>H2</ram:ID></ram:TransportContractDocument>"
+    found = read_all(
+        two_houses(("<ram:SummaryDescription>", second + "<ram:SummaryDescription>"), ("PARK JI HO", "KIM"))
+    ).consignments
+    assert [(c.consignment_id, c.consignee_name) for c in found] == [
+        ("160-48103823/WHX26030917", "PARK JI HO"),
+        ("160-48103823/H2", "KIM"),
+    ]
+
+
+def test_a_version_newer_than_the_tables_is_read_with_a_note() -> None:
+    found = read_all(change_message(HOUSE, ("<ram:VersionID>4.00", "<ram:VersionID>9.00")))
+    assert found.consignments[0] == read_one(HOUSE)
+    assert found.notes == ("version 9 is newer than the element tables: read as far as known",)
+
+
+@pytest.mark.parametrize("word", ["Deletion", "DELETION", "deletion"])
+def test_a_deletion_is_read_in_any_case(word: str) -> None:
+    assert read_one(change_message(POUNDS, ("Deletion", word))).cancelled_at is not None
+
+
+@pytest.mark.parametrize(
+    ("data", "note"),
+    [
+        (
+            lambda: HOUSE.read_bytes().replace(b"PARK JI HO", b"PARK & HO"),
+            "bare ampersands were read as text",
+        ),
+        (
+            lambda: HOUSE.read_bytes().replace(b"PARK JI HO", b"PARK \x00HO"),
+            "control characters were left out",
+        ),
+        (lambda: HOUSE.read_bytes().replace(b"PARK JI HO", b"PARK \xe9HO"), "read as Windows-1252"),
+    ],
+)
+def test_what_senders_get_wrong_in_xml_is_repaired_with_a_note(data: Callable[[], bytes], note: str) -> None:
+    found = read_all(data())
+    assert found.consignments[0].consignment_id == "160-48103823/WHX26030917"
+    assert note in found.notes[0]
+
+
+def test_a_byte_order_mark_and_other_encodings_are_read() -> None:
+    text = HOUSE.read_text(encoding="utf-8").replace("PARK JI HO", "박지호")
+    utf_16 = text.replace('encoding="UTF-8"', 'encoding="UTF-16"').encode("utf-16")
+    for data in (b"\xef\xbb\xbf" + text.encode(), utf_16):
+        assert read_one(data).consignee_name == "박지호"
+
+
+def sized(count: int) -> bytes:
+    return b"<HouseWaybill>" + b"<a/>" * count + b"</HouseWaybill>"
+
+
+REFUSALS: list[tuple[Callable[[], bytes], str]] = [
+    (lambda: b"", "empty"),
+    (lambda: b" \n\0", "empty"),
+    (lambda: (MESSAGES / "xfzb_bomb.xml").read_bytes(), "entities are declared"),
+    (lambda: '<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE a [<!ENTITY b "c">]><HouseWaybill>&b;</HouseWaybill>'.encode("utf-16"), "entities are declared"),
+    (lambda: b'<!DOCTYPE a SYSTEM "http://host.example/a.dtd"><HouseWaybill/>', "entities are declared"),
+    (lambda: (MESSAGES / "xfzb_cut.xml").read_bytes(), "cut in half"),
+    (lambda: HOUSE.read_bytes().rstrip()[:-1], "cut in half"),
+    (lambda: HOUSE.read_bytes()[: HOUSE.read_bytes().rindex(b"</rsm:MasterConsignment>")], "cut in half"),
+    (lambda: b"<HouseWaybill><b></HouseWaybill>", "not well-formed XML"),
+    (lambda: b"<Waybill>" + b"<a>" * 300 + b"</a>" * 300 + b"</Waybill>", "nested too deep"),
+    (lambda: sized(MAX_TAGS), "too many elements"),
+    (lambda: b"<Something/>", "unknown kind of message; got root element 'Something'; expected Cargo-XML"),
+    (lambda: b"Dear Sir or Madam", "unknown kind of message; got a text without a known first line"),
+    (lambda: b"<HouseWaybill/>", "HouseWaybill: an element is missing; got no MasterConsignment"),
+    (lambda: b"<HouseWaybill><MasterConsignment/></HouseWaybill>", "got no IncludedHouseConsignment"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "words"), REFUSALS)
+def test_a_bad_message_is_rejected_with_its_reason(data: Callable[[], bytes], words: str) -> None:
+    found = read_messages([data()])
+    assert found.consignments == ()
+    (reject,) = found.rejects
+    assert words in str(reject)
+
+
+@pytest.mark.parametrize(
+    ("root", "kind"),
+    [
+        ('FlightManifest xmlns="iata:flightmanifest:1"', "XFFM"),
+        ("StatusMessage", "XFSU"),
+        ("MetaData", "WCO DM"),
+    ],
+)
+def test_a_message_without_goods_is_named_and_no_reject(root: str, kind: str) -> None:
+    found = read_messages([f"<{root}/>".encode()])
+    assert (found.consignments, found.rejects) == ((), ())
+    assert found.ignored[0].startswith(f"{kind}: ")
+
+
+def test_entities_are_never_expanded_nor_files_read(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret")
+    hostile = f'<!DOCTYPE a [<!ENTITY x SYSTEM "{secret.as_uri()}">]><HouseWaybill>&x;</HouseWaybill>'
+    found = read_messages([hostile.encode("utf-16"), hostile.encode()])
+    assert found.consignments == ()
+    assert "secret" not in " ".join(map(str, found.rejects))
+
+
+def test_a_message_too_large_is_rejected(tmp_path: Path) -> None:
+    large = tmp_path / "large.xml"
+    with large.open("wb") as file:
+        file.write(HOUSE.read_bytes().rstrip().removesuffix(b"</rsm:HouseWaybill>"))
+        file.truncate(11_000_000)
+        file.seek(0, 2)
+        file.write(b"</rsm:HouseWaybill>")
+    (reject,) = read_messages([large]).rejects
+    assert "too large" in reject.reason
+
+
+def test_bad_messages_do_not_sink_the_good_ones(tmp_path: Path) -> None:
+    sources = [
+        MESSAGES / "xfzb_bomb.xml",
+        HOUSE,
+        tmp_path / "nowhere.xml",
+        b"<a/>",
+        MESSAGES / "xfzb_cut.xml",
+    ]
+    found = read_messages(sources)
+    assert [c.consignment_id for c in found.consignments] == ["160-48103823/WHX26030917"]
+    assert [(reject.place, reject.reason.split(";")[0]) for reject in found.rejects] == [
+        (str(MESSAGES / "xfzb_bomb.xml"), "a document type or entities are declared"),
+        (str(tmp_path / "nowhere.xml"), "cannot be read"),
+        ("message 4", "unknown kind of message"),
+        (str(MESSAGES / "xfzb_cut.xml"), "line 58: cut in half: it ends inside an element"),
+    ]
+
+
+def test_messages_become_a_table_that_passes_its_checks() -> None:
+    changed = change_message(HOUSE, ("PARK JI HO", "KIM"), ("2026-03-10T08:42:00", "2026-03-10T09:42:00"))
+    found = read_all(HOUSE, MASTER, DIRECT, POUNDS, HOUSE, changed)
+    table = check_frame(build_frame(found.consignments, Consignment), Consignment)
+    assert table.rejects == ()
+    assert table.frame["sequence"].tolist() == [
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]  # the house was amended; its copy changed nothing
+    assert found.repeats == 1
+    assert to_consignments(table.frame, Consignment) == list(found.consignments)
+
+
+@pytest.mark.skipif(
+    not SAMPLES.exists(), reason="the collected sample messages stand beside this repository only"
+)
+def test_collected_sample_messages_are_read() -> None:
+    found = read_all(*sorted([*SAMPLES.glob("xfwb/*.xml"), *SAMPLES.glob("xfzb/*.xml")]))
+    assert {c.consignment_id: c.route for c in found.consignments if c.level == "master"} == {
+        "888-11111111": "ORK>DUB>AUH>PVG",
+        "020-68548340": "VCP>FRA>CDG",
+    }
+    house = found.consignments[-1]
+    assert house.consignment_id == "888-11111111/SEL22222222"
+    assert (house.route, house.gross_weight_kg, house.pieces) == ("ICN>FRA>FDH", 134.0, 10.0)
+    assert (house.currency, house.postage, house.declared_value) == ("KRW", 420.0, None)
+    assert house.items == (Item("SPARE PARTS", 5.0, None, None, "1133557799", None),)

@@ -1,0 +1,186 @@
+"""FWB: every version's shape of parties, goods told apart by their identifiers, whatever a network did to the lines."""
+
+from datetime import UTC, date, datetime
+
+import msgspec
+import pytest
+from support.messages import MESSAGES, read_all, read_one
+
+from consignments.messages.reading import read_messages
+from consignments.records import Consignment, Item
+
+MASTER = (MESSAGES / "fwb_master.txt").read_bytes()
+DIRECT = (MESSAGES / "fwb_direct.txt").read_bytes()
+CAME = datetime(2026, 3, 10, 6, tzinfo=UTC)
+
+
+def test_a_direct_waybill_of_version_9_becomes_one_consignment() -> None:
+    found = read_all(DIRECT)
+    assert found.consignments == (
+        Consignment(
+            consignment_id="180-20451130",
+            channel="air_cargo",
+            received_at=datetime(2026, 3, 11, tzinfo=UTC),  # the day on which it was made out
+            sender_name="FEINWERK PUMPEN GMBH",
+            sender_address="INDUSTRIESTRASSE 4",
+            sender_city="DRESDEN",
+            sender_postcode="01067",
+            sender_country="DE",
+            sender_phone="493515550144",
+            consignee_name="HANBIT MACHINERY",
+            consignee_address="GASAN DIGITAL 1-RO 12",
+            consignee_city="SEOUL",
+            consignee_postcode="08594",
+            consignee_country="KR",
+            account_opened_on=date(2023, 1, 20),
+            carrier="KE",
+            departure_country="DE",
+            destination_country="KR",
+            route="FRA>ICN",
+            description="CENTRIFUGAL PUMPS NEW",
+            hs_code="841370",
+            origin_country="DE",
+            items=(Item("CENTRIFUGAL PUMPS NEW", 2.0, None, None, "841370", "DE"),),
+            pieces=2.0,
+            gross_weight_kg=84.2 * 0.45359237,
+            declared_value=2450.0,
+            currency="EUR",
+            postage=230.0,
+            payment="cash",
+            issued_at=datetime(2026, 3, 11, tzinfo=UTC),
+            level="direct",
+            quality=("volume_in_weight_unit",),  # /NV/K0.3
+        ),
+    )
+    assert found.extras[0]["known_consignor"] == "yes"
+
+
+def test_a_master_of_version_16_in_a_type_b_envelope() -> None:
+    found = read_one(MASTER, received_at=CAME)
+    assert (found.consignment_id, found.level) == ("160-48103823", "master")
+    assert found.issued_at == datetime(2026, 3, 9, 22, 15, tzinfo=UTC)  # day and clock of the envelope
+    assert found.received_at == CAME
+    assert (found.sender_name, found.sender_phone, found.account_id) == (
+        "BRIGHT HARBOUR LOGISTICS SHANGHAI",
+        "862155550123",
+        "BHS0042",
+    )
+    assert (found.consignee_address, found.consignee_city, found.consignee_phone) == (
+        "GONGHANG-RO 271",
+        "INCHEON",
+        None,  # a fax
+    )
+    assert (found.declarant, found.carrier, found.route) == ("BRIGHT HARBOUR LOGISTICS", "CX", "PVG>HKG>ICN")
+    assert found.description == "CONSOLIDATION AS PER ATTACHED MANIFEST"
+    assert (found.pieces, found.gross_weight_kg) == (87.0, 412.5)
+    assert (found.declared_value, found.currency, found.postage, found.payment) == (
+        None,
+        "CNY",
+        9281.25,
+        "prepaid",
+    )
+    assert "consolidation_without_houses" in (found.quality or ())
+
+
+def wrap(text: bytes, width: int) -> bytes:
+    """Break the lines of a message as a network does that has narrow lines."""
+    lines = []
+    for line in text.split(b"\n"):
+        lines += [line[start : start + width] for start in range(0, len(line), width)] or [b""]
+    return b"\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        DIRECT.replace(b"\n", b"\r\n"),
+        DIRECT.replace(b"\n", b"\r"),
+        b"\x01QU ICNFFKE\r\n.FRAFFKE 110830\r\n\x02" + DIRECT + b"\x03",
+        b"\xef\xbb\xbf" + DIRECT,
+        DIRECT + b"\n\n=\nNNNN\n",
+        b"\n\n" + DIRECT,
+        DIRECT.replace(b"FWB/9\n", b"FWB/9 "),
+        DIRECT.replace(b"RTD/1/P2/L84.2", b"RTD/1/P2/\nL84.2"),
+    ],
+)
+def test_line_ends_envelopes_and_wraps_change_nothing(data: bytes) -> None:
+    found, plain = read_one(data), read_one(DIRECT)
+    same = {"received_at": plain.received_at, "issued_at": plain.issued_at}
+    assert msgspec.structs.replace(found, **same) == plain
+
+
+def test_a_line_that_a_network_broke_is_joined() -> None:
+    name = b"NAM/" + b"VERY LONG NAME OF A TRADING COMPANY WITH MANY WORDS IN IT AND MORE OF THEM"
+    broken = MASTER.replace(b"NAM/BRIGHT HARBOUR KOREA", name[:69] + b"\n" + name[69:])
+    assert read_one(broken).consignee_name == name[4:].decode()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "codes"),
+    [
+        (b"T2L84.2MC0.3", b"T2L84,2MC0.3", {"number_malformed"}),
+        (b"T2L84.2MC0.3", b"T2K-5", {"number_malformed"}),
+        (b"180-20451130", b"180-20451131", {"check_digit"}),
+        (b"/NG/CENTRIFUGAL PUMPS\n/2/NG/NEW", b"/NG/CONSOL SHIPMENT", {"consolidation_undeclared"}),
+        (b"20JAN2023", b"SOON", {"number_malformed"}),
+    ],
+)
+def test_a_defect_is_a_code(old: bytes, new: bytes, codes: set[str]) -> None:
+    assert old in DIRECT
+    found = read_one(DIRECT.replace(old, new))
+    assert codes <= set(found.quality or ())
+    assert found.level == "direct"
+    assert not codes & set(read_one(DIRECT).quality or ())
+
+
+def test_goods_under_several_tariff_codes_are_several_items() -> None:
+    found = read_one(DIRECT.replace(b"/4/NO/DE", b"/4/NH/841391\n/5/NO/DE"))
+    assert found.items is not None
+    assert [item.hs_code for item in found.items] == ["841370", "841391"]
+    assert found.hs_code == "841370"
+
+
+def test_a_second_rate_line_is_a_second_item() -> None:
+    found = read_one(DIRECT.replace(b"/3/NH/841370", b"/3/NH/841370\n/4/P3/L10/CQ/W10\n/5/NG/SEALS"))
+    assert found.items is not None
+    assert [(item.description, item.quantity) for item in found.items] == [
+        ("CENTRIFUGAL PUMPS NEW", 2.0),
+        ("SEALS", 3.0),
+    ]
+
+
+def test_a_message_cut_at_1600_bytes_and_its_rest_are_one() -> None:
+    for place in (DIRECT.index(b"RTD/"), DIRECT.index(b"/3/NH"), DIRECT.index(b"CVD/")):
+        rest = DIRECT[place:]
+        envelope = b"QK ICNFFKE\n.FRAFFKE 110831\n"
+        again = b"FWB/9\n180-20451130FRAICN/T2L84.2MC0.3\n"
+        whole = read_one(DIRECT, received_at=CAME)
+        for second in (rest, envelope + rest, *([again + rest] if not rest.startswith(b"/") else [])):
+            found = read_all(DIRECT[:place], second, received_at=CAME).consignments
+            assert found == (whole,)
+            (joined,) = read_all(DIRECT[:place] + envelope + rest, received_at=CAME).consignments
+            assert joined == whole
+
+
+def test_a_waybill_without_a_number_is_identified_by_its_content() -> None:
+    found = read_one(DIRECT.replace(b"180-20451130FRAICN/T2L84.2MC0.3\n", b""))
+    assert found.consignment_id.startswith("unidentified:")
+    assert "identifier_missing" in (found.quality or ())
+
+
+def test_a_newer_version_is_read_with_a_note() -> None:
+    found = read_all(DIRECT.replace(b"FWB/9", b"FWB/18"))
+    assert found.consignments == read_all(DIRECT).consignments
+    assert found.notes == ("FWB 18 is newer than 17: read as far as known",)
+
+
+def test_an_empty_waybill_is_rejected() -> None:
+    (reject,) = read_messages([b"FWB/16\n"]).rejects
+    assert reject.reason.startswith("FWB: no waybill")
+
+
+@pytest.mark.parametrize("code", ["FFM/8", "FSU/12", "FMA", "FNA", "FFR/8", "UCM/3"])
+def test_other_messages_of_cargo_are_named_and_no_reject(code: str) -> None:
+    found = read_messages([f"{code}\nXX123/10MAR\n".encode()])
+    assert (found.consignments, found.rejects) == ((), ())
+    assert found.ignored[0].startswith(code[:3])

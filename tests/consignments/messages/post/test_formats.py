@@ -1,0 +1,83 @@
+"""Formats are told apart by their content, and those that are only named are named."""
+
+import pytest
+from support.message_examples import load, read
+
+from consignments.errors import BadSetting, MessageFault
+from consignments.messages.parsed import Ignored
+from consignments.messages.post.edifact import find_message_type, read_interchange, split_segments
+from consignments.messages.post.formats import find_post_format, read_edifact, read_wco
+
+WCO = b'<md:MetaData xmlns:md="urn:wco:datamodel:WCO:DocumentMetaData-DMS:2"><Declaration/></md:MetaData>'
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (load("ics2_f43.xml"), "ICS2"),
+        (load("ics2_f26.xml"), "ICS2"),
+        (b"<IE3N99/>", "ICS2 answer"),
+        (b"<CC315A/>", "ICS2 answer"),
+        (load("cds_view.xml"), "postal"),
+        (load("flat_itmatt.xml"), "postal"),
+        (load("predes.json"), "postal"),
+        (b'{"@context": {"cargo": "https://onerecord.iata.org/ns/cargo#"}}', "ONE Record"),
+        (load("itmatt.edi"), "EDIFACT"),
+        (WCO, "WCO DM"),
+        (load("xfzb_house.xml"), None),
+        (b"FWB/16\r\n057-51987552PVGICN/T1K2", None),
+        (b'{"consignments": []}', None),
+        (b"", None),
+    ],
+)
+def test_a_message_is_detected_by_its_content(content: bytes, name: str | None) -> None:
+    found = find_post_format(content[:65_536])
+    assert (found.name if found else None) == name
+
+
+def test_byte_order_marks_do_not_hide_a_message() -> None:
+    assert find_post_format(b"\xef\xbb\xbf" + load("ics2_f43.xml")) is not None
+    assert find_post_format(load("predes.json").decode().encode("utf-16")) is not None
+
+
+def test_edifact_and_the_wco_data_model_are_named() -> None:
+    assert [each.kind for each in read(read_edifact, load("itmatt.edi")) if isinstance(each, Ignored)] == [
+        "EDIFACT ITMATT"
+    ]
+    assert [each.kind for each in read(read_wco, WCO) if isinstance(each, Ignored)] == ["WCO DM"]
+    (invoice,) = read(read_edifact, b"UNH+1+INVOIC:D:96A:UN'")
+    assert isinstance(invoice, Ignored)
+    assert "not of post" in invoice.reason
+
+
+def test_segments_are_split_with_their_own_separators_and_released_ones() -> None:
+    assert list(split_segments(b"UNA|;.! ~UNH;1;A|B~NAD;C!;Z|!~~")) == [
+        [["UNH"], ["1"], ["A", "B"]],
+        [["NAD"], ["C;Z", "~"]],
+    ]
+    assert find_message_type(b"UNB+UNOA:1'UNH+1+CUSITM:1'") == "CUSITM"
+
+
+def test_segments_group_under_their_leaders() -> None:
+    (message,) = read_interchange(
+        b"UNH+1+ITMATT'BGM+1'GID+1'FTX+tea'GID+2'FTX+cups'UNS+S'FTX+end'UNT+1+1'",
+        {"group": "GID", "until": "UNS"},
+    )
+    assert [group["ftx"][0]["1"][0]["#text"] for group in message["gid"]] == [["tea"], ["cups"]]
+    assert message["ftx"][0]["1"][0]["1"] == ["end"]
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"UNH+1+ITMATT", b"UNA+++++'UNH+1'"])
+def test_what_is_no_interchange_is_a_fault(content: bytes) -> None:
+    with pytest.raises(MessageFault):
+        list(read_interchange(content))
+
+
+def test_a_message_of_too_many_components_is_a_fault() -> None:
+    with pytest.raises(MessageFault, match="too large"):
+        list(read_interchange(b"UNH+1'" + (b"FTX" + b"+1" * 199 + b"'") * 1_100))
+
+
+def test_a_bad_segment_map_is_refused() -> None:
+    with pytest.raises(BadSetting, match="group, until or types"):
+        list(read_interchange(b"UNH+1'", {"groups": "GID"}))

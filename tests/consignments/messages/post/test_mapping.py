@@ -1,0 +1,277 @@
+"""Mapping files: what they say is checked, and the messages they are for are read by it."""
+
+import re
+from pathlib import Path
+
+import pytest
+from support.message_examples import MESSAGES, load
+
+from consignments.errors import BadSetting, FileFault, MessageFault, NpsriskError, UnknownName
+from consignments.messages.parsed import Declaration, MessageContext, Parsed
+from consignments.messages.post.formats import matches_mapping
+from consignments.messages.post.mapped import read_mapped
+from consignments.messages.post.mapping import load_mapping, parse_mapping
+
+XML = b"""<Feed><Head><Currency>EUR</Currency></Head>
+ <Parcel no="RB123456785GB"><From><First>Ann</First><Last>Smith</Last><Line>1 Mill Lane</Line><Line>Flat 2</Line><Land>Great Britain</Land></From>
+  <To><Name>Kim</Name><Land>KOR</Land></To><Kind>V</Kind><Weight unit="oz">16</Weight>
+  <Goods><Line><What>tea</What><Count>2</Count><Each>3.5</Each></Line><Line><What>cups</What><Count>4</Count><Each>1</Each></Line></Goods></Parcel>
+ <Parcel no="RA473124829CA"><From><Last>Roe</Last></From><Weight>2</Weight></Parcel></Feed>"""
+MAPPING = """
+[record]
+each = "Feed/Parcel"
+consignment_id = "@no"
+sender_name = ["From/First", "From/Last"]
+sender_address = "From/Line"
+sender_country = "From/Land"
+consignee_name = "To/Name"
+consignee_country = "To/Land"
+nature = "Kind"
+gross_weight_kg = "Weight"
+weight_unit = "Weight/@unit"
+currency = "/Head/Currency"
+carrier = { value = "Our Post" }
+
+[items]
+each = "Goods/Line"
+description = "What"
+quantity = "Count"
+value = "Each"
+
+[units]
+weight = "lb"
+value = "per unit"
+
+[codes.nature]
+V = "sale"
+"""
+
+
+def read(text: str, content: bytes) -> list[Parsed]:
+    return list(read_mapped(content, MessageContext("test"), parse_mapping(text, "own.toml")))
+
+
+def read_one(text: str, content: bytes) -> Declaration:
+    (found,) = read(text, content)
+    assert isinstance(found, Declaration)
+    return found
+
+
+def test_columns_come_from_paths_joined_converted_and_decoded() -> None:
+    first, second = read(MAPPING, XML)
+    assert isinstance(first, Declaration)
+    fields = {name: value for name, value in first.fields.items() if name != "items"}
+    assert fields == {
+        "channel": "postal",
+        "consignment_id": "RB123456785GB",
+        "sender_name": "Ann Smith",
+        "sender_address": "1 Mill Lane, Flat 2",
+        "sender_country": "GB",
+        "consignee_name": "Kim",
+        "consignee_country": "KR",
+        "nature": "sale",
+        "gross_weight_kg": pytest.approx(0.45359237),
+        "currency": "EUR",
+        "carrier": "Our Post",
+        "departure_country": "GB",
+        "destination_country": "KR",
+        "description": "tea",
+        "declared_value": 11.0,
+        "pieces": 6.0,
+    }
+    assert [(item["description"], item["quantity"], item["value"]) for item in first.fields["items"]] == [
+        ("tea", 2.0, 7.0),
+        ("cups", 4.0, 4.0),
+    ]
+    assert isinstance(second, Declaration)
+    assert second.fields["gross_weight_kg"] == pytest.approx(0.90718474)
+    assert second.quality == ()
+
+
+def test_a_declaration_without_identifier_gets_one_of_its_content() -> None:
+    content = b'{"to": "Kim", "what": "tea"}'
+    text = '[record]\nconsignee_name = "to"\ndescription = "what"\nconsignment_id = "id"\n'
+    first, again = read_one(text, content), read_one(text, b'{"what": "tea", "to": "Kim"}')
+    assert first.fields["consignment_id"].startswith("unidentified:")
+    assert first.fields["consignment_id"] == again.fields["consignment_id"]
+
+
+@pytest.mark.parametrize(
+    ("units", "grams", "doubt"),
+    [
+        ('weight = "kg"', 2.0, ()),
+        ('weight = "g"', 0.002, ()),
+        ('weight = "oz"', pytest.approx(0.05669904625), ()),
+        ("", 2.0, ("unit_doubtful",)),
+    ],
+)
+def test_a_weight_is_in_the_unit_of_the_file_or_in_doubt(
+    units: str, grams: float, doubt: tuple[str, ...]
+) -> None:
+    text = f'[record]\nconsignment_id = "id"\ngross_weight_kg = "w"\n[units]\n{units}\n'
+    found = read_one(text, b'{"id": "RB123456785GB", "w": 2}')
+    assert found.fields["gross_weight_kg"] == grams
+    assert found.quality == doubt
+
+
+def test_pounds_and_ounces_are_two_paths() -> None:
+    text = '[record]\nconsignment_id = "id"\ngross_weight_kg = ["lb", "oz"]\n[units]\nweight = "lb+oz"\n'
+    found = read_one(text, b'{"id": "RB123456785GB", "lb": "1", "oz": 8}')
+    assert found.fields["gross_weight_kg"] == pytest.approx(0.680388555)
+
+
+BASIS = '[record]\nconsignment_id = "id"\ndeclared_value = "total"\n[items]\neach = "goods"\nvalue = "value"\nquantity = "n"\n[units]\n'
+
+
+@pytest.mark.parametrize(
+    ("units", "total", "value", "doubt"),
+    [
+        ('value = "per unit"', "null", 15.0, ()),
+        ('per_unit = ["value"]', "null", 15.0, ()),
+        ('value = "total"', "null", 5.0, ()),
+        ("", "15", 15.0, ()),
+        ("", "5", 5.0, ()),
+        ("", "null", 5.0, ("unit_doubtful",)),
+    ],
+)
+def test_a_value_is_per_unit_or_total_as_the_file_or_the_sum_says(
+    units: str, total: str, value: float, doubt: tuple[str, ...]
+) -> None:
+    content = f'{{"id": "RB123456785GB", "total": {total}, "goods": [{{"value": 5, "n": 3}}]}}'
+    found = read_one(BASIS + units, content.encode())
+    assert found.fields["items"][0]["value"] == value
+    assert found.quality == doubt
+
+
+def test_json_paths_count_from_zero_and_xml_paths_from_one() -> None:
+    zero = '[record]\nconsignment_id = "$.ids[1]"\nsender_name = "from.name"\n'
+    found = read_one(zero, b'{"ids": ["a", "RB123456785GB"], "from": {"name": "Ann"}}')
+    assert (found.fields["consignment_id"], found.fields["sender_name"]) == ("RB123456785GB", "Ann")
+    one = '[record]\nconsignment_id = "./Id[2]"\nsender_name = "Party[Role=CZ]/Name"\n'
+    content = b"<M><Id>a</Id><Id>RB123456785GB</Id><Party><Role>CN</Role><Name>K</Name></Party><Party><Role>CZ</Role><Name>A</Name></Party></M>"
+    found = read_one(one, content)
+    assert (found.fields["consignment_id"], found.fields["sender_name"]) == ("RB123456785GB", "A")
+
+
+def test_alternatives_take_the_first_that_gives_something() -> None:
+    text = '[record]\nconsignment_id = "id | ID2 | //deep"\nsender_name = { first = ["full", ["a", "b"]], join = "-" }\n'
+    found = read_one(text, b'{"x": {"deep": "RB123456785GB"}, "a": "1st", "b": "2nd"}')
+    assert (found.fields["consignment_id"], found.fields["sender_name"]) == ("RB123456785GB", "1st-2nd")
+
+
+def test_parts_of_an_identifier_are_joined_without_a_space() -> None:
+    text = '[record]\nconsignment_id = ["service", "serial", "country"]\n'
+    found = read_one(text, b'{"service": "RB", "serial": "123456785", "country": "GB"}')
+    assert found.fields["consignment_id"] == "RB123456785GB"
+
+
+def test_rows_of_csv_are_records() -> None:
+    text = 'format = "csv"\n[record]\nconsignment_id = "Item No"\nsender_country = "Origin"\n'
+    found = read(text, b"Item No;Origin\nRB123456785GB;NA\nRA473124829CA;Namibia\n")
+    assert [(each.fields["consignment_id"], each.fields["sender_country"]) for each in found] == [  # type: ignore[union-attr]
+        ("RB123456785GB", "NA"),
+        ("RA473124829CA", "NA"),
+    ]
+
+
+def test_a_purpose_cancels_and_a_time_of_issue_is_read() -> None:
+    text = '[record]\nconsignment_id = "id"\npurpose = "action"\nissued_at = "at"\n[codes.purpose]\nX = "delete"\n'
+    found = read_one(text, b'{"id": "RB123456785GB", "action": "x", "at": "/Date(1773100800000+0100)/"}')
+    assert found.purpose == "delete"
+    assert found.issued_at is not None
+    assert found.issued_at.isoformat() == "2026-03-10T00:00:00+00:00"
+
+
+def test_edifact_is_read_by_a_segment_map() -> None:
+    mapping = load_mapping(MESSAGES / "itmatt.toml")
+    (found,) = read_mapped(load("itmatt.edi"), MessageContext("test"), mapping)
+    assert isinstance(found, Declaration)
+    assert found.fields["sender_name"] == "John O'Neil"
+    assert (found.fields["gross_weight_kg"], found.fields["postage"]) == (1.25, 9.5)
+    assert [
+        (i["description"], i["quantity"], i["net_weight_kg"], i["value"], i["hs_code"])
+        for i in found.fields["items"]
+    ] == [
+        ("vitamin tablets", 2.0, 0.5, 15.0, "210690"),
+        ("protein powder", 1.0, 0.6, 20.0, None),
+    ]
+    assert matches_mapping(load("itmatt.edi"), mapping)
+    assert not matches_mapping(load("itmatt.edi").replace(b"ITMATT", b"PREDES"), mapping)
+
+
+def test_a_mapping_is_for_messages_that_have_its_names() -> None:
+    mapping = parse_mapping(MAPPING, "own.toml")
+    assert matches_mapping(XML, mapping)
+    assert not matches_mapping(load("ics2_f43.xml"), mapping)
+    assert not matches_mapping(b'{"ItemId": 1}', mapping)
+
+
+def test_a_message_without_records_says_where_they_were_expected() -> None:
+    with pytest.raises(MessageFault, match=r"record\.each.*Feed/Parcel"):
+        read(MAPPING, b"<Other/>")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "said"),
+    [
+        ("record = 1", BadSetting, r"record: not a table"),
+        ("[record", BadSetting, "not TOML"),
+        ("", BadSetting, r"no table \[record\]"),
+        ('[record]\nsendername = "a"', UnknownName, "'sender_name'"),
+        ('[record]\nsender_name = "a["', BadSetting, r"record\.sender_name: not a path"),
+        ("[record]\nsender_name = 3", BadSetting, r"record\.sender_name: not a path"),
+        ('[record]\nsender_name = "a"\n[items]\nvalue = "b"', BadSetting, r"items\.each"),
+        ('[record]\nsender_name = "a"\n[units]\nweight = "stone"', BadSetting, "kg, g, lb, oz or lb"),
+        ('[record]\nsender_name = "a"\n[units]\nvalue = "maybe"', BadSetting, "total or per unit"),
+        ('[record]\nsender_name = "a"\n[codes]\nnature = "x"', BadSetting, "table of codes"),
+        ('[record]\nsender_name = "a"\n[units]\nper_unit = "size"', BadSetting, "value or weight"),
+        ('channel = "sea"\n[record]\nsender_name = "a"', BadSetting, "postal, air_cargo"),
+        ('[record]\nsender_name = { paths = "a" }', UnknownName, "'path'"),
+        ('[record]\nquality = "a"', UnknownName, "unknown column"),
+    ],
+)
+def test_errors_of_a_mapping_file_say_where_and_what_was_expected(
+    text: str, kind: type[NpsriskError], said: str
+) -> None:
+    with pytest.raises(kind, match=said) as caught:
+        parse_mapping(text, "own.toml")
+    assert "own.toml" in str(caught.value)
+
+
+def test_a_mapping_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileFault, match="cannot be read"):
+        load_mapping(tmp_path / "none.toml")
+
+
+def test_the_mappings_of_the_page_of_formats_are_right() -> None:
+    pages = "".join(page.read_text() for page in (MESSAGES.parents[1] / "docs").glob("formats*.md"))
+    blocks = re.findall(r"```toml\n(.*?)```", pages, re.DOTALL)
+    assert len(blocks) == 2
+    feed, segments = (parse_mapping(block, "page") for block in blocks)
+    assert feed.units.value_per_unit is True
+    assert segments.segments["group"] == "GID"
+    content = b"""<Feed><Head><Currency>EUR</Currency></Head><Parcel no="RB123456785GB"><Kind>V</Kind><Weight unit="kg">1</Weight>
+      <From><First>Ann</First><Last>Smith</Last></From><Goods><Line><What>tea</What><Count>2</Count><Net>100</Net><Price>3</Price></Line></Goods></Parcel></Feed>"""
+    (found,) = read_mapped(content, MessageContext("test"), feed)
+    assert isinstance(found, Declaration)
+    assert (found.fields["sender_name"], found.fields["gross_weight_kg"], found.fields["declared_value"]) == (
+        "Ann Smith",
+        1.0,
+        6.0,
+    )
+    assert found.fields["items"][0]["net_weight_kg"] == 0.1
+
+
+def test_a_price_that_repeats_the_number_of_the_weight_is_in_doubt_in_any_unit() -> None:
+    text = '[record]\nconsignment_id = "id"\ngross_weight_kg = "w"\ndeclared_value = "v"\n[units]\nweight = "g"\n'
+    assert read_one(text, b'{"id": "RB123456785GB", "w": 174, "v": "174.0"}').quality == (
+        "price_equals_weight",
+    )
+    assert read_one(text, b'{"id": "RB123456785GB", "w": 174, "v": 17}').quality == ()
+
+
+def test_what_is_held_as_a_whole_is_bounded() -> None:
+    text = '[record]\nconsignment_id = "id"\n'
+    for content in (b'{"id": "' + b"A" * 10_000_000 + b'"}', b"UNH+1'" + b"A" * 10_000_000):
+        with pytest.raises(MessageFault, match="too large"):
+            read(text, content)

@@ -1,0 +1,135 @@
+"""Hostile and broken messages: no crash, no hang, no unbounded memory; each gives consignments, answers, a name, or a reject.
+
+The long run (`make slow`) mutates every message of the tests 200,000 times in all.
+"""
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.messages import MESSAGES
+
+from consignments.messages.reading import ReadOptions, parse_messages, read_messages
+from consignments.messages.sources import RawMessage
+from consignments.records import Consignment
+from consignments.tables import build_frame, check_frame
+
+SEEDS = sorted(path for path in MESSAGES.iterdir() if path.is_file() and path.suffix != ".toml")
+SLOW_CASES = 200_000
+MAX_SECONDS = 1.0
+"""A message of the size of the tests' takes some milliseconds; a hang takes for ever."""
+FRAGMENTS = [
+    b"", b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"<", b">", b"&", b"&#0;", b"&#x202e;", b"<!DOCTYPE a>", b"<![CDATA[", b"]]>",
+    b"{", b"[", b"}", b"\"", b"/", b"//", b"\n", b"\r\n", b"\n\n", b"-", b"1e999", b"-1", b"NaN", b"174,5", b"9" * 400, b"A" * 5000,
+    b"0000-00-00T00:00:00", b"9999-12-31T23:59:59+14:00", b"\xe2\x80\xae", b"\xe2\x80\x8b", b"\xed\xa0\x80", b"HBS/", b"OCI/",
+    b"RTD/1/P1/K1", b"/NC/", b"TXT/", b"<a>" * 50, b"</MasterConsignment>", b"UNB+", b"'", b"+", b":", b"?",
+    "１２３".encode(), "박".encode("euc-kr"), b"{" * 200, b"[" * 200,
+]  # fmt: skip
+
+
+def mutate(data: bytes, draw: random.Random) -> bytes:
+    """Spoil a message at some places: cut, repeat, replace, insert."""
+    for _ in range(draw.randint(1, 6)):
+        place, length = draw.randrange(len(data) + 1), draw.choice((1, 2, 8, 40, 300))
+        how = draw.randrange(5)
+        part = data[place : place + length]
+        if how == 0:
+            data = data[:place] + data[place + length :]
+        elif how == 1:
+            data = data[:place] + part * draw.choice((2, 3, 20)) + data[place + length :]
+        elif how == 2:
+            data = data[:place] + bytes(draw.randrange(256) for _ in part[:8]) + data[place + length :]
+        elif how == 3:
+            data = data[:place] + draw.choice(FRAGMENTS) + data[place:]
+        else:
+            other = draw.randrange(len(data) + 1)
+            data = data[:place] + data[other : other + length] + data[place:]
+    return data[:60_000]
+
+
+def check_outcome(data: bytes, *, as_table: bool = True) -> None:
+    """Check that a message gives something, quickly, and that its consignments pass the checks of a table."""
+    begun = time.process_time()
+    found = read_messages([data])
+    assert time.process_time() - begun < MAX_SECONDS * max(len(data) / 10_000, 1)
+    assert found.consignments or found.states or found.ignored or found.rejects or not data.strip()
+    assert not [reject for reject in found.rejects if "the reader failed" in reject.reason], found.rejects
+    if found.consignments and as_table:
+        table = check_frame(build_frame(found.consignments, Consignment), Consignment)
+        assert [reject.reason for reject in table.rejects] == []
+
+
+@pytest.mark.parametrize("path", SEEDS, ids=lambda path: path.name)
+def test_spoilt_messages_are_read_or_rejected(path: Path) -> None:
+    draw = random.Random(path.name)
+    data = path.read_bytes()
+    for _ in range(25):
+        check_outcome(mutate(data, draw))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SEEDS, ids=lambda path: path.name)
+def test_many_spoilt_messages_are_read_or_rejected(path: Path) -> None:
+    draw = random.Random(f"slow {path.name}")
+    data = path.read_bytes()
+    for case in range(SLOW_CASES // len(SEEDS) + 1):
+        check_outcome(mutate(data, draw), as_table=case % 20 == 0)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from([b"", b"<", b"<HouseWaybill", b"FWB/16\n", b"FHL/4\n", b"PSN\n", b"{", b'{"@type":', b"UNB+"]),
+       st.binary(max_size=300))  # fmt: skip
+def test_any_bytes_are_read_or_rejected(start: bytes, rest: bytes) -> None:
+    check_outcome(start + rest)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from(["FWB/16", "FHL/4", "SHP", "NAM", "/A", "/CN/1/TE/2", "RTD/1/P1/K1", "/NG/X", "HBS/H/PVGICN/1/K1//T",
+                                 "160-48103823PVGICN/T1K2", "OCI/US/CUS/AE/99999999", "CVD/USD/PP/NVD/1/XXX", "ISU/99XXX99", "MBI/",
+                                 "", "////", "FLT/", "RTG/X", "TXT/", "PPD/CT"]), max_size=25))  # fmt: skip
+def test_lines_of_cargo_imp_in_any_order_are_read_or_rejected(lines: list[str]) -> None:
+    check_outcome("\n".join(lines).encode())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"<HouseWaybill>" + b"<a>" * 100_000,
+        b"<HouseWaybill" + b' a="1"' * 100_000 + b"/>",
+        b'<HouseWaybill a="' + b"x" * 9_000_000 + b'"/>',
+        b"<HouseWaybill>" + b"x" * 9_500_000 + b"</HouseWaybill>",
+        b"<Waybill xmlns='" + b"u" * 1_000_000 + b"'/>",
+        b"FHL/4\nMBI/160-48103823PVGICN/T1K1\n" + b"HBS/H/PVGICN/1/K1//T\n" * 20_000,
+        b"FWB/16\n160-48103823PVGICN/T1K1\n" + b"/" * 900_000,
+        b"FWB/16\n" + b"A" * 900_000,
+        b"[" * 1_000_000,
+        b'{"@type":' * 100_000,
+    ],
+    ids=range(10),
+)
+def test_a_huge_or_deep_message_ends_soon(data: bytes) -> None:
+    begun = time.process_time()
+    result = parse_messages([RawMessage("m", data)], ReadOptions())
+    assert time.process_time() - begun < 10
+    assert result.entries or result.rejects or result.kinds or result.documents
+    assert not [reason for _, _, reason in result.rejects if "the reader failed" in reason]
+
+
+def test_marks_of_direction_and_invisible_characters_do_not_make_another_identifier() -> None:
+    data = (MESSAGES / "xfzb_house.xml").read_text(encoding="utf-8")
+    spoilt = data.replace("WHX26030917", "WHX\u200b26030917\u202e").replace("PARK JI HO", "PARK \u202eJI HO")
+    (found,) = read_messages([spoilt.encode()]).consignments
+    assert found.consignment_id == "160-48103823/WHX26030917"
+    assert "identifier_malformed" in (found.quality or ())
+    assert found.consignee_name == "PARK \u202eJI HO"
+
+
+def test_a_reject_never_shows_what_a_message_holds() -> None:
+    data = (MESSAGES / "xfzb_house.xml").read_bytes()
+    for spoilt in (data[: len(data) // 2], data.replace(b"HouseWaybill", b"PARK JI HO")):
+        for reject in read_messages([spoilt]).rejects:
+            assert "PIGMENT" not in str(reject)
+            assert "WUHAN" not in str(reject)

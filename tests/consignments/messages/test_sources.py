@@ -1,0 +1,113 @@
+"""Where messages come from: folders, archives, files of many messages of mixed kinds; nothing is lost, nothing hangs."""
+
+import zipfile
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from support.messages import DIRECT, HOUSE, MASTER, MESSAGES, POUNDS
+
+from consignments.messages.reading import read_messages
+from consignments.messages.sources import read_file, split_messages
+
+FWB, FHL = (MESSAGES / "fwb_direct.txt").read_bytes(), (MESSAGES / "fhl_houses.txt").read_bytes()
+PARTS = [HOUSE.read_bytes(), FWB, MASTER.read_bytes(), FHL, DIRECT.read_bytes(), POUNDS.read_bytes()]
+
+
+def identifiers(*sources: Path | bytes) -> list[str]:
+    return sorted({c.consignment_id for c in read_messages(sources).consignments})
+
+
+def test_a_folder_an_archive_and_one_file_of_all_give_the_same(tmp_path: Path) -> None:
+    folder = tmp_path / "in" / "deeper"
+    folder.mkdir(parents=True)
+    for number, part in enumerate(PARTS):
+        (folder / f"{number}.dat").write_bytes(part)  # the name says nothing
+    archive = tmp_path / "all.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for number, part in enumerate(PARTS):
+            file.writestr(f"day/{number}", part)
+    whole = tmp_path / "all.txt"
+    whole.write_bytes(b"\n".join(PARTS))
+    expected = identifiers(*PARTS)
+    assert len(expected) == 6
+    for source in (tmp_path / "in", archive, whole):
+        assert identifiers(source) == expected
+
+
+def test_messages_that_follow_each_other_without_a_line_between_are_cut() -> None:
+    data = HOUSE.read_bytes().rstrip() + MASTER.read_bytes().rstrip() + POUNDS.read_bytes()
+    assert len(list(split_messages(data))) == 3
+    bare = b'<a:Waybill xmlns:a=\'x\'><a:b/></a:Waybill><HouseWaybill/>\n{"a": 1}\n{"b": [2]}\n'
+    assert [part.strip() for part in split_messages(bare)] == [
+        b"<a:Waybill xmlns:a='x'><a:b/></a:Waybill>",
+        b"<HouseWaybill/>",
+        b'{"a": 1}',
+        b'{"b": [2]}',
+    ]
+
+
+def test_an_envelope_belongs_to_the_message_that_follows() -> None:
+    envelope = b"QK ICNFFKE\r\n.FRAFFKE 110830\r\n"
+    parts = list(split_messages(FWB + envelope + FHL))
+    assert parts == [FWB, envelope + FHL]
+
+
+def test_what_stands_before_a_message_does_not_sink_it(tmp_path: Path) -> None:
+    file = tmp_path / "mail.txt"
+    file.write_bytes(b"Dear all,\nplease find the message below\n\n" + HOUSE.read_bytes())
+    found = read_messages([file])
+    assert [c.consignment_id for c in found.consignments] == ["160-48103823/WHX26030917"]
+    assert [reject.place for reject in found.rejects] == [f"{file} message 1"]
+
+
+def test_a_place_names_the_message_in_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "two.xml"
+    file.write_bytes(HOUSE.read_bytes() + (MESSAGES / "xfzb_cut.xml").read_bytes())
+    (reject,) = read_messages([file]).rejects
+    assert reject.place == f"{file} message 2"
+
+
+def test_a_broken_or_hostile_archive_is_a_reject(tmp_path: Path) -> None:
+    broken, nested = tmp_path / "broken.zip", tmp_path / "nested.zip"
+    with zipfile.ZipFile(nested, "w") as file:
+        file.writestr("a.zip", b"PK\x03\x04rest")
+        file.writestr("b.xml", HOUSE.read_bytes())
+    broken.write_bytes(nested.read_bytes()[:-30])
+    found = read_messages([broken, nested])
+    assert [c.consignment_id for c in found.consignments] == ["160-48103823/WHX26030917"]
+    assert [reject.place for reject in found.rejects] == [str(broken), f"{nested}/a.zip"]
+
+
+def test_an_empty_file_and_a_missing_one_are_rejects(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.xml"
+    empty.touch()
+    found = read_messages([empty, tmp_path / "nowhere"])
+    assert [reject.reason.split(";")[0] for reject in found.rejects] == ["empty", "cannot be read"]
+
+
+@given(st.lists(st.sampled_from([*PARTS, b"\n\n", b"no message\n"]), max_size=6))
+def test_cutting_loses_no_byte_but_blanks(parts: list[bytes]) -> None:
+    data = b"\n".join(parts)
+    assert b"".join(b"".join(split_messages(data)).split()) == b"".join(data.split())
+
+
+@given(
+    st.binary(max_size=200),
+    st.sampled_from([b"", b"<", b"{", b"FWB/16\n", b"<?xml", b"<a>", b"\xff\xfe", b"UNB+"]),
+)
+def test_any_bytes_are_cut_without_a_crash(data: bytes, start: bytes) -> None:
+    assert sum(map(len, split_messages(start + data))) <= len(start + data)
+
+
+def test_a_large_file_is_mapped_and_cut(tmp_path: Path) -> None:
+    file = tmp_path / "large.xml"
+    file.write_bytes(b"\n".join(HOUSE.read_bytes().replace(b"WHX26030917", b"H%05d" % n) for n in range(40)))
+    assert file.stat().st_size > 65_536
+    assert len(list(read_file(file))) == 40
+    assert len(identifiers(file)) == 40
+
+
+def test_the_service_string_advice_of_an_interchange_stays_with_it() -> None:
+    interchange = b"UNA:+.? '\r\nUNB+UNOA:1+A+B'\r\nUNH+1+ITMATT'\r\nUNT+1+1'\r\nUNZ+1+1'\r\n"
+    assert [part.strip() for part in split_messages(interchange * 2)] == [interchange.strip()] * 2

@@ -1,0 +1,106 @@
+"""Messages over HTTP: scored as their consignments, named if they hold none, refused only if nothing can be read."""
+
+from typing import Any
+
+import pytest
+from support.messages import HOUSE, MASTER, MESSAGES, POUNDS
+from support.serving_examples import Client
+
+XML, TEXT, LINKED = "application/xml", "text/plain", "application/ld+json"
+HOUSE_ID = "160-48103823/WHX26030917"
+
+
+def post(client: Client, body: bytes, kind: str) -> dict[str, Any]:
+    response = client.post("/v1/scores", body, headers={"content-type": kind})
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+@pytest.mark.parametrize("kind", [XML, "text/xml; charset=utf-8"])
+def test_a_house_waybill_is_scored(client: Client, kind: str) -> None:
+    told = post(client, HOUSE.read_bytes(), kind)
+    (score,) = told["scores"]
+    assert score["consignment_id"] == HOUSE_ID
+    assert 0 < score["score"] < 1
+    assert told["errors"] == []
+    assert told["messages"] == {"events": [], "ignored": [], "notes": [], "rejected": []}
+
+
+def test_a_message_sent_again_gets_the_same_answer(client: Client) -> None:
+    first, second = (post(client, HOUSE.read_bytes(), XML) for _ in range(2))
+    assert first["scores"] == second["scores"]
+
+
+def test_each_house_of_a_list_is_scored(client: Client) -> None:
+    told = post(client, (MESSAGES / "fhl_houses.txt").read_bytes(), TEXT)
+    assert [score["consignment_id"] for score in told["scores"]] == [
+        HOUSE_ID,
+        "160-48103823/WHX26030918",
+        "160-48103823/WHX26030919",
+    ]
+
+
+def test_a_master_enriches_the_houses_of_its_own_body(client: Client) -> None:
+    told = post(client, MASTER.read_bytes() + HOUSE.read_bytes(), XML)
+    assert [score["consignment_id"] for score in told["scores"]] == [HOUSE_ID]
+    known = client.get(f"/v1/consignments/{HOUSE_ID}").json()
+    assert len(known["decisions"]) == 1
+
+
+def test_a_deletion_withdraws_the_consignment(client: Client) -> None:
+    body = POUNDS.read_bytes()
+    post(client, body.replace(b"Deletion", b"Creation"), XML)
+    (score,) = post(client, body, XML)["scores"]
+    known = client.get(f"/v1/consignments/{score['consignment_id']}").json()
+    assert len(known["cancellations"]) == 1
+
+
+def test_a_one_record_document_is_scored(client: Client) -> None:
+    document = (
+        b'{"@context": {"cargo": "https://onerecord.iata.org/ns/cargo#"}, "@type": "cargo:Waybill",'
+        b'"cargo:waybillType": "HOUSE", "cargo:waybillNumber": "H1",'
+        b'"cargo:shipment": {"@type": "cargo:Shipment", "cargo:goodsDescription": "PIGMENT"}}'
+    )
+    assert len(post(client, document, LINKED)["scores"]) == 1
+
+
+def test_a_message_without_goods_is_named(client: Client) -> None:
+    manifest = post(client, b'<FlightManifest xmlns="iata:flightmanifest:1"/>', XML)
+    assert manifest["scores"] == []
+    assert manifest["messages"]["ignored"] == ["XFFM: it holds no goods of its own"]
+    answer = post(client, b"PSN\n160-48103823-H1\nCSN/7H/20MAR1902/PACT HOLD\n", TEXT)
+    assert answer["scores"] == []
+    (event,) = answer["messages"]["events"]
+    assert (event["consignment_id"], event["state"]) == ("160-48103823/H1", "request_for_information")
+    assert event["issued_at"] == "2024-03-20T19:02:00Z"
+
+
+def test_a_bad_message_does_not_sink_the_good_one_that_follows(client: Client) -> None:
+    told = post(client, b"<Unknown/>\n" + HOUSE.read_bytes(), XML)
+    assert [score["consignment_id"] for score in told["scores"]] == [HOUSE_ID]
+    assert len(told["messages"]["rejected"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "empty"),
+        (b"<HouseWaybill>", "cut in half"),
+        (b"Dear all", "unknown kind of message"),
+        ((MESSAGES / "xfzb_bomb.xml").read_bytes(), "entities are declared"),
+    ],
+)
+def test_a_body_of_which_nothing_can_be_read_is_refused(client: Client, body: bytes, reason: str) -> None:
+    response = client.post("/v1/scores", body, headers={"content-type": XML})
+    assert response.status_code == 422
+    assert reason in response.text
+    assert client.service.log.last_sequence == 0
+
+
+def test_another_media_type_is_refused_with_those_that_are_taken(client: Client) -> None:
+    response = client.post("/v1/scores", b"a,b", headers={"content-type": "text/csv"})
+    assert response.status_code == 415
+    assert "application/json (JSON), application/xml" in response.json()["title"] + response.json().get(
+        "detail", ""
+    )

@@ -1,0 +1,84 @@
+"""Yield of alerts: how many consignments each matched while it was valid, and what their inspections brought."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import pandas as pd
+
+from consignments.records import Alert, Consignment
+from features.alerts import Alerts
+from features.normalization.normal_forms import normalize_consignment
+from training.evaluation.intervals import Estimate
+from training.operation.tallies import estimate_rate
+
+
+class AlertYield(NamedTuple):
+    """Yield of one alert.
+
+    Attributes
+    ----------
+    alert_id : str
+    operation : str or None
+    text : str or None
+    matched : int
+        Consignments of the period that it matched.
+    inspected, known, positives, offences : int
+        Of those: presented to inspection, with a final result, with the target, with any offence.
+    rate : Estimate
+        Positives over known.
+    """
+
+    alert_id: str
+    operation: str | None
+    text: str | None
+    matched: int
+    inspected: int
+    known: int
+    positives: int
+    offences: int
+    rate: Estimate
+
+
+def compute_yields(
+    alerts: Iterable[Alert], consignments: Iterable[Consignment], inspections: pd.DataFrame
+) -> list[AlertYield]:
+    """Compute the yield of each alert, the most positives first.
+
+    Parameters
+    ----------
+    alerts : iterable of Alert
+        The last version of an alert counts.
+    consignments : iterable of Consignment
+        Arrivals of the period.
+    inspections : DataFrame
+        From `training.operation.inspections.join_inspections`.
+    """
+    current = {alert.alert_id: alert for alert in alerts}
+    every = Alerts(current.values())
+    single = {alert_id: Alerts([alert]) for alert_id, alert in current.items()}
+    matched: dict[str, set[str]] = {alert_id: set() for alert_id in current}
+    for c in consignments:
+        forms = normalize_consignment(c)
+        if not every.compute(c, forms)[0]:
+            continue
+        for alert_id, one in single.items():
+            if one.compute(c, forms)[0]:
+                matched[alert_id].add(c.consignment_id)
+    yields = [_count(alert, matched[alert_id], inspections) for alert_id, alert in current.items()]
+    return sorted(yields, key=lambda each: (-each.positives, -each.matched, each.alert_id))
+
+
+def _count(alert: Alert, matched: set[str], inspections: pd.DataFrame) -> AlertYield:
+    mine = inspections[inspections["consignment_id"].isin(matched)]
+    known, positives = int(mine["final"].sum()), int(mine["positive"].sum())
+    return AlertYield(
+        alert_id=alert.alert_id,
+        operation=alert.operation,
+        text=alert.text,
+        matched=len(matched),
+        inspected=int(mine["presented"].sum()),
+        known=known,
+        positives=positives,
+        offences=int(mine["offence"].sum()),
+        rate=estimate_rate(positives, known),
+    )

@@ -1,0 +1,169 @@
+"""Tallies of an operation: inspections, detections and what the scores expected, by office, channel, route, week and selector."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from scipy.stats.contingency import relative_risk
+
+from training.evaluation.intervals import INTERVAL_QUANTILES, Estimate
+
+DIMENSIONS = ("office", "channel", "route", "week", "selected_by")
+MIN_KNOWN = 5
+"""Known results from which on a part is compared with what was expected."""
+CONFIDENCE = 0.95
+REFERENCE_SELECTOR = "random"
+
+
+class Tally(NamedTuple):
+    """Counts of one part of the selections.
+
+    Attributes
+    ----------
+    part : str
+        The office, channel, route, week or selector; `all` for everything.
+    selected, presented, known : int
+        Selected consignments, those that were presented to inspection, and those with a final result.
+    positives, offences : int
+        Detections of the target, and of any offence, among the known.
+    rate : Estimate
+        Positives over known, with the exact interval of Clopper and Pearson (1934).
+    scored, scored_positives : int
+        Known results of consignments that have a score, and the positives among them.
+    expected : Estimate
+        Sum of the scores of these consignments; the interval is that of the Poisson binomial distribution.
+    verdict : str
+        `more`, `fewer` or `as expected` compared with that interval; `too few` results below `MIN_KNOWN`.
+    """
+
+    part: str
+    selected: int
+    presented: int
+    known: int
+    positives: int
+    offences: int
+    rate: Estimate
+    scored: int
+    scored_positives: int
+    expected: Estimate
+    verdict: str
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the values by name, the intervals as `_low` and `_high`."""
+        row: dict[str, Any] = {}
+        for name, value in self._asdict().items():
+            if isinstance(value, Estimate):
+                row |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
+            else:
+                row[name] = value
+        return row
+
+
+class SelectorComparison(NamedTuple):
+    """Rate of a selector over the rate of random inspections, with the interval of Katz et al. (1978).
+
+    Attributes
+    ----------
+    selector : str
+    ratio : Estimate
+        NaN if random inspections had no positive.
+    """
+
+    selector: str
+    ratio: Estimate
+
+
+def count_inspections(inspections: pd.DataFrame, part: str = "all") -> Tally:
+    """Count the rows of `training.operation.inspections.join_inspections`."""
+    known = inspections[inspections["final"].to_numpy(bool)]
+    scored = known[known["score"].notna().to_numpy(bool)]
+    positives, scored_positives = int(known["positive"].sum()), int(scored["positive"].sum())
+    expected = estimate_expected(scored["score"].to_numpy(float))
+    return Tally(
+        part=part,
+        selected=len(inspections),
+        presented=int(inspections["presented"].sum()),
+        known=len(known),
+        positives=positives,
+        offences=int(known["offence"].sum()),
+        rate=estimate_rate(positives, len(known)),
+        scored=len(scored),
+        scored_positives=scored_positives,
+        expected=expected,
+        verdict=_compare(scored_positives, len(scored), expected),
+    )
+
+
+def count_by(inspections: pd.DataFrame, dimension: str) -> list[Tally]:
+    """Count each part of a dimension: weeks in their order, other parts by their selections, the largest first."""
+    tallies = [count_inspections(rows, str(part)) for part, rows in inspections.groupby(dimension, sort=True)]
+    return tallies if dimension == "week" else sorted(tallies, key=lambda each: (-each.selected, each.part))
+
+
+def compare_selectors(tallies: list[Tally]) -> list[SelectorComparison]:
+    """Compare the rate of each selector with that of random inspections; nothing without random inspections."""
+    reference = next((each for each in tallies if each.part == REFERENCE_SELECTOR), None)
+    if reference is None or not reference.known:
+        return []
+    others = [each for each in tallies if each.part != REFERENCE_SELECTOR and each.known]
+    return [SelectorComparison(each.part, _estimate_ratio(each, reference)) for each in others]
+
+
+def estimate_rate(positives: int, known: int) -> Estimate:
+    """Estimate a share with its exact interval; NaN without any result.
+
+    Examples
+    --------
+    >>> [round(each, 3) for each in (estimate_rate(1, 10).low, estimate_rate(1, 10).high)]
+    [0.003, 0.445]
+    """
+    if not known:
+        return Estimate(np.nan, np.nan, np.nan)
+    interval = binomtest(positives, known).proportion_ci(CONFIDENCE, method="exact")
+    return Estimate(positives / known, float(interval.low), float(interval.high))
+
+
+def estimate_expected(scores: NDArray[np.float64]) -> Estimate:
+    """Estimate how many positives calibrated scores expect; NaN without any score.
+
+    Parameters
+    ----------
+    scores : float64 array, (n,)
+        Probabilities.
+
+    Examples
+    --------
+    >>> estimate_expected(np.array([0.5, 0.5, 0.1]))
+    Estimate(value=1.1, low=0.0, high=2.0)
+    """
+    if not len(scores):
+        return Estimate(np.nan, np.nan, np.nan)
+    below = np.cumsum(_compute_count_probabilities(np.clip(scores, 0.0, 1.0)))
+    low, high = np.searchsorted(below, INTERVAL_QUANTILES)
+    return Estimate(float(np.sum(scores)), float(low), float(min(high, len(scores))))
+
+
+def _compute_count_probabilities(chances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Compute the Poisson binomial distribution: the probability of 0, 1, … successes (scipy's has at most 63 trials)."""
+    probabilities = np.ones(1)
+    for chance in chances:
+        probabilities = np.convolve(probabilities, (1.0 - chance, chance))
+    return probabilities
+
+
+def _compare(positives: int, known: int, expected: Estimate) -> str:
+    if known < MIN_KNOWN:
+        return "too few"
+    if positives > expected.high:
+        return "more"
+    return "fewer" if positives < expected.low else "as expected"
+
+
+def _estimate_ratio(tally: Tally, reference: Tally) -> Estimate:
+    if not tally.positives or not reference.positives:
+        return Estimate(np.nan, np.nan, np.nan)
+    found = relative_risk(tally.positives, tally.known, reference.positives, reference.known)
+    interval = found.confidence_interval(CONFIDENCE)
+    return Estimate(float(found.relative_risk), float(interval.low), float(interval.high))
