@@ -15,7 +15,14 @@ from consignments.errors import MessageFault
 from consignments.messages.content.trees import decode_head
 from consignments.messages.onerecord.waybills import read_one_record
 from consignments.messages.onerecord.writer import write_one_record
-from consignments.messages.parsed import CustomsEvent, Declaration, Ignored, MasterDetails, MessageContext, Parsed
+from consignments.messages.parsed import (
+    CustomsEvent,
+    Declaration,
+    Ignored,
+    MasterDetails,
+    MessageContext,
+    Parsed,
+)
 from consignments.messages.post.formats import find_post_format, read_edifact
 from consignments.messages.post.ics2 import read_ics2
 from consignments.messages.post.ics2_responses import read_ics2_response
@@ -94,9 +101,17 @@ def mutate(content: bytes, chance: random.Random, seeds: list[bytes]) -> bytes:
                 if places:
                     data[(place := chance.choice(places)) : place + 1] = chance.choice(TOKENS[7:17])
             case 7:
-                data = bytearray(bytes(data).replace(chance.choice((b'"', b">", b":", b"'", b"+")), chance.choice((b"", b" ", b"\0")), 1))
+                data = bytearray(
+                    bytes(data).replace(
+                        chance.choice((b'"', b">", b":", b"'", b"+")), chance.choice((b"", b" ", b"\0")), 1
+                    )
+                )
             case 8:
-                data = bytearray(bytes(data).decode("utf-8", "replace").encode(chance.choice(("utf-16", "latin-1", "utf-8")), "replace"))
+                data = bytearray(
+                    bytes(data)
+                    .decode("utf-8", "replace")
+                    .encode(chance.choice(("utf-16", "latin-1", "utf-8")), "replace")
+                )
             case _:
                 data = bytearray(replace_value(bytes(data), chance))
     return bytes(data)
@@ -121,7 +136,10 @@ def iterate_mutations(seed: int) -> Iterator[tuple[bytes, set[str]]]:
     while True:
         content = mutate(chance.choice(seeds), chance, seeds)
         detected = find_post_format(content)
-        names = {chance.choice(list(READERS)), *([detected.name] if detected and detected.name in READERS else [])}
+        names = {
+            chance.choice(list(READERS)),
+            *([detected.name] if detected and detected.name in READERS else []),
+        }
         if detected and detected.name == "EDIFACT":
             names.add("segment map")
         yield content, names

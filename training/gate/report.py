@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from models.promotion_record import REPORT_END
 from training.gate.recommendation import Recommendation
 from training.gate.rules import RuleResult
 
 GATE_COLUMNS = ("rule", "result", "found", "expected")
 HOLDS, BROKEN, UNDECIDED, UNCHECKED = "holds", "does not hold", "undecided", "not checked"
-DESCRIPTION_END = "\n\n---\n\n"
-"""End of the report at the beginning of the description of a version; the rest of the description follows."""
 
 
 class GateReport(NamedTuple):
@@ -63,8 +62,8 @@ def describe_result(rule: RuleResult) -> str:
 
 def replace_report(description: str, report: GateReport) -> str:
     """Replace the report of the gate at the beginning of a version's description."""
-    _, _, rest = description.rpartition(DESCRIPTION_END)
-    return f"{report.to_markdown()}{DESCRIPTION_END}{rest}"
+    _, _, rest = description.rpartition(REPORT_END)
+    return f"{report.to_markdown()}{REPORT_END}{rest}"
 
 
 def _escape_cell(text: str) -> str:

@@ -68,12 +68,15 @@ class ChampionComparison:
         Earliest time of arrival that was compared.
     slices : sequence of rows
         Table of slices of the run.
+    judged_by : str
+        Source of the labels, in words.
     """
 
     run_id: str
     metrics: Mapping[str, float]
     begins: datetime
     slices: Sequence[Row] = ()
+    judged_by: str = "inspection results"
 
 
 @dataclass(frozen=True)
@@ -199,8 +202,10 @@ def _build_leakage_rule(look: str, found: str, expected: str) -> GateRule:
         value, bound = _to_float(row.get("found")), BOUNDS[look]
         values = {"found": value, "bound": bound, "rows": row.get("rows", 0), "where": row.get("where", "")}
         unknown = f"unknown, {values['where'] or 'not checked'}"
-        texts = (found.format(**values) if math.isfinite(value) else unknown, expected.format(**values))
-        return RuleResult(value <= bound, *(text.replace("%", " %") for text in texts))
+        text = found.format(**values) if math.isfinite(value) else unknown
+        return RuleResult(
+            value <= bound, text.replace("%", " %"), expected.format(**values).replace("%", " %")
+        )
 
     return rule
 
@@ -211,7 +216,7 @@ def _check_better_than_chance(evidence: GateEvidence) -> RuleResult:
         low > 0.5,
         f"area under the ROC curve {_format_range(evidence.metrics, 'test/roc_auc', '.3f')}",
         "the entire 95 % interval above 0.5 on the test period",
-        undecided=not low > 0.5 and not evidence.get_metric("test/roc_auc_high") <= 0.5,
+        undecided=low <= 0.5 < evidence.get_metric("test/roc_auc_high"),
     )
 
 

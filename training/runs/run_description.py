@@ -1,7 +1,8 @@
 """Description of a run in Markdown, for its page in MLflow and that of the version."""
 
+from models.promotion_record import REPORT_END
 from training.evaluation.intervals import Estimate
-from training.gate.report import DESCRIPTION_END, GateReport
+from training.gate.report import GateReport
 from training.reporting.html import format_estimate
 from training.runs.result import TrainingResult
 from training.runs.run_report import (
@@ -33,7 +34,7 @@ def describe_run(trained: TrainingResult, gate: GateReport) -> str:
         "",
         "Read `report.html` among the artifacts: all rules of the gate, plots, explanations, slices, data used and excluded.",
     ]
-    return gate.to_markdown() + DESCRIPTION_END + "\n".join(lines)
+    return gate.to_markdown() + REPORT_END + "\n".join(lines)
 
 
 def _build_metric_table(trained: TrainingResult) -> list[str]:

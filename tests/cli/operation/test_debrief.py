@@ -23,7 +23,9 @@ def run(folder: Path, *words: str) -> Result:
     write_table(build_frame(outcomes, Outcome), folder / "outcomes.parquet")
     (folder / "scores.csv").write_text(
         "consignment_id,score,band,model_version,office,received_at\n"
-        + "".join(f"C{n},0.{n + 1},routine,nps-risk/1,Incheon,{day(n):%Y-%m-%dT%H:%M:%SZ}\n" for n in range(4))
+        + "".join(
+            f"C{n},0.{n + 1},routine,nps-risk/1,Incheon,{day(n):%Y-%m-%dT%H:%M:%SZ}\n" for n in range(4)
+        )
     )
     tables = (
         "--consignments",
