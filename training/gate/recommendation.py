@@ -11,7 +11,12 @@ from typing import Any, Literal
 
 from training.evaluation.intervals import Estimate
 from training.evaluation.verdict import MIN_POSITIVES, format_percent_range, format_significant
-from training.gate.rules import COMPARISON_RULE, MAX_CALIBRATION_FACTOR, RuleResult
+from training.gate.rules import (
+    COMPARISON_RULE,
+    MAX_CALIBRATION_FACTOR,
+    NON_INFERIORITY_MARGIN,
+    RuleResult,
+)
 
 Action = Literal["promote", "wait", "refuse"]
 TARGET_DIFFERENCE = 0.05
@@ -74,7 +79,7 @@ class DecidingFacts:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What to do with a version.
+    """Recommended action for a version.
 
     Attributes
     ----------
@@ -84,7 +89,8 @@ class Recommendation:
     facts : tuple of str
         The three facts that decide: the difference, the calibration, and the gate.
     more_positives : int or None
-        About how many more positives are needed until a difference of five points can be distinguished; None if it is unknown.
+        About how many more positives are needed until a difference of five points can be distinguished, or until the gate can
+        decide if it already can; None if it is unknown.
     """
 
     action: Action
@@ -116,7 +122,7 @@ def read_facts(rows: Sequence[Row]) -> DecidingFacts | None:
 
 
 def recommend(rules: Mapping[str, RuleResult], facts: DecidingFacts) -> Recommendation:
-    """Recommend what to do with a version.
+    """Choose what to do with a version.
 
     Parameters
     ----------
@@ -133,7 +139,6 @@ def recommend(rules: Mapping[str, RuleResult], facts: DecidingFacts) -> Recommen
     broken = {name: rule for name, rule in rules.items() if rule.held is False}
     certain = [name for name, rule in broken.items() if not rule.undecided]
     texts = (_describe_difference(facts), _describe_calibration(facts), _describe_gate(rules))
-    more = estimate_more_positives(facts.difference, facts.positives)
     if certain or facts.is_miscalibrated or (not facts.is_champion and facts.difference.high < 0):
         return Recommendation("refuse", _explain_refusal(certain, facts), texts)
     if COMPARISON_RULE in broken:
@@ -141,12 +146,15 @@ def recommend(rules: Mapping[str, RuleResult], facts: DecidingFacts) -> Recommen
         return Recommendation("wait", sentence, texts)
     undecided = bool(broken) or facts.positives < MIN_POSITIVES
     if undecided or (not facts.is_champion and not facts.difference.low > 0):
-        return Recommendation("wait", _explain_wait(facts, more), texts, more)
+        sentence, more = _explain_wait(facts)
+        return Recommendation("wait", sentence, texts, more)
     return Recommendation("promote", _explain_promotion(facts), texts)
 
 
-def estimate_more_positives(difference: Estimate, positives: int) -> int | None:
-    """Estimate how many more positives are needed to distinguish a difference of five points from zero.
+def estimate_more_positives(
+    difference: Estimate, positives: int, target: float = TARGET_DIFFERENCE
+) -> int | None:
+    """Estimate how many more positives are needed to distinguish a difference, of five points by default, from zero.
 
     The standard error falls with the square root of the number of positives n. The interval excludes zero at a difference d
     if its half width h is below d, so about n (h / d)² positives are needed.
@@ -157,6 +165,8 @@ def estimate_more_positives(difference: Estimate, positives: int) -> int | None:
         A difference of shares with its 95 % interval.
     positives : int
         Number of positives that it rests on.
+    target : float
+        The difference d, a share.
 
     Returns
     -------
@@ -173,7 +183,7 @@ def estimate_more_positives(difference: Estimate, positives: int) -> int | None:
     half = (difference.high - difference.low) / 2
     if not math.isfinite(half) or positives == 0:
         return None
-    more = max(positives * (half / TARGET_DIFFERENCE) ** 2 - positives, MIN_POSITIVES - positives, 0.0)
+    more = max(positives * (half / target) ** 2 - positives, MIN_POSITIVES - positives, 0.0)
     digit = 10 ** max(0, math.floor(math.log10(more)) - 1) if more > 0 else 1
     return math.ceil(round(more / digit, 6)) * digit
 
@@ -187,19 +197,27 @@ def _explain_promotion(facts: DecidingFacts) -> str:
     )
 
 
-def _explain_wait(facts: DecidingFacts, more: int | None) -> str:
+def _explain_wait(facts: DecidingFacts) -> tuple[str, int | None]:
+    """Return what to wait for, and about how many positives that is."""
     known = f"{facts.positives:,} positive{'' if facts.positives == 1 else 's'}"
+    more = estimate_more_positives(facts.difference, facts.positives)
     if more is None:
-        return f"Too few positives are known ({known}) to estimate how many more are needed."
-    if more == 0:
+        return f"Too few positives are known ({known}) to estimate how many more are needed.", None
+    if more:
         return (
-            f"With {known}, a difference of five points to {facts.rival} would show, and none does. More positives alone will hardly "
-            "decide. Improve the model or its data."
-        )
+            f"Wait for about {more:,} more positives. A difference of five points at 1 % of traffic can then be distinguished; "
+            f"with {known} it cannot."
+        ), more
+    more = estimate_more_positives(facts.difference, facts.positives, NON_INFERIORITY_MARGIN)
+    if facts.is_champion and more:
+        return (
+            f"With {known}, a difference of five points at 1 % of traffic would show, and none does. Wait for about {more:,} more positives "
+            "to see if the model stays within the two points that the gate allows."
+        ), more
     return (
-        f"Wait for about {more:,} more positives. A difference of five points at 1 % of traffic can then be distinguished; "
-        f"with {known} it cannot."
-    )
+        f"With {known}, a difference of five points at 1 % of traffic would show, and none does. More positives alone will hardly "
+        "decide. Improve the model or its data."
+    ), 0
 
 
 def _explain_refusal(certain: Sequence[str], facts: DecidingFacts) -> str:

@@ -17,7 +17,7 @@ from consignments.errors import BundleRefused
 from models.bundle import Bundle
 from training.evaluation.leakage import BOUNDS, EARLY_RESULTS, FILLED_COLUMN, LATER_CHANGES, PREDICTIVE_COLUMN
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE as NAME_SWAP_BOUND
-from training.evaluation.verdict import MIN_POSITIVES, format_percent
+from training.evaluation.verdict import MIN_POSITIVES, format_percent, format_significant
 
 NON_INFERIORITY_MARGIN = 0.02
 """Maximum loss of precision or recall at capacity compared with the champion, at the lower end of the 95 % interval."""
@@ -194,18 +194,22 @@ def _build_leakage_rule(look: str, found: str, expected: str) -> GateRule:
     ----------
     look : str
     found, expected : str
-        Text templates with the fields `found`, `bound`, `rows` and `where`.
+        Text templates with the fields `found`, `share` (`found` as a percentage), `bound`, `rows` and `where`.
     """
 
     def rule(evidence: GateEvidence) -> RuleResult:
         row = evidence.looks.get(look, {})
         value, bound = _to_float(row.get("found")), BOUNDS[look]
-        values = {"found": value, "bound": bound, "rows": row.get("rows", 0), "where": row.get("where", "")}
+        values = {
+            "found": value,
+            "share": format_percent(value),
+            "bound": bound,
+            "rows": row.get("rows", 0),
+            "where": row.get("where", ""),
+        }
         unknown = f"unknown, {values['where'] or 'not checked'}"
         text = found.format(**values) if math.isfinite(value) else unknown
-        return RuleResult(
-            value <= bound, text.replace("%", " %"), expected.format(**values).replace("%", " %")
-        )
+        return RuleResult(value <= bound, text, expected.format(**values).replace("%", " %"))
 
     return rule
 
@@ -295,7 +299,7 @@ def _check_name_invariance(evidence: GateEvidence) -> RuleResult:
     move = evidence.get_metric("test/name_swap_95pct")
     return RuleResult(
         move <= NAME_SWAP_BOUND,
-        f"95 % of scores change by at most {move:.4f} log-odds",
+        f"95 % of scores change by at most {format_significant(move)} log-odds",
         f"at most {NAME_SWAP_BOUND} log-odds when personal names are replaced by names from another language",
     )
 
@@ -375,12 +379,12 @@ BUNDLE_RULES: dict[str, GateRule] = {
 RUN_RULES: dict[str, GateRule] = {
     "no future data": _build_leakage_rule(
         LATER_CHANGES,
-        "{found:.1%} of {rows:,} test consignments get other features when later data are removed ({where})",
+        "{share} of {rows:,} test consignments get other features when later data are removed ({where})",
         "identical features: data that arrived later must not be used",
     ),
     "results after arrivals": _build_leakage_rule(
         EARLY_RESULTS,
-        "{found:.1%} of {rows:,} results have a known_at at or before the arrival of their consignment",
+        "{share} of {rows:,} results have a known_at at or before the arrival of their consignment",
         "at most {bound:.0%}: known_at is the time when the result was known",
     ),
     "no column is the result": _build_leakage_rule(
@@ -390,7 +394,7 @@ RUN_RULES: dict[str, GateRule] = {
     ),
     "no column reveals inspection": _build_leakage_rule(
         FILLED_COLUMN,
-        "filled shares of inspected and other consignments differ by at least {found:.0%} ({where})",
+        "filled shares of inspected and other consignments differ by at least {share} ({where})",
         "at most {bound:.0%}: a column that only inspected consignments have was filled in at the inspection",
     ),
     "better than chance": _check_better_than_chance,

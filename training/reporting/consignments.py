@@ -16,7 +16,7 @@ REMOVED = "[removed]"
 
 
 class ConsignmentFacts(NamedTuple):
-    """What a page shows of a consignment; '–' for what is not given.
+    """Facts of a consignment for a page; '–' for what is not given.
 
     Attributes
     ----------

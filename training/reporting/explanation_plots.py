@@ -13,11 +13,12 @@ from training.reporting.plots import BLUE, GREY, INK, RED, STYLE, create_figure,
 
 MAX_POINTS = 160
 """Rows of the beeswarm; more make the page heavy."""
-LABEL_CHARACTERS = 44
+LABEL_CHARACTERS = 62
 ROW_HEIGHT = 0.4
 """Largest distance of a point from the middle of its row; rows are 1 apart."""
 MAX_FEW_VALUES = 6
 """With at most this many values of a feature, the dependence is drawn as points without a line."""
+MAX_TICKS = 3
 VALUE_COLOURS = LinearSegmentedColormap.from_list("value", [BLUE, "#C9CED6", RED])
 Floats = NDArray[np.float64]
 
@@ -37,7 +38,7 @@ def draw_beeswarm(titles: Sequence[str], X: NDArray[np.float32], contributions: 
     some = np.unique(np.linspace(0, len(X) - 1, min(len(X), MAX_POINTS)).astype(np.int64))
     place = -np.arange(len(titles))
     with mpl.rc_context(STYLE):
-        figure, (ax,) = create_figure(1, 1, width=7.4, height=1.2 + 0.46 * len(titles))
+        figure, (ax,) = create_figure(1, 1, width=10.4, height=1.0 + 0.36 * len(titles))
         ax.axvline(0, color=INK, linewidth=0.8)
         for column, middle in enumerate(place):
             effect, value = contributions[some, column], X[some, column].astype(np.float64)
@@ -60,11 +61,11 @@ def draw_beeswarm(titles: Sequence[str], X: NDArray[np.float32], contributions: 
         ax.set_ylim(0.6 - len(titles), 0.6)
         ax.grid(axis="y", visible=False)
         ax.tick_params(axis="y", length=0)
-        ax.set(xlabel="contribution to the raw score, in log-odds (right of 0: raises the score)")
+        ax.set(xlabel="contribution to the raw score, in log-odds")
         return render_svg(figure)
 
 
-def draw_dependence(values: Floats, effect: Floats, missing: float) -> str:
+def draw_dependence(values: Floats, effect: Floats, missing: float, *, is_flag: bool = False) -> str:
     """Draw the partial dependence of the score on one feature, small enough for a grid of pictures.
 
     Parameters
@@ -75,6 +76,8 @@ def draw_dependence(values: Floats, effect: Floats, missing: float) -> str:
         Mean change of the raw score at each, in log-odds.
     missing : float
         The same without a value; NaN to leave it out.
+    is_flag : bool
+        True if the values are 0 for no and 1 for yes.
     """
     with mpl.rc_context(STYLE | {"font.size": 9}):
         figure, (ax,) = create_figure(1, 1, width=3.2, height=1.9)
@@ -84,18 +87,23 @@ def draw_dependence(values: Floats, effect: Floats, missing: float) -> str:
         ax.plot(
             place, effect, "o" if is_few else ".-", color=BLUE, linewidth=1.8, markersize=6 if is_few else 4
         )
-        step = 1 if is_few else max(1, (len(values) - 1) // 4)
-        ticks = list(place[::step])
-        names = [f"{value:.3g}" for value in values[::step]]
+        at = np.unique(np.linspace(0, len(values) - 1, min(len(values), MAX_TICKS)).round())
+        ticks = at.tolist()
+        names = [_name_value(float(values[int(each)]), is_flag=is_flag) for each in at]
         if np.isfinite(missing):
-            ax.plot([len(values)], [missing], "o", markerfacecolor="white", markeredgecolor=GREY)
-            ticks, names = [*ticks, float(len(values))], [*names, "missing"]
+            end = len(values) + 0.12 * len(values)
+            ax.plot([end], [missing], "o", markerfacecolor="white", markeredgecolor=GREY)
+            ticks, names = [*ticks, end], [*names, "missing"]
         ax.set_xticks(ticks, names)
-        ax.set_xlim(-0.6, len(values) + 0.6)
+        ax.set_xlim(-0.1 * len(values) - 0.2, 1.25 * len(values))
         ax.yaxis.set_major_locator(MaxNLocator(4))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+.3g}" if value else "0"))
         ax.grid(axis="x", visible=False)
         return render_svg(figure)
+
+
+def _name_value(value: float, *, is_flag: bool) -> str:
+    return ("yes" if value else "no") if is_flag else f"{value:.2g}" if abs(value) < 100 else f"{value:,.0f}"
 
 
 def _compute_ranks(values: Floats) -> Floats:

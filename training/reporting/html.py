@@ -30,6 +30,8 @@ MAX_INTERVAL_WIDTH, MAX_INTERVAL_FACTOR = 0.9, 1000.0
 """A wider interval, of a share or of a ratio, contains nearly everything."""
 MIN_SHOWN_SHARE = 5e-6
 """Smaller shares are written as 0 %."""
+MIN_SHOWN_DECIMAL = 1e-9
+"""Smaller numbers are written as 0."""
 AREA_METRICS = frozenset({"roc_auc", "average_precision", "calibration_ratio"})
 """Metrics that are not shares."""
 
@@ -118,11 +120,13 @@ def format_decimal(value: Any) -> str:
 
     Examples
     --------
-    >>> format_decimal(0.12345), format_decimal(999.9999), format_decimal(float("nan"))
-    ('0.123', '1,000', '–')
+    >>> format_decimal(0.12345), format_decimal(999.9999), format_decimal(2e-112), format_decimal(float("nan"))
+    ('0.123', '1,000', '0', '–')
     """
     if not np.isfinite(float(value)):
         return "–"
+    if abs(value) < MIN_SHOWN_DECIMAL:
+        return "0"
     return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 

@@ -66,6 +66,9 @@ STYLE: dict[Any, Any] = {
     "xtick.color": INK,
     "ytick.color": INK,
     "legend.frameon": False,
+    # Transparent, so that the shadow of a page, which shows that a wide picture scrolls, is visible.
+    "savefig.facecolor": "none",
+    "axes.facecolor": "none",
 }
 
 

@@ -183,7 +183,7 @@ def _draw_explanations(
     }
     for number, each in enumerate(compute_dependence(trained.model, sample), start=1):
         pictures[f"{DEPENDENCE}{number:02d}"] = Figure(
-            draw_dependence(each.values, each.effect, each.missing),
+            draw_dependence(each.values, each.effect, each.missing, is_flag=each.feature.unit == "flag"),
             f"Dependence of the score on: {each.title}",
             f"{number}. {each.title}",
         )

@@ -42,6 +42,14 @@ def test_a_luckier_challenger_has_to_wait_and_the_page_says_for_how_many_positiv
     assert "about 96 more positives" in found.sentence
 
 
+def test_if_five_points_would_show_already_the_margin_of_the_gate_says_how_long_to_wait():
+    found = recommend({"a": UNDECIDED}, facts((0.0, -0.04, 0.04), positives=40))
+    assert (found.action, found.more_positives) == ("wait", 120)
+    assert "within the two points that the gate allows" in found.sentence
+    found = recommend({"a": HELD}, facts((0.0, -0.04, 0.04), positives=40, is_champion=False))
+    assert (found.action, found.more_positives) == ("wait", 0)
+
+
 def test_a_challenger_with_broken_calibration_is_refused():
     found = recommend({"calibrated": BROKEN}, facts(ratio=Estimate(9.0, 5.0, 14.0)))
     assert found.action == "refuse"
