@@ -8,14 +8,17 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from consignments.errors import BadSetting, ServiceFault
 from features.history.pseudonyms import Pseudonyms, load_data_key
 from serving.encryption.vault import Vault
+from serving.event_log.events import IMPORTED_BY
 from serving.event_log.group_commit import Committer
 from serving.event_log.log import EventLog
 from serving.event_log.reader import Progress
 from serving.process.clock import Clock, SteadyClock, read_clock_us
+from serving.process.clock_acceptance import is_clock_accepted
 from serving.process.logging import logger
 from serving.process.settings import Settings
 from serving.process.threads import BackgroundThreads
@@ -34,6 +37,8 @@ HISTORY_WARNING_SHARE = 0.9
 """Share of the maximum number of history keys at which the service warns."""
 CLOCK_WARNING_SECONDS = 1.0
 """Seconds that the system clock may be behind before the service warns."""
+FAILURE_MEMORY_SECONDS = 60.0
+"""A failed write counts as a fault of the log for this time. If a disk is nearly full, some later writes succeed."""
 LATEST_ENTRIES = 1_000
 EXCLUDED_COLUMNS = ("plain", "sealed", "keys", "features", "reasons")
 BACKGROUND_THREADS = 2
@@ -48,6 +53,8 @@ class Service:
     settings : Settings
     clock : callable
         System clock, in microseconds since the epoch.
+    elapsed : callable, optional
+        Time since the machine was started, in microseconds. Without it, jumps of the system clock are not detected.
 
     Attributes
     ----------
@@ -65,17 +72,19 @@ class Service:
         Why the next month's key could not be created ahead; without that key, scoring stops when the month changes.
     """
 
-    def __init__(self, settings: Settings, clock: Clock = read_clock_us) -> None:
-        self.settings, self.clock = settings, SteadyClock(clock)
+    def __init__(
+        self, settings: Settings, clock: Clock = read_clock_us, elapsed: Clock | None = None
+    ) -> None:
+        self.settings, self.clock = settings, SteadyClock(clock, elapsed)
         data_key = load_data_key(settings.data_key_file, create=True)
         self.vault = Vault.load(settings.state_dir, data_key)
         self.metrics = Metrics()
         self.log = EventLog.open(settings.database_url, self.vault)
-        self.committer = Committer(self.log, self.metrics.record_commit)
+        self.committer = Committer(self.log, self.metrics.record_commit, self.clock.check)
         self.active = ActiveModel(self.committer, self.clock, self.metrics, settings.without_model)
         self.batcher = Batcher(self.active.score_batch, self.committer.call_when_free)
         self.snapshots = Snapshots(settings.state_dir / "snapshots")
-        source = StateSource(self.log, self.snapshots, settings.max_history_keys)
+        source = StateSource(self.log, self.snapshots, settings.max_history_keys, settings.database_url)
         self.updates = ModelUpdates(settings, self.vault, Pseudonyms(data_key), source, self.metrics)
         interval = SnapshotInterval(settings.snapshot_entries, settings.snapshot_seconds)
         self._schedule = SnapshotSchedule(self.log, self.committer, self.snapshots, interval, self.metrics)
@@ -99,10 +108,13 @@ class Service:
         Raises
         ------
         ServiceFault
-            The log cannot be read, or the keys cannot be written.
+            The log is damaged or cannot be read, or the keys cannot be written.
         """
         self.updates.load_first(self.active, progress)
-        self.clock.advance_to(find_latest_recorded_us(self.log))
+        last = LastRecorded.find(self.log)
+        self.clock.advance_to(last.any_us)
+        self.clock.check_start(last.own_us)
+        self._accept_clock()
         self._make_keys(self.clock())
         logger.info(
             "ready" if self.active.model.release else "no model", sequence=self.log.last_sequence,
@@ -145,8 +157,8 @@ class Service:
         if self.active.scorer is None:
             reasons.append("no model is loaded")
         fault = self.committer.fault or self.committer.get_stall_fault()
-        if fault is not None:
-            reasons.append(str(fault))
+        jump = self.clock.get_fault()
+        reasons += [str(each) for each in (fault, jump) if each is not None]
         return reasons
 
     def list_warnings(self) -> list[str]:
@@ -168,6 +180,11 @@ class Service:
                 f"the system clock is {behind:,.0f} s behind the last recorded time, and the service's clock stands still "
                 "until it has caught up; correct the system clock"
             )
+        since = self.committer.get_seconds_since_failure()
+        if since < FAILURE_MEMORY_SECONDS:
+            found.append(
+                f"the event log could not be written {since:,.0f} s ago; check the disk's free space and the database"
+            )
         used, bound = len(active.state.history), active.state.history.max_keys
         if bound is not None and used >= HISTORY_WARNING_SHARE * bound:
             found.append(
@@ -184,8 +201,11 @@ class Service:
             "log_sequence": self.log.last_sequence,
             "log_waiting": committer.waiting,
             "log_lag_seconds": committer.lag_seconds,
-            "log_usable": committer.fault is None and committer.get_stall_fault() is None,
+            "log_usable": committer.get_stall_fault() is None
+            and committer.get_seconds_since_failure() >= FAILURE_MEMORY_SECONDS
+            and committer.fault is None,
             "clock_behind_seconds": self.clock.behind_seconds,
+            "clock_ahead_seconds": self.clock.ahead_us / 1e6,
             "history_keys": len(state.history),
             "history_keys_bound": state.history.max_keys or 0,
             "history_bytes": state.history.nbytes,
@@ -199,6 +219,7 @@ class Service:
             for what, refresh in self._watched.items():
                 self._refresh(what, refresh)
             await asyncio.to_thread(self.shadow.poll)
+            self._accept_clock()
             await self._make_keys_ahead()
             if self.committer.fault is not None:
                 await self._recover()
@@ -215,6 +236,13 @@ class Service:
                 await self.poll()
             except Exception as error:
                 logger.error("watching failed", error=error.__class__.__name__)
+
+    def _accept_clock(self) -> None:
+        """Accept the system clock after a jump, if a person has accepted it recently."""
+        self.clock()
+        if self.clock.ahead_us and is_clock_accepted(self.settings.state_dir, self.clock.source()):
+            logger.warning("system clock accepted", seconds_ahead=self.clock.ahead_us // 1_000_000)
+            self.clock.accept()
 
     async def _make_keys_ahead(self) -> None:
         """Create the key of the next month when it is due; after a failure, try again the next second."""
@@ -252,16 +280,34 @@ class Service:
         """Rebuild the state from the log when the log can be used again."""
         try:
             await asyncio.to_thread(self.log.reread)
+            state = await asyncio.to_thread(self.updates.rebuild_checked, self.active.model)
         except ServiceFault as error:
             logger.error("event log cannot be used", error=str(error))
             return
-        state = await asyncio.to_thread(self.updates.source.rebuild, self.active.model)
         self.committer.resume()
         self.active.switch_to(self.active.model, state)
         logger.info("event log can be used again", sequence=state.sequence)
 
 
-def find_latest_recorded_us(log: EventLog) -> int:
-    """Find the latest time of recording among the last entries; return 0 if there is none."""
-    last = log.read_events(after=log.last_sequence - LATEST_ENTRIES, without=EXCLUDED_COLUMNS)
-    return max((event.recorded_us or 0 for event in last), default=0)
+class LastRecorded(NamedTuple):
+    """The latest times of recording among the last entries of a log, in microseconds since the epoch; 0 if there is none.
+
+    Attributes
+    ----------
+    any_us : int
+        Of all entries.
+    own_us : int
+        Of the entries that were not imported; imported data keeps the times of its tables.
+    """
+
+    any_us: int
+    own_us: int
+
+    @classmethod
+    def find(cls, log: EventLog) -> "LastRecorded":
+        """Find the latest times of recording in a log."""
+        last = list(log.read_events(after=log.last_sequence - LATEST_ENTRIES, without=EXCLUDED_COLUMNS))
+        return cls(
+            max((event.recorded_us or 0 for event in last), default=0),
+            max((event.recorded_us or 0 for event in last if event.asked_by != IMPORTED_BY), default=0),
+        )

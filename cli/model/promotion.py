@@ -114,7 +114,7 @@ gate_options = chain_decorators(
 @alerts_option
 @table_option("--truth", "Truth of a simulated world. It replaces the outcomes in the evaluation.")
 @period_options(
-    "Compare arrivals from this time on. Default: the earliest time after the training data of one fit of each version.",
+    "Compare arrivals from this time on. Default: the first day of the later of the two test periods.",
     "Compare arrivals before this time. Default: up to the last arrival.",
 )
 @target_option
@@ -123,14 +123,14 @@ gate_options = chain_decorators(
 def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOptions, as_json: bool) -> None:
     """Compare two model versions on the same consignments.
 
-    A and B are version numbers, aliases or models:/NAME/VERSION. B is the version that may replace A. Both must have the
-    same target.
+    A and B are version numbers, aliases, models:/NAME/VERSION or models:/NAME@ALIAS. B is the version that may replace A.
+    Both must have the same target.
 
-    Each version is represented by its newest fit that was not trained on the compared period. This is the final fit, which
-    is served, or else the evaluation fit. Differences are paired by day and have 95 % intervals.
+    The verb uses only fits that were not trained on the compared period: the final fit of a version if possible, else its
+    evaluation fit. Both models are compared day by day (paired). Differences have 95 % intervals.
 
-    Run "npsrisk train --register" before. Logs a comparison run in MLflow, which "npsrisk gate" and "npsrisk promote" read
-    after.
+    First run "npsrisk train --register". Logs a comparison run in MLflow. Next, run "npsrisk gate" and "npsrisk promote",
+    which read this run.
 
     \b
     Example:
@@ -174,13 +174,13 @@ def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOpti
 def gate(context: click.Context, tables: TableOptions, gated: GateOptions, as_json: bool) -> None:
     """Check a model version against every rule of the gate.
 
-    VERSION is a number, an alias or models:/NAME/VERSION. The verb prints each rule with its result, the value found and
-    the value expected. It then recommends to promote, to wait or to refuse. It changes nothing.
+    VERSION is a number, an alias, models:/NAME/VERSION or models:/NAME@ALIAS. The verb prints each rule with its result, the
+    observed value and the expected value. It then recommends to promote, to wait or to refuse. It changes nothing.
 
-    Give the tables of the training run to repeat that run. Both fits must then be equal byte for byte. This takes as long
-    as training. Without the tables this rule is not checked.
+    If you give the tables of the training run, the verb repeats that run. Both fits must then be equal byte for byte. This
+    takes as long as training. Without the tables this rule is not checked.
 
-    Run "npsrisk compare" before, if there is a champion. Run "npsrisk promote" after.
+    If there is a champion, first run "npsrisk compare". Next, run "npsrisk promote".
 
     Exit code 0 if all checked rules hold, 1 if a rule does not hold.
 
@@ -219,7 +219,10 @@ def gate(context: click.Context, tables: TableOptions, gated: GateOptions, as_js
 @click.command()
 @collect_options(SignedApprovalOptions, "approval")
 @click.option(
-    "--approved-by", default=None, metavar="WHO", help="The person who decides; default: who holds the key."
+    "--approved-by",
+    default=None,
+    metavar="WHO",
+    help="Person who decides. It must be the owner of the key. Default: the owner of the key.",
 )
 @click.option("--why", required=True, metavar="TEXT", help="The reason, for the record.")
 @key_file_option
@@ -231,16 +234,17 @@ def promote(
 ) -> None:
     """Run the gate and make a model version the champion.
 
-    VERSION is a number, an alias or models:/NAME/VERSION. The old champion gets the alias `previous`. To roll back, promote
-    `previous`.
+    VERSION is a number, an alias, models:/NAME/VERSION or models:/NAME@ALIAS. The old champion gets the alias `previous`. To
+    roll back, promote `previous`.
 
-    Give the tables of the training run to repeat that run. Both fits must then be equal byte for byte, also with --force.
-    Without the tables the record says that this was not checked.
+    If you give the tables of the training run, the verb repeats that run. Both fits must then be equal byte for byte, also
+    with --force. Without the tables the record says that this was not checked.
 
-    Run "npsrisk gate" before: it checks the same rules and changes nothing. Run "npsrisk publish" after.
+    First run "npsrisk keys create" once, and "npsrisk gate", which checks the same rules. Next, run "npsrisk publish".
 
-    Writes the promotion record and moves the aliases in MLflow. Exit code 2 if a rule does not hold and --force is not
-    given.
+    Signs and writes the promotion record, and moves the aliases in MLflow. If several persons must sign, each runs the verb
+    with their own key, and the aliases move with the last signature. Exit code 2 if a rule does not hold and --force is
+    not given.
 
     \b
     Example:

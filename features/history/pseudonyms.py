@@ -141,7 +141,7 @@ def _create_data_key(path: Path) -> None:
     """Create the key in a temporary file, and then rename it, so that no process reads half a key."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123
             file.write(secrets.token_bytes(DATA_KEY_BYTES))
             file.flush()

@@ -21,6 +21,7 @@ from models.signatures.approvers import Approvers
 from models.signatures.signed_record import SignedRecord, find_approval
 from serving.deployment.releases import Role, find_release_folder, read_release
 from serving.process.settings import Settings
+from serving.process.state_directory import PRIVATE_FOLDER_MODE
 
 
 class FetchedModel(NamedTuple):
@@ -149,7 +150,8 @@ def _require_same_target(challenger: Bundle, current: Bundle) -> None:
 def _place(fetched: FetchedModel, approval: SignedRecord | None, models: Path, role: Role) -> dict[str, Any]:
     """Write the folder of a release, if it does not exist yet, and make it the release of its role."""
     version, source, bundle = fetched
-    models.mkdir(parents=True, exist_ok=True)
+    models.parent.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
+    models.mkdir(mode=PRIVATE_FOLDER_MODE, exist_ok=True)
     folder = models / f"{version.name}-{version.number}-{bundle.sha256[:12]}"
     note = {
         "name": version.name,
@@ -172,7 +174,6 @@ def _create_folder(folder: Path, source: Path, note: dict[str, Any]) -> None:
     try:
         shutil.copytree(source, made / "bundle")
         _write(made / "release.json", note)
-        made.chmod(0o755)
         made.rename(folder)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)

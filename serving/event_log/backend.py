@@ -1,6 +1,6 @@
 """Common interface of the SQLite and PostgreSQL backends of the event log."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 URL_SETTING = "NPSRISK_DATABASE_URL"
@@ -22,7 +22,7 @@ class TableWriter(Protocol):
             The database cannot be used.
         """
 
-    def write(self, rows: Sequence[tuple[Any, ...]]) -> None:
+    def write(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Write all rows or none; they are durable on return.
 
         Raises

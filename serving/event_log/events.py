@@ -8,8 +8,12 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-Kind = Literal["decision", "arrival", "outcome", "alert", "cancellation", "selection", "removal", "erasure"]
+Kind = Literal[
+    "decision", "arrival", "outcome", "alert", "cancellation", "selection", "removal", "erasure", "clock"
+]
 ARRIVAL_KINDS: tuple[Kind, ...] = ("decision", "arrival")
+IMPORTED_BY = "import"
+"""Replaces the name of the API key in entries of past data."""
 EMPTY = b""
 """Replaces the fields of an entry whose content was removed."""
 NOT_READ = b"\xc1"
@@ -174,6 +178,12 @@ class KeyErasureEvent(MaintenanceEntry, frozen=True, gc=False):
     kind: ClassVar[Kind] = "erasure"
 
 
+class ClockCorrectionEvent(MaintenanceEntry, frozen=True, gc=False):
+    """A correction of times in earlier entries (`serving.event_log.clock_corrections`); `at_us` is when it was made."""
+
+    kind: ClassVar[Kind] = "clock"
+
+
 Event = (
     ArrivalEvent
     | DecisionEvent
@@ -183,5 +193,6 @@ Event = (
     | SelectionEvent
     | RedactionEvent
     | KeyErasureEvent
+    | ClockCorrectionEvent
 )
 """Any entry of the log, without the hashes of the chain."""

@@ -91,6 +91,8 @@ class Committer:
     log : EventLog
     observe : callable, optional
         Called with the number of entries and the seconds of each group.
+    guard : callable, optional
+        Raises `ServiceFault` if no entry may be recorded now for a reason outside the log, such as the clock.
 
     Attributes
     ----------
@@ -100,10 +102,18 @@ class Committer:
         Sequence number of the last entry on disk.
     fault : ServiceFault or None
         Why nothing can be written. The state is then ahead of the log and must be rebuilt before `resume`.
+    failed_at : float or None
+        Time of the last failed write (`time.monotonic`).
     """
 
-    def __init__(self, log: EventLog, observe: Callable[[int, float], None] = lambda _n, _s: None) -> None:
-        self._log, self._observe = log, observe
+    def __init__(
+        self,
+        log: EventLog,
+        observe: Callable[[int, float], None] = lambda _n, _s: None,
+        guard: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._log, self._observe, self._guard = log, observe, guard
+        self.failed_at: float | None = None
         self._todo: SimpleQueue[tuple[asyncio.AbstractEventLoop, list[Event]] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="commit", daemon=True)
         self._thread.start()
@@ -128,14 +138,19 @@ class Committer:
         """Return a fault if the current write takes too long, else None."""
         return _build_stall_fault() if self.lag_seconds >= STALL_SECONDS else None
 
+    def get_seconds_since_failure(self) -> float:
+        """Return the seconds since the last failed write; infinity if none failed."""
+        return float("inf") if self.failed_at is None else time.monotonic() - self.failed_at
+
     def check(self) -> None:
         """Check that new entries can be logged.
 
         Raises
         ------
         ServiceFault
-            The log cannot be written, too many entries wait for it, or the current write takes too long.
+            The log cannot be written, too many entries wait for it, the current write takes too long, or the guard refuses.
         """
+        self._guard()
         if self.fault is not None:
             raise ServiceFault("the event log cannot be written", got=self.fault.got, todo="try again later")
         if self.waiting >= MAX_QUEUE_ENTRIES:
@@ -256,7 +271,7 @@ class Committer:
         """Fail the group that was written and the one that collects entries."""
         if not isinstance(error, ServiceFault):
             error = ServiceFault("the event log cannot be written", got=error.__class__.__name__)
-        self.fault = error
+        self.fault, self.failed_at = error, time.monotonic()
         self._writing.finish(error)
         self._gathering.finish(error)
         self._call_waiting()

@@ -121,28 +121,35 @@ class VerificationResult(NamedTuple):
 
 
 class ChainVerifier:
-    """A verifier of the hash chain, which checks entry after entry from the first one.
+    """A verifier of the hash chain, which checks entry after entry.
 
     Parameters
     ----------
     origin : bytes
-        Takes the place of the previous hash for the first entry.
+        Hash before the first entry to check; for the first entry of the log it is the start of the chain.
     removals : iterable of Redaction
         Removals recorded in the log, in order; their entries are checked later.
     kept : str
         Hash of an entry that was stored elsewhere, hexadecimal.
     erased : collection of bytes
         Prefixes of the keys whose erasure the log records.
+    entries : int
+        Number of entries before the first one to check.
     """
 
     def __init__(
-        self, origin: bytes, removals: Iterable[Redaction], kept: str = "", erased: Collection[bytes] = ()
+        self,
+        origin: bytes,
+        removals: Iterable[Redaction],
+        kept: str = "",
+        erased: Collection[bytes] = (),
+        entries: int = 0,
     ) -> None:
         self._previous, self._kept, self._erased_keys = origin, kept, erased
         self._removals = iter(removals)
         self._removal = next(self._removals, None)
         self._remains = RedactedDigest()
-        self.entries = self.emptied = self.erased = 0
+        self.entries, self.emptied, self.erased = entries, 0, 0
         self.kept_at = 0 if origin.hex() == kept else None
 
     def check_row(self, row: EventRow, stored: bytes, here: bytes) -> bool:

@@ -5,7 +5,7 @@ The writer holds a session-level advisory lock, which is released when the proce
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
@@ -101,7 +101,7 @@ class PostgresWriter:
             raise
         self._connection = connection
 
-    def write(self, rows: Sequence[tuple[Any, ...]]) -> None:
+    def write(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Write all rows or none; they are durable on return."""
         self.acquire()
         assert self._connection is not None

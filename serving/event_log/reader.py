@@ -9,12 +9,14 @@ import sqlalchemy as sa
 
 from consignments.errors import BadSetting
 from serving.event_log.backend import URL_SETTING
+from serving.event_log.clock_corrections import ClockCorrections
 from serving.event_log.database import mask_password, open_engine, use_database
 from serving.event_log.event_rows import decode_history_row, decode_row
 from serving.event_log.events import (
     ARRIVAL_KINDS,
     AlertEvent,
     ArrivalEvent,
+    ClockCorrectionEvent,
     DecisionEvent,
     Event,
     KeyErasureEvent,
@@ -36,7 +38,7 @@ MAX_IDS_PER_QUERY = 500
 """Maximum number of consignments in one query."""
 Progress = Callable[[str, int, int], None]
 """Callback for progress: name of the task, amount done, total amount."""
-E = TypeVar("E", AlertEvent, RedactionEvent, KeyErasureEvent)
+E = TypeVar("E", AlertEvent, RedactionEvent, KeyErasureEvent, ClockCorrectionEvent)
 
 
 class LogReader:
@@ -54,6 +56,8 @@ class LogReader:
         Fingerprint of the data key that the log is written with.
     last_sequence : int
         Sequence number of the last durable entry when the log was opened; 0 if there is none.
+    corrections : ClockCorrections
+        Corrections of times, which are applied to all entries that are read.
     queries : LogQueries
         Runner of the less frequent queries, for example in `serving.event_log.redactions`.
     """
@@ -62,6 +66,9 @@ class LogReader:
         self._engine, self.queries = engine, LogQueries(engine)
         self.log_id, self.key_fingerprint = self._identify()
         self.last_sequence, self._head = self._read_head()
+        kind = build_kind_query(ClockCorrectionEvent.kind)
+        rows = self.queries.fetch_rows(kind)
+        self.corrections = ClockCorrections([decode_row(row).plain for row in rows])
 
     @classmethod
     def open_to_read(cls, url: str) -> "LogReader":
@@ -108,7 +115,7 @@ class LogReader:
             Only entries of these kinds; empty for all.
         """
         for rows in self.queries.fetch_pages(select_columns(without), after, until, kinds):
-            yield from map(decode_row, rows)
+            yield from self._decode(rows)
 
     def read_arrivals(
         self, after: int = 0, until: int | None = None, without: Sequence[str] = ()
@@ -130,8 +137,10 @@ class LogReader:
         ServiceFault
             The log cannot be read.
         """
-        (row,) = self.queries.fetch_all(sa.select(*COLUMNS).where(EVENTS.c.sequence == sequence))
-        return decode_row(row)
+        (event,) = self._decode(
+            self.queries.fetch_all(sa.select(*COLUMNS).where(EVENTS.c.sequence == sequence))
+        )
+        return event
 
     def read_consignment_events(
         self, consignment_id: str, until: int | None = None, without: Sequence[str] = ()
@@ -144,12 +153,12 @@ class LogReader:
             The log cannot be read.
         """
         query = build_consignment_query(tuple(without))
-        return list(map(decode_row, self.queries.fetch_rows(query, until, name=consignment_id)))
+        return self._decode(self.queries.fetch_rows(query, until, name=consignment_id))
 
     def read_entries_of(self, event_type: type[E], until: int | None = None) -> list[E]:
         """Read all entries of a kind that has no consignment, up to the sequence number `until`, in order."""
         rows = self.queries.fetch_rows(build_kind_query(event_type.kind), until)
-        return [event for event in map(decode_row, rows) if isinstance(event, event_type)]
+        return [event for event in self._decode(rows) if isinstance(event, event_type)]
 
     def read_scored(
         self, from_us: int, until_us: int, until: int, without: Sequence[str] = ()
@@ -166,7 +175,7 @@ class LogReader:
             The same as of `read_events`.
         """
         query = build_scored_query(from_us, until_us, without)
-        return list(map(decode_row, self.queries.fetch_rows(query, until)))
+        return self._decode(self.queries.fetch_rows(query, until))
 
     def read_history_rows(self, after: int, until: int, kinds: str) -> Iterator[Sequence[Any]]:
         """Read the history columns of entries in order, some thousands at a time.
@@ -184,7 +193,8 @@ class LogReader:
         sequence of rows
             Rows for `serving.event_log.event_rows.decode_history_row`; `plain` and `sealed` only if they are needed.
         """
-        return self.queries.fetch_pages(select_history_columns(kinds), after, until)
+        for rows in self.queries.fetch_pages(select_history_columns(kinds), after, until):
+            yield self.corrections.correct_rows(rows)
 
     def read_history_events(self, consignment_ids: Sequence[str], until: int, kinds: str) -> list[Event]:
         """Read the history columns of the entries of many consignments up to the sequence number `until`, in order."""
@@ -193,7 +203,7 @@ class LogReader:
             names = list(consignment_ids[start : start + MAX_IDS_PER_QUERY])
             rows += self.queries.fetch_rows(query, until, names=names)
         rows.sort(key=itemgetter(0))
-        return list(map(decode_history_row, rows))
+        return list(map(decode_history_row, self.corrections.correct_rows(rows)))
 
     def read_last_sequence(self) -> int:
         """Read the current sequence number of the last entry; return 0 if there is none.
@@ -251,7 +261,9 @@ class LogReader:
             .subquery()
         )
         query = sa.select(pairs.c.of, *COLUMNS).join(EVENTS, EVENTS.c.sequence == pairs.c.nearest)
-        return {row[0]: decode_row(row[1:]) for row in self.queries.fetch_all(query)}
+        rows = self.queries.fetch_all(query)
+        neighbours = self._decode([row[1:] for row in rows])
+        return {row[0]: event for row, event in zip(rows, neighbours, strict=True)}
 
     @property
     def origin(self) -> bytes:
@@ -270,6 +282,9 @@ class LogReader:
     def format_decision_id(self, sequence: int) -> str:
         """Format the identifier of a decision from the name of this log and a sequence number."""
         return f"{self.log_id}-{sequence}"
+
+    def _decode(self, rows: Sequence[Any]) -> list[Event]:
+        return list(map(decode_row, self.corrections.correct_rows(rows)))
 
     def _identify(self) -> tuple[str, str]:
         with self._engine.connect() as connection:

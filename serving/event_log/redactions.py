@@ -23,10 +23,11 @@ def find_redaction_end(log: LogReader) -> int:
     return max((redaction.up_to for redaction in read_redactions(log)), default=0)
 
 
-def find_first_recorded(log: LogReader, moment_us: int) -> int | None:
-    """Find the sequence number of the first entry recorded at or after a time; return None if there is none."""
+def find_first_recorded(log: LogReader, moment_us: int, after: int = 0) -> int | None:
+    """Find the first entry after the sequence number `after` recorded at or after a time; return None if there is none."""
     recorded = sa.func.coalesce(EVENTS.c.recorded_us, EVENTS.c.at_us)
-    query = sa.select(EVENTS.c.sequence).where(recorded >= moment_us).order_by(EVENTS.c.sequence).limit(1)
+    here = EVENTS.c.sequence > after, recorded >= moment_us
+    query = sa.select(EVENTS.c.sequence).where(*here).order_by(EVENTS.c.sequence).limit(1)
     found: int | None = log.queries.fetch_value(query)
     return found
 

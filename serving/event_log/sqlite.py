@@ -1,10 +1,11 @@
 """SQLite backend: writes a group of entries with few statements, and runs checkpoints in a separate thread."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from itertools import chain
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from sqlalchemy.engine import URL, Connection
 
 from serving.event_log import backend
 from serving.process.logging import logger
+from serving.process.state_directory import PRIVATE_FILE_MODE
 from serving.process.threads import create_executor
 
 MAX_ROWS_PER_STATEMENT = 32
@@ -32,6 +34,9 @@ def open_sqlite(address: URL, *, read_only: bool) -> sa.Engine:
             database=f"file:{quote(address.database or '')}", query={"mode": "ro", "uri": "true"}
         )
         return sa.create_engine(address, connect_args={"timeout": backend.BUSY_SECONDS})
+    if address.database:
+        with suppress(OSError):  # SQLite reports a file that cannot be created
+            Path(address.database).touch(PRIVATE_FILE_MODE)
     engine = sa.create_engine(address, connect_args={"timeout": backend.BUSY_SECONDS})
 
     @sa.event.listens_for(engine, "connect")
@@ -69,8 +74,9 @@ class SqliteWriter:
             self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             self._connection.exec_driver_sql("PRAGMA wal_autocheckpoint=0")
 
-    def write(self, rows: Sequence[tuple[Any, ...]]) -> None:
+    def write(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Write all rows or none; they are durable on return."""
+        rows = rows if isinstance(rows, list) else list(rows)
         self.acquire()
         assert self._connection is not None
         driver = self._connection.connection.driver_connection

@@ -1,5 +1,6 @@
 """Verification of the log's hash chain from the first entry to the last."""
 
+from consignments.errors import ServiceFault
 from serving.event_log.event_rows import EventRow
 from serving.event_log.hash_chain import ChainVerifier, VerificationResult
 from serving.event_log.key_erasures import read_key_erasures
@@ -10,8 +11,10 @@ from serving.event_log.tables import COLUMNS, EVENTS
 HEAD_PATTERN = "[0-9a-f]{64}"
 
 
-def verify_chain(log: LogReader, kept: str = "", progress: Progress | None = None) -> VerificationResult:
-    """Verify the hash chain from the first entry to the last one at the time when the log was opened.
+def verify_chain(
+    log: LogReader, kept: str = "", progress: Progress | None = None, after: int = 0, until: int | None = None
+) -> VerificationResult:
+    """Verify the hash chain of a range of entries; of the whole log as it was when it was opened, by default.
 
     Parameters
     ----------
@@ -19,15 +22,49 @@ def verify_chain(log: LogReader, kept: str = "", progress: Progress | None = Non
     kept : str, optional
         Hash of an entry that was stored elsewhere, hexadecimal.
     progress : callable, optional
+    after, until : int
+        Range of sequence numbers; `after` excluded, `until` included. The range begins earlier if content was removed in one
+        step from entries on both sides of its beginning.
     """
+    until = log.last_sequence if until is None else until
+    removals = [removal for removal in read_redactions(log) if removal.up_to > after]
+    after = min([after, *(removal.after for removal in removals)])
+    before = log.read_hash(after)
+    if before is None:
+        return VerificationResult(after - 1, after, "")
     erased = {erasure.prefix for erasure in read_key_erasures(log)}
-    walk = ChainVerifier(log.origin, read_redactions(log), kept, erased)
+    walk = ChainVerifier(before, removals, kept, erased, after)
     columns = [*COLUMNS, EVENTS.c.previous_hash, EVENTS.c.hash]
-    for rows in log.queries.fetch_pages(columns, 0, log.last_sequence):
+    for rows in log.queries.fetch_pages(columns, after, until):
         for *values, stored, here in rows:
             row = EventRow._make(values)
             if not walk.check_row(row, stored, here):
                 return walk.get_result(broken_at=row.sequence)
         if progress is not None:
-            progress("chain", walk.entries, log.last_sequence)
+            progress("chain", walk.entries, until)
+    if walk.entries < until:
+        return walk.get_result(broken_at=walk.entries + 1)
     return walk.get_result()
+
+
+def require_valid_chain(log: LogReader, after: int = 0, until: int | None = None) -> None:
+    """Verify the hash chain of a range of entries, as `verify_chain` does.
+
+    Raises
+    ------
+    ServiceFault
+        The chain is broken, or the log cannot be read.
+    """
+    refuse_broken_chain(verify_chain(log, after=after, until=until))
+
+
+def refuse_broken_chain(result: VerificationResult) -> None:
+    """Raise `ServiceFault` if the chain is broken."""
+    if result.broken_at is not None:
+        raise ServiceFault(
+            "the event log is damaged: the hash chain is broken",
+            where=f"log entry {result.broken_at}",
+            got=result.describe_fault(),
+            expected="an unchanged log",
+            todo="nothing was written; run npsrisk verify-log, then restore the log from its backup (npsrisk restore)",
+        )

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, structs
 
 from consignments.messages.reading import ParsedMessages, read_messages
-from consignments.messages.states import EventRow
+from consignments.messages.states import StateRow
 from consignments.records import Consignment
 from consignments.timestamps import to_datetime
 from serving.http.problems import RecordFault, Refusal
@@ -32,12 +32,12 @@ class MessageResult(msgspec.Struct, frozen=True):
 
     Attributes
     ----------
-    events : list of EventRow
+    events : list of StateRow
     ignored, notes : list of str
     rejected : list of str
     """
 
-    events: Annotated[list[EventRow], Meta(description="answers of customs")]
+    events: Annotated[list[StateRow], Meta(description="answers of customs")]
     ignored: Annotated[list[str], Meta(description="kind of each message without goods, and why it is none")]
     notes: Annotated[list[str], Meta(description="what was odd")]
     rejected: Annotated[list[str], Meta(description="messages of which nothing could be read, and why")]

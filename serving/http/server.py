@@ -14,7 +14,7 @@ from serving.http.tls import Certificate
 from serving.process.clock import Clock, read_clock_us
 from serving.process.logging import configure_logging, logger
 from serving.process.settings import Settings
-from serving.process.state_directory import StateLock
+from serving.process.state_directory import StateLock, require_complete
 from serving.service import Service
 
 LOOPBACK_HOSTS = {"127.0.0.1", "::1", "localhost"}
@@ -26,7 +26,13 @@ STOP_SECONDS = 10
 """Maximum seconds for unfinished requests after the service received a signal to stop."""
 
 
-def serve(host: str, port: int, settings: Settings, clock: Clock = read_clock_us) -> None:
+def serve(
+    host: str,
+    port: int,
+    settings: Settings,
+    clock: Clock = read_clock_us,
+    elapsed: Clock | None = None,
+) -> None:
     """Run the service until SIGTERM or SIGINT.
 
     SIGHUP makes it check for a new model, API keys and certificate at once.
@@ -38,7 +44,8 @@ def serve(host: str, port: int, settings: Settings, clock: Clock = read_clock_us
     port : int
         TCP port; 0 for any free one, which is logged.
     settings : Settings
-    clock : callable
+    clock, elapsed : callable
+        As of `Service`.
 
     Raises
     ------
@@ -55,9 +62,10 @@ def serve(host: str, port: int, settings: Settings, clock: Clock = read_clock_us
             todo="set it to a file of API keys, or use --host 127.0.0.1",
         )
     with StateLock(settings.state_dir), listen(host, port) as listener:
+        require_complete(settings.state_dir)
         configure_logging()
         _exit_on_signals()
-        service = Service(settings, clock)
+        service = Service(settings, clock, elapsed)
         app, certificate = App(service), Certificate.from_settings(settings)
         service.open()
         secure = certificate is not None

@@ -35,9 +35,10 @@ from models.bundle import load_bundle
 from serving.deployment.releases import BUNDLE_FOLDER, find_release_folder
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec, EventOrigin
-from serving.event_log.events import Event
+from serving.event_log.events import IMPORTED_BY, Event
 from serving.event_log.log import EventLog
 from serving.event_log.reader import Progress
+from serving.event_log.verification import require_valid_chain
 from serving.process.clock import read_clock_us
 from serving.process.settings import Settings
 from serving.process.state_directory import StateLock
@@ -51,8 +52,6 @@ from serving.scoring.intake import (
 if TYPE_CHECKING:
     from features.batch import Tables
 
-IMPORT = "import"
-"""Value of `asked_by` for imported entries."""
 CHUNK_ENTRIES = 5_000
 EXCLUDED_COLUMNS = ("plain", "sealed", "keys", "features", "reasons")
 MAX_LOGGED_REFUSALS = 10
@@ -129,6 +128,7 @@ def import_tables(read: ReadTables, settings: Settings, progress: Progress | Non
         tables = read(config.build_record_type())
         log = EventLog.open(settings.database_url, Vault.load(settings.state_dir, data_key))
         try:
+            require_valid_chain(log)
             pipeline = Pipeline(config, FittedParameters.create_empty(), Pseudonyms(data_key))
             counts = import_past(log, pipeline, build_past(tables, config.build_record_type()), progress)
         finally:
@@ -245,7 +245,7 @@ def _event_column(
     return clock
 
 
-_ORIGIN = EventOrigin(0, None, IMPORT)
+_ORIGIN = EventOrigin(0, None, IMPORTED_BY)
 
 
 class _EntryBuilder:
@@ -272,7 +272,7 @@ class _EntryBuilder:
                 yield self._alert(past.alerts[row], row)
             else:
                 name, at_us = past.arrivals.consignment_id[row].as_py(), int(past.arrivals.cancelled_us[row])
-                yield self._entries.encode_cancellation(0, name, at_us, None, IMPORT)
+                yield self._entries.encode_cancellation(0, name, at_us, None, IMPORTED_BY)
 
     def _arrival(self, c: Consignment, row: int) -> Event | None:
         complaint = check_arrival(c, self._now_us)
@@ -291,14 +291,14 @@ class _EntryBuilder:
         if complaint is not None:
             self._refuse("outcomes", row, complaint)
             return None
-        return self._entries.encode_outcome(0, outcome, IMPORT)
+        return self._entries.encode_outcome(0, outcome, IMPORTED_BY)
 
     def _alert(self, alert: Alert, row: int) -> Event | None:
         complaint = check_alert(alert, self._now_us)
         if complaint is not None:
             self._refuse("alerts", row, complaint)
             return None
-        return self._entries.encode_alert(0, alert, None, IMPORT)
+        return self._entries.encode_alert(0, alert, None, IMPORTED_BY)
 
     def _refuse(self, table: str, row: int, complaint: FieldError) -> None:
         self._refused[table] += 1

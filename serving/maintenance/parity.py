@@ -127,6 +127,8 @@ class ParityReport:
         Number of entries that could not be read, by reason; history and alerts lack them or use their logged keys.
     forgotten : int
         Number of decisions that match the filter, but whose content was removed with a record of it.
+    corrected : int
+        Number of decisions that match the filter, but were made with times that were corrected later.
     erased : Counter
         Number of decisions that match the filter, but whose monthly key was erased, by the record of the erasure.
     """
@@ -143,6 +145,7 @@ class ParityReport:
     not_compared_examples: list[str] = field(default_factory=list)
     unread: Counter[str] = field(default_factory=Counter)
     forgotten: int = 0
+    corrected: int = 0
     erased: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -170,6 +173,10 @@ class ParityReport:
         if self.forgotten:
             lines.append(
                 f"  {self.forgotten:,} more cannot be recomputed: npsrisk forget removed their content"
+            )
+        if self.corrected:
+            lines.append(
+                f"  {self.corrected:,} more cannot be recomputed: they were made with a clock that was ahead"
             )
         lines += [f"  {count:,} more cannot be recomputed: {why}" for why, count in self.erased.items()]
         lines += [f"  {count:,} not compared: {why}" for why, count in self.not_compared.most_common()]
@@ -324,7 +331,9 @@ class ParityCheck:
         known, last = set[str](), 0
         for event in self._log.read_decisions(until=self._log.last_sequence, without=EXCLUDED_FROM_ORDER):
             known.add(event.model)
-            if self._wanted.matches(event) and not self._is_selected(event):
+            if self._wanted.matches(event) and self._has_wrong_times(event):
+                self.findings.corrected += 1
+            elif self._wanted.matches(event) and not self._is_selected(event):
                 self.findings.forgotten += 1
             elif self._wanted.matches(event):
                 scored.setdefault((event.model, event.model_sha256), _BundleDecisions()).add(event)
@@ -350,7 +359,15 @@ class ParityCheck:
         return list(families.values())
 
     def _is_selected(self, event: DecisionEvent) -> bool:
-        return event.sequence > self._emptied_up_to and self._wanted.matches(event)
+        return (
+            event.sequence > self._emptied_up_to
+            and self._wanted.matches(event)
+            and not self._has_wrong_times(event)
+        )
+
+    def _has_wrong_times(self, event: DecisionEvent) -> bool:
+        """Check whether a decision was made before the times in the log were corrected, so with another history."""
+        return self._log.corrections.find_uncertain_end(event.sequence) > 0
 
     def _is_compared(self, event: Event, family: BundleGroup) -> bool:
         return isinstance(event, DecisionEvent) and self._is_selected(event) and event.model_sha256 in family

@@ -31,6 +31,7 @@ from serving.event_log.redactions import (
     find_latest_arrival_us,
     find_redaction_end,
 )
+from serving.event_log.verification import require_valid_chain
 from serving.maintenance.import_past import load_published_config
 from serving.process.clock import read_clock_us
 from serving.process.settings import Settings
@@ -103,13 +104,14 @@ def forget(
     BadInput
         History still needs entries before the date.
     ServiceFault
-        The state directory is in use by another process, the log or the key file cannot be written, or a monthly key is
-        missing.
+        The state directory is in use by another process, the log is damaged, the log or the key file cannot be written, or
+        a monthly key is missing.
     """
     with StateLock(settings.state_dir):
         data_key = load_data_key(settings.data_key_file)
         vault = Vault.load(settings.state_dir, data_key)
         with EventLog.open(settings.database_url, vault) as log:
+            require_valid_chain(log)
             _require_past(log, before)
             after, up_to = find_redaction_end(log), _last_before(log, to_us(before))
             count, steps = count_unredacted(log, after, up_to), 0

@@ -10,12 +10,16 @@ from consignments.errors import ServiceFault
 
 PRIVATE_FOLDER_MODE = 0o700
 PRIVATE_FILE_MODE = 0o600
+PRIVATE_UMASK = 0o077
+RESTORE_PART = ".restore.part"
+"""Folder in a state directory with what a restore has not yet put in place."""
 
 
 class StateLock:
     """A lock on a state directory, so that the log and the state derived from it have a single writer.
 
-    The directory is created if it does not exist. The system releases the lock when the process ends, however it ends.
+    The directory is created if it does not exist. The system releases the lock when the process ends, however it ends. While
+    the lock is held, new files of the process can be read by their owner only.
 
     Parameters
     ----------
@@ -32,9 +36,11 @@ class StateLock:
 
     def __enter__(self) -> Self:
         try:
+            self._umask = os.umask(PRIVATE_UMASK)
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER_MODE)
             self._file = self.path.open("a+")
         except OSError as error:
+            os.umask(self._umask)
             raise ServiceFault(
                 "the state directory cannot be written",
                 where=str(self.path.parent),
@@ -46,7 +52,7 @@ class StateLock:
         except OSError as error:
             self._file.seek(0)
             holder = self._file.read().strip()
-            self._file.close()
+            self.__exit__(None, None, None)
             raise ServiceFault(
                 "another process uses this state directory",
                 where=str(self.path.parent),
@@ -61,7 +67,18 @@ class StateLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        os.umask(self._umask)
         self._file.close()
+
+
+def require_complete(state_dir: Path) -> None:
+    """Raise `ServiceFault` if a restore of a state directory was interrupted."""
+    if (state_dir / RESTORE_PART).exists():
+        raise ServiceFault(
+            "a restore of this state directory was interrupted",
+            where=str(state_dir),
+            todo="run npsrisk restore again with the same backup",
+        )
 
 
 class FileStamp(NamedTuple):

@@ -11,6 +11,7 @@ from serving.encryption.vault import Vault
 from serving.event_log.group_commit import Committer
 from serving.event_log.log import EventLog
 from serving.event_log.reader import Progress
+from serving.event_log.start_check import ChainCheck
 from serving.process.logging import logger
 from serving.process.settings import Settings
 from serving.process.threads import BackgroundThreads
@@ -35,11 +36,18 @@ class StateSource(NamedTuple):
     snapshots : Snapshots
     max_keys : int or None
         Maximum number of history keys.
+    url : str
+        URL of the log's database.
     """
 
     log: EventLog
     snapshots: Snapshots
     max_keys: int | None
+    url: str
+
+    def begin_check(self) -> ChainCheck:
+        """Begin to check the hash chain of the entries that `rebuild` will read; use the result as a context."""
+        return ChainCheck(self.log, self.url, self.snapshots.find_newest_sequence())
 
     def rebuild(self, model: LoadedModel, progress: Progress | None = None) -> State:
         """Rebuild the state for a model, from the newest valid snapshot and the log after it."""
@@ -71,9 +79,25 @@ class ModelUpdates:
         self._seen: Path | None = None
 
     def load_first(self, active: ActiveModel, progress: Progress | None = None) -> None:
-        """Activate the published model, or the rules if no published model can be used."""
-        model = self._load_published(active) or load_rules_model(self._pseudonyms, self._vault)
-        active.switch_to(model, self.source.rebuild(model, progress))
+        """Activate the published model, or the rules if no published model can be used.
+
+        Raises
+        ------
+        ServiceFault
+            The log is damaged or cannot be read.
+        """
+        with self.source.begin_check() as check:
+            model = self._load_published(active) or load_rules_model(self._pseudonyms, self._vault)
+            state = self.source.rebuild(model, progress)
+            check.finish(self.source.snapshots.last)
+        active.switch_to(model, state)
+
+    def rebuild_checked(self, model: LoadedModel) -> State:
+        """Rebuild the state for a model from a log that was away, and check its hash chain."""
+        with self.source.begin_check() as check:
+            state = self.source.rebuild(model)
+            check.finish(self.source.snapshots.last)
+        return state
 
     async def follow(self, active: ActiveModel, committer: Committer, background: BackgroundThreads) -> None:
         """Load a newly published model; a refused one is not tried again until another one is published."""

@@ -98,6 +98,10 @@ class Snapshots:
         found = [path for path in self.folder.glob("*.npz") if NAME_PATTERN.fullmatch(path.name)]
         return sorted(found, reverse=True)
 
+    def find_newest_sequence(self) -> int:
+        """Find the last entry that the newest snapshot holds according to its name; 0 if there is no snapshot."""
+        return max((int(path.name[:16]) for path in self.list_newest_first()), default=0)
+
     def write(self, about: SnapshotHeader, arrays: Arrays) -> Path:
         """Write a snapshot, with pauses until `skip_pauses` is called, and drop all but the last two.
 
@@ -336,6 +340,10 @@ def _require_fit(about: SnapshotHeader, log: LogReader, kinds: str) -> None:
             "the snapshot belongs to another log: the hash chain differs",
             got=about.chain[:12],
             todo="run npsrisk verify-log",
+        )
+    if log.corrections.find_uncertain_end(about.sequence):
+        raise ServiceFault(
+            "the snapshot was written before the times of its entries were corrected (npsrisk clock correct)"
         )
     if about.kinds != kinds:
         raise ServiceFault(

@@ -13,6 +13,7 @@ from serving.event_log.events import (
     AlertEvent,
     ArrivalEvent,
     CancellationEvent,
+    ClockCorrectionEvent,
     Event,
     KeyErasureEvent,
     OutcomeEvent,
@@ -141,7 +142,7 @@ class State:
             case AlertEvent():
                 self.record_alert(event)
                 self.dossiers.advance(event.sequence, self.today)
-            case RedactionEvent() | KeyErasureEvent():
+            case RedactionEvent() | KeyErasureEvent() | ClockCorrectionEvent():
                 self.dossiers.advance(event.sequence, self.today)
             case _:
                 self._note(event)

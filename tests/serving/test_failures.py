@@ -19,14 +19,16 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
-from support.databases import database_in, only_sqlite, state_environment
+from support.databases import database_in, execute, only_sqlite, state_environment
 from support.serving_examples import DATA_KEY, Client, publish, refused, running, scored, serving, settings_in
 
+from consignments.errors import ServiceFault
 from npsrisk import main
 from serving.encryption.vault import Vault
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
 from serving.event_log.verification import verify_chain
+from serving.http.server import serve
 from serving.process.state_directory import StateLock
 
 MANY_BYTES = resource.RLIM_INFINITY
@@ -239,3 +241,24 @@ def test_a_database_damaged_in_the_middle_is_told_and_never_answered_from(
     code, told = start(tmp_path)
     assert (code, told.count("\n")) == (2, 0)
     assert "malformed" in told
+
+
+@pytest.mark.parametrize("with_snapshot", [True, False])
+def test_a_damaged_log_stops_the_start_and_nothing_is_written(
+    tmp_path: Path, bundle: Path, with_snapshot: bool
+) -> None:
+    publish(tmp_path, bundle, "1")
+    settings = settings_in(tmp_path)
+    with serving(settings) as client:
+        assert [scored(client, f"RB{number}") for number in range(3)] == [200] * 3
+        if with_snapshot:
+            client.portal.call(client.service.write_snapshot)
+        scored(client, "RB4")
+    for path in (tmp_path / "snapshots").glob(f"{4:016d}-*" if with_snapshot else "*"):
+        path.unlink()
+    execute(tmp_path, "UPDATE events SET asked_by = 'somebody' WHERE sequence = 4")
+    before = sorted(tmp_path.glob("snapshots/*"))
+    with pytest.raises(ServiceFault, match=r"log entry 4: the event log is damaged.*restore"):
+        serve("127.0.0.1", 0, settings)
+    assert execute(tmp_path, "SELECT max(sequence) FROM events") == [(4,)]
+    assert sorted(tmp_path.glob("snapshots/*")) == before

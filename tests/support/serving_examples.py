@@ -182,9 +182,9 @@ class Client:
 
 
 @contextmanager
-def serving(settings: Settings, clock: Clock = on_day_20) -> Iterator[Client]:
+def serving(settings: Settings, clock: Clock = on_day_20, elapsed: Clock | None = None) -> Iterator[Client]:
     """Run a service in this process, from its start to its stop."""
-    service = Service(settings, clock)
+    service = Service(settings, clock, elapsed)
     service.open()
     with start_blocking_portal() as portal:
         portal.call(service.start)

@@ -190,8 +190,8 @@ def build_waterfall(model: RiskModel, row: NDArray[np.float32], goods: str = "")
     rest = raw - base - sum(change for _, change in steps)
     if len(every) > len(shown):
         steps.append((f"All other features ({len(every) - len(shown)} groups)", rest))
-    ends = np.cumsum([base, *(change for _, change in steps)])
-    low, high = float(min(ends.min(), raw)), float(max(ends.max(), raw))
+    ends: list[float] = np.cumsum([base, *(change for _, change in steps)]).tolist()
+    low, high = min(*ends, raw), max(*ends, raw)
     scale = 100 / ((high - low) or 1.0)
     bars = [
         _build_step(text, change, 100 - scale * (high - min(start, end)), scale * abs(change))

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import pytest
 from support.examples import day, make_consignment, make_outcome
-from support.serving_examples import publish, serving, settings_in
+from support.serving_examples import publish, refused, scored, serving, settings_in
 
+from consignments.errors import ServiceFault
 from consignments.timestamps import to_us
-from serving.process.clock import SteadyClock
+from serving.process.clock import MAX_JUMP_US, MAX_START_GAP_US, SteadyClock
+from serving.process.clock_acceptance import accept_clock, is_clock_accepted
 
 
 class Hands:
@@ -83,3 +86,100 @@ def test_a_restart_with_a_clock_that_is_behind_goes_on_from_the_latest_entry(
     with serving(settings_in(tmp_path), Hands(21)) as client:
         third = client.post("/v1/scores", make_consignment("RB3")).json()["scored_at"]
         assert third == day(21).isoformat().replace("+00:00", "Z")
+
+
+class Times:
+    """A system clock and the time since the machine was started, both in microseconds."""
+
+    def __init__(self) -> None:
+        self.system, self.elapsed = to_us(day(20)), 5_000
+
+    def pass_by(self, us: int, jump: int = 0) -> None:
+        self.system += us + jump
+        self.elapsed += us
+
+    def make_clock(self) -> SteadyClock:
+        return SteadyClock(lambda: self.system, lambda: self.elapsed)
+
+
+def test_a_jump_forward_is_not_followed_and_ends_when_the_clock_is_back() -> None:
+    times = Times()
+    clock = times.make_clock()
+    begun = clock()
+    times.pass_by(1_000, jump=MAX_JUMP_US)
+    assert (clock() - begun, clock.ahead_us) == (1_000 + MAX_JUMP_US, 0)
+    times.pass_by(1_000, jump=400 * 86_400_000_000)
+    assert clock() - begun == 2_000 + MAX_JUMP_US
+    with pytest.raises(ServiceFault, match=r"system clock is 34,560,000 s ahead.*npsrisk clock accept"):
+        clock.check()
+    times.pass_by(1_000, jump=-400 * 86_400_000_000)
+    clock.check()
+    assert clock() - begun == 3_000 + MAX_JUMP_US
+
+
+def test_slow_drift_is_followed_and_an_accepted_jump_too() -> None:
+    times = Times()
+    clock = times.make_clock()
+    for _ in range(10):
+        times.pass_by(1_000, jump=MAX_JUMP_US // 2)
+        assert clock() == times.system
+    times.pass_by(0, jump=2 * MAX_JUMP_US)
+    assert clock() < times.system
+    clock.accept()
+    assert clock() == times.system
+    assert clock.get_fault() is None
+
+
+def test_a_clock_that_was_set_back_by_mistake_may_be_set_right() -> None:
+    times = Times()
+    clock = times.make_clock()
+    begun = clock()
+    times.pass_by(1_000, jump=-86_400_000_000)
+    assert clock() == begun
+    times.pass_by(1_000, jump=86_400_000_000)
+    clock.check()
+    assert clock() == begun + 2_000
+
+
+def test_a_start_long_after_the_last_entry_needs_acceptance_but_not_the_first_start() -> None:
+    times = Times()
+    clock = times.make_clock()
+    clock.check_start(0)
+    clock.check_start(times.system - MAX_START_GAP_US)
+    clock.check()
+    clock.check_start(times.system - MAX_START_GAP_US - 1)
+    assert clock.get_fault() is not None
+
+
+def test_an_acceptance_is_valid_for_some_minutes(tmp_path: Path) -> None:
+    assert not is_clock_accepted(tmp_path, 10)
+    accept_clock(tmp_path, 10)
+    assert is_clock_accepted(tmp_path, 10 + 2 * MAX_JUMP_US)
+    assert not is_clock_accepted(tmp_path, 11 + 2 * MAX_JUMP_US)
+    assert not is_clock_accepted(tmp_path, 9)
+    (tmp_path / "clock.accepted").write_text("{")
+    assert not is_clock_accepted(tmp_path, 10)
+
+
+def test_the_service_records_nothing_while_the_clock_has_jumped_until_it_is_accepted(
+    tmp_path: Path, bundle: Path
+) -> None:
+    publish(tmp_path, bundle, "1")
+    times = Times()
+    with serving(settings_in(tmp_path), lambda: times.system, lambda: times.elapsed) as client:
+        assert scored(client, "RB1") == 200
+        times.pass_by(1_000, jump=40 * 86_400_000_000)
+        assert "npsrisk clock accept" in refused(client, "RB2")
+        assert client.get("/v1/consignments/RB1").status_code == 200
+        ready = client.get("/health/ready")
+        assert ready.status_code == 503
+        assert "system clock" in ready.text
+        assert "npsrisk_clock_ahead_seconds 3.456e+06" in client.get("/metrics").text
+        accept_clock(tmp_path, times.system)
+        client.look()
+        assert scored(client, "RB2") == 200
+        last = client.service.log.read_event(client.service.log.last_sequence)
+        assert last.recorded_us == times.system
+    times.pass_by(1_000, jump=8 * 86_400_000_000)
+    with serving(settings_in(tmp_path), lambda: times.system, lambda: times.elapsed) as client:
+        assert "npsrisk clock accept" in refused(client, "RB3")

@@ -1,5 +1,6 @@
 """Claims about retraining, from a small simulated world to a logged and registered model."""
 
+import json
 import os
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -242,13 +243,75 @@ def test_the_run_is_logged_with_its_tags_and_artifacts(logged):
     done, uri, _ = logged
     client = MlflowClient(tracking_uri=uri)
     run = client.get_run(done.run_id)
-    assert run.info.run_name.endswith(f", version {done.version}")
-    wanted = {"as_of", "target", "data_sha256", "code_version", "feature_spec_sha256", "verdict"}
+    assert run.info.run_name.endswith(f": truth, origins 2, version {done.version}")
+    wanted = {
+        "as_of",
+        "target",
+        "data_sha256",
+        "code_version",
+        "feature_spec_sha256",
+        "verdict",
+        "mlflow.user",
+    }
     assert wanted <= run.data.tags.keys()
+    assert run.data.tags["phase"] == "registering the version"
+    assert run.data.params["as_of"] == run.data.tags["as_of"]
+    assert run.data.params["period.test"].count(" to ") == 1
     assert {"bundle", "evaluation", "report.html", "tables", "plots"} <= {
         item.path for item in client.list_artifacts(done.run_id)
     }
-    assert run.data.metrics["test/roc_auc"] == done.metrics["test/roc_auc"]
+    assert run.data.metrics["test/roc_auc"] == pytest.approx(done.metrics["test/roc_auc"], rel=1e-8)
+
+
+def test_a_run_has_some_sixty_metrics_and_those_that_the_gate_reads(logged, trained_again):
+    done, uri, _ = logged
+    kept = MlflowClient(tracking_uri=uri).get_run(done.run_id).data.metrics
+    assert len(trained_again.headline_metrics) <= 60
+    assert kept.keys() == done.metrics.keys()
+    assert {
+        "test/calibration_ratio_high",
+        "test/precision_at_10pct",
+        "baseline/rules/average_precision",
+    } <= kept.keys()
+    assert not any(name.count("/") > 1 and not name.startswith("baseline/") for name in kept)
+    assert all(
+        float(f"{value:.9g}") == value and (value == 0 or abs(value) > 1e-12) for value in kept.values()
+    )
+
+
+def test_each_table_is_an_input_with_its_own_hash_schema_and_use(logged):
+    done, uri, _ = logged
+    inputs = MlflowClient(tracking_uri=uri).get_run(done.run_id).inputs.dataset_inputs
+    assert {each.dataset.name for each in inputs} == {"consignments", "outcomes", "alerts", "truth"}
+    assert len({each.dataset.digest for each in inputs}) == 4
+    use = {each.dataset.name: each.tags[0].value for each in inputs}
+    assert (use["truth"], use["outcomes"]) == ("evaluation", "training")
+    columns = json.loads(inputs[0].dataset.schema)["mlflow_colspec"]
+    assert {"consignment_id", "received_at"} <= {column["name"] for column in columns}
+
+
+def test_the_logged_model_names_its_version_and_has_the_main_metrics(logged):
+    done, uri, _ = logged
+    client = MlflowClient(tracking_uri=uri)
+    outputs = client.get_run(done.run_id).outputs.model_outputs
+    model = client.get_logged_model(outputs[0].model_id)
+    assert json.loads(model.tags["mlflow.modelVersions"]) == [
+        {"name": "nps-risk-any_offence", "version": int(done.version)}
+    ]
+    assert {"test/roc_auc", "deployed/recall_at_1pct"} <= {metric.key for metric in model.metrics}
+    assert {metric.dataset_name for metric in model.metrics} == {"consignments"}
+    assert len(client.get_metric_history(done.run_id, "test/roc_auc")) == 1
+
+
+def test_a_run_that_cannot_be_trained_is_kept_as_failed_with_its_reason(tables, as_of, tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    few = Tables(tables.consignments.head(20), tables.outcomes, tables.alerts)
+    with pytest.raises(BadInput) as refused:
+        run_training(TrainingTask(few, as_of, "any_offence", CONFIG), RunDestination(tracking_uri=uri))
+    (run,) = MlflowClient(tracking_uri=uri).search_runs(["1"])
+    assert run.info.status == "FAILED"
+    assert run.data.tags["error"] == str(refused.value)[:500]
+    assert run.data.tags["phase"] == "reading labels"
 
 
 def test_the_version_is_registered_as_challenger(logged):
@@ -334,7 +397,7 @@ def test_an_exchanged_evaluation_fit_is_refused(logged):
     done, uri, _ = logged
     version = Registry(uri).resolve(done.model_uri)
     forged = replace(version, tags={**version.tags, "evaluation_sha256": "0" * 64})
-    with pytest.raises(BundleRefused, match="evaluation fit is not the one"):
+    with pytest.raises(BundleRefused, match="evaluation fit is not the registered one"):
         Registry(uri).fetch_fits(forged)
 
 

@@ -1,0 +1,131 @@
+"""Copies of an event log: to an SQLite file while the service may write, and from such a file to an empty database.
+
+The file has the same tables and the same hash chain, whatever the database of the service is.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import chain
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+from consignments.errors import FileFault, ServiceFault
+from serving.event_log.backend import URL_SETTING, describe_error
+from serving.event_log.database import create_writer, mask_password, migrate, open_engine, use_database
+from serving.event_log.reader import LogReader, Progress
+from serving.event_log.tables import EVENTS, LOG
+
+
+def is_sqlite_url(url: str) -> bool:
+    """Check whether a database URL is one of SQLite."""
+    with use_database(url) as address:
+        return address.get_backend_name() == "sqlite"
+
+
+def get_sqlite_path(url: str) -> Path:
+    """Return the file of the URL of an SQLite database."""
+    with use_database(url) as address:
+        return Path(address.database or "")
+
+
+def copy_to_file(url: str, path: Path, progress: Progress | None = None) -> None:
+    """Copy a log to a new SQLite file, as of one moment; the service may write it at the same time.
+
+    Raises
+    ------
+    BadSetting
+        The database URL is not valid, or there is no log.
+    ServiceFault
+        The log cannot be read.
+    FileFault
+        The file cannot be written.
+    """
+    with LogReader.open_to_read(url) as log:
+        try:
+            if is_sqlite_url(url):
+                _copy_pages(get_sqlite_path(url), path)
+            else:
+                _copy_rows_to_file(log, path, progress)
+        except sqlite3.Error as error:
+            raise FileFault("the copy of the event log failed", where=str(path), got=str(error)) from error
+
+
+def _copy_pages(source: Path, target: Path) -> None:
+    """Copy an SQLite database with its write-ahead log by SQLite's backup interface, in one step."""
+    address = f"file:{quote(str(source))}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)
+        new.execute("PRAGMA journal_mode=DELETE")  # one file, without a write-ahead log next to it
+
+
+def _copy_rows_to_file(log: LogReader, path: Path, progress: Progress | None) -> None:
+    with use_database(f"sqlite:///{path}") as address:
+        engine = open_engine(address)
+        writer = create_writer(engine, EVENTS)
+        try:
+            migrate(engine)
+            _insert_identity(engine, log)
+            for rows in _read_pages(log, progress):
+                writer.write(rows)
+        finally:
+            writer.release()
+            engine.dispose()
+    with closing(sqlite3.connect(path)) as new:
+        new.execute("PRAGMA journal_mode=DELETE")
+
+
+def copy_to_database(path: Path, url: str, progress: Progress | None = None) -> None:
+    """Copy a log from an SQLite file to a database without entries; all entries are written, or none.
+
+    Raises
+    ------
+    BadSetting
+        The database URL is not valid, or the encoding of the database is not UTF8.
+    ServiceFault
+        The database has entries, cannot be written, or another process writes it.
+    """
+    with LogReader.open_to_read(f"sqlite:///{path}") as log, use_database(url) as address:
+        engine = open_engine(address)
+        writer = create_writer(engine, EVENTS)
+        try:
+            writer.acquire()
+            migrate(engine)
+            _require_empty(engine, log.log_id, mask_password(address))
+            _insert_identity(engine, log)
+            writer.write(chain.from_iterable(_read_pages(log, progress)))
+        except sa.exc.SQLAlchemyError as error:
+            raise ServiceFault("the event log cannot be written", got=describe_error(error)) from error
+        finally:
+            writer.release()
+            engine.dispose()
+
+
+def _read_pages(log: LogReader, progress: Progress | None) -> Iterator[list[tuple[Any, ...]]]:
+    for rows in log.queries.fetch_pages(list(EVENTS.c), 0, log.last_sequence):
+        yield [tuple(row) for row in rows]
+        if progress is not None:
+            progress("copy", min(int(rows[-1][0]), log.last_sequence), log.last_sequence)
+
+
+def _require_empty(engine: sa.Engine, log_id: str, where: str) -> None:
+    with engine.connect() as connection:
+        entries = connection.execute(sa.select(sa.func.count()).select_from(EVENTS)).scalar_one()
+        found = connection.execute(sa.select(LOG.c.log_id)).scalar()
+    if entries or found not in (None, log_id):
+        raise ServiceFault(
+            "the database already holds an event log",
+            where=URL_SETTING,
+            got=f"{where}: log {found} with {entries:,} entries",
+            expected="an empty database",
+            todo="nothing was written; name an empty database",
+        )
+
+
+def _insert_identity(engine: sa.Engine, log: LogReader) -> None:
+    with engine.begin() as connection:
+        if connection.execute(sa.select(LOG.c.log_id)).first() is None:
+            connection.execute(LOG.insert().values(log_id=log.log_id, key_fingerprint=log.key_fingerprint))

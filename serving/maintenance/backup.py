@@ -1,0 +1,390 @@
+"""Backup of an installation while the service runs, and its verified restore.
+
+    DIR/manifest.json   number of entries, head of the hash chain, and the SHA-256 of each file
+    DIR/events.db       the event log, as an SQLite file whatever the database is
+    DIR/models/         published models
+    DIR/keys/           data key, monthly keys and approvers; with --keys FOLDER they are written there instead
+
+Both write to a new folder next to or in the target, verify what they wrote, and only then rename it. After a kill the next
+run removes what the killed one left.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import msgspec
+
+from consignments.errors import BadSetting, FileFault, ServiceFault
+from features.history.pseudonyms import load_data_key
+from serving.encryption.key_file import FILE_NAME as PERIOD_KEYS_FILE
+from serving.encryption.vault import Vault
+from serving.event_log.copies import copy_to_database, copy_to_file, get_sqlite_path, is_sqlite_url
+from serving.event_log.key_erasures import check_vault
+from serving.event_log.reader import LogReader, Progress
+from serving.event_log.verification import refuse_broken_chain, verify_chain
+from serving.process.settings import Settings
+from serving.process.state_directory import (
+    PRIVATE_FILE_MODE,
+    PRIVATE_FOLDER_MODE,
+    RESTORE_PART,
+    StateLock,
+    flush_file,
+    flush_folder,
+)
+
+FORMAT = 1
+MANIFEST_FILE, LOG_FILE, MODELS, KEYS = "manifest.json", "events.db", "models", "keys"
+DATA_KEY_FILE, APPROVERS_FILE = "data.key", "approvers.toml"
+MAX_MANIFEST_BYTES = 10_000_000
+PART_SUFFIX = ".part"
+COPY_BYTES = 1 << 20
+
+
+class BackupFile(msgspec.Struct, frozen=True):
+    """Size and SHA-256 (hexadecimal) of a file of a backup."""
+
+    bytes: int
+    sha256: str
+
+
+class BackupManifest(msgspec.Struct, frozen=True):
+    """The manifest of a backup.
+
+    Attributes
+    ----------
+    format : int
+    created_at, npsrisk_version : str
+    log_id, key_fingerprint : str
+        Of the event log.
+    last_sequence : int
+    head : str
+        Hash of the last entry, hexadecimal.
+    files : dict
+        Files by their path in the backup; those of the keys begin with `keys/`, wherever they were written.
+    """
+
+    format: int
+    created_at: str
+    npsrisk_version: str
+    log_id: str
+    key_fingerprint: str
+    last_sequence: int
+    head: str
+    files: dict[str, BackupFile]
+
+
+def back_up(
+    settings: Settings, out: Path, keys_out: Path | None = None, progress: Progress | None = None
+) -> BackupManifest:
+    """Back up log, models and keys to a new folder; the service may keep running.
+
+    Parameters
+    ----------
+    settings : Settings
+    out : Path
+        New or empty folder.
+    keys_out : Path, optional
+        New or empty folder for the keys; default: `keys` in the backup.
+    progress : callable, optional
+
+    Raises
+    ------
+    FileFault
+        A folder has files, or cannot be written.
+    BadSetting
+        There is no log, or the data key is not that of the log.
+    ServiceFault
+        The log cannot be read, is damaged, or a monthly key is missing.
+    """
+    for folder in (out, keys_out):
+        if folder is not None:
+            _require_new(folder)
+    part, keys_part = _create_part(out), None if keys_out is None else _create_part(keys_out)
+    try:
+        # First the log, then the keys: a key is created before the entries that need it.
+        copy_to_file(settings.database_url, part / LOG_FILE, progress)
+        keys = _create_folder(part / KEYS) if keys_part is None else keys_part
+        _copy_keys(settings, keys)
+        _copy_models(settings.state_dir / MODELS, part / MODELS)
+        manifest = _describe(part, keys, progress)
+        _write_private(part / MANIFEST_FILE, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+        if keys_part is not None and keys_out is not None:
+            _finish(keys_part, keys_out)
+        _finish(part, out)
+    except OSError as error:
+        raise _write_fault(out, error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if keys_part is not None:
+            shutil.rmtree(keys_part, ignore_errors=True)
+    return manifest
+
+
+def restore(
+    settings: Settings, source: Path, keys_source: Path | None = None, progress: Progress | None = None
+) -> BackupManifest:
+    """Restore a backup to the state directory and the database of the settings, both without a log.
+
+    Parameters
+    ----------
+    settings : Settings
+    source : Path
+        Folder of the backup.
+    keys_source : Path, optional
+        Folder of its keys; default: `keys` in the backup.
+    progress : callable, optional
+
+    Raises
+    ------
+    FileFault
+        The backup is incomplete or was changed, or there are files that it would replace.
+    ServiceFault
+        The state directory is in use, the database has entries or cannot be written, or the log is damaged.
+    """
+    manifest = _read_manifest(source)
+    keys = source / KEYS if keys_source is None else keys_source
+    with StateLock(settings.state_dir):
+        part = settings.state_dir / RESTORE_PART
+        targets = _find_targets(settings, manifest)
+        _require_absent(targets, manifest, killed_before=part.exists())
+        try:
+            shutil.rmtree(part, ignore_errors=True)
+            _create_folder(part)
+            for name, expected in manifest.files.items():
+                origin = keys / PurePosixPath(name).name if name.startswith(f"{KEYS}/") else source / name
+                _copy_verified(origin, part / name, expected)
+            _verify(part, part / KEYS, manifest, progress)
+            _place(settings, part, targets, progress)
+            shutil.rmtree(part)
+            flush_folder(settings.state_dir)
+        except OSError as error:
+            raise _write_fault(settings.state_dir, error) from error
+    return manifest
+
+
+def _place(settings: Settings, part: Path, targets: dict[str, Path], progress: Progress | None) -> None:
+    """Rename the verified files to their places; the log comes last, so that nothing starts without its keys."""
+    if not is_sqlite_url(settings.database_url):
+        copy_to_database(part / LOG_FILE, settings.database_url, progress)
+    for name in sorted(targets, key=lambda each: each == LOG_FILE):
+        _create_folder(targets[name].parent)
+        shutil.move(part / name, targets[name])
+        flush_folder(targets[name].parent)
+
+
+def _find_targets(settings: Settings, manifest: BackupManifest) -> dict[str, Path]:
+    """Return the place of each file; a log in another database than SQLite has none."""
+    named = {
+        f"{KEYS}/{DATA_KEY_FILE}": settings.data_key_file,
+        f"{KEYS}/{APPROVERS_FILE}": settings.approvers_file,
+        f"{KEYS}/{PERIOD_KEYS_FILE}": settings.state_dir / PERIOD_KEYS_FILE,
+    }
+    if is_sqlite_url(settings.database_url):
+        named[LOG_FILE] = get_sqlite_path(settings.database_url)
+    return {
+        name: named.get(name, settings.state_dir / name)
+        for name in manifest.files
+        if name != LOG_FILE or name in named
+    }
+
+
+def _require_absent(targets: dict[str, Path], manifest: BackupManifest, *, killed_before: bool) -> None:
+    """Refuse to replace any file, except one that a killed restore of the same backup put there."""
+    log = targets.get(LOG_FILE)
+    aside = [] if log is None else [log.with_name(f"{log.name}-wal"), log.with_name(f"{log.name}-shm")]
+    for name, path in [*targets.items(), *((LOG_FILE, each) for each in aside)]:
+        if path.exists() and not (killed_before and _describe_file(path) == manifest.files[name]):
+            raise FileFault(
+                "there is already a file",
+                where=str(path),
+                expected="a state directory without log, keys and models",
+                todo="nothing was written; set NPSRISK_STATE_DIR to a new folder, or move the old files away",
+            )
+
+
+def _verify(folder: Path, keys: Path, manifest: BackupManifest, progress: Progress | None) -> None:
+    """Check that chain, head and keys of a copied log are those of the manifest."""
+    found = _describe(folder, keys, progress)
+    for name in ("log_id", "last_sequence", "head", "key_fingerprint"):
+        if getattr(found, name) != getattr(manifest, name):
+            raise FileFault(
+                f"the backup does not match its manifest: {name}",
+                where=str(folder),
+                got=str(getattr(found, name)),
+                expected=str(getattr(manifest, name)),
+                todo="use another backup",
+            )
+
+
+def _describe(folder: Path, keys: Path, progress: Progress | None) -> BackupManifest:
+    """Verify the log and the keys of a folder, and return its manifest."""
+    vault = Vault(data_key := load_data_key(keys / DATA_KEY_FILE))
+    if (keys / PERIOD_KEYS_FILE).exists():
+        vault = Vault.load(keys, data_key)
+    with LogReader.open_to_read(f"sqlite:///{folder / LOG_FILE}") as log:
+        result = verify_chain(log, progress=progress)
+        refuse_broken_chain(result)
+        check_vault(log, vault)
+        files = {path.relative_to(folder).as_posix(): _describe_file(path) for path in _walk(folder)}
+        files |= {f"{KEYS}/{path.name}": _describe_file(path) for path in _walk(keys)}
+        files.pop(MANIFEST_FILE, None)
+        return BackupManifest(
+            FORMAT, datetime.now(UTC).isoformat(timespec="seconds"), _get_version(),
+            log.log_id, log.key_fingerprint, result.entries, result.head, files,
+        )  # fmt: skip
+
+
+def _copy_keys(settings: Settings, keys: Path) -> None:
+    for path, name in (
+        (settings.data_key_file, DATA_KEY_FILE),
+        (settings.state_dir / PERIOD_KEYS_FILE, PERIOD_KEYS_FILE),
+        (settings.approvers_file, APPROVERS_FILE),
+    ):
+        if path.exists():
+            _write_private(keys / name, path.read_bytes())
+    if not (keys / DATA_KEY_FILE).exists():
+        raise BadSetting(
+            "there is no data key",
+            where="NPSRISK_DATA_KEY_FILE",
+            got=str(settings.data_key_file),
+            todo="set it to the data key of the service",
+        )
+
+
+def _copy_models(source: Path, target: Path) -> None:
+    """Copy the published models; what is being published now has another name and is left out."""
+    for path in _walk(source):
+        if PART_SUFFIX not in {piece.suffix for piece in (path, *path.parents)}:
+            place = target / path.relative_to(source)
+            _create_folder(place.parent)
+            _write_private(place, path.read_bytes())
+
+
+def _copy_verified(source: Path, target: Path, expected: BackupFile) -> None:
+    try:
+        found = _describe_file(source)
+    except OSError as error:
+        raise FileFault(
+            "a file of the backup cannot be read", where=str(source), got=error.strerror or ""
+        ) from error
+    if found != expected:
+        raise FileFault(
+            "a file of the backup was changed",
+            where=str(source),
+            got=f"{found.bytes:,} bytes, SHA-256 {found.sha256[:12]}",
+            expected=f"{expected.bytes:,} bytes, SHA-256 {expected.sha256[:12]}",
+            todo="nothing was restored; use another backup",
+        )
+    _create_folder(target.parent)
+    target.touch(mode=PRIVATE_FILE_MODE)
+    with source.open("rb") as old, target.open("r+b") as new:
+        shutil.copyfileobj(old, new, COPY_BYTES)
+        flush_file(new)
+
+
+def _read_manifest(source: Path) -> BackupManifest:
+    path = source / MANIFEST_FILE
+    try:
+        with path.open("rb") as file:
+            manifest = msgspec.json.decode(file.read(MAX_MANIFEST_BYTES), type=BackupManifest)
+    except OSError as error:
+        raise FileFault(
+            "there is no backup", where=str(path), got=error.strerror or "", todo="name a folder of npsrisk backup"
+        ) from error  # fmt: skip
+    except msgspec.MsgspecError as error:
+        raise FileFault("the manifest cannot be read", where=str(path), got=str(error)) from error
+    unsafe = [name for name in manifest.files if not _is_safe(name)]
+    if manifest.format != FORMAT or unsafe or LOG_FILE not in manifest.files:
+        raise FileFault(
+            "the manifest is not one of npsrisk backup",
+            where=str(path),
+            got=f"format {manifest.format}" + (f", file {unsafe[0]!r}" if unsafe else ""),
+            expected=f"format {FORMAT} with {LOG_FILE} and paths inside the backup",
+        )
+    return manifest
+
+
+def _is_safe(name: str) -> bool:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or str(path) != name or "\\" in name or "\0" in name:
+        return False
+    return name == LOG_FILE or (len(path.parts) > 1 and path.parts[0] in (MODELS, KEYS))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield the regular files of a folder and its subfolders, in order, without links."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            yield path
+
+
+def _describe_file(path: Path) -> BackupFile:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return BackupFile(file.tell(), digest)
+
+
+def _require_new(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileFault(
+            "the output folder is not empty",
+            where=str(out),
+            todo="name a new folder; an earlier backup is never replaced",
+        )
+
+
+def _create_part(out: Path) -> Path:
+    part = out.absolute().with_name(f".{out.name}{PART_SUFFIX}")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        return _create_folder(part)
+    except OSError as error:
+        raise _write_fault(out, error) from error
+
+
+def _create_folder(folder: Path) -> Path:
+    folder.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
+    return folder
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    path.touch(mode=PRIVATE_FILE_MODE)
+    with path.open("r+b") as file:
+        file.write(content)
+        flush_file(file)
+
+
+def _finish(part: Path, out: Path) -> None:
+    for path in part.rglob("*"):
+        if path.is_file():
+            path.chmod(PRIVATE_FILE_MODE)
+    part.rename(out)
+    flush_folder(out.absolute().parent)
+
+
+def _write_fault(where: Path, error: OSError) -> ServiceFault:
+    return ServiceFault(
+        "the folder cannot be written",
+        where=str(where),
+        got=error.strerror or str(error),
+        todo="check free space and permissions, and run it again",
+    )
+
+
+def _get_version() -> str:
+    try:
+        return version("npsrisk")
+    except PackageNotFoundError:
+        return ""
+
+
+def to_plain(manifest: BackupManifest) -> dict[str, Any]:
+    """Return a manifest as plain values, for JSON."""
+    plain: dict[str, Any] = json.loads(msgspec.json.encode(manifest))
+    return plain
