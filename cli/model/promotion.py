@@ -139,8 +139,8 @@ def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOpti
     from training.data.splits import ArrivalWindow
     from training.promotion.comparison import ComparedTraffic
     from training.promotion.comparison import compare as run
-    from training.promotion.comparison_report import log_comparison, summarize_comparison
-    from training.promotion.review import review_comparison, show_review
+    from training.promotion.comparison_report import summarize_comparison
+    from training.promotion.review import log_reviewed_comparison
 
     names = (compared.a, compared.b)
     one_version, other_version = (open_registry().resolve(name, target=compared.target) for name in names)
@@ -156,12 +156,10 @@ def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOpti
             window=ArrivalWindow(begins, period.parse_end()),
         )
         found = run(one, other, traffic, progress=progress)
-    review = review_comparison(open_registry(), found, *versions)
-    run_id = log_comparison(found, *versions, read_settings().mlflow_tracking_uri, review)
+    run_id, review = log_reviewed_comparison(open_registry(), found, *versions)
     result = {"run_id": run_id, "verdict": found.verdict(), "metrics": found.flatten_metrics()}
     lines = [summarize_comparison(found, versions[0].title, versions[1].title), f"run {run_id}"]
     if review is not None:
-        show_review(open_registry(), versions[1], review)
         result["recommendation"] = format_recommendation(review.recommendation)
         lines.append(summarize_recommendation(review.recommendation))
     print_result(result, as_json, "\n".join(lines))

@@ -16,6 +16,7 @@ from training.gate.recommendation import (
 from training.gate.report import GateReport, replace_report
 from training.gate.rules import ChampionComparison, GateEvidence, run_gate
 from training.promotion.comparison import Comparison
+from training.promotion.comparison_report import log_comparison
 from training.promotion.promote import DEFAULT_EVIDENCE, EvidenceOptions, gather_evidence
 
 BEFORE = "It was champion before, is unaltered and passes its self-test."
@@ -66,6 +67,30 @@ def review_comparison(
     judged_by = TRUTH_SOURCE if found.by_truth else RESULTS_SOURCE
     compared = ChampionComparison("", found.flatten_metrics(), found.begins, found.slices, judged_by)
     return review_version(registry, b, EvidenceOptions(measured=compared))
+
+
+def log_reviewed_comparison(
+    registry: Registry, found: Comparison, a: ModelVersion, b: ModelVersion
+) -> tuple[str, GateReport | None]:
+    """Log a comparison with the recommendation for `b`, and write the recommendation to the description of that version.
+
+    Parameters
+    ----------
+    registry : Registry
+    found : Comparison
+    a, b : ModelVersion
+        The compared versions.
+
+    Returns
+    -------
+    tuple
+        The run's identifier, and the report of the gate; None if `a` is not the champion.
+    """
+    report = review_comparison(registry, found, a, b)
+    run_id = log_comparison(found, a, b, registry.tracking_uri, report)
+    if report is not None:
+        show_review(registry, b, report)
+    return run_id, report
 
 
 def show_review(registry: Registry, version: ModelVersion, report: GateReport) -> None:
