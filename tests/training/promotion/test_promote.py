@@ -24,10 +24,10 @@ from training.data.splits import ArrivalWindow
 from training.evaluation.metrics import evaluate
 from training.evaluation.verdict import MIN_POSITIVES
 from training.gate.report import GateReport
+from training.gate.rules import COMPARISON_RULE
 from training.promotion.comparison import ComparedTraffic, compare
-from training.promotion.comparison_report import log_comparison
 from training.promotion.promote import promote
-from training.promotion.review import review_version
+from training.promotion.review import log_reviewed_comparison, review_version
 from training.runs.train import RegisteredRun, RunDestination, TrainingTask, run_training
 from training.simulation.operation import SimulatedTables, simulate
 from training.simulation.parameters import load_parameters
@@ -77,7 +77,7 @@ class Lane:
         one, other = (each.choose(begins) for each in fits)
         tables = Tables(self.world.consignments, self.outcomes)
         found = compare(one, other, ComparedTraffic(tables, window=ArrivalWindow(ends=until)))
-        return log_comparison(found, a, b, self.registry.tracking_uri)
+        return log_reviewed_comparison(self.registry, found, a, b)[0]
 
     def promote(self, version: ModelVersion, *, force: bool = False) -> PromotionRecord:
         done = promote(self.registry, version, APPROVAL, force=force)
@@ -236,9 +236,17 @@ def test_a_better_model_replaces_the_champion_and_a_luckier_one_does_not(ruled: 
     ruled.promote(ruled.train(turned_round(ruled.outcomes)), force=True)
     made = [ruled.retrain(model=CONFIG["model"] | {"seed": seed}) for seed in (1, 2)]
     good, lucky, until = one_that_is_ahead_by_luck(made)
+    # From the start the version says what is missing.
+    started = ruled.registry.read_description(ruled.registry.resolve(good))
+    assert started.startswith("**WAIT.** First compare it with the champion")
+    assert COMPARISON_RULE in started
 
     better = ruled.compare("champion", good)
     assert ruled.review(good).recommendation.action == "promote"
+    described = ruled.registry.read_description(ruled.registry.resolve(good))
+    assert described.startswith("**PROMOTE.** ")
+    assert "Periods of arrivals" in described
+    assert {row["rule"] for row in ruled.registry.read_run_table(better, "gate")} > {"enough positives"}
     record = ruled.promote(ruled.registry.resolve(good))
     assert (record.replaces, record.comparison, record.forced) == ("1", better, False)
 
