@@ -10,9 +10,9 @@ from models.registry import ModelVersion, Registry
 from models.signatures.approvers import Approvers
 from models.signatures.signed_record import SignedRecord
 from training.config import TrainConfig
-from training.promotion.gate import RuleResult
-from training.promotion.promote import check_version
+from training.gate.rules import RuleResult
 from training.promotion.refit import read_run_config
+from training.promotion.review import review_version
 
 TABLES = (
     "metrics",
@@ -120,7 +120,7 @@ def gather_dossier_evidence(
         run_tags=registry.get_run_tags(version.run_id),
         config=read_run_config(registry, version.run_id),
         tables={name: registry.read_run_table(version.run_id, name) for name in TABLES},
-        gate=check_version(registry, version),
+        gate=review_version(registry, version).rules,
         records=registry.list_signed_records(version.name),
         approvers=approvers,
         settings=tuple(settings),
