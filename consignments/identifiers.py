@@ -133,5 +133,6 @@ def has_valid_check_digit(consignment_id: str) -> bool | None:
     >>> has_valid_check_digit("057-51987552/H1"), has_valid_check_digit("057-51987553")
     (True, False)
     """
-    parts = parse_s10(consignment_id) or parse_awb(consignment_id)
+    identifier = normalize_identifier(consignment_id)
+    parts = parse_s10(identifier) or parse_awb(identifier)
     return None if parts is None else parts.check_holds
