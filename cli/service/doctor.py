@@ -38,7 +38,7 @@ Results = Iterator[InstallationCheck]
 @json_option
 @click.pass_context
 def doctor(context: click.Context, as_json: bool) -> None:
-    """Check an installation, and say for each fault what to do.
+    """Check an installation, and say how to correct each fault.
 
     Each line says what was found, and what to do if it is wrong. It changes nothing, and the service may keep running. Run
     it as the user of the service, with its settings.

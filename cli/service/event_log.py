@@ -168,7 +168,7 @@ def parity(
 def forget(
     before: str | None, consignment: str | None, approval: ApprovalOptions, dry_run: bool, as_json: bool
 ) -> None:
-    """Delete the content of old consignments, or of one consignment, from the event log.
+    """Delete the content of consignments from the event log.
 
     Deletes all fields, features and reasons of the consignments. Identifier, times, history keys, score, band and model
     stay. History features and the hash chain therefore stay valid.
