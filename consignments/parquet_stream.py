@@ -36,7 +36,7 @@ from consignments.validation import (
 )
 
 CHUNK_ROWS = 10_000
-ORDER_COLUMNS = ("consignment_id", "received_at", "cancelled_at", SEQUENCE, CANCELLED_SEQUENCE)
+ORDER_COLUMNS = ("consignment_id", "received_at", "cancelled_at", "issued_at", SEQUENCE, CANCELLED_SEQUENCE)
 """Columns of a consignment that determine the order of history."""
 Progress = Callable[[str, int, int], None]
 

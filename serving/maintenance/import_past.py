@@ -16,6 +16,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
+from consignments.identifiers import normalize_identifier
 from consignments.records import Alert, Consignment, Outcome
 from consignments.timestamps import to_us
 from features.config import FeatureConfig
@@ -29,13 +30,14 @@ from features.history.ordering import (
     Outcomes,
     order_events,
 )
-from features.history.pseudonyms import Pseudonyms, load_data_key
+from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from models.bundle import load_bundle
 from serving.deployment.releases import BUNDLE_FOLDER, find_release_folder
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec, EventOrigin
 from serving.event_log.events import IMPORTED_BY, Event
+from serving.event_log.key_erasures import load_or_create_data_key
 from serving.event_log.log import EventLog
 from serving.event_log.reader import Progress
 from serving.event_log.verification import require_valid_chain
@@ -123,7 +125,7 @@ def import_tables(read: ReadTables, settings: Settings, progress: Progress | Non
         All rows of a table were rejected. The valid rows of other tables are in the log.
     """
     with StateLock(settings.state_dir):
-        data_key = load_data_key(settings.data_key_file, create=True)
+        data_key = load_or_create_data_key(settings.data_key_file, settings.state_dir, settings.database_url)
         config = load_published_config(settings.state_dir)
         tables = read(config.build_record_type())
         log = EventLog.open(settings.database_url, Vault.load(settings.state_dir, data_key))
@@ -258,6 +260,7 @@ class _EntryBuilder:
         self._counterparts = np.zeros_like(self._keys)
         self._now_us = read_clock_us()
         self._refused: Counter[str] = Counter()
+        self._old_spellings = log.read_spellings()
 
     def build_entries(self, past: PastEvents, events: HistoryEvents) -> Iterator[Event | None]:
         """Build the entries of some events, in order."""
@@ -272,6 +275,7 @@ class _EntryBuilder:
                 yield self._alert(past.alerts[row], row)
             else:
                 name, at_us = past.arrivals.consignment_id[row].as_py(), int(past.arrivals.cancelled_us[row])
+                name = self._resolve(name)
                 yield self._entries.encode_cancellation(0, name, at_us, None, IMPORTED_BY)
 
     def _arrival(self, c: Consignment, row: int) -> Event | None:
@@ -283,15 +287,20 @@ class _EntryBuilder:
             return None
         assert c.received_at is not None
         self._pipeline.fill_keys(c, self._keys, self._counterparts)
-        packed = self._entries.pack(c, to_us(c.received_at))  # npsrisk forget uses the same month
-        return self._entries.encode_arrival(_ORIGIN, c, packed, self._keys, self._counterparts)
+        name = self._resolve(c.consignment_id)
+        packed = self._entries.pack(c, to_us(c.received_at), name)  # npsrisk forget uses the same month
+        return self._entries.encode_arrival(_ORIGIN, c, packed, self._keys, self._counterparts, name)
+
+    def _resolve(self, identifier: str) -> str:
+        """Return the name of a consignment in the log, as `serving.state.state.State.resolve` does."""
+        return identifier if identifier in self._old_spellings else normalize_identifier(identifier)
 
     def _outcome(self, outcome: Outcome, row: int) -> Event | None:
         complaint = check_outcome(outcome, self._now_us)
         if complaint is not None:
             self._refuse("outcomes", row, complaint)
             return None
-        return self._entries.encode_outcome(0, outcome, IMPORTED_BY)
+        return self._entries.encode_outcome(0, outcome, IMPORTED_BY, self._resolve(outcome.consignment_id))
 
     def _alert(self, alert: Alert, row: int) -> Event | None:
         complaint = check_alert(alert, self._now_us)
