@@ -21,7 +21,6 @@ from training.gate.rules import (
 Action = Literal["promote", "wait", "refuse"]
 TARGET_DIFFERENCE = 0.05
 """Difference of recall at 1 % of traffic that should be distinguishable from zero: five percentage points."""
-RESULTS_SOURCE, TRUTH_SOURCE = "inspection results", "the truth of the simulated world"
 NO_ESTIMATE = Estimate(math.nan, math.nan, math.nan)
 DIFFERENCE_ROW, CALIBRATION_ROW = "difference of recall at 1 %", "calibration ratio"
 FACT_COLUMNS = ("fact", "value", "low", "high", "compared_with", "positives", "judged_by")

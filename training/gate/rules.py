@@ -34,6 +34,8 @@ MAX_SLICE_DROP = 0.2
 MAX_SLICE_LOSS = 0.05
 """Maximum loss of a slice's ROC area compared with the champion, for the entire interval."""
 UNKNOWN = float("nan")
+RESULTS_SOURCE, TRUTH_SOURCE = "inspection results", "the truth of the simulated world"
+"""Sources of labels, in words."""
 
 Row = Mapping[str, Any]
 
@@ -76,7 +78,7 @@ class ChampionComparison:
     metrics: Mapping[str, float]
     begins: datetime
     slices: Sequence[Row] = ()
-    judged_by: str = "inspection results"
+    judged_by: str = RESULTS_SOURCE
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import numpy as np
 from models.registry import ModelVersion
 from training.evaluation.intervals import Estimate
 from training.evaluation.verdict import format_percent_range, format_significant
-from training.gate.recommendation import MORE_POSITIVES_FORMULA, RESULTS_SOURCE, TRUTH_SOURCE
+from training.gate.recommendation import MORE_POSITIVES_FORMULA
 from training.gate.report import GATE_COLUMNS, GateReport
+from training.gate.rules import RESULTS_SOURCE, TRUTH_SOURCE
 from training.promotion.comparison import SLICE_COLUMNS, Comparison
 from training.promotion.disagreements import DISAGREEMENT_COLUMNS, REASON_SEPARATOR
 from training.reporting.figures import Figure

@@ -14,9 +14,9 @@ from models.registry import CHAMPION, ModelVersion, Registry
 from models.signatures.approvers import Approvers
 from models.signatures.keys import SigningKey
 from models.signatures.signed_record import SignedRecord, verify_signed_chain
-from training.gate.recommendation import RESULTS_SOURCE
 from training.gate.rules import (
     REFIT_RULE,
+    RESULTS_SOURCE,
     UNFORCEABLE_RULES,
     WITHOUT_TABLES,
     ChampionComparison,

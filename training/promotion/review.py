@@ -6,15 +6,13 @@ from models.registry import CHAMPION, ModelVersion, Registry
 from training.evaluation.intervals import Estimate
 from training.gate.recommendation import (
     NO_ESTIMATE,
-    RESULTS_SOURCE,
-    TRUTH_SOURCE,
     DecidingFacts,
     Recommendation,
     read_facts,
     recommend,
 )
 from training.gate.report import GateReport, replace_report
-from training.gate.rules import ChampionComparison, GateEvidence, run_gate
+from training.gate.rules import RESULTS_SOURCE, TRUTH_SOURCE, ChampionComparison, GateEvidence, run_gate
 from training.promotion.comparison import Comparison
 from training.promotion.comparison_report import log_comparison
 from training.promotion.promote import DEFAULT_EVIDENCE, EvidenceOptions, gather_evidence

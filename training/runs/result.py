@@ -23,7 +23,8 @@ from training.evaluation.verdict import EvaluationVerdict
 from training.fitting.deployed import DeployedResult
 from training.fitting.diagnostics import DiagnosticsResult
 from training.fitting.fit import EvaluationFit, FinalFit
-from training.gate.recommendation import RESULTS_SOURCE, TRUTH_SOURCE, DecidingFacts
+from training.gate.recommendation import DecidingFacts
+from training.gate.rules import RESULTS_SOURCE, TRUTH_SOURCE
 
 Floats = NDArray[np.float64]
 

@@ -7,14 +7,13 @@ import pytest
 from models.promotion_record import REPORT_END
 from training.evaluation.intervals import Estimate
 from training.gate.recommendation import (
-    RESULTS_SOURCE,
     DecidingFacts,
     estimate_more_positives,
     read_facts,
     recommend,
 )
 from training.gate.report import GateReport, replace_report
-from training.gate.rules import COMPARISON_RULE, RuleResult
+from training.gate.rules import COMPARISON_RULE, RESULTS_SOURCE, RuleResult
 
 HELD = RuleResult(True, "fine", "fine")
 BROKEN = RuleResult(False, "calibration ratio 9", "at most 3")

@@ -13,9 +13,9 @@ from training.evaluation.intervals import Estimate
 from training.evaluation.name_invariance import ALL_LANGUAGES
 from training.evaluation.off_policy import LoggedEvidence, OffPolicyEstimates
 from training.evaluation.verdict import judge_model
-from training.gate.recommendation import RESULTS_SOURCE, DecidingFacts, recommend
+from training.gate.recommendation import DecidingFacts, recommend
 from training.gate.report import GateReport
-from training.gate.rules import RuleResult
+from training.gate.rules import RESULTS_SOURCE, RuleResult
 from training.reporting.consignments import ConsignmentFacts
 from training.reporting.figures import Figure
 from training.reporting.html import HEADLINE, format_figure
