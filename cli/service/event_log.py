@@ -77,8 +77,8 @@ def export(out: Path, personal: bool, as_json: bool) -> None:
     Writes Parquet tables: consignments (every version), outcomes, alerts, selections and decisions. It also writes the
     logged features, one table for each list of features that a model used. The column `sequence` is the order of the log.
 
-    Without --personal, personal columns are omitted and no data key is needed. With --personal, training and scoring
-    on these tables give the same results as the service.
+    Without --personal, personal columns are left out and no data key is needed. With --personal, training and scoring
+    on these tables give the same results as the service. Who exported them is recorded in access.jsonl in the state directory.
 
     The service may keep running. Next, run "npsrisk train" on the tables.
 
@@ -88,10 +88,13 @@ def export(out: Path, personal: bool, as_json: bool) -> None:
     npsrisk train --consignments exported/consignments.parquet --outcomes exported/outcomes.parquet
     """
     from serving.event_log.reader import LogReader
+    from serving.maintenance.access_log import record_access
     from serving.maintenance.export import export_log
 
     settings = read_settings()
     with LogReader.open_to_read(settings.database_url) as log, show_progress_bar() as progress:
+        if personal:
+            record_access(settings.state_dir, log, "export --personal", out)
         written = export_log(log, open_vault() if personal else None, open_past_bundles(), out, progress)
     for note in written["notes"]:
         click.echo(note, err=True)
