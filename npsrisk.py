@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from cli.kernel_cache import prepare_kernel_cache
 from consignments import refuse_hidden_packages
 from consignments.errors import NpsriskError
 
@@ -164,7 +163,7 @@ def main() -> None:
     npsrisk simulate --out world
     npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --register
     """
-    prepare_kernel_cache()
+    import_module("cli.kernel_cache").prepare_kernel_cache()
     # MLflow's own progress bars appear and vanish at once for local files.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 

@@ -21,6 +21,7 @@ from consignments.raw_tables import TablePart
 from consignments.records import Consignment
 from consignments.rejects import Reject
 from consignments.schema import get_fields
+from consignments.spellings import normalize_names
 from consignments.tables import ReadReport, refuse_rejects
 from consignments.validation import (
     CANCELLED_SEQUENCE,
@@ -238,7 +239,9 @@ def _count_given(frame: pd.DataFrame, record: type[Consignment]) -> NDArray[np.i
 
 def _mark_repeats(looks: Sequence[_ChunkCheck]) -> None:
     """Find the rows whose identifier occurs in an earlier valid row of any chunk."""
-    names = pa.chunked_array([normalize_array(pa.array(look.order["consignment_id"])) for look in looks])
+    names = pa.chunked_array(
+        [normalize_names(normalize_array(pa.array(look.order["consignment_id"]))) for look in looks]
+    )
     # Dictionary codes are numbered in the order of first occurrence.
     codes = names.combine_chunks().dictionary_encode().indices.to_numpy()
     first = codes > np.maximum.accumulate(np.concatenate([[-1], codes]))[:-1]

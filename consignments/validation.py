@@ -24,6 +24,7 @@ from consignments.columns import (
     Mask,
     ParsedColumn,
     format_value,
+    normalize_array,
     read_column,
     read_sequence,
     to_text_column,
@@ -34,6 +35,7 @@ from consignments.raw_tables import RawTable, TablePart, refuse_missing
 from consignments.records import Alert, Consignment, Outcome, Truth
 from consignments.rejects import Reject
 from consignments.schema import Field, get_fields
+from consignments.spellings import normalize_names
 from consignments.timestamps import US_PER_DAY, get_time_column_us
 from consignments.visibility import find_outcome_faults
 
@@ -292,7 +294,10 @@ def _find_repeated_identifiers(
         return []
     identifier = get_fields(record)[0].name
     repeated = np.zeros(len(frame), dtype=bool)
-    repeated[~bad] = frame.loc[~bad, identifier].duplicated().to_numpy()
+    names = frame.loc[~bad, identifier]
+    if not issubclass(record, Alert):
+        names = normalize_names(normalize_array(pa.array(names))).to_pandas()
+    repeated[~bad] = names.duplicated().to_numpy()
     return [create_repeat_fault(identifier, repeated)] if repeated.any() else []
 
 

@@ -57,7 +57,7 @@ class BriefOptions(NamedTuple):
 @reject_options
 @json_option
 def brief(tables: TableOptions, options: BriefOptions, out: Path, as_json: bool) -> None:
-    """Report trends, blind spots and data quality before an operation.
+    """Report trends, blind spots and data quality of past months.
 
     Compares the results of recent days with earlier ones by office, channel, route, departure country, HS chapter and substance
     family. The comparisons are corrected for their number. Shows the traffic that nobody inspected, columns that are no longer
