@@ -15,6 +15,8 @@ from consignments import refuse_hidden_packages
 from consignments.errors import NpsriskError
 
 FUNCTIONS = {
+    "columns": "cli.reference.verbs:columns",
+    "config": "cli.reference.verbs:config",
     "simulate": "cli.data.simulation:simulate",
     "read": "cli.data.tables:read",
     "features": "cli.data.tables:features",
@@ -24,16 +26,19 @@ FUNCTIONS = {
     "gate": "cli.model.promotion:gate",
     "keys": "cli.model.keys:keys",
     "promote": "cli.model.promotion:promote",
+    "dossier": "cli.model.dossier:dossier",
     "score": "cli.selection.scoring:score",
     "select": "cli.selection.scoring:select",
     "trace": "cli.data.trace:trace",
     "recall": "cli.selection.scoring:recall",
+    "brief": "cli.operation.brief:brief",
     "plan": "cli.operation.plan:plan",
     "debrief": "cli.operation.debrief:debrief",
     "replay": "cli.selection.replay:replay",
     "serve": "cli.service.service:serve",
     "publish": "cli.service.service:publish",
     "shadow": "cli.service.service:shadow",
+    "doctor": "cli.service.doctor:doctor",
     "clock": "cli.service.clock:clock",
     "import": "cli.service.event_log:import_",
     "export": "cli.service.event_log:export",
@@ -45,6 +50,7 @@ FUNCTIONS = {
 }
 """The function of each verb, in the order in which the verbs are used."""
 
+VERB_KEY = "npsrisk.verb"
 EXTRAS = {
     "train": (
         *(
@@ -90,19 +96,26 @@ class VerbGroup(click.Group):
         """List the verbs in the order in which they are used."""
         return list(self.commands)
 
+    def resolve_command(
+        self, context: click.Context, words: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb that is called, whose file is loaded here, and keep its name for errors."""
+        context.meta[VERB_KEY] = words[0]
+        return super().resolve_command(context, words)
+
     def invoke(self, context: click.Context) -> Any:
         """Run the verb that is called."""
         try:
             return super().invoke(context)
         except NpsriskError as error:
-            click.echo(f"npsrisk {context.invoked_subcommand}: {error}", err=True)
+            click.echo(f"npsrisk {context.meta.get(VERB_KEY, '')}: {error}", err=True)
             context.exit(2)
         except ModuleNotFoundError as error:
             extra = find_extra(error.name or "")
             if extra is None:
                 raise
             click.echo(
-                f"npsrisk {context.invoked_subcommand}: the package {error.name} is not installed; "
+                f"npsrisk {context.meta.get(VERB_KEY, '')}: the package {(error.name or '').partition('.')[0]} is not installed; "
                 f"run pip install 'npsrisk[{extra}]'",
                 err=True,
             )
@@ -150,6 +163,7 @@ def main() -> None:
     npsrisk simulate --out world
     npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --register
     """
+    import_module("cli.kernel_cache").prepare_kernel_cache()
     # MLflow's own progress bars appear and vanish at once for local files.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 

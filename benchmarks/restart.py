@@ -44,7 +44,7 @@ from serving.state.state import State
 
 NPSRISK = Path(sys.executable).with_name("npsrisk")
 CHUNK = 5_000
-START_US = 1_000_000 * int(time.time()) - 30 * 86_400_000_000
+START_US = 1_000_000 * int(time.time()) - 6 * 86_400_000_000
 """The last entries are recent, because a start long after the last entry needs acceptance of the clock."""
 TODAY = 19_783
 US_PER_ENTRY = 86_400_000_000 // 100_000

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 PROGRESS_DELAY_SECONDS = 2.0
 """Work that takes longer shows its progress."""
 REFRESH_SECONDS = 1.0
+BAR_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]"
+"""Without a speed: rows, trees and trials have different units."""
 
 
 @contextmanager
@@ -51,7 +53,11 @@ class ProgressBars:
 
         if what not in self._bars:
             self._bars[what] = tqdm(
-                total=total, desc=what, delay=PROGRESS_DELAY_SECONDS, unit="", unit_scale=True
+                total=total,
+                desc=what,
+                delay=PROGRESS_DELAY_SECONDS,
+                unit_scale=True,
+                bar_format=BAR_FORMAT,
             )
         self._bars[what].update(done - self._bars[what].n)
 
@@ -76,7 +82,7 @@ class PhaseLines:
         self._waiting: list[str] = []
 
     def advance(self, what: str, done: int, total: int) -> None:  # noqa: ARG002
-        """Note the begin of a phase."""
+        """Add a line for a phase that begins."""
         if what not in self._phases:
             self._phases.add(what)
             self._waiting.append(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {what}")

@@ -14,6 +14,7 @@ import pyarrow.parquet as parquet
 from consignments.columns import TEXT, get_type_family
 from consignments.errors import FileFault
 from consignments.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows, refuse_repeats
+from consignments.table_limits import refuse_long_texts, refuse_many_columns
 
 PARQUET_BUFFER_BYTES = 1 << 20
 """Bytes of a Parquet column read at a time."""
@@ -39,6 +40,7 @@ class _ParquetFile:
         try:
             # With pre-buffering, everything read from the file would stay in memory until its end.
             with parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=PARQUET_BUFFER_BYTES) as file:
+                refuse_many_columns(len(file.schema_arrow.names), str(self.path))
                 refuse_repeats(file.schema_arrow.names, str(self.path))
                 yield file
         except (pa.ArrowInvalid, OSError) as error:
@@ -51,7 +53,12 @@ class _ParquetFile:
 
     def read(self) -> TablePart:
         with self.open() as file:
+            self.check_texts(file)
             return self.build_part(file.read(use_threads=False))
+
+    def check_texts(self, file: Any) -> None:
+        """Raise `FileFault` if a text of the open file is too long."""
+        refuse_long_texts(self.path, file.metadata, self.name)
 
     def read_parts(self, rows: int) -> Iterator[TablePart]:
         """Read the file in parts of at most `rows` rows; a file without rows is one empty part."""
@@ -91,6 +98,7 @@ class ParquetTable:
         files, empty, rows = _list_parquet_files(path), [], 0
         for each in files:
             with each.open() as file:
+                each.check_texts(file)
                 empty.append(each.build_part(file.schema_arrow.empty_table()))
                 rows += file.metadata.num_rows
         for part in empty[1:]:

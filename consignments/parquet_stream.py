@@ -14,14 +14,13 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from consignments.columns import Mask, combine_faults, normalize_array
+from consignments.columns import Mask, combine_faults, normalize_array, normalize_names
 from consignments.parquet_files import ParquetTable
 from consignments.plausibility import count_implausible
 from consignments.raw_tables import TablePart
 from consignments.records import Consignment
 from consignments.rejects import Reject
 from consignments.schema import get_fields
-from consignments.spellings import normalize_names
 from consignments.tables import ReadReport, refuse_rejects
 from consignments.validation import (
     CANCELLED_SEQUENCE,
@@ -37,7 +36,7 @@ from consignments.validation import (
 )
 
 CHUNK_ROWS = 10_000
-ORDER_COLUMNS = ("consignment_id", "received_at", "cancelled_at", SEQUENCE, CANCELLED_SEQUENCE)
+ORDER_COLUMNS = ("consignment_id", "received_at", "cancelled_at", "issued_at", SEQUENCE, CANCELLED_SEQUENCE)
 """Columns of a consignment that determine the order of history."""
 Progress = Callable[[str, int, int], None]
 

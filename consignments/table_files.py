@@ -24,8 +24,11 @@ from consignments.errors import FileFault
 from consignments.parquet_files import read_parquet_directory, read_parquet_file
 from consignments.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows, refuse_repeats
 from consignments.rejects import Reject
+from consignments.spreadsheet_cells import unquote_formulas
+from consignments.table_limits import read_lines, refuse_large_text_file, refuse_many_columns
 
 SCAN_BYTES = 1 << 20
+MAX_REJECTED_BYTES = 1_000
 CSV_BLOCK_BYTES = 1 << 24
 """Block size for CSV files; a row must fit into one block."""
 JSON_CHUNK_ROWS = 500
@@ -80,6 +83,7 @@ def _translate_errors(path: Path) -> Iterator[None]:
 
 
 def _read_csv(path: Path) -> RawTable:
+    refuse_large_text_file(path)
     ends_in_line = _scan_text(path)
     names = _read_csv_header(path)
     bad: list[arrow_csv.InvalidRow] = []
@@ -121,12 +125,17 @@ def _read_csv(path: Path) -> RawTable:
         )
         for row in bad
     ]
+    table = unquote_formulas(table)
     return RawTable(path.name, (TablePart(table, path.name, "row", numbers),), tuple(rejects))
 
 
 def _read_csv_header(path: Path) -> list[str]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        names = next((row for row in csv.reader(file) if row), [])
+        try:
+            names = next((row for row in csv.reader(file) if row), [])
+        except csv.Error as error:
+            raise FileFault("the header cannot be read", where=str(path), got=str(error)) from error
+    refuse_many_columns(len(names), str(path))
     refuse_repeats(names, str(path))
     return names
 
@@ -195,6 +204,7 @@ def _scan_text(path: Path) -> bool:
 
 
 def _read_jsonl(path: Path) -> RawTable:
+    refuse_large_text_file(path)
     ends_in_line = _scan_text(path)
     decoder = msgspec.json.Decoder(dict[str, Any])
     tables: list[Any] = []
@@ -202,7 +212,7 @@ def _read_jsonl(path: Path) -> RawTable:
     rejects: list[Reject] = []
     last = 0
     with path.open("rb") as file, pause_garbage_collection():
-        lines = enumerate(file, start=1)
+        lines = enumerate(read_lines(file, str(path)), start=1)
         while chunk := list(islice(lines, JSON_CHUNK_ROWS)):
             rows: list[dict[str, Any]] = []
             numbers.append([])
@@ -211,7 +221,7 @@ def _read_jsonl(path: Path) -> RawTable:
                     if stripped := line.removeprefix(codecs.BOM_UTF8).strip():
                         rows.append(decoder.decode(stripped))
                         numbers[-1].append(last)
-                except msgspec.DecodeError as error:
+                except (msgspec.DecodeError, RecursionError) as error:
                     rejects.append(_build_json_reject(f"{path.name} line {last}", line, error))
             tables.append(_build_table(rows))
     if rejects and not any(numbers):
@@ -235,7 +245,9 @@ def _join_json_parts(
             yield TablePart(table, name, "line", np.asarray(places, dtype=np.int64))
 
 
-def _build_json_reject(place: str, line: bytes, error: msgspec.DecodeError) -> Reject:
+def _build_json_reject(place: str, line: bytes, error: Exception) -> Reject:
+    if isinstance(error, RecursionError):
+        return Reject(place, "", "", "nested too deeply", line[:MAX_REJECTED_BYTES].decode(errors="replace"))
     reason = "not a JSON object" if isinstance(error, msgspec.ValidationError) else "not JSON"
     return Reject(place, "", "", reason, line.decode().rstrip())
 
@@ -243,10 +255,12 @@ def _build_json_reject(place: str, line: bytes, error: msgspec.DecodeError) -> R
 def _build_table(rows: Sequence[dict[str, Any]]) -> Any:
     names = list(dict.fromkeys(name for row in rows[:1] for name in row))
     columns: list[Sequence[Any]]
+    refuse_many_columns(len(names), "a line of JSON")
     if all(list(row) == names for row in rows):  # all lines have the same fields: much faster
         columns = list(zip(*(row.values() for row in rows), strict=True))
     else:
         names = list(dict.fromkeys(name for row in rows for name in row))
+        refuse_many_columns(len(names), "the lines of JSON together")
         columns = [[row.get(name) for row in rows] for name in names]
     return pa.Table.from_arrays([to_arrow(column) for column in columns], names=names)
 

@@ -19,6 +19,7 @@ from consignments.items import to_item_lists
 from consignments.raw_tables import (
     SUFFIXES,
 )
+from consignments.spreadsheet_cells import quote_formulas
 from consignments.table_files import JSON_CHUNK_ROWS
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def _prepare_csv_table(table: Any) -> Any:
     for place, column in enumerate(table.schema):
         if pa.types.is_nested(column.type):
             table = table.set_column(place, column.name, to_text_column(table.column(place)))
-    return _format_times(table)
+    return _format_times(quote_formulas(table))
 
 
 def _write_jsonl(tables: Iterator[Any], path: Path) -> int:

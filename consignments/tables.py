@@ -73,25 +73,38 @@ HistoryUse = Literal["given", "none"]
 
 
 class ScoreRow(msgspec.Struct, frozen=True):
-    """One row of a score table; a column of reasons is kept unchecked."""
+    """One row of a score table; a column `reasons` with JSON text is kept unchecked."""
 
-    consignment_id: Identifier
-    score: Annotated[float, Meta(ge=0, le=1)]
-    band: Code
-    received_at: Time
-    model_version: Code | None = None
-    office: Code | None = None
-    history: HistoryUse | None = None
+    consignment_id: Annotated[Identifier, Meta(description="identifier of the consignment")]
+    score: Annotated[
+        float, Meta(ge=0, le=1, description="calibrated probability that the consignment is positive")
+    ]
+    band: Annotated[Code, Meta(description="high, elevated or routine; the model holds the limits")]
+    received_at: Annotated[Time, Meta(description="when the advance data reached customs")]
+    model_version: Annotated[
+        Code | None, Meta(description="number of the registered version, or unregistered")
+    ] = None
+    office: Annotated[Code | None, Meta(description="customs office of arrival")] = None
+    history: Annotated[
+        HistoryUse | None,
+        Meta(description="none: scored without past consignments, so every sender looked new"),
+    ] = None
 
 
 class SelectionRow(msgspec.Struct, frozen=True):
     """One row of a selection table."""
 
-    consignment_id: Identifier
-    selected_by: Selector
-    selection_probability: Annotated[float, Meta(gt=0, le=1)]
-    office: Code | None = None
-    selected_at: Time | None = None
+    consignment_id: Annotated[Identifier, Meta(description="identifier of the consignment")]
+    selected_by: Annotated[Selector, Meta(description="who selected it")]
+    selection_probability: Annotated[
+        float,
+        Meta(gt=0, le=1, description="probability that the whole policy selects this consignment"),
+    ]
+    office: Annotated[Code | None, Meta(description="customs office that inspects it")] = None
+    selected_at: Annotated[
+        Time | None,
+        Meta(description="last arrival of the office and day, which is when its list can be drawn first"),
+    ] = None
 
 
 @dataclass(frozen=True)

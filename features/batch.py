@@ -13,11 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from consignments.columns import normalize_array
+from consignments.columns import adopt_spellings, normalize_array, normalize_names
 from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, Outcome
 from consignments.schema import FieldKind, get_fields
-from consignments.spellings import adopt_spellings, normalize_names
 from consignments.tables import to_alerts, to_consignments
 from consignments.timestamps import get_time_column_us
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
@@ -144,17 +143,17 @@ def _require_checked(frame: pd.DataFrame, record: type[msgspec.Struct], where: s
                 "the table was not read by npsrisk",
                 where=f"{where}, {column.name}",
                 got=f"dtype {frame[column.name].dtype}",
-                expected="JSON text of items" if column.kind == "items" else "times with a time zone",
+                expected="times with a time zone" if column.kind == "time" else "JSON text of a list",
                 todo=f"read the file with consignments.tables.read_table(path, {record.__name__}), "
                 f"or pass the frame through check_frame(frame, {record.__name__}).frame",
             )
 
 
 def _is_canonical(column: "pd.Series", kind: FieldKind) -> bool:
-    """Check that times have a time zone and that items are text; a column without values has any type."""
+    """Check that times have a time zone and that lists are JSON text; a column without values may have any type."""
     if kind == "time" and not isinstance(column.dtype, pd.DatetimeTZDtype):
         return not column.notna().any()
-    if kind == "items" and not isinstance(column.dtype, pd.StringDtype):
+    if kind in ("items", "codes") and not isinstance(column.dtype, pd.StringDtype):
         given = column.dropna()
         return given.empty or isinstance(given.iloc[0], str)
     return True
@@ -380,6 +379,7 @@ def build_arrival_events(frame: pd.DataFrame) -> ArrivalEvents:
         cancelled_us=get_time_column_us(frame, "cancelled_at"),
         sequence=get_sequence(frame),
         cancelled_sequence=_read_integers(frame, CANCELLED_SEQUENCE),
+        issued_us=get_time_column_us(frame, "issued_at"),
     )
 
 

@@ -27,7 +27,7 @@ from consignments.records import TARGETS
 from models.bundle import Bundle, load_bundle
 from models.mlflow_model.folder import ModelOrigin, write_mlflow_model
 from models.mlflow_model.scoring_model import load_scoring_model
-from models.promotion_record import RECORD_HEADING, PromotionRecord, verify_chain
+from models.promotion_record import RECORD_HEADING, REPORT_END, PromotionRecord, verify_chain
 from models.signatures.signed_record import SignedRecord, encode_signatures, read_signatures
 
 EXPERIMENT = "nps-risk"
@@ -150,6 +150,8 @@ class Registry:
         self.where = re.sub("//[^@/]*@", "//", tracking_uri)
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(MAX_RETRIES))
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(TIMEOUT_SECONDS))
+        # Bars that appear between the results of a notebook, also for a few local files.
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         self.client = mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
     def register(
@@ -365,7 +367,9 @@ class Registry:
         self.client.set_model_version_tag(record.name, record.version, "promotion", record.to_json())
         before = self.client.get_model_version(record.name, record.version).description or ""
         earlier = [each for each in self.list_records(record.name)[:-1] if each.version == record.version]
-        description = f"{before.partition(RECORD_HEADING)[0].rstrip()}\n\n{record.to_markdown(earlier)}"
+        # The record has each rule of the gate again, and its place is limited.
+        kept = before.rpartition(REPORT_END)[2].partition(RECORD_HEADING)[0].rstrip()
+        description = f"{kept}\n\n{record.to_markdown(earlier)}"
         self.client.update_model_version(
             record.name, record.version, description[:MAX_DESCRIPTION_CHARACTERS]
         )
@@ -377,6 +381,16 @@ class Registry:
         )
         if challenger is not None and challenger.number == record.version:
             self.client.delete_registered_model_alias(record.name, CHALLENGER)
+
+    def read_description(self, version: ModelVersion) -> str:
+        """Read the description of a version, Markdown."""
+        return self.client.get_model_version(version.name, version.number).description or ""
+
+    def write_description(self, version: ModelVersion, description: str) -> None:
+        """Replace the description of a version, Markdown; it is cut at `MAX_DESCRIPTION_CHARACTERS`."""
+        self.client.update_model_version(
+            version.name, version.number, description[:MAX_DESCRIPTION_CHARACTERS]
+        )
 
     def get_run_metrics(self, run_id: str) -> dict[str, float]:
         """Return the metrics of a run."""

@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from consignments.errors import BadSetting, ServiceFault
-from features.history.pseudonyms import Pseudonyms, load_data_key
+from features.history.pseudonyms import Pseudonyms
 from serving.encryption.vault import Vault
 from serving.event_log.events import IMPORTED_BY
 from serving.event_log.group_commit import Committer
+from serving.event_log.key_erasures import load_or_create_data_key
 from serving.event_log.log import EventLog
-from serving.event_log.reader import Progress
+from serving.event_log.reader import LogReader, Progress
 from serving.process.clock import Clock, SteadyClock, read_clock_us
 from serving.process.clock_acceptance import is_clock_accepted
 from serving.process.logging import logger
@@ -76,7 +77,7 @@ class Service:
         self, settings: Settings, clock: Clock = read_clock_us, elapsed: Clock | None = None
     ) -> None:
         self.settings, self.clock = settings, SteadyClock(clock, elapsed)
-        data_key = load_data_key(settings.data_key_file, create=True)
+        data_key = load_or_create_data_key(settings.data_key_file, settings.state_dir, settings.database_url)
         self.vault = Vault.load(settings.state_dir, data_key)
         self.metrics = Metrics()
         self.log = EventLog.open(settings.database_url, self.vault)
@@ -304,7 +305,7 @@ class LastRecorded(NamedTuple):
     own_us: int
 
     @classmethod
-    def find(cls, log: EventLog) -> "LastRecorded":
+    def find(cls, log: LogReader) -> "LastRecorded":
         """Find the latest times of recording in a log."""
         last = list(log.read_events(after=log.last_sequence - LATEST_ENTRIES, without=EXCLUDED_COLUMNS))
         return cls(

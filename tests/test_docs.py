@@ -98,7 +98,7 @@ def test_the_commands_of_the_pages_are_found() -> None:
 @pytest.mark.slow
 def test_the_pages_of_data_scientist_and_reviewer_can_be_typed_from_top_to_bottom(tmp_path: Path) -> None:
     pages = [(REPOSITORY / "docs" / f"{name}.md").read_text() for name in ("data-scientist", "reviewer")]
-    for name, text in files(pages[0]).items():
+    for name, text in {name: text for page in pages for name, text in files(page).items()}.items():
         (tmp_path / name).write_text(text)
     lines = [command for page in pages for command in commands(page)]
     script = [line for line in lines if not line.startswith(tuple(NOT_RUN))]

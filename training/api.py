@@ -46,7 +46,7 @@ from training.config import TrainConfig, parse_config
 from training.data.splits import ArrivalWindow
 from training.promotion.comparison import ComparedTraffic, Comparison
 from training.promotion.comparison import compare as compare_fits
-from training.promotion.comparison_report import log_comparison
+from training.promotion.review import log_reviewed_comparison
 from training.reporting.mlflow_tracking import DEFAULT_TRACKING_URI
 from training.runs.own_learner import LearnerResult, LearningRows, evaluate_learner, log_learner, select_rows
 from training.runs.train import RegisteredRun, RunDestination, TrainingTask, run_training
@@ -276,7 +276,7 @@ def compare(
     begins = max(each.first_unseen for each in fits)
     one, other = (each.choose(begins) for each in fits)
     found = compare_fits(one, other, ComparedTraffic(tables, truth, ArrivalWindow(begins)))
-    log_comparison(found, versions[0], versions[1], _get_store(store))
+    log_reviewed_comparison(registry, found, versions[0], versions[1])
     return found
 
 

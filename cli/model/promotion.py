@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from cli.batch import count_cores
-from cli.model.gate_table import format_gate_table
+from cli.model.gate_table import format_gate_table, format_recommendation, summarize_recommendation
 from cli.model.keys import find_key_file, key_file_option
 from cli.options import (
     PeriodOptions,
@@ -37,7 +37,7 @@ from consignments.records import Target
 if TYPE_CHECKING:
     from features.batch import Progress, Tables
     from models.registry import ModelVersion
-    from training.promotion.gate import RuleResult
+    from training.gate.rules import RuleResult
     from training.promotion.promote import Approval, EvidenceOptions, Promotion
 
 
@@ -139,10 +139,12 @@ def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOpti
     from training.data.splits import ArrivalWindow
     from training.promotion.comparison import ComparedTraffic
     from training.promotion.comparison import compare as run
-    from training.promotion.comparison_report import log_comparison, summarize_comparison
+    from training.promotion.comparison_report import summarize_comparison
+    from training.promotion.review import log_reviewed_comparison
 
     names = (compared.a, compared.b)
-    versions = [open_registry().resolve(name, target=compared.target) for name in names]
+    one_version, other_version = (open_registry().resolve(name, target=compared.target) for name in names)
+    versions = (one_version, other_version)
     fits = [open_registry().fetch_fits(version) for version in versions]
     begins = period.parse_begin() or max(each.first_unseen for each in fits)
     one, other = (each.choose(begins) for each in fits)
@@ -154,11 +156,13 @@ def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOpti
             window=ArrivalWindow(begins, period.parse_end()),
         )
         found = run(one, other, traffic, progress=progress)
-    run_id = log_comparison(found, versions[0], versions[1], read_settings().mlflow_tracking_uri)
+    run_id, review = log_reviewed_comparison(open_registry(), found, *versions)
     result = {"run_id": run_id, "verdict": found.verdict(), "metrics": found.flatten_metrics()}
-    print_result(
-        result, as_json, f"{summarize_comparison(found, versions[0].title, versions[1].title)}\nrun {run_id}"
-    )
+    lines = [summarize_comparison(found, versions[0].title, versions[1].title), f"run {run_id}"]
+    if review is not None:
+        result["recommendation"] = format_recommendation(review.recommendation)
+        lines.append(summarize_recommendation(review.recommendation))
+    print_result(result, as_json, "\n".join(lines))
 
 
 @click.command()
@@ -169,7 +173,7 @@ def gate(context: click.Context, tables: TableOptions, gated: GateOptions, as_js
     """Check a model version against every rule of the gate.
 
     VERSION is a number, an alias, models:/NAME/VERSION or models:/NAME@ALIAS. The verb prints each rule with its result, the
-    observed value and the expected value. It changes nothing.
+    observed value and the expected value. It then recommends to promote, to wait or to refuse. It changes nothing.
 
     If you give the tables of the training run, the verb repeats that run. Both fits must then be equal byte for byte. This
     takes as long as training. Without the tables this rule is not checked.
@@ -184,12 +188,13 @@ def gate(context: click.Context, tables: TableOptions, gated: GateOptions, as_js
     npsrisk gate 2 --consignments world/consignments.parquet --outcomes world/outcomes.parquet --alerts world/alerts.parquet
     npsrisk gate 2 --json
     """
-    from training.promotion.promote import check_version
+    from training.promotion.review import review_version
 
     version = gated.resolve()
     with show_progress_bar() as progress:
         evidence = _read_evidence(gated, version, tables, progress)
-        rules = check_version(open_registry(), version, evidence)
+        review = review_version(open_registry(), version, evidence)
+    rules = review.rules
     passes = all(rule.held is not False for rule in rules.values())
     result = {
         "version": version.number,
@@ -198,8 +203,14 @@ def gate(context: click.Context, tables: TableOptions, gated: GateOptions, as_js
             name: {"held": rule.held, "found": rule.found, "expected": rule.expected}
             for name, rule in rules.items()
         },
+        "recommendation": format_recommendation(review.recommendation),
     }
-    print_result(result, as_json, f"{format_gate_table(rules)}\n\n{_summarize_gate(version, rules)}")
+    parts = [
+        format_gate_table(rules),
+        summarize_recommendation(review.recommendation),
+        _summarize_gate(version, rules),
+    ]
+    print_result(result, as_json, "\n\n".join(parts))
     context.exit(0 if passes else 1)
 
 
@@ -322,7 +333,7 @@ def _summarize_gate(version: "ModelVersion", rules: "Mapping[str, RuleResult]") 
 
 
 def _summarize_promotion(done: "Promotion") -> str:
-    from training.promotion.gate import REFIT_RULE
+    from training.gate.rules import REFIT_RULE
 
     record = done.record
     if done.missing:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from cli.batch import count_cores
+from cli.model.gate_table import format_recommendation
 from cli.model.study_tables import format_studies
 from cli.options import (
     TableOptions,
@@ -180,6 +181,7 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
         "version": done.version,
         "verdict": done.trained.verdict.name,
         "metrics": done.metrics,
+        "recommendation": format_recommendation(done.gate.recommendation),
     }
     studies = format_studies(done.trained.studied)
     print_result(result, as_json, "\n\n".join(text for text in (studies, done.summarize()) if text))

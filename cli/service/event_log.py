@@ -77,8 +77,8 @@ def export(out: Path, personal: bool, as_json: bool) -> None:
     Writes Parquet tables: consignments (every version), outcomes, alerts, selections and decisions. It also writes the
     logged features, one table for each list of features that a model used. The column `sequence` is the order of the log.
 
-    Without --personal, personal columns are omitted and no data key is needed. With --personal, training and scoring
-    on these tables give the same results as the service.
+    Without --personal, personal columns are left out and no data key is needed. With --personal, training and scoring
+    on these tables give the same results as the service. Who exported them is recorded in access.jsonl in the state directory.
 
     The service may keep running. Next, run "npsrisk train" on the tables.
 
@@ -88,10 +88,13 @@ def export(out: Path, personal: bool, as_json: bool) -> None:
     npsrisk train --consignments exported/consignments.parquet --outcomes exported/outcomes.parquet
     """
     from serving.event_log.reader import LogReader
+    from serving.maintenance.access_log import record_access
     from serving.maintenance.export import export_log
 
     settings = read_settings()
     with LogReader.open_to_read(settings.database_url) as log, show_progress_bar() as progress:
+        if personal:
+            record_access(settings.state_dir, log, "export --personal", out)
         written = export_log(log, open_vault() if personal else None, open_past_bundles(), out, progress)
     for note in written["notes"]:
         click.echo(note, err=True)
@@ -152,21 +155,29 @@ def parity(
 @click.command()
 @click.option(
     "--before",
-    required=True,
+    default=None,
     metavar="DATE",
     help="Delete the content recorded before this date. It must be at least 368 days before the latest consignment.",
+)
+@click.option(
+    "--consignment",
+    default=None,
+    metavar="ID",
+    help="Delete the content of this one consignment, whatever its date.",
 )
 @approval_options
 @click.option("--dry-run", is_flag=True, help="Count what would be deleted, and change nothing.")
 @json_option
-def forget(before: str, approval: ApprovalOptions, dry_run: bool, as_json: bool) -> None:
-    """Delete the content of old consignments from the event log.
+def forget(
+    before: str | None, consignment: str | None, approval: ApprovalOptions, dry_run: bool, as_json: bool
+) -> None:
+    """Delete the content of consignments from the event log.
 
-    Deletes all fields, features and reasons of consignments that were recorded before a date. Identifier, times, history
-    keys, score, band and model stay. History features and the hash chain therefore stay valid.
+    Deletes all fields, features and reasons of the consignments. Identifier, times, history keys, score, band and model
+    stay. History features and the hash chain therefore stay valid.
 
-    Then the monthly encryption keys that no remaining entry uses are erased. After that, personal fields of those months
-    cannot be decrypted in any copy of the log. Copies of the log still hold the other deleted content.
+    With --before, the monthly encryption keys that no remaining entry uses are deleted. Personal fields of those months cannot be
+    decrypted in any copy of the log. Copies still hold the other deleted content.
 
     This cannot be undone. The deletion is recorded in the log. First stop the service, and run with --dry-run. At the end,
     store the head that the verb prints, and pass it to "npsrisk verify-log".
@@ -174,11 +185,23 @@ def forget(before: str, approval: ApprovalOptions, dry_run: bool, as_json: bool)
     \b
     Example:
     npsrisk forget --before 2022-01-01 --approved-by "data protection" --why "three years have passed" --dry-run
+    npsrisk forget --consignment RB123456785DE --approved-by "data protection" --why "request 12/2026"
     """
-    from serving.maintenance.retention import RetentionApproval
+    from serving.maintenance.retention import RetentionApproval, forget_consignment
     from serving.maintenance.retention import forget as run
 
     date = parse_time(before, "--before")
+    if (date is None) == (consignment is None):
+        raise BadInput(
+            "give either --before or --consignment", where="npsrisk forget", todo="run npsrisk forget --help"
+        )
+    if consignment is not None:
+        approved = RetentionApproval(approval.approved_by, approval.why)
+        erased = forget_consignment(read_settings(), consignment, approved, dry_run=dry_run)
+        verb = "Would delete" if dry_run else "Deleted"
+        text = f"{verb} the content of {consignment} ({erased.versions:,} versions)\nhead {erased.head}"
+        print_result(erased._asdict(), as_json, text)
+        return
     assert date is not None
     with show_progress_bar() as progress:
         decision = RetentionApproval(approval.approved_by, approval.why)

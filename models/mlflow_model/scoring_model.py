@@ -12,7 +12,7 @@ from consignments.tables import check_frame, read_table, refuse_total_rejection
 from features.batch import BATCH_KEY, Tables
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs
-from models.batch_scoring import ScoreColumns, score_table
+from models.batch_scoring import ScoreColumns, build_feature_parameters, score_table
 from models.bundle import Bundle, load_bundle
 
 MODEL_CONFIG = {"history": "", "outcomes": "", "alerts": "", "as_of": "", "reasons": 0, "data_key": ""}
@@ -35,6 +35,11 @@ class ScoringModel:
         Number of the registered version, if known.
     config : dict
         See `MODEL_CONFIG`.
+
+    Raises
+    ------
+    BundleRefused
+        If the model was trained on other features than this version of npsrisk computes.
     """
 
     def __init__(self, bundle: Bundle, version: str, config: dict[str, Any]) -> None:
@@ -44,6 +49,8 @@ class ScoringModel:
         self.as_of = pd.Timestamp(config["as_of"]) if config["as_of"] else None
         key = Path(config["data_key"]).read_bytes() if config["data_key"] else BATCH_KEY
         self.pseudonyms = Pseudonyms(key)
+        # A model of other features is refused at loading, not at the first request.
+        bundle.model.replace_spec(build_feature_parameters(bundle, self.pseudonyms).build_pipeline().spec)
         record = bundle.config.build_record_type()
         self.history = _read_past(config["history"], record)
         self.outcomes = _read_past(config["outcomes"], Outcome)

@@ -36,7 +36,7 @@ def use_database(url: str) -> Iterator[URL]:
             "the database driver is not installed",
             where=URL_SETTING,
             got=error.name or "",
-            todo="pip install 'npsrisk[postgres]'",
+            todo="install npsrisk with its extra 'postgres' (docs/install.md)",
         ) from error
     except sa.exc.SQLAlchemyError as error:
         raise ServiceFault(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
 from consignments.records import Alert, Consignment, Identifier, Outcome, Probability, Selector, Time
-from consignments.timestamps import to_datetime, to_us
+from consignments.timestamps import NO_TIME, to_datetime, to_us
 from consignments.visibility import get_visible_us
 from features.history.keys import KEYS_VERSION, KeyKind
 from serving.encryption.key_file import KeyErasure
@@ -126,7 +126,9 @@ class EventCodec:
     def __init__(self, vault: Vault | None, record: type[Consignment], kinds: tuple[KeyKind, ...]) -> None:
         self.vault, self.kinds = vault, compute_kinds_digest(kinds)
         self.opens = vault is not None
-        self.consignments = RecordPacker(record, vault, ("consignment_id", "received_at", "cancelled_at"))
+        self.consignments = RecordPacker(
+            record, vault, ("consignment_id", "received_at", "cancelled_at", "issued_at")
+        )
         self.outcomes = RecordPacker(Outcome, vault, ("consignment_id", "recorded_at"))
         self.alerts = RecordPacker(Alert, vault, ())
         self.cancellations = RecordPacker(Cancellation, vault, ("consignment_id", "cancelled_at"))
@@ -166,7 +168,8 @@ class EventCodec:
             name or c.consignment_id,
             self.kinds,
             keys.astype(KEY_DTYPE, copy=False).tobytes()
-            + counterparts.astype(KEY_DTYPE, copy=False).tobytes(),
+            + counterparts.astype(KEY_DTYPE, copy=False).tobytes()
+            + (b"" if c.issued_at is None else to_us(c.issued_at).to_bytes(8, "little", signed=True)),
         )
 
     def encode_decision(self, arrival: ArrivalEvent, decision: ScoredDecision) -> DecisionEvent:
@@ -224,6 +227,7 @@ class EventCodec:
             event.consignment_id,
             consignment_id=event.consignment_id,
             received_at=to_datetime(event.at_us),
+            issued_at=None if (issued_us := decode_issued_us(event)) == NO_TIME else to_datetime(issued_us),
         )
         return c
 
@@ -278,7 +282,18 @@ def get_spelling(event: ArrivalEvent | OutcomeEvent | SelectionEvent) -> str:
 def decode_keys(event: ArrivalEvent) -> tuple[Keys, Keys]:
     """Decode the history keys of an entry and their counterparts."""
     both = np.frombuffer(event.keys, dtype=KEY_DTYPE)
-    return both[: len(both) // 2], both[len(both) // 2 :]
+    width = len(both) // 2
+    return both[:width], both[width : 2 * width]
+
+
+def decode_issued_us(event: ArrivalEvent) -> int:
+    """Return when the sender issued this version, in microseconds; NO_TIME if unknown.
+
+    It is stored after the history keys of an entry, which remain when the content is removed.
+    """
+    if len(event.keys or b"") // KEY_DTYPE.itemsize % 2 == 0:
+        return NO_TIME
+    return int.from_bytes(event.keys[-KEY_DTYPE.itemsize :], "little", signed=True)
 
 
 def decode_features(event: DecisionEvent) -> Row:

@@ -45,6 +45,8 @@ class Redaction(msgspec.Struct, frozen=True):
     before_us : int
         The entries were recorded before this time, in microseconds since the epoch.
     approved_by, why : str
+    consignment_id : str
+        If it is given, only the entries of this consignment were concerned, whenever they were recorded.
     """
 
     after: int
@@ -54,6 +56,43 @@ class Redaction(msgspec.Struct, frozen=True):
     before_us: int
     approved_by: str
     why: str
+    consignment_id: str = ""
+
+
+class RedactedRanges:
+    """The entries whose content was removed, by the recorded removals.
+
+    Parameters
+    ----------
+    removals : iterable of Redaction
+        All removals recorded in the log, in order.
+
+    Attributes
+    ----------
+    end : int
+        Sequence number up to which the content of all consignments was removed; 0 if it never was.
+    """
+
+    def __init__(self, removals: Iterable[Redaction]) -> None:
+        self.end = 0
+        self._single: dict[str, list[Redaction]] = {}
+        for removal in removals:
+            if removal.consignment_id:
+                # What was removed before by another record is not part of this one.
+                before = self._single.setdefault(removal.consignment_id, [])
+                after = max([removal.after, self.end, *(each.up_to for each in before)])
+                before.append(msgspec.structs.replace(removal, after=after))
+            else:
+                self.end = max(self.end, removal.up_to)
+
+    def list_single(self) -> list[Redaction]:
+        """List the removals of single consignments; the range of each begins after earlier ones of the same entries."""
+        return [removal for removals in self._single.values() for removal in removals]
+
+    def covers(self, sequence: int, consignment_id: str | None) -> bool:
+        """Check whether the content of an arrival was removed."""
+        singles = self._single.get(consignment_id or "", ())
+        return sequence <= self.end or any(each.after < sequence <= each.up_to for each in singles)
 
 
 class RedactedDigest:
@@ -146,7 +185,10 @@ class ChainVerifier:
         entries: int = 0,
     ) -> None:
         self._previous, self._kept, self._erased_keys = origin, kept, erased
-        self._removals = iter(removals)
+        recorded = list(removals)
+        self._removals = (each for each in recorded if not each.consignment_id and each.up_to > entries)
+        self._single = [each for each in RedactedRanges(recorded).list_single() if each.up_to > entries]
+        self._single_remains = [RedactedDigest() for _ in self._single]
         self._removal = next(self._removals, None)
         self._remains = RedactedDigest()
         self.entries, self.emptied, self.erased = entries, 0, 0
@@ -155,10 +197,12 @@ class ChainVerifier:
     def check_row(self, row: EventRow, stored: bytes, here: bytes) -> bool:
         """Check the next entry, given its stored previous hash and its own; return False if it is not valid."""
         fits = row.sequence == self.entries + 1 and stored == self._previous
-        if not fits or not (self._covers(row.sequence) if row.redacted else here == hash_row(stored, row)):
+        if not fits or not (self._covers(row) if row.redacted else here == hash_row(stored, row)):
             return False
         if row.redacted:
-            self._remains.add(row, here)
+            self._add_remains(row, here)
+        if not all(map(self._check_single, self._list_ending(row.sequence))):
+            return False
         if row.sealed is not None and row.sealed[:PREFIX_BYTES] in self._erased_keys:
             self.erased += 1
         if (
@@ -178,9 +222,28 @@ class ChainVerifier:
             self.entries, broken_at, self._previous.hex(), self.kept_at, self.emptied, self.erased
         )
 
-    def _covers(self, sequence: int) -> bool:
+    def _covers(self, row: EventRow) -> bool:
+        return self._is_in_range(row) or any(_concerns(removal, row) for removal in self._single)
+
+    def _is_in_range(self, row: EventRow) -> bool:
         removal = self._removal
-        return removal is not None and removal.after < sequence <= removal.up_to
+        return removal is not None and removal.after < row.sequence <= removal.up_to
+
+    def _add_remains(self, row: EventRow, here: bytes) -> None:
+        if self._is_in_range(row):
+            self._remains.add(row, here)
+        for removal, remains in zip(self._single, self._single_remains, strict=True):
+            if _concerns(removal, row):
+                remains.add(row, here)
+                self.emptied += not self._is_in_range(row)
+
+    def _list_ending(self, sequence: int) -> list[int]:
+        """List the positions of the removals of single consignments whose last entry this is."""
+        return [place for place, each in enumerate(self._single) if each.up_to == sequence]
+
+    def _check_single(self, place: int) -> bool:
+        removal, remains = self._single[place], self._single_remains[place]
+        return (remains.entries, remains.digest()) == (removal.emptied, removal.digest)
 
     def _check_redaction(self, removal: Redaction) -> bool:
         """Compare the remains of the emptied entries with the record of their removal."""
@@ -188,3 +251,8 @@ class ChainVerifier:
         self._removal, self._remains = next(self._removals, None), RedactedDigest()
         self.emptied += remains.entries
         return (remains.entries, remains.digest()) == (removal.emptied, removal.digest)
+
+
+def _concerns(removal: Redaction, row: EventRow) -> bool:
+    """Check whether a removal of a single consignment concerns an entry."""
+    return row.consignment_id == removal.consignment_id and removal.after < row.sequence <= removal.up_to

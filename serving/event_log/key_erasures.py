@@ -1,13 +1,19 @@
 """Queries about monthly keys in the log: which were erased, which are in use, and whether one in use is missing."""
 
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
+from consignments.errors import BadSetting
+from features.history.pseudonyms import load_data_key
+from serving.encryption.key_file import FILE_NAME as PERIOD_KEYS_FILE
 from serving.encryption.key_file import PREFIX_BYTES, KeyErasure
 from serving.encryption.vault import Vault
+from serving.event_log.copies import get_sqlite_path, is_sqlite_url
 from serving.event_log.events import ARRIVAL_KINDS, KeyErasureEvent
 from serving.event_log.reader import LogReader
 from serving.event_log.tables import EVENTS
@@ -39,6 +45,52 @@ def check_vault(log: LogReader, vault: Vault) -> None:
     last = _find_last_sealed(log, KEY_SEARCH_ENTRIES if len(vault.periods) else log.last_sequence)
     if last is not None:
         vault.check_key(last.sealed, f"log entry {last.sequence}")
+
+
+def load_or_create_data_key(path: Path, state_dir: Path, url: str) -> bytes:
+    """Load the data key of a log; create it only in the state directory, and only if nothing was encrypted with another.
+
+    Parameters
+    ----------
+    path : Path
+        File of the data key.
+    state_dir : Path
+    url : str
+        URL of the log's database, which need not exist.
+
+    Raises
+    ------
+    BadSetting
+        There is no key and none may be created, or the file is not a key.
+    ServiceFault
+        The database cannot be read.
+    """
+    if path.exists() or path.parent.resolve() == state_dir.resolve():
+        if not path.exists():
+            _require_unused(path, state_dir, url)
+        return load_data_key(path, create=True)
+    raise BadSetting(
+        "there is no data key in the given file",
+        where="NPSRISK_DATA_KEY_FILE",
+        got=str(path),
+        expected="an existing file; a new key is created only in the state directory",
+        todo="mount or restore the file, or start once without this setting and move data.key there",
+    )
+
+
+def _require_unused(path: Path, state_dir: Path, url: str) -> None:
+    """Refuse to create a data key if there are monthly keys or log entries, which need the earlier one."""
+    found = "monthly keys" if (state_dir / PERIOD_KEYS_FILE).exists() else ""
+    if not is_sqlite_url(url) or get_sqlite_path(url).exists():
+        with suppress(BadSetting), LogReader.open_to_read(url) as log:
+            found = f"{log.last_sequence:,} log entries" if log.last_sequence else found
+    if found:
+        raise BadSetting(
+            "the data key is missing",
+            where=str(path),
+            got=f"no file, but {found}",
+            todo="restore data.key from its backup; no new key was created",
+        )
 
 
 def find_used_prefixes(log: LogReader, prefixes: Sequence[bytes], after: int = 0) -> set[bytes]:

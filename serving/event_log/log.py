@@ -120,8 +120,9 @@ class EventLog(LogReader):
                     connection.execute(
                         _UPDATE_KEYS, [dict(zip(_KEY_PARAMETERS, each, strict=True)) for each in keys]
                     )
-                connection.execute(_build_redact_statement(removal.after, removal.up_to))
-                removal = _complete_redaction(connection, removal)
+                here = _select_concerned(connection, removal)
+                connection.execute(_build_redact_statement(removal))
+                removal = _complete_redaction(connection, removal, here)
                 event = RedactionEvent(
                     self.last_sequence + 1, removal.before_us, recorded_us, msgspec.msgpack.encode(removal)
                 )
@@ -232,17 +233,29 @@ _UPDATE_KEYS = (
 )
 
 
-def _build_redact_statement(after: int, until: int) -> Any:
-    nothing: dict[str, Any] = {"sealed": None, "features": None, "reasons": None}
-    return sa.update(EVENTS).where(*filter_unredacted(after, until)).values(plain=EMPTY, **nothing)
-
-
-def _complete_redaction(connection: Connection, removal: Redaction) -> Redaction:
-    """Complete the record of a removal with number and digest of the remains."""
+def _select_concerned(connection: Connection, removal: Redaction) -> list[Any]:
+    """Return the conditions for the entries that the record of a removal covers, after the removal."""
     place = EVENTS.c.sequence
-    here = place > removal.after, place <= removal.up_to, EVENTS.c.plain == EMPTY
+    if not removal.consignment_id:
+        return [place > removal.after, place <= removal.up_to, EVENTS.c.plain == EMPTY]
+    concerned = connection.execute(sa.select(place).where(*_filter_concerned(removal))).scalars().all()
+    return [place.in_(concerned)]
+
+
+def _filter_concerned(removal: Redaction) -> list[Any]:
+    single = [EVENTS.c.consignment_id == removal.consignment_id] if removal.consignment_id else []
+    return [*filter_unredacted(removal.after, removal.up_to), *single]
+
+
+def _build_redact_statement(removal: Redaction) -> Any:
+    nothing: dict[str, Any] = {"sealed": None, "features": None, "reasons": None}
+    return sa.update(EVENTS).where(*_filter_concerned(removal)).values(plain=EMPTY, **nothing)
+
+
+def _complete_redaction(connection: Connection, removal: Redaction, here: list[Any]) -> Redaction:
+    """Complete the record of a removal with number and digest of the remains."""
     remains = RedactedDigest()
-    query = sa.select(*COLUMNS, EVENTS.c.hash).where(*here).order_by(place)
+    query = sa.select(*COLUMNS, EVENTS.c.hash).where(*here).order_by(EVENTS.c.sequence)
     for row in connection.execute(query.execution_options(yield_per=PAGE_ROWS)):
         remains.add(EventRow._make(row[:-1]), row[-1])
     return msgspec.structs.replace(removal, emptied=remains.entries, digest=remains.digest())

@@ -4,7 +4,7 @@ import msgspec
 import sqlalchemy as sa
 
 from serving.event_log.events import ARRIVAL_KINDS, EMPTY, RedactionEvent
-from serving.event_log.hash_chain import Redaction
+from serving.event_log.hash_chain import RedactedRanges, Redaction
 from serving.event_log.queries import filter_unredacted
 from serving.event_log.reader import LogReader
 from serving.event_log.tables import EVENTS
@@ -19,8 +19,15 @@ def read_redactions(log: LogReader) -> list[Redaction]:
 
 
 def find_redaction_end(log: LogReader) -> int:
-    """Find the sequence number up to which the content of consignments was removed; 0 if none was removed."""
-    return max((redaction.up_to for redaction in read_redactions(log)), default=0)
+    """Find the sequence number up to which the content of all consignments was removed; 0 if it never was."""
+    return RedactedRanges(read_redactions(log)).end
+
+
+def list_content(log: LogReader, consignment_id: str) -> list[int]:
+    """List the sequence numbers of the entries of a consignment that have content."""
+    here = filter_unredacted(0, log.last_sequence)
+    query = sa.select(EVENTS.c.sequence).where(EVENTS.c.consignment_id == consignment_id, *here)
+    return [row[0] for row in log.queries.fetch_all(query.order_by(EVENTS.c.sequence))]
 
 
 def find_first_recorded(log: LogReader, moment_us: int, after: int = 0) -> int | None:

@@ -27,8 +27,8 @@ def verify_chain(
         step from entries on both sides of its beginning.
     """
     until = log.last_sequence if until is None else until
-    removals = [removal for removal in read_redactions(log) if removal.up_to > after]
-    after = min([after, *(removal.after for removal in removals)])
+    removals = read_redactions(log)
+    after = min([after, *(removal.after for removal in removals if removal.up_to > after)])
     before = log.read_hash(after)
     if before is None:
         return VerificationResult(after - 1, after, "")

@@ -1,6 +1,7 @@
 """Service process: listening socket, server and orderly shutdown."""
 
 import gc
+import os
 import signal
 import socket
 import sys
@@ -13,7 +14,7 @@ from serving.http.connections import limit_connections
 from serving.http.tls import Certificate
 from serving.process.clock import Clock, read_clock_us
 from serving.process.logging import configure_logging, logger
-from serving.process.settings import Settings
+from serving.process.settings import Settings, find_unknown_settings
 from serving.process.state_directory import StateLock, require_complete
 from serving.service import Service
 
@@ -64,6 +65,8 @@ def serve(
     with StateLock(settings.state_dir), listen(host, port) as listener:
         require_complete(settings.state_dir)
         configure_logging()
+        for name, near in find_unknown_settings(os.environ).items():
+            logger.warning("unknown setting ignored", name=name, did_you_mean=near or None)
         _exit_on_signals()
         service = Service(settings, clock, elapsed)
         app, certificate = App(service), Certificate.from_settings(settings)

@@ -82,7 +82,7 @@ class BackupManifest(msgspec.Struct, frozen=True):
 def back_up(
     settings: Settings, out: Path, keys_out: Path | None = None, progress: Progress | None = None
 ) -> BackupManifest:
-    """Back up log, models and keys to a new folder; the service may keep running.
+    """Copy log, models and keys to a new folder; the service may keep running.
 
     Parameters
     ----------

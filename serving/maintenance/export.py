@@ -82,8 +82,8 @@ def export_log(
         survey = _scan_schema(log, entries, progress)
         if survey.emptied:
             notes.append(
-                f"{survey.emptied:,} consignments up to entry {find_redaction_end(log):,} are not exported, because npsrisk "
-                "forget removed their content; history computed from these tables does not count them"
+                f"{survey.emptied:,} consignments (all up to entry {find_redaction_end(log):,}) are not exported, because "
+                "npsrisk forget removed their content; history computed from these tables does not count them"
             )
         notes += [
             f"{count:,} consignments are not exported: {erasure}; history computed from these tables does not count them"

@@ -30,13 +30,14 @@ from features.history.ordering import (
     Outcomes,
     order_events,
 )
-from features.history.pseudonyms import Pseudonyms, load_data_key
+from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from models.bundle import load_bundle
 from serving.deployment.releases import BUNDLE_FOLDER, find_release_folder
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec, EventOrigin
 from serving.event_log.events import IMPORTED_BY, Event
+from serving.event_log.key_erasures import load_or_create_data_key
 from serving.event_log.log import EventLog
 from serving.event_log.reader import Progress
 from serving.event_log.verification import require_valid_chain
@@ -124,7 +125,7 @@ def import_tables(read: ReadTables, settings: Settings, progress: Progress | Non
         All rows of a table were rejected. The valid rows of other tables are in the log.
     """
     with StateLock(settings.state_dir):
-        data_key = load_data_key(settings.data_key_file, create=True)
+        data_key = load_or_create_data_key(settings.data_key_file, settings.state_dir, settings.database_url)
         config = load_published_config(settings.state_dir)
         tables = read(config.build_record_type())
         log = EventLog.open(settings.database_url, Vault.load(settings.state_dir, data_key))

@@ -22,9 +22,10 @@ from features.pipeline import Pipeline
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import decode_features, decode_keys
 from serving.event_log.events import ArrivalEvent, DecisionEvent, Event
+from serving.event_log.hash_chain import RedactedRanges
 from serving.event_log.key_erasures import check_vault
 from serving.event_log.reader import LogReader, Progress
-from serving.event_log.redactions import find_redaction_end
+from serving.event_log.redactions import read_redactions
 from serving.maintenance.recomputation import (
     EXCLUDED_FROM_ORDER,
     BundleGroup,
@@ -274,7 +275,7 @@ class ParityCheck:
         self._log, self._wanted, self._progress = log, wanted, progress
         self._vault, self._pseudonyms, self._models = sources
         check_vault(log, self._vault)
-        self._emptied_up_to = find_redaction_end(log)
+        self._redacted = RedactedRanges(read_redactions(log))
         self.findings = ParityReport(log.log_id, log.last_sequence)
 
     def run(self) -> ParityReport:
@@ -360,7 +361,7 @@ class ParityCheck:
 
     def _is_selected(self, event: DecisionEvent) -> bool:
         return (
-            event.sequence > self._emptied_up_to
+            not self._redacted.covers(event.sequence, event.consignment_id)
             and self._wanted.matches(event)
             and not self._has_wrong_times(event)
         )

@@ -6,6 +6,7 @@ the monthly keys that no entry needs are erased (crypto-shredding), which is log
 cannot be decrypted in copies of the log either.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from features.pipeline import Pipeline
 from serving.encryption.key_file import KeyErasure, MonthlyKey, extract_key_id
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec
+from serving.event_log.events import ArrivalEvent, Event
 from serving.event_log.hash_chain import Redaction
 from serving.event_log.key_erasures import find_used_prefixes
 from serving.event_log.log import EventLog, RebuiltKeys
@@ -30,6 +32,7 @@ from serving.event_log.redactions import (
     find_first_recorded,
     find_latest_arrival_us,
     find_redaction_end,
+    list_content,
 )
 from serving.event_log.verification import require_valid_chain
 from serving.maintenance.import_past import load_published_config
@@ -126,6 +129,59 @@ def forget(
             return RetentionResult(before, up_to, count, steps, log.head, tuple(key.month for key in unused))
 
 
+class ConsignmentErasure(NamedTuple):
+    """The result of the removal of one consignment's content, or of its dry run.
+
+    Attributes
+    ----------
+    consignment_id : str
+    versions : int
+        Number of versions that had content.
+    head : str
+        Hash of the last entry, to be stored elsewhere.
+    """
+
+    consignment_id: str
+    versions: int
+    head: str
+
+
+def forget_consignment(
+    settings: Settings, consignment_id: str, approval: RetentionApproval, *, dry_run: bool = False
+) -> ConsignmentErasure:
+    """Remove the content of one consignment, whenever it was recorded; the service must not be running.
+
+    Identifier, times, history keys, score, band and model stay, so history and decisions about others do not change.
+
+    Raises
+    ------
+    BadInput
+        The log has no such consignment, or its content was removed before.
+    ServiceFault
+        The same as of `forget`.
+    """
+    with StateLock(settings.state_dir):
+        data_key = load_data_key(settings.data_key_file)
+        vault = Vault.load(settings.state_dir, data_key)
+        with EventLog.open(settings.database_url, vault) as log:
+            require_valid_chain(log)
+            places = list_content(log, consignment_id)
+            if not places:
+                raise BadInput(
+                    "there is no content of this consignment in the log",
+                    where="--consignment",
+                    got=repr(consignment_id),
+                    todo="check the identifier; content that was deleted before needs nothing",
+                )
+            if not dry_run:
+                now_us = read_clock_us()
+                step = Redaction(places[0] - 1, places[-1], 0, b"", now_us, *approval, consignment_id)
+                keys = _rebuild_keys(log, step, _key_reader(settings.state_dir, vault, Pseudonyms(data_key)))
+                log.redact(step, [each for each in keys if each.sequence in set(places)], now_us)
+                log.wipe()
+            return ConsignmentErasure(consignment_id, len(places), log.head)
+
+
 def _unused_keys(log: EventLog, before_us: int, after: int) -> list[MonthlyKey]:
     """Find the keys of months that ended before a time and that no entry after the sequence number `after` needs."""
     assert log.vault.periods is not None
@@ -158,11 +214,18 @@ def _remove(log: EventLog, record: Redaction, keys: KeyReader, progress: Progres
 
 def _rebuild_keys(log: EventLog, step: Redaction, keys: KeyReader) -> list[RebuiltKeys]:
     """Compute the history keys of entries that have those of another model, because later their content is missing."""
-    here = log.read_arrivals(step.after, step.up_to, EXCLUDED_COLUMNS)
+    here: Iterable[Event] = (
+        log.read_consignment_events(step.consignment_id, step.up_to, EXCLUDED_COLUMNS)
+        if step.consignment_id
+        else log.read_arrivals(step.after, step.up_to, EXCLUDED_COLUMNS)
+    )
     others = (
         event
         for event in here
-        if event.kinds != keys.entries.kinds and not event.redacted and not keys.entries.find_erasure(event)
+        if isinstance(event, ArrivalEvent)
+        and event.kinds != keys.entries.kinds
+        and not event.redacted
+        and not keys.entries.find_erasure(event)
     )
     return [
         RebuiltKeys(event.sequence, keys.entries.kinds, b"".join(map(bytes, keys(event)))) for event in others

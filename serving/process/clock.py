@@ -68,7 +68,7 @@ class SteadyClock:
         self._latest_us = max(self._latest_us, moment_us)
 
     def check_start(self, last_us: int) -> None:
-        """Treat the source as having jumped if it is far after a time at which it was right.
+        """Detect a jump of the source before the start: it is then far after a time at which it was right.
 
         Parameters
         ----------

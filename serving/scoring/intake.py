@@ -94,7 +94,9 @@ def check_arrival(c: Consignment, now_us: int) -> FieldError | None:
     """
     return (
         _check_printable("consignment_id", c.consignment_id)
-        or check_not_future(now_us, received_at=c.received_at, cancelled_at=c.cancelled_at)
+        or check_not_future(
+            now_us, received_at=c.received_at, cancelled_at=c.cancelled_at, issued_at=c.issued_at
+        )
         or _check_not_early(c)
     )
 
@@ -105,6 +107,7 @@ def list_arrival_faults(c: Consignment, now_us: int) -> list[FieldError]:
         _check_printable("consignment_id", c.consignment_id),
         check_not_future(now_us, received_at=c.received_at),
         check_not_future(now_us, cancelled_at=c.cancelled_at),
+        check_not_future(now_us, issued_at=c.issued_at),
         _check_not_early(c),
     )
     return [each for each in found if each is not None]

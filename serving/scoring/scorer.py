@@ -13,7 +13,7 @@ import numpy as np
 
 from consignments.errors import ServiceFault
 from consignments.records import Consignment
-from consignments.timestamps import US_PER_DAY
+from consignments.timestamps import NO_TIME, US_PER_DAY, to_us
 from features.normalization.normal_forms import get_goods_text
 from models.reasons.ranking import Reason
 from serving.encryption.vault import PackedRecord
@@ -23,7 +23,7 @@ from serving.event_log.group_commit import CommitGroup, Committer
 from serving.process.clock import Clock
 from serving.scoring.intake import Intake
 from serving.scoring.loaded_model import LoadedModel
-from serving.state.consignment_states import ConsignmentState, RecordedDecision
+from serving.state.consignment_states import ConsignmentState, RecordedDecision, read_decision
 from serving.telemetry.metrics import Metrics
 
 DEFAULT_REASON_COUNTS = {"high": 3, "elevated": 3, "routine": 0}
@@ -235,10 +235,9 @@ class Scorer:
                 self._log_arrival(arrival, known)
                 answers.append(fault)
                 continue
-            group = self._log_arrival(self.model.entries.encode_decision(arrival, judgement), known)
-            assert known.version is not None
-            assert known.version.decision is not None
-            answers.append(ScoreResult(known.version.decision, group, row, reasons))
+            event = self.model.entries.encode_decision(arrival, judgement)
+            group = self._log_arrival(event, known)
+            answers.append(ScoreResult(read_decision(event), group, row, reasons))
         self._timings.append(("score", time.perf_counter() - begun))
         return answers
 
@@ -256,10 +255,13 @@ class Scorer:
         consignments = [each.c for each in arriving]
         if len(arriving) == 1:
             pipeline.fill_row(first, X[0], keys[0], counterparts[0], sequence)
-            state.record_arrival(arriving[0].known, day, keys[0], counterparts[0], X[0])
+            state.record_arrival(
+                arriving[0].known, day, keys[0], counterparts[0], X[0], _get_issued_us(first)
+            )
         else:
             pipeline.fill_rows(consignments, X, keys, counterparts, sequence)
-            state.record_arrivals([each.known for each in arriving], day, keys, counterparts, X)
+            issued_us = [_get_issued_us(c) for c in consignments]
+            state.record_arrivals([each.known for each in arriving], day, keys, counterparts, X, issued_us)
         self._timings.append(("features", time.perf_counter() - begun))
         self._traffic.record(consignments, X)
         return FeatureRows(X, keys, counterparts)
@@ -305,3 +307,7 @@ def _summarize(answer: ScoreResult | Exception) -> tuple[str, float] | str:
     if isinstance(answer, Exception):
         return "unscored"
     return "repeats" if answer.features is None else (answer.decision.band, answer.decision.score)
+
+
+def _get_issued_us(c: Consignment) -> int:
+    return NO_TIME if c.issued_at is None else to_us(c.issued_at)

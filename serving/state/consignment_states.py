@@ -20,6 +20,7 @@ from consignments.timestamps import NO_TIME, convert_us_to_day
 from consignments.visibility import get_known_us
 from features.history.kernels import NO_DAY
 from features.history.live import CountedState, CountedStates, HandledStep
+from serving.event_log.event_codec import decode_issued_us
 from serving.event_log.events import (
     ArrivalEvent,
     CancellationEvent,
@@ -136,7 +137,9 @@ class ConsignmentState(CountedState[bytes]):
     sequence: int = 0
 
     def set_version(self, event: ArrivalEvent) -> None:
-        """Set the latest version from an arrival or a decision."""
+        """Set the latest version from an arrival or a decision, unless it was issued before the version that counts."""
+        if self.is_late(decode_issued_us(event)):
+            return
         decision = read_decision(event) if isinstance(event, DecisionEvent) else None
         self.version, self.cancellation = ConsignmentVersion(event.content, decision), None
 
@@ -367,7 +370,8 @@ class ConsignmentStates(CountedStates[bytes]):
         match event:
             case ArrivalEvent():
                 keys = self.keys.read_handle(event)
-                return dossier.record_arrival(keys, convert_us_to_day(event.at_us), today)
+                day, issued_us = convert_us_to_day(event.at_us), decode_issued_us(event)
+                return dossier.record_arrival(keys, day, today, issued_us)
             case OutcomeEvent():
                 order, result = rank_outcome(self.keys.entries.decode_outcome(event), event)
                 return dossier.record_outcome(order, result, convert_us_to_day(event.at_us), today)

@@ -6,6 +6,7 @@ The same entries in the same order give the same state, live and at a restart (`
 from collections.abc import Sequence
 
 from consignments.identifiers import normalize_identifier
+from consignments.timestamps import NO_TIME
 from features.alerts import Alerts
 from features.history.live import LiveHistory, VisibleOutcome
 from features.history.table import History
@@ -98,7 +99,13 @@ class State:
         return names
 
     def record_arrival(
-        self, known: ConsignmentState, day: int, keys: Keys, counterparts: Keys, row: Row | None = None
+        self,
+        known: ConsignmentState,
+        day: int,
+        keys: Keys,
+        counterparts: Keys,
+        row: Row | None = None,
+        issued_us: int = NO_TIME,
     ) -> None:
         """Write the current history features to the end of `row`, then count the consignment; `record_version` must follow.
 
@@ -118,10 +125,16 @@ class State:
             History is full; nothing was changed.
         """
         self._begin_event((known,), day)
-        self._ledger.count_arrival(known, day, keys, counterparts, row)
+        self._ledger.count_arrival(known, day, keys, counterparts, row, issued_us)
 
     def record_arrivals(
-        self, known: Sequence[ConsignmentState], day: int, keys: Keys, counterparts: Keys, X: Rows
+        self,
+        known: Sequence[ConsignmentState],
+        day: int,
+        keys: Keys,
+        counterparts: Keys,
+        X: Rows,
+        issued_us: Sequence[int] = (),
     ) -> None:
         """Record different consignments that arrive one after the other on one day, as `record_arrival` does.
 
@@ -131,7 +144,7 @@ class State:
             History is full; nothing was changed.
         """
         self._begin_event(known, day)
-        self._ledger.count_arrivals(known, day, keys, counterparts, X)
+        self._ledger.count_arrivals(known, day, keys, counterparts, X, issued_us)
 
     def _begin_event(self, known: Sequence[ConsignmentState], day: int) -> None:
         self._ledger.begin_event(day)

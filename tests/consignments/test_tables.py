@@ -155,7 +155,11 @@ def test_a_bad_row_does_not_sink_the_good_ones(tmp_path: Path) -> None:
         ),
         ("table.csv row 3", "channel", "not one of air_cargo, postal, got 'sea'"),
         ("table.csv row 4", "consignment_id", "required value is missing"),
-        ("table.csv row 5", "pieces", "not a finite number, got 'many'"),
+        (
+            "table.csv row 5",
+            "pieces",
+            "not a finite number; expected digits with a decimal point, for example 1.25, got 'many'",
+        ),
         ("table.csv row 6", "pieces", "below 0, got '-1'"),
         ("table.csv row 7", "consignment_id", "repeated consignment_id, got 'X1'"),
     ]

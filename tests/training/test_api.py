@@ -1,6 +1,10 @@
 """The short calls take every step, and a learner of another kind is judged, logged, and never promoted."""
 
+import ast
+import inspect
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -149,3 +153,18 @@ def test_the_models_own_scores_differ_by_nothing_and_wrong_ones_are_refused(run:
 def test_a_missing_file_of_truth_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput):
         api.read_truth(tmp_path / "truth.parquet")
+
+
+def test_every_call_in_the_page_fits_to_its_function() -> None:
+    page = (Path(api.__file__).parents[1] / "docs" / "data-scientist.md").read_text()
+    blocks = [block for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "api." in block]
+    called = set()
+    for call in (
+        node for block in blocks for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Call)
+    ):
+        name = call.func
+        if isinstance(name, ast.Attribute) and isinstance(name.value, ast.Name) and name.value.id == "api":
+            words: dict[str, Any] = {str(each.arg): None for each in call.keywords}
+            inspect.signature(getattr(api, name.attr)).bind(*call.args, **words)
+            called.add(name.attr)
+    assert called == {name for name in api.__all__ if name[0].islower()} - {"read_truth"}

@@ -5,6 +5,8 @@ unit changed; a model trained on such data would learn the fault. `retrain`: sco
 neither. All measures are effect sizes, not p-values, since with much traffic every difference has a small p-value.
 """
 
+import hashlib
+import re
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -34,6 +36,10 @@ from training.monitoring.drift_verdict import (
     list_notes,
 )
 from training.monitoring.traffic_profile import CHANNEL, OFFICE, ScoredTraffic, build_traffic_profile
+
+_NOT_IN_METRIC_NAMES = re.compile(r"[^A-Za-z0-9_ .:/-]|//+|/\.+(?=/|$)")
+_NOT_IN_METRIC_NAMES = re.compile(r"[^A-Za-z0-9_ .:/-]|//+|/$|/\.+(?=/|$)")
+MAX_METRIC_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,29 @@ class Drift:
             f"precision_at_capacity/{str(row['what']).replace(' ', '_')}": row["value"]
             for row in self.tables["precision"]
         }
-        return {name: float(value) for name, value in named.items() if np.isfinite(float(value))}
+        return {
+            build_metric_name(name): float(value)
+            for name, value in named.items()
+            if np.isfinite(float(value))
+        }
+
+
+def build_metric_name(name: str) -> str:
+    """Build a name that MLflow accepts from one with values of the traffic in it, such as the name of an office.
+
+    Other characters become underscores. A digest is then appended, so that two names stay two.
+
+    Examples
+    --------
+    >>> build_metric_name("psi/score/office:Incheon")
+    'psi/score/office:Incheon'
+    >>> build_metric_name("psi/score/office:Busan (Mail Centre)")
+    'psi/score/office:Busan _Mail Centre_-abba'
+    """
+    plain = _NOT_IN_METRIC_NAMES.sub("_", name)[:MAX_METRIC_NAME]
+    if plain == name:
+        return name
+    return f"{plain}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:4]}"
 
 
 @dataclass(frozen=True)

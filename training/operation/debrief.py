@@ -157,7 +157,7 @@ class Debrief:
             "families": [each._asdict() for each in self.families],
             "handled": [each._asdict() for each in self.handlings],
             "handled_truth": None if self.truth_handlings is None else [each._asdict() for each in self.truth_handlings],
-            "alerts": [_flatten_yield(each) for each in self.yields],
+            "alerts": [each.to_row() for each in self.yields],
             "suggestions": [each._asdict() for each in self.suggestions],
             "plan": None
             if self.plan is None
@@ -355,9 +355,3 @@ def replace_unknown(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [replace_unknown(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _flatten_yield(each: AlertYield) -> dict[str, Any]:
-    row = each._asdict()
-    rate = row.pop("rate")
-    return row | {"rate": rate.value, "rate_low": rate.low, "rate_high": rate.high}

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from consignments.records import Target
 from features.batch import Tables
-from models.registry import ModelVersion, Registry
+from models.registry import CHAMPION, ModelVersion, Registry
 from training.data.data_hash import hash_tables
 from training.fitting.search import SEARCH_SPACE
 from training.reporting.mlflow_tracking import (
@@ -21,7 +22,6 @@ from training.reporting.mlflow_tracking import (
 )
 from training.runs.input_example import build_example_consignments
 from training.runs.result import TrainingResult
-from training.runs.run_report import describe_run
 
 LINKED_METRICS = (
     *("deployed/recall_at_1pct", "deployed/average_precision", "test/roc_auc", "test/average_precision"),
@@ -30,6 +30,20 @@ LINKED_METRICS = (
 """Metrics that the page of the logged model shows too."""
 ABLATION_METRICS = ("worth", "recall_at_1pct")
 ENDS = ("", "_low", "_high")
+
+
+class RunText(NamedTuple):
+    """Texts of a run for people.
+
+    Attributes
+    ----------
+    name : str
+    description : str
+        Markdown, for the page of the run and that of the version.
+    """
+
+    name: str
+    description: str
 
 
 @dataclass(frozen=True)
@@ -68,24 +82,29 @@ class TrainingInputs:
         }
 
 
+def find_champion(run: OpenRun, target: Target) -> str | None:
+    """Find the number of the version that a registered one would replace; None if there is none."""
+    champion = Registry(str(run.client.tracking_uri)).find_version(CHAMPION, target)
+    return None if champion is None else champion.number
+
+
 def log_training(
-    run: OpenRun, name: str, trained: TrainingResult, inputs: TrainingInputs, folder: Path
+    run: OpenRun, text: RunText, trained: TrainingResult, inputs: TrainingInputs, folder: Path
 ) -> None:
     """Log the content of a training run, and its studies as child runs.
 
     Parameters
     ----------
     run : OpenRun
-    name : str
-        Name of the run.
+    text : RunText
     trained : TrainingResult
     inputs : TrainingInputs
     folder : Path
         Its artifacts.
     """
     record = RunRecord(
-        name=name,
-        description=describe_run(trained),
+        name=text.name,
+        description=text.description,
         tags=trained.tags,
         params={**describe_periods(trained), **trained.config.flatten()},
         metrics=trained.headline_metrics,
@@ -101,13 +120,15 @@ def log_training(
             )
 
 
-def register_training(run: OpenRun, trained: TrainingResult, tables: Tables, folder: Path) -> ModelVersion:
+def register_training(
+    run: OpenRun, text: RunText, trained: TrainingResult, tables: Tables, folder: Path
+) -> ModelVersion:
     """Register the final fit of a logged run as a new version, and show the main metrics on the page of the logged model."""
     version = Registry(str(run.client.tracking_uri)).register(
         run.run_id,
         folder / "bundle",
         example=build_example_consignments(trained.config.features),
-        description=describe_run(trained),
+        description=text.description,
         tags=trained.tags,
     )
     digest = hash_tables({"consignments": tables.consignments})[:MAX_DIGEST_CHARACTERS]

@@ -23,6 +23,8 @@ from training.evaluation.verdict import EvaluationVerdict
 from training.fitting.deployed import DeployedResult
 from training.fitting.diagnostics import DiagnosticsResult
 from training.fitting.fit import EvaluationFit, FinalFit
+from training.gate.recommendation import DecidingFacts
+from training.gate.rules import RESULTS_SOURCE, TRUTH_SOURCE
 
 Floats = NDArray[np.float64]
 
@@ -182,6 +184,18 @@ class TrainingResult:
     def test_matrix_rows(self) -> NDArray[np.int64]:
         """Rows of the feature matrix that belong to the test period, in the order of the test scores."""
         return np.searchsorted(self.matrix.rows, self.test_rows)
+
+    @property
+    def deciding_facts(self) -> DecidingFacts:
+        """The measured facts for the recommendation, by the truth of a simulated world if there is one."""
+        return DecidingFacts(
+            difference=self.verdict.gain,
+            rival=f"the strongest baseline ({self.verdict.rival.replace('_', ' ')})",
+            is_champion=False,
+            positives=self.verdict.positives,
+            calibration=(self.truth or self.test).model["calibration_ratio"],
+            judged_by=TRUTH_SOURCE if self.verdict.by_truth else RESULTS_SOURCE,
+        )
 
     @property
     def fits_sentence(self) -> str:

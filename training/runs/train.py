@@ -65,8 +65,10 @@ from training.fitting.fit import (
 )
 from training.fitting.rolling_origin import RollingOrigin
 from training.fitting.search import search
+from training.gate.report import GateReport
 from training.runs.artifacts import write_artifacts
 from training.runs.result import EvaluatedModel, TrainingResult
+from training.runs.run_description import describe_run
 
 MODEL = "model"
 """Name of the evaluated model among the baselines."""
@@ -150,6 +152,8 @@ class RegisteredRun:
     Attributes
     ----------
     trained : TrainingResult
+    gate : GateReport
+        Every rule of the gate, without a repeated training run, and the recommendation.
     run_id : str or None
         None if no store was given.
     model_uri, version : str or None
@@ -157,6 +161,7 @@ class RegisteredRun:
     """
 
     trained: TrainingResult
+    gate: GateReport
     run_id: str | None
     model_uri: str | None
     version: str | None
@@ -183,6 +188,8 @@ class RegisteredRun:
             lines.append(f"run {self.run_id}")
         if self.version is not None:
             lines.append(f"registered as {self.model_uri} (challenger)")
+        recommended = self.gate.recommendation
+        lines.append(f"Recommendation: {recommended.action}. {recommended.sentence}")
         return "\n".join(lines)
 
 
@@ -200,10 +207,16 @@ def run_training(
     if destination.tracking_uri is None:
         trained = train_model(task, jobs, progress)
         with _choose_folder(destination) as folder:
-            _write_artifacts(trained, task, folder, progress)
-        return RegisteredRun(trained, None, None, None)
+            gate = _write_artifacts(trained, task, folder, progress)
+        return RegisteredRun(trained, gate, None, None, None)
     from training.reporting.mlflow_tracking import open_run
-    from training.runs.mlflow_run import TrainingInputs, log_training, register_training
+    from training.runs.mlflow_run import (
+        RunText,
+        TrainingInputs,
+        find_champion,
+        log_training,
+        register_training,
+    )
 
     _require_outcomes(task.tables)
     title, as_of = task.build_title(), task.find_as_of()
@@ -214,15 +227,17 @@ def run_training(
     ):
         report = _combine_progress(progress, run.report_progress)
         trained = train_model(task, jobs, report)
-        _write_artifacts(trained, task, folder, report)
+        champion = find_champion(run, task.target) if destination.register else None
+        gate = _write_artifacts(trained, task, folder, report, champion)
+        text = RunText(title, describe_run(trained, gate))
         with report_progress(report, "logging the run"):
             inputs = TrainingInputs(task.tables, task.truth, task.sources)
-            log_training(run, title, trained, inputs, folder)
+            log_training(run, text, trained, inputs, folder)
         if not destination.register:
-            return RegisteredRun(trained, run.run_id, None, None)
+            return RegisteredRun(trained, gate, run.run_id, None, None)
         with report_progress(report, "registering the version"):
-            version = register_training(run, trained, task.tables, folder)
-        return RegisteredRun(trained, run.run_id, version.uri, version.number)
+            version = register_training(run, text, trained, task.tables, folder)
+        return RegisteredRun(trained, gate, run.run_id, version.uri, version.number)
 
 
 @contextmanager
@@ -236,10 +251,14 @@ def _choose_folder(destination: RunDestination) -> Iterator[Path]:
 
 
 def _write_artifacts(
-    trained: TrainingResult, task: TrainingTask, folder: Path, progress: Progress | None
-) -> None:
+    trained: TrainingResult,
+    task: TrainingTask,
+    folder: Path,
+    progress: Progress | None,
+    champion: str | None = None,
+) -> GateReport:
     with report_progress(progress, "writing report and bundle"):
-        write_artifacts(trained, task.tables, folder)
+        return write_artifacts(trained, task.tables, folder, champion)
 
 
 def _combine_progress(*reports: Progress | None) -> Progress:

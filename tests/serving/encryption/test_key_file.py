@@ -1,15 +1,21 @@
 """The file of the keys by month: private, whole, wrapped by the data key; what goes from it is overwritten."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.databases import database_in
 from support.serving_examples import vault_in
 from support.serving_keys import APRIL, FIELDS, MARCH, SUBJECT, erasure_of, keys_in
 
 from consignments.errors import BadSetting, ServiceFault
 from serving.encryption.key_file import FILE_NAME, OLD_FILE_NAME
 from serving.encryption.monthly_keys import MonthlyKeys
+from serving.encryption.vault import Vault
+from serving.event_log.events import Event
+from serving.event_log.key_erasures import load_or_create_data_key
+from serving.event_log.log import EventLog
 from serving.process.state_directory import get_part_path
 
 
@@ -115,3 +121,31 @@ def test_another_data_key_is_told_from_a_damaged_file(tmp_path: Path) -> None:
         ServiceFault, match="the monthly key file has another format; got format 2; expected format 1"
     ):
         keys_in(tmp_path)
+
+
+def test_a_data_key_is_created_only_in_the_state_directory_and_only_for_a_new_log(tmp_path: Path) -> None:
+    state, url = tmp_path / "state", f"sqlite:///{tmp_path / 'state' / 'events.db'}"
+    state.mkdir()
+    elsewhere = tmp_path / "not mounted" / "data.key"
+    with pytest.raises(BadSetting, match="no data key in the given file"):
+        load_or_create_data_key(elsewhere, state, url)
+    assert not elsewhere.parent.exists()
+    key = load_or_create_data_key(state / "data.key", state, url)
+    assert load_or_create_data_key(state / "data.key", state, url) == key
+    EventLog.open(url, Vault.load(state, key)).close()
+    (state / "data.key").unlink()
+    assert load_or_create_data_key(state / "data.key", state, url) != key  # the log has no entry
+    (state / "data.key").unlink()
+    (state / "period.keys").write_text("{}")
+    with pytest.raises(BadSetting, match=r"the data key is missing.*monthly keys.*restore data.key"):
+        load_or_create_data_key(state / "data.key", state, url)
+    assert not (state / "data.key").exists()
+
+
+@pytest.mark.parametrize("entries", [1])
+def test_no_data_key_is_created_if_the_log_has_entries(
+    tmp_path: Path, open_log: Callable[[], EventLog], entry: Callable[..., Event], entries: int
+) -> None:
+    open_log().append([entry(entries)])
+    with pytest.raises(BadSetting, match="1 log entries"):
+        load_or_create_data_key(tmp_path / "data.key", tmp_path, database_in(tmp_path))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from consignments.errors import BadSetting, UnknownName
-from serving.process.settings import SETTING_NAMES, RateLimit, Settings
+from serving.process.settings import SETTING_NAMES, RateLimit, Settings, find_unknown_settings
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +46,7 @@ def test_the_environment_goes_before_the_file_and_the_file_before_the_default(
         ("NPSRISK_MAX_BODY_BYTES", "many"),
         ("NPSRISK_MAX_BODY_BYTES", "3"),
         ("NPSRISK_RATE_LIMIT", "fast"),
+        ("NPSRISK_RATE_LIMIT", "10"),
         ("NPSRISK_RATE_LIMIT", "0/second"),
     ],
 )
@@ -75,3 +76,14 @@ def test_reading_settings_loads_nothing_heavy() -> None:
     code = "import sys, serving.process.settings; print([m for m in ('numpy', 'pandas', 'sqlalchemy', 'mlflow') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_rate_without_a_unit_is_refused_with_an_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NPSRISK_RATE_LIMIT", "10")
+    with pytest.raises(BadSetting, match="expected a rate such as 1000/second"):
+        Settings.read()
+
+
+def test_unknown_names_are_found_with_the_nearest_known_one() -> None:
+    environment = {"NPSRISK_RATE_LIMT": "1", "NPSRISK_MODEL": "x", "NPSRISK_LANGUAGE": "ko", "OTHER": ""}
+    assert find_unknown_settings(environment) == {"NPSRISK_RATE_LIMT": "NPSRISK_RATE_LIMIT"}

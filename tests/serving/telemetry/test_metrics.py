@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.examples import make_consignment, make_outcome
 from support.serving_examples import Client
 
-DOCS = Path(__file__).resolve().parents[3] / "docs"
+DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
 NAME = re.compile(r"\b(?:npsrisk|process)_[a-z_]+\b")
 LABEL = re.compile(r"(?:by|ignoring|on) \(([^)]*)\)|\{([^}]*)\}")
 OF_PROMETHEUS = {"le", "instance", "job"}
@@ -38,7 +38,7 @@ def told(client: Client) -> dict[str, set[str]]:
 
 
 def dashboard() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((DOCS / "grafana.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads((DEPLOY / "grafana.json").read_text(encoding="utf-8"))
     return found
 
 
@@ -47,11 +47,8 @@ def asked_by_the_dashboard() -> list[str]:
 
 
 def rules() -> list[dict[str, Any]]:
-    page = (DOCS / "operator.md").read_text(encoding="utf-8")
-    (block,) = [
-        text for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if text.startswith("groups:")
-    ]
-    found: list[dict[str, Any]] = yaml.safe_load(block)["groups"][0]["rules"]
+    text = (DEPLOY / "alerts.yml").read_text(encoding="utf-8")
+    found: list[dict[str, Any]] = yaml.safe_load(text)["groups"][0]["rules"]
     return found
 
 

@@ -23,10 +23,11 @@ from training.config import parse_config
 from training.data.splits import TEST, TRAIN
 from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, build_data_set, get_labels_as_of
-from training.fitting.diagnostics import DiagnosticsOptions
+from training.fitting.diagnostics import DiagnosticsOptions, DiagnosticsResult
 from training.fitting.rolling_origin import TEXT_SCORE
 from training.fitting.search import SearchBudget
 from training.runs.artifacts import write_run_bundles
+from training.runs.mlflow_run import build_child_runs
 from training.runs.train import (
     RunDestination,
     TrainingTask,
@@ -422,3 +423,21 @@ def test_the_default_date_is_the_midnight_after_the_last_event(tables, as_of):
     assert find_day_after_last_event(Tables(tables.consignments)) == as_of
     last = tables.outcomes["known_at"].max()
     assert find_day_after_last_event(tables) == last.ceil("D").to_pydatetime()
+
+
+def test_a_run_is_named_by_what_was_requested(tables, as_of, world):
+    plain = TrainingTask(tables, as_of)
+    assert plain.build_title() == f"nps, as of {as_of:%Y-%m-%d}: plain"
+    studies = DiagnosticsOptions(ablation=True, search=SearchBudget(4))
+    everything = TrainingTask(tables, as_of, "nps", CONFIG, world.truth, studies)
+    assert everything.build_title().endswith(": truth, trials 4, ablation, origins 2")
+
+
+def test_each_group_of_an_ablation_is_a_child_run(trained):
+    row = {"group": "history", "features": 400}
+    row |= {f"{name}{end}": 0.1 for name in ("worth", "recall_at_1pct") for end in ("", "_low", "_high")}
+    studied = DiagnosticsResult(ablation=[row, {**row, "group": "goods", "worth_low": float("nan")}])
+    first, second = build_child_runs(replace(trained, studied=studied))
+    assert (first["name"], first["tags"]["kind"]) == ("without history", "ablation")
+    assert len(first["metrics"]) == 6
+    assert "loss/worth_low" not in second["metrics"]

@@ -1,0 +1,44 @@
+"""Folder of compiled kernels, if the installation is read-only; numba then has no folder of its own.
+
+The folder is private: a kernel in it is executed, so nobody else may write it.
+"""
+
+import os
+import shutil
+import tempfile
+from atexit import register
+from pathlib import Path
+
+VARIABLE = "NUMBA_CACHE_DIR"
+FOLDER = "kernels"
+PACKAGE = Path(__file__).resolve().parent
+
+
+def prepare_kernel_cache(package: Path = PACKAGE) -> None:
+    """Set the folder of compiled kernels before numba is imported, unless it is set or the installation can be written.
+
+    It is `kernels` in the state directory. If that cannot be written either, it is a temporary folder, deleted at the end.
+    """
+    if VARIABLE in os.environ or os.access(package, os.W_OK):
+        return
+    os.environ[VARIABLE] = str(_create_in_state_directory() or _create_temporary())
+
+
+def _create_in_state_directory() -> Path | None:
+    from cli.stores import read_settings
+    from consignments.errors import BadSetting
+
+    try:
+        state_dir = read_settings().state_dir
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = state_dir.resolve() / FOLDER
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except (BadSetting, OSError):
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+def _create_temporary() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="npsrisk-kernels-"))
+    register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

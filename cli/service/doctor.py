@@ -1,0 +1,233 @@
+"""Verb doctor: checks an installation, and says for each fault what to do. It changes nothing."""
+
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from cli.options import json_option
+from cli.output import print_result
+from consignments.errors import NpsriskError
+
+if TYPE_CHECKING:
+    from serving.process.settings import Settings
+
+MIN_FREE_BYTES = 2_000_000_000
+EXPIRY_WARNING = timedelta(days=30)
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+class DoctorFinding(NamedTuple):
+    """The result of one check: what was found and, if it is wrong, what to do."""
+
+    check: str
+    ok: bool
+    found: str
+    todo: str = ""
+
+
+Results = Iterator[DoctorFinding]
+
+
+@click.command()
+@json_option
+@click.pass_context
+def doctor(context: click.Context, as_json: bool) -> None:
+    """Check an installation, and say how to correct each fault.
+
+    Each line says what was found, and what to do if it is wrong. It changes nothing, and the service may keep running. Run
+    it as the user of the service, with its settings.
+
+    Exit code 0 if everything is right, 1 if anything is wrong, 2 if a setting is invalid.
+
+    \b
+    Example:
+    npsrisk doctor
+    """
+    from cli.stores import read_settings
+
+    results = list(examine(read_settings()))
+    wrong = [each for each in results if not each.ok]
+    lines = [
+        f"{'ok   ' if each.ok else 'WRONG'} {each.check}: {each.found}{f'; {each.todo}' if each.todo else ''}"
+        for each in results
+    ]
+    lines.append("Everything is right." if not wrong else f"{len(wrong)} of {len(results)} checks failed.")
+    checks = [each._asdict() for each in results]
+    print_result({"ok": not wrong, "checks": checks}, as_json, "\n".join(lines))
+    context.exit(1 if wrong else 0)
+
+
+def examine(settings: "Settings") -> Iterator[DoctorFinding]:
+    """Run all checks. An error of a check is its result, so that the others run too."""
+    checks: dict[str, Callable[[Settings], Results]] = {
+        "versions": _check_versions,
+        "settings": _check_settings,
+        "state directory": _check_state_directory,
+        "disk": _check_disk,
+        "event log": _check_log,
+        "model": _check_model,
+        "approvers": _check_approvers,
+        "API keys": _check_api_keys,
+        "TLS": _check_tls,
+        "model store": _check_store,
+    }
+    for name, check in checks.items():
+        try:
+            for found in check(settings):
+                yield found._replace(check=found.check or name)
+        except (NpsriskError, OSError) as error:
+            yield DoctorFinding(name, False, str(error))
+
+
+def _check_versions(_settings: "Settings") -> Results:
+    import platform
+    import sqlite3
+    from importlib.metadata import version
+
+    parts = (
+        f"npsrisk {version('npsrisk')}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
+    )
+    yield DoctorFinding("", True, parts)
+
+
+def _check_settings(_settings: "Settings") -> Results:
+    from serving.process.settings import find_unknown_settings
+
+    for name, near in find_unknown_settings(os.environ).items():
+        yield DoctorFinding(
+            "", False, f"{name} is not a setting", f"did you mean {near}?" if near else "remove it"
+        )
+    yield DoctorFinding(
+        "", True, f"read from the environment and {os.environ.get('NPSRISK_SETTINGS', 'no file')}"
+    )
+
+
+def _check_state_directory(settings: "Settings") -> Results:
+    from serving.process.state_directory import require_complete
+
+    folder = settings.state_dir
+    if not folder.is_dir():
+        yield DoctorFinding(
+            "", False, f"{folder} does not exist", "set NPSRISK_STATE_DIR, or start the service once"
+        )
+        return
+    require_complete(folder)
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        yield DoctorFinding("", False, f"{folder} cannot be written", "run as the user of the service")
+    for path in (folder, *sorted(folder.glob("events.db*")), *sorted(folder.glob("*key*"))):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & OTHERS:
+            private = "700" if path.is_dir() else "600"
+            yield DoctorFinding(
+                "permissions", False, f"others can use {path} (mode {mode:o})", f"chmod {private} {path}"
+            )
+    yield DoctorFinding("", True, str(folder.resolve()))
+
+
+def _check_disk(settings: "Settings") -> Results:
+    folder = settings.state_dir if settings.state_dir.exists() else Path()
+    free = shutil.disk_usage(folder).free
+    found = f"{free / 1e9:,.1f} GB free at {folder}"
+    enough = free >= MIN_FREE_BYTES
+    yield DoctorFinding("", enough, found, "" if enough else "free space, or move the state directory")
+
+
+def _check_log(settings: "Settings") -> Results:
+    from features.history.pseudonyms import load_data_key
+    from serving.encryption.vault import Vault
+    from serving.event_log.key_erasures import check_vault
+    from serving.event_log.reader import LogReader
+
+    with LogReader.open_to_read(settings.database_url) as log:
+        yield DoctorFinding(
+            "", True, f"log {log.log_id} with {log.last_sequence:,} entries, head {log.head[:12]}"
+        )
+        yield from _check_clock(log)
+        try:
+            check_vault(log, Vault.load(settings.state_dir, load_data_key(settings.data_key_file)))
+        except NpsriskError as error:
+            yield DoctorFinding("keys", False, str(error))
+        else:
+            yield DoctorFinding(
+                "keys", True, f"data key {settings.data_key_file} and monthly keys fit the log"
+            )
+
+
+def _check_clock(log: object) -> Results:
+    from consignments.timestamps import to_datetime
+    from serving.event_log.reader import LogReader
+    from serving.process.clock import MAX_JUMP_US, MAX_START_GAP_US, read_clock_us
+    from serving.service import LastRecorded
+
+    assert isinstance(log, LogReader)
+    last, now_us = LastRecorded.find(log), read_clock_us()
+    found = f"{to_datetime(now_us).isoformat(timespec='seconds')}, last entry " + (
+        to_datetime(last.any_us).isoformat(timespec="seconds") if last.any_us else "none"
+    )
+    todo = ""
+    if last.any_us > now_us + MAX_JUMP_US:
+        todo = "the last entry is in the future: correct the system clock, or run npsrisk clock correct"
+    elif last.own_us and now_us - last.own_us > MAX_START_GAP_US:
+        todo = "the last entry is old: check the system clock; if it is right, run npsrisk clock accept at the start"
+    yield DoctorFinding("clock", not todo, found, todo)
+
+
+def _check_model(settings: "Settings") -> Results:
+    from models.signatures.approvers import Approvers
+    from serving.deployment.releases import find_release_folder, read_release
+
+    folder = find_release_folder(settings.state_dir)
+    if folder is None:
+        yield DoctorFinding("", False, "no model is published, so rules score", "run npsrisk publish")
+        return
+    release = read_release(folder, Approvers.read(settings.approvers_file))
+    yield DoctorFinding("", True, f"{release.model} in {folder}")
+
+
+def _check_approvers(settings: "Settings") -> Results:
+    from models.signatures.approvers import Approvers
+
+    approvers = Approvers.read(settings.approvers_file)
+    found = f"{len(approvers.members)} persons, {approvers.signatures} of them must sign"
+    enough = len(approvers.members) >= approvers.signatures
+    yield DoctorFinding("", enough, found, "" if enough else "run npsrisk keys create or npsrisk keys trust")
+
+
+def _check_api_keys(settings: "Settings") -> Results:
+    from serving.http.auth import read_keys
+
+    if settings.api_keys_file is None:
+        yield DoctorFinding("", True, "none: the service answers on loopback only")
+        return
+    keys = read_keys(settings.api_keys_file)
+    yield DoctorFinding("", True, f"{len(keys)} in {settings.api_keys_file}")
+    for key in keys:
+        if key.expires_at is not None and key.expires_at - datetime.now(UTC) < EXPIRY_WARNING:
+            expiry = key.expires_at.date()
+            yield DoctorFinding(
+                "", False, f"key {key.name!r} expires on {expiry}", "add a new key, then remove this one"
+            )
+
+
+def _check_tls(settings: "Settings") -> Results:
+    from serving.http.tls import Certificate
+
+    certificate = Certificate.from_settings(settings)
+    found = "off: a proxy must add it" if certificate is None else f"certificate {settings.tls_cert_file}"
+    yield DoctorFinding("", True, found)
+
+
+def _check_store(settings: "Settings") -> Results:
+    from cli.stores import require_store
+
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        yield DoctorFinding("", True, "MLFLOW_TRACKING_URI is not set; only npsrisk publish needs it")
+        return
+    require_store(settings.mlflow_tracking_uri)
+    yield DoctorFinding("", True, settings.mlflow_tracking_uri.split("@")[-1])

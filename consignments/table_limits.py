@@ -1,0 +1,93 @@
+"""Limits of tables that are read, so that a small hostile file cannot use up memory or time."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow.compute as pc
+import pyarrow.parquet as parquet
+
+from consignments.errors import FileFault
+
+MAX_COLUMNS = 5_000
+MAX_LINE_BYTES = 1 << 24
+"""Maximum length of a line of JSON Lines; in CSV a row has the same limit."""
+MAX_TEXT_FILE_BYTES = 1 << 32
+"""Maximum size of a CSV or JSON Lines file, which is read whole. Parquet is read in chunks."""
+MAX_TEXT_BYTES = 1_000_000
+"""Maximum length of one text in a Parquet file."""
+
+
+def refuse_many_columns(columns: int, where: str) -> None:
+    """Raise `FileFault` if a table has too many columns."""
+    if columns > MAX_COLUMNS:
+        raise FileFault(
+            "the table has too many columns",
+            where=where,
+            got=f"{columns:,}",
+            expected=f"at most {MAX_COLUMNS:,}",
+            todo="keep the columns that npsrisk reads (npsrisk columns)",
+        )
+
+
+def refuse_large_text_file(path: Path) -> None:
+    """Raise `FileFault` if a CSV or JSON Lines file is too large to be read whole."""
+    size = path.stat().st_size
+    if size > MAX_TEXT_FILE_BYTES:
+        raise FileFault(
+            "the file is too large",
+            where=str(path),
+            got=f"{size:,} bytes",
+            expected=f"at most {MAX_TEXT_FILE_BYTES:,}",
+            todo="convert it to Parquet, which is read in chunks, or split it",
+        )
+
+
+def read_lines(file: BinaryIO, where: str) -> Iterator[bytes]:
+    """Read the lines of a file; raise `FileFault` at one that is too long."""
+    number = 1
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        if len(line) > MAX_LINE_BYTES:
+            raise FileFault(
+                f"a line is longer than {MAX_LINE_BYTES >> 20} MB",
+                where=f"{where} line {number}",
+                expected="JSON Lines: one object per line",
+                todo="split or drop the line",
+            )
+        yield line
+        number += 1
+
+
+def refuse_long_texts(path: Path, metadata: Any, where: str) -> None:
+    """Raise `FileFault` if a dictionary of a Parquet file has a text that is too long.
+
+    A text in a dictionary is stored once and may stand in each row, so a file of some kilobytes can need a hundred gigabytes.
+    Only dictionaries large enough to hold such a text are read.
+    """
+    for group in range(metadata.num_row_groups):
+        for name in _list_text_columns(metadata.row_group(group)):
+            _refuse_long_dictionary(path, group, name, where)
+
+
+def _list_text_columns(group: Any) -> Sequence[str]:
+    columns = (group.column(place) for place in range(group.num_columns))
+    return [
+        column.path_in_schema
+        for column in columns
+        if column.physical_type == "BYTE_ARRAY" and column.total_uncompressed_size > MAX_TEXT_BYTES
+    ]
+
+
+def _refuse_long_dictionary(path: Path, group: int, name: str, where: str) -> None:
+    with parquet.ParquetFile(path, read_dictionary=[name]) as file:
+        batch = next(file.iter_batches(1, row_groups=[group], columns=[name], use_threads=False), None)
+        texts = None if batch is None else getattr(batch.column(0), "dictionary", None)
+        longest = 0 if texts is None or not len(texts) else pc.max(pc.binary_length(texts)).as_py() or 0
+    if longest > MAX_TEXT_BYTES:
+        raise FileFault(
+            "a text is too long",
+            where=f"{where}, column {name}",
+            got=f"{longest:,} bytes",
+            expected=f"at most {MAX_TEXT_BYTES:,}",
+            todo="shorten or drop the text",
+        )

@@ -1,0 +1,77 @@
+"""The verb doctor: each fault has a line with what to do, and a sound installation has none."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from support.databases import execute, state_environment
+from support.examples import make_consignment
+from support.serving_examples import DATA_KEY, make_bundle, publish, serving, settings_in
+
+from features.config import FeatureConfig
+from npsrisk import main
+from serving.process.clock import read_clock_us
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A sound installation with one decision of today."""
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    publish(state, make_bundle(tmp_path / "bundle", FeatureConfig(), seed=1), "1")
+    settings = settings_in(state)
+    (state / "data.key").chmod(0o600)
+    with serving(settings, read_clock_us) as client:
+        assert client.post("/v1/scores", make_consignment("RB1")).status_code == 200
+    return state
+
+
+def examine(folder: Path, **settings: str) -> tuple[int, dict[str, Any]]:
+    environment = state_environment(folder) | {"MLFLOW_TRACKING_URI": None} | settings
+    done = CliRunner().invoke(main, ["doctor", "--json"], env=environment)
+    return done.exit_code, json.loads(done.stdout.splitlines()[-1])
+
+
+def find_wrong(folder: Path, **settings: str) -> dict[str, str]:
+    code, result = examine(folder, **settings)
+    assert code == (0 if result["ok"] else 1)
+    return {each["check"]: f"{each['found']}; {each['todo']}" for each in result["checks"] if not each["ok"]}
+
+
+def test_a_sound_installation_has_no_fault(folder: Path) -> None:
+    assert find_wrong(folder) == {}
+    code, result = examine(folder)
+    checked = {each["check"] for each in result["checks"]}
+    assert code == 0
+    assert checked == {
+        "versions", "settings", "state directory", "disk", "event log", "clock", "keys", "model", "approvers",
+        "API keys", "TLS", "model store",
+    }  # fmt: skip
+
+
+def test_each_fault_is_found_and_the_other_checks_still_run(folder: Path, tmp_path: Path) -> None:
+    (folder / "data.key").chmod(0o644)
+    (folder / "period.keys").unlink()
+    (folder / "approvers.toml").write_text("signatures = 1\n")
+    (folder / "models" / "current.json").unlink()
+    future = read_clock_us() + 400 * 86_400_000_000
+    execute(folder, f"UPDATE events SET recorded_us = {future}")
+    keys = tmp_path / "keys.toml"
+    keys.write_text(
+        f'[[keys]]\nname = "post"\nsha256 = "{"a" * 64}"\nscopes = ["score"]\nexpires_at = 2020-01-01T00:00:00Z\n'
+    )
+    wrong = find_wrong(folder, NPSRISK_RATE_LIMT="1/second", NPSRISK_API_KEYS_FILE=str(keys))
+    assert "NPSRISK_RATE_LIMIT" in wrong["settings"]
+    assert f"chmod 600 {folder / 'data.key'}" in wrong["permissions"]
+    assert "restore period.keys" in wrong["keys"]
+    assert "npsrisk publish" in wrong["model"]
+    assert "npsrisk clock correct" in wrong["clock"]
+    assert "expires on 2020-01-01" in wrong["API keys"]
+    assert "approvers" in wrong
+
+
+def test_another_data_key_is_found(folder: Path) -> None:
+    (folder / "data.key").write_bytes(bytes(reversed(DATA_KEY)))
+    assert "data key" in find_wrong(folder)["keys"]

@@ -1,0 +1,44 @@
+"""Kernels of a read-only installation are compiled into the state directory, or a private temporary folder."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cli.kernel_cache import VARIABLE, prepare_kernel_cache
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(VARIABLE, "")  # so that it is restored
+    monkeypatch.delenv(VARIABLE)
+    monkeypatch.setenv("NPSRISK_STATE_DIR", str(tmp_path / "state"))
+
+
+def test_an_installation_that_can_be_written_keeps_its_own_folder(tmp_path: Path) -> None:
+    prepare_kernel_cache(tmp_path)
+    assert VARIABLE not in os.environ
+
+
+def test_a_read_only_installation_uses_the_state_directory(tmp_path: Path) -> None:
+    prepare_kernel_cache(tmp_path / "absent")
+    folder = Path(os.environ[VARIABLE])
+    assert folder == tmp_path / "state" / "kernels"
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_without_a_state_directory_it_is_a_private_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "state").write_text("a file")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    prepare_kernel_cache(tmp_path / "absent")
+    folder = Path(os.environ[VARIABLE])
+    assert folder.is_dir()
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_is_set_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "/somewhere")
+    prepare_kernel_cache(tmp_path / "absent")
+    assert os.environ[VARIABLE] == "/somewhere"

@@ -1,0 +1,66 @@
+"""Tables that would use up memory or time are refused in one line."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+
+from consignments import table_limits
+from consignments.errors import FileFault
+from consignments.parquet_files import ParquetTable
+from consignments.table_files import read_files
+
+
+def test_a_parquet_file_with_one_long_text_in_all_rows_is_refused_before_it_is_expanded(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "bomb.parquet"
+    rows = pa.DictionaryArray.from_arrays(pa.array([0] * 2_000), pa.array(["x" * 5_000_000]))
+    parquet.write_table(pa.table({"consignment_id": rows}), path, compression="zstd")
+    assert path.stat().st_size < 100_000
+    for read in (ParquetTable.open, read_files):
+        with pytest.raises(
+            FileFault, match=r"column consignment_id: a text is too long; got 5,000,000 bytes"
+        ):
+            read(path)
+
+
+def test_a_parquet_file_with_many_short_texts_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "good.parquet"
+    parquet.write_table(pa.table({"consignment_id": [f"{number:030d}" for number in range(60_000)]}), path)
+    assert ParquetTable.open(path).rows == 60_000
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_too_many_columns_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    monkeypatch.setattr(table_limits, "MAX_COLUMNS", 3)
+    path = tmp_path / f"wide.{suffix}"
+    texts = {"csv": "a,b,c,d\n1,2,3,4\n", "jsonl": '{"a":1,"b":2}\n{"c":3,"d":4}\n'}
+    if suffix == "parquet":
+        parquet.write_table(pa.table({name: [1] for name in "abcd"}), path)
+    else:
+        path.write_text(texts[suffix])
+    with pytest.raises(FileFault, match="too many columns; got 4; expected at most 3"):
+        read_files(path)
+
+
+def test_a_line_nested_too_deeply_is_rejected_and_the_others_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "deep.jsonl"
+    path.write_text('{"a":' + "[" * 1_000_000 + "]" * 1_000_000 + '}\n{"a":1}\n')
+    found = read_files(path)
+    assert [(reject.place, reject.reason) for reject in found.rejects] == [
+        ("deep.jsonl line 1", "nested too deeply")
+    ]
+    assert sum(len(part.table) for part in found.parts) == 1
+
+
+def test_long_lines_and_large_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "long.jsonl"
+    path.write_text('{"a":1}\n{"a":"' + "x" * 100 + '"}\n')
+    monkeypatch.setattr(table_limits, "MAX_LINE_BYTES", 50)
+    with pytest.raises(FileFault, match="line 2: a line is longer"):
+        read_files(path)
+    monkeypatch.setattr(table_limits, "MAX_TEXT_FILE_BYTES", 50)
+    with pytest.raises(FileFault, match="the file is too large"):
+        read_files(path)
