@@ -14,14 +14,13 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from consignments.columns import Mask, combine_faults, normalize_array
+from consignments.columns import Mask, combine_faults, normalize_array, normalize_names
 from consignments.parquet_files import ParquetTable
 from consignments.plausibility import count_implausible
 from consignments.raw_tables import TablePart
 from consignments.records import Consignment
 from consignments.rejects import Reject
 from consignments.schema import get_fields
-from consignments.spellings import normalize_names
 from consignments.tables import ReadReport, refuse_rejects
 from consignments.validation import (
     CANCELLED_SEQUENCE,

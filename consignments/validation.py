@@ -25,6 +25,7 @@ from consignments.columns import (
     ParsedColumn,
     format_value,
     normalize_array,
+    normalize_names,
     read_column,
     read_sequence,
     to_text_column,
@@ -35,7 +36,6 @@ from consignments.raw_tables import RawTable, TablePart, refuse_missing
 from consignments.records import Alert, Consignment, Outcome, Truth
 from consignments.rejects import Reject
 from consignments.schema import Field, get_fields
-from consignments.spellings import normalize_names
 from consignments.timestamps import US_PER_DAY, get_time_column_us
 from consignments.visibility import find_outcome_faults
 

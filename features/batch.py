@@ -13,11 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from consignments.columns import normalize_array
+from consignments.columns import adopt_spellings, normalize_array, normalize_names
 from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, Outcome
 from consignments.schema import FieldKind, get_fields
-from consignments.spellings import adopt_spellings, normalize_names
 from consignments.tables import to_alerts, to_consignments
 from consignments.timestamps import get_time_column_us
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE

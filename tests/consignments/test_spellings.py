@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 from support.examples import day, make_consignment, make_outcome
 
+from consignments.columns import adopt_spellings, normalize_names
 from consignments.identifiers import normalize_identifier
 from consignments.records import Consignment, Outcome
-from consignments.spellings import adopt_spellings, normalize_names
 from consignments.tables import build_frame, check_frame
 from features.batch import Tables, build_outcome_events, join_history
 
