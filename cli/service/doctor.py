@@ -154,7 +154,9 @@ def _check_log(settings: "Settings") -> Results:
         except NpsriskError as error:
             yield DoctorFinding("keys", False, str(error))
         else:
-            yield DoctorFinding("keys", True, f"data key {settings.data_key_file} and monthly keys fit the log")
+            yield DoctorFinding(
+                "keys", True, f"data key {settings.data_key_file} and monthly keys fit the log"
+            )
 
 
 def _check_clock(log: object) -> Results:
