@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests run in so many processes, each file in one of them.
 WORKERS ?= 2
 
-.PHONY: install demo test slow contract postgres operate chaos check format structure samples bench bench-history soak docs clean
+.PHONY: install demo test slow contract postgres chaos check format reference structure samples bench bench-history soak docs clean wheel operate
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -15,6 +15,9 @@ $(STAMP): requirements-dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
+
+wheel: $(STAMP)  ## build the wheel into dist/
+	$(BIN)/python -m hatchling build --target wheel
 
 demo: $(STAMP)  ## simulate, train, promote, publish, serve and score, on embedded defaults
 	$(BIN)/python docs/demo.py
@@ -52,6 +55,10 @@ check: $(STAMP)  ## format, lint, types, import rule, words
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+reference: $(STAMP)  ## write the pages that are made from the code: columns, settings
+	$(BIN)/npsrisk columns --markdown > docs/columns.part && mv docs/columns.part docs/columns.md
+	$(BIN)/npsrisk config --markdown > docs/settings.part && mv docs/settings.part docs/settings.md
 
 structure: $(STAMP)  ## rooms, long files, circles, wide functions, names, and the files that one request crosses
 	$(BIN)/python -m benchmarks.structure --request

@@ -1,6 +1,6 @@
 """The command line of npsrisk. It lists the verbs and loads only the file of the verb that is called.
 
-The exit code is 0 on success. It is 1 if a check finds a difference, and 2 on bad input, with one line on standard error. With
+The exit code is 0 on success. It is 1 if a check fails, and 2 if the verb cannot do its task, with one line on standard error. With
 `--json` the last line of standard output is one JSON object.
 """
 
@@ -11,10 +11,12 @@ from typing import Any
 
 import click
 
-from cli.kernel_cache import prepare_kernel_cache
+from consignments import refuse_hidden_packages
 from consignments.errors import NpsriskError
 
 FUNCTIONS = {
+    "columns": "cli.reference.verbs:columns",
+    "config": "cli.reference.verbs:config",
     "simulate": "cli.data.simulation:simulate",
     "read": "cli.data.tables:read",
     "features": "cli.data.tables:features",
@@ -24,10 +26,13 @@ FUNCTIONS = {
     "gate": "cli.model.promotion:gate",
     "keys": "cli.model.keys:keys",
     "promote": "cli.model.promotion:promote",
+    "dossier": "cli.model.dossier:dossier",
     "score": "cli.selection.scoring:score",
     "select": "cli.selection.scoring:select",
     "trace": "cli.data.trace:trace",
     "recall": "cli.selection.scoring:recall",
+    "brief": "cli.operation.brief:brief",
+    "plan": "cli.operation.plan:plan",
     "debrief": "cli.operation.debrief:debrief",
     "replay": "cli.selection.replay:replay",
     "serve": "cli.service.service:serve",
@@ -44,6 +49,29 @@ FUNCTIONS = {
     "verify-log": "cli.service.event_log:verify_log",
 }
 """The function of each verb, in the order in which the verbs are used."""
+
+VERB_KEY = "npsrisk.verb"
+EXTRAS = {
+    "train": (
+        *(
+            "currency_converter",
+            "jinja2",
+            "joblib",
+            "lightgbm",
+            "matplotlib",
+            "mlflow",
+            "optuna",
+            "pycountry",
+        ),
+        *("scipy", "sklearn", "threadpoolctl"),
+    ),
+    "serve": (
+        *("alembic", "httptools", "prometheus_client", "sqlalchemy", "starlette", "structlog", "uvicorn"),
+        "uvloop",
+    ),
+    "postgres": ("psycopg",),
+}
+"""Extras of the package, and the modules that each one installs."""
 
 
 class LazyVerbs(Mapping[str, click.Command]):
@@ -68,13 +96,48 @@ class VerbGroup(click.Group):
         """List the verbs in the order in which they are used."""
         return list(self.commands)
 
+    def resolve_command(
+        self, context: click.Context, words: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb that is called, whose file is loaded here, and keep its name for errors."""
+        context.meta[VERB_KEY] = words[0]
+        return super().resolve_command(context, words)
+
     def invoke(self, context: click.Context) -> Any:
         """Run the verb that is called."""
         try:
             return super().invoke(context)
         except NpsriskError as error:
-            click.echo(f"npsrisk {context.invoked_subcommand}: {error}", err=True)
+            click.echo(f"npsrisk {context.meta.get(VERB_KEY, '')}: {error}", err=True)
             context.exit(2)
+        except ModuleNotFoundError as error:
+            extra = find_extra(error.name or "")
+            if extra is None:
+                raise
+            click.echo(
+                f"npsrisk {context.meta.get(VERB_KEY, '')}: the package {(error.name or '').partition('.')[0]} is not installed; "
+                f"run pip install 'npsrisk[{extra}]'",
+                err=True,
+            )
+            context.exit(2)
+
+
+def find_extra(module: str) -> str | None:
+    """Find the extra that installs a module; return None if no extra does.
+
+    Examples
+    --------
+    >>> find_extra("scipy.stats"), find_extra("pandas")
+    ('train', None)
+    """
+    top = module.partition(".")[0]
+    return next((extra for extra, modules in EXTRAS.items() if top in modules), None)
+
+
+def _load_pyfunc(data_path: str, model_config: dict[str, Any] | None = None) -> Any:
+    """Load the registered model; called by MLflow."""
+    refuse_hidden_packages("features", "models")
+    return import_module("models.mlflow_model.scoring_model").load_scoring_model(data_path, model_config)
 
 
 @click.group(
@@ -86,21 +149,21 @@ class VerbGroup(click.Group):
 def main() -> None:
     """Score postal items and air-cargo consignments for new psychoactive substances (NPS).
 
-    Use the verbs as a loop. Train a model on past inspections, compare it with the current model, and promote it.
+    The verbs form a loop. Train a model on past inspections, compare it with the current model, and promote it.
     Score new consignments and select those to inspect. Add the results to the outcome table, and train again.
 
     A table (T) is a CSV file (.csv), a Parquet file or directory (.parquet) or a JSON Lines file (.jsonl).
     Run "npsrisk VERB --help" for options and an example.
 
     \b
-    Exit codes: 0 success; 1 a check found a difference; 2 bad input.
+    Exit codes: 0 success; 1 a check failed (gate, parity, verify-log); 2 the verb could not do its task.
 
     \b
     First steps, with simulated data:
     npsrisk simulate --out world
     npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --register
     """
-    prepare_kernel_cache()
+    import_module("cli.kernel_cache").prepare_kernel_cache()
     # MLflow's own progress bars appear and vanish at once for local files.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 

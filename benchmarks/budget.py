@@ -108,7 +108,7 @@ class _ScoringPath:
         channels = [record.channel for record in records]
         scores = self._each("score, alone", risk.score_row, X, channels)
         self._once("score, in a list", risk.score, X, channels)
-        self._each("exact reasons, where they are due", risk.explain, X)
+        self._each("exact reasons, if they are given", risk.explain, X)
         judged = [self._judged(*each) for each in zip(X, scores, strict=True)]
         first = self._log.last_sequence + 1
         sequences = range(first, first + len(records))

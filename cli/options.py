@@ -43,6 +43,11 @@ class TableOptions(NamedTuple):
     rejects: Path | None = None
     strict: bool = False
 
+    def list_sources(self) -> dict[str, str]:
+        """List the given tables with their absolute paths."""
+        names = ("consignments", "history", "outcomes", "alerts", "truth")
+        return {name: str(path.absolute()) for name in names if (path := getattr(self, name)) is not None}
+
 
 class PeriodOptions(NamedTuple):
     """A period of time as entered on the command line.
@@ -136,6 +141,11 @@ def model_uri_option(default: str) -> VerbDecorator:
     )
 
 
+def build_as_of_option(text: str) -> VerbDecorator:
+    """Define the option that names the time as of which data are known, with what it ignores and its default."""
+    return click.option("--as-of", type=str, default=None, metavar="TIME", help=f"Time in ISO 8601. {text}")
+
+
 def out_option(text: str, *, metavar: str = "T", required: bool = True) -> VerbDecorator:
     """Define the option that names the file or folder to write."""
     return click.option(
@@ -145,7 +155,7 @@ def out_option(text: str, *, metavar: str = "T", required: bool = True) -> VerbD
 
 consignments_option = table_option("--consignments", "Consignment table.", required=True)
 history_option = table_option(
-    "--history", "Past consignments. They count for history; the result has no rows for them."
+    "--history", "Past consignments. They count as history and are not in the result."
 )
 outcomes_option = table_option("--outcomes", "Outcome table: results of inspections.")
 outcomes_required_option = table_option("--outcomes", "Outcome table: results of inspections.", required=True)
@@ -174,7 +184,7 @@ jobs_option = click.option(
     type=click.IntRange(1),
     default=None,
     metavar="N",
-    help="Number of processes; default: one per core. The result does not depend on it.",
+    help="Number of processes. Default: one per core. The result does not depend on it.",
 )
 config_option = click.option(
     "--config",
@@ -190,13 +200,7 @@ target_option = click.option(
     show_default=True,
     help="Result that counts as positive.",
 )
-as_of_option = click.option(
-    "--as-of",
-    type=str,
-    default=None,
-    metavar="TIME",
-    help="Time in ISO 8601. Ignore outcomes and alerts that became visible later. Default: use all.",
-)
+
 capacity_option = click.option(
     "--capacity",
     type=click.IntRange(1),

@@ -1,9 +1,10 @@
-"""Progress bars of long work."""
+"""Progress of long work: bars on a terminal, one line for each phase elsewhere."""
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,48 +15,91 @@ if TYPE_CHECKING:
     from features.batch import Progress
 
 PROGRESS_DELAY_SECONDS = 2.0
-"""Work that takes longer shows a progress bar on a terminal."""
+"""Work that takes longer shows its progress."""
 REFRESH_SECONDS = 1.0
+BAR_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]"
+"""Without a speed: rows, trees and trials have different units."""
 
 
 @contextmanager
 def show_progress_bar() -> Iterator["Progress"]:
-    """Show a progress bar for each stage of long work, on a terminal only. The bar shows the elapsed time also between two counts."""
+    """Show the progress of long work on standard error: a bar for each phase on a terminal, else a line for each phase.
+
+    Work of less than two seconds shows nothing.
+    """
     from threading import Event, Thread
 
-    from tqdm import tqdm
+    display = ProgressBars() if sys.stderr.isatty() else PhaseLines()
+    ended = Event()
+    ticker = Thread(target=_refresh, args=(display.refresh, ended), daemon=True)
+    ticker.start()
+    try:
+        yield display.advance
+    finally:
+        ended.set()
+        ticker.join()
+        display.close()
 
-    bars: dict[str, tqdm[Any]] = {}
-    shown, ended = sys.stderr.isatty(), Event()
 
-    def advance(what: str, done: int, total: int) -> None:
-        if what not in bars:
-            bars[what] = tqdm(
+class ProgressBars:
+    """Bars of a terminal. They show the elapsed time also between two counts."""
+
+    def __init__(self) -> None:
+        self._bars: dict[str, tqdm[Any]] = {}
+
+    def advance(self, what: str, done: int, total: int) -> None:
+        """Show that a phase has done so much of its total."""
+        from tqdm import tqdm
+
+        if what not in self._bars:
+            self._bars[what] = tqdm(
                 total=total,
                 desc=what,
                 delay=PROGRESS_DELAY_SECONDS,
-                disable=not shown,
-                unit="",
                 unit_scale=True,
+                bar_format=BAR_FORMAT,
             )
-        bars[what].update(done - bars[what].n)
+        self._bars[what].update(done - self._bars[what].n)
 
-    ticker = Thread(target=_refresh_bars, args=(bars, ended), daemon=True)
-    if shown:
-        ticker.start()
-    try:
-        yield advance
-    finally:
-        ended.set()
-        if shown:
-            ticker.join()
-        for bar in bars.values():
+    def refresh(self) -> None:
+        """Refresh the bars of unfinished phases."""
+        for bar in list(self._bars.values()):
+            if bar.n < (bar.total or 0) and time.time() > bar.start_t + PROGRESS_DELAY_SECONDS:
+                bar.refresh()
+
+    def close(self) -> None:
+        """Close all bars."""
+        for bar in self._bars.values():
             bar.close()
 
 
-def _refresh_bars(bars: "dict[str, tqdm[Any]]", ended: "Event") -> None:
-    """Refresh the bars of unfinished stages each second, until the work has ended."""
+class PhaseLines:
+    """One line for each phase, with the UTC time at which it began: for the log of a scheduler or of `nohup`."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._phases: set[str] = set()
+        self._waiting: list[str] = []
+
+    def advance(self, what: str, done: int, total: int) -> None:  # noqa: ARG002
+        """Add a line for a phase that begins."""
+        if what not in self._phases:
+            self._phases.add(what)
+            self._waiting.append(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {what}")
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Print the lines that wait, if the work is long."""
+        if time.monotonic() - self._began > PROGRESS_DELAY_SECONDS:
+            while self._waiting:
+                print(self._waiting.pop(0), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Print the lines that wait, if the work was long."""
+        self.refresh()
+
+
+def _refresh(refresh: Callable[[], None], ended: "Event") -> None:
+    """Refresh the display each second, until the work has ended."""
     while not ended.wait(REFRESH_SECONDS):
-        for bar in list(bars.values()):
-            if bar.n < (bar.total or 0) and time.time() > bar.start_t + PROGRESS_DELAY_SECONDS:
-                bar.refresh()
+        refresh()

@@ -90,7 +90,7 @@ class TableReader:
     def _report(self, report: "ReadReport", rejects: "tuple[Reject, ...]") -> None:
         from consignments.tables import refuse_total_rejection, write_rejects
 
-        if report.rejected or report.unknown_columns:
+        if report.is_notable:
             click.echo(report.to_text(), err=True)
         self.rejects += rejects
         if self.tables.rejects is not None and rejects:

@@ -34,7 +34,7 @@ MIN_TIME_US, MAX_TIME_US = to_us(datetime.min.replace(tzinfo=UTC)), to_us(dateti
 """Range of times that Python can represent: years 1 to 9999."""
 
 BAD_TEXT = "not text"
-BAD_NUMBER = "not a finite number"
+BAD_NUMBER = "not a finite number; expected digits with a decimal point, for example 1.25"
 BAD_TIME = "not a time; expected ISO 8601, for example 2024-03-04T09:00:00Z"
 BAD_DATE = "not a date; expected ISO 8601, for example 2024-03-04"
 BAD_SEQUENCE = "not a whole number"

@@ -4,11 +4,14 @@ A wrong check digit is a feature, never a reason to refuse a record: published e
 """
 
 import re
+import unicodedata
 from operator import mul
 from typing import NamedTuple
 
 S10_FORM = re.compile(r"([A-Z]{2})(\d{8})(\d)([A-Z]{2})", re.ASCII)
 AWB_FORM = re.compile(r"(\d{3})[- ]?(\d{7})(\d)(?:/(.+))?", re.ASCII | re.DOTALL)
+AWB_NUMBER_FORM = re.compile(r"\d{11}", re.ASCII)
+SEPARATORS = str.maketrans("", "", " -")
 S10_WEIGHTS = (8, 6, 4, 2, 3, 5, 9, 7)
 """Weights of the eight digits in UPU standard S10."""
 S10_EXCEPTIONS = {10: 0, 11: 5}
@@ -96,6 +99,30 @@ def parse_awb(text: str) -> Awb | None:
     return Awb(prefix, serial, int(check), house)
 
 
+def normalize_identifier(identifier: str) -> str:
+    """Return the form in which identifiers of consignments are compared.
+
+    It is NFC without spaces at the ends. S10 identifiers and air waybill numbers have capitals and neither spaces nor
+    hyphens; a house's number stays as it is.
+
+    Examples
+    --------
+    >>> normalize_identifier(" rb 123 456 785 gb"), normalize_identifier("057-5198 7552/h-1"), normalize_identifier("Lot-7 ")
+    ('RB123456785GB', '05751987552/h-1', 'Lot-7')
+    """
+    if identifier.isascii() and identifier.isalnum() and identifier.isupper():
+        return identifier
+    text = unicodedata.normalize("NFC", identifier).strip()
+    if not text:
+        return identifier
+    compact = text.translate(SEPARATORS).upper()
+    if S10_FORM.fullmatch(compact):
+        return compact
+    number, slash, house = text.partition("/")
+    compact = number.translate(SEPARATORS)
+    return compact + slash + house if AWB_NUMBER_FORM.fullmatch(compact) else text
+
+
 def has_valid_check_digit(consignment_id: str) -> bool | None:
     """Check the check digit of a consignment's identifier; return None if the identifier has no known form.
 
@@ -106,5 +133,6 @@ def has_valid_check_digit(consignment_id: str) -> bool | None:
     >>> has_valid_check_digit("057-51987552/H1"), has_valid_check_digit("057-51987553")
     (True, False)
     """
-    parts = parse_s10(consignment_id) or parse_awb(consignment_id)
+    identifier = normalize_identifier(consignment_id)
+    parts = parse_s10(identifier) or parse_awb(identifier)
     return None if parts is None else parts.check_holds

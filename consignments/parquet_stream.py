@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from consignments.columns import Mask, combine_faults, normalize_array
 from consignments.parquet_files import ParquetTable
+from consignments.plausibility import count_implausible
 from consignments.raw_tables import TablePart
 from consignments.records import Consignment
 from consignments.rejects import Reject
@@ -35,7 +36,7 @@ from consignments.validation import (
 )
 
 CHUNK_ROWS = 10_000
-ORDER_COLUMNS = ("consignment_id", "received_at", "cancelled_at", SEQUENCE, CANCELLED_SEQUENCE)
+ORDER_COLUMNS = ("consignment_id", "received_at", "cancelled_at", "issued_at", SEQUENCE, CANCELLED_SEQUENCE)
 """Columns of a consignment that determine the order of history."""
 Progress = Callable[[str, int, int], None]
 
@@ -162,6 +163,7 @@ def stream_table(
             if look.repeated is not None:
                 gone = check_rows(parts, table.columns, record).frame[look.repeated]
                 look.given = look.given - _count_given(gone, record)
+                look.warnings = look.warnings - count_implausible(gone, record)
     if strict:
         refuse_rejects(rejects)
     return TableStream(
@@ -188,6 +190,8 @@ class _ChunkCheck:
     given : int64 array, (fields,)
         Number of valid rows with a value, by field of the record.
     unknown : tuple of str
+    warnings : Counter
+        Number of valid rows with an implausible value, by `column: kind`.
     repeated : bool array, (rows,), or None
         Mask of the rows whose identifier occurred before.
     """
@@ -197,6 +201,7 @@ class _ChunkCheck:
     order: pd.DataFrame
     given: NDArray[np.int64]
     unknown: tuple[str, ...]
+    warnings: Counter[str]
     repeated: Mask | None = None
 
     @classmethod
@@ -206,7 +211,14 @@ class _ChunkCheck:
         rows = check_rows(parts, columns, record)
         good = keep_rows(rows.frame, ~rows.bad)
         order = good[[name for name in ORDER_COLUMNS if name in good]].copy()
-        return cls(len(rows.frame), rows.faults, order, _count_given(good, record), rows.unknown)
+        return cls(
+            len(rows.frame),
+            rows.faults,
+            order,
+            _count_given(good, record),
+            rows.unknown,
+            count_implausible(good, record),
+        )
 
     @property
     def bad(self) -> Mask:
@@ -240,8 +252,10 @@ def _mark_repeats(looks: Sequence[_ChunkCheck]) -> None:
 
 def _build_report(table: ParquetTable, looks: Sequence[_ChunkCheck], record: type[Consignment]) -> ReadReport:
     reasons: Counter[str] = Counter()
+    warnings: Counter[str] = Counter()
     for look in looks:
         reasons.update(count_reasons(look.faults))
+        warnings.update(look.warnings)
     kept = sum(len(look.order) for look in looks)
     missing = 1 - np.sum([look.given for look in looks], axis=0) / max(kept, 1)
     return ReadReport(
@@ -254,4 +268,5 @@ def _build_report(table: ParquetTable, looks: Sequence[_ChunkCheck], record: typ
         missing=dict(
             zip((field.name for field in get_fields(record)), (missing * (kept > 0)).tolist(), strict=True)
         ),
+        warnings=dict(warnings.most_common()),
     )

@@ -2,12 +2,33 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import inspect as types
 
 FieldKind = Literal["string", "number", "time", "date", "items", "codes"]
+
+
+class DescribedType(NamedTuple):
+    """The type of a field without its metadata.
+
+    Attributes
+    ----------
+    inner : msgspec.inspect.Type
+        The type of its values other than None.
+    optional : bool
+        True if None is allowed.
+    meaning : str
+        Its description; empty if it has none.
+    extra : dict
+        Further metadata, for example `personal`.
+    """
+
+    inner: types.Type
+    optional: bool
+    meaning: str
+    extra: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +87,30 @@ def get_field(record: type[msgspec.Struct], name: str) -> Field:
     return next(field for field in get_fields(record) if field.name == name)
 
 
-def _build_field(part: types.Field) -> Field:
-    meaning = ""
-    extra: dict[str, object] = {}
-    inner = part.type
+def describe_type(kind: types.Type) -> DescribedType:
+    """Return the type of a field without its metadata, and its description.
+
+    Parameters
+    ----------
+    kind : msgspec.inspect.Type
+        Of a field; of several descriptions the outermost counts.
+    """
+    meaning, optional = "", False
+    extra: dict[str, Any] = {}
+    inner = kind
     while isinstance(inner, types.Metadata | types.UnionType):
         if isinstance(inner, types.UnionType):
-            inner = next(kind for kind in inner.types if not isinstance(kind, types.NoneType))
+            optional = any(isinstance(each, types.NoneType) for each in inner.types)
+            inner = next(each for each in inner.types if not isinstance(each, types.NoneType))
             continue
         meaning = meaning or (inner.extra_json_schema or {}).get("description", "")
         extra |= inner.extra or {}
         inner = inner.type
+    return DescribedType(inner, optional, meaning, extra)
+
+
+def _build_field(part: types.Field) -> Field:
+    inner, _, meaning, extra = describe_type(part.type)
     return Field(
         name=part.name,
         kind=_infer_kind(inner),

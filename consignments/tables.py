@@ -6,6 +6,7 @@ An invalid file raises `FileFault`; an invalid row becomes a `Reject`, and the o
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -19,6 +20,7 @@ from consignments.code_lists import decode_codes
 from consignments.columns import TYPES
 from consignments.errors import FileFault
 from consignments.items import decode_items
+from consignments.plausibility import count_implausible
 from consignments.raw_tables import RawTable, wrap_frame
 from consignments.records import Alert, Code, Consignment, Identifier, Outcome, Selector, Time
 from consignments.rejects import Reject
@@ -57,6 +59,8 @@ CHUNK_ROWS = 500
 MAX_SHOWN_REASONS = 10
 """Maximum number of reasons in the text of a report."""
 
+NEAR_NAME = 0.75
+"""Minimum similarity of an unknown column to a missing one, for a suggestion."""
 FIRST_REASONS = 3
 """Maximum number of reasons in one line of an error."""
 
@@ -69,25 +73,38 @@ HistoryUse = Literal["given", "none"]
 
 
 class ScoreRow(msgspec.Struct, frozen=True):
-    """One row of a score table; a column of reasons is kept unchecked."""
+    """One row of a score table; a column `reasons` with JSON text is kept unchecked."""
 
-    consignment_id: Identifier
-    score: Annotated[float, Meta(ge=0, le=1)]
-    band: Code
-    received_at: Time
-    model_version: Code | None = None
-    office: Code | None = None
-    history: HistoryUse | None = None
+    consignment_id: Annotated[Identifier, Meta(description="identifier of the consignment")]
+    score: Annotated[
+        float, Meta(ge=0, le=1, description="calibrated probability that the consignment is positive")
+    ]
+    band: Annotated[Code, Meta(description="high, elevated or routine; the model holds the limits")]
+    received_at: Annotated[Time, Meta(description="when the advance data reached customs")]
+    model_version: Annotated[
+        Code | None, Meta(description="number of the registered version, or unregistered")
+    ] = None
+    office: Annotated[Code | None, Meta(description="customs office of arrival")] = None
+    history: Annotated[
+        HistoryUse | None,
+        Meta(description="none: scored without past consignments, so every sender looked new"),
+    ] = None
 
 
 class SelectionRow(msgspec.Struct, frozen=True):
     """One row of a selection table."""
 
-    consignment_id: Identifier
-    selected_by: Selector
-    selection_probability: Annotated[float, Meta(gt=0, le=1)]
-    office: Code | None = None
-    selected_at: Time | None = None
+    consignment_id: Annotated[Identifier, Meta(description="identifier of the consignment")]
+    selected_by: Annotated[Selector, Meta(description="who selected it")]
+    selection_probability: Annotated[
+        float,
+        Meta(gt=0, le=1, description="probability that the whole policy selects this consignment"),
+    ]
+    office: Annotated[Code | None, Meta(description="customs office that inspects it")] = None
+    selected_at: Annotated[
+        Time | None,
+        Meta(description="last arrival of the office and day, which is when its list can be drawn first"),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +126,8 @@ class ReadReport:
         Columns that the record does not have; they were kept. `items.NAME`, an unknown field of items, was dropped.
     missing : dict
         Share of kept rows without a value, 0 to 1, by column of the record.
+    warnings : dict
+        Number of kept rows with an implausible value, by `column: kind`, most frequent first.
     """
 
     name: str
@@ -118,6 +137,12 @@ class ReadReport:
     repeats: int
     unknown_columns: tuple[str, ...]
     missing: dict[str, float]
+    warnings: dict[str, int]
+
+    @property
+    def is_notable(self) -> bool:
+        """Return whether a person should see the report: it has rejects, unknown columns or warnings."""
+        return bool(self.rejected or self.unknown_columns or self.warnings)
 
     @property
     def all_rejected(self) -> bool:
@@ -131,7 +156,14 @@ class ReadReport:
         hidden = len(self.reasons) - MAX_SHOWN_REASONS
         lines += [f"  and {hidden} more reasons"] if hidden > 0 else []
         lines += [f"  {self.repeats:,} repeated outcome rows ignored"] if self.repeats else []
-        lines += [f"  unknown columns: {', '.join(self.unknown_columns)}"] if self.unknown_columns else []
+        lines += [
+            f"  warning: {rows:,} x {kind}" for kind, rows in list(self.warnings.items())[:MAX_SHOWN_REASONS]
+        ]
+        lines += (
+            [f"  unknown columns: {', '.join(map(self._suggest_name, self.unknown_columns))}"]
+            if self.unknown_columns
+            else []
+        )
         never = [name for name, share in self.missing.items() if share == 1]
         some = sorted(
             ((name, share) for name, share in self.missing.items() if 0 < share < 1), key=_sort_by_share
@@ -141,6 +173,12 @@ class ReadReport:
         )
         lines += [f"  always missing: {', '.join(never)}"] if never else []
         return "\n".join(lines)
+
+    def _suggest_name(self, unknown: str) -> str:
+        """Add the nearest column of the record that the table does not have, if there is one."""
+        absent = [name for name, share in self.missing.items() if share == 1]
+        near = get_close_matches(unknown, absent, n=1, cutoff=NEAR_NAME)
+        return f"{unknown} (did you mean {near[0]}?)" if near else unknown
 
     def summarize_reasons(self) -> str:
         """Format the most frequent reasons as one line."""
@@ -271,6 +309,7 @@ def _check_table(given: RawTable, record: type[msgspec.Struct]) -> Table:
             field.name: float(frame[field.name].isna().mean()) if len(frame) else 0.0
             for field in get_fields(record)
         },
+        warnings=dict(count_implausible(frame, record).most_common()),
     )
     return Table(frame, report, checked.rejects)
 
@@ -295,7 +334,7 @@ def refuse_total_rejection(report: ReadReport, *, todo: str) -> None:
 
     Examples
     --------
-    >>> report = ReadReport("new.csv", 2, 2, {"channel: 'sea'": 2}, 0, (), {})
+    >>> report = ReadReport("new.csv", 2, 2, {"channel: 'sea'": 2}, 0, (), {}, {})
     >>> refuse_total_rejection(report, todo="the rejects are in rejects.csv")
     Traceback (most recent call last):
         ...

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import msgspec
@@ -27,6 +28,7 @@ from consignments.columns import (
     read_sequence,
     to_text_column,
 )
+from consignments.errors import FileFault
 from consignments.items import read_items
 from consignments.raw_tables import RawTable, TablePart, refuse_missing
 from consignments.records import Alert, Consignment, Outcome, Truth
@@ -133,9 +135,34 @@ def check_table(given: RawTable, record: type[msgspec.Struct]) -> CheckResult:
     return CheckResult(kept, tuple(rejects), dict(reasons.most_common()), repeats, rows.unknown)
 
 
+def list_declared_columns(record: type[msgspec.Struct]) -> tuple[str, ...]:
+    """List the columns that a configuration declares in addition to those of `Consignment`.
+
+    Examples
+    --------
+    >>> from consignments.records import create_consignment_type
+    >>> list_declared_columns(create_consignment_type(numeric=["tax_rate"]))
+    ('tax_rate',)
+    """
+    if not issubclass(record, Consignment):
+        return ()
+    own = {field.name for field in get_fields(Consignment)}
+    return tuple(field.name for field in get_fields(record) if field.name not in own)
+
+
 def refuse_missing_columns(names: Sequence[str], record: type[msgspec.Struct], where: str) -> None:
-    """Raise `FileFault` if a required column of the record type is missing."""
+    """Raise `FileFault` if a required or declared column of the record type is missing."""
     refuse_missing(names, [field.name for field in get_fields(record) if field.required], where)
+    declared = [name for name in list_declared_columns(record) if name not in names]
+    if declared:
+        near = get_close_matches(declared[0], names, n=1)
+        raise FileFault(
+            f"the table lacks the declared column{'s' if len(declared) > 1 else ''} {', '.join(declared)}",
+            where=where,
+            got=f"columns {', '.join(names)}",
+            expected="each column of [columns]; its values may be missing",
+            todo=f"did you mean {near[0]!r}?" if near else "add the column, or remove it from [columns]",
+        )
 
 
 def check_rows(parts: Sequence[TablePart], names: Sequence[str], record: type[msgspec.Struct]) -> CheckedRows:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 
 from consignments.columns import normalize_array
 from consignments.errors import BadInput
-from consignments.records import Alert
+from consignments.records import Alert, Consignment, Outcome
+from consignments.schema import FieldKind, get_fields
 from consignments.tables import to_alerts, to_consignments
 from consignments.timestamps import get_time_column_us
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
@@ -65,6 +67,17 @@ class FeatureParameters:
     fitted: FittedParameters = field(default_factory=FittedParameters.create_empty)
     pseudonyms: Pseudonyms = field(default_factory=partial(Pseudonyms, BATCH_KEY))
 
+    def __post_init__(self) -> None:
+        """Raise `BadInput` if `fitted` is the plain form of a bundle, whose values would be ignored or fail much later."""
+        if not isinstance(self.fitted, FittedParameters):
+            raise BadInput(
+                "the fitted parameters have another type",
+                where="FeatureParameters",
+                got=type(self.fitted).__name__,
+                expected="FittedParameters",
+                todo="use models.batch_scoring.build_feature_parameters(bundle, pseudonyms), or training.api.compute_features",
+            )
+
     def build_pipeline(self, alerts: Alerts | None = None) -> Pipeline:
         """Build the pipeline. This takes milliseconds."""
         return Pipeline(self.config, self.fitted, self.pseudonyms, alerts)
@@ -93,11 +106,49 @@ class Tables:
     ----------
     consignments, outcomes, alerts : DataFrame
         As `consignments.tables` reads them. Outcomes and alerts may be None.
+
+    Raises
+    ------
+    BadInput
+        If a table is not in that form, for example as `pandas.read_parquet` or `pandas.read_csv` returns it: items as lists, or times
+        as text.
     """
 
     consignments: pd.DataFrame
     outcomes: pd.DataFrame | None = None
     alerts: pd.DataFrame | None = None
+
+    def __post_init__(self) -> None:
+        """Check the columns whose type `consignments.tables` changes."""
+        _require_checked(self.consignments, Consignment, "consignments")
+        if self.outcomes is not None:
+            _require_checked(self.outcomes, Outcome, "outcomes")
+        if self.alerts is not None:
+            _require_checked(self.alerts, Alert, "alerts")
+
+
+def _require_checked(frame: pd.DataFrame, record: type[msgspec.Struct], where: str) -> None:
+    """Raise `BadInput` if a frame did not come from `consignments.tables`. Only types are looked at, not values."""
+    for column in get_fields(record):
+        if column.name in frame and not _is_canonical(frame[column.name], column.kind):
+            raise BadInput(
+                "the table was not read by npsrisk",
+                where=f"{where}, {column.name}",
+                got=f"dtype {frame[column.name].dtype}",
+                expected="times with a time zone" if column.kind == "time" else "JSON text of a list",
+                todo=f"read the file with consignments.tables.read_table(path, {record.__name__}), "
+                f"or pass the frame through check_frame(frame, {record.__name__}).frame",
+            )
+
+
+def _is_canonical(column: "pd.Series", kind: FieldKind) -> bool:
+    """Check that times have a time zone and that lists are JSON text; a column without values may have any type."""
+    if kind == "time" and not isinstance(column.dtype, pd.DatetimeTZDtype):
+        return not column.notna().any()
+    if kind in ("items", "codes") and not isinstance(column.dtype, pd.StringDtype):
+        given = column.dropna()
+        return given.empty or isinstance(given.iloc[0], str)
+    return True
 
 
 @dataclass(frozen=True)
@@ -315,6 +366,7 @@ def build_arrival_events(frame: pd.DataFrame) -> ArrivalEvents:
         cancelled_us=get_time_column_us(frame, "cancelled_at"),
         sequence=get_sequence(frame),
         cancelled_sequence=_read_integers(frame, CANCELLED_SEQUENCE),
+        issued_us=get_time_column_us(frame, "issued_at"),
     )
 
 

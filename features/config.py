@@ -1,8 +1,9 @@
 """Feature configuration of a model: additional columns and additional history keys."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from consignments.errors import BadSetting
 from consignments.records import Consignment, create_consignment_type
@@ -12,14 +13,30 @@ from consignments.schema import get_fields
 class ExtraColumns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The additional columns of the consignment table."""
 
-    numeric: tuple[str, ...] = ()
-    category: tuple[str, ...] = ()
+    numeric: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Names of additional columns with numbers. Each becomes a feature. Values may be missing."
+        ),
+    ] = ()
+    category: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Names of additional columns with few distinct texts, for example a tax type. Each becomes a feature."
+        ),
+    ] = ()
 
 
 class HistoryKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The additional history keys, each a list of columns whose values form one key."""
 
-    keys: tuple[tuple[str, ...], ...] = ()
+    keys: Annotated[
+        tuple[tuple[str, ...], ...],
+        Meta(
+            description="Additional history keys, each a list of columns. Earlier consignments with the same values in all "
+            "of them are counted, and so are their detections."
+        ),
+    ] = ()
 
 
 class FeatureConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,7 +8,7 @@ from functools import lru_cache
 from math import nan
 from typing import NamedTuple
 
-from consignments.identifiers import parse_awb, parse_s10
+from consignments.identifiers import normalize_identifier, parse_awb, parse_s10
 from consignments.records import Consignment
 from features.normalization.normal_forms import NormalForms
 from features.spec import Feature
@@ -286,7 +286,8 @@ def _compare_values(one: str, other: str) -> float:
 
 
 def _identifier_values(c: Consignment, departure: str | None) -> tuple[float, ...]:
-    identifier, master_missing = c.consignment_id, 0.0 if c.master_id else 1.0
+    identifier = normalize_identifier(c.consignment_id)
+    master_missing = 0.0 if c.master_id else 1.0
     awb = parse_awb(identifier) if identifier.lstrip()[:1].isdigit() else None
     if awb:
         master = parse_awb(c.master_id) if c.master_id else None

@@ -17,6 +17,8 @@ GENESIS_SHA256 = "0" * 64
 """Previous hash of the first record."""
 
 
+REPORT_END = "\n\n---\n\n"
+"""End of the report of the gate, which is at the beginning of the description of a version."""
 RECORD_HEADING = "## Promoted by"
 """First words of the record as Markdown."""
 

@@ -1,17 +1,16 @@
-"""The model registry in MLflow: versions, aliases, promotion records, and the loader of the registered model.
+"""The model registry in MLflow: versions, aliases and promotion records.
 
-The registered model is a bundle of data. It names only one module, this one: MLflow calls its `_load_pyfunc`.
+The registered model is a bundle of data (`models.mlflow_model`).
 """
 
+import json
 import os
 import re
 import shutil
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from importlib.metadata import version as installed_version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -19,18 +18,16 @@ from typing import Any, NamedTuple
 import mlflow
 import msgspec
 import pandas as pd
+from mlflow.entities import LoggedModelOutput
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from consignments.errors import BadInput, BundleRefused, ServiceFault, UnknownName
-from consignments.records import TARGETS, Alert, Consignment, Outcome
-from consignments.schema import get_fields
-from consignments.tables import check_frame, read_table, refuse_total_rejection
-from features.batch import BATCH_KEY, Tables
-from features.history.pseudonyms import Pseudonyms
-from features.streams import FeatureInputs
-from models.batch_scoring import ScoreColumns, score_table
+from consignments.records import TARGETS
 from models.bundle import Bundle, load_bundle
-from models.promotion_record import RECORD_HEADING, PromotionRecord, verify_chain
+from models.mlflow_model.folder import ModelOrigin, write_mlflow_model
+from models.mlflow_model.scoring_model import load_scoring_model
+from models.promotion_record import RECORD_HEADING, REPORT_END, PromotionRecord, verify_chain
 from models.signatures.signed_record import SignedRecord, encode_signatures, read_signatures
 
 EXPERIMENT = "nps-risk"
@@ -41,6 +38,11 @@ PENDING_TAG, PENDING_SIGNATURES_TAG = "pending", "pending-signatures"
 EVALUATION = "evaluation"
 """Folder of the evaluation fit, next to the folder of the served bundle."""
 EVALUATION_TAG = "evaluation_sha256"
+MODEL_NAME, MODEL_TYPE = "model", "risk model"
+"""Name and kind of the logged model of a run."""
+LEARNER_KIND = "learner"
+"""Tag `kind` of the run of a learner of another kind (`training.runs.own_learner`)."""
+RUN_ID = re.compile("[0-9a-f]{32}")
 REFUSAL_CODES = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 MAX_RETRIES = 2
 """Retries of calls to an unavailable server, unless the environment sets another number. MLflow's default of seven takes minutes."""
@@ -49,12 +51,6 @@ TIMEOUT_SECONDS = 30
 """Timeout of a call, unless the environment sets another. MLflow's default is two minutes for each try."""
 MAX_DESCRIPTION_CHARACTERS = 5000
 """Maximum length of the description of a version in MLflow's tables, at least on PostgreSQL."""
-MODEL_CONFIG = {"history": "", "outcomes": "", "alerts": "", "as_of": "", "reasons": 0, "data_key": ""}
-"""Options of the registered model at loading: paths of the history tables, a time, the number of reasons."""
-WITHOUT_HISTORY = (
-    "scored without history: every sender and consignee looks new, and scores differ from those of the service; "
-    "load the model with model_config={'history': PATH} of past consignments"
-)
 
 
 @dataclass(frozen=True)
@@ -154,6 +150,8 @@ class Registry:
         self.where = re.sub("//[^@/]*@", "//", tracking_uri)
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(MAX_RETRIES))
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(TIMEOUT_SECONDS))
+        # Bars that appear between the results of a notebook, also for a few local files.
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         self.client = mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
     def register(
@@ -176,17 +174,13 @@ class Registry:
             Tags, including `target`.
         """
         bundle = load_bundle(bundle_dir)
-        evaluation_dir = bundle_dir.with_name(EVALUATION)
         name = get_model_name(bundle.card.target)
+        evaluation_dir, evaluation_tags = bundle_dir.with_name(EVALUATION), {}
+        if evaluation_dir.exists():
+            evaluation_tags[EVALUATION_TAG] = load_bundle(evaluation_dir).sha256
+        model_id = self._log_model(run_id, bundle_dir, bundle, example)
+        self._ensure_model(name, bundle.card.target)
         with _use_address(self.tracking_uri):
-            model_id = self._log_model(run_id, bundle_dir, bundle)
-            self._ensure_model(name, bundle.card.target)
-            evaluation_tags = {}
-            if evaluation_dir.exists():
-                evaluation_tags[EVALUATION_TAG] = load_bundle(evaluation_dir).sha256
-                with TemporaryDirectory() as parent:
-                    shutil.copytree(evaluation_dir, Path(parent) / EVALUATION)
-                    self.client.log_model_artifacts(model_id, parent)
             made = self.client.create_model_version(
                 name,
                 f"models:/{model_id}",
@@ -195,7 +189,9 @@ class Registry:
                 description=description,
                 model_id=model_id,
             )
-        self._log_example(model_id, example, bundle.config.build_record_type())
+        # A server links the logged model to its version; a database that is opened directly does not.
+        versions = [{"name": name, "version": int(made.version)}]
+        self.client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: json.dumps(versions)})
         # Runs of one date have the same name. The version distinguishes them.
         run_name = self.client.get_run(run_id).info.run_name
         self.client.update_run(run_id, name=f"{run_name}, version {made.version}")
@@ -217,6 +213,7 @@ class Registry:
         ServiceFault
             If MLflow does not answer.
         """
+        self._refuse_run(uri)
         address = uri.removeprefix("models:/") if uri.startswith("models:/") else ""
         if address and "@" in address:
             name, chosen = address.rsplit("@", 1)
@@ -240,6 +237,29 @@ class Registry:
             ) from error
         return ModelVersion(
             found.name, str(found.version), str(found.run_id), dict(found.tags), tuple(found.aliases)
+        )
+
+    def _refuse_run(self, uri: str) -> None:
+        """Raise `BadInput` if a run is given in place of a version; a run of one's own learner has no version, and never gets one."""
+        run_id = uri.removeprefix("runs:/").partition("/")[0]
+        if not RUN_ID.fullmatch(run_id):
+            return
+        tags = self.get_run_tags(run_id)
+        if tags.get("kind") == LEARNER_KIND:
+            raise BadInput(
+                "a learner of your own cannot be promoted, compared by version, or served: the service loads only bundles, whose trees score "
+                "with the same bits in service, batch and replay and give exact reasons",
+                where=f"run {run_id}",
+                got=f"learner {tags.get('learner', '')}",
+                expected="a registered version",
+                todo="train the features that helped it with npsrisk train --register",
+            )
+        raise BadInput(
+            "this is a run, not a version",
+            where=self.where,
+            got=uri,
+            expected="models:/NAME/VERSION or models:/NAME@ALIAS",
+            todo="npsrisk train --register registers a run as a version",
         )
 
     def find_version(self, alias: str, target: str) -> ModelVersion | None:
@@ -347,7 +367,9 @@ class Registry:
         self.client.set_model_version_tag(record.name, record.version, "promotion", record.to_json())
         before = self.client.get_model_version(record.name, record.version).description or ""
         earlier = [each for each in self.list_records(record.name)[:-1] if each.version == record.version]
-        description = f"{before.partition(RECORD_HEADING)[0].rstrip()}\n\n{record.to_markdown(earlier)}"
+        # The record has each rule of the gate again, and its place is limited.
+        kept = before.rpartition(REPORT_END)[2].partition(RECORD_HEADING)[0].rstrip()
+        description = f"{kept}\n\n{record.to_markdown(earlier)}"
         self.client.update_model_version(
             record.name, record.version, description[:MAX_DESCRIPTION_CHARACTERS]
         )
@@ -359,6 +381,16 @@ class Registry:
         )
         if challenger is not None and challenger.number == record.version:
             self.client.delete_registered_model_alias(record.name, CHALLENGER)
+
+    def read_description(self, version: ModelVersion) -> str:
+        """Read the description of a version, Markdown."""
+        return self.client.get_model_version(version.name, version.number).description or ""
+
+    def write_description(self, version: ModelVersion, description: str) -> None:
+        """Replace the description of a version, Markdown; it is cut at `MAX_DESCRIPTION_CHARACTERS`."""
+        self.client.update_model_version(
+            version.name, version.number, description[:MAX_DESCRIPTION_CHARACTERS]
+        )
 
     def get_run_metrics(self, run_id: str) -> dict[str, float]:
         """Return the metrics of a run."""
@@ -418,17 +450,29 @@ class Registry:
                 todo="check that it is running, and try again",
             ) from error
 
-    def _log_model(self, run_id: str, bundle_dir: Path, bundle: Bundle) -> str:
-        """Log the bundle as the model of a run, and return MLflow's identifier of the model."""
-        with mlflow.start_run(run_id=run_id, nested=True):  # the caller may have an open run
-            logged = mlflow.pyfunc.log_model(
-                name="model",
-                loader_module=__name__,
-                data_path=str(bundle_dir),
-                pip_requirements=[f"npsrisk=={installed_version('npsrisk')}"],
-                model_config=dict(MODEL_CONFIG),
-                metadata={"bundle_sha256": bundle.sha256, "spec_sha256": bundle.card.feature_spec_sha256},
-            )
+    def _log_model(self, run_id: str, bundle_dir: Path, bundle: Bundle, example: pd.DataFrame) -> str:
+        """Log the bundle as the model of a run, with both fits, and return MLflow's identifier of the model.
+
+        The calls are explicit: `mlflow.pyfunc.log_model` would also write the options of the loader as parameters of the run.
+        """
+        run = self.client.get_run(run_id)
+        logged = self.client.create_logged_model(
+            run.info.experiment_id, name=MODEL_NAME, source_run_id=run_id, model_type=MODEL_TYPE
+        )
+        evaluation = bundle_dir.with_name(EVALUATION)
+        try:
+            with TemporaryDirectory() as parent:
+                folder = Path(parent) / "model"
+                origin = ModelOrigin(run_id, logged.model_id, str(logged.name))
+                write_mlflow_model(folder, bundle_dir, bundle, example, origin)
+                if evaluation.exists():
+                    shutil.copytree(evaluation, folder / EVALUATION)
+                self.client.log_model_artifacts(logged.model_id, str(folder))
+        except BaseException:
+            self.client.finalize_logged_model(logged.model_id, "FAILED")
+            raise
+        self.client.finalize_logged_model(logged.model_id, "READY")
+        self.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
         return str(logged.model_id)
 
     def _ensure_model(self, name: str, target: str) -> None:
@@ -440,20 +484,6 @@ class Registry:
                 tags={"target": target},
                 description=f"Risk that a consignment holds `{target}`. Score: calibrated probability.",
             )
-
-    def _log_example(self, model_id: str, example: pd.DataFrame, record: type[Consignment]) -> None:
-        """Log an input example and the column table with the model, which has no signature."""
-        columns = [asdict(field) for field in get_fields(record)]
-        with TemporaryDirectory() as folder:
-            example.to_json(
-                Path(folder) / "input_example.json",
-                orient="split",
-                date_format="iso",
-                date_unit="us",
-                index=False,
-            )
-            (Path(folder) / "columns.json").write_bytes(msgspec.json.format(msgspec.json.encode(columns)))
-            self.client.log_model_artifacts(model_id, folder)
 
 
 @contextmanager
@@ -476,86 +506,9 @@ def _use_address(tracking_uri: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-class ScoringModel:
-    """The registered model as MLflow loads it: consignment table in, score table out.
-
-    Without a path of past consignments it scores like `npsrisk score --without-history`, and warns.
-
-    Parameters
-    ----------
-    bundle : Bundle
-    version : str
-        Number of the registered version, if known.
-    config : dict
-        See `MODEL_CONFIG`.
-    """
-
-    def __init__(self, bundle: Bundle, version: str, config: dict[str, Any]) -> None:
-        self.bundle = bundle
-        self.version = version
-        self.reasons = int(config["reasons"])
-        self.as_of = pd.Timestamp(config["as_of"]) if config["as_of"] else None
-        key = Path(config["data_key"]).read_bytes() if config["data_key"] else BATCH_KEY
-        self.pseudonyms = Pseudonyms(key)
-        record = bundle.config.build_record_type()
-        self.history = _read_past(config["history"], record)
-        self.outcomes = _read_past(config["outcomes"], Outcome)
-        self.alerts = _read_past(config["alerts"], Alert)
-
-    def predict(self, model_input: pd.DataFrame, params: dict[str, str] | None = None) -> pd.DataFrame:  # noqa: ARG002
-        """Score a consignment table.
-
-        Warns
-        -----
-        UserWarning
-            If no past consignments were given at loading; the column `history` of the score table says `none`.
-
-        Raises
-        ------
-        BadInput
-            If a row is invalid. The error names it, because no row may be left out silently here.
-        """
-        given = check_frame(model_input, self.bundle.config.build_record_type(), strict=True).frame
-        inputs = FeatureInputs.from_tables(
-            Tables(given, self.outcomes, self.alerts), self.history, self.as_of
-        )
-        if not inputs.has_history:
-            warnings.warn(WITHOUT_HISTORY, stacklevel=2)
-        return score_table(
-            self.bundle, inputs, self.pseudonyms, columns=ScoreColumns(self.reasons, self.version)
-        )
-
-
-def _read_past(path: str, record: type[msgspec.Struct]) -> pd.DataFrame | None:
-    """Read a history table; return None if no path is given. Warn of invalid rows, which are left out."""
-    if not path:
-        return None
-    table = read_table(path, record)
-    refuse_total_rejection(
-        table.report, todo="correct the rows, or see each with npsrisk features --rejects FILE"
-    )
-    if table.rejects:
-        warnings.warn(table.report.to_text(), stacklevel=2)
-    return table.frame
-
-
-def _load_pyfunc(data_path: str, model_config: dict[str, Any] | None = None) -> ScoringModel:
-    """Load the registered model; called by MLflow."""
-    folder = Path(data_path)
-    return ScoringModel(
-        load_bundle(folder), _read_version_number(folder), {**MODEL_CONFIG, **(model_config or {})}
-    )
-
-
 def _find_data_path(model_dir: Path) -> Path:
     return model_dir / str(mlflow.models.Model.load(model_dir).flavors["python_function"]["data"])
 
 
-def _read_version_number(data_path: Path) -> str:
-    """Read the version that MLflow stores with a model from the registry; return `unregistered` if there is none."""
-    for folder in data_path.parents[:2]:
-        note = folder / "registered_model_meta"
-        if note.exists():
-            lines = dict(line.split(": ", 1) for line in note.read_text().splitlines() if ": " in line)
-            return lines["model_version"].strip("'\"")
-    return "unregistered"
+_load_pyfunc = load_scoring_model
+"""The loader that versions of earlier releases name."""

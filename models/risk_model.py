@@ -30,34 +30,55 @@ Progress = Callable[[str, int, int], None]
 """A callback that receives the name of the work, the amount done, and the total."""
 
 
+TreeCount = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=5000,
+        description="Number of trees. It is fixed, because there are too few positives for early stopping on later rows.",
+    ),
+]
+LeafCount = Annotated[
+    int,
+    Meta(
+        ge=2,
+        le=255,
+        description="Maximum number of leaves of a tree. Small trees suit few positives.",
+    ),
+]
+TreeDepth = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=16,
+        description="Maximum number of levels of a tree. At depth 8 exact reasons take a third of a millisecond.",
+    ),
+]
+LearningRate = Annotated[float, Meta(gt=0, le=1, description="Share of each tree in the sum of the trees.")]
+LeafRows = Annotated[int, Meta(ge=1, description="Minimum number of training rows in a leaf.")]
+FeatureShare = Annotated[float, Meta(gt=0, le=1, description="Share of the features offered to each tree.")]
+L2Penalty = Annotated[float, Meta(ge=0, description="L2 penalty on the values of leaves.")]
+LinearShare = Annotated[
+    float,
+    Meta(
+        ge=0,
+        le=1,
+        description="Share of a linear model (logistic regression) in the raw score. The trees have the rest.",
+    ),
+]
+
+
 class TreeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The parameters of the trees.
+    """The parameters of the trees; their types hold the meaning and the limits."""
 
-    Attributes
-    ----------
-    trees : int
-        Number of trees. It is fixed, because there are too few positives for early stopping on later rows.
-    leaves, depth : int
-        Maximum number of leaves and levels of a tree. At depth 8 exact reasons take a third of a millisecond.
-    learning_rate : float
-    rows_in_leaf : int
-        Minimum number of training rows in a leaf.
-    feature_share : float
-        Share of the features offered to each tree.
-    l2 : float
-        L2 penalty on the values of leaves.
-    linear_share : float
-        Share of a linear model in the raw score (`models.linear_trees`); the trees have the rest.
-    """
-
-    trees: Annotated[int, Meta(ge=1, le=5000)] = 300
-    leaves: Annotated[int, Meta(ge=2, le=255)] = 31
-    depth: Annotated[int, Meta(ge=1, le=16)] = 8
-    learning_rate: Annotated[float, Meta(gt=0, le=1)] = 0.05
-    rows_in_leaf: Annotated[int, Meta(ge=1)] = 20
-    feature_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
-    l2: Annotated[float, Meta(ge=0)] = 5.0
-    linear_share: Annotated[float, Meta(ge=0, le=1)] = 0.4
+    trees: TreeCount = 300
+    leaves: LeafCount = 31
+    depth: TreeDepth = 8
+    learning_rate: LearningRate = 0.05
+    rows_in_leaf: LeafRows = 20
+    feature_share: FeatureShare = 0.5
+    l2: L2Penalty = 5.0
+    linear_share: LinearShare = 0.4
 
 
 class LabelledRows(NamedTuple):

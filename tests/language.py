@@ -57,7 +57,7 @@ FORBIDDEN_OPENERS = {
     "how": "a noun or a verb: Return the number …",
 }
 STANDARD_VERBS = """
-abbreviate abort accept acquire activate add advance aggregate align allocate allow anchor announce answer append apply
+abbreviate abort accept acquire activate back note treat add advance aggregate align allocate allow anchor announce answer append apply
 approximate archive arrange assemble assert assign attach authenticate authorize average begin bind bisect
 blend block bootstrap build cache calculate calibrate call cancel check choose clamp classify clean clear
 clip close change collect distort spend combine commit compare compile complete compress compute concatenate configure confirm

@@ -1,18 +1,22 @@
-"""What the pages show can be typed: every command is one that npsrisk knows, and those of two pages are run in their order."""
+"""What the pages show can be typed and is printed: commands that npsrisk knows, two pages run in their order, quoted messages."""
 
 import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import pytest
 from support.pages import FENCE, PAGES, REPOSITORY, commands, files, verbs
 
+from consignments.timestamps import to_us
 from npsrisk import main
+from serving.encryption.key_file import KeyErasure
 
 PROSE = (*PAGES, *(REPOSITORY / f"{name}.md" for name in ("ARCHITECTURE", "CHANGELOG", "CONTRIBUTING")))
+OPERATOR = REPOSITORY / "docs" / "operator.md"
 SHORTER = {"--trials 30": "--trials 2"}
 """What takes longest is asked for less of it."""
 REFUSED = (
@@ -71,6 +75,20 @@ def test_the_glossary_defines_each_word_once_with_a_source() -> None:
     assert len(lines) <= 40
 
 
+def test_the_operators_page_quotes_the_reasons_of_a_refused_snapshot_as_the_service_logs_them() -> None:
+    quoted = set(re.findall(r"\| `(the snapshot [^`…:]+)", OPERATOR.read_text()))
+    raised = re.findall(
+        r'"(the snapshot [^":]+)', (REPOSITORY / "serving" / "state" / "snapshots.py").read_text()
+    )
+    assert quoted == set(raised)
+
+
+def test_the_operators_page_quotes_the_error_of_an_erased_key() -> None:
+    erased = datetime(2025, 4, 2, tzinfo=UTC)
+    erasure = KeyErasure("0" * 16, "2022-03", to_us(erased), "data protection", "three years have passed")
+    assert f"`{erasure}`" in OPERATOR.read_text()
+
+
 def test_the_commands_of_the_pages_are_found() -> None:
     found = [command for _, command in shown()]
     assert len(found) > 40
@@ -80,7 +98,7 @@ def test_the_commands_of_the_pages_are_found() -> None:
 @pytest.mark.slow
 def test_the_pages_of_data_scientist_and_reviewer_can_be_typed_from_top_to_bottom(tmp_path: Path) -> None:
     pages = [(REPOSITORY / "docs" / f"{name}.md").read_text() for name in ("data-scientist", "reviewer")]
-    for name, text in files(pages[0]).items():
+    for name, text in {name: text for page in pages for name, text in files(page).items()}.items():
         (tmp_path / name).write_text(text)
     lines = [command for page in pages for command in commands(page)]
     script = [line for line in lines if not line.startswith(tuple(NOT_RUN))]

@@ -31,4 +31,4 @@ def test_every_step_is_taught_before_it_is_done() -> None:
     kinds = [cell["cell_type"] for cell in NOTEBOOK["cells"]]
     headings = [cell for cell in NOTEBOOK["cells"] if "".join(cell["source"]).startswith("## ")]
     assert kinds[0] == kinds[-1] == "markdown"
-    assert len(headings) == 10
+    assert len(headings) == 11

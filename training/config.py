@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from consignments.errors import BadSetting, FileFault, UnknownName
 from features.config import ExtraColumns, FeatureConfig, HistoryKeys
-from models.risk_model import TreeParams
+from models.risk_model import LeafCount, TreeCount, TreeDepth, TreeParams
 
 CONFIG_FILE = "config.json"
 """Artifact of a run that keeps its settings."""
@@ -27,42 +27,38 @@ Seed = Annotated[int, Meta(ge=0, lt=2**31)]
 
 
 class SplitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[split]: how the time before `as_of` is divided into training, validation and test.
+    """[split]: how the time before `as_of` is divided into training, validation and test."""
 
-    Attributes
-    ----------
-    validation_days, test_days : int
-        Length of the two later periods, in UTC days.
-    label_delay_days : int
-        Days within which most results become known: the gap between two periods, and between the test and `as_of`.
-        In the simulated world the results of half of the NPS positives are known 22 days after arrival, of other results 90 %.
-    test_from : date, optional
-        First day of the test period. It then lasts to the last label, and `test_days` is not used.
-    """
-
-    validation_days: Days = 28
-    test_days: Days = 28
-    label_delay_days: Delay = 21
-    test_from: datetime.date | None = None
+    validation_days: Annotated[Days, Meta(description="Length of the validation period in UTC days.")] = 28
+    test_days: Annotated[Days, Meta(description="Length of the test period in UTC days.")] = 28
+    label_delay_days: Annotated[
+        Delay,
+        Meta(
+            description="Days within which most results become known. It is the gap between two periods, and between the test "
+            "and `--as-of`. In the simulated world the results of half of the NPS positives are known 22 days after "
+            "arrival, and 90 % of other results."
+        ),
+    ] = 21
+    test_from: Annotated[
+        datetime.date | None,
+        Meta(
+            description="First day of the test period. It then lasts to the last label, and `test_days` is not used."
+        ),
+    ] = None
 
 
 class ModelConfig(TreeParams, frozen=True, forbid_unknown_fields=True):
     """[model]: the trees, as `models.risk_model.TreeParams`, and how they are grown.
 
-    Attributes
-    ----------
-    trees : int
-        Fixed number. Early stopping on the few positives of a validation period ended at a random number of trees.
-    leaves, depth : int
-        Small trees, because positives are few. On three simulated worlds with 57 to 98 positives each, 8 to 12 leaves
-        detected 59 to 60 % of the NPS in the top 1 % of traffic, 31 leaves 54 %.
-    seed : int
+    The defaults of a training run are smaller than those of `TreeParams`, because positives are few. On three simulated worlds with
+    57 to 98 positives each, 8 to 12 leaves detected 59 to 60 % of the NPS in the top 1 % of traffic, 31 leaves 54 %. Early
+    stopping on the few positives of a validation period ended at a random number of trees.
     """
 
-    trees: Annotated[int, Meta(ge=1, le=5000)] = 150
-    leaves: Annotated[int, Meta(ge=2, le=255)] = 12
-    depth: Annotated[int, Meta(ge=1, le=16)] = 5
-    seed: Seed = 1
+    trees: TreeCount = 150
+    leaves: LeafCount = 12
+    depth: TreeDepth = 5
+    seed: Annotated[Seed, Meta(description="Seed of the random numbers of a fit.")] = 1
 
     def build_tree_params(self) -> TreeParams:
         """Return the parameters of the trees."""
@@ -70,50 +66,56 @@ class ModelConfig(TreeParams, frozen=True, forbid_unknown_fields=True):
 
 
 class WeightsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[weights]: how much each training row counts.
+    """[weights]: how much each training row counts."""
 
-    Attributes
-    ----------
-    ipw_clip : float
-        Largest inverse selection probability in training; evaluation does not clip.
-    background_share : float
-        Share of the uninspected consignments sampled as weak negatives, 0 to 1; 0 leaves them out.
-    background_rows : int
-        Maximum number of such background rows.
-    background_weight : float
-        Total weight of the background, as a multiple of the total weight of the labelled rows.
-    """
-
-    ipw_clip: Annotated[float, Meta(ge=1)] = 20.0
-    background_share: Share = 0.25
-    background_rows: Count = 100_000
-    background_weight: NotNegative = 3.0
+    ipw_clip: Annotated[
+        float,
+        Meta(
+            ge=1,
+            description="Largest inverse selection probability in training. Evaluation does not clip.",
+        ),
+    ] = 20.0
+    background_share: Annotated[
+        Share,
+        Meta(
+            description="Share of the uninspected consignments that is sampled as weak negatives. 0 leaves them out."
+        ),
+    ] = 0.25
+    background_rows: Annotated[Count, Meta(description="Maximum number of such background rows.")] = 100_000
+    background_weight: Annotated[
+        NotNegative,
+        Meta(
+            description="Total weight of the background, as a multiple of the total weight of the labelled rows."
+        ),
+    ] = 3.0
 
 
 class EvaluationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[evaluation]: how the model is evaluated.
+    """[evaluation]: how the model is evaluated."""
 
-    Attributes
-    ----------
-    origins : int
-        Rolling origins: earlier dates at which the recipe is also fitted and tested on the weeks after; 0: none.
-    capacity : int, optional
-        Inspections for each office and UTC day. Missing: as many as were made on an average day of the test period.
-    resamples : int
-        Number of resamples of whole days for the 95 % intervals.
-    smallest_slice : int
-        Slices with fewer labelled rows are left out.
-    largest_slices : int
-        Maximum number of slices of one kind, largest first.
-    seed : int
-    """
-
-    origins: Annotated[int, Meta(ge=0, le=12)] = 3
-    capacity: Count | None = None
-    resamples: Annotated[int, Meta(ge=20, le=10_000)] = 300
-    smallest_slice: Count = 50
-    largest_slices: Count = 12
-    seed: Seed = 1
+    origins: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=12,
+            description="Number of rolling origins: earlier dates at which the recipe is also fitted, and tested on the weeks "
+            "after. 0 for none.",
+        ),
+    ] = 3
+    capacity: Annotated[
+        Count | None,
+        Meta(
+            description="Inspections for each office and UTC day. Missing: as many as were made on an average day of the test period."
+        ),
+    ] = None
+    resamples: Annotated[
+        int, Meta(ge=20, le=10_000, description="Number of resamples of whole days for the 95 % intervals.")
+    ] = 300
+    smallest_slice: Annotated[Count, Meta(description="Slices with fewer labelled rows are left out.")] = 50
+    largest_slices: Annotated[
+        Count, Meta(description="Maximum number of slices of one kind, largest first.")
+    ] = 12
+    seed: Annotated[Seed, Meta(description="Seed of the resamples.")] = 1
 
 
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -81,18 +81,17 @@ def simulate(options: SimulateOptions, out: Path, as_json: bool) -> None:
     operation    1 in 200    2 %        small worlds with detections
     hard:SET     1 in 370    2 %        other countries and spellings, careful networks
 
-    In the first 120 days rules select the inspections. Then a model and officers select too. The operation with its alerts
-    begins on day 270, or after three quarters of a shorter world (preset operation: after a third). docs/simulator.md
-    lists the assumptions and the limits.
+    In the first 120 days, fixed rules select the inspections. After that, a model and officers also select. In a later
+    period of 21 days, partners send alerts and the capacity is doubled. It begins on day 270, or after 75 % of the days if
+    this is earlier (preset `operation`: 35 %). docs/simulator.md lists the assumptions and the limits.
 
-    Run "npsrisk train" on the tables after.
+    Next, run "npsrisk train" on the tables.
 
     \b
     Examples:
     npsrisk simulate --out world --days 60 --per-day 300
     npsrisk simulate --out year --days 366 --per-day 2000 --seed 1
-    echo '[inspection]
-    xray_share = 0.0' > blind.toml && npsrisk simulate --out blind --world blind.toml
+    npsrisk simulate --out changed --world my-world.toml
     """
     from consignments.table_writers import write_table
     from training.simulation.operation import simulate as run

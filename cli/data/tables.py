@@ -68,21 +68,21 @@ class MessageOptions(NamedTuple):
     type=str,
     default=None,
     metavar="TIME",
-    help="Time at which the messages reached customs. Default: the time of issue in each message, else the file time.",
+    help="Time at which the messages reached customs. Default: the time at which each message was issued, else the file time.",
 )
 @click.option(
     "--mapping",
     type=click.Path(path_type=Path),
     default=None,
     metavar="FILE.toml",
-    help="Mapping file of an own feed, for example the ITMATT of a postal administration.",
+    help="Mapping file for messages in a format of your own, for example the ITMATT of a postal administration.",
 )
 @click.option(
     "--events",
     type=click.Path(path_type=Path),
     default=None,
     metavar="FILE",
-    help="Output file for the answers of customs: requests, holds and releases.",
+    help="Also write the answers of customs (requests, holds and releases) to this table.",
 )
 @jobs_option
 @reject_options
@@ -90,14 +90,15 @@ class MessageOptions(NamedTuple):
 def read(options: MessageOptions, out: Path, as_json: bool) -> None:
     """Read messages of post and air cargo into a consignment table.
 
-    Reads files, folders and zip archives of mixed kinds: Cargo-XML, Cargo-IMP, ONE Record, EU ICS2 and postal declarations.
-    The content decides what a message is. Each house waybill or postal item becomes one row. A master waybill adds its
-    route and forwarder to its houses.
+    Reads files, folders and zip archives in any mixture: Cargo-XML, Cargo-IMP, ONE Record, EU ICS2 and postal declarations.
+    The verb recognizes the kind of a message by its content. Each house waybill or postal item becomes one row. A master
+    waybill adds its route and forwarder to the rows of its house waybills.
 
-    Doubts become quality codes. A message is rejected only if it gives no consignment. If a run is stopped, run the same
-    command again: it continues after the last message.
+    A value that cannot be used is omitted, and its row gets a quality code. A message is rejected only if no consignment can be
+    read from it. If a run was
+    interrupted, run the same command again: it continues after the last message.
 
-    Run "npsrisk score" on the table after. Exit code 2 if no message is valid, or if any is invalid and --strict is given.
+    Next, run "npsrisk score" on the table. Exit code 2 if no message is valid, or if any is invalid and --strict is given.
 
     \b
     Example:
@@ -179,10 +180,10 @@ def features(
     """Compute the features that the model sees, as a table.
 
     Writes one row per consignment: `consignment_id`, `sequence` if the table has it, and the features. Without --model,
-    features that need a fitted model are left out.
+    features with fitted parameters are omitted.
 
-    Run "npsrisk simulate", "npsrisk read" or "npsrisk export" before. A Parquet table that is sorted by time is read in
-    chunks and may be larger than the memory. If it has the column `sequence`, sort it by that.
+    First run "npsrisk simulate", "npsrisk read" or "npsrisk export". A sorted Parquet table is read in chunks and may be
+    larger than the memory. Sort it by `sequence` if it has this column, else by `received_at`.
 
     \b
     Example:

@@ -59,7 +59,7 @@ class TraceOptions(NamedTuple):
 @click.argument("consignment_id", metavar="ID")
 @table_option("--consignments", "Consignment table. Default: the event log of the service.")
 @table_option(
-    "--history", "Past consignments, which can be linked too. One that is in both tables counts once."
+    "--history", "Past consignments, which can also be linked. A consignment in both tables counts once."
 )
 @outcomes_option
 @click.option(
@@ -67,7 +67,7 @@ class TraceOptions(NamedTuple):
     type=str,
     default=None,
     metavar="TIME",
-    help="Time in ISO 8601. Ignore what arrived or became visible later. Default: when the consignment was received.",
+    help="Time in ISO 8601. Ignore later arrivals, and outcomes that became visible later. Default: the time at which the consignment was received.",
 )
 @click.option(
     "--depth",
@@ -91,7 +91,7 @@ class TraceOptions(NamedTuple):
     metavar="N",
     default=50,
     show_default=True,
-    help="Ignore an identifier that more consignments had in the last 365 days.",
+    help="Ignore an identifier that more than N consignments had in the last 365 days.",
 )
 @click.option(
     "--personal", is_flag=True, help="Print the shared names, addresses, phones, e-mails and accounts."
@@ -102,11 +102,11 @@ class TraceOptions(NamedTuple):
 def trace(consignment_id: str, tables: TableOptions, options: TraceOptions, as_json: bool) -> None:
     """Trace the consignments linked to one, and their detections.
 
-    Two consignments are linked if they share name and address, address, phone, e-mail or account. Values are compared in
-    normal form. The sender of one may be the consignee of the other.
+    Two consignments are linked if they share a name and address, an address, a phone, an e-mail address or an account. Values
+    are normalized before they are compared. The sender of one may be the consignee of the other.
 
-    Reads the event log of the service, which needs the data key; the service may keep running. With --consignments it reads
-    tables instead. Prints which identifiers are shared, and their values only with --personal. Changes nothing.
+    Reads the event log of the service. This needs the data key, and the service may keep running. With --consignments it
+    reads tables instead. Prints which identifiers are shared. With --personal it also prints their values. Changes nothing.
 
     \b
     Examples:

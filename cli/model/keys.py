@@ -24,7 +24,7 @@ key_file_option = click.option(
     type=click.Path(path_type=Path),
     default=None,
     metavar="FILE",
-    help="Private key; default: approver.key in the state directory.",
+    help="File of the private key. Default: approver.key in the state directory.",
 )
 
 
@@ -35,12 +35,13 @@ def find_key_file(given: Path | None) -> Path:
 
 @click.group()
 def keys() -> None:
-    """Create signing keys, and list those who may approve a promotion.
+    """Create signing keys, and manage the list of approvers.
 
-    Each approver creates a key and keeps its file. The file of approvers holds public keys only; `npsrisk publish` and the
-    service read it (NPSRISK_APPROVERS_FILE). Set NPSRISK_KEY_PASSPHRASE to encrypt a key.
+    Each approver creates a key and keeps its file secret. The file of approvers (NPSRISK_APPROVERS_FILE) holds their public
+    keys only. "npsrisk promote", "npsrisk publish" and the service read it. Set NPSRISK_KEY_PASSPHRASE to encrypt a private
+    key.
 
-    Run it before the first "npsrisk promote".
+    Before the first "npsrisk promote", run "npsrisk keys create".
 
     \b
     Examples:
@@ -51,7 +52,7 @@ def keys() -> None:
 
 
 @keys.command()
-@click.option("--name", required=True, metavar="NAME", help="Who holds the key.")
+@click.option("--name", required=True, metavar="NAME", help="Name of the owner of the key.")
 @key_file_option
 @json_option
 def create(name: str, key_file: Path | None, as_json: bool) -> None:
@@ -81,7 +82,10 @@ def create(name: str, key_file: Path | None, as_json: bool) -> None:
 @key_file_option
 @json_option
 def show(key_file: Path | None, as_json: bool) -> None:
-    """Print the public key of a signing key, for the person who keeps the approvers."""
+    """Print the public key of a signing key.
+
+    Send it to the operator of the service, who runs "npsrisk keys trust".
+    """
     from models.signatures.keys import SigningKey
 
     public = SigningKey.load(find_key_file(key_file)).public
@@ -93,7 +97,10 @@ def show(key_file: Path | None, as_json: bool) -> None:
 @click.argument("public_key")
 @json_option
 def trust(name: str, public_key: str, as_json: bool) -> None:
-    """Add NAME with PUBLIC_KEY, which `npsrisk keys show` prints, to those who may approve."""
+    """Add another person as approver.
+
+    NAME is the person. PUBLIC_KEY is what "npsrisk keys show" prints for the key of this person.
+    """
     from models.signatures.approvers import Approver
     from models.signatures.keys import VerifyingKey
 
@@ -108,10 +115,13 @@ def trust(name: str, public_key: str, as_json: bool) -> None:
 
 @keys.command()
 @click.argument("name")
-@click.option("--until", default=None, metavar="TIME", help="End of the right to approve; default: now.")
+@click.option("--until", default=None, metavar="TIME", help="End of the right to approve. Default: now.")
 @json_option
 def retire(name: str, until: str | None, as_json: bool) -> None:
-    """End the right of NAME to approve; earlier approvals stay valid."""
+    """End the right of the person NAME to approve.
+
+    Earlier approvals stay valid.
+    """
     import msgspec
 
     approvers, end = _read_approvers(), parse_time(until, "--until") or datetime.now(UTC)
@@ -137,7 +147,7 @@ def retire(name: str, until: str | None, as_json: bool) -> None:
 @click.argument("signatures", type=click.IntRange(1, 10))
 @json_option
 def require(signatures: int, as_json: bool) -> None:
-    """Set how many persons must sign a promotion."""
+    """Set how many approvers must sign a promotion."""
     approvers = _read_approvers()
     _write_approvers(list(approvers.members), signatures)
     print_result(
@@ -150,7 +160,7 @@ def require(signatures: int, as_json: bool) -> None:
 @keys.command("list")
 @json_option
 def list_approvers(as_json: bool) -> None:
-    """List those who may approve, and how many of them must sign."""
+    """List the approvers, and how many of them must sign."""
     approvers = _read_approvers()
     lines = [f"{each.name}: {each.public_key}{_describe_end(each)}" for each in approvers.members]
     head = f"{approvers.signatures} of {len(approvers.members)} must sign ({approvers.where})"

@@ -35,7 +35,8 @@ class DriftOptions(NamedTuple):
 @collect_options(DriftOptions, "options")
 @model_option
 @table_option(
-    "--reference", "Consignment table to compare with. Default: the reference profile in the model."
+    "--reference",
+    "Compare with this consignment table. Default: compare with the reference profile of the model.",
 )
 @period_options(
     "Check arrivals from this time on. Earlier ones are history. Default: the first arrival.",
@@ -52,8 +53,8 @@ def drift(
     Compares recent traffic with the reference profile stored in the model (its test period). It needs no labels. It checks
     scores, features, codes, new senders, missing values, units, and sources without data.
 
-    The verdict is `stable`, `retrain` or `investigate data`, with reasons. Run "npsrisk train" after `retrain`. Check the
-    data source after `investigate data`.
+    The verdict is `stable`, `retrain` or `investigate data`, with reasons. If it is `retrain`, run "npsrisk train". If it is
+    `investigate data`, first check the data source.
 
     Writes the report page and logs a run in MLflow. Exit code 0 with every verdict.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from cli.batch import count_cores
-from cli.model.gate_table import format_gate_table
+from cli.model.gate_table import format_gate_table, format_recommendation, summarize_recommendation
 from cli.model.keys import find_key_file, key_file_option
 from cli.options import (
     PeriodOptions,
@@ -37,7 +37,7 @@ from consignments.records import Target
 if TYPE_CHECKING:
     from features.batch import Progress, Tables
     from models.registry import ModelVersion
-    from training.promotion.gate import RuleResult
+    from training.gate.rules import RuleResult
     from training.promotion.promote import Approval, EvidenceOptions, Promotion
 
 
@@ -114,7 +114,7 @@ gate_options = chain_decorators(
 @alerts_option
 @table_option("--truth", "Truth of a simulated world. It replaces the outcomes in the evaluation.")
 @period_options(
-    "Compare arrivals from this time on. Default: the earliest time after the training data of one fit of each version.",
+    "Compare arrivals from this time on. Default: the first day of the later of the two test periods.",
     "Compare arrivals before this time. Default: up to the last arrival.",
 )
 @target_option
@@ -123,14 +123,14 @@ gate_options = chain_decorators(
 def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOptions, as_json: bool) -> None:
     """Compare two model versions on the same consignments.
 
-    A and B are version numbers, aliases or models:/NAME/VERSION. B is the version that may replace A. Both must have the
-    same target.
+    A and B are version numbers, aliases, models:/NAME/VERSION or models:/NAME@ALIAS. B is the version that may replace A.
+    Both must have the same target.
 
-    Each version is represented by its newest fit that was not trained on the compared period. This is the final fit, which
-    is served, or else the evaluation fit. Differences are paired by day and have 95 % intervals.
+    The verb uses only fits that were not trained on the compared period: the final fit of a version if possible, else its
+    evaluation fit. Both models are compared day by day (paired). Differences have 95 % intervals.
 
-    Run "npsrisk train --register" before. Logs a comparison run in MLflow, which "npsrisk gate" and "npsrisk promote" read
-    after.
+    First run "npsrisk train --register". Logs a comparison run in MLflow. Next, run "npsrisk gate" and "npsrisk promote",
+    which read this run.
 
     \b
     Example:
@@ -139,10 +139,12 @@ def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOpti
     from training.data.splits import ArrivalWindow
     from training.promotion.comparison import ComparedTraffic
     from training.promotion.comparison import compare as run
-    from training.promotion.comparison_report import log_comparison, summarize_comparison
+    from training.promotion.comparison_report import summarize_comparison
+    from training.promotion.review import log_reviewed_comparison
 
     names = (compared.a, compared.b)
-    versions = [open_registry().resolve(name, target=compared.target) for name in names]
+    one_version, other_version = (open_registry().resolve(name, target=compared.target) for name in names)
+    versions = (one_version, other_version)
     fits = [open_registry().fetch_fits(version) for version in versions]
     begins = period.parse_begin() or max(each.first_unseen for each in fits)
     one, other = (each.choose(begins) for each in fits)
@@ -154,11 +156,13 @@ def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOpti
             window=ArrivalWindow(begins, period.parse_end()),
         )
         found = run(one, other, traffic, progress=progress)
-    run_id = log_comparison(found, versions[0], versions[1], read_settings().mlflow_tracking_uri)
+    run_id, review = log_reviewed_comparison(open_registry(), found, *versions)
     result = {"run_id": run_id, "verdict": found.verdict(), "metrics": found.flatten_metrics()}
-    print_result(
-        result, as_json, f"{summarize_comparison(found, versions[0].title, versions[1].title)}\nrun {run_id}"
-    )
+    lines = [summarize_comparison(found, versions[0].title, versions[1].title), f"run {run_id}"]
+    if review is not None:
+        result["recommendation"] = format_recommendation(review.recommendation)
+        lines.append(summarize_recommendation(review.recommendation))
+    print_result(result, as_json, "\n".join(lines))
 
 
 @click.command()
@@ -168,13 +172,13 @@ def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOpti
 def gate(context: click.Context, tables: TableOptions, gated: GateOptions, as_json: bool) -> None:
     """Check a model version against every rule of the gate.
 
-    VERSION is a number, an alias or models:/NAME/VERSION. The verb prints each rule with its result, the value found and
-    the value expected. It changes nothing.
+    VERSION is a number, an alias, models:/NAME/VERSION or models:/NAME@ALIAS. The verb prints each rule with its result, the
+    observed value and the expected value. It then recommends to promote, to wait or to refuse. It changes nothing.
 
-    Give the tables of the training run to repeat that run. Both fits must then be equal byte for byte. This takes as long
-    as training. Without the tables this rule is not checked.
+    If you give the tables of the training run, the verb repeats that run. Both fits must then be equal byte for byte. This
+    takes as long as training. Without the tables this rule is not checked.
 
-    Run "npsrisk compare" before, if there is a champion. Run "npsrisk promote" after.
+    If there is a champion, first run "npsrisk compare". Next, run "npsrisk promote".
 
     Exit code 0 if all checked rules hold, 1 if a rule does not hold.
 
@@ -184,12 +188,13 @@ def gate(context: click.Context, tables: TableOptions, gated: GateOptions, as_js
     npsrisk gate 2 --consignments world/consignments.parquet --outcomes world/outcomes.parquet --alerts world/alerts.parquet
     npsrisk gate 2 --json
     """
-    from training.promotion.promote import check_version
+    from training.promotion.review import review_version
 
     version = gated.resolve()
     with show_progress_bar() as progress:
         evidence = _read_evidence(gated, version, tables, progress)
-        rules = check_version(open_registry(), version, evidence)
+        review = review_version(open_registry(), version, evidence)
+    rules = review.rules
     passes = all(rule.held is not False for rule in rules.values())
     result = {
         "version": version.number,
@@ -198,15 +203,24 @@ def gate(context: click.Context, tables: TableOptions, gated: GateOptions, as_js
             name: {"held": rule.held, "found": rule.found, "expected": rule.expected}
             for name, rule in rules.items()
         },
+        "recommendation": format_recommendation(review.recommendation),
     }
-    print_result(result, as_json, f"{format_gate_table(rules)}\n\n{_summarize_gate(version, rules)}")
+    parts = [
+        format_gate_table(rules),
+        summarize_recommendation(review.recommendation),
+        _summarize_gate(version, rules),
+    ]
+    print_result(result, as_json, "\n\n".join(parts))
     context.exit(0 if passes else 1)
 
 
 @click.command()
 @collect_options(SignedApprovalOptions, "approval")
 @click.option(
-    "--approved-by", default=None, metavar="WHO", help="The person who decides; default: who holds the key."
+    "--approved-by",
+    default=None,
+    metavar="WHO",
+    help="Person who decides. It must be the owner of the key. Default: the owner of the key.",
 )
 @click.option("--why", required=True, metavar="TEXT", help="The reason, for the record.")
 @key_file_option
@@ -218,16 +232,17 @@ def promote(
 ) -> None:
     """Run the gate and make a model version the champion.
 
-    VERSION is a number, an alias or models:/NAME/VERSION. The old champion gets the alias `previous`. To roll back, promote
-    `previous`.
+    VERSION is a number, an alias, models:/NAME/VERSION or models:/NAME@ALIAS. The old champion gets the alias `previous`. To
+    roll back, promote `previous`.
 
-    Give the tables of the training run to repeat that run. Both fits must then be equal byte for byte, also with --force.
-    Without the tables the record says that this was not checked.
+    If you give the tables of the training run, the verb repeats that run. Both fits must then be equal byte for byte, also
+    with --force. Without the tables the record says that this was not checked.
 
-    Run "npsrisk gate" before: it checks the same rules and changes nothing. Run "npsrisk publish" after.
+    First run "npsrisk keys create" once, and "npsrisk gate", which checks the same rules. Next, run "npsrisk publish".
 
-    Writes the promotion record and moves the aliases in MLflow. Exit code 2 if a rule does not hold and --force is not
-    given.
+    Signs and writes the promotion record, and moves the aliases in MLflow. If several persons must sign, each runs the verb
+    with their own key, and the aliases move with the last signature. Exit code 2 if a rule does not hold and --force is
+    not given.
 
     \b
     Example:
@@ -318,7 +333,7 @@ def _summarize_gate(version: "ModelVersion", rules: "Mapping[str, RuleResult]") 
 
 
 def _summarize_promotion(done: "Promotion") -> str:
-    from training.promotion.gate import REFIT_RULE
+    from training.gate.rules import REFIT_RULE
 
     record = done.record
     if done.missing:

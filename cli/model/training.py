@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from cli.batch import count_cores
+from cli.model.gate_table import format_recommendation
+from cli.model.study_tables import format_studies
 from cli.options import (
     TableOptions,
     alerts_option,
-    as_of_option,
+    build_as_of_option,
     collect_options,
     collect_tables,
     config_option,
@@ -31,6 +33,11 @@ from consignments.records import Target
 if TYPE_CHECKING:
     from training.config import TrainConfig
     from training.fitting.diagnostics import DiagnosticsOptions
+
+
+train_as_of_option = build_as_of_option(
+    "Ignore later arrivals, and outcomes and alerts that became visible later. Default: the midnight after the last event."
+)
 
 
 class TrainOptions(NamedTuple):
@@ -94,7 +101,7 @@ class TrainOptions(NamedTuple):
 @outcomes_required_option
 @alerts_option
 @table_option("--truth", "Truth of a simulated world, for evaluation only.")
-@as_of_option
+@train_as_of_option
 @target_option
 @config_option
 @click.option(
@@ -105,12 +112,12 @@ class TrainOptions(NamedTuple):
     type=click.IntRange(0, 12),
     default=None,
     metavar="N",
-    help="Also evaluate on N rolling origins: train at an earlier date, test on the weeks after it. Default: `[evaluation] origins` of the configuration, 3.",
+    help="Number of rolling origins: earlier dates at which the training is repeated, each tested on the weeks after it. Default: `[evaluation] origins` of the configuration (3).",
 )
 @click.option(
     "--ablation",
     is_flag=True,
-    help="Also fit without each feature group, to measure what the group adds before the test period.",
+    help="Also fit without each feature group, to measure what the group contributes. Uses only weeks before the reported ones.",
 )
 @click.option(
     "--trials",
@@ -133,13 +140,14 @@ class TrainOptions(NamedTuple):
 def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
     """Train a model on outcomes and log the run in MLflow.
 
-    Uses only consignments that arrived before --as-of, and outcomes that were visible by then. Default of --as-of: the day
-    after the last event in the tables. The model is evaluated on the last weeks, which its evaluation fit does not use.
+    Uses only consignments that arrived before --as-of, and outcomes that were visible by then. The evaluation fit does not
+    use the last weeks and is tested on them. The final fit uses all known results, and is the model that is deployed.
 
-    Run "npsrisk simulate" or "npsrisk export" before. After --register, run "npsrisk compare" if there is a champion, and
-    "npsrisk promote".
+    First run "npsrisk simulate" or "npsrisk export". Next, with --register, run "npsrisk compare" if there is a champion,
+    then "npsrisk gate" and "npsrisk promote".
 
-    Writes an MLflow run with the model, a report (report.html) and tables.
+    Writes an MLflow run with the model, a report (report.html) and tables. Prints the results of --ablation and --trials, and
+    without a terminal one line for each phase on standard error.
 
     \b
     Examples:
@@ -163,6 +171,7 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
             config=config,
             truth=reader.read_truth(),
             diagnostics=options.build_diagnostics(settings.state_dir),
+            sources=tables.list_sources(),
         )
         destination = RunDestination(tracking_uri=settings.mlflow_tracking_uri, register=options.register)
         done = run_training(task, destination, jobs=options.jobs or count_cores(), progress=progress)
@@ -170,6 +179,9 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
         "run_id": done.run_id,
         "model_uri": done.model_uri,
         "version": done.version,
+        "verdict": done.trained.verdict.name,
         "metrics": done.metrics,
+        "recommendation": format_recommendation(done.gate.recommendation),
     }
-    print_result(result, as_json, done.summarize())
+    studies = format_studies(done.trained.studied)
+    print_result(result, as_json, "\n\n".join(text for text in (studies, done.summarize()) if text))

@@ -1,1 +1,1 @@
-"""Verbs of an operation: debrief."""
+"""Verbs of an operation: brief, plan, debrief."""

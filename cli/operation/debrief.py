@@ -31,6 +31,7 @@ class DebriefOptions(NamedTuple):
     """Further options of a debrief: scores at arrival, capacity, and the date at which results are looked at."""
 
     scores: Path | None
+    plan: Path | None
     capacity: int | None
     as_of: str | None
     target: Target
@@ -47,7 +48,7 @@ class DebriefOptions(NamedTuple):
 )
 @table_option("--truth", "Truth of a simulated world: shows also what nobody inspected.")
 @period_options(
-    "Begin of the operation. Default: the first arrival.",
+    "Start of the operation. Default: the first arrival.",
     "End of the operation. Default: after the last arrival.",
 )
 @click.option(
@@ -55,7 +56,14 @@ class DebriefOptions(NamedTuple):
     type=click.IntRange(1),
     default=None,
     metavar="N",
-    help="Inspections for each office and day. Default: the average number of selections.",
+    help="Inspections for each office and day. Default: the mean number of selections for each office and day.",
+)
+@click.option(
+    "--plan",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE",
+    help="Plan of `npsrisk plan` to compare with.",
 )
 @click.option("--as-of", default=None, metavar="TIME", help="Use results visible at this time. Default: all.")
 @target_option
@@ -65,12 +73,13 @@ class DebriefOptions(NamedTuple):
 def debrief(
     tables: TableOptions, options: DebriefOptions, period: PeriodOptions, out: Path, as_json: bool
 ) -> None:
-    """Report what an operation brought, and suggest what to change.
+    """Report the results of an operation, with suggestions.
 
-    Compares detections with what the scores expected, by office, channel, route and week. Compares the selectors with random
-    inspections. Shows what was missed and why, and the yield of each alert. Each suggestion has its numbers.
+    Compares the detections with the number that the scores predicted, by office, channel, route and week. Compares each
+    selector with random inspections. Shows missed consignments with the reason, and the detections of each alert. Each
+    suggestion gives the numbers on which it is based.
 
-    Run it after the last results are known. Before it: "npsrisk score", or "npsrisk export" for the scores of the service.
+    First run "npsrisk score", or "npsrisk export" for the scores of the service, and wait for the last results.
 
     Writes the page and a JSON file of the same name.
 
@@ -82,13 +91,22 @@ def debrief(
     from training.operation.debrief import DebriefInputs, build_debrief
     from training.operation.debrief_report import render_debrief, summarize_debrief
     from training.operation.inspections import find_period
+    from training.operation.plan import read_plan
 
     reader = TableReader(tables)
     read = reader.read_tables(Consignment)
     scores = None if options.scores is None else read_scores(options.scores)
     when = find_period(read, period.parse_begin(), period.parse_end(), parse_time(options.as_of, "--as-of"))
     found = build_debrief(
-        DebriefInputs(read, scores, reader.read_truth(), options.capacity), when, options.target
+        DebriefInputs(
+            read,
+            scores,
+            reader.read_truth(),
+            options.capacity,
+            None if options.plan is None else read_plan(options.plan),
+        ),
+        when,
+        options.target,
     )
     out.write_text(render_debrief(found), encoding="utf-8")
     plain = found.to_plain()

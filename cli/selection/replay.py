@@ -105,8 +105,10 @@ class ReplayOptions(NamedTuple):
 @collect_tables
 @collect_options(WorldOptions, "world")
 @collect_options(ReplayOptions, "options")
-@table_option("--consignments", "Consignment table. Offenders do not react to inspections.")
-@table_option("--truth", "Truth table. Required with --consignments.")
+@table_option(
+    "--consignments", "Consignment table to replay. In a table, offenders do not react to inspections."
+)
+@table_option("--truth", "Truth of a simulated world. Required with --consignments.")
 @outcomes_option
 @alerts_option
 @click.option(
@@ -125,7 +127,7 @@ class ReplayOptions(NamedTuple):
     "policies",
     multiple=True,
     metavar="NAME",
-    help="Policy: random, rules, officer, greedy, explore, stratified, uncertain, novel, oracle. May be repeated. Default: all.",
+    help="Policy: random, rules, officer, greedy, explore, stratified, uncertain, novel or oracle (see docs/replay.md). May be repeated. Default: all.",
 )
 @capacity_option
 @click.option(
@@ -142,7 +144,7 @@ class ReplayOptions(NamedTuple):
     default=0.1,
     show_default=True,
     metavar="W",
-    help="For the policy stratified: draw as many as an estimate of recall to ±W over four weeks needs.",
+    help="For the policy stratified: draw as many as are needed to estimate recall over four weeks to ±W.",
 )
 @click.option(
     "--warm-up-days",
@@ -150,7 +152,7 @@ class ReplayOptions(NamedTuple):
     metavar="N",
     default=56,
     show_default=True,
-    help="Days of the common past before the policies begin.",
+    help="Days before the policies begin. All policies start from the results of these days.",
 )
 @click.option(
     "--retrain-days",
@@ -176,7 +178,7 @@ class ReplayOptions(NamedTuple):
     type=click.IntRange(1),
     metavar="N",
     default=None,
-    help="Number of processes; default: one per core.",
+    help="Number of processes. Default: one per core.",
 )
 @out_option("Folder to write the report, the tables and the finished weeks to.", metavar="DIR")
 @reject_options
@@ -190,7 +192,7 @@ def replay(
     arrivals and selects within the capacity. Only selected consignments get outcomes, after the usual delay. Models are
     retrained on schedule.
 
-    Give --world, or --consignments with --truth (run "npsrisk simulate" before).
+    Give either --world, or --consignments with --truth. Both tables come from "npsrisk simulate".
 
     Writes a report and tables to --out, and logs a run in MLflow. To resume after an interruption, run the same command
     again.

@@ -8,8 +8,8 @@ import click
 from cli.batch import count_cores, create_batch_pseudonyms
 from cli.options import (
     TableOptions,
-    as_of_option,
     batch_table_options,
+    build_as_of_option,
     capacity_option,
     collect_options,
     jobs_option,
@@ -87,8 +87,10 @@ class SelectOptions(NamedTuple):
 
     Attributes
     ----------
-    capacity : int
-        Inspections per office and UTC day.
+    capacity : int or None
+        Inspections per office and UTC day; None if a plan gives it.
+    plan : Path or None
+        Plan file of `npsrisk plan`, which gives capacities, exploration share and seed.
     explore : float or None
         Share of the capacity for random inspections, 0 to 1; None if not given.
     width : float or None
@@ -98,14 +100,35 @@ class SelectOptions(NamedTuple):
     seed : int
     """
 
-    capacity: int
+    capacity: int | None
+    plan: Path | None
     explore: float | None
     width: float | None
     days: int | None
     seed: int
 
     def check(self) -> None:
-        """Raise `BadInput` if options exclude each other."""
+        """Raise `BadInput` if options exclude each other, or neither capacity nor plan is given."""
+        given = [
+            name
+            for name, value in (
+                ("--capacity", self.capacity),
+                ("--explore", self.explore),
+                ("--width", self.width),
+            )
+            if value is not None
+        ]
+        if self.plan is not None and given:
+            raise BadInput(
+                "these options exclude each other",
+                where="options",
+                got=f"--plan and {', '.join(given)}",
+                expected="--plan alone; the plan has capacities and exploration share",
+            )
+        if self.plan is None and self.capacity is None:
+            raise BadInput(
+                "no capacity", where="options", got="neither --capacity nor --plan", expected="one of them"
+            )
         if self.width is not None and self.explore is not None:
             raise BadInput(
                 "these options exclude each other",
@@ -141,7 +164,7 @@ class RecallOptions(NamedTuple):
 @batch_table_options
 @collect_options(BatchScoreOptions, "options")
 @model_option
-@as_of_option
+@build_as_of_option("Ignore outcomes and alerts that became visible later. Default: use all.")
 @click.option(
     "--reasons",
     type=click.IntRange(0, 10),
@@ -162,15 +185,15 @@ class RecallOptions(NamedTuple):
 def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: bool) -> None:
     """Score a consignment table.
 
-    The same model and history give the same scores as the service, bit for bit.
+    With the same model and history, the scores are equal to those of the service, bit for bit.
 
     Give past consignments with --history. Without them every sender looks new and the scores change. The verb therefore
     fails without --history, unless --without-history is given. The column `history` of the result is `given` or `none`.
 
-    Run "npsrisk train" and "npsrisk promote" before, and "npsrisk select" on the scores after.
+    First run "npsrisk train" and "npsrisk promote". Next, run "npsrisk select" on the scores.
 
-    A Parquet table that is sorted by time is read in chunks and may be larger than the memory. If it has the column
-    `sequence`, sort it by that.
+    A sorted Parquet table is read in chunks and may be larger than the memory. Sort it by `sequence` if it has this column,
+    else by `received_at`.
 
     \b
     Example:
@@ -222,26 +245,37 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
 @click.command()
 @collect_options(SelectOptions, "options")
 @table_option("--scores", "Score table of `npsrisk score`.", required=True)
-@capacity_option
+@click.option(
+    "--capacity",
+    type=click.IntRange(1),
+    default=None,
+    metavar="N",
+    help="Inspections for each office and UTC day.",
+)
+@click.option(
+    "--plan",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Follow a plan of `npsrisk plan` instead: capacity of each office, exploration share and seed.",
+)
 @click.option(
     "--explore",
     type=click.FloatRange(0, 1),
     metavar="SHARE",
     default=None,
-    show_default=str(DEFAULT_EXPLORE_SHARE),
-    help="Share of the capacity for random inspections.",
+    help=f"Share of the capacity for random inspections. Default: {DEFAULT_EXPLORE_SHARE}.",
 )
 @click.option(
     "--width",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="W",
-    help="Replaces --explore: draw as many random inspections as an estimate of recall to ±W needs (95 % interval).",
+    help="Instead of --explore: draw as many random inspections as are needed to estimate recall to ±W (95 % interval).",
 )
 @click.option(
     "--days",
     type=click.IntRange(1),
     metavar="N",
-    help="With --width: pool the estimate over N days like these. Default: the number of days in the table.",
+    help="With --width: number of days whose results are used together in one estimate of recall. Default: the number of days in the table.",
 )
 @click.option("--seed", type=int, metavar="N", default=0, show_default=True, help="Seed of the random draws.")
 @result_option
@@ -249,17 +283,19 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
 def select(options: SelectOptions, scores: Path, out: Path, as_json: bool) -> None:
     """Select the consignments to inspect from a score table.
 
-    The list has the highest scores and a random share. The column `selection_probability` has the probability of each.
-    Training and evaluation use it to correct for the selection.
+    The list has the highest scores, and a random part of the others. The column `selection_probability` has the probability
+    with which each was selected. Training and evaluation use it to correct for the selection.
 
-    With --width, lower scores are sampled by strata, and as few as the estimate of recall needs. If the capacity is too
-    small, the list is drawn for the smallest possible width, and the result says so.
+    With --width, the lower scores are divided into strata, and a few consignments are drawn from each. The number of draws
+    is the smallest from which recall can be estimated to this width. If the capacity is too small, the list is drawn for
+    the smallest possible width, and the result says so.
 
-    Run "npsrisk score" before. After the inspections, run "npsrisk recall" and "npsrisk train" on their outcomes.
+    First run "npsrisk score". After the inspections, run "npsrisk recall" and "npsrisk train" on their outcomes.
 
     \b
-    Example:
+    Examples:
     npsrisk select --scores scores.csv --capacity 20 --width 0.1 --out list.csv
+    npsrisk select --scores scores.csv --plan plan.json --out list.csv
     """
     from consignments.table_writers import write_table
     from models.selection import build_selection_table
@@ -269,12 +305,22 @@ def select(options: SelectOptions, scores: Path, out: Path, as_json: bool) -> No
     if options.width is not None:
         _select_to_width(options, scored, out, as_json)
         return
-    explore = DEFAULT_EXPLORE_SHARE if options.explore is None else options.explore
-    chosen = build_selection_table(scored, capacity=options.capacity, explore=explore, seed=options.seed)
+    if options.plan is not None:
+        chosen = _select_by_plan(options.plan, scored)
+    else:
+        assert options.capacity is not None
+        explore = DEFAULT_EXPLORE_SHARE if options.explore is None else options.explore
+        chosen = build_selection_table(scored, capacity=options.capacity, explore=explore, seed=options.seed)
     write_table(chosen, out)
     print_result(
         {"out": str(out), "rows": len(chosen)}, as_json, f"Selected {len(chosen):,} consignments -> {out}"
     )
+
+
+def _select_by_plan(path: Path, scored: "pd.DataFrame") -> "pd.DataFrame":
+    from training.operation.plan import read_plan, select_by_plan
+
+    return select_by_plan(scored, read_plan(path))
 
 
 def _read_score_table(path: Path) -> "pd.DataFrame":
@@ -298,6 +344,7 @@ def _select_to_width(options: SelectOptions, scored: "pd.DataFrame", out: Path, 
     from models.stratified_selection import StratifiedRule, build_stratified_table
 
     assert options.width is not None
+    assert options.capacity is not None
     rule = StratifiedRule(options.capacity, options.width, options.days, options.seed)
     chosen, plan = build_stratified_table(scored, rule)
     write_table(chosen, out)
@@ -324,10 +371,10 @@ def _select_to_width(options: SelectOptions, scored: "pd.DataFrame", out: Path, 
 def recall(options: RecallOptions, as_json: bool) -> None:
     """Estimate recall from the results of inspection lists.
 
-    Recall is the share of all positive consignments that the highest scores within the capacity contain. The estimate has
-    a 95 % interval. It uses the selection probabilities of "npsrisk select".
+    Of all positive consignments, recall is the share that is among the highest scores, as many as the capacity allows. The
+    estimate has a 95 % interval. It uses the selection probabilities of "npsrisk select".
 
-    Run "npsrisk select --width W" before, and wait for the outcomes of its list.
+    First run "npsrisk select --width W", and wait for the outcomes of its list.
 
     \b
     Example:

@@ -51,7 +51,7 @@ def backup(folder: Path, keys: Path | None, as_json: bool) -> None:
 @keys_option
 @json_option
 def restore(folder: Path, keys: Path | None, as_json: bool) -> None:
-    """Restore a backup to an empty state directory and an empty database.
+    """Restore a backup to an empty state directory and database.
 
     Verifies each file, the hash chain and the keys before anything is put in place. Existing files are never replaced.
     After an interruption, run the same command again.

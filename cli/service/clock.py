@@ -9,7 +9,7 @@ from cli.stores import read_settings
 
 @click.group()
 def clock() -> None:
-    """Accept the system clock after a jump, or correct times that a wrong clock recorded.
+    """Accept the system clock after a jump, or correct times.
 
     The service answers with 503 while the system clock has jumped forward. First check the system clock, and correct it if
     it is wrong. The service then goes on by itself.

@@ -49,9 +49,9 @@ def import_(tables: TableOptions, as_json: bool) -> None:
     Imported consignments become history for the consignments that are scored later. They get no score and no decision.
     Importing the same tables again adds nothing.
 
-    Run "npsrisk publish" before. Stop the service first if it uses the same state directory. Run "npsrisk serve" after.
+    First run "npsrisk publish", and stop the service if it uses the same log or state directory. Next, run "npsrisk serve".
 
-    Writes to the log of NPSRISK_DATABASE_URL. Exit code 2 if the tables are invalid or the state directory is in use.
+    Writes to the log of NPSRISK_DATABASE_URL. Exit code 2 if the tables are invalid, or if another process uses the log or the state directory.
 
     \b
     Example:
@@ -74,13 +74,13 @@ def import_(tables: TableOptions, as_json: bool) -> None:
 def export(out: Path, personal: bool, as_json: bool) -> None:
     """Export the event log of the service as tables.
 
-    Writes Parquet tables: consignments (every version), outcomes, alerts, selections and decisions. It also writes one
-    table of logged features per feature specification. The column `sequence` is the order of the log.
+    Writes Parquet tables: consignments (every version), outcomes, alerts, selections and decisions. It also writes the
+    logged features, one table for each list of features that a model used. The column `sequence` is the order of the log.
 
-    Without --personal, personal columns are left out and no data key is needed. With --personal, training and scoring
+    Without --personal, personal columns are omitted and no data key is needed. With --personal, training and scoring
     on these tables give the same results as the service. Who exported them is recorded in access.jsonl in the state directory.
 
-    The service may keep running. Run "npsrisk train" on the tables after.
+    The service may keep running. Next, run "npsrisk train" on the tables.
 
     \b
     Example:
@@ -127,6 +127,7 @@ def parity(
     The service may keep running. Run it every night, together with "npsrisk verify-log".
 
     Exit code 0 if all selected decisions were compared and are equal. Exit code 1 if any differs or could not be compared.
+    Exit code 2 if the check could not run.
 
     \b
     Example:
@@ -170,7 +171,7 @@ def parity(
 def forget(
     before: str | None, consignment: str | None, approval: ApprovalOptions, dry_run: bool, as_json: bool
 ) -> None:
-    """Delete the content of old consignments, or of one consignment, from the event log.
+    """Delete the content of consignments from the event log.
 
     Deletes all fields, features and reasons of the consignments. Identifier, times, history keys, score, band and model
     stay. History features and the hash chain therefore stay valid.
@@ -178,8 +179,8 @@ def forget(
     With --before, the monthly encryption keys that no remaining entry uses are deleted. Personal fields of those months cannot be
     decrypted in any copy of the log. Copies still hold the other deleted content.
 
-    This cannot be undone. The deletion is recorded in the log. Stop the service before, and run with --dry-run first.
-    Store the head that is printed after, and pass it to "npsrisk verify-log".
+    This cannot be undone. The deletion is recorded in the log. First stop the service, and run with --dry-run. At the end,
+    store the head that the verb prints, and pass it to "npsrisk verify-log".
 
     \b
     Example:

@@ -29,7 +29,7 @@ def serve(host: str, port: int) -> None:
     The page at / lists the calls, and /openapi.json describes them. All settings are environment variables
     (docs/inspection-system.md).
 
-    Run "npsrisk publish" before, and "npsrisk import" for past consignments. Stop the service with SIGTERM or Ctrl-C.
+    First run "npsrisk publish", and "npsrisk import" for past consignments. Stop the service with SIGTERM or Ctrl-C.
 
     Writes the event log and the state directory. Exit code 2 if a setting, the state directory or the log cannot be used.
 
@@ -58,11 +58,11 @@ def publish(model: str | None, shadow: str | None, as_json: bool) -> None:
     Fetches the model from MLflow, verifies its bundle and its promotion record, and writes it to the state directory. A
     running service loads it without a restart.
 
-    A shadow model is published too if one is set. It needs no promotion; the result then says so. If none is set, or it
-    does not exist, the earlier shadow model is withdrawn.
+    If a shadow model is set (--shadow or NPSRISK_SHADOW_MODEL), it is published too. It needs no promotion, and the result
+    says if it has none. If no shadow model is set, or the model does not exist, the earlier shadow model is removed.
 
-    Run "npsrisk promote" before. Run "npsrisk import" and "npsrisk serve" after. Exit code 2 if the model is refused; the
-    model published before then stays.
+    First run "npsrisk promote". Next, run "npsrisk import" and "npsrisk serve". Exit code 2 if the model is refused: the
+    model that was published earlier stays in use.
 
     \b
     Examples:
@@ -94,13 +94,13 @@ def publish(model: str | None, shadow: str | None, as_json: bool) -> None:
 )
 @json_option
 def shadow(period: PeriodOptions, model: str | None, as_json: bool) -> None:
-    """Report disagreements between the shadow model and the champion.
+    """Report how the shadow model differs from the champion.
 
     A shadow model scores the same traffic as the published model, and its scores are only logged. The report compares both
-    on the same consignments: bands, highest scores, and results of inspections. The champion selected most inspections, so
-    these results favour it. "npsrisk compare" corrects for that.
+    on the same consignments: bands, highest scores, and results of inspections. The champion selected most inspections, so these results favour it. For a fair comparison, use
+    "npsrisk compare", which corrects for the selection.
 
-    Run "npsrisk publish --shadow URI" before, and let the service run. Changes nothing.
+    First run "npsrisk publish --shadow URI", and let the service run for some time. Changes nothing.
 
     \b
     Example:

@@ -10,6 +10,7 @@ from functools import cache
 from typing import NamedTuple
 
 from consignments.errors import MessageFault
+from consignments.messages.air.cargo_imp import unwrap_interchange
 from consignments.messages.parsed import Ignored, MessageContext, MessageReader, Parsed
 from consignments.messages.post.formats import find_post_format, matches_mapping
 from consignments.messages.post.mapped import read_mapped
@@ -60,10 +61,10 @@ XML_KINDS = {
     "MetaData": MessageKind(
         "WCO DM", reason="a message of the WCO data model is read by a mapping only (--mapping)"
     ),
-    "CC315A": MessageKind("IE315", reason="an entry summary of the EU's first import control system"),
-    "IE315": MessageKind("IE315", reason="an entry summary of the EU's first import control system"),
 }
 """By the local name of the root."""
+SHARED_ROOTS = frozenset(("XFNM",))
+"""Kinds whose root has a name that other formats use too; those are tried first."""
 TEXT_KINDS = {
     **dict.fromkeys(("FWB",), MessageKind("FWB", f"{AIR}.fwb:read_fwb")),
     **dict.fromkeys(("FHL",), MessageKind("FHL", f"{AIR}.fhl:read_fhl")),
@@ -80,6 +81,8 @@ TEXT_KINDS = {
 """By the three letters that lead a message of lines."""
 LINKED = "ONE Record"
 """The kind whose documents are read together, because their objects link to each other."""
+WRAPPED_IMP = re.compile(r"UN[AB].{0,600}?(?:CIMF[A-Z]{2}|^\s*F(?:WB|HL)/\d)", re.DOTALL | re.MULTILINE)
+"""A Cargo-IMP message in an EDIFACT interchange."""
 CODED_TEXT = re.compile(r"(F[A-Z]{2}|UCM)\s*/\s*\d{1,2}\b|(PSN|PER|FSN|FER|FMA|FNA)\s*$", re.ASCII)
 ROOT = re.compile(r"<(?![?!])(?:[^\s<>/:]+:)?([^\s<>/:]+)")
 SKIPPED_XML = re.compile(r"<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(\[.*?\])?\s*>", re.DOTALL)
@@ -114,8 +117,10 @@ def detect_kind(content: bytes, mapping: MessageMapping | None = None) -> Messag
     start = text.lstrip("\ufeff \t\r\n\0\x01\x02\x03")
     if not start:
         raise MessageFault("empty")
+    if WRAPPED_IMP.match(start):
+        return _detect_text(unwrap_interchange(start))
     found = _detect_xml(start) if start[0] == "<" else None
-    if found is not None and found.reader:
+    if found is not None and found.reader and found.name not in SHARED_ROOTS:
         return found
     other = find_post_format(head)
     if other is not None:

@@ -254,7 +254,3 @@ def _check_amounts(fields: Fields, items: list[Fields]) -> Iterable[str]:
     pairs += [(item.get("value"), item.get("net_weight_kg")) for item in items]
     if any(amount and amount == kilograms for amount, kilograms in pairs):
         yield "price_equals_weight"
-    counts = [item["quantity"] for item in items if item.get("quantity") is not None]
-    complete = bool(items) and len(counts) == len(items) and fields.get("pieces") is not None
-    if fields.get("channel") == "air_cargo" and complete and sum(counts) != fields["pieces"]:
-        yield "piece_count_mismatch"

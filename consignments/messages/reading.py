@@ -46,7 +46,7 @@ from consignments.messages.sources import (
     read_file,
 )
 from consignments.messages.spool import PackedEntry, Spool, pack_entry
-from consignments.messages.states import EventRow, resolve_states
+from consignments.messages.states import StateRow, resolve_states
 from consignments.records import Consignment
 from consignments.rejects import Reject
 from consignments.table_files import pause_garbage_collection
@@ -365,13 +365,13 @@ class LinkResult:
         Retransmissions that were left out.
     counts : Counter
         Amendments, cancellations and the like.
-    states : list of EventRow
+    states : list of StateRow
     """
 
     repeated: bool
     repeats: int
     counts: Counter[str]
-    states: list[EventRow]
+    states: list[StateRow]
 
 
 def link_entries(spool: Spool, progress: Progress | None = None) -> LinkResult:
@@ -403,7 +403,7 @@ class ParsedMessages:
         Rows in their order; several of one consignment are its versions.
     extras : tuple of dict
         Columns beyond the record, for each row.
-    states : tuple of EventRow
+    states : tuple of StateRow
     rejects : tuple of Reject
     ignored : tuple of str
         Kind and reason of messages that hold no goods.
@@ -415,7 +415,7 @@ class ParsedMessages:
 
     consignments: tuple[Consignment, ...]
     extras: tuple[dict[str, Any], ...]
-    states: tuple[EventRow, ...]
+    states: tuple[StateRow, ...]
     rejects: tuple[Reject, ...]
     ignored: tuple[str, ...]
     notes: tuple[str, ...]

@@ -15,7 +15,7 @@ from consignments.messages.linking import Row
 from consignments.messages.parsed import EXTRA_COLUMNS
 from consignments.messages.reading import IGNORED_PREFIX, NOTE_PREFIX, LinkResult
 from consignments.messages.spool import Spool
-from consignments.messages.states import EVENT_COLUMNS, EventRow
+from consignments.messages.states import EVENT_COLUMNS, StateRow
 from consignments.records import Consignment
 from consignments.schema import get_fields
 from consignments.tables import build_frame
@@ -217,7 +217,7 @@ class _FillCounter:
         }
 
 
-def build_event_frame(states: list[EventRow]) -> pd.DataFrame:
+def build_event_frame(states: list[StateRow]) -> pd.DataFrame:
     """Build the table of the states that customs answered."""
     text = pd.StringDtype(na_value=np.nan)
     frame = pd.DataFrame({name: [getattr(state, name) for state in states] for name in EVENT_COLUMNS})

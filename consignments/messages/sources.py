@@ -35,6 +35,8 @@ ENVELOPE = re.compile(
 )
 """Lines of a Type B envelope before a first line."""
 BLANK = b" \t\r\n\0\x01\x02\x03\xef\xbb\xbf"
+QUOTING = (b"FMA", b"FNA", b"UNA", b"UNB")
+"""Beginnings of a message that contains another: answers that repeat it, and interchanges that wrap it."""
 IMP_HEAD = re.compile(
     rb"^[\x01\x02\x03 \t]*(FWB|FHL)[ \t]*/[ \t]*(\d{1,2})[ \t]*\r?\n[ \t]*([^\r\n]*)", re.MULTILINE
 )
@@ -269,12 +271,16 @@ def _find_text_end(buffer: Buffer, start: int, size: int) -> int:
         return size
     if first[0].lstrip(BLANK)[:1] in (b"<", b"{"):
         return first.start()
-    following = TEXT_START.search(buffer, first.end())
-    if following is None:
-        return size
-    begin = max(first.end(), following.start() - HEAD_BYTES)
-    envelope = ENVELOPE.search(buffer[begin : following.start()])
-    return begin + envelope.start() if envelope else following.start()
+    following, quotes = TEXT_START.search(buffer, first.end()), first[0].strip()[:3] in QUOTING
+    if following is not None and quotes and b"UNZ" in buffer[first.start() : following.start()]:
+        quotes = False
+    while following is not None:
+        begin = max(first.end(), following.start() - HEAD_BYTES)
+        envelope = ENVELOPE.search(buffer[begin : following.start()])
+        if not quotes or envelope:
+            return begin + envelope.start() if envelope else following.start()
+        following, quotes = TEXT_START.search(buffer, following.end()), False
+    return size
 
 
 # --- parts of one message ---------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ EVENT_COLUMNS = ("consignment_id", "authority", "state", "code", "text", "issued
 MAX_TEXT = 4000
 
 
-class EventRow(msgspec.Struct, frozen=True):
+class StateRow(msgspec.Struct, frozen=True):
     """One row of the table of states."""
 
     consignment_id: str
@@ -32,7 +32,7 @@ class EventRow(msgspec.Struct, frozen=True):
     source: str
 
 
-def resolve_states(events: Iterable[CustomsEvent]) -> Iterator[EventRow]:
+def resolve_states(events: Iterable[CustomsEvent]) -> Iterator[StateRow]:
     """Return the rows of answers given in the order of time; repeated answers are left out.
 
     Examples
@@ -59,7 +59,7 @@ def resolve_states(events: Iterable[CustomsEvent]) -> Iterator[EventRow]:
         elif state == "assessment_complete" and name in standing:
             standing.discard(name)
             state = "resolved"
-        yield EventRow(
+        yield StateRow(
             name, event.authority, state, event.code, event.text[:MAX_TEXT] if event.text else None, event.issued_at,
             event.source,
         )  # fmt: skip

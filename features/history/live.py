@@ -11,7 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from consignments.timestamps import convert_us_to_day
+from consignments.timestamps import NO_TIME, convert_us_to_day
 from features.history.kernels import ARRIVALS, NO_DAY, REMEMBERED_DAYS, RESULTS, STEP
 from features.history.table import History
 
@@ -22,7 +22,7 @@ Handle = TypeVar("Handle")
 NOT_FINAL = ARRIVALS
 """Counter of a result that is not counted: pending or missed."""
 NO_SEQUENCE = -1
-MAX_EVENT_STEPS = 4
+MAX_EVENT_STEPS = 6
 """Maximum number of steps of one event: an amendment removes a result and an arrival, and counts both again."""
 FORGET_INTERVAL_DAYS = 30
 
@@ -50,6 +50,8 @@ class CountedState(Generic[Handle]):
         (known, recorded, sequence, result) of the valid outcome: the largest of the visible ones.
     result, result_day : int
         Counter and day of the valid outcome.
+    issued_us : int
+        When its sender issued the version that counts; NO_TIME if unknown. A version issued before it is read only.
     last_day : int
         Latest day of any of its events.
     """
@@ -61,19 +63,30 @@ class CountedState(Generic[Handle]):
     result: int = NOT_FINAL
     result_day: int = NO_DAY
     last_day: int = NO_DAY
+    issued_us: int = NO_TIME
 
-    def record_arrival(self, handle: Handle, day: int, today: int) -> list[HandledStep[Handle]]:
+    def record_arrival(
+        self, handle: Handle, day: int, today: int, issued_us: int = NO_TIME
+    ) -> list[HandledStep[Handle]]:
         """Build the steps that count the consignment, for the first time or as an amendment.
 
         History is read at the step of the arrival. An amendment removes the earlier version with its result, and adds the result
         again after the arrival. A cancelled consignment counts again.
         """
         self._reset_if_expired(today)
+        if self.is_late(issued_us):
+            read_only = [(+1, ARRIVALS, handle, day), (-1, ARRIVALS, handle, day)]
+            return [*self._build_steps(-1), *read_only, *self._build_steps(+1)]
         steps = [*self._build_steps(-1)]
-        self.handle, self.day, self.cancelled = handle, day, False
+        self.handle, self.day, self.cancelled, self.issued_us = handle, day, False, issued_us
         self.last_day = max(self.last_day, day)
         steps += self._build_steps(+1)
         return steps
+
+    def is_late(self, issued_us: int) -> bool:
+        """Check if a version was issued before the one that counts: it is read, and does not replace it."""
+        known = self.handle is not None and self.issued_us != NO_TIME
+        return known and issued_us != NO_TIME and issued_us < self.issued_us
 
     def record_outcome(
         self, order: tuple[int, int, int], result: str | None, day: int, today: int
@@ -109,7 +122,7 @@ class CountedState(Generic[Handle]):
     def _reset_if_expired(self, today: int) -> None:
         if self.last_day < today - REMEMBERED_DAYS:
             self.handle, self.standing, self.cancelled = None, None, False
-            self.result, self.last_day = NOT_FINAL, NO_DAY
+            self.result, self.last_day, self.issued_us = NOT_FINAL, NO_DAY, NO_TIME
 
     def _build_steps(self, change: int) -> Iterator[HandledStep[Handle]]:
         """Build the steps that add or remove the consignment with its current result."""
@@ -138,10 +151,10 @@ class CountedStates(Generic[Handle]):
         return file
 
     def record_arrival(
-        self, consignment_id: str, handle: Handle, day: int, today: int
+        self, consignment_id: str, handle: Handle, day: int, today: int, issued_us: int = NO_TIME
     ) -> list[HandledStep[Handle]]:
         """Record an arrival; see `CountedState.record_arrival`."""
-        return self.get(consignment_id, today).record_arrival(handle, day, today)
+        return self.get(consignment_id, today).record_arrival(handle, day, today, issued_us)
 
     def record_outcome(
         self, consignment_id: str, order: tuple[int, int, int], result: str | None, day: int, today: int
@@ -221,6 +234,7 @@ class LiveHistory:
         keys: Keys,
         counterparts: Keys,
         row: Rows | None = None,
+        issued_us: int = NO_TIME,
     ) -> None:
         """Read the history of a consignment, and then count it. A known consignment is amended.
 
@@ -239,7 +253,7 @@ class LiveHistory:
         ServiceFault
             If history is full. Nothing was changed.
         """
-        self.count_arrival(self._get_state(consignment_id, day), day, keys, counterparts, row)
+        self.count_arrival(self._get_state(consignment_id, day), day, keys, counterparts, row, issued_us)
 
     def count_arrival(
         self,
@@ -248,9 +262,11 @@ class LiveHistory:
         keys: Keys,
         counterparts: Keys,
         row: Rows | None = None,
+        issued_us: int = NO_TIME,
     ) -> None:
         """Record an arrival of a consignment whose state is given. `begin_event` must have been called for its day."""
-        self._apply_steps(file.record_arrival(keys.tobytes(), day, self.today), counterparts, row)
+        steps = file.record_arrival(keys.tobytes(), day, self.today, issued_us)
+        self._apply_steps(steps, counterparts, row)
 
     def record_arrivals(
         self,
@@ -280,15 +296,27 @@ class LiveHistory:
         )
 
     def count_arrivals(
-        self, files: Sequence[CountedState[bytes]], day: int, keys: Keys, counterparts: Keys, X: Rows
+        self,
+        files: Sequence[CountedState[bytes]],
+        day: int,
+        keys: Keys,
+        counterparts: Keys,
+        X: Rows,
+        issued_us: Sequence[int] = (),
     ) -> None:
         """Record arrivals of consignments whose states are given. `begin_event` must have been called for the day."""
         steps: list[tuple[int, int, int, int, int, int]] = []
         earlier: list[bytes] = []
         for place, file in enumerate(files):
-            for change, counter, handle, on in file.record_arrival(keys[place].tobytes(), day, self.today):
+            issued = issued_us[place] if issued_us else NO_TIME
+            unread = True
+            for change, counter, handle, on in file.record_arrival(
+                keys[place].tobytes(), day, self.today, issued
+            ):
                 row, out_row = place, place
-                if change < 0 or counter != ARRIVALS:
+                if change > 0 and counter == ARRIVALS and unread:
+                    unread = False
+                else:
                     row, out_row = len(files) + len(earlier), -1
                     earlier.append(handle)
                 steps.append((change, counter, row, out_row, on, self.today))
@@ -356,8 +384,10 @@ class LiveHistory:
     ) -> None:
         if not steps:
             return
+        unread = True
         for place, (change, counter, handle, day) in enumerate(steps):
-            arrival = counter == ARRIVALS and change > 0
+            arrival = counter == ARRIVALS and change > 0 and unread
+            unread = unread and not arrival
             self._keys[place] = np.frombuffer(handle, dtype=np.uint64)
             if arrival and counterparts is not None:
                 self._counterparts[place] = counterparts

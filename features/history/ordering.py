@@ -8,6 +8,7 @@ Then it is counted.
     9 March 12:00  A's result nps becomes visible   counts on 9 March
     9 March 12:00  C arrives, of the same sender    reads two arrivals and one detection: at equal times results come first
     9 March 17:00  A arrives again, amended         A and its detection are removed; it reads B and C; both are added again
+    9 March 18:00  A arrives again, issued earlier   it reads B and C; the amended version of 17:00 remains the one that counts
    12 March 09:00  A's result becomes clear         the detection of 9 March is removed; a clear of 12 March is counted
    20 March 12:00  B is cancelled                   B is removed as if it had never arrived
 """
@@ -57,6 +58,7 @@ class ArrivalEvents:
     cancelled_us: Longs
     sequence: Longs | None = None
     cancelled_sequence: Longs | None = None
+    issued_us: Longs | None = None
 
 
 @dataclass(frozen=True)
@@ -282,6 +284,7 @@ class HistoryFold:
         self._names = iter(_get_names(followed, arrivals, outcomes))
         self._done = 0
         self._register: CountedStates[int] = CountedStates()
+        self._issued_us = arrivals.issued_us
         self._kept = _KeyStore(len(history.kinds))
 
     def process_arrivals(self, keys: Keys, counterparts: Keys, out: Rows, out_rows: Longs) -> None:
@@ -387,7 +390,8 @@ class HistoryFold:
         row, day, today = int(self._events.row[place]), int(self._days[place]), int(self._today[place])
         name = next(self._names).as_py()
         if self._events.what[place] == ARRIVAL:
-            return self._register.record_arrival(name, self._kept.keep(keys[arrival]), day, today)
+            issued = NO_TIME if self._issued_us is None else int(self._issued_us[row])
+            return self._register.record_arrival(name, self._kept.keep(keys[arrival]), day, today, issued)
         if self._events.what[place] == CANCELLATION:
             return self._register.cancel(name, today)
         outcomes = self._outcomes
@@ -399,8 +403,10 @@ class HistoryFold:
         steps = np.zeros(len(handled), dtype=STEP)
         for name in ("change", "counter", "day"):
             steps[name] = handled[name]
-        # Only the arrival of this event is read. No step adds an arrival again without one, because a cancellation never does.
-        reads = (handled["change"] > 0) & (handled["counter"] == ARRIVALS)
+        # Only the arrival of this event is read: the first one that is added. A late version adds the one that counts again.
+        adds = np.flatnonzero((handled["change"] > 0) & (handled["counter"] == ARRIVALS))
+        reads = np.zeros(len(handled), dtype=bool)
+        reads[adds[np.unique(handled["place"][adds], return_index=True)[1]]] = True
         steps["row"] = np.where(reads, handled["arrival"], rows)
         steps["out_row"] = np.where(reads, out_rows[handled["arrival"]], -1)
         steps["today"] = self._today[handled["place"]]

@@ -79,7 +79,7 @@ def find_release_folder(state_dir: Path, role: Role = "current") -> Path | None:
         return None
     except (OSError, msgspec.DecodeError) as error:
         raise _refused(path, str(error)) from error
-    if Path(name).name != name:
+    if Path(name).name != name or name in ("", ".", ".."):
         raise _refused(path, repr(name))
     return path.parent / name
 

@@ -186,6 +186,7 @@ class RecordPacker:
         kept = [field for field in get_fields(record) if field.name not in aside]
         self._plain = _FieldPacker(record, [field.name for field in kept if not field.personal])
         self._personal = _FieldPacker(record, [field.name for field in kept if field.personal])
+        self._has_identifier = "consignment_id" in aside
 
     def pack(self, record: Any, subject: str, recorded_us: int | None = None) -> PackedRecord:
         """Pack a record.
@@ -194,7 +195,8 @@ class RecordPacker:
         ----------
         record : Struct
         subject : str
-            Identifier of the record.
+            Identifier of the record in normal form. If the record spells its `consignment_id` in another way, its spelling is
+            kept too, but is not part of the content.
         recorded_us : int or None
             The same as for `Vault.encrypt`.
         """
@@ -205,6 +207,10 @@ class RecordPacker:
         for part in (len(name).to_bytes(2, "big"), name, len(plain).to_bytes(4, "big"), plain, personal):
             digest.update(part)
         sealed = self.vault.encrypt(personal, name, recorded_us) if personal != EMPTY_FIELDS else None
+        if self._has_identifier and record.consignment_id != subject:
+            plain = msgspec.msgpack.encode(
+                msgspec.msgpack.decode(plain) | {SPELLING_FIELD: record.consignment_id}
+            )
         return PackedRecord(plain, sealed, digest.digest())
 
     def unpack(self, plain: bytes, sealed: bytes | None, subject: str, **aside: Any) -> Any:
@@ -219,6 +225,19 @@ class RecordPacker:
         return self._plain.unpack(plain)
 
 
+def read_spelling(plain: bytes) -> str | None:
+    """Return the identifier as its sender spelled it, if it was not in normal form; else None."""
+    return _decode_spelling(plain).consignment_id if plain else None
+
+
+SPELLING_FIELD = "consignment_id"
+
+
+class _Spelling(msgspec.Struct, frozen=True):
+    consignment_id: str | None = None
+
+
+_decode_spelling = msgspec.msgpack.Decoder(_Spelling).decode
 EMPTY_FIELDS = msgspec.msgpack.encode({})
 
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
 from consignments.records import Alert, Consignment, Identifier, Outcome, Probability, Selector, Time
-from consignments.timestamps import to_datetime, to_us
+from consignments.timestamps import NO_TIME, to_datetime, to_us
 from consignments.visibility import get_visible_us
 from features.history.keys import KEYS_VERSION, KeyKind
 from serving.encryption.key_file import KeyErasure
-from serving.encryption.vault import PackedRecord, RecordPacker, Vault
+from serving.encryption.vault import PackedRecord, RecordPacker, Vault, read_spelling
 from serving.event_log.events import (
     AlertEvent,
     ArrivalEvent,
@@ -126,26 +126,36 @@ class EventCodec:
     def __init__(self, vault: Vault | None, record: type[Consignment], kinds: tuple[KeyKind, ...]) -> None:
         self.vault, self.kinds = vault, compute_kinds_digest(kinds)
         self.opens = vault is not None
-        self.consignments = RecordPacker(record, vault, ("consignment_id", "received_at", "cancelled_at"))
+        self.consignments = RecordPacker(
+            record, vault, ("consignment_id", "received_at", "cancelled_at", "issued_at")
+        )
         self.outcomes = RecordPacker(Outcome, vault, ("consignment_id", "recorded_at"))
         self.alerts = RecordPacker(Alert, vault, ())
         self.cancellations = RecordPacker(Cancellation, vault, ("consignment_id", "cancelled_at"))
         self.selections = RecordPacker(Selection, vault, ("consignment_id", "selected_at"))
 
-    def pack(self, c: Consignment, recorded_us: int) -> PackedRecord:
+    def pack(self, c: Consignment, recorded_us: int, name: str | None = None) -> PackedRecord:
         """Pack a consignment with the key of the month it is recorded in; equal versions have the same `content`.
+
+        `name` is the identifier under which the log knows it; by default its own.
 
         Raises
         ------
         ServiceFault
             The month has no key, and none can be created.
         """
-        return self.consignments.pack(c, c.consignment_id, recorded_us)
+        return self.consignments.pack(c, name or c.consignment_id, recorded_us)
 
     def encode_arrival(
-        self, origin: EventOrigin, c: Consignment, packed: PackedRecord, keys: Keys, counterparts: Keys
+        self,
+        origin: EventOrigin,
+        c: Consignment,
+        packed: PackedRecord,
+        keys: Keys,
+        counterparts: Keys,
+        name: str | None = None,
     ) -> ArrivalEvent:
-        """Encode a consignment without a decision; `received_at` must be set."""
+        """Encode a consignment without a decision; `received_at` must be set, and `name` is that of `pack`."""
         assert c.received_at is not None
         return ArrivalEvent(
             origin.sequence,
@@ -155,10 +165,11 @@ class EventCodec:
             packed.plain,
             packed.sealed,
             origin.asked_by,
-            c.consignment_id,
+            name or c.consignment_id,
             self.kinds,
             keys.astype(KEY_DTYPE, copy=False).tobytes()
-            + counterparts.astype(KEY_DTYPE, copy=False).tobytes(),
+            + counterparts.astype(KEY_DTYPE, copy=False).tobytes()
+            + (b"" if c.issued_at is None else to_us(c.issued_at).to_bytes(8, "little", signed=True)),
         )
 
     def encode_decision(self, arrival: ArrivalEvent, decision: ScoredDecision) -> DecisionEvent:
@@ -169,12 +180,14 @@ class EventCodec:
         # The fields of an arrival are the first of a decision's.
         return DecisionEvent(*(astuple(arrival) + scored))
 
-    def encode_outcome(self, sequence: int, outcome: Outcome, asked_by: str) -> OutcomeEvent:
-        """Encode an outcome; `recorded_at` is set if the service recorded it."""
+    def encode_outcome(
+        self, sequence: int, outcome: Outcome, asked_by: str, name: str | None = None
+    ) -> OutcomeEvent:
+        """Encode an outcome; `recorded_at` is set if the service recorded it, and `name` is that of `pack`."""
         recorded_us = None if outcome.recorded_at is None else to_us(outcome.recorded_at)
-        packed = self.outcomes.pack(outcome, outcome.consignment_id)
-        visible_us, name = get_visible_us(outcome), outcome.consignment_id
-        return OutcomeEvent(sequence, visible_us, recorded_us, *_columns(packed), asked_by, name)
+        name = name or outcome.consignment_id
+        packed = self.outcomes.pack(outcome, name)
+        return OutcomeEvent(sequence, get_visible_us(outcome), recorded_us, *_columns(packed), asked_by, name)
 
     def encode_alert(self, sequence: int, alert: Alert, recorded_us: int | None, asked_by: str) -> AlertEvent:
         """Encode an alert."""
@@ -189,11 +202,14 @@ class EventCodec:
         columns = _columns(packed)
         return CancellationEvent(sequence, cancelled_us, recorded_us, *columns, asked_by, consignment_id)
 
-    def encode_selection(self, sequence: int, selection: Selection, asked_by: str) -> SelectionEvent:
-        """Encode a selection."""
-        packed = self.selections.pack(selection, selection.consignment_id)
+    def encode_selection(
+        self, sequence: int, selection: Selection, asked_by: str, name: str | None = None
+    ) -> SelectionEvent:
+        """Encode a selection; `name` is that of `pack`."""
+        name = name or selection.consignment_id
+        packed = self.selections.pack(selection, name)
         at_us = to_us(selection.selected_at)
-        return SelectionEvent(sequence, at_us, at_us, *_columns(packed), asked_by, selection.consignment_id)
+        return SelectionEvent(sequence, at_us, at_us, *_columns(packed), asked_by, name)
 
     def decode_consignment(self, event: ArrivalEvent) -> Consignment:
         """Decode the consignment of an arrival or a decision; decrypt personal fields if there is a vault.
@@ -211,6 +227,7 @@ class EventCodec:
             event.consignment_id,
             consignment_id=event.consignment_id,
             received_at=to_datetime(event.at_us),
+            issued_at=None if (issued_us := decode_issued_us(event)) == NO_TIME else to_datetime(issued_us),
         )
         return c
 
@@ -257,10 +274,26 @@ class EventCodec:
         return {} if event.redacted else self.consignments.unpack_plain(event.plain)
 
 
+def get_spelling(event: ArrivalEvent | OutcomeEvent | SelectionEvent) -> str:
+    """Return the identifier of an entry as its sender spelled it; in normal form if its content was removed."""
+    return read_spelling(event.plain) or event.consignment_id
+
+
 def decode_keys(event: ArrivalEvent) -> tuple[Keys, Keys]:
     """Decode the history keys of an entry and their counterparts."""
     both = np.frombuffer(event.keys, dtype=KEY_DTYPE)
-    return both[: len(both) // 2], both[len(both) // 2 :]
+    width = len(both) // 2
+    return both[:width], both[width : 2 * width]
+
+
+def decode_issued_us(event: ArrivalEvent) -> int:
+    """Return when the sender issued this version, in microseconds; NO_TIME if unknown.
+
+    It is stored after the history keys of an entry, which remain when the content is removed.
+    """
+    if len(event.keys or b"") // KEY_DTYPE.itemsize % 2 == 0:
+        return NO_TIME
+    return int.from_bytes(event.keys[-KEY_DTYPE.itemsize :], "little", signed=True)
 
 
 def decode_features(event: DecisionEvent) -> Row:

@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar, cast
 import sqlalchemy as sa
 
 from consignments.errors import BadSetting
+from consignments.identifiers import normalize_identifier
 from serving.event_log.backend import URL_SETTING
 from serving.event_log.clock_corrections import ClockCorrections
 from serving.event_log.database import mask_password, open_engine, use_database
@@ -129,6 +130,18 @@ class LogReader:
         """Read decisions in order; the parameters are those of `read_events`."""
         return cast("Iterator[DecisionEvent]", self.read_events(after, until, without, ("decision",)))
 
+    def read_page(self, kind: Kind, after: int, limit: int, without: Sequence[str] = ()) -> list[Event]:
+        """Read the first entries of a kind after a sequence number, in order.
+
+        Raises
+        ------
+        ServiceFault
+            The log cannot be read.
+        """
+        query = sa.select(*select_columns(without)).where(EVENTS.c.sequence > after, EVENTS.c.kind == kind)
+        rows = self.queries.fetch_all(query.order_by(EVENTS.c.sequence).limit(limit))
+        return list(map(decode_row, rows))
+
     def read_event(self, sequence: int) -> Event:
         """Read one entry.
 
@@ -204,6 +217,11 @@ class LogReader:
             rows += self.queries.fetch_rows(query, until, names=names)
         rows.sort(key=itemgetter(0))
         return list(map(decode_history_row, self.corrections.correct_rows(rows)))
+
+    def read_spellings(self) -> set[str]:
+        """Read the identifiers of entries from before identifiers had a normal form, in which they differ from it."""
+        query = sa.select(EVENTS.c.consignment_id).where(EVENTS.c.consignment_id.is_not(None)).distinct()
+        return {name for (name,) in self.queries.fetch_all(query) if normalize_identifier(name) != name}
 
     def read_last_sequence(self) -> int:
         """Read the current sequence number of the last entry; return 0 if there is none.

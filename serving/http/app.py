@@ -58,6 +58,9 @@ class App:
             exception_handlers={HTTPException: _refuse_route},
             lifespan=self._lifespan,
         )
+        self._rest.router.redirect_slashes = (
+            False  # behind a proxy, a redirect would name another scheme and port
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; score requests bypass the framework."""

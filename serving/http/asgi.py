@@ -1,5 +1,6 @@
 """ASGI calls and responses: status, body, common headers, and the conversion of errors to problem documents."""
 
+import asyncio
 import re
 import secrets
 import time
@@ -7,13 +8,14 @@ import traceback
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
 from consignments.errors import ServiceFault
 from serving.http.problems import MEDIA_TYPE, Refusal
+from serving.http.protocol.compression import GZIP, MIN_COMPRESSED_BYTES, accepts_gzip, deflate
 from serving.process.logging import RateLimitedLogger
 from serving.telemetry.metrics import Metrics
 
@@ -30,11 +32,20 @@ REQUEST_ID = b"x-request-id"
 REQUEST_ID_PATTERN = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,100}")
 RETRY_SECONDS = 1
 MAX_LOGGED_FRAMES = 3
+MAX_BLOCKING_BYTES = 65_536
+"""Maximum size of a response that is compressed in the thread of the event loop."""
 _prefix, _numbers = secrets.token_hex(4).encode(), count(1)
 
 
 class ClientDisconnected(Exception):
     """The client disconnected before its body was read; no answer is sent."""
+
+
+class CallerName(Protocol):
+    """The names of an authenticated client: of its API key, and of the person who uses it."""
+
+    name: str
+    person: str | None
 
 
 class HttpCall:
@@ -54,14 +65,20 @@ class HttpCall:
         Stages of processing, and the seconds spent in each.
     request_id : bytes
         Value of the header `X-Request-Id` if it is valid, else a generated identifier.
+    caller : CallerName or None
+        The client once it is authenticated, for the log of refusals.
+    at_end : callable or None
+        Called when the request has ended.
     """
 
-    __slots__ = ("headers", "receive", "request_id", "scope", "send", "timings")
+    __slots__ = ("at_end", "caller", "headers", "receive", "request_id", "scope", "send", "timings")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self.receive, self.send = scope, receive, send
         self.headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
         self.timings: list[tuple[str, float]] = []
+        self.caller: CallerName | None = None
+        self.at_end: Callable[[], None] | None = None
         given = self.headers.get(REQUEST_ID)
         good = given is not None and REQUEST_ID_PATTERN.fullmatch(given)
         self.request_id = given if given is not None and good else generate_request_id()
@@ -80,10 +97,15 @@ async def respond(
     headers: dict[str, str] | None = None,
     policy: tuple[bytes, bytes] = DENY_ALL_POLICY,
 ) -> None:
-    """Send a complete response."""
+    """Send a complete response; compress a large one if the client accepts gzip."""
     further: list[tuple[bytes, bytes]] = [HSTS_HEADER] if call.scope["scheme"] == "https" else []
     if headers:
         further += [(name.encode(), value.encode()) for name, value in headers.items()]
+    if len(body) >= MIN_COMPRESSED_BYTES:
+        further.append((b"vary", b"accept-encoding"))
+        if accepts_gzip(call.headers.get(b"accept-encoding")):
+            further.append((b"content-encoding", GZIP))
+            body = deflate(body) if len(body) < MAX_BLOCKING_BYTES else await asyncio.to_thread(deflate, body)
     start: Message = {
         "type": "http.response.start",
         "status": status,
@@ -113,6 +135,15 @@ async def refuse(call: HttpCall, refusal: Refusal) -> int:
     return refusal.status
 
 
+def build_refusing_app(refusal: Refusal) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    """Build an ASGI application that answers every request with a refusal."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await refuse(HttpCall(scope, receive, send), refusal)
+
+    return answer
+
+
 class AsgiEndpoint:
     """An ASGI endpoint that answers every error with a problem document, and counts and times the responses.
 
@@ -138,6 +169,9 @@ class AsgiEndpoint:
             return
         except Exception as error:
             status = await self._send_error(call, error)
+        finally:
+            if call.at_end is not None:
+                call.at_end()
         self._metrics.record_answer(self._name, status, time.perf_counter() - start, call.timings)
 
     async def _send_error(self, call: HttpCall, error: Exception) -> int:
@@ -147,7 +181,7 @@ class AsgiEndpoint:
             for fault in refusal.faults:
                 self._metrics.record_rejection(self._name, fault.kind)
         elif isinstance(error, ServiceFault):
-            refusal, details = _unavailable(error), {"error": error.what}
+            refusal, details = _unavailable(error), {"error": str(error)}
         else:
             refusal, details = (
                 _internal_error(),
@@ -157,13 +191,28 @@ class AsgiEndpoint:
         log = self._log.error if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR else self._log.info
         log(
             "refused", call=self._name, status=refusal.status, request_id=call.request_id.decode(),
-            **({"kinds": kinds} if kinds else {}), **details,
+            **_describe_caller(call), **({"kinds": kinds} if kinds else {}), **details,
         )  # fmt: skip
         return await refuse(call, refusal)
 
 
+def _describe_caller(call: HttpCall) -> dict[str, str]:
+    """Describe who called: network address, API key, and the person who uses it."""
+    client, caller = call.scope.get("client"), call.caller
+    found = {
+        "client": client[0] if client else None,
+        "key": caller.name if caller else None,
+        "person": caller.person if caller else None,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def _unavailable(fault: ServiceFault) -> Refusal:
-    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, str(fault), headers={"retry-after": str(RETRY_SECONDS)})
+    """Build the refusal of a fault. Its place may name files and databases, which only the log shows."""
+    todo = fault.todo or "try again"
+    return Refusal(
+        HTTPStatus.SERVICE_UNAVAILABLE, f"{fault.what}; {todo}", headers={"retry-after": str(RETRY_SECONDS)}
+    )
 
 
 def _internal_error() -> Refusal:

@@ -7,6 +7,8 @@ The keys are in a TOML file, which may change while the service runs:
     sha256 = "…"                      # printf %s "$KEY" | sha256sum
     scopes = ["score", "outcome"]     # and "read"
     expires_at = 2027-01-01T00:00:00Z # optional
+    person = "K. Lee"                 # optional: who uses it, for the log of refusals
+    offices = ["Incheon"]             # optional: only consignments of these offices
 
 A key is a long random string (`python3 -c "import secrets; print(secrets.token_urlsafe(32))"`), so a plain hash is enough.
 """
@@ -40,8 +42,10 @@ class ApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-    scopes: tuple[Scope, ...]
+    scopes: Annotated[tuple[Scope, ...], msgspec.Meta(min_length=1)]
     expires_at: datetime | None = None
+    person: Annotated[str, msgspec.Meta(min_length=1, max_length=100)] | None = None
+    offices: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
 
 
 class ApiKeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,6 +89,10 @@ class Caller:
     ----------
     name : str
         Recorded in the log as `asked_by`.
+    person : str or None
+        Who uses the key.
+    offices : frozenset of str or None
+        The offices whose consignments it may score, amend, report, select and read; None for all.
     """
 
     def __init__(
@@ -93,7 +101,10 @@ class Caller:
         scopes: tuple[Scope, ...],
         bucket: TokenBucket | None,
         expires_at: datetime | None = None,
+        person: str | None = None,
+        offices: tuple[str, ...] | None = None,
     ) -> None:
+        self.person, self.offices = person, None if offices is None else frozenset(offices)
         self.name, self._scopes, self._bucket = name, frozenset(scopes), bucket
         self._expires_us = math.inf if expires_at is None else to_us(expires_at)
 
@@ -104,7 +115,13 @@ class Caller:
     def require(self, scope: Scope) -> None:
         """Raise a refusal with status 403 if the key lacks a scope."""
         if scope not in self._scopes:
-            raise Refusal(403, f"This API key lacks the scope {scope!r}. Use a key with this scope.")
+            raise Refusal(
+                403, f"The API key {self.name!r} lacks the scope {scope!r}. Use a key with this scope."
+            )
+
+    def may(self, scope: Scope) -> bool:
+        """Check whether the key has a scope."""
+        return scope in self._scopes
 
     def spend(self, records: int) -> None:
         """Count records against the rate limit; raise a refusal with status 429 if it is exceeded."""
@@ -165,7 +182,12 @@ class Authenticator:
         before = {caller.name: caller for caller in self._callers.values()}
         self._callers = {
             bytes.fromhex(key.sha256): Caller(
-                key.name, key.scopes, _keep_bucket(before.get(key.name), self._new_bucket), key.expires_at
+                key.name,
+                key.scopes,
+                _keep_bucket(before.get(key.name), self._new_bucket),
+                key.expires_at,
+                key.person,
+                key.offices,
             )
             for key in keys
         }

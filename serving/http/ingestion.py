@@ -8,6 +8,7 @@ import msgspec
 from consignments.records import Alert, Outcome
 from serving.event_log.event_codec import Cancellation
 from serving.event_log.group_commit import CommitGroup
+from serving.event_log.log import EventLog
 from serving.http.asgi import HttpCall, respond_json
 from serving.http.auth import Caller
 from serving.http.problems import Refusal, RowFault
@@ -24,11 +25,18 @@ from serving.scoring.intake import (
     check_cancellation,
     check_outcome,
 )
+from serving.scoring.offices import OTHER_OFFICE, OfficeFinder
 from serving.telemetry.metrics import Metrics
 
 UNKNOWN_CONSIGNMENT = FieldError(
     "consignment_id", "no consignment with this identifier was scored or imported", "unknown_consignment"
 )
+
+
+def _refuse_record(fault: FieldError) -> Refusal:
+    if fault is UNKNOWN_CONSIGNMENT:
+        return Refusal(404, format_reason(fault))
+    return Refusal(403, fault.reason) if fault is OTHER_OFFICE else build_refusal(fault)
 
 
 class IngestedRecord(NamedTuple):
@@ -74,7 +82,10 @@ class IngestEndpoint:
     metrics : Metrics
     """
 
-    def __init__(self, kind: IngestedRecord, door: Door, active: ActiveModel, metrics: Metrics) -> None:
+    def __init__(
+        self, kind: IngestedRecord, door: Door, active: ActiveModel, metrics: Metrics, log: EventLog
+    ) -> None:
+        self._finder = OfficeFinder(active, log)
         self._kind, self._door, self._active, self._metrics = kind, door, active, metrics
         self._records: RecordReader[Any] = RecordReader(kind.record, kind.plural)
 
@@ -87,13 +98,10 @@ class IngestEndpoint:
             return await respond_json(call, await self._take_list(found, caller))
         caller.spend(1)
         await self._prefetch([found])
-        taken = self._take_one(found, caller)
+        taken = await self._find_foreign(found, caller) or self._take_one(found, caller)
         if isinstance(taken, FieldError):
-            raise (
-                build_refusal(taken)
-                if taken is not UNKNOWN_CONSIGNMENT
-                else Refusal(404, format_reason(taken))
-            )
+            raise _refuse_record(taken)
+        self._count_warnings(taken.receipt)
         if taken.group is not None:
             await taken.group.wait_until_durable()
         return await respond_json(call, taken.receipt)
@@ -109,13 +117,14 @@ class IngestEndpoint:
             records = [self._records.read_member(raw, index) for index, raw in enumerate(chunk, start)]
             await self._prefetch(records)
             for index, record in enumerate(records, start):
-                taken = record if isinstance(record, RowFault) else self._take_one(record, caller)
+                taken = await self._take_member(record, caller)
                 if isinstance(taken, FieldError):
                     taken = self._records.build_row_fault(taken, index)
                 if isinstance(taken, RowFault):
                     errors.append(taken)
                     continue
                 receipts.append(taken.receipt)
+                self._count_warnings(taken.receipt)
                 if taken.group is not None and taken.group not in groups[-1:]:
                     groups.append(taken.group)
         for group in groups:
@@ -123,6 +132,26 @@ class IngestEndpoint:
         for error in errors:
             self._metrics.record_rejection(self._kind.plural, error.kind)
         return self._kind.receipts(receipts, errors)
+
+    async def _take_member(self, record: Any, caller: Caller) -> PendingReceipt | FieldError | RowFault:
+        if isinstance(record, RowFault):
+            return record
+        return await self._find_foreign(record, caller) or self._take_one(record, caller)
+
+    async def _find_foreign(self, record: Any, caller: Caller) -> FieldError | None:
+        """Return an error if the key is bound to offices and the record belongs to another one."""
+        if caller.offices is None or not isinstance(record, Outcome | Cancellation):
+            return None
+        if await self._finder.is_foreign(record.consignment_id, caller.offices):
+            return OTHER_OFFICE
+        unknown = not self._finder.is_known(record.consignment_id)
+        if unknown and isinstance(record, Outcome) and record.office not in caller.offices:
+            return OTHER_OFFICE
+        return None
+
+    def _count_warnings(self, receipt: Receipt) -> None:
+        for warning in receipt.warnings or ():
+            self._metrics.record_warning(self._kind.plural, warning.kind)
 
     def _take_one(self, record: Any, caller: Caller) -> PendingReceipt | FieldError:
         active, kind = self._active, self._kind

@@ -1,15 +1,16 @@
 """Read endpoints: the history of a consignment, the model in use, health, metrics and the OpenAPI document."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from importlib.metadata import version as installed_version
 
 import msgspec
 
+from consignments.identifiers import normalize_identifier
 from consignments.timestamps import to_datetime
 from models.reasons.ranking import Reason
-from serving.event_log.event_codec import EventCodec
+from serving.event_log.event_codec import EventCodec, get_spelling
 from serving.event_log.events import DecisionEvent, Event, OutcomeEvent, SelectionEvent
 from serving.event_log.log import EventLog
 from serving.http import schemas
@@ -17,30 +18,55 @@ from serving.http.asgi import HttpCall, respond, respond_json
 from serving.http.landing_page import build_policy, render_page
 from serving.http.openapi import build_document
 from serving.http.problems import Refusal
-from serving.http.requests import Door
+from serving.http.requests import Door, read_page_options
 from serving.scoring.active_model import ActiveModel
+from serving.scoring.offices import find_office
 from serving.service import Service
 from serving.shadow.supervisor import ShadowProcess
 from serving.state.consignment_states import NO_REASONS
 
+EXCLUDED_COLUMNS = ("features", "keys")
+MAIN_METRICS = (
+    "test/roc_auc", "test/average_precision", "test/precision_at_", "test/recall_at_", "test/calibration_error",
+)  # fmt: skip
+"""Beginnings of the names of the metrics that `GET /v1/model` returns."""
+HIDDEN = "details need an API key with the scope read"
 METRICS_MEDIA_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class ConsignmentEndpoint:
-    """Endpoint of `GET /v1/consignments/{id}`: every decision and outcome recorded for a consignment."""
+    """Endpoint of `GET /v1/consignments/{id}`: every decision and outcome recorded for a consignment, in pages."""
 
     def __init__(self, door: Door, log: EventLog, active: ActiveModel) -> None:
         self._door, self._log, self._active = door, log, active
 
     async def __call__(self, call: HttpCall) -> int:
         """Answer one request."""
-        self._door.authorize(call, "read").spend(1)
-        name = call.scope["path_params"]["consignment_id"]
-        events = await asyncio.to_thread(self._log.read_consignment_events, name)
-        if not events:
+        caller = self._door.authorize(call, "read")
+        caller.spend(1)
+        page = read_page_options(call)
+        identifier = call.scope["path_params"]["consignment_id"]
+        names = tuple(dict.fromkeys((normalize_identifier(identifier), identifier)))
+        events = await asyncio.to_thread(self._read, names)
+        foreign = (
+            caller.offices is not None and find_office(events, self._active.entries) not in caller.offices
+        )
+        if not events or foreign:
             raise Refusal(404, "Nothing is recorded for this consignment. Check its consignment_id.")
-        history = build_history(name, events, self._log.format_decision_id, self._active.entries)
+        shown = [event for event in events if event.sequence > page.after][: page.limit]
+        history = build_history(identifier, shown, self._log.format_decision_id, self._active.entries)
+        if shown and shown[-1] is not events[-1]:
+            history = msgspec.structs.replace(history, next=shown[-1].sequence)
         return await respond_json(call, history)
+
+    def _read(self, names: tuple[str, ...]) -> list[Event]:
+        """Read the entries of a consignment under its normal identifier, and those under an older spelling."""
+        found = [
+            event
+            for name in names
+            for event in self._log.read_consignment_events(name, without=EXCLUDED_COLUMNS)
+        ]
+        return sorted(found, key=lambda event: event.sequence)
 
 
 def build_history(
@@ -50,16 +76,25 @@ def build_history(
     return schemas.ConsignmentHistory(
         name,
         decisions=[
-            _past_decision(event, decision_id) for event in events if isinstance(event, DecisionEvent)
+            build_past_decision(event, decision_id) for event in events if isinstance(event, DecisionEvent)
         ],
-        outcomes=[entries.decode_outcome(event) for event in events if isinstance(event, OutcomeEvent)],
+        outcomes=[
+            msgspec.structs.replace(entries.decode_outcome(event), consignment_id=get_spelling(event))
+            for event in events
+            if isinstance(event, OutcomeEvent)
+        ],
         imported=[to_datetime(event.at_us) for event in events if event.kind == "arrival"],
         cancellations=[to_datetime(event.at_us) for event in events if event.kind == "cancellation"],
-        selections=[entries.decode_selection(event) for event in events if isinstance(event, SelectionEvent)],
+        selections=[
+            msgspec.structs.replace(entries.decode_selection(event), consignment_id=get_spelling(event))
+            for event in events
+            if isinstance(event, SelectionEvent)
+        ],
     )
 
 
-def _past_decision(event: DecisionEvent, decision_id: Callable[[int], str]) -> schemas.PastDecision:
+def build_past_decision(event: DecisionEvent, decision_id: Callable[[int], str]) -> schemas.PastDecision:
+    """Build the answer's form of a logged decision."""
     return schemas.PastDecision(
         decision_id(event.sequence),
         to_datetime(event.at_us),
@@ -93,7 +128,7 @@ class ModelEndpoint:
             release.bundle_sha256,
             card.feature_spec_sha256,
             card.code_version,
-            card.metrics,
+            select_metrics(card.metrics),
             release.record.approved_by,
             release.record.approved_at,
             model.loaded_at,
@@ -106,6 +141,15 @@ class ModelEndpoint:
         if release is None:
             return None
         return schemas.ShadowModelInfo(release.name, release.version, release.record is not None)
+
+
+def select_metrics(metrics: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Select the main metrics of the test period, with three significant digits; the report has all."""
+    return {
+        name: None if value is None else float(f"{value:.3g}")
+        for name, value in metrics.items()
+        if name.startswith(MAIN_METRICS) and not name.endswith(("_low", "_high"))
+    }
 
 
 class ReasonsEndpoint:
@@ -130,17 +174,19 @@ async def send_liveness(call: HttpCall) -> int:
 class ReadinessEndpoint:
     """Endpoint of `GET /health/ready`: whether the service can score, and what is wrong."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, door: Door, service: Service) -> None:
+        self._door, self._service = door, service
 
     async def __call__(self, call: HttpCall) -> int:
         """Answer one request; the status is 503 if the service cannot score."""
         service, active = self._service, self._service.active
-        reasons = service.explain_unready()
+        reasons, warnings = service.explain_unready(), service.list_warnings()
+        if not self._door.may_read(call):  # they name files and databases
+            reasons, warnings = ([HIDDEN] if found else [] for found in (reasons, warnings))
         health = schemas.Health(
             not reasons,
             reasons,
-            service.list_warnings(),
+            warnings,
             active.degraded,
             schemas.ModelName.parse(active.model.name) if active.scorer else None,
             service.log.last_sequence,

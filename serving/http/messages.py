@@ -6,16 +6,18 @@ nothing can be read is refused. Masters enrich the houses of their own body alon
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec import Meta, structs
 
-from consignments.messages.reading import ParsedMessages, read_messages
-from consignments.messages.states import EventRow
+from consignments.messages.states import StateRow
 from consignments.records import Consignment
 from consignments.timestamps import to_datetime
 from serving.http.problems import RecordFault, Refusal
+
+if TYPE_CHECKING:
+    from consignments.messages.reading import ParsedMessages
 
 MESSAGE_TYPES = {
     b"application/xml": "Cargo-XML or another message in XML",
@@ -32,18 +34,18 @@ class MessageResult(msgspec.Struct, frozen=True):
 
     Attributes
     ----------
-    events : list of EventRow
+    events : list of StateRow
     ignored, notes : list of str
     rejected : list of str
     """
 
-    events: Annotated[list[EventRow], Meta(description="answers of customs")]
+    events: Annotated[list[StateRow], Meta(description="answers of customs")]
     ignored: Annotated[list[str], Meta(description="kind of each message without goods, and why it is none")]
     notes: Annotated[list[str], Meta(description="what was odd")]
     rejected: Annotated[list[str], Meta(description="messages of which nothing could be read, and why")]
 
 
-async def read_message_body(content: bytes, now_us: int) -> ParsedMessages:
+async def read_message_body(content: bytes, now_us: int) -> "ParsedMessages":
     """Read messages that come now.
 
     Raises
@@ -57,12 +59,21 @@ async def read_message_body(content: bytes, now_us: int) -> ParsedMessages:
     return found
 
 
-def _read(content: bytes, now_us: int) -> ParsedMessages:
+def _read(content: bytes, now_us: int) -> "ParsedMessages":
+    from consignments.messages.reading import read_messages  # loads what only messages need
+
     moment = to_datetime(now_us)
     return read_messages([content], received_at=moment, now=moment)
 
 
-def describe_messages(found: ParsedMessages) -> MessageResult:
+def _clear_future(c: Consignment) -> Consignment:
+    """Remove a time of issue in the future: a wrong clock of the sender would make later versions look late."""
+    if c.issued_at is None or c.received_at is None or c.issued_at <= c.received_at:
+        return c
+    return structs.replace(c, issued_at=None)
+
+
+def describe_messages(found: "ParsedMessages") -> MessageResult:
     """Describe the contents of messages other than goods."""
     return MessageResult(
         list(found.states),
@@ -72,14 +83,15 @@ def describe_messages(found: ParsedMessages) -> MessageResult:
     )
 
 
-def build_records(found: ParsedMessages, record: type[Consignment]) -> Sequence[Consignment]:
+def build_records(found: "ParsedMessages", record: type[Consignment]) -> Sequence[Consignment]:
     """Return the consignments of messages, with the extra columns that the model declares."""
+    consignments = [_clear_future(c) for c in found.consignments]
     if record is Consignment:
-        return found.consignments
+        return consignments
     names = {field.name for field in structs.fields(record)}
     return [
         msgspec.convert(
             structs.asdict(c) | {name: value for name, value in extras.items() if name in names}, record
         )
-        for c, extras in zip(found.consignments, found.extras, strict=True)
+        for c, extras in zip(consignments, found.extras, strict=True)
     ]

@@ -12,12 +12,43 @@ from serving.http import schemas as answers
 from serving.http.auth import Scope
 from serving.http.messages import MESSAGE_TYPES
 from serving.http.problems import Problem
-from serving.http.requests import MAX_RECORDS
+from serving.http.requests import DEFAULT_PAGE_LENGTH, MAX_RECORDS, MAX_SEQUENCE_DIGITS
 from serving.http.selections import SelectionList, SelectionRequest
 from serving.scoring.intake import Receipt
 from serving.scoring.scorer import MAX_REASONS
 
 REFERENCE_TEMPLATE = "#/components/schemas/{name}"
+REQUEST_ID_HEADER, RETRY_HEADER = "X-Request-Id", "Retry-After"
+RETRY_STATUSES = (429, 503)
+HEADERS: dict[str, Any] = {
+    REQUEST_ID_HEADER: {
+        "description": "request identifier: the one that was sent, if it is valid",
+        "schema": {"type": "string"},
+    },
+    RETRY_HEADER: {
+        "description": "seconds to wait before the request is repeated",
+        "schema": {"type": "integer"},
+    },
+}
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "/v1/scores": {
+        "consignment_id": "RB123456785GB", "channel": "postal", "description": "pigment sample",
+        "sender_country": "GB", "consignee_country": "KR", "gross_weight_kg": 0.4,
+    },
+    "/v1/outcomes": {
+        "consignment_id": "RB123456785GB", "selected_by": "model", "selection_probability": 1, "status": "inspected",
+        "inspected_at": "2024-03-05T10:00:00Z", "known_at": "2024-03-14T10:00:00Z", "result": "nps",
+    },
+    "/v1/alerts": {
+        "alert_id": "A-7", "issued_at": "2024-03-01T00:00:00Z", "expires_at": "2024-04-01T00:00:00Z",
+        "description_pattern": "pigment*", "departure_country": "GB",
+    },
+    "/v1/cancellations": {"consignment_id": "RB123456785GB"},
+    "/v1/selections": {
+        "office": "Incheon", "capacity": 20, "explore": 0.1,
+        "from": "2024-03-04T00:00:00Z", "until": "2024-03-05T00:00:00Z",
+    },
+}  # fmt: skip
 COMMON_ERROR_STATUSES = (401, 403, 429)
 BODY_ERROR_STATUSES = (400, 408, 413, 415, 422)
 Document = dict[str, Any]
@@ -85,7 +116,15 @@ def list_operations(record: type[Consignment] = Consignment) -> tuple[ApiOperati
         ),
         ApiOperation(
             "get", "/v1/consignments/{consignment_id}", "Return every decision and outcome recorded for a consignment",
-            "read", answers.ConsignmentHistory, parameters=ID_PARAMETER, refusals=(404, 503),
+            "read", answers.ConsignmentHistory, parameters=ID_PARAMETER + PAGE_PARAMETERS, refusals=(404, 422, 503),
+        ),
+        ApiOperation(
+            "get", "/v1/decisions", "Return the decisions recorded after a log entry", "read", answers.DecisionFeed,
+            parameters=PAGE_PARAMETERS, refusals=(422, 503),
+        ),
+        ApiOperation(
+            "get", "/v1/selections", "Return the selected consignments without a final outcome", "read",
+            answers.OpenSelections, parameters=PAGE_PARAMETERS, refusals=(422, 503),
         ),
         ApiOperation("get", "/v1/model", "Return the model that scores", "read", answers.ModelInfo, refusals=(503,)),
         ApiOperation(
@@ -111,6 +150,20 @@ SCORE_PARAMETERS: tuple[Document, ...] = (
         "in": "query",
         "description": "whether to return the feature values",
         "schema": {"type": "boolean", "default": False},
+    },
+)
+PAGE_PARAMETERS: tuple[Document, ...] = (
+    {
+        "name": "after",
+        "in": "query",
+        "description": "sequence number after which the page begins: `next` of the page before",
+        "schema": {"type": "integer", "minimum": 0, "maximum": 10**MAX_SEQUENCE_DIGITS - 1, "default": 0},
+    },
+    {
+        "name": "limit",
+        "in": "query",
+        "description": "maximum number of log entries in the page",
+        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_RECORDS, "default": DEFAULT_PAGE_LENGTH},
     },
 )
 ID_PARAMETER: tuple[Document, ...] = (
@@ -146,11 +199,14 @@ def build_document(record: type[Consignment], version: str) -> Document:
             "title": "npsrisk",
             "version": version,
             "summary": "Risk that a postal item or air-cargo consignment contains a new psychoactive substance",
+            "description": "Errors are problem documents (RFC 9457). Bodies may be sent with Content-Encoding: gzip.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "servers": [{"url": "/", "description": "the service that returns this document"}],
         "paths": paths,
         "components": {
-            "schemas": schemas,
+            "schemas": _drop_null_defaults(schemas),
+            "headers": HEADERS,
             "securitySchemes": {
                 "key": {
                     "type": "http",
@@ -160,6 +216,17 @@ def build_document(record: type[Consignment], version: str) -> Document:
             },
         },
     }
+
+
+def _drop_null_defaults(value: Any) -> Any:
+    """Leave out `default: null`. Generators of clients would make such fields required."""
+    if isinstance(value, dict):
+        return {
+            name: _drop_null_defaults(each)
+            for name, each in value.items()
+            if not (name == "default" and each is None)
+        }
+    return [_drop_null_defaults(each) for each in value] if isinstance(value, list) else value
 
 
 def _types(call: ApiOperation) -> list[Any]:
@@ -191,8 +258,16 @@ def _operation(call: ApiOperation) -> Document:
             schema = {"oneOf": [schema, _reference(call.plural.capitalize())]}
         content: Document = {"application/json": {"schema": schema}}
         content |= {name: {"schema": {"type": "string"}} for name in call.message_types}
+        content["application/json"]["examples"] = _list_examples(call)
         operation["requestBody"] = {"required": True, "content": content}
     return operation
+
+
+def _list_examples(call: ApiOperation) -> Document:
+    """List the examples of a request: one record, and a list of it."""
+    single = EXAMPLES[call.path]
+    found = {"one": {"value": single}}
+    return found | {"list": {"value": {call.plural: [single]}}} if call.plural else found
 
 
 def _response(call: ApiOperation) -> Document:
@@ -202,11 +277,19 @@ def _response(call: ApiOperation) -> Document:
     schema: Document = _reference(call.answer.__name__)
     if call.list_answer is not None:
         schema = {"oneOf": [schema, _reference(call.list_answer.__name__)]}
-    return {"description": "Success", "content": {"application/json": {"schema": schema}}}
+    return {
+        "description": "Success",
+        "headers": _refer_to_headers(REQUEST_ID_HEADER),
+        "content": {"application/json": {"schema": schema}},
+    }
+
+
+def _refer_to_headers(*names: str) -> Document:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _error_responses(call: ApiOperation) -> Document:
-    statuses = {421, *call.refusals}
+    statuses = {421, 431, 500, *call.refusals}
     if call.scope is not None:
         statuses |= set(COMMON_ERROR_STATUSES)
     if call.record is not None:
@@ -214,6 +297,9 @@ def _error_responses(call: ApiOperation) -> Document:
     responses = {
         str(status): {
             "description": HTTPStatus(status).phrase,
+            "headers": _refer_to_headers(
+                REQUEST_ID_HEADER, *((RETRY_HEADER,) if status in RETRY_STATUSES else ())
+            ),
             "content": {"application/problem+json": {"schema": _reference("Problem")}},
         }
         for status in sorted(statuses)

@@ -33,6 +33,15 @@ class RowFault(msgspec.Struct, frozen=True):
         str, Meta(description="JSON pointer (RFC 6901) from the root of the body to the field")
     ]
     kind: Annotated[FaultKind, Meta(description="machine-readable code of the error")] = "bad_value"
+    errors: Annotated[
+        list[RecordFault] | UnsetType, Meta(description="all faults of the record, if it has more than one")
+    ] = UNSET
+
+    @classmethod
+    def from_faults(cls, index: int, faults: list[RecordFault]) -> Self:
+        """Build the fault of a list member from all its faults."""
+        first = faults[0]
+        return cls(index, first.detail, first.pointer, first.kind, faults if len(faults) > 1 else UNSET)
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -77,6 +86,12 @@ class Refusal(Exception):
         """Build the refusal of a record, with status 422."""
         return cls(422, fault.detail, [fault])
 
+    @classmethod
+    def from_faults(cls, faults: list[RecordFault]) -> Self:
+        """Build the refusal of a record with all its faults, with status 422."""
+        more = f" (the first of {len(faults)} faults, see errors)" if len(faults) > 1 else ""
+        return cls(422, faults[0].detail + more, faults)
+
     def to_problem(self, request_id: str = "") -> Problem:
         """Return the problem document."""
         phrase = HTTPStatus(self.status).phrase
@@ -109,7 +124,7 @@ def build_fault(error: msgspec.ValidationError, root: str = "#") -> RecordFault:
         kind = "unknown_field" if named[1] == "unknown" else "missing_field"
         steps.append(named[2][:MAX_NAME_CHARACTERS])
         message = message.replace(named[2], named[2][:MAX_NAME_CHARACTERS])
-    return RecordFault(_clarify(message), "/".join([root, *map(_escape, steps)]), kind)
+    return RecordFault(_clarify(message), "/".join([root, *map(escape_step, steps)]), kind)
 
 
 def _clarify(message: str) -> str:
@@ -121,5 +136,6 @@ def _clarify(message: str) -> str:
     return message
 
 
-def _escape(step: str) -> str:
+def escape_step(step: str) -> str:
+    """Escape a step of a JSON pointer (RFC 6901)."""
     return step.replace("~", "~0").replace("/", "~1")

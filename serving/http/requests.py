@@ -1,7 +1,8 @@
 """Request reading: authorization, the body within its size limit, and its records (one, or a list)."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
@@ -11,16 +12,31 @@ from starlette.types import Receive
 from serving.http.asgi import ClientDisconnected, HttpCall
 from serving.http.auth import Authenticator, Caller
 from serving.http.auth import Scope as KeyScope
-from serving.http.problems import RecordFault, Refusal, RowFault, build_fault
+from serving.http.problems import (
+    MAX_NAME_CHARACTERS,
+    RecordFault,
+    Refusal,
+    RowFault,
+    build_fault,
+    escape_step,
+)
+from serving.http.protocol.compression import CompressionFault, InflatedTooLarge, inflate
+from serving.http.protocol.record_faults import list_record_faults
+from serving.http.protocol.repeated_keys import find_repeated_key
 from serving.process.clock import Clock
 from serving.process.settings import Settings
 from serving.scoring.intake import FieldError
 
 MAX_RECORDS = 1000
+DEFAULT_PAGE_LENGTH = 200
+MAX_SEQUENCE_DIGITS = 18
 BODY_SECONDS = 20.0
 """Maximum seconds to receive a body."""
 MAX_LARGE_BODIES = 8
 """Maximum memory of all bodies that arrive in several parts, in multiples of the largest body allowed."""
+ENCODINGS = (b"gzip", b"x-gzip")
+MAX_SMALL_BYTES = 65_536
+"""Maximum size of an inflated body that is inflated at once, in the thread of the event loop."""
 CLOSE_HEADERS = {"connection": "close"}
 RETRY_HEADERS = CLOSE_HEADERS | {"retry-after": "1"}
 Record = TypeVar("Record")
@@ -75,6 +91,42 @@ class BodyReader:
         return RequestBody(given.decode(), await self._read_content(call))
 
     async def _read_content(self, call: HttpCall) -> bytes:
+        """Receive the content of a body, and inflate it if it is compressed."""
+        encoding = call.headers.get(b"content-encoding")
+        if encoding is None or encoding.strip().lower() in (b"", b"identity"):
+            return await self._receive(call)
+        if encoding.strip().lower() not in ENCODINGS:
+            raise Refusal(
+                415,
+                "The header Content-Encoding must be gzip, or missing.",
+                headers={"accept-encoding": "gzip"},
+            )
+        compressed = await self._receive(call)
+        try:
+            return await self._inflate(call, compressed)
+        except CompressionFault as fault:
+            raise Refusal(400, f"The body is not valid gzip: {fault}.") from None
+        except InflatedTooLarge:
+            raise self._too_large() from None
+
+    async def _inflate(self, call: HttpCall, body: bytes) -> bytes:
+        """Inflate a body; a large one in another thread, and counted as held until its request ends."""
+        small = min(MAX_SMALL_BYTES, self._limit)
+        try:
+            return inflate(body, small)
+        except InflatedTooLarge:
+            if small == self._limit:
+                raise
+        if self._held + self._limit > self._most_held:
+            raise Refusal(503, "Too many large bodies at once. Try again.", headers=RETRY_HEADERS)
+        self._held += self._limit
+        call.at_end = partial(self._release, self._limit)
+        return await asyncio.to_thread(inflate, body, self._limit)
+
+    def _release(self, count: int) -> None:
+        self._held -= count
+
+    async def _receive(self, call: HttpCall) -> bytes:
         length = call.headers.get(b"content-length")
         if length is not None and length.isdigit() and int(length) > self._limit:
             raise self._too_large()
@@ -116,7 +168,7 @@ class BodyReader:
         detail = (
             f"The body exceeds {self._limit} bytes. Send a shorter list, or raise NPSRISK_MAX_BODY_BYTES."
         )
-        return Refusal(413, detail, headers=CLOSE_HEADERS)
+        return Refusal(413, detail)
 
 
 class Door:
@@ -147,8 +199,17 @@ class Door:
     def authorize(self, call: HttpCall, wanted: KeyScope) -> Caller:
         """Authenticate the client and check that it has a scope."""
         caller = self.authenticator.authenticate(call.headers.get(b"authorization"))
+        call.caller = caller
         caller.require(wanted)
         return caller
+
+    def may_read(self, call: HttpCall) -> bool:
+        """Check whether the client may see details; a missing or invalid key is no error here."""
+        try:
+            caller = self.authenticator.authenticate(call.headers.get(b"authorization"))
+        except Refusal:
+            return False
+        return caller.may("read") and caller.offices is None
 
 
 class SingleRecordReader(Generic[Record]):
@@ -160,16 +221,19 @@ class SingleRecordReader(Generic[Record]):
     """
 
     def __init__(self, record: type[Record]) -> None:
+        self._record: type[Any] = record
         self._decode = msgspec.json.Decoder(record).decode
 
     def read(self, body: bytes) -> Record:
         """Decode the body; raise a refusal with 400 if it is not JSON, and 422 if it is not a valid record."""
         try:
-            return self._decode(body)
+            found = self._decode(body)
         except msgspec.ValidationError as error:
-            raise Refusal.from_fault(build_fault(error)) from None
+            raise _build_record_refusal(body, self._record, error) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise _invalid_json(error) from None
+            raise _invalid_json(error, body) from None
+        _refuse_repeated_key(body)
+        return found
 
 
 class RecordReader(Generic[Record]):
@@ -184,6 +248,7 @@ class RecordReader(Generic[Record]):
 
     def __init__(self, record: type[Record], plural: str) -> None:
         self.plural = plural
+        self._record: type[Any] = record
         self._decode = msgspec.json.Decoder(record).decode
         fields: list[Any] = [(plural, list[msgspec.Raw])]
         self._decode_list = msgspec.json.Decoder(
@@ -201,28 +266,36 @@ class RecordReader(Generic[Record]):
             400 if the body is not JSON; 422 if it is not a valid record, or the list is too long.
         """
         try:
-            return self._decode(body)
+            found = self._decode(body)
         except msgspec.ValidationError as error:
             if not self._is_list(body):
-                raise Refusal.from_fault(build_fault(error)) from None
+                raise _build_record_refusal(body, self._record, error) from None
+            return self._read_list(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise _invalid_json(error) from None
-        return self._read_list(body)
+            raise _invalid_json(error, body) from None
+        _refuse_repeated_key(body)
+        return found
 
     def read_member(self, raw: msgspec.Raw, index: int) -> Record | RowFault:
         """Decode one member of a list; return the record or its fault."""
+        root = self.build_pointer(index)
         try:
-            return self._decode(raw)
+            found = self._decode(raw)
+            repeated = find_repeated_key(raw)
         except msgspec.ValidationError as error:
-            fault = build_fault(error, self.build_pointer(index))
+            return RowFault.from_faults(
+                index, list_record_faults(raw, self._record, root) or [build_fault(error, root)]
+            )
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            fault = RecordFault(_describe_json_error(error), self.build_pointer(index), "not_json")
-        return RowFault(index, fault.detail, fault.pointer, fault.kind)
+            detail = _describe_json_error(error, bytes(raw)) + " of this record"
+            return RowFault(index, detail, root, "not_json")
+        if repeated is None:
+            return found
+        return RowFault.from_faults(index, [_build_repeated_fault(repeated, root)])
 
-    def build_row_fault(self, complaint: FieldError, index: int) -> RowFault:
-        """Build the fault of a list member from a validation error."""
-        pointer = f"{self.build_pointer(index)}/{complaint.field}"
-        return RowFault(index, format_reason(complaint), pointer, complaint.kind)
+    def build_row_fault(self, complaints: FieldError | Sequence[FieldError], index: int) -> RowFault:
+        """Build the fault of a list member from its validation errors."""
+        return RowFault.from_faults(index, _build_faults(complaints, self.build_pointer(index)))
 
     def build_pointer(self, index: int) -> str:
         """Return the JSON pointer to a list member."""
@@ -247,12 +320,54 @@ class RecordReader(Generic[Record]):
                     "too_many",
                 )
             )
+        _refuse_repeated_key(body, depth=1)
         return found
 
 
-def build_refusal(complaint: FieldError) -> Refusal:
-    """Build the refusal of a single record from a validation error."""
-    return Refusal.from_fault(RecordFault(format_reason(complaint), f"#/{complaint.field}", complaint.kind))
+def build_refusal(complaints: FieldError | Sequence[FieldError]) -> Refusal:
+    """Build the refusal of a single record from its validation errors."""
+    return Refusal.from_faults(_build_faults(complaints, "#"))
+
+
+def _build_faults(complaints: FieldError | Sequence[FieldError], root: str) -> list[RecordFault]:
+    listed = [complaints] if isinstance(complaints, FieldError) else complaints
+    return [RecordFault(format_reason(each), f"{root}/{each.field}", each.kind) for each in listed]
+
+
+def _build_record_refusal(body: bytes, record: type[Any], error: msgspec.ValidationError) -> Refusal:
+    return Refusal.from_faults(list_record_faults(body, record) or [build_fault(error)])
+
+
+def _refuse_repeated_key(body: bytes, **depth: int) -> None:
+    repeated = find_repeated_key(body, **depth)
+    if repeated is not None:
+        raise Refusal.from_fault(_build_repeated_fault(repeated, "#"))
+
+
+def _build_repeated_fault(key: str, root: str) -> RecordFault:
+    name = key[:MAX_NAME_CHARACTERS]
+    return RecordFault(
+        f"The field `{name}` occurs twice in one object. Send it once.",
+        f"{root}/{escape_step(name)}", "repeated_field",
+    )  # fmt: skip
+
+
+class PageOptions(NamedTuple):
+    """The query parameters of a page: the sequence number after which it begins, and its maximum length."""
+
+    after: int = 0
+    limit: int = DEFAULT_PAGE_LENGTH
+
+
+def read_page_options(call: HttpCall) -> PageOptions:
+    """Read the query parameters `after` and `limit`; raise a refusal with 422 if one is not valid."""
+    found = read_parameters(call, frozenset({"after", "limit"}))
+    after, limit = found.get("after", "0"), found.get("limit", str(DEFAULT_PAGE_LENGTH))
+    if not after.isascii() or not after.isdigit() or len(after) > MAX_SEQUENCE_DIGITS:
+        raise Refusal(422, "Query parameter after must be the sequence number of a log entry, from 0.")
+    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:5]) <= MAX_RECORDS:
+        raise Refusal(422, f"Query parameter limit must be an integer from 1 to {MAX_RECORDS}.")
+    return PageOptions(int(after), int(limit))
 
 
 def read_parameters(call: HttpCall, allowed: frozenset[str]) -> dict[str, str]:
@@ -268,8 +383,8 @@ def read_parameters(call: HttpCall, allowed: frozenset[str]) -> dict[str, str]:
     return found
 
 
-def _invalid_json(error: Exception) -> Refusal:
-    return Refusal(400, f"The body is not valid JSON: {_describe_json_error(error)}")
+def _invalid_json(error: Exception, body: bytes) -> Refusal:
+    return Refusal(400, f"The body is not valid JSON: {_describe_json_error(error, body)}")
 
 
 def format_reason(complaint: FieldError) -> str:
@@ -277,8 +392,17 @@ def format_reason(complaint: FieldError) -> str:
     return f"{complaint.field}: {complaint.reason}"
 
 
-def _describe_json_error(error: Exception) -> str:
+def _describe_json_error(error: Exception, body: bytes) -> str:
     """Describe what is wrong with JSON without repeating any of it."""
     if isinstance(error, UnicodeDecodeError):
-        return f"it is not UTF-8 at byte {error.start}"
+        return f"it is not UTF-8 at byte {_find_bad_byte(body)}"
     return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
+def _find_bad_byte(body: bytes) -> int:
+    """Find the first byte that is not UTF-8. The decoder counts from the start of a text within the body."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return len(body)

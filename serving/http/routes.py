@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from serving.http.asgi import HttpCall
+from serving.http.feed import DecisionFeedEndpoint, OpenSelectionsEndpoint
 from serving.http.ingestion import INGESTED_RECORDS, IngestEndpoint
 from serving.http.inquiries import (
     ConsignmentEndpoint,
@@ -38,7 +39,7 @@ def list_routes(service: Service, door: Door) -> list[EndpointRoute]:
     return [
         *(
             EndpointRoute(
-                "POST", f"/v1/{kind.plural}", kind.plural, IngestEndpoint(kind, door, active, service.metrics)
+                "POST", f"/v1/{kind.plural}", kind.plural, IngestEndpoint(kind, door, active, service.metrics, service.log)
             )
             for kind in INGESTED_RECORDS
         ),
@@ -49,10 +50,12 @@ def list_routes(service: Service, door: Door) -> list[EndpointRoute]:
             "GET", "/v1/consignments/{consignment_id:path}", "consignment",
             ConsignmentEndpoint(door, service.log, active),
         ),
+        EndpointRoute("GET", "/v1/decisions", "decisions", DecisionFeedEndpoint(door, service.log, active)),
+        EndpointRoute("GET", "/v1/selections", "open_selections", OpenSelectionsEndpoint(door, service.log, active)),
         EndpointRoute("GET", "/v1/model", "model", ModelEndpoint(door, active, service.shadow)),
         EndpointRoute("GET", "/v1/reasons", "reasons", ReasonsEndpoint(door, active)),
         EndpointRoute("GET", "/health/live", "live", send_liveness),
-        EndpointRoute("GET", "/health/ready", "ready", ReadinessEndpoint(service)),
+        EndpointRoute("GET", "/health/ready", "ready", ReadinessEndpoint(door, service)),
         EndpointRoute("GET", "/metrics", "metrics", MetricsEndpoint(door, service)),
         EndpointRoute("GET", "/openapi.json", "openapi", InterfaceEndpoint(active)),
         EndpointRoute("GET", "/", "page", PageEndpoint(active)),

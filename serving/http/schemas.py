@@ -48,6 +48,10 @@ class Score(msgspec.Struct, frozen=True):
     ]
     scored_at: datetime
     decision_id: str
+    repeated: Annotated[
+        bool, Meta(description="true if the consignment equals its latest version, whose decision this is")
+    ]
+    cancelled: Annotated[bool, Meta(description="true if the consignment is cancelled")]
     features: Annotated[
         dict[str, float | None] | UnsetType | None,
         Meta(description="feature values used; null if another model than the loaded one scored"),
@@ -107,6 +111,43 @@ class ConsignmentHistory(msgspec.Struct, frozen=True):
     imported: Annotated[list[datetime], Meta(description="when it was received, if it was imported")]
     cancellations: Annotated[list[datetime], Meta(description="when it was cancelled")]
     selections: list[Selection]
+    next: Annotated[
+        int | UnsetType,
+        Meta(description="sequence number to send as `after` for the next page; missing on the last"),
+    ] = UNSET
+
+
+class FeedDecision(PastDecision, frozen=True):
+    """A decision in the feed."""
+
+    sequence: Annotated[int, Meta(description="sequence number of its log entry")]
+    consignment_id: Annotated[str, Meta(description="identifier as its sender spelled it")]
+    office: Annotated[str | None, Meta(description="customs office of arrival")]
+
+
+class DecisionFeed(msgspec.Struct, frozen=True):
+    """The decisions after a log entry, in the order of the log."""
+
+    decisions: list[FeedDecision]
+    next: Annotated[int, Meta(description="sequence number to send as `after` the next time")]
+    more: Annotated[bool, Meta(description="true if further decisions are recorded already")]
+
+
+class OpenSelection(Selection, frozen=True):
+    """A selected consignment without a final outcome."""
+
+    sequence: Annotated[int, Meta(description="sequence number of the selection's log entry")] = 0
+    pending: Annotated[bool, Meta(description="true if an outcome with the result `pending` is recorded")] = (
+        False
+    )
+
+
+class OpenSelections(msgspec.Struct, frozen=True):
+    """The selected consignments without a final outcome, in the order of their selection."""
+
+    selections: list[OpenSelection]
+    next: Annotated[int, Meta(description="sequence number to send as `after` for the next page")]
+    more: Annotated[bool, Meta(description="true if there are further pages")]
 
 
 class ShadowModelInfo(ModelName, frozen=True):

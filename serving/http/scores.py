@@ -23,7 +23,8 @@ from serving.http.requests import JSON_TYPES, Door, RecordReader, build_refusal,
 from serving.http.schemas import Score, Scores, parse_model_name
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE, Batcher, split_batches, yield_to_requests
-from serving.scoring.intake import FieldError, check_arrival
+from serving.scoring.intake import FieldError, check_arrival, list_arrival_faults
+from serving.scoring.offices import OTHER_OFFICE, OfficeFinder, Offices
 from serving.scoring.scorer import DEFAULT_REASON_COUNTS, MAX_REASONS, ScoreRequest, ScoreResult
 from serving.telemetry.metrics import Metrics
 
@@ -65,6 +66,7 @@ class ScoresEndpoint:
             log,
             metrics,
         )
+        self._finder = OfficeFinder(active, log)
         self._records: RecordReader[Consignment] = RecordReader(Consignment, "consignments")
         self._record: type[Consignment] = Consignment
         self._encode = msgspec.json.Encoder().encode
@@ -87,8 +89,10 @@ class ScoresEndpoint:
             return await self._score_list(found, caller, options)
         caller.spend(1)
         request = _build_request(found, self._active.clock(), caller, options)
-        if isinstance(request, FieldError):
+        if isinstance(request, list):
             raise build_refusal(request)
+        if caller.offices is not None and await self._is_foreign(found, caller.offices):
+            raise Refusal(403, OTHER_OFFICE.reason)
         call.timings.append(("read", time.perf_counter() - begun))
         await self._active.prefetch((found.consignment_id,))
         answer = await self._batcher.submit(request)
@@ -124,6 +128,8 @@ class ScoresEndpoint:
         errors: list[RowFault] = []
         for start in range(0, len(raws), MAX_BATCH_SIZE):
             good, bad = self._read_chunk(raws, start, caller, options)
+            if caller.offices is not None:
+                good, bad = await self._split_foreign(good, bad, caller.offices, start)
             self._raise_if_degraded(bad)
             errors += bad
             await self._active.prefetch([request.c.consignment_id for request in good])
@@ -148,13 +154,31 @@ class ScoresEndpoint:
         for index, raw in enumerate(raws[start : start + MAX_BATCH_SIZE], start):
             c = raw if isinstance(raw, Consignment) else records.read_member(raw, index)
             request = c if isinstance(c, RowFault) else _build_request(c, now_us, caller, options)
-            if isinstance(request, FieldError):
+            if isinstance(request, list):
                 request = records.build_row_fault(request, index)
             if isinstance(request, RowFault):
                 bad.append(request)
             else:
                 good.append(request)
         return good, bad
+
+    async def _split_foreign(
+        self, good: list[ScoreRequest], bad: list[RowFault], offices: Offices, start: int
+    ) -> tuple[list[ScoreRequest], list[RowFault]]:
+        """Move the consignments of other offices from the valid members of a chunk to the faults."""
+        faulty = {fault.index for fault in bad}
+        places = (place for place in range(start, start + len(good) + len(bad)) if place not in faulty)
+        kept, faults, records = list[ScoreRequest](), list(bad), self._current_reader()
+        for request, place in zip(good, places, strict=True):
+            if await self._is_foreign(request.c, offices):
+                faults.append(records.build_row_fault(OTHER_OFFICE, place))
+            else:
+                kept.append(request)
+        return kept, sorted(faults, key=lambda fault: fault.index)
+
+    async def _is_foreign(self, c: Consignment, offices: Offices) -> bool:
+        """Check whether a consignment, or its latest version, belongs to none of some offices."""
+        return c.office not in offices or await self._finder.is_foreign(c.consignment_id, offices)
 
     async def _build_scores(
         self, answers: list[tuple[Consignment, ScoreResult]], options: ScoreOptions
@@ -182,6 +206,8 @@ class ScoresEndpoint:
             parse_model_name(decision.model),
             to_datetime(decision.scored_us),
             self._log.format_decision_id(decision.sequence),
+            answer.repeated,
+            answer.cancelled,
             self._name_features(features, decision.model_sha256) if options.features else msgspec.UNSET,
         )
 
@@ -219,14 +245,13 @@ class ScoresEndpoint:
 
 def _build_request(
     c: Consignment, now_us: int, caller: Caller, options: ScoreOptions
-) -> ScoreRequest | FieldError:
-    """Build the score request of a consignment, or return what is wrong with it.
+) -> ScoreRequest | list[FieldError]:
+    """Build the score request of a consignment, or return all that is wrong with it.
 
     A consignment without `received_at` is received now.
     """
-    fault = check_arrival(c, now_us)
-    if fault is not None:
-        return fault
+    if check_arrival(c, now_us) is not None:
+        return list_arrival_faults(c, now_us)
     if c.received_at is not None:
         return ScoreRequest(c, to_us(c.received_at), caller.name, options.reasons)
     dated = msgspec.structs.replace(c, received_at=to_datetime(now_us))

@@ -12,22 +12,24 @@ from typing import Annotated
 
 import msgspec
 import numpy as np
-from msgspec import Meta
+from msgspec import Meta, structs
 
 from consignments.records import Code, Time
 from consignments.timestamps import convert_us_to_day, to_datetime, to_us
 from models.selection import SelectionRule, select
-from serving.event_log.event_codec import EventCodec, Selection
+from serving.event_log.event_codec import EventCodec, Selection, get_spelling
 from serving.event_log.events import DecisionEvent, Event, SelectionEvent
 from serving.event_log.group_commit import CommitGroup
 from serving.event_log.log import EventLog
 from serving.event_log.reader import LogReader
 from serving.http.asgi import HttpCall, respond_json
+from serving.http.problems import Refusal
 from serving.http.requests import Door, SingleRecordReader, build_refusal
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE
 from serving.scoring.intake import FieldError, check_not_future
 from serving.scoring.model_updates import MAX_BLOCKING_ENTRIES
+from serving.scoring.offices import OTHER_OFFICE
 
 REQUEST_ID_CHARACTERS = 16
 SEED_BYTES = 8
@@ -83,6 +85,8 @@ class SelectionEndpoint:
         caller = self._door.authorize(call, "score")
         request = self._reader.read(await self._door.read_json(call))
         caller.spend(1)
+        if caller.offices is not None and request.office not in caller.offices:
+            raise Refusal(403, OTHER_OFFICE.reason)
         now_us = self._active.clock()
         fault = check_request(request, now_us)
         if fault is not None:
@@ -130,7 +134,8 @@ async def build_selection_list(
     if not scored.drawn:
         scored.drawn = draw()
         for selection in scored.drawn:
-            event = active.entries.encode_selection(committer.next_sequence, selection, asked_by)
+            name = active.state.resolve(selection.consignment_id)
+            event = active.entries.encode_selection(committer.next_sequence, selection, asked_by, name)
             active.state.apply(event)
             group = committer.add(event)
     if group is not None:
@@ -212,13 +217,14 @@ class ScoredConsignments:
         if isinstance(event, SelectionEvent):
             selection = self._entries.decode_selection(event)
             if selection.request == self._name:
-                self.drawn.append(selection)
+                self.drawn.append(structs.replace(selection, consignment_id=get_spelling(event)))
 
 
 def _draw(
     scored: ScoredConsignments, request: SelectionRequest, seed: int, now: datetime, name: str
 ) -> list[Selection]:
     rows = scored.find_candidates(request.office)
+    spellings = {event.consignment_id: get_spelling(event) for event in rows}
     chosen = select(
         [event.consignment_id for event in rows],
         np.array([event.score for event in rows], dtype=np.float64),
@@ -227,6 +233,13 @@ def _draw(
         SelectionRule(request.capacity, request.explore, seed),
     )
     return [
-        Selection(row.consignment_id, row.office, row.selected_by, row.selection_probability, now, name)
+        Selection(
+            spellings.get(row.consignment_id, row.consignment_id),
+            row.office,
+            row.selected_by,
+            row.selection_probability,
+            now,
+            name,
+        )
         for row in chosen
     ]

@@ -16,6 +16,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
+from consignments.identifiers import normalize_identifier
 from consignments.records import Alert, Consignment, Outcome
 from consignments.timestamps import to_us
 from features.config import FeatureConfig
@@ -259,6 +260,7 @@ class _EntryBuilder:
         self._counterparts = np.zeros_like(self._keys)
         self._now_us = read_clock_us()
         self._refused: Counter[str] = Counter()
+        self._old_spellings = log.read_spellings()
 
     def build_entries(self, past: PastEvents, events: HistoryEvents) -> Iterator[Event | None]:
         """Build the entries of some events, in order."""
@@ -273,6 +275,7 @@ class _EntryBuilder:
                 yield self._alert(past.alerts[row], row)
             else:
                 name, at_us = past.arrivals.consignment_id[row].as_py(), int(past.arrivals.cancelled_us[row])
+                name = self._resolve(name)
                 yield self._entries.encode_cancellation(0, name, at_us, None, IMPORTED_BY)
 
     def _arrival(self, c: Consignment, row: int) -> Event | None:
@@ -284,15 +287,20 @@ class _EntryBuilder:
             return None
         assert c.received_at is not None
         self._pipeline.fill_keys(c, self._keys, self._counterparts)
-        packed = self._entries.pack(c, to_us(c.received_at))  # npsrisk forget uses the same month
-        return self._entries.encode_arrival(_ORIGIN, c, packed, self._keys, self._counterparts)
+        name = self._resolve(c.consignment_id)
+        packed = self._entries.pack(c, to_us(c.received_at), name)  # npsrisk forget uses the same month
+        return self._entries.encode_arrival(_ORIGIN, c, packed, self._keys, self._counterparts, name)
+
+    def _resolve(self, identifier: str) -> str:
+        """Return the name of a consignment in the log, as `serving.state.state.State.resolve` does."""
+        return identifier if identifier in self._old_spellings else normalize_identifier(identifier)
 
     def _outcome(self, outcome: Outcome, row: int) -> Event | None:
         complaint = check_outcome(outcome, self._now_us)
         if complaint is not None:
             self._refuse("outcomes", row, complaint)
             return None
-        return self._entries.encode_outcome(0, outcome, IMPORTED_BY)
+        return self._entries.encode_outcome(0, outcome, IMPORTED_BY, self._resolve(outcome.consignment_id))
 
     def _alert(self, alert: Alert, row: int) -> Event | None:
         complaint = check_alert(alert, self._now_us)

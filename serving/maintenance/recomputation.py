@@ -27,7 +27,7 @@ from features.batch import build_outcome_events
 from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
 from features.pipeline import Pipeline
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import EventCodec, decode_keys
+from serving.event_log.event_codec import EventCodec, decode_issued_us, decode_keys
 from serving.event_log.events import (
     AlertEvent,
     ArrivalEvent,
@@ -43,7 +43,7 @@ from serving.scoring.scoring_method import ScoringMethod
 OUTCOME_KINDS: tuple[Kind, ...] = ("outcome", "alert", "cancellation")
 CHUNK_ARRIVALS = 4_096
 """Number of arrivals recomputed together; it affects only the use of memory."""
-EXCLUDED_FROM_ORDER = ("content", "plain", "sealed", "keys", "features", "reasons")
+EXCLUDED_FROM_ORDER = ("content", "plain", "sealed", "features", "reasons")
 EXCLUDED_FROM_ROWS = ("content", "reasons")
 MISSING_SEQUENCE = -1
 UNREADABLE = "its fields do not match the columns of the model"
@@ -99,12 +99,13 @@ class OutcomeEvents:
 def read_arrivals(log: LogReader, until: int, outcomes: OutcomeEvents) -> ArrivalEvents:
     """Read the consignments of a log up to the sequence number `until` as events of history, in the order of the log."""
     names: list[Any] = []
-    times: list[Longs] = [np.empty((0, 2), dtype=np.int64)]
+    times: list[Longs] = [np.empty((0, 3), dtype=np.int64)]
     stream = log.read_arrivals(until=until, without=EXCLUDED_FROM_ORDER)
     while events := list(islice(stream, CHUNK_ARRIVALS)):
         names.append(pa.array([event.consignment_id for event in events], TEXT))
-        times.append(np.array([(event.sequence, event.at_us) for event in events], dtype=np.int64))
-    sequence, received_us = np.concatenate(times).T.copy()
+        moments = [(event.sequence, event.at_us, decode_issued_us(event)) for event in events]
+        times.append(np.array(moments, dtype=np.int64))
+    sequence, received_us, issued_us = np.concatenate(times).T.copy()
     ids = pa.concat_arrays(names) if names else pa.array([], TEXT)
     cancelled_us = np.full(len(sequence), NO_TIME)
     cancelled_sequence = np.full(len(sequence), MISSING_SEQUENCE)
@@ -116,7 +117,7 @@ def read_arrivals(log: LogReader, until: int, outcomes: OutcomeEvents) -> Arriva
             version = bisect_left(places, cancelled) - 1
             if version >= 0:
                 cancelled_us[rows[version]], cancelled_sequence[rows[version]] = us, cancelled
-    return ArrivalEvents(ids, received_us, cancelled_us, sequence, cancelled_sequence)
+    return ArrivalEvents(ids, received_us, cancelled_us, sequence, cancelled_sequence, issued_us)
 
 
 def _find_rows(ids: Any, names: list[str]) -> dict[str, list[int]]:

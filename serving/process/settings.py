@@ -51,69 +51,131 @@ WithoutModel = Literal["rules", "refuse"]
 
 
 class Settings(BaseSettings):
-    """The settings of an installation.
-
-    Attributes
-    ----------
-    mlflow_tracking_uri : str
-        MLflow's store of runs and models; default: an SQLite file in the working directory.
-    state_dir : Path
-        State directory of the service with log, models and data key; default: `.npsrisk` in the working directory.
-    database_url : str
-        SQLAlchemy URL of the event log; default: `events.db` in the state directory.
-    model, shadow_model : str
-        MLflow URIs of the model that decides, and of the model in shadow mode (none by default).
-    without_model : str
-        What scores while no model is loaded: the `rules`, marked as such in every response, or nothing (`refuse`, 503).
-    api_keys_file : Path or None
-        TOML file of API keys (`serving.http.auth`); without it the service listens on loopback only.
-    tls_cert_file, tls_key_file : Path or None
-        PEM files of the service's certificate and its key; without them it uses plain HTTP, for example behind a proxy.
-    max_connections : int
-        Maximum number of simultaneous connections; further ones are refused with 503.
-    data_key_file : Path
-        The key from which pseudonyms and encryption are derived; default `data.key` in the state directory.
-    approvers_file : Path
-        TOML file of those who may approve a promotion (`models.signatures.approvers`); default `approvers.toml` in the state
-        directory.
-    max_body_bytes : int
-        Maximum size of a request body.
-    max_history_keys : int or None
-        Maximum number of history keys, of about 120 bytes each; no limit by default.
-    snapshot_entries : int
-        A snapshot of the state is written after this number of new log entries.
-    snapshot_seconds : float
-        A snapshot is also written after this time, if there is any new entry.
-    rate_limit : RateLimit or None
-        Maximum records of one API key per period, for example `1000/second`; no limit by default.
-    """
+    """The settings of an installation; the description of each is in its field."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
     )
 
-    mlflow_tracking_uri: Annotated[str, Field(alias="MLFLOW_TRACKING_URI")] = "sqlite:///mlflow.db"
-    state_dir: Annotated[Path, Field(alias="NPSRISK_STATE_DIR")] = Path(".npsrisk")
-    database_url: Annotated[str, Field(alias="NPSRISK_DATABASE_URL")] = ""
-    model: Annotated[str, Field(alias="NPSRISK_MODEL")] = "models:/nps-risk@champion"
-    shadow_model: Annotated[str | None, Field(alias="NPSRISK_SHADOW_MODEL")] = None
-    without_model: Annotated[WithoutModel, Field(alias="NPSRISK_WITHOUT_MODEL")] = "rules"
-    api_keys_file: Annotated[Path | None, Field(alias="NPSRISK_API_KEYS_FILE")] = None
-    tls_cert_file: Annotated[Path | None, Field(alias="NPSRISK_TLS_CERT_FILE")] = None
-    tls_key_file: Annotated[Path | None, Field(alias="NPSRISK_TLS_KEY_FILE")] = None
-    max_connections: Annotated[int, Field(alias="NPSRISK_MAX_CONNECTIONS", ge=1, le=100_000)] = 1_000
-    data_key_file: Annotated[Path, Field(alias="NPSRISK_DATA_KEY_FILE")] = Path()
-    approvers_file: Annotated[Path, Field(alias="NPSRISK_APPROVERS_FILE")] = Path()
-    max_body_bytes: Annotated[int, Field(alias="NPSRISK_MAX_BODY_BYTES", ge=1_000, le=1_000_000_000)] = (
-        DEFAULT_MAX_BODY_BYTES
-    )
-    max_history_keys: Annotated[int | None, Field(alias="NPSRISK_MAX_HISTORY_KEYS", ge=1_000)] = None
-    snapshot_entries: Annotated[int, Field(alias="NPSRISK_SNAPSHOT_ENTRIES", ge=1)] = 200_000
-    snapshot_seconds: Annotated[float, Field(alias="NPSRISK_SNAPSHOT_SECONDS", gt=0)] = 900.0
+    mlflow_tracking_uri: Annotated[
+        str,
+        Field(alias="MLFLOW_TRACKING_URI", description="MLflow's store of runs and models."),
+    ] = "sqlite:///mlflow.db"
+    state_dir: Annotated[
+        Path,
+        Field(
+            alias="NPSRISK_STATE_DIR",
+            description="State directory of the service: event log, keys, published models, snapshots.",
+        ),
+    ] = Path(".npsrisk")
+    database_url: Annotated[
+        str,
+        Field(
+            alias="NPSRISK_DATABASE_URL",
+            description="SQLAlchemy URL of the event log: SQLite, or postgresql://USER@HOST/DATABASE.",
+        ),
+    ] = ""
+    model: Annotated[
+        str, Field(alias="NPSRISK_MODEL", description="MLflow URI of the model that decides.")
+    ] = "models:/nps-risk@champion"
+    shadow_model: Annotated[
+        str | None,
+        Field(
+            alias="NPSRISK_SHADOW_MODEL",
+            description="MLflow URI of a model in shadow mode, for example models:/nps-risk@challenger. Its scores are only logged.",
+        ),
+    ] = None
+    without_model: Annotated[
+        WithoutModel,
+        Field(
+            alias="NPSRISK_WITHOUT_MODEL",
+            description="What scores while no model is loaded: the officers' rules, marked in every response, or nothing "
+            "(status 503).",
+        ),
+    ] = "rules"
+    api_keys_file: Annotated[
+        Path | None,
+        Field(
+            alias="NPSRISK_API_KEYS_FILE",
+            description="TOML file of API keys. Without it the service listens on loopback only.",
+        ),
+    ] = None
+    tls_cert_file: Annotated[
+        Path | None,
+        Field(
+            alias="NPSRISK_TLS_CERT_FILE",
+            description="PEM file of the service's certificate. Without it the service uses plain HTTP, for example behind a proxy.",
+        ),
+    ] = None
+    tls_key_file: Annotated[
+        Path | None,
+        Field(alias="NPSRISK_TLS_KEY_FILE", description="PEM file of the key of the certificate."),
+    ] = None
+    max_connections: Annotated[
+        int,
+        Field(
+            alias="NPSRISK_MAX_CONNECTIONS",
+            ge=1,
+            le=100_000,
+            description="Maximum number of simultaneous connections. Further ones are refused with status 503.",
+        ),
+    ] = 1_000
+    data_key_file: Annotated[
+        Path,
+        Field(
+            alias="NPSRISK_DATA_KEY_FILE",
+            description="The key from which pseudonyms and encryption are derived. It is created on first use.",
+        ),
+    ] = Path()
+    approvers_file: Annotated[
+        Path,
+        Field(
+            alias="NPSRISK_APPROVERS_FILE",
+            description="TOML file of the persons who may approve a promotion, with their public keys.",
+        ),
+    ] = Path()
+    max_body_bytes: Annotated[
+        int,
+        Field(
+            alias="NPSRISK_MAX_BODY_BYTES",
+            ge=1_000,
+            le=1_000_000_000,
+            description="Maximum size of a request body in bytes.",
+        ),
+    ] = DEFAULT_MAX_BODY_BYTES
+    max_history_keys: Annotated[
+        int | None,
+        Field(
+            alias="NPSRISK_MAX_HISTORY_KEYS",
+            ge=1_000,
+            description="Maximum number of history keys, of about 120 bytes each. Without it history grows as far as memory "
+            "allows.",
+        ),
+    ] = None
+    snapshot_entries: Annotated[
+        int,
+        Field(
+            alias="NPSRISK_SNAPSHOT_ENTRIES",
+            ge=1,
+            description="A snapshot of the state is written after this number of new log entries.",
+        ),
+    ] = 200_000
+    snapshot_seconds: Annotated[
+        float,
+        Field(
+            alias="NPSRISK_SNAPSHOT_SECONDS",
+            gt=0,
+            description="A snapshot is also written after this number of seconds, if there is any new entry.",
+        ),
+    ] = 900.0
     rate_limit: Annotated[
         RateLimit | None,
         BeforeValidator(parse_rate),
-        Field(alias="NPSRISK_RATE_LIMIT", validate_default=False),
+        Field(
+            alias="NPSRISK_RATE_LIMIT",
+            validate_default=False,
+            description="Maximum number of records (consignments, outcomes, …) of one API key per period, for example 1000/second.",
+        ),
     ] = None
 
     def model_post_init(self, _context: Any) -> None:
@@ -133,7 +195,7 @@ class Settings(BaseSettings):
         BadSetting
             A setting is invalid; the error names it in one line. `UnknownName` if the file sets an unknown name.
         """
-        path = os.environ.get("NPSRISK_SETTINGS")
+        path = os.environ.get(SETTINGS_VARIABLE)
         if path is not None:
             _check_file(Path(path))
         try:
@@ -142,10 +204,12 @@ class Settings(BaseSettings):
             _refuse(error)
 
 
+SETTINGS_VARIABLE = "NPSRISK_SETTINGS"
+"""Variable that names the settings file."""
 SETTING_NAMES = tuple(str(field.alias) for field in Settings.model_fields.values())
 
 
-OTHER_NAMES = ("NPSRISK_SETTINGS", "NPSRISK_LANGUAGE", "NPSRISK_KEY_PASSPHRASE", "NPSRISK_TEST_POSTGRES")
+OTHER_NAMES = (SETTINGS_VARIABLE, "NPSRISK_LANGUAGE", "NPSRISK_KEY_PASSPHRASE", "NPSRISK_TEST_POSTGRES")
 """Names that are read elsewhere than in `Settings`."""
 
 
@@ -163,7 +227,7 @@ def _check_file(path: Path) -> None:
     except (OSError, UnicodeDecodeError) as error:
         raise BadSetting(
             "the settings file cannot be read",
-            where="NPSRISK_SETTINGS",
+            where=SETTINGS_VARIABLE,
             got=f"{path} ({getattr(error, 'strerror', None) or error.__class__.__name__})",
             todo="set it to a file with lines NAME=value, or unset the variable",
         ) from error

@@ -111,7 +111,7 @@ class ActiveModel:
         while state is not self.state:  # a new model may have replaced the state meanwhile
             self.committer.check()
             state = self.state
-            awaited = state.dossiers.request_lookups(consignment_ids, state.today)
+            awaited = state.dossiers.request_lookups(state.list_names(consignment_ids), state.today)
             if awaited:
                 await self._prefetcher.complete(state.dossiers, awaited)
 

@@ -7,6 +7,7 @@ wait. Log entries have the order in which the requests joined, and scores equal 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 
+from consignments.identifiers import normalize_identifier
 from serving.event_log.group_commit import resolve_future
 from serving.scoring.scorer import ScoreRequest, ScoreResult
 
@@ -91,12 +92,13 @@ def split_batches(asked: Sequence[ScoreRequest]) -> Iterator[list[ScoreRequest]]
     day = 0
     for each in asked:
         c, on = each.c, each.day
-        full = len(part) == MAX_BATCH_SIZE or c.consignment_id in names or on != day
+        name = normalize_identifier(c.consignment_id)
+        full = len(part) == MAX_BATCH_SIZE or name in names or on != day
         if part and (full or part[-1].c.cancelled_at is not None):
             yield part
             part, names = [], set()
         day = on
         part.append(each)
-        names.add(c.consignment_id)
+        names.add(name)
     if part:
         yield part

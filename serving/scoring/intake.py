@@ -3,17 +3,21 @@
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
-from msgspec import Meta, structs
+from msgspec import UNSET, Meta, UnsetType, structs
 
 from consignments.records import Alert, Consignment, Outcome, Time
-from consignments.timestamps import to_datetime, to_us
+from consignments.timestamps import convert_us_to_day, to_datetime, to_us
 from consignments.visibility import find_outcome_fault
+from features.alerts import normalize_pattern
+from features.history.kernels import NO_DAY
 from serving.event_log.event_codec import Cancellation, EventCodec
 from serving.event_log.events import Event
 from serving.event_log.group_commit import CommitGroup, Committer
-from serving.state.consignment_states import FirstRecorded
+from serving.state.consignment_states import ConsignmentState, FirstRecorded
 from serving.state.state import State
 
+MIN_RECEIVED_US = 946_684_800_000_000
+"""2000-01-01, in microseconds since the epoch: no advance data is older."""
 CLOCK_TOLERANCE_US = 5 * 60 * 1_000_000
 """Tolerance for client clocks that are ahead of the service's clock, in microseconds."""
 
@@ -23,14 +27,30 @@ FaultKind = Literal[
     "unknown_field",
     "wrong_type",
     "bad_value",
+    "repeated_field",
     "not_json",
     "too_many",
     "not_printable",
     "inconsistent",
+    "no_criterion",
     "in_future",
+    "too_early",
+    "other_office",
     "unknown_consignment",
 ]
 """Machine-readable kind of a validation error; metrics count errors by kind."""
+
+
+WarningKind = Literal["before_receipt", "contradictory", "other_time"]
+"""Machine-readable kind of a warning: of an outcome before its consignment was received, of a substance in a consignment
+without an offence, of a second cancellation with another time."""
+
+
+class RecordWarning(msgspec.Struct, frozen=True):
+    """Something doubtful in a record that was recorded all the same."""
+
+    kind: Annotated[WarningKind, Meta(description="machine-readable code of the warning")]
+    detail: Annotated[str, Meta(description="what is doubtful")]
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -41,6 +61,15 @@ class Receipt(msgspec.Struct, frozen=True):
         Time | None, Meta(description="when the service first recorded it; null if it was imported")
     ]
     repeated: Annotated[bool, Meta(description="true if it was already recorded; then nothing changed")]
+    known: Annotated[
+        bool | UnsetType,
+        Meta(
+            description="of an outcome: false if no consignment with this identifier was scored or imported yet"
+        ),
+    ] = UNSET
+    warnings: Annotated[
+        list[RecordWarning] | UnsetType, Meta(description="what is doubtful; missing if nothing is")
+    ] = UNSET
 
 
 class PendingReceipt(NamedTuple):
@@ -63,8 +92,32 @@ def check_arrival(c: Consignment, now_us: int) -> FieldError | None:
 
     A time in the future is refused, because history keeps only the 366 days before the latest event.
     """
-    return _check_printable("consignment_id", c.consignment_id) or check_not_future(
-        now_us, received_at=c.received_at, cancelled_at=c.cancelled_at
+    return (
+        _check_printable("consignment_id", c.consignment_id)
+        or check_not_future(
+            now_us, received_at=c.received_at, cancelled_at=c.cancelled_at, issued_at=c.issued_at
+        )
+        or _check_not_early(c)
+    )
+
+
+def list_arrival_faults(c: Consignment, now_us: int) -> list[FieldError]:
+    """List all errors of a consignment that its type cannot express."""
+    found = (
+        _check_printable("consignment_id", c.consignment_id),
+        check_not_future(now_us, received_at=c.received_at),
+        check_not_future(now_us, cancelled_at=c.cancelled_at),
+        check_not_future(now_us, issued_at=c.issued_at),
+        _check_not_early(c),
+    )
+    return [each for each in found if each is not None]
+
+
+def _check_not_early(c: Consignment) -> FieldError | None:
+    if c.received_at is None or to_us(c.received_at) >= MIN_RECEIVED_US:
+        return None
+    return FieldError(
+        "received_at", "is before the year 2000; send when the advance data arrived", "too_early"
     )
 
 
@@ -87,6 +140,12 @@ def check_alert(alert: Alert, now_us: int) -> FieldError | None:  # noqa: ARG001
     """Check what the type of an alert cannot express; return the error or None. It may be issued for the future."""
     if alert.expires_at is not None and alert.expires_at <= alert.issued_at:
         return FieldError("expires_at", "is not after issued_at", "inconsistent")
+    if not any(normalize_pattern(alert)):
+        return FieldError(
+            "description_pattern",
+            "the alert has no criterion with a letter or digit, so it matches no consignment; add one",
+            "no_criterion",
+        )
     return _check_printable("alert_id", alert.alert_id)
 
 
@@ -111,11 +170,18 @@ class Intake:
     def record_outcome(self, outcome: Outcome, now_us: int, asked_by: str) -> PendingReceipt:
         """Record an outcome; `recorded_at` is set to the current time, whatever was sent."""
         dated = structs.replace(outcome, recorded_at=to_datetime(now_us))
-        event = self._entries.encode_outcome(self._committer.next_sequence, dated, asked_by)
-        known = self.state.get_consignment(outcome.consignment_id).outcomes.get(event.content)
-        if known is not None:
-            return self._repeat(outcome.consignment_id, known)
-        return self._record(outcome.consignment_id, event, now_us)
+        name = self.state.resolve(outcome.consignment_id)
+        event = self._entries.encode_outcome(self._committer.next_sequence, dated, asked_by, name)
+        state = self.state.get_consignment(name)
+        known, warnings = state.version is not None, find_outcome_warnings(outcome, state)
+        first = state.outcomes.get(event.content)
+        pending = (
+            self._record(outcome.consignment_id, event, now_us)
+            if first is None
+            else self._repeat(outcome.consignment_id, first)
+        )
+        receipt = structs.replace(pending.receipt, known=known, warnings=warnings or UNSET)
+        return pending._replace(receipt=receipt)
 
     def record_alert(self, alert: Alert, now_us: int, asked_by: str) -> PendingReceipt:
         """Record an alert; other content under a known identifier replaces the earlier alert."""
@@ -129,17 +195,27 @@ class Intake:
         self, cancellation: Cancellation, now_us: int, asked_by: str
     ) -> PendingReceipt | None:
         """Record a cancellation; return None if the consignment is unknown."""
-        name = cancellation.consignment_id
+        name = self.state.resolve(cancellation.consignment_id)
         known = self.state.get_consignment(name)
         if known.version is None:
             return None
         if known.cancellation is not None:
-            return self._repeat(name, known.cancellation)
+            return self._repeat_cancellation(cancellation, known.cancellation)
         at_us = now_us if cancellation.cancelled_at is None else to_us(cancellation.cancelled_at)
         sequence = self._committer.next_sequence
-        return self._record(
-            name, self._entries.encode_cancellation(sequence, name, at_us, now_us, asked_by), now_us
+        event = self._entries.encode_cancellation(sequence, name, at_us, now_us, asked_by)
+        return self._record(cancellation.consignment_id, event, now_us)
+
+    def _repeat_cancellation(self, cancellation: Cancellation, first: FirstRecorded) -> PendingReceipt:
+        pending = self._repeat(cancellation.consignment_id, first)
+        sent = cancellation.cancelled_at
+        if sent is None or first.at_us is None or to_us(sent) == first.at_us:
+            return pending
+        detail = (
+            f"it is cancelled since {to_datetime(first.at_us).isoformat()}; the time sent now is not recorded"
         )
+        warnings = [RecordWarning("other_time", detail)]
+        return pending._replace(receipt=structs.replace(pending.receipt, warnings=warnings))
 
     def _record(self, name: str, event: Event, now_us: int) -> PendingReceipt:
         self.state.apply(event)
@@ -151,6 +227,21 @@ class Intake:
         recorded_at = None if first.recorded_us is None else to_datetime(first.recorded_us)
         group = self._committer.find_group(self._committer.next_sequence - 1)
         return PendingReceipt(Receipt(name, recorded_at, repeated=True), group)
+
+
+def find_outcome_warnings(outcome: Outcome, state: ConsignmentState) -> list[RecordWarning]:
+    """Find what is doubtful in an outcome, also in comparison with its consignment if that is known."""
+    found: list[RecordWarning] = []
+    moment = outcome.inspected_at or outcome.known_at
+    if moment is not None and state.day != NO_DAY and convert_us_to_day(to_us(moment)) < state.day:
+        found.append(
+            RecordWarning(
+                "before_receipt", "the inspection is before the day on which the consignment was received"
+            )
+        )
+    if outcome.result == "clear" and (outcome.substance or outcome.substance_family or outcome.quantity_g):
+        found.append(RecordWarning("contradictory", "a substance is named, and the result is clear"))
+    return found
 
 
 def _check_printable(field: str, name: str) -> FieldError | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from consignments.errors import ServiceFault
 from consignments.records import Consignment
-from consignments.timestamps import US_PER_DAY
+from consignments.timestamps import NO_TIME, US_PER_DAY, to_us
 from features.normalization.normal_forms import get_goods_text
 from models.reasons.ranking import Reason
 from serving.encryption.vault import PackedRecord
@@ -23,7 +23,7 @@ from serving.event_log.group_commit import CommitGroup, Committer
 from serving.process.clock import Clock
 from serving.scoring.intake import Intake
 from serving.scoring.loaded_model import LoadedModel
-from serving.state.consignment_states import ConsignmentState, RecordedDecision
+from serving.state.consignment_states import ConsignmentState, RecordedDecision, read_decision
 from serving.telemetry.metrics import Metrics
 
 DEFAULT_REASON_COUNTS = {"high": 3, "elevated": 3, "routine": 0}
@@ -45,12 +45,20 @@ class ScoreResult(NamedTuple):
         The row that was scored; None for a repeat.
     reasons : list of Reason
         Reasons computed now, or for a repeat the logged ones.
+    cancelled : bool
+        Whether the consignment is cancelled.
     """
 
     decision: RecordedDecision
     group: CommitGroup | None
     features: Row | None
     reasons: list[Reason]
+    cancelled: bool = False
+
+    @property
+    def repeated(self) -> bool:
+        """Return whether the decision was recorded before."""
+        return self.features is None
 
 
 class ScoreRequest(NamedTuple):
@@ -80,12 +88,13 @@ class ScoreRequest(NamedTuple):
 
 
 class PendingConsignment(NamedTuple):
-    """A packed consignment that is not scored yet."""
+    """A packed consignment that is not scored yet; `name` is the one under which the log knows it."""
 
     c: Consignment
     packed: PackedRecord
     asked: ScoreRequest
     known: ConsignmentState
+    name: str
 
 
 class FeatureRows(NamedTuple):
@@ -132,7 +141,7 @@ class Scorer:
             cancellation = Cancellation(last.c.consignment_id, last.c.cancelled_at)
             taken = self._intake.record_cancellation(cancellation, self.clock(), last.asked_by)
             if taken is not None:
-                answers[-1] = answers[-1]._replace(group=taken.group)
+                answers[-1] = answers[-1]._replace(group=taken.group, cancelled=True)
         return answers
 
     def decide(self, asked: ScoreRequest) -> ScoreResult:
@@ -194,18 +203,19 @@ class Scorer:
         c = asked.c
         if type(c) is not self.model.record:  # decoded before a model with another record type was loaded
             c = msgspec.convert(c, self.model.record, from_attributes=True)
-        packed = self.model.entries.pack(c, now_us)
-        known = self.state.get_consignment(c.consignment_id)
+        name = self.state.resolve(c.consignment_id)
+        packed = self.model.entries.pack(c, now_us, name)
+        known = self.state.get_consignment(name)
         version = known.version
         if version is not None and version.content == packed.content and version.decision is not None:
-            return self._repeat(version.decision)
+            return self._repeat(version.decision, cancelled=known.cancellation is not None)
         # A state with an entry that is not on disk yet is never dropped from memory.
         known.sequence = self.committer.next_sequence
-        return PendingConsignment(c, packed, asked, known)
+        return PendingConsignment(c, packed, asked, known, name)
 
-    def _repeat(self, decision: RecordedDecision) -> ScoreResult:
+    def _repeat(self, decision: RecordedDecision, *, cancelled: bool) -> ScoreResult:
         group = self.committer.find_group(decision.sequence)
-        return ScoreResult(decision, group, None, _decode_reasons(decision.reasons))
+        return ScoreResult(decision, group, None, _decode_reasons(decision.reasons), cancelled)
 
     def _score_and_log(
         self, arriving: Sequence[PendingConsignment], now_us: int, counted: FeatureRows
@@ -214,9 +224,10 @@ class Scorer:
         begun = time.perf_counter()
         answers: list[ScoreResult | Exception] = []
         scores = self._score_rows(counted.X, [each.c.channel for each in arriving])
-        for (c, packed, asked, known), score, row, *both in zip(arriving, scores, *counted, strict=True):
+        for pending, score, row, *both in zip(arriving, scores, *counted, strict=True):
+            c, packed, asked, known, name = pending
             origin = EventOrigin(self.committer.next_sequence, now_us, asked.asked_by)
-            arrival = self.model.entries.encode_arrival(origin, c, packed, *both)
+            arrival = self.model.entries.encode_arrival(origin, c, packed, both[0], both[1], name)
             try:
                 judgement, reasons = self._score_row(row, c, score, asked.reasons)
             except Exception as fault:
@@ -224,10 +235,9 @@ class Scorer:
                 self._log_arrival(arrival, known)
                 answers.append(fault)
                 continue
-            group = self._log_arrival(self.model.entries.encode_decision(arrival, judgement), known)
-            assert known.version is not None
-            assert known.version.decision is not None
-            answers.append(ScoreResult(known.version.decision, group, row, reasons))
+            event = self.model.entries.encode_decision(arrival, judgement)
+            group = self._log_arrival(event, known)
+            answers.append(ScoreResult(read_decision(event), group, row, reasons))
         self._timings.append(("score", time.perf_counter() - begun))
         return answers
 
@@ -245,10 +255,13 @@ class Scorer:
         consignments = [each.c for each in arriving]
         if len(arriving) == 1:
             pipeline.fill_row(first, X[0], keys[0], counterparts[0], sequence)
-            state.record_arrival(arriving[0].known, day, keys[0], counterparts[0], X[0])
+            state.record_arrival(
+                arriving[0].known, day, keys[0], counterparts[0], X[0], _get_issued_us(first)
+            )
         else:
             pipeline.fill_rows(consignments, X, keys, counterparts, sequence)
-            state.record_arrivals([each.known for each in arriving], day, keys, counterparts, X)
+            issued_us = [_get_issued_us(c) for c in consignments]
+            state.record_arrivals([each.known for each in arriving], day, keys, counterparts, X, issued_us)
         self._timings.append(("features", time.perf_counter() - begun))
         self._traffic.record(consignments, X)
         return FeatureRows(X, keys, counterparts)
@@ -294,3 +307,7 @@ def _summarize(answer: ScoreResult | Exception) -> tuple[str, float] | str:
     if isinstance(answer, Exception):
         return "unscored"
     return "repeats" if answer.features is None else (answer.decision.band, answer.decision.score)
+
+
+def _get_issued_us(c: Consignment) -> int:
+    return NO_TIME if c.issued_at is None else to_us(c.issued_at)

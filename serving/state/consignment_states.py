@@ -20,6 +20,7 @@ from consignments.timestamps import NO_TIME, convert_us_to_day
 from consignments.visibility import get_known_us
 from features.history.kernels import NO_DAY
 from features.history.live import CountedState, CountedStates, HandledStep
+from serving.event_log.event_codec import decode_issued_us
 from serving.event_log.events import (
     ArrivalEvent,
     CancellationEvent,
@@ -99,9 +100,13 @@ class ConsignmentVersion(msgspec.Struct, frozen=True, gc=False):
 
 
 class FirstRecorded(NamedTuple):
-    """The time at which the service first recorded an event, in microseconds; None if it was imported."""
+    """The time at which the service first recorded an event, in microseconds; None if it was imported.
+
+    `at_us` is when it happened, for a cancellation.
+    """
 
     recorded_us: int | None
+    at_us: int | None = None
 
 
 @dataclass(slots=True)
@@ -132,7 +137,9 @@ class ConsignmentState(CountedState[bytes]):
     sequence: int = 0
 
     def set_version(self, event: ArrivalEvent) -> None:
-        """Set the latest version from an arrival or a decision."""
+        """Set the latest version from an arrival or a decision, unless it was issued before the version that counts."""
+        if self.is_late(decode_issued_us(event)):
+            return
         decision = read_decision(event) if isinstance(event, DecisionEvent) else None
         self.version, self.cancellation = ConsignmentVersion(event.content, decision), None
 
@@ -277,6 +284,10 @@ class ConsignmentStates(CountedStates[bytes]):
         dossier.forget(today)
         return dossier
 
+    def may_know(self, consignment_id: str, today: int) -> bool:
+        """Check whether a consignment may be known on the day `today`, without reading the log."""
+        return self.index.may_contain(self.index.compute_tag(consignment_id), today)
+
     def request_lookups(self, consignment_ids: Iterable[str], today: int) -> dict[str, PendingLookup]:
         """Return the states that `get` would have to read from the log, so that a thread can read them.
 
@@ -359,7 +370,8 @@ class ConsignmentStates(CountedStates[bytes]):
         match event:
             case ArrivalEvent():
                 keys = self.keys.read_handle(event)
-                return dossier.record_arrival(keys, convert_us_to_day(event.at_us), today)
+                day, issued_us = convert_us_to_day(event.at_us), decode_issued_us(event)
+                return dossier.record_arrival(keys, day, today, issued_us)
             case OutcomeEvent():
                 order, result = rank_outcome(self.keys.entries.decode_outcome(event), event)
                 return dossier.record_outcome(order, result, convert_us_to_day(event.at_us), today)
@@ -407,6 +419,6 @@ def apply_event(dossier: ConsignmentState, event: Event) -> None:
         case OutcomeEvent():
             dossier.outcomes[event.content] = FirstRecorded(event.recorded_us)
         case CancellationEvent():
-            dossier.cancellation = FirstRecorded(event.recorded_us)
+            dossier.cancellation = FirstRecorded(event.recorded_us, event.at_us)
         case _:
             pass

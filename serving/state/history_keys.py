@@ -37,5 +37,5 @@ class KeyReader:
     def read_handle(self, event: ArrivalEvent) -> bytes:
         """Return the keys without counterparts, as the handle of a `CountedState`."""
         if event.kinds == self.entries.kinds:
-            return event.keys[: len(event.keys) // 2]
+            return event.keys[: len(event.keys) // 16 * 8]
         return self(event)[0].tobytes()

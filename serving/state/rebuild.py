@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from consignments.timestamps import US_PER_DAY, convert_us_to_day
 from features.history.kernels import ARRIVALS, NO_DAY, STEP
-from serving.event_log.event_codec import KEY_DTYPE
+from serving.event_log.event_codec import KEY_DTYPE, decode_issued_us
 from serving.event_log.event_rows import HISTORY_FIELDS, decode_history_row
 from serving.event_log.events import ARRIVAL_KINDS, AlertEvent, ArrivalEvent, Event, Kind
 from serving.event_log.reader import LogReader, Progress
@@ -60,7 +60,8 @@ class StateRebuild:
                 self.state.apply(event)
                 continue
             known = self.state.get_consignment(event.consignment_id)
-            self.state.record_arrival(known, convert_us_to_day(event.at_us), *self._keys(event))
+            day, issued_us = convert_us_to_day(event.at_us), decode_issued_us(event)
+            self.state.record_arrival(known, day, *self._keys(event), issued_us=issued_us)
             self.state.record_version(event, known)
 
     def catch_up(self, log: LogReader, until: int, progress: Progress | None = None) -> None:
@@ -126,6 +127,7 @@ class EventChunk:
         both = np.zeros((len(self.rows), 2 * width), dtype=np.uint64)
         same = np.array([each == self._read_keys.entries.kinds for each in kinds], dtype=bool)
         chosen = [keys for keys, is_same in zip(stored, same.tolist(), strict=True) if is_same]
+        chosen = [keys[: 2 * width * KEY_DTYPE.itemsize] for keys in chosen]  # type: ignore[index]
         both[same] = np.frombuffer(b"".join(chosen), dtype=KEY_DTYPE).reshape(-1, 2 * width)  # type: ignore[arg-type]
         for place in np.flatnonzero(self.arriving & ~same).tolist():
             event = decode_history_row(self.rows[place])
@@ -154,9 +156,12 @@ class EventChunk:
     def _assign_rows(self, steps: Steps, place: int) -> list[RowStep]:
         """Assign rows of keys to the steps of one entry: its own row to its arrival, rows at the end to the others."""
         assigned = []
+        own = True
         for change, counter, handle, day in steps:
             row = place
-            if not (change > 0 and counter == ARRIVALS):
+            if change > 0 and counter == ARRIVALS and own:
+                own = False
+            else:
                 row = len(self.rows) + len(self._more_keys)
                 self._more_keys.append(handle)
             assigned.append(RowStep(change, counter, row, day, place))

@@ -5,6 +5,8 @@ The same entries in the same order give the same state, live and at a restart (`
 
 from collections.abc import Sequence
 
+from consignments.identifiers import normalize_identifier
+from consignments.timestamps import NO_TIME
 from features.alerts import Alerts
 from features.history.live import LiveHistory, VisibleOutcome
 from features.history.table import History
@@ -75,8 +77,35 @@ class State:
         """
         return self.dossiers.get(consignment_id, self._ledger.today)
 
+    def resolve(self, identifier: str) -> str:
+        """Return the name under which the log knows, or will know, a consignment.
+
+        It is the normal form of its identifier. Entries from before identifiers had one keep the spelling of their sender.
+        """
+        name = normalize_identifier(identifier)
+        if name == identifier or not self.dossiers.may_know(identifier, self.today):
+            return name
+        known = self.get_consignment(identifier)
+        return name if known.version is None and not known.outcomes else identifier
+
+    def list_names(self, identifiers: Sequence[str]) -> list[str]:
+        """List the names that `resolve` compares for some identifiers."""
+        names = []
+        for identifier in identifiers:
+            name = normalize_identifier(identifier)
+            names.append(name)
+            if name != identifier and self.dossiers.may_know(identifier, self.today):
+                names.append(identifier)
+        return names
+
     def record_arrival(
-        self, known: ConsignmentState, day: int, keys: Keys, counterparts: Keys, row: Row | None = None
+        self,
+        known: ConsignmentState,
+        day: int,
+        keys: Keys,
+        counterparts: Keys,
+        row: Row | None = None,
+        issued_us: int = NO_TIME,
     ) -> None:
         """Write the current history features to the end of `row`, then count the consignment; `record_version` must follow.
 
@@ -96,10 +125,16 @@ class State:
             History is full; nothing was changed.
         """
         self._begin_event((known,), day)
-        self._ledger.count_arrival(known, day, keys, counterparts, row)
+        self._ledger.count_arrival(known, day, keys, counterparts, row, issued_us)
 
     def record_arrivals(
-        self, known: Sequence[ConsignmentState], day: int, keys: Keys, counterparts: Keys, X: Rows
+        self,
+        known: Sequence[ConsignmentState],
+        day: int,
+        keys: Keys,
+        counterparts: Keys,
+        X: Rows,
+        issued_us: Sequence[int] = (),
     ) -> None:
         """Record different consignments that arrive one after the other on one day, as `record_arrival` does.
 
@@ -109,7 +144,7 @@ class State:
             History is full; nothing was changed.
         """
         self._begin_event(known, day)
-        self._ledger.count_arrivals(known, day, keys, counterparts, X)
+        self._ledger.count_arrivals(known, day, keys, counterparts, X, issued_us)
 
     def _begin_event(self, known: Sequence[ConsignmentState], day: int) -> None:
         self._ledger.begin_event(day)

@@ -73,12 +73,25 @@ class RequestCollector(Collector):
         self.rejected = LabeledCounters(
             "npsrisk_rejected_records", "Rejected records by endpoint and kind of error.", ("call", "kind")
         )
+        self.doubtful = LabeledCounters(
+            "npsrisk_doubtful_records",
+            "Warnings about recorded records by endpoint and kind.",
+            ("call", "kind"),
+        )
         self.traffic = DataQualityCounters()
 
     def collect(self) -> Iterable[Metric]:
         """Return the metric families for Prometheus."""
         self.traffic.flush()
-        for each in (self.answers, self.seconds, self.stages, self.decisions, self.scores, self.rejected):
+        for each in (
+            self.answers,
+            self.seconds,
+            self.stages,
+            self.decisions,
+            self.scores,
+            self.rejected,
+            self.doubtful,
+        ):
             yield from each.collect()
         yield from self.traffic.missing.collect()
         yield from self.traffic.unknown.collect()
@@ -142,6 +155,10 @@ class Metrics:
     def record_rejection(self, call: str, kind: str) -> None:
         """Count a rejected record."""
         self.hot.rejected[call, kind] += 1
+
+    def record_warning(self, call: str, kind: str) -> None:
+        """Count a warning about a record."""
+        self.hot.doubtful[call, kind] += 1
 
     def record_shadow(self, increments: Mapping[str, int], behind: int) -> None:
         """Record the results of the challenger, and how many log entries it is behind."""

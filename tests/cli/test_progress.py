@@ -1,12 +1,46 @@
-"""A progress bar is for terminals: elsewhere nothing is printed."""
+"""Progress is shown as bars on a terminal and as lines elsewhere, and only of long work."""
+
+import re
+import sys
 
 import pytest
 
+import cli.progress
 from cli.progress import show_progress_bar
 
 
-def test_work_that_is_not_on_a_terminal_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_short_work_that_is_not_on_a_terminal_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with show_progress_bar() as progress:
         progress("reading tables", 0, 10)
         progress("reading tables", 10, 10)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.fixture
+def long_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take all work for long work."""
+    monkeypatch.setattr(cli.progress, "PROGRESS_DELAY_SECONDS", -1.0)
+
+
+@pytest.mark.usefixtures("long_work")
+def test_long_work_that_is_not_on_a_terminal_prints_one_line_for_each_phase(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with show_progress_bar() as progress:
+        for done in range(3):
+            progress("features", done, 3)
+        progress("ablation", 0, 3)
+        progress("features", 3, 3)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    lines = printed.err.splitlines()
+    assert [line.partition(" ")[2] for line in lines] == ["features", "ablation"]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", line.partition(" ")[0]) for line in lines)
+
+
+@pytest.mark.usefixtures("long_work")
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with show_progress_bar() as progress:
+        progress("features", 1, 2)
+    assert "features:" in capsys.readouterr().err

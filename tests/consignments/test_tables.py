@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from support.examples import day, make_consignment, make_outcome
 
 from consignments.errors import FileFault
+from consignments.parquet_stream import stream_table
 from consignments.records import Alert, Consignment, Item, Outcome, Truth, create_consignment_type
 from consignments.table_writers import write_table
 from consignments.tables import (
@@ -154,7 +155,11 @@ def test_a_bad_row_does_not_sink_the_good_ones(tmp_path: Path) -> None:
         ),
         ("table.csv row 3", "channel", "not one of air_cargo, postal, got 'sea'"),
         ("table.csv row 4", "consignment_id", "required value is missing"),
-        ("table.csv row 5", "pieces", "not a finite number, got 'many'"),
+        (
+            "table.csv row 5",
+            "pieces",
+            "not a finite number; expected digits with a decimal point, for example 1.25, got 'many'",
+        ),
         ("table.csv row 6", "pieces", "below 0, got '-1'"),
         ("table.csv row 7", "consignment_id", "repeated consignment_id, got 'X1'"),
     ]
@@ -470,3 +475,20 @@ def test_a_row_of_a_log_dated_after_tomorrow_is_at_fault() -> None:
     told["recorded_at"] = [soon, later]
     table = check_frame(told.assign(sequence=[1, 2]), Outcome)
     assert [(reject.identifier, reject.column) for reject in table.rejects] == [("B", "recorded_at")]
+
+
+# --- declared columns -------------------------------------------------------------------------------------------------
+
+
+def test_a_declared_column_that_the_table_lacks_is_refused_and_the_nearest_is_named(tmp_path: Path) -> None:
+    write_table(
+        build_frame([make_consignment("C1")], Consignment).assign(tax_rate=[0.1]), tmp_path / "t.parquet"
+    )
+    record = create_consignment_type(numeric=["tax_rat"])
+    for read in (read_table, stream_table):
+        with pytest.raises(
+            FileFault,
+            match=r"t\.parquet: the table lacks the declared column tax_rat; .*did you mean 'tax_rate'\?",
+        ):
+            read(tmp_path / "t.parquet", record)
+    assert len(read_table(tmp_path / "t.parquet", create_consignment_type(numeric=["tax_rate"])).frame) == 1

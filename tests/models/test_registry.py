@@ -1,16 +1,22 @@
 """The registered model as MLflow loads it: history through its configuration, or a warning and a word in the table."""
 
+import json
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 
 import mlflow
 import pandas as pd
 import pytest
+from mlflow.pyfunc.scoring_server import invocations
 from support.registered_model import make_new_consignments, make_past_consignments, register_small_model
 
 from consignments.errors import FileFault
+from consignments.records import create_consignment_type
 from consignments.table_writers import write_table
-from models.registry import ScoringModel
+from models.mlflow_model.folder import build_signature
+from models.mlflow_model.scoring_model import ScoringModel
+from models.registry import Registry
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +71,75 @@ def test_rows_at_fault_of_a_history_are_named_and_one_of_such_rows_only_is_refus
     frame.assign(channel="sea").to_csv(past, index=False)
     with pytest.raises(FileFault, match=r"past\.csv: all rows were rejected; got 56 of 56 rows rejected"):
         load(uri, history=str(past))
+
+
+def test_the_model_says_what_goes_in_and_out_and_its_example_is_found_and_scored(uri: str) -> None:
+    model = load(uri)
+    inputs = model.metadata.get_input_schema()
+    assert {column.name for column in inputs.inputs if column.required} == {
+        "consignment_id",
+        "channel",
+        "received_at",
+    }
+    assert model.metadata.get_output_schema().input_names()[:3] == ["consignment_id", "score", "band"]
+    example = model.input_example
+    assert isinstance(example["received_at"][0], str), "a zoned time as text"
+    with pytest.warns(UserWarning, match="scored without history"):
+        assert len(model.predict(example)) == len(example)
+
+
+def test_the_signature_lets_through_what_our_own_reader_takes(uri: str) -> None:
+    given = make_new_consignments()
+    given["pieces"] = [1, 2, 3]
+    given["sequence"] = [1, 2, 3]
+    given["description"] = float("nan")
+    with pytest.warns(UserWarning, match="scored without history"):
+        assert len(load(uri).predict(given)) == 3
+
+
+def test_the_number_of_reasons_can_be_set_in_the_call(uri: str) -> None:
+    with pytest.warns(UserWarning, match="scored without history"):
+        table = load(uri).predict(make_new_consignments(), params={"reasons": 2})
+    assert len(json.loads(table["reasons"][0])) == 2
+
+
+def test_declared_columns_are_in_the_signature_and_required() -> None:
+    record = create_consignment_type(numeric=["tax_rate"])
+    column = build_signature(record).inputs.input_dict()["tax_rate"]
+    assert column.required
+
+
+def test_mlflows_server_scores_the_example_as_it_is_kept(uri: str, tmp_path: Path) -> None:
+    """`mlflow models serve` calls this function for each request."""
+    model, folder = load(uri), download(uri, tmp_path)
+    body = (folder / "serving_input_example.json").read_text()
+    with pytest.warns(UserWarning, match="scored without history"):
+        answer = invocations(body, "application/json", model, model.metadata.get_input_schema())
+    assert answer.status == 200
+    (row,) = json.loads(answer.response)["predictions"]
+    assert (row["consignment_id"], row["history"]) == ("E1", "none")
+
+
+def test_the_folder_says_how_to_install_what_it_needs(uri: str, tmp_path: Path) -> None:
+    folder = download(uri, tmp_path)
+    first, *packages = (folder / "requirements.txt").read_text().splitlines()
+    assert first == "# npsrisk is in no public index: see INSTALL.md"
+    assert packages == [f"mlflow=={version('mlflow')}", f"npsrisk=={version('npsrisk')}"]
+    text = (folder / "INSTALL.md").read_text()
+    assert f"npsrisk-{version('npsrisk')}-py3-none-any.whl" in text
+    assert "mlflow models serve --env-manager local" in text
+
+
+def test_the_options_of_the_loader_are_no_parameters_of_the_run(uri: str) -> None:
+    registry = Registry(uri)
+    run = registry.client.get_run(registry.resolve("models:/nps-risk/1").run_id)
+    assert not run.data.params
+    model = registry.client.get_logged_model(run.outputs.model_outputs[0].model_id)
+    assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": "nps-risk", "version": 1}]
+
+
+def download(uri: str, folder: Path) -> Path:
+    registry = Registry(uri)
+    source = registry.client.get_model_version("nps-risk", "1").source
+    model = registry.client.get_logged_model(source.removeprefix("models:/"))
+    return Path(mlflow.artifacts.download_artifacts(model.artifact_location, dst_path=str(folder)))

@@ -153,8 +153,7 @@ def check_readers(content: bytes, found: Counter[str], names: Iterable[str] = tu
             for parsed in READERS[name](content, MessageContext("test")):
                 check_parsed(parsed)
                 found[f"{name}: {type(parsed).__name__}"] += 1
-        except MessageFault as fault:
-            assert fault.what
+        except MessageFault:
             found[f"{name}: fault"] += 1
 
 

@@ -30,7 +30,7 @@ def commands(page: str) -> Iterator[str]:
 def files(page: str) -> dict[str, str]:
     """Give the TOML files that a page shows, under the name by which its commands call each."""
     shown = [text for language, text in FENCE.findall(page) if language == "toml"]
-    named = re.findall(r"--config (\w+\.toml)", page)
+    named = re.findall(r"--(?:config|answers) (\w+\.toml)", page)
     return dict(zip(dict.fromkeys(named), shown, strict=False))
 
 

@@ -13,6 +13,7 @@ SHARES = {"0.1pct": 0.001, "1pct": 0.01, "5pct": 0.05, "10pct": 0.1}
 """Capacities by name: shares of all traffic."""
 AT_CAPACITY = "capacity"
 """The daily capacity of each office, in addition to the `SHARES`."""
+ALL_OFFICES = "all offices"
 
 
 def compute_daily_capacity(traffic: ScoredPeriod, config: EvaluationConfig) -> int:
@@ -24,6 +25,28 @@ def compute_daily_capacity(traffic: ScoredPeriod, config: EvaluationConfig) -> i
         return config.capacity
     opened = SHARES["1pct"] * len(traffic.score) if traffic.complete else float(traffic.labelled.sum())
     return max(1, round(opened / len(np.unique(index_office_days(traffic.office, traffic.day)))))
+
+
+def compute_capacity_shares(traffic: ScoredPeriod, config: EvaluationConfig) -> dict[str, float]:
+    """Compute the share of the traffic that the daily capacity of each office inspects.
+
+    Returns
+    -------
+    dict
+        `ALL_OFFICES`, then each office by name ('' if missing), to a share of its traffic, 0 to 1.
+    """
+    capacity = compute_daily_capacity(traffic, config)
+    cell = index_office_days(traffic.office, traffic.day)
+    office, names = pd.factorize(traffic.office)
+    arrived = np.bincount(cell)
+    inspected = np.minimum(arrived, capacity)
+    of = np.zeros(len(arrived), dtype=np.int64)
+    of[cell] = office
+    shares = np.bincount(of, inspected, len(names)) / np.bincount(of, arrived, len(names))
+    return {
+        ALL_OFFICES: float(inspected.sum() / arrived.sum()),
+        **{str(name): float(share) for name, share in zip(names, shares, strict=True)},
+    }
 
 
 def index_office_days(office: NDArray[np.object_], day: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -3,12 +3,12 @@
 Capacity is a share of all traffic, inspected or not, so the cut is made over all of it, and the labelled rows above it
 evaluate it. Each labelled row stands for `weight` consignments (its inverse selection probability), which corrects for
 how the inspected ones were selected. If every row is labelled, all weights are 1 and nothing is estimated. Precision is
-the Hájek ratio above the cut; recall compares it with the same ratio below the cut, each times its traffic.
+the Hájek ratio above the cut; recall compares it with the same ratio below the cut, each times its traffic, and never falls as capacity grows.
 `training.evaluation.off_policy` adds other estimators; intervals are those of `training.evaluation.intervals`.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +33,13 @@ from training.evaluation.ranking import (
     compute_roc_auc,
     draw_days,
 )
-from training.evaluation.selected_labels import Sums, build_row_values, compute_precision_recall, divide
+from training.evaluation.selected_labels import (
+    Sums,
+    build_row_values,
+    compute_precision_recall,
+    divide,
+    make_monotone,
+)
 from training.evaluation.traffic import ScoredPeriod
 
 Bools = NDArray[np.bool_]
@@ -152,7 +158,7 @@ def compute_capacity_curve(
     ----------
     traffic : ScoredPeriod
     shares : float64 array
-        Shares of all traffic, 0 to 1.
+        Shares of all traffic, 0 to 1, in rising order.
     config : EvaluationConfig
 
     Returns
@@ -164,7 +170,7 @@ def compute_capacity_curve(
     everything = np.ones(len(traffic.score), dtype=bool)
     ranked = judge.ranked
     cuts = [ranked.ranking.cut(ranked.draws, share) for share in shares]
-    points = [judge.compute_precision_recall(everything, ranked.build_sum_above(cut)) for cut in cuts]
+    points = judge.compute_at_cuts(everything, [ranked.build_sum_above(cut) for cut in cuts])
     return {name: [judge.estimate(point[name]) for point in points] for name in ("precision", "recall")}
 
 
@@ -248,9 +254,19 @@ class _MetricEvaluator:
             "calibration_error": ResampledMetric(self.compute_calibration_error(rows)),
             "calibration_ratio": ResampledMetric(self.compute_calibration_ratio(rows)),
         }
-        for name in SHARES:
-            metrics |= self.compute_at_capacity(rows, name)
+        for name, found in zip(SHARES, self.compute_at_shares(rows), strict=True):
+            metrics |= {f"{what}_at_{name}": measured for what, measured in found.items()}
         return metrics
+
+    def compute_at_shares(self, rows: Bools) -> list[dict[str, ResampledMetric]]:
+        """Compute precision, recall and labelled share of some rows at each of the `SHARES`; recall never falls."""
+        return self.compute_at_cuts(rows, [self.ranked.above[name] for name in SHARES])
+
+    def compute_at_cuts(self, rows: Bools, cuts: Sequence[SumAbove]) -> list[dict[str, ResampledMetric]]:
+        """Compute the same above each of some cuts, in the order of rising capacity."""
+        points = [self.compute_precision_recall(rows, above) for above in cuts]
+        recalls = make_monotone([point["recall"] for point in points])
+        return [point | {"recall": recall} for point, recall in zip(points, recalls, strict=True)]
 
     def compute_at_capacity(self, rows: Bools, name: str) -> dict[str, ResampledMetric]:
         """Compute precision, recall and labelled share of some rows at a capacity, as `precision_at_1pct`."""
@@ -303,7 +319,11 @@ class _MetricEvaluator:
 
     def build_capacity_table(self) -> list[dict[str, float | str]]:
         """Build for each capacity precision and recall with interval, bounds over ties, and the naive figures."""
-        return [self._build_capacity_row(name, cut) for name, cut in self.ranked.cuts.items()]
+        points = self.compute_at_shares(np.ones(len(self.weight), dtype=bool))
+        return [
+            self._build_capacity_row(name, cut, found)
+            for (name, cut), found in zip(self.ranked.cuts.items(), points, strict=True)
+        ]
 
     def build_calibration_table(self) -> list[dict[str, float | str]]:
         """Build for each bin of the score, highest first, the mean score and the observed rate of positives."""
@@ -328,9 +348,9 @@ class _MetricEvaluator:
             )
         return rows
 
-    def _build_capacity_row(self, name: str, cut: RankCutoff) -> dict[str, float | str]:
-        everything = np.ones(len(self.weight), dtype=bool)
-        found = self.compute_precision_recall(everything, self.ranked.above[name])
+    def _build_capacity_row(
+        self, name: str, cut: RankCutoff, found: dict[str, ResampledMetric]
+    ) -> dict[str, float | str]:
         precision, recall = self.estimate(found["precision"]), self.estimate(found["recall"])
         worst, best = self._compute_tie_bounds(cut)
         labelled = self.traffic.labelled.astype(np.float64)

@@ -2,7 +2,8 @@
 
 Every person's name of a sample of the test traffic, on both sides, is replaced by an invented one from another
 language, and the pipeline that serves recomputes the features. Data about the exact name stay as they were: its history,
-and alerts that contain it. Firms keep their names: what they trade in is read from them on purpose.
+and alerts that contain it. Firms keep their names: what they trade in is read from them on purpose. A column of coded identifiers
+(`0VKY2BR`) holds no names, and nothing in it is replaced.
 
 The lists are small and invented: common first and family names combined, in the usual spellings.
 """
@@ -43,6 +44,8 @@ MAX_LOG_ODDS_CHANGE = 0.01
 MAX_ROWS = 1000
 """Maximum rows of the sample, spread evenly over the test period; each is tested with every language."""
 ALL_LANGUAGES = "all"
+MAX_CODED_SHARE = 0.5
+"""A column of names in which more values look like codes is a column of identifiers."""
 COLUMNS = ("language", "rows", "moved", "move_mean", "move_95pct", "move_largest")
 """Columns of the table, the same in every run."""
 
@@ -50,7 +53,7 @@ Rows = NDArray[np.float32]
 Row = dict[str, float | str]
 
 
-def swap_names(c: Consignment, names: Sequence[str], place: int) -> Consignment:
+def swap_names(c: Consignment, names: Sequence[str], place: int, sides: Sequence[str] = SIDES) -> Consignment:
     """Replace the name of every person of a consignment; the same name on both sides stays the same.
 
     Parameters
@@ -60,8 +63,10 @@ def swap_names(c: Consignment, names: Sequence[str], place: int) -> Consignment:
         To choose from.
     place : int
         Chooses the name, so that all names of the list are used equally.
+    sides : sequence of str
+        Sides whose names are replaced.
     """
-    given = {side: getattr(c, f"{side}_name") for side in SIDES}
+    given = {side: getattr(c, f"{side}_name") for side in sides}
     people = {side: name for side, name in given.items() if is_person(name)}
     order = {name: number for number, name in enumerate(dict.fromkeys(people.values()))}
     swapped = {f"{side}_name": names[(place + order[name]) % len(names)] for side, name in people.items()}
@@ -77,6 +82,31 @@ def is_person(name: str | None) -> bool:
     (True, False, False, False)
     """
     return bool(name) and not is_filler(str(name)) and classify_party(name).business == 0.0
+
+
+def is_coded(name: str) -> bool:
+    """Check whether a name is an identifier: each of its words contains a digit.
+
+    Examples
+    --------
+    >>> is_coded("0VKY2BR"), is_coded("A-17 2291"), is_coded("Jo 2"), is_coded("Emma Taylor")
+    (True, True, False, False)
+    """
+    words = name.split()
+    return bool(words) and all(any(letter.isdigit() for letter in word) for word in words)
+
+
+def find_sides_with_names(records: Sequence[Consignment]) -> tuple[str, ...]:
+    """Find the sides whose column holds names, and not coded identifiers.
+
+    A code may have no digit by chance, so the column decides and not the single value.
+    """
+    sides = []
+    for side in SIDES:
+        given = [name for c in records if (name := getattr(c, f"{side}_name")) and not is_filler(name)]
+        if given and sum(map(is_coded, given)) <= MAX_CODED_SHARE * len(given):
+            sides.append(side)
+    return tuple(sides)
 
 
 def measure_name_swaps(
@@ -102,16 +132,17 @@ def measure_name_swaps(
     -------
     list of dict
         With `COLUMNS`: all languages together, then each. `moved`: share of the rows with a person in them whose score
-        changes at all; `move_…`: of the absolute change of the score's log-odds.
+        changes at all; `move_…`: of the absolute change of the score's log-odds. If no side holds names, `rows` is 0.
     """
+    sides = find_sides_with_names(records)
     places = [
-        place for place, c in enumerate(records) if any(is_person(getattr(c, f"{s}_name")) for s in SIDES)
+        place for place, c in enumerate(records) if any(is_person(getattr(c, f"{s}_name")) for s in sides)
     ]
     pipeline = Pipeline(config, fitted, Pseudonyms(BATCH_KEY))
     slope, before = model.calibration.slope, model.predict_raw(X[places]) if places else np.empty(0)
     moves = {}
     for language, names in NAMES.items():
-        changed = [swap_names(records[place], names, place) for place in places]
+        changed = [swap_names(records[place], names, place, sides) for place in places]
         after = (
             model.predict_raw(_recompute_features(pipeline, changed, X[places])) if places else np.empty(0)
         )
@@ -121,8 +152,13 @@ def measure_name_swaps(
 
 
 def find_worst_move(rows: Iterable[Row]) -> float:
-    """Return the change that 95 % of the rows stay below, in the language with the largest."""
-    return max(float(row["move_95pct"]) for row in rows if row["language"] != ALL_LANGUAGES)
+    """Return the change that 95 % of the rows stay below, in the language with the largest.
+
+    It is 0 if no row has a name of a person: then there is nothing that a name could change.
+    """
+    return max(
+        float(row["move_95pct"]) if row["rows"] else 0.0 for row in rows if row["language"] != ALL_LANGUAGES
+    )
 
 
 def sample_evenly(rows: int, most: int = MAX_ROWS) -> NDArray[np.int64]:

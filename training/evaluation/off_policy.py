@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.config import EvaluationConfig
+from training.evaluation.capacity import SHARES
 from training.evaluation.intervals import Estimate, ResampledMetric
 from training.evaluation.metrics import RankedTraffic, SumAbove
 from training.evaluation.selected_labels import (
@@ -25,6 +26,7 @@ from training.evaluation.selected_labels import (
     build_row_values,
     compute_effective_size,
     compute_precision_recall,
+    make_monotone,
 )
 from training.evaluation.traffic import ScoredPeriod
 
@@ -171,15 +173,23 @@ def estimate_rows(
         estimator uses; `effective_results`: how many equally weighted ones would be as informative.
     """
     ranked, ways = RankedTraffic(evidence.traffic, config), evidence.build_estimator_values()
+    tops = {
+        (capacity, way): ranked.sum_both_sides(above, values)
+        for capacity, above in ranked.above.items()
+        for way, values in ways.items()
+    }
+    found = {key: compute_precision_recall(top, rest) for key, (top, rest) in tops.items()}
+    for way in ways:
+        recalls = make_monotone([found[capacity, way]["recall"] for capacity in SHARES])
+        for capacity, recall in zip(SHARES, recalls, strict=True):
+            found[capacity, way]["recall"] = recall
     rows = []
     for capacity, above in ranked.above.items():
         true = _compute_true_shares(ranked, above, truth)
-        for way, values in ways.items():
-            top, rest = ranked.sum_both_sides(above, values)
+        for way in ways:
             named: Row = {"capacity": capacity, "estimator": way}
-            rows.append(
-                named | _build_estimate_row(top, compute_precision_recall(top, rest), ranked.days, true)
-            )
+            top, _ = tops[capacity, way]
+            rows.append(named | _build_estimate_row(top, found[capacity, way], ranked.days, true))
     return rows
 
 

@@ -7,7 +7,7 @@ estimate is too high. The certain positives are the lower bound (bounds under mo
 2000). So a low end is computed with the least, and a high end with the most, of what each side may hold.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,29 @@ def compute_precision_recall(top: Sums, rest: Sums) -> dict[str, ResampledMetric
     }
 
 
+def make_monotone(recalls: Sequence[ResampledMetric]) -> list[ResampledMetric]:
+    """Raise recall at each capacity to at least the recall at every smaller one, in the data and in each resample.
+
+    Both sides of a cut are estimated separately, so the estimated number of all positives differs from cut to cut, and recall may
+    fall although more is inspected. A larger capacity inspects everything that a smaller one does, so the largest recall up to
+    a capacity holds there too.
+
+    Parameters
+    ----------
+    recalls : sequence of ResampledMetric
+        In the order of rising capacity. Unknown values stay unknown.
+    """
+    raised: list[ResampledMetric] = []
+    for recall in recalls:
+        before = raised[-1] if raised else recall
+        ends = (
+            None if mine is None or least is None else _raise_to(mine, least)
+            for mine, least in ((recall.lowest, before.lowest), (recall.highest, before.highest))
+        )
+        raised.append(ResampledMetric(_raise_to(recall.values, before.values), recall.trials, *ends))
+    return raised
+
+
 def compute_effective_size(weight: Floats, squares: Floats) -> float:
     """Compute how many equally weighted rows would be as informative as those of the data (Kish 1965)."""
     return float(weight[0] ** 2 / squares[0]) if squares[0] > 0 else 0.0
@@ -85,6 +108,10 @@ def _estimate_hits(side: Sums) -> Floats:
     rate = divide(side.get("surprise", side["hits"]), side["known"])
     hits = side["traffic"] * rate + side.get("expected", 0.0)
     return np.where(side["traffic"] < 0.5, 0.0, np.clip(hits, 0.0, side["traffic"]))
+
+
+def _raise_to(values: Floats, least: Floats) -> Floats:
+    return np.where(np.isnan(values), np.nan, np.fmax(values, least))
 
 
 def _compute_sure_share(side: Sums) -> Floats:

@@ -39,10 +39,22 @@ class EvaluationVerdict:
     name : {"better", "unclear", "worse"}
     sentences : tuple of str
         What a reviewer should know first.
+    rival : str
+        Name of the strongest baseline.
+    gain : Estimate
+        Recall at 1 % of traffic minus that of `rival`; NaN if the data do not determine it.
+    positives : int
+        Known positives in the evaluated weeks.
+    by_truth : bool
+        True if the labels are the truth of a simulated world.
     """
 
     name: Literal["better", "unclear", "worse"]
     sentences: tuple[str, ...]
+    rival: str
+    gain: Estimate
+    positives: int
+    by_truth: bool
 
 
 def judge_model(
@@ -82,7 +94,8 @@ def judge_model(
             f"{format_percent(model['labelled_share_at_1pct'].value, '.0%')} of the top 1 % was inspected and has a result. "
             "The rest is estimated from the inspection probabilities."
         )
-    return EvaluationVerdict(name, tuple(sentences))
+    recall = estimate_difference(model, baselines[rival], DECIDING[0])
+    return EvaluationVerdict(name, tuple(sentences), rival, recall, positives, by_truth)
 
 
 def format_share_range(estimate: Estimate) -> str:

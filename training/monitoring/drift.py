@@ -7,14 +7,16 @@ neither. All measures are effect sizes, not p-values, since with much traffic ev
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Target
-from consignments.timestamps import get_time_column_us
+from consignments.timestamps import get_time_column_us, to_datetime
 from features.batch import BATCH_KEY, ComputeOptions, Progress, Tables
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs, stream_features
@@ -161,7 +163,9 @@ def detect_drift(
         )
     earlier = frame.loc[received < received[inside].min()]
     past = _concatenate(traffic.history, traffic.reference, earlier)
-    then = bundle.reference
+    then, overlap = bundle.reference, []
+    if then is not None and traffic.reference is None:
+        overlap = describe_overlap(then, received[inside])
     if traffic.reference is not None:
         if traffic.reference.empty:
             raise BadInput(
@@ -175,13 +179,40 @@ def detect_drift(
         then = build_traffic_profile(scored, _require_reference(then).capacity)
     current = Tables(frame.loc[inside], tables.outcomes, tables.alerts)
     seen = score_traffic(bundle, current, past, progress)
-    return measure_drift(
+    drift = measure_drift(
         _require_reference(then),
         seen,
         config or EvaluationConfig(),
         _read_labels(seen, tables.outcomes, bundle.card.target),
         with_history=past is not None,
     )
+    return replace(drift, notes=[*overlap, *drift.notes])
+
+
+def describe_overlap(reference: ReferenceProfile, received_us: NDArray[np.int64]) -> list[str]:
+    """Warn of monitored days that are in the reference period too: they are compared with themselves.
+
+    Parameters
+    ----------
+    reference : ReferenceProfile
+    received_us : int64 array, (n,)
+        Arrivals of the monitored traffic, in microseconds since the epoch; at least one.
+
+    Returns
+    -------
+    list of str
+        One sentence, or none.
+    """
+    first = date.fromisoformat(reference.first_day)
+    last = first + timedelta(days=reference.days - 1)
+    begins, ends = (to_datetime(int(moment)).date() for moment in (received_us.min(), received_us.max()))
+    shared = (min(last, ends) - max(first, begins)).days + 1
+    if shared <= 0:
+        return []
+    return [
+        f"Warning: {shared} of the {(ends - begins).days + 1} monitored days are in the reference period ({first} to {last}), so they are "
+        f"compared with themselves and hide drift. Use --from {last + timedelta(days=1)} or later."
+    ]
 
 
 def _read_labels(seen: ScoredTraffic, outcomes: pd.DataFrame | None, target: Target) -> Labels | None:

@@ -1,7 +1,7 @@
 """Yield of alerts: how many consignments each matched while it was valid, and what their inspections brought."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -37,6 +37,12 @@ class AlertYield(NamedTuple):
     positives: int
     offences: int
     rate: Estimate
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the values by name."""
+        row = self._asdict()
+        rate = row.pop("rate")
+        return row | {"rate": rate.value, "rate_low": rate.low, "rate_high": rate.high}
 
 
 def compute_yields(

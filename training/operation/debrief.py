@@ -20,6 +20,7 @@ from training.operation.missed import (
     rank_within_capacity,
     select_arrivals,
 )
+from training.operation.plan import InspectionPlan
 from training.operation.tallies import (
     DIMENSIONS,
     REFERENCE_SELECTOR,
@@ -38,6 +39,8 @@ MIN_RANDOM = 30
 MIN_SELECTED = 20
 MIN_MATCHED = 10
 MAX_PENDING = 0.1
+MAX_BELOW_PLAN = 0.25
+"""Share of the planned selections that an office may lack before a change is suggested."""
 
 
 class FamilyTally(NamedTuple):
@@ -69,12 +72,31 @@ class DebriefInputs:
         Truth of a simulated world.
     capacity : int or None
         Inspections for each office and day; default: the average number of selections.
+    plan : InspectionPlan or None
+        Plan with which the results are compared.
     """
 
     tables: Tables
     scores: pd.DataFrame | None = None
     truth: pd.DataFrame | None = None
     capacity: int | None = None
+    plan: InspectionPlan | None = None
+
+
+class PlanComparison(NamedTuple):
+    """An office compared with its plan: selections a day, as planned and as made.
+
+    Attributes
+    ----------
+    office : str
+    planned : int or None
+        None if the plan does not name the office.
+    made : float
+    """
+
+    office: str
+    planned: int | None
+    made: float
 
 
 @dataclass(frozen=True)
@@ -112,6 +134,8 @@ class Debrief:
     truth_handlings: list[Handling] | None
     yields: list[AlertYield]
     suggestions: list[Suggestion]
+    plan: InspectionPlan | None = None
+    compared_with_plan: tuple[PlanComparison, ...] = ()
 
     def to_plain(self) -> dict[str, Any]:
         """Return all numbers as plain values, for JSON."""
@@ -133,8 +157,16 @@ class Debrief:
             "families": [each._asdict() for each in self.families],
             "handled": [each._asdict() for each in self.handlings],
             "handled_truth": None if self.truth_handlings is None else [each._asdict() for each in self.truth_handlings],
-            "alerts": [_flatten_yield(each) for each in self.yields],
+            "alerts": [each.to_row() for each in self.yields],
             "suggestions": [each._asdict() for each in self.suggestions],
+            "plan": None
+            if self.plan is None
+            else {
+                "expected": self.plan.expected,
+                "expected_low": self.plan.expected_low,
+                "expected_high": self.plan.expected_high,
+                "offices": [each._asdict() for each in self.compared_with_plan],
+            },
         }  # fmt: skip
         plain: dict[str, Any] = replace_unknown(numbers)
         return plain
@@ -177,6 +209,8 @@ def build_debrief(inputs: DebriefInputs, period: OperationPeriod, target: Target
         else classify_truth(inspections, arrivals, truth, within, target),
         yields=yields,
         suggestions=[],
+        plan=inputs.plan,
+        compared_with_plan=_compare_with_plan(inputs.plan, tallies["office"], period),
     )
     found.suggestions.extend(suggest_changes(found))
     return found
@@ -190,6 +224,7 @@ def suggest_changes(debrief: Debrief) -> Iterator[Suggestion]:
     yield from _suggest_ranking(debrief.handlings)
     yield from _suggest_alerts(debrief.yields)
     yield from _suggest_results(debrief.total)
+    yield from _suggest_plan(debrief)
 
 
 def _suggest_presentation(offices: Sequence[Tally]) -> Iterator[Suggestion]:
@@ -255,6 +290,15 @@ def _suggest_alerts(yields: Sequence[AlertYield]) -> Iterator[Suggestion]:
             )
 
 
+def _suggest_plan(debrief: Debrief) -> Iterator[Suggestion]:
+    for each in debrief.compared_with_plan:
+        if each.planned is not None and each.made < (1 - MAX_BELOW_PLAN) * each.planned:
+            yield Suggestion(
+                f"Give office {each.office} the capacity that it has, or the inspectors that the plan counts on",
+                f"{each.made:.1f} selections a day; the plan had {each.planned}",
+            )
+
+
 def _suggest_results(total: Tally) -> Iterator[Suggestion]:
     pending = total.presented - total.known
     if total.presented >= MIN_SELECTED and pending > MAX_PENDING * total.presented:
@@ -272,6 +316,20 @@ def _select_valid_alerts(alerts: pd.DataFrame | None, period: OperationPeriod) -
         for each in read
         if each.issued_at < period.ends and (each.expires_at is None or each.expires_at > period.begins)
     ]
+
+
+def _compare_with_plan(
+    plan: InspectionPlan | None, offices: Sequence[Tally], period: OperationPeriod
+) -> tuple[PlanComparison, ...]:
+    """Compare the selections of each office with its planned capacity."""
+    if plan is None:
+        return ()
+    days = max((period.ends - period.begins).total_seconds() / 86_400, 1.0)
+    planned = {each.office or NOT_GIVEN: each.capacity for each in plan.offices}
+    made = {each.part: each.selected / days for each in offices}
+    return tuple(
+        PlanComparison(name, planned.get(name), made.get(name, 0.0)) for name in sorted({*planned, *made})
+    )
 
 
 def _compute_capacity(inspections: pd.DataFrame, arrivals: pd.DataFrame) -> int:
@@ -297,9 +355,3 @@ def replace_unknown(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [replace_unknown(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _flatten_yield(each: AlertYield) -> dict[str, Any]:
-    row = each._asdict()
-    rate = row.pop("rate")
-    return row | {"rate": rate.value, "rate_low": rate.low, "rate_high": rate.high}

@@ -40,6 +40,11 @@ def summarize_debrief(debrief: Debrief) -> str:
             f"The scores expected {total.expected.value:.1f} detections ({total.expected.low:.0f} to {total.expected.high:.0f}) "
             f"in {total.scored:,} of these inspections; there were {total.scored_positives:,}: {describe_verdict(total)}."
         )
+    if debrief.plan is not None:
+        plan = debrief.plan
+        lines.append(
+            f"The plan expected {plan.expected:.1f} detections ({plan.expected_low:.0f} to {plan.expected_high:.0f})."
+        )
     lines += [f"- {each.what}: {each.because}." for each in debrief.suggestions]
     return "\n".join(lines)
 

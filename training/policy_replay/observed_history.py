@@ -176,6 +176,7 @@ class ObservedHistory:
                 keys[at],
                 counterparts[at],
                 X[at] if wanted[at] else None,
+                NO_TIME if record.issued_at is None else to_us(record.issued_at),
             )
             self._schedule_cancellation(record.consignment_id, int(cancelled_us[at]), now)
         self._frames.append(frame[[name for name in MINIMAL_COLUMNS if name in frame]])

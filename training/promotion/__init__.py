@@ -1,1 +1,1 @@
-"""Comparison of two versions, the promotion gate, and the promotion."""
+"""Comparison of two versions, their review by the gate, and the promotion."""

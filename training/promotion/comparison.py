@@ -32,6 +32,7 @@ from training.data.training_set import (
 from training.evaluation.intervals import Estimate
 from training.evaluation.metrics import Evaluation, estimate_difference, evaluate, iterate_slices
 from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts
+from training.promotion.disagreements import describe_disagreements, explain_rows, find_disagreements
 
 COMPARED = (
     "precision_at_1pct",
@@ -46,10 +47,6 @@ COMPARED = (
 DECIDING = ("recall_at_1pct", "average_precision")
 """Metrics that decide the verdict: the first of these that has an interval."""
 Floats = NDArray[np.float64]
-TOP_SHARE = 0.01
-"""Share of the traffic within which the two rankings are compared."""
-MAX_EXAMPLES = 40
-DISAGREEMENT_COLUMNS = ("consignment_id", "channel", "rank_a", "rank_b", "score_a", "score_b", "result")
 SLICE_COLUMNS = (
     "kind",
     "value",
@@ -76,7 +73,8 @@ class Comparison:
     gains : dict
         Metric to the difference `b` minus `a` with its 95 % interval.
     disagreements : list of dict
-        Consignments that only one of the two ranks in its top 1 %, largest rank differences first; no personal data.
+        With `DISAGREEMENT_COLUMNS`: consignments that only one of the two ranks in its top 1 %, largest rank differences first, with
+        goods and reasons; no personal data.
     slices : list of dict
         With `SLICE_COLUMNS`: the difference within each slice of the traffic.
     begins : datetime
@@ -223,7 +221,9 @@ def compare(
         a=one,
         b=other,
         gains={name: estimate_difference(other, one, name) for name in COMPARED},
-        disagreements=_list_disagreements(rows, scores[0], scores[1], labels, truth is not None),
+        disagreements=_list_disagreements(
+            (a, b), tables, inside, (scores[0], scores[1]), labels, by_truth=truth is not None
+        ),
         slices=_compare_slices(traffic, scores[1], config),
         begins=begins,
         consignments=len(rows),
@@ -284,31 +284,23 @@ def _is_known(estimate: Estimate) -> bool:
 
 
 def _list_disagreements(
-    rows: pd.DataFrame,
-    score_a: NDArray[np.float64],
-    score_b: NDArray[np.float64],
+    bundles: tuple[Bundle, Bundle],
+    tables: Tables,
+    inside: NDArray[np.bool_],
+    scores: tuple[Floats, Floats],
     labels: Labels,
+    *,
     by_truth: bool,
 ) -> list[dict[str, float | str]]:
-    """List the consignments that only one of the two ranks in its top share."""
-    top = max(1, round(TOP_SHARE * len(rows)))
-    rank_a, rank_b = _compute_ranks(score_a), _compute_ranks(score_b)
-    apart = np.flatnonzero((rank_a < top) != (rank_b < top))
-    apart = apart[np.argsort(-np.abs(rank_a[apart] - rank_b[apart]), kind="stable")][:MAX_EXAMPLES]
-    words = ("positive", "negative", "unknown") if by_truth else ("positive", "negative", "not inspected")
-    found = np.where(labels.positive, words[0], np.where(labels.known, words[1], words[2]))
-    return [
-        {
-            "consignment_id": str(rows["consignment_id"].iloc[place]),
-            "channel": str(rows["channel"].iloc[place]),
-            "rank_a": int(rank_a[place]) + 1,
-            "rank_b": int(rank_b[place]) + 1,
-            "score_a": float(score_a[place]),
-            "score_b": float(score_b[place]),
-            "result": str(found[place]),
-        }
-        for place in apart
-    ]
+    """List the consignments that only one of the two ranks in its top share, with the reasons of both."""
+    apart = find_disagreements(*scores)
+    chosen = np.zeros(len(inside), dtype=bool)
+    chosen[np.flatnonzero(inside)[apart]] = True
+    # Reasons come in the order of the table, disagreements by their rank difference.
+    order = np.argsort(np.argsort(apart))
+    one, other = (explain_rows(bundle, tables, chosen) for bundle in bundles)
+    reasons = ([one[at] for at in order], [other[at] for at in order])
+    return describe_disagreements(tables.consignments.loc[inside], scores, reasons, labels, by_truth=by_truth)
 
 
 def _compare_slices(
@@ -324,9 +316,3 @@ def _compare_slices(
         areas = (one["roc_auc"].value, two["roc_auc"].value, gain.value, gain.low, gain.high)
         found.append(dict(zip(SLICE_COLUMNS, (kind, value or "missing", *counts, *areas), strict=True)))
     return found
-
-
-def _compute_ranks(score: NDArray[np.float64]) -> NDArray[np.int64]:
-    ranks = np.empty(len(score), dtype=np.int64)
-    ranks[np.argsort(-score, kind="stable")] = np.arange(len(score))
-    return ranks

@@ -6,12 +6,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from models.registry import ModelVersion
 from training.evaluation.intervals import Estimate
 from training.evaluation.verdict import format_percent_range, format_significant
-from training.promotion.comparison import DISAGREEMENT_COLUMNS, SLICE_COLUMNS, Comparison
+from training.gate.recommendation import MORE_POSITIVES_FORMULA
+from training.gate.report import GATE_COLUMNS, GateReport
+from training.gate.rules import RESULTS_SOURCE, TRUTH_SOURCE
+from training.promotion.comparison import SLICE_COLUMNS, Comparison
+from training.promotion.disagreements import DISAGREEMENT_COLUMNS, REASON_SEPARATOR
+from training.reporting.figures import Figure
 from training.reporting.html import AREA_METRICS, HEADLINE, create_environment, format_interval, format_metric
 from training.reporting.mlflow_tracking import RunRecord, log_run
 from training.reporting.plots import draw_differences
@@ -56,7 +60,7 @@ def summarize_comparison(found: Comparison, a: str, b: str) -> str:
     )
 
 
-def describe_comparison(found: Comparison, a: str, b: str) -> str:
+def describe_comparison(found: Comparison, a: str, b: str, gate: GateReport | None = None) -> str:
     """Describe the comparison in Markdown, for the page of its run.
 
     Parameters
@@ -64,8 +68,11 @@ def describe_comparison(found: Comparison, a: str, b: str) -> str:
     found : Comparison
     a, b : str
         Titles of the two versions.
+    gate : GateReport, optional
+        Of `b`, if `a` is the champion.
     """
     lines = [
+        *([] if gate is None else [gate.to_markdown(), "", "---", ""]),
         f"**{summarize_comparison(found, a, b)}**",
         "",
         f"Compares the {found.fits[0]} fit of {a} with the {found.fits[1]} fit of {b}, on arrivals from {found.begins:%Y-%m-%d} on. "
@@ -99,8 +106,18 @@ def draw_comparison(found: Comparison, a: str, b: str) -> str:
         )
         for row in found.slices
     ]
-    panels = {f"{b} minus {a}, percentage points": points, "Area under the ROC curve": slices}
+    panels = {f"{b} minus {a}, percentage points": points, "Area under the ROC curve, difference": slices}
     return draw_differences({title: rows for title, rows in panels.items() if rows})
+
+
+def _draw_figure(found: Comparison, a: str, b: str) -> Figure:
+    return Figure(
+        draw_comparison(found, a, b),
+        f"Differences between {b} and {a}, with 95 % intervals",
+        f"Points right of zero: {b} is better. Lines: 95 % intervals. Blue: significantly better, orange: significantly worse, grey: not significant. "
+        "About one in twenty is significant by chance.",
+        is_wide=True,
+    )
 
 
 def format_difference(value: float, metric: str) -> str:
@@ -127,8 +144,18 @@ def format_difference_interval(row: Mapping[str, Any]) -> str:
     return format_interval(low, high)
 
 
-def render_comparison(found: Comparison, a: ModelVersion, b: ModelVersion) -> str:
-    """Render the page of a comparison as self-contained HTML."""
+def render_comparison(
+    found: Comparison, a: ModelVersion, b: ModelVersion, gate: GateReport | None = None
+) -> str:
+    """Render the page of a comparison as self-contained HTML.
+
+    Parameters
+    ----------
+    found : Comparison
+    a, b : ModelVersion
+    gate : GateReport, optional
+        Of `b`, if `a` is the champion.
+    """
     pages = create_environment()
     pages.filters["gained"] = format_difference
     pages.globals["gained_between"] = format_difference_interval
@@ -139,12 +166,25 @@ def render_comparison(found: Comparison, a: ModelVersion, b: ModelVersion) -> st
         b=b,
         rows=build_difference_rows(found),
         sentence=summarize_comparison(found, a.title, b.title),
-        picture=Markup(draw_comparison(found, a.title, b.title)),
+        picture=_draw_figure(found, a.title, b.title).render(),
+        gate=gate,
+        formula=MORE_POSITIVES_FORMULA,
+        separator=REASON_SEPARATOR,
     )
 
 
-def log_comparison(found: Comparison, a: ModelVersion, b: ModelVersion, tracking_uri: str) -> str:
+def log_comparison(
+    found: Comparison, a: ModelVersion, b: ModelVersion, tracking_uri: str, gate: GateReport | None = None
+) -> str:
     """Log the comparison as a separate run, which the gate finds through its tags `a` and `b`.
+
+    Parameters
+    ----------
+    found : Comparison
+    a, b : ModelVersion
+    tracking_uri : str
+    gate : GateReport, optional
+        Of `b`, if `a` is the champion.
 
     Returns
     -------
@@ -154,7 +194,7 @@ def log_comparison(found: Comparison, a: ModelVersion, b: ModelVersion, tracking
     with TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "tables").mkdir()
-        (folder / "compare.html").write_text(render_comparison(found, a, b), encoding="utf-8")
+        (folder / "compare.html").write_text(render_comparison(found, a, b, gate), encoding="utf-8")
         (folder / "tables" / "differences.json").write_text(
             serialize_table(list(build_difference_rows(found)))
         )
@@ -162,9 +202,11 @@ def log_comparison(found: Comparison, a: ModelVersion, b: ModelVersion, tracking
             serialize_table(found.disagreements, DISAGREEMENT_COLUMNS)
         )
         (folder / "tables" / "slices.json").write_text(serialize_table(found.slices, SLICE_COLUMNS))
+        if gate is not None:
+            (folder / "tables" / "gate.json").write_text(serialize_table(gate.to_rows(), GATE_COLUMNS))
         record = RunRecord(
             name=f"compare {a.number} and {b.number}, {a.target}",
-            description=describe_comparison(found, a.title, b.title),
+            description=describe_comparison(found, a.title, b.title, gate),
             tags={
                 "kind": "comparison",
                 "verdict": found.verdict(),
@@ -172,6 +214,7 @@ def log_comparison(found: Comparison, a: ModelVersion, b: ModelVersion, tracking
                 "a": a.uri,
                 "b": b.uri,
                 "begins": found.begins.isoformat(),
+                "judged_by": TRUTH_SOURCE if found.by_truth else RESULTS_SOURCE,
                 "data_sha256": found.data_sha256,
             },
             params={

@@ -14,18 +14,19 @@ from models.registry import CHAMPION, ModelVersion, Registry
 from models.signatures.approvers import Approvers
 from models.signatures.keys import SigningKey
 from models.signatures.signed_record import SignedRecord, verify_signed_chain
-from training.promotion.gate import (
+from training.gate.rules import (
     REFIT_RULE,
+    RESULTS_SOURCE,
     UNFORCEABLE_RULES,
+    WITHOUT_TABLES,
     ChampionComparison,
     GateEvidence,
+    RefitResult,
     RuleResult,
     run_gate,
 )
 from training.promotion.refit import (
-    WITHOUT_TABLES,
     RefitOptions,
-    RefitResult,
     RegisteredFits,
     read_run_config,
     refit_version,
@@ -110,10 +111,13 @@ class EvidenceOptions(NamedTuple):
         Run of the comparison with the champion; default: the latest one of these two versions.
     refit : RefitOptions, optional
         Training tables, on which the training run is repeated; without them that rule is not checked.
+    measured : ChampionComparison, optional
+        Result of a comparison with the champion that is not logged yet; replaces `comparison`.
     """
 
     comparison: str | None = None
     refit: RefitOptions | None = None
+    measured: ChampionComparison | None = None
 
 
 DEFAULT_EVIDENCE = EvidenceOptions()
@@ -274,31 +278,6 @@ def _write_record(
     )
 
 
-def check_version(
-    registry: Registry, version: ModelVersion, options: EvidenceOptions = DEFAULT_EVIDENCE
-) -> dict[str, RuleResult]:
-    """Run the gate on a version as `promote` does, and change nothing.
-
-    Parameters
-    ----------
-    registry : Registry
-    version : ModelVersion
-    options : EvidenceOptions
-
-    Returns
-    -------
-    dict
-        Each rule of the gate with its result.
-
-    Raises
-    ------
-    PromotionRefused
-        If the comparison is of other versions.
-    """
-    champion = registry.find_version(CHAMPION, version.target)
-    return run_gate(gather_evidence(registry, version, champion, options))
-
-
 def gather_evidence(
     registry: Registry,
     version: ModelVersion,
@@ -326,8 +305,8 @@ def gather_evidence(
     except BundleRefused as error:
         refusal = str(error)
     goes_back = any(record.version == version.number for record in registry.list_records(version.name))
-    compared: ChampionComparison | None = None
-    if champion is not None and not goes_back:
+    compared = options.measured
+    if compared is None and champion is not None and not goes_back:
         run_id = options.comparison or registry.find_latest_comparison(champion, version)
         compared = None if run_id is None else _load_comparison(registry, run_id, champion, version)
     registered_sha256, refit = version.tags.get("bundle_sha256", ""), WITHOUT_TABLES
@@ -372,7 +351,11 @@ def _load_comparison(
         )
     begins = datetime.fromisoformat(tags["begins"]) if "begins" in tags else datetime.min.replace(tzinfo=UTC)
     return ChampionComparison(
-        run_id, registry.get_run_metrics(run_id), begins, registry.read_run_table(run_id, "slices")
+        run_id,
+        registry.get_run_metrics(run_id),
+        begins,
+        registry.read_run_table(run_id, "slices"),
+        tags.get("judged_by", RESULTS_SOURCE),
     )
 
 

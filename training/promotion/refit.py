@@ -1,7 +1,7 @@
 """Repeated training run of a version: the same tables and settings must give both fits again, byte for byte.
 
 A fit with another seed, on fewer rows or on other tables gives other bytes. This module decides nothing;
-`training.promotion.gate` reads the result.
+`training.gate.rules` reads the result.
 """
 
 from datetime import datetime
@@ -15,6 +15,7 @@ from models.bundle import MANIFEST, ModelCard
 from models.registry import Registry, VersionFolders
 from training.config import CONFIG_FILE, TrainConfig, parse_config_json
 from training.data.data_hash import hash_training_tables
+from training.gate.rules import RefitResult
 from training.runs.artifacts import BUNDLE_FOLDER, EVALUATION_FOLDER, write_run_bundles
 from training.runs.train import TrainingTask, train_model
 
@@ -47,21 +48,6 @@ class RegisteredFits(NamedTuple):
     folders: VersionFolders
 
 
-class RefitResult(NamedTuple):
-    """Result of the comparison of the repeated training run with the registered fits.
-
-    Attributes
-    ----------
-    held : bool or None
-        None if it was not checked.
-    found : str
-    """
-
-    held: bool | None
-    found: str
-
-
-WITHOUT_TABLES = RefitResult(None, "not checked: no tables were given")
 WITHOUT_EVALUATION_FIT = RefitResult(None, "not checked: the version contains only one fit")
 WITHOUT_SETTINGS = RefitResult(None, "not checked: the training run recorded no settings")
 

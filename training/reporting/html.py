@@ -1,5 +1,6 @@
 """Shared parts of all pages: the templates, and number formats for people."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import jinja2
 import numpy as np
 
 from training.evaluation.capacity import SHARES
+from training.evaluation.intervals import Estimate
 from training.evaluation.verdict import format_percent, format_significant
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -23,8 +25,13 @@ HEADLINE = {
     "calibration_ratio": "Calibration ratio: predicted over observed positives",
 }
 """Key metrics, in the order of the page."""
+TOO_FEW = "too few positives"
+MAX_INTERVAL_WIDTH, MAX_INTERVAL_FACTOR = 0.9, 1000.0
+"""A wider interval, of a share or of a ratio, contains nearly everything."""
 MIN_SHOWN_SHARE = 5e-6
 """Smaller shares are written as 0 %."""
+MIN_SHOWN_DECIMAL = 1e-9
+"""Smaller numbers are written as 0."""
 AREA_METRICS = frozenset({"roc_auc", "average_precision", "calibration_ratio"})
 """Metrics that are not shares."""
 
@@ -61,6 +68,29 @@ def format_metric(value: float, metric: str) -> str:
     )
 
 
+def format_estimate(estimate: Estimate, metric: str) -> tuple[str, str]:
+    """Format an estimate and its interval; an interval that contains nearly everything is not shown.
+
+    Examples
+    --------
+    >>> format_estimate(Estimate(0.05, 0.02, 0.11), "recall_at_1pct"), format_estimate(Estimate(0.05, 0.0, 0.983), "recall_at_1pct")
+    (('5.00 %', '2.00 % to 11.0 %'), ('too few positives', ''))
+    """
+    if is_too_wide(estimate, metric):
+        return TOO_FEW, ""
+    value, low, high = (format_metric(each, metric) for each in (estimate.value, estimate.low, estimate.high))
+    interval = format_interval(low, high)
+    return value, "" if interval == "–" else interval
+
+
+def is_too_wide(estimate: Estimate, metric: str) -> bool:
+    """Return True if an interval contains nearly all possible values, so that the estimate says nothing."""
+    low, high = estimate.low, estimate.high
+    if metric == "calibration_ratio":
+        return bool(np.isfinite(high) and high > MAX_INTERVAL_FACTOR * max(low, 1e-300))
+    return bool(high - low >= MAX_INTERVAL_WIDTH)
+
+
 def format_number(value: Any) -> str:
     """Format a count or a plain number; a dash if it is unknown.
 
@@ -90,11 +120,13 @@ def format_decimal(value: Any) -> str:
 
     Examples
     --------
-    >>> format_decimal(0.12345), format_decimal(999.9999), format_decimal(float("nan"))
-    ('0.123', '1,000', '–')
+    >>> format_decimal(0.12345), format_decimal(999.9999), format_decimal(2e-112), format_decimal(float("nan"))
+    ('0.123', '1,000', '0', '–')
     """
     if not np.isfinite(float(value)):
         return "–"
+    if abs(value) < MIN_SHOWN_DECIMAL:
+        return "0"
     return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
@@ -112,7 +144,15 @@ def create_environment() -> jinja2.Environment:
         "named": format_metric,
         "number": format_number,
         "decimal": format_decimal,
+        "signed": lambda value: format_significant(value, "+"),
         "unbroken": lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%"),
     }
     made.globals["between"] = format_interval
+    made.globals["estimated"] = format_estimate
+    made.globals["estimate_of"] = _read_estimate
     return made
+
+
+def _read_estimate(row: Mapping[str, Any], name: str) -> Estimate:
+    """Return the columns `NAME`, `NAME_low` and `NAME_high` of a row as an estimate."""
+    return Estimate(*(float(row[f"{name}{end}"]) for end in ("", "_low", "_high")))

@@ -3,20 +3,37 @@
 All calls use a client with its own tracking address; MLflow's global state is not changed.
 """
 
+import getpass
 import json
 import logging
+import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunStatus, RunTag
-from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_DATASET_CONTEXT,
+    MLFLOW_GIT_COMMIT,
+    MLFLOW_LOGGED_ARTIFACTS,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NOTE,
+    MLFLOW_SOURCE_NAME,
+    MLFLOW_SOURCE_TYPE,
+    MLFLOW_USER,
+)
 
+from consignments import HOME
+from consignments.errors import NpsriskError
 from models.registry import EXPERIMENT
+from training.reporting.tables import serialize_table
 
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 ARTIFACT_FOLDER = "mlartifacts"
@@ -26,6 +43,58 @@ MAX_METRICS_PER_CALL, MAX_PARAMS_PER_CALL = 1000, 100
 MAX_PARAM_CHARACTERS = 500
 MAX_DIGEST_CHARACTERS = 36
 """Maximum length of a data set's digest; MLflow's limit."""
+MAX_SCHEMA_CHARACTERS = 65_535
+"""Maximum length of a data set's schema; MLflow's limit."""
+METRIC_DIGITS = 9
+"""Significant digits of a metric; the last bits of sums may differ between machines."""
+SMALLEST_METRIC = 1e-12
+"""A metric closer to zero is logged as zero: a bound of an exact interval may be 1e-308, which means zero."""
+PHASE_TAG, ERROR_TAG = "phase", "error"
+"""Tags of a run: what it computes now, and why it failed."""
+GIT_SECONDS = 5
+HOW_TO_READ = f"""### How to read this experiment
+
+- The tag `kind` says what a run is: `training`, `comparison`, `drift`, `replay` or `learner`. The name says what was requested.
+- **Start with the description of a run**: verdict first, then the figures. `report.html` (Artifacts) has all of it.
+- `deployed/…` is the recipe as it is deployed: fitted at earlier dates, tested on the weeks after. `test/…` is the evaluation fit on the test
+  period. `truth/…` and `deployed_truth/…` exist in simulated worlds only. `baseline/…` is on the same test period.
+- `_low` and `_high` are the ends of a 95 % interval. Slices, intervals of baselines and all other figures are in `tables/*.json`.
+- **Do not compare `test/…` of two runs with different periods** (parameters `as_of` and `period.test`): the periods differ in difficulty.
+  `npsrisk compare A B` tests two versions on the same consignments and logs a run of kind `comparison`.
+- `mlflow.models.evaluate` does not suit these models: it does not correct for the selection of the inspected consignments.
+- Registered versions are in the model `{EXPERIMENT}`; the alias `champion` is the one in service, and tags hold its approval.
+"""
+
+
+@dataclass(frozen=True)
+class InputTable:
+    """An input table of a run.
+
+    Attributes
+    ----------
+    rows : int
+    digest : str
+        Hash of the table; '' for the hash of all tables, the tag `data_sha256`.
+    source : str or None
+        Path of its file; None if it came from memory.
+    schema : str
+        Columns with their types, as MLflow's JSON; '' if unknown.
+    context : str
+        Use of the table: `training` or `evaluation`.
+    """
+
+    rows: int
+    digest: str = ""
+    source: str | None = None
+    schema: str = ""
+    context: str = "training"
+
+    @classmethod
+    def from_frame(
+        cls, frame: pd.DataFrame, digest: str, source: str | None, context: str = "training"
+    ) -> "InputTable":
+        """Describe a table in memory."""
+        return cls(len(frame), digest, source, describe_schema(frame), context)
 
 
 @dataclass(frozen=True)
@@ -46,7 +115,7 @@ class RunRecord:
     folder : Path
         Its content becomes the artifacts: `bundle/`, `config.json`, `report.html`, `tables/*.json`, plots.
     inputs : mapping
-        Name of each input table to its number of rows.
+        Name of each input table to its description, or to its number of rows.
     series : mapping
         Charts: metric to its finite numbers, each with its step.
     parent : str, optional
@@ -59,9 +128,71 @@ class RunRecord:
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
     folder: Path
-    inputs: Mapping[str, int] = field(default_factory=dict)
+    inputs: Mapping[str, InputTable | int] = field(default_factory=dict)
     series: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
     parent: str | None = None
+
+
+@dataclass
+class OpenRun:
+    """A run that has started and has not ended.
+
+    Attributes
+    ----------
+    client : MlflowClient
+    run_id : str
+    """
+
+    client: MlflowClient
+    run_id: str
+    _phases: list[tuple[str, float]] = field(default_factory=list)
+
+    def report_progress(self, what: str, done: int, total: int) -> None:  # noqa: ARG002
+        """Log the phase that the run is in, as its tag `phase`; a `features.batch.Progress`."""
+        if self._phases and self._phases[-1][0] == what:
+            return
+        self._phases.append((what, time.monotonic()))
+        # A store that does not answer for a moment must not end hours of training.
+        with suppress(MlflowException, OSError):
+            self.client.set_tag(self.run_id, PHASE_TAG, what)
+
+    def log(self, record: RunRecord) -> None:
+        """Log the content of the run."""
+        for name, value in {**record.tags, MLFLOW_RUN_NOTE: record.description}.items():
+            self.client.set_tag(self.run_id, name, value)
+        _log_numbers(self.client, self.run_id, record)
+        _log_inputs(self.client, self.run_id, record)
+        self.client.log_artifacts(self.run_id, str(record.folder))
+        if self._phases:
+            self.client.log_text(self.run_id, self._serialize_phases(), "tables/phases.json")
+
+    def link_metrics(self, names: Sequence[str], table: tuple[str, str] | None = None) -> None:
+        """Show metrics of the run also on the page of the model that it logged.
+
+        Parameters
+        ----------
+        names : sequence of str
+        table : (str, str), optional
+            Name and digest of the input table that the page names.
+        """
+        outputs = self.client.get_run(self.run_id).outputs
+        if outputs is None or not outputs.model_outputs:
+            return
+        model_id, metrics = outputs.model_outputs[-1].model_id, []
+        name, digest = table or (None, None)
+        for metric in names:
+            for point in self.client.get_metric_history(self.run_id, metric):
+                linked = Metric(metric, point.value, point.timestamp, point.step, model_id, name, digest)
+                metrics.append(linked)
+        self.client.log_batch(self.run_id, metrics=metrics)
+
+    def _serialize_phases(self) -> str:
+        ends = [start for _, start in self._phases[1:]] + [time.monotonic()]
+        rows = [
+            {"phase": what, "seconds": round(end - start, 3)}
+            for (what, start), end in zip(self._phases, ends, strict=True)
+        ]
+        return serialize_table(rows, ("phase", "seconds"))
 
 
 def log_run(
@@ -81,36 +212,119 @@ def log_run(
     str
         The run's identifier.
     """
-    with _quiet_migrations():
-        client = MlflowClient(tracking_uri=tracking_uri)
-        experiment_id = _get_experiment_id(client, tracking_uri, experiment)
-    with _open_run(client, experiment_id, record) as run_id:
-        _log_numbers(client, run_id, record)
-        _log_inputs(client, run_id, record)
-        client.log_artifacts(run_id, str(record.folder))
-    return run_id
+    with open_run(
+        record.name, record.tags, tracking_uri=tracking_uri, experiment=experiment, parent=record.parent
+    ) as run:
+        run.log(record)
+    return run.run_id
 
 
 @contextmanager
-def _open_run(client: MlflowClient, experiment_id: str, record: RunRecord) -> Iterator[str]:
-    """Open a run and close it, as failed if an error occurs."""
-    tags = {**record.tags, MLFLOW_RUN_NOTE: record.description}
-    if record.parent is not None:
-        tags["mlflow.parentRunId"] = record.parent
-    run_id = str(client.create_run(experiment_id, tags=tags, run_name=record.name).info.run_id)
+def open_run(
+    name: str,
+    tags: Mapping[str, str],
+    *,
+    tracking_uri: str = DEFAULT_TRACKING_URI,
+    experiment: str = EXPERIMENT,
+    parent: str | None = None,
+) -> Iterator[OpenRun]:
+    """Start a run, and end it: as failed if an error occurs, as killed if it is interrupted.
+
+    Parameters
+    ----------
+    name : str
+    tags : mapping
+        Tags that are known at the start. The git commit, the user and the source are added.
+    tracking_uri : str
+    experiment : str
+    parent : str, optional
+        Parent run.
+    """
+    with _quiet_migrations():
+        client = MlflowClient(tracking_uri=tracking_uri)
+        experiment_id = _get_experiment_id(client, tracking_uri, experiment)
+    all_tags = {**describe_origin(tags.get("kind", "")), **tags}
+    if parent is not None:
+        all_tags[MLFLOW_PARENT_RUN_ID] = parent
+    run_id = str(client.create_run(experiment_id, tags=all_tags, run_name=name).info.run_id)
     try:
-        yield run_id
-    except BaseException:
-        client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
+        yield OpenRun(client, run_id)
+    except BaseException as error:
+        status = RunStatus.FAILED if isinstance(error, Exception) else RunStatus.KILLED
+        if isinstance(error, NpsriskError):
+            client.set_tag(run_id, ERROR_TAG, str(error)[:MAX_PARAM_CHARACTERS])
+        client.set_terminated(run_id, RunStatus.to_string(status))
         raise
     client.set_terminated(run_id)
 
 
+def describe_origin(kind: str = "") -> dict[str, str]:
+    """Return the tags on who runs which code: user, source, and git commit if the code is a checkout."""
+    tags = {MLFLOW_SOURCE_NAME: f"npsrisk {kind}".rstrip(), MLFLOW_SOURCE_TYPE: "LOCAL"}
+    with suppress(OSError, KeyError, ImportError):  # a user without a name
+        tags[MLFLOW_USER] = getpass.getuser()
+    commit = read_git_commit(HOME)
+    if commit is not None:
+        tags[MLFLOW_GIT_COMMIT] = commit
+    return tags
+
+
+def read_git_commit(folder: Path) -> str | None:
+    """Read the commit of a checkout whose top folder is `folder`.
+
+    Returns
+    -------
+    str or None
+        None if it is no such checkout, for example an installed wheel inside another project's checkout.
+    """
+    command = ["git", "-C", str(folder), "rev-parse", "--show-toplevel", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=GIT_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    top, _, commit = found.stdout.strip().partition("\n")
+    return commit if Path(top).resolve() == folder.resolve() else None
+
+
+def describe_schema(frame: pd.DataFrame) -> str:
+    """Return the columns of a table with their types, as the JSON that MLflow shows; '' if it is too long for MLflow."""
+    schema = Schema([ColSpec(_get_column_type(frame[name].dtype), str(name)) for name in frame.columns])
+    text = json.dumps({"mlflow_colspec": schema.to_dict()})
+    return text if len(text) <= MAX_SCHEMA_CHARACTERS else ""
+
+
+def _get_column_type(dtype: Any) -> DataType:
+    if isinstance(dtype, pd.DatetimeTZDtype):
+        return DataType.datetime
+    if pd.api.types.is_integer_dtype(dtype):
+        return DataType.long
+    return DataType.double if pd.api.types.is_float_dtype(dtype) else DataType.string
+
+
+def clean_metric(value: float) -> float:
+    """Round a metric to nine significant digits, and to zero what is closer to zero than 1e-12.
+
+    Examples
+    --------
+    >>> clean_metric(1.0000000000000002), clean_metric(2.2e-308), clean_metric(0.1 + 0.2)
+    (1.0, 0.0, 0.3)
+    """
+    return 0.0 if abs(value) < SMALLEST_METRIC else float(f"{value:.{METRIC_DIGITS}g}")
+
+
 def _get_experiment_id(client: MlflowClient, tracking_uri: str, name: str) -> str:
+    """Return the experiment; create it, and write its description unless a person wrote one."""
     found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    return str(client.create_experiment(name, artifact_location=_locate_artifacts(tracking_uri)))
+    if found is None:
+        made = client.create_experiment(
+            name,
+            artifact_location=_locate_artifacts(tracking_uri),
+            tags={MLFLOW_RUN_NOTE: HOW_TO_READ},
+        )
+        return str(made)
+    if MLFLOW_RUN_NOTE not in found.tags:
+        client.set_experiment_tag(found.experiment_id, MLFLOW_RUN_NOTE, HOW_TO_READ)
+    return str(found.experiment_id)
 
 
 def _locate_artifacts(tracking_uri: str) -> str | None:
@@ -137,9 +351,9 @@ def _quiet_migrations() -> Iterator[None]:
 
 def _log_numbers(client: MlflowClient, run_id: str, record: RunRecord) -> None:
     now = time.time_ns() // 1_000_000
-    metrics = [Metric(name, float(value), now, 0) for name, value in record.metrics.items()]
+    metrics = [Metric(name, clean_metric(value), now, 0) for name, value in record.metrics.items()]
     metrics += [
-        Metric(name, float(value), now, step)
+        Metric(name, clean_metric(value), now, step)
         for name, values in record.series.items()
         for step, value in values
     ]
@@ -166,18 +380,23 @@ def _format_param(value: Any) -> str:
 
 def _log_inputs(client: MlflowClient, run_id: str, record: RunRecord) -> None:
     """Log the input tables with our hash of all rows; MLflow's own hash covers only the first rows."""
-    digest = record.tags.get("data_sha256", "")[:MAX_DIGEST_CHARACTERS]
+    given = {
+        name: InputTable(table) if isinstance(table, int) else table for name, table in record.inputs.items()
+    }
+    whole = record.tags.get("data_sha256", "")
     inputs = [
         DatasetInput(
             Dataset(
                 name,
-                digest,
-                source_type="code",
-                source=json.dumps({"tags": {}}),
-                profile=json.dumps({"num_rows": rows}),
-            )
+                (table.digest or whole)[:MAX_DIGEST_CHARACTERS],
+                source_type="code" if table.source is None else "local",
+                source=json.dumps({"tags": {}} if table.source is None else {"uri": table.source}),
+                schema=table.schema or None,
+                profile=json.dumps({"num_rows": table.rows}),
+            ),
+            [InputTag(MLFLOW_DATASET_CONTEXT, table.context)],
         )
-        for name, rows in record.inputs.items()
+        for name, table in given.items()
     ]
     if inputs:
         client.log_inputs(run_id, datasets=inputs)

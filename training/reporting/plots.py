@@ -4,7 +4,7 @@ Colours are those of Okabe and Ito (2008). The same values give the same bytes.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, PercentFormatter
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    MultipleLocator,
+    NullFormatter,
+    NullLocator,
+    PercentFormatter,
+)
 from numpy.typing import NDArray
 
-from training.evaluation.capacity import SHARES
+from training.evaluation.capacity import ALL_OFFICES, SHARES
 from training.evaluation.intervals import Estimate
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
@@ -58,6 +66,9 @@ STYLE: dict[Any, Any] = {
     "xtick.color": INK,
     "ytick.color": INK,
     "legend.frameon": False,
+    # Transparent, so that the shadow of a page, which shows that a wide picture scrolls, is visible.
+    "savefig.facecolor": "none",
+    "axes.facecolor": "none",
 }
 
 
@@ -77,10 +88,13 @@ class CapacityCurve:
     recall: Sequence[Estimate]
 
 
-def draw_capacity(
-    shares: NDArray[np.float64], model: CapacityCurve, baselines: Sequence[CapacityCurve], judged_by: str = ""
+def draw_precision(
+    shares: NDArray[np.float64],
+    model: CapacityCurve,
+    baselines: Sequence[CapacityCurve],
+    own: Mapping[str, float] | None = None,
 ) -> str:
-    """Draw precision and recall over capacity: the model with its interval, and the baselines.
+    """Draw precision over capacity: the model with its interval, and the baselines.
 
     Parameters
     ----------
@@ -88,8 +102,8 @@ def draw_capacity(
         Capacities, as shares of all traffic.
     model : CapacityCurve
     baselines : sequence of CapacityCurve
-    judged_by : str
-        Source of the labels, for the titles.
+    own : mapping, optional
+        Capacity in use, as `training.evaluation.capacity.compute_capacity_shares` returns it.
 
     Returns
     -------
@@ -97,24 +111,57 @@ def draw_capacity(
         An SVG picture.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = create_figure(1, 2, width=10.4, height=4.1)
-        for ax, what in zip(axes, ("precision", "recall"), strict=True):
-            for baseline, (colour, dashes) in zip(baselines, BASELINE_STYLES, strict=False):
-                values = [estimate.value for estimate in getattr(baseline, what)]
-                ax.plot(shares, values, color=colour, linestyle=dashes, linewidth=1.6, label=baseline.name)
-            _line_with_interval(ax, shares, getattr(model, what), model.name)
-            _capacity_axis(ax)
-            ax.set_ylim(0, None)
-            ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
-        axes[0].set(
-            title=f"Precision, {judged_by}" if judged_by else "Precision",
-            ylabel="share of inspections that are positive",
-        )
-        axes[1].set(
-            title=f"Recall, {judged_by}" if judged_by else "Recall", ylabel="share of positives detected"
-        )
-        axes[1].set_ylim(0, 1.02)
-        axes[1].legend(loc="upper left", fontsize=9)
+        figure, (ax,) = create_figure(1, 1, width=5.1, height=4.1)
+        for curve, style in _iterate_curves(model, baselines):
+            ax.plot(shares, [each.value for each in curve.precision], **style)
+        _fill_interval(ax, shares, model.precision)
+        _format_capacity_axis(ax)
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+        ax.set(title="Precision", ylabel="share of inspections that are positive")
+        _mark_capacity(ax, own or {})
+        ax.legend(loc="upper right", fontsize=9)
+        return render_svg(figure)
+
+
+def draw_gain(
+    shares: NDArray[np.float64],
+    model: CapacityCurve,
+    baselines: Sequence[CapacityCurve],
+    own: Mapping[str, float] | None = None,
+) -> str:
+    """Draw the gain curve, which is recall over capacity; parameters as in `draw_precision`."""
+    with mpl.rc_context(STYLE):
+        figure, (ax,) = create_figure(1, 1, width=5.1, height=4.1)
+        for curve, style in _iterate_curves(model, baselines):
+            ax.plot(shares, [each.value for each in curve.recall], **style)
+        _fill_interval(ax, shares, model.recall)
+        _format_capacity_axis(ax)
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+        ax.set(title="Recall (gain curve)", ylabel="share of positives detected", ylim=(0, 1.02))
+        _mark_capacity(ax, own or {})
+        ax.legend(loc="upper left", fontsize=9)
+        return render_svg(figure)
+
+
+def draw_lift(
+    shares: NDArray[np.float64],
+    model: CapacityCurve,
+    baselines: Sequence[CapacityCurve],
+    own: Mapping[str, float] | None = None,
+) -> str:
+    """Draw the lift, which is recall divided by capacity; parameters as in `draw_precision`. Random selection has lift 1."""
+    with mpl.rc_context(STYLE):
+        figure, (ax,) = create_figure(1, 1, width=5.1, height=4.1)
+        for curve, style in _iterate_curves(model, baselines):
+            lift = np.array([each.value for each in curve.recall]) / shares
+            ax.plot(shares, np.where(lift > 0, lift, np.nan), **style)
+        _format_capacity_axis(ax)
+        ax.set(title="Lift", ylabel="times as many as random selection", yscale="log")
+        ax.set_ylim(0.5, None)
+        ax.yaxis.set_major_formatter(FuncFormatter(_format_number))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        _mark_capacity(ax, own or {})
+        ax.legend(loc="upper right", fontsize=9)
         return render_svg(figure)
 
 
@@ -150,13 +197,17 @@ def draw_calibration(table: Sequence[Mapping[str, float | str]], judged_by: str 
             capsize=3,
             label="score bins",
         )
-        none = rate <= 0
         ax.plot(
             score[none], shown[none], "o", color="white", markeredgecolor=BLUE, label="no positive in the bin"
         )
-        ax.set(xscale="log", yscale="log", xlim=(MIN_SHOWN / 1.6, 1.3), ylim=(MIN_SHOWN / 1.6, 1.3))
+        least = min([*score, *shown[~none], 0.1]) / 3
+        ax.set(xscale="log", yscale="log", xlim=(least, 1.3), ylim=(least, 1.3))
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(LogLocator(numticks=6))
+            axis.set_major_formatter(FuncFormatter(_format_share))
+            axis.set_minor_locator(NullLocator())
         ax.set(title=f"Calibration, {judged_by}" if judged_by else "Calibration")
-        ax.set(xlabel="mean score of the bin", ylabel="rate of positives")
+        ax.set(xlabel="mean score of the bin", ylabel="observed rate of positives")
         ax.legend(loc="upper left", fontsize=9)
         return render_svg(figure)
 
@@ -190,7 +241,7 @@ def draw_scores(
         ax.set_yscale("symlog", linthresh=1)
         ax.set_ylim(0, None)
         ax.xaxis.set_major_locator(MultipleLocator(1.0))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda power, _: f"{10**power:.3g}"))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda power, _: _format_share(10**power, 0)))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
         ax.set(title="Scores by band", xlabel="score", ylabel="consignments")
         ax.legend(loc="upper right", fontsize=9)
@@ -239,9 +290,9 @@ def draw_importance(shares: Mapping[str, float]) -> str:
     with mpl.rc_context(STYLE):
         figure, (ax,) = create_figure(1, 1, width=10.4, height=1.1 + 0.3 * len(ranked))
         bars = ax.barh([name for name, _ in ranked], [share for _, share in ranked], color=BLUE, height=0.68)
-        ax.bar_label(bars, [f"{share:.1%}" for _, share in ranked], padding=4, fontsize=9.5)
+        ax.bar_label(bars, [f"{100 * share:.3g} %" for _, share in ranked], padding=4, fontsize=9.5)
         ax.grid(axis="y", visible=False)
-        ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
         ax.set_xlim(0, 1.12 * max([share for _, share in ranked], default=1.0))
         ax.set(
             title="Contribution to the score, by group of features",
@@ -299,7 +350,7 @@ def draw_fairness(rows: Sequence[Mapping[str, float | str]]) -> str:
             ax.set(title=title, xlim=(-0.02 * room, room), ylim=(place.min() - 0.8, place.max() + 0.8))
             ax.xaxis.set_major_locator(MaxNLocator(4))
             ax.xaxis.set_major_formatter(
-                PercentFormatter(1.0) if whole == 1 else FuncFormatter(_format_number)
+                PercentFormatter(1.0, symbol=" %") if whole == 1 else FuncFormatter(_format_number)
             )
             ax.grid(axis="y", visible=False)
             ax.set_yticks(place, names if ax is axes[0] else [""] * len(rows))
@@ -346,6 +397,10 @@ def _compute_axis_limit(*values: NDArray[np.float64]) -> float:
     return 1.08 * float(known.max(initial=0.0)) or 1.0
 
 
+def _format_share(value: float, _place: int) -> str:
+    return f"{100 * value:.3g} %"
+
+
 def _format_number(value: float, _place: int) -> str:
     return f"{value:,.3g}"
 
@@ -357,18 +412,39 @@ def create_figure(rows: int, columns: int, *, width: float, height: float) -> tu
     return figure, list(axes.flat)
 
 
-def _line_with_interval(ax: Axes, x: NDArray[np.float64], estimates: Sequence[Estimate], name: str) -> None:
+def _iterate_curves(
+    model: CapacityCurve, baselines: Sequence[CapacityCurve]
+) -> Iterator[tuple[CapacityCurve, dict[str, Any]]]:
+    """Yield each curve with its line style, the model last and on top."""
+    for baseline, (colour, dashes) in zip(baselines, BASELINE_STYLES, strict=False):
+        yield baseline, {"color": colour, "linestyle": dashes, "linewidth": 1.6, "label": baseline.name}
+    yield model, {"color": BLUE, "linewidth": 2.4, "label": model.name}
+
+
+def _fill_interval(ax: Axes, x: NDArray[np.float64], estimates: Sequence[Estimate]) -> None:
     low, high = (np.array([getattr(estimate, end) for estimate in estimates]) for end in ("low", "high"))
-    ax.fill_between(x, low, high, color=BLUE, alpha=0.16, linewidth=0, label=f"{name}: 95 % interval")
-    ax.plot(x, [estimate.value for estimate in estimates], color=BLUE, linewidth=2.4, label=name)
+    ax.fill_between(x, low, high, color=BLUE, alpha=0.16, linewidth=0, label="95 % interval")
 
 
-def _capacity_axis(ax: Axes) -> None:
+def _format_capacity_axis(ax: Axes) -> None:
     ax.set_xscale("log")
     ax.set_xlabel("capacity: share of all traffic inspected")
     ax.xaxis.set_major_locator(LogLocator(subs=()))
     ax.xaxis.set_minor_locator(LogLocator(subs=()))
     ax.set_xticks(list(SHARES.values()), [name.replace("pct", " %") for name in SHARES])
+    ax.set_ylim(0, None)
+
+
+def _mark_capacity(ax: Axes, own: Mapping[str, float]) -> None:
+    """Mark the capacity in use: a line for all offices together, and a short tick for each office."""
+    low, high = ax.get_xlim()
+    for office, share in own.items():
+        if not low <= share <= high:
+            continue
+        if office == ALL_OFFICES:
+            ax.axvline(share, color=INK, linestyle=(0, (1, 1)), linewidth=1.4, label="capacity in use")
+        else:
+            ax.axvline(share, ymax=0.04, color=INK, linewidth=1.6)
 
 
 def render_svg(figure: Figure) -> str:

@@ -9,6 +9,7 @@ plots/*.svg      the plots of the page
 """
 
 from collections.abc import Sequence
+from dataclasses import astuple
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.batch import FeatureMatrix, Tables
-from models.bundle import BundleContent, FitKind, ModelCard, SelfTestExamples, write_bundle
+from models.bundle import BundleContent, FitKind, ModelCard, SelfTestExamples, load_bundle, write_bundle
 from models.calibration import CalibrationLevel
 from models.risk_model import RiskModel
 from models.traffic_profile import ReferenceProfile
@@ -33,17 +34,16 @@ from training.evaluation.off_policy import COLUMNS as ESTIMATE_COLUMNS
 from training.fitting.deployed import RECALLS
 from training.fitting.fit import TrafficScores
 from training.fitting.search import SEARCH_SPACE
+from training.gate.recommendation import FACT_COLUMNS, recommend
+from training.gate.report import GATE_COLUMNS, GateReport
+from training.gate.rules import GateEvidence, run_gate
 from training.monitoring.traffic_profile import ScoredTraffic, build_traffic_profile
 from training.reporting.html import HEADLINE
 from training.reporting.tables import serialize_table
+from training.runs.explanations import compute_feature_importance, explain_sample
 from training.runs.result import EvaluatedModel, TrainingResult
-from training.runs.run_report import (
-    build_report,
-    compute_fairness,
-    compute_feature_importance,
-    draw_pictures,
-    render_report,
-)
+from training.runs.run_pictures import compute_fairness, draw_pictures
+from training.runs.run_report import build_report, render_report
 
 BUNDLE_FOLDER, EVALUATION_FOLDER = "bundle", "evaluation"
 EXAMPLES_PER_BAND = 20
@@ -74,7 +74,9 @@ METRIC_COLUMNS = ("metric", "value", "low", "high")
 SLICE_COLUMNS = ("kind", "value", "consignments", "labelled", "positive")
 
 
-def write_artifacts(trained: TrainingResult, tables: Tables, folder: Path) -> None:
+def write_artifacts(
+    trained: TrainingResult, tables: Tables, folder: Path, champion: str | None = None
+) -> GateReport:
     """Write all artifacts of a run.
 
     Parameters
@@ -84,19 +86,64 @@ def write_artifacts(trained: TrainingResult, tables: Tables, folder: Path) -> No
         Tables it was trained on.
     folder : Path
         Created if it does not exist.
+    champion : str, optional
+        Number of the version that is champion now, which the gate compares with.
+
+    Returns
+    -------
+    GateReport
+        Every rule of the gate, without a repeated training run, and the recommendation.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_run_bundles(trained, tables, folder)
     _write(folder / CONFIG_FILE, trained.config.to_json())
-    importance, fairness = compute_feature_importance(trained), compute_fairness(trained)
-    pictures = draw_pictures(trained, importance, fairness)
+    sample, fairness = explain_sample(trained), compute_fairness(trained)
+    importance = compute_feature_importance(trained, sample)
+    pictures = draw_pictures(trained, sample, importance, fairness)
     for name, picture in pictures.items():
-        _write(folder / "plots" / f"{name}.svg", picture)
-    for name, table in serialize_run_tables(trained, importance, fairness).items():
+        _write(folder / "plots" / f"{name}.svg", picture.svg)
+    gate = check_gate(trained, folder, champion)
+    for name, table in (
+        serialize_run_tables(trained, importance, fairness) | serialize_gate_tables(trained, gate)
+    ).items():
         _write(folder / "tables" / f"{name}.json", table)
-    _write(
-        folder / "report.html", render_report(build_report(trained, tables, pictures, importance, fairness))
+    report = build_report(trained, tables, gate, pictures, importance, fairness)
+    _write(folder / "report.html", render_report(report))
+    return gate
+
+
+def check_gate(trained: TrainingResult, folder: Path, champion: str | None = None) -> GateReport:
+    """Run the gate on the bundles in a folder, with the results of the run that wrote them.
+
+    Parameters
+    ----------
+    trained : TrainingResult
+    folder : Path
+        With the bundles that `write_run_bundles` wrote.
+    champion : str, optional
+        Number of the version that is champion now. It is not compared yet.
+    """
+    served = load_bundle(folder / BUNDLE_FOLDER)
+    evidence = GateEvidence(
+        bundle=served,
+        evaluation=load_bundle(folder / EVALUATION_FOLDER),
+        refusal="",
+        registered_sha256=served.sha256,
+        metrics=trained.metrics,
+        looks={str(row["look"]): row for row in trained.leaks},
+        slices=trained.test.model.slices,
+        champion=champion,
     )
+    rules = run_gate(evidence)
+    return GateReport(rules, recommend(rules, trained.deciding_facts))
+
+
+def serialize_gate_tables(trained: TrainingResult, gate: GateReport) -> dict[str, str]:
+    """Return the tables of the gate as JSON, by name: every rule, and the facts that decide."""
+    return {
+        "gate": serialize_table(gate.to_rows(), GATE_COLUMNS),
+        "deciding_facts": serialize_table(trained.deciding_facts.to_rows(), FACT_COLUMNS),
+    }
 
 
 def write_run_bundles(trained: TrainingResult, tables: Tables, folder: Path) -> None:
@@ -209,10 +256,17 @@ def serialize_run_tables(
 
 
 def build_baseline_rows(judged: EvaluatedModel) -> list[dict[str, Any]]:
-    """Build a table of the model and its baselines, one row each."""
+    """Build a table of the model and its baselines, one row each: every key metric with the ends of its interval."""
     rows = {"model": judged.model, **judged.baselines}
     return [
-        {"name": name, **{metric: evaluation[metric].value for metric in HEADLINE}}
+        {
+            "name": name,
+            **{
+                f"{metric}{end}": value
+                for metric in HEADLINE
+                for end, value in zip(ENDS, astuple(evaluation[metric]), strict=True)
+            },
+        }
         for name, evaluation in rows.items()
     ]
 

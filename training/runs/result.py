@@ -23,8 +23,43 @@ from training.evaluation.verdict import EvaluationVerdict
 from training.fitting.deployed import DeployedResult
 from training.fitting.diagnostics import DiagnosticsResult
 from training.fitting.fit import EvaluationFit, FinalFit
+from training.gate.recommendation import DecidingFacts
+from training.gate.rules import RESULTS_SOURCE, TRUTH_SOURCE
 
 Floats = NDArray[np.float64]
+
+
+CAPACITIES = ("0.1pct", "1pct", "5pct", "10pct")
+ALWAYS_LOGGED = frozenset(
+    [
+        *("roc_auc", "average_precision", "calibration_error", "calibration_ratio", "name_swap_95pct"),
+        *(f"{name}_at_{each}" for name in ("precision", "recall", "labelled_share") for each in CAPACITIES),
+    ]
+)
+"""Metrics of the test period that are logged, with their intervals."""
+TRUTH_INTERVALS = ("roc_auc", "average_precision", "recall_at_1pct")
+DEPLOYED_METRICS = ("average_precision", "recall_at_1pct")
+BASELINE_METRICS = ("average_precision", "recall_at_1pct")
+INTERVAL_ENDS = ("_low", "_high")
+
+
+def is_headline(name: str) -> bool:
+    """Check whether a metric of a run is logged to MLflow.
+
+    Examples
+    --------
+    >>> is_headline("test/roc_auc_low"), is_headline("test/channel:postal/roc_auc"), is_headline("truth/recall_at_5pct_low")
+    (True, False, False)
+    """
+    part, _, metric = name.partition("/")
+    plain = metric.removesuffix("_low").removesuffix("_high")
+    if part == "test":
+        return plain in ALWAYS_LOGGED
+    if part == "truth":
+        return plain in (TRUTH_INTERVALS if metric.endswith(INTERVAL_ENDS) else ALWAYS_LOGGED)
+    if part in ("deployed", "deployed_truth"):
+        return plain in DEPLOYED_METRICS
+    return part == "baseline" and metric.partition("/")[2] in BASELINE_METRICS
 
 
 @dataclass(frozen=True)
@@ -141,9 +176,26 @@ class TrainingResult:
         return named
 
     @property
+    def headline_metrics(self) -> dict[str, float]:
+        """The metrics that MLflow gets: some sixty. Slices and the other figures are in the tables of the run."""
+        return {name: value for name, value in self.metrics.items() if is_headline(name)}
+
+    @property
     def test_matrix_rows(self) -> NDArray[np.int64]:
         """Rows of the feature matrix that belong to the test period, in the order of the test scores."""
         return np.searchsorted(self.matrix.rows, self.test_rows)
+
+    @property
+    def deciding_facts(self) -> DecidingFacts:
+        """The measured facts for the recommendation, by the truth of a simulated world if there is one."""
+        return DecidingFacts(
+            difference=self.verdict.gain,
+            rival=f"the strongest baseline ({self.verdict.rival.replace('_', ' ')})",
+            is_champion=False,
+            positives=self.verdict.positives,
+            calibration=(self.truth or self.test).model["calibration_ratio"],
+            judged_by=TRUTH_SOURCE if self.verdict.by_truth else RESULTS_SOURCE,
+        )
 
     @property
     def fits_sentence(self) -> str:

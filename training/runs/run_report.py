@@ -1,46 +1,28 @@
-"""Page of a run as one self-contained HTML file, verdict first, and the run's description in Markdown.
+"""Page of a run as one self-contained HTML file: what to do first, then the facts; details unfold.
 
 The template escapes everything except the plots, which are our own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version as installed_version
-from typing import Any
-
-import numpy as np
-import pandas as pd
-from markupsafe import Markup
-from numpy.typing import NDArray
+from typing import Any, NamedTuple
 
 from consignments.records import Target
-from consignments.timestamps import EPOCH
 from features.batch import Tables
-from training.evaluation.capacity import compute_daily_capacity, select_at_capacity
-from training.evaluation.fairness import Row, compute_fairness_rows
-from training.evaluation.metrics import Evaluation, compute_capacity_curve
+from training.evaluation.fairness import Row
+from training.evaluation.metrics import Evaluation
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE
 from training.evaluation.off_policy import OffPolicyEstimates
 from training.evaluation.verdict import TARGET_NAMES, EvaluationVerdict
-from training.reporting.html import (
-    HEADLINE,
-    MAX_PAGE_BYTES,
-    create_environment,
-    format_interval,
-    format_metric,
-)
-from training.reporting.plots import (
-    CapacityCurve,
-    draw_ablation,
-    draw_calibration,
-    draw_capacity,
-    draw_daily_detections,
-    draw_fairness,
-    draw_importance,
-    draw_scores,
-)
-from training.runs.result import EvaluatedModel, TrainingResult
+from training.gate.recommendation import MORE_POSITIVES_FORMULA
+from training.gate.report import GateReport
+from training.reporting.figures import Figure
+from training.reporting.html import HEADLINE, MAX_PAGE_BYTES, create_environment
+from training.runs.explanations import explain_highest_scores
+from training.runs.result import TrainingResult
+from training.runs.run_pictures import DEPENDENCE, select_best_labels
 
 VERDICT_WORDS = {
     "better": "Better than its baselines",
@@ -49,18 +31,39 @@ VERDICT_WORDS = {
 }
 EXCLUDED_BASELINE_METRICS = frozenset({"calibration_error", "calibration_ratio"})
 """Excluded because a baseline's score is not a probability."""
-CURVE_SHARES = np.geomspace(0.0005, 0.2, 28)
-"""Capacities of the plot."""
-TOP_EXAMPLES = 12
-"""Number of highest scores that the page explains."""
-MAX_REASONS = 3
-EXPLAINED_ROWS = 400
-"""Rows whose contributions give the importance of features: the highest scores and as many of all traffic."""
+FIRST_METRICS = (
+    "recall_at_1pct",
+    "recall_at_capacity",
+    "precision_at_1pct",
+    "precision_at_capacity",
+    "roc_auc",
+    "calibration_ratio",
+)
+"""Metrics that the page shows first; the others unfold."""
 MAX_FEATURES = 30
-DAILY_CAPACITY_SHARE = 0.01
-"""Share of the traffic of a mean day, in the plot of positives by day."""
 
 ReportRow = Mapping[str, Any]
+
+
+class MeasuredModel(NamedTuple):
+    """Evaluations of a model and of its baselines on the same weeks.
+
+    Attributes
+    ----------
+    weeks : str
+        Which weeks, in words.
+    trusted : Evaluation
+        By the truth of a simulated world if there is one, else by inspection results.
+    estimated : Evaluation or None
+        By inspection results, if `trusted` is by the truth.
+    baselines : mapping
+        Name to evaluation, by the same labels as `trusted`.
+    """
+
+    weeks: str
+    trusted: Evaluation
+    estimated: Evaluation | None
+    baselines: Mapping[str, Evaluation]
 
 
 @dataclass(frozen=True)
@@ -75,16 +78,19 @@ class RunReport:
     as_of : datetime
     facts : mapping
         Short facts in the head of the page: data hash, code version, ….
+    gate : GateReport
+        Every rule of the gate with its result, and the recommendation.
     verdict : EvaluationVerdict
     sentences : sequence of str
         Summary of the run, the most reliable figure first.
+    deciding : MeasuredModel
+        What decides: the recipe as deployed over all its weeks, or the evaluation fit on the test period.
+    test : MeasuredModel
+        The evaluation fit on the test period.
     model : Evaluation
-    baselines : mapping
-        Name to evaluation, of the same traffic.
-    truth, truth_baselines
-        The same against the truth of a simulated world, if there is one.
+        Of the evaluation fit on the test period, by inspection results.
     pictures : mapping
-        Name to SVG.
+        Name to figure.
     estimates : OffPolicyEstimates
     data, split, examples, features, fairness, name_swaps, leaks, origins, ages, ablation, trials : sequence of rows
     config : mapping
@@ -95,13 +101,13 @@ class RunReport:
     target: Target
     as_of: datetime
     facts: Mapping[str, str]
+    gate: GateReport
     verdict: EvaluationVerdict
     sentences: Sequence[str]
+    deciding: "MeasuredModel"
+    test: "MeasuredModel"
     model: Evaluation
-    baselines: Mapping[str, Evaluation]
-    truth: Evaluation | None
-    truth_baselines: Mapping[str, Evaluation]
-    pictures: Mapping[str, str]
+    pictures: Mapping[str, Figure]
     data: Sequence[ReportRow]
     split: Sequence[ReportRow]
     examples: Sequence[ReportRow]
@@ -125,6 +131,7 @@ def render_report(report: RunReport) -> str:
     str
         HTML that holds its style and pictures, under 2 MB.
     """
+    figures = {name: figure.render() for name, figure in report.pictures.items()}
     page = (
         create_environment()
         .get_template("report.html")
@@ -133,13 +140,15 @@ def render_report(report: RunReport) -> str:
             as_of=f"{report.as_of.day} {report.as_of:%B %Y}",
             verdict_word=VERDICT_WORDS[report.verdict.name],
             target_name=TARGET_NAMES[report.target],
-            figures=list(build_key_figures(report.model, report.baselines)),
-            true_figures=list(build_key_figures(report.truth, report.truth_baselines))
-            if report.truth
-            else [],
+            first_figures=build_key_figures(report.deciding, report.test, FIRST_METRICS),
+            figures=build_key_figures(report.test, report.test, HEADLINE),
+            by_truth=report.test.estimated is not None,
+            rival=report.verdict.rival.replace("_", " "),
+            formula=MORE_POSITIVES_FORMULA,
             swaps=report.name_swaps[0],
             swap_bound=MAX_LOG_ODDS_CHANGE,
-            pictures={name: Markup(picture) for name, picture in report.pictures.items()},
+            pictures=figures,
+            dependence=[figure for name, figure in figures.items() if name.startswith(DEPENDENCE)],
         )
     )
     if len(page.encode()) > MAX_PAGE_BYTES:
@@ -147,32 +156,64 @@ def render_report(report: RunReport) -> str:
     return page
 
 
-def build_key_figures(model: Evaluation, baselines: Mapping[str, Evaluation]) -> Sequence[ReportRow]:
-    """Build rows with the key metrics of a model and of the baselines.
+def build_key_figures(
+    measured: MeasuredModel, calibrated: MeasuredModel, metrics: Iterable[str]
+) -> list[dict[str, Any]]:
+    """Build a row for each metric of the model and of the baselines, the trusted source first.
+
+    Parameters
+    ----------
+    measured : MeasuredModel
+    calibrated : MeasuredModel
+        Source of the metrics of calibration. Evaluations as deployed rank only.
+    metrics : iterable of str
 
     Returns
     -------
-    sequence of dict
-        `metric`, `title`, `estimate`, and `baselines`: name to value, NaN if the metric does not apply.
+    list of dict
+        `metric`, `title`, `trusted` and `estimated` (Estimate, None without a truth), and `baselines`: name to Estimate, None if the
+        metric does not apply.
     """
-    return [
-        {
-            "metric": metric,
-            "title": title,
-            "estimate": model[metric],
-            "baselines": {
-                name: np.nan if metric in EXCLUDED_BASELINE_METRICS else baseline[metric].value
-                for name, baseline in baselines.items()
-            },
-        }
-        for metric, title in HEADLINE.items()
-    ]
+    rows = []
+    for metric in metrics:
+        ranks = metric not in EXCLUDED_BASELINE_METRICS
+        source = measured if ranks else calibrated
+        rows.append(
+            {
+                "metric": metric,
+                "title": HEADLINE[metric],
+                "trusted": source.trusted[metric],
+                "estimated": None if source.estimated is None else source.estimated[metric],
+                "baselines": {
+                    name: baseline[metric] if ranks else None for name, baseline in source.baselines.items()
+                },
+            }
+        )
+    return rows
+
+
+def measure_deciding(trained: TrainingResult) -> MeasuredModel:
+    """Return the evaluations that decide: the recipe as deployed, or the test period if no earlier date could be evaluated."""
+    deployed = trained.deployed
+    if deployed is None:
+        return measure_test(trained)
+    estimated = None if deployed.truth is None else deployed.evaluation
+    weeks = f"as deployed, {deployed.origins[-1]['as_of']} to {deployed.origins[0]['until']}"
+    return MeasuredModel(weeks, deployed.judged, estimated, _rename_baselines(deployed.baselines))
+
+
+def measure_test(trained: TrainingResult) -> MeasuredModel:
+    """Return the evaluations of the evaluation fit on the test period."""
+    judged = trained.truth or trained.test
+    estimated = None if trained.truth is None else trained.test.model
+    return MeasuredModel("on the test period", judged.model, estimated, _rename_baselines(judged.baselines))
 
 
 def build_report(
     trained: TrainingResult,
     tables: Tables,
-    pictures: dict[str, str],
+    gate: GateReport,
+    pictures: Mapping[str, Figure],
     importance: Sequence[dict[str, Any]],
     fairness: Sequence[Row],
 ) -> RunReport:
@@ -188,14 +229,14 @@ def build_report(
             "trees": str(len(trained.model.trees)),
             "test traffic": f"{len(trained.test_scores):,}",
         },
+        gate=gate,
         verdict=trained.verdict,
         sentences=trained.sentences,
+        deciding=measure_deciding(trained),
+        test=measure_test(trained),
         model=trained.test.model,
-        baselines=_rename_baselines(trained.test),
-        truth=trained.truth.model if trained.truth else None,
-        truth_baselines=_rename_baselines(trained.truth) if trained.truth else {},
         pictures=pictures,
-        fairness=_select_best_labels(trained, fairness),
+        fairness=select_best_labels(trained, fairness),
         estimates=trained.estimates,
         name_swaps=trained.name_swaps,
         leaks=trained.leaks,
@@ -211,167 +252,5 @@ def build_report(
     )
 
 
-def explain_highest_scores(trained: TrainingResult, tables: Tables) -> list[dict[str, Any]]:
-    """Explain the highest scores of the test period; no personal data."""
-    highest = np.argsort(-trained.test_scores, kind="stable")[:TOP_EXAMPLES]
-    rows = trained.test_matrix_rows
-    frame = tables.consignments.iloc[trained.test_rows[highest]]
-    bands = trained.model.assign_bands(trained.test_scores[highest])
-    return [
-        {
-            "consignment_id": str(frame["consignment_id"].iloc[place]),
-            "score": float(trained.test_scores[at]),
-            "band": bands[place],
-            "channel": str(frame["channel"].iloc[place]),
-            "result": _describe_result(trained, int(at)),
-            "reasons": [
-                reason.text for reason in trained.model.explain(trained.matrix.X[rows[at]], MAX_REASONS)
-            ],
-        }
-        for place, at in enumerate(highest)
-    ]
-
-
-def describe_run(trained: TrainingResult) -> str:
-    """Describe the run in Markdown, for its page in MLflow and that of the version."""
-    first, *rest = trained.sentences
-    lines = [
-        f"**{VERDICT_WORDS[trained.verdict.name]}.** {first}",
-        "",
-        *[f"{sentence}\n" for sentence in rest],
-        "| metric on the test period | value (95 % interval) |",
-        "|---|---|",
-        *[_format_figure_row(row) for row in build_key_figures(trained.test.model, {})],
-        "",
-        "Periods of arrivals, and the labels used:",
-        "",
-        "| period | arrivals, and the day by which labels were visible |",
-        "|---|---|",
-        *[
-            f"| {row['period']} | {row['arrivals_from']} to {row['arrivals_until']}; {row['labels_visible_by'][:10]} |"
-            for row in trained.data.split.to_rows()
-        ],
-        "",
-        "Read `report.html` among the artifacts: plots, slices, reasons, data used and excluded.",
-    ]
-    return "\n".join(lines)
-
-
-def compute_feature_importance(trained: TrainingResult) -> list[dict[str, Any]]:
-    """Compute each feature's share of the mean absolute contribution, largest first.
-
-    Returns
-    -------
-    list of dict
-        `feature`, `group`, `reason`, `share` (0 to 1).
-    """
-    rows = trained.test_matrix_rows
-    highest = np.argsort(-trained.test_scores, kind="stable")[: EXPLAINED_ROWS // 2]
-    evenly = np.linspace(0, len(rows) - 1, min(len(rows), EXPLAINED_ROWS // 2)).astype(np.int64)
-    X = trained.matrix.X[rows[np.unique(np.concatenate([highest, evenly]))]]
-    size = np.abs(trained.model.trees.compute_contributions(X)[:, :-1]).mean(axis=0)
-    share = size / max(float(size.sum()), 1e-300)
-    features = trained.model.spec.features
-    return [
-        {
-            "feature": features[place].name,
-            "group": features[place].group,
-            "reason": features[place].reason,
-            "share": float(share[place]),
-        }
-        for place in np.argsort(-share, kind="stable")
-    ]
-
-
-def compute_fairness(trained: TrainingResult) -> list[Row]:
-    """Compute the burden of each group from inspection results and, on a simulated world, from the truth."""
-    settings = trained.config.evaluation
-    capacity = compute_daily_capacity(trained.test.traffic, settings)
-    judged = {"outcomes": trained.test, "truth": trained.truth}
-    return [
-        row
-        for name, each in judged.items()
-        if each is not None
-        for row in compute_fairness_rows(each.traffic, capacity, settings, name)
-    ]
-
-
-def draw_pictures(
-    trained: TrainingResult, importance: Sequence[dict[str, Any]], fairness: Sequence[Row]
-) -> dict[str, str]:
-    """Draw the plots of the page; name to SVG, in their order."""
-    judged = trained.truth or trained.test
-    finds = "known positives" if trained.truth is None else "true positives"
-    band = np.array(trained.model.assign_bands(trained.test_scores), dtype=object)
-    groups: dict[str, float] = {}
-    for row in importance:
-        groups[row["group"]] = groups.get(row["group"], 0.0) + row["share"]
-    pictures = {"capacity": _draw_capacity_curves(trained, trained.test)}
-    if trained.truth is not None:
-        pictures["capacity_truth"] = _draw_capacity_curves(trained, trained.truth)
-    if trained.studied.ablation:
-        pictures["ablation"] = draw_ablation(trained.studied.ablation)
-    return pictures | {
-        "calibration": draw_calibration(judged.model.calibration, _describe_labels(trained, judged)),
-        "scores": draw_scores(trained.test_scores, band, judged.traffic.positive, finds),
-        "daily": _draw_daily(judged, finds),
-        "fairness": draw_fairness(_select_best_labels(trained, fairness)),
-        "importance": draw_importance(groups),
-    }
-
-
-def _select_best_labels(trained: TrainingResult, fairness: Sequence[Row]) -> list[Row]:
-    """Select the rows with labels from the truth if there is one, else from inspection results."""
-    wanted = "outcomes" if trained.truth is None else "truth"
-    return [row for row in fairness if row["judged_by"] == wanted]
-
-
-def _draw_capacity_curves(trained: TrainingResult, judged: EvaluatedModel) -> str:
-    settings = trained.config.evaluation
-    curves = {
-        name: CapacityCurve(
-            name, **compute_capacity_curve(judged.traffic.replace_score(score), CURVE_SHARES, settings)
-        )
-        for name, score in {"model": judged.traffic.score, **_rename_baseline_scores(judged)}.items()
-    }
-    return draw_capacity(
-        CURVE_SHARES, curves.pop("model"), list(curves.values()), _describe_labels(trained, judged)
-    )
-
-
-def _describe_labels(trained: TrainingResult, judged: EvaluatedModel) -> str:
-    return "by the truth" if judged is trained.truth else "by inspection results"
-
-
-def _draw_daily(judged: EvaluatedModel, finds: str) -> str:
-    traffic = judged.traffic
-    days, day = np.unique(traffic.day, return_inverse=True)
-    capacity = max(1, round(DAILY_CAPACITY_SHARE * len(day) / len(days)))
-    _, group = np.unique(-traffic.score, return_inverse=True)
-    taken = select_at_capacity(group, day, capacity)
-    found = np.bincount(day, weights=traffic.positive * taken, minlength=len(days)).astype(np.float64)
-    there = np.bincount(day, weights=traffic.positive, minlength=len(days)).astype(np.float64)
-    names = [f"{EPOCH + pd.Timedelta(days=int(number)):%d %b}" for number in days]
-    return draw_daily_detections(names, found, there, finds)
-
-
-def _rename_baselines(judged: EvaluatedModel) -> dict[str, Evaluation]:
-    return {name.replace("_", " "): evaluation for name, evaluation in judged.baselines.items()}
-
-
-def _rename_baseline_scores(judged: EvaluatedModel) -> dict[str, NDArray[np.float64]]:
-    return {name.replace("_", " "): score for name, score in judged.scores.items()}
-
-
-def _describe_result(trained: TrainingResult, at: int) -> str:
-    if trained.test.traffic.positive[at]:
-        return "positive"
-    result = "negative" if trained.test.traffic.labelled[at] else "not inspected"
-    holds = trained.truth is not None and trained.truth.traffic.positive[at]
-    return f"{result}, but positive by the truth" if holds else result
-
-
-def _format_figure_row(row: Any) -> str:
-    estimate, metric = row["estimate"], row["metric"]
-    value, low, high = (format_metric(each, metric) for each in (estimate.value, estimate.low, estimate.high))
-    return f"| {row['title']} | {value} ({format_interval(low, high)}) |"
+def _rename_baselines(baselines: Mapping[str, Evaluation]) -> dict[str, Evaluation]:
+    return {name.replace("_", " "): evaluation for name, evaluation in baselines.items()}

@@ -5,7 +5,8 @@ calibration from validation, and the test period only evaluates. `train_model` t
 also writes the artifacts, logs the run and registers the version.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -30,7 +31,7 @@ from features.batch import (
 from features.fitted import FittedParameters
 from features.normalization.normal_forms import get_goods_text
 from models.risk_model import RiskModel
-from training.config import TrainConfig
+from training.config import EvaluationConfig, TrainConfig
 from training.data.data_hash import hash_training_tables
 from training.data.splits import TEST, TRAIN, VALIDATION, truncate_to_day
 from training.data.table_features import TableFeatures
@@ -63,11 +64,11 @@ from training.fitting.fit import (
     score_validation,
 )
 from training.fitting.rolling_origin import RollingOrigin
-from training.fitting.search import SEARCH_SPACE, search
+from training.fitting.search import search
+from training.gate.report import GateReport
 from training.runs.artifacts import write_artifacts
-from training.runs.input_example import build_example_consignments
 from training.runs.result import EvaluatedModel, TrainingResult
-from training.runs.run_report import describe_run
+from training.runs.run_description import describe_run
 
 MODEL = "model"
 """Name of the evaluated model among the baselines."""
@@ -92,6 +93,8 @@ class TrainingTask:
         Of a simulated world; used for evaluation, never for training.
     diagnostics : DiagnosticsOptions
         Additional diagnostics: ablation, search. Default: none.
+    sources : mapping
+        Name of a table to the path of its file, for the record. Default: tables in memory.
     """
 
     tables: Tables
@@ -100,6 +103,28 @@ class TrainingTask:
     config: TrainConfig = field(default_factory=TrainConfig)
     truth: pd.DataFrame | None = None
     diagnostics: DiagnosticsOptions = field(default_factory=DiagnosticsOptions)
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def find_as_of(self) -> datetime:
+        """Return the date of the run: the given one, else the midnight after the last event of the tables."""
+        return self.as_of or find_day_after_last_event(self.tables)
+
+    def build_title(self) -> str:
+        """Build the name of the run, which says what was requested.
+
+        Examples
+        --------
+        `nps, as of 2024-07-15: truth, trials 20`
+        """
+        trials = self.diagnostics.search
+        origins = self.config.evaluation.origins
+        requested = [
+            *(["truth"] if self.truth is not None else []),
+            *([f"trials {trials.trials}"] if trials is not None else []),
+            *(["ablation"] if self.diagnostics.ablation else []),
+            *([f"origins {origins}"] if origins != EvaluationConfig().origins else []),
+        ]
+        return f"{self.target}, as of {self.find_as_of():%Y-%m-%d}: {', '.join(requested) or 'plain'}"
 
 
 class RunDestination(NamedTuple):
@@ -127,6 +152,8 @@ class RegisteredRun:
     Attributes
     ----------
     trained : TrainingResult
+    gate : GateReport
+        Every rule of the gate, without a repeated training run, and the recommendation.
     run_id : str or None
         None if no store was given.
     model_uri, version : str or None
@@ -134,6 +161,7 @@ class RegisteredRun:
     """
 
     trained: TrainingResult
+    gate: GateReport
     run_id: str | None
     model_uri: str | None
     version: str | None
@@ -141,7 +169,7 @@ class RegisteredRun:
     @property
     def metrics(self) -> dict[str, float]:
         """The metrics by their logged names."""
-        return self.trained.metrics
+        return self.trained.headline_metrics
 
     @property
     def test_rows(self) -> NDArray[np.int64]:
@@ -160,6 +188,8 @@ class RegisteredRun:
             lines.append(f"run {self.run_id}")
         if self.version is not None:
             lines.append(f"registered as {self.model_uri} (challenger)")
+        recommended = self.gate.recommendation
+        lines.append(f"Recommendation: {recommended.action}. {recommended.sentence}")
         return "\n".join(lines)
 
 
@@ -174,17 +204,72 @@ def run_training(
         See `train_model`.
     destination : RunDestination
     """
-    trained = train_model(task, jobs, progress)
+    if destination.tracking_uri is None:
+        trained = train_model(task, jobs, progress)
+        with _choose_folder(destination) as folder:
+            gate = _write_artifacts(trained, task, folder, progress)
+        return RegisteredRun(trained, gate, None, None, None)
+    from training.reporting.mlflow_tracking import open_run
+    from training.runs.mlflow_run import (
+        RunText,
+        TrainingInputs,
+        find_champion,
+        log_training,
+        register_training,
+    )
+
+    _require_outcomes(task.tables)
+    title, as_of = task.build_title(), task.find_as_of()
+    tags = {"kind": "training", "target": task.target, "as_of": as_of.isoformat()}
+    with (
+        open_run(title, tags, tracking_uri=destination.tracking_uri) as run,
+        _choose_folder(destination) as folder,
+    ):
+        report = _combine_progress(progress, run.report_progress)
+        trained = train_model(task, jobs, report)
+        champion = find_champion(run, task.target) if destination.register else None
+        gate = _write_artifacts(trained, task, folder, report, champion)
+        text = RunText(title, describe_run(trained, gate))
+        with report_progress(report, "logging the run"):
+            inputs = TrainingInputs(task.tables, task.truth, task.sources)
+            log_training(run, text, trained, inputs, folder)
+        if not destination.register:
+            return RegisteredRun(trained, gate, run.run_id, None, None)
+        with report_progress(report, "registering the version"):
+            version = register_training(run, text, trained, task.tables, folder)
+        return RegisteredRun(trained, gate, run.run_id, version.uri, version.number)
+
+
+@contextmanager
+def _choose_folder(destination: RunDestination) -> Iterator[Path]:
+    """Return the folder of the artifacts, a temporary one if none is wanted."""
+    if destination.out_dir is not None:
+        yield destination.out_dir
+        return
     with TemporaryDirectory() as spare:
-        folder = Path(spare) / "run" if destination.out_dir is None else destination.out_dir
-        with report_progress(progress, "writing report and bundle"):
-            write_artifacts(trained, task.tables, folder)
-        if destination.tracking_uri is None:
-            return RegisteredRun(trained, None, None, None)
-        with report_progress(progress, "logging the run"):
-            return _log_and_register(
-                trained, task.tables, folder, destination.tracking_uri, destination.register
-            )
+        yield Path(spare) / "run"
+
+
+def _write_artifacts(
+    trained: TrainingResult,
+    task: TrainingTask,
+    folder: Path,
+    progress: Progress | None,
+    champion: str | None = None,
+) -> GateReport:
+    with report_progress(progress, "writing report and bundle"):
+        return write_artifacts(trained, task.tables, folder, champion)
+
+
+def _combine_progress(*reports: Progress | None) -> Progress:
+    """Combine callbacks into one that calls them all."""
+
+    def report(what: str, done: int, total: int) -> None:
+        for each in reports:
+            if each is not None:
+                each(what, done, total)
+
+    return report
 
 
 def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = None) -> TrainingResult:
@@ -204,9 +289,7 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
         If the tables contain too little to train or to evaluate on.
     """
     config, tables, target = task.config, task.tables, task.target
-    observed = ObservedTables(
-        tables.consignments, _require_outcomes(tables), task.as_of or find_day_after_last_event(tables)
-    )
+    observed = ObservedTables(tables.consignments, _require_outcomes(tables), task.find_as_of())
     as_of, studied = observed.as_of, DiagnosticsResult()
     with report_progress(progress, "reading labels"):
         digest = hash_training_tables(tables)
@@ -383,53 +466,3 @@ def _keep_capacity(config: TrainConfig, traffic: ScoredPeriod) -> TrainConfig:
     return msgspec.structs.replace(
         config, evaluation=msgspec.structs.replace(config.evaluation, capacity=capacity)
     )
-
-
-def _log_and_register(
-    trained: TrainingResult, tables: Tables, folder: Path, tracking_uri: str, register: bool
-) -> RegisteredRun:
-    """Log the run, and register the version if configured."""
-    from models.registry import Registry
-    from training.reporting.mlflow_tracking import RunRecord, log_run
-
-    text = describe_run(trained)
-    inputs = {"consignments": tables.consignments, "outcomes": tables.outcomes, "alerts": tables.alerts}
-    record = RunRecord(
-        name=f"{trained.target}, as of {trained.as_of:%Y-%m-%d}",
-        description=text,
-        tags=trained.tags,
-        params=trained.config.flatten(),
-        metrics=trained.metrics,
-        folder=folder,
-        inputs={name: len(frame) for name, frame in inputs.items() if frame is not None},
-    )
-    run_id = log_run(record, tracking_uri=tracking_uri)
-    _log_trials(trained, run_id, tracking_uri)
-    if not register:
-        return RegisteredRun(trained, run_id, None, None)
-    version = Registry(tracking_uri).register(
-        run_id,
-        folder / "bundle",
-        example=build_example_consignments(trained.config.features),
-        description=text,
-        tags=trained.tags,
-    )
-    return RegisteredRun(trained, run_id, version.uri, version.number)
-
-
-def _log_trials(trained: TrainingResult, run_id: str, tracking_uri: str) -> None:
-    """Log each trial of a search as a child run."""
-    from training.reporting.mlflow_tracking import RunRecord, log_run
-
-    for trial in trained.studied.trials:
-        with TemporaryDirectory() as nothing:
-            record = RunRecord(
-                name=f"trial {trial['trial']}",
-                description="A trial of the search, tested at the rolling origins before the test period.",
-                tags={"target": trained.target, "as_of": trained.as_of.isoformat()},
-                params={name: trial[name] for name in SEARCH_SPACE},
-                metrics={f"origins/{name}": trial[name] for name in ("worth", "recall_at_1pct")},
-                folder=Path(nothing),
-                parent=run_id,
-            )
-            log_run(record, tracking_uri=tracking_uri)

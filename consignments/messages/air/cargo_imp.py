@@ -71,15 +71,17 @@ SEGMENT = re.compile(r"([A-Z]{3})(?:/(.*)|\s*$)", re.DOTALL)
 ENVELOPE_LINE = re.compile(r"\s*(?:Q[A-Z](?:\s+[A-Z0-9]{7})+|\.[A-Z0-9]{7}\s+\d{6}.*)\s*")
 ENVELOPE_TIME = re.compile(r"\.[A-Z0-9]{7}\s+(\d{2})(\d{4})\b")
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")
+INTERCHANGE_START = re.compile(r"\s*UN[AB][^\n]{0,400}")
+INTERCHANGE_SEGMENT = re.compile(r"'?\s*UN[ABHTZ][^'\n]*'")
 END_MARKS = frozenset(("NNNN", "=", "CONT", "LAST", "END"))
 PHONE_CODES = frozenset(("TE", "TEL", "PHO", "PH"))
 COUNTRY_LINE = re.compile(r"[A-Z]{2}(?:/.*)?")
 CONTACT_CODES = frozenset(("TE", "TEL", "PHO", "PH", "FX", "FAX", "TL", "TX"))
 """Codes of contacts; a fax or telex is no telephone."""
 ACCOUNT_CHARACTERS = 14
-WAYBILL = re.compile(r"\s*(\d{3})[- ]?(\d{8})\s*([A-Z]{3})?([A-Z]{3})?\s*(?:/?(.*))?", re.ASCII | re.DOTALL)
+WAYBILL = re.compile(r"\s*(\d{3})[- ]?(\d{8})\s*/?([A-Z]{3})?([A-Z]{3})?\s*(?:/?(.*))?", re.ASCII | re.DOTALL)
 TOTALS = re.compile(
-    r"[A-Z]?\s*(\d*)\s*(?:([KL])\s*([-\d.,eE+]*))?\s*(?:(?:MC|CF|CC|CI)[\d.,]*)?.*", re.ASCII | re.DOTALL
+    r"[A-Z]?\s*(\d*)\s*(?:/?([KL])\s*([-\d.,eE+]*))?\s*(?:(?:MC|CF|CC|CI)[\d.,]*)?.*", re.ASCII | re.DOTALL
 )
 
 
@@ -151,6 +153,17 @@ def split_lines(text: str) -> list[str]:
     return [CONTROL.sub("", line).rstrip() for line in re.split(r"\r\n|\n|\r", text)]
 
 
+def unwrap_interchange(text: str) -> str:
+    """Remove the EDIFACT segments in which some networks wrap a Cargo-IMP message, whose characters have no apostrophe.
+
+    Examples
+    --------
+    >>> unwrap_interchange("UNB+IATA:1+A+B+260310:1200+1'UNH+1+CIMFWB:16'FWB/16\\n'UNT+3+1'UNZ+1+1'").split()
+    ['FWB/16']
+    """
+    return INTERCHANGE_SEGMENT.sub("\n", text) if INTERCHANGE_START.match(text) else text
+
+
 def parse_imp(content: bytes) -> ImpMessage:
     """Split a message into its segments.
 
@@ -161,7 +174,7 @@ def parse_imp(content: bytes) -> ImpMessage:
     """
     if len(content) > MAX_BYTES:
         raise MessageFault("too large", got=f"{len(content):,} bytes", expected=f"at most {MAX_BYTES:,}")
-    lines = split_lines(decode_text(content))
+    lines = split_lines(unwrap_interchange(decode_text(content)))
     envelope_time = None
     for place, line in enumerate(lines):
         found = HEAD.fullmatch(line)

@@ -166,16 +166,27 @@ def merge_notes(fields: Fields, notes: DecodedNotes) -> None:
 
 def read_goods(node: XmlNode, items_path: str, doubts: Doubts) -> Fields:
     """Read description, items, pieces and weight of a waybill."""
-    items = [item for item in (_read_item(item, doubts) for item in node.find_all(items_path)) if item]
+    read = [(line, _read_item(line, doubts)) for line in node.find_all(items_path)]
+    items = [item for _, item in read if item]
     check_volume(node, doubts)
+    total = parse_number(node.read("TotalPieceQuantity"), doubts)
+    _check_piece_counts([line.read("PieceQuantity") for line, item in read if item], total, doubts)
     return {
         "description": node.read("SummaryDescription") or find_first(items, "description"),
         "hs_code": find_first(items, "hs_code"),
         "origin_country": find_first(items, "origin_country"),
         "items": items or None,
-        "pieces": parse_number(node.read("TotalPieceQuantity"), doubts),
+        "pieces": total,
         "gross_weight_kg": read_kilograms(node, "IncludedTareGrossWeightMeasure", doubts),
     }
+
+
+def _check_piece_counts(texts: list[str | None], total: float | None, doubts: Doubts) -> None:
+    """Flag lines whose pieces do not add up to the total; packages inside pieces are no pieces."""
+    counts = [parse_number(text, set()) for text in texts]
+    known = [count for count in counts if count is not None]
+    if known and len(known) == len(counts) and total is not None and sum(known) != total:
+        doubts.add("piece_count_mismatch")
 
 
 def _read_item(node: XmlNode, doubts: Doubts) -> Fields:

@@ -99,7 +99,8 @@ def _read_parties(segments: Sequence[Segment]) -> Fields:
     if "AGT" in groups:
         named = next((part.first for part in groups["AGT"] if part.code == "NAM"), None)
         lines = [line for line in groups["AGT"][0].rest if line.strip()]
-        fields["declarant"] = (named or (lines[0] if lines else "")).strip() or None
+        on_one_line = [part for part in groups["AGT"][0].first.split("/") if not part[:1].isdigit()]
+        fields["declarant"] = (named or next(iter(lines), "") or "".join(on_one_line[1:2])).strip() or None
     return fields
 
 

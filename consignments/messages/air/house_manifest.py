@@ -38,8 +38,10 @@ def read_house_manifest(root: XmlNode, context: MessageContext) -> Iterator[Pars
             got="no IncludedHouseConsignment",
             expected="one or more",
         )
+    number = master.read("TransportContractDocument/ID") or root.read("BusinessHeaderDocument/ID")
     declarations = [
-        _read_house(house, master, header, f"house {place}") for place, house in enumerate(houses, start=1)
+        _read_house(house, master, number, header, f"house {place}")
+        for place, house in enumerate(houses, start=1)
     ]
     yield from flag_piece_counts(
         declarations, parse_number(master.read("TotalPieceQuantity"), set()), complete=True
@@ -71,9 +73,11 @@ def flag_piece_counts(
         yield house
 
 
-def _read_house(house: XmlNode, master: XmlNode, header: Header, place: str) -> Declaration:
+def _read_house(
+    house: XmlNode, master: XmlNode, named: str | None, header: Header, place: str
+) -> Declaration:
     doubts: Doubts = set()
-    master_number = read_waybill_number(master.read("TransportContractDocument/ID"), doubts)
+    master_number = read_waybill_number(named, doubts)
     fields = read_parties(house)
     notes = read_notes(house, doubts)
     merge_notes(fields, notes)

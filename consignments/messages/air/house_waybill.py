@@ -56,7 +56,8 @@ def _read_house(
     house: XmlNode, master: XmlNode, number: str | None, header: Header, place: str
 ) -> Declaration:
     doubts: Doubts = set()
-    master_number = read_waybill_number(master.read("TransportContractDocument/ID"), doubts)
+    named = master.read("TransportContractDocument/ID")  # optional in the element table
+    master_number = None if named is None else read_waybill_number(named, doubts)
     movements = read_movements(house) or read_movements(master)
     fields = read_parties(house)
     notes = read_notes(house, doubts)

@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 
 from consignments.identifiers import parse_awb
+from consignments.messages.quality import UNIDENTIFIED
 from consignments.messages.quantities import Doubts
 
 MAX_IDENTIFIER = 100
 INVISIBLE = re.compile("[\x00-\x1f\x7f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
 """Control characters, zero-width characters and marks of writing direction: identifiers that differ in them alone look equal."""
 DIGEST_CHARACTERS = 16
-UNIDENTIFIED = "unidentified:"
 
 
 def read_waybill_number(text: str | None, doubts: Doubts) -> str | None:

@@ -31,16 +31,6 @@ def parse_country(text: str | None) -> str | None:
     return known.get(code) or known.get(normalize_words(given[:MAX_NAME_LENGTH])) or code
 
 
-def is_country(code: str | None) -> bool:
-    """Check whether a code is a country of ISO 3166-1 alpha-2, or XK."""
-    return code is not None and code in _load_codes()
-
-
-@cache
-def _load_codes() -> frozenset[str]:
-    return frozenset(_load_countries().values())
-
-
 @cache
 def _load_countries() -> dict[str, str]:
     text = files("consignments.messages.content").joinpath("countries.csv").read_text(encoding="utf-8")

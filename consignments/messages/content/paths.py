@@ -17,6 +17,8 @@ from consignments.messages.content.values import clean_text
 STEP = re.compile(r"(?P<name>[^\[\]]*)(?P<filters>(?:\[[^\[\]]*\])*)")
 FILTER = re.compile(r"\[([^\[\]]*)\]")
 CONDITION = re.compile(r"""\s*([^=]+?)\s*=\s*(["']?)(.*?)\2\s*""")
+HERE = (".", "[*]", "[]")
+"""Parts that stay where they are: each element of a list is a value of its own already."""
 PLAIN_NAME = re.compile(r"[\w\-]+")
 MAX_PATH_LENGTH = 400
 MAX_NODES_VISITED = 200_000
@@ -99,7 +101,7 @@ def _compile_one(text: str, separator: str) -> Path:
     for part in _split_outside_brackets(rest, separator):
         if part == "":
             any_depth = True
-        elif part != ".":
+        elif part not in HERE:
             steps.append(_compile_step(part, any_depth, text, one_based=separator == "/"))
             any_depth = False
     return Path(levels_up, tuple(steps))

@@ -24,8 +24,12 @@ from consignments.messages.xml_nodes import (
 Node: TypeAlias = dict[str, list[Any]]
 
 CHUNK_BYTES = 1 << 16
-MAX_RECORD_BYTES = 4_000_000
-"""The largest part of an XML message between two records; a consignment with 10,000 items of 15 elements fits."""
+MAX_RECORD_BYTES = 20_000_000
+"""The largest part of an XML message between two records: one consignment with 10 MB of attached files, as ICS2 allows."""
+MAX_RECORD_TAGS = 400_000
+"""Tags of that part; a consignment with 10,000 items of 15 elements fits."""
+MAX_TREE_TAGS = 800_000
+"""Tags of a message that is held as a whole; an answer about 99,999 items fits."""
 MAX_TREE_BYTES = 10_000_000
 """The largest message that is held as a whole; XML of records may be larger, and is read as a stream."""
 MAX_JSON_CONTAINERS = 400_000
@@ -33,6 +37,7 @@ MAX_JSON_CONTAINERS = 400_000
 MAX_JSON_DIGITS = 300
 HEAD_BYTES = 16_384
 TEXT = "#text"
+ROOT_ELEMENT = re.compile(r"<(?![?!])(?:[\w.\-]+:)?([\w.\-]{1,60})")
 NOT_BLANK = re.compile(rb"[^ \t\r\n\0]")
 NAME = rb"<(?:[\w.\-]+:)?(%s)(?=[\s/>])"
 
@@ -42,6 +47,21 @@ def decode_head(head: bytes) -> str:
     part = head[:HEAD_BYTES]
     encoding = "utf-16" if part[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     return part.decode(encoding, "replace").replace("\0", "").lstrip("\ufeff \t\r\n")
+
+
+def name_content(content: bytes) -> str:
+    """Return what a message is for an error: its root element, JSON or a text; never a value, which may be personal.
+
+    Examples
+    --------
+    >>> name_content(b"<?xml version='1.0'?><a:Feed><Name>Ann</Name></a:Feed>"), name_content(b'{"name": "Ann"}')
+    ('root element Feed', 'JSON')
+    """
+    text = decode_head(content)
+    if text[:1] in ("{", "["):
+        return "JSON"
+    root = ROOT_ELEMENT.search(text) if text.startswith("<") else None
+    return f"root element {root[1]}" if root else "a text"
 
 
 def has_name(text: str, name: str) -> bool:
@@ -149,22 +169,24 @@ def _stream_elements(content: bytes, tag: str) -> Iterator[Any]:
         remove_comments=True,
         remove_pis=True,
     )
-    last_end = 0
+    last_end = tags = 0
     try:
         for start in range(0, len(content), CHUNK_BYTES):
-            parser.feed(content[start : start + CHUNK_BYTES])
+            chunk = content[start : start + CHUNK_BYTES]
+            parser.feed(chunk)
+            tags += chunk.count(b"<")
             ended: Any = parser.read_events()
             for _, element in ended:
                 if element.getroottree().docinfo.internalDTD is not None:
                     raise _build_hostile_fault()
                 yield element
                 _release(element)
-                last_end = start
-            if start - last_end > MAX_RECORD_BYTES:
+                last_end, tags = start, chunk.count(b"<")
+            if start - last_end > MAX_RECORD_BYTES or tags > MAX_RECORD_TAGS:
                 raise MessageFault(
                     "one consignment is too large",
                     where=f"byte {last_end:,}",
-                    expected=f"at most {MAX_RECORD_BYTES:,} bytes",
+                    expected=f"at most {MAX_RECORD_BYTES:,} bytes and {MAX_RECORD_TAGS:,} tags",
                 )
         root: Any = parser.close()
     except etree.XMLSyntaxError as error:
@@ -204,6 +226,8 @@ def parse_xml_tree(content: bytes, notes: list[str]) -> tuple[str, Node]:
 
 
 def _parse_whole(content: bytes) -> Any:
+    if content.count(b"<") > MAX_TREE_TAGS:
+        raise MessageFault("too many elements", expected=f"at most {MAX_TREE_TAGS:,} tags")
     parser = etree.XMLParser(
         resolve_entities=False,
         no_network=True,

@@ -27,7 +27,6 @@ MAX_TEXT_CHARACTERS = 20_000
 """Nothing reads a longer text; the record cuts at less, with a code."""
 DOTNET_DATE = re.compile(r"/Date\((-?\d{1,15})(?:[+-]\d{4})?\)/")
 COMPACT_TIME = re.compile(r"(\d{4})(\d{2})(\d{2})(?:T?(\d{2})(\d{2})(\d{2})?)?(Z?)", re.ASCII)
-MIN_EPOCH_MILLISECONDS = 10**11
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

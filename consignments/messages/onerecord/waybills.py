@@ -61,6 +61,7 @@ NUMBER_KEYS = frozenset(("waybillprefix", "waybillnumber", "waybilltype"))
 MAX_WAYBILLS_OF_A_SHIPMENT = 10
 """A house and its masters share a shipment; links of more waybills to it are not followed."""
 MAX_BOOKING_OBJECTS = 1000
+MAX_KIND_CHARACTERS = 40
 YES = frozenset(("true", "1", "yes"))
 
 
@@ -126,7 +127,8 @@ class OneRecordLinker:
             found = True
             yield self._sources.get(id(node), self._last_source), parsed
         if not found:
-            kinds = sorted({kind for node in self.graph.roots for kind in node.types})
+            types = {kind for node in self.graph.roots for kind in node.types}
+            kinds = sorted(kind[:MAX_KIND_CHARACTERS] for kind in types if kind.isalnum() and kind.isascii())
             yield (
                 self._last_source,
                 Ignored(

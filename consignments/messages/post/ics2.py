@@ -64,6 +64,8 @@ MASTER_DOCUMENTS = (
 )
 NUMBER_NAMES = ("documentnumber", "referencenumber", "identification", "identificationnumber")
 PARTY_ELEMENTS = {"sender": ("consignor", "seller"), "consignee": ("consignee", "buyer")}
+SEARCHED_BYTES = 65_536
+"""How much of a message says what it is, envelopes included."""
 PURPOSES: dict[str, Purpose] = {"A": "update", "F": "create"}
 
 
@@ -116,7 +118,7 @@ def read_ics2(content: bytes, context: MessageContext) -> Iterator[Parsed]:
 
 def find_kind(content: bytes) -> tuple[str, Purpose]:
     """Find the number of the data set, such as F43, and whether the message creates or amends it."""
-    text = content[:200_000].decode("utf-8", "replace")
+    text = content[:SEARCHED_BYTES].decode("utf-8", "replace")
     found = KIND.search(text)
     indicator = CIRCUMSTANCE.search(text)
     if found:

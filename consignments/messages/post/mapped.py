@@ -19,13 +19,13 @@ from consignments.messages.content.countries import parse_country
 from consignments.messages.content.paths import DeepIndex, compile_path, find_values, get_leaf
 from consignments.messages.content.trees import (
     HEAD_BYTES,
-    MAX_RECORD_BYTES,
     TEXT,
     Node,
     convert_json,
     decode_head,
     decode_json,
     find_tag,
+    name_content,
     parse_xml_tree,
     prepare_xml,
     read_frame,
@@ -57,6 +57,8 @@ from consignments.schema import get_fields
 
 KINDS = {field.name: field.kind for field in get_fields(Consignment)}
 COUNTRY_ENDING = "country"
+MAX_PRECISE_BYTES = 4_000_000
+"""Up to this size the path of `each` is followed exactly; in a larger message its last name finds the records."""
 JOINED_BY_COMMA = ("sender_address", "consignee_address")
 JOINED_WITHOUT_SPACE = ("consignment_id", "master_id", "account_id", "hs_code")
 OUNCES_IN_A_POUND = 16.0
@@ -102,7 +104,7 @@ def read_mapped(content: bytes, context: MessageContext, mapping: MessageMapping
         raise MessageFault(
             "no declaration where the mapping says",
             where=f"mapping {mapping.name}, record.each",
-            got=decode_head(content)[:40],
+            got=name_content(content),
             expected=" or ".join(mapping.each),
             todo="correct the mapping, or leave the message out",
         )
@@ -139,7 +141,7 @@ def list_records(content: bytes, context: MessageContext, mapping: MessageMappin
 
 
 def _list_xml_records(content: bytes, context: MessageContext, mapping: MessageMapping) -> Iterator[Record]:
-    if len(content) <= MAX_RECORD_BYTES:
+    if len(content) <= MAX_PRECISE_BYTES:
         name, root = parse_xml_tree(content, context.notes)
         yield from _select_records({**root, name.lower(): [root]}, root, mapping)
         return

@@ -2,7 +2,7 @@
 
 A file is TOML. `[record]` has a path for each column, or a list of paths that are joined; `each` is the path of a declaration if
 one message has many. `[items]` is the same for the kinds of goods. `[units]` says the unit of weights, and whether weights and
-values are per unit or total. `[codes]` says what the feed's codes mean. docs/formats.md has the reference.
+values are per unit or total. `[codes]` says what the feed's codes mean. docs/formats_post.md has the reference.
 """
 
 import re

@@ -11,7 +11,7 @@ from typing import Any
 
 from consignments.errors import MessageFault
 from consignments.messages.content.paths import find_values, get_leaf
-from consignments.messages.content.trees import Node, decode_head, has_name, walk_nodes
+from consignments.messages.content.trees import Node, decode_head, has_name, name_content, walk_nodes
 from consignments.messages.content.values import clean_text, parse_time, read_text, read_texts
 from consignments.messages.parsed import (
     CustomsEvent,
@@ -104,7 +104,7 @@ def read_postal(content: bytes, context: MessageContext) -> Iterator[Parsed]:
             found += 1
             yield parsed
     if not known:
-        raise MessageFault("no declaration in it", got=decode_head(content)[:40])
+        raise MessageFault("no declaration in it", got=name_content(content))
     if not found:
         yield Ignored("postal message", "it holds no goods, no receptacle and no answer of customs")
 

@@ -103,6 +103,7 @@ def test_the_gate_shows_each_rule_in_a_table_and_ends_with_1_if_one_does_not_hol
         (row,) = [line for line in lines if line.startswith(rule)]
         assert row.removeprefix(rule).strip().startswith(result)
     assert "models:/nps-risk/1 does not pass the gate: " in lines[-1]
+    assert any(line.startswith("Recommendation: refuse. The gate does not hold") for line in lines)
     assert lines[-1].endswith(f"not checked: {REFIT_RULE}")
 
 
@@ -117,6 +118,8 @@ def test_the_gate_as_json_names_what_was_found_and_expected(office: Office) -> N
     assert {frozenset(rule) for rule in result["rules"].values()} == {
         frozenset({"held", "found", "expected"})
     }
+    assert result["recommendation"]["action"] == "refuse"
+    assert len(result["recommendation"]["facts"]) == 3
 
 
 def test_a_version_that_passes_ends_with_0(office: Office) -> None:

@@ -125,10 +125,10 @@ def test_air_waybills_are_judged_by_their_own_rules() -> None:
         "identifier_malformed"
     }
     lines = [
-        {"description": "tea", "quantity": 1.0, "hs_code": "090230"},
-        {"description": "cups", "quantity": 1.0, "hs_code": "691200"},
+        {"description": "tea", "quantity": 20.0, "hs_code": "090230"},
+        {"description": "cups", "quantity": 5.0, "hs_code": "691200"},
     ]
-    assert set(check_quality(AIR | {"items": lines})) == {"piece_count_mismatch"}
+    assert set(check_quality(AIR | {"items": lines})) == set()  # a piece holds many units
 
 
 def test_a_master_describes_no_goods() -> None:

@@ -111,3 +111,14 @@ def test_a_large_file_is_mapped_and_cut(tmp_path: Path) -> None:
 def test_the_service_string_advice_of_an_interchange_stays_with_it() -> None:
     interchange = b"UNA:+.? '\r\nUNB+UNOA:1+A+B'\r\nUNH+1+ITMATT'\r\nUNT+1+1'\r\nUNZ+1+1'\r\n"
     assert [part.strip() for part in split_messages(interchange * 2)] == [interchange.strip()] * 2
+
+
+def test_an_answer_of_the_postal_system_is_no_cargo_xml_although_its_root_has_that_name() -> None:
+    found = read_messages(
+        [
+            b"<Response><ItemId>RB123456785GB</ItemId><DecisionCd>3</DecisionCd><ClearanceDt>2026-01-05T04:00:00Z</ClearanceDt></Response>"
+        ]
+    )
+    assert [(row.consignment_id, row.state) for row in found.states] == [
+        ("RB123456785GB", "assessment_complete")
+    ]

@@ -4,9 +4,7 @@ import hashlib
 import socket
 import ssl
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,99 +12,34 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from anyio.from_thread import start_blocking_portal
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from support.examples import make_consignment
-from support.serving_examples import on_day_20, publish, settings_in
+from support.listening import (
+    BODY,
+    HEAD,
+    JSON,
+    Running,
+    all_of,
+    listening,
+    problem_of,
+    send_for_long,
+    status_of,
+    until,
+)
+from support.serving_examples import settings_in
 
 from consignments.errors import BadSetting
-from serving.http.app import App
-from serving.http.server import build_server, listen
+from serving.http.server import listen
 from serving.http.tls import Certificate
-from serving.service import Service
-
-UVLOOP = {"use_uvloop": True}
-JSON = {"content-type": "application/json"}
-HEAD = b"POST /v1/scores HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-BODY = msgspec.json.encode({"consignment_id": "RB1", "channel": "postal"})
-
-
-class Running:
-    """A service that listens in a thread of this process."""
-
-    def __init__(self, app: App, certificate: Certificate | None, port: int) -> None:
-        self.app, self.certificate, self.service, self.port = app, certificate, app.service, port
-
-    @contextmanager
-    def connected(self) -> Iterator[socket.socket]:
-        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
-            yield connection
-
-    def metrics(self) -> str:
-        return httpx.get(f"http://127.0.0.1:{self.port}/metrics", trust_env=False).text
-
-
-@contextmanager
-def listening(folder: Path, bundle: Path, **settings: Any) -> Iterator[Running]:
-    if not (folder / "models").exists():
-        publish(folder, bundle, "1")
-    service = Service(settings_in(folder, **settings), on_day_20)
-    app, certificate = App(service), Certificate.from_settings(service.settings)
-    service.open()
-    server = build_server(app, certificate)
-    with listen("127.0.0.1", 0) as listener, start_blocking_portal(backend_options=UVLOOP) as portal:
-        done = portal.start_task_soon(server.serve, [listener])
-        try:
-            until(lambda: server.started or done.done())
-            yield Running(app, certificate, listener.getsockname()[1])
-        finally:
-            server.should_exit = True
-            done.result(30)
 
 
 @pytest.fixture
 def running(tmp_path: Path, bundle: Path) -> Iterator[Running]:
     with listening(tmp_path, bundle) as made:
         yield made
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-def all_of(connection: socket.socket) -> bytes:
-    """Read until the other side closes."""
-    found = b""
-    while part := connection.recv(65_536):
-        found += part
-    return found
-
-
-def send_for_long(connection: socket.socket, data: bytes, pause_seconds: float = 0.0) -> None:
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        connection.sendall(data)
-        time.sleep(pause_seconds)
-
-
-def status_of(answer: bytes) -> int:
-    return int(answer.split(b" ", 2)[1])
-
-
-def problem_of(answer: bytes) -> dict[str, Any]:
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert b"content-type: application/problem+json" in head
-    assert b"x-content-type-options: nosniff" in head
-    found: dict[str, Any] = msgspec.json.decode(body)
-    assert found["status"] == status_of(answer)
-    assert f"x-request-id: {found['request_id']}".encode() in head
-    return found
 
 
 @pytest.fixture

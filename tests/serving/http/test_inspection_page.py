@@ -134,5 +134,7 @@ def test_every_status_and_kind_that_can_be_answered_is_on_the_page() -> None:
     assert set(get_args(FaultKind)) <= kinds
 
 
-def test_every_setting_is_on_the_page() -> None:
-    assert {name for name in SETTING_NAMES if f"`{name}`" not in PAGE} == set()
+def test_every_setting_is_on_the_page_of_settings_that_it_links() -> None:
+    assert "(settings.md#environment)" in PAGE
+    settings = (REPOSITORY / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert {name for name in SETTING_NAMES if f"`{name}`" not in settings} == set()

@@ -94,7 +94,7 @@ def test_what_is_answered_fits_it(client: Client) -> None:
         ("/v1/scores", b"{"),
         ("/v1/outcomes", make_outcome()),
         ("/v1/outcomes", {"outcomes": [make_outcome(), {}]}),
-        ("/v1/alerts", Alert("A1", day(0))),
+        ("/v1/alerts", Alert("A1", day(0), hs_code="2939")),
         ("/v1/cancellations", {"consignment_id": consignment.consignment_id}),
         ("/v1/cancellations", {"consignment_id": "nobody"}),
         (

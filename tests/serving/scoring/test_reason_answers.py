@@ -15,7 +15,7 @@ from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs
 from models.batch_scoring import ScoreColumns, score_table
 from models.bundle import load_bundle
-from models.registry import MODEL_CONFIG, ScoringModel
+from models.mlflow_model.scoring_model import MODEL_CONFIG, ScoringModel
 
 TEXTS = ("research chemical powder", "cotton t-shirts", "gift", "4-CMC crystals", None)
 CONSIGNMENTS = [

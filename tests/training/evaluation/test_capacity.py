@@ -5,7 +5,13 @@ import pytest
 from support.training_judged import make_scored_period as traffic
 
 from training.config import EvaluationConfig
-from training.evaluation.capacity import compute_daily_capacity, index_office_days, select_at_capacity
+from training.evaluation.capacity import (
+    ALL_OFFICES,
+    compute_capacity_shares,
+    compute_daily_capacity,
+    index_office_days,
+    select_at_capacity,
+)
 from training.evaluation.metrics import (
     evaluate,
 )
@@ -33,3 +39,15 @@ def test_where_everything_is_labelled_the_capacity_is_one_percent():
     everything = traffic(np.linspace(1.0, 0.1, 800), np.arange(800) < 9, day=np.repeat([1, 2], 400))
     assert compute_daily_capacity(everything, QUICK) == 4
     assert evaluate(everything, QUICK)["precision_at_capacity"].value == 0.5
+
+
+def test_the_share_that_a_capacity_inspects_is_given_for_all_offices_and_each():
+    """Capacity 2 for each office and day: Incheon gets 4 on one day, Busan 1 on each of two days."""
+    given = traffic(
+        score=np.arange(6.0),
+        positive=[False] * 6,
+        day=[1, 1, 1, 1, 1, 2],
+        office=["Incheon"] * 4 + ["Busan"] * 2,
+    )
+    found = compute_capacity_shares(given, EvaluationConfig(capacity=2))
+    assert found == {ALL_OFFICES: 4 / 6, "Incheon": 0.5, "Busan": 1.0}

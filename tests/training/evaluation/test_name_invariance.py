@@ -14,6 +14,7 @@ from training.evaluation.name_invariance import (
     COLUMNS,
     MAX_LOG_ODDS_CHANGE,
     NAMES,
+    find_sides_with_names,
     find_worst_move,
     is_person,
     measure_name_swaps,
@@ -52,6 +53,9 @@ PEOPLE = [
 ]
 
 
+CODES = ("0VKY2BR", "QLRUBN9", "QLRUBNX", "7711-A2")
+
+
 def measured(feature, records=PEOPLE):
     return measure_name_swaps(records, described(records), Model(feature), CONFIG, FITTED)
 
@@ -78,7 +82,30 @@ def test_history_is_held_fixed():
 def test_without_people_nothing_is_measured():
     rows = measured("value.declared", [make_consignment(consignee_name=None)])
     assert rows[0]["rows"] == 0
-    assert np.isnan(find_worst_move(rows))
+    assert find_worst_move(rows) == 0.0
+
+
+def test_coded_identifiers_in_place_of_names_are_not_replaced():
+    codes = [make_consignment(f"C{n}", sender_name=None, consignee_name=name) for n, name in enumerate(CODES)]
+    rows = measured("parties.consignee_name_digits", codes)
+    assert rows[0]["rows"] == 0, "one of them has no digit by chance, and the column decides"
+    assert find_worst_move(rows) == 0.0
+
+
+def test_a_code_among_names_does_not_make_a_column_of_codes():
+    given = [*PEOPLE, make_consignment("C9", consignee_name="0VKY2BR")]
+    assert find_sides_with_names(given) == ("sender", "consignee")
+    assert measured("parties.consignee_name_digits", given)[0]["rows"] == len(given) * len(NAMES)
+
+
+def test_names_on_one_side_are_replaced_although_the_other_side_holds_codes():
+    given = [
+        make_consignment(f"C{n}", sender_name=code, consignee_name="Emma Taylor")
+        for n, code in enumerate(CODES)
+    ]
+    assert find_sides_with_names(given) == ("consignee",)
+    swapped = swap_names(given[0], NAMES["Thai"], 0, ("consignee",))
+    assert (swapped.sender_name, swapped.consignee_name) == (CODES[0], NAMES["Thai"][0])
 
 
 @pytest.mark.parametrize("language", NAMES)

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from training.evaluation.intervals import ResampledMetric
 from training.evaluation.selected_labels import (
     add_expectations,
     build_row_values,
     compute_effective_size,
     compute_precision_recall,
+    make_monotone,
 )
 
 
@@ -64,3 +66,28 @@ def test_as_many_results_count_as_equally_weighted_ones_would_tell():
     assert compute_precision_recall(*LOGGED)["precision"].trials == 2
     assert compute_precision_recall(*LOGGED)["recall"].trials == pytest.approx(14**2 / (16 + 100))
     assert compute_effective_size(np.array([0.0]), np.array([0.0])) == 0
+
+
+def test_recall_never_falls_as_capacity_grows_and_unknown_stays_unknown():
+    """Without it, the second resample would find fewer of all positives with more inspections."""
+    small, middle, large = (
+        np.array(each) for each in ([0.5, 0.9, np.nan], [0.6, 0.7, 0.4], [0.7, np.nan, 0.3])
+    )
+    found = make_monotone(
+        [ResampledMetric(each, 5.0, lowest=each, highest=each) for each in (small, middle, large)]
+    )
+    assert found[1].values.tolist() == [0.6, 0.9, 0.4]
+    np.testing.assert_array_equal(found[2].values, [0.7, np.nan, 0.4])
+    np.testing.assert_array_equal(found[2].highest, found[2].values)
+    assert found[2].trials == 5.0
+
+
+def test_recall_of_selected_labels_would_fall_by_itself():
+    """The same results, cut after 10 and after 20 rows: weights that do not add up to the traffic change the total."""
+    near = side(10, (2, 1, 1))
+    far = side(90, (60, 1, 1), (1, 1, 0), (1, 1, 0), (1, 1, 0))
+    wider = side(20, (2, 1, 1), (1, 1, 0), (1, 1, 0), (1, 1, 0), (1, 1, 0), (1, 1, 0), (1, 1, 0), (1, 1, 0))
+    rest = side(80, (60, 1, 1))
+    recalls = [compute_precision_recall(*sides)["recall"] for sides in ((near, far), (wider, rest))]
+    assert recalls[1].values[0] < recalls[0].values[0]
+    assert make_monotone(recalls)[1].values[0] == recalls[0].values[0]

@@ -1,8 +1,9 @@
 """Watching without labels: each planted change has its own verdict, and none has none."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -16,7 +17,13 @@ from models.bundle import Bundle, load_bundle
 from models.traffic_profile import SourceActivity
 from training.config import EvaluationConfig, parse_config
 from training.data.splits import ArrivalWindow
-from training.monitoring.drift import Drift, MonitoredTraffic, build_metric_name, detect_drift
+from training.monitoring.drift import (
+    Drift,
+    MonitoredTraffic,
+    build_metric_name,
+    describe_overlap,
+    detect_drift,
+)
 from training.monitoring.drift_measures import MIN_ROWS, compute_psi, compute_total_variation
 from training.monitoring.drift_report import render_drift, serialize_drift_tables, summarize_drift
 from training.monitoring.drift_verdict import MIN_EXPECTED_POSITIVES, find_drift_reasons
@@ -260,6 +267,39 @@ def test_a_part_of_few_consignments_is_shown_and_not_judged(watched: Watched) ->
     rest = watched.later[watched.later["office"] != "Gimhae"]
     found = watched.watch(pd.concat([rest, few], ignore_index=True))
     assert any("office Gimhae" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("begins", "days", "shared"),
+    [
+        ("2024-08-15", 5, 5),
+        ("2024-08-26", 10, 2),
+        ("2024-07-25", 60, 28),
+        ("2024-08-28", 7, 0),
+        ("2024-07-01", 5, 0),
+    ],
+)
+def test_days_that_are_in_the_reference_period_too_are_counted(begins: str, days: int, shared: int) -> None:
+    reference = SimpleNamespace(first_day="2024-07-31", days=28)
+    arrivals = pd.date_range(begins, periods=days, tz="UTC").as_unit("us").asi8 + 1
+    notes = describe_overlap(reference, arrivals)  # type: ignore[arg-type]
+    if shared:
+        (note,) = notes
+        assert note.startswith(f"Warning: {shared} of the {days} monitored days are in the reference period")
+        assert "(2024-07-31 to 2024-08-27)" in note
+        assert "--from 2024-08-28" in note
+    else:
+        assert notes == []
+
+
+def test_traffic_of_the_reference_period_is_watched_with_a_warning(watched: Watched, calm: Drift) -> None:
+    assert not [note for note in calm.notes if note.startswith("Warning")]
+    found = watched.watch(watched.past, history=None, window=ArrivalWindow(_begin_of(calm.then)))
+    assert found.notes[0].startswith("Warning: ")
+
+
+def _begin_of(profile: Any) -> datetime:
+    return datetime.fromisoformat(profile.first_day).replace(tzinfo=UTC)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+import msgspec
 import pytest
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import make_bundle
@@ -9,13 +10,17 @@ from support.serving_examples import make_bundle
 from consignments.errors import BadInput
 from consignments.records import Consignment, Outcome
 from consignments.tables import build_frame, check_frame
-from features.batch import Tables
+from features.batch import BATCH_KEY, Tables
 from features.config import FeatureConfig
+from features.history.pseudonyms import Pseudonyms
+from features.streams import FeatureInputs
+from models.batch_scoring import ScoreColumns, score_table
 from models.bundle import Bundle, load_bundle
 from training.config import EvaluationConfig
 from training.data.splits import ArrivalWindow
 from training.promotion.comparison import ComparedTraffic, compare
 from training.promotion.comparison_report import summarize_comparison
+from training.promotion.disagreements import DISAGREEMENT_COLUMNS
 
 SETTINGS = EvaluationConfig(resamples=40, smallest_slice=5)
 LATER = day(40)
@@ -78,6 +83,28 @@ def test_disagreements_name_no_person(bundle: Bundle, other: Bundle) -> None:
     told = str(found.disagreements)
     assert "Orchid" not in told
     assert "Kim" not in told
+
+
+def test_a_disagreement_has_goods_route_and_the_reasons_of_both_models_by_the_same_history(
+    bundle: Bundle, other: Bundle
+) -> None:
+    found = compare(bundle, other, since(LATER), SETTINGS)
+    assert found.disagreements
+    made = tables()
+    given = FeatureInputs.from_tables(made, made.consignments.iloc[:0])
+    for model, side in ((bundle, "a"), (other, "b")):
+        scored = score_table(model, given, Pseudonyms(BATCH_KEY), columns=ScoreColumns(reasons=3))
+        scored = scored.set_index("consignment_id")
+        for row in found.disagreements:
+            name = row["consignment_id"]
+            texts = [reason["text"] for reason in msgspec.json.decode(scored.loc[name, "reasons"])]
+            assert row[f"reasons_{side}"] == "; ".join(texts)
+            assert row[f"score_{side}"] == scored.loc[name, "score"]
+    row = found.disagreements[0]
+    given = made.consignments.set_index("consignment_id").loc[row["consignment_id"]]
+    assert row["goods"] == given["description"]
+    assert row["route"].split(" ")[0] == given["departure_country"]
+    assert set(row) == set(DISAGREEMENT_COLUMNS)
 
 
 def test_a_period_without_arrivals_is_refused_and_says_what_to_do(bundle: Bundle) -> None:

@@ -23,9 +23,11 @@ from training.data import table_features
 from training.data.splits import ArrivalWindow
 from training.evaluation.metrics import evaluate
 from training.evaluation.verdict import MIN_POSITIVES
+from training.gate.report import GateReport
+from training.gate.rules import COMPARISON_RULE
 from training.promotion.comparison import ComparedTraffic, compare
-from training.promotion.comparison_report import log_comparison
 from training.promotion.promote import promote
+from training.promotion.review import log_reviewed_comparison, review_version
 from training.runs.train import RegisteredRun, RunDestination, TrainingTask, run_training
 from training.simulation.operation import SimulatedTables, simulate
 from training.simulation.parameters import load_parameters
@@ -75,12 +77,16 @@ class Lane:
         one, other = (each.choose(begins) for each in fits)
         tables = Tables(self.world.consignments, self.outcomes)
         found = compare(one, other, ComparedTraffic(tables, window=ArrivalWindow(ends=until)))
-        return log_comparison(found, a, b, self.registry.tracking_uri)
+        return log_reviewed_comparison(self.registry, found, a, b)[0]
 
     def promote(self, version: ModelVersion, *, force: bool = False) -> PromotionRecord:
         done = promote(self.registry, version, APPROVAL, force=force)
         assert (done.signers, done.missing) == (["a reviewer"], 0)
         return done.record
+
+    def review(self, uri: str) -> GateReport:
+        """Run the gate without promoting, and recommend."""
+        return review_version(self.registry, self.registry.resolve(uri))
 
     def refusal(self, version: ModelVersion) -> str:
         """Give what the gate says against a version."""
@@ -154,13 +160,13 @@ def test_a_model_whose_readings_knew_later_results_is_refused(
 
     monkeypatch.setattr(table_features, "compute_feature_matrix", knowing)
     said = lane.refusal(lane.train())
-    assert "no future data: 100.0 % of 1,000 test consignments get other features" in said
+    assert "no future data: 100 % of 1,000 test consignments get other features" in said
     assert "(history." in said
 
 
 def test_a_model_trained_on_results_dated_at_their_arrival_is_refused(lane: Lane) -> None:
     said = lane.refusal(lane.train(dated_at_arrival(lane.outcomes, lane.world.consignments)))
-    assert "results after arrivals: 100.0 % of" in said
+    assert "results after arrivals: 100 % of" in said
 
 
 def dated_at_arrival(outcomes: pd.DataFrame, consignments: pd.DataFrame) -> pd.DataFrame:
@@ -230,13 +236,23 @@ def test_a_better_model_replaces_the_champion_and_a_luckier_one_does_not(ruled: 
     ruled.promote(ruled.train(turned_round(ruled.outcomes)), force=True)
     made = [ruled.retrain(model=CONFIG["model"] | {"seed": seed}) for seed in (1, 2)]
     good, lucky, until = one_that_is_ahead_by_luck(made)
+    # From the start the version says what is missing.
+    started = ruled.registry.read_description(ruled.registry.resolve(good))
+    assert started.startswith("**WAIT.** First compare it with the champion")
+    assert COMPARISON_RULE in started
 
     better = ruled.compare("champion", good)
+    assert ruled.review(good).recommendation.action == "promote"
+    described = ruled.registry.read_description(ruled.registry.resolve(good))
+    assert described.startswith("**PROMOTE.** ")
+    assert "Periods of arrivals" in described
+    assert {row["rule"] for row in ruled.registry.read_run_table(better, "gate")} > {"enough positives"}
     record = ruled.promote(ruled.registry.resolve(good))
     assert (record.replaces, record.comparison, record.forced) == ("1", better, False)
 
     ahead = ruled.compare("champion", lucky, until)
     assert ruled.registry.get_run_metrics(ahead)["difference/recall_at_1pct"] > 0
+    assert ruled.review(lucky).recommendation.action == "wait"
     said = ruled.refusal(ruled.registry.resolve(lucky))
     assert "recall at 1 % kept: recall at 1 % +" in said
 

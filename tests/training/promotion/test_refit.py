@@ -12,9 +12,9 @@ from features.batch import Tables
 from models.bundle import load_bundle
 from models.registry import ModelVersion, Registry
 from training.config import TrainConfig, parse_config
+from training.gate.rules import BUNDLE_RULES, CHECKSUM_RULE, REFIT_RULE, RUN_RULES
 from training.promotion import refit
-from training.promotion.gate import BUNDLE_RULES, CHECKSUM_RULE, REFIT_RULE, RUN_RULES
-from training.promotion.promote import EvidenceOptions, check_version, promote
+from training.promotion.promote import EvidenceOptions, promote
 from training.promotion.refit import (
     WITHOUT_EVALUATION_FIT,
     WITHOUT_SETTINGS,
@@ -23,6 +23,7 @@ from training.promotion.refit import (
     read_run_config,
     refit_version,
 )
+from training.promotion.review import review_version
 from training.runs.artifacts import write_run_bundles
 from training.runs.input_example import build_example_consignments
 from training.runs.result import TrainingResult
@@ -99,7 +100,7 @@ def store(world: SimulatedTables, tmp_path_factory: pytest.TempPathFactory) -> S
 
 def test_the_gate_shows_every_rule_and_changes_nothing(store: Store) -> None:
     before = store.list_state()
-    rules = check_version(store.registry, store.version)
+    rules = review_version(store.registry, store.version).rules
     assert {CHECKSUM_RULE, REFIT_RULE, *BUNDLE_RULES, *RUN_RULES} <= set(rules)
     assert rules[REFIT_RULE].held is None
     assert rules[REFIT_RULE].found == "not checked: no tables were given"
@@ -108,7 +109,7 @@ def test_the_gate_shows_every_rule_and_changes_nothing(store: Store) -> None:
 
 def test_its_own_tables_give_the_fits_again_also_without_the_truth(store: Store) -> None:
     options = EvidenceOptions(refit=RefitOptions(store.tables))
-    rule = check_version(store.registry, store.version, options)[REFIT_RULE]
+    rule = review_version(store.registry, store.version, options).rules[REFIT_RULE]
     assert rule.held is True, rule.found
 
 
@@ -147,7 +148,9 @@ def test_without_tables_the_record_says_that_this_was_not_checked(store: Store) 
     assert record.rules[REFIT_RULE] == {"held": None, "found": "not checked: no tables were given"}
     line = f"| {REFIT_RULE} | not checked: no tables were given |"
     assert line in record.to_markdown().splitlines()
-    assert REFIT_RULE not in check_version(store.registry, version), "a version that goes back needs no refit"
+    assert REFIT_RULE not in review_version(store.registry, version).rules, (
+        "a version that goes back needs no refit"
+    )
 
 
 def test_a_version_with_one_fit_or_a_run_without_settings_is_not_checked(store: Store) -> None:

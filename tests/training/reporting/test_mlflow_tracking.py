@@ -1,12 +1,24 @@
 """Claims about a run in MLflow, on a store in a folder of its own."""
 
 import json
+import subprocess
+from pathlib import Path
 
 import mlflow
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from training.reporting.mlflow_tracking import RunRecord, log_run
+from consignments.errors import BadInput
+from training.reporting.mlflow_tracking import (
+    InputTable,
+    RunRecord,
+    describe_origin,
+    describe_schema,
+    log_run,
+    open_run,
+    read_git_commit,
+)
 from training.reporting.tables import serialize_table
 
 # MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop.
@@ -93,6 +105,78 @@ def test_more_metrics_than_one_call_takes_are_all_logged(store, tmp_path):
     metrics = {f"test/departure:{number}/roc_auc": 0.5 for number in range(1500)}
     run_id = log_run(record(tmp_path, metrics=metrics), tracking_uri=store)
     assert len(MlflowClient(tracking_uri=store).get_run(run_id).data.metrics) == 1500
+
+
+def test_an_input_carries_its_own_hash_path_schema_and_use(store, tmp_path):
+    frame = pd.DataFrame({"pieces": [1.5], "received_at": pd.to_datetime(["2024-01-01T00:00Z"])})
+    table = InputTable.from_frame(frame, "cd" * 32, "/data/consignments.parquet", "evaluation")
+    run_id = log_run(record(tmp_path, inputs={"consignments": table}), tracking_uri=store)
+    (given,) = MlflowClient(tracking_uri=store).get_run(run_id).inputs.dataset_inputs
+    assert given.dataset.digest == "cd" * 18
+    assert (given.dataset.source_type, json.loads(given.dataset.source)) == (
+        "local",
+        {"uri": "/data/consignments.parquet"},
+    )
+    assert [each["type"] for each in json.loads(given.dataset.schema)["mlflow_colspec"]] == [
+        "double",
+        "datetime",
+    ]
+    assert given.tags[0].value == "evaluation"
+
+
+def test_a_schema_too_long_for_mlflow_is_left_out():
+    assert describe_schema(pd.DataFrame({f"column_{n}": [1.0] for n in range(2000)})) == ""
+
+
+def test_a_run_says_its_phase_while_it_works_and_how_long_each_took(store, tmp_path):
+    client = MlflowClient(tracking_uri=store)
+    with open_run("at work", TAGS, tracking_uri=store) as run:
+        run.report_progress("features", 1, 2)
+        running = client.get_run(run.run_id)
+        assert (running.info.status, running.data.tags["phase"]) == ("RUNNING", "features")
+        run.report_progress("fitting trees", 0, 1)
+        run.log(record(tmp_path))
+    phases = json.loads(Path(client.download_artifacts(run.run_id, "tables/phases.json")).read_text())
+    assert [row[0] for row in phases["data"]] == ["features", "fitting trees"]
+    assert client.get_run(run.run_id).info.status == "FINISHED"
+
+
+def test_an_interrupted_run_is_killed_and_a_fault_is_named(store):
+    client = MlflowClient(tracking_uri=store)
+    with pytest.raises(KeyboardInterrupt), open_run("stopped", TAGS, tracking_uri=store) as run:
+        raise KeyboardInterrupt
+    assert client.get_run(run.run_id).info.status == "KILLED"
+    with pytest.raises(BadInput), open_run("at fault", TAGS, tracking_uri=store) as run:
+        raise BadInput("no positives", where="outcomes")
+    assert client.get_run(run.run_id).data.tags["error"] == "outcomes: no positives"
+
+
+def test_a_bound_that_means_zero_is_zero_and_the_last_bits_are_dropped(store, tmp_path):
+    metrics = {"test/recall_at_1pct_low": 2.2e-308, "test/roc_auc_high": 1.0000000000000002}
+    run_id = log_run(record(tmp_path, metrics=metrics), tracking_uri=store)
+    found = MlflowClient(tracking_uri=store).get_run(run_id).data.metrics
+    assert found == {"test/recall_at_1pct_low": 0.0, "test/roc_auc_high": 1.0}
+
+
+def test_the_experiment_says_how_to_read_it_and_keeps_a_persons_text(logged, store, tmp_path):
+    client, run = logged
+    tags = client.get_experiment(run.info.experiment_id).tags
+    assert "How to read" in tags["mlflow.note.content"]
+    client.set_experiment_tag(run.info.experiment_id, "mlflow.note.content", "ours")
+    log_run(record(tmp_path), tracking_uri=store)
+    assert client.get_experiment(run.info.experiment_id).tags["mlflow.note.content"] == "ours"
+
+
+def test_a_run_names_the_commit_of_a_checkout_and_none_of_a_project_around_a_wheel(tmp_path):
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
+    commit = read_git_commit(tmp_path)
+    assert commit is not None
+    assert len(commit) == 40
+    (tmp_path / "site-packages").mkdir()
+    assert read_git_commit(tmp_path / "site-packages") is None
+    assert describe_origin("training")["mlflow.source.name"] == "npsrisk training"
 
 
 def test_no_global_state_of_mlflow_is_touched(logged):

@@ -7,23 +7,29 @@ import numpy as np
 import pytest
 from support.training_judged import QUICK, judged_world
 
+from training.evaluation.capacity import ALL_OFFICES
 from training.evaluation.fairness import compute_fairness_rows
 from training.evaluation.intervals import Estimate
 from training.evaluation.metrics import compute_capacity_curve
+from training.reporting.explanation_plots import draw_beeswarm, draw_dependence
+from training.reporting.figures import Figure
 from training.reporting.plots import (
     BLUE,
     RED,
     CapacityCurve,
     draw_calibration,
-    draw_capacity,
     draw_daily_detections,
     draw_differences,
     draw_fairness,
+    draw_gain,
     draw_importance,
+    draw_lift,
+    draw_precision,
     draw_scores,
 )
 
 TRAFFIC, MODEL, _ = judged_world()
+VALUES = np.array([[1.0, 0.0], [np.nan, 1.0], [2.0, 1.0]], dtype=np.float32)
 SHARES = np.array([0.001, 0.01, 0.1])
 
 
@@ -31,8 +37,9 @@ def curve(name, score):
     return CapacityCurve(name, **compute_capacity_curve(TRAFFIC.replace_score(score), SHARES, QUICK))
 
 
-def capacity():
-    return draw_capacity(SHARES, curve("model", TRAFFIC.score), [curve("rules", -TRAFFIC.score)])
+def over_capacity(draw):
+    own = {ALL_OFFICES: 0.02, "Incheon": 0.03}
+    return draw(SHARES, curve("model", TRAFFIC.score), [curve("rules", -TRAFFIC.score)], own)
 
 
 def scores():
@@ -41,13 +48,25 @@ def scores():
 
 
 DRAWN = {
-    "capacity": (
-        capacity,
-        ["capacity: share of all traffic inspected", "Precision", "Recall", "rules", "0.1 %"],
+    "precision": (
+        lambda: over_capacity(draw_precision),
+        ["capacity: share of all traffic inspected", "Precision", "rules", "0.1 %", "capacity in use"],
     ),
+    "gain": (lambda: over_capacity(draw_gain), ["Recall (gain curve)", "model", "95 % interval", "100 %"]),
+    "lift": (lambda: over_capacity(draw_lift), ["Lift", "times as many as random selection", "10"]),
     "calibration": (
         lambda: draw_calibration(MODEL.calibration),
-        ["mean score of the bin", "rate of positives"],
+        ["mean score of the bin", "observed rate of positives", "10 %", "1 %"],
+    ),
+    "beeswarm": (
+        lambda: draw_beeswarm(
+            ["Sender had … consignments", "Goods are vague"], VALUES, np.nan_to_num(VALUES).astype(float)
+        ),
+        ["Sender had … consignments", "Goods are vague"],
+    ),
+    "dependence": (
+        lambda: draw_dependence(np.array([0.0, 2.5]), np.array([-0.5, 1.0]), 0.2),
+        ["0", "2.5", "missing", "+1"],
     ),
     "scores": (scores, ["score", "consignments", "band high", "known positives"]),
     "daily": (
@@ -67,7 +86,7 @@ DRAWN = {
         ),
         ["Points", "Recall at 1 %", "office: Port $A$ & <B> \\frac"],
     ),
-    "importance": (lambda: draw_importance({"goods": 0.7, "history": 0.3}), ["goods", "70.0%"]),
+    "importance": (lambda: draw_importance({"goods": 0.7, "history": 0.3}), ["goods", "70 %"]),
 }
 
 
@@ -78,6 +97,33 @@ def test_a_picture_is_svg_with_its_labels_as_text(name):
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert root.tag.endswith("svg")
     assert set(labels) <= set(texts)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_no_picture_shows_markup_of_formulas_as_text(name):
+    """Ticks of logarithmic axes are formulas by default, which a browser shows as `$\\mathdefault{10^{-6}}$`."""
+    drawn = DRAWN[name][0]()
+    assert "mathdefault" not in drawn
+    assert "mathregular" not in drawn
+
+
+def test_ticks_of_the_calibration_do_not_cover_each_other():
+    texts = ElementTree.fromstring(draw_calibration(MODEL.calibration)).iter(
+        "{http://www.w3.org/2000/svg}text"
+    )
+    assert 4 <= sum(text.text is not None and text.text.endswith(" %") for text in texts) <= 16
+
+
+def test_a_figure_has_a_role_a_label_and_a_caption_and_escapes_them():
+    figure = Figure(
+        draw_importance({"goods": 1.0}), 'Share <of> "groups"', "Read <it> so.", is_wide=True
+    ).render()
+    root = ElementTree.fromstring(figure)
+    (picture,) = root.iter("{http://www.w3.org/2000/svg}svg")
+    assert picture.attrib["role"] == "img"
+    assert picture.attrib["aria-label"] == 'Share <of> "groups"'
+    assert root.find("figcaption").text == "Read <it> so."
+    assert root.attrib["class"] == "full"
 
 
 @pytest.mark.parametrize("name", DRAWN)

@@ -9,12 +9,18 @@ import pytest
 from support.training_judged import QUICK, judged_world
 
 from training.evaluation.fairness import compute_fairness_rows
+from training.evaluation.intervals import Estimate
 from training.evaluation.name_invariance import ALL_LANGUAGES
 from training.evaluation.off_policy import LoggedEvidence, OffPolicyEstimates
 from training.evaluation.verdict import judge_model
-from training.reporting.html import HEADLINE
+from training.gate.recommendation import DecidingFacts, recommend
+from training.gate.report import GateReport
+from training.gate.rules import RESULTS_SOURCE, RuleResult
+from training.reporting.consignments import ConsignmentFacts
+from training.reporting.figures import Figure
+from training.reporting.html import HEADLINE, format_figure
 from training.reporting.plots import draw_fairness, draw_importance
-from training.runs.run_report import RunReport, render_report
+from training.runs.run_report import MeasuredModel, RunReport, render_report
 
 TRAFFIC, MODEL, BASELINES = judged_world()
 FAIRNESS = compute_fairness_rows(TRAFFIC, 5, QUICK, "outcomes")
@@ -24,21 +30,37 @@ ESTIMATES = OffPolicyEstimates.from_evidence(
 SWAPS = {"language": ALL_LANGUAGES, "rows": 900, "moved": 0.25, "move_95pct": 0.004, "move_largest": 0.02}
 
 
+HELD = RuleResult(True, "reasons: 3", "at least one reason")
+FACTS = DecidingFacts(
+    Estimate(0.1, 0.05, 0.15),
+    "the strongest baseline (rules)",
+    False,
+    50,
+    Estimate(1.1, 0.8, 1.4),
+    RESULTS_SOURCE,
+)
+
+
+def gate(**rules):
+    rules = {"reasons present": HELD, **rules}
+    return GateReport(rules, recommend(rules, FACTS))
+
+
 def report(**changes):
     whole = RunReport(
         name="nps, as of 2024-07-01",
         target="nps",
         as_of=datetime(2024, 7, 1, tzinfo=UTC),
         facts={"data": "abc123"},
+        gate=gate(),
         verdict=judge_model(MODEL, BASELINES, target="nps", positives=50, by_truth=False),
         sentences=["The final fit has learnt from 80 positives."],
+        deciding=MeasuredModel("as deployed", MODEL, None, BASELINES),
+        test=MeasuredModel("on the test period", MODEL, None, BASELINES),
         model=MODEL,
-        baselines=BASELINES,
-        truth=None,
-        truth_baselines={},
         pictures={
-            "importance": draw_importance({"goods": 1.0}),
-            "fairness": draw_fairness(FAIRNESS),
+            "importance": Figure(draw_importance({"goods": 1.0}), "Groups", "Read so."),
+            "fairness": Figure(draw_fairness(FAIRNESS), "Burden", "Read so."),
         },
         data=[{"period": "training", "arrived": 12000}],
         split=[{"period": "training", "arrivals_from": "2024-01-01"}],
@@ -49,7 +71,18 @@ def report(**changes):
                 "band": "high",
                 "channel": "postal",
                 "result": "nps",
+                "facts": ConsignmentFacts("research chemical", "CN → KR", "0.500 kg", "12.0 USD"),
                 "reasons": ["<b>Sender</b> is new"],
+                "waterfall": [
+                    {
+                        "text": "Sender is new",
+                        "change": 0.7,
+                        "factor": 2.0,
+                        "left": 10,
+                        "width": 20,
+                        "direction": "raises",
+                    }
+                ],
             }
         ],
         features=[{"feature": "goods.text_score", "share": 0.5}],
@@ -79,9 +112,44 @@ class Outside(HTMLParser):
         self.found += [tag] if tag in ("script", "link", "iframe") else []
 
 
-def test_the_verdict_comes_before_the_figures():
+def first_screen(page):
+    return page[: page.index("Key metrics")]
+
+
+def test_what_to_do_and_the_facts_that_decide_come_before_the_figures():
+    screen = first_screen(render_report(report()))
+    assert '<span class="word">promote</span>' in screen
+    for fact in gate().recommendation.facts:
+        assert fact.replace(" %", "\N{NO-BREAK SPACE}%") in screen
+
+
+def test_a_rule_that_does_not_hold_stands_in_the_first_screen_with_what_was_expected():
+    broken = RuleResult(False, "2 of <100> altered", "unaltered files")
+    page = render_report(report(gate=gate(**{"checksums verified": broken})))
+    shown = page[: page.index("<details>")]
+    assert '<span class="word">refuse</span>' in shown
+    assert "2 of &lt;100&gt; altered" in shown
+    assert "unaltered files" in shown
+    assert "reasons: 3" not in shown
+    assert "reasons: 3" in first_screen(page)
+
+
+def test_an_interval_that_contains_everything_is_shown_as_too_few_positives():
+    wide = replace(MODEL, metrics=MODEL.metrics | {"recall_at_1pct": Estimate(0.05, 0.0, 0.983)})
+    page = render_report(report(deciding=MeasuredModel("as deployed", wide, None, BASELINES)))
+    assert "too few positives" in page
+    assert "98.3 %" not in page
+
+
+def test_every_picture_can_be_read_by_a_screen_reader():
     page = render_report(report())
-    assert page.index("Better than its baselines") < page.index("Key metrics")
+    assert page.count("<svg") == page.count('role="img" aria-label=') == page.count("<figcaption>") > 0
+
+
+def test_an_explained_consignment_has_its_facts_and_contributions():
+    page = render_report(report())
+    for text in ("research chemical", "CN → KR", "0.500 kg", "12.0 USD", "+0.700", "× 2"):
+        assert text in page
 
 
 def test_the_page_needs_nothing_from_elsewhere():
@@ -97,21 +165,27 @@ def test_what_comes_from_data_is_escaped_and_pictures_are_not():
     assert "<svg" in page
 
 
-def test_every_key_figure_stands_beside_the_baselines():
+def test_every_key_figure_has_an_interval_and_stands_next_to_those_of_the_baselines():
     page = render_report(report())
     for title in HEADLINE.values():
         assert title in page
     assert "<th>rules</th>" in page
+    rules = BASELINES["rules"]["recall_at_1pct"]
+    assert f"{format_figure(rules.low)} to {format_figure(rules.high)}" in page
 
 
-def test_the_truth_has_a_table_of_its_own_where_there_is_one():
-    assert "against the truth" not in render_report(report())
-    assert "against the truth" in render_report(report(truth=MODEL, truth_baselines=BASELINES))
+def test_truth_and_estimate_stand_in_one_table_the_trusted_one_first():
+    assert "by the truth" not in render_report(report())
+    both = MeasuredModel("as deployed", MODEL, MODEL, BASELINES)
+    page = render_report(report(deciding=both, test=both))
+    head = page[page.index("<th>metric</th>") :]
+    assert head.index("model, by the truth") < head.index("model, estimated")
+    assert "The same metrics" not in page
 
 
 def test_a_page_too_heavy_to_send_is_refused():
     with pytest.raises(ValueError, match="more than 2,000,000"):
-        render_report(report(pictures={"fairness": "x" * 2_000_001}))
+        render_report(report(pictures={"fairness": Figure("x" * 2_000_001, "", "")}))
 
 
 def test_who_bears_the_inspections_and_what_names_do_stands_in_the_page():

@@ -1,5 +1,6 @@
 """Claims about retraining, from a small simulated world to a logged and registered model."""
 
+import json
 import os
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -22,10 +23,11 @@ from training.config import parse_config
 from training.data.splits import TEST, TRAIN
 from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, build_data_set, get_labels_as_of
-from training.fitting.diagnostics import DiagnosticsOptions
+from training.fitting.diagnostics import DiagnosticsOptions, DiagnosticsResult
 from training.fitting.rolling_origin import TEXT_SCORE
 from training.fitting.search import SearchBudget
 from training.runs.artifacts import write_run_bundles
+from training.runs.mlflow_run import build_child_runs
 from training.runs.train import (
     RunDestination,
     TrainingTask,
@@ -242,13 +244,75 @@ def test_the_run_is_logged_with_its_tags_and_artifacts(logged):
     done, uri, _ = logged
     client = MlflowClient(tracking_uri=uri)
     run = client.get_run(done.run_id)
-    assert run.info.run_name.endswith(f", version {done.version}")
-    wanted = {"as_of", "target", "data_sha256", "code_version", "feature_spec_sha256", "verdict"}
+    assert run.info.run_name.endswith(f": truth, origins 2, version {done.version}")
+    wanted = {
+        "as_of",
+        "target",
+        "data_sha256",
+        "code_version",
+        "feature_spec_sha256",
+        "verdict",
+        "mlflow.user",
+    }
     assert wanted <= run.data.tags.keys()
+    assert run.data.tags["phase"] == "registering the version"
+    assert run.data.params["as_of"] == run.data.tags["as_of"]
+    assert run.data.params["period.test"].count(" to ") == 1
     assert {"bundle", "evaluation", "report.html", "tables", "plots"} <= {
         item.path for item in client.list_artifacts(done.run_id)
     }
-    assert run.data.metrics["test/roc_auc"] == done.metrics["test/roc_auc"]
+    assert run.data.metrics["test/roc_auc"] == pytest.approx(done.metrics["test/roc_auc"], rel=1e-8)
+
+
+def test_a_run_has_some_sixty_metrics_and_those_that_the_gate_reads(logged, trained_again):
+    done, uri, _ = logged
+    kept = MlflowClient(tracking_uri=uri).get_run(done.run_id).data.metrics
+    assert len(trained_again.headline_metrics) <= 60
+    assert kept.keys() == done.metrics.keys()
+    assert {
+        "test/calibration_ratio_high",
+        "test/precision_at_10pct",
+        "baseline/rules/average_precision",
+    } <= kept.keys()
+    assert not any(name.count("/") > 1 and not name.startswith("baseline/") for name in kept)
+    assert all(
+        float(f"{value:.9g}") == value and (value == 0 or abs(value) > 1e-12) for value in kept.values()
+    )
+
+
+def test_each_table_is_an_input_with_its_own_hash_schema_and_use(logged):
+    done, uri, _ = logged
+    inputs = MlflowClient(tracking_uri=uri).get_run(done.run_id).inputs.dataset_inputs
+    assert {each.dataset.name for each in inputs} == {"consignments", "outcomes", "alerts", "truth"}
+    assert len({each.dataset.digest for each in inputs}) == 4
+    use = {each.dataset.name: each.tags[0].value for each in inputs}
+    assert (use["truth"], use["outcomes"]) == ("evaluation", "training")
+    columns = json.loads(inputs[0].dataset.schema)["mlflow_colspec"]
+    assert {"consignment_id", "received_at"} <= {column["name"] for column in columns}
+
+
+def test_the_logged_model_names_its_version_and_has_the_main_metrics(logged):
+    done, uri, _ = logged
+    client = MlflowClient(tracking_uri=uri)
+    outputs = client.get_run(done.run_id).outputs.model_outputs
+    model = client.get_logged_model(outputs[0].model_id)
+    assert json.loads(model.tags["mlflow.modelVersions"]) == [
+        {"name": "nps-risk-any_offence", "version": int(done.version)}
+    ]
+    assert {"test/roc_auc", "deployed/recall_at_1pct"} <= {metric.key for metric in model.metrics}
+    assert {metric.dataset_name for metric in model.metrics} == {"consignments"}
+    assert len(client.get_metric_history(done.run_id, "test/roc_auc")) == 1
+
+
+def test_a_run_that_cannot_be_trained_is_kept_as_failed_with_its_reason(tables, as_of, tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    few = Tables(tables.consignments.head(20), tables.outcomes, tables.alerts)
+    with pytest.raises(BadInput) as refused:
+        run_training(TrainingTask(few, as_of, "any_offence", CONFIG), RunDestination(tracking_uri=uri))
+    (run,) = MlflowClient(tracking_uri=uri).search_runs(["1"])
+    assert run.info.status == "FAILED"
+    assert run.data.tags["error"] == str(refused.value)[:500]
+    assert run.data.tags["phase"] == "reading labels"
 
 
 def test_the_version_is_registered_as_challenger(logged):
@@ -334,7 +398,7 @@ def test_an_exchanged_evaluation_fit_is_refused(logged):
     done, uri, _ = logged
     version = Registry(uri).resolve(done.model_uri)
     forged = replace(version, tags={**version.tags, "evaluation_sha256": "0" * 64})
-    with pytest.raises(BundleRefused, match="evaluation fit is not the one"):
+    with pytest.raises(BundleRefused, match="evaluation fit is not the registered one"):
         Registry(uri).fetch_fits(forged)
 
 
@@ -359,3 +423,21 @@ def test_the_default_date_is_the_midnight_after_the_last_event(tables, as_of):
     assert find_day_after_last_event(Tables(tables.consignments)) == as_of
     last = tables.outcomes["known_at"].max()
     assert find_day_after_last_event(tables) == last.ceil("D").to_pydatetime()
+
+
+def test_a_run_is_named_by_what_was_requested(tables, as_of, world):
+    plain = TrainingTask(tables, as_of)
+    assert plain.build_title() == f"nps, as of {as_of:%Y-%m-%d}: plain"
+    studies = DiagnosticsOptions(ablation=True, search=SearchBudget(4))
+    everything = TrainingTask(tables, as_of, "nps", CONFIG, world.truth, studies)
+    assert everything.build_title().endswith(": truth, trials 4, ablation, origins 2")
+
+
+def test_each_group_of_an_ablation_is_a_child_run(trained):
+    row = {"group": "history", "features": 400}
+    row |= {f"{name}{end}": 0.1 for name in ("worth", "recall_at_1pct") for end in ("", "_low", "_high")}
+    studied = DiagnosticsResult(ablation=[row, {**row, "group": "goods", "worth_low": float("nan")}])
+    first, second = build_child_runs(replace(trained, studied=studied))
+    assert (first["name"], first["tags"]["kind"]) == ("without history", "ablation")
+    assert len(first["metrics"]) == 6
+    assert "loss/worth_low" not in second["metrics"]

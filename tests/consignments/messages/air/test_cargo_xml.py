@@ -333,7 +333,8 @@ def test_missing_mandatory_elements_are_no_reason_to_refuse() -> None:
         None,
         "ICN",
     )
-    assert {"sender_missing", "consignee_missing", "identifier_missing"} <= set(found.quality or ())
+    assert {"sender_missing", "consignee_missing"} <= set(found.quality or ())
+    assert "identifier_missing" not in (found.quality or ())  # the house has its own
 
 
 def test_a_house_without_a_number_is_identified_by_its_content() -> None:

@@ -6,7 +6,7 @@ import pytest
 from support.messages import read_all
 
 from consignments.messages.reading import read_messages
-from consignments.messages.states import EventRow
+from consignments.messages.states import StateRow
 
 CAME = datetime(2026, 3, 12, tzinfo=UTC)
 
@@ -29,7 +29,7 @@ def xcsn(code: str, hour: int = 9, *, text: str = "PACT", house: str = "") -> by
     return XCSN.format(code=code, hour=hour, text=text, house=house).encode()
 
 
-def states_of(*messages: bytes) -> tuple[EventRow, ...]:
+def states_of(*messages: bytes) -> tuple[StateRow, ...]:
     found = read_all(*messages, received_at=CAME)
     assert found.consignments == ()
     return found.states
@@ -37,7 +37,7 @@ def states_of(*messages: bytes) -> tuple[EventRow, ...]:
 
 def test_a_request_about_a_waybill_and_one_about_a_house() -> None:
     (waybill,) = states_of(xcsn("RI", text="PACT REQUEST FOR INFORMATION HOLD"))
-    assert waybill == EventRow(
+    assert waybill == StateRow(
         consignment_id="160-48103823",
         authority="PACT",
         state="request_for_information",

@@ -101,6 +101,13 @@ def wrap(text: bytes, width: int) -> bytes:
         b"\n\n" + DIRECT,
         DIRECT.replace(b"FWB/9\n", b"FWB/9 "),
         DIRECT.replace(b"RTD/1/P2/L84.2", b"RTD/1/P2/\nL84.2"),
+        DIRECT.replace(b"FRAICN/T2L84.2", b"/FRAICN/T2/L84.2"),
+        b"UNB+IATA:1+REUAGT82A/B01:PIMA+REUAIR08KE:PIMA+260311:0830+1'UNH+1+CIMFWB:9'"
+        + DIRECT
+        + b"'UNT+3+1'UNZ+1+1'",
+        b"UNB+IATA:1+REUAGT82A/B01:PIMA+REUAIR08KE:PIMA+260311:0830+1'\nUNH+1+CIMFWB:9'\n"
+        + DIRECT
+        + b"'UNT+3+1'\nUNZ+1+1'\n",
     ],
 )
 def test_line_ends_envelopes_and_wraps_change_nothing(data: bytes) -> None:
@@ -184,3 +191,17 @@ def test_other_messages_of_cargo_are_named_and_no_reject(code: str) -> None:
     found = read_messages([f"{code}\nXX123/10MAR\n".encode()])
     assert (found.consignments, found.rejects) == ((), ())
     assert found.ignored[0].startswith(code[:3])
+
+
+@pytest.mark.parametrize("answer", [b"FMA\nACK/FWB RECEIVED\n", b"FNA\nACK/UNKNOWN AIRPORT\n"])
+def test_the_message_that_an_answer_quotes_is_not_read_again(answer: bytes) -> None:
+    found = read_all(answer + DIRECT)
+    assert found.consignments == ()
+    assert len(found.ignored) == 1
+    both = read_all(answer + b"FWB/9\n180-20451130\n" + DIRECT)
+    assert both.consignments == read_all(DIRECT).consignments
+
+
+def test_an_agent_on_one_line_is_the_declarant() -> None:
+    agent = b"AGT//0830041/BRIGHT HARBOUR/SHA\nCVD/"
+    assert read_one(DIRECT.replace(b"CVD/", agent)).declarant == "BRIGHT HARBOUR"

@@ -3,7 +3,7 @@
 import pytest
 
 from consignments.errors import BadSetting, MessageFault
-from consignments.messages.content.countries import is_country, parse_country
+from consignments.messages.content.countries import parse_country
 from consignments.messages.content.paths import compile_path, find_values
 from consignments.messages.content.trees import (
     convert_json,
@@ -128,12 +128,6 @@ def test_what_is_no_path_is_refused(path: str) -> None:
 )
 def test_countries_become_two_letters(given: str | None, code: str | None) -> None:
     assert parse_country(given) == code
-
-
-def test_only_codes_of_the_standard_are_countries() -> None:
-    assert is_country("NA")
-    assert not is_country("ZZ")
-    assert not is_country(None)
 
 
 @pytest.mark.parametrize(

@@ -229,15 +229,34 @@ def test_a_consignment_larger_than_its_bound_is_a_fault() -> None:
         read(read_ics2, content)
 
 
-def test_a_message_of_many_items_is_read_in_bounded_memory() -> None:
-    start, end = F43.index(b"    <cis:consignmentHouseLevel>"), F43.index(b"  </cis:consignmentMasterLevel>")
-    content = F43[:start] + F43[start:end] * 1_000 + F43[end:]
-    tracemalloc.start()
-    count = sum(1 for _ in read_ics2(content, MessageContext("test")))
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert count == 2_000
-    assert peak < 1_000_000
+def test_attached_files_do_not_hide_a_consignment() -> None:
+    files = "<cis:attachment><cis:content>" + "QUJD" * 500_000 + "</cis:content></cis:attachment>"
+    attached = changed(
+        F43,
+        (
+            "<cis:totalGrossMass>0.45</cis:totalGrossMass>",
+            files * 4 + "<cis:totalGrossMass>0.45</cis:totalGrossMass>",
+        ),
+    )
+    assert declarations(read_ics2, attached)[0].fields["gross_weight_kg"] == 0.45
+
+
+def test_memory_does_not_grow_with_the_number_of_items() -> None:
+    def measure_peak(times: int) -> int:
+        start, end = (
+            F43.index(b"    <cis:consignmentHouseLevel>"),
+            F43.index(b"  </cis:consignmentMasterLevel>"),
+        )
+        content = F43[:start] + F43[start:end] * times + F43[end:]
+        tracemalloc.start()
+        count = sum(1 for _ in read_ics2(content, MessageContext("test")))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert count == 2 * times
+        return peak
+
+    measure_peak(1)  # what is loaded and remembered once
+    assert measure_peak(120) < 1.5 * measure_peak(40)
 
 
 def test_kinds_are_found_by_their_elements() -> None:

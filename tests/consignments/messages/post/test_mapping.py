@@ -159,6 +159,13 @@ def test_alternatives_take_the_first_that_gives_something() -> None:
     assert (found.fields["consignment_id"], found.fields["sender_name"]) == ("RB123456785GB", "1st-2nd")
 
 
+@pytest.mark.parametrize("each", ["$[*]", "$.[*]", "[*]", ".", "$"])
+def test_a_list_at_the_top_is_one_record_for_each_element(each: str) -> None:
+    text = f'[record]\neach = "{each}"\nconsignment_id = "id"\n'
+    found = read(text, b'[{"id": "RB123456785GB"}, {"id": "RA473124829CA"}]')
+    assert [parsed.fields["consignment_id"] for parsed in found] == ["RB123456785GB", "RA473124829CA"]  # type: ignore[union-attr]
+
+
 def test_parts_of_an_identifier_are_joined_without_a_space() -> None:
     text = '[record]\nconsignment_id = ["service", "serial", "country"]\n'
     found = read_one(text, b'{"service": "RB", "serial": "123456785", "country": "GB"}')
@@ -206,9 +213,10 @@ def test_a_mapping_is_for_messages_that_have_its_names() -> None:
     assert not matches_mapping(b'{"ItemId": 1}', mapping)
 
 
-def test_a_message_without_records_says_where_they_were_expected() -> None:
-    with pytest.raises(MessageFault, match=r"record\.each.*Feed/Parcel"):
-        read(MAPPING, b"<Other/>")
+def test_a_message_without_records_says_where_they_were_expected_and_shows_no_value() -> None:
+    with pytest.raises(MessageFault, match=r"record\.each.*root element Other.*Feed/Parcel") as caught:
+        read(MAPPING, b"<Other><Name>Ann</Name></Other>")
+    assert "Ann" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

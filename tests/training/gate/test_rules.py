@@ -10,16 +10,16 @@ from support.serving_examples import make_bundle
 from features.config import FeatureConfig
 from models.bundle import Bundle, load_bundle
 from training.evaluation.leakage import BOUNDS, EARLY_RESULTS, FILLED_COLUMN, LATER_CHANGES, PREDICTIVE_COLUMN
-from training.promotion.gate import (
+from training.gate.rules import (
     MIN_SLICE_POSITIVES,
     NON_INFERIORITY_MARGIN,
     REFIT_RULE,
     ChampionComparison,
     GateEvidence,
+    RefitResult,
     compute_positive_rate,
     run_gate,
 )
-from training.promotion.refit import RefitResult
 
 GOOD = {
     "test/roc_auc_low": 0.8,

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,7 @@ from consignments.errors import BundleRefused
 from models.bundle import Bundle
 from training.evaluation.leakage import BOUNDS, EARLY_RESULTS, FILLED_COLUMN, LATER_CHANGES, PREDICTIVE_COLUMN
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE as NAME_SWAP_BOUND
-from training.evaluation.verdict import MIN_POSITIVES, format_percent
-from training.promotion.refit import WITHOUT_TABLES, RefitResult
+from training.evaluation.verdict import MIN_POSITIVES, format_percent, format_significant
 
 NON_INFERIORITY_MARGIN = 0.02
 """Maximum loss of precision or recall at capacity compared with the champion, at the lower end of the 95 % interval."""
@@ -35,8 +34,27 @@ MAX_SLICE_DROP = 0.2
 MAX_SLICE_LOSS = 0.05
 """Maximum loss of a slice's ROC area compared with the champion, for the entire interval."""
 UNKNOWN = float("nan")
+RESULTS_SOURCE, TRUTH_SOURCE = "inspection results", "the truth of the simulated world"
+"""Sources of labels, in words."""
 
 Row = Mapping[str, Any]
+
+
+class RefitResult(NamedTuple):
+    """Result of the comparison of the repeated training run with the registered fits.
+
+    Attributes
+    ----------
+    held : bool or None
+        None if it was not checked.
+    found : str
+    """
+
+    held: bool | None
+    found: str
+
+
+WITHOUT_TABLES = RefitResult(None, "not checked: no tables were given")
 
 
 @dataclass(frozen=True)
@@ -52,12 +70,15 @@ class ChampionComparison:
         Earliest time of arrival that was compared.
     slices : sequence of rows
         Table of slices of the run.
+    judged_by : str
+        Source of the labels, in words.
     """
 
     run_id: str
     metrics: Mapping[str, float]
     begins: datetime
     slices: Sequence[Row] = ()
+    judged_by: str = RESULTS_SOURCE
 
 
 @dataclass(frozen=True)
@@ -115,11 +136,15 @@ class RuleResult:
     held : bool or None
         None if the rule was not checked.
     found, expected : str
+    undecided : bool
+        True if the rule does not hold only because too little is known yet: its interval also contains values that it accepts, or
+        a comparison is missing.
     """
 
     held: bool | None
     found: str
     expected: str
+    undecided: bool = False
 
 
 GateRule = Callable[[GateEvidence], RuleResult]
@@ -158,7 +183,9 @@ def _check_reasons(evidence: GateEvidence) -> RuleResult:
 
 def _check_refit(evidence: GateEvidence) -> RuleResult:
     return RuleResult(
-        *evidence.refit, "both fits equal byte for byte, when trained again on the same tables and settings"
+        evidence.refit.held,
+        evidence.refit.found,
+        "both fits equal byte for byte, when trained again on the same tables and settings",
     )
 
 
@@ -169,16 +196,22 @@ def _build_leakage_rule(look: str, found: str, expected: str) -> GateRule:
     ----------
     look : str
     found, expected : str
-        Text templates with the fields `found`, `bound`, `rows` and `where`.
+        Text templates with the fields `found`, `share` (`found` as a percentage), `bound`, `rows` and `where`.
     """
 
     def rule(evidence: GateEvidence) -> RuleResult:
         row = evidence.looks.get(look, {})
         value, bound = _to_float(row.get("found")), BOUNDS[look]
-        values = {"found": value, "bound": bound, "rows": row.get("rows", 0), "where": row.get("where", "")}
+        values = {
+            "found": value,
+            "share": format_percent(value),
+            "bound": bound,
+            "rows": row.get("rows", 0),
+            "where": row.get("where", ""),
+        }
         unknown = f"unknown, {values['where'] or 'not checked'}"
-        texts = (found.format(**values) if math.isfinite(value) else unknown, expected.format(**values))
-        return RuleResult(value <= bound, *(text.replace("%", " %") for text in texts))
+        text = found.format(**values) if math.isfinite(value) else unknown
+        return RuleResult(value <= bound, text, expected.format(**values).replace("%", " %"))
 
     return rule
 
@@ -189,6 +222,7 @@ def _check_better_than_chance(evidence: GateEvidence) -> RuleResult:
         low > 0.5,
         f"area under the ROC curve {_format_range(evidence.metrics, 'test/roc_auc', '.3f')}",
         "the entire 95 % interval above 0.5 on the test period",
+        undecided=low <= 0.5 < evidence.get_metric("test/roc_auc_high"),
     )
 
 
@@ -199,6 +233,7 @@ def _check_better_than_rules(evidence: GateEvidence) -> RuleResult:
         mine > rules,
         f"average precision {mine:.4f}, of the fixed rules {rules:.4f}",
         "higher than the fixed rules",
+        undecided=mine <= rules < evidence.get_metric("test/average_precision_high"),
     )
 
 
@@ -266,7 +301,7 @@ def _check_name_invariance(evidence: GateEvidence) -> RuleResult:
     move = evidence.get_metric("test/name_swap_95pct")
     return RuleResult(
         move <= NAME_SWAP_BOUND,
-        f"95 % of scores change by at most {move:.4f} log-odds",
+        f"95 % of scores change by at most {format_significant(move)} log-odds",
         f"at most {NAME_SWAP_BOUND} log-odds when personal names are replaced by names from another language",
     )
 
@@ -277,6 +312,7 @@ def _check_comparison(evidence: GateEvidence) -> RuleResult:
         evidence.comparison is not None,
         f"{found} with version {evidence.champion}, the champion",
         f"the result of npsrisk compare {evidence.champion} with this version",
+        undecided=evidence.comparison is None,
     )
 
 
@@ -299,6 +335,7 @@ def _check_enough_positives(evidence: GateEvidence) -> RuleResult:
         finds >= MIN_POSITIVES,
         f"positives compared: {finds:.0f}",
         f"at least {MIN_POSITIVES}; with fewer, an improvement cannot be distinguished from chance",
+        undecided=not finds >= MIN_POSITIVES,
     )
 
 
@@ -313,6 +350,8 @@ def _build_margin_rule(metric: str, name: str) -> GateRule:
             points["_low"] >= -100 * NON_INFERIORITY_MARGIN,
             f"{name} {_format_range(points, '', '+.1f')} percentage points compared with the champion",
             f"lower end of the interval at {-100 * NON_INFERIORITY_MARGIN:.0f} points or above",
+            undecided=not points["_low"] >= -100 * NON_INFERIORITY_MARGIN
+            and not points["_high"] < -100 * NON_INFERIORITY_MARGIN,
         )
 
     return rule
@@ -342,12 +381,12 @@ BUNDLE_RULES: dict[str, GateRule] = {
 RUN_RULES: dict[str, GateRule] = {
     "no future data": _build_leakage_rule(
         LATER_CHANGES,
-        "{found:.1%} of {rows:,} test consignments get other features when later data are removed ({where})",
+        "{share} of {rows:,} test consignments get other features when later data are removed ({where})",
         "identical features: data that arrived later must not be used",
     ),
     "results after arrivals": _build_leakage_rule(
         EARLY_RESULTS,
-        "{found:.1%} of {rows:,} results have a known_at at or before the arrival of their consignment",
+        "{share} of {rows:,} results have a known_at at or before the arrival of their consignment",
         "at most {bound:.0%}: known_at is the time when the result was known",
     ),
     "no column is the result": _build_leakage_rule(
@@ -357,7 +396,7 @@ RUN_RULES: dict[str, GateRule] = {
     ),
     "no column reveals inspection": _build_leakage_rule(
         FILLED_COLUMN,
-        "filled shares of inspected and other consignments differ by at least {found:.0%} ({where})",
+        "filled shares of inspected and other consignments differ by at least {share} ({where})",
         "at most {bound:.0%}: a column that only inspected consignments have was filled in at the inspection",
     ),
     "better than chance": _check_better_than_chance,

@@ -1,0 +1,90 @@
+"""The verb brief."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from cli.options import (
+    TableOptions,
+    alerts_option,
+    collect_options,
+    collect_tables,
+    consignments_option,
+    json_option,
+    out_option,
+    outcomes_required_option,
+    reject_options,
+    target_option,
+)
+from cli.output import print_result
+from cli.table_reader import TableReader
+from cli.times import parse_time
+from consignments.records import Consignment, Target
+
+
+class BriefOptions(NamedTuple):
+    """Options of a brief."""
+
+    as_of: str | None
+    recent_days: int
+    target: Target
+
+
+@click.command()
+@collect_tables
+@collect_options(BriefOptions, "options")
+@consignments_option
+@outcomes_required_option
+@alerts_option
+@click.option(
+    "--as-of",
+    default=None,
+    metavar="TIME",
+    help="Use what was known at this time. Default: after the last arrival.",
+)
+@click.option(
+    "--recent-days",
+    type=click.IntRange(1),
+    default=60,
+    show_default=True,
+    metavar="N",
+    help="Days before this time that count as recent.",
+)
+@target_option
+@out_option("Page to write; the same numbers go to FILE.json.", metavar="FILE.html")
+@reject_options
+@json_option
+def brief(tables: TableOptions, options: BriefOptions, out: Path, as_json: bool) -> None:
+    """Report trends, blind spots and data quality of past months.
+
+    Compares the results of recent days with earlier ones by office, channel, route, departure country, HS chapter and substance
+    family. The comparisons are corrected for their number. Shows the traffic that nobody inspected, columns that are no longer
+    filled, and the alerts in force.
+
+    Run it before "npsrisk plan". Writes the page and a JSON file of the same name.
+
+    \b
+    Example:
+    npsrisk brief --consignments world/consignments.parquet --outcomes world/outcomes.parquet --out brief.html
+    """
+    from training.operation.brief import build_brief
+    from training.operation.brief_report import render_brief, summarize_brief
+    from training.operation.debrief import replace_unknown
+
+    made = build_brief(
+        TableReader(tables).read_tables(Consignment),
+        parse_time(options.as_of, "--as-of"),
+        options.recent_days,
+        options.target,
+    )
+    plain = replace_unknown(made.to_plain())
+    numbers = out.with_suffix(".json")
+    out.write_text(render_brief(made), encoding="utf-8")
+    numbers.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+    print_result(
+        {"out": str(out), "numbers": str(numbers), **plain},
+        as_json,
+        f"{summarize_brief(made)}\n-> {out}, {numbers}",
+    )

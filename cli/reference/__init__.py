@@ -1,0 +1,1 @@
+"""The verbs that describe the product from its own code: columns and settings."""

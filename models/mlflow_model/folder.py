@@ -1,0 +1,166 @@
+"""The folder of a model in MLflow's format: bundle, signature, input example, column table, and how to install.
+
+MLflow checks a table against the signature before `predict`. Its checks are stricter than those of `consignments.tables`: it refuses
+zoned times as text, whole numbers where a number is expected, and empty columns of another type. So only the required columns have a
+type, and all others let every value through to our own checks. Columns that the signature does not name are dropped by MLflow.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mlflow
+import msgspec
+import pandas as pd
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import AnyType
+
+from consignments.records import Consignment
+from consignments.schema import get_fields
+from consignments.validation import SEQUENCE_COLUMNS, list_declared_columns
+from models.bundle import Bundle
+from models.mlflow_model.scoring_model import MODEL_CONFIG
+
+LOADER_MODULE = "npsrisk"
+"""The only module that a registered model names; its `_load_pyfunc` loads it."""
+COLUMNS_FILE, INSTALL_FILE = "columns.json", "INSTALL.md"
+INSTALL_TEXT = """# Install what this model needs
+
+`requirements.txt` names one package, npsrisk {version}. No public index has it, so `pip install -r requirements.txt` alone fails.
+Build its wheel once, in a checkout of the commit that the tag `mlflow.source.git.commit` of the run names, and install it:
+
+    make wheel
+    pip install 'dist/npsrisk-{version}-py3-none-any.whl[train]'
+
+Or put the wheel into a folder or an index of yours: `pip install --find-links FOLDER -r requirements.txt`.
+Where npsrisk is installed, load and serve the model with the environment at hand:
+
+    mlflow models serve --env-manager local -m models:/NAME/VERSION
+    mlflow models predict --env-manager local -m models:/NAME/VERSION -i serving_input_example.json -t json
+
+`mlflow.models.evaluate` does not suit this model: it treats a consignment that was not inspected as if its result were known. Use
+`npsrisk compare`, which corrects for selection.
+"""
+ANY = AnyType()  # type: ignore[no-untyped-call]
+SCORE_SCHEMA = Schema(
+    [
+        ColSpec(DataType.string, "consignment_id"),
+        ColSpec(DataType.double, "score"),
+        ColSpec(DataType.string, "band"),
+        ColSpec(DataType.string, "model_version"),
+        ColSpec(ANY, "office", required=False),
+        ColSpec(ANY, "received_at"),
+        ColSpec(DataType.string, "history"),
+        ColSpec(DataType.string, "reasons", required=False),
+    ]
+)
+
+
+class ModelOrigin(NamedTuple):
+    """Origin of a logged model in MLflow.
+
+    Attributes
+    ----------
+    run_id : str
+        The training run.
+    model_id : str
+        MLflow's identifier of the logged model.
+    name : str
+        Name of the logged model within its run.
+    """
+
+    run_id: str
+    model_id: str
+    name: str
+
+
+def build_signature(record: type[Consignment]) -> ModelSignature:
+    """Build the signature: a consignment table with all columns of a record type in, a score table out.
+
+    The parameter `reasons` is the number of reasons of each score; 0 keeps the number that was set at loading.
+    """
+    declared = list_declared_columns(record)
+    columns: list[Any] = [
+        ColSpec(
+            DataType.string if field.required and field.kind == "string" else ANY,
+            field.name,
+            required=field.required or field.name in declared,
+        )
+        for field in get_fields(record)
+    ]
+    columns += [ColSpec(ANY, name, required=False) for name in SEQUENCE_COLUMNS]
+    params = ParamSchema([ParamSpec("reasons", DataType.long, 0)])
+    return ModelSignature(inputs=Schema(columns), outputs=SCORE_SCHEMA, params=params)
+
+
+def build_input_example(example: pd.DataFrame) -> pd.DataFrame:
+    """Convert a consignment table to values that JSON has: times as ISO 8601, and without columns that have no value."""
+    given = example.dropna(axis="columns", how="all")
+    texts: dict[str, Any] = {
+        name: [None if pd.isna(value) else pd.Timestamp(value).isoformat() for value in given[name]]
+        for name in given.columns
+        if isinstance(given[name].dtype, pd.DatetimeTZDtype)
+    }
+    plain: pd.DataFrame = given.assign(**texts).astype(object)
+    return plain.where(plain.notna(), None)
+
+
+def write_mlflow_model(
+    folder: Path, bundle_dir: Path, bundle: Bundle, example: pd.DataFrame, origin: ModelOrigin
+) -> None:
+    """Write a bundle as a folder that MLflow can load.
+
+    Parameters
+    ----------
+    folder : Path
+        New.
+    bundle_dir : Path
+    bundle : Bundle
+        The bundle in `bundle_dir`.
+    example : DataFrame
+        A few invented consignments with all columns of the record.
+    origin : ModelOrigin
+    """
+    record = bundle.config.build_record_type()
+    kept = build_input_example(example)
+    for name in list_declared_columns(record):
+        kept[name] = kept.get(name)
+    with _quiet_checks():
+        mlflow.pyfunc.save_model(
+            str(folder),
+            loader_module=LOADER_MODULE,
+            data_path=str(bundle_dir),
+            mlflow_model=Model(artifact_path=origin.name, run_id=origin.run_id, model_id=origin.model_id),
+            signature=build_signature(record),
+            input_example=kept,
+            pip_requirements=[f"npsrisk=={installed_version('npsrisk')}"],
+            model_config=dict(MODEL_CONFIG),
+            metadata={"bundle_sha256": bundle.sha256, "spec_sha256": bundle.card.feature_spec_sha256},
+        )
+    columns = [asdict(field) for field in get_fields(record)]
+    (folder / COLUMNS_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(columns)))
+    requirements = folder / "requirements.txt"
+    requirements.write_text(
+        f"# npsrisk is in no public index: see {INSTALL_FILE}\n{requirements.read_text()}"
+    )
+    (folder / INSTALL_FILE).write_text(INSTALL_TEXT.format(version=installed_version("npsrisk")))
+
+
+@contextmanager
+def _quiet_checks() -> Iterator[None]:
+    """Hide MLflow's message that it checks the input example, and a warning of pandas about MLflow's code."""
+    logger = logging.getLogger("mlflow.pyfunc")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Operation with range is deprecated", DeprecationWarning)
+            yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,116 @@
+"""The registered model as MLflow loads it: consignment table in, score table out."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pandas as pd
+
+from consignments.records import Alert, Outcome
+from consignments.tables import check_frame, read_table, refuse_total_rejection
+from features.batch import BATCH_KEY, Tables
+from features.history.pseudonyms import Pseudonyms
+from features.streams import FeatureInputs
+from models.batch_scoring import ScoreColumns, build_feature_parameters, score_table
+from models.bundle import Bundle, load_bundle
+
+MODEL_CONFIG = {"history": "", "outcomes": "", "alerts": "", "as_of": "", "reasons": 0, "data_key": ""}
+"""Options of the registered model at loading: paths of the history tables, a time, the number of reasons."""
+WITHOUT_HISTORY = (
+    "scored without history: every sender and consignee looks new, and scores differ from those of the service; "
+    "load the model with model_config={'history': PATH} of past consignments"
+)
+
+
+class ScoringModel:
+    """The registered model as MLflow loads it: consignment table in, score table out.
+
+    Without a path of past consignments it scores like `npsrisk score --without-history`, and warns.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    version : str
+        Number of the registered version, if known.
+    config : dict
+        See `MODEL_CONFIG`.
+
+    Raises
+    ------
+    BundleRefused
+        If the model was trained on other features than this version of npsrisk computes.
+    """
+
+    def __init__(self, bundle: Bundle, version: str, config: dict[str, Any]) -> None:
+        self.bundle = bundle
+        self.version = version
+        self.reasons = int(config["reasons"])
+        self.as_of = pd.Timestamp(config["as_of"]) if config["as_of"] else None
+        key = Path(config["data_key"]).read_bytes() if config["data_key"] else BATCH_KEY
+        self.pseudonyms = Pseudonyms(key)
+        # A model of other features is refused at loading, not at the first request.
+        bundle.model.replace_spec(build_feature_parameters(bundle, self.pseudonyms).build_pipeline().spec)
+        record = bundle.config.build_record_type()
+        self.history = _read_past(config["history"], record)
+        self.outcomes = _read_past(config["outcomes"], Outcome)
+        self.alerts = _read_past(config["alerts"], Alert)
+
+    def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Score a consignment table.
+
+        Parameters
+        ----------
+        model_input : DataFrame
+        params : dict, optional
+            `reasons`: number of reasons of each score, 0 for the number set at loading.
+
+        Warns
+        -----
+        UserWarning
+            If no past consignments were given at loading; the column `history` of the score table says `none`.
+
+        Raises
+        ------
+        BadInput
+            If a row is invalid. The error names it, because no row may be left out silently here.
+        """
+        given = check_frame(model_input, self.bundle.config.build_record_type(), strict=True).frame
+        inputs = FeatureInputs.from_tables(
+            Tables(given, self.outcomes, self.alerts), self.history, self.as_of
+        )
+        if not inputs.has_history:
+            warnings.warn(WITHOUT_HISTORY, stacklevel=2)
+        reasons = int((params or {}).get("reasons") or self.reasons)
+        return score_table(self.bundle, inputs, self.pseudonyms, columns=ScoreColumns(reasons, self.version))
+
+
+def _read_past(path: str, record: type[msgspec.Struct]) -> pd.DataFrame | None:
+    """Read a history table; return None if no path is given. Warn of invalid rows, which are left out."""
+    if not path:
+        return None
+    table = read_table(path, record)
+    refuse_total_rejection(
+        table.report, todo="correct the rows, or see each with npsrisk features --rejects FILE"
+    )
+    if table.rejects:
+        warnings.warn(table.report.to_text(), stacklevel=2)
+    return table.frame
+
+
+def load_scoring_model(data_path: str, model_config: dict[str, Any] | None = None) -> ScoringModel:
+    """Load the registered model from the folder of its bundle, with options as in `MODEL_CONFIG`."""
+    folder = Path(data_path)
+    return ScoringModel(
+        load_bundle(folder), _read_version_number(folder), {**MODEL_CONFIG, **(model_config or {})}
+    )
+
+
+def _read_version_number(data_path: Path) -> str:
+    """Read the version that MLflow stores with a model from the registry; return `unregistered` if there is none."""
+    for folder in data_path.parents[:2]:
+        note = folder / "registered_model_meta"
+        if note.exists():
+            lines = dict(line.split(": ", 1) for line in note.read_text().splitlines() if ": " in line)
+            return lines["model_version"].strip("'\"")
+    return "unregistered"

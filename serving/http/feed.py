@@ -1,0 +1,114 @@
+"""Feeds for inspection systems: the decisions since a log entry, and the selections that still wait for an outcome.
+
+A client keeps the number `next` of an answer and sends it as `after`. Only entries on disk are returned, so nothing is
+missed and nothing comes twice.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from serving.event_log.event_codec import EventCodec, get_spelling
+from serving.event_log.events import DecisionEvent, Event, OutcomeEvent, SelectionEvent
+from serving.event_log.log import EventLog
+from serving.http import schemas
+from serving.http.asgi import HttpCall, respond_json
+from serving.http.auth import Caller
+from serving.http.inquiries import build_past_decision
+from serving.http.requests import Door, PageOptions, read_page_options
+from serving.scoring.active_model import ActiveModel
+
+EXCLUDED_COLUMNS = ("features", "keys", "sealed")
+
+
+class DecisionFeedEndpoint:
+    """Endpoint of `GET /v1/decisions`."""
+
+    def __init__(self, door: Door, log: EventLog, active: ActiveModel) -> None:
+        self._door, self._log, self._active = door, log, active
+
+    async def __call__(self, call: HttpCall) -> int:
+        """Answer one request."""
+        caller, page = _authorize(self._door, call)
+        events = await asyncio.to_thread(
+            self._log.read_page, "decision", page.after, page.limit + 1, EXCLUDED_COLUMNS
+        )
+        shown, more = events[: page.limit], len(events) > page.limit
+        found = [
+            build_feed_decision(event, self._log.format_decision_id, self._active.entries)
+            for event in shown
+            if isinstance(event, DecisionEvent)
+        ]
+        if caller.offices is not None:
+            found = [each for each in found if each.office in caller.offices]
+        return await respond_json(
+            call, schemas.DecisionFeed(found, shown[-1].sequence if shown else page.after, more)
+        )
+
+
+class OpenSelectionsEndpoint:
+    """Endpoint of `GET /v1/selections`: selected consignments without a final outcome."""
+
+    def __init__(self, door: Door, log: EventLog, active: ActiveModel) -> None:
+        self._door, self._log, self._active = door, log, active
+
+    async def __call__(self, call: HttpCall) -> int:
+        """Answer one request."""
+        caller, page = _authorize(self._door, call)
+        found, last, more = await asyncio.to_thread(self._find_open, page)
+        if caller.offices is not None:
+            found = [each for each in found if each.office in caller.offices]
+        return await respond_json(call, schemas.OpenSelections(found, last, more))
+
+    def _find_open(self, page: PageOptions) -> tuple[list[schemas.OpenSelection], int, bool]:
+        entries = self._active.entries
+        events = self._log.read_page("selection", page.after, page.limit + 1, EXCLUDED_COLUMNS)
+        shown, more = events[: page.limit], len(events) > page.limit
+        found = []
+        for event in shown:
+            assert isinstance(event, SelectionEvent)
+            later = self._log.read_consignment_events(event.consignment_id, without=EXCLUDED_COLUMNS)
+            status = read_status(later, entries)
+            if status is not None:
+                selection = entries.decode_selection(event)
+                found.append(
+                    schemas.OpenSelection(
+                        **msgspec.structs.asdict(selection),
+                        sequence=event.sequence,
+                        pending=status == "pending",
+                    )
+                )
+        return found, shown[-1].sequence if shown else page.after, more
+
+
+def _authorize(door: Door, call: HttpCall) -> tuple[Caller, PageOptions]:
+    caller, page = door.authorize(call, "read"), read_page_options(call)
+    caller.spend(1)
+    return caller, page
+
+
+def read_status(events: list[Event], entries: EventCodec) -> str | None:
+    """Return `pending` or `open` for a selected consignment; None if it has a final outcome, was missed or is cancelled."""
+    status: str | None = "open"
+    for event in events:
+        if event.kind == "cancellation":
+            status = None
+        elif isinstance(event, DecisionEvent) and status is None:
+            status = "open" if not any(isinstance(each, OutcomeEvent) for each in events) else None
+        elif isinstance(event, OutcomeEvent):
+            status = "pending" if entries.decode_outcome(event).result == "pending" else None
+    return status
+
+
+def build_feed_decision(
+    event: DecisionEvent, decision_id: Callable[[int], str], entries: EventCodec
+) -> schemas.FeedDecision:
+    """Build the feed's entry of a decision; it has no personal fields."""
+    past = build_past_decision(event, decision_id)
+    return schemas.FeedDecision(
+        **msgspec.structs.asdict(past),
+        sequence=event.sequence,
+        consignment_id=get_spelling(event),
+        office=entries.decode_plain_fields(event).get("office"),
+    )

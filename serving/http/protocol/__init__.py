@@ -1,0 +1,1 @@
+"""Rules of HTTP and JSON that the libraries do not enforce."""

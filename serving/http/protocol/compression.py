@@ -1,0 +1,81 @@
+"""gzip in both directions: bodies of requests within the size limit, and large responses to clients that accept it."""
+
+import re
+import zlib
+
+GZIP = b"gzip"
+GZIP_WINDOW = zlib.MAX_WBITS | 16
+"""Window of zlib with the header and checksum of gzip."""
+COMPRESSION_LEVEL = 1
+MIN_COMPRESSED_BYTES = 8_192
+"""Minimum size of a response that is compressed. A score has about 1 kB."""
+CODING = re.compile(r"\s*([^;,\s]+)\s*(?:;\s*q\s*=\s*([0-9.]+)\s*)?")
+
+
+class CompressionFault(Exception):
+    """A body is not valid gzip."""
+
+
+class InflatedTooLarge(Exception):
+    """An inflated body exceeds its limit."""
+
+
+def inflate(body: bytes, limit: int) -> bytes:
+    """Decompress a gzip body.
+
+    Parameters
+    ----------
+    body : bytes
+    limit : int
+        Maximum bytes of the result; never more is inflated.
+
+    Raises
+    ------
+    CompressionFault
+        The body is not gzip, is cut off, or does not end with its first member.
+    InflatedTooLarge
+    """
+    inflater = zlib.decompressobj(GZIP_WINDOW)
+    try:
+        result = inflater.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise CompressionFault("it is damaged, or not gzip") from error
+    if len(result) > limit:
+        raise InflatedTooLarge
+    if not inflater.eof:
+        raise CompressionFault("it is cut off")
+    if inflater.unused_data:
+        raise CompressionFault("bytes follow after its end")
+    return result
+
+
+def deflate(body: bytes) -> bytes:
+    """Compress a body with gzip."""
+    deflater = zlib.compressobj(COMPRESSION_LEVEL, zlib.DEFLATED, GZIP_WINDOW)
+    return deflater.compress(body) + deflater.flush()
+
+
+def accepts_gzip(accept_encoding: bytes | None) -> bool:
+    """Check whether the header `Accept-Encoding` allows gzip.
+
+    Examples
+    --------
+    >>> accepts_gzip(b"br, gzip;q=0.5"), accepts_gzip(b"gzip;q=0"), accepts_gzip(b"*"), accepts_gzip(None)
+    (True, False, True, False)
+    """
+    if accept_encoding is None:
+        return False
+    weights: dict[str, float] = {}
+    for part in accept_encoding.decode("latin-1").lower().split(","):
+        found = CODING.fullmatch(part)
+        if found:
+            weights[found[1]] = _read_weight(found[2])
+    weight = next((weights[name] for name in ("gzip", "x-gzip", "*") if name in weights), 0.0)
+    return weight > 0
+
+
+def _read_weight(text: str | None) -> float:
+    try:
+        return 1.0 if text is None else float(text)
+    except ValueError:
+        return 0.0

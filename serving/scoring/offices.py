@@ -1,0 +1,62 @@
+"""The offices of consignments: an API key that is bound to offices may use only their consignments."""
+
+import asyncio
+from collections.abc import Iterable
+
+from serving.event_log.event_codec import EventCodec
+from serving.event_log.events import ArrivalEvent, Event
+from serving.event_log.log import EventLog
+from serving.scoring.active_model import ActiveModel
+from serving.scoring.intake import FieldError
+
+Offices = frozenset[str]
+OTHER_OFFICE = FieldError(
+    "office", "this API key is bound to other offices; use a key of this consignment's office", "other_office"
+)
+EXCLUDED_COLUMNS = ("sealed", "keys", "features", "reasons")
+
+
+class OfficeFinder:
+    """A finder of the office of a known consignment.
+
+    Parameters
+    ----------
+    active : ActiveModel
+    log : EventLog
+    """
+
+    def __init__(self, active: ActiveModel, log: EventLog) -> None:
+        self._active, self._log = active, log
+
+    async def is_foreign(self, identifier: str, offices: Offices) -> bool:
+        """Check whether a consignment is known, and its latest version belongs to none of some offices.
+
+        Raises
+        ------
+        ServiceFault
+            The log cannot be read.
+        """
+        await self._active.prefetch((identifier,))
+        state = self._active.state
+        name = state.resolve(identifier)
+        if state.get_consignment(name).version is None:
+            return False
+        pending = [each for each in self._active.committer.list_pending() if each.consignment_id == name]
+        stored = await asyncio.to_thread(self._log.read_consignment_events, name, None, EXCLUDED_COLUMNS)
+        return find_office([*stored, *pending], self._active.entries) not in offices
+
+    def is_known(self, identifier: str) -> bool:
+        """Check whether a consignment is known; its state must have been loaded."""
+        state = self._active.state
+        return state.get_consignment(state.resolve(identifier)).version is not None
+
+
+def find_office(events: Iterable[Event], entries: EventCodec) -> str | None:
+    """Return the office of the latest version of a consignment; None if it has none or its content was removed."""
+    versions = [event for event in events if isinstance(event, ArrivalEvent)]
+    if not versions:
+        return None
+    office: str | None = entries.decode_plain_fields(max(versions, key=lambda each: each.sequence)).get(
+        "office"
+    )
+    return office

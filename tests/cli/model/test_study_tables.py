@@ -1,0 +1,46 @@
+"""The results of search and ablation are printed, ten rows at most, the best first."""
+
+from cli.model.study_tables import MAX_ROWS, format_studies
+from training.fitting.diagnostics import DiagnosticsResult
+
+TRIALS = [
+    {
+        "trial": number,
+        "worth": 0.5 + number / 1000,
+        "recall_at_1pct": 0.25,
+        "model.leaves": 8 + number,
+        "model.learning_rate": 0.054,
+        "best": number == 11,
+    }
+    for number in range(12)
+]
+GROUPS = [
+    {
+        "group": "history.sender",
+        "features": 31,
+        **{"worth": 0.0213, "worth_low": -0.001, "worth_high": 0.05},
+        **{"recall_at_1pct": 0.031, "recall_at_1pct_low": 0.0, "recall_at_1pct_high": 0.1},
+    }
+]
+
+
+def test_the_best_trials_come_first_and_parameters_that_differ_are_not_rounded_together() -> None:
+    title, header, *rows, more = format_studies(DiagnosticsResult(trials=TRIALS)).splitlines()
+    assert title.startswith("Search, 12 trials")
+    assert header.split() == ["trial", "worth", "recall", "at", "1%", "leaves", "learning_rate"]
+    assert len(rows) == MAX_ROWS
+    assert rows[0].split() == ["11", "0.511", "25.0%", "19", "0.054", "used"]
+    assert rows[1].split()[0] == "10"
+    assert more == "and 2 more, in the tables of the run"
+
+
+def test_an_ablation_shows_the_loss_with_its_interval() -> None:
+    lines = format_studies(DiagnosticsResult(ablation=GROUPS)).splitlines()
+    assert len(lines) == 3
+    assert "history.sender" in lines[2]
+    assert "+0.0213 (-0.001 to +0.05)" in lines[2]
+    assert lines[2].endswith("+3.1 points")
+
+
+def test_a_run_without_studies_prints_none() -> None:
+    assert format_studies(DiagnosticsResult()) == ""

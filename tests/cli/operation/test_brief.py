@@ -1,0 +1,45 @@
+"""The verb brief: a page and a JSON file of the same numbers."""
+
+import json
+from pathlib import Path
+
+from click.testing import CliRunner
+from support.examples import day, make_consignment, make_outcome
+
+from consignments.records import Consignment, Outcome
+from consignments.table_writers import write_table
+from consignments.tables import build_frame
+from npsrisk import main
+
+
+def test_the_page_the_json_and_the_terminal_agree(tmp_path: Path) -> None:
+    consignments = [make_consignment(f"C{n}", received_at=day(n)) for n in range(6)]
+    outcomes = [
+        make_outcome(f"C{n}", selected_at=day(n), inspected_at=day(n), known_at=day(n + 1), result=result)
+        for n, result in enumerate(("clear", "clear", "nps", "nps"))
+    ]
+    write_table(build_frame(consignments, Consignment), tmp_path / "c.parquet")
+    write_table(build_frame(outcomes, Outcome), tmp_path / "o.parquet")
+    words = [
+        "brief",
+        "--consignments",
+        str(tmp_path / "c.parquet"),
+        "--outcomes",
+        str(tmp_path / "o.parquet"),
+    ]
+    words += ["--recent-days", "4", "--out", str(tmp_path / "brief.html")]
+    done = CliRunner().invoke(main, [*words, "--json"])
+    assert done.exit_code == 0, done.output
+    printed = json.loads(done.stdout.splitlines()[-1])
+    written = json.loads((tmp_path / "brief.json").read_text())
+    assert {name: printed[name] for name in written} == written
+    assert (written["arrivals"], written["known"], written["positives"], written["recent_positives"]) == (
+        6,
+        4,
+        2,
+        2,
+    )
+    assert "2 detections of nps" in (tmp_path / "brief.html").read_text()
+    empty = CliRunner().invoke(main, [*words, "--as-of", "2000-01-01"])
+    assert empty.exit_code == 2
+    assert "no consignment to report" in empty.stderr

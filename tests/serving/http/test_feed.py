@@ -1,0 +1,93 @@
+"""The feeds tell each decision once, and the selections that wait for an outcome; long histories come in pages."""
+
+from typing import Any
+
+from support.examples import day, make_consignment, make_outcome
+from support.serving_examples import Client
+
+
+def score(client: Client, name: str, **fields: Any) -> dict[str, Any]:
+    response = client.post("/v1/scores", make_consignment(name, **fields))
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def read(client: Client, path: str) -> dict[str, Any]:
+    response = client.get(path)
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def test_each_decision_comes_once_and_in_order(client: Client) -> None:
+    sent = [score(client, f"RB{number}")["decision_id"] for number in range(7)]
+    client.post("/v1/outcomes", make_outcome("RB1"))
+    sent.append(score(client, "RB1", description="other goods")["decision_id"])
+    after, seen = 0, []
+    while True:
+        page = read(client, f"/v1/decisions?after={after}&limit=3")
+        seen += [each["decision_id"] for each in page["decisions"]]
+        after = page["next"]
+        if not page["more"]:
+            break
+    assert seen == sent
+    assert read(client, f"/v1/decisions?after={after}") == {"decisions": [], "next": after, "more": False}
+    later = score(client, "RB9")
+    (new,) = read(client, f"/v1/decisions?after={after}")["decisions"]
+    assert (new["decision_id"], new["score"]) == (later["decision_id"], later["score"])
+    assert (new["consignment_id"], new["office"]) == ("RB9", "Incheon")
+
+
+def test_a_page_with_wrong_bounds_is_refused(client: Client) -> None:
+    for query in (
+        "after=-1",
+        "after=x",
+        "limit=0",
+        "limit=1001",
+        "after=1&after=2",
+        "after=" + "9" * 30,
+        "q=1",
+    ):
+        assert client.get(f"/v1/decisions?{query}").status_code == 422, query
+
+
+def test_a_selection_is_open_until_its_final_outcome(client: Client) -> None:
+    for number in range(3):
+        score(client, f"RB{number}", received_at=day(0))
+    wanted = {"office": "Incheon", "capacity": 3, "explore": 0, "from": day(-1), "until": day(1)}
+    assert len(client.post("/v1/selections", wanted).json()["selections"]) == 3
+    pending = make_outcome("RB0", result="pending", known_at=None)
+    assert client.post("/v1/outcomes", pending).status_code == 200
+    assert client.post("/v1/outcomes", make_outcome("RB1", result="clear")).status_code == 200
+    found = read(client, "/v1/selections")
+    assert {each["consignment_id"]: each["pending"] for each in found["selections"]} == {
+        "RB0": True,
+        "RB2": False,
+    }
+    client.post("/v1/cancellations", {"consignment_id": "RB2"})
+    assert [each["consignment_id"] for each in read(client, "/v1/selections")["selections"]] == ["RB0"]
+    assert read(client, "/v1/selections?limit=1")["more"] is True
+
+
+def test_a_long_history_comes_in_pages(client: Client) -> None:
+    for number in range(12):
+        score(client, "RB1", pieces=float(number))
+    whole = read(client, "/v1/consignments/RB1")
+    assert "next" not in whole
+    first = read(client, "/v1/consignments/RB1?limit=5")
+    second = read(client, f"/v1/consignments/RB1?limit=5&after={first['next']}")
+    last = read(client, f"/v1/consignments/RB1?limit=5&after={second['next']}")
+    assert "next" not in last
+    assert first["decisions"] + second["decisions"] + last["decisions"] == whole["decisions"]
+
+
+def test_the_model_tells_few_metrics_and_rounds_them() -> None:
+    from serving.http.inquiries import select_metrics
+
+    given = {"test/roc_auc": 0.912345, "test/roc_auc_low": 0.9, "test/recall_at_1pct": 3e-274, "slice/x": 1.0}
+    assert select_metrics(given | {"test/average_precision": None}) == {
+        "test/roc_auc": 0.912,
+        "test/recall_at_1pct": 3e-274,
+        "test/average_precision": None,
+    }

@@ -1,0 +1,108 @@
+"""Identifiers are compared in normal form and given back as they came; entries from before the rule keep theirs."""
+
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.examples import make_consignment, make_outcome
+from support.serving_examples import DATA_KEY, Client, publish, serving, settings_in
+
+from consignments.identifiers import has_valid_check_digit, normalize_identifier
+from features.config import FeatureConfig
+from features.fitted import FittedParameters
+from features.history.pseudonyms import Pseudonyms
+from features.pipeline import Pipeline
+
+SPELLINGS = ["057-51987552/H-1", " 057 5198 7552/H-1", "05751987552/H-1"]
+
+
+@pytest.mark.parametrize(
+    ("identifier", "normal"),
+    [
+        ("rb999999999gb", "RB999999999GB"),
+        ("RB999999999GB ", "RB999999999GB"),
+        ("RB-999 999 999-GB", "RB999999999GB"),
+        ("057-51987552", "05751987552"),
+        ("057-51987552/h-1 a", "05751987552/h-1 a"),
+        ("lot-7 b", "lot-7 b"),
+        (unicodedata.normalize("NFD", "Köln-7"), "Köln-7"),
+        ("   ", "   "),
+        ("057-5198755/1", "057-5198755/1"),
+    ],
+)
+def test_the_normal_form(identifier: str, normal: str) -> None:
+    assert normalize_identifier(identifier) == normal
+    assert normalize_identifier(normal) == normal
+
+
+def post(client: Client, path: str, body: Any) -> dict[str, Any]:
+    response = client.post(path, body)
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def test_an_outcome_finds_its_consignment_in_any_spelling(client: Client) -> None:
+    post(client, "/v1/scores", make_consignment("RB999999999GB"))
+    for name in ("rb999999999gb", "RB 999 999 999 GB"):
+        receipt = post(client, "/v1/outcomes", make_outcome(name, result="nps", quantity_g=float(len(name))))
+        assert (receipt["id"], receipt["known"], receipt["repeated"]) == (name, True, False)
+    assert post(client, "/v1/outcomes", make_outcome("RB888888888GB"))["known"] is False
+    told = client.get("/v1/consignments/RB-999999999-GB").json()
+    assert [each["consignment_id"] for each in told["outcomes"]] == ["rb999999999gb", "RB 999 999 999 GB"]
+
+
+def test_a_consignment_in_another_spelling_is_a_repeat(client: Client) -> None:
+    answers = [post(client, "/v1/scores", make_consignment(name)) for name in SPELLINGS]
+    assert [each["consignment_id"] for each in answers] == SPELLINGS
+    assert len({each["decision_id"] for each in answers}) == 1
+    assert [each["repeated"] for each in answers] == [False, True, True]
+    both = {"consignments": [make_consignment(name, pieces=9.0) for name in SPELLINGS]}
+    scores = post(client, "/v1/scores", both)["scores"]
+    assert [each["consignment_id"] for each in scores] == SPELLINGS
+    assert [each["repeated"] for each in scores] == [False, True, True]
+    receipt = post(client, "/v1/cancellations", {"consignment_id": SPELLINGS[2]})
+    assert receipt["id"] == SPELLINGS[2]
+    assert post(client, "/v1/scores", make_consignment(SPELLINGS[0], pieces=9.0))["cancelled"] is True
+
+
+def test_a_selection_and_the_feed_give_the_spelling_back(client: Client) -> None:
+    c = make_consignment(SPELLINGS[0])
+    post(client, "/v1/scores", c)
+    wanted = {
+        "office": "Incheon", "capacity": 1, "explore": 0,
+        "from": "2024-03-01T00:00:00Z", "until": "2024-03-10T00:00:00Z",
+    }  # fmt: skip
+    for _ in range(2):
+        (chosen,) = post(client, "/v1/selections", wanted)["selections"]
+        assert chosen["consignment_id"] == SPELLINGS[0]
+    (decision,) = client.get("/v1/decisions").json()["decisions"]
+    assert decision["consignment_id"] == SPELLINGS[0]
+
+
+def test_entries_from_before_the_rule_keep_their_spelling(
+    tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tmp_path, bundle, "1")
+    with monkeypatch.context() as before:
+        for place in ("serving.state.state", "serving.scoring.batching"):
+            before.setattr(f"{place}.normalize_identifier", lambda identifier: identifier)
+        with serving(settings_in(tmp_path)) as client:
+            old = post(client, "/v1/scores", make_consignment(SPELLINGS[0]))
+    with serving(settings_in(tmp_path)) as client:
+        assert post(client, "/v1/scores", make_consignment(SPELLINGS[0]))["decision_id"] == old["decision_id"]
+        assert post(client, "/v1/outcomes", make_outcome(SPELLINGS[0]))["known"] is True
+        assert len(client.get(f"/v1/consignments/{SPELLINGS[0]}").json()["outcomes"]) == 1
+
+
+def test_the_spelling_changes_no_feature() -> None:
+    pipeline = Pipeline(FeatureConfig(), FittedParameters.create_empty(), Pseudonyms(DATA_KEY))
+    rows = np.zeros((2, len(pipeline.spec)), dtype=np.float32)
+    keys, counterparts = np.zeros((2, len(pipeline.kinds)), dtype=np.uint64)
+    for name in (" rb 123456785 gb", "rb123456786gb", "057-5198 7552/H1", "180-12345675"):
+        for row, spelling in zip(rows, (name, normalize_identifier(name)), strict=True):
+            pipeline.fill_row(make_consignment(spelling), row, keys, counterparts)
+        assert rows[0].tobytes() == rows[1].tobytes(), name
+        assert has_valid_check_digit(name) is not None

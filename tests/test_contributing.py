@@ -1,0 +1,80 @@
+"""The example of CONTRIBUTING.md, "Add a feature", works as it is written: its blocks are put where the page says, and run."""
+
+import re
+import tomllib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from support.examples import make_consignment
+
+from features.normalization.normal_forms import normalize_consignment
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+NAME = "route.returns_to_origin"
+
+
+def read_blocks() -> list[tuple[str, str]]:
+    """Read the code blocks of the section as language and text."""
+    page = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    section = page.split("\n## Add a feature\n")[1].split("\n## ")[0]
+    return re.findall(r"```(\w+)\n(.*?)```", section, flags=re.DOTALL)
+
+
+def change_route(definition: str, value: str) -> ModuleType:
+    """Load `features/route.py` with the definition after `route.consignee_elsewhere`, and the value at the end of the tuple."""
+    text = (REPOSITORY / "features" / "route.py").read_text()
+    text, definitions = re.subn(
+        r'(Feature\(\s*"route\.consignee_elsewhere",.*?\),\n)',
+        lambda at: at[1] + definition,
+        text,
+        flags=re.DOTALL,
+    )
+    body = text.index("def _compare_route(")
+    end = text.index("\n    )\n", text.index("    return (", body)) + 1
+    changed = ModuleType("changed_route")
+    exec(compile(text[:end] + value + text[end:], "features/route.py, changed", "exec"), changed.__dict__)
+    assert definitions == 1
+    return changed
+
+
+def test_the_blocks_of_the_example_are_a_definition_a_value_a_text_and_a_test() -> None:
+    assert [language for language, _ in read_blocks()] == ["python", "python", "toml", "python"]
+
+
+def test_the_example_computes_what_its_test_claims_and_moves_no_other_value() -> None:
+    (_, definition), (_, value), _, (_, test) = read_blocks()
+    route = change_route(definition, value)
+
+    def values(consignment_id: str = "RB123456785GB", **changes: Any) -> dict[str, float]:
+        group = route.RouteFeatures()
+        c = make_consignment(consignment_id, **changes)
+        names = [feature.name.removeprefix("route.") for feature in group.features]
+        return dict(zip(names, group.compute(c, normalize_consignment(c)), strict=True))
+
+    space: dict[str, Any] = {"values": values}
+    exec(compile(test, "the test of CONTRIBUTING.md", "exec"), space)
+    (written,) = [each for name, each in space.items() if name.startswith("test_")]
+    written()
+    assert values(origin_country="CN", destination_country="KR")["returns_to_origin"] == 0
+    before = change_route("", "").RouteFeatures()
+    c = make_consignment("RB123456785GB")
+    others = {name: number for name, number in values().items() if name != "returns_to_origin"}
+    names = [feature.name.removeprefix("route.") for feature in before.features]
+    unchanged = dict(zip(names, before.compute(c, normalize_consignment(c)), strict=True))
+    assert others.keys() == unchanged.keys()
+    assert all(
+        a == b or (a != a and b != b) for a, b in zip(others.values(), unchanged.values(), strict=True)
+    )
+
+
+def test_the_text_of_the_example_has_all_that_a_flag_needs() -> None:
+    (text,) = [block for language, block in read_blocks() if language == "toml"]
+    assert set(tomllib.loads(text)[NAME]) == {"true", "false", "missing"}
+
+
+def test_the_page_names_a_reason_code_and_a_file_of_tests_that_exist() -> None:
+    (_, definition), *_ = read_blocks()
+    code = re.findall(r'"(\w+)"\)', definition)[0]
+    assert f'"{code}"' in (REPOSITORY / "features" / "route.py").read_text()
+    assert (REPOSITORY / "tests" / "features" / "test_route.py").exists()

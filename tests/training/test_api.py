@@ -1,0 +1,170 @@
+"""The short calls take every step, and a learner of another kind is judged, logged, and never promoted."""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from sklearn.ensemble import RandomForestClassifier
+
+from consignments.errors import BadInput, UnknownName
+from consignments.table_writers import write_table
+from features.batch import Tables
+from models.registry import Registry
+from training import api
+from training.runs.train import RegisteredRun
+from training.simulation.operation import SimulatedTables, simulate
+
+# MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+
+SETTINGS = {
+    "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
+    "model": {"trees": 10},
+    "evaluation": {"resamples": 20, "smallest_slice": 10, "origins": 0},
+}
+TARGET = "any_offence"
+
+
+@pytest.fixture(scope="module")
+def world() -> SimulatedTables:
+    return simulate(days=80, per_day=60, prevalence="operation", seed=8)
+
+
+@pytest.fixture(scope="module")
+def tables(world: SimulatedTables, tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    folder = tmp_path_factory.mktemp("tables")
+    given = {"consignments": world.consignments, "outcomes": world.outcomes, "alerts": world.alerts}
+    for name, frame in given.items():
+        write_table(frame, folder / f"{name}.parquet")
+    return api.read_tables(*(folder / f"{name}.parquet" for name in given))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+
+
+@pytest.fixture(scope="module")
+def run(world: SimulatedTables, tables: Tables, store: str) -> RegisteredRun:
+    return api.train(
+        tables, target="any_offence", config=SETTINGS, truth=world.truth, register=True, store=store
+    )
+
+
+def cut(tables: Tables) -> tuple[Tables, Tables]:
+    """Cut off the last ten consignments: new ones, and their history."""
+    frame = tables.consignments
+    return Tables(frame[-10:].reset_index(drop=True)), Tables(frame[:-10], tables.outcomes, tables.alerts)
+
+
+def test_a_table_with_doubtful_rows_is_read_with_a_warning(world: SimulatedTables, tmp_path: Path) -> None:
+    frame = world.consignments.head(3).assign(departure_country=["China", "CN", "CN"])
+    write_table(frame, tmp_path / "t.csv")
+    with pytest.warns(UserWarning, match=r"1 x departure_country: not a country code"):
+        assert len(api.read_tables(tmp_path / "t.csv").consignments) == 3
+
+
+def test_new_consignments_are_scored_with_the_history_of_their_past(
+    run: RegisteredRun, tables: Tables, store: str
+) -> None:
+    bundle = api.load_model("challenger", target="any_offence", store=store)
+    new, past = cut(tables)
+    scores = api.score(bundle, new, history=past, reasons=1)
+    whole = api.score(bundle, tables)
+    assert set(scores["history"]) == {"given"}
+    assert scores["score"].to_list() == whole["score"].to_list()[-10:]
+
+
+def test_features_are_those_that_the_model_sees(run: RegisteredRun, tables: Tables, store: str) -> None:
+    bundle = api.load_model("1", target="any_offence", store=store)
+    new, past = cut(tables)
+    features = api.compute_features(new, bundle, history=past)
+    assert features.shape == (10, len(bundle.model.spec))
+    assert list(features.index) == list(new.consignments["consignment_id"])
+    channels = new.consignments["channel"].tolist()
+    scores = api.score(bundle, new, history=past)["score"].to_numpy()
+    assert (bundle.model.score(features.to_numpy(), channels) == scores).all()
+    assert api.compute_features(new).shape[0] == 10
+
+
+def test_one_score_is_explained_with_what_raises_and_what_lowers_it(
+    run: RegisteredRun, tables: Tables, store: str
+) -> None:
+    bundle = api.load_model("1", target="any_offence", store=store)
+    new, past = cut(tables)
+    chosen = new.consignments["consignment_id"][3]
+    reasons = api.explain(bundle, new, chosen, history=past)
+    assert set(reasons["direction"]) <= {"raises", "lowers"}
+    assert reasons["contribution"].abs().is_monotonic_decreasing
+    assert reasons["text"].str.len().min() > 5
+    with pytest.raises(UnknownName, match="unknown consignment"):
+        api.explain(bundle, new, "nobody")
+
+
+def test_two_versions_are_compared_and_the_comparison_is_logged(
+    run: RegisteredRun, world: SimulatedTables, tables: Tables, store: str
+) -> None:
+    found = api.compare("1", "1", tables, target="any_offence", truth=world.truth, store=store)
+    assert found.consignments > 100
+    runs = MlflowClient(tracking_uri=store).search_runs(["1"], "tags.kind = 'comparison'")
+    assert len(runs) == 1
+
+
+def test_a_learner_of_another_kind_is_judged_on_the_same_days_logged_and_never_promoted(
+    run: RegisteredRun, store: str
+) -> None:
+    train, test = (api.select_rows(run.trained, part) for part in ("training", "test"))
+    assert len(test.X) == len(run.trained.test_scores)
+    assert train.y.sum() > 5
+    learner = RandomForestClassifier(10, random_state=1).fit(train.X, train.y, train.weight)
+    result = api.evaluate_learner(
+        run.trained, learner.predict_proba(test.X)[:, 1], "forest", {"n_estimators": 10}
+    )
+    difference = result.truth_differences["roc_auc"]
+    assert difference.low <= difference.value <= difference.high
+    run_id = api.log_learner(result, tracking_uri=store, parent=run.run_id)
+    logged = MlflowClient(tracking_uri=store).get_run(run_id)
+    assert logged.data.tags["kind"] == "learner"
+    assert logged.data.tags["mlflow.parentRunId"] == run.run_id
+    assert logged.data.metrics["truth_difference/roc_auc"] == pytest.approx(difference.value, abs=1e-8)
+    for given in (run_id, f"runs:/{run_id}/model"):
+        with pytest.raises(BadInput, match="a learner of your own cannot be promoted"):
+            Registry(store).resolve(given)
+    with pytest.raises(BadInput, match="this is a run, not a version"):
+        Registry(store).resolve(str(run.run_id))
+
+
+def test_the_models_own_scores_differ_by_nothing_and_wrong_ones_are_refused(run: RegisteredRun) -> None:
+    same = api.evaluate_learner(run.trained, run.trained.test_scores, "itself")
+    assert all(each.value in (0.0,) or np.isnan(each.value) for each in same.differences.values())
+    with pytest.raises(BadInput, match=r"expected \d+ finite numbers"):
+        api.evaluate_learner(run.trained, run.trained.test_scores[1:], "short")
+    with pytest.raises(BadInput, match="1 not finite"):
+        api.evaluate_learner(
+            run.trained, np.where(np.arange(len(run.trained.test_scores)) == 0, np.nan, 0.5), "nan"
+        )
+
+
+def test_a_missing_file_of_truth_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput):
+        api.read_truth(tmp_path / "truth.parquet")
+
+
+def test_every_call_in_the_page_fits_to_its_function() -> None:
+    page = (Path(api.__file__).parents[1] / "docs" / "data-scientist.md").read_text()
+    blocks = [block for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "api." in block]
+    called = set()
+    for call in (
+        node for block in blocks for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Call)
+    ):
+        name = call.func
+        if isinstance(name, ast.Attribute) and isinstance(name.value, ast.Name) and name.value.id == "api":
+            words: dict[str, Any] = {str(each.arg): None for each in call.keywords}
+            inspect.signature(getattr(api, name.attr)).bind(*call.args, **words)
+            called.add(name.attr)
+    assert called == {name for name in api.__all__ if name[0].islower()} - {"read_truth"}

@@ -1,0 +1,1 @@
+"""The promotion gate: its rules, and the recommendation for the reviewer."""

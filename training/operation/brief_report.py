@@ -1,0 +1,55 @@
+"""Page of a brief."""
+
+from training.evaluation.verdict import format_percent
+from training.operation.brief import Brief
+from training.operation.trends import Trend
+from training.reporting.html import create_environment
+
+PAGE_FILE = "brief.html"
+MAX_ROWS = 20
+TITLES = {
+    "office": "office",
+    "channel": "channel",
+    "route": "route",
+    "departure_country": "departure country",
+    "hs_chapter": "HS chapter",
+    "family": "substance family",
+}
+
+
+def summarize_brief(brief: Brief) -> str:
+    """Summarize a brief for a terminal: totals, then the clear trends, blind spots and data faults."""
+    days = (brief.ends - brief.recent_from).days
+    lines = [
+        f"{brief.recent_positives:,} detections of {brief.target} in {brief.recent_known:,} results of the last {days} days; "
+        f"{brief.positives - brief.recent_positives:,} in {brief.known - brief.recent_known:,} before."
+    ]
+    clear = [each for each in brief.trends if each.verdict != "no clear change"]
+    lines += [f"- {describe_trend(each)}" for each in clear[:MAX_ROWS]]
+    if not clear:
+        lines.append("- no trend is clear")
+    if brief.blind:
+        first = brief.blind[0]
+        lines.append(
+            f"- {len(brief.blind)} parts of the traffic were not inspected; the largest is {TITLES[first.dimension]} {first.part} "
+            f"({format_percent(first.share)} of the arrivals)"
+        )
+    if brief.quality:
+        lines.append(f"- {len(brief.quality)} columns changed or are mostly empty in the data of an office")
+    lines.append(f"- {len(brief.alerts)} alerts are in force")
+    return "\n".join(lines)
+
+
+def describe_trend(trend: Trend) -> str:
+    """Describe a trend in a sentence without a full stop."""
+    before = f"{trend.earlier_positives} of {trend.earlier_known} before"
+    return f"{trend.verdict}: {TITLES[trend.dimension]} {trend.part}, {trend.recent_positives} of {trend.recent_known}; {before}"
+
+
+def render_brief(brief: Brief) -> str:
+    """Render the page as self-contained HTML; it prints."""
+    return (
+        create_environment()
+        .get_template(PAGE_FILE)
+        .render(brief=brief, summary=summarize_brief(brief).split("\n"), titles=TITLES, most=MAX_ROWS)
+    )

@@ -1,0 +1,131 @@
+"""Trends before an operation: which parts of the traffic have more or fewer detections than before."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import false_discovery_control, fisher_exact
+from scipy.stats.contingency import odds_ratio
+
+from training.evaluation.intervals import Estimate
+
+MAX_FALSE_SHARE = 0.1
+"""Expected share of false ones among the trends that are called new, rising or falling (Benjamini and Hochberg 1995)."""
+MIN_NEW = 2
+"""Positives from which on a part without an earlier one is called new."""
+CONFIDENCE = 0.95
+
+
+class Trend(NamedTuple):
+    """Recent results of one part compared with earlier ones.
+
+    Attributes
+    ----------
+    dimension, part : str
+    recent_known, recent_positives, earlier_known, earlier_positives : int
+        Results, and positives among them. Of a substance family: all positives, and those of the family.
+    ratio : Estimate
+        Odds of a positive, recent over earlier, with the exact conditional interval (Fisher); 0 or infinite at the ends.
+    p_value : float
+        Fisher's exact test, two-sided.
+    adjusted : float
+        The same, adjusted for all comparisons of the brief (Benjamini and Hochberg 1995).
+    verdict : str
+        `new`, `rising`, `falling` or `no clear change`.
+    """
+
+    dimension: str
+    part: str
+    recent_known: int
+    recent_positives: int
+    earlier_known: int
+    earlier_positives: int
+    ratio: Estimate
+    p_value: float
+    adjusted: float
+    verdict: str
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the values by name."""
+        row = self._asdict()
+        ratio = row.pop("ratio")
+        return row | {"ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": ratio.high}
+
+
+def find_trends(results: pd.DataFrame, recent: "pd.Series[bool]", dimensions: Sequence[str]) -> list[Trend]:
+    """Compare recent with earlier results for each part of each dimension.
+
+    Parameters
+    ----------
+    results : DataFrame
+        One row for each known result, with `positive`, `family` and the dimensions.
+    recent : Series of bool
+        Which rows are recent.
+    dimensions : sequence of str
+
+    Returns
+    -------
+    list of Trend
+        Clear trends first, then by their p-value. Parts without a positive in either period are left out.
+    """
+    found = [
+        _compare(dimension, str(part), rows, recent[rows.index])
+        for dimension in dimensions
+        for part, rows in results.groupby(dimension, sort=True)
+        if rows["positive"].any()
+    ]
+    positives = results[results["positive"]]
+    found += [
+        _compare_family(str(family), positives, recent[positives.index])
+        for family in sorted(set(positives["family"]))
+    ]
+    if not found:
+        return []
+    adjusted = false_discovery_control([each.p_value for each in found])
+    judged = [_judge(each, float(value)) for each, value in zip(found, adjusted, strict=True)]
+    return sorted(
+        judged, key=lambda each: (each.verdict == "no clear change", each.p_value, each.dimension, each.part)
+    )
+
+
+def _compare(dimension: str, part: str, rows: pd.DataFrame, recent: "pd.Series[bool]") -> Trend:
+    positive, new = rows["positive"].to_numpy(bool), recent.to_numpy(bool)
+    return _build(
+        dimension,
+        part,
+        int(new.sum()),
+        int((positive & new).sum()),
+        int((~new).sum()),
+        int((positive & ~new).sum()),
+    )
+
+
+def _compare_family(family: str, positives: pd.DataFrame, recent: "pd.Series[bool]") -> Trend:
+    mine, new = positives["family"].eq(family).to_numpy(bool), recent.to_numpy(bool)
+    return _build(
+        "family", family, int(new.sum()), int((mine & new).sum()), int((~new).sum()), int((mine & ~new).sum())
+    )
+
+
+def _build(
+    dimension: str, part: str, known: int, positives: int, before: int, positives_before: int
+) -> Trend:
+    table = [[positives, known - positives], [positives_before, before - positives_before]]
+    ratio = Estimate(np.nan, np.nan, np.nan)
+    if known and before:
+        interval = odds_ratio(table).confidence_interval(CONFIDENCE)
+        ratio = Estimate(float(odds_ratio(table).statistic), float(interval.low), float(interval.high))
+    p_value = float(fisher_exact(table).pvalue) if known and before else 1.0
+    return Trend(
+        dimension, part, known, positives, before, positives_before, ratio, p_value, 1.0, "no clear change"
+    )
+
+
+def _judge(trend: Trend, adjusted: float) -> Trend:
+    verdict = "no clear change"
+    if not trend.earlier_positives and trend.recent_positives >= MIN_NEW:
+        verdict = "new"
+    elif adjusted <= MAX_FALSE_SHARE:
+        verdict = "rising" if trend.ratio.value > 1 else "falling"
+    return trend._replace(adjusted=adjusted, verdict=verdict)

@@ -1,0 +1,182 @@
+"""Logging of a training run to MLflow: its content, its child runs, and its registered version."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from consignments.records import Target
+from features.batch import Tables
+from models.registry import CHAMPION, ModelVersion, Registry
+from training.data.data_hash import hash_tables
+from training.fitting.search import SEARCH_SPACE
+from training.reporting.mlflow_tracking import (
+    MAX_DIGEST_CHARACTERS,
+    InputTable,
+    OpenRun,
+    RunRecord,
+    log_run,
+)
+from training.runs.input_example import build_example_consignments
+from training.runs.result import TrainingResult
+
+LINKED_METRICS = (
+    *("deployed/recall_at_1pct", "deployed/average_precision", "test/roc_auc", "test/average_precision"),
+    *("test/precision_at_1pct", "test/recall_at_1pct", "test/calibration_error"),
+)
+"""Metrics that the page of the logged model shows too."""
+ABLATION_METRICS = ("worth", "recall_at_1pct")
+ENDS = ("", "_low", "_high")
+
+
+class RunText(NamedTuple):
+    """Texts of a run for people.
+
+    Attributes
+    ----------
+    name : str
+    description : str
+        Markdown, for the page of the run and that of the version.
+    """
+
+    name: str
+    description: str
+
+
+@dataclass(frozen=True)
+class TrainingInputs:
+    """The tables of a training run.
+
+    Attributes
+    ----------
+    tables : Tables
+    truth : DataFrame or None
+    sources : mapping
+        Name of a table to the path of its file.
+    """
+
+    tables: Tables
+    truth: pd.DataFrame | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def describe(self) -> dict[str, InputTable]:
+        """Describe each table with its own hash, schema and path."""
+        tables = {
+            "consignments": self.tables.consignments,
+            "outcomes": self.tables.outcomes,
+            "alerts": self.tables.alerts,
+            "truth": self.truth,
+        }
+        return {
+            name: InputTable.from_frame(
+                frame,
+                hash_tables({name: frame}),
+                self.sources.get(name),
+                "evaluation" if name == "truth" else "training",
+            )
+            for name, frame in tables.items()
+            if frame is not None
+        }
+
+
+def find_champion(run: OpenRun, target: Target) -> str | None:
+    """Find the number of the version that a registered one would replace; None if there is none."""
+    champion = Registry(str(run.client.tracking_uri)).find_version(CHAMPION, target)
+    return None if champion is None else champion.number
+
+
+def log_training(
+    run: OpenRun, text: RunText, trained: TrainingResult, inputs: TrainingInputs, folder: Path
+) -> None:
+    """Log the content of a training run, and its studies as child runs.
+
+    Parameters
+    ----------
+    run : OpenRun
+    text : RunText
+    trained : TrainingResult
+    inputs : TrainingInputs
+    folder : Path
+        Its artifacts.
+    """
+    record = RunRecord(
+        name=text.name,
+        description=text.description,
+        tags=trained.tags,
+        params={**describe_periods(trained), **trained.config.flatten()},
+        metrics=trained.headline_metrics,
+        folder=folder,
+        inputs=inputs.describe(),
+    )
+    run.log(record)
+    for child in build_child_runs(trained):
+        with TemporaryDirectory() as nothing:
+            log_run(
+                RunRecord(**child, folder=Path(nothing), parent=run.run_id),
+                tracking_uri=str(run.client.tracking_uri),
+            )
+
+
+def register_training(
+    run: OpenRun, text: RunText, trained: TrainingResult, tables: Tables, folder: Path
+) -> ModelVersion:
+    """Register the final fit of a logged run as a new version, and show the main metrics on the page of the logged model."""
+    version = Registry(str(run.client.tracking_uri)).register(
+        run.run_id,
+        folder / "bundle",
+        example=build_example_consignments(trained.config.features),
+        description=text.description,
+        tags=trained.tags,
+    )
+    digest = hash_tables({"consignments": tables.consignments})[:MAX_DIGEST_CHARACTERS]
+    logged = [name for name in LINKED_METRICS if name in trained.headline_metrics]
+    run.link_metrics(logged, ("consignments", digest))
+    return version
+
+
+def describe_periods(trained: TrainingResult) -> dict[str, str]:
+    """Return the date and the periods of a run, as parameters that MLflow compares."""
+    split = trained.data.split
+    named = {"training": split.train, "validation": split.validation, "test": split.test}
+    return {
+        "as_of": trained.as_of.isoformat(),
+        "target": trained.target,
+        **{
+            f"period.{name}": f"{period.begins:%Y-%m-%d} to {period.ends:%Y-%m-%d}"
+            for name, period in named.items()
+        },
+    }
+
+
+def build_child_runs(trained: TrainingResult) -> list[dict[str, Any]]:
+    """Build the child runs: one for each trial of a search, and one for each group of features of an ablation."""
+    tags = {"target": trained.target, "as_of": trained.as_of.isoformat()}
+    trials = [
+        {
+            "name": f"trial {trial['trial']}",
+            "description": "A trial of the search, tested at the rolling origins before the test period.",
+            "tags": {**tags, "kind": "trial", "best": str(bool(trial["best"])).lower()},
+            "params": {name: trial[name] for name in SEARCH_SPACE},
+            "metrics": {f"origins/{name}": trial[name] for name in ("worth", "recall_at_1pct")},
+        }
+        for trial in trained.studied.trials
+    ]
+    groups = [
+        {
+            "name": f"without {row['group']}",
+            "description": "A fit without a group of features: what is lost at the rolling origins before the test period.",
+            "tags": {**tags, "kind": "ablation"},
+            "params": {"group": row["group"], "features": row["features"]},
+            "metrics": {
+                f"loss/{name}{end}": value
+                for name in ABLATION_METRICS
+                for end in ENDS
+                if (value := float(row[f"{name}{end}"])) == value
+            },
+        }
+        for row in trained.studied.ablation
+    ]
+    return [*trials, *groups]
