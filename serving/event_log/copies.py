@@ -81,6 +81,8 @@ def _copy_rows_to_file(log: LogReader, path: Path, progress: Progress | None) ->
 def copy_to_database(path: Path, url: str, progress: Progress | None = None) -> None:
     """Copy a log from an SQLite file to a database without entries; all entries are written, or none.
 
+    If the database already holds exactly this log, for example after an interruption, nothing is written.
+
     Raises
     ------
     BadSetting
@@ -94,7 +96,8 @@ def copy_to_database(path: Path, url: str, progress: Progress | None = None) -> 
         try:
             writer.acquire()
             migrate(engine)
-            _require_empty(engine, log.log_id, mask_password(address))
+            if _holds_copy(engine, log, mask_password(address)):
+                return
             _insert_identity(engine, log)
             writer.write(chain.from_iterable(_read_pages(log, progress)))
         except sa.exc.SQLAlchemyError as error:
@@ -111,18 +114,24 @@ def _read_pages(log: LogReader, progress: Progress | None) -> Iterator[list[tupl
             progress("copy", min(int(rows[-1][0]), log.last_sequence), log.last_sequence)
 
 
-def _require_empty(engine: sa.Engine, log_id: str, where: str) -> None:
+def _holds_copy(engine: sa.Engine, log: LogReader, where: str) -> bool:
+    """Check whether a database holds the whole log; raise `ServiceFault` if it holds another one or other entries."""
+    last = sa.select(EVENTS.c.sequence, EVENTS.c.hash).order_by(EVENTS.c.sequence.desc()).limit(1)
     with engine.connect() as connection:
-        entries = connection.execute(sa.select(sa.func.count()).select_from(EVENTS)).scalar_one()
         found = connection.execute(sa.select(LOG.c.log_id)).scalar()
-    if entries or found not in (None, log_id):
-        raise ServiceFault(
-            "the database already holds an event log",
-            where=URL_SETTING,
-            got=f"{where}: log {found} with {entries:,} entries",
-            expected="an empty database",
-            todo="nothing was written; name an empty database",
-        )
+        entry = connection.execute(last).one_or_none()
+    if found in (None, log.log_id) and entry is None:
+        return False
+    here = None if entry is None else (entry.sequence, entry.hash.hex())
+    if (found, here) == (log.log_id, (log.last_sequence, log.head)):
+        return True
+    raise ServiceFault(
+        "the database already holds an event log",
+        where=URL_SETTING,
+        got=f"{where}: log {found} with {0 if entry is None else entry.sequence:,} entries",
+        expected="an empty database",
+        todo="nothing was written; name an empty database",
+    )
 
 
 def _insert_identity(engine: sa.Engine, log: LogReader) -> None:

@@ -134,7 +134,7 @@ def test_an_export_has_what_is_left_and_says_what_is_not(state: Path, tmp_path: 
     found = told(state, "export", "--out", str(tmp_path / "out"), "--personal")
     assert found["tables"]["consignments"] == RECENT
     assert found["tables"]["decisions"] == OLD + RECENT
-    assert "12 consignments up to entry 24 are not exported" in found["notes"][0]
+    assert "12 consignments (all up to entry 24) are not exported" in found["notes"][0]
     decisions = pd.read_parquet(tmp_path / "out" / "decisions.parquet")
     assert decisions["score"].notna().all()
 
