@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests run in so many processes, each file in one of them.
 WORKERS ?= 2
 
-.PHONY: install demo test slow contract postgres chaos check format reference structure samples bench bench-history soak docs clean wheel operate
+.PHONY: install demo test slow contract clients postgres chaos check format reference structure samples bench bench-history soak docs clean wheel operate
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -30,6 +30,9 @@ slow: $(STAMP)  ## the long tests
 
 contract: $(STAMP)  ## the service against its own OpenAPI document: 5,000 cases, and as many invalid bodies
 	$(BIN)/python -m pytest -m slow tests/serving/http/test_contract.py
+
+clients: $(STAMP)  ## clients of integrators against a running service: curl, Java, generated TypeScript and Python
+	$(BIN)/python -m pytest -m slow -rs tests/serving/clients
 
 # Every test whose subject reads or writes an event log.
 WITH_A_LOG := event_log/ maintenance/ scoring/ shadow/ state/ encryption/test_monthly_keys.py http/test_server.py \

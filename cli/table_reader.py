@@ -56,7 +56,7 @@ class TableReader:
         assert first is not None
         return Tables(
             first, self.read_table(self.tables.outcomes, Outcome), self.read_table(self.tables.alerts, Alert)
-        )
+        ).unify_spellings()
 
     def open_source(
         self, path: Path | None, record: "type[Consignment]", progress: "Progress"

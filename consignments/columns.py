@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from consignments.identifiers import normalize_identifier
 from consignments.schema import Field
 from consignments.timestamps import to_us
 
@@ -32,6 +33,10 @@ ZONED_TIME_PATTERN = rf"{CLOCK}{ZONE}$"
 DATE_LENGTH = len("2024-03-04")
 MIN_TIME_US, MAX_TIME_US = to_us(datetime.min.replace(tzinfo=UTC)), to_us(datetime.max.replace(tzinfo=UTC))
 """Range of times that Python can represent: years 1 to 9999."""
+
+IDENTIFIER = "consignment_id"
+PLAIN_IDENTIFIER = r"^[0-9]*[A-Z][A-Z0-9]*$"
+"""Pattern of identifiers without separators or small letters, which are their own normal form."""
 
 BAD_TEXT = "not text"
 BAD_NUMBER = "not a finite number; expected digits with a decimal point, for example 1.25"
@@ -332,3 +337,44 @@ READERS: dict[str, ColumnReader] = {
     "date": read_date,
 }
 """Reader of each kind of field, except items (`consignments.items`) and lists of codes (`consignments.code_lists`)."""
+
+
+def adopt_spellings(given: pd.DataFrame, known: pd.Series) -> pd.DataFrame:
+    """Return a table whose identifiers have the spelling of known ones with the same normal form.
+
+    Parameters
+    ----------
+    given : DataFrame
+        A table with `consignment_id`, for example outcomes.
+    known : Series of str
+        Identifiers of the consignments; the first spelling counts.
+
+    Examples
+    --------
+    >>> outcomes = pd.DataFrame({"consignment_id": ["rb123456785gb", "A", "B"]})
+    >>> adopt_spellings(outcomes, pd.Series(["RB123456785GB", "A"]))["consignment_id"].tolist()
+    ['RB123456785GB', 'A', 'B']
+    """
+    strange = ~given[IDENTIFIER].isin(known)
+    if not strange.any():
+        return given
+    names = normalize_array(pa.array(known))
+    spellings: dict[str, str] = {}
+    for name, identifier in zip(normalize_names(names).to_pylist(), names.to_pylist(), strict=True):
+        spellings.setdefault(name, identifier)
+    sent = given.loc[strange, IDENTIFIER].tolist()
+    found = [spellings.get(normalize_identifier(identifier), identifier) for identifier in sent]
+    if found == sent:
+        return given
+    changed = given.copy()
+    changed.loc[strange, IDENTIFIER] = found
+    return changed
+
+
+def normalize_names(names: Any) -> Any:
+    """Return an Arrow array of identifiers in normal form. Those that are plainly in it already are not looked at singly."""
+    strange = pc.invert(pc.match_substring_regex(names, PLAIN_IDENTIFIER))
+    if not pc.any(strange).as_py():
+        return names
+    found = [normalize_identifier(name) for name in names.filter(strange).to_pylist()]
+    return pc.replace_with_mask(names, strange, pa.array(found, names.type))

@@ -5,6 +5,7 @@ A wrong check digit is a feature, never a reason to refuse a record: published e
 
 import re
 import unicodedata
+from functools import lru_cache
 from operator import mul
 from typing import NamedTuple
 
@@ -112,6 +113,11 @@ def normalize_identifier(identifier: str) -> str:
     """
     if identifier.isascii() and identifier.isalnum() and identifier.isupper():
         return identifier
+    return _normalize(identifier)
+
+
+@lru_cache(maxsize=1024)  # one request asks several times for the same
+def _normalize(identifier: str) -> str:
     text = unicodedata.normalize("NFC", identifier).strip()
     if not text:
         return identifier

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from consignments.columns import Mask, combine_faults, normalize_array
+from consignments.columns import Mask, combine_faults, normalize_array, normalize_names
 from consignments.parquet_files import ParquetTable
 from consignments.plausibility import count_implausible
 from consignments.raw_tables import TablePart
@@ -238,7 +238,9 @@ def _count_given(frame: pd.DataFrame, record: type[Consignment]) -> NDArray[np.i
 
 def _mark_repeats(looks: Sequence[_ChunkCheck]) -> None:
     """Find the rows whose identifier occurs in an earlier valid row of any chunk."""
-    names = pa.chunked_array([normalize_array(pa.array(look.order["consignment_id"])) for look in looks])
+    names = pa.chunked_array(
+        [normalize_names(normalize_array(pa.array(look.order["consignment_id"]))) for look in looks]
+    )
     # Dictionary codes are numbered in the order of first occurrence.
     codes = names.combine_chunks().dictionary_encode().indices.to_numpy()
     first = codes > np.maximum.accumulate(np.concatenate([[-1], codes]))[:-1]

@@ -24,6 +24,8 @@ from consignments.columns import (
     Mask,
     ParsedColumn,
     format_value,
+    normalize_array,
+    normalize_names,
     read_column,
     read_sequence,
     to_text_column,
@@ -292,7 +294,10 @@ def _find_repeated_identifiers(
         return []
     identifier = get_fields(record)[0].name
     repeated = np.zeros(len(frame), dtype=bool)
-    repeated[~bad] = frame.loc[~bad, identifier].duplicated().to_numpy()
+    names = frame.loc[~bad, identifier]
+    if not issubclass(record, Alert):
+        names = normalize_names(normalize_array(pa.array(names))).to_pandas()
+    repeated[~bad] = names.duplicated().to_numpy()
     return [create_repeat_fault(identifier, repeated)] if repeated.any() else []
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -10,9 +10,10 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from consignments.columns import normalize_array
+from consignments.columns import adopt_spellings, normalize_array, normalize_names
 from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, Outcome
 from consignments.schema import FieldKind, get_fields
@@ -125,6 +126,13 @@ class Tables:
             _require_checked(self.outcomes, Outcome, "outcomes")
         if self.alerts is not None:
             _require_checked(self.alerts, Alert, "alerts")
+
+    def unify_spellings(self) -> "Tables":
+        """Return the tables with one spelling for each consignment: outcomes get that of their consignment."""
+        if self.outcomes is None:
+            return self
+        outcomes = adopt_spellings(self.outcomes, self.consignments["consignment_id"])
+        return self if outcomes is self.outcomes else replace(self, outcomes=outcomes)
 
 
 def _require_checked(frame: pd.DataFrame, record: type[msgspec.Struct], where: str) -> None:
@@ -318,10 +326,11 @@ def join_history(given: Tables, history: pd.DataFrame | None) -> tuple[Tables, N
         If only one of the two tables has `sequence`.
     """
     if history is None:
-        return given, np.ones(len(given.consignments), dtype=bool)
+        return given.unify_spellings(), np.ones(len(given.consignments), dtype=bool)
     past = history[mask_past_rows(history, given.consignments)]
     both = pd.concat([past, given.consignments], ignore_index=True)
-    return Tables(both, given.outcomes, given.alerts), np.arange(len(both)) >= len(past)
+    tables = Tables(both, given.outcomes, given.alerts).unify_spellings()
+    return tables, np.arange(len(both)) >= len(past)
 
 
 def mask_past_rows(history: pd.DataFrame, given: pd.DataFrame) -> NDArray[np.bool_]:
@@ -344,7 +353,11 @@ def mask_past_rows(history: pd.DataFrame, given: pd.DataFrame) -> NDArray[np.boo
         )
     if ordered:
         return np.ones(len(history), dtype=bool)
-    return ~history["consignment_id"].isin(given["consignment_id"]).to_numpy(dtype=bool)
+    names, past = (
+        normalize_names(normalize_array(pa.array(each["consignment_id"]))) for each in (given, history)
+    )
+    given_too: NDArray[np.bool_] = pc.is_in(past, value_set=names).to_numpy(zero_copy_only=False)
+    return ~given_too
 
 
 def get_sequence(frame: pd.DataFrame) -> NDArray[np.int64] | None:

@@ -23,7 +23,7 @@ keys_option = click.option(
 @keys_option
 @json_option
 def backup(folder: Path, keys: Path | None, as_json: bool) -> None:
-    """Copy the event log, the published models and the keys to a new folder.
+    """Copy the event log, the published models and the keys.
 
     The service may keep running. The copy of the log is as of one moment, and its hash chain and keys are verified. The log
     is written as an SQLite file, also if it is in PostgreSQL.

@@ -77,7 +77,7 @@ def export(out: Path, personal: bool, as_json: bool) -> None:
     Writes Parquet tables: consignments (every version), outcomes, alerts, selections and decisions. It also writes the
     logged features, one table for each list of features that a model used. The column `sequence` is the order of the log.
 
-    Without --personal, personal columns are omitted and no data key is needed. With --personal, training and scoring
+    Without --personal, personal columns are left out and no data key is needed. With --personal, training and scoring
     on these tables give the same results as the service. Who exported them is recorded in access.jsonl in the state directory.
 
     The service may keep running. Next, run "npsrisk train" on the tables.

@@ -64,7 +64,7 @@ class ConsignmentEndpoint:
         found = [
             event
             for name in names
-            for event in self._log.read_consignment_events(name, without=EXCLUDED_COLUMNS)
+            for event in self._log.read_consignment_events(name, None, EXCLUDED_COLUMNS)
         ]
         return sorted(found, key=lambda event: event.sequence)
 

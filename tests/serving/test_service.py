@@ -164,7 +164,7 @@ def test_a_bad_model_is_refused_and_the_old_one_stays(
 def test_a_release_that_leads_elsewhere_is_refused(client: Client, tmp_path: Path, content: str) -> None:
     (tmp_path / "models" / "current.json").write_text(content)
     client.look()
-    assert "the published release cannot be used" in client.get("/health/ready").json()["warnings"][0]
+    assert "not a release that can be served" in client.get("/health/ready").json()["warnings"][0]
     assert score(client, "RB1")["model"]["version"] == "1"
 
 

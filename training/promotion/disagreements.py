@@ -19,7 +19,8 @@ TOP_SHARE = 0.01
 """Share of the traffic within which the two rankings are compared."""
 MAX_EXAMPLES = 40
 MAX_REASONS = 3
-REASON_SEPARATOR = "; "
+REASON_SEPARATOR = "\n"
+"""Between reasons; a reason itself may hold semicolons."""
 DISAGREEMENT_COLUMNS = (
     "consignment_id",
     "channel",

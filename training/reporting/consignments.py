@@ -10,6 +10,8 @@ from features.streams import list_goods_texts
 from training.evaluation.verdict import format_significant
 
 MAX_GOODS_CHARACTERS = 160
+MAX_READ_CHARACTERS = 2000
+"""Longer texts are cut before they are searched for contact details."""
 CONTACT_DETAILS = re.compile(r"\S*@\S+|\+?\d[\d\s()/-]{6,}\d")
 """E-mail addresses and numbers as long as a telephone number, which a free text may contain."""
 REMOVED = "[removed]"
@@ -53,7 +55,7 @@ def shorten_goods(goods: str) -> str:
     >>> shorten_goods("research chemical, call +44 20 7946 0958 or a@b.example"), shorten_goods("")
     ('research chemical, call [removed] or [removed]', '–')
     """
-    text = CONTACT_DETAILS.sub(REMOVED, goods).strip()
+    text = CONTACT_DETAILS.sub(REMOVED, goods[:MAX_READ_CHARACTERS]).strip()
     return f"{text[: MAX_GOODS_CHARACTERS - 1]}…" if len(text) > MAX_GOODS_CHARACTERS else text or "–"
 
 

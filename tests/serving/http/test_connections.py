@@ -270,12 +270,16 @@ def test_a_key_file_that_is_gone_is_told_and_the_keys_stay(tmp_path: Path, bundl
         keys.rename(tmp_path / "elsewhere")
         url = f"http://127.0.0.1:{running.port}"
 
+        reader = {"authorization": "Bearer reader"}
+
         def warnings() -> list[str]:
-            found: list[str] = httpx.get(f"{url}/health/ready", trust_env=False).json()["warnings"]
+            found: list[str] = httpx.get(f"{url}/health/ready", headers=reader, trust_env=False).json()[
+                "warnings"
+            ]
             return found
 
         until(lambda: "API keys: the changed file is refused" in " ".join(warnings()))
-        metrics = httpx.get(f"{url}/metrics", headers={"authorization": "Bearer reader"}, trust_env=False)
+        metrics = httpx.get(f"{url}/metrics", headers=reader, trust_env=False)
         assert "npsrisk_settings_refused 1.0" in metrics.text
         (tmp_path / "elsewhere").rename(keys)
         until(lambda: warnings() == [])

@@ -383,7 +383,7 @@ def test_a_full_history_refuses_and_says_what_to_do(tmp_path: Path, bundle: Path
         assert {response.status_code for response in told[full:]} == {503}
         detail = told[full].json()["detail"]
         assert "history is full" in detail
-        assert "raise the bound of keys (NPSRISK_MAX_HISTORY_KEYS)" in detail
+        assert "raise NPSRISK_MAX_HISTORY_KEYS if memory allows" in detail
         ready = client.get("/health/ready").json()
         assert "history is nearly full" in ready["warnings"][0]
         assert "npsrisk_history_keys_bound 1000.0" in client.get("/metrics").text

@@ -20,7 +20,7 @@ from training.config import EvaluationConfig
 from training.data.splits import ArrivalWindow
 from training.promotion.comparison import ComparedTraffic, compare
 from training.promotion.comparison_report import summarize_comparison
-from training.promotion.disagreements import DISAGREEMENT_COLUMNS
+from training.promotion.disagreements import DISAGREEMENT_COLUMNS, REASON_SEPARATOR
 
 SETTINGS = EvaluationConfig(resamples=40, smallest_slice=5)
 LATER = day(40)
@@ -98,7 +98,7 @@ def test_a_disagreement_has_goods_route_and_the_reasons_of_both_models_by_the_sa
         for row in found.disagreements:
             name = row["consignment_id"]
             texts = [reason["text"] for reason in msgspec.json.decode(scored.loc[name, "reasons"])]
-            assert row[f"reasons_{side}"] == "; ".join(texts)
+            assert row[f"reasons_{side}"] == REASON_SEPARATOR.join(texts)
             assert row[f"score_{side}"] == scored.loc[name, "score"]
     row = found.disagreements[0]
     given = made.consignments.set_index("consignment_id").loc[row["consignment_id"]]

@@ -79,7 +79,7 @@ def compare_scores(traffic: ScoredPeriod, champion: np.ndarray) -> Comparison:
     row = {
         "consignment_id": "RB1", "channel": "postal", "goods": "research <chemical>", "route": "CN → KR", "weight": "0.500 kg",
         "value": "12.0 USD", "rank_a": 900, "rank_b": 3, "score_a": 0.001, "score_b": 0.4,
-        "reasons_a": "", "reasons_b": "Sender is new; Goods are vague", "result": "positive",
+        "reasons_a": "", "reasons_b": "Sender is new; usual: 3\nGoods are vague", "result": "positive",
     }  # fmt: skip
     return Comparison(
         one, other, {name: estimate_difference(other, one, name) for name in COMPARED}, [row], [], BEGINS,
@@ -147,6 +147,7 @@ def test_a_disagreement_has_goods_route_both_reasons_and_the_result(bundle: Bund
         "research &lt;chemical&gt;",
         "CN → KR",
         "0.500 kg",
+        "<li>Sender is new; usual: 3</li>",
         "<li>Goods are vague</li>",
         "<b>positive</b>",
     ):

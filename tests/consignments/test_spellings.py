@@ -1,0 +1,61 @@
+"""Tables of one call may spell an identifier in several ways: what belongs together is found, and ids stay as they came."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from support.examples import day, make_consignment, make_outcome
+
+from consignments.columns import adopt_spellings, normalize_names
+from consignments.identifiers import normalize_identifier
+from consignments.records import Consignment, Outcome
+from consignments.tables import build_frame, check_frame
+from features.batch import Tables, build_outcome_events, join_history
+
+NAMES = ["RB123456785GB", "rb123456785gb", "057-51987552/h1", "05751987552/h1", "12345", "Lot-7 ", "A1", ""]
+
+
+def test_a_column_has_the_same_normal_forms_as_single_identifiers() -> None:
+    assert normalize_names(pa.array(NAMES)).to_pylist() == [normalize_identifier(name) for name in NAMES]
+
+
+def test_an_outcome_gets_the_spelling_of_its_consignment() -> None:
+    consignments = build_frame(
+        [make_consignment("057-51987552/H1"), make_consignment("RB123456785GB")], Consignment
+    )
+    outcomes = build_frame(
+        [make_outcome(name) for name in ("05751987552/H1", "rb 123456785 gb", "Z")], Outcome
+    )
+    tables = Tables(consignments, outcomes).unify_spellings()
+    assert tables.outcomes is not None
+    assert tables.outcomes["consignment_id"].tolist() == ["057-51987552/H1", "RB123456785GB", "Z"]
+    assert tables.consignments["consignment_id"].tolist() == ["057-51987552/H1", "RB123456785GB"]
+    assert outcomes["consignment_id"].tolist()[0] == "05751987552/H1"
+    joined, _ = join_history(Tables(consignments, outcomes), None)
+    assert build_outcome_events(joined.outcomes).consignment_id[0] == "057-51987552/H1"
+
+
+def test_a_past_consignment_that_is_given_in_another_spelling_counts_once() -> None:
+    given = build_frame([make_consignment("057-51987552/H1")], Consignment)
+    past = build_frame(
+        [make_consignment("05751987552/H1"), make_consignment("RB1", received_at=day(-3))], Consignment
+    )
+    joined, keep = join_history(Tables(given), past)
+    assert joined.consignments["consignment_id"].tolist() == ["RB1", "057-51987552/H1"]
+    assert keep.tolist() == [False, True]
+
+
+def test_two_spellings_of_one_consignment_are_a_repeated_identifier() -> None:
+    frame = build_frame(
+        [make_consignment(name) for name in ("RB123456785GB", "rb123456785gb", "RB2")], Consignment
+    )
+    table = check_frame(frame, Consignment)
+    assert table.frame["consignment_id"].tolist() == ["RB123456785GB", "RB2"]
+    assert len(table.rejects) == 1
+
+
+@pytest.mark.parametrize("names", [["A", "B"], ["C"]])
+def test_a_table_without_other_spellings_is_returned_as_it_is(names: list[str]) -> None:
+    frame = pd.DataFrame({"consignment_id": names})
+    assert adopt_spellings(frame, pd.Series(["A", "B"])) is frame
+    assert np.array_equal(frame["consignment_id"], names)
