@@ -22,7 +22,7 @@ EXPIRY_WARNING = timedelta(days=30)
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-class InstallationCheck(NamedTuple):
+class DoctorFinding(NamedTuple):
     """The result of one check: what was found and, if it is wrong, what to do."""
 
     check: str
@@ -31,7 +31,7 @@ class InstallationCheck(NamedTuple):
     todo: str = ""
 
 
-Results = Iterator[InstallationCheck]
+Results = Iterator[DoctorFinding]
 
 
 @click.command()
@@ -63,7 +63,7 @@ def doctor(context: click.Context, as_json: bool) -> None:
     context.exit(1 if wrong else 0)
 
 
-def examine(settings: "Settings") -> Iterator[InstallationCheck]:
+def examine(settings: "Settings") -> Iterator[DoctorFinding]:
     """Run all checks. An error of a check is its result, so that the others run too."""
     checks: dict[str, Callable[[Settings], Results]] = {
         "versions": _check_versions,
@@ -82,7 +82,7 @@ def examine(settings: "Settings") -> Iterator[InstallationCheck]:
             for found in check(settings):
                 yield found._replace(check=found.check or name)
         except (NpsriskError, OSError) as error:
-            yield InstallationCheck(name, False, str(error))
+            yield DoctorFinding(name, False, str(error))
 
 
 def _check_versions(_settings: "Settings") -> Results:
@@ -93,17 +93,17 @@ def _check_versions(_settings: "Settings") -> Results:
     parts = (
         f"npsrisk {version('npsrisk')}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
     )
-    yield InstallationCheck("", True, parts)
+    yield DoctorFinding("", True, parts)
 
 
 def _check_settings(_settings: "Settings") -> Results:
     from serving.process.settings import find_unknown_settings
 
     for name, near in find_unknown_settings(os.environ).items():
-        yield InstallationCheck(
+        yield DoctorFinding(
             "", False, f"{name} is not a setting", f"did you mean {near}?" if near else "remove it"
         )
-    yield InstallationCheck(
+    yield DoctorFinding(
         "", True, f"read from the environment and {os.environ.get('NPSRISK_SETTINGS', 'no file')}"
     )
 
@@ -113,21 +113,21 @@ def _check_state_directory(settings: "Settings") -> Results:
 
     folder = settings.state_dir
     if not folder.is_dir():
-        yield InstallationCheck(
+        yield DoctorFinding(
             "", False, f"{folder} does not exist", "set NPSRISK_STATE_DIR, or start the service once"
         )
         return
     require_complete(folder)
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        yield InstallationCheck("", False, f"{folder} cannot be written", "run as the user of the service")
+        yield DoctorFinding("", False, f"{folder} cannot be written", "run as the user of the service")
     for path in (folder, *sorted(folder.glob("events.db*")), *sorted(folder.glob("*key*"))):
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & OTHERS:
             private = "700" if path.is_dir() else "600"
-            yield InstallationCheck(
+            yield DoctorFinding(
                 "permissions", False, f"others can use {path} (mode {mode:o})", f"chmod {private} {path}"
             )
-    yield InstallationCheck("", True, str(folder.resolve()))
+    yield DoctorFinding("", True, str(folder.resolve()))
 
 
 def _check_disk(settings: "Settings") -> Results:
@@ -135,7 +135,7 @@ def _check_disk(settings: "Settings") -> Results:
     free = shutil.disk_usage(folder).free
     found = f"{free / 1e9:,.1f} GB free at {folder}"
     enough = free >= MIN_FREE_BYTES
-    yield InstallationCheck("", enough, found, "" if enough else "free space, or move the state directory")
+    yield DoctorFinding("", enough, found, "" if enough else "free space, or move the state directory")
 
 
 def _check_log(settings: "Settings") -> Results:
@@ -145,16 +145,16 @@ def _check_log(settings: "Settings") -> Results:
     from serving.event_log.reader import LogReader
 
     with LogReader.open_to_read(settings.database_url) as log:
-        yield InstallationCheck(
+        yield DoctorFinding(
             "", True, f"log {log.log_id} with {log.last_sequence:,} entries, head {log.head[:12]}"
         )
         yield from _check_clock(log)
         try:
             check_vault(log, Vault.load(settings.state_dir, load_data_key(settings.data_key_file)))
         except NpsriskError as error:
-            yield InstallationCheck("keys", False, str(error))
+            yield DoctorFinding("keys", False, str(error))
         else:
-            yield InstallationCheck(
+            yield DoctorFinding(
                 "keys", True, f"data key {settings.data_key_file} and monthly keys fit the log"
             )
 
@@ -175,7 +175,7 @@ def _check_clock(log: object) -> Results:
         todo = "the last entry is in the future: correct the system clock, or run npsrisk clock correct"
     elif last.own_us and now_us - last.own_us > MAX_START_GAP_US:
         todo = "the last entry is old: check the system clock; if it is right, run npsrisk clock accept at the start"
-    yield InstallationCheck("clock", not todo, found, todo)
+    yield DoctorFinding("clock", not todo, found, todo)
 
 
 def _check_model(settings: "Settings") -> Results:
@@ -184,10 +184,10 @@ def _check_model(settings: "Settings") -> Results:
 
     folder = find_release_folder(settings.state_dir)
     if folder is None:
-        yield InstallationCheck("", False, "no model is published, so rules score", "run npsrisk publish")
+        yield DoctorFinding("", False, "no model is published, so rules score", "run npsrisk publish")
         return
     release = read_release(folder, Approvers.read(settings.approvers_file))
-    yield InstallationCheck("", True, f"{release.model} in {folder}")
+    yield DoctorFinding("", True, f"{release.model} in {folder}")
 
 
 def _check_approvers(settings: "Settings") -> Results:
@@ -196,23 +196,21 @@ def _check_approvers(settings: "Settings") -> Results:
     approvers = Approvers.read(settings.approvers_file)
     found = f"{len(approvers.members)} persons, {approvers.signatures} of them must sign"
     enough = len(approvers.members) >= approvers.signatures
-    yield InstallationCheck(
-        "", enough, found, "" if enough else "run npsrisk keys create or npsrisk keys trust"
-    )
+    yield DoctorFinding("", enough, found, "" if enough else "run npsrisk keys create or npsrisk keys trust")
 
 
 def _check_api_keys(settings: "Settings") -> Results:
     from serving.http.auth import read_keys
 
     if settings.api_keys_file is None:
-        yield InstallationCheck("", True, "none: the service answers on loopback only")
+        yield DoctorFinding("", True, "none: the service answers on loopback only")
         return
     keys = read_keys(settings.api_keys_file)
-    yield InstallationCheck("", True, f"{len(keys)} in {settings.api_keys_file}")
+    yield DoctorFinding("", True, f"{len(keys)} in {settings.api_keys_file}")
     for key in keys:
         if key.expires_at is not None and key.expires_at - datetime.now(UTC) < EXPIRY_WARNING:
             expiry = key.expires_at.date()
-            yield InstallationCheck(
+            yield DoctorFinding(
                 "", False, f"key {key.name!r} expires on {expiry}", "add a new key, then remove this one"
             )
 
@@ -222,14 +220,14 @@ def _check_tls(settings: "Settings") -> Results:
 
     certificate = Certificate.from_settings(settings)
     found = "off: a proxy must add it" if certificate is None else f"certificate {settings.tls_cert_file}"
-    yield InstallationCheck("", True, found)
+    yield DoctorFinding("", True, found)
 
 
 def _check_store(settings: "Settings") -> Results:
     from cli.stores import require_store
 
     if "MLFLOW_TRACKING_URI" not in os.environ:
-        yield InstallationCheck("", True, "MLFLOW_TRACKING_URI is not set; only npsrisk publish needs it")
+        yield DoctorFinding("", True, "MLFLOW_TRACKING_URI is not set; only npsrisk publish needs it")
         return
     require_store(settings.mlflow_tracking_uri)
-    yield InstallationCheck("", True, settings.mlflow_tracking_uri.split("@")[-1])
+    yield DoctorFinding("", True, settings.mlflow_tracking_uri.split("@")[-1])
