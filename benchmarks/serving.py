@@ -39,8 +39,8 @@ import uvloop
 from benchmarks.client import LoadResult, closed_loop, open_loop, request
 from benchmarks.deployed import GrownModel, deploy, grow, make_world
 from benchmarks.memory import tree
+from consignments.files.table_writers import write_table
 from consignments.records import Consignment
-from consignments.table_writers import write_table
 
 T = TypeVar("T")
 Figures = dict[str, dict[str, str]]

@@ -62,8 +62,8 @@ class TableReader:
         self, path: Path | None, record: "type[Consignment]", progress: "Progress"
     ) -> "TableSource | None":
         """Open a consignment table, Parquet as a stream and others in memory; return None if no path is given."""
-        from consignments.parquet_files import is_parquet
-        from consignments.parquet_stream import stream_table
+        from consignments.files.parquet_files import is_parquet
+        from consignments.files.parquet_stream import stream_table
         from features.streams import InMemoryTable
 
         if path is None or not path.exists() or not is_parquet(path):

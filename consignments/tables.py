@@ -19,14 +19,14 @@ from msgspec import Meta
 from consignments.code_lists import decode_codes
 from consignments.columns import TYPES
 from consignments.errors import FileFault
+from consignments.files.raw_tables import RawTable, wrap_frame
+from consignments.files.table_files import pause_garbage_collection, read_files
+from consignments.files.table_writers import write_chunks, write_table
 from consignments.items import decode_items
 from consignments.plausibility import count_implausible
-from consignments.raw_tables import RawTable, wrap_frame
 from consignments.records import Alert, Code, Consignment, Identifier, Outcome, Selector, Time
 from consignments.rejects import Reject
 from consignments.schema import Field, get_fields
-from consignments.table_files import pause_garbage_collection, read_files
-from consignments.table_writers import write_chunks, write_table
 from consignments.timestamps import EPOCH, get_time_column_us
 from consignments.validation import DTYPES, SEQUENCE, check_table
 

@@ -31,8 +31,8 @@ from consignments.columns import (
     to_text_column,
 )
 from consignments.errors import FileFault
+from consignments.files.raw_tables import RawTable, TablePart, refuse_missing
 from consignments.items import read_items
-from consignments.raw_tables import RawTable, TablePart, refuse_missing
 from consignments.records import Alert, Consignment, Outcome, Truth
 from consignments.rejects import Reject
 from consignments.schema import Field, get_fields

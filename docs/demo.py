@@ -16,8 +16,8 @@ from typing import Any
 
 import pandas as pd
 
+from consignments.files.table_writers import write_table
 from consignments.records import Consignment
-from consignments.table_writers import write_table
 from consignments.tables import check_frame
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -15,8 +15,8 @@ import httpx
 import pandas as pd
 import pytest
 
+from consignments.files.table_writers import write_table
 from consignments.records import Consignment
-from consignments.table_writers import write_table
 from consignments.tables import check_frame
 
 NPSRISK = Path(sys.executable).with_name("npsrisk")

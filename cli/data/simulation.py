@@ -93,7 +93,7 @@ def simulate(options: SimulateOptions, out: Path, as_json: bool) -> None:
     npsrisk simulate --out year --days 366 --per-day 2000 --seed 1
     npsrisk simulate --out changed --world my-world.toml
     """
-    from consignments.table_writers import write_table
+    from consignments.files.table_writers import write_table
     from training.simulation.operation import simulate as run
     from training.simulation.parameters import load_parameters
 

@@ -106,11 +106,11 @@ def read(options: MessageOptions, out: Path, as_json: bool) -> None:
     """
     from hashlib import sha256
 
+    from consignments.files.table_writers import refuse_unwritable, write_chunks, write_table
     from consignments.messages.post.mapping import load_mapping
     from consignments.messages.reading import ReadOptions, fill_spool, link_entries
     from consignments.messages.reports import build_event_frame, build_table, start_report
     from consignments.messages.spool import Spool
-    from consignments.table_writers import refuse_unwritable, write_chunks, write_table
     from consignments.tables import write_rejects
 
     for path in (out, options.events, options.rejects):
@@ -189,7 +189,7 @@ def features(
     Example:
     npsrisk features --consignments world/consignments.parquet --outcomes world/outcomes.parquet --out features.parquet
     """
-    from consignments.table_writers import write_chunks
+    from consignments.files.table_writers import write_chunks
     from features.batch import ComputeOptions, FeatureParameters
     from features.fitted import FittedParameters
     from features.pipeline import Pipeline

@@ -202,7 +202,7 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
     from collections import Counter
     from dataclasses import replace
 
-    from consignments.table_writers import write_chunks
+    from consignments.files.table_writers import write_chunks
     from features.batch import ComputeOptions
     from models.batch_scoring import ScoreColumns, score_chunks
 
@@ -297,7 +297,7 @@ def select(options: SelectOptions, scores: Path, out: Path, as_json: bool) -> No
     npsrisk select --scores scores.csv --capacity 20 --width 0.1 --out list.csv
     npsrisk select --scores scores.csv --plan plan.json --out list.csv
     """
-    from consignments.table_writers import write_table
+    from consignments.files.table_writers import write_table
     from models.selection import build_selection_table
 
     options.check()
@@ -340,7 +340,7 @@ def _read_score_table(path: Path) -> "pd.DataFrame":
 
 def _select_to_width(options: SelectOptions, scored: "pd.DataFrame", out: Path, as_json: bool) -> None:
     """Write the inspection list that allows an estimate of recall to a width, and print its cost."""
-    from consignments.table_writers import write_table
+    from consignments.files.table_writers import write_table
     from models.stratified_selection import StratifiedRule, build_stratified_table
 
     assert options.width is not None

@@ -133,7 +133,7 @@ def parity(
     Example:
     npsrisk parity --from 2024-06-27 --out differences.csv
     """
-    from consignments.table_writers import write_chunks
+    from consignments.files.table_writers import write_chunks
     from features.history.pseudonyms import Pseudonyms, load_data_key
     from serving.event_log.reader import LogReader
     from serving.maintenance.parity import DecisionFilter, ParityCheck, RecomputationSources

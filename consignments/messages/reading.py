@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from consignments.errors import MessageFault
+from consignments.files.table_files import pause_garbage_collection
 from consignments.messages.detection import LINKED, MessageKind, detect_kind, read_message_parts
 from consignments.messages.entries import (
     DeclarationEntry,
@@ -49,7 +50,6 @@ from consignments.messages.spool import PackedEntry, Spool, pack_entry
 from consignments.messages.states import StateRow, resolve_states
 from consignments.records import Consignment
 from consignments.rejects import Reject
-from consignments.table_files import pause_garbage_collection
 
 Progress = Callable[[str, int, int], None]
 

@@ -21,10 +21,10 @@ import pyarrow.parquet as parquet
 from consignments.code_lists import CODES_TYPE
 from consignments.columns import NUMBER, TEXT, TIME, TYPES, format_value
 from consignments.errors import ServiceFault
+from consignments.files.table_writers import LIST_COLUMNS
 from consignments.items import ITEM_TYPE
 from consignments.records import Alert, Consignment, Outcome
 from consignments.schema import Field, get_fields
-from consignments.table_writers import LIST_COLUMNS
 from consignments.tables import build_column
 from consignments.timestamps import to_datetime
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE

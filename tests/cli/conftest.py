@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from support.registered_model import make_new_consignments, make_past_consignments, register_small_model
 
-from consignments.table_writers import write_table
+from consignments.files.table_writers import write_table
 
 
 @pytest.fixture(scope="session")

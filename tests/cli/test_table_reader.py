@@ -10,8 +10,8 @@ from support.examples import day, make_consignment
 from cli.options import TableOptions
 from cli.table_reader import TableReader
 from consignments.errors import NpsriskError
+from consignments.files.table_writers import write_table
 from consignments.records import Consignment
-from consignments.table_writers import write_table
 from consignments.tables import build_frame
 from features.streams import InMemoryTable
 from npsrisk import main

@@ -8,7 +8,8 @@ import pycountry
 import pytest
 from support.examples import make_consignment
 
-from consignments.parquet_stream import stream_table
+from consignments.files.parquet_stream import stream_table
+from consignments.files.table_writers import write_table
 from consignments.plausibility import (
     BAD_YEAR,
     COUNTRIES,
@@ -18,7 +19,6 @@ from consignments.plausibility import (
     count_implausible,
 )
 from consignments.records import Consignment
-from consignments.table_writers import write_table
 from consignments.tables import build_frame, check_frame, read_table
 
 IMPLAUSIBLE = [

@@ -9,8 +9,8 @@ from support.examples import make_consignment, make_outcome
 from support.serving_examples import make_bundle
 
 from consignments.errors import BadInput
+from consignments.files.table_writers import write_table
 from consignments.records import Consignment, Item, Outcome
-from consignments.table_writers import write_table
 from consignments.tables import build_frame, check_frame, read_table
 from features.batch import FeatureParameters, Tables, compute_feature_matrix
 from features.config import FeatureConfig

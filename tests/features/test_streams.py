@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
-from consignments.parquet_stream import stream_table
+from consignments.files.parquet_stream import stream_table
+from consignments.files.table_writers import write_table
 from consignments.records import Alert, Consignment, Outcome
-from consignments.table_writers import write_table
 from consignments.tables import check_frame, read_table
 from features.batch import ComputeOptions, FeatureParameters, Tables, compute_feature_matrix, join_history
 from features.history.pseudonyms import Pseudonyms

@@ -12,8 +12,8 @@ from mlflow.pyfunc.scoring_server import invocations
 from support.registered_model import make_new_consignments, make_past_consignments, register_small_model
 
 from consignments.errors import FileFault
+from consignments.files.table_writers import write_table
 from consignments.records import create_consignment_type
-from consignments.table_writers import write_table
 from models.mlflow_model.folder import build_signature
 from models.mlflow_model.scoring_model import ScoringModel
 from models.registry import Registry

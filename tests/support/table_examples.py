@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from consignments.table_files import read_files
+from consignments.files.table_files import read_files
 
 
 def names_and_rows(path: Path) -> tuple[list[str], list[dict[str, Any]]]:

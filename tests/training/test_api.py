@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from sklearn.ensemble import RandomForestClassifier
 
 from consignments.errors import BadInput, UnknownName
-from consignments.table_writers import write_table
+from consignments.files.table_writers import write_table
 from features.batch import Tables
 from models.registry import Registry
 from training import api

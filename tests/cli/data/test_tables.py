@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 from support.examples import day, make_consignment
 
+from consignments.files.table_writers import write_table
 from consignments.records import Consignment
-from consignments.table_writers import write_table
 from consignments.tables import build_frame
 from npsrisk import main
 

@@ -10,8 +10,8 @@ from support.examples import day, make_outcome
 from support.link_examples import make_anonymous
 from support.pages import FENCE, REPOSITORY, commands, verbs
 
+from consignments.files.table_writers import write_table
 from consignments.records import Consignment, Outcome
-from consignments.table_writers import write_table
 from consignments.tables import build_frame
 from npsrisk import main
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from click.testing import CliRunner
 from support.examples import day, make_consignment, make_outcome
 
+from consignments.files.table_writers import write_table
 from consignments.records import Consignment, Outcome
-from consignments.table_writers import write_table
 from consignments.tables import build_frame
 from npsrisk import main
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from consignments.table_writers import write_table
+from consignments.files.table_writers import write_table
 from training.simulation.operation import simulate
 
 NPSRISK = Path(sys.executable).with_name("npsrisk")

@@ -15,9 +15,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from consignments.columns import Mask, combine_faults, normalize_array, normalize_names
-from consignments.parquet_files import ParquetTable
+from consignments.files.parquet_files import ParquetTable
+from consignments.files.raw_tables import TablePart
 from consignments.plausibility import count_implausible
-from consignments.raw_tables import TablePart
 from consignments.records import Consignment
 from consignments.rejects import Reject
 from consignments.schema import get_fields

@@ -13,8 +13,8 @@ import pyarrow.parquet as parquet
 
 from consignments.columns import TEXT, get_type_family
 from consignments.errors import FileFault
-from consignments.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows, refuse_repeats
-from consignments.table_limits import refuse_long_texts, refuse_many_columns
+from consignments.files.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows, refuse_repeats
+from consignments.files.table_limits import refuse_long_texts, refuse_many_columns
 
 PARQUET_BUFFER_BYTES = 1 << 20
 """Bytes of a Parquet column read at a time."""

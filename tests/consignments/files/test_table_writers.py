@@ -10,7 +10,7 @@ import pytest
 from support.table_examples import names_and_rows, written
 
 from consignments.errors import FileFault
-from consignments.table_writers import write_table
+from consignments.files.table_writers import write_table
 
 FRAME = pd.DataFrame(
     {

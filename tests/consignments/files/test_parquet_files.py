@@ -9,7 +9,7 @@ import pytest
 from support.table_examples import names_and_rows, parquet_file, written
 
 from consignments.errors import FileFault
-from consignments.table_files import read_files
+from consignments.files.table_files import read_files
 
 
 def test_a_parquet_file_cut_in_half_is_refused(tmp_path: Path) -> None:

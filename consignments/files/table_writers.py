@@ -15,12 +15,12 @@ import pyarrow.parquet as parquet
 from consignments.code_lists import to_code_lists
 from consignments.columns import TIME, get_type_family, to_arrow, to_text_column
 from consignments.errors import FileFault
-from consignments.items import to_item_lists
-from consignments.raw_tables import (
+from consignments.files.raw_tables import (
     SUFFIXES,
 )
-from consignments.spreadsheet_cells import quote_formulas
-from consignments.table_files import JSON_CHUNK_ROWS
+from consignments.files.spreadsheet_cells import quote_formulas
+from consignments.files.table_files import JSON_CHUNK_ROWS
+from consignments.items import to_item_lists
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,11 +21,11 @@ import pyarrow.csv as arrow_csv
 
 from consignments.columns import TEXT, to_arrow
 from consignments.errors import FileFault
-from consignments.parquet_files import read_parquet_directory, read_parquet_file
-from consignments.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows, refuse_repeats
+from consignments.files.parquet_files import read_parquet_directory, read_parquet_file
+from consignments.files.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows, refuse_repeats
+from consignments.files.spreadsheet_cells import unquote_formulas
+from consignments.files.table_limits import read_lines, refuse_large_text_file, refuse_many_columns
 from consignments.rejects import Reject
-from consignments.spreadsheet_cells import unquote_formulas
-from consignments.table_limits import read_lines, refuse_large_text_file, refuse_many_columns
 
 SCAN_BYTES = 1 << 20
 MAX_REJECTED_BYTES = 1_000

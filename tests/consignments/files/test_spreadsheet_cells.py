@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from consignments.table_files import read_files
-from consignments.table_writers import write_table
+from consignments.files.table_files import read_files
+from consignments.files.table_writers import write_table
 
 TEXTS = [
     "=HYPERLINK(1)",

@@ -7,7 +7,7 @@ from support.table_examples import names_and_rows, written
 
 from consignments import table_files as files
 from consignments.errors import FileFault
-from consignments.table_files import read_files
+from consignments.files.table_files import read_files
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 
 from consignments import table_limits
 from consignments.errors import FileFault
-from consignments.parquet_files import ParquetTable
-from consignments.table_files import read_files
+from consignments.files.parquet_files import ParquetTable
+from consignments.files.table_files import read_files
 
 
 def test_a_parquet_file_with_one_long_text_in_all_rows_is_refused_before_it_is_expanded(
