@@ -63,7 +63,7 @@ class TableReader:
     ) -> "TableSource | None":
         """Open a consignment table, Parquet as a stream and others in memory; return None if no path is given."""
         from consignments.files.parquet_files import is_parquet
-        from consignments.files.parquet_stream import stream_table
+        from consignments.parquet_stream import stream_table
         from features.streams import InMemoryTable
 
         if path is None or not path.exists() or not is_parquet(path):

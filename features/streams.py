@@ -61,7 +61,7 @@ class RowChunk(Protocol):
 
 
 class TableSource(Protocol):
-    """A source of a consignment table in at least one chunk: `consignments.files.parquet_stream.TableStream` or `InMemoryTable`."""
+    """A source of a consignment table in at least one chunk: `consignments.parquet_stream.TableStream` or `InMemoryTable`."""
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -8,8 +8,8 @@ import pycountry
 import pytest
 from support.examples import make_consignment
 
-from consignments.files.parquet_stream import stream_table
 from consignments.files.table_writers import write_table
+from consignments.parquet_stream import stream_table
 from consignments.plausibility import (
     BAD_YEAR,
     COUNTRIES,

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from support.examples import day, make_consignment, make_outcome
 
 from consignments.errors import FileFault
-from consignments.files.parquet_stream import stream_table
 from consignments.files.table_writers import write_table
+from consignments.parquet_stream import stream_table
 from consignments.records import Alert, Consignment, Item, Outcome, Truth, create_consignment_type
 from consignments.tables import (
     Table,

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
-from consignments.files.parquet_stream import stream_table
 from consignments.files.table_writers import write_table
+from consignments.parquet_stream import stream_table
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import check_frame, read_table
 from features.batch import ComputeOptions, FeatureParameters, Tables, compute_feature_matrix, join_history

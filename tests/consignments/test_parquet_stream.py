@@ -8,8 +8,8 @@ import pytest
 from support.examples import day, make_consignment
 
 from consignments.errors import FileFault
-from consignments.files.parquet_stream import ORDER_COLUMNS, TableStream, stream_table
 from consignments.files.table_writers import write_table
+from consignments.parquet_stream import ORDER_COLUMNS, TableStream, stream_table
 from consignments.records import Consignment
 from consignments.tables import build_frame, read_table
 
