@@ -116,7 +116,7 @@ class VerbGroup(click.Group):
                 raise
             click.echo(
                 f"npsrisk {context.meta.get(VERB_KEY, '')}: the package {(error.name or '').partition('.')[0]} is not installed; "
-                f"run pip install 'npsrisk[{extra}]'",
+                f"install npsrisk with the extra [{extra}], from the wheel of your release: pip install 'npsrisk-VERSION.whl[{extra}]'",
                 err=True,
             )
             context.exit(2)

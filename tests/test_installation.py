@@ -76,7 +76,8 @@ def test_a_missing_extra_is_named_in_one_line(module: str, verb: str, extra: str
     done = _run(["-c", call, *words], tmp_path, [REPOSITORY])
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
-        f"npsrisk {verb}: the package {module} is not installed; run pip install 'npsrisk[{extra}]'"
+        f"npsrisk {verb}: the package {module} is not installed; install npsrisk with the extra [{extra}], "
+        f"from the wheel of your release: pip install 'npsrisk-VERSION.whl[{extra}]'"
     )
     assert "Traceback" not in done.stderr
 
