@@ -55,7 +55,7 @@ def test_a_backup_of_a_running_service_is_restored_and_served(tmp_path: Path, bu
     with reader_of(new) as log:
         assert json.loads(done.output.splitlines()[-1])["head"] == log.head
     with serving(settings) as client:
-        assert client.post("/v1/scores", make_consignment("RB1")).json() == first
+        assert client.post("/v1/scores", make_consignment("RB1")).json() == first | {"repeated": True}
     assert run(new, "parity").exit_code == 0
     with reader_of(new) as log:
         assert verify_chain(log)[:2] == (1, None)
