@@ -178,7 +178,7 @@ class AsgiEndpoint:
         """Send a problem document and log it. The log holds no text of the request, which may contain personal data."""
         if isinstance(error, Refusal):
             refusal, details = error, {}
-            for fault in refusal.faults:
+            for fault in refusal.faults[:1]:  # records are counted, not faults
                 self._metrics.record_rejection(self._name, fault.kind)
         elif isinstance(error, ServiceFault):
             refusal, details = _unavailable(error), {"error": str(error)}

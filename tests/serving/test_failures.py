@@ -71,9 +71,9 @@ def test_a_database_that_stays_locked_is_told_and_then_it_goes_on(
         assert scored(client, "RB1") == 200
         with locked(tmp_path / "events.db"):
             told = "the event log cannot be written; try again"
-            assert refused(client, "RB2") == told
+            assert refused(client, "RB2").startswith(told)
             client.look()
-            assert refused(client, "RB3") == told
+            assert refused(client, "RB3").startswith(told)
             assert "database is locked" in client.get("/health/ready").json()["reasons"][0]
         client.look()
         assert [scored(client, name) for name in ("RB2", "RB3", "RB2")] == [200] * 3
@@ -116,7 +116,7 @@ def test_a_database_that_can_only_be_read_is_told_and_then_it_goes_on(client: Cl
     sa.event.listen(engine, "connect", read_only)
     client.portal.call(client.service.log._writer.release)
     engine.dispose()
-    assert refused(client, "RB2") == "the event log cannot be written; try again"
+    assert refused(client, "RB2").startswith("the event log cannot be written; try again")
     client.look()
     assert "cannot be written" in refused(client, "RB2")
     ready = client.get("/health/ready")
