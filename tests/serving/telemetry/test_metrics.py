@@ -27,7 +27,7 @@ def told(client: Client) -> dict[str, set[str]]:
     client.post("/v1/scores", {"consignments": [make_consignment(), {}]})
     client.post("/v1/scores", {})
     client.post("/v1/outcomes", make_outcome())
-    client.post("/v1/outcomes", make_outcome("RB7", result="clear", substance="4-CMC"))
+    client.post("/v1/outcomes", make_outcome(result="clear", substance="mephedrone"))
     client.get("/metrics")
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(client.get("/metrics").text):
