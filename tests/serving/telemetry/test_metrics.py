@@ -112,7 +112,7 @@ def test_stages_scores_and_the_age_of_the_model_are_told(client: Client) -> None
     text = client.get("/metrics").text
     for stage in ("read", "features", "score", "log"):
         assert f'npsrisk_stage_seconds_count{{stage="{stage}"}} 1.0' in text
-    assert 'npsrisk_rejected_records_total{call="scores",kind="missing_field"} 2.0' in text
+    assert 'npsrisk_rejected_records_total{call="scores",kind="missing_field"} 1.0' in text
     assert "npsrisk_score_count 1.0" in text
     assert "npsrisk_model_as_of_timestamp_seconds 1.7119296e+09" in text
     assert "npsrisk_log_lag_seconds 0.0" in text
