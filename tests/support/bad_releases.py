@@ -145,7 +145,7 @@ DAMAGES: dict[Damage, str] = {
     alter_sum: "not the one that was approved",
     remove_bundle: "the bundle cannot be read",
     remove_approval: "without a promotion record",
-    cut_note: "the published release cannot be used",
+    cut_note: "not a release that can be served",
     flip_bit: "the file was altered",
     remove_file: "the bundle is incomplete",
     give_no_number: "not numbers",
