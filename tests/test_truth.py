@@ -14,7 +14,7 @@ import npsrisk
 from consignments.records import Truth
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-JUDGES = {"train", "compare", "replay"}
+JUDGES = {"train", "compare", "replay", "debrief"}
 """Verbs that may be given the truth, to judge by it."""
 CONFIG = "[split]\nvalidation_days = 15\ntest_days = 15\nlabel_delay_days = 10\n[model]\ntrees = 10\n[evaluation]\norigins = 0\n"
 

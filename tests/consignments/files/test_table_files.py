@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from support.table_examples import names_and_rows, written
 
-from consignments import table_files as files
 from consignments.errors import FileFault
+from consignments.files import table_files as files
 from consignments.files.table_files import read_files
 
 

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from consignments import table_limits
 from consignments.errors import FileFault
+from consignments.files import table_limits
 from consignments.files.parquet_files import ParquetTable
 from consignments.files.table_files import read_files
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 from support.approval import APPROVAL
+from support.examples import make_consignment
 from support.registered_model import register_small_model
 from support.serving_examples import make_bundle, settings_in
 from support.signing import PAIR, REVIEWER, SECOND, STRANGER, append_signed_record, write_approvers
@@ -46,7 +47,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         registry.register(
             registry.client.create_run(experiment.experiment_id).info.run_id,
             make_bundle(folder / f"bundle-{seed}", FeatureConfig(), seed=seed),
-            example=build_frame([], Consignment),
+            example=build_frame([make_consignment("E1")], Consignment),
             description="A model of the tests.",
             tags={"target": "nps"},
         )
