@@ -139,7 +139,7 @@ def test_other_tables_are_refused_before_anything_is_trained(
     told = store.refuse(store.version, replace(store.tables, alerts=None))
     assert f"{REFIT_RULE}: the tables are not those it was trained on: hash " in told
     assert f"expected {store.run.trained.data_sha256[:12]}; provide the original tables" in told
-    assert "give the tables that it was trained on, or train again" in told
+    assert "provide the tables that it was trained on, or train again" in told
 
 
 def test_without_tables_the_record_says_that_this_was_not_checked(store: Store) -> None:
