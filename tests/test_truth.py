@@ -57,6 +57,7 @@ TABLES = (
 TRAIN = ("train", *TABLES, "--target", "any_offence", "--config", "config.toml", "--register")
 
 
+@pytest.mark.slow
 def test_no_step_from_features_to_scores_stumbles_over_what_lies_in_the_place_of_the_truth(
     folder: Path,
 ) -> None:

@@ -28,6 +28,7 @@ def test_many_random_inspections_bring_the_promise_to_the_truth(factor: float) -
     assert level.low < 1.0 < level.high < 1.3 * level.low
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     rng, held = np.random.default_rng(2), 0
     for _ in range(200):

@@ -149,6 +149,7 @@ def opened_by_lot(world: SimulatedTables) -> pd.DataFrame:
 # Outcomes that leaked
 
 
+@pytest.mark.slow
 def test_a_model_whose_readings_knew_later_results_is_refused(
     lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +177,7 @@ def dated_at_arrival(outcomes: pd.DataFrame, consignments: pd.DataFrame) -> pd.D
     return outcomes.assign(inspected_at=mine, known_at=mine)
 
 
+@pytest.mark.slow
 def test_a_model_with_a_column_that_was_filled_in_from_results_is_refused(lane: Lane) -> None:
     found = lane.outcomes.set_index("consignment_id")["result"].eq("nps")
     duty = found.reindex(lane.world.consignments["consignment_id"]).astype("float64").to_numpy()
@@ -189,6 +191,7 @@ def test_a_model_with_a_column_that_was_filled_in_from_results_is_refused(lane: 
 # Other faults
 
 
+@pytest.mark.slow
 def test_a_model_trained_on_shuffled_labels_is_refused(lane: Lane) -> None:
     said = lane.refusal(lane.train(shuffled(lane.outcomes)))
     assert "better than chance: area under the ROC curve 0." in said
@@ -232,6 +235,7 @@ def model_id(registry: Registry, version: ModelVersion) -> str:
 # Beside a champion
 
 
+@pytest.mark.slow
 def test_a_better_model_replaces_the_champion_and_a_luckier_one_does_not(ruled: Lane) -> None:
     ruled.promote(ruled.train(turned_round(ruled.outcomes)), force=True)
     made = [ruled.retrain(model=CONFIG["model"] | {"seed": seed}) for seed in (1, 2)]
