@@ -130,9 +130,13 @@ def split_last_day() -> None:
 
 
 def rows(name: str) -> list[dict[str, Any]]:
-    """Read consignments as JSON objects without their missing fields."""
+    """Read consignments as JSON objects without missing fields, and without columns that the service does not take."""
     lines = (FOLDER / name).read_text().splitlines()
-    return [{key: value for key, value in json.loads(line).items() if value is not None} for line in lines]
+    known = set(Consignment.__struct_fields__)
+    return [
+        {key: value for key, value in json.loads(line).items() if value is not None and key in known}
+        for line in lines
+    ]
 
 
 def last_arrival() -> str:
