@@ -1,11 +1,11 @@
 """The verb brief."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 
+from cli.operation.documents import write_document
 from cli.options import (
     TableOptions,
     alerts_option,
@@ -18,7 +18,6 @@ from cli.options import (
     reject_options,
     target_option,
 )
-from cli.output import print_result
 from cli.table_reader import TableReader
 from cli.times import parse_time
 from consignments.records import Consignment, Target
@@ -71,7 +70,6 @@ def brief(tables: TableOptions, options: BriefOptions, out: Path, as_json: bool)
     """
     from training.operation.brief import build_brief
     from training.operation.brief_report import render_brief, summarize_brief
-    from training.operation.debrief import replace_unknown
 
     made = build_brief(
         TableReader(tables).read_tables(Consignment),
@@ -79,12 +77,4 @@ def brief(tables: TableOptions, options: BriefOptions, out: Path, as_json: bool)
         options.recent_days,
         options.target,
     )
-    plain = replace_unknown(made.to_plain())
-    numbers = out.with_suffix(".json")
-    out.write_text(render_brief(made), encoding="utf-8")
-    numbers.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
-    print_result(
-        {"out": str(out), "numbers": str(numbers), **plain},
-        as_json,
-        f"{summarize_brief(made)}\n-> {out}, {numbers}",
-    )
+    write_document(out, render_brief(made), made.to_plain(), summarize_brief(made), as_json=as_json)

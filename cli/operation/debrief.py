@@ -1,11 +1,11 @@
 """The verb debrief."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 
+from cli.operation.documents import write_document
 from cli.options import (
     PeriodOptions,
     TableOptions,
@@ -21,7 +21,6 @@ from cli.options import (
     table_option,
     target_option,
 )
-from cli.output import print_result
 from cli.table_reader import TableReader
 from cli.times import parse_time
 from consignments.records import Consignment, Target
@@ -108,12 +107,4 @@ def debrief(
         when,
         options.target,
     )
-    out.write_text(render_debrief(found), encoding="utf-8")
-    plain = found.to_plain()
-    numbers = out.with_suffix(".json")
-    numbers.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
-    print_result(
-        {"out": str(out), "numbers": str(numbers), **plain},
-        as_json,
-        f"{summarize_debrief(found)}\n-> {out}, {numbers}",
-    )
+    write_document(out, render_debrief(found), found.to_plain(), summarize_debrief(found), as_json=as_json)

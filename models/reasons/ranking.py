@@ -97,7 +97,7 @@ class _ExplainedRow(NamedTuple):
     quoted: set[str]
     """Words that a reason of this row has quoted."""
     named: set[str]
-    """Kinds of keys whose detections a reason of this row gives."""
+    """Codes of the detections of keys that a reason of this row has named."""
 
 
 class ReasonRanker:
@@ -175,7 +175,7 @@ class ReasonRanker:
         for place in self._order_codes(sums, lowering=lowering):
             if len(reasons) >= top:
                 break
-            if not lowering and self._repeats_key(place, explained):
+            if not lowering and self._codes[place] in explained.named:
                 continue
             reason = self._build_reason(place, explained, float(sums[place]))
             if lowering or reason.text not in given:
@@ -225,10 +225,6 @@ class ReasonRanker:
             for feature in self._spec
         )
         return {at: each for at, each in enumerate(built) if each is not None}
-
-    def _repeats_key(self, place: int, explained: _ExplainedRow) -> bool:
-        """Return whether a code is about the detections of a key that an earlier reason names."""
-        return self._codes[place] in {f"{kind}{FINDS_SUFFIX}" for kind in explained.named}
 
     def _choose_sentences(self, row: Row) -> list[Sentence]:
         """Choose the sentences of the row's channel, which compare with its traffic."""
@@ -286,7 +282,7 @@ class ReasonRanker:
         if at in self._detections and value > 0:
             kind, text = self._detections[at].describe(explained.row)
             if kind:
-                explained.named.add(kind)
+                explained.named.add(f"{kind}{FINDS_SUFFIX}")
                 return sentence.describe_as(value, text)
         if explained.words is not None and at in self._words_of and sentence.holds(value):
             words = explained.words.list_words(self._words_of[at])

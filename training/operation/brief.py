@@ -15,6 +15,7 @@ from features.batch import Tables
 from training.operation.alert_yield import AlertYield, compute_yields
 from training.operation.inspections import NOT_GIVEN, OperationPeriod, join_inspections
 from training.operation.trends import Trend, find_trends
+from training.reporting.tables import replace_unknown
 
 DIMENSIONS = ("office", "channel", "route", "departure_country", "hs_chapter")
 TRAFFIC_DIMENSIONS = ("office", "route", "departure_country", "hs_chapter")
@@ -86,22 +87,25 @@ class Brief:
 
     def to_plain(self) -> dict[str, Any]:
         """Return all numbers as plain values, for JSON."""
-        return {
-            "begins": self.begins.isoformat(),
-            "recent_from": self.recent_from.isoformat(),
-            "ends": self.ends.isoformat(),
-            "target": self.target,
-            "arrivals": self.arrivals,
-            "recent_arrivals": self.recent_arrivals,
-            "known": self.known,
-            "recent_known": self.recent_known,
-            "positives": self.positives,
-            "recent_positives": self.recent_positives,
-            "trends": [each.to_row() for each in self.trends],
-            "blind": [each._asdict() for each in self.blind],
-            "quality": [each._asdict() for each in self.quality],
-            "alerts": [each.to_row() for each in self.alerts],
-        }
+        plain: dict[str, Any] = replace_unknown(
+            {
+                "begins": self.begins.isoformat(),
+                "recent_from": self.recent_from.isoformat(),
+                "ends": self.ends.isoformat(),
+                "target": self.target,
+                "arrivals": self.arrivals,
+                "recent_arrivals": self.recent_arrivals,
+                "known": self.known,
+                "recent_known": self.recent_known,
+                "positives": self.positives,
+                "recent_positives": self.recent_positives,
+                "trends": [each.to_row() for each in self.trends],
+                "blind": [each._asdict() for each in self.blind],
+                "quality": [each._asdict() for each in self.quality],
+                "alerts": [each.to_row() for each in self.alerts],
+            }
+        )
+        return plain
 
 
 def build_brief(
@@ -160,7 +164,7 @@ def build_brief(
 
 
 def _describe(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add the HS chapter, and write missing parts as `not given`."""
+    """Add the HS chapter."""
     codes = frame["hs_code"] if "hs_code" in frame else pd.Series([None] * len(frame), index=frame.index)
     chapter = codes.astype("object").map(
         lambda code: code[:HS_CHAPTER_DIGITS] if isinstance(code, str) else None

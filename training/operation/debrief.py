@@ -1,6 +1,5 @@
 """Debrief of an operation: detections compared with what was expected, who selected best, what was missed and why."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -31,6 +30,7 @@ from training.operation.tallies import (
     count_inspections,
     estimate_rate,
 )
+from training.reporting.tables import replace_unknown
 
 MAX_NOT_PRESENTED = 0.1
 """Share of the selected that may not be presented before a change is suggested."""
@@ -346,12 +346,3 @@ def _count_families(inspections: pd.DataFrame) -> list[FamilyTally]:
         for family, rows in positive.groupby("family", sort=True)
     ]
     return sorted(found, key=lambda each: (-each.positives, each.family == NOT_GIVEN, each.family))
-
-
-def replace_unknown(value: Any) -> Any:
-    """Replace numbers that are unknown (NaN) by None, at any depth, for JSON."""
-    if isinstance(value, dict):
-        return {name: replace_unknown(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [replace_unknown(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,7 +6,7 @@ Colours are those of Okabe and Ito (2008). The same values give the same bytes.
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -110,17 +110,9 @@ def draw_precision(
     str
         An SVG picture.
     """
-    with mpl.rc_context(STYLE):
-        figure, (ax,) = create_figure(1, 1, width=5.1, height=4.1)
-        for curve, style in _iterate_curves(model, baselines):
-            ax.plot(shares, [each.value for each in curve.precision], **style)
-        _fill_interval(ax, shares, model.precision)
-        _format_capacity_axis(ax)
-        ax.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
-        ax.set(title="Precision", ylabel="share of inspections that are positive")
-        _mark_capacity(ax, own or {})
-        ax.legend(loc="upper right", fontsize=9)
-        return render_svg(figure)
+    curves = [(curve.precision, style) for curve, style in _iterate_curves(model, baselines)]
+    titles = {"title": "Precision", "ylabel": "share of inspections that are positive"}
+    return _draw_share_curves(shares, curves, model.precision, own or {}, titles, "upper right")
 
 
 def draw_gain(
@@ -130,17 +122,9 @@ def draw_gain(
     own: Mapping[str, float] | None = None,
 ) -> str:
     """Draw the gain curve, which is recall over capacity; parameters as in `draw_precision`."""
-    with mpl.rc_context(STYLE):
-        figure, (ax,) = create_figure(1, 1, width=5.1, height=4.1)
-        for curve, style in _iterate_curves(model, baselines):
-            ax.plot(shares, [each.value for each in curve.recall], **style)
-        _fill_interval(ax, shares, model.recall)
-        _format_capacity_axis(ax)
-        ax.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
-        ax.set(title="Recall (gain curve)", ylabel="share of positives detected", ylim=(0, 1.02))
-        _mark_capacity(ax, own or {})
-        ax.legend(loc="upper left", fontsize=9)
-        return render_svg(figure)
+    curves = [(curve.recall, style) for curve, style in _iterate_curves(model, baselines)]
+    titles = {"title": "Recall (gain curve)", "ylabel": "share of positives detected", "ylim": (0, 1.02)}
+    return _draw_share_curves(shares, curves, model.recall, own or {}, titles, "upper left")
 
 
 def draw_lift(
@@ -162,6 +146,28 @@ def draw_lift(
         ax.yaxis.set_minor_formatter(NullFormatter())
         _mark_capacity(ax, own or {})
         ax.legend(loc="upper right", fontsize=9)
+        return render_svg(figure)
+
+
+def _draw_share_curves(
+    shares: NDArray[np.float64],
+    curves: Sequence[tuple[Sequence[Estimate], Mapping[str, Any]]],
+    interval: Sequence[Estimate],
+    own: Mapping[str, float],
+    titles: Mapping[str, Any],
+    legend: Literal["upper left", "upper right"],
+) -> str:
+    """Draw shares over capacity, each curve in its style, with one interval and the capacity in use."""
+    with mpl.rc_context(STYLE):
+        figure, (ax,) = create_figure(1, 1, width=5.1, height=4.1)
+        for estimates, style in curves:
+            ax.plot(shares, [each.value for each in estimates], **style)
+        _fill_interval(ax, shares, interval)
+        _format_capacity_axis(ax)
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+        ax.set(**titles)
+        _mark_capacity(ax, own)
+        ax.legend(loc=legend, fontsize=9)
         return render_svg(figure)
 
 

@@ -1,6 +1,7 @@
 """Tables as JSON, in the form that MLflow shows and compares."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,3 +30,12 @@ def _to_json_value(value: Any) -> Any:
     if isinstance(value, float) and value != value:
         return None
     return value.item() if hasattr(value, "item") else value
+
+
+def replace_unknown(value: Any) -> Any:
+    """Replace numbers that are unknown (NaN) by None, at any depth, for JSON."""
+    if isinstance(value, dict):
+        return {name: replace_unknown(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [replace_unknown(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

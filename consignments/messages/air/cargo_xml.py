@@ -84,6 +84,25 @@ def _note_version(kind: str, version: str | None, context: MessageContext) -> No
         context.notes.append(f"version {int(major)} is newer than the element tables: read as far as known")
 
 
+def find_houses(root: XmlNode, waybill: XmlNode) -> list[XmlNode]:
+    """Find the houses of a message's consignment.
+
+    Raises
+    ------
+    MessageFault
+        If there is none.
+    """
+    houses = waybill.find_all("IncludedHouseConsignment")
+    if not houses:
+        raise MessageFault(
+            "an element is missing",
+            where=root.name,
+            got="no IncludedHouseConsignment",
+            expected="one or more",
+        )
+    return houses
+
+
 def read_waybill(root: XmlNode) -> XmlNode:
     """Find the one consignment of a message.
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from consignments.errors import MessageFault
 from consignments.messages.air.cargo_xml import (
     Header,
+    find_houses,
     merge_notes,
     read_ends,
     read_header,
@@ -30,14 +30,7 @@ def read_house_manifest(root: XmlNode, context: MessageContext) -> Iterator[Pars
     """
     header = read_header(root, context)
     master = read_waybill(root)
-    houses = master.find_all("IncludedHouseConsignment")
-    if not houses:
-        raise MessageFault(
-            "an element is missing",
-            where=root.name,
-            got="no IncludedHouseConsignment",
-            expected="one or more",
-        )
+    houses = find_houses(root, master)
     number = master.read("TransportContractDocument/ID") or root.read("BusinessHeaderDocument/ID")
     declarations = [
         _read_house(house, master, number, header, f"house {place}")

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from consignments.errors import MessageFault
 from consignments.messages.air.cargo_xml import (
     Header,
     Money,
     find_carrier,
+    find_houses,
     merge_notes,
     read_charges,
     read_ends,
@@ -37,14 +37,7 @@ def read_house_waybill(root: XmlNode, context: MessageContext) -> Iterator[Parse
     """
     header = read_header(root, context)
     master = read_waybill(root)
-    houses = master.find_all("IncludedHouseConsignment")
-    if not houses:
-        raise MessageFault(
-            "an element is missing",
-            where=root.name,
-            got="no IncludedHouseConsignment",
-            expected="one or more",
-        )
+    houses = find_houses(root, master)
     named = root.read("BusinessHeaderDocument/ID")
     for place, house in enumerate(houses, start=1):
         own = house.read("TransportContractDocument/ID") or house.read("ID")
