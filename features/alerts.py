@@ -71,6 +71,20 @@ class AlertPattern(NamedTuple):
     places: str
 
 
+class AlertMatch(NamedTuple):
+    """An alert that matches a consignment.
+
+    Attributes
+    ----------
+    alert : Alert
+    shared : tuple of str
+        Identifiers that are among its indicators, for example `sender_phone`; empty if it matches by its patterns alone.
+    """
+
+    alert: Alert
+    shared: tuple[str, ...]
+
+
 @dataclass(slots=True, eq=False)
 class _AlertVersion:
     """A version of an alert. `until` is the sequence in the log of the version that replaced it."""
@@ -164,14 +178,19 @@ class Alerts:
         known = self._current.get(alert_id)
         return None if known is None else known.alert
 
-    def list_matching(self, c: Consignment, forms: NormalForms) -> list[Alert]:
-        """List the alerts that match a consignment by their patterns or their indicators, each once, without a log."""
+    def list_matches(self, c: Consignment, forms: NormalForms) -> "list[AlertMatch]":
+        """List the alerts that match a consignment by their patterns or their indicators, each once, in tables without a log."""
         moment = c.received_at
         if moment is None or not self._first_issue <= moment < self._last_end:
             return []
-        found = self._find_by_pattern(_ConsignmentView(c, forms), moment, None)
-        found += [match.entry for match in self._find_by_indicator(c, forms, moment, None)]
-        return list({entry.alert.alert_id: entry.alert for entry in found}.values())
+        patterns = self._find_by_pattern(_ConsignmentView(c, forms), moment, None)
+        matches = self._find_by_indicator(c, forms, moment, None) if self._indicators else []
+        shared: dict[str, list[str]] = {}
+        for match in matches:
+            named = shared.setdefault(match.entry.alert.alert_id, [])
+            named += [] if (noun := f"{match.side}_{match.kind}") in named else [noun]
+        entries = {entry.alert.alert_id: entry.alert for entry in [*patterns, *(m.entry for m in matches)]}
+        return [AlertMatch(alert, tuple(shared.get(alert_id, ()))) for alert_id, alert in entries.items()]
 
     def compute(self, c: Consignment, forms: NormalForms, sequence: int | None = None) -> Sequence[float]:
         """Compute the features of alerts for one consignment.

@@ -180,6 +180,10 @@ class OperationKeys:
         """Return the key of an indicator; None if this process does not have it."""
         return self._keys.get(key_id)
 
+    def list_missing(self, tokens: Iterable[str]) -> list[str]:
+        """List the identifiers of the keys of some indicators that this process does not have, each once."""
+        return sorted({key_id for token in tokens if (key_id := token.partition(":")[0]) not in self._keys})
+
     def find(self, operation: str | None, at: datetime) -> OperationKey:
         """Find the key of an operation to make indicators with.
 
@@ -216,7 +220,7 @@ def install_keys(keys: OperationKeys) -> None:
     A command or the service installs the keys of its installation once, when it starts. An alert table has only indicators, which
     match nothing without the key.
     """
-    global _installed  # noqa: PLW0603
+    global _installed
     _installed = keys
 
 
