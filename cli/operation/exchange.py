@@ -164,9 +164,9 @@ def draft(tables: TableOptions, options: SeizureOptions, as_json: bool) -> None:
     for found in list_confirmed(TableReader(tables).read_tables(Consignment), now, options.target):
         number = own.compute_number("exchange case", found.consignment.consignment_id)
         seizure = draft_seizure(found, common, f"{number:016x}")
-        for message in (seizure, draft_warning(seizure)):
-            if message is not None and (path := folder.write_draft(message)) is not None:
-                written.append(str(path))
+        drafts = [seizure, draft_warning(seizure)]
+        paths = [folder.write_draft(message) for message in drafts if message is not None]
+        written += [str(path) for path in paths if path is not None]
     print_result(
         {"drafts": written},
         as_json,
@@ -254,15 +254,14 @@ def import_(
     changed = 0
     if alerts is not None:
         table = AlertTable.read(alerts)
-        for _, each in accepted:
-            changed += table.apply(each.message, now)
+        changed = sum(table.apply(signed.message, now) for _, signed in accepted)
         table.write(alerts)
     elif service is not None:
         refused += post_messages(service, accepted)
     faulty = {each.path: each for each in refused}
     for path, each in found:
         folder.keep(path, faulty.get(path, each))
-    _print_import([each for path, each in accepted if path not in faulty], refused, changed, as_json)
+    _print_import([signed for path, signed in accepted if path not in faulty], refused, changed, as_json)
 
 
 def _print_import(

@@ -119,12 +119,13 @@ class Withdrawal(Message, frozen=True, tag="withdrawal"):
 
 AnyMessage = Warning | Seizure | Feedback | Sighting | Withdrawal
 MESSAGE_KINDS = ("warning", "seizure", "feedback", "sighting", "withdrawal")
-_decoder = msgspec.json.Decoder(AnyMessage)
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyMessage)
 
 
 def decode_message(data: bytes) -> AnyMessage:
     """Decode the JSON of a document; `msgspec.DecodeError` if it is not one."""
-    return _decoder.decode(data)
+    found: AnyMessage = _decoder.decode(data)
+    return found
 
 
 def encode_message(message: AnyMessage) -> bytes:

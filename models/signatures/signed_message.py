@@ -43,6 +43,11 @@ def build_message_statement(message: AnyMessage) -> bytes:
     )
 
 
+def decode_statement(statement: bytes) -> AnyMessage:
+    """Decode the document of a statement; `msgspec.DecodeError` if it has none. The signature is not checked."""
+    return decode_message(bytes(msgspec.json.decode(statement, type=_Statement).predicate))
+
+
 def sign_message(message: AnyMessage, key: SigningKey) -> bytes:
     """Sign a message; return its envelope as JSON."""
     statement = build_message_statement(message)
@@ -76,7 +81,7 @@ def read_signed_message(data: bytes, partners: Partners, now: datetime, where: s
     try:
         envelope = Envelope.read(data)
         statement = envelope.get_statement()
-        message = decode_message(msgspec.json.decode(statement, type=_Statement).predicate)
+        message = decode_statement(statement)
     except (PromotionRefused, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         reason = error.got if isinstance(error, PromotionRefused) else str(error)
         raise MessageFault("not a signed message", where=where, got=reason) from None

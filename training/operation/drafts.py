@@ -6,12 +6,12 @@ A draft has no signature. An officer who approves it signs it, and only then doe
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from consignments.exchange.alerts import split_alert_id
-from consignments.exchange.documents import Feedback, Handling, Report, Seizure, Sighting, Warning
+from consignments.exchange.documents import Feedback, Handling, Seizure, Sighting, Warning
 from consignments.records import Consignment, Outcome, Target
 from consignments.tables import to_consignments, to_outcomes
 from consignments.timestamps import to_us
@@ -152,7 +152,7 @@ def _format_grams(grams: float) -> str:
 
 def draft_reports(
     yields: Sequence[AlertYield], author: str, begins_at: datetime, ends_at: datetime
-) -> Iterator[Report]:
+) -> Iterator[Feedback | Sighting]:
     """Draft the feedback on each message of a partner that was valid in a period, and the sightings of its indicators.
 
     Parameters
@@ -167,7 +167,7 @@ def draft_reports(
         named = split_alert_id(each.alert_id)
         if named is None or named[0] == author:
             continue
-        common = {
+        common: dict[str, Any] = {
             "author": author, "issued_at": ends_at, "operation": each.operation, "about_author": named[0], "about": named[1],
             "begins_at": begins_at, "ends_at": ends_at,
         }  # fmt: skip
