@@ -1,7 +1,7 @@
 """The verb hunt."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import numpy as np
@@ -137,15 +137,15 @@ def _build_scorer(bundle: "Bundle") -> "ScoreRows":
 def _format_hunt(found: "Hunt") -> str:
     lines = [f"hunt for {found.target.text}, as of {found.limits.as_of:%Y-%m-%d %H:%M} UTC"]
     lines += found.list_sentences() or ["no consignment shares anything with it"]
-    for row in found.hits.head(MAX_SHOWN).itertuples():
-        scores = (
-            ""
-            if row.score_now != row.score_now
-            else f"; score {row.score_then:.3g} then, {row.score_now:.3g} now"
-        )
-        rank = "" if row.rank_now != row.rank_now else f"; rank {row.rank_then:.0f} -> {row.rank_now:.0f}"
-        lines.append(
-            f"  {row.consignment_id} ({row.received_at:%Y-%m-%d}, {row.state}): {row.shared}{scores}{rank}"
-        )
+    lines += [_format_hit(row) for row in found.to_plain()["hits"][:MAX_SHOWN]]
     more = len(found.hits) - MAX_SHOWN
     return "\n".join([*lines, *([f"  and {more} more"] if more > 0 else [])])
+
+
+def _format_hit(row: dict[str, Any]) -> str:
+    text = f"  {row['consignment_id']} ({row['received_at'][:10]}, {row['state']}): {row['shared']}"
+    if row["score_now"] is not None:
+        text += f"; score {row['score_then']:.3g} then, {row['score_now']:.3g} now"
+    if row["rank_now"] is not None:
+        text += f"; rank {row['rank_then']:.0f} then, {row['rank_now']:.0f} now"
+    return text

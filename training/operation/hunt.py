@@ -234,8 +234,8 @@ def _find_shared(found: pd.DataFrame, target: HuntTarget, limits: HuntLimits) ->
     alerts = Alerts([lasting], keys=target.keys)
     shared = []
     for c in to_consignments(found, Consignment):
-        [match] = alerts.list_matches(c, normalize_consignment(c)) or [None]
-        names = () if match is None else (match.shared or ("criteria",))
+        matches = alerts.list_matches(c, normalize_consignment(c))
+        names = (matches[0].shared or ("criteria",)) if matches else ()
         shared.append(", ".join(_format_identifier(name) for name in names))
     return shared
 
