@@ -127,6 +127,7 @@ class SeizureOptions(NamedTuple):
     """Options of drafts."""
 
     operation: str | None
+    since: str | None
     at: str | None
     valid_days: int
     target: Target
@@ -138,6 +139,12 @@ class SeizureOptions(NamedTuple):
 @consignments_option
 @outcomes_required_option
 @operation_option
+@click.option(
+    "--since",
+    default=None,
+    metavar="TIME",
+    help="Only detections whose result became known after this time. Default: all.",
+)
 @at_option
 @click.option(
     "--valid-days", type=click.IntRange(1, 400), default=90, show_default=True, metavar="N",
@@ -161,7 +168,10 @@ def draft(tables: TableOptions, options: SeizureOptions, as_json: bool) -> None:
     common = DraftOptions(get_administration(), now, made_with, valid_days=options.valid_days)
     own = Pseudonyms(load_data_key(read_settings().data_key_file, create=True))
     written = []
+    since = parse_time(options.since, "--since")
     for found in list_confirmed(TableReader(tables).read_tables(Consignment), now, options.target):
+        if since is not None and found.outcome.known_at is not None and found.outcome.known_at <= since:
+            continue
         number = own.compute_number("exchange case", found.consignment.consignment_id)
         seizure = draft_seizure(found, common, f"{number:016x}")
         drafts = [seizure, draft_warning(seizure)]
