@@ -1,4 +1,4 @@
-"""Measure an attack by dictionary on indicators: how many guesses a second can whoever has the key of an operation test.
+"""Measure an attack by dictionary on indicators: how many guesses a second a holder of the key of an operation can test.
 
     python -m benchmarks.dictionary_attack [--guesses 300000]
 

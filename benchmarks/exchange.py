@@ -95,7 +95,7 @@ class Administration:
     matched: "np.ndarray[Any, Any]" = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     def apply(self, message: AnyMessage, at: datetime) -> None:
-        """Take the message of a partner."""
+        """Apply the message of a partner."""
         for alert in list_alert_changes(message, at, self.alerts.get):
             self.alerts[alert.alert_id] = alert
             self.pending.append(alert)

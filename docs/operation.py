@@ -15,8 +15,9 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from datetime import datetime
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from datetime import datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ class Office:
         self.known: list[Outcome] = []
         self.due: list[Outcome] = []
         self.scores: list[dict[str, Any]] = []
+        self.drafted = -1
 
     @property
     def environment(self) -> dict[str, str]:
@@ -81,10 +83,9 @@ class Office:
         typed = [str(word).replace(f"{self.folder}/", "").replace(f"{FOLDER}/", "../") for word in words]
         if not quiet:
             print(f"  {self.name} $ npsrisk {' '.join(typed)}", flush=True)
-        with use_environment(self.environment):
-            code = npsrisk_verbs.main(
-                [str(word) for word in words], prog_name="npsrisk", standalone_mode=False
-            )
+        typed_words = [str(word) for word in words]
+        with use_environment(self.environment), redirect_stdout(StringIO() if quiet else sys.stdout):
+            code = npsrisk_verbs.main(typed_words, prog_name="npsrisk", standalone_mode=False)
         if code:
             raise SystemExit(f"npsrisk {words[0]} ended with exit code {code}")
 
@@ -245,8 +246,6 @@ def publish_model(offices: list[Office]) -> None:
 
 def plan_inspections(offices: list[Office], begins: datetime) -> None:
     """Score the last days, and plan."""
-    from datetime import timedelta
-
     for each in offices:
         frame = pd.concat(each.consignments, ignore_index=True)
         recent = frame["received_at"] >= begins - timedelta(days=SCORED_DAYS)
@@ -352,6 +351,10 @@ def exchange_messages(offices: list[Office], now: datetime, begins: datetime) ->
     """Draft, approve and carry the messages of each administration, and give them to the services of the others."""
     carried = 0
     for each in offices:
+        confirmed = sum(outcome.result == "nps" for outcome in each.known)
+        if confirmed == each.drafted:
+            continue
+        each.drafted = confirmed
         outbox = set((each.exchange / "outbox").glob("*.json"))
         period = ("--since", begins.isoformat(), "--at", now.isoformat())
         each.run("exchange", "draft", *each.write_tables(), *period, quiet=True)

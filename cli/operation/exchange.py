@@ -53,9 +53,9 @@ operation_option = click.option(
 
 @click.group()
 def exchange() -> None:
-    """Exchange warnings, feedback, seizures and keyed indicators with partners.
+    """Exchange warnings and seizures with partners.
 
-    A message is a signed file. Carry the files of the outbox to the partners by any folder, share or mailbox. Names, addresses,
+    A message is a signed file: a warning, feedback, a seizure, a sighting or a withdrawal. Carry the files of the outbox to the partners by any folder, share or mailbox. Names, addresses,
     phones and e-mails leave only as keyed hashes, which a partner can compare and not read.
 
     Set NPSRISK_ADMINISTRATION to the name of the own administration. NPSRISK_EXCHANGE_DIR is the directory of keys and messages.
@@ -192,7 +192,7 @@ def draft(tables: TableOptions, options: SeizureOptions, as_json: bool) -> None:
 def export(drafts: tuple[Path, ...], key_file: Path | None, at: str | None, as_json: bool) -> None:
     """Sign drafts and put them into the outbox.
 
-    Whoever signs approves. DRAFTS are files; without them, all drafts are signed.
+    The signature is the approval. DRAFTS are files; without them, all drafts are signed.
     """
     from cli.operation.exchange_folder import SUFFIX, ExchangeFolder
 

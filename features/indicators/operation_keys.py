@@ -1,7 +1,7 @@
 """Operation keys: the secret that the partners of one operation share, and the indicators that are computed with it.
 
 An indicator is the keyed hash (keyed BLAKE2b, RFC 7693) of an identifier in normal form. The key of each kind and resolution is derived
-from the operation key, so that equal texts of two kinds, or of two operations, have different indicators. Whoever has the key can
+from the operation key, so that equal texts of two kinds, or of two operations, have different indicators. A holder of the key can
 test guesses (docs/operation.md has the cost). Without it, an indicator can neither be read nor compared.
 """
 
