@@ -187,6 +187,11 @@ class Service:
                 f"the event log could not be written {since:,.0f} s ago; check the disk's free space and the database"
             )
         used, bound = len(active.state.history), active.state.history.max_keys
+        if used < active.model.daily_arrivals:
+            found.append(
+                f"history is nearly empty ({used:,} keys; the model has learnt from {active.model.daily_arrivals:,.0f} consignments a day): "
+                "every sender looks new, and far too many scores are high; import the past with npsrisk import"
+            )
         if bound is not None and used >= HISTORY_WARNING_SHARE * bound:
             found.append(
                 f"history is nearly full: {used:,} of {bound:,} keys; raise NPSRISK_MAX_HISTORY_KEYS if memory allows"

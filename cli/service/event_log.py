@@ -62,7 +62,11 @@ def import_(tables: TableOptions, as_json: bool) -> None:
     settings, reader = read_settings(), TableReader(tables)
     with show_progress_bar() as progress:
         counts = import_tables(reader.read_tables, settings, progress)
-    print_result(counts, as_json, ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+    notices = counts["notices"]
+    lines = [", ".join(f"{count:,} {name}" for name, count in counts.items() if name != "notices")]
+    if notices:
+        lines.append(f"{notices:,} of the given alerts have only a text, so they match no consignment")
+    print_result(counts, as_json, "\n".join(lines))
 
 
 @click.command()

@@ -101,7 +101,7 @@ class IngestEndpoint:
         taken = await self._find_foreign(found, caller) or self._take_one(found, caller)
         if isinstance(taken, FieldError):
             raise _refuse_record(taken)
-        self._count_warnings(taken.receipt)
+        self._count_receipt(taken.receipt)
         if taken.group is not None:
             await taken.group.wait_until_durable()
         return await respond_json(call, taken.receipt)
@@ -124,7 +124,7 @@ class IngestEndpoint:
                     errors.append(taken)
                     continue
                 receipts.append(taken.receipt)
-                self._count_warnings(taken.receipt)
+                self._count_receipt(taken.receipt)
                 if taken.group is not None and taken.group not in groups[-1:]:
                     groups.append(taken.group)
         for group in groups:
@@ -149,7 +149,9 @@ class IngestEndpoint:
             return OTHER_OFFICE
         return None
 
-    def _count_warnings(self, receipt: Receipt) -> None:
+    def _count_receipt(self, receipt: Receipt) -> None:
+        if receipt.known is False and not receipt.repeated:
+            self._metrics.counters["unmatched_outcomes"].inc()
         for warning in receipt.warnings or ():
             self._metrics.record_warning(self._kind.plural, warning.kind)
 

@@ -136,6 +136,19 @@ def check_outcome(outcome: Outcome, now_us: int) -> FieldError | None:
     )
 
 
+ALERT_CRITERIA = (
+    "description_pattern",
+    "hs_code",
+    "sender_name",
+    "sender_address",
+    "consignee_name",
+    "consignee_address",
+    "departure_country",
+    "route",
+)
+"""Fields of an alert that are compared with consignments."""
+
+
 def check_alert(alert: Alert, now_us: int) -> FieldError | None:  # noqa: ARG001
     """Check what the type of an alert cannot express; return the error or None. It may be issued for the future."""
     if alert.expires_at is not None and alert.expires_at <= alert.issued_at:
@@ -147,6 +160,15 @@ def check_alert(alert: Alert, now_us: int) -> FieldError | None:  # noqa: ARG001
             "no_criterion",
         )
     return _check_printable("alert_id", alert.alert_id)
+
+
+def is_notice(alert: Alert) -> bool:
+    """Check if an alert only informs: it has a text and no criterion, not even an unusable one.
+
+    Past tables have such newsletters. They match no consignment. A client of the service that sends one is told so
+    (`no_criterion`), because it may have left a criterion out.
+    """
+    return bool(alert.text) and not any(getattr(alert, name) for name in ALERT_CRITERIA)
 
 
 def check_cancellation(cancellation: Cancellation, now_us: int) -> FieldError | None:
