@@ -78,20 +78,22 @@ class Header(NamedTuple):
 
 def read_header(root: XmlNode, context: MessageContext) -> Header:
     """Read the head; a fault in it is noted and never refuses the message."""
-    head = root.find("MessageHeaderDocument")
-    if head is None:
+    element = root.find_element("MessageHeaderDocument")
+    if element is None:
         context.notes.append("the message has no header")
         return Header(None, None, "create", None)
-    issued = head.read("IssueDateTime")
+    head = index_children(element)
+    issued = _read_text(head, "IssueDateTime")
     issued_at = parse_moment(issued)
     if issued_at is None:
         context.notes.append("no time of issue" if issued is None else "the time of issue is malformed")
-    purpose = head.read("PurposeCode")
+    purpose = _read_text(head, "PurposeCode")
     known = PURPOSES.get((purpose or "creation").lower())
     if known is None:
         context.notes.append("an unknown purpose, read as a creation")
-    _note_version(root.name, head.read("VersionID"), context)
-    return Header(head.read("TypeCode"), issued_at, known or "create", head.read("SenderParty/PrimaryID"))
+    _note_version(root.name, _read_text(head, "VersionID"), context)
+    sender = _read_below(head, "SenderParty", "PrimaryID")
+    return Header(_read_text(head, "TypeCode"), issued_at, known or "create", sender)
 
 
 def _note_version(kind: str, version: str | None, context: MessageContext) -> None:
@@ -169,11 +171,8 @@ def _read_text(elements: Mapping[str, Element], name: str) -> str | None:
 
 def _read_contact(prefix: str, contact: Element, fields: Fields) -> None:
     """Add the first telephone and the first e-mail address of a contact, if an earlier contact gave none."""
-    read: set[str] = set()
-    for child in contact:
-        name = LOCAL_NAMES[child.tag]
-        if name in CONTACTS and name not in read:
-            read.add(name)
+    for name, child in index_children(contact).items():
+        if name in CONTACTS:
             part, leaf = CONTACTS[name]
             value = read_child(child, leaf)
             if value and not fields.get(f"{prefix}_{part}"):
@@ -181,36 +180,34 @@ def _read_contact(prefix: str, contact: Element, fields: Fields) -> None:
 
 
 def _read_address(prefix: str, address: Element, fields: Fields) -> None:
-    first: dict[str, str | None] = {}
+    first: dict[str, str] = {}
     lines: list[str] = []
     for child in address:
-        name = LOCAL_NAMES[child.tag]
-        if name == "StreetName":
-            line = join_words(child.text)
-            if line:
-                lines.append(line)
-        elif name not in first:
-            first[name] = join_words(child.text)
-    box, country = first.get("PostOfficeBox"), first.get("CountryID")
+        name, text = LOCAL_NAMES[child.tag], child.text
+        line = " ".join(text.split()) if text else ""
+        if name != "StreetName":
+            first.setdefault(name, line)
+        elif line:
+            lines.append(line)
+    box = first.get("PostOfficeBox")
     if box:
         lines.append(f"PO Box {box}")
     fields[f"{prefix}_address"] = ", ".join(lines) or None
-    fields[f"{prefix}_city"] = first.get("CityName")
-    fields[f"{prefix}_postcode"] = first.get("PostcodeCode")
-    fields[f"{prefix}_country"] = country.upper() if country else None
+    fields[f"{prefix}_city"] = first.get("CityName") or None
+    fields[f"{prefix}_postcode"] = first.get("PostcodeCode") or None
+    fields[f"{prefix}_country"] = first.get("CountryID", "").upper() or None
 
 
 def read_notes(node: XmlNode, doubts: Doubts) -> DecodedNotes:
     """Decode the customs notes of one waybill."""
-    notes = [_read_note(read_texts(note)) for note in node.list_elements("IncludedCustomsNote")]
+    notes = [_read_note(note) for note in node.list_elements("IncludedCustomsNote")]
     return decode_notes([note for note in notes if any(note)], doubts)
 
 
-def _read_note(texts: dict[str, str | None]) -> CustomsNote:
-    country, subject, code, content = map(texts.get, CUSTOMS_NOTE_PARTS)
-    return CustomsNote(
-        join_words(country) or "", join_words(subject) or "", join_words(code) or "", join_words(content) or ""
-    )
+def _read_note(note: Element) -> CustomsNote:
+    texts = read_texts(note)
+    parts = [texts.get(part) for part in CUSTOMS_NOTE_PARTS]
+    return CustomsNote(*[" ".join(part.split()) if part else "" for part in parts])
 
 
 def merge_notes(fields: Fields, notes: DecodedNotes) -> None:
@@ -228,13 +225,14 @@ def merge_notes(fields: Fields, notes: DecodedNotes) -> None:
 def read_goods(node: XmlNode, items_path: str, doubts: Doubts) -> Fields:
     """Read description, items, pieces and weight of a waybill."""
     items: list[Fields] = []
-    counts: list[str | None] = []
+    counts: list[float | None] = []
     for line in _list_lines(node, items_path):
         parts = index_children(line)
-        item = _read_item(parts, doubts)
+        pieces = parse_number(_read_text(parts, "PieceQuantity"), doubts)
+        item = _read_item(parts, pieces, doubts)
         if item:
             items.append(item)
-            counts.append(_read_text(parts, "PieceQuantity"))
+            counts.append(pieces)
     _check_volume(node.find_element("GrossVolumeMeasure"), doubts)
     total = parse_number(node.read("TotalPieceQuantity"), doubts)
     _check_piece_counts(counts, total, doubts)
@@ -254,15 +252,14 @@ def _list_lines(node: XmlNode, path: str) -> list[Element]:
     return [line for each in nodes for line in each.list_elements(name)]
 
 
-def _check_piece_counts(texts: list[str | None], total: float | None, doubts: Doubts) -> None:
+def _check_piece_counts(counts: Sequence[float | None], total: float | None, doubts: Doubts) -> None:
     """Flag lines whose pieces do not add up to the total; packages inside pieces are no pieces."""
-    counts = [parse_number(text, set()) for text in texts]
     known = [count for count in counts if count is not None]
     if known and len(known) == len(counts) and total is not None and sum(known) != total:
         doubts.add("piece_count_mismatch")
 
 
-def _read_item(parts: Mapping[str, Element], doubts: Doubts) -> Fields:
+def _read_item(parts: Mapping[str, Element], pieces: float | None, doubts: Doubts) -> Fields:
     """Read one line; a line that only carries dimensions gives nothing.
 
     The message has gross weights of lines only: a net weight is never made of them.
@@ -275,12 +272,11 @@ def _read_item(parts: Mapping[str, Element], doubts: Doubts) -> Fields:
         "origin_country": origin.upper() if origin else None,
     }
     weight = _parse_weight(parts.get("GrossWeightMeasure"), doubts)
-    pieces = parse_number(_read_text(parts, "PieceQuantity"), doubts)
     if weight is None and not any(item.values()):
         return {}
-    if pieces is None:
-        pieces = parse_number(_read_text(parts, "PackageQuantity"), doubts)
-    item["quantity"] = pieces
+    item["quantity"] = (
+        pieces if pieces is not None else parse_number(_read_text(parts, "PackageQuantity"), doubts)
+    )
     return item
 
 
@@ -334,10 +330,12 @@ def read_money(node: XmlNode, name: str, doubts: Doubts) -> Money | None:
 def sum_amounts(amounts: Iterable[Money | None], doubts: Doubts) -> Money | None:
     """Add up amounts of one currency; those of another than the first are left out, with a code."""
     given = [money for money in amounts if money is not None]
+    if len(given) < 2:
+        return given[0] if given else None
     alike = [money.amount for money in given if money.currency == given[0].currency]
     if any(money.amount for money in given if money.currency != given[0].currency):
         doubts.add("currency_mixed")
-    return Money(sum(alike), given[0].currency) if given else None
+    return Money(sum(alike), given[0].currency)
 
 
 def read_charges(node: XmlNode, freight: Money | None, doubts: Doubts) -> Fields:

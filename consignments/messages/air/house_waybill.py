@@ -23,6 +23,9 @@ from consignments.messages.quantities import Doubts
 from consignments.messages.xml_nodes import XmlNode
 
 
+FREIGHT_TOTALS = ("TotalPrepaidChargeAmount", "TotalCollectChargeAmount")
+
+
 def read_house_waybill(root: XmlNode, context: MessageContext) -> Iterator[Parsed]:
     """Read an XFZB.
 
@@ -67,5 +70,5 @@ def _read_house(
 
 
 def _read_freight(house: XmlNode, doubts: Doubts) -> Money | None:
-    totals = (read_money(house, f"Total{how}ChargeAmount", doubts) for how in ("Prepaid", "Collect"))
+    totals = [read_money(house, name, doubts) for name in FREIGHT_TOTALS]
     return sum_amounts(totals, doubts) or read_money(house, "WeightTotalChargeAmount", doubts)
