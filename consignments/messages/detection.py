@@ -86,6 +86,10 @@ WRAPPED_IMP = re.compile(r"UN[AB].{0,600}?(?:CIMF[A-Z]{2}|^\s*F(?:WB|HL)/\d)", r
 CODED_TEXT = re.compile(r"(F[A-Z]{2}|UCM)\s*/\s*\d{1,2}\b|(PSN|PER|FSN|FER|FMA|FNA)\s*$", re.ASCII)
 ROOT = re.compile(r"<(?![?!])(?:[^\s<>/:]+:)?([^\s<>/:]+)")
 SKIPPED_XML = re.compile(r"<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(\[.*?\])?\s*>", re.DOTALL)
+LEADING_XML = re.compile(
+    r"(?>(?:<\?.*?\?>|<!--.*?-->|\s+)*)<(?:[^\s<>/:?!]+:)?([^\s<>/:?!]+)(?=[\s>/])", re.DOTALL
+)
+"""The root element, if only a declaration and comments come before it."""
 BLANK = b" \t\r\n\0\x01\x02\x03"
 
 
@@ -153,7 +157,7 @@ def _detect_xml(text: str) -> MessageKind | None:
 
 
 def _find_root(text: str) -> str | None:
-    root = ROOT.search(SKIPPED_XML.sub("", text))
+    root = LEADING_XML.match(text) or ROOT.search(SKIPPED_XML.sub("", text))
     return root[1] if root else None
 
 
