@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from consignments.errors import BadSetting, ServiceFault
 from features.history.pseudonyms import Pseudonyms
+from features.indicators.operation_keys import install_keys
 from serving.encryption.vault import Vault
 from serving.event_log.events import IMPORTED_BY
 from serving.event_log.group_commit import Committer
@@ -25,6 +26,7 @@ from serving.process.settings import Settings
 from serving.process.threads import BackgroundThreads
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import Batcher
+from serving.scoring.exchange import ExchangeMembers
 from serving.scoring.model_updates import ModelUpdates, StateSource
 from serving.shadow.supervisor import ShadowProcess
 from serving.state.snapshot_schedule import SnapshotInterval, SnapshotSchedule
@@ -69,6 +71,8 @@ class Service:
         Files named by settings that changed but are refused, with the reason.
     connections : callable
         Returns the number of open connections.
+    exchange : ExchangeMembers
+        Partners and operation keys.
     key_fault : str or None
         Why the next month's key could not be created ahead; without that key, scoring stops when the month changes.
     """
@@ -82,7 +86,11 @@ class Service:
         self.metrics = Metrics()
         self.log = EventLog.open(settings.database_url, self.vault)
         self.committer = Committer(self.log, self.metrics.record_commit, self.clock.check)
-        self.active = ActiveModel(self.committer, self.clock, self.metrics, settings.without_model)
+        self.exchange = ExchangeMembers(settings.exchange_dir, settings.administration)
+        install_keys(self.exchange.keys)
+        self.active = ActiveModel(
+            self.committer, self.clock, self.metrics, settings.without_model, self.exchange
+        )
         self.batcher = Batcher(self.active.score_batch, self.committer.call_when_free)
         self.snapshots = Snapshots(settings.state_dir / "snapshots")
         source = StateSource(self.log, self.snapshots, settings.max_history_keys, settings.database_url)
@@ -95,6 +103,7 @@ class Service:
         self.key_fault: str | None = None
         self.started_at = datetime.now(UTC)
         self._watched: dict[str, Callable[[], bool]] = {}
+        self.watch("partners and operation keys", self.exchange.refresh)
         self._wake, self._polling = asyncio.Event(), asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
         self._background = BackgroundThreads(BACKGROUND_THREADS)

@@ -190,7 +190,14 @@ def _name_annotation(annotation: Any) -> str:
     """Name the type of an environment variable."""
     from serving.process.settings import RateLimit
 
-    names = {str: "text", Path: "path", int: "whole number", float: "number", RateLimit: "rate"}
+    names = {
+        str: "text",
+        bool: "true or false",
+        Path: "path",
+        int: "whole number",
+        float: "number",
+        RateLimit: "rate",
+    }
     kinds = [each for each in get_args(annotation) if each is not type(None)]
     if get_origin(annotation) is Literal:
         return "text"

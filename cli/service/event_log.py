@@ -23,7 +23,7 @@ from cli.options import (
 )
 from cli.output import print_result
 from cli.progress import show_progress_bar
-from cli.stores import open_registry, open_vault, read_settings
+from cli.stores import install_operation_keys, open_registry, open_vault, read_settings
 from cli.table_reader import TableReader
 from cli.times import parse_time
 from consignments.errors import BadInput
@@ -143,6 +143,7 @@ def parity(
     from serving.maintenance.parity import DecisionFilter, ParityCheck, RecomputationSources
 
     settings = read_settings()
+    install_operation_keys()
     wanted = DecisionFilter(*period.to_us(), tuple(name.removeprefix("models:/") for name in models))
     with LogReader.open_to_read(settings.database_url) as log, show_progress_bar() as progress:
         pseudonyms = Pseudonyms(load_data_key(settings.data_key_file))

@@ -22,6 +22,7 @@ from serving.event_log.events import (
     ArrivalEvent,
     CancellationEvent,
     DecisionEvent,
+    MessageEvent,
     OutcomeEvent,
     SelectionEvent,
 )
@@ -54,6 +55,27 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ]
     selected_at: Annotated[datetime, Meta(description="when it was selected")]
     request: Annotated[str, Meta(description="digest of the selection request")] = ""
+
+
+class LoggedMessage(msgspec.Struct, frozen=True):
+    """A message of a partner. Its text is encrypted, because its author may have written anything."""
+
+    message_id: str
+    author: str
+    kind: str
+    issued_at: Time
+    envelope: Annotated[str, Meta(max_length=100_000, extra={"personal": True})]
+    withdraws: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the identifier of the message among those of all partners."""
+        return f"{self.author}/{self.message_id}"
+
+    @property
+    def withdrawn_name(self) -> str | None:
+        """Return the identifier of the message that it withdraws, if it withdraws one."""
+        return None if self.withdraws is None else f"{self.author}/{self.withdraws}"
 
 
 class ScoredDecision(NamedTuple):
@@ -131,6 +153,7 @@ class EventCodec:
         )
         self.outcomes = RecordPacker(Outcome, vault, ("consignment_id", "recorded_at"))
         self.alerts = RecordPacker(Alert, vault, ())
+        self.messages = RecordPacker(LoggedMessage, vault, ())
         self.cancellations = RecordPacker(Cancellation, vault, ("consignment_id", "cancelled_at"))
         self.selections = RecordPacker(Selection, vault, ("consignment_id", "selected_at"))
 
@@ -194,6 +217,13 @@ class EventCodec:
         packed = self.alerts.pack(alert, alert.alert_id)
         return AlertEvent(sequence, to_us(alert.issued_at), recorded_us, *_columns(packed), asked_by)
 
+    def encode_message(
+        self, sequence: int, message: LoggedMessage, recorded_us: int, asked_by: str
+    ) -> MessageEvent:
+        """Encode a message of a partner."""
+        packed = self.messages.pack(message, message.name)
+        return MessageEvent(sequence, to_us(message.issued_at), recorded_us, *_columns(packed), asked_by)
+
     def encode_cancellation(
         self, sequence: int, consignment_id: str, cancelled_us: int, recorded_us: int | None, asked_by: str
     ) -> CancellationEvent:
@@ -242,6 +272,15 @@ class EventCodec:
             recorded_at=recorded_at,
         )
         return outcome
+
+    def decode_message(self, event: MessageEvent) -> LoggedMessage:
+        """Decode the message of an entry; without a vault its envelope is empty."""
+        plain = self.messages.unpack_plain(event.plain)
+        name = f"{plain['author']}/{plain['message_id']}"
+        message: LoggedMessage = self.messages.unpack(
+            event.plain, event.sealed, name, **({} if self.opens else {"envelope": ""})
+        )
+        return message
 
     def decode_alert(self, event: AlertEvent) -> Alert:
         """Decode the alert of an entry; decrypt personal fields if there is a vault."""

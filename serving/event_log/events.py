@@ -9,7 +9,16 @@ from typing import ClassVar, Literal
 import msgspec
 
 Kind = Literal[
-    "decision", "arrival", "outcome", "alert", "cancellation", "selection", "removal", "erasure", "clock"
+    "decision",
+    "arrival",
+    "outcome",
+    "alert",
+    "cancellation",
+    "selection",
+    "removal",
+    "erasure",
+    "clock",
+    "message",
 ]
 ARRIVAL_KINDS: tuple[Kind, ...] = ("decision", "arrival")
 IMPORTED_BY = "import"
@@ -133,6 +142,13 @@ class AlertEvent(RecordEntry, frozen=True, gc=False):
     consignment_id: ClassVar[None] = None
 
 
+class MessageEvent(RecordEntry, frozen=True, gc=False):
+    """A message of a partner; `at_us` is when it was issued. The alerts that it changed are entries before it."""
+
+    kind: ClassVar[Kind] = "message"
+    consignment_id: ClassVar[None] = None
+
+
 class CancellationEvent(RecordEntry, frozen=True, gc=False):
     """A cancellation of a consignment by its sender; `at_us` is when it was cancelled."""
 
@@ -189,6 +205,7 @@ Event = (
     | DecisionEvent
     | OutcomeEvent
     | AlertEvent
+    | MessageEvent
     | CancellationEvent
     | SelectionEvent
     | RedactionEvent

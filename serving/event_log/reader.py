@@ -22,6 +22,7 @@ from serving.event_log.events import (
     Event,
     KeyErasureEvent,
     Kind,
+    MessageEvent,
     RedactionEvent,
 )
 from serving.event_log.queries import (
@@ -39,7 +40,7 @@ MAX_IDS_PER_QUERY = 500
 """Maximum number of consignments in one query."""
 Progress = Callable[[str, int, int], None]
 """Callback for progress: name of the task, amount done, total amount."""
-E = TypeVar("E", AlertEvent, RedactionEvent, KeyErasureEvent, ClockCorrectionEvent)
+E = TypeVar("E", AlertEvent, MessageEvent, RedactionEvent, KeyErasureEvent, ClockCorrectionEvent)
 
 
 class LogReader:

@@ -9,8 +9,11 @@ from collections.abc import Callable
 
 import msgspec
 
+from consignments.timestamps import to_datetime
+from models.signatures.envelope import Envelope
+from models.signatures.signed_message import decode_statement
 from serving.event_log.event_codec import EventCodec, get_spelling
-from serving.event_log.events import DecisionEvent, Event, OutcomeEvent, SelectionEvent
+from serving.event_log.events import DecisionEvent, Event, MessageEvent, OutcomeEvent, SelectionEvent
 from serving.event_log.log import EventLog
 from serving.http import schemas
 from serving.http.asgi import HttpCall, respond_json
@@ -80,6 +83,38 @@ class OpenSelectionsEndpoint:
                     )
                 )
         return found, shown[-1].sequence if shown else page.after, more
+
+
+class MessageFeedEndpoint:
+    """Endpoint of `GET /v1/messages`."""
+
+    def __init__(self, door: Door, log: EventLog, active: ActiveModel) -> None:
+        self._door, self._log, self._active = door, log, active
+
+    async def __call__(self, call: HttpCall) -> int:
+        """Answer one request."""
+        _, page = _authorize(self._door, call)
+        events = await asyncio.to_thread(self._log.read_page, "message", page.after, page.limit + 1)
+        shown, more = events[: page.limit], len(events) > page.limit
+        found = [
+            build_feed_message(event, self._active.entries)
+            for event in shown
+            if isinstance(event, MessageEvent)
+        ]
+        return await respond_json(
+            call, schemas.MessageFeed(found, shown[-1].sequence if shown else page.after, more)
+        )
+
+
+def build_feed_message(event: MessageEvent, entries: EventCodec) -> schemas.FeedMessage:
+    """Build the feed's entry of a message."""
+    envelope = Envelope.read(entries.decode_message(event).envelope)
+    return schemas.FeedMessage(
+        event.sequence,
+        None if event.recorded_us is None else to_datetime(event.recorded_us),
+        decode_statement(envelope.get_statement()),
+        envelope,
+    )
 
 
 def _authorize(door: Door, call: HttpCall) -> tuple[Caller, PageOptions]:

@@ -1,4 +1,4 @@
-"""Endpoints for `POST` of outcomes, alerts and cancellations, which are idempotent: a repeat is not recorded again."""
+"""Endpoints for `POST` of outcomes, alerts, cancellations and messages of partners, which are idempotent: a repeat is not recorded again."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from consignments.records import Alert, Outcome
+from models.signatures.envelope import Envelope
 from serving.event_log.event_codec import Cancellation
 from serving.event_log.group_commit import CommitGroup
 from serving.event_log.log import EventLog
@@ -13,7 +14,7 @@ from serving.http.asgi import HttpCall, respond_json
 from serving.http.auth import Caller
 from serving.http.problems import Refusal, RowFault
 from serving.http.requests import Door, RecordReader, build_refusal, format_reason
-from serving.http.schemas import AlertReceipts, CancellationReceipts, OutcomeReceipts
+from serving.http.schemas import AlertReceipts, CancellationReceipts, MessageReceipts, OutcomeReceipts
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE, yield_to_requests
 from serving.scoring.intake import (
@@ -31,6 +32,11 @@ from serving.telemetry.metrics import Metrics
 UNKNOWN_CONSIGNMENT = FieldError(
     "consignment_id", "no consignment with this identifier was scored or imported", "unknown_consignment"
 )
+
+
+def check_envelope(_envelope: Envelope, _now_us: int) -> FieldError | None:
+    """Return no error: the message in the envelope is checked when it is recorded."""
+    return None
 
 
 def _refuse_record(fault: FieldError) -> Refusal:
@@ -52,14 +58,14 @@ class IngestedRecord(NamedTuple):
     check : callable
         Validates what the type cannot express.
     take : callable
-        Records it; returns None if its consignment is unknown.
+        Records it; returns None if its consignment is unknown, or why it is refused.
     """
 
     record: type[Any]
     plural: str
     receipts: type[Any]
     check: Callable[[Any, int], FieldError | None]
-    take: Callable[[Intake, Any, int, str], PendingReceipt | None]
+    take: Callable[[Intake, Any, int, str], PendingReceipt | FieldError | None]
 
 
 INGESTED_RECORDS = (
@@ -68,6 +74,7 @@ INGESTED_RECORDS = (
     IngestedRecord(
         Cancellation, "cancellations", CancellationReceipts, check_cancellation, Intake.record_cancellation
     ),
+    IngestedRecord(Envelope, "messages", MessageReceipts, check_envelope, Intake.record_message),
 )
 
 

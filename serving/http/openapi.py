@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from consignments.records import Alert, Consignment, Outcome
+from models.signatures.envelope import Envelope
 from serving.event_log.event_codec import Cancellation
 from serving.http import schemas as answers
 from serving.http.auth import Scope
@@ -42,6 +43,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "/v1/alerts": {
         "alert_id": "A-7", "issued_at": "2024-03-01T00:00:00Z", "expires_at": "2024-04-01T00:00:00Z",
         "description_pattern": "pigment*", "departure_country": "GB",
+    },
+    "/v1/messages": {
+        "payloadType": "application/vnd.in-toto+json", "payload": "eyJfdHlwZSI6Imh0dHBzOi8vaW4tdG90by5pby9TdGF0ZW1lbnQvdjEifQ==",
+        "signatures": [{"keyid": "00" * 32, "sig": "A" * 86 + "=="}],
     },
     "/v1/cancellations": {"consignment_id": "RB123456785GB"},
     "/v1/selections": {
@@ -105,6 +110,14 @@ def list_operations(record: type[Consignment] = Consignment) -> tuple[ApiOperati
         ApiOperation(
             "post", "/v1/alerts", "Record alerts of partners", "outcome", Receipt, Alert, "alerts",
             answers.AlertReceipts, (), (503,),
+        ),
+        ApiOperation(
+            "post", "/v1/messages", "Record signed messages of partners", "outcome", Receipt, Envelope, "messages",
+            answers.MessageReceipts, (), (503,),
+        ),
+        ApiOperation(
+            "get", "/v1/messages", "Return the messages recorded after a log entry", "read", answers.MessageFeed,
+            parameters=PAGE_PARAMETERS, refusals=(422, 503),
         ),
         ApiOperation(
             "post", "/v1/cancellations", "Cancel consignments: they no longer count", "outcome", Receipt,

@@ -7,9 +7,11 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from consignments.exchange.documents import AnyMessage
 from consignments.records import Outcome
 from models.bands import Band
 from models.reasons.ranking import Reason, ReasonCode
+from models.signatures.envelope import Envelope
 from serving.event_log.event_codec import Selection
 from serving.http.messages import MessageResult
 from serving.http.problems import RowFault
@@ -87,6 +89,30 @@ class CancellationReceipts(msgspec.Struct, frozen=True):
 
     cancellations: list[Receipt]
     errors: list[RowFault]
+
+
+class MessageReceipts(msgspec.Struct, frozen=True):
+    """The response to a list of messages of partners."""
+
+    messages: list[Receipt]
+    errors: list[RowFault]
+
+
+class FeedMessage(msgspec.Struct, frozen=True):
+    """A message of a partner, or an own one, in the feed."""
+
+    sequence: Annotated[int, Meta(description="sequence number of its log entry")]
+    recorded_at: Annotated[datetime | None, Meta(description="when it arrived")]
+    message: AnyMessage
+    envelope: Annotated[Envelope, Meta(description="as it was signed")]
+
+
+class MessageFeed(msgspec.Struct, frozen=True):
+    """The messages after a log entry, in the order of the log."""
+
+    messages: list[FeedMessage]
+    next: Annotated[int, Meta(description="sequence number to send as `after` the next time")]
+    more: Annotated[bool, Meta(description="true if further messages are recorded already")]
 
 
 class PastDecision(msgspec.Struct, frozen=True):

@@ -1,18 +1,22 @@
-"""Intake of outcomes, alerts and cancellations: validates and records each once, even if it is sent repeatedly."""
+"""Intake of outcomes, alerts, cancellations and messages: validates and records each once, even if it is sent repeatedly."""
 
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, structs
 
+from consignments.errors import MessageFault
 from consignments.records import Alert, Consignment, Outcome, Time
 from consignments.timestamps import convert_us_to_day, to_datetime, to_us
 from consignments.visibility import find_outcome_fault
 from features.alerts import normalize_pattern
 from features.history.kernels import NO_DAY
+from features.indicators.operation_keys import get_installed_keys
+from models.signatures.envelope import Envelope
 from serving.event_log.event_codec import Cancellation, EventCodec
 from serving.event_log.events import Event
 from serving.event_log.group_commit import CommitGroup, Committer
+from serving.scoring.exchange import ExchangeMembers, accept_message
 from serving.state.consignment_states import ConsignmentState, FirstRecorded
 from serving.state.state import State
 
@@ -56,7 +60,9 @@ class RecordWarning(msgspec.Struct, frozen=True):
 class Receipt(msgspec.Struct, frozen=True):
     """The receipt of a record."""
 
-    id: Annotated[str, Meta(description="`consignment_id`; for an alert `alert_id`")]
+    id: Annotated[
+        str, Meta(description="`consignment_id`; for an alert `alert_id`, for a message `author/message_id`")
+    ]
     recorded_at: Annotated[
         Time | None, Meta(description="when the service first recorded it; null if it was imported")
     ]
@@ -153,7 +159,14 @@ def check_alert(alert: Alert, now_us: int) -> FieldError | None:  # noqa: ARG001
     """Check what the type of an alert cannot express; return the error or None. It may be issued for the future."""
     if alert.expires_at is not None and alert.expires_at <= alert.issued_at:
         return FieldError("expires_at", "is not after issued_at", "inconsistent")
-    if not any(normalize_pattern(alert)):
+    missing = get_installed_keys().list_missing(alert.indicators or ())
+    if missing:
+        return FieldError(
+            "indicators",
+            f"need the operation key {', '.join(missing)}; put its file into the exchange directory",
+            "bad_value",
+        )
+    if not alert.indicators and not any(normalize_pattern(alert)):
         return FieldError(
             "description_pattern",
             "the alert has no criterion with a letter or digit, so it matches no consignment; add one",
@@ -177,17 +190,21 @@ def check_cancellation(cancellation: Cancellation, now_us: int) -> FieldError | 
 
 
 class Intake:
-    """The intake of outcomes, alerts and cancellations into log and state.
+    """The intake of outcomes, alerts, cancellations and messages into log and state.
 
     Parameters
     ----------
     state : State
     entries : EventCodec
     committer : Committer
+    members : ExchangeMembers
+        Partners whose messages are accepted.
     """
 
-    def __init__(self, state: State, entries: EventCodec, committer: Committer) -> None:
-        self.state, self._entries, self._committer = state, entries, committer
+    def __init__(
+        self, state: State, entries: EventCodec, committer: Committer, members: ExchangeMembers
+    ) -> None:
+        self.state, self._entries, self._committer, self._members = state, entries, committer, members
 
     def record_outcome(self, outcome: Outcome, now_us: int, asked_by: str) -> PendingReceipt:
         """Record an outcome; `recorded_at` is set to the current time, whatever was sent."""
@@ -212,6 +229,27 @@ class Intake:
         if known is not None and known[0] == event.content:
             return self._repeat(alert.alert_id, known[1])
         return self._record(alert.alert_id, event, now_us)
+
+    def record_message(self, envelope: Envelope, now_us: int, asked_by: str) -> PendingReceipt | FieldError:
+        """Record a message of a partner, after the alerts that it changes; return why it is refused, if it is."""
+        try:
+            logged, alerts = accept_message(envelope, self._members, self.state, now_us)
+        except MessageFault as fault:
+            return FieldError("payload", str(fault), "bad_value")
+        content = self._entries.encode_message(0, logged, now_us, asked_by).content
+        known = self.state.messages.get(logged.name)
+        if known is not None and known[0] == content:
+            return self._repeat(logged.name, known[1])
+        if known is not None and not alerts:
+            return FieldError(
+                "payload",
+                "another message of this identifier is recorded; a change needs a higher revision",
+                "inconsistent",
+            )
+        for alert in alerts:
+            self.record_alert(alert, now_us, asked_by)
+        event = self._entries.encode_message(self._committer.next_sequence, logged, now_us, asked_by)
+        return self._record(logged.name, event, now_us)
 
     def record_cancellation(
         self, cancellation: Cancellation, now_us: int, asked_by: str

@@ -18,6 +18,7 @@ from serving.event_log.events import (
     ClockCorrectionEvent,
     Event,
     KeyErasureEvent,
+    MessageEvent,
     OutcomeEvent,
     RedactionEvent,
     SelectionEvent,
@@ -47,12 +48,21 @@ class State:
         Digest of the content and time of recording, by the identifier of the alert.
     last_alert : int
         Sequence number of the last alert applied.
+    messages : dict
+        Digest of the content and time of recording, by the name of the message.
+    withdrawn_messages : set of str
+        Names of the messages that their authors withdrew.
+    last_message : int
+        Sequence number of the last message applied.
     """
 
     def __init__(self, history: History, dossiers: ConsignmentStates) -> None:
         self.alerts = Alerts()
         self.alert_versions: dict[str, tuple[bytes, FirstRecorded]] = {}
         self.last_alert = 0
+        self.messages: dict[str, tuple[bytes, FirstRecorded]] = {}
+        self.withdrawn_messages: set[str] = set()
+        self.last_message = 0
         self.history, self.dossiers = history, dossiers
         self._ledger = LiveHistory(history, dossiers, dossiers.days.last)
         self._entries = dossiers.keys.entries
@@ -177,6 +187,9 @@ class State:
             case AlertEvent():
                 self.record_alert(event)
                 self.dossiers.advance(event.sequence, self.today)
+            case MessageEvent():
+                self.record_message(event)
+                self.dossiers.advance(event.sequence, self.today)
             case RedactionEvent() | KeyErasureEvent() | ClockCorrectionEvent():
                 self.dossiers.advance(event.sequence, self.today)
             case _:
@@ -188,6 +201,14 @@ class State:
         self.alerts.add(alert, event.sequence)
         self.alert_versions[alert.alert_id] = (event.content, FirstRecorded(event.recorded_us))
         self.last_alert = event.sequence
+
+    def record_message(self, event: MessageEvent) -> None:
+        """Apply a message. The alerts that it changed are entries of their own."""
+        message = self._entries.decode_message(event)
+        self.messages[message.name] = (event.content, FirstRecorded(event.recorded_us))
+        if message.withdrawn_name is not None:
+            self.withdrawn_messages.add(message.withdrawn_name)
+        self.last_message = event.sequence
 
     def advance_to(self, sequence: int) -> None:
         """Set the last entry applied, after history, index and days were updated together."""

@@ -130,6 +130,11 @@ class SimulatedEnvironment:
         """Return which of them have intelligence from partners."""
         return self._arrivals.tipped
 
+    @property
+    def consignee_numbers(self) -> Numbers:
+        """Numbers of the consignees of the day's arrivals, by which a world is divided among administrations."""
+        return self._arrivals.shipments.consignee
+
     def take_pictures(self, rows: NDArray[np.int64]) -> Bools:
         """Return which of some consignments look suspicious on an X-ray image."""
         return self._arrivals.pictured[rows]
