@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import msgspec
 
 Kind = Literal[
-    "decision", "arrival", "outcome", "alert", "cancellation", "selection", "removal", "erasure", "clock"
+    "decision", "arrival", "outcome", "alert", "cancellation", "selection", "action", "removal", "erasure", "clock"
 ]
 ARRIVAL_KINDS: tuple[Kind, ...] = ("decision", "arrival")
 IMPORTED_BY = "import"
@@ -149,6 +149,14 @@ class SelectionEvent(RecordEntry, frozen=True, gc=False):
     consignment_id: str
 
 
+class ActionEvent(RecordEntry, frozen=True, gc=False):
+    """An officer's action on a consignment, for example a release; `at_us` is when it was taken."""
+
+    kind: ClassVar[Kind] = "action"
+
+    consignment_id: str
+
+
 class MaintenanceEntry(LogEntry, frozen=True, gc=False):
     """An entry of npsrisk itself about other entries.
 
@@ -191,6 +199,7 @@ Event = (
     | AlertEvent
     | CancellationEvent
     | SelectionEvent
+    | ActionEvent
     | RedactionEvent
     | KeyErasureEvent
     | ClockCorrectionEvent

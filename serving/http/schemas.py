@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from consignments.records import Outcome
 from models.bands import Band
 from models.reasons.ranking import Reason, ReasonCode
-from serving.event_log.event_codec import Selection
+from serving.event_log.event_codec import RecordedAction, Selection
 from serving.http.messages import MessageResult
 from serving.http.problems import RowFault
 from serving.scoring.intake import Receipt
@@ -89,6 +89,13 @@ class CancellationReceipts(msgspec.Struct, frozen=True):
     errors: list[RowFault]
 
 
+class EventReceipts(msgspec.Struct, frozen=True):
+    """The response to a list of actions."""
+
+    events: list[Receipt]
+    errors: list[RowFault]
+
+
 class PastDecision(msgspec.Struct, frozen=True):
     """A decision recorded in the event log."""
 
@@ -111,6 +118,7 @@ class ConsignmentHistory(msgspec.Struct, frozen=True):
     imported: Annotated[list[datetime], Meta(description="when it was received, if it was imported")]
     cancellations: Annotated[list[datetime], Meta(description="when it was cancelled")]
     selections: list[Selection]
+    events: Annotated[list[RecordedAction], Meta(description="actions of officers")]
     next: Annotated[
         int | UnsetType,
         Meta(description="sequence number to send as `after` for the next page; missing on the last"),
