@@ -9,7 +9,16 @@ from typing import ClassVar, Literal
 import msgspec
 
 Kind = Literal[
-    "decision", "arrival", "outcome", "alert", "cancellation", "selection", "action", "removal", "erasure", "clock"
+    "decision",
+    "arrival",
+    "outcome",
+    "alert",
+    "cancellation",
+    "selection",
+    "action",
+    "removal",
+    "erasure",
+    "clock",
 ]
 ARRIVAL_KINDS: tuple[Kind, ...] = ("decision", "arrival")
 IMPORTED_BY = "import"

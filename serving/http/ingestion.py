@@ -104,14 +104,24 @@ class IngestEndpoint:
             caller.spend(max(len(found), 1))
             return await respond_json(call, await self._take_list(found, caller))
         caller.spend(1)
-        await self._prefetch([found])
-        taken = await self._find_foreign(found, caller) or self._take_one(found, caller)
+        taken = await self.record(found, caller)
         if isinstance(taken, FieldError):
             raise _refuse_record(taken)
         self._count_warnings(taken.receipt)
         if taken.group is not None:
             await taken.group.wait_until_durable()
         return await respond_json(call, taken.receipt)
+
+    async def record(self, record: Any, caller: Caller) -> PendingReceipt | FieldError:
+        """Record one record; the receipt may be sent once its group is durable. An error is returned, and nothing is recorded.
+
+        Raises
+        ------
+        ServiceFault
+            The log cannot be read or written.
+        """
+        await self._prefetch([record])
+        return await self._find_foreign(record, caller) or self._take_one(record, caller)
 
     async def _take_list(self, raws: list[msgspec.Raw], caller: Caller) -> Any:
         receipts: list[Receipt] = []

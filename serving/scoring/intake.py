@@ -232,9 +232,7 @@ class Intake:
         event = self._entries.encode_cancellation(sequence, name, at_us, now_us, asked_by)
         return self._record(cancellation.consignment_id, event, now_us)
 
-    def record_action(
-        self, action: Action, now_us: int, asked_by: str
-    ) -> PendingReceipt | FieldError | None:
+    def record_action(self, action: Action, now_us: int, asked_by: str) -> PendingReceipt | FieldError | None:
         """Record an action; return None if the consignment is unknown, and an error if an override lacks its reason."""
         name = self.state.resolve(action.consignment_id)
         known = self.state.get_consignment(name)
@@ -243,9 +241,7 @@ class Intake:
         recorded = RecordedAction(**structs.asdict(action), proposal=find_proposal(known))
         if recorded.overrides and not (recorded.reason or "").strip():
             return REASON_REQUIRED
-        event = self._entries.encode_action(
-            self._committer.next_sequence, recorded, now_us, asked_by, name
-        )
+        event = self._entries.encode_action(self._committer.next_sequence, recorded, now_us, asked_by, name)
         first = known.actions.get(event.content)
         if first is not None:
             return self._repeat(action.consignment_id, first)

@@ -22,9 +22,9 @@ from features.history.kernels import NO_DAY
 from features.history.live import CountedState, CountedStates, HandledStep
 from serving.event_log.event_codec import decode_issued_us
 from serving.event_log.events import (
+    ActionEvent,
     ArrivalEvent,
     CancellationEvent,
-    ActionEvent,
     DecisionEvent,
     Event,
     OutcomeEvent,

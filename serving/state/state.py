@@ -147,6 +147,10 @@ class State:
         self._begin_event(known, day)
         self._ledger.count_arrivals(known, day, keys, counterparts, X, issued_us)
 
+    def read_arrival(self, day: int, keys: Keys, counterparts: Keys, row: Row) -> None:
+        """Write the history features of a consignment that arrives on a day to the end of `row`, and change nothing."""
+        self._ledger.read_arrival(day, keys, counterparts, row)
+
     def _begin_event(self, known: Sequence[ConsignmentState], day: int) -> None:
         self._ledger.begin_event(day)
         today, sequence = self._ledger.today, self.dossiers.sequence + 1

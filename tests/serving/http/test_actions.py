@@ -35,7 +35,13 @@ def test_an_action_says_who_and_why_and_what_the_score_proposed(client: Client) 
 
 def test_an_override_of_the_proposal_needs_a_reason(client: Client) -> None:
     client.post("/v1/scores", make_consignment("RB1"))
-    wanted = {"office": "Incheon", "capacity": 1, "explore": 0, "from": "2024-03-04T00:00:00Z", "until": "2024-03-05T00:00:00Z"}
+    wanted = {
+        "office": "Incheon",
+        "capacity": 1,
+        "explore": 0,
+        "from": "2024-03-04T00:00:00Z",
+        "until": "2024-03-05T00:00:00Z",
+    }
     assert len(client.post("/v1/selections", wanted).json()["selections"]) == 1
     refused = act(client, "RB1", action="release", by="K. Lee", reason=" ")
     assert (refused.status_code, refused.json()["errors"][0]["kind"]) == (422, "reason_required")
