@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.timestamps import NO_TIME, convert_us_to_day
-from features.history.kernels import ARRIVALS, NO_DAY, REMEMBERED_DAYS, RESULTS, STEP
+from features.history.kernels import ARRIVALS, NO_DAY, READ_ONLY, REMEMBERED_DAYS, RESULTS, STEP
 from features.history.table import History
 
 Keys = NDArray[np.uint64]
@@ -267,6 +267,20 @@ class LiveHistory:
         """Record an arrival of a consignment whose state is given. `begin_event` must have been called for its day."""
         steps = file.record_arrival(keys.tobytes(), day, self.today, issued_us)
         self._apply_steps(steps, counterparts, row)
+
+    def read_arrival(self, day: int, keys: Keys, counterparts: Keys, row: Rows) -> None:
+        """Read the history of a consignment as if it arrived on a day, and change nothing.
+
+        Parameters
+        ----------
+        day : int
+            UTC day since 1970-01-01, not before the earliest day of an event that may still come.
+        keys, counterparts : uint64 array, (kinds,)
+        row : float32 array, (columns,)
+            Row to write the readings to, at its end.
+        """
+        steps = np.array([(READ_ONLY, ARRIVALS, 0, 0, day, max(day, self.today))], dtype=STEP)
+        self.history.run(steps, keys[None, :], counterparts[None, :], row[None, :])
 
     def record_arrivals(
         self,

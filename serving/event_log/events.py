@@ -15,6 +15,7 @@ Kind = Literal[
     "alert",
     "cancellation",
     "selection",
+    "action",
     "removal",
     "erasure",
     "clock",
@@ -165,6 +166,14 @@ class SelectionEvent(RecordEntry, frozen=True, gc=False):
     consignment_id: str
 
 
+class ActionEvent(RecordEntry, frozen=True, gc=False):
+    """An officer's action on a consignment, for example a release; `at_us` is when it was taken."""
+
+    kind: ClassVar[Kind] = "action"
+
+    consignment_id: str
+
+
 class MaintenanceEntry(LogEntry, frozen=True, gc=False):
     """An entry of npsrisk itself about other entries.
 
@@ -208,6 +217,7 @@ Event = (
     | MessageEvent
     | CancellationEvent
     | SelectionEvent
+    | ActionEvent
     | RedactionEvent
     | KeyErasureEvent
     | ClockCorrectionEvent

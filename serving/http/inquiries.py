@@ -11,7 +11,7 @@ from consignments.identifiers import normalize_identifier
 from consignments.timestamps import to_datetime
 from models.reasons.ranking import Reason
 from serving.event_log.event_codec import EventCodec, get_spelling
-from serving.event_log.events import DecisionEvent, Event, OutcomeEvent, SelectionEvent
+from serving.event_log.events import ActionEvent, DecisionEvent, Event, OutcomeEvent, SelectionEvent
 from serving.event_log.log import EventLog
 from serving.http import schemas
 from serving.http.asgi import HttpCall, respond, respond_json
@@ -89,6 +89,11 @@ def build_history(
             msgspec.structs.replace(entries.decode_selection(event), consignment_id=get_spelling(event))
             for event in events
             if isinstance(event, SelectionEvent)
+        ],
+        events=[
+            msgspec.structs.replace(entries.decode_action(event), consignment_id=get_spelling(event))
+            for event in events
+            if isinstance(event, ActionEvent)
         ],
     )
 

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from consignments.records import Alert, Consignment, Outcome
 from models.signatures.envelope import Envelope
-from serving.event_log.event_codec import Cancellation
+from serving.event_log.event_codec import Action, Cancellation
 from serving.http import schemas as answers
 from serving.http.auth import Scope
 from serving.http.messages import MESSAGE_TYPES
@@ -49,6 +49,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "signatures": [{"keyid": "00" * 32, "sig": "A" * 86 + "=="}],
     },
     "/v1/cancellations": {"consignment_id": "RB123456785GB"},
+    "/v1/events": {
+        "consignment_id": "RB123456785GB", "action": "request_information", "by": "K. Lee",
+        "reason": "The goods and their value do not agree.",
+    },
     "/v1/selections": {
         "office": "Incheon", "capacity": 20, "explore": 0.1,
         "from": "2024-03-04T00:00:00Z", "until": "2024-03-05T00:00:00Z",
@@ -122,6 +126,10 @@ def list_operations(record: type[Consignment] = Consignment) -> tuple[ApiOperati
         ApiOperation(
             "post", "/v1/cancellations", "Cancel consignments: they no longer count", "outcome", Receipt,
             Cancellation, "cancellations", answers.CancellationReceipts, (), (404, 503),
+        ),
+        ApiOperation(
+            "post", "/v1/events", "Record actions of officers", "act", Receipt, Action, "events",
+            answers.EventReceipts, (), (404, 503),
         ),
         ApiOperation(
             "post", "/v1/selections", "Select scored consignments of an office for inspection", "score",

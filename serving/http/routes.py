@@ -1,9 +1,5 @@
 """Route table: the endpoint of each path, except `POST /v1/scores`, which `serving.http.app` handles."""
 
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
-
-from serving.http.asgi import HttpCall
 from serving.http.feed import DecisionFeedEndpoint, MessageFeedEndpoint, OpenSelectionsEndpoint
 from serving.http.ingestion import INGESTED_RECORDS, IngestEndpoint
 from serving.http.inquiries import (
@@ -16,21 +12,11 @@ from serving.http.inquiries import (
     ReasonsEndpoint,
     send_liveness,
 )
+from serving.http.officer.routes import list_page_routes
 from serving.http.requests import Door
+from serving.http.routing import EndpointRoute
 from serving.http.selections import SelectionEndpoint
 from serving.service import Service
-
-Endpoint = Callable[[HttpCall], Awaitable[int]]
-"""Answers a request and returns the status; `serving.http.asgi.AsgiEndpoint` answers the errors that it raises."""
-
-
-class EndpointRoute(NamedTuple):
-    """A route: HTTP method, path, name of the endpoint in metrics, and endpoint."""
-
-    method: str
-    path: str
-    name: str
-    endpoint: Endpoint
 
 
 def list_routes(service: Service, door: Door) -> list[EndpointRoute]:
@@ -59,5 +45,6 @@ def list_routes(service: Service, door: Door) -> list[EndpointRoute]:
         EndpointRoute("GET", "/health/ready", "ready", ReadinessEndpoint(door, service)),
         EndpointRoute("GET", "/metrics", "metrics", MetricsEndpoint(door, service)),
         EndpointRoute("GET", "/openapi.json", "openapi", InterfaceEndpoint(active)),
-        EndpointRoute("GET", "/", "page", PageEndpoint(active)),
+        EndpointRoute("GET", "/interface", "page", PageEndpoint(active)),
+        *list_page_routes(service, door),
     ]  # fmt: skip

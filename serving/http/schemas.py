@@ -12,7 +12,7 @@ from consignments.records import Outcome
 from models.bands import Band
 from models.reasons.ranking import Reason, ReasonCode
 from models.signatures.envelope import Envelope
-from serving.event_log.event_codec import Selection
+from serving.event_log.event_codec import RecordedAction, Selection
 from serving.http.messages import MessageResult
 from serving.http.problems import RowFault
 from serving.scoring.intake import Receipt
@@ -115,6 +115,13 @@ class MessageFeed(msgspec.Struct, frozen=True):
     more: Annotated[bool, Meta(description="true if further messages are recorded already")]
 
 
+class EventReceipts(msgspec.Struct, frozen=True):
+    """The response to a list of actions."""
+
+    events: list[Receipt]
+    errors: list[RowFault]
+
+
 class PastDecision(msgspec.Struct, frozen=True):
     """A decision recorded in the event log."""
 
@@ -137,6 +144,7 @@ class ConsignmentHistory(msgspec.Struct, frozen=True):
     imported: Annotated[list[datetime], Meta(description="when it was received, if it was imported")]
     cancellations: Annotated[list[datetime], Meta(description="when it was cancelled")]
     selections: list[Selection]
+    events: Annotated[list[RecordedAction], Meta(description="actions of officers")]
     next: Annotated[
         int | UnsetType,
         Meta(description="sequence number to send as `after` for the next page; missing on the last"),

@@ -30,9 +30,10 @@ from consignments.timestamps import to_datetime
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from models.reasons.ranking import Reason
 from serving.encryption.key_file import KeyErasure
-from serving.event_log.event_codec import EventCodec, Selection, decode_features
+from serving.event_log.event_codec import EventCodec, RecordedAction, Selection, decode_features
 from serving.event_log.events import (
     ARRIVAL_KINDS,
+    ActionEvent,
     AlertEvent,
     ArrivalEvent,
     CancellationEvent,
@@ -175,6 +176,7 @@ class LogTables:
         self._outcomes = self._open("outcomes", self._columns_of(Outcome), self._build_outcomes)
         self._alerts = self._open("alerts", self._columns_of(Alert), self._build_alerts)
         self._selections = self._open("selections", self._columns_of(Selection), self._build_selections)
+        self._actions = self._open("actions", self._columns_of(RecordedAction), self._build_actions)
         self._decisions = self._open("decisions", DECISION_COLUMNS, self._build_decisions)
         self._features = {
             spec: self._open(name_features_table(spec), self._feature_columns(spec), self._build_features)
@@ -199,6 +201,8 @@ class LogTables:
                 self._alerts.add(event)
             case SelectionEvent():
                 self._selections.add(event)
+            case ActionEvent():
+                self._actions.add(event)
             case _:
                 pass
 
@@ -304,6 +308,10 @@ class LogTables:
         return self._record_columns(
             events, [self._entries.decode_selection(event) for event in events], Selection
         )
+
+    def _build_actions(self, events: list[ActionEvent]) -> Columns:
+        records = [self._entries.decode_action(event) for event in events]
+        return self._record_columns(events, records, RecordedAction)
 
     def _build_decisions(self, events: list[DecisionEvent]) -> Columns:
         named = [event.model.rpartition("/") for event in events]

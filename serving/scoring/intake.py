@@ -1,4 +1,4 @@
-"""Intake of outcomes, alerts, cancellations and messages: validates and records each once, even if it is sent repeatedly."""
+"""Intake of outcomes, alerts, cancellations, actions and messages: validates and records each once, even if it is sent repeatedly."""
 
 from typing import Annotated, Literal, NamedTuple
 
@@ -13,7 +13,7 @@ from features.alerts import normalize_pattern
 from features.history.kernels import NO_DAY
 from features.indicators.operation_keys import get_installed_keys
 from models.signatures.envelope import Envelope
-from serving.event_log.event_codec import Cancellation, EventCodec
+from serving.event_log.event_codec import Action, Cancellation, EventCodec, Proposal, RecordedAction
 from serving.event_log.events import Event
 from serving.event_log.group_commit import CommitGroup, Committer
 from serving.scoring.exchange import ExchangeMembers, accept_message
@@ -41,6 +41,7 @@ FaultKind = Literal[
     "too_early",
     "other_office",
     "unknown_consignment",
+    "reason_required",
 ]
 """Machine-readable kind of a validation error; metrics count errors by kind."""
 
@@ -91,6 +92,11 @@ class FieldError(NamedTuple):
     field: str
     reason: str
     kind: FaultKind
+
+
+REASON_REQUIRED = FieldError(
+    "reason", "is required, because the action overrides what the score proposes", "reason_required"
+)
 
 
 def check_arrival(c: Consignment, now_us: int) -> FieldError | None:
@@ -189,8 +195,28 @@ def check_cancellation(cancellation: Cancellation, now_us: int) -> FieldError | 
     return check_not_future(now_us, cancelled_at=cancellation.cancelled_at)
 
 
+def check_action(action: Action, now_us: int) -> FieldError | None:
+    """Check what the type of an action cannot express; return the error or None. Its time may not be in the future."""
+    return check_not_future(now_us, acted_at=action.acted_at)
+
+
+def find_proposal(state: ConsignmentState) -> Proposal | None:
+    """Find what the service proposes for a consignment; None if it was not scored.
+
+    A selected one, or one in the band `high`, is to be inspected. One in the band `routine` is to be released.
+    """
+    if state.selected:
+        return "inspect"
+    if state.version is None or state.version.decision is None:
+        return None
+    return PROPOSAL_OF_BAND.get(state.version.decision.band)
+
+
+PROPOSAL_OF_BAND: dict[str, Proposal] = {"high": "inspect", "elevated": "check", "routine": "release"}
+
+
 class Intake:
-    """The intake of outcomes, alerts, cancellations and messages into log and state.
+    """The intake of outcomes, alerts, cancellations, actions and messages into log and state.
 
     Parameters
     ----------
@@ -265,6 +291,21 @@ class Intake:
         sequence = self._committer.next_sequence
         event = self._entries.encode_cancellation(sequence, name, at_us, now_us, asked_by)
         return self._record(cancellation.consignment_id, event, now_us)
+
+    def record_action(self, action: Action, now_us: int, asked_by: str) -> PendingReceipt | FieldError | None:
+        """Record an action; return None if the consignment is unknown, and an error if an override lacks its reason."""
+        name = self.state.resolve(action.consignment_id)
+        known = self.state.get_consignment(name)
+        if known.version is None:
+            return None
+        recorded = RecordedAction(**structs.asdict(action), proposal=find_proposal(known))
+        if recorded.overrides and not (recorded.reason or "").strip():
+            return REASON_REQUIRED
+        event = self._entries.encode_action(self._committer.next_sequence, recorded, now_us, asked_by, name)
+        first = known.actions.get(event.content)
+        if first is not None:
+            return self._repeat(action.consignment_id, first)
+        return self._record(action.consignment_id, event, now_us)
 
     def _repeat_cancellation(self, cancellation: Cancellation, first: FirstRecorded) -> PendingReceipt:
         pending = self._repeat(cancellation.consignment_id, first)

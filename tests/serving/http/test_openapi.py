@@ -7,6 +7,7 @@ from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.records import Alert
+from serving.http.officer.routes import list_page_routes
 from serving.http.routes import list_routes
 
 TYPES = {
@@ -81,7 +82,8 @@ def test_it_tells_every_call_and_no_other(client: Client) -> None:
         (method, path.replace(":path", ""))
         for method, path, _, _ in list_routes(client.service, client.app.door)
     } | {("POST", "/v1/scores")}
-    assert told == routes - {("GET", "/")}
+    pages = {(each.method, each.path) for each in list_page_routes(client.service, client.app.door)}
+    assert told == routes - pages - {("GET", "/interface")}
 
 
 def test_what_is_answered_fits_it(client: Client) -> None:

@@ -9,6 +9,7 @@ from support.serving_examples import Client, serving, settings_in
 
 from consignments.records import Alert
 from serving.http.landing_page import build_policy
+from serving.http.officer.routes import list_page_routes
 from serving.http.routes import list_routes
 
 
@@ -204,10 +205,11 @@ def test_every_answer_carries_the_security_headers(client: Client) -> None:
 
 
 def test_the_page_lists_every_call_and_loads_nothing_from_elsewhere(client: Client) -> None:
-    response = client.get("/")
+    response = client.get("/interface")
     assert response.headers["content-type"].startswith("text/html")
     assert response.headers["content-security-policy"] == build_policy()[1].decode()
-    for _, path, _, _ in list_routes(client.service, client.app.door):
+    pages = {each.path for each in list_page_routes(client.service, client.app.door)} | {"/interface"}
+    for path in {path for _, path, _, _ in list_routes(client.service, client.app.door)} - pages:
         assert path.replace(":path", "").replace("{", "{") in response.text
     assert "<script" not in response.text
     assert "src=" not in response.text
@@ -251,5 +253,5 @@ def test_a_key_opens_its_calls_and_stands_in_the_log(tmp_path: Any, bundle: Any)
         ]
         assert [status("/v1/outcomes", outcome, key) for key in (None, "scoring", "lab")] == [401, 403, 200]
         assert [status("/metrics", None, key) for key in (None, "scoring", "lab")] == [401, 403, 200]
-        assert [status("/health/live", None, None), status("/", None, None)] == [200, 200]
+        assert [status("/health/live", None, None), status("/interface", None, None)] == [200, 200]
         assert [event.asked_by for event in client.service.log.read_events()] == ["scoring", "lab"]

@@ -124,7 +124,7 @@ def test_an_imported_consignment_that_is_announced_live_is_scored_and_counted_on
         assert imported == ["2024-03-04T09:00:00Z"]
 
 
-def scored(client: Client, name: str, received_at: datetime = day(0)) -> dict[str, Any]:
+def scored(client: Client, name: str, received_at: datetime = FIRST_DAY) -> dict[str, Any]:
     probe = make_consignment(name, received_at=received_at)
     found: dict[str, Any] = client.post("/v1/scores?features=true", probe).json()["features"]
     return found
