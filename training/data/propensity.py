@@ -31,7 +31,7 @@ PARAMS = {
     "feature_fraction": 0.5,
     "lambda_l2": 10.0,
     "deterministic": True,
-    "force_row_wise": True,
+    "force_col_wise": True,
     "num_threads": 1,
     "verbosity": -1,
 }

@@ -169,10 +169,9 @@ def sample_evenly(rows: int, most: int = MAX_ROWS) -> NDArray[np.int64]:
 def _recompute_features(pipeline: Pipeline, records: Sequence[Consignment], scored: Rows) -> Rows:
     """Compute the features of changed consignments; history and alerts stay those of the scored rows."""
     X = scored.copy()
-    nowhere = np.zeros((2, GROUP_ROWS, len(pipeline.kinds)), dtype=np.uint64)
     for begin in range(0, len(records), GROUP_ROWS):
         part = records[begin : begin + GROUP_ROWS]
-        pipeline.fill_rows(part, X[begin : begin + GROUP_ROWS], *nowhere[:, : len(part)])
+        pipeline.fill_features(part, X[begin : begin + GROUP_ROWS])
     known = [place for place, feature in enumerate(pipeline.spec) if feature.group == "alerts"]
     X[:, known] = scored[:, known]
     return X
