@@ -24,7 +24,7 @@ from serving.pages.link_map import SIZE, LinkReader, draw_links
 from serving.pages.list_view import ListQuery, build_list
 from serving.pages.messages import PageAnswer, PageRequest, Viewer
 from serving.pages.texts import PageTexts, load_own_texts
-from serving.pages.traffic import TrafficReader
+from serving.pages.traffic import DAYS, TrafficReader
 from serving.pages.waterfall import WIDTH, draw_waterfall, explain_decision, refuse_fetch
 from serving.process.settings import Settings
 from serving.process.state_directory import FileStamp, get_file_stamp
@@ -206,6 +206,7 @@ class PageRenderer:
             "model": request.facts["model"],
             "traffic": self._traffic.summarize(request.now_us),
             "format_day": format_day,
+            "period": DAYS,
         }
 
     def _view_try(self, request: PageRequest, viewer: Viewer) -> tuple[str, Values]:  # noqa: ARG002
