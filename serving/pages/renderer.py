@@ -100,12 +100,13 @@ class PageRenderer:
             )
 
     def _render(self, request: PageRequest) -> PageAnswer:
-        if request.view == "login" or request.viewer is None:
+        if request.view == "login":
             return self._fill("login", request, request.facts, request.facts.get("status", 200))
         if request.view == "error":
             status = request.facts["status"]
             title = self.texts.name("error", f"title_{status}")
             return self._fill("error", request, {"title": title, **request.facts}, status)
+        assert request.viewer is not None
         name, values = self._views[request.view](request, request.viewer)
         return self._fill(name, request, values, request.facts.get("status", 200))
 

@@ -117,5 +117,10 @@ class _Scale(NamedTuple):
         factor = (WIDTH - MIN_WIDTH) / (self.high - self.low or 1.0)
         left, right = sorted(((begin - self.low) * factor, (end - self.low) * factor))
         return WaterfallBar(
-            text, value, round(left, 1), round(max(right - left, MIN_WIDTH), 1), round((end - self.low) * factor, 1), kind
+            text,
+            value,
+            round(left, 1),
+            round(max(right - left, MIN_WIDTH), 1),
+            round((end - self.low) * factor, 1),
+            kind,
         )

@@ -121,7 +121,11 @@ class Browser:
     def set_width(self, width: int, height: int = 900) -> None:
         """Set the size of the window."""
         self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
         )
 
     def take_picture(self, path: Path) -> None:
