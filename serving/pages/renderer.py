@@ -24,7 +24,7 @@ from serving.pages.link_map import SIZE, LinkReader, draw_links
 from serving.pages.list_view import ListQuery, build_list
 from serving.pages.messages import PageAnswer, PageRequest, Viewer
 from serving.pages.texts import PageTexts, load_own_texts
-from serving.pages.traffic import TrafficReader
+from serving.pages.traffic import DAYS, TrafficReader
 from serving.pages.waterfall import WIDTH, draw_waterfall, explain_decision, refuse_fetch
 from serving.process.settings import Settings
 from serving.process.state_directory import FileStamp, get_file_stamp
@@ -100,12 +100,13 @@ class PageRenderer:
             )
 
     def _render(self, request: PageRequest) -> PageAnswer:
-        if request.view == "login" or request.viewer is None:
+        if request.view == "login":
             return self._fill("login", request, request.facts, request.facts.get("status", 200))
         if request.view == "error":
             status = request.facts["status"]
             title = self.texts.name("error", f"title_{status}")
             return self._fill("error", request, {"title": title, **request.facts}, status)
+        assert request.viewer is not None
         name, values = self._views[request.view](request, request.viewer)
         return self._fill(name, request, values, request.facts.get("status", 200))
 
@@ -206,6 +207,7 @@ class PageRenderer:
             "model": request.facts["model"],
             "traffic": self._traffic.summarize(request.now_us),
             "format_day": format_day,
+            "period": DAYS,
         }
 
     def _view_try(self, request: PageRequest, viewer: Viewer) -> tuple[str, Values]:  # noqa: ARG002

@@ -34,6 +34,10 @@ class PageTexts:
         text = self._table[key]
         return text.format(**values) if values else text
 
+    def __contains__(self, key: str) -> bool:
+        """Check whether the table has a text."""
+        return key in self._table
+
     def name(self, section: str, code: str | None) -> str:
         """Return the name of a code, for example of a country or a result; the code itself if it has no name."""
         if not code:

@@ -25,6 +25,8 @@ class TrafficSummary(NamedTuple):
 
     Attributes
     ----------
+    until : int
+        Last day, since the epoch.
     days : list of DayTraffic
         The latest first.
     shares : list of (str, int, float, float)
@@ -34,6 +36,7 @@ class TrafficSummary(NamedTuple):
         Models with their decisions, the most frequent first.
     """
 
+    until: int
     days: list[DayTraffic]
     shares: list[tuple[str, int, float, float]]
     decisions: int
@@ -52,14 +55,15 @@ class TrafficReader:
         self._log = log
 
     def summarize(self, now_us: int) -> TrafficSummary:
-        """Summarize the decisions of the last DAYS days.
+        """Summarize the decisions of DAYS days up to the last day with any.
 
         Raises
         ------
         ServiceFault
             The log cannot be read.
         """
-        today = convert_us_to_day(now_us)
+        latest_us = self._log.find_latest_decision_us(now_us + US_PER_DAY)
+        today = convert_us_to_day(now_us if latest_us is None else latest_us)
         counts = self._log.count_decisions((today - DAYS + 1) * US_PER_DAY, (today + 1) * US_PER_DAY)
         days: dict[int, Counter[str]] = {}
         models: Counter[str] = Counter()
@@ -76,4 +80,4 @@ class TrafficReader:
             DayTraffic(day, sum(found.values()), dict(found))
             for day, found in sorted(days.items(), reverse=True)
         ]
-        return TrafficSummary(listed, shares, total, models.most_common())
+        return TrafficSummary(today, listed, shares, total, models.most_common())

@@ -16,41 +16,37 @@ from serving.scoring.past_models import PastModels
 
 MAX_BARS = 8
 ALL_REASONS = 1_000
-WIDTH, ROW_HEIGHT, TOP = 320.0, 26, 18
-"""Size of the drawing in its own units."""
+WIDTH = 200.0
+"""Width of the drawing in its own units."""
+MIN_WIDTH = 1.5
 
 
 class WaterfallBar(NamedTuple):
-    """One bar: what a reason adds, and the positions of its two ends in the drawing.
+    """One bar: a reason with what it adds in log-odds, and the two ends of its bar. The next bar begins where it ends.
 
     Attributes
     ----------
     text : str
-    value : float or None
-        In log-odds; None for the whole.
-    left, width, y : float
-    end : float
-        Where the bar ends; the next one begins there.
+    value : float
+        What the reason adds; of the first and the last bar the whole score.
+    left, width, end : float
     kind : str
-        `raises`, `lowers` or `whole`.
+        `raises`, `lowers`, `usual` or `whole`.
     """
 
     text: str
     value: float
     left: float
     width: float
-    y: float
     end: float
     kind: str
 
 
 class Waterfall(NamedTuple):
-    """The bars of a score from the top, and the size of the drawing."""
+    """The bars of a score from the top; `complete` if they add up to it."""
 
     bars: list[WaterfallBar]
-    height: float
     complete: bool
-    zero: float
 
 
 def explain_decision(
@@ -89,7 +85,7 @@ def draw_waterfall(reasons: Sequence[Reason], base: float | None, words: tuple[s
     ----------
     reasons : sequence of Reason
     base : float or None
-        The usual score in log-odds; None if the reasons are not complete, then only they are drawn.
+        The usual score in log-odds; None if the reasons are not complete: then only they are drawn.
     words : tuple of str
         Texts of the usual consignment, of all other reasons, and of this consignment.
     """
@@ -97,33 +93,34 @@ def draw_waterfall(reasons: Sequence[Reason], base: float | None, words: tuple[s
     ranked = sorted(reasons, key=lambda reason: -abs(reason.contribution))
     shown, others = ranked[:MAX_BARS], ranked[MAX_BARS:]
     steps = [(reason.text, reason.contribution) for reason in shown]
-    start = base or 0.0
     if base is not None:
         steps.append((rest, sum((reason.contribution for reason in others), 0.0)))
-    edges = np.cumsum([start, *(value for _, value in steps)]).tolist()
-    low, high = min(0.0, *edges), max(0.0, *edges)
-    scale = WIDTH / (high - low or 1.0)
-    bars: list[WaterfallBar] = []
+    edges = np.cumsum([base or 0.0, *(value for _, value in steps)]).tolist()
+    scale = _Scale(min(edges), max(edges))
+    bars = [
+        scale.build_bar(text, value, begin, end, "raises" if value >= 0 else "lowers")
+        for (text, value), begin, end in zip(steps, edges[:-1], edges[1:], strict=True)
+    ]
     if base is not None:
-        bars.append(_build_bar(usual, 0.0, base, "whole", 0, low, scale))
-    for (text, value), begin, end in zip(steps, edges[:-1], edges[1:], strict=True):
-        bars.append(_build_bar(text, begin, end, "raises" if value >= 0 else "lowers", len(bars), low, scale))
-    if base is not None:
-        bars.append(_build_bar(this, 0.0, edges[-1], "whole", len(bars), low, scale))
-    return Waterfall(bars, TOP + ROW_HEIGHT * len(bars), base is not None, (0.0 - low) * scale)
+        bars.insert(0, scale.build_bar(usual, base, base, base, "usual"))
+        bars.append(scale.build_bar(this, edges[-1], base, edges[-1], "whole"))
+    return Waterfall(bars, base is not None)
 
 
-def _build_bar(
-    text: str, begin: float, end: float, kind: str, place: int, low: float, scale: float
-) -> WaterfallBar:
-    left, right = sorted(((begin - low) * scale, (end - low) * scale))
-    y = TOP + ROW_HEIGHT * place
-    return WaterfallBar(
-        text,
-        end - begin,
-        round(left, 1),
-        round(max(right - left, 1.5), 1),
-        y,
-        round((end - low) * scale, 1),
-        kind,
-    )
+class _Scale(NamedTuple):
+    """The log-odds at the left and at the right end of the drawing."""
+
+    low: float
+    high: float
+
+    def build_bar(self, text: str, value: float, begin: float, end: float, kind: str) -> WaterfallBar:
+        factor = (WIDTH - MIN_WIDTH) / (self.high - self.low or 1.0)
+        left, right = sorted(((begin - self.low) * factor, (end - self.low) * factor))
+        return WaterfallBar(
+            text,
+            value,
+            round(left, 1),
+            round(max(right - left, MIN_WIDTH), 1),
+            round((end - self.low) * factor, 1),
+            kind,
+        )

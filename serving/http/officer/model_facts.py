@@ -3,11 +3,15 @@
 from typing import Any
 
 from consignments.timestamps import US_PER_DAY, to_us
-from serving.http.inquiries import select_metrics
 from serving.service import Service
 from serving.telemetry.data_quality import DataQualityCounters
 
 MAX_ROWS = 12
+METRICS = (
+    "test/recall_at_capacity", "test/recall_at_1pct", "test/recall_at_5pct", "test/recall_at_10pct", "test/precision_at_capacity",
+    "test/precision_at_1pct", "test/roc_auc", "test/average_precision", "test/calibration_error",
+)  # fmt: skip
+"""Metrics on the page, in their order."""
 DATE = "%Y-%m-%d"
 TIME = "%Y-%m-%d %H:%M"
 
@@ -38,7 +42,7 @@ def collect_model_facts(service: Service) -> dict[str, Any]:
             "target": card.target,
             "positives": card.positives,
             "approved_by": "–" if release.record is None else release.record.approved_by,
-            "metrics": list(select_metrics(card.metrics).items()),
+            "metrics": [(name, card.metrics[name]) for name in METRICS if card.metrics.get(name) is not None],
         }
     return facts
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from consignments.errors import ServiceFault
-from serving.http.asgi import ClientDisconnected, HttpCall, respond
+from serving.http.asgi import HttpCall, respond
 from serving.http.auth import SCOPES, Caller
 from serving.http.officer.forms import FORM_TYPES, MAX_FORM_BYTES, Form, parse_form
 from serving.http.officer.sessions import (
@@ -231,13 +231,29 @@ class SignedInEndpoint:
         except SignInRequired as required:
             query = {"next": _get_path(call), "ended": "1" if required.ended else ""}
             return await pages.redirect(call, "/login?" + urlencode({k: v for k, v in query.items() if v}))
-        except ClientDisconnected:
-            raise
-        except Refusal as refusal:
-            return await pages.show_error(call, visit, refusal)
-        except ServiceFault as fault:
-            detail = f"{fault.what}; {fault.todo or 'try again'}"
-            return await pages.show_error(call, visit, Refusal(503, detail, headers={"retry-after": "1"}))
+        except (Refusal, ServiceFault) as fault:
+            return await pages.show_error(call, visit, to_refusal(fault))
+
+
+class SignedOutEndpoint:
+    """An endpoint of the form to sign in, which everybody may see."""
+
+    def __init__(self, pages: OfficerPages, answer: Callable[[HttpCall], Awaitable[int]]) -> None:
+        self._pages, self._answer = pages, answer
+
+    async def __call__(self, call: HttpCall) -> int:
+        """Answer one request; every error is a page."""
+        try:
+            return await self._answer(call)
+        except (Refusal, ServiceFault) as fault:
+            return await self._pages.show_error(call, None, to_refusal(fault))
+
+
+def to_refusal(fault: Refusal | ServiceFault) -> Refusal:
+    """Convert a fault to the refusal that a page shows; it names no files."""
+    if isinstance(fault, Refusal):
+        return fault
+    return Refusal(503, f"{fault.what}; {fault.todo or 'try again'}", headers={"retry-after": "1"})
 
 
 class ViewEndpoint:

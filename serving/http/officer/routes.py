@@ -6,6 +6,7 @@ from serving.http.officer.pages import (
     OfficerPages,
     PageAnswerer,
     SignedInEndpoint,
+    SignedOutEndpoint,
     SignInEndpoint,
     ViewEndpoint,
     send_style,
@@ -45,7 +46,7 @@ def list_page_routes(service: Service, door: Door) -> list[EndpointRoute]:
             EndpointRoute("POST", f"/{name}", f"form_{name}", SignedInEndpoint(pages, answer))
             for name, answer in forms.items()
         ),
-        EndpointRoute("GET", "/login", "page_login", sign_in.show),
-        EndpointRoute("POST", "/login", "form_login", sign_in.sign_in),
+        EndpointRoute("GET", "/login", "page_login", SignedOutEndpoint(pages, sign_in.show)),
+        EndpointRoute("POST", "/login", "form_login", SignedOutEndpoint(pages, sign_in.sign_in)),
         EndpointRoute("GET", "/style.css", "style", send_style),
     ]
