@@ -249,7 +249,8 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
 @collect_options(SelectOptions, "options")
 @table_option("--scores", "Score table of `npsrisk score`.", required=True)
 @table_option(
-    "--consignments", "Consignment table. Goods, weight, value and route of each selected one are added to the list."
+    "--consignments",
+    "Consignment table. Goods, weight, value and route of each selected one are added to the list.",
 )
 @click.option(
     "--capacity",

@@ -314,7 +314,14 @@ def _draw_by_week(findings: ReplayResults, contest: Experiment, what: str) -> st
         else:
             values = mine[what]
         colour, dashes = LINE_STYLES.get(policy, DEFAULT_LINE_STYLE)
-        ax.plot(values.index, values, color=colour, linestyle=dashes, linewidth=4 if policy == REFERENCE else 2, label=policy)
+        ax.plot(
+            values.index,
+            values,
+            color=colour,
+            linestyle=dashes,
+            linewidth=4 if policy == REFERENCE else 2,
+            label=policy,
+        )
         if what == "found_so_far":
             each = table[table["policy"] == policy].groupby("week")[what]
             if findings.runs["seed"].nunique() > 1:

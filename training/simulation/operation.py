@@ -67,7 +67,8 @@ class SimulatedTables:
         ends = self.consignments["received_at"].max().date()
         shift = timedelta(weeks=(last_day - ends).days // 7)
         return SimulatedTables(
-            *(_shift_times(frame, shift) for frame in (self.consignments, self.outcomes, self.alerts)), self.truth
+            *(_shift_times(frame, shift) for frame in (self.consignments, self.outcomes, self.alerts)),
+            self.truth,
         )
 
 
@@ -76,7 +77,9 @@ def _shift_times(frame: pd.DataFrame, shift: timedelta) -> pd.DataFrame:
         name: values + shift for name, values in frame.items() if pd.api.types.is_datetime64_any_dtype(values)
     }
     if "account_opened_on" in frame:
-        moved["account_opened_on"] = frame["account_opened_on"].map(lambda day: day + shift, na_action="ignore")
+        moved["account_opened_on"] = frame["account_opened_on"].map(
+            lambda day: day + shift, na_action="ignore"
+        )
     return frame.assign(**moved)
 
 

@@ -105,7 +105,14 @@ def test_the_inspection_list_has_scores_reasons_and_goods_but_no_names(tmp_path:
         "consignment_id,channel,received_at,sequence,description,sender_name,gross_weight_kg\n"
         "A,postal,2024-01-01T00:00:00Z,1,gift,Kim,0.2\nA,postal,2024-01-01T00:00:00Z,2,=powder,Kim,0.3\n"
     )
-    given = ["--scores", str(tmp_path / "s.csv"), "--consignments", str(tmp_path / "c.csv"), "--capacity", "2"]
+    given = [
+        "--scores",
+        str(tmp_path / "s.csv"),
+        "--consignments",
+        str(tmp_path / "c.csv"),
+        "--capacity",
+        "2",
+    ]
     done = CliRunner().invoke(main, ["select", *given, "--out", str(tmp_path / "list.csv")])
     assert done.exit_code == 0, done.output
     listed = pd.read_csv(tmp_path / "list.csv").set_index("consignment_id")

@@ -90,7 +90,9 @@ def test_a_small_parquet_file_that_expands_to_gigabytes_is_refused_while_it_is_r
     monkeypatch.setattr(table_limits, "MIN_EXPANDED_BYTES", 1 << 24)
     monkeypatch.setattr(table_limits, "MAX_EXPANSION", 10)
     write_bomb(tmp_path / "bomb.parquet", 10_000, [f"C{number}" for number in range(10_000)])
-    with pytest.raises(FileFault, match=r"bomb.parquet: the table is too large in memory; got more than 16,777,216"):
+    with pytest.raises(
+        FileFault, match=r"bomb.parquet: the table is too large in memory; got more than 16,777,216"
+    ):
         read_table(tmp_path / "bomb.parquet", Consignment)
     with pytest.raises(FileFault, match="the table is too large in memory"):
         read_files(tmp_path)

@@ -57,7 +57,11 @@ def test_an_outcome_finds_its_consignment_in_any_spelling(client: Client) -> Non
 def test_outcomes_that_wait_for_their_consignment_are_counted_until_it_arrives(client: Client) -> None:
     def counts() -> list[str]:
         lines = client.get("/metrics").text.splitlines()
-        return [line for line in lines if line.startswith(("npsrisk_unmatched_out", "npsrisk_joined_out")) and "created" not in line]
+        return [
+            line
+            for line in lines
+            if line.startswith(("npsrisk_unmatched_out", "npsrisk_joined_out")) and "created" not in line
+        ]
 
     waiting = [make_outcome("RB1"), make_outcome("RB1", result="nps"), make_outcome("RB2")]
     post(client, "/v1/outcomes", {"outcomes": waiting})

@@ -24,7 +24,9 @@ GOOD_RATIO = Estimate(1.1, 0.7, 1.5)
 
 def facts(difference=(0.08, 0.03, 0.13), ratio=GOOD_RATIO, positives=60, is_champion=True, newer_days=0):
     rival = "version 1, the champion" if is_champion else "the strongest baseline (rules)"
-    return DecidingFacts(Estimate(*difference), rival, is_champion, positives, ratio, RESULTS_SOURCE, newer_days)
+    return DecidingFacts(
+        Estimate(*difference), rival, is_champion, positives, ratio, RESULTS_SOURCE, newer_days
+    )
 
 
 def test_a_better_challenger_is_promoted():
@@ -65,7 +67,10 @@ def test_a_challenger_that_is_not_worse_is_promoted_if_it_has_learnt_from_newer_
     for days, action in ((MIN_NEWER_DAYS, "promote"), (MIN_NEWER_DAYS - 1, "wait")):
         assert recommend({"a": HELD}, facts((0.01, -0.01, 0.03), newer_days=days)).action == action
     found = recommend({"a": HELD}, facts((0.01, -0.01, 0.03), newer_days=28))
-    assert "An improvement is not proven, but the model has learnt from results that are 28 days newer" in found.sentence
+    assert (
+        "An improvement is not proven, but the model has learnt from results that are 28 days newer"
+        in found.sentence
+    )
     undecided = recommend({"a": UNDECIDED}, facts((0.01, -0.03, 0.05), newer_days=28))
     assert undecided.action == "wait"
 

@@ -25,7 +25,12 @@ from training.monitoring.drift import (
     detect_drift,
 )
 from training.monitoring.drift_measures import MIN_ROWS, compute_psi, compute_total_variation
-from training.monitoring.drift_report import FIGURE_TEXTS, render_drift, serialize_drift_tables, summarize_drift
+from training.monitoring.drift_report import (
+    FIGURE_TEXTS,
+    render_drift,
+    serialize_drift_tables,
+    summarize_drift,
+)
 from training.monitoring.drift_verdict import MIN_EXPECTED_POSITIVES, find_drift_reasons
 from training.runs.artifacts import write_run_bundles
 from training.runs.train import TrainingTask, train_model
