@@ -97,6 +97,7 @@ class RequestCollector(Collector):
             yield from each.collect()
         yield from self.traffic.missing.collect()
         yield from self.traffic.unknown.collect()
+        yield from self.traffic.implausible.collect()
 
 
 class Metrics:

@@ -108,6 +108,24 @@ def test_an_alert_is_matched_from_then_on(client: Client) -> None:
     assert score(client, "RB2")["alerts.matching"] == 1
 
 
+@pytest.mark.parametrize(
+    "criterion", [{}, {"description_pattern": "*"}, {"text": "newsletter", "substance_family": "nitazene"}]
+)
+def test_an_alert_that_can_match_nothing_is_refused(client: Client, criterion: dict[str, str]) -> None:
+    response = client.post("/v1/alerts", {"alert_id": "A1", "issued_at": day(-1)} | criterion)
+    assert response.status_code == 422
+    (error,) = response.json()["errors"]
+    assert (error["pointer"], error["kind"]) == ("#/description_pattern", "no_criterion")
+    assert client.service.log.last_sequence == 0
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", "ni*"])
+def test_a_pattern_is_words_and_no_regular_expression(client: Client, pattern: str) -> None:
+    tell(client, "/v1/alerts", Alert("A1", day(-1), description_pattern=pattern))
+    seen = score(client, "RB1", description="nitazene aaaaaaaaaaaaaaaaaaaaaaaaaaaa!")["alerts.matching"]
+    assert seen == (pattern == "ni*")
+
+
 def test_a_changed_alert_takes_the_place_of_the_earlier_one(client: Client) -> None:
     tell(client, "/v1/alerts", Alert("A1", day(-1), sender_name="Orchid Trading"))
     tell(client, "/v1/alerts", Alert("A1", day(-1), expires_at=day(-0.5), sender_name="Orchid Trading"))
@@ -119,6 +137,35 @@ def test_a_cancelled_consignment_no_longer_counts(client: Client) -> None:
     told = [tell(client, "/v1/cancellations", {"consignment_id": "RB1"})["repeated"] for _ in range(2)]
     assert told == [False, True]
     assert score(client, "RB2")["history.sender.arrivals_7d"] == 0
+
+
+def test_another_time_of_a_cancellation_is_not_recorded_and_the_receipt_says_so(client: Client) -> None:
+    score(client, "RB1")
+    tell(client, "/v1/cancellations", {"consignment_id": "RB1", "cancelled_at": day(1)})
+    same = tell(client, "/v1/cancellations", {"consignment_id": "RB1", "cancelled_at": day(1)})
+    other = tell(client, "/v1/cancellations", {"consignment_id": "RB1", "cancelled_at": day(2)})
+    assert (same["repeated"], "warnings" in same) == (True, False)
+    (warning,) = other["warnings"]
+    assert (other["repeated"], warning["kind"]) == (True, "other_time")
+    assert "2024-03-05" in warning["detail"]
+    assert client.service.log.last_sequence == 2
+
+
+def test_an_outcome_that_contradicts_itself_or_its_consignment_is_recorded_with_a_warning(
+    client: Client,
+) -> None:
+    score(client, "RB1", received_at=day(5))
+    early = make_outcome("RB1", result="nps", inspected_at=day(1), selected_at=day(1))
+    doubtful = make_outcome("RB1", result="clear", substance="mephedrone", known_at=day(9))
+    kinds = [
+        [each["kind"] for each in tell(client, "/v1/outcomes", sent)["warnings"]]
+        for sent in (early, doubtful)
+    ]
+    assert kinds[0] == ["before_receipt"]
+    assert "contradictory" in kinds[1]
+    assert (
+        'npsrisk_doubtful_records_total{call="outcomes",kind="before_receipt"}' in client.get("/metrics").text
+    )
 
 
 def test_a_cancelled_consignment_that_is_announced_anew_counts_again(client: Client) -> None:
