@@ -49,7 +49,8 @@ PARTIES = ("sender", "consignee")
 UNIDENTIFIED = "unidentified:"
 """Begins the identifier of a declaration that has none; a hash of its content follows."""
 PARTY_COLUMNS = {
-    party: tuple(f"{party}_{part}" for part in ("name", "address", "postcode", "country")) for party in PARTIES
+    party: tuple(f"{party}_{part}" for part in ("name", "address", "postcode", "country"))
+    for party in PARTIES
 }
 NAMED_COLUMNS = tuple(f"{party}_{part}" for party in PARTIES for part in ("name", "address", "city"))
 NATURES_WITHOUT_HS = frozenset(("gift", "documents"))

@@ -22,7 +22,6 @@ from consignments.messages.parsed import Declaration, MessageContext, Parsed
 from consignments.messages.quantities import Doubts
 from consignments.messages.xml_nodes import XmlNode
 
-
 FREIGHT_TOTALS = ("TotalPrepaidChargeAmount", "TotalCollectChargeAmount")
 
 
