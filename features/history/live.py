@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.timestamps import NO_TIME, convert_us_to_day
+from consignments.versions import is_late
 from features.history.kernels import ARRIVALS, NO_DAY, READ_ONLY, REMEMBERED_DAYS, RESULTS, STEP
 from features.history.table import History
 
@@ -85,8 +86,7 @@ class CountedState(Generic[Handle]):
 
     def is_late(self, issued_us: int) -> bool:
         """Check if a version was issued before the one that counts: it is read, and does not replace it."""
-        known = self.handle is not None and self.issued_us != NO_TIME
-        return known and issued_us != NO_TIME and issued_us < self.issued_us
+        return self.handle is not None and is_late(issued_us, self.issued_us)
 
     def record_outcome(
         self, order: tuple[int, int, int], result: str | None, day: int, today: int

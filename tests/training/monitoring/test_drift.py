@@ -41,7 +41,7 @@ CONFIG = parse_config(
     {
         "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 7},
         "model": {"trees": 25},
-        "evaluation": {"resamples": 20, "smallest_slice": 10, "origins": 0},
+        "evaluation": {"resamples": 20, "name_rows": 60, "smallest_slice": 10, "origins": 0},
     }
 )
 WATCHED_DAYS = 14
