@@ -147,9 +147,10 @@ def test_every_picture_can_be_read_by_a_screen_reader():
 
 
 def test_the_charts_say_that_they_are_of_the_evaluation_fit_if_the_key_metrics_are_of_another_one():
-    pictures = {"precision": Figure("<svg >", "Precision", "Read so.")}
+    pictures = report().pictures | {"precision": Figure("<svg >", "Precision", "Read so.")}
     words = "They show the evaluation fit, which has learnt from the training period only"
-    origins = [{"as_of": "2024-01-01"}]
+    names = ("as_of", "until", "learnt_positives", "positives", "recall_at_1pct", "recall_at_5pct")
+    origins = [dict.fromkeys([*names, *(f"{name}{end}" for name in names[-2:] for end in ("_low", "_high"))], 0.5)]
     assert words in " ".join(render_report(report(pictures=pictures, origins=origins)).split())
     assert words not in " ".join(render_report(report(pictures=pictures)).split())
 
