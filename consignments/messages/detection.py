@@ -22,6 +22,9 @@ MAX_STREAM_BYTES = 300_000_000
 HEAD_BYTES = 65_536
 """How much of a message says what it is."""
 
+COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+"""First bytes of compressed files. Zip archives are opened by `consignments.messages.sources`."""
+
 
 class MessageKind(NamedTuple):
     """One kind of message.
@@ -117,6 +120,7 @@ def detect_kind(content: bytes, mapping: MessageMapping | None = None) -> Messag
     head = content[:HEAD_BYTES]
     if mapping is not None and matches_mapping(head, mapping):
         return MessageKind(f"mapped by {mapping.name}", max_bytes=MAX_STREAM_BYTES, by_mapping=True)
+    _refuse_compressed(head)
     text = decode_head(head)
     start = text.lstrip("\ufeff \t\r\n\0\x01\x02\x03")
     if not start:
@@ -135,6 +139,14 @@ def detect_kind(content: bytes, mapping: MessageMapping | None = None) -> Messag
     if start[0] in "<{[":
         raise _build_unknown_fault(_name_start(start))
     return _detect_text(text)
+
+
+def _refuse_compressed(head: bytes) -> None:
+    for mark, name in COMPRESSIONS.items():
+        if head.startswith(mark):
+            raise MessageFault(
+                "compressed", got=name, expected="a message as it is, or a zip archive", todo="decompress it"
+            )
 
 
 def decode_head(content: bytes) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.databases import database_in, stored_bytes
-from support.examples import day, make_consignment, make_outcome
+from support.examples import MONDAY, day, make_consignment, make_outcome
 from support.serving_examples import DATA_KEY, Client, publish, serving, settings_in
 
 from consignments.errors import BadInput, ServiceFault
@@ -125,7 +125,7 @@ def test_an_imported_consignment_that_is_announced_live_is_scored_and_counted_on
         assert imported == ["2024-03-04T09:00:00Z"]
 
 
-def scored(client: Client, name: str, received_at: datetime = FIRST_DAY) -> dict[str, Any]:
+def scored(client: Client, name: str, received_at: datetime = MONDAY) -> dict[str, Any]:
     probe = make_consignment(name, received_at=received_at)
     found: dict[str, Any] = client.post("/v1/scores?features=true", probe).json()["features"]
     return found
