@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests run in so many processes, each file in one of them.
 WORKERS ?= 2
 
-.PHONY: install demo test slow contract clients postgres postgres-short chaos check format reference structure samples bench bench-history soak docs clean wheel operate pages
+.PHONY: install demo operation test slow contract clients postgres postgres-short chaos check format reference structure samples bench bench-history soak docs clean wheel operate pages
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -21,6 +21,9 @@ wheel: $(STAMP)  ## build the wheel into dist/
 
 demo: $(STAMP)  ## simulate, train, promote, publish, serve and score, on embedded defaults
 	$(BIN)/python docs/demo.py
+
+operation: $(STAMP)  ## an operation of three administrations with three services, from the keys to the debriefing
+	$(BIN)/python docs/operation.py
 
 test: $(STAMP)  ## the tests, warnings as errors
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
@@ -94,4 +97,4 @@ soak: $(STAMP)  ## half an hour at 1,000 a second, with outcomes and a new model
 	$(BIN)/python -m benchmarks.soak
 
 clean:
-	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) demo operation .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

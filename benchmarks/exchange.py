@@ -36,7 +36,7 @@ from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import to_consignments
 from consignments.timestamps import US_PER_DAY, to_datetime
 from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
-from models.rules import Rules
+from models.rules import MIN_INDICATOR_STRENGTH, Rules
 from models.signatures.keys import SigningKey
 from models.signatures.partners import Partner, Partners
 from models.signatures.signed_message import read_signed_message, sign_message
@@ -54,7 +54,6 @@ WAYS: tuple[Way, ...] = ("alone", "exchange", "plain")
 SHARES = {"XA": 0.60, "XB": 0.25, "XC": 0.15}
 """Administrations, and the share of all consignees that each has."""
 MIX = 0x9E3779B97F4A7C15
-INSPECTED_SHARE = 0.02
 EXPLORE = 0.1
 TARGET = "nps"
 BACKGROUND = 0.05
@@ -71,6 +70,7 @@ class Plan(NamedTuple):
     prevalence: str
     config: TrainConfig
     learns: bool = True
+    inspected_share: float = 0.05
 
     @property
     def days(self) -> int:
@@ -91,9 +91,11 @@ class Administration:
     alerts: dict[str, Alert] = field(default_factory=dict)
     pending: list[Alert] = field(default_factory=list)
     scorer: Any = None
+    frames: list[pd.DataFrame] = field(default_factory=list)
+    matched: "np.ndarray[Any, Any]" = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     def apply(self, message: AnyMessage, at: datetime) -> None:
-        """Take the message of a partner."""
+        """Apply the message of a partner."""
         for alert in list_alert_changes(message, at, self.alerts.get):
             self.alerts[alert.alert_id] = alert
             self.pending.append(alert)
@@ -123,7 +125,7 @@ class Administration:
 
 
 class DayCounts(NamedTuple):
-    """Counts of one day at one administration."""
+    """Counts of one day at one administration; `matched` had an indicator of a partner."""
 
     way: str
     seed: int
@@ -133,18 +135,22 @@ class DayCounts(NamedTuple):
     positives: int
     inspected: int
     found: int
+    matched: int
+    matched_positives: int
 
 
 class ExchangeRun:
     """One way of sharing in one world."""
 
-    def __init__(self, way: Way, plan: Plan, seed: int, folder: Path) -> None:
+    def __init__(
+        self, way: Way, plan: Plan, seed: int, folder: Path, key: OperationKey | None = None
+    ) -> None:
         self.way, self.plan, self.seed = way, plan, seed
         world = load_parameters(preset=plan.prevalence)
         self.world = SimulatedEnvironment(
             world, days=plan.days, per_day=plan.per_day, prevalence=plan.prevalence, seed=seed
         )
-        self.key = OperationKey("EXAMPLE", bytes([seed % 256]) * 32)
+        self.key = key or OperationKey("EXAMPLE", bytes([seed % 256]) * 32)
         install_keys(OperationKeys([self.key]))
         self.members = [
             Administration(
@@ -161,20 +167,30 @@ class ExchangeRun:
         self.rows: list[DayCounts] = []
         self.messages: Counter[str] = Counter()
         self.models = 0
+        self.feed: list[Alert] = []
 
     def run(self) -> pd.DataFrame:
         """Run all days; return `DayCounts` of the operation."""
-        for day in range(self.plan.days):
-            midnight = to_datetime((self.world.start_day + day) * US_PER_DAY)
-            if day == self.plan.warm_up_days:
-                self.models = sum(each.train(self.plan, midnight) for each in self.members)
-            if self.way != "alone":
-                self._share(midnight)
-            self._run_day(day)
+        self.run_days(0, self.plan.warm_up_days)
+        at = self.get_midnight(self.plan.warm_up_days)
+        self.models = sum(each.train(self.plan, at) for each in self.members)
+        self.run_days(self.plan.warm_up_days, self.plan.days)
         return pd.DataFrame(self.rows, columns=DayCounts._fields)
+
+    def run_days(self, begin: int, end: int) -> None:
+        """Run days; what became known by the midnight before a day is shared."""
+        for day in range(begin, end):
+            if self.way != "alone":
+                self._share(self.get_midnight(day))
+            self._run_day(day)
+
+    def get_midnight(self, day: int) -> datetime:
+        """Return the time at which a day begins."""
+        return to_datetime((self.world.start_day + day) * US_PER_DAY)
 
     def _run_day(self, day: int) -> None:
         frame, alerts = self.world.receive_round(day)
+        self.feed += alerts
         owners = divide(self.world.consignee_numbers)
         tips, truth = self.world.flag_intelligence(), self.world.get_truth()
         positive = np.array([result == TARGET for result in truth.results], dtype=bool)
@@ -201,6 +217,7 @@ class ExchangeRun:
             found = [outcome for row in by_owner[number] for outcome in outcomes.get(names[row], [])]
             member.history.schedule_outcomes(found)
             member.outcomes += found
+            member.frames.append(frame.iloc[rows])
             hits = [
                 row
                 for row in by_owner[number]
@@ -219,6 +236,8 @@ class ExchangeRun:
                         int(positive[rows].sum()),
                         len(by_owner[number]),
                         int(sum(positive[row] for row in hits)),
+                        int(member.matched.sum()),
+                        int(positive[rows[member.matched]].sum()),
                     )
                 )
 
@@ -227,7 +246,9 @@ class ExchangeRun:
     ) -> dict[int, tuple[Any, float | None]]:
         """Return the rows that a member inspects: the highest scores, and a random share."""
         X = member.history.add_arrivals(frame, alerts, np.ones(len(frame), dtype=bool))
-        member.capacity += INSPECTED_SHARE * len(frame)
+        strength = X[:, member.history.spec.get_column("alerts.indicator_strength")]
+        member.matched = strength >= MIN_INDICATOR_STRENGTH
+        member.capacity += self.plan.inspected_share * len(frame)
         count = min(int(member.capacity), len(frame))
         member.capacity -= count
         open_rows = np.flatnonzero(~tips)
@@ -368,6 +389,7 @@ def build_plan(arguments: argparse.Namespace) -> Plan:
         arguments.prevalence,
         LOOP_CONFIG,
         not arguments.rules,
+        arguments.inspected_share,
     )
 
 
@@ -380,6 +402,7 @@ def main(words: Iterable[str] | None = None) -> None:
     parser.add_argument("--days", type=int, default=42, help="days of the operation")
     parser.add_argument("--per-day", type=int, default=300)
     parser.add_argument("--prevalence", default="operation")
+    parser.add_argument("--inspected-share", type=float, default=0.05)
     parser.add_argument("--rules", action="store_true", help="select by the rules alone, without a model")
     parser.add_argument("--out", type=Path, help="JSON Lines file for the counts of each day, appended")
     arguments = parser.parse_args(None if words is None else list(words))

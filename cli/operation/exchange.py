@@ -53,9 +53,9 @@ operation_option = click.option(
 
 @click.group()
 def exchange() -> None:
-    """Exchange warnings, feedback, seizures and keyed indicators with partners.
+    """Exchange warnings and seizures with partners.
 
-    A message is a signed file. Carry the files of the outbox to the partners by any folder, share or mailbox. Names, addresses,
+    A message is a signed file: a warning, feedback, a seizure, a sighting or a withdrawal. Carry the files of the outbox to the partners by any folder, share or mailbox. Names, addresses,
     phones and e-mails leave only as keyed hashes, which a partner can compare and not read.
 
     Set NPSRISK_ADMINISTRATION to the name of the own administration. NPSRISK_EXCHANGE_DIR is the directory of keys and messages.
@@ -127,6 +127,7 @@ class SeizureOptions(NamedTuple):
     """Options of drafts."""
 
     operation: str | None
+    since: str | None
     at: str | None
     valid_days: int
     target: Target
@@ -138,6 +139,12 @@ class SeizureOptions(NamedTuple):
 @consignments_option
 @outcomes_required_option
 @operation_option
+@click.option(
+    "--since",
+    default=None,
+    metavar="TIME",
+    help="Only detections whose result became known after this time. Default: all.",
+)
 @at_option
 @click.option(
     "--valid-days", type=click.IntRange(1, 400), default=90, show_default=True, metavar="N",
@@ -161,7 +168,10 @@ def draft(tables: TableOptions, options: SeizureOptions, as_json: bool) -> None:
     common = DraftOptions(get_administration(), now, made_with, valid_days=options.valid_days)
     own = Pseudonyms(load_data_key(read_settings().data_key_file, create=True))
     written = []
+    since = parse_time(options.since, "--since")
     for found in list_confirmed(TableReader(tables).read_tables(Consignment), now, options.target):
+        if since is not None and found.outcome.known_at is not None and found.outcome.known_at <= since:
+            continue
         number = own.compute_number("exchange case", found.consignment.consignment_id)
         seizure = draft_seizure(found, common, f"{number:016x}")
         drafts = [seizure, draft_warning(seizure)]
@@ -182,7 +192,7 @@ def draft(tables: TableOptions, options: SeizureOptions, as_json: bool) -> None:
 def export(drafts: tuple[Path, ...], key_file: Path | None, at: str | None, as_json: bool) -> None:
     """Sign drafts and put them into the outbox.
 
-    Whoever signs approves. DRAFTS are files; without them, all drafts are signed.
+    The signature is the approval. DRAFTS are files; without them, all drafts are signed.
     """
     from cli.operation.exchange_folder import SUFFIX, ExchangeFolder
 

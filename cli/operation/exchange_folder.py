@@ -123,7 +123,7 @@ class ExchangeFolder:
                 yield path, Refused(path, str(fault))
 
     def keep(self, path: Path, found: SignedMessage | Refused) -> None:
-        """Move a message out of the inbox, to those received or those refused; a file of another folder stays where it is."""
+        """Move a message out of the inbox, to those received or those refused; a file of another folder stays there."""
         own = path.parent.resolve() == self.inbox.resolve()
         if isinstance(found, Refused):
             write_file(self.refused / f"{path.name}.txt", f"{found.reason}\n".encode())

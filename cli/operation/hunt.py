@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
-import numpy as np
 
 from cli.batch import create_batch_pseudonyms
 from cli.options import (
@@ -26,6 +25,8 @@ from consignments.errors import BadInput
 from consignments.records import Consignment
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from models.bundle import Bundle
     from training.operation.hunt import Hunt, ScoreRows
 
@@ -75,7 +76,7 @@ class HuntOptions(NamedTuple):
 def hunt(
     consignment_id: str | None, tables: TableOptions, options: HuntOptions, out: Path | None, as_json: bool
 ) -> None:
-    """Find what a new seizure or warning says of consignments in hand and passed.
+    """Find past consignments that share an identifier.
 
     ID is a consignment with a new or changed result. Names the consignments that share an identifier with it, in any spelling. With
     --model it ranks again what is in hand: each consignment has the score of its arrival, and the score that it would have

@@ -95,7 +95,7 @@ class Report(Message, frozen=True):
 
 
 class Feedback(Report, frozen=True, tag="feedback"):
-    """What a warning or a seizure brought at its receiver in a period."""
+    """Counts of what a warning or a seizure brought at its receiver in a period."""
 
     matched: Annotated[Count, Meta(description="consignments that it matched")]
     inspected: Annotated[Count, Meta(description="of these: presented to inspection")]
@@ -104,7 +104,7 @@ class Feedback(Report, frozen=True, tag="feedback"):
 
 
 class Sighting(Report, frozen=True, tag="sighting"):
-    """How often the indicators of a message were seen at its receiver in a period, without saying in which consignment."""
+    """Count of the consignments at a receiver that had an indicator of a message, without saying which they were."""
 
     seen: Annotated[Count, Meta(description="consignments with one of its indicators")]
     last_seen_on: Annotated[Code | None, Meta(description="day of the last of them, YYYY-MM-DD")] = None

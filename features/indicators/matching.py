@@ -9,10 +9,13 @@ from typing import Generic, NamedTuple, TypeVar
 
 from consignments.records import Consignment
 from features.indicators.operation_keys import OperationKeys
-from features.indicators.values import INDICATORS, SIDES, get_party
+from features.indicators.values import CACHE_SIZE, INDICATORS, SIDES, PartyForms, get_party
 from features.normalization.normal_forms import NormalForms
 
 Entry = TypeVar("Entry")
+_Token = tuple[str, float, str]
+"""Kind and weight of an indicator, and the indicator."""
+CACHED_SIDE = "sender"
 log = logging.getLogger("npsrisk")
 
 
@@ -38,6 +41,8 @@ class IndicatorIndex(Generic[Entry]):
         self._keys = keys
         self._entries: dict[str, list[Entry]] = {}
         self._domains: dict[str, set[tuple[str, str]]] = {}
+        self._cache: dict[PartyForms, list[_Token]] = {}
+        self._cached_keys = len(keys)
 
     def __bool__(self) -> bool:
         return bool(self._entries)
@@ -49,7 +54,9 @@ class IndicatorIndex(Generic[Entry]):
             if key_id not in self._domains:
                 self._domains[key_id] = set()
                 self._warn_without_key(key_id)
-            self._domains[key_id].add(domain)
+            if domain not in self._domains[key_id]:
+                self._domains[key_id].add(domain)
+                self._cache.clear()
             self._entries.setdefault(token, []).append(entry)
 
     def remove(self, entry: Entry, tokens: Iterable[str]) -> None:
@@ -59,17 +66,37 @@ class IndicatorIndex(Generic[Entry]):
 
     def find(self, c: Consignment, forms: NormalForms) -> list[IndicatorMatch[Entry]]:
         """Find the identifiers of a consignment that are known, with each entry that has them."""
-        found: list[IndicatorMatch[Entry]] = []
+        if len(self._keys) != self._cached_keys:
+            self._cached_keys = len(self._keys)
+            self._cache.clear()
+        return [
+            IndicatorMatch(side, kind, weight, entry)
+            for side in SIDES
+            for kind, weight, token in self._list_tokens(get_party(c, forms, side), side)
+            for entry in self._entries.get(token, ())
+        ]
+
+    def _list_tokens(self, party: PartyForms, side: str) -> list[_Token]:
+        """List the indicators of a party. Those of senders are cached, because most senders recur."""
+        found = self._cache.get(party)
+        if found is None:
+            found = self._compute_tokens(party)
+            if side == CACHED_SIDE:
+                if len(self._cache) >= CACHE_SIZE:
+                    self._cache.clear()
+                self._cache[party] = found
+        return found
+
+    def _compute_tokens(self, party: PartyForms) -> list[_Token]:
+        found: list[_Token] = []
         for key_id, domains in self._domains.items():
             key = self._keys.get(key_id)
-            if key is None:
-                continue
-            for side in SIDES:
-                party = get_party(c, forms, side)
-                for kind, resolution, weight, read in INDICATORS:
-                    if (kind, resolution) in domains and (value := read(party)):
-                        entries = self._entries.get(key.compute(kind, resolution, value), ())
-                        found += [IndicatorMatch(side, kind, weight, entry) for entry in entries]
+            if key is not None:
+                found += [
+                    (kind, weight, key.compute(kind, resolution, value))
+                    for kind, resolution, weight, read in INDICATORS
+                    if (kind, resolution) in domains and (value := read(party))
+                ]
         return found
 
     def _warn_without_key(self, key_id: str) -> None:

@@ -1,19 +1,18 @@
 """Operation keys: the secret that the partners of one operation share, and the indicators that are computed with it.
 
-An indicator is the keyed hash (HMAC-SHA-256, RFC 2104) of an identifier in normal form. The key of each kind and resolution is derived
-from the operation key, so that equal texts of two kinds, or of two operations, have different indicators. Whoever has the key can
+An indicator is the keyed hash (keyed BLAKE2b, RFC 7693) of an identifier in normal form. The key of each kind and resolution is derived
+from the operation key, so that equal texts of two kinds, or of two operations, have different indicators. A holder of the key can
 test guesses (docs/operation.md has the cost). Without it, an indicator can neither be read nor compared.
 """
 
 import base64
-import hmac
 import logging
 import os
 import secrets
 import tomllib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Annotated
 
@@ -68,7 +67,11 @@ class OperationKey:
     def __init__(self, operation: str, secret: bytes, until: datetime | None = None) -> None:
         self.operation, self.until, self._secret = operation, until, secret
         self.key_id = sha256(f"{_DOMAIN} id".encode() + secret).digest()[:KEY_ID_BYTES].hex()
-        self._derived: dict[tuple[str, str], bytes] = {}
+        self._prepared: dict[tuple[str, str], blake2b] = {}
+
+    def __reduce__(self) -> tuple[type["OperationKey"], tuple[str, bytes, datetime | None]]:
+        """Return the parts from which another process of the same batch rebuilds it."""
+        return type(self), (self.operation, self._secret, self.until)
 
     def compute(self, kind: str, resolution: str, value: str) -> str:
         """Compute the indicator of a value, `KEY:KIND/RESOLUTION:DIGEST`.
@@ -80,13 +83,15 @@ class OperationKey:
         value : str
             In normal form, not empty.
         """
-        domain = kind, resolution
-        key = self._derived.get(domain)
-        if key is None:
-            text = _SEPARATOR.join((_DOMAIN, self.operation, kind, resolution))
-            key = self._derived[domain] = hmac.digest(self._secret, text.encode(), "sha256")
-        digest = hmac.digest(key, value.encode("utf-8", "surrogatepass"), "sha256")[:DIGEST_BYTES]
-        return f"{self.key_id}:{kind}/{resolution}:{digest.hex()}"
+        state = self._prepared.get((kind, resolution)) or self._prepare(kind, resolution)
+        hashing = state.copy()
+        hashing.update(value.encode("utf-8", "surrogatepass"))
+        return f"{self.key_id}:{kind}/{resolution}:{hashing.hexdigest()}"
+
+    def _prepare(self, kind: str, resolution: str) -> blake2b:
+        text = _SEPARATOR.join((_DOMAIN, self.operation, kind, resolution))
+        key = blake2b(text.encode(), key=self._secret, digest_size=SECRET_BYTES).digest()
+        return self._prepared.setdefault((kind, resolution), blake2b(key=key, digest_size=DIGEST_BYTES))
 
     @classmethod
     def create(cls, path: Path, operation: str, until: datetime | None = None) -> "OperationKey":

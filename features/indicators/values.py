@@ -4,8 +4,8 @@ A coarser value stays equal when a name is transliterated differently, a street 
 more parties, so it counts less. The side is not part of a value: the sender of a seizure may be a consignee elsewhere.
 """
 
-import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from consignments.records import Consignment
@@ -21,11 +21,13 @@ SIDES = ("sender", "consignee")
 MIN_NAME_CONSONANTS = 4
 MIN_LOCAL_LETTERS = 6
 LOCAL_PHONE_DIGITS = 8
-_WEAK_LETTERS = str.maketrans("", "", "aeiouhwy")
-_DOUBLED = re.compile(r"(.)\1+")
-_DIGIT = re.compile(r"\d")
-_NOT_DIGITS = re.compile(r"\D")
-_SIGNS = re.compile(r"[^a-z0-9]")
+CACHE_SIZE = 1 << 12
+"""Number of cached names and addresses. Most senders recur."""
+_WEAK_LETTERS = b"aeiouhwy"
+_DIGITS = b"0123456789"
+_OTHERS_TO_SPACES = bytes(code if code in _DIGITS else 32 for code in range(256))
+_NOT_DIGITS = bytes(code for code in range(256) if code not in _DIGITS)
+_NOT_ALPHANUMERIC = bytes(code for code in range(256) if not chr(code).isalnum() or code >= 128)
 
 
 class PartyForms(NamedTuple):
@@ -73,8 +75,9 @@ def get_party(c: Consignment, forms: NormalForms, side: str) -> PartyForms:
     )  # fmt: skip
 
 
+@lru_cache(CACHE_SIZE)
 def build_consonants(letters: str) -> str:
-    """Reduce a name in normal form, in which the letters have no beginning, to its consonants.
+    """Reduce a name in normal form, in which the letters have no beginning, to its consonants; '' if they are few.
 
     Examples
     --------
@@ -84,10 +87,20 @@ def build_consonants(letters: str) -> str:
     """
     if not letters.isalpha():
         return letters
-    kept = _DOUBLED.sub(r"\1", letters.translate(_WEAK_LETTERS))
+    kept = _drop_weak_letters(letters)
     if len(kept) > 1 and kept[0] == kept[-1]:
         kept = kept[:-1]
     return rotate_to_smallest(kept) if len(kept) >= MIN_NAME_CONSONANTS else ""
+
+
+def _drop_weak_letters(letters: str) -> str:
+    """Drop vowels and the like, and letters that repeat the one before."""
+    kept = (
+        letters.encode("utf-8", "surrogatepass")
+        .translate(None, _WEAK_LETTERS)
+        .decode("utf-8", "surrogatepass")
+    )
+    return "".join([letter for letter, before in zip(kept, f" {kept}", strict=False) if letter != before])
 
 
 def _read_name(party: PartyForms) -> str:
@@ -101,34 +114,38 @@ def _read_name_and_place(party: PartyForms) -> str:
 
 
 def _read_premises(party: PartyForms) -> str:
-    """Return country, postcode or city, and the words with digits: house, flat, building."""
-    if not party.address:
-        return ""
-    home, code, line = party.address.split("|")
-    numbers = [word for word in line.split() if _DIGIT.search(word)]
-    return f"{home}|{code}|{' '.join(numbers)}" if code and numbers else ""
+    return _split_address(party.address)[0] if party.address else ""
 
 
 def _read_street(party: PartyForms) -> str:
-    """Return country, numbers, and the consonants of the longest word, without the postcode."""
-    if not party.address:
-        return ""
-    home, _, line = party.address.split("|")
+    return _split_address(party.address)[1] if party.address else ""
+
+
+@lru_cache(CACHE_SIZE)
+def _split_address(address: str) -> tuple[str, str]:
+    """Split an address in normal form into two coarser values.
+
+    The first is country, postcode or city, and the words with digits: house, flat, building. The second is country, numbers, and the
+    consonants of the longest word, without the postcode.
+    """
+    home, code, line = address.split("|")
     words = line.split()
-    numbers = sorted(number for word in words for number in re.findall(r"\d+", word))
-    letters = max((word for word in words if word.isalpha()), key=len, default="")
-    kept = _DOUBLED.sub(r"\1", letters.translate(_WEAK_LETTERS))
-    return f"{home}|{' '.join(numbers)}|{kept}" if numbers and len(kept) > 1 else ""
+    numbers = [word for word in words if not word.isalpha() and any(map(str.isdigit, word))]
+    premises = f"{home}|{code}|{' '.join(numbers)}" if code and numbers else ""
+    figures = sorted(line.encode("utf-8", "surrogatepass").translate(_OTHERS_TO_SPACES).decode().split())
+    kept = _drop_weak_letters(max((word for word in words if word.isalpha()), key=len, default=""))
+    return premises, f"{home}|{' '.join(figures)}|{kept}" if figures and len(kept) > 1 else ""
 
 
 def _read_local_number(party: PartyForms) -> str:
-    digits = _NOT_DIGITS.sub("", party.phone)
+    digits = party.phone.encode("utf-8", "surrogatepass").translate(None, _NOT_DIGITS).decode()
     return digits[-LOCAL_PHONE_DIGITS:] if len(digits) >= LOCAL_PHONE_DIGITS else ""
 
 
 def _read_mailbox(party: PartyForms) -> str:
-    local = _SIGNS.sub("", party.email.partition("@")[0])
-    return local if len(local) >= MIN_LOCAL_LETTERS else ""
+    local = party.email.partition("@")[0].encode("utf-8", "surrogatepass")
+    kept = local.translate(None, _NOT_ALPHANUMERIC).decode()
+    return kept if len(kept) >= MIN_LOCAL_LETTERS else ""
 
 
 EXACT = "exact"

@@ -15,9 +15,9 @@ from serving.http.auth import Caller, Scope
 from serving.http.problems import Refusal, RowFault
 from serving.http.requests import Door, RecordReader, build_refusal, format_reason
 from serving.http.schemas import (
+    ActionReceipts,
     AlertReceipts,
     CancellationReceipts,
-    EventReceipts,
     MessageReceipts,
     OutcomeReceipts,
 )
@@ -85,7 +85,7 @@ INGESTED_RECORDS = (
         Cancellation, "cancellations", CancellationReceipts, check_cancellation, Intake.record_cancellation
     ),
     IngestedRecord(Envelope, "messages", MessageReceipts, check_envelope, Intake.record_message),
-    IngestedRecord(Action, "events", EventReceipts, check_action, Intake.record_action, "act"),
+    IngestedRecord(Action, "actions", ActionReceipts, check_action, Intake.record_action, "act"),
 )
 NAMED_RECORDS = Outcome | Cancellation | Action
 """Records that name a consignment."""

@@ -49,7 +49,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "signatures": [{"keyid": "00" * 32, "sig": "A" * 86 + "=="}],
     },
     "/v1/cancellations": {"consignment_id": "RB123456785GB"},
-    "/v1/events": {
+    "/v1/actions": {
         "consignment_id": "RB123456785GB", "action": "request_information", "by": "K. Lee",
         "reason": "The goods and their value do not agree.",
     },
@@ -128,8 +128,8 @@ def list_operations(record: type[Consignment] = Consignment) -> tuple[ApiOperati
             Cancellation, "cancellations", answers.CancellationReceipts, (), (404, 503),
         ),
         ApiOperation(
-            "post", "/v1/events", "Record actions of officers", "act", Receipt, Action, "events",
-            answers.EventReceipts, (), (404, 503),
+            "post", "/v1/actions", "Record actions of officers", "act", Receipt, Action, "actions",
+            answers.ActionReceipts, (), (404, 503),
         ),
         ApiOperation(
             "post", "/v1/selections", "Select scored consignments of an office for inspection", "score",

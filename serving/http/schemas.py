@@ -115,10 +115,10 @@ class MessageFeed(msgspec.Struct, frozen=True):
     more: Annotated[bool, Meta(description="true if further messages are recorded already")]
 
 
-class EventReceipts(msgspec.Struct, frozen=True):
+class ActionReceipts(msgspec.Struct, frozen=True):
     """The response to a list of actions."""
 
-    events: list[Receipt]
+    actions: list[Receipt]
     errors: list[RowFault]
 
 
@@ -144,7 +144,7 @@ class ConsignmentHistory(msgspec.Struct, frozen=True):
     imported: Annotated[list[datetime], Meta(description="when it was received, if it was imported")]
     cancellations: Annotated[list[datetime], Meta(description="when it was cancelled")]
     selections: list[Selection]
-    events: Annotated[list[RecordedAction], Meta(description="actions of officers")]
+    actions: Annotated[list[RecordedAction], Meta(description="actions of officers")]
     next: Annotated[
         int | UnsetType,
         Meta(description="sequence number to send as `after` for the next page; missing on the last"),

@@ -108,6 +108,14 @@ def test_a_missing_key_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> No
     assert [KEY.key_id in record.getMessage() for record in caplog.records] == [True]
 
 
+def test_a_key_that_comes_later_is_used_from_then_on() -> None:
+    keys = OperationKeys()
+    alerts = Alerts([seizure()], keys=keys)
+    assert matches(alerts) == 0
+    keys.update([KEY])
+    assert matches(alerts) > 0
+
+
 @given(withdrawn=st.floats(-3, 3), arrives=st.floats(-3, 3))
 def test_a_withdrawal_holds_from_then_on_and_not_before(withdrawn: float, arrives: float) -> None:
     end = max(day(withdrawn), day(-2) + timedelta(microseconds=1))

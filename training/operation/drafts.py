@@ -29,7 +29,7 @@ GRAMS_PER_KILOGRAM = 1000
 
 
 class DraftOptions(NamedTuple):
-    """What all drafts of one call have in common.
+    """Values that all drafts of one call have in common.
 
     Attributes
     ----------

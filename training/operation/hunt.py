@@ -64,7 +64,7 @@ class HuntLimits(NamedTuple):
 
 
 class HuntTarget(NamedTuple):
-    """What is hunted for.
+    """Target of a hunt.
 
     Attributes
     ----------

@@ -15,11 +15,11 @@ from serving.scoring.past_models import PastModels
 
 
 def act(client: Client, name: str, **more: Any) -> Any:
-    return client.post("/v1/events", {"consignment_id": name, **more})
+    return client.post("/v1/actions", {"consignment_id": name, **more})
 
 
 def read_actions(client: Client, name: str) -> list[tuple[str, str, str | None, str | None]]:
-    found = client.get(f"/v1/consignments/{name}").json()["events"]
+    found = client.get(f"/v1/consignments/{name}").json()["actions"]
     return [(each["action"], each["by"], each["reason"], each["proposal"]) for each in found]
 
 

@@ -44,7 +44,6 @@ def logged(folder: Path) -> list[tuple[str, str | None]]:
     return found
 
 
-FIRST_DAY = day(0)
 PAST = tables(
     [
         make_consignment("RB3", received_at=day(10)),

@@ -375,7 +375,7 @@ def test_a_decision_is_in_the_log_with_who_and_why_and_survives_a_restart(
             "opened by mistake",
         ):
             assert shown in text
-        told = client.get("/v1/consignments/RB1", headers=bearer("all")).json()["events"]
+        told = client.get("/v1/consignments/RB1", headers=bearer("all")).json()["actions"]
         assert [(each["action"], each["by"]) for each in told] == [
             ("request_information", "K. Lee"), ("release", "K. Lee"),
         ]  # fmt: skip
@@ -399,7 +399,7 @@ def test_a_decision_on_an_old_page_is_shown_again(client: Client, officer: Offic
     client.post("/v1/scores", make_consignment("RB8"), headers=bearer("all"))
     last = re.search(r'name="last" value="(\d+)"', officer.get("/consignment?id=RB8").text)[1]  # type: ignore[index]
     client.post(
-        "/v1/events", {"consignment_id": "RB8", "action": "do_not_load", "reason": "r"}, headers=bearer("all")
+        "/v1/actions", {"consignment_id": "RB8", "action": "do_not_load", "reason": "r"}, headers=bearer("all")
     )
     page = officer.send(
         "/consignment", form="action", id="RB8", last=last, action="request_screening", reason="mine"
