@@ -9,7 +9,16 @@ from typing import ClassVar, Literal
 import msgspec
 
 Kind = Literal[
-    "decision", "arrival", "outcome", "alert", "cancellation", "selection", "removal", "erasure", "clock"
+    "decision",
+    "arrival",
+    "outcome",
+    "alert",
+    "cancellation",
+    "selection",
+    "state",
+    "removal",
+    "erasure",
+    "clock",
 ]
 ARRIVAL_KINDS: tuple[Kind, ...] = ("decision", "arrival")
 IMPORTED_BY = "import"
@@ -149,6 +158,14 @@ class SelectionEvent(RecordEntry, frozen=True, gc=False):
     consignment_id: str
 
 
+class CustomsStateEvent(RecordEntry, frozen=True, gc=False):
+    """An answer of customs about a consignment, such as a hold; `at_us` is when it was issued. No score reads it."""
+
+    kind: ClassVar[Kind] = "state"
+
+    consignment_id: str
+
+
 class MaintenanceEntry(LogEntry, frozen=True, gc=False):
     """An entry of npsrisk itself about other entries.
 
@@ -191,6 +208,7 @@ Event = (
     | AlertEvent
     | CancellationEvent
     | SelectionEvent
+    | CustomsStateEvent
     | RedactionEvent
     | KeyErasureEvent
     | ClockCorrectionEvent

@@ -1,4 +1,4 @@
-"""Endpoints for `POST` of outcomes, alerts and cancellations, which are idempotent: a repeat is not recorded again."""
+"""Endpoints for `POST` of outcomes, alerts, cancellations and answers of customs, which are idempotent: a repeat is not recorded again."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from consignments.records import Alert, Outcome
-from serving.event_log.event_codec import Cancellation
+from serving.event_log.event_codec import Cancellation, CustomsState
 from serving.event_log.group_commit import CommitGroup
 from serving.event_log.log import EventLog
 from serving.http.asgi import HttpCall, respond_json
 from serving.http.auth import Caller
 from serving.http.problems import Refusal, RowFault
 from serving.http.requests import Door, RecordReader, build_refusal, format_reason
-from serving.http.schemas import AlertReceipts, CancellationReceipts, OutcomeReceipts
+from serving.http.schemas import AlertReceipts, CancellationReceipts, EventReceipts, OutcomeReceipts
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE, yield_to_requests
 from serving.scoring.intake import (
@@ -24,6 +24,7 @@ from serving.scoring.intake import (
     check_alert,
     check_cancellation,
     check_outcome,
+    check_state,
 )
 from serving.scoring.offices import OTHER_OFFICE, OfficeFinder
 from serving.telemetry.metrics import Metrics
@@ -68,6 +69,7 @@ INGESTED_RECORDS = (
     IngestedRecord(
         Cancellation, "cancellations", CancellationReceipts, check_cancellation, Intake.record_cancellation
     ),
+    IngestedRecord(CustomsState, "events", EventReceipts, check_state, Intake.record_state),
 )
 
 
@@ -140,12 +142,14 @@ class IngestEndpoint:
 
     async def _find_foreign(self, record: Any, caller: Caller) -> FieldError | None:
         """Return an error if the key is bound to offices and the record belongs to another one."""
-        if caller.offices is None or not isinstance(record, Outcome | Cancellation):
+        if caller.offices is None or not isinstance(record, Outcome | Cancellation | CustomsState):
             return None
         if await self._finder.is_foreign(record.consignment_id, caller.offices):
             return OTHER_OFFICE
         unknown = not self._finder.is_known(record.consignment_id)
         if unknown and isinstance(record, Outcome) and record.office not in caller.offices:
+            return OTHER_OFFICE
+        if unknown and isinstance(record, CustomsState):
             return OTHER_OFFICE
         return None
 
@@ -163,5 +167,5 @@ class IngestEndpoint:
     async def _prefetch(self, records: Sequence[Any]) -> None:
         """Load the states of the consignments that the records name into memory."""
         await self._active.prefetch(
-            [record.consignment_id for record in records if isinstance(record, Outcome | Cancellation)]
+            [record.consignment_id for record in records if not isinstance(record, Alert | RowFault)]
         )

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from consignments.records import Alert, Consignment, Outcome
-from serving.event_log.event_codec import Cancellation
+from serving.event_log.event_codec import Cancellation, CustomsState
 from serving.http import schemas as answers
 from serving.http.auth import Scope
 from serving.http.messages import MESSAGE_TYPES
@@ -111,6 +111,10 @@ def list_operations(record: type[Consignment] = Consignment) -> tuple[ApiOperati
             Cancellation, "cancellations", answers.CancellationReceipts, (), (404, 503),
         ),
         ApiOperation(
+            "post", "/v1/events", "Record answers of customs, such as a hold", "outcome", Receipt, CustomsState, "events",
+            answers.EventReceipts, (), (503,),
+        ),
+        ApiOperation(
             "post", "/v1/selections", "Select scored consignments of an office for inspection", "score",
             SelectionList, SelectionRequest, refusals=(503,),
         ),
@@ -120,6 +124,10 @@ def list_operations(record: type[Consignment] = Consignment) -> tuple[ApiOperati
         ),
         ApiOperation(
             "get", "/v1/decisions", "Return the decisions recorded after a log entry", "read", answers.DecisionFeed,
+            parameters=PAGE_PARAMETERS, refusals=(422, 503),
+        ),
+        ApiOperation(
+            "get", "/v1/events", "Return the answers of customs recorded after a log entry", "read", answers.EventFeed,
             parameters=PAGE_PARAMETERS, refusals=(422, 503),
         ),
         ApiOperation(

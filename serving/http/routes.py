@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from serving.http.asgi import HttpCall
-from serving.http.feed import DecisionFeedEndpoint, OpenSelectionsEndpoint
+from serving.http.feed import DecisionFeedEndpoint, EventFeedEndpoint, OpenSelectionsEndpoint
 from serving.http.ingestion import INGESTED_RECORDS, IngestEndpoint
 from serving.http.inquiries import (
     ConsignmentEndpoint,
@@ -51,6 +51,7 @@ def list_routes(service: Service, door: Door) -> list[EndpointRoute]:
             ConsignmentEndpoint(door, service.log, active),
         ),
         EndpointRoute("GET", "/v1/decisions", "decisions", DecisionFeedEndpoint(door, service.log, active)),
+        EndpointRoute("GET", "/v1/events", "event_feed", EventFeedEndpoint(door, service.log, active)),
         EndpointRoute("GET", "/v1/selections", "open_selections", OpenSelectionsEndpoint(door, service.log, active)),
         EndpointRoute("GET", "/v1/model", "model", ModelEndpoint(door, active, service.shadow)),
         EndpointRoute("GET", "/v1/reasons", "reasons", ReasonsEndpoint(door, active)),

@@ -1,4 +1,4 @@
-"""Intake of outcomes, alerts and cancellations: validates and records each once, even if it is sent repeatedly."""
+"""Intake of outcomes, alerts, cancellations and answers of customs: validates and records each once, even if it is sent repeatedly."""
 
 from typing import Annotated, Literal, NamedTuple
 
@@ -10,7 +10,7 @@ from consignments.timestamps import convert_us_to_day, to_datetime, to_us
 from consignments.visibility import find_outcome_fault
 from features.alerts import normalize_pattern
 from features.history.kernels import NO_DAY
-from serving.event_log.event_codec import Cancellation, EventCodec
+from serving.event_log.event_codec import Cancellation, CustomsState, EventCodec
 from serving.event_log.events import Event
 from serving.event_log.group_commit import CommitGroup, Committer
 from serving.state.consignment_states import ConsignmentState, FirstRecorded
@@ -64,7 +64,7 @@ class Receipt(msgspec.Struct, frozen=True):
     known: Annotated[
         bool | UnsetType,
         Meta(
-            description="of an outcome: false if no consignment with this identifier was scored or imported yet"
+            description="of an outcome or an event: false if no consignment with this identifier was scored or imported yet"
         ),
     ] = UNSET
     warnings: Annotated[
@@ -154,8 +154,15 @@ def check_cancellation(cancellation: Cancellation, now_us: int) -> FieldError | 
     return check_not_future(now_us, cancelled_at=cancellation.cancelled_at)
 
 
+def check_state(state: CustomsState, now_us: int) -> FieldError | None:
+    """Check what the type of an answer of customs cannot express; return the error or None."""
+    return _check_printable("consignment_id", state.consignment_id) or check_not_future(
+        now_us, issued_at=state.issued_at
+    )
+
+
 class Intake:
-    """The intake of outcomes, alerts and cancellations into log and state.
+    """The intake of outcomes, alerts, cancellations and answers of customs into log and state.
 
     Parameters
     ----------
@@ -205,6 +212,19 @@ class Intake:
         sequence = self._committer.next_sequence
         event = self._entries.encode_cancellation(sequence, name, at_us, now_us, asked_by)
         return self._record(cancellation.consignment_id, event, now_us)
+
+    def record_state(self, answer: CustomsState, now_us: int, asked_by: str) -> PendingReceipt:
+        """Record an answer of customs; one of equal content and time of issue is a repeat."""
+        name = self.state.resolve(answer.consignment_id)
+        event = self._entries.encode_state(self._committer.next_sequence, answer, now_us, asked_by, name)
+        state = self.state.get_consignment(name)
+        known, first = state.version is not None, state.answers.get(event.content)
+        pending = (
+            self._record(answer.consignment_id, event, now_us)
+            if first is None
+            else self._repeat(answer.consignment_id, first)
+        )
+        return pending._replace(receipt=structs.replace(pending.receipt, known=known))
 
     def _repeat_cancellation(self, cancellation: Cancellation, first: FirstRecorded) -> PendingReceipt:
         pending = self._repeat(cancellation.consignment_id, first)

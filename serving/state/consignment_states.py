@@ -24,6 +24,7 @@ from serving.event_log.event_codec import decode_issued_us
 from serving.event_log.events import (
     ArrivalEvent,
     CancellationEvent,
+    CustomsStateEvent,
     DecisionEvent,
     Event,
     OutcomeEvent,
@@ -123,6 +124,8 @@ class ConsignmentState(CountedState[bytes]):
         None if it was not cancelled, or was received again since.
     outcomes : dict
         Recorded outcomes, by the digest of their content.
+    answers : dict
+        Recorded answers of customs, by the digest of their content.
     met_on : int
         Latest day of any event at the time when the latest entry of this consignment was applied.
     sequence : int
@@ -133,6 +136,7 @@ class ConsignmentState(CountedState[bytes]):
     version: ConsignmentVersion | None = None
     cancellation: FirstRecorded | None = None
     outcomes: dict[bytes, FirstRecorded] = field(default_factory=dict)
+    answers: dict[bytes, FirstRecorded] = field(default_factory=dict)
     met_on: int = NO_DAY
     sequence: int = 0
 
@@ -149,7 +153,7 @@ class ConsignmentState(CountedState[bytes]):
         The counts in history expire by themselves.
         """
         if self.met_on < today - KEPT_DAYS:
-            self.version, self.cancellation, self.outcomes = None, None, {}
+            self.version, self.cancellation, self.outcomes, self.answers = None, None, {}, {}
 
 
 @dataclass(slots=True)
@@ -420,5 +424,7 @@ def apply_event(dossier: ConsignmentState, event: Event) -> None:
             dossier.outcomes[event.content] = FirstRecorded(event.recorded_us)
         case CancellationEvent():
             dossier.cancellation = FirstRecorded(event.recorded_us, event.at_us)
+        case CustomsStateEvent():
+            dossier.answers[event.content] = FirstRecorded(event.recorded_us)
         case _:
             pass

@@ -16,6 +16,7 @@ from serving.event_log.events import (
     ArrivalEvent,
     CancellationEvent,
     ClockCorrectionEvent,
+    CustomsStateEvent,
     Event,
     KeyErasureEvent,
     OutcomeEvent,
@@ -158,7 +159,7 @@ class State:
         self.dossiers.record_event(known, event, self._ledger.today)
 
     def apply(self, event: Event) -> None:
-        """Apply an entry that is not an arrival: outcome, alert, cancellation, selection, removal or key erasure.
+        """Apply an entry that is not an arrival: outcome, alert, cancellation, selection, customs answer, removal or key erasure.
 
         Raises
         ------
@@ -194,5 +195,7 @@ class State:
         self.dossiers.sequence = sequence
         self._ledger.today = max(self._ledger.today, self.dossiers.days.last)
 
-    def _note(self, event: ArrivalEvent | OutcomeEvent | CancellationEvent | SelectionEvent) -> None:
+    def _note(
+        self, event: ArrivalEvent | OutcomeEvent | CancellationEvent | SelectionEvent | CustomsStateEvent
+    ) -> None:
         self.dossiers.record_event(self.get_consignment(event.consignment_id), event, self.today)
