@@ -98,13 +98,12 @@ class XmlNode(dict[str, list[Any]]):
         found = self.get(first)
         if found is None:
             return None
-        element: Element | None = found[0]
-        if type(element) is XmlNode:
-            element = element.element
+        element: Element = found[0].element if type(found[0]) is XmlNode else found[0]
         for name in rest:
-            element = find_child(element, name)
-            if element is None:
+            child = find_child(element, name)
+            if child is None:
                 return None
+            element = child
         return element
 
     def find(self, path: str) -> "XmlNode | None":

@@ -11,12 +11,14 @@ from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
+from consignments.messages.parsed import EventState
 from consignments.records import (
     Alert,
     Code,
     Consignment,
     Identifier,
     Outcome,
+    Personal,
     Probability,
     Selector,
     Time,
@@ -31,6 +33,7 @@ from serving.event_log.events import (
     AlertEvent,
     ArrivalEvent,
     CancellationEvent,
+    CustomsStateEvent,
     DecisionEvent,
     MessageEvent,
     OutcomeEvent,
@@ -138,6 +141,24 @@ class RecordedAction(Action, frozen=True, forbid_unknown_fields=True):
         return self.proposal is not None and self.action in OVERRIDES[self.proposal]
 
 
+class CustomsState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An answer of customs about a consignment."""
+
+    consignment_id: Annotated[
+        Identifier,
+        Meta(description="identifier of the consignment; may be unknown until the consignment arrives"),
+    ]
+    state: Annotated[EventState, Meta(description="what customs says")]
+    authority: Annotated[Code | None, Meta(description="who says so")] = None
+    code: Annotated[Code | None, Meta(description="code of the state in the message")] = None
+    text: Annotated[Personal | None, Meta(description="words of the message")] = None
+    issued_at: Annotated[Time | None, Meta(description="when it was issued")] = None
+    source: Annotated[Code | None, Meta(description="kind of the message, for example XCSN")] = None
+    recorded_at: Annotated[Time | None, Meta(description="when npsrisk recorded it; set by the service")] = (
+        None
+    )
+
+
 class ScoredDecision(NamedTuple):
     """The result of scoring a consignment.
 
@@ -217,6 +238,7 @@ class EventCodec:
         self.cancellations = RecordPacker(Cancellation, vault, ("consignment_id", "cancelled_at"))
         self.selections = RecordPacker(Selection, vault, ("consignment_id", "selected_at"))
         self.actions = RecordPacker(RecordedAction, vault, ("consignment_id",))
+        self.states = RecordPacker(CustomsState, vault, ("consignment_id", "recorded_at"))
 
     def pack(self, c: Consignment, recorded_us: int, name: str | None = None) -> PackedRecord:
         """Pack a consignment with the key of the month it is recorded in; equal versions have the same `content`.
@@ -310,6 +332,14 @@ class EventCodec:
         at_us = recorded_us if action.acted_at is None else to_us(action.acted_at)
         return ActionEvent(sequence, at_us, recorded_us, *_columns(packed), asked_by, name)
 
+    def encode_state(
+        self, sequence: int, state: CustomsState, recorded_us: int, asked_by: str, name: str
+    ) -> CustomsStateEvent:
+        """Encode an answer of customs; without a time of issue it was issued when it was recorded."""
+        at_us = recorded_us if state.issued_at is None else to_us(state.issued_at)
+        columns = _columns(self.states.pack(state, name))
+        return CustomsStateEvent(sequence, at_us, recorded_us, *columns, asked_by, name)
+
     def decode_consignment(self, event: ArrivalEvent) -> Consignment:
         """Decode the consignment of an arrival or a decision; decrypt personal fields if there is a vault.
 
@@ -375,6 +405,18 @@ class EventCodec:
         )
         return msgspec.structs.replace(action, acted_at=to_datetime(event.at_us))
 
+    def decode_state(self, event: CustomsStateEvent) -> CustomsState:
+        """Decode an answer of customs; decrypt its words if there is a vault."""
+        recorded_at = None if event.recorded_us is None else to_datetime(event.recorded_us)
+        state: CustomsState = self.states.unpack(
+            event.plain,
+            event.sealed,
+            event.consignment_id,
+            consignment_id=event.consignment_id,
+            recorded_at=recorded_at,
+        )
+        return state
+
     @property
     def has_erasures(self) -> bool:
         """Return whether the erasure of any monthly key is known."""
@@ -389,7 +431,9 @@ class EventCodec:
         return {} if event.redacted else self.consignments.unpack_plain(event.plain)
 
 
-def get_spelling(event: ArrivalEvent | OutcomeEvent | SelectionEvent | ActionEvent) -> str:
+def get_spelling(
+    event: ArrivalEvent | OutcomeEvent | SelectionEvent | ActionEvent | CustomsStateEvent,
+) -> str:
     """Return the identifier of an entry as its sender spelled it; in normal form if its content was removed."""
     return read_spelling(event.plain) or event.consignment_id
 

@@ -16,6 +16,7 @@ Kind = Literal[
     "cancellation",
     "selection",
     "action",
+    "state",
     "removal",
     "erasure",
     "clock",
@@ -174,6 +175,14 @@ class ActionEvent(RecordEntry, frozen=True, gc=False):
     consignment_id: str
 
 
+class CustomsStateEvent(RecordEntry, frozen=True, gc=False):
+    """An answer of customs about a consignment, such as a hold; `at_us` is when it was issued. No score reads it."""
+
+    kind: ClassVar[Kind] = "state"
+
+    consignment_id: str
+
+
 class MaintenanceEntry(LogEntry, frozen=True, gc=False):
     """An entry of npsrisk itself about other entries.
 
@@ -218,6 +227,7 @@ Event = (
     | CancellationEvent
     | SelectionEvent
     | ActionEvent
+    | CustomsStateEvent
     | RedactionEvent
     | KeyErasureEvent
     | ClockCorrectionEvent

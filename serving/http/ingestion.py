@@ -1,4 +1,4 @@
-"""Endpoints for `POST` of outcomes, alerts, cancellations, actions and messages of partners; a repeat is not recorded again."""
+"""Endpoints for `POST` of outcomes, alerts, cancellations, actions, answers of customs and messages; a repeat is not recorded again."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ import msgspec
 
 from consignments.records import Alert, Outcome
 from models.signatures.envelope import Envelope
-from serving.event_log.event_codec import Action, Cancellation
+from serving.event_log.event_codec import Action, Cancellation, CustomsState
 from serving.event_log.group_commit import CommitGroup
 from serving.event_log.log import EventLog
 from serving.http.asgi import HttpCall, respond_json
@@ -18,6 +18,7 @@ from serving.http.schemas import (
     ActionReceipts,
     AlertReceipts,
     CancellationReceipts,
+    EventReceipts,
     MessageReceipts,
     OutcomeReceipts,
 )
@@ -32,6 +33,7 @@ from serving.scoring.intake import (
     check_alert,
     check_cancellation,
     check_outcome,
+    check_state,
 )
 from serving.scoring.offices import OTHER_OFFICE, OfficeFinder
 from serving.telemetry.metrics import Metrics
@@ -86,8 +88,9 @@ INGESTED_RECORDS = (
     ),
     IngestedRecord(Envelope, "messages", MessageReceipts, check_envelope, Intake.record_message),
     IngestedRecord(Action, "actions", ActionReceipts, check_action, Intake.record_action, "act"),
+    IngestedRecord(CustomsState, "events", EventReceipts, check_state, Intake.record_state),
 )
-NAMED_RECORDS = Outcome | Cancellation | Action
+NAMED_RECORDS = Outcome | Cancellation | Action | CustomsState
 """Records that name a consignment."""
 
 
@@ -176,6 +179,8 @@ class IngestEndpoint:
             return OTHER_OFFICE
         unknown = not self._finder.is_known(record.consignment_id)
         if unknown and isinstance(record, Outcome) and record.office not in caller.offices:
+            return OTHER_OFFICE
+        if unknown and isinstance(record, CustomsState):
             return OTHER_OFFICE
         return None
 

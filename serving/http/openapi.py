@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from consignments.records import Alert, Consignment, Outcome
 from models.signatures.envelope import Envelope
-from serving.event_log.event_codec import Action, Cancellation
+from serving.event_log.event_codec import Action, Cancellation, CustomsState
 from serving.http import schemas as answers
 from serving.http.auth import Scope
 from serving.http.messages import MESSAGE_TYPES
@@ -132,6 +132,10 @@ def list_operations(record: type[Consignment] = Consignment) -> tuple[ApiOperati
             answers.ActionReceipts, (), (404, 503),
         ),
         ApiOperation(
+            "post", "/v1/events", "Record answers of customs, such as a hold", "outcome", Receipt, CustomsState, "events",
+            answers.EventReceipts, (), (503,),
+        ),
+        ApiOperation(
             "post", "/v1/selections", "Select scored consignments of an office for inspection", "score",
             SelectionList, SelectionRequest, refusals=(503,),
         ),
@@ -141,6 +145,10 @@ def list_operations(record: type[Consignment] = Consignment) -> tuple[ApiOperati
         ),
         ApiOperation(
             "get", "/v1/decisions", "Return the decisions recorded after a log entry", "read", answers.DecisionFeed,
+            parameters=PAGE_PARAMETERS, refusals=(422, 503),
+        ),
+        ApiOperation(
+            "get", "/v1/events", "Return the answers of customs recorded after a log entry", "read", answers.EventFeed,
             parameters=PAGE_PARAMETERS, refusals=(422, 503),
         ),
         ApiOperation(

@@ -1,6 +1,11 @@
 """Route table: the endpoint of each path, except `POST /v1/scores`, which `serving.http.app` handles."""
 
-from serving.http.feed import DecisionFeedEndpoint, MessageFeedEndpoint, OpenSelectionsEndpoint
+from serving.http.feed import (
+    DecisionFeedEndpoint,
+    EventFeedEndpoint,
+    MessageFeedEndpoint,
+    OpenSelectionsEndpoint,
+)
 from serving.http.ingestion import INGESTED_RECORDS, IngestEndpoint
 from serving.http.inquiries import (
     ConsignmentEndpoint,
@@ -38,6 +43,7 @@ def list_routes(service: Service, door: Door) -> list[EndpointRoute]:
         ),
         EndpointRoute("GET", "/v1/decisions", "decisions", DecisionFeedEndpoint(door, service.log, active)),
         EndpointRoute("GET", "/v1/messages", "message_feed", MessageFeedEndpoint(door, service.log, active)),
+        EndpointRoute("GET", "/v1/events", "event_feed", EventFeedEndpoint(door, service.log, active)),
         EndpointRoute("GET", "/v1/selections", "open_selections", OpenSelectionsEndpoint(door, service.log, active)),
         EndpointRoute("GET", "/v1/model", "model", ModelEndpoint(door, active, service.shadow)),
         EndpointRoute("GET", "/v1/reasons", "reasons", ReasonsEndpoint(door, active)),

@@ -12,7 +12,7 @@ from consignments.records import Outcome
 from models.bands import Band
 from models.reasons.ranking import Reason, ReasonCode
 from models.signatures.envelope import Envelope
-from serving.event_log.event_codec import RecordedAction, Selection
+from serving.event_log.event_codec import CustomsState, RecordedAction, Selection
 from serving.http.messages import MessageResult
 from serving.http.problems import RowFault
 from serving.scoring.intake import Receipt
@@ -122,6 +122,13 @@ class ActionReceipts(msgspec.Struct, frozen=True):
     errors: list[RowFault]
 
 
+class EventReceipts(msgspec.Struct, frozen=True):
+    """The response to a list of answers of customs."""
+
+    events: list[Receipt]
+    errors: list[RowFault]
+
+
 class PastDecision(msgspec.Struct, frozen=True):
     """A decision recorded in the event log."""
 
@@ -145,6 +152,7 @@ class ConsignmentHistory(msgspec.Struct, frozen=True):
     cancellations: Annotated[list[datetime], Meta(description="when it was cancelled")]
     selections: list[Selection]
     actions: Annotated[list[RecordedAction], Meta(description="actions of officers")]
+    events: Annotated[list[CustomsState], Meta(description="answers of customs, without their words")]
     next: Annotated[
         int | UnsetType,
         Meta(description="sequence number to send as `after` for the next page; missing on the last"),
@@ -165,6 +173,20 @@ class DecisionFeed(msgspec.Struct, frozen=True):
     decisions: list[FeedDecision]
     next: Annotated[int, Meta(description="sequence number to send as `after` the next time")]
     more: Annotated[bool, Meta(description="true if further decisions are recorded already")]
+
+
+class FeedEvent(CustomsState, frozen=True):
+    """An answer of customs in the feed, without its words."""
+
+    sequence: Annotated[int, Meta(description="sequence number of its log entry")] = 0
+
+
+class EventFeed(msgspec.Struct, frozen=True):
+    """The answers of customs after a log entry, in the order of the log."""
+
+    events: list[FeedEvent]
+    next: Annotated[int, Meta(description="sequence number to send as `after` the next time")]
+    more: Annotated[bool, Meta(description="true if further answers are recorded already")]
 
 
 class OpenSelection(Selection, frozen=True):

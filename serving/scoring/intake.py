@@ -1,4 +1,4 @@
-"""Intake of outcomes, alerts, cancellations, actions and messages: validates and records each once, even if it is sent repeatedly."""
+"""Intake of outcomes, alerts, cancellations, actions, answers of customs and messages: each is recorded once, even if sent repeatedly."""
 
 from typing import Annotated, Literal, NamedTuple
 
@@ -13,7 +13,14 @@ from features.alerts import normalize_pattern
 from features.history.kernels import NO_DAY
 from features.indicators.operation_keys import get_installed_keys
 from models.signatures.envelope import Envelope
-from serving.event_log.event_codec import Action, Cancellation, EventCodec, Proposal, RecordedAction
+from serving.event_log.event_codec import (
+    Action,
+    Cancellation,
+    CustomsState,
+    EventCodec,
+    Proposal,
+    RecordedAction,
+)
 from serving.event_log.events import Event
 from serving.event_log.group_commit import CommitGroup, Committer
 from serving.scoring.exchange import ExchangeMembers, accept_message
@@ -71,7 +78,7 @@ class Receipt(msgspec.Struct, frozen=True):
     known: Annotated[
         bool | UnsetType,
         Meta(
-            description="of an outcome: false if no consignment with this identifier was scored or imported yet"
+            description="of an outcome or an event: false if no consignment with this identifier was scored or imported yet"
         ),
     ] = UNSET
     warnings: Annotated[
@@ -195,6 +202,13 @@ def check_cancellation(cancellation: Cancellation, now_us: int) -> FieldError | 
     return check_not_future(now_us, cancelled_at=cancellation.cancelled_at)
 
 
+def check_state(state: CustomsState, now_us: int) -> FieldError | None:
+    """Check what the type of an answer of customs cannot express; return the error or None."""
+    return _check_printable("consignment_id", state.consignment_id) or check_not_future(
+        now_us, issued_at=state.issued_at
+    )
+
+
 def check_action(action: Action, now_us: int) -> FieldError | None:
     """Check what the type of an action cannot express; return the error or None. Its time may not be in the future."""
     return check_not_future(now_us, acted_at=action.acted_at)
@@ -216,7 +230,7 @@ PROPOSAL_OF_BAND: dict[str, Proposal] = {"high": "inspect", "elevated": "check",
 
 
 class Intake:
-    """The intake of outcomes, alerts, cancellations, actions and messages into log and state.
+    """The intake of outcomes, alerts, cancellations, actions, answers of customs and messages into log and state.
 
     Parameters
     ----------
@@ -306,6 +320,19 @@ class Intake:
         if first is not None:
             return self._repeat(action.consignment_id, first)
         return self._record(action.consignment_id, event, now_us)
+
+    def record_state(self, answer: CustomsState, now_us: int, asked_by: str) -> PendingReceipt:
+        """Record an answer of customs; one of equal content and time of issue is a repeat."""
+        name = self.state.resolve(answer.consignment_id)
+        event = self._entries.encode_state(self._committer.next_sequence, answer, now_us, asked_by, name)
+        state = self.state.get_consignment(name)
+        known, first = state.version is not None, state.answers.get(event.content)
+        pending = (
+            self._record(answer.consignment_id, event, now_us)
+            if first is None
+            else self._repeat(answer.consignment_id, first)
+        )
+        return pending._replace(receipt=structs.replace(pending.receipt, known=known))
 
     def _repeat_cancellation(self, cancellation: Cancellation, first: FirstRecorded) -> PendingReceipt:
         pending = self._repeat(cancellation.consignment_id, first)

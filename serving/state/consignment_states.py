@@ -25,6 +25,7 @@ from serving.event_log.events import (
     ActionEvent,
     ArrivalEvent,
     CancellationEvent,
+    CustomsStateEvent,
     DecisionEvent,
     Event,
     OutcomeEvent,
@@ -129,6 +130,8 @@ class ConsignmentState(CountedState[bytes]):
         Recorded actions of officers, by the digest of their content.
     selected : bool
         Whether the service selected it for inspection.
+    answers : dict
+        Recorded answers of customs, by the digest of their content.
     met_on : int
         Latest day of any event at the time when the latest entry of this consignment was applied.
     sequence : int
@@ -141,6 +144,7 @@ class ConsignmentState(CountedState[bytes]):
     outcomes: dict[bytes, FirstRecorded] = field(default_factory=dict)
     actions: dict[bytes, FirstRecorded] = field(default_factory=dict)
     selected: bool = False
+    answers: dict[bytes, FirstRecorded] = field(default_factory=dict)
     met_on: int = NO_DAY
     sequence: int = 0
 
@@ -157,7 +161,7 @@ class ConsignmentState(CountedState[bytes]):
         The counts in history expire by themselves.
         """
         if self.met_on < today - KEPT_DAYS:
-            self.version, self.cancellation, self.outcomes = None, None, {}
+            self.version, self.cancellation, self.outcomes, self.answers = None, None, {}, {}
             self.actions, self.selected = {}, False
 
 
@@ -433,5 +437,7 @@ def apply_event(dossier: ConsignmentState, event: Event) -> None:
             dossier.selected = True
         case ActionEvent():
             dossier.actions[event.content] = FirstRecorded(event.recorded_us)
+        case CustomsStateEvent():
+            dossier.answers[event.content] = FirstRecorded(event.recorded_us)
         case _:
             pass

@@ -17,6 +17,7 @@ from serving.event_log.events import (
     ArrivalEvent,
     CancellationEvent,
     ClockCorrectionEvent,
+    CustomsStateEvent,
     Event,
     KeyErasureEvent,
     MessageEvent,
@@ -173,7 +174,7 @@ class State:
         self.dossiers.record_event(known, event, self._ledger.today)
 
     def apply(self, event: Event) -> None:
-        """Apply an entry that is not an arrival: outcome, alert, cancellation, selection, action, removal or key erasure.
+        """Apply an entry that is not an arrival: what was selected, done, found, answered, cancelled, removed or erased, or an alert.
 
         Raises
         ------
@@ -221,6 +222,12 @@ class State:
         self._ledger.today = max(self._ledger.today, self.dossiers.days.last)
 
     def _note(
-        self, event: ArrivalEvent | OutcomeEvent | CancellationEvent | SelectionEvent | ActionEvent
+        self,
+        event: ArrivalEvent
+        | OutcomeEvent
+        | CancellationEvent
+        | SelectionEvent
+        | ActionEvent
+        | CustomsStateEvent,
     ) -> None:
         self.dossiers.record_event(self.get_consignment(event.consignment_id), event, self.today)

@@ -399,7 +399,9 @@ def test_a_decision_on_an_old_page_is_shown_again(client: Client, officer: Offic
     client.post("/v1/scores", make_consignment("RB8"), headers=bearer("all"))
     last = re.search(r'name="last" value="(\d+)"', officer.get("/consignment?id=RB8").text)[1]  # type: ignore[index]
     client.post(
-        "/v1/actions", {"consignment_id": "RB8", "action": "do_not_load", "reason": "r"}, headers=bearer("all")
+        "/v1/actions",
+        {"consignment_id": "RB8", "action": "do_not_load", "reason": "r"},
+        headers=bearer("all"),
     )
     page = officer.send(
         "/consignment", form="action", id="RB8", last=last, action="request_screening", reason="mine"
