@@ -6,14 +6,17 @@ a model learns what it means. The lists are ISO 3166-1 alpha-2 and ISO 4217 of 2
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.schema import get_fields
 from consignments.timestamps import get_time_column_us
+
+if TYPE_CHECKING:
+    import pandas as pd  # the service checks codes without tables
 
 Mask = NDArray[np.bool_]
 
@@ -51,7 +54,7 @@ NO_CURRENCY = "not a currency code of ISO 4217"
 BAD_YEAR = f"before {FIRST_YEAR} or after {LAST_YEAR}"
 
 
-def count_implausible(frame: pd.DataFrame, record: type[msgspec.Struct]) -> Counter[str]:
+def count_implausible(frame: "pd.DataFrame", record: type[msgspec.Struct]) -> Counter[str]:
     """Count the implausible values of checked rows by `column: kind`.
 
     Parameters
@@ -104,7 +107,7 @@ def _is_code(value: str, known: frozenset[str]) -> bool:
     return value in known or value.strip().upper() in known
 
 
-def _find_implausible(frame: pd.DataFrame, record: type[msgspec.Struct]) -> Iterator[tuple[str, str, Mask]]:
+def _find_implausible(frame: "pd.DataFrame", record: type[msgspec.Struct]) -> Iterator[tuple[str, str, Mask]]:
     first, end = (_get_year_start_us(year) for year in (FIRST_YEAR, LAST_YEAR + 1))
     lists = find_code_lists(record)
     for field in get_fields(record):
@@ -122,7 +125,7 @@ def _find_implausible(frame: pd.DataFrame, record: type[msgspec.Struct]) -> Iter
 
 def _find_unknown_codes(column: "pd.Series", known: frozenset[str]) -> Mask:
     """Find values that are no known code."""
-    codes, values = pd.factorize(column)
+    codes, values = column.factorize()
     unknown = np.array([not _is_code(str(value), known) for value in values] + [False], dtype=bool)
     found: Mask = unknown[codes]  # a missing value has the code -1, the last place
     return found

@@ -49,6 +49,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "signatures": [{"keyid": "00" * 32, "sig": "A" * 86 + "=="}],
     },
     "/v1/cancellations": {"consignment_id": "RB123456785GB"},
+    "/v1/events": {
+        "consignment_id": "RB123456785GB", "state": "do_not_load", "authority": "KR", "code": "7H",
+        "issued_at": "2024-03-01T00:00:00Z", "source": "XCSN",
+    },
     "/v1/actions": {
         "consignment_id": "RB123456785GB", "action": "request_information", "by": "K. Lee",
         "reason": "The goods and their value do not agree.",
