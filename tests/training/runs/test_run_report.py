@@ -150,7 +150,9 @@ def test_the_charts_say_that_they_are_of_the_evaluation_fit_if_the_key_metrics_a
     pictures = report().pictures | {"precision": Figure("<svg >", "Precision", "Read so.")}
     words = "They show the evaluation fit, which has learnt from the training period only"
     names = ("as_of", "until", "learnt_positives", "positives", "recall_at_1pct", "recall_at_5pct")
-    origins = [dict.fromkeys([*names, *(f"{name}{end}" for name in names[-2:] for end in ("_low", "_high"))], 0.5)]
+    origins = [
+        dict.fromkeys([*names, *(f"{name}{end}" for name in names[-2:] for end in ("_low", "_high"))], 0.5)
+    ]
     assert words in " ".join(render_report(report(pictures=pictures, origins=origins)).split())
     assert words not in " ".join(render_report(report(pictures=pictures)).split())
 
