@@ -155,5 +155,5 @@ def test_a_folder_of_artifacts_that_may_not_be_written_is_named(
         raise PermissionError(13, "Permission denied", str(tmp_path / "artifacts"))
 
     monkeypatch.setattr(mlflow.artifacts, "download_artifacts", refuse)
-    with pytest.raises(ServiceFault, match="cannot be read or written; got Permission denied: .*artifacts"):
+    with pytest.raises(ServiceFault, match=r"cannot be read or written; got Permission denied: .*artifacts"):
         registry.fetch_bundle(registry.resolve("1"))
