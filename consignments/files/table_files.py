@@ -130,7 +130,7 @@ def _read_csv(path: Path) -> RawTable:
 
 
 class _TableEnd(NamedTuple):
-    """What is known of the end of a CSV file: its delimiter, the number of the last complete row, and if it ends with a line break."""
+    """The known facts of the end of a CSV file: its delimiter, the number of the last complete row, and if it ends with a line break."""
 
     delimiter: str
     last: int

@@ -191,8 +191,8 @@ def check_alert(alert: Alert, now_us: int) -> FieldError | None:  # noqa: ARG001
 def is_notice(alert: Alert) -> bool:
     """Check if an alert only informs: it has a text and no criterion, not even an unusable one.
 
-    Past tables have such newsletters. They match no consignment. A client of the service that sends one is told so
-    (`no_criterion`), because it may have left a criterion out.
+    Past tables have such newsletters. They match no consignment. The service refuses one (`no_criterion`), because its client may
+    have left a criterion out.
     """
     return bool(alert.text) and not any(getattr(alert, name) for name in ALERT_CRITERIA)
 

@@ -67,14 +67,18 @@ class SimulatedTables:
         ends = self.consignments["received_at"].max().date()
         shift = timedelta(weeks=(last_day - ends).days // 7)
         return SimulatedTables(
-            *(_shift_times(frame, shift) for frame in (self.consignments, self.outcomes, self.alerts)),
+            _shift_times(self.consignments, shift),
+            _shift_times(self.outcomes, shift),
+            _shift_times(self.alerts, shift),
             self.truth,
         )
 
 
 def _shift_times(frame: pd.DataFrame, shift: timedelta) -> pd.DataFrame:
     moved = {
-        name: values + shift for name, values in frame.items() if pd.api.types.is_datetime64_any_dtype(values)
+        str(name): values + shift
+        for name, values in frame.items()
+        if pd.api.types.is_datetime64_any_dtype(values)
     }
     if "account_opened_on" in frame:
         moved["account_opened_on"] = frame["account_opened_on"].map(
