@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from consignments.records import Alert, Outcome
-from serving.event_log.event_codec import Cancellation, CustomsState
+from serving.event_log.event_codec import Cancellation, ReportedState
 from serving.event_log.group_commit import CommitGroup
 from serving.event_log.log import EventLog
 from serving.http.asgi import HttpCall, respond_json
@@ -69,7 +69,7 @@ INGESTED_RECORDS = (
     IngestedRecord(
         Cancellation, "cancellations", CancellationReceipts, check_cancellation, Intake.record_cancellation
     ),
-    IngestedRecord(CustomsState, "events", EventReceipts, check_state, Intake.record_state),
+    IngestedRecord(ReportedState, "events", EventReceipts, check_state, Intake.record_state),
 )
 
 
@@ -142,14 +142,14 @@ class IngestEndpoint:
 
     async def _find_foreign(self, record: Any, caller: Caller) -> FieldError | None:
         """Return an error if the key is bound to offices and the record belongs to another one."""
-        if caller.offices is None or not isinstance(record, Outcome | Cancellation | CustomsState):
+        if caller.offices is None or not isinstance(record, Outcome | Cancellation | ReportedState):
             return None
         if await self._finder.is_foreign(record.consignment_id, caller.offices):
             return OTHER_OFFICE
         unknown = not self._finder.is_known(record.consignment_id)
         if unknown and isinstance(record, Outcome) and record.office not in caller.offices:
             return OTHER_OFFICE
-        if unknown and isinstance(record, CustomsState):
+        if unknown and isinstance(record, ReportedState):
             return OTHER_OFFICE
         return None
 

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from consignments.records import Alert, Consignment, Outcome
-from serving.event_log.event_codec import Cancellation, CustomsState
+from serving.event_log.event_codec import Cancellation, ReportedState
 from serving.http import schemas as answers
 from serving.http.auth import Scope
 from serving.http.messages import MESSAGE_TYPES
@@ -44,6 +44,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "description_pattern": "pigment*", "departure_country": "GB",
     },
     "/v1/cancellations": {"consignment_id": "RB123456785GB"},
+    "/v1/events": {
+        "consignment_id": "180-12345675/SZX0091", "state": "request_for_information", "authority": "PACT", "code": "RI",
+        "issued_at": "2024-03-05T10:00:00Z", "source": "XCSN",
+    },
     "/v1/selections": {
         "office": "Incheon", "capacity": 20, "explore": 0.1,
         "from": "2024-03-04T00:00:00Z", "until": "2024-03-05T00:00:00Z",
@@ -111,7 +115,7 @@ def list_operations(record: type[Consignment] = Consignment) -> tuple[ApiOperati
             Cancellation, "cancellations", answers.CancellationReceipts, (), (404, 503),
         ),
         ApiOperation(
-            "post", "/v1/events", "Record answers of customs, such as a hold", "outcome", Receipt, CustomsState, "events",
+            "post", "/v1/events", "Record answers of customs, such as a hold", "outcome", Receipt, ReportedState, "events",
             answers.EventReceipts, (), (503,),
         ),
         ApiOperation(

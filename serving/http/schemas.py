@@ -118,7 +118,7 @@ class ConsignmentHistory(msgspec.Struct, frozen=True):
     imported: Annotated[list[datetime], Meta(description="when it was received, if it was imported")]
     cancellations: Annotated[list[datetime], Meta(description="when it was cancelled")]
     selections: list[Selection]
-    events: Annotated[list[CustomsState], Meta(description="answers of customs, without their words")]
+    events: Annotated[list[CustomsState], Meta(description="answers of customs")]
     next: Annotated[
         int | UnsetType,
         Meta(description="sequence number to send as `after` for the next page; missing on the last"),
@@ -142,7 +142,7 @@ class DecisionFeed(msgspec.Struct, frozen=True):
 
 
 class FeedEvent(CustomsState, frozen=True):
-    """An answer of customs in the feed, without its words."""
+    """An answer of customs in the feed."""
 
     sequence: Annotated[int, Meta(description="sequence number of its log entry")] = 0
 

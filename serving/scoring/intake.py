@@ -10,7 +10,7 @@ from consignments.timestamps import convert_us_to_day, to_datetime, to_us
 from consignments.visibility import find_outcome_fault
 from features.alerts import normalize_pattern
 from features.history.kernels import NO_DAY
-from serving.event_log.event_codec import Cancellation, CustomsState, EventCodec
+from serving.event_log.event_codec import Cancellation, CustomsState, EventCodec, ReportedState
 from serving.event_log.events import Event
 from serving.event_log.group_commit import CommitGroup, Committer
 from serving.state.consignment_states import ConsignmentState, FirstRecorded
@@ -213,8 +213,10 @@ class Intake:
         event = self._entries.encode_cancellation(sequence, name, at_us, now_us, asked_by)
         return self._record(cancellation.consignment_id, event, now_us)
 
-    def record_state(self, answer: CustomsState, now_us: int, asked_by: str) -> PendingReceipt:
-        """Record an answer of customs; one of equal content and time of issue is a repeat."""
+    def record_state(self, reported: ReportedState, now_us: int, asked_by: str) -> PendingReceipt:
+        """Record an answer of customs without its words; one of equal content and time of issue is a repeat."""
+        answer = CustomsState(*(getattr(reported, name) for name in CustomsState.__struct_fields__))
+        answer = structs.replace(answer, recorded_at=to_datetime(now_us))
         name = self.state.resolve(answer.consignment_id)
         event = self._entries.encode_state(self._committer.next_sequence, answer, now_us, asked_by, name)
         state = self.state.get_consignment(name)
