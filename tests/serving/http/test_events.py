@@ -7,7 +7,6 @@ import pandas as pd
 from click.testing import CliRunner
 from support.databases import state_environment
 from support.examples import day, make_consignment, make_outcome
-from support.messages import MESSAGES
 from support.serving_examples import Client, publish, serving, settings_in
 
 from npsrisk import main
@@ -76,7 +75,6 @@ def test_the_states_of_a_message_can_be_sent_on(client: Client) -> None:
     (event,) = told["messages"]["events"]
     assert event["state"] == "request_for_information"
     assert send(client, {"events": [event]})["errors"] == []
-    assert MESSAGES.is_dir()
 
 
 def test_answers_survive_a_restart_and_change_no_score(tmp_path: Path, bundle: Path) -> None:
