@@ -78,7 +78,7 @@ def import_(tables: TableOptions, as_json: bool) -> None:
 def export(out: Path, personal: bool, as_json: bool) -> None:
     """Export the event log of the service as tables.
 
-    Writes Parquet tables: consignments (every version), outcomes, alerts, selections and decisions. It also writes the
+    Writes Parquet tables: consignments (every version), outcomes, alerts, selections, answers of customs (states) and decisions. It also writes the
     logged features, one table for each list of features that a model used. The column `sequence` is the order of the log.
 
     Without --personal, personal columns are left out and no data key is needed. With --personal, training and scoring

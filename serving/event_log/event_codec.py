@@ -18,9 +18,9 @@ from consignments.records import (
     Consignment,
     Identifier,
     Outcome,
-    Personal,
     Probability,
     Selector,
+    Text,
     Time,
 )
 from consignments.timestamps import NO_TIME, to_datetime, to_us
@@ -151,12 +151,17 @@ class CustomsState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state: Annotated[EventState, Meta(description="what customs says")]
     authority: Annotated[Code | None, Meta(description="who says so")] = None
     code: Annotated[Code | None, Meta(description="code of the state in the message")] = None
-    text: Annotated[Personal | None, Meta(description="words of the message")] = None
     issued_at: Annotated[Time | None, Meta(description="when it was issued")] = None
     source: Annotated[Code | None, Meta(description="kind of the message, for example XCSN")] = None
     recorded_at: Annotated[Time | None, Meta(description="when npsrisk recorded it; set by the service")] = (
         None
     )
+
+
+class ReportedState(CustomsState, frozen=True, forbid_unknown_fields=True):
+    """An answer of customs as a client sends it. Its words may name people and are not recorded."""
+
+    text: Annotated[Text | None, Meta(description="words of the message; not recorded")] = None
 
 
 class ScoredDecision(NamedTuple):
@@ -406,11 +411,11 @@ class EventCodec:
         return msgspec.structs.replace(action, acted_at=to_datetime(event.at_us))
 
     def decode_state(self, event: CustomsStateEvent) -> CustomsState:
-        """Decode an answer of customs; decrypt its words if there is a vault."""
+        """Decode an answer of customs."""
         recorded_at = None if event.recorded_us is None else to_datetime(event.recorded_us)
         state: CustomsState = self.states.unpack(
             event.plain,
-            event.sealed,
+            None,
             event.consignment_id,
             consignment_id=event.consignment_id,
             recorded_at=recorded_at,

@@ -31,7 +31,6 @@ from serving.scoring.active_model import ActiveModel
 from serving.scoring.offices import OfficeFinder
 
 EXCLUDED_COLUMNS = ("features", "keys", "sealed")
-"""Columns that feeds do not read; of an answer of customs its words, which are encrypted."""
 
 
 class DecisionFeedEndpoint:

@@ -7,7 +7,7 @@ import msgspec
 
 from consignments.records import Alert, Outcome
 from models.signatures.envelope import Envelope
-from serving.event_log.event_codec import Action, Cancellation, CustomsState
+from serving.event_log.event_codec import Action, Cancellation, ReportedState
 from serving.event_log.group_commit import CommitGroup
 from serving.event_log.log import EventLog
 from serving.http.asgi import HttpCall, respond_json
@@ -88,9 +88,9 @@ INGESTED_RECORDS = (
     ),
     IngestedRecord(Envelope, "messages", MessageReceipts, check_envelope, Intake.record_message),
     IngestedRecord(Action, "actions", ActionReceipts, check_action, Intake.record_action, "act"),
-    IngestedRecord(CustomsState, "events", EventReceipts, check_state, Intake.record_state),
+    IngestedRecord(ReportedState, "events", EventReceipts, check_state, Intake.record_state),
 )
-NAMED_RECORDS = Outcome | Cancellation | Action | CustomsState
+NAMED_RECORDS = Outcome | Cancellation | Action | ReportedState
 """Records that name a consignment."""
 
 
@@ -180,7 +180,7 @@ class IngestEndpoint:
         unknown = not self._finder.is_known(record.consignment_id)
         if unknown and isinstance(record, Outcome) and record.office not in caller.offices:
             return OTHER_OFFICE
-        if unknown and isinstance(record, CustomsState):
+        if unknown and isinstance(record, ReportedState):
             return OTHER_OFFICE
         return None
 

@@ -109,9 +109,8 @@ def build_history(
 
 
 def build_customs_state(event: CustomsStateEvent, entries: EventCodec) -> CustomsState:
-    """Build the answer's form of a logged answer of customs; its words, which may be personal, are left out."""
-    state = entries.decode_state(msgspec.structs.replace(event, sealed=None))
-    return msgspec.structs.replace(state, consignment_id=get_spelling(event))
+    """Build the answer's form of a logged answer of customs."""
+    return msgspec.structs.replace(entries.decode_state(event), consignment_id=get_spelling(event))
 
 
 def build_past_decision(event: DecisionEvent, decision_id: Callable[[int], str]) -> schemas.PastDecision:

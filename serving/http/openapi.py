@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from consignments.records import Alert, Consignment, Outcome
 from models.signatures.envelope import Envelope
-from serving.event_log.event_codec import Action, Cancellation, CustomsState
+from serving.event_log.event_codec import Action, Cancellation, ReportedState
 from serving.http import schemas as answers
 from serving.http.auth import Scope
 from serving.http.messages import MESSAGE_TYPES
@@ -50,8 +50,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "/v1/cancellations": {"consignment_id": "RB123456785GB"},
     "/v1/events": {
-        "consignment_id": "RB123456785GB", "state": "do_not_load", "authority": "KR", "code": "7H",
-        "issued_at": "2024-03-01T00:00:00Z", "source": "XCSN",
+        "consignment_id": "180-12345675/SZX0091", "state": "request_for_information", "authority": "PACT", "code": "RI",
+        "issued_at": "2024-03-05T10:00:00Z", "source": "XCSN",
     },
     "/v1/actions": {
         "consignment_id": "RB123456785GB", "action": "request_information", "by": "K. Lee",
@@ -136,7 +136,7 @@ def list_operations(record: type[Consignment] = Consignment) -> tuple[ApiOperati
             answers.ActionReceipts, (), (404, 503),
         ),
         ApiOperation(
-            "post", "/v1/events", "Record answers of customs, such as a hold", "outcome", Receipt, CustomsState, "events",
+            "post", "/v1/events", "Record answers of customs, such as a hold", "outcome", Receipt, ReportedState, "events",
             answers.EventReceipts, (), (503,),
         ),
         ApiOperation(

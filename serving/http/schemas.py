@@ -152,7 +152,7 @@ class ConsignmentHistory(msgspec.Struct, frozen=True):
     cancellations: Annotated[list[datetime], Meta(description="when it was cancelled")]
     selections: list[Selection]
     actions: Annotated[list[RecordedAction], Meta(description="actions of officers")]
-    events: Annotated[list[CustomsState], Meta(description="answers of customs, without their words")]
+    events: Annotated[list[CustomsState], Meta(description="answers of customs")]
     next: Annotated[
         int | UnsetType,
         Meta(description="sequence number to send as `after` for the next page; missing on the last"),
@@ -176,7 +176,7 @@ class DecisionFeed(msgspec.Struct, frozen=True):
 
 
 class FeedEvent(CustomsState, frozen=True):
-    """An answer of customs in the feed, without its words."""
+    """An answer of customs in the feed."""
 
     sequence: Annotated[int, Meta(description="sequence number of its log entry")] = 0
 

@@ -20,6 +20,7 @@ from serving.event_log.event_codec import (
     EventCodec,
     Proposal,
     RecordedAction,
+    ReportedState,
 )
 from serving.event_log.events import Event
 from serving.event_log.group_commit import CommitGroup, Committer
@@ -321,8 +322,10 @@ class Intake:
             return self._repeat(action.consignment_id, first)
         return self._record(action.consignment_id, event, now_us)
 
-    def record_state(self, answer: CustomsState, now_us: int, asked_by: str) -> PendingReceipt:
-        """Record an answer of customs; one of equal content and time of issue is a repeat."""
+    def record_state(self, reported: ReportedState, now_us: int, asked_by: str) -> PendingReceipt:
+        """Record an answer of customs without its words; one of equal content and time of issue is a repeat."""
+        answer = CustomsState(*(getattr(reported, name) for name in CustomsState.__struct_fields__))
+        answer = structs.replace(answer, recorded_at=to_datetime(now_us))
         name = self.state.resolve(answer.consignment_id)
         event = self._entries.encode_state(self._committer.next_sequence, answer, now_us, asked_by, name)
         state = self.state.get_consignment(name)
