@@ -32,7 +32,7 @@ from models.tree_kernels import (
 
 MIN_BLOCK_ROWS = 8
 """Minimum number of rows that are scored side by side. Fewer are faster one by one."""
-MIN_EXPLAINED_TOGETHER = 12
+MIN_EXPLAINED_TOGETHER = 8
 """Minimum number of rows that are explained side by side."""
 MAX_BLOCK_LEAVES = 64
 """Maximum number of leaves of a tree whose rows are scored side by side: one bit for each. Larger trees are walked."""
