@@ -251,7 +251,7 @@ def add_block_contributions(
     shares: Any,
     out: Any,
 ) -> None:
-    """Do the same with `EXPLAINED_LANES` rows side by side; every number of a row is computed in the same order."""
+    """Add the same contributions for `EXPLAINED_LANES` rows side by side; every number of a row is computed in the same order."""
     most = 1
     for tree in range(root.shape[0]):
         most = max(most, first[tree + 1] - first[tree])
