@@ -4,7 +4,7 @@ Fitting needs LightGBM; scoring needs numpy and numba. One row and many give the
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Annotated, Any, NamedTuple
 
@@ -27,6 +27,8 @@ from models.trees import Trees
 
 Rows = NDArray[np.float32]
 Floats = NDArray[np.float64]
+EXPLAINED_ROWS = 1024
+"""Rows whose contributions are in memory at a time."""
 Progress = Callable[[str, int, int], None]
 """A callback that receives the name of the work, the amount done, and the total."""
 
@@ -269,6 +271,22 @@ class RiskModel:
         return self.reasons.rank(
             row, self.trees.compute_contributions(row[None, :])[0], top, lowering=lowering, goods=goods
         )
+
+    def explain_rows(self, X: Rows, top: int, goods: Sequence[str]) -> Iterator[list[Reason]]:
+        """Yield the reasons of each row, as `explain` returns them; many rows at a time take less than half the time.
+
+        Parameters
+        ----------
+        X : float32 array, (n, features)
+        top : int
+        goods : sequence of str, (n,)
+        """
+        _refuse_unfitted(X)
+        for begin in range(0, len(X), EXPLAINED_ROWS):
+            rows = X[begin : begin + EXPLAINED_ROWS]
+            explained = zip(rows, self.trees.compute_contributions(rows), goods[begin:], strict=False)
+            for row, contributions, text in explained:
+                yield self.reasons.rank(row, contributions, top, goods=text)
 
 
 def grow_trees(rows: LabelledRows, spec: Spec, options: FitOptions | None = None) -> Trees:

@@ -24,6 +24,7 @@ from models.tree_kernels import (
     MISSING_SHIFT,
     ZERO_IS_MISSING,
     ZERO_THRESHOLD,
+    add_block_contributions,
     add_contributions,
     score_blocks,
     walk_trees,
@@ -31,6 +32,8 @@ from models.tree_kernels import (
 
 MIN_BLOCK_ROWS = 8
 """Minimum number of rows that are scored side by side. Fewer are faster one by one."""
+MIN_EXPLAINED_TOGETHER = 8
+"""Minimum number of rows that are explained side by side."""
 MAX_BLOCK_LEAVES = 64
 """Maximum number of leaves of a tree whose rows are scored side by side: one bit for each. Larger trees are walked."""
 Ints = NDArray[np.int64]
@@ -64,8 +67,8 @@ class Trees:
         first = np.cumsum([0, *(len(tree.feature) for tree in trees)])
         self._packed = _pack_nodes(self._nodes, first, np.array([compute_depth(tree) for tree in trees]))
         self._blocks = _build_blocks(self._nodes, first)
-        self._points, self._shares = _gauss_legendre(_count_path_features(trees))
-        self._paths = _merge_paths(trees, self._points)
+        points, self._shares = _gauss_legendre(_count_path_features(trees))
+        self._paths = _merge_paths(trees, points)
 
     def __len__(self) -> int:
         return len(self._nodes.root)
@@ -154,7 +157,8 @@ class Trees:
         X = self._check_rows(X)
         out = np.zeros((len(X), len(self.feature_names) + 1))
         out[:, -1] = self.expected
-        add_contributions(X, *self._nodes, *self._paths, self._points, self._shares, out)
+        kernel = add_contributions if len(X) < MIN_EXPLAINED_TOGETHER else add_block_contributions
+        kernel(X, *self._nodes, *self._paths, self._shares, out)
         return out
 
     def _check_rows(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -253,19 +257,17 @@ class FeaturePaths(NamedTuple):
         First split of each tree.
     before : int64 array, (splits,)
         The last edge above the split that belongs to the same feature, or -1.
-    cover : float64 array, (2 * splits,)
-        Share of training rows that pass the splits on this feature down to the edge (z).
     ratio : float64 array, (2 * splits,)
         Share of training rows that pass this split alone.
-    inverse : float64 array, (2 * splits, points)
-        1 / (t + (1 - t) z) at each quadrature point t.
+    factors : float64 array, (2 * splits, 2, 2, points)
+        For a row that passed (0) or failed (1) the split, if it passed those above on the feature, at each quadrature point t: the factor
+        by which the edge changes the product of t o + (1 - t) z, and the contribution per leaf sum.
     """
 
     first: Ints
     before: Ints
-    cover: Floats
     ratio: Floats
-    inverse: Floats
+    factors: Floats
 
 
 def _flatten(trees: Sequence[Tree]) -> SplitNodes:
@@ -407,14 +409,27 @@ def _merge_paths(trees: Sequence[Tree], points: tuple[float, ...]) -> FeaturePat
     parts = [_merge_path(tree) for tree in trees]
     before = [np.where(part >= 0, part + 2 * at, -1) for (part, _, _), at in zip(parts, first, strict=False)]
     cover = np.concatenate([cover for _, cover, _ in parts])
-    t = np.array(points)
-    return FeaturePaths(
-        first=first,
-        before=np.concatenate(before),
-        cover=cover,
-        ratio=np.concatenate([ratio for _, _, ratio in parts]),
-        inverse=1.0 / (t + (1.0 - t) * cover[:, None]),
-    )
+    places, ratio = np.concatenate(before), np.concatenate([ratio for _, _, ratio in parts])
+    return FeaturePaths(first, places, ratio, _compute_factors(places, cover, np.array(points)))
+
+
+def _compute_factors(before: Ints, cover: Floats, t: Floats) -> Floats:
+    """Compute what `FeaturePaths` calls factors.
+
+    (o - z) / factor is (1 - z) / (t + (1 - t) z) for a feature that passed, and -1 / (1 - t) for one that failed, for
+    every z. So a second failure contributes nothing more, and z = 0 needs no special case (its leaves are zero).
+    """
+    above = np.repeat(before, 2)
+    first, z = (above < 0)[:, None], cover[:, None]
+    inverse = 1.0 / (t + (1.0 - t) * z)
+    passed = (1.0 - z) * inverse
+    undone = np.where(first, 1.0, inverse[above])
+    repaid = np.where(first, 0.0, passed[above])
+    failed = np.broadcast_to(-1.0 / (1.0 - t), passed.shape)
+    factors = np.empty((len(above), 2, 2, len(t)))
+    factors[:, 0, 0], factors[:, 0, 1] = ((1.0 - t) * z + t) * undone, passed - repaid
+    factors[:, 1, 0], factors[:, 1, 1] = (1.0 - t) * z * undone, failed - repaid
+    return factors
 
 
 def _merge_path(tree: Tree) -> tuple[Ints, Floats, Floats]:

@@ -91,6 +91,8 @@ def test_random_trees_give_the_bits_of_the_booster_for_one_row_and_for_many_side
     trees, expected = Trees.from_text(text), lightgbm.Booster(model_str=text).predict(X, raw_score=True)
     assert trees.predict_raw(X).tobytes() == expected.tobytes()
     assert trees.predict_raw(X[-1:]).tobytes() == expected[-1:].tobytes()
+    together, singly = (trees.compute_contributions(each) for each in (X[:70], X[:1]))
+    assert together[:1].tobytes() == singly.tobytes()
 
 
 @pytest.mark.parametrize("params", BOOSTERS.values(), ids=BOOSTERS)
@@ -223,7 +225,8 @@ def test_one_row_and_many_give_the_same_bits() -> None:
         np.concatenate([trees.predict_raw(X[i : i + 1]) for i in range(50)]).tobytes()
         == trees.predict_raw(X).tobytes()
     )
-    singly = np.concatenate([trees.compute_contributions(X[i : i + 1]) for i in range(50)])
+    X = awkward_rows(count=150)
+    singly = np.concatenate([trees.compute_contributions(X[i : i + 1]) for i in range(150)])
     assert singly.tobytes() == trees.compute_contributions(X).tobytes()
 
 
