@@ -1,6 +1,7 @@
 """Alerts of partners with their yield: how many consignments they matched, how many were inspected, and what was found."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import NamedTuple
 
 from consignments.errors import ServiceFault
@@ -49,42 +50,42 @@ class AlertYields:
 
     Parameters
     ----------
-    log : LogReader
+    url : str
+        Database URL of the log.
+    open_entries : callable
+        Returns the event codec, with a vault, because alerts may name parties.
     """
 
-    def __init__(self, log: LogReader) -> None:
-        self._log, self._sequence = log, 0
+    def __init__(self, url: str, open_entries: Callable[[], EventCodec]) -> None:
+        self._url, self._open_entries, self._sequence = url, open_entries, 0
         self._alerts: dict[str, Alert] = {}
         self._single: dict[str, Alerts] = {}
         self._matched: dict[str, set[str]] = {}
         self._results: dict[str, str] = {}
 
-    def read(self, entries: EventCodec) -> None:
-        """Read the entries that are new in the log.
-
-        Parameters
-        ----------
-        entries : EventCodec
-            With a vault, because alerts may name parties.
+    def read(self) -> "AlertYields":
+        """Read the entries that are new in the log, and return itself.
 
         Raises
         ------
         ServiceFault
             The log cannot be read.
         """
-        last = self._log.read_last_sequence()
-        for event in self._log.read_events(self._sequence, last, EXCLUDED_COLUMNS, READ_KINDS):
-            if isinstance(event, AlertEvent):
-                self._add_alert(entries.decode_alert(event), event.sequence)
-            elif isinstance(event, ArrivalEvent):
-                self._match(event, entries)
-            else:
-                self._record_result(event, entries)
-        self._sequence = last
+        entries = self._open_entries()
+        with LogReader.open_to_read(self._url) as log:
+            for event in log.read_events(self._sequence, log.last_sequence, EXCLUDED_COLUMNS, READ_KINDS):
+                if isinstance(event, AlertEvent):
+                    self._add_alert(entries.decode_alert(event), event.sequence)
+                elif isinstance(event, ArrivalEvent):
+                    self._match(event, entries)
+                else:
+                    self._record_result(event, entries)
+                self._sequence = event.sequence
+        return self
 
     def list_rows(self, now_us: int, *, personal: bool) -> list[AlertRow]:
         """List the alerts with their yields, those in force first, then the latest first."""
-        rows = [self._build_row(alert, now_us, personal=personal) for alert in self._alerts.values()]
+        rows = [self._build_row(alert, now_us, personal=personal) for alert in list(self._alerts.values())]
         return sorted(rows, key=lambda row: (not row.active, -to_us(row.alert.issued_at), row.alert.alert_id))
 
     def _add_alert(self, alert: Alert, sequence: int) -> None:
@@ -118,7 +119,7 @@ class AlertYields:
                 self._results[event.consignment_id] = outcome.result or "pending"
 
     def _build_row(self, alert: Alert, now_us: int, *, personal: bool) -> AlertRow:
-        matched = self._matched.get(alert.alert_id, set())
+        matched = self._matched.get(alert.alert_id, set()).copy()  # a thread may add to it
         results = Counter(self._results[name] for name in matched if name in self._results)
         patterns = [
             (name, value if personal or name not in PERSONAL_PATTERNS else None)

@@ -1,10 +1,8 @@
 """Links of a consignment to others: the trace of the event log, drawn as rings around it, with a table."""
 
-import time
+from collections.abc import Callable
 from math import cos, pi, sin
 from typing import NamedTuple
-
-import numpy as np
 
 from features.history.pseudonyms import Pseudonyms
 from features.links.identifiers import LINK_IDENTIFIERS
@@ -17,6 +15,8 @@ from features.links.trace import (
     trace_links,
 )
 from serving.encryption.vault import Vault
+from serving.event_log.event_codec import EventCodec
+from serving.event_log.events import ArrivalEvent
 from serving.event_log.reader import LogReader
 from serving.maintenance.logged_links import LoggedLinks
 
@@ -25,8 +25,6 @@ SIZE = 480
 RINGS = (0, 110, 205)
 """Distances from the middle of the drawing, by the number of links."""
 NODE_RADIUS = 9
-REFRESH_SECONDS = 60.0
-"""The table of links is at most so old: reading it again takes time in a long log."""
 
 
 class DrawnNode(NamedTuple):
@@ -61,43 +59,62 @@ class LinkMap(NamedTuple):
 
 
 class LinkReader:
-    """A reader of the link table of the event log, which keeps it for a minute.
+    """A reader of the link table of the event log. It reads only new consignments again.
 
     Parameters
     ----------
-    log : LogReader
+    url : str
+        Database URL of the log.
     pseudonyms : Pseudonyms
+    open_vault : callable
+        Returns the vault.
     """
 
-    def __init__(self, log: LogReader, pseudonyms: Pseudonyms) -> None:
-        self._log, self._pseudonyms = log, pseudonyms
+    def __init__(self, url: str, pseudonyms: Pseudonyms, open_vault: Callable[[], Vault]) -> None:
+        self._url, self._pseudonyms, self._open_vault = url, pseudonyms, open_vault
         self._table: LinkTable | None = None
-        self._links: LoggedLinks | None = None
-        self._read_at = float("-inf")
 
-    def trace(self, consignment_id: str, vault: Vault, now_us: int) -> LinkTrace:
-        """Trace a consignment as of now.
+    def read(self) -> LinkTable:
+        """Read the link table up to the last entry; this takes some seconds for 100,000 consignments at first.
 
         Raises
         ------
-        UnknownName, BadInput
-            The consignment is not among the arrivals.
         ServiceFault
             The log cannot be read.
         """
-        if self._table is None or time.monotonic() - self._read_at > REFRESH_SECONDS:
-            self._log.last_sequence = self._log.read_last_sequence()
-            self._links = LoggedLinks(self._log, vault, self._pseudonyms)
-            self._table = self._links.read()
-            self._read_at = time.monotonic()
-        return trace_links(self._table, consignment_id, now_us, LIMITS)
+        with LogReader.open_to_read(self._url) as log:
+            self._table = LoggedLinks(log, self._open_vault(), self._pseudonyms).read(known=self._table)
+        return self._table
 
-    def read_offices(self, trace: LinkTrace) -> dict[str, str | None]:
-        """Read the office of each consignment of a trace."""
-        assert self._links is not None
-        rows = np.array([each.row for each in trace.consignments], dtype=np.int64)
-        found = self._links.read_consignments(rows)
-        return {each.consignment_id: c.office for each, c in zip(trace.consignments, found, strict=False)}
+
+def trace_consignment(table: LinkTable, consignment_id: str, now_us: int) -> LinkTrace:
+    """Trace a consignment as of now.
+
+    Raises
+    ------
+    UnknownName, BadInput
+        The consignment is not among the arrivals of the table.
+    """
+    return trace_links(table, consignment_id, now_us, LIMITS)
+
+
+def find_foreign(
+    trace: LinkTrace,
+    table: LinkTable,
+    log: LogReader,
+    entries: EventCodec,
+    may_see: Callable[[str | None], bool],
+) -> set[str]:
+    """Find the consignments of a trace that belong to offices that may not be seen."""
+    sequence = table.arrivals.sequence
+    assert sequence is not None
+    found = set()
+    for each in trace.consignments:
+        event = log.read_event(int(sequence[each.row]))
+        office = entries.decode_plain_fields(event).get("office") if isinstance(event, ArrivalEvent) else None
+        if not may_see(office):
+            found.add(each.consignment_id)
+    return found
 
 
 def draw_links(trace: LinkTrace) -> LinkMap:

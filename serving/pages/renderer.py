@@ -8,7 +8,7 @@ from consignments.errors import NpsriskError, ServiceFault
 from consignments.records import Consignment
 from consignments.timestamps import US_PER_DAY, convert_us_to_day
 from features.history.pseudonyms import Pseudonyms, load_data_key
-from features.links.trace import LinkTrace
+from features.links.trace import LinkTable, LinkTrace
 from serving.encryption.key_file import FILE_NAME
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec
@@ -16,11 +16,12 @@ from serving.event_log.key_erasures import check_vault
 from serving.event_log.reader import LogReader
 from serving.maintenance.access_log import record_page_access
 from serving.pages.alerts import AlertYields
+from serving.pages.background import BackgroundValue
 from serving.pages.consignment import ConsignmentView, build_view, find_latest, read_consignment
 from serving.pages.day_list import DayLists
 from serving.pages.days import format_day
 from serving.pages.formats import create_environment
-from serving.pages.link_map import SIZE, LinkReader, draw_links
+from serving.pages.link_map import SIZE, LinkReader, draw_links, find_foreign, trace_consignment
 from serving.pages.list_view import ListQuery, build_list
 from serving.pages.messages import PageAnswer, PageRequest, Viewer
 from serving.pages.texts import PageTexts, load_own_texts
@@ -59,8 +60,10 @@ class PageRenderer:
         self._key_stamp: FileStamp | None = None
         self._plain = EventCodec(None, Consignment, ())
         self._lists = DayLists(self.log, self._plain)
-        self._links = LinkReader(self.log, Pseudonyms(self._data_key))
-        self._yields, self._traffic = AlertYields(self.log), TrafficReader(self.log)
+        links = LinkReader(settings.database_url, Pseudonyms(self._data_key), self._load_vault)
+        yields = AlertYields(settings.database_url, lambda: EventCodec(self._load_vault(), Consignment, ()))
+        self._links, self._yields = BackgroundValue(links.read), BackgroundValue(yields.read)
+        self._traffic = TrafficReader(self.log)
         self._models = PastModels(settings.state_dir, refuse_fetch)
         self._views: dict[str, Callable[[PageRequest, Viewer], tuple[str, Values]]] = {
             "list": self._view_list,
@@ -121,9 +124,13 @@ class PageRenderer:
         """Open the vault; again if the file of monthly keys has changed."""
         stamp = get_file_stamp(self._settings.state_dir / FILE_NAME)
         if self._vault is None or stamp != self._key_stamp:
-            self._vault, self._key_stamp = Vault.load(self._settings.state_dir, self._data_key), stamp
-            check_vault(self.log, self._vault)
+            self._vault, self._key_stamp = self._load_vault(), stamp
         return self._vault
+
+    def _load_vault(self) -> Vault:
+        vault = Vault.load(self._settings.state_dir, self._data_key)
+        check_vault(self.log, vault)
+        return vault
 
     def _open_entries(self) -> EventCodec:
         return EventCodec(self._open_vault(), Consignment, ())
@@ -175,30 +182,25 @@ class PageRenderer:
 
     def _view_links(self, request: PageRequest, viewer: Viewer) -> tuple[str, Values]:
         view = self._read_view(request.query.get("id", ""), viewer, personal=False)
-        trace = self._trace(view.name, request.now_us)
-        hidden = set()
+        table = self._links.get()
+        if table is None:
+            return "preparing", {}
+        trace = _trace(table, view.name, request.now_us)
+        hidden = set[str]()
         if trace is not None and viewer.offices is not None:
-            offices = self._links.read_offices(trace)
-            hidden = {name for name, office in offices.items() if not viewer.may_see(office)}
+            hidden = find_foreign(trace, table, self.log, self._plain, viewer.may_see)
         drawn = None if trace is None else draw_links(trace)
         return "links", {"c": view, "map": drawn, "size": SIZE, "hidden": hidden}
 
-    def _trace(self, name: str, now_us: int) -> LinkTrace | None:
-        """Trace a consignment; None if it cannot be traced, for example because its fields were deleted."""
-        try:
-            return self._links.trace(name, self._open_vault(), now_us)
-        except ServiceFault:
-            raise
-        except NpsriskError:
-            return None
-
     def _view_alerts(self, request: PageRequest, viewer: Viewer) -> tuple[str, Values]:
-        self._yields.read(self._open_entries())
+        yields = self._yields.get()
+        if yields is None:
+            return "preparing", {}
         personal = viewer.may("personal") and request.query.get("personal") == "1"
         if personal:
             record_page_access(self._settings.state_dir, self.log, viewer.key, viewer.person, "alerts")
         return "alerts", {
-            "rows": self._yields.list_rows(request.now_us, personal=personal),
+            "rows": yields.list_rows(request.now_us, personal=personal),
             "personal": personal,
         }
 
@@ -225,3 +227,11 @@ ACTIONS = ("inspect", "release", "request_information", "request_screening", "do
 def _read_form(request: PageRequest) -> defaultdict[str, str]:
     """Return what was entered before; a field that was not is empty."""
     return defaultdict(str, request.facts.get("form", {}))
+
+
+def _trace(table: LinkTable, name: str, now_us: int) -> LinkTrace | None:
+    """Trace a consignment; None if it cannot be traced, for example because its fields were deleted or it is not in the table yet."""
+    try:
+        return trace_consignment(table, name, now_us)
+    except NpsriskError:
+        return None

@@ -19,7 +19,8 @@ from serving.pages.renderer import PageRenderer
 from serving.process.logging import configure_logging, logger
 from serving.process.settings import Settings
 
-NICENESS = 10
+NICENESS = 5
+"""Leaves about a quarter of a busy core. With more, officers would wait long on a busy machine."""
 MAX_FRAMES = 3
 FAILED = PageAnswer(
     500, b"<!doctype html><html lang=en><title>npsrisk</title><p>This page failed. See the service log.</p>"

@@ -1,6 +1,7 @@
 """An officer at the pages of a service: signs in, follows links, and sends forms, as a browser would without scripts."""
 
 import re
+import time
 from hashlib import sha256
 from html import unescape
 from pathlib import Path
@@ -12,6 +13,7 @@ from support.serving_examples import Client
 
 FORM_HEADERS = {"content-type": "application/x-www-form-urlencoded"}
 TOKEN = re.compile(r'name="token" value="([^"]+)"')
+ATTEMPTS = 60
 ALL_SCOPES = ("score", "outcome", "read", "act", "personal")
 
 
@@ -45,8 +47,20 @@ class Officer:
         self.page: httpx.Response
 
     def get(self, path: str) -> httpx.Response:
-        """Open a page."""
-        return self._keep(self.client.get(path, headers=self._headers()))
+        """Open a page; again while it is being prepared."""
+        for _ in range(ATTEMPTS):
+            page = self._keep(self.client.get(path, headers=self._headers()))
+            if "This page is being prepared" not in page.text:
+                return page
+        raise AssertionError(f"{path} is never prepared")
+
+    def get_until(self, path: str, text: str) -> httpx.Response:
+        """Open a page until it has a text: what is read from the whole log may be some seconds old."""
+        for _ in range(ATTEMPTS):
+            if text in self.get(path).text:
+                return self.page
+            time.sleep(0.2)
+        raise AssertionError(f"{text} never stands on {path}")
 
     def send(
         self, path: str, *, token: str | None = None, headers: Any = None, **fields: str
