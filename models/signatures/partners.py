@@ -42,7 +42,7 @@ class Partner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     until: Annotated[datetime, Meta(tz=True)] | None = None
 
 
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _PartnersFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     partner: tuple[Partner, ...] = ()
 
 
@@ -79,7 +79,7 @@ class Partners:
         """
         try:
             with path.open("rb") as file:
-                found = msgspec.convert(tomllib.loads(file.read(MAX_FILE_BYTES).decode()), _File)
+                found = msgspec.convert(tomllib.loads(file.read(MAX_FILE_BYTES).decode()), _PartnersFile)
         except FileNotFoundError:
             return cls((), str(path))
         except (OSError, ValueError, msgspec.ValidationError) as error:
