@@ -6,6 +6,7 @@ Fitting needs LightGBM; scoring needs numpy and numba. One row and many give the
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cached_property
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -167,7 +168,7 @@ class RiskModel:
                 todo="train the model again",
             )
         self.trees, self.calibration, self.bands, self.spec = trees, calibration, bands, spec
-        self.reasons = ReasonRanker(spec, context)
+        self._context = context
 
     @classmethod
     def fit(
@@ -206,7 +207,12 @@ class RiskModel:
             If it was trained on other features than this version of npsrisk computes.
         """
         installed.require(self.spec)
-        return RiskModel(self.trees, self.calibration, self.bands, installed, self.reasons.context)
+        return RiskModel(self.trees, self.calibration, self.bands, installed, self._context)
+
+    @cached_property
+    def reasons(self) -> ReasonRanker:
+        """The ranker of its reasons. It is built at the first use, because most models of a training give none."""
+        return ReasonRanker(self.spec, self._context)
 
     def predict_raw(self, X: Rows) -> Floats:
         """Compute the raw scores in log-odds, float64 (n,).

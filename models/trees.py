@@ -4,6 +4,7 @@ The raw scores equal `booster.predict(X, raw_score=True)` bit for bit. The contr
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -67,11 +68,16 @@ class Trees:
         first = np.cumsum([0, *(len(tree.feature) for tree in trees)])
         self._packed = _pack_nodes(self._nodes, first, np.array([compute_depth(tree) for tree in trees]))
         self._blocks = _build_blocks(self._nodes, first)
-        points, self._shares = _gauss_legendre(_count_path_features(trees))
-        self._paths = _merge_paths(trees, points)
+        self._trees = trees
 
     def __len__(self) -> int:
         return len(self._nodes.root)
+
+    @cached_property
+    def _paths(self) -> "tuple[FeaturePaths, tuple[float, ...]]":
+        """What contributions need; most models of a training explain nothing."""
+        points, shares = _gauss_legendre(_count_path_features(self._trees))
+        return _merge_paths(self._trees, points), shares
 
     @classmethod
     def from_text(cls, text: str, *, where: str = "trees.txt") -> "Trees":
@@ -158,7 +164,8 @@ class Trees:
         out = np.zeros((len(X), len(self.feature_names) + 1))
         out[:, -1] = self.expected
         kernel = add_contributions if len(X) < MIN_EXPLAINED_TOGETHER else add_block_contributions
-        kernel(X, *self._nodes, *self._paths, self._shares, out)
+        paths, shares = self._paths
+        kernel(X, *self._nodes, *paths, shares, out)
         return out
 
     def _check_rows(self, X: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ import pandas as pd
 from mlflow import MlflowClient
 from support.examples import day, make_consignment
 from support.serving_examples import make_bundle
+from support.stores import create_store
 
 from consignments.records import Consignment
 from consignments.tables import build_frame
@@ -15,7 +16,7 @@ from models.registry import Registry
 
 def register_small_model(folder: Path, versions: int = 1) -> Registry:
     """Register the small model of the tests of the service as version 1 and further versions, in `folder`/mlflow.db."""
-    registry = Registry(f"sqlite:///{folder / 'mlflow.db'}")
+    registry = Registry(create_store(folder))
     client = MlflowClient(tracking_uri=registry.tracking_uri)
     experiment = client.create_experiment("nps-risk", artifact_location=(folder / "artifacts").as_uri())
     bundle = make_bundle(folder / "bundle", FeatureConfig(), seed=1)

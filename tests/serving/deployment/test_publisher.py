@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 from support.examples import make_consignment
 from support.serving_examples import make_bundle, serving, settings_in
 from support.signing import append_signed_record
+from support.stores import create_store
 
 from consignments.errors import BadInput, BundleRefused, PromotionRefused
 from consignments.records import Consignment
@@ -28,7 +29,7 @@ class Shelf:
     """A registry of its own, and what is done to it."""
 
     def __init__(self, folder: Path) -> None:
-        self.registry = Registry(f"sqlite:///{folder / 'mlflow.db'}")
+        self.registry = Registry(create_store(folder))
         self._client = MlflowClient(tracking_uri=self.registry.tracking_uri)
         self._experiment = self._client.create_experiment("nps-risk", (folder / "artifacts").as_uri())
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from support.replayed import contest
+from support.stores import create_store
 
 from training.policy_replay.report import FIGURE_TEXTS, PAGE, log_replay, write_report
 from training.policy_replay.results import compute_results
@@ -49,7 +50,7 @@ def test_the_tables_lie_beside_the_page(written):
 
 
 def test_each_policy_and_seed_is_a_run_under_one_parent_with_charts_by_week(written, tmp_path):
-    store = f"sqlite:///{tmp_path}/mlflow.db"
+    store = create_store(tmp_path)
     findings, held, folder = written
     parent = log_replay(findings, held, folder, title="Replay", tracking_uri=store)
     client = MlflowClient(tracking_uri=store)

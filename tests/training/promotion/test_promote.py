@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from support.approval import APPROVAL
+from support.stores import create_store
 
 from consignments.errors import PromotionRefused
 from consignments.records import Outcome
@@ -117,13 +118,13 @@ def lane(world: SimulatedTables, store: Registry) -> Lane:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Registry:
-    return Registry(f"sqlite:///{tmp_path_factory.mktemp('lane')}/mlflow.db")
+    return Registry(create_store(tmp_path_factory.mktemp("lane")))
 
 
 @pytest.fixture
 def ruled(world: SimulatedTables, tmp_path: Path) -> Lane:
     """The lane, with an empty store of its own for a champion."""
-    return Lane(world, opened_by_lot(world), Registry(f"sqlite:///{tmp_path}/mlflow.db"))
+    return Lane(world, opened_by_lot(world), Registry(create_store(tmp_path)))
 
 
 def opened_by_lot(world: SimulatedTables) -> pd.DataFrame:

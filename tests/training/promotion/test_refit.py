@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from support.approval import APPROVAL
+from support.stores import create_store
 
 from consignments.errors import BadSetting, PromotionRefused
 from features.batch import Tables
@@ -92,7 +93,7 @@ def world() -> SimulatedTables:
 def store(world: SimulatedTables, tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("refit")
     tables = Tables(world.consignments, world.outcomes, world.alerts)
-    registry = Registry(f"sqlite:///{folder}/mlflow.db")
+    registry = Registry(create_store(folder))
     task = TrainingTask(tables, target=TARGET, config=CONFIG, truth=world.truth)
     run = run_training(task, RunDestination(tracking_uri=registry.tracking_uri, register=True))
     return Store(registry, run, tables, folder)

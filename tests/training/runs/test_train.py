@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from support.stores import create_store
 
 from consignments.errors import BadInput, BundleRefused
 from features.batch import FeatureParameters, Tables, compute_feature_matrix
@@ -198,7 +199,7 @@ def test_the_recipe_is_judged_at_earlier_dates_and_the_figure_to_believe_comes_f
 @pytest.fixture(scope="module")
 def searched(tables, as_of, tmp_path_factory):
     folder = tmp_path_factory.mktemp("searched")
-    uri = f"sqlite:///{folder}/mlflow.db"
+    uri = create_store(folder)
     studies = DiagnosticsOptions(search=SearchBudget(2, study=folder / "search.log"))
     evaluation = msgspec.structs.replace(CONFIG.evaluation, origins=0)
     config = msgspec.structs.replace(CONFIG, evaluation=evaluation)
@@ -225,7 +226,7 @@ def test_every_baseline_stands_beside_the_model(trained):
 @pytest.fixture(scope="module")
 def logged(world, tables, as_of, tmp_path_factory):
     folder = tmp_path_factory.mktemp("logged")
-    uri = f"sqlite:///{folder}/mlflow.db"
+    uri = create_store(folder)
     task = TrainingTask(tables, as_of, "any_offence", CONFIG, world.truth)
     done = run_training(task, RunDestination(folder / "run", uri, register=True), jobs=2)
     return done, uri, folder / "run"
@@ -306,7 +307,7 @@ def test_the_logged_model_names_its_version_and_has_the_main_metrics(logged):
 
 
 def test_a_run_that_cannot_be_trained_is_kept_as_failed_with_its_reason(tables, as_of, tmp_path):
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = create_store(tmp_path)
     few = Tables(tables.consignments.head(20), tables.outcomes, tables.alerts)
     with pytest.raises(BadInput) as refused:
         run_training(TrainingTask(few, as_of, "any_offence", CONFIG), RunDestination(tracking_uri=uri))
