@@ -34,6 +34,8 @@ FUNCTIONS = {
     "brief": "cli.operation.brief:brief",
     "plan": "cli.operation.plan:plan",
     "debrief": "cli.operation.debrief:debrief",
+    "exchange": "cli.operation.exchange:exchange",
+    "hunt": "cli.operation.hunt:hunt",
     "replay": "cli.selection.replay:replay",
     "serve": "cli.service.service:serve",
     "publish": "cli.service.service:publish",

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 
 from consignments.errors import BadInput
 
+OPERATION_KEYS = "keys"
+"""Folder of the operation keys in the exchange directory."""
+
 if TYPE_CHECKING:
     from models.registry import ModelVersion, Registry
     from serving.encryption.vault import Vault
@@ -42,6 +45,13 @@ def require_store(uri: str) -> None:
 def resolve_model(uri: str | None) -> "ModelVersion":
     """Find the model of a URI; if it is None, the model of the settings."""
     return open_registry().resolve(uri if uri is not None else read_settings().model)
+
+
+def install_operation_keys() -> None:
+    """Install the operation keys of the exchange directory, so that indicators of partners can be compared."""
+    from features.indicators.operation_keys import OperationKeys, install_keys
+
+    install_keys(OperationKeys.read_folder(read_settings().exchange_dir / OPERATION_KEYS))
 
 
 def open_vault() -> "Vault":

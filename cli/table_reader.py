@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.stores import install_operation_keys
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -39,6 +41,8 @@ class TableReader:
 
         table = read_table(path, record, strict=self.tables.strict)
         self._report(table.report, table.rejects)
+        if "indicators" in table.frame and table.frame["indicators"].notna().any():
+            install_operation_keys()
         return table.frame
 
     def read_truth(self) -> "pd.DataFrame | None":

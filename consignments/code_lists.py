@@ -11,7 +11,7 @@ from consignments.columns import TEXT, ParsedColumn, format_value
 CODES_TYPE = pa.list_(pa.string())
 """The Arrow type of a list of codes in Parquet."""
 MAX_CODES, MAX_CODE_CHARACTERS = 50, 100
-"""As `Consignment.quality` allows."""
+"""As `Consignment.quality` and `Alert.indicators` allow."""
 BAD_CODES = "not a list of codes"
 
 Codes = tuple[str, ...]

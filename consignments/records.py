@@ -181,6 +181,16 @@ class Alert(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     )
     route: Annotated[Code | None, Meta(description="a part of the route, for example PVG>HKG")] = None
     substance_family: Annotated[Code | None, Meta(description="family of the expected substances")] = None
+    author: Annotated[Code | None, Meta(description="partner who sent it; missing: an own alert")] = None
+    occurred_at: Annotated[
+        Time | None, Meta(description="when the seizure happened from which its indicators come")
+    ] = None
+    indicators: Annotated[
+        Annotated[tuple[Code, ...], Meta(max_length=50)] | None,
+        Meta(
+            description="keyed hashes of names, addresses, phones and e-mails (JSON text in CSV); one that a party has is enough"
+        ),
+    ] = None
 
 
 class Truth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,6 +3,9 @@
 An alert issued on Monday that expires on Friday matches consignments received from Monday to Thursday night, if all its
 patterns match. An alert without a pattern matches nothing. Each alert is indexed by its most selective pattern. A
 consignment is therefore compared with few alerts, even if many are active.
+
+An alert may have indicators too: keyed hashes of the parties of a partner's seizure. They match by themselves, if a party has one
+of them, and have their own features. They count less with every day since the seizure.
 """
 
 import re
@@ -13,6 +16,8 @@ from math import nan
 from typing import NamedTuple
 
 from consignments.records import Alert, Consignment
+from features.indicators.matching import IndicatorIndex, IndicatorMatch
+from features.indicators.operation_keys import OperationKeys, get_installed_keys
 from features.normalization.normal_forms import (
     NormalForms,
     clean_hs,
@@ -25,10 +30,15 @@ from features.normalization.normal_forms import (
 from features.route import parse_route
 from features.spec import Feature
 
-NO_MATCH = (0.0, nan, 0.0, 0.0, 0.0, 0.0)
+NO_PATTERN = (0.0, nan, 0.0, 0.0, 0.0, 0.0)
+NO_INDICATOR = (0.0, 0.0, nan, nan, 0.0)
+NO_MATCH = NO_PATTERN + NO_INDICATOR
 MIN_TIME, MAX_TIME = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 ONE_DAY = timedelta(days=1)
 REASON = "operation_alert"
+INDICATOR_REASON = "partner_indicator"
+HALF_LIFE_DAYS = 30.0
+"""Days after which a match with an indicator counts half (assumed)."""
 WILDCARD = "*"
 # Number of first or last letters by which words with wildcards are indexed. Shorter words are searched one by one.
 GRAM_LETTERS = 3
@@ -61,6 +71,20 @@ class AlertPattern(NamedTuple):
     places: str
 
 
+class AlertMatch(NamedTuple):
+    """An alert that matches a consignment.
+
+    Attributes
+    ----------
+    alert : Alert
+    shared : tuple of str
+        Identifiers that are among its indicators, for example `sender_phone`; empty if it matches by its patterns alone.
+    """
+
+    alert: Alert
+    shared: tuple[str, ...]
+
+
 @dataclass(slots=True, eq=False)
 class _AlertVersion:
     """A version of an alert. `until` is the sequence in the log of the version that replaced it."""
@@ -88,6 +112,8 @@ class Alerts:
     alerts : iterable of Alert
     sequences : iterable of int, optional
         Their sequence numbers in the log, in the same order.
+    keys : OperationKeys, optional
+        Keys of the operations whose indicators are compared. Default: the installed ones.
     """
 
     features = (
@@ -97,10 +123,23 @@ class Alerts:
         Feature("alerts.goods", "flag", REASON),
         Feature("alerts.route", "flag", REASON),
         Feature("alerts.closeness", "count", REASON),
+        Feature("alerts.sender_indicators", "count", INDICATOR_REASON),
+        Feature("alerts.consignee_indicators", "count", INDICATOR_REASON),
+        Feature("alerts.days_since_sender_indicator", "days", INDICATOR_REASON),
+        Feature("alerts.days_since_consignee_indicator", "days", INDICATOR_REASON),
+        Feature("alerts.indicator_strength", "points", INDICATOR_REASON),
     )
 
-    def __init__(self, alerts: Iterable[Alert] = (), sequences: Iterable[int] | None = None) -> None:
+    def __init__(
+        self,
+        alerts: Iterable[Alert] = (),
+        sequences: Iterable[int] | None = None,
+        keys: OperationKeys | None = None,
+    ) -> None:
         self._index = _AlertIndex()
+        self._indicators: IndicatorIndex[_AlertVersion] = IndicatorIndex(
+            get_installed_keys() if keys is None else keys
+        )
         self._current: dict[str, _AlertVersion] = {}
         self._first_issue, self._last_end = MAX_TIME, MIN_TIME
         places = iter(sequences) if sequences is not None else None
@@ -125,12 +164,33 @@ class Alerts:
                 return
             if sequence is None:
                 self._index.remove(known)
+                self._indicators.remove(known, known.alert.indicators or ())
             known.until = sequence
         entry = _AlertVersion(alert, normalize_pattern(alert), sequence)
         self._current[alert.alert_id] = entry
         self._index.add(entry)
+        self._indicators.add(entry, alert.indicators or ())
         self._first_issue = min(self._first_issue, alert.issued_at)
         self._last_end = max(self._last_end, _get_expiry(alert))
+
+    def find(self, alert_id: str) -> Alert | None:
+        """Return the latest version of an alert; None if it is unknown."""
+        known = self._current.get(alert_id)
+        return None if known is None else known.alert
+
+    def list_matches(self, c: Consignment, forms: NormalForms) -> "list[AlertMatch]":
+        """List the alerts that match a consignment by their patterns or their indicators, each once, in tables without a log."""
+        moment = c.received_at
+        if moment is None or not self._first_issue <= moment < self._last_end:
+            return []
+        patterns = self._find_by_pattern(_ConsignmentView(c, forms), moment, None)
+        matches = self._find_by_indicator(c, forms, moment, None) if self._indicators else []
+        shared: dict[str, list[str]] = {}
+        for match in matches:
+            named = shared.setdefault(match.entry.alert.alert_id, [])
+            named += [] if (noun := f"{match.side}_{match.kind}") in named else [noun]
+        entries = {entry.alert.alert_id: entry.alert for entry in [*patterns, *(m.entry for m in matches)]}
+        return [AlertMatch(alert, tuple(shared.get(alert_id, ()))) for alert_id, alert in entries.items()]
 
     def compute(self, c: Consignment, forms: NormalForms, sequence: int | None = None) -> Sequence[float]:
         """Compute the features of alerts for one consignment.
@@ -146,24 +206,60 @@ class Alerts:
         moment = c.received_at
         if moment is None or not self._first_issue <= moment < self._last_end:
             return NO_MATCH
-        seen = _ConsignmentView(c, forms)
-        matching = [
+        patterns = _describe_patterns(
+            self._find_by_pattern(_ConsignmentView(c, forms), moment, sequence), moment
+        )
+        if not self._indicators:
+            return patterns + NO_INDICATOR
+        return patterns + _describe_indicators(self._find_by_indicator(c, forms, moment, sequence), moment)
+
+    def _find_by_pattern(
+        self, seen: "_ConsignmentView", moment: datetime, sequence: int | None
+    ) -> list[_AlertVersion]:
+        return [
             entry
             for entry in self._index.find_candidates(seen)
             if entry.is_active(moment, sequence) and _match_pattern(entry.pattern, seen)
         ]
-        if not matching:
-            return NO_MATCH
-        patterns = [entry.pattern for entry in matching]
-        newest = max(entry.alert.issued_at for entry in matching)
-        return (
-            float(len(matching)),
-            (moment - newest) / ONE_DAY,
-            float(any(p.sender or p.consignee or p.sender_street or p.consignee_street for p in patterns)),
-            float(any(p.words or p.hs for p in patterns)),
-            float(any(p.departure or p.places for p in patterns)),
-            float(max(sum(map(bool, p)) for p in patterns)),
-        )
+
+    def _find_by_indicator(
+        self, c: Consignment, forms: NormalForms, moment: datetime, sequence: int | None
+    ) -> list[IndicatorMatch[_AlertVersion]]:
+        return [match for match in self._indicators.find(c, forms) if match.entry.is_active(moment, sequence)]
+
+
+def _describe_patterns(matching: list[_AlertVersion], moment: datetime) -> tuple[float, ...]:
+    if not matching:
+        return NO_PATTERN
+    patterns = [entry.pattern for entry in matching]
+    newest = max(entry.alert.issued_at for entry in matching)
+    return (
+        float(len(matching)),
+        (moment - newest) / ONE_DAY,
+        float(any(p.sender or p.consignee or p.sender_street or p.consignee_street for p in patterns)),
+        float(any(p.words or p.hs for p in patterns)),
+        float(any(p.departure or p.places for p in patterns)),
+        float(max(sum(map(bool, p)) for p in patterns)),
+    )
+
+
+def _describe_indicators(matches: list[IndicatorMatch[_AlertVersion]], moment: datetime) -> tuple[float, ...]:
+    """Count the identifiers of each side that match, the days since the newest of their seizures, and the decayed points."""
+    if not matches:
+        return NO_INDICATOR
+    points: dict[tuple[str, str], float] = {}
+    days: dict[str, float] = {}
+    for side, kind, weight, entry in matches:
+        age = max((moment - (entry.alert.occurred_at or entry.alert.issued_at)) / ONE_DAY, 0.0)
+        points[side, kind] = max(points.get((side, kind), 0.0), weight * 0.5 ** (age / HALF_LIFE_DAYS))
+        days[side] = min(days.get(side, age), age)
+    return (
+        float(sum(side == "sender" for side, _ in points)),
+        float(sum(side == "consignee" for side, _ in points)),
+        days.get("sender", nan),
+        days.get("consignee", nan),
+        float(sum(points[each] for each in sorted(points))),
+    )
 
 
 def _get_expiry(alert: Alert) -> datetime:

@@ -40,6 +40,8 @@ class Rule:
 
 MIN_DETECTION_RATE = float(np.float32(1 / (25 + ADDED_ARRIVALS)))
 """Minimum detection rate of a party: one in 25 consignments of its name, address or phone. A lower one fits too many parties."""
+MIN_INDICATOR_STRENGTH = 0.3
+"""Minimum strength of the matches with partners' indicators: a phone or an address within seven weeks; a name alone never."""
 RULES = (
     Rule("history.sender_side.nps_a_consignment", MIN_DETECTION_RATE, 5),
     Rule("history.consignee_side.nps_a_consignment", MIN_DETECTION_RATE, 5),
@@ -61,6 +63,7 @@ RULES = (
     Rule("alerts.party", 1, 4),
     Rule("alerts.goods", 1, 2),
     Rule("alerts.route", 1, 0.5),
+    Rule("alerts.indicator_strength", MIN_INDICATOR_STRENGTH, 4),
     Rule("parties.chemical_to_person", 1, 2),
     Rule("parties.sender_email_untraceable", 1, 1),
     Rule("parties.consignee_email_untraceable", 1, 1),

@@ -60,7 +60,7 @@ STANDARD_VERBS = """
 abbreviate abort accept acquire activate back note treat add advance aggregate align allocate allow anchor announce answer append apply
 approximate archive arrange assemble assert assign attach authenticate authorize average begin bind bisect
 blend block bootstrap build cache calculate calibrate call cancel check choose clamp classify clean clear
-clip close change collect distort spend combine commit compare compile complete compress compute concatenate configure confirm
+clip close change collect distort draft exchange spend combine commit compare compile complete compress compute concatenate configure confirm
 connect consume continue convert copy correct count cover create decide declare decode decompress decorate
 decrypt deduplicate define delete deliver derive describe deserialize detect determine disable discard
 disconnect display distribute divide download draw drop dump embed enable encode encrypt end enforce enqueue

@@ -190,7 +190,14 @@ def _name_annotation(annotation: Any) -> str:
     """Name the type of an environment variable."""
     from serving.process.settings import RateLimit
 
-    names = {str: "text", Path: "path", int: "whole number", float: "number", RateLimit: "rate"}
+    names = {
+        str: "text",
+        bool: "true or false",
+        Path: "path",
+        int: "whole number",
+        float: "number",
+        RateLimit: "rate",
+    }
     kinds = [each for each in get_args(annotation) if each is not type(None)]
     if get_origin(annotation) is Literal:
         return "text"
@@ -199,6 +206,7 @@ def _name_annotation(annotation: Any) -> str:
 
 def _list_environment_only() -> list[SettingReference]:
     """Describe the variables that no settings file may set, since they are read before it or hold a secret."""
+    from cli.operation.exchange_import import API_KEY_VARIABLE
     from models.reasons.texts import DEFAULT_LANGUAGE, LANGUAGE_VARIABLE, LANGUAGES
     from models.signatures.keys import PASSPHRASE_VARIABLE
     from serving.process.settings import SETTINGS_VARIABLE
@@ -220,6 +228,13 @@ def _list_environment_only() -> list[SettingReference]:
             None,
             "",
             "Passphrase that encrypts a signing key (`npsrisk keys`). Read from the environment only.",
+        ),
+        SettingReference(
+            API_KEY_VARIABLE,
+            "text",
+            None,
+            "",
+            "Key of `npsrisk exchange import --service` for the service. Read from the environment only.",
         ),
     ]
 

@@ -23,7 +23,7 @@ from cli.options import (
 )
 from cli.output import print_result
 from cli.progress import show_progress_bar
-from cli.stores import open_registry, open_vault, read_settings
+from cli.stores import install_operation_keys, open_registry, open_vault, read_settings
 from cli.table_reader import TableReader
 from cli.times import parse_time
 from consignments.errors import BadInput
@@ -62,7 +62,11 @@ def import_(tables: TableOptions, as_json: bool) -> None:
     settings, reader = read_settings(), TableReader(tables)
     with show_progress_bar() as progress:
         counts = import_tables(reader.read_tables, settings, progress)
-    print_result(counts, as_json, ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+    notices = counts["notices"]
+    lines = [", ".join(f"{count:,} {name}" for name, count in counts.items() if name != "notices")]
+    if notices:
+        lines.append(f"{notices:,} of the given alerts have only a text, so they match no consignment")
+    print_result(counts, as_json, "\n".join(lines))
 
 
 @click.command()
@@ -74,7 +78,7 @@ def import_(tables: TableOptions, as_json: bool) -> None:
 def export(out: Path, personal: bool, as_json: bool) -> None:
     """Export the event log of the service as tables.
 
-    Writes Parquet tables: consignments (every version), outcomes, alerts, selections and decisions. It also writes the
+    Writes Parquet tables: consignments (every version), outcomes, alerts, selections, answers of customs (states) and decisions. It also writes the
     logged features, one table for each list of features that a model used. The column `sequence` is the order of the log.
 
     Without --personal, personal columns are left out and no data key is needed. With --personal, training and scoring
@@ -139,6 +143,7 @@ def parity(
     from serving.maintenance.parity import DecisionFilter, ParityCheck, RecomputationSources
 
     settings = read_settings()
+    install_operation_keys()
     wanted = DecisionFilter(*period.to_us(), tuple(name.removeprefix("models:/") for name in models))
     with LogReader.open_to_read(settings.database_url) as log, show_progress_bar() as progress:
         pseudonyms = Pseudonyms(load_data_key(settings.data_key_file))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 """Format of times; pyarrow writes the seconds (%S) with six decimals."""
-LIST_COLUMNS = {"items": to_item_lists, "quality": to_code_lists}
+LIST_COLUMNS = {"items": to_item_lists, "quality": to_code_lists, "indicators": to_code_lists}
 """Columns of the record that hold lists, and the conversion of their text to lists."""
 ROW_GROUP_ROWS = 1 << 15
 """Rows of a Parquet row group."""

@@ -30,6 +30,7 @@ __all__ = [
     "normalize_goods",
     "normalize_name",
     "normalize_phone",
+    "rotate_to_smallest",
     "split_place_words",
     "split_street_words",
 ]
@@ -221,10 +222,10 @@ def normalize_name(name: str | None) -> str:
     letters = "".join(words)
     if len(words) > 1:
         letters = "".join(map(NAME_WORDS.get, words, words)) or letters
-    return _rotate_to_smallest(letters) if letters.isalpha() else letters
+    return rotate_to_smallest(letters) if letters.isalpha() else letters
 
 
-def _rotate_to_smallest(letters: str) -> str:
+def rotate_to_smallest(letters: str) -> str:
     """Return the rotation of a text that sorts first."""
     first = min(letters)
     twice = letters + letters

@@ -9,7 +9,18 @@ from typing import ClassVar, Literal
 import msgspec
 
 Kind = Literal[
-    "decision", "arrival", "outcome", "alert", "cancellation", "selection", "removal", "erasure", "clock"
+    "decision",
+    "arrival",
+    "outcome",
+    "alert",
+    "cancellation",
+    "selection",
+    "action",
+    "state",
+    "removal",
+    "erasure",
+    "clock",
+    "message",
 ]
 ARRIVAL_KINDS: tuple[Kind, ...] = ("decision", "arrival")
 IMPORTED_BY = "import"
@@ -133,6 +144,13 @@ class AlertEvent(RecordEntry, frozen=True, gc=False):
     consignment_id: ClassVar[None] = None
 
 
+class MessageEvent(RecordEntry, frozen=True, gc=False):
+    """A message of a partner; `at_us` is when it was issued. The alerts that it changed are entries before it."""
+
+    kind: ClassVar[Kind] = "message"
+    consignment_id: ClassVar[None] = None
+
+
 class CancellationEvent(RecordEntry, frozen=True, gc=False):
     """A cancellation of a consignment by its sender; `at_us` is when it was cancelled."""
 
@@ -145,6 +163,22 @@ class SelectionEvent(RecordEntry, frozen=True, gc=False):
     """A selection of a consignment for inspection; `at_us` is when it was selected."""
 
     kind: ClassVar[Kind] = "selection"
+
+    consignment_id: str
+
+
+class ActionEvent(RecordEntry, frozen=True, gc=False):
+    """An officer's action on a consignment, for example a release; `at_us` is when it was taken."""
+
+    kind: ClassVar[Kind] = "action"
+
+    consignment_id: str
+
+
+class CustomsStateEvent(RecordEntry, frozen=True, gc=False):
+    """An answer of customs about a consignment, such as a hold; `at_us` is when it was issued. No score reads it."""
+
+    kind: ClassVar[Kind] = "state"
 
     consignment_id: str
 
@@ -189,8 +223,11 @@ Event = (
     | DecisionEvent
     | OutcomeEvent
     | AlertEvent
+    | MessageEvent
     | CancellationEvent
     | SelectionEvent
+    | ActionEvent
+    | CustomsStateEvent
     | RedactionEvent
     | KeyErasureEvent
     | ClockCorrectionEvent

@@ -7,7 +7,8 @@ import msgspec
 from msgspec import Meta
 
 from consignments.records import Alert, Consignment, Outcome
-from serving.event_log.event_codec import Cancellation
+from models.signatures.envelope import Envelope
+from serving.event_log.event_codec import Action, Cancellation, ReportedState
 from serving.http import schemas as answers
 from serving.http.auth import Scope
 from serving.http.messages import MESSAGE_TYPES
@@ -43,7 +44,19 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "alert_id": "A-7", "issued_at": "2024-03-01T00:00:00Z", "expires_at": "2024-04-01T00:00:00Z",
         "description_pattern": "pigment*", "departure_country": "GB",
     },
+    "/v1/messages": {
+        "payloadType": "application/vnd.in-toto+json", "payload": "eyJfdHlwZSI6Imh0dHBzOi8vaW4tdG90by5pby9TdGF0ZW1lbnQvdjEifQ==",
+        "signatures": [{"keyid": "00" * 32, "sig": "A" * 86 + "=="}],
+    },
     "/v1/cancellations": {"consignment_id": "RB123456785GB"},
+    "/v1/events": {
+        "consignment_id": "180-12345675/SZX0091", "state": "request_for_information", "authority": "PACT", "code": "RI",
+        "issued_at": "2024-03-05T10:00:00Z", "source": "XCSN",
+    },
+    "/v1/actions": {
+        "consignment_id": "RB123456785GB", "action": "request_information", "by": "K. Lee",
+        "reason": "The goods and their value do not agree.",
+    },
     "/v1/selections": {
         "office": "Incheon", "capacity": 20, "explore": 0.1,
         "from": "2024-03-04T00:00:00Z", "until": "2024-03-05T00:00:00Z",
@@ -107,8 +120,24 @@ def list_operations(record: type[Consignment] = Consignment) -> tuple[ApiOperati
             answers.AlertReceipts, (), (503,),
         ),
         ApiOperation(
+            "post", "/v1/messages", "Record signed messages of partners", "outcome", Receipt, Envelope, "messages",
+            answers.MessageReceipts, (), (503,),
+        ),
+        ApiOperation(
+            "get", "/v1/messages", "Return the messages recorded after a log entry", "read", answers.MessageFeed,
+            parameters=PAGE_PARAMETERS, refusals=(422, 503),
+        ),
+        ApiOperation(
             "post", "/v1/cancellations", "Cancel consignments: they no longer count", "outcome", Receipt,
             Cancellation, "cancellations", answers.CancellationReceipts, (), (404, 503),
+        ),
+        ApiOperation(
+            "post", "/v1/actions", "Record actions of officers", "act", Receipt, Action, "actions",
+            answers.ActionReceipts, (), (404, 503),
+        ),
+        ApiOperation(
+            "post", "/v1/events", "Record answers of customs, such as a hold", "outcome", Receipt, ReportedState, "events",
+            answers.EventReceipts, (), (503,),
         ),
         ApiOperation(
             "post", "/v1/selections", "Select scored consignments of an office for inspection", "score",
@@ -120,6 +149,10 @@ def list_operations(record: type[Consignment] = Consignment) -> tuple[ApiOperati
         ),
         ApiOperation(
             "get", "/v1/decisions", "Return the decisions recorded after a log entry", "read", answers.DecisionFeed,
+            parameters=PAGE_PARAMETERS, refusals=(422, 503),
+        ),
+        ApiOperation(
+            "get", "/v1/events", "Return the answers of customs recorded after a log entry", "read", answers.EventFeed,
             parameters=PAGE_PARAMETERS, refusals=(422, 503),
         ),
         ApiOperation(

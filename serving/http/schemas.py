@@ -7,10 +7,12 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from consignments.exchange.documents import AnyMessage
 from consignments.records import Outcome
 from models.bands import Band
 from models.reasons.ranking import Reason, ReasonCode
-from serving.event_log.event_codec import Selection
+from models.signatures.envelope import Envelope
+from serving.event_log.event_codec import CustomsState, RecordedAction, Selection
 from serving.http.messages import MessageResult
 from serving.http.problems import RowFault
 from serving.scoring.intake import Receipt
@@ -89,6 +91,44 @@ class CancellationReceipts(msgspec.Struct, frozen=True):
     errors: list[RowFault]
 
 
+class MessageReceipts(msgspec.Struct, frozen=True):
+    """The response to a list of messages of partners."""
+
+    messages: list[Receipt]
+    errors: list[RowFault]
+
+
+class FeedMessage(msgspec.Struct, frozen=True):
+    """A message of a partner, or an own one, in the feed."""
+
+    sequence: Annotated[int, Meta(description="sequence number of its log entry")]
+    recorded_at: Annotated[datetime | None, Meta(description="when it arrived")]
+    message: AnyMessage
+    envelope: Annotated[Envelope, Meta(description="as it was signed")]
+
+
+class MessageFeed(msgspec.Struct, frozen=True):
+    """The messages after a log entry, in the order of the log."""
+
+    messages: list[FeedMessage]
+    next: Annotated[int, Meta(description="sequence number to send as `after` the next time")]
+    more: Annotated[bool, Meta(description="true if further messages are recorded already")]
+
+
+class ActionReceipts(msgspec.Struct, frozen=True):
+    """The response to a list of actions."""
+
+    actions: list[Receipt]
+    errors: list[RowFault]
+
+
+class EventReceipts(msgspec.Struct, frozen=True):
+    """The response to a list of answers of customs."""
+
+    events: list[Receipt]
+    errors: list[RowFault]
+
+
 class PastDecision(msgspec.Struct, frozen=True):
     """A decision recorded in the event log."""
 
@@ -111,6 +151,8 @@ class ConsignmentHistory(msgspec.Struct, frozen=True):
     imported: Annotated[list[datetime], Meta(description="when it was received, if it was imported")]
     cancellations: Annotated[list[datetime], Meta(description="when it was cancelled")]
     selections: list[Selection]
+    actions: Annotated[list[RecordedAction], Meta(description="actions of officers")]
+    events: Annotated[list[CustomsState], Meta(description="answers of customs")]
     next: Annotated[
         int | UnsetType,
         Meta(description="sequence number to send as `after` for the next page; missing on the last"),
@@ -131,6 +173,20 @@ class DecisionFeed(msgspec.Struct, frozen=True):
     decisions: list[FeedDecision]
     next: Annotated[int, Meta(description="sequence number to send as `after` the next time")]
     more: Annotated[bool, Meta(description="true if further decisions are recorded already")]
+
+
+class FeedEvent(CustomsState, frozen=True):
+    """An answer of customs in the feed."""
+
+    sequence: Annotated[int, Meta(description="sequence number of its log entry")] = 0
+
+
+class EventFeed(msgspec.Struct, frozen=True):
+    """The answers of customs after a log entry, in the order of the log."""
+
+    events: list[FeedEvent]
+    next: Annotated[int, Meta(description="sequence number to send as `after` the next time")]
+    more: Annotated[bool, Meta(description="true if further answers are recorded already")]
 
 
 class OpenSelection(Selection, frozen=True):

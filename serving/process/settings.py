@@ -136,6 +136,29 @@ class Settings(BaseSettings):
             description="TOML file of the persons who may approve a promotion, with their public keys.",
         ),
     ] = Path()
+    administration: Annotated[
+        str | None,
+        Field(
+            alias="NPSRISK_ADMINISTRATION",
+            pattern=r"^[^\s/#]+$",
+            max_length=40,
+            description="Name of this administration among its partners: the author of its messages.",
+        ),
+    ] = None
+    exchange_dir: Annotated[
+        Path,
+        Field(
+            alias="NPSRISK_EXCHANGE_DIR",
+            description="Directory of the exchange between administrations: partners, operation keys, drafts, messages.",
+        ),
+    ] = Path()
+    exchange_feedback: Annotated[
+        bool,
+        Field(
+            alias="NPSRISK_EXCHANGE_FEEDBACK",
+            description="If true, npsrisk exchange feedback signs and sends its messages at once; otherwise it writes drafts.",
+        ),
+    ] = False
     max_body_bytes: Annotated[
         int,
         Field(
@@ -184,7 +207,8 @@ class Settings(BaseSettings):
         """Set the files that were not named to their defaults in the state directory."""
         if not self.database_url:
             object.__setattr__(self, "database_url", f"sqlite:///{self.state_dir / 'events.db'}")
-        for name, file in (("data_key_file", "data.key"), ("approvers_file", "approvers.toml")):
+        files = {"data_key_file": "data.key", "approvers_file": "approvers.toml", "exchange_dir": "exchange"}
+        for name, file in files.items():
             if getattr(self, name) == Path():
                 object.__setattr__(self, name, self.state_dir / file)
 
@@ -211,7 +235,13 @@ SETTINGS_VARIABLE = "NPSRISK_SETTINGS"
 SETTING_NAMES = tuple(str(field.alias) for field in Settings.model_fields.values())
 
 
-OTHER_NAMES = (SETTINGS_VARIABLE, "NPSRISK_LANGUAGE", "NPSRISK_KEY_PASSPHRASE", "NPSRISK_TEST_POSTGRES")
+OTHER_NAMES = (
+    SETTINGS_VARIABLE,
+    "NPSRISK_API_KEY",
+    "NPSRISK_LANGUAGE",
+    "NPSRISK_KEY_PASSPHRASE",
+    "NPSRISK_TEST_POSTGRES",
+)
 """Names that are read elsewhere than in `Settings`."""
 
 

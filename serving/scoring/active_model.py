@@ -7,6 +7,7 @@ from serving.event_log.event_codec import EventCodec
 from serving.event_log.group_commit import Committer
 from serving.process.clock import Clock
 from serving.process.settings import WithoutModel
+from serving.scoring.exchange import ExchangeMembers
 from serving.scoring.intake import Intake
 from serving.scoring.loaded_model import LoadedModel
 from serving.scoring.scorer import Scorer, ScoreRequest, ScoreResult
@@ -46,8 +47,14 @@ class ActiveModel:
     intake: Intake
 
     def __init__(
-        self, committer: Committer, clock: Clock, metrics: Metrics, without_model: WithoutModel
+        self,
+        committer: Committer,
+        clock: Clock,
+        metrics: Metrics,
+        without_model: WithoutModel,
+        members: ExchangeMembers,
     ) -> None:
+        self._members = members
         self.committer, self.clock, self._metrics = committer, clock, metrics
         self._without_model = without_model
         self._prefetcher = Prefetcher()
@@ -68,7 +75,7 @@ class ActiveModel:
         """Activate a model with its state."""
         self.model, self.state = model, state
         state.dossiers.durable = lambda: self.committer.durable_sequence
-        self.intake = Intake(state, model.entries, self.committer)
+        self.intake = Intake(state, model.entries, self.committer, self._members)
         self.scorer = None
         if model.release is not None:
             self.fault = None

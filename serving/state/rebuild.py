@@ -17,7 +17,7 @@ from consignments.timestamps import US_PER_DAY, convert_us_to_day
 from features.history.kernels import ARRIVALS, NO_DAY, STEP
 from serving.event_log.event_codec import KEY_DTYPE, decode_issued_us
 from serving.event_log.event_rows import HISTORY_FIELDS, decode_history_row
-from serving.event_log.events import ARRIVAL_KINDS, AlertEvent, ArrivalEvent, Event, Kind
+from serving.event_log.events import ARRIVAL_KINDS, AlertEvent, ArrivalEvent, Event, Kind, MessageEvent
 from serving.event_log.reader import LogReader, Progress
 from serving.state.consignment_states import Steps
 from serving.state.identifier_index import Tags
@@ -87,6 +87,9 @@ class StateRebuild:
         for event in log.read_entries_of(AlertEvent, until):
             if event.sequence > self.state.last_alert:
                 self.state.record_alert(event)
+        for message in log.read_entries_of(MessageEvent, until):
+            if message.sequence > self.state.last_message:
+                self.state.record_message(message)
 
 
 class EventChunk:

@@ -12,12 +12,15 @@ from features.history.live import LiveHistory, VisibleOutcome
 from features.history.table import History
 from serving.event_log.event_codec import Keys, Row, Rows
 from serving.event_log.events import (
+    ActionEvent,
     AlertEvent,
     ArrivalEvent,
     CancellationEvent,
     ClockCorrectionEvent,
+    CustomsStateEvent,
     Event,
     KeyErasureEvent,
+    MessageEvent,
     OutcomeEvent,
     RedactionEvent,
     SelectionEvent,
@@ -47,12 +50,21 @@ class State:
         Digest of the content and time of recording, by the identifier of the alert.
     last_alert : int
         Sequence number of the last alert applied.
+    messages : dict
+        Digest of the content and time of recording, by the name of the message.
+    withdrawn_messages : set of str
+        Names of the messages that their authors withdrew.
+    last_message : int
+        Sequence number of the last message applied.
     """
 
     def __init__(self, history: History, dossiers: ConsignmentStates) -> None:
         self.alerts = Alerts()
         self.alert_versions: dict[str, tuple[bytes, FirstRecorded]] = {}
         self.last_alert = 0
+        self.messages: dict[str, tuple[bytes, FirstRecorded]] = {}
+        self.withdrawn_messages: set[str] = set()
+        self.last_message = 0
         self.history, self.dossiers = history, dossiers
         self._ledger = LiveHistory(history, dossiers, dossiers.days.last)
         self._entries = dossiers.keys.entries
@@ -146,6 +158,10 @@ class State:
         self._begin_event(known, day)
         self._ledger.count_arrivals(known, day, keys, counterparts, X, issued_us)
 
+    def read_arrival(self, day: int, keys: Keys, counterparts: Keys, row: Row) -> None:
+        """Write the history features of a consignment that arrives on a day to the end of `row`, and change nothing."""
+        self._ledger.read_arrival(day, keys, counterparts, row)
+
     def _begin_event(self, known: Sequence[ConsignmentState], day: int) -> None:
         self._ledger.begin_event(day)
         today, sequence = self._ledger.today, self.dossiers.sequence + 1
@@ -158,7 +174,7 @@ class State:
         self.dossiers.record_event(known, event, self._ledger.today)
 
     def apply(self, event: Event) -> None:
-        """Apply an entry that is not an arrival: outcome, alert, cancellation, selection, removal or key erasure.
+        """Apply an entry that is not an arrival: what was selected, done, found, answered, cancelled, removed or erased, or an alert.
 
         Raises
         ------
@@ -177,6 +193,9 @@ class State:
             case AlertEvent():
                 self.record_alert(event)
                 self.dossiers.advance(event.sequence, self.today)
+            case MessageEvent():
+                self.record_message(event)
+                self.dossiers.advance(event.sequence, self.today)
             case RedactionEvent() | KeyErasureEvent() | ClockCorrectionEvent():
                 self.dossiers.advance(event.sequence, self.today)
             case _:
@@ -189,10 +208,26 @@ class State:
         self.alert_versions[alert.alert_id] = (event.content, FirstRecorded(event.recorded_us))
         self.last_alert = event.sequence
 
+    def record_message(self, event: MessageEvent) -> None:
+        """Apply a message. The alerts that it changed are entries of their own."""
+        message = self._entries.decode_message(event)
+        self.messages[message.name] = (event.content, FirstRecorded(event.recorded_us))
+        if message.withdrawn_name is not None:
+            self.withdrawn_messages.add(message.withdrawn_name)
+        self.last_message = event.sequence
+
     def advance_to(self, sequence: int) -> None:
         """Set the last entry applied, after history, index and days were updated together."""
         self.dossiers.sequence = sequence
         self._ledger.today = max(self._ledger.today, self.dossiers.days.last)
 
-    def _note(self, event: ArrivalEvent | OutcomeEvent | CancellationEvent | SelectionEvent) -> None:
+    def _note(
+        self,
+        event: ArrivalEvent
+        | OutcomeEvent
+        | CancellationEvent
+        | SelectionEvent
+        | ActionEvent
+        | CustomsStateEvent,
+    ) -> None:
         self.dossiers.record_event(self.get_consignment(event.consignment_id), event, self.today)

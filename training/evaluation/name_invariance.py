@@ -41,8 +41,6 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 """Language to invented names of people."""
 MAX_LOG_ODDS_CHANGE = 0.01
 """Limit of the change in log-odds for 95 % of the rows: one percent of the odds."""
-MAX_ROWS = 1000
-"""Maximum rows of the sample, spread evenly over the test period; each is tested with every language."""
 ALL_LANGUAGES = "all"
 MAX_CODED_SHARE = 0.5
 """A column of names in which more values look like codes is a column of identifiers."""
@@ -161,7 +159,7 @@ def find_worst_move(rows: Iterable[Row]) -> float:
     )
 
 
-def sample_evenly(rows: int, most: int = MAX_ROWS) -> NDArray[np.int64]:
+def sample_evenly(rows: int, most: int) -> NDArray[np.int64]:
     """Choose the positions of at most `most` rows, spread evenly."""
     return np.linspace(0, rows - 1, min(rows, most)).astype(np.int64)
 

@@ -22,8 +22,12 @@ class AlertYield(NamedTuple):
     text : str or None
     matched : int
         Consignments of the period that it matched.
+    seen : int
+        Of those: with one of its indicators.
+    last_seen_on : str or None
+        Day of the last of these.
     inspected, known, positives, offences : int
-        Of those: presented to inspection, with a final result, with the target, with any offence.
+        Of the matched: presented to inspection, with a final result, with the target, with any offence.
     rate : Estimate
         Positives over known.
     """
@@ -32,6 +36,8 @@ class AlertYield(NamedTuple):
     operation: str | None
     text: str | None
     matched: int
+    seen: int
+    last_seen_on: str | None
     inspected: int
     known: int
     positives: int
@@ -61,20 +67,20 @@ def compute_yields(
     """
     current = {alert.alert_id: alert for alert in alerts}
     every = Alerts(current.values())
-    single = {alert_id: Alerts([alert]) for alert_id, alert in current.items()}
     matched: dict[str, set[str]] = {alert_id: set() for alert_id in current}
+    seen: dict[str, dict[str, str]] = {alert_id: {} for alert_id in current}
     for c in consignments:
-        forms = normalize_consignment(c)
-        if not every.compute(c, forms)[0]:
-            continue
-        for alert_id, one in single.items():
-            if one.compute(c, forms)[0]:
-                matched[alert_id].add(c.consignment_id)
-    yields = [_count(alert, matched[alert_id], inspections) for alert_id, alert in current.items()]
+        for match in every.list_matches(c, normalize_consignment(c)):
+            matched[match.alert.alert_id].add(c.consignment_id)
+            if match.shared and c.received_at is not None:
+                seen[match.alert.alert_id][c.consignment_id] = f"{c.received_at:%Y-%m-%d}"
+    yields = [
+        _count(alert, matched[alert_id], seen[alert_id], inspections) for alert_id, alert in current.items()
+    ]
     return sorted(yields, key=lambda each: (-each.positives, -each.matched, each.alert_id))
 
 
-def _count(alert: Alert, matched: set[str], inspections: pd.DataFrame) -> AlertYield:
+def _count(alert: Alert, matched: set[str], seen: dict[str, str], inspections: pd.DataFrame) -> AlertYield:
     mine = inspections[inspections["consignment_id"].isin(matched)]
     known, positives = int(mine["final"].sum()), int(mine["positive"].sum())
     return AlertYield(
@@ -82,6 +88,8 @@ def _count(alert: Alert, matched: set[str], inspections: pd.DataFrame) -> AlertY
         operation=alert.operation,
         text=alert.text,
         matched=len(matched),
+        seen=len(seen),
+        last_seen_on=max(seen.values(), default=None),
         inspected=int(mine["presented"].sum()),
         known=known,
         positives=positives,

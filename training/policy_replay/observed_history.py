@@ -212,12 +212,35 @@ class ObservedHistory:
 
     def schedule_outcomes(self, outcomes: Iterable[Outcome]) -> None:
         """Schedule outcomes; each counts from the time it is visible."""
+        kept = list(outcomes)
+        self._outcomes += kept
+        self._schedule_results(kept)
+
+    def _schedule_results(self, outcomes: Iterable[Outcome]) -> None:
         for outcome in outcomes:
-            self._outcomes.append(outcome)
             recorded = NO_TIME if outcome.recorded_at is None else to_us(outcome.recorded_at)
             event = (get_known_us(outcome), recorded, NO_SEQUENCE)
             result = outcome.result or "" if outcome.status == "inspected" else ""
             heappush(self._due, (get_visible_us(outcome), outcome.consignment_id, OUTCOME, *event, result))
+
+    def add_shared(self, records: Sequence[Consignment], outcomes: Iterable[Outcome]) -> None:
+        """Count consignments of a partner in the history, with their results, from now on; they are no rows of the own tables.
+
+        Parameters
+        ----------
+        records : sequence of Consignment
+            Their `received_at` is when they were shared: later than all arrivals before.
+        outcomes : iterable of Outcome
+        """
+        _, keys, counterparts = self._describe(list(records), np.zeros(len(records), dtype=bool))
+        for at, record in enumerate(records):
+            assert record.received_at is not None
+            now = to_us(record.received_at)
+            self._apply_events_until(now)
+            self._ledger.record_arrival(
+                record.consignment_id, now // US_PER_DAY, keys[at], counterparts[at], None, NO_TIME
+            )
+        self._schedule_results(outcomes)
 
     def get_state(self, as_of: datetime) -> ObservedState:
         """Return everything known at a given time, present or past."""

@@ -440,7 +440,7 @@ def _swap_names(
 ) -> list[Row]:
     """Measure the effect of names from other languages on a sample of the test traffic."""
     rows = parts.locate_rows(parts.select_part(TEST))
-    sample = sample_evenly(len(rows))
+    sample = sample_evenly(len(rows), config.evaluation.name_rows)
     records = source.get_records(rows[sample])
     return measure_name_swaps(
         records, parts.X[parts.select_part(TEST)][sample], model, config.features, fitted

@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 from support.replayed import contest
 from support.stores import create_store
 
-from training.policy_replay.report import PAGE, log_replay, write_report
+from training.policy_replay.report import FIGURE_TEXTS, PAGE, log_replay, write_report
 from training.policy_replay.results import compute_results
 
 # MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop.
@@ -74,4 +74,9 @@ def test_a_single_policy_has_a_page_without_comparisons(tmp_path):
     write_report(compute_results(held), held, tmp_path, title="One")
     page = (tmp_path / PAGE).read_text()
     assert "Run greedy. " in page
-    assert 'id="events"' not in page
+    assert FIGURE_TEXTS["events"][0] not in page
+    assert page.count("<figure") == page.count("<figcaption>") == len(FIGURE_TEXTS) - 1
+    for name in ("cumulative", "total", "weekly", "missed"):
+        label, caption = FIGURE_TEXTS[name]
+        assert f'role="img" aria-label="{label}"' in page
+        assert caption in page

@@ -1,0 +1,383 @@
+"""Verb exchange: messages between administrations in an operation."""
+
+import json
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from cli.options import (
+    TableOptions,
+    alerts_option,
+    collect_options,
+    collect_tables,
+    consignments_option,
+    json_option,
+    outcomes_required_option,
+    reject_options,
+    target_option,
+)
+from cli.output import print_result
+from cli.stores import read_settings
+from cli.table_reader import TableReader
+from cli.times import parse_time
+from consignments.errors import BadInput
+from consignments.records import Consignment, Target
+
+if TYPE_CHECKING:
+    from cli.operation.exchange_folder import ExchangeFolder, Refused
+    from consignments.exchange.documents import AnyMessage
+    from consignments.records import Alert
+    from models.signatures.signed_message import SignedMessage
+
+OFFICER_KEY = "officer.key"
+"""In the exchange directory: the key with which messages are signed by default."""
+
+at_option = click.option(
+    "--at", default=None, metavar="TIME", help="Time of the call in ISO 8601. Default: now."
+)
+key_option = click.option(
+    "--key",
+    "key_file",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE",
+    help="File of the officer's private key. Default: officer.key in the exchange directory.",
+)
+operation_option = click.option(
+    "--operation", default=None, metavar="NAME", help="Operation. Default: the only one that has a valid key."
+)
+
+
+@click.group()
+def exchange() -> None:
+    """Exchange warnings and seizures with partners.
+
+    A message is a signed file: a warning, feedback, a seizure, a sighting or a withdrawal. Carry the files of the outbox to the partners by any folder, share or mailbox. Names, addresses,
+    phones and e-mails leave only as keyed hashes, which a partner can compare and not read.
+
+    Set NPSRISK_ADMINISTRATION to the name of the own administration. NPSRISK_EXCHANGE_DIR is the directory of keys and messages.
+
+    \b
+    Examples:
+    npsrisk exchange key EXAMPLE
+    npsrisk exchange trust XB MCowBQ...=
+    npsrisk exchange draft --consignments T --outcomes T
+    npsrisk exchange export
+    npsrisk exchange import --alerts alerts.parquet
+    """
+
+
+@exchange.command()
+@click.argument("operation")
+@click.option("--until", default=None, metavar="TIME", help="End of the operation. Default: none.")
+@json_option
+def key(operation: str, until: str | None, as_json: bool) -> None:
+    """Create the key of an operation, from which its indicators are made.
+
+    Give the file to the partners of OPERATION alone, by a safe way; they put it into the folder keys of their exchange directory.
+    Create another key for each operation.
+    """
+    from cli.operation.exchange_folder import ExchangeFolder
+    from features.indicators.operation_keys import OperationKey
+
+    path = ExchangeFolder.open().get_key_file(operation)
+    made = OperationKey.create(path, operation, parse_time(until, "--until"))
+    print_result(
+        {"operation": operation, "key_id": made.key_id, "file": str(path)},
+        as_json,
+        f"key {made.key_id} of {operation}: {path} (secret: for the partners of this operation alone)",
+    )
+
+
+@exchange.command()
+@click.argument("name")
+@click.argument("public_key", required=False)
+@key_option
+@json_option
+def trust(name: str, public_key: str | None, key_file: Path | None, as_json: bool) -> None:
+    """Accept messages of an administration.
+
+    NAME is the administration. PUBLIC_KEY is what "npsrisk keys show" prints for the key of its officer. Without PUBLIC_KEY, the
+    officer's own key is created if it does not exist, and its public key is added and printed.
+    """
+    from cli.operation.exchange_folder import ExchangeFolder
+    from models.signatures.keys import SigningKey, VerifyingKey
+    from models.signatures.partners import Partner, Partners
+
+    folder = ExchangeFolder.open()
+    if public_key is None:
+        path = key_file or folder.path / OFFICER_KEY
+        found = SigningKey.load(path) if path.exists() else SigningKey.create(path)
+        public_key = found.public.text
+    partners = folder.read_partners()
+    member = Partner(name, VerifyingKey(public_key).text)
+    if member.public_key not in {each.public_key for each in partners.members}:
+        Partners([*partners.members, member], str(folder.partners_file)).write(folder.partners_file)
+    print_result(
+        {"name": name, "public_key": member.public_key, "partners": str(folder.partners_file)},
+        as_json,
+        f"messages of {name} are accepted: {folder.partners_file}\npublic key: {member.public_key}",
+    )
+
+
+class SeizureOptions(NamedTuple):
+    """Options of drafts."""
+
+    operation: str | None
+    since: str | None
+    at: str | None
+    valid_days: int
+    target: Target
+
+
+@exchange.command()
+@collect_tables
+@collect_options(SeizureOptions, "options")
+@consignments_option
+@outcomes_required_option
+@operation_option
+@click.option(
+    "--since",
+    default=None,
+    metavar="TIME",
+    help="Only detections whose result became known after this time. Default: all.",
+)
+@at_option
+@click.option(
+    "--valid-days", type=click.IntRange(1, 400), default=90, show_default=True, metavar="N",
+    help="Days for which the messages are valid.",
+)  # fmt: skip
+@target_option
+@reject_options
+@json_option
+def draft(tables: TableOptions, options: SeizureOptions, as_json: bool) -> None:
+    """Draft a seizure and a warning for each confirmed detection.
+
+    A draft has no signature and stays here. Read it, change it or delete it; "npsrisk exchange export" signs and sends it. A
+    detection that was drafted or sent before is left out.
+    """
+    from cli.operation.exchange_folder import ExchangeFolder, get_administration
+    from features.history.pseudonyms import Pseudonyms, load_data_key
+    from training.operation.drafts import DraftOptions, draft_seizure, draft_warning, list_confirmed
+
+    folder, now = ExchangeFolder.open(), _get_time(options.at)
+    made_with = folder.read_keys().find(options.operation, now)
+    common = DraftOptions(get_administration(), now, made_with, valid_days=options.valid_days)
+    own = Pseudonyms(load_data_key(read_settings().data_key_file, create=True))
+    written = []
+    since = parse_time(options.since, "--since")
+    for found in list_confirmed(TableReader(tables).read_tables(Consignment), now, options.target):
+        if since is not None and found.outcome.known_at is not None and found.outcome.known_at <= since:
+            continue
+        number = own.compute_number("exchange case", found.consignment.consignment_id)
+        seizure = draft_seizure(found, common, f"{number:016x}")
+        drafts = [seizure, draft_warning(seizure)]
+        paths = [folder.write_draft(message) for message in drafts if message is not None]
+        written += [str(path) for path in paths if path is not None]
+    print_result(
+        {"drafts": written},
+        as_json,
+        f"{len(written)} drafts in {folder.drafts}: read them, then npsrisk exchange export",
+    )
+
+
+@exchange.command()
+@click.argument("drafts", nargs=-1, type=click.Path(path_type=Path))
+@key_option
+@at_option
+@json_option
+def export(drafts: tuple[Path, ...], key_file: Path | None, at: str | None, as_json: bool) -> None:
+    """Sign drafts and put them into the outbox.
+
+    The signature is the approval. DRAFTS are files; without them, all drafts are signed.
+    """
+    from cli.operation.exchange_folder import SUFFIX, ExchangeFolder
+
+    folder = ExchangeFolder.open()
+    paths = list(drafts) or sorted(folder.drafts.glob(f"*{SUFFIX}"))
+    sent = [str(_sign_and_send(folder, folder.read_draft(path), key_file, _get_time(at))) for path in paths]
+    print_result({"sent": sent}, as_json, f"{len(sent)} messages signed: {folder.outbox}")
+
+
+@exchange.command()
+@click.argument("message_id")
+@click.option("--why", default=None, metavar="TEXT", help="Reason, for the partners.")
+@key_option
+@at_option
+@json_option
+def withdraw(message_id: str, why: str | None, key_file: Path | None, at: str | None, as_json: bool) -> None:
+    """Withdraw an own message: from its receipt on it matches nothing at the partners."""
+    from cli.operation.exchange_folder import SUFFIX, ExchangeFolder, get_administration
+    from consignments.exchange.documents import Withdrawal
+
+    folder, now = ExchangeFolder.open(), _get_time(at)
+    if not (folder.outbox / f"{message_id}{SUFFIX}").exists():
+        raise BadInput("no such message was sent", where=str(folder.outbox), got=message_id)
+    message = Withdrawal(
+        message_id=f"X-{message_id}"[:50],
+        author=get_administration(),
+        issued_at=now,
+        about=message_id,
+        reason=why,
+    )
+    path = _sign_and_send(folder, message, key_file, now)
+    print_result({"sent": [str(path)]}, as_json, f"withdrawal of {message_id}: {path}")
+
+
+@exchange.command("import")
+@click.option(
+    "--from", "source", type=click.Path(path_type=Path), default=None, metavar="DIR",
+    help="Folder of messages. Default: the inbox.",
+)  # fmt: skip
+@alerts_option
+@click.option(
+    "--service", default=None, metavar="URL",
+    help="Send the messages to a running service, for example http://127.0.0.1:8080. NPSRISK_API_KEY is its key.",
+)  # fmt: skip
+@at_option
+@json_option
+def import_(
+    source: Path | None, alerts: Path | None, service: str | None, at: str | None, as_json: bool
+) -> None:
+    """Read the messages of partners into an alert table or a running service.
+
+    A warning or a seizure becomes an alert that counts from now on. A withdrawal ends it from now on. Messages that are forged,
+    expired or damaged go to the folder refused, each with its reason. A repeated message changes nothing.
+
+    Exit code 2 if neither --alerts nor --service is given.
+    """
+    from cli.operation.exchange_folder import ExchangeFolder, Refused
+    from cli.operation.exchange_import import AlertTable, post_messages
+
+    if (alerts is None) == (service is None):
+        raise BadInput("name one place for the alerts", expected="either --alerts T or --service URL")
+    folder, now = ExchangeFolder.open(), _get_time(at)
+    found = list(folder.read_messages(source or folder.inbox, now))
+    accepted = sorted(
+        [(path, each) for path, each in found if not isinstance(each, Refused)],
+        key=lambda pair: (pair[1].message.issued_at, pair[1].message.message_id),
+    )
+    refused = [each for _, each in found if isinstance(each, Refused)]
+    changed = 0
+    if alerts is not None:
+        table = AlertTable.read(alerts)
+        changed = sum(table.apply(signed.message, now) for _, signed in accepted)
+        table.write(alerts)
+    elif service is not None:
+        refused += post_messages(service, accepted)
+    faulty = {each.path: each for each in refused}
+    for path, each in found:
+        folder.keep(path, faulty.get(path, each))
+    _print_import([signed for path, signed in accepted if path not in faulty], refused, changed, as_json)
+
+
+def _print_import(
+    accepted: "list[SignedMessage]", refused: "list[Refused]", changed: int, as_json: bool
+) -> None:
+    from consignments.exchange.documents import get_kind
+
+    kinds = Counter(get_kind(each.message) for each in accepted)
+    text = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "no message"
+    for each in refused:
+        click.echo(f"refused {each.path.name}: {each.reason}", err=True)
+    print_result(
+        {
+            "accepted": dict(kinds),
+            "refused": {each.path.name: each.reason for each in refused},
+            "alerts_changed": changed,
+        },
+        as_json,
+        f"accepted: {text}; refused: {len(refused)}",
+    )
+
+
+class FeedbackOptions(NamedTuple):
+    """Options of feedback."""
+
+    begins: str | None
+    at: str | None
+    key_file: Path | None
+    target: Target
+
+
+@exchange.command()
+@collect_tables
+@collect_options(FeedbackOptions, "options")
+@consignments_option
+@outcomes_required_option
+@alerts_option
+@click.option(
+    "--from", "begins", default=None, metavar="TIME", help="Begin of the period. Default: the first arrival."
+)
+@at_option
+@key_option
+@target_option
+@reject_options
+@json_option
+def feedback(tables: TableOptions, options: FeedbackOptions, as_json: bool) -> None:
+    """Report to the partners what their messages brought.
+
+    Counts for each of their alerts the consignments that it matched, the inspections and the detections until now, and how often its
+    indicators were seen. Writes drafts; with NPSRISK_EXCHANGE_FEEDBACK=true they are signed and sent at once.
+    """
+    from cli.operation.exchange_folder import ExchangeFolder, get_administration
+    from consignments.tables import to_alerts, to_consignments
+    from training.operation.alert_yield import compute_yields
+    from training.operation.drafts import draft_reports
+    from training.operation.inspections import find_period, join_inspections
+
+    folder, now = ExchangeFolder.open(), _get_time(options.at)
+    read = TableReader(tables).read_tables(Consignment)
+    period = find_period(read, parse_time(options.begins, "--from"), now, now)
+    arrived = read.consignments["received_at"]
+    inside = read.consignments[(arrived >= period.begins) & (arrived < now)]
+    known: list[Alert] = [] if read.alerts is None else to_alerts(read.alerts)
+    inspections = join_inspections(read, None, period, options.target)
+    yields = compute_yields(known, to_consignments(inside, Consignment), inspections)
+    at_once = read_settings().exchange_feedback
+    written: list[str] = []
+    for message in draft_reports(yields, get_administration(), period.begins, now):
+        path = (
+            _sign_and_send(folder, message, options.key_file, now) if at_once else folder.write_draft(message)
+        )
+        written += [] if path is None else [str(path)]
+    where = f"signed: {folder.outbox}" if at_once else f"drafts: {folder.drafts}"
+    print_result({"messages": written, "signed": at_once}, as_json, f"{len(written)} messages {where}")
+
+
+@exchange.command()
+def schema() -> None:
+    """Print the JSON schema of the messages."""
+    from consignments.exchange.documents import build_schema
+
+    click.echo(json.dumps(build_schema(), indent=1))
+
+
+def _sign_and_send(
+    folder: "ExchangeFolder", message: "AnyMessage", key_file: Path | None, now: datetime
+) -> Path:
+    """Sign a message of the own administration, and put it into the outbox."""
+    import msgspec
+
+    from cli.operation.exchange_folder import get_administration
+    from consignments.exchange.checks import check_message
+    from models.signatures.keys import SigningKey
+    from models.signatures.signed_message import sign_message
+
+    if message.author != get_administration():
+        raise BadInput(
+            "the draft has another author",
+            where=message.message_id,
+            got=message.author,
+            expected=get_administration(),
+        )
+    dated = msgspec.structs.replace(message, issued_at=now)
+    check_message(dated, now)
+    return folder.send(dated, sign_message(dated, SigningKey.load(key_file or folder.path / OFFICER_KEY)))
+
+
+def _get_time(at: str | None) -> datetime:
+    return parse_time(at, "--at") or datetime.now(UTC)

@@ -1,0 +1,201 @@
+"""The exchange directory of an administration: partners, keys, drafts, and the messages that come and go.
+
+partners.toml    whose messages are accepted
+keys/            keys of the operations (*.operation)
+drafts/          documents that no officer has signed yet
+outbox/          signed messages to carry to the partners: any folder, share or mailbox will do
+inbox/           messages of partners, as they came
+received/        those that were accepted
+refused/         those that were not, each with the reason in a file .txt
+"""
+
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from cli.stores import OPERATION_KEYS, read_settings
+from consignments.errors import BadInput, BadSetting, MessageFault
+from consignments.exchange.documents import AnyMessage, decode_message, encode_message
+from features.indicators.operation_keys import KEY_SUFFIX, OperationKeys
+from models.signatures.partners import Partners
+from models.signatures.signed_message import MAX_MESSAGE_BYTES, SignedMessage, read_signed_message
+
+SUFFIX = ".json"
+MAX_FILES = 100_000
+"""Maximum number of messages that one call reads."""
+
+
+class Refused(NamedTuple):
+    """A file that is no acceptable message, and why."""
+
+    path: Path
+    reason: str
+
+
+class ExchangeFolder:
+    """The exchange directory of the settings.
+
+    Parameters
+    ----------
+    path : Path
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.drafts, self.outbox, self.inbox = path / "drafts", path / "outbox", path / "inbox"
+        self.received, self.refused = path / "received", path / "refused"
+
+    @classmethod
+    def open(cls) -> "ExchangeFolder":
+        """Open the directory that the settings name; it need not exist."""
+        return cls(read_settings().exchange_dir)
+
+    def read_partners(self) -> Partners:
+        """Read the partners."""
+        return Partners.read(self.partners_file)
+
+    @property
+    def partners_file(self) -> Path:
+        """Return the file of the partners."""
+        return self.path / "partners.toml"
+
+    def read_keys(self) -> OperationKeys:
+        """Read the keys of the operations."""
+        return OperationKeys.read_folder(self.path / OPERATION_KEYS)
+
+    def get_key_file(self, operation: str) -> Path:
+        """Return the file for the key of a new operation."""
+        safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in operation)
+        return self.path / OPERATION_KEYS / f"{safe}{KEY_SUFFIX}"
+
+    def write_draft(self, message: AnyMessage) -> Path | None:
+        """Write a draft; return None if there is one of this identifier already, or it was sent."""
+        path = self.drafts / f"{message.message_id}{SUFFIX}"
+        if path.exists() or (self.outbox / path.name).exists():
+            return None
+        write_file(path, encode_message(message))
+        return path
+
+    def read_draft(self, path: Path) -> AnyMessage:
+        """Read a draft.
+
+        Raises
+        ------
+        BadInput
+            If it is no document.
+        """
+        try:
+            return decode_message(read_file(path))
+        except (ValueError, RecursionError) as error:
+            raise BadInput(
+                "not a draft of a message",
+                where=str(path),
+                got=str(error),
+                todo="write it again with npsrisk exchange draft",
+            ) from error
+
+    def send(self, message: AnyMessage, envelope: bytes) -> Path:
+        """Write a signed message to the outbox, and remove its draft."""
+        path = self.outbox / f"{message.message_id}{SUFFIX}"
+        write_file(path, envelope)
+        (self.drafts / path.name).unlink(missing_ok=True)
+        return path
+
+    def read_messages(self, folder: Path, now: datetime) -> Iterator[tuple[Path, SignedMessage | Refused]]:
+        """Read the messages of a folder, each checked."""
+        partners, keys = self.read_partners(), self.read_keys()
+        paths = sorted(folder.glob(f"*{SUFFIX}"))
+        if len(paths) > MAX_FILES:
+            raise BadInput(
+                "too many messages",
+                where=str(folder),
+                got=f"{len(paths):,}",
+                expected=f"at most {MAX_FILES:,}",
+            )
+        for path in paths:
+            try:
+                found = read_signed_message(read_file(path), partners, now, path.name)
+                _require_keys(found.message, keys, path)
+                yield path, found
+            except (MessageFault, BadInput) as fault:
+                yield path, Refused(path, str(fault))
+
+    def keep(self, path: Path, found: SignedMessage | Refused) -> None:
+        """Move a message out of the inbox, to those received or those refused; a file of another folder stays there."""
+        own = path.parent.resolve() == self.inbox.resolve()
+        if isinstance(found, Refused):
+            write_file(self.refused / f"{path.name}.txt", f"{found.reason}\n".encode())
+            if own:
+                path.replace(self.refused / path.name)
+            return
+        name = f"{found.message.author}_{found.message.message_id}{SUFFIX}"
+        write_file(self.received / name, found.envelope)
+        if own:
+            path.unlink()
+
+
+def _require_keys(message: AnyMessage, keys: OperationKeys, path: Path) -> None:
+    missing = keys.list_missing(getattr(message, "indicators", ()))
+    if missing:
+        raise MessageFault(
+            "its indicators cannot be compared",
+            where=path.name,
+            got=f"operation key {', '.join(missing)} of {message.operation}",
+            expected="a key in the folder keys of the exchange directory",
+            todo="ask a partner for the key file, put the message into the inbox and import again",
+        )
+
+
+def get_administration() -> str:
+    """Return the name of the own administration.
+
+    Raises
+    ------
+    BadSetting
+        If none is set.
+    """
+    name = read_settings().administration
+    if name is None:
+        raise BadSetting(
+            "the own administration has no name",
+            where="NPSRISK_ADMINISTRATION",
+            expected="the name under which the partners know it, for example XA",
+        )
+    return name
+
+
+def read_file(path: Path) -> bytes:
+    """Read a file of at most the size of a message.
+
+    Raises
+    ------
+    BadInput
+        If it is larger, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_MESSAGE_BYTES + 1)
+    except OSError as error:
+        raise BadInput(
+            "the file cannot be read", where=str(path), got=error.strerror or str(error)
+        ) from error
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise BadInput(
+            "the file is too large for a message",
+            where=str(path),
+            expected=f"at most {MAX_MESSAGE_BYTES:,} bytes",
+        )
+    return data
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file at once, readable by its owner alone."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    part = path.with_name(f".{path.name}.part")
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)

@@ -1,0 +1,109 @@
+"""Import of messages: into an alert table, or into a running service."""
+
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cli.operation.exchange_folder import Refused
+from consignments.errors import BadInput, ServiceFault
+from consignments.exchange.alerts import list_alert_changes
+from consignments.exchange.documents import AnyMessage
+from consignments.records import Alert
+from models.signatures.signed_message import SignedMessage
+
+API_KEY_VARIABLE = "NPSRISK_API_KEY"
+TIMEOUT_SECONDS = 30.0
+REFUSED_STATUSES = (400, 413, 422)
+"""Statuses that concern the message and not the service."""
+
+
+class AlertTable:
+    """An alert table that messages change.
+
+    Parameters
+    ----------
+    alerts : iterable of Alert
+        Of several versions the last counts.
+    """
+
+    def __init__(self, alerts: Iterable[Alert] = ()) -> None:
+        self._alerts = {alert.alert_id: alert for alert in alerts}
+
+    @classmethod
+    def read(cls, path: Path) -> "AlertTable":
+        """Read the table; there are no alerts if it does not exist.
+
+        Raises
+        ------
+        FileFault
+            If a row is invalid: nothing is dropped from a table that is written again.
+        """
+        from consignments.tables import read_table, to_alerts
+
+        return cls(to_alerts(read_table(path, Alert, strict=True).frame) if path.exists() else ())
+
+    def apply(self, message: AnyMessage, received_at: datetime) -> int:
+        """Apply a message; return how many alerts changed."""
+        changes = list_alert_changes(message, received_at, self._alerts.get)
+        self._alerts.update((alert.alert_id, alert) for alert in changes)
+        return len(changes)
+
+    def write(self, path: Path) -> None:
+        """Write the table."""
+        from consignments.tables import build_frame, write_table
+
+        write_table(build_frame(list(self._alerts.values()), Alert), path)
+
+
+def post_messages(service: str, accepted: Iterable[tuple[Path, SignedMessage]]) -> list[Refused]:
+    """Send messages to a service; return those that it refuses.
+
+    Raises
+    ------
+    BadInput
+        If the address is not HTTP.
+    ServiceFault
+        If the service cannot be reached or does not accept the key: the remaining messages stay in the inbox.
+    """
+    if urlsplit(service).scheme not in ("http", "https"):
+        raise BadInput(
+            "not the address of a service", where="--service", got=service, expected="http://HOST:PORT"
+        )
+    refused = []
+    for path, each in accepted:
+        reason = _post(f"{service.rstrip('/')}/v1/messages", each.envelope)
+        if reason is not None:
+            refused.append(Refused(path, reason))
+    return refused
+
+
+def _post(url: str, envelope: bytes) -> str | None:
+    headers = {"content-type": "application/json"}
+    if api_key := os.environ.get(API_KEY_VARIABLE):
+        headers["authorization"] = f"Bearer {api_key}"
+    request = urllib.request.Request(url, envelope, headers)  # noqa: S310: the scheme was checked
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):
+            return None
+    except urllib.error.HTTPError as error:
+        detail = _read_detail(error)
+        if error.code in REFUSED_STATUSES:
+            return detail
+        raise ServiceFault(
+            "the service does not accept messages", where=url, got=f"status {error.code}: {detail}",
+            todo=f"check its state and the key in {API_KEY_VARIABLE}",
+        ) from error  # fmt: skip
+    except OSError as error:
+        raise ServiceFault("the service cannot be reached", where=url, got=str(error)) from error
+
+
+def _read_detail(error: urllib.error.HTTPError) -> str:
+    try:
+        return str(json.loads(error.read(10_000)).get("detail", error.reason))
+    except (ValueError, AttributeError):
+        return str(error.reason)

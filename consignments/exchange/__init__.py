@@ -1,0 +1,1 @@
+"""Messages between administrations in an operation: their documents, their checks, and the alerts that they become."""

@@ -1,0 +1,145 @@
+"""Documents that administrations exchange in an operation: warning, feedback, seizure, sighting and withdrawal.
+
+The first three are the templates of CENcomm as they are described in public: a warning is a profile of a consignment to look for, a
+feedback states what was done with a warning, a seizure gives the details of a detection. The forms of CENcomm and IONICS are not
+public. The fields are therefore npsrisk's own, named as customs names them. Names, addresses, phones and e-mails leave only as
+indicators (`features.indicators`).
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from consignments.records import Amount, Channel, Code, Text, Time
+
+SCHEMA_VERSION = 1
+MAX_INDICATORS = 50
+MAX_REVISION = 99
+Handling = Literal["clear", "green", "amber", "amber+strict", "red"]
+"""Code of the Traffic Light Protocol 2.0 (FIRST): who may see the message."""
+MessageId = Annotated[str, Meta(min_length=1, max_length=50, pattern=r"^[A-Za-z0-9._-]+$")]
+PartnerName = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[^\s/#]+$")]
+IndicatorText = Annotated[
+    str, Meta(pattern=r"^[0-9a-f]{16}:[a-z_]{1,20}/[a-z_]{1,20}:[0-9a-f]{32}$", max_length=100)
+]
+Indicators = Annotated[tuple[IndicatorText, ...], Meta(max_length=MAX_INDICATORS)]
+Count = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+
+
+class Message(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    omit_defaults=True,
+    tag_field="kind",
+):
+    """The fields that all messages have."""
+
+    message_id: Annotated[MessageId, Meta(description="unique among the messages of its author")]
+    author: Annotated[PartnerName, Meta(description="administration that sends and signs it")]
+    issued_at: Annotated[Time, Meta(description="when it was signed")]
+    handling: Annotated[Handling, Meta(description="who may see it: Traffic Light Protocol 2.0")] = "amber"
+    operation: Annotated[Code | None, Meta(description="operation it belongs to")] = None
+    schema_version: Annotated[Literal[1], Meta(description="version of the documents")] = SCHEMA_VERSION  # type: ignore[assignment]
+
+
+class Warning(Message, frozen=True, tag="warning"):
+    """A profile of consignments to inspect. All given criteria must match; an indicator matches by itself."""
+
+    expires_at: Annotated[Time, Meta(description="end of validity")]
+    revision: Annotated[
+        int, Meta(ge=1, le=MAX_REVISION, description="a higher one replaces the lower ones")
+    ] = 1
+    substance_family: Annotated[Code | None, Meta(description="family of the expected substances")] = None
+    departure_country: Annotated[Code | None, Meta(description="country of dispatch")] = None
+    route: Annotated[Code | None, Meta(description="a part of the route, for example PVG>HKG")] = None
+    cover: Annotated[Code | None, Meta(description="words of the declared goods; * matches any letters")] = (
+        None
+    )
+    hs_code: Annotated[Code | None, Meta(description="declared HS code or its first digits")] = None
+    indicators: Annotated[Indicators, Meta(description="keyed hashes of parties")] = ()
+    text: Annotated[Text | None, Meta(description="text for officers, without personal data")] = None
+
+
+class Seizure(Message, frozen=True, tag="seizure"):
+    """The details of one detection."""
+
+    case_reference: Annotated[Code, Meta(min_length=1, description="reference of the case at its author")]
+    occurred_at: Annotated[Time, Meta(description="when it was inspected")]
+    expires_at: Annotated[Time, Meta(description="end of validity of its indicators")]
+    revision: Annotated[
+        int, Meta(ge=1, le=MAX_REVISION, description="a higher one replaces the lower ones")
+    ] = 1
+    office: Annotated[Code | None, Meta(description="customs office")] = None
+    channel: Annotated[Channel | None, Meta(description="mode of transport")] = None
+    substance: Annotated[Code | None, Meta(description="detected substance")] = None
+    substance_family: Annotated[Code | None, Meta(description="family of the substance")] = None
+    quantity_g: Annotated[Amount | None, Meta(description="quantity in grams")] = None
+    concealment: Annotated[Code | None, Meta(description="how it was hidden")] = None
+    departure_country: Annotated[Code | None, Meta(description="country of dispatch")] = None
+    route: Annotated[Code | None, Meta(description="places in order")] = None
+    cover: Annotated[Text | None, Meta(description="declared goods")] = None
+    hs_code: Annotated[Code | None, Meta(description="declared HS code")] = None
+    indicators: Annotated[Indicators, Meta(description="keyed hashes of its parties")] = ()
+
+
+class Report(Message, frozen=True):
+    """The fields of messages about a message of a partner."""
+
+    about_author: Annotated[PartnerName, Meta(description="author of the message that it is about")]
+    about: Annotated[MessageId, Meta(description="`message_id` of the message that it is about")]
+    begins_at: Annotated[Time, Meta(description="begin of the period")]
+    ends_at: Annotated[Time, Meta(description="end of the period")]
+
+
+class Feedback(Report, frozen=True, tag="feedback"):
+    """Counts of what a warning or a seizure brought at its receiver in a period."""
+
+    matched: Annotated[Count, Meta(description="consignments that it matched")]
+    inspected: Annotated[Count, Meta(description="of these: presented to inspection")]
+    known: Annotated[Count, Meta(description="of these: with a final result")]
+    found: Annotated[Count, Meta(description="of these: with a detection")]
+
+
+class Sighting(Report, frozen=True, tag="sighting"):
+    """Count of the consignments at a receiver that had an indicator of a message, without saying which they were."""
+
+    seen: Annotated[Count, Meta(description="consignments with one of its indicators")]
+    last_seen_on: Annotated[Code | None, Meta(description="day of the last of them, YYYY-MM-DD")] = None
+
+
+class Withdrawal(Message, frozen=True, tag="withdrawal"):
+    """The end of an own message: from its receipt on it matches nothing."""
+
+    about: Annotated[MessageId, Meta(description="`message_id` of the own message")]
+    reason: Annotated[Text | None, Meta(description="why")] = None
+
+
+AnyMessage = Warning | Seizure | Feedback | Sighting | Withdrawal
+MESSAGE_KINDS = ("warning", "seizure", "feedback", "sighting", "withdrawal")
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyMessage)
+
+
+def decode_message(data: bytes) -> AnyMessage:
+    """Decode the JSON of a document; `msgspec.DecodeError` if it is not one."""
+    found: AnyMessage = _decoder.decode(data)
+    return found
+
+
+def encode_message(message: AnyMessage) -> bytes:
+    """Encode a document as canonical JSON: sorted keys, no spaces, defaults left out."""
+    return msgspec.json.encode(message, order="sorted")
+
+
+def get_kind(message: AnyMessage) -> str:
+    """Return the kind of a document."""
+    kind = type(message).__struct_config__.tag
+    assert isinstance(kind, str)
+    return kind
+
+
+def build_schema() -> dict[str, Any]:
+    """Build the JSON schema of the documents."""
+    return msgspec.json.schema(AnyMessage)

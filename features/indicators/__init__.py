@@ -1,0 +1,1 @@
+"""Keyed indicators: identifiers of a seizure that partners share as keyed hashes, and their comparison with consignments."""

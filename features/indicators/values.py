@@ -1,0 +1,189 @@
+"""Values of indicators: the identifiers of both parties in the normal forms of history, at one exact and some coarser resolutions.
+
+A coarser value stays equal when a name is transliterated differently, a street is misspelt or a country prefix is left out. It fits
+more parties, so it counts less. The side is not part of a value: the sender of a seizure may be a consignee elsewhere.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from consignments.records import Consignment
+from features.indicators.operation_keys import OperationKey
+from features.normalization.normal_forms import (
+    NormalForms,
+    fold_to_ascii,
+    normalize_consignment,
+    rotate_to_smallest,
+)
+
+SIDES = ("sender", "consignee")
+MIN_NAME_CONSONANTS = 4
+MIN_LOCAL_LETTERS = 6
+LOCAL_PHONE_DIGITS = 8
+CACHE_SIZE = 1 << 12
+"""Number of cached names and addresses. Most senders recur."""
+_WEAK_LETTERS = b"aeiouhwy"
+_DIGITS = b"0123456789"
+_OTHERS_TO_SPACES = bytes(code if code in _DIGITS else 32 for code in range(256))
+_NOT_DIGITS = bytes(code for code in range(256) if code not in _DIGITS)
+_NOT_ALPHANUMERIC = bytes(code for code in range(256) if not chr(code).isalnum() or code >= 128)
+
+
+class PartyForms(NamedTuple):
+    """The normal forms of one party; '' if missing."""
+
+    name: str
+    address: str
+    phone: str
+    email: str
+    account: str
+    country: str
+
+
+class Indicator(NamedTuple):
+    """An identifier at one resolution.
+
+    Attributes
+    ----------
+    kind : str
+        `name`, `address`, `phone`, `email` or `account`.
+    resolution : str
+    weight : float
+        How much a match counts, from 0 to 1 (assumed).
+    value : callable
+        Returns the value of a party; '' if missing.
+    """
+
+    kind: str
+    resolution: str
+    weight: float
+    value: Callable[[PartyForms], str]
+
+
+def get_party(c: Consignment, forms: NormalForms, side: str) -> PartyForms:
+    """Return the normal forms of the sender or the consignee."""
+    if side == "sender":
+        account = fold_to_ascii(c.account_id) if c.account_id else ""
+        return PartyForms(
+            forms.sender_name, forms.sender_address, forms.sender_phone, forms.sender_email, account,
+            (c.sender_country or "").strip().upper(),
+        )  # fmt: skip
+    return PartyForms(
+        forms.consignee_name, forms.consignee_address, forms.consignee_phone, forms.consignee_email, "",
+        (c.consignee_country or "").strip().upper(),
+    )  # fmt: skip
+
+
+@lru_cache(CACHE_SIZE)
+def build_consonants(letters: str) -> str:
+    """Reduce a name in normal form, in which the letters have no beginning, to its consonants; '' if they are few.
+
+    Examples
+    --------
+    >>> from features.normalization.normal_forms import normalize_name
+    >>> build_consonants(normalize_name("Mohammed Rahman")) == build_consonants(normalize_name("RAHMAN, Muhamad"))
+    True
+    """
+    if not letters.isalpha():
+        return letters
+    kept = _drop_weak_letters(letters)
+    if len(kept) > 1 and kept[0] == kept[-1]:
+        kept = kept[:-1]
+    return rotate_to_smallest(kept) if len(kept) >= MIN_NAME_CONSONANTS else ""
+
+
+def _drop_weak_letters(letters: str) -> str:
+    """Drop vowels and the like, and letters that repeat the one before."""
+    kept = (
+        letters.encode("utf-8", "surrogatepass")
+        .translate(None, _WEAK_LETTERS)
+        .decode("utf-8", "surrogatepass")
+    )
+    return "".join([letter for letter, before in zip(kept, f" {kept}", strict=False) if letter != before])
+
+
+def _read_name(party: PartyForms) -> str:
+    return f"{party.country}|{party.name}" if party.name else ""
+
+
+def _read_name_and_place(party: PartyForms) -> str:
+    kept = build_consonants(party.name) if party.name and party.address else ""
+    home, code, _ = party.address.split("|") if kept else ("", "", "")
+    return f"{home}|{code}|{kept}" if code else ""
+
+
+def _read_premises(party: PartyForms) -> str:
+    return _split_address(party.address)[0] if party.address else ""
+
+
+def _read_street(party: PartyForms) -> str:
+    return _split_address(party.address)[1] if party.address else ""
+
+
+@lru_cache(CACHE_SIZE)
+def _split_address(address: str) -> tuple[str, str]:
+    """Split an address in normal form into two coarser values.
+
+    The first is country, postcode or city, and the words with digits: house, flat, building. The second is country, numbers, and the
+    consonants of the longest word, without the postcode.
+    """
+    home, code, line = address.split("|")
+    words = line.split()
+    numbers = [word for word in words if not word.isalpha() and any(map(str.isdigit, word))]
+    premises = f"{home}|{code}|{' '.join(numbers)}" if code and numbers else ""
+    figures = sorted(line.encode("utf-8", "surrogatepass").translate(_OTHERS_TO_SPACES).decode().split())
+    kept = _drop_weak_letters(max((word for word in words if word.isalpha()), key=len, default=""))
+    return premises, f"{home}|{' '.join(figures)}|{kept}" if figures and len(kept) > 1 else ""
+
+
+def _read_local_number(party: PartyForms) -> str:
+    digits = party.phone.encode("utf-8", "surrogatepass").translate(None, _NOT_DIGITS).decode()
+    return digits[-LOCAL_PHONE_DIGITS:] if len(digits) >= LOCAL_PHONE_DIGITS else ""
+
+
+def _read_mailbox(party: PartyForms) -> str:
+    local = party.email.partition("@")[0].encode("utf-8", "surrogatepass")
+    kept = local.translate(None, _NOT_ALPHANUMERIC).decode()
+    return kept if len(kept) >= MIN_LOCAL_LETTERS else ""
+
+
+EXACT = "exact"
+INDICATORS = (
+    Indicator("name", EXACT, 0.2, _read_name),
+    Indicator("name", "place", 0.5, _read_name_and_place),
+    Indicator("address", EXACT, 1.0, lambda party: party.address),
+    Indicator("address", "premises", 0.75, _read_premises),
+    Indicator("address", "street", 0.5, _read_street),
+    Indicator("phone", EXACT, 1.0, lambda party: party.phone),
+    Indicator("phone", "local", 0.75, _read_local_number),
+    Indicator("email", EXACT, 1.0, lambda party: party.email),
+    Indicator("email", "mailbox", 0.5, _read_mailbox),
+    Indicator("account", EXACT, 1.0, lambda party: party.account),
+)
+"""All indicators, the exact one of a kind first. A name alone counts little, because many people share it."""
+
+
+def compute_indicators(c: Consignment, key: OperationKey, sides: tuple[str, ...] = SIDES) -> tuple[str, ...]:
+    """Compute the indicators of a consignment's parties, as they are shared.
+
+    Parameters
+    ----------
+    c : Consignment
+    key : OperationKey
+    sides : tuple of str
+        Parties whose identifiers are shared.
+    """
+    forms = normalize_consignment(c)
+    return tuple(dict.fromkeys(_iterate_tokens(c, forms, key, sides)))
+
+
+def _iterate_tokens(
+    c: Consignment, forms: NormalForms, key: OperationKey, sides: tuple[str, ...]
+) -> Iterator[str]:
+    for side in sides:
+        party = get_party(c, forms, side)
+        for each in INDICATORS:
+            value = each.value(party)
+            if value:
+                yield key.compute(each.kind, each.resolution, value)

@@ -1,0 +1,129 @@
+"""Partners of an exchange: a TOML file of administrations and their public keys.
+
+[[partner]]
+name = "XA"
+public_key = "..."
+until = 2027-01-31T00:00:00Z    # optional: later messages by this key are refused
+
+An administration with several officers who sign has several entries of one name.
+"""
+
+import os
+import tomllib
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from consignments.errors import BadSetting
+from models.signatures.envelope import PAYLOAD_TYPE, Signature, encode_for_signing
+from models.signatures.keys import VerifyingKey
+
+MAX_FILE_BYTES = 1_000_000
+
+
+class Partner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A public key of an administration.
+
+    Attributes
+    ----------
+    name : str
+    public_key : str
+        Base64 of the Ed25519 public key.
+    until : datetime or None
+        Messages of this time or later are refused; None for no end.
+    """
+
+    name: Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[^\s/#]+$")]
+    public_key: str
+    until: Annotated[datetime, Meta(tz=True)] | None = None
+
+
+class _PartnersFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    partner: tuple[Partner, ...] = ()
+
+
+class Partners:
+    """The administrations whose messages are accepted.
+
+    Parameters
+    ----------
+    members : iterable of Partner
+    where : str
+        The file, for errors.
+
+    Raises
+    ------
+    BadSetting
+        If a key belongs to two entries.
+    """
+
+    def __init__(self, members: Iterable[Partner] = (), where: str = "partners") -> None:
+        self.members, self.where = tuple(members), where
+        pairs = [(VerifyingKey(each.public_key), each) for each in self.members]
+        self._keys = {key.key_id: (key, each) for key, each in pairs}
+        if len(self._keys) < len(pairs):
+            raise BadSetting("two partners share a key", where=where, expected="one entry for each key")
+
+    @classmethod
+    def read(cls, path: Path) -> "Partners":
+        """Read the file of partners; without one there are none.
+
+        Raises
+        ------
+        BadSetting
+            If it cannot be read.
+        """
+        try:
+            with path.open("rb") as file:
+                found = msgspec.convert(tomllib.loads(file.read(MAX_FILE_BYTES).decode()), _PartnersFile)
+        except FileNotFoundError:
+            return cls((), str(path))
+        except (OSError, ValueError, msgspec.ValidationError) as error:
+            raise BadSetting(
+                "the file of partners cannot be read",
+                where=str(path),
+                got=str(error),
+                expected="entries [[partner]] with name and public_key",
+                todo="correct it, or write it again with npsrisk exchange trust",
+            ) from error
+        return cls(found.partner, str(path))
+
+    def write(self, path: Path) -> None:
+        """Write the file at once."""
+        lines = ["# Partners whose messages are accepted (npsrisk exchange trust)."]
+        for each in self.members:
+            lines += ["", "[[partner]]"]
+            lines += [
+                f"{name} = {msgspec.json.encode(getattr(each, name)).decode()}"
+                for name in ("name", "public_key")
+            ]
+            lines += [] if each.until is None else [f"until = {each.until.isoformat()}"]
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        part = path.with_suffix(".part")
+        with part.open("w", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+
+    def list_names(self) -> list[str]:
+        """List the names of the partners, each once."""
+        return list(dict.fromkeys(each.name for each in self.members))
+
+    def is_signed_by(
+        self, author: str, statement: bytes, signatures: Iterable[Signature], at: datetime
+    ) -> bool:
+        """Check if a signature of a statement by a key of this author holds, and the key had not ended at `at`."""
+        signed = encode_for_signing(PAYLOAD_TYPE, statement)
+        for signature in signatures:
+            key, member = self._keys.get(signature.keyid, (None, None))
+            if key is None or member is None or member.name != author:
+                continue
+            ended = member.until is not None and at >= member.until
+            if not ended and key.verifies(signature.to_bytes(), signed):
+                return True
+        return False

@@ -1,0 +1,103 @@
+"""Messages between administrations in the envelope of promotion records: signed by an officer of the author, read only from partners."""
+
+from datetime import datetime
+from hashlib import sha256
+from typing import NamedTuple
+
+import msgspec
+
+from consignments.errors import MessageFault, PromotionRefused
+from consignments.exchange.checks import check_message
+from consignments.exchange.documents import AnyMessage, decode_message, encode_message
+from models.signatures.envelope import (
+    PAYLOAD_TYPE,
+    Envelope,
+    build_envelope,
+    build_statement,
+    sign_statement,
+)
+from models.signatures.keys import SigningKey
+from models.signatures.partners import Partners
+
+PREDICATE_TYPE = "urn:npsrisk:exchange:1"
+MAX_MESSAGE_BYTES = 65_536
+MAX_SIGNATURES = 10
+
+
+class _Statement(msgspec.Struct, frozen=True):
+    predicate: msgspec.Raw
+
+
+class SignedMessage(NamedTuple):
+    """A message whose signature holds, and the envelope that it came in, as canonical JSON."""
+
+    message: AnyMessage
+    envelope: bytes
+
+
+def build_message_statement(message: AnyMessage) -> bytes:
+    """Build what is signed: the document, and its digest."""
+    document = encode_message(message)
+    return build_statement(
+        {message.message_id: sha256(document).hexdigest()}, PREDICATE_TYPE, msgspec.json.decode(document)
+    )
+
+
+def decode_statement(statement: bytes) -> AnyMessage:
+    """Decode the document of a statement; `msgspec.DecodeError` if it has none. The signature is not checked."""
+    return decode_message(bytes(msgspec.json.decode(statement, type=_Statement).predicate))
+
+
+def sign_message(message: AnyMessage, key: SigningKey) -> bytes:
+    """Sign a message; return its envelope as JSON."""
+    statement = build_message_statement(message)
+    return msgspec.json.encode(build_envelope(statement, (sign_statement(statement, key),)), order="sorted")
+
+
+def read_signed_message(data: bytes, partners: Partners, now: datetime, where: str = "") -> SignedMessage:
+    """Read a message that came from outside.
+
+    Parameters
+    ----------
+    data : bytes
+        The envelope as JSON.
+    partners : Partners
+    now : datetime
+    where : str
+        The file or the call, for errors.
+
+    Raises
+    ------
+    MessageFault
+        If it is too large, no envelope, no message, contradictory, expired, or not signed by a partner that is its author.
+    """
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise MessageFault(
+            "a message is too large",
+            where=where,
+            got=f"{len(data):,} bytes",
+            expected=f"at most {MAX_MESSAGE_BYTES:,}",
+        )
+    try:
+        envelope = Envelope.read(data)
+        statement = envelope.get_statement()
+        message = decode_statement(statement)
+    except (PromotionRefused, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        reason = error.got if isinstance(error, PromotionRefused) else str(error)
+        raise MessageFault("not a signed message", where=where, got=reason) from None
+    if (
+        envelope.payload_type != PAYLOAD_TYPE
+        or len(envelope.signatures) > MAX_SIGNATURES
+        or build_message_statement(message) != statement
+    ):
+        raise MessageFault("the statement is not that of its message", where=where)
+    if not partners.is_signed_by(message.author, statement, envelope.signatures, now):
+        raise MessageFault(
+            "no signature of its author holds",
+            where=where or partners.where,
+            got=f"author {message.author}",
+            expected=f"a signature by {', '.join(partners.list_names()) or 'a partner; there is none yet'}",
+            todo="add the author's public key with npsrisk exchange trust, if you know it from a safe source",
+        )
+    check_message(message, now)
+    return SignedMessage(message, msgspec.json.encode(envelope, order="sorted"))

@@ -1,0 +1,108 @@
+"""Messages of partners in the service: whose are accepted, and what is recorded when one arrives."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from consignments.errors import MessageFault
+from consignments.exchange.alerts import list_alert_changes
+from consignments.exchange.documents import AnyMessage, Withdrawal, get_kind
+from consignments.records import Alert
+from consignments.timestamps import to_datetime
+from features.indicators.operation_keys import KEY_SUFFIX, OperationKeys
+from models.signatures.envelope import Envelope
+from models.signatures.partners import Partners
+from models.signatures.signed_message import read_signed_message
+from serving.event_log.event_codec import LoggedMessage
+from serving.process.state_directory import FileStamp, get_file_stamp
+from serving.state.state import State
+
+PARTNERS_FILE, KEYS_FOLDER = "partners.toml", "keys"
+
+
+class ExchangeMembers:
+    """The partners and the operation keys of the exchange directory, read again when they change.
+
+    Parameters
+    ----------
+    folder : Path
+    administration : str or None
+        Own name: messages of this author are recorded and change no alert.
+
+    Attributes
+    ----------
+    keys : OperationKeys
+        Grows when a key file is added. A key whose file was removed stays until the next start.
+    """
+
+    def __init__(self, folder: Path, administration: str | None) -> None:
+        self.administration = administration
+        self._partners_file, self._keys_folder = folder / PARTNERS_FILE, folder / KEYS_FOLDER
+        self.partners, self.keys = Partners(), OperationKeys()
+        self._seen: dict[Path, FileStamp] = {}
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """Read the files again if any changed, and return whether one did.
+
+        Raises
+        ------
+        BadSetting
+            If a file is invalid; what was read before stays in use.
+        """
+        files = [self._partners_file, *sorted(self._keys_folder.glob(f"*{KEY_SUFFIX}"))]
+        stamps = {path: get_file_stamp(path) for path in files if path.exists()}
+        if stamps == self._seen:
+            return False
+        partners, keys = Partners.read(self._partners_file), OperationKeys.read_folder(self._keys_folder)
+        self.partners, self._seen = partners, stamps
+        self.keys.update(keys)
+        return True
+
+
+class AcceptedMessage(NamedTuple):
+    """A checked message, as the log keeps it, with the alerts that it changes."""
+
+    logged: LoggedMessage
+    alerts: list[Alert]
+
+
+def accept_message(
+    envelope: Envelope, members: ExchangeMembers, state: State, now_us: int
+) -> AcceptedMessage:
+    """Check a message that a client sent, and determine which alerts it changes.
+
+    Raises
+    ------
+    MessageFault
+        If it is not acceptable.
+    """
+    moment = to_datetime(now_us)
+    message, canonical = read_signed_message(msgspec.json.encode(envelope), members.partners, moment)
+    missing = members.keys.list_missing(getattr(message, "indicators", ()))
+    if missing:
+        raise MessageFault(
+            "its indicators cannot be compared",
+            got=f"operation key {', '.join(missing)} of {message.operation}",
+            expected="a key in the folder keys of the exchange directory",
+            todo="ask a partner for the key file, and send the message again",
+        )
+    logged = LoggedMessage(
+        message.message_id,
+        message.author,
+        get_kind(message),
+        message.issued_at,
+        canonical.decode(),
+        message.about if isinstance(message, Withdrawal) else None,
+    )
+    own = message.author == members.administration
+    changes = [] if own else _list_changes(message, logged, state, now_us)
+    return AcceptedMessage(logged, changes)
+
+
+def _list_changes(message: AnyMessage, logged: LoggedMessage, state: State, now_us: int) -> list[Alert]:
+    """List the changes of alerts. A message whose withdrawal came first changes nothing."""
+    if not isinstance(message, Withdrawal) and logged.name in state.withdrawn_messages:
+        return []
+    return list_alert_changes(message, to_datetime(now_us), state.alerts.find)

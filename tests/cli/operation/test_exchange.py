@@ -1,0 +1,213 @@
+"""Exchange by the command line: from a confirmed detection of one administration to a match and a feedback at another."""
+
+import base64
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from support.examples import day, make_consignment, make_outcome
+
+from consignments.records import Alert, Consignment, Outcome
+from consignments.tables import build_frame, read_table, to_alerts, write_table
+from npsrisk import main
+
+SEIZED = make_consignment("LE123456785CN", sender_name="Lotus Chemical", sender_country="CN", office="Port A")
+RESULT = make_outcome(
+    SEIZED.consignment_id,
+    result="nps",
+    substance="3-CMC",
+    substance_family="cathinone",
+    quantity_g=250.0,
+    known_at=day(2),
+)
+PERSONAL = ("Lotus", "Harbour", "7946", "Kim", "Teheran", "5550", "LE123456785CN", "E1 6AN", "06232")
+
+
+class Administration:
+    """An administration with its own folder, settings and tables."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name = folder / name, name
+        self.folder.mkdir()
+        self.exchange = self.folder / "exchange"
+
+    def run(self, *arguments: object, **settings: str) -> dict:
+        environment = {
+            "NPSRISK_ADMINISTRATION": self.name,
+            "NPSRISK_STATE_DIR": str(self.folder),
+            "NPSRISK_EXCHANGE_DIR": str(self.exchange),
+        }
+        words = [*map(str, arguments), *(["--json"] if arguments[0] == "exchange" else [])]
+        found = CliRunner().invoke(main, words, env=environment | settings)
+        assert found.exit_code == 0, found.output
+        return json.loads(found.stdout.splitlines()[-1]) if words[-1] == "--json" else {}
+
+    def fail(self, *arguments: object, **settings: str) -> str:
+        environment = {"NPSRISK_STATE_DIR": str(self.folder), "NPSRISK_EXCHANGE_DIR": str(self.exchange)}
+        found = CliRunner().invoke(main, list(map(str, arguments)), env=environment | settings)
+        assert found.exit_code == 2
+        return found.output
+
+    def write(self, name: str, records: list, record: type) -> Path:
+        path = self.folder / f"{name}.parquet"
+        write_table(build_frame(records, record), path)
+        return path
+
+    def receive(self, other: "Administration") -> None:
+        """Carry the outbox of a partner into the inbox."""
+        (self.exchange / "inbox").mkdir(parents=True, exist_ok=True)
+        for path in (other.exchange / "outbox").glob("*.json"):
+            (self.exchange / "inbox" / f"{other.name}-{path.name}").write_bytes(path.read_bytes())
+
+    def read_alerts(self) -> list[Alert]:
+        return to_alerts(read_table(self.folder / "alerts.parquet", Alert).frame)
+
+
+@pytest.fixture
+def partners(tmp_path: Path) -> tuple[Administration, Administration]:
+    one, other = Administration(tmp_path, "XA"), Administration(tmp_path, "XB")
+    key = Path(one.run("exchange", "key", "EXAMPLE")["file"])
+    (other.exchange / "keys").mkdir(parents=True)
+    (other.exchange / "keys" / key.name).write_bytes(key.read_bytes())
+    for each, partner in ((one, other), (other, one)):
+        partner.run("exchange", "trust", each.name, each.run("exchange", "trust", each.name)["public_key"])
+    return one, other
+
+
+def send_seizure(one: Administration, at: int = 3) -> list[str]:
+    tables = ("--consignments", one.write("consignments", [SEIZED], Consignment))
+    tables += ("--outcomes", one.write("outcomes", [RESULT], Outcome))
+    drafts = one.run("exchange", "draft", *tables, "--at", day(at).isoformat())["drafts"]
+    one.run("exchange", "export", "--at", day(at).isoformat())
+    return drafts
+
+
+def test_a_seizure_is_drafted_approved_sent_matched_and_answered(partners) -> None:
+    one, other = partners
+    assert len(send_seizure(one)) == 2
+    assert send_seizure(one) == []
+    other.receive(one)
+    alerts = other.folder / "alerts.parquet"
+    found = other.run("exchange", "import", "--alerts", alerts, "--at", day(4).isoformat())
+    assert found["accepted"] == {"seizure": 1, "warning": 1}
+    assert found["refused"] == {}
+    assert {alert.issued_at for alert in other.read_alerts()} == {day(4)}
+
+    arrived = [
+        make_consignment("BEFORE", received_at=day(3.5)),
+        make_consignment("AFTER", received_at=day(5), sender_name="LOTUS CHEMICAL LTD", description="tea"),
+    ]
+    consignments = other.write("consignments", arrived, Consignment)
+    outcomes = other.write(
+        "outcomes", [make_outcome("AFTER", result="nps", inspected_at=day(5.5), known_at=day(6))], Outcome
+    )
+    other.run("features", "--consignments", consignments, "--alerts", alerts, "--out", other.folder / "f.csv")
+    rows = pd.read_csv(other.folder / "f.csv", index_col="consignment_id")
+    strengths = rows["alerts.indicator_strength"]
+    assert strengths["BEFORE"] == 0
+    assert strengths["AFTER"] > 1
+
+    tables = ("--consignments", consignments, "--outcomes", outcomes, "--alerts", alerts)
+    sent = other.run(
+        "exchange", "feedback", *tables, "--at", day(9).isoformat(), NPSRISK_EXCHANGE_FEEDBACK="true"
+    )
+    assert sent["signed"]
+    one.receive(other)
+    back = one.run(
+        "exchange", "import", "--alerts", one.folder / "alerts.parquet", "--at", day(9).isoformat()
+    )
+    assert back["accepted"] == {"feedback": 2, "sighting": 1}
+    assert back["refused"] == {}
+
+
+def test_a_withdrawal_ends_the_match_from_its_receipt_on(partners) -> None:
+    one, other = partners
+    send_seizure(one)
+    other.receive(one)
+    alerts = other.folder / "alerts.parquet"
+    other.run("exchange", "import", "--alerts", alerts, "--at", day(4).isoformat())
+    [name] = [path.stem for path in (one.exchange / "outbox").glob("S-*.json")]
+    one.run("exchange", "withdraw", name, "--why", "laboratory corrected", "--at", day(6).isoformat())
+    other.receive(one)
+    other.run("exchange", "import", "--alerts", alerts, "--at", day(7).isoformat())
+    ends = {alert.alert_id: alert.expires_at for alert in other.read_alerts()}
+    assert ends[f"XA/{name}"] == day(7)
+    other.receive(one)
+    assert (
+        other.run("exchange", "import", "--alerts", alerts, "--at", day(8).isoformat())["alerts_changed"] == 0
+    )
+
+
+def test_no_personal_data_leaves(partners) -> None:
+    one, other = partners
+    send_seizure(one)
+    other.receive(one)
+    other.run("exchange", "import", "--alerts", other.folder / "alerts.parquet", "--at", day(4).isoformat())
+    written = [path for each in (one.exchange, other.folder) for path in each.rglob("*") if path.is_file()]
+    assert len(written) > 8
+    for path in written:
+        content = path.read_bytes()
+        if path.suffix == ".json" and b"payload" in content:
+            content += base64.b64decode(json.loads(content)["payload"])
+        for word in PERSONAL:
+            assert word.encode() not in content, (path, word)
+
+
+def test_an_administration_without_the_key_refuses_with_the_reason(partners) -> None:
+    one, other = partners
+    send_seizure(one)
+    for path in (other.exchange / "keys").iterdir():
+        path.unlink()
+    other.receive(one)
+    found = other.run(
+        "exchange", "import", "--alerts", other.folder / "alerts.parquet", "--at", day(4).isoformat()
+    )
+    assert found["accepted"] == {"warning": 1}
+    [reason] = found["refused"].values()
+    assert "its indicators cannot be compared" in reason
+    assert len(list((other.exchange / "refused").glob("*.txt"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda data: data.replace(b'"sig":"', b'"sig":"A'), "no signature of its author holds"),
+        (lambda data: data[:-20], "not a signed message"),
+        (lambda data: b"[" * 50_000, "not a signed message"),
+        (lambda data: b" " * 70_000, "the file is too large for a message"),
+        (lambda data: data.replace(b"in-toto", b"in-tota"), "the statement is not that of its message"),
+        (lambda data: b"\xff\xfe", "not a signed message"),
+    ],
+)
+def test_a_forged_or_hostile_message_is_refused_and_changes_nothing(partners, change, reason) -> None:
+    one, other = partners
+    send_seizure(one)
+    other.receive(one)
+    for path in (other.exchange / "inbox").iterdir():
+        path.write_bytes(change(path.read_bytes()))
+    found = other.run(
+        "exchange", "import", "--alerts", other.folder / "alerts.parquet", "--at", day(4).isoformat()
+    )
+    assert found["accepted"] == {}
+    assert all(reason in each for each in found["refused"].values())
+    assert other.read_alerts() == []
+
+
+def test_an_expired_message_is_refused(partners) -> None:
+    one, other = partners
+    send_seizure(one)
+    other.receive(one)
+    found = other.run(
+        "exchange", "import", "--alerts", other.folder / "alerts.parquet", "--at", day(200).isoformat()
+    )
+    assert all("the message has expired" in each for each in found["refused"].values())
+    assert found["accepted"] == {}
+
+
+def test_without_a_name_nothing_is_drafted(partners) -> None:
+    one, _ = partners
+    tables = ("--consignments", one.write("consignments", [SEIZED], Consignment))
+    tables += ("--outcomes", one.write("outcomes", [RESULT], Outcome))
+    assert "NPSRISK_ADMINISTRATION" in one.fail("exchange", "draft", *tables, "--at", day(3).isoformat())

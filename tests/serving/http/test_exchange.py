@@ -1,0 +1,218 @@
+"""Messages of partners over HTTP: recorded once, alerts from then on, and no personal data in the log."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from support.databases import state_environment
+from support.examples import day, make_consignment
+from support.serving_examples import Client, on_day_20, publish, serving, settings_in
+
+from consignments.exchange.documents import Seizure, Warning, Withdrawal
+from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
+from features.indicators.values import compute_indicators
+from models.signatures.keys import SigningKey
+from models.signatures.partners import Partner, Partners
+from models.signatures.signed_message import sign_message
+from npsrisk import main
+
+SECOND_US = 1_000_000
+PERSONAL = (b"Orchid", b"Harbour", b"7946", b"Teheran")
+
+
+@pytest.fixture(autouse=True)
+def own_keys() -> Iterator[None]:
+    """A service installs its keys for the whole process."""
+    yield
+    install_keys(OperationKeys())
+
+
+class Ticking:
+    """A clock that goes on by a second at each look."""
+
+    def __init__(self) -> None:
+        self._now_us = on_day_20()
+
+    def __call__(self) -> int:
+        self._now_us += SECOND_US
+        return self._now_us
+
+
+CLOCK = Ticking()
+
+
+@pytest.fixture
+def partner(tmp_path: Path) -> "ExchangePartner":
+    return ExchangePartner(tmp_path)
+
+
+class ExchangePartner:
+    """A partner, whose public key and operation key are in the exchange directory of the service."""
+
+    def __init__(self, folder: Path) -> None:
+        self.key = SigningKey.create(folder / "partner.key")
+        self.exchange = folder / "exchange"
+        Partners([Partner("XA", self.key.public.text)]).write(self.exchange / "partners.toml")
+        self.operation = OperationKey.create(self.exchange / "keys" / "example.operation", "EXAMPLE")
+
+    def seizure(self, **changes: Any) -> dict[str, Any]:
+        fields = {
+            "message_id": "S-1", "author": "XA", "issued_at": day(-3), "expires_at": day(60), "case_reference": "1",
+            "occurred_at": day(-12), "indicators": compute_indicators(make_consignment(), self.operation),
+        }  # fmt: skip
+        return self.sign(Seizure(**(fields | changes)))
+
+    def warning(self, **changes: Any) -> dict[str, Any]:
+        fields = {
+            "message_id": "W-1", "author": "XA", "issued_at": day(-3), "expires_at": day(60), "hs_code": "6109",
+            "text": "harmless",
+        }  # fmt: skip
+        return self.sign(Warning(**(fields | changes)))
+
+    def withdrawal(self, about: str, **changes: Any) -> dict[str, Any]:
+        fields = {"message_id": f"X-{about}", "author": "XA", "issued_at": day(-2), "about": about}
+        return self.sign(Withdrawal(**(fields | changes)))
+
+    def sign(self, message: Any) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(sign_message(message, self.key))
+        return found
+
+
+@pytest.fixture
+def client(tmp_path: Path, bundle: Path, partner: ExchangePartner) -> Iterator[Client]:
+    publish(tmp_path, bundle, "1")
+    with serving(settings_in(tmp_path, NPSRISK_EXCHANGE_DIR=str(partner.exchange)), CLOCK) as opened:
+        yield opened
+
+
+def score(client: Client, name: str, **changes: Any) -> dict[str, Any]:
+    response = client.post(
+        "/v1/scores?features=true&reasons=10", make_consignment(name, received_at=None, **changes)
+    )
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def send(client: Client, message: Any) -> dict[str, Any]:
+    response = client.post("/v1/messages", message)
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def strength(client: Client, name: str, **changes: Any) -> float:
+    found: float = score(client, name, **changes)["features"]["alerts.indicator_strength"]
+    return found
+
+
+def test_a_seizure_matches_from_its_receipt_to_its_withdrawal(
+    client: Client, partner: ExchangePartner
+) -> None:
+    assert strength(client, "RB1") == 0
+    assert [send(client, partner.seizure())["repeated"] for _ in range(2)] == [False, True]
+    assert strength(client, "RB2") > 1
+    send(client, partner.withdrawal("S-1"))
+    assert strength(client, "RB3") == 0
+    assert send(client, partner.seizure())["repeated"]
+    assert strength(client, "RB4") == 0
+
+
+def test_a_message_whose_withdrawal_came_first_matches_nothing(
+    client: Client, partner: ExchangePartner
+) -> None:
+    send(client, partner.withdrawal("S-1"))
+    send(client, partner.seizure())
+    assert strength(client, "RB1") == 0
+
+
+def test_a_list_is_recorded_and_read_back_in_order(client: Client, partner: ExchangePartner) -> None:
+    found = send(client, {"messages": [partner.seizure(), partner.warning(), partner.warning(author="XB")]})
+    assert [receipt["id"] for receipt in found["messages"]] == ["XA/S-1", "XA/W-1"]
+    assert [error["index"] for error in found["errors"]] == [2]
+    feed = client.get("/v1/messages?limit=1").json()
+    assert (feed["messages"][0]["message"]["kind"], feed["more"]) == ("seizure", True)
+    rest = client.get(f"/v1/messages?after={feed['next']}").json()
+    assert [each["message"]["message_id"] for each in rest["messages"]] == ["W-1"]
+    assert rest["messages"][0]["envelope"] == partner.warning()
+
+
+def test_a_forged_message_is_refused_and_changes_nothing(client: Client, partner: ExchangePartner) -> None:
+    forged = partner.warning()
+    forged["signatures"][0]["sig"] = "A" * 86 + "=="
+    response = client.post("/v1/messages", forged)
+    assert response.status_code == 422
+    assert "no signature of its author holds" in response.text
+    assert client.get("/v1/messages").json()["messages"] == []
+
+
+def test_another_content_under_a_known_identifier_needs_a_higher_revision(
+    client: Client, partner: ExchangePartner
+) -> None:
+    send(client, partner.warning())
+    assert client.post("/v1/messages", partner.warning(hs_code="62")).status_code == 422
+    send(client, partner.warning(hs_code="62", revision=2))
+    assert score(client, "RB1")["features"]["alerts.matching"] == 0
+
+
+def test_the_indicators_of_an_unknown_operation_are_refused_until_its_key_comes(
+    client: Client, partner: ExchangePartner, tmp_path: Path
+) -> None:
+    other = OperationKey.create(tmp_path / "other.operation", "OTHER")
+    message = partner.seizure(indicators=compute_indicators(make_consignment(), other))
+    refused = client.post("/v1/messages", message)
+    assert refused.status_code == 422
+    assert "its indicators cannot be compared" in refused.text
+    (tmp_path / "other.operation").rename(partner.exchange / "keys" / "other.operation")
+    client.service.exchange.refresh()
+    send(client, message)
+    assert strength(client, "RB1") > 1
+
+
+def test_messages_survive_a_restart(tmp_path: Path, bundle: Path, partner: ExchangePartner) -> None:
+    publish(tmp_path, bundle, "1")
+    settings = settings_in(tmp_path, NPSRISK_EXCHANGE_DIR=str(partner.exchange))
+    with serving(settings, CLOCK) as first:
+        send(first, partner.seizure())
+        before = strength(first, "RB1")
+    with serving(settings, CLOCK) as second:
+        assert strength(second, "RB2") == pytest.approx(before, abs=0.01)
+        assert send(second, partner.seizure())["repeated"]
+        send(second, partner.withdrawal("S-1"))
+        assert strength(second, "RB3") == 0
+
+
+def test_no_personal_data_is_in_the_log_in_plain(
+    client: Client, partner: ExchangePartner, tmp_path: Path
+) -> None:
+    send(client, partner.seizure())
+    send(client, partner.warning())
+    score(client, "RB1")
+    for path in tmp_path.rglob("*"):
+        if path.is_file() and path.suffix in (".db", ".db-wal", ".log", ".toml", ".operation"):
+            content = path.read_bytes()
+            assert not [word for word in PERSONAL if word in content], path
+    assert any(path.suffix == ".db" for path in tmp_path.rglob("*"))
+
+
+def test_decisions_with_indicators_are_recomputed_bit_for_bit(
+    tmp_path: Path, bundle: Path, partner: ExchangePartner
+) -> None:
+    publish(tmp_path, bundle, "1")
+    with serving(settings_in(tmp_path, NPSRISK_EXCHANGE_DIR=str(partner.exchange)), CLOCK) as client:
+        score(client, "RB1")
+        send(client, {"messages": [partner.seizure(), partner.warning()]})
+        assert strength(client, "RB2") > 1
+        send(client, partner.withdrawal("S-1"))
+        score(client, "RB3")
+    environment = state_environment(tmp_path) | {"NPSRISK_EXCHANGE_DIR": str(partner.exchange)}
+    found = CliRunner().invoke(main, ["parity", "--json"], env=environment)
+    told = json.loads(found.stdout.splitlines()[-1])
+    assert (found.exit_code, told["compared"], told["differences"]) == (0, 3, {})
+    without = CliRunner().invoke(
+        main, ["parity", "--json"], env=environment | {"NPSRISK_EXCHANGE_DIR": str(tmp_path / "none")}
+    )
+    assert "alerts.indicator_strength" in json.loads(without.stdout.splitlines()[-1])["differences"]

@@ -1,0 +1,129 @@
+"""Hunt: names what shares something with a new seizure, as it was known then and as it is known now."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.examples import day, make_consignment, make_outcome
+
+from consignments.errors import BadInput, UnknownName
+from consignments.records import Alert, Consignment, Outcome
+from consignments.tables import build_frame
+from features.batch import FeatureParameters, Tables, compute_feature_matrix
+from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
+from features.indicators.values import compute_indicators
+from training.operation.hunt import HuntLimits, find_alert_target, find_consignment_target, hunt
+
+PHONE = "+44 20 7946 0018"
+NOBODY = dict.fromkeys(
+    [f"{side}_{part}" for side in ("sender", "consignee") for part in ("name", "address", "phone")]
+)
+
+
+def other(name: str, at: float, **changes) -> Consignment:
+    return make_consignment(name, received_at=day(at), **(NOBODY | changes))
+
+
+def make_tables(*outcomes: Outcome, alerts: list[Alert] | None = None) -> Tables:
+    rows = [
+        make_consignment("SEIZED", received_at=day(0), sender_phone=PHONE),
+        other("OLD", -40, sender_phone=PHONE),
+        other("PASSED", -5, sender_phone="0044 2079460018"),
+        other("OPENED", -4, sender_phone=PHONE),
+        other("STRANGER", -1),
+        other("WAITING", 5, sender_phone=PHONE),
+        other("WAITING TOO", 5.5),
+        other("LATER", 9, sender_phone=PHONE),
+    ]
+    found = [make_outcome("SEIZED", result="nps", inspected_at=day(1), known_at=day(5.8)), *outcomes]
+    return Tables(
+        build_frame(rows, Consignment),
+        build_frame(found, Outcome),
+        None if alerts is None else build_frame(alerts, Alert),
+    )
+
+
+CLEAR = make_outcome("OPENED", result="clear", inspected_at=day(-3), known_at=day(-2))
+LIMITS = HuntLimits(day(6), days=30, in_hand_days=3)
+
+
+def score_by_detections(tables: Tables, keep: np.ndarray) -> np.ndarray:
+    matrix = compute_feature_matrix(tables, FeatureParameters(), keep=keep)
+    return np.nan_to_num(matrix.X[:, matrix.spec.get_column("history.sender_phone.nps_365d")].astype(float))
+
+
+def run(tables: Tables, limits: HuntLimits = LIMITS, **options):
+    return hunt(tables, find_consignment_target(tables, "SEIZED", limits.as_of), limits, **options)
+
+
+def test_what_shares_an_identifier_is_named_with_its_state() -> None:
+    found = run(make_tables(CLEAR)).hits.set_index("consignment_id")
+    assert found["state"].to_dict() == {"WAITING": "in hand", "OPENED": "clear", "PASSED": "not inspected"}
+    assert set(found["shared"]) == {"sender's phone"}
+
+
+def test_the_sentence_counts_what_passed() -> None:
+    assert run(make_tables(CLEAR)).list_sentences() == [
+        "3 consignments of the last 30 days share its sender's phone; 1 passed without an inspection"
+    ]
+
+
+def test_scores_are_those_of_the_arrival_and_those_of_now() -> None:
+    found = run(make_tables(CLEAR), score=score_by_detections)
+    hits = found.hits.set_index("consignment_id")
+    assert hits.loc["WAITING", ["score_then", "score_now"]].tolist() == [0, 1]
+    waiting = found.in_hand.set_index("consignment_id")
+    assert waiting["rank_now"].to_dict() == {"WAITING": 1, "WAITING TOO": 2}
+    assert waiting["rank_then"].to_dict() == {"WAITING": 1, "WAITING TOO": 1}
+
+
+def test_a_result_that_is_known_later_changes_nothing() -> None:
+    limits = HuntLimits(day(5.7))
+    found = run(make_tables(CLEAR), limits, score=score_by_detections)
+    assert found.in_hand["score_now"].max() == 0
+    later = make_outcome("OPENED", result="nps", inspected_at=day(-3), known_at=day(8))
+    assert run(make_tables(CLEAR, later), limits, score=score_by_detections).to_plain() == found.to_plain()
+
+
+def test_a_withdrawn_result_lowers_the_score_again() -> None:
+    corrected = make_outcome("SEIZED", result="clear", inspected_at=day(1), known_at=day(5.9))
+    found = run(make_tables(CLEAR, corrected), score=score_by_detections)
+    assert found.target.text == "SEIZED (clear)"
+    assert found.in_hand["score_now"].max() == 0
+
+
+def test_the_hunt_of_a_log_gives_the_same_scores() -> None:
+    tables = make_tables(CLEAR)
+    frame = tables.consignments.sort_values("received_at").reset_index(drop=True)
+    frame["sequence"] = 10 * np.arange(1, len(frame) + 1)
+    outcomes = tables.outcomes.assign(sequence=[75, 35])
+    found = run(Tables(frame, outcomes), score=score_by_detections).hits.set_index("consignment_id")
+    assert found.loc["WAITING", ["score_then", "score_now"]].tolist() == [0, 1]
+
+
+def test_an_alert_of_a_partner_is_hunted_for_with_its_operation_key() -> None:
+    key = OperationKey("EXAMPLE", bytes(32))
+    tokens = compute_indicators(make_consignment(sender_phone=PHONE), key)
+    tables = make_tables(CLEAR, alerts=[Alert("XA/S", day(5.5), author="XA", indicators=tokens)])
+    install_keys(OperationKeys([key]))
+    try:
+        found = hunt(tables, find_alert_target(tables, "XA/S"), LIMITS)
+    finally:
+        install_keys(OperationKeys())
+    assert {"WAITING", "OPENED", "PASSED", "SEIZED"} == set(found.hits["consignment_id"])
+
+
+def test_unknown_names_and_empty_periods_are_refused() -> None:
+    tables = make_tables()
+    with pytest.raises(UnknownName, match="did you mean 'SEIZED'"):
+        find_consignment_target(tables, "SEIZD", day(6))
+    with pytest.raises(UnknownName, match="unknown alert"):
+        find_alert_target(tables, "A")
+    with pytest.raises(BadInput, match="no consignment was received"):
+        run(tables, HuntLimits(day(4.5), days=1))
+
+
+def test_the_plain_form_is_json() -> None:
+    plain = run(make_tables(CLEAR)).to_plain()
+    assert plain["hits"][0]["consignment_id"] == "WAITING"
+    assert plain["hits"][0]["score_now"] is None
+    assert pd.Timestamp(plain["hits"][0]["received_at"]) == pd.Timestamp(day(5))

@@ -1,0 +1,181 @@
+"""Drafts of messages from an operation's own results: seizures with indicators, warnings from their facts, feedback from yields.
+
+A draft has no signature. An officer who approves it signs it, and only then does it leave.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from consignments.exchange.alerts import split_alert_id
+from consignments.exchange.documents import Feedback, Handling, Seizure, Sighting, Warning
+from consignments.records import Consignment, Outcome, Target
+from consignments.tables import to_consignments, to_outcomes
+from consignments.timestamps import to_us
+from features.batch import Tables
+from features.indicators.operation_keys import OperationKey
+from features.indicators.values import compute_indicators
+from features.normalization.normal_forms import get_goods_hs, get_goods_text
+from training.data.training_set import is_positive, select_current_outcomes
+from training.operation.alert_yield import AlertYield
+
+HS6_DIGITS = 6
+REPORT_ID_DIGITS = 16
+MAX_COVER_CHARACTERS = 100
+GRAMS_PER_KILOGRAM = 1000
+
+
+class DraftOptions(NamedTuple):
+    """Values that all drafts of one call have in common.
+
+    Attributes
+    ----------
+    author : str
+        The own administration.
+    issued_at : datetime
+        Outcomes that are visible by then count.
+    key : OperationKey
+        Makes the indicators, and names the operation.
+    handling : str
+    valid_days : int
+        Validity of a warning, and of the indicators of a seizure.
+    """
+
+    author: str
+    issued_at: datetime
+    key: OperationKey
+    handling: Handling = "amber"
+    valid_days: int = 90
+
+    @property
+    def expires_at(self) -> datetime:
+        """Return the end of validity."""
+        return self.issued_at + timedelta(days=self.valid_days)
+
+
+class ConfirmedSeizure(NamedTuple):
+    """A detection whose result is final, with its consignment."""
+
+    consignment: Consignment
+    outcome: Outcome
+
+
+def list_confirmed(tables: Tables, as_of: datetime, target: Target) -> list[ConfirmedSeizure]:
+    """List the detections that are confirmed at a time, in the order in which they became known.
+
+    A result that was later withdrawn is not listed: the last visible one stands.
+    """
+    assert tables.outcomes is not None
+    current = select_current_outcomes(tables.outcomes, to_us(as_of))
+    result = current["result"] if "result" in current else pd.Series(None, index=current.index, dtype=object)
+    positive = (current["status"] == "inspected").to_numpy() & is_positive(result, target)
+    found = {outcome.consignment_id: outcome for outcome in to_outcomes(current[positive])}
+    frame = tables.consignments
+    latest = frame[frame["consignment_id"].isin(list(found))].drop_duplicates("consignment_id", keep="last")
+    pairs = [ConfirmedSeizure(c, found[c.consignment_id]) for c in to_consignments(latest, Consignment)]
+    return sorted(pairs, key=lambda each: (each.outcome.known_at or as_of, each.consignment.consignment_id))
+
+
+def draft_seizure(found: ConfirmedSeizure, options: DraftOptions, reference: str) -> Seizure:
+    """Draft the message of a seizure: its facts in clear, its parties as indicators.
+
+    Parameters
+    ----------
+    found : ConfirmedSeizure
+    options : DraftOptions
+    reference : str
+        Reference of the case, from which nobody else can compute the identifier of the consignment.
+    """
+    c, outcome = found
+    return Seizure(
+        message_id=f"S-{reference}",
+        author=options.author,
+        issued_at=options.issued_at,
+        expires_at=options.expires_at,
+        handling=options.handling,
+        operation=options.key.operation,
+        case_reference=reference,
+        occurred_at=outcome.inspected_at or outcome.known_at or options.issued_at,
+        office=outcome.office or c.office,
+        channel=c.channel,
+        substance=outcome.substance,
+        substance_family=outcome.substance_family,
+        quantity_g=outcome.quantity_g,
+        concealment=outcome.concealment,
+        departure_country=c.departure_country,
+        route=c.route,
+        cover=get_goods_text(c)[:MAX_COVER_CHARACTERS] or None,
+        hs_code=get_goods_hs(c)[:HS6_DIGITS] or None,
+        indicators=compute_indicators(c, options.key),
+    )
+
+
+def draft_warning(seizure: Seizure) -> Warning | None:
+    """Draft a warning from the facts of a seizure: departure, HS code and cover. None if it has none of them.
+
+    It has no indicators, which the seizure sends already.
+    """
+    if not (seizure.departure_country or seizure.hs_code or seizure.cover):
+        return None
+    return Warning(
+        message_id=f"W-{seizure.case_reference}",
+        author=seizure.author,
+        issued_at=seizure.issued_at,
+        expires_at=seizure.expires_at,
+        handling=seizure.handling,
+        operation=seizure.operation,
+        substance_family=seizure.substance_family,
+        departure_country=seizure.departure_country,
+        cover=seizure.cover,
+        hs_code=seizure.hs_code,
+        text=_describe_seizure(seizure),
+    )
+
+
+def _describe_seizure(seizure: Seizure) -> str:
+    what = (seizure.substance or seizure.substance_family or "substance").replace("_", " ")
+    grams = seizure.quantity_g
+    amount = "" if grams is None else f"{_format_grams(grams)} of "
+    parts = [f"{amount}{what}"]
+    parts += [f"from {seizure.departure_country}"] if seizure.departure_country else []
+    parts += [f"declared as {seizure.cover}"] if seizure.cover else []
+    parts += [f"concealed in {seizure.concealment.replace('_', ' ')}"] if seizure.concealment else []
+    return f"{', '.join(parts)}, seized on {seizure.occurred_at:%Y-%m-%d}"
+
+
+def _format_grams(grams: float) -> str:
+    return f"{grams / GRAMS_PER_KILOGRAM:.3g} kg" if grams >= GRAMS_PER_KILOGRAM else f"{grams:.3g} g"
+
+
+def draft_reports(
+    yields: Sequence[AlertYield], author: str, begins_at: datetime, ends_at: datetime
+) -> Iterator[Feedback | Sighting]:
+    """Draft the feedback on each message of a partner that was valid in a period, and the sightings of its indicators.
+
+    Parameters
+    ----------
+    yields : sequence of AlertYield
+        Of the period; alerts that did not come as a message are left out.
+    author : str
+        The own administration.
+    begins_at, ends_at : datetime
+    """
+    for each in yields:
+        named = split_alert_id(each.alert_id)
+        if named is None or named[0] == author:
+            continue
+        common: dict[str, Any] = {
+            "author": author, "issued_at": ends_at, "operation": each.operation, "about_author": named[0], "about": named[1],
+            "begins_at": begins_at, "ends_at": ends_at,
+        }  # fmt: skip
+        about = f"{author}>{named[0]}/{named[1]} {begins_at.isoformat()} {ends_at.isoformat()}"
+        stem = sha256(about.encode()).hexdigest()[:REPORT_ID_DIGITS]
+        yield Feedback(
+            message_id=f"F-{stem}", matched=each.matched, inspected=each.inspected, known=each.known,
+            found=each.positives, **common,
+        )  # fmt: skip
+        if each.seen:
+            yield Sighting(message_id=f"I-{stem}", seen=each.seen, last_seen_on=each.last_seen_on, **common)
