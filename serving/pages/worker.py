@@ -19,8 +19,8 @@ from serving.pages.renderer import PageRenderer
 from serving.process.logging import configure_logging, logger
 from serving.process.settings import Settings
 
-NICENESS = 5
-"""Leaves about a quarter of a busy core. With more, officers would wait long on a busy machine."""
+NICENESS = 10
+"""Leaves about a tenth of a busy core. With 19, officers would wait long on a busy machine."""
 MAX_FRAMES = 3
 FAILED = PageAnswer(
     500, b"<!doctype html><html lang=en><title>npsrisk</title><p>This page failed. See the service log.</p>"

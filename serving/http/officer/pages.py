@@ -323,7 +323,7 @@ class SignInEndpoint:
 
 async def send_style(call: HttpCall) -> int:
     """Send the style sheet of the pages."""
-    await respond(call, 200, _STYLE, CSS, {"cache-control": "no-cache"})
+    await respond(call, 200, _STYLE, CSS)
     return 200
 
 
