@@ -43,6 +43,8 @@ FOLDER = REPOSITORY / "operation"
 OPERATION = "EXAMPLE"
 SEED, PER_DAY, PAST_DAYS, OPERATION_DAYS = 1, 400, 90, 14
 SCORED_DAYS = 14
+WEEKS_OF_RESULTS, DAYS_PER_WEEK = 4, 7
+"""Goods arrive days after their advance data, and laboratories need weeks."""
 INSPECTED_SHARE, EXPLORE = 0.05, 0.1
 READY_SECONDS = 120.0
 COMPARED = Plan(PAST_DAYS, 28, PER_DAY, "operation", LOOP_CONFIG)
@@ -277,6 +279,12 @@ def run_operation(offices: list[Office], run: ExchangeRun) -> None:
             counts = run_day(offices, run, day, now)
             sent = exchange_messages(offices, now, run.get_midnight(PAST_DAYS))
             print(f"  {now:%Y-%m-%d}: {counts}; messages {sent}", flush=True)
+        for week in range(1, WEEKS_OF_RESULTS + 1):
+            now = run.get_midnight(PAST_DAYS + OPERATION_DAYS + DAYS_PER_WEEK * week)
+            set_clock(clock, now)
+            found = record_results(offices, now)
+            sent = exchange_messages(offices, now, run.get_midnight(PAST_DAYS))
+            print(f"  {now:%Y-%m-%d}: late results, detections known: {found}; messages {sent}", flush=True)
 
 
 def run_day(offices: list[Office], run: ExchangeRun, day: int, now: datetime) -> dict[str, int]:
@@ -301,12 +309,18 @@ def run_day(offices: list[Office], run: ExchangeRun, day: int, now: datetime) ->
         chosen[outcome.consignment_id].due.append(
             msgspec.structs.replace(clamp_times(outcome, now), office=chosen[outcome.consignment_id].name)
         )
-    new = {each: each.take_outcomes(now) for each in offices}
-    for each, outcomes in new.items():
+    return {"scored": len(frame), "selected": len(picks), "detections known": record_results(offices, now)}
+
+
+def record_results(offices: list[Office], now: datetime) -> int:
+    """Record the results that became known; return how many are detections."""
+    found: Counter[str | None] = Counter()
+    for each in offices:
+        outcomes = each.take_outcomes(now)
+        found.update(outcome.result for outcome in outcomes)
         if outcomes:
             each.call("/v1/outcomes", {"outcomes": outcomes})
-    found = Counter(outcome.result for outcomes in new.values() for outcome in outcomes)
-    return {"scored": len(frame), "selected": len(picks), "detections known": found["nps"]}
+    return found["nps"]
 
 
 def score_day(office: Office, frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -355,17 +369,11 @@ def exchange_messages(offices: list[Office], now: datetime, begins: datetime) ->
         if confirmed == each.drafted:
             continue
         each.drafted = confirmed
-        outbox = set((each.exchange / "outbox").glob("*.json"))
+        outbox = list_outbox(each)
         period = ("--since", begins.isoformat(), "--at", now.isoformat())
         each.run("exchange", "draft", *each.write_tables(), *period, quiet=True)
         each.run("exchange", "export", "--at", now.isoformat(), quiet=True)
-        for path in sorted(set((each.exchange / "outbox").glob("*.json")) - outbox):
-            carried += 1
-            for other in offices:
-                if other is not each:
-                    inbox = other.exchange / "inbox"
-                    inbox.mkdir(parents=True, exist_ok=True)
-                    shutil.copy(path, inbox / f"{each.name}-{path.name}")
+        carried += carry(each, offices, list_outbox(each) - outbox)
     for each in offices:
         if any((each.exchange / "inbox").glob("*.json")):
             each.run(
@@ -380,18 +388,40 @@ def exchange_messages(offices: list[Office], now: datetime, begins: datetime) ->
     return carried
 
 
+def list_outbox(office: Office) -> set[Path]:
+    """List the messages that an administration has sent."""
+    return set((office.exchange / "outbox").glob("*.json"))
+
+
+def carry(author: Office, offices: list[Office], paths: set[Path]) -> int:
+    """Carry messages to the others; return how many there were."""
+    for other in offices:
+        if other is not author:
+            inbox = other.exchange / "inbox"
+            inbox.mkdir(parents=True, exist_ok=True)
+            for path in paths:
+                shutil.copy(path, inbox / f"{author.name}-{path.name}")
+    return len(paths)
+
+
 def close_operation(offices: list[Office], run: ExchangeRun) -> None:
     """Export what the services recorded, send feedback, and write the debriefing of each administration."""
-    begins, ends = run.get_midnight(PAST_DAYS), run.get_midnight(PAST_DAYS + OPERATION_DAYS)
+    begins, ends = run.get_midnight(PAST_DAYS), run.get_midnight(PAST_DAYS + OPERATION_DAYS + 1)
+    known = run.get_midnight(PAST_DAYS + OPERATION_DAYS + DAYS_PER_WEEK * WEEKS_OF_RESULTS)
     for each in offices:
-        each.run("export", "--out", each.folder / "exported", quiet=True)
+        each.run("export", "--personal", "--out", each.folder / "exported", quiet=True)
         tables = [*each.write_tables(), "--alerts", each.folder / "exported" / "alerts.parquet"]
-        each.run("exchange", "feedback", *tables, "--from", begins.isoformat(), "--at", ends.isoformat())
+        outbox = list_outbox(each)
+        each.run("exchange", "feedback", *tables, "--from", begins.isoformat(), "--at", known.isoformat())
+        carry(each, offices, list_outbox(each) - outbox)
         write_table(pd.DataFrame(each.scores), each.folder / "scores.csv")
         each.run(
             "debrief", *tables, "--scores", each.folder / "scores.csv", "--plan", each.folder / "plan.json",
             "--from", begins.isoformat(), "--until", ends.isoformat(), "--out", each.folder / "debrief.html",
         )  # fmt: skip
+    for each in offices:
+        alerts = each.folder / "exported" / "alerts.parquet"
+        each.run("exchange", "import", "--alerts", alerts, "--at", known.isoformat())
 
 
 def set_clock(path: Path, now: datetime) -> None:

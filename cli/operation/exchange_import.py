@@ -4,7 +4,7 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -29,10 +29,18 @@ class AlertTable:
     ----------
     alerts : iterable of Alert
         Of several versions the last counts.
+    further : sequence of str
+        Columns that an alert does not have.
+    where : str
+        The file, for errors.
     """
 
-    def __init__(self, alerts: Iterable[Alert] = ()) -> None:
+    def __init__(
+        self, alerts: Iterable[Alert] = (), further: Sequence[str] = (), where: str = "alerts"
+    ) -> None:
         self._alerts = {alert.alert_id: alert for alert in alerts}
+        self._further, self._where = further, where
+        self._changed = False
 
     @classmethod
     def read(cls, path: Path) -> "AlertTable":
@@ -40,23 +48,44 @@ class AlertTable:
 
         Raises
         ------
-        FileFault
-            If a row is invalid: nothing is dropped from a table that is written again.
+        BadInput
+            If a row is invalid, or a column would be lost: nothing is dropped from a table that is written again.
         """
         from consignments.tables import read_table, to_alerts
 
-        return cls(to_alerts(read_table(path, Alert, strict=True).frame) if path.exists() else ())
+        if not path.exists():
+            return cls()
+        frame = read_table(path, Alert, strict=True).frame
+        further = sorted(set(frame.columns) - set(Alert.__struct_fields__))
+        return cls(to_alerts(frame), further, str(path))
 
     def apply(self, message: AnyMessage, received_at: datetime) -> int:
         """Apply a message; return how many alerts changed."""
         changes = list_alert_changes(message, received_at, self._alerts.get)
+        self._changed |= bool(changes)
         self._alerts.update((alert.alert_id, alert) for alert in changes)
         return len(changes)
 
     def write(self, path: Path) -> None:
-        """Write the table."""
+        """Write the table, if it does not exist or an alert changed.
+
+        Raises
+        ------
+        BadInput
+            If a column would be lost.
+        """
         from consignments.tables import build_frame, write_table
 
+        if not self._changed and path.exists():
+            return
+        if self._further:
+            raise BadInput(
+                "messages cannot change a table with further columns",
+                where=self._where,
+                got=", ".join(self._further),
+                expected="an alert table of your own",
+                todo="use --service for the alerts of a service, or name another table",
+            )
         write_table(build_frame(list(self._alerts.values()), Alert), path)
 
 

@@ -206,6 +206,20 @@ def test_an_expired_message_is_refused(partners) -> None:
     assert found["accepted"] == {}
 
 
+def test_a_table_of_the_service_is_not_changed(partners) -> None:
+    one, other = partners
+    alerts = other.folder / "alerts.parquet"
+    frame = build_frame([Alert("A", day(0), hs_code="29")], Alert).assign(sequence=7)
+    write_table(frame, alerts)
+    send_seizure(one)
+    other.receive(one)
+    before = alerts.read_bytes()
+    words = ("exchange", "import", "--alerts", alerts, "--at", day(4).isoformat())
+    assert "messages cannot change a table with further columns; got sequence" in other.fail(*words)
+    assert alerts.read_bytes() == before
+    assert len(list((other.exchange / "inbox").iterdir())) == 2
+
+
 def test_without_a_name_nothing_is_drafted(partners) -> None:
     one, _ = partners
     tables = ("--consignments", one.write("consignments", [SEIZED], Consignment))
