@@ -29,7 +29,10 @@ def make_row(values: dict[str, float]) -> np.ndarray:
 @pytest.mark.parametrize(
     ("feature", "text"),
     [
-        ("alerts.days_since_sender_indicator", "Sender matches a partner's seizure or warning of 12 days ago"),
+        (
+            "alerts.days_since_sender_indicator",
+            "Sender matches a partner's seizure or warning of 12 days ago",
+        ),
         ("alerts.sender_indicators", "2 identifiers of the sender are among the indicators of partners"),
         ("alerts.indicator_strength", "Sender or consignee matches a partner's seizure or warning"),
     ],

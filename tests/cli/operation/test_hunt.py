@@ -35,7 +35,9 @@ def run(*words: str) -> str:
 def test_a_seizure_names_what_is_in_hand_and_what_passed(tables: list[str]) -> None:
     lines = run("SEIZED", *tables).splitlines()
     assert lines[0] == "hunt for SEIZED (nps), as of 2024-03-15 09:00 UTC"
-    assert "2 consignments of the last 30 days share its sender's name; 1 passed without an inspection" in lines
+    assert (
+        "2 consignments of the last 30 days share its sender's name; 1 passed without an inspection" in lines
+    )
     assert [line.split(" (")[0].strip() for line in lines if line.startswith("  ")] == ["WAITING", "PASSED"]
 
 
