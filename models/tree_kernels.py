@@ -19,6 +19,7 @@ FEATURE_SHIFT, MISSING_SHIFT, OFFSET_MASK = 18, 16, 0xFFFF
 """Parts of the word of a node: 14 bits of feature, 2 of missing rules, 16 of the distance to its first child."""
 PASSED, FAILED, FAILED_ABOVE = 0, 1, 2
 """What a row did at the splits on the feature of an edge: passed all, failed first here, or failed before."""
+WORD_BITS = 64
 LANES = 16
 """Number of pairs of row and tree that are traversed together."""
 EXPLAINED_LANES = 64
@@ -77,17 +78,17 @@ def walk_trees(X: Any, root: Any, depth: Any, threshold: Any, rules: Any, value:
                 out[row_of[lane]] += value[node[lane]]
 
 
-@intrinsic
-def _count_trailing_zeros(typing: Any, word: Any) -> Any:  # noqa: ARG001 - the shape of an intrinsic
+def _compile_trailing_zeros(typing: Any, word: Any) -> Any:  # noqa: ARG001 - the shape of an intrinsic
     """Count the zeros below the lowest bit that is set; the word must not be 0."""
 
     def build(_: Any, builder: Any, __: Any, values: Any) -> Any:
-        return builder.zext(builder.cttz(values[0], IntType(1)(1)), IntType(64))
+        zeros = builder.cttz(values[0], IntType(1)(1))
+        return zeros if word.bitwidth == WORD_BITS else builder.zext(zeros, IntType(WORD_BITS))
 
-    def build_wide(_: Any, builder: Any, __: Any, values: Any) -> Any:
-        return builder.cttz(values[0], IntType(1)(1))
+    return types.int64(word), build
 
-    return types.int64(word), build if word.bitwidth < types.int64.bitwidth else build_wide
+
+_count_trailing_zeros: Any = intrinsic(_compile_trailing_zeros)
 
 
 @njit(cache=True, nogil=True)

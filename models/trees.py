@@ -37,6 +37,8 @@ MIN_EXPLAINED_TOGETHER = 8
 """Minimum number of rows that are explained side by side."""
 MAX_BLOCK_LEAVES = 64
 """Maximum number of leaves of a tree whose rows are scored side by side: one bit for each. Larger trees are walked."""
+HALF_WORD_LEAVES = 32
+"""If all trees have at most as many leaves, the bits of a tree need half the memory."""
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -329,7 +331,7 @@ def _build_blocks(nodes: SplitNodes, first: Ints) -> SplitBlocks | None:
     tree = np.repeat(np.arange(len(leaves)), leaves - 1)
     begin, middle, order = _number_leaves(nodes)
     left = [((1 << end - start) - 1) << start for start, end in zip(begin, middle, strict=True)]
-    word = np.uint32 if leaves.max() <= 32 else np.uint64
+    mask = ~np.array(left, dtype=np.uint64)
     key = _order_as_integers(_round_down(nodes.threshold))
     by = np.lexsort((key, nodes.missing, nodes.feature))
     feature, missing = nodes.feature[by], nodes.missing[by]
@@ -341,7 +343,7 @@ def _build_blocks(nodes: SplitNodes, first: Ints) -> SplitBlocks | None:
         first=np.concatenate([groups, [len(by)]]).astype(np.int64),
         key=key[by],
         tree=tree[by].astype(np.int32),
-        mask=~np.array(left, dtype=word)[by],
+        mask=mask[by] if leaves.max() > HALF_WORD_LEAVES else mask[by].astype(np.uint32),
         leaf_at=np.cumsum([0, *leaves[:-1]]),
         leaf=nodes.leaf[order],
     )
