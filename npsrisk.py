@@ -66,8 +66,8 @@ EXTRAS = {
         *("scipy", "sklearn", "threadpoolctl"),
     ),
     "serve": (
-        *("alembic", "httptools", "prometheus_client", "sqlalchemy", "starlette", "structlog", "uvicorn"),
-        "uvloop",
+        *("alembic", "httptools", "jinja2", "prometheus_client", "sqlalchemy", "starlette", "structlog"),
+        *("uvicorn", "uvloop"),
     ),
     "postgres": ("psycopg",),
 }
