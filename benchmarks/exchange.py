@@ -36,12 +36,19 @@ from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import to_consignments
 from consignments.timestamps import US_PER_DAY, to_datetime
 from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
+from features.indicators.values import compute_indicators
 from models.rules import MIN_INDICATOR_STRENGTH, Rules
 from models.signatures.keys import SigningKey
 from models.signatures.partners import Partner, Partners
 from models.signatures.signed_message import read_signed_message, sign_message
 from training.config import TrainConfig
-from training.operation.drafts import ConfirmedSeizure, DraftOptions, draft_seizure, draft_warning
+from training.operation.drafts import (
+    MAX_SHARING,
+    ConfirmedSeizure,
+    DraftOptions,
+    draft_seizure,
+    draft_warning,
+)
 from training.policy_replay.environments import SimulatedEnvironment
 from training.policy_replay.experiment import LOOP_CONFIG
 from training.policy_replay.observed_history import ObservedHistory
@@ -91,6 +98,7 @@ class Administration:
     alerts: dict[str, Alert] = field(default_factory=dict)
     pending: list[Alert] = field(default_factory=list)
     scorer: Any = None
+    tokens: Counter[str] = field(default_factory=Counter)
     frames: list[pd.DataFrame] = field(default_factory=list)
     matched: "np.ndarray[Any, Any]" = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
@@ -217,6 +225,9 @@ class ExchangeRun:
             found = [outcome for row in by_owner[number] for outcome in outcomes.get(names[row], [])]
             member.history.schedule_outcomes(found)
             member.outcomes += found
+            if self.way == "exchange":
+                for c in to_consignments(frame.iloc[rows], Consignment):
+                    member.tokens.update(compute_indicators(c, self.key))
             member.frames.append(frame.iloc[rows])
             hits = [
                 row
@@ -289,7 +300,12 @@ class ExchangeRun:
                     self._share_plain(member, found, at)
 
     def _draft(self, member: Administration, found: ConfirmedSeizure, at: datetime) -> list[AnyMessage]:
-        options = DraftOptions(member.name, at, self.key)
+        common = frozenset(
+            token
+            for token in compute_indicators(found.consignment, self.key)
+            if member.tokens[token] > MAX_SHARING
+        )
+        options = DraftOptions(member.name, at, self.key, common=common)
         seizure = draft_seizure(found, options, f"{member.name}{len(member.sent)}")
         warning = draft_warning(seizure)
         wanted = [seizure if self.way == "exchange" else None, warning]

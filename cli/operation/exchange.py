@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from consignments.records import Alert
     from models.signatures.signed_message import SignedMessage
 
+SHARING_DAYS = 365
+"""Days of own consignments in which an indicator may not be frequent."""
 OFFICER_KEY = "officer.key"
 """In the exchange directory: the key with which messages are signed by default."""
 
@@ -160,18 +162,31 @@ def draft(tables: TableOptions, options: SeizureOptions, as_json: bool) -> None:
     detection that was drafted or sent before is left out.
     """
     from cli.operation.exchange_folder import ExchangeFolder, get_administration
+    from consignments.tables import to_consignments
     from features.history.pseudonyms import Pseudonyms, load_data_key
-    from training.operation.drafts import DraftOptions, draft_seizure, draft_warning, list_confirmed
+    from training.operation.drafts import (
+        DraftOptions,
+        draft_seizure,
+        draft_warning,
+        find_common_indicators,
+        list_confirmed,
+    )
 
     folder, now = ExchangeFolder.open(), _get_time(options.at)
     made_with = folder.read_keys().find(options.operation, now)
     common = DraftOptions(get_administration(), now, made_with, valid_days=options.valid_days)
     own = Pseudonyms(load_data_key(read_settings().data_key_file, create=True))
     written = []
-    since = parse_time(options.since, "--since")
-    for found in list_confirmed(TableReader(tables).read_tables(Consignment), now, options.target):
-        if since is not None and found.outcome.known_at is not None and found.outcome.known_at <= since:
-            continue
+    since, read = parse_time(options.since, "--since"), TableReader(tables).read_tables(Consignment)
+    confirmed = [
+        each
+        for each in list_confirmed(read, now, options.target)
+        if since is None or each.outcome.known_at is None or each.outcome.known_at > since
+    ]
+    recent = read.consignments["received_at"] > now - timedelta(days=SHARING_DAYS)
+    arrivals = to_consignments(read.consignments[recent], Consignment)
+    common = common._replace(common=find_common_indicators(arrivals, confirmed, made_with))
+    for found in confirmed:
         number = own.compute_number("exchange case", found.consignment.consignment_id)
         seizure = draft_seizure(found, common, f"{number:016x}")
         drafts = [seizure, draft_warning(seizure)]

@@ -3,7 +3,8 @@
 A draft has no signature. An officer who approves it signs it, and only then does it leave.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -23,6 +24,8 @@ from training.data.training_set import is_positive, select_current_outcomes
 from training.operation.alert_yield import AlertYield
 
 HS6_DIGITS = 6
+MAX_SHARING = 50
+"""Maximum number of own consignments with one indicator, as for the links of `npsrisk trace` (assumed)."""
 REPORT_ID_DIGITS = 16
 MAX_COVER_CHARACTERS = 100
 GRAMS_PER_KILOGRAM = 1000
@@ -42,6 +45,8 @@ class DraftOptions(NamedTuple):
     handling : str
     valid_days : int
         Validity of a warning, and of the indicators of a seizure.
+    common : frozenset of str
+        Indicators that are not sent, because many share them (`find_common_indicators`).
     """
 
     author: str
@@ -49,6 +54,7 @@ class DraftOptions(NamedTuple):
     key: OperationKey
     handling: Handling = "amber"
     valid_days: int = 90
+    common: frozenset[str] = frozenset()
 
     @property
     def expires_at(self) -> datetime:
@@ -77,6 +83,27 @@ def list_confirmed(tables: Tables, as_of: datetime, target: Target) -> list[Conf
     latest = frame[frame["consignment_id"].isin(list(found))].drop_duplicates("consignment_id", keep="last")
     pairs = [ConfirmedSeizure(c, found[c.consignment_id]) for c in to_consignments(latest, Consignment)]
     return sorted(pairs, key=lambda each: (each.outcome.known_at or as_of, each.consignment.consignment_id))
+
+
+def find_common_indicators(
+    consignments: Iterable[Consignment], found: Iterable[ConfirmedSeizure], key: OperationKey
+) -> frozenset[str]:
+    """Find the indicators of seizures that more than `MAX_SHARING` own consignments have.
+
+    They belong to platforms, forwarders and frequent names. They would match honest traffic, and say nothing of a trafficker.
+
+    Parameters
+    ----------
+    consignments : iterable of Consignment
+        Own arrivals, for example those of the last year.
+    found : iterable of ConfirmedSeizure
+    key : OperationKey
+    """
+    wanted = {token for each in found for token in compute_indicators(each.consignment, key)}
+    counts: Counter[str] = Counter()
+    for c in consignments if wanted else ():
+        counts.update(wanted.intersection(compute_indicators(c, key)))
+    return frozenset(token for token, count in counts.items() if count > MAX_SHARING)
 
 
 def draft_seizure(found: ConfirmedSeizure, options: DraftOptions, reference: str) -> Seizure:
@@ -109,7 +136,7 @@ def draft_seizure(found: ConfirmedSeizure, options: DraftOptions, reference: str
         route=c.route,
         cover=get_goods_text(c)[:MAX_COVER_CHARACTERS] or None,
         hs_code=get_goods_hs(c)[:HS6_DIGITS] or None,
-        indicators=compute_indicators(c, options.key),
+        indicators=tuple(each for each in compute_indicators(c, options.key) if each not in options.common),
     )
 
 

@@ -12,11 +12,13 @@ from features.indicators.operation_keys import OperationKey, OperationKeys, inst
 from features.indicators.values import compute_indicators
 from training.operation.alert_yield import compute_yields
 from training.operation.drafts import (
+    MAX_SHARING,
     ConfirmedSeizure,
     DraftOptions,
     draft_reports,
     draft_seizure,
     draft_warning,
+    find_common_indicators,
     list_confirmed,
 )
 from training.operation.inspections import find_period, join_inspections
@@ -49,6 +51,24 @@ def test_a_seizure_has_its_facts_and_no_personal_data() -> None:
     text = encode_message(message).decode()
     for word in ("Orchid", "Harbour", "Kim", "Teheran", "7946", "SEIZED"):
         assert word not in text
+
+
+def test_an_identifier_that_many_share_is_not_sent() -> None:
+    crowd = [
+        make_consignment(f"C{number}", sender_name=f"Shop {number}", sender_phone=None, consignee_name=None,
+                         consignee_address=f"{number} Teheran-ro", consignee_phone=None)
+        for number in range(MAX_SHARING + 1)
+    ]  # fmt: skip
+    found = ConfirmedSeizure(SEIZED, FOUND)
+    common = find_common_indicators(crowd, [found], KEY)
+    assert {token.split(":")[1] for token in common} == {
+        "address/exact",
+        "address/premises",
+        "address/street",
+    }
+    sent = draft_seizure(found, OPTIONS._replace(common=common), "1").indicators
+    assert set(sent) == set(compute_indicators(SEIZED, KEY)) - common
+    assert find_common_indicators(crowd[1:], [found], KEY) == frozenset()
 
 
 def test_a_warning_tells_what_was_seized_and_where_it_came_from() -> None:
