@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests run in so many processes, each file in one of them.
 WORKERS ?= 2
 
-.PHONY: install demo operation test slow contract clients postgres chaos check format reference structure samples bench bench-history soak docs clean wheel operate
+.PHONY: install demo operation test slow contract clients postgres postgres-short chaos check format reference structure samples bench bench-history soak docs clean wheel operate pages
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -44,6 +44,19 @@ WITH_A_LOG := event_log/ maintenance/ scoring/ shadow/ state/ encryption/test_mo
 postgres: $(STAMP)  ## those tests with the event log in PostgreSQL: a private server, or the one of NPSRISK_TEST_POSTGRES
 	.ci/with-postgres $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		$(WITH_A_LOG:%=tests/serving/%)
+
+# Those of them in which the database itself is the subject: its writer, its reader, the verbs that change it, kills.
+OF_THE_LOG := event_log/ state/ test_failures.py \
+	$(addprefix maintenance/,test_backup.py test_clock_correction.py test_export.py test_import_past.py test_kills.py test_parity.py)
+
+postgres-short: $(STAMP)  ## the short form of continuous integration
+	.ci/with-postgres $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
+		$(OF_THE_LOG:%=tests/serving/%)
+
+pages: $(STAMP)  ## the pages for officers in headless Chromium, by clicks and keys, with axe (which this installs); skipped with the reason without Chromium
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: \
+		--upgrade --target $(VENV)/axe -r requirements-axe.txt
+	$(BIN)/python -m pytest -rs -m "slow or not slow" tests/serving/pages tests/serving/http/officer
 
 operate: $(STAMP)  ## the files of deploy/ with the programs that read them (promtool is fetched from Debian; else skipped with the reason)
 	.ci/operate $(BIN)/python -m pytest -rs tests/test_deploy.py tests/serving/telemetry/test_metrics.py

@@ -68,7 +68,16 @@ EXTRAS = {
         *("scipy", "sklearn", "threadpoolctl"),
     ),
     "serve": (
-        *("alembic", "httptools", "prometheus_client", "sqlalchemy", "starlette", "structlog", "uvicorn"),
+        *(
+            "alembic",
+            "httptools",
+            "jinja2",
+            "prometheus_client",
+            "sqlalchemy",
+            "starlette",
+            "structlog",
+            "uvicorn",
+        ),
         "uvloop",
     ),
     "postgres": ("psycopg",),

@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmarks.skill import tables_of
 from benchmarks.world import table
+from consignments.errors import BadInput
 from consignments.timestamps import get_time_column_us, to_us
 from features.batch import Tables
 from models.calibration import CalibrationLevel
@@ -72,7 +73,11 @@ def main() -> None:
     for preset in arguments.presets:
         for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
             begun = time.monotonic()
-            world = measure_or_read(preset, seed, arguments.days, arguments.per_day, arguments.keep)
+            try:
+                world = measure_or_read(preset, seed, arguments.days, arguments.per_day, arguments.keep)
+            except BadInput as error:  # such a world gives no model
+                print(preset, seed, error, flush=True)
+                continue
             found.setdefault(preset, []).append(world)
             print(preset, seed, world, world.is_held, f"{time.monotonic() - begun:.0f} s", flush=True)
     print(render(found))

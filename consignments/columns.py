@@ -39,7 +39,7 @@ PLAIN_IDENTIFIER = r"^[0-9]*[A-Z][A-Z0-9]*$"
 """Pattern of identifiers without separators or small letters, which are their own normal form."""
 
 BAD_TEXT = "not text"
-BAD_NUMBER = "not a finite number; expected digits with a decimal point, for example 1.25"
+BAD_NUMBER = "not a finite number; expected digits with a decimal point, for example 1.25 and not 1,25"
 BAD_TIME = "not a time; expected ISO 8601, for example 2024-03-04T09:00:00Z"
 BAD_DATE = "not a date; expected ISO 8601, for example 2024-03-04"
 BAD_SEQUENCE = "not a whole number"

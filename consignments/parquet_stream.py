@@ -19,7 +19,7 @@ from consignments.files.parquet_files import ParquetTable
 from consignments.files.raw_tables import TablePart
 from consignments.plausibility import count_implausible
 from consignments.records import Consignment
-from consignments.rejects import Reject
+from consignments.rejects import Reject, RejectLimit
 from consignments.schema import get_fields
 from consignments.tables import ReadReport, refuse_rejects
 from consignments.validation import (
@@ -157,9 +157,10 @@ def stream_table(
     if not may_amend(record, table.columns):
         _mark_repeats(looks)
     rejects: list[Reject] = []
+    limit = RejectLimit()
     if any(look.faults for look in looks):
         for look, parts in zip(looks, table.read_chunks(piece_rows), strict=True):
-            rejects += build_rejects(parts, look.faults, record)
+            rejects += build_rejects(parts, look.faults, record, limit)
             if look.repeated is not None:
                 gone = check_rows(parts, table.columns, record).frame[look.repeated]
                 look.given = look.given - _count_given(gone, record)

@@ -5,15 +5,18 @@ a model learns what it means. The lists are ISO 3166-1 alpha-2 and ISO 4217 of 2
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.schema import get_fields
 from consignments.timestamps import get_time_column_us
+
+if TYPE_CHECKING:
+    import pandas as pd  # the service checks codes without tables
 
 Mask = NDArray[np.bool_]
 
@@ -51,7 +54,7 @@ NO_CURRENCY = "not a currency code of ISO 4217"
 BAD_YEAR = f"before {FIRST_YEAR} or after {LAST_YEAR}"
 
 
-def count_implausible(frame: pd.DataFrame, record: type[msgspec.Struct]) -> Counter[str]:
+def count_implausible(frame: "pd.DataFrame", record: type[msgspec.Struct]) -> Counter[str]:
     """Count the implausible values of checked rows by `column: kind`.
 
     Parameters
@@ -79,26 +82,51 @@ def count_implausible(frame: pd.DataFrame, record: type[msgspec.Struct]) -> Coun
     )
 
 
-def _find_implausible(frame: pd.DataFrame, record: type[msgspec.Struct]) -> Iterator[tuple[str, str, Mask]]:
+def find_code_lists(record: type[msgspec.Struct]) -> dict[str, frozenset[str]]:
+    """Find the columns of a record that hold codes of a standard list, with their codes."""
+    names = [field.name for field in get_fields(record) if field.kind == "string"]
+    return {
+        **{name: COUNTRIES for name in names if name.endswith("country")},
+        **{name: CURRENCIES for name in names if name == "currency"},
+    }
+
+
+def count_unknown_codes(values: Iterable[str | None], known: frozenset[str]) -> int:
+    """Count the given values that are no code of a list.
+
+    Examples
+    --------
+    >>> count_unknown_codes(["KR", "kr ", None, "China"], COUNTRIES)
+    1
+    """
+    return sum(value is not None and not _is_code(value, known) for value in values)
+
+
+def _is_code(value: str, known: frozenset[str]) -> bool:
+    """Check if a value is a known code; it may be in small letters and have spaces around it."""
+    return value in known or value.strip().upper() in known
+
+
+def _find_implausible(frame: "pd.DataFrame", record: type[msgspec.Struct]) -> Iterator[tuple[str, str, Mask]]:
     first, end = (_get_year_start_us(year) for year in (FIRST_YEAR, LAST_YEAR + 1))
+    lists = find_code_lists(record)
     for field in get_fields(record):
         name = field.name
         if field.kind == "time":
             moments, given = get_time_column_us(frame, name), frame[name].notna().to_numpy(dtype=bool)
             yield name, BAD_YEAR, given & ((moments < first) | (moments >= end))
-        elif field.kind == "string" and name.endswith("country"):
-            yield name, NO_COUNTRY, _find_unknown_codes(frame[name], COUNTRIES)
-        elif name == "currency":
-            yield name, NO_CURRENCY, _find_unknown_codes(frame[name], CURRENCIES)
+        elif name in lists:
+            kind = NO_COUNTRY if lists[name] is COUNTRIES else NO_CURRENCY
+            yield name, kind, _find_unknown_codes(frame[name], lists[name])
         elif name in MAX_NUMBERS:
             bound, kind = MAX_NUMBERS[name]
             yield name, kind, (frame[name] > bound).to_numpy(dtype=bool)
 
 
 def _find_unknown_codes(column: "pd.Series", known: frozenset[str]) -> Mask:
-    """Find values that are no known code; a code may be in small letters and have spaces around it."""
-    codes, values = pd.factorize(column)
-    unknown = np.array([str(value).strip().upper() not in known for value in values] + [False], dtype=bool)
+    """Find values that are no known code."""
+    codes, values = column.factorize()
+    unknown = np.array([not _is_code(str(value), known) for value in values] + [False], dtype=bool)
     found: Mask = unknown[codes]  # a missing value has the code -1, the last place
     return found
 

@@ -92,7 +92,7 @@ class ScoreRow(msgspec.Struct, frozen=True):
 
 
 class SelectionRow(msgspec.Struct, frozen=True):
-    """One row of a selection table."""
+    """One row of a selection table; reasons and columns of the goods are kept unchecked."""
 
     consignment_id: Annotated[Identifier, Meta(description="identifier of the consignment")]
     selected_by: Annotated[Selector, Meta(description="who selected it")]
@@ -105,6 +105,10 @@ class SelectionRow(msgspec.Struct, frozen=True):
         Time | None,
         Meta(description="last arrival of the office and day, which is when its list can be drawn first"),
     ] = None
+    score: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None, Meta(description="score of the consignment")
+    ] = None
+    band: Annotated[Code | None, Meta(description="band of the score")] = None
 
 
 @dataclass(frozen=True)

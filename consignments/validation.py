@@ -34,7 +34,7 @@ from consignments.errors import FileFault
 from consignments.files.raw_tables import RawTable, TablePart, refuse_missing
 from consignments.items import read_items
 from consignments.records import Alert, Consignment, Outcome, Truth
-from consignments.rejects import Reject
+from consignments.rejects import Reject, RejectLimit
 from consignments.schema import Field, get_fields
 from consignments.timestamps import US_PER_DAY, get_time_column_us
 from consignments.visibility import find_outcome_faults
@@ -50,6 +50,8 @@ DTYPES = {TEXT: pd.StringDtype(na_value=np.nan), DATE: pd.ArrowDtype(DATE)}
 """Pandas dtypes of a canonical frame that differ from what Arrow would choose."""
 NESTED_READERS = {"items": read_items, "codes": read_codes}
 """What reads the kinds of fields that hold lists."""
+REJECT_ROWS = 1_000
+"""Invalid rows that are converted at a time."""
 SHOWN_VALUE = re.compile(r"[\w.:+-]{1,40}")
 """Pattern of invalid values that errors may show: one short word, because with shifted columns a name may be anywhere."""
 
@@ -333,9 +335,13 @@ def _mask_faults(faults: Sequence[FieldFault], rows: int) -> Mask:
 
 
 def build_rejects(
-    parts: Sequence[TablePart], faults: Sequence[FieldFault], record: type[msgspec.Struct]
+    parts: Sequence[TablePart],
+    faults: Sequence[FieldFault],
+    record: type[msgspec.Struct],
+    limit: RejectLimit | None = None,
 ) -> list[Reject]:
-    """Build the rejects of the invalid rows, in order."""
+    """Build the rejects of the invalid rows, in order; raise `FileFault` if they exceed a limit."""
+    limit = limit or RejectLimit()
     fields = get_fields(record)
     bad = _mask_faults(faults, sum(len(part.table) for part in parts))
     why: dict[int, list[FieldFault]] = {row: [] for row in np.flatnonzero(bad).tolist()}
@@ -346,11 +352,15 @@ def build_rejects(
     rejects, start = [], 0
     for part in parts:
         inside = [row for row in why if start <= row < start + len(part.table)]
-        given = part.table.take(np.asarray(inside, dtype=np.int64) - start).to_pylist()
-        rejects += [
-            _build_reject(part.locate_row(row - start), values, why[row], fields[0].name, hidden)
-            for row, values in zip(inside, given, strict=True)
-        ]
+        for begin in range(0, len(inside), REJECT_ROWS):
+            rows = inside[begin : begin + REJECT_ROWS]
+            given = part.table.take(np.asarray(rows, dtype=np.int64) - start).to_pylist()
+            built = [
+                _build_reject(part.locate_row(row - start), values, why[row], fields[0].name, hidden)
+                for row, values in zip(rows, given, strict=True)
+            ]
+            limit.add(built, part.name)
+            rejects += built
         start += len(part.table)
     return rejects
 

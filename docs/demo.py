@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ def main() -> None:
         str(PER_DAY),
         "--seed",
         str(SEED),
+        "--until",  # history forgets a year, so the world must end today for a first call without received_at
+        str(datetime.now(UTC).date() - timedelta(days=1)),
     )
     split_last_day()
 
@@ -74,7 +77,7 @@ def main() -> None:
     npsrisk("import", "--consignments", "past.parquet", "--outcomes", "outcomes.parquet", "--alerts", "alerts.parquet")  # fmt: skip
 
     step("5/7  read an IATA Cargo-XML house waybill (XFZB)")
-    # The message has another year than the simulated world, so it is dated to that world's last day.
+    # The message is of another year, so it is dated to the last day of the simulated world.
     npsrisk("read", str(MESSAGE), "--received-at", last_arrival(), "--out", "message.jsonl")
 
     step("6/7  start the service, and score the message and ten new consignments")

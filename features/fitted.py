@@ -14,7 +14,7 @@ from features.config import FeatureConfig
 from features.currency import ExchangeRates
 from features.goods.kernels import TEXT_BUCKETS
 from features.goods.text_weights import fit_text_weights
-from features.normalization.normal_forms import normalize_consignment
+from features.normalization.normal_forms import normalize_goods
 from features.value import fit_norms
 
 
@@ -96,7 +96,7 @@ def fit_features(
     """
     days = [to_day(c.received_at) for c in consignments if c.received_at is not None]
     rates = ExchangeRates.load_ecb(min(days), max(days))
-    forms = [normalize_consignment(c) for c in consignments]
+    forms = [normalize_goods(c) for c in consignments]
     return FittedParameters(
         vocabularies=fit_vocabularies(consignments, config),
         norms=fit_norms(consignments, forms, rates),

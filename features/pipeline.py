@@ -21,7 +21,7 @@ from features.goods.goods import GoodsFeatures
 from features.history.keys import KeyWriter, list_key_kinds
 from features.history.pseudonyms import Pseudonyms
 from features.history.table import History
-from features.normalization.normal_forms import NormalForms, normalize_consignment
+from features.normalization.normal_forms import NormalForms, normalize_consignment, normalize_goods
 from features.parties import PartyFeatures
 from features.quality import QualityFeatures
 from features.route import RouteFeatures
@@ -154,14 +154,23 @@ class Pipeline:
             Sequence number of the first consignment in the log, if any.
         """
         pairs = [(c, normalize_consignment(c)) for c in consignments]
+        self._fill_features(pairs, X, sequence)
+        for pair, *both in zip(pairs, keys, counterparts, strict=True):
+            self.keyer(*pair, *both)
+
+    def fill_features(self, consignments: Sequence[Consignment], X: Rows) -> None:
+        """Write all features except history, as `fill_rows` does, for consignments whose keys nobody needs."""
+        self._fill_features([(c, normalize_consignment(c)) for c in consignments], X)
+
+    def _fill_features(
+        self, pairs: Sequence[tuple[Consignment, NormalForms]], X: Rows, sequence: int | None = None
+    ) -> None:
         parts = [[group.compute(*pair) for pair in pairs] for group in self._plain]
         parts.append([self.alerts.compute(*pair, sequence) for pair in pairs])
         for row, values in zip(X, zip(*parts, strict=True), strict=True):
             self._write(row, 0, *chain.from_iterable(values))
         for row, pair in zip(X, pairs, strict=True):
             self._goods.fill(*pair, row, self._goods_at)
-        for pair, *both in zip(pairs, keys, counterparts, strict=True):
-            self.keyer(*pair, *both)
 
     def fill_fitted(self, consignments: Sequence[Consignment], X: Rows) -> None:
         """Rewrite only the features that depend on fitted parameters: value, categories and goods.
@@ -175,7 +184,7 @@ class Pipeline:
         begin = len(parties.features) + len(route.features)
         end = begin + len(value.features) + len(categories.features)
         for c, row in zip(consignments, X, strict=True):
-            forms = normalize_consignment(c)
+            forms = normalize_goods(c)  # no fitted parameter concerns the parties
             row[begin:end] = (*value.compute(c, forms), *categories.compute(c, forms))
             self._goods.fill(c, forms, row, self._goods_at)
 

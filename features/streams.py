@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from consignments.columns import to_arrow
 from consignments.items import decode_items
 from consignments.records import Consignment
 from consignments.validation import SEQUENCE
@@ -120,11 +121,17 @@ class FeatureChunk:
     X: Rows
     frame: pd.DataFrame
 
-    def to_table(self, spec: Spec, shown: Sequence[int]) -> pd.DataFrame:
-        """Build a table of `consignment_id`, `sequence` if the table has it, and the shown features."""
-        rows = self.frame[[name for name in ("consignment_id", SEQUENCE) if name in self.frame]]
-        names = [spec.names[place] for place in shown]
-        return pd.concat([rows, pd.DataFrame(np.asarray(self.X)[:, shown], columns=names)], axis=1)
+    def to_table(self, spec: Spec, shown: Sequence[int]) -> pa.Table:
+        """Build an Arrow table of `consignment_id`, `sequence` if the table has it, and the shown features; NaN is null."""
+        named = {
+            name: to_arrow(self.frame[name]) for name in ("consignment_id", SEQUENCE) if name in self.frame
+        }
+        columns = np.ascontiguousarray(np.asarray(self.X).T[list(shown)])
+        named |= {
+            spec.names[place]: pa.array(column, from_pandas=True)
+            for place, column in zip(shown, columns, strict=True)
+        }
+        return pa.table(named)
 
 
 @dataclass(frozen=True)

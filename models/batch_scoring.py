@@ -120,9 +120,6 @@ def _score_chunk(
         }
     )
     if columns.reasons:
-        explained = [
-            model.explain(row, columns.reasons, goods=goods)
-            for row, goods in zip(piece.X, list_goods_texts(rows), strict=True)
-        ]
+        explained = model.explain_rows(piece.X, columns.reasons, list_goods_texts(rows))
         result["reasons"] = pd.array([msgspec.json.encode(each).decode() for each in explained], dtype=TEXT)
     return result

@@ -443,6 +443,14 @@ class Registry:
         except (MlflowException, OSError) as error:
             if isinstance(error, MlflowException) and error.error_code in REFUSAL_CODES:
                 raise
+            if isinstance(error, PermissionError):
+                raise ServiceFault(
+                    "a file of the MLflow store cannot be read or written",
+                    where=self.where,
+                    got=f"{error.strerror}: {error.filename}",
+                    todo="correct the permissions (MLflow also writes to a local folder of artifacts when it reads a model), "
+                    "or use an MLflow server",
+                ) from error
             raise ServiceFault(
                 "MLflow does not answer",
                 where=self.where,

@@ -4,7 +4,9 @@ Fitting needs LightGBM; scoring needs numpy and numba. One row and many give the
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cached_property
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -26,6 +28,8 @@ from models.trees import Trees
 
 Rows = NDArray[np.float32]
 Floats = NDArray[np.float64]
+EXPLAINED_ROWS = 1024
+"""Rows whose contributions are in memory at a time."""
 Progress = Callable[[str, int, int], None]
 """A callback that receives the name of the work, the amount done, and the total."""
 
@@ -109,7 +113,7 @@ class FitOptions(NamedTuple):
     params : TreeParams
     seed : int
     threads : int
-        Number of threads. The result does not depend on it.
+        With two or more, the boosted trees and the linear part are fitted at the same time. The result does not depend on it.
     progress : callable or None
         Callback after each tree.
     """
@@ -164,7 +168,7 @@ class RiskModel:
                 todo="train the model again",
             )
         self.trees, self.calibration, self.bands, self.spec = trees, calibration, bands, spec
-        self.reasons = ReasonRanker(spec, context)
+        self._context = context
 
     @classmethod
     def fit(
@@ -203,7 +207,12 @@ class RiskModel:
             If it was trained on other features than this version of npsrisk computes.
         """
         installed.require(self.spec)
-        return RiskModel(self.trees, self.calibration, self.bands, installed, self.reasons.context)
+        return RiskModel(self.trees, self.calibration, self.bands, installed, self._context)
+
+    @cached_property
+    def reasons(self) -> ReasonRanker:
+        """The ranker of its reasons. It is built at the first use, because most models of a training give none."""
+        return ReasonRanker(self.spec, self._context)
 
     def predict_raw(self, X: Rows) -> Floats:
         """Compute the raw scores in log-odds, float64 (n,).
@@ -269,6 +278,22 @@ class RiskModel:
             row, self.trees.compute_contributions(row[None, :])[0], top, lowering=lowering, goods=goods
         )
 
+    def explain_rows(self, X: Rows, top: int, goods: Sequence[str]) -> Iterator[list[Reason]]:
+        """Yield the reasons of each row, as `explain` returns them; many rows at a time take less than half the time.
+
+        Parameters
+        ----------
+        X : float32 array, (n, features)
+        top : int
+        goods : sequence of str, (n,)
+        """
+        _refuse_unfitted(X)
+        for begin in range(0, len(X), EXPLAINED_ROWS):
+            rows = X[begin : begin + EXPLAINED_ROWS]
+            explained = zip(rows, self.trees.compute_contributions(rows), goods[begin:], strict=False)
+            for row, contributions, text in explained:
+                yield self.reasons.rank(row, contributions, top, goods=text)
+
 
 def grow_trees(rows: LabelledRows, spec: Spec, options: FitOptions | None = None) -> Trees:
     """Fit trees that start from the rule prior, and blend them with a linear model.
@@ -296,10 +321,14 @@ def grow_trees(rows: LabelledRows, spec: Spec, options: FitOptions | None = None
             todo="use a longer period, or another target",
         )
     prior, share = RulePrior.fit(training.X, training.y, training.weight, spec), options.params.linear_share
-    text = _grow_boosted_trees(training, prior, options)
-    line = fit_linear_part(training.X, training.y, training.weight) if share else []
+    with ThreadPoolExecutor(1) as pool:
+        line = pool.submit(fit_linear_part, training.X, training.y, training.weight) if share else None
+        if line is not None and options.threads == 1:
+            wait([line])
+        text = _grow_boosted_trees(training, prior, options)
     start = prior.to_step_functions(training.X)
-    return Trees.from_text(blend_trees(text, line, share, start), where="the trees just grown")
+    blended = blend_trees(text, [] if line is None else line.result(), share, start)
+    return Trees.from_text(blended, where="the trees just grown")
 
 
 def predict_finite(trees: Trees, X: Rows) -> Floats:
@@ -379,7 +408,11 @@ def _grow_boosted_trees(training: LabelledRows, prior: RulePrior, options: FitOp
 
 
 def _build_lightgbm_params(options: FitOptions) -> dict[str, Any]:
-    """Build the parameters of LightGBM. With `deterministic` and `force_row_wise` the trees do not depend on threads."""
+    """Build the parameters of LightGBM.
+
+    Column by column, a histogram reads only the features offered to the tree. This takes two thirds of the time of row by row. With
+    two threads, each of the thousands of small loops of a tree waits for the slower core. On a busy machine this took ten times as long.
+    """
     params = options.params
     return {
         "objective": "binary",
@@ -392,7 +425,7 @@ def _build_lightgbm_params(options: FitOptions) -> dict[str, Any]:
         "lambda_l2": params.l2,
         "seed": options.seed,
         "deterministic": True,
-        "force_row_wise": True,
-        "num_threads": options.threads,
+        "force_col_wise": True,
+        "num_threads": 1,
         "verbosity": -1,
     }

@@ -8,6 +8,7 @@ is 4.
 """
 
 import hashlib
+import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,21 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+GOODS_COLUMNS = (
+    "channel",
+    "service",
+    "description",
+    "hs_code",
+    "origin_country",
+    "departure_country",
+    "pieces",
+    "gross_weight_kg",
+    "declared_value",
+    "currency",
+)
+"""Columns of a consignment that an inspection list shows."""
 
 
 class SelectedConsignment(NamedTuple):
@@ -188,6 +204,43 @@ def build_list_table(scores: "pd.DataFrame", rows: Sequence[SelectedConsignment]
             "selected_at": drawn_at.iloc[[row.place for row in rows]].array,
         }
     )
+
+
+def add_work_columns(
+    chosen: "pd.DataFrame", scores: "pd.DataFrame", consignments: "pd.DataFrame | None" = None
+) -> "pd.DataFrame":
+    """Add what an officer needs to find and judge a consignment: score, band, reasons, and goods if a table is given.
+
+    Parameters
+    ----------
+    chosen : DataFrame
+        A selection table.
+    scores : DataFrame
+        The score table from which it was selected, with `score` and `band`; reasons in `reasons` are optional.
+    consignments : DataFrame, optional
+        Consignment table. The last version of each identifier counts. Names and addresses are not used.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `chosen`, then `score`, `band`, `reasons` if there are any, and `GOODS_COLUMNS` of the table.
+    """
+    import pandas as pd
+
+    scored = scores.set_index("consignment_id").loc[chosen["consignment_id"].tolist()].reset_index(drop=True)
+    added = {"score": scored["score"], "band": scored["band"]}
+    if "reasons" in scored:
+        added["reasons"] = scored["reasons"].map(_read_reason_texts, na_action="ignore")
+    if consignments is not None:
+        latest = consignments.drop_duplicates("consignment_id", keep="last").set_index("consignment_id")
+        goods = latest.reindex(chosen["consignment_id"].tolist()).reset_index(drop=True)
+        added |= {name: goods[name] for name in GOODS_COLUMNS if name in goods}
+    return chosen.assign(**{name: pd.Series(values.array, chosen.index) for name, values in added.items()})
+
+
+def _read_reason_texts(reasons: str) -> str:
+    """Return the texts of the reasons of a score table, without codes and numbers."""
+    return "; ".join(str(reason["text"]) for reason in json.loads(reasons))
 
 
 def check_selection(consignment_ids: Sequence[str], scores: Floats, capacity: int, explore: float) -> None:

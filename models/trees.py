@@ -4,6 +4,7 @@ The raw scores equal `booster.predict(X, raw_score=True)` bit for bit. The contr
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +19,26 @@ from models.lightgbm_text import (
     parse_trees,
     strip_parameters,
 )
-from models.tree_kernels import MISSING_LEFT, ZERO_IS_MISSING, ZERO_THRESHOLD, add_contributions, walk_trees
+from models.tree_kernels import (
+    FEATURE_SHIFT,
+    MISSING_LEFT,
+    MISSING_SHIFT,
+    ZERO_IS_MISSING,
+    ZERO_THRESHOLD,
+    add_block_contributions,
+    add_contributions,
+    score_blocks,
+    walk_trees,
+)
 
+MIN_BLOCK_ROWS = 8
+"""Minimum number of rows that are scored side by side. Fewer are faster one by one."""
+MIN_EXPLAINED_TOGETHER = 8
+"""Minimum number of rows that are explained side by side."""
+MAX_BLOCK_LEAVES = 64
+"""Maximum number of leaves of a tree whose rows are scored side by side: one bit for each. Larger trees are walked."""
+HALF_WORD_LEAVES = 32
+"""If all trees have at most as many leaves, the bits of a tree need half the memory."""
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -48,12 +67,19 @@ class Trees:
         self.text = text
         self.expected = float(sum(_compute_expected(tree) for tree in trees))
         self._nodes = _flatten(trees)
-        self._steps = _build_traversal(self._nodes, np.array([compute_depth(tree) for tree in trees]))
-        self._points, self._shares = _gauss_legendre(_count_path_features(trees))
-        self._paths = _merge_paths(trees, self._points)
+        first = np.cumsum([0, *(len(tree.feature) for tree in trees)])
+        self._packed = _pack_nodes(self._nodes, first, np.array([compute_depth(tree) for tree in trees]))
+        self._blocks = _build_blocks(self._nodes, first)
+        self._trees = trees
 
     def __len__(self) -> int:
         return len(self._nodes.root)
+
+    @cached_property
+    def _paths(self) -> "tuple[FeaturePaths, tuple[float, ...]]":
+        """The paths of contributions, built when they are first needed; most models of a training explain nothing."""
+        points, shares = _gauss_legendre(_count_path_features(self._trees))
+        return _merge_paths(self._trees, points), shares
 
     @classmethod
     def from_text(cls, text: str, *, where: str = "trees.txt") -> "Trees":
@@ -90,7 +116,10 @@ class Trees:
         """
         X = self._check_rows(X)
         out = np.empty(len(X))
-        walk_trees(X, *self._steps, out)
+        if self._blocks is None or len(X) < MIN_BLOCK_ROWS:
+            walk_trees(X, *self._packed, out)
+        else:
+            score_blocks(X.view(np.int32), *self._blocks, out)
         return out
 
     def compute_disagreement(self, X: NDArray[np.float32], parts: int = 5) -> Floats:
@@ -110,8 +139,8 @@ class Trees:
         X = self._check_rows(X)
         votes = np.empty((parts, len(X)))
         for part in range(parts):
-            root, depth = self._steps.root[part::parts].copy(), self._steps.depth[part::parts].copy()
-            walk_trees(X, *self._steps._replace(root=root, depth=depth), votes[part])
+            root, depth = self._packed.root[part::parts].copy(), self._packed.depth[part::parts].copy()
+            walk_trees(X, *self._packed._replace(root=root, depth=depth), votes[part])
         return np.asarray((parts * votes).std(axis=0))
 
     def compute_contributions(self, X: NDArray[np.float32]) -> Floats:
@@ -136,7 +165,9 @@ class Trees:
         X = self._check_rows(X)
         out = np.zeros((len(X), len(self.feature_names) + 1))
         out[:, -1] = self.expected
-        add_contributions(X, *self._nodes, *self._paths, self._points, self._shares, out)
+        kernel = add_contributions if len(X) < MIN_EXPLAINED_TOGETHER else add_block_contributions
+        paths, shares = self._paths
+        kernel(X, *self._nodes, *paths, shares, out)
         return out
 
     def _check_rows(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -172,28 +203,58 @@ class SplitNodes(NamedTuple):
     leaf: Floats
 
 
-class TraversalNodes(NamedTuple):
-    """The splits and leaves of all trees in one array, for the traversal. A leaf leads to itself; its threshold is its value.
+class PackedNodes(NamedTuple):
+    """The splits and leaves of all trees, 8 bytes each, for the walk. A leaf leads to itself. Siblings are neighbours.
 
     Attributes
     ----------
     root : int32 array, (trees,)
     depth : int64 array, (trees,)
         Number of splits on the longest path.
-    feature : int32 array, (splits + leaves,)
-    threshold : float64 array, (splits + leaves,)
-    missing : uint8 array, (splits + leaves,)
-        See `SplitNodes`.
-    child : int32 array, (2 * (splits + leaves),)
-        Left and right child of each.
+    threshold : float32 array, (2 * nodes,)
+        Word 2 * node: the threshold, rounded down.
+    rules : uint32 array, (2 * nodes,)
+        The same memory. Word 2 * node + 1: feature, missing rules (see `SplitNodes`), and distance to the left child.
+    value : float64 array, (nodes,)
+        Value of a leaf.
     """
 
     root: NDArray[np.int32]
     depth: Ints
+    threshold: NDArray[np.float32]
+    rules: NDArray[np.uint32]
+    value: Floats
+
+
+class SplitBlocks(NamedTuple):
+    """The splits of all trees by feature, missing rules and threshold, for rows side by side. A group has equal feature and rules.
+
+    Attributes
+    ----------
+    feature : int32 array, (groups,)
+    missing : uint8 array, (groups,)
+        See `SplitNodes`.
+    first : int64 array, (groups + 1,)
+        First split of each group.
+    key : int32 array, (splits,)
+        Threshold, rounded down to float32, as an integer in the same order; see `models.tree_kernels.score_blocks`.
+    tree : int32 array, (splits,)
+    mask : uint32 or uint64 array, (splits,)
+        Leaves of the tree that are not on the left of the split.
+    leaf_at : int64 array, (trees,)
+        First leaf of each tree.
+    leaf : float64 array, (leaves,)
+        From left to right.
+    """
+
     feature: NDArray[np.int32]
-    threshold: Floats
     missing: NDArray[np.uint8]
-    child: NDArray[np.int32]
+    first: Ints
+    key: NDArray[np.int32]
+    tree: NDArray[np.int32]
+    mask: NDArray[np.uint32] | NDArray[np.uint64]
+    leaf_at: Ints
+    leaf: Floats
 
 
 class FeaturePaths(NamedTuple):
@@ -205,19 +266,17 @@ class FeaturePaths(NamedTuple):
         First split of each tree.
     before : int64 array, (splits,)
         The last edge above the split that belongs to the same feature, or -1.
-    cover : float64 array, (2 * splits,)
-        Share of training rows that pass the splits on this feature down to the edge (z).
     ratio : float64 array, (2 * splits,)
         Share of training rows that pass this split alone.
-    inverse : float64 array, (2 * splits, points)
-        1 / (t + (1 - t) z) at each quadrature point t.
+    factors : float64 array, (2 * splits, 2, 2, points)
+        For a row that passed (0) or failed (1) the split, if it passed those above on the feature, at each quadrature point t: the factor
+        by which the edge changes the product of t o + (1 - t) z, and the contribution per leaf sum.
     """
 
     first: Ints
     before: Ints
-    cover: Floats
     ratio: Floats
-    inverse: Floats
+    factors: Floats
 
 
 def _flatten(trees: Sequence[Tree]) -> SplitNodes:
@@ -243,21 +302,99 @@ def _flatten(trees: Sequence[Tree]) -> SplitNodes:
     )
 
 
-def _build_traversal(nodes: SplitNodes, depth: Ints) -> TraversalNodes:
-    splits, leaves = len(nodes.feature), len(nodes.leaf)
-    root, child = (
-        np.where(place >= 0, place, splits - 1 - place).astype(np.int32)
-        for place in (nodes.root, nodes.child)
+def _pack_nodes(nodes: SplitNodes, first: Ints, depth: Ints) -> PackedNodes:
+    """Pack the nodes: the children of the n-th split of a tree follow its root as the n-th pair."""
+    trees, splits = len(nodes.root), len(nodes.feature)
+    tree = np.repeat(np.arange(trees), np.diff(first))
+    pair = 2 * np.arange(splits) + tree + 1
+    root = 2 * first[:-1] + np.arange(trees)
+    child, place = nodes.child.ravel(), (pair[:, None] + np.arange(2)).ravel()
+    own, leaf = np.empty(splits, dtype=np.int64), np.empty(len(nodes.leaf), dtype=np.int64)
+    for known, at in ((nodes.root, root), (child, place)):
+        own[known[known >= 0]], leaf[-1 - known[known < 0]] = at[known >= 0], at[known < 0]
+    words = np.zeros(2 * (2 * splits + trees), dtype=np.uint32)
+    threshold, value = words.view(np.float32), np.zeros(2 * splits + trees)
+    threshold[2 * own], threshold[2 * leaf] = _round_down(nodes.threshold), np.inf
+    rules = nodes.missing.astype(np.int64) << MISSING_SHIFT
+    words[2 * own + 1] = nodes.feature.astype(np.int64) << FEATURE_SHIFT | rules | (pair - own)
+    # A leaf sends every value to the left, to itself.
+    words[2 * leaf + 1] = int(MISSING_LEFT) << MISSING_SHIFT
+    value[leaf] = nodes.leaf
+    return PackedNodes(root.astype(np.int32), depth, threshold, words, value)
+
+
+def _build_blocks(nodes: SplitNodes, first: Ints) -> SplitBlocks | None:
+    """Sort the splits by feature and threshold; None if no tree has a split or one has too many leaves."""
+    leaves = np.diff(first) + 1
+    if leaves.max() == 1 or leaves.max() > MAX_BLOCK_LEAVES:
+        return None
+    tree = np.repeat(np.arange(len(leaves)), leaves - 1)
+    begin, middle, order = _number_leaves(nodes)
+    left = [((1 << end - start) - 1) << start for start, end in zip(begin, middle, strict=True)]
+    mask = ~np.array(left, dtype=np.uint64)
+    key = _order_as_integers(_round_down(nodes.threshold))
+    by = np.lexsort((key, nodes.missing, nodes.feature))
+    feature, missing = nodes.feature[by], nodes.missing[by]
+    ends = np.flatnonzero((np.diff(feature) != 0) | (np.diff(missing) != 0)) + 1
+    groups = np.concatenate([[0], ends])
+    return SplitBlocks(
+        feature=feature[groups],
+        missing=missing[groups],
+        first=np.concatenate([groups, [len(by)]]).astype(np.int64),
+        key=key[by],
+        tree=tree[by].astype(np.int32),
+        mask=mask[by] if leaves.max() > HALF_WORD_LEAVES else mask[by].astype(np.uint32),
+        leaf_at=np.cumsum([0, *leaves[:-1]]),
+        leaf=nodes.leaf[order],
     )
-    selves = np.repeat(np.arange(splits, splits + leaves, dtype=np.int32), 2)
-    return TraversalNodes(
-        root=root,
-        depth=depth,
-        feature=np.concatenate([nodes.feature, np.zeros(leaves, dtype=np.int32)]),
-        threshold=np.concatenate([nodes.threshold, nodes.leaf]),
-        missing=np.concatenate([nodes.missing, np.zeros(leaves, dtype=np.uint8)]),
-        child=np.concatenate([child.ravel(), selves]),
-    )
+
+
+def _number_leaves(nodes: SplitNodes) -> tuple[list[int], list[int], list[int]]:
+    """Number the leaves of each tree from left to right.
+
+    Returns
+    -------
+    begin, middle : list of int, (splits,)
+        First leaf below each split, and first leaf below its right child.
+    order : list of int, (leaves,)
+        Position of each leaf, tree by tree from left to right.
+    """
+    children: list[tuple[int, int]] = nodes.child.tolist()
+    below = [0] * len(children)
+    for split in range(len(children) - 1, -1, -1):
+        below[split] = sum(below[child] if child >= 0 else 1 for child in children[split])
+    begin, middle, order = [0] * len(children), [0] * len(children), [0] * len(nodes.leaf)
+    at_tree = 0
+    for root in nodes.root.tolist():
+        if root < 0:
+            order[at_tree] = -1 - root
+            at_tree += 1
+            continue
+        waiting = [(root, 0)]
+        while waiting:
+            node, start = waiting.pop()
+            if node < 0:
+                order[at_tree + start] = -1 - node
+                continue
+            left, right = children[node]
+            begin[node] = start
+            middle[node] = start + (below[left] if left >= 0 else 1)
+            waiting += [(left, start), (right, middle[node])]
+        at_tree += below[root]
+    return begin, middle, order
+
+
+def _round_down(threshold: Floats) -> NDArray[np.float32]:
+    """Round thresholds down to float32. A value of float32 is at most the threshold if it is at most the rounded one."""
+    with np.errstate(all="ignore"):
+        near = threshold.astype(np.float32)
+        return np.where(near > threshold, np.nextafter(near, np.float32(-np.inf)), near)
+
+
+def _order_as_integers(numbers: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Convert float32 to integers in the same order; both zeros become 0."""
+    words = numbers.view(np.int32)
+    return np.where(words >= 0, words, -(words & np.int32(2**31 - 1)))
 
 
 def _build_missing_rules(threshold: Floats, decision: Ints) -> NDArray[np.uint8]:
@@ -281,14 +418,27 @@ def _merge_paths(trees: Sequence[Tree], points: tuple[float, ...]) -> FeaturePat
     parts = [_merge_path(tree) for tree in trees]
     before = [np.where(part >= 0, part + 2 * at, -1) for (part, _, _), at in zip(parts, first, strict=False)]
     cover = np.concatenate([cover for _, cover, _ in parts])
-    t = np.array(points)
-    return FeaturePaths(
-        first=first,
-        before=np.concatenate(before),
-        cover=cover,
-        ratio=np.concatenate([ratio for _, _, ratio in parts]),
-        inverse=1.0 / (t + (1.0 - t) * cover[:, None]),
-    )
+    places, ratio = np.concatenate(before), np.concatenate([ratio for _, _, ratio in parts])
+    return FeaturePaths(first, places, ratio, _compute_factors(places, cover, np.array(points)))
+
+
+def _compute_factors(before: Ints, cover: Floats, t: Floats) -> Floats:
+    """Compute what `FeaturePaths` calls factors.
+
+    (o - z) / factor is (1 - z) / (t + (1 - t) z) for a feature that passed, and -1 / (1 - t) for one that failed, for
+    every z. So a second failure contributes nothing more, and z = 0 needs no special case (its leaves are zero).
+    """
+    above = np.repeat(before, 2)
+    first, z = (above < 0)[:, None], cover[:, None]
+    inverse = 1.0 / (t + (1.0 - t) * z)
+    passed = (1.0 - z) * inverse
+    undone = np.where(first, 1.0, inverse[above])
+    repaid = np.where(first, 0.0, passed[above])
+    failed = np.broadcast_to(-1.0 / (1.0 - t), passed.shape)
+    factors = np.empty((len(above), 2, 2, len(t)))
+    factors[:, 0, 0], factors[:, 0, 1] = ((1.0 - t) * z + t) * undone, passed - repaid
+    factors[:, 1, 0], factors[:, 1, 1] = (1.0 - t) * z * undone, failed - repaid
+    return factors
 
 
 def _merge_path(tree: Tree) -> tuple[Ints, Floats, Floats]:

@@ -6,12 +6,12 @@ lower priority load models and write snapshots.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from consignments.errors import BadSetting, ServiceFault
-from features.history.pseudonyms import Pseudonyms
+from features.history.pseudonyms import Pseudonyms, derive_key
 from features.indicators.operation_keys import install_keys
 from serving.encryption.vault import Vault
 from serving.event_log.events import IMPORTED_BY
@@ -73,6 +73,8 @@ class Service:
         Returns the number of open connections.
     exchange : ExchangeMembers
         Partners and operation keys.
+    session_key : bytes
+        Key that signs the sessions of the pages, derived from the data key.
     key_fault : str or None
         Why the next month's key could not be created ahead; without that key, scoring stops when the month changes.
     """
@@ -102,6 +104,8 @@ class Service:
         self.setting_faults: dict[str, str] = {}
         self.key_fault: str | None = None
         self.started_at = datetime.now(UTC)
+        self.session_key = derive_key(data_key, "sessions of the pages")
+        self._stopped_at_end: list[Callable[[], Awaitable[None]]] = []
         self._watched: dict[str, Callable[[], bool]] = {}
         self.watch("partners and operation keys", self.exchange.refresh)
         self._wake, self._polling = asyncio.Event(), asyncio.Lock()
@@ -111,6 +115,10 @@ class Service:
     def watch(self, what: str, refresh: Callable[[], bool]) -> None:
         """Register a function to call each second; it reads a file again if it changed, and returns whether it did."""
         self._watched[what] = refresh
+
+    def stop_at_end(self, stop: Callable[[], Awaitable[None]]) -> None:
+        """Register a function to call when the service stops, before the log is closed."""
+        self._stopped_at_end.append(stop)
 
     def open(self, progress: Progress | None = None) -> None:
         """Load the published model, rebuild the state from the log, and create the keys of this month and the next.
@@ -143,6 +151,8 @@ class Service:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watcher
         self.snapshots.skip_pauses()
+        for stop in self._stopped_at_end:
+            await stop()
         await asyncio.to_thread(self.shadow.stop)
         with contextlib.suppress(ServiceFault):
             await self.committer.drain()
@@ -196,6 +206,11 @@ class Service:
                 f"the event log could not be written {since:,.0f} s ago; check the disk's free space and the database"
             )
         used, bound = len(active.state.history), active.state.history.max_keys
+        if used < active.model.daily_arrivals:
+            found.append(
+                f"history is nearly empty ({used:,} keys; the model has learnt from {active.model.daily_arrivals:,.0f} consignments a day): "
+                "every sender looks new, and far too many scores are high; import the past with npsrisk import"
+            )
         if bound is not None and used >= HISTORY_WARNING_SHARE * bound:
             found.append(
                 f"history is nearly full: {used:,} of {bound:,} keys; raise NPSRISK_MAX_HISTORY_KEYS if memory allows"

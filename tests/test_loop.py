@@ -30,6 +30,8 @@ label_delay_days = 12
 trees = 40
 [evaluation]
 origins = 1
+resamples = 40
+name_rows = 60
 """
 WAIT_SECONDS = 120.0
 

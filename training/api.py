@@ -164,7 +164,7 @@ def train(
     store : str, optional
         MLflow store. Default: `MLFLOW_TRACKING_URI`, else the file `mlflow.db` of the working directory.
     jobs : int
-        Processes that compute features, and threads that grow trees.
+        Processes that compute features, and threads that fit.
     """
     settings = config if isinstance(config, TrainConfig) else parse_config(dict(config or {}))
     task = TrainingTask(tables, as_of, target, settings, truth)

@@ -115,6 +115,12 @@ class EvaluationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     largest_slices: Annotated[
         Count, Meta(description="Maximum number of slices of one kind, largest first.")
     ] = 12
+    name_rows: Annotated[
+        Count,
+        Meta(
+            description="Consignments of the test period, spread evenly, whose names are replaced by names of each other language."
+        ),
+    ] = 1000
     seed: Annotated[Seed, Meta(description="Seed of the resamples.")] = 1
 
 

@@ -8,6 +8,7 @@ import click
 from cli.options import collect_options, json_option, out_option, world_size_options
 from cli.output import print_result
 from cli.progress import show_progress_bar
+from cli.times import parse_timestamp
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -25,6 +26,8 @@ class SimulateOptions(NamedTuple):
     seed : int
     spec : Path or None
         TOML file with parameters that replace the defaults.
+    until : str or None
+        Day on which the world ends, as entered; None for the dates of its parameters.
     messages : bool
         True if the consignments are also written as messages.
     """
@@ -34,6 +37,7 @@ class SimulateOptions(NamedTuple):
     prevalence: str
     seed: int
     spec: Path | None
+    until: str | None
     messages: bool
 
 
@@ -61,6 +65,12 @@ class SimulateOptions(NamedTuple):
     default=None,
     metavar="FILE.toml",
     help="Parameters that replace those of the same name in training/simulation/world.toml.",
+)
+@click.option(
+    "--until",
+    default=None,
+    metavar="DATE",
+    help="Move all times by whole weeks, so that the world ends in the week up to this day. Default: it begins on 2024-01-01.",
 )
 @click.option(
     "--messages",
@@ -106,6 +116,9 @@ def simulate(options: SimulateOptions, out: Path, as_json: bool) -> None:
             seed=options.seed,
             progress=progress,
         )
+    until = parse_timestamp(options.until, "--until")
+    if until is not None:
+        world = world.end_by(until.date())
     out.mkdir(parents=True, exist_ok=True)
     tables = {
         "consignments": world.consignments,

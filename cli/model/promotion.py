@@ -145,6 +145,7 @@ def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOpti
     names = (compared.a, compared.b)
     one_version, other_version = (open_registry().resolve(name, target=compared.target) for name in names)
     versions = (one_version, other_version)
+    _refuse_same_version(compared, *versions)
     fits = [open_registry().fetch_fits(version) for version in versions]
     begins = period.parse_begin() or max(each.first_unseen for each in fits)
     one, other = (each.choose(begins) for each in fits)
@@ -262,6 +263,17 @@ def promote(
         )
     result = json.loads(done.record.to_json()) | {"signers": done.signers, "signatures_missing": done.missing}
     print_result(result, as_json, _summarize_promotion(done))
+
+
+def _refuse_same_version(compared: ComparedVersions, one: "ModelVersion", other: "ModelVersion") -> None:
+    if (one.name, one.number) == (other.name, other.number):
+        raise BadInput(
+            "a version cannot be compared with itself",
+            where=f"{compared.a} and {compared.b}",
+            got=f"{one.uri} twice",
+            expected="two versions: the champion, and the version that may replace it",
+            todo="run npsrisk train --register for a challenger, or name another version",
+        )
 
 
 def _read_approval(approval: SignedApprovalOptions) -> "Approval":

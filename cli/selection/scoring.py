@@ -87,6 +87,8 @@ class SelectOptions(NamedTuple):
 
     Attributes
     ----------
+    consignments : Path or None
+        Consignment table whose goods are added to the list; None for a list without goods.
     capacity : int or None
         Inspections per office and UTC day; None if a plan gives it.
     plan : Path or None
@@ -100,6 +102,7 @@ class SelectOptions(NamedTuple):
     seed : int
     """
 
+    consignments: Path | None
     capacity: int | None
     plan: Path | None
     explore: float | None
@@ -245,6 +248,10 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
 @click.command()
 @collect_options(SelectOptions, "options")
 @table_option("--scores", "Score table of `npsrisk score`.", required=True)
+@table_option(
+    "--consignments",
+    "Consignment table. Goods, weight, value and route of each selected one are added to the list.",
+)
 @click.option(
     "--capacity",
     type=click.IntRange(1),
@@ -283,7 +290,8 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
 def select(options: SelectOptions, scores: Path, out: Path, as_json: bool) -> None:
     """Select the consignments to inspect from a score table.
 
-    The list has the highest scores, and a random part of the others. The column `selection_probability` has the probability
+    The list has the highest scores, and a random part of the others. Each row has score, band and the reasons of the score table, and
+    goods if you give --consignments. It has no names and addresses. The column `selection_probability` has the probability
     with which each was selected. Training and evaluation use it to correct for the selection.
 
     With --width, the lower scores are divided into strata, and a few consignments are drawn from each. The number of draws
@@ -294,10 +302,10 @@ def select(options: SelectOptions, scores: Path, out: Path, as_json: bool) -> No
 
     \b
     Examples:
+    npsrisk select --scores scores.csv --capacity 20 --consignments new.parquet --out list.csv
     npsrisk select --scores scores.csv --capacity 20 --width 0.1 --out list.csv
     npsrisk select --scores scores.csv --plan plan.json --out list.csv
     """
-    from consignments.files.table_writers import write_table
     from models.selection import build_selection_table
 
     options.check()
@@ -311,10 +319,21 @@ def select(options: SelectOptions, scores: Path, out: Path, as_json: bool) -> No
         assert options.capacity is not None
         explore = DEFAULT_EXPLORE_SHARE if options.explore is None else options.explore
         chosen = build_selection_table(scored, capacity=options.capacity, explore=explore, seed=options.seed)
-    write_table(chosen, out)
+    _write_list(options, chosen, scored, out)
     print_result(
         {"out": str(out), "rows": len(chosen)}, as_json, f"Selected {len(chosen):,} consignments -> {out}"
     )
+
+
+def _write_list(options: SelectOptions, chosen: "pd.DataFrame", scored: "pd.DataFrame", out: Path) -> None:
+    """Write an inspection list with what an officer needs to find and judge each consignment."""
+    from consignments.files.table_writers import write_table
+    from consignments.records import Consignment
+    from consignments.tables import read_table
+    from models.selection import add_work_columns
+
+    goods = None if options.consignments is None else read_table(options.consignments, Consignment).frame
+    write_table(add_work_columns(chosen, scored, goods), out)
 
 
 def _select_by_plan(path: Path, scored: "pd.DataFrame") -> "pd.DataFrame":
@@ -340,14 +359,13 @@ def _read_score_table(path: Path) -> "pd.DataFrame":
 
 def _select_to_width(options: SelectOptions, scored: "pd.DataFrame", out: Path, as_json: bool) -> None:
     """Write the inspection list that allows an estimate of recall to a width, and print its cost."""
-    from consignments.files.table_writers import write_table
     from models.stratified_selection import StratifiedRule, build_stratified_table
 
     assert options.width is not None
     assert options.capacity is not None
     rule = StratifiedRule(options.capacity, options.width, options.days, options.seed)
     chosen, plan = build_stratified_table(scored, rule)
-    write_table(chosen, out)
+    _write_list(options, chosen, scored, out)
     result = {
         "out": str(out),
         "rows": len(chosen),

@@ -62,7 +62,11 @@ def import_(tables: TableOptions, as_json: bool) -> None:
     settings, reader = read_settings(), TableReader(tables)
     with show_progress_bar() as progress:
         counts = import_tables(reader.read_tables, settings, progress)
-    print_result(counts, as_json, ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+    notices = counts["notices"]
+    lines = [", ".join(f"{count:,} {name}" for name, count in counts.items() if name != "notices")]
+    if notices:
+        lines.append(f"{notices:,} of the given alerts have only a text, so they match no consignment")
+    print_result(counts, as_json, "\n".join(lines))
 
 
 @click.command()
@@ -74,7 +78,7 @@ def import_(tables: TableOptions, as_json: bool) -> None:
 def export(out: Path, personal: bool, as_json: bool) -> None:
     """Export the event log of the service as tables.
 
-    Writes Parquet tables: consignments (every version), outcomes, alerts, selections and decisions. It also writes the
+    Writes Parquet tables: consignments (every version), outcomes, alerts, selections, answers of customs (states) and decisions. It also writes the
     logged features, one table for each list of features that a model used. The column `sequence` is the order of the log.
 
     Without --personal, personal columns are left out and no data key is needed. With --personal, training and scoring

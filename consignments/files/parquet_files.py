@@ -14,10 +14,12 @@ import pyarrow.parquet as parquet
 from consignments.columns import TEXT, get_type_family
 from consignments.errors import FileFault
 from consignments.files.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows, refuse_repeats
-from consignments.files.table_limits import refuse_long_texts, refuse_many_columns
+from consignments.files.table_limits import ExpansionLimit, refuse_long_texts, refuse_many_columns
 
 PARQUET_BUFFER_BYTES = 1 << 20
 """Bytes of a Parquet column read at a time."""
+READ_ROWS = 10_000
+"""Rows of a whole table read at a time."""
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -51,10 +53,14 @@ class _ParquetFile:
                 todo="write or copy the file again",
             ) from error
 
-    def read(self) -> TablePart:
+    def read(self, limit: ExpansionLimit) -> TablePart:
         with self.open() as file:
             self.check_texts(file)
-            return self.build_part(file.read(use_threads=False))
+            pieces = [_decode_dictionaries(file.schema_arrow.empty_table())]
+            for batch in file.iter_batches(READ_ROWS, use_threads=False):
+                pieces.append(_decode_dictionaries(pa.Table.from_batches([batch])))
+                limit.add(pieces[-1].nbytes)
+            return self.build_part(pa.concat_tables(pieces))
 
     def check_texts(self, file: Any) -> None:
         """Raise `FileFault` if a text of the open file is too long."""
@@ -131,7 +137,8 @@ def is_parquet(path: Path) -> bool:
 
 def read_parquet_file(path: Path) -> RawTable:
     """Read a whole Parquet file."""
-    return RawTable(path.name, (_ParquetFile(path, path.name).read(),))
+    limit = ExpansionLimit(path.stat().st_size, path.name)
+    return RawTable(path.name, (_ParquetFile(path, path.name).read(limit),))
 
 
 def _list_parquet_files(path: Path) -> list[_ParquetFile]:
@@ -150,10 +157,20 @@ def _list_parquet_files(path: Path) -> list[_ParquetFile]:
 
 def read_parquet_directory(path: Path) -> RawTable:
     """Read a whole directory of Parquet files as one table; a hive partition becomes a column."""
-    parts = [file.read() for file in _list_parquet_files(path)]
+    files = _list_parquet_files(path)
+    limit = ExpansionLimit(sum(file.path.stat().st_size for file in files), path.name)
+    parts = [file.read(limit) for file in files]
     for part in parts[1:]:
         _refuse_other_schema(parts[0], part)
     return RawTable(path.name, tuple(parts))
+
+
+def _decode_dictionaries(table: Any) -> Any:
+    """Decode columns in which each distinct text is stored once, so that the size of the table is that of its rows."""
+    for place, column in enumerate(table.columns):
+        if pa.types.is_dictionary(column.type):
+            table = table.set_column(place, table.column_names[place], column.cast(column.type.value_type))
+    return table
 
 
 def _add_partition_columns(table: Any, folders: Sequence[str]) -> Any:

@@ -82,8 +82,8 @@ def refuse_missing(names: Sequence[str], required: Sequence[str], where: str) ->
         return
     near = get_close_matches(missing[0], names, n=1)
     todo = f"rename {near[0]!r}?" if near else ""
-    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
-        todo = "separate columns by commas"
+    if len(names) == 1 and any(mark in names[0] for mark in "|:"):
+        todo = "separate columns by commas, semicolons or tabs"
     raise FileFault(
         f"missing required column{'s' if len(missing) > 1 else ''} {', '.join(missing)}",
         where=where,

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -33,6 +33,12 @@ CSV_BLOCK_BYTES = 1 << 24
 """Block size for CSV files; a row must fit into one block."""
 JSON_CHUNK_ROWS = 500
 """Rows read at a time; few, so that they stay in the processor's cache (more than twice as fast as 20,000)."""
+CSV_DELIMITERS = (",", ";", "\t")
+"""Delimiters of CSV files. Spreadsheets write semicolons if the decimal mark of the country is a comma."""
+CONVERT_TO_UTF8 = (
+    "save it as UTF-8, or convert it: iconv -f CP1252 -t UTF-8 FILE > NEW.csv (Western Europe; CP949 for Korean, GB18030 for "
+    "Chinese, CP932 for Japanese, UTF-16 for text saved as Unicode)"
+)
 TRUNCATED_FILE = "the file is truncated: it ends in the middle of a row"
 
 
@@ -85,7 +91,7 @@ def _translate_errors(path: Path) -> Iterator[None]:
 def _read_csv(path: Path) -> RawTable:
     refuse_large_text_file(path)
     ends_in_line = _scan_text(path)
-    names = _read_csv_header(path)
+    names, delimiter = _read_csv_header(path)
     bad: list[arrow_csv.InvalidRow] = []
 
     def skip(row: arrow_csv.InvalidRow) -> str:
@@ -98,7 +104,9 @@ def _read_csv(path: Path) -> RawTable:
             read_options=arrow_csv.ReadOptions(
                 use_threads=False, block_size=CSV_BLOCK_BYTES, column_names=names, skip_rows=0
             ),
-            parse_options=arrow_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+            parse_options=arrow_csv.ParseOptions(
+                delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip
+            ),
             convert_options=arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(names, TEXT),
                 null_values=[""],
@@ -114,54 +122,66 @@ def _read_csv(path: Path) -> RawTable:
             ) from error
         raise
     numbers = np.setdiff1d(number_rows(len(table) + len(bad)), [row.number - 1 for row in bad])
-    _refuse_cut_csv(path, table, bad, ends_in_line=ends_in_line, last=int(numbers[-1]) if len(numbers) else 0)
-    rejects = [
-        Reject(
-            f"{path.name} row {row.number - 1}",
-            "",
-            "",
-            f"{row.actual_columns} values, expected {row.expected_columns}",
-            row.text,
-        )
-        for row in bad
-    ]
+    last = int(numbers[-1]) if len(numbers) else 0
+    _refuse_cut_csv(path, table, bad, _TableEnd(delimiter, last, ends_in_line))
+    rejects = [_build_csv_reject(path, row) for row in bad]
     table = unquote_formulas(table)
     return RawTable(path.name, (TablePart(table, path.name, "row", numbers),), tuple(rejects))
 
 
-def _read_csv_header(path: Path) -> list[str]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            names = next((row for row in csv.reader(file) if row), [])
-        except csv.Error as error:
-            raise FileFault("the header cannot be read", where=str(path), got=str(error)) from error
+class _TableEnd(NamedTuple):
+    """The known facts of the end of a CSV file: its delimiter, the number of the last complete row, and if it ends with a line break."""
+
+    delimiter: str
+    last: int
+    ends_in_line: bool
+
+
+def _build_csv_reject(path: Path, row: arrow_csv.InvalidRow) -> Reject:
+    reason = f"{row.actual_columns} values, expected {row.expected_columns}"
+    if "\n" in row.text.strip():
+        reason += "; a value has a line break: check for a missing closing quote"
+    return Reject(f"{path.name} row {row.number - 1}", "", "", reason, row.text)
+
+
+def _read_csv_header(path: Path) -> tuple[list[str], str]:
+    """Read the column names, and the delimiter with which the header has most columns."""
+    try:
+        found = [(_parse_header(path, delimiter), delimiter) for delimiter in CSV_DELIMITERS]
+    except csv.Error as error:
+        raise FileFault("the header cannot be read", where=str(path), got=str(error)) from error
+    names, delimiter = max(found, key=lambda each: len(each[0]))
     refuse_many_columns(len(names), str(path))
     refuse_repeats(names, str(path))
-    return names
+    return names, delimiter
 
 
-def _refuse_cut_csv(
-    path: Path, table: Any, bad: Sequence[arrow_csv.InvalidRow], *, ends_in_line: bool, last: int
-) -> None:
-    if bad and bad[-1].number - 1 > last and not ends_in_line:
+def _parse_header(path: Path, delimiter: str) -> list[str]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return next((row for row in csv.reader(file, delimiter=delimiter) if row), [])
+
+
+def _refuse_cut_csv(path: Path, table: Any, bad: Sequence[arrow_csv.InvalidRow], end: _TableEnd) -> None:
+    if bad and bad[-1].number - 1 > end.last and not end.ends_in_line:
         raise FileFault(
             TRUNCATED_FILE, where=f"{path} row {bad[-1].number - 1}", todo="copy the whole file again"
         )
-    if len(table) and _has_open_quote(path, table.column(table.num_columns - 1)[-1].as_py() or ""):
+    last_value = table.column(table.num_columns - 1)[-1].as_py() or "" if len(table) else ""
+    if len(table) and _has_open_quote(path, last_value, end.delimiter):
         raise FileFault(
             "an opening quote has no closing quote: the file is truncated, or a quote is missing",
-            where=f"{path} row {last}",
+            where=f"{path} row {end.last}",
             todo="copy the whole file again, or close the quote",
         )
 
 
-def _has_open_quote(path: Path, last_value: str) -> bool:
+def _has_open_quote(path: Path, last_value: str, delimiter: str) -> bool:
     ending = '"' + last_value.replace('"', '""')
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - len(ending.encode()) - 1))
         tail = file.read()
-    openings = tuple(mark + ending.encode() for mark in (b",", b"\n"))
+    openings = tuple(mark + ending.encode() for mark in (delimiter.encode(), b"\n"))
     return tail.endswith(openings)
 
 
@@ -180,7 +200,7 @@ def _scan_text(path: Path) -> bool:
                     "the file is not UTF-8",
                     where=f"{path} line {line}",
                     expected="UTF-8",
-                    todo="save it as UTF-8",
+                    todo=CONVERT_TO_UTF8,
                 ) from error
             if b"\0" in block:
                 line += block[: block.index(b"\0")].count(b"\n")

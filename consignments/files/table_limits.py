@@ -14,8 +14,13 @@ MAX_LINE_BYTES = 1 << 24
 """Maximum length of a line of JSON Lines; in CSV a row has the same limit."""
 MAX_TEXT_FILE_BYTES = 1 << 32
 """Maximum size of a CSV or JSON Lines file, which is read whole. Parquet is read in chunks."""
-MAX_TEXT_BYTES = 1_000_000
-"""Maximum length of one text in a Parquet file."""
+MAX_TEXT_BYTES = 100_000
+"""Maximum length of one text in a dictionary of a Parquet file; a chunk of 10,000 rows then has at most a gigabyte of it."""
+MAX_TABLE_BYTES = 1 << 33
+"""Maximum size in memory of a Parquet table that is read whole."""
+MAX_EXPANSION = 1_000
+MIN_EXPANDED_BYTES = 1 << 29
+"""A Parquet table that expands by more than this factor, to more than these bytes, repeats long texts in every row."""
 
 
 def refuse_many_columns(columns: int, where: str) -> None:
@@ -67,6 +72,35 @@ def refuse_long_texts(path: Path, metadata: Any, where: str) -> None:
     for group in range(metadata.num_row_groups):
         for name in _list_text_columns(metadata.row_group(group)):
             _refuse_long_dictionary(path, group, name, where)
+
+
+class ExpansionLimit:
+    """The size in memory that a Parquet table may reach while it is read.
+
+    Parameters
+    ----------
+    file_bytes : int
+        Size of its files.
+    where : str
+        Name of the table in messages.
+    """
+
+    def __init__(self, file_bytes: int, where: str) -> None:
+        self._where = where
+        self._limit = min(MAX_TABLE_BYTES, max(MIN_EXPANDED_BYTES, MAX_EXPANSION * file_bytes))
+        self._bytes = 0
+
+    def add(self, size: int) -> None:
+        """Count bytes that were read; raise `FileFault` if the table becomes too large."""
+        self._bytes += size
+        if self._bytes > self._limit:
+            raise FileFault(
+                "the table is too large in memory",
+                where=self._where,
+                got=f"more than {self._limit:,} bytes",
+                expected=f"at most {MAX_TABLE_BYTES:,}, and at most {MAX_EXPANSION:,} times the size of the file",
+                todo="split it, and shorten or drop long texts that repeat",
+            )
 
 
 def _list_text_columns(group: Any) -> Sequence[str]:

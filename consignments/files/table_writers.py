@@ -51,15 +51,15 @@ def write_table(frame: "pd.DataFrame", path: Path) -> None:
     write_chunks([frame], path)
 
 
-def write_chunks(frames: Iterable["pd.DataFrame"], path: Path) -> int:
+def write_chunks(frames: Iterable["pd.DataFrame | pa.Table"], path: Path) -> int:
     """Write a table given in chunks, as `write_table` writes a whole one, and return its number of rows.
 
     The same rows give the same bytes, whatever the chunks are.
 
     Parameters
     ----------
-    frames : iterable of DataFrame
-        At least one frame; all must have the columns and types of the first.
+    frames : iterable of DataFrame or of Arrow tables
+        At least one; all must have the columns and types of the first.
     path : Path
 
     Raises
@@ -83,7 +83,9 @@ def refuse_unwritable(path: Path) -> None:
         raise FileFault("cannot be written", where=str(path), got="no such folder", todo="make it first")
 
 
-def _convert_frame(frame: "pd.DataFrame") -> Any:
+def _convert_frame(frame: "pd.DataFrame | pa.Table") -> Any:
+    if isinstance(frame, pa.Table):
+        return frame
     names = [str(column) for column in frame.columns]
     columns = [to_arrow(frame.iloc[:, place]) for place in range(len(names))]
     return pa.Table.from_arrays(columns, names=names)
@@ -126,9 +128,17 @@ def _convert_lists(table: Any) -> Any:
 
 def _write_parquet(tables: Iterator[Any], path: Path) -> int:
     def open_writer(table: Any) -> Any:
-        return parquet.ParquetWriter(path, table.schema, compression="zstd")
+        repeating = _list_repeating_columns(table.schema)
+        return parquet.ParquetWriter(path, table.schema, compression="zstd", use_dictionary=repeating)
 
     return _write_tables(map(_convert_lists, tables), open_writer)
+
+
+def _list_repeating_columns(schema: Any) -> list[str] | bool:
+    """List the columns that get a dictionary: all but numbers, whose values seldom repeat. Lists have it for all."""
+    if any(pa.types.is_nested(field.type) for field in schema):
+        return True
+    return [field.name for field in schema if get_type_family(field.type) != "numbers"]
 
 
 def _write_csv(tables: Iterator[Any], path: Path) -> int:

@@ -22,6 +22,9 @@ MAX_STREAM_BYTES = 300_000_000
 HEAD_BYTES = 65_536
 """How much of a message says what it is."""
 
+COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+"""First bytes of compressed files. Zip archives are opened by `consignments.messages.sources`."""
+
 
 class MessageKind(NamedTuple):
     """One kind of message.
@@ -86,6 +89,10 @@ WRAPPED_IMP = re.compile(r"UN[AB].{0,600}?(?:CIMF[A-Z]{2}|^\s*F(?:WB|HL)/\d)", r
 CODED_TEXT = re.compile(r"(F[A-Z]{2}|UCM)\s*/\s*\d{1,2}\b|(PSN|PER|FSN|FER|FMA|FNA)\s*$", re.ASCII)
 ROOT = re.compile(r"<(?![?!])(?:[^\s<>/:]+:)?([^\s<>/:]+)")
 SKIPPED_XML = re.compile(r"<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(\[.*?\])?\s*>", re.DOTALL)
+LEADING_XML = re.compile(
+    r"(?>(?:<\?.*?\?>|<!--.*?-->|\s+)*)<(?:[^\s<>/:?!]+:)?([^\s<>/:?!]+)(?=[\s>/])", re.DOTALL
+)
+"""The root element, if only a declaration and comments come before it."""
 BLANK = b" \t\r\n\0\x01\x02\x03"
 
 
@@ -113,6 +120,7 @@ def detect_kind(content: bytes, mapping: MessageMapping | None = None) -> Messag
     head = content[:HEAD_BYTES]
     if mapping is not None and matches_mapping(head, mapping):
         return MessageKind(f"mapped by {mapping.name}", max_bytes=MAX_STREAM_BYTES, by_mapping=True)
+    _refuse_compressed(head)
     text = decode_head(head)
     start = text.lstrip("\ufeff \t\r\n\0\x01\x02\x03")
     if not start:
@@ -131,6 +139,14 @@ def detect_kind(content: bytes, mapping: MessageMapping | None = None) -> Messag
     if start[0] in "<{[":
         raise _build_unknown_fault(_name_start(start))
     return _detect_text(text)
+
+
+def _refuse_compressed(head: bytes) -> None:
+    for mark, name in COMPRESSIONS.items():
+        if head.startswith(mark):
+            raise MessageFault(
+                "compressed", got=name, expected="a message as it is, or a zip archive", todo="decompress it"
+            )
 
 
 def decode_head(content: bytes) -> str:
@@ -153,7 +169,7 @@ def _detect_xml(text: str) -> MessageKind | None:
 
 
 def _find_root(text: str) -> str | None:
-    root = ROOT.search(SKIPPED_XML.sub("", text))
+    root = LEADING_XML.match(text) or ROOT.search(SKIPPED_XML.sub("", text))
     return root[1] if root else None
 
 

@@ -23,7 +23,7 @@ from consignments.messages.parsed import (
     MasterDetails,
     Purpose,
 )
-from consignments.messages.quality import check_quality, sort_codes
+from consignments.messages.quality import find_doubts, sort_codes
 from consignments.messages.quantities import Doubts
 from consignments.records import Consignment, Item
 from consignments.schema import Field, get_fields
@@ -141,7 +141,7 @@ def _build_entry(
     source: str,
 ) -> DeclarationEntry:
     shown_level = level if fields["channel"] == "air_cargo" else None
-    doubts.update(check_quality(fields | {"level": level}))
+    doubts |= find_doubts(fields, level)
     items = fields.pop("items", None)
     record = Consignment(
         **fields,
@@ -237,19 +237,30 @@ def _known_item_fields() -> dict[str, Field]:
     return {field.name: field for field in ITEM_FIELDS}
 
 
+@cache
+def _list_text_limits() -> dict[str, int]:
+    """Greatest length of the texts that need no other treatment than a cut."""
+    return {
+        name: field.max_length
+        for name, field in _known_fields().items()
+        if field.kind == "string" and field.max_length is not None and name not in ("route", "consignment_id")
+    }
+
+
 def limit_fields(given: Mapping[str, Any], doubts: Doubts) -> dict[str, Any]:
     """Limit values to those that the record accepts; missing values are left out."""
-    known = _known_fields()
+    known, text_limits = _known_fields(), _list_text_limits()
     fields: dict[str, Any] = {}
     for name, value in given.items():
         if value is None or name in SET_LATER:
             continue
-        if name == "items":
+        if type(value) is str and value.isascii() and 0 < len(value) <= text_limits.get(name, 0):
+            fields[name] = value
+        elif name == "items":
             fields[name] = _limit_items(value, doubts)
         elif name == "consignment_id":
-            fields[name] = (
-                clean_identifier(str(value), doubts) if len(str(value)) > MAX_IDENTIFIER else str(value)
-            )
+            text = str(value)
+            fields[name] = clean_identifier(text, doubts) if len(text) > MAX_IDENTIFIER else text
         elif name in known:
             limited = _limit_value(value, known[name], doubts)
             if limited is not None:

@@ -48,6 +48,10 @@ _ORDER = {code: place for place, code in enumerate(QUALITY_CODES)}
 PARTIES = ("sender", "consignee")
 UNIDENTIFIED = "unidentified:"
 """Begins the identifier of a declaration that has none; a hash of its content follows."""
+PARTY_COLUMNS = {
+    party: tuple(f"{party}_{part}" for part in ("name", "address", "postcode", "country"))
+    for party in PARTIES
+}
 NAMED_COLUMNS = tuple(f"{party}_{part}" for party in PARTIES for part in ("name", "address", "city"))
 NATURES_WITHOUT_HS = frozenset(("gift", "documents"))
 """UPU: six digits for commercial items from 1 September 2025; gifts between persons and documents need none."""
@@ -86,18 +90,30 @@ def check_quality(fields: Fields) -> tuple[str, ...]:
     ...     "consignee_name": "Kim", "consignee_address": "Sejong-daero 1", "consignee_country": "KR"})
     ('description_vague', 'postcode_missing')
     """
+    return sort_codes(find_doubts(fields, fields.get("level")))
+
+
+def find_doubts(fields: Fields, level: str | None) -> set[str]:
+    """Return the quality codes that follow from the fields of a declaration.
+
+    Parameters
+    ----------
+    fields : mapping
+        As in `check_quality`.
+    level : str or None
+    """
     items = _list_items(fields)
     descriptions = _list_descriptions(fields, items)
-    found = {
-        *_check_identifiers(fields),
-        *_check_parties(fields),
-        *_check_repeated_letters(fields, descriptions),
-        *_check_amounts(fields, items),
-    }
-    if fields.get("level") != "master":
-        found.update(_check_descriptions(descriptions))
-        found.update(_check_hs_codes(fields, items))
-    return sort_codes(found)
+    found: set[str] = set()
+    _check_identifiers(fields, found)
+    for party in PARTIES:
+        _check_party(party, fields, found)
+    _check_repeated_letters(fields, descriptions, found)
+    _check_amounts(fields, items, found)
+    if level != "master":
+        _check_descriptions(descriptions, found)
+        _check_hs_codes(fields, items, found)
+    return found
 
 
 def sort_codes(codes: Iterable[str]) -> tuple[str, ...]:
@@ -113,45 +129,56 @@ def _list_items(fields: Fields) -> list[Fields]:
 # --- identifiers ------------------------------------------------------------------------------------------------------
 
 
-def _check_identifiers(fields: Fields) -> Iterable[str]:
+def _check_identifiers(fields: Fields, found: set[str]) -> None:
     """UPU S10 and IATA Resolution 600a give form and check digit."""
     identifier = fields.get("consignment_id") or ""
-    master = fields.get("master_id") or ""
     if not identifier or identifier.startswith(UNIDENTIFIED):
-        yield "identifier_missing"
+        found.add("identifier_missing")
         identifier = ""
-    postal = fields.get("channel") == "postal"
-    if has_valid_check_digit(identifier) is False or (not postal and has_valid_check_digit(master) is False):
-        yield "check_digit"
-    if identifier and (
-        _is_malformed_item(identifier) if postal else _is_malformed_waybill(identifier, master)
-    ):
-        yield "identifier_malformed"
+    if fields.get("channel") == "postal":
+        _check_item(identifier, found)
+    else:
+        _check_waybill(identifier, fields.get("master_id") or "", found)
 
 
-def _is_malformed_item(identifier: str) -> bool:
-    return parse_s10(identifier.replace("-", "")) is None
+def _check_item(identifier: str, found: set[str]) -> None:
+    if has_valid_check_digit(identifier) is False:
+        found.add("check_digit")
+    if identifier and parse_s10(identifier.replace("-", "")) is None:
+        found.add("identifier_malformed")
 
 
-def _is_malformed_waybill(identifier: str, master: str) -> bool:
-    """A house without a master may have any number; a master's has three and eight digits."""
-    if master:
-        return parse_awb(master) is None
-    return parse_awb(identifier) is None and AWB_ATTEMPT.fullmatch(identifier.partition("/")[0]) is not None
+def _check_waybill(identifier: str, master: str, found: set[str]) -> None:
+    """Check a house without a master, which may have any number, or a house of a master, whose number has three and eight digits."""
+    if not master:
+        if has_valid_check_digit(identifier) is False:
+            found.add("check_digit")
+        attempted = AWB_ATTEMPT.fullmatch(identifier.partition("/")[0]) is not None
+        if attempted and parse_awb(identifier) is None:
+            found.add("identifier_malformed")
+        return
+    parts = parse_awb(master)
+    if identifier and parts is None:
+        found.add("identifier_malformed")
+    if parts is not None and parts.number == master and identifier.startswith(f"{master}/"):
+        if not parts.check_holds:  # the house has no check digit of its own
+            found.add("check_digit")
+    elif has_valid_check_digit(identifier) is False or has_valid_check_digit(master) is False:
+        found.add("check_digit")
 
 
 # --- parties ----------------------------------------------------------------------------------------------------------
 
 
-def _check_parties(fields: Fields) -> Iterable[str]:
+def _check_party(party: str, fields: Fields, found: set[str]) -> None:
     """Mandatory parts of a party: IATA and WCO PLACI 7+1; EU ICS2 condition C3034 for postcodes."""
-    for party in PARTIES:
-        if not has_letters(fields.get(f"{party}_name")):
-            yield f"{party}_missing"
-        if not has_letters(fields.get(f"{party}_address")):
-            yield "address_missing"
-        if not fields.get(f"{party}_postcode") and needs_postcode(fields.get(f"{party}_country")):
-            yield "postcode_missing"
+    name, address, postcode, country = map(fields.get, PARTY_COLUMNS[party])
+    if not has_letters(name):
+        found.add(f"{party}_missing")
+    if not has_letters(address):
+        found.add("address_missing")
+    if not postcode and needs_postcode(country):
+        found.add("postcode_missing")
 
 
 def has_letters(text: str | None) -> bool:
@@ -170,7 +197,7 @@ def _load_countries_without_postcodes() -> frozenset[str]:
     return frozenset(tomllib.loads(text)["countries_without_postcodes"].split())
 
 
-def _check_repeated_letters(fields: Fields, descriptions: list[str]) -> Iterable[str]:
+def _check_repeated_letters(fields: Fields, descriptions: list[str], found: set[str]) -> None:
     """PACT guide, section 6.2: three or more identical characters in a name, an address or a description."""
     names = [text for column in NAMED_COLUMNS if (text := fields.get(column))]
     if THREE_ALIKE.search("\n".join((*names, *descriptions)).lower()) is None:
@@ -178,7 +205,7 @@ def _check_repeated_letters(fields: Fields, descriptions: list[str]) -> Iterable
     if any(map(has_repeated_letters, names)) or any(
         has_repeated_letters(text, REAL_REPEATS_OF_GOODS) for text in descriptions
     ):
-        yield "repeated_letters"
+        found.add("repeated_letters")
 
 
 def has_repeated_letters(text: str, allowed: frozenset[str] = REAL_REPEATS) -> bool:
@@ -202,15 +229,17 @@ def _list_descriptions(fields: Fields, items: list[Fields]) -> list[str]:
     return list(dict.fromkeys(text for text in given if text))
 
 
-def _check_descriptions(descriptions: list[str]) -> Iterable[str]:
-    if not descriptions or not all(map(has_letters, descriptions)):
-        yield "description_missing"
+def _check_descriptions(descriptions: list[str], found: set[str]) -> None:
+    if not descriptions:
+        found.add("description_missing")
     for text in descriptions:
-        if has_letters(text):
-            yield from _check_text(text) if len(text) > MAX_REMEMBERED_CHARACTERS else _check_short_text(text)
+        check = _check_text if len(text) > MAX_REMEMBERED_CHARACTERS else _check_short_text
+        found.update(check(text))
 
 
 def _check_text(text: str) -> tuple[str, ...]:
+    if not has_letters(text):
+        return ("description_missing",)
     checks = (("description_vague", is_vague_list), ("description_admin_text", is_admin_text))
     return tuple(code for code, check in checks if check(text))
 
@@ -227,16 +256,16 @@ def is_vague_list(description: str) -> bool:
     return is_vague(description) or (len(parts) > 1 and all(map(is_vague, parts)))
 
 
-def _check_hs_codes(fields: Fields, items: list[Fields]) -> Iterable[str]:
+def _check_hs_codes(fields: Fields, items: list[Fields], found: set[str]) -> None:
     """HS 2022; six digits: UPU for commercial items, EU ICS2 condition C3025."""
     codes = [item.get("hs_code") for item in items]
     whole = fields.get("hs_code")
     given = {str(code)[:MAX_CODE_CHARACTERS] for code in (whole, *codes) if code}
-    if any(not _is_usable_hs_code(code) for code in given):
-        yield "hs_invalid"
+    if not all(map(_is_usable_hs_code, given)):
+        found.add("hs_invalid")
     incomplete = not given or (len(items) > 1 and not all(codes))
     if incomplete and fields.get("nature") not in NATURES_WITHOUT_HS:
-        yield "hs_missing"
+        found.add("hs_missing")
 
 
 @lru_cache(maxsize=16_384)
@@ -247,10 +276,9 @@ def _is_usable_hs_code(code: str) -> bool:
 # --- amounts ----------------------------------------------------------------------------------------------------------
 
 
-def _check_amounts(fields: Fields, items: list[Fields]) -> Iterable[str]:
+def _check_amounts(fields: Fields, items: list[Fields], found: set[str]) -> None:
     weight = fields.get("gross_weight_kg")
-    amounts = [fields.get("declared_value"), fields.get("postage")]
-    pairs = [(amount, weight) for amount in amounts]
+    pairs = [(fields.get("declared_value"), weight), (fields.get("postage"), weight)]
     pairs += [(item.get("value"), item.get("net_weight_kg")) for item in items]
     if any(amount and amount == kilograms for amount, kilograms in pairs):
-        yield "price_equals_weight"
+        found.add("price_equals_weight")

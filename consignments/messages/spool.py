@@ -95,6 +95,7 @@ class Spool:
         self._run("CREATE TABLE rows (id INTEGER PRIMARY KEY, body BLOB)")
         self._connection.commit()
         self._rows = 0
+        self._rows_in_memory: dict[int, Row] | None = {} if self.path is None else None
         self.extras: set[str] = set()
 
     def find_progress(self, path: str, mark: str) -> int:
@@ -161,30 +162,46 @@ class Spool:
         """Add a row; give its number."""
         self._rows += 1
         self.extras.update(row.extras)
-        self._run("INSERT INTO rows VALUES (?, ?)", (self._rows, _encoder.encode(row)))
+        if self._rows_in_memory is None:
+            self._run("INSERT INTO rows VALUES (?, ?)", (self._rows, _encoder.encode(row)))
+        else:
+            self._rows_in_memory[self._rows] = row
         return self._rows
 
     def get(self, number: int) -> Row:
         """Return a row."""
+        if self._rows_in_memory is not None:
+            return self._rows_in_memory[number]
         body = self._run("SELECT body FROM rows WHERE id = ?", (number,)).fetchone()[0]
         row: Row = _decode_row(body)
         return row
 
     def replace(self, number: int, row: Row) -> None:
         """Replace a row."""
-        self._run("UPDATE rows SET body = ? WHERE id = ?", (_encoder.encode(row), number))
+        if self._rows_in_memory is None:
+            self._run("UPDATE rows SET body = ? WHERE id = ?", (_encoder.encode(row), number))
+        else:
+            self._rows_in_memory[number] = row
 
     def remove(self, number: int) -> None:
         """Remove a row."""
-        self._run("DELETE FROM rows WHERE id = ?", (number,))
+        if self._rows_in_memory is None:
+            self._run("DELETE FROM rows WHERE id = ?", (number,))
+        else:
+            del self._rows_in_memory[number]
 
     def read_rows(self) -> Iterator[Row]:
         """Read all rows in their order."""
+        if self._rows_in_memory is not None:
+            yield from self._rows_in_memory.values()
+            return
         for (body,) in self._connection.cursor().execute("SELECT body FROM rows ORDER BY id"):
             yield _decode_row(body)
 
     def __len__(self) -> int:
         """Return the number of rows."""
+        if self._rows_in_memory is not None:
+            return len(self._rows_in_memory)
         return int(self._run("SELECT count(*) FROM rows").fetchone()[0])
 
     def close(self, *, remove: bool) -> None:

@@ -28,14 +28,28 @@ class _LocalNames(dict[str, str]):
     """Local name by qualified tag."""
 
     def __missing__(self, tag: str) -> str:
-        name = tag[tag.rfind("}") + 1 :]
+        name = get_local_name(tag)
         if len(self) < MAX_NAMES:
             self[tag] = name
         return name
 
 
+class _PathParts(dict[str, tuple[str, ...]]):
+    """Names of a path by the path; paths stand in code, so they are few."""
+
+    def __missing__(self, path: str) -> tuple[str, ...]:
+        parts = self[path] = tuple(path.split("/"))
+        return parts
+
+
+def get_local_name(tag: str) -> str:
+    """Return the local name of a qualified tag."""
+    return tag[tag.rfind("}") + 1 :]
+
+
 MAX_NAMES = 5_000
-_LOCAL_NAMES = _LocalNames()
+LOCAL_NAMES = _LocalNames()
+_PATH_PARTS = _PathParts()
 
 
 class XmlNode(dict[str, list[Any]]):
@@ -52,7 +66,7 @@ class XmlNode(dict[str, list[Any]]):
 
     def __init__(self, element: Element) -> None:
         self.element = element
-        local_names = _LOCAL_NAMES
+        local_names = LOCAL_NAMES
         for child in element:
             name = local_names[child.tag]
             if name in self:
@@ -67,7 +81,7 @@ class XmlNode(dict[str, list[Any]]):
     @property
     def name(self) -> str:
         """Local name."""
-        return etree.QName(self.element).localname
+        return LOCAL_NAMES[self.element.tag]
 
     @property
     def namespace(self) -> str:
@@ -80,42 +94,36 @@ class XmlNode(dict[str, list[Any]]):
 
     def find_element(self, path: str) -> Element | None:
         """Find the first element on a path of local names, or None."""
-        node = self
-        *names, last = path.split("/") if "/" in path else (path,)
-        for name in names:
-            found = node._find_child(name)
-            if found is None:
-                return None
-            node = found
-        child = node.get(last)
-        if child is None:
-            return None
-        first = child[0]
-        return first.element if type(first) is XmlNode else first
-
-    def _find_child(self, name: str) -> "XmlNode | None":
-        found = self.get(name)
+        first, *rest = _PATH_PARTS[path]
+        found = self.get(first)
         if found is None:
             return None
-        first = found[0]
-        if type(first) is not XmlNode:
-            first = found[0] = XmlNode(first)
-        return first
+        element: Element = found[0].element if type(found[0]) is XmlNode else found[0]
+        for name in rest:
+            child = find_child(element, name)
+            if child is None:
+                return None
+            element = child
+        return element
 
     def find(self, path: str) -> "XmlNode | None":
         """Find the first node on a path of local names, or None."""
         node = self
-        for name in path.split("/") if "/" in path else (path,):
-            found = node._find_child(name)
+        for name in _PATH_PARTS[path]:
+            found = node.get(name)
             if found is None:
                 return None
-            node = found
+            first = found[0]
+            if type(first) is not XmlNode:
+                first = found[0] = XmlNode(first)
+            node = first
         return node
 
     def find_all(self, path: str) -> "list[XmlNode]":
         """Find all nodes on a path of local names."""
-        nodes = [self]
-        for name in path.split("/"):
+        first, *rest = _PATH_PARTS[path]
+        nodes = [*self._list_children(first)]
+        for name in rest:
             nodes = [child for node in nodes for child in node._list_children(name)]
         return nodes
 
@@ -143,9 +151,40 @@ class XmlNode(dict[str, list[Any]]):
         return (" ".join(text.split()) or None) if text else None
 
 
+def find_child(element: Element, name: str) -> Element | None:
+    """Find the first child of a local name, or None."""
+    local_names = LOCAL_NAMES
+    for child in element:
+        if local_names[child.tag] == name:
+            return child
+    return None
+
+
+def read_child(element: Element, name: str) -> str | None:
+    """Read the text of the first child of a local name, on one line; None if there is none."""
+    child = find_child(element, name)
+    return None if child is None else join_text(child)
+
+
+def index_children(element: Element) -> dict[str, Element]:
+    """Return the children by local name; of several of one name the first."""
+    local_names = LOCAL_NAMES
+    return {local_names[child.tag]: child for child in reversed(element)}
+
+
+def read_texts(element: Element) -> dict[str, str | None]:
+    """Read the texts of all children as they are, by local name; of several of one name that of the first."""
+    local_names = LOCAL_NAMES
+    return {local_names[child.tag]: child.text for child in reversed(element)}
+
+
 def join_text(element: Element) -> str | None:
     """Return an element's text on one line; None if there is none."""
-    text = element.text
+    return join_words(element.text)
+
+
+def join_words(text: str | None) -> str | None:
+    """Return a text on one line; None if nothing is in it."""
     return (" ".join(text.split()) or None) if text else None
 
 
@@ -170,13 +209,13 @@ def parse_xml(data: bytes, notes: list[str]) -> XmlNode:
     try:
         return XmlNode(_parse(data))
     except etree.XMLSyntaxError as error:
-        repaired = _repair(data)
+        repaired = repair_bytes(data)
         if repaired is None or is_nested_too_deep(error):
-            raise _build_syntax_fault(error, data) from error
+            raise build_syntax_fault(error, data) from error
         try:
             root = _parse(repaired[0])
         except etree.XMLSyntaxError:
-            raise _build_syntax_fault(error, data) from error
+            raise build_syntax_fault(error, data) from error
         notes.append(repaired[1])
         return XmlNode(root)
 
@@ -200,14 +239,15 @@ _PARSER = create_parser()
 
 def _parse(data: bytes) -> Element:
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise _build_hostile_fault()
+        raise build_hostile_fault()
     root = etree.fromstring(data, _PARSER)
     if root.getroottree().docinfo.internalDTD is not None:  # in another encoding than that of the check above
-        raise _build_hostile_fault()
+        raise build_hostile_fault()
     return root
 
 
-def _build_hostile_fault() -> MessageFault:
+def build_hostile_fault() -> MessageFault:
+    """Build the fault of a message that declares a document type or entities."""
     return MessageFault(
         "a document type or entities are declared",
         expected="none: these messages have no use for them",
@@ -215,8 +255,8 @@ def _build_hostile_fault() -> MessageFault:
     )
 
 
-def _repair(data: bytes) -> tuple[bytes, str] | None:
-    """Write a message again in UTF-8 without what no XML may hold; None if nothing was to repair."""
+def repair_bytes(data: bytes) -> tuple[bytes, str] | None:
+    """Write a message again in UTF-8 without what no XML may hold, and say what was repaired; None if nothing was."""
     text, decoded = _decode(data)
     clean = FORBIDDEN_CHARACTERS.sub("", text)
     escaped = BARE_AMPERSAND.sub("&amp;", clean)
@@ -260,7 +300,8 @@ def _find_kind(error: etree.XMLSyntaxError) -> int | None:
     return None if log.last_error is None else log.last_error.type
 
 
-def _build_syntax_fault(error: etree.XMLSyntaxError, data: bytes) -> MessageFault:
+def build_syntax_fault(error: etree.XMLSyntaxError, data: bytes) -> MessageFault:
+    """Build the fault of a message that is not well formed, with its line and never with its content."""
     log: Any = error.error_log
     kind, where = log.last_error, f"line {error.lineno}"
     code = None if kind is None else kind.type

@@ -86,7 +86,9 @@ STEP = np.dtype(
         ("today", "<i4"),
     ]
 )
-"""Type of a step: +1 or -1 on a counter, for the keys in `row`. An arrival is first read into `out_row`, unless that is -1."""
+"""Type of a step: +1 or -1 on a counter, for the keys in `row`. An arrival is first read into `out_row`, unless that is -1.
+A step with the change `READ_ONLY` is read and not counted."""
+READ_ONLY = 0
 
 # The head of a key: 14 int32. Its arrivals and its results are two *series* of day tiles. A series of a single day needs no
 # tile: the head has the counts of that day, and the day in place of the block.
@@ -188,8 +190,9 @@ def apply_steps(
             new += keys[row, kind] != 0 and places[kind] == NO_PLACE
         if change > 0 and not _has_room(slots, heads, days, others, state, new, kinds):
             return number
-        state[TODAY] = today
-        arrival = counter == ARRIVALS and change > 0
+        if change != READ_ONLY:
+            state[TODAY] = today
+        arrival = counter == ARRIVALS and change >= READ_ONLY
         if arrival and out_row >= 0:
             _read_common(heads, days, day, today, common)
             for kind in range(kinds):
@@ -199,7 +202,7 @@ def apply_steps(
                 else:
                     _read_key(heads, days, places[kind], day, today, common, out[out_row], column)
             _read_sides(sides, out[out_row], at)
-        if day < today - REMEMBERED_DAYS:
+        if change == READ_ONLY or day < today - REMEMBERED_DAYS:
             continue
         for kind in range(kinds):
             if keys[row, kind] == 0 or (places[kind] == NO_PLACE and change < 0):

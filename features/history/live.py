@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.timestamps import NO_TIME, convert_us_to_day
-from features.history.kernels import ARRIVALS, NO_DAY, REMEMBERED_DAYS, RESULTS, STEP
+from consignments.versions import is_late
+from features.history.kernels import ARRIVALS, NO_DAY, READ_ONLY, REMEMBERED_DAYS, RESULTS, STEP
 from features.history.table import History
 
 Keys = NDArray[np.uint64]
@@ -85,8 +86,7 @@ class CountedState(Generic[Handle]):
 
     def is_late(self, issued_us: int) -> bool:
         """Check if a version was issued before the one that counts: it is read, and does not replace it."""
-        known = self.handle is not None and self.issued_us != NO_TIME
-        return known and issued_us != NO_TIME and issued_us < self.issued_us
+        return self.handle is not None and is_late(issued_us, self.issued_us)
 
     def record_outcome(
         self, order: tuple[int, int, int], result: str | None, day: int, today: int
@@ -267,6 +267,20 @@ class LiveHistory:
         """Record an arrival of a consignment whose state is given. `begin_event` must have been called for its day."""
         steps = file.record_arrival(keys.tobytes(), day, self.today, issued_us)
         self._apply_steps(steps, counterparts, row)
+
+    def read_arrival(self, day: int, keys: Keys, counterparts: Keys, row: Rows) -> None:
+        """Read the history of a consignment as if it arrived on a day, and change nothing.
+
+        Parameters
+        ----------
+        day : int
+            UTC day since 1970-01-01, not before the earliest day of an event that may still come.
+        keys, counterparts : uint64 array, (kinds,)
+        row : float32 array, (columns,)
+            Row to write the readings to, at its end.
+        """
+        steps = np.array([(READ_ONLY, ARRIVALS, 0, 0, day, max(day, self.today))], dtype=STEP)
+        self.history.run(steps, keys[None, :], counterparts[None, :], row[None, :])
 
     def record_arrivals(
         self,

@@ -27,6 +27,7 @@ __all__ = [
     "normalize_address",
     "normalize_consignment",
     "normalize_email",
+    "normalize_goods",
     "normalize_name",
     "normalize_phone",
     "rotate_to_smallest",
@@ -179,6 +180,11 @@ def normalize_consignment(c: Consignment) -> NormalForms:
         get_goods_hs(c),
         get_goods_text(c),
     )
+
+
+def normalize_goods(c: Consignment) -> NormalForms:
+    """Compute the normal forms of the goods only. Those of the parties, which take most of the time, are ''."""
+    return NormalForms("", "", "", "", "", "", "", "", get_goods_hs(c), get_goods_text(c))
 
 
 def fold_to_ascii(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from hashlib import sha256
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,16 +11,29 @@ from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
-from consignments.records import Alert, Consignment, Identifier, Outcome, Probability, Selector, Time
+from consignments.messages.parsed import EventState
+from consignments.records import (
+    Alert,
+    Code,
+    Consignment,
+    Identifier,
+    Outcome,
+    Probability,
+    Selector,
+    Text,
+    Time,
+)
 from consignments.timestamps import NO_TIME, to_datetime, to_us
 from consignments.visibility import get_visible_us
 from features.history.keys import KEYS_VERSION, KeyKind
 from serving.encryption.key_file import KeyErasure
 from serving.encryption.vault import PackedRecord, RecordPacker, Vault, read_spelling
 from serving.event_log.events import (
+    ActionEvent,
     AlertEvent,
     ArrivalEvent,
     CancellationEvent,
+    CustomsStateEvent,
     DecisionEvent,
     MessageEvent,
     OutcomeEvent,
@@ -76,6 +89,79 @@ class LoggedMessage(msgspec.Struct, frozen=True):
     def withdrawn_name(self) -> str | None:
         """Return the identifier of the message that it withdraws, if it withdraws one."""
         return None if self.withdraws is None else f"{self.author}/{self.withdraws}"
+
+
+ActionKind = Literal["request_information", "request_screening", "do_not_load", "inspect", "release"]
+"""What an officer may decide about a consignment."""
+Proposal = Literal["inspect", "check", "release"]
+"""What the score proposes: to inspect, to decide after a look, or to release."""
+OVERRIDES: dict[Proposal, frozenset[ActionKind]] = {
+    "inspect": frozenset({"release"}),
+    "check": frozenset(),
+    "release": frozenset({"inspect", "do_not_load"}),
+}
+"""Actions that override each proposal. An override needs a reason."""
+MAX_REASON_CHARACTERS = 2000
+
+
+class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An officer's action on a consignment."""
+
+    consignment_id: Annotated[
+        Identifier, Meta(description="identifier of a consignment that was scored or imported")
+    ]
+    action: Annotated[
+        ActionKind,
+        Meta(description="request_information, request_screening, do_not_load, inspect or release"),
+    ]
+    reason: Annotated[
+        Annotated[str, Meta(max_length=MAX_REASON_CHARACTERS, extra={"personal": True})] | None,
+        Meta(description="why; required if the action overrides the proposal. It is stored encrypted"),
+    ] = None
+    by: Annotated[
+        Code | None,
+        Meta(
+            description="person who decided; the person of the API key, if it names one, else the name of the key"
+        ),
+    ] = None
+    acted_at: Annotated[Time | None, Meta(description="when it was decided; default: now")] = None
+
+
+class RecordedAction(Action, frozen=True, forbid_unknown_fields=True):
+    """An action as the log has it, with what the score proposed at that time."""
+
+    proposal: Annotated[
+        Proposal | None,
+        Meta(description="what the score proposed: inspect, check or release; null without a score"),
+    ] = None
+
+    @property
+    def overrides(self) -> bool:
+        """Return whether the action overrides the proposal."""
+        return self.proposal is not None and self.action in OVERRIDES[self.proposal]
+
+
+class CustomsState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An answer of customs about a consignment."""
+
+    consignment_id: Annotated[
+        Identifier,
+        Meta(description="identifier of the consignment; may be unknown until the consignment arrives"),
+    ]
+    state: Annotated[EventState, Meta(description="what customs says")]
+    authority: Annotated[Code | None, Meta(description="who says so")] = None
+    code: Annotated[Code | None, Meta(description="code of the state in the message")] = None
+    issued_at: Annotated[Time | None, Meta(description="when it was issued")] = None
+    source: Annotated[Code | None, Meta(description="kind of the message, for example XCSN")] = None
+    recorded_at: Annotated[Time | None, Meta(description="when npsrisk recorded it; set by the service")] = (
+        None
+    )
+
+
+class ReportedState(CustomsState, frozen=True, forbid_unknown_fields=True):
+    """An answer of customs as a client sends it. Its words may name people and are not recorded."""
+
+    text: Annotated[Text | None, Meta(description="words of the message; not recorded")] = None
 
 
 class ScoredDecision(NamedTuple):
@@ -156,6 +242,8 @@ class EventCodec:
         self.messages = RecordPacker(LoggedMessage, vault, ())
         self.cancellations = RecordPacker(Cancellation, vault, ("consignment_id", "cancelled_at"))
         self.selections = RecordPacker(Selection, vault, ("consignment_id", "selected_at"))
+        self.actions = RecordPacker(RecordedAction, vault, ("consignment_id",))
+        self.states = RecordPacker(CustomsState, vault, ("consignment_id", "recorded_at"))
 
     def pack(self, c: Consignment, recorded_us: int, name: str | None = None) -> PackedRecord:
         """Pack a consignment with the key of the month it is recorded in; equal versions have the same `content`.
@@ -241,6 +329,22 @@ class EventCodec:
         at_us = to_us(selection.selected_at)
         return SelectionEvent(sequence, at_us, at_us, *_columns(packed), asked_by, name)
 
+    def encode_action(
+        self, sequence: int, action: RecordedAction, recorded_us: int, asked_by: str, name: str
+    ) -> ActionEvent:
+        """Encode an action, taken now unless it says when; `name` is that of `pack`."""
+        packed = self.actions.pack(action, name)
+        at_us = recorded_us if action.acted_at is None else to_us(action.acted_at)
+        return ActionEvent(sequence, at_us, recorded_us, *_columns(packed), asked_by, name)
+
+    def encode_state(
+        self, sequence: int, state: CustomsState, recorded_us: int, asked_by: str, name: str
+    ) -> CustomsStateEvent:
+        """Encode an answer of customs; without a time of issue it was issued when it was recorded."""
+        at_us = recorded_us if state.issued_at is None else to_us(state.issued_at)
+        columns = _columns(self.states.pack(state, name))
+        return CustomsStateEvent(sequence, at_us, recorded_us, *columns, asked_by, name)
+
     def decode_consignment(self, event: ArrivalEvent) -> Consignment:
         """Decode the consignment of an arrival or a decision; decrypt personal fields if there is a vault.
 
@@ -299,6 +403,25 @@ class EventCodec:
         )
         return selection
 
+    def decode_action(self, event: ActionEvent) -> RecordedAction:
+        """Decode the action of an entry; without a vault it lacks its reason."""
+        action: RecordedAction = self.actions.unpack(
+            event.plain, event.sealed, event.consignment_id, consignment_id=event.consignment_id
+        )
+        return msgspec.structs.replace(action, acted_at=to_datetime(event.at_us))
+
+    def decode_state(self, event: CustomsStateEvent) -> CustomsState:
+        """Decode an answer of customs."""
+        recorded_at = None if event.recorded_us is None else to_datetime(event.recorded_us)
+        state: CustomsState = self.states.unpack(
+            event.plain,
+            None,
+            event.consignment_id,
+            consignment_id=event.consignment_id,
+            recorded_at=recorded_at,
+        )
+        return state
+
     @property
     def has_erasures(self) -> bool:
         """Return whether the erasure of any monthly key is known."""
@@ -313,7 +436,9 @@ class EventCodec:
         return {} if event.redacted else self.consignments.unpack_plain(event.plain)
 
 
-def get_spelling(event: ArrivalEvent | OutcomeEvent | SelectionEvent) -> str:
+def get_spelling(
+    event: ArrivalEvent | OutcomeEvent | SelectionEvent | ActionEvent | CustomsStateEvent,
+) -> str:
     """Return the identifier of an entry as its sender spelled it; in normal form if its content was removed."""
     return read_spelling(event.plain) or event.consignment_id
 

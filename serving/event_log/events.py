@@ -15,6 +15,8 @@ Kind = Literal[
     "alert",
     "cancellation",
     "selection",
+    "action",
+    "state",
     "removal",
     "erasure",
     "clock",
@@ -165,6 +167,22 @@ class SelectionEvent(RecordEntry, frozen=True, gc=False):
     consignment_id: str
 
 
+class ActionEvent(RecordEntry, frozen=True, gc=False):
+    """An officer's action on a consignment, for example a release; `at_us` is when it was taken."""
+
+    kind: ClassVar[Kind] = "action"
+
+    consignment_id: str
+
+
+class CustomsStateEvent(RecordEntry, frozen=True, gc=False):
+    """An answer of customs about a consignment, such as a hold; `at_us` is when it was issued. No score reads it."""
+
+    kind: ClassVar[Kind] = "state"
+
+    consignment_id: str
+
+
 class MaintenanceEntry(LogEntry, frozen=True, gc=False):
     """An entry of npsrisk itself about other entries.
 
@@ -208,6 +226,8 @@ Event = (
     | MessageEvent
     | CancellationEvent
     | SelectionEvent
+    | ActionEvent
+    | CustomsStateEvent
     | RedactionEvent
     | KeyErasureEvent
     | ClockCorrectionEvent

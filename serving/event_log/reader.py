@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from consignments.errors import BadSetting
 from consignments.identifiers import normalize_identifier
+from consignments.timestamps import US_PER_DAY
 from serving.event_log.backend import URL_SETTING
 from serving.event_log.clock_corrections import ClockCorrections
 from serving.event_log.database import mask_password, open_engine, use_database
@@ -233,6 +234,34 @@ class LogReader:
             The log cannot be read.
         """
         return int(self.queries.fetch_value(sa.select(sa.func.max(EVENTS.c.sequence))) or 0)
+
+    def find_latest_decision_us(self, before_us: int) -> int | None:
+        """Find when the latest consignment before a time was received and scored; None if there is none.
+
+        Raises
+        ------
+        ServiceFault
+            The log cannot be read.
+        """
+        query = sa.select(EVENTS.c.at_us).where(EVENTS.c.kind == "decision", EVENTS.c.at_us < before_us)
+        found: int | None = self.queries.fetch_value(query.order_by(EVENTS.c.at_us.desc()).limit(1))
+        return found
+
+    def count_decisions(self, from_us: int, until_us: int) -> list[tuple[int, str, str, int]]:
+        """Count the decisions on consignments received in a period, by UTC day (since the epoch), band and model.
+
+        Raises
+        ------
+        ServiceFault
+            The log cannot be read.
+        """
+        day = EVENTS.c.at_us // US_PER_DAY
+        query = (
+            sa.select(day, EVENTS.c.band, EVENTS.c.model, sa.func.count())
+            .where(EVENTS.c.kind == "decision", EVENTS.c.at_us >= from_us, EVENTS.c.at_us < until_us)
+            .group_by(day, EVENTS.c.band, EVENTS.c.model)
+        )
+        return [(int(found), *rest) for found, *rest in self.queries.fetch_all(query)]
 
     def read_hash(self, sequence: int) -> bytes | None:
         """Read the hash of an entry (0: the start of the chain); return None if there is no such entry."""

@@ -44,8 +44,13 @@ class ClientDisconnected(Exception):
 class CallerName(Protocol):
     """The names of an authenticated client: of its API key, and of the person who uses it."""
 
-    name: str
-    person: str | None
+    @property
+    def name(self) -> str:
+        """Name of the API key."""
+
+    @property
+    def person(self) -> str | None:
+        """Person who uses the key."""
 
 
 class HttpCall:

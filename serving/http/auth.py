@@ -5,9 +5,9 @@ The keys are in a TOML file, which may change while the service runs:
     [[keys]]
     name = "mail centre 1"
     sha256 = "…"                      # printf %s "$KEY" | sha256sum
-    scopes = ["score", "outcome"]     # and "read"
+    scopes = ["score", "outcome"]     # and "read", "act", "personal"
     expires_at = 2027-01-01T00:00:00Z # optional
-    person = "K. Lee"                 # optional: who uses it, for the log of refusals
+    person = "K. Lee"                 # optional: who uses it, for actions and the log of refusals
     offices = ["Incheon"]             # optional: only consignments of these offices
 
 A key is a long random string (`python3 -c "import secrets; print(secrets.token_urlsafe(32))"`), so a plain hash is enough.
@@ -31,7 +31,7 @@ from serving.process.clock import Clock, read_clock_us
 from serving.process.settings import RateLimit
 from serving.process.state_directory import FileStamp, get_file_stamp
 
-Scope = Literal["score", "outcome", "read"]
+Scope = Literal["score", "outcome", "read", "act", "personal"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 LOCAL_CALLER = "local"
 """Name of every caller if no keys are configured; then only this machine can call the service."""
@@ -199,10 +199,17 @@ class Authenticator:
             return self._local
         if authorization is None or authorization[:7].lower() != b"bearer ":
             raise _unauthorized("No API key was given. Send the header Authorization: Bearer KEY.")
-        caller = self._callers.get(hashlib.sha256(authorization[7:].strip()).digest())
-        if caller is None or caller.is_expired(self._clock()):
+        caller = self.find(hashlib.sha256(authorization[7:].strip()).digest())
+        if caller is None:
             raise _unauthorized("This API key is unknown or has expired. Use a valid key.")
         return caller
+
+    def find(self, sha256: bytes) -> Caller | None:
+        """Find the client by the SHA-256 of its key; None if it is unknown or has expired. Without keys, every client is found."""
+        if self.path is None:
+            return self._local
+        caller = self._callers.get(sha256)
+        return None if caller is None or caller.is_expired(self._clock()) else caller
 
     def _new_bucket(self) -> TokenBucket | None:
         return None if self.rate is None else TokenBucket(self.rate)

@@ -1,4 +1,4 @@
-"""Feeds for inspection systems: the decisions since a log entry, and the selections that still wait for an outcome.
+"""Feeds for inspection systems: decisions and answers of customs since a log entry, and selections without an outcome.
 
 A client keeps the number `next` of an answer and sends it as `after`. Only entries on disk are returned, so nothing is
 missed and nothing comes twice.
@@ -13,14 +13,22 @@ from consignments.timestamps import to_datetime
 from models.signatures.envelope import Envelope
 from models.signatures.signed_message import decode_statement
 from serving.event_log.event_codec import EventCodec, get_spelling
-from serving.event_log.events import DecisionEvent, Event, MessageEvent, OutcomeEvent, SelectionEvent
+from serving.event_log.events import (
+    CustomsStateEvent,
+    DecisionEvent,
+    Event,
+    MessageEvent,
+    OutcomeEvent,
+    SelectionEvent,
+)
 from serving.event_log.log import EventLog
 from serving.http import schemas
 from serving.http.asgi import HttpCall, respond_json
 from serving.http.auth import Caller
-from serving.http.inquiries import build_past_decision
+from serving.http.inquiries import build_customs_state, build_past_decision
 from serving.http.requests import Door, PageOptions, read_page_options
 from serving.scoring.active_model import ActiveModel
+from serving.scoring.offices import OfficeFinder
 
 EXCLUDED_COLUMNS = ("features", "keys", "sealed")
 
@@ -48,6 +56,37 @@ class DecisionFeedEndpoint:
         return await respond_json(
             call, schemas.DecisionFeed(found, shown[-1].sequence if shown else page.after, more)
         )
+
+
+class EventFeedEndpoint:
+    """Endpoint of `GET /v1/events`: answers of customs."""
+
+    def __init__(self, door: Door, log: EventLog, active: ActiveModel) -> None:
+        self._door, self._log, self._active = door, log, active
+        self._finder = OfficeFinder(active, log)
+
+    async def __call__(self, call: HttpCall) -> int:
+        """Answer one request."""
+        caller, page = _authorize(self._door, call)
+        events = await asyncio.to_thread(
+            self._log.read_page, "state", page.after, page.limit + 1, EXCLUDED_COLUMNS
+        )
+        shown, more = events[: page.limit], len(events) > page.limit
+        found = [await self._build(event, caller) for event in shown if isinstance(event, CustomsStateEvent)]
+        given = [each for each in found if each is not None]
+        return await respond_json(
+            call, schemas.EventFeed(given, shown[-1].sequence if shown else page.after, more)
+        )
+
+    async def _build(self, event: CustomsStateEvent, caller: Caller) -> schemas.FeedEvent | None:
+        """Build the feed's entry; None if the consignment belongs to another office than the caller."""
+        if caller.offices is not None and (
+            await self._finder.is_foreign(event.consignment_id, caller.offices)
+            or not self._finder.is_known(event.consignment_id)
+        ):
+            return None
+        state = build_customs_state(event, self._active.entries)
+        return schemas.FeedEvent(**msgspec.structs.asdict(state), sequence=event.sequence)
 
 
 class OpenSelectionsEndpoint:

@@ -1,4 +1,4 @@
-"""Endpoints for `POST` of outcomes, alerts, cancellations and messages of partners, which are idempotent: a repeat is not recorded again."""
+"""Endpoints for `POST` of outcomes, alerts, cancellations, actions, answers of customs and messages; a repeat is not recorded again."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -7,14 +7,21 @@ import msgspec
 
 from consignments.records import Alert, Outcome
 from models.signatures.envelope import Envelope
-from serving.event_log.event_codec import Cancellation
+from serving.event_log.event_codec import Action, Cancellation, ReportedState
 from serving.event_log.group_commit import CommitGroup
 from serving.event_log.log import EventLog
 from serving.http.asgi import HttpCall, respond_json
-from serving.http.auth import Caller
+from serving.http.auth import Caller, Scope
 from serving.http.problems import Refusal, RowFault
 from serving.http.requests import Door, RecordReader, build_refusal, format_reason
-from serving.http.schemas import AlertReceipts, CancellationReceipts, MessageReceipts, OutcomeReceipts
+from serving.http.schemas import (
+    ActionReceipts,
+    AlertReceipts,
+    CancellationReceipts,
+    EventReceipts,
+    MessageReceipts,
+    OutcomeReceipts,
+)
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE, yield_to_requests
 from serving.scoring.intake import (
@@ -22,9 +29,11 @@ from serving.scoring.intake import (
     Intake,
     PendingReceipt,
     Receipt,
+    check_action,
     check_alert,
     check_cancellation,
     check_outcome,
+    check_state,
 )
 from serving.scoring.offices import OTHER_OFFICE, OfficeFinder
 from serving.telemetry.metrics import Metrics
@@ -59,6 +68,8 @@ class IngestedRecord(NamedTuple):
         Validates what the type cannot express.
     take : callable
         Records it; returns None if its consignment is unknown, or why it is refused.
+    scope : str
+        Scope that the API key must have.
     """
 
     record: type[Any]
@@ -66,6 +77,7 @@ class IngestedRecord(NamedTuple):
     receipts: type[Any]
     check: Callable[[Any, int], FieldError | None]
     take: Callable[[Intake, Any, int, str], PendingReceipt | FieldError | None]
+    scope: Scope = "outcome"
 
 
 INGESTED_RECORDS = (
@@ -75,7 +87,11 @@ INGESTED_RECORDS = (
         Cancellation, "cancellations", CancellationReceipts, check_cancellation, Intake.record_cancellation
     ),
     IngestedRecord(Envelope, "messages", MessageReceipts, check_envelope, Intake.record_message),
+    IngestedRecord(Action, "actions", ActionReceipts, check_action, Intake.record_action, "act"),
+    IngestedRecord(ReportedState, "events", EventReceipts, check_state, Intake.record_state),
 )
+NAMED_RECORDS = Outcome | Cancellation | Action | ReportedState
+"""Records that name a consignment."""
 
 
 class IngestEndpoint:
@@ -98,20 +114,30 @@ class IngestEndpoint:
 
     async def __call__(self, call: HttpCall) -> int:
         """Record one record or a list, and send the receipts after everything is on disk."""
-        caller = self._door.authorize(call, "outcome")
+        caller = self._door.authorize(call, self._kind.scope)
         found = self._records.read(await self._door.read_json(call))
         if isinstance(found, list):
             caller.spend(max(len(found), 1))
             return await respond_json(call, await self._take_list(found, caller))
         caller.spend(1)
-        await self._prefetch([found])
-        taken = await self._find_foreign(found, caller) or self._take_one(found, caller)
+        taken = await self.record(found, caller)
         if isinstance(taken, FieldError):
             raise _refuse_record(taken)
-        self._count_warnings(taken.receipt)
+        self._count_receipt(taken.receipt)
         if taken.group is not None:
             await taken.group.wait_until_durable()
         return await respond_json(call, taken.receipt)
+
+    async def record(self, record: Any, caller: Caller) -> PendingReceipt | FieldError:
+        """Record one record; the receipt may be sent once its group is durable. An error is returned, and nothing is recorded.
+
+        Raises
+        ------
+        ServiceFault
+            The log cannot be read or written.
+        """
+        await self._prefetch([record])
+        return await self._find_foreign(record, caller) or self._take_one(record, caller)
 
     async def _take_list(self, raws: list[msgspec.Raw], caller: Caller) -> Any:
         receipts: list[Receipt] = []
@@ -131,7 +157,7 @@ class IngestEndpoint:
                     errors.append(taken)
                     continue
                 receipts.append(taken.receipt)
-                self._count_warnings(taken.receipt)
+                self._count_receipt(taken.receipt)
                 if taken.group is not None and taken.group not in groups[-1:]:
                     groups.append(taken.group)
         for group in groups:
@@ -147,16 +173,20 @@ class IngestEndpoint:
 
     async def _find_foreign(self, record: Any, caller: Caller) -> FieldError | None:
         """Return an error if the key is bound to offices and the record belongs to another one."""
-        if caller.offices is None or not isinstance(record, Outcome | Cancellation):
+        if caller.offices is None or not isinstance(record, NAMED_RECORDS):
             return None
         if await self._finder.is_foreign(record.consignment_id, caller.offices):
             return OTHER_OFFICE
         unknown = not self._finder.is_known(record.consignment_id)
         if unknown and isinstance(record, Outcome) and record.office not in caller.offices:
             return OTHER_OFFICE
+        if unknown and isinstance(record, ReportedState):
+            return OTHER_OFFICE
         return None
 
-    def _count_warnings(self, receipt: Receipt) -> None:
+    def _count_receipt(self, receipt: Receipt) -> None:
+        if receipt.known is False and not receipt.repeated:
+            self._metrics.counters["unmatched_outcomes"].inc()
         for warning in receipt.warnings or ():
             self._metrics.record_warning(self._kind.plural, warning.kind)
 
@@ -164,11 +194,18 @@ class IngestEndpoint:
         active, kind = self._active, self._kind
         active.committer.check()
         now_us = active.clock()
+        if isinstance(record, Action):
+            record = name_person(record, caller)
         fault = kind.check(record, now_us)
         return fault or kind.take(active.intake, record, now_us, caller.name) or UNKNOWN_CONSIGNMENT
 
     async def _prefetch(self, records: Sequence[Any]) -> None:
         """Load the states of the consignments that the records name into memory."""
         await self._active.prefetch(
-            [record.consignment_id for record in records if isinstance(record, Outcome | Cancellation)]
+            [record.consignment_id for record in records if isinstance(record, NAMED_RECORDS)]
         )
+
+
+def name_person(action: Action, caller: Caller) -> Action:
+    """Return an action with the person who decided: of the API key, else as sent, else the name of the key."""
+    return msgspec.structs.replace(action, by=caller.person or action.by or caller.name)

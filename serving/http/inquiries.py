@@ -10,8 +10,15 @@ import msgspec
 from consignments.identifiers import normalize_identifier
 from consignments.timestamps import to_datetime
 from models.reasons.ranking import Reason
-from serving.event_log.event_codec import EventCodec, get_spelling
-from serving.event_log.events import DecisionEvent, Event, OutcomeEvent, SelectionEvent
+from serving.event_log.event_codec import CustomsState, EventCodec, get_spelling
+from serving.event_log.events import (
+    ActionEvent,
+    CustomsStateEvent,
+    DecisionEvent,
+    Event,
+    OutcomeEvent,
+    SelectionEvent,
+)
 from serving.event_log.log import EventLog
 from serving.http import schemas
 from serving.http.asgi import HttpCall, respond, respond_json
@@ -90,7 +97,20 @@ def build_history(
             for event in events
             if isinstance(event, SelectionEvent)
         ],
+        actions=[
+            msgspec.structs.replace(entries.decode_action(event), consignment_id=get_spelling(event))
+            for event in events
+            if isinstance(event, ActionEvent)
+        ],
+        events=[
+            build_customs_state(event, entries) for event in events if isinstance(event, CustomsStateEvent)
+        ],
     )
+
+
+def build_customs_state(event: CustomsStateEvent, entries: EventCodec) -> CustomsState:
+    """Build the answer's form of a logged answer of customs."""
+    return msgspec.structs.replace(entries.decode_state(event), consignment_id=get_spelling(event))
 
 
 def build_past_decision(event: DecisionEvent, decision_id: Callable[[int], str]) -> schemas.PastDecision:

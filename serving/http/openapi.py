@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from consignments.records import Alert, Consignment, Outcome
 from models.signatures.envelope import Envelope
-from serving.event_log.event_codec import Cancellation
+from serving.event_log.event_codec import Action, Cancellation, ReportedState
 from serving.http import schemas as answers
 from serving.http.auth import Scope
 from serving.http.messages import MESSAGE_TYPES
@@ -49,6 +49,14 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "signatures": [{"keyid": "00" * 32, "sig": "A" * 86 + "=="}],
     },
     "/v1/cancellations": {"consignment_id": "RB123456785GB"},
+    "/v1/events": {
+        "consignment_id": "180-12345675/SZX0091", "state": "request_for_information", "authority": "PACT", "code": "RI",
+        "issued_at": "2024-03-05T10:00:00Z", "source": "XCSN",
+    },
+    "/v1/actions": {
+        "consignment_id": "RB123456785GB", "action": "request_information", "by": "K. Lee",
+        "reason": "The goods and their value do not agree.",
+    },
     "/v1/selections": {
         "office": "Incheon", "capacity": 20, "explore": 0.1,
         "from": "2024-03-04T00:00:00Z", "until": "2024-03-05T00:00:00Z",
@@ -124,6 +132,14 @@ def list_operations(record: type[Consignment] = Consignment) -> tuple[ApiOperati
             Cancellation, "cancellations", answers.CancellationReceipts, (), (404, 503),
         ),
         ApiOperation(
+            "post", "/v1/actions", "Record actions of officers", "act", Receipt, Action, "actions",
+            answers.ActionReceipts, (), (404, 503),
+        ),
+        ApiOperation(
+            "post", "/v1/events", "Record answers of customs, such as a hold", "outcome", Receipt, ReportedState, "events",
+            answers.EventReceipts, (), (503,),
+        ),
+        ApiOperation(
             "post", "/v1/selections", "Select scored consignments of an office for inspection", "score",
             SelectionList, SelectionRequest, refusals=(503,),
         ),
@@ -133,6 +149,10 @@ def list_operations(record: type[Consignment] = Consignment) -> tuple[ApiOperati
         ),
         ApiOperation(
             "get", "/v1/decisions", "Return the decisions recorded after a log entry", "read", answers.DecisionFeed,
+            parameters=PAGE_PARAMETERS, refusals=(422, 503),
+        ),
+        ApiOperation(
+            "get", "/v1/events", "Return the answers of customs recorded after a log entry", "read", answers.EventFeed,
             parameters=PAGE_PARAMETERS, refusals=(422, 503),
         ),
         ApiOperation(

@@ -1,10 +1,11 @@
 """Route table: the endpoint of each path, except `POST /v1/scores`, which `serving.http.app` handles."""
 
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
-
-from serving.http.asgi import HttpCall
-from serving.http.feed import DecisionFeedEndpoint, MessageFeedEndpoint, OpenSelectionsEndpoint
+from serving.http.feed import (
+    DecisionFeedEndpoint,
+    EventFeedEndpoint,
+    MessageFeedEndpoint,
+    OpenSelectionsEndpoint,
+)
 from serving.http.ingestion import INGESTED_RECORDS, IngestEndpoint
 from serving.http.inquiries import (
     ConsignmentEndpoint,
@@ -16,21 +17,11 @@ from serving.http.inquiries import (
     ReasonsEndpoint,
     send_liveness,
 )
+from serving.http.officer.routes import list_page_routes
 from serving.http.requests import Door
+from serving.http.routing import EndpointRoute
 from serving.http.selections import SelectionEndpoint
 from serving.service import Service
-
-Endpoint = Callable[[HttpCall], Awaitable[int]]
-"""Answers a request and returns the status; `serving.http.asgi.AsgiEndpoint` answers the errors that it raises."""
-
-
-class EndpointRoute(NamedTuple):
-    """A route: HTTP method, path, name of the endpoint in metrics, and endpoint."""
-
-    method: str
-    path: str
-    name: str
-    endpoint: Endpoint
 
 
 def list_routes(service: Service, door: Door) -> list[EndpointRoute]:
@@ -52,6 +43,7 @@ def list_routes(service: Service, door: Door) -> list[EndpointRoute]:
         ),
         EndpointRoute("GET", "/v1/decisions", "decisions", DecisionFeedEndpoint(door, service.log, active)),
         EndpointRoute("GET", "/v1/messages", "message_feed", MessageFeedEndpoint(door, service.log, active)),
+        EndpointRoute("GET", "/v1/events", "event_feed", EventFeedEndpoint(door, service.log, active)),
         EndpointRoute("GET", "/v1/selections", "open_selections", OpenSelectionsEndpoint(door, service.log, active)),
         EndpointRoute("GET", "/v1/model", "model", ModelEndpoint(door, active, service.shadow)),
         EndpointRoute("GET", "/v1/reasons", "reasons", ReasonsEndpoint(door, active)),
@@ -59,5 +51,6 @@ def list_routes(service: Service, door: Door) -> list[EndpointRoute]:
         EndpointRoute("GET", "/health/ready", "ready", ReadinessEndpoint(door, service)),
         EndpointRoute("GET", "/metrics", "metrics", MetricsEndpoint(door, service)),
         EndpointRoute("GET", "/openapi.json", "openapi", InterfaceEndpoint(active)),
-        EndpointRoute("GET", "/", "page", PageEndpoint(active)),
+        EndpointRoute("GET", "/interface", "page", PageEndpoint(active)),
+        *list_page_routes(service, door),
     ]  # fmt: skip

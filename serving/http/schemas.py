@@ -12,7 +12,7 @@ from consignments.records import Outcome
 from models.bands import Band
 from models.reasons.ranking import Reason, ReasonCode
 from models.signatures.envelope import Envelope
-from serving.event_log.event_codec import Selection
+from serving.event_log.event_codec import CustomsState, RecordedAction, Selection
 from serving.http.messages import MessageResult
 from serving.http.problems import RowFault
 from serving.scoring.intake import Receipt
@@ -115,6 +115,20 @@ class MessageFeed(msgspec.Struct, frozen=True):
     more: Annotated[bool, Meta(description="true if further messages are recorded already")]
 
 
+class ActionReceipts(msgspec.Struct, frozen=True):
+    """The response to a list of actions."""
+
+    actions: list[Receipt]
+    errors: list[RowFault]
+
+
+class EventReceipts(msgspec.Struct, frozen=True):
+    """The response to a list of answers of customs."""
+
+    events: list[Receipt]
+    errors: list[RowFault]
+
+
 class PastDecision(msgspec.Struct, frozen=True):
     """A decision recorded in the event log."""
 
@@ -137,6 +151,8 @@ class ConsignmentHistory(msgspec.Struct, frozen=True):
     imported: Annotated[list[datetime], Meta(description="when it was received, if it was imported")]
     cancellations: Annotated[list[datetime], Meta(description="when it was cancelled")]
     selections: list[Selection]
+    actions: Annotated[list[RecordedAction], Meta(description="actions of officers")]
+    events: Annotated[list[CustomsState], Meta(description="answers of customs")]
     next: Annotated[
         int | UnsetType,
         Meta(description="sequence number to send as `after` for the next page; missing on the last"),
@@ -157,6 +173,20 @@ class DecisionFeed(msgspec.Struct, frozen=True):
     decisions: list[FeedDecision]
     next: Annotated[int, Meta(description="sequence number to send as `after` the next time")]
     more: Annotated[bool, Meta(description="true if further decisions are recorded already")]
+
+
+class FeedEvent(CustomsState, frozen=True):
+    """An answer of customs in the feed."""
+
+    sequence: Annotated[int, Meta(description="sequence number of its log entry")] = 0
+
+
+class EventFeed(msgspec.Struct, frozen=True):
+    """The answers of customs after a log entry, in the order of the log."""
+
+    events: list[FeedEvent]
+    next: Annotated[int, Meta(description="sequence number to send as `after` the next time")]
+    more: Annotated[bool, Meta(description="true if further answers are recorded already")]
 
 
 class OpenSelection(Selection, frozen=True):

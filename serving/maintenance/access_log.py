@@ -1,4 +1,4 @@
-"""Record of who read personal data by commands: a line of JSON for each, appended before anything is read.
+"""Record of who read personal data, by commands and on pages: a line of JSON for each, appended before anything is read.
 
 It is a file of its own, because a command may read the log while the service writes it.
 """
@@ -35,7 +35,11 @@ class PersonalAccess(msgspec.Struct, frozen=True, omit_defaults=True):
     head : str
         Hash of that entry.
     out : str
-        Where the data was written.
+        Where the data was written; `page` if it was shown.
+    key, person : str or None
+        API key, and the person who looked at a page.
+    consignment_id : str or None
+        The consignment that was shown.
     """
 
     at: str
@@ -46,6 +50,9 @@ class PersonalAccess(msgspec.Struct, frozen=True, omit_defaults=True):
     head: str
     out: str
     sudo_user: str | None = None
+    key: str | None = None
+    person: str | None = None
+    consignment_id: str | None = None
 
 
 def record_access(state_dir: Path, log: LogReader, command: str, out: Path) -> None:
@@ -60,6 +67,25 @@ def record_access(state_dir: Path, log: LogReader, command: str, out: Path) -> N
         datetime.now(UTC).isoformat(timespec="seconds"), _get_user(), command, log.log_id, log.last_sequence,
         log.head, str(out.absolute()), os.environ.get("SUDO_USER"),
     )  # fmt: skip
+    _append(state_dir, access)
+
+
+def record_page_access(state_dir: Path, log: LogReader, key: str, person: str, consignment_id: str) -> None:
+    """Append the access of a person to the personal data that a page shows; it is on disk on return.
+
+    Raises
+    ------
+    ServiceFault
+        The record cannot be written; then nothing may be shown.
+    """
+    access = PersonalAccess(
+        datetime.now(UTC).isoformat(timespec="seconds"), _get_user(), "page", log.log_id, log.last_sequence, log.head,
+        "page", key=key, person=person, consignment_id=consignment_id,
+    )  # fmt: skip
+    _append(state_dir, access)
+
+
+def _append(state_dir: Path, access: PersonalAccess) -> None:
     path = state_dir / FILE_NAME
     try:
         with open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, PRIVATE_FILE_MODE), "ab") as file:  # noqa: PTH123

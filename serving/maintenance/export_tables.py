@@ -5,6 +5,7 @@ sequence 2   RB2 is scored               consignments: 2, RB2; decisions: 2; fea
 sequence 3   RB1 is selected, p = 0.2    selections: 3, RB1
 sequence 4   RB1's outcome, without p    outcomes: 4, RB1, selection_probability 0.2
 sequence 5   RB1 is cancelled            no row of its own
+sequence 6   customs holds RB2           states: 6, RB2
 """
 
 from collections import Counter
@@ -30,12 +31,20 @@ from consignments.timestamps import to_datetime
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from models.reasons.ranking import Reason
 from serving.encryption.key_file import KeyErasure
-from serving.event_log.event_codec import EventCodec, Selection, decode_features
+from serving.event_log.event_codec import (
+    CustomsState,
+    EventCodec,
+    RecordedAction,
+    Selection,
+    decode_features,
+)
 from serving.event_log.events import (
     ARRIVAL_KINDS,
+    ActionEvent,
     AlertEvent,
     ArrivalEvent,
     CancellationEvent,
+    CustomsStateEvent,
     DecisionEvent,
     Event,
     OutcomeEvent,
@@ -175,6 +184,8 @@ class LogTables:
         self._outcomes = self._open("outcomes", self._columns_of(Outcome), self._build_outcomes)
         self._alerts = self._open("alerts", self._columns_of(Alert), self._build_alerts)
         self._selections = self._open("selections", self._columns_of(Selection), self._build_selections)
+        self._actions = self._open("actions", self._columns_of(RecordedAction), self._build_actions)
+        self._states = self._open("states", self._columns_of(CustomsState), self._build_states)
         self._decisions = self._open("decisions", DECISION_COLUMNS, self._build_decisions)
         self._features = {
             spec: self._open(name_features_table(spec), self._feature_columns(spec), self._build_features)
@@ -199,6 +210,10 @@ class LogTables:
                 self._alerts.add(event)
             case SelectionEvent():
                 self._selections.add(event)
+            case ActionEvent():
+                self._actions.add(event)
+            case CustomsStateEvent():
+                self._states.add(event)
             case _:
                 pass
 
@@ -303,6 +318,15 @@ class LogTables:
     def _build_selections(self, events: list[SelectionEvent]) -> Columns:
         return self._record_columns(
             events, [self._entries.decode_selection(event) for event in events], Selection
+        )
+
+    def _build_actions(self, events: list[ActionEvent]) -> Columns:
+        records = [self._entries.decode_action(event) for event in events]
+        return self._record_columns(events, records, RecordedAction)
+
+    def _build_states(self, events: list[CustomsStateEvent]) -> Columns:
+        return self._record_columns(
+            events, [self._entries.decode_state(event) for event in events], CustomsState
         )
 
     def _build_decisions(self, events: list[DecisionEvent]) -> Columns:

@@ -49,6 +49,7 @@ from serving.scoring.intake import (
     check_alert,
     check_arrival,
     check_outcome,
+    is_notice,
 )
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class PastEvents:
 
 
 class ImportCounts(NamedTuple):
-    """The numbers of entries added, of rows already known, and of rows rejected."""
+    """The numbers of entries added, of rows already known, and of rows rejected; and of given alerts that have only a text."""
 
     consignments: int
     outcomes: int
@@ -94,6 +95,7 @@ class ImportCounts(NamedTuple):
     cancellations: int
     known: int
     refused: int
+    notices: int = 0
 
 
 ReadTables = Callable[[type[Consignment]], "Tables"]
@@ -213,6 +215,7 @@ def import_past(
         added["cancellation"],
         added["known"],
         added["refused"],
+        sum(map(is_notice, past.alerts)),
     )
 
 
@@ -304,7 +307,7 @@ class _EntryBuilder:
 
     def _alert(self, alert: Alert, row: int) -> Event | None:
         complaint = check_alert(alert, self._now_us)
-        if complaint is not None:
+        if complaint is not None and not (complaint.kind == "no_criterion" and is_notice(alert)):
             self._refuse("alerts", row, complaint)
             return None
         return self._entries.encode_alert(0, alert, None, IMPORTED_BY)

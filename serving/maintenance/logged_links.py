@@ -59,12 +59,23 @@ class LoggedLinks:
         self._builder = LinkNumberBuilder(pseudonyms)
         self.unread: Counter[str] = Counter()
 
-    def read(self, progress: Progress | None = None) -> LinkTable:
-        """Read the link table of all consignments."""
+    def read(self, progress: Progress | None = None, known: LinkTable | None = None) -> LinkTable:
+        """Read the link table of all consignments.
+
+        Parameters
+        ----------
+        progress : callable, optional
+        known : LinkTable, optional
+            An earlier table of the same log, whose consignments need not be read again.
+        """
         rows = len(self._arrivals.received_us)
         numbers = np.zeros((rows, len(LINK_IDENTIFIERS)), dtype=np.uint64)
-        events = self._log.read_arrivals(until=self._log.last_sequence, without=EXCLUDED_COLUMNS)
-        for row, event in enumerate(events):
+        begin, after = 0, 0
+        if known is not None and known.arrivals.sequence is not None and len(known.arrivals.sequence):
+            begin, after = len(known.numbers), int(known.arrivals.sequence[-1])
+            numbers[:begin] = known.numbers
+        events = self._log.read_arrivals(after, self._log.last_sequence, EXCLUDED_COLUMNS)
+        for row, event in enumerate(events, begin):
             numbers[row] = self._build_numbers(event)
             if progress is not None and ((row + 1) % CHUNK_ARRIVALS == 0 or row + 1 == rows):
                 progress("identifiers", row + 1, rows)

@@ -1,4 +1,4 @@
-"""Intake of outcomes, alerts, cancellations and messages: validates and records each once, even if it is sent repeatedly."""
+"""Intake of outcomes, alerts, cancellations, actions, answers of customs and messages: each is recorded once, even if sent repeatedly."""
 
 from typing import Annotated, Literal, NamedTuple
 
@@ -13,7 +13,15 @@ from features.alerts import normalize_pattern
 from features.history.kernels import NO_DAY
 from features.indicators.operation_keys import get_installed_keys
 from models.signatures.envelope import Envelope
-from serving.event_log.event_codec import Cancellation, EventCodec
+from serving.event_log.event_codec import (
+    Action,
+    Cancellation,
+    CustomsState,
+    EventCodec,
+    Proposal,
+    RecordedAction,
+    ReportedState,
+)
 from serving.event_log.events import Event
 from serving.event_log.group_commit import CommitGroup, Committer
 from serving.scoring.exchange import ExchangeMembers, accept_message
@@ -41,6 +49,7 @@ FaultKind = Literal[
     "too_early",
     "other_office",
     "unknown_consignment",
+    "reason_required",
 ]
 """Machine-readable kind of a validation error; metrics count errors by kind."""
 
@@ -70,7 +79,7 @@ class Receipt(msgspec.Struct, frozen=True):
     known: Annotated[
         bool | UnsetType,
         Meta(
-            description="of an outcome: false if no consignment with this identifier was scored or imported yet"
+            description="of an outcome or an event: false if no consignment with this identifier was scored or imported yet"
         ),
     ] = UNSET
     warnings: Annotated[
@@ -91,6 +100,11 @@ class FieldError(NamedTuple):
     field: str
     reason: str
     kind: FaultKind
+
+
+REASON_REQUIRED = FieldError(
+    "reason", "is required, because the action overrides what the score proposes", "reason_required"
+)
 
 
 def check_arrival(c: Consignment, now_us: int) -> FieldError | None:
@@ -142,6 +156,19 @@ def check_outcome(outcome: Outcome, now_us: int) -> FieldError | None:
     )
 
 
+ALERT_CRITERIA = (
+    "description_pattern",
+    "hs_code",
+    "sender_name",
+    "sender_address",
+    "consignee_name",
+    "consignee_address",
+    "departure_country",
+    "route",
+)
+"""Fields of an alert that are compared with consignments."""
+
+
 def check_alert(alert: Alert, now_us: int) -> FieldError | None:  # noqa: ARG001
     """Check what the type of an alert cannot express; return the error or None. It may be issued for the future."""
     if alert.expires_at is not None and alert.expires_at <= alert.issued_at:
@@ -162,13 +189,49 @@ def check_alert(alert: Alert, now_us: int) -> FieldError | None:  # noqa: ARG001
     return _check_printable("alert_id", alert.alert_id)
 
 
+def is_notice(alert: Alert) -> bool:
+    """Check if an alert only informs: it has a text and no criterion, not even an unusable one.
+
+    Past tables have such newsletters. They match no consignment. The service refuses one (`no_criterion`), because its client may
+    have left a criterion out.
+    """
+    return bool(alert.text) and not any(getattr(alert, name) for name in ALERT_CRITERIA)
+
+
 def check_cancellation(cancellation: Cancellation, now_us: int) -> FieldError | None:
     """Check what the type of a cancellation cannot express; return the error or None."""
     return check_not_future(now_us, cancelled_at=cancellation.cancelled_at)
 
 
+def check_state(state: CustomsState, now_us: int) -> FieldError | None:
+    """Check what the type of an answer of customs cannot express; return the error or None."""
+    return _check_printable("consignment_id", state.consignment_id) or check_not_future(
+        now_us, issued_at=state.issued_at
+    )
+
+
+def check_action(action: Action, now_us: int) -> FieldError | None:
+    """Check what the type of an action cannot express; return the error or None. Its time may not be in the future."""
+    return check_not_future(now_us, acted_at=action.acted_at)
+
+
+def find_proposal(state: ConsignmentState) -> Proposal | None:
+    """Find what the service proposes for a consignment; None if it was not scored.
+
+    A selected one, or one in the band `high`, is to be inspected. One in the band `routine` is to be released.
+    """
+    if state.selected:
+        return "inspect"
+    if state.version is None or state.version.decision is None:
+        return None
+    return PROPOSAL_OF_BAND.get(state.version.decision.band)
+
+
+PROPOSAL_OF_BAND: dict[str, Proposal] = {"high": "inspect", "elevated": "check", "routine": "release"}
+
+
 class Intake:
-    """The intake of outcomes, alerts, cancellations and messages into log and state.
+    """The intake of outcomes, alerts, cancellations, actions, answers of customs and messages into log and state.
 
     Parameters
     ----------
@@ -243,6 +306,36 @@ class Intake:
         sequence = self._committer.next_sequence
         event = self._entries.encode_cancellation(sequence, name, at_us, now_us, asked_by)
         return self._record(cancellation.consignment_id, event, now_us)
+
+    def record_action(self, action: Action, now_us: int, asked_by: str) -> PendingReceipt | FieldError | None:
+        """Record an action; return None if the consignment is unknown, and an error if an override lacks its reason."""
+        name = self.state.resolve(action.consignment_id)
+        known = self.state.get_consignment(name)
+        if known.version is None:
+            return None
+        recorded = RecordedAction(**structs.asdict(action), proposal=find_proposal(known))
+        if recorded.overrides and not (recorded.reason or "").strip():
+            return REASON_REQUIRED
+        event = self._entries.encode_action(self._committer.next_sequence, recorded, now_us, asked_by, name)
+        first = known.actions.get(event.content)
+        if first is not None:
+            return self._repeat(action.consignment_id, first)
+        return self._record(action.consignment_id, event, now_us)
+
+    def record_state(self, reported: ReportedState, now_us: int, asked_by: str) -> PendingReceipt:
+        """Record an answer of customs without its words; one of equal content and time of issue is a repeat."""
+        answer = CustomsState(*(getattr(reported, name) for name in CustomsState.__struct_fields__))
+        answer = structs.replace(answer, recorded_at=to_datetime(now_us))
+        name = self.state.resolve(answer.consignment_id)
+        event = self._entries.encode_state(self._committer.next_sequence, answer, now_us, asked_by, name)
+        state = self.state.get_consignment(name)
+        known, first = state.version is not None, state.answers.get(event.content)
+        pending = (
+            self._record(answer.consignment_id, event, now_us)
+            if first is None
+            else self._repeat(answer.consignment_id, first)
+        )
+        return pending._replace(receipt=structs.replace(pending.receipt, known=known))
 
     def _repeat_cancellation(self, cancellation: Cancellation, first: FirstRecorded) -> PendingReceipt:
         pending = self._repeat(cancellation.consignment_id, first)

@@ -46,6 +46,8 @@ class LoadedModel:
         Digests of the bundle (or the rules) and of the features.
     as_of : datetime or None
         The model was trained on what was known at this time; None for the rules.
+    daily_arrivals : float
+        Mean number of consignments on a day of the model's reference traffic; 0 if it has none.
 
     Raises
     ------
@@ -69,6 +71,7 @@ class LoadedModel:
         self.pipeline = method.build_pipeline(pseudonyms)
         self.risk = method.build_scorer(self.pipeline.spec)
         self.entries = EventCodec(vault, self.record, self.pipeline.kinds)
+        self.daily_arrivals = 0.0
 
     @property
     def spec(self) -> Spec:
@@ -97,6 +100,8 @@ def load_model(release: Release, pseudonyms: Pseudonyms, vault: Vault) -> Loaded
     model = LoadedModel(
         release.model, ScoringMethod.from_bundle(bundle), pseudonyms, vault, release, bundle.card
     )
+    if bundle.reference is not None:
+        model.daily_arrivals = sum(bundle.reference.channels.values()) / bundle.reference.days
     _warm_up(model, vault)
     return model
 

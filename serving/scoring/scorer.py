@@ -243,6 +243,8 @@ class Scorer:
 
     def _log_arrival(self, event: ArrivalEvent, known: ConsignmentState) -> CommitGroup:
         group = self.committer.add(event)
+        if known.version is None and known.outcomes:
+            self._metrics.counters["joined_outcomes"].inc(len(known.outcomes))
         self.state.record_version(event, known)
         return group
 

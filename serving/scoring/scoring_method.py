@@ -31,7 +31,11 @@ class RowScorer(Protocol):
 
     spec: Spec
     bands: Bands
-    reasons: ReasonRanker
+
+    @property
+    def reasons(self) -> ReasonRanker:
+        """The ranker of reasons."""
+        ...
 
     def score(self, X: NDArray[np.float32], channels: Sequence[str]) -> NDArray[np.float64]:
         """Compute the scores of rows."""

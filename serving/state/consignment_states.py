@@ -22,11 +22,14 @@ from features.history.kernels import NO_DAY
 from features.history.live import CountedState, CountedStates, HandledStep
 from serving.event_log.event_codec import decode_issued_us
 from serving.event_log.events import (
+    ActionEvent,
     ArrivalEvent,
     CancellationEvent,
+    CustomsStateEvent,
     DecisionEvent,
     Event,
     OutcomeEvent,
+    SelectionEvent,
 )
 from serving.event_log.reader import LogReader
 from serving.state.history_keys import KeyReader
@@ -123,6 +126,12 @@ class ConsignmentState(CountedState[bytes]):
         None if it was not cancelled, or was received again since.
     outcomes : dict
         Recorded outcomes, by the digest of their content.
+    actions : dict
+        Recorded actions of officers, by the digest of their content.
+    selected : bool
+        Whether the service selected it for inspection.
+    answers : dict
+        Recorded answers of customs, by the digest of their content.
     met_on : int
         Latest day of any event at the time when the latest entry of this consignment was applied.
     sequence : int
@@ -133,6 +142,9 @@ class ConsignmentState(CountedState[bytes]):
     version: ConsignmentVersion | None = None
     cancellation: FirstRecorded | None = None
     outcomes: dict[bytes, FirstRecorded] = field(default_factory=dict)
+    actions: dict[bytes, FirstRecorded] = field(default_factory=dict)
+    selected: bool = False
+    answers: dict[bytes, FirstRecorded] = field(default_factory=dict)
     met_on: int = NO_DAY
     sequence: int = 0
 
@@ -149,7 +161,8 @@ class ConsignmentState(CountedState[bytes]):
         The counts in history expire by themselves.
         """
         if self.met_on < today - KEPT_DAYS:
-            self.version, self.cancellation, self.outcomes = None, None, {}
+            self.version, self.cancellation, self.outcomes, self.answers = None, None, {}, {}
+            self.actions, self.selected = {}, False
 
 
 @dataclass(slots=True)
@@ -420,5 +433,11 @@ def apply_event(dossier: ConsignmentState, event: Event) -> None:
             dossier.outcomes[event.content] = FirstRecorded(event.recorded_us)
         case CancellationEvent():
             dossier.cancellation = FirstRecorded(event.recorded_us, event.at_us)
+        case SelectionEvent():
+            dossier.selected = True
+        case ActionEvent():
+            dossier.actions[event.content] = FirstRecorded(event.recorded_us)
+        case CustomsStateEvent():
+            dossier.answers[event.content] = FirstRecorded(event.recorded_us)
         case _:
             pass

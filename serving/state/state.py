@@ -12,10 +12,12 @@ from features.history.live import LiveHistory, VisibleOutcome
 from features.history.table import History
 from serving.event_log.event_codec import Keys, Row, Rows
 from serving.event_log.events import (
+    ActionEvent,
     AlertEvent,
     ArrivalEvent,
     CancellationEvent,
     ClockCorrectionEvent,
+    CustomsStateEvent,
     Event,
     KeyErasureEvent,
     MessageEvent,
@@ -156,6 +158,10 @@ class State:
         self._begin_event(known, day)
         self._ledger.count_arrivals(known, day, keys, counterparts, X, issued_us)
 
+    def read_arrival(self, day: int, keys: Keys, counterparts: Keys, row: Row) -> None:
+        """Write the history features of a consignment that arrives on a day to the end of `row`, and change nothing."""
+        self._ledger.read_arrival(day, keys, counterparts, row)
+
     def _begin_event(self, known: Sequence[ConsignmentState], day: int) -> None:
         self._ledger.begin_event(day)
         today, sequence = self._ledger.today, self.dossiers.sequence + 1
@@ -168,7 +174,7 @@ class State:
         self.dossiers.record_event(known, event, self._ledger.today)
 
     def apply(self, event: Event) -> None:
-        """Apply an entry that is not an arrival: outcome, alert, cancellation, selection, removal or key erasure.
+        """Apply an entry that is not an arrival: what was selected, done, found, answered, cancelled, removed or erased, or an alert.
 
         Raises
         ------
@@ -215,5 +221,13 @@ class State:
         self.dossiers.sequence = sequence
         self._ledger.today = max(self._ledger.today, self.dossiers.days.last)
 
-    def _note(self, event: ArrivalEvent | OutcomeEvent | CancellationEvent | SelectionEvent) -> None:
+    def _note(
+        self,
+        event: ArrivalEvent
+        | OutcomeEvent
+        | CancellationEvent
+        | SelectionEvent
+        | ActionEvent
+        | CustomsStateEvent,
+    ) -> None:
         self.dossiers.record_event(self.get_consignment(event.consignment_id), event, self.today)

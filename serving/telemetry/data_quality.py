@@ -6,6 +6,7 @@ from operator import attrgetter
 import numpy as np
 from numpy.typing import NDArray
 
+from consignments.plausibility import count_unknown_codes, find_code_lists
 from consignments.records import Consignment
 from consignments.schema import get_fields
 from features.categories import RARE_CODE
@@ -24,8 +25,8 @@ class DataQualityCounters:
 
     Attributes
     ----------
-    missing, unknown : LabeledCounters
-        Counts by field of the record, and by column with a vocabulary.
+    missing, unknown, implausible : LabeledCounters
+        Counts by field of the record, by column with a vocabulary, and by field with codes of a standard.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,11 @@ class DataQualityCounters:
         )
         self.unknown = LabeledCounters(
             "npsrisk_unknown_codes", "Codes in this column that the model has not learned.", ("column",)
+        )
+        self.implausible = LabeledCounters(
+            "npsrisk_implausible_codes",
+            "Scored consignments whose country or currency in this field is no code of ISO 3166-1 or ISO 4217.",
+            ("field",),
         )
         self._waiting: list[tuple[object, ...]] = []
         self._rows: list[NDArray[np.float32]] = []
@@ -47,6 +53,7 @@ class DataQualityCounters:
             if not each.required and each.name not in EXCLUDED_FIELDS
         ]
         self._values_of = attrgetter(*(name for (name,) in self._fields))
+        self._lists = {(name,): known for name, known in find_code_lists(record).items()}
         places = [place for place, each in enumerate(spec) if each.group == CATEGORY_GROUP]
         self._codes = slice(places[0], places[-1] + 1)
         self._columns = [(spec.names[place].partition(".")[2],) for place in places]
@@ -64,6 +71,8 @@ class DataQualityCounters:
             return
         for field, column in zip(self._fields, zip(*self._waiting, strict=True), strict=True):
             self.missing[field] += column.count(None)
+            if field in self._lists:
+                self.implausible[field] += count_unknown_codes(column, self._lists[field])
         unknown = (np.concatenate(self._rows) == RARE_CODE).sum(axis=0)
         for name, count in zip(self._columns, unknown.tolist(), strict=True):
             self.unknown[name] += count

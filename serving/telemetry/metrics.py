@@ -47,6 +47,8 @@ GAUGES = {
 COUNTERS = {
     "repeats": "Repeated consignments, answered with the recorded decision.",
     "unscored": "Consignments that could not be scored, for example because the score was not a number.",
+    "unmatched_outcomes": "Outcomes recorded for a consignment that is not known yet.",
+    "joined_outcomes": "Outcomes that waited for their consignment until it arrived.",
     "shadow_restarts": "Restarts of the challenger's process.",
     **{f"shadow_{name}": help_text for name, help_text in SHADOW_COUNTERS.items()},
 }
@@ -95,6 +97,7 @@ class RequestCollector(Collector):
             yield from each.collect()
         yield from self.traffic.missing.collect()
         yield from self.traffic.unknown.collect()
+        yield from self.traffic.implausible.collect()
 
 
 class Metrics:

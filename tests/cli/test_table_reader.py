@@ -33,7 +33,7 @@ VERBS = {
     "features": (["consignments", "history", "outcomes", "alerts"], []),
     "score": (["consignments", "history", "outcomes", "alerts"], ["--model", "1"]),
     "train": (["consignments", "outcomes", "alerts", "truth"], []),
-    "compare": (["consignments", "outcomes", "alerts", "truth"], ["1", "1"]),
+    "compare": (["consignments", "outcomes", "alerts", "truth"], ["1", "2"]),
     "drift": (["consignments", "history", "outcomes", "alerts", "reference"], ["--model", "1"]),
     "replay": (["consignments", "outcomes", "alerts", "truth"], ["--capacity", "1"]),
     "import": (["consignments", "outcomes", "alerts"], []),

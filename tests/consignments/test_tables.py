@@ -158,7 +158,7 @@ def test_a_bad_row_does_not_sink_the_good_ones(tmp_path: Path) -> None:
         (
             "table.csv row 5",
             "pieces",
-            "not a finite number; expected digits with a decimal point, for example 1.25, got 'many'",
+            "not a finite number; expected digits with a decimal point, for example 1.25 and not 1,25, got 'many'",
         ),
         ("table.csv row 6", "pieces", "below 0, got '-1'"),
         ("table.csv row 7", "consignment_id", "repeated consignment_id, got 'X1'"),
@@ -295,7 +295,7 @@ def test_the_same_outcome_later_in_the_sequence_is_not_a_repeat() -> None:
             "missing required column received_at; got columns consignment_id, channel",
         ),
         ("consignment_id,channel,recieved_at\n", "rename 'recieved_at'"),
-        ("consignment_id;channel;received_at\n", "separate columns by commas"),
+        ("consignment_id|channel|received_at\n", "separate columns by commas, semicolons or tabs"),
         ("a\n", "missing required columns consignment_id, channel, received_at"),
     ],
 )

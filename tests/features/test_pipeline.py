@@ -66,6 +66,23 @@ def test_several_described_together_are_the_same_as_each_alone(
     assert counterparts[0].tobytes() == counterparts[1].tobytes()
 
 
+def test_rows_without_keys_and_rows_refitted_have_the_bits_of_rows_computed_as_a_whole(
+    world: Tables, fitted: FittedParameters
+) -> None:
+    pipeline = Pipeline(CONFIG, fitted, KEY, Alerts(to_alerts(world.alerts)))
+    unfitted = Pipeline(CONFIG, FittedParameters.create_empty(), KEY, Alerts(to_alerts(world.alerts)))
+    records = to_consignments(world.consignments, Consignment)[:200]
+    X = np.zeros((3, len(records), len(pipeline.spec)), dtype=np.float32)
+    keys = np.zeros((2, len(records), len(pipeline.kinds)), dtype=np.uint64)
+    pipeline.fill_rows(records, X[0], *keys)
+    pipeline.fill_features(records, X[1])
+    unfitted.fill_features(records, X[2])
+    assert X[2].tobytes() != X[0].tobytes()
+    pipeline.fill_fitted(records, X[2])
+    assert X[1].tobytes() == X[0].tobytes()
+    assert X[2].tobytes() == X[0].tobytes()
+
+
 def one_by_one(tables: Tables, fitted: FittedParameters) -> NDArray[np.float32]:
     """Live: every event in the order of time, outcomes and cancellations before arrivals, then by identifier."""
     assert tables.outcomes is not None

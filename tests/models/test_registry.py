@@ -4,6 +4,7 @@ import json
 import warnings
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 from mlflow.pyfunc.scoring_server import invocations
 from support.registered_model import make_new_consignments, make_past_consignments, register_small_model
 
-from consignments.errors import FileFault
+from consignments.errors import FileFault, ServiceFault
 from consignments.files.table_writers import write_table
 from consignments.records import create_consignment_type
 from models.mlflow_model.folder import build_signature
@@ -143,3 +144,16 @@ def download(uri: str, folder: Path) -> Path:
     source = registry.client.get_model_version("nps-risk", "1").source
     model = registry.client.get_logged_model(source.removeprefix("models:/"))
     return Path(mlflow.artifacts.download_artifacts(model.artifact_location, dst_path=str(folder)))
+
+
+def test_a_folder_of_artifacts_that_may_not_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = register_small_model(tmp_path)
+
+    def refuse(*_: Any, **__: Any) -> str:
+        raise PermissionError(13, "Permission denied", str(tmp_path / "artifacts"))
+
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", refuse)
+    with pytest.raises(ServiceFault, match=r"cannot be read or written; got Permission denied: .*artifacts"):
+        registry.fetch_bundle(registry.resolve("1"))

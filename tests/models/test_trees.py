@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.small_model import Hand, chain, grow_booster, make_rows, text_of
+from support.small_model import Hand, chain, grow_booster, grow_hand, make_rows, text_of
 
 from consignments.errors import BundleRefused
 from models.lightgbm_text import MAX_DEPTH, strip_parameters
@@ -63,6 +63,36 @@ def test_the_walk_equals_the_booster_to_the_last_bit(params: dict[str, Any]) -> 
     trees = Trees.from_text(booster.model_to_string())
     for X in (make_rows(5).X, awkward_rows()):
         assert trees.predict_raw(X).tobytes() == booster.predict(X, raw_score=True).tobytes()
+
+
+THRESHOLDS = [
+    *AWKWARD[1:].astype(float),
+    *np.random.default_rng(7).normal(size=20),
+    *(1e-45, -1e-45, 1e-50, -1e-50, 3.4028235e38, 1e39, -1e39, 0.1, 16777217.0),
+]
+with np.errstate(all="ignore"):
+    ROUNDED = np.array(THRESHOLDS).astype(np.float32)
+    NEIGHBOURS = [np.nextafter(ROUNDED, np.float32(end)) for end in (-np.inf, np.inf)]
+NUMBERS = np.concatenate([AWKWARD, ROUNDED, *NEIGHBOURS])
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    leaves=st.lists(st.sampled_from([1, 2, 3, 16, 31, 32, 33, 63, 64, 65, 90]), min_size=1, max_size=6),
+    rows=st.sampled_from([1, 7, 8, 9, 127, 128, 129, 300]),
+)
+@settings(max_examples=60)
+def test_random_trees_give_the_bits_of_the_booster_for_one_row_and_for_many_side_by_side(
+    seed: int, leaves: list[int], rows: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    text = text_of([grow_hand(rng, count, THRESHOLDS, 4, MAX_DEPTH) for count in leaves], 4)
+    X = rng.choice(NUMBERS, (rows, 4))
+    trees, expected = Trees.from_text(text), lightgbm.Booster(model_str=text).predict(X, raw_score=True)
+    assert trees.predict_raw(X).tobytes() == expected.tobytes()
+    assert trees.predict_raw(X[-1:]).tobytes() == expected[-1:].tobytes()
+    together, singly = (trees.compute_contributions(each) for each in (X[:70], X[:1]))
+    assert together[:1].tobytes() == singly.tobytes()
 
 
 @pytest.mark.parametrize("params", BOOSTERS.values(), ids=BOOSTERS)
@@ -195,7 +225,8 @@ def test_one_row_and_many_give_the_same_bits() -> None:
         np.concatenate([trees.predict_raw(X[i : i + 1]) for i in range(50)]).tobytes()
         == trees.predict_raw(X).tobytes()
     )
-    singly = np.concatenate([trees.compute_contributions(X[i : i + 1]) for i in range(50)])
+    X = awkward_rows(count=150)
+    singly = np.concatenate([trees.compute_contributions(X[i : i + 1]) for i in range(150)])
     assert singly.tobytes() == trees.compute_contributions(X).tobytes()
 
 

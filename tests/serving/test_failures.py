@@ -154,6 +154,10 @@ def test_on_a_full_disk_nothing_is_answered_that_is_not_written(tmp_path: Path, 
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (MANY_BYTES, MANY_BYTES))
         until_ready(client)
         assert [ask(f"RB{number}") for number in range(60)] == [200] * 60
+        assert "npsrisk_log_usable 0.0" in client.get("/metrics").text, (
+            "a small write may fit on a disk that is nearly full"
+        )
+        assert "the event log could not be written" in str(client.get("/health/ready").json()["warnings"])
     log = EventLog.open(database_in(tmp_path), Vault(DATA_KEY))
     written = {event.consignment_id: log.format_decision_id(event.sequence) for event in log.read_events()}
     assert verify_chain(log).broken_at is None

@@ -160,6 +160,14 @@ def test_a_bad_model_is_refused_and_the_old_one_stays(
     assert "npsrisk_model_refused 0.0" in client.get("/metrics").text
 
 
+def test_a_history_that_is_nearly_empty_is_a_warning_until_consignments_fill_it(client: Client) -> None:
+    client.service.active.model.daily_arrivals = 10.0
+    (warning,) = client.get("/health/ready").json()["warnings"]
+    assert "history is nearly empty (0 keys; the model has learnt from 10 consignments a day)" in warning
+    score(client, "RB1")
+    assert client.get("/health/ready").json()["warnings"] == []
+
+
 @pytest.mark.parametrize("content", ['{"folder": "../elsewhere"}', '{"folder": ', "[]"])
 def test_a_release_that_leads_elsewhere_is_refused(client: Client, tmp_path: Path, content: str) -> None:
     (tmp_path / "models" / "current.json").write_text(content)

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import Any
 
 import msgspec
-from support.message_examples import MESSAGES
+from support.messages import MESSAGES
 
 from consignments.errors import MessageFault
 from consignments.messages.content.trees import decode_head

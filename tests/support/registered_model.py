@@ -6,6 +6,7 @@ import pandas as pd
 from mlflow import MlflowClient
 from support.examples import day, make_consignment
 from support.serving_examples import make_bundle
+from support.stores import create_store
 
 from consignments.records import Consignment
 from consignments.tables import build_frame
@@ -13,18 +14,20 @@ from features.config import FeatureConfig
 from models.registry import Registry
 
 
-def register_small_model(folder: Path) -> Registry:
-    """Register the small model of the tests of the service as version 1, in `folder`/mlflow.db."""
-    registry = Registry(f"sqlite:///{folder / 'mlflow.db'}")
+def register_small_model(folder: Path, versions: int = 1) -> Registry:
+    """Register the small model of the tests of the service as version 1 and further versions, in `folder`/mlflow.db."""
+    registry = Registry(create_store(folder))
     client = MlflowClient(tracking_uri=registry.tracking_uri)
     experiment = client.create_experiment("nps-risk", artifact_location=(folder / "artifacts").as_uri())
-    registry.register(
-        client.create_run(experiment).info.run_id,
-        make_bundle(folder / "bundle", FeatureConfig(), seed=1),
-        example=build_frame([make_consignment("E1")], Consignment),
-        description="A model of the tests.",
-        tags={"target": "nps"},
-    )
+    bundle = make_bundle(folder / "bundle", FeatureConfig(), seed=1)
+    for _ in range(versions):
+        registry.register(
+            client.create_run(experiment).info.run_id,
+            bundle,
+            example=build_frame([make_consignment("E1")], Consignment),
+            description="A model of the tests.",
+            tags={"target": "nps"},
+        )
     return registry
 
 

@@ -65,6 +65,29 @@ class Hand(NamedTuple):
     decision: int = 10
 
 
+def grow_hand(rng: np.random.Generator, leaves: int, thresholds: Any, features: int, max_depth: int) -> Hand:
+    """Split random leaves on random features at some of the thresholds, as LightGBM numbers them."""
+    left, right, depth, parent = [0] * (leaves - 1), [0] * (leaves - 1), [0] * leaves, [(-1, 0)] * leaves
+    for split in range(leaves - 1):
+        leaf = int(rng.choice([at for at in range(split + 1) if depth[at] < max_depth]))
+        above, side = parent[leaf]
+        if above >= 0:
+            (right if side else left)[above] = split
+        left[split], right[split] = -1 - leaf, -2 - split
+        parent[leaf], parent[split + 1] = (split, 0), (split, 1)
+        depth[leaf] = depth[split + 1] = depth[leaf] + 1
+    return Hand(
+        rng.integers(0, features, leaves - 1).tolist(),
+        rng.choice(thresholds, leaves - 1).tolist(),
+        left,
+        right,
+        [4] * (leaves - 1),
+        rng.normal(size=leaves).tolist(),
+        [2] * leaves,
+        int(rng.choice([0, 2, 4, 6, 8, 10])),
+    )
+
+
 def text_of(trees: Sequence[Hand], features: int) -> str:
     """Write trees as LightGBM saves them."""
     blocks = [_block(number, tree) for number, tree in enumerate(trees)]

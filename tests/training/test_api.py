@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from sklearn.ensemble import RandomForestClassifier
+from support.stores import create_store
 
 from consignments.errors import BadInput, UnknownName
 from consignments.files.table_writers import write_table
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:D
 SETTINGS = {
     "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
     "model": {"trees": 10},
-    "evaluation": {"resamples": 20, "smallest_slice": 10, "origins": 0},
+    "evaluation": {"resamples": 20, "name_rows": 60, "smallest_slice": 10, "origins": 0},
 }
 TARGET = "any_offence"
 
@@ -46,7 +47,7 @@ def tables(world: SimulatedTables, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+    return create_store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")

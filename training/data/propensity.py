@@ -9,6 +9,7 @@ on the simulated world).
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,14 +32,20 @@ PARAMS = {
     "feature_fraction": 0.5,
     "lambda_l2": 10.0,
     "deterministic": True,
-    "force_row_wise": True,
+    "force_col_wise": True,
     "num_threads": 1,
     "verbosity": -1,
 }
 
 
 def estimate_known_probability(
-    X: NDArray[np.float32], known: Bools, traffic: Floats, day: NDArray[np.int64], *, seed: int
+    X: NDArray[np.float32],
+    known: Bools,
+    traffic: Floats,
+    day: NDArray[np.int64],
+    *,
+    seed: int,
+    jobs: int = 1,
 ) -> Floats:
     """Estimate for each consignment the probability that its result is known, from its features.
 
@@ -52,6 +59,8 @@ def estimate_known_probability(
     day : int64 array, (n,)
         UTC day; the estimate of each day comes from a model fitted on other days.
     seed : int
+    jobs : int
+        Number of folds that are fitted at a time, each on one thread. The estimates do not depend on it.
 
     Returns
     -------
@@ -62,10 +71,14 @@ def estimate_known_probability(
     estimate = np.full(len(known), mean)
     _, place = np.unique(day, return_inverse=True)
     fold = place % FOLDS
-    for each in np.unique(fold):
+
+    def estimate_fold(each: int) -> None:
         mine, others = fold == each, np.flatnonzero(fold != each)
         if 0 < known[others].sum() < len(others):
             estimate[mine] = _fit_probability(X, known, traffic, others, seed)(X[mine])
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(estimate_fold, np.unique(fold).tolist()))
     estimate = np.clip(estimate, MIN_RELATIVE_PROBABILITY * mean, 1.0)
     scale = known.sum() / max(float((estimate * traffic).sum()), 1e-300)
     scaled: Floats = np.clip(estimate * scale, MIN_RELATIVE_PROBABILITY * mean, 1.0)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput
 from consignments.records import Target
 from consignments.timestamps import NO_TIME, get_time_column_us, to_datetime, to_us
+from consignments.versions import select_counting_rows
 from consignments.visibility import FINAL_RESULTS, compute_known_us, compute_visible_us
 from training.config import TrainConfig, WeightsConfig
 from training.data.splits import (
@@ -321,7 +322,7 @@ def build_data_set(
     """
     consignments, outcomes, as_of = observed.consignments, observed.outcomes, observed.as_of
     received = get_time_column_us(consignments, "received_at")
-    usable, superseded = _select_usable(consignments, received, to_us(as_of))
+    usable, superseded = _select_usable(consignments, outcomes, received, to_us(as_of))
     ids = consignments["consignment_id"]
     final = get_labels_as_of(ids, outcomes, as_of, target)
     labelled = usable & final.known
@@ -352,15 +353,26 @@ def build_data_set(
     return replace(data, report=_build_report(data, counts))
 
 
-def _select_usable(frame: pd.DataFrame, received: NDArray[np.int64], as_of_us: int) -> tuple[Bools, Bools]:
-    """Return the rows that are the latest version received by then, and the rows that are superseded versions."""
+def _select_usable(
+    frame: pd.DataFrame, outcomes: pd.DataFrame, received: NDArray[np.int64], as_of_us: int
+) -> tuple[Bools, Bools]:
+    """Return the rows of the versions on which a decision was made, and the rows of other versions.
+
+    Such a version had been received by then. If the consignment was chosen, it was received before that: what an amendment
+    corrects afterwards was not known.
+    """
     arrived = received < as_of_us
-    superseded = np.zeros(len(frame), dtype=bool)
-    if "sequence" in frame:
-        order = np.argsort(frame["sequence"].to_numpy(), kind="stable")
-        order = order[arrived[order]]
-        superseded[order] = frame["consignment_id"].iloc[order].duplicated(keep="last").to_numpy()
-    return arrived & ~superseded, superseded
+    usable = select_counting_rows(frame, as_of_us, _find_decisions(outcomes, as_of_us))
+    return usable, arrived & ~usable
+
+
+def _find_decisions(outcomes: pd.DataFrame, by_us: int) -> "pd.Series":
+    """Return when each consignment was first chosen, in microseconds by identifier."""
+    chosen = _find_chosen_us(outcomes)
+    known = (chosen != NO_TIME) & (chosen <= by_us)
+    return (
+        pd.Series(chosen[known], dtype=np.int64).groupby(outcomes["consignment_id"][known].to_numpy()).min()
+    )
 
 
 def _select_withdrawn(frame: pd.DataFrame, as_of_us: int) -> Bools:

@@ -41,8 +41,6 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 """Language to invented names of people."""
 MAX_LOG_ODDS_CHANGE = 0.01
 """Limit of the change in log-odds for 95 % of the rows: one percent of the odds."""
-MAX_ROWS = 1000
-"""Maximum rows of the sample, spread evenly over the test period; each is tested with every language."""
 ALL_LANGUAGES = "all"
 MAX_CODED_SHARE = 0.5
 """A column of names in which more values look like codes is a column of identifiers."""
@@ -161,7 +159,7 @@ def find_worst_move(rows: Iterable[Row]) -> float:
     )
 
 
-def sample_evenly(rows: int, most: int = MAX_ROWS) -> NDArray[np.int64]:
+def sample_evenly(rows: int, most: int) -> NDArray[np.int64]:
     """Choose the positions of at most `most` rows, spread evenly."""
     return np.linspace(0, rows - 1, min(rows, most)).astype(np.int64)
 
@@ -169,10 +167,9 @@ def sample_evenly(rows: int, most: int = MAX_ROWS) -> NDArray[np.int64]:
 def _recompute_features(pipeline: Pipeline, records: Sequence[Consignment], scored: Rows) -> Rows:
     """Compute the features of changed consignments; history and alerts stay those of the scored rows."""
     X = scored.copy()
-    nowhere = np.zeros((2, GROUP_ROWS, len(pipeline.kinds)), dtype=np.uint64)
     for begin in range(0, len(records), GROUP_ROWS):
         part = records[begin : begin + GROUP_ROWS]
-        pipeline.fill_rows(part, X[begin : begin + GROUP_ROWS], *nowhere[:, : len(part)])
+        pipeline.fill_features(part, X[begin : begin + GROUP_ROWS])
     known = [place for place, feature in enumerate(pipeline.spec) if feature.group == "alerts"]
     X[:, known] = scored[:, known]
     return X

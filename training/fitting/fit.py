@@ -183,7 +183,7 @@ def fit_evaluation(
     task : FitTask
         Its consignments need only `received_at` and `channel`.
     jobs : int
-        Threads that grow trees; any number gives the same model.
+        Threads that fit the parts of a model and estimate the weights of results; any number gives the same model.
     progress : callable, optional
     also : bool array, (consignments,), optional
         Further rows that the matrix shall hold; this fit does not use them.
@@ -191,7 +191,7 @@ def fit_evaluation(
     data, source, config = task
     keep = data.keep if also is None else data.keep | also
     grown, matrix = grow_fit(task, lambda fitted: source.build_matrix(fitted, keep), jobs, progress)
-    parts = SplitFeatures(data, matrix)
+    parts = SplitFeatures(data, matrix, jobs)
     with report_progress(progress, "calibrating"):
         weight = parts.estimate_result_weights(parts.select_part(VALIDATION), config.model.seed)
         known, sample = weight > 0, _sample_validation(parts, config.model.seed)
@@ -314,9 +314,18 @@ def _scale_to(trees: Trees, parts: "SplitFeatures", at: Positions, raw: Floats) 
 
 
 class SplitFeatures:
-    """Feature rows with their labels and weights, by part of the split."""
+    """Feature rows with their labels and weights, by part of the split.
 
-    def __init__(self, data: DataSet, matrix: FeatureMatrix) -> None:
+    Parameters
+    ----------
+    data : DataSet
+    matrix : FeatureMatrix
+    jobs : int
+        Number of threads that estimate the weights of results, which do not depend on it.
+    """
+
+    def __init__(self, data: DataSet, matrix: FeatureMatrix, jobs: int = 1) -> None:
+        self._jobs = jobs
         self.data, self.X, self.spec = data, matrix.X, matrix.spec
         self.frame = data.observed.consignments
         self.rows = matrix.rows
@@ -390,7 +399,12 @@ class SplitFeatures:
             rest = ~self.tipped[mine]
             estimated = np.ones(len(known))
             estimated[rest] = estimate_known_probability(
-                self.X[mine][rest], known[rest], traffic[mine][rest], self.day[mine][rest], seed=seed
+                self.X[mine][rest],
+                known[rest],
+                traffic[mine][rest],
+                self.day[mine][rest],
+                seed=seed,
+                jobs=self._jobs,
             )
         weight[mine] = compute_result_weights(known, logged, estimated)
         return weight

@@ -1,7 +1,8 @@
 """Recommendation for the reviewer: promote, wait or refuse, with the three facts that decide.
 
 The gate has the hard limits. The recommendation also reads how certain its evidence is: a rule that does not hold only because
-too few positives are known asks to wait, any other one to refuse.
+too few positives are known asks to wait, any other one to refuse. A model that may be no better than the champion is promoted only
+if it has learnt from newer results: else another seed of the same recipe would replace the champion by luck.
 """
 
 import math
@@ -21,6 +22,10 @@ from training.gate.rules import (
 Action = Literal["promote", "wait", "refuse"]
 TARGET_DIFFERENCE = 0.05
 """Difference of recall at 1 % of traffic that should be distinguishable from zero: five percentage points."""
+MIN_NEWER_DAYS = 14
+"""Days of newer results from which a model that is not worse than the champion is worth a promotion: about one label delay."""
+MAX_USEFUL_WAIT = 10
+"""A wait for more than this multiple of the known positives is not proposed (a choice)."""
 NO_ESTIMATE = Estimate(math.nan, math.nan, math.nan)
 DIFFERENCE_ROW, CALIBRATION_ROW = "difference of recall at 1 %", "calibration ratio"
 FACT_COLUMNS = ("fact", "value", "low", "high", "compared_with", "positives", "judged_by")
@@ -49,6 +54,8 @@ class DecidingFacts:
         Predicted over observed positives.
     judged_by : str
         Source of the labels, `RESULTS_SOURCE` or `TRUTH_SOURCE`.
+    newer_days : int
+        Days by which the results that the model has learnt are newer than those of the champion; 0 if there is none, or if unknown.
     """
 
     difference: Estimate
@@ -57,6 +64,17 @@ class DecidingFacts:
     positives: int
     calibration: Estimate
     judged_by: str
+    newer_days: int = 0
+
+    @property
+    def is_proven_better(self) -> bool:
+        """True if the entire interval of the difference is above zero."""
+        return self.difference.low > 0
+
+    @property
+    def is_newer(self) -> bool:
+        """True if the model has learnt from results that are newer than those of the champion by `MIN_NEWER_DAYS`."""
+        return self.is_champion and self.newer_days >= MIN_NEWER_DAYS
 
     @property
     def is_miscalibrated(self) -> bool:
@@ -133,7 +151,8 @@ def recommend(rules: Mapping[str, RuleResult], facts: DecidingFacts) -> Recommen
     -------
     Recommendation
         `refuse` if a rule does not hold for certain, if the model is worse, or if its calibration is wrong by more than a
-        factor of three; `wait` if too little is known; else `promote`.
+        factor of three; `wait` if too little is known, or if it may be no better and has learnt from no newer results than the
+        champion; else `promote`.
     """
     broken = {name: rule for name, rule in rules.items() if rule.held is False}
     certain = [name for name, rule in broken.items() if not rule.undecided]
@@ -144,7 +163,7 @@ def recommend(rules: Mapping[str, RuleResult], facts: DecidingFacts) -> Recommen
         sentence = "First compare it with the champion, on the same consignments (npsrisk compare). Then read the recommendation again."
         return Recommendation("wait", sentence, texts)
     undecided = bool(broken) or facts.positives < MIN_POSITIVES
-    if undecided or (not facts.is_champion and not facts.difference.low > 0):
+    if undecided or not (facts.is_proven_better or facts.is_newer):
         sentence, more = _explain_wait(facts)
         return Recommendation("wait", sentence, texts, more)
     return Recommendation("promote", _explain_promotion(facts), texts)
@@ -188,11 +207,11 @@ def estimate_more_positives(
 
 
 def _explain_promotion(facts: DecidingFacts) -> str:
-    if facts.difference.low > 0:
+    if facts.is_proven_better:
         return f"Every checked rule of the gate holds, and the model is better than {facts.rival}."
     return (
         f"Every checked rule of the gate holds, and the model is not worse than {facts.rival} by more than the gate allows. "
-        "An improvement is not proven."
+        f"An improvement is not proven, but the model has learnt from results that are {facts.newer_days} days newer."
     )
 
 
@@ -208,15 +227,40 @@ def _explain_wait(facts: DecidingFacts) -> tuple[str, int | None]:
             f"with {known} it cannot."
         ), more
     more = estimate_more_positives(facts.difference, facts.positives, NON_INFERIORITY_MARGIN)
-    if facts.is_champion and more:
+    if facts.is_champion and facts.difference.low < -NON_INFERIORITY_MARGIN and more:
         return (
             f"With {known}, a difference of five points at 1 % of traffic would show, and none does. Wait for about {more:,} more positives "
             "to see if the model stays within the two points that the gate allows."
         ), more
+    if facts.is_champion and not facts.is_proven_better:
+        return _explain_chance(facts, known)
     return (
         f"With {known}, a difference of five points at 1 % of traffic would show, and none does. More positives alone will hardly "
         "decide. Improve the model or its data."
     ), 0
+
+
+def _explain_chance(facts: DecidingFacts, known: str) -> tuple[str, int | None]:
+    """Return that a difference from the champion may be chance, and about how many positives would decide."""
+    gain = facts.difference
+    text = (
+        f"With {known}, chance can explain the difference from {facts.rival}: of 100 positives the model would detect from "
+        f"{_count_detections(gain.low)} to {_count_detections(gain.high)}. It has learnt from no newer results. "
+    )
+    more = estimate_more_positives(gain, facts.positives, gain.value) if gain.value > 0 else None
+    if not more or more > MAX_USEFUL_WAIT * facts.positives:
+        return f"{text}Keep the champion, or train again on newer results.", None
+    return (
+        f"{text}Keep the champion, and wait for about {more:,} more positives: a difference of this size can then be distinguished.",
+        more,
+    )
+
+
+def _count_detections(difference: float) -> str:
+    """Return a difference of recall as detections per 100 positives."""
+    if difference == 0:
+        return "as many"
+    return f"{100 * abs(difference):.2g} {'more' if difference > 0 else 'fewer'}"
 
 
 def _explain_refusal(certain: Sequence[str], facts: DecidingFacts) -> str:

@@ -8,13 +8,13 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from markupsafe import Markup
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from models.registry import ModelVersion
 from models.traffic_profile import ReferenceProfile
 from training.monitoring.drift import Drift
 from training.monitoring.drift_measures import LARGE_PSI, MODERATE_PSI, Row
+from training.reporting.figures import build_figures
 from training.reporting.html import MAX_PAGE_BYTES, create_environment
 from training.reporting.mlflow_tracking import RunRecord, log_run
 from training.reporting.plots import (
@@ -51,6 +51,26 @@ PRECISION_TITLES = {
     "realised now": "observed among known results",
 }
 """Titles of the rows of the table `precision`."""
+FIGURE_TEXTS = {
+    "moved": (
+        "population stability index of the scores and of the worst feature of each group",
+        "Up to 0.1 (green) little has changed; from 0.25 on (red) much has. Scores decide the verdict. A feature with a long bar shows where to look, "
+        "and one of history also grows with the length of the history.",
+    ),
+    "scores": (
+        "share of traffic in each bin of the score, reference and current, by channel",
+        "Bars of equal height mean that the model flags as much as in the reference. A higher bar on the right means more high scores.",
+    ),
+    "arrivals": (
+        "daily arrivals of the largest offices",
+        "A line that falls to zero is a source that went silent. The dashed line of the same colour is the mean day of the reference.",
+    ),
+    "mix": (
+        "codes whose share of the traffic changed most",
+        "From the empty circle (reference) to the filled one (current). Long lines are changes of the trade or of a data source.",
+    ),
+}
+"""For each picture what it shows, for screen readers, and how to read it."""
 MAX_SHOWN_PSI = 1.0
 """Upper end of the PSI axis."""
 MAX_LINES, MAX_CHANGES = 6, 12
@@ -84,7 +104,7 @@ def render_drift(drift: Drift, model: str) -> str:
             drift=drift,
             model=model,
             does=VERDICT_ACTIONS[drift.verdict],
-            pictures={name: Markup(picture) for name, picture in draw_drift(drift).items()},
+            figures=build_figures(draw_drift(drift), FIGURE_TEXTS),
             precision=drift.tables["precision"],
             precision_titles=PRECISION_TITLES,
             shares=_select_largest_changes(drift.tables["shares"]),

@@ -11,6 +11,7 @@ from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, Target
 from consignments.tables import to_alerts, to_consignments
 from consignments.timestamps import get_time_column_us, to_datetime, to_us
+from consignments.versions import select_counting_rows
 from features.batch import Tables
 from training.operation.alert_yield import AlertYield, compute_yields
 from training.operation.inspections import NOT_GIVEN, OperationPeriod, join_inspections
@@ -174,7 +175,7 @@ def _describe(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _describe_results(inspections: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     """Select the known results with the parts of their consignments."""
-    latest = frame.drop_duplicates("consignment_id", keep="last")
+    latest = frame[select_counting_rows(frame)].drop_duplicates("consignment_id", keep="last")
     added = [name for name in ("departure_country", "hs_chapter", "received_at") if name in latest]
     known = inspections[inspections["final"].to_numpy(bool)].merge(
         latest[["consignment_id", *added]], on="consignment_id", how="left"

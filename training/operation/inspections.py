@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput
 from consignments.records import Target
 from consignments.timestamps import NO_TIME, get_time_column_us, to_datetime, to_us
+from consignments.versions import select_counting_rows
 from features.batch import Tables
 from training.data.training_set import find_last_visible_time, is_positive, select_current_outcomes
 
@@ -112,7 +113,8 @@ def join_inspections(
     selected_us = _find_selection_times(known)
     inside = (selected_us >= to_us(period.begins)) & (selected_us < to_us(period.ends))
     rows, selected_us = known[inside].reset_index(drop=True), selected_us[inside]
-    consignments = tables.consignments.drop_duplicates("consignment_id", keep="last")
+    consignments = tables.consignments[select_counting_rows(tables.consignments)]
+    consignments = consignments.drop_duplicates("consignment_id", keep="last")
     described = rows[["consignment_id"]].merge(
         consignments[["consignment_id", *(name for name in CONSIGNMENT_COLUMNS if name in consignments)]],
         on="consignment_id", how="left",

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from consignments.records import Target
 from consignments.timestamps import US_PER_DAY, get_time_column_us, to_us
+from consignments.versions import select_counting_rows
 from training.data.training_set import is_positive
 from training.evaluation.capacity import index_office_days, select_at_capacity
 from training.operation.inspections import NOT_GIVEN, OperationPeriod
@@ -52,7 +53,8 @@ def rank_within_capacity(consignments: pd.DataFrame, scores: pd.DataFrame, capac
         Identifier of each scored consignment to whether at least half of its ties at the cut are selected.
     """
     latest = scores.drop_duplicates("consignment_id", keep="last")
-    rows = consignments.drop_duplicates("consignment_id", keep="last").merge(
+    counting = consignments[select_counting_rows(consignments)]
+    rows = counting.drop_duplicates("consignment_id", keep="last").merge(
         latest[["consignment_id", "score"]], on="consignment_id"
     )
     if not len(rows):

@@ -19,6 +19,7 @@ from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, Outcome, Result
 from consignments.tables import to_alerts, to_outcomes
 from consignments.timestamps import US_PER_DAY, get_time_column_us, to_datetime
+from consignments.versions import select_counting_rows
 from features.batch import Tables
 from models.baselines import RandomOrder
 from training.evaluation.traffic import extract_texts
@@ -398,13 +399,14 @@ class TabularEnvironment:
 
 
 def _select_versions(consignments: pd.DataFrame, round_days: int) -> pd.DataFrame:
-    """Select one version of each consignment: the last of the round in which it first arrived."""
+    """Select one version of each consignment: the one that counts at the end of the round in which it first arrived."""
     if "sequence" in consignments:
         consignments = consignments.sort_values("sequence", kind="stable")
     day = get_time_column_us(consignments, "received_at") // US_PER_DAY
     number = pd.Series((day - day.min()) // round_days, index=consignments.index)
     first = number.groupby(consignments["consignment_id"]).transform("min")
-    return consignments[number == first].drop_duplicates("consignment_id", keep="last")
+    early = consignments[number == first]
+    return early[select_counting_rows(early)].drop_duplicates("consignment_id", keep="last")
 
 
 def create_generator(seed: int, consignment_id: str) -> Draws:

@@ -8,7 +8,6 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -18,6 +17,7 @@ from training.policy_replay.experiment import Experiment
 from training.policy_replay.policies import WIDTH_DAYS
 from training.policy_replay.replay import DAYS_PER_WEEK
 from training.policy_replay.results import DRAWING_POLICIES, REFERENCE, UPPER_BOUND, ReplayResults
+from training.reporting.figures import build_figures
 from training.reporting.html import MAX_PAGE_BYTES, create_environment
 from training.reporting.plots import (
     BLUE,
@@ -61,6 +61,30 @@ LINE_STYLES = {
 }
 DEFAULT_LINE_STYLE = ("#000000", "-.")
 SMOOTH_WEEKS = 4
+FIGURE_TEXTS = {
+    "cumulative": (
+        "cumulative detections of each policy by week",
+        "The higher line detects more at the same capacity. The band spans the seeds: policies whose bands overlap are not clearly different. "
+        "A line under another one is drawn wider.",
+    ),
+    "total": (
+        "total detections of each policy",
+        "Each bar is the mean over the seeds, the black line its 95 % interval. The oracle knows the truth and is the upper bound.",
+    ),
+    "weekly": (
+        f"share of positives detected over the last {SMOOTH_WEEKS} weeks, by policy",
+        "A line that falls after an event (dotted) shows a policy that does not follow the change.",
+    ),
+    "missed": (
+        "share of positives detected, by kind of network and by channel",
+        "Dark is detected, light is missed. A light column is a kind of network that no policy detects.",
+    ),
+    "events": (
+        f"detections more than {REFERENCE}, before and after each event",
+        "Right of the line: more detections than the policy that never explores. If the interval crosses the line, chance can explain it.",
+    ),
+}
+"""For each picture what it shows, for screen readers, and how to read it."""
 EXPLORING_POLICIES = (*DRAWING_POLICIES, "uncertain", "novel")
 """Policies whose gain is plotted around events."""
 
@@ -106,7 +130,7 @@ def render(findings: ReplayResults, contest: Experiment, title: str) -> str:
         title=title,
         facts=list_facts(contest),
         sentences=findings.sentences,
-        pictures={name: Markup(picture) for name, picture in draw_pictures(findings, contest).items()},
+        figures=build_figures(draw_pictures(findings, contest), FIGURE_TEXTS),
         events=contest.events,
         policies=_rows(findings.policies),
         missed=_rows(findings.missed),
@@ -290,7 +314,14 @@ def _draw_by_week(findings: ReplayResults, contest: Experiment, what: str) -> st
         else:
             values = mine[what]
         colour, dashes = LINE_STYLES.get(policy, DEFAULT_LINE_STYLE)
-        ax.plot(values.index, values, color=colour, linestyle=dashes, linewidth=2, label=policy)
+        ax.plot(
+            values.index,
+            values,
+            color=colour,
+            linestyle=dashes,
+            linewidth=4 if policy == REFERENCE else 2,
+            label=policy,
+        )
         if what == "found_so_far":
             each = table[table["policy"] == policy].groupby("week")[what]
             if findings.runs["seed"].nunique() > 1:

@@ -1,7 +1,9 @@
 """Review of a version: the gate and the recommendation, on the evidence of its run and of a comparison with the champion."""
 
 import math
+from datetime import datetime
 
+from consignments.errors import BundleRefused
 from models.registry import CHAMPION, ModelVersion, Registry
 from training.evaluation.intervals import Estimate
 from training.gate.recommendation import (
@@ -109,6 +111,7 @@ def _gather_facts(registry: Registry, version: ModelVersion, evidence: GateEvide
             positives=int(compared.metrics.get("compared/finds", 0)),
             calibration=_read_metric(compared, "b/calibration_ratio"),
             judged_by=compared.judged_by,
+            newer_days=_count_newer_days(registry, version, evidence),
         )
     facts = read_facts(registry.read_run_table(version.run_id, "deciding_facts"))
     if facts is not None:
@@ -117,6 +120,19 @@ def _gather_facts(registry: Registry, version: ModelVersion, evidence: GateEvide
         *(evidence.get_metric(f"test/calibration_ratio{end}") for end in ("", "_low", "_high"))
     )
     return DecidingFacts(NO_ESTIMATE, "the strongest baseline", False, 0, calibration, RESULTS_SOURCE)
+
+
+def _count_newer_days(registry: Registry, version: ModelVersion, evidence: GateEvidence) -> int:
+    """Count the days by which the results of a version are newer than those of the champion, by their verified bundles."""
+    champion = registry.find_version(CHAMPION, version.target)
+    if champion is None or evidence.bundle is None:
+        return 0
+    try:
+        replaced = registry.fetch_bundle(champion)
+    except BundleRefused:
+        return 0
+    new, old = (datetime.fromisoformat(bundle.card.as_of) for bundle in (evidence.bundle, replaced))
+    return max((new - old).days, 0)
 
 
 def _read_metric(compared: ChampionComparison, name: str) -> Estimate:

@@ -1,5 +1,6 @@
 """Figures of a page: an SVG with a role, a label for screen readers, and a caption that explains how to read it."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from markupsafe import Markup, escape
@@ -34,3 +35,21 @@ class Figure(NamedTuple):
         return Markup(
             f"<figure{kind}><div{scroll}>{picture}</div><figcaption>{caption}</figcaption></figure>"
         )
+
+
+def build_figures(pictures: Mapping[str, str], texts: Mapping[str, tuple[str, str]]) -> dict[str, Markup]:
+    """Render wide figures from pictures, and the label and caption of each.
+
+    Parameters
+    ----------
+    pictures : mapping
+        Name to SVG.
+    texts : mapping
+        Name to label and caption.
+
+    Raises
+    ------
+    KeyError
+        If a picture has no texts.
+    """
+    return {name: Figure(svg, *texts[name], is_wide=True).render() for name, svg in pictures.items()}

@@ -279,7 +279,7 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     ----------
     task : TrainingTask
     jobs : int
-        Processes that compute features, and threads that grow trees. Any number gives the same model, to the last byte of
+        Processes that compute features, and threads that fit. Any number gives the same model, to the last byte of
         its bundle.
     progress : callable, optional
 
@@ -310,7 +310,7 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
         studied = replace(run_diagnostics(task.diagnostics, origins, config, progress), trials=studied.trials)
     model = evaluated.model
     # The test period evaluates, on all its traffic, inspected or not, the model and its baselines.
-    parts = SplitFeatures(data.evaluation, evaluated.matrix)
+    parts = SplitFeatures(data.evaluation, evaluated.matrix, jobs)
     with report_progress(progress, "fitting baselines"):
         scores = score_baselines(parts, np.flatnonzero(parts.select_part(TEST)), config.model.seed)
     test = _evaluate_test(parts, model, scores, config, progress)
@@ -330,7 +330,7 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     if data.origins:
         fits = fit_origins(data, source, config, evaluated.matrix, jobs, progress)
         with report_progress(progress, "evaluating earlier dates"):
-            known = SplitFeatures(data.final, evaluated.matrix)
+            known = SplitFeatures(data.final, evaluated.matrix, jobs)
             deployed = judge_origins(fits, known, config, test.traffic.weight, true_labels)
         unseen = deployed.unseen
     else:
@@ -440,7 +440,7 @@ def _swap_names(
 ) -> list[Row]:
     """Measure the effect of names from other languages on a sample of the test traffic."""
     rows = parts.locate_rows(parts.select_part(TEST))
-    sample = sample_evenly(len(rows))
+    sample = sample_evenly(len(rows), config.evaluation.name_rows)
     records = source.get_records(rows[sample])
     return measure_name_swaps(
         records, parts.X[parts.select_part(TEST)][sample], model, config.features, fitted

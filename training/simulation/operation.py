@@ -8,6 +8,7 @@ evaluation only. The same seed gives the same tables, to the byte.
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 import msgspec
 import numpy as np
@@ -57,6 +58,33 @@ class SimulatedTables:
     outcomes: pd.DataFrame
     alerts: pd.DataFrame
     truth: pd.DataFrame
+
+    def end_by(self, last_day: date) -> "SimulatedTables":
+        """Move all times by whole weeks, so that the last consignment arrives on this day or up to six days before it.
+
+        Everything else stays as it is, so the same world looks alike on any date.
+        """
+        ends = self.consignments["received_at"].max().date()
+        shift = timedelta(weeks=(last_day - ends).days // 7)
+        return SimulatedTables(
+            _shift_times(self.consignments, shift),
+            _shift_times(self.outcomes, shift),
+            _shift_times(self.alerts, shift),
+            self.truth,
+        )
+
+
+def _shift_times(frame: pd.DataFrame, shift: timedelta) -> pd.DataFrame:
+    moved = {
+        str(name): values + shift
+        for name, values in frame.items()
+        if pd.api.types.is_datetime64_any_dtype(values)
+    }
+    if "account_opened_on" in frame:
+        moved["account_opened_on"] = frame["account_opened_on"].map(
+            lambda day: day + shift, na_action="ignore"
+        )
+    return frame.assign(**moved)
 
 
 class Simulation:

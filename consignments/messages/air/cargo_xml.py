@@ -1,6 +1,6 @@
 """Common parts of IATA Cargo-XML messages: header, parties, customs notes, goods, charges and journey."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -15,11 +15,27 @@ from consignments.messages.quantities import (
     parse_moment,
     parse_number,
 )
-from consignments.messages.xml_nodes import XmlNode, join_text
+from consignments.messages.xml_nodes import (
+    LOCAL_NAMES,
+    Element,
+    XmlNode,
+    index_children,
+    join_text,
+    join_words,
+    read_child,
+    read_texts,
+)
 
 Fields = dict[str, Any]
 
 PARTIES = {"sender": "ConsignorParty", "consignee": "ConsigneeParty"}
+CONTACTS = {
+    "DirectTelephoneCommunication": ("phone", "CompleteNumber"),
+    "URIEmailCommunication": ("email", "URIID"),
+}
+"""Part of a contact: what it is, and the element that has it."""
+CUSTOMS_NOTE_PARTS = ("CountryID", "SubjectCode", "ContentCode", "Content")
+STOPS = ("DepartureEvent/OccurrenceDepartureLocation/ID", "ArrivalEvent/OccurrenceArrivalLocation/ID")
 PURPOSES: dict[str, Purpose] = {
     "creation": "create",
     "create": "create",
@@ -62,20 +78,22 @@ class Header(NamedTuple):
 
 def read_header(root: XmlNode, context: MessageContext) -> Header:
     """Read the head; a fault in it is noted and never refuses the message."""
-    head = root.find("MessageHeaderDocument")
-    if head is None:
+    element = root.find_element("MessageHeaderDocument")
+    if element is None:
         context.notes.append("the message has no header")
         return Header(None, None, "create", None)
-    issued = head.read("IssueDateTime")
+    head = index_children(element)
+    issued = _read_text(head, "IssueDateTime")
     issued_at = parse_moment(issued)
     if issued_at is None:
         context.notes.append("no time of issue" if issued is None else "the time of issue is malformed")
-    purpose = head.read("PurposeCode")
+    purpose = _read_text(head, "PurposeCode")
     known = PURPOSES.get((purpose or "creation").lower())
     if known is None:
         context.notes.append("an unknown purpose, read as a creation")
-    _note_version(root.name, head.read("VersionID"), context)
-    return Header(head.read("TypeCode"), issued_at, known or "create", head.read("SenderParty/PrimaryID"))
+    _note_version(root.name, _read_text(head, "VersionID"), context)
+    sender = _read_below(head, "SenderParty", "PrimaryID")
+    return Header(_read_text(head, "TypeCode"), issued_at, known or "create", sender)
 
 
 def _note_version(kind: str, version: str | None, context: MessageContext) -> None:
@@ -126,49 +144,70 @@ def read_parties(node: XmlNode) -> Fields:
     """Read sender, consignee, forwarder and account, as the parties themselves say."""
     fields: Fields = {}
     for prefix, name in PARTIES.items():
-        party = node.find(name)
-        if party is None:
-            continue
-        fields[f"{prefix}_name"] = party.read("Name")
-        address = party.find("PostalStructuredAddress")
-        if address is not None:
-            fields |= _read_address(prefix, address)
-        for contact in party.find_all("DefinedTradeContact"):
-            _add_first(fields, f"{prefix}_phone", contact.read("DirectTelephoneCommunication/CompleteNumber"))
-            _add_first(fields, f"{prefix}_email", contact.read("URIEmailCommunication/URIID"))
-        if prefix == "sender":
-            fields["account_id"] = party.read("AccountID")
+        party = node.find_element(name)
+        if party is not None:
+            _read_party(prefix, party, fields)
     fields["declarant"] = node.read("FreightForwarderParty/Name")
     return fields
 
 
-def _add_first(fields: Fields, name: str, value: str | None) -> None:
-    if value and not fields.get(name):
-        fields[name] = value
+def _read_party(prefix: str, party: Element, fields: Fields) -> None:
+    first = index_children(party)
+    fields[f"{prefix}_name"] = _read_text(first, "Name")
+    if "PostalStructuredAddress" in first:
+        _read_address(prefix, first["PostalStructuredAddress"], fields)
+    if "DefinedTradeContact" in first:
+        for child in party:
+            if LOCAL_NAMES[child.tag] == "DefinedTradeContact":
+                _read_contact(prefix, child, fields)
+    if prefix == "sender":
+        fields["account_id"] = _read_text(first, "AccountID")
 
 
-def _read_address(prefix: str, address: XmlNode) -> Fields:
-    box = address.read("PostOfficeBox")
-    lines = [join_text(street) for street in address.list_elements("StreetName")]
-    lines.append(f"PO Box {box}" if box else None)
-    country = address.read("CountryID")
-    return {
-        f"{prefix}_address": ", ".join(line for line in lines if line) or None,
-        f"{prefix}_city": address.read("CityName"),
-        f"{prefix}_postcode": address.read("PostcodeCode"),
-        f"{prefix}_country": country.upper() if country else None,
-    }
+def _read_text(elements: Mapping[str, Element], name: str) -> str | None:
+    element = elements.get(name)
+    return None if element is None else join_words(element.text)
+
+
+def _read_contact(prefix: str, contact: Element, fields: Fields) -> None:
+    """Add the first telephone and the first e-mail address of a contact, if an earlier contact gave none."""
+    for name, child in index_children(contact).items():
+        if name in CONTACTS:
+            part, leaf = CONTACTS[name]
+            value = read_child(child, leaf)
+            if value and not fields.get(f"{prefix}_{part}"):
+                fields[f"{prefix}_{part}"] = value
+
+
+def _read_address(prefix: str, address: Element, fields: Fields) -> None:
+    first: dict[str, str] = {}
+    lines: list[str] = []
+    for child in address:
+        name, text = LOCAL_NAMES[child.tag], child.text
+        line = " ".join(text.split()) if text else ""
+        if name != "StreetName":
+            first.setdefault(name, line)
+        elif line:
+            lines.append(line)
+    box = first.get("PostOfficeBox")
+    if box:
+        lines.append(f"PO Box {box}")
+    fields[f"{prefix}_address"] = ", ".join(lines) or None
+    fields[f"{prefix}_city"] = first.get("CityName") or None
+    fields[f"{prefix}_postcode"] = first.get("PostcodeCode") or None
+    fields[f"{prefix}_country"] = first.get("CountryID", "").upper() or None
 
 
 def read_notes(node: XmlNode, doubts: Doubts) -> DecodedNotes:
     """Decode the customs notes of one waybill."""
-    notes = [
-        CustomsNote(
-            *(note.read(part) or "" for part in ("CountryID", "SubjectCode", "ContentCode", "Content"))
-        )
-        for note in node.find_all("IncludedCustomsNote")
-    ]
+    notes = [_read_note(note) for note in node.list_elements("IncludedCustomsNote")]
     return decode_notes([note for note in notes if any(note)], doubts)
+
+
+def _read_note(note: Element) -> CustomsNote:
+    texts = read_texts(note)
+    parts = [texts.get(part) for part in CUSTOMS_NOTE_PARTS]
+    return CustomsNote(*[" ".join(part.split()) if part else "" for part in parts])
 
 
 def merge_notes(fields: Fields, notes: DecodedNotes) -> None:
@@ -185,11 +224,18 @@ def merge_notes(fields: Fields, notes: DecodedNotes) -> None:
 
 def read_goods(node: XmlNode, items_path: str, doubts: Doubts) -> Fields:
     """Read description, items, pieces and weight of a waybill."""
-    read = [(line, _read_item(line, doubts)) for line in node.find_all(items_path)]
-    items = [item for _, item in read if item]
-    check_volume(node, doubts)
+    items: list[Fields] = []
+    counts: list[float | None] = []
+    for line in _list_lines(node, items_path):
+        parts = index_children(line)
+        pieces = parse_number(_read_text(parts, "PieceQuantity"), doubts)
+        item = _read_item(parts, pieces, doubts)
+        if item:
+            items.append(item)
+            counts.append(pieces)
+    _check_volume(node.find_element("GrossVolumeMeasure"), doubts)
     total = parse_number(node.read("TotalPieceQuantity"), doubts)
-    _check_piece_counts([line.read("PieceQuantity") for line, item in read if item], total, doubts)
+    _check_piece_counts(counts, total, doubts)
     return {
         "description": node.read("SummaryDescription") or find_first(items, "description"),
         "hs_code": find_first(items, "hs_code"),
@@ -200,45 +246,58 @@ def read_goods(node: XmlNode, items_path: str, doubts: Doubts) -> Fields:
     }
 
 
-def _check_piece_counts(texts: list[str | None], total: float | None, doubts: Doubts) -> None:
+def _list_lines(node: XmlNode, path: str) -> list[Element]:
+    above, _, name = path.rpartition("/")
+    nodes = node.find_all(above) if above else [node]
+    return [line for each in nodes for line in each.list_elements(name)]
+
+
+def _check_piece_counts(counts: Sequence[float | None], total: float | None, doubts: Doubts) -> None:
     """Flag lines whose pieces do not add up to the total; packages inside pieces are no pieces."""
-    counts = [parse_number(text, set()) for text in texts]
     known = [count for count in counts if count is not None]
     if known and len(known) == len(counts) and total is not None and sum(known) != total:
         doubts.add("piece_count_mismatch")
 
 
-def _read_item(node: XmlNode, doubts: Doubts) -> Fields:
+def _read_item(parts: Mapping[str, Element], pieces: float | None, doubts: Doubts) -> Fields:
     """Read one line; a line that only carries dimensions gives nothing.
 
     The message has gross weights of lines only: a net weight is never made of them.
     """
-    check_volume(node, doubts)
-    origin = node.read("OriginCountry/ID")
+    _check_volume(parts.get("GrossVolumeMeasure"), doubts)
+    origin = _read_below(parts, "OriginCountry", "ID")
     item: Fields = {
-        "description": node.read("NatureIdentificationTransportCargo/Identification"),
-        "hs_code": node.read("TypeCode"),
+        "description": _read_below(parts, "NatureIdentificationTransportCargo", "Identification"),
+        "hs_code": _read_text(parts, "TypeCode"),
         "origin_country": origin.upper() if origin else None,
     }
-    weight = read_kilograms(node, "GrossWeightMeasure", doubts)
-    pieces = parse_number(node.read("PieceQuantity"), doubts)
+    weight = _parse_weight(parts.get("GrossWeightMeasure"), doubts)
     if weight is None and not any(item.values()):
         return {}
-    item["quantity"] = pieces if pieces is not None else parse_number(node.read("PackageQuantity"), doubts)
+    item["quantity"] = (
+        pieces if pieces is not None else parse_number(_read_text(parts, "PackageQuantity"), doubts)
+    )
     return item
+
+
+def _read_below(parts: Mapping[str, Element], name: str, leaf: str) -> str | None:
+    element = parts.get(name)
+    return None if element is None else read_child(element, leaf)
 
 
 def read_kilograms(node: XmlNode, name: str, doubts: Doubts) -> float | None:
     """Read a weight in kilograms."""
-    found = node.find_element(name)
-    if found is None:
+    return _parse_weight(node.find_element(name), doubts)
+
+
+def _parse_weight(measure: Element | None, doubts: Doubts) -> float | None:
+    if measure is None:
         return None
-    return parse_kilograms(join_text(found), found.get("unitCode"), doubts)
+    return parse_kilograms(join_text(measure), measure.get("unitCode"), doubts)
 
 
-def check_volume(node: XmlNode, doubts: Doubts) -> None:
+def _check_volume(volume: Element | None, doubts: Doubts) -> None:
     """Flag a volume that is given in a unit of weight."""
-    volume = node.find_element("GrossVolumeMeasure")
     if volume is not None and is_weight_unit(volume.get("unitCode")):
         doubts.add("volume_in_weight_unit")
 
@@ -271,10 +330,12 @@ def read_money(node: XmlNode, name: str, doubts: Doubts) -> Money | None:
 def sum_amounts(amounts: Iterable[Money | None], doubts: Doubts) -> Money | None:
     """Add up amounts of one currency; those of another than the first are left out, with a code."""
     given = [money for money in amounts if money is not None]
+    if len(given) < 2:
+        return given[0] if given else None
     alike = [money.amount for money in given if money.currency == given[0].currency]
     if any(money.amount for money in given if money.currency != given[0].currency):
         doubts.add("currency_mixed")
-    return Money(sum(alike), given[0].currency) if given else None
+    return Money(sum(alike), given[0].currency)
 
 
 def read_charges(node: XmlNode, freight: Money | None, doubts: Doubts) -> Fields:
@@ -300,6 +361,31 @@ def is_true(text: str | None) -> bool:
     return (text or "").lower() in ("true", "1")
 
 
+def read_body(
+    node: XmlNode, items_path: str, freight: Money | None, doubts: Doubts
+) -> tuple[Fields, DecodedNotes]:
+    """Read what house and air waybills share: parties, customs notes, goods and charges.
+
+    Parameters
+    ----------
+    node : XmlNode
+        The consignment.
+    items_path : str
+        Path of its lines of goods.
+    freight : Money or None
+    doubts : set of str
+    """
+    fields = read_parties(node)
+    notes = read_notes(node, doubts)
+    fields |= read_goods(node, items_path, doubts)
+    merge_notes(fields, notes)
+    paid = notes.fields.get("payment")
+    fields |= read_charges(node, freight, doubts)
+    if paid is not None:
+        fields["payment"] = paid
+    return fields, notes
+
+
 # --- the journey ------------------------------------------------------------------------------------------------------
 
 
@@ -310,20 +396,17 @@ def read_ends(node: XmlNode) -> tuple[str | None, str | None]:
 
 def read_movements(node: XmlNode) -> list[XmlNode]:
     """Find the flights in their order."""
+    movements = node.find_all("SpecifiedLogisticsTransportMovement")
+    return movements if len(movements) < 2 else sorted(movements, key=_read_place_in_order)
 
-    def order(movement: XmlNode) -> float:
-        return parse_number(movement.read("SequenceNumeric"), set()) or 0.0
 
-    return sorted(node.find_all("SpecifiedLogisticsTransportMovement"), key=order)
+def _read_place_in_order(movement: XmlNode) -> float:
+    return parse_number(movement.read("SequenceNumeric"), set()) or 0.0
 
 
 def read_stops(movements: Sequence[XmlNode]) -> list[str | None]:
     """Read the airports of flights in order."""
-    return [
-        movement.read(f"{way}Event/Occurrence{way}Location/ID")
-        for movement in movements
-        for way in ("Departure", "Arrival")
-    ]
+    return [movement.read(stop) for movement in movements for stop in STOPS]
 
 
 def find_carrier(movements: Sequence[XmlNode]) -> str | None:

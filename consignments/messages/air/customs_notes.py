@@ -77,7 +77,7 @@ def decode_notes(notes: Sequence[CustomsNote], doubts: Doubts) -> DecodedNotes:
             by_subject.setdefault(subject, {}).setdefault(code, content)
     fields = {
         "account_id": codes.get("AR"),
-        "account_opened_on": _read_account_date(codes.get("AE"), doubts),
+        "account_opened_on": _read_account_date(codes["AE"], doubts) if "AE" in codes else None,
         "service": SERVICES.get(codes.get("FT", "")),
         "nature": NATURES.get(codes.get("RT", "").upper()),
         "payment": PAYMENTS.get(codes.get("BT", "").upper()),

@@ -7,15 +7,11 @@ from consignments.messages.air.cargo_xml import (
     Money,
     find_carrier,
     find_houses,
-    merge_notes,
-    read_charges,
+    read_body,
     read_ends,
-    read_goods,
     read_header,
     read_money,
     read_movements,
-    read_notes,
-    read_parties,
     read_stops,
     read_waybill,
     sum_amounts,
@@ -25,6 +21,8 @@ from consignments.messages.air.waybill_numbers import identify_house, read_waybi
 from consignments.messages.parsed import Declaration, MessageContext, Parsed
 from consignments.messages.quantities import Doubts
 from consignments.messages.xml_nodes import XmlNode
+
+FREIGHT_TOTALS = ("TotalPrepaidChargeAmount", "TotalCollectChargeAmount")
 
 
 def read_house_waybill(root: XmlNode, context: MessageContext) -> Iterator[Parsed]:
@@ -52,12 +50,7 @@ def _read_house(
     named = master.read("TransportContractDocument/ID")  # optional in the element table
     master_number = None if named is None else read_waybill_number(named, doubts)
     movements = read_movements(house) or read_movements(master)
-    fields = read_parties(house)
-    notes = read_notes(house, doubts)
-    charges = read_charges(house, _read_freight(house, doubts), doubts)
-    fields |= read_goods(house, "IncludedHouseConsignmentItem", doubts)
-    merge_notes(fields, notes)
-    fields |= charges | ({"payment": notes.fields["payment"]} if "payment" in notes.fields else {})
+    fields, notes = read_body(house, "IncludedHouseConsignmentItem", _read_freight(house, doubts), doubts)
     origin, destination = read_ends(house)
     outer_origin, outer_destination = read_ends(master)
     places = join_places(origin, outer_origin, *read_stops(movements), outer_destination, destination)
@@ -76,5 +69,5 @@ def _read_house(
 
 
 def _read_freight(house: XmlNode, doubts: Doubts) -> Money | None:
-    totals = (read_money(house, f"Total{how}ChargeAmount", doubts) for how in ("Prepaid", "Collect"))
+    totals = [read_money(house, name, doubts) for name in FREIGHT_TOTALS]
     return sum_amounts(totals, doubts) or read_money(house, "WeightTotalChargeAmount", doubts)

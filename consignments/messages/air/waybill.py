@@ -7,15 +7,11 @@ from consignments.messages.air.cargo_xml import (
     Header,
     Money,
     find_carrier,
-    merge_notes,
-    read_charges,
+    read_body,
     read_ends,
-    read_goods,
     read_header,
     read_money,
     read_movements,
-    read_notes,
-    read_parties,
     read_stops,
     read_waybill,
     sum_amounts,
@@ -48,12 +44,8 @@ def read_air_waybill(root: XmlNode, context: MessageContext) -> Iterator[Parsed]
         root.read("BusinessHeaderDocument/ID") or waybill.read("TransportContractDocument/ID"), doubts
     )
     movements = read_movements(waybill)
-    fields = read_parties(waybill)
-    notes = read_notes(waybill, doubts)
-    charges = read_charges(waybill, _read_freight(waybill, doubts), doubts)
-    fields |= read_goods(waybill, "ApplicableRating/IncludedMasterConsignmentItem", doubts)
-    merge_notes(fields, notes)
-    fields |= charges | ({"payment": notes.fields["payment"]} if "payment" in notes.fields else {})
+    freight = _read_freight(waybill, doubts)
+    fields, notes = read_body(waybill, "ApplicableRating/IncludedMasterConsignmentItem", freight, doubts)
     origin, destination = read_ends(waybill)
     fields |= build_journey(join_places(origin, *read_stops(movements), destination), fields)
     fields |= {"channel": "air_cargo", "carrier": find_carrier(movements)}

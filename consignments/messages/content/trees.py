@@ -15,10 +15,13 @@ from lxml import etree
 
 from consignments.errors import MessageFault
 from consignments.messages.xml_nodes import (
-    _build_hostile_fault,
-    _build_syntax_fault,
-    _repair,
+    LOCAL_NAMES,
+    build_hostile_fault,
+    build_syntax_fault,
+    create_parser,
+    get_local_name,
     is_nested_too_deep,
+    repair_bytes,
 )
 
 Node: TypeAlias = dict[str, list[Any]]
@@ -107,14 +110,14 @@ def prepare_xml(content: bytes, notes: list[str]) -> bytes:
     if NOT_BLANK.search(content) is None:
         raise MessageFault("empty")
     if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:64]:
-        repaired = _repair(content)
+        repaired = repair_bytes(content)
         if repaired is not None:
             content = repaired[0]
             notes.append(repaired[1])
         elif content[:2] in (b"\xff\xfe", b"\xfe\xff"):
             content = _transcode(content)
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise _build_hostile_fault()
+        raise build_hostile_fault()
     return content
 
 
@@ -178,7 +181,7 @@ def _stream_elements(content: bytes, tag: str) -> Iterator[Any]:
             ended: Any = parser.read_events()
             for _, element in ended:
                 if element.getroottree().docinfo.internalDTD is not None:
-                    raise _build_hostile_fault()
+                    raise build_hostile_fault()
                 yield element
                 _release(element)
                 last_end, tags = start, chunk.count(b"<")
@@ -190,9 +193,9 @@ def _stream_elements(content: bytes, tag: str) -> Iterator[Any]:
                 )
         root: Any = parser.close()
     except etree.XMLSyntaxError as error:
-        raise _build_syntax_fault(error, content) from error
+        raise build_syntax_fault(error, content) from error
     if root.getroottree().docinfo.internalDTD is not None:
-        raise _build_hostile_fault()
+        raise build_hostile_fault()
 
 
 def _release(element: Any) -> None:
@@ -214,13 +217,13 @@ def parse_xml_tree(content: bytes, notes: list[str]) -> tuple[str, Node]:
     try:
         root = _parse_whole(content)
     except etree.XMLSyntaxError as error:
-        repaired = None if is_nested_too_deep(error) else _repair(content)
+        repaired = None if is_nested_too_deep(error) else repair_bytes(content)
         if repaired is None:
-            raise _build_syntax_fault(error, content) from error
+            raise build_syntax_fault(error, content) from error
         try:
             root = _parse_whole(repaired[0])
         except etree.XMLSyntaxError:
-            raise _build_syntax_fault(error, content) from error
+            raise build_syntax_fault(error, content) from error
         notes.append(repaired[1])
     return get_local_name(root.tag), convert_element(root)
 
@@ -228,32 +231,19 @@ def parse_xml_tree(content: bytes, notes: list[str]) -> tuple[str, Node]:
 def _parse_whole(content: bytes) -> Any:
     if content.count(b"<") > MAX_TREE_TAGS:
         raise MessageFault("too many elements", expected=f"at most {MAX_TREE_TAGS:,} tags")
-    parser = etree.XMLParser(
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
-    root = etree.fromstring(content, parser)
+    root = etree.fromstring(content, create_parser())
     if root.getroottree().docinfo.internalDTD is not None:
-        raise _build_hostile_fault()
+        raise build_hostile_fault()
     return root
 
 
 def repair_xml(content: bytes, notes: list[str]) -> bytes:
     """Return a message without what makes it not well formed; as it is if there is nothing to repair."""
-    repaired = _repair(content)
+    repaired = repair_bytes(content)
     if repaired is None:
         return content
     notes.append(repaired[1])
     return repaired[0]
-
-
-def get_local_name(tag: str) -> str:
-    """Return the local name of a qualified tag."""
-    return tag[tag.rfind("}") + 1 :]
 
 
 def convert_element(element: Any) -> Node:
@@ -274,7 +264,7 @@ def _convert(element: Any) -> Any:
     for child in element:
         tag = child.tag
         if isinstance(tag, str):  # an entity that was not expanded has no name
-            node.setdefault(tag[tag.rfind("}") + 1 :].lower(), []).append(_convert(child))
+            node.setdefault(LOCAL_NAMES[tag].lower(), []).append(_convert(child))
     return node
 
 

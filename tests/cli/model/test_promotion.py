@@ -122,6 +122,14 @@ def test_the_gate_as_json_names_what_was_found_and_expected(office: Office) -> N
     assert len(result["recommendation"]["facts"]) == 3
 
 
+def test_a_version_is_not_compared_with_itself_under_another_name(office: Office) -> None:
+    for other in ("1", "challenger", "models:/nps-risk/1"):
+        done = office.run("compare", "1", other, "--consignments", "none.csv", "--outcomes", "none.csv")
+        assert done.exit_code == 2
+        assert "a version cannot be compared with itself" in done.stderr
+        assert "models:/nps-risk/1 twice" in done.stderr
+
+
 def test_a_version_that_passes_ends_with_0(office: Office) -> None:
     promoted = office.run("promote", "1", *APPROVAL, "--force")
     assert promoted.exit_code == 0, promoted.output

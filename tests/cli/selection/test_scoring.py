@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
+from consignments.tables import read_selection
 from npsrisk import main
 
 COLUMNS = ["consignment_id", "score", "band", "model_version", "office", "received_at", "history"]
@@ -89,6 +90,39 @@ def test_the_inspection_list_holds_the_capacity_of_each_office_and_day(tmp_path:
     listed = (tmp_path / "list.csv").read_text().splitlines()[1:]
     assert len(listed) == 10
     assert sum('"random"' in line for line in listed) == 2
+
+
+def test_the_inspection_list_has_scores_reasons_and_goods_but_no_names(tmp_path: Path) -> None:
+    reasons = json.dumps([{"code": "a", "text": "Goods are vague"}, {"code": "b", "text": "Sender is new"}])
+    scores = pd.DataFrame(
+        {
+            "consignment_id": ["A", "B"], "score": [0.5, 0.1], "band": ["high", "routine"], "model_version": "1", "office": "Busan",
+            "received_at": "2024-01-01T00:00:00Z", "history": "given", "reasons": [reasons, "[]"],
+        }
+    )  # fmt: skip
+    scores.to_csv(tmp_path / "s.csv", index=False)
+    (tmp_path / "c.csv").write_text(
+        "consignment_id,channel,received_at,sequence,description,sender_name,gross_weight_kg\n"
+        "A,postal,2024-01-01T00:00:00Z,1,gift,Kim,0.2\nA,postal,2024-01-01T00:00:00Z,2,=powder,Kim,0.3\n"
+    )
+    given = [
+        "--scores",
+        str(tmp_path / "s.csv"),
+        "--consignments",
+        str(tmp_path / "c.csv"),
+        "--capacity",
+        "2",
+    ]
+    done = CliRunner().invoke(main, ["select", *given, "--out", str(tmp_path / "list.csv")])
+    assert done.exit_code == 0, done.output
+    listed = pd.read_csv(tmp_path / "list.csv").set_index("consignment_id")
+    assert listed.loc["A", ["band", "reasons", "description", "gross_weight_kg"]].tolist() == [
+        "high", "Goods are vague; Sender is new", "'=powder", 0.3
+    ]  # fmt: skip
+    assert listed.loc["B", ["score", "selection_probability"]].tolist() == [0.1, 1.0]
+    assert pd.isna(listed.loc["B", "description"])
+    assert "sender_name" not in listed
+    assert len(read_selection(tmp_path / "list.csv")) == 2
 
 
 @pytest.mark.parametrize(("history", "words"), [("none", "100 of 100 scores"), ("", "")])

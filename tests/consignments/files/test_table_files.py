@@ -18,7 +18,8 @@ from consignments.files.table_files import read_files
         ("a.parquet", b"", "the file is empty"),
         ("a.xlsx", b"x", "unknown table format"),
         ("a.csv", b"a,b\n1,\xff\n", "line 2: the file is not UTF-8"),
-        ("a.csv", "a,b\n1,é\n".encode("latin-1"), "line 2: the file is not UTF-8"),
+        ("a.csv", "a,b\n1,é\n".encode("latin-1"), "line 2: the file is not UTF-8.*iconv -f CP1252 -t UTF-8"),
+        ("a.csv", b'a;b\n1;2\n3;"fo', "row 2: an opening quote has no closing quote"),
         ("a.csv", "a,b\n1,2\n".encode("utf-16"), "the file is not UTF-8"),
         ("a.csv", b"a,b\n1,2\n3,\x004\n", "line 3: the file contains NUL bytes"),
         ("a.jsonl", b'{"a": 1}\n\x00', "line 2: the file contains NUL bytes"),
@@ -53,6 +54,24 @@ def test_csv_holds_texts_only_so_that_no_zero_gets_lost(tmp_path: Path) -> None:
         ["a", "b"],
         [{"a": "007", "b": "NA"}, {"a": None, "b": "x\ny"}, {"a": None, "b": 'say "hi"'}],
     )
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_a_csv_file_may_separate_columns_by_semicolons_or_tabs(tmp_path: Path, mark: str) -> None:
+    text = f'a{mark}"b,c"{mark}d\n1,25{mark}"x{mark}y"{mark}\n1{mark}2\n'
+    given = read_files(written(tmp_path / "a.csv", text.encode()))
+    assert [reject.reason for reject in given.rejects] == ["2 values, expected 3"]
+    assert given.parts[0].table.to_pylist() == [{"a": "1,25", "b,c": f"x{mark}y", "d": None}]
+
+
+def test_a_semicolon_in_a_quoted_name_is_no_delimiter(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", b'"a;b;c",d\n1;2;3,4\n')
+    assert names_and_rows(path) == (["a;b;c", "d"], [{"a;b;c": "1;2;3", "d": "4"}])
+
+
+def test_a_row_that_an_open_quote_joined_with_the_next_one_says_so(tmp_path: Path) -> None:
+    given = read_files(written(tmp_path / "a.csv", b'a,b,c\n1,"2,3\n4,5",6,7\n8,9,10\n'))
+    assert ["missing closing quote" in reject.reason for reject in given.rejects] == [True]
 
 
 @pytest.mark.parametrize("data", [b"a,b", b"a,b\n", b"a,b\r\n"])

@@ -6,10 +6,14 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
+from consignments import rejects
 from consignments.errors import FileFault
 from consignments.files import table_limits
 from consignments.files.parquet_files import ParquetTable
 from consignments.files.table_files import read_files
+from consignments.parquet_stream import stream_table
+from consignments.records import Consignment
+from consignments.tables import read_table
 
 
 def test_a_parquet_file_with_one_long_text_in_all_rows_is_refused_before_it_is_expanded(
@@ -64,3 +68,43 @@ def test_long_lines_and_large_files_are_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(table_limits, "MAX_TEXT_FILE_BYTES", 50)
     with pytest.raises(FileFault, match="the file is too large"):
         read_files(path)
+
+
+def write_bomb(path: Path, rows: int, identifiers: list[str]) -> None:
+    """Write a small file with the same long text in each row."""
+    columns = {
+        "consignment_id": pa.array(identifiers),
+        **{
+            name: pa.DictionaryArray.from_arrays(pa.array([0] * rows, type=pa.int32()), pa.array([text]))
+            for name, text in (
+                ("channel", "postal"), ("received_at", "2024-01-01T00:00:00Z"), ("description", "x" * 3_000)
+            )
+        },
+    }  # fmt: skip
+    parquet.write_table(pa.table(columns), path, compression="zstd")
+
+
+def test_a_small_parquet_file_that_expands_to_gigabytes_is_refused_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_limits, "MIN_EXPANDED_BYTES", 1 << 24)
+    monkeypatch.setattr(table_limits, "MAX_EXPANSION", 10)
+    write_bomb(tmp_path / "bomb.parquet", 10_000, [f"C{number}" for number in range(10_000)])
+    with pytest.raises(
+        FileFault, match=r"bomb.parquet: the table is too large in memory; got more than 16,777,216"
+    ):
+        read_table(tmp_path / "bomb.parquet", Consignment)
+    with pytest.raises(FileFault, match="the table is too large in memory"):
+        read_files(tmp_path)
+    assert len(stream_table(tmp_path / "bomb.parquet", Consignment)) == 10_000, "chunks need no such memory"
+
+
+def test_invalid_rows_that_would_fill_the_memory_end_the_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rejects, "MAX_REJECTED_BYTES", 10_000_000)
+    path = tmp_path / "bomb.parquet"
+    write_bomb(path, 10_000, ["A"] * 10_000)
+    for read in (read_table, stream_table):
+        with pytest.raises(FileFault, match=r"got 3,000 invalid rows so far, the last because: repeated"):
+            read(path, Consignment)

@@ -9,8 +9,9 @@ from mlflow import MlflowClient
 from support.examples import make_consignment
 from support.serving_examples import make_bundle, serving, settings_in
 from support.signing import append_signed_record
+from support.stores import create_store
 
-from consignments.errors import BadInput, PromotionRefused
+from consignments.errors import BadInput, BundleRefused, PromotionRefused
 from consignments.records import Consignment
 from consignments.tables import build_frame
 from features.config import FeatureConfig
@@ -18,6 +19,7 @@ from models.bundle import load_bundle
 from models.registry import ModelVersion, Registry
 from npsrisk import main
 from serving.deployment.publisher import publish, publish_shadow
+from serving.deployment.releases import find_release_folder
 from serving.process.settings import Settings
 
 CHALLENGER = "models:/nps-risk@challenger"
@@ -27,7 +29,7 @@ class Shelf:
     """A registry of its own, and what is done to it."""
 
     def __init__(self, folder: Path) -> None:
-        self.registry = Registry(f"sqlite:///{folder / 'mlflow.db'}")
+        self.registry = Registry(create_store(folder))
         self._client = MlflowClient(tracking_uri=self.registry.tracking_uri)
         self._experiment = self._client.create_experiment("nps-risk", (folder / "artifacts").as_uri())
 
@@ -138,3 +140,12 @@ def test_a_version_that_was_placed_as_challenger_decides_once_it_is_promoted(
         publish(shelf.registry, "models:/nps-risk@previous", settings)
         client.look()
         assert client.get("/v1/model").json()["version"] == "1"
+
+
+@pytest.mark.parametrize("folder", ["..", ".", "", "/etc", "../models", "a/b"])
+def test_a_pointer_that_leaves_the_folder_of_models_is_refused(tmp_path: Path, folder: str) -> None:
+    pointer = tmp_path / "models" / "current.json"
+    pointer.parent.mkdir()
+    pointer.write_text(json.dumps({"folder": folder}))
+    with pytest.raises(BundleRefused, match="not a release that can be served"):
+        find_release_folder(tmp_path)

@@ -23,7 +23,9 @@ ROWS = [
     EventRow(7, "removal", None, 19, 20, b"", b"\x91\x01", None),
     EventRow(8, "erasure", None, 21, 21, b"", b"\x91\x02", None),
     EventRow(9, "clock", None, 1500, 1500, b"", b"\x81", None),
-    EventRow(10, "message", None, 22, 23, b"c", b"\x80", b"s", asked_by="partner"),
+    EventRow(10, "action", "RB1", 22, 22, b"c", b"\x80", b"s", asked_by="officer"),
+    EventRow(11, "message", None, 23, 24, b"c", b"\x80", b"s", asked_by="partner"),
+    EventRow(12, "state", "RB1", 25, 26, b"c", b"\x80", b"s", asked_by="carrier"),
 ]  # fmt: skip
 HASHES = [
     "1321433db65c80d78adef2dd69045d0fe784d2da28bf12f2bd8c5a1158277ed5",
@@ -35,7 +37,9 @@ HASHES = [
     "8779ae9d34d15fde203a75b75da48083a264f6d5e5e0684671ef547f4e2bb605",
     "6755259dfbf00e5b927a0f1796ec9b827dbbf6c6f571e96efc704446ff0b5440",
     "a9050cf60890cd19470ab4138ba8be2d9cf91a956b350a868a11c23579c52d15",
-    "200878ec1d0cff0538f9f4c4b60e26f2885e01e9f865c416613b893f1f0fcd5e",
+    "c942cd96081f19bb52221fc92a56b49b4dfd4da2cd99817e2472f8a91b973b16",
+    "baacf430f7b05746d6f06ade8a47eef838c06722eefd22e8cda2aae0e73babf1",
+    "b289f420a01c531340af422ae1a9660e22ba87e88e8e1774ae6a20679a205735",
 ]
 """Of these entries, one after the other, as the first logs have them."""
 
@@ -43,7 +47,7 @@ HASHES = [
 def test_each_kind_has_a_row_here_and_the_table_has_the_columns_of_a_row() -> None:
     assert [row.kind for row in ROWS] == [
         "decision", "arrival", "outcome", "alert", "cancellation", "selection", "removal", "erasure", "clock",
-        "message",
+        "action", "message", "state",
     ]  # fmt: skip
     assert {event_type.kind for event_type in get_args(Event)} == {row.kind for row in ROWS}
     assert EVENTS.c.keys() == [*EventRow._fields, "previous_hash", "hash"]

@@ -54,6 +54,25 @@ def test_an_outcome_finds_its_consignment_in_any_spelling(client: Client) -> Non
     assert [each["consignment_id"] for each in told["outcomes"]] == ["rb999999999gb", "RB 999 999 999 GB"]
 
 
+def test_outcomes_that_wait_for_their_consignment_are_counted_until_it_arrives(client: Client) -> None:
+    def counts() -> list[str]:
+        lines = client.get("/metrics").text.splitlines()
+        return [
+            line
+            for line in lines
+            if line.startswith(("npsrisk_unmatched_out", "npsrisk_joined_out")) and "created" not in line
+        ]
+
+    waiting = [make_outcome("RB1"), make_outcome("RB1", result="nps"), make_outcome("RB2")]
+    post(client, "/v1/outcomes", {"outcomes": waiting})
+    post(client, "/v1/outcomes", waiting[0])
+    assert counts() == ["npsrisk_unmatched_outcomes_total 3.0", "npsrisk_joined_outcomes_total 0.0"]
+    post(client, "/v1/scores", make_consignment("RB1"))
+    post(client, "/v1/scores", make_consignment("RB1", description="amended"))
+    post(client, "/v1/outcomes", make_outcome("RB1", result="controlled_drug"))
+    assert counts() == ["npsrisk_unmatched_outcomes_total 3.0", "npsrisk_joined_outcomes_total 2.0"]
+
+
 def test_a_consignment_in_another_spelling_is_a_repeat(client: Client) -> None:
     answers = [post(client, "/v1/scores", make_consignment(name)) for name in SPELLINGS]
     assert [each["consignment_id"] for each in answers] == SPELLINGS

@@ -49,6 +49,16 @@ def test_a_master_enriches_the_houses_of_its_own_body(client: Client) -> None:
     assert len(known["decisions"]) == 1
 
 
+def test_a_master_that_comes_later_amends_the_houses_that_are_sent_with_it(client: Client) -> None:
+    (first,) = post(client, HOUSE.read_bytes(), XML)["scores"]
+    for expected in ([False], [True]):
+        scores = post(client, MASTER.read_bytes() + HOUSE.read_bytes(), XML)["scores"]
+        assert [score["repeated"] for score in scores] == expected
+    known = client.get(f"/v1/consignments/{HOUSE_ID}").json()
+    assert len(known["decisions"]) == 2
+    assert known["decisions"][0]["decision_id"] == first["decision_id"]
+
+
 def test_a_deletion_withdraws_the_consignment(client: Client) -> None:
     body = POUNDS.read_bytes()
     post(client, body.replace(b"Deletion", b"Creation"), XML)

@@ -7,6 +7,7 @@ from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.records import Alert
+from serving.http.officer.routes import list_page_routes
 from serving.http.routes import list_routes
 
 TYPES = {
@@ -81,7 +82,8 @@ def test_it_tells_every_call_and_no_other(client: Client) -> None:
         (method, path.replace(":path", ""))
         for method, path, _, _ in list_routes(client.service, client.app.door)
     } | {("POST", "/v1/scores")}
-    assert told == routes - {("GET", "/")}
+    pages = {(each.method, each.path) for each in list_page_routes(client.service, client.app.door)}
+    assert told == routes - pages - {("GET", "/interface")}
 
 
 def test_what_is_answered_fits_it(client: Client) -> None:
@@ -102,12 +104,14 @@ def test_what_is_answered_fits_it(client: Client) -> None:
             {"office": "Incheon", "capacity": 1, "explore": 0, "from": day(-1), "until": day(1)},
         ),
     ]
+    posts.append(("/v1/events", {"consignment_id": consignment.consignment_id, "state": "do_not_load"}))
     for path, body in posts:
         check(document, "post", path, client.post(path, body))
     scored = client.post("/v1/scores?features=true&reasons=5", consignment)
     check(document, "post", "/v1/scores", scored)
     for path in ("/v1/model", "/v1/reasons", "/health/live", "/health/ready", "/openapi.json", "/metrics"):
         check(document, "get", path, client.get(path))
+    check(document, "get", "/v1/events", client.get("/v1/events"))
     told = client.get(f"/v1/consignments/{consignment.consignment_id}")
     check(document, "get", "/v1/consignments/{consignment_id}", told)
 
@@ -121,7 +125,7 @@ def test_without_a_model_what_is_answered_fits_it_too(tmp_path: Any) -> None:
 
 def test_every_record_is_described_field_by_field(client: Client) -> None:
     schemas = client.get("/openapi.json").json()["components"]["schemas"]
-    for name in ("Consignment", "Outcome", "Alert", "Cancellation", "SelectionRequest"):
+    for name in ("Consignment", "Outcome", "Alert", "Cancellation", "ReportedState", "SelectionRequest"):
         assert schemas[name]["additionalProperties"] is False
         assert all("description" in field for field in schemas[name]["properties"].values())
 

@@ -9,6 +9,7 @@ from support.serving_examples import Client, serving, settings_in
 
 from consignments.records import Alert
 from serving.http.landing_page import build_policy
+from serving.http.officer.routes import list_page_routes
 from serving.http.routes import list_routes
 
 
@@ -107,6 +108,24 @@ def test_an_alert_is_matched_from_then_on(client: Client) -> None:
     assert score(client, "RB2")["alerts.matching"] == 1
 
 
+@pytest.mark.parametrize(
+    "criterion", [{}, {"description_pattern": "*"}, {"text": "newsletter", "substance_family": "nitazene"}]
+)
+def test_an_alert_that_can_match_nothing_is_refused(client: Client, criterion: dict[str, str]) -> None:
+    response = client.post("/v1/alerts", {"alert_id": "A1", "issued_at": day(-1)} | criterion)
+    assert response.status_code == 422
+    (error,) = response.json()["errors"]
+    assert (error["pointer"], error["kind"]) == ("#/description_pattern", "no_criterion")
+    assert client.service.log.last_sequence == 0
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", "ni*"])
+def test_a_pattern_is_words_and_no_regular_expression(client: Client, pattern: str) -> None:
+    tell(client, "/v1/alerts", Alert("A1", day(-1), description_pattern=pattern))
+    seen = score(client, "RB1", description="nitazene aaaaaaaaaaaaaaaaaaaaaaaaaaaa!")["alerts.matching"]
+    assert seen == (pattern == "ni*")
+
+
 def test_a_changed_alert_takes_the_place_of_the_earlier_one(client: Client) -> None:
     tell(client, "/v1/alerts", Alert("A1", day(-1), sender_name="Orchid Trading"))
     tell(client, "/v1/alerts", Alert("A1", day(-1), expires_at=day(-0.5), sender_name="Orchid Trading"))
@@ -118,6 +137,35 @@ def test_a_cancelled_consignment_no_longer_counts(client: Client) -> None:
     told = [tell(client, "/v1/cancellations", {"consignment_id": "RB1"})["repeated"] for _ in range(2)]
     assert told == [False, True]
     assert score(client, "RB2")["history.sender.arrivals_7d"] == 0
+
+
+def test_another_time_of_a_cancellation_is_not_recorded_and_the_receipt_says_so(client: Client) -> None:
+    score(client, "RB1")
+    tell(client, "/v1/cancellations", {"consignment_id": "RB1", "cancelled_at": day(1)})
+    same = tell(client, "/v1/cancellations", {"consignment_id": "RB1", "cancelled_at": day(1)})
+    other = tell(client, "/v1/cancellations", {"consignment_id": "RB1", "cancelled_at": day(2)})
+    assert (same["repeated"], "warnings" in same) == (True, False)
+    (warning,) = other["warnings"]
+    assert (other["repeated"], warning["kind"]) == (True, "other_time")
+    assert "2024-03-05" in warning["detail"]
+    assert client.service.log.last_sequence == 2
+
+
+def test_an_outcome_that_contradicts_itself_or_its_consignment_is_recorded_with_a_warning(
+    client: Client,
+) -> None:
+    score(client, "RB1", received_at=day(5))
+    early = make_outcome("RB1", result="nps", inspected_at=day(1), selected_at=day(1))
+    doubtful = make_outcome("RB1", result="clear", substance="mephedrone", known_at=day(9))
+    kinds = [
+        [each["kind"] for each in tell(client, "/v1/outcomes", sent)["warnings"]]
+        for sent in (early, doubtful)
+    ]
+    assert kinds[0] == ["before_receipt"]
+    assert "contradictory" in kinds[1]
+    assert (
+        'npsrisk_doubtful_records_total{call="outcomes",kind="before_receipt"}' in client.get("/metrics").text
+    )
 
 
 def test_a_cancelled_consignment_that_is_announced_anew_counts_again(client: Client) -> None:
@@ -204,10 +252,11 @@ def test_every_answer_carries_the_security_headers(client: Client) -> None:
 
 
 def test_the_page_lists_every_call_and_loads_nothing_from_elsewhere(client: Client) -> None:
-    response = client.get("/")
+    response = client.get("/interface")
     assert response.headers["content-type"].startswith("text/html")
     assert response.headers["content-security-policy"] == build_policy()[1].decode()
-    for _, path, _, _ in list_routes(client.service, client.app.door):
+    pages = {each.path for each in list_page_routes(client.service, client.app.door)} | {"/interface"}
+    for path in {path for _, path, _, _ in list_routes(client.service, client.app.door)} - pages:
         assert path.replace(":path", "").replace("{", "{") in response.text
     assert "<script" not in response.text
     assert "src=" not in response.text
@@ -251,5 +300,5 @@ def test_a_key_opens_its_calls_and_stands_in_the_log(tmp_path: Any, bundle: Any)
         ]
         assert [status("/v1/outcomes", outcome, key) for key in (None, "scoring", "lab")] == [401, 403, 200]
         assert [status("/metrics", None, key) for key in (None, "scoring", "lab")] == [401, 403, 200]
-        assert [status("/health/live", None, None), status("/", None, None)] == [200, 200]
+        assert [status("/health/live", None, None), status("/interface", None, None)] == [200, 200]
         assert [event.asked_by for event in client.service.log.read_events()] == ["scoring", "lab"]

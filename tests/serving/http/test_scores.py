@@ -272,6 +272,8 @@ def test_received_at_left_out_is_now_by_the_services_clock(client: Client) -> No
         ({"consignment_id": "R\x00B", "channel": "postal"}, 422, "#/consignment_id"),
         ({"consignment_id": "RB1", "channel": "postal", "received_at": "2024-03-04T09:00:00"}, 422, "#/received_at"),
         ({"consignment_id": "RB1", "channel": "postal", "received_at": "2999-01-01T00:00:00Z"}, 422, "#/received_at"),
+        ({"consignment_id": "RB1", "channel": "postal", "received_at": "1999-12-31T23:59:59Z"}, 422, "#/received_at"),
+        ({"consignment_id": "RB1", "channel": "postal", "received_at": "0001-01-01T00:00:00Z"}, 422, "#/received_at"),
         ({"consignments": [{}] * 1001}, 422, "#/consignments"),
         ({"consignments": {}}, 422, "#/consignments"),
         ({"consignments": [], "more": 1}, 422, "#/more"),

@@ -1,12 +1,13 @@
 """Import: past tables are history of the log, in the order of history; doing it twice adds nothing."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from support.databases import database_in, stored_bytes
-from support.examples import day, make_consignment, make_outcome
+from support.examples import MONDAY, day, make_consignment, make_outcome
 from support.serving_examples import DATA_KEY, Client, publish, serving, settings_in
 
 from consignments.errors import BadInput, ServiceFault
@@ -58,7 +59,7 @@ PAST = tables(
 def test_the_log_has_the_past_in_the_order_of_history(tmp_path: Path) -> None:
     counts = take(tmp_path, PAST)
     assert counts == {
-        "consignments": 4, "outcomes": 2, "alerts": 2, "cancellations": 1, "known": 0, "refused": 0
+        "consignments": 4, "outcomes": 2, "alerts": 2, "cancellations": 1, "known": 0, "refused": 0, "notices": 0
     }  # fmt: skip
     assert logged(tmp_path) == [
         ("arrival", "RB1"),
@@ -123,8 +124,9 @@ def test_an_imported_consignment_that_is_announced_live_is_scored_and_counted_on
         assert imported == ["2024-03-04T09:00:00Z"]
 
 
-def scored(client: Client, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = client.post("/v1/scores?features=true", make_consignment(name)).json()["features"]
+def scored(client: Client, name: str, received_at: datetime = MONDAY) -> dict[str, Any]:
+    probe = make_consignment(name, received_at=received_at)
+    found: dict[str, Any] = client.post("/v1/scores?features=true", probe).json()["features"]
     return found
 
 
@@ -143,6 +145,21 @@ def test_a_moment_in_the_future_is_refused_and_the_rest_goes_on(
     assert (counts["consignments"], counts["refused"]) == (1, 1)
     told = capsys.readouterr()
     assert "is in the future" in told.out + told.err
+
+
+def test_a_newsletter_without_a_criterion_is_past_information_and_an_unusable_criterion_is_rejected(
+    tmp_path: Path, bundle: Path
+) -> None:
+    alerts = [
+        Alert("A1", day(4), sender_name="Orchid Trading"),
+        Alert("N1", day(5), text="newsletter: cathinone as cosmetic"),
+        Alert("A2", day(6), text="everything", description_pattern="*"),
+    ]
+    counts = take(tmp_path, tables([make_consignment("RB1")], alerts=alerts))
+    assert (counts["alerts"], counts["refused"], counts["notices"]) == (2, 1, 1)
+    publish(tmp_path, bundle, "1")
+    with serving(settings_in(tmp_path)) as client:
+        assert scored(client, "RB2", day(14))["alerts.matching"] == 1
 
 
 def test_a_table_of_which_every_row_is_refused_is_an_error_and_the_others_are_imported(

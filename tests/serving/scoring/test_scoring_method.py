@@ -57,7 +57,7 @@ def test_while_the_rules_score_the_service_is_ready_and_says_that_it_is_degraded
         assert any("not calibrated" in warning for warning in ready.json()["warnings"])
         assert "npsrisk_degraded 1.0" in client.get("/metrics").text
         assert client.get("/v1/model").status_code == 503
-        assert "No model is loaded" in client.get("/").text
+        assert "No model is loaded" in client.get("/interface").text
 
 
 def test_by_setting_nothing_is_answered_without_a_model(tmp_path: Path) -> None:

@@ -61,11 +61,14 @@ def test_each_missing_field_and_unknown_code_is_counted(together: int) -> None:
 
 def test_prometheus_is_told(client: Client) -> None:
     for number in range(3):
-        client.post("/v1/scores", make_consignment(f"RB{number}", hs_code=None))
+        currency = ("USD", "eur", "EURO")[number]
+        client.post("/v1/scores", make_consignment(f"RB{number}", hs_code=None, currency=currency))
     text = client.get("/metrics").text
     assert 'npsrisk_missing_values_total{field="hs_code"} 3.0' in text
     assert 'npsrisk_missing_values_total{field="description"} 0.0' in text
     assert 'npsrisk_unknown_codes_total{column="carrier"} 3.0' in text
+    assert 'npsrisk_implausible_codes_total{field="currency"} 1.0' in text
+    assert 'npsrisk_implausible_codes_total{field="sender_country"} 0.0' in text
 
 
 def test_a_model_with_other_columns_takes_over(client: Client, tmp_path: Path, column_bundle: Path) -> None:

@@ -40,6 +40,10 @@ def test_sampled_traffic_counts_as_what_it_stands_for():
     assert (found * traffic).sum() == pytest.approx(KNOWN.sum(), rel=0.1)
 
 
+def test_folds_fitted_at_the_same_time_give_the_same_bits():
+    assert estimate(jobs=3).tobytes() == estimate().tobytes()
+
+
 def test_where_every_result_is_known_the_probability_is_one():
     assert estimate(known=np.ones(ROWS, dtype=bool)).tolist() == [1.0] * ROWS
 

@@ -18,7 +18,7 @@ from training.data.training_set import (
 )
 
 AS_OF = pd.Timestamp("2024-07-01", tz="UTC").to_pydatetime()
-TIMES = ("received_at", "cancelled_at", "selected_at", "inspected_at", "known_at", "recorded_at")
+TIMES = ("received_at", "issued_at", "cancelled_at", "selected_at", "inspected_at", "known_at", "recorded_at")
 
 
 def frame(rows):
@@ -229,6 +229,27 @@ def test_only_the_latest_version_of_an_amended_consignment_is_used():
     data = build(parcels, outcomes)
     assert data.part[-2:].tolist() == [OUTSIDE, TEST]
     assert data.report[2]["amended_later"] == 1
+
+
+def test_a_late_version_is_not_learnt_from():
+    versions = [
+        parcel("V", "2024-06-10", issued_at="2024-06-09"),
+        parcel("V", "2024-06-11", issued_at="2024-06-11"),
+        parcel("V", "2024-06-12", issued_at="2024-06-10"),
+    ]
+    parcels, outcomes = world(versions, [outcome("V", "nps", "2024-06-14")])
+    parcels["sequence"] = np.arange(len(parcels))
+    data = build(parcels, outcomes)
+    assert data.part[-3:].tolist() == [OUTSIDE, TEST, OUTSIDE]
+    assert data.report[2]["amended_later"] == 2
+
+
+def test_an_amendment_after_the_inspection_is_not_learnt_from():
+    versions = [parcel("V", "2024-06-10"), parcel("V", "2024-06-11"), parcel("V", "2024-06-13")]
+    inspected = outcome("V", "nps", "2024-06-14", inspected="2024-06-12")
+    parcels, outcomes = world(versions, [inspected])
+    parcels["sequence"] = np.arange(len(parcels))
+    assert build(parcels, outcomes).part[-3:].tolist() == [OUTSIDE, TEST, OUTSIDE]
 
 
 def test_a_parcel_withdrawn_by_its_sender_is_left_out_unless_it_was_opened():

@@ -12,6 +12,7 @@ import pytest
 from support.approval import APPROVAL
 from support.registered_model import register_small_model
 from support.signing import APPROVERS
+from support.stores import create_store
 
 from consignments.errors import BadInput, BundleRefused, FileFault
 from features.batch import Tables
@@ -31,7 +32,7 @@ CONFIG = parse_config(
     {
         "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
         "model": {"trees": 8},
-        "evaluation": {"resamples": 20, "smallest_slice": 10, "origins": 0},
+        "evaluation": {"resamples": 20, "name_rows": 60, "smallest_slice": 10, "origins": 0},
     }
 )
 SETTING = ServiceSetting("NPSRISK_WITHOUT_MODEL", "rules", "What scores while no model is loaded.")
@@ -51,7 +52,7 @@ class Approved:
 @pytest.fixture(scope="module")
 def approved(tmp_path_factory: pytest.TempPathFactory) -> Approved:
     world = simulate(days=90, per_day=100, prevalence="operation", seed=8)
-    registry = Registry(f"sqlite:///{tmp_path_factory.mktemp('approved')}/mlflow.db")
+    registry = Registry(create_store(tmp_path_factory.mktemp("approved")))
     task = TrainingTask(
         Tables(world.consignments, world.outcomes, world.alerts), target="any_offence", config=CONFIG
     )

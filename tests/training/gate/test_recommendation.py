@@ -7,6 +7,7 @@ import pytest
 from models.promotion_record import REPORT_END
 from training.evaluation.intervals import Estimate
 from training.gate.recommendation import (
+    MIN_NEWER_DAYS,
     DecidingFacts,
     estimate_more_positives,
     read_facts,
@@ -21,9 +22,11 @@ UNDECIDED = RuleResult(False, "-1 point (-8 to +6)", "-2 or above", undecided=Tr
 GOOD_RATIO = Estimate(1.1, 0.7, 1.5)
 
 
-def facts(difference=(0.08, 0.03, 0.13), ratio=GOOD_RATIO, positives=60, is_champion=True):
+def facts(difference=(0.08, 0.03, 0.13), ratio=GOOD_RATIO, positives=60, is_champion=True, newer_days=0):
     rival = "version 1, the champion" if is_champion else "the strongest baseline (rules)"
-    return DecidingFacts(Estimate(*difference), rival, is_champion, positives, ratio, RESULTS_SOURCE)
+    return DecidingFacts(
+        Estimate(*difference), rival, is_champion, positives, ratio, RESULTS_SOURCE, newer_days
+    )
 
 
 def test_a_better_challenger_is_promoted():
@@ -47,6 +50,29 @@ def test_if_five_points_would_show_already_the_margin_of_the_gate_says_how_long_
     assert "within the two points that the gate allows" in found.sentence
     found = recommend({"a": HELD}, facts((0.0, -0.04, 0.04), positives=40, is_champion=False))
     assert (found.action, found.more_positives) == ("wait", 0)
+
+
+def test_a_challenger_that_chance_may_have_made_better_waits_although_the_gate_holds():
+    found = recommend({"a": HELD}, facts((0.03, -0.01, 0.07), positives=60))
+    assert found.action == "wait"
+    assert "of 100 positives the model would detect from 1 fewer to 7 more" in found.sentence
+    assert found.more_positives == 47
+    for hopeless in ((0.0, -0.01, 0.01), (0.001, -0.01, 0.012)):
+        found = recommend({"a": HELD}, facts(hopeless, positives=60))
+        assert (found.action, found.more_positives) == ("wait", None)
+        assert "train again on newer results" in found.sentence
+
+
+def test_a_challenger_that_is_not_worse_is_promoted_if_it_has_learnt_from_newer_results():
+    for days, action in ((MIN_NEWER_DAYS, "promote"), (MIN_NEWER_DAYS - 1, "wait")):
+        assert recommend({"a": HELD}, facts((0.01, -0.01, 0.03), newer_days=days)).action == action
+    found = recommend({"a": HELD}, facts((0.01, -0.01, 0.03), newer_days=28))
+    assert (
+        "An improvement is not proven, but the model has learnt from results that are 28 days newer"
+        in found.sentence
+    )
+    undecided = recommend({"a": UNDECIDED}, facts((0.01, -0.03, 0.05), newer_days=28))
+    assert undecided.action == "wait"
 
 
 def test_a_challenger_with_broken_calibration_is_refused():

@@ -25,7 +25,12 @@ from training.monitoring.drift import (
     detect_drift,
 )
 from training.monitoring.drift_measures import MIN_ROWS, compute_psi, compute_total_variation
-from training.monitoring.drift_report import render_drift, serialize_drift_tables, summarize_drift
+from training.monitoring.drift_report import (
+    FIGURE_TEXTS,
+    render_drift,
+    serialize_drift_tables,
+    summarize_drift,
+)
 from training.monitoring.drift_verdict import MIN_EXPECTED_POSITIVES, find_drift_reasons
 from training.runs.artifacts import write_run_bundles
 from training.runs.train import TrainingTask, train_model
@@ -36,7 +41,7 @@ CONFIG = parse_config(
     {
         "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 7},
         "model": {"trees": 25},
-        "evaluation": {"resamples": 20, "smallest_slice": 10, "origins": 0},
+        "evaluation": {"resamples": 20, "name_rows": 60, "smallest_slice": 10, "origins": 0},
     }
 )
 WATCHED_DAYS = 14
@@ -205,6 +210,10 @@ def test_the_page_needs_nothing_from_elsewhere_and_names_no_person(watched: Watc
     parser.feed(page)
     assert parser.found == ()
     assert page.index("<svg") < page.index("Precision at capacity")
+    assert page.count("<figure") == page.count("<figcaption>") == len(FIGURE_TEXTS)
+    for label, caption in FIGURE_TEXTS.values():
+        assert f'role="img" aria-label="{label}"' in page
+        assert f"<figcaption>{caption}</figcaption>" in page
     for column in ("sender_name", "consignee_name", "consignee_address"):
         assert not [value for value in watched.later[column].dropna() if f">{value}<" in page]
 

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from support.replayed import contest
+from support.stores import create_store
 
-from training.policy_replay.report import PAGE, log_replay, write_report
+from training.policy_replay.report import FIGURE_TEXTS, PAGE, log_replay, write_report
 from training.policy_replay.results import compute_results
 
 # MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop.
@@ -49,7 +50,7 @@ def test_the_tables_lie_beside_the_page(written):
 
 
 def test_each_policy_and_seed_is_a_run_under_one_parent_with_charts_by_week(written, tmp_path):
-    store = f"sqlite:///{tmp_path}/mlflow.db"
+    store = create_store(tmp_path)
     findings, held, folder = written
     parent = log_replay(findings, held, folder, title="Replay", tracking_uri=store)
     client = MlflowClient(tracking_uri=store)
@@ -73,4 +74,9 @@ def test_a_single_policy_has_a_page_without_comparisons(tmp_path):
     write_report(compute_results(held), held, tmp_path, title="One")
     page = (tmp_path / PAGE).read_text()
     assert "Run greedy. " in page
-    assert 'id="events"' not in page
+    assert FIGURE_TEXTS["events"][0] not in page
+    assert page.count("<figure") == page.count("<figcaption>") == len(FIGURE_TEXTS) - 1
+    for name in ("cumulative", "total", "weekly", "missed"):
+        label, caption = FIGURE_TEXTS[name]
+        assert f'role="img" aria-label="{label}"' in page
+        assert caption in page

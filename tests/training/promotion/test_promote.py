@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from support.approval import APPROVAL
+from support.stores import create_store
 
 from consignments.errors import PromotionRefused
 from consignments.records import Outcome
@@ -36,7 +37,7 @@ CONFIG = {
     "split": {"validation_days": 20, "test_days": 30, "label_delay_days": 10},
     "model": {"trees": 25},
     "weights": {"background_rows": 1500},
-    "evaluation": {"resamples": 60, "smallest_slice": 20, "origins": 0},
+    "evaluation": {"resamples": 60, "name_rows": 60, "smallest_slice": 20, "origins": 0},
 }
 DAYS, PER_DAY = 110, 120
 OPENED = 0.33
@@ -117,13 +118,13 @@ def lane(world: SimulatedTables, store: Registry) -> Lane:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Registry:
-    return Registry(f"sqlite:///{tmp_path_factory.mktemp('lane')}/mlflow.db")
+    return Registry(create_store(tmp_path_factory.mktemp("lane")))
 
 
 @pytest.fixture
 def ruled(world: SimulatedTables, tmp_path: Path) -> Lane:
     """The lane, with an empty store of its own for a champion."""
-    return Lane(world, opened_by_lot(world), Registry(f"sqlite:///{tmp_path}/mlflow.db"))
+    return Lane(world, opened_by_lot(world), Registry(create_store(tmp_path)))
 
 
 def opened_by_lot(world: SimulatedTables) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from support.approval import APPROVAL
+from support.stores import create_store
 
 from consignments.errors import BadSetting, PromotionRefused
 from features.batch import Tables
@@ -35,7 +36,7 @@ CONFIG = parse_config(
     {
         "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
         "model": {"trees": 10},
-        "evaluation": {"resamples": 20, "smallest_slice": 10, "origins": 1},
+        "evaluation": {"resamples": 20, "name_rows": 60, "smallest_slice": 10, "origins": 1},
     }
 )
 
@@ -92,7 +93,7 @@ def world() -> SimulatedTables:
 def store(world: SimulatedTables, tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("refit")
     tables = Tables(world.consignments, world.outcomes, world.alerts)
-    registry = Registry(f"sqlite:///{folder}/mlflow.db")
+    registry = Registry(create_store(folder))
     task = TrainingTask(tables, target=TARGET, config=CONFIG, truth=world.truth)
     run = run_training(task, RunDestination(tracking_uri=registry.tracking_uri, register=True))
     return Store(registry, run, tables, folder)

@@ -28,6 +28,8 @@ BEGINS = datetime(2030, 1, 1, tzinfo=UTC)
 A, B = (ModelVersion("nps-risk", number, "run", {"target": "nps"}, ()) for number in "12")
 LUCKY = 22
 """Seed by which the challenger has a higher recall, although it is no better."""
+LUCKIER = 5
+"""Seed by which the same challenger even passes the gate."""
 RUN = {
     "test/roc_auc": 0.9,
     "test/roc_auc_low": 0.8,
@@ -129,6 +131,13 @@ def test_the_page_of_a_luckier_challenger_says_wait_and_how_long(bundle: Bundle)
     )
     assert "more positives. A difference of five points at 1 % of traffic can then be distinguished" in screen
     assert "undecided" in screen
+
+
+def test_the_page_of_another_lucky_seed_says_wait_although_every_checked_rule_holds(bundle: Bundle) -> None:
+    screen = read_first_screen(build_page(bundle, *make_lucky(LUCKIER)))
+    assert "Gate: 20 of 21 rules hold; not checked: training reproduced" in screen
+    assert "wait Wait for about 37 more positives" in screen
+    assert "promote" not in screen
 
 
 def test_the_page_of_a_challenger_with_broken_calibration_says_refuse(bundle: Bundle) -> None:

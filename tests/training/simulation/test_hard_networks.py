@@ -25,10 +25,12 @@ BEFORE = {
 
 def compute_digest(tables: SimulatedTables) -> str:
     digest = hashlib.sha256()
+    later = {
+        "consignments": ["issued_at", "level", "quality"],
+        "alerts": ["author", "occurred_at", "indicators"],
+    }
     for name in ("consignments", "outcomes", "alerts", "truth"):
-        frame = getattr(tables, name).astype(object)
-        if name == "consignments":  # what only messages fill came after these digests
-            frame = frame.drop(columns=["issued_at", "level", "quality"])
+        frame = getattr(tables, name).drop(columns=later.get(name, [])).astype(object)
         digest.update(frame.where(frame.notna(), None).to_csv(index=False).encode())
     return digest.hexdigest()[:16]
 

@@ -1,5 +1,6 @@
 """The simulated world: what must hold for a model that is measured in it to mean something."""
 
+from datetime import date
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -207,6 +208,28 @@ def test_the_operation_gets_seven_alerts_around_its_days(world: SimulatedTables)
     assert alerts[patterns].notna().any(axis="columns").all()
     assert 0 < len(newsletters) <= 6
     assert newsletters[patterns].isna().all(axis=None)
+
+
+def test_a_world_that_ends_on_another_date_is_the_same_but_for_whole_weeks(world: SimulatedTables) -> None:
+    moved = world.end_by(date(2026, 11, 26))
+    assert date(2026, 11, 20) <= moved.consignments["received_at"].max().date() <= date(2026, 11, 26)
+    weeks = {
+        (getattr(moved, table)[column] - getattr(world, table)[column]).dropna().unique().tolist()[0]
+        for table, column in (
+            ("consignments", "received_at"), ("consignments", "cancelled_at"), ("consignments", "issued_at"), ("outcomes", "known_at"),
+            ("outcomes", "selected_at"), ("alerts", "issued_at"), ("alerts", "expires_at"),
+        )
+        if getattr(world, table)[column].notna().any()
+    }  # fmt: skip
+    (weeks_later,) = weeks
+    assert weeks_later % pd.Timedelta(weeks=1) == pd.Timedelta(0)
+    opened = [frame["account_opened_on"].dropna() for frame in (world.consignments, moved.consignments)]
+    assert set((opened[1] - opened[0]).unique()) == {weeks_later.to_pytimedelta()}
+    untimed = ["consignment_id", "description", "sender_name", "declared_value"]
+    pd.testing.assert_frame_equal(moved.consignments[untimed], world.consignments[untimed])
+    assert moved.truth is world.truth
+    for name, record in TABLES.items():
+        assert check_frame(getattr(moved, name), record).rejects == ()
 
 
 def test_networks_use_other_names_after_a_seizure_than_before() -> None:

@@ -1,5 +1,6 @@
 """Cargo-XML: real shapes of messages become consignments, defects become codes, hostile and broken ones are refused by name."""
 
+import gzip
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -426,6 +427,8 @@ REFUSALS: list[tuple[Callable[[], bytes], str]] = [
     (lambda: b"<Waybill>" + b"<a>" * 300 + b"</a>" * 300 + b"</Waybill>", "nested too deep"),
     (lambda: sized(MAX_TAGS), "too many elements"),
     (lambda: b"<Something/>", "unknown kind of message; got root element 'Something'; expected Cargo-XML"),
+    (lambda: gzip.compress(HOUSE.read_bytes()), "compressed; got gzip; expected a message as it is, or a zip archive; decompress it"),
+    (lambda: b'{"a": 1}', "unknown kind of message; got JSON without a known key"),
     (lambda: b"Dear Sir or Madam", "unknown kind of message; got a text without a known first line"),
     (lambda: b"<HouseWaybill/>", "HouseWaybill: an element is missing; got no MasterConsignment"),
     (lambda: b"<HouseWaybill><MasterConsignment/></HouseWaybill>", "got no IncludedHouseConsignment"),

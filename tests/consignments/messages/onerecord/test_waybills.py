@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from support.message_examples import declaration, declarations, given, masters, read
+from support.messages import declaration, declarations, given, masters, read
 
 from consignments.errors import MessageFault
 from consignments.messages.onerecord.waybills import OneRecordLinker, looks_like_one_record, read_one_record

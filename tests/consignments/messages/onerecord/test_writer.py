@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.message_examples import declarations
+from support.messages import declarations
 
 from consignments.messages.onerecord.waybills import read_one_record
 from consignments.messages.onerecord.writer import NOT_CARRIED, write_one_record

@@ -1,7 +1,7 @@
 """Formats are told apart by their content, and those that are only named are named."""
 
 import pytest
-from support.message_examples import load, read
+from support.messages import load, read
 
 from consignments.errors import BadSetting, MessageFault
 from consignments.messages.parsed import Ignored

@@ -4,7 +4,7 @@ import tracemalloc
 from datetime import UTC, datetime
 
 import pytest
-from support.message_examples import changed, declaration, declarations, given, load, masters, read
+from support.messages import changed, declaration, declarations, given, load, masters, read
 
 from consignments.errors import MessageFault
 from consignments.messages.parsed import Ignored, MessageContext

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from support.message_examples import events, read
+from support.messages import events, read
 
 from consignments.errors import MessageFault
 from consignments.messages.parsed import CustomsEvent, Ignored

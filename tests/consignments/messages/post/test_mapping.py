@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.message_examples import MESSAGES, load
+from support.messages import MESSAGES, load
 
 from consignments.errors import BadSetting, FileFault, MessageFault, NpsriskError, UnknownName
 from consignments.messages.parsed import Declaration, MessageContext, Parsed

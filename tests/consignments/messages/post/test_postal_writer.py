@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.message_examples import declarations
+from support.messages import declarations
 
 from consignments.messages.post.postal import read_postal
 from consignments.messages.post.postal_writer import NOT_CARRIED, Form, write_postal

@@ -1,0 +1,81 @@
+"""Versions of consignments: which row of several counts at a time.
+
+sequence  received  issued
+    1     1 March   1 March    counts from its arrival
+    2     2 March   2 March    an amendment: counts from 2 March
+    3     3 March   1 March    late: issued before the version that counts, so it is recorded and never counts
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.timestamps import NO_TIME, get_time_column_us
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def is_late(issued_us: int, known_us: int) -> bool:
+    """Check if a version was issued before the one that counts; without both times it was not.
+
+    Parameters
+    ----------
+    issued_us : int
+        Time of issue of the version, or `NO_TIME`.
+    known_us : int
+        Time of issue of the version that counts, or `NO_TIME`.
+    """
+    return NO_TIME not in (issued_us, known_us) and issued_us < known_us
+
+
+def select_counting_rows(
+    frame: "pd.DataFrame", before_us: int | None = None, decided_us: "pd.Series | None" = None
+) -> NDArray[np.bool_]:
+    """Select the row of each consignment that counts at a time.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Consignments as `consignments.tables` reads them. Without a column `sequence` each has one row.
+    before_us : int, optional
+        Rows received at this time or later do not exist yet, in microseconds.
+    decided_us : Series of int64, optional
+        Time of a decision by `consignment_id`: a version received after it never counts, unless it is the first.
+
+    Returns
+    -------
+    bool array, (rows,)
+    """
+    received = get_time_column_us(frame, "received_at")
+    counting = np.ones(len(frame), dtype=bool) if before_us is None else received < before_us
+    if "sequence" not in frame:
+        return counting
+    rows = np.flatnonzero(counting)
+    rows = rows[np.argsort(frame["sequence"].to_numpy()[rows], kind="stable")]
+    several = frame["consignment_id"].iloc[rows].duplicated(keep=False).to_numpy()
+    rows = rows[several]
+    names = frame["consignment_id"].iloc[rows]
+    limits = np.full(len(rows), np.iinfo(np.int64).max)
+    if decided_us is not None and len(rows):
+        found = decided_us.reindex(names)
+        given = found.notna().to_numpy()
+        limits[given] = found[given].to_numpy(dtype=np.int64)
+    counting[rows] = False
+    counting[
+        _follow_versions(rows, names, get_time_column_us(frame, "issued_at"), received[rows] > limits)
+    ] = True
+    return counting
+
+
+def _follow_versions(
+    rows: NDArray[np.int64], names: "pd.Series", issued_us: NDArray[np.int64], after: NDArray[np.bool_]
+) -> list[int]:
+    """Return the last row of each consignment that is neither late nor after its decision, in the order of arrival."""
+    last: dict[str, int] = {}
+    for row, name, decided in zip(rows.tolist(), names.tolist(), after.tolist(), strict=True):
+        known = last.get(name)
+        if known is None or not (decided or is_late(int(issued_us[row]), int(issued_us[known]))):
+            last[name] = row
+    return list(last.values())

@@ -1,0 +1,155 @@
+"""Answers to the forms of officers: decisions, results, and trials."""
+
+import asyncio
+from typing import Any
+
+from consignments.records import Consignment, Outcome
+from serving.event_log.event_codec import Action
+from serving.http.asgi import HttpCall
+from serving.http.ingestion import INGESTED_RECORDS, UNKNOWN_CONSIGNMENT, IngestEndpoint
+from serving.http.messages import build_records, read_message_body
+from serving.http.officer.forms import Form, FormFault, build_action, build_consignment, build_outcome
+from serving.http.officer.pages import OfficerPages, Visit
+from serving.http.problems import Refusal
+from serving.http.requests import Door, format_reason
+from serving.pages.formats import build_link
+from serving.scoring.batching import yield_to_requests
+from serving.scoring.intake import REASON_REQUIRED, FieldError, check_arrival
+from serving.scoring.offices import OTHER_OFFICE, find_office
+from serving.scoring.trial import TrialScore, score_trial
+from serving.service import Service
+
+MAX_TRIALS = 50
+EXCLUDED_COLUMNS = ("sealed", "keys", "features", "reasons")
+NOT_FOUND = "Nothing is recorded for this consignment, or it belongs to an office that your key may not see."
+
+
+class DecideEndpoint:
+    """The answer to the forms of a consignment's page: an action, or an outcome.
+
+    Parameters
+    ----------
+    pages : OfficerPages
+    door : Door
+    service : Service
+    """
+
+    def __init__(self, pages: OfficerPages, door: Door, service: Service) -> None:
+        self._pages, self._active, self._log = pages, service.active, service.log
+        self._intakes = {
+            kind.record: IngestEndpoint(kind, door, service.active, service.metrics, service.log)
+            for kind in INGESTED_RECORDS
+        }
+
+    async def __call__(self, call: HttpCall, visit: Visit) -> int:
+        """Record what a form says, and show the consignment again."""
+        form = await self._pages.read_own_form(call, visit)
+        kind = form.get("form")
+        if kind not in ("action", "outcome"):
+            raise Refusal(400, "The form is not known.")
+        visit.caller.require("act" if kind == "action" else "outcome")
+        office = await self._find_office(form.get("id", ""), visit)
+        try:
+            record = self._build(kind, form, visit.person, office)
+        except FormFault as fault:
+            return await self._show_again(call, visit, form, str(fault), 422)
+        if kind == "action" and self._has_changed(form):
+            return await self._show_again(call, visit, form, "act.changed", 409)
+        taken = await self._intakes[type(record)].record(record, visit.caller)
+        if isinstance(taken, FieldError):
+            return await self._refuse(call, visit, form, taken)
+        if taken.group is not None:
+            await taken.group.wait_until_durable()
+        return await self._pages.redirect(call, build_link("/consignment", id=record.consignment_id))
+
+    def _build(self, kind: str, form: Form, person: str, office: str | None) -> Action | Outcome:
+        now_us = self._active.clock()
+        if kind == "action":
+            return build_action(form, person, now_us)
+        return build_outcome(form, office, now_us)
+
+    async def _find_office(self, identifier: str, visit: Visit) -> str | None:
+        """Find the office of a known consignment; raise a refusal with 404 if it is unknown or of another office."""
+        await self._active.prefetch((identifier,))
+        name = self._active.state.resolve(identifier)
+        events = await asyncio.to_thread(self._log.read_consignment_events, name, None, EXCLUDED_COLUMNS)
+        office = find_office(events, self._active.entries)
+        if not events or (visit.caller.offices is not None and office not in visit.caller.offices):
+            raise Refusal(404, NOT_FOUND)
+        return office
+
+    def _has_changed(self, form: Form) -> bool:
+        """Check whether the log has an entry of the consignment that the page did not show."""
+        last = form.get("last", "")
+        state = self._active.state
+        known = state.get_consignment(state.resolve(form.get("id", "")))
+        return not (last.isascii() and last.isdigit()) or known.sequence > int(last)
+
+    async def _refuse(self, call: HttpCall, visit: Visit, form: Form, error: FieldError) -> int:
+        if error in (UNKNOWN_CONSIGNMENT, OTHER_OFFICE):
+            raise Refusal(404, NOT_FOUND)
+        fault = "act.reason_required" if error is REASON_REQUIRED else format_reason(error)
+        return await self._show_again(call, visit, form, fault, 422)
+
+    async def _show_again(self, call: HttpCall, visit: Visit, form: Form, fault: str, status: int) -> int:
+        """Show the consignment with what was entered, and what is wrong with it."""
+        entered = {name: value for name, value in form.items() if name not in ("token", "id", "last")}
+        facts = {"form": entered, "fault": fault, "status": status}
+        return await self._pages.show(call, "consignment", visit, {"id": form.get("id", "")}, facts)
+
+
+class TryEndpoint:
+    """The answer to the forms for trials: fields, or messages."""
+
+    def __init__(self, pages: OfficerPages, service: Service) -> None:
+        self._pages, self._active = pages, service.active
+
+    async def __call__(self, call: HttpCall, visit: Visit) -> int:
+        """Score without recording, and show the scores."""
+        form = await self._pages.read_own_form(call, visit)
+        visit.caller.require("score")
+        entered = {name: value for name, value in form.items() if name != "token"}
+        facts: dict[str, Any] = {"form": entered, "faults": []}
+        try:
+            consignments, notes = await self._read(form)
+            visit.caller.spend(len(consignments))
+            facts["results"] = [_describe(each) for each in await self._score(consignments)]
+            facts["faults"] = notes
+        except FormFault as fault:
+            facts |= {"faults": [str(fault)], "status": 422}
+        return await self._pages.show(call, "try", visit, {}, facts)
+
+    async def _read(self, form: Form) -> tuple[list[Consignment], list[str]]:
+        """Read the consignments of a form, with notes about what cannot be scored."""
+        now_us = self._active.clock()
+        if form.get("form") != "message":
+            return [build_consignment(form, now_us)], []
+        try:
+            found = await read_message_body(form.get("message", "").encode(), now_us)
+        except Refusal as refusal:
+            raise FormFault(refusal.detail) from None
+        records = build_records(found, self._active.get_scorer().model.record)
+        notes = [f"{reject.place}: {reject.reason}" for reject in found.rejects[:MAX_TRIALS]]
+        notes += [*found.ignored[:MAX_TRIALS], *found.notes[:MAX_TRIALS]]
+        if len(records) > MAX_TRIALS:
+            notes.append(f"Only the first {MAX_TRIALS} of {len(records)} consignments are scored.")
+        return list(records[:MAX_TRIALS]), notes
+
+    async def _score(self, consignments: list[Consignment]) -> list[TrialScore]:
+        scores = []
+        for c in consignments:
+            fault = check_arrival(c, self._active.clock())
+            if fault is not None:
+                raise FormFault(format_reason(fault))
+            scores.append(score_trial(self._active.get_scorer(), c))
+            await yield_to_requests()
+        return scores
+
+
+def _describe(trial: TrialScore) -> dict[str, Any]:
+    return {
+        "consignment_id": trial.consignment_id,
+        "score": trial.score,
+        "band": trial.band,
+        "reasons": [reason.text for reason in trial.reasons],
+    }

@@ -1,0 +1,134 @@
+"""Forms that officers send, as records of the interface."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from consignments.records import Consignment, Outcome
+from consignments.timestamps import to_datetime
+from serving.event_log.event_codec import Action
+from serving.http.problems import Refusal
+
+FORM_TYPES = {b"application/x-www-form-urlencoded": "a form"}
+MAX_FORM_BYTES = 1_000_000
+MAX_FIELDS = 100
+NUMBERS = frozenset(("gross_weight_kg", "declared_value"))
+OUTCOME_TEXTS = ("substance", "substance_family", "concealment")
+TRIAL_NAME = "TRIAL"
+Form = dict[str, str]
+R = TypeVar("R")
+
+
+class FormFault(Exception):
+    """A form that cannot be recorded as it is; the text is a key of the page texts, or a sentence."""
+
+
+def parse_form(body: bytes) -> Form:
+    """Parse the fields of a form; raise a refusal with 400 if it is none, or a field is repeated."""
+    try:
+        pairs = parse_qsl(
+            body.decode(),
+            keep_blank_values=True,
+            max_num_fields=MAX_FIELDS,
+            strict_parsing=bool(body),
+            errors="strict",
+        )
+    except ValueError:
+        raise Refusal(400, "The body is not a form in UTF-8.") from None
+    form = dict(pairs)
+    if len(form) < len(pairs):
+        raise Refusal(400, "A field of the form is repeated.")
+    return form
+
+
+def build_action(form: Form, person: str, now_us: int) -> Action:
+    """Build the action of a form.
+
+    Raises
+    ------
+    FormFault
+    """
+    if not form.get("action"):
+        raise FormFault("act.choose")
+    fields = {
+        "consignment_id": form.get("id", ""),
+        "action": form["action"],
+        "reason": form.get("reason", "").strip() or None,
+        "by": person,
+        "acted_at": to_datetime(now_us),
+    }
+    return _convert(fields, Action)
+
+
+def build_outcome(form: Form, office: str | None, now_us: int) -> Outcome:
+    """Build the outcome of a form; a final result is known now.
+
+    Raises
+    ------
+    FormFault
+    """
+    missed = form.get("status") == "missed"
+    result = None if missed else form.get("result")
+    final = result not in (None, "pending")
+    fields: dict[str, Any] = {
+        "consignment_id": form.get("id", ""),
+        "selected_by": form.get("selected_by", ""),
+        "status": form.get("status", ""),
+        "inspected_at": _parse_time(form.get("inspected_at", "")),
+        "result": result,
+        "known_at": to_datetime(now_us) if final else None,
+        "office": office,
+    }
+    if not missed:
+        fields |= {name: form.get(name, "").strip() or None for name in OUTCOME_TEXTS}
+        fields["quantity_g"] = _parse_number(form.get("quantity_g", ""))
+    return _convert(fields, Outcome)
+
+
+def build_consignment(form: Mapping[str, str], now_us: int) -> Consignment:
+    """Build the consignment of the form for trials.
+
+    Raises
+    ------
+    FormFault
+    """
+    names = {field.name for field in msgspec.structs.fields(Consignment)}
+    fields: dict[str, Any] = {
+        name: value.strip() for name, value in form.items() if name in names and value.strip()
+    }
+    for name in NUMBERS & fields.keys():
+        try:
+            fields[name] = float(fields[name].replace(",", "."))
+        except ValueError:
+            raise FormFault(f"{name}: {fields[name]!r} is not a number") from None
+    fields.setdefault("consignment_id", TRIAL_NAME)
+    return _convert(fields | {"received_at": to_datetime(now_us)}, Consignment)
+
+
+def _convert(fields: dict[str, Any], record: type[R]) -> R:
+    try:
+        return msgspec.convert(fields, record)
+    except msgspec.ValidationError as error:
+        raise FormFault(str(error).replace(" - at `$.", " – `")) from None
+
+
+def _parse_time(text: str) -> datetime:
+    try:
+        return datetime.strptime(text, "%Y-%m-%dT%H:%M").replace(tzinfo=UTC)
+    except ValueError:
+        raise FormFault("outcome.bad_time") from None
+
+
+def _parse_number(text: str) -> float | None:
+    if not text.strip():
+        return None
+    try:
+        number = float(text.strip().replace(",", "."))
+    except ValueError:
+        raise FormFault("outcome.bad_quantity") from None
+    if not 0 <= number < float("inf"):
+        raise FormFault("outcome.bad_quantity")
+    return number

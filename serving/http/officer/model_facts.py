@@ -1,0 +1,54 @@
+"""Facts on the model page that only the service knows: the active model, and the quality of its traffic since the start."""
+
+from typing import Any
+
+from consignments.timestamps import US_PER_DAY, to_us
+from serving.service import Service
+from serving.telemetry.data_quality import DataQualityCounters
+
+MAX_ROWS = 12
+METRICS = (
+    "test/recall_at_capacity", "test/recall_at_1pct", "test/recall_at_5pct", "test/recall_at_10pct", "test/precision_at_capacity",
+    "test/precision_at_1pct", "test/roc_auc", "test/average_precision", "test/calibration_error",
+)  # fmt: skip
+"""Metrics on the page, in their order."""
+DATE = "%Y-%m-%d"
+TIME = "%Y-%m-%d %H:%M"
+
+
+def collect_model_facts(service: Service) -> dict[str, Any]:
+    """Collect the facts about the active model."""
+    active, model = service.active, service.active.model
+    card, release = model.card, model.release
+    traffic = service.metrics.hot.traffic
+    traffic.flush()
+    scored = sum(service.metrics.hot.decisions.values())
+    facts: dict[str, Any] = {
+        "name": model.name,
+        "scores": active.scorer is not None,
+        "loaded_at": model.loaded_at.strftime(TIME),
+        "as_of": None,
+        "metrics": [],
+        "challenger": None if service.shadow.release is None else service.shadow.release.model,
+        "warnings": service.list_warnings(),
+        "missing": _rank_shares(traffic, "missing", scored),
+        "unknown": _rank_shares(traffic, "unknown", scored),
+    }
+    if card is not None and release is not None and model.as_of is not None:
+        age_us = service.clock() - to_us(model.as_of)
+        facts |= {
+            "as_of": model.as_of.strftime(DATE),
+            "age_days": max(0, age_us // US_PER_DAY),
+            "target": card.target,
+            "positives": card.positives,
+            "approved_by": "–" if release.record is None else release.record.approved_by,
+            "metrics": [(name, card.metrics[name]) for name in METRICS if card.metrics.get(name) is not None],
+        }
+    return facts
+
+
+def _rank_shares(traffic: DataQualityCounters, name: str, scored: int) -> list[tuple[str, float]]:
+    """Rank fields by the share of scored consignments that a counter has, the highest first, without zeros."""
+    counts = traffic.missing if name == "missing" else traffic.unknown
+    shares = [(field, min(1.0, count / scored)) for (field,), count in counts.items() if count and scored]
+    return sorted(shares, key=lambda each: (-each[1], each[0]))[:MAX_ROWS]

@@ -1,0 +1,58 @@
+"""Values that take long to read: a thread reads them, and pages use the last one that is complete."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from serving.process.threads import reduce_priority
+
+T = TypeVar("T")
+REST_RATIO = 5.0
+"""A value is read again if a page needs it and it is older than this number of times that reading took."""
+WAIT_SECONDS = 2.0
+"""Seconds that a page waits for the first value. Other pages wait meanwhile."""
+
+
+class BackgroundValue(Generic[T]):
+    """A value that a thread reads when a page asks for it.
+
+    Parameters
+    ----------
+    read : callable
+        Reads the value; it is never called twice at the same time.
+    """
+
+    def __init__(self, read: Callable[[], T]) -> None:
+        self._read = read
+        self._value: T | None = None
+        self._fault: Exception | None = None
+        self._read_at, self._seconds = float("-inf"), 0.0
+        self._thread: threading.Thread | None = None
+
+    def get(self) -> T | None:
+        """Return the latest complete value; None if the first one is not complete yet.
+
+        An error of the last reading is raised once; the next call reads again.
+        """
+        if self._thread is None and time.monotonic() - self._read_at > REST_RATIO * self._seconds:
+            self._thread = threading.Thread(target=self._run, daemon=True)
+            self._thread.start()
+        if self._thread is not None:
+            self._thread.join(WAIT_SECONDS)
+            if not self._thread.is_alive():
+                self._thread = None
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            raise fault
+        return self._value
+
+    def _run(self) -> None:
+        reduce_priority()
+        begun = time.monotonic()
+        try:
+            self._value = self._read()
+            self._read_at = time.monotonic()
+            self._seconds = self._read_at - begun
+        except Exception as fault:
+            self._fault = fault

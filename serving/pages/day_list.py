@@ -1,0 +1,242 @@
+"""The consignments of one day, ranked by score, with what was decided and found; kept up to date from the event log."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from consignments.timestamps import NO_TIME, US_PER_DAY
+from models.reasons.ranking import Reason
+from serving.event_log.event_codec import EventCodec, decode_issued_us, get_spelling
+from serving.event_log.events import (
+    ActionEvent,
+    ArrivalEvent,
+    CancellationEvent,
+    DecisionEvent,
+    Event,
+    OutcomeEvent,
+    SelectionEvent,
+)
+from serving.event_log.reader import LogReader
+from serving.state.consignment_states import rank_outcome
+
+EXCLUDED_COLUMNS = ("sealed", "features")
+_decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode
+
+
+class ListFields(msgspec.Struct, frozen=True, gc=False):
+    """The fields of a consignment that a list shows; none is personal."""
+
+    office: str | None = None
+    channel: str | None = None
+    route: str | None = None
+    departure_country: str | None = None
+    destination_country: str | None = None
+    carrier: str | None = None
+    description: str | None = None
+    hs_code: str | None = None
+    declared_value: float | None = None
+    currency: str | None = None
+    gross_weight_kg: float | None = None
+
+
+_decode_fields = msgspec.msgpack.Decoder(ListFields).decode
+NO_FIELDS = ListFields()
+
+
+class ListRow:
+    """One consignment of a day.
+
+    Attributes
+    ----------
+    name, spelling : str
+        Identifier in normal form, and as its sender spelled it.
+    sequence : int
+        Log entry of its latest decision.
+    score, band
+    fields : ListFields
+    state : str
+        `cancelled`, the result of its inspection, `missed`, its latest action, `selected` or `open`.
+    family : str or None
+        Substance family of its result.
+    """
+
+    __slots__ = (
+        "_reasons", "action", "band", "cancelled", "family", "fields", "issued_us", "name", "outcome", "rank",
+        "result", "score", "selected_by", "sequence", "spelling", "substance",
+    )  # fmt: skip
+
+    def __init__(self, event: DecisionEvent) -> None:
+        self.name = event.consignment_id
+        self.selected_by: str | None = None
+        self.action: str | None = None
+        self.result: str | None = None
+        self.family: str | None = None
+        self.substance: str | None = None
+        self.outcome: tuple[int, int, int] | None = None
+        self.rank = 0
+        self.set_version(event)
+
+    def set_version(self, event: DecisionEvent) -> None:
+        """Set the latest version and its decision."""
+        self.sequence, self.score, self.band = event.sequence, event.score, event.band
+        self.spelling, self.issued_us = get_spelling(event), decode_issued_us(event)
+        self.fields = NO_FIELDS if event.redacted else _decode_fields(event.plain)
+        self._reasons, self.cancelled = event.reasons, False
+
+    @property
+    def state(self) -> str:
+        """Return what is known of it last: cancelled, result, action, selected or open."""
+        if self.cancelled:
+            return "cancelled"
+        return self.result or self.action or ("selected" if self.selected_by else "open")
+
+    @property
+    def reasons(self) -> list[Reason]:
+        """Return the logged reasons of the decision."""
+        return _decode_reasons(self._reasons) if self._reasons else []
+
+
+class DayList:
+    """The consignments that were received on one UTC day and scored.
+
+    Parameters
+    ----------
+    day : int
+        Days since the epoch.
+    entries : EventCodec
+
+    Attributes
+    ----------
+    sequence : int
+        Last log entry applied.
+    rows : dict
+        Rows by identifier.
+    """
+
+    def __init__(self, day: int, entries: EventCodec) -> None:
+        self.day, self.sequence = day, 0
+        self.rows: dict[str, ListRow] = {}
+        self._entries = entries
+        self._ranked: dict[str | None, list[ListRow]] = {}
+
+    def read(self, log: LogReader, until: int) -> None:
+        """Read the day from the log up to the sequence number `until`."""
+        start = self.day * US_PER_DAY
+        self.apply(log.read_scored(start, start + US_PER_DAY, until, EXCLUDED_COLUMNS))
+        self.sequence = until
+
+    def apply(self, events: Iterable[Event]) -> None:
+        """Apply log entries in order."""
+        for event in events:
+            name = event.consignment_id
+            if name is None:
+                continue
+            if isinstance(event, ArrivalEvent):
+                self._apply_arrival(event)
+            elif name in self.rows:
+                self._apply_to(self.rows[name], event)
+
+    def list_offices(self) -> list[str]:
+        """List the offices of the day."""
+        return sorted({row.fields.office for row in self.rows.values() if row.fields.office})
+
+    def list_ranked(self, office: str | None) -> list[ListRow]:
+        """List the consignments of an office, the highest score first; equal scores in the order of identifiers."""
+        if office not in self._ranked:
+            found = [row for row in self.rows.values() if row.fields.office == office]
+            found.sort(key=lambda row: (-row.score, row.name))
+            for rank, row in enumerate(found, start=1):
+                row.rank = rank
+            self._ranked[office] = found
+        return self._ranked[office]
+
+    def _apply_arrival(self, event: ArrivalEvent) -> None:
+        """Apply a version: one of another day moves the consignment there, and one that was issued earlier changes nothing."""
+        known = self.rows.get(event.consignment_id)
+        issued_us = decode_issued_us(event)
+        if known is not None and NO_TIME not in (issued_us, known.issued_us) and issued_us < known.issued_us:
+            return
+        self._ranked.clear()
+        if isinstance(event, DecisionEvent) and event.at_us // US_PER_DAY == self.day:
+            if known is None:
+                self.rows[event.consignment_id] = ListRow(event)
+            else:
+                known.set_version(event)
+        elif known is not None:
+            del self.rows[event.consignment_id]
+
+    def _apply_to(self, row: ListRow, event: Event) -> None:
+        match event:
+            case OutcomeEvent():
+                self._apply_outcome(row, event)
+            case SelectionEvent():
+                row.selected_by = self._entries.decode_selection(event).selected_by
+            case ActionEvent():
+                row.action = self._entries.decode_action(event).action
+            case CancellationEvent():
+                row.cancelled = True
+            case _:
+                pass
+
+    def _apply_outcome(self, row: ListRow, event: OutcomeEvent) -> None:
+        outcome = self._entries.decode_outcome(event)
+        order, _ = rank_outcome(outcome, event)
+        if row.outcome is not None and order < row.outcome:
+            return
+        row.outcome, row.family, row.substance = order, outcome.substance_family, outcome.substance
+        row.result = "missed" if outcome.status == "missed" else outcome.result or "pending"
+
+
+class DayLists:
+    """The lists of the days that were looked at last.
+
+    Parameters
+    ----------
+    log : LogReader
+    entries : EventCodec
+        Without a vault: the lists have no personal fields.
+    """
+
+    MAX_DAYS = 4
+    MAX_NEW_ENTRIES = 50_000
+    """If more entries are new, the day is read again, which is quicker."""
+
+    def __init__(self, log: LogReader, entries: EventCodec) -> None:
+        self._log, self._entries = log, entries
+        self._days: dict[int, DayList] = {}
+
+    def get(self, day: int) -> DayList:
+        """Return the list of a day, up to the last entry on disk.
+
+        Raises
+        ------
+        ServiceFault
+            The log cannot be read.
+        """
+        last = self._log.read_last_sequence()
+        known = self._days.pop(day, None)
+        if known is None or last - known.sequence > self.MAX_NEW_ENTRIES:
+            known = DayList(day, self._entries)
+            known.read(self._log, last)
+        elif last > known.sequence:
+            known.apply(self._log.read_events(known.sequence, last, EXCLUDED_COLUMNS))
+            known.sequence = last
+        self._days[day] = known
+        while len(self._days) > self.MAX_DAYS:
+            del self._days[next(iter(self._days))]
+        return known
+
+
+def list_values(rows: Iterable[ListRow], name: str) -> list[Any]:
+    """List the different values of a field or attribute, for a filter."""
+    values = {_read_value(row, name) for row in rows}
+    return sorted(value for value in values if value)
+
+
+def _read_value(row: ListRow, name: str) -> Any:
+    return (
+        getattr(row, name, None)
+        if name in ListRow.__slots__ or name == "state"
+        else getattr(row.fields, name)
+    )

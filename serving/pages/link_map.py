@@ -1,0 +1,144 @@
+"""Links of a consignment to others: the trace of the event log, drawn as rings around it, with a table."""
+
+from collections.abc import Callable
+from math import cos, pi, sin
+from typing import NamedTuple
+
+from features.history.pseudonyms import Pseudonyms
+from features.links.identifiers import LINK_IDENTIFIERS
+from features.links.trace import (
+    ConsignmentLink,
+    LinkedConsignment,
+    LinkTable,
+    LinkTrace,
+    TraceLimits,
+    trace_links,
+)
+from serving.encryption.vault import Vault
+from serving.event_log.event_codec import EventCodec
+from serving.event_log.events import ArrivalEvent
+from serving.event_log.reader import LogReader
+from serving.maintenance.logged_links import LoggedLinks
+
+LIMITS = TraceLimits(depth=2, consignments=40, sharing=50)
+SIZE = 480
+RINGS = (0, 110, 205)
+"""Distances from the middle of the drawing, by the number of links."""
+NODE_RADIUS = 9
+
+
+class DrawnNode(NamedTuple):
+    """A consignment in the drawing, with its number in the table."""
+
+    number: int
+    x: float
+    y: float
+    consignment: LinkedConsignment
+    kind: str
+
+
+class DrawnLink(NamedTuple):
+    """A line between two consignments, and the names of what they share."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    source: int
+    target: int
+    shared: tuple[str, ...]
+
+
+class LinkMap(NamedTuple):
+    """The drawing of a trace."""
+
+    nodes: list[DrawnNode]
+    links: list[DrawnLink]
+    left_out: int
+    as_of_us: int
+
+
+class LinkReader:
+    """A reader of the link table of the event log. It reads only new consignments again.
+
+    Parameters
+    ----------
+    url : str
+        Database URL of the log.
+    pseudonyms : Pseudonyms
+    open_vault : callable
+        Returns the vault.
+    """
+
+    def __init__(self, url: str, pseudonyms: Pseudonyms, open_vault: Callable[[], Vault]) -> None:
+        self._url, self._pseudonyms, self._open_vault = url, pseudonyms, open_vault
+        self._table: LinkTable | None = None
+
+    def read(self) -> LinkTable:
+        """Read the link table up to the last entry; this takes some seconds for 100,000 consignments at first.
+
+        Raises
+        ------
+        ServiceFault
+            The log cannot be read.
+        """
+        with LogReader.open_to_read(self._url) as log:
+            self._table = LoggedLinks(log, self._open_vault(), self._pseudonyms).read(known=self._table)
+        return self._table
+
+
+def trace_consignment(table: LinkTable, consignment_id: str, now_us: int) -> LinkTrace:
+    """Trace a consignment as of now.
+
+    Raises
+    ------
+    UnknownName, BadInput
+        The consignment is not among the arrivals of the table.
+    """
+    return trace_links(table, consignment_id, now_us, LIMITS)
+
+
+def find_foreign(
+    trace: LinkTrace,
+    table: LinkTable,
+    log: LogReader,
+    entries: EventCodec,
+    may_see: Callable[[str | None], bool],
+) -> set[str]:
+    """Find the consignments of a trace that belong to offices that may not be seen."""
+    sequence = table.arrivals.sequence
+    assert sequence is not None
+    found = set()
+    for each in trace.consignments:
+        event = log.read_event(int(sequence[each.row]))
+        office = entries.decode_plain_fields(event).get("office") if isinstance(event, ArrivalEvent) else None
+        if not may_see(office):
+            found.add(each.consignment_id)
+    return found
+
+
+def draw_links(trace: LinkTrace) -> LinkMap:
+    """Draw a trace: the traced consignment in the middle, linked ones on rings by distance."""
+    nodes: dict[str, DrawnNode] = {}
+    for distance, radius in enumerate(RINGS):
+        ring = [each for each in trace.consignments if each.distance == distance]
+        for place, each in enumerate(ring):
+            angle = 2 * pi * place / len(ring) - pi / 2 + 0.3 * distance
+            x, y = SIZE / 2 + radius * cos(angle), SIZE / 2 + radius * sin(angle)
+            nodes[each.consignment_id] = DrawnNode(
+                len(nodes) + 1, round(x, 1), round(y, 1), each, _get_kind(each)
+            )
+    links = [_draw_link(link, nodes) for link in trace.links]
+    return LinkMap(list(nodes.values()), links, trace.left_out, trace.known.moment_us)
+
+
+def _get_kind(each: LinkedConsignment) -> str:
+    if each.found:
+        return "found"
+    return "clear" if each.result == "clear" else "open"
+
+
+def _draw_link(link: ConsignmentLink, nodes: dict[str, DrawnNode]) -> DrawnLink:
+    a, b = nodes[link.source.consignment_id], nodes[link.target.consignment_id]
+    shared = tuple(dict.fromkeys(LINK_IDENTIFIERS[each.target_column].kind for each in link.shared))
+    return DrawnLink(a.x, a.y, b.x, b.y, a.number, b.number, shared)

@@ -1,0 +1,237 @@
+"""Renderer of the pages: reads the event log, and fills the template of each page."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+from consignments.errors import NpsriskError, ServiceFault
+from consignments.records import Consignment
+from consignments.timestamps import US_PER_DAY, convert_us_to_day
+from features.history.pseudonyms import Pseudonyms, load_data_key
+from features.links.trace import LinkTable, LinkTrace
+from serving.encryption.key_file import FILE_NAME
+from serving.encryption.vault import Vault
+from serving.event_log.event_codec import EventCodec
+from serving.event_log.key_erasures import check_vault
+from serving.event_log.reader import LogReader
+from serving.maintenance.access_log import record_page_access
+from serving.pages.alerts import AlertYields
+from serving.pages.background import BackgroundValue
+from serving.pages.consignment import ConsignmentView, build_view, find_latest, read_consignment
+from serving.pages.day_list import DayLists
+from serving.pages.days import format_day
+from serving.pages.formats import create_environment
+from serving.pages.link_map import SIZE, LinkReader, draw_links, find_foreign, trace_consignment
+from serving.pages.list_view import ListQuery, build_list
+from serving.pages.messages import PageAnswer, PageRequest, Viewer
+from serving.pages.texts import PageTexts, load_own_texts
+from serving.pages.traffic import DAYS, TrafficReader
+from serving.pages.waterfall import WIDTH, draw_waterfall, explain_decision, refuse_fetch
+from serving.process.settings import Settings
+from serving.process.state_directory import FileStamp, get_file_stamp
+from serving.scoring.past_models import PastModels
+
+Values = dict[str, Any]
+
+
+class PageNotFound(Exception):
+    """There is no such consignment for this viewer."""
+
+
+class PageRenderer:
+    """A renderer of pages from the event log of one service.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Raises
+    ------
+    BadSetting, ServiceFault
+        The log or the keys cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._data_key = load_data_key(settings.data_key_file)
+        self.log = LogReader.open_to_read(settings.database_url)
+        self.texts: PageTexts = load_own_texts()
+        self._vault: Vault | None = None
+        self._key_stamp: FileStamp | None = None
+        self._plain = EventCodec(None, Consignment, ())
+        self._lists = DayLists(self.log, self._plain)
+        links = LinkReader(settings.database_url, Pseudonyms(self._data_key), self._load_vault)
+        yields = AlertYields(settings.database_url, lambda: EventCodec(self._load_vault(), Consignment, ()))
+        self._links, self._yields = BackgroundValue(links.read), BackgroundValue(yields.read)
+        self._traffic = TrafficReader(self.log)
+        self._models = PastModels(settings.state_dir, refuse_fetch)
+        self._views: dict[str, Callable[[PageRequest, Viewer], tuple[str, Values]]] = {
+            "list": self._view_list,
+            "consignment": self._view_consignment,
+            "links": self._view_links,
+            "alerts": self._view_alerts,
+            "model": self._view_model,
+            "try": self._view_try,
+        }
+
+    def close(self) -> None:
+        """Close the log."""
+        self.log.close()
+
+    def render(self, request: PageRequest) -> PageAnswer:
+        """Render a page; a fault becomes a page that says what is wrong."""
+        try:
+            return self._render(request)
+        except PageNotFound:
+            return self._fill(
+                "error",
+                request,
+                {
+                    "status": 404,
+                    "title": self.texts("error.not_found"),
+                    "detail": self.texts("error.not_found_detail"),
+                },
+                404,
+            )
+        except ServiceFault as fault:
+            detail = f"{fault.what}; {fault.todo or self.texts('error.try_again')}"
+            return self._fill(
+                "error",
+                request,
+                {"status": 503, "title": self.texts("error.unavailable"), "detail": detail},
+                503,
+            )
+
+    def _render(self, request: PageRequest) -> PageAnswer:
+        if request.view == "login":
+            return self._fill("login", request, request.facts, request.facts.get("status", 200))
+        if request.view == "error":
+            status = request.facts["status"]
+            title = self.texts.name("error", f"title_{status}")
+            return self._fill("error", request, {"title": title, **request.facts}, status)
+        assert request.viewer is not None
+        name, values = self._views[request.view](request, request.viewer)
+        return self._fill(name, request, values, request.facts.get("status", 200))
+
+    def _fill(self, name: str, request: PageRequest, values: Values, status: int) -> PageAnswer:
+        html = create_environment().get_template(f"{name}.html").render(
+            t=self.texts, viewer=request.viewer, token=request.token, view=request.view, now_us=request.now_us,
+            q=request.query, facts=request.facts, **{key: value for key, value in values.items() if key not in ("facts",)},
+        )  # fmt: skip
+        return PageAnswer(status, html.encode(errors="backslashreplace"))
+
+    def _open_vault(self) -> Vault:
+        """Open the vault; again if the file of monthly keys has changed."""
+        stamp = get_file_stamp(self._settings.state_dir / FILE_NAME)
+        if self._vault is None or stamp != self._key_stamp:
+            self._vault, self._key_stamp = self._load_vault(), stamp
+        return self._vault
+
+    def _load_vault(self) -> Vault:
+        vault = Vault.load(self._settings.state_dir, self._data_key)
+        check_vault(self.log, vault)
+        return vault
+
+    def _open_entries(self) -> EventCodec:
+        return EventCodec(self._open_vault(), Consignment, ())
+
+    def _view_list(self, request: PageRequest, viewer: Viewer) -> tuple[str, Values]:
+        query = ListQuery.parse(request.query, request.now_us)
+        found = build_list(self._lists.get(query.day), query, viewer)
+        nearest = None
+        if not found.offices:
+            us = self.log.find_latest_decision_us(query.day * US_PER_DAY)
+            nearest = None if us is None else format_day(convert_us_to_day(us))
+        return "list", {
+            "list": found, "query": query, "nearest": nearest, "day": format_day(query.day),
+            "before": format_day(query.day - 1), "after": format_day(query.day + 1),
+            "today": query.day == convert_us_to_day(request.now_us),
+        }  # fmt: skip
+
+    def _view_consignment(self, request: PageRequest, viewer: Viewer) -> tuple[str, Values]:
+        view = self._read_view(
+            request.query.get("id", ""), viewer, personal=request.query.get("personal") == "1"
+        )
+        explained = (
+            None if view.decision is None else explain_decision(view.decision, self._models, self._plain)
+        )
+        reasons, base = explained or (view.reasons, None)
+        words = (self.texts("reasons.usual"), self.texts("reasons.others"), self.texts("reasons.this"))
+        waterfall = draw_waterfall(reasons, base, words) if reasons else None
+        actions = list(ACTIONS)
+        return "consignment", {
+            "c": view, "waterfall": waterfall, "width": WIDTH, "actions": actions, "now": request.now_us,
+            "form": _read_form(request), "fault": request.facts.get("fault"),
+        }  # fmt: skip
+
+    def _read_view(self, identifier: str, viewer: Viewer, *, personal: bool) -> ConsignmentView:
+        """Read a consignment; record who looks at personal fields before they are read."""
+        events = read_consignment(self.log, identifier)
+        latest = find_latest(events)
+        if latest is None:
+            raise PageNotFound
+        office = self._plain.decode_plain_fields(latest).get("office")
+        if not viewer.may_see(office):
+            raise PageNotFound
+        shown = personal and viewer.may("personal")
+        if shown:
+            record_page_access(
+                self._settings.state_dir, self.log, viewer.key, viewer.person, latest.consignment_id
+            )
+        return build_view(events, latest, self._plain, self._open_entries(), personal=shown)
+
+    def _view_links(self, request: PageRequest, viewer: Viewer) -> tuple[str, Values]:
+        view = self._read_view(request.query.get("id", ""), viewer, personal=False)
+        table = self._links.get()
+        if table is None:
+            return "preparing", {}
+        trace = _trace(table, view.name, request.now_us)
+        hidden = set[str]()
+        if trace is not None and viewer.offices is not None:
+            hidden = find_foreign(trace, table, self.log, self._plain, viewer.may_see)
+        drawn = None if trace is None else draw_links(trace)
+        return "links", {"c": view, "map": drawn, "size": SIZE, "hidden": hidden}
+
+    def _view_alerts(self, request: PageRequest, viewer: Viewer) -> tuple[str, Values]:
+        yields = self._yields.get()
+        if yields is None:
+            return "preparing", {}
+        personal = viewer.may("personal") and request.query.get("personal") == "1"
+        if personal:
+            record_page_access(self._settings.state_dir, self.log, viewer.key, viewer.person, "alerts")
+        return "alerts", {
+            "rows": yields.list_rows(request.now_us, personal=personal),
+            "personal": personal,
+        }
+
+    def _view_model(self, request: PageRequest, viewer: Viewer) -> tuple[str, Values]:  # noqa: ARG002
+        return "model", {
+            "model": request.facts["model"],
+            "traffic": self._traffic.summarize(request.now_us),
+            "format_day": format_day,
+            "period": DAYS,
+        }
+
+    def _view_try(self, request: PageRequest, viewer: Viewer) -> tuple[str, Values]:  # noqa: ARG002
+        facts = request.facts
+        return "try", {
+            "results": facts.get("results"),
+            "form": _read_form(request),
+            "faults": facts.get("faults", []),
+        }
+
+
+ACTIONS = ("inspect", "release", "request_information", "request_screening", "do_not_load")
+
+
+def _read_form(request: PageRequest) -> defaultdict[str, str]:
+    """Return what was entered before; a field that was not is empty."""
+    return defaultdict(str, request.facts.get("form", {}))
+
+
+def _trace(table: LinkTable, name: str, now_us: int) -> LinkTrace | None:
+    """Trace a consignment; None if it cannot be traced, for example because its fields were deleted or it is not in the table yet."""
+    try:
+        return trace_consignment(table, name, now_us)
+    except NpsriskError:
+        return None

@@ -1,0 +1,126 @@
+"""Waterfall of a score: how each reason moves it, in log-odds, from the usual consignment to this one."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from consignments.errors import BundleRefused, ServiceFault
+from features.normalization.normal_forms import get_goods_text
+from models.bundle import Bundle
+from models.reasons.ranking import Reason
+from models.risk_model import RiskModel
+from serving.event_log.event_codec import EventCodec, decode_features
+from serving.event_log.events import DecisionEvent
+from serving.scoring.past_models import PastModels
+
+MAX_BARS = 8
+ALL_REASONS = 1_000
+WIDTH = 200.0
+"""Width of the drawing in its own units."""
+MIN_WIDTH = 1.5
+
+
+class WaterfallBar(NamedTuple):
+    """One bar: a reason with what it adds in log-odds, and the two ends of its bar. The next bar begins where it ends.
+
+    Attributes
+    ----------
+    text : str
+    value : float
+        What the reason adds; of the first and the last bar the whole score.
+    left, width, end : float
+    kind : str
+        `raises`, `lowers`, `usual` or `whole`.
+    """
+
+    text: str
+    value: float
+    left: float
+    width: float
+    end: float
+    kind: str
+
+
+class Waterfall(NamedTuple):
+    """The bars of a score from the top; `complete` if they add up to it."""
+
+    bars: list[WaterfallBar]
+    complete: bool
+
+
+def explain_decision(
+    event: DecisionEvent, models: PastModels, entries: EventCodec
+) -> tuple[list[Reason], float] | None:
+    """Compute all reasons of a decision, which add up with the base to its raw score.
+
+    Returns
+    -------
+    tuple or None
+        Reasons in the order of their contributions, and the base in log-odds; None if the model is not here or cannot say.
+    """
+    if event.redacted or event.features is None:
+        return None
+    try:
+        risk = models.find(event.model, event.model_sha256).judge
+    except (BundleRefused, ServiceFault):
+        return None
+    if not isinstance(risk, RiskModel):
+        return None
+    row = np.array(decode_features(event), dtype=np.float32)
+    goods = get_goods_text(entries.decode_consignment(event))
+    base = float(risk.trees.compute_contributions(row[None, :])[0][-1])
+    return risk.explain(row, ALL_REASONS, lowering=True, goods=goods), base
+
+
+def refuse_fetch(name: str, version: str) -> Bundle:
+    """Refuse to fetch a model: pages use only models that are published here."""
+    raise BundleRefused("models are not fetched from MLflow for pages", got=f"{name}/{version}")
+
+
+def draw_waterfall(reasons: Sequence[Reason], base: float | None, words: tuple[str, str, str]) -> Waterfall:
+    """Draw the strongest reasons as bars, the others as one bar, and the whole.
+
+    Parameters
+    ----------
+    reasons : sequence of Reason
+    base : float or None
+        The usual score in log-odds; None if the reasons are not complete: then only they are drawn.
+    words : tuple of str
+        Texts of the usual consignment, of all other reasons, and of this consignment.
+    """
+    usual, rest, this = words
+    ranked = sorted(reasons, key=lambda reason: -abs(reason.contribution))
+    shown, others = ranked[:MAX_BARS], ranked[MAX_BARS:]
+    steps = [(reason.text, reason.contribution) for reason in shown]
+    if base is not None:
+        steps.append((rest, sum((reason.contribution for reason in others), 0.0)))
+    edges = np.cumsum([base or 0.0, *(value for _, value in steps)]).tolist()
+    scale = _Scale(min(edges), max(edges))
+    bars = [
+        scale.build_bar(text, value, begin, end, "raises" if value >= 0 else "lowers")
+        for (text, value), begin, end in zip(steps, edges[:-1], edges[1:], strict=True)
+    ]
+    if base is not None:
+        bars.insert(0, scale.build_bar(usual, base, base, base, "usual"))
+        bars.append(scale.build_bar(this, edges[-1], base, edges[-1], "whole"))
+    return Waterfall(bars, base is not None)
+
+
+class _Scale(NamedTuple):
+    """The log-odds at the left and at the right end of the drawing."""
+
+    low: float
+    high: float
+
+    def build_bar(self, text: str, value: float, begin: float, end: float, kind: str) -> WaterfallBar:
+        factor = (WIDTH - MIN_WIDTH) / (self.high - self.low or 1.0)
+        left, right = sorted(((begin - self.low) * factor, (end - self.low) * factor))
+        return WaterfallBar(
+            text,
+            value,
+            round(left, 1),
+            round(max(right - left, MIN_WIDTH), 1),
+            round((end - self.low) * factor, 1),
+            kind,
+        )

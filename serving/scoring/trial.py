@@ -1,0 +1,46 @@
+"""Trial scores: a consignment is scored with the history of now. Nothing is recorded, and history does not count it."""
+
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from consignments.records import Consignment
+from consignments.timestamps import convert_us_to_day, to_us
+from features.normalization.normal_forms import get_goods_text
+from models.reasons.ranking import Reason
+from serving.scoring.scorer import Scorer
+
+REASONS = 5
+
+
+class TrialScore(NamedTuple):
+    """The score that a consignment would get now."""
+
+    consignment_id: str
+    score: float
+    band: str
+    reasons: list[Reason]
+
+
+def score_trial(scorer: Scorer, c: Consignment) -> TrialScore:
+    """Score a consignment as if it arrived now, without recording it.
+
+    Parameters
+    ----------
+    scorer : Scorer
+    c : Consignment
+        Its `received_at` is set.
+
+    """
+    model, state, received_at = scorer.model, scorer.state, c.received_at
+    assert received_at is not None
+    if type(c) is not model.record:
+        c = msgspec.convert(c, model.record, from_attributes=True)
+    row = np.zeros(len(model.spec), dtype=np.float32)
+    keys, counterparts = np.zeros((2, len(model.pipeline.kinds)), dtype=np.uint64)
+    model.pipeline.fill_row(c, row, keys, counterparts, scorer.committer.next_sequence)
+    state.read_arrival(convert_us_to_day(to_us(received_at)), keys, counterparts, row)
+    score = float(model.risk.score_row(row, c.channel))
+    reasons = list(model.risk.explain(row, REASONS, goods=get_goods_text(c)))
+    return TrialScore(c.consignment_id, score, model.risk.bands.assign(score), reasons)

@@ -1,0 +1,101 @@
+"""An officer at the pages of a service: signs in, follows links, and sends forms, as a browser would without scripts."""
+
+import re
+import time
+from hashlib import sha256
+from html import unescape
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+from support.serving_examples import Client
+
+FORM_HEADERS = {"content-type": "application/x-www-form-urlencoded"}
+TOKEN = re.compile(r'name="token" value="([^"]+)"')
+ATTEMPTS = 60
+ALL_SCOPES = ("score", "outcome", "read", "act", "personal")
+
+
+def write_keys(path: Path, *keys: dict[str, Any]) -> Path:
+    """Write a key file; each key gives `key`, and `scopes`, `person`, `offices`, `expires_at` if they differ."""
+    blocks = []
+    for number, each in enumerate(keys):
+        lines = [f'name = "key {number}"', f'sha256 = "{sha256(each["key"].encode()).hexdigest()}"']
+        lines.append(f"scopes = {list(each.get('scopes', ALL_SCOPES))}")
+        lines += [f'person = "{each["person"]}"'] if "person" in each else []
+        lines += [f"offices = {list(each['offices'])}"] if "offices" in each else []
+        lines += [f"expires_at = {each['expires_at']}"] if "expires_at" in each else []
+        blocks.append("[[keys]]\n" + "\n".join(lines) + "\n")
+    path.write_text("\n".join(blocks).replace("'", '"'))
+    return path
+
+
+class Officer:
+    """A person with a browser at one service.
+
+    Attributes
+    ----------
+    page : Response
+        The last page.
+    cookie : str or None
+    """
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.cookie: str | None = None
+        self.page: httpx.Response
+
+    def get(self, path: str) -> httpx.Response:
+        """Open a page; again while it is being prepared."""
+        for _ in range(ATTEMPTS):
+            page = self._keep(self.client.get(path, headers=self._headers()))
+            if "This page is being prepared" not in page.text:
+                return page
+        raise AssertionError(f"{path} is never prepared")
+
+    def get_until(self, path: str, text: str) -> httpx.Response:
+        """Open a page until it has a text: what is read from the whole log may be some seconds old."""
+        for _ in range(ATTEMPTS):
+            if text in self.get(path).text:
+                return self.page
+            time.sleep(0.2)
+        raise AssertionError(f"{text} never stands on {path}")
+
+    def send(
+        self, path: str, *, token: str | None = None, headers: Any = None, **fields: str
+    ) -> httpx.Response:
+        """Send a form of the last page, with its token, and follow to the page that comes then."""
+        given = token if token is not None else read_token(self.page)
+        body = urlencode({"token": given, **fields}).encode()
+        response = self._keep(
+            self.client.post(path, body, headers=FORM_HEADERS | self._headers() | (headers or {}))
+        )
+        return self.get(response.headers["location"]) if response.status_code == 303 else response
+
+    def sign_in(self, key: str = "", person: str = "") -> httpx.Response:
+        """Sign in with a key, or with a name if there are no keys."""
+        self.get("/login")
+        return self.send("/login", key=key, person=person, next="/try")
+
+    def _headers(self) -> dict[str, str]:
+        return {} if self.cookie is None else {"cookie": f"npsrisk_session={self.cookie}"}
+
+    def _keep(self, response: httpx.Response) -> httpx.Response:
+        given = response.headers.get("set-cookie")
+        if given is not None:
+            self.cookie = given.partition("=")[2].partition(";")[0]
+        self.page = response
+        return response
+
+
+def read_token(page: httpx.Response) -> str:
+    """Read the token of a page's forms."""
+    found = TOKEN.search(page.text)
+    assert found is not None, page.text
+    return found[1]
+
+
+def read_text(page: httpx.Response) -> str:
+    """Read the visible text of a page, in one line."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", page.text)).split())
