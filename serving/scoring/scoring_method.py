@@ -31,7 +31,10 @@ class RowScorer(Protocol):
 
     spec: Spec
     bands: Bands
-    reasons: ReasonRanker
+
+    @property
+    def reasons(self) -> ReasonRanker:
+        """Return the ranker of its reasons."""
 
     def score(self, X: NDArray[np.float32], channels: Sequence[str]) -> NDArray[np.float64]:
         """Compute the scores of rows."""
