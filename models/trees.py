@@ -77,7 +77,7 @@ class Trees:
 
     @cached_property
     def _paths(self) -> "tuple[FeaturePaths, tuple[float, ...]]":
-        """The paths of contributions, built when they are first needed; most models of a training explain nothing."""
+        """Paths and quadrature weights of contributions, built at the first use: most models of a training explain nothing."""
         points, shares = _gauss_legendre(_count_path_features(self._trees))
         return _merge_paths(self._trees, points), shares
 

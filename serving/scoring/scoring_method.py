@@ -34,8 +34,7 @@ class RowScorer(Protocol):
 
     @property
     def reasons(self) -> ReasonRanker:
-        """The ranker of reasons."""
-        ...
+        """Return the ranker of its reasons."""
 
     def score(self, X: NDArray[np.float32], channels: Sequence[str]) -> NDArray[np.float64]:
         """Compute the scores of rows."""
