@@ -165,12 +165,12 @@ async def reload(
 ) -> PageLoad:
     """Open pages as one officer does: one, then another after a while."""
     seconds, faults = list[float](), 0
-    await asyncio.sleep(draw.random() * every)
+    await asyncio.sleep(min(draw.random() * every, max(0.0, until - time.perf_counter())))
     while time.perf_counter() < until:
         begun = time.perf_counter()
         faults += await get(port, draw.choice(paths), cookie) != 200
         seconds.append(time.perf_counter() - begun)
-        await asyncio.sleep(every * (0.5 + draw.random()))
+        await asyncio.sleep(min(every * (0.5 + draw.random()), max(0.0, until - time.perf_counter())))
     return PageLoad(seconds, faults)
 
 
