@@ -44,7 +44,7 @@ class Approver(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     until: Annotated[datetime, Meta(tz=True)] | None = None
 
 
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _ApproversFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     approver: tuple[Approver, ...] = ()
     signatures: Annotated[int, Meta(ge=1, le=MAX_SIGNATURES)] = 1
 
@@ -111,7 +111,7 @@ class Approvers:
                 "the file of approvers cannot be read", where=str(path), got=error.__class__.__name__
             ) from error
         try:
-            found = msgspec.convert(tomllib.loads(data.decode()), _File)
+            found = msgspec.convert(tomllib.loads(data.decode()), _ApproversFile)
         except (ValueError, msgspec.ValidationError) as error:
             raise BadSetting(
                 "the file of approvers cannot be read",
