@@ -176,6 +176,10 @@ class DeployedResult:
         Recall by the age of the model.
     unseen : list of UnseenScores
         The earliest window first; the last is the test period.
+    traffic : ScoredPeriod
+        All windows with the labels of `judged`. The score is the rank in its window, between 0 and 1.
+    scores : dict
+        Name of a baseline to its ranks on this traffic.
     """
 
     evaluation: Evaluation
@@ -186,6 +190,8 @@ class DeployedResult:
     origins: list[dict[str, Any]]
     ages: list[dict[str, Any]]
     unseen: list[UnseenScores]
+    traffic: ScoredPeriod
+    scores: dict[str, Floats]
 
     def flatten_metrics(self) -> dict[str, float]:
         """Return the metrics under their logged names: ranking metrics over all windows."""
@@ -309,17 +315,19 @@ def judge_origins(
     # A fit of age 0 scored its own window, which was evaluated above.
     older = [_combine_by_age(fits, age) for age in range(1, len(fits))]
     by_age = [(own, truth or evaluation), *((scored, judge.evaluate(scored)) for scored in older)]
+    others = {
+        name: [(place, fit.baselines[name]) for place, fit in enumerate(fits)] for name in fits[0].baselines
+    }
     return DeployedResult(
         evaluation,
         truth,
-        {
-            name: judge.evaluate([(place, fit.baselines[name]) for place, fit in enumerate(fits)])
-            for name in fits[0].baselines
-        },
+        {name: judge.evaluate(scored) for name, scored in others.items()},
         *found.count_best(own),
         [_build_origin_row(fit, judge, place) for place, fit in enumerate(fits)],
         [_build_age_row(fits, judge, age, *each) for age, each in enumerate(by_age)],
         unseen,
+        judge.build_period(own),
+        {name: rank_in_windows(scored) for name, scored in others.items()},
     )
 
 
@@ -342,6 +350,11 @@ def _weigh_window(parts: SplitFeatures, rows: Positions, seed: int) -> Floats:
     return parts.estimate_result_weights(mine, seed, np.ones(len(parts.rows)))[at]
 
 
+def rank_in_windows(scored: Sequence[tuple[int, Floats]]) -> Floats:
+    """Convert the raw scores of windows to ranks between 0 and 1 in each window, one window after the other."""
+    return np.concatenate([1.0 - compute_shares_above(raw, np.ones(len(raw))) for _, raw in scored])
+
+
 @dataclass(frozen=True)
 class _Judge:
     """Evaluation of the raw scores of windows with given labels."""
@@ -354,11 +367,14 @@ class _Judge:
 
     def evaluate(self, scored: Sequence[tuple[int, Floats]]) -> Evaluation:
         """Evaluate windows, given by their positions, with the raw scores of each."""
-        score = [1.0 - compute_shares_above(raw, np.ones(len(raw))) for _, raw in scored]
+        return evaluate(self.build_period(scored), self.settings)
+
+    def build_period(self, scored: Sequence[tuple[int, Floats]]) -> ScoredPeriod:
+        """Build one period of all these windows, each ranked by itself; it has no slices."""
         rows = np.concatenate([self.windows[place] for place, _ in scored])
         weight = np.concatenate([self.weights[place] for place, _ in scored])
-        period = build_scored_period(self.parts, rows, np.concatenate(score), self.labels, weight)
-        return evaluate(replace(period, slices={}), self.settings)
+        period = build_scored_period(self.parts, rows, rank_in_windows(scored), self.labels, weight)
+        return replace(period, slices={})
 
     def count_best(self, scored: Sequence[tuple[int, Floats]]) -> tuple[int, int]:
         """Count the known positives in the top part of each window, and all of them."""

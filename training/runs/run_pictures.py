@@ -79,20 +79,21 @@ def select_best_labels(trained: TrainingResult, fairness: Sequence[Row]) -> list
 
 
 def _draw_capacity_pictures(trained: TrainingResult, judged: EvaluatedModel) -> dict[str, Figure]:
+    """Draw the curves of what decides: the recipe as deployed, over its weeks; without an earlier date, the evaluation fit."""
     settings = trained.config.evaluation
-    names = {name: name.replace("_", " ") for name in judged.scores}
+    shown = trained.deployed or judged
+    scores = {name.replace("_", " "): score for name, score in shown.scores.items()}
     curves = {
         name: CapacityCurve(
-            name, **compute_capacity_curve(judged.traffic.replace_score(score), CURVE_SHARES, settings)
+            name, **compute_capacity_curve(shown.traffic.replace_score(score), CURVE_SHARES, settings)
         )
-        for name, score in {
-            "model": judged.traffic.score,
-            **{names[name]: score for name, score in judged.scores.items()},
-        }.items()
+        for name, score in ({"model": shown.traffic.score} | scores).items()
     }
     model, baselines = curves.pop("model"), list(curves.values())
     own = compute_capacity_shares(trained.test.traffic, settings)
     source = _describe_labels(trained, judged)
+    if trained.deployed is not None:
+        source += ", over all weeks after the dates of the fits"
     mark = "Dotted vertical line: share of all traffic that is inspected at the capacity in use; short ticks: each office."
     return {
         "precision": Figure(

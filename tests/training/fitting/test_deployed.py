@@ -11,6 +11,7 @@ from training.config import parse_config
 from training.data.splits import TEST
 from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, get_true_labels
+from training.evaluation.metrics import compute_capacity_curve
 from training.fitting.deployed import build_training_data, fit_origins, judge_origins
 from training.fitting.fit import FitTask, SplitFeatures, fit_evaluation
 from training.runs.train import TrainingTask, train_model
@@ -129,3 +130,13 @@ def test_all_windows_are_judged_together_and_by_the_age_of_the_model(world, made
     assert set(judged.baselines) == {"random", "rules", "best_feature", "logistic"}
     assert judged.baselines["rules"]["roc_auc"].value != judged.truth["roc_auc"].value
     assert not [name for name in judged.flatten_metrics() if "calibration" in name]
+    # The curves of the page are those of the same ranks.
+    for traffic, evaluation in (
+        (judged.traffic, judged.judged),
+        *(
+            (judged.traffic.replace_score(score), judged.baselines[name])
+            for name, score in judged.scores.items()
+        ),
+    ):
+        (point,) = compute_capacity_curve(traffic, np.array([0.01]), CONFIG.evaluation)["recall"]
+        assert point.value == evaluation["recall_at_1pct"].value

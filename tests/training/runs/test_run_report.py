@@ -146,9 +146,9 @@ def test_every_picture_can_be_read_by_a_screen_reader():
     assert page.count("<svg") == page.count('role="img" aria-label=') == page.count("<figcaption>") > 0
 
 
-def test_the_charts_say_that_they_are_of_the_evaluation_fit_if_the_key_metrics_are_of_another_one():
+def test_the_charts_say_which_of_them_show_the_evaluation_fit_if_the_key_metrics_are_of_another_one():
     pictures = report().pictures | {"precision": Figure("<svg >", "Precision", "Read so.")}
-    words = "They show the evaluation fit, which has learnt from the training period only"
+    words = "Precision, recall and lift are those of the recipe as deployed"
     names = ("as_of", "until", "learnt_positives", "positives", "recall_at_1pct", "recall_at_5pct")
     origins = [
         dict.fromkeys([*names, *(f"{name}{end}" for name in names[-2:] for end in ("_low", "_high"))], 0.5)
