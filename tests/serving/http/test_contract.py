@@ -28,10 +28,10 @@ schemathesis = pytest.importorskip("schemathesis", reason="make install installs
 told = pytest.importorskip("schemathesis.specs.openapi.checks")
 
 KEY = "a key of the tests"
-KEYS = '[[keys]]\nname = "all"\nsha256 = "{}"\nscopes = ["score", "outcome", "read"]\n'
+KEYS = '[[keys]]\nname = "all"\nsha256 = "{}"\nscopes = ["score", "outcome", "read", "act"]\n'
 TRIED = {
     "post /v1/scores": 1100, "post /v1/outcomes": 1100, "post /v1/alerts": 900, "post /v1/cancellations": 700,
-    "post /v1/selections": 700, "get /v1/consignments/{consignment_id}": 700,
+    "post /v1/events": 300, "post /v1/actions": 300, "post /v1/selections": 700, "get /v1/consignments/{consignment_id}": 700,
 }  # fmt: skip
 """How often each operation is tried in the long run, half of it with bodies that the document forbids; the others once."""
 MODES = schemathesis.GenerationMode
@@ -98,6 +98,10 @@ class Tried:
         run()
 
 
+REFUSED = {"post /v1/messages"}
+"""Calls of which no generated case is accepted: nobody draws a valid signature."""
+
+
 def tried(folder: Path, bundle: Path, most: int | None = None) -> dict[str, Counter[int]]:
     publish(folder, bundle, "1")
     keys = folder / "keys.toml"
@@ -124,7 +128,7 @@ def test_some_cases_of_each_operation_are_answered_as_told(tmp_path: Path, bundl
 def test_five_thousand_cases_are_answered_as_told(tmp_path: Path, bundle: Path) -> None:
     answers = tried(tmp_path, bundle)
     assert sum(map(Counter.total, answers.values())) >= 5000
-    assert all(answers[name][200] for name in answers)
+    assert {name for name in answers if not answers[name][200]} == REFUSED
     assert all(answers[name][422] for name in TRIED if name.startswith("post"))
 
 
