@@ -1,6 +1,6 @@
 """Page of a brief."""
 
-from training.evaluation.verdict import format_percent
+from training.evaluation.verdict import TARGET_NAMES, format_percent
 from training.operation.brief import Brief
 from training.operation.trends import Trend
 from training.reporting.html import create_environment
@@ -21,7 +21,7 @@ def summarize_brief(brief: Brief) -> str:
     """Summarize a brief for a terminal: totals, then the clear trends, blind spots and data faults."""
     days = (brief.ends - brief.recent_from).days
     lines = [
-        f"{brief.recent_positives:,} detections of {brief.target} in {brief.recent_known:,} results of the last {days} days; "
+        f"Detections of {TARGET_NAMES[brief.target]}: {brief.recent_positives:,} in {brief.recent_known:,} results of the last {days} days; "
         f"{brief.positives - brief.recent_positives:,} in {brief.known - brief.recent_known:,} before."
     ]
     clear = [each for each in brief.trends if each.verdict != "no clear change"]

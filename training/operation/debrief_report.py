@@ -4,7 +4,7 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
-from training.evaluation.verdict import format_percent
+from training.evaluation.verdict import TARGET_NAMES, format_percent
 from training.operation.debrief import Debrief
 from training.operation.tallies import Tally
 from training.reporting.html import create_environment
@@ -33,7 +33,7 @@ def summarize_debrief(debrief: Debrief) -> str:
     )
     lines = [
         f"{total.selected:,} of {debrief.arrivals:,} consignments were selected, {total.presented:,} inspected, {total.known:,} have a result.",
-        f"{total.positives:,} detections of {debrief.target} ({rate}), {total.offences:,} of any offence.",
+        f"Detections of {TARGET_NAMES[debrief.target]}: {total.positives:,} ({rate}); of any offence: {total.offences:,}.",
     ]
     if total.scored:
         lines.append(

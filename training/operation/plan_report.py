@@ -16,7 +16,7 @@ def summarize_plan(plan: InspectionPlan) -> str:
     best = max(plan.offices, key=lambda each: each.one_more_a_day)
     return "\n".join(
         [
-            f"{plan.operation}: {capacity:,} inspections a day in {len(plan.offices)} offices, "
+            f"{plan.operation}: {capacity:,} inspections a day in {len(plan.offices)} office{'s' if len(plan.offices) > 1 else ''}, "
             f"{100 * plan.explore:.0f} % of them random.",
             f"Expected detections: {plan.expected:.1f} ({plan.expected_low:.0f} to {plan.expected_high:.0f}), "
             f"from the scores of {plan.observed_days} days.",

@@ -39,7 +39,7 @@ def test_the_page_the_json_and_the_terminal_agree(tmp_path: Path) -> None:
         2,
         2,
     )
-    assert "2 detections of nps" in (tmp_path / "brief.html").read_text()
+    assert "Detections of new psychoactive substances: 2" in (tmp_path / "brief.html").read_text()
     empty = CliRunner().invoke(main, [*words, "--as-of", "2000-01-01"])
     assert empty.exit_code == 2
     assert "no consignment to report" in empty.stderr

@@ -195,7 +195,7 @@ def test_the_page_and_the_summary_say_the_numbers() -> None:
     page = render_debrief(found)
     for text in (
         "6 of 12 consignments were selected",
-        "2 detections of nps",
+        "Detections of new psychoactive substances: 2",
         "Plan more random inspections",
         "cathinone",
     ):
