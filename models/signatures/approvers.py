@@ -8,8 +8,6 @@ public_key = "..."
 until = 2027-01-31T00:00:00Z    # optional: later approvals by this key are refused
 """
 
-import os
-import tomllib
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -20,10 +18,10 @@ from msgspec import Meta
 
 from consignments.errors import BadSetting, PromotionRefused
 from models.signatures.envelope import PAYLOAD_TYPE, Signature, encode_for_signing
+from models.signatures.key_holders import read_key_holders, write_key_holders
 from models.signatures.keys import VerifyingKey
 
 MAX_SIGNATURES = 10
-MAX_FILE_BYTES = 1_000_000
 WHERE = "NPSRISK_APPROVERS_FILE"
 
 
@@ -101,48 +99,22 @@ class Approvers:
         BadSetting
             If it cannot be read.
         """
-        try:
-            with path.open("rb") as file:
-                data = file.read(MAX_FILE_BYTES)
-        except FileNotFoundError:
-            return cls((), where=str(path))
-        except OSError as error:
-            raise BadSetting(
-                "the file of approvers cannot be read", where=str(path), got=error.__class__.__name__
-            ) from error
-        try:
-            found = msgspec.convert(tomllib.loads(data.decode()), _ApproversFile)
-        except (ValueError, msgspec.ValidationError) as error:
-            raise BadSetting(
-                "the file of approvers cannot be read",
-                where=str(path),
-                got=str(error),
-                expected="signatures = N and entries [[approver]] with name and public_key",
-                todo="correct it, or write it again with npsrisk keys trust",
-            ) from error
+        found = read_key_holders(
+            path,
+            _ApproversFile,
+            what="the file of approvers",
+            expected="signatures = N and entries [[approver]] with name and public_key",
+            todo="correct it, or write it again with npsrisk keys trust",
+        )
         return cls(found.approver, found.signatures, str(path))
 
     def write(self, path: Path) -> None:
         """Write the file, readable by all and writable by its owner, at once."""
-        lines = [
+        head = [
             "# Who may approve a promotion (npsrisk keys). Keep this file where the service can read and not write it.",
             f"signatures = {self.signatures}",
         ]
-        for each in self.members:
-            lines += [
-                "",
-                "[[approver]]",
-                f"name = {_quote(each.name)}",
-                f"public_key = {_quote(each.public_key)}",
-            ]
-            lines += [] if each.until is None else [f"until = {each.until.isoformat()}"]
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = path.with_suffix(".part")
-        with part.open("w", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        write_key_holders(path, head, "approver", self.members)
 
     def find(self, key_id: str) -> Approver | None:
         """Find the person who holds a key."""
@@ -206,8 +178,3 @@ def _describe(signatures: list[Signature], signers: list[str]) -> str:
         return "no signature"
     good = f"signatures by {', '.join(signers)} hold" if signers else "no signature holds"
     return f"{len(signatures)} signature{'s' if len(signatures) > 1 else ''}; {good}"
-
-
-def _quote(text: str) -> str:
-    """Write a text as a TOML basic string, which has JSON's escapes."""
-    return msgspec.json.encode(text).decode()

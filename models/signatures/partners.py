@@ -8,8 +8,6 @@ until = 2027-01-31T00:00:00Z    # optional: later messages by this key are refus
 An administration with several officers who sign has several entries of one name.
 """
 
-import os
-import tomllib
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -20,9 +18,8 @@ from msgspec import Meta
 
 from consignments.errors import BadSetting
 from models.signatures.envelope import PAYLOAD_TYPE, Signature, encode_for_signing
+from models.signatures.key_holders import read_key_holders, write_key_holders
 from models.signatures.keys import VerifyingKey
-
-MAX_FILE_BYTES = 1_000_000
 
 
 class Partner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,38 +74,19 @@ class Partners:
         BadSetting
             If it cannot be read.
         """
-        try:
-            with path.open("rb") as file:
-                found = msgspec.convert(tomllib.loads(file.read(MAX_FILE_BYTES).decode()), _PartnersFile)
-        except FileNotFoundError:
-            return cls((), str(path))
-        except (OSError, ValueError, msgspec.ValidationError) as error:
-            raise BadSetting(
-                "the file of partners cannot be read",
-                where=str(path),
-                got=str(error),
-                expected="entries [[partner]] with name and public_key",
-                todo="correct it, or write it again with npsrisk exchange trust",
-            ) from error
+        found = read_key_holders(
+            path,
+            _PartnersFile,
+            what="the file of partners",
+            expected="entries [[partner]] with name and public_key",
+            todo="correct it, or write it again with npsrisk exchange trust",
+        )
         return cls(found.partner, str(path))
 
     def write(self, path: Path) -> None:
         """Write the file at once."""
-        lines = ["# Partners whose messages are accepted (npsrisk exchange trust)."]
-        for each in self.members:
-            lines += ["", "[[partner]]"]
-            lines += [
-                f"{name} = {msgspec.json.encode(getattr(each, name)).decode()}"
-                for name in ("name", "public_key")
-            ]
-            lines += [] if each.until is None else [f"until = {each.until.isoformat()}"]
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = path.with_suffix(".part")
-        with part.open("w", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        head = ["# Partners whose messages are accepted (npsrisk exchange trust)."]
+        write_key_holders(path, head, "partner", self.members)
 
     def list_names(self) -> list[str]:
         """List the names of the partners, each once."""
