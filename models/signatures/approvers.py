@@ -17,8 +17,8 @@ import msgspec
 from msgspec import Meta
 
 from consignments.errors import BadSetting, PromotionRefused
-from models.signatures.envelope import PAYLOAD_TYPE, Signature, encode_for_signing
-from models.signatures.key_holders import read_key_holders, write_key_holders
+from models.signatures.envelope import Signature
+from models.signatures.key_holders import list_signers, read_key_holders, write_key_holders
 from models.signatures.keys import VerifyingKey
 
 MAX_SIGNATURES = 10
@@ -131,16 +131,7 @@ class Approvers:
         at : datetime
             When it was approved: keys that had ended by then do not count.
         """
-        message = encode_for_signing(PAYLOAD_TYPE, statement)
-        signers = []
-        for signature in signatures:
-            key, member = self._keys.get(signature.keyid, (None, None))
-            if key is None or member is None or member.name in signers:
-                continue
-            ended = member.until is not None and at >= member.until
-            if not ended and key.verifies(signature.to_bytes(), message):
-                signers.append(member.name)
-        return signers
+        return list_signers(self._keys, statement, signatures, at)
 
     def require(
         self, statement: bytes, signatures: Iterable[Signature], at: datetime, where: str

@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -10,6 +10,8 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from consignments.errors import BadSetting
+from models.signatures.envelope import PAYLOAD_TYPE, Signature, encode_for_signing
+from models.signatures.keys import VerifyingKey
 
 MAX_FILE_BYTES = 1_000_000
 Layout = TypeVar("Layout", bound=msgspec.Struct)
@@ -78,6 +80,25 @@ def write_key_holders(path: Path, head: Sequence[str], table: str, holders: Iter
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+
+
+def list_signers(
+    keys: Mapping[str, tuple[VerifyingKey, KeyHolder]],
+    statement: bytes,
+    signatures: Iterable[Signature],
+    at: datetime,
+) -> list[str]:
+    """List the holders whose signatures of a statement hold, each once; keys that had ended by `at` do not count."""
+    message = encode_for_signing(PAYLOAD_TYPE, statement)
+    signers: list[str] = []
+    for signature in signatures:
+        key, holder = keys.get(signature.keyid, (None, None))
+        if key is None or holder is None or holder.name in signers:
+            continue
+        ended = holder.until is not None and at >= holder.until
+        if not ended and key.verifies(signature.to_bytes(), message):
+            signers.append(holder.name)
+    return signers
 
 
 def _quote(text: str) -> str:

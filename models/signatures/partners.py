@@ -17,8 +17,8 @@ import msgspec
 from msgspec import Meta
 
 from consignments.errors import BadSetting
-from models.signatures.envelope import PAYLOAD_TYPE, Signature, encode_for_signing
-from models.signatures.key_holders import read_key_holders, write_key_holders
+from models.signatures.envelope import Signature
+from models.signatures.key_holders import list_signers, read_key_holders, write_key_holders
 from models.signatures.keys import VerifyingKey
 
 
@@ -96,12 +96,4 @@ class Partners:
         self, author: str, statement: bytes, signatures: Iterable[Signature], at: datetime
     ) -> bool:
         """Check if a signature of a statement by a key of this author holds, and the key had not ended at `at`."""
-        signed = encode_for_signing(PAYLOAD_TYPE, statement)
-        for signature in signatures:
-            key, member = self._keys.get(signature.keyid, (None, None))
-            if key is None or member is None or member.name != author:
-                continue
-            ended = member.until is not None and at >= member.until
-            if not ended and key.verifies(signature.to_bytes(), signed):
-                return True
-        return False
+        return author in list_signers(self._keys, statement, signatures, at)
