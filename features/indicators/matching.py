@@ -62,7 +62,10 @@ class IndicatorIndex(Generic[Entry]):
     def remove(self, entry: Entry, tokens: Iterable[str]) -> None:
         """Remove an entry that `add` added."""
         for token in tokens:
-            self._entries[token].remove(entry)
+            entries = self._entries[token]
+            entries.remove(entry)
+            if not entries:
+                del self._entries[token]
 
     def find(self, c: Consignment, forms: NormalForms) -> list[IndicatorMatch[Entry]]:
         """Find the identifiers of a consignment that are known, with each entry that has them."""
