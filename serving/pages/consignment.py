@@ -21,7 +21,7 @@ from serving.event_log.events import (
     SelectionEvent,
 )
 from serving.event_log.reader import LogReader
-from serving.scoring.intake import PROPOSAL_OF_BAND
+from serving.scoring.intake import propose
 from serving.state.consignment_states import NO_REASONS
 
 EXCLUDED_COLUMNS = ("keys",)
@@ -138,7 +138,6 @@ def build_view(
     decision = latest if isinstance(latest, DecisionEvent) else None
     shown = list(events[-MAX_TIMELINE:])
     selected_by = _find_selector(events, plain)
-    band = None if decision is None else decision.band
     return ConsignmentView(
         latest.consignment_id,
         get_spelling(latest),
@@ -151,7 +150,7 @@ def build_view(
         fault,
         _decode_reasons((decision.reasons if decision is not None else None) or NO_REASONS),
         [entry for event in reversed(shown) if (entry := _describe(event, opened)) is not None],
-        "inspect" if selected_by else PROPOSAL_OF_BAND.get(band or ""),
+        propose(None if decision is None else decision.band, selected=bool(selected_by)),
         events[-1].sequence,
         selected_by,
         len(events) - len(shown),

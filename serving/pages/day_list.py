@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from consignments.timestamps import NO_TIME, US_PER_DAY
+from consignments.timestamps import US_PER_DAY
+from consignments.versions import is_late
 from models.reasons.ranking import Reason
 from serving.event_log.event_codec import EventCodec, decode_issued_us, get_spelling
 from serving.event_log.events import (
@@ -155,7 +156,7 @@ class DayList:
         """Apply a version: one of another day moves the consignment there, and one that was issued earlier changes nothing."""
         known = self.rows.get(event.consignment_id)
         issued_us = decode_issued_us(event)
-        if known is not None and NO_TIME not in (issued_us, known.issued_us) and issued_us < known.issued_us:
+        if known is not None and is_late(issued_us, known.issued_us):
             return
         self._ranked.clear()
         if isinstance(event, DecisionEvent) and event.at_us // US_PER_DAY == self.day:

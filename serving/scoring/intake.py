@@ -220,11 +220,13 @@ def find_proposal(state: ConsignmentState) -> Proposal | None:
 
     A selected one, or one in the band `high`, is to be inspected. One in the band `routine` is to be released.
     """
-    if state.selected:
-        return "inspect"
-    if state.version is None or state.version.decision is None:
-        return None
-    return PROPOSAL_OF_BAND.get(state.version.decision.band)
+    decision = None if state.version is None else state.version.decision
+    return propose(None if decision is None else decision.band, selected=state.selected)
+
+
+def propose(band: str | None, *, selected: bool) -> Proposal | None:
+    """Return what is proposed for a consignment of a band; None without a band, unless it was selected."""
+    return "inspect" if selected else PROPOSAL_OF_BAND.get(band or "")
 
 
 PROPOSAL_OF_BAND: dict[str, Proposal] = {"high": "inspect", "elevated": "check", "routine": "release"}
