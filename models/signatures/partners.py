@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from consignments.errors import BadSetting
+from consignments.exchange.documents import PartnerName
 from models.signatures.envelope import Signature
 from models.signatures.key_holders import list_signers, read_key_holders, write_key_holders
 from models.signatures.keys import VerifyingKey
@@ -34,7 +35,7 @@ class Partner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Messages of this time or later are refused; None for no end.
     """
 
-    name: Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[^\s/#]+$")]
+    name: PartnerName
     public_key: str
     until: Annotated[datetime, Meta(tz=True)] | None = None
 

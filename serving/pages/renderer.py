@@ -116,7 +116,7 @@ class PageRenderer:
     def _fill(self, name: str, request: PageRequest, values: Values, status: int) -> PageAnswer:
         html = create_environment().get_template(f"{name}.html").render(
             t=self.texts, viewer=request.viewer, token=request.token, view=request.view, now_us=request.now_us,
-            q=request.query, facts=request.facts, **{key: value for key, value in values.items() if key not in ("facts",)},
+            q=request.query, facts=request.facts, **values,
         )  # fmt: skip
         return PageAnswer(status, html.encode(errors="backslashreplace"))
 
