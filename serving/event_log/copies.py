@@ -4,7 +4,7 @@ The file has the same tables and the same hash chain, whatever the database of t
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -15,9 +15,11 @@ import sqlalchemy as sa
 
 from consignments.errors import FileFault, ServiceFault
 from serving.event_log.backend import URL_SETTING, describe_error
+from serving.event_log.blocks.codec import Block, encode_block
 from serving.event_log.database import create_writer, mask_password, migrate, open_engine, use_database
+from serving.event_log.queries import ALL_COLUMNS, HEADS, select_last
 from serving.event_log.reader import LogReader, Progress
-from serving.event_log.tables import EVENTS, LOG
+from serving.event_log.tables import BLOCKS, LOG
 
 
 def is_sqlite_url(url: str) -> bool:
@@ -65,7 +67,7 @@ def _copy_pages(source: Path, target: Path) -> None:
 def _copy_rows_to_file(log: LogReader, path: Path, progress: Progress | None) -> None:
     with use_database(f"sqlite:///{path}") as address:
         engine = open_engine(address)
-        writer = create_writer(engine, EVENTS)
+        writer = create_writer(engine, BLOCKS)
         try:
             migrate(engine)
             _insert_identity(engine, log)
@@ -92,7 +94,7 @@ def copy_to_database(path: Path, url: str, progress: Progress | None = None) -> 
     """
     with LogReader.open_to_read(f"sqlite:///{path}") as log, use_database(url) as address:
         engine = open_engine(address)
-        writer = create_writer(engine, EVENTS)
+        writer = create_writer(engine, BLOCKS)
         try:
             writer.acquire()
             migrate(engine)
@@ -108,27 +110,36 @@ def copy_to_database(path: Path, url: str, progress: Progress | None = None) -> 
 
 
 def _read_pages(log: LogReader, progress: Progress | None) -> Iterator[list[tuple[Any, ...]]]:
-    for rows in log.queries.fetch_pages(list(EVENTS.c), 0, log.last_sequence):
-        yield [tuple(row) for row in rows]
+    for blocks in log.queries.fetch_blocks(ALL_COLUMNS, 0, log.last_sequence):
+        yield [tuple(stored) for stored in _cut_end(blocks, log.last_sequence)]
         if progress is not None:
-            progress("copy", min(int(rows[-1][0]), log.last_sequence), log.last_sequence)
+            progress("copy", min(int(blocks[-1].last), log.last_sequence), log.last_sequence)
+
+
+def _cut_end(blocks: Sequence[Any], last: int) -> Iterator[Any]:
+    """Return blocks without the entries after the sequence number `last`, which small blocks joined meanwhile may have."""
+    for stored in blocks:
+        if stored.last <= last:
+            yield stored
+            continue
+        block, count = Block(stored.first, stored.last, stored.head, stored.body), last - stored.first + 1
+        yield encode_block(block.read_rows()[:count], block.hashes[:count])
 
 
 def _holds_copy(engine: sa.Engine, log: LogReader, where: str) -> bool:
     """Check whether a database holds the whole log; raise `ServiceFault` if it holds another one or other entries."""
-    last = sa.select(EVENTS.c.sequence, EVENTS.c.hash).order_by(EVENTS.c.sequence.desc()).limit(1)
     with engine.connect() as connection:
         found = connection.execute(sa.select(LOG.c.log_id)).scalar()
-        entry = connection.execute(last).one_or_none()
-    if found in (None, log.log_id) and entry is None:
+        last = connection.execute(select_last(HEADS)).one_or_none()
+    if found in (None, log.log_id) and last is None:
         return False
-    here = None if entry is None else (entry.sequence, entry.hash.hex())
+    here = None if last is None else (last.last, Block(*last).hashes[-1].hex())
     if (found, here) == (log.log_id, (log.last_sequence, log.head)):
         return True
     raise ServiceFault(
         "the database already holds an event log",
         where=URL_SETTING,
-        got=f"{where}: log {found} with {0 if entry is None else entry.sequence:,} entries",
+        got=f"{where}: log {found} with {0 if last is None else last.last:,} entries",
         expected="an empty database",
         todo="nothing was written; name an empty database",
     )
@@ -137,4 +148,10 @@ def _holds_copy(engine: sa.Engine, log: LogReader, where: str) -> bool:
 def _insert_identity(engine: sa.Engine, log: LogReader) -> None:
     with engine.begin() as connection:
         if connection.execute(sa.select(LOG.c.log_id)).first() is None:
-            connection.execute(LOG.insert().values(log_id=log.log_id, key_fingerprint=log.key_fingerprint))
+            connection.execute(_build_identity(log))
+
+
+def _build_identity(log: LogReader) -> Any:
+    return LOG.insert().values(
+        log_id=log.log_id, key_fingerprint=log.key_fingerprint, identifier_key=log.identifier_key
+    )

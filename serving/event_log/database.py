@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL, make_url
 from consignments.errors import BadSetting, ServiceFault
 from serving.event_log.backend import URL_SETTING, TableWriter, describe_error
 
-LATEST_REVISION = "0001"
+LATEST_REVISION = "0002"
 """Revision in `serving.event_log.migrations` that `migrate` brings the tables to."""
 EXPECTED_URL = "sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE, with %40 for an @ in a password"
 
@@ -95,7 +95,8 @@ def create_writer(engine: sa.Engine, table: sa.Table) -> TableWriter:
 
 def migrate(engine: sa.Engine) -> None:
     """Migrate the tables to the latest revision; create them if there are none."""
-    if _revision(engine) == LATEST_REVISION:
+    found = _revision(engine)
+    if found == LATEST_REVISION:
         return
     # Loaded only if tables must change, so that a restart does not wait for it.
     from alembic import command
@@ -106,6 +107,16 @@ def migrate(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+    if found is not None:
+        _release_space(engine)
+
+
+def _release_space(engine: sa.Engine) -> None:
+    """Return the space of tables that a migration dropped, which needs as much free space as the log has then."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("VACUUM")
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _revision(engine: sa.Engine) -> str | None:

@@ -1,4 +1,4 @@
-"""Conversion of log entries to rows of the table and back. Only this module maps fields to columns.
+"""Conversion of log entries to rows of columns and back. Only this module maps fields to columns.
 
 A field is stored in the column of its name. Columns that an entry has no field for are empty.
 """
@@ -10,13 +10,13 @@ from typing import Any, NamedTuple, get_args
 from msgspec.structs import astuple
 
 from consignments.errors import ServiceFault
-from serving.event_log.events import ARRIVAL_KINDS, EMPTY, ArrivalEvent, Event, Kind
+from serving.event_log.events import EMPTY, Event, Kind
 
 Columns = tuple[Any, ...]
 
 
 class EventRow(NamedTuple):
-    """The columns of an entry without the hashes of the chain; a hash covers the columns in this order."""
+    """The columns of an entry without the hash of the chain, which covers the columns in this order."""
 
     sequence: int
     kind: Kind
@@ -36,16 +36,12 @@ class EventRow(NamedTuple):
     model_sha256: str | None = None
     spec_sha256: str | None = None
     asked_by: str = ""
+    history_sequence: int | None = None
 
     @property
     def redacted(self) -> bool:
         """Return whether the content of the entry was removed."""
         return self.plain == EMPTY
-
-
-HISTORY_FIELDS = EventRow._fields[: EventRow._fields.index("keys") + 1]
-"""Columns that history needs: the first of a row."""
-_NOT_NEEDED = EventRow(0, "arrival", None, 0, None, EMPTY, EMPTY, None)[len(HISTORY_FIELDS) :]
 
 
 class _Layout(NamedTuple):
@@ -81,7 +77,6 @@ def _lay_out(event_type: Any) -> _Layout:
 
 
 _LAYOUTS: dict[str, _Layout] = {each.kind: _lay_out(each) for each in get_args(Event)}
-_HISTORY_LAYOUTS = _LAYOUTS | dict.fromkeys(ARRIVAL_KINDS, _LAYOUTS[ArrivalEvent.kind])
 
 
 def encode_row(event: Event) -> Columns:
@@ -102,20 +97,6 @@ def decode_row(row: Sequence[Any]) -> Event:
     if layout is None:
         raise _build_kind_fault(row)
     return layout.event_type(*layout.get_fields(row))
-
-
-def decode_history_row(row: Sequence[Any]) -> Event:
-    """Return the entry of a row that has only the columns that history needs; a decision is returned as an arrival.
-
-    Raises
-    ------
-    ServiceFault
-        This version does not know the kind of the entry.
-    """
-    layout = _HISTORY_LAYOUTS.get(row[1])
-    if layout is None:
-        raise _build_kind_fault(row)
-    return layout.event_type(*layout.get_fields((*row, *_NOT_NEEDED)))
 
 
 def _build_kind_fault(row: Sequence[Any]) -> ServiceFault:

@@ -115,6 +115,8 @@ class DecisionEvent(ArrivalEvent, frozen=True, gc=False):
         Name and version, `NAME/VERSION`.
     model_sha256, spec_sha256 : str
         Digests of the bundle and of its feature spec.
+    history_sequence : int or None
+        Last entry that history included when it was read for this decision; None for the entry before this one.
     """
 
     kind: ClassVar[Kind] = "decision"
@@ -127,6 +129,7 @@ class DecisionEvent(ArrivalEvent, frozen=True, gc=False):
     model: str
     model_sha256: str
     spec_sha256: str
+    history_sequence: int | None = None
 
 
 class OutcomeEvent(RecordEntry, frozen=True, gc=False):

@@ -9,26 +9,30 @@ sequence 5        records who removed the content of 1 to 3, and why  hash 5 cov
 """
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from serving.encryption.key_file import PREFIX_BYTES
 from serving.event_log.event_rows import Columns, EventRow
+from serving.event_log.events import EMPTY
 
 _encode = msgspec.msgpack.Encoder().encode
+_PLAIN, _SEALED = EventRow._fields.index("plain"), EventRow._fields.index("sealed")
 
 
 def hash_row(previous: bytes, row: Columns) -> bytes:
     """Compute the hash of an entry: SHA-256 of the previous hash and of all its columns, in order, as MessagePack.
+
+    The last column, `history_sequence`, is left out if it is empty, because the first logs did not have it.
 
     Returns
     -------
     bytes
         32 bytes.
     """
-    return hashlib.sha256(previous + _encode(row)).digest()
+    return hashlib.sha256(previous + _encode(row if row[-1] is not None else row[:-1])).digest()
 
 
 class Redaction(msgspec.Struct, frozen=True):
@@ -104,7 +108,7 @@ class RedactedDigest:
 
     def add(self, row: EventRow, here: bytes) -> None:
         """Add the remaining columns of an entry, and its hash."""
-        self._sha256.update(_encode(row) + here)
+        self._sha256.update(_encode(row if row[-1] is not None else row[:-1]) + here)
         self.entries += 1
 
     def digest(self) -> bytes:
@@ -194,26 +198,36 @@ class ChainVerifier:
         self.entries, self.emptied, self.erased = entries, 0, 0
         self.kept_at = 0 if origin.hex() == kept else None
 
-    def check_row(self, row: EventRow, stored: bytes, here: bytes) -> bool:
-        """Check the next entry, given its stored previous hash and its own; return False if it is not valid."""
-        fits = row.sequence == self.entries + 1 and stored == self._previous
-        if not fits or not (self._covers(row) if row.redacted else here == hash_row(stored, row)):
+    def check_rows(self, rows: Sequence[Columns], hashes: Sequence[bytes]) -> int | None:
+        """Check the next entries, with columns as in `EventRow`, and their hashes; return the first that is not valid."""
+        for row, here in zip(rows, hashes, strict=True):
+            if not self._check_row(row, here):
+                return int(row[0])
+        return None
+
+    def _check_row(self, row: Columns, here: bytes) -> bool:
+        """Check the next entry and its hash."""
+        sequence, plain, sealed = row[0], row[_PLAIN], row[_SEALED]
+        redacted = plain == EMPTY
+        if sequence != self.entries + 1:
             return False
-        if row.redacted:
-            self._add_remains(row, here)
-        if not all(map(self._check_single, self._list_ending(row.sequence))):
+        if redacted:
+            entry = EventRow._make(row)
+            if not self._covers(entry):
+                return False
+            self._add_remains(entry, here)
+        elif here != hash_row(self._previous, row):
             return False
-        if row.sealed is not None and row.sealed[:PREFIX_BYTES] in self._erased_keys:
+        if self._single and not all(map(self._check_single, self._list_ending(sequence))):
+            return False
+        if self._erased_keys and sealed is not None and sealed[:PREFIX_BYTES] in self._erased_keys:
             self.erased += 1
-        if (
-            self._removal is not None
-            and row.sequence == self._removal.up_to
-            and not self._check_redaction(self._removal)
-        ):
+        removal = self._removal
+        if removal is not None and sequence == removal.up_to and not self._check_redaction(removal):
             return False
-        self._previous, self.entries = here, row.sequence
-        if here.hex() == self._kept:
-            self.kept_at = self.entries
+        self._previous, self.entries = here, sequence
+        if self._kept and here.hex() == self._kept:
+            self.kept_at = sequence
         return True
 
     def get_result(self, broken_at: int | None = None) -> VerificationResult:

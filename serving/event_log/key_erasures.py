@@ -3,20 +3,20 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import sqlalchemy as sa
 
 from consignments.errors import BadSetting
 from features.history.pseudonyms import load_data_key
 from serving.encryption.key_file import FILE_NAME as PERIOD_KEYS_FILE
 from serving.encryption.key_file import PREFIX_BYTES, KeyErasure
 from serving.encryption.vault import Vault
+from serving.event_log.blocks.codec import Block
 from serving.event_log.copies import get_sqlite_path, is_sqlite_url
 from serving.event_log.events import ARRIVAL_KINDS, KeyErasureEvent
+from serving.event_log.queries import HEADS, PAGE_BLOCKS, select_range
 from serving.event_log.reader import LogReader
-from serving.event_log.tables import EVENTS
+from serving.event_log.tables import BLOCKS
 
 KEY_SEARCH_ENTRIES = 100_000
 """Number of last entries searched for a missing key when a log is opened; without any key, all entries are searched."""
@@ -44,7 +44,8 @@ def check_vault(log: LogReader, vault: Vault) -> None:
     vault.periods.bind_log(log.log_id, read_key_erasures(log))
     last = _find_last_sealed(log, KEY_SEARCH_ENTRIES if len(vault.periods) else log.last_sequence)
     if last is not None:
-        vault.check_key(last.sealed, f"log entry {last.sequence}")
+        sequence, prefix = last
+        vault.check_key(prefix, f"log entry {sequence}")
 
 
 def load_or_create_data_key(path: Path, state_dir: Path, url: str) -> bytes:
@@ -95,23 +96,31 @@ def _require_unused(path: Path, state_dir: Path, url: str) -> None:
 
 def find_used_prefixes(log: LogReader, prefixes: Sequence[bytes], after: int = 0) -> set[bytes]:
     """Find which of these key prefixes are used by encrypted fields of entries after the sequence number `after`."""
-    if not prefixes:
-        return set()
-    begins = sa.func.substr(EVENTS.c.sealed, 1, PREFIX_BYTES, type_=sa.LargeBinary)
-    here = EVENTS.c.sequence > after, EVENTS.c.sealed.is_not(None), begins.in_(prefixes)
-    return {row[0] for row in log.queries.fetch_all(sa.select(begins).where(*here).distinct())}
+    wanted, used = set(prefixes), set[bytes]()
+    if not wanted:
+        return used
+    for found in log.queries.fetch_blocks(HEADS, after):
+        for stored in found:
+            block = Block(*stored)
+            (sealed,) = block.read_columns("sealed")
+            for sequence, text in enumerate(sealed, start=block.first):
+                if text is not None and sequence > after:
+                    used.add(text[:PREFIX_BYTES])
+        if wanted <= used:
+            break
+    return used & wanted
 
 
-def _find_last_sealed(log: LogReader, entries: int) -> Any:
-    """Find the last consignment with encrypted fields among a number of last entries; return None if there is none."""
-    query = (
-        sa.select(EVENTS.c.sequence, EVENTS.c.sealed)
-        .where(
-            EVENTS.c.sequence > log.last_sequence - entries,
-            EVENTS.c.kind.in_(ARRIVAL_KINDS),
-            EVENTS.c.sealed.is_not(None),
-        )
-        .order_by(EVENTS.c.sequence.desc())
-        .limit(1)
-    )
-    return next(iter(log.queries.fetch_all(query)), None)
+def _find_last_sealed(log: LogReader, entries: int) -> tuple[int, bytes] | None:
+    """Find the last consignment with encrypted fields among a number of last entries, with the prefix of its key."""
+    query = select_range(HEADS, max(0, log.last_sequence - entries), None, ARRIVAL_KINDS)
+    query, start = query.order_by(BLOCKS.c.first.desc()), 0
+    while found := log.queries.fetch_all(query.limit(PAGE_BLOCKS).offset(start)):
+        for stored in found:
+            block = Block(*stored)
+            columns = zip(*block.read_columns("kind", "sealed"), strict=True)
+            for sequence, (kind, prefix) in reversed(list(enumerate(columns, start=block.first))):
+                if kind in ARRIVAL_KINDS and prefix is not None:
+                    return sequence, prefix
+        start += len(found)
+    return None

@@ -6,32 +6,29 @@ at a time writes the log.
 
 import secrets
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import Self
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from consignments.errors import ServiceFault
 from serving.encryption.key_file import KeyErasure
 from serving.encryption.vault import Vault
 from serving.event_log.backend import TableWriter, describe_error
+from serving.event_log.blocks.codec import Block, StoredBlock, encode_block, encode_blocks
 from serving.event_log.database import create_writer, migrate, open_engine, use_database, wipe
-from serving.event_log.event_rows import EventRow, encode_row
-from serving.event_log.events import EMPTY, Event, KeyErasureEvent, RedactionEvent
-from serving.event_log.hash_chain import RedactedDigest, Redaction, hash_row
+from serving.event_log.event_rows import Columns, EventRow, encode_row
+from serving.event_log.events import Event, KeyErasureEvent, RedactionEvent
+from serving.event_log.hash_chain import Redaction, hash_row
 from serving.event_log.key_erasures import check_vault
-from serving.event_log.queries import PAGE_ROWS, filter_unredacted
+from serving.event_log.queries import HEADS, select_last
 from serving.event_log.reader import LogReader
-from serving.event_log.tables import COLUMNS, EVENTS, LOG
+from serving.event_log.redactions import RebuiltKeys, list_content, remove_content
+from serving.event_log.tables import BLOCKS, LOG
+from serving.event_log.upkeep import LogUpkeep
 
-
-class RebuiltKeys(NamedTuple):
-    """The history keys that replace those of an entry, with columns as in `EventRow`."""
-
-    sequence: int
-    kinds: str
-    keys: bytes
+IDENTIFIER_KEY_BYTES = 16
+NAME = EventRow._fields.index("consignment_id")
 
 
 class EventLog(LogReader):
@@ -48,9 +45,17 @@ class EventLog(LogReader):
     def __init__(self, engine: sa.Engine, vault: Vault, writer: TableWriter) -> None:
         self.vault, self._writer = vault, writer
         super().__init__(engine)
+        self._head = self._read_head()
         check_vault(self, vault)
         if vault.periods is not None:
             vault.periods.erase_keys()  # recorded erasures that were not completed
+        self._upkeep = LogUpkeep(engine, self.finder, self._read_names)
+        self._upkeep.index_gaps(self.last_sequence)
+
+    @property
+    def head(self) -> str:
+        """Return the hash of the last entry, hexadecimal."""
+        return self._head.hex()
 
     @classmethod
     def open(cls, url: str, vault: Vault) -> Self:
@@ -65,7 +70,7 @@ class EventLog(LogReader):
         """
         with use_database(url) as address:
             engine = open_engine(address)
-            writer = create_writer(engine, EVENTS)
+            writer = create_writer(engine, BLOCKS)
             try:
                 writer.acquire()
                 migrate(engine)
@@ -83,18 +88,20 @@ class EventLog(LogReader):
         ServiceFault
             The entries cannot be written, or do not follow the last entry. Then call `reread`.
         """
-        previous, rows = self._head, []
+        previous, rows, hashes = self._head, list[Columns](), list[bytes]()
         for event in events:
             row = encode_row(event)
-            here = hash_row(previous, row)
-            rows.append((*row, previous, here))
-            previous = here
+            previous = hash_row(previous, row)
+            rows.append(row)
+            hashes.append(previous)
+        self._check_sequences(rows)
         try:
-            self._check_sequence(events)
-            self._write(rows)
+            self._write(encode_blocks(rows, hashes), previous)
         except sa.exc.SQLAlchemyError as error:
             raise ServiceFault("the event log cannot be written", got=describe_error(error)) from error
-        self.last_sequence, self._head = events[-1].sequence, previous
+        self.last_sequence, self._head = rows[-1][0], previous
+        self.finder.add(rows[0][0], [row[NAME] for row in rows])
+        self._upkeep.run_when_due(self.last_sequence)
 
     def redact(self, removal: Redaction, keys: Sequence[RebuiltKeys], recorded_us: int) -> Redaction:
         """Remove the content of consignments and record the removal as the next entry, in one transaction.
@@ -113,26 +120,24 @@ class EventLog(LogReader):
         ServiceFault
             The log cannot be written.
         """
+        concerned = None
+        if removal.consignment_id:
+            places = list_content(self, removal.consignment_id)
+            concerned = {place for place in places if removal.after < place <= removal.up_to}
         try:
             self._writer.acquire()
-            with self._engine.begin() as connection:
-                if keys:
-                    connection.execute(
-                        _UPDATE_KEYS, [dict(zip(_KEY_PARAMETERS, each, strict=True)) for each in keys]
-                    )
-                here = _select_concerned(connection, removal)
-                connection.execute(_build_redact_statement(removal))
-                removal = _complete_redaction(connection, removal, here)
+            with self._upkeep.paused(), self._engine.begin() as connection:
+                removal = remove_content(connection, removal, {each.sequence: each for each in keys}, concerned)
                 event = RedactionEvent(
                     self.last_sequence + 1, removal.before_us, recorded_us, msgspec.msgpack.encode(removal)
                 )
                 row = encode_row(event)
                 head = hash_row(self._head, row)
-                values = dict(zip(EVENTS.c.keys(), (*row, self._head, head), strict=True))
-                connection.execute(EVENTS.insert().values(values))
+                connection.execute(BLOCKS.insert().values(encode_block([row], [head])))
         except sa.exc.SQLAlchemyError as error:
             raise ServiceFault("the event log cannot be written", got=describe_error(error)) from error
         self.last_sequence, self._head = event.sequence, head
+        self.finder.add(event.sequence, [None])
         return removal
 
     def erase_keys(self, erasures: Sequence[KeyErasure]) -> None:
@@ -158,7 +163,7 @@ class EventLog(LogReader):
             The log cannot be written.
         """
         try:
-            wipe(self._engine, EVENTS)
+            wipe(self._engine, BLOCKS)
         except sa.exc.SQLAlchemyError as error:
             raise ServiceFault("the event log cannot be written", got=describe_error(error)) from error
 
@@ -167,7 +172,9 @@ class EventLog(LogReader):
         try:
             self._writer.release()
             self._writer.acquire()
-            self.last_sequence, self._head = self._read_head()
+            self.last_sequence = self.read_last_sequence()
+            self._head = self._read_head()
+            self.finder.reset()
             with (
                 self._engine.begin() as connection
             ):  # a write that changes nothing, to check disk space and permission
@@ -177,34 +184,36 @@ class EventLog(LogReader):
 
     def close(self) -> None:
         """Close the database."""
+        self._upkeep.close()
         self._writer.release()
         super().close()
 
-    def _check_sequence(self, events: Sequence[Event]) -> None:
-        if events[0].sequence != self.last_sequence + 1:
-            raise ServiceFault(
-                "a new entry does not follow the last entry",
-                where="event log",
-                got=f"sequence {events[0].sequence}",
-                expected=f"sequence {self.last_sequence + 1}",
-            )
+    def _check_sequences(self, rows: Sequence[Columns]) -> None:
+        for expected, row in enumerate(rows, start=self.last_sequence + 1):
+            if row[0] != expected:
+                raise ServiceFault(
+                    "a new entry does not follow the last entry",
+                    where="event log",
+                    got=f"sequence {row[0]}",
+                    expected=f"sequence {expected}",
+                )
 
-    def _write(self, rows: list[tuple[Any, ...]]) -> None:
+    def _write(self, blocks: list[StoredBlock], head: bytes) -> None:
         try:
-            self._writer.write(rows)
+            self._writer.write(blocks)
         except sa.exc.DBAPIError as error:
             if not error.connection_invalidated:
                 raise
-            self._resolve_lost_write(rows)
+            self._resolve_lost_write(blocks, head)
 
-    def _resolve_lost_write(self, rows: list[tuple[Any, ...]]) -> None:
-        """Check over a new connection whether the rows sent over a lost one were written; write them if not."""
+    def _resolve_lost_write(self, blocks: list[StoredBlock], written: bytes) -> None:
+        """Check over a new connection whether the blocks sent over a lost one were written; write them if not."""
         self._writer.release()
         self._writer.acquire()
-        _, head = self._read_head()
+        head = self._read_head()
         if head == self._head:
-            self._writer.write(rows)
-        elif head != rows[-1][-1]:
+            self._writer.write(blocks)
+        elif head != written:
             raise ServiceFault(
                 "the event log was changed by another process",
                 got=f"head {head.hex()[:12]}",
@@ -212,50 +221,21 @@ class EventLog(LogReader):
                 todo="run npsrisk verify-log, and check if the database was restored or failed over to another server",
             )
 
-    def _identify(self) -> tuple[str, str]:
+    def _read_head(self) -> bytes:
+        """Read the hash of the last entry; the start of the chain if there is none."""
+        with self._engine.connect() as connection:
+            found = connection.execute(select_last(HEADS)).one_or_none()
+        return self.origin if found is None else Block(*found).hashes[-1]
+
+    def _identify(self) -> tuple[str, str, bytes]:
         with self._engine.begin() as connection:
             if connection.execute(sa.select(LOG)).one_or_none() is None:
-                name = secrets.token_hex(4)
-                connection.execute(LOG.insert().values(log_id=name, key_fingerprint=self.vault.fingerprint))
+                name, key = secrets.token_hex(4), secrets.token_bytes(IDENTIFIER_KEY_BYTES)
+                identity = {"log_id": name, "key_fingerprint": self.vault.fingerprint, "identifier_key": key}
+                connection.execute(LOG.insert().values(identity))
         return super()._identify()
 
 
 def _build_erasure_event(sequence: int, erasure: KeyErasure) -> KeyErasureEvent:
     plain = msgspec.msgpack.encode(erasure)
     return KeyErasureEvent(sequence, erasure.erased_us, erasure.erased_us, plain)
-
-
-_KEY_PARAMETERS = "at", "new_kinds", "new_keys"
-_UPDATE_KEYS = (
-    sa.update(EVENTS)
-    .where(EVENTS.c.sequence == sa.bindparam("at"))
-    .values(kinds=sa.bindparam("new_kinds"), keys=sa.bindparam("new_keys"))
-)
-
-
-def _select_concerned(connection: Connection, removal: Redaction) -> list[Any]:
-    """Return the conditions for the entries that the record of a removal covers, after the removal."""
-    place = EVENTS.c.sequence
-    if not removal.consignment_id:
-        return [place > removal.after, place <= removal.up_to, EVENTS.c.plain == EMPTY]
-    concerned = connection.execute(sa.select(place).where(*_filter_concerned(removal))).scalars().all()
-    return [place.in_(concerned)]
-
-
-def _filter_concerned(removal: Redaction) -> list[Any]:
-    single = [EVENTS.c.consignment_id == removal.consignment_id] if removal.consignment_id else []
-    return [*filter_unredacted(removal.after, removal.up_to), *single]
-
-
-def _build_redact_statement(removal: Redaction) -> Any:
-    nothing: dict[str, Any] = {"sealed": None, "features": None, "reasons": None}
-    return sa.update(EVENTS).where(*_filter_concerned(removal)).values(plain=EMPTY, **nothing)
-
-
-def _complete_redaction(connection: Connection, removal: Redaction, here: list[Any]) -> Redaction:
-    """Complete the record of a removal with number and digest of the remains."""
-    remains = RedactedDigest()
-    query = sa.select(*COLUMNS, EVENTS.c.hash).where(*here).order_by(EVENTS.c.sequence)
-    for row in connection.execute(query.execution_options(yield_per=PAGE_ROWS)):
-        remains.add(EventRow._make(row[:-1]), row[-1])
-    return msgspec.structs.replace(removal, emptied=remains.entries, digest=remains.digest())

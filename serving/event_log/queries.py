@@ -1,11 +1,7 @@
-"""SQL queries of the event log, and their execution.
-
-Queries that a request waits for are built once and cached, because building them costs more than running them.
-"""
+"""SQL queries of the event log, and their execution: blocks of entries in order, by sequence number, kind or time."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,14 +9,16 @@ from sqlalchemy.engine import Connection
 
 from consignments.errors import ServiceFault
 from serving.event_log.backend import describe_error
-from serving.event_log.event_rows import HISTORY_FIELDS
-from serving.event_log.events import ARRIVAL_KINDS, EMPTY, NOT_READ, Kind
-from serving.event_log.tables import COLUMNS, EVENTS
+from serving.event_log.blocks.codec import KIND_BITS, MAX_BLOCK_ENTRIES, combine_kinds
+from serving.event_log.events import Kind
+from serving.event_log.tables import BLOCKS, FIRST_RARE_KIND, RARE_BLOCKS
 
-PAGE_ROWS = 5_000
-"""Entries fetched at a time when the whole log is read."""
-MAX_SEQUENCE = 2**63 - 1
-_NOT_READ: Any = sa.literal(NOT_READ, sa.LargeBinary)
+PAGE_BLOCKS = 100
+"""Blocks fetched at a time when many are read, of at most 6,400 entries."""
+SUMMARY = [BLOCKS.c[name] for name in ("first", "last", "kinds", "min_us", "max_us")]
+HEADS = [BLOCKS.c.first, BLOCKS.c.last, BLOCKS.c.head]
+WHOLE = [*HEADS, BLOCKS.c.body]
+ALL_COLUMNS = [*SUMMARY, BLOCKS.c.head, BLOCKS.c.body]
 
 
 class LogQueries:
@@ -34,49 +32,61 @@ class LogQueries:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
 
-    def fetch_rows(self, query: Any, until: int | None = None, **values: Any) -> Sequence[Any]:
-        """Fetch the rows of a query with the parameter `until`, the last sequence number wanted; None for all."""
-        values["until"] = MAX_SEQUENCE if until is None else until
-        return self.fetch_all(query, values)
-
     def fetch_all(self, query: Any, values: dict[str, Any] | None = None) -> Sequence[Any]:
         """Fetch all rows of a query."""
-        with self._connect() as connection:
+        with self.connect() as connection:
             return connection.execute(query, values).all()
+
+    def fetch_statement(self, statement: str) -> Sequence[Any]:
+        """Fetch all rows of an SQL statement without parameters."""
+        with self.connect() as connection:
+            return connection.exec_driver_sql(statement).all()
 
     def fetch_value(self, query: Any) -> Any:
         """Fetch the single value of a query, or None if there is no row."""
-        with self._connect() as connection:
+        with self.connect() as connection:
             return connection.execute(query).scalar_one_or_none()
 
-    def fetch_pages(
-        self, columns: Sequence[Any], after: int, until: int | None, kinds: Sequence[Kind] = ()
+    def fetch_blocks(
+        self, columns: Sequence[Any], after: int, until: int | None = None, kinds: Sequence[Kind] = ()
     ) -> Iterator[Sequence[Any]]:
-        """Fetch entries in order, some thousands at a time.
+        """Fetch the blocks that have entries of a range, in order, some at a time.
 
         Parameters
         ----------
         columns : sequence of columns
-            Columns to fetch; the first is `sequence`.
+            Columns to fetch; the first two are `first` and `last`.
         after, until : int
             Range of sequence numbers; `after` excluded, `until` included.
         kinds : sequence of str
-            Only entries of these kinds; empty for all.
+            Only blocks with entries of these kinds; empty for all.
         """
         while True:
-            query = sa.select(*columns).where(EVENTS.c.sequence > after)
-            if kinds:
-                query = query.where(EVENTS.c.kind.in_(kinds))
-            if until is not None:
-                query = query.where(EVENTS.c.sequence <= until)
-            rows = self.fetch_all(query.order_by(EVENTS.c.sequence).limit(PAGE_ROWS))
+            query = select_range(columns, after, until, kinds).order_by(BLOCKS.c.first).limit(PAGE_BLOCKS)
+            rows = self.fetch_all(query)
             if not rows:
                 return
             yield rows
-            after = rows[-1][0]
+            after = rows[-1][1]
+
+    def fetch_places(self, columns: Sequence[Any], sequences: Sequence[int]) -> Iterator[Any]:
+        """Fetch the blocks that have the entries with these ascending sequence numbers, in order, each once."""
+        names = ", ".join(f"b.{column.name}" for column in columns)
+        done = 0
+        for start in range(0, len(sequences), PAGE_BLOCKS):
+            values = ", ".join(f"({sequence})" for sequence in sequences[start : start + PAGE_BLOCKS])
+            rows = self.fetch_statement(
+                f"WITH v (s) AS (VALUES {values}) SELECT {names} FROM {BLOCKS.name} b WHERE b.first IN (SELECT "
+                f"(SELECT max(o.first) FROM {BLOCKS.name} o WHERE o.first <= v.s) FROM v) ORDER BY b.first"
+            )
+            for row in rows:
+                if row[1] > done:
+                    yield row
+                    done = row[1]
 
     @contextmanager
-    def _connect(self) -> Iterator[Connection]:
+    def connect(self) -> Iterator[Connection]:
+        """Connect, and convert database errors."""
         try:
             with self._engine.connect() as connection:
                 yield connection
@@ -84,64 +94,28 @@ class LogQueries:
             raise ServiceFault("the event log cannot be read", got=describe_error(error)) from error
 
 
-def select_columns(without: Sequence[str]) -> list[Any]:
-    """Return all columns of an entry; of those not needed, `sealed` is read as None and the others as `NOT_READ`."""
-    return [_leave_out(column.name) if column.name in without else column for column in COLUMNS]
+def select_range(columns: Sequence[Any], after: int, until: int | None, kinds: Sequence[Kind] = ()) -> Any:
+    """Build the query for the blocks that have entries of a range; the parameters are those of `fetch_blocks`."""
+    query = sa.select(*columns).where(BLOCKS.c.first > after - MAX_BLOCK_ENTRIES, BLOCKS.c.last > after)
+    if until is not None:
+        query = query.where(BLOCKS.c.first <= until)
+    if kinds:
+        query = query.where(BLOCKS.c.kinds.bitwise_and(combine_kinds(kinds)) != 0)
+        if all(KIND_BITS[kind] >= FIRST_RARE_KIND for kind in kinds):
+            query = query.where(RARE_BLOCKS)
+    return query
 
 
-def _leave_out(name: str) -> Any:
-    """Return the replacement of a column; an entry without personal fields can still be decoded."""
-    return (sa.null() if name == "sealed" else _NOT_READ).label(name)
+def select_last(columns: Sequence[Any]) -> Any:
+    """Build the query for the last block."""
+    return sa.select(*columns).order_by(BLOCKS.c.first.desc()).limit(1)
 
 
-@cache
-def select_history_columns(kinds: str) -> list[Any]:
-    """Return the columns that history needs; fields are read only for outcomes and arrivals with other kinds of keys."""
-    needed = (EVENTS.c.kind == "outcome") | (EVENTS.c.kinds != kinds)
-    columns = {name: EVENTS.c[name] for name in HISTORY_FIELDS}
-    fields = {
-        name: sa.case((needed, columns[name]), else_=_leave_out(name)).label(name)
-        for name in ("plain", "sealed")
-    }
-    return list((columns | fields).values())
+def select_place(columns: Sequence[Any], sequence: int) -> Any:
+    """Build the query for the block that has an entry, if there is one."""
+    return select_last(columns).where(BLOCKS.c.first <= sequence)
 
 
-@cache
-def build_kind_query(kind: Kind) -> Any:
-    """Build the query for entries of a kind that has no consignment; it uses the index of `consignment_id`."""
-    here = (
-        EVENTS.c.consignment_id.is_(None),
-        EVENTS.c.kind == kind,
-        EVENTS.c.sequence <= sa.bindparam("until"),
-    )
-    return sa.select(*COLUMNS).where(*here).order_by(EVENTS.c.sequence)
-
-
-@cache
-def build_consignment_query(without: tuple[str, ...]) -> Any:
-    """Build the query for the entries of the consignment `name`."""
-    here = EVENTS.c.consignment_id == sa.bindparam("name"), EVENTS.c.sequence <= sa.bindparam("until")
-    return sa.select(*select_columns(without)).where(*here).order_by(EVENTS.c.sequence)
-
-
-@cache
-def build_consignments_query(kinds: str) -> Any:
-    """Build the query for the history columns of the entries of the consignments `names`, in any order."""
-    names: sa.BindParameter[str] = sa.bindparam("names", expanding=True)
-    here = EVENTS.c.consignment_id.in_(names), EVENTS.c.sequence <= sa.bindparam("until")
-    return sa.select(*select_history_columns(kinds)).where(*here)
-
-
-def build_scored_query(from_us: int, until_us: int, without: Sequence[str]) -> Any:
-    """Build the query for all entries of the consignments with a decision in a period; `until_us` is excluded."""
-    scored = sa.select(EVENTS.c.consignment_id).where(
-        EVENTS.c.kind == "decision", EVENTS.c.at_us >= from_us, EVENTS.c.at_us < until_us
-    )
-    here = EVENTS.c.consignment_id.in_(scored), EVENTS.c.sequence <= sa.bindparam("until")
-    return sa.select(*select_columns(without)).where(*here).order_by(EVENTS.c.sequence)
-
-
-def filter_unredacted(after: int, until: int) -> list[Any]:
-    """Return the conditions for consignments with content, after the sequence number `after` up to `until`."""
-    place = EVENTS.c.sequence
-    return [place > after, place <= until, EVENTS.c.kind.in_(ARRIVAL_KINDS), EVENTS.c.plain != EMPTY]
+def select_received(columns: Sequence[Any], from_us: int, until_us: int) -> Any:
+    """Build the query for the blocks that may have arrivals received in a period; `until_us` is excluded."""
+    return sa.select(*columns).where(BLOCKS.c.max_us >= from_us, BLOCKS.c.min_us < until_us)

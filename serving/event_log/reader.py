@@ -1,8 +1,10 @@
 """Reader of the event log, in order or by consignment; the service may write the log at the same time."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from operator import itemgetter
+from functools import cached_property
+from itertools import chain
 from typing import Any, Self, TypeVar, cast
 
 import sqlalchemy as sa
@@ -11,9 +13,10 @@ from consignments.errors import BadSetting
 from consignments.identifiers import normalize_identifier
 from consignments.timestamps import US_PER_DAY
 from serving.event_log.backend import URL_SETTING
+from serving.event_log.blocks.codec import ARRIVAL_BITS, BODY_COLUMNS, KIND_BITS, Block, combine_kinds
 from serving.event_log.clock_corrections import ClockCorrections
 from serving.event_log.database import mask_password, open_engine, use_database
-from serving.event_log.event_rows import decode_history_row, decode_row
+from serving.event_log.event_rows import Columns, decode_row
 from serving.event_log.events import (
     ARRIVAL_KINDS,
     AlertEvent,
@@ -26,22 +29,25 @@ from serving.event_log.events import (
     MessageEvent,
     RedactionEvent,
 )
+from serving.event_log.identifiers.finder import SequenceFinder
 from serving.event_log.queries import (
+    HEADS,
+    WHOLE,
     LogQueries,
-    build_consignment_query,
-    build_consignments_query,
-    build_kind_query,
-    build_scored_query,
-    select_columns,
-    select_history_columns,
+    select_last,
+    select_place,
+    select_received,
 )
-from serving.event_log.tables import COLUMNS, EVENTS, LOG
+from serving.event_log.tables import BLOCKS, LOG
 
-MAX_IDS_PER_QUERY = 500
-"""Maximum number of consignments in one query."""
 Progress = Callable[[str, int, int], None]
 """Callback for progress: name of the task, amount done, total amount."""
 E = TypeVar("E", AlertEvent, MessageEvent, RedactionEvent, KeyErasureEvent, ClockCorrectionEvent)
+HEAD_ONLY = BODY_COLUMNS
+NOT_IN_HISTORY = frozenset({"features", "reasons"})
+NOTHING_LEFT_OUT: frozenset[str] = frozenset()
+LATEST_BLOCKS = 16
+"""Blocks fetched at a time when the latest decision is searched."""
 
 
 class LogReader:
@@ -59,19 +65,17 @@ class LogReader:
         Fingerprint of the data key that the log is written with.
     last_sequence : int
         Sequence number of the last durable entry when the log was opened; 0 if there is none.
-    corrections : ClockCorrections
-        Corrections of times, which are applied to all entries that are read.
     queries : LogQueries
         Runner of the less frequent queries, for example in `serving.event_log.redactions`.
+    finder : SequenceFinder
+        Finder of the entries of consignments.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine, self.queries = engine, LogQueries(engine)
-        self.log_id, self.key_fingerprint = self._identify()
-        self.last_sequence, self._head = self._read_head()
-        kind = build_kind_query(ClockCorrectionEvent.kind)
-        rows = self.queries.fetch_rows(kind)
-        self.corrections = ClockCorrections([decode_row(row).plain for row in rows])
+        self.log_id, self.key_fingerprint, self.identifier_key = self._identify()
+        self.last_sequence = self.read_last_sequence()
+        self.finder = SequenceFinder(self.queries, self.identifier_key, self._read_names)
 
     @classmethod
     def open_to_read(cls, url: str) -> "LogReader":
@@ -80,7 +84,7 @@ class LogReader:
         Raises
         ------
         BadSetting
-            The database URL is not valid, or there is no log.
+            The database URL is not valid, there is no log, or the log has the tables of an earlier version.
         ServiceFault
             The database cannot be read.
         """
@@ -99,6 +103,29 @@ class LogReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @cached_property
+    def corrections(self) -> ClockCorrections:
+        """Return the corrections of times, which are applied to all entries that are read."""
+        kind: Kind = ClockCorrectionEvent.kind
+        rows = chain.from_iterable(self.read_rows(kinds=(kind,)))
+        return ClockCorrections([decode_row(row).plain for row in rows])
+
+    def read_rows(
+        self,
+        after: int = 0,
+        until: int | None = None,
+        without: Sequence[str] = (),
+        kinds: Sequence[Kind] = (),
+    ) -> Iterator[list[Columns]]:
+        """Read the columns of entries in order, some thousands at a time; the parameters are those of `read_events`."""
+        left_out = frozenset(without)
+        needs_body = not left_out >= BODY_COLUMNS and (not kinds or combine_kinds(kinds) & ARRIVAL_BITS)
+        for found in self.queries.fetch_blocks(WHOLE if needs_body else HEADS, after, until, kinds):
+            rows: list[Columns] = []
+            for stored in found:
+                rows += _select_rows(Block(*stored).read_rows(left_out), after, until, kinds)
+            yield rows
+
     def read_events(
         self,
         after: int = 0,
@@ -113,11 +140,12 @@ class LogReader:
         after, until : int
             Range of sequence numbers; `after` excluded, `until` included.
         without : sequence of str
-            Columns of bytes that are not needed; they are read as `NOT_READ`, but `sealed` as None.
+            Columns of bytes that are not needed; they are read as `NOT_READ`, but `sealed` as None. Entries that are not
+            arrivals may have them nevertheless.
         kinds : sequence of str
             Only entries of these kinds; empty for all.
         """
-        for rows in self.queries.fetch_pages(select_columns(without), after, until, kinds):
+        for rows in self.read_rows(after, until, without, kinds):
             yield from self._decode(rows)
 
     def read_arrivals(
@@ -133,16 +161,19 @@ class LogReader:
         return cast("Iterator[DecisionEvent]", self.read_events(after, until, without, ("decision",)))
 
     def read_page(self, kind: Kind, after: int, limit: int, without: Sequence[str] = ()) -> list[Event]:
-        """Read the first entries of a kind after a sequence number, in order.
+        """Read the first entries of a kind after a sequence number, in order, with their times as logged.
 
         Raises
         ------
         ServiceFault
             The log cannot be read.
         """
-        query = sa.select(*select_columns(without)).where(EVENTS.c.sequence > after, EVENTS.c.kind == kind)
-        rows = self.queries.fetch_all(query.order_by(EVENTS.c.sequence).limit(limit))
-        return list(map(decode_row, rows))
+        found: list[Columns] = []
+        for rows in self.read_rows(after, None, without, (kind,)):
+            found += rows[: limit - len(found)]
+            if len(found) == limit:
+                break
+        return list(map(decode_row, found))
 
     def read_event(self, sequence: int) -> Event:
         """Read one entry.
@@ -152,10 +183,16 @@ class LogReader:
         ServiceFault
             The log cannot be read.
         """
-        (event,) = self._decode(
-            self.queries.fetch_all(sa.select(*COLUMNS).where(EVENTS.c.sequence == sequence))
-        )
+        (event,) = self._decode(self.read_places([sequence], NOTHING_LEFT_OUT))
         return event
+
+    def read_places(self, sequences: Sequence[int], without: frozenset[str]) -> list[Columns]:
+        """Read the columns of the entries with these ascending sequence numbers; numbers without an entry are left out."""
+        wanted, rows = set(sequences), list[Columns]()
+        columns = HEADS if without >= BODY_COLUMNS else WHOLE
+        for stored in self.queries.fetch_places(columns, sequences):
+            rows += [row for row in Block(*stored).read_rows(without) if row[0] in wanted]
+        return rows
 
     def read_consignment_events(
         self, consignment_id: str, until: int | None = None, without: Sequence[str] = ()
@@ -167,13 +204,12 @@ class LogReader:
         ServiceFault
             The log cannot be read.
         """
-        query = build_consignment_query(tuple(without))
-        return self._decode(self.queries.fetch_rows(query, until, name=consignment_id))
+        return self._decode(self._read_named([consignment_id], until, frozenset(without)))
 
     def read_entries_of(self, event_type: type[E], until: int | None = None) -> list[E]:
         """Read all entries of a kind that has no consignment, up to the sequence number `until`, in order."""
-        rows = self.queries.fetch_rows(build_kind_query(event_type.kind), until)
-        return [event for event in self._decode(rows) if isinstance(event, event_type)]
+        kind: Kind = event_type.kind
+        return [event for event in self.read_events(0, until, (), (kind,)) if isinstance(event, event_type)]
 
     def read_scored(
         self, from_us: int, until_us: int, until: int, without: Sequence[str] = ()
@@ -189,11 +225,16 @@ class LogReader:
         without : sequence of str
             The same as of `read_events`.
         """
-        query = build_scored_query(from_us, until_us, without)
-        return self._decode(self.queries.fetch_rows(query, until))
+        names = [
+            name
+            for block in self._read_received(from_us, until_us)
+            for kind, name, at_us in zip(*block.read_columns("kind", "consignment_id", "at_us"), strict=True)
+            if kind == "decision" and from_us <= at_us < until_us
+        ]
+        return self._decode(self._read_named(list(dict.fromkeys(names)), until, frozenset(without)))
 
-    def read_history_rows(self, after: int, until: int, kinds: str) -> Iterator[Sequence[Any]]:
-        """Read the history columns of entries in order, some thousands at a time.
+    def read_history_rows(self, after: int, until: int, kinds: str) -> Iterator[Sequence[Columns]]:
+        """Read entries in order as history needs them, some thousands at a time.
 
         Parameters
         ----------
@@ -206,24 +247,23 @@ class LogReader:
         Yields
         ------
         sequence of rows
-            Rows for `serving.event_log.event_rows.decode_history_row`; `plain` and `sealed` only if they are needed.
+            Columns as in `serving.event_log.event_rows.EventRow`; `plain` and `sealed` of arrivals only if they are needed.
         """
-        for rows in self.queries.fetch_pages(select_history_columns(kinds), after, until):
-            yield self.corrections.correct_rows(rows)
+        for found in self.queries.fetch_blocks(HEADS, after, until):
+            rows = self._read_history(found, kinds)
+            yield self.corrections.correct_rows(_select_rows(rows, after, until, ()))
 
     def read_history_events(self, consignment_ids: Sequence[str], until: int, kinds: str) -> list[Event]:
-        """Read the history columns of the entries of many consignments up to the sequence number `until`, in order."""
-        query, rows = build_consignments_query(kinds), list[Any]()
-        for start in range(0, len(consignment_ids), MAX_IDS_PER_QUERY):
-            names = list(consignment_ids[start : start + MAX_IDS_PER_QUERY])
-            rows += self.queries.fetch_rows(query, until, names=names)
-        rows.sort(key=itemgetter(0))
-        return list(map(decode_history_row, self.corrections.correct_rows(rows)))
+        """Read the entries of many consignments up to the sequence number `until`, in order, as history needs them."""
+        wanted, sequences = set(consignment_ids), self._find_sequences(consignment_ids, until)
+        found = self.queries.fetch_places(HEADS, sorted(sequences))
+        rows = [row for row in self._read_history(list(found), kinds, sequences) if row[2] in wanted]
+        return self._decode(rows)
 
     def read_spellings(self) -> set[str]:
         """Read the identifiers of entries from before identifiers had a normal form, in which they differ from it."""
-        query = sa.select(EVENTS.c.consignment_id).where(EVENTS.c.consignment_id.is_not(None)).distinct()
-        return {name for (name,) in self.queries.fetch_all(query) if normalize_identifier(name) != name}
+        names = {name for _, here in self._read_names(0, self.last_sequence) for name in here if name is not None}
+        return {name for name in names if normalize_identifier(name) != name}
 
     def read_last_sequence(self) -> int:
         """Read the current sequence number of the last entry; return 0 if there is none.
@@ -233,7 +273,7 @@ class LogReader:
         ServiceFault
             The log cannot be read.
         """
-        return int(self.queries.fetch_value(sa.select(sa.func.max(EVENTS.c.sequence))) or 0)
+        return int(self.queries.fetch_value(select_last([BLOCKS.c.last])) or 0)
 
     def find_latest_decision_us(self, before_us: int) -> int | None:
         """Find when the latest consignment before a time was received and scored; None if there is none.
@@ -243,9 +283,16 @@ class LogReader:
         ServiceFault
             The log cannot be read.
         """
-        query = sa.select(EVENTS.c.at_us).where(EVENTS.c.kind == "decision", EVENTS.c.at_us < before_us)
-        found: int | None = self.queries.fetch_value(query.order_by(EVENTS.c.at_us.desc()).limit(1))
-        return found
+        latest = None
+        for stored in self._read_latest(before_us):
+            if latest is not None and stored.max_us <= latest:
+                break
+            columns = Block(*stored[: len(HEADS)]).read_columns("kind", "at_us")
+            found = [
+                at_us for kind, at_us in zip(*columns, strict=True) if kind == "decision" and at_us < before_us
+            ]
+            latest = max([*found, *([] if latest is None else [latest])], default=None)
+        return latest
 
     def count_decisions(self, from_us: int, until_us: int) -> list[tuple[int, str, str, int]]:
         """Count the decisions on consignments received in a period, by UTC day (since the epoch), band and model.
@@ -255,22 +302,24 @@ class LogReader:
         ServiceFault
             The log cannot be read.
         """
-        day = EVENTS.c.at_us // US_PER_DAY
-        query = (
-            sa.select(day, EVENTS.c.band, EVENTS.c.model, sa.func.count())
-            .where(EVENTS.c.kind == "decision", EVENTS.c.at_us >= from_us, EVENTS.c.at_us < until_us)
-            .group_by(day, EVENTS.c.band, EVENTS.c.model)
-        )
-        return [(int(found), *rest) for found, *rest in self.queries.fetch_all(query)]
+        counts: Counter[tuple[int, str, str]] = Counter()
+        for block in self._read_received(from_us, until_us):
+            columns = block.read_columns("kind", "at_us", "band", "model")
+            counts.update(
+                (at_us // US_PER_DAY, band, model)
+                for kind, at_us, band, model in zip(*columns, strict=True)
+                if kind == "decision" and from_us <= at_us < until_us
+            )
+        return [(*group, count) for group, count in counts.items()]
 
     def read_hash(self, sequence: int) -> bytes | None:
         """Read the hash of an entry (0: the start of the chain); return None if there is no such entry."""
         if sequence == 0:
             return self.origin
-        found: bytes | None = self.queries.fetch_value(
-            sa.select(EVENTS.c.hash).where(EVENTS.c.sequence == sequence)
-        )
-        return found
+        for stored in self.queries.fetch_all(select_place(HEADS, sequence)):
+            block = Block(*stored)
+            return block.hashes[sequence - block.first] if sequence <= block.last else None
+        return None
 
     def find_neighbours(
         self, kinds: Sequence[Kind], others: Sequence[Kind], first: int, last: int, *, later: bool
@@ -290,28 +339,26 @@ class LogReader:
         Returns
         -------
         dict
-            Neighbours by the sequence number of their entry; entries without a neighbour are not included.
+            Neighbours by the sequence number of their entry; entries without a neighbour are not included. Neighbours that
+            are arrivals are read without the columns in the body.
         """
-        mine, theirs = EVENTS.alias(), EVENTS.alias()
-        on_that_side = theirs.c.sequence > mine.c.sequence if later else theirs.c.sequence < mine.c.sequence
-        nearest = (sa.func.min if later else sa.func.max)(theirs.c.sequence)
-        of_same = (
-            theirs.c.consignment_id == mine.c.consignment_id,
-            theirs.c.kind.in_(others),
-            theirs.c.sequence <= self.last_sequence,
-        )
-        pairs = (
-            sa.select(
-                mine.c.sequence.label("of"),
-                sa.select(nearest).where(*of_same, on_that_side).scalar_subquery().label("nearest"),
-            )
-            .where(mine.c.sequence.between(first, last), mine.c.kind.in_(kinds))
-            .subquery()
-        )
-        query = sa.select(pairs.c.of, *COLUMNS).join(EVENTS, EVENTS.c.sequence == pairs.c.nearest)
-        rows = self.queries.fetch_all(query)
-        neighbours = self._decode([row[1:] for row in rows])
-        return {row[0]: event for row, event in zip(rows, neighbours, strict=True)}
+        mine = {
+            row[0]: row[2]
+            for rows in self.read_rows(first - 1, last, tuple(HEAD_ONLY), kinds)
+            for row in rows
+            if row[2] is not None
+        }
+        rows = self._read_named(list(dict.fromkeys(mine.values())), self.last_sequence, HEAD_ONLY)
+        nearest: dict[int, Columns] = {}
+        known: dict[str, Columns] = {}
+        for row in reversed(rows) if later else rows:
+            name = row[2]
+            if row[0] in mine and name in known:
+                nearest[row[0]] = known[name]
+            if row[1] in others:
+                known[name] = row
+        events = self._decode(list(nearest.values()))
+        return dict(zip(nearest, events, strict=True))
 
     @property
     def origin(self) -> bytes:
@@ -321,7 +368,8 @@ class LogReader:
     @property
     def head(self) -> str:
         """Return the hash of the last entry, hexadecimal."""
-        return self._head.hex()
+        found = self.read_hash(self.last_sequence)
+        return "" if found is None else found.hex()
 
     def close(self) -> None:
         """Close the database."""
@@ -331,26 +379,100 @@ class LogReader:
         """Format the identifier of a decision from the name of this log and a sequence number."""
         return f"{self.log_id}-{sequence}"
 
-    def _decode(self, rows: Sequence[Any]) -> list[Event]:
+    def _decode(self, rows: Sequence[Columns]) -> list[Event]:
         return list(map(decode_row, self.corrections.correct_rows(rows)))
 
-    def _identify(self) -> tuple[str, str]:
+    def _read_named(self, names: Sequence[str], until: int | None, without: frozenset[str]) -> list[Columns]:
+        """Read the columns of all entries of some consignments up to the sequence number `until`, in order."""
+        wanted = set(names)
+        last = self.read_last_sequence() if until is None else until
+        return [
+            row
+            for row in self.read_places(sorted(self._find_sequences(names, last)), without)
+            if row[2] in wanted
+        ]
+
+    def _find_sequences(self, names: Sequence[str], until: int) -> set[int]:
+        return set(chain.from_iterable(self.finder.find(names, until).values())) if names else set()
+
+    def _read_names(self, after: int, until: int) -> Iterator[tuple[int, Sequence[str | None]]]:
+        """Read the identifiers of entries of a range; yield the first sequence number of each part with its identifiers."""
+        for found in self.queries.fetch_blocks(HEADS, after, until):
+            for stored in found:
+                block = Block(*stored)
+                skipped = max(0, after + 1 - block.first)
+                yield block.first + skipped, block.names[skipped : until - block.first + 1]
+
+    def _read_received(self, from_us: int, until_us: int) -> Iterator[Block]:
+        for stored in self.queries.fetch_all(select_received(HEADS, from_us, until_us)):
+            yield Block(*stored)
+
+    def _read_latest(self, before_us: int) -> Iterator[Any]:
+        """Read the blocks with decisions that may be before a time, those with the latest arrivals first."""
+        scored = BLOCKS.c.kinds.bitwise_and(KIND_BITS["decision"]) != 0
+        query = (
+            sa.select(*HEADS, BLOCKS.c.max_us)
+            .where(BLOCKS.c.min_us < before_us, scored)
+            .order_by(BLOCKS.c.max_us.desc())
+        )
+        start = 0
+        while rows := self.queries.fetch_all(query.limit(LATEST_BLOCKS).offset(start)):
+            yield from rows
+            start += len(rows)
+
+    def _read_history(
+        self, found: Sequence[Any], kinds: str, wanted: set[int] | None = None
+    ) -> list[Columns]:
+        """Decode heads; read the bodies too of blocks with other kinds of history keys."""
+        blocks = [Block(*stored) for stored in found]
+        others = [block for block in blocks if _needs_body(block.key_kinds, kinds)]
+        bodies: dict[int, bytes] = {}
+        if others:
+            places = self.queries.fetch_places(WHOLE, [block.first for block in others])
+            bodies = {stored.first: stored.body for stored in places}
+        rows: list[Columns] = []
+        for block in blocks:
+            block.body = bodies.get(block.first)
+            here = block.read_rows(NOT_IN_HISTORY)
+            rows += here if wanted is None else [row for row in here if row[0] in wanted]
+        return rows
+
+    def _identify(self) -> tuple[str, str, bytes]:
         with self._engine.connect() as connection:
             found = connection.execute(sa.select(LOG)).one()
-        return str(found.log_id), str(found.key_fingerprint)
+        return str(found.log_id), str(found.key_fingerprint), bytes(found.identifier_key)
 
-    def _read_head(self) -> tuple[int, bytes]:
-        query = sa.select(EVENTS.c.sequence, EVENTS.c.hash).order_by(EVENTS.c.sequence.desc()).limit(1)
-        with self._engine.connect() as connection:
-            found = connection.execute(query).one_or_none()
-        return (0, self.origin) if found is None else (found.sequence, found.hash)
+
+def _needs_body(key_kinds: Any, kinds: str) -> bool:
+    """Check whether arrivals of a block have history keys of other kinds."""
+    if isinstance(key_kinds, list):
+        return any(each is not None and each != kinds for each in key_kinds)
+    return key_kinds is not None and key_kinds != kinds
+
+
+def _select_rows(
+    rows: list[Columns], after: int, until: int | None, kinds: Sequence[Kind]
+) -> list[Columns]:
+    """Select the entries of a range and of some kinds."""
+    if rows and (rows[0][0] <= after or (until is not None and rows[-1][0] > until)):
+        rows = [row for row in rows if row[0] > after and (until is None or row[0] <= until)]
+    return [row for row in rows if row[1] in kinds] if kinds else rows
 
 
 def _require_tables(engine: sa.Engine, where: str) -> None:
-    if not {LOG.name, EVENTS.name} <= set(sa.inspect(engine).get_table_names()):
+    found = set(sa.inspect(engine).get_table_names())
+    if {LOG.name, BLOCKS.name} <= found:
+        return
+    if {LOG.name, "events"} <= found:
         raise BadSetting(
-            "there is no event log",
+            "the event log has the tables of an earlier version",
             where=URL_SETTING,
             got=where,
-            todo="set it to the database of the service, or set NPSRISK_STATE_DIR to its state directory",
+            todo="back it up, then start the service once: it converts the log",
         )
+    raise BadSetting(
+        "there is no event log",
+        where=URL_SETTING,
+        got=where,
+        todo="set it to the database of the service, or set NPSRISK_STATE_DIR to its state directory",
+    )

@@ -1,15 +1,30 @@
-"""Queries about the removal of content: what was removed, and what can be removed."""
+"""Removal of content: what was removed, what can be removed, and the removal in the blocks."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
+from serving.event_log.blocks.codec import Block, encode_block
+from serving.event_log.event_rows import EventRow
 from serving.event_log.events import ARRIVAL_KINDS, EMPTY, RedactionEvent
-from serving.event_log.hash_chain import RedactedRanges, Redaction
-from serving.event_log.queries import filter_unredacted
-from serving.event_log.reader import LogReader
-from serving.event_log.tables import EVENTS
+from serving.event_log.hash_chain import RedactedDigest, RedactedRanges, Redaction
+from serving.event_log.queries import PAGE_BLOCKS, WHOLE, select_range
+from serving.event_log.reader import HEAD_ONLY, LogReader
+from serving.event_log.tables import BLOCKS
 
+NOT_COUNTED = ("content", "plain", "sealed", "keys", "features", "reasons")
 _decode = msgspec.msgpack.Decoder(Redaction).decode
+
+
+class RebuiltKeys(NamedTuple):
+    """The history keys that replace those of an entry, with columns as in `EventRow`."""
+
+    sequence: int
+    kinds: str
+    keys: bytes
 
 
 def read_redactions(log: LogReader) -> list[Redaction]:
@@ -25,27 +40,95 @@ def find_redaction_end(log: LogReader) -> int:
 
 def list_content(log: LogReader, consignment_id: str) -> list[int]:
     """List the sequence numbers of the entries of a consignment that have content."""
-    here = filter_unredacted(0, log.last_sequence)
-    query = sa.select(EVENTS.c.sequence).where(EVENTS.c.consignment_id == consignment_id, *here)
-    return [row[0] for row in log.queries.fetch_all(query.order_by(EVENTS.c.sequence))]
+    found = log.finder.find([consignment_id], log.last_sequence).get(consignment_id, [])
+    rows = map(EventRow._make, log.read_places(found, HEAD_ONLY))
+    return [row.sequence for row in rows if row.consignment_id == consignment_id and _has_content(row)]
 
 
 def find_first_recorded(log: LogReader, moment_us: int, after: int = 0) -> int | None:
     """Find the first entry after the sequence number `after` recorded at or after a time; return None if there is none."""
-    recorded = sa.func.coalesce(EVENTS.c.recorded_us, EVENTS.c.at_us)
-    here = EVENTS.c.sequence > after, recorded >= moment_us
-    query = sa.select(EVENTS.c.sequence).where(*here).order_by(EVENTS.c.sequence).limit(1)
-    found: int | None = log.queries.fetch_value(query)
-    return found
+    for rows in log.read_rows(after, None, NOT_COUNTED):
+        for row in map(EventRow._make, rows):
+            if (row.at_us if row.recorded_us is None else row.recorded_us) >= moment_us:
+                return row.sequence
+    return None
 
 
 def find_latest_arrival_us(log: LogReader) -> int | None:
     """Find the latest time at which a consignment was received; return None if there is none."""
-    query = sa.select(sa.func.max(EVENTS.c.at_us)).where(EVENTS.c.kind.in_(ARRIVAL_KINDS))
-    found: int | None = log.queries.fetch_value(query)
+    found: int | None = log.queries.fetch_value(sa.select(sa.func.max(BLOCKS.c.max_us)))
     return found
 
 
 def count_unredacted(log: LogReader, after: int, until: int) -> int:
     """Count the consignments with content after the sequence number `after` up to `until`."""
-    return int(log.queries.fetch_value(sa.select(sa.func.count()).where(*filter_unredacted(after, until))))
+    pages = log.read_rows(after, until, NOT_COUNTED, ARRIVAL_KINDS)
+    return sum(_has_content(row) for rows in pages for row in map(EventRow._make, rows))
+
+
+def _has_content(row: EventRow) -> bool:
+    return row.kind in ARRIVAL_KINDS and not row.redacted
+
+
+def remove_content(
+    connection: Connection, removal: Redaction, keys: Mapping[int, RebuiltKeys], concerned: set[int] | None
+) -> Redaction:
+    """Remove the content of consignments from their blocks; return the record with number and digest of the remains.
+
+    Parameters
+    ----------
+    connection : Connection
+        In a transaction, in which the record must be written too.
+    removal : Redaction
+        Its `emptied` and `digest` are filled in.
+    keys : mapping
+        New history keys by sequence number.
+    concerned : set of int or None
+        Entries whose content is removed; None for all consignments of the range.
+    """
+    remains = RedactedDigest()
+    after = removal.after
+    while True:
+        query = select_range(WHOLE, after, removal.up_to).order_by(BLOCKS.c.first).limit(PAGE_BLOCKS)
+        found = connection.execute(query).all()
+        if not found:
+            return msgspec.structs.replace(removal, emptied=remains.entries, digest=remains.digest())
+        for stored in found:
+            if concerned is None or not concerned.isdisjoint(range(stored.first, stored.last + 1)):
+                _redact_block(connection, Block(*stored), _Removal(removal, keys, concerned), remains)
+        after = found[-1].last
+
+
+class _Removal(NamedTuple):
+    """What `remove_content` was given."""
+
+    removal: Redaction
+    keys: Mapping[int, RebuiltKeys]
+    concerned: set[int] | None
+
+    def concerns(self, sequence: int) -> bool:
+        if self.concerned is not None:
+            return sequence in self.concerned
+        return self.removal.after < sequence <= self.removal.up_to
+
+
+def _redact_block(connection: Connection, block: Block, given: _Removal, remains: RedactedDigest) -> None:
+    rows, hashes = list(map(EventRow._make, block.read_rows())), block.hashes
+    changed = False
+    for place, row in enumerate(rows):
+        if not given.concerns(row.sequence):
+            continue
+        if row.sequence in given.keys:
+            row = row._replace(**given.keys[row.sequence]._asdict())
+            changed = True
+        if _has_content(row):
+            row = row._replace(plain=EMPTY, sealed=None, features=None, reasons=None)
+            changed = True
+        rows[place] = row
+        if row.redacted:
+            remains.add(row, hashes[place])
+    if changed:
+        stored = encode_block(rows, hashes)
+        connection.execute(
+            sa.update(BLOCKS).where(BLOCKS.c.first == block.first).values(head=stored.head, body=stored.body)
+        )

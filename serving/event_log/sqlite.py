@@ -19,9 +19,11 @@ from serving.process.threads import create_executor
 
 MAX_ROWS_PER_STATEMENT = 32
 """Maximum number of rows in one INSERT. Fewer statements are better: after each one the thread waits for the interpreter
-lock. Every SQLite supports 999 values, which is 49 rows of 20 columns."""
-CHECKPOINT_ROWS = 1_000
-"""Rows between checkpoints of SQLite's write-ahead log, which then has 5 to 20 MB, depending on the size of the groups."""
+lock. Every SQLite supports 999 values."""
+CHECKPOINT_BYTES = 6_000_000
+"""Bytes written between checkpoints of SQLite's write-ahead log, which then has 6 to 20 MB."""
+BYTES_PER_WRITE = 8_192
+"""Bytes that a write takes in the write-ahead log beside its rows: partly filled pages of the table and of its index."""
 MAX_PASSES = 4
 """Maximum number of passes of one checkpoint."""
 CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
@@ -90,7 +92,7 @@ class SqliteWriter:
             if isinstance(error, sqlite3.Error):
                 raise sa.exc.DBAPIError(None, None, error) from error
             raise
-        self._checkpoints.count_rows(len(rows))
+        self._checkpoints.count_bytes(_measure(rows))
 
     def _insert(self, driver: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows with one statement (its own transaction), or, if they are too many, with several in one transaction."""
@@ -129,14 +131,14 @@ class Checkpointer:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._thread = create_executor("checkpoint")
-        self._rows, self._failing = 0, False
+        self._bytes, self._failing = 0, False
         self._running: Future[None] | None = None
 
-    def count_rows(self, rows: int) -> None:
-        """Count written rows, and start a checkpoint after CHECKPOINT_ROWS of them."""
-        self._rows += rows
-        if self._rows >= CHECKPOINT_ROWS and self._running is None:
-            self._rows = 0
+    def count_bytes(self, size: int) -> None:
+        """Count written bytes, and start a checkpoint after CHECKPOINT_BYTES of them."""
+        self._bytes += size
+        if self._bytes >= CHECKPOINT_BYTES and self._running is None:
+            self._bytes = 0
             self._running = self._thread.submit(self._copy)
 
     def finish(self, writer: sqlite3.Connection) -> None:
@@ -163,3 +165,7 @@ class Checkpointer:
                 before, copied = copied, connection.exec_driver_sql(CHECKPOINT).one()[-1]
                 if copied == before:
                     return  # nothing was written during the previous pass
+
+
+def _measure(rows: Sequence[tuple[Any, ...]]) -> int:
+    return BYTES_PER_WRITE + sum(len(value) for row in rows for value in row if isinstance(value, bytes))

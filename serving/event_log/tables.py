@@ -2,37 +2,45 @@
 
 import sqlalchemy as sa
 
-from serving.event_log.event_rows import EventRow
-
 METADATA = sa.MetaData()
+SEQUENCE_TYPE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+"""In SQLite an integer key is the place of the row, without an index of its own."""
+FIRST_RARE_KIND = 128
+"""Blocks with a kind of entry that has no consignment have `kinds` of at least this; they have an index."""
 LOG = sa.Table(
     "log",
     METADATA,
     sa.Column("log_id", sa.String(16), primary_key=True),
     sa.Column("key_fingerprint", sa.String(16), nullable=False),
+    sa.Column("identifier_key", sa.LargeBinary, nullable=False),
 )
-EVENTS = sa.Table(
-    "events",
+BLOCKS = sa.Table(
+    "blocks",
     METADATA,
-    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("kind", sa.String(16), nullable=False),
-    sa.Column("consignment_id", sa.String(100), index=True),
-    sa.Column("at_us", sa.BigInteger, nullable=False, index=True),
-    sa.Column("recorded_us", sa.BigInteger),
-    sa.Column("content", sa.LargeBinary, nullable=False),
-    sa.Column("plain", sa.LargeBinary, nullable=False),
-    sa.Column("sealed", sa.LargeBinary),
-    sa.Column("kinds", sa.String(16)),
-    sa.Column("keys", sa.LargeBinary),
-    sa.Column("features", sa.LargeBinary),
-    sa.Column("score", sa.Double),
-    sa.Column("band", sa.String(16)),
-    sa.Column("reasons", sa.LargeBinary),
-    sa.Column("model", sa.String(200)),
-    sa.Column("model_sha256", sa.String(64)),
-    sa.Column("spec_sha256", sa.String(64)),
-    sa.Column("asked_by", sa.String(100), nullable=False),
-    sa.Column("previous_hash", sa.LargeBinary, nullable=False),
-    sa.Column("hash", sa.LargeBinary, nullable=False),
+    sa.Column("first", SEQUENCE_TYPE, primary_key=True, autoincrement=False),
+    sa.Column("last", sa.BigInteger, nullable=False),
+    sa.Column("kinds", sa.BigInteger, nullable=False),
+    sa.Column("min_us", sa.BigInteger),
+    sa.Column("max_us", sa.BigInteger),
+    sa.Column("head", sa.LargeBinary, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
 )
-COLUMNS = [EVENTS.c[name] for name in EventRow._fields]
+sa.Index("ix_blocks_max_us", BLOCKS.c.max_us, BLOCKS.c.min_us)
+RARE_BLOCKS = BLOCKS.c.kinds >= sa.literal_column(str(FIRST_RARE_KIND))
+sa.Index("ix_blocks_rare", BLOCKS.c.kinds, sqlite_where=RARE_BLOCKS, postgresql_where=RARE_BLOCKS)
+RUNS = sa.Table(
+    "identifier_runs",
+    METADATA,
+    sa.Column("run", SEQUENCE_TYPE, primary_key=True, autoincrement=False),
+    sa.Column("first", sa.BigInteger, nullable=False),
+    sa.Column("last", sa.BigInteger, nullable=False),
+    sa.Column("bits", sa.BigInteger, nullable=False),
+)
+PAGES = sa.Table(
+    "identifier_pages",
+    METADATA,
+    sa.Column("run", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("page", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("entries", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)

@@ -25,7 +25,8 @@ from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import ArrivalEvent, Event
 from serving.event_log.hash_chain import Redaction
 from serving.event_log.key_erasures import find_used_prefixes
-from serving.event_log.log import EventLog, RebuiltKeys
+from serving.event_log.log import EventLog
+from serving.event_log.redactions import RebuiltKeys
 from serving.event_log.reader import Progress
 from serving.event_log.redactions import (
     count_unredacted,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from consignments.timestamps import US_PER_DAY, convert_us_to_day
 from features.history.kernels import ARRIVALS, NO_DAY, STEP
 from serving.event_log.event_codec import KEY_DTYPE, decode_issued_us
-from serving.event_log.event_rows import HISTORY_FIELDS, decode_history_row
+from serving.event_log.event_rows import EventRow, decode_row
 from serving.event_log.events import ARRIVAL_KINDS, AlertEvent, ArrivalEvent, Event, Kind, MessageEvent
 from serving.event_log.reader import LogReader, Progress
 from serving.state.consignment_states import Steps
@@ -98,7 +98,7 @@ class EventChunk:
     def __init__(self, state: State, rows: Sequence[Any]) -> None:
         self._state, self._dossiers, self._read_keys = state, state.dossiers, state.dossiers.keys
         self.rows = rows
-        fields = dict(zip(HISTORY_FIELDS, zip(*rows, strict=True), strict=True))
+        fields = dict(zip(EventRow._fields, zip(*rows, strict=True), strict=True))
         self.sequences = np.array(fields["sequence"], dtype=np.int64)
         self.names = fields["consignment_id"]
         self.arriving = _mark_kinds(fields["kind"], ARRIVAL_KINDS)
@@ -133,7 +133,7 @@ class EventChunk:
         chosen = [keys[: 2 * width * KEY_DTYPE.itemsize] for keys in chosen]  # type: ignore[index]
         both[same] = np.frombuffer(b"".join(chosen), dtype=KEY_DTYPE).reshape(-1, 2 * width)  # type: ignore[arg-type]
         for place in np.flatnonzero(self.arriving & ~same).tolist():
-            event = decode_history_row(self.rows[place])
+            event = decode_row(self.rows[place])
             assert isinstance(event, ArrivalEvent)
             both[place] = np.concatenate(self._read_keys(event))
         return both[:, :width].copy(), both[:, width:].copy()
@@ -151,7 +151,7 @@ class EventChunk:
         dossiers = self._dossiers.look_up_all(list(tag_of), of_names, self._state.today)
         applied: list[RowStep] = []
         for place in places:
-            event = decode_history_row(self.rows[place])
+            event = decode_row(self.rows[place])
             steps = self._dossiers.count_event(dossiers[self.names[place]], event, int(self.today[place]))
             applied += self._assign_rows(steps, place)
         return applied

@@ -5,6 +5,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 from functools import cache
 from pathlib import Path
@@ -12,12 +13,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from support.entry_table import execute_on_entries
 
 from serving.event_log.database import open_engine
 from serving.event_log.reader import LogReader
 
 SERVER = os.environ.get("NPSRISK_TEST_POSTGRES", "")
-TABLES = ("alembic_version", "log", "events")
+TABLES = ("alembic_version", "log", "blocks", "identifier_runs", "identifier_pages")
 only_sqlite = pytest.mark.skipif(bool(SERVER), reason="about the files of SQLite")
 only_postgres = pytest.mark.skipif(not SERVER, reason="needs NPSRISK_TEST_POSTGRES, see make postgres")
 
@@ -43,13 +45,19 @@ def reader_of(folder: Path) -> LogReader:
 
 
 def execute(folder: Path, statement: str, **values: Any) -> Any:
-    """Do to a database what npsrisk would not; gives the rows where there are any, else their number."""
+    """Do to a database what npsrisk would not; gives the rows where there are any, else their number.
+
+    A statement about `events` sees one row for each entry (`support.entry_table`).
+    """
     engine = open_engine(sa.make_url(database_in(folder)))
-    with engine.begin() as connection:
-        done = connection.execute(sa.text(statement), values)
-        found = [tuple(row) for row in done] if done.returns_rows else done.rowcount
-    engine.dispose()
-    return found
+    try:
+        if re.search(r"\bevents\b", statement):
+            return execute_on_entries(engine, statement, values)
+        with engine.begin() as connection:
+            done = connection.execute(sa.text(statement), values)
+            return [tuple(row) for row in done] if done.returns_rows else done.rowcount
+    finally:
+        engine.dispose()
 
 
 def copy_state(folder: Path, copy: Path) -> None:
@@ -75,10 +83,15 @@ def remove_log(folder: Path) -> None:
 
 
 def stored_bytes(folder: Path) -> bytes:
-    """Give all that the event log of a state directory holds, as bytes."""
+    """Give all that the event log of a state directory holds, as bytes, with the compressed columns of its entries."""
     if SERVER:
-        return "\n".join(map(str, execute(folder, "SELECT * FROM events"))).encode()
-    return b"".join(path.read_bytes() for path in folder.iterdir() if path.name.startswith("events.db"))
+        raw = "\n".join(map(str, execute(folder, "SELECT * FROM blocks"))).encode()
+    else:
+        raw = b"".join(path.read_bytes() for path in folder.iterdir() if path.name.startswith("events.db"))
+    entries = execute(folder, "SELECT * FROM events")
+    return raw + b"\n".join(
+        value if isinstance(value, bytes) else str(value).encode() for row in entries for value in row
+    )
 
 
 @cache

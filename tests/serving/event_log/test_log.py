@@ -12,6 +12,7 @@ from support.databases import database_in, only_sqlite
 
 from consignments.errors import BadSetting, ServiceFault
 from serving.encryption.vault import Vault
+from serving.event_log.blocks.codec import encode_blocks
 from serving.event_log.database import LATEST_REVISION
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
@@ -46,8 +47,9 @@ def test_a_reopened_log_goes_on_where_it_ended(open_log: Open, entry: Entry) -> 
 def test_an_entry_out_of_place_is_refused_and_nothing_is_written(open_log: Open, entry: Entry) -> None:
     log = open_log()
     log.append([entry(1)])
-    with pytest.raises(ServiceFault, match=r"got sequence 3; expected sequence 2"):
-        log.append([entry(3)])
+    for events in ([entry(3)], [entry(2), entry(2)]):
+        with pytest.raises(ServiceFault, match=r"got sequence \d; expected sequence \d"):
+            log.append(events)
     assert log.last_sequence == 1
 
 
@@ -59,11 +61,19 @@ def test_a_group_of_any_size_is_written_in_its_order(open_log: Open, entry: Entr
     assert verify_chain(log).entries == size
 
 
-@pytest.mark.parametrize("good", [1, 32, 40])
-def test_a_group_is_written_whole_or_not_at_all(open_log: Open, entry: Entry, good: int) -> None:
+@pytest.mark.parametrize("blocks", [1, 2, 40])
+def test_a_group_is_written_whole_or_not_at_all(
+    open_log: Open, entry: Entry, blocks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last of its blocks has the key of the first, which the database refuses."""
     log = open_log()
-    with pytest.raises(ServiceFault, match="cannot be written"):
-        log.append([*(entry(place) for place in range(1, good + 1)), entry(1)])
+    events = [entry(place) for place in range(1, 64 * blocks + 1)]
+    with monkeypatch.context() as patched, pytest.raises(ServiceFault, match="cannot be written"):
+        patched.setattr(
+            "serving.event_log.log.encode_blocks",
+            lambda *given: [*(written := encode_blocks(*given)), written[0]],
+        )
+        log.append(events)
     log.reread()
     assert log.last_sequence == 0
     log.append([entry(1)])

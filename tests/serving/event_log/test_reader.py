@@ -26,7 +26,7 @@ def test_a_log_is_read_while_it_is_written(open_log: Open, entry: Entry, tmp_pat
     assert (reader.log_id, reader.last_sequence, verify_chain(reader).entries) == (log.log_id, 1, 1)
     assert [event.sequence for event in reader.read_events()] == [1, 2]
     with pytest.raises(DBAPIError, match=r"read-?only"), reader._engine.begin() as connection:
-        connection.exec_driver_sql("DELETE FROM events")
+        connection.exec_driver_sql("DELETE FROM blocks")
     reader.close()
 
 

@@ -10,7 +10,7 @@ from support.databases import only_sqlite
 
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.event_log.sqlite import CHECKPOINT, CHECKPOINT_ROWS
+from serving.event_log.sqlite import CHECKPOINT
 from serving.event_log.verification import verify_chain
 
 pytestmark = only_sqlite
@@ -20,8 +20,8 @@ Entry = Callable[..., Event]
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Checkpoint after few rows."""
-    monkeypatch.setattr("serving.event_log.sqlite.CHECKPOINT_ROWS", 50)
+    """Checkpoint after few groups of five entries."""
+    monkeypatch.setattr("serving.event_log.sqlite.CHECKPOINT_BYTES", 90_000)
     return 50
 
 
@@ -43,7 +43,7 @@ def test_the_write_ahead_log_does_not_grow_with_what_is_written(
     written(log, entry, 4 * few)
     grown = wal_of(log).stat().st_size
     written(log, entry, 40 * few)
-    assert wal_of(log).stat().st_size < 3 * grown
+    assert wal_of(log).stat().st_size < 8 * grown  # of a hundred times as much
     assert verify_chain(log).entries == 44 * few * 5
     log.close()
 
@@ -91,10 +91,10 @@ def test_a_checkpoint_that_fails_harms_no_write_is_told_once_and_is_tried_again(
     assert verify_chain(again).broken_at is None
 
 
-def test_many_rows_at_once_are_enough_for_a_checkpoint(open_log: Open, entry: Entry) -> None:
+def test_many_rows_at_once_are_enough_for_a_checkpoint(open_log: Open, entry: Entry, few: int) -> None:
     log = open_log()
-    written(log, entry, 3, size=CHECKPOINT_ROWS)
+    written(log, entry, 3, size=20 * few)
     large = wal_of(log).stat().st_size
-    written(log, entry, 12, size=CHECKPOINT_ROWS)
+    written(log, entry, 12, size=20 * few)
     assert wal_of(log).stat().st_size < 3 * large
     log.close()

@@ -1,0 +1,420 @@
+"""Encoding of entries as blocks, and decoding. Only this module knows what the two blobs of a block hold."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from serving.encryption.key_file import PREFIX_BYTES
+from serving.event_log.blocks.columns import (
+    BytesColumn,
+    FloatColumn,
+    IntColumn,
+    TextColumn,
+    pack_bytes,
+    pack_floats,
+    pack_ints,
+    pack_texts,
+    unpack_bytes,
+    unpack_floats,
+    unpack_ints,
+    unpack_texts,
+)
+from serving.event_log.blocks.feature_words import WORD_BYTES, PackedWords, pack_words, unpack_words
+from serving.event_log.blocks.frames import (
+    CRC_BYTES,
+    DamagedBlock,
+    add_crc,
+    build_damage_fault,
+    check_crc,
+    compress,
+    decompress,
+)
+from serving.event_log.event_rows import Columns, EventRow
+from serving.event_log.events import ARRIVAL_KINDS, EMPTY, NOT_READ
+
+MAX_BLOCK_ENTRIES = 64
+MAX_BLOCK_BYTES = 1_000_000
+"""Bytes of fields above which a block ends early."""
+KIND_BITS = {
+    "decision": 1,
+    "arrival": 2,
+    "outcome": 4,
+    "cancellation": 8,
+    "selection": 16,
+    "action": 32,
+    "state": 64,
+    "alert": 128,
+    "message": 256,
+    "removal": 512,
+    "erasure": 1024,
+    "clock": 2048,
+}
+"""Bits of `kinds`. Those of the kinds without a consignment are the highest."""
+UNKNOWN_KIND_BIT = 1 << 30
+"""Bit of a kind that this version does not know."""
+ARRIVAL_BITS = KIND_BITS["decision"] | KIND_BITS["arrival"]
+LENGTH_BYTES = 4
+(
+    _SEQUENCE, _KIND, _NAME, _AT, _RECORDED, _CONTENT, _PLAIN, _SEALED, _KEY_KINDS, _KEYS, _FEATURES, _SCORE, _BAND,
+    _REASONS, _MODEL, _MODEL_SHA256, _SPEC_SHA256, _ASKED_BY, _HISTORY,
+) = range(len(EventRow._fields))  # fmt: skip
+BODY_COLUMNS = frozenset({"plain", "sealed", "features"})
+"""Columns that arrivals have in the body."""
+
+
+class StoredBlock(NamedTuple):
+    """A row of the table of blocks.
+
+    Attributes
+    ----------
+    first, last : int
+        Sequence numbers of the first and the last entry.
+    kinds : int
+        `KIND_BITS` of the entries.
+    min_us, max_us : int or None
+        Earliest and latest `at_us` of the arrivals; None if there are none.
+    head, body : bytes
+    """
+
+    first: int
+    last: int
+    kinds: int
+    min_us: int | None
+    max_us: int | None
+    head: bytes
+    body: bytes
+
+
+class _Head(msgspec.Struct, array_like=True, gc=False):
+    """The columns of all entries; of arrivals without what the body holds.
+
+    `plain` of an arrival is NOT_READ, or EMPTY if its content was removed, and `sealed` is its key prefix.
+    """
+
+    kind: TextColumn
+    consignment_id: TextColumn
+    at_us: IntColumn
+    recorded_us: IntColumn
+    content: BytesColumn
+    plain: BytesColumn
+    sealed: BytesColumn
+    kinds: TextColumn
+    keys: BytesColumn
+    score: FloatColumn
+    band: TextColumn
+    reasons: BytesColumn
+    model: TextColumn
+    model_sha256: TextColumn
+    spec_sha256: TextColumn
+    asked_by: TextColumn
+    history_sequence: IntColumn
+    hash: BytesColumn
+
+
+class _Features(msgspec.Struct, array_like=True, gc=False):
+    """Feature rows of one width; `present` has a byte for each arrival, which is 0 if it has none."""
+
+    width: int
+    present: bytes
+    codes: bytes
+    others: bytes
+
+
+class _Body(msgspec.Struct, array_like=True, gc=False):
+    """The compressed columns of arrivals; `features` are packed if all of them have one width."""
+
+    plain: BytesColumn
+    packed: _Features | None
+    features: BytesColumn
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_head = msgspec.msgpack.Decoder(_Head).decode
+_decode_body = msgspec.msgpack.Decoder(_Body).decode
+_decode_sealed = msgspec.msgpack.Decoder(BytesColumn).decode
+
+
+def encode_blocks(rows: Sequence[Columns], hashes: Sequence[bytes]) -> list[StoredBlock]:
+    """Encode entries in order as blocks; one ends early if it is large, or if the next sequence number does not follow.
+
+    Parameters
+    ----------
+    rows : sequence of Columns
+        Columns as in `EventRow`.
+    hashes : sequence of bytes
+        Hash of each entry.
+    """
+    return [encode_block(rows[start:end], hashes[start:end]) for start, end in _divide(rows)]
+
+
+def _divide(rows: Sequence[Columns]) -> Iterator[tuple[int, int]]:
+    start, size = 0, 0
+    for place, row in enumerate(rows):
+        new = sum(len(row[column] or b"") for column in (_PLAIN, _SEALED, _REASONS))
+        if place > start and (
+            place - start == MAX_BLOCK_ENTRIES
+            or size + new > MAX_BLOCK_BYTES
+            or row[_SEQUENCE] != rows[place - 1][_SEQUENCE] + 1
+        ):
+            yield start, place
+            start, size = place, 0
+        size += new
+    if rows:
+        yield start, len(rows)
+
+
+def encode_block(rows: Sequence[Columns], hashes: Sequence[bytes]) -> StoredBlock:
+    """Encode at most MAX_BLOCK_ENTRIES entries that follow one another as a block."""
+    columns: list[Any] = list(zip(*rows, strict=True))
+    kinds = columns[_KIND]
+    arrivals = [kind in ARRIVAL_KINDS for kind in kinds]
+    received = columns[_AT]
+    if all(arrivals):
+        body = _encode_body(*(columns[name] for name in (_PLAIN, _SEALED, _FEATURES)))
+    elif any(arrivals):
+        chosen = [row for row, arrives in zip(rows, arrivals, strict=True) if arrives]
+        body = _encode_body(*([row[name] for row in chosen] for name in (_PLAIN, _SEALED, _FEATURES)))
+        received = [row[_AT] for row in chosen]
+    else:
+        body, received = b"", ()
+    pairs = zip(columns[_PLAIN], arrivals, strict=True)
+    plain = [(NOT_READ if text else EMPTY) if arrives else text for text, arrives in pairs]
+    pairs = zip(columns[_SEALED], arrivals, strict=True)
+    sealed = [text[:PREFIX_BYTES] if arrives and text is not None else text for text, arrives in pairs]
+    head = _Head(
+        pack_texts(kinds),
+        pack_texts(columns[_NAME]),
+        pack_ints(columns[_AT]),
+        pack_ints(columns[_RECORDED]),
+        pack_bytes(columns[_CONTENT]),
+        pack_bytes(plain),
+        pack_bytes(sealed),
+        pack_texts(columns[_KEY_KINDS]),
+        pack_bytes(columns[_KEYS]),
+        pack_floats(columns[_SCORE]),
+        pack_texts(columns[_BAND]),
+        pack_bytes(columns[_REASONS]),
+        pack_texts(columns[_MODEL]),
+        pack_texts(columns[_MODEL_SHA256]),
+        pack_texts(columns[_SPEC_SHA256]),
+        pack_texts(columns[_ASKED_BY]),
+        pack_ints(columns[_HISTORY]),
+        pack_bytes(hashes),
+    )
+    return StoredBlock(
+        rows[0][_SEQUENCE],
+        rows[-1][_SEQUENCE],
+        combine_kinds(kinds),
+        min(received, default=None),
+        max(received, default=None),
+        add_crc(compress(_encode(head))),
+        body,
+    )
+
+
+def combine_kinds(kinds: Sequence[str]) -> int:
+    """Return the `KIND_BITS` of some kinds of entries."""
+    bits = 0
+    for kind in set(kinds):
+        bits |= KIND_BITS.get(kind, UNKNOWN_KIND_BIT)
+    return bits
+
+
+def _encode_body(plain: Sequence[Any], sealed: Sequence[Any], features: Sequence[Any]) -> bytes:
+    packed = _pack_features(features)
+    body = _Body(pack_bytes(plain), packed, pack_bytes(features) if packed is None else None)
+    frame = compress(_encode(body))
+    return add_crc(len(frame).to_bytes(LENGTH_BYTES, "little") + frame + _encode(pack_bytes(sealed)))
+
+
+def _pack_features(features: Sequence[bytes | None]) -> _Features | None:
+    """Pack feature rows of one width; return None if they have none, or different ones."""
+    rows = [row for row in features if row is not None]
+    width, rest = divmod(len(rows[0]) if rows else 0, WORD_BYTES)
+    joined = b"".join(rows)
+    if not width or rest or set(map(len, rows)) != {WORD_BYTES * width}:
+        return None
+    present = bytes([row is not None for row in features])
+    return _Features(width, present, *pack_words(joined, width))
+
+
+class Block:
+    """A block that was read.
+
+    Parameters
+    ----------
+    first, last : int
+    head : bytes
+    body : bytes or None
+        None if it was not read.
+
+    Raises
+    ------
+    DamagedBlock
+        The head does not hold what was written.
+    """
+
+    __slots__ = ("_head", "body", "count", "first", "last")
+
+    def __init__(self, first: int, last: int, head: bytes, body: bytes | None = None) -> None:
+        self.first, self.last, self.count, self.body = first, last, last - first + 1, body
+        check_crc(head, first)
+        if not 0 < self.count <= MAX_BLOCK_ENTRIES:
+            raise build_damage_fault(first, f"{self.count:,} entries")
+        try:
+            self._head = _decode_head(decompress(memoryview(head)[CRC_BYTES:], first))
+        except msgspec.MsgspecError as error:
+            raise build_damage_fault(first, str(error)) from None
+
+    @property
+    def kinds(self) -> list[str]:
+        """Return the kind of each entry."""
+        return self._read(unpack_texts, self._head.kind)
+
+    @property
+    def names(self) -> list[str | None]:
+        """Return the identifier of each entry, None if it has none."""
+        return self._read(unpack_texts, self._head.consignment_id)
+
+    @property
+    def key_kinds(self) -> TextColumn:
+        """Return the digest of the kinds of history keys, if all entries have the same; else a list."""
+        return self._head.kinds
+
+    @property
+    def hashes(self) -> list[bytes]:
+        """Return the hash of each entry."""
+        return self._read(unpack_bytes, self._head.hash)
+
+    def read_rows(self, without: frozenset[str] = frozenset()) -> list[Columns]:
+        """Return the columns of all entries, in order.
+
+        Parameters
+        ----------
+        without : frozenset of str
+            Columns of bytes that are not needed; they are NOT_READ, but `sealed` is None. Entries that are not arrivals may
+            have them nevertheless. Without the body, an arrival whose content was removed still has an empty `plain`.
+
+        Raises
+        ------
+        DamagedBlock
+            A blob does not hold what was written.
+        """
+        return list(zip(*self._read(self._list_columns, without), strict=True))
+
+    def read_columns(self, *names: str) -> list[Sequence[Any]]:
+        """Return some columns of the head: texts, numbers or bytes of each entry."""
+        return [self._read(_UNPACK[name], getattr(self._head, name)) for name in names]
+
+    def _list_columns(self, without: frozenset[str], count: int) -> list[Sequence[Any]]:
+        head, skipped = self._head, [NOT_READ] * count
+        texts, numbers, pieces = unpack_texts, unpack_ints, unpack_bytes
+        kinds = texts(head.kind, count)
+        plain, sealed, features = self._merge_body(kinds, without)
+        return [
+            range(self.first, self.last + 1),
+            kinds,
+            texts(head.consignment_id, count),
+            numbers(head.at_us, count),
+            numbers(head.recorded_us, count),
+            skipped if "content" in without else pieces(head.content, count),
+            plain,
+            sealed,
+            texts(head.kinds, count),
+            skipped if "keys" in without else pieces(head.keys, count),
+            features,
+            unpack_floats(head.score, count),
+            texts(head.band, count),
+            skipped if "reasons" in without else pieces(head.reasons, count),
+            texts(head.model, count),
+            texts(head.model_sha256, count),
+            texts(head.spec_sha256, count),
+            texts(head.asked_by, count),
+            numbers(head.history_sequence, count),
+        ]
+
+    def _merge_body(self, kinds: Sequence[Any], without: frozenset[str]) -> tuple[list[Any], list[Any], list[Any]]:
+        """Return `plain`, `sealed` and `features` of all entries: of arrivals from the body, of others from the head."""
+        count = self.count
+        plain, sealed = unpack_bytes(self._head.plain, count), unpack_bytes(self._head.sealed, count)
+        places = [place for place, kind in enumerate(kinds) if kind in ARRIVAL_KINDS]
+        features: list[Any] = [None] * count
+        if self.body is None or not places or without >= BODY_COLUMNS:
+            for place in places:
+                sealed[place] = None
+                features[place] = NOT_READ
+            return plain, sealed, features
+        for place, *values in zip(places, *self._read_body(len(places), without), strict=True):
+            plain[place], sealed[place], features[place] = values
+        return plain, sealed, features
+
+    def _read_body(self, count: int, without: frozenset[str]) -> tuple[list[Any], list[Any], list[Any]]:
+        assert self.body is not None
+        check_crc(self.body, self.first)
+        content = memoryview(self.body)[CRC_BYTES:]
+        end = LENGTH_BYTES + int.from_bytes(content[:LENGTH_BYTES], "little")
+        body = _decode_body(decompress(content[LENGTH_BYTES:end], self.first))
+        sealed = [None] * count if "sealed" in without else unpack_bytes(_decode_sealed(content[end:]), count)
+        features = [NOT_READ] * count if "features" in without else _unpack_features(body, count)
+        return unpack_bytes(body.plain, count), sealed, features
+
+    def _read(self, unpack: Any, column: Any) -> Any:
+        try:
+            return unpack(column, self.count)
+        except (ValueError, TypeError, msgspec.MsgspecError) as error:
+            raise build_damage_fault(self.first, str(error)) from None
+
+
+def _unpack_features(body: _Body, count: int) -> list[Any]:
+    packed = body.packed
+    if packed is None:
+        return unpack_bytes(body.features, count)
+    present = [byte != 0 for byte in packed.present]
+    rows, size = sum(present), WORD_BYTES * packed.width
+    joined = unpack_words(PackedWords(packed.codes, packed.others), rows, packed.width)
+    if len(present) != count:
+        raise ValueError("features of another number of entries")
+    if rows == count:
+        return [joined[start : start + size] for start in range(0, len(joined), size)]
+    pieces = iter([joined[start : start + size] for start in range(0, len(joined), size)])
+    return [next(pieces) if there else None for there in present]
+
+
+def check_summary(stored: Sequence[Any], rows: Sequence[Columns]) -> None:
+    """Check the numbers of a block's row against its entries.
+
+    Raises
+    ------
+    DamagedBlock
+        A number was changed.
+    """
+    received = [row[_AT] for row in rows if row[_KIND] in ARRIVAL_KINDS]
+    expected = (
+        rows[0][_SEQUENCE],
+        rows[-1][_SEQUENCE],
+        combine_kinds([row[_KIND] for row in rows]),
+        min(received, default=None),
+        max(received, default=None),
+    )
+    if tuple(stored[:5]) != expected:
+        raise build_damage_fault(stored[0], "numbers that are not those of its entries")
+
+
+_UNPACK: dict[str, Any] = {
+    "kind": unpack_texts,
+    "consignment_id": unpack_texts,
+    "at_us": unpack_ints,
+    "recorded_us": unpack_ints,
+    "content": unpack_bytes,
+    "plain": unpack_bytes,
+    "sealed": unpack_bytes,
+    "kinds": unpack_texts,
+    "keys": unpack_bytes,
+    "band": unpack_texts,
+    "model": unpack_texts,
+}
+__all__ = [
+    "ARRIVAL_BITS", "BODY_COLUMNS", "Block", "DamagedBlock", "KIND_BITS", "MAX_BLOCK_ENTRIES", "StoredBlock",
+    "check_summary", "combine_kinds", "encode_block", "encode_blocks",
+]  # fmt: skip

@@ -1,0 +1,144 @@
+"""Writing of runs: a run becomes visible with its row, after all its pages, and joined runs replace the small ones at once."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from serving.event_log.identifiers.finder import SEGMENT_ENTRIES, Run
+from serving.event_log.identifiers.pages import (
+    PackedRun,
+    RunEntries,
+    build_entries,
+    compute_digests,
+    pack_run,
+    unpack_pages,
+)
+from serving.event_log.tables import PAGES, RUNS
+
+JOINED_RUNS = 8
+"""Runs of one size that are joined."""
+LEVEL_BITS = 3
+MAX_LEVEL = 3
+"""Runs of this level have at least four million entries and are not joined further, to bound the memory that it takes."""
+PAGES_PER_WRITE = 64
+"""Pages written in one transaction, of some 200 kB, so that the writer of entries does not wait."""
+NamedEntries = Sequence[tuple[str, Sequence[int]]]
+
+
+def pack_names(named: NamedEntries, first: int, key: bytes) -> PackedRun:
+    """Pack the sequence numbers of identifiers as the run that begins with the sequence number `first`."""
+    digests = compute_digests([name for name, _ in named], key)
+    counts = [len(sequences) for _, sequences in named]
+    sequences = [each - first for _, sequences in named for each in sequences]
+    return pack_run(build_entries(np.repeat(digests, counts), sequences))
+
+
+def write_run(connection: Connection, packed: PackedRun, first: int, last: int, replaced: Sequence[Run] = ()) -> None:
+    """Write a run, then drop the runs that it replaces.
+
+    Parameters
+    ----------
+    connection : Connection
+        Not in a transaction.
+    packed : PackedRun
+    first, last : int
+        Range of its sequence numbers.
+    replaced : sequence of Run
+    """
+    run = _find_last_run(connection) + 1
+    connection.commit()
+    for start in range(0, len(packed.pages), PAGES_PER_WRITE):
+        pages = enumerate(packed.pages[start : start + PAGES_PER_WRITE], start=start)
+        with connection.begin():
+            connection.execute(
+                PAGES.insert(), [{"run": run, "page": page, "entries": entries} for page, entries in pages]
+            )
+    with connection.begin():
+        if replaced:
+            connection.execute(sa.delete(RUNS).where(RUNS.c.run.in_([each.run for each in replaced])))
+        connection.execute(RUNS.insert().values(run=run, first=first, last=last, bits=packed.bits))
+    for each in replaced:
+        delete_pages(connection, each.run)
+
+
+def delete_run(connection: Connection, run: int) -> None:
+    """Delete a run that cannot be used."""
+    with connection.begin():
+        connection.execute(sa.delete(RUNS).where(RUNS.c.run == run))
+    delete_pages(connection, run)
+
+
+def delete_pages(connection: Connection, run: int) -> None:
+    """Delete the pages of a run that is no longer in the table of runs, some at a time."""
+    while True:
+        with connection.begin():
+            query = sa.select(PAGES.c.page).where(PAGES.c.run == run).order_by(PAGES.c.page)
+            pages = connection.execute(query.limit(PAGES_PER_WRITE)).scalars().all()
+            if not pages:
+                return
+            here = PAGES.c.run == run, PAGES.c.page >= pages[0], PAGES.c.page <= pages[-1]
+            connection.execute(sa.delete(PAGES).where(*here))
+
+
+def list_left_over(connection: Connection) -> list[int]:
+    """List the runs that have pages and no row: a process was killed while it wrote or dropped them."""
+    known = set(connection.execute(sa.select(RUNS.c.run)).scalars())
+    left, run = [], -1
+    while True:
+        query = sa.select(sa.func.min(PAGES.c.run)).where(PAGES.c.run > run)
+        found = connection.execute(query).scalar()
+        if found is None:
+            connection.commit()
+            return left
+        run = int(found)
+        if run not in known:
+            left.append(run)
+
+
+def find_joinable(runs: Sequence[Run]) -> list[Run]:
+    """Find JOINED_RUNS runs of one level that follow one another; return an empty list if there are none."""
+    levels = [_compute_level(run) for run in runs]
+    for start in range(len(runs) - JOINED_RUNS + 1):
+        here = runs[start : start + JOINED_RUNS]
+        follow = all(here[place].last + 1 == here[place + 1].first for place in range(JOINED_RUNS - 1))
+        if len(set(levels[start : start + JOINED_RUNS])) == 1 and levels[start] < MAX_LEVEL and follow:
+            return list(here)
+    return []
+
+
+def join_runs(connection: Connection, runs: Sequence[Run]) -> PackedRun:
+    """Return a run with the entries of others that follow one another; raise `DamagedPage` if one was changed."""
+    parts = []
+    for run in runs:
+        entries = _read_run(connection, run).copy()
+        entries["offset"] += run.first - runs[0].first
+        parts.append(entries)
+    connection.commit()
+    return pack_run(np.concatenate(parts))
+
+
+def _read_run(connection: Connection, run: Run) -> RunEntries:
+    query = sa.select(PAGES.c.entries).where(PAGES.c.run == run.run).order_by(PAGES.c.page)
+    return unpack_pages(connection.execute(query).scalars().all())
+
+
+def _find_last_run(connection: Connection) -> int:
+    queries = sa.select(sa.func.max(RUNS.c.run)), sa.select(sa.func.max(PAGES.c.run))
+    return max(int(connection.execute(query).scalar() or 0) for query in queries)
+
+
+def _compute_level(run: Run) -> int:
+    segments = max(1, (run.last - run.first + 1) // SEGMENT_ENTRIES)
+    return (segments.bit_length() - 1) // LEVEL_BITS
+
+
+def collect_names(parts: Iterator[tuple[int, Sequence[str | None]]]) -> dict[str, list[int]]:
+    """Collect the sequence numbers of identifiers that are read in parts."""
+    sequences: dict[str, list[int]] = {}
+    for first, names in parts:
+        for sequence, name in enumerate(names, start=first):
+            if name is not None:
+                sequences.setdefault(name, []).append(sequence)
+    return sequences
