@@ -1,11 +1,16 @@
 """Common interface of the SQLite and PostgreSQL backends of the event log."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
+
+from sqlalchemy.engine import Connection, RootTransaction
 
 URL_SETTING = "NPSRISK_DATABASE_URL"
 BUSY_SECONDS = 5.0
 """Maximum seconds to wait for a lock that another process holds."""
+Begin = Callable[[], AbstractContextManager[RootTransaction]]
+"""Begins a transaction, which is committed at the end of the context."""
 
 
 class TableWriter(Protocol):
@@ -30,6 +35,9 @@ class TableWriter(Protocol):
         SQLAlchemyError
             The rows may not be durable.
         """
+
+    def begin(self, connection: Connection) -> AbstractContextManager[RootTransaction]:
+        """Begin a transaction of another connection between two writes, as far as both cannot write at the same time."""
 
     def release(self) -> None:
         """Close the connection; the next write opens another one."""

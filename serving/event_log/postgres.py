@@ -6,11 +6,12 @@ The writer holds a session-level advisory lock, which is released when the proce
 import os
 import socket
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import psycopg
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Connection
+from sqlalchemy.engine import URL, Connection, RootTransaction
 
 from consignments.errors import BadSetting, ServiceFault
 from serving.event_log import backend
@@ -114,6 +115,10 @@ class PostgresWriter:
                     copy.write_row(row)
         except psycopg.Error as error:
             raise sa.exc.DBAPIError(None, None, error, connection_invalidated=driver.closed) from error
+
+    def begin(self, connection: Connection) -> AbstractContextManager[RootTransaction]:
+        """Begin a transaction of another connection, which may write at the same time."""
+        return connection.begin()
 
     def release(self) -> None:
         """Close the connection, which releases the lock."""

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from serving.event_log.blocks.codec import Block, encode_block
+from serving.event_log.blocks.frames import ZSTD
 from serving.event_log.event_rows import EventRow
 from serving.event_log.events import ARRIVAL_KINDS, EMPTY, RedactionEvent
 from serving.event_log.hash_chain import RedactedDigest, RedactedRanges, Redaction
@@ -128,7 +129,7 @@ def _redact_block(connection: Connection, block: Block, given: _Removal, remains
         if row.redacted:
             remains.add(row, hashes[place])
     if changed:
-        stored = encode_block(rows, hashes)
+        stored = encode_block(rows, hashes, ZSTD)
         connection.execute(
             sa.update(BLOCKS).where(BLOCKS.c.first == block.first).values(head=stored.head, body=stored.body)
         )

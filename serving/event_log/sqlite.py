@@ -1,16 +1,17 @@
 """SQLite backend: writes a group of entries with few statements, and runs checkpoints in a separate thread."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Connection
+from sqlalchemy.engine import URL, Connection, RootTransaction
 
 from serving.event_log import backend
 from serving.process.logging import logger
@@ -69,6 +70,7 @@ class SqliteWriter:
         start = f'INSERT OR ROLLBACK INTO "{table.name}" ({names}) VALUES '
         self._inserts = [start + ", ".join([one] * rows) for rows in range(1, MAX_ROWS_PER_STATEMENT + 1)]
         self._connection: Connection | None = None
+        self._writing = Lock()
 
     def acquire(self) -> None:
         """Connect in autocommit mode: each statement outside a transaction is its own transaction."""
@@ -79,6 +81,16 @@ class SqliteWriter:
     def write(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Write all rows or none; they are durable on return."""
         rows = rows if isinstance(rows, list) else list(rows)
+        with self._writing:
+            self._write(rows)
+
+    @contextmanager
+    def begin(self, connection: Connection) -> Iterator[RootTransaction]:
+        """Begin a transaction of another connection between two writes; SQLite itself would not let it have its turn."""
+        with self._writing, connection.begin() as transaction:
+            yield transaction
+
+    def _write(self, rows: list[tuple[Any, ...]]) -> None:
         self.acquire()
         assert self._connection is not None
         driver = self._connection.connection.driver_connection

@@ -6,19 +6,20 @@
 Nothing of it is needed for the log to be whole, so its transactions are not flushed to disk one by one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from threading import Lock
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from consignments.errors import ServiceFault
-from serving.event_log.backend import describe_error
+from serving.event_log.backend import Begin, TableWriter, describe_error
 from serving.event_log.blocks.compaction import STRETCH_ENTRIES, compact
-from serving.event_log.identifiers.finder import SEGMENT_ENTRIES, ReadNames, SequenceFinder
-from serving.event_log.identifiers.pages import DamagedPage
+from serving.event_log.identifiers.finder import SEGMENT_ENTRIES, ReadNames, Run, SequenceFinder
+from serving.event_log.identifiers.pages import DamagedPage, PackedRun
 from serving.event_log.identifiers.run_writer import (
     collect_names,
     delete_pages,
@@ -42,13 +43,17 @@ class LogUpkeep:
     Parameters
     ----------
     engine : Engine
+    writer : TableWriter
+        Writer of the blocks, which takes turns with the upkeep.
     finder : SequenceFinder
     read_names : callable
         Reads identifiers from the blocks, see `SequenceFinder`.
     """
 
-    def __init__(self, engine: sa.Engine, finder: SequenceFinder, read_names: ReadNames) -> None:
-        self._engine, self._finder, self._read_names = engine, finder, read_names
+    def __init__(
+        self, engine: sa.Engine, writer: TableWriter, finder: SequenceFinder, read_names: ReadNames
+    ) -> None:
+        self._engine, self._writer, self._finder, self._read_names = engine, writer, finder, read_names
         self._thread = create_executor("upkeep")
         self._running: Future[None] | None = None
         self._lock = Lock()
@@ -71,7 +76,7 @@ class LogUpkeep:
             gaps.pop()
         with self._connect() as connection:
             for run in list_left_over(connection):
-                delete_pages(connection, run)
+                delete_pages(connection, self._get_begin(connection), run)
             for first, end in gaps:
                 for start in range(first, end + 1, MAX_RUN_ENTRIES):
                     self._index(connection, start, min(start + MAX_RUN_ENTRIES - 1, end))
@@ -113,29 +118,39 @@ class LogUpkeep:
         while segment := self._finder.find_full_segment():
             named = list(segment.sequences.items())
             packed = pack_names(named, segment.first, self._finder.key)
-            write_run(connection, packed, segment.first, segment.last)
+            self._write_run(connection, packed, (segment.first, segment.last))
             self._finder.replace(self._finder.read_run_table())
         for run in self._finder.read_run_table():
             if run.run in self._finder.damaged:
                 logger.warning("run of identifiers is damaged and made again", first=run.first, last=run.last)
-                delete_run(connection, run.run)
+                delete_run(connection, self._get_begin(connection), run.run)
                 self._index(connection, run.first, run.last)
         while joined := find_joinable(self._finder.read_run_table()):
             packed = join_runs(connection, joined)
-            write_run(connection, packed, joined[0].first, joined[-1].last, joined)
+            self._write_run(connection, packed, (joined[0].first, joined[-1].last), joined)
         self._finder.replace(self._finder.read_run_table())
 
     def _index(self, connection: Connection, first: int, last: int) -> None:
         """Make a run from the blocks."""
         named = list(collect_names(self._read_names(first - 1, last)).items())
-        write_run(connection, pack_names(named, first, self._finder.key), first, last)
+        self._write_run(connection, pack_names(named, first, self._finder.key), (first, last))
 
     def _compact(self, connection: Connection, last: int) -> None:
         """Join small blocks, except the newest."""
         assert self._compacted is not None
         while last - self._compacted >= 2 * STRETCH_ENTRIES:
-            compact(connection, self._compacted, self._compacted + STRETCH_ENTRIES)
+            compact(
+                connection, self._get_begin(connection), self._compacted, self._compacted + STRETCH_ENTRIES
+            )
             self._compacted += STRETCH_ENTRIES
+
+    def _write_run(
+        self, connection: Connection, packed: PackedRun, span: tuple[int, int], replaced: Sequence[Run] = ()
+    ) -> None:
+        write_run(connection, self._get_begin(connection), packed, span, replaced)
+
+    def _get_begin(self, connection: Connection) -> Begin:
+        return partial(self._writer.begin, connection)
 
     @contextmanager
     def _connect(self) -> Iterator[Connection]:

@@ -23,6 +23,7 @@ from serving.event_log.blocks.columns import (
 from serving.event_log.blocks.feature_words import WORD_BYTES, PackedWords, pack_words, unpack_words
 from serving.event_log.blocks.frames import (
     CRC_BYTES,
+    LZ4,
     DamagedBlock,
     add_crc,
     build_damage_fault,
@@ -135,7 +136,9 @@ _decode_body = msgspec.msgpack.Decoder(_Body).decode
 _decode_sealed = msgspec.msgpack.Decoder(BytesColumn).decode
 
 
-def encode_blocks(rows: Sequence[Columns], hashes: Sequence[bytes]) -> list[StoredBlock]:
+def encode_blocks(
+    rows: Sequence[Columns], hashes: Sequence[bytes], method: bytes = LZ4
+) -> list[StoredBlock]:
     """Encode entries in order as blocks; one ends early if it is large, or if the next sequence number does not follow.
 
     Parameters
@@ -144,14 +147,16 @@ def encode_blocks(rows: Sequence[Columns], hashes: Sequence[bytes]) -> list[Stor
         Columns as in `EventRow`.
     hashes : sequence of bytes
         Hash of each entry.
+    method : bytes
+        Method of compression: LZ4, or ZSTD if no request waits.
     """
-    return [encode_block(rows[start:end], hashes[start:end]) for start, end in _divide(rows)]
+    return [encode_block(rows[start:end], hashes[start:end], method) for start, end in _divide(rows)]
 
 
 def _divide(rows: Sequence[Columns]) -> Iterator[tuple[int, int]]:
     start, size = 0, 0
     for place, row in enumerate(rows):
-        new = sum(len(row[column] or b"") for column in (_PLAIN, _SEALED, _REASONS))
+        new = len(row[_PLAIN]) + len(row[_SEALED] or b"") + len(row[_REASONS] or b"")
         if place > start and (
             place - start == MAX_BLOCK_ENTRIES
             or size + new > MAX_BLOCK_BYTES
@@ -164,24 +169,21 @@ def _divide(rows: Sequence[Columns]) -> Iterator[tuple[int, int]]:
         yield start, len(rows)
 
 
-def encode_block(rows: Sequence[Columns], hashes: Sequence[bytes]) -> StoredBlock:
+def encode_block(rows: Sequence[Columns], hashes: Sequence[bytes], method: bytes = LZ4) -> StoredBlock:
     """Encode at most MAX_BLOCK_ENTRIES entries that follow one another as a block."""
     columns: list[Any] = list(zip(*rows, strict=True))
-    kinds = columns[_KIND]
+    kinds, received = columns[_KIND], columns[_AT]
+    plain, sealed, features = columns[_PLAIN], columns[_SEALED], columns[_FEATURES]
     arrivals = [kind in ARRIVAL_KINDS for kind in kinds]
-    received = columns[_AT]
     if all(arrivals):
-        body = _encode_body(*(columns[name] for name in (_PLAIN, _SEALED, _FEATURES)))
-    elif any(arrivals):
-        chosen = [row for row, arrives in zip(rows, arrivals, strict=True) if arrives]
-        body = _encode_body(*([row[name] for row in chosen] for name in (_PLAIN, _SEALED, _FEATURES)))
-        received = [row[_AT] for row in chosen]
+        body = _encode_body(method, plain, sealed, features)
     else:
-        body, received = b"", ()
-    pairs = zip(columns[_PLAIN], arrivals, strict=True)
-    plain = [(NOT_READ if text else EMPTY) if arrives else text for text, arrives in pairs]
-    pairs = zip(columns[_SEALED], arrivals, strict=True)
-    sealed = [text[:PREFIX_BYTES] if arrives and text is not None else text for text, arrives in pairs]
+        chosen = [row for row, arrives in zip(rows, arrivals, strict=True) if arrives]
+        received = [row[_AT] for row in chosen]
+        of_chosen = ([row[name] for row in chosen] for name in (_PLAIN, _SEALED, _FEATURES))
+        body = _encode_body(method, *of_chosen) if chosen else b""
+    pairs = zip(plain, sealed, arrivals, strict=True)
+    plain, sealed = zip(*(_shorten(*pair) if pair[-1] else pair[:-1] for pair in pairs), strict=True)
     head = _Head(
         pack_texts(kinds),
         pack_texts(columns[_NAME]),
@@ -208,9 +210,14 @@ def encode_block(rows: Sequence[Columns], hashes: Sequence[bytes]) -> StoredBloc
         combine_kinds(kinds),
         min(received, default=None),
         max(received, default=None),
-        add_crc(compress(_encode(head))),
+        add_crc(compress(_encode(head), method)),
         body,
     )
+
+
+def _shorten(plain: bytes, sealed: bytes | None, _arrives: bool) -> tuple[bytes, bytes | None]:
+    """Return what the head holds of two columns of an arrival that are in the body."""
+    return NOT_READ if plain else EMPTY, None if sealed is None else sealed[:PREFIX_BYTES]
 
 
 def combine_kinds(kinds: Sequence[str]) -> int:
@@ -221,10 +228,12 @@ def combine_kinds(kinds: Sequence[str]) -> int:
     return bits
 
 
-def _encode_body(plain: Sequence[Any], sealed: Sequence[Any], features: Sequence[Any]) -> bytes:
+def _encode_body(
+    method: bytes, plain: Sequence[Any], sealed: Sequence[Any], features: Sequence[Any]
+) -> bytes:
     packed = _pack_features(features)
     body = _Body(pack_bytes(plain), packed, pack_bytes(features) if packed is None else None)
-    frame = compress(_encode(body))
+    frame = compress(_encode(body), method)
     return add_crc(len(frame).to_bytes(LENGTH_BYTES, "little") + frame + _encode(pack_bytes(sealed)))
 
 

@@ -11,24 +11,28 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from serving.event_log.blocks.codec import MAX_BLOCK_ENTRIES, Block, StoredBlock, encode_blocks
+from serving.event_log.blocks.frames import ZSTD
 from serving.event_log.event_rows import Columns
+from serving.event_log.backend import Begin
 from serving.event_log.tables import BLOCKS
 
-MIN_MEAN_ENTRIES = 16
-"""Mean number of entries of a block from which on joining is not worth its time."""
+MIN_MEAN_ENTRIES = 4
+"""Mean number of entries of a block from which on joining is not worth its time: the log would be a tenth smaller."""
 STRETCH_ENTRIES = 1_024
 """Entries that are considered together."""
-JOINED_BLOCKS = 8
-"""Full blocks that one transaction writes."""
+JOINED_BLOCKS = 2
+"""Full blocks that one transaction writes, some 150 kB, so that the writer of entries does not wait."""
 
 
-def compact(connection: Connection, after: int, until: int) -> int:
+def compact(connection: Connection, begin: Begin, after: int, until: int) -> int:
     """Join the small blocks of a stretch of the log.
 
     Parameters
     ----------
     connection : Connection
         Not in a transaction; the only one that changes these blocks.
+    begin : callable
+        Returns a context with a transaction of this connection.
     after, until : int
         Range of sequence numbers; `after` excluded, `until` included. Blocks across an end are not changed.
 
@@ -45,21 +49,21 @@ def compact(connection: Connection, after: int, until: int) -> int:
     fewer, start = 0, 0
     for end in range(1, len(found) + 1):
         if end == len(found) or found[end].last - found[start].first >= JOINED_BLOCKS * MAX_BLOCK_ENTRIES:
-            fewer += _join(connection, found[start].first, found[end - 1].last)
+            fewer += _join(connection, begin, found[start].first, found[end - 1].last)
             start = end
     return fewer
 
 
-def _join(connection: Connection, first: int, last: int) -> int:
+def _join(connection: Connection, begin: Begin, first: int, last: int) -> int:
     """Replace the blocks of a range by full ones."""
     here = BLOCKS.c.first >= first, BLOCKS.c.first <= last
     old = connection.execute(sa.select(BLOCKS).where(*here).order_by(BLOCKS.c.first)).all()
     connection.commit()
     rows, hashes = _decode(old)
-    new = encode_blocks(rows, hashes)
+    new = encode_blocks(rows, hashes, ZSTD)
     if len(new) >= len(old) or _decode(new) != (rows, hashes):
         return 0
-    with connection.begin() as transaction:
+    with begin() as transaction:
         deleted = connection.execute(sa.delete(BLOCKS).where(*here)).rowcount
         if deleted != len(old):  # another process has changed them
             transaction.rollback()

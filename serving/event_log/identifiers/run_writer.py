@@ -6,6 +6,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from serving.event_log.backend import Begin
 from serving.event_log.identifiers.finder import SEGMENT_ENTRIES, Run
 from serving.event_log.identifiers.pages import (
     PackedRun,
@@ -35,49 +36,52 @@ def pack_names(named: NamedEntries, first: int, key: bytes) -> PackedRun:
     return pack_run(build_entries(np.repeat(digests, counts), sequences))
 
 
-def write_run(connection: Connection, packed: PackedRun, first: int, last: int, replaced: Sequence[Run] = ()) -> None:
+def write_run(connection: Connection, begin: Begin, packed: PackedRun, span: tuple[int, int], replaced: Sequence[Run] = ()) -> None:
     """Write a run, then drop the runs that it replaces.
 
     Parameters
     ----------
     connection : Connection
         Not in a transaction.
+    begin : callable
+        Returns a context with a transaction of this connection.
     packed : PackedRun
-    first, last : int
-        Range of its sequence numbers.
+    span : tuple of int
+        First and last sequence number.
     replaced : sequence of Run
     """
     run = _find_last_run(connection) + 1
     connection.commit()
     for start in range(0, len(packed.pages), PAGES_PER_WRITE):
         pages = enumerate(packed.pages[start : start + PAGES_PER_WRITE], start=start)
-        with connection.begin():
+        with begin():
             connection.execute(
                 PAGES.insert(), [{"run": run, "page": page, "entries": entries} for page, entries in pages]
             )
-    with connection.begin():
+    with begin():
         if replaced:
             connection.execute(sa.delete(RUNS).where(RUNS.c.run.in_([each.run for each in replaced])))
-        connection.execute(RUNS.insert().values(run=run, first=first, last=last, bits=packed.bits))
+        connection.execute(RUNS.insert().values(run=run, first=span[0], last=span[1], bits=packed.bits))
     for each in replaced:
-        delete_pages(connection, each.run)
+        delete_pages(connection, begin, each.run)
 
 
-def delete_run(connection: Connection, run: int) -> None:
+def delete_run(connection: Connection, begin: Begin, run: int) -> None:
     """Delete a run that cannot be used."""
-    with connection.begin():
+    with begin():
         connection.execute(sa.delete(RUNS).where(RUNS.c.run == run))
-    delete_pages(connection, run)
+    delete_pages(connection, begin, run)
 
 
-def delete_pages(connection: Connection, run: int) -> None:
+def delete_pages(connection: Connection, begin: Begin, run: int) -> None:
     """Delete the pages of a run that is no longer in the table of runs, some at a time."""
     while True:
-        with connection.begin():
-            query = sa.select(PAGES.c.page).where(PAGES.c.run == run).order_by(PAGES.c.page)
-            pages = connection.execute(query.limit(PAGES_PER_WRITE)).scalars().all()
-            if not pages:
-                return
+        query = sa.select(PAGES.c.page).where(PAGES.c.run == run).order_by(PAGES.c.page)
+        pages = connection.execute(query.limit(PAGES_PER_WRITE)).scalars().all()
+        connection.commit()
+        if not pages:
+            return
+        with begin():
             here = PAGES.c.run == run, PAGES.c.page >= pages[0], PAGES.c.page <= pages[-1]
             connection.execute(sa.delete(PAGES).where(*here))
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from serving.event_log.blocks.codec import MAX_BLOCK_ENTRIES, encode_blocks
+from serving.event_log.blocks.frames import ZSTD
 
 revision = "0002"
 down_revision = "0001"
@@ -85,7 +86,7 @@ def _convert(blocks: sa.Table) -> None:
     connection, after = op.get_bind(), -(2**63)
     while found := connection.execute(sa.text(NEXT_ROWS), {"after": after}).all():
         rows: list[Any] = [(*row[:-1], None) for row in found]
-        written = encode_blocks(rows, [bytes(row[-1]) for row in found])
+        written = encode_blocks(rows, [bytes(row[-1]) for row in found], ZSTD)
         connection.execute(blocks.insert(), [block._asdict() for block in written])
         after = found[-1][0]
 
