@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 AT, RECORDED = 3, 4
 """Positions of `at_us` and `recorded_us` in a row of all columns and in one of the columns that history needs."""
@@ -65,6 +67,13 @@ class ClockCorrections:
         for correction in self.all:
             rows = [correction.correct_row(row) for row in rows]
         return rows
+
+    def correct_times(self, sequences: NDArray[np.int64], at_us: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the corrected times of entries, int64, (n,)."""
+        for each in self.all:
+            concerned = (sequences > each.after) & (sequences <= each.up_to)
+            at_us = np.where(concerned, np.minimum(at_us, each.clock_us), at_us)
+        return at_us
 
     def find_uncertain_end(self, sequence: int) -> int:
         """Return the last entry recorded before a correction of `sequence` was; 0 if `sequence` was not corrected later.

@@ -200,10 +200,25 @@ class ChainVerifier:
 
     def check_rows(self, rows: Sequence[Columns], hashes: Sequence[bytes]) -> int | None:
         """Check the next entries, with columns as in `EventRow`, and their hashes; return the first that is not valid."""
-        for row, here in zip(rows, hashes, strict=True):
+        checked = self._check_plain(rows, hashes)
+        for row, here in zip(rows[checked:], hashes[checked:], strict=True):
             if not self._check_row(row, here):
                 return int(row[0])
         return None
+
+    def _check_plain(self, rows: Sequence[Columns], hashes: Sequence[bytes]) -> int:
+        """Check entries as long as they need nothing but their hash; return their number."""
+        if self._removal is not None or self._single or self._erased_keys or self._kept:
+            return 0
+        count, previous = 0, self._previous
+        for row, here in zip(rows, hashes, strict=True):
+            if row[0] != self.entries + 1 or row[_PLAIN] == EMPTY or here != hash_row(previous, row):
+                break
+            previous = here
+            self.entries += 1
+            count += 1
+        self._previous = previous
+        return count
 
     def _check_row(self, row: Columns, here: bytes) -> bool:
         """Check the next entry and its hash."""

@@ -1,8 +1,9 @@
 """Reader of the event log, in order or by consignment; the service may write the log at the same time."""
 
 import hashlib
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import Any, Self, TypeVar, cast
@@ -29,6 +30,7 @@ from serving.event_log.events import (
     MessageEvent,
     RedactionEvent,
 )
+from serving.event_log.history_chunks import NOT_IN_HISTORY, HistoryChunk
 from serving.event_log.identifiers.finder import SequenceFinder
 from serving.event_log.queries import (
     HEADS,
@@ -44,7 +46,8 @@ Progress = Callable[[str, int, int], None]
 """Callback for progress: name of the task, amount done, total amount."""
 E = TypeVar("E", AlertEvent, MessageEvent, RedactionEvent, KeyErasureEvent, ClockCorrectionEvent)
 HEAD_ONLY = BODY_COLUMNS
-NOT_IN_HISTORY = frozenset({"features", "reasons"})
+CHUNK_ENTRIES = 30_000
+"""Entries that a rebuild of the state applies together; with more, blocks of earlier entries are read less often."""
 NOTHING_LEFT_OUT: frozenset[str] = frozenset()
 LATEST_BLOCKS = 16
 """Blocks fetched at a time when the latest decision is searched."""
@@ -188,11 +191,9 @@ class LogReader:
 
     def read_places(self, sequences: Sequence[int], without: frozenset[str]) -> list[Columns]:
         """Read the columns of the entries with these ascending sequence numbers; numbers without an entry are left out."""
-        wanted, rows = set(sequences), list[Columns]()
         columns = HEADS if without >= BODY_COLUMNS else WHOLE
-        for stored in self.queries.fetch_places(columns, sequences):
-            rows += [row for row in Block(*stored).read_rows(without) if row[0] in wanted]
-        return rows
+        blocks = (Block(*stored) for stored in self.queries.fetch_places(columns, sequences))
+        return _pick_rows(blocks, sequences, without)
 
     def read_consignment_events(
         self, consignment_id: str, until: int | None = None, without: Sequence[str] = ()
@@ -233,8 +234,8 @@ class LogReader:
         ]
         return self._decode(self._read_named(list(dict.fromkeys(names)), until, frozenset(without)))
 
-    def read_history_rows(self, after: int, until: int, kinds: str) -> Iterator[Sequence[Columns]]:
-        """Read entries in order as history needs them, some thousands at a time.
+    def read_history_chunks(self, after: int, until: int, kinds: str) -> Iterator[HistoryChunk]:
+        """Read entries in order as history needs them, some ten thousands at a time.
 
         Parameters
         ----------
@@ -243,22 +244,22 @@ class LogReader:
         kinds : str
             Digest of the kinds of keys. An entry with other kinds is read with its fields, because its keys must be
             computed again.
-
-        Yields
-        ------
-        sequence of rows
-            Columns as in `serving.event_log.event_rows.EventRow`; `plain` and `sealed` of arrivals only if they are needed.
         """
+        blocks: list[Block] = []
         for found in self.queries.fetch_blocks(HEADS, after, until):
-            rows = self._read_history(found, kinds)
-            yield self.corrections.correct_rows(_select_rows(rows, after, until, ()))
+            blocks += self._read_history(found, kinds)
+            if blocks[-1].last - blocks[0].first >= CHUNK_ENTRIES:
+                yield HistoryChunk(blocks, after, until, self.corrections)
+                blocks = []
+        if blocks:
+            yield HistoryChunk(blocks, after, until, self.corrections)
 
     def read_history_events(self, consignment_ids: Sequence[str], until: int, kinds: str) -> list[Event]:
         """Read the entries of many consignments up to the sequence number `until`, in order, as history needs them."""
-        wanted, sequences = set(consignment_ids), self._find_sequences(consignment_ids, until)
-        found = self.queries.fetch_places(HEADS, sorted(sequences))
-        rows = [row for row in self._read_history(list(found), kinds, sequences) if row[2] in wanted]
-        return self._decode(rows)
+        wanted, sequences = set(consignment_ids), sorted(self._find_sequences(consignment_ids, until))
+        blocks = self._read_history(list(self.queries.fetch_places(HEADS, sequences)), kinds)
+        rows = _pick_rows(blocks, sequences, NOT_IN_HISTORY)
+        return self._decode([row for row in rows if row[2] in wanted])
 
     def read_spellings(self) -> set[str]:
         """Read the identifiers of entries from before identifiers had a normal form, in which they differ from it."""
@@ -420,34 +421,19 @@ class LogReader:
             yield from rows
             start += len(rows)
 
-    def _read_history(
-        self, found: Sequence[Any], kinds: str, wanted: set[int] | None = None
-    ) -> list[Columns]:
+    def _read_history(self, found: Sequence[Any], kinds: str) -> list[Block]:
         """Decode heads; read the bodies too of blocks with other kinds of history keys."""
         blocks = [Block(*stored) for stored in found]
-        others = [block for block in blocks if _needs_body(block.key_kinds, kinds)]
-        bodies: dict[int, bytes] = {}
-        if others:
-            places = self.queries.fetch_places(WHOLE, [block.first for block in others])
-            bodies = {stored.first: stored.body for stored in places}
-        rows: list[Columns] = []
+        others = [block.first for block in blocks if block.needs_body(kinds)]
+        bodies = {stored.first: stored.body for stored in self.queries.fetch_places(WHOLE, others)}
         for block in blocks:
             block.body = bodies.get(block.first)
-            here = block.read_rows(NOT_IN_HISTORY)
-            rows += here if wanted is None else [row for row in here if row[0] in wanted]
-        return rows
+        return blocks
 
     def _identify(self) -> tuple[str, str, bytes]:
         with self._engine.connect() as connection:
             found = connection.execute(sa.select(LOG)).one()
         return str(found.log_id), str(found.key_fingerprint), bytes(found.identifier_key)
-
-
-def _needs_body(key_kinds: Any, kinds: str) -> bool:
-    """Check whether arrivals of a block have history keys of other kinds."""
-    if isinstance(key_kinds, list):
-        return any(each is not None and each != kinds for each in key_kinds)
-    return key_kinds is not None and key_kinds != kinds
 
 
 def _select_rows(
@@ -457,6 +443,19 @@ def _select_rows(
     if rows and (rows[0][0] <= after or (until is not None and rows[-1][0] > until)):
         rows = [row for row in rows if row[0] > after and (until is None or row[0] <= until)]
     return [row for row in rows if row[1] in kinds] if kinds else rows
+
+
+def _pick_rows(blocks: Iterable[Block], sequences: Sequence[int], without: frozenset[str]) -> list[Columns]:
+    """Read the entries with these ascending sequence numbers from blocks in order."""
+    rows: list[Columns] = []
+    for block in blocks:
+        here = sequences[bisect_left(sequences, block.first) : bisect_right(sequences, block.last)]
+        if block.body is None or len(here) == 1:
+            rows += [block.read_row(sequence - block.first, without) for sequence in here]
+        else:
+            found = block.read_rows(without)
+            rows += [found[sequence - block.first] for sequence in here]
+    return rows
 
 
 def _require_tables(engine: sa.Engine, where: str) -> None:

@@ -5,7 +5,7 @@ of their consignment, one after the other. All steps are applied in the order of
 """
 
 import gc
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from consignments.timestamps import US_PER_DAY, convert_us_to_day
 from features.history.kernels import ARRIVALS, NO_DAY, STEP
+from serving.event_log.blocks.codec import ARRIVAL_BITS, combine_kinds
 from serving.event_log.event_codec import KEY_DTYPE, decode_issued_us
-from serving.event_log.event_rows import EventRow, decode_row
 from serving.event_log.events import ARRIVAL_KINDS, AlertEvent, ArrivalEvent, Event, Kind, MessageEvent
+from serving.event_log.history_chunks import HistoryChunk
 from serving.event_log.reader import LogReader, Progress
 from serving.state.consignment_states import Steps
 from serving.state.identifier_index import Tags
@@ -75,8 +76,8 @@ class StateRebuild:
         counted: Future[None] | None = None
         # A thread counts one chunk in history while this one reads and splits the next chunk.
         with _pause_garbage_collection(), ThreadPoolExecutor(1) as counter:
-            for rows in log.read_history_rows(self.state.sequence, until, self._keys.entries.kinds):
-                steps = EventChunk(self.state, rows).apply()
+            for chunk in log.read_history_chunks(self.state.sequence, until, self._keys.entries.kinds):
+                steps = EventChunk(self.state, chunk).apply()
                 if counted is not None:
                     counted.result()
                 counted = counter.submit(self.state.history.run, *steps)
@@ -93,19 +94,16 @@ class StateRebuild:
 
 
 class EventChunk:
-    """A chunk of some thousands of log entries that are applied together."""
+    """A chunk of some ten thousands of log entries that are applied together."""
 
-    def __init__(self, state: State, rows: Sequence[Any]) -> None:
+    def __init__(self, state: State, chunk: HistoryChunk) -> None:
         self._state, self._dossiers, self._read_keys = state, state.dossiers, state.dossiers.keys
-        self.rows = rows
-        fields = dict(zip(EventRow._fields, zip(*rows, strict=True), strict=True))
-        self.sequences = np.array(fields["sequence"], dtype=np.int64)
-        self.names = fields["consignment_id"]
-        self.arriving = _mark_kinds(fields["kind"], ARRIVAL_KINDS)
-        days = np.array(fields["at_us"], dtype=np.int64) // US_PER_DAY
-        self.days = np.where(_mark_kinds(fields["kind"], DATED_KINDS), days, NO_DAY)
+        self._chunk, self.sequences, self.names = chunk, chunk.sequences, chunk.names
+        self.arriving = chunk.kind_bits & ARRIVAL_BITS != 0
+        dated = chunk.kind_bits & combine_kinds(DATED_KINDS) != 0
+        self.days = np.where(dated, chunk.at_us // US_PER_DAY, NO_DAY)
         self.today = np.maximum(np.maximum.accumulate(self.days), state.today)
-        self.keys, self.counterparts = self._all_keys(fields["kinds"], fields["keys"])
+        self.keys, self.counterparts = self._all_keys(*chunk.keys)
         self._more_keys: list[bytes] = []
 
     def apply(self) -> tuple[Any, Any, Any]:
@@ -113,7 +111,7 @@ class EventChunk:
         named = np.flatnonzero(np.array([name is not None for name in self.names], dtype=bool))
         names = [self.names[place] for place in named]
         tags = self._dossiers.index.compute_tags(names)
-        single = np.zeros(len(self.rows), dtype=bool)
+        single = np.zeros(len(self._chunk), dtype=bool)
         single[named] = self._mark_single(tags)
         single &= self.arriving
         others = ~single[named]
@@ -127,13 +125,13 @@ class EventChunk:
     def _all_keys(self, kinds: Sequence[str | None], stored: Sequence[bytes | None]) -> tuple[Any, Any]:
         """Return keys and counterparts, each uint64, (rows, kinds); 0 for an entry that has none."""
         width = self._read_keys.count
-        both = np.zeros((len(self.rows), 2 * width), dtype=np.uint64)
+        both = np.zeros((len(self._chunk), 2 * width), dtype=np.uint64)
         same = np.array([each == self._read_keys.entries.kinds for each in kinds], dtype=bool)
         chosen = [keys for keys, is_same in zip(stored, same.tolist(), strict=True) if is_same]
         chosen = [keys[: 2 * width * KEY_DTYPE.itemsize] for keys in chosen]  # type: ignore[index]
         both[same] = np.frombuffer(b"".join(chosen), dtype=KEY_DTYPE).reshape(-1, 2 * width)  # type: ignore[arg-type]
         for place in np.flatnonzero(self.arriving & ~same).tolist():
-            event = decode_row(self.rows[place])
+            event = self._chunk.read_event(place)
             assert isinstance(event, ArrivalEvent)
             both[place] = np.concatenate(self._read_keys(event))
         return both[:, :width].copy(), both[:, width:].copy()
@@ -151,7 +149,7 @@ class EventChunk:
         dossiers = self._dossiers.look_up_all(list(tag_of), of_names, self._state.today)
         applied: list[RowStep] = []
         for place in places:
-            event = decode_row(self.rows[place])
+            event = self._chunk.read_event(place)
             steps = self._dossiers.count_event(dossiers[self.names[place]], event, int(self.today[place]))
             applied += self._assign_rows(steps, place)
         return applied
@@ -165,7 +163,7 @@ class EventChunk:
             if change > 0 and counter == ARRIVALS and own:
                 own = False
             else:
-                row = len(self.rows) + len(self._more_keys)
+                row = len(self._chunk) + len(self._more_keys)
                 self._more_keys.append(handle)
             assigned.append(RowStep(change, counter, row, day, place))
         return assigned
@@ -199,7 +197,3 @@ def _pause_garbage_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def _mark_kinds(kinds: Sequence[str], wanted: Collection[str]) -> Flags:
-    return np.array([kind in wanted for kind in kinds], dtype=bool)

@@ -1,6 +1,8 @@
 """Encoding of entries as blocks, and decoding. Only this module knows what the two blobs of a block hold."""
 
+import struct
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,6 +17,10 @@ from serving.event_log.blocks.columns import (
     pack_floats,
     pack_ints,
     pack_texts,
+    pick_bytes,
+    pick_float,
+    pick_int,
+    pick_text,
     unpack_bytes,
     unpack_floats,
     unpack_ints,
@@ -277,19 +283,16 @@ class Block:
             raise build_damage_fault(first, str(error)) from None
 
     @property
-    def kinds(self) -> list[str]:
-        """Return the kind of each entry."""
-        return self._read(unpack_texts, self._head.kind)
-
-    @property
     def names(self) -> list[str | None]:
         """Return the identifier of each entry, None if it has none."""
         return self._read(unpack_texts, self._head.consignment_id)
 
-    @property
-    def key_kinds(self) -> TextColumn:
-        """Return the digest of the kinds of history keys, if all entries have the same; else a list."""
-        return self._head.kinds
+    def needs_body(self, kinds: str) -> bool:
+        """Check whether arrivals have history keys of other kinds, so that keys must be computed from their fields."""
+        found = self._head.kinds
+        if isinstance(found, list):
+            return found.count(kinds) + found.count(None) != len(found)
+        return found is not None and found != kinds
 
     @property
     def hashes(self) -> list[bytes]:
@@ -302,8 +305,8 @@ class Block:
         Parameters
         ----------
         without : frozenset of str
-            Columns of bytes that are not needed; they are NOT_READ, but `sealed` is None. Entries that are not arrivals may
-            have them nevertheless. Without the body, an arrival whose content was removed still has an empty `plain`.
+            Columns that are not needed: those of bytes are NOT_READ, `sealed` and others None. Entries that are not arrivals
+            may have them nevertheless. Without the body, an arrival whose content was removed still has an empty `plain`.
 
         Raises
         ------
@@ -312,36 +315,42 @@ class Block:
         """
         return list(zip(*self._read(self._list_columns, without), strict=True))
 
+    def read_row(self, place: int, without: frozenset[str] = frozenset()) -> Columns:
+        """Return the columns of one entry, as `read_rows` does, without decoding those of the others."""
+        if self.body is not None and not without >= BODY_COLUMNS:
+            return self.read_rows(without)[place]
+        try:
+            return self._pick_row(place, without)
+        except (IndexError, struct.error) as error:
+            raise build_damage_fault(self.first, str(error)) from None
+
+    def _pick_row(self, place: int, without: frozenset[str]) -> Columns:
+        head, count = self._head, self.count
+        arrives = pick_text(head.kind, count, place) in ARRIVAL_KINDS
+        picked = [
+            constant if pick is None else pick(getattr(head, name), count, place)
+            for name, pick, constant in _plan_row(without, arrives)
+        ]
+        return (self.first + place, *picked)
+
     def read_columns(self, *names: str) -> list[Sequence[Any]]:
         """Return some columns of the head: texts, numbers or bytes of each entry."""
-        return [self._read(_UNPACK[name], getattr(self._head, name)) for name in names]
+        return [self._read(_COLUMNS[name][0], getattr(self._head, name)) for name in names]
 
     def _list_columns(self, without: frozenset[str], count: int) -> list[Sequence[Any]]:
-        head, skipped = self._head, [NOT_READ] * count
-        texts, numbers, pieces = unpack_texts, unpack_ints, unpack_bytes
-        kinds = texts(head.kind, count)
+        head, none = self._head, [None] * count
+        kinds = unpack_texts(head.kind, count)
         plain, sealed, features = self._merge_body(kinds, without)
-        return [
-            range(self.first, self.last + 1),
-            kinds,
-            texts(head.consignment_id, count),
-            numbers(head.at_us, count),
-            numbers(head.recorded_us, count),
-            skipped if "content" in without else pieces(head.content, count),
-            plain,
-            sealed,
-            texts(head.kinds, count),
-            skipped if "keys" in without else pieces(head.keys, count),
-            features,
-            unpack_floats(head.score, count),
-            texts(head.band, count),
-            skipped if "reasons" in without else pieces(head.reasons, count),
-            texts(head.model, count),
-            texts(head.model_sha256, count),
-            texts(head.spec_sha256, count),
-            texts(head.asked_by, count),
-            numbers(head.history_sequence, count),
-        ]
+        given = {"sequence": range(self.first, self.last + 1), "plain": plain, "sealed": sealed, "features": features}
+        columns: list[Sequence[Any]] = []
+        for name in EventRow._fields:
+            if name in given:
+                columns.append(given[name])
+            elif name in without:
+                columns.append([NOT_READ] * count if name in _BYTES_COLUMNS else none)
+            else:
+                columns.append(_COLUMNS[name][0](getattr(head, name), count))
+        return columns
 
     def _merge_body(self, kinds: Sequence[Any], without: frozenset[str]) -> tuple[list[Any], list[Any], list[Any]]:
         """Return `plain`, `sealed` and `features` of all entries: of arrivals from the body, of others from the head."""
@@ -373,6 +382,20 @@ class Block:
             return unpack(column, self.count)
         except (ValueError, TypeError, msgspec.MsgspecError) as error:
             raise build_damage_fault(self.first, str(error)) from None
+
+
+@cache
+def _plan_row(without: frozenset[str], arrives: bool) -> list[tuple[str, Any, bytes | None]]:
+    """List how the columns of an entry are read from the head: their name, and how, or else a constant."""
+    constants: dict[str, bytes | None] = {
+        name: NOT_READ if name in _BYTES_COLUMNS else None for name in without - BODY_COLUMNS
+    }
+    constants |= {"features": NOT_READ if arrives else None}
+    if arrives:
+        constants["sealed"] = None
+    return [
+        (name, None if name in constants else pick, constants.get(name)) for name, (_, pick) in _COLUMNS.items()
+    ]
 
 
 def _unpack_features(body: _Body, count: int) -> list[Any]:
@@ -410,19 +433,16 @@ def check_summary(stored: Sequence[Any], rows: Sequence[Columns]) -> None:
         raise build_damage_fault(stored[0], "numbers that are not those of its entries")
 
 
-_UNPACK: dict[str, Any] = {
-    "kind": unpack_texts,
-    "consignment_id": unpack_texts,
-    "at_us": unpack_ints,
-    "recorded_us": unpack_ints,
-    "content": unpack_bytes,
-    "plain": unpack_bytes,
-    "sealed": unpack_bytes,
-    "kinds": unpack_texts,
-    "keys": unpack_bytes,
-    "band": unpack_texts,
-    "model": unpack_texts,
-}
+_TEXTS, _BYTES = (unpack_texts, pick_text), (unpack_bytes, pick_bytes)
+_INTS, _FLOATS = (unpack_ints, pick_int), (unpack_floats, pick_float)
+_COLUMNS: dict[str, Any] = {
+    "kind": _TEXTS, "consignment_id": _TEXTS, "at_us": _INTS, "recorded_us": _INTS, "content": _BYTES, "plain": _BYTES,
+    "sealed": _BYTES, "kinds": _TEXTS, "keys": _BYTES, "features": _BYTES, "score": _FLOATS, "band": _TEXTS,
+    "reasons": _BYTES, "model": _TEXTS, "model_sha256": _TEXTS, "spec_sha256": _TEXTS, "asked_by": _TEXTS,
+    "history_sequence": _INTS,
+}  # fmt: skip
+"""How a column is unpacked, and how one value of it is; in the order of `EventRow` after the sequence number."""
+_BYTES_COLUMNS = frozenset(name for name, forms in _COLUMNS.items() if forms is _BYTES)
 __all__ = [
     "ARRIVAL_BITS", "BODY_COLUMNS", "Block", "DamagedBlock", "KIND_BITS", "MAX_BLOCK_ENTRIES", "StoredBlock",
     "check_summary", "combine_kinds", "encode_block", "encode_blocks",

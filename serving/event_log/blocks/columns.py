@@ -3,6 +3,7 @@
     the same text for all                "postal-key"
     different texts                      ["RB1", "RB2", None]
     bytes of one length                  one text of bytes, which is divided by the number of entries
+    bytes of one length, or None         which of them are there, and these one after the other
     bytes of different lengths           [b"...", None]
     numbers                              little-endian int64 or float64, one after the other
     None for all                         None
@@ -12,8 +13,19 @@ import struct
 from collections.abc import Sequence
 from typing import TypeVar
 
+import msgspec
+
+
+
+class SparseBytes(msgspec.Struct, gc=False):
+    """Bytes of one length for some entries; `present` has a byte for each entry, which is 0 if it has none."""
+
+    present: bytes
+    joined: bytes
+
+
 TextColumn = str | list[str | None] | None
-BytesColumn = bytes | list[bytes | None] | None
+BytesColumn = bytes | SparseBytes | list[bytes | None] | None
 IntColumn = bytes | list[int | None] | None
 FloatColumn = bytes | list[float | None] | None
 NUMBER_BYTES = 8
@@ -41,10 +53,15 @@ def unpack_texts(column: TextColumn, count: int) -> list[str | None]:
 
 def pack_bytes(values: Sequence[bytes | None]) -> BytesColumn:
     """Pack bytes."""
-    if None in values:
-        return None if values.count(None) == len(values) else list(values)
-    lengths = set(map(len, values))  # type: ignore[arg-type]
-    return b"".join(values) if len(lengths) == 1 else list(values)  # type: ignore[arg-type]
+    present = [value for value in values if value is not None] if None in values else values
+    if not present:
+        return None if values else b""
+    if len(set(map(len, present))) > 1:  # type: ignore[arg-type]
+        return list(values)
+    joined = b"".join(present)  # type: ignore[arg-type]
+    if len(present) == len(values):
+        return joined
+    return SparseBytes(bytes([value is not None for value in values]), joined)
 
 
 def unpack_bytes(column: BytesColumn, count: int) -> list[bytes | None]:
@@ -53,12 +70,21 @@ def unpack_bytes(column: BytesColumn, count: int) -> list[bytes | None]:
         return [None] * count
     if isinstance(column, list):
         return _require_count(column, count)
-    width, rest = divmod(len(column), count)
+    if isinstance(column, bytes):
+        return _divide(column, count)
+    if len(column.present) != count:
+        raise ValueError("another number of values")
+    values = iter(_divide(column.joined, count - column.present.count(0)))
+    return [next(values) if there else None for there in column.present]
+
+
+def _divide(joined: bytes, count: int) -> list[bytes | None]:
+    width, rest = divmod(len(joined), count) if count else (0, len(joined))
     if rest:
         raise ValueError("bytes of another length")
     if not width:
         return [b""] * count
-    return [column[start : start + width] for start in range(0, len(column), width)]
+    return [joined[start : start + width] for start in range(0, len(joined), width)]
 
 
 def pack_ints(values: Sequence[int | None]) -> IntColumn:
@@ -87,6 +113,44 @@ def unpack_floats(column: FloatColumn, count: int) -> Sequence[float | None]:
     if isinstance(column, bytes):
         return struct.unpack(f"<{_require_numbers(column, count)}d", column)
     return [None] * count if column is None else _require_count(column, count)
+
+
+def pick_text(column: TextColumn, _count: int, place: int) -> str | None:
+    """Return the text of one entry."""
+    return column[place] if isinstance(column, list) else column
+
+
+def pick_bytes(column: BytesColumn, count: int, place: int) -> bytes | None:
+    """Return the bytes of one entry."""
+    if isinstance(column, SparseBytes):
+        if not column.present[place]:
+            return None
+        count -= column.present.count(0)
+        place -= column.present[:place].count(0)
+        column = column.joined
+    if not isinstance(column, bytes):
+        return None if column is None else column[place]
+    width = len(column) // count
+    return column[width * place : width * (place + 1)]
+
+
+def pick_int(column: IntColumn, _count: int, place: int) -> int | None:
+    """Return the whole number of one entry."""
+    if not isinstance(column, bytes):
+        return None if column is None else column[place]
+    number: int = _INT.unpack_from(column, NUMBER_BYTES * place)[0]
+    return number
+
+
+def pick_float(column: FloatColumn, _count: int, place: int) -> float | None:
+    """Return the number of one entry."""
+    if not isinstance(column, bytes):
+        return None if column is None else column[place]
+    number: float = _FLOAT.unpack_from(column, NUMBER_BYTES * place)[0]
+    return number
+
+
+_INT, _FLOAT = struct.Struct("<q"), struct.Struct("<d")
 
 
 def _require_count(values: list[T], count: int) -> list[T]:

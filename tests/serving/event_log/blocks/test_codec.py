@@ -1,0 +1,132 @@
+"""Blocks give back the entries that they were made of, and any changed byte of them is found."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving.event_log.blocks.codec import (
+    BODY_COLUMNS,
+    MAX_BLOCK_BYTES,
+    MAX_BLOCK_ENTRIES,
+    Block,
+    DamagedBlock,
+    StoredBlock,
+    check_summary,
+    encode_block,
+    encode_blocks,
+)
+from serving.event_log.blocks.frames import LZ4, ZSTD, add_crc, compress
+from serving.event_log.event_rows import EventRow, encode_row
+from serving.event_log.events import ARRIVAL_KINDS, NOT_READ, Event
+
+Entry = Callable[..., Event]
+texts = st.one_of(st.none(), st.text(max_size=4))
+pieces = st.one_of(st.none(), st.binary(max_size=9))
+numbers = st.integers(-(2**63), 2**63 - 1)
+rows = st.lists(
+    st.builds(
+        EventRow,
+        sequence=st.just(0), kind=st.sampled_from(["decision", "arrival", "outcome", "alert", "removal", "later"]),
+        consignment_id=texts, at_us=numbers, recorded_us=st.one_of(st.none(), numbers), content=st.binary(max_size=17),
+        plain=st.binary(max_size=9), sealed=pieces, kinds=texts, keys=pieces, features=pieces,
+        score=st.one_of(st.none(), st.floats(0, 1)), band=texts, reasons=pieces, model=texts, model_sha256=texts,
+        spec_sha256=texts, asked_by=st.text(max_size=3), history_sequence=st.one_of(st.none(), numbers),
+    ),
+    min_size=1,
+    max_size=MAX_BLOCK_ENTRIES,
+)  # fmt: skip
+
+
+def decode(stored: StoredBlock, **more: Any) -> list[Any]:
+    return Block(stored.first, stored.last, stored.head, stored.body).read_rows(**more)
+
+
+@settings(max_examples=60)
+@given(rows, st.sampled_from([LZ4, ZSTD]))
+def test_entries_of_any_values_come_back_as_they_were(given: list[EventRow], method: bytes) -> None:
+    numbered = [
+        tuple(row._replace(sequence=7 + place, features=row.features if row.kind in ARRIVAL_KINDS else None))
+        for place, row in enumerate(given)
+    ]
+    hashes = [bytes([place]) * 32 for place in range(len(numbered))]
+    stored = encode_block(numbered, hashes, method)
+    assert decode(stored) == numbered
+    assert Block(stored.first, stored.last, stored.head).hashes == hashes
+    check_summary(stored, numbered)
+    block = Block(stored.first, stored.last, stored.head, stored.body)
+    for without in (frozenset(), frozenset({"features", "reasons", "score"}), BODY_COLUMNS):
+        places = range(len(numbered))
+        assert [block.read_row(place, without) for place in places] == block.read_rows(without)
+
+
+def make_rows(entry: Entry, count: int, **changes: Any) -> list[Any]:
+    return [encode_row(entry(sequence, **changes)) for sequence in range(1, count + 1)]
+
+
+def test_a_block_ends_when_it_is_full_or_large_and_where_a_number_is_missing(entry: Entry) -> None:
+    many = make_rows(entry, 2 * MAX_BLOCK_ENTRIES + 3)
+    large = make_rows(entry, 3, plain=b"\x80" * (MAX_BLOCK_BYTES - 10))
+    gap = make_rows(entry, 4)
+    del gap[1]
+    found = [
+        [(block.first, block.last) for block in encode_blocks(rows, [b"h" * 32] * len(rows))]
+        for rows in (many, large, gap)
+    ]
+    assert found == [[(1, 64), (65, 128), (129, 131)], [(1, 1), (2, 2), (3, 3)], [(1, 1), (3, 4)]]
+
+
+def test_columns_of_the_body_are_read_only_with_it(entry: Entry) -> None:
+    rows = make_rows(entry, 2, sealed=b"key prefix and text")
+    rows.append(encode_row(entry(3, kind="outcome", sealed=b"text", plain=b"\x81")))
+    stored = encode_block(rows, [b"h" * 32] * 3)
+    (first, _, outcome) = map(EventRow._make, Block(stored.first, stored.last, stored.head).read_rows())
+    assert (first.plain, first.sealed, first.features) == (NOT_READ, None, NOT_READ)
+    assert tuple(outcome) == rows[2]
+
+
+@pytest.mark.parametrize("place", ["head", "body"])
+def test_any_changed_byte_is_found(entry: Entry, place: str) -> None:
+    rows = make_rows(entry, 3, sealed=b"sealed")
+    stored = encode_block(rows, [b"h" * 32] * 3)
+    blob = getattr(stored, place)
+    for at in range(len(blob)):
+        changed = stored._replace(**{place: blob[:at] + bytes([blob[at] ^ 1 << at % 8]) + blob[at + 1 :]})
+        with pytest.raises(DamagedBlock, match="log entry 1: the event log is damaged"):
+            decode(changed)
+
+
+@pytest.mark.parametrize("column", ["last", "kinds", "min_us", "max_us"])
+def test_numbers_that_are_not_those_of_the_entries_are_found(entry: Entry, column: str) -> None:
+    rows = make_rows(entry, 3)
+    stored = encode_block(rows, [b"h" * 32] * 3)
+    with pytest.raises(DamagedBlock, match="numbers that are not those of its entries"):
+        check_summary(stored._replace(**{column: getattr(stored, column) + 1}), rows)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"1234",
+        add_crc(b""),
+        add_crc(b"\x09\x01\0\0\0x"),
+        add_crc(b"\x02\xff\xff\xff\xff" + bytes(40)),
+        add_crc(b"\x01\xff\0\0\0" + bytes(40)),
+        add_crc(compress(msgspec.msgpack.encode(["decision"]), LZ4)),
+        add_crc(compress(msgspec.msgpack.encode(["decision", ["a"], *[b"123"] * 16]), LZ4)),
+    ],
+)
+def test_bytes_that_were_never_a_block_are_a_clear_fault(head: bytes) -> None:
+    with pytest.raises(DamagedBlock, match="log entry 5: the event log is damaged"):
+        Block(5, 6, head).read_rows()
+
+
+def test_a_block_of_too_many_entries_is_refused(entry: Entry) -> None:
+    stored = encode_block(make_rows(entry, 2), [b"h" * 32] * 2)
+    for last in (0, 10**12):
+        with pytest.raises(DamagedBlock):
+            Block(1, last, stored.head)

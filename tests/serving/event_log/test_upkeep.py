@@ -1,0 +1,84 @@
+"""Upkeep: small blocks become full ones with the same entries and hashes, and what fails there harms no entry."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from structlog.testing import capture_logs
+from support.databases import execute
+
+from serving.event_log.blocks.codec import encode_blocks
+from serving.event_log.blocks.compaction import compact
+from serving.event_log.events import Event
+from serving.event_log.log import EventLog
+from serving.event_log.verification import verify_chain
+
+Open = Callable[[], EventLog]
+Entry = Callable[..., Event]
+
+
+def write_alone(log: EventLog, entry: Entry, count: int) -> None:
+    for _ in range(count):
+        log.append([entry(log.last_sequence + 1)])
+
+
+def count_blocks(folder: Path) -> int:
+    return int(execute(folder, "SELECT count(*) FROM blocks")[0][0])
+
+
+def test_small_blocks_are_joined_and_the_newest_are_not(
+    open_log: Open, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.event_log.upkeep.STRETCH_ENTRIES", 140)
+    log = open_log()
+    write_alone(log, entry, 300)
+    log.close()
+    before = [(row[0], row[-1]) for row in execute(tmp_path, "SELECT * FROM events ORDER BY sequence")]
+    assert count_blocks(tmp_path) == 2 + 1 + 160
+    again = open_log()
+    assert verify_chain(again).entries == 300
+    assert [(row[0], row[-1]) for row in execute(tmp_path, "SELECT * FROM events ORDER BY sequence")] == before
+    assert [event.sequence for event in again.read_events(after=60, until=70)] == list(range(61, 71))
+    assert [event.sequence for event in again.read_consignment_events("RB130")] == [130]
+
+
+def test_blocks_of_some_entries_are_left_as_they_are(open_log: Open, entry: Entry, tmp_path: Path) -> None:
+    log = open_log()
+    for first in range(1, 41, 4):
+        log.append([entry(first + place) for place in range(4)])
+    with log._engine.connect() as connection:
+        assert compact(connection, connection.begin, 0, 40) == 0
+    assert count_blocks(tmp_path) == 10
+
+
+def test_blocks_that_would_not_come_back_equal_are_not_replaced(
+    open_log: Open, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = open_log()
+    write_alone(log, entry, 20)
+    monkeypatch.setattr(
+        "serving.event_log.blocks.compaction.encode_blocks",
+        lambda rows, hashes, _method: encode_blocks(rows, [b"x" * 32] * len(hashes)),
+    )
+    with log._engine.connect() as connection:
+        assert compact(connection, connection.begin, 0, 20) == 0
+    assert verify_chain(log).broken_at is None
+    assert count_blocks(tmp_path) == 20
+
+
+def test_upkeep_that_fails_harms_no_entry_and_is_told_once(
+    open_log: Open, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise sa.exc.OperationalError("statement", {}, Exception("disk full"))
+
+    monkeypatch.setattr("serving.event_log.upkeep.STRETCH_ENTRIES", 5)
+    monkeypatch.setattr("serving.event_log.upkeep.compact", fail)
+    log = open_log()
+    with capture_logs() as lines:
+        for _ in range(4):
+            write_alone(log, entry, 20)
+            log._upkeep._thread.submit(lambda: None).result()
+    assert [(line["log_level"], line["reason"]) for line in lines] == [("error", "disk full")]
+    assert verify_chain(log).entries == 80
