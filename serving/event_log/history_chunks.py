@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from serving.event_log.blocks.codec import KIND_BITS, UNKNOWN_KIND_BIT, Block
 from serving.event_log.clock_corrections import ClockCorrections
-from serving.event_log.event_rows import decode_row
+from serving.event_log.event_rows import Columns, decode_row
 from serving.event_log.events import Event
 
 NOT_IN_HISTORY = frozenset(
@@ -47,6 +47,7 @@ class HistoryChunk:
         self, blocks: Sequence[Block], after: int, until: int, corrections: ClockCorrections
     ) -> None:
         self._blocks, self._corrections = blocks, corrections
+        self._decoded: tuple[int, Sequence[Columns]] | None = None
         counts = np.array([block.count for block in blocks])
         self._block = np.repeat(np.arange(len(blocks)), counts)
         self._place = np.arange(len(self._block)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -78,8 +79,11 @@ class HistoryChunk:
     def read_event(self, place: int) -> Event:
         """Return an entry without the columns that history does not need; raise `ServiceFault` if its kind is unknown."""
         place += self._chosen.start
-        row = self._blocks[self._block[place]].read_row(int(self._place[place]), NOT_IN_HISTORY)
-        return decode_row(self._corrections.correct_rows([row])[0])
+        number = int(self._block[place])
+        if self._decoded is None or self._decoded[0] != number:
+            rows = self._blocks[number].read_rows(NOT_IN_HISTORY)
+            self._decoded = number, self._corrections.correct_rows(rows)
+        return decode_row(self._decoded[1][self._place[place]])
 
 
 def _join(parts: Sequence[Sequence[Any]]) -> list[Any]:

@@ -46,9 +46,12 @@ Progress = Callable[[str, int, int], None]
 """Callback for progress: name of the task, amount done, total amount."""
 E = TypeVar("E", AlertEvent, MessageEvent, RedactionEvent, KeyErasureEvent, ClockCorrectionEvent)
 HEAD_ONLY = BODY_COLUMNS
-CHUNK_ENTRIES = 30_000
+CHUNK_ENTRIES = 100_000
 """Entries that a rebuild of the state applies together; with more, blocks of earlier entries are read less often."""
+NOT_IN_STATES = frozenset({"features"})
 NOTHING_LEFT_OUT: frozenset[str] = frozenset()
+MAX_PICKED_ROWS = 3
+"""Entries of a block that are decoded one by one; of more, all entries are decoded together."""
 LATEST_BLOCKS = 16
 """Blocks fetched at a time when the latest decision is searched."""
 
@@ -261,6 +264,16 @@ class LogReader:
         rows = _pick_rows(blocks, sequences, NOT_IN_HISTORY)
         return self._decode([row for row in rows if row[2] in wanted])
 
+    def read_known_events(self, consignment_id: str, until: int, kinds: str) -> list[Event]:
+        """Read the entries of one consignment up to the sequence number `until`, in order, as its state needs them.
+
+        Arrivals have no features, and their fields only if the kinds of their history keys are others than `kinds`.
+        """
+        sequences = sorted(self._find_sequences([consignment_id], until))
+        blocks = self._read_history(list(self.queries.fetch_places(HEADS, sequences)), kinds)
+        rows = _pick_rows(blocks, sequences, NOT_IN_STATES)
+        return self._decode([row for row in rows if row[2] == consignment_id])
+
     def read_spellings(self) -> set[str]:
         """Read the identifiers of entries from before identifiers had a normal form, in which they differ from it."""
         names = {name for _, here in self._read_names(0, self.last_sequence) for name in here if name is not None}
@@ -450,7 +463,9 @@ def _pick_rows(blocks: Iterable[Block], sequences: Sequence[int], without: froze
     rows: list[Columns] = []
     for block in blocks:
         here = sequences[bisect_left(sequences, block.first) : bisect_right(sequences, block.last)]
-        if block.body is None or len(here) == 1:
+        if not here:
+            continue
+        if len(here) <= MAX_PICKED_ROWS:
             rows += [block.read_row(sequence - block.first, without) for sequence in here]
         else:
             found = block.read_rows(without)

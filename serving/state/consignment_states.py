@@ -37,7 +37,6 @@ from serving.state.identifier_index import KEPT_DAYS, IdentifierIndex, Tags, Wor
 
 MAX_CACHED_STATES = 30_000
 """Maximum number of states cached in memory, of about one kilobyte each."""
-EXCLUDED_COLUMNS = ("features",)
 NO_REASONS = b"\x90"
 """An empty list in MessagePack."""
 Steps = list[HandledStep[bytes]]
@@ -327,9 +326,8 @@ class ConsignmentStates(CountedStates[bytes]):
         ServiceFault
             The log cannot be read.
         """
-        return {
-            name: self._log.read_consignment_events(name, until, EXCLUDED_COLUMNS) for name in consignment_ids
-        }
+        kinds = self.keys.entries.kinds
+        return {name: self._log.read_known_events(name, until, kinds) for name in consignment_ids}
 
     def complete_lookups(self, awaited: Mapping[str, PendingLookup], found: ConsignmentEvents) -> None:
         """Cache the awaited states that were read.
@@ -397,7 +395,7 @@ class ConsignmentStates(CountedStates[bytes]):
         dossier = ConsignmentState(tag=self.index.compute_tag(consignment_id))
         if self.index.may_contain(dossier.tag, today):
             self._reapply(
-                dossier, self._log.read_consignment_events(consignment_id, self.sequence, EXCLUDED_COLUMNS)
+                dossier, self._log.read_known_events(consignment_id, self.sequence, self.keys.entries.kinds)
             )
         return dossier
 

@@ -299,7 +299,7 @@ def test_what_was_read_beside_is_not_looked_up_again(monkeypatch: pytest.MonkeyP
     with new_log() as log:
         life, awaited, found = awaiting(log, NAMES[0])
         life.state.dossiers.complete_lookups(awaited, found)
-        monkeypatch.setattr(log, "read_consignment_events", None)
+        monkeypatch.setattr(log, "read_known_events", None)
         assert known_of(life.state, NAMES[0]) == said_of(life.events, NAMES[0])
 
 
@@ -317,7 +317,7 @@ def test_two_who_wait_for_the_same_need_one_reading(
         life, awaited, found = awaiting(log, NAMES[0])
         dossiers = life.state.dossiers
         too = dossiers.request_lookups([NAMES[0], NAMES[0]], life.state.today)
-        monkeypatch.setattr(log, "read_consignment_events", None)
+        monkeypatch.setattr(log, "read_known_events", None)
         dossiers.complete_lookups(awaited, {} if first_fails else found)
         dossiers.complete_lookups(too, found if first_fails else {})
         assert known_of(life.state, NAMES[0]) == said_of(life.events, NAMES[0])

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 from structlog.testing import capture_logs
-from support.databases import remove_log
+from support.databases import execute, remove_log
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import Client, publish, serving, settings_in
 
@@ -260,8 +260,7 @@ def test_one_that_is_ahead_of_the_log_is_refused(stopped: Path) -> None:
     with serving(settings_in(stopped)) as client:
         log = client.service.log
         client.service.snapshots.last = log.last_sequence
-        with log._engine.begin() as connection:
-            connection.exec_driver_sql("DELETE FROM events WHERE sequence > 4")
+        execute(stopped, "DELETE FROM events WHERE sequence > 4")
     told, features = restarted(stopped)
     assert reasons(told) == [
         "the snapshot is ahead of the log; got entry 5; expected at most 4; "
@@ -275,8 +274,7 @@ def test_one_whose_chain_is_not_the_logs_is_refused(stopped: Path) -> None:
     with serving(settings_in(stopped)) as client:
         log = client.service.log
         client.service.snapshots.last = log.last_sequence
-        with log._engine.begin() as connection:
-            connection.exec_driver_sql("DELETE FROM events WHERE sequence > 4")
+        execute(stopped, "DELETE FROM events WHERE sequence > 4")
     for path in list(stopped.glob("snapshots/*")):
         if "0005-" in path.name:
             kept = path.read_bytes(), path
