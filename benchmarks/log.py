@@ -52,7 +52,12 @@ LABEL_SHARE = 0.05
 DELAY_US = 1_500
 NO_REASONS = b"\x90"
 DECIMALS_BELOW = 100
-UNITS = {"writing": "CPU µs an entry", "bytes": "an entry", "verification": "CPU µs an entry", "look-up": "CPU µs"}
+UNITS = {
+    "writing": "CPU µs an entry",
+    "bytes": "an entry",
+    "verification": "CPU µs an entry",
+    "look-up": "CPU µs",
+}
 
 
 def main() -> None:
@@ -98,7 +103,9 @@ def make_decisions(count: int) -> list[DecisionEvent]:
         now_us = to_us(c.received_at) + DELAY_US
         origin = EventOrigin(sequence, now_us, "benchmark")
         arrival = codec.encode_arrival(origin, c, codec.pack(c, now_us), keys, counterparts)
-        said = ScoredDecision(row, sequence / (count + 1), "routine", NO_REASONS, "nps-risk/1", "0" * 64, "1" * 64)
+        said = ScoredDecision(
+            row, sequence / (count + 1), "routine", NO_REASONS, "nps-risk/1", "0" * 64, "1" * 64
+        )
         events.append(codec.encode_decision(arrival, said))
     return events
 
@@ -155,7 +162,9 @@ def tell(results: dict[str, list[Results]]) -> None:
             if group == str(WARMING_GROUP):
                 continue
             least = [min(each[what][group] for each in results[name]) for name in names]
-            cells = " | ".join(f"{value:,.0f}" if value >= DECIMALS_BELOW else f"{value:.1f}" for value in least)
+            cells = " | ".join(
+                f"{value:,.0f}" if value >= DECIMALS_BELOW else f"{value:.1f}" for value in least
+            )
             print(f"| {what}, {unit} | {group} | {cells} | {least[-1] / least[0]:.2f} |")
 
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from consignments.errors import FileFault, ServiceFault
 from serving.event_log.backend import URL_SETTING, describe_error
-from serving.event_log.blocks.codec import Block, encode_block
+from serving.event_log.blocks.codec import EntryBlock, encode_block
 from serving.event_log.database import create_writer, mask_password, migrate, open_engine, use_database
 from serving.event_log.queries import ALL_COLUMNS, HEADS, select_last
 from serving.event_log.reader import LogReader, Progress
@@ -80,6 +80,24 @@ def _copy_rows_to_file(log: LogReader, path: Path, progress: Progress | None) ->
         new.execute("PRAGMA journal_mode=DELETE")
 
 
+def convert_file(path: Path) -> None:
+    """Bring the tables of a log in an SQLite file to those of this version; do nothing if they are.
+
+    Raises
+    ------
+    ServiceFault
+        The file is not a log, or cannot be written.
+    """
+    with use_database(f"sqlite:///{path}") as address:
+        engine = open_engine(address)
+        try:
+            migrate(engine)
+        finally:
+            engine.dispose()
+    with closing(sqlite3.connect(path)) as converted:
+        converted.execute("PRAGMA journal_mode=DELETE")
+
+
 def copy_to_database(path: Path, url: str, progress: Progress | None = None) -> None:
     """Copy a log from an SQLite file to a database without entries; all entries are written, or none.
 
@@ -122,7 +140,10 @@ def _cut_end(blocks: Sequence[Any], last: int) -> Iterator[Any]:
         if stored.last <= last:
             yield stored
             continue
-        block, count = Block(stored.first, stored.last, stored.head, stored.body), last - stored.first + 1
+        block, count = (
+            EntryBlock(stored.first, stored.last, stored.head, stored.body),
+            last - stored.first + 1,
+        )
         yield encode_block(block.read_rows()[:count], block.hashes[:count])
 
 
@@ -133,7 +154,7 @@ def _holds_copy(engine: sa.Engine, log: LogReader, where: str) -> bool:
         last = connection.execute(select_last(HEADS)).one_or_none()
     if found in (None, log.log_id) and last is None:
         return False
-    here = None if last is None else (last.last, Block(*last).hashes[-1].hex())
+    here = None if last is None else (last.last, EntryBlock(*last).hashes[-1].hex())
     if (found, here) == (log.log_id, (log.last_sequence, log.head)):
         return True
     raise ServiceFault(

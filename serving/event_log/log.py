@@ -15,7 +15,7 @@ from consignments.errors import ServiceFault
 from serving.encryption.key_file import KeyErasure
 from serving.encryption.vault import Vault
 from serving.event_log.backend import TableWriter, describe_error
-from serving.event_log.blocks.codec import Block, StoredBlock, encode_block, encode_blocks
+from serving.event_log.blocks.codec import EntryBlock, StoredBlock, encode_block, encode_blocks
 from serving.event_log.database import create_writer, migrate, open_engine, use_database, wipe
 from serving.event_log.event_rows import Columns, EventRow, encode_row
 from serving.event_log.events import Event, KeyErasureEvent, RedactionEvent
@@ -127,7 +127,9 @@ class EventLog(LogReader):
         try:
             self._writer.acquire()
             with self._upkeep.paused(), self._engine.begin() as connection:
-                removal = remove_content(connection, removal, {each.sequence: each for each in keys}, concerned)
+                removal = remove_content(
+                    connection, removal, {each.sequence: each for each in keys}, concerned
+                )
                 event = RedactionEvent(
                     self.last_sequence + 1, removal.before_us, recorded_us, msgspec.msgpack.encode(removal)
                 )
@@ -225,7 +227,7 @@ class EventLog(LogReader):
         """Read the hash of the last entry; the start of the chain if there is none."""
         with self._engine.connect() as connection:
             found = connection.execute(select_last(HEADS)).one_or_none()
-        return self.origin if found is None else Block(*found).hashes[-1]
+        return self.origin if found is None else EntryBlock(*found).hashes[-1]
 
     def _identify(self) -> tuple[str, str, bytes]:
         with self._engine.begin() as connection:

@@ -14,7 +14,8 @@ from consignments.errors import BadSetting
 from consignments.identifiers import normalize_identifier
 from consignments.timestamps import US_PER_DAY
 from serving.event_log.backend import URL_SETTING
-from serving.event_log.blocks.codec import ARRIVAL_BITS, BODY_COLUMNS, KIND_BITS, Block, combine_kinds
+from serving.event_log.blocks.codec import ARRIVAL_BITS, BODY_COLUMNS, KIND_BITS, EntryBlock, combine_kinds
+from serving.event_log.blocks.history_chunks import NOT_IN_HISTORY, HistoryChunk
 from serving.event_log.clock_corrections import ClockCorrections
 from serving.event_log.database import mask_password, open_engine, use_database
 from serving.event_log.event_rows import Columns, decode_row
@@ -30,7 +31,6 @@ from serving.event_log.events import (
     MessageEvent,
     RedactionEvent,
 )
-from serving.event_log.history_chunks import NOT_IN_HISTORY, HistoryChunk
 from serving.event_log.identifiers.finder import SequenceFinder
 from serving.event_log.queries import (
     HEADS,
@@ -129,7 +129,7 @@ class LogReader:
         for found in self.queries.fetch_blocks(WHOLE if needs_body else HEADS, after, until, kinds):
             rows: list[Columns] = []
             for stored in found:
-                rows += _select_rows(Block(*stored).read_rows(left_out), after, until, kinds)
+                rows += _select_rows(EntryBlock(*stored).read_rows(left_out), after, until, kinds)
             yield rows
 
     def read_events(
@@ -195,7 +195,7 @@ class LogReader:
     def read_places(self, sequences: Sequence[int], without: frozenset[str]) -> list[Columns]:
         """Read the columns of the entries with these ascending sequence numbers; numbers without an entry are left out."""
         columns = HEADS if without >= BODY_COLUMNS else WHOLE
-        blocks = (Block(*stored) for stored in self.queries.fetch_places(columns, sequences))
+        blocks = (EntryBlock(*stored) for stored in self.queries.fetch_places(columns, sequences))
         return _pick_rows(blocks, sequences, without)
 
     def read_consignment_events(
@@ -248,7 +248,7 @@ class LogReader:
             Digest of the kinds of keys. An entry with other kinds is read with its fields, because its keys must be
             computed again.
         """
-        blocks: list[Block] = []
+        blocks: list[EntryBlock] = []
         for found in self.queries.fetch_blocks(HEADS, after, until):
             blocks += self._read_history(found, kinds)
             if blocks[-1].last - blocks[0].first >= CHUNK_ENTRIES:
@@ -276,7 +276,9 @@ class LogReader:
 
     def read_spellings(self) -> set[str]:
         """Read the identifiers of entries from before identifiers had a normal form, in which they differ from it."""
-        names = {name for _, here in self._read_names(0, self.last_sequence) for name in here if name is not None}
+        names = {
+            name for _, here in self._read_names(0, self.last_sequence) for name in here if name is not None
+        }
         return {name for name in names if normalize_identifier(name) != name}
 
     def read_last_sequence(self) -> int:
@@ -301,9 +303,11 @@ class LogReader:
         for stored in self._read_latest(before_us):
             if latest is not None and stored.max_us <= latest:
                 break
-            columns = Block(*stored[: len(HEADS)]).read_columns("kind", "at_us")
+            columns = EntryBlock(*stored[: len(HEADS)]).read_columns("kind", "at_us")
             found = [
-                at_us for kind, at_us in zip(*columns, strict=True) if kind == "decision" and at_us < before_us
+                at_us
+                for kind, at_us in zip(*columns, strict=True)
+                if kind == "decision" and at_us < before_us
             ]
             latest = max([*found, *([] if latest is None else [latest])], default=None)
         return latest
@@ -331,7 +335,7 @@ class LogReader:
         if sequence == 0:
             return self.origin
         for stored in self.queries.fetch_all(select_place(HEADS, sequence)):
-            block = Block(*stored)
+            block = EntryBlock(*stored)
             return block.hashes[sequence - block.first] if sequence <= block.last else None
         return None
 
@@ -413,13 +417,13 @@ class LogReader:
         """Read the identifiers of entries of a range; yield the first sequence number of each part with its identifiers."""
         for found in self.queries.fetch_blocks(HEADS, after, until):
             for stored in found:
-                block = Block(*stored)
+                block = EntryBlock(*stored)
                 skipped = max(0, after + 1 - block.first)
                 yield block.first + skipped, block.names[skipped : until - block.first + 1]
 
-    def _read_received(self, from_us: int, until_us: int) -> Iterator[Block]:
+    def _read_received(self, from_us: int, until_us: int) -> Iterator[EntryBlock]:
         for stored in self.queries.fetch_all(select_received(HEADS, from_us, until_us)):
-            yield Block(*stored)
+            yield EntryBlock(*stored)
 
     def _read_latest(self, before_us: int) -> Iterator[Any]:
         """Read the blocks with decisions that may be before a time, those with the latest arrivals first."""
@@ -434,9 +438,9 @@ class LogReader:
             yield from rows
             start += len(rows)
 
-    def _read_history(self, found: Sequence[Any], kinds: str) -> list[Block]:
+    def _read_history(self, found: Sequence[Any], kinds: str) -> list[EntryBlock]:
         """Decode heads; read the bodies too of blocks with other kinds of history keys."""
-        blocks = [Block(*stored) for stored in found]
+        blocks = [EntryBlock(*stored) for stored in found]
         others = [block.first for block in blocks if block.needs_body(kinds)]
         bodies = {stored.first: stored.body for stored in self.queries.fetch_places(WHOLE, others)}
         for block in blocks:
@@ -449,16 +453,16 @@ class LogReader:
         return str(found.log_id), str(found.key_fingerprint), bytes(found.identifier_key)
 
 
-def _select_rows(
-    rows: list[Columns], after: int, until: int | None, kinds: Sequence[Kind]
-) -> list[Columns]:
+def _select_rows(rows: list[Columns], after: int, until: int | None, kinds: Sequence[Kind]) -> list[Columns]:
     """Select the entries of a range and of some kinds."""
     if rows and (rows[0][0] <= after or (until is not None and rows[-1][0] > until)):
         rows = [row for row in rows if row[0] > after and (until is None or row[0] <= until)]
     return [row for row in rows if row[1] in kinds] if kinds else rows
 
 
-def _pick_rows(blocks: Iterable[Block], sequences: Sequence[int], without: frozenset[str]) -> list[Columns]:
+def _pick_rows(
+    blocks: Iterable[EntryBlock], sequences: Sequence[int], without: frozenset[str]
+) -> list[Columns]:
     """Read the entries with these ascending sequence numbers from blocks in order."""
     rows: list[Columns] = []
     for block in blocks:

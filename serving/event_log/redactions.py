@@ -7,7 +7,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from serving.event_log.blocks.codec import Block, encode_block
+from serving.event_log.blocks.codec import EntryBlock, encode_block
 from serving.event_log.blocks.frames import ZSTD
 from serving.event_log.event_rows import EventRow
 from serving.event_log.events import ARRIVAL_KINDS, EMPTY, RedactionEvent
@@ -96,12 +96,12 @@ def remove_content(
             return msgspec.structs.replace(removal, emptied=remains.entries, digest=remains.digest())
         for stored in found:
             if concerned is None or not concerned.isdisjoint(range(stored.first, stored.last + 1)):
-                _redact_block(connection, Block(*stored), _Removal(removal, keys, concerned), remains)
+                _redact_block(connection, EntryBlock(*stored), _Removal(removal, keys, concerned), remains)
         after = found[-1].last
 
 
 class _Removal(NamedTuple):
-    """What `remove_content` was given."""
+    """A removal: its record, new history keys, and the entries concerned, as `remove_content` takes them."""
 
     removal: Redaction
     keys: Mapping[int, RebuiltKeys]
@@ -113,7 +113,9 @@ class _Removal(NamedTuple):
         return self.removal.after < sequence <= self.removal.up_to
 
 
-def _redact_block(connection: Connection, block: Block, given: _Removal, remains: RedactedDigest) -> None:
+def _redact_block(
+    connection: Connection, block: EntryBlock, given: _Removal, remains: RedactedDigest
+) -> None:
     rows, hashes = list(map(EventRow._make, block.read_rows())), block.hashes
     changed = False
     for place, row in enumerate(rows):

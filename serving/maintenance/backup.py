@@ -24,7 +24,13 @@ from consignments.errors import BadSetting, FileFault, ServiceFault
 from features.history.pseudonyms import load_data_key
 from serving.encryption.key_file import FILE_NAME as PERIOD_KEYS_FILE
 from serving.encryption.vault import Vault
-from serving.event_log.copies import copy_to_database, copy_to_file, get_sqlite_path, is_sqlite_url
+from serving.event_log.copies import (
+    convert_file,
+    copy_to_database,
+    copy_to_file,
+    get_sqlite_path,
+    is_sqlite_url,
+)
 from serving.event_log.key_erasures import check_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.event_log.verification import refuse_broken_chain, verify_chain
@@ -159,6 +165,7 @@ def restore(
             for name, expected in manifest.files.items():
                 origin = keys / PurePosixPath(name).name if name.startswith(f"{KEYS}/") else source / name
                 _copy_verified(origin, part / name, expected)
+            convert_file(part / LOG_FILE)  # a backup of an earlier version
             _verify(part, part / KEYS, manifest, progress)
             _place(settings, part, targets, progress)
             shutil.rmtree(part)

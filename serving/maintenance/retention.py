@@ -26,9 +26,9 @@ from serving.event_log.events import ArrivalEvent, Event
 from serving.event_log.hash_chain import Redaction
 from serving.event_log.key_erasures import find_used_prefixes
 from serving.event_log.log import EventLog
-from serving.event_log.redactions import RebuiltKeys
 from serving.event_log.reader import Progress
 from serving.event_log.redactions import (
+    RebuiltKeys,
     count_unredacted,
     find_first_recorded,
     find_latest_arrival_us,

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from consignments.timestamps import US_PER_DAY, convert_us_to_day
 from features.history.kernels import ARRIVALS, NO_DAY, STEP
 from serving.event_log.blocks.codec import ARRIVAL_BITS, combine_kinds
+from serving.event_log.blocks.history_chunks import HistoryChunk
 from serving.event_log.event_codec import KEY_DTYPE, decode_issued_us
 from serving.event_log.events import ARRIVAL_KINDS, AlertEvent, ArrivalEvent, Event, Kind, MessageEvent
-from serving.event_log.history_chunks import HistoryChunk
 from serving.event_log.reader import LogReader, Progress
 from serving.state.consignment_states import Steps
 from serving.state.identifier_index import Tags
@@ -98,7 +98,8 @@ class EventChunk:
 
     def __init__(self, state: State, chunk: HistoryChunk) -> None:
         self._state, self._dossiers, self._read_keys = state, state.dossiers, state.dossiers.keys
-        self._chunk, self.sequences, self.names = chunk, chunk.sequences, chunk.names
+        self._chunk, self.sequences = chunk, chunk.sequences
+        self.names: list[Any] = chunk.names
         self.arriving = chunk.kind_bits & ARRIVAL_BITS != 0
         dated = chunk.kind_bits & combine_kinds(DATED_KINDS) != 0
         self.days = np.where(dated, chunk.at_us // US_PER_DAY, NO_DAY)

@@ -119,7 +119,7 @@ class _Head(msgspec.Struct, array_like=True, gc=False):
     hash: BytesColumn
 
 
-class _Features(msgspec.Struct, array_like=True, gc=False):
+class _PackedFeatures(msgspec.Struct, array_like=True, gc=False):
     """Feature rows of one width; `present` has a byte for each arrival, which is 0 if it has none."""
 
     width: int
@@ -132,7 +132,7 @@ class _Body(msgspec.Struct, array_like=True, gc=False):
     """The compressed columns of arrivals; `features` are packed if all of them have one width."""
 
     plain: BytesColumn
-    packed: _Features | None
+    packed: _PackedFeatures | None
     features: BytesColumn
 
 
@@ -142,9 +142,7 @@ _decode_body = msgspec.msgpack.Decoder(_Body).decode
 _decode_sealed = msgspec.msgpack.Decoder(BytesColumn).decode
 
 
-def encode_blocks(
-    rows: Sequence[Columns], hashes: Sequence[bytes], method: bytes = LZ4
-) -> list[StoredBlock]:
+def encode_blocks(rows: Sequence[Columns], hashes: Sequence[bytes], method: bytes = LZ4) -> list[StoredBlock]:
     """Encode entries in order as blocks; one ends early if it is large, or if the next sequence number does not follow.
 
     Parameters
@@ -243,7 +241,7 @@ def _encode_body(
     return add_crc(len(frame).to_bytes(LENGTH_BYTES, "little") + frame + _encode(pack_bytes(sealed)))
 
 
-def _pack_features(features: Sequence[bytes | None]) -> _Features | None:
+def _pack_features(features: Sequence[bytes | None]) -> _PackedFeatures | None:
     """Pack feature rows of one width; return None if they have none, or different ones."""
     rows = [row for row in features if row is not None]
     width, rest = divmod(len(rows[0]) if rows else 0, WORD_BYTES)
@@ -251,10 +249,10 @@ def _pack_features(features: Sequence[bytes | None]) -> _Features | None:
     if not width or rest or set(map(len, rows)) != {WORD_BYTES * width}:
         return None
     present = bytes([row is not None for row in features])
-    return _Features(width, present, *pack_words(joined, width))
+    return _PackedFeatures(width, present, *pack_words(joined, width))
 
 
-class Block:
+class EntryBlock:
     """A block that was read.
 
     Parameters
@@ -285,7 +283,8 @@ class Block:
     @property
     def names(self) -> list[str | None]:
         """Return the identifier of each entry, None if it has none."""
-        return self._read(unpack_texts, self._head.consignment_id)
+        names: list[str | None] = self._read(unpack_texts, self._head.consignment_id)
+        return names
 
     def needs_body(self, kinds: str) -> bool:
         """Check whether arrivals have history keys of other kinds, so that keys must be computed from their fields."""
@@ -297,7 +296,8 @@ class Block:
     @property
     def hashes(self) -> list[bytes]:
         """Return the hash of each entry."""
-        return self._read(unpack_bytes, self._head.hash)
+        hashes: list[bytes] = self._read(unpack_bytes, self._head.hash)
+        return hashes
 
     def read_rows(self, without: frozenset[str] = frozenset()) -> list[Columns]:
         """Return the columns of all entries, in order.
@@ -341,7 +341,12 @@ class Block:
         head, none = self._head, [None] * count
         kinds = unpack_texts(head.kind, count)
         plain, sealed, features = self._merge_body(kinds, without)
-        given = {"sequence": range(self.first, self.last + 1), "plain": plain, "sealed": sealed, "features": features}
+        given = {
+            "sequence": range(self.first, self.last + 1),
+            "plain": plain,
+            "sealed": sealed,
+            "features": features,
+        }
         columns: list[Sequence[Any]] = []
         for name in EventRow._fields:
             if name in given:
@@ -352,7 +357,9 @@ class Block:
                 columns.append(_COLUMNS[name][0](getattr(head, name), count))
         return columns
 
-    def _merge_body(self, kinds: Sequence[Any], without: frozenset[str]) -> tuple[list[Any], list[Any], list[Any]]:
+    def _merge_body(
+        self, kinds: Sequence[Any], without: frozenset[str]
+    ) -> tuple[list[Any], list[Any], list[Any]]:
         """Return `plain`, `sealed` and `features` of all entries: of arrivals from the body, of others from the head."""
         count = self.count
         plain, sealed = unpack_bytes(self._head.plain, count), unpack_bytes(self._head.sealed, count)
@@ -394,7 +401,8 @@ def _plan_row(without: frozenset[str], arrives: bool) -> list[tuple[str, Any, by
     if arrives:
         constants["sealed"] = None
     return [
-        (name, None if name in constants else pick, constants.get(name)) for name, (_, pick) in _COLUMNS.items()
+        (name, None if name in constants else pick, constants.get(name))
+        for name, (_, pick) in _COLUMNS.items()
     ]
 
 
@@ -444,6 +452,15 @@ _COLUMNS: dict[str, Any] = {
 """How a column is unpacked, and how one value of it is; in the order of `EventRow` after the sequence number."""
 _BYTES_COLUMNS = frozenset(name for name, forms in _COLUMNS.items() if forms is _BYTES)
 __all__ = [
-    "ARRIVAL_BITS", "BODY_COLUMNS", "Block", "DamagedBlock", "KIND_BITS", "MAX_BLOCK_ENTRIES", "StoredBlock",
-    "check_summary", "combine_kinds", "encode_block", "encode_blocks",
+    "ARRIVAL_BITS",
+    "BODY_COLUMNS",
+    "KIND_BITS",
+    "MAX_BLOCK_ENTRIES",
+    "DamagedBlock",
+    "EntryBlock",
+    "StoredBlock",
+    "check_summary",
+    "combine_kinds",
+    "encode_block",
+    "encode_blocks",
 ]  # fmt: skip

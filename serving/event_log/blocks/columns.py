@@ -1,12 +1,12 @@
 """Columns of a block: the values of one field of all its entries, in a short form that MessagePack can hold.
 
-    the same text for all                "postal-key"
-    different texts                      ["RB1", "RB2", None]
-    bytes of one length                  one text of bytes, which is divided by the number of entries
-    bytes of one length, or None         which of them are there, and these one after the other
-    bytes of different lengths           [b"...", None]
-    numbers                              little-endian int64 or float64, one after the other
-    None for all                         None
+the same text for all                "postal-key"
+different texts                      ["RB1", "RB2", None]
+bytes of one length                  one text of bytes, which is divided by the number of entries
+bytes of one length, or None         which of them are there, and these one after the other
+bytes of different lengths           [b"...", None]
+numbers                              little-endian int64 or float64, one after the other
+None for all                         None
 """
 
 import struct
@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import msgspec
-
 
 
 class SparseBytes(msgspec.Struct, gc=False):

@@ -10,10 +10,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from serving.event_log.blocks.codec import MAX_BLOCK_ENTRIES, Block, StoredBlock, encode_blocks
+from serving.event_log.backend import Begin
+from serving.event_log.blocks.codec import MAX_BLOCK_ENTRIES, EntryBlock, StoredBlock, encode_blocks
 from serving.event_log.blocks.frames import ZSTD
 from serving.event_log.event_rows import Columns
-from serving.event_log.backend import Begin
 from serving.event_log.tables import BLOCKS
 
 MIN_MEAN_ENTRIES = 4
@@ -76,7 +76,7 @@ def _decode(blocks: Sequence[StoredBlock] | Sequence[Any]) -> tuple[list[Columns
     rows: list[Columns] = []
     hashes: list[bytes] = []
     for stored in blocks:
-        block = Block(stored.first, stored.last, stored.head, stored.body)
+        block = EntryBlock(stored.first, stored.last, stored.head, stored.body)
         rows += block.read_rows()
         hashes += block.hashes
     return rows, hashes

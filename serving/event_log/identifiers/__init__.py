@@ -1,4 +1,4 @@
-"""Where the entries of a consignment are in the log: sorted runs of (digest of the identifier, sequence number).
+"""Index of the entries of each consignment: sorted runs of (digest of the identifier, sequence number).
 
     run 3    entries 1 to 524,288          pages 0 to 2,047, about 256 entries of 12 bytes in each
     run 9    entries 524,289 to 589,824    pages 0 to 255

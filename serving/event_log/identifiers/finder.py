@@ -39,7 +39,7 @@ class Run(NamedTuple):
     bits: int
 
 
-class Segment:
+class MemorySegment:
     """Entries that are in memory: the sequence numbers from `first` to `last` of each identifier."""
 
     __slots__ = ("first", "last", "sequences")
@@ -83,7 +83,7 @@ class SequenceFinder:
         self._lock = RLock()
         self.damaged: set[int] = set()
         self._runs: tuple[Run, ...] | None = None
-        self._segments: list[Segment] = []
+        self._segments: list[MemorySegment] = []
 
     def reset(self) -> None:
         """Forget what is in memory, because the log was read again."""
@@ -116,7 +116,7 @@ class SequenceFinder:
             self._list_runs()
         raise ServiceFault("the index of identifiers changes while it is read", todo="try again later")
 
-    def find_full_segment(self) -> Segment | None:
+    def find_full_segment(self) -> MemorySegment | None:
         """Return the oldest segment that is complete, so that it can be written as a run; None if there is none."""
         with self._lock:
             return self._segments[0] if len(self._segments) > 1 else None
@@ -126,7 +126,9 @@ class SequenceFinder:
         with self._lock:
             self._runs = tuple(runs)
             end = max((run.last for run in runs), default=0)
-            self._segments = [each for each in self._segments if each.last > end or each is self._segments[-1]]
+            self._segments = [
+                each for each in self._segments if each.last > end or each is self._segments[-1]
+            ]
 
     def list_gaps(self, runs: Sequence[Run], last: int) -> list[tuple[int, int]]:
         """List the ranges (first, last) up to a sequence number that are in no usable run."""
@@ -143,7 +145,9 @@ class SequenceFinder:
 
     def read_run_table(self) -> tuple[Run, ...]:
         """Read the runs that are in the database, in order."""
-        rows = self._queries.fetch_all(sa.select(*(RUNS.c[name] for name in Run._fields)).order_by(RUNS.c.first))
+        rows = self._queries.fetch_all(
+            sa.select(*(RUNS.c[name] for name in Run._fields)).order_by(RUNS.c.first)
+        )
         return tuple(Run(*row) for row in rows)
 
     def _list_runs(self) -> None:
@@ -157,21 +161,21 @@ class SequenceFinder:
         runs = self.read_run_table()
         end = max((run.last for run in runs), default=0)
         if not self._segments or self._segments[-1].last < end:
-            self._segments = [Segment(max(end, last - MAX_READ_ENTRIES) + 1)]
+            self._segments = [MemorySegment(max(end, last - MAX_READ_ENTRIES) + 1)]
         self.replace(runs)
         for first, names in self._read_names(self._segments[-1].last, last):
             if first != self._segments[-1].last + 1:  # a gap in a damaged log, which the verification reports
-                self._segments.append(Segment(first))
+                self._segments.append(MemorySegment(first))
             self._extend(names)
 
     def _extend(self, names: Sequence[str | None]) -> None:
         newest = self._segments[-1]
         newest.add(names)
         if newest.last - newest.first + 1 >= SEGMENT_ENTRIES:
-            self._segments.append(Segment(newest.last + 1))
+            self._segments.append(MemorySegment(newest.last + 1))
 
     def _search(
-        self, names: Sequence[str], runs: Sequence[Run], segments: Sequence[Segment], last: int
+        self, names: Sequence[str], runs: Sequence[Run], segments: Sequence[MemorySegment], last: int
     ) -> dict[str, list[int]] | None:
         """Search runs, gaps and segments in order; return None if a run is no longer there."""
         found: dict[str, list[int]] = {}
@@ -194,20 +198,22 @@ class SequenceFinder:
                 found.setdefault(name, []).extend(segment.sequences.get(name, ()))
         return {name: sorted(each for each in set(places) if each <= last) for name, places in found.items()}
 
-    def _search_blocks(self, names: Sequence[str], first: int, last: int, found: dict[str, list[int]]) -> None:
+    def _search_blocks(
+        self, names: Sequence[str], first: int, last: int, found: dict[str, list[int]]
+    ) -> None:
         wanted = set(names)
         for start, here in self._read_names(first - 1, last):
             for place, name in enumerate(here):
                 if name in wanted and first <= start + place <= last:
-                    found.setdefault(name, []).append(start + place)  # type: ignore[arg-type]
+                    found.setdefault(name, []).append(start + place)
 
     def _search_runs(self, runs: Sequence[Run], digests: Any) -> Iterator[tuple[Run, Any, Any]]:
         """Yield for each run the places of the digests found and their sequence numbers; None if it cannot be read."""
         pages = {run.run: np.unique(find_pages(digests, run.bits)).tolist() for run in runs}
+        read: dict[tuple[int, int], bytes] = {}
         if sum(map(len, pages.values())) <= PAGES_PER_QUERY:
             read = self._read_pages([(number, page) for number, wanted in pages.items() for page in wanted])
         else:
-            read = {}
             for run in runs:
                 read |= self._read_many(run, pages[run.run])
         for run in runs:
@@ -234,7 +240,7 @@ class SequenceFinder:
         if len(pages) > (1 << run.bits) // 2:
             query = sa.select(PAGES.c.page, PAGES.c.entries).where(PAGES.c.run == run.run)
             return {(run.run, page): entries for page, entries in self._queries.fetch_all(query)}
-        read = {}
+        read: dict[tuple[int, int], bytes] = {}
         for start in range(0, len(pages), PAGES_PER_QUERY):
             read |= self._read_pages([(run.run, page) for page in pages[start : start + PAGES_PER_QUERY]])
         return read

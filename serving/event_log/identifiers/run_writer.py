@@ -36,7 +36,13 @@ def pack_names(named: NamedEntries, first: int, key: bytes) -> PackedRun:
     return pack_run(build_entries(np.repeat(digests, counts), sequences))
 
 
-def write_run(connection: Connection, begin: Begin, packed: PackedRun, span: tuple[int, int], replaced: Sequence[Run] = ()) -> None:
+def write_run(
+    connection: Connection,
+    begin: Begin,
+    packed: PackedRun,
+    span: tuple[int, int],
+    replaced: Sequence[Run] = (),
+) -> None:
     """Write a run, then drop the runs that it replaces.
 
     Parameters
@@ -89,7 +95,8 @@ def delete_pages(connection: Connection, begin: Begin, run: int) -> None:
 def list_left_over(connection: Connection) -> list[int]:
     """List the runs that have pages and no row: a process was killed while it wrote or dropped them."""
     known = set(connection.execute(sa.select(RUNS.c.run)).scalars())
-    left, run = [], -1
+    left: list[int] = []
+    run = -1
     while True:
         query = sa.select(sa.func.min(PAGES.c.run)).where(PAGES.c.run > run)
         found = connection.execute(query).scalar()

@@ -81,7 +81,7 @@ def test_a_log_of_the_first_version_becomes_one_of_blocks(
     tmp_path: Path, vault: Vault, events: list[Event]
 ) -> None:
     hashes = make_old_log(tmp_path, events, vault.fingerprint)
-    with pytest.raises(BadSetting, match="tables of an earlier version.*start the service once"):
+    with pytest.raises(BadSetting, match=r"tables of an earlier version.*start the service once"):
         reader_of(tmp_path)
     with EventLog.open(database_in(tmp_path), vault) as log:
         assert (log.log_id, log.last_sequence, log.head) == (LOG_ID, COUNT + 1, hashes[-1].hex())

@@ -38,7 +38,9 @@ def test_small_blocks_are_joined_and_the_newest_are_not(
     assert count_blocks(tmp_path) == 2 + 1 + 160
     again = open_log()
     assert verify_chain(again).entries == 300
-    assert [(row[0], row[-1]) for row in execute(tmp_path, "SELECT * FROM events ORDER BY sequence")] == before
+    assert [
+        (row[0], row[-1]) for row in execute(tmp_path, "SELECT * FROM events ORDER BY sequence")
+    ] == before
     assert [event.sequence for event in again.read_events(after=60, until=70)] == list(range(61, 71))
     assert [event.sequence for event in again.read_consignment_events("RB130")] == [130]
 

@@ -30,7 +30,7 @@ service = Service(Settings.read())
 service.open()
 App(service)
 assert service.active.scorer is not None
-print([name for name in ("pandas", "pyarrow", "lightgbm", "sklearn", "mlflow", "matplotlib") if name in sys.modules])
+print([name for name in ("pandas", "lightgbm", "sklearn", "mlflow", "matplotlib") if name in sys.modules])
 """
 
 
@@ -101,6 +101,7 @@ def call_until_gone(url: str, caller: int, acknowledged: dict[str, dict[str, Any
 
 
 def test_the_scoring_process_loads_nothing_heavy(tmp_path: Path, bundle: Path) -> None:
+    """pyarrow, which compresses the log, takes 31 MB."""
     publish(tmp_path, bundle, "1")
     done = subprocess.run(
         [sys.executable, "-c", OPEN], env=environment(tmp_path), capture_output=True, text=True, check=True

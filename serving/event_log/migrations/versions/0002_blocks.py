@@ -65,7 +65,7 @@ def upgrade() -> None:
 
 
 def _add_identifier_key() -> None:
-    """Give the log the key of the digests of identifiers."""
+    """Add the key of the digests of identifiers to the table of the log."""
     connection = op.get_bind()
     found = connection.execute(sa.text("SELECT log_id, key_fingerprint FROM log")).one_or_none()
     op.drop_table("log")
@@ -76,9 +76,7 @@ def _add_identifier_key() -> None:
         sa.Column("identifier_key", sa.LargeBinary, nullable=False),
     )
     if found is not None:
-        connection.execute(
-            log.insert().values((*found, secrets.token_bytes(KEY_BYTES)))
-        )
+        connection.execute(log.insert().values((*found, secrets.token_bytes(KEY_BYTES))))
 
 
 def _convert(blocks: sa.Table) -> None:

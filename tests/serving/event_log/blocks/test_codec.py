@@ -12,8 +12,8 @@ from serving.event_log.blocks.codec import (
     BODY_COLUMNS,
     MAX_BLOCK_BYTES,
     MAX_BLOCK_ENTRIES,
-    Block,
     DamagedBlock,
+    EntryBlock,
     StoredBlock,
     check_summary,
     encode_block,
@@ -42,7 +42,7 @@ rows = st.lists(
 
 
 def decode(stored: StoredBlock, **more: Any) -> list[Any]:
-    return Block(stored.first, stored.last, stored.head, stored.body).read_rows(**more)
+    return EntryBlock(stored.first, stored.last, stored.head, stored.body).read_rows(**more)
 
 
 @settings(max_examples=60)
@@ -55,9 +55,9 @@ def test_entries_of_any_values_come_back_as_they_were(given: list[EventRow], met
     hashes = [bytes([place]) * 32 for place in range(len(numbered))]
     stored = encode_block(numbered, hashes, method)
     assert decode(stored) == numbered
-    assert Block(stored.first, stored.last, stored.head).hashes == hashes
+    assert EntryBlock(stored.first, stored.last, stored.head).hashes == hashes
     check_summary(stored, numbered)
-    block = Block(stored.first, stored.last, stored.head, stored.body)
+    block = EntryBlock(stored.first, stored.last, stored.head, stored.body)
     for without in (frozenset(), frozenset({"features", "reasons", "score"}), BODY_COLUMNS):
         places = range(len(numbered))
         assert [block.read_row(place, without) for place in places] == block.read_rows(without)
@@ -83,7 +83,7 @@ def test_columns_of_the_body_are_read_only_with_it(entry: Entry) -> None:
     rows = make_rows(entry, 2, sealed=b"key prefix and text")
     rows.append(encode_row(entry(3, kind="outcome", sealed=b"text", plain=b"\x81")))
     stored = encode_block(rows, [b"h" * 32] * 3)
-    (first, _, outcome) = map(EventRow._make, Block(stored.first, stored.last, stored.head).read_rows())
+    (first, _, outcome) = map(EventRow._make, EntryBlock(stored.first, stored.last, stored.head).read_rows())
     assert (first.plain, first.sealed, first.features) == (NOT_READ, None, NOT_READ)
     assert tuple(outcome) == rows[2]
 
@@ -122,11 +122,11 @@ def test_numbers_that_are_not_those_of_the_entries_are_found(entry: Entry, colum
 )
 def test_bytes_that_were_never_a_block_are_a_clear_fault(head: bytes) -> None:
     with pytest.raises(DamagedBlock, match="log entry 5: the event log is damaged"):
-        Block(5, 6, head).read_rows()
+        EntryBlock(5, 6, head).read_rows()
 
 
 def test_a_block_of_too_many_entries_is_refused(entry: Entry) -> None:
     stored = encode_block(make_rows(entry, 2), [b"h" * 32] * 2)
     for last in (0, 10**12):
         with pytest.raises(DamagedBlock):
-            Block(1, last, stored.head)
+            EntryBlock(1, last, stored.head)

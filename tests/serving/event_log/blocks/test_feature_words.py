@@ -12,7 +12,11 @@ COMMON = [0, 0x80000000, 0x7FC00000, 0xFFC00000, 0x7FC00001, 0x3F800000, 0xBF800
 words = st.one_of(st.sampled_from(COMMON), st.integers(0, 2**32 - 1))
 
 
-@given(st.integers(1, 9).flatmap(lambda width: st.lists(st.lists(words, min_size=width, max_size=width), min_size=1)))
+@given(
+    st.integers(1, 9).flatmap(
+        lambda width: st.lists(st.lists(words, min_size=width, max_size=width), min_size=1)
+    )
+)
 def test_rows_come_back_bit_for_bit(rows: list[list[int]]) -> None:
     content = np.array(rows, dtype="<u4").tobytes()
     packed = pack_words(content, len(rows[0]))
@@ -26,8 +30,13 @@ def test_zero_nan_and_one_take_two_bits() -> None:
 
 @pytest.mark.parametrize(
     "packed",
-    [PackedWords(b"\x03", b""), PackedWords(b"\0", b"abcd"), PackedWords(b"\0\0", b""), PackedWords(b"\x03", b"abc")],
+    [
+        PackedWords(b"\x03", b""),
+        PackedWords(b"\0", b"abcd"),
+        PackedWords(b"\0\0", b""),
+        PackedWords(b"\x03", b"abc"),
+    ],
 )
 def test_what_cannot_be_rows_is_refused(packed: PackedWords) -> None:
-    with pytest.raises(ValueError, match="features of another length|another number of words"):
+    with pytest.raises(ValueError, match=r"features of another length|another number of words"):
         unpack_words(packed, 1, 4)

@@ -60,7 +60,9 @@ def require_all_found(log: EventLog, last: int) -> None:
     assert not found.get("RB none")
 
 
-def test_entries_are_found_while_runs_are_written_and_joined(open_log: Open, entry: Entry, small: int) -> None:
+def test_entries_are_found_while_runs_are_written_and_joined(
+    open_log: Open, entry: Entry, small: int
+) -> None:
     log = open_log()
     for last in (30, 90, 250, 1_000, 1_730):
         write(log, entry, last)
@@ -115,7 +117,9 @@ def test_runs_that_are_lost_or_damaged_hide_nothing_and_are_made_again(
     assert execute(tmp_path, "SELECT count(*) FROM identifier_pages") == [(pages,)]
 
 
-def test_pages_of_a_killed_process_are_removed(open_log: Open, entry: Entry, small: int, tmp_path: Path) -> None:
+def test_pages_of_a_killed_process_are_removed(
+    open_log: Open, entry: Entry, small: int, tmp_path: Path
+) -> None:
     open_log().close()
     execute(tmp_path, "INSERT INTO identifier_pages VALUES (7, 0, :page)", page=b"left over")
     open_log()

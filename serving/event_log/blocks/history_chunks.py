@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.event_log.blocks.codec import KIND_BITS, UNKNOWN_KIND_BIT, Block
+from serving.event_log.blocks.codec import KIND_BITS, UNKNOWN_KIND_BIT, EntryBlock
 from serving.event_log.clock_corrections import ClockCorrections
 from serving.event_log.event_rows import Columns, decode_row
 from serving.event_log.events import Event
@@ -27,7 +27,7 @@ class HistoryChunk:
 
     Parameters
     ----------
-    blocks : sequence of Block
+    blocks : sequence of EntryBlock
         At least one.
     after, until : int
         Only entries of this range; `after` excluded, `until` included.
@@ -44,7 +44,7 @@ class HistoryChunk:
     """
 
     def __init__(
-        self, blocks: Sequence[Block], after: int, until: int, corrections: ClockCorrections
+        self, blocks: Sequence[EntryBlock], after: int, until: int, corrections: ClockCorrections
     ) -> None:
         self._blocks, self._corrections = blocks, corrections
         self._decoded: tuple[int, Sequence[Columns]] | None = None
