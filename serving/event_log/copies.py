@@ -81,7 +81,7 @@ def _copy_rows_to_file(log: LogReader, path: Path, progress: Progress | None) ->
 
 
 def convert_file(path: Path) -> None:
-    """Bring the tables of a log in an SQLite file to those of this version; do nothing if they are.
+    """Convert the tables of a log in an SQLite file to those of this version; do nothing if they are.
 
     Raises
     ------

@@ -94,7 +94,7 @@ def create_writer(engine: sa.Engine, table: sa.Table) -> TableWriter:
 
 
 def migrate(engine: sa.Engine) -> None:
-    """Migrate the tables to the latest revision; create them if there are none."""
+    """Migrate the tables to the latest revision, completely or not at all; create them if there are none."""
     found = _revision(engine)
     if found == LATEST_REVISION:
         return
@@ -105,6 +105,10 @@ def migrate(engine: sa.Engine) -> None:
     config = Config()
     config.set_main_option("script_location", "serving.event_log:migrations")
     with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql(
+                "BEGIN IMMEDIATE"
+            )  # else each change of a table would be its own transaction
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     if found is not None:

@@ -51,6 +51,7 @@ class EventLog(LogReader):
             vault.periods.erase_keys()  # recorded erasures that were not completed
         self._upkeep = LogUpkeep(engine, writer, self.finder, self._read_names)
         self._upkeep.index_gaps(self.last_sequence)
+        self.finder.is_fed = True
 
     @property
     def head(self) -> str:

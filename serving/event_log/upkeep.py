@@ -15,11 +15,10 @@ from threading import Lock
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from consignments.errors import ServiceFault
 from serving.event_log.backend import Begin, TableWriter, describe_error
 from serving.event_log.blocks.compaction import STRETCH_ENTRIES, compact
 from serving.event_log.identifiers.finder import SEGMENT_ENTRIES, ReadNames, Run, SequenceFinder
-from serving.event_log.identifiers.pages import DamagedPage, PackedRun
+from serving.event_log.identifiers.pages import PackedRun
 from serving.event_log.identifiers.run_writer import (
     collect_names,
     delete_pages,
@@ -106,7 +105,7 @@ class LogUpkeep:
             with self._lock, self._connect() as connection:
                 self._write_runs(connection)
                 self._compact(connection, last)
-        except (sa.exc.SQLAlchemyError, ServiceFault, DamagedPage) as error:
+        except Exception as error:
             if not self._failing:
                 logger.error("upkeep of the event log failed", reason=describe_error(error))
             self._failing = True

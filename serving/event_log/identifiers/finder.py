@@ -76,12 +76,15 @@ class SequenceFinder:
     ----------
     damaged : set of int
         Runs that cannot be used; their ranges are searched in the blocks.
+    is_fed : bool
+        Whether `add` is called for all entries that are written. Else each search reads the newest entries from the blocks.
     """
 
     def __init__(self, queries: LogQueries, key: bytes, read_names: ReadNames) -> None:
         self._queries, self.key, self._read_names = queries, key, read_names
         self._lock = RLock()
         self.damaged: set[int] = set()
+        self.is_fed = False
         self._runs: tuple[Run, ...] | None = None
         self._segments: list[MemorySegment] = []
 
@@ -93,8 +96,11 @@ class SequenceFinder:
     def add(self, first: int, names: Sequence[str | None]) -> None:
         """Add the identifiers of entries that were written, from the sequence number `first` on."""
         with self._lock:
-            if self._segments and self._segments[-1].last == first - 1:
+            end = self._segments[-1].last if self._segments else first
+            if end == first - 1:
                 self._extend(names)
+            elif end < first - 1:
+                self._segments = []  # the next search reads them from the blocks
 
     def find(self, names: Sequence[str], last: int) -> dict[str, list[int]]:
         """Find the sequence numbers of the entries of consignments, ascending, up to the sequence number `last`.
@@ -156,7 +162,7 @@ class SequenceFinder:
 
     def _catch_up(self, last: int) -> None:
         """Read the identifiers of the newest entries, which are in no run, up to the sequence number `last`."""
-        if self._segments and self._segments[-1].last >= last:
+        if self._segments and (self.is_fed or self._segments[-1].last >= last):
             return
         runs = self.read_run_table()
         end = max((run.last for run in runs), default=0)

@@ -114,6 +114,24 @@ def test_an_empty_log_of_the_first_version_goes_on(tmp_path: Path, vault: Vault,
         assert verify_chain(log).entries == 1
 
 
+def test_a_conversion_that_is_interrupted_changes_nothing_and_can_be_repeated(
+    tmp_path: Path, vault: Vault, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    hashes = make_old_log(tmp_path, events, vault.fingerprint)
+    with monkeypatch.context() as patched:
+        patched.setattr("serving.event_log.blocks.codec.encode_blocks", fail)
+        with pytest.raises(KeyboardInterrupt):
+            EventLog.open(database_in(tmp_path), vault)
+    engine = open_engine(sa.make_url(database_in(tmp_path)))
+    assert not sa.inspect(engine).has_table("blocks")
+    engine.dispose()
+    with EventLog.open(database_in(tmp_path), vault) as log:
+        assert (log.log_id, log.head) == (LOG_ID, hashes[-1].hex())
+
+
 def test_what_was_changed_before_the_conversion_is_found_after_it(
     tmp_path: Path, vault: Vault, events: list[Event]
 ) -> None:
