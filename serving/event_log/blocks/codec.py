@@ -58,6 +58,8 @@ KIND_BITS = {
     "clock": 2048,
 }
 """Bits of `kinds`. Those of the kinds without a consignment are the highest."""
+MIN_PACKED_ROWS = 4
+"""Feature rows from which on packing them is worth its time; blocks of fewer entries are joined later."""
 UNKNOWN_KIND_BIT = 1 << 30
 """Bit of a kind that this version does not know."""
 ARRIVAL_BITS = KIND_BITS["decision"] | KIND_BITS["arrival"]
@@ -242,8 +244,10 @@ def _encode_body(
 
 
 def _pack_features(features: Sequence[bytes | None]) -> _PackedFeatures | None:
-    """Pack feature rows of one width; return None if they have none, or different ones."""
+    """Pack feature rows of one width; return None if they have none, or different ones, or are few."""
     rows = [row for row in features if row is not None]
+    if len(rows) < MIN_PACKED_ROWS:
+        return None
     width, rest = divmod(len(rows[0]) if rows else 0, WORD_BYTES)
     joined = b"".join(rows)
     if not width or rest or set(map(len, rows)) != {WORD_BYTES * width}:
