@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -16,6 +17,8 @@ from serving.event_log.tables import BLOCKS, FIRST_RARE_KIND, RARE_BLOCKS
 
 PAGE_BLOCKS = 100
 """Blocks fetched at a time when many are read, of at most 6,400 entries."""
+FEW_ENTRIES = 8
+"""Entries up to which each block is fetched by a query of its own, which is built once."""
 DENSE_ENTRIES = 32
 """Mean distance of entries below which all blocks of their range are fetched."""
 SUMMARY = [BLOCKS.c[name] for name in ("first", "last", "kinds", "min_us", "max_us")]
@@ -77,7 +80,10 @@ class LogQueries:
 
         If there are many entries, blocks between them are fetched too, which is quicker.
         """
-        if len(sequences) > 1 and len(sequences) * DENSE_ENTRIES > sequences[-1] - sequences[0]:
+        if len(sequences) <= FEW_ENTRIES:
+            yield from self._fetch_few(columns, sequences)
+            return
+        if len(sequences) * DENSE_ENTRIES > sequences[-1] - sequences[0]:
             yield from chain.from_iterable(self.fetch_blocks(columns, sequences[0] - 1, sequences[-1]))
             return
         names = ", ".join(f"b.{column.name}" for column in columns)
@@ -92,6 +98,15 @@ class LogQueries:
                 if row[1] > done:
                     yield row
                     done = row[1]
+
+    def _fetch_few(self, columns: Sequence[Any], sequences: Sequence[int]) -> list[Any]:
+        found: list[Any] = []
+        query = _build_place_query(len(columns))
+        with self.connect() as connection:
+            for sequence in sequences:
+                if not found or sequence > found[-1].last:
+                    found += connection.execute(query, {"sequence": sequence}).all()
+        return found
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -123,6 +138,13 @@ def select_last(columns: Sequence[Any]) -> Any:
 def select_place(columns: Sequence[Any], sequence: int) -> Any:
     """Build the query for the block that has an entry, if there is one."""
     return select_last(columns).where(BLOCKS.c.first <= sequence)
+
+
+@cache
+def _build_place_query(columns: int) -> Any:
+    """Build the query for the block that has the entry `sequence`, with the first columns of `WHOLE`."""
+    place: sa.BindParameter[int] = sa.bindparam("sequence")
+    return select_last(WHOLE[:columns]).where(BLOCKS.c.first <= place)
 
 
 def select_received(columns: Sequence[Any], from_us: int, until_us: int) -> Any:

@@ -26,6 +26,11 @@ MAX_READ_ENTRIES = 4 * SEGMENT_ENTRIES
 MAX_ATTEMPTS = 5
 """Attempts to read pages while runs are joined."""
 PAGES_PER_QUERY = 400
+FEW_PAGES = 8
+"""Pages up to which each is read by a query of its own, which is built once."""
+_SELECT_PAGE = sa.select(PAGES.c.entries).where(
+    PAGES.c.run == sa.bindparam("of"), PAGES.c.page == sa.bindparam("number")
+)
 ReadNames = Callable[[int, int], Iterator[tuple[int, Sequence[str | None]]]]
 """Reads the identifiers of entries after one sequence number up to another, in parts: the first sequence number of each."""
 
@@ -252,6 +257,13 @@ class SequenceFinder:
         return read
 
     def _read_pages(self, places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+        if len(places) <= FEW_PAGES:
+            with self._queries.connect() as connection:
+                return {
+                    (run, page): entries
+                    for run, page in places
+                    for entries in connection.execute(_SELECT_PAGE, {"of": run, "number": page}).scalars()
+                }
         values = ", ".join(f"({run}, {page})" for run, page in places)
         rows = self._queries.fetch_statement(
             f"SELECT run, page, entries FROM {PAGES.name} WHERE (run, page) IN (VALUES {values})"
