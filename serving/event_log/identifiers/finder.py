@@ -16,8 +16,8 @@ from serving.event_log.identifiers.pages import (
     find_pages,
     unpack_pages,
 )
-from serving.event_log.queries import LogQueries
-from serving.event_log.tables import PAGES, RUNS
+from serving.event_log.queries import LogQueries, select_last
+from serving.event_log.tables import BLOCKS, PAGES, RUNS
 
 SEGMENT_ENTRIES = 8_192
 """Entries in memory after which the next segment begins; each full segment becomes a run."""
@@ -169,6 +169,8 @@ class SequenceFinder:
         """Read the identifiers of the newest entries, which are in no run, up to the sequence number `last`."""
         if self._segments and (self.is_fed or self._segments[-1].last >= last):
             return
+        if self.is_fed:  # `add` goes on from the end of the log, whatever this search asks for
+            last = max(last, int(self._queries.fetch_value(select_last([BLOCKS.c.last])) or 0))
         runs = self.read_run_table()
         end = max((run.last for run in runs), default=0)
         if not self._segments or self._segments[-1].last < end:

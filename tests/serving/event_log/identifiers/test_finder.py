@@ -73,6 +73,22 @@ def test_entries_are_found_while_runs_are_written_and_joined(
     assert [event.sequence for event in log.read_consignment_events("RB7", 700)] == list_expected(7, 700)
 
 
+def test_what_was_written_before_the_start_is_found_after_a_search_of_earlier_entries(
+    open_log: Open, entry: Entry, small: int
+) -> None:
+    """A start from a snapshot first asks what was known at the snapshot."""
+    log = open_log()
+    write(log, entry, 230)
+    log.close()
+    again = open_log()
+    assert again.finder.find(["RB7"], 100) == {"RB7": [7]}
+    assert again.finder.find(["RB7"], 230) == {"RB7": [7, 157]}
+    again.reread()
+    assert again.finder.find(["RB7"], 100) == {"RB7": [7]}
+    write(again, entry, 310)
+    assert again.finder.find(["RB7"], 310) == {"RB7": [7, 157, 307]}
+
+
 def test_a_reader_finds_what_the_writer_has_written_since(
     open_log: Open, entry: Entry, small: int, tmp_path: Path
 ) -> None:
