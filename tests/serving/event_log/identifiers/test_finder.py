@@ -81,12 +81,13 @@ def test_what_was_written_before_the_start_is_found_after_a_search_of_earlier_en
     write(log, entry, 230)
     log.close()
     again = open_log()
-    assert again.finder.find(["RB7"], 100) == {"RB7": [7]}
-    assert again.finder.find(["RB7"], 230) == {"RB7": [7, 157]}
+    assert again.finder.find(["RB60"], 100) == {"RB60": [60]}
+    assert again.finder.find(["RB60"], 230) == {"RB60": [60, 210]}
     again.reread()
-    assert again.finder.find(["RB7"], 100) == {"RB7": [7]}
-    write(again, entry, 310)
-    assert again.finder.find(["RB7"], 310) == {"RB7": [7, 157, 307]}
+    assert again.finder.find(["RB60"], 100) == {"RB60": [60]}
+    assert again.finder.find(["RB60"], 230) == {"RB60": [60, 210]}
+    write(again, entry, 380)
+    assert again.finder.find(["RB60"], 380) == {"RB60": [60, 210, 360]}
 
 
 def test_a_reader_finds_what_the_writer_has_written_since(
