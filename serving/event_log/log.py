@@ -52,6 +52,7 @@ class EventLog(LogReader):
         self._upkeep = LogUpkeep(engine, writer, self.finder, self._read_names)
         self._upkeep.index_gaps(self.last_sequence)
         self.finder.is_fed = True
+        self.finder.load(self.last_sequence)
 
     @property
     def head(self) -> str:

@@ -98,6 +98,11 @@ class SequenceFinder:
         with self._lock:
             self._runs, self._segments = None, []
 
+    def load(self, last: int) -> None:
+        """Read the newest entries, up to the sequence number `last`, which are in no run."""
+        with self._lock:
+            self._catch_up(last)
+
     def add(self, first: int, names: Sequence[str | None]) -> None:
         """Add the identifiers of entries that were written, from the sequence number `first` on."""
         with self._lock:
