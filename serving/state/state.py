@@ -6,6 +6,7 @@ The same entries in the same order give the same state, live and at a restart (`
 from collections.abc import Sequence
 
 from consignments.identifiers import normalize_identifier
+from consignments.messages.links import Link
 from consignments.timestamps import NO_TIME
 from features.alerts import Alerts
 from features.history.live import LiveHistory, VisibleOutcome
@@ -206,8 +207,7 @@ class State:
                 self.record_message(event)
                 self.dossiers.advance(event.sequence, self.today)
             case LinkEvent():
-                self.links.apply(event, self._entries.decode_link(event))
-                self.dossiers.advance(event.sequence, self.today)
+                self.record_link(event, self._entries.decode_link(event))
             case RedactionEvent() | KeyErasureEvent() | ClockCorrectionEvent():
                 self.dossiers.advance(event.sequence, self.today)
             case _:
@@ -227,6 +227,11 @@ class State:
         if message.withdrawn_name is not None:
             self.withdrawn_messages.add(message.withdrawn_name)
         self.last_message = event.sequence
+
+    def record_link(self, event: LinkEvent, link: Link | None) -> None:
+        """Apply a link; None if its content was removed."""
+        self.links.apply(event, link)
+        self.dossiers.advance(event.sequence, self.today)
 
     def advance_to(self, sequence: int) -> None:
         """Set the last entry applied, after history, index and days were updated together."""
