@@ -101,7 +101,7 @@ class LinkedMaster:
 
 @dataclass
 class LinkKnowledge:
-    """What a linker knows of earlier messages.
+    """The knowledge of a linker about earlier messages.
 
     Attributes
     ----------

@@ -33,7 +33,7 @@ from serving.state.consignment_states import (
     FirstRecorded,
     rank_outcome,
 )
-from serving.state.links import DEFAULT_LIMITS, LinkLimits, Links
+from serving.state.links import Links
 
 
 class State:
@@ -44,8 +44,8 @@ class State:
     history : History
     dossiers : ConsignmentStates
         States up to the same entry as `history`.
-    limits : LinkLimits
-        How long and how many links of masters and houses are kept.
+    links : Links, optional
+        Links of masters and houses up to the same entry; by default none, with the default limits.
 
     Attributes
     ----------
@@ -65,10 +65,8 @@ class State:
         Masters and houses that came as messages.
     """
 
-    def __init__(
-        self, history: History, dossiers: ConsignmentStates, limits: LinkLimits = DEFAULT_LIMITS
-    ) -> None:
-        self.links = Links(limits)
+    def __init__(self, history: History, dossiers: ConsignmentStates, links: Links | None = None) -> None:
+        self.links = links if links is not None else Links()
         self.alerts = Alerts()
         self.alert_versions: dict[str, tuple[bytes, FirstRecorded]] = {}
         self.last_alert = 0
