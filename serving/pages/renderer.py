@@ -4,10 +4,11 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from consignments.errors import NpsriskError, ServiceFault
+from consignments.errors import BadSetting, NpsriskError, ServiceFault
 from consignments.records import Consignment
 from consignments.timestamps import US_PER_DAY, convert_us_to_day
 from features.history.pseudonyms import Pseudonyms, load_data_key
+from features.indicators.operation_keys import KEYS_FOLDER, OperationKeys
 from features.links.trace import LinkTable, LinkTrace
 from serving.encryption.key_file import FILE_NAME
 from serving.encryption.vault import Vault
@@ -15,7 +16,8 @@ from serving.event_log.event_codec import EventCodec
 from serving.event_log.key_erasures import check_vault
 from serving.event_log.reader import LogReader
 from serving.maintenance.access_log import record_page_access
-from serving.pages.alerts import AlertYields
+from serving.maintenance.logged_yields import LoggedYields
+from serving.pages.alerts import list_alert_rows, list_message_rows
 from serving.pages.background import BackgroundValue
 from serving.pages.consignment import ConsignmentView, build_view, find_latest, read_consignment
 from serving.pages.day_list import DayLists
@@ -61,7 +63,8 @@ class PageRenderer:
         self._plain = EventCodec(None, Consignment, ())
         self._lists = DayLists(self.log, self._plain)
         links = LinkReader(settings.database_url, Pseudonyms(self._data_key), self._load_vault)
-        yields = AlertYields(settings.database_url, lambda: EventCodec(self._load_vault(), Consignment, ()))
+        self._keys, self._key_fault = OperationKeys(), ""
+        yields = LoggedYields(settings.database_url, self._load_entries, self._keys)
         self._links, self._yields = BackgroundValue(links.read), BackgroundValue(yields.read)
         self._traffic = TrafficReader(self.log)
         self._models = PastModels(settings.state_dir, refuse_fetch)
@@ -132,6 +135,15 @@ class PageRenderer:
         check_vault(self.log, vault)
         return vault
 
+    def _load_entries(self) -> EventCodec:
+        """Load a codec of its own for a background thread, and the operation keys that are new."""
+        try:
+            self._keys.update(OperationKeys.read_folder(self._settings.exchange_dir / KEYS_FOLDER))
+            self._key_fault = ""
+        except BadSetting as fault:  # the keys that were read before stay in use, as in the service
+            self._key_fault = fault.what
+        return EventCodec(self._load_vault(), Consignment, ())
+
     def _open_entries(self) -> EventCodec:
         return EventCodec(self._open_vault(), Consignment, ())
 
@@ -200,7 +212,9 @@ class PageRenderer:
         if personal:
             record_page_access(self._settings.state_dir, self.log, viewer.key, viewer.person, "alerts")
         return "alerts", {
-            "rows": yields.list_rows(request.now_us, personal=personal),
+            "rows": list_alert_rows(yields, request.now_us, personal=personal),
+            "messages": list_message_rows(yields),
+            "key_fault": self._key_fault,
             "personal": personal,
         }
 

@@ -8,18 +8,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from support.databases import state_environment
-from support.examples import day, make_consignment
-from support.serving_examples import Client, on_day_20, publish, serving, settings_in
+from support.examples import make_consignment
+from support.partner import ExchangePartner, Ticking
+from support.serving_examples import Client, publish, serving, settings_in
 
-from consignments.exchange.documents import Seizure, Warning, Withdrawal
 from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
 from features.indicators.values import compute_indicators
-from models.signatures.keys import SigningKey
-from models.signatures.partners import Partner, Partners
-from models.signatures.signed_message import sign_message
 from npsrisk import main
 
-SECOND_US = 1_000_000
 PERSONAL = (b"Orchid", b"Harbour", b"7946", b"Teheran")
 
 
@@ -30,55 +26,12 @@ def own_keys() -> Iterator[None]:
     install_keys(OperationKeys())
 
 
-class Ticking:
-    """A clock that goes on by a second at each look."""
-
-    def __init__(self) -> None:
-        self._now_us = on_day_20()
-
-    def __call__(self) -> int:
-        self._now_us += SECOND_US
-        return self._now_us
-
-
 CLOCK = Ticking()
 
 
 @pytest.fixture
 def partner(tmp_path: Path) -> "ExchangePartner":
     return ExchangePartner(tmp_path)
-
-
-class ExchangePartner:
-    """A partner, whose public key and operation key are in the exchange directory of the service."""
-
-    def __init__(self, folder: Path) -> None:
-        self.key = SigningKey.create(folder / "partner.key")
-        self.exchange = folder / "exchange"
-        Partners([Partner("XA", self.key.public.text)]).write(self.exchange / "partners.toml")
-        self.operation = OperationKey.create(self.exchange / "keys" / "example.operation", "EXAMPLE")
-
-    def seizure(self, **changes: Any) -> dict[str, Any]:
-        fields = {
-            "message_id": "S-1", "author": "XA", "issued_at": day(-3), "expires_at": day(60), "case_reference": "1",
-            "occurred_at": day(-12), "indicators": compute_indicators(make_consignment(), self.operation),
-        }  # fmt: skip
-        return self.sign(Seizure(**(fields | changes)))
-
-    def warning(self, **changes: Any) -> dict[str, Any]:
-        fields = {
-            "message_id": "W-1", "author": "XA", "issued_at": day(-3), "expires_at": day(60), "hs_code": "6109",
-            "text": "harmless",
-        }  # fmt: skip
-        return self.sign(Warning(**(fields | changes)))
-
-    def withdrawal(self, about: str, **changes: Any) -> dict[str, Any]:
-        fields = {"message_id": f"X-{about}", "author": "XA", "issued_at": day(-2), "about": about}
-        return self.sign(Withdrawal(**(fields | changes)))
-
-    def sign(self, message: Any) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(sign_message(message, self.key))
-        return found
 
 
 @pytest.fixture
