@@ -23,6 +23,7 @@ from serving.pages.consignment import ConsignmentView, build_view, find_latest, 
 from serving.pages.day_list import DayLists
 from serving.pages.days import format_day
 from serving.pages.formats import create_environment
+from serving.pages.hunt import Hunts, LogHunter, list_hunt_values
 from serving.pages.link_map import SIZE, LinkReader, draw_links, find_foreign, trace_consignment
 from serving.pages.list_view import ListQuery, build_list
 from serving.pages.messages import PageAnswer, PageRequest, Viewer
@@ -47,6 +48,11 @@ class PageRenderer:
     ----------
     settings : Settings
 
+    Attributes
+    ----------
+    keys : OperationKeys
+        Those of the exchange directory; more come when an alert or a hunt is read.
+
     Raises
     ------
     BadSetting, ServiceFault
@@ -63,15 +69,17 @@ class PageRenderer:
         self._plain = EventCodec(None, Consignment, ())
         self._lists = DayLists(self.log, self._plain)
         links = LinkReader(settings.database_url, Pseudonyms(self._data_key), self._load_vault)
-        self._keys, self._key_fault = OperationKeys(), ""
-        yields = LoggedYields(settings.database_url, self._load_entries, self._keys)
+        self.keys, self._key_fault = OperationKeys(), ""
+        yields = LoggedYields(settings.database_url, self._load_entries, self.keys)
         self._links, self._yields = BackgroundValue(links.read), BackgroundValue(yields.read)
+        self._hunts = Hunts(LogHunter(settings, Pseudonyms(self._data_key)), self._load_entries)
         self._traffic = TrafficReader(self.log)
         self._models = PastModels(settings.state_dir, refuse_fetch)
         self._views: dict[str, Callable[[PageRequest, Viewer], tuple[str, Values]]] = {
             "list": self._view_list,
             "consignment": self._view_consignment,
             "links": self._view_links,
+            "hunt": self._view_hunt,
             "alerts": self._view_alerts,
             "model": self._view_model,
             "try": self._view_try,
@@ -138,7 +146,7 @@ class PageRenderer:
     def _load_entries(self) -> EventCodec:
         """Load a codec of its own for a background thread, and the operation keys that are new."""
         try:
-            self._keys.update(OperationKeys.read_folder(self._settings.exchange_dir / KEYS_FOLDER))
+            self.keys.update(OperationKeys.read_folder(self._settings.exchange_dir / KEYS_FOLDER))
             self._key_fault = ""
         except BadSetting as fault:  # the keys that were read before stay in use, as in the service
             self._key_fault = fault.what
@@ -203,6 +211,15 @@ class PageRenderer:
             hidden = find_foreign(trace, table, self.log, self._plain, viewer.may_see)
         drawn = None if trace is None else draw_links(trace)
         return "links", {"c": view, "map": drawn, "size": SIZE, "hidden": hidden}
+
+    def _view_hunt(self, request: PageRequest, viewer: Viewer) -> tuple[str, Values]:
+        alert = request.query.get("alert", "")
+        name = alert or self._read_view(request.query.get("id", ""), viewer, personal=False).name
+        reading = self._hunts.start(name, bool(alert), request.now_us)
+        found = reading.get()
+        if found is None and not reading.complete:
+            return "preparing", {}
+        return "hunt", {"name": name, "alert": bool(alert), **list_hunt_values(found, viewer)}
 
     def _view_alerts(self, request: PageRequest, viewer: Viewer) -> tuple[str, Values]:
         yields = self._yields.get()

@@ -28,6 +28,7 @@ def list_page_routes(service: Service, door: Door) -> list[EndpointRoute]:
         "": ViewEndpoint(pages, "list", LIST_PARAMETERS),
         "consignment": ViewEndpoint(pages, "consignment", frozenset(("id", "personal"))),
         "links": ViewEndpoint(pages, "links", frozenset(("id",))),
+        "hunt": ViewEndpoint(pages, "hunt", frozenset(("id", "alert"))),
         "alerts": ViewEndpoint(pages, "alerts", frozenset(("personal",))),
         "model": ViewEndpoint(pages, "model", collect=lambda: {"model": collect_model_facts(service)}),
         "try": ViewEndpoint(pages, "try"),
