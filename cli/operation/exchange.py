@@ -24,6 +24,7 @@ from cli.stores import read_settings
 from cli.table_reader import TableReader
 from cli.times import parse_time
 from consignments.errors import BadInput
+from consignments.exchange.folder import MESSAGE_SUFFIX, OFFICER_KEY
 from consignments.records import Consignment, Target
 
 if TYPE_CHECKING:
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
     from consignments.records import Alert
     from models.signatures.signed_message import SignedMessage
 
-SHARING_DAYS = 365
-"""Days of own consignments in which an indicator may not be frequent."""
-OFFICER_KEY = "officer.key"
-"""In the exchange directory: the key with which messages are signed by default."""
 
 at_option = click.option(
     "--at", default=None, metavar="TIME", help="Time of the call in ISO 8601. Default: now."
@@ -164,13 +161,15 @@ def draft(tables: TableOptions, options: SeizureOptions, as_json: bool) -> None:
     from cli.operation.exchange_folder import ExchangeFolder, get_administration
     from consignments.tables import to_consignments
     from features.history.pseudonyms import Pseudonyms, load_data_key
-    from training.operation.drafts import (
+    from models.operation.drafts import (
+        SHARING_DAYS,
         DraftOptions,
+        compute_case_reference,
         draft_seizure,
         draft_warning,
         find_common_indicators,
-        list_confirmed,
     )
+    from training.operation.confirmed import list_confirmed
 
     folder, now = ExchangeFolder.open(), _get_time(options.at)
     made_with = folder.read_keys().find(options.operation, now)
@@ -187,8 +186,7 @@ def draft(tables: TableOptions, options: SeizureOptions, as_json: bool) -> None:
     arrivals = to_consignments(read.consignments[recent], Consignment)
     common = common._replace(common=find_common_indicators(arrivals, confirmed, made_with))
     for found in confirmed:
-        number = own.compute_number("exchange case", found.consignment.consignment_id)
-        seizure = draft_seizure(found, common, f"{number:016x}")
+        seizure = draft_seizure(found, common, compute_case_reference(own, found.consignment.consignment_id))
         drafts = [seizure, draft_warning(seizure)]
         paths = [folder.write_draft(message) for message in drafts if message is not None]
         written += [str(path) for path in paths if path is not None]
@@ -209,10 +207,10 @@ def export(drafts: tuple[Path, ...], key_file: Path | None, at: str | None, as_j
 
     The signature is the approval. DRAFTS are files; without them, all drafts are signed.
     """
-    from cli.operation.exchange_folder import SUFFIX, ExchangeFolder
+    from cli.operation.exchange_folder import ExchangeFolder
 
     folder = ExchangeFolder.open()
-    paths = list(drafts) or sorted(folder.drafts.glob(f"*{SUFFIX}"))
+    paths = list(drafts) or sorted(folder.drafts.glob(f"*{MESSAGE_SUFFIX}"))
     sent = [str(_sign_and_send(folder, folder.read_draft(path), key_file, _get_time(at))) for path in paths]
     print_result({"sent": sent}, as_json, f"{len(sent)} messages signed: {folder.outbox}")
 
@@ -225,7 +223,7 @@ def export(drafts: tuple[Path, ...], key_file: Path | None, at: str | None, as_j
 @json_option
 def withdraw(message_id: str, why: str | None, key_file: Path | None, at: str | None, as_json: bool) -> None:
     """Withdraw an own message: from its receipt on it matches nothing at the partners."""
-    from cli.operation.exchange_folder import SUFFIX, ExchangeFolder, get_administration
+    from cli.operation.exchange_folder import ExchangeFolder, get_administration
     from consignments.exchange.documents import Withdrawal
 
     folder, now = ExchangeFolder.open(), _get_time(at)
@@ -341,8 +339,8 @@ def feedback(tables: TableOptions, options: FeedbackOptions, as_json: bool) -> N
     from cli.operation.exchange_folder import ExchangeFolder, get_administration
     from consignments.tables import to_alerts, to_consignments
     from training.operation.alert_yield import compute_yields
-    from training.operation.drafts import draft_reports
     from training.operation.inspections import find_period, join_inspections
+    from training.operation.reports import draft_reports
 
     folder, now = ExchangeFolder.open(), _get_time(options.at)
     read = TableReader(tables).read_tables(Consignment)

@@ -1,13 +1,4 @@
-"""The exchange directory of an administration: partners, keys, drafts, and the messages that come and go.
-
-partners.toml    whose messages are accepted
-keys/            keys of the operations (*.operation)
-drafts/          documents that no officer has signed yet
-outbox/          signed messages to carry to the partners: any folder, share or mailbox will do
-inbox/           messages of partners, as they came
-received/        those that were accepted
-refused/         those that were not, each with the reason in a file .txt
-"""
+"""The exchange directory as commands use it: drafts, and the messages that come and go (`consignments.exchange.folder`)."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -17,12 +8,21 @@ from typing import NamedTuple
 from cli.stores import read_settings
 from consignments.errors import BadInput, BadSetting, MessageFault
 from consignments.exchange.documents import AnyMessage, decode_message, encode_message
+from consignments.exchange.folder import (
+    DRAFTS,
+    INBOX,
+    KEYS_FOLDER,
+    MESSAGE_SUFFIX,
+    OUTBOX,
+    PARTNERS_FILE,
+    RECEIVED,
+    REFUSED,
+)
 from consignments.files.whole_files import replace_file
-from features.indicators.operation_keys import KEY_SUFFIX, KEYS_FOLDER, OperationKeys
+from features.indicators.operation_keys import KEY_SUFFIX, OperationKeys
 from models.signatures.partners import Partners
 from models.signatures.signed_message import MAX_MESSAGE_BYTES, SignedMessage, read_signed_message
 
-SUFFIX = ".json"
 MAX_FILES = 100_000
 """Maximum number of messages that one call reads."""
 
@@ -44,8 +44,8 @@ class ExchangeFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.drafts, self.outbox, self.inbox = path / "drafts", path / "outbox", path / "inbox"
-        self.received, self.refused = path / "received", path / "refused"
+        self.drafts, self.outbox, self.inbox = path / DRAFTS, path / OUTBOX, path / INBOX
+        self.received, self.refused = path / RECEIVED, path / REFUSED
 
     @classmethod
     def open(cls) -> "ExchangeFolder":
@@ -59,7 +59,7 @@ class ExchangeFolder:
     @property
     def partners_file(self) -> Path:
         """Return the file of the partners."""
-        return self.path / "partners.toml"
+        return self.path / PARTNERS_FILE
 
     def read_keys(self) -> OperationKeys:
         """Read the keys of the operations."""
@@ -72,7 +72,7 @@ class ExchangeFolder:
 
     def write_draft(self, message: AnyMessage) -> Path | None:
         """Write a draft; return None if there is one of this identifier already, or it was sent."""
-        path = self.drafts / f"{message.message_id}{SUFFIX}"
+        path = self.drafts / f"{message.message_id}{MESSAGE_SUFFIX}"
         if path.exists() or (self.outbox / path.name).exists():
             return None
         replace_file(path, encode_message(message))
@@ -98,7 +98,7 @@ class ExchangeFolder:
 
     def send(self, message: AnyMessage, envelope: bytes) -> Path:
         """Write a signed message to the outbox, and remove its draft."""
-        path = self.outbox / f"{message.message_id}{SUFFIX}"
+        path = self.outbox / f"{message.message_id}{MESSAGE_SUFFIX}"
         replace_file(path, envelope)
         (self.drafts / path.name).unlink(missing_ok=True)
         return path
@@ -106,7 +106,7 @@ class ExchangeFolder:
     def read_messages(self, folder: Path, now: datetime) -> Iterator[tuple[Path, SignedMessage | Refused]]:
         """Read the messages of a folder, each checked."""
         partners, keys = self.read_partners(), self.read_keys()
-        paths = sorted(folder.glob(f"*{SUFFIX}"))
+        paths = sorted(folder.glob(f"*{MESSAGE_SUFFIX}"))
         if len(paths) > MAX_FILES:
             raise BadInput(
                 "too many messages",
@@ -130,7 +130,7 @@ class ExchangeFolder:
             if own:
                 path.replace(self.refused / path.name)
             return
-        name = f"{found.message.author}_{found.message.message_id}{SUFFIX}"
+        name = f"{found.message.author}_{found.message.message_id}{MESSAGE_SUFFIX}"
         replace_file(self.received / name, found.envelope)
         if own:
             path.unlink()

@@ -26,8 +26,6 @@ DIGEST_BYTES = 16
 KEY_ID_BYTES = 8
 MAX_KEY_FILE_BYTES = 10_000
 KEY_SUFFIX = ".operation"
-KEYS_FOLDER = "keys"
-"""Folder of the operation keys in the exchange directory."""
 _DOMAIN = "npsrisk indicator 1"
 _SEPARATOR = "\x1e"
 

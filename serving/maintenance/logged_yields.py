@@ -24,10 +24,13 @@ READ_KINDS: tuple[Kind, ...] = ("decision", "arrival", "alert", "outcome", "mess
 
 
 class RecordedMessage(NamedTuple):
-    """A message of the log, with the time at which the service recorded it, in microseconds."""
+    """A message of the log, with the time at which the service recorded it, in microseconds, and by whom: the API key, or the officer
+    who approved an own message.
+    """
 
     message: AnyMessage
     recorded_us: int | None
+    by: str
 
 
 class LoggedYields:
@@ -141,4 +144,4 @@ class LoggedYields:
             msgspec.DecodeError,
         ):  # its key was erased, or it is of a later version
             return
-        self.messages.append(RecordedMessage(message, event.recorded_us))
+        self.messages.append(RecordedMessage(message, event.recorded_us, event.asked_by))

@@ -48,6 +48,8 @@ class MessageRow(NamedTuple):
     message : document
     kind : str
     recorded_us : int or None
+    by : str
+        API key, or the officer who approved an own message.
     text : str or None
         What it says in words.
     alert_id : str or None
@@ -61,6 +63,7 @@ class MessageRow(NamedTuple):
     message: AnyMessage
     kind: str
     recorded_us: int | None
+    by: str
     text: str | None
     alert_id: str | None
     counts: YieldCounts | None
@@ -109,6 +112,7 @@ def _build_message_row(
         message,
         get_kind(message),
         recorded.recorded_us,
+        recorded.by,
         _describe(message),
         alert_id,
         None if alert_id is None else yields.count(alert_id),

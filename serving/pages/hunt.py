@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from consignments.errors import NpsriskError, ServiceFault
 from consignments.records import Alert, Consignment
 from consignments.timestamps import US_PER_DAY, convert_us_to_day, to_datetime
+from features.history.pseudonyms import Pseudonyms
 from models.operation.hunting import (
     HUNT_DAYS,
     IN_HAND,
@@ -22,7 +23,6 @@ from models.operation.hunting import (
     build_consignment_target,
     count_shared,
 )
-from features.history.pseudonyms import Pseudonyms
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import AlertEvent, ArrivalEvent, DecisionEvent
 from serving.event_log.reader import LogReader
@@ -126,7 +126,9 @@ class LogHunter:
             found = dict(_read_wanted(log, entries, matcher, target.name, now_us))
             scores, fault = self._score(log, entries, found, now)
         rows = _rank([row._replace(score_now=scores.get(row.name)) for row in found])
-        hits = sorted((row for row in rows if row.shared), key=lambda row: (row.state != IN_HAND, -row.received_us))
+        hits = sorted(
+            (row for row in rows if row.shared), key=lambda row: (row.state != IN_HAND, -row.received_us)
+        )
         in_hand = [row for row in rows if row.state == IN_HAND]
         in_hand.sort(key=lambda row: (row.rank_now or len(rows), row.rank_then or 0, row.name))
         counts = count_shared(((row.shared, row.state) for row in hits), released=RELEASED)
@@ -169,9 +171,15 @@ def _read_wanted(
     log: LogReader, entries: EventCodec, matcher: HuntMatcher, target: str, now_us: int
 ) -> Iterator[tuple[HuntRow, Consignment]]:
     """Read the consignments of the last days that are in hand or share something with the target, a day at a time."""
-    plain, begins_us, today = EventCodec(None, Consignment, ()), now_us - HUNT_DAYS * US_PER_DAY, convert_us_to_day(now_us)
+    plain, begins_us, today = (
+        EventCodec(None, Consignment, ()),
+        now_us - HUNT_DAYS * US_PER_DAY,
+        convert_us_to_day(now_us),
+    )
     for day in range(convert_us_to_day(begins_us), today + 1):
-        events = log.read_scored(day * US_PER_DAY, (day + 1) * US_PER_DAY, log.last_sequence, EXCLUDED_COLUMNS)
+        events = log.read_scored(
+            day * US_PER_DAY, (day + 1) * US_PER_DAY, log.last_sequence, EXCLUDED_COLUMNS
+        )
         rows = DayList(day, plain)
         rows.apply(events)
         versions = {event.sequence: event for event in events if isinstance(event, DecisionEvent)}
@@ -185,7 +193,12 @@ def _read_wanted(
                 continue
             shared, state = matcher.find_shared(c), _find_state(row, version.at_us, now_us)
             if shared or state == IN_HAND:
-                yield HuntRow(row.name, row.spelling, row.fields.office, version.at_us, state, shared, row.score), c
+                yield (
+                    HuntRow(
+                        row.name, row.spelling, row.fields.office, version.at_us, state, shared, row.score
+                    ),
+                    c,
+                )
 
 
 def _find_state(row: ListRow, received_us: int, now_us: int) -> str:
@@ -203,7 +216,9 @@ def _rank(rows: list[HuntRow]) -> list[HuntRow]:
     for office in {row.office for row in waiting}:
         mine = [row for row in waiting if row.office == office]
         for when, read in (("then", lambda row: row.score_then), ("now", lambda row: row.score_now)):
-            scored = sorted((row for row in mine if read(row) is not None), key=lambda row: (-read(row), row.name))
+            scored = sorted(
+                (row for row in mine if read(row) is not None), key=lambda row: (-read(row), row.name)
+            )
             places[when] |= {row.name: place for place, row in enumerate(scored, start=1)}
     return [
         row._replace(rank_then=places["then"].get(row.name), rank_now=places["now"].get(row.name))

@@ -7,17 +7,16 @@ import msgspec
 
 from consignments.exchange.alerts import list_alert_changes
 from consignments.exchange.documents import AnyMessage, Withdrawal, get_kind
+from consignments.exchange.folder import KEYS_FOLDER, PARTNERS_FILE
 from consignments.records import Alert
 from consignments.timestamps import to_datetime
-from features.indicators.operation_keys import KEY_SUFFIX, KEYS_FOLDER, OperationKeys
+from features.indicators.operation_keys import KEY_SUFFIX, OperationKeys
 from models.signatures.envelope import Envelope
 from models.signatures.partners import Partners
 from models.signatures.signed_message import read_signed_message
 from serving.event_log.event_codec import LoggedMessage
 from serving.process.state_directory import FileStamp, get_file_stamp
 from serving.state.state import State
-
-PARTNERS_FILE = "partners.toml"
 
 
 class ExchangeMembers:

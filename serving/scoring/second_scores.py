@@ -97,9 +97,7 @@ def score_again(model: LoadedModel, state: State, c: Consignment, now: datetime)
     c : Consignment
     now : datetime
     """
-    c = msgspec.convert(
-        msgspec.structs.asdict(c) | {"received_at": now}, model.record, from_attributes=True
-    )
+    c = msgspec.convert(msgspec.structs.asdict(c) | {"received_at": now}, model.record, from_attributes=True)
     row = np.zeros(len(model.spec), dtype=np.float32)
     keys, counterparts = np.zeros((2, len(model.pipeline.kinds)), dtype=np.uint64)
     model.pipeline.fill_row(c, row, keys, counterparts, state.sequence + 1)

@@ -50,7 +50,9 @@ def client(partner: ExchangePartner, bundle: Path) -> Iterator[Client]:
         {"key": "all", "person": "K. Lee"},
         {"key": "busan", "person": "J. Park", "offices": ("Busan",)},
     )
-    settings = settings_in(folder, NPSRISK_EXCHANGE_DIR=str(partner.exchange), NPSRISK_API_KEYS_FILE=str(keys))
+    settings = settings_in(
+        folder, NPSRISK_EXCHANGE_DIR=str(partner.exchange), NPSRISK_API_KEYS_FILE=str(keys)
+    )
     with serving(settings, Ticking()) as opened:
         score(opened, "SEIZED", 0)
         score(opened, "OLD", -20, sender_phone="+44 20 7946 0018")
@@ -93,7 +95,14 @@ def test_the_page_names_what_passed_and_ranks_what_is_in_hand(client: Client) ->
         "2 in hand, 2 passed without an inspection (1 released)." in text
     )
     table = text.partition("What shares something with it")[2].partition("In hand, ranked again")[0]
-    for shown in ("PASSED", "passed, not inspected", "RELEASED", "released", "CLEAR", "inspected, nothing found"):
+    for shown in (
+        "PASSED",
+        "passed, not inspected",
+        "RELEASED",
+        "released",
+        "CLEAR",
+        "inspected, nothing found",
+    ):
         assert shown in table
     assert "STRANGER" in text.partition("In hand, ranked again")[2]
     for absent in ("GONE", "OLD ", "Nothing was scored again", "7946"):
@@ -121,7 +130,9 @@ def test_an_alert_is_hunted_for_by_its_indicators(client: Client, partner: Excha
     assert person.get("/hunt").status_code == 404
 
 
-def test_a_second_score_is_that_of_the_consignment_arriving_now_without_its_first_arrival(client: Client) -> None:
+def test_a_second_score_is_that_of_the_consignment_arriving_now_without_its_first_arrival(
+    client: Client,
+) -> None:
     """The score of SEIZED as the first and only one of its phone, on a log without it, equals its second score here."""
     settings = client.service.settings
     with LogReader.open_to_read(settings.database_url) as log:
