@@ -227,7 +227,7 @@ def withdraw(message_id: str, why: str | None, key_file: Path | None, at: str | 
     from consignments.exchange.documents import Withdrawal
 
     folder, now = ExchangeFolder.open(), _get_time(at)
-    if not (folder.outbox / f"{message_id}{SUFFIX}").exists():
+    if not (folder.outbox / f"{message_id}{MESSAGE_SUFFIX}").exists():
         raise BadInput("no such message was sent", where=str(folder.outbox), got=message_id)
     message = Withdrawal(
         message_id=f"X-{message_id}"[:50],

@@ -49,7 +49,7 @@ class SharedCount(NamedTuple):
     """Number of consignments that share one kind of identifier with the target, in all and by what became of them."""
 
     name: str
-    count: int
+    total: int
     in_hand: int
     passed: int
     released: int
@@ -107,4 +107,4 @@ def count_shared(
         )
         for name in {name for name, _ in every}
     ]
-    return sorted(counts, key=lambda each: (-each.count, each.name))
+    return sorted(counts, key=lambda each: (-each.total, each.name))

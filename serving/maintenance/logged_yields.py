@@ -24,7 +24,7 @@ READ_KINDS: tuple[Kind, ...] = ("decision", "arrival", "alert", "outcome", "mess
 
 
 class RecordedMessage(NamedTuple):
-    """A message of the log, with the time at which the service recorded it, in microseconds, and by whom: the API key, or the officer
+    """A message of the log, with the time at which the service recorded it, in microseconds, and the API key, or the officer
     who approved an own message.
     """
 

@@ -41,7 +41,7 @@ MAX_KEPT = 20
 
 
 class DraftForm(NamedTuple):
-    """What an officer chooses for the messages of a detection.
+    """Choices of an officer for the messages of a detection.
 
     Attributes
     ----------

@@ -4,6 +4,7 @@ What is in hand is ranked twice: by the scores of its arrival, and by the scores
 """
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -110,7 +111,7 @@ class LogHunter:
         self._turn = threading.Lock()
 
     def hunt(self, name: str, entries: EventCodec, now_us: int, *, alert: bool) -> LoggedHunt | None:
-        """Hunt for a consignment, or for an alert; None if there is no such target, or its content was deleted.
+        """Find what shares something with a consignment, or with an alert; None if there is no such target, or its content was deleted.
 
         Raises
         ------
@@ -211,19 +212,20 @@ def _find_state(row: ListRow, received_us: int, now_us: int) -> str:
 
 def _rank(rows: list[HuntRow]) -> list[HuntRow]:
     """Rank what is in hand within its office, by the scores then and now."""
-    places: dict[str, dict[str, int]] = {"then": {}, "now": {}}
     waiting = [row for row in rows if row.state == IN_HAND]
-    for office in {row.office for row in waiting}:
-        mine = [row for row in waiting if row.office == office]
-        for when, read in (("then", lambda row: row.score_then), ("now", lambda row: row.score_now)):
-            scored = sorted(
-                (row for row in mine if read(row) is not None), key=lambda row: (-read(row), row.name)
-            )
-            places[when] |= {row.name: place for place, row in enumerate(scored, start=1)}
-    return [
-        row._replace(rank_then=places["then"].get(row.name), rank_now=places["now"].get(row.name))
-        for row in rows
-    ]
+    then = _number([(row.office, row.score_then, row.name) for row in waiting])
+    now = _number([(row.office, row.score_now, row.name) for row in waiting if row.score_now is not None])
+    return [row._replace(rank_then=then.get(row.name), rank_now=now.get(row.name)) for row in rows]
+
+
+def _number(scored: list[tuple[str | None, float, str]]) -> dict[str, int]:
+    """Number consignments by office, the highest score first."""
+    seen: Counter[str | None] = Counter()
+    places = {}
+    for office, _, name in sorted(scored, key=lambda each: (-each[1], each[2])):
+        seen[office] += 1
+        places[name] = seen[office]
+    return places
 
 
 class Hunts:

@@ -91,8 +91,8 @@ class Hunt:
             for shared, state in zip(self.hits["shared"], self.hits["state"], strict=True)
         )
         return [
-            f"{each.count} consignment{'s' if each.count > 1 else ''} of the last {self.limits.days} days "
-            f"{'share' if each.count > 1 else 'shares'} its {each.name}; {each.passed} passed without an inspection"
+            f"{each.total} consignment{'s' if each.total > 1 else ''} of the last {self.limits.days} days "
+            f"{'share' if each.total > 1 else 'shares'} its {each.name}; {each.passed} passed without an inspection"
             for each in counts
         ]
 

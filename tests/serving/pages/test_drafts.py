@@ -103,7 +103,7 @@ def test_an_officer_approves_a_draft_and_a_partner_accepts_it(
     assert (warning.expires_at - warning.issued_at).days == 30
     feed = client.get("/v1/messages", headers=HEADERS).json()["messages"]
     assert [each["message"]["message_id"] for each in feed] == [seizure.message_id, warning.message_id]
-    assert "XB/" not in json.dumps([each for each in client.service.active.state.alert_versions])
+    assert "XB/" not in json.dumps(list(client.service.active.state.alert_versions))
     assert "by K. Lee" in read_text(person.get_until("/alerts", seizure.message_id))
 
 
