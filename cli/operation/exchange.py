@@ -15,8 +15,10 @@ from cli.options import (
     collect_tables,
     consignments_option,
     json_option,
+    outcomes_option,
     outcomes_required_option,
     reject_options,
+    table_option,
     target_option,
 )
 from cli.output import print_result
@@ -30,7 +32,6 @@ from consignments.records import Consignment, Target
 if TYPE_CHECKING:
     from cli.operation.exchange_folder import ExchangeFolder, Refused
     from consignments.exchange.documents import AnyMessage
-    from consignments.records import Alert
     from models.signatures.signed_message import SignedMessage
 
 
@@ -319,8 +320,8 @@ class FeedbackOptions(NamedTuple):
 @exchange.command()
 @collect_tables
 @collect_options(FeedbackOptions, "options")
-@consignments_option
-@outcomes_required_option
+@table_option("--consignments", "Consignment table. Default: the log of the service, for all three tables.")
+@outcomes_option
 @alerts_option
 @click.option(
     "--from", "begins", default=None, metavar="TIME", help="Begin of the period. Default: the first arrival."
@@ -335,24 +336,28 @@ def feedback(tables: TableOptions, options: FeedbackOptions, as_json: bool) -> N
 
     Counts for each of their alerts the consignments that it matched, the inspections and the detections until now, and how often its
     indicators were seen. Writes drafts; with NPSRISK_EXCHANGE_FEEDBACK=true they are signed and sent at once.
+
+    Without tables it reads the log of the service, which may run meanwhile. deploy/npsrisk-feedback.timer runs it each week.
     """
+    from cli.operation.exchange_feedback import count_logged_yields, count_table_yields
     from cli.operation.exchange_folder import ExchangeFolder, get_administration
-    from consignments.tables import to_alerts, to_consignments
-    from training.operation.alert_yield import compute_yields
-    from training.operation.inspections import find_period, join_inspections
     from training.operation.reports import draft_reports
 
     folder, now = ExchangeFolder.open(), _get_time(options.at)
-    read = TableReader(tables).read_tables(Consignment)
-    period = find_period(read, parse_time(options.begins, "--from"), now, now)
-    arrived = read.consignments["received_at"]
-    inside = read.consignments[(arrived >= period.begins) & (arrived < now)]
-    known: list[Alert] = [] if read.alerts is None else to_alerts(read.alerts)
-    inspections = join_inspections(read, None, period, options.target)
-    yields = compute_yields(known, to_consignments(inside, Consignment), inspections)
+    begins = parse_time(options.begins, "--from")
+    if tables.consignments is not None:
+        found = count_table_yields(TableReader(tables).read_tables(Consignment), begins, now, options.target)
+    else:
+        if options.at is not None or tables.list_sources():
+            raise BadInput(
+                "a table is missing",
+                where="npsrisk exchange feedback",
+                expected="--consignments and --outcomes; or neither of them, nor --alerts and --at, for the log of the service",
+            )
+        found = count_logged_yields(folder.read_keys(), begins, options.target)
     at_once = read_settings().exchange_feedback
     written: list[str] = []
-    for message in draft_reports(yields, get_administration(), period.begins, now):
+    for message in draft_reports(found.yields, get_administration(), found.begins or now, now):
         path = (
             _sign_and_send(folder, message, options.key_file, now) if at_once else folder.write_draft(message)
         )

@@ -53,8 +53,8 @@ class LoggedYields:
     ----------
     messages : list of RecordedMessage
         In the order of the log.
-    first_us : int or None
-        When the first consignment that counts was received.
+    first_us, last_us : int or None
+        When the first and the last consignment that counts were received.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class LoggedYields:
         self._results: dict[str, InspectionResult] = {}
         self.messages: list[RecordedMessage] = []
         self.first_us: int | None = None
+        self.last_us: int | None = None
 
     def read(self) -> "LoggedYields":
         """Read the entries that are new in the log, and return itself.
@@ -114,6 +115,7 @@ class LoggedYields:
         if self._begins_us is not None and event.at_us < self._begins_us:
             return
         self.first_us = event.at_us if self.first_us is None else min(self.first_us, event.at_us)
+        self.last_us = max(self.last_us or event.at_us, event.at_us)
         if event.redacted or not self._counter.may_match(event.at_us):
             return
         try:

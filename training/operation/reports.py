@@ -15,7 +15,7 @@ REPORT_ID_DIGITS = 16
 def draft_reports(
     yields: Sequence[AlertYield], author: str, begins_at: datetime, ends_at: datetime
 ) -> Iterator[Feedback | Sighting]:
-    """Draft the feedback on each message of a partner that was valid in a period, and the sightings of its indicators.
+    """Draft the feedback on each message of a partner that a period has, and the sightings of its indicators.
 
     Parameters
     ----------

@@ -2,18 +2,23 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from support.databases import state_environment
-from support.examples import make_consignment
+from support.examples import day, make_consignment, make_outcome
 from support.partner import ExchangePartner, Ticking
 from support.serving_examples import Client, publish, serving, settings_in
 
+from consignments.exchange.documents import Feedback, Sighting
 from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
 from features.indicators.values import compute_indicators
+from models.signatures.keys import SigningKey
+from models.signatures.partners import Partner, Partners
+from models.signatures.signed_message import read_signed_message
 from npsrisk import main
 
 PERSONAL = (b"Orchid", b"Harbour", b"7946", b"Teheran")
@@ -169,3 +174,35 @@ def test_decisions_with_indicators_are_recomputed_bit_for_bit(
         main, ["parity", "--json"], env=environment | {"NPSRISK_EXCHANGE_DIR": str(tmp_path / "none")}
     )
     assert "alerts.indicator_strength" in json.loads(without.stdout.splitlines()[-1])["differences"]
+
+
+def test_feedback_from_the_log_states_what_a_message_brought(
+    tmp_path: Path, bundle: Path, partner: ExchangePartner
+) -> None:
+    own = SigningKey.create(partner.exchange / "officer.key")
+    members = [*Partners.read(partner.exchange / "partners.toml").members, Partner("XB", own.public.text)]
+    Partners(members).write(partner.exchange / "partners.toml")
+    publish(tmp_path, bundle, "1")
+    with serving(settings_in(tmp_path, NPSRISK_EXCHANGE_DIR=str(partner.exchange)), CLOCK) as client:
+        score(client, "RB1")
+        send(client, partner.seizure())
+        score(client, "RB2")
+        score(client, "RB3", sender_name=None)
+        found = make_outcome("RB2", result="nps", inspected_at=day(11), known_at=day(12))
+        assert client.post("/v1/outcomes", found).status_code == 200
+    environment = state_environment(tmp_path) | {
+        "NPSRISK_EXCHANGE_DIR": str(partner.exchange), "NPSRISK_ADMINISTRATION": "XB", "NPSRISK_EXCHANGE_FEEDBACK": "true",
+    }  # fmt: skip
+    done = CliRunner().invoke(main, ["exchange", "feedback", "--json"], env=environment)
+    assert done.exit_code == 0, done.output
+    sent = [Path(path) for path in json.loads(done.stdout.splitlines()[-1])["messages"]]
+    now = datetime.now(UTC)
+    members_now = Partners.read(partner.exchange / "partners.toml")
+    feedback, sighting = [read_signed_message(path.read_bytes(), members_now, now).message for path in sent]
+    assert isinstance(feedback, Feedback)
+    assert (feedback.about_author, feedback.about) == ("XA", "S-1")
+    assert (feedback.matched, feedback.inspected, feedback.known, feedback.found) == (2, 1, 1, 1)
+    assert isinstance(sighting, Sighting)
+    assert sighting.seen == 2
+    half = CliRunner().invoke(main, ["exchange", "feedback", "--at", day(9).isoformat()], env=environment)
+    assert (half.exit_code, "a table is missing" in half.stderr) == (2, True)
