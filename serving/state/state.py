@@ -162,6 +162,13 @@ class State:
         """Write the history features of a consignment that arrives on a day to the end of `row`, and change nothing."""
         self._ledger.read_arrival(day, keys, counterparts, row)
 
+    def read_instead(
+        self, known: ConsignmentState, day: int, keys: Keys, counterparts: Keys, row: Row
+    ) -> None:
+        """Write the history features of a known consignment as if it arrived on a day instead of when it did; for states of their own."""
+        self._ledger.begin_event(day)
+        self._ledger.read_instead(known, day, keys, counterparts, row)
+
     def _begin_event(self, known: Sequence[ConsignmentState], day: int) -> None:
         self._ledger.begin_event(day)
         today, sequence = self._ledger.today, self.dossiers.sequence + 1
