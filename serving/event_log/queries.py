@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 from consignments.errors import ServiceFault
 from serving.event_log.backend import describe_error
 from serving.event_log.event_rows import HISTORY_FIELDS
-from serving.event_log.events import ARRIVAL_KINDS, EMPTY, NOT_READ, Kind
+from serving.event_log.events import ARRIVAL_KINDS, CONTENT_KINDS, EMPTY, NOT_READ, Kind
 from serving.event_log.tables import COLUMNS, EVENTS
 
 PAGE_ROWS = 5_000
@@ -118,6 +118,17 @@ def build_kind_query(kind: Kind) -> Any:
 
 
 @cache
+def build_newest_query(kind: Kind) -> Any:
+    """Build the query for some entries of a kind that has no consignment, up to `until`, the newest first."""
+    here = (
+        EVENTS.c.consignment_id.is_(None),
+        EVENTS.c.kind == kind,
+        EVENTS.c.sequence <= sa.bindparam("until"),
+    )
+    return sa.select(*COLUMNS).where(*here).order_by(EVENTS.c.sequence.desc()).limit(PAGE_ROWS)
+
+
+@cache
 def build_consignment_query(without: tuple[str, ...]) -> Any:
     """Build the query for the entries of the consignment `name`."""
     here = EVENTS.c.consignment_id == sa.bindparam("name"), EVENTS.c.sequence <= sa.bindparam("until")
@@ -141,7 +152,15 @@ def build_scored_query(from_us: int, until_us: int, without: Sequence[str]) -> A
     return sa.select(*select_columns(without)).where(*here).order_by(EVENTS.c.sequence)
 
 
-def filter_unredacted(after: int, until: int) -> list[Any]:
-    """Return the conditions for consignments with content, after the sequence number `after` up to `until`."""
+def filter_unredacted(after: int, until: int, kinds: Sequence[Kind] = ARRIVAL_KINDS) -> list[Any]:
+    """Return the conditions for entries with content, after the sequence number `after` up to `until`.
+
+    By default they are consignments; `CONTENT_KINDS` are all kinds whose content is removed.
+    """
     place = EVENTS.c.sequence
-    return [place > after, place <= until, EVENTS.c.kind.in_(ARRIVAL_KINDS), EVENTS.c.plain != EMPTY]
+    return [place > after, place <= until, EVENTS.c.kind.in_(kinds), EVENTS.c.plain != EMPTY]
+
+
+def filter_removable(after: int, until: int) -> list[Any]:
+    """Return the conditions for entries whose content a removal empties, after the sequence number `after` up to `until`."""
+    return filter_unredacted(after, until, CONTENT_KINDS)

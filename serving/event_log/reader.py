@@ -23,6 +23,7 @@ from serving.event_log.events import (
     Event,
     KeyErasureEvent,
     Kind,
+    LinkEvent,
     MessageEvent,
     RedactionEvent,
 )
@@ -31,6 +32,7 @@ from serving.event_log.queries import (
     build_consignment_query,
     build_consignments_query,
     build_kind_query,
+    build_newest_query,
     build_scored_query,
     select_columns,
     select_history_columns,
@@ -174,6 +176,14 @@ class LogReader:
         """Read all entries of a kind that has no consignment, up to the sequence number `until`, in order."""
         rows = self.queries.fetch_rows(build_kind_query(event_type.kind), until)
         return [event for event in self._decode(rows) if isinstance(event, event_type)]
+
+    def read_links(self, until: int | None = None) -> Iterator[LinkEvent]:
+        """Read the links of masters and houses up to the sequence number `until`, the newest first."""
+        query = build_newest_query(LinkEvent.kind)
+        while rows := self.queries.fetch_rows(query, until):
+            events = self._decode(rows)
+            yield from (event for event in events if isinstance(event, LinkEvent))
+            until = events[-1].sequence - 1
 
     def read_scored(
         self, from_us: int, until_us: int, until: int, without: Sequence[str] = ()

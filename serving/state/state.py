@@ -20,6 +20,7 @@ from serving.event_log.events import (
     CustomsStateEvent,
     Event,
     KeyErasureEvent,
+    LinkEvent,
     MessageEvent,
     OutcomeEvent,
     RedactionEvent,
@@ -31,6 +32,7 @@ from serving.state.consignment_states import (
     FirstRecorded,
     rank_outcome,
 )
+from serving.state.links import DEFAULT_LIMITS, LinkLimits, Links
 
 
 class State:
@@ -41,6 +43,8 @@ class State:
     history : History
     dossiers : ConsignmentStates
         States up to the same entry as `history`.
+    limits : LinkLimits
+        How long and how many links of masters and houses are kept.
 
     Attributes
     ----------
@@ -56,9 +60,14 @@ class State:
         Names of the messages that their authors withdrew.
     last_message : int
         Sequence number of the last message applied.
+    links : Links
+        Masters and houses that came as messages.
     """
 
-    def __init__(self, history: History, dossiers: ConsignmentStates) -> None:
+    def __init__(
+        self, history: History, dossiers: ConsignmentStates, limits: LinkLimits = DEFAULT_LIMITS
+    ) -> None:
+        self.links = Links(limits)
         self.alerts = Alerts()
         self.alert_versions: dict[str, tuple[bytes, FirstRecorded]] = {}
         self.last_alert = 0
@@ -202,6 +211,9 @@ class State:
                 self.dossiers.advance(event.sequence, self.today)
             case MessageEvent():
                 self.record_message(event)
+                self.dossiers.advance(event.sequence, self.today)
+            case LinkEvent():
+                self.links.apply(event, self._entries.decode_link(event))
                 self.dossiers.advance(event.sequence, self.today)
             case RedactionEvent() | KeyErasureEvent() | ClockCorrectionEvent():
                 self.dossiers.advance(event.sequence, self.today)
