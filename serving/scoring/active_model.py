@@ -122,6 +122,18 @@ class ActiveModel:
             if awaited:
                 await self._prefetcher.complete(state.dossiers, awaited)
 
+    def has_in_memory(self, consignment_id: str) -> bool:
+        """Check whether scoring a consignment needs nothing from the log; else `prefetch` must be awaited.
+
+        Raises
+        ------
+        ServiceFault
+            The log cannot be written now.
+        """
+        self.committer.check()
+        state = self.state
+        return state.dossiers.have_in_memory(state.list_names((consignment_id,)), state.today)
+
     def close(self) -> None:
         """Shut down the threads that read the log."""
         self._prefetcher.close()

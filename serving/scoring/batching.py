@@ -6,9 +6,11 @@ wait. Log entries have the order in which the requests joined, and scores equal 
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
+from consignments.errors import ServiceFault
 from consignments.identifiers import normalize_identifier
-from serving.event_log.group_commit import resolve_future
+from serving.event_log.group_commit import CommitGroup, resolve_future
 from serving.scoring.scorer import ScoreRequest, ScoreResult
 
 MAX_BATCH_SIZE = 32
@@ -18,6 +20,8 @@ YIELDS_BETWEEN_CHUNKS = 4
 """Event-loop iterations to yield between chunks of a list: one for each step of a single request (read, join a batch, score,
 respond). Otherwise a single request would wait for a chunk before each step."""
 BatchResults = list[ScoreResult | Exception]
+Receive = Callable[[ScoreResult | Exception], object]
+"""Receives the result of a request once its decision is on disk, or the error. It must not raise."""
 
 
 class Batcher:
@@ -37,28 +41,27 @@ class Batcher:
         when_free: Callable[[Callable[[], None]], None],
     ) -> None:
         self._score, self._when_free = score, when_free
-        self._waiting: list[tuple[ScoreRequest, asyncio.Future[ScoreResult]]] = []
+        self._waiting: list[tuple[ScoreRequest, Receive]] = []
 
     def submit(self, asked: ScoreRequest) -> "asyncio.Future[ScoreResult]":
-        """Add a request to the next batch, which is scored when the log is free or the batch is full.
+        """Add a request as `add` does; the future is resolved after the decision is on disk."""
+        future: asyncio.Future[ScoreResult] = asyncio.get_running_loop().create_future()
+        self.add(asked, partial(_resolve, future))
+        return future
 
-        The future is resolved after the decision is on disk.
-        """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[ScoreResult] = loop.create_future()
-        self._waiting.append((asked, future))
+    def add(self, asked: ScoreRequest, receive: Receive) -> None:
+        """Add a request to the next batch, which is scored when the log is free or the batch is full."""
+        self._waiting.append((asked, receive))
         if len(self._waiting) == 1:
             self._when_free(self._run)
         elif len(self._waiting) == MAX_BATCH_SIZE:
-            loop.call_soon(self._run)
-        return future
+            asyncio.get_running_loop().call_soon(self._run)
 
     def _run(self) -> None:
         waiting, self._waiting = self._waiting, []
-        futures = iter([future for _, future in waiting])
+        receivers = iter([receive for _, receive in waiting])
         for part in split_batches([asked for asked, _ in waiting]):
-            for outcome in self._try(part):
-                _resolve(next(futures), outcome)
+            _deliver_when_durable([(next(receivers), outcome) for outcome in self._try(part)])
 
     def _try(self, part: Sequence[ScoreRequest]) -> BatchResults:
         try:
@@ -76,10 +79,25 @@ async def yield_to_requests() -> None:
 def _resolve(future: "asyncio.Future[ScoreResult]", outcome: ScoreResult | Exception) -> None:
     if isinstance(outcome, Exception):
         resolve_future(future, None, outcome)
-    elif outcome.group is None:
-        resolve_future(future, outcome, None)
     else:
-        outcome.group.resolve(future, outcome)
+        resolve_future(future, outcome, None)
+
+
+def _deliver_when_durable(results: Sequence[tuple[Receive, ScoreResult | Exception]]) -> None:
+    """Send each result to its receiver; those of one commit group together, when the group is on disk."""
+    groups: dict[CommitGroup, list[tuple[Receive, ScoreResult]]] = {}
+    for receive, outcome in results:
+        if isinstance(outcome, Exception) or outcome.group is None:
+            receive(outcome)
+        else:
+            groups.setdefault(outcome.group, []).append((receive, outcome))
+    for group, waiting in groups.items():
+        group.call_when_durable(partial(_deliver, waiting))
+
+
+def _deliver(waiting: Sequence[tuple[Receive, ScoreResult]], fault: ServiceFault | None) -> None:
+    for receive, outcome in waiting:
+        receive(outcome if fault is None else fault)
 
 
 def split_batches(asked: Sequence[ScoreRequest]) -> Iterator[list[ScoreRequest]]:

@@ -308,16 +308,26 @@ class ConsignmentStates(CountedStates[bytes]):
         """
         awaited = {}
         for name in dict.fromkeys(consignment_ids):
-            if name in self._recent:
-                self._recent.move_to_end(name)
-                continue
-            blank = ConsignmentState(tag=self.index.compute_tag(name))
-            if self.index.may_contain(blank.tag, today):
-                awaited[name] = self._awaited.setdefault(name, PendingLookup(blank))
+            unread = self._find_unread(name, today)
+            if unread is not None:
+                awaited[name] = self._awaited.setdefault(name, PendingLookup(unread))
                 awaited[name].by += 1
-            else:
-                self._keep(name, blank)
         return awaited
+
+    def have_in_memory(self, consignment_ids: Iterable[str], today: int) -> bool:
+        """Check that `get` would read none of the states from the log; those of unknown consignments are then in memory."""
+        return all(self._find_unread(name, today) is None for name in consignment_ids)
+
+    def _find_unread(self, name: str, today: int) -> ConsignmentState | None:
+        """Return an empty state for a consignment that must be read from the log; None if its state is in memory now."""
+        if name in self._recent:
+            self._recent.move_to_end(name)
+            return None
+        blank = ConsignmentState(tag=self.index.compute_tag(name))
+        if self.index.may_contain(blank.tag, today):
+            return blank
+        self._keep(name, blank)
+        return None
 
     def read_events(self, consignment_ids: Iterable[str], until: int) -> ConsignmentEvents:
         """Read the entries of consignments up to the sequence number `until`; callable from any thread.
