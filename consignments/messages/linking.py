@@ -101,7 +101,7 @@ class LinkedMaster:
 
 @dataclass
 class LinkKnowledge:
-    """What a linker knows of earlier messages.
+    """Knowledge of earlier messages that a linker has.
 
     Attributes
     ----------

@@ -187,7 +187,7 @@ class CustomsStateEvent(RecordEntry, frozen=True, gc=False):
 
 
 class LinkEvent(RecordEntry, frozen=True, gc=False):
-    """What later messages need of a master or a house that came as a message; `at_us` is when it was recorded.
+    """Link of a master or a house that came as a message, for later messages; `at_us` is when it was recorded.
 
     It is a `consignments.messages.links.Link`, encrypted as a whole. No score reads it.
     """

@@ -17,7 +17,7 @@ DEFAULT_MAX_LINKS = 200_000
 
 
 class LinkLimits(NamedTuple):
-    """How long and how many links are kept.
+    """Maximum age and number of links.
 
     Attributes
     ----------

@@ -14,7 +14,11 @@ from serving.http.direct.scores import DirectScores
 from serving.http.server import build_server
 
 BY_ASGI = os.environ.get("NPSRISK_TEST_WAY", "connection") == "asgi"
-PROGRAM_START = f"import sys; sys.path.append({str(Path(__file__).parent.parent)!r}); import support.ways; " if BY_ASGI else ""
+PROGRAM_START = (
+    f"import sys; sys.path.append({str(Path(__file__).parent.parent)!r}); import support.ways; "
+    if BY_ASGI
+    else ""
+)
 """Begins the program of a service process; imported there, this module closes the direct way as it does here."""
 
 
