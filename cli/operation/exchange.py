@@ -11,6 +11,7 @@ import click
 from cli.options import (
     TableOptions,
     alerts_option,
+    build_key_option,
     collect_options,
     collect_tables,
     consignments_option,
@@ -38,14 +39,7 @@ if TYPE_CHECKING:
 at_option = click.option(
     "--at", default=None, metavar="TIME", help="Time of the call in ISO 8601. Default: now."
 )
-key_option = click.option(
-    "--key",
-    "key_file",
-    type=click.Path(path_type=Path),
-    default=None,
-    metavar="FILE",
-    help="File of the officer's private key. Default: officer.key in the exchange directory.",
-)
+key_option = build_key_option("the officer's private key. Default: officer.key in the exchange directory")
 operation_option = click.option(
     "--operation", default=None, metavar="NAME", help="Operation. Default: the only one that has a valid key."
 )

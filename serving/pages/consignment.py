@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import msgspec
 
 from consignments.errors import ServiceFault
-from consignments.identifiers import normalize_identifier
 from consignments.records import Consignment, Outcome
 from consignments.schema import get_fields
 from consignments.visibility import is_final, list_positive_results
@@ -21,7 +20,6 @@ from serving.event_log.events import (
     OutcomeEvent,
     SelectionEvent,
 )
-from serving.event_log.reader import LogReader
 from serving.scoring.intake import propose
 from serving.state.consignment_states import NO_REASONS, rank_outcome
 
@@ -104,19 +102,6 @@ class ConsignmentView(NamedTuple):
     def detection(self) -> bool:
         """Return whether a detection is confirmed."""
         return self.outcome is not None and is_detection(self.outcome)
-
-
-def read_consignment(log: LogReader, identifier: str) -> list[Event]:
-    """Read all entries of a consignment, under its normal identifier and under an older spelling; empty if it is unknown.
-
-    Raises
-    ------
-    ServiceFault
-        The log cannot be read.
-    """
-    names = dict.fromkeys((normalize_identifier(identifier), identifier))
-    found = [event for name in names for event in log.read_consignment_events(name, None, EXCLUDED_COLUMNS)]
-    return sorted(found, key=lambda event: event.sequence)
 
 
 def find_latest(events: Sequence[Event]) -> ArrivalEvent | None:

@@ -36,6 +36,10 @@ from serving.pages.consignment import find_latest, find_standing_outcome, is_det
 EXCLUDED_COLUMNS = ("features", "keys", "reasons")
 HANDLING_CODES: tuple[str, ...] = get_args(Handling)
 MAX_VALID_DAYS = 400
+HIDDEN_FACTS = frozenset(
+    ("issued_at", "expires_at", "author", "schema_version", "handling", "revision", "text")
+)
+"""Fields of a document that a page does not list, because an officer chooses them or they are always the same."""
 MAX_KEPT = 20
 """Maximum number of consignments whose frequent indicators are kept."""
 
@@ -204,9 +208,8 @@ def _encode_facts(message: Seizure | Warning) -> bytes:
 
 def list_facts(message: Seizure | Warning) -> list[tuple[str, Any]]:
     """List the fields of a document that a page shows, with their values."""
-    hidden = ("issued_at", "author", "schema_version", "handling", "revision", "text", "expires_at")
     return [
         (name, len(value) if name == "indicators" else value)
         for name, value in msgspec.structs.asdict(message).items()
-        if name not in hidden and value not in (None, ())
+        if name not in HIDDEN_FACTS and value not in (None, ())
     ]

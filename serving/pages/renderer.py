@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -15,14 +15,14 @@ from features.indicators.operation_keys import OperationKeys
 from features.links.trace import LinkTable, LinkTrace
 from serving.encryption.key_file import FILE_NAME
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import EventCodec
+from serving.event_log.event_codec import ActionKind, EventCodec
 from serving.event_log.key_erasures import check_vault
 from serving.event_log.reader import LogReader
 from serving.maintenance.access_log import record_page_access
 from serving.maintenance.logged_yields import LoggedYields
 from serving.pages.alerts import list_alert_rows, list_message_rows
 from serving.pages.background import BackgroundValue
-from serving.pages.consignment import ConsignmentView, build_view, find_latest, read_consignment
+from serving.pages.consignment import EXCLUDED_COLUMNS, ConsignmentView, build_view, find_latest
 from serving.pages.day_list import DayLists
 from serving.pages.days import format_day
 from serving.pages.drafts import (
@@ -205,7 +205,7 @@ class PageRenderer:
 
     def _read_view(self, identifier: str, viewer: Viewer, *, personal: bool) -> ConsignmentView:
         """Read a consignment; record who looks at personal fields before they are read."""
-        events = read_consignment(self.log, identifier)
+        events = self.log.read_spelled_events(identifier, None, EXCLUDED_COLUMNS)
         latest = find_latest(events)
         if latest is None:
             raise PageNotFound
@@ -257,7 +257,7 @@ class PageRenderer:
         if self._drafts is None:
             return view, None, "no_administration"
         entries = self._load_entries()
-        found = find_confirmed(read_consignment(self.log, view.name), entries)
+        found = find_confirmed(self.log.read_spelled_events(view.name, None, EXCLUDED_COLUMNS), entries)
         if found is None:
             return view, None, "no_detection"
         try:
@@ -309,7 +309,8 @@ class PageRenderer:
         }
 
 
-ACTIONS = ("inspect", "release", "request_information", "request_screening", "do_not_load")
+ACTIONS = tuple(dict.fromkeys(("inspect", "release", *get_args(ActionKind))))
+"""What an officer may decide, in the order of the page."""
 
 
 def _read_form(request: PageRequest) -> defaultdict[str, str]:
