@@ -101,7 +101,7 @@ class LinkedMaster:
 
 @dataclass
 class LinkKnowledge:
-    """Knowledge of earlier messages that a linker has.
+    """The knowledge of a linker about earlier messages.
 
     Attributes
     ----------

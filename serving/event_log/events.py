@@ -187,7 +187,7 @@ class CustomsStateEvent(RecordEntry, frozen=True, gc=False):
 
 
 class LinkEvent(RecordEntry, frozen=True, gc=False):
-    """Link of a master or a house that came as a message, for later messages; `at_us` is when it was recorded.
+    """The link of a master or a house, which later messages need; `at_us` is when it was recorded.
 
     It is a `consignments.messages.links.Link`, encrypted as a whole. No score reads it.
     """

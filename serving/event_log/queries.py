@@ -118,14 +118,23 @@ def build_kind_query(kind: Kind) -> Any:
 
 
 @cache
-def build_newest_query(kind: Kind) -> Any:
-    """Build the query for some entries of a kind that has no consignment, up to `until`, the newest first."""
-    here = (
-        EVENTS.c.consignment_id.is_(None),
-        EVENTS.c.kind == kind,
-        EVENTS.c.sequence <= sa.bindparam("until"),
-    )
-    return sa.select(*COLUMNS).where(*here).order_by(EVENTS.c.sequence.desc()).limit(PAGE_ROWS)
+def build_places_query(kind: Kind, *, whole: bool) -> Any:
+    """Build the query for the sequence numbers of a kind that has no consignment, after `after` up to `until`.
+
+    It uses the index of `consignment_id` if the whole log is searched, else that of the sequence.
+    """
+    place = EVENTS.c.sequence
+    here = [EVENTS.c.kind == kind, place > sa.bindparam("after"), place <= sa.bindparam("until")]
+    if whole:
+        here.append(EVENTS.c.consignment_id.is_(None))
+    return sa.select(place).where(*here)
+
+
+@cache
+def build_entries_query() -> Any:
+    """Build the query for the entries with the sequence numbers `places`, in any order."""
+    places: sa.BindParameter[int] = sa.bindparam("places", expanding=True)
+    return sa.select(*COLUMNS).where(EVENTS.c.sequence.in_(places))
 
 
 @cache

@@ -126,7 +126,7 @@ class ScoresEndpoint:
             )
             mine = [row for row, own in linked.rows if own]
             decided = await self._decide_list(build_records(mine, self._record), caller, options)
-            group = self._linker.record(linked, caller.name)
+            group = await self._linker.record(linked, caller.name)
         shown = [
             each for each in scored.answers if caller.offices is None or each[0].office in caller.offices
         ]

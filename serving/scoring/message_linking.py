@@ -36,6 +36,7 @@ from serving.event_log.events import ArrivalEvent, Event
 from serving.event_log.group_commit import CommitGroup
 from serving.event_log.reader import LogReader
 from serving.scoring.active_model import ActiveModel
+from serving.scoring.batching import MAX_BATCH_SIZE, yield_to_requests
 from serving.state.links import Links
 from serving.state.state import State
 
@@ -45,6 +46,8 @@ MAX_LOOKUPS = 1_000
 """Consignments whose states are looked up together."""
 MAX_ATTEMPTS = 10
 """Readings of consignments that other requests change meanwhile."""
+MAX_BLOCKING = 64
+"""Entries and known consignments that are linked at once; more of them are linked in a thread."""
 KEPT_MARKS = 16
 """Marks of the last versions of a house that are kept."""
 COLUMNS = frozenset(each.name for each in structs.fields(Consignment))
@@ -127,16 +130,21 @@ class MessageLinker:
         """
         self._active.state.links.forget_until(self._active.clock())
         known = await self._read_known(list_concerned(entries, self._active.state.links))
-        session = LinkingSession(self._active.state.links, known, entries)
-        return session.run(to_datetime(self._active.clock()))
+        now = to_datetime(self._active.clock())
+        if len(entries) + len(known) > MAX_BLOCKING:
+            return await asyncio.to_thread(_run_session, self._active.state.links, known, entries, now)
+        return _run_session(self._active.state.links, known, entries, now)
 
-    def record(self, linked: LinkedMessages, asked_by: str) -> CommitGroup | None:
+    async def record(self, linked: LinkedMessages, asked_by: str) -> CommitGroup | None:
         """Record the links of a request after its consignments were scored; return their group, if there are any."""
         active, group = self._active, None
         now_us = active.clock()
-        for link in linked.session.list_links(active.state):
+        for place, link in enumerate(linked.session.list_links(active.state), start=1):
+            if place % MAX_BATCH_SIZE == 0:
+                await yield_to_requests()
+                active.committer.check()
             event = active.entries.encode_link(active.committer.next_sequence, link, now_us, asked_by)
-            active.state.apply(event)
+            active.state.record_link(event, link)
             group = active.committer.add(event)
         return group
 
@@ -187,9 +195,15 @@ class MessageLinker:
         return found
 
 
+def _run_session(
+    links: Links, known: dict[str, KnownRow], entries: Sequence[MessageEntry], now: datetime
+) -> LinkedMessages:
+    return LinkingSession(links, known, entries).run(now)
+
+
 def link_alone(entries: Sequence[MessageEntry], now: datetime) -> list[Row]:
     """Return the rows of the consignments that follow from some messages alone, as if no others had come."""
-    return [row for row, _ in LinkingSession(Links(), {}, entries).run(now).rows]
+    return [row for row, _ in _run_session(Links(), {}, entries, now).rows]
 
 
 def find_counting_version(events: Iterable[Event]) -> ArrivalEvent | None:
@@ -389,22 +403,26 @@ class LinkingSession:
             }
 
     def _add_masters(self, known: LinkKnowledge) -> None:
-        concerned = set(known.masters) | set(known.masters_by_member.values())
+        """Add the masters; all houses only of those that come now, because only these amend them."""
+        concerned = {*known.masters, *known.masters_by_member.values()}
         for entry in self._entries:
-            concerned.add(entry.number if isinstance(entry, MasterEntry) else entry.record.master_id or "")
-        for number in concerned - {""}:
-            known.masters.setdefault(number, LinkedMaster()).houses |= dict.fromkeys(
-                self._links.list_houses(number)
-            )
+            if isinstance(entry, MasterEntry):
+                houses = dict.fromkeys(self._links.list_houses(entry.number))
+                known.masters.setdefault(entry.number, LinkedMaster()).houses |= houses
+            elif entry.record.master_id is not None:
+                concerned.add(entry.record.master_id)
+        for number in {*concerned, *known.masters}:
             link = self._links.masters.get(number)
-            if link is None:
-                continue
-            master = known.masters[number]
-            if link.fields is not None:
-                master.entry = MasterEntry(number, link.fields, to_datetime(0), link.issued_at, None, "")
-            own = known.versions.get(number)
-            if link.stands and own is not None and not own.cancelled:
-                master.row = own.row
+            if link is not None:
+                self._restore_master(known.masters.setdefault(number, LinkedMaster()), link, known)
+
+    @staticmethod
+    def _restore_master(master: LinkedMaster, link: MasterLink, known: LinkKnowledge) -> None:
+        if link.fields is not None:
+            master.entry = MasterEntry(link.number, link.fields, to_datetime(0), link.issued_at, None, "")
+        own = known.versions.get(link.number)
+        if link.stands and own is not None and not own.cancelled:
+            master.row = own.row
 
     def _list_house_links(self, state: State) -> list[Link]:
         known, found = self._linker.known, list[Link]()
@@ -414,9 +432,11 @@ class LinkingSession:
                 masters.setdefault(house, []).append(number)
         for name, numbers in masters.items():
             version, before = known.versions.get(name), self._links.houses.get(name)
+            if version is None:
+                continue  # its content was removed
             logged = state.get_consignment(state.resolve(name)).version
-            if version is None or logged is None:
-                continue
+            if logged is None:
+                continue  # it was refused
             earlier = () if before is None else before.marks
             marks = tuple(dict.fromkeys((*earlier, *self._marks.get(name, ()))))[-KEPT_MARKS:]
             link = HouseLink(name, tuple(sorted(numbers)), version.digest, logged.content, marks)

@@ -1,23 +1,27 @@
 """Links of masters and houses that came as messages in different requests, derived from the log.
 
 Each is forgotten some days after its last entry; if there are too many, the ones with the oldest entries are forgotten. So the
-same links follow from the entries of these days alone, and no snapshot holds them.
+same links follow from the entries of these days alone. A snapshot holds only the sequence numbers of these entries.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from consignments.messages.links import HouseLink, Link, MasterLink
 from consignments.timestamps import US_PER_DAY
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import LinkEvent
+from serving.event_log.reader import LogReader
 
 DEFAULT_LINK_DAYS = 30
 DEFAULT_MAX_LINKS = 200_000
 
 
 class LinkLimits(NamedTuple):
-    """Maximum age and number of links.
+    """The limits of the links that are kept.
 
     Attributes
     ----------
@@ -38,11 +42,8 @@ class LinkLimits(NamedTuple):
 DEFAULT_LIMITS = LinkLimits()
 
 
-class _Kept(NamedTuple):
-    """When the last entry of a link was recorded, and its sequence number."""
-
-    at_us: int
-    sequence: int
+Kind = Literal["houses", "masters", "members"]
+KINDS: tuple[Kind, ...] = ("houses", "masters", "members")
 
 
 class Links:
@@ -70,7 +71,21 @@ class Links:
         self.masters: dict[str, MasterLink] = {}
         self.members: dict[str, str] = {}
         self._by_master: dict[str, dict[str, None]] = {}
-        self._kept: dict[str, dict[str, _Kept]] = {"houses": {}, "masters": {}, "members": {}}
+        self._sequences: dict[Kind, dict[str, int]] = {kind: {} for kind in KINDS}
+        self._recorded_us: dict[Kind, dict[str, int]] = {kind: {} for kind in KINDS}
+        self._stored: Sequence[int] = ()
+
+    @classmethod
+    def from_places(cls, limits: LinkLimits, places: NDArray[np.int64], last: int) -> Self:
+        """Return links that `restore` reads from the entries with some sequence numbers, and those after `last`."""
+        links = cls(limits)
+        links._stored, links.last = np.unique(places).tolist(), last
+        return links
+
+    def get_places(self) -> NDArray[np.int64]:
+        """Return the sequence numbers of the entries that the links follow from, in any order."""
+        numbers = [np.fromiter(each.values(), np.int64, len(each)) for each in self._sequences.values()]
+        return np.concatenate(numbers)
 
     def __len__(self) -> int:
         """Return the number of masters, houses and listed members."""
@@ -85,63 +100,81 @@ class Links:
         assert event.recorded_us is not None
         self.last = event.sequence
         self.forget_until(event.recorded_us)
-        kept = _Kept(event.recorded_us, event.sequence)
         if isinstance(link, HouseLink):
-            self._drop("houses", link.consignment_id)
+            self._keep("houses", link.consignment_id, event)
             self.houses[link.consignment_id] = link
-            self._kept["houses"][link.consignment_id] = kept
             for number in link.masters:
                 self._by_master.setdefault(number, {})[link.consignment_id] = None
         elif isinstance(link, MasterLink):
-            self._drop("masters", link.number)
+            self._keep("masters", link.number, event)
             self.masters[link.number] = link
-            self._kept["masters"][link.number] = kept
             for member in link.members:
-                self._drop("members", member)
+                self._keep("members", member, event)
                 self.members[member] = link.number
-                self._kept["members"][member] = kept
         while len(self) > self.limits.most:
             self._drop(*min(self._list_oldest())[1:])
 
-    def restore(self, events: Iterable[LinkEvent], entries: EventCodec) -> None:
-        """Apply the entries after the last one applied, given the newest first, as far back as they count."""
+    def restore(self, log: LogReader, entries: EventCodec, until: int) -> None:
+        """Apply the entries after the last one applied, up to the sequence number `until`.
+
+        Raises
+        ------
+        ServiceFault
+            The log cannot be read, or a link cannot be decrypted although its key was not erased.
+        """
+        places = [*self._stored, *log.list_links(self.last, until)]
+        self._stored = ()
+        for event, link in reversed(self._select_newest(log.read_links(places[::-1]), entries)):
+            self.apply(event, link)
+
+    def _select_newest(
+        self, events: Iterable[LinkEvent], entries: EventCodec
+    ) -> list[tuple[LinkEvent, Link | None]]:
+        """Select, newest first, the entries that can count: the latest of each name, within the limits."""
         found: list[tuple[LinkEvent, Link | None]] = []
-        names: set[str] = set()
+        names: set[tuple[Kind, str]] = set()
         first_us: int | None = None
         for event in events:
             assert event.recorded_us is not None
             first_us = self.limits.find_first_us(event.recorded_us) if first_us is None else first_us
-            too_old = event.recorded_us < first_us or len(names) > self.limits.most
-            if event.sequence <= self.last or too_old:
+            if event.recorded_us < first_us or len(names) > self.limits.most:
                 break
             link = entries.decode_link(event)
-            names.update(_list_names(link))
-            found.append((event, link))
-        for event, link in reversed(found):
-            self.apply(event, link)
+            fresh = set(_list_names(link)) - names
+            if fresh or not found:
+                found.append((event, link))
+            names |= fresh
+        return found
 
     def forget_until(self, now_us: int) -> None:
         """Forget what is too old at a time, in microseconds since the epoch."""
         first_us = self.limits.find_first_us(now_us)
-        for what, kept in self._kept.items():
-            while kept and (name := next(iter(kept))) and kept[name].at_us < first_us:
-                self._drop(what, name)
+        for kind, recorded_us in self._recorded_us.items():
+            while recorded_us and recorded_us[name := next(iter(recorded_us))] < first_us:
+                self._drop(kind, name)
 
-    def _list_oldest(self) -> list[tuple[int, str, str]]:
+    def _list_oldest(self) -> list[tuple[int, Kind, str]]:
         """List the oldest link of each kind: sequence number, kind and name."""
         return [
-            (kept[name].sequence, what, name)
-            for what, kept in self._kept.items()
-            for name in [next(iter(kept), None)]
+            (sequences[name], kind, name)
+            for kind, sequences in self._sequences.items()
+            for name in [next(iter(sequences), None)]
             if name is not None
         ]
 
-    def _drop(self, what: str, name: str) -> None:
-        if self._kept[what].pop(name, None) is None:
+    def _keep(self, kind: Kind, name: str, event: LinkEvent) -> None:
+        """Note the entry of a link as the newest."""
+        assert event.recorded_us is not None
+        self._drop(kind, name)
+        self._sequences[kind][name], self._recorded_us[kind][name] = event.sequence, event.recorded_us
+
+    def _drop(self, kind: Kind, name: str) -> None:
+        if self._sequences[kind].pop(name, None) is None:
             return
-        if what == "masters":
+        del self._recorded_us[kind][name]
+        if kind == "masters":
             del self.masters[name]
-        elif what == "members":
+        elif kind == "members":
             del self.members[name]
         else:
             for number in self.houses.pop(name).masters:
@@ -151,10 +184,10 @@ class Links:
                     del self._by_master[number]
 
 
-def _list_names(link: Link | None) -> Iterable[str]:
-    """List what a link takes the place of, as many names as it counts for."""
+def _list_names(link: Link | None) -> Iterator[tuple[Kind, str]]:
+    """List what a link takes the place of."""
     if isinstance(link, HouseLink):
-        return (f"h{link.consignment_id}",)
-    if isinstance(link, MasterLink):
-        return (f"m{link.number}", *(f"l{member}" for member in link.members))
-    return ()
+        yield "houses", link.consignment_id
+    elif isinstance(link, MasterLink):
+        yield "masters", link.number
+        yield from (("members", member) for member in link.members)

@@ -6,6 +6,7 @@ The same entries in the same order give the same state, live and at a restart (`
 from collections.abc import Sequence
 
 from consignments.identifiers import normalize_identifier
+from consignments.messages.links import Link
 from consignments.timestamps import NO_TIME
 from features.alerts import Alerts
 from features.history.live import LiveHistory, VisibleOutcome
@@ -32,7 +33,7 @@ from serving.state.consignment_states import (
     FirstRecorded,
     rank_outcome,
 )
-from serving.state.links import DEFAULT_LIMITS, LinkLimits, Links
+from serving.state.links import Links
 
 
 class State:
@@ -43,8 +44,8 @@ class State:
     history : History
     dossiers : ConsignmentStates
         States up to the same entry as `history`.
-    limits : LinkLimits
-        How long and how many links of masters and houses are kept.
+    links : Links, optional
+        Links of masters and houses up to the same entry; by default none, with the default limits.
 
     Attributes
     ----------
@@ -64,10 +65,8 @@ class State:
         Masters and houses that came as messages.
     """
 
-    def __init__(
-        self, history: History, dossiers: ConsignmentStates, limits: LinkLimits = DEFAULT_LIMITS
-    ) -> None:
-        self.links = Links(limits)
+    def __init__(self, history: History, dossiers: ConsignmentStates, links: Links | None = None) -> None:
+        self.links = links if links is not None else Links()
         self.alerts = Alerts()
         self.alert_versions: dict[str, tuple[bytes, FirstRecorded]] = {}
         self.last_alert = 0
@@ -213,8 +212,7 @@ class State:
                 self.record_message(event)
                 self.dossiers.advance(event.sequence, self.today)
             case LinkEvent():
-                self.links.apply(event, self._entries.decode_link(event))
-                self.dossiers.advance(event.sequence, self.today)
+                self.record_link(event, self._entries.decode_link(event))
             case RedactionEvent() | KeyErasureEvent() | ClockCorrectionEvent():
                 self.dossiers.advance(event.sequence, self.today)
             case _:
@@ -234,6 +232,11 @@ class State:
         if message.withdrawn_name is not None:
             self.withdrawn_messages.add(message.withdrawn_name)
         self.last_message = event.sequence
+
+    def record_link(self, event: LinkEvent, link: Link | None) -> None:
+        """Apply a link; None if its content was removed."""
+        self.links.apply(event, link)
+        self.dossiers.advance(event.sequence, self.today)
 
     def advance_to(self, sequence: int) -> None:
         """Set the last entry applied, after history, index and days were updated together."""
