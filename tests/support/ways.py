@@ -14,13 +14,17 @@ from serving.http.direct.scores import DirectScores
 from serving.http.server import build_server
 
 BY_ASGI = os.environ.get("NPSRISK_TEST_WAY", "connection") == "asgi"
-PROGRAM_START = f"import sys; sys.path.append({str(Path(__file__).parent.parent)!r}); import support.ways; " if BY_ASGI else ""
+PROGRAM_START = (
+    f"import sys; sys.path.append({str(Path(__file__).parent.parent)!r}); import support.ways; "
+    if BY_ASGI
+    else ""
+)
 """Begins the program of a service process; imported there, this module closes the direct way as it does here."""
 
 
 def close_direct_way() -> None:
     """Send all requests to ASGI, in this process and from now on."""
-    DirectScores.accepts = lambda *_: False  # type: ignore[method-assign]
+    DirectScores.accept = lambda *_, **__: None  # type: ignore[method-assign]
 
 
 if BY_ASGI:
