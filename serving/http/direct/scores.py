@@ -97,11 +97,14 @@ class DirectScores:
         if isinstance(found, list):
             return None
         request = build_request(found, call.arrived_us, call.asked_by, call.head.options)
-        if isinstance(request, list) or not self._active.has_in_memory(found.consignment_id):
+        if isinstance(request, list):
+            return None
+        name = self._active.find_in_memory(found.consignment_id)
+        if name is None:
             return None
         call.asked_by.spend(1)
         call.c = found
-        return request
+        return ScoreRequest(*request[:-1], name)
 
     def _answer(self, call: DirectCall, result: ScoreResult | Exception) -> None:
         """Answer with a result; errors, and scores for which the log must be read, through ASGI."""
