@@ -67,10 +67,6 @@ class RequestHead(Protocol):
     headers: dict[bytes, bytes]
     caller: CallerName | None
 
-    @property
-    def query(self) -> bytes:
-        """Return the query string, without the question mark."""
-
 
 class HttpCall:
     """One HTTP request with the channel for its response.

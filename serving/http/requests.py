@@ -372,7 +372,7 @@ class PageOptions(NamedTuple):
 
 def read_page_options(call: HttpCall) -> PageOptions:
     """Read the query parameters `after` and `limit`; raise a refusal with 422 if one is not valid."""
-    found = read_parameters(call, frozenset({"after", "limit"}))
+    found = read_parameters(call.query, frozenset({"after", "limit"}))
     after, limit = found.get("after", "0"), found.get("limit", str(DEFAULT_PAGE_LENGTH))
     if not after.isascii() or not after.isdigit() or len(after) > MAX_SEQUENCE_DIGITS:
         raise Refusal(422, "Query parameter after must be the sequence number of a log entry, from 0.")
@@ -381,9 +381,8 @@ def read_page_options(call: HttpCall) -> PageOptions:
     return PageOptions(int(after), int(limit))
 
 
-def read_parameters(call: RequestHead, allowed: frozenset[str]) -> dict[str, str]:
-    """Read the query parameters; raise a refusal with 422 if one is unknown or repeated."""
-    query = call.query
+def read_parameters(query: bytes, allowed: frozenset[str]) -> dict[str, str]:
+    """Read the parameters of a query string; raise a refusal with 422 if one is unknown or repeated."""
     if not query:
         return {}
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)

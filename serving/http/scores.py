@@ -15,7 +15,7 @@ from models.reasons.ranking import Reason
 from serving.event_log.event_codec import Row, decode_features
 from serving.event_log.events import DecisionEvent
 from serving.event_log.log import EventLog
-from serving.http.asgi import HttpCall, RequestHead, respond
+from serving.http.asgi import HttpCall, respond
 from serving.http.auth import Caller
 from serving.http.messages import MESSAGE_TYPES, build_records, describe_messages, read_message_body
 from serving.http.problems import RecordFault, Refusal, RowFault
@@ -89,7 +89,7 @@ class ScoresEndpoint:
     async def _answer(self, call: HttpCall) -> Score | Scores:
         begun = time.perf_counter()
         caller = self._door.authorize(call, "score")
-        options = read_options(call)
+        options = read_options(call.query)
         body = await self._door.read_body(call, BODY_TYPES)
         if body.kind != JSON:
             return await self._score_messages(body.content, caller, options)
@@ -329,17 +329,17 @@ def build_request(
     return ScoreRequest(dated, now_us, caller.name, options.reasons)
 
 
-def read_options(call: RequestHead) -> ScoreOptions:
-    """Read the query parameters of a score request.
+def read_options(query: bytes) -> ScoreOptions:
+    """Read the parameters of the query string of a score request.
 
     Raises
     ------
     Refusal
         422 if a parameter or its value is not valid.
     """
-    if not call.query:
+    if not query:
         return ScoreOptions()
-    found = read_parameters(call, PARAMETERS)
+    found = read_parameters(query, PARAMETERS)
     reasons, features = found.get("reasons"), found.get("features", "false")
     if reasons is not None and reasons not in REASON_COUNTS:
         raise Refusal(422, f"Query parameter reasons must be an integer from 0 to {MAX_REASONS}.")

@@ -122,17 +122,16 @@ class ActiveModel:
             if awaited:
                 await self._prefetcher.complete(state.dossiers, awaited)
 
-    def has_in_memory(self, consignment_id: str) -> bool:
-        """Check whether scoring a consignment needs nothing from the log; else `prefetch` must be awaited.
+    def find_in_memory(self, consignment_id: str) -> str | None:
+        """Return what `State.find_in_memory` does; None means that `prefetch` must be awaited before scoring.
 
         Raises
         ------
         ServiceFault
-            The log cannot be written now.
+            The log cannot be written now. Then no state is created.
         """
         self.committer.check()
-        state = self.state
-        return state.dossiers.have_in_memory(state.list_names((consignment_id,)), state.today)
+        return self.state.find_in_memory(consignment_id)
 
     def close(self) -> None:
         """Shut down the threads that read the log."""

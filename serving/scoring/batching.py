@@ -20,6 +20,8 @@ YIELDS_BETWEEN_CHUNKS = 4
 """Event-loop iterations to yield between chunks of a list: one for each step of a single request (read, join a batch, score,
 respond). Otherwise a single request would wait for a chunk before each step."""
 BatchResults = list[ScoreResult | Exception]
+Read = Callable[[], ScoreRequest | None]
+"""Returns a request when its batch begins; None if it is answered in another way. It must not raise."""
 Receive = Callable[[ScoreResult | Exception], object]
 """Receives the result of a request once its decision is on disk, or the error. It must not raise."""
 
@@ -41,17 +43,20 @@ class Batcher:
         when_free: Callable[[Callable[[], None]], None],
     ) -> None:
         self._score, self._when_free = score, when_free
-        self._waiting: list[tuple[ScoreRequest, Receive]] = []
+        self._waiting: list[tuple[Read, Receive]] = []
 
     def submit(self, asked: ScoreRequest) -> "asyncio.Future[ScoreResult]":
         """Add a request as `add` does; the future is resolved after the decision is on disk."""
         future: asyncio.Future[ScoreResult] = asyncio.get_running_loop().create_future()
-        self.add(asked, partial(_resolve, future))
+        self.add(lambda: asked, partial(_resolve, future))
         return future
 
-    def add(self, asked: ScoreRequest, receive: Receive) -> None:
-        """Add a request to the next batch, which is scored when the log is free or the batch is full."""
-        self._waiting.append((asked, receive))
+    def add(self, read: Read, receive: Receive) -> None:
+        """Add a request to the next batch, which is scored when the log is free or the batch is full.
+
+        The requests of a batch are read one after the other, so that the code of reading stays in the caches of the processor.
+        """
+        self._waiting.append((read, receive))
         if len(self._waiting) == 1:
             self._when_free(self._run)
         elif len(self._waiting) == MAX_BATCH_SIZE:
@@ -59,8 +64,9 @@ class Batcher:
 
     def _run(self) -> None:
         waiting, self._waiting = self._waiting, []
-        receivers = iter([receive for _, receive in waiting])
-        for part in split_batches([asked for asked, _ in waiting]):
+        asked = [(request, receive) for read, receive in waiting if (request := read()) is not None]
+        receivers = iter([receive for _, receive in asked])
+        for part in split_batches([request for request, _ in asked]):
             _deliver_when_durable([(next(receivers), outcome) for outcome in self._try(part)])
 
     def _try(self, part: Sequence[ScoreRequest]) -> BatchResults:

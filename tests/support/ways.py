@@ -24,7 +24,7 @@ PROGRAM_START = (
 
 def close_direct_way() -> None:
     """Send all requests to ASGI, in this process and from now on."""
-    DirectScores.accepts = lambda *_: False  # type: ignore[method-assign]
+    DirectScores.accept = lambda *_, **__: None  # type: ignore[method-assign]
 
 
 if BY_ASGI:
