@@ -17,6 +17,7 @@ from consignments.records import Consignment
 from consignments.timestamps import US_PER_DAY, to_us
 from features.history.pseudonyms import Pseudonyms
 from features.indicators.operation_keys import OperationKey, OperationKeys
+from features.indicators.values import compute_indicators
 from models.operation.drafts import (
     SHARING_DAYS,
     VALID_DAYS,
@@ -139,7 +140,7 @@ class DraftWriter:
     ) -> None:
         self._url, self._administration, self._own = url, administration, own
         self._load_entries = load_entries
-        self._common: dict[tuple[str, str], BackgroundValue[frozenset[str]]] = {}
+        self._common: dict[tuple[str, ...], BackgroundValue[frozenset[str]]] = {}
 
     def write(
         self, found: ConfirmedSeizure, form: DraftForm, keys: OperationKeys, now: datetime
@@ -168,7 +169,9 @@ class DraftWriter:
         return Drafts(seizure, warning, valid, len(common), digest)
 
     def _count(self, found: ConfirmedSeizure, key: OperationKey, now: datetime) -> frozenset[str] | None:
-        place = found.consignment.consignment_id, key.key_id
+        place = compute_indicators(
+            found.consignment, key
+        )  # they name the key, and change with the consignment
         reading = self._common.pop(place, None) or BackgroundValue(lambda: self._find_common(found, key, now))
         self._common[place] = reading
         while len(self._common) > MAX_KEPT:

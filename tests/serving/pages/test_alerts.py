@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.examples import day, make_consignment, make_outcome
+from support.examples import make_consignment, make_outcome
 from support.officer import Officer, read_text
 from support.partner import ExchangePartner, Ticking
 from support.serving_examples import Client, publish, serving, settings_in
@@ -22,15 +22,16 @@ def own_keys() -> Iterator[None]:
     install_keys(OperationKeys())
 
 
-@pytest.fixture
-def partner(tmp_path: Path) -> ExchangePartner:
-    return ExchangePartner(tmp_path)
+@pytest.fixture(scope="module")
+def partner(tmp_path_factory: pytest.TempPathFactory) -> ExchangePartner:
+    return ExchangePartner(tmp_path_factory.mktemp("alerts"))
 
 
-@pytest.fixture
-def officer(tmp_path: Path, bundle: Path, partner: ExchangePartner) -> Iterator[Officer]:
-    publish(tmp_path, bundle, "1")
-    settings = settings_in(tmp_path, NPSRISK_EXCHANGE_DIR=str(partner.exchange), NPSRISK_ADMINISTRATION="XB")
+@pytest.fixture(scope="module")
+def officer(bundle: Path, partner: ExchangePartner) -> Iterator[Officer]:
+    folder = partner.exchange.parent
+    publish(folder, bundle, "1")
+    settings = settings_in(folder, NPSRISK_EXCHANGE_DIR=str(partner.exchange), NPSRISK_ADMINISTRATION="XB")
     with serving(settings, Ticking()) as client:
         person = Officer(client)
         person.sign_in(person="K. Lee")
@@ -64,8 +65,8 @@ def test_a_match_by_an_indicator_counts_in_the_yield(officer: Officer, partner: 
 
 
 def test_a_damaged_key_file_is_named_and_stops_nothing(officer: Officer, partner: ExchangePartner) -> None:
-    record(officer.client, "/v1/messages", partner.seizure(issued_at=day(-3)))
+    record(officer.client, "/v1/messages", partner.warning())
     (partner.exchange / "keys" / "other.operation").write_text("secret = 1")
     text = read_text(officer.get_until("/alerts", "cannot be read"))
     assert "the file holds no operation key" in text
-    assert "XA/S-1" in text
+    assert "XA/W-1" in text

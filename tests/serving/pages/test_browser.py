@@ -186,7 +186,14 @@ def test_a_hunt_is_opened_by_keys_from_the_alerts(browser: Browser, url: str) ->
 
 @pytest.mark.slow
 def test_hostile_texts_run_nothing(browser: Browser, url: str) -> None:
-    for path in ("/consignment?id=RB007", "/alerts", "/hunt?alert=A-1", "/links?id=RB007", "/?page=1", "/?page=2"):
+    for path in (
+        "/consignment?id=RB007",
+        "/alerts",
+        "/hunt?alert=A-1",
+        "/links?id=RB007",
+        "/?page=1",
+        "/?page=2",
+    ):
         browser.open(url + path)
         assert "owned" not in browser.run("document.title")
         assert browser.run("document.querySelectorAll('script').length") == 0

@@ -1,6 +1,8 @@
 """The hunt of a page: what shares something with a detection, and what is in hand ranked again, as known then and now."""
 
+import re
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,6 @@ import numpy as np
 import pytest
 from msgspec import structs
 from support.examples import day, make_consignment, make_outcome
-from support.officer import Officer, read_text, write_keys
 from support.partner import ExchangePartner, Ticking
 from support.serving_examples import Client, publish, serving, settings_in
 
@@ -18,7 +19,8 @@ from features.indicators.operation_keys import OperationKeys, install_keys
 from features.indicators.values import compute_indicators
 from serving.event_log.reader import LogReader
 from serving.pages.hunt import IN_HAND, HuntRow, _rank, list_hunt_values
-from serving.pages.messages import Viewer
+from serving.pages.messages import PageRequest, Viewer
+from serving.pages.renderer import PageRenderer
 from serving.scoring.loaded_model import load_rules_model
 from serving.scoring.second_scores import SecondScorer, score_again
 from serving.state.history_keys import KeyReader
@@ -27,7 +29,9 @@ from serving.state.snapshots import rebuild_state
 NOBODY = dict.fromkeys(
     [f"{side}_{part}" for side in ("sender", "consignee") for part in ("name", "address", "phone")]
 )
-HEADERS = {"content-type": "application/json", "authorization": "Bearer all"}
+PHONE = "+44 20 7946 0018"
+ATTEMPTS = 60
+CLOCK = Ticking()
 
 
 @pytest.fixture(autouse=True)
@@ -45,24 +49,17 @@ def partner(tmp_path_factory: pytest.TempPathFactory) -> ExchangePartner:
 def client(partner: ExchangePartner, bundle: Path) -> Iterator[Client]:
     folder = partner.exchange.parent
     publish(folder, bundle, "1")
-    keys = write_keys(
-        folder / "keys.toml",
-        {"key": "all", "person": "K. Lee"},
-        {"key": "busan", "person": "J. Park", "offices": ("Busan",)},
-    )
-    settings = settings_in(
-        folder, NPSRISK_EXCHANGE_DIR=str(partner.exchange), NPSRISK_API_KEYS_FILE=str(keys)
-    )
-    with serving(settings, Ticking()) as opened:
+    settings = settings_in(folder, NPSRISK_EXCHANGE_DIR=str(partner.exchange))
+    with serving(settings, CLOCK) as opened:
         score(opened, "SEIZED", 0)
-        score(opened, "OLD", -20, sender_phone="+44 20 7946 0018")
+        score(opened, "OLD", -20, sender_phone=PHONE)
         score(opened, "PASSED", 2, sender_phone="0044 2079460018")
-        score(opened, "RELEASED", 3, sender_phone="+44 20 7946 0018")
-        score(opened, "CLEAR", 4, sender_phone="+44 20 7946 0018")
-        score(opened, "WAITING", 19, sender_phone="+44 20 7946 0018")
+        score(opened, "RELEASED", 3, sender_phone=PHONE)
+        score(opened, "CLEAR", 4, sender_phone=PHONE)
+        score(opened, "WAITING", 19, sender_phone=PHONE)
         score(opened, "STRANGER", 19.1, description="books")
-        score(opened, "ELSEWHERE", 19.2, sender_phone="+44 20 7946 0018", office="Busan")
-        score(opened, "GONE", 19.3, sender_phone="+44 20 7946 0018")
+        score(opened, "ELSEWHERE", 19.2, sender_phone=PHONE, office="Busan")
+        score(opened, "GONE", 19.3, sender_phone=PHONE)
         send(opened, "/v1/cancellations", {"consignment_id": "GONE"})
         send(opened, "/v1/actions", {"consignment_id": "RELEASED", "action": "release", "reason": "checked"})
         send(opened, "/v1/outcomes", make_outcome("CLEAR", inspected_at=day(5), known_at=day(6)))
@@ -72,24 +69,38 @@ def client(partner: ExchangePartner, bundle: Path) -> Iterator[Client]:
 
 
 def score(client: Client, name: str, at: float, **changes: Any) -> None:
-    own = {"sender_phone": "+44 20 7946 0018"} if name == "SEIZED" else {}
+    own = {"sender_phone": PHONE} if name == "SEIZED" else {}
     send(client, "/v1/scores", make_consignment(name, received_at=day(at), **(NOBODY | own | changes)))
 
 
 def send(client: Client, path: str, body: object) -> None:
-    response = client.post(path, body, headers=HEADERS)
+    response = client.post(path, body)
     assert response.status_code == 200, response.text
 
 
-def sign_in(client: Client, key: str) -> Officer:
-    person = Officer(client)
-    person.sign_in(key)
-    return person
+@pytest.fixture(scope="module")
+def renderer(client: Client) -> Iterator[PageRenderer]:
+    """The renderer of the page process, in this process, which is not of low priority."""
+    made = PageRenderer(client.service.settings)
+    yield made
+    made.close()
 
 
-def test_the_page_names_what_passed_and_ranks_what_is_in_hand(client: Client) -> None:
-    page = sign_in(client, "all").get("/hunt?id=SEIZED")
-    text = read_text(page)
+def render(renderer: PageRenderer, offices: tuple[str, ...] | None = None, **query: str) -> tuple[int, str]:
+    """Render the page of a hunt, again while it is being prepared; return its status and its text."""
+    viewer = Viewer("key", "K. Lee", ("read",), offices)
+    for _ in range(ATTEMPTS):
+        answer = renderer.render(PageRequest("hunt", query, viewer, "", CLOCK()))
+        html = answer.html.decode()
+        if "This page is being prepared" not in html:
+            assert not re.search(r"<script|<style|\sstyle=|\son\w+=", html)
+            return answer.status, " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
+    raise AssertionError("the hunt does not end")
+
+
+def test_the_page_names_what_passed_and_ranks_what_is_in_hand(renderer: PageRenderer) -> None:
+    status, text = render(renderer, id="SEIZED")
+    assert status == 200
     assert (
         "5 consignments of the last 30 days share its sender's phone: "
         "2 in hand, 2 passed without an inspection (1 released)." in text
@@ -109,31 +120,32 @@ def test_the_page_names_what_passed_and_ranks_what_is_in_hand(client: Client) ->
         assert absent not in text
 
 
-def test_consignments_of_other_offices_are_counted_and_not_named(client: Client) -> None:
-    person = sign_in(client, "busan")
-    assert person.get("/hunt?id=SEIZED").status_code == 404
-    text = read_text(person.get("/hunt?id=ELSEWHERE"))
+def test_consignments_of_other_offices_are_counted_and_not_named(renderer: PageRenderer) -> None:
+    assert render(renderer, ("Busan",), id="SEIZED")[0] == 404
+    _, text = render(renderer, ("Busan",), id="ELSEWHERE")
     assert "of them belong to other offices" in text
     assert "WAITING" not in text
     assert "STRANGER" not in text
 
 
-def test_an_alert_is_hunted_for_by_its_indicators(client: Client, partner: ExchangePartner) -> None:
-    seen = make_consignment(**(NOBODY | {"sender_phone": "+44 20 7946 0018"}))
+def test_an_alert_is_hunted_for_by_its_indicators(
+    client: Client, renderer: PageRenderer, partner: ExchangePartner
+) -> None:
+    seen = make_consignment(**(NOBODY | {"sender_phone": PHONE}))
     indicators = compute_indicators(seen, partner.operation)
     send(client, "/v1/messages", partner.seizure(message_id="S-7", indicators=indicators))
-    person = sign_in(client, "all")
-    text = read_text(person.get("/hunt?alert=XA/S-7"))
-    assert "6 consignments of the last 30 days share its sender's phone" in text
-    assert "There is nothing to hunt for" in read_text(person.get("/hunt?alert=none"))
-    assert person.get("/hunt?id=none").status_code == 404
-    assert person.get("/hunt").status_code == 404
+    install_keys(renderer.keys)
+    assert (
+        "6 consignments of the last 30 days share its sender's phone" in render(renderer, alert="XA/S-7")[1]
+    )
+    assert "There is nothing to hunt for" in render(renderer, alert="none")[1]
+    assert render(renderer, id="none")[0] == render(renderer)[0] == 404
 
 
 def test_a_second_score_is_that_of_the_consignment_arriving_now_without_its_first_arrival(
     client: Client,
 ) -> None:
-    """The score of SEIZED as the first and only one of its phone, on a log without it, equals its second score here."""
+    """Each equals the score of an amendment that arrives now, on a state of its own; and a second score changes no other one."""
     settings = client.service.settings
     with LogReader.open_to_read(settings.database_url) as log:
         vault, names = client.service.vault, Pseudonyms(load_data_key(settings.data_key_file))
