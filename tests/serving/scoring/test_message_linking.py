@@ -5,10 +5,11 @@ import random
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from click.testing import CliRunner
 from msgspec import structs
@@ -29,7 +30,7 @@ from support.linked_messages import (
     write_master,
 )
 from support.messages import HOUSE, change_message
-from support.serving_examples import Client, publish, serving, settings_in, vault_in
+from support.serving_examples import Client, publish, running, serving, settings_in, vault_in
 from support.serving_past import APPROVAL
 
 from consignments.timestamps import to_datetime, to_us
@@ -327,6 +328,26 @@ def test_links_that_were_not_recorded_before_a_kill_follow_from_the_same_message
     assert len(world.read_versions()) == 2
     world.post(write_house(at(0), name="H3"), 4)
     assert world.read_versions(f"{NUMBER}/H3")[-1].items() >= ENRICHED.items()
+
+
+@pytest.mark.slow
+def test_a_service_that_is_killed_links_what_it_has_answered(tmp_path: Path, bundle: Path) -> None:
+    publish(tmp_path, bundle, "1")
+    issued = datetime.now(UTC) - timedelta(days=1)
+    messages = [
+        write_house(issued),
+        write_master(issued),
+        write_house(issued, name="H2"),
+        write_house(issued),
+    ]
+    expected = [[(HOUSE_ID, False)], [(HOUSE_ID, False)], [(f"{NUMBER}/H2", False)], [(HOUSE_ID, True)]]
+    for message, scores in zip(messages, expected, strict=True):
+        with running(tmp_path) as (process, url):
+            answer = httpx.post(f"{url}/v1/scores", content=message, headers={"content-type": XML}).json()
+            process.kill()
+        assert [(each["consignment_id"], each["repeated"]) for each in answer["scores"]] == scores
+    done = CliRunner().invoke(main, ["parity", "--json"], env=state_environment(tmp_path))
+    assert json.loads(done.output.splitlines()[-1])["compared"] == 3
 
 
 def test_both_versions_are_exported_with_their_sequence(tmp_path: Path, bundle: Path) -> None:
