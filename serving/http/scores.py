@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -14,6 +15,7 @@ from features.normalization.normal_forms import get_goods_text
 from models.reasons.ranking import Reason
 from serving.event_log.event_codec import Row, decode_features
 from serving.event_log.events import DecisionEvent
+from serving.event_log.group_commit import CommitGroup
 from serving.event_log.log import EventLog
 from serving.http.asgi import HttpCall, respond
 from serving.http.auth import Caller
@@ -35,6 +37,8 @@ PARAMETERS = frozenset({"reasons", "features"})
 JSON = "application/json"
 BODY_TYPES = JSON_TYPES | MESSAGE_TYPES
 REASON_COUNTS = frozenset(str(count) for count in range(MAX_REASONS + 1))
+_get_datetime = lru_cache(maxsize=64)(to_datetime)
+"""The decisions of a batch have one time."""
 
 
 class ScoreOptions(NamedTuple):
@@ -232,10 +236,12 @@ class ScoresEndpoint:
     ) -> list[Score]:
         """Build the scores of a list after their decisions are on disk."""
         scores: list[Score] = []
+        durable: CommitGroup | None = None
         for start in range(0, len(answers), MAX_BATCH_SIZE):
             for c, answer in answers[start : start + MAX_BATCH_SIZE]:
-                if answer.group is not None:
+                if answer.group is not None and answer.group is not durable:
                     await answer.group.wait_until_durable()
+                    durable = answer.group
                 scores.append(await self.build_score(c, answer, options))
             await yield_to_requests()
         return scores
@@ -271,7 +277,7 @@ class ScoresEndpoint:
             decision.band,  # type: ignore[arg-type]
             reasons,
             parse_model_name(decision.model),
-            to_datetime(decision.scored_us),
+            _get_datetime(decision.scored_us),
             self._log.format_decision_id(decision.sequence),
             answer.repeated,
             answer.cancelled,

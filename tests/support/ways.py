@@ -1,6 +1,6 @@
 """The two ways of a request into the service: the connection that answers scores itself, and ASGI alone.
 
-`NPSRISK_TEST_WAY=asgi` lets every test that goes through a service use ASGI alone; `make both-ways` runs the tests twice.
+`NPSRISK_TEST_WAY=asgi` lets every test that goes through a service use ASGI alone; `make asgi` runs those of the HTTP interface so.
 """
 
 import asyncio
