@@ -43,7 +43,12 @@ class MessageResult(msgspec.Struct, frozen=True):
     """
 
     events: Annotated[list[StateRow], Meta(description="answers of customs")]
-    ignored: Annotated[list[str], Meta(description="kind of each message without goods, and why it is none")]
+    ignored: Annotated[
+        list[str],
+        Meta(
+            description="kind of each message without goods, and why it is none; masters that are kept for their houses"
+        ),
+    ]
     notes: Annotated[list[str], Meta(description="what was odd")]
     rejected: Annotated[list[str], Meta(description="messages of which nothing could be read, and why")]
 

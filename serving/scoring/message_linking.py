@@ -326,10 +326,11 @@ class LinkingSession:
             else:
                 self._linker.add_master(entry)
         self._answer_again()
+        answered = self._list_answered()
         unused = [
             entry.number
             for entry in self._entries
-            if isinstance(entry, MasterEntry) and not self._is_used(entry)
+            if isinstance(entry, MasterEntry) and not self._is_used(entry, answered)
         ]
         rows = [self._date(self._rows.get(number), now) for number in self._rows.listed]
         return LinkedMessages(sorted(rows, key=lambda each: each.own), unused, self)
@@ -362,9 +363,8 @@ class LinkingSession:
             if name not in answered and name in versions:
                 self._rows.listed[versions[name].row] = None
 
-    def _is_used(self, entry: MasterEntry) -> bool:
+    def _is_used(self, entry: MasterEntry, answered: set[str]) -> bool:
         """Check if any consignment of the answer follows from a master."""
-        answered = self._list_answered()
         houses = self._linker.known.masters[entry.number].houses
         return entry.number in answered or any(name in answered for name in houses)
 
@@ -449,7 +449,7 @@ class LinkingSession:
         listed: dict[str, dict[str, None]] = {}
         for entry in self._entries:
             if isinstance(entry, MasterEntry):
-                mine = [name for name in entry.members if known.masters_by_member[name] == entry.number]
+                mine = [name for name in entry.members if known.masters_by_member.get(name) == entry.number]
                 listed.setdefault(entry.number, {}).update(dict.fromkeys(mine))
         for number, master in known.masters.items():
             before = self._links.masters.get(number)
