@@ -1,7 +1,8 @@
 """Micro-batching: requests that arrive while the log is being flushed are scored as one batch.
 
-Collecting a batch adds no delay, because a decision cannot be written before the current flush ends. A full batch does not
-wait. Log entries have the order in which the requests joined, and scores equal those of scoring one by one, bit for bit.
+Collecting a batch adds no delay, because a decision cannot be written before the current flush ends. If the log is free, a batch
+is collected as long as each turn of the event loop brings another request. A full batch does not wait. Log entries have the order in which the requests joined, and scores
+equal those of scoring one by one, bit for bit.
 """
 
 import asyncio
@@ -16,9 +17,9 @@ from serving.scoring.scorer import ScoreRequest, ScoreResult
 MAX_BATCH_SIZE = 32
 """Maximum number of consignments scored together. With more, each costs a little less, but single requests wait longer
 for the chunks of a list."""
-YIELDS_BETWEEN_CHUNKS = 4
-"""Event-loop iterations to yield between chunks of a list: one for each step of a single request (read, join a batch, score,
-respond). Otherwise a single request would wait for a chunk before each step."""
+YIELDS_BETWEEN_CHUNKS = 5
+"""Event-loop iterations to yield between chunks of a list: one for each step of a single request (read, join a batch, see that
+no further one comes, score, respond). Otherwise a single request would wait for a chunk before each step."""
 BatchResults = list[ScoreResult | Exception]
 Read = Callable[[], ScoreRequest | None]
 """Returns a request when its batch begins; None if it is answered in another way. It must not raise."""
@@ -52,15 +53,23 @@ class Batcher:
         return future
 
     def add(self, read: Read, receive: Receive) -> None:
-        """Add a request to the next batch, which is scored when the log is free or the batch is full.
+        """Add a request to the next batch, which is scored when the log is free and no further request comes, or when it is full.
 
         The requests of a batch are read one after the other, so that the code of reading stays in the caches of the processor.
         """
         self._waiting.append((read, receive))
         if len(self._waiting) == 1:
-            self._when_free(self._run)
+            self._when_free(self._collect)
         elif len(self._waiting) == MAX_BATCH_SIZE:
             asyncio.get_running_loop().call_soon(self._run)
+
+    def _collect(self, seen: int = 0) -> None:
+        """Score the batch as soon as a turn of the event loop brings no further request: large batches cost less."""
+        now = len(self._waiting)
+        if seen < now < MAX_BATCH_SIZE:
+            asyncio.get_running_loop().call_soon(self._collect, now)
+        else:
+            self._run()
 
     def _run(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -116,7 +125,7 @@ def split_batches(asked: Sequence[ScoreRequest]) -> Iterator[list[ScoreRequest]]
     day = 0
     for each in asked:
         c, on = each.c, each.day
-        name = normalize_identifier(c.consignment_id)
+        name = each.name or normalize_identifier(c.consignment_id)
         full = len(part) == MAX_BATCH_SIZE or name in names or on != day
         if part and (full or part[-1].c.cancelled_at is not None):
             yield part
