@@ -173,6 +173,18 @@ class LogReader:
         query = build_consignment_query(tuple(without))
         return self._decode(self.queries.fetch_rows(query, until, name=consignment_id))
 
+    def read_spelled_events(
+        self, identifier: str, until: int | None = None, without: Sequence[str] = ()
+    ) -> list[Event]:
+        """Read the entries of one consignment, in order, whatever its spelling.
+
+        They are under its normal identifier. Entries from before identifiers had one are under the spelling of their sender. The
+        parameters are those of `read_consignment_events`.
+        """
+        names = dict.fromkeys((normalize_identifier(identifier), identifier))
+        found = [event for name in names for event in self.read_consignment_events(name, until, without)]
+        return sorted(found, key=lambda event: event.sequence)
+
     def read_entries_of(self, event_type: type[E], until: int | None = None) -> list[E]:
         """Read all entries of a kind that has no consignment, up to the sequence number `until`, in order."""
         rows = self.queries.fetch_rows(build_kind_query(event_type.kind), until)

@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -14,6 +15,7 @@ from features.normalization.normal_forms import get_goods_text
 from models.reasons.ranking import Reason
 from serving.event_log.event_codec import Row, decode_features
 from serving.event_log.events import DecisionEvent
+from serving.event_log.group_commit import CommitGroup
 from serving.event_log.log import EventLog
 from serving.http.asgi import HttpCall, respond
 from serving.http.auth import Caller
@@ -30,10 +32,13 @@ from serving.scoring.scorer import DEFAULT_REASON_COUNTS, MAX_REASONS, ScoreRequ
 from serving.telemetry.metrics import Metrics
 
 ENDPOINT_NAME = "scores"
+SCORES_PATH = "/v1/scores"
 PARAMETERS = frozenset({"reasons", "features"})
 JSON = "application/json"
 BODY_TYPES = JSON_TYPES | MESSAGE_TYPES
 REASON_COUNTS = frozenset(str(count) for count in range(MAX_REASONS + 1))
+_get_datetime = lru_cache(maxsize=64)(to_datetime)
+"""The decisions of a batch have one time."""
 
 
 class ScoreOptions(NamedTuple):
@@ -78,26 +83,26 @@ class ScoresEndpoint:
         self._linker = MessageLinker(active, log)
         self._records: RecordReader[Consignment] = RecordReader(Consignment, "consignments")
         self._record: type[Consignment] = Consignment
-        self._encode = msgspec.json.Encoder().encode
+        self.encode = msgspec.json.Encoder().encode
 
     async def __call__(self, call: HttpCall) -> int:
         """Answer one request and return the status."""
-        await respond(call, 200, self._encode(await self._answer(call)))
+        await respond(call, 200, self.encode(await self._answer(call)))
         return 200
 
     async def _answer(self, call: HttpCall) -> Score | Scores:
         begun = time.perf_counter()
         caller = self._door.authorize(call, "score")
-        options = read_options(call)
+        options = read_options(call.query)
         body = await self._door.read_body(call, BODY_TYPES)
         if body.kind != JSON:
             return await self._score_messages(body.content, caller, options)
-        found = self._read(body.content)
+        found = self.read(body.content)
         if isinstance(found, list):
             caller.spend(max(len(found), 1))
             return await self._score_list(found, caller, options)
         caller.spend(1)
-        request = _build_request(found, self._active.clock(), caller, options)
+        request = build_request(found, self._active.clock(), caller, options)
         if isinstance(request, list):
             raise build_refusal(request)
         if caller.offices is not None and await self._is_foreign(found, caller.offices):
@@ -107,7 +112,7 @@ class ScoresEndpoint:
         answer = await self._batcher.submit(request)
         if answer.group is not None:
             call.timings.append(("log", answer.group.seconds))
-        return await self._build_score(found, answer, options)
+        return await self.build_score(found, answer, options)
 
     async def _score_messages(self, content: bytes, caller: Caller, options: ScoreOptions) -> Scores:
         """Score the consignments that follow from messages; messages without goods are named in the response.
@@ -134,7 +139,16 @@ class ScoresEndpoint:
             await group.wait_until_durable()
         return Scores(scores, decided.errors, describe_messages(found, linked.unused))
 
-    def _read(self, body: bytes) -> Consignment | list[msgspec.Raw]:
+    def read(self, body: bytes) -> Consignment | list[msgspec.Raw]:
+        """Decode a body to one consignment, or to a list of consignments that are decoded later.
+
+        Raises
+        ------
+        Refusal
+            As of `RecordReader.read`.
+        ServiceFault
+            No model is loaded, or none that may declare an unknown field.
+        """
         try:
             return self._current_reader().read(body)
         except Refusal as refusal:
@@ -190,7 +204,7 @@ class ScoresEndpoint:
         now_us, records = self._active.clock(), self._current_reader()
         for index, raw in enumerate(raws[start : start + MAX_BATCH_SIZE], start):
             c = raw if isinstance(raw, Consignment) else records.read_member(raw, index)
-            request = c if isinstance(c, RowFault) else _build_request(c, now_us, caller, options)
+            request = c if isinstance(c, RowFault) else build_request(c, now_us, caller, options)
             if isinstance(request, list):
                 request = records.build_row_fault(request, index)
             if isinstance(request, RowFault):
@@ -222,26 +236,48 @@ class ScoresEndpoint:
     ) -> list[Score]:
         """Build the scores of a list after their decisions are on disk."""
         scores: list[Score] = []
+        durable: CommitGroup | None = None
         for start in range(0, len(answers), MAX_BATCH_SIZE):
             for c, answer in answers[start : start + MAX_BATCH_SIZE]:
-                if answer.group is not None:
+                if answer.group is not None and answer.group is not durable:
                     await answer.group.wait_until_durable()
-                scores.append(await self._build_score(c, answer, options))
+                    durable = answer.group
+                scores.append(await self.build_score(c, answer, options))
             await yield_to_requests()
         return scores
 
-    async def _build_score(self, c: Consignment, answer: ScoreResult, options: ScoreOptions) -> Score:
-        decision, reasons, features = answer.decision, answer.reasons, answer.features
-        count = DEFAULT_REASON_COUNTS[decision.band] if options.reasons is None else options.reasons
-        if features is None and (options.features or count > len(reasons)):
+    async def build_score(self, c: Consignment, answer: ScoreResult, options: ScoreOptions) -> Score:
+        """Build the score of a decision that is on disk; what is not in memory is read from the log."""
+        found = self.build_score_at_once(c, answer, options)
+        if found is None:
+            count = _count_reasons(answer, options)
             features, reasons = await self._look_up(answer, count, get_goods_text(c))
+            found = self._format_score(c, answer, options, reasons[:count], features)
+        return found
+
+    def build_score_at_once(self, c: Consignment, answer: ScoreResult, options: ScoreOptions) -> Score | None:
+        """Build the score of a decision that is on disk; return None if the log must be read for it."""
+        count, reasons = _count_reasons(answer, options), answer.reasons
+        if answer.features is None and (options.features or count > len(reasons)):
+            return None
+        return self._format_score(c, answer, options, reasons[:count], answer.features)
+
+    def _format_score(
+        self,
+        c: Consignment,
+        answer: ScoreResult,
+        options: ScoreOptions,
+        reasons: list[Reason],
+        features: Row | None,
+    ) -> Score:
+        decision = answer.decision
         return Score(
             c.consignment_id,
             decision.score,
             decision.band,  # type: ignore[arg-type]
-            reasons[:count],
+            reasons,
             parse_model_name(decision.model),
-            to_datetime(decision.scored_us),
+            _get_datetime(decision.scored_us),
             self._log.format_decision_id(decision.sequence),
             answer.repeated,
             answer.cancelled,
@@ -280,7 +316,11 @@ class ScoresEndpoint:
         return self._records
 
 
-def _build_request(
+def _count_reasons(answer: ScoreResult, options: ScoreOptions) -> int:
+    return DEFAULT_REASON_COUNTS[answer.decision.band] if options.reasons is None else options.reasons
+
+
+def build_request(
     c: Consignment, now_us: int, caller: Caller, options: ScoreOptions
 ) -> ScoreRequest | list[FieldError]:
     """Build the score request of a consignment, or return all that is wrong with it.
@@ -295,17 +335,17 @@ def _build_request(
     return ScoreRequest(dated, now_us, caller.name, options.reasons)
 
 
-def read_options(call: HttpCall) -> ScoreOptions:
-    """Read the query parameters of a score request.
+def read_options(query: bytes) -> ScoreOptions:
+    """Read the parameters of the query string of a score request.
 
     Raises
     ------
     Refusal
         422 if a parameter or its value is not valid.
     """
-    if not call.scope["query_string"]:
+    if not query:
         return ScoreOptions()
-    found = read_parameters(call, PARAMETERS)
+    found = read_parameters(query, PARAMETERS)
     reasons, features = found.get("reasons"), found.get("features", "false")
     if reasons is not None and reasons not in REASON_COUNTS:
         raise Refusal(422, f"Query parameter reasons must be an integer from 0 to {MAX_REASONS}.")

@@ -75,12 +75,15 @@ class ScoreRequest(NamedTuple):
         Name of the client.
     reasons : int or None
         Number of reasons requested; None for the default of the band.
+    name : str or None
+        The name under which the log knows it, if it was looked up just before.
     """
 
     c: Consignment
     received_us: int
     asked_by: str
     reasons: int | None = None
+    name: str | None = None
 
     @property
     def day(self) -> int:
@@ -204,7 +207,7 @@ class Scorer:
         c = asked.c
         if type(c) is not self.model.record:  # decoded before a model with another record type was loaded
             c = msgspec.convert(c, self.model.record, from_attributes=True)
-        name = self.state.resolve(c.consignment_id)
+        name = asked.name or self.state.resolve(c.consignment_id)
         packed = self.model.entries.pack(c, now_us, name)
         known = self.state.get_consignment(name)
         version = known.version
@@ -238,16 +241,19 @@ class Scorer:
                 answers.append(fault)
                 continue
             event = self.model.entries.encode_decision(arrival, judgement)
-            group = self._log_arrival(event, known)
-            answers.append(ScoreResult(read_decision(event), group, row, reasons))
+            decision = read_decision(event)
+            group = self._log_arrival(event, known, decision)
+            answers.append(ScoreResult(decision, group, row, reasons))
         self._timings.append(("score", time.perf_counter() - begun))
         return answers
 
-    def _log_arrival(self, event: ArrivalEvent, known: ConsignmentState) -> CommitGroup:
+    def _log_arrival(
+        self, event: ArrivalEvent, known: ConsignmentState, decision: RecordedDecision | None = None
+    ) -> CommitGroup:
         group = self.committer.add(event)
         if known.version is None and known.outcomes:
             self._metrics.counters["joined_outcomes"].inc(len(known.outcomes))
-        self.state.record_version(event, known)
+        self.state.record_version(event, known, decision)
         return group
 
     def _compute_features(self, arriving: Sequence[PendingConsignment]) -> FeatureRows:

@@ -31,6 +31,7 @@ from serving.state.consignment_states import (
     ConsignmentState,
     ConsignmentStates,
     FirstRecorded,
+    RecordedDecision,
     rank_outcome,
 )
 from serving.state.links import Links
@@ -108,6 +109,16 @@ class State:
         known = self.get_consignment(identifier)
         return name if known.version is None and not known.outcomes else identifier
 
+    def find_in_memory(self, identifier: str) -> str | None:
+        """Return the name under which the log knows a consignment if its state is in memory now; else None.
+
+        The name is that of `resolve`, as long as no entry follows with another spelling.
+        """
+        name, today = normalize_identifier(identifier), self._ledger.today
+        if name != identifier and self.dossiers.may_know(identifier, today):
+            return None
+        return name if self.dossiers.has_in_memory(name, today) else None
+
     def list_names(self, identifiers: Sequence[str]) -> list[str]:
         """List the names that `resolve` compares for some identifiers."""
         names = []
@@ -170,6 +181,13 @@ class State:
         """Write the history features of a consignment that arrives on a day to the end of `row`, and change nothing."""
         self._ledger.read_arrival(day, keys, counterparts, row)
 
+    def read_instead(
+        self, known: ConsignmentState, day: int, keys: Keys, counterparts: Keys, row: Row
+    ) -> None:
+        """Write the history features of a known consignment as if it arrived on a day instead of when it did; for states of their own."""
+        self._ledger.begin_event(day)
+        self._ledger.read_instead(known, day, keys, counterparts, row)
+
     def _begin_event(self, known: Sequence[ConsignmentState], day: int) -> None:
         self._ledger.begin_event(day)
         today, sequence = self._ledger.today, self.dossiers.sequence + 1
@@ -177,9 +195,12 @@ class State:
             each.forget(today)
             each.sequence = sequence
 
-    def record_version(self, event: ArrivalEvent, known: ConsignmentState) -> None:
-        """Record an arrival or a decision, already counted, as the latest version of its consignment."""
-        self.dossiers.record_event(known, event, self._ledger.today)
+    def record_version(
+        self, event: ArrivalEvent, known: ConsignmentState, decision: RecordedDecision | None = None
+    ) -> None:
+        """Record an arrival, already counted, as the latest version of its consignment; `decision` is as of `set_version`."""
+        known.set_version(event, decision)
+        self.dossiers.record_applied(known, event.sequence, self._ledger.today)
 
     def apply(self, event: Event) -> None:
         """Apply an entry that is not an arrival: what was selected, done, found, answered, cancelled, removed or erased, or an alert.
