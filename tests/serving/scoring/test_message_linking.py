@@ -29,7 +29,7 @@ from support.linked_messages import (
     write_manifest,
     write_master,
 )
-from support.messages import HOUSE, change_message
+from support.messages import HOUSE, MESSAGES, change_message, changed
 from support.serving_examples import Client, publish, running, serving, settings_in, vault_in
 from support.serving_past import APPROVAL
 
