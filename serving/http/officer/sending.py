@@ -90,7 +90,7 @@ class SendEndpoint:
             path = self._folder / OUTBOX / f"{document.message_id}{MESSAGE_SUFFIX}"
             recorded = await asyncio.to_thread(self._find_recorded, name)
             if recorded is None or not path.exists():
-                signed = recorded or await asyncio.to_thread(self._sign, document)
+                signed = await asyncio.to_thread(self._sign, document) if recorded is None else recorded
                 waiting.append((name, path, signed, recorded is None))
         for name, path, envelope, new in waiting:
             if new:
