@@ -170,6 +170,9 @@ outcomes_required_option = table_option("--outcomes", "Outcome table: results of
 alerts_option = table_option("--alerts", "Alert table: warnings of partners.")
 collect_tables = collect_options(TableOptions, "tables")
 result_option = out_option("Table to write: .csv, .parquet or .jsonl.")
+large_result_option = out_option(
+    "Table to write: .csv, .parquet or .jsonl. A name without a suffix is a folder of Parquet parts."
+)
 reject_options = chain_decorators(
     click.option(
         "--rejects",

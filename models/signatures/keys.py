@@ -14,7 +14,7 @@ from consignments.errors import BadInput
 from consignments.files.whole_files import create_key_file
 
 MAX_KEY_FILE_BYTES = 10_000
-PASSPHRASE_VARIABLE = "NPSRISK_KEY_PASSPHRASE"  # noqa: S105: the name of a variable
+PASSPHRASE_VARIABLE = "NPSRISK_KEY_PASSPHRASE"
 RAW = serialization.Encoding.Raw, serialization.PublicFormat.Raw
 
 
