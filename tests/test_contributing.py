@@ -8,7 +8,7 @@ from typing import Any
 
 from support.examples import make_consignment
 
-from features.normalization.normal_forms import normalize_consignment
+from features.described_rows import normalize_consignment
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NAME = "route.returns_to_origin"

@@ -8,7 +8,7 @@ from consignments.errors import ServiceFault
 from consignments.records import Alert
 from consignments.timestamps import to_us
 from features.alerts import Alerts
-from features.normalization.normal_forms import normalize_consignment
+from features.described_rows import normalize_consignment
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import AlertEvent, ArrivalEvent, Event, Kind, OutcomeEvent
 from serving.event_log.reader import LogReader

@@ -7,7 +7,7 @@ import pandas as pd
 
 from consignments.records import Alert, Consignment
 from features.alerts import Alerts
-from features.normalization.normal_forms import normalize_consignment
+from features.described_rows import normalize_consignment
 from training.evaluation.intervals import Estimate
 from training.operation.tallies import estimate_rate
 

@@ -27,9 +27,9 @@ from consignments.timestamps import to_us
 from consignments.validation import SEQUENCE
 from features.alerts import Alerts
 from features.batch import Tables
+from features.described_rows import normalize_consignment
 from features.indicators.operation_keys import SECRET_BYTES, OperationKey, OperationKeys
 from features.indicators.values import compute_indicators
-from features.normalization.normal_forms import normalize_consignment
 from training.data.training_set import select_current_outcomes
 
 IN_HAND, NOT_INSPECTED = "in hand", "not inspected"
