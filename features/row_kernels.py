@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from features import parties
+from features import parties, spec
 from features.history import blake2b_rounds, key_kernels
 from features.history.key_kernels import write_keys
 from features.normalization import (
@@ -17,6 +17,7 @@ from features.normalization import (
     emails,
     letters,
     names,
+    normal_forms,
     phone_kernels,
     phones,
     record_kernels,
@@ -231,9 +232,10 @@ def _build_entry_point(digest: int) -> Any:
     return describe_rows
 
 
-_MODULES = (
-    addresses, blake2b_rounds, compiling, emails, key_kernels, letters, names, parties, phone_kernels, phones, record_kernels,
-    romanization, street_lines, tables, words,
+DIGESTED = (
+    addresses, blake2b_rounds, compiling, emails, key_kernels, letters, names, normal_forms, parties, phone_kernels, phones,
+    record_kernels, romanization, spec, street_lines, tables, words,
 )  # fmt: skip
+"""The files that are compiled into the entry point, and those that their constants come from. A test compares them with the imports."""
 CompilationReporter("describe_rows")
-describe_rows = _build_entry_point(build_digest([__file__, *(module.__file__ for module in _MODULES)]))
+describe_rows = _build_entry_point(build_digest([__file__, *(module.__file__ for module in DIGESTED)]))

@@ -35,21 +35,21 @@ entry_point = njit(error_model="numpy", cache=True, _nrt=False)  # type: ignore[
 """Decorator of a kernel that Python calls. It holds the interpreter's lock, because all calls share the scratch arrays."""
 
 
-class CompilationReporter(event.Listener):  # type: ignore[misc]
+class CompilationReporter(event.Listener):
     """A listener that reports the compilation of an entry point while it runs. A form from the cache is not compiled."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        event.register("numba:compile", self)
+        event.register("numba:compile", self)  # type: ignore[no-untyped-call]
 
-    def on_start(self, event: Any) -> None:
+    def on_start(self, started: Any) -> None:
         """Report the start."""
-        if event.data["dispatcher"].py_func.__name__ == self._name:
+        if started.data["dispatcher"].py_func.__name__ == self._name:
             log.warning(
                 "compiling the kernel %s: this takes about half a minute, once for each version", self._name
             )
 
-    def on_end(self, event: Any) -> None:
+    def on_end(self, ended: Any) -> None:
         """Report nothing: what waited for the kernel goes on."""
 
 
