@@ -32,6 +32,7 @@ from features.batch import (
     mask_past_rows,
     select_alerts,
 )
+from features.described_rows import prepare_kernels
 from features.history.ordering import HistoryFold
 from features.normalization.normal_forms import join_goods_texts
 from features.pipeline import Pipeline
@@ -208,6 +209,7 @@ def stream_features(
     if max(block.stop - block.start for block in blocks) > max(MAX_BLOCK_ROWS, piece_rows):
         yield from _stream_in_memory(inputs, parameters, options, piece_rows, first_row)
         return
+    prepare_kernels()
     with WorkerPool(options.jobs, len(line.row)) as workers:
         old = _Buffer(
             workers.map(work.build_keys, _pair_with_mask(inputs.history, kept)),
