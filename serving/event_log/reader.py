@@ -28,6 +28,7 @@ from serving.event_log.events import (
     Event,
     KeyErasureEvent,
     Kind,
+    LinkEvent,
     MessageEvent,
     RedactionEvent,
 )
@@ -52,6 +53,7 @@ NOT_IN_STATES = frozenset({"features"})
 NOTHING_LEFT_OUT: frozenset[str] = frozenset()
 MAX_PICKED_ROWS = 3
 """Entries of a block that are decoded one by one; of more, all entries are decoded together."""
+LINKS_PER_READING = 5_000
 LATEST_BLOCKS = 16
 """Blocks fetched at a time when the latest decision is searched."""
 
@@ -210,10 +212,35 @@ class LogReader:
         """
         return self._decode(self._read_named([consignment_id], until, frozenset(without)))
 
+    def read_spelled_events(
+        self, identifier: str, until: int | None = None, without: Sequence[str] = ()
+    ) -> list[Event]:
+        """Read the entries of one consignment, in order, whatever its spelling.
+
+        They are under its normal identifier. Entries from before identifiers had one are under the spelling of their sender. The
+        parameters are those of `read_consignment_events`.
+        """
+        names = dict.fromkeys((normalize_identifier(identifier), identifier))
+        found = [event for name in names for event in self.read_consignment_events(name, until, without)]
+        return sorted(found, key=lambda event: event.sequence)
+
     def read_entries_of(self, event_type: type[E], until: int | None = None) -> list[E]:
         """Read all entries of a kind that has no consignment, up to the sequence number `until`, in order."""
         kind: Kind = event_type.kind
         return [event for event in self.read_events(0, until, (), (kind,)) if isinstance(event, event_type)]
+
+    def list_links(self, after: int = 0, until: int | None = None) -> list[int]:
+        """List the sequence numbers of the links of masters and houses in a range, in order; `after` is excluded."""
+        pages = self.read_rows(after, until, tuple(HEAD_ONLY), (LinkEvent.kind,))
+        return [row[0] for rows in pages for row in rows]
+
+    def read_links(self, places: Sequence[int]) -> Iterator[LinkEvent]:
+        """Read the links with some sequence numbers, in their order."""
+        for start in range(0, len(places), LINKS_PER_READING):
+            here = places[start : start + LINKS_PER_READING]
+            events = {event.sequence: event for event in self._decode(self.read_places(sorted(here), HEAD_ONLY))}
+            found = (events.get(place) for place in here)
+            yield from (event for event in found if isinstance(event, LinkEvent))
 
     def read_scored(
         self, from_us: int, until_us: int, until: int, without: Sequence[str] = ()

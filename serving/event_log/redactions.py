@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 from serving.event_log.blocks.codec import EntryBlock, encode_block
 from serving.event_log.blocks.frames import ZSTD
 from serving.event_log.event_rows import EventRow
-from serving.event_log.events import ARRIVAL_KINDS, EMPTY, RedactionEvent
+from serving.event_log.events import ARRIVAL_KINDS, CONTENT_KINDS, EMPTY, RedactionEvent
 from serving.event_log.hash_chain import RedactedDigest, RedactedRanges, Redaction
 from serving.event_log.queries import PAGE_BLOCKS, WHOLE, select_range
 from serving.event_log.reader import HEAD_ONLY, LogReader
@@ -85,7 +85,7 @@ def remove_content(
     keys : mapping
         New history keys by sequence number.
     concerned : set of int or None
-        Entries whose content is removed; None for all consignments of the range.
+        Entries whose content is removed; None for all entries of the range with content.
     """
     remains = RedactedDigest()
     after = removal.after
@@ -124,7 +124,7 @@ def _redact_block(
         if row.sequence in given.keys:
             row = row._replace(**given.keys[row.sequence]._asdict())
             changed = True
-        if _has_content(row):
+        if row.kind in CONTENT_KINDS and not row.redacted:
             row = row._replace(plain=EMPTY, sealed=None, features=None, reasons=None)
             changed = True
         rows[place] = row

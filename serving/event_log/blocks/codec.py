@@ -56,6 +56,7 @@ KIND_BITS = {
     "removal": 512,
     "erasure": 1024,
     "clock": 2048,
+    "link": 4096,
 }
 """Bits of `kinds`. Those of the kinds without a consignment are the highest."""
 MIN_PACKED_ROWS = 4
