@@ -224,10 +224,53 @@ def describe(consignments: Sequence[Consignment], plan: KeyPlan) -> DescribedRow
     BadInput
         If a text is longer than the longest of a valid record.
     """
-    values = np.empty((len(consignments), len(PARTY_FEATURES)), np.float32)
-    keys = np.empty((len(consignments), 2, plan.kinds), np.uint64)
-    _describe_values([_read_values(c, plan.declared) for c in consignments], plan, values, keys, _NO_FORMS)
-    return DescribedRows(values, keys[:, 0], keys[:, 1])
+    described = create_rows(len(consignments), plan)
+    fill_described(consignments, [get_goods_hs(c) for c in consignments], plan, described)
+    return described
+
+
+def create_rows(count: int, plan: KeyPlan) -> DescribedRows:
+    """Create arrays for some consignments."""
+    keys, counterparts = np.empty((2, count, plan.kinds), np.uint64)
+    return DescribedRows(np.empty((count, len(PARTY_FEATURES)), np.float32), keys, counterparts)
+
+
+def fill_described(
+    consignments: Sequence[Consignment], hs_codes: Sequence[str], plan: KeyPlan, rows: DescribedRows
+) -> None:
+    """Write the values of the parties and the history keys of some consignments into arrays.
+
+    Parameters
+    ----------
+    consignments : sequence of Consignment, (n,)
+    hs_codes : sequence of str, (n,)
+        Results of `get_goods_hs`.
+    plan : KeyPlan
+    rows : DescribedRows
+        Its `values` may have more columns; the values are the first ones.
+
+    Raises
+    ------
+    BadInput
+        If a text is longer than the longest of a valid record.
+    """
+    values: list[Sequence[Any]] = [
+        _read_values(c, hs, plan.declared) for c, hs in zip(consignments, hs_codes, strict=True)
+    ]
+    _check_arrays(len(values), plan, rows)
+    _describe_values(values, plan, rows, _NO_FORMS)
+
+
+def _check_arrays(count: int, plan: KeyPlan, rows: DescribedRows) -> None:
+    """Check what kernels do not: that each array is of one kind and has room."""
+    values, keys, counterparts = rows
+    if values.dtype != np.float32 or not values.flags.c_contiguous or values.shape[0] != count:
+        raise IndexError(f"values of shape {values.shape} are no rows of float32 for {count} consignments")
+    if values.shape[1] < len(PARTY_FEATURES):
+        raise IndexError(f"rows of {values.shape[1]} values have no {len(PARTY_FEATURES)} places")
+    for each in (keys, counterparts):
+        if each.dtype != np.uint64 or not each.flags.c_contiguous or each.shape != (count, plan.kinds):
+            raise IndexError(f"keys of shape {each.shape} are no uint64 of shape {(count, plan.kinds)}")
 
 
 class PartyDetails(NamedTuple):
@@ -301,8 +344,9 @@ def normalize_consignment(c: Consignment) -> NormalForms:
     BadInput
         If a text is longer than the longest of a valid record.
     """
-    forms, _ = _describe_row(_read_values(c, ()))
-    return NormalForms._make((*forms, get_goods_hs(c), get_goods_text(c)))
+    hs = get_goods_hs(c)
+    forms, _ = _describe_row(_read_values(c, hs, ()))
+    return NormalForms._make((*forms, hs, get_goods_text(c)))
 
 
 _NO_FORMS = np.zeros(0, np.uint8)
@@ -312,24 +356,22 @@ _NO_VALUES = (None,) * FIRST_DECLARED
 def _describe_row(row: Sequence[Any]) -> tuple[list[str], Values]:
     """Return the normal forms of both sides in the order of `FORM_COLUMNS`, '' if missing, and the values."""
     forms = np.empty(MAX_FORM_BYTES, np.uint8)
-    values, keys = np.empty((1, len(PARTY_FEATURES)), np.float32), np.empty((1, 2, 0), np.uint64)
-    ends = _describe_values([row], NO_KEYS, values, keys, forms)
+    described = create_rows(1, NO_KEYS)
+    ends = _describe_values([row], NO_KEYS, described, forms)
     text = forms[: ends[-1]].tobytes()
     pairs = zip([0, *ends], ends, strict=False)
-    return [text[start:stop].decode("utf-8", "surrogatepass") for start, stop in pairs], values[0]
+    return [text[start:stop].decode("utf-8", "surrogatepass") for start, stop in pairs], described.values[0]
 
 
 def _describe_values(
-    rows: list[Sequence[Any]], plan: KeyPlan, values: Values, keys: Keys, forms: NDArray[np.uint8]
+    rows: list[Sequence[Any]], plan: KeyPlan, described: DescribedRows, forms: NDArray[np.uint8]
 ) -> list[int]:
     """Describe rows with the kernel, and do what it asks for in between. Return the ends of the forms of the last row."""
     tables, progress = load_tables(), np.zeros(FIRST_END + FORMS, np.int64)
     prepared, data = -1, _encode(rows)
     progress[OFFSET] = _measure_head(len(rows))
     while True:
-        todo = describe_rows(
-            tables, np.frombuffer(data, np.uint8), progress, plan.record, values, keys, forms
-        )
+        todo = describe_rows(tables, np.frombuffer(data, np.uint8), progress, plan.record, *described, forms)
         if todo == DONE:
             return progress[FIRST_END:].tolist() if forms.size else []
         row = int(progress[ROW])
@@ -376,9 +418,9 @@ def _measure_head(rows: int) -> int:
     return 1 if rows < 16 else 3 if rows < 1 << 16 else 5
 
 
-def _read_values(c: Consignment, declared: tuple[str, ...]) -> tuple[Any, ...]:
+def _read_values(c: Consignment, hs: str, declared: tuple[str, ...]) -> tuple[Any, ...]:
     """Return the values of a row in the order of `features.row_kernels`."""
-    values = (*_select(c), get_goods_hs(c), _compute_account_age(c))
+    values = (*_select(c), hs, _compute_account_age(c))
     if declared:
         values += tuple(_drop_nan(getattr(c, name, None)) for name in declared)
     return values

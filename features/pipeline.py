@@ -16,13 +16,19 @@ from consignments.records import Consignment
 from features.alerts import Alerts
 from features.categories import CategoryFeatures
 from features.config import FeatureConfig
-from features.described_rows import DescribedRows, build_key_plan, describe, normalize_consignment
+from features.described_rows import (
+    DescribedRows,
+    build_key_plan,
+    create_rows,
+    fill_described,
+    normalize_consignment,
+)
 from features.fitted import FittedParameters
 from features.goods.goods import GoodsFeatures
 from features.history.keys import list_key_kinds
 from features.history.pseudonyms import Pseudonyms
 from features.history.table import History
-from features.normalization.normal_forms import NormalForms, normalize_goods
+from features.normalization.normal_forms import NormalForms, get_goods_hs, normalize_goods
 from features.parties import PARTY_FEATURES
 from features.quality import QualityFeatures
 from features.route import RouteFeatures
@@ -130,8 +136,8 @@ class Pipeline:
             *self.alerts.compute(c, forms, sequence),
         )
         self._goods.fill(c, forms, row, self._goods_at)
-        described = describe([c], self._key_plan)
-        row[: self._plain_at], keys[:], counterparts[:] = (each[0] for each in described)
+        rows = DescribedRows(row[None], keys[None], counterparts[None])
+        fill_described([c], [forms.hs], self._key_plan, rows)
 
     def fill_rows(
         self,
@@ -154,16 +160,17 @@ class Pipeline:
         sequence : int or None
             Sequence number of the first consignment in the log, if any.
         """
-        described = self._fill_features(consignments, X, sequence)
-        keys[:], counterparts[:] = described.keys, described.counterparts
+        self._fill_features(consignments, DescribedRows(X, keys, counterparts), sequence)
 
     def fill_features(self, consignments: Sequence[Consignment], X: Rows) -> None:
         """Write all features except history, as `fill_rows` does, for consignments whose keys nobody needs."""
-        self._fill_features(consignments, X)
+        unused = create_rows(len(consignments), self._key_plan)
+        self._fill_features(consignments, unused._replace(values=X))
 
     def _fill_features(
-        self, consignments: Sequence[Consignment], X: Rows, sequence: int | None = None
-    ) -> DescribedRows:
+        self, consignments: Sequence[Consignment], rows: DescribedRows, sequence: int | None = None
+    ) -> None:
+        X = rows.values
         pairs = [(c, self._normalize(c)) for c in consignments]
         parts = [[group.compute(*pair) for pair in pairs] for group in self._plain]
         parts.append([self.alerts.compute(*pair, sequence) for pair in pairs])
@@ -172,9 +179,7 @@ class Pipeline:
             self._write(row, begin, *chain.from_iterable(values))
         for row, pair in zip(X, pairs, strict=True):
             self._goods.fill(*pair, row, self._goods_at)
-        described = describe(consignments, self._key_plan)
-        X[:, : self._plain_at] = described.values
-        return described
+        fill_described(consignments, [forms.hs for _, forms in pairs], self._key_plan, rows)
 
     def _normalize(self, c: Consignment) -> NormalForms:
         """Return the normal forms: those of the parties only if an alert may be compared with them."""
@@ -198,5 +203,6 @@ class Pipeline:
 
     def fill_keys(self, c: Consignment, keys: Keys, counterparts: Keys) -> None:
         """Write only the history keys, for a consignment that is not scored."""
-        described = describe([c], self._key_plan)
-        keys[:], counterparts[:] = described.keys[0], described.counterparts[0]
+        unused = np.empty((1, self._plain_at), np.float32)
+        rows = DescribedRows(unused, keys[None], counterparts[None])
+        fill_described([c], [get_goods_hs(c)], self._key_plan, rows)

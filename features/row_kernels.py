@@ -194,6 +194,7 @@ def _build_entry_point(digest: int) -> Any:
         plans: Array,
         values: Array,
         keys: Array,
+        counterparts: Array,
         forms: Array,
     ) -> Int:
         """Write values and keys of the rows from `progress[ROW]` on. Return DONE, or what the row in `progress` needs first.
@@ -205,9 +206,10 @@ def _build_entry_point(digest: int) -> Any:
             The rows in MessagePack.
         progress : int64 array, (FIRST_END + FORMS,)
         plans : array of one record of `KEY_PLAN`
-        values : float32 array, (n, party features)
-        keys : uint64 array, (n, 2, kinds)
-            The keys and their counterparts. Empty if nobody needs them.
+        values : float32 array, (n, party features or more)
+            The values are the first of each row.
+        keys, counterparts : uint64 array, (n, kinds)
+            Empty if nobody needs them.
         forms : uint8 array
             Receives the normal forms of the parties of the last row, unless it is empty.
         """
@@ -221,7 +223,7 @@ def _build_entry_point(digest: int) -> Any:
             if fault >= 0:
                 fault = _describe_row(tables, data, plan.declared, values[row])
             if fault >= 0 and keys.size > 0:
-                fault = write_keys(tables, plan, keys[row])
+                fault = write_keys(tables, plan, keys[row], counterparts[row])
             if fault >= 0 and forms.size > 0:
                 fault = _copy_forms(tables, forms, progress)
             if fault < 0:
