@@ -154,7 +154,9 @@ def as_written(tables: Tables, trained: TrainingResult) -> NDArray[np.float32]:
     of_parties = [kind for kind in COMMON_KINDS if set(kind.parts) <= set(FORM_COLUMNS)]
     pseudonyms = FeatureParameters().pseudonyms
 
-    def fill(consignments: Sequence[Consignment], hs: Sequence[str], plan: KeyPlan, rows: DescribedRows) -> None:
+    def fill(
+        consignments: Sequence[Consignment], hs: Sequence[str], plan: KeyPlan, rows: DescribedRows
+    ) -> None:
         normal(consignments, hs, plan, rows)
         for c, keys, counterparts in zip(consignments, rows.keys, rows.counterparts, strict=True):
             for kind in of_parties:

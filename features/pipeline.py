@@ -21,7 +21,7 @@ from features.described_rows import (
     build_key_plan,
     create_rows,
     fill_described,
-    normalize_consignment,
+    fill_with_forms,
 )
 from features.fitted import FittedParameters
 from features.goods.goods import GoodsFeatures
@@ -124,7 +124,7 @@ class Pipeline:
         sequence : int or None
             Its sequence number in the log, if any. Later alerts do not count.
         """
-        forms = self._normalize(c)
+        (forms,) = self._describe([c], DescribedRows(row[None], keys[None], counterparts[None]))
         route, value, categories, quality = self._plain
         self._write(
             row,
@@ -136,8 +136,6 @@ class Pipeline:
             *self.alerts.compute(c, forms, sequence),
         )
         self._goods.fill(c, forms, row, self._goods_at)
-        rows = DescribedRows(row[None], keys[None], counterparts[None])
-        fill_described([c], [forms.hs], self._key_plan, rows)
 
     def fill_rows(
         self,
@@ -171,7 +169,7 @@ class Pipeline:
         self, consignments: Sequence[Consignment], rows: DescribedRows, sequence: int | None = None
     ) -> None:
         X = rows.values
-        pairs = [(c, self._normalize(c)) for c in consignments]
+        pairs = list(zip(consignments, self._describe(consignments, rows), strict=True))
         parts = [[group.compute(*pair) for pair in pairs] for group in self._plain]
         parts.append([self.alerts.compute(*pair, sequence) for pair in pairs])
         begin = self._plain_at * X.itemsize
@@ -179,11 +177,19 @@ class Pipeline:
             self._write(row, begin, *chain.from_iterable(values))
         for row, pair in zip(X, pairs, strict=True):
             self._goods.fill(*pair, row, self._goods_at)
-        fill_described(consignments, [forms.hs for _, forms in pairs], self._key_plan, rows)
 
-    def _normalize(self, c: Consignment) -> NormalForms:
-        """Return the normal forms: those of the parties only if an alert may be compared with them."""
-        return normalize_consignment(c) if self.alerts.may_match(c) else normalize_goods(c)
+    def _describe(self, consignments: Sequence[Consignment], rows: DescribedRows) -> list[NormalForms]:
+        """Write values and keys of the parties. Return the normal forms: those of the parties only if an alert may need them."""
+        goods = list(map(normalize_goods, consignments))
+        if not any(map(self.alerts.may_match, consignments)):
+            fill_described(consignments, [forms.hs for forms in goods], self._key_plan, rows)
+            return goods
+        return [
+            fill_with_forms(
+                c, forms, self._key_plan, DescribedRows._make(each[place : place + 1] for each in rows)
+            )
+            for place, (c, forms) in enumerate(zip(consignments, goods, strict=True))
+        ]
 
     def fill_fitted(self, consignments: Sequence[Consignment], X: Rows) -> None:
         """Rewrite only the features that depend on fitted parameters: value, categories and goods.

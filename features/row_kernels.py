@@ -38,7 +38,7 @@ from features.normalization.compiling import (
     kernel,
 )
 from features.normalization.emails import write_email
-from features.normalization.letters import TOO_LONG
+from features.normalization.letters import NEEDS_ROOM, TOO_LONG
 from features.normalization.names import write_name
 from features.normalization.phone_kernels import write_phone
 from features.normalization.record_kernels import NUMBER, copy_text, read_row, write_code, write_number
@@ -174,9 +174,9 @@ def _describe_row(tables: Tables, data: Array, declared: Int, values: Array) -> 
 
 @kernel
 def _copy_forms(tables: Tables, forms: Array, progress: Array) -> Int:
-    """Copy the forms of both sides for Python. Return 0, or TOO_LONG."""
+    """Copy the forms of both sides for Python. Return 0, or NEEDS_ROOM."""
     if tables.slots[FORMS - 1, 1] > forms.size:
-        return TOO_LONG
+        return NEEDS_ROOM
     append(forms, START, tables.forms, START, tables.slots[FORMS - 1, 1])
     for slot in range(FORMS):
         progress[FIRST_END + slot] = tables.slots[slot, 1]
