@@ -182,13 +182,24 @@ class Alerts:
         moment = c.received_at
         return moment is not None and self._first_issue <= moment < self._last_end
 
-    def list_matches(self, c: Consignment, forms: NormalForms) -> "list[AlertMatch]":
-        """List the alerts that match a consignment by their patterns or their indicators, each once, in tables without a log."""
+    def list_matches(
+        self, c: Consignment, forms: NormalForms, sequence: int | None = None
+    ) -> "list[AlertMatch]":
+        """List the alerts that match a consignment by their patterns or their indicators, each once.
+
+        Parameters
+        ----------
+        c : Consignment
+            Without `received_at` no alert matches.
+        forms : NormalForms
+        sequence : int, optional
+            Its sequence number in the log. Alerts at or after it do not count. Without it the latest version of each alert counts.
+        """
         moment = c.received_at
         if moment is None or not self.may_match(c):
             return []
-        patterns = self._find_by_pattern(_ConsignmentView(c, forms), moment, None)
-        matches = self._find_by_indicator(c, forms, moment, None) if self._indicators else []
+        patterns = self._find_by_pattern(_ConsignmentView(c, forms), moment, sequence)
+        matches = self._find_by_indicator(c, forms, moment, sequence) if self._indicators else []
         shared: dict[str, list[str]] = {}
         for match in matches:
             named = shared.setdefault(match.entry.alert.alert_id, [])

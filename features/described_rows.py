@@ -262,7 +262,7 @@ def fill_described(
 
 
 def fill_with_forms(c: Consignment, goods: NormalForms, plan: KeyPlan, rows: DescribedRows) -> NormalForms:
-    """Do what `fill_described` does for one consignment, and return all its normal forms.
+    """Write what `fill_described` does for one consignment, and return all its normal forms.
 
     Parameters
     ----------

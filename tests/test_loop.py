@@ -27,7 +27,7 @@ validation_days = 20
 test_days = 20
 label_delay_days = 12
 [model]
-trees = 40
+trees = 25
 [evaluation]
 origins = 1
 resamples = 40
@@ -77,7 +77,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
     loop = Loop(tmp_path_factory.mktemp("loop"))
     (loop.folder / "config.toml").write_text(CONFIG)
     loop.npsrisk(
-        "simulate", "--out", "world", "--days", "100", "--per-day", "300", "--prevalence", "operation"
+        "simulate", "--out", "world", "--days", "100", "--per-day", "150", "--prevalence", "operation"
     )
     world = loop.folder / "world"
     consignments = pd.read_parquet(world / "consignments.parquet")
