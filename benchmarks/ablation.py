@@ -9,17 +9,19 @@ recall. The 95 % intervals come from resampled whole days. Background is thinned
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-import features.history.keys
+import features.pipeline
 from benchmarks.skill import tables_of
 from consignments.records import Consignment
 from features.batch import FeatureParameters, Tables, compute_feature_matrix
-from features.normalization.normal_forms import NormalForms
+from features.described_rows import FORM_COLUMNS, DescribedRows, KeyPlan
+from features.history.keys import COMMON_KINDS
 from features.spec import Spec
 from models.risk_model import LabelledRows
 from training.config import parse_config
@@ -147,17 +149,24 @@ def test_origin(tables: Tables, trained: TrainingResult, X: NDArray[np.float32])
 
 def as_written(tables: Tables, trained: TrainingResult) -> NDArray[np.float32]:
     """Compute the features again with keys of history as they were written."""
-    normal = features.history.keys.get_common_values
+    normal = features.pipeline.fill_described
+    places = {kind.name: place for place, kind in enumerate(COMMON_KINDS)}
+    of_parties = [kind for kind in COMMON_KINDS if set(kind.parts) <= set(FORM_COLUMNS)]
+    pseudonyms = FeatureParameters().pseudonyms
 
-    def values(c: Consignment, forms: NormalForms) -> tuple[str, ...]:
-        written = {
-            name: getattr(c, name) or ""
-            for name in NormalForms._fields
-            if name.startswith(("sender", "consignee"))
-        }
-        return normal(c, forms._replace(**written))
+    def fill(
+        consignments: Sequence[Consignment], hs: Sequence[str], plan: KeyPlan, rows: DescribedRows
+    ) -> None:
+        normal(consignments, hs, plan, rows)
+        for c, keys, counterparts in zip(consignments, rows.keys, rows.counterparts, strict=True):
+            for kind in of_parties:
+                parts = [getattr(c, name) or "" for name in kind.parts]
+                value = "\x1f".join(parts) if all(parts) else ""
+                keys[places[kind.name]] = pseudonyms.compute_number(kind.name, value)
+            for kind in COMMON_KINDS:
+                counterparts[places[kind.name]] = keys[places[kind.counterpart or ""]]
 
-    features.history.keys.get_common_values = values
+    features.pipeline.fill_described = fill
     try:
         matrix = compute_feature_matrix(
             tables,
@@ -166,7 +175,7 @@ def as_written(tables: Tables, trained: TrainingResult) -> NDArray[np.float32]:
             as_of=pd.Timestamp(trained.as_of),
         )
     finally:
-        features.history.keys.get_common_values = normal
+        features.pipeline.fill_described = normal
     words = matrix.spec.get_column(TEXT_SCORE)
     matrix.X[:, words] = trained.matrix.X[:, words]
     return matrix.X

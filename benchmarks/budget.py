@@ -146,11 +146,11 @@ class _ScoringPath:
         name, at = ModelName.parse(event.model), to_datetime(event.at_us)
         decision = self._log.format_decision_id(event.sequence)
         return self._encode(
-            Score(event.consignment_id, event.score, event.band, [], name, at, decision)  # type: ignore[arg-type]
+            Score(event.consignment_id, event.score, event.band, [], name, at, decision, False, False)  # type: ignore[arg-type]
         )
 
     def _note(self, score: float) -> None:
-        self._metrics.record_decision("routine", score)
+        self._metrics.record_batch([], [("routine", score)])
         self._metrics.record_answer("scores", 200, 0.01)
 
 

@@ -27,7 +27,7 @@ from features.history.key_kernels import (
 )
 from features.history.keys import PRODUCT, KeyKind
 from features.history.pseudonyms import KIND_SEPARATOR, Pseudonyms
-from features.normalization.letters import NEEDS_PAGE, NEEDS_PYTHON, fill_letters, fill_page
+from features.normalization.letters import NEEDS_PAGE, NEEDS_PYTHON, NEEDS_ROOM, fill_letters, fill_page
 from features.normalization.normal_forms import (
     ADDRESS_WORDS,
     GMAIL_DOMAINS,
@@ -41,7 +41,7 @@ from features.normalization.normal_forms import (
     POST_BOX_WORDS,
     NormalForms,
     get_goods_hs,
-    get_goods_text,
+    normalize_goods,
 )
 from features.normalization.phone_kernels import fill_plans
 from features.normalization.tables import MAX_FIELDS, create_tables, get_record
@@ -98,8 +98,8 @@ SLOTS = {
         for place, name in enumerate((*CODE_COLUMNS, *FIGURE_COLUMNS, "currency", "hs_code", PRODUCT))
     },
 }
-MAX_FORM_BYTES = 1 << 20
-"""Room for the forms of a row that Python reads: those of valid texts have at most half of it."""
+FORM_BYTES, MAX_FORM_BYTES = 1 << 12, 1 << 20
+"""Room for the forms of a row that Python reads: usual, and for any valid text, whose forms have at most half of it."""
 POSITIVE_ZERO = 0.0
 """Added to a number, it turns -0.0 into 0.0."""
 Values = NDArray[np.float32]
@@ -224,10 +224,75 @@ def describe(consignments: Sequence[Consignment], plan: KeyPlan) -> DescribedRow
     BadInput
         If a text is longer than the longest of a valid record.
     """
-    values = np.empty((len(consignments), len(PARTY_FEATURES)), np.float32)
-    keys = np.empty((len(consignments), 2, plan.kinds), np.uint64)
-    _describe_values([_read_values(c, plan.declared) for c in consignments], plan, values, keys, _NO_FORMS)
-    return DescribedRows(values, keys[:, 0], keys[:, 1])
+    described = create_rows(len(consignments), plan)
+    fill_described(consignments, [get_goods_hs(c) for c in consignments], plan, described)
+    return described
+
+
+def create_rows(count: int, plan: KeyPlan) -> DescribedRows:
+    """Create arrays for some consignments."""
+    keys, counterparts = np.empty((2, count, plan.kinds), np.uint64)
+    return DescribedRows(np.empty((count, len(PARTY_FEATURES)), np.float32), keys, counterparts)
+
+
+def fill_described(
+    consignments: Sequence[Consignment], hs_codes: Sequence[str], plan: KeyPlan, rows: DescribedRows
+) -> None:
+    """Write the values of the parties and the history keys of some consignments into arrays.
+
+    Parameters
+    ----------
+    consignments : sequence of Consignment, (n,)
+    hs_codes : sequence of str, (n,)
+        Results of `get_goods_hs`.
+    plan : KeyPlan
+    rows : DescribedRows
+        Its `values` may have more columns; the values are the first ones.
+
+    Raises
+    ------
+    BadInput
+        If a text is longer than the longest of a valid record.
+    """
+    values: list[Sequence[Any]] = [
+        _read_values(c, hs, plan.declared) for c, hs in zip(consignments, hs_codes, strict=True)
+    ]
+    _check_arrays(len(values), plan, rows)
+    _describe_values(values, plan, rows)
+
+
+def fill_with_forms(c: Consignment, goods: NormalForms, plan: KeyPlan, rows: DescribedRows) -> NormalForms:
+    """Write what `fill_described` does for one consignment, and return all its normal forms.
+
+    Parameters
+    ----------
+    c : Consignment
+    goods : NormalForms
+        The forms of its goods.
+    plan : KeyPlan
+    rows : DescribedRows
+        Arrays of one row.
+
+    Raises
+    ------
+    BadInput
+        If a text is longer than the longest of a valid record.
+    """
+    _check_arrays(1, plan, rows)
+    forms = _describe_values([_read_values(c, goods.hs, plan.declared)], plan, rows, forms_too=True)
+    return NormalForms._make((*forms, goods.hs, goods.text))
+
+
+def _check_arrays(count: int, plan: KeyPlan, rows: DescribedRows) -> None:
+    """Check what kernels do not: that each array is of one kind and has room."""
+    values, keys, counterparts = rows
+    if values.dtype != np.float32 or not values.flags.c_contiguous or values.shape[0] != count:
+        raise IndexError(f"values of shape {values.shape} are no rows of float32 for {count} consignments")
+    if values.shape[1] < len(PARTY_FEATURES):
+        raise IndexError(f"rows of {values.shape[1]} values have no {len(PARTY_FEATURES)} places")
+    for each in (keys, counterparts):
+        if each.dtype != np.uint64 or not each.flags.c_contiguous or each.shape != (count, plan.kinds):
+            raise IndexError(f"keys of shape {each.shape} are no uint64 of shape {(count, plan.kinds)}")
 
 
 class PartyDetails(NamedTuple):
@@ -301,8 +366,7 @@ def normalize_consignment(c: Consignment) -> NormalForms:
     BadInput
         If a text is longer than the longest of a valid record.
     """
-    forms, _ = _describe_row(_read_values(c, ()))
-    return NormalForms._make((*forms, get_goods_hs(c), get_goods_text(c)))
+    return fill_with_forms(c, normalize_goods(c), NO_KEYS, create_rows(1, NO_KEYS))
 
 
 _NO_FORMS = np.zeros(0, np.uint8)
@@ -311,37 +375,41 @@ _NO_VALUES = (None,) * FIRST_DECLARED
 
 def _describe_row(row: Sequence[Any]) -> tuple[list[str], Values]:
     """Return the normal forms of both sides in the order of `FORM_COLUMNS`, '' if missing, and the values."""
-    forms = np.empty(MAX_FORM_BYTES, np.uint8)
-    values, keys = np.empty((1, len(PARTY_FEATURES)), np.float32), np.empty((1, 2, 0), np.uint64)
-    ends = _describe_values([row], NO_KEYS, values, keys, forms)
-    text = forms[: ends[-1]].tobytes()
-    pairs = zip([0, *ends], ends, strict=False)
-    return [text[start:stop].decode("utf-8", "surrogatepass") for start, stop in pairs], values[0]
+    described = create_rows(1, NO_KEYS)
+    return _describe_values([row], NO_KEYS, described, forms_too=True), described.values[0]
 
 
 def _describe_values(
-    rows: list[Sequence[Any]], plan: KeyPlan, values: Values, keys: Keys, forms: NDArray[np.uint8]
-) -> list[int]:
-    """Describe rows with the kernel, and do what it asks for in between. Return the ends of the forms of the last row."""
+    rows: list[Sequence[Any]], plan: KeyPlan, described: DescribedRows, *, forms_too: bool = False
+) -> list[str]:
+    """Describe rows with the kernel, and do what it asks for in between. Return the forms of the last row, if they are wanted."""
     tables, progress = load_tables(), np.zeros(FIRST_END + FORMS, np.int64)
+    forms = np.empty(FORM_BYTES, np.uint8) if forms_too else _NO_FORMS
     prepared, data = -1, _encode(rows)
     progress[OFFSET] = _measure_head(len(rows))
     while True:
-        todo = describe_rows(
-            tables, np.frombuffer(data, np.uint8), progress, plan.record, values, keys, forms
-        )
+        todo = describe_rows(tables, np.frombuffer(data, np.uint8), progress, plan.record, *described, forms)
         if todo == DONE:
-            return progress[FIRST_END:].tolist() if forms.size else []
+            return _decode_forms(forms, progress) if forms_too else []
         row = int(progress[ROW])
         if todo == NEEDS_PAGE:
             record = get_record(tables)
             fill_page(record, int(record.page[0]))
+        elif todo == NEEDS_ROOM and len(forms) < MAX_FORM_BYTES:
+            forms = np.empty(MAX_FORM_BYTES, np.uint8)
         elif todo == NEEDS_PYTHON and row != prepared:
             rows[row] = _prepare_values(rows[row])
             data = _ENCODER.encode(rows[row:])
             prepared, progress[OFFSET] = row, _measure_head(len(rows) - row)
         else:
             raise _explain_refusal(todo)
+
+
+def _decode_forms(forms: NDArray[np.uint8], progress: NDArray[np.int64]) -> list[str]:
+    ends = progress[FIRST_END:].tolist()
+    text = forms[: ends[-1]].tobytes()
+    pairs = zip([0, *ends], ends, strict=False)
+    return [text[start:stop].decode("utf-8", "surrogatepass") for start, stop in pairs]
 
 
 def _explain_refusal(todo: int) -> Exception:
@@ -376,9 +444,9 @@ def _measure_head(rows: int) -> int:
     return 1 if rows < 16 else 3 if rows < 1 << 16 else 5
 
 
-def _read_values(c: Consignment, declared: tuple[str, ...]) -> tuple[Any, ...]:
+def _read_values(c: Consignment, hs: str, declared: tuple[str, ...]) -> tuple[Any, ...]:
     """Return the values of a row in the order of `features.row_kernels`."""
-    values = (*_select(c), get_goods_hs(c), _compute_account_age(c))
+    values = (*_select(c), hs, _compute_account_age(c))
     if declared:
         values += tuple(_drop_nan(getattr(c, name, None)) for name in declared)
     return values

@@ -16,13 +16,19 @@ from consignments.records import Consignment
 from features.alerts import Alerts
 from features.categories import CategoryFeatures
 from features.config import FeatureConfig
-from features.described_rows import DescribedRows, build_key_plan, describe, normalize_consignment
+from features.described_rows import (
+    DescribedRows,
+    build_key_plan,
+    create_rows,
+    fill_described,
+    fill_with_forms,
+)
 from features.fitted import FittedParameters
 from features.goods.goods import GoodsFeatures
 from features.history.keys import list_key_kinds
 from features.history.pseudonyms import Pseudonyms
 from features.history.table import History
-from features.normalization.normal_forms import NormalForms, normalize_goods
+from features.normalization.normal_forms import NormalForms, get_goods_hs, normalize_goods
 from features.parties import PARTY_FEATURES
 from features.quality import QualityFeatures
 from features.route import RouteFeatures
@@ -118,7 +124,7 @@ class Pipeline:
         sequence : int or None
             Its sequence number in the log, if any. Later alerts do not count.
         """
-        forms = self._normalize(c)
+        (forms,) = self._describe([c], DescribedRows(row[None], keys[None], counterparts[None]))
         route, value, categories, quality = self._plain
         self._write(
             row,
@@ -130,8 +136,6 @@ class Pipeline:
             *self.alerts.compute(c, forms, sequence),
         )
         self._goods.fill(c, forms, row, self._goods_at)
-        described = describe([c], self._key_plan)
-        row[: self._plain_at], keys[:], counterparts[:] = (each[0] for each in described)
 
     def fill_rows(
         self,
@@ -154,17 +158,18 @@ class Pipeline:
         sequence : int or None
             Sequence number of the first consignment in the log, if any.
         """
-        described = self._fill_features(consignments, X, sequence)
-        keys[:], counterparts[:] = described.keys, described.counterparts
+        self._fill_features(consignments, DescribedRows(X, keys, counterparts), sequence)
 
     def fill_features(self, consignments: Sequence[Consignment], X: Rows) -> None:
         """Write all features except history, as `fill_rows` does, for consignments whose keys nobody needs."""
-        self._fill_features(consignments, X)
+        unused = create_rows(len(consignments), self._key_plan)
+        self._fill_features(consignments, unused._replace(values=X))
 
     def _fill_features(
-        self, consignments: Sequence[Consignment], X: Rows, sequence: int | None = None
-    ) -> DescribedRows:
-        pairs = [(c, self._normalize(c)) for c in consignments]
+        self, consignments: Sequence[Consignment], rows: DescribedRows, sequence: int | None = None
+    ) -> None:
+        X = rows.values
+        pairs = list(zip(consignments, self._describe(consignments, rows), strict=True))
         parts = [[group.compute(*pair) for pair in pairs] for group in self._plain]
         parts.append([self.alerts.compute(*pair, sequence) for pair in pairs])
         begin = self._plain_at * X.itemsize
@@ -172,13 +177,19 @@ class Pipeline:
             self._write(row, begin, *chain.from_iterable(values))
         for row, pair in zip(X, pairs, strict=True):
             self._goods.fill(*pair, row, self._goods_at)
-        described = describe(consignments, self._key_plan)
-        X[:, : self._plain_at] = described.values
-        return described
 
-    def _normalize(self, c: Consignment) -> NormalForms:
-        """Return the normal forms: those of the parties only if an alert may be compared with them."""
-        return normalize_consignment(c) if self.alerts.may_match(c) else normalize_goods(c)
+    def _describe(self, consignments: Sequence[Consignment], rows: DescribedRows) -> list[NormalForms]:
+        """Write values and keys of the parties. Return the normal forms: those of the parties only if an alert may need them."""
+        goods = list(map(normalize_goods, consignments))
+        if not any(map(self.alerts.may_match, consignments)):
+            fill_described(consignments, [forms.hs for forms in goods], self._key_plan, rows)
+            return goods
+        return [
+            fill_with_forms(
+                c, forms, self._key_plan, DescribedRows._make(each[place : place + 1] for each in rows)
+            )
+            for place, (c, forms) in enumerate(zip(consignments, goods, strict=True))
+        ]
 
     def fill_fitted(self, consignments: Sequence[Consignment], X: Rows) -> None:
         """Rewrite only the features that depend on fitted parameters: value, categories and goods.
@@ -198,5 +209,6 @@ class Pipeline:
 
     def fill_keys(self, c: Consignment, keys: Keys, counterparts: Keys) -> None:
         """Write only the history keys, for a consignment that is not scored."""
-        described = describe([c], self._key_plan)
-        keys[:], counterparts[:] = described.keys[0], described.counterparts[0]
+        unused = np.empty((1, self._plain_at), np.float32)
+        rows = DescribedRows(unused, keys[None], counterparts[None])
+        fill_described([c], [get_goods_hs(c)], self._key_plan, rows)

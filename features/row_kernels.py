@@ -38,7 +38,7 @@ from features.normalization.compiling import (
     kernel,
 )
 from features.normalization.emails import write_email
-from features.normalization.letters import TOO_LONG
+from features.normalization.letters import NEEDS_ROOM, TOO_LONG
 from features.normalization.names import write_name
 from features.normalization.phone_kernels import write_phone
 from features.normalization.record_kernels import NUMBER, copy_text, read_row, write_code, write_number
@@ -174,9 +174,9 @@ def _describe_row(tables: Tables, data: Array, declared: Int, values: Array) -> 
 
 @kernel
 def _copy_forms(tables: Tables, forms: Array, progress: Array) -> Int:
-    """Copy the forms of both sides for Python. Return 0, or TOO_LONG."""
+    """Copy the forms of both sides for Python. Return 0, or NEEDS_ROOM."""
     if tables.slots[FORMS - 1, 1] > forms.size:
-        return TOO_LONG
+        return NEEDS_ROOM
     append(forms, START, tables.forms, START, tables.slots[FORMS - 1, 1])
     for slot in range(FORMS):
         progress[FIRST_END + slot] = tables.slots[slot, 1]
@@ -194,6 +194,7 @@ def _build_entry_point(digest: int) -> Any:
         plans: Array,
         values: Array,
         keys: Array,
+        counterparts: Array,
         forms: Array,
     ) -> Int:
         """Write values and keys of the rows from `progress[ROW]` on. Return DONE, or what the row in `progress` needs first.
@@ -205,9 +206,10 @@ def _build_entry_point(digest: int) -> Any:
             The rows in MessagePack.
         progress : int64 array, (FIRST_END + FORMS,)
         plans : array of one record of `KEY_PLAN`
-        values : float32 array, (n, party features)
-        keys : uint64 array, (n, 2, kinds)
-            The keys and their counterparts. Empty if nobody needs them.
+        values : float32 array, (n, party features or more)
+            The values are the first of each row.
+        keys, counterparts : uint64 array, (n, kinds)
+            Empty if nobody needs them.
         forms : uint8 array
             Receives the normal forms of the parties of the last row, unless it is empty.
         """
@@ -221,7 +223,7 @@ def _build_entry_point(digest: int) -> Any:
             if fault >= 0:
                 fault = _describe_row(tables, data, plan.declared, values[row])
             if fault >= 0 and keys.size > 0:
-                fault = write_keys(tables, plan, keys[row])
+                fault = write_keys(tables, plan, keys[row], counterparts[row])
             if fault >= 0 and forms.size > 0:
                 fault = _copy_forms(tables, forms, progress)
             if fault < 0:

@@ -30,7 +30,7 @@ KEY_PLAN = np.dtype(
 
 
 @kernel
-def write_keys(tables: Tables, plan: Any, keys: Array) -> Int:
+def write_keys(tables: Tables, plan: Any, keys: Array, counterparts: Array) -> Int:
     """Write the keys of a row and their counterparts, 0 if missing. Return 0, or TOO_LONG.
 
     Parameters
@@ -38,16 +38,16 @@ def write_keys(tables: Tables, plan: Any, keys: Array) -> Int:
     tables : Tables
         `slots` has the place of each value in `forms`.
     plan : record of KEY_PLAN
-    keys : uint64 array, (2, kinds)
+    keys, counterparts : uint64 array, (kinds,)
     """
     for kind in range(plan.count):
         size = _join_parts(tables, plan, kind)
         if size < 0:
             return size
-        keys[0, kind] = _hash_message(tables, plan.start, size) if size > 0 else ZERO_64
+        keys[kind] = _hash_message(tables, plan.start, size) if size > 0 else ZERO_64
     for kind in range(plan.count):
         other = plan.kinds[kind, COUNTERPART]
-        keys[1, kind] = keys[0, other] if other >= 0 else ZERO_64
+        counterparts[kind] = keys[other] if other >= 0 else ZERO_64
     return 0
 
 

@@ -34,7 +34,7 @@ PLACE_MASK = (1 << 48) - 1
 SEVERAL, COUNT_AT, POSITION_MASK = 1 << 31, 24, (1 << 24) - 1
 RAW, COMPOSED, LATIN = range(3)  # of `sizes`
 # Results below zero: what Python has to do before the kernel reads the row again.
-NEEDS_PAGE, NEEDS_PYTHON, TOO_LONG = -1, -2, -3
+NEEDS_PAGE, NEEDS_PYTHON, TOO_LONG, NEEDS_ROOM = -1, -2, -3, -4
 ASCII_TEXT, OTHER_TEXT = 0, 1
 ROMANIZED, TRANSLITERATED = np.int64(1), np.int64(0)
 INITIAL, VOWEL, FINAL = map(np.int64, range(3))
