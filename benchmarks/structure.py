@@ -30,14 +30,6 @@ KERNEL_DECORATORS = {"kernel", "njit"}
 VERBS = frozenset((Path(__file__).parent / "verbs.txt").read_text().split())
 """First words of functions that state what they do; `from`, `to`, `is` and `has` are included."""
 CONSIGNMENT = {"channel": "postal", "description": "cotton t-shirts"}
-REQUEST = {
-    "type": "http",
-    "method": "POST",
-    "path": "/v1/scores",
-    "scheme": "http",
-    "query_string": b"",
-    "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
-}
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -310,8 +302,9 @@ def trace_request() -> RequestTrace:
 
 
 async def follow_request(app: Any) -> RequestTrace:
-    """Send two requests and trace the second, when the caches are filled as in a running service."""
-    await send_consignment(app, "RB000000017GB")
+    """Send two requests over a connection and trace the second, when the caches are filled as in a running service."""
+    from benchmarks.request_stages import Load
+
     visited: list[str] = []
 
     def note_call(frame: Any, event: str, _argument: Any) -> None:
@@ -319,11 +312,13 @@ async def follow_request(app: Any) -> RequestTrace:
         if event == "call" and is_product_file(path) and visited[-1:] != [path]:
             visited.append(path)
 
-    sys.setprofile(note_call)
-    try:
-        await send_consignment(app, "RB000000025GB")
-    finally:
+    def send_both() -> Iterator[bytes]:
+        yield build_request("RB000000017GB")
+        sys.setprofile(note_call)
+        yield build_request("RB000000025GB")
         sys.setprofile(None)
+
+    await Load(app, send_both(), 1).run()
     return RequestTrace(len(set(visited)), len(visited) - 1)
 
 
@@ -332,20 +327,13 @@ def is_product_file(path: str) -> bool:
     return path.startswith(str(REPOSITORY)) and "/.venv/" not in path and "/benchmarks/" not in path
 
 
-async def send_consignment(app: Any, consignment_id: str) -> None:
-    """Send one consignment to be scored; exit if it is refused."""
+def build_request(consignment_id: str) -> bytes:
+    """Build a request to score one consignment."""
+    from benchmarks.client import request
+    from benchmarks.request_stages import PORT
+
     body = json.dumps({"consignment_id": consignment_id, **CONSIGNMENT}).encode()
-    statuses: list[int] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def send(message: dict[str, Any]) -> None:
-        statuses.append(message.get("status", 0))
-
-    await app({**REQUEST}, receive, send)
-    if statuses[0] != 200:
-        raise SystemExit(f"the request was answered with {statuses[0]}")
+    return request("/v1/scores", body, PORT)
 
 
 if __name__ == "__main__":

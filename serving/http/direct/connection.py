@@ -48,7 +48,7 @@ class ScoresConnection(Connection):
         body = None if self._known is None or not self._is_free() else self._known.find_body(data)
         if body is not None:
             assert self._known is not None
-            self._idle_since = None
+            self._unset_keepalive_if_required()
             self.cycle = DirectCall(self, self._known.head, body, more_body=False)
             self._submit(self.cycle)
             return

@@ -2,6 +2,7 @@
 
 from datetime import UTC, timedelta, timezone
 
+import msgspec
 import pytest
 from support.examples import day, make_consignment, make_outcome
 
@@ -101,3 +102,17 @@ def test_personal_fields_open_only_under_their_own_key_and_identifier(vault: Vau
 def test_a_record_without_personal_fields_has_nothing_sealed(vault: Vault) -> None:
     alert = Alert("A1", day(0), description_pattern="research chem*")
     assert RecordPacker(Alert, vault, ()).pack(alert, "A1").sealed is None
+
+
+@pytest.mark.parametrize("count", [0, 1, 13, 14, 15, 16, 25])
+def test_another_spelling_is_one_more_field_whatever_their_number(vault: Vault, count: int) -> None:
+    names = [f"field_{place}" for place in range(count)]
+    record = msgspec.defstruct("Many", ["consignment_id", *((name, int) for name in names)])
+    packer = RecordPacker(record, vault, ("consignment_id",))
+    spelled = packer.pack(record("rb 1", *range(count)), "RB1")
+    plain = packer.pack(record("RB1", *range(count)), "RB1")
+    assert msgspec.msgpack.decode(spelled.plain) == msgspec.msgpack.decode(plain.plain) | {
+        "consignment_id": "rb 1"
+    }
+    assert spelled.plain == msgspec.msgpack.encode(msgspec.msgpack.decode(spelled.plain))
+    assert spelled.content == plain.content
