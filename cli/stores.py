@@ -9,6 +9,7 @@ OPERATION_KEYS = "keys"
 """Folder of the operation keys in the exchange directory."""
 
 if TYPE_CHECKING:
+    from features.history.pseudonyms import Pseudonyms
     from models.registry import ModelVersion, Registry
     from serving.encryption.vault import Vault
     from serving.process.settings import Settings
@@ -52,6 +53,13 @@ def install_operation_keys() -> None:
     from features.indicators.operation_keys import OperationKeys, install_keys
 
     install_keys(OperationKeys.read_folder(read_settings().exchange_dir / OPERATION_KEYS))
+
+
+def create_state_pseudonyms() -> "Pseudonyms":
+    """Create the pseudonyms of a kept state, which are those of the service: of the data key, which is created if it is missing."""
+    from features.history.pseudonyms import Pseudonyms, load_data_key
+
+    return Pseudonyms(load_data_key(read_settings().data_key_file, create=True))
 
 
 def open_vault() -> "Vault":

@@ -16,7 +16,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from consignments.columns import to_arrow
+from consignments.columns import adopt_spellings, to_arrow
+from consignments.errors import BadInput
 from consignments.items import decode_items
 from consignments.records import Consignment
 from consignments.validation import SEQUENCE
@@ -30,8 +31,10 @@ from features.batch import (
     compute_feature_matrix,
     join_history,
     mask_past_rows,
+    report_progress,
     select_alerts,
 )
+from features.history.kept_state import StateRun
 from features.history.ordering import HistoryFold
 from features.normalization.normal_forms import join_goods_texts
 from features.pipeline import Pipeline
@@ -147,6 +150,8 @@ class FeatureInputs:
         As `consignments.tables` reads them.
     as_of : Timestamp or None
         Outcomes and alerts that became visible later are ignored.
+    state_run : StateRun or None
+        Continues the history of earlier batches, and receives the next state when all rows were read.
     """
 
     consignments: TableSource
@@ -154,10 +159,13 @@ class FeatureInputs:
     outcomes: pd.DataFrame | None = None
     alerts: pd.DataFrame | None = None
     as_of: pd.Timestamp | None = None
+    state_run: StateRun | None = None
 
     @property
     def has_history(self) -> bool:
         """Return True if there is any past consignment in addition to the given ones."""
+        if self.state_run is not None and self.state_run.before is not None:
+            return True
         return self.history is not None and len(self.history) > 0
 
     @classmethod
@@ -206,6 +214,8 @@ def stream_features(
     line = _MergeOrder.from_rows(fold.rows, int(kept.sum()))
     blocks = line.split_blocks(piece_rows)
     if max(block.stop - block.start for block in blocks) > max(MAX_BLOCK_ROWS, piece_rows):
+        if inputs.state_run is not None:
+            raise _make_order_fault()
         yield from _stream_in_memory(inputs, parameters, options, piece_rows, first_row)
         return
     with WorkerPool(options.jobs, len(line.row)) as workers:
@@ -228,6 +238,9 @@ def stream_features(
                 yield replace(chunk, X=parameters.fitted.mark_rows(chunk.X))
             if options.progress is not None:
                 options.progress("features" if rows > skipped else "history", block.stop, len(line.mine))
+    if inputs.state_run is not None:
+        with report_progress(options.progress, "state"):
+            inputs.state_run.finish()
 
 
 def list_goods_texts(frame: pd.DataFrame) -> list[str]:
@@ -258,11 +271,23 @@ def _start_fold(inputs: FeatureInputs, pipeline: Pipeline) -> tuple[HistoryFold,
         past = inputs.history.take_order()
         kept = mask_past_rows(past, order)
         order = pd.concat([past[kept], order], ignore_index=True)
+    found = inputs.outcomes
+    if found is not None:
+        found = adopt_spellings(found, order["consignment_id"])
+    arrivals, outcomes = build_arrival_events(order), build_outcome_events(found)
+    if inputs.state_run is not None:
+        return inputs.state_run.start_fold(pipeline.create_sized_history, arrivals, outcomes), kept
     until = None if inputs.as_of is None else inputs.as_of.value // 1000
-    outcomes = build_outcome_events(inputs.outcomes)
-    return HistoryFold(
-        pipeline.create_sized_history(len(order)), build_arrival_events(order), outcomes, until
-    ), kept
+    return HistoryFold(pipeline.create_sized_history(len(order)), arrivals, outcomes, until), kept
+
+
+def _make_order_fault() -> BadInput:
+    return BadInput(
+        "the rows are not in the order of history",
+        where="consignments",
+        expected=f"rows sorted by sequence, or by received_at; up to {MAX_BLOCK_ROWS:,} rows may be out of order",
+        todo="sort the table, or compute it with --history in place of --state",
+    )
 
 
 @dataclass(frozen=True)
