@@ -35,7 +35,7 @@ from features.batch import (
     select_alerts,
 )
 from features.history.kept_state import StateRun
-from features.history.ordering import HistoryFold
+from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
 from features.normalization.normal_forms import join_goods_texts
 from features.pipeline import Pipeline
 from features.spec import Spec
@@ -76,6 +76,9 @@ class TableSource(Protocol):
     def read_chunks(self) -> Iterator[RowChunk]:
         """Yield its rows in order, in chunks."""
 
+    def slice_rows(self, first: int, last: int) -> RowChunk:
+        """Return the rows from `first` up to `last`, which is not included."""
+
 
 @dataclass(frozen=True)
 class _FrameChunk:
@@ -107,6 +110,10 @@ class InMemoryTable:
         """Yield its rows in order, in chunks."""
         for begin in range(0, max(len(self.rows), 1), self.piece_rows):
             yield _FrameChunk(self.rows.iloc[begin : begin + self.piece_rows])
+
+    def slice_rows(self, first: int, last: int) -> RowChunk:
+        """Return the rows from `first` up to `last`, which is not included."""
+        return _FrameChunk(self.rows.iloc[first:last])
 
 
 @dataclass(frozen=True)
@@ -207,7 +214,7 @@ def stream_features(
     """
     options = options or ComputeOptions()
     describer = RowBuilder(parameters, select_alerts(inputs.alerts, inputs.as_of))
-    work, pipeline = _ChunkBuilder(describer), describer.build_pipeline()
+    work, pipeline = ChunkBuilder(describer), describer.build_pipeline()
     fold, kept = _start_fold(inputs, pipeline)
     # Memory of the first pass and of sorting stays in Arrow's pool: over a third of the total at ten million rows. Release it.
     pa.default_memory_pool().release_unused()
@@ -220,11 +227,11 @@ def stream_features(
         return
     with WorkerPool(options.jobs, len(line.row)) as workers:
         old = _Buffer(
-            workers.map(work.build_keys, _pair_with_mask(inputs.history, kept)),
-            _PartialChunk.create_empty(len(pipeline.kinds)),
+            workers.map(work.build_keys, pair_with_mask(inputs.history, kept)),
+            PartialChunk.create_empty(len(pipeline.kinds)),
         )
         wanted = np.arange(len(inputs.consignments)) >= first_row
-        new = _Buffer(workers.map(work.build_rows, _pair_with_mask(inputs.consignments, wanted)))
+        new = _Buffer(workers.map(work.build_rows, pair_with_mask(inputs.consignments, wanted)))
         done = 0
         for block in blocks:
             part = line.slice_block(block)
@@ -256,8 +263,41 @@ def list_goods_texts(frame: pd.DataFrame) -> list[str]:
     ]
 
 
+@dataclass(frozen=True)
+class OrderedTables:
+    """The events of the input tables: past and given consignments in one table, and outcomes.
+
+    Attributes
+    ----------
+    arrivals, outcomes : ArrivalEvents, Outcomes
+    kept : bool array
+        True for the past consignments that count. They are the first arrivals.
+    as_of_us : int or None
+    """
+
+    arrivals: ArrivalEvents
+    outcomes: Outcomes
+    kept: Mask
+    as_of_us: int | None
+
+    @classmethod
+    def from_inputs(cls, inputs: FeatureInputs) -> "OrderedTables":
+        """Read the order of the consignment tables. The long table of their order is not kept."""
+        order = inputs.consignments.take_order()
+        kept = np.ones(0, dtype=bool)
+        if inputs.history is not None:
+            past = inputs.history.take_order()
+            kept = mask_past_rows(past, order)
+            order = pd.concat([past[kept], order], ignore_index=True)
+        found = inputs.outcomes
+        if found is not None:
+            found = adopt_spellings(found, order["consignment_id"])
+        until = None if inputs.as_of is None else inputs.as_of.value // 1000
+        return cls(build_arrival_events(order), build_outcome_events(found), kept, until)
+
+
 def _start_fold(inputs: FeatureInputs, pipeline: Pipeline) -> tuple[HistoryFold, Mask]:
-    """Create the history fold of past and given consignments. The long table of their order is not kept.
+    """Create the history fold of past and given consignments.
 
     Returns
     -------
@@ -265,20 +305,14 @@ def _start_fold(inputs: FeatureInputs, pipeline: Pipeline) -> tuple[HistoryFold,
     kept : bool array
         True for the past consignments that count.
     """
-    order = inputs.consignments.take_order()
-    kept = np.ones(0, dtype=bool)
-    if inputs.history is not None:
-        past = inputs.history.take_order()
-        kept = mask_past_rows(past, order)
-        order = pd.concat([past[kept], order], ignore_index=True)
-    found = inputs.outcomes
-    if found is not None:
-        found = adopt_spellings(found, order["consignment_id"])
-    arrivals, outcomes = build_arrival_events(order), build_outcome_events(found)
+    tables = OrderedTables.from_inputs(inputs)
+    arrivals, outcomes = tables.arrivals, tables.outcomes
     if inputs.state_run is not None:
-        return inputs.state_run.start_fold(pipeline.create_sized_history, arrivals, outcomes), kept
-    until = None if inputs.as_of is None else inputs.as_of.value // 1000
-    return HistoryFold(pipeline.create_sized_history(len(order)), arrivals, outcomes, until), kept
+        fold = inputs.state_run.start_fold(pipeline.create_sized_history, arrivals, outcomes)
+    else:
+        history = pipeline.create_sized_history(len(arrivals.received_us))
+        fold = HistoryFold(history, arrivals, outcomes, tables.as_of_us)
+    return fold, tables.kept
 
 
 def _make_order_fault() -> BadInput:
@@ -334,12 +368,12 @@ class _MergeOrder:
 
 
 @dataclass(frozen=True)
-class _ChunkBuilder:
+class ChunkBuilder:
     """A builder of partial chunks that also works in another process."""
 
     describer: RowBuilder
 
-    def build_rows(self, piece_and_wanted: tuple[RowChunk, Mask]) -> "_PartialChunk":
+    def build_rows(self, piece_and_wanted: tuple[RowChunk, Mask]) -> "PartialChunk":
         """Compute the history keys, and all features of the wanted rows except the history features."""
         piece, wanted = piece_and_wanted
         frame = piece.to_frame(self.describer.parameters.config.build_record_type())
@@ -350,31 +384,35 @@ class _ChunkBuilder:
         X[wanted] = chunk.X
         return replace(chunk, X=X)
 
-    def build_keys(self, piece_and_kept: tuple[RowChunk, Mask]) -> "_PartialChunk":
+    def build_keys(self, piece_and_kept: tuple[RowChunk, Mask]) -> "PartialChunk":
         """Compute the history keys of the rows that are kept."""
         piece, kept = piece_and_kept
         frame = piece.to_frame(self.describer.parameters.config.build_record_type())[kept]
         return self._build_chunk(frame, np.zeros(len(frame), dtype=bool))
 
-    def _build_chunk(self, frame: pd.DataFrame, wanted: Mask) -> "_PartialChunk":
+    def _build_chunk(self, frame: pd.DataFrame, wanted: Mask) -> "PartialChunk":
         described = self.describer(frame, wanted)
-        return _PartialChunk(described.keys, described.counterparts, described.X, _select_context(frame))
+        return PartialChunk(described.keys, described.counterparts, described.X, _select_context(frame))
 
 
 @dataclass(frozen=True)
-class _PartialChunk:
+class PartialChunk:
+    """Rows without the history features, their keys, and their context columns."""
+
     keys: Keys
     counterparts: Keys
     X: Rows
     frame: pd.DataFrame
 
     @classmethod
-    def create_empty(cls, kinds: int) -> "_PartialChunk":
+    def create_empty(cls, kinds: int) -> "PartialChunk":
+        """Create a chunk without rows."""
         keys = np.zeros((0, kinds), dtype=np.uint64)
         return cls(keys, keys, np.zeros((0, 0), dtype=np.float32), pd.DataFrame())
 
     @classmethod
-    def concatenate(cls, parts: list["_PartialChunk"]) -> "_PartialChunk":
+    def concatenate(cls, parts: list["PartialChunk"]) -> "PartialChunk":
+        """Concatenate chunks; at least one."""
         if len(parts) == 1:
             return parts[0]
         return cls(
@@ -384,23 +422,24 @@ class _PartialChunk:
             pd.concat([part.frame for part in parts], ignore_index=True),
         )
 
-    def slice_rows(self, part: slice) -> "_PartialChunk":
+    def slice_rows(self, part: slice) -> "PartialChunk":
+        """Return some of the rows."""
         frame = self.frame.iloc[part].reset_index(drop=True)
-        return _PartialChunk(self.keys[part], self.counterparts[part], self.X[part], frame)
+        return PartialChunk(self.keys[part], self.counterparts[part], self.X[part], frame)
 
 
 class _Buffer:
     """A buffer that returns computed rows in any number at a time."""
 
-    def __init__(self, parts: Iterator[_PartialChunk], first: _PartialChunk | None = None) -> None:
+    def __init__(self, parts: Iterator[PartialChunk], first: PartialChunk | None = None) -> None:
         self._parts = parts
         self._waiting = [] if first is None else [first]
 
-    def take(self, rows: int) -> _PartialChunk:
+    def take(self, rows: int) -> PartialChunk:
         while not self._waiting or sum(len(part.keys) for part in self._waiting) < rows:
             self._waiting.append(next(self._parts))
         # An empty first part does not have the columns of the others.
-        whole = _PartialChunk.concatenate(
+        whole = PartialChunk.concatenate(
             [part for part in self._waiting if len(part.keys)] or self._waiting[:1]
         )
         self._waiting = [whole.slice_rows(slice(rows, None))]
@@ -411,8 +450,8 @@ def _fold_block(
     fold: HistoryFold,
     pipeline: Pipeline,
     line: _MergeOrder,
-    old: _PartialChunk,
-    new: _PartialChunk,
+    old: PartialChunk,
+    new: PartialChunk,
     skipped: int,
 ) -> FeatureChunk:
     """Merge past and given consignments in order, and compute the history features of the given ones after the skipped."""
@@ -433,7 +472,7 @@ def _select_context(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[[name for name in CONTEXT_COLUMNS if name in frame]].reset_index(drop=True)
 
 
-def _pair_with_mask(source: TableSource | None, kept: Mask) -> Iterator[tuple[RowChunk, Mask]]:
+def pair_with_mask(source: TableSource | None, kept: Mask) -> Iterator[tuple[RowChunk, Mask]]:
     """Yield the chunks of a source, each with its part of the mask."""
     start = 0
     for piece in () if source is None else source.read_chunks():

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from cli.batch import count_cores, create_batch_pseudonyms
+from cli.cluster import check_dask_options, stream_on_cluster
 from cli.options import (
     TableOptions,
     batch_table_options,
     collect_options,
     config_option,
+    dask_option,
     jobs_option,
     json_option,
     large_result_option,
@@ -179,6 +181,7 @@ def _refuse_message_faults(options: MessageOptions, spool: "Spool", report: "Mes
 @config_option
 @model_uri_option("no model")
 @state_option
+@dask_option
 @jobs_option
 @large_result_option
 @reject_options
@@ -188,6 +191,7 @@ def features(
     model: str | None,
     jobs: int | None,
     state: Path | None,
+    dask: str | None,
     out: Path,
 ) -> None:
     """Compute the features that the model sees, as a table.
@@ -205,13 +209,15 @@ def features(
     npsrisk features --consignments year/ --out features
     """
     from dataclasses import replace
+    from functools import partial
 
     from features.batch import ComputeOptions, FeatureParameters
     from features.fitted import FittedParameters
     from features.pipeline import Pipeline
-    from features.streams import stream_features
+    from features.streams import FeatureChunk, stream_features
     from training.config import read_config
 
+    check_dask_options(dask, state)
     digest = "none"
     if model is None:
         feature_config, fitted = read_config(config).features, FittedParameters.create_empty()
@@ -227,13 +233,15 @@ def features(
     def compute_from(first_row: int, state_run: "StateRun | None") -> "Iterator[pa.Table]":
         check_continued(state_run, tables.history)
         inputs = TableReader(tables).open_sources(feature_config.build_record_type(), progress)
-        pieces = stream_features(
-            replace(inputs, state_run=state_run),
-            FeatureParameters(feature_config, fitted, pseudonyms),
-            options=ComputeOptions(jobs or count_cores(), progress),
-            first_row=first_row,
-        )
-        return (piece.to_table(spec, shown) for piece in pieces)
+        inputs = replace(inputs, state_run=state_run)
+        parameters = FeatureParameters(feature_config, fitted, pseudonyms)
+        to_table = partial(FeatureChunk.to_table, spec=spec, shown=shown)
+        if dask is not None:
+            return stream_on_cluster(
+                dask, out, inputs, parameters, to_table, progress=progress, first_row=first_row
+            )
+        options = ComputeOptions(jobs or count_cores(), progress)
+        return map(to_table, stream_features(inputs, parameters, options=options, first_row=first_row))
 
     run = {
         "verb": "features",

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from cli.batch import count_cores, create_batch_pseudonyms
+from cli.cluster import check_dask_options, stream_on_cluster
 from cli.options import (
     TableOptions,
     batch_table_options,
     build_as_of_option,
     capacity_option,
     collect_options,
+    dask_option,
     jobs_option,
     json_option,
     large_result_option,
@@ -69,6 +71,8 @@ class BatchScoreOptions(NamedTuple):
         True if the caller states that there are no other past consignments.
     state : Path or None
         Folder of the kept history.
+    dask : str or None
+        Address of a Dask cluster.
     """
 
     model: str | None
@@ -77,6 +81,7 @@ class BatchScoreOptions(NamedTuple):
     jobs: int | None
     without_history: bool
     state: Path | None
+    dask: str | None
 
     def check_history(self, path: Path | None, *, continued: bool = False) -> None:
         """Raise `BadInput` unless history is given, as a table or in a state, or the caller states that there is none."""
@@ -220,6 +225,7 @@ class RecallOptions(NamedTuple):
     help="Score without a history table. Use it only if no other past consignments exist.",
 )
 @state_option
+@dask_option
 @jobs_option
 @large_result_option
 @reject_options
@@ -251,9 +257,10 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
     from dataclasses import replace
 
     from features.batch import ComputeOptions
-    from models.batch_scoring import ScoreColumns, score_chunks
+    from models.batch_scoring import ChunkScorer, ScoreColumns, build_feature_parameters, score_chunks
 
     check_state_options(options.state, options.as_of)
+    check_dask_options(options.dask, options.state)
     if options.state is None:
         options.check_history(tables.history)
     chosen = resolve_model(options.model)
@@ -266,17 +273,20 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
         inputs = TableReader(tables).open_sources(bundle.config.build_record_type(), progress)
         if tables.history is not None and not inputs.has_history:
             raise options.build_refusal(where=str(tables.history), got="a table without rows")
-        return map(
-            counter.count,
-            score_chunks(
-                bundle,
-                replace(inputs, as_of=parse_timestamp(options.as_of, "--as-of"), state_run=state_run),
-                pseudonyms,
-                columns=ScoreColumns(options.reasons, chosen.number),
-                options=ComputeOptions(options.jobs or count_cores(), progress),
-                first_row=first_row,
-            ),
-        )
+        inputs = replace(inputs, as_of=parse_timestamp(options.as_of, "--as-of"), state_run=state_run)
+        columns = ScoreColumns(options.reasons, chosen.number)
+        if options.dask is not None:
+            parameters = build_feature_parameters(bundle, pseudonyms)
+            scorer = ChunkScorer.from_bundle(bundle, inputs, parameters, columns)
+            scored = stream_on_cluster(
+                options.dask, out, inputs, parameters, scorer, progress=progress, first_row=first_row
+            )
+        else:
+            compute = ComputeOptions(options.jobs or count_cores(), progress)
+            scored = score_chunks(
+                bundle, inputs, pseudonyms, columns=columns, options=compute, first_row=first_row
+            )
+        return map(counter.count, scored)
 
     target = None if options.state is None else StateTarget(options.state, bundle.config, pseudonyms)
     with show_progress_bar() as progress:

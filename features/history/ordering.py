@@ -15,7 +15,7 @@ Then it is counted.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from consignments.timestamps import NO_TIME, US_PER_DAY
 from features.history.kernels import ARRIVALS, NO_DAY, STEP
 from features.history.live import NO_SEQUENCE, CountedState, CountedStates, HandledStep
-from features.history.table import History
 
 Longs = NDArray[np.int64]
 Keys = NDArray[np.uint64]
@@ -280,6 +279,21 @@ def _get_outcome_order(outcomes: Outcomes, row: Any) -> Any:
     return outcomes.known_us[row], outcomes.recorded_us[row], sequence
 
 
+class StepTarget(Protocol):
+    """A table to which a fold applies its steps: `History`, or a recorder of the steps."""
+
+    @property
+    def kinds(self) -> Sequence[Any]:
+        """Return the kinds of keys."""
+
+    @property
+    def today(self) -> int:
+        """Return the latest day of any event so far."""
+
+    def run(self, steps: Any, keys: Keys, counterparts: Keys, out: Rows) -> None:
+        """Apply steps, see `History.run`."""
+
+
 @dataclass(frozen=True)
 class EarlierEvents:
     """The events before a table, as far as its own events need them besides the table of history.
@@ -317,8 +331,8 @@ class HistoryFold:
 
     Parameters
     ----------
-    history : History
-        Empty, or the result of earlier tables. Without `earlier`, their consignments can no longer be amended.
+    history : StepTarget
+        `History`: empty, or the result of earlier tables. Without `earlier`, their consignments can no longer be amended.
     arrivals : ArrivalEvents
     outcomes : Outcomes
     as_of_us : int, optional
@@ -338,7 +352,7 @@ class HistoryFold:
 
     def __init__(
         self,
-        history: History,
+        history: StepTarget,
         arrivals: ArrivalEvents,
         outcomes: Outcomes,
         as_of_us: int | None = None,

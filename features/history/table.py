@@ -94,7 +94,7 @@ class History:
             )
         self.kinds = kinds
         self.features = build_history_features(kinds)
-        self._sides = np.array([NO_SIDE if k.side is None else SIDES.index(k.side) for k in kinds], np.int64)
+        self._sides = number_sides(kinds)
         self.max_keys = max_keys
         self._most_heads = None if max_keys is None else max_keys + TOTALS_PLACE + 1
         self._swept_on = self._full_on = NO_DAY
@@ -315,6 +315,11 @@ class History:
             + ("" if self.max_keys is None else f" within {self.max_keys}"),
             todo="raise NPSRISK_MAX_HISTORY_KEYS if memory allows; a key takes about 120 bytes",
         )
+
+
+def number_sides(kinds: tuple[KeyKind, ...]) -> NDArray[np.int64]:
+    """Return the number of the side of each kind, NO_SIDE if it has none."""
+    return np.array([NO_SIDE if k.side is None else SIDES.index(k.side) for k in kinds], np.int64)
 
 
 _NO_ROWS = np.empty((0, 0), dtype=np.float32)
