@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests run in so many processes, each file in one of them.
 WORKERS ?= 2
 
-.PHONY: install demo operation test slow contract clients postgres postgres-short chaos bounds check format asgi reference structure samples bench bench-history soak docs clean wheel operate pages
+.PHONY: install demo operation test slow contract clients postgres postgres-short chaos bounds check format asgi reference structure samples bench bench-history scale soak docs clean wheel operate pages
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -100,6 +100,10 @@ bench-history: $(STAMP)  ## history compared with pandas, Polars and DuckDB, whi
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-bench.txt
 	$(BIN)/python -m benchmarks.history others --rows 1000000
 	$(BIN)/python -m benchmarks.history speed scale hot live growth files --rows 1000000 --most 10000000
+
+scale: $(STAMP)  ## features and scores on Dask workers, with kills; installs Dask; NPSRISK_TEST_SCALE_ROWS sets the rows (1,000,000)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-scale.txt
+	$(BIN)/python -m pytest -rs -m "slow or not slow" tests/features/buckets
 
 soak: $(STAMP)  ## half an hour at 1,000 a second, with outcomes and a new model each minute; wants two cores for itself
 	$(BIN)/python -m benchmarks.soak

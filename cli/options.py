@@ -173,6 +173,17 @@ result_option = out_option("Table to write: .csv, .parquet or .jsonl.")
 large_result_option = out_option(
     "Table to write: .csv, .parquet or .jsonl. A name without a suffix is a folder of Parquet parts."
 )
+dask_option = click.option(
+    "--dask",
+    metavar="ADDRESS",
+    help="Compute on the workers of a Dask scheduler, or on N processes of this machine with local:N. The result does not depend on it.",
+)
+state_option = click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Start from the history that the last batch left in this folder, and leave the history after this batch.",
+)
 reject_options = chain_decorators(
     click.option(
         "--rejects",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from consignments.errors import BadInput
 
 if TYPE_CHECKING:
+    from features.history.pseudonyms import Pseudonyms
     from models.registry import ModelVersion, Registry
     from serving.encryption.vault import Vault
     from serving.process.settings import Settings
@@ -50,6 +51,13 @@ def install_operation_keys() -> None:
     from features.indicators.operation_keys import OperationKeys, install_keys
 
     install_keys(OperationKeys.read_folder(read_settings().exchange_dir / KEYS_FOLDER))
+
+
+def create_state_pseudonyms() -> "Pseudonyms":
+    """Create the pseudonyms of a kept state, which are those of the service: of the data key, which is created if it is missing."""
+    from features.history.pseudonyms import Pseudonyms, load_data_key
+
+    return Pseudonyms(load_data_key(read_settings().data_key_file, create=True))
 
 
 def open_vault() -> "Vault":

@@ -67,6 +67,34 @@ class TableChunk:
         return keep_rows(check_rows(self.parts, self.columns, record).frame, self.good)
 
 
+@dataclass(frozen=True)
+class TableSlice:
+    """Rows of a checked table that are read from its files when they are needed; cheap to pass to another machine.
+
+    Attributes
+    ----------
+    table : ParquetTable
+    first, last : int
+        Rows of the files, with the invalid ones; `last` is not included.
+    good : bool array, (last - first,)
+        Mask of the valid rows.
+    """
+
+    table: ParquetTable
+    first: int
+    last: int
+    good: Mask
+
+    def __len__(self) -> int:
+        """Return the number of valid rows."""
+        return int(self.good.sum())
+
+    def to_frame(self, record: type[Consignment]) -> pd.DataFrame:
+        """Return the valid rows, see `TableChunk.to_frame`."""
+        parts = tuple(self.table.read_rows(self.first, self.last))
+        return TableChunk(parts, self.table.columns, self.good).to_frame(record)
+
+
 @dataclass
 class TableStream:
     """A checked table that is read again in chunks.
@@ -85,6 +113,7 @@ class TableStream:
     _good: Mask
     _piece_rows: int
     _order: pd.DataFrame | None
+    _places: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """Return the number of valid rows."""
@@ -116,6 +145,14 @@ class TableStream:
             end = start + sum(len(part.table) for part in parts)
             yield TableChunk(parts, self._table.columns, self._good[start:end])
             start = end
+
+    def slice_rows(self, first: int, last: int) -> TableSlice:
+        """Return the valid rows from `first` up to `last`, which is not included."""
+        if self._places is None:
+            self._places = np.flatnonzero(self._good)
+        places = self._places[first:last]
+        begin, end = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
+        return TableSlice(self._table, begin, end, self._good[begin:end])
 
 
 def stream_table(

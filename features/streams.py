@@ -16,7 +16,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from consignments.columns import to_arrow
+from consignments.columns import adopt_spellings, to_arrow
+from consignments.errors import BadInput
 from consignments.items import decode_items
 from consignments.records import Consignment
 from consignments.validation import SEQUENCE
@@ -30,10 +31,12 @@ from features.batch import (
     compute_feature_matrix,
     join_history,
     mask_past_rows,
+    report_progress,
     select_alerts,
 )
 from features.described_rows import prepare_kernels
-from features.history.ordering import HistoryFold
+from features.history.kept_state import StateRun
+from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
 from features.normalization.normal_forms import join_goods_texts
 from features.pipeline import Pipeline
 from features.spec import Spec
@@ -74,6 +77,9 @@ class TableSource(Protocol):
     def read_chunks(self) -> Iterator[RowChunk]:
         """Yield its rows in order, in chunks."""
 
+    def slice_rows(self, first: int, last: int) -> RowChunk:
+        """Return the rows from `first` up to `last`, which is not included."""
+
 
 @dataclass(frozen=True)
 class _FrameChunk:
@@ -105,6 +111,10 @@ class InMemoryTable:
         """Yield its rows in order, in chunks."""
         for begin in range(0, max(len(self.rows), 1), self.piece_rows):
             yield _FrameChunk(self.rows.iloc[begin : begin + self.piece_rows])
+
+    def slice_rows(self, first: int, last: int) -> RowChunk:
+        """Return the rows from `first` up to `last`, which is not included."""
+        return _FrameChunk(self.rows.iloc[first:last])
 
 
 @dataclass(frozen=True)
@@ -148,6 +158,8 @@ class FeatureInputs:
         As `consignments.tables` reads them.
     as_of : Timestamp or None
         Outcomes and alerts that became visible later are ignored.
+    state_run : StateRun or None
+        Continues the history of earlier batches, and receives the next state when all rows were read.
     """
 
     consignments: TableSource
@@ -155,10 +167,13 @@ class FeatureInputs:
     outcomes: pd.DataFrame | None = None
     alerts: pd.DataFrame | None = None
     as_of: pd.Timestamp | None = None
+    state_run: StateRun | None = None
 
     @property
     def has_history(self) -> bool:
         """Return True if there is any past consignment in addition to the given ones."""
+        if self.state_run is not None and self.state_run.before is not None:
+            return True
         return self.history is not None and len(self.history) > 0
 
     @classmethod
@@ -200,23 +215,25 @@ def stream_features(
     """
     options = options or ComputeOptions()
     describer = RowBuilder(parameters, select_alerts(inputs.alerts, inputs.as_of))
-    work, pipeline = _ChunkBuilder(describer), describer.build_pipeline()
+    work, pipeline = ChunkBuilder(describer), describer.build_pipeline()
     fold, kept = _start_fold(inputs, pipeline)
     # Memory of the first pass and of sorting stays in Arrow's pool: over a third of the total at ten million rows. Release it.
     pa.default_memory_pool().release_unused()
     line = _MergeOrder.from_rows(fold.rows, int(kept.sum()))
     blocks = line.split_blocks(piece_rows)
     if max(block.stop - block.start for block in blocks) > max(MAX_BLOCK_ROWS, piece_rows):
+        if inputs.state_run is not None:
+            raise _make_order_fault()
         yield from _stream_in_memory(inputs, parameters, options, piece_rows, first_row)
         return
     prepare_kernels()
     with WorkerPool(options.jobs, len(line.row)) as workers:
         old = _Buffer(
-            workers.map(work.build_keys, _pair_with_mask(inputs.history, kept)),
-            _PartialChunk.create_empty(len(pipeline.kinds)),
+            workers.map(work.build_keys, pair_with_mask(inputs.history, kept)),
+            PartialChunk.create_empty(len(pipeline.kinds)),
         )
         wanted = np.arange(len(inputs.consignments)) >= first_row
-        new = _Buffer(workers.map(work.build_rows, _pair_with_mask(inputs.consignments, wanted)))
+        new = _Buffer(workers.map(work.build_rows, pair_with_mask(inputs.consignments, wanted)))
         done = 0
         for block in blocks:
             part = line.slice_block(block)
@@ -230,6 +247,9 @@ def stream_features(
                 yield replace(chunk, X=parameters.fitted.mark_rows(chunk.X))
             if options.progress is not None:
                 options.progress("features" if rows > skipped else "history", block.stop, len(line.mine))
+    if inputs.state_run is not None:
+        with report_progress(options.progress, "state"):
+            inputs.state_run.finish()
 
 
 def list_goods_texts(frame: pd.DataFrame) -> list[str]:
@@ -245,8 +265,41 @@ def list_goods_texts(frame: pd.DataFrame) -> list[str]:
     ]
 
 
+@dataclass(frozen=True)
+class OrderedTables:
+    """The events of the input tables: past and given consignments in one table, and outcomes.
+
+    Attributes
+    ----------
+    arrivals, outcomes : ArrivalEvents, Outcomes
+    kept : bool array
+        True for the past consignments that count. They are the first arrivals.
+    as_of_us : int or None
+    """
+
+    arrivals: ArrivalEvents
+    outcomes: Outcomes
+    kept: Mask
+    as_of_us: int | None
+
+    @classmethod
+    def from_inputs(cls, inputs: FeatureInputs) -> "OrderedTables":
+        """Read the order of the consignment tables. The long table of their order is not kept."""
+        order = inputs.consignments.take_order()
+        kept = np.ones(0, dtype=bool)
+        if inputs.history is not None:
+            past = inputs.history.take_order()
+            kept = mask_past_rows(past, order)
+            order = pd.concat([past[kept], order], ignore_index=True)
+        found = inputs.outcomes
+        if found is not None:
+            found = adopt_spellings(found, order["consignment_id"])
+        until = None if inputs.as_of is None else inputs.as_of.value // 1000
+        return cls(build_arrival_events(order), build_outcome_events(found), kept, until)
+
+
 def _start_fold(inputs: FeatureInputs, pipeline: Pipeline) -> tuple[HistoryFold, Mask]:
-    """Create the history fold of past and given consignments. The long table of their order is not kept.
+    """Create the history fold of past and given consignments.
 
     Returns
     -------
@@ -254,17 +307,23 @@ def _start_fold(inputs: FeatureInputs, pipeline: Pipeline) -> tuple[HistoryFold,
     kept : bool array
         True for the past consignments that count.
     """
-    order = inputs.consignments.take_order()
-    kept = np.ones(0, dtype=bool)
-    if inputs.history is not None:
-        past = inputs.history.take_order()
-        kept = mask_past_rows(past, order)
-        order = pd.concat([past[kept], order], ignore_index=True)
-    until = None if inputs.as_of is None else inputs.as_of.value // 1000
-    outcomes = build_outcome_events(inputs.outcomes)
-    return HistoryFold(
-        pipeline.create_sized_history(len(order)), build_arrival_events(order), outcomes, until
-    ), kept
+    tables = OrderedTables.from_inputs(inputs)
+    arrivals, outcomes = tables.arrivals, tables.outcomes
+    if inputs.state_run is not None:
+        fold = inputs.state_run.start_fold(pipeline.create_sized_history, arrivals, outcomes)
+    else:
+        history = pipeline.create_sized_history(len(arrivals.received_us))
+        fold = HistoryFold(history, arrivals, outcomes, tables.as_of_us)
+    return fold, tables.kept
+
+
+def _make_order_fault() -> BadInput:
+    return BadInput(
+        "the rows are not in the order of history",
+        where="consignments",
+        expected=f"rows sorted by sequence, or by received_at; up to {MAX_BLOCK_ROWS:,} rows may be out of order",
+        todo="sort the table, or compute it with --history in place of --state",
+    )
 
 
 @dataclass(frozen=True)
@@ -311,12 +370,12 @@ class _MergeOrder:
 
 
 @dataclass(frozen=True)
-class _ChunkBuilder:
+class ChunkBuilder:
     """A builder of partial chunks that also works in another process."""
 
     describer: RowBuilder
 
-    def build_rows(self, piece_and_wanted: tuple[RowChunk, Mask]) -> "_PartialChunk":
+    def build_rows(self, piece_and_wanted: tuple[RowChunk, Mask]) -> "PartialChunk":
         """Compute the history keys, and all features of the wanted rows except the history features."""
         piece, wanted = piece_and_wanted
         frame = piece.to_frame(self.describer.parameters.config.build_record_type())
@@ -327,31 +386,35 @@ class _ChunkBuilder:
         X[wanted] = chunk.X
         return replace(chunk, X=X)
 
-    def build_keys(self, piece_and_kept: tuple[RowChunk, Mask]) -> "_PartialChunk":
+    def build_keys(self, piece_and_kept: tuple[RowChunk, Mask]) -> "PartialChunk":
         """Compute the history keys of the rows that are kept."""
         piece, kept = piece_and_kept
         frame = piece.to_frame(self.describer.parameters.config.build_record_type())[kept]
         return self._build_chunk(frame, np.zeros(len(frame), dtype=bool))
 
-    def _build_chunk(self, frame: pd.DataFrame, wanted: Mask) -> "_PartialChunk":
+    def _build_chunk(self, frame: pd.DataFrame, wanted: Mask) -> "PartialChunk":
         described = self.describer(frame, wanted)
-        return _PartialChunk(described.keys, described.counterparts, described.X, _select_context(frame))
+        return PartialChunk(described.keys, described.counterparts, described.X, _select_context(frame))
 
 
 @dataclass(frozen=True)
-class _PartialChunk:
+class PartialChunk:
+    """Rows without the history features, their keys, and their context columns."""
+
     keys: Keys
     counterparts: Keys
     X: Rows
     frame: pd.DataFrame
 
     @classmethod
-    def create_empty(cls, kinds: int) -> "_PartialChunk":
+    def create_empty(cls, kinds: int) -> "PartialChunk":
+        """Create a chunk without rows."""
         keys = np.zeros((0, kinds), dtype=np.uint64)
         return cls(keys, keys, np.zeros((0, 0), dtype=np.float32), pd.DataFrame())
 
     @classmethod
-    def concatenate(cls, parts: list["_PartialChunk"]) -> "_PartialChunk":
+    def concatenate(cls, parts: list["PartialChunk"]) -> "PartialChunk":
+        """Concatenate chunks; at least one."""
         if len(parts) == 1:
             return parts[0]
         return cls(
@@ -361,23 +424,24 @@ class _PartialChunk:
             pd.concat([part.frame for part in parts], ignore_index=True),
         )
 
-    def slice_rows(self, part: slice) -> "_PartialChunk":
+    def slice_rows(self, part: slice) -> "PartialChunk":
+        """Return some of the rows."""
         frame = self.frame.iloc[part].reset_index(drop=True)
-        return _PartialChunk(self.keys[part], self.counterparts[part], self.X[part], frame)
+        return PartialChunk(self.keys[part], self.counterparts[part], self.X[part], frame)
 
 
 class _Buffer:
     """A buffer that returns computed rows in any number at a time."""
 
-    def __init__(self, parts: Iterator[_PartialChunk], first: _PartialChunk | None = None) -> None:
+    def __init__(self, parts: Iterator[PartialChunk], first: PartialChunk | None = None) -> None:
         self._parts = parts
         self._waiting = [] if first is None else [first]
 
-    def take(self, rows: int) -> _PartialChunk:
+    def take(self, rows: int) -> PartialChunk:
         while not self._waiting or sum(len(part.keys) for part in self._waiting) < rows:
             self._waiting.append(next(self._parts))
         # An empty first part does not have the columns of the others.
-        whole = _PartialChunk.concatenate(
+        whole = PartialChunk.concatenate(
             [part for part in self._waiting if len(part.keys)] or self._waiting[:1]
         )
         self._waiting = [whole.slice_rows(slice(rows, None))]
@@ -388,8 +452,8 @@ def _fold_block(
     fold: HistoryFold,
     pipeline: Pipeline,
     line: _MergeOrder,
-    old: _PartialChunk,
-    new: _PartialChunk,
+    old: PartialChunk,
+    new: PartialChunk,
     skipped: int,
 ) -> FeatureChunk:
     """Merge past and given consignments in order, and compute the history features of the given ones after the skipped."""
@@ -410,7 +474,7 @@ def _select_context(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[[name for name in CONTEXT_COLUMNS if name in frame]].reset_index(drop=True)
 
 
-def _pair_with_mask(source: TableSource | None, kept: Mask) -> Iterator[tuple[RowChunk, Mask]]:
+def pair_with_mask(source: TableSource | None, kept: Mask) -> Iterator[tuple[RowChunk, Mask]]:
     """Yield the chunks of a source, each with its part of the mask."""
     start = 0
     for piece in () if source is None else source.read_chunks():

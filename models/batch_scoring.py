@@ -100,10 +100,42 @@ def score_chunks(
         A chunk of the table of `score_table`; at least one.
     """
     parameters = build_feature_parameters(bundle, pseudonyms)
-    model = bundle.model.replace_spec(parameters.build_pipeline().spec)
-    history: HistoryUse = "given" if inputs.has_history else "none"
+    scorer = ChunkScorer.from_bundle(bundle, inputs, parameters, columns)
     for piece in stream_features(inputs, parameters, options=options, first_row=first_row):
-        yield _score_chunk(model, piece, columns or ScoreColumns(), history)
+        yield scorer(piece)
+
+
+@dataclass(frozen=True)
+class ChunkScorer:
+    """A function that scores chunks of feature rows, also in another process.
+
+    Attributes
+    ----------
+    model : RiskModel
+    columns : ScoreColumns
+    history : str
+        Value of the column `history`.
+    """
+
+    model: RiskModel
+    columns: ScoreColumns
+    history: HistoryUse
+
+    @classmethod
+    def from_bundle(
+        cls,
+        bundle: Bundle,
+        inputs: FeatureInputs,
+        parameters: FeatureParameters,
+        columns: ScoreColumns | None = None,
+    ) -> "ChunkScorer":
+        """Build the scorer of a bundle for some inputs."""
+        model = bundle.model.replace_spec(parameters.build_pipeline().spec)
+        return cls(model, columns or ScoreColumns(), "given" if inputs.has_history else "none")
+
+    def __call__(self, piece: FeatureChunk) -> pd.DataFrame:
+        """Return a chunk of the score table."""
+        return _score_chunk(self.model, piece, self.columns, self.history)
 
 
 def _score_chunk(

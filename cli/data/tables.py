@@ -6,22 +6,25 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from cli.batch import count_cores, create_batch_pseudonyms
+from cli.cluster import check_dask_options, stream_on_cluster
 from cli.options import (
     TableOptions,
     batch_table_options,
     collect_options,
     config_option,
+    dask_option,
     jobs_option,
     json_option,
     large_result_option,
     model_uri_option,
     out_option,
     reject_options,
+    state_option,
 )
 from cli.output import print_result
 from cli.progress import show_progress_bar
-from cli.results import write_result
-from cli.stores import open_registry
+from cli.results import StateTarget, check_continued, write_result
+from cli.stores import create_state_pseudonyms, open_registry
 from cli.table_reader import TableReader
 from cli.times import parse_time
 from consignments.errors import FileFault
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
     from consignments.messages.reports import MessageReport
     from consignments.messages.spool import Spool
+    from features.history.kept_state import StateRun
 
 
 class MessageOptions(NamedTuple):
@@ -176,11 +180,19 @@ def _refuse_message_faults(options: MessageOptions, spool: "Spool", report: "Mes
 @batch_table_options
 @config_option
 @model_uri_option("no model")
+@state_option
+@dask_option
 @jobs_option
 @large_result_option
 @reject_options
 def features(
-    tables: TableOptions, config: Path | None, model: str | None, jobs: int | None, out: Path
+    tables: TableOptions,
+    config: Path | None,
+    model: str | None,
+    jobs: int | None,
+    state: Path | None,
+    dask: str | None,
+    out: Path,
 ) -> None:
     """Compute the features that the model sees, as a table.
 
@@ -196,12 +208,16 @@ def features(
     npsrisk features --consignments world/consignments.parquet --outcomes world/outcomes.parquet --out features.parquet
     npsrisk features --consignments year/ --out features
     """
+    from dataclasses import replace
+    from functools import partial
+
     from features.batch import ComputeOptions, FeatureParameters
     from features.fitted import FittedParameters
     from features.pipeline import Pipeline
-    from features.streams import stream_features
+    from features.streams import FeatureChunk, stream_features
     from training.config import read_config
 
+    check_dask_options(dask, state)
     digest = "none"
     if model is None:
         feature_config, fitted = read_config(config).features, FittedParameters.create_empty()
@@ -212,14 +228,20 @@ def features(
     spec = Pipeline(feature_config, fitted, create_batch_pseudonyms()).spec
     shown = [place for place, each in enumerate(spec) if model is not None or not each.fitted]
 
-    def compute_from(first_row: int) -> "Iterator[pa.Table]":
-        pieces = stream_features(
-            TableReader(tables).open_sources(feature_config.build_record_type(), progress),
-            FeatureParameters(feature_config, fitted, create_batch_pseudonyms()),
-            options=ComputeOptions(jobs or count_cores(), progress),
-            first_row=first_row,
-        )
-        return (piece.to_table(spec, shown) for piece in pieces)
+    pseudonyms = create_batch_pseudonyms() if state is None else create_state_pseudonyms()
+
+    def compute_from(first_row: int, state_run: "StateRun | None") -> "Iterator[pa.Table]":
+        check_continued(state_run, tables.history)
+        inputs = TableReader(tables).open_sources(feature_config.build_record_type(), progress)
+        inputs = replace(inputs, state_run=state_run)
+        parameters = FeatureParameters(feature_config, fitted, pseudonyms)
+        to_table = partial(FeatureChunk.to_table, spec=spec, shown=shown)
+        if dask is not None:
+            return stream_on_cluster(
+                dask, out, inputs, parameters, to_table, progress=progress, first_row=first_row
+            )
+        options = ComputeOptions(jobs or count_cores(), progress)
+        return map(to_table, stream_features(inputs, parameters, options=options, first_row=first_row))
 
     run = {
         "verb": "features",
@@ -227,6 +249,7 @@ def features(
         "features": spec.compute_digest(),
         "config": repr(feature_config),
     }
+    target = None if state is None else StateTarget(state, feature_config, pseudonyms)
     with show_progress_bar() as progress:
-        rows = write_result(out, tables, run, compute_from)
+        rows = write_result(out, tables, run, compute_from, target).rows
     click.echo(f"Wrote {rows:,} rows of {len(shown)} features -> {out}")

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from cli.batch import count_cores, create_batch_pseudonyms
+from cli.cluster import check_dask_options, stream_on_cluster
 from cli.options import (
     TableOptions,
     batch_table_options,
     build_as_of_option,
     capacity_option,
     collect_options,
+    dask_option,
     jobs_option,
     json_option,
     large_result_option,
@@ -19,13 +21,21 @@ from cli.options import (
     outcomes_required_option,
     reject_options,
     result_option,
+    state_option,
     table_option,
     target_option,
 )
 from cli.output import print_result
 from cli.progress import show_progress_bar
-from cli.results import count_values, is_part_folder, write_result
-from cli.stores import open_registry, resolve_model
+from cli.results import (
+    StateTarget,
+    check_continued,
+    check_state_options,
+    count_values,
+    is_part_folder,
+    write_result,
+)
+from cli.stores import create_state_pseudonyms, open_registry, resolve_model
 from cli.table_reader import TableReader
 from cli.times import parse_timestamp
 from consignments.errors import BadInput
@@ -36,6 +46,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from features.history.kept_state import StateRun
     from models.bundle import Bundle
     from models.registry import ModelVersion
 
@@ -58,6 +69,10 @@ class BatchScoreOptions(NamedTuple):
         Processes; None for one per core.
     without_history : bool
         True if the caller states that there are no other past consignments.
+    state : Path or None
+        Folder of the kept history.
+    dask : str or None
+        Address of a Dask cluster.
     """
 
     model: str | None
@@ -65,9 +80,20 @@ class BatchScoreOptions(NamedTuple):
     reasons: int
     jobs: int | None
     without_history: bool
+    state: Path | None
+    dask: str | None
 
-    def check_history(self, path: Path | None) -> None:
-        """Raise `BadInput` unless a history table is given, or the caller states that there is none."""
+    def check_history(self, path: Path | None, *, continued: bool = False) -> None:
+        """Raise `BadInput` unless history is given, as a table or in a state, or the caller states that there is none."""
+        if continued:
+            if self.without_history:
+                raise BadInput(
+                    "these options exclude each other",
+                    where="options",
+                    got="--without-history, and --state with a state in it",
+                    expected="--without-history only for the first batch",
+                )
+            return
         if path is not None and self.without_history:
             raise BadInput(
                 "these options exclude each other",
@@ -94,7 +120,8 @@ class BatchScoreOptions(NamedTuple):
             where=where,
             got=got,
             expected="--history T with the past consignments",
-            todo="or add --without-history if no other past consignments exist",
+            todo="or add --without-history if no other past consignments exist"
+            + ("; the folder of --state has no state yet" if self.state is not None else ""),
         )
 
 
@@ -197,6 +224,8 @@ class RecallOptions(NamedTuple):
     is_flag=True,
     help="Score without a history table. Use it only if no other past consignments exist.",
 )
+@state_option
+@dask_option
 @jobs_option
 @large_result_option
 @reject_options
@@ -215,45 +244,58 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
     else by `received_at`. If --out has no suffix, it is a folder of Parquet parts. The same command then continues an
     interrupted run after its last part.
 
+    With --state, a day costs a day: the verb reads the history that the last batch left in a folder, and leaves the history after
+    this one. Give --history for the first batch only. The scores equal those with all earlier tables as --history.
+
     \b
     Examples:
     npsrisk score --consignments new.parquet --history past.parquet --outcomes outcomes.parquet --out scores.csv
+    npsrisk score --consignments today.parquet --outcomes new-outcomes.parquet --state state --out scores.parquet
     npsrisk score --consignments year/ --without-history --out scores
     """
     from collections import Counter
     from dataclasses import replace
 
     from features.batch import ComputeOptions
-    from models.batch_scoring import ScoreColumns, score_chunks
+    from models.batch_scoring import ChunkScorer, ScoreColumns, build_feature_parameters, score_chunks
 
-    options.check_history(tables.history)
+    check_state_options(options.state, options.as_of)
+    check_dask_options(options.dask, options.state)
+    if options.state is None:
+        options.check_history(tables.history)
     chosen = resolve_model(options.model)
     bundle = open_registry().fetch_bundle(chosen)
+    pseudonyms = create_batch_pseudonyms() if options.state is None else create_state_pseudonyms()
     counter = BandCounter()
 
-    def score_from(first_row: int) -> "Iterator[pd.DataFrame]":
+    def score_from(first_row: int, state_run: "StateRun | None") -> "Iterator[pd.DataFrame]":
+        options.check_history(tables.history, continued=check_continued(state_run, tables.history))
         inputs = TableReader(tables).open_sources(bundle.config.build_record_type(), progress)
         if tables.history is not None and not inputs.has_history:
             raise options.build_refusal(where=str(tables.history), got="a table without rows")
-        return map(
-            counter.count,
-            score_chunks(
-                bundle,
-                replace(inputs, as_of=parse_timestamp(options.as_of, "--as-of")),
-                create_batch_pseudonyms(),
-                columns=ScoreColumns(options.reasons, chosen.number),
-                options=ComputeOptions(options.jobs or count_cores(), progress),
-                first_row=first_row,
-            ),
-        )
+        inputs = replace(inputs, as_of=parse_timestamp(options.as_of, "--as-of"), state_run=state_run)
+        columns = ScoreColumns(options.reasons, chosen.number)
+        if options.dask is not None:
+            parameters = build_feature_parameters(bundle, pseudonyms)
+            scorer = ChunkScorer.from_bundle(bundle, inputs, parameters, columns)
+            scored = stream_on_cluster(
+                options.dask, out, inputs, parameters, scorer, progress=progress, first_row=first_row
+            )
+        else:
+            compute = ComputeOptions(options.jobs or count_cores(), progress)
+            scored = score_chunks(
+                bundle, inputs, pseudonyms, columns=columns, options=compute, first_row=first_row
+            )
+        return map(counter.count, scored)
 
+    target = None if options.state is None else StateTarget(options.state, bundle.config, pseudonyms)
     with show_progress_bar() as progress:
-        rows = write_result(out, tables, options.describe_run(chosen, bundle), score_from)
+        done = write_result(out, tables, options.describe_run(chosen, bundle), score_from, target)
     bands = count_values(out, "band") if is_part_folder(out) else counter.bands
-    history = "given" if tables.history is not None else "none"
+    history = "given" if tables.history is not None or done.continued else "none"
     result = {
         "out": str(out),
-        "rows": rows,
+        "rows": done.rows,
         "bands": dict(Counter(bands).most_common()),
         "model": chosen.uri,
         "history": history,
@@ -261,7 +303,7 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
     print_result(
         result,
         as_json,
-        f"Wrote {rows:,} scores of {chosen.uri}{'' if history == 'given' else ', without history'} "
+        f"Wrote {done.rows:,} scores of {chosen.uri}{'' if history == 'given' else ', without history'} "
         f"({bands.get('high', 0):,} high, {bands.get('elevated', 0):,} elevated) -> {out}",
     )
 

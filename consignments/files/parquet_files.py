@@ -1,9 +1,10 @@
 """Parquet tables, one file or a directory of files, read whole or in chunks."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -77,6 +78,27 @@ class _ParquetFile:
             if first == 1:
                 yield self.build_part(file.schema_arrow.empty_table())
 
+    def read_rows(self, first: int, last: int) -> TablePart:
+        """Read the rows from `first` up to `last`, which is not included; only their row groups are read."""
+        with self.open() as file:
+            if first >= last:
+                return self.build_part(file.schema_arrow.empty_table())
+            metadata = file.metadata
+            ends = list(
+                accumulate(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
+            )
+            groups = range(bisect_right(ends, first), bisect_left(ends, last) + 1)
+            start = ends[groups[0] - 1] if groups[0] else 0
+            batches = []
+            for batch in file.iter_batches(READ_ROWS, row_groups=list(groups), use_threads=False):
+                wanted = batch.slice(
+                    max(first - start, 0), max(min(last, start + len(batch)) - max(first, start), 0)
+                )
+                if len(wanted):
+                    batches.append(wanted)
+                start += len(batch)
+            return self.build_part(pa.Table.from_batches(batches), first + 1)
+
 
 @dataclass(frozen=True)
 class ParquetTable:
@@ -89,29 +111,35 @@ class ParquetTable:
         Files in the order of the table.
     columns : tuple of str
         Columns of all files.
-    rows : int
+    file_rows : tuple of int
+        Rows of each file.
     """
 
     name: str
     files: tuple[_ParquetFile, ...]
     columns: tuple[str, ...]
-    rows: int
+    file_rows: tuple[int, ...]
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows."""
+        return sum(self.file_rows)
 
     @classmethod
     def open(cls, path: Path) -> "ParquetTable":
         """Open the table without reading rows; raise the same errors as `read_files`, except for damaged rows."""
         if not path.exists():
             raise FileFault("no such file", where=str(path), todo="check the path")
-        files, empty, rows = _list_parquet_files(path), [], 0
+        files, empty, rows = _list_parquet_files(path), [], []
         for each in files:
             with each.open() as file:
                 each.check_texts(file)
                 empty.append(each.build_part(file.schema_arrow.empty_table()))
-                rows += file.metadata.num_rows
+                rows.append(file.metadata.num_rows)
         for part in empty[1:]:
             _refuse_other_schema(empty[0], part)
         columns = dict.fromkeys(name for part in empty for name in part.table.column_names)
-        return cls(path.name, tuple(files), tuple(columns), rows)
+        return cls(path.name, tuple(files), tuple(columns), tuple(rows))
 
     def read_chunks(self, rows: int) -> Iterator[tuple[TablePart, ...]]:
         """Read the table in chunks of at least `rows` and less than twice as many rows; the last chunk may be smaller.
@@ -129,6 +157,23 @@ class ParquetTable:
                 piece = []
         if piece:
             yield tuple(piece)
+
+    def read_rows(self, first: int, last: int) -> Iterator[TablePart]:
+        """Read the rows from `first` up to `last`, which is not included, in one part for each file; at least one part.
+
+        Raises
+        ------
+        FileFault
+            A file is damaged.
+        """
+        start = 0
+        for file, rows in zip(self.files, self.file_rows, strict=True):
+            begin, end = max(first, start), min(last, start + rows)
+            if begin < end:
+                yield file.read_rows(begin - start, end - start)
+            start += rows
+        if first >= last:
+            yield self.files[0].read_rows(0, 0)
 
 
 def is_parquet(path: Path) -> bool:

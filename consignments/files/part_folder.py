@@ -9,7 +9,6 @@
 A part counts from the moment at which the manifest has it. So a kill at any time costs only the part in progress.
 """
 
-import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from consignments.errors import BadInput, FileFault
+from consignments.files.folder_lock import lock_folder
 from consignments.files.part_manifest import (
     ColumnEntry,
     Manifest,
@@ -91,7 +91,7 @@ class PartFolder:
             yield folder
             return
         folder._create()
-        with _lock_folder(folder.work):
+        with lock_folder(folder.work, "table"):
             folder._continue(inputs)
             yield folder
 
@@ -225,22 +225,6 @@ def _read_finished(out: Path, inputs: Mapping[str, str]) -> Manifest:
         )
     manifest.check_files(out, [file.name for file in out.glob("*.parquet")])
     return manifest
-
-
-@contextmanager
-def _lock_folder(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder; the system ends the lock with the process."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise BadInput(
-                "another run is writing this table", where=str(folder), todo="wait until it has ended"
-            ) from error
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _flush_file(path: Path) -> None:

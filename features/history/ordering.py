@@ -13,9 +13,9 @@ Then it is counted.
    20 March 12:00  B is cancelled                   B is removed as if it had never arrived
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 
 from consignments.timestamps import NO_TIME, US_PER_DAY
 from features.history.kernels import ARRIVALS, NO_DAY, STEP
-from features.history.live import NO_SEQUENCE, CountedStates, HandledStep
-from features.history.table import History
+from features.history.live import NO_SEQUENCE, CountedState, CountedStates, HandledStep
 
 Longs = NDArray[np.int64]
 Keys = NDArray[np.uint64]
@@ -51,6 +50,11 @@ class ArrivalEvents:
     cancelled_sequence : int64 array, (n,), or None
         Sequence number of the cancellation in the log; negative if unknown. It then takes effect just before the first event
         at which the times of the log have reached `cancelled_us`.
+    issued_us : int64 array, (n,), or None
+    identity : Arrow array or None, (n,)
+        Identifies the consignments in place of `consignment_id`, which then only orders simultaneous arrivals.
+    carried : int
+        Number of rows at the start whose consignments arrived before this table. Only their cancellations are events.
     """
 
     consignment_id: Names
@@ -59,6 +63,8 @@ class ArrivalEvents:
     sequence: Longs | None = None
     cancelled_sequence: Longs | None = None
     issued_us: Longs | None = None
+    identity: Names | None = None
+    carried: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,8 @@ class Outcomes:
     sequence : int64 array, (m,), or None
     result : sequence of str or None, (m,)
         None if the inspection was missed.
+    identity : Arrow array or None, (m,)
+        As in `ArrivalEvents`.
     """
 
     consignment_id: Names
@@ -83,6 +91,7 @@ class Outcomes:
     recorded_us: Longs
     sequence: Longs | None
     result: Sequence[str | None]
+    identity: Names | None = None
 
 
 OUTCOME, CANCELLATION, ARRIVAL = range(3)
@@ -105,28 +114,31 @@ class HistoryEvents:
     row: Longs
 
 
-def order_events(arrivals: ArrivalEvents, outcomes: Outcomes, as_of_us: int | None = None) -> HistoryEvents:
+def order_events(
+    arrivals: ArrivalEvents, outcomes: Outcomes, as_of_us: int | None = None, clock_us: int = NO_TIME
+) -> HistoryEvents:
     """Sort the events of two tables in the order of history.
 
     If both tables have a sequence, it is the order. Else the order is time, then results and cancellations before arrivals, then
-    `consignment_id`. Outcomes and cancellations after `as_of_us` are ignored.
+    `consignment_id`. Outcomes and cancellations after `as_of_us` are ignored. `clock_us` is the latest time of the log before
+    these tables.
     """
     last_us = np.iinfo(np.int64).max if as_of_us is None else as_of_us
     shown = np.flatnonzero(outcomes.visible_us <= last_us)
     cancelled = np.flatnonzero((arrivals.cancelled_us != NO_TIME) & (arrivals.cancelled_us <= last_us))
-    arrived = np.arange(len(arrivals.consignment_id))
+    arrived = np.arange(arrivals.carried, len(arrivals.consignment_id))
     what = np.repeat(
         np.array([OUTCOME, CANCELLATION, ARRIVAL], dtype=np.int8), [len(shown), len(cancelled), len(arrived)]
     )
     events = HistoryEvents(what, np.concatenate([shown, cancelled, arrived]).astype(np.int64))
     if arrivals.sequence is not None and (outcomes.sequence is not None or len(shown) == 0):
-        return _order_by_sequence(events, arrivals, outcomes)
+        return _order_by_sequence(events, arrivals, outcomes, clock_us)
     return _order_by_time(events, arrivals, outcomes)
 
 
 def _order_by_time(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes) -> HistoryEvents:
     """Sort by time. A consignment that was cancelled before it was received gets its features, but never counts."""
-    moment = _get_times(events, arrivals, outcomes)
+    moment = get_event_times(events, arrivals, outcomes)
     received = np.full(len(moment), NO_TIME)
     cancelling = events.what == CANCELLATION
     received[cancelling] = arrivals.received_us[events.row[cancelling]]
@@ -137,15 +149,19 @@ def _order_by_time(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Out
     )
 
 
-def _order_by_sequence(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes) -> HistoryEvents:
+def _order_by_sequence(
+    events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes, clock_us: int
+) -> HistoryEvents:
     """Sort by sequence. Insert cancellations without a sequence at the place at which the times of the log reach them."""
     place = _get_sequences(events, arrivals, outcomes)
     loose = (events.what == CANCELLATION) & (place < 0)
     late = HistoryEvents(events.what[loose], events.row[loose])
     fixed = HistoryEvents(events.what[~loose], events.row[~loose])
     fixed = _sort_events(fixed, (place[~loose], fixed.what == ARRIVAL), arrivals, outcomes)
-    clock = np.maximum.accumulate(_get_times(fixed, arrivals, outcomes))
-    own = np.zeros(len(arrivals.consignment_id), dtype=np.int64)
+    clock = np.maximum(np.maximum.accumulate(get_event_times(fixed, arrivals, outcomes)), clock_us)
+    own = np.full(
+        len(arrivals.consignment_id), -1, dtype=np.int64
+    )  # carried rows arrived before the first event
     own[fixed.row[fixed.what == ARRIVAL]] = np.flatnonzero(fixed.what == ARRIVAL)
     before = np.maximum(np.searchsorted(clock, arrivals.cancelled_us[late.row]), own[late.row] + 1)
     # Event p has position 2p + 1. What comes between it and the event before has 2p.
@@ -154,7 +170,8 @@ def _order_by_sequence(events: HistoryEvents, arrivals: ArrivalEvents, outcomes:
     return _sort_events(both, (stand,), arrivals, outcomes)
 
 
-def _get_times(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes) -> Longs:
+def get_event_times(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes) -> Longs:
+    """Return the time at which each event takes effect."""
     return _select_columns(events, outcomes.visible_us, arrivals.cancelled_us, arrivals.received_us)
 
 
@@ -222,19 +239,21 @@ def _get_tie_breakers(
 
 def _rank_names(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes) -> Longs:
     """Return numbers that sort like the identifiers of events: by code points."""
-    names = _get_names(events, arrivals, outcomes).dictionary_encode()
+    names = _join_names(
+        events, to_arrow_strings(arrivals.consignment_id), to_arrow_strings(outcomes.consignment_id)
+    ).dictionary_encode()
     rank_of = np.argsort(pc.array_sort_indices(names.dictionary).to_numpy())
     ranks: Longs = rank_of[names.indices.to_numpy()]
     return ranks
 
 
-def _get_names(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes) -> Any:
-    """Return the identifiers of events, in order, as an Arrow array."""
+def _join_names(events: HistoryEvents, arrivals: Any, outcomes: Any) -> Any:
+    """Return the names of events, in order, from Arrow arrays of the names of both tables."""
     is_outcome = events.what == OUTCOME
     names = pa.concat_arrays(
         [
-            to_arrow_strings(outcomes.consignment_id).take(pa.array(events.row[is_outcome])),
-            to_arrow_strings(arrivals.consignment_id).take(pa.array(events.row[~is_outcome])),
+            outcomes.take(pa.array(events.row[is_outcome])),
+            arrivals.take(pa.array(events.row[~is_outcome])),
         ]
     )
     place = np.empty(len(is_outcome), dtype=np.int64)
@@ -242,6 +261,11 @@ def _get_names(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcome
         len(is_outcome)
     )
     return names.take(pa.array(place))
+
+
+def get_identity(table: ArrivalEvents | Outcomes) -> Any:
+    """Return what identifies the consignments of a table, as an Arrow array."""
+    return to_arrow_strings(table.consignment_id) if table.identity is None else table.identity
 
 
 def to_arrow_strings(names: Names) -> Any:
@@ -255,6 +279,50 @@ def _get_outcome_order(outcomes: Outcomes, row: Any) -> Any:
     return outcomes.known_us[row], outcomes.recorded_us[row], sequence
 
 
+class StepTarget(Protocol):
+    """A table to which a fold applies its steps: `History`, or a recorder of the steps."""
+
+    @property
+    def kinds(self) -> Sequence[Any]:
+        """Return the kinds of keys."""
+
+    @property
+    def today(self) -> int:
+        """Return the latest day of any event so far."""
+
+    def run(self, steps: Any, keys: Keys, counterparts: Keys, out: Rows) -> None:
+        """Apply steps, see `History.run`."""
+
+
+@dataclass(frozen=True)
+class EarlierEvents:
+    """The events before a table, as far as its own events need them besides the table of history.
+
+    Attributes
+    ----------
+    kinds : int
+        Number of kinds of keys.
+    today : int
+        Latest day of any event.
+    clock_us : int
+        Latest time of the log.
+    states : dict
+        State of each earlier consignment that this table may meet again, by its identity. A handle is a row of `keys`.
+    known_keys : uint64 array, (handles, kinds), or None
+    """
+
+    kinds: int
+    today: int = NO_DAY
+    clock_us: int = NO_TIME
+    states: Mapping[Any, CountedState[int]] = field(default_factory=dict)
+    known_keys: Keys | None = None
+
+    @property
+    def keys(self) -> Keys:
+        """Return the keys of the states."""
+        return np.zeros((0, self.kinds), dtype=np.uint64) if self.known_keys is None else self.known_keys
+
+
 class HistoryFold:
     """The fold that reads and counts whole tables of events in the order of history. Keys of arrivals are given in chunks.
 
@@ -263,29 +331,53 @@ class HistoryFold:
 
     Parameters
     ----------
-    history : History
-        Empty, or the result of earlier tables. Consignments of earlier tables can no longer be amended.
+    history : StepTarget
+        `History`: empty, or the result of earlier tables. Without `earlier`, their consignments can no longer be amended.
     arrivals : ArrivalEvents
     outcomes : Outcomes
     as_of_us : int, optional
         Outcomes and cancellations after this time are ignored.
+    earlier : EarlierEvents, optional
+        What is known of the events before these tables. Events after the last arrival are then left for later tables.
+    keep : callable, optional
+        Receives the row, day and keys of arrivals without other events, in the order of history.
+
+    Attributes
+    ----------
+    events, left : HistoryEvents
+        The events that are processed, and those that are left for later tables.
+    register : CountedStates
+        States of the consignments that have several events.
     """
 
     def __init__(
-        self, history: History, arrivals: ArrivalEvents, outcomes: Outcomes, as_of_us: int | None = None
+        self,
+        history: StepTarget,
+        arrivals: ArrivalEvents,
+        outcomes: Outcomes,
+        as_of_us: int | None = None,
+        *,
+        earlier: "EarlierEvents | None" = None,
+        keep: Callable[[Longs, NDArray[np.int32], Keys], None] | None = None,
     ) -> None:
-        events = order_events(arrivals, outcomes, as_of_us)
-        days = (_get_times(events, arrivals, outcomes) // US_PER_DAY).astype(np.int32)
+        before = earlier or EarlierEvents(len(history.kinds))
+        events = order_events(arrivals, outcomes, as_of_us, before.clock_us)
+        until = len(events.what) if earlier is None else _find_end_of_arrivals(events)
+        self.left = HistoryEvents(events.what[until:], events.row[until:])
+        self.events = events = HistoryEvents(events.what[:until], events.row[:until])
+        days = (get_event_times(events, arrivals, outcomes) // US_PER_DAY).astype(np.int32)
         dated = np.where(events.what == CANCELLATION, np.int32(NO_DAY), days)
-        self._history, self._events, self._outcomes, self._days = history, events, outcomes, days
-        self._today = np.maximum(np.maximum.accumulate(dated), np.int32(history.today))
-        self._alone = _mark_single_arrivals(arrivals, outcomes, events)
+        self._history, self._outcomes, self._days, self._keep = history, outcomes, days, keep
+        self._first_today = max(history.today, before.today)
+        self._today = np.maximum(np.maximum.accumulate(dated), np.int32(self._first_today))
+        self._alone = _mark_single_arrivals(arrivals, outcomes, events, before.states)
         followed = HistoryEvents(events.what[~self._alone], events.row[~self._alone])
-        self._names = iter(_get_names(followed, arrivals, outcomes))
-        self._done = 0
-        self._register: CountedStates[int] = CountedStates()
+        self._names = iter(_join_names(followed, get_identity(arrivals), get_identity(outcomes)))
+        self._done, self._carried = 0, arrivals.carried
+        self.register: CountedStates[int] = CountedStates()
+        self.register.files.update(before.states)
         self._issued_us = arrivals.issued_us
-        self._kept = _KeyStore(len(history.kinds))
+        self._kept = _KeyStore(before.keys)
 
     def process_arrivals(self, keys: Keys, counterparts: Keys, out: Rows, out_rows: Longs) -> None:
         """Read and count the next arrivals, and the other events before and between them.
@@ -305,9 +397,15 @@ class HistoryFold:
             If history is full. The result so far cannot be used.
         """
         places = self._find_next_places(len(keys))
-        arrival = np.cumsum(self._events.what[places] == ARRIVAL) - 1
+        arrival = np.cumsum(self.events.what[places] == ARRIVAL) - 1
         alone = self._alone[places]
         single = self._build_single_steps(places[alone], arrival[alone], out_rows)
+        if self._keep is not None:
+            self._keep(
+                self.events.row[places[alone]] - self._carried,
+                self._days[places[alone]],
+                keys[arrival[alone]],
+            )
         handled = self._apply_events(places[~alone], arrival[~alone], keys)
         if len(handled) == 0:
             self._history.run(single, keys, counterparts, out)
@@ -357,15 +455,25 @@ class HistoryFold:
     @property
     def rows(self) -> Longs:
         """Return the row of each arrival in the order of history, in which they are processed; int64, (arrivals,)."""
-        rows: Longs = self._events.row[self._events.what == ARRIVAL]
+        rows: Longs = self.events.row[self.events.what == ARRIVAL] - self._carried
         return rows
+
+    @property
+    def today(self) -> int:
+        """Return the latest day of all processed events and of those before these tables."""
+        return int(self._today[-1]) if len(self._today) else self._first_today
+
+    def get_keys(self, handle: int) -> Keys:
+        """Return the keys of a state of the register; uint64, (kinds,)."""
+        keys: Keys = self._kept.get(np.array([handle]))[0]
+        return keys
 
     def _find_next_places(self, arrivals: int) -> Longs:
         """Return the positions of all events up to the next `arrivals` arrivals; after the last arrival, all that are left."""
         begin, end, found = self._done, self._done, np.empty(0, dtype=np.int64)
         while len(found) <= arrivals and end < len(self._days):
             end += arrivals + 1
-            found = np.flatnonzero(self._events.what[begin:end] == ARRIVAL)
+            found = np.flatnonzero(self.events.what[begin:end] == ARRIVAL)
         self._done = begin + int(found[arrivals]) if len(found) > arrivals else len(self._days)
         return np.arange(begin, self._done)
 
@@ -387,17 +495,17 @@ class HistoryFold:
 
     def _apply_event(self, place: int, arrival: int, keys: Keys) -> list[HandledStep[int]]:
         """Apply an event to the states, and return its steps."""
-        row, day, today = int(self._events.row[place]), int(self._days[place]), int(self._today[place])
+        row, day, today = int(self.events.row[place]), int(self._days[place]), int(self._today[place])
         name = next(self._names).as_py()
-        if self._events.what[place] == ARRIVAL:
+        if self.events.what[place] == ARRIVAL:
             issued = NO_TIME if self._issued_us is None else int(self._issued_us[row])
-            return self._register.record_arrival(name, self._kept.keep(keys[arrival]), day, today, issued)
-        if self._events.what[place] == CANCELLATION:
-            return self._register.cancel(name, today)
+            return self.register.record_arrival(name, self._kept.keep(keys[arrival]), day, today, issued)
+        if self.events.what[place] == CANCELLATION:
+            return self.register.cancel(name, today)
         outcomes = self._outcomes
         known, recorded, sequence = _get_outcome_order(outcomes, row)
         order = int(known), int(recorded), int(sequence)
-        return self._register.record_outcome(name, order, outcomes.result[row], day, today)
+        return self.register.record_outcome(name, order, outcomes.result[row], day, today)
 
     def _build_event_steps(self, handled: NDArray[Any], rows: Longs, out_rows: Longs) -> NDArray[Any]:
         steps = np.zeros(len(handled), dtype=STEP)
@@ -429,9 +537,9 @@ EVENT_STEP = np.dtype(
 class _KeyStore:
     """A store of keys of consignments that may be needed again, each under a number."""
 
-    def __init__(self, kinds: int) -> None:
-        self._rows = np.zeros((1, kinds), dtype=np.uint64)
-        self._used = 0
+    def __init__(self, first: Keys) -> None:
+        self._rows = np.concatenate([first, np.zeros((1, first.shape[1]), dtype=np.uint64)])
+        self._used = len(first)
 
     def keep(self, keys: Keys) -> int:
         if self._used == len(self._rows):
@@ -444,15 +552,22 @@ class _KeyStore:
         return self._rows[handles]
 
 
+def _find_end_of_arrivals(events: HistoryEvents) -> int:
+    """Return the position after the last arrival."""
+    arrived = np.flatnonzero(events.what == ARRIVAL)
+    return int(arrived[-1]) + 1 if len(arrived) else 0
+
+
 def _mark_single_arrivals(
-    arrivals: ArrivalEvents, outcomes: Outcomes, events: HistoryEvents
+    arrivals: ArrivalEvents, outcomes: Outcomes, events: HistoryEvents, earlier: Collection[Any]
 ) -> NDArray[np.bool_]:
-    """Mark arrivals whose consignment arrives once, is not cancelled, and has no outcome."""
-    names = to_arrow_strings(arrivals.consignment_id)
+    """Mark arrivals whose consignment arrives once, is not cancelled, has no outcome and is not an earlier one."""
+    names = get_identity(arrivals)
     codes = names.dictionary_encode().indices.to_numpy()
-    inspected = to_arrow_strings(outcomes.consignment_id).take(pa.array(events.row[events.what == OUTCOME]))
+    inspected = get_identity(outcomes).take(pa.array(events.row[events.what == OUTCOME]))
     cancelled = names.take(pa.array(events.row[events.what == CANCELLATION]))
-    more = pc.is_in(names, value_set=pc.unique(pa.concat_arrays([inspected, cancelled])))
+    met = pa.array(list(earlier), type=names.type)
+    more = pc.is_in(names, value_set=pc.unique(pa.concat_arrays([inspected, cancelled, met])))
     alone = (np.bincount(codes)[codes] == 1) & ~more.to_numpy(zero_copy_only=False)
     marked: NDArray[np.bool_] = events.what == ARRIVAL
     marked[marked] = alone[events.row[marked]]

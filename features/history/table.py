@@ -94,7 +94,7 @@ class History:
             )
         self.kinds = kinds
         self.features = build_history_features(kinds)
-        self._sides = np.array([NO_SIDE if k.side is None else SIDES.index(k.side) for k in kinds], np.int64)
+        self._sides = number_sides(kinds)
         self.max_keys = max_keys
         self._most_heads = None if max_keys is None else max_keys + TOTALS_PLACE + 1
         self._swept_on = self._full_on = NO_DAY
@@ -206,7 +206,7 @@ class History:
         """Return the arrays of `to_arrays` without a copy. They are valid only until the next change of the table."""
         state = self._state
         return {
-            "kinds": _encode_names(self.kinds),
+            "kinds": encode_names(self.kinds),
             "state": state,
             "heads": self._heads[: state[HEADS_USED]],
             "days": self._days[: state[DAYS_USED]],
@@ -227,7 +227,7 @@ class History:
         state = arrays["state"]
         if len(state) != STATE_SIZE or state[FORMAT] != FORMAT_VERSION:
             raise _make_snapshot_fault("it was written by another version of npsrisk")
-        if arrays["kinds"].tobytes() != _encode_names(kinds).tobytes():
+        if arrays["kinds"].tobytes() != encode_names(kinds).tobytes():
             raise _make_snapshot_fault("it has other keys than the model")
         history = cls(kinds, capacity=len(arrays["heads"]), max_keys=max_keys)
         history._state[:] = state
@@ -317,10 +317,16 @@ class History:
         )
 
 
+def number_sides(kinds: tuple[KeyKind, ...]) -> NDArray[np.int64]:
+    """Return the number of the side of each kind, NO_SIDE if it has none."""
+    return np.array([NO_SIDE if k.side is None else SIDES.index(k.side) for k in kinds], np.int64)
+
+
 _NO_ROWS = np.empty((0, 0), dtype=np.float32)
 
 
-def _encode_names(kinds: tuple[KeyKind, ...]) -> NDArray[np.uint8]:
+def encode_names(kinds: tuple[KeyKind, ...]) -> NDArray[np.uint8]:
+    """Return the names of the kinds as an array, as a snapshot holds them."""
     return np.frombuffer("\n".join(kind.name for kind in kinds).encode(), dtype=np.uint8)
 
 

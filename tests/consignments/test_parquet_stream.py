@@ -97,3 +97,25 @@ def test_a_damaged_or_missing_table_is_refused(tmp_path: Path) -> None:
     write_table(frame(1).drop(columns="channel"), tmp_path / "u.parquet")
     with pytest.raises(FileFault, match="missing required column channel"):
         stream_table(tmp_path / "u.parquet", Consignment)
+
+
+@pytest.mark.parametrize("group_rows", [5, 1000])
+def test_any_rows_are_read_without_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group_rows: int
+) -> None:
+    monkeypatch.setattr("consignments.files.table_writers.ROW_GROUP_ROWS", group_rows)
+    monkeypatch.setattr("consignments.files.parquet_files.READ_ROWS", 3)
+    table = with_faults(frame(24))
+    (tmp_path / "t").mkdir()
+    for number, part in enumerate((table[:9], table[9:9], table[9:])):
+        write_table(part, tmp_path / "t" / f"{number}.parquet")
+    stream = stream_table(tmp_path / "t", Consignment, piece_rows=7)
+    every = whole(stream)
+    for first in range(len(stream) + 1):
+        for last in range(first, len(stream) + 1):
+            part = stream.slice_rows(first, last)
+            assert len(part) == last - first
+            found = part.to_frame(Consignment).reset_index(drop=True)
+            pd.testing.assert_frame_equal(
+                found, every[first:last].reset_index(drop=True), check_dtype=first < last
+            )

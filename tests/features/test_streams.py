@@ -194,6 +194,18 @@ def test_files_read_piece_by_piece_give_the_same_bits(tables: Tables, tmp_path: 
     assert_same(pieces, X, good.frame["consignment_id"])
 
 
+def test_outcomes_in_another_spelling_belong_to_their_consignment(tables: Tables) -> None:
+    frame = tables.consignments.copy()
+    frame.loc[3, "consignment_id"] = "RB123456785GB"
+    assert tables.outcomes is not None
+    outcomes = tables.outcomes.iloc[:1].assign(
+        consignment_id="rb 123 456 785 gb", status="inspected", result="nps", known_at=frame["received_at"][3]
+    )
+    strange = Tables(frame, outcomes, tables.alerts)
+    whole = compute_feature_matrix(strange.unify_spellings(), PARAMETERS).X
+    assert_same(stream_features(world(strange), PARAMETERS, piece_rows=70), whole, frame["consignment_id"])
+
+
 def test_a_table_without_rows_is_one_piece_without_rows(tables: Tables) -> None:
     nothing = Tables(tables.consignments.iloc[:0], tables.outcomes, tables.alerts)
     X, names = together(stream_features(world(nothing), PARAMETERS))

@@ -1,0 +1,208 @@
+"""The order of the tasks: keys of all partitions, then all buckets, then whole rows, partition by partition.
+
+The coordinator checks the tables and computes the plan of history. It holds identifiers and times of all rows, and no keys.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from shutil import rmtree
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from consignments.errors import BadInput, FileFault
+from features.batch import FeatureParameters, Progress, RowBuilder, select_alerts
+from features.buckets.plan import HistoryPlan
+from features.buckets.tasks import BucketJob, Partition, count_bucket, describe_partition, join_partition
+from features.streams import FeatureChunk, FeatureInputs, Mask, OrderedTables, RowChunk, TableSource
+
+T = TypeVar("T")
+PARTITION_ROWS = 1 << 16
+BUCKET_ARRIVALS = 2_000_000
+"""Arrivals of a bucket of one kind: its table of history has at most so many keys, 300 MB."""
+PIECE_ROWS = 10_000
+"""Rows of a partition that are in memory as records at once."""
+
+
+class TaskRunner(Protocol):
+    """A runner of tasks: this process, or a cluster."""
+
+    def share(self, value: Any) -> Any:
+        """Send a value to every worker once, and return what stands for it in the arguments of a task."""
+
+    def map(self, name: str, work: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> Iterator[T]:
+        """Yield the result of each task, in order. A task that a worker could not finish is repeated."""
+
+
+class SerialRunner:
+    """A runner of tasks in this process, one after the other."""
+
+    def share(self, value: Any) -> Any:
+        """Return the value."""
+        return value
+
+    def map(self, name: str, work: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> Iterator[T]:  # noqa: ARG002
+        """Yield the result of each task, in order."""
+        for each in arguments:
+            yield work(*each)
+
+
+@dataclass(frozen=True)
+class BucketOptions:
+    """The options of a computation in buckets. The result does not depend on them.
+
+    Attributes
+    ----------
+    partition_rows : int or None
+        Rows of a partition. Default: PARTITION_ROWS.
+    buckets : int or None
+        Buckets of each kind of key. Default: by the number of arrivals.
+    progress : callable or None
+    """
+
+    partition_rows: int | None = None
+    buckets: int | None = None
+    progress: Progress | None = None
+
+    def count_buckets(self, arrivals: int) -> int:
+        """Return the number of buckets of each kind."""
+        return self.buckets or max(1, -(-arrivals // BUCKET_ARRIVALS))
+
+
+def stream_buckets(
+    inputs: FeatureInputs,
+    parameters: FeatureParameters,
+    finish: Callable[[FeatureChunk], T],
+    runner: TaskRunner,
+    folder: Path,
+    *,
+    options: BucketOptions | None = None,
+    first_row: int = 0,
+) -> Iterator[T]:
+    """Compute the same bits as `features.streams.stream_features` in tasks, and apply a function to each chunk.
+
+    Parameters
+    ----------
+    inputs : FeatureInputs
+        Rows may be in any order.
+    parameters : FeatureParameters
+    finish : callable
+        Function that workers apply to each chunk of whole rows. It and its results are sent between processes.
+    runner : TaskRunner
+    folder : Path
+        Empty folder that all workers see under this name.
+    options : BucketOptions, optional
+    first_row : int
+        First row of the given table that is wanted. The rows before it only count for history.
+
+    Yields
+    ------
+    object
+        The result for each partition of the given table, in order; at least one.
+    """
+    options = options or BucketOptions()
+    describer = RowBuilder(parameters, select_alerts(inputs.alerts, inputs.as_of))
+    tables = OrderedTables.from_inputs(inputs)
+    parts = _list_partitions(inputs, tables.kept, options.partition_rows or PARTITION_ROWS, first_row)
+    past = int(tables.kept.sum())
+    HistoryPlan.build(tables.arrivals, tables.outcomes, past, tables.as_of_us).write(folder)
+    job = BucketJob(
+        folder=folder,
+        describer=describer,
+        kinds=describer.build_pipeline().kinds,
+        buckets=options.count_buckets(len(tables.arrivals.received_us)),
+        partitions=tuple(part.partition for part in parts),
+        arrivals=len(tables.arrivals.received_us),
+        finish=finish,
+    )
+    shared = runner.share(job)
+    keys = [(shared, part.partition, part.list_pieces()) for part in parts]
+    buckets = [(shared, kind, bucket) for kind in range(len(job.kinds)) for bucket in range(job.buckets)]
+    wanted = [(shared, part) for part in job.given if part.first_row >= first_row]
+    for _ in _report(options.progress, "keys", runner.map("keys", describe_partition, keys), len(keys)):
+        pass
+    for _ in _report(options.progress, "history", runner.map("history", count_bucket, buckets), len(buckets)):
+        pass
+    yield from _report(options.progress, "rows", runner.map("rows", join_partition, wanted), len(wanted))
+
+
+@contextmanager
+def create_work_folder(out: Path) -> Iterator[Path]:
+    """Create the working folder next to a result, and remove it at the end; one that a killed run left is removed first.
+
+    Raises
+    ------
+    BadInput
+        Another file has its name.
+    FileFault
+        It cannot be created.
+    """
+    folder = out.absolute().with_name(f".{out.name}.buckets")
+    if folder.exists() and not folder.is_dir():
+        raise BadInput("the working folder is a file", where=str(folder), todo="remove it")
+    try:
+        if folder.exists():
+            rmtree(folder)
+        folder.mkdir()
+    except OSError as error:
+        raise FileFault(
+            "the working folder cannot be created",
+            where=str(folder),
+            got=error.strerror or str(error),
+        ) from error
+    try:
+        yield folder
+    finally:
+        rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _SourcePart:
+    """A partition, with its rows in its table: those from `begin` to `end`, of which `mask` marks the wanted."""
+
+    partition: Partition
+    source: TableSource
+    begin: int
+    end: int
+    mask: Mask
+
+    def list_pieces(self) -> tuple[tuple[RowChunk, Mask], ...]:
+        """List the rows in pieces, each with its mask; at least one."""
+        begins = range(self.begin, max(self.end, self.begin + 1), PIECE_ROWS)
+        return tuple(
+            (
+                self.source.slice_rows(begin, min(begin + PIECE_ROWS, self.end)),
+                self.mask[begin - self.begin : begin - self.begin + PIECE_ROWS],
+            )
+            for begin in begins
+        )
+
+
+def _list_partitions(inputs: FeatureInputs, kept: Mask, rows: int, first_row: int) -> tuple[_SourcePart, ...]:
+    """List the partitions of past and given consignments. One begins at `first_row`."""
+    parts: list[_SourcePart] = []
+    arrivals = 0
+    if inputs.history is not None:
+        for begin in range(0, len(kept), rows):
+            mask = kept[begin : begin + rows]
+            partition = Partition(len(parts), arrivals, int(mask.sum()), -1)
+            parts.append(_SourcePart(partition, inputs.history, begin, begin + len(mask), mask))
+            arrivals += partition.rows
+    total = len(inputs.consignments)
+    cuts = [*range(0, first_row, rows), *range(first_row, max(total, first_row + 1), rows), total]
+    for begin, end in pairwise(cuts):
+        partition = Partition(len(parts), arrivals + begin, end - begin, begin)
+        mask = np.full(end - begin, begin >= first_row)
+        parts.append(_SourcePart(partition, inputs.consignments, begin, end, mask))
+    return tuple(parts)
+
+
+def _report(progress: Progress | None, what: str, results: Iterator[T], total: int) -> Iterator[T]:
+    """Pass results on, and report their number."""
+    for done, result in enumerate(results, 1):
+        yield result
+        if progress is not None:
+            progress(what, done, total)

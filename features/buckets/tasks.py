@@ -1,0 +1,275 @@
+"""The three tasks of features on several machines. Each reads and writes files of one folder, and can be repeated at any time.
+
+describe_partition    rows of a table       ─► features except history; keys, sorted by kind and bucket
+count_bucket          one kind and bucket   ─► readings of its keys: the history function of one machine over a part of the plan
+join_partition        a partition of rows   ─► whole rows, and what is made of them
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from consignments.columns import to_arrow
+from consignments.errors import ServiceFault
+from features.batch import RowBuilder
+from features.buckets.plan import HistoryPlan
+from features.history.kernels import ARRIVALS, WIDTH, read_sides
+from features.history.keys import KeyKind
+from features.history.table import History, number_sides
+from features.streams import ChunkBuilder, FeatureChunk, Mask, PartialChunk, RowChunk
+
+KEY_ROW = np.dtype([("row", "<i4"), ("key", "<u8"), ("counterpart", "<u8")])
+BUCKET_BITS = 64
+X_PREFIX = "x"
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Consecutive rows of a table.
+
+    Attributes
+    ----------
+    number : int
+    first : int
+        Number of its first arrival among those of all tables.
+    rows : int
+        Arrivals that count.
+    first_row : int
+        First row in the given table; -1 for past consignments.
+    """
+
+    number: int
+    first: int
+    rows: int
+    first_row: int
+
+    @property
+    def is_given(self) -> bool:
+        """Return True if the rows get features."""
+        return self.first_row >= 0
+
+
+@dataclass(frozen=True)
+class BucketJob:
+    """All that every task needs to know.
+
+    Attributes
+    ----------
+    folder : Path
+        Working folder; every machine must see it under this name.
+    describer : RowBuilder
+    kinds : tuple of KeyKind
+    buckets : int
+        Buckets of each kind.
+    partitions : tuple of Partition
+        Those of past consignments, then the given ones.
+    arrivals : int
+    finish : callable
+        Function that is applied to the whole rows of a partition.
+    """
+
+    folder: Path
+    describer: RowBuilder
+    kinds: tuple[KeyKind, ...]
+    buckets: int
+    partitions: tuple[Partition, ...]
+    arrivals: int
+    finish: Callable[[FeatureChunk], Any]
+
+    @property
+    def given(self) -> tuple[Partition, ...]:
+        """Return the partitions whose rows get features."""
+        return tuple(partition for partition in self.partitions if partition.is_given)
+
+    def locate_keys(self, partition: Partition) -> Path:
+        """Return the path of the keys of a partition."""
+        return self.folder / f"keys-{partition.number:05d}.npy"
+
+    def locate_offsets(self, partition: Partition) -> Path:
+        """Return the path of the places at which the keys of each kind and bucket begin."""
+        return self.folder / f"offsets-{partition.number:05d}.npy"
+
+    def locate_rows(self, partition: Partition) -> Path:
+        """Return the path of the rows of a partition."""
+        return self.folder / f"rows-{partition.number:05d}.arrow"
+
+    def locate_readings(self, kind: int, bucket: int) -> Path:
+        """Return the path of the readings of a kind and bucket."""
+        return self.folder / f"readings-{kind:02d}-{bucket:04d}.arrow"
+
+
+def describe_partition(
+    job: BucketJob, partition: Partition, pieces: tuple[tuple[RowChunk, Mask], ...]
+) -> int:
+    """Compute keys, and all features except history, of the rows of a partition, and return the number of rows."""
+    if job.locate_offsets(partition).exists():
+        return partition.rows
+    builder = ChunkBuilder(job.describer)
+    build = builder.build_rows if partition.is_given else builder.build_keys
+    chunk = PartialChunk.concatenate([build(piece) for piece in pieces])
+    if len(chunk.keys) != partition.rows:
+        raise ServiceFault(
+            "a table has other rows than when it was checked",
+            got=f"{len(chunk.keys):,} rows from {partition.first:,} on",
+            expected=f"{partition.rows:,}",
+            todo="run the command again, and do not change tables meanwhile",
+        )
+    if partition.is_given:
+        columns = {
+            f"{X_PREFIX}{place}": pa.array(column)
+            for place, column in enumerate(np.ascontiguousarray(chunk.X.T))
+        }
+        columns |= {str(name): to_arrow(chunk.frame[name]) for name in chunk.frame}
+        rows = pa.table(columns).combine_chunks()
+        _write_arrow(job.locate_rows(partition), rows.schema, rows.to_batches())
+    keys, offsets = _sort_keys(chunk, job.buckets)
+    _write_array(job.locate_keys(partition), keys)
+    _write_array(
+        job.locate_offsets(partition), offsets
+    )  # the last file: it says that the partition is finished
+    return partition.rows
+
+
+def count_bucket(job: BucketJob, kind: int, bucket: int) -> int:
+    """Read and count the keys of one kind and bucket, and return their number."""
+    path = job.locate_readings(kind, bucket)
+    arrival, key, counterpart = _read_bucket(job, kind, bucket)
+    if path.exists():
+        return len(key)
+    steps, own = _select_steps(job, arrival)
+    wanted = np.flatnonzero(steps["out_row"] >= 0)
+    given = steps["out_row"][wanted]
+    rows = np.sort(given)
+    steps["out_row"][wanted] = np.searchsorted(rows, given)
+    history = History((job.kinds[kind],))
+    out = np.empty((len(rows), history.width), dtype=np.float32)
+    # Each key once with its counterpart and once without, and between them the missing key.
+    missing = np.zeros(1, dtype=np.uint64)
+    keys = np.concatenate([key, missing, key])[:, np.newaxis]
+    others = np.concatenate([counterpart, missing, np.zeros_like(key)])[:, np.newaxis]
+    steps["row"] += np.where(own | (steps["row"] == len(key)), 0, len(key) + 1)
+    history.run(steps, keys, others, out)
+    _write_readings(job, path, rows, out)
+    return len(key)
+
+
+def join_partition(job: BucketJob, partition: Partition) -> Any:
+    """Join the rows of a partition with their readings, and return what `finish` makes of them."""
+    with pa.memory_map(str(job.locate_rows(partition))) as source:
+        table = pa.ipc.open_file(source).read_all()
+    names = [name for name in table.column_names if name.startswith(X_PREFIX) and name[1:].isdigit()]
+    spec = job.describer.build_pipeline()
+    X = np.empty((len(table), len(spec.spec)), dtype=np.float32)
+    for place, name in enumerate(names):
+        X[:, place] = table.column(name).to_numpy()
+    at = spec.history_at
+    X[:, at:] = np.nan
+    place = partition.number - job.given[0].number
+    for kind in range(len(job.kinds)):
+        block = X[:, at + kind * WIDTH : at + (kind + 1) * WIDTH]
+        for bucket in range(job.buckets):
+            with pa.memory_map(str(job.locate_readings(kind, bucket))) as source:
+                batch = pa.ipc.open_file(source).get_batch(place)
+            rows = batch.column(0).to_numpy()
+            for reading in range(WIDTH):
+                block[rows, reading] = batch.column(1 + reading).to_numpy()
+    read_sides(number_sides(job.kinds), X, at)
+    frame = table.select([name for name in table.column_names if name not in set(names)]).to_pandas()
+    return job.finish(FeatureChunk(job.describer.parameters.fitted.mark_rows(X), frame))
+
+
+def _sort_keys(chunk: PartialChunk, buckets: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Sort the keys of a partition by kind and bucket. Missing keys are left out."""
+    parts, offsets = [], np.zeros((chunk.keys.shape[1], buckets + 1), dtype=np.int64)
+    start = 0
+    for kind in range(chunk.keys.shape[1]):
+        rows = np.flatnonzero(chunk.keys[:, kind])
+        bucket = _compute_bucket(chunk.keys[rows, kind], buckets)
+        order = np.argsort(bucket, kind="stable")
+        part = np.empty(len(rows), dtype=KEY_ROW)
+        part["row"] = rows[order]
+        part["key"], part["counterpart"] = (
+            chunk.keys[part["row"], kind],
+            chunk.counterparts[part["row"], kind],
+        )
+        offsets[kind] = start + np.searchsorted(bucket[order], np.arange(buckets + 1))
+        start += len(part)
+        parts.append(part)
+    return np.concatenate(parts), offsets
+
+
+def _compute_bucket(keys: NDArray[np.uint64], buckets: int) -> NDArray[np.int64]:
+    """Compute the bucket of each key from its highest bits, so that buckets follow each other in the order of the keys."""
+    high = (keys >> np.uint64(BUCKET_BITS // 2)).astype(np.uint64)
+    numbers: NDArray[np.int64] = ((high * np.uint64(buckets)) >> np.uint64(BUCKET_BITS // 2)).astype(np.int64)
+    return numbers
+
+
+def _read_bucket(
+    job: BucketJob, kind: int, bucket: int
+) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]]:
+    """Read the keys of a kind and bucket from all partitions: arrival, key and counterpart."""
+    parts = []
+    for partition in job.partitions:
+        first, last = np.load(job.locate_offsets(partition))[kind, bucket : bucket + 2]
+        part = np.load(job.locate_keys(partition), mmap_mode="r" if first < last else None)[first:last]
+        parts.append((partition.first + part["row"].astype(np.int64), part["key"], part["counterpart"]))
+    arrival, key, counterpart = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return arrival, key, counterpart
+
+
+def _select_steps(job: BucketJob, arrival: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Select the steps of the arrivals of a bucket, and all results, from which the common rates are computed.
+
+    `row` becomes the number of the arrival in the bucket; that of a result of another bucket is the number of arrivals.
+    """
+    plan = HistoryPlan.open(job.folder)
+    place = np.full(job.arrivals, -1, dtype=np.int32)
+    place[arrival] = np.arange(len(arrival), dtype=np.int32)
+    mine = place[plan.steps["row"]]
+    chosen = np.flatnonzero((mine >= 0) | (plan.steps["counter"] != ARRIVALS))
+    steps = np.array(plan.steps[chosen])
+    rows = mine[chosen].astype(np.int64)
+    steps["row"] = np.where(rows >= 0, rows, len(arrival))
+    return steps, np.array(plan.own[chosen])
+
+
+def _write_readings(job: BucketJob, path: Path, rows: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+    """Write readings in one batch for each given partition."""
+    schema = pa.schema([("row", pa.int32()), *((f"r{reading}", pa.float32()) for reading in range(WIDTH))])
+    columns = np.ascontiguousarray(out[:, :WIDTH].T)
+    batches = []
+    for partition in job.given:
+        begin, end = np.searchsorted(rows, [partition.first_row, partition.first_row + partition.rows])
+        part = (rows[begin:end] - partition.first_row).astype(np.int32)
+        arrays = [pa.array(part), *(pa.array(column[begin:end]) for column in columns)]
+        batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
+    _write_arrow(path, schema, batches)
+
+
+def _write_arrow(path: Path, schema: Any, batches: list[Any]) -> None:
+    """Write batches to an Arrow file, which appears when it is whole."""
+    draft = _name_draft(path)
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_file(sink, schema, options=options) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    draft.replace(path)
+
+
+def _write_array(path: Path, array: NDArray[Any]) -> None:
+    draft = _name_draft(path)
+    with draft.open("wb") as file:
+        np.save(file, array)
+    draft.replace(path)
+
+
+def _name_draft(path: Path) -> Path:
+    """Return the name under which a file is written. Two workers may compute the same task."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")

@@ -1,0 +1,522 @@
+"""The state of history that a batch keeps, so that the next batch starts where this one ended.
+
+    day 1   tables of day 1                    ─► features of day 1, state after day 1
+    day 2   state after day 1, tables of day 2 ─► features of day 2, state after day 2: those of both days in one table, bit for bit
+
+A state ends with an arrival, the last in the order of history. An outcome or a cancellation that takes effect later waits in the
+state. An outcome that was visible before and is given late counts from the next arrival on.
+
+The state has keyed numbers and days, and no identifier, name or text (`features.history.pseudonyms`).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from consignments.columns import normalize_names
+from consignments.errors import BadInput
+from consignments.timestamps import NO_TIME, to_datetime
+from features.history.kernels import REMEMBERED_DAYS, RESULTS
+from features.history.keys import KEYS_VERSION, KeyKind
+from features.history.live import NO_SEQUENCE, NOT_FINAL, CountedState
+from features.history.ordering import (
+    CANCELLATION,
+    OUTCOME,
+    ArrivalEvents,
+    EarlierEvents,
+    HistoryEvents,
+    HistoryFold,
+    Outcomes,
+    get_event_times,
+    to_arrow_strings,
+)
+from features.history.pseudonyms import Pseudonyms, finish_hash
+from features.history.sorted_table import SortedTable
+from features.history.table import History
+
+STATE_FORMAT = 1
+SEGMENT_ROWS = 1 << 19
+"""Arrivals of a segment: they are sorted in memory, 140 bytes each."""
+CONSIGNMENT = "consignment"
+"""Kind of the number of an identifier, apart from the kinds of history keys."""
+Longs = NDArray[np.int64]
+Keys = NDArray[np.uint64]
+Rows = NDArray[Any]
+RESULT_NAMES: dict[int, str | None] = {NOT_FINAL: None} | {code: name for name, code in RESULTS.items()}
+
+FOLLOWED = np.dtype(
+    [
+        ("number", "<u8"),
+        ("day", "<i4"),
+        ("last_day", "<i4"),
+        ("result_day", "<i4"),
+        ("result", "i1"),
+        ("arrived", "?"),
+        ("cancelled", "?"),
+        ("standing", "?"),
+        ("standing_result", "i1"),
+        ("known_us", "<i8"),
+        ("recorded_us", "<i8"),
+        ("sequence", "<i8"),
+        ("issued_us", "<i8"),
+    ]
+)
+"""Type of the state of a consignment with several events, see `CountedState`."""
+WAITING_OUTCOME = np.dtype(
+    [
+        ("number", "<u8"),
+        ("visible_us", "<i8"),
+        ("known_us", "<i8"),
+        ("recorded_us", "<i8"),
+        ("sequence", "<i8"),
+        ("result", "i1"),
+    ]
+)
+WAITING_CANCELLATION = np.dtype([("number", "<u8"), ("cancelled_us", "<i8"), ("cancelled_sequence", "<i8")])
+
+
+class StateHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The header of a kept state.
+
+    Attributes
+    ----------
+    kinds : tuple of str
+        Names of the kinds of history keys.
+    key_check : int
+        Number of a fixed text, by which another data key is recognised.
+    by_sequence : bool
+        True if `sequence` is the order of history, False if time is.
+    last_us, last_sequence : int
+        Latest time and sequence number of an arrival.
+    clock_us : int
+        Latest time of any event.
+    today : int
+        Day of the latest event.
+    keys_version, format : int
+    """
+
+    kinds: tuple[str, ...]
+    key_check: int
+    by_sequence: bool
+    last_us: int
+    last_sequence: int
+    clock_us: int
+    today: int
+    keys_version: int = KEYS_VERSION
+    format: int = STATE_FORMAT
+
+
+@dataclass(frozen=True)
+class ArrivedSegment:
+    """Consignments that arrived once and had no other event in their batch, in ascending order of their numbers.
+
+    Attributes
+    ----------
+    number : uint64 array, (n,)
+    day : int32 array, (n,)
+    issued_us : int64 array, (n,)
+    keys : uint64 array, (n, kinds)
+    """
+
+    number: Keys
+    day: NDArray[np.int32]
+    issued_us: Longs
+    keys: Keys
+
+
+@dataclass(frozen=True)
+class KeptState:
+    """A state of history between two batches.
+
+    Attributes
+    ----------
+    header : StateHeader
+    table : SortedTable
+    followed : FOLLOWED array
+        Consignments with several events, in ascending order of their numbers.
+    followed_keys : uint64 array, (followed, kinds)
+    arrived : tuple of ArrivedSegment
+        All other consignments whose arrival is remembered.
+    outcomes : WAITING_OUTCOME array
+    cancellations : WAITING_CANCELLATION array
+    """
+
+    header: StateHeader
+    table: SortedTable
+    followed: Rows
+    followed_keys: Keys
+    arrived: tuple[ArrivedSegment, ...]
+    outcomes: Rows
+    cancellations: Rows
+
+    def check(self, kinds: Sequence[KeyKind], pseudonyms: Pseudonyms) -> None:
+        """Raise `BadInput` if the state has other history keys, or was written with another data key."""
+        names = tuple(kind.name for kind in kinds)
+        if self.header.format != STATE_FORMAT or self.header.keys_version != KEYS_VERSION:
+            raise BadInput(
+                "the state of history was written by another version of npsrisk",
+                todo="begin a new state from --history",
+            )
+        if self.header.kinds != names:
+            raise BadInput(
+                "the state of history has other keys than the model",
+                got=", ".join(sorted(set(self.header.kinds) ^ set(names))) or "another order",
+                todo="begin a new state from --history for this model",
+            )
+        if self.header.key_check != compute_key_check(pseudonyms):
+            raise BadInput(
+                "the state of history was written with another data key",
+                todo="set NPSRISK_DATA_KEY_FILE to that key, or begin a new state from --history",
+            )
+
+    def find(self, numbers: Keys) -> tuple[dict[int, CountedState[int]], Keys]:
+        """Find the states of earlier consignments among some numbers.
+
+        Parameters
+        ----------
+        numbers : uint64 array
+            Ascending and distinct.
+
+        Returns
+        -------
+        states : dict
+            State by number. A handle is a row of `keys`.
+        keys : uint64 array, (handles, kinds)
+        """
+        mine = np.flatnonzero(_is_among(self.followed["number"], numbers))
+        states = {int(row["number"]): _unpack(row, handle) for handle, row in enumerate(self.followed[mine])}
+        keys = [self.followed_keys[mine]]
+        handle = len(mine)
+        for segment in reversed(self.arrived):  # the latest arrival of a number counts
+            for row in np.flatnonzero(_is_among(segment.number, numbers)).tolist():
+                number, day = int(segment.number[row]), int(segment.day[row])
+                if number not in states:
+                    issued_us = int(segment.issued_us[row])
+                    states[number] = CountedState(handle, day, last_day=day, issued_us=issued_us)
+                    keys.append(np.asarray(segment.keys[row : row + 1]))
+                    handle += 1
+        return states, np.concatenate(keys)
+
+
+class StateRun:
+    """A batch that starts from a kept state, or from nothing, and ends with the next state.
+
+    Parameters
+    ----------
+    before : KeptState or None
+    kinds : tuple of KeyKind
+    pseudonyms : Pseudonyms
+        Those with which the keys of the rows are computed.
+    write_segment : callable
+        Receives each segment of new arrivals, and returns it in the form in which the state keeps it.
+    """
+
+    def __init__(
+        self,
+        before: KeptState | None,
+        kinds: tuple[KeyKind, ...],
+        pseudonyms: Pseudonyms,
+        write_segment: Callable[[ArrivedSegment], ArrivedSegment] = lambda segment: segment,
+    ) -> None:
+        if before is not None:
+            before.check(kinds, pseudonyms)
+        self.before, self.kinds, self.pseudonyms = before, kinds, pseudonyms
+        self._write_segment = write_segment
+        self._segments: list[ArrivedSegment] = []
+        self._waiting: list[ArrivedSegment] = []
+        self._state: KeptState | None = None
+
+    @property
+    def state(self) -> KeptState:
+        """Return the next state; it exists after the last row of the batch was read."""
+        if self._state is None:
+            raise RuntimeError("the batch is not finished: read all its rows first")
+        return self._state
+
+    def start_fold(
+        self, create_history: Callable[[int], History], arrivals: ArrivalEvents, outcomes: Outcomes
+    ) -> HistoryFold:
+        """Start to process the tables of the batch.
+
+        Parameters
+        ----------
+        create_history : callable
+            Creates an empty history with capacity for a number of consignments.
+        arrivals, outcomes : ArrivalEvents, Outcomes
+
+        Raises
+        ------
+        BadInput
+            An arrival is not later than the state, or the tables have another order than the state.
+        """
+        self._check_order(arrivals, outcomes)
+        before = self.before
+        numbers = self._compute_numbers(arrivals.consignment_id)
+        self._numbers, self._issued_us = numbers, _fill_missing(arrivals.issued_us, len(numbers), NO_TIME)
+        found = self._compute_numbers(outcomes.consignment_id)
+        self._arrivals = replace(arrivals, identity=pa.array(numbers))
+        self._outcomes = replace(outcomes, identity=pa.array(found))
+        if before is None:
+            history, earlier = create_history(len(numbers)), EarlierEvents(len(self.kinds))
+        else:
+            self._arrivals = _prepend_cancellations(before.cancellations, self._arrivals)
+            self._outcomes = _append_waiting(self._outcomes, before.outcomes)
+            met = np.unique(
+                np.concatenate([_to_numpy(self._arrivals.identity), _to_numpy(self._outcomes.identity)])
+            )
+            states, keys = before.find(met)
+            header = before.header
+            earlier = EarlierEvents(len(self.kinds), header.today, header.clock_us, states, keys)
+            history = before.table.to_history(self.kinds, header.today)
+        self._history = history
+        self._fold = HistoryFold(
+            history, self._arrivals, self._outcomes, earlier=earlier, keep=self._keep_arrivals
+        )
+        self._arrivals = replace(
+            self._arrivals, consignment_id=[]
+        )  # identifiers are needed for the order only
+        return self._fold
+
+    def finish(self) -> None:
+        """Build the next state, after all arrivals of the fold were processed."""
+        self._flush_segment(1)
+        fold, today = self._fold, self._fold.today
+        old = () if self.before is None else self.before.arrived
+        rows, keys = self._collect_followed(today)
+        self._state = KeptState(
+            header=self._build_header(today),
+            table=SortedTable.from_history(self._history, today),
+            followed=rows,
+            followed_keys=keys,
+            arrived=(*(each for each in old if each.day.max() >= today - REMEMBERED_DAYS), *self._segments),
+            outcomes=_collect_outcomes(fold.left, self._outcomes),
+            cancellations=_collect_cancellations(fold.left, self._arrivals),
+        )
+
+    def _check_order(self, arrivals: ArrivalEvents, outcomes: Outcomes) -> None:
+        by_sequence = arrivals.sequence is not None
+        if by_sequence and outcomes.sequence is None and len(outcomes.result):
+            raise BadInput(
+                "consignments have the column sequence and outcomes have not",
+                where="outcomes",
+                todo="export both from the service, or drop the column",
+            )
+        if self.before is None or not len(arrivals.received_us):
+            return
+        header = self.before.header
+        if by_sequence != header.by_sequence:
+            raise BadInput(
+                "the state of history has another order",
+                got="tables with `sequence`" if by_sequence else "tables without `sequence`",
+                expected="`sequence`" if header.by_sequence else "times without `sequence`",
+                todo="begin a new state from --history",
+            )
+        early = (
+            arrivals.received_us <= header.last_us
+            if arrivals.sequence is None
+            else arrivals.sequence <= header.last_sequence
+        )
+        if early.any():
+            end = header.last_sequence if by_sequence else f"{to_datetime(header.last_us):%Y-%m-%dT%H:%M:%SZ}"
+            raise BadInput(
+                "these consignments belong before the end of the state of history",
+                where="consignments",
+                got=f"{int(early.sum()):,} of {len(early):,} rows",
+                expected=f"{'sequence' if by_sequence else 'received_at'} after {end}",
+                todo="score them with --history in place of --state; if rows come late, give tables a `sequence`",
+            )
+
+    def _compute_numbers(self, names: Any) -> Keys:
+        """Compute the numbers of identifiers in normal form."""
+        begin = self.pseudonyms.prepare_hash(CONSIGNMENT).copy
+        given = normalize_names(to_arrow_strings(names)).to_pylist()
+        return np.frombuffer(b"".join([finish_hash(begin, name) for name in given]), dtype=np.uint64)
+
+    def _keep_arrivals(self, rows: Longs, days: NDArray[np.int32], keys: Keys) -> None:
+        self._waiting.append(ArrivedSegment(self._numbers[rows], days, self._issued_us[rows], keys))
+        self._flush_segment(SEGMENT_ROWS)
+
+    def _flush_segment(self, rows: int) -> None:
+        """Write the waiting arrivals as a segment if there are so many."""
+        if sum(len(part.number) for part in self._waiting) < rows:
+            return
+        whole = [np.concatenate([getattr(part, name) for part in self._waiting]) for name in SEGMENT_ARRAYS]
+        order = np.argsort(whole[0], kind="stable")
+        self._segments.append(self._write_segment(ArrivedSegment(*(array[order] for array in whole))))
+        self._waiting = []
+
+    def _collect_followed(self, today: int) -> tuple[Rows, Keys]:
+        """Collect the states of consignments with several events, of this batch and of the earlier ones."""
+        files: dict[Any, CountedState[int]] = self._fold.register.files
+        oldest = today - REMEMBERED_DAYS
+        mine = [
+            (number, state)
+            for number, state in files.items()
+            if state.last_day >= oldest and (state.handle is not None or state.standing is not None)
+        ]
+        rows = np.array([_pack(number, state) for number, state in mine], dtype=FOLLOWED)
+        keys = np.zeros((len(mine), len(self.kinds)), dtype=np.uint64)
+        for place, (_, state) in enumerate(mine):
+            if state.handle is not None:
+                keys[place] = self._fold.get_keys(state.handle)
+        if self.before is not None:
+            changed = np.sort(np.fromiter(files, dtype=np.uint64, count=len(files)))
+            earlier = self.before.followed
+            kept = ~_is_among(earlier["number"], changed) & (earlier["last_day"] >= oldest)
+            rows = np.concatenate([rows, earlier[kept]])
+            keys = np.concatenate([keys, self.before.followed_keys[kept]])
+        order = np.argsort(rows["number"])
+        return rows[order], keys[order]
+
+    def _build_header(self, today: int) -> StateHeader:
+        before = None if self.before is None else self.before.header
+        mine = slice(self._arrivals.carried, None)
+        received, sequence = self._arrivals.received_us[mine], self._arrivals.sequence
+        times = get_event_times(self._fold.events, self._arrivals, self._outcomes)
+        return StateHeader(
+            kinds=tuple(kind.name for kind in self.kinds),
+            key_check=compute_key_check(self.pseudonyms),
+            by_sequence=sequence is not None if before is None or len(received) else before.by_sequence,
+            last_us=int(received.max(initial=NO_TIME if before is None else before.last_us)),
+            last_sequence=_find_last_sequence(before, None if sequence is None else sequence[mine]),
+            clock_us=int(times.max(initial=NO_TIME if before is None else before.clock_us)),
+            today=today,
+        )
+
+
+SEGMENT_ARRAYS = ("number", "day", "issued_us", "keys")
+
+
+def compute_key_check(pseudonyms: Pseudonyms) -> int:
+    """Compute the number by which a state recognises the data key."""
+    return pseudonyms.compute_number("state of history", "check")
+
+
+def _find_last_sequence(before: StateHeader | None, sequence: Longs | None) -> int:
+    earlier = NO_SEQUENCE if before is None else before.last_sequence
+    return earlier if sequence is None else int(sequence.max(initial=earlier))
+
+
+def _is_among(values: Keys, wanted: Keys) -> NDArray[np.bool_]:
+    """Mark the values that are among some ascending numbers."""
+    if not len(wanted):
+        return np.zeros(len(values), dtype=bool)
+    place = np.minimum(np.searchsorted(wanted, values), len(wanted) - 1)
+    found: NDArray[np.bool_] = wanted[place] == values
+    return found
+
+
+def _pack(number: int, state: CountedState[int]) -> tuple[Any, ...]:
+    known_us, recorded_us, sequence, result = state.standing or (NO_TIME, NO_TIME, NO_SEQUENCE, NOT_FINAL)
+    return (
+        number,
+        state.day,
+        state.last_day,
+        state.result_day,
+        state.result,
+        state.handle is not None,
+        state.cancelled,
+        state.standing is not None,
+        result,
+        known_us,
+        recorded_us,
+        sequence,
+        state.issued_us,
+    )
+
+
+def _unpack(row: Any, handle: int) -> CountedState[int]:
+    standing = tuple(int(row[name]) for name in ("known_us", "recorded_us", "sequence", "standing_result"))
+    return CountedState(
+        handle=handle if row["arrived"] else None,
+        day=int(row["day"]),
+        cancelled=bool(row["cancelled"]),
+        standing=standing if row["standing"] else None,  # type: ignore[arg-type]
+        result=int(row["result"]),
+        result_day=int(row["result_day"]),
+        last_day=int(row["last_day"]),
+        issued_us=int(row["issued_us"]),
+    )
+
+
+def _fill_missing(column: Longs | None, rows: int, value: int) -> Longs:
+    return np.full(rows, value, dtype=np.int64) if column is None else column
+
+
+def _prepend_cancellations(waiting: Rows, arrivals: ArrivalEvents) -> ArrivalEvents:
+    """Add the consignments whose cancellation waits before the arrivals of a table."""
+    rows, carried = len(arrivals.received_us), len(waiting)
+    missing = np.full(carried, NO_TIME, dtype=np.int64)
+
+    def prepend(column: Longs | None, value: int) -> Longs | None:
+        if column is None:
+            return None
+        return np.concatenate([np.full(carried, value, dtype=np.int64), column])
+
+    cancelled_sequence = _fill_missing(arrivals.cancelled_sequence, rows, NO_SEQUENCE)
+    return ArrivalEvents(
+        consignment_id=pa.concat_arrays(
+            [pa.array([""] * carried, pa.large_string()), to_arrow_strings(arrivals.consignment_id)]
+        ),
+        received_us=np.concatenate([missing, arrivals.received_us]),
+        cancelled_us=np.concatenate([waiting["cancelled_us"], arrivals.cancelled_us]),
+        sequence=prepend(arrivals.sequence, NO_SEQUENCE),
+        cancelled_sequence=np.concatenate([waiting["cancelled_sequence"], cancelled_sequence]),
+        issued_us=prepend(arrivals.issued_us, NO_TIME),
+        identity=pa.array(np.concatenate([waiting["number"], _to_numpy(arrivals.identity)])),
+        carried=carried,
+    )
+
+
+def _append_waiting(outcomes: Outcomes, waiting: Rows) -> Outcomes:
+    """Add the outcomes that wait to those of a table."""
+    if not len(waiting):
+        return outcomes
+    rows = len(outcomes.result)
+    sequence = outcomes.sequence
+    if rows == 0 and (waiting["sequence"] >= 0).all():
+        sequence = np.empty(0, dtype=np.int64)
+    return Outcomes(
+        consignment_id=pa.concat_arrays(
+            [to_arrow_strings(outcomes.consignment_id), pa.array([""] * len(waiting), pa.large_string())]
+        ),
+        visible_us=np.concatenate([outcomes.visible_us, waiting["visible_us"]]),
+        known_us=np.concatenate([outcomes.known_us, waiting["known_us"]]),
+        recorded_us=np.concatenate([outcomes.recorded_us, waiting["recorded_us"]]),
+        sequence=None if sequence is None else np.concatenate([sequence, waiting["sequence"]]),
+        result=[*outcomes.result, *(RESULT_NAMES[int(code)] for code in waiting["result"])],
+        identity=pa.array(np.concatenate([_to_numpy(outcomes.identity), waiting["number"]])),
+    )
+
+
+def _to_numpy(identity: Any) -> Keys:
+    numbers: Keys = identity.to_numpy()
+    return numbers
+
+
+def _collect_outcomes(left: HistoryEvents, outcomes: Outcomes) -> Rows:
+    """Collect the outcomes that take effect after the last arrival, each once, in a fixed order."""
+    rows = left.row[left.what == OUTCOME]
+    waiting = np.zeros(len(rows), dtype=WAITING_OUTCOME)
+    waiting["number"] = _to_numpy(outcomes.identity)[rows]
+    for name in ("visible_us", "known_us", "recorded_us"):
+        waiting[name] = getattr(outcomes, name)[rows]
+    waiting["sequence"] = NO_SEQUENCE if outcomes.sequence is None else outcomes.sequence[rows]
+    waiting["result"] = [RESULTS.get(outcomes.result[row] or "", NOT_FINAL) for row in rows.tolist()]
+    return np.unique(waiting)
+
+
+def _collect_cancellations(left: HistoryEvents, arrivals: ArrivalEvents) -> Rows:
+    rows = left.row[left.what == CANCELLATION]
+    waiting = np.zeros(len(rows), dtype=WAITING_CANCELLATION)
+    waiting["number"] = _to_numpy(arrivals.identity)[rows]
+    waiting["cancelled_us"] = arrivals.cancelled_us[rows]
+    waiting["cancelled_sequence"] = (
+        NO_SEQUENCE if arrivals.cancelled_sequence is None else arrivals.cancelled_sequence[rows]
+    )
+    return np.unique(waiting)

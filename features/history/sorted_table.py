@@ -1,0 +1,249 @@
+"""The table of history in the order of its keys: equal counts give equal bytes, in whatever order the events came.
+
+`features.history.table` places keys and tiles in the order in which they came, with gaps. A kept state uses this form. It
+has no forgotten keys, and no days that are no longer remembered. Keys are hashes, so the keys of a bucket, which share
+their highest bits, follow each other.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.errors import ServiceFault
+from features.history.kernels import (
+    COUNTERPARTS_CAP,
+    COUNTERS,
+    DAYS_USED,
+    EVER,
+    FIRST_ARRIVAL,
+    FIRST_BLOCK,
+    FORMAT,
+    HEAD_WORDS,
+    HEADS_USED,
+    NO_DAY,
+    OF_ARRIVALS,
+    OF_RESULTS,
+    OTHERS,
+    OTHERS_BLOCK,
+    OTHERS_USED,
+    REMEMBERED_DAYS,
+    ROOM_BITS,
+    SERIES,
+    STATE_SIZE,
+    TODAY,
+)
+from features.history.keys import KeyKind
+from features.history.table import FORMAT_VERSION, History, encode_names
+
+Longs = NDArray[np.int64]
+Words = NDArray[np.int32]
+Keys = NDArray[np.uint64]
+TILE_WORDS = (2, COUNTERS)
+"""Words of a tile of each series: the day, and its counts of arrivals or of the four classes of results."""
+EVER_OF = (slice(0, 1), slice(1, COUNTERS))
+"""Counters of each series among those of a key."""
+TOTALS_KEY = 0
+"""Key of the row that counts every known result. It is the first."""
+
+
+@dataclass(frozen=True)
+class SortedTable:
+    """The counts by key, in ascending order of the keys.
+
+    Attributes
+    ----------
+    key : uint64 array, (keys,)
+        The first is TOTALS_KEY.
+    first_day : int32 array, (keys,)
+        Day of the first arrival; NO_DAY if there is none.
+    ever : int32 array, (keys, COUNTERS)
+    sizes : uint16 array, (keys, 3)
+        Number of days with arrivals, number of days with results, and number of counterparts (at most COUNTERPARTS_CAP).
+    arrivals : int32 array, (days of all keys, 2)
+        Day and count, key by key, in the order of the days.
+    results : int32 array, (days of all keys, COUNTERS)
+        Day and count of each class.
+    counterparts : uint64 array
+        Of keys with fewer than COUNTERPARTS_CAP, ascending in each key.
+    """
+
+    key: Keys
+    first_day: Words
+    ever: Words
+    sizes: NDArray[np.uint16]
+    arrivals: Words
+    results: Words
+    counterparts: Keys
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays by name."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "SortedTable":
+        """Build a table from the result of `to_arrays`.
+
+        Raises
+        ------
+        ServiceFault
+            The arrays do not belong together.
+        """
+        table = cls(**{each.name: arrays[each.name] for each in fields(cls)})
+        counted = table.sizes.astype(np.int64)
+        exact = counted[:, 2] * (counted[:, 2] < COUNTERPARTS_CAP)
+        lengths = (len(table.arrivals), len(table.results), len(table.counterparts))
+        fits = (counted[:, 0].sum(), counted[:, 1].sum(), exact.sum()) == lengths
+        rows = {len(part) for part in (table.key, table.first_day, table.ever, table.sizes)}
+        if (
+            not fits
+            or len(rows) != 1
+            or not len(table.key)
+            or not (np.diff(table.key.view(np.uint64)) > 0).all()
+        ):
+            raise ServiceFault("the arrays of the history table do not belong together")
+        return table
+
+    @classmethod
+    def from_history(cls, history: History, today: int) -> "SortedTable":
+        """Sort the table of history as of a day, which is not before the latest day of its events."""
+        views = history.get_views()
+        heads, days, others = views["heads"], views["days"], views["counterparts"]
+        oldest = today - REMEMBERED_DAYS
+        last = np.maximum(_find_last_days(heads, days, OF_ARRIVALS), _find_last_days(heads, days, OF_RESULTS))
+        kept = np.flatnonzero(last >= oldest)
+        kept = kept[kept > 0]
+        keys = np.ascontiguousarray(heads[:, :2]).view(np.uint64)[:, 0]
+        places = np.concatenate([[0], kept[np.argsort(keys[kept])]])
+        heads = heads[places]
+        if last[0] < oldest:  # nothing that is known is remembered
+            heads[0] = 0
+            heads[0, FIRST_ARRIVAL] = NO_DAY
+        series = [_gather_tiles(heads, days, number, oldest) for number in (OF_ARRIVALS, OF_RESULTS)]
+        counted = heads[:, OTHERS].astype(np.int64)
+        return cls(
+            key=keys[places],
+            first_day=heads[:, FIRST_ARRIVAL].copy(),
+            ever=heads[:, EVER : EVER + COUNTERS].copy(),
+            sizes=np.stack([series[0][1], series[1][1], counted], axis=1).astype(np.uint16),
+            arrivals=series[0][0],
+            results=series[1][0],
+            counterparts=_gather_counterparts(heads, others, counted),
+        )
+
+    def to_history(self, kinds: tuple[KeyKind, ...], today: int) -> History:
+        """Build the table of history that continues after a day."""
+        heads = np.zeros((len(self.key), HEAD_WORDS), dtype=np.int32)
+        heads[:, :2] = np.ascontiguousarray(self.key).view(np.int32).reshape(-1, 2)
+        heads[:, FIRST_ARRIVAL], heads[:, EVER : EVER + COUNTERS] = self.first_day, self.ever
+        arrivals, used = _lay_tiles(
+            heads, self.ever, self.arrivals, self.sizes[:, 0], OF_ARRIVALS, FIRST_BLOCK
+        )
+        results, used = _lay_tiles(heads, self.ever, self.results, self.sizes[:, 1], OF_RESULTS, used)
+        others = _lay_counterparts(heads, self.counterparts, self.sizes[:, 2])
+        days = np.zeros(used, dtype=np.int32)
+        for tiles, positions in (arrivals, results):
+            for word in range(tiles.shape[1]):
+                days[positions + word] = tiles[:, word]
+        state = np.zeros(STATE_SIZE, dtype=np.int64)
+        state[FORMAT], state[TODAY] = FORMAT_VERSION, today
+        state[HEADS_USED], state[DAYS_USED], state[OTHERS_USED] = len(heads), len(days), len(others)
+        return History.from_arrays(
+            kinds,
+            {
+                "kinds": encode_names(kinds),
+                "state": state,
+                "heads": heads,
+                "days": days,
+                "counterparts": others,
+            },
+        )
+
+
+def _read_series(heads: Words, series: int) -> tuple[Longs, Longs, Longs]:
+    """Return block (or day), number of tiles, and room of a series of all heads."""
+    size = heads[:, SERIES + 2 * series + 1].astype(np.int64)
+    block = heads[:, SERIES + 2 * series].astype(np.int64)
+    return block, size >> ROOM_BITS, size & ((1 << ROOM_BITS) - 1)
+
+
+def _find_last_days(heads: Words, days: Words, series: int) -> Longs:
+    """Return the latest day of a series of each head; NO_DAY if it has none."""
+    block, used, room = _read_series(heads, series)
+    stored = (used > 0) & (room > 0)
+    last = np.where(used > 0, block, NO_DAY)
+    last[stored] = days[block[stored] + (used[stored] - 1) * TILE_WORDS[series]]
+    return last
+
+
+def _number_within(sizes: Longs) -> tuple[Longs, Longs]:
+    """Return, for elements that follow each other in groups of these sizes, the group and the number in the group of each."""
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    return group, np.arange(len(group)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+
+
+def _gather_tiles(heads: Words, days: Words, series: int, oldest: int) -> tuple[Words, Longs]:
+    """Return the remembered tiles of a series of all heads in order, and their number for each head."""
+    words = TILE_WORDS[series]
+    block, used, room = _read_series(heads, series)
+    group, number = _number_within(used)
+    implied = room[group] == 0
+    start = np.where(implied, 0, block[group] + number * words)
+    tiles = np.stack([days[start + word] for word in range(words)], axis=1)
+    tiles[implied, 0] = block[group[implied]]
+    counts = heads[:, EVER : EVER + COUNTERS][:, EVER_OF[series]]
+    tiles[implied, 1:] = counts[group[implied]]
+    remembered = tiles[:, 0] >= oldest
+    return tiles[remembered], np.bincount(group[remembered], minlength=len(heads))
+
+
+def _gather_counterparts(heads: Words, others: Keys, counted: Longs) -> Keys:
+    """Return the counterparts of all heads, ascending within each."""
+    exact = np.where(counted < COUNTERPARTS_CAP, counted, 0)
+    group, number = _number_within(exact)
+    found: Keys = others[heads[group, OTHERS_BLOCK] + number]
+    ordered: Keys = found[np.lexsort((found, group))]
+    return ordered
+
+
+def _lay_tiles(
+    heads: Words, ever: Words, tiles: Words, sizes: NDArray[np.uint16], series: int, start: int
+) -> tuple[tuple[Words, Longs], int]:
+    """Write blocks of a series into the heads; return the tiles that need a place with it, and the end of the blocks.
+
+    A series has no block if its only day has all its counts, or if it has no counts.
+    """
+    used, words = sizes.astype(np.int64), TILE_WORDS[series]
+    counts = ever[:, EVER_OF[series]]
+    group, number = _number_within(used)
+    first = np.zeros((len(heads), words), dtype=np.int32)
+    first[group[number == 0]] = tiles[number == 0]
+    implied = (first[:, 1:] == counts).all(axis=1) & (used <= 1)
+    room = np.where(implied, 0, np.maximum(_compute_room(used), 1))
+    lengths = np.where(implied, 0, words << room)
+    block = start + np.cumsum(lengths) - lengths
+    heads[:, SERIES + 2 * series] = np.where(implied, first[:, 0], block)
+    heads[:, SERIES + 2 * series + 1] = used << ROOM_BITS | room
+    stored = ~implied[group]
+    return (tiles[stored], (block[group] + number * words)[stored]), start + int(lengths.sum())
+
+
+def _lay_counterparts(heads: Words, counterparts: Keys, sizes: NDArray[np.uint16]) -> Keys:
+    """Write the blocks of counterparts into the heads, and return their store."""
+    counted = sizes.astype(np.int64)
+    exact = np.where(counted < COUNTERPARTS_CAP, counted, 0)
+    lengths = np.where(exact > 0, 1 << _compute_room(exact), 0)
+    block = FIRST_BLOCK + np.cumsum(lengths) - lengths
+    heads[:, OTHERS_BLOCK], heads[:, OTHERS] = np.where(exact > 0, block, 0), counted
+    others = np.zeros(FIRST_BLOCK + int(lengths.sum()), dtype=np.uint64)
+    group, number = _number_within(exact)
+    others[block[group] + number] = counterparts
+    return others
+
+
+def _compute_room(used: Longs) -> Longs:
+    """Compute the smallest r with 1 << r at least `used`."""
+    room: Longs = np.ceil(np.log2(np.maximum(used, 1))).astype(np.int64)
+    return room

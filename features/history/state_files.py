@@ -1,0 +1,354 @@
+"""Files of a kept state: one folder for each batch, which appears when it is whole, and names the batch that it was made by.
+
+state/
+    00000007/                        the state before the newest batch; a batch that is repeated starts from it again
+    00000008/                        the newest state
+        manifest.json                header, what the batch was computed from, bytes and SHA-256 of each file
+        table.key.npy, …             see `features.history.kept_state`
+        arrived-00000008-000.number.npy, …   earlier ones are hard links: a day costs the files of a day
+    .00000009.partial/               a batch is running, or was interrupted; the next one removes it
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.errors import BadInput, FileFault
+from consignments.files.folder_lock import lock_folder
+from consignments.files.part_folder import list_differences
+from consignments.files.part_manifest import compute_sha256, flush_folder
+from features.history.kept_state import (
+    FOLLOWED,
+    SEGMENT_ARRAYS,
+    WAITING_CANCELLATION,
+    WAITING_OUTCOME,
+    ArrivedSegment,
+    KeptState,
+    StateHeader,
+)
+from features.history.sorted_table import SortedTable
+
+MANIFEST_NAME = "manifest.json"
+MAX_MANIFEST_BYTES = 1 << 24
+KEPT_STATES = 2
+STATE = "state"
+"""Name of the state before a batch among what the batch is computed from."""
+PRIVATE_FOLDER_MODE = 0o700
+MIN_MAPPED_BYTES = 1 << 12
+GENERATION = "[0-9]" * 8
+DTYPES = {
+    "followed": FOLLOWED,
+    "outcomes": WAITING_OUTCOME,
+    "cancellations": WAITING_CANCELLATION,
+}
+
+
+class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Size in bytes and SHA-256 (hexadecimal) of a file."""
+
+    bytes: int
+    sha256: str
+
+
+class StateManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The manifest of a state.
+
+    Attributes
+    ----------
+    header : StateHeader
+    inputs : dict
+        What the batch before this state was computed from, with the state before it as `state`.
+    segments : tuple of str
+        Names of the segments of arrivals, oldest first.
+    files : dict
+    """
+
+    header: StateHeader
+    inputs: dict[str, str]
+    segments: tuple[str, ...]
+    files: dict[str, FileEntry]
+
+
+@dataclass(frozen=True)
+class StoredState:
+    """A state on disk: its folder, its manifest, and the state. Keys of arrivals are read from disk when they are needed."""
+
+    folder: Path
+    manifest: StateManifest
+    state: KeptState
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 of the manifest, which covers all files."""
+        return compute_sha256(self.folder / MANIFEST_NAME)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read a state, and compare each file with its SHA-256.
+
+        Raises
+        ------
+        FileFault
+            A file is missing, changed or of another form. The message names it.
+        """
+        manifest = _read_manifest(folder)
+        for name, entry in manifest.files.items():
+            _check_file(folder / name, entry)
+        arrays = {name: _load_array(folder / name) for name in manifest.files}
+        table = {
+            name.removeprefix("table.").removesuffix(".npy"): array
+            for name, array in arrays.items()
+            if name.startswith("table.")
+        }
+        state = KeptState(
+            header=manifest.header,
+            table=SortedTable.from_arrays(table),
+            followed=arrays["followed.npy"],
+            followed_keys=arrays["followed_keys.npy"],
+            arrived=tuple(
+                ArrivedSegment(*(arrays[f"{segment}.{part}.npy"] for part in SEGMENT_ARRAYS))
+                for segment in manifest.segments
+            ),
+            outcomes=arrays["outcomes.npy"],
+            cancellations=arrays["cancellations.npy"],
+        )
+        for name, dtype in DTYPES.items():
+            if getattr(state, name).dtype != dtype:
+                raise FileFault(
+                    "a file of the state has another form",
+                    where=str(folder / f"{name}.npy"),
+                    todo="restore the folder from a backup, or begin a new state from --history",
+                )
+        return cls(folder, manifest, state)
+
+
+class StateFolder:
+    """The states of successive batches in one folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Created by the first batch.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def list_states(self) -> list[Path]:
+        """List the folders of the states, the newest last."""
+        return sorted(path for path in self.folder.glob(GENERATION) if path.is_dir())
+
+    @contextmanager
+    def begin(self, inputs: Mapping[str, str]) -> Iterator["StateDraft"]:
+        """Begin a batch from the newest state, or from the one before if the newest was made by this very batch.
+
+        Parameters
+        ----------
+        inputs : mapping
+            What the batch is computed from, without the state.
+
+        Raises
+        ------
+        BadInput
+            This batch made the newest state, and the state before is no longer there, or another batch is running.
+        FileFault
+            The state cannot be read, or the folder cannot be written.
+        """
+        with _explain_failure(self.folder):
+            self.folder.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
+        with lock_folder(self.folder, "state"):
+            yield self._begin(inputs)
+
+    def _begin(self, inputs: Mapping[str, str]) -> "StateDraft":
+        states = self.list_states()
+        made = _read_manifest(states[-1]) if states else None
+        if made is not None and not list_differences({**made.inputs, STATE: ""}, {**inputs, STATE: ""}):
+            states.pop()
+        else:
+            made = None
+        before = StoredState.read(states[-1]) if states else None
+        digest = "none" if before is None else before.digest
+        if made is not None and made.inputs[STATE] != digest:
+            raise BadInput(
+                "this batch is counted in the state of history already, and the state before it is gone",
+                where=str(self.folder),
+                todo="restore the folder from a backup to compute the batch again",
+            )
+        return StateDraft(self, before, {**inputs, STATE: digest}, done=made is not None)
+
+
+class StateDraft:
+    """The state after a batch that is running.
+
+    Attributes
+    ----------
+    before : StoredState or None
+    inputs : dict
+        What the batch is computed from, with the SHA-256 of the state before it.
+    done : bool
+        True if the state of this batch exists already; then nothing is written.
+    """
+
+    def __init__(
+        self, states: StateFolder, before: StoredState | None, inputs: dict[str, str], *, done: bool
+    ) -> None:
+        self.before, self.inputs, self.done = before, inputs, done
+        self._states = states
+        self._name = f"{1 if before is None else int(before.folder.name) + 1:08d}"
+        self._work = states.folder / f".{self._name}.partial"
+        self._segments: list[str] = []
+        if not done:
+            with _explain_failure(self._work):
+                for left_over in states.folder.glob(".*.partial"):
+                    shutil.rmtree(left_over)
+                self._work.mkdir(mode=PRIVATE_FOLDER_MODE)
+
+    def write_segment(self, segment: ArrivedSegment) -> ArrivedSegment:
+        """Write a segment of arrivals, and return it with its arrays on disk."""
+        if self.done:
+            return segment
+        name = f"arrived-{self._name}-{len(self._segments):03d}"
+        self._segments.append(name)
+        paths = [self._work / f"{name}.{part}.npy" for part in SEGMENT_ARRAYS]
+        with _explain_failure(self._work):
+            for part, path in zip(SEGMENT_ARRAYS, paths, strict=True):
+                _write_array(path, getattr(segment, part))
+        return ArrivedSegment(*map(_load_array, paths))
+
+    def commit(self, state: KeptState) -> None:
+        """Write the state, give its folder its name, and remove all but the last two states.
+
+        Raises
+        ------
+        FileFault
+            It cannot be written; the earlier states stay.
+        """
+        if self.done:
+            return
+        with _explain_failure(self._work):
+            segments = (*self._link_segments(state), *self._segments)
+            for name, array in _list_arrays(state).items():
+                _write_array(self._work / f"{name}.npy", array)
+            known = {} if self.before is None else self.before.manifest.files
+            files = {path.name: _describe_file(path, known) for path in sorted(self._work.glob("*.npy"))}
+            manifest = StateManifest(state.header, self.inputs, segments, files)
+            content = msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+            with (self._work / MANIFEST_NAME).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            flush_folder(self._work)
+            self._work.rename(self._states.folder / self._name)
+            flush_folder(self._states.folder)
+            for old in self._states.list_states()[:-KEPT_STATES]:
+                shutil.rmtree(old)
+
+    def _link_segments(self, state: KeptState) -> list[str]:
+        """Link the files of the segments that the state keeps from the one before."""
+        if self.before is None:
+            return []
+        pairs = zip(self.before.manifest.segments, self.before.state.arrived, strict=True)
+        kept = [name for name, segment in pairs if any(segment is each for each in state.arrived)]
+        for name in kept:
+            for part in SEGMENT_ARRAYS:
+                file = f"{name}.{part}.npy"
+                _link_or_copy(self.before.folder / file, self._work / file)
+        return kept
+
+
+def _list_arrays(state: KeptState) -> dict[str, NDArray[Any]]:
+    """List the arrays of a state by the names of their files, without the segments of arrivals."""
+    table = {f"table.{name}": array for name, array in state.table.to_arrays().items()}
+    return table | {
+        "followed": state.followed,
+        "followed_keys": state.followed_keys,
+        "outcomes": state.outcomes,
+        "cancellations": state.cancellations,
+    }
+
+
+def _describe_file(path: Path, known: Mapping[str, FileEntry]) -> FileEntry:
+    """Return size and SHA-256 of a file; those of a segment of an earlier batch are known."""
+    if path.name.startswith("arrived-") and path.name in known:
+        return known[path.name]
+    return FileEntry(path.stat().st_size, compute_sha256(path))
+
+
+@contextmanager
+def _explain_failure(path: Path) -> Iterator[None]:
+    """Turn an error of the operating system into a `FileFault`."""
+    try:
+        yield
+    except OSError as error:
+        raise FileFault(
+            "the state of history cannot be written",
+            where=str(path),
+            got=error.strerror or str(error),
+            todo="free space or correct the rights, and run the same command again; the earlier state is unchanged",
+        ) from error
+
+
+def _read_manifest(folder: Path) -> StateManifest:
+    path = folder / MANIFEST_NAME
+    try:
+        with path.open("rb") as file:
+            return msgspec.json.decode(file.read(MAX_MANIFEST_BYTES), type=StateManifest)
+    except (OSError, msgspec.DecodeError) as error:
+        raise FileFault(
+            "the manifest of the state cannot be read",
+            where=str(path),
+            got=str(error).splitlines()[0],
+            todo="restore the folder from a backup, or remove it to use the state before",
+        ) from error
+
+
+def _check_file(path: Path, entry: FileEntry) -> None:
+    try:
+        size = path.stat().st_size
+        digest = compute_sha256(path) if size == entry.bytes else ""
+    except OSError as error:
+        raise FileFault(
+            "a file of the state cannot be read", where=str(path), got=error.strerror or str(error)
+        ) from error
+    if digest != entry.sha256:
+        raise FileFault(
+            "a file of the state was changed or damaged",
+            where=str(path),
+            got=f"SHA-256 {digest[:12]}" if digest else f"{size:,} bytes",
+            expected=f"SHA-256 {entry.sha256[:12]}, {entry.bytes:,} bytes",
+            todo="restore the folder from a backup, or remove it to use the state before",
+        )
+
+
+def _load_array(path: Path) -> NDArray[Any]:
+    """Open an array; its content is read from disk when it is needed."""
+    try:
+        large = path.stat().st_size > MIN_MAPPED_BYTES
+        array: NDArray[Any] = np.load(path, mmap_mode="r" if large else None, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise FileFault(
+            "a file of the state is not an array", where=str(path), got=str(error).splitlines()[0]
+        ) from error
+    return array
+
+
+def _write_array(path: Path, array: NDArray[Any]) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,174 @@
+"""Scores and features on Dask workers have the bytes of one machine, also if a worker is killed; its faults name task or address."""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+from support.registered_model import make_past_consignments, register_small_model
+
+from consignments.errors import BadInput, NpsriskError, ServiceFault
+from consignments.files.table_writers import write_table
+from features.buckets.cluster import DaskRunner, connect
+from npsrisk import main
+
+distributed = pytest.importorskip("distributed", reason="Dask is not installed; run make scale")
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[DaskRunner]:
+    with connect("local:2") as made:
+        yield made
+
+
+def list_pids(runner: DaskRunner) -> list[int]:
+    return list(runner.client.run(os.getpid).values())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("cluster")
+    register_small_model(made)
+    write_table(make_past_consignments(), made / "past.parquet")
+    return made
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("verb", "options"),
+    [("score", ("--model", "1", "--without-history", "--reasons", "2")), ("features", ())],
+)
+def test_a_result_of_two_workers_has_the_bytes_of_one_machine(
+    runner: DaskRunner,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    options: tuple[str, ...],
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    monkeypatch.setattr("features.buckets.coordinator.PARTITION_ROWS", 20)
+
+    def run(name: str, *more: str) -> Result:
+        words = [
+            verb,
+            "--consignments",
+            str(folder / "past.parquet"),
+            "--out",
+            str(tmp_path / name),
+            *options,
+        ]
+        return CliRunner().invoke(main, [*words, *more])
+
+    for name, more in (("one.parquet", ()), ("two.parquet", ("--dask", runner.client.scheduler.address))):
+        done = run(name, *more)
+        assert done.exit_code == 0, done.output
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+    assert not list(tmp_path.glob(".*")), "the working folder is removed"
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def end_worker(number: int) -> None:
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail(number: int) -> None:
+    raise BadInput("a fault of the task", where=f"row {number}")
+
+
+def test_results_come_in_order_and_a_killed_worker_costs_only_its_tasks(runner: DaskRunner) -> None:
+    results = runner.map("square", square, [(number,) for number in range(40)])
+    read = [next(results) for _ in range(5)]
+    os.kill(list_pids(runner)[0], signal.SIGKILL)
+    assert [*read, *results] == [number * number for number in range(40)]
+
+
+def test_an_error_of_a_task_is_that_of_one_machine(runner: DaskRunner) -> None:
+    with pytest.raises(BadInput, match="row 0: a fault of the task"):
+        list(runner.map("fail", fail, [(0,)]))
+
+
+@pytest.mark.slow
+def test_a_task_that_ends_its_workers_is_named(runner: DaskRunner) -> None:
+    with pytest.raises(ServiceFault, match=r"task end-2-.*: workers ended again and again"):
+        list(runner.map("end", end_worker, [(number,) for number in range(4)]))
+
+
+@pytest.mark.parametrize(
+    ("address", "kind", "told"),
+    [("local:none", BadInput, "local:N"), ("tcp://127.0.0.1:9", ServiceFault, "scheduler cannot be reached")],
+)
+def test_an_address_that_leads_nowhere_is_named(
+    monkeypatch: pytest.MonkeyPatch, address: str, kind: type[NpsriskError], told: str
+) -> None:
+    monkeypatch.setattr("features.buckets.cluster.CONNECT_SECONDS", 1)
+    with pytest.raises(kind, match=told), connect(address):
+        raise AssertionError
+
+
+def run_verb(verb: str, *words: str) -> dict[str, Any]:
+    done = CliRunner().invoke(main, [verb, *words])
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1]) if "--json" in words else {}
+    return found
+
+
+def kill_one_at(
+    monkeypatch: pytest.MonkeyPatch, name: str, done: int, kill: Callable[[DaskRunner], None]
+) -> list[str]:
+    """Let something happen when so many tasks of a name are done."""
+    real, killed = DaskRunner.map, []
+
+    def mapped(self: DaskRunner, what: str, work: Any, arguments: Any) -> Iterator[Any]:
+        for place, result in enumerate(real(self, what, work, arguments)):
+            if what == name and place == done:
+                killed.append(what)
+                kill(self)
+            yield result
+
+    monkeypatch.setattr(DaskRunner, "map", mapped)
+    return killed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["keys", "history", "rows"])
+def test_a_million_rows_have_the_same_hash_if_a_worker_is_killed(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    rows = int(os.environ.get("NPSRISK_TEST_SCALE_ROWS", "1000000"))
+    base = tmp_path_factory.getbasetemp() / "million"
+    if not base.exists():
+        run_verb("simulate", "--days", "50", "--per-day", str(rows // 50), "--out", str(base))
+        tables = (
+            "--consignments",
+            str(base / "consignments.parquet"),
+            "--outcomes",
+            str(base / "outcomes.parquet"),
+        )
+        run_verb("features", *tables, "--out", str(base / "features"))
+    tables = (
+        "--consignments",
+        str(base / "consignments.parquet"),
+        "--outcomes",
+        str(base / "outcomes.parquet"),
+    )
+    killed = kill_one_at(monkeypatch, stage, 1, lambda runner: os.kill(list_pids(runner)[0], signal.SIGKILL))
+    run_verb("features", *tables, "--out", str(tmp_path / "f"), "--dask", "local:2")
+    assert killed == [stage]
+    one, two = (
+        json.loads((path / "_manifest.json").read_text()) for path in (base / "features", tmp_path / "f")
+    )
+    assert one == two
+    assert sum(part["rows"] for part in one["parts"]) > 0
+    assert pd.read_parquet(tmp_path / "f", columns=["consignment_id"]).shape[0] == sum(
+        p["rows"] for p in one["parts"]
+    )

@@ -1,0 +1,163 @@
+"""Features in partitions and buckets are those of one pass over the table, bit for bit."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from consignments.errors import BadInput, FileFault, ServiceFault
+from consignments.files.table_writers import write_table
+from consignments.parquet_stream import stream_table
+from consignments.records import Alert, Consignment, Outcome
+from consignments.tables import check_frame, read_table
+from features.batch import FeatureParameters, Tables, compute_feature_matrix, join_history
+from features.buckets.coordinator import BucketOptions, SerialRunner, create_work_folder, stream_buckets
+from features.buckets.tasks import describe_partition
+from features.history.pseudonyms import Pseudonyms
+from features.streams import FeatureChunk, FeatureInputs, InMemoryTable
+from training.simulation.operation import simulate
+
+PARAMETERS = FeatureParameters(pseudonyms=Pseudonyms(b"a key of the tests, 32 bytes long"))
+
+
+@pytest.fixture(scope="module")
+def tables() -> Tables:
+    made = simulate(days=20, per_day=15, prevalence="operation", seed=6)
+    frame = check_frame(made.consignments, Consignment).frame
+    frame = frame.sort_values(["received_at", "consignment_id"], ignore_index=True)
+    frame.loc[::37, "cancelled_at"] = frame["received_at"][::37] + pd.Timedelta(days=3)
+    return Tables(frame, check_frame(made.outcomes, Outcome).frame, check_frame(made.alerts, Alert).frame)
+
+
+@pytest.fixture(scope="module")
+def logged(tables: Tables) -> Tables:
+    """The same as a log has it: with a sequence and amended consignments, in another order than that of the table."""
+    random = np.random.default_rng(3)
+    assert tables.outcomes is not None
+    rows = len(tables.consignments)
+    again = random.choice(rows, rows // 8, replace=False)
+    frame = pd.concat([tables.consignments, tables.consignments.iloc[again]], ignore_index=True)
+    place = np.concatenate([np.arange(rows) * 10, again * 10 + random.integers(1, 500, len(again)) * 10 + 1])
+    frame = frame.assign(sequence=np.argsort(np.argsort(place, kind="stable")) * 10)
+    outcomes = tables.outcomes.assign(sequence=np.arange(len(tables.outcomes)) * 97 + 1)
+    return Tables(frame, outcomes, tables.alerts)
+
+
+def keep(chunk: FeatureChunk) -> FeatureChunk:
+    return chunk
+
+
+def compute(
+    inputs: FeatureInputs, folder: Path, options: BucketOptions, first_row: int = 0
+) -> tuple[NDArray[np.float32], pd.DataFrame]:
+    with create_work_folder(folder / "out") as work:
+        chunks = list(
+            stream_buckets(
+                inputs, PARAMETERS, keep, SerialRunner(), work, options=options, first_row=first_row
+            )
+        )
+    assert not list(folder.glob(".out*"))
+    return np.concatenate([chunk.X for chunk in chunks]), pd.concat([chunk.frame for chunk in chunks])
+
+
+@settings(
+    max_examples=5, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.integers(30, 400), st.integers(1, 4), st.integers(0, 299))
+def test_partitions_and_buckets_of_any_number_are_the_whole_table(
+    tables: Tables, tmp_path: Path, rows: int, buckets: int, first_row: int
+) -> None:
+    inputs = FeatureInputs.from_tables(tables)
+    expected = compute_feature_matrix(tables, PARAMETERS).X
+    X, frame = compute(inputs, tmp_path, BucketOptions(rows, buckets), first_row)
+    assert X.tobytes() == expected[first_row:].tobytes()
+    assert frame["consignment_id"].tolist() == tables.consignments["consignment_id"][first_row:].tolist()
+
+
+def test_a_log_with_amendments_and_a_history_has_the_same_bits(logged: Tables, tmp_path: Path) -> None:
+    old = np.arange(len(logged.consignments)) % 3 > 0
+    past = logged.consignments[old].reset_index(drop=True)
+    mine = replace(logged, consignments=logged.consignments[~old].reset_index(drop=True))
+    as_of = pd.Timestamp("2024-01-17T00:00:00Z")
+    whole, kept = join_history(mine, past)
+    expected = compute_feature_matrix(whole, PARAMETERS, keep=kept, as_of=as_of).X
+    X, _ = compute(FeatureInputs.from_tables(mine, past, as_of), tmp_path, BucketOptions(50, 3))
+    assert X.tobytes() == expected.tobytes()
+
+
+def test_files_with_invalid_rows_have_the_same_bits(
+    tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consignments.files.table_writers.ROW_GROUP_ROWS", 16)
+    monkeypatch.setattr("features.buckets.coordinator.PIECE_ROWS", 7)
+    table = tables.consignments.copy()
+    table.loc[[0, 30, 31, 200], "pieces"] = -1
+    for day, rows in table.groupby(table["received_at"].dt.date.astype(str)):
+        (tmp_path / "t" / f"date={day}").mkdir(parents=True)
+        write_table(rows, tmp_path / "t" / f"date={day}" / "part.parquet")
+    good = read_table(tmp_path / "t", Consignment)
+    expected = compute_feature_matrix(Tables(good.frame, tables.outcomes, tables.alerts), PARAMETERS).X
+    stream = stream_table(tmp_path / "t", Consignment)
+    inputs = FeatureInputs(stream, outcomes=tables.outcomes, alerts=tables.alerts)
+    X, frame = compute(inputs, tmp_path, BucketOptions(60, 2))
+    assert X.tobytes() == expected.tobytes()
+    assert frame["consignment_id"].tolist() == good.frame["consignment_id"].tolist()
+
+
+def test_a_table_without_rows_is_one_chunk_without_rows(tables: Tables, tmp_path: Path) -> None:
+    inputs = FeatureInputs.from_tables(replace(tables, consignments=tables.consignments.iloc[:0]))
+    X, frame = compute(inputs, tmp_path, BucketOptions())
+    assert X.shape[0] == len(frame) == 0
+    write_table(tables.consignments.iloc[:0], tmp_path / "t.parquet")
+    X, frame = compute(
+        FeatureInputs(stream_table(tmp_path / "t.parquet", Consignment)), tmp_path, BucketOptions()
+    )
+    assert X.shape[0] == len(frame) == 0
+
+
+def test_a_table_that_shrank_since_it_was_checked_is_refused(tables: Tables, tmp_path: Path) -> None:
+    class Shrunk(InMemoryTable):
+        def slice_rows(self, first: int, last: int):
+            return super().slice_rows(first, last - 1)
+
+    inputs = FeatureInputs(Shrunk(tables.consignments), outcomes=tables.outcomes)
+    with pytest.raises((ServiceFault, IndexError)):
+        compute(inputs, tmp_path, BucketOptions())
+
+
+def test_a_finished_task_is_not_computed_again(
+    tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that ran on a worker that was lost may be repeated at any time."""
+
+    class Twice(SerialRunner):
+        def map(self, name, work, arguments) -> Iterator[object]:
+            for each in arguments:
+                one = work(*each)
+                if work is describe_partition:
+                    monkeypatch.setattr("features.buckets.tasks.ChunkBuilder", None)
+                yield one if work is describe_partition and work(*each) == one else work(*each)
+                monkeypatch.undo()
+
+    expected = compute_feature_matrix(tables, PARAMETERS).X
+    with create_work_folder(tmp_path / "out") as work:
+        chunks = list(stream_buckets(FeatureInputs.from_tables(tables), PARAMETERS, keep, Twice(), work))
+    assert np.concatenate([chunk.X for chunk in chunks]).tobytes() == expected.tobytes()
+
+
+def test_the_working_folder_of_a_killed_run_is_removed_and_a_file_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / ".a.buckets").mkdir()
+    (tmp_path / ".a.buckets" / "keys-00000.npy").write_bytes(b"half")
+    with create_work_folder(tmp_path / "a") as work:
+        assert list(work.iterdir()) == []
+    (tmp_path / ".b.buckets").write_text("mine")
+    with pytest.raises(BadInput, match="the working folder is a file"), create_work_folder(tmp_path / "b"):
+        raise AssertionError
+    with pytest.raises(FileFault, match="cannot be created"), create_work_folder(tmp_path / "no" / "c"):
+        raise AssertionError

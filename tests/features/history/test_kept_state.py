@@ -1,0 +1,170 @@
+"""A batch that starts from the state after earlier batches reads what one batch of all tables reads, to the last bit."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.history_oracle import Arrival, Outcome
+from support.history_worlds import KINDS, ROW, START, arrivals_of, numbers, outcomes_of, worlds
+
+from consignments.errors import BadInput
+from consignments.timestamps import US_PER_DAY
+from features.history.kept_state import KeptState, StateRun
+from features.history.keys import KeyKind
+from features.history.pseudonyms import Pseudonyms
+from features.history.table import History
+
+PSEUDONYMS = Pseudonyms(b"a key of the tests")
+
+
+def run(
+    before: KeptState | None, arrivals: Sequence[Arrival], outcomes: Sequence[Outcome], piece_rows: int = 3
+):
+    """Return the readings of a batch, and the state after it."""
+    run = StateRun(before, KINDS, PSEUDONYMS)
+    out = np.full((len(arrivals), ROW), -1, dtype=np.float32)
+    fold = run.start_fold(
+        lambda rows: History(KINDS, capacity=4), arrivals_of(arrivals), outcomes_of(outcomes)
+    )
+    fold.process_table(
+        numbers([row.keys for row in arrivals]),
+        numbers([row.counterparts for row in arrivals]),
+        out,
+        np.arange(len(arrivals)),
+        piece_rows=piece_rows,
+    )
+    run.finish()
+    return out, run.state
+
+
+def list_states(state: KeptState) -> dict[int, object]:
+    """Return what the state knows of each consignment."""
+    every = [state.followed["number"], *(segment.number for segment in state.arrived)]
+    states, keys = state.find(np.unique(np.concatenate(every)))
+    return {
+        number: (
+            each.day if each.handle is not None else None, each.cancelled, each.standing, each.result, each.last_day, each.issued_us,
+            None if each.handle is None else keys[each.handle].tobytes(),
+        )
+        for number, each in states.items()
+        if each.last_day >= state.header.today - 366
+    }  # fmt: skip
+
+
+def rank(arrival: Arrival) -> tuple[int, str]:
+    return (arrival.received_us, arrival.name) if arrival.sequence is None else (arrival.sequence, "")
+
+
+def may_follow(one: Arrival, other: Arrival) -> bool:
+    return one.sequence is not None or one.received_us < other.received_us
+
+
+@st.composite
+def split_worlds(draw, sequenced: bool):
+    """A world, and the same in batches. An outcome is given when it is visible or before, and now and then again."""
+    arrivals, outcomes = draw(worlds(sequenced))
+    arrivals = sorted(arrivals, key=rank)
+    cuts = [
+        place
+        for place in range(1, len(arrivals))
+        if may_follow(arrivals[place - 1], arrivals[place]) and draw(st.booleans())
+    ]
+    batches = [
+        (arrivals[begin:end], [])
+        for begin, end in zip([0, *cuts], [*cuts, len(arrivals)], strict=True)
+        if end > begin
+    ]
+    for outcome in outcomes:
+        visible = next(
+            (n for n, (rows, _) in enumerate(batches) if is_by(outcome, rows[-1])), len(batches) - 1
+        )
+        batches[draw(st.integers(0, visible))][1].append(outcome)
+        if draw(st.booleans()):
+            batches[draw(st.integers(visible, len(batches) - 1))][1].append(outcome)
+    return arrivals, outcomes, batches
+
+
+def is_by(outcome: Outcome, last: Arrival) -> bool:
+    if last.sequence is None:
+        return outcome.visible_us <= last.received_us
+    return outcome.sequence < last.sequence
+
+
+@settings(max_examples=400)
+@given(st.booleans().flatmap(split_worlds))
+def test_batches_one_after_the_other_read_what_one_batch_reads(world) -> None:
+    arrivals, outcomes, batches = world
+    expected, whole = run(None, arrivals, outcomes)
+    state, read = None, []
+    for rows, found in batches:
+        out, state = run(state, rows, found)
+        read.append(out)
+    assert np.concatenate([np.zeros((0, ROW), np.float32), *read]).tobytes() == expected.tobytes()
+    if state is None:
+        return
+    for name, array in whole.table.to_arrays().items():
+        assert array.tobytes() == state.table.to_arrays()[name].tobytes(), name
+    assert list_states(state) == list_states(whole)
+    assert state.cancellations.tobytes() == whole.cancellations.tobytes()
+    assert state.outcomes.tobytes() == whole.outcomes.tobytes()
+    assert (state.header.today, state.header.clock_us) == (whole.header.today, whole.header.clock_us)
+
+
+def arrive(name: str, day: float, **changes: object) -> Arrival:
+    return Arrival(name, int((START + day) * US_PER_DAY), (1, 0), (7, 0), **changes)
+
+
+def find(name: str, day: float, result: str = "nps") -> Outcome:
+    return Outcome(name, int((START + day) * US_PER_DAY), result)
+
+
+def test_an_outcome_that_is_given_late_counts_for_all_later_arrivals() -> None:
+    first, second = [arrive("a", 0), arrive("b", 5)], [arrive("c", 6)]
+    _, state = run(None, first, [])
+    late, _ = run(state, second, [find("a", 3)])
+    expected, _ = run(None, [*first, *second], [find("a", 3)])
+    assert late.tobytes() == expected[2:].tobytes()
+
+
+def test_a_state_has_numbers_and_no_identifier() -> None:
+    _, state = run(None, [arrive("consignment-a", 0), arrive("b", 5, cancelled_us=START * US_PER_DAY * 2)], [find("consignment-a", 9)])  # fmt: skip
+    arrays = [*state.table.to_arrays().values(), state.followed, state.followed_keys, state.outcomes, state.cancellations]  # fmt: skip
+    assert all(array.dtype.kind in "iuV" for array in arrays)
+    assert len(state.outcomes) == len(state.cancellations) == 1
+    assert not any(b"consignment-a" in array.tobytes() for array in arrays)
+
+
+@pytest.mark.parametrize(
+    ("again", "told"),
+    [
+        ([arrive("b", 5)], "1 of 1 rows; expected received_at after 2024-03-06T00:00:00Z"),
+        ([arrive("c", 4), arrive("d", 6)], "1 of 2 rows"),
+        ([arrive("c", 6, sequence=1)], "another order"),
+    ],
+    ids=["repeated", "late", "with a sequence"],
+)
+def test_arrivals_that_belong_before_the_state_are_refused(again: list[Arrival], told: str) -> None:
+    _, state = run(None, [arrive("a", 0), arrive("b", 5)], [])
+    with pytest.raises(BadInput, match=told):
+        run(state, again, [])
+
+
+def test_outcomes_without_a_sequence_do_not_join_arrivals_with_one() -> None:
+    with pytest.raises(BadInput, match="consignments have the column sequence and outcomes have not"):
+        run(None, [arrive("a", 0, sequence=1)], [find("a", 1)])
+
+
+def test_a_state_of_another_key_or_of_other_kinds_is_refused() -> None:
+    _, state = run(None, [arrive("a", 0)], [])
+    with pytest.raises(BadInput, match="another data key"):
+        StateRun(state, KINDS, Pseudonyms(b"another key"))
+    more = (*KINDS, KeyKind("more", "more", None))
+    with pytest.raises(BadInput, match="other keys than the model; got more"):
+        StateRun(state, more, PSEUDONYMS)
+
+
+def test_a_state_without_its_last_rows_is_not_given() -> None:
+    with pytest.raises(RuntimeError, match="not finished"):
+        _ = StateRun(None, KINDS, PSEUDONYMS).state

@@ -1,0 +1,73 @@
+"""The sorted table has the same bytes for the same counts, and history goes on from it as if it had never been sorted."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consignments.errors import ServiceFault
+from features.history.kernels import ARRIVALS, CLEAR, NPS, STEP
+from features.history.keys import KeyKind
+from features.history.sorted_table import SortedTable
+from features.history.table import History
+
+KINDS = (KeyKind("sender", "sender", "consignee", side="sender"),)
+START = 19_783
+days = st.lists(st.sampled_from([0, 0, 1, 7, 30, 200, 366, 367, 500]), min_size=1, max_size=30)
+
+
+def make_steps(gaps: list[int], random: "np.random.Generator") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Arrivals and results of a few keys on days with gaps, some of them taken back."""
+    steps, day = [], START
+    for gap in gaps:
+        day += gap
+        row = int(random.integers(0, 4))
+        counter = int(random.choice([ARRIVALS, ARRIVALS, NPS, CLEAR]))
+        steps.append((1, counter, row, len(steps), day, day))
+        if random.integers(0, 4) == 0:
+            steps.append((-1, counter, row, -1, day, day))
+    keys = np.array([[11], [2**63 + 5], [7], [2**64 - 1]], dtype=np.uint64)
+    others = random.integers(1, 12, (4, 1)).astype(np.uint64)
+    made = np.array([(*step[:3], place if step[3] >= 0 else -1, *step[4:]) for place, step in enumerate(steps)], STEP)  # fmt: skip
+    return made, keys, others
+
+
+def run(history: History, steps: np.ndarray, keys: np.ndarray, others: np.ndarray, out: np.ndarray) -> None:
+    for step in steps:  # a new counterpart for each arrival
+        others += np.uint64(1)
+        history.run(np.array([step], STEP), keys, others.copy(), out)
+
+
+@settings(max_examples=150)
+@given(days, st.integers(0, 2**32 - 1), st.integers(0, 30))
+def test_history_goes_on_from_a_sorted_table(gaps: list[int], seed: int, cut: int) -> None:
+    steps, keys, others = make_steps(gaps, np.random.default_rng(seed))
+    expected = np.zeros((len(steps), History(KINDS).width), dtype=np.float32)
+    read = expected.copy()
+    whole = History(KINDS, capacity=2)
+    run(whole, steps, keys, others.copy(), expected)
+    half = History(KINDS, capacity=2)
+    run(half, steps[:cut], keys, others.copy(), read)
+    today = max(half.today, START)
+    table = SortedTable.from_arrays(SortedTable.from_history(half, today).to_arrays())
+    again = table.to_history(KINDS, today)
+    run(again, steps[cut:], keys, others + np.uint64(len(steps[:cut])), read)
+    assert read.tobytes() == expected.tobytes()
+    end = max(whole.today, START)
+    for one, other in zip(
+        SortedTable.from_history(whole, end).to_arrays().values(),
+        SortedTable.from_history(again, end).to_arrays().values(),
+        strict=True,
+    ):
+        assert one.tobytes() == other.tobytes()
+
+
+def test_arrays_that_do_not_belong_together_are_refused() -> None:
+    history = History(KINDS)
+    steps, keys, others = make_steps([0, 1] * 15, np.random.default_rng(1))
+    run(history, steps, keys, others, np.zeros((len(steps), history.width), dtype=np.float32))
+    arrays = SortedTable.from_history(history, history.today).to_arrays()
+    assert all(array.size for array in arrays.values())
+    for name in arrays:
+        with pytest.raises(ServiceFault, match="do not belong together"):
+            SortedTable.from_arrays({**arrays, name: arrays[name][:-1]})

@@ -1,0 +1,163 @@
+"""A state on disk is that in memory, is replaced in one step, and is refused if a byte differs."""
+
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.history_oracle import Arrival, Outcome
+from support.history_worlds import KINDS, START, arrivals_of, numbers, outcomes_of
+
+import features.history.kept_state
+from consignments.errors import BadInput, FileFault
+from consignments.timestamps import US_PER_DAY
+from features.history.kept_state import KeptState, StateRun
+from features.history.pseudonyms import Pseudonyms
+from features.history.state_files import StateFolder, StoredState
+from features.history.table import History
+
+PSEUDONYMS = Pseudonyms(b"a key of the tests")
+
+
+def arrive(day: float, **changes: object) -> Arrival:
+    return Arrival(f"c{day}", int((START + day) * US_PER_DAY), (1, 2), (7, 0), **changes)
+
+
+def find(arrived: float, day: float) -> Outcome:
+    return Outcome(f"c{arrived}", int((START + day) * US_PER_DAY), "nps")
+
+
+BATCHES = {
+    "monday": ([arrive(0), arrive(0.2), arrive(0.5, cancelled_us=int((START + 1.5) * US_PER_DAY))], [find(0, 0.4), find(0.2, 3)]),
+    "tuesday": ([arrive(1), arrive(1.25)], [find(1, 1.1)]),
+    "wednesday": ([arrive(2), arrive(2.25)], [find(2, 4)]),
+}  # fmt: skip
+
+
+def run(folder: Path, name: str, *, stop: bool = False, days: float = 0) -> KeptState:
+    """Run one batch from the folder, and commit its state unless it is stopped before."""
+    arrivals, outcomes = BATCHES[name]
+    with StateFolder(folder).begin({"consignments": name}) as draft:
+        before = None if draft.before is None else draft.before.state
+        batch = StateRun(before, KINDS, PSEUDONYMS, draft.write_segment)
+        fold = batch.start_fold(lambda rows: History(KINDS), arrivals_of(arrivals), outcomes_of(outcomes))
+        rows = len(arrivals)
+        out = numbers([(0, 0)] * rows).astype("f4").repeat(fold._history.width, axis=1)
+        fold.process_table(
+            numbers([row.keys for row in arrivals]),
+            numbers([row.counterparts for row in arrivals]),
+            out,
+            numbers([(0, 0)] * rows)[:, 0].astype("i8"),
+        )
+        batch.finish()
+        if not stop:
+            draft.commit(batch.state)
+        return batch.state
+
+
+def read_bytes(state: KeptState) -> list[bytes]:
+    arrays = [*state.table.to_arrays().values(), state.followed, state.followed_keys, state.outcomes, state.cancellations]  # fmt: skip
+    for segment in state.arrived:
+        arrays += [segment.number, segment.day, segment.issued_us, segment.keys]
+    return [array.tobytes() for array in arrays]
+
+
+def list_names(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder))  # noqa: PTH208
+
+
+def test_a_state_on_disk_is_that_in_memory_and_two_are_kept(tmp_path: Path) -> None:
+    for name in BATCHES:
+        state = run(tmp_path, name)
+    assert list_names(tmp_path) == ["00000002", "00000003"]
+    stored = StoredState.read(tmp_path / "00000003")
+    assert stored.manifest.inputs["consignments"] == "wednesday"
+    assert read_bytes(stored.state) == read_bytes(state)
+    assert [len(segment.number) for segment in stored.state.arrived] == [2, 1, 2]
+    oldest = f"{stored.manifest.segments[0]}.keys.npy"
+    assert (tmp_path / "00000003" / oldest).samefile(tmp_path / "00000002" / oldest), (
+        "a day costs its own files"
+    )
+
+
+def test_a_batch_that_is_repeated_starts_again_from_the_state_before_it(tmp_path: Path) -> None:
+    run(tmp_path, "monday")
+    first = read_bytes(run(tmp_path, "tuesday"))
+    before = [(path, path.stat().st_mtime_ns) for path in sorted(tmp_path.rglob("*"))]
+    assert read_bytes(run(tmp_path, "tuesday")) == first
+    assert [(path, path.stat().st_mtime_ns) for path in sorted(tmp_path.rglob("*"))] == before
+    run(tmp_path, "wednesday")
+    assert read_bytes(run(tmp_path, "wednesday"))
+    with pytest.raises(BadInput, match="belong before the end of the state"):
+        run(tmp_path, "tuesday")
+
+
+def test_the_first_batch_may_be_repeated(tmp_path: Path) -> None:
+    assert read_bytes(run(tmp_path, "monday")) == read_bytes(run(tmp_path, "monday"))
+    assert list_names(tmp_path) == ["00000001"]
+
+
+def test_a_batch_whose_earlier_state_is_gone_is_not_counted_twice(tmp_path: Path) -> None:
+    run(tmp_path, "monday")
+    run(tmp_path, "tuesday")
+    (tmp_path / "00000001").rename(tmp_path / "elsewhere")
+    with pytest.raises(BadInput, match="counted in the state of history already"):
+        run(tmp_path, "tuesday")
+
+
+def test_an_interrupted_batch_leaves_the_state_and_is_removed_by_the_next(tmp_path: Path) -> None:
+    run(tmp_path, "monday")
+    run(tmp_path, "tuesday", stop=True)
+    assert list_names(tmp_path) == [".00000002.partial", "00000001"]
+    run(tmp_path, "tuesday")
+    assert list_names(tmp_path) == ["00000001", "00000002"]
+
+
+def test_two_batches_at_the_same_time_are_refused(tmp_path: Path) -> None:
+    with (
+        StateFolder(tmp_path).begin({}),
+        pytest.raises(BadInput, match="another run is writing this state"),
+        StateFolder(tmp_path).begin({}),
+    ):
+        raise AssertionError
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("harm", [flip_a_bit, Path.unlink, lambda path: os.truncate(path, 9)])
+@pytest.mark.parametrize("file", ["table.key.npy", "followed.npy", "arrived-00000001-000.keys.npy"])
+def test_a_changed_file_is_named(tmp_path: Path, file: str, harm: Callable[[Path], object]) -> None:
+    run(tmp_path, "monday")
+    harm(tmp_path / "00000001" / file)
+    with pytest.raises(FileFault, match=file):
+        run(tmp_path, "tuesday")
+
+
+def test_a_manifest_of_another_form_is_refused(tmp_path: Path) -> None:
+    run(tmp_path, "monday")
+    (tmp_path / "00000001" / "manifest.json").write_text("{}")
+    with pytest.raises(FileFault, match=r"00000001/manifest\.json: the manifest of the state cannot be read"):
+        run(tmp_path, "tuesday")
+
+
+def test_a_full_disk_leaves_the_earlier_state(tmp_path: Path) -> None:
+    run(tmp_path, "monday")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
+    try:
+        with pytest.raises(FileFault, match=r"cannot be written.*the earlier state is unchanged"):
+            run(tmp_path, "tuesday")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert read_bytes(run(tmp_path, "tuesday"))
+
+
+def test_arrivals_are_written_in_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features.history.kept_state, "SEGMENT_ROWS", 1)
+    run(tmp_path, "wednesday")
+    assert StoredState.read(tmp_path / "00000001").manifest.segments[0] == "arrived-00000001-000"

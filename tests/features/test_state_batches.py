@@ -1,0 +1,114 @@
+"""A simulated world day by day, each from the state of the day before, has the features of the whole world, bit for bit."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from consignments.errors import BadInput
+from consignments.records import Alert, Consignment, Outcome
+from consignments.tables import check_frame
+from consignments.visibility import compute_visible_us
+from features.batch import FeatureParameters, Tables, compute_feature_matrix
+from features.history.kept_state import KeptState, StateRun
+from features.history.keys import list_key_kinds
+from features.history.pseudonyms import Pseudonyms
+from features.streams import FeatureInputs, InMemoryTable, stream_features
+from training.simulation.operation import simulate
+
+PARAMETERS = FeatureParameters(pseudonyms=Pseudonyms(b"a key of the tests, 32 bytes long"))
+Rows = NDArray[np.float32]
+
+
+@pytest.fixture(scope="module")
+def tables() -> Tables:
+    made = simulate(days=25, per_day=20, prevalence="operation", seed=6)
+    frame = check_frame(made.consignments, Consignment).frame
+    frame = frame.sort_values(["received_at", "consignment_id"], ignore_index=True)
+    frame.loc[::37, "cancelled_at"] = frame["received_at"][::37] + pd.Timedelta(days=3)
+    return Tables(frame, check_frame(made.outcomes, Outcome).frame, check_frame(made.alerts, Alert).frame)
+
+
+@pytest.fixture(scope="module")
+def expected(tables: Tables) -> Rows:
+    return compute_feature_matrix(tables, PARAMETERS).X
+
+
+def start_run(before: KeptState | None) -> StateRun:
+    return StateRun(before, list_key_kinds(PARAMETERS.config), PARAMETERS.pseudonyms)
+
+
+def compute(rows: pd.DataFrame, tables: Tables, run: StateRun, first_row: int = 0) -> Rows:
+    """Compute a batch with what was visible by its last arrival."""
+    assert tables.outcomes is not None
+    assert tables.alerts is not None
+    end = rows["received_at"].max()
+    visible = pd.to_datetime(compute_visible_us(tables.outcomes), unit="us", utc=True) <= end
+    seen = tables.outcomes[visible].reset_index(drop=True)
+    inputs = FeatureInputs(
+        InMemoryTable(rows.reset_index(drop=True), 64),
+        outcomes=seen,
+        alerts=tables.alerts[tables.alerts["issued_at"] <= end],
+        state_run=run,
+    )
+    chunks = list(stream_features(inputs, PARAMETERS, piece_rows=40, first_row=first_row))
+    return np.concatenate([chunk.X for chunk in chunks])
+
+
+def test_days_one_after_the_other_are_the_whole_world(tables: Tables, expected: Rows) -> None:
+    state, read = None, []
+    for _, rows in tables.consignments.groupby(tables.consignments["received_at"].dt.floor("D")):
+        run = start_run(state)
+        read.append(compute(rows, tables, run))
+        state = run.state
+    assert len(read) == 25
+    assert np.concatenate(read).tobytes() == expected.tobytes()
+
+
+@settings(max_examples=8)
+@given(st.lists(st.integers(1, 480), max_size=4, unique=True).map(sorted))
+def test_batches_of_any_size_are_the_whole_world(tables: Tables, expected: Rows, cuts: list[int]) -> None:
+    frame = tables.consignments
+    received = frame["received_at"]
+    cuts = [cut for cut in cuts if received[cut] > received[cut - 1]]
+    state, read = None, []
+    for begin, end in zip([0, *cuts], [*cuts, len(frame)], strict=True):
+        run = start_run(state)
+        read.append(compute(frame.iloc[begin:end], tables, run))
+        state = run.state
+    assert np.concatenate(read).tobytes() == expected.tobytes()
+
+
+def test_a_batch_that_begins_at_a_row_leaves_the_same_state(tables: Tables, expected: Rows) -> None:
+    half = tables.consignments.iloc[:300]
+    whole, late = start_run(None), start_run(None)
+    compute(half, tables, whole)
+    assert compute(half, tables, late, first_row=120).tobytes() == expected[120:300].tobytes()
+    for name, array in whole.state.table.to_arrays().items():
+        assert array.tobytes() == late.state.table.to_arrays()[name].tobytes()
+    assert whole.state.followed.tobytes() == late.state.followed.tobytes()
+
+
+def test_a_batch_in_another_order_is_refused(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("features.streams.MAX_BLOCK_ROWS", 50)
+    with pytest.raises(BadInput, match="not in the order of history"):
+        compute(tables.consignments.iloc[::-1], tables, start_run(None))
+
+
+def test_identifiers_are_compared_in_normal_form(tables: Tables) -> None:
+    first, second = tables.consignments.iloc[:200].copy(), tables.consignments.iloc[200:]
+    first.loc[5, "consignment_id"] = "RB123456785GB"
+    rows = []
+    for name in ("RB123456785GB", "rb 123 456 785 gb"):
+        found = pd.DataFrame({"consignment_id": [name], "selected_by": "random", "status": "inspected", "result": "nps", "inspected_at": first["received_at"].max(), "known_at": first["received_at"].max() + pd.Timedelta(minutes=1)})  # fmt: skip
+        changed = Tables(tables.consignments, check_frame(found, Outcome).frame, tables.alerts)
+        run = start_run(None)
+        compute(first, changed, run)
+        rows.append(compute(second, changed, start_run(run.state)).tobytes())
+    assert rows[0] == rows[1]
+    without = start_run(None)
+    nothing = Tables(tables.consignments, changed.outcomes.iloc[:0], tables.alerts)
+    compute(first, nothing, without)
+    assert compute(second, nothing, start_run(without.state)).tobytes() != rows[0]

@@ -1,0 +1,104 @@
+"""Worlds of arrivals and outcomes for the tests of history: their strategies, and their conversion to tables of events."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import strategies as st
+from support.history_oracle import US_PER_DAY, Arrival, Outcome
+
+from consignments.timestamps import NO_TIME
+from features.history.keys import KeyKind
+from features.history.ordering import ArrivalEvents, Outcomes
+from features.history.table import History
+
+KINDS = tuple(KeyKind(name, name, None, lambda _, __: "", side="sender") for name in ("sender", "consignee"))
+"""Both may betray the sender, so that a side with two keys is read."""
+ROW = History(KINDS).width
+"""Readings of one arrival."""
+START = 19_783
+"""1 March 2024."""
+
+
+def arrivals_of(rows: Sequence[Arrival]) -> ArrivalEvents:
+    return ArrivalEvents(
+        [row.name for row in rows],
+        moments(row.received_us for row in rows),
+        moments(row.cancelled_us for row in rows),
+        None if any(row.sequence is None for row in rows) else moments(row.sequence for row in rows),
+        moments(-1 if row.cancelled_sequence is None else row.cancelled_sequence for row in rows),
+    )
+
+
+def outcomes_of(rows: Sequence[Outcome]) -> Outcomes:
+    return Outcomes(
+        [row.name for row in rows],
+        moments(row.visible_us for row in rows),
+        moments(row.known_us for row in rows),
+        moments(row.recorded_us for row in rows),
+        None if any(row.sequence is None for row in rows) else moments(row.sequence for row in rows),
+        [row.result for row in rows],
+    )
+
+
+def moments(values: "Sequence[int | None] | object") -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    return np.array([NO_TIME if value is None else value for value in values], dtype=np.int64)  # type: ignore[attr-defined]
+
+
+def numbers(rows: Sequence[tuple[int, ...]]) -> "np.ndarray[tuple[int, int], np.dtype[np.uint64]]":
+    return np.array(rows, dtype=np.uint64).reshape(-1, len(KINDS))
+
+
+# Days that lie at, before and after the edges of every window and of what is remembered.
+GAPS = [0, 0, 0, 0, 1, 1, 2, 6, 7, 8, 29, 30, 89, 90, 364, 365, 366, 367, 400]
+gaps = st.sampled_from(GAPS)
+hours = st.sampled_from([0, 9, 9, 23])
+key_rows = st.tuples(st.sampled_from([0, 1, 1, 2, 3]), st.sampled_from([0, 5, 5, 6]))
+counterpart_rows = st.tuples(st.integers(0, 12), st.integers(0, 3))
+results = st.sampled_from(["nps", "controlled_drug", "other_offence", "clear", "clear", "pending", None])
+
+
+@st.composite
+def worlds(draw, sequenced: bool):
+    """Arrivals and outcomes: days may go backwards and names repeat only where there is a sequence."""
+    day = START
+    arrivals: list[Arrival] = []
+    outcomes: list[Outcome] = []
+    for number in range(draw(st.integers(1, 14))):
+        if sequenced and draw(st.integers(0, 4)) == 0:
+            day -= draw(gaps)
+        else:
+            day += draw(gaps)
+        moment = day * US_PER_DAY + draw(hours) * 3_600_000_000
+        if draw(st.integers(0, 2)) < 2 or not arrivals:
+            name = f"c{draw(st.integers(0, 5)) if sequenced else number}"
+            cancelled = draw(st.none() | st.just(None) | gaps)
+            arrivals.append(
+                Arrival(
+                    name,
+                    moment,
+                    draw(key_rows),
+                    draw(counterpart_rows),
+                    2 * number if sequenced else None,
+                    None if cancelled is None else moment + cancelled * US_PER_DAY,
+                )
+            )
+        else:
+            outcomes.append(draw(outcome_rows(moment, 2 * number if sequenced else None)))
+            if draw(st.integers(0, 3)) == 0:
+                outcomes.append(replace(outcomes[-1], sequence=2 * number + 1) if sequenced else outcomes[-1])
+    return arrivals, outcomes
+
+
+@st.composite
+def outcome_rows(draw, moment: int, sequence: int | None):
+    known = moment - draw(gaps) * US_PER_DAY if draw(st.booleans()) else moment
+    result = draw(results)
+    return Outcome(
+        name=f"c{draw(st.integers(0, 13))}",
+        known_us=known if result not in (None, "pending") else None,
+        result=result,
+        recorded_us=moment if draw(st.booleans()) or known != moment else None,
+        sequence=sequence,
+        opened_us=known,
+    )
