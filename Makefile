@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests run in so many processes, each file in one of them.
 WORKERS ?= 2
 
-.PHONY: install demo operation test slow contract clients postgres postgres-short chaos check format asgi reference structure samples bench bench-history soak docs clean wheel operate pages
+.PHONY: install demo operation test slow contract clients postgres postgres-short chaos bounds check format asgi reference structure samples bench bench-history soak docs clean wheel operate pages
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -30,6 +30,9 @@ test: $(STAMP)  ## the tests, warnings as errors
 
 slow: $(STAMP)  ## the long tests
 	$(BIN)/python -m pytest -m slow
+
+bounds: $(STAMP)  ## the kernels of a row over hostile texts, compiled with checks of bounds; takes minutes
+	$(BIN)/python -m pytest -m slow tests/features/test_described_rows.py tests/features/normalization
 
 contract: $(STAMP)  ## the service against its own OpenAPI document: 5,000 cases, and as many invalid bodies, in both ways
 	$(BIN)/python -m pytest -m slow tests/serving/http/test_contract.py

@@ -1,10 +1,11 @@
-"""Progress of long work: bars on a terminal, one line for each phase elsewhere."""
+"""Progress of long work: bars on a terminal, lines elsewhere, both with an estimate of the time left."""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
 PROGRESS_DELAY_SECONDS = 2.0
 """Work that takes longer shows its progress."""
 REFRESH_SECONDS = 1.0
+LINE_SECONDS = 60.0
+"""Time between two lines of one phase."""
 BAR_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]"
 """Without a speed: rows, trees and trials have different units."""
 
 
 @contextmanager
 def show_progress_bar() -> Iterator["Progress"]:
-    """Show the progress of long work on standard error: a bar for each phase on a terminal, else a line for each phase.
+    """Show the progress of long work on standard error: a bar for each phase on a terminal, else lines.
 
     Work of less than two seconds shows nothing.
     """
@@ -74,18 +77,26 @@ class ProgressBars:
 
 
 class PhaseLines:
-    """One line for each phase, with the UTC time at which it began: for the log of a scheduler or of `nohup`."""
+    """Lines with their UTC time, for the log of a scheduler or of `nohup`: one when a phase begins, then one each minute.
+
+    The lines of each minute say how much is done and estimate the time left from the pace since the phase began.
+    """
 
     def __init__(self) -> None:
         self._began = time.monotonic()
-        self._phases: set[str] = set()
+        self._phases: dict[str, PhaseCount] = {}
         self._waiting: list[str] = []
 
-    def advance(self, what: str, done: int, total: int) -> None:  # noqa: ARG002
-        """Add a line for a phase that begins."""
-        if what not in self._phases:
-            self._phases.add(what)
-            self._waiting.append(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {what}")
+    def advance(self, what: str, done: int, total: int) -> None:
+        """Add a line for a phase that begins, and for one that has worked for another minute."""
+        now = time.monotonic()
+        count = self._phases.get(what)
+        if count is None:
+            self._phases[what] = PhaseCount(now, done, now)
+            self._add_line(what)
+        elif now - count.printed >= LINE_SECONDS and done < total:
+            count.printed = now
+            self._add_line(f"{what} {count.describe(now, done, total)}")
         self.refresh()
 
     def refresh(self) -> None:
@@ -97,6 +108,26 @@ class PhaseLines:
     def close(self) -> None:
         """Print the lines that wait, if the work was long."""
         self.refresh()
+
+    def _add_line(self, text: str) -> None:
+        self._waiting.append(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}")
+
+
+@dataclass
+class PhaseCount:
+    """When a phase began, in seconds, how much was done then, and when its last line was printed."""
+
+    began: float
+    first: int
+    printed: float
+
+    def describe(self, now: float, done: int, total: int) -> str:
+        """Describe how much is done, and the time left at the pace so far."""
+        share = f"{done / total:.0%}, {done:,} of {total:,}"
+        if done <= self.first:
+            return share
+        left = (total - done) * (now - self.began) / (done - self.first)
+        return f"{share}, about {timedelta(seconds=round(left))} left"
 
 
 def _refresh(refresh: Callable[[], None], ended: "Event") -> None:

@@ -32,6 +32,7 @@ from features.batch import (
     mask_past_rows,
     select_alerts,
 )
+from features.described_rows import prepare_kernels
 from features.history.ordering import HistoryFold
 from features.normalization.normal_forms import join_goods_texts
 from features.pipeline import Pipeline
@@ -175,6 +176,7 @@ def stream_features(
     *,
     options: ComputeOptions | None = None,
     piece_rows: int = CHUNK_ROWS,
+    first_row: int = 0,
 ) -> Iterator[FeatureChunk]:
     """Compute the same bits as `compute_feature_matrix`, in chunks that do not all stay in memory.
 
@@ -188,11 +190,13 @@ def stream_features(
     options : ComputeOptions, optional
     piece_rows : int
         Least number of consignments per chunk. It affects memory only.
+    first_row : int
+        First row of the given table that is wanted. The rows before it only count for history.
 
     Yields
     ------
     FeatureChunk
-        At least one, in the order of the given table.
+        At least one, in the order of the given table; the first begins at `first_row`.
     """
     options = options or ComputeOptions()
     describer = RowBuilder(parameters, select_alerts(inputs.alerts, inputs.as_of))
@@ -203,22 +207,29 @@ def stream_features(
     line = _MergeOrder.from_rows(fold.rows, int(kept.sum()))
     blocks = line.split_blocks(piece_rows)
     if max(block.stop - block.start for block in blocks) > max(MAX_BLOCK_ROWS, piece_rows):
-        yield from _stream_in_memory(inputs, parameters, options, piece_rows)
+        yield from _stream_in_memory(inputs, parameters, options, piece_rows, first_row)
         return
+    prepare_kernels()
     with WorkerPool(options.jobs, len(line.row)) as workers:
         old = _Buffer(
             workers.map(work.build_keys, _pair_with_mask(inputs.history, kept)),
             _PartialChunk.create_empty(len(pipeline.kinds)),
         )
-        new = _Buffer(workers.map(work.build_rows, inputs.consignments.read_chunks()))
+        wanted = np.arange(len(inputs.consignments)) >= first_row
+        new = _Buffer(workers.map(work.build_rows, _pair_with_mask(inputs.consignments, wanted)))
+        done = 0
         for block in blocks:
             part = line.slice_block(block)
+            rows = int(part.mine.sum())
+            skipped = min(max(first_row - done, 0), rows)
             chunk = _fold_block(
-                fold, pipeline, part, old.take(int((~part.mine).sum())), new.take(int(part.mine.sum()))
+                fold, pipeline, part, old.take(int((~part.mine).sum())), new.take(rows), skipped
             )
-            yield replace(chunk, X=parameters.fitted.mark_rows(chunk.X))
+            done += rows
+            if rows > skipped or block is blocks[-1]:
+                yield replace(chunk, X=parameters.fitted.mark_rows(chunk.X))
             if options.progress is not None:
-                options.progress("features", block.stop, len(line.mine))
+                options.progress("features" if rows > skipped else "history", block.stop, len(line.mine))
 
 
 def list_goods_texts(frame: pd.DataFrame) -> list[str]:
@@ -305,10 +316,16 @@ class _ChunkBuilder:
 
     describer: RowBuilder
 
-    def build_rows(self, piece: RowChunk) -> "_PartialChunk":
-        """Compute the history keys, and all features except the history features."""
+    def build_rows(self, piece_and_wanted: tuple[RowChunk, Mask]) -> "_PartialChunk":
+        """Compute the history keys, and all features of the wanted rows except the history features."""
+        piece, wanted = piece_and_wanted
         frame = piece.to_frame(self.describer.parameters.config.build_record_type())
-        return self._build_chunk(frame, np.ones(len(frame), dtype=bool))
+        chunk = self._build_chunk(frame, wanted)
+        if wanted.all():
+            return chunk
+        X = np.zeros((len(frame), chunk.X.shape[1]), dtype=np.float32)
+        X[wanted] = chunk.X
+        return replace(chunk, X=X)
 
     def build_keys(self, piece_and_kept: tuple[RowChunk, Mask]) -> "_PartialChunk":
         """Compute the history keys of the rows that are kept."""
@@ -368,18 +385,25 @@ class _Buffer:
 
 
 def _fold_block(
-    fold: HistoryFold, pipeline: Pipeline, line: _MergeOrder, old: _PartialChunk, new: _PartialChunk
+    fold: HistoryFold,
+    pipeline: Pipeline,
+    line: _MergeOrder,
+    old: _PartialChunk,
+    new: _PartialChunk,
+    skipped: int,
 ) -> FeatureChunk:
-    """Merge past and given consignments in order, and compute the history features of the given ones."""
+    """Merge past and given consignments in order, and compute the history features of the given ones after the skipped."""
     keys = np.empty((len(line.mine), len(pipeline.kinds)), dtype=np.uint64)
     counterparts = np.empty_like(keys)
     for which, described in ((line.mine, new), (~line.mine, old)):
         rows = line.row[which]
         keys[which], counterparts[which] = described.keys[rows], described.counterparts[rows]
-    X = np.empty((len(new.keys), len(pipeline.spec)), dtype=np.float32)
-    X[:, : pipeline.history_at] = new.X
-    fold.process_arrivals(keys, counterparts, X, np.where(line.mine, line.row, -1))
-    return FeatureChunk(X, new.frame)
+    X = np.empty((len(new.keys) - skipped, len(pipeline.spec)), dtype=np.float32)
+    X[:, : pipeline.history_at] = new.X[skipped:]
+    fold.process_arrivals(
+        keys, counterparts, X, np.where(line.mine & (line.row >= skipped), line.row - skipped, -1)
+    )
+    return FeatureChunk(X, new.frame.iloc[skipped:].reset_index(drop=True))
 
 
 def _select_context(frame: pd.DataFrame) -> pd.DataFrame:
@@ -395,7 +419,11 @@ def _pair_with_mask(source: TableSource | None, kept: Mask) -> Iterator[tuple[Ro
 
 
 def _stream_in_memory(
-    inputs: FeatureInputs, parameters: FeatureParameters, options: ComputeOptions, piece_rows: int
+    inputs: FeatureInputs,
+    parameters: FeatureParameters,
+    options: ComputeOptions,
+    piece_rows: int,
+    first_row: int,
 ) -> Iterator[FeatureChunk]:
     given, past = (
         None if source is None else _read_whole(source, parameters.config.build_record_type())
@@ -409,6 +437,7 @@ def _stream_in_memory(
             f"{len(given):,}",
         )
     tables, keep = join_history(Tables(given, inputs.outcomes, inputs.alerts), past)
+    keep &= np.cumsum(keep) > first_row
     matrix = compute_feature_matrix(tables, parameters, keep=keep, as_of=inputs.as_of, options=options)
     frame = _select_context(tables.consignments.iloc[matrix.rows])
     for begin in range(0, max(len(frame), 1), piece_rows):

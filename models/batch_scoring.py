@@ -77,6 +77,7 @@ def score_chunks(
     *,
     columns: ScoreColumns | None = None,
     options: ComputeOptions | None = None,
+    first_row: int = 0,
 ) -> Iterator[pd.DataFrame]:
     """Score consignments in chunks, in memory that does not grow with the rows.
 
@@ -90,6 +91,8 @@ def score_chunks(
     pseudonyms : Pseudonyms
     columns : ScoreColumns, optional
     options : ComputeOptions, optional
+    first_row : int
+        First row of the given consignments that is scored. The rows before it only count for history.
 
     Yields
     ------
@@ -99,7 +102,7 @@ def score_chunks(
     parameters = build_feature_parameters(bundle, pseudonyms)
     model = bundle.model.replace_spec(parameters.build_pipeline().spec)
     history: HistoryUse = "given" if inputs.has_history else "none"
-    for piece in stream_features(inputs, parameters, options=options):
+    for piece in stream_features(inputs, parameters, options=options, first_row=first_row):
         yield _score_chunk(model, piece, columns or ScoreColumns(), history)
 
 

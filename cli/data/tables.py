@@ -13,13 +13,14 @@ from cli.options import (
     config_option,
     jobs_option,
     json_option,
+    large_result_option,
     model_uri_option,
     out_option,
     reject_options,
-    result_option,
 )
 from cli.output import print_result
 from cli.progress import show_progress_bar
+from cli.results import write_result
 from cli.stores import open_registry
 from cli.table_reader import TableReader
 from cli.times import parse_time
@@ -27,6 +28,10 @@ from consignments.errors import FileFault
 from consignments.rejects import Reject
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+
     from consignments.messages.reports import MessageReport
     from consignments.messages.spool import Spool
 
@@ -172,7 +177,7 @@ def _refuse_message_faults(options: MessageOptions, spool: "Spool", report: "Mes
 @config_option
 @model_uri_option("no model")
 @jobs_option
-@result_option
+@large_result_option
 @reject_options
 def features(
     tables: TableOptions, config: Path | None, model: str | None, jobs: int | None, out: Path
@@ -183,31 +188,45 @@ def features(
     features with fitted parameters are omitted.
 
     First run "npsrisk simulate", "npsrisk read" or "npsrisk export". A sorted Parquet table is read in chunks and may be
-    larger than the memory. Sort it by `sequence` if it has this column, else by `received_at`.
+    larger than the memory. Sort it by `sequence` if it has this column, else by `received_at`. If --out has no suffix, it is
+    a folder of Parquet parts. The same command then continues an interrupted run after its last part.
 
     \b
-    Example:
+    Examples:
     npsrisk features --consignments world/consignments.parquet --outcomes world/outcomes.parquet --out features.parquet
+    npsrisk features --consignments year/ --out features
     """
-    from consignments.files.table_writers import write_chunks
     from features.batch import ComputeOptions, FeatureParameters
     from features.fitted import FittedParameters
     from features.pipeline import Pipeline
     from features.streams import stream_features
     from training.config import read_config
 
+    digest = "none"
     if model is None:
         feature_config, fitted = read_config(config).features, FittedParameters.create_empty()
     else:
         bundle = open_registry().fetch_bundle(open_registry().resolve(model))
         feature_config, fitted = bundle.config, FittedParameters.from_plain(bundle.fitted, bundle.arrays)
+        digest = bundle.sha256
     spec = Pipeline(feature_config, fitted, create_batch_pseudonyms()).spec
     shown = [place for place, each in enumerate(spec) if model is not None or not each.fitted]
-    with show_progress_bar() as progress:
+
+    def compute_from(first_row: int) -> "Iterator[pa.Table]":
         pieces = stream_features(
             TableReader(tables).open_sources(feature_config.build_record_type(), progress),
             FeatureParameters(feature_config, fitted, create_batch_pseudonyms()),
             options=ComputeOptions(jobs or count_cores(), progress),
+            first_row=first_row,
         )
-        rows = write_chunks((piece.to_table(spec, shown) for piece in pieces), out)
+        return (piece.to_table(spec, shown) for piece in pieces)
+
+    run = {
+        "verb": "features",
+        "model": digest,
+        "features": spec.compute_digest(),
+        "config": repr(feature_config),
+    }
+    with show_progress_bar() as progress:
+        rows = write_result(out, tables, run, compute_from)
     click.echo(f"Wrote {rows:,} rows of {len(shown)} features -> {out}")

@@ -14,6 +14,7 @@ from cli.options import (
     collect_options,
     jobs_option,
     json_option,
+    large_result_option,
     model_option,
     outcomes_required_option,
     reject_options,
@@ -23,6 +24,7 @@ from cli.options import (
 )
 from cli.output import print_result
 from cli.progress import show_progress_bar
+from cli.results import count_values, is_part_folder, write_result
 from cli.stores import open_registry, resolve_model
 from cli.table_reader import TableReader
 from cli.times import parse_timestamp
@@ -30,7 +32,12 @@ from consignments.errors import BadInput
 from consignments.records import Target
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
+
+    from models.bundle import Bundle
+    from models.registry import ModelVersion
 
 DEFAULT_EXPLORE_SHARE = 0.05
 """Share of the capacity for random inspections if neither --explore nor --width is given."""
@@ -70,6 +77,15 @@ class BatchScoreOptions(NamedTuple):
             )
         if path is None and not self.without_history:
             raise self.build_refusal(where="options", got="no --history")
+
+    def describe_run(self, model: "ModelVersion", bundle: "Bundle") -> dict[str, str]:
+        """Describe what the scores depend on besides the tables; see `cli.results.write_result`."""
+        return {
+            "verb": "score",
+            "model": f"{model.uri} {bundle.sha256}",
+            "as_of": self.as_of or "none",
+            "reasons": str(self.reasons),
+        }
 
     def build_refusal(self, *, where: str, got: str) -> BadInput:
         """Build the error for scoring without history."""
@@ -182,7 +198,7 @@ class RecallOptions(NamedTuple):
     help="Score without a history table. Use it only if no other past consignments exist.",
 )
 @jobs_option
-@result_option
+@large_result_option
 @reject_options
 @json_option
 def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: bool) -> None:
@@ -196,53 +212,71 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
     First run "npsrisk train" and "npsrisk promote". Next, run "npsrisk select" on the scores.
 
     A sorted Parquet table is read in chunks and may be larger than the memory. Sort it by `sequence` if it has this column,
-    else by `received_at`.
+    else by `received_at`. If --out has no suffix, it is a folder of Parquet parts. The same command then continues an
+    interrupted run after its last part.
 
     \b
-    Example:
+    Examples:
     npsrisk score --consignments new.parquet --history past.parquet --outcomes outcomes.parquet --out scores.csv
+    npsrisk score --consignments year/ --without-history --out scores
     """
     from collections import Counter
     from dataclasses import replace
 
-    from consignments.files.table_writers import write_chunks
     from features.batch import ComputeOptions
     from models.batch_scoring import ScoreColumns, score_chunks
 
     options.check_history(tables.history)
     chosen = resolve_model(options.model)
     bundle = open_registry().fetch_bundle(chosen)
-    bands: Counter[str] = Counter()
+    counter = BandCounter()
 
-    def count_bands(scores: "pd.DataFrame") -> "pd.DataFrame":
-        bands.update(scores["band"])
-        return scores
-
-    with show_progress_bar() as progress:
+    def score_from(first_row: int) -> "Iterator[pd.DataFrame]":
         inputs = TableReader(tables).open_sources(bundle.config.build_record_type(), progress)
         if tables.history is not None and not inputs.has_history:
             raise options.build_refusal(where=str(tables.history), got="a table without rows")
-        scored = score_chunks(
-            bundle,
-            replace(inputs, as_of=parse_timestamp(options.as_of, "--as-of")),
-            create_batch_pseudonyms(),
-            columns=ScoreColumns(options.reasons, chosen.number),
-            options=ComputeOptions(options.jobs or count_cores(), progress),
+        return map(
+            counter.count,
+            score_chunks(
+                bundle,
+                replace(inputs, as_of=parse_timestamp(options.as_of, "--as-of")),
+                create_batch_pseudonyms(),
+                columns=ScoreColumns(options.reasons, chosen.number),
+                options=ComputeOptions(options.jobs or count_cores(), progress),
+                first_row=first_row,
+            ),
         )
-        rows = write_chunks(map(count_bands, scored), out)
+
+    with show_progress_bar() as progress:
+        rows = write_result(out, tables, options.describe_run(chosen, bundle), score_from)
+    bands = count_values(out, "band") if is_part_folder(out) else counter.bands
+    history = "given" if tables.history is not None else "none"
     result = {
         "out": str(out),
         "rows": rows,
-        "bands": dict(bands.most_common()),
+        "bands": dict(Counter(bands).most_common()),
         "model": chosen.uri,
-        "history": "given" if inputs.has_history else "none",
+        "history": history,
     }
     print_result(
         result,
         as_json,
-        f"Wrote {rows:,} scores of {chosen.uri}{'' if inputs.has_history else ', without history'} "
-        f"({bands['high']} high, {bands['elevated']} elevated) -> {out}",
+        f"Wrote {rows:,} scores of {chosen.uri}{'' if history == 'given' else ', without history'} "
+        f"({bands.get('high', 0):,} high, {bands.get('elevated', 0):,} elevated) -> {out}",
     )
+
+
+class BandCounter:
+    """A counter of bands that passes score tables on."""
+
+    def __init__(self) -> None:
+        self.bands: dict[str, int] = {}
+
+    def count(self, scores: "pd.DataFrame") -> "pd.DataFrame":
+        """Count the bands of a chunk, and return the chunk."""
+        for band, rows in scores["band"].value_counts().items():
+            self.bands[str(band)] = self.bands.get(str(band), 0) + int(rows)
+        return scores
 
 
 @click.command()

@@ -13,6 +13,7 @@ import pyarrow.parquet as parquet
 
 from consignments.columns import TEXT, get_type_family
 from consignments.errors import FileFault
+from consignments.files.part_manifest import check_parts
 from consignments.files.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows, refuse_repeats
 from consignments.files.table_limits import ExpansionLimit, refuse_long_texts, refuse_many_columns
 
@@ -144,12 +145,13 @@ def read_parquet_file(path: Path) -> RawTable:
 def _list_parquet_files(path: Path) -> list[_ParquetFile]:
     if not path.is_dir():
         return [_ParquetFile(path, path.name)]
-    inside = sorted(file.relative_to(path) for file in path.rglob("*.parquet"))
-    files = [
-        _ParquetFile(path / file, f"{path.name}/{file.as_posix()}", file.parts[:-1])
-        for file in inside
+    inside = [
+        file
+        for file in sorted(file.relative_to(path) for file in path.rglob("*.parquet"))
         if not any(part.startswith((".", "_")) for part in file.parts)
     ]
+    check_parts(path, inside)
+    files = [_ParquetFile(path / file, f"{path.name}/{file.as_posix()}", file.parts[:-1]) for file in inside]
     if not files:
         raise FileFault("no Parquet files in the directory", where=str(path), expected=READABLE_FORMATS)
     return files

@@ -70,7 +70,7 @@ def write_chunks(frames: Iterable["pd.DataFrame | pa.Table"], path: Path) -> int
     refuse_unwritable(path)
     writers = {".csv": _write_csv, ".parquet": _write_parquet, ".jsonl": _write_jsonl}
     with _replace_atomically(path) as part:
-        return writers[path.suffix.lower()](_rechunk(map(_convert_frame, frames)), part)
+        return writers[path.suffix.lower()](split_row_groups(frames), part)
 
 
 def refuse_unwritable(path: Path) -> None:
@@ -81,6 +81,11 @@ def refuse_unwritable(path: Path) -> None:
         )
     if not path.absolute().parent.is_dir():
         raise FileFault("cannot be written", where=str(path), got="no such folder", todo="make it first")
+
+
+def split_row_groups(frames: Iterable["pd.DataFrame | pa.Table"]) -> Iterator[Any]:
+    """Convert chunks of a table to Arrow tables of ROW_GROUP_ROWS rows, all with the schema of the first; the last may be smaller."""
+    return _rechunk(map(_convert_frame, frames))
 
 
 def _convert_frame(frame: "pd.DataFrame | pa.Table") -> Any:
@@ -117,8 +122,8 @@ def _replace_atomically(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def _convert_lists(table: Any) -> Any:
-    """Turn the JSON text of items and lists of codes into lists."""
+def convert_lists(table: Any) -> Any:
+    """Return a table in which the JSON text of items and of lists of codes is lists."""
     for name, convert in LIST_COLUMNS.items():
         place = table.schema.get_field_index(name)
         if place >= 0 and get_type_family(table.schema.field(place).type) == "text":
@@ -127,11 +132,13 @@ def _convert_lists(table: Any) -> Any:
 
 
 def _write_parquet(tables: Iterator[Any], path: Path) -> int:
-    def open_writer(table: Any) -> Any:
-        repeating = _list_repeating_columns(table.schema)
-        return parquet.ParquetWriter(path, table.schema, compression="zstd", use_dictionary=repeating)
+    return _write_tables(map(convert_lists, tables), lambda table: open_parquet_writer(path, table.schema))
 
-    return _write_tables(map(_convert_lists, tables), open_writer)
+
+def open_parquet_writer(path: Path, schema: Any) -> Any:
+    """Open the writer of a Parquet file in the form of this module; use it as a context."""
+    repeating = _list_repeating_columns(schema)
+    return parquet.ParquetWriter(path, schema, compression="zstd", use_dictionary=repeating)
 
 
 def _list_repeating_columns(schema: Any) -> list[str] | bool:
@@ -173,7 +180,7 @@ def _write_jsonl(tables: Iterator[Any], path: Path) -> int:
     rows = 0
     with path.open("wb") as file:
         for table in tables:
-            ready = _format_times(_convert_lists(table))
+            ready = _format_times(convert_lists(table))
             for batch in ready.to_batches(max_chunksize=JSON_CHUNK_ROWS):
                 file.write(encoder.encode_lines(batch.to_pylist()))
             rows += len(table)

@@ -26,6 +26,7 @@ from serving.http.schemas import Score, Scores, parse_model_name
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE, Batcher, split_batches, yield_to_requests
 from serving.scoring.intake import FieldError, check_arrival, list_arrival_faults
+from serving.scoring.message_linking import MessageLinker
 from serving.scoring.offices import OTHER_OFFICE, OfficeFinder, Offices
 from serving.scoring.scorer import DEFAULT_REASON_COUNTS, MAX_REASONS, ScoreRequest, ScoreResult
 from serving.telemetry.metrics import Metrics
@@ -45,6 +46,13 @@ class ScoreOptions(NamedTuple):
 
     reasons: int | None = None
     features: bool = False
+
+
+class DecidedList(NamedTuple):
+    """The decisions on the valid members of a list, which may not be on disk yet, and the faults of the others."""
+
+    answers: list[tuple[Consignment, ScoreResult]]
+    errors: list[RowFault]
 
 
 class ScoresEndpoint:
@@ -72,6 +80,7 @@ class ScoresEndpoint:
             metrics,
         )
         self._finder = OfficeFinder(active, log)
+        self._linker = MessageLinker(active, log)
         self._records: RecordReader[Consignment] = RecordReader(Consignment, "consignments")
         self._record: type[Consignment] = Consignment
         self.encode = msgspec.json.Encoder().encode
@@ -106,13 +115,29 @@ class ScoresEndpoint:
         return await self.build_score(found, answer, options)
 
     async def _score_messages(self, content: bytes, caller: Caller, options: ScoreOptions) -> Scores:
-        """Score the consignments of messages; messages without goods are named in the response."""
+        """Score the consignments that follow from messages; messages without goods are named in the response.
+
+        Houses that a master amends are scored whatever their office; a caller sees those of its own offices.
+        """
         self._current_reader()
         found = await read_message_body(content, self._active.clock())
-        records = build_records(found, self._record)
-        caller.spend(max(len(records), 1))
-        scores = await self._score_list(records, caller, options)
-        return msgspec.structs.replace(scores, messages=describe_messages(found))
+        async with self._linker.lock:
+            linked = await self._linker.link(found.entries)
+            caller.spend(max(len(linked.rows), 1))
+            others = [row for row, own in linked.rows if not own]
+            scored = await self._decide_list(
+                build_records(others, self._record), caller, options, bound=False
+            )
+            mine = [row for row, own in linked.rows if own]
+            decided = await self._decide_list(build_records(mine, self._record), caller, options)
+            group = await self._linker.record(linked, caller.name)
+        shown = [
+            each for each in scored.answers if caller.offices is None or each[0].office in caller.offices
+        ]
+        scores = await self._build_scores([*shown, *decided.answers], options)
+        if group is not None:
+            await group.wait_until_durable()
+        return Scores(scores, decided.errors, describe_messages(found, linked.unused))
 
     def read(self, body: bytes) -> Consignment | list[msgspec.Raw]:
         """Decode a body to one consignment, or to a list of consignments that are decoded later.
@@ -138,11 +163,23 @@ class ScoresEndpoint:
     async def _score_list(
         self, raws: Sequence[msgspec.Raw | Consignment], caller: Caller, options: ScoreOptions
     ) -> Scores:
+        decided = await self._decide_list(raws, caller, options)
+        return Scores(await self._build_scores(decided.answers, options), decided.errors)
+
+    async def _decide_list(
+        self,
+        raws: Sequence[msgspec.Raw | Consignment],
+        caller: Caller,
+        options: ScoreOptions,
+        *,
+        bound: bool = True,
+    ) -> DecidedList:
+        """Score the valid members of a list; `bound` says whether the offices of the caller limit them."""
         answers: list[tuple[Consignment, ScoreResult]] = []
         errors: list[RowFault] = []
         for start in range(0, len(raws), MAX_BATCH_SIZE):
             good, bad = self._read_chunk(raws, start, caller, options)
-            if caller.offices is not None:
+            if bound and caller.offices is not None:
                 good, bad = await self._split_foreign(good, bad, caller.offices, start)
             self._raise_if_degraded(bad)
             errors += bad
@@ -155,7 +192,7 @@ class ScoresEndpoint:
             await yield_to_requests()
         for error in errors:
             self._metrics.record_rejection(ENDPOINT_NAME, error.kind)
-        return Scores(await self._build_scores(answers, options), errors)
+        return DecidedList(answers, errors)
 
     async def _prefetch(self, requests: list[ScoreRequest]) -> list[ScoreRequest]:
         """Load the states of consignments into memory; return the requests with their names if nothing had to be read."""

@@ -14,6 +14,7 @@ import numpy as np
 from consignments.errors import ServiceFault
 from consignments.records import Consignment
 from consignments.timestamps import NO_TIME, US_PER_DAY, to_us
+from consignments.versions import is_late
 from features.normalization.normal_forms import get_goods_text
 from models.reasons.ranking import Reason
 from serving.encryption.vault import PackedRecord
@@ -214,7 +215,8 @@ class Scorer:
         packed = self.model.entries.pack(c, now_us, name)
         known = self.state.get_consignment(name)
         version = known.version
-        if version is not None and version.content == packed.content and version.decision is not None:
+        same = version is not None and version.content == packed.content
+        if version is not None and same and version.decision is not None and not _is_renewed(c, known):
             return self._repeat(version.decision, cancelled=known.cancellation is not None)
         # A state with an entry that is not on disk yet is never dropped from memory.
         known.sequence = self.committer.next_sequence
@@ -319,6 +321,12 @@ def _summarize(answer: ScoreResult | Exception) -> tuple[str, float] | str:
     if isinstance(answer, Exception):
         return "unscored"
     return "repeats" if answer.features is None else (answer.decision.band, answer.decision.score)
+
+
+def _is_renewed(c: Consignment, known: ConsignmentState) -> bool:
+    """Check if a cancelled consignment is sent again by a version that was issued later than the cancelled one."""
+    issued_us = _get_issued_us(c)
+    return known.cancellation is not None and is_late(known.issued_us, issued_us)
 
 
 def _get_issued_us(c: Consignment) -> int:

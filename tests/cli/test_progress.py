@@ -44,3 +44,21 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     with show_progress_bar() as progress:
         progress("features", 1, 2)
     assert "features:" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("long_work")
+def test_a_line_of_each_minute_estimates_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter(range(0, 10_000, 50))
+    monkeypatch.setattr(cli.progress.time, "monotonic", lambda: float(next(clock)))
+    lines = cli.progress.PhaseLines()
+    for done in (1_000, 2_000, 3_000, 10_000):
+        lines.advance("features", done, 10_000)
+    printed = [line.partition(" ")[2] for line in capsys.readouterr().err.splitlines()]
+    # The clock is read twice for each count, 50 seconds apart; 1,000 rows take 100 seconds.
+    assert printed == [
+        "features",
+        "features 20%, 2,000 of 10,000, about 0:13:20 left",
+        "features 30%, 3,000 of 10,000, about 0:11:40 left",
+    ]

@@ -1,0 +1,248 @@
+"""Writing of a table in parts: a folder of Parquet files that appears when all are finished, and can be continued until then.
+
+    .scores.partial/                the run goes on, or was interrupted: finished parts, and the manifest of them
+        part-00000.parquet          PART_ROWS rows each; equal rows give equal bytes
+        part-00001.parquet
+        _manifest.json              "complete": false
+    scores/                         the folder after its renaming; its manifest says "complete": true
+
+A part counts from the moment at which the manifest has it. So a kill at any time costs only the part in progress.
+"""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as parquet
+
+from consignments.errors import BadInput, FileFault
+from consignments.files.part_manifest import (
+    ColumnEntry,
+    Manifest,
+    PartEntry,
+    compute_sha256,
+    flush_folder,
+)
+from consignments.files.table_writers import (
+    ROW_GROUP_ROWS,
+    convert_lists,
+    open_parquet_writer,
+    split_row_groups,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    Frames = Iterable["pd.DataFrame | pa.Table"]
+
+PART_ROW_GROUPS = 8
+PART_ROWS = PART_ROW_GROUPS * ROW_GROUP_ROWS
+"""Rows of a part. The last one may have fewer."""
+
+
+@dataclass
+class PartFolder:
+    """A table in parts that is being written. Use it as the context of one run; another run waits for nothing and is refused.
+
+    Attributes
+    ----------
+    out : Path
+        Folder of the finished table.
+    manifest : Manifest
+        The parts that are finished.
+    """
+
+    out: Path
+    manifest: Manifest
+
+    @property
+    def work(self) -> Path:
+        """Return the folder that holds the parts until all are finished."""
+        return self.out.with_name(f".{self.out.name}.partial")
+
+    @classmethod
+    @contextmanager
+    def open(cls, out: Path, inputs: Mapping[str, str]) -> Iterator["PartFolder"]:
+        """Open the folder for a run, and continue an interrupted run with the same inputs.
+
+        Parameters
+        ----------
+        out : Path
+        inputs : mapping
+            See `Manifest`.
+
+        Raises
+        ------
+        BadInput
+            The folder holds something else, another run is writing it, or an interrupted run had other inputs.
+        FileFault
+            The folder cannot be written, or a finished part was changed.
+        """
+        folder = cls(out, Manifest(dict(inputs)))
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            folder.manifest = _read_finished(out, inputs)
+            yield folder
+            return
+        folder._create()
+        with _lock_folder(folder.work):
+            folder._continue(inputs)
+            yield folder
+
+    def write(self, compute: Callable[[int], "Frames"]) -> int:
+        """Write the parts that are not finished yet, give the folder its name, and return the number of rows.
+
+        Parameters
+        ----------
+        compute : callable
+            Function that returns the rows of the table from a row on, in chunks. It is not called for a finished table.
+
+        Raises
+        ------
+        FileFault
+            A part cannot be written, for example because the disk is full. The finished parts stay.
+        """
+        if self.manifest.complete:
+            return self.manifest.rows
+        groups = split_row_groups(compute(self.manifest.rows))
+        for first in groups:
+            if not self.manifest.parts or len(first):
+                self._write_part(chain([first], islice(groups, PART_ROW_GROUPS - 1)))
+        with self._explain_failure(self.work):
+            self._set_manifest(complete=True)
+            self.work.rename(self.out)
+            flush_folder(self.out.absolute().parent)
+        return self.manifest.rows
+
+    def _create(self) -> None:
+        if not self.out.absolute().parent.is_dir():
+            raise FileFault(
+                "cannot be written", where=str(self.out), got="no such folder", todo="make it first"
+            )
+        with self._explain_failure(self.work):
+            self.work.mkdir(exist_ok=True)
+
+    def _continue(self, inputs: Mapping[str, str]) -> None:
+        """Read the finished parts of an interrupted run, and remove what it left unfinished."""
+        if any(self.work.glob("*.parquet")):
+            self.manifest = Manifest.read(self.work)
+            differing = list_differences(self.manifest.inputs, inputs)
+            if differing:
+                raise BadInput(
+                    "an interrupted run with other inputs wrote parts of this table",
+                    where=str(self.work),
+                    got=f"other {', '.join(differing)}",
+                    todo="repeat that command to finish it, or remove this folder",
+                )
+        kept = {part.name for part in self.manifest.parts}
+        for left_over in self.work.glob("*.parquet*"):
+            if left_over.name not in kept:
+                left_over.unlink()
+        self.manifest.check_files(self.work, [])
+        self._set_manifest(complete=False)
+
+    def _write_part(self, groups: Iterator[Any]) -> None:
+        """Write one part from its row groups, at least one, and enter it in the manifest."""
+        path = self.work / f"part-{len(self.manifest.parts):05d}.parquet"
+        draft, rows = path.with_name(f"{path.name}.draft"), 0
+        tables = map(self._adopt_schema, map(convert_lists, groups))
+        with self._explain_failure(path):
+            table = next(tables)
+            with open_parquet_writer(draft, table.schema) as writer:
+                for each in chain([table], tables):
+                    writer.write_table(each)
+                    rows += len(each)
+            _flush_file(draft)
+            entry = PartEntry(path.name, rows, draft.stat().st_size, compute_sha256(draft))
+            draft.replace(path)
+            columns = tuple(ColumnEntry(field.name, str(field.type)) for field in table.schema)
+            self._set_manifest(columns=columns, parts=(*self.manifest.parts, entry))
+
+    def _adopt_schema(self, table: Any) -> Any:
+        """Return rows with the columns of the finished parts, which may come from an earlier run."""
+        if not self.manifest.parts:
+            return table
+        first = self.work / self.manifest.parts[0].name
+        try:
+            return table.cast(parquet.read_schema(first))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+            raise FileFault(
+                "the rows have other columns than the finished parts",
+                where=str(first),
+                got=str(error).splitlines()[0],
+                todo=f"remove {self.work} and run the command again",
+            ) from error
+
+    def _set_manifest(self, **changes: Any) -> None:
+        self.manifest = msgspec.structs.replace(self.manifest, **changes)
+        self.manifest.write(self.work)
+
+    @contextmanager
+    def _explain_failure(self, path: Path) -> Iterator[None]:
+        """Turn an error of the operating system into a `FileFault`; remove the unfinished part."""
+        try:
+            yield
+        except OSError as error:
+            with suppress(OSError):
+                path.with_name(f"{path.name}.draft").unlink(missing_ok=True)
+            finished = len(self.manifest.parts)
+            raise FileFault(
+                "cannot be written",
+                where=str(path),
+                got=error.strerror or str(error),
+                todo="free space or correct the rights, and run the same command again"
+                + (f"; it continues after the {finished:,} finished parts" if finished else ""),
+            ) from error
+
+
+def list_differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """List the names of inputs whose values differ."""
+    return [name for name in dict.fromkeys([*one, *other]) if one.get(name) != other.get(name)]
+
+
+def _read_finished(out: Path, inputs: Mapping[str, str]) -> Manifest:
+    """Return the manifest of a finished table with these inputs; raise `BadInput` for anything else in its place."""
+    if not out.is_dir() or not list(out.glob("part-*.parquet")):
+        raise BadInput(
+            "there is something else in the place of the table",
+            where=str(out),
+            todo="choose another --out, or remove it",
+        )
+    manifest = Manifest.read(out)
+    differing = list_differences(manifest.inputs, inputs)
+    if differing:
+        raise BadInput(
+            "this folder holds a table with other inputs",
+            where=str(out),
+            got=f"other {', '.join(differing)}",
+            todo="choose another --out, or remove the folder",
+        )
+    manifest.check_files(out, [file.name for file in out.glob("*.parquet")])
+    return manifest
+
+
+@contextmanager
+def _lock_folder(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder; the system ends the lock with the process."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BadInput(
+                "another run is writing this table", where=str(folder), todo="wait until it has ended"
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _flush_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
