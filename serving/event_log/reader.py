@@ -238,7 +238,9 @@ class LogReader:
         """Read the links with some sequence numbers, in their order."""
         for start in range(0, len(places), LINKS_PER_READING):
             here = places[start : start + LINKS_PER_READING]
-            events = {event.sequence: event for event in self._decode(self.read_places(sorted(here), HEAD_ONLY))}
+            events = {
+                event.sequence: event for event in self._decode(self.read_places(sorted(here), HEAD_ONLY))
+            }
             found = (events.get(place) for place in here)
             yield from (event for event in found if isinstance(event, LinkEvent))
 
