@@ -47,7 +47,7 @@ Progress = Callable[[str, int, int], None]
 """Callback for progress: name of the task, amount done, total amount."""
 E = TypeVar("E", AlertEvent, MessageEvent, RedactionEvent, KeyErasureEvent, ClockCorrectionEvent)
 HEAD_ONLY = BODY_COLUMNS
-CHUNK_ENTRIES = 100_000
+CHUNK_ENTRIES = 30_000
 """Entries that a rebuild of the state applies together; with more, blocks of earlier entries are read less often."""
 NOT_IN_STATES = frozenset({"features"})
 NOTHING_LEFT_OUT: frozenset[str] = frozenset()
