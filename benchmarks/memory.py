@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 EVERY_SECONDS = 0.5
@@ -29,10 +30,10 @@ class MemoryMonitor(threading.Thread):
 
 def tree(process: int) -> list[int]:
     """Return a process and all its descendants."""
-    try:
-        below = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    except OSError:
-        below = []
+    below: list[str] = []
+    for thread in Path(f"/proc/{process}/task").glob("*"):
+        with suppress(OSError):
+            below += (thread / "children").read_text().split()
     return [process, *(each for child in below for each in tree(int(child)))]
 
 
