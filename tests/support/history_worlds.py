@@ -12,7 +12,7 @@ from features.history.keys import KeyKind
 from features.history.ordering import ArrivalEvents, Outcomes
 from features.history.table import History
 
-KINDS = tuple(KeyKind(name, name, None, lambda _, __: "", side="sender") for name in ("sender", "consignee"))
+KINDS = tuple(KeyKind(name, name, None, (), side="sender") for name in ("sender", "consignee"))
 """Both may betray the sender, so that a side with two keys is read."""
 ROW = History(KINDS).width
 """Readings of one arrival."""

@@ -9,7 +9,7 @@ from features.history.keys import KeyKind
 from features.history.live import LiveHistory
 from features.history.table import History
 
-KINDS = tuple(KeyKind(name, name, None, lambda _, __: "") for name in ("sender", "consignee"))
+KINDS = tuple(KeyKind(name, name, None, ()) for name in ("sender", "consignee"))
 START = 19_783
 
 

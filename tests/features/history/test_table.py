@@ -20,7 +20,7 @@ from features.history.keys import KeyKind
 from features.history.table import History
 from features.spec import Spec
 
-KINDS = tuple(KeyKind(name, name, None, lambda _, __: "", side=name) for name in ("sender", "consignee"))
+KINDS = tuple(KeyKind(name, name, None, (), side=name) for name in ("sender", "consignee"))
 
 
 def steps_of(count: int, days: "np.ndarray[tuple[int], np.dtype[np.int64]]"):
