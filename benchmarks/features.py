@@ -16,11 +16,11 @@ from consignments.tables import check_frame, to_consignments
 from consignments.timestamps import to_day
 from features.batch import Tables, build_arrival_events, build_outcome_events, compute_feature_matrix
 from features.config import FeatureConfig
+from features.described_rows import normalize_consignment
 from features.fitted import FittedParameters
 from features.history.live import LiveHistory
 from features.history.ordering import HistoryFold
 from features.history.pseudonyms import Pseudonyms
-from features.normalization.normal_forms import normalize_consignment
 from features.pipeline import Pipeline
 from training.simulation.operation import simulate
 

@@ -153,6 +153,14 @@ def out_option(text: str, *, metavar: str = "T", required: bool = True) -> VerbD
     )
 
 
+def build_key_option(text: str) -> VerbDecorator:
+    """Define the option that names the file of a private key, with its owner and its default."""
+    return click.option(
+        "--key", "key_file", type=click.Path(path_type=Path), default=None, metavar="FILE",
+        help=f"File of {text}.",
+    )  # fmt: skip
+
+
 consignments_option = table_option("--consignments", "Consignment table.", required=True)
 history_option = table_option(
     "--history", "Past consignments. They count as history and are not in the result."

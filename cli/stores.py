@@ -5,9 +5,6 @@ from typing import TYPE_CHECKING
 
 from consignments.errors import BadInput
 
-OPERATION_KEYS = "keys"
-"""Folder of the operation keys in the exchange directory."""
-
 if TYPE_CHECKING:
     from features.history.pseudonyms import Pseudonyms
     from models.registry import ModelVersion, Registry
@@ -50,9 +47,10 @@ def resolve_model(uri: str | None) -> "ModelVersion":
 
 def install_operation_keys() -> None:
     """Install the operation keys of the exchange directory, so that indicators of partners can be compared."""
+    from consignments.exchange.folder import KEYS_FOLDER
     from features.indicators.operation_keys import OperationKeys, install_keys
 
-    install_keys(OperationKeys.read_folder(read_settings().exchange_dir / OPERATION_KEYS))
+    install_keys(OperationKeys.read_folder(read_settings().exchange_dir / KEYS_FOLDER))
 
 
 def create_state_pseudonyms() -> "Pseudonyms":

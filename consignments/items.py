@@ -19,14 +19,12 @@ from consignments.columns import (
     mask_values,
     read_column,
 )
-from consignments.records import Item
+from consignments.records import MAX_ITEMS, Item
 from consignments.schema import get_fields
 
 ITEM_FIELDS = get_fields(Item)
 ITEM_TYPE = pa.list_(pa.struct([(field.name, TYPES[field.kind]) for field in ITEM_FIELDS]))
 """Arrow type of items in Parquet."""
-MAX_ITEMS = 1000
-"""Maximum number of items of a consignment, the same as in `Consignment.items`."""
 BAD_ITEMS = "not a list of items"
 NOT_JSON = "not JSON"
 TOO_MANY = f"more than {MAX_ITEMS} items"

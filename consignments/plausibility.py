@@ -5,7 +5,7 @@ a model learns what it means. The lists are ISO 3166-1 alpha-2 and ISO 4217 of 2
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -91,7 +91,7 @@ def find_code_lists(record: type[msgspec.Struct]) -> dict[str, frozenset[str]]:
     }
 
 
-def count_unknown_codes(values: Iterable[str | None], known: frozenset[str]) -> int:
+def count_unknown_codes(values: Collection[str | None], known: frozenset[str]) -> int:
     """Count the given values that are no code of a list.
 
     Examples
@@ -99,7 +99,8 @@ def count_unknown_codes(values: Iterable[str | None], known: frozenset[str]) -> 
     >>> count_unknown_codes(["KR", "kr ", None, "China"], COUNTRIES)
     1
     """
-    return sum(value is not None and not _is_code(value, known) for value in values)
+    unknown = {value for value in set(values) - known if value is not None and not _is_code(value, known)}
+    return sum(value in unknown for value in values) if unknown else 0
 
 
 def _is_code(value: str, known: frozenset[str]) -> bool:

@@ -26,6 +26,8 @@ Personal = Annotated[str, Meta(max_length=500, extra={"personal": True})]
 Time = Annotated[datetime, Meta(tz=True)]
 Amount = Annotated[float, Meta(ge=0)]
 Probability = Annotated[float, Meta(gt=0, le=1)]
+MAX_ITEMS = 1000
+"""Maximum number of items of a consignment."""
 REQUIRED_IN_TABLES = {"required": True}
 
 
@@ -95,7 +97,7 @@ class Consignment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hs_code: Annotated[Code | None, Meta(description="Harmonized System code, 6 digits or more")] = None
     origin_country: Annotated[Code | None, Meta(description="country of origin, ISO 3166-1 alpha-2")] = None
     items: Annotated[
-        Annotated[tuple[Item, ...], Meta(max_length=1000)] | None,
+        Annotated[tuple[Item, ...], Meta(max_length=MAX_ITEMS)] | None,
         Meta(description="the kinds of goods, if there are several (JSON text in CSV)"),
     ] = None
     pieces: Annotated[Amount | None, Meta(description="number of pieces")] = None

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
-from consignments.records import Outcome, Result
+from consignments.records import Outcome, Result, Target
 from consignments.timestamps import NO_TIME, get_time_column_us, to_datetime, to_us
 
 if TYPE_CHECKING:
@@ -21,6 +21,17 @@ FINAL_RESULTS = frozenset(get_args(Result)) - {"pending"}
 MISSED_WITH_RESULT = ("result", "a missed consignment cannot have a final result")
 FINAL_WITHOUT_KNOWN_AT = ("known_at", "required for a final result")
 KNOWN_BEFORE_INSPECTED = ("known_at", "before inspected_at")
+
+
+def list_positive_results(target: Target) -> frozenset[str]:
+    """List the final results that are a detection of a target.
+
+    Examples
+    --------
+    >>> sorted(list_positive_results("any_offence"))
+    ['controlled_drug', 'nps', 'other_offence']
+    """
+    return FINAL_RESULTS - {"clear"} if target == "any_offence" else frozenset((target,))
 
 
 def is_final(outcome: Outcome) -> bool:

@@ -16,6 +16,7 @@ from math import nan
 from typing import NamedTuple
 
 from consignments.records import Alert, Consignment
+from features.described_rows import PartyDetails, describe_party, split_street_words
 from features.indicators.matching import IndicatorIndex, IndicatorMatch
 from features.indicators.operation_keys import OperationKeys, get_installed_keys
 from features.normalization.normal_forms import (
@@ -23,9 +24,7 @@ from features.normalization.normal_forms import (
     clean_hs,
     fold_to_ascii,
     make_letter_table,
-    normalize_name,
     split_place_words,
-    split_street_words,
 )
 from features.route import parse_route
 from features.spec import Feature
@@ -178,13 +177,29 @@ class Alerts:
         known = self._current.get(alert_id)
         return None if known is None else known.alert
 
-    def list_matches(self, c: Consignment, forms: NormalForms) -> "list[AlertMatch]":
-        """List the alerts that match a consignment by their patterns or their indicators, each once, in tables without a log."""
+    def may_match(self, c: Consignment) -> bool:
+        """Check if any alert was or will be in force when a consignment was received, so that its normal forms are needed."""
         moment = c.received_at
-        if moment is None or not self._first_issue <= moment < self._last_end:
+        return moment is not None and self._first_issue <= moment < self._last_end
+
+    def list_matches(
+        self, c: Consignment, forms: NormalForms, sequence: int | None = None
+    ) -> "list[AlertMatch]":
+        """List the alerts that match a consignment by their patterns or their indicators, each once.
+
+        Parameters
+        ----------
+        c : Consignment
+            Without `received_at` no alert matches.
+        forms : NormalForms
+        sequence : int, optional
+            Its sequence number in the log. Alerts at or after it do not count. Without it the latest version of each alert counts.
+        """
+        moment = c.received_at
+        if moment is None or not self.may_match(c):
             return []
-        patterns = self._find_by_pattern(_ConsignmentView(c, forms), moment, None)
-        matches = self._find_by_indicator(c, forms, moment, None) if self._indicators else []
+        patterns = self._find_by_pattern(_ConsignmentView(c, forms), moment, sequence)
+        matches = self._find_by_indicator(c, forms, moment, sequence) if self._indicators else []
         shared: dict[str, list[str]] = {}
         for match in matches:
             named = shared.setdefault(match.entry.alert.alert_id, [])
@@ -204,7 +219,7 @@ class Alerts:
             Its sequence number in the log. Alerts at or after it do not count.
         """
         moment = c.received_at
-        if moment is None or not self._first_issue <= moment < self._last_end:
+        if moment is None or not self.may_match(c):
             return NO_MATCH
         patterns = _describe_patterns(
             self._find_by_pattern(_ConsignmentView(c, forms), moment, sequence), moment
@@ -269,8 +284,8 @@ def _get_expiry(alert: Alert) -> datetime:
 def normalize_pattern(alert: Alert) -> AlertPattern:
     """Convert the patterns of an alert into normal form."""
     return AlertPattern(
-        normalize_name(alert.sender_name),
-        normalize_name(alert.consignee_name),
+        describe_party(PartyDetails(alert.sender_name)).name,
+        describe_party(PartyDetails(alert.consignee_name)).name,
         _read_street(alert.sender_address),
         _read_street(alert.consignee_address),
         _parse_pattern(alert.description_pattern),
@@ -372,7 +387,7 @@ def _contains_phrase(phrase: tuple[Word, ...], words: Sequence[str]) -> bool:
 def _read_street(address: str | None) -> StreetWords | None:
     if not address:
         return None
-    korean, other = (frozenset(split_street_words(address, home)) for home in (KOREA, ""))
+    korean, other = (split_street_words(address, home) for home in (KOREA, ""))
     return StreetWords(korean, other) if korean and other else None
 
 

@@ -23,6 +23,7 @@ from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from consignments.visibility import compute_known_us, compute_visible_us
 from features.alerts import Alerts
 from features.config import FeatureConfig
+from features.described_rows import prepare_kernels
 from features.fitted import FittedParameters, UnfittedRows
 from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
 from features.history.pseudonyms import Pseudonyms
@@ -215,6 +216,7 @@ def compute_feature_matrix(
     describer = RowBuilder(parameters, select_alerts(tables.alerts, as_of))
     pipeline = describer.build_pipeline()
     wanted = np.ones(len(frame), dtype=bool) if keep is None else keep
+    prepare_kernels()
     out_rows = np.where(wanted, np.cumsum(wanted) - 1, -1).astype(np.int64)
     X = np.empty((int(wanted.sum()), len(pipeline.spec)), dtype=np.float32)
     keys = np.zeros((len(frame), len(pipeline.kinds)), dtype=np.uint64)

@@ -3,27 +3,44 @@
 The features describe how details were filled in, and the kind of party. They use nothing of a person's name that could stand
 for ethnicity, sex or religion: no script, no capitals, no number of words, no first name. Names of people in two
 languages have the same feature values (`tests/features/test_names.py`).
+
+The values are computed by kernels, from the texts as `features.normalization` loads them and from the normal forms in `forms`. A list of words
+or phrases becomes a flag in `WORD_FLAGS` or `PHRASE_GROUPS`; a kernel looks each word up once and tests its flags.
 """
 
-import re
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
-from itertools import product
-from math import nan
-from operator import attrgetter, not_
-from typing import NamedTuple, cast
+import numpy as np
 
-from consignments.records import Consignment
-from consignments.timestamps import EPOCH, to_day
-from features.normalization.normal_forms import (
-    LEGAL_FORMS,
-    LEGAL_FORMS_IN_SCRIPTS,
-    SENDER_CACHE_SIZE,
-    NormalForms,
-    fold_to_ascii,
-    make_letter_table,
+from features.normalization.compiling import START, Array, Bool, Int, Tables, kernel
+from features.normalization.letters import (
+    ASCII_TEXT,
+    CAPITAL_SIGMA,
+    COMPOSED,
+    DECIMAL,
+    DOTTED_I,
+    LATIN,
+    RAW,
+    TRANSLITERATED,
+    is_space,
+    load_text,
+    write_latin,
 )
-from features.normalization.phones import check_phone
+from features.normalization.names import split_words
+from features.normalization.normal_forms import LEGAL_FORM_PHRASES, LEGAL_FORMS
+from features.normalization.phone_kernels import check_number
+from features.normalization.words import (
+    FIRST_PARTY_FLAG,
+    FIRST_PARTY_GROUP,
+    GIFT,
+    KIND_SIGNS,
+    MAX_WORD,
+    POBOX,
+    SALE,
+    SPACE,
+    begins_with,
+    find_flags,
+    has_phrase,
+    is_digit,
+)
 from features.spec import Feature
 
 # Words that firms and institutions have in their names in addition to their legal form.
@@ -41,11 +58,27 @@ _CHEMICAL_WORDS_TEXT = """
 """
 CHEMICAL_WORDS = frozenset(_CHEMICAL_WORDS_TEXT.split())
 # The same words in scripts that write no space between words.
-_FIRM_IN_SCRIPTS = re.compile(
-    LEGAL_FORMS_IN_SCRIPTS.pattern
-    + "|㈜|公司|会社|회사|상사|무역|물산|贸易|貿易|商贸|商行|工厂|大学|대학교|병원"
+FIRM_PHRASES = (
+    *LEGAL_FORM_PHRASES,
+    *[
+        "㈜",
+        "公司",
+        "会社",
+        "회사",
+        "상사",
+        "무역",
+        "물산",
+        "贸易",
+        "貿易",
+        "商贸",
+        "商行",
+        "工厂",
+        "大学",
+        "대학교",
+        "병원",
+    ],
 )
-_CHEMICALS_IN_SCRIPTS = re.compile("化工|化学|生物科技|医药|화학|제약")
+CHEMICAL_PHRASES = ("化工", "化学", "生物科技", "医药", "화학", "제약")
 _FORWARDER_WORDS_TEXT = """
     forwarding forwarder forwarders freight logistics shipping cargo consolidation consolidator fulfillment fulfilment
     parcelhub reship reshipping transshipment warehouse baedaeji
@@ -70,11 +103,8 @@ OFFICE_WORDS = frozenset(
         "mall",
     )
 )
-_KIND_WORDS = BUSINESS_WORDS | CHEMICAL_WORDS | FORWARDER_WORDS
-_ADDRESS_KIND_WORDS = FORWARDER_WORDS | VIRTUAL_OFFICE_WORDS | OFFICE_WORDS
 DORMITORY_SIGNS = ("dorm", "student", "hostel", "기숙사", "宿舍")
 HOME_SIGNS = (*DORMITORY_SIGNS, "apartment", "apt", "flat ", "villa", "residence", "아파트", "빌라")
-ASCII_HOME_SIGNS = tuple(filter(str.isascii, HOME_SIGNS))
 
 # Texts that are entered if a value is not known, and file endings (PLACI assistance tables of invalid text).
 _PLACEHOLDERS_TEXT = """
@@ -102,27 +132,35 @@ _UNTRACEABLE_PROVIDERS_TEXT = """
 """
 UNTRACEABLE_PROVIDERS = frozenset(_UNTRACEABLE_PROVIDERS_TEXT.split())
 
-DOMAIN_CACHE_SIZE = 1 << 12
-
-_LETTERS = make_letter_table()
-_DIGIT = re.compile(r"\d")
-
-SIDES = ("sender", "consignee")
-_PARTS = ("name", "address", "city", "postcode", "country", "phone", "email")
-
-
-Details = tuple[str | None, str | None, str | None, str | None, str | None, str | None, str | None]
-"""The name, street address, city, postcode, country, telephone and e-mail of one side, as filled in."""
-_SENDER, _CONSIGNEE = cast(
-    tuple[Callable[[Consignment], Details], Callable[[Consignment], Details]],
-    tuple(attrgetter(*(f"{side}_{part}" for part in _PARTS)) for side in SIDES),
+# The lists as flags of a word.
+BUSINESS, CHEMICAL, FORWARDER, VIRTUAL_OFFICE, OFFICE, PLACEHOLDER, FREE, UNTRACEABLE = (
+    FIRST_PARTY_FLAG << place for place in range(8)
 )
-Numbers = tuple[float, ...]
-# The flags of missing details, and their number.
-_COMPLETENESS: dict[tuple[bool, ...], Numbers] = {
-    missing: (*map(float, missing), float(sum(missing)))
-    for missing in product((False, True), repeat=len(_PARTS))
+WORD_FLAGS = {
+    BUSINESS: BUSINESS_WORDS | CHEMICAL_WORDS | FORWARDER_WORDS,
+    CHEMICAL: CHEMICAL_WORDS,
+    FORWARDER: FORWARDER_WORDS,
+    VIRTUAL_OFFICE: VIRTUAL_OFFICE_WORDS,
+    OFFICE: OFFICE_WORDS,
+    PLACEHOLDER: PLACEHOLDERS,
+    FREE: FREE_PROVIDERS,
+    UNTRACEABLE: UNTRACEABLE_PROVIDERS,
 }
+# The phrases as groups.
+FIRM_PHRASE, CHEMICAL_PHRASE, HOME_PHRASE, DORMITORY_PHRASE = (
+    np.int64(FIRST_PARTY_GROUP + place) for place in range(4)
+)
+PHRASE_GROUPS = {
+    FIRM_PHRASE: FIRM_PHRASES,
+    CHEMICAL_PHRASE: CHEMICAL_PHRASES,
+    HOME_PHRASE: HOME_SIGNS,
+    DORMITORY_PHRASE: DORMITORY_SIGNS,
+}
+SIDES = ("sender", "consignee")
+PARTS = ("name", "address", "city", "postcode", "country", "phone", "email")
+NAME, ADDRESS, PHONE, EMAIL = 0, 1, 5, 6
+"""Positions of the details in a side, of which each has seven."""
+BAR, DOT, AT = (ord(sign) for sign in "|.@")
 
 
 def _declare_side(side: str) -> tuple[Feature, ...]:
@@ -166,209 +204,252 @@ def _declare_side(side: str) -> tuple[Feature, ...]:
     )
 
 
-class PartyFeatures:
-    """The features of both sides, of what they have in common, and of the shipper's account."""
-
-    features = (
-        *(feature for side in SIDES for feature in _declare_side(side)),
-        Feature("parties.same_name", "flag", "same_party"),
-        Feature("parties.same_address", "flag", "same_party"),
-        Feature("parties.same_phone", "flag", "same_party"),
-        Feature("parties.same_email", "flag", "same_party"),
-        Feature("parties.person_to_person", "flag", "kind_of_parties"),
-        Feature(
-            "parties.chemical_to_person",
-            "flag",
-            "kind_of_parties",
-        ),
-        Feature(
-            "parties.gift_from_firm",
-            "flag",
-            "kind_of_parties",
-        ),
-        Feature(
-            "parties.sale_by_person",
-            "flag",
-            "kind_of_parties",
-        ),
-        Feature("parties.account_missing", "flag", "account"),
-        Feature("parties.account_age_days", "days", "account"),
-    )
-
-    def compute(self, c: Consignment, forms: NormalForms) -> Sequence[float]:
-        """Compute the features of the parties. A feature is NaN if its detail is missing."""
-        sender, consignee = _SENDER(c), _CONSIGNEE(c)
-        sends, of_sender = _read_sender_name(sender[0])
-        receives, of_consignee = _read_name(consignee[0])
-        at_sender = _read_sender_address(sender[1], forms.sender_address, sends)
-        at_consignee = _address_values(consignee[1], forms.consignee_address, receives)
-        return (
-            *_check_completeness(sender),
-            *of_sender,
-            *at_sender,
-            *_phone_values(sender[5], forms.sender_phone, sender[4]),
-            *_email_values(sender[6], forms.sender_email, sends),
-            *_check_completeness(consignee),
-            *of_consignee,
-            *at_consignee,
-            *_phone_values(consignee[5], forms.consignee_phone, consignee[4]),
-            *_email_values(consignee[6], forms.consignee_email, receives),
-            _is_same(forms.sender_name, forms.consignee_name),
-            _is_same(forms.sender_address, forms.consignee_address),
-            _is_same(forms.sender_phone, forms.consignee_phone),
-            _is_same(forms.sender_email, forms.consignee_email),
-            *_compare_parties(c.nature, sends, receives),
-            0.0 if c.account_id else 1.0,
-            _account_age_days(c),
-        )
+PARTY_FEATURES = (
+    *(feature for side in SIDES for feature in _declare_side(side)),
+    Feature("parties.same_name", "flag", "same_party"),
+    Feature("parties.same_address", "flag", "same_party"),
+    Feature("parties.same_phone", "flag", "same_party"),
+    Feature("parties.same_email", "flag", "same_party"),
+    Feature("parties.person_to_person", "flag", "kind_of_parties"),
+    Feature(
+        "parties.chemical_to_person",
+        "flag",
+        "kind_of_parties",
+    ),
+    Feature(
+        "parties.gift_from_firm",
+        "flag",
+        "kind_of_parties",
+    ),
+    Feature(
+        "parties.sale_by_person",
+        "flag",
+        "kind_of_parties",
+    ),
+    Feature("parties.account_missing", "flag", "account"),
+    Feature("parties.account_age_days", "days", "account"),
+)
+"""The features of both sides, of what they have in common, and of the shipper's account, in the order of the row."""
+SIDE_FEATURES = len(_declare_side(SIDES[0]))
 
 
-class PartyKind(NamedTuple):
-    """The kind of a party by its name, as flags: 1, 0, or NaN without a name."""
-
-    business: float
-    chemical: float
-    forwarder: float
+def _find_position(what: str, features: tuple[Feature, ...] = PARTY_FEATURES) -> int:
+    """Return the position of a feature of the sender, or of both sides, in the values."""
+    names = [feature.name for feature in features]
+    return names.index(f"parties.sender_{what}" if f"parties.sender_{what}" in names else f"parties.{what}")
 
 
-UNKNOWN_KIND, PERSON = PartyKind(nan, nan, nan), PartyKind(0.0, 0.0, 0.0)
+MISSING, NAME_INVALID, KIND = map(_find_position, ("missing", "name_invalid", "business"))
+BY_FORWARDER, PLACE, TELEPHONE, MAIL = map(
+    _find_position, ("forwarder", "address_invalid", "phone_implausible", "email_invalid")
+)
+PLACE_VALUES, MAIL_VALUES = 8, 4
+"""Numbers of the values of an address and of an e-mail address, one after the other."""
+COMMON, NATURE, ACCOUNT = map(_find_position, ("same_name", "person_to_person", "account_missing"))
 
 
-def classify_party(name: str | None) -> PartyKind:
-    """Classify a party by its name.
-
-    Examples
-    --------
-    >>> classify_party("Orchid Fine Chemicals Ltd"), classify_party("Kim Min-su")
-    (PartyKind(business=1.0, chemical=1.0, forwarder=0.0), PartyKind(business=0.0, chemical=0.0, forwarder=0.0))
-    """
-    if not name:
-        return UNKNOWN_KIND
-    plain = name if name.isascii() else fold_to_ascii(name)
-    words = plain.encode().translate(_LETTERS, b".'`").decode().split()
-    known = not _KIND_WORDS.isdisjoint(words)
-    if plain is name and not known:
-        return PERSON
-    business = known or _FIRM_IN_SCRIPTS.search(name) is not None
-    chemical = not CHEMICAL_WORDS.isdisjoint(words) or _CHEMICALS_IN_SCRIPTS.search(name) is not None
-    forwarder = not FORWARDER_WORDS.isdisjoint(words)
-    return PartyKind(float(business or chemical), float(chemical), float(forwarder))
+@kernel
+def write_completeness(tables: Tables, data: Array, details: Array, values: Array) -> None:
+    """Write which details of a side are missing or blank, and their number."""
+    count = 0.0
+    for part in range(len(PARTS)):
+        missing = 1.0 if _is_blank(tables, data, details[part, 0], details[part, 1]) else 0.0
+        values[part] = missing
+        count += missing
+    values[MISSING] = count
 
 
-def is_filler(text: str) -> bool:
-    """Check if a text is filler: it has no letter, repeats one letter, or is a placeholder.
+@kernel
+def _is_blank(tables: Tables, data: Array, start: Int, end: Int) -> Bool:
+    """Check if a text in UTF-8 is missing or white space. All white space has at most three bytes."""
+    at = start
+    while 0 <= at < end:
+        byte = int(data[at])
+        if byte < 0x80:
+            code, length = byte, 1
+        elif byte < 0xE0:
+            code, length = (byte & 0x1F) << 6 | (int(data[at + 1]) & 0x3F), 2
+        elif byte < 0xF0:
+            code = (byte & 0x0F) << 12 | (int(data[at + 1]) & 0x3F) << 6 | (int(data[at + 2]) & 0x3F)
+            length = 3
+        else:
+            return False
+        if not is_space(tables, code):
+            return False
+        at += length
+    return True
+
+
+@kernel
+def write_name_values(tables: Tables, data: Array, text: Array, values: Array) -> Int:
+    """Write the values of a name, and of the kind of party that it names. Return 0, or what is needed first."""
+    for place in range(NAME_INVALID, BY_FORWARDER + 1):
+        values[place] = np.nan
+    if text[0] < 0 or text[1] == text[0]:
+        return 0
+    kind = load_text(tables, data, text)
+    if kind < 0:
+        return kind
+    size, digits = tables.sizes[RAW], False
+    for place in range(size):
+        digits = digits or tables.latin[tables.raw[place]] & DECIMAL != 0
+    values[NAME_INVALID] = 1.0 if _is_filler(tables, size) else 0.0
+    values[NAME_INVALID + 1] = 1.0 if digits else 0.0
+    firm = chemical = False
+    if kind != ASCII_TEXT:
+        firm = has_phrase(tables, tables.raw, size, FIRM_PHRASE)
+        chemical = has_phrase(tables, tables.raw, size, CHEMICAL_PHRASE)
+        fault = write_latin(tables, tables.composed_text, tables.sizes[COMPOSED], TRANSLITERATED)
+        if fault < 0:
+            return fault
+    flags = _find_kind(tables)
+    chemical = chemical or flags & CHEMICAL != 0
+    values[KIND] = 1.0 if firm or chemical or flags & BUSINESS else 0.0
+    values[KIND + 1] = 1.0 if chemical else 0.0
+    values[BY_FORWARDER] = 1.0 if flags & FORWARDER else 0.0
+    return 0
+
+
+@kernel
+def _find_kind(tables: Tables) -> Int:
+    """Return all flags of the words in `latin_text`."""
+    flags = 0
+    for word in range(split_words(tables, tables.latin_text, tables.sizes[LATIN], KIND_SIGNS)):
+        flags |= find_flags(tables, tables.arena, tables.starts[word], tables.ends[word])
+    return flags
+
+
+@kernel
+def _is_filler(tables: Tables, size: Int) -> Bool:
+    """Check if the text in `raw` is filler: it has no letter, repeats one letter, or is a placeholder.
 
     The rules follow the invalid texts of PACT for names, addresses and descriptions.
-
-    Examples
-    --------
-    >>> [is_filler(text) for text in ("XXX", "N/A", "12-34", "Kim")]
-    [True, True, True, False]
     """
-    if not text.strip(NON_LETTERS):
+    raw, at = tables.raw, 0
+    while at < size and raw[at] < 0x80 and tables.non_letters[raw[at]] != 0:
+        at += 1
+    if at == size:
         return True
-    if len(text) > MAX_PLACEHOLDER_LENGTH and text[0] != text[-1]:
+    if size > MAX_PLACEHOLDER_LENGTH and raw[0] != raw[size - 1]:
         return False
-    low = text.strip().lower()
-    return low in PLACEHOLDERS or (len(low) >= MIN_REPEATS and low == low[0] * len(low))
+    start, end = 0, size
+    while start < end and is_space(tables, raw[start]):
+        start += 1
+    while end > start and is_space(tables, raw[end - 1]):
+        end -= 1
+    if end == start:
+        return False
+    first, equal, plain = tables.lower[raw[start]], True, end - start <= MAX_WORD
+    for place in range(start, end):
+        lower = tables.lower[raw[place]]
+        # A dotted capital i becomes two signs, and a capital sigma at the end another small one.
+        equal = equal and lower == first and raw[place] != DOTTED_I
+        plain = plain and lower < 0x80
+        if plain:
+            tables.arena[place - start] = lower
+    if equal and end - start >= MIN_REPEATS and raw[end - 1] != CAPITAL_SIGMA:
+        return True
+    return plain and find_flags(tables, tables.arena, START, end - start) & PLACEHOLDER != 0
 
 
-def _check_completeness(details: Details) -> Numbers:
-    given: Iterable[str | None] = details
-    if any(map(str.isspace, filter(None, details))):
-        given = [part.strip() if part else part for part in details]
-    return _COMPLETENESS[tuple(map(not_, given))]
+@kernel
+def write_address_values(tables: Tables, text: Array, start: Int, end: Int, values: Array) -> None:
+    """Write the values of an address. `raw` still has its text, and `forms` its normal form from `start` to `end`."""
+    line = start
+    for place in range(start, end):
+        line = place + 1 if tables.forms[place] == BAR else line
+    if text[0] < 0 or text[1] == text[0] or line == end:
+        for place in range(PLACE, PLACE + PLACE_VALUES):
+            values[place] = np.nan
+        return
+    size, forms = tables.sizes[RAW], tables.forms
+    flags, digits, boxed = 0, False, False
+    first = line
+    for place in range(line, end + 1):
+        if place == end or forms[place] == SPACE:
+            flags |= find_flags(tables, forms, first, place)
+            first = place + 1
+        else:
+            digits = digits or is_digit(forms[place])
+            boxed = boxed or begins_with(tables, forms, place, end, POBOX)
+    lowered = tables.composed_text
+    for place in range(size):
+        lowered[place] = tables.lower[tables.raw[place]]
+    at_home = has_phrase(tables, lowered, size, HOME_PHRASE)
+    dormitory = at_home and has_phrase(tables, lowered, size, DORMITORY_PHRASE)
+    business = values[KIND]
+    values[BY_FORWARDER] = 1.0 if values[BY_FORWARDER] == 1.0 or flags & FORWARDER else 0.0
+    values[PLACE] = 1.0 if _is_filler(tables, size) else 0.0
+    values[PLACE + 1] = 0.0 if digits else 1.0
+    values[PLACE + 2] = 1.0 if end - line < MIN_LINE_LENGTH else 0.0
+    values[PLACE + 3] = 1.0 if boxed else 0.0
+    values[PLACE + 4] = 1.0 if flags & VIRTUAL_OFFICE else 0.0
+    values[PLACE + 5] = 1.0 if dormitory else 0.0
+    values[PLACE + 6] = 1.0 if at_home and business == 1.0 else 0.0
+    values[PLACE + 7] = 1.0 if business == 0.0 and flags & OFFICE else 0.0
 
 
-def _read_name(name: str | None) -> tuple[PartyKind, Numbers]:
-    """Classify the party of a name, and compute the features of name and kind."""
-    kind = classify_party(name)
-    return kind, (*_name_values(name), kind.business, kind.chemical)
+@kernel
+def write_phone_values(tables: Tables, text: Array, start: Int, end: Int, values: Array) -> None:
+    """Write the values of a number in normal form. Its owner's country is in `home`."""
+    values[TELEPHONE] = values[TELEPHONE + 1] = np.nan
+    if text[0] < 0 or text[1] == text[0]:
+        return
+    implausible, foreign = check_number(tables, start, end)
+    values[TELEPHONE] = 1.0 if implausible else 0.0
+    values[TELEPHONE + 1] = 1.0 if foreign else 0.0
 
 
-def _name_values(name: str | None) -> Numbers:
-    if not name:
-        return nan, nan
-    # Capitals, words and length are not used: only some scripts have capitals, and only some peoples have one name or long names.
-    return 1.0 if is_filler(name) else 0.0, 1.0 if _DIGIT.search(name) else 0.0
+@kernel
+def write_email_values(tables: Tables, text: Array, start: Int, end: Int, values: Array) -> None:
+    """Write the values of an e-mail address in normal form."""
+    for place in range(MAIL, MAIL + MAIL_VALUES):
+        values[place] = np.nan
+    if text[0] < 0 or text[1] == text[0]:
+        return
+    forms, domain, dot = tables.forms, start, -1
+    for place in range(start, end):
+        domain = place + 1 if forms[place] == AT else domain
+    for place in range(end - 1, domain - 1, -1):
+        dot = place if forms[place] == DOT else dot
+    flags = find_flags(tables, forms, domain, end)
+    free = flags & FREE or find_flags(tables, forms, domain, dot if dot >= 0 else end) & FREE
+    values[MAIL] = 0.0 if domain > start + 1 and dot >= 0 else 1.0
+    values[MAIL + 1] = 1.0 if free else 0.0
+    values[MAIL + 2] = 1.0 if flags & UNTRACEABLE else 0.0
+    values[MAIL + 3] = 1.0 if free and values[KIND] == 1.0 else 0.0
 
 
-def _address_values(address: str | None, form: str, kind: PartyKind) -> Numbers:
-    line = form.rpartition("|")[2]
-    if not address or not line:
-        return (kind.forwarder, *(nan,) * 8)
-    low = address.lower()
-    at_home = _contains_any(low, ASCII_HOME_SIGNS if low.isascii() else HOME_SIGNS)
-    words = line.split()
-    telling = words if not _ADDRESS_KIND_WORDS.isdisjoint(words) else ()
-    return (
-        1.0 if kind.forwarder == 1.0 or not FORWARDER_WORDS.isdisjoint(telling) else 0.0,
-        1.0 if is_filler(address) else 0.0,
-        0.0 if line[0].isdigit() or _DIGIT.search(line) else 1.0,
-        1.0 if len(line) < MIN_LINE_LENGTH else 0.0,
-        1.0 if "pobox" in line else 0.0,
-        0.0 if VIRTUAL_OFFICE_WORDS.isdisjoint(telling) else 1.0,
-        1.0 if at_home and _contains_any(low, DORMITORY_SIGNS) else 0.0,
-        1.0 if at_home and kind.business == 1.0 else 0.0,
-        1.0 if kind.business == 0.0 and not OFFICE_WORDS.isdisjoint(telling) else 0.0,
-    )
+@kernel
+def write_common_values(
+    tables: Tables, data: Array, nature: Array, account: Array, age: float, values: Array
+) -> None:
+    """Write what the sides have in common, how they fit each other and the nature of the goods, and the account."""
+    for part in range(4):
+        values[COMMON + part] = 1.0 if _is_same_form(tables, part, part + 4) else 0.0
+    sends, receives, chemical = values[KIND], values[SIDE_FEATURES + KIND], values[KIND + 1]
+    values[NATURE] = 1.0 if sends == 0.0 and receives == 0.0 else 0.0
+    values[NATURE + 1] = 1.0 if receives == 0.0 and chemical == 1.0 else 0.0
+    values[NATURE + 2] = 1.0 if sends == 1.0 and _is_text(tables, data, nature, GIFT) else 0.0
+    values[NATURE + 3] = 1.0 if sends == 0.0 and _is_text(tables, data, nature, SALE) else 0.0
+    values[ACCOUNT] = 0.0 if account[0] >= 0 and account[1] > account[0] else 1.0
+    values[ACCOUNT + 1] = age
 
 
-_read_sender_name = lru_cache(SENDER_CACHE_SIZE)(_read_name)
-_read_sender_address = lru_cache(SENDER_CACHE_SIZE)(_address_values)
+@kernel
+def _is_same_form(tables: Tables, one: Int, other: Int) -> Bool:
+    first, second = tables.slots[one, 0], tables.slots[other, 0]
+    size = tables.slots[one, 1] - first
+    if size == 0 or tables.slots[other, 1] - second != size:
+        return False
+    for place in range(size):
+        if tables.forms[first + place] != tables.forms[second + place]:
+            return False
+    return True
 
 
-def _contains_any(text: str, signs: tuple[str, ...]) -> bool:
-    for sign in signs:  # noqa: SIM110 - half the time of any() on the path of every request
-        if sign in text:
-            return True
-    return False
-
-
-def _phone_values(phone: str | None, form: str, country: str | None) -> Numbers:
-    if not phone:
-        return nan, nan
-    implausible, foreign = check_phone(form, country.strip().upper() if country else "")
-    return 1.0 if implausible else 0.0, 1.0 if foreign else 0.0
-
-
-def _email_values(email: str | None, form: str, kind: PartyKind) -> Numbers:
-    if not email:
-        return (nan,) * 4
-    local, _, domain = form.rpartition("@")
-    invalid, free, untraceable = _read_domain(domain)
-    return invalid if local else 1.0, free, untraceable, free if kind.business == 1.0 else 0.0
-
-
-@lru_cache(DOMAIN_CACHE_SIZE)
-def _read_domain(domain: str) -> tuple[float, float, float]:
-    """Check if a domain is invalid, belongs to a free provider, or belongs to an untraceable provider."""
-    free = domain in FREE_PROVIDERS or domain.partition(".")[0] in FREE_PROVIDERS
-    return (
-        0.0 if "." in domain else 1.0,
-        1.0 if free else 0.0,
-        1.0 if domain in UNTRACEABLE_PROVIDERS else 0.0,
-    )
-
-
-def _compare_parties(nature: str | None, sends: PartyKind, receives: PartyKind) -> Numbers:
-    from_firm = sends.business == 1.0
-    from_person, to_person = sends.business == 0.0, receives.business == 0.0
-    return (
-        1.0 if from_person and to_person else 0.0,
-        1.0 if to_person and sends.chemical == 1.0 else 0.0,
-        1.0 if nature == "gift" and from_firm else 0.0,
-        1.0 if nature == "sale" and from_person else 0.0,
-    )
-
-
-def _is_same(one: str, other: str) -> float:
-    return 1.0 if one and one == other else 0.0
-
-
-def _account_age_days(c: Consignment) -> float:
-    """Compute the age of the account in days at the time of scoring. A negative age counts as zero."""
-    if c.account_opened_on is None or c.received_at is None:
-        return nan
-    opened = c.account_opened_on.toordinal() - EPOCH.toordinal()
-    return float(max(to_day(c.received_at) - opened, 0))
+@kernel
+def _is_text(tables: Tables, data: Array, text: Array, mark: Int) -> Bool:
+    """Check if a text is exactly a mark."""
+    start, end = text[0], text[1]
+    return end - start == tables.mark_size[mark] and begins_with(tables, data, start, end, mark)

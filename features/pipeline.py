@@ -16,13 +16,14 @@ from consignments.records import Consignment
 from features.alerts import Alerts
 from features.categories import CategoryFeatures
 from features.config import FeatureConfig
+from features.described_rows import DescribedRows, build_key_plan, describe, normalize_consignment
 from features.fitted import FittedParameters
 from features.goods.goods import GoodsFeatures
-from features.history.keys import KeyWriter, list_key_kinds
+from features.history.keys import list_key_kinds
 from features.history.pseudonyms import Pseudonyms
 from features.history.table import History
-from features.normalization.normal_forms import NormalForms, normalize_consignment, normalize_goods
-from features.parties import PartyFeatures
+from features.normalization.normal_forms import NormalForms, normalize_goods
+from features.parties import PARTY_FEATURES
 from features.quality import QualityFeatures
 from features.route import RouteFeatures
 from features.spec import Feature, Spec
@@ -78,18 +79,18 @@ class Pipeline:
         self.config = config
         self.alerts = alerts if alerts is not None else Alerts()
         self.kinds = list_key_kinds(config)
-        self.keyer = KeyWriter(self.kinds, pseudonyms)
-        self._plain: tuple[FeatureGroup, FeatureGroup, FeatureGroup, FeatureGroup, FeatureGroup] = (
-            PartyFeatures(),
+        self._key_plan = build_key_plan(self.kinds, pseudonyms)
+        self._plain: tuple[FeatureGroup, FeatureGroup, FeatureGroup, FeatureGroup] = (
             RouteFeatures(),
             ValueFeatures(fitted.rates, fitted.norms),
             CategoryFeatures(fitted.vocabularies, config),
             QualityFeatures(),
         )
         self._goods = GoodsFeatures(fitted.text_weights)
-        plain = [feature for group in self._plain for feature in group.features]
+        plain = [*PARTY_FEATURES, *(feature for group in self._plain for feature in group.features)]
+        self._plain_at = len(PARTY_FEATURES)
         self._goods_at = len(plain) + len(self.alerts.features)
-        self._write: Callable[..., None] = Struct(f"{self._goods_at}f").pack_into
+        self._write: Callable[..., None] = Struct(f"{self._goods_at - self._plain_at}f").pack_into
         self.history_at = self._goods_at + len(self._goods.features)
         history = self.create_history(capacity=16).features
         self.spec = Spec([*plain, *self.alerts.features, *self._goods.features, *history])
@@ -117,12 +118,11 @@ class Pipeline:
         sequence : int or None
             Its sequence number in the log, if any. Later alerts do not count.
         """
-        forms = normalize_consignment(c)
-        parties, route, value, categories, quality = self._plain
+        forms = self._normalize(c)
+        route, value, categories, quality = self._plain
         self._write(
             row,
-            0,
-            *parties.compute(c, forms),
+            self._plain_at * row.itemsize,
             *route.compute(c, forms),
             *value.compute(c, forms),
             *categories.compute(c, forms),
@@ -130,7 +130,8 @@ class Pipeline:
             *self.alerts.compute(c, forms, sequence),
         )
         self._goods.fill(c, forms, row, self._goods_at)
-        self.keyer(c, forms, keys, counterparts)
+        described = describe([c], self._key_plan)
+        row[: self._plain_at], keys[:], counterparts[:] = (each[0] for each in described)
 
     def fill_rows(
         self,
@@ -153,24 +154,31 @@ class Pipeline:
         sequence : int or None
             Sequence number of the first consignment in the log, if any.
         """
-        pairs = [(c, normalize_consignment(c)) for c in consignments]
-        self._fill_features(pairs, X, sequence)
-        for pair, *both in zip(pairs, keys, counterparts, strict=True):
-            self.keyer(*pair, *both)
+        described = self._fill_features(consignments, X, sequence)
+        keys[:], counterparts[:] = described.keys, described.counterparts
 
     def fill_features(self, consignments: Sequence[Consignment], X: Rows) -> None:
         """Write all features except history, as `fill_rows` does, for consignments whose keys nobody needs."""
-        self._fill_features([(c, normalize_consignment(c)) for c in consignments], X)
+        self._fill_features(consignments, X)
 
     def _fill_features(
-        self, pairs: Sequence[tuple[Consignment, NormalForms]], X: Rows, sequence: int | None = None
-    ) -> None:
+        self, consignments: Sequence[Consignment], X: Rows, sequence: int | None = None
+    ) -> DescribedRows:
+        pairs = [(c, self._normalize(c)) for c in consignments]
         parts = [[group.compute(*pair) for pair in pairs] for group in self._plain]
         parts.append([self.alerts.compute(*pair, sequence) for pair in pairs])
+        begin = self._plain_at * X.itemsize
         for row, values in zip(X, zip(*parts, strict=True), strict=True):
-            self._write(row, 0, *chain.from_iterable(values))
+            self._write(row, begin, *chain.from_iterable(values))
         for row, pair in zip(X, pairs, strict=True):
             self._goods.fill(*pair, row, self._goods_at)
+        described = describe(consignments, self._key_plan)
+        X[:, : self._plain_at] = described.values
+        return described
+
+    def _normalize(self, c: Consignment) -> NormalForms:
+        """Return the normal forms: those of the parties only if an alert may be compared with them."""
+        return normalize_consignment(c) if self.alerts.may_match(c) else normalize_goods(c)
 
     def fill_fitted(self, consignments: Sequence[Consignment], X: Rows) -> None:
         """Rewrite only the features that depend on fitted parameters: value, categories and goods.
@@ -180,8 +188,8 @@ class Pipeline:
         consignments : sequence of Consignment, (n,)
         X : float32 array, (n, len(spec))
         """
-        parties, route, value, categories, _ = self._plain
-        begin = len(parties.features) + len(route.features)
+        route, value, categories, _ = self._plain
+        begin = self._plain_at + len(route.features)
         end = begin + len(value.features) + len(categories.features)
         for c, row in zip(consignments, X, strict=True):
             forms = normalize_goods(c)  # no fitted parameter concerns the parties
@@ -190,4 +198,5 @@ class Pipeline:
 
     def fill_keys(self, c: Consignment, keys: Keys, counterparts: Keys) -> None:
         """Write only the history keys, for a consignment that is not scored."""
-        self.keyer(c, normalize_consignment(c), keys, counterparts)
+        described = describe([c], self._key_plan)
+        keys[:], counterparts[:] = described.keys[0], described.counterparts[0]

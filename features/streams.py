@@ -34,6 +34,7 @@ from features.batch import (
     report_progress,
     select_alerts,
 )
+from features.described_rows import prepare_kernels
 from features.history.kept_state import StateRun
 from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
 from features.normalization.normal_forms import join_goods_texts
@@ -225,6 +226,7 @@ def stream_features(
             raise _make_order_fault()
         yield from _stream_in_memory(inputs, parameters, options, piece_rows, first_row)
         return
+    prepare_kernels()
     with WorkerPool(options.jobs, len(line.row)) as workers:
         old = _Buffer(
             workers.map(work.build_keys, pair_with_mask(inputs.history, kept)),

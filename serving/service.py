@@ -29,6 +29,7 @@ from serving.scoring.batching import Batcher
 from serving.scoring.exchange import ExchangeMembers
 from serving.scoring.model_updates import ModelUpdates, StateSource
 from serving.shadow.supervisor import ShadowProcess
+from serving.state.links import LinkLimits
 from serving.state.snapshot_schedule import SnapshotInterval, SnapshotSchedule
 from serving.state.snapshots import (
     Snapshots,
@@ -95,7 +96,10 @@ class Service:
         )
         self.batcher = Batcher(self.active.score_batch, self.committer.call_when_free)
         self.snapshots = Snapshots(settings.state_dir / "snapshots")
-        source = StateSource(self.log, self.snapshots, settings.max_history_keys, settings.database_url)
+        limits = LinkLimits(settings.link_days, settings.max_links)
+        source = StateSource(
+            self.log, self.snapshots, settings.max_history_keys, settings.database_url, limits
+        )
         self.updates = ModelUpdates(settings, self.vault, Pseudonyms(data_key), source, self.metrics)
         interval = SnapshotInterval(settings.snapshot_entries, settings.snapshot_seconds)
         self._schedule = SnapshotSchedule(self.log, self.committer, self.snapshots, interval, self.metrics)
@@ -235,6 +239,7 @@ class Service:
             "history_keys_bound": state.history.max_keys or 0,
             "history_bytes": state.history.nbytes,
             "identifiers": len(state.dossiers.index),
+            "links": len(state.links),
             "snapshot_sequence": self.snapshots.last,
         }
 

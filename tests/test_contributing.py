@@ -1,6 +1,10 @@
 """The example of CONTRIBUTING.md, "Add a feature", works as it is written: its blocks are put where the page says, and run."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -8,17 +12,35 @@ from typing import Any
 
 from support.examples import make_consignment
 
-from features.normalization.normal_forms import normalize_consignment
+from features.described_rows import normalize_consignment
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NAME = "route.returns_to_origin"
+BLOCK = r"```(\w+)\n(.*?)```"
+# Runs the test of the page on kernels that are not compiled, whose records numpy must give attributes.
+RUNNER = """
+import numpy as np
+from support.examples import make_consignment
+from features import described_rows
+from features.normalization.tables import create_tables
+from features.parties import PARTY_FEATURES
+
+described_rows.create_tables = lambda: create_tables().view(np.recarray)
+no_keys = described_rows.NO_KEYS._replace(record=described_rows.NO_KEYS.record.view(np.recarray))
+
+def values(**changes):
+    described = described_rows.describe([make_consignment(**changes)], no_keys)
+    names = [feature.name.removeprefix("parties.") for feature in PARTY_FEATURES]
+    return dict(zip(names, described.values[0].tolist(), strict=True))
+
+"""
 
 
 def read_blocks() -> list[tuple[str, str]]:
     """Read the code blocks of the section as language and text."""
     page = (REPOSITORY / "CONTRIBUTING.md").read_text()
-    section = page.split("\n## Add a feature\n")[1].split("\n## ")[0]
-    return re.findall(r"```(\w+)\n(.*?)```", section, flags=re.DOTALL)
+    section = page.split("\n## Add a feature\n")[1].split("\n### ")[0]
+    return re.findall(BLOCK, section, flags=re.DOTALL)
 
 
 def change_route(definition: str, value: str) -> ModuleType:
@@ -78,3 +100,38 @@ def test_the_page_names_a_reason_code_and_a_file_of_tests_that_exist() -> None:
     code = re.findall(r'"(\w+)"\)', definition)[0]
     assert f'"{code}"' in (REPOSITORY / "features" / "route.py").read_text()
     assert (REPOSITORY / "tests" / "features" / "test_route.py").exists()
+
+
+def test_the_example_in_a_kernel_computes_what_its_test_claims(tmp_path: Path) -> None:
+    page = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    section = page.split("\n### Add a feature of the parties\n")[1].split("\n## ")[0]
+    flags, definition, position, missing, value, test = [
+        text for _, text in re.findall(BLOCK, section, flags=re.DOTALL)
+    ]
+    for package in ("features", "consignments"):
+        shutil.copytree(
+            REPOSITORY / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    path = tmp_path / "features" / "parties.py"
+    text = path.read_text()
+    for before, added in (
+        ("# The phrases as groups.\n", flags),
+        ("    )\n\n\nPARTY_FEATURES = (", definition),
+        ("\n\n@kernel\ndef write_completeness(", position),
+        ("    line = start\n    for place in range(start, end):", missing),
+        ("\n\n@kernel\ndef write_phone_values(", value),
+    ):
+        assert text.count(before) == 1, before
+        text = text.replace(before, added + before)
+    path.write_text(text)
+    calls = f"{RUNNER}{test}\n{re.findall(r'def (test_.*?)[(]', test)[0]}()\n"
+    done = subprocess.run(
+        [sys.executable, "-c", calls],
+        env=os.environ
+        | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY / 'tests'}", "NUMBA_DISABLE_JIT": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

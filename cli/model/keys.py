@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.options import json_option
+from cli.options import build_key_option, json_option
 from cli.output import print_result
 from cli.stores import read_settings
 from cli.times import parse_time
@@ -18,14 +18,7 @@ if TYPE_CHECKING:
 KEY_FILE = "approver.key"
 """In the state directory: the key with which promotions are signed by default."""
 
-key_file_option = click.option(
-    "--key",
-    "key_file",
-    type=click.Path(path_type=Path),
-    default=None,
-    metavar="FILE",
-    help="File of the private key. Default: approver.key in the state directory.",
-)
+key_file_option = build_key_option("the private key. Default: approver.key in the state directory")
 
 
 def find_key_file(given: Path | None) -> Path:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import click
 
-from cli.operation.documents import write_document
+from cli.operation.documents import log_option, write_document
 from cli.options import (
     TableOptions,
     alerts_option,
@@ -53,16 +53,17 @@ class BriefOptions(NamedTuple):
 )
 @target_option
 @out_option("Page to write; the same numbers go to FILE.json.", metavar="FILE.html")
+@log_option
 @reject_options
 @json_option
-def brief(tables: TableOptions, options: BriefOptions, out: Path, as_json: bool) -> None:
+def brief(tables: TableOptions, options: BriefOptions, out: Path, log_run: bool, as_json: bool) -> None:
     """Report trends, blind spots and data quality of past months.
 
     Compares the results of recent days with earlier ones by office, channel, route, departure country, HS chapter and substance
     family. The comparisons are corrected for their number. Shows the traffic that nobody inspected, columns that are no longer
     filled, and the alerts in force.
 
-    Run it before "npsrisk plan". Writes the page and a JSON file of the same name.
+    Run it before "npsrisk plan". Writes the page and a JSON file of the same name. With --log-run the numbers are tables of a run in MLflow too.
 
     \b
     Example:
@@ -77,4 +78,12 @@ def brief(tables: TableOptions, options: BriefOptions, out: Path, as_json: bool)
         options.recent_days,
         options.target,
     )
-    write_document(out, render_brief(made), made.to_plain(), summarize_brief(made), as_json=as_json)
+    write_document(
+        "brief",
+        out,
+        render_brief(made),
+        made.to_plain(),
+        summarize_brief(made),
+        log_run=log_run,
+        as_json=as_json,
+    )

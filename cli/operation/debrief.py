@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import click
 
-from cli.operation.documents import write_document
+from cli.operation.documents import log_option, write_document
 from cli.options import (
     PeriodOptions,
     TableOptions,
@@ -67,10 +67,16 @@ class DebriefOptions(NamedTuple):
 @click.option("--as-of", default=None, metavar="TIME", help="Use results visible at this time. Default: all.")
 @target_option
 @out_option("Page to write; the same numbers go to FILE.json.", metavar="FILE.html")
+@log_option
 @reject_options
 @json_option
 def debrief(
-    tables: TableOptions, options: DebriefOptions, period: PeriodOptions, out: Path, as_json: bool
+    tables: TableOptions,
+    options: DebriefOptions,
+    period: PeriodOptions,
+    out: Path,
+    log_run: bool,
+    as_json: bool,
 ) -> None:
     """Report the results of an operation, with suggestions.
 
@@ -107,4 +113,12 @@ def debrief(
         when,
         options.target,
     )
-    write_document(out, render_debrief(found), found.to_plain(), summarize_debrief(found), as_json=as_json)
+    write_document(
+        "debrief",
+        out,
+        render_debrief(found),
+        found.to_plain(),
+        summarize_debrief(found),
+        log_run=log_run,
+        as_json=as_json,
+    )

@@ -1,17 +1,49 @@
-"""Document of an operation: a page for people, and a JSON file of the same name with its numbers."""
+"""Document of an operation: a page for people, a JSON file of the same name with its numbers, and a run in MLflow if it is asked for."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import click
+
 from cli.output import print_result
+from cli.stores import read_settings
+
+log_option = click.option(
+    "--log-run", is_flag=True, help="Log the page, and its numbers as tables and metrics, as a run in MLflow."
+)
 
 
-def write_document(out: Path, page: str, numbers: dict[str, Any], summary: str, *, as_json: bool) -> None:
-    """Write the page and its JSON file, and print the result."""
+def write_document(
+    kind: str,
+    out: Path,
+    page: str,
+    numbers: dict[str, Any],
+    summary: str,
+    *,
+    log_run: bool,
+    as_json: bool,
+) -> None:
+    """Write the page and its JSON file, log the run, and print the result."""
     beside = out.with_suffix(".json")
     out.write_text(page, encoding="utf-8")
     beside.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    found, place = log_document_run(kind, page, numbers, summary, log_run=log_run)
     print_result(
-        {"out": str(out), "numbers": str(beside), **numbers}, as_json, f"{summary}\n-> {out}, {beside}"
+        {"out": str(out), "numbers": str(beside), **found, **numbers},
+        as_json,
+        f"{summary}\n-> {out}, {beside}{place}",
     )
+
+
+def log_document_run(
+    kind: str, page: str, numbers: Mapping[str, Any], summary: str, *, log_run: bool
+) -> tuple[dict[str, str], str]:
+    """Log a document in MLflow if it is asked for; return the run for the result, and for the text."""
+    if not log_run:
+        return {}, ""
+    from training.operation.document_run import log_document
+
+    run_id = log_document(kind, page, numbers, summary, read_settings().mlflow_tracking_uri)
+    return {"run_id": run_id}, f", run {run_id}"

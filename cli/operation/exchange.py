@@ -11,12 +11,15 @@ import click
 from cli.options import (
     TableOptions,
     alerts_option,
+    build_key_option,
     collect_options,
     collect_tables,
     consignments_option,
     json_option,
+    outcomes_option,
     outcomes_required_option,
     reject_options,
+    table_option,
     target_option,
 )
 from cli.output import print_result
@@ -24,30 +27,19 @@ from cli.stores import read_settings
 from cli.table_reader import TableReader
 from cli.times import parse_time
 from consignments.errors import BadInput
+from consignments.exchange.folder import MESSAGE_SUFFIX, OFFICER_KEY
 from consignments.records import Consignment, Target
 
 if TYPE_CHECKING:
     from cli.operation.exchange_folder import ExchangeFolder, Refused
     from consignments.exchange.documents import AnyMessage
-    from consignments.records import Alert
     from models.signatures.signed_message import SignedMessage
 
-SHARING_DAYS = 365
-"""Days of own consignments in which an indicator may not be frequent."""
-OFFICER_KEY = "officer.key"
-"""In the exchange directory: the key with which messages are signed by default."""
 
 at_option = click.option(
     "--at", default=None, metavar="TIME", help="Time of the call in ISO 8601. Default: now."
 )
-key_option = click.option(
-    "--key",
-    "key_file",
-    type=click.Path(path_type=Path),
-    default=None,
-    metavar="FILE",
-    help="File of the officer's private key. Default: officer.key in the exchange directory.",
-)
+key_option = build_key_option("the officer's private key. Default: officer.key in the exchange directory")
 operation_option = click.option(
     "--operation", default=None, metavar="NAME", help="Operation. Default: the only one that has a valid key."
 )
@@ -164,13 +156,15 @@ def draft(tables: TableOptions, options: SeizureOptions, as_json: bool) -> None:
     from cli.operation.exchange_folder import ExchangeFolder, get_administration
     from consignments.tables import to_consignments
     from features.history.pseudonyms import Pseudonyms, load_data_key
-    from training.operation.drafts import (
+    from models.operation.drafts import (
+        SHARING_DAYS,
         DraftOptions,
+        compute_case_reference,
         draft_seizure,
         draft_warning,
         find_common_indicators,
-        list_confirmed,
     )
+    from training.operation.confirmed import list_confirmed
 
     folder, now = ExchangeFolder.open(), _get_time(options.at)
     made_with = folder.read_keys().find(options.operation, now)
@@ -187,8 +181,7 @@ def draft(tables: TableOptions, options: SeizureOptions, as_json: bool) -> None:
     arrivals = to_consignments(read.consignments[recent], Consignment)
     common = common._replace(common=find_common_indicators(arrivals, confirmed, made_with))
     for found in confirmed:
-        number = own.compute_number("exchange case", found.consignment.consignment_id)
-        seizure = draft_seizure(found, common, f"{number:016x}")
+        seizure = draft_seizure(found, common, compute_case_reference(own, found.consignment.consignment_id))
         drafts = [seizure, draft_warning(seizure)]
         paths = [folder.write_draft(message) for message in drafts if message is not None]
         written += [str(path) for path in paths if path is not None]
@@ -209,10 +202,10 @@ def export(drafts: tuple[Path, ...], key_file: Path | None, at: str | None, as_j
 
     The signature is the approval. DRAFTS are files; without them, all drafts are signed.
     """
-    from cli.operation.exchange_folder import SUFFIX, ExchangeFolder
+    from cli.operation.exchange_folder import ExchangeFolder
 
     folder = ExchangeFolder.open()
-    paths = list(drafts) or sorted(folder.drafts.glob(f"*{SUFFIX}"))
+    paths = list(drafts) or sorted(folder.drafts.glob(f"*{MESSAGE_SUFFIX}"))
     sent = [str(_sign_and_send(folder, folder.read_draft(path), key_file, _get_time(at))) for path in paths]
     print_result({"sent": sent}, as_json, f"{len(sent)} messages signed: {folder.outbox}")
 
@@ -225,11 +218,11 @@ def export(drafts: tuple[Path, ...], key_file: Path | None, at: str | None, as_j
 @json_option
 def withdraw(message_id: str, why: str | None, key_file: Path | None, at: str | None, as_json: bool) -> None:
     """Withdraw an own message: from its receipt on it matches nothing at the partners."""
-    from cli.operation.exchange_folder import SUFFIX, ExchangeFolder, get_administration
+    from cli.operation.exchange_folder import ExchangeFolder, get_administration
     from consignments.exchange.documents import Withdrawal
 
     folder, now = ExchangeFolder.open(), _get_time(at)
-    if not (folder.outbox / f"{message_id}{SUFFIX}").exists():
+    if not (folder.outbox / f"{message_id}{MESSAGE_SUFFIX}").exists():
         raise BadInput("no such message was sent", where=str(folder.outbox), got=message_id)
     message = Withdrawal(
         message_id=f"X-{message_id}"[:50],
@@ -321,8 +314,8 @@ class FeedbackOptions(NamedTuple):
 @exchange.command()
 @collect_tables
 @collect_options(FeedbackOptions, "options")
-@consignments_option
-@outcomes_required_option
+@table_option("--consignments", "Consignment table. Default: the log of the service, for all three tables.")
+@outcomes_option
 @alerts_option
 @click.option(
     "--from", "begins", default=None, metavar="TIME", help="Begin of the period. Default: the first arrival."
@@ -337,24 +330,28 @@ def feedback(tables: TableOptions, options: FeedbackOptions, as_json: bool) -> N
 
     Counts for each of their alerts the consignments that it matched, the inspections and the detections until now, and how often its
     indicators were seen. Writes drafts; with NPSRISK_EXCHANGE_FEEDBACK=true they are signed and sent at once.
+
+    Without tables it reads the log of the service, which may run meanwhile. deploy/npsrisk-feedback.timer runs it each week.
     """
+    from cli.operation.exchange_feedback import count_logged_yields, count_table_yields
     from cli.operation.exchange_folder import ExchangeFolder, get_administration
-    from consignments.tables import to_alerts, to_consignments
-    from training.operation.alert_yield import compute_yields
-    from training.operation.drafts import draft_reports
-    from training.operation.inspections import find_period, join_inspections
+    from training.operation.reports import draft_reports
 
     folder, now = ExchangeFolder.open(), _get_time(options.at)
-    read = TableReader(tables).read_tables(Consignment)
-    period = find_period(read, parse_time(options.begins, "--from"), now, now)
-    arrived = read.consignments["received_at"]
-    inside = read.consignments[(arrived >= period.begins) & (arrived < now)]
-    known: list[Alert] = [] if read.alerts is None else to_alerts(read.alerts)
-    inspections = join_inspections(read, None, period, options.target)
-    yields = compute_yields(known, to_consignments(inside, Consignment), inspections)
+    begins = parse_time(options.begins, "--from")
+    if tables.consignments is not None:
+        found = count_table_yields(TableReader(tables).read_tables(Consignment), begins, now, options.target)
+    else:
+        if options.at is not None or tables.list_sources():
+            raise BadInput(
+                "a table is missing",
+                where="npsrisk exchange feedback",
+                expected="--consignments and --outcomes; or neither of them, nor --alerts and --at, for the log of the service",
+            )
+        found = count_logged_yields(folder.read_keys(), begins, options.target)
     at_once = read_settings().exchange_feedback
     written: list[str] = []
-    for message in draft_reports(yields, get_administration(), period.begins, now):
+    for message in draft_reports(found.yields, get_administration(), found.begins or now, now):
         path = (
             _sign_and_send(folder, message, options.key_file, now) if at_once else folder.write_draft(message)
         )

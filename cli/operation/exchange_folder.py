@@ -1,28 +1,28 @@
-"""The exchange directory of an administration: partners, keys, drafts, and the messages that come and go.
+"""The exchange directory as commands use it: drafts, and the messages that come and go (`consignments.exchange.folder`)."""
 
-partners.toml    whose messages are accepted
-keys/            keys of the operations (*.operation)
-drafts/          documents that no officer has signed yet
-outbox/          signed messages to carry to the partners: any folder, share or mailbox will do
-inbox/           messages of partners, as they came
-received/        those that were accepted
-refused/         those that were not, each with the reason in a file .txt
-"""
-
-import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from cli.stores import OPERATION_KEYS, read_settings
+from cli.stores import read_settings
 from consignments.errors import BadInput, BadSetting, MessageFault
 from consignments.exchange.documents import AnyMessage, decode_message, encode_message
+from consignments.exchange.folder import (
+    DRAFTS,
+    INBOX,
+    KEYS_FOLDER,
+    MESSAGE_SUFFIX,
+    OUTBOX,
+    PARTNERS_FILE,
+    RECEIVED,
+    REFUSED,
+)
+from consignments.files.whole_files import replace_file
 from features.indicators.operation_keys import KEY_SUFFIX, OperationKeys
 from models.signatures.partners import Partners
 from models.signatures.signed_message import MAX_MESSAGE_BYTES, SignedMessage, read_signed_message
 
-SUFFIX = ".json"
 MAX_FILES = 100_000
 """Maximum number of messages that one call reads."""
 
@@ -44,8 +44,8 @@ class ExchangeFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.drafts, self.outbox, self.inbox = path / "drafts", path / "outbox", path / "inbox"
-        self.received, self.refused = path / "received", path / "refused"
+        self.drafts, self.outbox, self.inbox = path / DRAFTS, path / OUTBOX, path / INBOX
+        self.received, self.refused = path / RECEIVED, path / REFUSED
 
     @classmethod
     def open(cls) -> "ExchangeFolder":
@@ -59,23 +59,23 @@ class ExchangeFolder:
     @property
     def partners_file(self) -> Path:
         """Return the file of the partners."""
-        return self.path / "partners.toml"
+        return self.path / PARTNERS_FILE
 
     def read_keys(self) -> OperationKeys:
         """Read the keys of the operations."""
-        return OperationKeys.read_folder(self.path / OPERATION_KEYS)
+        return OperationKeys.read_folder(self.path / KEYS_FOLDER)
 
     def get_key_file(self, operation: str) -> Path:
         """Return the file for the key of a new operation."""
         safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in operation)
-        return self.path / OPERATION_KEYS / f"{safe}{KEY_SUFFIX}"
+        return self.path / KEYS_FOLDER / f"{safe}{KEY_SUFFIX}"
 
     def write_draft(self, message: AnyMessage) -> Path | None:
         """Write a draft; return None if there is one of this identifier already, or it was sent."""
-        path = self.drafts / f"{message.message_id}{SUFFIX}"
+        path = self.drafts / f"{message.message_id}{MESSAGE_SUFFIX}"
         if path.exists() or (self.outbox / path.name).exists():
             return None
-        write_file(path, encode_message(message))
+        replace_file(path, encode_message(message))
         return path
 
     def read_draft(self, path: Path) -> AnyMessage:
@@ -98,15 +98,15 @@ class ExchangeFolder:
 
     def send(self, message: AnyMessage, envelope: bytes) -> Path:
         """Write a signed message to the outbox, and remove its draft."""
-        path = self.outbox / f"{message.message_id}{SUFFIX}"
-        write_file(path, envelope)
+        path = self.outbox / f"{message.message_id}{MESSAGE_SUFFIX}"
+        replace_file(path, envelope)
         (self.drafts / path.name).unlink(missing_ok=True)
         return path
 
     def read_messages(self, folder: Path, now: datetime) -> Iterator[tuple[Path, SignedMessage | Refused]]:
         """Read the messages of a folder, each checked."""
         partners, keys = self.read_partners(), self.read_keys()
-        paths = sorted(folder.glob(f"*{SUFFIX}"))
+        paths = sorted(folder.glob(f"*{MESSAGE_SUFFIX}"))
         if len(paths) > MAX_FILES:
             raise BadInput(
                 "too many messages",
@@ -117,7 +117,7 @@ class ExchangeFolder:
         for path in paths:
             try:
                 found = read_signed_message(read_file(path), partners, now, path.name)
-                _require_keys(found.message, keys, path)
+                keys.require(getattr(found.message, "indicators", ()), found.message.operation, path.name)
                 yield path, found
             except (MessageFault, BadInput) as fault:
                 yield path, Refused(path, str(fault))
@@ -126,26 +126,14 @@ class ExchangeFolder:
         """Move a message out of the inbox, to those received or those refused; a file of another folder stays there."""
         own = path.parent.resolve() == self.inbox.resolve()
         if isinstance(found, Refused):
-            write_file(self.refused / f"{path.name}.txt", f"{found.reason}\n".encode())
+            replace_file(self.refused / f"{path.name}.txt", f"{found.reason}\n".encode())
             if own:
                 path.replace(self.refused / path.name)
             return
-        name = f"{found.message.author}_{found.message.message_id}{SUFFIX}"
-        write_file(self.received / name, found.envelope)
+        name = f"{found.message.author}_{found.message.message_id}{MESSAGE_SUFFIX}"
+        replace_file(self.received / name, found.envelope)
         if own:
             path.unlink()
-
-
-def _require_keys(message: AnyMessage, keys: OperationKeys, path: Path) -> None:
-    missing = keys.list_missing(getattr(message, "indicators", ()))
-    if missing:
-        raise MessageFault(
-            "its indicators cannot be compared",
-            where=path.name,
-            got=f"operation key {', '.join(missing)} of {message.operation}",
-            expected="a key in the folder keys of the exchange directory",
-            todo="ask a partner for the key file, put the message into the inbox and import again",
-        )
 
 
 def get_administration() -> str:
@@ -188,14 +176,3 @@ def read_file(path: Path) -> bytes:
             expected=f"at most {MAX_MESSAGE_BYTES:,} bytes",
         )
     return data
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file at once, readable by its owner alone."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = path.with_name(f".{path.name}.part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 import msgspec
 
+from cli.operation.documents import log_document_run, log_option
 from cli.options import (
     PeriodOptions,
     collect_options,
@@ -74,8 +75,9 @@ class PlanOptions(NamedTuple):
 )
 @target_option
 @out_option("Page to write; the plan itself goes to FILE.json.", metavar="FILE.html")
+@log_option
 @json_option
-def plan(options: PlanOptions, period: PeriodOptions, out: Path, as_json: bool) -> None:
+def plan(options: PlanOptions, period: PeriodOptions, out: Path, log_run: bool, as_json: bool) -> None:
     """Plan the inspections of an operation.
 
     Estimates from recent scores how many detections each office can expect at its capacity, and how many more it can expect
@@ -112,8 +114,11 @@ def plan(options: PlanOptions, period: PeriodOptions, out: Path, as_json: bool) 
     numbers = out.with_suffix(".json")
     out.write_text(render_plan(made), encoding="utf-8")
     numbers.write_bytes(msgspec.json.format(msgspec.json.encode(made)) + b"\n")
-    result = {"out": str(out), "plan": str(numbers), **msgspec.to_builtins(made)}
-    print_result(result, as_json, f"{summarize_plan(made)}\n-> {out}, {numbers}")
+    plain = msgspec.to_builtins(made)
+    summary = summarize_plan(made)
+    run, place = log_document_run("plan", out.read_text(encoding="utf-8"), plain, summary, log_run=log_run)
+    result = {"out": str(out), "plan": str(numbers), **run, **plain}
+    print_result(result, as_json, f"{summary}\n-> {out}, {numbers}{place}")
 
 
 def parse_capacities(texts: Sequence[str]) -> dict[str, int]:

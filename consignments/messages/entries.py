@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from consignments.items import ITEM_FIELDS, MAX_ITEMS
 from consignments.messages.air.waybill_numbers import MAX_IDENTIFIER, clean_identifier, identify_by_content
 from consignments.messages.parsed import (
     EXTRA_COLUMNS,
@@ -25,7 +24,7 @@ from consignments.messages.parsed import (
 )
 from consignments.messages.quality import find_doubts, sort_codes
 from consignments.messages.quantities import Doubts
-from consignments.records import Consignment, Item
+from consignments.records import MAX_ITEMS, Consignment, Item
 from consignments.schema import Field, get_fields
 
 FUTURE_TOLERANCE = timedelta(days=1)
@@ -234,7 +233,7 @@ def _known_fields() -> dict[str, Field]:
 
 @cache
 def _known_item_fields() -> dict[str, Field]:
-    return {field.name: field for field in ITEM_FIELDS}
+    return {field.name: field for field in get_fields(Item)}
 
 
 @cache

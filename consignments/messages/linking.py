@@ -59,7 +59,7 @@ class RowStore(Protocol):
         ...
 
 
-class _Version(NamedTuple):
+class LinkedVersion(NamedTuple):
     """The latest version of a consignment.
 
     Attributes
@@ -78,10 +78,46 @@ class _Version(NamedTuple):
 
 
 @dataclass
-class _Master:
+class LinkedMaster:
+    """A master and its houses.
+
+    Attributes
+    ----------
+    entry : MasterEntry or None
+        Its latest version; None if it has not come, or was withdrawn.
+    row : int or None
+        Number of its own row, which stands as long as no house is known.
+    earlier : int or None
+        Number of the row that its own row has amended.
+    houses : dict
+        Identifiers of its known houses or items, in the order of their arrival.
+    """
+
     entry: MasterEntry | None = None
     row: int | None = None
+    earlier: int | None = None
     houses: dict[str, None] = field(default_factory=dict)
+
+
+@dataclass
+class LinkKnowledge:
+    """The knowledge of a linker about earlier messages.
+
+    Attributes
+    ----------
+    versions : dict
+        The latest version of each consignment.
+    seen : set of bytes
+        Marks (`mark_version`) of all versions that came.
+    masters : dict
+    masters_by_member : dict
+        The master that has listed a house or item.
+    """
+
+    versions: dict[str, LinkedVersion] = field(default_factory=dict)
+    seen: set[bytes] = field(default_factory=set)
+    masters: dict[str, LinkedMaster] = field(default_factory=dict)
+    masters_by_member: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -91,6 +127,8 @@ class Linker:
     Parameters
     ----------
     rows : RowStore
+    known : LinkKnowledge, optional
+        What is known of earlier messages; it is changed.
 
     Attributes
     ----------
@@ -101,26 +139,25 @@ class Linker:
     """
 
     rows: RowStore
+    known: LinkKnowledge = field(default_factory=LinkKnowledge)
     repeats: int = 0
     counts: Counter[str] = field(default_factory=Counter)
-    _versions: dict[str, _Version] = field(default_factory=dict)
-    _seen: set[bytes] = field(default_factory=set)
-    _masters: dict[str, _Master] = field(default_factory=dict)
-    _masters_by_member: dict[str, str] = field(default_factory=dict)
 
     def add_declaration(self, entry: DeclarationEntry) -> None:
         """Add a version of a house, a direct waybill or a postal item."""
-        record, known = entry.record, self._versions.get(entry.record.consignment_id)
+        record, known = entry.record, self.known.versions.get(entry.record.consignment_id)
         if self._is_repeat(entry, known):
             self.repeats += 1
             return
         if entry.purpose == "delete" and known is not None:
             self._cancel(record.consignment_id, known, entry)
             return
+        standing: bytes | None = None
         if entry.partial and known is not None:
             before = self.rows.get(known.row)
             entry = merge_versions(before.record, entry, before.extras)
-            if entry.digest == self._digest_row(before):
+            standing = digest_content(before.record, "update", before.extras)
+            if entry.digest == standing:
                 self.repeats += 1
                 return
             record = entry.record
@@ -128,6 +165,9 @@ class Linker:
         master = self._join_master(record)
         if master is not None and master.entry is not None:
             record = enrich_house(record, master.entry)
+        if standing is not None and standing == digest_content(record, "update", entry.extras):
+            self.repeats += 1  # what the list says otherwise is what the master adds
+            return
         if entry.purpose == "delete":
             record = msgspec.structs.replace(record, cancelled_at=record.received_at)
             self.counts["cancelled"] += 1
@@ -136,7 +176,7 @@ class Linker:
 
     def add_master(self, entry: MasterEntry) -> None:
         """Add a master: amend the known houses, and keep it for those that follow."""
-        master = self._masters.setdefault(entry.number, _Master())
+        master = self.known.masters.setdefault(entry.number, LinkedMaster())
         before = master.entry
         if before is not None and _is_earlier(entry.issued_at, before.issued_at):
             return
@@ -154,95 +194,91 @@ class Linker:
             return
         self._add_consolidation(master, entry.declaration)
 
-    def _take_members(self, master: _Master, entry: MasterEntry) -> None:
+    def _take_members(self, master: LinkedMaster, entry: MasterEntry) -> None:
         """Note the houses or items that a master lists; those known already are amended with the others."""
         for member in entry.members:
-            self._masters_by_member.setdefault(member, entry.number)
-            version = self._versions.get(member)
+            self.known.masters_by_member.setdefault(member, entry.number)
+            version = self.known.versions.get(member)
             if version is not None and self.rows.get(version.row).record.master_id is None:
                 master.houses[member] = None
 
-    def _add_consolidation(self, master: _Master, entry: DeclarationEntry) -> None:
+    def _add_consolidation(self, master: LinkedMaster, entry: DeclarationEntry) -> None:
         codes = sort_codes({*(entry.record.quality or ()), "consolidation_without_houses"})
         record = msgspec.structs.replace(entry.record, quality=codes)
         entry = msgspec.structs.replace(entry, record=record)
-        before = self._versions.get(record.consignment_id)
+        before = self.known.versions.get(record.consignment_id)
         self.add_declaration(entry)
-        after = self._versions.get(record.consignment_id)
+        after = self.known.versions.get(record.consignment_id)
         if after is not None and after != before:
+            master.earlier = master.row
             master.row = None if after.cancelled else after.row
 
     def _name_master(self, record: Consignment) -> Consignment:
         """Add the master that has listed a house or item which does not name it itself."""
-        master = self._masters_by_member.get(record.consignment_id)
+        master = self.known.masters_by_member.get(record.consignment_id)
         if master is None or record.master_id is not None:
             return record
         return msgspec.structs.replace(record, master_id=master)
 
-    def _join_master(self, record: Consignment) -> _Master | None:
+    def _join_master(self, record: Consignment) -> LinkedMaster | None:
         """Note a house with its master; the first one withdraws the consolidation's own row."""
         if record.master_id is None or record.level == "master":
             return None
-        master = self._masters.setdefault(record.master_id, _Master())
+        master = self.known.masters.setdefault(record.master_id, LinkedMaster())
         if record.consignment_id not in master.houses:
             master.houses[record.consignment_id] = None
             if master.row is not None:
-                self._withdraw_consolidation(record.master_id, master.row, record.received_at)
+                self._withdraw_consolidation(record.master_id, master, record.received_at)
                 master.row = None
         return master
 
-    def _withdraw_consolidation(self, name: str, number: int, at: datetime | None) -> None:
+    def _withdraw_consolidation(self, name: str, master: LinkedMaster, at: datetime | None) -> None:
         """End a consolidation's own row; one that came at the same moment as its house never was."""
+        number = master.row
+        assert number is not None
         if self.rows.get(number).record.received_at == at:
             self.rows.remove(number)
-            self._versions.pop(name, None)
-            return
+            if master.earlier is None:
+                self.known.versions.pop(name, None)
+                return
+            number = master.earlier
         self._withdraw(number, at)
-        known = self._versions.get(name)
+        known = self.known.versions.get(name)
         if known is not None:
-            self._versions[name] = known._replace(cancelled=True)
+            self.known.versions[name] = known._replace(row=number, cancelled=True)
         self.counts["consolidations withdrawn"] += 1
 
     def _amend_house(self, house: str, master: MasterEntry) -> None:
-        version = self._versions[house]
-        if version.cancelled:
+        version = self.known.versions.get(house)
+        if version is None or version.cancelled:
             return
         before = self.rows.get(version.row)
         record = enrich_house(self._name_master(before.record), master)
         if record == before.record:
             return
         record = msgspec.structs.replace(record, received_at=master.received_at)
-        self._versions[house] = version._replace(row=self.rows.add(Row(record, before.extras)))
+        self.known.versions[house] = version._replace(row=self.rows.add(Row(record, before.extras)))
         self.counts["houses amended by their master"] += 1
 
-    def _is_repeat(self, entry: DeclarationEntry, known: _Version | None) -> bool:
+    def _is_repeat(self, entry: DeclarationEntry, known: LinkedVersion | None) -> bool:
         """Check whether a version is the latest one again, or an old one sent again with its own time of issue."""
         record = entry.record
         if known is None:
-            self._seen.add(self._mark(entry))
+            self.known.seen.add(mark_version(entry))
             return False
         if known.digest == entry.digest and not known.cancelled:
             return True
-        mark = self._mark(entry)
-        seen = mark in self._seen and record.issued_at is not None
-        self._seen.add(mark)
+        mark = mark_version(entry)
+        seen = mark in self.known.seen and record.issued_at is not None
+        self.known.seen.add(mark)
         return seen
 
-    @staticmethod
-    def _mark(entry: DeclarationEntry) -> bytes:
-        issued = entry.record.issued_at
-        return entry.digest + (b"" if issued is None else issued.isoformat().encode())
-
-    @staticmethod
-    def _digest_row(row: Row) -> bytes:
-        return digest_content(row.record, "update", row.extras)
-
-    def _cancel(self, consignment_id: str, known: _Version, entry: DeclarationEntry) -> None:
+    def _cancel(self, consignment_id: str, known: LinkedVersion, entry: DeclarationEntry) -> None:
         if known.cancelled or _is_earlier(entry.record.issued_at, known.issued_at):
             self.repeats += known.cancelled
             return
         self._withdraw(known.row, entry.record.received_at)
-        self._versions[consignment_id] = known._replace(cancelled=True)
+        self.known.versions[consignment_id] = known._replace(cancelled=True)
         self.counts["cancelled"] += 1
 
     def _withdraw(self, number: int, at: datetime | None) -> None:
@@ -250,17 +286,23 @@ class Linker:
         record = msgspec.structs.replace(row.record, cancelled_at=at)
         self.rows.replace(number, msgspec.structs.replace(row, record=record))
 
-    def _add_row(self, record: Consignment, entry: DeclarationEntry, known: _Version | None) -> None:
+    def _add_row(self, record: Consignment, entry: DeclarationEntry, known: LinkedVersion | None) -> None:
         number = self.rows.add(Row(record, entry.extras))
         if known is not None and _is_earlier(record.issued_at, known.issued_at):
             return  # a late retry: recorded, and the newer version stays
-        self._versions[record.consignment_id] = _Version(
+        self.known.versions[record.consignment_id] = LinkedVersion(
             number, entry.digest, record.issued_at, record.cancelled_at is not None
         )
 
     def find_repeated(self) -> bool:
         """Check whether any consignment has several rows."""
         return self.counts["amended"] > 0 or self.counts["houses amended by their master"] > 0
+
+
+def mark_version(entry: DeclarationEntry) -> bytes:
+    """Return what identifies a version: the digest of its content, and when it was issued."""
+    issued = entry.record.issued_at
+    return entry.digest + (b"" if issued is None else issued.isoformat().encode())
 
 
 def _is_earlier(issued_at: datetime | None, known: datetime | None) -> bool:

@@ -81,7 +81,7 @@ def check_quality(fields: Fields) -> tuple[str, ...]:
     ----------
     fields : mapping
         Values by column of `consignments.records.Consignment`; `items` is a list of mappings. `level` is read if it is given: a
-        master waybill describes no goods.
+        master waybill need not describe goods.
 
     Examples
     --------
@@ -110,9 +110,10 @@ def find_doubts(fields: Fields, level: str | None) -> set[str]:
         _check_party(party, fields, found)
     _check_repeated_letters(fields, descriptions, found)
     _check_amounts(fields, items, found)
+    _check_hs_codes(fields, items, found)
     if level != "master":
         _check_descriptions(descriptions, found)
-        _check_hs_codes(fields, items, found)
+        _check_hs_given(fields, items, found)
     return found
 
 
@@ -257,12 +258,16 @@ def is_vague_list(description: str) -> bool:
 
 
 def _check_hs_codes(fields: Fields, items: list[Fields], found: set[str]) -> None:
-    """HS 2022; six digits: UPU for commercial items, EU ICS2 condition C3025."""
-    codes = [item.get("hs_code") for item in items]
-    whole = fields.get("hs_code")
-    given = {str(code)[:MAX_CODE_CHARACTERS] for code in (whole, *codes) if code}
+    """HS 2022; six digits: UPU for commercial items, EU ICS2 condition C3025. A code that a master gives is checked too."""
+    codes = (fields.get("hs_code"), *(item.get("hs_code") for item in items))
+    given = {str(code)[:MAX_CODE_CHARACTERS] for code in codes if code}
     if not all(map(_is_usable_hs_code, given)):
         found.add("hs_invalid")
+
+
+def _check_hs_given(fields: Fields, items: list[Fields], found: set[str]) -> None:
+    codes = [item.get("hs_code") for item in items]
+    given = bool(fields.get("hs_code")) or any(codes)
     incomplete = not given or (len(items) > 1 and not all(codes))
     if incomplete and fields.get("nature") not in NATURES_WITHOUT_HS:
         found.add("hs_missing")

@@ -449,11 +449,7 @@ def read_messages(
     ['180-48103826/SZX7714021', '180-48103826/SZX7714022']
     """
     spool = Spool(None)
-    options = ReadOptions(received_at, mapping=mapping, now=now)
-    for batch in _cut_batches(join_continuations(_iterate_sources(sources))):
-        spool.add_result(parse_messages(batch, options))
-    for result in link_documents(spool.take_documents(), options):
-        spool.add_result(result)
+    _parse_sources(sources, ReadOptions(received_at, mapping=mapping, now=now), spool)
     kinds = spool.read_counts()
     linked = link_entries(spool)
     rows = list(spool.read_rows())
@@ -461,13 +457,70 @@ def read_messages(
         consignments=tuple(row.record for row in rows),
         extras=tuple(row.extras for row in rows),
         states=tuple(linked.states),
-        rejects=tuple(Reject(place, name, "", reason) for place, name, reason in spool.read_rejects()),
+        rejects=_list_rejects(spool),
         ignored=tuple(_list_by_prefix(kinds, IGNORED_PREFIX)),
         notes=tuple(_list_by_prefix(kinds, NOTE_PREFIX)),
         repeats=linked.repeats,
     )
     spool.close(remove=True)
     return found
+
+
+@dataclass(frozen=True)
+class MessageEntries:
+    """Entries of messages that are not linked yet.
+
+    Attributes
+    ----------
+    entries : tuple of DeclarationEntry or MasterEntry
+        In the order of their time; at one moment masters come first.
+    states : tuple of StateRow
+    rejects : tuple of Reject
+    ignored, notes : tuple of str
+        As in `ParsedMessages`.
+    """
+
+    entries: tuple[DeclarationEntry | MasterEntry, ...]
+    states: tuple[StateRow, ...]
+    rejects: tuple[Reject, ...]
+    ignored: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def read_entries(content: bytes, received_at: datetime) -> MessageEntries:
+    """Read messages in memory that were received now, without linking them.
+
+    Parameters
+    ----------
+    content : bytes
+        One message, or several that follow each other.
+    received_at : datetime
+    """
+    spool = Spool(None)
+    _parse_sources([content], ReadOptions(received_at, now=received_at), spool)
+    entries = list(spool.read_entries())
+    kinds = spool.read_counts()
+    found = MessageEntries(
+        tuple(each for each in entries if not isinstance(each, EventEntry)),
+        tuple(resolve_states([each.event for each in entries if isinstance(each, EventEntry)])),
+        _list_rejects(spool),
+        tuple(_list_by_prefix(kinds, IGNORED_PREFIX)),
+        tuple(_list_by_prefix(kinds, NOTE_PREFIX)),
+    )
+    spool.close(remove=True)
+    return found
+
+
+def _parse_sources(sources: Iterable[Source], options: ReadOptions, spool: Spool) -> None:
+    """Parse messages into a spool in memory."""
+    for batch in _cut_batches(join_continuations(_iterate_sources(sources))):
+        spool.add_result(parse_messages(batch, options))
+    for result in link_documents(spool.take_documents(), options):
+        spool.add_result(result)
+
+
+def _list_rejects(spool: Spool) -> tuple[Reject, ...]:
+    return tuple(Reject(place, name, "", reason) for place, name, reason in spool.read_rejects())
 
 
 def _iterate_sources(sources: Iterable[Source]) -> Iterator[RawMessage]:

@@ -76,13 +76,17 @@ class CountedState(Generic[Handle]):
         """
         self._reset_if_expired(today)
         if self.is_late(issued_us):
-            read_only = [(+1, ARRIVALS, handle, day), (-1, ARRIVALS, handle, day)]
-            return [*self._build_steps(-1), *read_only, *self._build_steps(+1)]
+            return self.read_instead(handle, day)
         steps = [*self._build_steps(-1)]
         self.handle, self.day, self.cancelled, self.issued_us = handle, day, False, issued_us
         self.last_day = max(self.last_day, day)
         steps += self._build_steps(+1)
         return steps
+
+    def read_instead(self, handle: Handle, day: int) -> list[HandledStep[Handle]]:
+        """Build the steps that read history as if the consignment arrived on a day instead of its earlier version, and restore it."""
+        read_only = [(+1, ARRIVALS, handle, day), (-1, ARRIVALS, handle, day)]
+        return [*self._build_steps(-1), *read_only, *self._build_steps(+1)]
 
     def is_late(self, issued_us: int) -> bool:
         """Check if a version was issued before the one that counts: it is read, and does not replace it."""
@@ -281,6 +285,16 @@ class LiveHistory:
         """
         steps = np.array([(READ_ONLY, ARRIVALS, 0, 0, day, max(day, self.today))], dtype=STEP)
         self.history.run(steps, keys[None, :], counterparts[None, :], row[None, :])
+
+    def read_instead(
+        self, file: CountedState[bytes], day: int, keys: Keys, counterparts: Keys, row: Rows
+    ) -> None:
+        """Read the history of a counted consignment as if it arrived on a day instead; later readings do not change.
+
+        The table may keep traces that no reading shows, so a service never does this with the history that it logs. The parameters
+        are those of `count_arrival`.
+        """
+        self._apply_steps(file.read_instead(keys.tobytes(), day), counterparts, row)
 
     def record_arrivals(
         self,

@@ -11,14 +11,17 @@ from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 
+import numpy as np
+
 from consignments.errors import BadSetting
+from features.history.blake2b import compute_key_state
 
 DATA_KEY_BYTES = 32
 NUMBER_BYTES = 8
 """Length of a number. Any two of 20 million values have the same number with a probability of 1 in 90,000."""
 MISSING = bytes(NUMBER_BYTES)
 _MIN_NUMBER = (1).to_bytes(NUMBER_BYTES, "little")
-_KIND_SEPARATOR = b"\x1e"
+KIND_SEPARATOR = b"\x1e"
 
 log = logging.getLogger("npsrisk")
 
@@ -31,6 +34,11 @@ class Pseudonyms:
     key : bytes
         The data key, 1 to 64 bytes. The key of the pseudonyms is derived from it.
 
+    Attributes
+    ----------
+    start_state : uint64 array, (8,)
+        The state of the hash after its key. Kernels compute numbers from it.
+
     Examples
     --------
     >>> pseudonyms = Pseudonyms(b"a key for an example")
@@ -42,7 +50,9 @@ class Pseudonyms:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
-        self._prepared = blake2b(key=derive_key(key, "pseudonyms"), digest_size=NUMBER_BYTES)
+        derived = derive_key(key, "pseudonyms")
+        self._prepared = blake2b(key=derived, digest_size=NUMBER_BYTES)
+        self.start_state = np.array(compute_key_state(derived, NUMBER_BYTES), np.uint64)
         self._by_kind: dict[str, blake2b] = {}
 
     def __reduce__(self) -> tuple[type["Pseudonyms"], tuple[bytes]]:
@@ -70,7 +80,7 @@ class Pseudonyms:
         state = self._by_kind.get(kind)
         if state is None:
             state = self._by_kind[kind] = self._prepared.copy()
-            state.update(kind.encode() + _KIND_SEPARATOR)
+            state.update(kind.encode() + KIND_SEPARATOR)
         return state
 
 

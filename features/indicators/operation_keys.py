@@ -7,7 +7,6 @@ test guesses (docs/operation.md has the cost). Without it, an indicator can neit
 
 import base64
 import logging
-import os
 import secrets
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -19,7 +18,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from consignments.errors import BadInput, BadSetting
+from consignments.errors import BadSetting, MessageFault
+from consignments.files.whole_files import create_key_file
 
 SECRET_BYTES = 32
 DIGEST_BYTES = 16
@@ -109,17 +109,7 @@ class OperationKey:
             f'secret = "{base64.b64encode(secret).decode()}"',
         ]
         lines += [] if until is None else [f"until = {until.isoformat()}"]
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError as error:
-            raise BadInput(
-                "there is a key already", where=str(path), todo="name another file; a key is never replaced"
-            ) from error
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        create_key_file(path, ("\n".join(lines) + "\n").encode())
         return cls(operation, secret, until)
 
     @classmethod
@@ -189,6 +179,24 @@ class OperationKeys:
         """List the identifiers of the keys of some indicators that this process does not have, each once."""
         return sorted({key_id for token in tokens if (key_id := token.partition(":")[0]) not in self._keys})
 
+    def require(self, tokens: Iterable[str], operation: str | None, where: str = "") -> None:
+        """Check that the indicators of a message of an operation can be compared.
+
+        Raises
+        ------
+        MessageFault
+            If this process lacks one of their keys.
+        """
+        missing = self.list_missing(tokens)
+        if missing:
+            raise MessageFault(
+                "its indicators cannot be compared",
+                where=where,
+                got=f"operation key {', '.join(missing)} of {operation}",
+                expected="a key in the folder keys of the exchange directory",
+                todo="ask a partner for the key file, and send or import the message again",
+            )
+
     def find(self, operation: str | None, at: datetime) -> OperationKey:
         """Find the key of an operation to make indicators with.
 
@@ -222,8 +230,9 @@ _installed = OperationKeys()
 def install_keys(keys: OperationKeys) -> None:
     """Use these keys in all `Alerts` that are created from now on without keys of their own.
 
-    A command or the service installs the keys of its installation once, when it starts. An alert table has only indicators, which
-    match nothing without the key.
+    A command or the service installs the keys of its installation once, when it starts. The service adds keys whose files come
+    later to the same object (`serving.scoring.exchange`), so a new operation needs no restart. An alert table has only indicators,
+    which match nothing without the key.
     """
     global _installed
     _installed = keys

@@ -9,11 +9,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from consignments.records import Consignment
+from features.described_rows import normalize_consignment
 from features.indicators.operation_keys import OperationKey
 from features.normalization.normal_forms import (
     NormalForms,
     fold_to_ascii,
-    normalize_consignment,
     rotate_to_smallest,
 )
 
@@ -81,8 +81,9 @@ def build_consonants(letters: str) -> str:
 
     Examples
     --------
-    >>> from features.normalization.normal_forms import normalize_name
-    >>> build_consonants(normalize_name("Mohammed Rahman")) == build_consonants(normalize_name("RAHMAN, Muhamad"))
+    >>> from features.described_rows import PartyDetails, describe_party
+    >>> names = [describe_party(PartyDetails(name)).name for name in ("Mohammed Rahman", "RAHMAN, Muhamad")]
+    >>> build_consonants(names[0]) == build_consonants(names[1])
     True
     """
     if not letters.isalpha():

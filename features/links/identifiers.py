@@ -6,17 +6,19 @@ so that the consignee of one consignment can be found as the sender of another.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from consignments.records import Consignment
-from features.history.keys import COMMON_KINDS, get_common_values, join_required
-from features.history.pseudonyms import Pseudonyms, finish_hash
-from features.normalization.normal_forms import normalize_consignment
+from features.described_rows import build_key_plan, describe
+from features.history.keys import COMMON_KINDS, KeyKind
+from features.history.pseudonyms import Pseudonyms
 
 LinkNumbers = NDArray[np.uint64]
-NUMBER_DTYPE = np.dtype("<u8")
+GROUP_ROWS = 32
+"""Consignments that a kernel describes in one call."""
 _PLACES = {kind.name: place for place, kind in enumerate(COMMON_KINDS)}
 
 
@@ -86,9 +88,16 @@ class LinkNumberBuilder:
     """
 
     def __init__(self, pseudonyms: Pseudonyms) -> None:
-        self._columns = tuple(
-            (pseudonyms.prepare_hash(f"link {each.kind}").copy, tuple(_PLACES[key] for key in each.keys))
-            for each in LINK_IDENTIFIERS
+        parts = [
+            sum((COMMON_KINDS[_PLACES[key]].parts for key in each.keys), ()) for each in LINK_IDENTIFIERS
+        ]
+        # Both sides of a kind have one name, so that their values have one number.
+        self._plan = build_key_plan(
+            [
+                KeyKind(f"link {each.kind}", each.noun, None, names)
+                for each, names in zip(LINK_IDENTIFIERS, parts, strict=True)
+            ],
+            pseudonyms,
         )
 
     def build_rows(self, consignments: Iterable[Consignment]) -> LinkNumbers:
@@ -99,12 +108,7 @@ class LinkNumberBuilder:
         uint64 array, (consignments, identifiers)
             0 if missing.
         """
-        numbers = b"".join(self._build_row(c) for c in consignments)
-        return np.frombuffer(numbers, NUMBER_DTYPE).astype(np.uint64).reshape(-1, len(LINK_IDENTIFIERS))
-
-    def _build_row(self, c: Consignment) -> bytes:
-        values = get_common_values(c, normalize_consignment(c))
-        return b"".join(
-            finish_hash(begin, join_required(*[values[place] for place in places]))
-            for begin, places in self._columns
-        )
+        rest = iter(consignments)
+        groups = iter(lambda: list(islice(rest, GROUP_ROWS)), [])
+        numbers = [describe(group, self._plan).keys for group in groups]
+        return np.concatenate([np.zeros((0, len(LINK_IDENTIFIERS)), np.uint64), *numbers])

@@ -1,6 +1,5 @@
 """Files of those who hold keys: a TOML table for each holder with name, public key and, optionally, the end of the key."""
 
-import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -10,6 +9,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from consignments.errors import BadSetting
+from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from models.signatures.envelope import PAYLOAD_TYPE, Signature, encode_for_signing
 from models.signatures.keys import VerifyingKey
 
@@ -73,13 +73,7 @@ def write_key_holders(path: Path, head: Sequence[str], table: str, holders: Iter
             f"public_key = {_quote(each.public_key)}",
         ]
         lines += [] if each.until is None else [f"until = {each.until.isoformat()}"]
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write("\n".join(lines) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    replace_file(path, ("\n".join(lines) + "\n").encode(), PUBLIC_MODE)
 
 
 def list_signers(

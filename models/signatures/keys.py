@@ -11,9 +11,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from consignments.errors import BadInput
+from consignments.files.whole_files import create_key_file
 
 MAX_KEY_FILE_BYTES = 10_000
-PASSPHRASE_VARIABLE = "NPSRISK_KEY_PASSPHRASE"  # noqa: S105: the name of a variable
+PASSPHRASE_VARIABLE = "NPSRISK_KEY_PASSPHRASE"
 RAW = serialization.Encoding.Raw, serialization.PublicFormat.Raw
 
 
@@ -87,17 +88,7 @@ class SigningKey:
             serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
         )
         pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError as error:
-            raise BadInput(
-                "there is a key already", where=str(path), todo="name another file; a key is never replaced"
-            ) from error
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
+        create_key_file(path, pem)
         return cls(key)
 
     @classmethod

@@ -5,12 +5,13 @@ consignment also need the key of its month (`serving.encryption.monthly_keys`).
 """
 
 from hashlib import blake2b
-from operator import attrgetter
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from cryptography.exceptions import InvalidTag
+from msgspec.structs import astuple
 
 from consignments.errors import BadSetting, ServiceFault
 from consignments.schema import get_fields
@@ -201,16 +202,16 @@ class RecordPacker:
             The same as for `Vault.encrypt`.
         """
         assert self.vault is not None
-        plain, personal = self._plain.pack(record), self._personal.pack(record)
+        values = astuple(record)
+        plain, personal = self._plain.pack(values), self._personal.pack(values)
         name = subject.encode()
         digest = self.vault.digest.copy()
-        for part in (len(name).to_bytes(2, "big"), name, len(plain).to_bytes(4, "big"), plain, personal):
-            digest.update(part)
+        digest.update(
+            b"".join((len(name).to_bytes(2, "big"), name, len(plain).to_bytes(4, "big"), plain, personal))
+        )
         sealed = self.vault.encrypt(personal, name, recorded_us) if personal != EMPTY_FIELDS else None
         if self._has_identifier and record.consignment_id != subject:
-            plain = msgspec.msgpack.encode(
-                msgspec.msgpack.decode(plain) | {SPELLING_FIELD: record.consignment_id}
-            )
+            plain = _add_field(plain, SPELLING_FIELD, record.consignment_id)
         return PackedRecord(plain, sealed, digest.digest())
 
     def unpack(self, plain: bytes, sealed: bytes | None, subject: str, **aside: Any) -> Any:
@@ -237,6 +238,19 @@ class _Spelling(msgspec.Struct, frozen=True):
     consignment_id: str | None = None
 
 
+def _add_field(packed: bytes, name: str, value: str) -> bytes:
+    """Return a MessagePack map with a further field at its end."""
+    if packed[0] == MAP_16:
+        count, fields = int.from_bytes(packed[1:3], "big") + 1, packed[3:]
+    else:
+        count, fields = (packed[0] & MAX_FIXMAP) + 1, packed[1:]
+    head = bytes((FIXMAP | count,)) if count <= MAX_FIXMAP else bytes((MAP_16, *count.to_bytes(2, "big")))
+    return b"".join((head, fields, _encode(name), _encode(value)))
+
+
+_encode = msgspec.msgpack.Encoder().encode
+FIXMAP, MAX_FIXMAP, MAP_16 = 0x80, 15, 0xDE
+"""First byte of a map in MessagePack: FIXMAP with the number of fields up to MAX_FIXMAP, or MAP_16 before two bytes."""
 _decode_spelling = msgspec.msgpack.Decoder(_Spelling).decode
 EMPTY_FIELDS = msgspec.msgpack.encode({})
 
@@ -246,18 +260,22 @@ class _FieldPacker:
 
     def __init__(self, record: type[msgspec.Struct], names: list[str]) -> None:
         kinds = {field.name: field.type for field in msgspec.structs.fields(record)}
+        places = [place for place, field in enumerate(record.__struct_fields__) if field in names]
+        assert [record.__struct_fields__[place] for place in places] == names
         self._struct = msgspec.defstruct(
             "Part", [(name, kinds[name] | None, None) for name in names], omit_defaults=True, frozen=True
         )
         self._names = names
-        self._values = attrgetter(*names) if len(names) > 1 else None
+        self._select = itemgetter(*places) if len(places) > 1 else None
+        self._places = places
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(self._struct).decode
 
-    def pack(self, record: Any) -> bytes:
-        if self._values is None:
-            return self._encode(self._struct(*(getattr(record, name) for name in self._names)))
-        return self._encode(self._struct(*self._values(record)))
+    def pack(self, values: tuple[Any, ...]) -> bytes:
+        """Pack a record, given the values of all its fields in order."""
+        if self._select is None:
+            return self._encode(self._struct(*(values[place] for place in self._places)))
+        return self._encode(self._struct(*self._select(values)))
 
     def unpack(self, packed: bytes) -> dict[str, Any]:
         part = self._decode(packed)

@@ -11,6 +11,7 @@ from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
+from consignments.messages.links import Link, pack_link, unpack_link
 from consignments.messages.parsed import EventState
 from consignments.records import (
     Alert,
@@ -35,6 +36,7 @@ from serving.event_log.events import (
     CancellationEvent,
     CustomsStateEvent,
     DecisionEvent,
+    LinkEvent,
     MessageEvent,
     OutcomeEvent,
     SelectionEvent,
@@ -91,6 +93,14 @@ class LoggedMessage(msgspec.Struct, frozen=True):
         return None if self.withdraws is None else f"{self.author}/{self.withdraws}"
 
 
+class LoggedLink(msgspec.Struct, frozen=True):
+    """A link between a master and its houses (`consignments.messages.links`), encrypted as a whole."""
+
+    link: Annotated[bytes, Meta(extra={"personal": True})]
+
+
+LINK_SUBJECT = "link"
+"""Replaces the identifier to which other encrypted records are bound: that of a link is encrypted with it."""
 ActionKind = Literal["request_information", "request_screening", "do_not_load", "inspect", "release"]
 """What an officer may decide about a consignment."""
 Proposal = Literal["inspect", "check", "release"]
@@ -244,6 +254,7 @@ class EventCodec:
         self.selections = RecordPacker(Selection, vault, ("consignment_id", "selected_at"))
         self.actions = RecordPacker(RecordedAction, vault, ("consignment_id",))
         self.states = RecordPacker(CustomsState, vault, ("consignment_id", "recorded_at"))
+        self.links = RecordPacker(LoggedLink, vault, ())
 
     def pack(self, c: Consignment, recorded_us: int, name: str | None = None) -> PackedRecord:
         """Pack a consignment with the key of the month it is recorded in; equal versions have the same `content`.
@@ -344,6 +355,18 @@ class EventCodec:
         at_us = recorded_us if state.issued_at is None else to_us(state.issued_at)
         columns = _columns(self.states.pack(state, name))
         return CustomsStateEvent(sequence, at_us, recorded_us, *columns, asked_by, name)
+
+    def encode_link(self, sequence: int, link: Link, recorded_us: int, asked_by: str) -> LinkEvent:
+        """Encode what later messages need of a master or a house, encrypted with the key of the month."""
+        packed = self.links.pack(LoggedLink(pack_link(link)), LINK_SUBJECT, recorded_us)
+        return LinkEvent(sequence, recorded_us, recorded_us, *_columns(packed), asked_by)
+
+    def decode_link(self, event: LinkEvent) -> Link | None:
+        """Decode a link; return None if its content was removed, its monthly key was erased, or there is no vault."""
+        if event.redacted or self.vault is None or self.vault.find_erasure(event.sealed) is not None:
+            return None
+        logged: LoggedLink = self.links.unpack(event.plain, event.sealed, LINK_SUBJECT)
+        return unpack_link(logged.link)
 
     def decode_consignment(self, event: ArrivalEvent) -> Consignment:
         """Decode the consignment of an arrival or a decision; decrypt personal fields if there is a vault.

@@ -17,12 +17,15 @@ Kind = Literal[
     "selection",
     "action",
     "state",
+    "link",
     "removal",
     "erasure",
     "clock",
     "message",
 ]
 ARRIVAL_KINDS: tuple[Kind, ...] = ("decision", "arrival")
+CONTENT_KINDS: tuple[Kind, ...] = (*ARRIVAL_KINDS, "link")
+"""Kinds of entries whose content a removal of old content empties."""
 IMPORTED_BY = "import"
 """Replaces the name of the API key in entries of past data."""
 EMPTY = b""
@@ -183,6 +186,21 @@ class CustomsStateEvent(RecordEntry, frozen=True, gc=False):
     consignment_id: str
 
 
+class LinkEvent(RecordEntry, frozen=True, gc=False):
+    """The link of a master or a house, which later messages need; `at_us` is when it was recorded.
+
+    It is a `consignments.messages.links.Link`, encrypted as a whole. No score reads it.
+    """
+
+    kind: ClassVar[Kind] = "link"
+    consignment_id: ClassVar[None] = None
+
+    @property
+    def redacted(self) -> bool:
+        """Return whether its content was removed."""
+        return self.plain == EMPTY
+
+
 class MaintenanceEntry(LogEntry, frozen=True, gc=False):
     """An entry of npsrisk itself about other entries.
 
@@ -228,6 +246,7 @@ Event = (
     | SelectionEvent
     | ActionEvent
     | CustomsStateEvent
+    | LinkEvent
     | RedactionEvent
     | KeyErasureEvent
     | ClockCorrectionEvent

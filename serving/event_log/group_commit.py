@@ -1,7 +1,7 @@
 """Group commit: many responses share one flush to disk. While one group is written, the next one collects entries.
 
 A response may be sent only after the group of its decision is durable: after `CommitGroup.wait_until_durable` returned,
-or `CommitGroup.resolve` set the future's result.
+`CommitGroup.resolve` set the future's result, or `CommitGroup.call_when_durable` called back.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -38,7 +39,7 @@ class CommitGroup:
         self.seconds = 0.0
         self._began, self._done = 0.0, False
         self._error: ServiceFault | None = None
-        self._waiting: list[tuple[asyncio.Future[Any], Any]] = []
+        self._waiting: list[Callable[[ServiceFault | None], object]] = []
 
     def add(self, event: Event) -> None:
         """Add an entry to the group."""
@@ -48,10 +49,17 @@ class CommitGroup:
 
     def resolve(self, future: "asyncio.Future[Any]", value: Any) -> None:
         """Set a future's result when the group is on disk, or its exception if the group cannot be written."""
+        self.call_when_durable(partial(resolve_future, future, value))
+
+    def call_when_durable(self, then: Callable[[ServiceFault | None], object]) -> None:
+        """Call `then` with None when the group is on disk, or with the fault if the group cannot be written.
+
+        It must not raise.
+        """
         if self._done:
-            resolve_future(future, value, self._error)
+            then(self._error)
         else:
-            self._waiting.append((future, value))
+            self._waiting.append(then)
 
     async def wait_until_durable(self) -> None:
         """Wait until the group is on disk.
@@ -66,11 +74,11 @@ class CommitGroup:
         await future
 
     def finish(self, error: ServiceFault | None = None) -> None:
-        """Mark the group as written or failed, and resolve the futures that wait for it."""
+        """Mark the group as written or failed, and call what waits for it."""
         self._done, self._error, self.seconds = True, error, time.perf_counter() - self._began
         waiting, self._waiting = self._waiting, []
-        for future, value in waiting:
-            resolve_future(future, value, error)
+        for then in waiting:
+            then(error)
 
 
 def resolve_future(future: "asyncio.Future[Any]", value: Any, error: Exception | None) -> None:

@@ -21,7 +21,7 @@ from serving.event_log.event_rows import EventRow, encode_row
 from serving.event_log.events import EMPTY, Event, KeyErasureEvent, RedactionEvent
 from serving.event_log.hash_chain import RedactedDigest, Redaction, hash_row
 from serving.event_log.key_erasures import check_vault
-from serving.event_log.queries import PAGE_ROWS, filter_unredacted
+from serving.event_log.queries import PAGE_ROWS, filter_removable
 from serving.event_log.reader import LogReader
 from serving.event_log.tables import COLUMNS, EVENTS, LOG
 
@@ -244,7 +244,7 @@ def _select_concerned(connection: Connection, removal: Redaction) -> list[Any]:
 
 def _filter_concerned(removal: Redaction) -> list[Any]:
     single = [EVENTS.c.consignment_id == removal.consignment_id] if removal.consignment_id else []
-    return [*filter_unredacted(removal.after, removal.up_to), *single]
+    return [*filter_removable(removal.after, removal.up_to), *single]
 
 
 def _build_redact_statement(removal: Redaction) -> Any:

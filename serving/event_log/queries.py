@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 from consignments.errors import ServiceFault
 from serving.event_log.backend import describe_error
 from serving.event_log.event_rows import HISTORY_FIELDS
-from serving.event_log.events import ARRIVAL_KINDS, EMPTY, NOT_READ, Kind
+from serving.event_log.events import ARRIVAL_KINDS, CONTENT_KINDS, EMPTY, NOT_READ, Kind
 from serving.event_log.tables import COLUMNS, EVENTS
 
 PAGE_ROWS = 5_000
@@ -118,6 +118,26 @@ def build_kind_query(kind: Kind) -> Any:
 
 
 @cache
+def build_places_query(kind: Kind, *, whole: bool) -> Any:
+    """Build the query for the sequence numbers of a kind that has no consignment, after `after` up to `until`.
+
+    It uses the index of `consignment_id` if the whole log is searched, else that of the sequence.
+    """
+    place = EVENTS.c.sequence
+    here = [EVENTS.c.kind == kind, place > sa.bindparam("after"), place <= sa.bindparam("until")]
+    if whole:
+        here.append(EVENTS.c.consignment_id.is_(None))
+    return sa.select(place).where(*here)
+
+
+@cache
+def build_entries_query() -> Any:
+    """Build the query for the entries with the sequence numbers `places`, in any order."""
+    places: sa.BindParameter[int] = sa.bindparam("places", expanding=True)
+    return sa.select(*COLUMNS).where(EVENTS.c.sequence.in_(places))
+
+
+@cache
 def build_consignment_query(without: tuple[str, ...]) -> Any:
     """Build the query for the entries of the consignment `name`."""
     here = EVENTS.c.consignment_id == sa.bindparam("name"), EVENTS.c.sequence <= sa.bindparam("until")
@@ -141,7 +161,15 @@ def build_scored_query(from_us: int, until_us: int, without: Sequence[str]) -> A
     return sa.select(*select_columns(without)).where(*here).order_by(EVENTS.c.sequence)
 
 
-def filter_unredacted(after: int, until: int) -> list[Any]:
-    """Return the conditions for consignments with content, after the sequence number `after` up to `until`."""
+def filter_unredacted(after: int, until: int, kinds: Sequence[Kind] = ARRIVAL_KINDS) -> list[Any]:
+    """Return the conditions for entries with content, after the sequence number `after` up to `until`.
+
+    By default they are consignments; `CONTENT_KINDS` are all kinds whose content is removed.
+    """
     place = EVENTS.c.sequence
-    return [place > after, place <= until, EVENTS.c.kind.in_(ARRIVAL_KINDS), EVENTS.c.plain != EMPTY]
+    return [place > after, place <= until, EVENTS.c.kind.in_(kinds), EVENTS.c.plain != EMPTY]
+
+
+def filter_removable(after: int, until: int) -> list[Any]:
+    """Return the conditions for entries whose content a removal empties, after the sequence number `after` up to `until`."""
+    return filter_unredacted(after, until, CONTENT_KINDS)

@@ -23,6 +23,7 @@ from serving.event_log.events import (
     Event,
     KeyErasureEvent,
     Kind,
+    LinkEvent,
     MessageEvent,
     RedactionEvent,
 )
@@ -30,7 +31,9 @@ from serving.event_log.queries import (
     LogQueries,
     build_consignment_query,
     build_consignments_query,
+    build_entries_query,
     build_kind_query,
+    build_places_query,
     build_scored_query,
     select_columns,
     select_history_columns,
@@ -170,10 +173,38 @@ class LogReader:
         query = build_consignment_query(tuple(without))
         return self._decode(self.queries.fetch_rows(query, until, name=consignment_id))
 
+    def read_spelled_events(
+        self, identifier: str, until: int | None = None, without: Sequence[str] = ()
+    ) -> list[Event]:
+        """Read the entries of one consignment, in order, whatever its spelling.
+
+        They are under its normal identifier. Entries from before identifiers had one are under the spelling of their sender. The
+        parameters are those of `read_consignment_events`.
+        """
+        names = dict.fromkeys((normalize_identifier(identifier), identifier))
+        found = [event for name in names for event in self.read_consignment_events(name, until, without)]
+        return sorted(found, key=lambda event: event.sequence)
+
     def read_entries_of(self, event_type: type[E], until: int | None = None) -> list[E]:
         """Read all entries of a kind that has no consignment, up to the sequence number `until`, in order."""
         rows = self.queries.fetch_rows(build_kind_query(event_type.kind), until)
         return [event for event in self._decode(rows) if isinstance(event, event_type)]
+
+    def list_links(self, after: int = 0, until: int | None = None) -> list[int]:
+        """List the sequence numbers of the links of masters and houses in a range, in order; `after` is excluded."""
+        query = build_places_query(LinkEvent.kind, whole=after == 0)
+        return sorted(place for (place,) in self.queries.fetch_rows(query, until, after=after))
+
+    def read_links(self, places: Sequence[int]) -> Iterator[LinkEvent]:
+        """Read the links with some sequence numbers, in their order."""
+        for start in range(0, len(places), MAX_IDS_PER_QUERY):
+            here = list(places[start : start + MAX_IDS_PER_QUERY])
+            events = {
+                event.sequence: event
+                for event in self._decode(self.queries.fetch_all(build_entries_query(), {"places": here}))
+            }
+            found = (events.get(place) for place in here)
+            yield from (event for event in found if isinstance(event, LinkEvent))
 
     def read_scored(
         self, from_us: int, until_us: int, until: int, without: Sequence[str] = ()

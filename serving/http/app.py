@@ -13,18 +13,17 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from serving.http.asgi import AsgiEndpoint, HttpCall, refuse
+from serving.http.direct.scores import DirectScores
 from serving.http.problems import Refusal
 from serving.http.requests import Door
 from serving.http.routes import list_routes
-from serving.http.scores import ENDPOINT_NAME, ScoresEndpoint
+from serving.http.scores import ENDPOINT_NAME, SCORES_PATH, ScoresEndpoint
 from serving.service import Service
 
-SCORES_PATH = "/v1/scores"
 ROUTE_ERROR_DETAILS = {
     404: "There is no such path. See /openapi.json for all paths.",
     405: "This path does not allow this method. See /openapi.json.",
 }
-LOCAL_HOSTS = {b"localhost", b"127.0.0.1", b"[::1]"}
 
 
 class App:
@@ -35,6 +34,12 @@ class App:
     service : Service
         From now on it watches the API key file for changes.
 
+    Attributes
+    ----------
+    door : Door
+    direct : DirectScores
+        Answers scores of single consignments without ASGI.
+
     Raises
     ------
     BadSetting
@@ -44,9 +49,9 @@ class App:
     def __init__(self, service: Service) -> None:
         self.service, self.door = service, Door.from_settings(service.settings, service.clock)
         service.watch("API keys", self.door.authenticator.refresh)
-        self._local_only = self.door.authenticator.open
         scores = ScoresEndpoint(self.door, service.batcher, service.active, service.log, service.metrics)
         self._scores = AsgiEndpoint(service.metrics, ENDPOINT_NAME, scores)
+        self.direct = DirectScores(scores, self._scores, self.door, service)
         self._rest = Starlette(
             routes=[
                 Route(SCORES_PATH, self._scores, methods=["POST"]),
@@ -65,7 +70,7 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; score requests bypass the framework."""
         if scope["type"] == "http":
-            if self._local_only and not names_this_machine(scope):
+            if not self.door.accepts_host(_get_host(scope)):
                 refusal = Refusal(
                     421,
                     "No API keys are configured, so the service answers requests to localhost only. "
@@ -89,15 +94,8 @@ class App:
         await self.service.stop()
 
 
-def names_this_machine(scope: Scope) -> bool:
-    """Check that the Host header names this machine (protection against DNS rebinding).
-
-    Without API keys, no web page may reach the service. An attacker's host name that resolves to 127.0.0.1 would
-    otherwise pass the same-origin policy of the browser.
-    """
-    host = next((value for name, value in scope["headers"] if name == b"host"), None)
-    name = host if host is None or host.endswith(b"]") else host.rpartition(b":")[0] or host
-    return name is None or name.lower() in LOCAL_HOSTS
+def _get_host(scope: Scope) -> bytes | None:
+    return next((value for name, value in scope["headers"] if name == b"host"), None)
 
 
 async def _refuse_route(_request: Request, error: Exception) -> Any:

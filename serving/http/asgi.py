@@ -5,7 +5,7 @@ import re
 import secrets
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from itertools import count
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from serving.http.protocol.compression import GZIP, MIN_COMPRESSED_BYTES, accept
 from serving.process.logging import RateLimitedLogger
 from serving.telemetry.metrics import Metrics
 
+Header = tuple[bytes, bytes]
 JSON = b"application/json"
 SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -53,6 +54,20 @@ class CallerName(Protocol):
         """Person who uses the key."""
 
 
+class RequestHead(Protocol):
+    """The head of a request, and its client once it is authenticated.
+
+    Attributes
+    ----------
+    headers : dict
+        Header values by lower-case name.
+    caller : CallerName or None
+    """
+
+    headers: dict[bytes, bytes]
+    caller: CallerName | None
+
+
 class HttpCall:
     """One HTTP request with the channel for its response.
 
@@ -84,9 +99,20 @@ class HttpCall:
         self.timings: list[tuple[str, float]] = []
         self.caller: CallerName | None = None
         self.at_end: Callable[[], None] | None = None
-        given = self.headers.get(REQUEST_ID)
-        good = given is not None and REQUEST_ID_PATTERN.fullmatch(given)
-        self.request_id = given if given is not None and good else generate_request_id()
+        self.request_id = read_request_id(self.headers)
+
+    @property
+    def query(self) -> bytes:
+        """Return the query string, without the question mark."""
+        query: bytes = self.scope["query_string"]
+        return query
+
+
+def read_request_id(headers: Mapping[bytes, bytes]) -> bytes:
+    """Return the value of the header `X-Request-Id` if it is valid, else a generated identifier."""
+    given = headers.get(REQUEST_ID)
+    good = given is not None and REQUEST_ID_PATTERN.fullmatch(given)
+    return given if given is not None and good else generate_request_id()
 
 
 def generate_request_id() -> bytes:
@@ -100,10 +126,10 @@ async def respond(
     body: bytes,
     kind: bytes = JSON,
     headers: dict[str, str] | None = None,
-    policy: tuple[bytes, bytes] = DENY_ALL_POLICY,
+    policy: Header = DENY_ALL_POLICY,
 ) -> None:
     """Send a complete response; compress a large one if the client accepts gzip."""
-    further: list[tuple[bytes, bytes]] = [HSTS_HEADER] if call.scope["scheme"] == "https" else []
+    further: list[Header] = []
     if headers:
         further += [(name.encode(), value.encode()) for name, value in headers.items()]
     if len(body) >= MIN_COMPRESSED_BYTES:
@@ -115,16 +141,28 @@ async def respond(
         "type": "http.response.start",
         "status": status,
         "headers": [
-            (b"content-type", kind),
-            (b"content-length", b"%d" % len(body)),
-            (REQUEST_ID, call.request_id),
-            *SECURITY_HEADERS,
-            policy,
+            *list_headers(
+                kind, b"%d" % len(body), call.request_id, policy, secure=call.scope["scheme"] == "https"
+            ),
             *further,
         ],
     }
     await call.send(start)
     await call.send({"type": "http.response.body", "body": body})
+
+
+def list_headers(
+    kind: bytes, size: bytes, request_id: bytes, policy: Header = DENY_ALL_POLICY, *, secure: bool
+) -> list[Header]:
+    """List the headers that every response has, in order; `secure` if the connection has TLS."""
+    return [
+        (b"content-type", kind),
+        (b"content-length", size),
+        (REQUEST_ID, request_id),
+        *SECURITY_HEADERS,
+        policy,
+        *((HSTS_HEADER,) if secure else ()),
+    ]
 
 
 async def respond_json(call: HttpCall, answer: Any, status: int = 200) -> int:
@@ -140,7 +178,10 @@ async def refuse(call: HttpCall, refusal: Refusal) -> int:
     return refusal.status
 
 
-def build_refusing_app(refusal: Refusal) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def build_refusing_app(refusal: Refusal) -> AsgiApp:
     """Build an ASGI application that answers every request with a refusal."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -166,10 +207,22 @@ class AsgiEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        start = time.perf_counter()
-        call = HttpCall(scope, receive, send)
+        await self._run(HttpCall(scope, receive, send), self._answer, time.perf_counter())
+
+    def build_rest(self, answer: Callable[[HttpCall], Awaitable[int]], begun: float) -> AsgiApp:
+        """Build an ASGI application that answers a request in another way, begun outside of ASGI at `begun`.
+
+        Errors, counts and times are those of this endpoint.
+        """
+
+        async def run(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._run(HttpCall(scope, receive, send), answer, begun)
+
+        return run
+
+    async def _run(self, call: HttpCall, answer: Callable[[HttpCall], Awaitable[int]], start: float) -> None:
         try:
-            status = await self._answer(call)
+            status = await answer(call)
         except ClientDisconnected:
             return
         except Exception as error:

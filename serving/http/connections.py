@@ -32,7 +32,7 @@ otherwise see a closed connection instead of the response."""
 
 
 class Connection(HttpToolsProtocol):
-    """One client connection; `limit_connections` builds the class that the server uses."""
+    """One client connection, whose requests are ASGI calls."""
 
     most = 1_000
     """Maximum number of simultaneous connections."""
@@ -41,7 +41,7 @@ class Connection(HttpToolsProtocol):
         """Accept a connection, or refuse it with 503 if there are too many."""
         super().connection_made(transport)
         self._head_open, self._head_bytes, self._may_be_large, self._discarded = True, 0, False, 0
-        self._head_check = HeadCheck()
+        self.head_check = HeadCheck()
         self._timer: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
         if len(self.connections) > self.most:
@@ -91,11 +91,11 @@ class Connection(HttpToolsProtocol):
             return  # `_parse` repeats the request without the upgrade
         self._head_open = False
         self._cancel_timer()
-        refusal = self._head_check.find_fault(self.headers, self.parser.get_http_version())
+        refusal = self.head_check.find_fault(self.headers, self.parser.get_http_version())
         if self._may_be_large and measure_head(self.url, self.headers) > MAX_HEAD_BYTES:
             refusal = _build_large_head_refusal()
         if refusal is None:
-            super().on_headers_complete()
+            self.start_request()
         else:
             # A response has its turn among those of pipelined requests.
             answering, self.app = self.app, build_refusing_app(refusal)
@@ -104,6 +104,10 @@ class Connection(HttpToolsProtocol):
             finally:
                 self.app = answering
         self.headers = []  # fields of a trailer are not those of the head
+
+    def start_request(self) -> None:
+        """Start the answer to a request whose head is accepted: an ASGI call, in its turn among pipelined requests."""
+        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Mark the end of a request's body."""
@@ -210,8 +214,3 @@ class Connection(HttpToolsProtocol):
 
 def _build_large_head_refusal() -> Refusal:
     return Refusal(431, f"The request head exceeds {MAX_HEAD_BYTES} bytes.")
-
-
-def limit_connections(most: int) -> type[Connection]:
-    """Build a connection class with a limit on simultaneous connections."""
-    return type("Connection", (Connection,), {"most": most})

@@ -7,7 +7,6 @@ from importlib.metadata import version as installed_version
 
 import msgspec
 
-from consignments.identifiers import normalize_identifier
 from consignments.timestamps import to_datetime
 from models.reasons.ranking import Reason
 from serving.event_log.event_codec import CustomsState, EventCodec, get_spelling
@@ -53,8 +52,7 @@ class ConsignmentEndpoint:
         caller.spend(1)
         page = read_page_options(call)
         identifier = call.scope["path_params"]["consignment_id"]
-        names = tuple(dict.fromkeys((normalize_identifier(identifier), identifier)))
-        events = await asyncio.to_thread(self._read, names)
+        events = await asyncio.to_thread(self._log.read_spelled_events, identifier, None, EXCLUDED_COLUMNS)
         foreign = (
             caller.offices is not None and find_office(events, self._active.entries) not in caller.offices
         )
@@ -65,15 +63,6 @@ class ConsignmentEndpoint:
         if shown and shown[-1] is not events[-1]:
             history = msgspec.structs.replace(history, next=shown[-1].sequence)
         return await respond_json(call, history)
-
-    def _read(self, names: tuple[str, ...]) -> list[Event]:
-        """Read the entries of a consignment under its normal identifier, and those under an older spelling."""
-        found = [
-            event
-            for name in names
-            for event in self._log.read_consignment_events(name, None, EXCLUDED_COLUMNS)
-        ]
-        return sorted(found, key=lambda event: event.sequence)
 
 
 def build_history(

@@ -1,11 +1,12 @@
 """Messages of post and air cargo as bodies of `POST /v1/scores`: Cargo-XML, Cargo-IMP and ONE Record, read as `npsrisk read` does.
 
 A body is one message, or several that follow each other. A message without goods is named in the answer; only a body of which
-nothing can be read is refused. Masters enrich the houses of their own body alone.
+nothing can be read is refused. `serving.scoring.message_linking` links masters and houses.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -17,7 +18,9 @@ from consignments.timestamps import to_datetime
 from serving.http.problems import RecordFault, Refusal
 
 if TYPE_CHECKING:
-    from consignments.messages.reading import ParsedMessages
+    from consignments.messages.linking import Row
+    from consignments.messages.reading import MessageEntries
+    from serving.scoring.message_linking import MessageEntry
 
 MESSAGE_TYPES = {
     b"application/xml": "Cargo-XML or another message in XML",
@@ -40,12 +43,17 @@ class MessageResult(msgspec.Struct, frozen=True):
     """
 
     events: Annotated[list[StateRow], Meta(description="answers of customs")]
-    ignored: Annotated[list[str], Meta(description="kind of each message without goods, and why it is none")]
+    ignored: Annotated[
+        list[str],
+        Meta(
+            description="kind of each message without goods, and why it is none; masters that are kept for their houses"
+        ),
+    ]
     notes: Annotated[list[str], Meta(description="what was odd")]
     rejected: Annotated[list[str], Meta(description="messages of which nothing could be read, and why")]
 
 
-async def read_message_body(content: bytes, now_us: int) -> "ParsedMessages":
+async def read_message_body(content: bytes, now_us: int) -> "MessageEntries":
     """Read messages that come now.
 
     Raises
@@ -54,44 +62,50 @@ async def read_message_body(content: bytes, now_us: int) -> "ParsedMessages":
         422 if there is nothing in them.
     """
     found = await asyncio.to_thread(_read, content, now_us)
-    if found.rejects and not (found.consignments or found.states or found.ignored):
+    if found.rejects and not (found.entries or found.states or found.ignored):
         raise Refusal.from_fault(RecordFault(found.rejects[0].reason, "#", "bad_value"))
     return found
 
 
-def _read(content: bytes, now_us: int) -> "ParsedMessages":
-    from consignments.messages.reading import read_messages  # loads what only messages need
+def _read(content: bytes, now_us: int) -> "MessageEntries":
+    from consignments.messages.reading import read_entries  # loads what only messages need
 
-    moment = to_datetime(now_us)
-    return read_messages([content], received_at=moment, now=moment)
+    found = read_entries(content, to_datetime(now_us))
+    return replace(found, entries=tuple(_clear_future(entry) for entry in found.entries))
 
 
-def _clear_future(c: Consignment) -> Consignment:
+def _clear_future(entry: "MessageEntry") -> "MessageEntry":
     """Remove a time of issue in the future: a wrong clock of the sender would make later versions look late."""
-    if c.issued_at is None or c.received_at is None or c.issued_at <= c.received_at:
-        return c
-    return structs.replace(c, issued_at=None)
+    if hasattr(entry, "record"):
+        c = entry.record
+        if c.issued_at is None or c.received_at is None or c.issued_at <= c.received_at:
+            return entry
+        return structs.replace(entry, record=structs.replace(c, issued_at=None))
+    declaration = None if entry.declaration is None else _clear_future(entry.declaration)
+    late = entry.issued_at is not None and entry.issued_at > entry.received_at
+    return structs.replace(entry, declaration=declaration, issued_at=None if late else entry.issued_at)
 
 
-def describe_messages(found: "ParsedMessages") -> MessageResult:
-    """Describe the contents of messages other than goods."""
+def describe_messages(found: "MessageEntries", unused: Sequence[str]) -> MessageResult:
+    """Describe the contents of messages other than goods; `unused` are the masters that no consignment follows from."""
+    kept = (f"master {number}: it is kept for its houses" for number in dict.fromkeys(unused))
     return MessageResult(
         list(found.states),
-        list(found.ignored),
+        [*found.ignored, *kept],
         list(found.notes),
         [f"{reject.place}: {reject.reason}" for reject in found.rejects[:MAX_LISTED_REJECTS]],
     )
 
 
-def build_records(found: "ParsedMessages", record: type[Consignment]) -> Sequence[Consignment]:
-    """Return the consignments of messages, with the extra columns that the model declares."""
-    consignments = [_clear_future(c) for c in found.consignments]
+def build_records(rows: "Iterable[Row]", record: type[Consignment]) -> list[Consignment]:
+    """Return the consignments of rows, with the extra columns that the model declares."""
     if record is Consignment:
-        return consignments
+        return [row.record for row in rows]
     names = {field.name for field in structs.fields(record)}
     return [
         msgspec.convert(
-            structs.asdict(c) | {name: value for name, value in extras.items() if name in names}, record
+            structs.asdict(row.record) | {name: value for name, value in row.extras.items() if name in names},
+            record,
         )
-        for c, extras in zip(consignments, found.extras, strict=True)
+        for row in rows
     ]

@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl
 import msgspec
 from starlette.types import Receive
 
-from serving.http.asgi import ClientDisconnected, HttpCall
-from serving.http.auth import Authenticator, Caller
+from serving.http.asgi import ClientDisconnected, HttpCall, RequestHead
+from serving.http.auth import Authenticator, Caller, names_this_machine
 from serving.http.auth import Scope as KeyScope
 from serving.http.problems import (
     MAX_NAME_CHARACTERS,
@@ -52,6 +52,11 @@ class RequestBody(NamedTuple):
     content: bytes
 
 
+def get_media_type(headers: Mapping[bytes, bytes]) -> bytes:
+    """Return the media type of a body in small letters, without its parameters; empty if it is not given."""
+    return (headers.get(b"content-type") or b"").partition(b";")[0].strip().lower()
+
+
 class BodyReader:
     """A reader of request bodies with a size limit for each body, and one for all partly received bodies together.
 
@@ -59,10 +64,14 @@ class BodyReader:
     ----------
     limit : int
         Maximum bytes of one body.
+
+    Attributes
+    ----------
+    limit : int
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit, self._most_held, self._held = limit, MAX_LARGE_BODIES * limit, 0
+        self.limit, self._most_held, self._held = limit, MAX_LARGE_BODIES * limit, 0
 
     async def read_json(self, call: HttpCall) -> bytes:
         """Read a JSON body, as `read` does."""
@@ -84,7 +93,7 @@ class BodyReader:
             large bodies arrive at once.
         ClientDisconnected
         """
-        given = (call.headers.get(b"content-type") or b"").partition(b";")[0].strip().lower()
+        given = get_media_type(call.headers)
         if given not in kinds:
             wanted = ", ".join(f"{name.decode()} ({what})" for name, what in kinds.items())
             raise Refusal(415, f"The header Content-Type must be one of: {wanted}.")
@@ -111,24 +120,24 @@ class BodyReader:
 
     async def _inflate(self, call: HttpCall, body: bytes) -> bytes:
         """Inflate a body; a large one in another thread, and counted as held until its request ends."""
-        small = min(MAX_SMALL_BYTES, self._limit)
+        small = min(MAX_SMALL_BYTES, self.limit)
         try:
             return inflate(body, small)
         except InflatedTooLarge:
-            if small == self._limit:
+            if small == self.limit:
                 raise
-        if self._held + self._limit > self._most_held:
+        if self._held + self.limit > self._most_held:
             raise Refusal(503, "Too many large bodies at once. Try again.", headers=RETRY_HEADERS)
-        self._held += self._limit
-        call.at_end = partial(self._release, self._limit)
-        return await asyncio.to_thread(inflate, body, self._limit)
+        self._held += self.limit
+        call.at_end = partial(self._release, self.limit)
+        return await asyncio.to_thread(inflate, body, self.limit)
 
     def _release(self, count: int) -> None:
         self._held -= count
 
     async def _receive(self, call: HttpCall) -> bytes:
         length = call.headers.get(b"content-length")
-        if length is not None and length.isdigit() and int(length) > self._limit:
+        if length is not None and length.isdigit() and int(length) > self.limit:
             raise self._too_large()
         message = await call.receive()
         if message["type"] == "http.request" and not message.get("more_body"):
@@ -160,14 +169,12 @@ class BodyReader:
             self._held -= len(body)
 
     def _check_size(self, body: bytes | bytearray) -> bytes:
-        if len(body) > self._limit:
+        if len(body) > self.limit:
             raise self._too_large()
         return body  # type: ignore[return-value]
 
     def _too_large(self) -> Refusal:
-        detail = (
-            f"The body exceeds {self._limit} bytes. Send a shorter list, or raise NPSRISK_MAX_BODY_BYTES."
-        )
+        detail = f"The body exceeds {self.limit} bytes. Send a shorter list, or raise NPSRISK_MAX_BODY_BYTES."
         return Refusal(413, detail)
 
 
@@ -196,7 +203,11 @@ class Door:
         authenticator = Authenticator(settings.api_keys_file, settings.rate_limit, clock)
         return cls(authenticator, BodyReader(settings.max_body_bytes))
 
-    def authorize(self, call: HttpCall, wanted: KeyScope) -> Caller:
+    def accepts_host(self, host: bytes | None) -> bool:
+        """Check the header Host: without API keys, it must name this machine."""
+        return not self.authenticator.open or names_this_machine(host)
+
+    def authorize(self, call: RequestHead, wanted: KeyScope) -> Caller:
         """Authenticate the client and check that it has a scope."""
         caller = self.authenticator.authenticate(call.headers.get(b"authorization"))
         call.caller = caller
@@ -361,7 +372,7 @@ class PageOptions(NamedTuple):
 
 def read_page_options(call: HttpCall) -> PageOptions:
     """Read the query parameters `after` and `limit`; raise a refusal with 422 if one is not valid."""
-    found = read_parameters(call, frozenset({"after", "limit"}))
+    found = read_parameters(call.query, frozenset({"after", "limit"}))
     after, limit = found.get("after", "0"), found.get("limit", str(DEFAULT_PAGE_LENGTH))
     if not after.isascii() or not after.isdigit() or len(after) > MAX_SEQUENCE_DIGITS:
         raise Refusal(422, "Query parameter after must be the sequence number of a log entry, from 0.")
@@ -370,9 +381,8 @@ def read_page_options(call: HttpCall) -> PageOptions:
     return PageOptions(int(after), int(limit))
 
 
-def read_parameters(call: HttpCall, allowed: frozenset[str]) -> dict[str, str]:
-    """Read the query parameters; raise a refusal with 422 if one is unknown or repeated."""
-    query = call.scope["query_string"]
+def read_parameters(query: bytes, allowed: frozenset[str]) -> dict[str, str]:
+    """Read the parameters of a query string; raise a refusal with 422 if one is unknown or repeated."""
     if not query:
         return {}
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)

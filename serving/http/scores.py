@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -14,6 +15,7 @@ from features.normalization.normal_forms import get_goods_text
 from models.reasons.ranking import Reason
 from serving.event_log.event_codec import Row, decode_features
 from serving.event_log.events import DecisionEvent
+from serving.event_log.group_commit import CommitGroup
 from serving.event_log.log import EventLog
 from serving.http.asgi import HttpCall, respond
 from serving.http.auth import Caller
@@ -24,15 +26,19 @@ from serving.http.schemas import Score, Scores, parse_model_name
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE, Batcher, split_batches, yield_to_requests
 from serving.scoring.intake import FieldError, check_arrival, list_arrival_faults
+from serving.scoring.message_linking import MessageLinker
 from serving.scoring.offices import OTHER_OFFICE, OfficeFinder, Offices
 from serving.scoring.scorer import DEFAULT_REASON_COUNTS, MAX_REASONS, ScoreRequest, ScoreResult
 from serving.telemetry.metrics import Metrics
 
 ENDPOINT_NAME = "scores"
+SCORES_PATH = "/v1/scores"
 PARAMETERS = frozenset({"reasons", "features"})
 JSON = "application/json"
 BODY_TYPES = JSON_TYPES | MESSAGE_TYPES
 REASON_COUNTS = frozenset(str(count) for count in range(MAX_REASONS + 1))
+_get_datetime = lru_cache(maxsize=64)(to_datetime)
+"""The decisions of a batch have one time."""
 
 
 class ScoreOptions(NamedTuple):
@@ -40,6 +46,13 @@ class ScoreOptions(NamedTuple):
 
     reasons: int | None = None
     features: bool = False
+
+
+class DecidedList(NamedTuple):
+    """The decisions on the valid members of a list, which may not be on disk yet, and the faults of the others."""
+
+    answers: list[tuple[Consignment, ScoreResult]]
+    errors: list[RowFault]
 
 
 class ScoresEndpoint:
@@ -67,28 +80,29 @@ class ScoresEndpoint:
             metrics,
         )
         self._finder = OfficeFinder(active, log)
+        self._linker = MessageLinker(active, log)
         self._records: RecordReader[Consignment] = RecordReader(Consignment, "consignments")
         self._record: type[Consignment] = Consignment
-        self._encode = msgspec.json.Encoder().encode
+        self.encode = msgspec.json.Encoder().encode
 
     async def __call__(self, call: HttpCall) -> int:
         """Answer one request and return the status."""
-        await respond(call, 200, self._encode(await self._answer(call)))
+        await respond(call, 200, self.encode(await self._answer(call)))
         return 200
 
     async def _answer(self, call: HttpCall) -> Score | Scores:
         begun = time.perf_counter()
         caller = self._door.authorize(call, "score")
-        options = read_options(call)
+        options = read_options(call.query)
         body = await self._door.read_body(call, BODY_TYPES)
         if body.kind != JSON:
             return await self._score_messages(body.content, caller, options)
-        found = self._read(body.content)
+        found = self.read(body.content)
         if isinstance(found, list):
             caller.spend(max(len(found), 1))
             return await self._score_list(found, caller, options)
         caller.spend(1)
-        request = _build_request(found, self._active.clock(), caller, options)
+        request = build_request(found, self._active.clock(), caller, options)
         if isinstance(request, list):
             raise build_refusal(request)
         if caller.offices is not None and await self._is_foreign(found, caller.offices):
@@ -98,18 +112,43 @@ class ScoresEndpoint:
         answer = await self._batcher.submit(request)
         if answer.group is not None:
             call.timings.append(("log", answer.group.seconds))
-        return await self._build_score(found, answer, options)
+        return await self.build_score(found, answer, options)
 
     async def _score_messages(self, content: bytes, caller: Caller, options: ScoreOptions) -> Scores:
-        """Score the consignments of messages; messages without goods are named in the response."""
+        """Score the consignments that follow from messages; messages without goods are named in the response.
+
+        Houses that a master amends are scored whatever their office; a caller sees those of its own offices.
+        """
         self._current_reader()
         found = await read_message_body(content, self._active.clock())
-        records = build_records(found, self._record)
-        caller.spend(max(len(records), 1))
-        scores = await self._score_list(records, caller, options)
-        return msgspec.structs.replace(scores, messages=describe_messages(found))
+        async with self._linker.lock:
+            linked = await self._linker.link(found.entries)
+            caller.spend(max(len(linked.rows), 1))
+            others = [row for row, own in linked.rows if not own]
+            scored = await self._decide_list(
+                build_records(others, self._record), caller, options, bound=False
+            )
+            mine = [row for row, own in linked.rows if own]
+            decided = await self._decide_list(build_records(mine, self._record), caller, options)
+            group = await self._linker.record(linked, caller.name)
+        shown = [
+            each for each in scored.answers if caller.offices is None or each[0].office in caller.offices
+        ]
+        scores = await self._build_scores([*shown, *decided.answers], options)
+        if group is not None:
+            await group.wait_until_durable()
+        return Scores(scores, decided.errors, describe_messages(found, linked.unused))
 
-    def _read(self, body: bytes) -> Consignment | list[msgspec.Raw]:
+    def read(self, body: bytes) -> Consignment | list[msgspec.Raw]:
+        """Decode a body to one consignment, or to a list of consignments that are decoded later.
+
+        Raises
+        ------
+        Refusal
+            As of `RecordReader.read`.
+        ServiceFault
+            No model is loaded, or none that may declare an unknown field.
+        """
         try:
             return self._current_reader().read(body)
         except Refusal as refusal:
@@ -124,16 +163,27 @@ class ScoresEndpoint:
     async def _score_list(
         self, raws: Sequence[msgspec.Raw | Consignment], caller: Caller, options: ScoreOptions
     ) -> Scores:
+        decided = await self._decide_list(raws, caller, options)
+        return Scores(await self._build_scores(decided.answers, options), decided.errors)
+
+    async def _decide_list(
+        self,
+        raws: Sequence[msgspec.Raw | Consignment],
+        caller: Caller,
+        options: ScoreOptions,
+        *,
+        bound: bool = True,
+    ) -> DecidedList:
+        """Score the valid members of a list; `bound` says whether the offices of the caller limit them."""
         answers: list[tuple[Consignment, ScoreResult]] = []
         errors: list[RowFault] = []
         for start in range(0, len(raws), MAX_BATCH_SIZE):
             good, bad = self._read_chunk(raws, start, caller, options)
-            if caller.offices is not None:
+            if bound and caller.offices is not None:
                 good, bad = await self._split_foreign(good, bad, caller.offices, start)
             self._raise_if_degraded(bad)
             errors += bad
-            await self._active.prefetch([request.c.consignment_id for request in good])
-            for part in split_batches(good):
+            for part in split_batches(await self._prefetch(good)):
                 results = self._active.get_scorer().score_batch(part)
                 for request, answer in zip(part, results, strict=True):
                     if isinstance(answer, Exception):
@@ -142,7 +192,15 @@ class ScoresEndpoint:
             await yield_to_requests()
         for error in errors:
             self._metrics.record_rejection(ENDPOINT_NAME, error.kind)
-        return Scores(await self._build_scores(answers, options), errors)
+        return DecidedList(answers, errors)
+
+    async def _prefetch(self, requests: list[ScoreRequest]) -> list[ScoreRequest]:
+        """Load the states of consignments into memory; return the requests with their names if nothing had to be read."""
+        names = [self._active.find_in_memory(request.c.consignment_id) for request in requests]
+        if None not in names:
+            return [request.with_name(name) for request, name in zip(requests, names, strict=True)]
+        await self._active.prefetch([request.c.consignment_id for request in requests])
+        return requests
 
     def _read_chunk(
         self, raws: Sequence[msgspec.Raw | Consignment], start: int, caller: Caller, options: ScoreOptions
@@ -153,7 +211,7 @@ class ScoresEndpoint:
         now_us, records = self._active.clock(), self._current_reader()
         for index, raw in enumerate(raws[start : start + MAX_BATCH_SIZE], start):
             c = raw if isinstance(raw, Consignment) else records.read_member(raw, index)
-            request = c if isinstance(c, RowFault) else _build_request(c, now_us, caller, options)
+            request = c if isinstance(c, RowFault) else build_request(c, now_us, caller, options)
             if isinstance(request, list):
                 request = records.build_row_fault(request, index)
             if isinstance(request, RowFault):
@@ -185,26 +243,48 @@ class ScoresEndpoint:
     ) -> list[Score]:
         """Build the scores of a list after their decisions are on disk."""
         scores: list[Score] = []
+        durable: CommitGroup | None = None
         for start in range(0, len(answers), MAX_BATCH_SIZE):
             for c, answer in answers[start : start + MAX_BATCH_SIZE]:
-                if answer.group is not None:
+                if answer.group is not None and answer.group is not durable:
                     await answer.group.wait_until_durable()
-                scores.append(await self._build_score(c, answer, options))
+                    durable = answer.group
+                scores.append(await self.build_score(c, answer, options))
             await yield_to_requests()
         return scores
 
-    async def _build_score(self, c: Consignment, answer: ScoreResult, options: ScoreOptions) -> Score:
-        decision, reasons, features = answer.decision, answer.reasons, answer.features
-        count = DEFAULT_REASON_COUNTS[decision.band] if options.reasons is None else options.reasons
-        if features is None and (options.features or count > len(reasons)):
+    async def build_score(self, c: Consignment, answer: ScoreResult, options: ScoreOptions) -> Score:
+        """Build the score of a decision that is on disk; what is not in memory is read from the log."""
+        found = self.build_score_at_once(c, answer, options)
+        if found is None:
+            count = _count_reasons(answer, options)
             features, reasons = await self._look_up(answer, count, get_goods_text(c))
+            found = self._format_score(c, answer, options, reasons[:count], features)
+        return found
+
+    def build_score_at_once(self, c: Consignment, answer: ScoreResult, options: ScoreOptions) -> Score | None:
+        """Build the score of a decision that is on disk; return None if the log must be read for it."""
+        count, reasons = _count_reasons(answer, options), answer.reasons
+        if answer.features is None and (options.features or count > len(reasons)):
+            return None
+        return self._format_score(c, answer, options, reasons[:count], answer.features)
+
+    def _format_score(
+        self,
+        c: Consignment,
+        answer: ScoreResult,
+        options: ScoreOptions,
+        reasons: list[Reason],
+        features: Row | None,
+    ) -> Score:
+        decision = answer.decision
         return Score(
             c.consignment_id,
             decision.score,
             decision.band,  # type: ignore[arg-type]
-            reasons[:count],
+            reasons,
             parse_model_name(decision.model),
-            to_datetime(decision.scored_us),
+            _get_datetime(decision.scored_us),
             self._log.format_decision_id(decision.sequence),
             answer.repeated,
             answer.cancelled,
@@ -243,7 +323,11 @@ class ScoresEndpoint:
         return self._records
 
 
-def _build_request(
+def _count_reasons(answer: ScoreResult, options: ScoreOptions) -> int:
+    return DEFAULT_REASON_COUNTS[answer.decision.band] if options.reasons is None else options.reasons
+
+
+def build_request(
     c: Consignment, now_us: int, caller: Caller, options: ScoreOptions
 ) -> ScoreRequest | list[FieldError]:
     """Build the score request of a consignment, or return all that is wrong with it.
@@ -258,17 +342,17 @@ def _build_request(
     return ScoreRequest(dated, now_us, caller.name, options.reasons)
 
 
-def read_options(call: HttpCall) -> ScoreOptions:
-    """Read the query parameters of a score request.
+def read_options(query: bytes) -> ScoreOptions:
+    """Read the parameters of the query string of a score request.
 
     Raises
     ------
     Refusal
         422 if a parameter or its value is not valid.
     """
-    if not call.scope["query_string"]:
+    if not query:
         return ScoreOptions()
-    found = read_parameters(call, PARAMETERS)
+    found = read_parameters(query, PARAMETERS)
     reasons, features = found.get("reasons"), found.get("features", "false")
     if reasons is not None and reasons not in REASON_COUNTS:
         raise Refusal(422, f"Query parameter reasons must be an integer from 0 to {MAX_REASONS}.")

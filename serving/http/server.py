@@ -10,7 +10,7 @@ import uvicorn
 
 from consignments.errors import BadSetting
 from serving.http.app import App
-from serving.http.connections import limit_connections
+from serving.http.direct.connection import build_connection_class
 from serving.http.tls import Certificate
 from serving.process.clock import Clock, read_clock_us
 from serving.process.logging import configure_logging, logger
@@ -114,7 +114,7 @@ def build_server(app: App, certificate: Certificate | None = None) -> uvicorn.Se
         uvicorn.Config(
             app,
             loop="uvloop",
-            http=limit_connections(service.settings.max_connections),
+            http=build_connection_class(app.direct, service.settings.max_connections),
             ws="none",
             lifespan="on",
             access_log=False,

@@ -1,26 +1,21 @@
-"""Alerts of partners with their yield: how many consignments they matched, how many were inspected, and what was found."""
+"""Alerts and messages of partners with their yield, as a page shows them."""
 
-from collections import Counter
-from collections.abc import Callable
 from typing import NamedTuple
 
-from consignments.errors import ServiceFault
+from consignments.exchange.alerts import build_alert_id
+from consignments.exchange.documents import AnyMessage, Feedback, Report, Seizure, Warning, get_kind
 from consignments.records import Alert
 from consignments.timestamps import to_us
-from features.alerts import Alerts
-from features.normalization.normal_forms import normalize_consignment
-from serving.event_log.event_codec import EventCodec
-from serving.event_log.events import AlertEvent, ArrivalEvent, Event, Kind, OutcomeEvent
-from serving.event_log.reader import LogReader
+from models.operation.yields import YieldCounts, is_active
+from serving.maintenance.logged_yields import LoggedYields, RecordedMessage
 
 PATTERNS = (
     "description_pattern", "hs_code", "departure_country", "route", "sender_name", "sender_address", "consignee_name",
     "consignee_address",
 )  # fmt: skip
 PERSONAL_PATTERNS = frozenset(("sender_name", "sender_address", "consignee_name", "consignee_address"))
-DETECTIONS = frozenset(("nps", "controlled_drug", "other_offence"))
-EXCLUDED_COLUMNS = ("features", "keys", "reasons")
-READ_KINDS: tuple[Kind, ...] = ("decision", "arrival", "alert", "outcome")
+MAX_MESSAGES = 200
+"""Maximum number of messages that a page shows, the latest ones."""
 
 
 class AlertRow(NamedTuple):
@@ -31,103 +26,106 @@ class AlertRow(NamedTuple):
     alert : Alert
     patterns : list of (str, str or None)
         Name and value; the value is None if it is personal and not shown.
+    indicators : int
+        Number of its indicators.
     active : bool
         Whether it is in force now.
-    matched, inspected, found : int
-        Consignments that it matched when they were received, and of these the inspected ones and the detections.
+    counts : YieldCounts
     """
 
     alert: Alert
     patterns: list[tuple[str, str | None]]
+    indicators: int
     active: bool
-    matched: int
-    inspected: int
-    found: int
+    counts: YieldCounts
 
 
-class AlertYields:
-    """A counter of the matches of alerts; it reads each log entry once.
+class MessageRow(NamedTuple):
+    """A message of a partner, or an own one, with what it brought.
 
-    Parameters
+    Attributes
     ----------
-    url : str
-        Database URL of the log.
-    open_entries : callable
-        Returns the event codec, with a vault, because alerts may name parties.
+    message : document
+    kind : str
+    recorded_us : int or None
+    by : str
+        API key, or the officer who approved an own message.
+    text : str or None
+        What it says in words.
+    alert_id : str or None
+        The alert that it became here; None if it became none.
+    counts : YieldCounts or None
+        Counts of that alert.
+    reported : list of Feedback
+        Feedback of partners on it.
     """
 
-    def __init__(self, url: str, open_entries: Callable[[], EventCodec]) -> None:
-        self._url, self._open_entries, self._sequence = url, open_entries, 0
-        self._alerts: dict[str, Alert] = {}
-        self._single: dict[str, Alerts] = {}
-        self._matched: dict[str, set[str]] = {}
-        self._results: dict[str, str] = {}
+    message: AnyMessage
+    kind: str
+    recorded_us: int | None
+    by: str
+    text: str | None
+    alert_id: str | None
+    counts: YieldCounts | None
+    reported: list[Feedback]
 
-    def read(self) -> "AlertYields":
-        """Read the entries that are new in the log, and return itself.
 
-        Raises
-        ------
-        ServiceFault
-            The log cannot be read.
-        """
-        entries = self._open_entries()
-        with LogReader.open_to_read(self._url) as log:
-            for event in log.read_events(self._sequence, log.last_sequence, EXCLUDED_COLUMNS, READ_KINDS):
-                if isinstance(event, AlertEvent):
-                    self._add_alert(entries.decode_alert(event), event.sequence)
-                elif isinstance(event, ArrivalEvent):
-                    self._match(event, entries)
-                else:
-                    self._record_result(event, entries)
-                self._sequence = event.sequence
-        return self
+def list_alert_rows(yields: LoggedYields, now_us: int, *, personal: bool) -> list[AlertRow]:
+    """List the alerts with their yields, those in force first, then the latest first."""
+    rows = [_build_row(alert, yields, now_us, personal=personal) for alert in yields.list_alerts()]
+    return sorted(rows, key=lambda row: (not row.active, -to_us(row.alert.issued_at), row.alert.alert_id))
 
-    def list_rows(self, now_us: int, *, personal: bool) -> list[AlertRow]:
-        """List the alerts with their yields, those in force first, then the latest first."""
-        rows = [self._build_row(alert, now_us, personal=personal) for alert in list(self._alerts.values())]
-        return sorted(rows, key=lambda row: (not row.active, -to_us(row.alert.issued_at), row.alert.alert_id))
 
-    def _add_alert(self, alert: Alert, sequence: int) -> None:
-        self._alerts[alert.alert_id] = alert
-        self._single.setdefault(alert.alert_id, Alerts()).add(alert, sequence)
+def list_message_rows(yields: LoggedYields) -> list[MessageRow]:
+    """List the messages of the log with their yields, the latest first."""
+    messages = list(yields.messages)
+    alerts = {alert.alert_id for alert in yields.list_alerts()}
+    reported: dict[tuple[str, str], list[Feedback]] = {}
+    for each in messages:
+        if isinstance(each.message, Feedback):
+            reported.setdefault((each.message.about_author, each.message.about), []).append(each.message)
+    return [_build_message_row(each, yields, alerts, reported) for each in reversed(messages[-MAX_MESSAGES:])]
 
-    def _match(self, event: ArrivalEvent, entries: EventCodec) -> None:
-        """Compare a consignment with the alerts that were in force when it was received."""
-        if event.redacted or not self._may_match(event):
-            return
-        try:
-            c = entries.decode_consignment(event)
-        except ServiceFault:  # its key was erased
-            return
-        forms = normalize_consignment(c)
-        for name, alerts in self._single.items():
-            if alerts.compute(c, forms, event.sequence)[0]:
-                self._matched.setdefault(name, set()).add(event.consignment_id)
 
-    def _may_match(self, event: ArrivalEvent) -> bool:
-        return any(
-            to_us(alert.issued_at) <= event.at_us
-            and (alert.expires_at is None or event.at_us < to_us(alert.expires_at))
-            for alert in self._alerts.values()
-        )
+def _build_row(alert: Alert, yields: LoggedYields, now_us: int, *, personal: bool) -> AlertRow:
+    patterns = [
+        (name, value if personal or name not in PERSONAL_PATTERNS else None)
+        for name in PATTERNS
+        if (value := getattr(alert, name))
+    ]
+    counts = yields.count(alert.alert_id)
+    return AlertRow(alert, patterns, len(alert.indicators or ()), is_active(alert, now_us), counts)
 
-    def _record_result(self, event: Event, entries: EventCodec) -> None:
-        if isinstance(event, OutcomeEvent):
-            outcome = entries.decode_outcome(event)
-            if outcome.status == "inspected":
-                self._results[event.consignment_id] = outcome.result or "pending"
 
-    def _build_row(self, alert: Alert, now_us: int, *, personal: bool) -> AlertRow:
-        matched = self._matched.get(alert.alert_id, set()).copy()  # a thread may add to it
-        results = Counter(self._results[name] for name in matched if name in self._results)
-        patterns = [
-            (name, value if personal or name not in PERSONAL_PATTERNS else None)
-            for name in PATTERNS
-            if (value := getattr(alert, name))
-        ]
-        active = to_us(alert.issued_at) <= now_us and (
-            alert.expires_at is None or now_us < to_us(alert.expires_at)
-        )
-        found = sum(results[result] for result in DETECTIONS)
-        return AlertRow(alert, patterns, active, len(matched), sum(results.values()), found)
+def _build_message_row(
+    recorded: RecordedMessage,
+    yields: LoggedYields,
+    alerts: set[str],
+    reported: dict[tuple[str, str], list[Feedback]],
+) -> MessageRow:
+    message = recorded.message
+    alert_id = None
+    if isinstance(message, Warning | Seizure):
+        named = build_alert_id(message.author, message.message_id, message.revision)
+        alert_id = named if named in alerts else None
+    return MessageRow(
+        message,
+        get_kind(message),
+        recorded.recorded_us,
+        recorded.by,
+        _describe(message),
+        alert_id,
+        None if alert_id is None else yields.count(alert_id),
+        reported.get((message.author, message.message_id), []),
+    )
+
+
+def _describe(message: AnyMessage) -> str | None:
+    """Return what a message says in words, or the message that it is about."""
+    if isinstance(message, Warning):
+        return message.text
+    if isinstance(message, Seizure):
+        return message.substance or message.substance_family
+    if isinstance(message, Report):
+        return f"{message.about_author}/{message.about}"
+    return f"{message.author}/{message.about}"

@@ -30,6 +30,11 @@ class BackgroundValue(Generic[T]):
         self._read_at, self._seconds = float("-inf"), 0.0
         self._thread: threading.Thread | None = None
 
+    @property
+    def complete(self) -> bool:
+        """Return whether the value was read at least once."""
+        return self._read_at > float("-inf")
+
     def get(self) -> T | None:
         """Return the latest complete value; None if the first one is not complete yet.
 

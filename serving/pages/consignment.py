@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from consignments.errors import ServiceFault
-from consignments.identifiers import normalize_identifier
-from consignments.records import Consignment
+from consignments.records import Consignment, Outcome
 from consignments.schema import get_fields
+from consignments.visibility import is_final, list_positive_results
 from models.reasons.ranking import Reason
 from serving.event_log.event_codec import EventCodec, Proposal, RecordedAction, get_spelling
 from serving.event_log.events import (
@@ -20,9 +20,8 @@ from serving.event_log.events import (
     OutcomeEvent,
     SelectionEvent,
 )
-from serving.event_log.reader import LogReader
 from serving.scoring.intake import propose
-from serving.state.consignment_states import NO_REASONS
+from serving.state.consignment_states import NO_REASONS, rank_outcome
 
 EXCLUDED_COLUMNS = ("keys",)
 MAX_TIMELINE = 200
@@ -78,6 +77,8 @@ class ConsignmentView(NamedTuple):
     last_sequence : int
     selected_by : str or None
     left_out : int
+    outcome : Outcome or None
+        The valid one of its outcomes.
     """
 
     name: str
@@ -95,19 +96,12 @@ class ConsignmentView(NamedTuple):
     last_sequence: int
     selected_by: str | None
     left_out: int
+    outcome: Outcome | None
 
-
-def read_consignment(log: LogReader, identifier: str) -> list[Event]:
-    """Read all entries of a consignment, under its normal identifier and under an older spelling; empty if it is unknown.
-
-    Raises
-    ------
-    ServiceFault
-        The log cannot be read.
-    """
-    names = dict.fromkeys((normalize_identifier(identifier), identifier))
-    found = [event for name in names for event in log.read_consignment_events(name, None, EXCLUDED_COLUMNS)]
-    return sorted(found, key=lambda event: event.sequence)
+    @property
+    def detection(self) -> bool:
+        """Return whether a detection is confirmed."""
+        return self.outcome is not None and is_detection(self.outcome)
 
 
 def find_latest(events: Sequence[Event]) -> ArrivalEvent | None:
@@ -154,7 +148,23 @@ def build_view(
         events[-1].sequence,
         selected_by,
         len(events) - len(shown),
+        find_standing_outcome(events, plain),
     )
+
+
+def find_standing_outcome(events: Sequence[Event], entries: EventCodec) -> Outcome | None:
+    """Find the outcome of a consignment that is valid now; None if it has none."""
+    outcomes = [
+        (rank_outcome(outcome, event)[0], outcome)
+        for event in events
+        if isinstance(event, OutcomeEvent) and (outcome := entries.decode_outcome(event))
+    ]
+    return max(outcomes, key=lambda each: each[0])[1] if outcomes else None
+
+
+def is_detection(outcome: Outcome) -> bool:
+    """Check if an outcome is final, with any offence."""
+    return is_final(outcome) and outcome.result in list_positive_results("any_offence")
 
 
 def _read_personal(latest: ArrivalEvent, opened: EventCodec) -> tuple[list[tuple[str, Any]] | None, str]:

@@ -1,6 +1,5 @@
 """Formats of values for officers, and the template environment. All values are escaped; control characters are made visible."""
 
-import unicodedata
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -10,32 +9,10 @@ from urllib.parse import urlencode
 import jinja2
 
 from consignments.timestamps import to_datetime
+from models.page_templates import create_page_environment
 
 TEMPLATES = Path(__file__).parent / "templates"
-HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs", "Co"})
-"""Unicode categories of characters that are invisible or change the direction of the text around them."""
-KEPT = frozenset("\r\n\t\u200c\u200d")
-"""Characters of these categories that are needed: line breaks, tabs, and the joiners of scripts such as Persian."""
 MIN_SHARE = 0.0001
-
-
-def show_text(value: object) -> str:
-    """Return a text in which hidden characters are visible as `[U+202E]`, so that it cannot look like another one.
-
-    Examples
-    --------
-    >>> show_text("invoice\\u202efdp.exe")
-    'invoice[U+202E]fdp.exe'
-    """
-    text = str(value)
-    if text.isprintable() and text.isascii():
-        return text
-    return "".join(
-        f"[U+{ord(char):04X}]"
-        if char not in KEPT and unicodedata.category(char) in HIDDEN_CATEGORIES
-        else char
-        for char in text
-    )
 
 
 def format_share(value: float) -> str:
@@ -89,22 +66,10 @@ def build_link(path: str, **parameters: Any) -> str:
     return f"{path}?{query}" if query else path
 
 
-def _show(value: Any) -> Any:
-    """Return a value as a template writes it: texts without hidden characters."""
-    return show_text(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
-
-
 @cache
 def create_environment() -> jinja2.Environment:
     """Create the template environment: values are escaped and their hidden characters shown; an unknown name is an error."""
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_show,
-    )
+    made = create_page_environment(TEMPLATES)
     made.filters |= {
         "share": format_share,
         "amount": format_amount,

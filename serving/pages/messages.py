@@ -67,6 +67,8 @@ class PageAnswer(msgspec.Struct, frozen=True):
     html: bytes
 
 
+DOCUMENTS = "documents"
+"""View of the documents that an officer approves. Its answer is JSON, for the service."""
 LENGTH_BYTES = 4
 MAX_MESSAGE_BYTES = 64_000_000
 encode_request = msgspec.msgpack.Encoder().encode

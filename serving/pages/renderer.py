@@ -2,28 +2,42 @@
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
-from consignments.errors import NpsriskError, ServiceFault
+import msgspec
+
+from consignments.errors import BadSetting, NpsriskError, ServiceFault
+from consignments.exchange.folder import KEYS_FOLDER
 from consignments.records import Consignment
-from consignments.timestamps import US_PER_DAY, convert_us_to_day
+from consignments.timestamps import US_PER_DAY, convert_us_to_day, to_datetime
 from features.history.pseudonyms import Pseudonyms, load_data_key
+from features.indicators.operation_keys import OperationKeys
 from features.links.trace import LinkTable, LinkTrace
 from serving.encryption.key_file import FILE_NAME
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import EventCodec
+from serving.event_log.event_codec import ActionKind, EventCodec
 from serving.event_log.key_erasures import check_vault
 from serving.event_log.reader import LogReader
 from serving.maintenance.access_log import record_page_access
-from serving.pages.alerts import AlertYields
+from serving.maintenance.logged_yields import LoggedYields
+from serving.pages.alerts import list_alert_rows, list_message_rows
 from serving.pages.background import BackgroundValue
-from serving.pages.consignment import ConsignmentView, build_view, find_latest, read_consignment
+from serving.pages.consignment import EXCLUDED_COLUMNS, ConsignmentView, build_view, find_latest
 from serving.pages.day_list import DayLists
 from serving.pages.days import format_day
+from serving.pages.drafts import (
+    HANDLING_CODES,
+    DraftForm,
+    Drafts,
+    DraftWriter,
+    find_confirmed,
+    list_facts,
+)
 from serving.pages.formats import create_environment
+from serving.pages.hunt import Hunts, LogHunter, list_hunt_values
 from serving.pages.link_map import SIZE, LinkReader, draw_links, find_foreign, trace_consignment
 from serving.pages.list_view import ListQuery, build_list
-from serving.pages.messages import PageAnswer, PageRequest, Viewer
+from serving.pages.messages import DOCUMENTS, PageAnswer, PageRequest, Viewer
 from serving.pages.texts import PageTexts, load_own_texts
 from serving.pages.traffic import DAYS, TrafficReader
 from serving.pages.waterfall import WIDTH, draw_waterfall, explain_decision, refuse_fetch
@@ -45,6 +59,11 @@ class PageRenderer:
     ----------
     settings : Settings
 
+    Attributes
+    ----------
+    keys : OperationKeys
+        Those of the exchange directory; more come when an alert or a hunt is read.
+
     Raises
     ------
     BadSetting, ServiceFault
@@ -61,14 +80,23 @@ class PageRenderer:
         self._plain = EventCodec(None, Consignment, ())
         self._lists = DayLists(self.log, self._plain)
         links = LinkReader(settings.database_url, Pseudonyms(self._data_key), self._load_vault)
-        yields = AlertYields(settings.database_url, lambda: EventCodec(self._load_vault(), Consignment, ()))
+        self.keys, self._key_fault = OperationKeys(), ""
+        yields = LoggedYields(settings.database_url, self._load_entries, self.keys)
         self._links, self._yields = BackgroundValue(links.read), BackgroundValue(yields.read)
+        self._hunts = Hunts(LogHunter(settings, Pseudonyms(self._data_key)), self._load_entries)
+        name = settings.administration
+        own = Pseudonyms(self._data_key)
+        self._drafts = (
+            None if name is None else DraftWriter(settings.database_url, name, own, self._load_entries)
+        )
         self._traffic = TrafficReader(self.log)
         self._models = PastModels(settings.state_dir, refuse_fetch)
         self._views: dict[str, Callable[[PageRequest, Viewer], tuple[str, Values]]] = {
             "list": self._view_list,
             "consignment": self._view_consignment,
             "links": self._view_links,
+            "hunt": self._view_hunt,
+            "draft": self._view_draft,
             "alerts": self._view_alerts,
             "model": self._view_model,
             "try": self._view_try,
@@ -103,6 +131,8 @@ class PageRenderer:
             )
 
     def _render(self, request: PageRequest) -> PageAnswer:
+        if request.view == DOCUMENTS:
+            return self._answer_documents(request)
         if request.view == "login":
             return self._fill("login", request, request.facts, request.facts.get("status", 200))
         if request.view == "error":
@@ -131,6 +161,15 @@ class PageRenderer:
         vault = Vault.load(self._settings.state_dir, self._data_key)
         check_vault(self.log, vault)
         return vault
+
+    def _load_entries(self) -> EventCodec:
+        """Load a codec of its own for a background thread, and the operation keys that are new."""
+        try:
+            self.keys.update(OperationKeys.read_folder(self._settings.exchange_dir / KEYS_FOLDER))
+            self._key_fault = ""
+        except BadSetting as fault:  # the keys that were read before stay in use, as in the service
+            self._key_fault = fault.what
+        return EventCodec(self._load_vault(), Consignment, ())
 
     def _open_entries(self) -> EventCodec:
         return EventCodec(self._open_vault(), Consignment, ())
@@ -166,7 +205,7 @@ class PageRenderer:
 
     def _read_view(self, identifier: str, viewer: Viewer, *, personal: bool) -> ConsignmentView:
         """Read a consignment; record who looks at personal fields before they are read."""
-        events = read_consignment(self.log, identifier)
+        events = self.log.read_spelled_events(identifier, None, EXCLUDED_COLUMNS)
         latest = find_latest(events)
         if latest is None:
             raise PageNotFound
@@ -192,6 +231,60 @@ class PageRenderer:
         drawn = None if trace is None else draw_links(trace)
         return "links", {"c": view, "map": drawn, "size": SIZE, "hidden": hidden}
 
+    def _view_hunt(self, request: PageRequest, viewer: Viewer) -> tuple[str, Values]:
+        alert = request.query.get("alert", "")
+        name = alert or self._read_view(request.query.get("id", ""), viewer, personal=False).name
+        reading = self._hunts.start(name, bool(alert), request.now_us)
+        found = reading.get()
+        if found is None and not reading.complete:
+            return "preparing", {}
+        return "hunt", {"name": name, "alert": bool(alert), **list_hunt_values(found, viewer)}
+
+    def _view_draft(self, request: PageRequest, viewer: Viewer) -> tuple[str, Values]:
+        form = DraftForm.parse(request.query)
+        view, drafts, why = self._write_drafts(request, viewer, form)
+        if why == COUNTING:
+            return "preparing", {}
+        return "draft", {
+            "c": view, "drafts": drafts, "why": why, "form": form, "codes": HANDLING_CODES, "fault": request.facts.get("fault"),
+            "seizure_facts": [] if drafts is None else list_facts(drafts.seizure),
+            "warning_facts": [] if drafts is None or drafts.warning is None else list_facts(drafts.warning),
+        }  # fmt: skip
+
+    def _write_drafts(
+        self, request: PageRequest, viewer: Viewer, form: DraftForm
+    ) -> tuple[ConsignmentView, Drafts | None, str]:
+        """Write the drafts of a detection, or return the key of the text that says why there are none."""
+        view = self._read_view(request.query.get("id", ""), viewer, personal=False)
+        if self._drafts is None:
+            return view, None, "no_administration"
+        entries = self._load_entries()
+        found = find_confirmed(self.log.read_spelled_events(view.name, None, EXCLUDED_COLUMNS), entries)
+        if found is None:
+            return view, None, "no_detection"
+        try:
+            drafts = self._drafts.write(found, form, self.keys, to_datetime(request.now_us))
+        except BadSetting:
+            return view, None, "no_key"
+        return view, drafts, "" if drafts is not None else COUNTING
+
+    def _answer_documents(self, request: PageRequest) -> PageAnswer:
+        """Answer with the documents that an officer approves, as JSON.
+
+        The status is 409 if their facts are not those of the form, and 503 if they are not written yet.
+        """
+        assert request.viewer is not None
+        form = DraftForm.parse(request.query)
+        try:
+            _, drafts, why = self._write_drafts(request, request.viewer, form)
+        except PageNotFound:
+            return PageAnswer(404, b"[]")
+        if why == COUNTING:
+            return PageAnswer(503, b"[]")
+        if drafts is None or drafts.digest != request.query.get("digest"):
+            return PageAnswer(409, b"[]")
+        return PageAnswer(200, msgspec.json.encode(drafts.list_chosen(form)))
+
     def _view_alerts(self, request: PageRequest, viewer: Viewer) -> tuple[str, Values]:
         yields = self._yields.get()
         if yields is None:
@@ -200,7 +293,9 @@ class PageRenderer:
         if personal:
             record_page_access(self._settings.state_dir, self.log, viewer.key, viewer.person, "alerts")
         return "alerts", {
-            "rows": yields.list_rows(request.now_us, personal=personal),
+            "rows": list_alert_rows(yields, request.now_us, personal=personal),
+            "messages": list_message_rows(yields),
+            "key_fault": self._key_fault,
             "personal": personal,
         }
 
@@ -221,7 +316,10 @@ class PageRenderer:
         }
 
 
-ACTIONS = ("inspect", "release", "request_information", "request_screening", "do_not_load")
+COUNTING = "counting"
+"""Why there are no drafts yet: the identifiers that many own consignments share are being counted."""
+ACTIONS = tuple(dict.fromkeys(("inspect", "release", *get_args(ActionKind))))
+"""What an officer may decide, in the order of the page."""
 
 
 def _read_form(request: PageRequest) -> defaultdict[str, str]:

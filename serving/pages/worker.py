@@ -8,6 +8,7 @@ import sys
 import traceback
 from typing import BinaryIO
 
+from features.indicators.operation_keys import install_keys
 from serving.pages.messages import (
     LENGTH_BYTES,
     PageAnswer,
@@ -56,6 +57,7 @@ def run(source: BinaryIO, target: BinaryIO) -> None:
     if settings is None:
         return
     renderer = PageRenderer(Settings.model_validate_json(settings))
+    install_keys(renderer.keys)
     while (message := read_message(source)) is not None:
         target.write(add_length(encode_answer(answer(renderer, message))))
         target.flush()

@@ -177,6 +177,25 @@ class Settings(BaseSettings):
             "allows.",
         ),
     ] = None
+    link_days: Annotated[
+        float,
+        Field(
+            alias="NPSRISK_LINK_DAYS",
+            gt=0,
+            le=366,
+            description="Days after which the service forgets a master or a house that came as a message. Then one no longer "
+            "adds to the other.",
+        ),
+    ] = 30.0
+    max_links: Annotated[
+        int,
+        Field(
+            alias="NPSRISK_MAX_LINKS",
+            ge=1,
+            description="Maximum number of masters, houses and listed items that are kept for each other, of about half a kilobyte "
+            "each. Above it the oldest are forgotten.",
+        ),
+    ] = 200_000
     snapshot_entries: Annotated[
         int,
         Field(

@@ -122,6 +122,17 @@ class ActiveModel:
             if awaited:
                 await self._prefetcher.complete(state.dossiers, awaited)
 
+    def find_in_memory(self, consignment_id: str) -> str | None:
+        """Return what `State.find_in_memory` does; None means that `prefetch` must be awaited before scoring.
+
+        Raises
+        ------
+        ServiceFault
+            The log cannot be written now. Then no state is created.
+        """
+        self.committer.check()
+        return self.state.find_in_memory(consignment_id)
+
     def close(self) -> None:
         """Shut down the threads that read the log."""
         self._prefetcher.close()

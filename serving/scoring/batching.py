@@ -1,23 +1,30 @@
 """Micro-batching: requests that arrive while the log is being flushed are scored as one batch.
 
-Collecting a batch adds no delay, because a decision cannot be written before the current flush ends. A full batch does not
-wait. Log entries have the order in which the requests joined, and scores equal those of scoring one by one, bit for bit.
+Collecting a batch adds no delay, because a decision cannot be written before the current flush ends. If the log is free, a batch
+is collected as long as each turn of the event loop brings another request. A full batch does not wait. Log entries have the order in which the requests joined, and scores
+equal those of scoring one by one, bit for bit.
 """
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
+from consignments.errors import ServiceFault
 from consignments.identifiers import normalize_identifier
-from serving.event_log.group_commit import resolve_future
+from serving.event_log.group_commit import CommitGroup, resolve_future
 from serving.scoring.scorer import ScoreRequest, ScoreResult
 
 MAX_BATCH_SIZE = 32
 """Maximum number of consignments scored together. With more, each costs a little less, but single requests wait longer
 for the chunks of a list."""
-YIELDS_BETWEEN_CHUNKS = 4
-"""Event-loop iterations to yield between chunks of a list: one for each step of a single request (read, join a batch, score,
-respond). Otherwise a single request would wait for a chunk before each step."""
+YIELDS_BETWEEN_CHUNKS = 5
+"""Event-loop iterations to yield between chunks of a list: one for each step of a single request (read, join a batch, see that
+no further one comes, score, respond). Otherwise a single request would wait for a chunk before each step."""
 BatchResults = list[ScoreResult | Exception]
+Read = Callable[[], ScoreRequest | None]
+"""Returns a request when its batch begins; None if it is answered in another way. It must not raise."""
+Receive = Callable[[ScoreResult | Exception], object]
+"""Receives the result of a request once its decision is on disk, or the error. It must not raise."""
 
 
 class Batcher:
@@ -37,28 +44,39 @@ class Batcher:
         when_free: Callable[[Callable[[], None]], None],
     ) -> None:
         self._score, self._when_free = score, when_free
-        self._waiting: list[tuple[ScoreRequest, asyncio.Future[ScoreResult]]] = []
+        self._waiting: list[tuple[Read, Receive]] = []
 
     def submit(self, asked: ScoreRequest) -> "asyncio.Future[ScoreResult]":
-        """Add a request to the next batch, which is scored when the log is free or the batch is full.
-
-        The future is resolved after the decision is on disk.
-        """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[ScoreResult] = loop.create_future()
-        self._waiting.append((asked, future))
-        if len(self._waiting) == 1:
-            self._when_free(self._run)
-        elif len(self._waiting) == MAX_BATCH_SIZE:
-            loop.call_soon(self._run)
+        """Add a request as `add` does; the future is resolved after the decision is on disk."""
+        future: asyncio.Future[ScoreResult] = asyncio.get_running_loop().create_future()
+        self.add(lambda: asked, partial(_resolve, future))
         return future
+
+    def add(self, read: Read, receive: Receive) -> None:
+        """Add a request to the next batch, which is scored when the log is free and no further request comes, or when it is full.
+
+        The requests of a batch are read one after the other, so that the code of reading stays in the caches of the processor.
+        """
+        self._waiting.append((read, receive))
+        if len(self._waiting) == 1:
+            self._when_free(self._collect)
+        elif len(self._waiting) == MAX_BATCH_SIZE:
+            asyncio.get_running_loop().call_soon(self._run)
+
+    def _collect(self, seen: int = 0) -> None:
+        """Score the batch as soon as a turn of the event loop brings no further request: large batches cost less."""
+        now = len(self._waiting)
+        if seen < now < MAX_BATCH_SIZE:
+            asyncio.get_running_loop().call_soon(self._collect, now)
+        else:
+            self._run()
 
     def _run(self) -> None:
         waiting, self._waiting = self._waiting, []
-        futures = iter([future for _, future in waiting])
-        for part in split_batches([asked for asked, _ in waiting]):
-            for outcome in self._try(part):
-                _resolve(next(futures), outcome)
+        asked = [(request, receive) for read, receive in waiting if (request := read()) is not None]
+        receivers = iter([receive for _, receive in asked])
+        for part in split_batches([request for request, _ in asked]):
+            _deliver_when_durable([(next(receivers), outcome) for outcome in self._try(part)])
 
     def _try(self, part: Sequence[ScoreRequest]) -> BatchResults:
         try:
@@ -76,10 +94,25 @@ async def yield_to_requests() -> None:
 def _resolve(future: "asyncio.Future[ScoreResult]", outcome: ScoreResult | Exception) -> None:
     if isinstance(outcome, Exception):
         resolve_future(future, None, outcome)
-    elif outcome.group is None:
-        resolve_future(future, outcome, None)
     else:
-        outcome.group.resolve(future, outcome)
+        resolve_future(future, outcome, None)
+
+
+def _deliver_when_durable(results: Sequence[tuple[Receive, ScoreResult | Exception]]) -> None:
+    """Send each result to its receiver; those of one commit group together, when the group is on disk."""
+    groups: dict[CommitGroup, list[tuple[Receive, ScoreResult]]] = {}
+    for receive, outcome in results:
+        if isinstance(outcome, Exception) or outcome.group is None:
+            receive(outcome)
+        else:
+            groups.setdefault(outcome.group, []).append((receive, outcome))
+    for group, waiting in groups.items():
+        group.call_when_durable(partial(_deliver, waiting))
+
+
+def _deliver(waiting: Sequence[tuple[Receive, ScoreResult]], fault: ServiceFault | None) -> None:
+    for receive, outcome in waiting:
+        receive(outcome if fault is None else fault)
 
 
 def split_batches(asked: Sequence[ScoreRequest]) -> Iterator[list[ScoreRequest]]:
@@ -92,7 +125,7 @@ def split_batches(asked: Sequence[ScoreRequest]) -> Iterator[list[ScoreRequest]]
     day = 0
     for each in asked:
         c, on = each.c, each.day
-        name = normalize_identifier(c.consignment_id)
+        name = each.name or normalize_identifier(c.consignment_id)
         full = len(part) == MAX_BATCH_SIZE or name in names or on != day
         if part and (full or part[-1].c.cancelled_at is not None):
             yield part

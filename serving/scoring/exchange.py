@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from consignments.errors import MessageFault
 from consignments.exchange.alerts import list_alert_changes
 from consignments.exchange.documents import AnyMessage, Withdrawal, get_kind
+from consignments.exchange.folder import KEYS_FOLDER, PARTNERS_FILE
 from consignments.records import Alert
 from consignments.timestamps import to_datetime
 from features.indicators.operation_keys import KEY_SUFFIX, OperationKeys
@@ -17,8 +17,6 @@ from models.signatures.signed_message import read_signed_message
 from serving.event_log.event_codec import LoggedMessage
 from serving.process.state_directory import FileStamp, get_file_stamp
 from serving.state.state import State
-
-PARTNERS_FILE, KEYS_FOLDER = "partners.toml", "keys"
 
 
 class ExchangeMembers:
@@ -80,14 +78,7 @@ def accept_message(
     """
     moment = to_datetime(now_us)
     message, canonical = read_signed_message(msgspec.json.encode(envelope), members.partners, moment)
-    missing = members.keys.list_missing(getattr(message, "indicators", ()))
-    if missing:
-        raise MessageFault(
-            "its indicators cannot be compared",
-            got=f"operation key {', '.join(missing)} of {message.operation}",
-            expected="a key in the folder keys of the exchange directory",
-            todo="ask a partner for the key file, and send the message again",
-        )
+    members.keys.require(getattr(message, "indicators", ()), message.operation)
     logged = LoggedMessage(
         message.message_id,
         message.author,

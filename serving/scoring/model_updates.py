@@ -18,6 +18,7 @@ from serving.process.threads import BackgroundThreads
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.loaded_model import LoadedModel, load_model, load_rules_model
 from serving.state.history_keys import KeyReader
+from serving.state.links import DEFAULT_LIMITS, LinkLimits
 from serving.state.rebuild import StateRebuild
 from serving.state.snapshots import Snapshots, rebuild_state
 from serving.state.state import State
@@ -38,12 +39,15 @@ class StateSource(NamedTuple):
         Maximum number of history keys.
     url : str
         URL of the log's database.
+    limits : LinkLimits
+        How long and how many links of masters and houses are kept.
     """
 
     log: EventLog
     snapshots: Snapshots
     max_keys: int | None
     url: str
+    limits: LinkLimits = DEFAULT_LIMITS
 
     def begin_check(self) -> ChainCheck:
         """Begin to check the hash chain of the entries that `rebuild` will read; use the result as a context."""
@@ -53,7 +57,7 @@ class StateSource(NamedTuple):
         """Rebuild the state for a model, from the newest valid snapshot and the log after it."""
         return rebuild_state(
             self.log, KeyReader(model.pipeline, model.entries), self.snapshots,
-            max_keys=self.max_keys, progress=progress,
+            max_keys=self.max_keys, limits=self.limits, progress=progress,
         )  # fmt: skip
 
 

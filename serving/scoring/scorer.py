@@ -14,6 +14,7 @@ import numpy as np
 from consignments.errors import ServiceFault
 from consignments.records import Consignment
 from consignments.timestamps import NO_TIME, US_PER_DAY, to_us
+from consignments.versions import is_late
 from features.normalization.normal_forms import get_goods_text
 from models.reasons.ranking import Reason
 from serving.encryption.vault import PackedRecord
@@ -74,12 +75,19 @@ class ScoreRequest(NamedTuple):
         Name of the client.
     reasons : int or None
         Number of reasons requested; None for the default of the band.
+    name : str or None
+        The name under which the log knows it, if it was looked up just before.
     """
 
     c: Consignment
     received_us: int
     asked_by: str
     reasons: int | None = None
+    name: str | None = None
+
+    def with_name(self, name: str | None) -> "ScoreRequest":
+        """Return the request with the name that was looked up."""
+        return ScoreRequest(self.c, self.received_us, self.asked_by, self.reasons, name)
 
     @property
     def day(self) -> int:
@@ -203,11 +211,12 @@ class Scorer:
         c = asked.c
         if type(c) is not self.model.record:  # decoded before a model with another record type was loaded
             c = msgspec.convert(c, self.model.record, from_attributes=True)
-        name = self.state.resolve(c.consignment_id)
+        name = asked.name or self.state.resolve(c.consignment_id)
         packed = self.model.entries.pack(c, now_us, name)
         known = self.state.get_consignment(name)
         version = known.version
-        if version is not None and version.content == packed.content and version.decision is not None:
+        same = version is not None and version.content == packed.content
+        if version is not None and same and version.decision is not None and not _is_renewed(c, known):
             return self._repeat(version.decision, cancelled=known.cancellation is not None)
         # A state with an entry that is not on disk yet is never dropped from memory.
         known.sequence = self.committer.next_sequence
@@ -236,16 +245,19 @@ class Scorer:
                 answers.append(fault)
                 continue
             event = self.model.entries.encode_decision(arrival, judgement)
-            group = self._log_arrival(event, known)
-            answers.append(ScoreResult(read_decision(event), group, row, reasons))
+            decision = read_decision(event)
+            group = self._log_arrival(event, known, decision)
+            answers.append(ScoreResult(decision, group, row, reasons))
         self._timings.append(("score", time.perf_counter() - begun))
         return answers
 
-    def _log_arrival(self, event: ArrivalEvent, known: ConsignmentState) -> CommitGroup:
+    def _log_arrival(
+        self, event: ArrivalEvent, known: ConsignmentState, decision: RecordedDecision | None = None
+    ) -> CommitGroup:
         group = self.committer.add(event)
         if known.version is None and known.outcomes:
             self._metrics.counters["joined_outcomes"].inc(len(known.outcomes))
-        self.state.record_version(event, known)
+        self.state.record_version(event, known, decision)
         return group
 
     def _compute_features(self, arriving: Sequence[PendingConsignment]) -> FeatureRows:
@@ -309,6 +321,12 @@ def _summarize(answer: ScoreResult | Exception) -> tuple[str, float] | str:
     if isinstance(answer, Exception):
         return "unscored"
     return "repeats" if answer.features is None else (answer.decision.band, answer.decision.score)
+
+
+def _is_renewed(c: Consignment, known: ConsignmentState) -> bool:
+    """Check if a cancelled consignment is sent again by a version that was issued later than the cancelled one."""
+    issued_us = _get_issued_us(c)
+    return known.cancellation is not None and is_late(known.issued_us, issued_us)
 
 
 def _get_issued_us(c: Consignment) -> int:

@@ -148,11 +148,15 @@ class ConsignmentState(CountedState[bytes]):
     met_on: int = NO_DAY
     sequence: int = 0
 
-    def set_version(self, event: ArrivalEvent) -> None:
-        """Set the latest version from an arrival or a decision, unless it was issued before the version that counts."""
+    def set_version(self, event: ArrivalEvent, decision: RecordedDecision | None = None) -> None:
+        """Set the latest version from an arrival or a decision, unless it was issued before the version that counts.
+
+        `decision` is that of the entry, if it was read before.
+        """
         if self.is_late(decode_issued_us(event)):
             return
-        decision = read_decision(event) if isinstance(event, DecisionEvent) else None
+        if decision is None and isinstance(event, DecisionEvent):
+            decision = read_decision(event)
         self.version, self.cancellation = ConsignmentVersion(event.content, decision), None
 
     def forget(self, today: int) -> None:
@@ -308,16 +312,26 @@ class ConsignmentStates(CountedStates[bytes]):
         """
         awaited = {}
         for name in dict.fromkeys(consignment_ids):
-            if name in self._recent:
-                self._recent.move_to_end(name)
-                continue
-            blank = ConsignmentState(tag=self.index.compute_tag(name))
-            if self.index.may_contain(blank.tag, today):
-                awaited[name] = self._awaited.setdefault(name, PendingLookup(blank))
+            unread = self._find_unread(name, today)
+            if unread is not None:
+                awaited[name] = self._awaited.setdefault(name, PendingLookup(unread))
                 awaited[name].by += 1
-            else:
-                self._keep(name, blank)
         return awaited
+
+    def has_in_memory(self, consignment_id: str, today: int) -> bool:
+        """Check that `get` would not read a state from the log; that of an unknown consignment is then in memory."""
+        return self._find_unread(consignment_id, today) is None
+
+    def _find_unread(self, name: str, today: int) -> ConsignmentState | None:
+        """Return an empty state for a consignment that must be read from the log; None if its state is in memory now."""
+        if name in self._recent:
+            self._recent.move_to_end(name)
+            return None
+        blank = ConsignmentState(tag=self.index.compute_tag(name))
+        if self.index.may_contain(blank.tag, today):
+            return blank
+        self._keep(name, blank)
+        return None
 
     def read_events(self, consignment_ids: Iterable[str], until: int) -> ConsignmentEvents:
         """Read the entries of consignments up to the sequence number `until`; callable from any thread.
@@ -367,9 +381,13 @@ class ConsignmentStates(CountedStates[bytes]):
     def record_event(self, known: ConsignmentState, event: Event, today: int) -> None:
         """Apply an entry to the state of its consignment, and record that it was applied."""
         apply_event(known, event)
-        known.met_on, known.sequence = today, event.sequence
+        self.record_applied(known, event.sequence, today)
+
+    def record_applied(self, known: ConsignmentState, sequence: int, today: int) -> None:
+        """Record that the entry of a sequence number was applied to the state of its consignment."""
+        known.met_on, known.sequence = today, sequence
         self.index.add(known.tag, today)
-        self.advance(event.sequence, today)
+        self.advance(sequence, today)
 
     def advance(self, sequence: int, today: int) -> None:
         """Record that an entry was applied, whether it has a consignment or not."""

@@ -90,6 +90,7 @@ class StateRebuild:
         for message in log.read_entries_of(MessageEvent, until):
             if message.sequence > self.state.last_message:
                 self.state.record_message(message)
+        self.state.links.restore(log, self._keys.entries, until)
 
 
 class EventChunk:

@@ -32,6 +32,7 @@ from serving.process.logging import logger
 from serving.process.state_directory import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, flush_file, flush_folder
 from serving.state.consignment_states import ConsignmentStates, LatestDays, StoredIndex
 from serving.state.history_keys import KeyReader
+from serving.state.links import DEFAULT_LIMITS, LinkLimits, Links
 from serving.state.rebuild import StateRebuild
 from serving.state.state import State
 
@@ -48,7 +49,7 @@ PART_SUFFIX = ".part"
 NEXT_NAME = f"next{PART_SUFFIX}"
 """File that the next snapshot is written to; it overwrites the snapshot dropped last."""
 HISTORY_PREFIX = "history."
-HEADER, WORDS, MARKS = "about", "index.words", "days.marks"
+HEADER, WORDS, MARKS, LINKS = "about", "index.words", "days.marks", "links.sequences"
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -247,7 +248,11 @@ def _allocate_array(view: NDArray[Any]) -> NDArray[Any]:
 def _views(state: State) -> dict[str, NDArray[Any]]:
     dossiers = state.dossiers
     history = {f"{HISTORY_PREFIX}{name}": array for name, array in state.history.get_views().items()}
-    return history | {WORDS: dossiers.index.words, MARKS: dossiers.days.to_array()}
+    return history | {
+        WORDS: dossiers.index.words,
+        MARKS: dossiers.days.to_array(),
+        LINKS: state.links.get_places(),
+    }
 
 
 def _copy_array(view: NDArray[Any], room: NDArray[Any] | None) -> NDArray[Any]:
@@ -259,13 +264,20 @@ def _copy_array(view: NDArray[Any], room: NDArray[Any] | None) -> NDArray[Any]:
 
 
 def build_state(
-    arrays: Arrays, sequence: int, log: LogReader, keys: KeyReader, max_keys: int | None = None
+    arrays: Arrays,
+    sequence: int,
+    log: LogReader,
+    keys: KeyReader,
+    max_keys: int | None = None,
+    limits: LinkLimits = DEFAULT_LIMITS,
 ) -> State:
-    """Build the state after the entry `sequence` of a log from the arrays of `copy_arrays`; it has no alerts yet."""
+    """Build the state after the entry `sequence` of a log from the arrays of `copy_arrays`; it lacks alerts, and links that were not restored."""
     parts = {name.removeprefix(HISTORY_PREFIX): array for name, array in arrays.items()}
     history = History.from_arrays(keys.pipeline.kinds, parts, max_keys=max_keys)
     known = StoredIndex(sequence, arrays[WORDS], LatestDays(arrays[MARKS]))
-    return State(history, ConsignmentStates(log, keys, known))
+    places = arrays.get(LINKS)  # snapshots of earlier versions have none, and their logs have no links
+    links = Links(limits) if places is None else Links.from_places(limits, places, sequence)
+    return State(history, ConsignmentStates(log, keys, known), links)
 
 
 def rebuild_state(
@@ -274,6 +286,7 @@ def rebuild_state(
     snapshots: Snapshots | None = None,
     *,
     max_keys: int | None = None,
+    limits: LinkLimits = DEFAULT_LIMITS,
     progress: Progress | None = None,
 ) -> State:
     """Build the state up to the last entry of the log, from the newest valid snapshot or from the whole log.
@@ -285,6 +298,8 @@ def rebuild_state(
     snapshots : Snapshots, optional
     max_keys : int or None
         Maximum number of history keys, see `History`.
+    limits : LinkLimits
+        How long and how many links of masters and houses are kept.
     progress : callable, optional
 
     Returns
@@ -298,20 +313,24 @@ def rebuild_state(
         The log cannot be read, or history does not fit into `max_keys`.
     """
     until = log.last_sequence
-    state = None if snapshots is None else _load_newest(snapshots, log, keys, max_keys)
+    state = None if snapshots is None else _load_newest(snapshots, log, keys, max_keys, limits)
     if state is None:
-        state = State(keys.pipeline.create_history(max_keys=max_keys), ConsignmentStates(log, keys))
+        state = State(
+            keys.pipeline.create_history(max_keys=max_keys), ConsignmentStates(log, keys), Links(limits)
+        )
     StateRebuild(state).catch_up(log, until, progress)
     return state
 
 
-def _load_newest(snapshots: Snapshots, log: LogReader, keys: KeyReader, max_keys: int | None) -> State | None:
+def _load_newest(
+    snapshots: Snapshots, log: LogReader, keys: KeyReader, max_keys: int | None, limits: LinkLimits
+) -> State | None:
     snapshots.last = 0
     for path in snapshots.list_newest_first():
         try:
             about, arrays = snapshots.read(path)
             _require_fit(about, log, keys.entries.kinds)
-            state = build_state(arrays, about.sequence, log, keys, max_keys)
+            state = build_state(arrays, about.sequence, log, keys, max_keys, limits)
         except (ServiceFault, KeyError) as fault:
             logger.warning("snapshot refused", snapshot=path.name[:24], reason=str(fault))
             continue

@@ -6,6 +6,7 @@ The same entries in the same order give the same state, live and at a restart (`
 from collections.abc import Sequence
 
 from consignments.identifiers import normalize_identifier
+from consignments.messages.links import Link
 from consignments.timestamps import NO_TIME
 from features.alerts import Alerts
 from features.history.live import LiveHistory, VisibleOutcome
@@ -20,6 +21,7 @@ from serving.event_log.events import (
     CustomsStateEvent,
     Event,
     KeyErasureEvent,
+    LinkEvent,
     MessageEvent,
     OutcomeEvent,
     RedactionEvent,
@@ -29,8 +31,10 @@ from serving.state.consignment_states import (
     ConsignmentState,
     ConsignmentStates,
     FirstRecorded,
+    RecordedDecision,
     rank_outcome,
 )
+from serving.state.links import Links
 
 
 class State:
@@ -41,6 +45,8 @@ class State:
     history : History
     dossiers : ConsignmentStates
         States up to the same entry as `history`.
+    links : Links, optional
+        Links of masters and houses up to the same entry; by default none, with the default limits.
 
     Attributes
     ----------
@@ -56,9 +62,12 @@ class State:
         Names of the messages that their authors withdrew.
     last_message : int
         Sequence number of the last message applied.
+    links : Links
+        Masters and houses that came as messages.
     """
 
-    def __init__(self, history: History, dossiers: ConsignmentStates) -> None:
+    def __init__(self, history: History, dossiers: ConsignmentStates, links: Links | None = None) -> None:
+        self.links = links if links is not None else Links()
         self.alerts = Alerts()
         self.alert_versions: dict[str, tuple[bytes, FirstRecorded]] = {}
         self.last_alert = 0
@@ -99,6 +108,16 @@ class State:
             return name
         known = self.get_consignment(identifier)
         return name if known.version is None and not known.outcomes else identifier
+
+    def find_in_memory(self, identifier: str) -> str | None:
+        """Return the name under which the log knows a consignment if its state is in memory now; else None.
+
+        The name is that of `resolve`, as long as no entry follows with another spelling.
+        """
+        name, today = normalize_identifier(identifier), self._ledger.today
+        if name != identifier and self.dossiers.may_know(identifier, today):
+            return None
+        return name if self.dossiers.has_in_memory(name, today) else None
 
     def list_names(self, identifiers: Sequence[str]) -> list[str]:
         """List the names that `resolve` compares for some identifiers."""
@@ -162,6 +181,13 @@ class State:
         """Write the history features of a consignment that arrives on a day to the end of `row`, and change nothing."""
         self._ledger.read_arrival(day, keys, counterparts, row)
 
+    def read_instead(
+        self, known: ConsignmentState, day: int, keys: Keys, counterparts: Keys, row: Row
+    ) -> None:
+        """Write the history features of a known consignment as if it arrived on a day instead of when it did; for states of their own."""
+        self._ledger.begin_event(day)
+        self._ledger.read_instead(known, day, keys, counterparts, row)
+
     def _begin_event(self, known: Sequence[ConsignmentState], day: int) -> None:
         self._ledger.begin_event(day)
         today, sequence = self._ledger.today, self.dossiers.sequence + 1
@@ -169,9 +195,12 @@ class State:
             each.forget(today)
             each.sequence = sequence
 
-    def record_version(self, event: ArrivalEvent, known: ConsignmentState) -> None:
-        """Record an arrival or a decision, already counted, as the latest version of its consignment."""
-        self.dossiers.record_event(known, event, self._ledger.today)
+    def record_version(
+        self, event: ArrivalEvent, known: ConsignmentState, decision: RecordedDecision | None = None
+    ) -> None:
+        """Record an arrival, already counted, as the latest version of its consignment; `decision` is as of `set_version`."""
+        known.set_version(event, decision)
+        self.dossiers.record_applied(known, event.sequence, self._ledger.today)
 
     def apply(self, event: Event) -> None:
         """Apply an entry that is not an arrival: what was selected, done, found, answered, cancelled, removed or erased, or an alert.
@@ -196,6 +225,8 @@ class State:
             case MessageEvent():
                 self.record_message(event)
                 self.dossiers.advance(event.sequence, self.today)
+            case LinkEvent():
+                self.record_link(event, self._entries.decode_link(event))
             case RedactionEvent() | KeyErasureEvent() | ClockCorrectionEvent():
                 self.dossiers.advance(event.sequence, self.today)
             case _:
@@ -215,6 +246,11 @@ class State:
         if message.withdrawn_name is not None:
             self.withdrawn_messages.add(message.withdrawn_name)
         self.last_message = event.sequence
+
+    def record_link(self, event: LinkEvent, link: Link | None) -> None:
+        """Apply a link; None if its content was removed."""
+        self.links.apply(event, link)
+        self.dossiers.advance(event.sequence, self.today)
 
     def advance_to(self, sequence: int) -> None:
         """Set the last entry applied, after history, index and days were updated together."""

@@ -1,9 +1,10 @@
 """Data quality counters: missing fields and codes unknown to the model, early signs that a data source or the trade changes."""
 
 from collections.abc import Sequence
-from operator import attrgetter
+from typing import Any
 
 import numpy as np
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from consignments.plausibility import count_unknown_codes, find_code_lists
@@ -47,12 +48,12 @@ class DataQualityCounters:
     def configure(self, record: type[Consignment], spec: Spec) -> None:
         """Set the type of the consignments and the features of the rows that are recorded from now on."""
         self.flush()
+        counted = {
+            each.name for each in get_fields(record) if not each.required and each.name not in EXCLUDED_FIELDS
+        }
         self._fields = [
-            (each.name,)
-            for each in get_fields(record)
-            if not each.required and each.name not in EXCLUDED_FIELDS
+            (place, (name,)) for place, name in enumerate(record.__struct_fields__) if name in counted
         ]
-        self._values_of = attrgetter(*(name for (name,) in self._fields))
         self._lists = {(name,): known for name, known in find_code_lists(record).items()}
         places = [place for place, each in enumerate(spec) if each.group == CATEGORY_GROUP]
         self._codes = slice(places[0], places[-1] + 1)
@@ -60,7 +61,7 @@ class DataQualityCounters:
 
     def record(self, consignments: Sequence[Consignment], X: NDArray[np.float32]) -> None:
         """Record scored consignments, (n,), and their features, (n, features)."""
-        self._waiting += map(self._values_of, consignments)
+        self._waiting += map(astuple, consignments)
         self._rows.append(X[:, self._codes].copy())
         if len(self._waiting) >= BATCH_CONSIGNMENTS:
             self.flush()
@@ -69,7 +70,9 @@ class DataQualityCounters:
         """Count the recorded consignments that were not counted yet."""
         if not self._waiting:
             return
-        for field, column in zip(self._fields, zip(*self._waiting, strict=True), strict=True):
+        columns: list[tuple[Any, ...]] = list(zip(*self._waiting, strict=True))
+        for place, field in self._fields:
+            column = columns[place]
             self.missing[field] += column.count(None)
             if field in self._lists:
                 self.implausible[field] += count_unknown_codes(column, self._lists[field])

@@ -34,6 +34,7 @@ GAUGES = {
     "history_keys_bound": "Maximum number of history keys; 0 if there is no limit.",
     "history_bytes": "Memory of the history table in bytes.",
     "identifiers": "Consignments in the identifier index.",
+    "links": "Masters, houses and listed items that are kept for each other.",
     "snapshot_sequence": "Sequence number of the last log entry in a snapshot.",
     "snapshot_bytes": "Size of the last snapshot in bytes.",
     "snapshot_pause_seconds": "Seconds that requests waited while the state was copied for the last snapshot.",

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consignments.columns import to_arrow
-from consignments.items import MAX_ITEMS, decode_items, read_items, to_item_lists
-from consignments.records import Item
+from consignments.items import decode_items, read_items, to_item_lists
+from consignments.records import MAX_ITEMS, Item
 
 SHIRT = Item(
     description="shirt", quantity=2.0, net_weight_kg=0.4, value=20.0, hs_code="061091", origin_country="NA"

@@ -9,7 +9,7 @@ from support.examples import day, make_consignment
 
 from consignments.records import Alert, Item
 from features.alerts import Alerts, match_word
-from features.normalization.normal_forms import normalize_consignment
+from features.described_rows import normalize_consignment
 
 
 def alert(alert_id="A1", issued_at=None, **changes):

@@ -8,7 +8,7 @@ from support.examples import make_consignment
 from consignments.records import Item
 from features.categories import CategoryFeatures, fit_vocabularies
 from features.config import FeatureConfig, parse_feature_config
-from features.normalization.normal_forms import normalize_consignment
+from features.described_rows import normalize_consignment
 
 PLAIN = FeatureConfig()
 

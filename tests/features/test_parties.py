@@ -6,16 +6,15 @@ from math import isnan
 import pytest
 from support.examples import make_consignment
 
-from features.normalization.normal_forms import normalize_consignment
-from features.parties import PartyFeatures, classify_party, is_filler
+from features.described_rows import NO_KEYS, PartyDetails, describe, describe_party
+from features.parties import PARTY_FEATURES
 
-GROUP = PartyFeatures()
-NAMES = [feature.name.removeprefix("parties.") for feature in GROUP.features]
+NAMES = [feature.name.removeprefix("parties.") for feature in PARTY_FEATURES]
 
 
 def values(**changes):
-    c = make_consignment(**changes)
-    return dict(zip(NAMES, GROUP.compute(c, normalize_consignment(c)), strict=True))
+    described = describe([make_consignment(**changes)], NO_KEYS)
+    return dict(zip(NAMES, described.values[0].tolist(), strict=True))
 
 
 def test_a_plain_consignment_lacks_only_what_it_lacks():
@@ -41,13 +40,13 @@ def test_missing_details_are_flagged_and_counted(nothing):
     "text", ["XXX", "xxxx", "N/A", "-", "...", "12345", "12-34/5", "#$% 12", "unknown", "PDF", "NDA"]
 )
 def test_filler_is_filler(text):
-    assert is_filler(text)
+    assert describe_party(PartyDetails(text)).filler == 1.0
     assert values(consignee_name=text)["consignee_name_invalid"] == 1.0
 
 
 @pytest.mark.parametrize("text", ["Kim", "Ng", "Xx Ya", "김민수", "Na", "12 Harbour Road", "O"])
 def test_short_and_foreign_names_are_no_filler(text):
-    assert not is_filler(text)
+    assert describe_party(PartyDetails(text)).filler == 0.0
 
 
 @pytest.mark.parametrize(
@@ -68,7 +67,12 @@ def test_short_and_foreign_names_are_no_filler(text):
     ],
 )
 def test_firms_are_told_from_people_in_any_script(name, business, chemical, forwarder):
-    assert classify_party(name) == (business, chemical, forwarder)
+    got = values(sender_name=name, sender_address=None)
+    assert [got[f"sender_{kind}"] for kind in ("business", "chemical", "forwarder")] == [
+        business,
+        chemical,
+        forwarder,
+    ]
 
 
 def test_without_a_name_the_kind_is_unknown():

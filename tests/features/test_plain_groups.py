@@ -16,8 +16,8 @@ from features.alerts import Alerts
 from features.categories import CategoryFeatures, fit_vocabularies
 from features.config import FeatureConfig
 from features.currency import ExchangeRates
-from features.normalization.normal_forms import normalize_consignment
-from features.parties import PartyFeatures
+from features.described_rows import NO_KEYS, describe, normalize_consignment
+from features.parties import PARTY_FEATURES
 from features.route import RouteFeatures
 from features.spec import Spec
 from features.value import ValueFeatures, fit_norms
@@ -26,8 +26,19 @@ from training.evaluation.name_invariance import NAMES
 
 RATES = ExchangeRates(np.array(["GBP"]), np.array([to_day(MONDAY) - 1], dtype=np.int32), np.array([[1.25]]))
 SOME = [make_consignment(declared_value=10.0 + place) for place in range(40)]
+
+
+class KernelOfParties:
+    """The parties, whose features a kernel computes, in the shape of a group."""
+
+    features = PARTY_FEATURES
+
+    def compute(self, c, forms):
+        return describe([c], NO_KEYS).values[0].tolist()
+
+
 GROUPS = (
-    PartyFeatures(),
+    KernelOfParties(),
     RouteFeatures(),
     ValueFeatures(RATES, fit_norms(SOME, map(normalize_consignment, SOME), RATES)),
     CategoryFeatures(fit_vocabularies(SOME, FeatureConfig()), FeatureConfig()),

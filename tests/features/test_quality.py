@@ -6,7 +6,7 @@ import msgspec
 from support.examples import make_consignment
 
 from consignments.messages.quality import QUALITY_CODES
-from features.normalization.normal_forms import normalize_consignment
+from features.described_rows import normalize_consignment
 from features.quality import QualityFeatures
 
 GROUP = QualityFeatures()

@@ -5,7 +5,7 @@ from math import isnan
 import pytest
 from support.examples import make_consignment
 
-from features.normalization.normal_forms import normalize_consignment
+from features.described_rows import normalize_consignment
 from features.route import RouteFeatures, parse_route
 
 

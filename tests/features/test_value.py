@@ -10,7 +10,7 @@ from support.examples import MONDAY, make_consignment
 from consignments.records import Item
 from consignments.timestamps import to_day
 from features.currency import ExchangeRates
-from features.normalization.normal_forms import normalize_consignment
+from features.described_rows import normalize_consignment
 from features.value import MIN_CONSIGNMENTS_FOR_NORM, ValueFeatures, fit_norms
 
 RATES = ExchangeRates(

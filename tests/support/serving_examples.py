@@ -22,6 +22,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from support.databases import database_in, state_environment
 from support.examples import day, make_consignment
 from support.signing import sign_record, write_approvers
+from support.ways import BY_ASGI, PROGRAM_START, listen_in_loop
 
 from consignments.timestamps import to_us
 from features.categories import fit_vocabularies
@@ -40,7 +41,7 @@ from serving.service import Service
 DATA_KEY = bytes(range(32))
 ROWS = 400
 READY_SECONDS = 120.0
-SERVE = "import sys; from serving.http.server import serve; from serving.process.settings import Settings; serve('127.0.0.1', int(sys.argv[1]), Settings.read())"
+SERVE = f"{PROGRAM_START}import sys; from serving.http.server import serve; from serving.process.settings import Settings; serve('127.0.0.1', int(sys.argv[1]), Settings.read())"
 
 
 def make_bundle(folder: Path, config: FeatureConfig, seed: int, target: str = "nps") -> Path:
@@ -152,7 +153,15 @@ class Client:
 
     def __init__(self, service: Service, portal: BlockingPortal) -> None:
         self.service, self.portal, self.app = service, portal, App(service)
-        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://localhost")
+        self._server: asyncio.Server | None = None
+        if BY_ASGI:
+            self.http = httpx.AsyncClient(
+                transport=httpx.ASGITransport(self.app), base_url="http://localhost"
+            )
+        else:
+            self._server = portal.call(listen_in_loop, self.app)
+            port = self._server.sockets[0].getsockname()[1]
+            self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         """Get a path."""
@@ -176,6 +185,12 @@ class Client:
 
         return self.portal.call(call)
 
+    def close(self) -> None:
+        """Close the connections."""
+        self.portal.call(self.http.aclose)
+        if self._server is not None:
+            self.portal.call(self._server.close)
+
     def look(self) -> None:
         """Let the service look now for a new model, new keys, or a log that can be used again."""
         self.portal.call(self.service.poll)
@@ -190,7 +205,7 @@ def serving(settings: Settings, clock: Clock = on_day_20, elapsed: Clock | None 
         portal.call(service.start)
         client = Client(service, portal)
         yield client
-        portal.call(client.http.aclose)
+        client.close()
         portal.call(service.stop)
 
 

@@ -17,7 +17,12 @@ from consignments.errors import BadInput
 from consignments.records import Target
 from consignments.timestamps import NO_TIME, get_time_column_us, to_datetime, to_us
 from consignments.versions import select_counting_rows
-from consignments.visibility import FINAL_RESULTS, compute_known_us, compute_visible_us
+from consignments.visibility import (
+    FINAL_RESULTS,
+    compute_known_us,
+    compute_visible_us,
+    list_positive_results,
+)
 from training.config import TrainConfig, WeightsConfig
 from training.data.splits import (
     OUTSIDE,
@@ -85,8 +90,7 @@ def is_positive(result: "pd.Series", target: Target) -> Bools:
     target : str
         `any_offence`: any final result but `clear`.
     """
-    wanted = FINAL_RESULTS - {"clear"} if target == "any_offence" else {target}
-    return result.isin(wanted).to_numpy(dtype=bool)
+    return result.isin(list_positive_results(target)).to_numpy(dtype=bool)
 
 
 def select_current_outcomes(outcomes: pd.DataFrame, by_us: int) -> pd.DataFrame:

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from consignments.records import Consignment
 from features.batch import BATCH_KEY, GROUP_ROWS
 from features.config import FeatureConfig
+from features.described_rows import PartyDetails, describe_party
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
-from features.parties import SIDES, classify_party, is_filler
+from features.parties import SIDES
 from features.pipeline import Pipeline
 from models.risk_model import RiskModel
 
@@ -79,7 +80,12 @@ def is_person(name: str | None) -> bool:
     >>> is_person("Emma Taylor"), is_person("Orchid Trading Ltd"), is_person("N/A"), is_person(None)
     (True, False, False, False)
     """
-    return bool(name) and not is_filler(str(name)) and classify_party(name).business == 0.0
+    party = describe_party(PartyDetails(name))
+    return party.filler == 0.0 and party.business == 0.0
+
+
+def _is_given(name: str) -> bool:
+    return describe_party(PartyDetails(name)).filler == 0.0
 
 
 def is_coded(name: str) -> bool:
@@ -101,7 +107,7 @@ def find_sides_with_names(records: Sequence[Consignment]) -> tuple[str, ...]:
     """
     sides = []
     for side in SIDES:
-        given = [name for c in records if (name := getattr(c, f"{side}_name")) and not is_filler(name)]
+        given = [name for c in records if (name := getattr(c, f"{side}_name")) and _is_given(name)]
         if given and sum(map(is_coded, given)) <= MAX_CODED_SHARE * len(given):
             sides.append(side)
     return tuple(sides)

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from consignments.records import Alert, Consignment
-from features.alerts import Alerts
-from features.normalization.normal_forms import normalize_consignment
+from models.operation.yields import InspectionResult, MatchCounter, YieldCounts
 from training.evaluation.intervals import Estimate
 from training.operation.tallies import estimate_rate
 
@@ -65,34 +64,25 @@ def compute_yields(
     inspections : DataFrame
         From `training.operation.inspections.join_inspections`.
     """
-    current = {alert.alert_id: alert for alert in alerts}
-    every = Alerts(current.values())
-    matched: dict[str, set[str]] = {alert_id: set() for alert_id in current}
-    seen: dict[str, dict[str, str]] = {alert_id: {} for alert_id in current}
+    counter = MatchCounter()
+    for alert in alerts:
+        counter.add_alert(alert)
     for c in consignments:
-        for match in every.list_matches(c, normalize_consignment(c)):
-            matched[match.alert.alert_id].add(c.consignment_id)
-            if match.shared and c.received_at is not None:
-                seen[match.alert.alert_id][c.consignment_id] = f"{c.received_at:%Y-%m-%d}"
-    yields = [
-        _count(alert, matched[alert_id], seen[alert_id], inspections) for alert_id, alert in current.items()
-    ]
+        counter.record(c)
+    results = _read_results(inspections)
+    yields = [build_yield(alert, counter.count(alert.alert_id, results)) for alert in counter.list_alerts()]
     return sorted(yields, key=lambda each: (-each.positives, -each.matched, each.alert_id))
 
 
-def _count(alert: Alert, matched: set[str], seen: dict[str, str], inspections: pd.DataFrame) -> AlertYield:
-    mine = inspections[inspections["consignment_id"].isin(matched)]
-    known, positives = int(mine["final"].sum()), int(mine["positive"].sum())
-    return AlertYield(
-        alert_id=alert.alert_id,
-        operation=alert.operation,
-        text=alert.text,
-        matched=len(matched),
-        seen=len(seen),
-        last_seen_on=max(seen.values(), default=None),
-        inspected=int(mine["presented"].sum()),
-        known=known,
-        positives=positives,
-        offences=int(mine["offence"].sum()),
-        rate=estimate_rate(positives, known),
-    )
+def build_yield(alert: Alert, counts: YieldCounts) -> AlertYield:
+    """Build the yield of an alert from its counts."""
+    rate = estimate_rate(counts.positives, counts.known)
+    return AlertYield(alert.alert_id, alert.operation, alert.text, *counts, rate)
+
+
+def _read_results(inspections: pd.DataFrame) -> dict[str, InspectionResult]:
+    presented = inspections[inspections["presented"].to_numpy(bool)]
+    flags = presented[["final", "positive", "offence"]].to_numpy(bool).tolist()
+    return {
+        name: InspectionResult(*each) for name, each in zip(presented["consignment_id"], flags, strict=True)
+    }

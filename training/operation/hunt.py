@@ -8,8 +8,6 @@ A hunt on 10 March names A as passed and B as in hand. Each has the score that i
 have if it arrived now.
 """
 
-import secrets
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,22 +15,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from msgspec import structs
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput, UnknownName
-from consignments.records import Alert, Consignment
+from consignments.records import Consignment
 from consignments.tables import to_alerts, to_consignments
 from consignments.timestamps import to_us
 from consignments.validation import SEQUENCE
-from features.alerts import Alerts
 from features.batch import Tables
-from features.indicators.operation_keys import SECRET_BYTES, OperationKey, OperationKeys
-from features.indicators.values import compute_indicators
-from features.normalization.normal_forms import normalize_consignment
+from models.operation.hunting import (
+    HUNT_DAYS,
+    IN_HAND,
+    IN_HAND_DAYS,
+    NOT_INSPECTED,
+    HuntMatcher,
+    HuntTarget,
+    build_consignment_target,
+    count_shared,
+)
 from training.data.training_set import select_current_outcomes
 
-IN_HAND, NOT_INSPECTED = "in hand", "not inspected"
 HUNT_COLUMNS = (
     "consignment_id", "office", "received_at", "state", "shared", "score_then", "score_now", "rank_then", "rank_now",
 )  # fmt: skip
@@ -54,34 +56,13 @@ class HuntLimits(NamedTuple):
     """
 
     as_of: datetime
-    days: int = 30
-    in_hand_days: int = 3
+    days: int = HUNT_DAYS
+    in_hand_days: int = IN_HAND_DAYS
 
     @property
     def begins(self) -> datetime:
         """Return the first moment that counts."""
         return self.as_of - timedelta(days=self.days)
-
-
-class HuntTarget(NamedTuple):
-    """Target of a hunt.
-
-    Attributes
-    ----------
-    name : str
-        Identifier of the consignment or the alert.
-    text : str
-        What it is, for an officer.
-    alert : Alert
-        Its criteria and indicators.
-    keys : OperationKeys or None
-        Keys of its indicators; None for the installed ones.
-    """
-
-    name: str
-    text: str
-    alert: Alert
-    keys: OperationKeys | None
 
 
 @dataclass(frozen=True)
@@ -105,16 +86,14 @@ class Hunt:
 
     def list_sentences(self) -> list[str]:
         """List one sentence for each kind of shared identifier, the most frequent first."""
-        counts: Counter[str] = Counter()
-        passed: Counter[str] = Counter()
-        for shared, state in zip(self.hits["shared"], self.hits["state"], strict=True):
-            for name in shared.split(", "):
-                counts[name] += 1
-                passed[name] += state == NOT_INSPECTED
+        counts = count_shared(
+            (shared.split(", "), state)
+            for shared, state in zip(self.hits["shared"], self.hits["state"], strict=True)
+        )
         return [
-            f"{count} consignment{'s' if count > 1 else ''} of the last {self.limits.days} days "
-            f"{'share' if count > 1 else 'shares'} its {name}; {passed[name]} passed without an inspection"
-            for name, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+            f"{each.total} consignment{'s' if each.total > 1 else ''} of the last {self.limits.days} days "
+            f"{'share' if each.total > 1 else 'shares'} its {each.name}; {each.passed} passed without an inspection"
+            for each in counts
         ]
 
     def to_plain(self) -> dict[str, Any]:
@@ -133,8 +112,6 @@ class Hunt:
 def find_consignment_target(tables: Tables, consignment_id: str, as_of: datetime) -> HuntTarget:
     """Build the target of a consignment, whatever its result is.
 
-    Its identifiers are hashed with a key that is thrown away, so that a hunt compares as partners do.
-
     Raises
     ------
     UnknownName
@@ -146,11 +123,9 @@ def find_consignment_target(tables: Tables, consignment_id: str, as_of: datetime
         raise UnknownName.from_candidates(
             consignment_id, frame["consignment_id"].tail(5000), kind="consignment"
         )
-    key = OperationKey("hunt", secrets.token_bytes(SECRET_BYTES))
     [c] = to_consignments(mine.tail(1), Consignment)
-    alert = Alert(alert_id=consignment_id, issued_at=as_of, indicators=compute_indicators(c, key))
     result = _read_states(tables, as_of).get(consignment_id, "no result")
-    return HuntTarget(consignment_id, f"{consignment_id} ({result})", alert, OperationKeys([key]))
+    return build_consignment_target(c, as_of, f"{consignment_id} ({result})")
 
 
 def find_alert_target(tables: Tables, alert_id: str) -> HuntTarget:
@@ -230,14 +205,11 @@ def _select_known(tables: Tables, limits: HuntLimits) -> Tables:
 
 def _find_shared(found: pd.DataFrame, target: HuntTarget, limits: HuntLimits) -> list[str]:
     """Return for each consignment the names of what it shares with the target; '' for nothing."""
-    lasting = structs.replace(target.alert, issued_at=limits.begins, expires_at=None)
-    alerts = Alerts([lasting], keys=target.keys)
-    shared = []
-    for c in to_consignments(found, Consignment):
-        matches = alerts.list_matches(c, normalize_consignment(c))
-        names = (matches[0].shared or ("criteria",)) if matches else ()
-        shared.append(", ".join(_format_identifier(name) for name in names))
-    return shared
+    matcher = HuntMatcher(target, limits.begins)
+    return [
+        ", ".join(map(_format_identifier, matcher.find_shared(c)))
+        for c in to_consignments(found, Consignment)
+    ]
 
 
 def _format_identifier(name: str) -> str:

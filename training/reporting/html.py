@@ -7,6 +7,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from models.page_templates import create_page_environment
 from training.evaluation.capacity import SHARES
 from training.evaluation.intervals import Estimate
 from training.evaluation.verdict import format_percent, format_significant
@@ -132,13 +133,7 @@ def format_decimal(value: Any) -> str:
 
 def create_environment() -> jinja2.Environment:
     """Create the template environment: all values are escaped, and an unknown name is an error."""
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    made = create_page_environment(TEMPLATES)
     made.filters |= {
         "figure": format_figure,
         "named": format_metric,

@@ -54,7 +54,7 @@ PHASE_TAG, ERROR_TAG = "phase", "error"
 GIT_SECONDS = 5
 HOW_TO_READ = f"""### How to read this experiment
 
-- The tag `kind` says what a run is: `training`, `comparison`, `drift`, `replay` or `learner`. The name says what was requested.
+- The tag `kind` says what a run is: `training`, `comparison`, `drift`, `replay`, `learner`, `brief`, `plan` or `debrief`. The name says what was requested.
 - **Start with the description of a run**: verdict first, then the figures. `report.html` (Artifacts) has all of it.
 - `deployed/…` is the recipe as it is deployed: fitted at earlier dates, tested on the weeks after. `test/…` is the evaluation fit on the test
   period. `truth/…` and `deployed_truth/…` exist in simulated worlds only. `baseline/…` is on the same test period.

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from consignments.records import Consignment, Outcome
+from consignments.timestamps import to_datetime
 from serving.event_log.event_codec import Action
 from serving.http.asgi import HttpCall
 from serving.http.ingestion import INGESTED_RECORDS, UNKNOWN_CONSIGNMENT, IngestEndpoint
@@ -15,6 +16,7 @@ from serving.http.requests import Door, format_reason
 from serving.pages.formats import build_link
 from serving.scoring.batching import yield_to_requests
 from serving.scoring.intake import REASON_REQUIRED, FieldError, check_arrival
+from serving.scoring.message_linking import link_alone
 from serving.scoring.offices import OTHER_OFFICE, find_office
 from serving.scoring.trial import TrialScore, score_trial
 from serving.service import Service
@@ -128,7 +130,8 @@ class TryEndpoint:
             found = await read_message_body(form.get("message", "").encode(), now_us)
         except Refusal as refusal:
             raise FormFault(refusal.detail) from None
-        records = build_records(found, self._active.get_scorer().model.record)
+        rows = link_alone(found.entries, to_datetime(now_us))
+        records = build_records(rows, self._active.get_scorer().model.record)
         notes = [f"{reject.place}: {reject.reason}" for reject in found.rejects[:MAX_TRIALS]]
         notes += [*found.ignored[:MAX_TRIALS], *found.notes[:MAX_TRIALS]]
         if len(records) > MAX_TRIALS:

@@ -280,7 +280,7 @@ class ViewEndpoint:
 
     async def __call__(self, call: HttpCall, visit: Visit) -> int:
         """Send the page."""
-        query = read_parameters(call, self._parameters)
+        query = read_parameters(call.query, self._parameters)
         facts = {} if self._collect is None else self._collect()
         return await self._pages.show(call, self._view, visit, query, facts)
 
@@ -293,7 +293,7 @@ class SignInEndpoint:
 
     async def show(self, call: HttpCall) -> int:
         """Send the form to sign in."""
-        query = read_parameters(call, frozenset({"next", "ended"}))
+        query = read_parameters(call.query, frozenset({"next", "ended"}))
         notice = "expired" if query.get("ended") else ""
         return await self._pages.show_sign_in(call, notice, check_path(query.get("next", "/")))
 

@@ -11,6 +11,7 @@ from serving.http.officer.pages import (
     ViewEndpoint,
     send_style,
 )
+from serving.http.officer.sending import SendEndpoint
 from serving.http.requests import Door
 from serving.http.routing import EndpointRoute
 from serving.service import Service
@@ -28,12 +29,15 @@ def list_page_routes(service: Service, door: Door) -> list[EndpointRoute]:
         "": ViewEndpoint(pages, "list", LIST_PARAMETERS),
         "consignment": ViewEndpoint(pages, "consignment", frozenset(("id", "personal"))),
         "links": ViewEndpoint(pages, "links", frozenset(("id",))),
+        "hunt": ViewEndpoint(pages, "hunt", frozenset(("id", "alert"))),
+        "draft": ViewEndpoint(pages, "draft", frozenset(("id", "operation"))),
         "alerts": ViewEndpoint(pages, "alerts", frozenset(("personal",))),
         "model": ViewEndpoint(pages, "model", collect=lambda: {"model": collect_model_facts(service)}),
         "try": ViewEndpoint(pages, "try"),
     }
     forms: dict[str, PageAnswerer] = {
         "consignment": DecideEndpoint(pages, door, service),
+        "draft": SendEndpoint(pages, service),
         "try": TryEndpoint(pages, service),
         "logout": sign_in.sign_out,
     }

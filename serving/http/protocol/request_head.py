@@ -23,10 +23,17 @@ CLOSE_HEADERS = {"connection": "close"}
 
 
 class HeadCheck:
-    """The check of the heads of one connection, which remembers the last valid host."""
+    """The check of the heads of one connection, which remembers the last valid host.
+
+    Attributes
+    ----------
+    fields : dict
+        Header fields of the last head that was checked; of a repeated field, the last value.
+    """
 
     def __init__(self) -> None:
         self._host = b""
+        self.fields: dict[bytes, bytes] = {}
 
     def find_fault(self, headers: Headers, http_version: str) -> Refusal | None:
         """Return the refusal of a head that RFC 9112 forbids, or None.
@@ -38,7 +45,7 @@ class HeadCheck:
         http_version : str
             Version of the request line, for example `1.1`.
         """
-        fields = dict(headers)
+        fields = self.fields = dict(headers)
         host = fields.get(b"host")
         if (
             http_version == "1.1"

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from click.testing import CliRunner
+from mlflow import MlflowClient
 from support.examples import day, make_consignment, make_outcome
 
 from consignments.files.table_writers import write_table
@@ -40,6 +41,17 @@ def test_the_page_the_json_and_the_terminal_agree(tmp_path: Path) -> None:
         2,
     )
     assert "Detections of new psychoactive substances: 2" in (tmp_path / "brief.html").read_text()
+    assert "run_id" not in printed
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    logged = CliRunner().invoke(main, [*words, "--log-run", "--json"], env={"MLFLOW_TRACKING_URI": uri})
+    assert logged.exit_code == 0, logged.output
+    client = MlflowClient(uri)
+    run = client.get_run(json.loads(logged.stdout.splitlines()[-1])["run_id"])
+    assert (run.data.tags["kind"], run.data.params["target"]) == ("brief", "nps")
+    assert (run.data.metrics["brief/arrivals"], run.data.metrics["brief/positives"]) == (6, 2)
+    path = client.download_artifacts(run.info.run_id, "tables/trends.json", str(tmp_path))
+    table = json.loads(Path(path).read_text())
+    assert [dict(zip(table["columns"], row, strict=True)) for row in table["data"]] == written["trends"]
     empty = CliRunner().invoke(main, [*words, "--as-of", "2000-01-01"])
     assert empty.exit_code == 2
     assert "no consignment to report" in empty.stderr

@@ -131,6 +131,12 @@ def test_air_waybills_are_judged_by_their_own_rules() -> None:
     assert set(check_quality(AIR | {"items": lines})) == set()  # a piece holds many units
 
 
+def test_a_code_that_a_master_gives_is_checked_although_it_need_not_give_one() -> None:
+    master = AIR | {"level": "master", "description": None, "items": None}
+    assert check_quality(master | {"hs_code": "000111"}) == ("hs_invalid",)
+    assert check_quality(master | {"hs_code": "847130"}) == ()
+
+
 def test_a_master_describes_no_goods() -> None:
     assert "description_missing" not in check_quality(
         AIR | {"level": "master", "description": None, "hs_code": None}

@@ -9,10 +9,10 @@ from support.examples import make_consignment
 
 from consignments.errors import BundleRefused
 from consignments.records import Item
+from features.described_rows import normalize_consignment
 from features.goods import kernels as kernel
 from features.goods.goods import GoodsFeatures
 from features.goods.hs import FAMILY_CODES
-from features.normalization.normal_forms import normalize_consignment
 
 PLAIN = GoodsFeatures(None)
 NAMES = [feature.name.removeprefix("goods.") for feature in PLAIN.features]

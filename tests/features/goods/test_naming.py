@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consignments.records import Consignment
+from features.described_rows import normalize_consignment
 from features.goods.goods import GoodsFeatures
 from features.goods.kernels import SPECIFIC, TEXT_BUCKETS
 from features.goods.naming import QUOTED_FEATURES, GoodsWords
 from features.goods.text_weights import fit_text_weights
-from features.normalization.normal_forms import normalize_consignment
 
 COUNTED = sorted(QUOTED_FEATURES - {"goods.vague_whole", "goods.text_score", "goods.context_supported"})
 

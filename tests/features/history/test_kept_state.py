@@ -160,7 +160,7 @@ def test_a_state_of_another_key_or_of_other_kinds_is_refused() -> None:
     _, state = run(None, [arrive("a", 0)], [])
     with pytest.raises(BadInput, match="another data key"):
         StateRun(state, KINDS, Pseudonyms(b"another key"))
-    more = (*KINDS, KeyKind("more", "more", None))
+    more = (*KINDS, KeyKind("more", "more", None, ()))
     with pytest.raises(BadInput, match="other keys than the model; got more"):
         StateRun(state, more, PSEUDONYMS)
 

@@ -10,9 +10,9 @@ from support.examples import MONDAY, make_consignment
 from consignments.errors import BadSetting
 from consignments.records import Consignment
 from features.config import FeatureConfig, parse_feature_config
-from features.history.keys import COMMON_KINDS, KEYS_VERSION, KeyWriter, list_key_kinds
+from features.described_rows import build_key_plan, describe
+from features.history.keys import COMMON_KINDS, KEYS_VERSION, list_key_kinds
 from features.history.pseudonyms import Pseudonyms
-from features.normalization.normal_forms import normalize_consignment
 
 PSEUDONYMS = Pseudonyms(b"a key for tests")
 KOREAN = {
@@ -27,11 +27,10 @@ def keys_of(c: Consignment, config: FeatureConfig | None = None) -> dict[str, in
 
 def both_of(c: Consignment, config: FeatureConfig | None = None) -> tuple[dict[str, int], dict[str, int]]:
     kinds = list_key_kinds(config or FeatureConfig())
-    keys = np.full(len(kinds), 99, dtype=np.uint64)
-    counterparts = keys.copy()
-    KeyWriter(kinds, PSEUDONYMS)(c, normalize_consignment(c), keys, counterparts)
+    _, keys, counterparts = describe([c], build_key_plan(kinds, PSEUDONYMS))
     names = [kind.name for kind in kinds]
-    return dict(zip(names, keys.tolist(), strict=True)), dict(zip(names, counterparts.tolist(), strict=True))
+    both = keys[0].tolist(), counterparts[0].tolist()
+    return dict(zip(names, both[0], strict=True)), dict(zip(names, both[1], strict=True))
 
 
 def declared(**changes: Any) -> Consignment:

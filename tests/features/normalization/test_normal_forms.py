@@ -6,16 +6,25 @@ from hypothesis import strategies as st
 from support.examples import make_consignment
 
 from consignments.records import Item
-from features.normalization.normal_forms import (
-    clean_hs,
-    fold_to_ascii,
-    get_goods_text,
-    normalize_address,
-    normalize_consignment,
-    normalize_email,
-    normalize_name,
-)
-from features.normalization.phones import normalize_phone
+from features.described_rows import PartyDetails, describe_party, normalize_consignment
+from features.normalization.normal_forms import clean_hs, fold_to_ascii, get_goods_text
+
+
+def normalize_name(name: str | None) -> str:
+    return describe_party(PartyDetails(name)).name
+
+
+def normalize_email(email: str | None) -> str:
+    return describe_party(PartyDetails(email=email)).email
+
+
+def normalize_phone(phone: str | None, country: str | None) -> str:
+    return describe_party(PartyDetails(phone=phone, country=country)).phone
+
+
+def normalize_address(*parts: str | None) -> str:
+    return describe_party(PartyDetails(None, *parts)).address
+
 
 SAME_NAMES = [
     ("KIM MIN-SU", "Kim Min-su", "Minsu Kim", "Kim, Min Su", "Mr. Min-su KIM", "ＫＩＭ Minsu"),

@@ -1,14 +1,11 @@
 """Telephone numbers: the plans of the table, and what cannot be a number."""
 
 import pytest
+from support.examples import make_consignment
 
-from features.normalization.phones import (
-    CALLING_CODES,
-    PLANS,
-    check_phone,
-    find_calling_code,
-    normalize_phone,
-)
+from features.described_rows import NO_KEYS, PartyDetails, describe, describe_party
+from features.normalization.phones import CALLING_CODES, PLANS
+from features.parties import PARTY_FEATURES
 
 
 def test_no_calling_code_begins_another():
@@ -22,10 +19,11 @@ def test_every_plan_can_be_dialled():
 
 
 @pytest.mark.parametrize(
-    ("digits", "code"), [("8210555", "82"), ("1212555", "1"), ("852555", "852"), ("999", "")]
+    ("phone", "form"),
+    [("+8210555", "+8210555"), ("+10212555", "+1212555"), ("+8520555", "+852555"), ("+999", "999")],
 )
-def test_a_calling_code_is_read_off_the_front(digits, code):
-    assert find_calling_code(digits) == code
+def test_a_calling_code_is_read_off_the_front(phone, form):
+    assert describe_party(PartyDetails(phone=phone)).phone == form
 
 
 @pytest.mark.parametrize(
@@ -45,4 +43,7 @@ def test_a_calling_code_is_read_off_the_front(digits, code):
     ],
 )
 def test_a_number_is_doubted_where_it_cannot_be_right(phone, country, implausible, foreign):
-    assert check_phone(normalize_phone(phone, country), country) == (implausible, foreign)
+    described = describe([make_consignment(sender_phone=phone, sender_country=country)], NO_KEYS)
+    got = dict(zip([feature.name for feature in PARTY_FEATURES], described.values[0].tolist(), strict=True))
+    assert got["parties.sender_phone_implausible"] == implausible
+    assert got["parties.sender_phone_foreign"] == foreign

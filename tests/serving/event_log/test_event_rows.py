@@ -26,6 +26,7 @@ ROWS = [
     EventRow(10, "action", "RB1", 22, 22, b"c", b"\x80", b"s", asked_by="officer"),
     EventRow(11, "message", None, 23, 24, b"c", b"\x80", b"s", asked_by="partner"),
     EventRow(12, "state", "RB1", 25, 26, b"c", b"\x80", b"s", asked_by="carrier"),
+    EventRow(13, "link", None, 27, 27, b"c", b"\x80", b"s", asked_by="carrier"),
 ]  # fmt: skip
 HASHES = [
     "1321433db65c80d78adef2dd69045d0fe784d2da28bf12f2bd8c5a1158277ed5",
@@ -40,6 +41,7 @@ HASHES = [
     "c942cd96081f19bb52221fc92a56b49b4dfd4da2cd99817e2472f8a91b973b16",
     "baacf430f7b05746d6f06ade8a47eef838c06722eefd22e8cda2aae0e73babf1",
     "b289f420a01c531340af422ae1a9660e22ba87e88e8e1774ae6a20679a205735",
+    "71621a6e27a91725d36b7ea150da7baec92b05a8520ac90dccb572fe04a811fc",
 ]
 """Of these entries, one after the other, as the first logs have them."""
 
@@ -47,7 +49,7 @@ HASHES = [
 def test_each_kind_has_a_row_here_and_the_table_has_the_columns_of_a_row() -> None:
     assert [row.kind for row in ROWS] == [
         "decision", "arrival", "outcome", "alert", "cancellation", "selection", "removal", "erasure", "clock",
-        "action", "message", "state",
+        "action", "message", "state", "link",
     ]  # fmt: skip
     assert {event_type.kind for event_type in get_args(Event)} == {row.kind for row in ROWS}
     assert EVENTS.c.keys() == [*EventRow._fields, "previous_hash", "hash"]

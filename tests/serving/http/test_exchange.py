@@ -2,24 +2,25 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from support.databases import state_environment
-from support.examples import day, make_consignment
-from support.serving_examples import Client, on_day_20, publish, serving, settings_in
+from support.examples import day, make_consignment, make_outcome
+from support.partner import ExchangePartner, Ticking
+from support.serving_examples import Client, publish, serving, settings_in
 
-from consignments.exchange.documents import Seizure, Warning, Withdrawal
+from consignments.exchange.documents import Feedback, Sighting
 from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
 from features.indicators.values import compute_indicators
 from models.signatures.keys import SigningKey
 from models.signatures.partners import Partner, Partners
-from models.signatures.signed_message import sign_message
+from models.signatures.signed_message import read_signed_message
 from npsrisk import main
 
-SECOND_US = 1_000_000
 PERSONAL = (b"Orchid", b"Harbour", b"7946", b"Teheran")
 
 
@@ -30,55 +31,12 @@ def own_keys() -> Iterator[None]:
     install_keys(OperationKeys())
 
 
-class Ticking:
-    """A clock that goes on by a second at each look."""
-
-    def __init__(self) -> None:
-        self._now_us = on_day_20()
-
-    def __call__(self) -> int:
-        self._now_us += SECOND_US
-        return self._now_us
-
-
 CLOCK = Ticking()
 
 
 @pytest.fixture
 def partner(tmp_path: Path) -> "ExchangePartner":
     return ExchangePartner(tmp_path)
-
-
-class ExchangePartner:
-    """A partner, whose public key and operation key are in the exchange directory of the service."""
-
-    def __init__(self, folder: Path) -> None:
-        self.key = SigningKey.create(folder / "partner.key")
-        self.exchange = folder / "exchange"
-        Partners([Partner("XA", self.key.public.text)]).write(self.exchange / "partners.toml")
-        self.operation = OperationKey.create(self.exchange / "keys" / "example.operation", "EXAMPLE")
-
-    def seizure(self, **changes: Any) -> dict[str, Any]:
-        fields = {
-            "message_id": "S-1", "author": "XA", "issued_at": day(-3), "expires_at": day(60), "case_reference": "1",
-            "occurred_at": day(-12), "indicators": compute_indicators(make_consignment(), self.operation),
-        }  # fmt: skip
-        return self.sign(Seizure(**(fields | changes)))
-
-    def warning(self, **changes: Any) -> dict[str, Any]:
-        fields = {
-            "message_id": "W-1", "author": "XA", "issued_at": day(-3), "expires_at": day(60), "hs_code": "6109",
-            "text": "harmless",
-        }  # fmt: skip
-        return self.sign(Warning(**(fields | changes)))
-
-    def withdrawal(self, about: str, **changes: Any) -> dict[str, Any]:
-        fields = {"message_id": f"X-{about}", "author": "XA", "issued_at": day(-2), "about": about}
-        return self.sign(Withdrawal(**(fields | changes)))
-
-    def sign(self, message: Any) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(sign_message(message, self.key))
-        return found
 
 
 @pytest.fixture
@@ -216,3 +174,35 @@ def test_decisions_with_indicators_are_recomputed_bit_for_bit(
         main, ["parity", "--json"], env=environment | {"NPSRISK_EXCHANGE_DIR": str(tmp_path / "none")}
     )
     assert "alerts.indicator_strength" in json.loads(without.stdout.splitlines()[-1])["differences"]
+
+
+def test_feedback_from_the_log_states_what_a_message_brought(
+    tmp_path: Path, bundle: Path, partner: ExchangePartner
+) -> None:
+    own = SigningKey.create(partner.exchange / "officer.key")
+    members = [*Partners.read(partner.exchange / "partners.toml").members, Partner("XB", own.public.text)]
+    Partners(members).write(partner.exchange / "partners.toml")
+    publish(tmp_path, bundle, "1")
+    with serving(settings_in(tmp_path, NPSRISK_EXCHANGE_DIR=str(partner.exchange)), CLOCK) as client:
+        score(client, "RB1")
+        send(client, partner.seizure())
+        score(client, "RB2")
+        score(client, "RB3", sender_name=None)
+        found = make_outcome("RB2", result="nps", inspected_at=day(11), known_at=day(12))
+        assert client.post("/v1/outcomes", found).status_code == 200
+    environment = state_environment(tmp_path) | {
+        "NPSRISK_EXCHANGE_DIR": str(partner.exchange), "NPSRISK_ADMINISTRATION": "XB", "NPSRISK_EXCHANGE_FEEDBACK": "true",
+    }  # fmt: skip
+    done = CliRunner().invoke(main, ["exchange", "feedback", "--json"], env=environment)
+    assert done.exit_code == 0, done.output
+    sent = [Path(path) for path in json.loads(done.stdout.splitlines()[-1])["messages"]]
+    now = datetime.now(UTC)
+    members_now = Partners.read(partner.exchange / "partners.toml")
+    feedback, sighting = [read_signed_message(path.read_bytes(), members_now, now).message for path in sent]
+    assert isinstance(feedback, Feedback)
+    assert (feedback.about_author, feedback.about) == ("XA", "S-1")
+    assert (feedback.matched, feedback.inspected, feedback.known, feedback.found) == (2, 1, 1, 1)
+    assert isinstance(sighting, Sighting)
+    assert sighting.seen == 2
+    half = CliRunner().invoke(main, ["exchange", "feedback", "--at", day(9).isoformat()], env=environment)
+    assert (half.exit_code, "a table is missing" in half.stderr) == (2, True)

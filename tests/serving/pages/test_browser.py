@@ -166,8 +166,34 @@ def test_the_list_is_read_by_keys_alone(browser: Browser, url: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_hunt_is_opened_by_keys_from_the_alerts(browser: Browser, url: str) -> None:
+    browser.open(f"{url}/alerts")
+    for _ in range(20):
+        if browser.text("h1") == "Alerts and their yield":
+            break
+        browser.open(f"{url}/alerts")
+    seen = ""
+    for _ in range(20):
+        browser.press("Tab")
+        seen = browser.run("document.activeElement.textContent.trim()")
+        if seen.startswith("Hunt"):
+            break
+    assert seen == "Hunt (A-1)"
+    browser.press("Enter", loads=True)
+    assert browser.errors == []
+    assert "/hunt?alert=A-1" in browser.run("location.href")
+
+
+@pytest.mark.slow
 def test_hostile_texts_run_nothing(browser: Browser, url: str) -> None:
-    for path in ("/consignment?id=RB007", "/alerts", "/links?id=RB007", "/?page=1", "/?page=2"):
+    for path in (
+        "/consignment?id=RB007",
+        "/alerts",
+        "/hunt?alert=A-1",
+        "/links?id=RB007",
+        "/?page=1",
+        "/?page=2",
+    ):
         browser.open(url + path)
         assert "owned" not in browser.run("document.title")
         assert browser.run("document.querySelectorAll('script').length") == 0
@@ -193,7 +219,8 @@ def test_a_reader_of_another_office_sees_an_empty_list(chromium: Browser, url: s
 
 PAGES = (
     "/", "/?state=cancelled", "/?day=2001-01-01", "/?page=2&capacity=120", "/consignment?id=RB050", "/consignment?id=RB050&personal=1",
-    "/consignment?id=none", "/links?id=RB007", "/alerts", "/model", "/try", "/login",
+    "/consignment?id=none", "/links?id=RB007", "/hunt?id=RB050", "/hunt?alert=A-1",
+    "/draft?id=RB050", "/alerts", "/model", "/try", "/login",
 )  # fmt: skip
 
 

@@ -3,17 +3,45 @@
 import re
 from typing import get_args
 
-import pytest
-
+from consignments.exchange.documents import MESSAGE_KINDS, Seizure, Warning
 from consignments.records import Consignment, Result
 from consignments.schema import get_fields
+from features.indicators.values import INDICATORS, SIDES
+from models.operation.hunting import CRITERIA, IN_HAND, NOT_INSPECTED
 from serving.event_log.event_codec import ActionKind
-from serving.pages.formats import TEMPLATES, build_link, format_amount, show_text
+from serving.pages.drafts import HIDDEN_FACTS
+from serving.pages.formats import TEMPLATES, build_link, format_amount
 from serving.pages.texts import load_page_texts
 
 SOURCES = "".join(path.read_text() for path in sorted(TEMPLATES.glob("*.html")))
 CODES = {
-    "state": (*get_args(ActionKind), *get_args(Result), "open", "selected", "cancelled", "missed"),
+    "state": (
+        *get_args(ActionKind),
+        *get_args(Result),
+        "open",
+        "selected",
+        "cancelled",
+        "missed",
+        IN_HAND,
+        NOT_INSPECTED,
+    ),
+    "shared": (CRITERIA, *(f"{side}_{each.kind}" for side in SIDES for each in INDICATORS)),
+    "message": MESSAGE_KINDS,
+    "document": tuple(
+        field
+        for message in (Seizure, Warning)
+        for field in message.__struct_fields__
+        if field not in HIDDEN_FACTS
+    ),
+    "draft": (
+        "no_administration",
+        "no_detection",
+        "no_key",
+        "counting",
+        "changed",
+        "nothing_chosen",
+        "already_sent",
+    ),
     "action": get_args(ActionKind),
     "result": get_args(Result),
     "band": ("high", "elevated", "routine"),
@@ -22,16 +50,6 @@ CODES = {
         field.name for field in get_fields(Consignment) if field.name not in ("received_at", "cancelled_at")
     ),
 }
-
-
-@pytest.mark.parametrize("char", ["\u202e", "\u2066", "\u200f", "\u200b", "\x00", "\x1b", "\ufeff", "\u2028"])
-def test_characters_that_hide_or_turn_text_are_shown(char: str) -> None:
-    assert show_text(f"a{char}b") == f"a[U+{ord(char):04X}]b"
-
-
-def test_texts_of_all_scripts_stay_as_they_are() -> None:
-    for text in ("김민수", "می‌خواهم", "Ωμέγα", "two\nlines", "👩‍🔬"):
-        assert show_text(text) == text
 
 
 def test_a_link_quotes_its_values() -> None:

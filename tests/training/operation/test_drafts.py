@@ -10,18 +10,18 @@ from consignments.tables import build_frame, to_consignments
 from features.batch import Tables
 from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
 from features.indicators.values import compute_indicators
-from training.operation.alert_yield import compute_yields
-from training.operation.drafts import (
+from models.operation.drafts import (
     MAX_SHARING,
     ConfirmedSeizure,
     DraftOptions,
-    draft_reports,
     draft_seizure,
     draft_warning,
     find_common_indicators,
-    list_confirmed,
 )
+from training.operation.alert_yield import compute_yields
+from training.operation.confirmed import list_confirmed
 from training.operation.inspections import find_period, join_inspections
+from training.operation.reports import draft_reports
 
 KEY = OperationKey("EXAMPLE", bytes(32))
 OPTIONS = DraftOptions("XB", day(20), KEY)

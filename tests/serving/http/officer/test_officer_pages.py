@@ -87,7 +87,15 @@ def officer(client: Client) -> Officer:
 
 def test_without_a_session_every_page_leads_to_the_form_to_sign_in(client: Client) -> None:
     person = Officer(client)
-    for path in ("/", "/consignment?id=RB1", "/links?id=RB1", "/alerts", "/model", "/try"):
+    for path in (
+        "/",
+        "/consignment?id=RB1",
+        "/links?id=RB1",
+        "/draft?id=RB1",
+        "/alerts",
+        "/model",
+        "/try",
+    ):
         page = person.get(path)
         assert (page.status_code, page.headers["location"].partition("?")[0]) == (303, "/login")
     assert person.get(page.headers["location"]).status_code == 200
@@ -108,6 +116,7 @@ def test_the_cookie_is_strict_and_the_pages_load_nothing_from_elsewhere(officer:
         LIST,
         "/consignment?id=RB1",
         "/links?id=RB1",
+        "/draft?id=RB1",
         "/alerts",
         "/model",
         "/try",

@@ -1,32 +1,27 @@
-"""Drafts of messages from an operation's own results: seizures with indicators, warnings from their facts, feedback from yields.
+"""Drafts of messages from a detection: a seizure with indicators, and a warning from its facts.
 
 A draft has no signature. An officer who approves it signs it, and only then does it leave.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import pandas as pd
-
-from consignments.exchange.alerts import split_alert_id
-from consignments.exchange.documents import Feedback, Handling, Seizure, Sighting, Warning
-from consignments.records import Consignment, Outcome, Target
-from consignments.tables import to_consignments, to_outcomes
-from consignments.timestamps import to_us
-from features.batch import Tables
+from consignments.exchange.documents import Handling, Seizure, Warning
+from consignments.records import Consignment, Outcome
+from features.history.pseudonyms import Pseudonyms
 from features.indicators.operation_keys import OperationKey
 from features.indicators.values import compute_indicators
 from features.normalization.normal_forms import get_goods_hs, get_goods_text
-from training.data.training_set import is_positive, select_current_outcomes
-from training.operation.alert_yield import AlertYield
 
 HS6_DIGITS = 6
+SHARING_DAYS = 365
+"""Days of own consignments in which an indicator may not be frequent."""
 MAX_SHARING = 50
 """Maximum number of own consignments with one indicator, as for the links of `npsrisk trace` (assumed)."""
-REPORT_ID_DIGITS = 16
+VALID_DAYS = 90
+"""Default validity of a warning, and of the indicators of a seizure."""
 MAX_COVER_CHARACTERS = 100
 GRAMS_PER_KILOGRAM = 1000
 
@@ -53,7 +48,7 @@ class DraftOptions(NamedTuple):
     issued_at: datetime
     key: OperationKey
     handling: Handling = "amber"
-    valid_days: int = 90
+    valid_days: int = VALID_DAYS
     common: frozenset[str] = frozenset()
 
     @property
@@ -69,20 +64,9 @@ class ConfirmedSeizure(NamedTuple):
     outcome: Outcome
 
 
-def list_confirmed(tables: Tables, as_of: datetime, target: Target) -> list[ConfirmedSeizure]:
-    """List the detections that are confirmed at a time, in the order in which they became known.
-
-    A result that was later withdrawn is not listed: the last visible one stands.
-    """
-    assert tables.outcomes is not None
-    current = select_current_outcomes(tables.outcomes, to_us(as_of))
-    result = current["result"] if "result" in current else pd.Series(None, index=current.index, dtype=object)
-    positive = (current["status"] == "inspected").to_numpy() & is_positive(result, target)
-    found = {outcome.consignment_id: outcome for outcome in to_outcomes(current[positive])}
-    frame = tables.consignments
-    latest = frame[frame["consignment_id"].isin(list(found))].drop_duplicates("consignment_id", keep="last")
-    pairs = [ConfirmedSeizure(c, found[c.consignment_id]) for c in to_consignments(latest, Consignment)]
-    return sorted(pairs, key=lambda each: (each.outcome.known_at or as_of, each.consignment.consignment_id))
+def compute_case_reference(own: Pseudonyms, consignment_id: str) -> str:
+    """Compute the reference of a case, from which nobody else can compute the identifier of the consignment."""
+    return f"{own.compute_number('exchange case', consignment_id):016x}"
 
 
 def find_common_indicators(
@@ -175,34 +159,3 @@ def _describe_seizure(seizure: Seizure) -> str:
 
 def _format_grams(grams: float) -> str:
     return f"{grams / GRAMS_PER_KILOGRAM:.3g} kg" if grams >= GRAMS_PER_KILOGRAM else f"{grams:.3g} g"
-
-
-def draft_reports(
-    yields: Sequence[AlertYield], author: str, begins_at: datetime, ends_at: datetime
-) -> Iterator[Feedback | Sighting]:
-    """Draft the feedback on each message of a partner that was valid in a period, and the sightings of its indicators.
-
-    Parameters
-    ----------
-    yields : sequence of AlertYield
-        Of the period; alerts that did not come as a message are left out.
-    author : str
-        The own administration.
-    begins_at, ends_at : datetime
-    """
-    for each in yields:
-        named = split_alert_id(each.alert_id)
-        if named is None or named[0] == author:
-            continue
-        common: dict[str, Any] = {
-            "author": author, "issued_at": ends_at, "operation": each.operation, "about_author": named[0], "about": named[1],
-            "begins_at": begins_at, "ends_at": ends_at,
-        }  # fmt: skip
-        about = f"{author}>{named[0]}/{named[1]} {begins_at.isoformat()} {ends_at.isoformat()}"
-        stem = sha256(about.encode()).hexdigest()[:REPORT_ID_DIGITS]
-        yield Feedback(
-            message_id=f"F-{stem}", matched=each.matched, inspected=each.inspected, known=each.known,
-            found=each.positives, **common,
-        )  # fmt: skip
-        if each.seen:
-            yield Sighting(message_id=f"I-{stem}", seen=each.seen, last_seen_on=each.last_seen_on, **common)

@@ -1,0 +1,133 @@
+"""Measure the CPU time of describing consignments in kernels or in Python, of two versions of npsrisk in turn, and compare the bits.
+
+    git worktree add ../before REVISION
+    python -m benchmarks.rows ../before [--rounds 7] [--rows 3000]
+
+Consignments are of a simulated stream without alerts. Each version runs in its own process, with compiled kernels, and they measure by
+turns. The least of all rounds is printed. The last rounds have new consignments each, so that no cache helps.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+MEASURE = "--measure"
+HERE = Path(__file__).resolve()
+PER_DAY = 500
+LIST_ROWS = 32
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("other", type=Path, help="folder of the other version, a git worktree")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rows", type=int, default=3000, help="consignments of a round")
+    args = parser.parse_args()
+    sides = {"before": args.other.absolute(), "now": HERE.parent.parent}
+    with TemporaryDirectory() as folder, ExitStack() as stack:
+        made = Path(folder) / "consignments"
+        write_consignments(made, args.rows * args.rounds)
+        servers = {name: stack.enter_context(_start(tree, made, args.rows)) for name, tree in sides.items()}
+        found: dict[str, list[dict[str, Any]]] = {name: [] for name in servers}
+        for number in range(args.rounds):
+            for name in list(servers) if number % 2 else reversed(servers):
+                found[name].append(_ask(servers[name]))
+    equal = [row["bits"] for row in found["before"]] == [row["bits"] for row in found["now"]]
+    for what in found["now"][0]:
+        if what != "bits":
+            before, now = (min(row[what] for row in found[name]) for name in ("before", "now"))
+            print(f"{what:36} {before:8.2f} {now:8.2f} µs a row {before / now:6.2f} times")
+    print("bits", "equal" if equal else "DIFFER")
+
+
+def write_consignments(path: Path, rows: int) -> None:
+    """Write the columns of simulated consignments, which both versions read."""
+    from training.simulation.operation import simulate
+
+    frame = simulate(days=-(-rows // PER_DAY), per_day=PER_DAY, seed=1).consignments
+    with path.open("wb") as file:
+        pickle.dump(frame, file)
+
+
+def _start(tree: Path, made: Path, rows: int) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-P", str(HERE), MEASURE, str(made), str(rows)],
+        env=os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"},
+        cwd=tree,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _ask(server: "subprocess.Popen[str]") -> dict[str, Any]:
+    assert server.stdin is not None
+    assert server.stdout is not None
+    server.stdin.write("\n")
+    server.stdin.flush()
+    answer: dict[str, Any] = json.loads(server.stdout.readline())
+    return answer
+
+
+def measure(made: Path, rows: int) -> None:
+    """Measure the next consignments for each line of the input, and print the figures."""
+    import numpy as np
+
+    from consignments.records import Consignment
+    from consignments.tables import check_frame, to_consignments
+    from features.config import FeatureConfig
+    from features.fitted import FittedParameters
+    from features.history.pseudonyms import Pseudonyms
+    from features.pipeline import Pipeline
+
+    with made.open("rb") as file:
+        records = to_consignments(check_frame(pickle.load(file), Consignment).frame, Consignment)
+    pipeline = Pipeline(
+        FeatureConfig(), FittedParameters.create_empty(), Pseudonyms(b"a key of the benchmark")
+    )
+    X = np.zeros((rows, len(pipeline.spec)), np.float32)
+    keys = np.zeros((2, rows, len(pipeline.kinds)), np.uint64)
+    pipeline.fill_rows(records[:LIST_ROWS], X[:LIST_ROWS], keys[0, :LIST_ROWS], keys[1, :LIST_ROWS])
+    pipeline.fill_row(records[0], X[0], keys[0, 0], keys[1, 0])
+    for number, _ in enumerate(sys.stdin):
+        # The three measurements have a third of the consignments each, new to this process.
+        mine, third = records[number * rows : (number + 1) * rows], rows // 3
+        found = {
+            "keys alone, one at a time": _time(pipeline.fill_keys, zip(mine, *keys, strict=True), third),
+            "features but history, one at a time": _time(
+                pipeline.fill_row, islice(zip(mine, X, *keys, strict=True), third, None), third
+            ),
+        }
+        groups = [slice(begin, begin + LIST_ROWS) for begin in range(2 * third, rows, LIST_ROWS)]
+        parts = ((mine[part], X[part], keys[0, part], keys[1, part]) for part in groups)
+        spent = _time(pipeline.fill_rows, parts, len(groups))
+        found["features but history, lists of 32"] = spent * len(groups) / (rows - 2 * third)
+        bits = hashlib.sha256(keys.tobytes() + X[third:, : pipeline.history_at].tobytes()).hexdigest()
+        print(json.dumps(found | {"bits": bits}), flush=True)
+
+
+def _time(work: Callable[..., None], calls: Iterable[tuple[Any, ...]], count: int) -> float:
+    begun = time.process_time()
+    for arguments in islice(calls, count):
+        work(*arguments)
+    return (time.process_time() - begun) / count * 1e6
+
+
+if __name__ == "__main__":
+    if MEASURE in sys.argv:
+        measure(Path(sys.argv[2]), int(sys.argv[3]))
+    else:
+        main()

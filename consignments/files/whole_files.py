@@ -1,0 +1,42 @@
+"""Files that are written as a whole: a reader sees the old content or the new one, and after a power cut it is one of the two."""
+
+import os
+from pathlib import Path
+
+from consignments.errors import BadInput
+
+PRIVATE_MODE, PUBLIC_MODE = 0o600, 0o644
+PRIVATE_FOLDER_MODE = 0o700
+
+
+def create_key_file(path: Path, data: bytes) -> None:
+    """Create the file of a secret key, which only its owner can read.
+
+    Raises
+    ------
+    BadInput
+        If the file exists: a key is never replaced.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER_MODE)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_MODE)
+    except FileExistsError as error:
+        raise BadInput(
+            "there is a key already", where=str(path), todo="name another file; a key is never replaced"
+        ) from error
+    _write(descriptor, data)
+
+
+def replace_file(path: Path, data: bytes, mode: int = PRIVATE_MODE) -> None:
+    """Write a file in place of an earlier one, at once. Missing folders are created, for their owner alone."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER_MODE)
+    part = path.with_name(f".{path.name}.part")
+    _write(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), data)
+    part.replace(path)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

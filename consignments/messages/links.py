@@ -1,0 +1,73 @@
+"""Links between the messages of masters and houses, as a service keeps them from one request to the next.
+
+A master that has come is kept for the houses that follow; a house is kept for the masters that follow. Each link is the whole
+of what is known of one master or one house, so the latest link of each counts.
+"""
+
+from datetime import datetime
+
+import msgspec
+
+
+class HouseLink(msgspec.Struct, frozen=True, array_like=True, tag="h", gc=False):
+    """A house or item that came as a message and has a master.
+
+    Attributes
+    ----------
+    consignment_id : str
+        Its identifier as its message gives it.
+    masters : tuple of str
+        Numbers of its masters or receptacles.
+    digest : bytes
+        Of the content that its latest message had, before a master added to it.
+    content : bytes
+        Of the version that the log has of it since then.
+    marks : tuple of bytes
+        Marks of its last versions (`consignments.messages.linking.mark_version`).
+    """
+
+    consignment_id: str
+    masters: tuple[str, ...]
+    digest: bytes
+    content: bytes
+    marks: tuple[bytes, ...]
+
+
+class MasterLink(msgspec.Struct, frozen=True, array_like=True, tag="m", gc=False):
+    """A master waybill or receptacle.
+
+    Attributes
+    ----------
+    number : str
+    fields : dict or None
+        What it adds to its houses; None if it was withdrawn.
+    issued_at : datetime or None
+    stands : bool
+        Whether it is a consignment of its own, because no house is known.
+    members : tuple of str
+        Houses or items that its message lists.
+    """
+
+    number: str
+    fields: dict[str, str] | None
+    issued_at: datetime | None
+    stands: bool
+    members: tuple[str, ...]
+
+
+Link = HouseLink | MasterLink
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Link).decode
+
+
+def pack_link(link: Link) -> bytes:
+    """Return a link as MessagePack."""
+    return _encode(link)
+
+
+def unpack_link(packed: bytes) -> Link:
+    """Return the link of its MessagePack."""
+    link: Link = _decode(packed)
+    return link

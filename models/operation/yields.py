@@ -1,0 +1,134 @@
+"""Yield of alerts: the consignments that each one matched while it was valid, and what their inspections brought.
+
+Tables and the log of a service are counted by the same rules. A match is a match by patterns or by indicators at the time of
+receipt. The yield is the share of detections among the known results.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from consignments.records import Alert, Consignment, Target
+from consignments.timestamps import to_us
+from consignments.visibility import FINAL_RESULTS, list_positive_results
+from features.alerts import Alerts
+from features.described_rows import normalize_consignment
+from features.indicators.operation_keys import OperationKeys
+
+
+class InspectionResult(NamedTuple):
+    """Result of an inspection so far; a consignment that was not presented has none.
+
+    Attributes
+    ----------
+    final : bool
+        Whether its result is known.
+    positive, offence : bool
+        Whether the target, and any offence, was found.
+    """
+
+    final: bool
+    positive: bool
+    offence: bool
+
+    @classmethod
+    def from_result(cls, result: str | None, target: Target) -> "InspectionResult":
+        """Build it from the result of an outcome with the status `inspected`."""
+        return cls(
+            result in FINAL_RESULTS,
+            result in list_positive_results(target),
+            result in list_positive_results("any_offence"),
+        )
+
+
+class YieldCounts(NamedTuple):
+    """Counts of one alert.
+
+    Attributes
+    ----------
+    matched : int
+        Consignments that it matched.
+    seen : int
+        Of those: with one of its indicators.
+    last_seen_on : str or None
+        Day of the last of these.
+    inspected, known, positives, offences : int
+        Of the matched: presented to inspection, with a final result, with the target, with any offence.
+    """
+
+    matched: int
+    seen: int
+    last_seen_on: str | None
+    inspected: int
+    known: int
+    positives: int
+    offences: int
+
+
+class MatchCounter:
+    """A counter of the consignments that alerts match.
+
+    Parameters
+    ----------
+    keys : OperationKeys, optional
+        Keys of the indicators. Default: the installed ones.
+    """
+
+    def __init__(self, keys: OperationKeys | None = None) -> None:
+        self._every = Alerts(keys=keys)
+        self._current: dict[str, Alert] = {}
+        self._matched: dict[str, set[str]] = {}
+        self._seen: dict[str, dict[str, str]] = {}
+
+    def add_alert(self, alert: Alert, sequence: int | None = None) -> None:
+        """Add an alert, or a new version of one.
+
+        Parameters
+        ----------
+        alert : Alert
+        sequence : int, optional
+            Its sequence number in the log: earlier consignments keep their match with the earlier version.
+        """
+        self._current[alert.alert_id] = alert
+        self._every.add(alert, sequence)
+
+    def list_alerts(self) -> list[Alert]:
+        """List the latest version of each alert."""
+        return list(self._current.values())
+
+    def may_match(self, at_us: int) -> bool:
+        """Check if an alert is in force at a time, in microseconds; if none is, the consignment need not be read."""
+        return any(is_active(alert, at_us) for alert in self._current.values())
+
+    def record(self, c: Consignment, sequence: int | None = None) -> None:
+        """Record a consignment that was received, with its sequence number in the log."""
+        for match in self._every.list_matches(c, normalize_consignment(c), sequence):
+            alert_id = match.alert.alert_id
+            self._matched.setdefault(alert_id, set()).add(c.consignment_id)
+            if match.shared and c.received_at is not None:
+                self._seen.setdefault(alert_id, {})[c.consignment_id] = f"{c.received_at:%Y-%m-%d}"
+
+    def count(self, alert_id: str, results: Mapping[str, InspectionResult]) -> YieldCounts:
+        """Count the matches of an alert and their results.
+
+        Parameters
+        ----------
+        alert_id : str
+        results : mapping
+            Result of each consignment that was presented to inspection, by its identifier.
+        """
+        matched, seen = self._matched.get(alert_id, set()).copy(), self._seen.get(alert_id, {}).copy()
+        mine = [results[name] for name in matched if name in results]
+        return YieldCounts(
+            len(matched),
+            len(seen),
+            max(seen.values(), default=None),
+            len(mine),
+            sum(each.final for each in mine),
+            sum(each.positive for each in mine),
+            sum(each.offence for each in mine),
+        )
+
+
+def is_active(alert: Alert, at_us: int) -> bool:
+    """Check if an alert is in force at a time, in microseconds since the epoch."""
+    return to_us(alert.issued_at) <= at_us and (alert.expires_at is None or at_us < to_us(alert.expires_at))

@@ -1,0 +1,51 @@
+"""Template environment of all pages: values are escaped, hidden characters are shown, and an unknown name is an error."""
+
+import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import jinja2
+
+HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs", "Co"})
+"""Unicode categories of characters that are invisible or change the direction of the text around them."""
+KEPT = frozenset("\r\n\t\u200c\u200d")
+"""Characters of these categories that are needed: line breaks, tabs, and the joiners of scripts such as Persian."""
+
+
+def show_text(value: object) -> str:
+    """Return a text in which hidden characters are visible as `[U+202E]`, so that it cannot look like another one.
+
+    Examples
+    --------
+    >>> show_text("invoice\\u202efdp.exe")
+    'invoice[U+202E]fdp.exe'
+    """
+    text = str(value)
+    if text.isprintable() and text.isascii():
+        return text
+    return "".join(
+        f"[U+{ord(char):04X}]"
+        if char not in KEPT and unicodedata.category(char) in HIDDEN_CATEGORIES
+        else char
+        for char in text
+    )
+
+
+def create_page_environment(templates: Path) -> "jinja2.Environment":
+    """Create the environment of a folder of templates."""
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_show,
+    )
+
+
+def _show(value: Any) -> Any:
+    """Return a value as a template writes it: texts without hidden characters. Markup of the templates stays as it is."""
+    return show_text(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

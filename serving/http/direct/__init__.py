@@ -1,0 +1,1 @@
+"""Scores of single consignments, answered by their connection without an ASGI call."""

@@ -1,0 +1,106 @@
+"""Second scores: consignments that were scored earlier, as the model in use would score them now.
+
+Each is scored as if it arrived now instead of when it did, with the alerts, results and arrivals that the log has now. This needs a
+state of its own, from the newest snapshot and the log after it: the state of the service does not change, and is not read.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from consignments.records import Consignment
+from consignments.timestamps import convert_us_to_day, to_us
+from features.history.pseudonyms import Pseudonyms
+from models.signatures.approvers import Approvers
+from serving.deployment.releases import find_release_folder, read_release
+from serving.encryption.vault import Vault
+from serving.event_log.reader import LogReader
+from serving.process.settings import Settings
+from serving.scoring.loaded_model import LoadedModel, load_model, load_rules_model
+from serving.state.history_keys import KeyReader
+from serving.state.snapshots import Snapshots, rebuild_state
+from serving.state.state import State
+
+
+class SecondScorer:
+    """A scorer of earlier consignments with what is known now.
+
+    Parameters
+    ----------
+    settings : Settings
+    pseudonyms : Pseudonyms
+    """
+
+    def __init__(self, settings: Settings, pseudonyms: Pseudonyms) -> None:
+        self._settings, self._pseudonyms = settings, pseudonyms
+        self._folder: Path | None = None
+        self._model: LoadedModel | None = None
+
+    def score(
+        self, log: LogReader, vault: Vault, consignments: Sequence[Consignment], now: datetime
+    ) -> list[float]:
+        """Score consignments of a log; for 100,000 arrivals since the last snapshot this takes some seconds.
+
+        Parameters
+        ----------
+        log : LogReader
+            Entries up to its `last_sequence` count.
+        vault : Vault
+        consignments : sequence of Consignment
+            Latest versions, under the identifiers of the log.
+        now : datetime
+
+        Raises
+        ------
+        BundleRefused
+            The published model cannot be used.
+        ServiceFault
+            The log cannot be read.
+        """
+        model = self._load_model(vault)
+        state = rebuild_state(
+            log, KeyReader(model.pipeline, model.entries), Snapshots(self._settings.state_dir / "snapshots"),
+            max_keys=self._settings.max_history_keys,
+        )  # fmt: skip
+        model.pipeline.alerts = state.alerts
+        return [score_again(model, state, c, now) for c in consignments]
+
+    def _load_model(self, vault: Vault) -> LoadedModel:
+        """Load the published model, or the rules if there is none; again if another one was published."""
+        folder = find_release_folder(self._settings.state_dir)
+        if self._model is None or folder != self._folder:
+            self._model = (
+                load_rules_model(self._pseudonyms, vault)
+                if folder is None
+                else load_model(
+                    read_release(folder, Approvers.read(self._settings.approvers_file)),
+                    self._pseudonyms,
+                    vault,
+                )
+            )
+            self._folder = folder
+        return self._model
+
+
+def score_again(model: LoadedModel, state: State, c: Consignment, now: datetime) -> float:
+    """Score a consignment as if it arrived now instead of when it did.
+
+    Parameters
+    ----------
+    model : LoadedModel
+        Its pipeline has the alerts of the state.
+    state : State
+        A state that nothing else uses.
+    c : Consignment
+    now : datetime
+    """
+    c = msgspec.convert(msgspec.structs.asdict(c) | {"received_at": now}, model.record, from_attributes=True)
+    row = np.zeros(len(model.spec), dtype=np.float32)
+    keys, counterparts = np.zeros((2, len(model.pipeline.kinds)), dtype=np.uint64)
+    model.pipeline.fill_row(c, row, keys, counterparts, state.sequence + 1)
+    known = state.get_consignment(c.consignment_id)
+    state.read_instead(known, convert_us_to_day(to_us(now)), keys, counterparts, row)
+    return float(model.risk.score_row(row, c.channel))

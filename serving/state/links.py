@@ -1,0 +1,193 @@
+"""Links of masters and houses that came as messages in different requests, derived from the log.
+
+Each is forgotten some days after its last entry; if there are too many, the ones with the oldest entries are forgotten. So the
+same links follow from the entries of these days alone. A snapshot holds only the sequence numbers of these entries.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.messages.links import HouseLink, Link, MasterLink
+from consignments.timestamps import US_PER_DAY
+from serving.event_log.event_codec import EventCodec
+from serving.event_log.events import LinkEvent
+from serving.event_log.reader import LogReader
+
+DEFAULT_LINK_DAYS = 30
+DEFAULT_MAX_LINKS = 200_000
+
+
+class LinkLimits(NamedTuple):
+    """The limits of the links that are kept.
+
+    Attributes
+    ----------
+    days : float
+        Days after the last entry of a master or a house.
+    most : int
+        Maximum number of masters, houses and listed members together, of about half a kilobyte each.
+    """
+
+    days: float = DEFAULT_LINK_DAYS
+    most: int = DEFAULT_MAX_LINKS
+
+    def find_first_us(self, now_us: int) -> int:
+        """Return the time before which entries are forgotten, in microseconds since the epoch."""
+        return now_us - int(self.days * US_PER_DAY)
+
+
+DEFAULT_LIMITS = LinkLimits()
+
+
+Kind = Literal["houses", "masters", "members"]
+KINDS: tuple[Kind, ...] = ("houses", "masters", "members")
+
+
+class Links:
+    """The links that are kept.
+
+    Parameters
+    ----------
+    limits : LinkLimits
+
+    Attributes
+    ----------
+    houses : dict
+        Links of houses by their identifier, in the order of their last entries.
+    masters : dict
+        Links of masters by their number, in the same order.
+    members : dict
+        Number of the master that has listed a house or item, in the same order.
+    last : int
+        Sequence number of the last entry applied.
+    """
+
+    def __init__(self, limits: LinkLimits = DEFAULT_LIMITS) -> None:
+        self.limits, self.last = limits, 0
+        self.houses: dict[str, HouseLink] = {}
+        self.masters: dict[str, MasterLink] = {}
+        self.members: dict[str, str] = {}
+        self._by_master: dict[str, dict[str, None]] = {}
+        self._sequences: dict[Kind, dict[str, int]] = {kind: {} for kind in KINDS}
+        self._recorded_us: dict[Kind, dict[str, int]] = {kind: {} for kind in KINDS}
+        self._stored: Sequence[int] = ()
+
+    @classmethod
+    def from_places(cls, limits: LinkLimits, places: NDArray[np.int64], last: int) -> Self:
+        """Return links that `restore` reads from the entries with some sequence numbers, and those after `last`."""
+        links = cls(limits)
+        links._stored, links.last = np.unique(places).tolist(), last
+        return links
+
+    def get_places(self) -> NDArray[np.int64]:
+        """Return the sequence numbers of the entries that the links follow from, in any order."""
+        numbers = [np.fromiter(each.values(), np.int64, len(each)) for each in self._sequences.values()]
+        return np.concatenate(numbers)
+
+    def __len__(self) -> int:
+        """Return the number of masters, houses and listed members."""
+        return len(self.houses) + len(self.masters) + len(self.members)
+
+    def list_houses(self, number: str) -> Sequence[str]:
+        """List the houses of a master."""
+        return tuple(self._by_master.get(number, ()))
+
+    def apply(self, event: LinkEvent, link: Link | None) -> None:
+        """Apply an entry; without its content it only counts as applied."""
+        assert event.recorded_us is not None
+        self.last = event.sequence
+        self.forget_until(event.recorded_us)
+        if isinstance(link, HouseLink):
+            self._keep("houses", link.consignment_id, event)
+            self.houses[link.consignment_id] = link
+            for number in link.masters:
+                self._by_master.setdefault(number, {})[link.consignment_id] = None
+        elif isinstance(link, MasterLink):
+            self._keep("masters", link.number, event)
+            self.masters[link.number] = link
+            for member in link.members:
+                self._keep("members", member, event)
+                self.members[member] = link.number
+        while len(self) > self.limits.most:
+            self._drop(*min(self._list_oldest())[1:])
+
+    def restore(self, log: LogReader, entries: EventCodec, until: int) -> None:
+        """Apply the entries after the last one applied, up to the sequence number `until`.
+
+        Raises
+        ------
+        ServiceFault
+            The log cannot be read, or a link cannot be decrypted although its key was not erased.
+        """
+        places = [*self._stored, *log.list_links(self.last, until)]
+        self._stored = ()
+        for event, link in reversed(self._select_newest(log.read_links(places[::-1]), entries)):
+            self.apply(event, link)
+
+    def _select_newest(
+        self, events: Iterable[LinkEvent], entries: EventCodec
+    ) -> list[tuple[LinkEvent, Link | None]]:
+        """Select, newest first, the entries that can count: the latest of each name, within the limits."""
+        found: list[tuple[LinkEvent, Link | None]] = []
+        names: set[tuple[Kind, str]] = set()
+        first_us: int | None = None
+        for event in events:
+            assert event.recorded_us is not None
+            first_us = self.limits.find_first_us(event.recorded_us) if first_us is None else first_us
+            if event.recorded_us < first_us or len(names) > self.limits.most:
+                break
+            link = entries.decode_link(event)
+            fresh = set(_list_names(link)) - names
+            if fresh or not found:
+                found.append((event, link))
+            names |= fresh
+        return found
+
+    def forget_until(self, now_us: int) -> None:
+        """Forget what is too old at a time, in microseconds since the epoch."""
+        first_us = self.limits.find_first_us(now_us)
+        for kind, recorded_us in self._recorded_us.items():
+            while recorded_us and recorded_us[name := next(iter(recorded_us))] < first_us:
+                self._drop(kind, name)
+
+    def _list_oldest(self) -> list[tuple[int, Kind, str]]:
+        """List the oldest link of each kind: sequence number, kind and name."""
+        return [
+            (sequences[name], kind, name)
+            for kind, sequences in self._sequences.items()
+            for name in [next(iter(sequences), None)]
+            if name is not None
+        ]
+
+    def _keep(self, kind: Kind, name: str, event: LinkEvent) -> None:
+        """Note the entry of a link as the newest."""
+        assert event.recorded_us is not None
+        self._drop(kind, name)
+        self._sequences[kind][name], self._recorded_us[kind][name] = event.sequence, event.recorded_us
+
+    def _drop(self, kind: Kind, name: str) -> None:
+        if self._sequences[kind].pop(name, None) is None:
+            return
+        del self._recorded_us[kind][name]
+        if kind == "masters":
+            del self.masters[name]
+        elif kind == "members":
+            del self.members[name]
+        else:
+            for number in self.houses.pop(name).masters:
+                houses = self._by_master[number]
+                houses.pop(name, None)
+                if not houses:
+                    del self._by_master[number]
+
+
+def _list_names(link: Link | None) -> Iterator[tuple[Kind, str]]:
+    """List what a link takes the place of."""
+    if isinstance(link, HouseLink):
+        yield "houses", link.consignment_id
+    elif isinstance(link, MasterLink):
+        yield "masters", link.number
+        yield from (("members", member) for member in link.members)

@@ -1,0 +1,457 @@
+"""Masters and houses that come in different requests: the same consignments as `npsrisk read` makes of all of them together."""
+
+import json
+import random
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import CliRunner
+from msgspec import structs
+from support.databases import copy_state, reader_of, state_environment, stored_bytes
+from support.linked_messages import (
+    NAME,
+    NUMBER,
+    START,
+    TEXT,
+    XML,
+    Message,
+    describe,
+    draw_messages,
+    read_final,
+    write_house,
+    write_house_list,
+    write_manifest,
+    write_master,
+)
+from support.messages import HOUSE, MESSAGES, change_message, changed
+from support.serving_examples import Client, publish, running, serving, settings_in, vault_in
+from support.serving_past import APPROVAL
+
+from consignments.timestamps import to_datetime, to_us
+from npsrisk import main
+from serving.event_log.events import ArrivalEvent, CancellationEvent, LinkEvent
+from serving.event_log.verification import verify_chain
+from serving.maintenance.retention import forget, forget_consignment
+from serving.scoring.message_linking import MessageLinker, find_counting_version
+from serving.service import Service
+from serving.state.links import Links
+
+HOUSE_ID = f"{NUMBER}/{NAME}"
+ENRICHED = {"route": "PVG>HKG>ICN", "declarant": "BRIGHT HARBOUR LOGISTICS", "carrier": "CX"}
+
+
+class World:
+    """A service with a clock, restarted at will.
+
+    Attributes
+    ----------
+    folder : Path
+    client : Client
+    """
+
+    def __init__(self, folder: Path, **changes: Any) -> None:
+        self.folder, self._changes = folder, changes
+        self._now = START
+
+    def set_clock(self, hours: float) -> None:
+        self._now = START + timedelta(hours=hours)
+
+    @contextmanager
+    def serve(self) -> Iterator[Client]:
+        with serving(settings_in(self.folder, **self._changes), lambda: to_us(self._now)) as client:
+            self.client = client
+            yield client
+
+    def post(self, content: bytes, hours: float, kind: str = XML) -> dict[str, Any]:
+        """Post messages at a time, in hours after the start."""
+        self.set_clock(hours)
+        response = self.client.post("/v1/scores", content, headers={"content-type": kind})
+        assert response.status_code == 200, response.text
+        found: dict[str, Any] = response.json()
+        return found
+
+    def read_versions(self, name: str = HOUSE_ID) -> list[dict[str, Any]]:
+        """Read the recorded versions of a consignment, in order."""
+        service = self.client.service
+        state = service.active.state
+        events = service.log.read_consignment_events(state.resolve(name))
+        entries = service.active.entries
+        return [
+            describe(entries.decode_consignment(each)) for each in events if isinstance(each, ArrivalEvent)
+        ]
+
+
+@pytest.fixture
+def world(tmp_path: Path, bundle: Path) -> Iterator[World]:
+    publish(tmp_path, bundle, "1")
+    made = World(tmp_path)
+    with made.serve():
+        yield made
+
+
+def at(hours: float) -> datetime:
+    return START + timedelta(hours=hours)
+
+
+def list_scores(answer: dict[str, Any]) -> list[tuple[str, bool, bool]]:
+    return [(each["consignment_id"], each["repeated"], each["cancelled"]) for each in answer["scores"]]
+
+
+def read_final_versions(service: Service) -> dict[str, dict[str, Any]]:
+    """Read the version that counts of each consignment of a log, with the time of its cancellation."""
+    entries, by_name = service.active.entries, dict[str, list[Any]]()
+    for event in service.log.read_events():
+        if event.consignment_id is not None:
+            by_name.setdefault(event.consignment_id, []).append(event)
+    found = {}
+    for name, events in by_name.items():
+        version = find_counting_version(events)
+        assert version is not None
+        record = entries.decode_consignment(version)
+        ends = [
+            each
+            for each in events
+            if isinstance(each, CancellationEvent) and each.sequence > version.sequence
+        ]
+        if ends:
+            record = structs.replace(record, cancelled_at=to_datetime(ends[0].at_us))
+        found[name] = describe(record)
+    return found
+
+
+def describe_links(links: Links) -> Any:
+    houses = {number: links.list_houses(number) for number in sorted(links._by_master)}
+    return links.houses, links.masters, links.members, houses
+
+
+# --- a master before and after its houses ---
+
+
+def test_a_house_gains_at_once_what_an_earlier_master_says_and_withdraws_its_consolidation(
+    world: World,
+) -> None:
+    assert list_scores(world.post(write_master(at(0)), 1)) == [(NUMBER, False, False)]
+    answer = world.post(write_house(at(1)), 2)
+    assert list_scores(answer) == [(NUMBER, True, True), (HOUSE_ID, False, False)]
+    (version,) = world.read_versions()
+    assert version.items() >= ENRICHED.items()
+    known = world.client.get(f"/v1/consignments/{NUMBER}").json()
+    assert known["cancellations"] == ["2026-03-10T02:00:00Z"]
+
+
+def test_a_later_master_amends_each_known_house_at_its_own_arrival(world: World) -> None:
+    first = world.post(write_house(at(0)), 1)["scores"][0]
+    other = world.post(write_house(at(0), name="H2"), 2)["scores"][0]
+    answer = world.post(write_master(at(0)), 3)
+    assert list_scores(answer) == [(HOUSE_ID, False, False), (f"{NUMBER}/H2", False, False)]
+    assert {each["decision_id"] for each in answer["scores"]}.isdisjoint(
+        (first["decision_id"], other["decision_id"])
+    )
+    before, after = world.read_versions()
+    assert (before["route"], before["received_at"]) == ("PVG>ICN", at(1))
+    assert after.items() >= (ENRICHED | {"received_at": at(3)}).items()
+    assert world.client.get(f"/v1/consignments/{NUMBER}").status_code == 404  # no consignment of its own
+
+
+def test_a_master_that_comes_again_gets_the_earlier_scores_of_its_houses_and_amends_nothing(
+    world: World,
+) -> None:
+    world.post(write_house(at(0)), 1)
+    first = world.post(write_master(at(0)), 2)["scores"][0]
+    last = world.client.service.log.last_sequence
+    (again,) = world.post(write_master(at(0)), 3)["scores"]
+    assert (again.pop("repeated"), first.pop("repeated")) == (True, False)
+    assert again == first
+    assert world.client.service.log.last_sequence == last
+
+
+def test_a_master_of_which_no_consignment_follows_is_named(world: World) -> None:
+    gone = world.post(write_master(at(1), purpose="Deletion"), 1)
+    assert gone["scores"] == []
+    assert gone["messages"]["ignored"] == [f"master {NUMBER}: it is kept for its houses"]
+
+
+def test_an_older_version_of_a_master_amends_nothing_and_a_newer_one_amends_again(world: World) -> None:
+    world.post(write_house(at(0)), 1)
+    world.post(write_master(at(1)), 2)
+    assert list_scores(world.post(write_master(at(0), stop="TPE"), 3)) == [(HOUSE_ID, True, False)]
+    world.post(write_master(at(2), stop="TPE"), 4)
+    assert [each["route"] for each in world.read_versions()] == ["PVG>ICN", "PVG>HKG>ICN", "PVG>TPE>ICN"]
+
+
+def test_a_house_that_comes_again_after_its_master_is_a_repeat(world: World) -> None:
+    world.post(write_house(at(0)), 1)
+    world.post(write_master(at(0)), 2)
+    assert list_scores(world.post(write_house(at(0)), 3)) == [(HOUSE_ID, True, False)]
+    assert len(world.read_versions()) == 2
+
+
+def test_a_master_and_a_house_of_one_body_withdraw_the_consolidation_of_an_earlier_one(world: World) -> None:
+    world.post(write_master(at(0)), 1)
+    answer = world.post(write_master(at(0)) + write_house(at(1)), 2)
+    assert list_scores(answer) == [(NUMBER, True, True), (HOUSE_ID, False, False)]
+
+
+def test_a_withdrawn_house_is_not_amended_and_counts_again_when_it_is_issued_again(world: World) -> None:
+    world.post(write_house(at(0)), 1)
+    world.post(write_house(at(1), purpose="Deletion"), 2)
+    assert list_scores(world.post(write_master(at(1)), 3)) == []
+    assert list_scores(world.post(write_house(at(0)), 4)) == [(HOUSE_ID, True, True)]
+    assert list_scores(world.post(write_house(at(5)), 6)) == [(HOUSE_ID, False, False)]
+    known = world.client.get(f"/v1/consignments/{HOUSE_ID}").json()
+    assert len(known["decisions"]) == 2
+
+
+def test_lists_of_houses_gain_from_a_master_and_keep_what_a_waybill_said(world: World) -> None:
+    world.post(write_house_list(names=("H2",)), 1, TEXT)
+    world.post(write_house(at(0)), 2)
+    world.post(write_master(at(0)), 3)
+    world.post(write_manifest(at(4), names=(NAME, "H3"), goods="TEA"), 5)
+    last = world.read_versions()[-1]
+    assert (last["description"], last["consignee_name"], last["route"]) == (
+        "TEA",
+        "PARK JI HO",
+        "PVG>HKG>ICN",
+    )
+    assert [world.read_versions(f"{NUMBER}/{name}")[-1]["route"] for name in ("H2", "H3")] == [
+        "PVG>HKG>ICN"
+    ] * 2
+
+
+def test_a_receptacle_that_comes_later_amends_the_items_it_lists(world: World) -> None:
+    item = {
+        "consignment_id": "LX123456785CN",
+        "channel": "postal",
+        "description": "tea",
+        "route": "CNPVGA>DEFRAA",
+    }
+    assert world.client.post("/v1/scores", item).status_code == 200
+    bag = b"""<IE3F44><documentIssueDate>2026-03-10T00:00:00Z</documentIssueDate><consignmentMasterLevel><receptacle>
+      <receptacleIdentificationNumber>CNPVGADEFRAAAUN60001001100123</receptacleIdentificationNumber>
+      <transportDocument><documentNumber>LX123456785CN</documentNumber></transportDocument></receptacle>
+      </consignmentMasterLevel><declarant><name>China Post</name></declarant></IE3F44>"""
+    for repeated in (False, True):
+        assert list_scores(world.post(bag, 2)) == [("LX123456785CN", repeated, False)]
+    assert (
+        world.read_versions("LX123456785CN")[-1].items()
+        >= {
+            "master_id": "CNPVGADEFRAAAUN60001001100123",
+            "declarant": "China Post",
+        }.items()
+    )
+    late = changed(bag, ("2026-03-10T00", "2026-03-09T00"), ("LX123456785CN", "LX123456799CN"))
+    assert list_scores(world.post(late, 3)) == [("LX123456785CN", True, False)]
+    assert list(world.client.service.active.state.links.members) == ["LX123456785CN"]
+
+
+def test_a_master_in_cargo_imp_amends_houses_of_cargo_xml_and_one_record(world: World) -> None:
+    document = {
+        "@context": {"cargo": "https://onerecord.iata.org/ns/cargo#"},
+        "@type": "cargo:Waybill",
+        "cargo:waybillType": "HOUSE",
+        "cargo:waybillNumber": "H2",
+        "cargo:masterWaybill": {
+            "@type": "cargo:Waybill",
+            "cargo:waybillPrefix": "160",
+            "cargo:waybillNumber": "48103823",
+        },
+        "cargo:shipment": {"@type": "cargo:Shipment", "cargo:goodsDescription": "PIGMENT"},
+    }
+    world.post(write_house(at(0)), 1)
+    world.post(json.dumps(document).encode(), 2, "application/ld+json")
+    answer = world.post((MESSAGES / "fwb_master.txt").read_bytes(), 3, TEXT)
+    assert list_scores(answer) == [(HOUSE_ID, False, False), (f"{NUMBER}/H2", False, False)]
+
+
+def test_a_version_that_came_as_json_is_the_one_that_a_master_amends(world: World) -> None:
+    world.post(write_house(at(0)), 1)
+    record = {"consignment_id": HOUSE_ID, "channel": "air_cargo", "description": "hats", "route": "PVG>ICN"}
+    world.set_clock(2)
+    assert world.client.post("/v1/scores", record).status_code == 200
+    world.post(write_master(at(0)), 3)
+    assert world.read_versions()[-1].items() >= (ENRICHED | {"description": "hats"}).items()
+
+
+# --- what must hold whatever comes ---
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_order_in_any_requests_with_restarts_gives_the_versions_of_one_run(
+    tmp_path: Path, bundle: Path, seed: int
+) -> None:
+    check_world(tmp_path, bundle, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6, 126))
+def test_many_orders_give_the_versions_of_one_run(tmp_path: Path, bundle: Path, seed: int) -> None:
+    check_world(tmp_path, bundle, seed)
+
+
+def check_world(folder: Path, bundle: Path, seed: int) -> None:
+    """Post messages one by one; stop, kill and restart the service between them; compare with one run of `read`."""
+    draw = random.Random(seed)
+    messages = draw_messages(draw, 12)
+    state, known = folder / "0", describe_links(Links())
+    publish(state, bundle, "1")
+    for place, part in enumerate(cut(messages, draw), start=1):
+        world = World(state)
+        world._now = part[0].received_at
+        with world.serve() as client:
+            assert describe_links(client.service.active.state.links) == known
+            for message in part:
+                hours = (message.received_at - START) / timedelta(hours=1)
+                world.post(message.content, hours, message.kind)
+            known = describe_links(client.service.active.state.links)
+            found = read_final_versions(client.service)
+            if draw.random() < 0.5:  # a copy of the files of a running service is what a kill leaves
+                copy_state(state, folder / str(place))
+        if (folder / str(place)).exists():
+            state = folder / str(place)
+        elif draw.random() < 0.5:
+            shutil.rmtree(state / "snapshots")
+    assert found == read_final(messages)
+    done = CliRunner().invoke(main, ["parity", "--json"], env=state_environment(state))
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.output.splitlines()[-1])
+    assert report["compared"] == report["decisions"] > 0
+
+
+def cut(messages: Sequence[Message], draw: random.Random) -> Iterator[Sequence[Message]]:
+    """Cut messages into the lives of three processes."""
+    first, second = sorted(draw.sample(range(1, len(messages)), 2))
+    yield from (messages[:first], messages[first:second], messages[second:])
+
+
+def test_links_that_were_not_recorded_before_a_kill_follow_from_the_same_message(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    world.post(write_house(at(0)), 1)
+    world.post(write_house(at(0), name="H2"), 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(MessageLinker, "record", fail)
+        world.set_clock(2)
+        response = world.client.post("/v1/scores", write_master(at(0)), headers={"content-type": XML})
+        assert response.status_code == 500
+    assert not world.client.service.active.state.links.masters
+    assert list_scores(world.post(write_master(at(0)), 3)) == [
+        (HOUSE_ID, True, False),
+        (f"{NUMBER}/H2", True, False),
+    ]
+    assert len(world.read_versions()) == 2
+    world.post(write_house(at(0), name="H3"), 4)
+    assert world.read_versions(f"{NUMBER}/H3")[-1].items() >= ENRICHED.items()
+
+
+@pytest.mark.slow
+def test_a_service_that_is_killed_links_what_it_has_answered(tmp_path: Path, bundle: Path) -> None:
+    publish(tmp_path, bundle, "1")
+    issued = datetime.now(UTC) - timedelta(days=1)
+    messages = [
+        write_house(issued),
+        write_master(issued),
+        write_house(issued, name="H2"),
+        write_house(issued),
+    ]
+    expected = [[(HOUSE_ID, False)], [(HOUSE_ID, False)], [(f"{NUMBER}/H2", False)], [(HOUSE_ID, True)]]
+    for message, scores in zip(messages, expected, strict=True):
+        with running(tmp_path) as (process, url):
+            answer = httpx.post(f"{url}/v1/scores", content=message, headers={"content-type": XML}).json()
+            process.kill()
+        assert [(each["consignment_id"], each["repeated"]) for each in answer["scores"]] == scores
+    done = CliRunner().invoke(main, ["parity", "--json"], env=state_environment(tmp_path))
+    assert json.loads(done.output.splitlines()[-1])["compared"] == 3
+
+
+def test_both_versions_are_exported_with_their_sequence(tmp_path: Path, bundle: Path) -> None:
+    import pandas as pd
+
+    publish(tmp_path, bundle, "1")
+    world = World(tmp_path)
+    with world.serve():
+        world.post(write_house(at(0)), 1)
+        world.post(write_master(at(0)), 2)
+    out = tmp_path / "out"
+    done = CliRunner().invoke(main, ["export", "--out", str(out)], env=state_environment(tmp_path))
+    assert done.exit_code == 0, done.output
+    table = pd.read_parquet(out / "consignments.parquet")
+    assert table["route"].tolist() == ["PVG>ICN", "PVG>HKG>ICN"]
+    assert table["sequence"].is_monotonic_increasing
+
+
+# --- limits and removal ---
+
+
+def test_links_are_forgotten_after_their_days(tmp_path: Path, bundle: Path) -> None:
+    publish(tmp_path, bundle, "1")
+    world = World(tmp_path, NPSRISK_LINK_DAYS="2")
+    with world.serve() as client:
+        world.post(write_house(at(0)), 0)
+        world.post(write_house(at(30), name="H2"), 30)
+        world.post(write_master(at(49)), 49)
+        assert [len(world.read_versions(f"{NUMBER}/{name}")) for name in (NAME, "H2")] == [1, 2]
+        assert list(client.service.active.state.links.houses) == [f"{NUMBER}/H2"]
+    with world.serve() as client:
+        assert list(client.service.active.state.links.houses) == [f"{NUMBER}/H2"]
+        world.post(write_house(at(98), name="H3"), 98)  # the master is forgotten too
+        assert world.read_versions(f"{NUMBER}/H3")[-1]["route"] == "PVG>ICN"
+
+
+def test_only_so_many_links_are_kept_the_oldest_go_first(tmp_path: Path, bundle: Path) -> None:
+    publish(tmp_path, bundle, "1")
+    world = World(tmp_path, NPSRISK_MAX_LINKS="2")
+    with world.serve() as client:
+        for hour, name in enumerate(("H1", "H2", "H3")):
+            world.post(write_house(at(hour), name=name), hour)
+        kept = describe_links(client.service.active.state.links)
+        assert list(kept[0]) == [f"{NUMBER}/H2", f"{NUMBER}/H3"]
+    shutil.rmtree(tmp_path / "snapshots")
+    with world.serve() as client:
+        assert describe_links(client.service.active.state.links) == kept
+
+
+def test_links_are_encrypted_and_go_with_old_content(tmp_path: Path, bundle: Path) -> None:
+    publish(tmp_path, bundle, "1")
+    world = World(tmp_path)
+    with world.serve():
+        world.post(change_message(HOUSE), 0)
+        world.post(write_master(at(0)), 1)
+    assert b"BRIGHT HARBOUR LOGISTICS" in stored_bytes(tmp_path)  # the declarant of the amended house
+    with reader_of(tmp_path) as log:
+        links = list(log.read_links(log.list_links()))
+    assert len(links) == 3
+    assert all(b"BRIGHT" not in each.plain + (each.sealed or b"") for each in links)
+    assert all(NAME.encode() not in each.plain + (each.sealed or b"") for each in links)
+    with world.serve():
+        world.post(write_house(at(24 * 400), name="H2"), 24 * 400)
+    done = forget(settings_in(tmp_path), at(24 * 25), APPROVAL)
+    assert done.consignments == 2
+    assert done.months == ("2026-03",)
+    with reader_of(tmp_path) as log:
+        assert [each.redacted for each in log.read_links(log.list_links())] == [True, True, True, False]
+        assert verify_chain(log).broken_at is None
+    assert not vault_in(tmp_path).periods.list_ended(to_us(at(24 * 100)))  # type: ignore[union-attr]
+    with world.serve() as client:
+        assert list(client.service.active.state.links.houses) == [f"{NUMBER}/H2"]
+
+
+def test_a_house_whose_content_was_removed_is_not_amended(tmp_path: Path, bundle: Path) -> None:
+    publish(tmp_path, bundle, "1")
+    world = World(tmp_path, NPSRISK_LINK_DAYS="366")  # the removal is recorded now
+    with world.serve():
+        world.post(write_house(at(0)), 1)
+    forget_consignment(settings_in(tmp_path), "16048103823/" + NAME, APPROVAL)
+    with world.serve() as client:
+        answer = world.post(write_master(at(0)), 2)
+        assert list_scores(answer) == []
+        assert len([each for each in client.service.log.read_events() if isinstance(each, ArrivalEvent)]) == 1
+        assert any(isinstance(each, LinkEvent) for each in client.service.log.read_events())

@@ -1,0 +1,139 @@
+"""Hostile consignments: mutated and stitched texts of parties, for the comparison of the kernels with their oracle."""
+
+import random
+from datetime import UTC, date, datetime
+from typing import Any
+
+from support.examples import make_consignment
+
+from features.described_rows import DETAIL_COLUMNS
+from features.normalization.normal_forms import ADDRESS_WORDS, LEGAL_FORM_PHRASES, NAME_WORDS
+from features.parties import (
+    BUSINESS_WORDS,
+    CHEMICAL_PHRASES,
+    FIRM_PHRASES,
+    FREE_PROVIDERS,
+    HOME_SIGNS,
+    OFFICE_WORDS,
+    PLACEHOLDERS,
+    UNTRACEABLE_PROVIDERS,
+    VIRTUAL_OFFICE_WORDS,
+)
+
+MAX_CHARACTERS = 500
+PIECES = (
+    *ADDRESS_WORDS, *NAME_WORDS, *LEGAL_FORM_PHRASES, *BUSINESS_WORDS, *CHEMICAL_PHRASES, *FIRM_PHRASES, *HOME_SIGNS,
+    *OFFICE_WORDS, *PLACEHOLDERS, *VIRTUAL_OFFICE_WORDS, *sorted(FREE_PROVIDERS), *sorted(UNTRACEABLE_PROVIDERS),
+)  # fmt: skip
+# Combining marks, full width, ligatures, Hangul in letters, invisible signs, NUL, letters whose case is more than one letter.
+ODD_LETTERS = (
+    *"\u0301\u0308\u030a\u0323\u0345\u093c\u09be\u3099\u1161\u11a8ＡＢｃ１２－．＃ﬁﬂﬀﷺﷻ㈜㎏№℃ßẞİıſKÅΣσςǅŉ가각힣ᄀ한님様御中ア゙ﾊﾞ",
+    *"\0\x1c\x1f\x85\xa0\u1680\u2003\u2028\u200b\u200d\u202e\u2060\ufeff\u3000\t\n\r|@<>+._-/#,;:'`()[]*!?0123456789xXeEkK",
+    *"אبगกა中文한국日本áäöüñøåæœłşžđћжщыїюяΩπ😀🫠👨🏽𝐀𝟘𐍈\ud7ff\ue000\uffff\U0010ffff",
+)
+STITCHED = (
+    "p.o. box no. 77", "po box12", "post office box 5", "postoffice box nr 9", "p o b 12", "pob number 3", "boite postale 8",
+    "postfach 12 34", "saseoham 7", "apartado5", "101dong 1203ho", "3dong, 12ho", "12ho", "5dong12ho", "flat 3", "#12-3", "apt no 5",
+    "3rd floor", "fl 3", "3 fl", "floor x", "bldg 5", "blk a", "45-gil", "teheran-ro 45", "12--5", "5-", "-5", "hauptstrasse",
+    "hauptstr.", "12str", "daero", "xdaeroro", "45gilro", "1-2-3", "a-1", "1-a", "apt ,", "unit -5", "suite 1-2", "99f", "100f", "7cheung",
+    "mailto:a.b+c@gmail.com", "<x@y.z>", "a@b@googlemail.com", "+@gmail.com", "....@gmail.com", "A B <a@qq.com>.", "@", "a@",
+    "+82 (0)10 5550 1234", "0082 10 5550 1234", "011 82 10 55501234", "8 916 123 45 67", "06 1 234 5678", "ext 12", "x5", "12345ext6",
+    "1234567", "7777777", "+1", "00", "001", "+999 12345", "9198765432", "80 29 123 45 67", "12345/67890", "0000000",
+)  # fmt: skip
+COUNTRIES = (
+    "KR",
+    "kr ",
+    "US",
+    "GB",
+    "DE",
+    "RU",
+    "HU",
+    "IT",
+    "BY",
+    "KZ",
+    "CN",
+    "XX",
+    "",
+    " ",
+    "A|B",
+    "ﬁ",
+    "ß",
+    "ısl",
+    "K",
+    None,
+)
+NUMBERS = (
+    0.0,
+    -0.0,
+    1.0,
+    2,
+    0.1,
+    0.35,
+    1e-5,
+    1e-4,
+    1e15,
+    1e16,
+    1e22,
+    1e300,
+    5e-324,
+    123456.789,
+    0.1 + 0.2,
+    2**53 + 1,
+    99999999999999.9,
+)
+
+
+def make_text(draws: random.Random, base: str | None) -> str | None:
+    """Return a missing, stitched, mutated or random text."""
+    way = draws.random()
+    if way < 0.04:
+        return draws.choice((None, "", " ", "\u3000", "\0"))
+    if way < 0.5 or not base:
+        parts = draws.choices((*STITCHED, *PIECES), k=draws.randint(1, 5))
+        text = draws.choice((" ", "", ", ", "-", " ")).join(parts)
+    else:
+        text = base
+    if draws.random() < 0.2:
+        text = draws.choice((str.upper, str.title, str.swapcase))(text)
+    letters = list(text)
+    for _ in range(draws.choice((0, 0, 1, 1, 2, 5))):
+        at = draws.randrange(len(letters) + 1)
+        odd = draws.choice(ODD_LETTERS) if draws.random() < 0.8 else chr(draws.randrange(0x3000))
+        change = draws.random()
+        if change < 0.6:
+            letters.insert(at, odd)
+        elif change < 0.8 and letters:
+            del letters[at % len(letters)]
+        elif letters:
+            letters[at % len(letters)] = odd
+    text = "".join(letters)
+    if draws.random() < 0.01:
+        text = draws.choice((text or "x", draws.choice(ODD_LETTERS))) * 200
+    return "".join(letter for letter in text if not 0xD800 <= ord(letter) < 0xE000)[:MAX_CHARACTERS]
+
+
+def make_hostile(draws: random.Random, base: dict[str, Any]) -> Any:
+    """Return a consignment with hostile details, from the details of another one."""
+    values = dict(base)
+    for name in DETAIL_COLUMNS:
+        if name.endswith("country"):
+            values[name] = draws.choice(COUNTRIES) if draws.random() < 0.5 else base.get(name)
+        elif draws.random() < 0.7:
+            values[name] = make_text(draws, base.get(name))
+    if draws.random() < 0.1:
+        for part in ("name", "address", "city", "postcode", "country", "phone", "email"):
+            values[f"consignee_{part}"] = values[f"sender_{part}"]
+    for name in ("account_id", "departure_country", "origin_country", "route", "declarant", "currency"):
+        if draws.random() < 0.3:
+            values[name] = (make_text(draws, base.get(name)) or "")[:100]
+    for name in ("gross_weight_kg", "declared_value"):
+        draw = draws.random()
+        if draw < 0.2:
+            values[name] = draws.choice((*NUMBERS, None))
+        elif draw < 0.6:
+            values[name] = round(draws.random() * 10 ** draws.randint(0, 6), draws.randint(0, 5))
+    values["nature"] = draws.choice(("gift", "sale", "Gift", "sale ", None))
+    values["hs_code"] = draws.choice(("6109.10", "610910", "12345678901", "61", "x", None))
+    values["account_opened_on"] = draws.choice((date(2024, 1, 5), date(2030, 1, 1), None))
+    values["received_at"] = datetime(2024, 3, 4, 5, tzinfo=UTC)
+    return make_consignment(**values)
