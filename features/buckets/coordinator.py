@@ -17,6 +17,7 @@ from consignments.errors import BadInput, FileFault
 from features.batch import FeatureParameters, Progress, RowBuilder, select_alerts
 from features.buckets.plan import HistoryPlan
 from features.buckets.tasks import BucketJob, Partition, count_bucket, describe_partition, join_partition
+from features.described_rows import prepare_kernels
 from features.streams import FeatureChunk, FeatureInputs, Mask, OrderedTables, RowChunk, TableSource
 
 T = TypeVar("T")
@@ -122,6 +123,7 @@ def stream_buckets(
     keys = [(shared, part.partition, part.list_pieces()) for part in parts]
     buckets = [(shared, kind, bucket) for kind in range(len(job.kinds)) for bucket in range(job.buckets)]
     wanted = [(shared, part) for part in job.given if part.first_row >= first_row]
+    prepare_kernels()
     for _ in _report(options.progress, "keys", runner.map("keys", describe_partition, keys), len(keys)):
         pass
     for _ in _report(options.progress, "history", runner.map("history", count_bucket, buckets), len(buckets)):

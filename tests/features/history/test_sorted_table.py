@@ -11,7 +11,7 @@ from features.history.keys import KeyKind
 from features.history.sorted_table import SortedTable
 from features.history.table import History
 
-KINDS = (KeyKind("sender", "sender", "consignee", ("sender_name",), side="sender"),)
+KINDS = (KeyKind("sender", "sender", "consignee", (), side="sender"),)
 START = 19_783
 days = st.lists(st.sampled_from([0, 0, 1, 7, 30, 200, 366, 367, 500]), min_size=1, max_size=30)
 
