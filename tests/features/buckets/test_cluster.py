@@ -98,9 +98,12 @@ def test_an_error_of_a_task_is_that_of_one_machine(runner: DaskRunner) -> None:
 
 
 @pytest.mark.slow
-def test_a_task_that_ends_its_workers_is_named(runner: DaskRunner) -> None:
-    with pytest.raises(ServiceFault, match=r"task end-2-.*: workers ended again and again"):
-        list(runner.map("end", end_worker, [(number,) for number in range(4)]))
+def test_a_task_that_ends_its_workers_is_named() -> None:
+    with (
+        connect("local:2") as own,
+        pytest.raises(ServiceFault, match=r"task end-2-.*: workers ended again and again"),
+    ):
+        list(own.map("end", end_worker, [(number,) for number in range(4)]))
 
 
 @pytest.mark.parametrize(
