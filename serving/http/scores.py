@@ -183,8 +183,7 @@ class ScoresEndpoint:
                 good, bad = await self._split_foreign(good, bad, caller.offices, start)
             self._raise_if_degraded(bad)
             errors += bad
-            await self._active.prefetch([request.c.consignment_id for request in good])
-            for part in split_batches(good):
+            for part in split_batches(await self._prefetch(good)):
                 results = self._active.get_scorer().score_batch(part)
                 for request, answer in zip(part, results, strict=True):
                     if isinstance(answer, Exception):
@@ -194,6 +193,14 @@ class ScoresEndpoint:
         for error in errors:
             self._metrics.record_rejection(ENDPOINT_NAME, error.kind)
         return DecidedList(answers, errors)
+
+    async def _prefetch(self, requests: list[ScoreRequest]) -> list[ScoreRequest]:
+        """Load the states of consignments into memory; return the requests with their names if nothing had to be read."""
+        names = [self._active.find_in_memory(request.c.consignment_id) for request in requests]
+        if None not in names:
+            return [request.with_name(name) for request, name in zip(requests, names, strict=True)]
+        await self._active.prefetch([request.c.consignment_id for request in requests])
+        return requests
 
     def _read_chunk(
         self, raws: Sequence[msgspec.Raw | Consignment], start: int, caller: Caller, options: ScoreOptions

@@ -243,6 +243,8 @@ class PageRenderer:
     def _view_draft(self, request: PageRequest, viewer: Viewer) -> tuple[str, Values]:
         form = DraftForm.parse(request.query)
         view, drafts, why = self._write_drafts(request, viewer, form)
+        if why == COUNTING:
+            return "preparing", {}
         return "draft", {
             "c": view, "drafts": drafts, "why": why, "form": form, "codes": HANDLING_CODES, "fault": request.facts.get("fault"),
             "seizure_facts": [] if drafts is None else list_facts(drafts.seizure),
@@ -264,16 +266,21 @@ class PageRenderer:
             drafts = self._drafts.write(found, form, self.keys, to_datetime(request.now_us))
         except BadSetting:
             return view, None, "no_key"
-        return view, drafts, "" if drafts is not None else "counting"
+        return view, drafts, "" if drafts is not None else COUNTING
 
     def _answer_documents(self, request: PageRequest) -> PageAnswer:
-        """Answer with the documents that an officer approves, as JSON; 409 if their facts are not those of the form."""
+        """Answer with the documents that an officer approves, as JSON.
+
+        The status is 409 if their facts are not those of the form, and 503 if they are not written yet.
+        """
         assert request.viewer is not None
         form = DraftForm.parse(request.query)
         try:
-            _, drafts, _ = self._write_drafts(request, request.viewer, form)
+            _, drafts, why = self._write_drafts(request, request.viewer, form)
         except PageNotFound:
             return PageAnswer(404, b"[]")
+        if why == COUNTING:
+            return PageAnswer(503, b"[]")
         if drafts is None or drafts.digest != request.query.get("digest"):
             return PageAnswer(409, b"[]")
         return PageAnswer(200, msgspec.json.encode(drafts.list_chosen(form)))
@@ -309,6 +316,8 @@ class PageRenderer:
         }
 
 
+COUNTING = "counting"
+"""Why there are no drafts yet: the identifiers that many own consignments share are being counted."""
 ACTIONS = tuple(dict.fromkeys(("inspect", "release", *get_args(ActionKind))))
 """What an officer may decide, in the order of the page."""
 

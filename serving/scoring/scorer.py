@@ -85,6 +85,10 @@ class ScoreRequest(NamedTuple):
     reasons: int | None = None
     name: str | None = None
 
+    def with_name(self, name: str | None) -> "ScoreRequest":
+        """Return the request with the name that was looked up."""
+        return ScoreRequest(self.c, self.received_us, self.asked_by, self.reasons, name)
+
     @property
     def day(self) -> int:
         """Return the UTC day on which it was received, in days since the epoch."""

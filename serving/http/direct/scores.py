@@ -104,7 +104,7 @@ class DirectScores:
             return None
         call.asked_by.spend(1)
         call.c = found
-        return ScoreRequest(*request[:-1], name)
+        return request.with_name(name)
 
     def _answer(self, call: DirectCall, result: ScoreResult | Exception) -> None:
         """Answer with a result; errors, and scores for which the log must be read, through ASGI."""

@@ -66,6 +66,8 @@ class SendEndpoint:
             raise Refusal(
                 404, "Nothing is recorded for this consignment, or your key may not see its office."
             )
+        if answer.status == 503:
+            raise FormFault("draft.counting")
         if answer.status != 200:
             raise FormFault("draft.changed")
         try:
@@ -82,22 +84,22 @@ class SendEndpoint:
         A document is first in the log and then in the outbox. If the service was killed in between, the next approval puts the
         recorded message there.
         """
-        sent = []
-        for document in documents:
+        waiting = []
+        for document in documents:  # all are checked and signed before the first one is recorded
             name = f"{document.author}/{document.message_id}"
             path = self._folder / OUTBOX / f"{document.message_id}{MESSAGE_SUFFIX}"
-            envelope = await asyncio.to_thread(self._find_recorded, name)
-            if envelope is not None and path.exists():
-                continue
-            if envelope is None:
-                envelope = await asyncio.to_thread(self._sign, document)
+            recorded = await asyncio.to_thread(self._find_recorded, name)
+            if recorded is None or not path.exists():
+                signed = await asyncio.to_thread(self._sign, document) if recorded is None else recorded
+                waiting.append((name, path, signed, recorded is None))
+        for name, path, envelope, new in waiting:
+            if new:
                 await self._record(envelope, visit)
                 logger.info("message approved", message=name, person=visit.person, key=visit.caller.name)
             await asyncio.to_thread(_write, path, envelope)
-            sent.append(name)
-        if not sent:
+        if not waiting:
             raise FormFault("draft.already_sent")
-        return sent
+        return [name for name, *_ in waiting]
 
     def _find_recorded(self, name: str) -> bytes | None:
         """Return the envelope of a message of the log; None if it is not recorded."""

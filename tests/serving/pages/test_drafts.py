@@ -148,6 +148,9 @@ def test_nothing_is_sent_without_the_scope_the_token_the_facts_or_a_choice(
     person.get("/draft?id=KEPT")
     nothing = {name: value for name, value in fields.items() if not name.startswith("send_")}
     assert "Choose at least one" in read_text(person.send("/draft", **nothing))
+    person.get("/draft?id=KEPT")
+    page = person.send("/draft", **fields, text="a\u202eb")
+    assert (page.status_code, "cannot be printed" in read_text(page)) == (422, True)
     changed = make_outcome("KEPT", result="nps", substance="4-CMC", inspected_at=day(1), known_at=day(11))
     send(client, "/v1/outcomes", changed)
     last = client.service.log.read_last_sequence()

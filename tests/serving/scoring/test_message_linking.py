@@ -29,7 +29,7 @@ from support.linked_messages import (
     write_manifest,
     write_master,
 )
-from support.messages import HOUSE, change_message
+from support.messages import HOUSE, MESSAGES, change_message, changed
 from support.serving_examples import Client, publish, running, serving, settings_in, vault_in
 from support.serving_past import APPROVAL
 
@@ -245,6 +245,28 @@ def test_a_receptacle_that_comes_later_amends_the_items_it_lists(world: World) -
             "declarant": "China Post",
         }.items()
     )
+    late = changed(bag, ("2026-03-10T00", "2026-03-09T00"), ("LX123456785CN", "LX123456799CN"))
+    assert list_scores(world.post(late, 3)) == [("LX123456785CN", True, False)]
+    assert list(world.client.service.active.state.links.members) == ["LX123456785CN"]
+
+
+def test_a_master_in_cargo_imp_amends_houses_of_cargo_xml_and_one_record(world: World) -> None:
+    document = {
+        "@context": {"cargo": "https://onerecord.iata.org/ns/cargo#"},
+        "@type": "cargo:Waybill",
+        "cargo:waybillType": "HOUSE",
+        "cargo:waybillNumber": "H2",
+        "cargo:masterWaybill": {
+            "@type": "cargo:Waybill",
+            "cargo:waybillPrefix": "160",
+            "cargo:waybillNumber": "48103823",
+        },
+        "cargo:shipment": {"@type": "cargo:Shipment", "cargo:goodsDescription": "PIGMENT"},
+    }
+    world.post(write_house(at(0)), 1)
+    world.post(json.dumps(document).encode(), 2, "application/ld+json")
+    answer = world.post((MESSAGES / "fwb_master.txt").read_bytes(), 3, TEXT)
+    assert list_scores(answer) == [(HOUSE_ID, False, False), (f"{NUMBER}/H2", False, False)]
 
 
 def test_a_version_that_came_as_json_is_the_one_that_a_master_amends(world: World) -> None:

@@ -74,6 +74,7 @@ GOOD = [
     Sent(make_consignment("RB8", office="Busan"), key="office"),
     Sent({"consignments": [make_consignment("RB9"), {"consignment_id": "RB10"}]}),
     Sent({"consignments": []}),
+    Sent(make_consignment("RB11"), headers=("Connection: close",)),
 ]
 REFUSED = [
     Sent(make_consignment("RC1"), key=None),
@@ -199,7 +200,7 @@ def test_good_requests_get_the_same_bytes(both: Any) -> None:
     assert all(
         answer.startswith(b"HTTP/1.1 200 OK\r\n") for i, answer in enumerate(direct.answers) if i != 12
     )
-    assert (direct.direct, asgi.direct) == (11, 0)
+    assert (direct.direct, asgi.direct) == (12, 0)
 
 
 def test_refused_requests_get_the_same_bytes_and_leave_the_connection_usable(both: Any) -> None:
