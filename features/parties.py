@@ -158,8 +158,6 @@ PHRASE_GROUPS = {
 }
 SIDES = ("sender", "consignee")
 PARTS = ("name", "address", "city", "postcode", "country", "phone", "email")
-NAME, ADDRESS, PHONE, EMAIL = 0, 1, 5, 6
-"""Positions of the details in a side, of which each has seven."""
 BAR, DOT, AT = (ord(sign) for sign in "|.@")
 
 

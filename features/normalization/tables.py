@@ -32,11 +32,10 @@ from features.normalization.words import (
 MAX_FIELDS = 128
 """Maximum number of values of a record that a kernel reads."""
 MAX_SIGN = 5  # letters that one sign of an address becomes: "#" is " apt "
-MAX_LINE = 2 * MAX_SIGN * MAX_LATIN
-"""Room for an address line. The number of a post box adds four letters to four."""
 MAX_WORDS = MAX_SIGN * MAX_LATIN
 MAX_FORM = 32 * MAX_LATIN
-"""Room for one normal form: twice an address line, with country, city and postcode. A word of a name becomes at most five times as long."""
+"""Room for one normal form. An address line has at most ten times its letters, because a post box doubles it; a word of a name becomes at most
+five times as long."""
 MAX_FORMS = 4 * MAX_FORM
 PLANS, PLAN_COLUMNS = 26 * 26, 6
 TABLES = np.dtype(
