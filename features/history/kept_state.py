@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from consignments.columns import normalize_names
 from consignments.errors import BadInput
-from consignments.timestamps import NO_TIME, to_datetime
+from consignments.timestamps import NO_TIME, US_PER_DAY, to_datetime
 from features.history.kernels import REMEMBERED_DAYS, RESULTS
 from features.history.keys import KEYS_VERSION, KeyKind
 from features.history.live import NO_SEQUENCE, NOT_FINAL, CountedState
@@ -264,6 +264,7 @@ class StateRun:
         if before is None:
             history, earlier = create_history(len(numbers)), EarlierEvents(len(self.kinds))
         else:
+            self._outcomes = _drop_forgotten(self._outcomes, before.header)
             self._arrivals = _prepend_cancellations(before.cancellations, self._arrivals)
             self._outcomes = _append_waiting(self._outcomes, before.outcomes)
             met = np.unique(
@@ -470,6 +471,25 @@ def _prepend_cancellations(waiting: Rows, arrivals: ArrivalEvents) -> ArrivalEve
         issued_us=prepend(arrivals.issued_us, NO_TIME),
         identity=pa.array(np.concatenate([waiting["number"], _to_numpy(arrivals.identity)])),
         carried=carried,
+    )
+
+
+def _drop_forgotten(outcomes: Outcomes, header: StateHeader) -> Outcomes:
+    """Leave out outcomes from before the end of the state that history has forgotten: one table of all batches forgets them too."""
+    kept = outcomes.visible_us // US_PER_DAY >= header.today - REMEMBERED_DAYS
+    if outcomes.sequence is not None:
+        kept |= outcomes.sequence > header.last_sequence
+    if kept.all():
+        return outcomes
+    rows = np.flatnonzero(kept)
+    return Outcomes(
+        consignment_id=to_arrow_strings(outcomes.consignment_id).take(pa.array(rows)),
+        visible_us=outcomes.visible_us[rows],
+        known_us=outcomes.known_us[rows],
+        recorded_us=outcomes.recorded_us[rows],
+        sequence=None if outcomes.sequence is None else outcomes.sequence[rows],
+        result=[outcomes.result[row] for row in rows.tolist()],
+        identity=pa.array(_to_numpy(outcomes.identity)[rows]),
     )
 
 
