@@ -337,7 +337,7 @@ def describe_party(details: PartyDetails) -> DescribedParty:
     Examples
     --------
     >>> describe_party(PartyDetails("KIM, Min-su", phone="010-5550-1234", country="KR"))[:4]
-    ('insukimm', '', '+821055501234', '')
+    ('imminsuk', '', '+821055501234', '')
     """
     forms, values = _describe_row((*details, *_NO_VALUES[len(details) :]))
     name, address, phone, email = forms[: FORMS // 2]

@@ -24,7 +24,7 @@ QUALITY_CODES = {
     "repeated_letters": "A name, an address or a description holds a word of one letter repeated, such as XXX.",
     "volume_in_weight_unit": "A volume is given in a unit of weight.",
     "hs_missing": "No Harmonized System code is given for goods that are neither a gift nor documents.",
-    "hs_invalid": "A Harmonized System code has fewer than six digits or no existing heading.",
+    "hs_invalid": "A Harmonized System code has fewer than six digits or no existing heading; a master's code, too.",
     "postcode_missing": "A party has an address in a country with postcodes, and no postcode.",
     "address_missing": "A party has no street address.",
     "sender_missing": "The sender has no name, or only digits and signs.",

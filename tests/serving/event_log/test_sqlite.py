@@ -95,6 +95,8 @@ def test_many_rows_at_once_are_enough_for_a_checkpoint(open_log: Open, entry: En
     log = open_log()
     written(log, entry, 3, size=20 * few)
     large = wal_of(log).stat().st_size
-    written(log, entry, 12, size=20 * few)
+    for _ in range(12):
+        written(log, entry, 1, size=20 * few)
+        log._writer._checkpoints.wait()  # type: ignore[attr-defined]
     assert wal_of(log).stat().st_size < 3 * large
     log.close()
