@@ -2,7 +2,7 @@
 
 The features describe how details were filled in, and the kind of party. They use nothing of a person's name that could stand
 for ethnicity, sex or religion: no script, no capitals, no number of words, no first name. Names of people in two
-languages have the same feature values (`tests/features/test_names.py`).
+languages have the same feature values (`tests/training/evaluation/test_name_invariance.py`).
 
 The values are computed by kernels, from the texts as `features.normalization` loads them and from the normal forms in `forms`. A list of words
 or phrases becomes a flag in `WORD_FLAGS` or `PHRASE_GROUPS`; a kernel looks each word up once and tests its flags.
