@@ -8,14 +8,12 @@ import numpy as np
 from features.normalization.compiling import START, Array, Bool, Int, Tables, kernel
 from features.normalization.emails import encode
 from features.normalization.letters import (
-    COMPOSED,
     LATIN,
-    NEEDS_PYTHON,
-    OTHER_TEXT,
     RAW,
     ROMANIZED,
     TRANSLITERATED,
     is_space,
+    load_stripped,
     load_text,
     read_latin,
 )
@@ -25,7 +23,6 @@ from features.normalization.words import (
     NAME_SIGNS,
     SPACE,
     append,
-    is_ascii_space,
     is_digit,
     is_letter,
     to_lower,
@@ -33,9 +30,8 @@ from features.normalization.words import (
 
 BAR = ord("|")
 KOREA, US = (tuple(map(np.int64, code)) for code in (b"KR", b"US"))
-HOME, CODE, TOWN, POSTCODE = range(
-    4
-)  # of `place_sizes`: what an address is in, before its street line is read
+# Of `place_sizes`: what an address is in, before its street line is read.
+HOME, CODE, TOWN, POSTCODE = range(4)
 US_ZIP_LENGTH = 5
 
 
@@ -68,19 +64,9 @@ def read_home(tables: Tables, data: Array, country: Array) -> Int:
     tables.place_sizes[HOME] = 0
     if country[0] < 0 or country[1] == country[0]:
         return 0
-    kind = load_text(tables, data, country)
+    kind, codes, start, end = load_stripped(tables, data, country)
     if kind < 0:
         return kind
-    codes, end = tables.raw, tables.sizes[RAW]
-    if kind == OTHER_TEXT:
-        if country[2] < 0:
-            return NEEDS_PYTHON
-        codes, end = tables.composed_text, tables.sizes[COMPOSED]
-    start = 0
-    while start < end and is_ascii_space(codes[start]):
-        start += 1
-    while end > start and is_ascii_space(codes[end - 1]):
-        end -= 1
     for place in range(start, end):
         code = int(codes[place])
         tables.home[place - start] = code - 32 if is_letter(code) else code

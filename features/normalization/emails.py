@@ -6,7 +6,7 @@ Python composes and folds the case of an address beyond ASCII before the kernel 
 import numpy as np
 
 from features.normalization.compiling import START, Array, Bool, Int, Tables, kernel
-from features.normalization.letters import COMPOSED, NEEDS_PYTHON, OTHER_TEXT, RAW, is_space, load_text
+from features.normalization.letters import is_space, load_stripped
 from features.normalization.words import (
     GMAIL,
     GMAIL_DOMAIN,
@@ -15,7 +15,6 @@ from features.normalization.words import (
     append_mark,
     begins_with,
     find_flags,
-    is_ascii_space,
     to_lower,
 )
 
@@ -27,19 +26,9 @@ def write_email(tables: Tables, data: Array, text: Array, at: Int) -> Int:
     """Write the normal form of an e-mail address into `forms`, and return the position after it, or what is needed first."""
     if text[0] < 0 or text[1] == text[0]:
         return at
-    kind = load_text(tables, data, text)
+    kind, codes, start, end = load_stripped(tables, data, text)
     if kind < 0:
         return kind
-    codes, end = tables.raw, tables.sizes[RAW]
-    if kind == OTHER_TEXT:
-        if text[2] < 0:
-            return NEEDS_PYTHON
-        codes, end = tables.composed_text, tables.sizes[COMPOSED]
-    start = 0
-    while start < end and is_ascii_space(codes[start]):
-        start += 1
-    while end > start and is_ascii_space(codes[end - 1]):
-        end -= 1
     for place in range(start, end):
         codes[place] = to_lower(codes[place])
     start = max(start, _find_last(codes, start, end, LESS) + 1)

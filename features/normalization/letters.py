@@ -11,8 +11,9 @@ from unicodedata import category, combining, decomposition, normalize
 import numpy as np
 from anyascii import anyascii
 
-from features.normalization.compiling import Array, Bool, Int, Tables, kernel
+from features.normalization.compiling import START, Array, Bool, Int, Tables, kernel
 from features.normalization.romanization import FINALS, FIRST_SYLLABLE, INITIALS, LAST_SYLLABLE, VOWELS
+from features.normalization.words import is_ascii_space
 
 CODE_POINTS = 0x110000
 PAGE_BITS = 8
@@ -176,6 +177,24 @@ def load_text(tables: Tables, data: Array, text: Array) -> Int:
             tables.page[0] = composed[place] >> PAGE_BITS
             return NEEDS_PAGE
     return OTHER_TEXT
+
+
+@kernel
+def load_stripped(tables: Tables, data: Array, text: Array) -> tuple[Int, Array, Int, Int]:
+    """Load a text that Python composes if it is beyond ASCII. Return its kind or what is needed first, its code points, and their range without blanks around it."""
+    kind = load_text(tables, data, text)
+    codes, start, end = tables.raw, START, tables.sizes[RAW]
+    if kind == OTHER_TEXT:
+        codes, end = tables.composed_text, tables.sizes[COMPOSED]
+        if text[2] < 0:
+            kind = NEEDS_PYTHON
+    if kind < 0:
+        return kind, codes, START, START
+    while start < end and is_ascii_space(codes[start]):
+        start += 1
+    while end > start and is_ascii_space(codes[end - 1]):
+        end -= 1
+    return kind, codes, start, end
 
 
 @kernel
