@@ -9,7 +9,6 @@
 A part counts from the moment at which the manifest has it. So a kill at any time costs only the part in progress.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,7 +27,6 @@ from consignments.files.part_manifest import (
     Manifest,
     PartEntry,
     compute_sha256,
-    flush_folder,
 )
 from consignments.files.table_writers import (
     ROW_GROUP_ROWS,
@@ -36,6 +34,7 @@ from consignments.files.table_writers import (
     open_parquet_writer,
     split_row_groups,
 )
+from consignments.files.whole_files import flush_file, flush_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,7 +157,8 @@ class PartFolder:
                 for each in chain([table], tables):
                     writer.write_table(each)
                     rows += len(each)
-            _flush_file(draft)
+            with draft.open("rb") as file:
+                flush_file(file)
             entry = PartEntry(path.name, rows, draft.stat().st_size, compute_sha256(draft))
             draft.replace(path)
             columns = tuple(ColumnEntry(field.name, str(field.type)) for field in table.schema)
@@ -225,8 +225,3 @@ def _read_finished(out: Path, inputs: Mapping[str, str]) -> Manifest:
         )
     manifest.check_files(out, [file.name for file in out.glob("*.parquet")])
     return manifest
-
-
-def _flush_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -4,7 +4,6 @@ A folder of parts with a manifest is read as a whole or not at all: a missing, a
 """
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -12,6 +11,7 @@ from typing import Self
 import msgspec
 
 from consignments.errors import FileFault
+from consignments.files.whole_files import flush_file, flush_folder
 
 MANIFEST_NAME = "_manifest.json"
 MANIFEST_FORMAT = 1
@@ -95,8 +95,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         draft = folder / f".{MANIFEST_NAME}"
         with draft.open("wb") as file:
             file.write(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+            flush_file(file)
         draft.replace(folder / MANIFEST_NAME)
         flush_folder(folder)
 
@@ -127,8 +126,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def _check_part(self, path: Path, part: PartEntry) -> None:
         try:
-            size = path.stat().st_size
-            digest = compute_sha256(path) if size == part.bytes else ""
+            change = find_change(path, part.bytes, part.sha256)
         except OSError as error:
             raise FileFault(
                 "a part of the table cannot be read",
@@ -136,11 +134,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 got=error.strerror or str(error),
                 todo="restore it, or remove the folder and write the table again",
             ) from error
-        if digest != part.sha256:
+        if change is not None:
             raise FileFault(
                 "a part of the table was changed or damaged",
                 where=str(path),
-                got=f"SHA-256 {digest[:12]}" if digest else f"{size:,} bytes",
+                got=change,
                 expected=f"SHA-256 {part.sha256[:12]}, {part.bytes:,} bytes, by {MANIFEST_NAME}",
                 todo="restore it, or remove the folder and write the table again",
             )
@@ -179,6 +177,15 @@ def compute_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def find_change(path: Path, size: int, sha256: str) -> str | None:
+    """Return what a file has in place of its size or its SHA-256, for a message; None if it is unchanged."""
+    found = path.stat().st_size
+    if found != size:
+        return f"{found:,} bytes"
+    digest = compute_sha256(path)
+    return None if digest == sha256 else f"SHA-256 {digest[:12]}"
+
+
 def identify_tables(paths: Mapping[str, Path | None]) -> dict[str, str]:
     """Compute the SHA-256 of each table, by its name; "none" for a table that is not given.
 
@@ -204,12 +211,3 @@ def _identify_table(path: Path) -> str:
         raise FileFault(
             "cannot be read", where=str(error.filename or path), got=error.strerror or str(error)
         ) from error
-
-
-def flush_folder(folder: Path) -> None:
-    """Flush the names of a folder to disk, so that a renamed file keeps its name after a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

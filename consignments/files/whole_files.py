@@ -2,10 +2,11 @@
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 from consignments.errors import BadInput
 
-PRIVATE_MODE, PUBLIC_MODE = 0o600, 0o644
+PRIVATE_FILE_MODE, PUBLIC_MODE = 0o600, 0o644
 PRIVATE_FOLDER_MODE = 0o700
 
 
@@ -19,7 +20,7 @@ def create_key_file(path: Path, data: bytes) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER_MODE)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_MODE)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE_MODE)
     except FileExistsError as error:
         raise BadInput(
             "there is a key already", where=str(path), todo="name another file; a key is never replaced"
@@ -27,7 +28,7 @@ def create_key_file(path: Path, data: bytes) -> None:
     _write(descriptor, data)
 
 
-def replace_file(path: Path, data: bytes, mode: int = PRIVATE_MODE) -> None:
+def replace_file(path: Path, data: bytes, mode: int = PRIVATE_FILE_MODE) -> None:
     """Write a file in place of an earlier one, at once. Missing folders are created, for their owner alone."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER_MODE)
     part = path.with_name(f".{path.name}.part")
@@ -35,8 +36,22 @@ def replace_file(path: Path, data: bytes, mode: int = PRIVATE_MODE) -> None:
     part.replace(path)
 
 
+def flush_file(file: BinaryIO) -> None:
+    """Flush a file's content to disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush the names of a folder to disk, so that a renamed file keeps its name after a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _write(descriptor: int, data: bytes) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        flush_file(file)

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput, FileFault
 from consignments.files.folder_lock import lock_folder
 from consignments.files.part_folder import list_differences
-from consignments.files.part_manifest import compute_sha256, flush_folder
+from consignments.files.part_manifest import compute_sha256, find_change
+from consignments.files.whole_files import PRIVATE_FOLDER_MODE, flush_file, flush_folder
 from features.history.kept_state import (
     FOLLOWED,
     SEGMENT_ARRAYS,
@@ -41,7 +42,6 @@ MAX_MANIFEST_BYTES = 1 << 24
 KEPT_STATES = 2
 STATE = "state"
 """Name of the state before a batch among what the batch is computed from."""
-PRIVATE_FOLDER_MODE = 0o700
 MIN_MAPPED_BYTES = 1 << 12
 GENERATION = "[0-9]" * 8
 DTYPES = {
@@ -243,8 +243,7 @@ class StateDraft:
             content = msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
             with (self._work / MANIFEST_NAME).open("wb") as file:
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+                flush_file(file)
             flush_folder(self._work)
             self._work.rename(self._states.folder / self._name)
             flush_folder(self._states.folder)
@@ -312,17 +311,16 @@ def _read_manifest(folder: Path) -> StateManifest:
 
 def _check_file(path: Path, entry: FileEntry) -> None:
     try:
-        size = path.stat().st_size
-        digest = compute_sha256(path) if size == entry.bytes else ""
+        change = find_change(path, entry.bytes, entry.sha256)
     except OSError as error:
         raise FileFault(
             "a file of the state cannot be read", where=str(path), got=error.strerror or str(error)
         ) from error
-    if digest != entry.sha256:
+    if change is not None:
         raise FileFault(
             "a file of the state was changed or damaged",
             where=str(path),
-            got=f"SHA-256 {digest[:12]}" if digest else f"{size:,} bytes",
+            got=change,
             expected=f"SHA-256 {entry.sha256[:12]}, {entry.bytes:,} bytes",
             todo="restore the folder from a backup, or remove it to use the state before",
         )
@@ -343,8 +341,7 @@ def _load_array(path: Path) -> NDArray[Any]:
 def _write_array(path: Path, array: NDArray[Any]) -> None:
     with path.open("wb") as file:
         np.save(file, np.ascontiguousarray(array), allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
+        flush_file(file)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

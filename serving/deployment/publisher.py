@@ -15,13 +15,13 @@ from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 from consignments.errors import BadInput, PromotionRefused
+from consignments.files.whole_files import PRIVATE_FOLDER_MODE
 from models.bundle import Bundle, load_bundle
 from models.registry import CHAMPION, ModelVersion, Registry
 from models.signatures.approvers import Approvers
 from models.signatures.signed_record import SignedRecord, find_approval
 from serving.deployment.releases import Role, find_release_folder, read_release
 from serving.process.settings import Settings
-from serving.process.state_directory import PRIVATE_FOLDER_MODE
 
 
 class FetchedModel(NamedTuple):

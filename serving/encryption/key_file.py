@@ -12,18 +12,12 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 
 from consignments.errors import BadSetting, ServiceFault
+from consignments.files.whole_files import flush_folder
 from consignments.timestamps import to_datetime
 from features.history.pseudonyms import derive_key
 from serving.encryption.cipher import Cipher, compute_fingerprint
 from serving.encryption.months import compute_month_bounds
-from serving.process.state_directory import (
-    FileStamp,
-    flush_folder,
-    get_file_stamp,
-    get_part_path,
-    overwrite,
-    write_part,
-)
+from serving.process.state_directory import FileStamp, get_file_stamp, get_part_path, overwrite, write_part
 
 FILE_NAME = "period.keys"
 OLD_FILE_NAME = ".period.keys.old"

@@ -13,9 +13,9 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, RootTransaction
 
+from consignments.files.whole_files import PRIVATE_FILE_MODE
 from serving.event_log import backend
 from serving.process.logging import logger
-from serving.process.state_directory import PRIVATE_FILE_MODE
 from serving.process.threads import create_executor
 
 MAX_ROWS_PER_STATEMENT = 32

@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from consignments.errors import ServiceFault
+from consignments.files.whole_files import PRIVATE_FILE_MODE, flush_file
 from serving.event_log.reader import LogReader
-from serving.process.state_directory import PRIVATE_FILE_MODE, flush_file
 
 FILE_NAME = "access.jsonl"
 

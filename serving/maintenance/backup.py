@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from consignments.errors import BadSetting, FileFault, ServiceFault
+from consignments.files.whole_files import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, flush_file, flush_folder
 from features.history.pseudonyms import load_data_key
 from serving.encryption.key_file import FILE_NAME as PERIOD_KEYS_FILE
 from serving.encryption.vault import Vault
@@ -35,14 +36,7 @@ from serving.event_log.key_erasures import check_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.event_log.verification import refuse_broken_chain, verify_chain
 from serving.process.settings import Settings
-from serving.process.state_directory import (
-    PRIVATE_FILE_MODE,
-    PRIVATE_FOLDER_MODE,
-    RESTORE_PART,
-    StateLock,
-    flush_file,
-    flush_folder,
-)
+from serving.process.state_directory import RESTORE_PART, StateLock
 
 FORMAT = 1
 MANIFEST_FILE, LOG_FILE, MODELS, KEYS = "manifest.json", "events.db", "models", "keys"

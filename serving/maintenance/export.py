@@ -14,6 +14,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 from consignments.errors import BundleRefused, FileFault
+from consignments.files.whole_files import PRIVATE_FILE_MODE
 from consignments.records import Consignment
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec
@@ -21,7 +22,6 @@ from serving.event_log.key_erasures import check_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.event_log.redactions import find_redaction_end
 from serving.maintenance.export_tables import ExportSchema, LogTables, name_features_table
-from serving.process.state_directory import PRIVATE_FILE_MODE
 from serving.scoring.past_models import PastModels
 
 MANIFEST_FILE = "export.json"

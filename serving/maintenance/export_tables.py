@@ -23,6 +23,7 @@ from consignments.code_lists import CODES_TYPE
 from consignments.columns import NUMBER, TEXT, TIME, TYPES, format_value
 from consignments.errors import ServiceFault
 from consignments.files.table_writers import LIST_COLUMNS
+from consignments.files.whole_files import PRIVATE_FILE_MODE
 from consignments.items import ITEM_TYPE
 from consignments.records import Alert, Consignment, Outcome
 from consignments.schema import Field, get_fields
@@ -51,7 +52,6 @@ from serving.event_log.events import (
     SelectionEvent,
 )
 from serving.event_log.reader import LogReader
-from serving.process.state_directory import PRIVATE_FILE_MODE
 
 SERVICE_SELECTED_BY = frozenset({"model", "random"})
 """Values of `selected_by` for selections of the service; selections by officers or intelligence have no known probability."""

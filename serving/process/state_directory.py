@@ -4,12 +4,11 @@ import fcntl
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from consignments.errors import ServiceFault
+from consignments.files.whole_files import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, flush_file
 
-PRIVATE_FOLDER_MODE = 0o700
-PRIVATE_FILE_MODE = 0o600
 PRIVATE_UMASK = 0o077
 RESTORE_PART = ".restore.part"
 """Folder in a state directory with what a restore has not yet put in place."""
@@ -125,18 +124,3 @@ def overwrite(path: Path) -> None:
     with path.open("r+b") as file:
         file.write(bytes(os.fstat(file.fileno()).st_size))
         flush_file(file)
-
-
-def flush_file(file: BinaryIO) -> None:
-    """Flush a file's content to disk."""
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def flush_folder(folder: Path) -> None:
-    """Flush a folder's entries to disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, Self
 import msgspec
 
 from consignments.errors import ServiceFault
+from consignments.files.whole_files import PRIVATE_FILE_MODE
 from consignments.timestamps import US_PER_DAY
-from serving.process.state_directory import PRIVATE_FILE_MODE
 
 FILE = "shadow.db"
 RETENTION_DAYS = 90

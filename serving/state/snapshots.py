@@ -26,10 +26,10 @@ from numpy.lib.format import header_data_from_array_1_0, write_array_header_1_0
 from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
+from consignments.files.whole_files import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, flush_file, flush_folder
 from features.history.table import History
 from serving.event_log.reader import LogReader, Progress
 from serving.process.logging import logger
-from serving.process.state_directory import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, flush_file, flush_folder
 from serving.state.consignment_states import ConsignmentStates, LatestDays, StoredIndex
 from serving.state.history_keys import KeyReader
 from serving.state.links import DEFAULT_LIMITS, LinkLimits, Links
