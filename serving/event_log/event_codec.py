@@ -388,6 +388,13 @@ class EventCodec:
         )
         return c
 
+    def find_consignment(self, event: ArrivalEvent) -> Consignment | None:
+        """Decode a consignment as `decode_consignment` does; return None if its content cannot be read any more."""
+        try:
+            return self.decode_consignment(event)
+        except ServiceFault:
+            return None
+
     def decode_outcome(self, event: OutcomeEvent) -> Outcome:
         """Decode the outcome of an entry."""
         recorded_at = None if event.recorded_us is None else to_datetime(event.recorded_us)

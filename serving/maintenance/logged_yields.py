@@ -118,11 +118,9 @@ class LoggedYields:
         self.last_us = max(self.last_us or event.at_us, event.at_us)
         if event.redacted or not self._counter.may_match(event.at_us):
             return
-        try:
-            c = entries.decode_consignment(event)
-        except ServiceFault:  # its key was erased
-            return
-        self._counter.record(c, event.sequence)
+        c = entries.find_consignment(event)
+        if c is not None:
+            self._counter.record(c, event.sequence)
 
     def _record_outcome(self, event: OutcomeEvent, entries: EventCodec) -> None:
         """Record the result, unless a later one is known."""

@@ -2,11 +2,12 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from serving.process.threads import reduce_priority
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 REST_RATIO = 5.0
 """A value is read again if a page needs it and it is older than this number of times that reading took."""
@@ -61,3 +62,25 @@ class BackgroundValue(Generic[T]):
             self._seconds = self._read_at - begun
         except Exception as fault:
             self._fault = fault
+
+
+class BackgroundValues(Generic[K, T]):
+    """The values of the keys that pages asked for last.
+
+    Parameters
+    ----------
+    most : int
+        Maximum number of values that are kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: dict[K, BackgroundValue[T]] = {}
+
+    def start(self, key: K, read: Callable[[], T]) -> BackgroundValue[T]:
+        """Return the value of a key; the first time it is a new one, which `read` reads."""
+        found = self._values.pop(key, None) or BackgroundValue(read)
+        self._values[key] = found
+        while len(self._values) > self._most:
+            del self._values[next(iter(self._values))]
+        return found

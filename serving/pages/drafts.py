@@ -11,9 +11,7 @@ from typing import Any, NamedTuple, get_args
 
 import msgspec
 
-from consignments.errors import ServiceFault
 from consignments.exchange.documents import Handling, Seizure, Warning, encode_message
-from consignments.records import Consignment
 from consignments.timestamps import US_PER_DAY, to_us
 from features.history.pseudonyms import Pseudonyms
 from features.indicators.operation_keys import OperationKey, OperationKeys
@@ -29,9 +27,9 @@ from models.operation.drafts import (
     find_common_indicators,
 )
 from serving.event_log.event_codec import EventCodec
-from serving.event_log.events import ArrivalEvent, Event
+from serving.event_log.events import Event
 from serving.event_log.reader import LogReader
-from serving.pages.background import BackgroundValue
+from serving.pages.background import BackgroundValues
 from serving.pages.consignment import find_latest, find_standing_outcome, is_detection
 
 EXCLUDED_COLUMNS = ("features", "keys", "reasons")
@@ -116,7 +114,7 @@ def find_confirmed(events: Sequence[Event], entries: EventCodec) -> ConfirmedSei
     outcome, latest = find_standing_outcome(events, entries), find_latest(events)
     if outcome is None or latest is None or not is_detection(outcome):
         return None
-    c = _decode(entries, latest)
+    c = entries.find_consignment(latest)
     return None if c is None else ConfirmedSeizure(c, outcome)
 
 
@@ -140,7 +138,7 @@ class DraftWriter:
     ) -> None:
         self._url, self._administration, self._own = url, administration, own
         self._load_entries = load_entries
-        self._common: dict[tuple[str, ...], BackgroundValue[frozenset[str]]] = {}
+        self._common: BackgroundValues[tuple[str, ...], frozenset[str]] = BackgroundValues(MAX_KEPT)
 
     def write(
         self, found: ConfirmedSeizure, form: DraftForm, keys: OperationKeys, now: datetime
@@ -172,11 +170,7 @@ class DraftWriter:
         place = compute_indicators(
             found.consignment, key
         )  # they name the key, and change with the consignment
-        reading = self._common.pop(place, None) or BackgroundValue(lambda: self._find_common(found, key, now))
-        self._common[place] = reading
-        while len(self._common) > MAX_KEPT:
-            del self._common[next(iter(self._common))]
-        return reading.get()
+        return self._common.start(place, lambda: self._find_common(found, key, now)).get()
 
     def _find_common(self, found: ConfirmedSeizure, key: OperationKey, now: datetime) -> frozenset[str]:
         """Find the indicators of a detection that many own consignments of the last year have."""
@@ -187,18 +181,11 @@ class DraftWriter:
                 (
                     c
                     for event in log.read_arrivals(0, log.last_sequence, EXCLUDED_COLUMNS)
-                    if event.at_us >= begins_us and (c := _decode(entries, event)) is not None
+                    if event.at_us >= begins_us and (c := entries.find_consignment(event)) is not None
                 ),
                 [found],
                 key,
             )
-
-
-def _decode(entries: EventCodec, event: ArrivalEvent) -> Consignment | None:
-    try:
-        return entries.decode_consignment(event)
-    except ServiceFault:
-        return None
 
 
 def _encode_facts(message: Seizure | Warning) -> bytes:

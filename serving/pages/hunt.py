@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from consignments.errors import NpsriskError, ServiceFault
+from consignments.errors import NpsriskError
 from consignments.records import Alert, Consignment
 from consignments.timestamps import US_PER_DAY, convert_us_to_day, to_datetime
 from features.history.pseudonyms import Pseudonyms
@@ -25,9 +25,10 @@ from models.operation.hunting import (
     count_shared,
 )
 from serving.event_log.event_codec import EventCodec
-from serving.event_log.events import AlertEvent, ArrivalEvent, DecisionEvent
+from serving.event_log.events import AlertEvent, DecisionEvent
 from serving.event_log.reader import LogReader
-from serving.pages.background import BackgroundValue
+from serving.pages.background import BackgroundValue, BackgroundValues
+from serving.pages.consignment import find_latest
 from serving.pages.day_list import DayList, ListRow
 from serving.pages.messages import Viewer
 from serving.process.settings import Settings
@@ -159,13 +160,9 @@ def find_alert(log: LogReader, entries: EventCodec, alert_id: str) -> HuntTarget
 
 
 def _find_target(log: LogReader, entries: EventCodec, name: str, now: datetime) -> HuntTarget | None:
-    versions = [each for each in log.read_consignment_events(name) if isinstance(each, ArrivalEvent)]
-    if not versions:
-        return None
-    try:
-        return build_consignment_target(entries.decode_consignment(versions[-1]), now)
-    except ServiceFault:  # its content was deleted
-        return None
+    latest = find_latest(log.read_consignment_events(name))
+    c = None if latest is None else entries.find_consignment(latest)
+    return None if c is None else build_consignment_target(c, now)
 
 
 def _read_wanted(
@@ -188,9 +185,8 @@ def _read_wanted(
             version = versions[row.sequence]
             if row.cancelled or row.name == target or not begins_us <= version.at_us <= now_us:
                 continue
-            try:
-                c = entries.decode_consignment(version)
-            except ServiceFault:  # its content was deleted
+            c = entries.find_consignment(version)
+            if c is None:
                 continue
             shared, state = matcher.find_shared(c), _find_state(row, version.at_us, now_us)
             if shared or state == IN_HAND:
@@ -240,20 +236,15 @@ class Hunts:
 
     def __init__(self, hunter: LogHunter, load_entries: Callable[[], EventCodec]) -> None:
         self._hunter, self._load_entries = hunter, load_entries
-        self._hunts: dict[tuple[str, bool], BackgroundValue[LoggedHunt | None]] = {}
+        self._hunts: BackgroundValues[tuple[str, bool], LoggedHunt | None] = BackgroundValues(MAX_HUNTS)
         self._now_us = 0
 
     def start(self, name: str, alert: bool, now_us: int) -> BackgroundValue[LoggedHunt | None]:
         """Start a hunt, or return the one of an earlier page."""
         self._now_us = max(self._now_us, now_us)
-        key = name, alert
-        found = self._hunts.pop(key, None) or BackgroundValue(
-            lambda: self._hunter.hunt(name, self._load_entries(), self._now_us, alert=alert)
+        return self._hunts.start(
+            (name, alert), lambda: self._hunter.hunt(name, self._load_entries(), self._now_us, alert=alert)
         )
-        self._hunts[key] = found
-        while len(self._hunts) > MAX_HUNTS:
-            del self._hunts[next(iter(self._hunts))]
-        return found
 
 
 def list_hunt_values(found: LoggedHunt | None, viewer: Viewer) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from consignments.errors import BundleRefused
+from consignments.records import Consignment
 from consignments.timestamps import to_day
 from features.goods.naming import GoodsWords
 from features.history.live import LiveHistory
@@ -13,7 +14,7 @@ from features.spec import Spec
 from models.bundle import ModelCard, load_bundle
 from serving.deployment.releases import Release
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import EventCodec
+from serving.event_log.event_codec import EventCodec, Keys, Row
 from serving.scoring.scoring_method import ScoringMethod, build_rules_method, get_rules_name
 from serving.state.identifier_index import IdentifierIndex
 
@@ -77,6 +78,13 @@ class LoadedModel:
     def spec(self) -> Spec:
         """Return the features, in the order of the row."""
         return self.pipeline.spec
+
+    def describe(self, c: Consignment, sequence: int) -> tuple[Row, Keys, Keys]:
+        """Describe a consignment as the log entry `sequence`: its row without history, its history keys and their counterparts."""
+        row = np.zeros(len(self.spec), dtype=np.float32)
+        keys, counterparts = np.zeros((2, len(self.pipeline.kinds)), dtype=np.uint64)
+        self.pipeline.fill_row(c, row, keys, counterparts, sequence)
+        return row, keys, counterparts
 
 
 def load_model(release: Release, pseudonyms: Pseudonyms, vault: Vault) -> LoadedModel:

@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from consignments.records import Consignment
 from consignments.timestamps import convert_us_to_day, to_us
@@ -98,9 +97,7 @@ def score_again(model: LoadedModel, state: State, c: Consignment, now: datetime)
     now : datetime
     """
     c = msgspec.convert(msgspec.structs.asdict(c) | {"received_at": now}, model.record, from_attributes=True)
-    row = np.zeros(len(model.spec), dtype=np.float32)
-    keys, counterparts = np.zeros((2, len(model.pipeline.kinds)), dtype=np.uint64)
-    model.pipeline.fill_row(c, row, keys, counterparts, state.sequence + 1)
+    row, keys, counterparts = model.describe(c, state.sequence + 1)
     known = state.get_consignment(c.consignment_id)
     state.read_instead(known, convert_us_to_day(to_us(now)), keys, counterparts, row)
     return float(model.risk.score_row(row, c.channel))

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 
 from consignments.records import Consignment
 from consignments.timestamps import convert_us_to_day, to_us
@@ -37,9 +36,7 @@ def score_trial(scorer: Scorer, c: Consignment) -> TrialScore:
     assert received_at is not None
     if type(c) is not model.record:
         c = msgspec.convert(c, model.record, from_attributes=True)
-    row = np.zeros(len(model.spec), dtype=np.float32)
-    keys, counterparts = np.zeros((2, len(model.pipeline.kinds)), dtype=np.uint64)
-    model.pipeline.fill_row(c, row, keys, counterparts, scorer.committer.next_sequence)
+    row, keys, counterparts = model.describe(c, scorer.committer.next_sequence)
     state.read_arrival(convert_us_to_day(to_us(received_at)), keys, counterparts, row)
     score = float(model.risk.score_row(row, c.channel))
     reasons = list(model.risk.explain(row, REASONS, goods=get_goods_text(c)))
