@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from support.ordered_world import simulate_ordered
 
 from consignments.errors import BadInput
-from consignments.records import Alert, Consignment, Outcome
+from consignments.records import Outcome
 from consignments.tables import check_frame
 from consignments.visibility import compute_visible_us
 from features.batch import FeatureParameters, Tables, compute_feature_matrix
@@ -16,7 +17,6 @@ from features.history.kept_state import KeptState, StateRun
 from features.history.keys import list_key_kinds
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs, InMemoryTable, stream_features
-from training.simulation.operation import simulate
 
 PARAMETERS = FeatureParameters(pseudonyms=Pseudonyms(b"a key of the tests, 32 bytes long"))
 Rows = NDArray[np.float32]
@@ -24,11 +24,7 @@ Rows = NDArray[np.float32]
 
 @pytest.fixture(scope="module")
 def tables() -> Tables:
-    made = simulate(days=25, per_day=20, prevalence="operation", seed=6)
-    frame = check_frame(made.consignments, Consignment).frame
-    frame = frame.sort_values(["received_at", "consignment_id"], ignore_index=True)
-    frame.loc[::37, "cancelled_at"] = frame["received_at"][::37] + pd.Timedelta(days=3)
-    return Tables(frame, check_frame(made.outcomes, Outcome).frame, check_frame(made.alerts, Alert).frame)
+    return simulate_ordered(days=25, per_day=20)
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from support.ordered_world import simulate_ordered
 
 from consignments.errors import BadInput
 from consignments.files.table_writers import write_table
 from consignments.parquet_stream import stream_table
-from consignments.records import Alert, Consignment, Outcome
-from consignments.tables import check_frame, read_table
+from consignments.records import Consignment
+from consignments.tables import read_table
 from features.batch import ComputeOptions, FeatureParameters, Tables, compute_feature_matrix, join_history
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureChunk, FeatureInputs, InMemoryTable, stream_features
-from training.simulation.operation import simulate
 
 PARAMETERS = FeatureParameters(pseudonyms=Pseudonyms(b"a key of the tests, 32 bytes long"))
 FROM_HERE = 250
@@ -28,11 +28,7 @@ FROM_HERE = 250
 @pytest.fixture(scope="module")
 def tables() -> Tables:
     """A world in the order of time, some of it cancelled."""
-    made = simulate(days=25, per_day=20, prevalence="operation", seed=6)
-    frame = check_frame(made.consignments, Consignment).frame
-    frame = frame.sort_values(["received_at", "consignment_id"], ignore_index=True)
-    frame.loc[::37, "cancelled_at"] = frame["received_at"][::37] + pd.Timedelta(days=3)
-    return Tables(frame, check_frame(made.outcomes, Outcome).frame, check_frame(made.alerts, Alert).frame)
+    return simulate_ordered(days=25, per_day=20)
 
 
 @pytest.fixture(scope="module")

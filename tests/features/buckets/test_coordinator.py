@@ -10,29 +10,25 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from support.ordered_world import simulate_ordered
 
 from consignments.errors import BadInput, FileFault, ServiceFault
 from consignments.files.table_writers import write_table
 from consignments.parquet_stream import stream_table
-from consignments.records import Alert, Consignment, Outcome
-from consignments.tables import check_frame, read_table
+from consignments.records import Consignment
+from consignments.tables import read_table
 from features.batch import FeatureParameters, Tables, compute_feature_matrix, join_history
 from features.buckets.coordinator import BucketOptions, SerialRunner, create_work_folder, stream_buckets
 from features.buckets.tasks import describe_partition
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureChunk, FeatureInputs, InMemoryTable
-from training.simulation.operation import simulate
 
 PARAMETERS = FeatureParameters(pseudonyms=Pseudonyms(b"a key of the tests, 32 bytes long"))
 
 
 @pytest.fixture(scope="module")
 def tables() -> Tables:
-    made = simulate(days=20, per_day=15, prevalence="operation", seed=6)
-    frame = check_frame(made.consignments, Consignment).frame
-    frame = frame.sort_values(["received_at", "consignment_id"], ignore_index=True)
-    frame.loc[::37, "cancelled_at"] = frame["received_at"][::37] + pd.Timedelta(days=3)
-    return Tables(frame, check_frame(made.outcomes, Outcome).frame, check_frame(made.alerts, Alert).frame)
+    return simulate_ordered(days=20, per_day=15)
 
 
 @pytest.fixture(scope="module")

@@ -10,21 +10,9 @@ from support.officer import Officer, read_text
 from support.partner import ExchangePartner, Ticking
 from support.serving_examples import Client, publish, serving, settings_in
 
-from features.indicators.operation_keys import OperationKeys, install_keys
-
+pytestmark = pytest.mark.usefixtures("own_keys")
 HOSTILE = "<script>alert(1)</script>"
 CELLS = re.compile(r'class="number" data-label="[^"]+">([^<]+)<')
-
-
-@pytest.fixture(autouse=True)
-def own_keys() -> Iterator[None]:
-    yield
-    install_keys(OperationKeys())
-
-
-@pytest.fixture(scope="module")
-def partner(tmp_path_factory: pytest.TempPathFactory) -> ExchangePartner:
-    return ExchangePartner(tmp_path_factory.mktemp("alerts"))
 
 
 @pytest.fixture(scope="module")

@@ -12,20 +12,14 @@ from support.partner import ExchangePartner, Ticking
 from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.exchange.documents import Seizure, Warning
-from features.indicators.operation_keys import OperationKeys, install_keys
 from features.indicators.values import compute_indicators
 from models.signatures.keys import SigningKey
 from models.signatures.partners import Partner, Partners
 from models.signatures.signed_message import read_signed_message
 
+pytestmark = pytest.mark.usefixtures("own_keys")
 HEADERS = {"content-type": "application/json", "authorization": "Bearer all"}
 HOSTILE = "<b onclick=x()>"
-
-
-@pytest.fixture(autouse=True)
-def own_keys() -> Iterator[None]:
-    yield
-    install_keys(OperationKeys())
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.timestamps import to_day
 from features.history.pseudonyms import Pseudonyms, load_data_key
-from features.indicators.operation_keys import OperationKeys, install_keys
+from features.indicators.operation_keys import install_keys
 from features.indicators.values import compute_indicators
 from serving.event_log.reader import LogReader
 from serving.pages.hunt import IN_HAND, HuntRow, _rank, list_hunt_values
@@ -26,23 +26,13 @@ from serving.scoring.second_scores import SecondScorer, score_again
 from serving.state.history_keys import KeyReader
 from serving.state.snapshots import rebuild_state
 
+pytestmark = pytest.mark.usefixtures("own_keys")
 NOBODY = dict.fromkeys(
     [f"{side}_{part}" for side in ("sender", "consignee") for part in ("name", "address", "phone")]
 )
 PHONE = "+44 20 7946 0018"
 ATTEMPTS = 60
 CLOCK = Ticking()
-
-
-@pytest.fixture(autouse=True)
-def own_keys() -> Iterator[None]:
-    yield
-    install_keys(OperationKeys())
-
-
-@pytest.fixture(scope="module")
-def partner(tmp_path_factory: pytest.TempPathFactory) -> ExchangePartner:
-    return ExchangePartner(tmp_path_factory.mktemp("hunt"))
 
 
 @pytest.fixture(scope="module")
