@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from consignments.errors import BadInput
+from cli.options import build_exclusion
 
 if TYPE_CHECKING:
     from features.batch import FeatureParameters, Progress
@@ -16,11 +16,8 @@ T = TypeVar("T")
 def check_dask_options(dask: str | None, state: Path | None) -> None:
     """Raise `BadInput` if --dask and --state are both given: a state is written by one process."""
     if dask is not None and state is not None:
-        raise BadInput(
-            "these options exclude each other",
-            where="options",
-            got="--dask and --state",
-            expected="one of them",
+        raise build_exclusion(
+            "--dask and --state",
             todo="a day from a state fits one machine; use --dask with --history for many days",
         )
 

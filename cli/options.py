@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import click
 
 from cli.times import parse_time
+from consignments.errors import BadInput
 from consignments.records import TARGETS
 
 Verb = Callable[..., None]
@@ -83,6 +84,13 @@ class ApprovalOptions(NamedTuple):
 
     approved_by: str
     why: str
+
+
+def build_exclusion(got: str, expected: str = "one of them", *, todo: str = "") -> BadInput:
+    """Build the error for options that exclude each other."""
+    return BadInput(
+        "these options exclude each other", where="options", got=got, expected=expected, todo=todo
+    )
 
 
 def collect_options(kind: type[Any], name: str) -> VerbDecorator:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cli.options import build_exclusion
 from consignments.errors import BadInput, FileFault
 
 if TYPE_CHECKING:
@@ -112,12 +113,7 @@ def _begin_state(target: StateTarget, inputs: dict[str, str]) -> "Iterator[tuple
 def check_state_options(state: Path | None, as_of: str | None) -> None:
     """Raise `BadInput` if --state and --as-of are both given: what is hidden now would be missing in the next batch."""
     if state is not None and as_of is not None:
-        raise BadInput(
-            "these options exclude each other",
-            where="options",
-            got="--state and --as-of",
-            expected="one of them",
-        )
+        raise build_exclusion("--state and --as-of")
 
 
 def check_continued(state_run: "StateRun | None", history: Path | None) -> bool:

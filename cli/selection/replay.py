@@ -10,6 +10,7 @@ from cli.options import (
     PREVALENCES,
     TableOptions,
     alerts_option,
+    build_exclusion,
     capacity_option,
     collect_options,
     collect_tables,
@@ -237,12 +238,7 @@ def _create_factory(
         recorded = _create_tabular_factory(tables, config)
         return recorded, f"Replay of {recorded.days:,} days"
     if tables.consignments is not None or tables.truth is not None:
-        raise BadInput(
-            "these options exclude each other",
-            where="options",
-            got="--world and tables",
-            expected="--world, or --consignments with --truth",
-        )
+        raise build_exclusion("--world and tables", "--world, or --consignments with --truth")
     is_preset = world.world in PREVALENCES
     preset = world.world if is_preset else world.prevalence
     factory = create_simulated_factory(

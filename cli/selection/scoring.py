@@ -11,6 +11,7 @@ from cli.options import (
     TableOptions,
     batch_table_options,
     build_as_of_option,
+    build_exclusion,
     capacity_option,
     collect_options,
     dask_option,
@@ -87,20 +88,13 @@ class BatchScoreOptions(NamedTuple):
         """Raise `BadInput` unless history is given, as a table or in a state, or the caller states that there is none."""
         if continued:
             if self.without_history:
-                raise BadInput(
-                    "these options exclude each other",
-                    where="options",
-                    got="--without-history, and --state with a state in it",
-                    expected="--without-history only for the first batch",
+                raise build_exclusion(
+                    "--without-history, and --state with a state in it",
+                    "--without-history only for the first batch",
                 )
             return
         if path is not None and self.without_history:
-            raise BadInput(
-                "these options exclude each other",
-                where="options",
-                got="--history and --without-history",
-                expected="one of them",
-            )
+            raise build_exclusion("--history and --without-history")
         if path is None and not self.without_history:
             raise self.build_refusal(where="options", got="no --history")
 
@@ -165,22 +159,17 @@ class SelectOptions(NamedTuple):
             if value is not None
         ]
         if self.plan is not None and given:
-            raise BadInput(
-                "these options exclude each other",
-                where="options",
-                got=f"--plan and {', '.join(given)}",
-                expected="--plan alone; the plan has capacities and exploration share",
+            raise build_exclusion(
+                f"--plan and {', '.join(given)}",
+                "--plan alone; the plan has capacities and exploration share",
             )
         if self.plan is None and self.capacity is None:
             raise BadInput(
                 "no capacity", where="options", got="neither --capacity nor --plan", expected="one of them"
             )
         if self.width is not None and self.explore is not None:
-            raise BadInput(
-                "these options exclude each other",
-                where="options",
-                got="--width and --explore",
-                expected="one of them; --width sets the number of random inspections",
+            raise build_exclusion(
+                "--width and --explore", "one of them; --width sets the number of random inspections"
             )
         if self.width is None and self.days is not None:
             raise BadInput(
