@@ -29,26 +29,13 @@ PIECE_ROWS = 10_000
 
 
 class TaskRunner(Protocol):
-    """A runner of tasks: this process, or a cluster."""
+    """A runner of tasks, such as a cluster."""
 
     def share(self, value: Any) -> Any:
         """Send a value to every worker once, and return what stands for it in the arguments of a task."""
 
     def map(self, name: str, work: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> Iterator[T]:
         """Yield the result of each task, in order. A task that a worker could not finish is repeated."""
-
-
-class SerialRunner:
-    """A runner of tasks in this process, one after the other."""
-
-    def share(self, value: Any) -> Any:
-        """Return the value."""
-        return value
-
-    def map(self, name: str, work: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> Iterator[T]:  # noqa: ARG002
-        """Yield the result of each task, in order."""
-        for each in arguments:
-            yield work(*each)
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,23 @@ from consignments.parquet_stream import stream_table
 from consignments.records import Consignment
 from consignments.tables import read_table
 from features.batch import FeatureParameters, Tables, compute_feature_matrix, join_history
-from features.buckets.coordinator import BucketOptions, SerialRunner, create_work_folder, stream_buckets
+from features.buckets.coordinator import BucketOptions, create_work_folder, stream_buckets
 from features.buckets.tasks import describe_partition
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureChunk, FeatureInputs, InMemoryTable
 
 PARAMETERS = FeatureParameters(pseudonyms=Pseudonyms(b"a key of the tests, 32 bytes long"))
+
+
+class SerialRunner:
+    """A runner of tasks in this process, one after the other."""
+
+    def share(self, value: object) -> object:
+        return value
+
+    def map(self, name, work, arguments) -> Iterator[object]:
+        for each in arguments:
+            yield work(*each)
 
 
 @pytest.fixture(scope="module")
