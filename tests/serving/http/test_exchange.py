@@ -21,7 +21,7 @@ from models.signatures.partners import Partner, Partners
 from models.signatures.signed_message import read_signed_message
 from npsrisk import main
 
-PERSONAL = (b"Orchid", b"Harbour", b"7946", b"Teheran")
+PERSONAL = (b"Orchid", b"Harbour", b"7946 0018", b"Teheran")
 
 
 @pytest.fixture(autouse=True)
