@@ -55,12 +55,6 @@ def find_first_recorded(log: LogReader, moment_us: int, after: int = 0) -> int |
     return None
 
 
-def find_latest_arrival_us(log: LogReader) -> int | None:
-    """Find the latest time at which a consignment was received; return None if there is none."""
-    found: int | None = log.queries.fetch_value(sa.select(sa.func.max(BLOCKS.c.max_us)))
-    return found
-
-
 def count_unredacted(log: LogReader, after: int, until: int) -> int:
     """Count the consignments with content after the sequence number `after` up to `until`."""
     pages = log.read_rows(after, until, NOT_COUNTED, ARRIVAL_KINDS)

@@ -1,4 +1,4 @@
-"""Upkeep of a log that is open for writing: a thread indexes the newest entries, joins runs, and joins small blocks.
+"""Upkeep of a log that is open for writing: a thread indexes the newest entries by identifier and time, joins runs, and joins small blocks.
 
     append   entries are on disk                    the request is answered
     upkeep   8,192 entries more: one run more       no request waits; a kill loses nothing but this work
@@ -29,6 +29,7 @@ from serving.event_log.identifiers.run_writer import (
     pack_names,
     write_run,
 )
+from serving.event_log.time_spans import add_spans
 from serving.process.logging import logger
 from serving.process.threads import create_executor
 
@@ -79,6 +80,7 @@ class LogUpkeep:
             for first, end in gaps:
                 for start in range(first, end + 1, MAX_RUN_ENTRIES):
                     self._index(connection, start, min(start + MAX_RUN_ENTRIES - 1, end))
+            add_spans(connection, self._get_begin(connection), last)
         self._finder.reset()
 
     def run_when_due(self, last: int) -> None:
@@ -105,6 +107,7 @@ class LogUpkeep:
             with self._lock, self._connect() as connection:
                 self._write_runs(connection)
                 self._compact(connection, last)
+                add_spans(connection, self._get_begin(connection), last)
         except Exception as error:
             if not self._failing:
                 logger.error("upkeep of the event log failed", reason=describe_error(error))
