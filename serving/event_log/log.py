@@ -15,7 +15,7 @@ from consignments.errors import ServiceFault
 from serving.encryption.key_file import KeyErasure
 from serving.encryption.vault import Vault
 from serving.event_log.backend import TableWriter, describe_error
-from serving.event_log.blocks.codec import EntryBlock, StoredBlock, encode_block, encode_blocks
+from serving.event_log.blocks.codec import StoredBlock, encode_block, encode_blocks, open_block
 from serving.event_log.database import create_writer, migrate, open_engine, use_database, wipe
 from serving.event_log.event_rows import Columns, EventRow, encode_row
 from serving.event_log.events import Event, KeyErasureEvent, RedactionEvent
@@ -229,7 +229,7 @@ class EventLog(LogReader):
         """Read the hash of the last entry; the start of the chain if there is none."""
         with self._engine.connect() as connection:
             found = connection.execute(select_last(HEADS)).one_or_none()
-        return self.origin if found is None else EntryBlock(*found).hashes[-1]
+        return self.origin if found is None else open_block(*found).hashes[-1]
 
     def _identify(self) -> tuple[str, str, bytes]:
         with self._engine.begin() as connection:

@@ -14,7 +14,7 @@ from consignments.errors import BadSetting
 from consignments.identifiers import normalize_identifier
 from consignments.timestamps import US_PER_DAY
 from serving.event_log.backend import URL_SETTING
-from serving.event_log.blocks.codec import ARRIVAL_BITS, BODY_COLUMNS, EntryBlock, combine_kinds
+from serving.event_log.blocks.codec import ARRIVAL_BITS, BODY_COLUMNS, EntryBlock, combine_kinds, open_block
 from serving.event_log.blocks.history_chunks import NOT_IN_HISTORY, HistoryChunk
 from serving.event_log.clock_corrections import ClockCorrections
 from serving.event_log.database import mask_password, open_engine, use_database
@@ -132,7 +132,7 @@ class LogReader:
         for found in self.queries.fetch_blocks(WHOLE if needs_body else HEADS, after, until, kinds):
             rows: list[Columns] = []
             for stored in found:
-                rows += _select_rows(EntryBlock(*stored).read_rows(left_out), after, until, kinds)
+                rows += _select_rows(open_block(*stored).read_rows(left_out), after, until, kinds)
             yield rows
 
     def read_events(
@@ -198,7 +198,7 @@ class LogReader:
     def read_places(self, sequences: Sequence[int], without: frozenset[str]) -> list[Columns]:
         """Read the columns of the entries with these ascending sequence numbers; numbers without an entry are left out."""
         columns = HEADS if without >= BODY_COLUMNS else WHOLE
-        blocks = (EntryBlock(*stored) for stored in self.queries.fetch_places(columns, sequences))
+        blocks = (open_block(*stored) for stored in self.queries.fetch_places(columns, sequences))
         return _pick_rows(blocks, sequences, without)
 
     def read_consignment_events(
@@ -349,7 +349,7 @@ class LogReader:
         if sequence == 0:
             return self.origin
         for stored in self.queries.fetch_all(select_place(HEADS, sequence)):
-            block = EntryBlock(*stored)
+            block = open_block(*stored)
             return block.hashes[sequence - block.first] if sequence <= block.last else None
         return None
 
@@ -431,7 +431,7 @@ class LogReader:
         """Read the identifiers of entries of a range; yield the first sequence number of each part with its identifiers."""
         for found in self.queries.fetch_blocks(HEADS, after, until):
             for stored in found:
-                block = EntryBlock(*stored)
+                block = open_block(*stored)
                 skipped = max(0, after + 1 - block.first)
                 yield block.first + skipped, block.names[skipped : until - block.first + 1]
 
@@ -459,7 +459,7 @@ class LogReader:
 
     def _read_history(self, found: Sequence[Any], kinds: str) -> list[EntryBlock]:
         """Decode heads; read the bodies too of blocks with other kinds of history keys."""
-        blocks = [EntryBlock(*stored) for stored in found]
+        blocks = [open_block(*stored) for stored in found]
         others = [block.first for block in blocks if block.needs_body(kinds)]
         bodies = {stored.first: stored.body for stored in self.queries.fetch_places(WHOLE, others)}
         for block in blocks:
@@ -474,7 +474,7 @@ class LogReader:
 
 def _read_decisions(stored: Any, within: EntryRange, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     """Read the times and some columns of the decisions of a block that are in a range of entries."""
-    block = EntryBlock(*stored[: len(HEADS)])
+    block = open_block(*stored[: len(HEADS)])
     here = slice(max(0, within.after + 1 - block.first), within.until and within.until + 1 - block.first)
     columns = block.read_columns("kind", "at_us", *names)
     for kind, *values in zip(*(column[here] for column in columns), strict=True):

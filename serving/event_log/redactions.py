@@ -7,7 +7,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from serving.event_log.blocks.codec import EntryBlock, encode_block
+from serving.event_log.blocks.codec import EntryBlock, encode_block, open_block
 from serving.event_log.blocks.frames import ZSTD
 from serving.event_log.event_rows import EventRow
 from serving.event_log.events import ARRIVAL_KINDS, CONTENT_KINDS, EMPTY, RedactionEvent
@@ -90,7 +90,7 @@ def remove_content(
             return msgspec.structs.replace(removal, emptied=remains.entries, digest=remains.digest())
         for stored in found:
             if concerned is None or not concerned.isdisjoint(range(stored.first, stored.last + 1)):
-                _redact_block(connection, EntryBlock(*stored), _Removal(removal, keys, concerned), remains)
+                _redact_block(connection, open_block(*stored), _Removal(removal, keys, concerned), remains)
         after = found[-1].last
 
 

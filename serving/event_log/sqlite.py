@@ -24,7 +24,7 @@ lock. Every SQLite supports 999 values."""
 CHECKPOINT_BYTES = 6_000_000
 """Bytes written between checkpoints of SQLite's write-ahead log, which then has 6 to 20 MB."""
 BYTES_PER_WRITE = 8_192
-"""Bytes that a write takes in the write-ahead log in addition to its rows: partly filled pages of the table and of its index."""
+"""Bytes that a write takes in the write-ahead log in addition to its rows: partly filled pages of the table."""
 MAX_PASSES = 4
 """Maximum number of passes of one checkpoint."""
 CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"

@@ -118,8 +118,7 @@ class LogUpkeep:
     def _write_runs(self, connection: Connection) -> None:
         """Write full segments as runs, replace damaged runs, and join runs."""
         while segment := self._finder.find_full_segment():
-            named = list(segment.sequences.items())
-            packed = pack_names(named, segment.first, self._finder.key)
+            packed = pack_names(segment.names, self._finder.key)
             self._write_run(connection, packed, (segment.first, segment.last))
             self._finder.replace(self._finder.read_run_table())
         for run in self._finder.read_run_table():
@@ -134,8 +133,8 @@ class LogUpkeep:
 
     def _index(self, connection: Connection, first: int, last: int) -> None:
         """Make a run from the blocks."""
-        named = list(collect_names(self._read_names(first - 1, last)).items())
-        self._write_run(connection, pack_names(named, first, self._finder.key), (first, last))
+        names = collect_names(self._read_names(first - 1, last), first, last)
+        self._write_run(connection, pack_names(names, self._finder.key), (first, last))
 
     def _compact(self, connection: Connection, last: int) -> None:
         """Join small blocks, except the newest."""
