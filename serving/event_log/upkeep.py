@@ -85,11 +85,10 @@ class LogUpkeep:
 
     def run_when_due(self, last: int) -> None:
         """Start the upkeep in its thread if there is enough to do; `last` is the last sequence number on disk."""
-        if self._running is not None and not self._running.done():
-            return
         if self._compacted is None:
             self._compacted = last
-        if self._finder.find_full_segment() or last - self._compacted >= 2 * STRETCH_ENTRIES:
+        is_due = last - self._compacted >= 2 * STRETCH_ENTRIES or self._finder.find_full_segment() is not None
+        if is_due and (self._running is None or self._running.done()):
             self._running = self._thread.submit(self._run, last)
 
     @contextmanager

@@ -91,6 +91,9 @@ def encode_blocks(rows: Sequence[Columns], hashes: Sequence[bytes], method: byte
 
 
 def _divide(rows: Sequence[Columns]) -> Iterator[tuple[int, int]]:
+    if len(rows) == 1:
+        yield 0, 1
+        return
     start, size = 0, 0
     for place, row in enumerate(rows):
         new = len(row[PLAIN]) + len(row[SEALED] or b"") + len(row[REASONS] or b"")

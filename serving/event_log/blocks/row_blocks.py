@@ -113,13 +113,20 @@ class RowBlock(EntryBlock):
 
     def _complete(self, row: Columns, part: _BodyRow | None, without: frozenset[str]) -> Columns:
         """Return the columns of an entry, given what the body has of it if it is an arrival."""
-        columns = list(row[:_HASH])
-        if part is not None:
-            plain, columns[SEALED], columns[FEATURES] = part
-            columns[PLAIN] = columns[PLAIN] if plain is None else plain
-        for place, constant in _list_constants(without, part is not None):
-            columns[place] = constant
-        return tuple(columns)
+        if part is None:
+            columns = row[:_HASH]
+        else:
+            plain, sealed, features = part
+            plain = row[PLAIN] if plain is None else plain
+            columns = (
+                *row[:PLAIN],
+                plain,
+                sealed,
+                *row[KEY_KINDS:FEATURES],
+                features,
+                *row[FEATURES + 1 : _HASH],
+            )
+        return _leave_out(columns, without, part is not None) if without else columns
 
     def _read_body(self, arrivals: int) -> list[_BodyRow]:
         assert self.body is not None
@@ -131,6 +138,13 @@ class RowBlock(EntryBlock):
         if len(found) != arrivals:
             raise build_damage_fault(self.first, "another number of arrivals")
         return found
+
+
+def _leave_out(columns: Columns, without: frozenset[str], arrives: bool) -> Columns:
+    kept = list(columns)
+    for place, constant in _list_constants(without, arrives):
+        kept[place] = constant
+    return tuple(kept)
 
 
 @cache
