@@ -49,7 +49,7 @@ class EventLog(LogReader):
         check_vault(self, vault)
         if vault.periods is not None:
             vault.periods.erase_keys()  # recorded erasures that were not completed
-        self._upkeep = LogUpkeep(engine, writer, self.finder, self._read_names)
+        self._upkeep = LogUpkeep(engine, writer, self.finder, self.read_names)
         self._upkeep.index_gaps(self.last_sequence)
         self.finder.is_fed = True
         self.finder.load(self.last_sequence)

@@ -84,7 +84,7 @@ class LogReader:
         self._engine, self.queries = engine, LogQueries(engine)
         self.log_id, self.key_fingerprint, self.identifier_key = self._identify()
         self.last_sequence = self.read_last_sequence()
-        self.finder = SequenceFinder(self.queries, self.identifier_key, self._read_names)
+        self.finder = SequenceFinder(self.queries, self.identifier_key, self.read_names)
 
     @classmethod
     def open_to_read(cls, url: str) -> "LogReader":
@@ -302,7 +302,7 @@ class LogReader:
     def read_spellings(self) -> set[str]:
         """Read the identifiers of entries from before identifiers had a normal form, in which they differ from it."""
         names = {
-            name for _, here in self._read_names(0, self.last_sequence) for name in here if name is not None
+            name for _, here in self.read_names(0, self.last_sequence) for name in here if name is not None
         }
         return {name for name in names if normalize_identifier(name) != name}
 
@@ -427,7 +427,7 @@ class LogReader:
     def _find_sequences(self, names: Sequence[str], until: int) -> set[int]:
         return set(chain.from_iterable(self.finder.find(names, until).values())) if names else set()
 
-    def _read_names(self, after: int, until: int) -> Iterator[tuple[int, Sequence[str | None]]]:
+    def read_names(self, after: int, until: int) -> Iterator[tuple[int, Sequence[str | None]]]:
         """Read the identifiers of entries of a range; yield the first sequence number of each part with its identifiers."""
         for found in self.queries.fetch_blocks(HEADS, after, until):
             for stored in found:

@@ -76,7 +76,8 @@ def test_entries_are_found_by_time_whatever_the_order_of_times(
     again = open_log()
     assert len(execute(tmp_path, "SELECT * FROM time_spans")) == 120 // SPAN
     assert_found(again, events)
-    assert_found(reader_of(tmp_path), events)
+    with reader_of(tmp_path) as reader:
+        assert_found(reader, events)
 
 
 def test_no_entries_have_no_latest_time(open_log: Open) -> None:
