@@ -101,7 +101,8 @@ def score_chunks(
     """
     parameters = build_feature_parameters(bundle, pseudonyms)
     scorer = ChunkScorer.from_bundle(bundle, inputs, parameters, columns)
-    for piece in stream_features(inputs, parameters, options=options, first_row=first_row):
+    wanted = np.arange(len(inputs.consignments)) >= first_row
+    for piece in stream_features(inputs, parameters, options=options, wanted=wanted):
         yield scorer(piece)
 
 

@@ -211,6 +211,8 @@ def features(
     from dataclasses import replace
     from functools import partial
 
+    import numpy as np
+
     from features.batch import ComputeOptions, FeatureParameters
     from features.fitted import FittedParameters
     from features.pipeline import Pipeline
@@ -241,7 +243,8 @@ def features(
                 dask, out, inputs, parameters, to_table, progress=progress, first_row=first_row
             )
         options = ComputeOptions(jobs or count_cores(), progress)
-        return map(to_table, stream_features(inputs, parameters, options=options, first_row=first_row))
+        wanted = np.arange(len(inputs.consignments)) >= first_row
+        return map(to_table, stream_features(inputs, parameters, options=options, wanted=wanted))
 
     run = {
         "verb": "features",
