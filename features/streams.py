@@ -118,6 +118,59 @@ class InMemoryTable:
 
 
 @dataclass(frozen=True)
+class _SelectedChunk:
+    rows: RowChunk
+    selected: Mask
+
+    def __len__(self) -> int:
+        return int(self.selected.sum())
+
+    def to_frame(self, record: type[Consignment]) -> pd.DataFrame:
+        return self.rows.to_frame(record).loc[self.selected]
+
+
+@dataclass(frozen=True)
+class SelectedRows:
+    """A source of some rows of another source. The order of these rows stays in memory and may be taken several times.
+
+    Attributes
+    ----------
+    source : TableSource
+    order : DataFrame
+        The order columns of the selected rows.
+    selected : bool array, (rows of the source,)
+    """
+
+    source: TableSource
+    order: pd.DataFrame
+    selected: Mask
+
+    @classmethod
+    def select_all(cls, source: TableSource) -> "SelectedRows":
+        """Select all rows, and take the order of the source."""
+        return cls(source, source.take_order(), np.ones(len(source), dtype=bool))
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.order)
+
+    def take_order(self) -> pd.DataFrame:
+        """Return the order columns."""
+        return self.order
+
+    def read_chunks(self) -> Iterator[RowChunk]:
+        """Yield the rows in order, in chunks."""
+        for chunk, selected in pair_with_mask(self.source, self.selected):
+            yield chunk if selected.all() else _SelectedChunk(chunk, selected)
+
+    def slice_rows(self, first: int, last: int) -> RowChunk:
+        """Return the rows from `first` up to `last`, which is not included."""
+        places = np.flatnonzero(self.selected)[first:last]
+        begin, end = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
+        return _SelectedChunk(self.source.slice_rows(begin, end), self.selected[begin:end])
+
+
+@dataclass(frozen=True)
 class FeatureChunk:
     """A chunk of feature rows, in the order of the table.
 
@@ -175,6 +228,10 @@ class FeatureInputs:
         if self.state_run is not None and self.state_run.before is not None:
             return True
         return self.history is not None and len(self.history) > 0
+
+    def keep_order(self) -> "FeatureInputs":
+        """Return the inputs with the order of the consignments in memory, so that they can be read several times."""
+        return replace(self, consignments=SelectedRows.select_all(self.consignments))
 
     @classmethod
     def from_tables(
@@ -239,9 +296,7 @@ def stream_features(
             part = line.slice_block(block)
             rows = int(part.mine.sum())
             mine = wanted[done : done + rows]
-            chunk = _fold_block(
-                fold, pipeline, part, old.take(int((~part.mine).sum())), new.take(rows), mine
-            )
+            chunk = _fold_block(fold, pipeline, part, old.take(int((~part.mine).sum())), new.take(rows), mine)
             done += rows
             if mine.any() or block is blocks[-1]:
                 yield replace(chunk, X=parameters.fitted.mark_rows(chunk.X))

@@ -1,38 +1,42 @@
-"""Feature rows computed from whole tables, each row as of its own time of scoring."""
+"""Feature rows of the consignments that a training run keeps, computed part by part from tables of any length.
 
-from collections.abc import Callable
+One pass over all events computes the rows as of their own times of scoring, without fitted parameters. The features that need those
+are filled in later, from the kept consignments: once for each fit.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
+from consignments.files.part_folder import PartFolder
 from consignments.records import Consignment
 from consignments.tables import to_consignments
-from features.batch import (
-    BATCH_KEY,
-    ComputeOptions,
-    FeatureMatrix,
-    FeatureParameters,
-    Progress,
-    Tables,
-    compute_feature_matrix,
-)
+from features.batch import BATCH_KEY, ComputeOptions, FeatureMatrix, FeatureParameters, report_progress
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
+from features.streams import FeatureChunk, FeatureInputs, stream_features
+from training.data.data_hash import TableHash
 
 CHUNK_ROWS = 5_000
 """Consignments that are objects at a time."""
+Bools = NDArray[np.bool_]
+Rows = NDArray[np.float32]
+Positions = NDArray[np.int64]
 
 
 def replace_fitted(
     pipeline: Pipeline,
     matrix: FeatureMatrix,
-    keep: NDArray[np.bool_],
-    get_records: Callable[[NDArray[np.int64]], list[Consignment]],
+    keep: Bools,
+    get_records: Callable[[Positions], list[Consignment]],
 ) -> FeatureMatrix:
     """Copy the kept rows of a matrix and recompute the features that depend on fitted parameters.
 
@@ -47,7 +51,7 @@ def replace_fitted(
         Returns the consignments at some positions.
     """
     mine = keep[matrix.rows]
-    rows, X = matrix.rows[mine], matrix.X[mine]
+    rows, X = matrix.rows[mine], np.asarray(matrix.X)[mine]
     for start in range(0, len(rows), CHUNK_ROWS):
         part = slice(start, start + CHUNK_ROWS)
         pipeline.fill_fitted(get_records(rows[part]), X[part])
@@ -56,43 +60,131 @@ def replace_fitted(
 
 @dataclass(frozen=True)
 class TableFeatures:
-    """Feature computation for whole tables: one pass over all events in their order.
+    """Feature rows of kept consignments under any fitted parameters.
 
     Attributes
     ----------
-    tables : Tables
-        All consignments join the history.
+    frame : DataFrame
+        The kept consignments, with all columns; positions are those of its rows.
+    X : float32 array, (rows, features)
+        Computed without fitted parameters.
     config : FeatureConfig
-    as_of : datetime, optional
-        Outcomes and alerts that became visible later are hidden.
-    jobs : int
-        Worker processes; they change the duration, not the result.
-    progress : callable, optional
+    table : TableHash
+        Hash and number of rows of the whole table.
     """
 
-    tables: Tables
+    frame: pd.DataFrame
+    X: Rows
     config: FeatureConfig
-    as_of: datetime | None = None
-    jobs: int = 1
-    progress: Progress | None = None
+    table: TableHash
 
-    def refit(
-        self, matrix: FeatureMatrix, fitted: FittedParameters, keep: NDArray[np.bool_]
-    ) -> FeatureMatrix:
+    @classmethod
+    def compute(
+        cls,
+        inputs: FeatureInputs,
+        config: FeatureConfig,
+        rows: Positions,
+        options: ComputeOptions | None = None,
+        folder: PartFolder | None = None,
+    ) -> "TableFeatures":
+        """Compute the features of some consignments, see `compute_kept_rows`, and read them with all their columns."""
+        options = options or ComputeOptions()
+        X = compute_kept_rows(inputs, config, rows, options, folder)
+        with report_progress(options.progress, "reading rows"):
+            frame, table = read_kept_rows(inputs, config, rows)
+        return cls(frame, X, config, table)
+
+    def get_records(self, rows: Positions) -> list[Consignment]:
+        """Return the consignments at some positions."""
+        return to_consignments(self.frame.iloc[rows], self.config.build_record_type())
+
+    def refit(self, matrix: FeatureMatrix, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
         """Return the feature rows of the kept consignments of a matrix under other fitted parameters."""
         pipeline = Pipeline(self.config, fitted, Pseudonyms(BATCH_KEY))
         return replace_fitted(pipeline, matrix, keep, self.get_records)
 
-    def get_records(self, rows: NDArray[np.int64]) -> list[Consignment]:
-        """Return the consignments at some positions of the table."""
-        return to_consignments(self.tables.consignments.iloc[rows], self.config.build_record_type())
+    def build_matrix(self, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
+        """Return the feature rows of some consignments."""
+        spec = Pipeline(self.config, fitted, Pseudonyms(BATCH_KEY)).spec
+        return self.refit(FeatureMatrix(self.X, np.arange(len(self.X)), spec), fitted, keep)
 
-    def build_matrix(self, fitted: FittedParameters, keep: NDArray[np.bool_]) -> FeatureMatrix:
-        """Compute the feature rows of the kept consignments."""
-        return compute_feature_matrix(
-            self.tables,
-            FeatureParameters(self.config, fitted, Pseudonyms(BATCH_KEY)),
-            keep=keep,
-            as_of=None if self.as_of is None else pd.Timestamp(self.as_of),
-            options=ComputeOptions(self.jobs, self.progress),
-        )
+
+def read_kept_rows(
+    inputs: FeatureInputs, config: FeatureConfig, rows: Positions
+) -> tuple[pd.DataFrame, TableHash]:
+    """Read some consignments with all their columns, and hash the whole table.
+
+    Parameters
+    ----------
+    inputs : FeatureInputs
+    config : FeatureConfig
+    rows : int64 array
+        Positions in the table, ascending.
+    """
+    hashed, found, start = TableHash(), [], 0
+    for chunk in inputs.consignments.read_chunks():
+        frame = chunk.to_frame(config.build_record_type())
+        hashed.add(frame)
+        begin, end = np.searchsorted(rows, [start, start + len(frame)])
+        found.append(frame.iloc[rows[begin:end] - start])
+        start += len(frame)
+    return pd.concat(found, ignore_index=True), hashed
+
+
+def compute_kept_rows(
+    inputs: FeatureInputs,
+    config: FeatureConfig,
+    rows: Positions,
+    options: ComputeOptions,
+    folder: PartFolder | None = None,
+) -> Rows:
+    """Compute the feature rows of some consignments, without fitted parameters.
+
+    Parameters
+    ----------
+    inputs : FeatureInputs
+        All consignments count for history.
+    config : FeatureConfig
+    rows : int64 array, (n,)
+        Positions in the table, ascending.
+    options : ComputeOptions
+    folder : PartFolder, optional
+        Keeps the rows in parts, so that an interrupted run continues after its last part.
+
+    Returns
+    -------
+    float32 array, (n, features)
+    """
+    parameters = FeatureParameters(config)
+
+    def compute_from(first: int) -> Iterator[FeatureChunk]:
+        wanted = np.zeros(len(inputs.consignments), dtype=bool)
+        wanted[rows[first:]] = True
+        return stream_features(inputs, parameters, options=options, wanted=wanted)
+
+    spec = parameters.build_pipeline().spec
+    X = np.empty((len(rows), len(spec)), dtype=np.float32)
+    if folder is None:
+        _fill(X, (np.asarray(chunk.X) for chunk in compute_from(0)))
+        return X
+    folder.write(lambda first: (_to_table(chunk, spec.names) for chunk in compute_from(first)))
+    _fill(X, (_read_part(folder.out / part.name) for part in folder.manifest.parts))
+    return X
+
+
+def _fill(X: Rows, parts: Iterator[Rows]) -> None:
+    done = 0
+    for part in parts:
+        X[done : done + len(part)] = part
+        done += len(part)
+
+
+def _to_table(chunk: FeatureChunk, names: Sequence[str]) -> pa.Table:
+    """Build the table of a chunk. It has numbers only, and no identifier."""
+    columns = np.ascontiguousarray(np.asarray(chunk.X).T)
+    return pa.table(dict(zip(names, map(pa.array, columns), strict=True)))
+
+
+def _read_part(path: Path) -> Rows:
+    table = parquet.read_table(path)
+    return np.stack([column.to_numpy() for column in table.columns], axis=1)

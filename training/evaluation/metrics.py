@@ -396,8 +396,9 @@ class _MetricEvaluator:
     def _assign_calibration_bins(self) -> NDArray[np.int64]:
         """Assign a bin to each row; rows of equal score share one."""
         counts = np.bincount(self.ranking.group, self.traffic.traffic)
-        before = (np.cumsum(counts) - counts)[self.ranking.group]
-        return np.searchsorted(np.array(CALIBRATION_CUTS), before / counts.sum(), side="right")
+        before = (np.cumsum(counts) - counts)[self.ranking.group] / counts.sum()
+        bins: NDArray[np.int64] = np.searchsorted(np.array(CALIBRATION_CUTS), before, side="right")
+        return bins
 
     def _sum_by_bin(self, rows: Bools) -> tuple[Floats, Floats, Floats, Floats]:
         """Sum traffic, known weight, hits and scores in each bin, (resamples, bins) each."""

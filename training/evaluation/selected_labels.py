@@ -47,7 +47,11 @@ def build_row_values(
 
 def add_expectations(values: Sums, expected: Floats) -> dict[str, Floats]:
     """Add to the row values the model's expectation, a probability for each row, and the residuals of the results."""
-    return {**values, "expected": values["traffic"] * expected, "surprise": values["hits"] - values["known"] * expected}
+    return {
+        **values,
+        "expected": values["traffic"] * expected,
+        "surprise": values["hits"] - values["known"] * expected,
+    }
 
 
 def compute_precision_recall(top: Sums, rest: Sums) -> dict[str, ResampledMetric]:

@@ -72,7 +72,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     tables = Tables(world.consignments[earlier].reset_index(drop=True), world.outcomes, world.alerts)
     trained = train_model(TrainingTask(tables, as_of.to_pydatetime(), "any_offence", CONFIG))
     folder = tmp_path_factory.mktemp("watched")
-    write_run_bundles(trained, tables, folder)
+    write_run_bundles(trained, folder)
     return Watched(world, load_bundle(folder / "bundle"), as_of)
 
 
