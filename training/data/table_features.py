@@ -6,6 +6,7 @@ are filled in later, from the kept consignments: once for each fit.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,14 @@ from numpy.typing import NDArray
 from consignments.files.part_folder import PartFolder
 from consignments.records import Consignment
 from consignments.tables import to_consignments
-from features.batch import BATCH_KEY, ComputeOptions, FeatureMatrix, FeatureParameters, report_progress
+from features.batch import (
+    BATCH_KEY,
+    ComputeOptions,
+    FeatureMatrix,
+    FeatureParameters,
+    Tables,
+    report_progress,
+)
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
@@ -51,11 +59,18 @@ def replace_fitted(
         Returns the consignments at some positions.
     """
     mine = keep[matrix.rows]
-    rows, X = matrix.rows[mine], np.asarray(matrix.X)[mine]
-    for start in range(0, len(rows), CHUNK_ROWS):
+    copied = FeatureMatrix(matrix.X[mine], matrix.rows[mine], pipeline.spec)
+    fill_fitted(pipeline, copied, get_records)
+    return copied
+
+
+def fill_fitted(
+    pipeline: Pipeline, matrix: FeatureMatrix, get_records: Callable[[Positions], list[Consignment]]
+) -> None:
+    """Recompute in place the features that depend on fitted parameters; parameters as in `replace_fitted`."""
+    for start in range(0, len(matrix.rows), CHUNK_ROWS):
         part = slice(start, start + CHUNK_ROWS)
-        pipeline.fill_fitted(get_records(rows[part]), X[part])
-    return FeatureMatrix(X, rows, pipeline.spec)
+        pipeline.fill_fitted(get_records(matrix.rows[part]), matrix.X[part])
 
 
 @dataclass(frozen=True)
@@ -94,6 +109,14 @@ class TableFeatures:
             frame, table = read_kept_rows(inputs, config, rows)
         return cls(frame, X, config, table)
 
+    @classmethod
+    def from_tables(
+        cls, tables: Tables, config: FeatureConfig, as_of: datetime | None = None
+    ) -> "TableFeatures":
+        """Compute the features of all consignments of tables in memory; later outcomes and alerts are hidden."""
+        inputs = FeatureInputs.from_tables(tables, as_of=None if as_of is None else pd.Timestamp(as_of))
+        return cls.compute(inputs, config, np.arange(len(tables.consignments)))
+
     def get_records(self, rows: Positions) -> list[Consignment]:
         """Return the consignments at some positions."""
         return to_consignments(self.frame.iloc[rows], self.config.build_record_type())
@@ -104,9 +127,13 @@ class TableFeatures:
         return replace_fitted(pipeline, matrix, keep, self.get_records)
 
     def build_matrix(self, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
-        """Return the feature rows of some consignments."""
-        spec = Pipeline(self.config, fitted, Pseudonyms(BATCH_KEY)).spec
-        return self.refit(FeatureMatrix(self.X, np.arange(len(self.X)), spec), fitted, keep)
+        """Return the feature rows of some consignments. If all are wanted, they are `X` itself, which the next call changes."""
+        pipeline = Pipeline(self.config, fitted, Pseudonyms(BATCH_KEY))
+        matrix = FeatureMatrix(self.X, np.arange(len(self.X)), pipeline.spec)
+        if not keep.all():
+            return replace_fitted(pipeline, matrix, keep, self.get_records)
+        fill_fitted(pipeline, matrix, self.get_records)
+        return matrix
 
 
 def read_kept_rows(

@@ -4,11 +4,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from features.batch import Tables
-from features.streams import FeatureInputs
 from training.config import parse_config
 from training.data.splits import TEST
 from training.data.table_features import TableFeatures
@@ -41,8 +39,7 @@ def made(world):
     tables, _ = world
     as_of = tables.consignments["received_at"].max().ceil("D").to_pydatetime()
     data = build_training_data(ObservedTables(tables.consignments, tables.outcomes, as_of), TARGET, CONFIG)
-    inputs = FeatureInputs.from_tables(tables, as_of=pd.Timestamp(as_of))
-    source = TableFeatures.compute(inputs, CONFIG.features, np.arange(len(tables.consignments)))
+    source = TableFeatures.from_tables(tables, CONFIG.features, as_of)
     evaluated = fit_evaluation(FitTask(data.evaluation, source, CONFIG), also=data.keep)
     return data, evaluated, fit_origins(data, source, CONFIG, evaluated.matrix)
 

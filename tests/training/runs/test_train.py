@@ -379,8 +379,7 @@ def test_words_and_norms_of_the_final_fit_are_learnt_on_its_own_rows(trained, ta
     everything = build_data_set(
         ObservedTables(tables.consignments, tables.outcomes, as_of), "any_offence", CONFIG, held_out="nothing"
     )
-    rows = np.arange(len(tables.consignments))
-    source = TableFeatures.compute(FeatureInputs.from_tables(tables), CONFIG.features, rows)
+    source = TableFeatures.from_tables(tables, CONFIG.features)
     matrix = trained.matrix.locate(trained.data.observed.kept.rows)
     refitted = source.refit(matrix, trained.final.grown.fitted, everything.keep)
     parameters = FeatureParameters(CONFIG.features, trained.final.grown.fitted)
