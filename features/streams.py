@@ -145,11 +145,6 @@ class SelectedRows:
     order: pd.DataFrame
     selected: Mask
 
-    @classmethod
-    def select_all(cls, source: TableSource) -> "SelectedRows":
-        """Select all rows, and take the order of the source."""
-        return cls(source, source.take_order(), np.ones(len(source), dtype=bool))
-
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.order)
@@ -229,9 +224,19 @@ class FeatureInputs:
             return True
         return self.history is not None and len(self.history) > 0
 
-    def keep_order(self) -> "FeatureInputs":
-        """Return the inputs with the order of the consignments in memory, so that they can be read several times."""
-        return replace(self, consignments=SelectedRows.select_all(self.consignments))
+    @classmethod
+    def to_repeatable(cls, given: "Tables | FeatureInputs") -> "FeatureInputs":
+        """Return tables as inputs that can be read several times, because the order of the consignments stays in memory.
+
+        Outcomes get the spelling of their consignment.
+        """
+        inputs = given if isinstance(given, FeatureInputs) else cls.from_tables(given)
+        order = inputs.consignments.take_order()
+        rows = SelectedRows(inputs.consignments, order, np.ones(len(order), dtype=bool))
+        if inputs.outcomes is None:
+            return replace(inputs, consignments=rows)
+        outcomes = adopt_spellings(inputs.outcomes, order["consignment_id"])
+        return replace(inputs, consignments=rows, outcomes=outcomes)
 
     @classmethod
     def from_tables(

@@ -153,7 +153,7 @@ def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOpti
     reader = TableReader(tables)
     with show_progress_bar() as progress:
         traffic = ComparedTraffic(
-            reader.read_tables(one.config.build_record_type()),
+            reader.open_sources(one.config.build_record_type(), progress),
             truth=reader.read_truth(),
             window=ArrivalWindow(begins, period.parse_end()),
         )

@@ -245,6 +245,8 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
     from collections import Counter
     from dataclasses import replace
 
+    import numpy as np
+
     from features.batch import ComputeOptions
     from models.batch_scoring import ChunkScorer, ScoreColumns, build_feature_parameters, score_chunks
 
@@ -272,9 +274,8 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
             )
         else:
             compute = ComputeOptions(options.jobs or count_cores(), progress)
-            scored = score_chunks(
-                bundle, inputs, pseudonyms, columns=columns, options=compute, first_row=first_row
-            )
+            wanted = np.arange(len(inputs.consignments)) >= first_row
+            scored = score_chunks(bundle, inputs, pseudonyms, columns=columns, options=compute, wanted=wanted)
         return map(counter.count, scored)
 
     target = None if options.state is None else StateTarget(options.state, bundle.config, pseudonyms)

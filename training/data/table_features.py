@@ -30,7 +30,7 @@ from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
-from features.streams import FeatureChunk, FeatureInputs, stream_features
+from features.streams import FeatureChunk, FeatureInputs, TableSource, stream_features
 from training.data.data_hash import TableHash
 
 CHUNK_ROWS = 5_000
@@ -106,7 +106,8 @@ class TableFeatures:
         options = options or ComputeOptions()
         X = compute_kept_rows(inputs, config, rows, options, folder)
         with report_progress(options.progress, "reading rows"):
-            frame, table = read_kept_rows(inputs, config, rows)
+            table = TableHash()
+            frame = read_kept_rows(inputs.consignments, config, rows, table)
         return cls(frame, X, config, table)
 
     @classmethod
@@ -137,25 +138,28 @@ class TableFeatures:
 
 
 def read_kept_rows(
-    inputs: FeatureInputs, config: FeatureConfig, rows: Positions
-) -> tuple[pd.DataFrame, TableHash]:
-    """Read some consignments with all their columns, and hash the whole table.
+    source: TableSource, config: FeatureConfig, rows: Positions, table: TableHash | None = None
+) -> pd.DataFrame:
+    """Read some consignments with all their columns.
 
     Parameters
     ----------
-    inputs : FeatureInputs
+    source : TableSource
     config : FeatureConfig
     rows : int64 array
         Positions in the table, ascending.
+    table : TableHash, optional
+        Receives all rows of the table.
     """
-    hashed, found, start = TableHash(), [], 0
-    for chunk in inputs.consignments.read_chunks():
+    found, start = [], 0
+    for chunk in source.read_chunks():
         frame = chunk.to_frame(config.build_record_type())
-        hashed.add(frame)
+        if table is not None:
+            table.add(frame)
         begin, end = np.searchsorted(rows, [start, start + len(frame)])
         found.append(frame.iloc[rows[begin:end] - start])
         start += len(frame)
-    return pd.concat(found, ignore_index=True), hashed
+    return pd.concat(found, ignore_index=True)
 
 
 def compute_kept_rows(

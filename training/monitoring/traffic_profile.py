@@ -124,7 +124,7 @@ def build_traffic_profile(
     edges = like.edges if like else [compute_bin_edges(f, seen.X[:, at]) for at, f in enumerate(seen.spec)]
     score_edges = like.score_edges if like else _compute_deciles(seen.score)
     taken = seen.select_at_capacity(capacity)
-    profile = ReferenceProfile(
+    return ReferenceProfile(
         first_day=to_datetime(first * US_PER_DAY).date().isoformat(),
         days=last - first + 1,
         capacity=capacity,
@@ -148,11 +148,10 @@ def build_traffic_profile(
         medians=_compute_medians(seen.X),
         channel_medians={name: _compute_medians(seen.X[mine]) for name, mine in members.items()},
     )
-    return profile if seen.stands_for == 1.0 else _multiply_counts(profile, seen.stands_for)
 
 
-def _multiply_counts(profile: ReferenceProfile, factor: float) -> ReferenceProfile:
-    """Return the profile of the traffic that a sample stands for."""
+def multiply_counts(profile: ReferenceProfile, factor: float) -> ReferenceProfile:
+    """Return the profile of the traffic that a uniform sample stands for, `factor` times as large."""
 
     def multiply(counted: Any) -> Any:
         if isinstance(counted, dict):

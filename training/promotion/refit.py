@@ -17,7 +17,7 @@ from features.streams import FeatureInputs
 from models.bundle import MANIFEST, ModelCard
 from models.registry import Registry, VersionFolders
 from training.config import CONFIG_FILE, TrainConfig, parse_config_json
-from training.data.data_hash import hash_training_tables
+from training.data.data_hash import TableHash, hash_training_tables
 from training.data.table_features import read_kept_rows
 from training.gate.rules import RefitResult
 from training.runs.artifacts import BUNDLE_FOLDER, EVALUATION_FOLDER, write_run_bundles
@@ -91,7 +91,8 @@ def refit_version(
         options.tables, datetime.fromisoformat(registered.card.as_of), registered.card.target, config
     )
     with report_progress(options.progress, "comparing tables"):
-        _, consignments = read_kept_rows(task.inputs, config.features, NO_ROWS)
+        consignments = TableHash()
+        read_kept_rows(task.inputs.consignments, config.features, NO_ROWS, consignments)
         given = hash_training_tables(task.inputs, consignments)
     trained_on = registered.card.data_sha256
     if given != trained_on:

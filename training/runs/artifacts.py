@@ -37,7 +37,7 @@ from training.fitting.search import SEARCH_SPACE
 from training.gate.recommendation import FACT_COLUMNS, recommend
 from training.gate.report import GATE_COLUMNS, GateReport
 from training.gate.rules import GateEvidence, run_gate
-from training.monitoring.traffic_profile import ScoredTraffic, build_traffic_profile
+from training.monitoring.traffic_profile import ScoredTraffic, build_traffic_profile, multiply_counts
 from training.reporting.html import HEADLINE
 from training.reporting.tables import serialize_table
 from training.runs.explanations import compute_feature_importance, explain_sample
@@ -219,9 +219,8 @@ def build_reference(trained: TrainingResult, kind: FitKind = "final") -> Referen
         config=trained.config.features,
         stands_for=float(trained.test.traffic.traffic.sum()) / len(traffic.matrix.rows),
     )
-    return build_traffic_profile(
-        seen, compute_daily_capacity(trained.test.traffic, trained.config.evaluation)
-    )
+    capacity = compute_daily_capacity(trained.test.traffic, trained.config.evaluation)
+    return multiply_counts(build_traffic_profile(seen, capacity), seen.stands_for)
 
 
 def serialize_run_tables(

@@ -21,7 +21,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from consignments.columns import adopt_spellings
 from consignments.errors import BadInput
 from consignments.files.part_folder import PartFolder
 from consignments.files.part_manifest import identify_tables
@@ -120,12 +119,8 @@ class TrainingTask:
     @cached_property
     def inputs(self) -> FeatureInputs:
         """The tables, with one spelling for each consignment. They can be read several times."""
-        given = self.tables
-        inputs = given if isinstance(given, FeatureInputs) else FeatureInputs.from_tables(given)
-        inputs = inputs.keep_order()
-        found = _require_outcomes(inputs)
-        ids = inputs.consignments.take_order()["consignment_id"]
-        return replace(inputs, outcomes=adopt_spellings(found, ids))
+        _require_outcomes(self.tables)
+        return FeatureInputs.to_repeatable(self.tables)
 
     def find_as_of(self) -> datetime:
         """Return the date of the run: the given one, else the midnight after the last event of the tables."""
