@@ -16,6 +16,7 @@ from cli.options import (
     collect_tables,
     config_option,
     consignments_option,
+    dask_option,
     jobs_option,
     json_option,
     outcomes_required_option,
@@ -28,6 +29,7 @@ from cli.progress import show_progress_bar
 from cli.stores import read_settings
 from cli.table_reader import TableReader
 from cli.times import parse_timestamp
+from consignments.errors import BadInput
 from consignments.records import Target
 
 if TYPE_CHECKING:
@@ -63,6 +65,8 @@ class TrainOptions(NamedTuple):
         Processes; None for one per core.
     work : Path or None
         Folder that keeps the computed features; None to keep them in memory.
+    dask : str or None
+        Address of a Dask cluster.
     """
 
     as_of: str | None
@@ -75,6 +79,17 @@ class TrainOptions(NamedTuple):
     minutes: float | None
     jobs: int | None
     work: Path | None
+    dask: str | None
+
+    def check_dask(self) -> None:
+        """Raise `BadInput` if --dask is given without --work: the workers need a folder that they all see."""
+        if self.dask is not None and self.work is None:
+            raise BadInput(
+                "--dask needs --work",
+                where="options",
+                got="--dask alone",
+                expected="--work DIR with a folder that all workers see under this name",
+            )
 
     def read_config(self) -> "TrainConfig":
         """Read the configuration, and override it with options of the command line."""
@@ -143,6 +158,7 @@ class TrainOptions(NamedTuple):
     metavar="DIR",
     help="Keep the computed features in this folder. The same command then continues an interrupted run after its last part.",
 )
+@dask_option
 @jobs_option
 @reject_options
 @json_option
@@ -170,6 +186,7 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
     from features.batch import report_progress
     from training.runs.train import RunDestination, TrainingTask, run_training
 
+    options.check_dask()
     settings = read_settings()
     config = options.read_config()
     reader = TableReader(tables)
@@ -186,6 +203,7 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
             diagnostics=options.build_diagnostics(settings.state_dir),
             sources=tables.list_sources(),
             work=options.work,
+            cluster=options.dask,
         )
         destination = RunDestination(tracking_uri=settings.mlflow_tracking_uri, register=options.register)
         done = run_training(task, destination, jobs=options.jobs or count_cores(), progress=progress)

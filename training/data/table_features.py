@@ -26,6 +26,7 @@ from features.batch import (
     Tables,
     report_progress,
 )
+from features.buckets.coordinator import stream_on_cluster
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
@@ -101,10 +102,11 @@ class TableFeatures:
         rows: Positions,
         options: ComputeOptions | None = None,
         folder: PartFolder | None = None,
+        cluster: str | None = None,
     ) -> "TableFeatures":
         """Compute the features of some consignments, see `compute_kept_rows`, and read them with all their columns."""
         options = options or ComputeOptions()
-        X = compute_kept_rows(inputs, config, rows, options, folder)
+        X = compute_kept_rows(inputs, config, rows, options, folder, cluster)
         with report_progress(options.progress, "reading rows"):
             table = TableHash()
             frame = read_kept_rows(inputs.consignments, config, rows, table)
@@ -168,6 +170,7 @@ def compute_kept_rows(
     rows: Positions,
     options: ComputeOptions,
     folder: PartFolder | None = None,
+    cluster: str | None = None,
 ) -> Rows:
     """Compute the feature rows of some consignments, without fitted parameters.
 
@@ -181,6 +184,8 @@ def compute_kept_rows(
     options : ComputeOptions
     folder : PartFolder, optional
         Keeps the rows in parts, so that an interrupted run continues after its last part.
+    cluster : str, optional
+        Address of a Dask cluster whose workers compute the rows; they need the folder.
 
     Returns
     -------
@@ -188,17 +193,21 @@ def compute_kept_rows(
     """
     parameters = FeatureParameters(config)
 
-    def compute_from(first: int) -> Iterator[FeatureChunk]:
+    def compute_from(first: int) -> Iterator[Rows]:
         wanted = np.zeros(len(inputs.consignments), dtype=bool)
         wanted[rows[first:]] = True
-        return stream_features(inputs, parameters, options=options, wanted=wanted)
+        if cluster is None or folder is None:
+            return map(_get_rows, stream_features(inputs, parameters, options=options, wanted=wanted))
+        return stream_on_cluster(
+            cluster, folder.out, inputs, parameters, _get_rows, progress=options.progress, wanted=wanted
+        )
 
     spec = parameters.build_pipeline().spec
     X = np.empty((len(rows), len(spec)), dtype=np.float32)
     if folder is None:
-        _fill(X, (np.asarray(chunk.X) for chunk in compute_from(0)))
+        _fill(X, compute_from(0))
         return X
-    folder.write(lambda first: (_to_table(chunk, spec.names) for chunk in compute_from(first)))
+    folder.write(lambda first: (_to_table(part, spec.names) for part in compute_from(first)))
     _fill(X, (_read_part(folder.out / part.name) for part in folder.manifest.parts))
     return X
 
@@ -210,9 +219,13 @@ def _fill(X: Rows, parts: Iterator[Rows]) -> None:
         done += len(part)
 
 
-def _to_table(chunk: FeatureChunk, names: Sequence[str]) -> pa.Table:
-    """Build the table of a chunk. It has numbers only, and no identifier."""
-    columns = np.ascontiguousarray(np.asarray(chunk.X).T)
+def _get_rows(chunk: FeatureChunk) -> Rows:
+    return np.asarray(chunk.X)
+
+
+def _to_table(part: Rows, names: Sequence[str]) -> pa.Table:
+    """Build the table of some rows. It has numbers only, and no identifier."""
+    columns = np.ascontiguousarray(part.T)
     return pa.table(dict(zip(names, map(pa.array, columns), strict=True)))
 
 

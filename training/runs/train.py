@@ -5,7 +5,7 @@ calibration from validation, and the test period only evaluates. `train_model` t
 also writes the artifacts, logs the run and registers the version.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -35,6 +35,7 @@ from features.batch import (
     Tables,
     report_progress,
 )
+from features.buckets.cluster import connect
 from features.fitted import FittedParameters
 from features.normalization.normal_forms import get_goods_text
 from features.streams import FeatureInputs
@@ -71,7 +72,7 @@ from training.fitting.fit import (
     score_test,
     score_validation,
 )
-from training.fitting.rolling_origin import RollingOrigin
+from training.fitting.rolling_origin import RankOrigins, RollingOrigin, SharedOrigins
 from training.fitting.search import search
 from training.gate.report import GateReport
 from training.runs.artifacts import write_artifacts
@@ -105,6 +106,8 @@ class TrainingTask:
         Name of a table to the path of its file, for the record. Default: tables in memory.
     work : Path, optional
         Folder that keeps the computed features, so that an interrupted run continues. Default: they are kept in memory.
+    cluster : str, optional
+        Address of a Dask cluster that computes features, and the fits of search and ablation. It needs `work`.
     """
 
     tables: Tables | FeatureInputs
@@ -115,6 +118,7 @@ class TrainingTask:
     diagnostics: DiagnosticsOptions = field(default_factory=DiagnosticsOptions)
     sources: Mapping[str, str] = field(default_factory=dict)
     work: Path | None = None
+    cluster: str | None = None
 
     @cached_property
     def inputs(self) -> FeatureInputs:
@@ -308,15 +312,19 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     evaluated = fit_evaluation(FitTask(data.evaluation, source, config), jobs, progress, also=data.keep)
     if task.diagnostics.is_wanted:
         origins = _cut_origins(data, evaluated, source, config)
-        if task.diagnostics.search is not None:
-            name = f"{target} {as_of:%Y-%m-%d} {digest[:16]} {config.digest()[:16]}"
-            found = search(origins, config, task.diagnostics.search, name=name, progress=progress)
-            config, studied = found.config, DiagnosticsResult(trials=found.trials)
-            data = data.reweight(config.weights)
-            evaluated = fit_evaluation(
-                FitTask(data.evaluation, source, config), jobs, progress, also=data.keep
-            )
-        studied = replace(run_diagnostics(task.diagnostics, origins, config, progress), trials=studied.trials)
+        with _share_origins(task, origins) as rank:
+            if task.diagnostics.search is not None:
+                name = f"{target} {as_of:%Y-%m-%d} {digest[:16]} {config.digest()[:16]}"
+                found = search(
+                    origins, config, task.diagnostics.search, name=name, progress=progress, rank=rank
+                )
+                config, studied = found.config, DiagnosticsResult(trials=found.trials)
+                data = data.reweight(config.weights)
+                evaluated = fit_evaluation(
+                    FitTask(data.evaluation, source, config), jobs, progress, also=data.keep
+                )
+            ablation = run_diagnostics(task.diagnostics, origins, config, progress, rank)
+        studied = replace(ablation, trials=studied.trials)
     model = evaluated.model
     # The test period evaluates, on all its traffic, inspected or not, the model and its baselines.
     parts = SplitFeatures(data.evaluation, evaluated.matrix, jobs)
@@ -388,8 +396,18 @@ def _prepare_data(
     dated = replace(inputs, as_of=pd.Timestamp(observed.as_of))
     options = ComputeOptions(jobs, progress)
     with _open_work_folder(task, sample.rows) as folder:
-        source = TableFeatures.compute(dated, config.features, sample.rows, options, folder)
+        source = TableFeatures.compute(dated, config.features, sample.rows, options, folder, task.cluster)
     return whole.keep_rows(sample, source.frame), source
+
+
+@contextmanager
+def _share_origins(task: TrainingTask, origins: Sequence[RollingOrigin]) -> Iterator[RankOrigins | None]:
+    """Send the origins to the workers of the cluster; None without a cluster."""
+    if task.cluster is None:
+        yield None
+        return
+    with connect(task.cluster) as runner:
+        yield SharedOrigins(origins, runner).rank
 
 
 @contextmanager

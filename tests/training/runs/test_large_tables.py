@@ -1,11 +1,13 @@
 """Claims about training on tables that are read in chunks, and on a sample of their traffic."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from consignments.files.table_writers import write_table
 from consignments.parquet_stream import stream_table
@@ -14,7 +16,10 @@ from consignments.tables import read_table
 from features.batch import Tables
 from features.streams import FeatureInputs
 from models.bundle import load_bundle
+from npsrisk import main
 from training.config import parse_config
+from training.fitting.diagnostics import DiagnosticsOptions
+from training.fitting.search import SearchBudget
 from training.runs.artifacts import build_reference, write_run_bundles
 from training.runs.result import TrainingResult
 from training.runs.train import TrainingTask, train_model
@@ -139,3 +144,35 @@ def test_the_folder_of_features_is_used_again(folder: Path, tmp_path: Path, samp
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "work").iterdir()} == written
     for trained in (first, again):
         np.testing.assert_array_equal(trained.test_scores, sampled.test_scores)
+
+
+@pytest.mark.quick
+def test_workers_of_a_cluster_give_the_model_of_one_machine(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="Dask is not installed; run make scale")
+    config = msgspec.structs.replace(
+        SAMPLED, evaluation=msgspec.structs.replace(SAMPLED.evaluation, origins=0)
+    )
+    sources = {"consignments": str(folder / "consignments"), "outcomes": str(folder / "outcomes.parquet")}
+    plain = TrainingTask(
+        open_inputs(folder),
+        None,
+        "any_offence",
+        config,
+        diagnostics=DiagnosticsOptions(search=SearchBudget(2)),
+    )
+    shared = replace(
+        plain, tables=open_inputs(folder), sources=sources, work=tmp_path / "work", cluster="local:2"
+    )
+    one, other = train_model(plain), train_model(shared)
+    assert other.studied.trials == one.studied.trials
+    write_run_bundles(one, tmp_path / "one")
+    write_run_bundles(other, tmp_path / "other")
+    for name in ("bundle", "evaluation"):
+        assert load_bundle(tmp_path / "one" / name).sha256 == load_bundle(tmp_path / "other" / name).sha256
+
+
+def test_a_cluster_needs_a_folder_that_its_workers_see(folder: Path) -> None:
+    tables = ["--consignments", str(folder / "consignments"), "--outcomes", str(folder / "outcomes.parquet")]
+    found = CliRunner().invoke(main, ["train", *tables, "--dask", "local:2"])
+    assert found.exit_code == 2
+    assert "--dask needs --work" in found.output
