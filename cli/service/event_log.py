@@ -61,7 +61,7 @@ def import_(tables: TableOptions, as_json: bool) -> None:
 
     settings, reader = read_settings(), TableReader(tables)
     with show_progress_bar() as progress:
-        counts = import_tables(reader.read_tables, settings, progress)
+        counts = import_tables(lambda record: reader.open_sources(record, progress), settings, progress)
     notices = counts["notices"]
     lines = [", ".join(f"{count:,} {name}" for name, count in counts.items() if name != "notices")]
     if notices:
