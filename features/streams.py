@@ -35,6 +35,7 @@ from features.batch import (
     select_alerts,
 )
 from features.described_rows import prepare_kernels
+from features.feature_columns import build_feature_columns
 from features.history.kept_state import StateRun
 from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
 from features.normalization.normal_forms import join_goods_texts
@@ -137,12 +138,8 @@ class FeatureChunk:
         named = {
             name: to_arrow(self.frame[name]) for name in ("consignment_id", SEQUENCE) if name in self.frame
         }
-        columns = np.ascontiguousarray(np.asarray(self.X).T[list(shown)])
-        named |= {
-            spec.names[place]: pa.array(column, from_pandas=True)
-            for place, column in zip(shown, columns, strict=True)
-        }
-        return pa.table(named)
+        names = [spec.names[place] for place in shown]
+        return pa.table(named | dict(zip(names, build_feature_columns(self.X, shown), strict=True)))
 
 
 @dataclass(frozen=True)
