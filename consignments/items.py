@@ -72,7 +72,7 @@ def to_item_lists(texts: Any) -> Any:
     -------
     Arrow array of `ITEM_TYPE`
     """
-    rows = [None if text is None else decode_items(text) for text in texts.to_pylist()]
+    rows = to_items(texts)
     flat = [item for items in rows if items for item in items]
     columns = [
         pa.array([getattr(item, field.name) for item in flat], type=TYPES[field.kind])
@@ -84,15 +84,24 @@ def to_item_lists(texts: Any) -> Any:
 
 def to_item_texts(lists: Any) -> Any:
     """Convert lists of `ITEM_TYPE` to canonical JSON text; `to_item_lists` is the inverse."""
-    flat = lists.flatten()
-    items = list(map(Item, *(pc.struct_field(flat, field.name).to_pylist() for field in ITEM_FIELDS)))
-    ends = np.concatenate([[0], np.cumsum(_count_items(lists))]).tolist()
     encode = msgspec.json.Encoder().encode
-    texts = [
-        encode(items[start:end]).decode() if there else None
-        for there, (start, end) in zip(lists.is_valid().to_pylist(), pairwise(ends), strict=True)
+    rows = to_items(lists)
+    return pa.array([None if items is None else encode(items).decode() for items in rows], type=TEXT)
+
+
+def to_items(values: Any) -> list[Items | None]:
+    """Convert canonical JSON text, or lists of `ITEM_TYPE`, to the items of each consignment."""
+    if values.type == TEXT:
+        return [None if text is None else decode_items(text) for text in values.to_pylist()]
+    if not len(values) - values.null_count:
+        return [None] * len(values)
+    flat = values.flatten()
+    items = tuple(map(Item, *(pc.struct_field(flat, field.name).to_pylist() for field in ITEM_FIELDS)))
+    ends = np.concatenate([[0], np.cumsum(_count_items(values))]).tolist()
+    return [
+        items[start:end] if there else None
+        for there, (start, end) in zip(values.is_valid().to_pylist(), pairwise(ends), strict=True)
     ]
-    return pa.array(texts, type=TEXT)
 
 
 def _count_items(lists: Any) -> Any:

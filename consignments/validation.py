@@ -227,7 +227,7 @@ def _check_columns(
         inside_items.update(f"items.{name}" for read in reads.values() for name in read.unknown)
         start += len(part.table)
     faults = _merge_part_faults(found, start)
-    return _concat_tables(tables, others), faults, (*others, *sorted(inside_items))
+    return concat_rows(tables, others), faults, (*others, *sorted(inside_items))
 
 
 def _read_field(table: Any, field: Field) -> ParsedColumn:
@@ -250,7 +250,15 @@ def _build_canonical(table: Any, reads: dict[str, ParsedColumn], others: Sequenc
     return pa.table(columns)
 
 
-def _concat_tables(tables: Sequence[Any], others: Sequence[str]) -> Any:
+def concat_rows(tables: Sequence[Any], others: Sequence[str] = ()) -> Any:
+    """Concatenate tables in canonical form.
+
+    Parameters
+    ----------
+    tables : sequence of Arrow tables
+    others : sequence of str
+        Unknown columns, which may have any type in each of the tables.
+    """
     try:
         return pa.concat_tables(tables, promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError):

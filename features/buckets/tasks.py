@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from consignments.columns import to_arrow
 from consignments.errors import ServiceFault
 from features.batch import RowBuilder
 from features.buckets.plan import HistoryPlan
@@ -125,7 +124,7 @@ def describe_partition(
             f"{X_PREFIX}{place}": pa.array(column)
             for place, column in enumerate(np.ascontiguousarray(chunk.X.T))
         }
-        columns |= {str(name): to_arrow(chunk.frame[name]) for name in chunk.frame}
+        columns |= {name: chunk.context.column(name) for name in chunk.context.column_names}
         rows = pa.table(columns).combine_chunks()
         _write_arrow(job.locate_rows(partition), rows.schema, rows.to_batches())
     keys, offsets = _sort_keys(chunk, job.buckets)
@@ -180,8 +179,8 @@ def join_partition(job: BucketJob, partition: Partition) -> Any:
             for reading in range(WIDTH):
                 block[rows, reading] = batch.column(1 + reading).to_numpy()
     read_sides(number_sides(job.kinds), X, at)
-    frame = table.select([name for name in table.column_names if name not in set(names)]).to_pandas()
-    return job.finish(FeatureChunk(job.describer.parameters.fitted.mark_rows(X), frame))
+    context = table.drop_columns(names)
+    return job.finish(FeatureChunk(job.describer.parameters.fitted.mark_rows(X), context))
 
 
 def _sort_keys(chunk: PartialChunk, buckets: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
