@@ -381,10 +381,10 @@ def adopt_spellings(given: pd.DataFrame, known: pd.Series) -> pd.DataFrame:
     >>> adopt_spellings(outcomes, pd.Series(["RB123456785GB", "A"]))["consignment_id"].tolist()
     ['RB123456785GB', 'A', 'B']
     """
-    strange = ~given[IDENTIFIER].isin(known)
+    names = normalize_array(pa.array(known)).cast(TEXT)
+    strange = ~to_mask(pc.is_in(normalize_array(pa.array(given[IDENTIFIER])).cast(TEXT), names))
     if not strange.any():
         return given
-    names = normalize_array(pa.array(known))
     spellings: dict[str, str] = {}
     for name, identifier in zip(normalize_names(names).to_pylist(), names.to_pylist(), strict=True):
         spellings.setdefault(name, identifier)

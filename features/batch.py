@@ -24,6 +24,7 @@ from consignments.visibility import compute_known_us, compute_visible_us
 from features.alerts import Alerts
 from features.config import FeatureConfig
 from features.described_rows import prepare_kernels
+from features.feature_columns import allocate_rows
 from features.fitted import FittedParameters, UnfittedRows
 from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
 from features.history.pseudonyms import Pseudonyms
@@ -310,7 +311,7 @@ class RowBuilder:
         """
         pipeline = self.build_pipeline()
         keys = np.zeros((len(rows), len(pipeline.kinds)), dtype=np.uint64)
-        X = np.empty((int(wanted.sum()), pipeline.history_at), dtype=np.float32)
+        X = allocate_rows(int(wanted.sum()), pipeline.history_at)
         described = PartialRows(X, keys, np.zeros_like(keys))
         fill_table_rows(pipeline, rows, wanted, described)
         return described

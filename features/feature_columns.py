@@ -1,4 +1,4 @@
-"""Arrow columns of feature rows: one kernel splits the rows into columns and marks the missing values."""
+"""Feature rows in memory, and their Arrow columns: one kernel splits the rows into columns and marks the missing values."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +12,16 @@ from features.normalization.compiling import Array, Int, entry_point, kernel
 ROWS_AT_ONCE, COLUMNS_AT_ONCE = 64, 16
 """Rows and columns of a block: its lines stay in the first cache of the processor until all its columns are written."""
 BITS = 8
+
+
+def allocate_rows(rows: int, columns: int) -> NDArray[np.float32]:
+    """Allocate rows of features, without values.
+
+    The memory is Arrow's, which uses it again for the next chunk. Memory of numpy goes back to the system, and fresh pages cost more
+    than all that is written into them.
+    """
+    buffer = pa.allocate_buffer(rows * columns * np.dtype(np.float32).itemsize)
+    return np.frombuffer(memoryview(buffer), np.float32).reshape(rows, columns)
 
 
 def build_feature_columns(X: NDArray[np.float32], shown: Sequence[int]) -> list[Any]:
@@ -33,7 +43,7 @@ def build_feature_columns(X: NDArray[np.float32], shown: Sequence[int]) -> list[
     places = np.array(shown, np.int64)
     if len(places) and not 0 <= places.min() <= places.max() < rows.shape[1]:
         raise IndexError(f"columns {places.min()} to {places.max()} of {rows.shape[1]}")
-    values = np.empty((len(places), len(rows)), np.float32)
+    values = allocate_rows(len(places), len(rows))
     validity = np.zeros((len(places), -(-len(rows) // BITS)), np.uint8)
     missing = np.zeros(len(places), np.int64)
     _split_columns(rows, places, values, validity, missing)

@@ -36,7 +36,7 @@ from features.batch import (
     select_alerts,
 )
 from features.described_rows import prepare_kernels
-from features.feature_columns import build_feature_columns
+from features.feature_columns import allocate_rows, build_feature_columns
 from features.history.kept_state import StateRun
 from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
 from features.normalization.normal_forms import join_goods_texts
@@ -465,7 +465,7 @@ def _fold_block(
     for which, described in ((line.mine, new), (~line.mine, old)):
         rows = line.row[which]
         keys[which], counterparts[which] = described.keys[rows], described.counterparts[rows]
-    X = np.empty((len(new.keys) - skipped, len(pipeline.spec)), dtype=np.float32)
+    X = allocate_rows(len(new.keys) - skipped, len(pipeline.spec))
     X[:, : pipeline.history_at] = new.X[skipped:]
     fold.process_arrivals(
         keys, counterparts, X, np.where(line.mine & (line.row >= skipped), line.row - skipped, -1)
