@@ -87,7 +87,8 @@ class Calibration:
         float64 array, (n,)
             Above 0 and below 1, with the same bits for one row and for many.
         """
-        return np.array([self.calibrate_row(*pair) for pair in zip(raw.tolist(), channel, strict=True)])
+        intercepts = np.array([self.channels.get(name, self.intercept) for name in channel])
+        return _compute_logistics(self.slope * raw + intercepts)
 
     def calibrate_row(self, raw: float, channel: str) -> float:
         """Compute the probability of one row."""
@@ -162,6 +163,17 @@ class Calibration:
 def compute_logistic(log_odds: float) -> float:
     """Compute 1 / (1 + exp(-x)), with x limited to `MAX_LOG_ODDS`."""
     return 1.0 / (1.0 + _exp(-min(max(log_odds, -MAX_LOG_ODDS), MAX_LOG_ODDS)))
+
+
+def _compute_logistics(log_odds: Floats) -> Floats:
+    """Compute `compute_logistic` of each value, by the same operations and so with the same bits."""
+    x = -np.minimum(np.maximum(log_odds, -MAX_LOG_ODDS), MAX_LOG_ODDS)
+    k = np.rint(x / (LN2_HIGH + LN2_LOW))
+    r = (x - k * LN2_HIGH) - k * LN2_LOW
+    value = np.zeros_like(r)
+    for term in EXP_TERMS:
+        value = value * r + term
+    return np.asarray(1.0 / (1.0 + np.ldexp(value, k.astype(np.int32))))
 
 
 def _exp(x: float) -> float:
