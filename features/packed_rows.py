@@ -43,7 +43,7 @@ class PackedRows(NamedTuple):
     data: NDArray[np.uint8]
     starts: NDArray[np.int64]
 
-    def __len__(self) -> int:  # type: ignore[override]
+    def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.starts) - 1
 
@@ -133,9 +133,8 @@ class _Buffers:
 
     def pack(self, fields: int, rows: int) -> PackedRows:
         self._add_inner()
-        starts, ends, numbers, integers = map(
-            np.concatenate, (self._starts, self._ends, self._numbers, self._integers)
-        )
+        starts, ends, integers = (np.concatenate(each) for each in (self._starts, self._ends, self._integers))
+        numbers = np.concatenate(self._numbers)
         heads = len(starts) + self._elements + rows
         most = self._text_bytes + MAX_HEAD * heads + NUMBER_BYTES * (len(numbers) + len(integers))
         # A list that is nil or of other values, and a column of no type, have one byte.
