@@ -26,7 +26,7 @@ from features.normalization.normal_forms import (
     make_letter_table,
     split_place_words,
 )
-from features.route import parse_route
+from features.route import join_places
 from features.spec import Feature
 
 NO_PATTERN = (0.0, nan, 0.0, 0.0, 0.0, 0.0)
@@ -291,7 +291,7 @@ def normalize_pattern(alert: Alert) -> AlertPattern:
         _parse_pattern(alert.description_pattern),
         clean_hs(alert.hs_code),
         alert.departure_country.strip().upper() if alert.departure_country else "",
-        parse_route(alert.route).places if alert.route else "",
+        join_places(alert.route) if alert.route else "",
     )
 
 
@@ -325,7 +325,7 @@ class _ConsignmentView:
 
     def __init__(self, c: Consignment, forms: NormalForms) -> None:
         self.c, self.forms = c, forms
-        self.places = parse_route(c.route).places if c.route else ""
+        self.places = join_places(c.route) if c.route else ""
         self.departure = c.departure_country.strip().upper() if c.departure_country else ""
         self._words: list[str] | None = None
 
