@@ -17,24 +17,22 @@ from consignments.columns import adopt_spellings, normalize_array, normalize_nam
 from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, Outcome
 from consignments.schema import FieldKind, get_fields
-from consignments.tables import to_alerts, to_arrow_rows, to_consignments
+from consignments.tables import to_alerts, to_arrow_rows
 from consignments.timestamps import get_time_column_us
-from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
+from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE, keep_rows
 from consignments.visibility import compute_known_us, compute_visible_us
 from features.alerts import Alerts
 from features.config import FeatureConfig
-from features.described_rows import prepare_kernels
 from features.feature_columns import allocate_rows
 from features.fitted import FittedParameters, UnfittedRows
 from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from features.spec import Spec
+from features.table_rows import fill_table, fill_table_keys, prepare_kernels
 from features.workers import WorkerPool
 
 CHUNK_ROWS = 20_000
-GROUP_ROWS = 32
-"""Rows that are computed together if no alert can come between them."""
 MISSING_SEQUENCE = -1
 BATCH_KEY = b"npsrisk: a batch keeps no pseudonym"
 """The key of batches. They write no pseudonym to a file or log, and counts do not depend on the key."""
@@ -259,20 +257,13 @@ def fill_table_rows(
         The arrays to write to.
     """
     X, keys, counterparts = described
-    sequence = rows.column(SEQUENCE).to_pylist() if SEQUENCE in rows.column_names else None
-    records = to_consignments(rows, pipeline.config.build_record_type())
-    if sequence is None:
-        chosen = np.flatnonzero(wanted)
-        for begin in range(0, len(chosen), GROUP_ROWS):
-            places = chosen[begin : begin + GROUP_ROWS]
-            mine, theirs = keys[places], counterparts[places]
-            pipeline.fill_rows([records[row] for row in places], X[begin : begin + len(places)], mine, theirs)
-            keys[places], counterparts[places] = mine, theirs
-    else:
-        for row, place in zip(X, np.flatnonzero(wanted), strict=True):
-            pipeline.fill_row(records[place], row, keys[place], counterparts[place], sequence[place])
-    for place in np.flatnonzero(~wanted):
-        pipeline.fill_keys(records[place], keys[place], counterparts[place])
+    if wanted.all():
+        fill_table(pipeline, rows, X, keys, counterparts)
+        return
+    for which, fill in ((wanted, partial(fill_table, X=X)), (~wanted, fill_table_keys)):
+        mine, theirs = keys[which], counterparts[which]
+        fill(pipeline, keep_rows(rows, which), keys=mine, counterparts=theirs)
+        keys[which], counterparts[which] = mine, theirs
 
 
 class PartialRows(NamedTuple):

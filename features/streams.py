@@ -35,13 +35,13 @@ from features.batch import (
     report_progress,
     select_alerts,
 )
-from features.described_rows import prepare_kernels
 from features.feature_columns import allocate_rows, build_feature_columns
 from features.history.kept_state import StateRun
 from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
 from features.normalization.normal_forms import join_goods_texts
 from features.pipeline import Pipeline
 from features.spec import Spec
+from features.table_rows import prepare_kernels
 from features.workers import WorkerPool
 
 CHUNK_ROWS = 10_000

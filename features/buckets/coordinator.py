@@ -17,8 +17,8 @@ from consignments.errors import BadInput, FileFault
 from features.batch import FeatureParameters, Progress, RowBuilder, select_alerts
 from features.buckets.plan import HistoryPlan
 from features.buckets.tasks import BucketJob, Partition, count_bucket, describe_partition, join_partition
-from features.described_rows import prepare_kernels
 from features.streams import FeatureChunk, FeatureInputs, Mask, OrderedTables, RowChunk, TableSource
+from features.table_rows import prepare_kernels
 
 T = TypeVar("T")
 PARTITION_ROWS = 1 << 16
