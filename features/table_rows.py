@@ -24,7 +24,7 @@ from features.normalization.record_kernels import FIELDS
 from features.packed_rows import PackedRows, pack_columns
 from features.parties import PARTY_FEATURES
 from features.pipeline import Keys, Pipeline, Rows
-from features.row_plans import PARTIES_ONLY, FeaturePlan, KeyPlan
+from features.row_plans import PARTIES_ONLY, FeaturePlan
 
 BLOCK_ROWS = 256
 """Rows that the kernel reads at once: a row that Python prepares is put before the others of its block."""
@@ -77,20 +77,21 @@ def _fill_with_alerts(pipeline: Pipeline, table: pa.Table, rows: DescribedRows) 
 def _fill_described(pipeline: Pipeline, table: pa.Table, features: FeaturePlan, rows: DescribedRows) -> None:
     plan = pipeline.key_plan
     check_arrays(len(table), plan, features, rows)
-    packed = pack_columns(_list_columns(table, pipeline.record_type, plan), len(table))
+    packed = pack_table(pipeline, table)
     for begin in range(0, len(table), BLOCK_ROWS):
         part = slice(begin, min(begin + BLOCK_ROWS, len(table)))
         block = PackedBlock(packed, table, pipeline.record_type, part, plan.columns)
         describe_block(block, plan, features, DescribedRows._make(each[part] for each in rows))
 
 
-def _list_columns(table: pa.Table, record: type[Consignment], plan: KeyPlan) -> list[pa.Array]:
-    """List the columns of the fields of a row, in their order."""
-    kinds = {field.name: field.kind for field in get_fields(record)}
-    return [
+def pack_table(pipeline: Pipeline, table: pa.Table) -> PackedRows:
+    """Pack the rows of a table as the kernel of rows reads them: the values of all fields in their order."""
+    kinds = {field.name: field.kind for field in get_fields(pipeline.record_type)}
+    columns = [
         _convert_column(table.column(name), kinds[name]) if name in kinds else pa.nulls(len(table))
-        for name in (*FIELDS, *plan.columns)
+        for name in (*FIELDS, *pipeline.key_plan.columns)
     ]
+    return pack_columns(columns, len(table))
 
 
 def _convert_column(column: pa.ChunkedArray, kind: FieldKind) -> pa.Array:
