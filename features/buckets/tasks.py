@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
+from consignments.validation import keep_rows
 from features.batch import RowBuilder
 from features.buckets.plan import HistoryPlan
 from features.history.kernels import ARRIVALS, WIDTH, read_sides
@@ -26,6 +27,8 @@ from features.streams import ChunkBuilder, FeatureChunk, Mask, PartialChunk, Row
 KEY_ROW = np.dtype([("row", "<i4"), ("key", "<u8"), ("counterpart", "<u8")])
 BUCKET_BITS = 64
 X_PREFIX = "x"
+WANTED = "wanted"
+"""Column of the rows that get features."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,7 @@ def describe_partition(
             for place, column in enumerate(np.ascontiguousarray(chunk.X.T))
         }
         columns |= {name: chunk.context.column(name) for name in chunk.context.column_names}
+        columns[WANTED] = pa.array(np.concatenate([wanted for _, wanted in pieces]))
         rows = pa.table(columns).combine_chunks()
         _write_arrow(job.locate_rows(partition), rows.schema, rows.to_batches())
     keys, offsets = _sort_keys(chunk, job.buckets)
@@ -159,7 +163,7 @@ def count_bucket(job: BucketJob, kind: int, bucket: int) -> int:
 
 
 def join_partition(job: BucketJob, partition: Partition) -> Any:
-    """Join the rows of a partition with their readings, and return what `finish` makes of them."""
+    """Join the rows of a partition with their readings, and return what `finish` makes of the wanted ones."""
     with pa.memory_map(str(job.locate_rows(partition))) as source:
         table = pa.ipc.open_file(source).read_all()
     names = [name for name in table.column_names if name.startswith(X_PREFIX) and name[1:].isdigit()]
@@ -179,7 +183,9 @@ def join_partition(job: BucketJob, partition: Partition) -> Any:
             for reading in range(WIDTH):
                 block[rows, reading] = batch.column(1 + reading).to_numpy()
     read_sides(number_sides(job.kinds), X, at)
-    context = table.drop_columns(names)
+    wanted, context = table.column(WANTED).to_numpy(), table.drop_columns([*names, WANTED])
+    if not wanted.all():
+        X, context = X[wanted], keep_rows(context, wanted)
     return job.finish(FeatureChunk(job.describer.parameters.fitted.mark_rows(X), context))
 
 
