@@ -15,7 +15,11 @@ from datetime import UTC, datetime, timedelta
 from math import nan
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from consignments.records import Alert, Consignment
+from consignments.timestamps import to_us
 from features.described_rows import PartyDetails, describe_party, split_street_words
 from features.indicators.matching import IndicatorIndex, IndicatorMatch
 from features.indicators.operation_keys import OperationKeys, get_installed_keys
@@ -181,6 +185,12 @@ class Alerts:
         """Check if any alert was or will be in force when a consignment was received, so that its normal forms are needed."""
         moment = c.received_at
         return moment is not None and self._first_issue <= moment < self._last_end
+
+    def mask_possible(self, received_us: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Mark the times of arrival, in microseconds, for which `may_match` is true."""
+        first, end = to_us(self._first_issue), to_us(self._last_end)
+        possible: NDArray[np.bool_] = (received_us >= first) & (received_us < end)
+        return possible
 
     def list_matches(
         self, c: Consignment, forms: NormalForms, sequence: int | None = None

@@ -7,7 +7,7 @@ if Python must compose a text or write a number; then it reads the row again.
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from unicodedata import normalize
 
 import msgspec
@@ -162,8 +162,8 @@ def fill_described(
     BadInput
         If a text is longer than the longest of a valid record.
     """
-    _check_arrays(len(consignments), plan, features, rows)
-    _describe_rows(_Block(consignments, plan.columns), plan, features, rows)
+    check_arrays(len(consignments), plan, features, rows)
+    describe_block(_Block(consignments, plan.columns), plan, features, rows)
 
 
 def fill_with_forms(
@@ -186,8 +186,8 @@ def fill_with_forms(
     BadInput
         If a text is longer than the longest of a valid record.
     """
-    _check_arrays(1, plan, features, rows)
-    forms = _describe_rows(_Block([c], plan.columns), plan, features, rows, forms_too=True)
+    check_arrays(1, plan, features, rows)
+    forms = describe_block(_Block([c], plan.columns), plan, features, rows, forms_too=True)
     return NormalForms._make((*forms, goods.hs, goods.text))
 
 
@@ -200,12 +200,12 @@ def measure_rows(consignments: Sequence[Consignment], rates: ExchangeRates) -> N
     """
     rows, features = create_rows(len(consignments), NO_KEYS), build_measuring_plan(rates)
     measures = np.empty((len(consignments), MEASURE_COLUMNS))
-    _check_arrays(len(consignments), NO_KEYS, features, rows)
-    _describe_rows(_Block(consignments, ()), NO_KEYS, features, rows, measures=measures)
+    check_arrays(len(consignments), NO_KEYS, features, rows)
+    describe_block(_Block(consignments, ()), NO_KEYS, features, rows, measures=measures)
     return measures
 
 
-def _check_arrays(count: int, plan: KeyPlan, features: FeaturePlan, rows: DescribedRows) -> None:
+def check_arrays(count: int, plan: KeyPlan, features: FeaturePlan, rows: DescribedRows) -> None:
     """Check what kernels do not: that each array is of one kind and has room."""
     values, keys, counterparts = rows
     if values.dtype != np.float32 or not values.flags.c_contiguous or values.shape[0] != count:
@@ -300,7 +300,7 @@ def _describe_sender(details: Sequence[Any]) -> tuple[list[str], Values]:
     """Describe a row with some details of the sender. Return its normal forms in the order of `FORM_COLUMNS`, '' if missing, and its values."""
     described = create_rows(1, NO_KEYS)
     block = _Block([(*_NO_DETAILS, *details)], ())
-    return _describe_rows(block, NO_KEYS, PARTIES_ONLY, described, forms_too=True), described.values[0]
+    return describe_block(block, NO_KEYS, PARTIES_ONLY, described, forms_too=True), described.values[0]
 
 
 class _Block:
@@ -335,8 +335,21 @@ class _Block:
         self._first, self._data = row, _ENCODER.encode(self._rows[row:])
 
 
-def _describe_rows(
-    block: _Block,
+class RowBlock(Protocol):
+    """Some rows in MessagePack, whose values Python can prepare."""
+
+    def get_data(self) -> NDArray[np.uint8]:
+        """Return the rows: all, or those from the row on that was prepared last."""
+
+    def measure_head(self) -> int:
+        """Return the number of bytes before the first row."""
+
+    def prepare(self, row: int) -> None:
+        """Do for a row what kernels cannot, and encode from there on."""
+
+
+def describe_block(
+    block: RowBlock,
     plan: KeyPlan,
     features: FeaturePlan,
     described: DescribedRows,
@@ -407,6 +420,11 @@ def _fits(kind: Any, columns: tuple[str, ...]) -> bool:
 
 def _list_values(row: Any, columns: tuple[str, ...]) -> tuple[Any, ...]:
     return tuple(getattr(row, name, None) for name in (*FIELDS, *columns))
+
+
+def encode_prepared(row: Consignment, columns: tuple[str, ...]) -> bytes:
+    """Encode a row after Python did for it what kernels cannot."""
+    return _ENCODER.encode(_prepare_row(row, columns))
 
 
 def _prepare_row(row: Any, columns: tuple[str, ...]) -> tuple[Any, ...]:

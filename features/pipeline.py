@@ -30,6 +30,8 @@ from features.value import VALUE_FEATURES
 NO_ALERT = np.array(NO_MATCH, np.float32)
 EXPECTED_NEW_KEYS = 2
 """Assumed number of new history keys per consignment."""
+GROUP_ROWS = 32
+"""Consignments that are described together: if Python must prepare one of them, the others after it are packed again."""
 Row = NDArray[np.float32]
 Rows = NDArray[np.float32]
 Keys = NDArray[np.uint64]
@@ -66,16 +68,17 @@ class Pipeline:
     ) -> None:
         self.config = config
         self.alerts = alerts if alerts is not None else Alerts()
+        self.record_type = config.build_record_type()
         self.kinds = list_key_kinds(config)
-        self._key_plan = build_key_plan(self.kinds, pseudonyms, config)
+        self.key_plan = build_key_plan(self.kinds, pseudonyms, config)
         parameters = FittedFeatures(fitted.vocabularies, fitted.norms, fitted.rates, fitted.text_weights)
-        self._features = build_feature_plan(config, parameters, len(self.alerts.features))
-        self._fitted_features = self._features.select_fitted()
+        self.feature_plan = build_feature_plan(config, parameters, len(self.alerts.features))
+        self._fitted_features = self.feature_plan.select_fitted()
         plain = (
             *PARTY_FEATURES, *ROUTE_FEATURES, *VALUE_FEATURES, *declare_categories(config), *QUALITY_FEATURES
         )  # fmt: skip
         self._alerts = slice(len(plain), len(plain) + len(self.alerts.features))
-        self.history_at = self._features.columns
+        self.history_at = self.feature_plan.columns
         history = self.create_history(capacity=16).features
         self.spec = Spec([*plain, *self.alerts.features, *GOODS_FEATURES, *history])
 
@@ -128,7 +131,7 @@ class Pipeline:
 
     def fill_features(self, consignments: Sequence[Consignment], X: Rows) -> None:
         """Write all features except history, as `fill_rows` does, for consignments whose keys nobody needs."""
-        unused = create_rows(len(consignments), self._key_plan)
+        unused = create_rows(len(consignments), self.key_plan)
         self._fill_features(consignments, unused._replace(values=X))
 
     def _fill_features(
@@ -136,13 +139,17 @@ class Pipeline:
     ) -> None:
         """Write features and keys. Only if an alert may match, Python reads the normal forms."""
         if not any(map(self.alerts.may_match, consignments)):
-            fill_described(consignments, self._key_plan, self._features, rows)
-            rows.values[:, self._alerts] = NO_ALERT
+            fill_described(consignments, self.key_plan, self.feature_plan, rows)
+            self.set_no_alert(rows.values)
             return
         for place, c in enumerate(consignments):
             alone = DescribedRows._make(each[place : place + 1] for each in rows)
-            forms = fill_with_forms(c, normalize_goods(c), self._key_plan, self._features, alone)
+            forms = fill_with_forms(c, normalize_goods(c), self.key_plan, self.feature_plan, alone)
             rows.values[place, self._alerts] = self.alerts.compute(c, forms, sequence)
+
+    def set_no_alert(self, X: Rows) -> None:
+        """Write the features of alerts of rows that no alert matches."""
+        X[:, self._alerts] = NO_ALERT
 
     def fill_fitted(self, consignments: Sequence[Consignment], X: Rows) -> None:
         """Rewrite only the features that depend on fitted parameters: value, categories and goods.
@@ -159,4 +166,4 @@ class Pipeline:
         """Write only the history keys, for a consignment that is not scored."""
         unused = np.empty((1, len(PARTY_FEATURES)), np.float32)
         rows = DescribedRows(unused, keys[None], counterparts[None])
-        fill_described([c], self._key_plan, PARTIES_ONLY, rows)
+        fill_described([c], self.key_plan, PARTIES_ONLY, rows)
