@@ -27,7 +27,6 @@ import uvloop
 
 from benchmarks.client import LoadResult, closed_loop, request
 from benchmarks.deployed import deploy, grow, make_world
-from benchmarks.memory import tree
 from benchmarks.serving import (
     CLIENT_CORE,
     SCORES,
@@ -49,7 +48,7 @@ SINGLES_PER_SECOND, LISTS_PER_SECOND, WARMING = 6_000, 12, 6_000
 
 
 class Costs(NamedTuple):
-    """What one form of load costs.
+    """The costs of one form of load.
 
     Attributes
     ----------
@@ -114,7 +113,10 @@ def measure(
             for _ in range(int(seconds * LISTS_PER_SECOND))
         ]
         prepared = iter([request(SCORES, each, server.port) for each in lists])
-        yield "in lists", observe(server, database, partial(closed_loop, server.port, prepared, 1, seconds), LIST_ROWS)
+        yield (
+            "in lists",
+            observe(server, database, partial(closed_loop, server.port, prepared, 1, seconds), LIST_ROWS),
+        )
 
 
 def observe(
@@ -169,7 +171,9 @@ def find_database() -> Server:
 
 def report(found: Mapping[tuple[str, str], Sequence[Costs]]) -> None:
     """Print the medians of the rounds."""
-    print("| load | log | decisions a second | CPU µs, service | CPU µs, database | busy | commit ms | decisions a commit |")
+    print(
+        "| load | log | decisions a second | CPU µs, service | CPU µs, database | busy | commit ms | decisions a commit |"
+    )
     print("|---" * 8 + "|")
     for (form, name), rounds in found.items():
         middle = Costs(*(median(values) for values in zip(*rounds, strict=True)))

@@ -150,7 +150,7 @@ def _check_log(settings: "Settings") -> Results:
         )
         yield from _check_clock(log)
         try:
-            check_vault(log, Vault.load(settings.state_dir, load_data_key(settings.data_key_file)))
+            check_vault(log, Vault.load(settings.period_keys_dir, load_data_key(settings.data_key_file)))
         except NpsriskError as error:
             yield DoctorFinding("keys", False, str(error))
         else:

@@ -99,7 +99,7 @@ class LogReader:
         with use_database(url) as address:
             engine = open_engine(address, read_only=True)
             try:
-                _require_tables(engine, mask_password(address))
+                require_tables(engine, mask_password(address))
                 return LogReader(engine)
             except BaseException:
                 engine.dispose()
@@ -506,7 +506,8 @@ def _pick_rows(
     return rows
 
 
-def _require_tables(engine: sa.Engine, where: str) -> None:
+def require_tables(engine: sa.Engine, where: str) -> None:
+    """Raise `BadSetting` if a database has no log, or one with the tables of an earlier version; `where` names it."""
     found = set(sa.inspect(engine).get_table_names())
     if {LOG.name, BLOCKS.name} <= found:
         return

@@ -1,0 +1,216 @@
+"""Standby: a service that follows the log of the active one, and takes it over when the active one is gone.
+
+    active    writes entry 7     is killed
+    standby   applies entry 7    has the lock, applies what is left, scores entry 8
+
+Only the process that holds the lock of the log scores and writes (`serving.event_log.postgres_lock`). The state of a standby is
+that of the log up to the last entry read, so it takes over without reading the log again.
+"""
+
+import asyncio
+from typing import Literal
+
+from consignments.errors import ServiceFault
+from serving.encryption.key_file import PREFIX_BYTES
+from serving.event_log.backend import LogWriter
+from serving.event_log.events import (
+    ArrivalEvent,
+    ClockCorrectionEvent,
+    DecisionEvent,
+    Event,
+    KeyErasureEvent,
+    RedactionEvent,
+)
+from serving.event_log.group_commit import Committer
+from serving.event_log.log import EventLog
+from serving.event_log.verification import require_valid_chain
+from serving.process.clock import read_elapsed_seconds
+from serving.process.logging import logger
+from serving.scoring.active_model import ActiveModel
+from serving.state.rebuild import StateRebuild
+
+RoleName = Literal["active", "standby"]
+RENEW_SECONDS = 1.0
+"""Seconds between the signs of life of an active service."""
+FOLLOW_SECONDS = 0.2
+"""Seconds between two looks of a standby at the log and its lock."""
+MAX_STEP_ENTRIES = 500
+"""Maximum number of entries that a standby applies at once, which keeps its event loop busy for some 50 ms."""
+REWRITING = (ClockCorrectionEvent, KeyErasureEvent, RedactionEvent)
+"""Entries that change what earlier entries mean; the state is then built again."""
+
+
+class Role:
+    """The role of a service: active or standby, and whether that is certain now.
+
+    Parameters
+    ----------
+    log : EventLog
+    takeover_seconds : float or None
+        Seconds without a sign of life after which a standby may take over; None if no standby is allowed.
+
+    Attributes
+    ----------
+    is_active : bool
+    """
+
+    def __init__(self, log: EventLog, takeover_seconds: float | None) -> None:
+        self._log, self._takeover_seconds = log, takeover_seconds
+        self.is_active = log.writes
+
+    @property
+    def name(self) -> RoleName:
+        """Return the name of the role."""
+        return "active" if self.is_active else "standby"
+
+    def get_fault(self) -> ServiceFault | None:
+        """Return why this service may not answer from its state now; None if it may."""
+        if not self.is_active:
+            return ServiceFault(
+                "this service is a standby: another one is active",
+                todo="send the request to the active service; if it has just ended, try again in a second",
+            )
+        limit = self._takeover_seconds
+        if limit is not None and read_elapsed_seconds() - self._log.confirmed_seconds >= limit:
+            return ServiceFault(
+                "it is not certain that this service is still the active one",
+                got=f"no sign from the database for {limit:g} s",
+                todo="try again in a second, or send the request to the other service",
+            )
+        return None
+
+    def check(self) -> None:
+        """Raise `ServiceFault` if this service may not answer from its state now."""
+        fault = self.get_fault()
+        if fault is not None:
+            raise fault
+
+
+class SilenceTimer:
+    """Measures, on the clock of a standby, for how long the active service has given no sign of life.
+
+    It begins again if the standby has not looked for some time, because then the database or both services may have been paused.
+
+    Parameters
+    ----------
+    max_gap_seconds : float
+        Maximum seconds between two looks.
+    """
+
+    def __init__(self, max_gap_seconds: float) -> None:
+        self._max_gap_seconds = max_gap_seconds
+        self._seen: LogWriter | None = None
+        self._since = self._looked = 0.0
+
+    def measure(self, writer: LogWriter | None, now: float) -> float:
+        """Return the seconds of silence, given the writer with its latest sign and the current time in seconds."""
+        silent = writer is not None and writer.sign is not None and writer == self._seen
+        if not silent or now - self._looked > self._max_gap_seconds:
+            self._seen, self._since = writer, now
+        self._looked = now
+        return now - self._since
+
+
+class Follower:
+    """Follows a log into the state of a service that stands by.
+
+    Parameters
+    ----------
+    log : EventLog
+    active : ActiveModel
+        Its state is at the entry up to which the log was followed.
+    committer : Committer
+    takeover_seconds : float
+
+    Attributes
+    ----------
+    fault : str or None
+        Why this service could not take over now.
+    behind : int
+        Number of entries of the log that are not yet applied.
+    """
+
+    def __init__(
+        self, log: EventLog, active: ActiveModel, committer: Committer, takeover_seconds: float
+    ) -> None:
+        self._log, self._active, self._committer = log, active, committer
+        self._takeover_seconds, self._silence = takeover_seconds, SilenceTimer(takeover_seconds / 2)
+        self.fault: str | None = None
+        self.behind = 0
+        self._scored_by: tuple[str, str] | None = None
+
+    async def step(self) -> bool:
+        """Apply the next entries of the log; return whether others wait.
+
+        Raises
+        ------
+        ServiceFault
+            The log cannot be read, is damaged, or has an entry that this service cannot apply.
+        StateOutdated
+            The state must be built again.
+        """
+        state = self._active.state
+        events = await asyncio.to_thread(self._read_next, state.sequence)
+        if events and self._active.state is state:  # a new model may have replaced it meanwhile
+            self._committer.follow(events[-1].sequence)
+            StateRebuild(state).apply_events(events)
+            self._note_model(events)
+        self.behind = self._log.last_sequence - self._active.state.sequence
+        return self.behind > 0
+
+    def describe_other_model(self) -> str | None:
+        """Describe that the active service scores with another model than this one would; None if it does not."""
+        here = self._active.model
+        if self._scored_by is None or self._scored_by[1] == here.sha256:
+            return None
+        return f"the active service scores with {self._scored_by[0]}, and this standby would score with {here.name}: run npsrisk publish for it"
+
+    def try_to_take_over(self) -> bool:
+        """Acquire the log if no other process writes it, or if the active service gives no sign of life.
+
+        Entries that are not yet applied may be left.
+
+        Raises
+        ------
+        ServiceFault
+            The log cannot be used, or a monthly key is missing.
+        """
+        if self._log.try_to_write():
+            return True
+        writer = self._log.find_writer()
+        silent = self._silence.measure(writer, read_elapsed_seconds())
+        if writer is None or silent < self._takeover_seconds:
+            return False
+        logger.warning("active service gives no sign of life", writer=writer.name, seconds=round(silent, 1))
+        self._log.end_writer(writer)
+        return self._log.try_to_write()
+
+    def _read_next(self, after: int) -> list[Event]:
+        """Read the next entries and verify their hashes (runs in a thread)."""
+        if not self._log.writes:
+            self._log.refresh()
+        until = min(self._log.last_sequence, after + MAX_STEP_ENTRIES)
+        if until <= after:
+            return []
+        require_valid_chain(self._log, after, until)
+        events = list(self._log.read_events(after, until))
+        if any(isinstance(event, REWRITING) for event in events):
+            raise StateOutdated("the log records a change of earlier entries")
+        self._check_key(events)
+        return events
+
+    def _note_model(self, events: list[Event]) -> None:
+        decisions = [each for each in events if isinstance(each, DecisionEvent)]
+        if decisions:
+            self._scored_by = decisions[-1].model, decisions[-1].model_sha256
+
+    def _check_key(self, events: list[Event]) -> None:
+        """Raise `ServiceFault` if the monthly key of the latest consignment is missing: without it nobody can take over."""
+        sealed = [each for each in events if isinstance(each, ArrivalEvent) and each.sealed is not None]
+        if sealed:
+            assert sealed[-1].sealed is not None
+            self._log.vault.check_key(sealed[-1].sealed[:PREFIX_BYTES], f"log entry {sealed[-1].sequence}")
+
+
+class StateOutdated(ServiceFault):
+    """The state of a standby must be built again from the log."""
