@@ -90,7 +90,7 @@ class Service:
     def __init__(
         self, settings: Settings, clock: Clock = read_clock_us, elapsed: Clock | None = None
     ) -> None:
-        _check_standby(settings)
+        require_standby_database(settings)
         self.settings, self.clock = settings, SteadyClock(clock, elapsed)
         data_key = load_or_create_data_key(settings.data_key_file, settings.state_dir, settings.database_url)
         self.vault = Vault.load(settings.period_keys_dir, data_key)
@@ -431,7 +431,7 @@ class Service:
             self.log.refresh()
 
 
-def _check_standby(settings: Settings) -> None:
+def require_standby_database(settings: Settings) -> None:
     """Raise `BadSetting` if a standby is wanted and the database does not support one."""
     if settings.standby and is_sqlite_url(settings.database_url):
         raise BadSetting(

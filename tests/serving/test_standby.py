@@ -12,7 +12,8 @@ from support.databases import SERVER, database_in, only_postgres, reader_of
 from support.examples import make_consignment, make_outcome
 from support.serving_examples import Client, publish, scored, serving, settings_in
 
-from consignments.errors import BadSetting, LogInUse
+from cli.service.doctor import DoctorFinding, examine
+from consignments.errors import BadSetting, LogInUse, ServiceFault
 from serving.encryption.vault import Vault
 from serving.event_log.backend import LogWriter
 from serving.event_log.events import Event
@@ -24,6 +25,10 @@ from serving.standby import SilenceTimer
 
 Entry = Callable[..., Event]
 PATIENCE_SECONDS = 60.0
+
+
+def ask_doctor(settings: Settings) -> DoctorFinding:
+    return next(each for each in examine(settings) if each.check == "standby")
 
 
 @pytest.fixture
@@ -95,6 +100,7 @@ def test_a_standby_without_postgresql_is_refused(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, NPSRISK_STANDBY="true", NPSRISK_DATABASE_URL=url)
     with pytest.raises(BadSetting, match=r"NPSRISK_STANDBY: a standby needs the event log in PostgreSQL"):
         Service(settings)
+    assert "needs the event log in PostgreSQL" in ask_doctor(settings).found
 
 
 @only_postgres
@@ -211,6 +217,8 @@ def test_a_standby_says_what_it_is_and_scores_nothing(active: Client, standby: C
         assert "send the request to the active service" in refused.text
     assert len(standby.get("/v1/consignments/RB1").json()["decisions"]) == 1
     assert active.get("/health/ready").json()["role"] == "active"
+    found = ask_doctor(standby.service.settings)
+    assert (found.ok, found.found.endswith("is active")) == (True, True), found
     metrics = standby.get("/metrics").text
     assert "npsrisk_active 0.0" in metrics
     assert "npsrisk_standby_behind 0.0" in metrics
@@ -287,3 +295,22 @@ def test_a_standby_without_the_monthly_keys_is_refused_at_its_start(
     alone = settings.model_copy(update={"period_keys_dir": tmp_path / "two"})
     with pytest.raises(Exception, match=r"restore period\.keys from its backup"):
         Service(alone)
+
+
+@only_postgres
+def test_a_standby_with_another_model_or_that_cannot_apply_an_entry_says_so(
+    active: Client, standby: Client, tmp_path: Path, other_bundle: Path
+) -> None:
+    publish(tmp_path / "two", other_bundle, "2")
+    standby.look()
+    assert scored(active, "RB1") == 200
+    wait_until(lambda: follows(standby, 1))
+    assert any("this standby would score with nps-risk/2" in each for each in standby.service.list_warnings())
+    standby.service.vault.check_key = lambda *_: (_ for _ in ()).throw(ServiceFault("the key is missing"))  # type: ignore[method-assign]
+    assert scored(active, "RB2") == 200
+    wait_until(lambda: standby.service.follower.fault is not None)
+    assert any("the key is missing" in each for each in standby.get("/health/ready").json()["reasons"])
+    assert "npsrisk_standby_usable 0.0" in standby.get("/metrics").text
+    end_session(active.service.log)
+    del standby.service.vault.check_key
+    wait_until(lambda: follows(standby, 2) or standby.service.role.is_active)
