@@ -15,6 +15,7 @@ import sys
 import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -30,6 +31,7 @@ from benchmarks.deployed import deploy, grow, make_world
 from benchmarks.serving import (
     CLIENT_CORE,
     SCORES,
+    SERVER_CORE,
     Server,
     environment,
     good,
@@ -100,10 +102,7 @@ def measure(
     """Measure one service on a new log; yield the form of the load with its costs."""
     url, database = (make_schema(state_dir.name), find_database()) if name == "PostgreSQL" else ("", None)
     bodies = iter(records)
-    command = [str(Path(sys.executable).with_name("npsrisk")), "serve", "--port", "{port}"]
-    with serving(
-        command, environment(state_dir) | ({"NPSRISK_DATABASE_URL": url} if url else {}), "/health/ready"
-    ) as server:
+    with serve_log(state_dir, url) as server:
         singles = (request(SCORES, msgspec.json.encode(c), server.port) for c in bodies)
         asyncio.run(warm(server.port, singles))
         load = partial(closed_loop, server.port, singles, CONNECTIONS, seconds)
@@ -117,6 +116,13 @@ def measure(
             "in lists",
             observe(server, database, partial(closed_loop, server.port, prepared, 1, seconds), LIST_ROWS),
         )
+
+
+def serve_log(state_dir: Path, url: str, core: int = SERVER_CORE) -> AbstractContextManager[Server]:
+    """Run a service on a log and a core; an empty URL is that of SQLite in its state directory."""
+    command = [str(Path(sys.executable).with_name("npsrisk")), "serve", "--port", "{port}"]
+    settings = environment(state_dir) | ({"NPSRISK_DATABASE_URL": url} if url else {})
+    return serving(command, settings, "/health/ready", core)
 
 
 def observe(

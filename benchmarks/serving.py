@@ -283,7 +283,9 @@ def times(run: LoadResult) -> str:
 
 
 @contextmanager
-def serving(command: list[str], environment: dict[str, str], path: str) -> Iterator[Server]:
+def serving(
+    command: list[str], environment: dict[str, str], path: str, core: int = SERVER_CORE
+) -> Iterator[Server]:
     """Run a server on its core until the end of the block."""
     port = free_port()
     # mlflow searches its own server on the path.
@@ -295,7 +297,7 @@ def serving(command: list[str], environment: dict[str, str], path: str) -> Itera
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, {SERVER_CORE}),
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
     )
     try:
         wait_until_ready(process, f"http://127.0.0.1:{port}{path}")
