@@ -4,7 +4,6 @@ Inspected on 5 March, laboratory result on 14 March, recorded by npsrisk on 15 M
 March and pending since then: visible, as pending, from 5 March.
 """
 
-from datetime import datetime
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Outcome, Result, Target
-from consignments.timestamps import NO_TIME, get_time_column_us, to_datetime, to_us
+from consignments.timestamps import NO_TIME, get_time_column_us, to_us
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,12 +98,6 @@ def get_visible_us(outcome: Outcome) -> int:
     """Return the time from which an outcome may be used: when it was known, or recorded if that was later."""
     recorded = NO_TIME if outcome.recorded_at is None else to_us(outcome.recorded_at)
     return max(get_known_us(outcome), recorded)
-
-
-def get_visible_at(outcome: Outcome) -> datetime | None:
-    """Return the time from which an outcome may be used, or None if it has no time at all."""
-    us = get_visible_us(outcome)
-    return None if us == NO_TIME else to_datetime(us)
 
 
 def compute_known_us(frame: "pd.DataFrame") -> NDArray[np.int64]:

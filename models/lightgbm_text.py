@@ -4,8 +4,9 @@ The text comes from a file. So every size, index and number is checked before it
 """
 
 import re
-from collections.abc import Iterator
-from typing import NamedTuple, NoReturn
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,7 @@ CATEGORICAL, DEFAULT_LEFT = 1, 2
 NO_MISSING, ZERO_MISSING, NAN_MISSING = 0, 1, 2
 
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 
@@ -68,7 +70,7 @@ def parse_trees(text: str, where: str) -> tuple[list[str], list[Tree]]:
     """
     header, body = _split_text(text, where)
     names = _parse_feature_names(header, where)
-    return names, [_read_tree(block, f"{where}, tree {i}", len(names)) for i, block in enumerate(body)]
+    return names, _read_trees(body, where, len(names))
 
 
 def strip_parameters(text: str) -> str:
@@ -125,13 +127,14 @@ def _split_trees(body: str, sizes: str, where: str) -> Iterator[str]:
 
 def _parse_pairs(lines: str, required: set[str], optional: set[str], where: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
+    known = required | optional
     for line in lines.split("\n"):
         key, equals, value = line.partition("=")
-        if not equals or key in pairs or key not in required | optional:
+        if not equals or key in pairs or key not in known:
             _refuse("a line that is not understood", where, repr(line), "one of the keys of version v4, once")
         pairs[key] = value
-    if absent := sorted(required - set(pairs)):
-        _refuse("lines are missing", where, expected=", ".join(absent))
+    if not pairs.keys() >= required:
+        _refuse("lines are missing", where, expected=", ".join(sorted(required - pairs.keys())))
     return pairs
 
 
@@ -143,48 +146,117 @@ def _parse_feature_names(header: dict[str, str], where: str) -> list[str]:
     return names
 
 
-def _read_tree(block: str, where: str, features: int) -> Tree:
-    pairs = _parse_pairs(block.rstrip("\n"), TREE_KEYS, set(), where)
-    if pairs["num_cat"] != "0" or pairs["is_linear"] != "0":
-        _refuse("categorical splits and linear leaves are not walked here", where, expected="numeric splits")
-    leaves = int(_parse_integers(pairs["num_leaves"], 1, where)[0])
-    if not 1 <= leaves <= MAX_LEAVES:
-        _refuse("too many leaves or none", where, leaves, f"1 to {MAX_LEAVES}")
-    splits = leaves - 1
+def _read_trees(blocks: list[str], where: str, features: int) -> list[Tree]:
+    """Read the values of all trees at once: a model has hundreds of trees, most of them small."""
+    pairs = [
+        _parse_pairs(block.rstrip("\n"), TREE_KEYS, set(), f"{where}, tree {number}")
+        for number, block in enumerate(blocks)
+    ]
+    leaves = _read_column(pairs, "num_leaves", [1] * len(pairs), where)
+    for number, (each, count) in enumerate(zip(pairs, leaves.tolist(), strict=True)):
+        if each["num_cat"] != "0" or each["is_linear"] != "0":
+            _refuse(
+                "categorical splits and linear leaves are not walked here",
+                f"{where}, tree {number}",
+                expected="numeric splits",
+            )
+        if not 1 <= count <= MAX_LEAVES:
+            _refuse("too many leaves or none", f"{where}, tree {number}", count, f"1 to {MAX_LEAVES}")
+    per_split, per_leaf = (leaves - 1).tolist(), leaves.tolist()
     feature, decision, left, right, rows = (
-        _parse_integers(pairs[key], splits, f"{where}, {key}")
+        _read_column(pairs, key, per_split, where)
         for key in ("split_feature", "decision_type", "left_child", "right_child", "internal_count")
     )
-    tree = Tree(
+    flat = Tree(
         feature=feature,
         # All values except missing ones are below a threshold of infinity.
-        threshold=_parse_numbers(pairs["threshold"], splits, f"{where}, threshold", infinite=True),
+        threshold=_read_column(pairs, "threshold", per_split, where, _parse_thresholds),
         decision=decision,
         child=np.stack([left, right], axis=1),
         rows=rows,
-        leaf_value=_parse_numbers(pairs["leaf_value"], leaves, f"{where}, leaf_value"),
-        leaf_rows=_parse_integers(pairs["leaf_count"], leaves, f"{where}, leaf_count"),
+        leaf_value=_read_column(pairs, "leaf_value", per_leaf, where, _parse_numbers),
+        leaf_rows=_read_column(pairs, "leaf_count", per_leaf, where),
     )
-    _check_tree(tree, where, features)
-    return tree
+    _check_trees(flat, leaves, where, features)
+    first, first_leaf = _list_starts(leaves - 1), _list_starts(leaves)
+    ranges = zip(pairwise(first), pairwise(first_leaf), strict=True)
+    return [
+        Tree(*(each[slice(*own)] for each in flat[:5]), *(each[slice(*below)] for each in flat[5:]))  # type: ignore[arg-type]
+        for own, below in ranges
+    ]
 
 
-def _check_tree(tree: Tree, where: str, features: int) -> None:
-    splits = len(tree.feature)
-    if ((tree.feature < 0) | (tree.feature >= features)).any():
-        _refuse("a split on a feature that is not there", where, expected=f"0 to {features - 1}")
-    missing = tree.decision >> 2
-    if ((tree.decision & CATEGORICAL) != 0).any() or ((missing < NO_MISSING) | (missing > NAN_MISSING)).any():
-        _refuse("a kind of split that is not walked here", where, expected="numeric splits")
-    if (tree.rows < 0).any() or (tree.leaf_rows < 0).any() or (splits and tree.rows[0] == 0):
-        _refuse("counts of training rows that cannot be", where, expected="0 or more, and some in all")
-    # Each leaf, and each split except the first, has one parent, and a split follows its parent. So there is no cycle.
-    if splits and sorted(tree.child.ravel().tolist()) != [*range(-splits - 1, 0), *range(1, splits)]:
-        _refuse("children that do not make a tree", where, expected="each split and each leaf once")
-    if ((tree.child >= 0) & (tree.child <= np.arange(splits)[:, None])).any():
-        _refuse("children that do not make a tree", where, expected="each split after its parent")
-    if (deepest := compute_depth(tree)) > MAX_DEPTH:
-        _refuse("the tree is too deep", where, f"{deepest} splits on a path", f"at most {MAX_DEPTH}")
+def _list_starts(counts: Ints) -> list[int]:
+    """List where the values of each tree start, and the end of the last one."""
+    starts: list[int] = np.cumsum([0, *counts]).tolist()
+    return starts
+
+
+def _read_column(
+    pairs: list[dict[str, str]],
+    key: str,
+    counts: list[int],
+    where: str,
+    parse: Callable[[str, int, str], NDArray[Any]] | None = None,
+) -> NDArray[Any]:
+    """Parse a line of all trees at once. If something is at fault, parse tree by tree, so that the error names the tree."""
+    parse = parse or _parse_integers
+    texts = [each[key] for each in pairs]
+    if [text.count(" ") + bool(text) for text in texts] == counts:
+        try:
+            return parse(" ".join(filter(None, texts)), sum(counts), where)
+        except BundleRefused:
+            pass
+    parts = [
+        parse(text, count, f"{where}, tree {number}, {key}")
+        for number, (text, count) in enumerate(zip(texts, counts, strict=True))
+    ]
+    return np.concatenate(parts)
+
+
+def _check_trees(flat: Tree, leaves: Ints, where: str, features: int) -> None:
+    """Check the values of all trees, one tree behind the other."""
+    tree, leaf_tree = (np.repeat(np.arange(len(leaves)), counts) for counts in (leaves - 1, leaves))
+
+    def check(faulty: Bools, trees: Ints, what: str, expected: str) -> None:
+        if faulty.any():
+            _refuse(what, f"{where}, tree {trees[faulty][0]}", expected=expected)
+
+    outside = (flat.feature < 0) | (flat.feature >= features)
+    check(outside, tree, "a split on a feature that is not there", f"0 to {features - 1}")
+    missing = flat.decision >> 2
+    strange = ((flat.decision & CATEGORICAL) != 0) | (missing < NO_MISSING) | (missing > NAN_MISSING)
+    check(strange, tree, "a kind of split that is not walked here", "numeric splits")
+    first = np.array(_list_starts(leaves - 1))
+    at = np.arange(len(tree)) - first[tree]
+    untrained = (flat.rows < 0) | ((at == 0) & (flat.rows == 0))
+    for faulty, trees in ((untrained, tree), (flat.leaf_rows < 0, leaf_tree)):
+        check(faulty, trees, "counts of training rows that cannot be", "0 or more, and some in all")
+    _check_children(flat.child, leaves, tree, check)
+    depth = compute_depths(flat.child, leaves - 1)
+    if (deepest := int(depth.max())) > MAX_DEPTH:
+        place = f"{where}, tree {depth.argmax()}"
+        _refuse("the tree is too deep", place, f"{deepest} splits on a path", f"at most {MAX_DEPTH}")
+
+
+def _check_children(child: Ints, leaves: Ints, tree: Ints, check: Callable[..., None]) -> None:
+    """Check that each leaf, and each split except the first, has one parent, and that a split follows its parent.
+
+    So there is no cycle.
+    """
+    what, both = "children that do not make a tree", tree[:, None]
+    at = np.arange(len(tree)) - np.array(_list_starts(leaves - 1))[tree]
+    known = (child >= -leaves[both]) & (child < leaves[both] - 1)
+    check(~known.all(axis=1), tree, what, "each split and each leaf once")
+    # All nodes of a tree in a row: its leaves, the last one first, and then its splits.
+    start = np.array(_list_starts(2 * leaves - 1))
+    place = start[both] + leaves[both] + child
+    parents = np.bincount(place.ravel(), minlength=start[-1])
+    parents[start[:-1] + np.where(leaves > 1, leaves, 0)] += 1
+    nodes = np.repeat(np.arange(len(leaves)), 2 * leaves - 1)
+    check(parents != 1, nodes, what, "each split and each leaf once")
+    early = (child >= 0) & (child <= at[:, None])
+    check(early.any(axis=1), tree, what, "each split after its parent")
 
 
 def _parse_integers(text: str, count: int | None, where: str) -> Ints:
@@ -194,6 +266,10 @@ def _parse_integers(text: str, count: int | None, where: str) -> Ints:
     if count is not None and len(values) != count:
         _refuse("a list of the wrong length", where, len(values), count)
     return values
+
+
+def _parse_thresholds(text: str, count: int, where: str) -> Floats:
+    return _parse_numbers(text, count, where, infinite=True)
 
 
 def _parse_numbers(text: str, count: int, where: str, *, infinite: bool = False) -> Floats:
@@ -211,11 +287,26 @@ def _parse_numbers(text: str, count: int, where: str, *, infinite: bool = False)
     return values
 
 
-def compute_depth(tree: Tree) -> int:
-    """Compute the number of splits on the longest path of a tree."""
-    depth = [1] * len(tree.feature)
-    for node, children in enumerate(tree.child.tolist()):
-        for child in children:
-            if child >= 0:
-                depth[child] = depth[node] + 1
-    return max(depth, default=0)
+def compute_depths(child: Ints, splits: Ints) -> Ints:
+    """Compute the number of splits on the longest path of each tree.
+
+    Parameters
+    ----------
+    child : int64 array, (all splits, 2)
+        Children of the splits of all trees, tree by tree, as of `Tree`.
+    splits : int64 array, (trees,)
+        Number of splits of each tree.
+
+    Returns
+    -------
+    int64 array, (trees,)
+    """
+    depth = np.zeros(len(splits), dtype=np.int64)
+    tree = np.repeat(np.arange(len(splits)), splits)
+    first = np.array(_list_starts(splits))
+    level = first[:-1][splits > 0]
+    while len(level):
+        depth[tree[level]] += 1
+        below = child[level]
+        level = (below + first[tree[level]][:, None])[below >= 0]
+    return depth

@@ -15,7 +15,7 @@ from models.lightgbm_text import (
     NO_MISSING,
     ZERO_MISSING,
     Tree,
-    compute_depth,
+    compute_depths,
     parse_trees,
     strip_parameters,
 )
@@ -68,7 +68,7 @@ class Trees:
         self.expected = float(sum(_compute_expected(tree) for tree in trees))
         self._nodes = _flatten(trees)
         first = np.cumsum([0, *(len(tree.feature) for tree in trees)])
-        self._packed = _pack_nodes(self._nodes, first, np.array([compute_depth(tree) for tree in trees]))
+        self._packed = _pack_nodes(self._nodes, first, _compute_depths(trees))
         self._blocks = _build_blocks(self._nodes, first)
         self._trees = trees
 
@@ -300,6 +300,11 @@ def _flatten(trees: Sequence[Tree]) -> SplitNodes:
         child=np.concatenate(child).astype(np.int32),
         leaf=np.concatenate([tree.leaf_value for tree in trees]),
     )
+
+
+def _compute_depths(trees: Sequence[Tree]) -> Ints:
+    counts = np.array([len(tree.feature) for tree in trees])
+    return compute_depths(np.concatenate([tree.child for tree in trees]), counts)
 
 
 def _pack_nodes(nodes: SplitNodes, first: Ints, depth: Ints) -> PackedNodes:

@@ -20,6 +20,8 @@ MAX_MESSAGE_BYTES = 10_000_000
 MAX_STREAM_BYTES = 300_000_000
 """Bound of the kinds that are read as a stream: 99,999 postal items in one declaration."""
 HEAD_BYTES = 65_536
+ROOT_BYTES = 1_024
+"""The root element of most XML messages ends within so many bytes."""
 """How much of a message says what it is."""
 
 COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -120,6 +122,10 @@ def detect_kind(content: bytes, mapping: MessageMapping | None = None) -> Messag
     head = content[:HEAD_BYTES]
     if mapping is not None and matches_mapping(head, mapping):
         return MessageKind(f"mapped by {mapping.name}", max_bytes=MAX_STREAM_BYTES, by_mapping=True)
+    near = LEADING_XML.match(head[:ROOT_BYTES].decode("utf-8", "replace"))
+    kind = XML_KINDS.get(near[1]) if near else None
+    if kind is not None and _is_decided(kind):
+        return kind
     _refuse_compressed(head)
     text = decode_head(head)
     start = text.lstrip("\ufeff \t\r\n\0\x01\x02\x03")
@@ -128,7 +134,7 @@ def detect_kind(content: bytes, mapping: MessageMapping | None = None) -> Messag
     if WRAPPED_IMP.match(start):
         return _detect_text(unwrap_interchange(start))
     found = _detect_xml(start) if start[0] == "<" else None
-    if found is not None and found.reader and found.name not in SHARED_ROOTS:
+    if found is not None and _is_decided(found):
         return found
     other = find_post_format(head)
     if other is not None:
@@ -139,6 +145,11 @@ def detect_kind(content: bytes, mapping: MessageMapping | None = None) -> Messag
     if start[0] in "<{[":
         raise _build_unknown_fault(_name_start(start))
     return _detect_text(text)
+
+
+def _is_decided(kind: MessageKind) -> bool:
+    """Check whether the root alone decides the kind."""
+    return bool(kind.reader) and kind.name not in SHARED_ROOTS
 
 
 def _refuse_compressed(head: bytes) -> None:

@@ -204,7 +204,7 @@ def parse_xml(data: bytes, notes: list[str]) -> XmlNode:
     """
     if not data.strip(b" \t\r\n\0"):
         raise MessageFault("empty")
-    if data.count(b"<") > MAX_TAGS:
+    if len(data) > MAX_TAGS and data.count(b"<") > MAX_TAGS:
         raise MessageFault("too many elements", expected=f"at most {MAX_TAGS:,} tags")
     try:
         return XmlNode(_parse(data))

@@ -95,7 +95,6 @@ class Outcomes:
 
 
 OUTCOME, CANCELLATION, ARRIVAL = range(3)
-BEFORE_ARRIVALS, WITH_ARRIVALS = range(2)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from models.reasons.texts import (
 
 MAX_DECIMALS = 6
 HUGE = 1e9
+MAX_KNOWN_TEMPLATES = 4096
 MAX_KNOWN_VALUES = 256
 """Of one feature, whose texts are remembered."""
 CURRENCY = "{currency}"
@@ -249,6 +251,7 @@ def _list_codes(
     ]
 
 
+@lru_cache(maxsize=MAX_KNOWN_TEMPLATES)
 def _split_texts(template: ReasonTemplate) -> dict[str, list[str]]:
     return {name: text.split("{value}") for name, text in template.list_texts().items()}
 

@@ -7,7 +7,6 @@ connects to MLflow.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 from consignments.errors import BadInput, PromotionRefused
-from consignments.files.whole_files import PRIVATE_FOLDER_MODE
+from consignments.files.whole_files import PRIVATE_FOLDER_MODE, PUBLIC_MODE, replace_file
 from models.bundle import Bundle, load_bundle
 from models.registry import CHAMPION, ModelVersion, Registry
 from models.signatures.approvers import Approvers
@@ -181,10 +180,4 @@ def _create_folder(folder: Path, source: Path, note: dict[str, Any]) -> None:
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:
-    """Replace a file atomically, so that a reader sees the old or the new content, never a part."""
-    part = path.with_suffix(".part")
-    with part.open("w") as file:
-        json.dump(values, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    replace_file(path, json.dumps(values, indent=1, sort_keys=True).encode(), PUBLIC_MODE)

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
-from consignments.records import Consignment
+from consignments.records import Consignment, Target
 from consignments.timestamps import to_datetime
+from consignments.visibility import list_positive_results
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import OutcomeEvent
 from serving.event_log.reader import LogReader
@@ -99,7 +100,7 @@ class DisagreementReport:
     """
 
     challenger: str
-    target: str
+    target: Target
     tally: ShadowCounters
     champions: dict[str, int] = field(default_factory=dict)
     decisions: int = 0
@@ -235,7 +236,7 @@ def _mean_ranks(values: Floats) -> Floats:
     return np.asarray((ends - (counts - 1) / 2)[inverse], dtype=np.float64)
 
 
-def _load_results(log: LogReader, target: str) -> dict[str, bool]:
+def _load_results(log: LogReader, target: Target) -> dict[str, bool]:
     """Read for each consignment with a final result whether it is positive."""
     entries, standing = (
         EventCodec(None, Consignment, ()),
@@ -248,10 +249,9 @@ def _load_results(log: LogReader, target: str) -> dict[str, bool]:
         known = standing.get(outcome.consignment_id)
         if known is None or stands[0] > known[0]:
             standing[outcome.consignment_id] = stands
+    positive = list_positive_results(target)
     return {
-        name: result != "clear" if target == "any_offence" else result == target
-        for name, (_, result) in standing.items()
-        if result not in EXCLUDED_RESULTS
+        name: result in positive for name, (_, result) in standing.items() if result not in EXCLUDED_RESULTS
     }
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from consignments.errors import ServiceFault
 from consignments.files.whole_files import PRIVATE_FILE_MODE
+from consignments.records import Target
 from consignments.timestamps import US_PER_DAY
 
 FILE = "shadow.db"
@@ -129,7 +130,7 @@ class Challenger(NamedTuple):
     number: int
     model: str
     sha256: str
-    target: str
+    target: Target
     position: int
     tally: ShadowCounters
 
@@ -170,7 +171,7 @@ class ShadowLog:
         """Close the store."""
         self._db.close()
 
-    def register(self, model: str, sha256: str, target: str, position: int) -> Challenger:
+    def register(self, model: str, sha256: str, target: Target, position: int) -> Challenger:
         """Find a challenger, or register a new one that starts after the log entry `position`."""
         row = (self._log_id, model, sha256, target, position)
         with self._translate_errors(), self._db:

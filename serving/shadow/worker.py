@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.errors import BundleRefused, NpsriskError, ServiceFault, UnknownName
+from consignments.records import Target
 from features.history.pseudonyms import Pseudonyms, load_data_key
 from features.spec import Spec
 from models.bundle import Bundle
@@ -81,7 +82,7 @@ class Follower:
     """
 
     def __init__(
-        self, model: LoadedModel, target: str, log: LogReader, bundles: PastModels, shadow_log: ShadowLog
+        self, model: LoadedModel, target: Target, log: LogReader, bundles: PastModels, shadow_log: ShadowLog
     ) -> None:
         self.model, self.tally = model, ShadowCounters()
         self._log, self._bundles, self._shadow_log = log, bundles, shadow_log

@@ -11,11 +11,11 @@ from support.examples import day, make_outcome
 from consignments.errors import BadInput
 from consignments.records import Outcome
 from consignments.tables import build_frame
+from consignments.timestamps import NO_TIME, to_us
 from consignments.visibility import (
     compute_visible_us,
     find_outcome_fault,
     find_outcome_faults,
-    get_visible_at,
     get_visible_us,
 )
 
@@ -59,7 +59,7 @@ outcomes = st.builds(
 def test_an_outcome_is_visible_from_the_latest_of_known_and_recorded(
     changes: dict[str, Any], expected: datetime | None
 ) -> None:
-    assert get_visible_at(make_outcome(**changes)) == expected
+    assert get_visible_us(make_outcome(**changes)) == (NO_TIME if expected is None else to_us(expected))
 
 
 def test_a_final_result_without_known_at_is_refused_rather_than_visible_at_once() -> None:

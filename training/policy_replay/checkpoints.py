@@ -4,7 +4,6 @@ World, seed and choices determine everything else. A replay that was killed ther
 stored choices, and continues to the same bytes. Every file is written to a temporary name and renamed.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import msgspec
 import pandas as pd
 
 from consignments.errors import BadInput
+from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from training.policy_replay.policies import PolicyChoice
 
 HEADER = "replay.json"
@@ -70,7 +70,7 @@ class CheckpointFile:
         self.folder = folder
         written = msgspec.json.format(msgspec.json.encode(header, order="sorted"))
         if not (folder / HEADER).exists():
-            write_atomically(folder / HEADER, written)
+            replace_file(folder / HEADER, written, PUBLIC_MODE)
         elif (folder / HEADER).read_bytes() != written:
             raise BadInput(
                 "this folder contains another replay",
@@ -88,7 +88,7 @@ class CheckpointFile:
 
     def write_week(self, week: ReplayWeek) -> None:
         """Write the checkpoint of a week."""
-        write_atomically(self._path(week.number), msgspec.json.encode(week))
+        replace_file(self._path(week.number), msgspec.json.encode(week), PUBLIC_MODE)
 
     @property
     def is_finished(self) -> bool:
@@ -117,13 +117,3 @@ class CheckpointFile:
 def count_finished_weeks(folders: Sequence[Path]) -> int:
     """Count the finished weeks in several checkpoint folders, for progress."""
     return sum(len(list(folder.glob("week-*.json"))) for folder in folders)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file atomically: it is complete or does not exist."""
-    aside = path.with_suffix(".tmp")
-    with aside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)

@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from training.evaluation.verdict import format_percent, format_significant
-from training.policy_replay.checkpoints import write_atomically
 from training.policy_replay.experiment import Experiment
 from training.policy_replay.policies import WIDTH_DAYS
 from training.policy_replay.replay import DAYS_PER_WEEK
@@ -105,8 +105,8 @@ def write_report(findings: ReplayResults, contest: Experiment, folder: Path, *, 
         aside = folder / "tables" / f"{name}.tmp"
         frame.to_parquet(aside)
         aside.replace(folder / "tables" / f"{name}.parquet")
-        write_atomically(folder / "tables" / f"{name}.json", serialize_table(_rows(frame)).encode())
-    write_atomically(folder / PAGE, render(findings, contest, title).encode())
+        replace_file(folder / "tables" / f"{name}.json", serialize_table(_rows(frame)).encode(), PUBLIC_MODE)
+    replace_file(folder / PAGE, render(findings, contest, title).encode(), PUBLIC_MODE)
 
 
 def list_tables(findings: ReplayResults) -> dict[str, pd.DataFrame]:
