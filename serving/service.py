@@ -21,7 +21,7 @@ from serving.event_log.group_commit import Committer
 from serving.event_log.key_erasures import load_or_create_data_key
 from serving.event_log.log import EventLog
 from serving.event_log.reader import LogReader, Progress
-from serving.process.clock import Clock, SteadyClock, read_clock_us, read_elapsed_seconds
+from serving.process.clock import Clock, SteadyClock, read_clock_us
 from serving.process.clock_acceptance import is_clock_accepted
 from serving.process.logging import logger
 from serving.process.settings import Settings
@@ -31,7 +31,7 @@ from serving.scoring.batching import Batcher
 from serving.scoring.exchange import ExchangeMembers
 from serving.scoring.model_updates import ModelUpdates, StateSource
 from serving.shadow.supervisor import ShadowProcess
-from serving.standby import FOLLOW_SECONDS, RENEW_SECONDS, Follower, Role, StateOutdated
+from serving.standby import Follower, Role, RoleKeeper
 from serving.state.links import LinkLimits
 from serving.state.snapshot_schedule import SnapshotInterval, SnapshotSchedule
 from serving.state.snapshots import (
@@ -123,9 +123,10 @@ class Service:
         self._watched: dict[str, Callable[[], bool]] = {}
         self.watch("partners and operation keys", self.exchange.refresh)
         self._wake, self._polling = asyncio.Event(), asyncio.Lock()
-        self._stopping = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._keeper = RoleKeeper(
+            self.role, self.follower, self.committer, self._prepare_recording, self.wake
+        )
         self._background = BackgroundThreads(BACKGROUND_THREADS)
 
     def watch(self, what: str, refresh: Callable[[], bool]) -> None:
@@ -159,13 +160,11 @@ class Service:
             await asyncio.to_thread(self.shadow.poll)
         self._watcher = asyncio.create_task(self._watch())
         if self.settings.standby:
-            self._keeper = asyncio.create_task(self._keep_role())
+            self._keeper.start()
 
     async def stop(self) -> None:
         """Stop the tasks, wait until everything is on disk, and let a standby take over before the last snapshot is written."""
-        self._stopping.set()
-        if self._keeper is not None:
-            await self._keeper  # not cancelled: its thread may be acquiring the lock
+        await self._keeper.stop()
         if self._watcher is not None:
             self._watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -292,64 +291,6 @@ class Service:
                 await self.poll()
             except Exception as error:
                 logger.error("watching failed", error=error.__class__.__name__)
-
-    async def _keep_role(self) -> None:
-        """Send signs of life while active; follow the log, and take it over if possible, while a standby."""
-        while not self._stopping.is_set():
-            try:
-                pause = await (self._renew() if self.role.is_active else self._follow())
-            except Exception as error:
-                logger.error("keeping the role failed", error=error.__class__.__name__)
-                pause = RENEW_SECONDS
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
-
-    async def _renew(self) -> float:
-        """Send a sign of life, and return the seconds until the next one."""
-        try:
-            await asyncio.to_thread(self.log.renew)
-        except ServiceFault as fault:
-            self.committer.suspend(fault)
-            self.wake()
-        return RENEW_SECONDS
-
-    async def _follow(self) -> float:
-        """Follow the log, and take it over if no other service is active; return the seconds until the next look."""
-        if self.committer.fault is not None:  # the state is being built again
-            return FOLLOW_SECONDS
-        try:
-            more = await self.follower.step()
-            if await asyncio.to_thread(self.follower.try_to_take_over):
-                await self._take_over()
-        except StateOutdated as fault:
-            self.committer.suspend(fault)
-            self.wake()
-        except ServiceFault as fault:
-            if str(fault) != self.follower.fault:
-                logger.error("standby cannot follow the log", fault=str(fault))
-            self.follower.fault = str(fault)
-        else:
-            self.follower.fault = None
-            return 0.0 if more else FOLLOW_SECONDS
-        return RENEW_SECONDS
-
-    async def _take_over(self) -> None:
-        """Apply the last entries of the log, which this service now writes, and become active."""
-        begun = read_elapsed_seconds()
-        try:
-            while await self.follower.step():
-                pass
-            self._prepare_recording()
-        except BaseException:
-            self.log.stop_writing()
-            raise
-        self.committer.resume()
-        self.role.is_active = True
-        seconds = read_elapsed_seconds() - begun
-        self.metrics.counters["takeovers"].inc()
-        logger.warning(
-            "took over as active service", sequence=self.log.last_sequence, seconds=round(seconds, 3)
-        )
 
     def _check_writing(self) -> None:
         """Raise `ServiceFault` if nothing may be recorded now: by the clock, or by the role."""

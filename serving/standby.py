@@ -8,6 +8,8 @@ that of the log up to the last entry read, so it takes over without reading the 
 """
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal
 
 from consignments.errors import ServiceFault
@@ -51,11 +53,12 @@ class Role:
 
     Attributes
     ----------
+    log : EventLog
     is_active : bool
     """
 
     def __init__(self, log: EventLog, takeover_seconds: float | None) -> None:
-        self._log, self._takeover_seconds = log, takeover_seconds
+        self.log, self._takeover_seconds = log, takeover_seconds
         self.is_active = log.writes
 
     @property
@@ -71,7 +74,7 @@ class Role:
                 todo="send the request to the active service; if it has just ended, try again in a second",
             )
         limit = self._takeover_seconds
-        if limit is not None and read_elapsed_seconds() - self._log.confirmed_seconds >= limit:
+        if limit is not None and read_elapsed_seconds() - self.log.confirmed_seconds >= limit:
             return ServiceFault(
                 "it is not certain that this service is still the active one",
                 got=f"no sign from the database for {limit:g} s",
@@ -214,3 +217,97 @@ class Follower:
 
 class StateOutdated(ServiceFault):
     """The state of a standby must be built again from the log."""
+
+
+class RoleKeeper:
+    """A task that sends signs of life while the service is active; follows the log, and takes it over, while it is a standby.
+
+    Parameters
+    ----------
+    role : Role
+    follower : Follower
+    committer : Committer
+    prepare : callable
+        Called before the service becomes active; raises `ServiceFault` if it could not record.
+    wake : callable
+        Called when the log must be read again (`committer.fault`).
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        follower: Follower,
+        committer: Committer,
+        prepare: Callable[[], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._role, self._follower, self._committer = role, follower, committer
+        self._log, self._prepare, self._wake = role.log, prepare, wake
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start the task."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Stop the task after its current step, whose thread may be acquiring the lock."""
+        self._stopping.set()
+        if self._task is not None:
+            await self._task
+
+    async def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                pause = await (self._renew() if self._role.is_active else self._follow())
+            except Exception as error:
+                logger.error("keeping the role failed", error=error.__class__.__name__)
+                pause = RENEW_SECONDS
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+
+    async def _renew(self) -> float:
+        """Send a sign of life, and return the seconds until the next one."""
+        try:
+            await asyncio.to_thread(self._log.renew)
+        except ServiceFault as fault:
+            self._read_again(fault)
+        return RENEW_SECONDS
+
+    async def _follow(self) -> float:
+        """Follow the log, and take it over if no other service is active; return the seconds until the next look."""
+        if self._committer.fault is not None:  # the state is being built again
+            return FOLLOW_SECONDS
+        try:
+            more = await self._follower.step()
+            if await asyncio.to_thread(self._follower.try_to_take_over):
+                await self._take_over()
+        except StateOutdated as fault:
+            self._read_again(fault)
+        except ServiceFault as fault:
+            if str(fault) != self._follower.fault:
+                logger.error("standby cannot follow the log", fault=str(fault))
+            self._follower.fault = str(fault)
+        else:
+            self._follower.fault = None
+            return 0.0 if more else FOLLOW_SECONDS
+        return RENEW_SECONDS
+
+    async def _take_over(self) -> None:
+        """Apply the last entries of the log, which this service now writes, and become active."""
+        begun = read_elapsed_seconds()
+        try:
+            while await self._follower.step():
+                pass
+            self._prepare()
+        except BaseException:
+            self._log.stop_writing()
+            raise
+        self._committer.resume()
+        self._role.is_active = True
+        seconds = round(read_elapsed_seconds() - begun, 3)
+        logger.warning("took over as active service", sequence=self._log.last_sequence, seconds=seconds)
+
+    def _read_again(self, fault: ServiceFault) -> None:
+        self._committer.suspend(fault)
+        self._wake()

@@ -53,7 +53,6 @@ COUNTERS = {
     "unscored": "Consignments that could not be scored, for example because the score was not a number.",
     "unmatched_outcomes": "Outcomes recorded for a consignment that is not known yet.",
     "joined_outcomes": "Outcomes that waited for their consignment until it arrived.",
-    "takeovers": "Times that this service took over as a standby.",
     "shadow_restarts": "Restarts of the challenger's process.",
     **{f"shadow_{name}": help_text for name, help_text in SHADOW_COUNTERS.items()},
 }
