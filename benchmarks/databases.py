@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import os
 import shutil
-import sys
 import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -31,6 +30,7 @@ from benchmarks.deployed import deploy, grow, make_world
 from benchmarks.serving import (
     CLIENT_CORE,
     SCORES,
+    SERVE,
     SERVER_CORE,
     Server,
     environment,
@@ -120,9 +120,8 @@ def measure(
 
 def serve_log(state_dir: Path, url: str, core: int = SERVER_CORE) -> AbstractContextManager[Server]:
     """Run a service on a log and a core; an empty URL is that of SQLite in its state directory."""
-    command = [str(Path(sys.executable).with_name("npsrisk")), "serve", "--port", "{port}"]
     settings = environment(state_dir) | ({"NPSRISK_DATABASE_URL": url} if url else {})
-    return serving(command, settings, "/health/ready", core)
+    return serving(SERVE, settings, "/health/ready", core)
 
 
 def observe(
