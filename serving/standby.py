@@ -36,8 +36,9 @@ RENEW_SECONDS = 1.0
 """Seconds between the signs of life of an active service."""
 FOLLOW_SECONDS = 0.2
 """Seconds between two looks of a standby at the log and its lock."""
-MAX_STEP_ENTRIES = 500
-"""Maximum number of entries that a standby applies at once, which keeps its event loop busy for some 50 ms."""
+MAX_STEP_ENTRIES = 100
+"""Maximum number of entries that a standby applies at once. It keeps the event loop busy, and takes over only between two steps; an
+entry of a consignment that is not in memory is read from the log first, which takes some milliseconds."""
 REWRITING = (ClockCorrectionEvent, KeyErasureEvent, RedactionEvent)
 """Entries that change what earlier entries mean; the state is then built again."""
 

@@ -62,7 +62,10 @@ def test_however_often_a_standby_takes_over_nothing_is_lost_and_nothing_changes(
         print(
             f"{'paused' if is_pause else 'killed'}: {np.quantile(seconds, [0.5, 1.0]).round(2)} s until the other one scores"
         )
-    assert told["took over as active service"] >= TAKEOVERS
+    assert len(pair.takeovers) == TAKEOVERS
+    # The others were services that lost their lock and had it again before they were standbys.
+    assert told["took over as active service"] > TAKEOVERS / 2
+    assert told["another service is active: this one is a standby now"] > TAKEOVERS / 8
     assert told["decisions"] > TAKEOVERS * ANSWERS_PER_LIFE / 8
     for what in ("repeat", "amendment", "outcome", "outcome repeated", "cancellation", "no answer"):
         assert told[what] >= TAKEOVERS // 2, what
