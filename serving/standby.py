@@ -21,6 +21,7 @@ from serving.event_log.events import (
     DecisionEvent,
     Event,
     KeyErasureEvent,
+    Kind,
     RedactionEvent,
 )
 from serving.event_log.group_commit import Committer
@@ -30,17 +31,19 @@ from serving.process.clock import read_elapsed_seconds
 from serving.process.logging import logger
 from serving.scoring.active_model import ActiveModel
 from serving.state.rebuild import StateRebuild
+from serving.state.state import State
 
 RoleName = Literal["active", "standby"]
 RENEW_SECONDS = 1.0
 """Seconds between the signs of life of an active service."""
 FOLLOW_SECONDS = 0.2
 """Seconds between two looks of a standby at the log and its lock."""
-MAX_STEP_ENTRIES = 100
-"""Maximum number of entries that a standby applies at once. It keeps the event loop busy, and takes over only between two steps; an
-entry of a consignment that is not in memory is read from the log first, which takes some milliseconds."""
-REWRITING = (ClockCorrectionEvent, KeyErasureEvent, RedactionEvent)
-"""Entries that change what earlier entries mean; the state is then built again."""
+MAX_STEP_ENTRIES = 2_000
+"""Maximum number of entries that a standby applies at once, in some 50 ms. It takes over only between two steps."""
+LATEST_ENTRIES = 64
+"""Entries at the end of a step of which the model and the monthly key are checked."""
+REWRITING: tuple[Kind, ...] = (ClockCorrectionEvent.kind, KeyErasureEvent.kind, RedactionEvent.kind)
+"""Kinds of entries that change what earlier entries mean; the state is then built again."""
 
 
 class Role:
@@ -154,11 +157,12 @@ class Follower:
             The state must be built again.
         """
         state = self._active.state
-        events = await asyncio.to_thread(self._read_next, state.sequence)
-        if events and self._active.state is state:  # a new model may have replaced it meanwhile
-            self._committer.follow(events[-1].sequence)
-            StateRebuild(state).apply_events(events)
-            self._note_model(events)
+        until = await asyncio.to_thread(self._check_next, state.sequence)
+        if (
+            self._active.state is state and until > state.sequence
+        ):  # a new model may have replaced it meanwhile
+            self._committer.follow(until)
+            self._apply(state, until)
         self.behind = self._log.last_sequence - self._active.state.sequence
         return self.behind > 0
 
@@ -189,19 +193,28 @@ class Follower:
         self._log.end_writer(writer)
         return self._log.try_to_write()
 
-    def _read_next(self, after: int) -> list[Event]:
-        """Read the next entries and verify their hashes (runs in a thread)."""
+    def _check_next(self, after: int) -> int:
+        """Verify the hashes of the next entries, and return the sequence number of the last one (runs in a thread)."""
         if not self._log.writes:
             self._log.refresh()
         until = min(self._log.last_sequence, after + MAX_STEP_ENTRIES)
         if until <= after:
-            return []
+            return after
         require_valid_chain(self._log, after, until)
-        events = list(self._log.read_events(after, until))
-        if any(isinstance(event, REWRITING) for event in events):
+        if any(self._log.read_rows(after, until, (), REWRITING)):
             raise StateOutdated("the log records a change of earlier entries")
-        self._check_key(events)
-        return events
+        latest = list(self._log.read_events(max(after, until - LATEST_ENTRIES), until))
+        self._check_key(latest)
+        self._note_model(latest)
+        return until
+
+    def _apply(self, state: State, until: int) -> None:
+        """Apply the entries up to a sequence number together, as a start does."""
+        state.dossiers.drop_cached()
+        try:
+            StateRebuild(state).catch_up(self._log, until)
+        except ServiceFault as fault:  # some entries may be applied
+            raise StateOutdated("the state of the standby is not complete", got=str(fault)) from fault
 
     def _note_model(self, events: list[Event]) -> None:
         decisions = [each for each in events if isinstance(each, DecisionEvent)]
