@@ -101,7 +101,7 @@ class LogReader:
         with use_database(url) as address:
             engine = open_engine(address, read_only=True)
             try:
-                _require_tables(engine, mask_password(address))
+                require_tables(engine, mask_password(address))
                 return LogReader(engine)
             except BaseException:
                 engine.dispose()
@@ -226,10 +226,11 @@ class LogReader:
         found = [event for name in names for event in self.read_consignment_events(name, until, without)]
         return sorted(found, key=lambda event: event.sequence)
 
-    def read_entries_of(self, event_type: type[E], until: int | None = None) -> list[E]:
-        """Read all entries of a kind that has no consignment, up to the sequence number `until`, in order."""
+    def read_entries_of(self, event_type: type[E], until: int | None = None, after: int = 0) -> list[E]:
+        """Read all entries of a kind that has no consignment, up to the sequence number `until`, in order; `after` is excluded."""
         kind: Kind = event_type.kind
-        return [event for event in self.read_events(0, until, (), (kind,)) if isinstance(event, event_type)]
+        found = self.read_events(after, until, (), (kind,))
+        return [event for event in found if isinstance(event, event_type)]
 
     def list_links(self, after: int = 0, until: int | None = None) -> list[int]:
         """List the sequence numbers of the links of masters and houses in a range, in order; `after` is excluded."""
@@ -509,7 +510,8 @@ def _pick_rows(
     return rows
 
 
-def _require_tables(engine: sa.Engine, where: str) -> None:
+def require_tables(engine: sa.Engine, where: str) -> None:
+    """Raise `BadSetting` if a database has no log, or one with the tables of an earlier version; `where` names it."""
     found = set(sa.inspect(engine).get_table_names())
     if {LOG.name, BLOCKS.name, SPANS.name} <= found:
         return

@@ -347,6 +347,11 @@ class ConsignmentStates(CountedStates[bytes]):
         self._keep(name, blank)
         return None
 
+    def drop_cached(self) -> None:
+        """Drop all states in memory, because further entries are applied without them; those entries must be on disk."""
+        self._recent.clear()
+        self._awaited.clear()
+
     def read_events(self, consignment_ids: Iterable[str], until: int) -> ConsignmentEvents:
         """Read the entries of consignments up to the sequence number `until`; callable from any thread.
 

@@ -85,12 +85,10 @@ class StateRebuild:
                     progress("history", self.state.sequence, until)
             if counted is not None:
                 counted.result()
-        for event in log.read_entries_of(AlertEvent, until):
-            if event.sequence > self.state.last_alert:
-                self.state.record_alert(event)
-        for message in log.read_entries_of(MessageEvent, until):
-            if message.sequence > self.state.last_message:
-                self.state.record_message(message)
+        for event in log.read_entries_of(AlertEvent, until, self.state.last_alert):
+            self.state.record_alert(event)
+        for message in log.read_entries_of(MessageEvent, until, self.state.last_message):
+            self.state.record_message(message)
         self.state.links.restore(log, self._keys.entries, until)
 
 
