@@ -6,7 +6,8 @@
     4      67    5      ...     ...      + all fields of the outcome in it
 
 A group of entries that is written at once becomes one block, or several if it is large. The writer answers after its blocks
-are on disk. The columns of numbers select blocks in SQL. The two blobs hold the columns of the entries, one after the other.
+are on disk. The columns of numbers select blocks in SQL. The two blobs hold the columns of the entries, one after the other
+(`column_blocks`); of one to three entries they hold rows (`row_blocks`), which cost the writer less.
 The head is what a restart and a look-up need, and it has all fields of entries that are not arrivals. The body has the fields
 of arrivals (`plain`, `sealed`, `features`). Removal of content replaces both blobs of a block.
 
@@ -14,6 +15,6 @@ What stays as it was: the hash of an entry covers the columns of the entry alone
 can be divided and joined again, and hashes of earlier logs hold. Each blob begins with a CRC-32, so that any changed byte is
 found before it is decoded. The numbers of the row are compared with the entries by the verification.
 
-Small blocks are joined in the background (`serving.event_log.background.compaction`). The sequence numbers of a consignment
-are found with sorted runs of digests of identifiers (`serving.event_log.identifiers`).
+Small blocks are joined in the background (`compaction`). The sequence numbers of a consignment are found with sorted runs of
+digests of identifiers (`serving.event_log.identifiers`), and those of a period with spans of time (`serving.event_log.time_spans`).
 """
