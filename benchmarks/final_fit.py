@@ -32,6 +32,7 @@ from benchmarks.skill import tables_of, truthful
 from benchmarks.world import table
 from consignments.timestamps import get_time_column_us, to_us
 from features.batch import FeatureMatrix, Tables
+from features.streams import FeatureInputs
 from models.risk_model import predict_finite
 from training.config import TrainConfig
 from training.data.table_features import TableFeatures
@@ -110,12 +111,12 @@ def measure(made: SimulatedTables) -> Found:
     tables, config = tables_of(made), TrainConfig()
     frame, outcomes = tables.consignments, tables.outcomes
     assert outcomes is not None
-    as_of = find_day_after_last_event(Tables(frame, None, None)) - timedelta(days=JUDGED_DAYS)
+    as_of = find_day_after_last_event(FeatureInputs.from_tables(Tables(frame))) - timedelta(days=JUDGED_DAYS)
     judged = get_time_column_us(frame, "received_at") >= to_us(as_of)
     truth = get_true_labels(frame["consignment_id"], made.truth, "nps")
     data = build_data_set(ObservedTables(frame, outcomes, as_of), "nps", config, held_out="nothing")
     # Later outcomes are history of the evaluated days from the time they were visible, as in the service.
-    source = TableFeatures(tables, config.features)
+    source = TableFeatures.from_tables(tables, config.features)
     everything = truthful(
         data, replace(truth, known=truth.known & ~judged, positive=truth.positive & ~judged)
     )

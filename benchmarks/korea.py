@@ -150,7 +150,7 @@ def deployed(world: KoreanTables, target: Target, as_of: pd.Timestamp = TEST_FRO
     observed = ObservedTables(world.consignments, world.outcomes, as_of.to_pydatetime())
     data = build_data_set(observed, target, config, held_out="nothing")
     later = (world.consignments["received_at"] >= as_of).to_numpy()
-    source = TableFeatures(Tables(world.consignments, world.outcomes), config.features)
+    source = TableFeatures.from_tables(Tables(world.consignments, world.outcomes), config.features)
     grown, matrix = grow_fit(
         FitTask(data, source, config), lambda fitted: source.build_matrix(fitted, data.keep | later)
     )

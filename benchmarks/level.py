@@ -21,6 +21,7 @@ from benchmarks.world import table
 from consignments.errors import BadInput
 from consignments.timestamps import get_time_column_us, to_us
 from features.batch import Tables
+from features.streams import FeatureInputs
 from models.calibration import CalibrationLevel
 from training.config import TrainConfig
 from training.data.splits import TEST
@@ -101,9 +102,9 @@ def measure(preset: str, seed: int, days: int, per_day: int) -> Measured:
     tables, config = tables_of(made), TrainConfig()
     frame, outcomes = tables.consignments, tables.outcomes
     assert outcomes is not None
-    as_of = find_day_after_last_event(Tables(frame, None, None)) - timedelta(days=JUDGED_DAYS)
+    as_of = find_day_after_last_event(FeatureInputs.from_tables(Tables(frame))) - timedelta(days=JUDGED_DAYS)
     data = build_training_data(ObservedTables(frame, outcomes, as_of), "nps", config)
-    source = TableFeatures(tables, config.features, as_of)
+    source = TableFeatures.from_tables(tables, config.features, as_of)
     evaluated = fit_evaluation(FitTask(data.evaluation, source, config), also=data.keep)
     test = SplitFeatures(data.evaluation, evaluated.matrix)
     mine = test.select_part(TEST)
@@ -114,7 +115,7 @@ def measure(preset: str, seed: int, days: int, per_day: int) -> Measured:
     final = fit_final(FitTask(data.final, source, config), evaluated.matrix, unseen)
     # Later outcomes are history of the evaluated days from the time they were visible, as in the service.
     judged = get_time_column_us(frame, "received_at") >= to_us(as_of)
-    matrix = TableFeatures(tables, config.features).build_matrix(final.grown.fitted, judged)
+    matrix = TableFeatures.from_tables(tables, config.features).build_matrix(final.grown.fitted, judged)
     channels = frame["channel"].iloc[matrix.rows].astype(str).tolist()
     promised = float(final.model.score(matrix.X, channels).sum())
     truth = get_true_labels(frame["consignment_id"], made.truth, "nps")

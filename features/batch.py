@@ -183,6 +183,10 @@ class FeatureMatrix:
         """Return True if the rows were computed with fitted parameters, so that a model may score them."""
         return not isinstance(self.X, UnfittedRows)
 
+    def locate(self, places: NDArray[np.int64]) -> "FeatureMatrix":
+        """Return the same rows with positions in another table, given the position of each row of this table in it."""
+        return replace(self, rows=places[self.rows])
+
 
 def compute_feature_matrix(
     tables: Tables,

@@ -118,6 +118,54 @@ class InMemoryTable:
 
 
 @dataclass(frozen=True)
+class _SelectedChunk:
+    rows: RowChunk
+    selected: Mask
+
+    def __len__(self) -> int:
+        return int(self.selected.sum())
+
+    def to_frame(self, record: type[Consignment]) -> pd.DataFrame:
+        return self.rows.to_frame(record).loc[self.selected]
+
+
+@dataclass(frozen=True)
+class SelectedRows:
+    """A source of some rows of another source. The order of these rows stays in memory and may be taken several times.
+
+    Attributes
+    ----------
+    source : TableSource
+    order : DataFrame
+        The order columns of the selected rows.
+    selected : bool array, (rows of the source,)
+    """
+
+    source: TableSource
+    order: pd.DataFrame
+    selected: Mask
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.order)
+
+    def take_order(self) -> pd.DataFrame:
+        """Return the order columns."""
+        return self.order
+
+    def read_chunks(self) -> Iterator[RowChunk]:
+        """Yield the rows in order, in chunks."""
+        for chunk, selected in pair_with_mask(self.source, self.selected):
+            yield chunk if selected.all() else _SelectedChunk(chunk, selected)
+
+    def slice_rows(self, first: int, last: int) -> RowChunk:
+        """Return the rows from `first` up to `last`, which is not included."""
+        places = np.flatnonzero(self.selected)[first:last]
+        begin, end = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
+        return _SelectedChunk(self.source.slice_rows(begin, end), self.selected[begin:end])
+
+
+@dataclass(frozen=True)
 class FeatureChunk:
     """A chunk of feature rows, in the order of the table.
 
@@ -177,6 +225,20 @@ class FeatureInputs:
         return self.history is not None and len(self.history) > 0
 
     @classmethod
+    def to_repeatable(cls, given: "Tables | FeatureInputs") -> "FeatureInputs":
+        """Return tables as inputs that can be read several times, because the order of the consignments stays in memory.
+
+        Outcomes get the spelling of their consignment.
+        """
+        inputs = given if isinstance(given, FeatureInputs) else cls.from_tables(given)
+        order = inputs.consignments.take_order()
+        rows = SelectedRows(inputs.consignments, order, np.ones(len(order), dtype=bool))
+        if inputs.outcomes is None:
+            return replace(inputs, consignments=rows)
+        outcomes = adopt_spellings(inputs.outcomes, order["consignment_id"])
+        return replace(inputs, consignments=rows, outcomes=outcomes)
+
+    @classmethod
     def from_tables(
         cls, given: Tables, history: pd.DataFrame | None = None, as_of: pd.Timestamp | None = None
     ) -> "FeatureInputs":
@@ -191,7 +253,7 @@ def stream_features(
     *,
     options: ComputeOptions | None = None,
     piece_rows: int = CHUNK_ROWS,
-    first_row: int = 0,
+    wanted: Mask | None = None,
 ) -> Iterator[FeatureChunk]:
     """Compute the same bits as `compute_feature_matrix`, in chunks that do not all stay in memory.
 
@@ -205,15 +267,16 @@ def stream_features(
     options : ComputeOptions, optional
     piece_rows : int
         Least number of consignments per chunk. It affects memory only.
-    first_row : int
-        First row of the given table that is wanted. The rows before it only count for history.
+    wanted : bool array, (given consignments,), optional
+        Rows that get features. The others only count for history. Default: all.
 
     Yields
     ------
     FeatureChunk
-        At least one, in the order of the given table; the first begins at `first_row`.
+        At least one, with the wanted rows in the order of the given table.
     """
     options = options or ComputeOptions()
+    wanted = np.ones(len(inputs.consignments), dtype=bool) if wanted is None else wanted
     describer = RowBuilder(parameters, select_alerts(inputs.alerts, inputs.as_of))
     work, pipeline = ChunkBuilder(describer), describer.build_pipeline()
     fold, kept = _start_fold(inputs, pipeline)
@@ -224,7 +287,7 @@ def stream_features(
     if max(block.stop - block.start for block in blocks) > max(MAX_BLOCK_ROWS, piece_rows):
         if inputs.state_run is not None:
             raise _make_order_fault()
-        yield from _stream_in_memory(inputs, parameters, options, piece_rows, first_row)
+        yield from _stream_in_memory(inputs, parameters, options, piece_rows, wanted)
         return
     prepare_kernels()
     with WorkerPool(options.jobs, len(line.row)) as workers:
@@ -232,21 +295,18 @@ def stream_features(
             workers.map(work.build_keys, pair_with_mask(inputs.history, kept)),
             PartialChunk.create_empty(len(pipeline.kinds)),
         )
-        wanted = np.arange(len(inputs.consignments)) >= first_row
         new = _Buffer(workers.map(work.build_rows, pair_with_mask(inputs.consignments, wanted)))
         done = 0
         for block in blocks:
             part = line.slice_block(block)
             rows = int(part.mine.sum())
-            skipped = min(max(first_row - done, 0), rows)
-            chunk = _fold_block(
-                fold, pipeline, part, old.take(int((~part.mine).sum())), new.take(rows), skipped
-            )
+            mine = wanted[done : done + rows]
+            chunk = _fold_block(fold, pipeline, part, old.take(int((~part.mine).sum())), new.take(rows), mine)
             done += rows
-            if rows > skipped or block is blocks[-1]:
+            if mine.any() or block is blocks[-1]:
                 yield replace(chunk, X=parameters.fitted.mark_rows(chunk.X))
             if options.progress is not None:
-                options.progress("features" if rows > skipped else "history", block.stop, len(line.mine))
+                options.progress("features" if mine.any() else "history", block.stop, len(line.mine))
     if inputs.state_run is not None:
         with report_progress(options.progress, "state"):
             inputs.state_run.finish()
@@ -454,20 +514,20 @@ def _fold_block(
     line: _MergeOrder,
     old: PartialChunk,
     new: PartialChunk,
-    skipped: int,
+    wanted: Mask,
 ) -> FeatureChunk:
-    """Merge past and given consignments in order, and compute the history features of the given ones after the skipped."""
+    """Merge past and given consignments in order, and compute the history features of the wanted ones of the given."""
     keys = np.empty((len(line.mine), len(pipeline.kinds)), dtype=np.uint64)
     counterparts = np.empty_like(keys)
     for which, described in ((line.mine, new), (~line.mine, old)):
         rows = line.row[which]
         keys[which], counterparts[which] = described.keys[rows], described.counterparts[rows]
-    X = np.empty((len(new.keys) - skipped, len(pipeline.spec)), dtype=np.float32)
-    X[:, : pipeline.history_at] = new.X[skipped:]
-    fold.process_arrivals(
-        keys, counterparts, X, np.where(line.mine & (line.row >= skipped), line.row - skipped, -1)
-    )
-    return FeatureChunk(X, new.frame.iloc[skipped:].reset_index(drop=True))
+    X = np.empty((int(wanted.sum()), len(pipeline.spec)), dtype=np.float32)
+    X[:, : pipeline.history_at] = new.X[wanted]
+    out_rows = np.full(len(line.mine), -1)
+    out_rows[line.mine] = np.where(wanted, np.cumsum(wanted) - 1, -1)[line.row[line.mine]]
+    fold.process_arrivals(keys, counterparts, X, out_rows)
+    return FeatureChunk(X, new.frame.loc[wanted].reset_index(drop=True))
 
 
 def _select_context(frame: pd.DataFrame) -> pd.DataFrame:
@@ -487,7 +547,7 @@ def _stream_in_memory(
     parameters: FeatureParameters,
     options: ComputeOptions,
     piece_rows: int,
-    first_row: int,
+    wanted: Mask,
 ) -> Iterator[FeatureChunk]:
     given, past = (
         None if source is None else _read_whole(source, parameters.config.build_record_type())
@@ -501,7 +561,7 @@ def _stream_in_memory(
             f"{len(given):,}",
         )
     tables, keep = join_history(Tables(given, inputs.outcomes, inputs.alerts), past)
-    keep &= np.cumsum(keep) > first_row
+    keep[keep] = wanted
     matrix = compute_feature_matrix(tables, parameters, keep=keep, as_of=inputs.as_of, options=options)
     frame = _select_context(tables.consignments.iloc[matrix.rows])
     for begin in range(0, max(len(frame), 1), piece_rows):

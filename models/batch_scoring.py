@@ -15,7 +15,7 @@ from consignments.tables import HistoryUse
 from features.batch import ComputeOptions, FeatureParameters
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
-from features.streams import FeatureChunk, FeatureInputs, list_goods_texts, stream_features
+from features.streams import FeatureChunk, FeatureInputs, Mask, list_goods_texts, stream_features
 from models.bundle import Bundle
 from models.risk_model import RiskModel
 
@@ -52,21 +52,22 @@ def score_table(
     *,
     columns: ScoreColumns | None = None,
     options: ComputeOptions | None = None,
+    wanted: Mask | None = None,
 ) -> pd.DataFrame:
     """Compute the score table of the given consignments.
 
     Parameters
     ----------
-    bundle, inputs, pseudonyms, columns, options
+    bundle, inputs, pseudonyms, columns, options, wanted
         See `score_chunks`.
 
     Returns
     -------
     DataFrame
         `consignment_id`, `score` (probability), `band`, `model_version`, `office`, `received_at`, `history` (`given`
-        or `none`), and `reasons` if requested; one row per given consignment, in order.
+        or `none`), and `reasons` if requested; one row per wanted consignment, in order.
     """
-    scored = score_chunks(bundle, inputs, pseudonyms, columns=columns, options=options)
+    scored = score_chunks(bundle, inputs, pseudonyms, columns=columns, options=options, wanted=wanted)
     return pd.concat(scored, ignore_index=True)
 
 
@@ -77,7 +78,7 @@ def score_chunks(
     *,
     columns: ScoreColumns | None = None,
     options: ComputeOptions | None = None,
-    first_row: int = 0,
+    wanted: Mask | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Score consignments in chunks, in memory that does not grow with the rows.
 
@@ -91,8 +92,8 @@ def score_chunks(
     pseudonyms : Pseudonyms
     columns : ScoreColumns, optional
     options : ComputeOptions, optional
-    first_row : int
-        First row of the given consignments that is scored. The rows before it only count for history.
+    wanted : bool array, (given consignments,), optional
+        Rows that are scored. The others only count for history. Default: all.
 
     Yields
     ------
@@ -101,7 +102,7 @@ def score_chunks(
     """
     parameters = build_feature_parameters(bundle, pseudonyms)
     scorer = ChunkScorer.from_bundle(bundle, inputs, parameters, columns)
-    for piece in stream_features(inputs, parameters, options=options, first_row=first_row):
+    for piece in stream_features(inputs, parameters, options=options, wanted=wanted):
         yield scorer(piece)
 
 

@@ -108,6 +108,13 @@ class EvaluationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="Inspections for each office and UTC day. Missing: as many as were made on an average day of the test period."
         ),
     ] = None
+    traffic_rows: Annotated[
+        Count,
+        Meta(
+            description="Maximum number of uninspected consignments of the tested weeks that are kept for evaluation. If there are more, "
+            "a uniform sample stands for them, drawn by their identifiers."
+        ),
+    ] = 500_000
     resamples: Annotated[
         int, Meta(ge=20, le=10_000, description="Number of resamples of whole days for the 95 % intervals.")
     ] = 300

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from cli.batch import count_cores, create_batch_pseudonyms
-from cli.cluster import check_dask_options, stream_on_cluster
+from cli.cluster import check_dask_options
 from cli.options import (
     TableOptions,
     batch_table_options,
@@ -211,7 +211,10 @@ def features(
     from dataclasses import replace
     from functools import partial
 
+    import numpy as np
+
     from features.batch import ComputeOptions, FeatureParameters
+    from features.buckets.coordinator import stream_on_cluster
     from features.fitted import FittedParameters
     from features.pipeline import Pipeline
     from features.streams import FeatureChunk, stream_features
@@ -236,12 +239,13 @@ def features(
         inputs = replace(inputs, state_run=state_run)
         parameters = FeatureParameters(feature_config, fitted, pseudonyms)
         to_table = partial(FeatureChunk.to_table, spec=spec, shown=shown)
+        wanted = np.arange(len(inputs.consignments)) >= first_row
         if dask is not None:
             return stream_on_cluster(
-                dask, out, inputs, parameters, to_table, progress=progress, first_row=first_row
+                dask, out, inputs, parameters, to_table, progress=progress, wanted=wanted
             )
         options = ComputeOptions(jobs or count_cores(), progress)
-        return map(to_table, stream_features(inputs, parameters, options=options, first_row=first_row))
+        return map(to_table, stream_features(inputs, parameters, options=options, wanted=wanted))
 
     run = {
         "verb": "features",

@@ -70,12 +70,10 @@ def drift(
     bundle = open_registry().fetch_bundle(chosen)
     reader = TableReader(tables)
     record = bundle.config.build_record_type()
-    watched = reader.read_tables(record)
     with show_progress_bar() as progress:
         traffic = MonitoredTraffic(
-            watched,
-            history=reader.read_table(tables.history, record),
-            reference=reader.read_table(options.reference, record),
+            reader.open_sources(record, progress),
+            reference=reader.open_source(options.reference, record, progress),
             window=ArrivalWindow(period.parse_begin(), period.parse_end()),
         )
         found = detect_drift(bundle, traffic, progress=progress)

@@ -35,7 +35,8 @@ from consignments.errors import BadInput
 from consignments.records import Target
 
 if TYPE_CHECKING:
-    from features.batch import Progress, Tables
+    from features.batch import Progress
+    from features.streams import FeatureInputs
     from models.registry import ModelVersion
     from training.gate.rules import RuleResult
     from training.promotion.promote import Approval, EvidenceOptions, Promotion
@@ -152,7 +153,7 @@ def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOpti
     reader = TableReader(tables)
     with show_progress_bar() as progress:
         traffic = ComparedTraffic(
-            reader.read_tables(one.config.build_record_type()),
+            reader.open_sources(one.config.build_record_type(), progress),
             truth=reader.read_truth(),
             window=ArrivalWindow(begins, period.parse_end()),
         )
@@ -298,13 +299,15 @@ def _read_evidence(
     from training.promotion.promote import EvidenceOptions
     from training.promotion.refit import RefitOptions
 
-    past = _read_training_tables(version, tables)
+    past = _open_training_tables(version, tables, progress)
     refit = None if past is None else RefitOptions(past, gated.jobs or count_cores(), progress)
     return EvidenceOptions(gated.comparison, refit)
 
 
-def _read_training_tables(version: "ModelVersion", tables: TableOptions) -> "Tables | None":
-    """Read the tables of the training run with the columns of its configuration; return None if none is given.
+def _open_training_tables(
+    version: "ModelVersion", tables: TableOptions, progress: "Progress"
+) -> "FeatureInputs | None":
+    """Open the tables of the training run with the columns of its configuration; return None if none is given.
 
     Raises
     ------
@@ -329,7 +332,7 @@ def _read_training_tables(version: "ModelVersion", tables: TableOptions) -> "Tab
     from training.promotion.refit import read_run_config
 
     config = read_run_config(open_registry(), version.run_id) or TrainConfig()
-    return TableReader(tables).read_tables(config.features.build_record_type())
+    return TableReader(tables).open_sources(config.features.build_record_type(), progress)
 
 
 def _summarize_gate(version: "ModelVersion", rules: "Mapping[str, RuleResult]") -> str:

@@ -16,6 +16,7 @@ from cli.options import (
     collect_tables,
     config_option,
     consignments_option,
+    dask_option,
     jobs_option,
     json_option,
     outcomes_required_option,
@@ -28,6 +29,7 @@ from cli.progress import show_progress_bar
 from cli.stores import read_settings
 from cli.table_reader import TableReader
 from cli.times import parse_timestamp
+from consignments.errors import BadInput
 from consignments.records import Target
 
 if TYPE_CHECKING:
@@ -61,6 +63,10 @@ class TrainOptions(NamedTuple):
         Time limit in minutes after which no new trial starts.
     jobs : int or None
         Processes; None for one per core.
+    work : Path or None
+        Folder that keeps the computed features; None to keep them in memory.
+    dask : str or None
+        Address of a Dask cluster.
     """
 
     as_of: str | None
@@ -72,6 +78,18 @@ class TrainOptions(NamedTuple):
     trials: int
     minutes: float | None
     jobs: int | None
+    work: Path | None
+    dask: str | None
+
+    def check_dask(self) -> None:
+        """Raise `BadInput` if --dask is given without --work: the workers need a folder that they all see."""
+        if self.dask is not None and self.work is None:
+            raise BadInput(
+                "--dask needs --work",
+                where="options",
+                got="--dask alone",
+                expected="--work DIR with a folder that all workers see under this name",
+            )
 
     def read_config(self) -> "TrainConfig":
         """Read the configuration, and override it with options of the command line."""
@@ -134,6 +152,13 @@ class TrainOptions(NamedTuple):
     metavar="M",
     help="Time limit: start no new trial after M minutes. Default: no limit.",
 )
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Keep the computed features in this folder. The same command then continues an interrupted run after its last part.",
+)
+@dask_option
 @jobs_option
 @reject_options
 @json_option
@@ -145,6 +170,9 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
 
     First run "npsrisk simulate" or "npsrisk export". Next, with --register, run "npsrisk compare" if there is a champion,
     then "npsrisk gate" and "npsrisk promote".
+
+    A sorted Parquet table is read in chunks and may be larger than the memory. Sort it by `sequence` if it has this column,
+    else by `received_at`. Of uninspected consignments a sample is kept (`background_rows`, `traffic_rows`).
 
     Writes an MLflow run with the model, a report (report.html) and tables. Prints the results of --ablation and --trials, and
     without a terminal one line for each phase on standard error.
@@ -158,20 +186,24 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
     from features.batch import report_progress
     from training.runs.train import RunDestination, TrainingTask, run_training
 
+    options.check_dask()
     settings = read_settings()
     config = options.read_config()
     reader = TableReader(tables)
     with show_progress_bar() as progress:
         with report_progress(progress, "reading tables"):
-            past = reader.read_tables(config.features.build_record_type())
+            truth = reader.read_truth()
+        past = reader.open_sources(config.features.build_record_type(), progress)
         task = TrainingTask(
             past,
             as_of=parse_timestamp(options.as_of, "--as-of"),
             target=options.target,
             config=config,
-            truth=reader.read_truth(),
+            truth=truth,
             diagnostics=options.build_diagnostics(settings.state_dir),
             sources=tables.list_sources(),
+            work=options.work,
+            cluster=options.dask,
         )
         destination = RunDestination(tracking_uri=settings.mlflow_tracking_uri, register=options.register)
         done = run_training(task, destination, jobs=options.jobs or count_cores(), progress=progress)

@@ -15,6 +15,7 @@ from cli.options import (
     collect_options,
     collect_tables,
     config_option,
+    dask_option,
     json_option,
     out_option,
     outcomes_option,
@@ -75,6 +76,8 @@ class ReplayOptions(NamedTuple):
     config : Path or None
     jobs : int or None
         Processes; None for one per core.
+    dask : str or None
+        Address of a Dask cluster.
     """
 
     policies: tuple[str, ...]
@@ -87,6 +90,7 @@ class ReplayOptions(NamedTuple):
     target: Target
     config: Path | None
     jobs: int | None
+    dask: str | None
 
     def build_settings(self) -> "ReplaySettings":
         """Build the settings that all policies share."""
@@ -181,6 +185,7 @@ class ReplayOptions(NamedTuple):
     default=None,
     help="Number of processes. Default: one per core.",
 )
+@dask_option
 @out_option("Folder to write the report, the tables and the finished weeks to.", metavar="DIR")
 @reject_options
 @json_option
@@ -214,7 +219,7 @@ def replay(
         names = options.policies or tuple(POLICIES)
         plan = ExperimentPlan(factory, names, options.seeds, options.build_settings(), config)
         jobs = options.jobs or os.cpu_count() or 1
-        experiment = run_experiment(plan, out / "weeks", jobs=jobs, progress=progress)
+        experiment = run_experiment(plan, out / "weeks", jobs=jobs, cluster=options.dask, progress=progress)
     results = compute_results(experiment)
     write_report(results, experiment, out, title=title)
     run_id = log_replay(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from cli.batch import count_cores, create_batch_pseudonyms
-from cli.cluster import check_dask_options, stream_on_cluster
+from cli.cluster import check_dask_options
 from cli.options import (
     TableOptions,
     batch_table_options,
@@ -245,7 +245,10 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
     from collections import Counter
     from dataclasses import replace
 
+    import numpy as np
+
     from features.batch import ComputeOptions
+    from features.buckets.coordinator import stream_on_cluster
     from models.batch_scoring import ChunkScorer, ScoreColumns, build_feature_parameters, score_chunks
 
     check_state_options(options.state, options.as_of)
@@ -264,17 +267,16 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
             raise options.build_refusal(where=str(tables.history), got="a table without rows")
         inputs = replace(inputs, as_of=parse_timestamp(options.as_of, "--as-of"), state_run=state_run)
         columns = ScoreColumns(options.reasons, chosen.number)
+        wanted = np.arange(len(inputs.consignments)) >= first_row
         if options.dask is not None:
             parameters = build_feature_parameters(bundle, pseudonyms)
             scorer = ChunkScorer.from_bundle(bundle, inputs, parameters, columns)
             scored = stream_on_cluster(
-                options.dask, out, inputs, parameters, scorer, progress=progress, first_row=first_row
+                options.dask, out, inputs, parameters, scorer, progress=progress, wanted=wanted
             )
         else:
             compute = ComputeOptions(options.jobs or count_cores(), progress)
-            scored = score_chunks(
-                bundle, inputs, pseudonyms, columns=columns, options=compute, first_row=first_row
-            )
+            scored = score_chunks(bundle, inputs, pseudonyms, columns=columns, options=compute, wanted=wanted)
         return map(counter.count, scored)
 
     target = None if options.state is None else StateTarget(options.state, bundle.config, pseudonyms)

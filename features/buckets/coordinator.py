@@ -15,6 +15,7 @@ import numpy as np
 
 from consignments.errors import BadInput, FileFault
 from features.batch import FeatureParameters, Progress, RowBuilder, select_alerts
+from features.buckets.cluster import connect
 from features.buckets.plan import HistoryPlan
 from features.buckets.tasks import BucketJob, Partition, count_bucket, describe_partition, join_partition
 from features.described_rows import prepare_kernels
@@ -68,7 +69,7 @@ def stream_buckets(
     folder: Path,
     *,
     options: BucketOptions | None = None,
-    first_row: int = 0,
+    wanted: Mask | None = None,
 ) -> Iterator[T]:
     """Compute the same bits as `features.streams.stream_features` in tasks, and apply a function to each chunk.
 
@@ -83,18 +84,19 @@ def stream_buckets(
     folder : Path
         Empty folder that all workers see under this name.
     options : BucketOptions, optional
-    first_row : int
-        First row of the given table that is wanted. The rows before it only count for history.
+    wanted : bool array, (given consignments,), optional
+        Rows that get features. The others only count for history. Default: all.
 
     Yields
     ------
     object
-        The result for each partition of the given table, in order; at least one.
+        The result for each partition of the given table with wanted rows, in order; at least one.
     """
     options = options or BucketOptions()
     describer = RowBuilder(parameters, select_alerts(inputs.alerts, inputs.as_of))
     tables = OrderedTables.from_inputs(inputs)
-    parts = _list_partitions(inputs, tables.kept, options.partition_rows or PARTITION_ROWS, first_row)
+    mask = np.ones(len(inputs.consignments), dtype=bool) if wanted is None else wanted
+    parts = _list_partitions(inputs, tables.kept, options.partition_rows or PARTITION_ROWS, mask)
     past = int(tables.kept.sum())
     HistoryPlan.build(tables.arrivals, tables.outcomes, past, tables.as_of_us).write(folder)
     job = BucketJob(
@@ -109,13 +111,31 @@ def stream_buckets(
     shared = runner.share(job)
     keys = [(shared, part.partition, part.list_pieces()) for part in parts]
     buckets = [(shared, kind, bucket) for kind in range(len(job.kinds)) for bucket in range(job.buckets)]
-    wanted = [(shared, part) for part in job.given if part.first_row >= first_row]
+    given = [part for part in parts if part.partition.is_given]
+    chosen = [part for part in given if part.mask.any()] or given[-1:]
+    rows = [(shared, part.partition) for part in chosen]
     prepare_kernels()
     for _ in _report(options.progress, "keys", runner.map("keys", describe_partition, keys), len(keys)):
         pass
     for _ in _report(options.progress, "history", runner.map("history", count_bucket, buckets), len(buckets)):
         pass
-    yield from _report(options.progress, "rows", runner.map("rows", join_partition, wanted), len(wanted))
+    yield from _report(options.progress, "rows", runner.map("rows", join_partition, rows), len(rows))
+
+
+def stream_on_cluster(
+    address: str,
+    out: Path,
+    inputs: FeatureInputs,
+    parameters: FeatureParameters,
+    finish: Callable[[FeatureChunk], T],
+    *,
+    progress: Progress | None = None,
+    wanted: Mask | None = None,
+) -> Iterator[T]:
+    """Compute chunks on a Dask cluster as `stream_buckets` does, with a working folder next to a result."""
+    with create_work_folder(out) as folder, connect(address) as runner:
+        options = BucketOptions(progress=progress)
+        yield from stream_buckets(inputs, parameters, finish, runner, folder, options=options, wanted=wanted)
 
 
 @contextmanager
@@ -170,8 +190,8 @@ class _SourcePart:
         )
 
 
-def _list_partitions(inputs: FeatureInputs, kept: Mask, rows: int, first_row: int) -> tuple[_SourcePart, ...]:
-    """List the partitions of past and given consignments. One begins at `first_row`."""
+def _list_partitions(inputs: FeatureInputs, kept: Mask, rows: int, wanted: Mask) -> tuple[_SourcePart, ...]:
+    """List the partitions of past and given consignments; at least one of the given."""
     parts: list[_SourcePart] = []
     arrivals = 0
     if inputs.history is not None:
@@ -181,10 +201,9 @@ def _list_partitions(inputs: FeatureInputs, kept: Mask, rows: int, first_row: in
             parts.append(_SourcePart(partition, inputs.history, begin, begin + len(mask), mask))
             arrivals += partition.rows
     total = len(inputs.consignments)
-    cuts = [*range(0, first_row, rows), *range(first_row, max(total, first_row + 1), rows), total]
-    for begin, end in pairwise(cuts):
+    for begin, end in pairwise([*range(0, max(total, 1), rows), total]):
         partition = Partition(len(parts), arrivals + begin, end - begin, begin)
-        mask = np.full(end - begin, begin >= first_row)
+        mask = wanted[begin:end]
         parts.append(_SourcePart(partition, inputs.consignments, begin, end, mask))
     return tuple(parts)
 

@@ -27,6 +27,8 @@ from features.streams import ChunkBuilder, FeatureChunk, Mask, PartialChunk, Row
 KEY_ROW = np.dtype([("row", "<i4"), ("key", "<u8"), ("counterpart", "<u8")])
 BUCKET_BITS = 64
 X_PREFIX = "x"
+WANTED = "wanted"
+"""Column of the rows that get features."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ def describe_partition(
             for place, column in enumerate(np.ascontiguousarray(chunk.X.T))
         }
         columns |= {str(name): to_arrow(chunk.frame[name]) for name in chunk.frame}
+        columns[WANTED] = pa.array(np.concatenate([wanted for _, wanted in pieces]))
         rows = pa.table(columns).combine_chunks()
         _write_arrow(job.locate_rows(partition), rows.schema, rows.to_batches())
     keys, offsets = _sort_keys(chunk, job.buckets)
@@ -160,7 +163,7 @@ def count_bucket(job: BucketJob, kind: int, bucket: int) -> int:
 
 
 def join_partition(job: BucketJob, partition: Partition) -> Any:
-    """Join the rows of a partition with their readings, and return what `finish` makes of them."""
+    """Join the rows of a partition with their readings, and return what `finish` makes of the wanted ones."""
     with pa.memory_map(str(job.locate_rows(partition))) as source:
         table = pa.ipc.open_file(source).read_all()
     names = [name for name in table.column_names if name.startswith(X_PREFIX) and name[1:].isdigit()]
@@ -180,7 +183,10 @@ def join_partition(job: BucketJob, partition: Partition) -> Any:
             for reading in range(WIDTH):
                 block[rows, reading] = batch.column(1 + reading).to_numpy()
     read_sides(number_sides(job.kinds), X, at)
-    frame = table.select([name for name in table.column_names if name not in set(names)]).to_pandas()
+    wanted = table.column(WANTED).to_numpy()
+    frame = table.select([name for name in table.column_names if name not in {*names, WANTED}]).to_pandas()
+    if not wanted.all():
+        X, frame = X[wanted], frame.loc[wanted].reset_index(drop=True)
     return job.finish(FeatureChunk(job.describer.parameters.fitted.mark_rows(X), frame))
 
 

@@ -1,7 +1,7 @@
 """Import of past tables into the log, as entries without decisions, in the order of history. The import is idempotent.
 
 Imported entries count in the history of every consignment that is scored later. Personal fields are encrypted and history
-keys are pseudonyms, as for live records.
+keys are pseudonyms, as for live records. Consignments are read in chunks; identifiers and times of all stay in memory.
 """
 
 from collections import Counter
@@ -53,7 +53,10 @@ from serving.scoring.intake import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from features.batch import Tables
+    from features.streams import FeatureInputs, TableSource
 
 CHUNK_ENTRIES = 5_000
 EXCLUDED_COLUMNS = ("plain", "sealed", "keys", "features", "reasons")
@@ -75,7 +78,7 @@ class PastEvents:
     alert_sequence : int64 array or None
         Sequence numbers of the alerts, if the table has them.
     consignments_at, outcomes_at : callable
-        Return the records of some rows of `arrivals` and `outcomes`.
+        Return the records of some rows of `arrivals` and `outcomes`. Each consignment is asked for once.
     """
 
     arrivals: ArrivalEvents
@@ -98,8 +101,8 @@ class ImportCounts(NamedTuple):
     notices: int = 0
 
 
-ReadTables = Callable[[type[Consignment]], "Tables"]
-"""Function that reads tables with the record type of a model, and drops columns that it does not declare."""
+ReadTables = Callable[[type[Consignment]], "Tables | FeatureInputs"]
+"""Function that opens tables with the record type of a model, and drops columns that it does not declare."""
 
 
 def import_tables(read: ReadTables, settings: Settings, progress: Progress | None = None) -> dict[str, int]:
@@ -146,18 +149,67 @@ def load_published_config(state_dir: Path) -> FeatureConfig:
     return FeatureConfig() if folder is None else load_bundle(folder / BUNDLE_FOLDER).config
 
 
-def build_past(tables: "Tables", record: type[Consignment]) -> PastEvents:
-    """Build the past events from tables as read by `consignments.tables`."""
-    from consignments.tables import to_alerts, to_consignments, to_outcomes
-    from features.batch import build_arrival_events, build_outcome_events, get_sequence
+class ChunkReader:
+    """A reader of the consignments of a source, each once and in about the order of the table.
 
-    outcomes, alerts = tables.outcomes, tables.alerts
+    Only chunks with consignments that were not read yet stay in memory: few, if the table is sorted in the order of history.
+
+    Parameters
+    ----------
+    source : TableSource
+    record : type
+        Record type with the declared columns.
+    """
+
+    def __init__(self, source: "TableSource", record: type[Consignment]) -> None:
+        self._chunks, self._record = source.read_chunks(), record
+        self._end = 0
+        self._waiting: list[_WaitingChunk] = []
+
+    def read(self, rows: Longs) -> list[Consignment]:
+        """Return the consignments of some rows, in the order of `rows`."""
+        from consignments.tables import to_consignments
+
+        while len(rows) and self._end <= rows.max():
+            frame = next(self._chunks).to_frame(self._record)
+            self._waiting.append(_WaitingChunk(self._end, frame, len(frame)))
+            self._end += len(frame)
+        found: dict[int, Consignment] = {}
+        for chunk in self._waiting:
+            mine = rows[(rows >= chunk.start) & (rows < chunk.start + len(chunk.frame))]
+            records = to_consignments(chunk.frame.iloc[mine - chunk.start], self._record)
+            found.update(zip(mine.tolist(), records, strict=True))
+            chunk.left -= len(mine)
+        self._waiting = [chunk for chunk in self._waiting if chunk.left]
+        return [found[row] for row in rows.tolist()]
+
+
+@dataclass
+class _WaitingChunk:
+    """A chunk of a table: its first row, its rows, and how many of them were not read yet."""
+
+    start: int
+    frame: "pd.DataFrame"
+    left: int
+
+
+def build_past(tables: "Tables | FeatureInputs", record: type[Consignment]) -> PastEvents:
+    """Build the past events from tables as read by `consignments.tables`, or from a stream of consignments."""
+    from consignments.columns import adopt_spellings
+    from consignments.tables import to_alerts, to_outcomes
+    from features.batch import build_arrival_events, build_outcome_events, get_sequence
+    from features.streams import FeatureInputs
+
+    inputs = tables if isinstance(tables, FeatureInputs) else FeatureInputs.from_tables(tables)
+    order, outcomes, alerts = inputs.consignments.take_order(), inputs.outcomes, inputs.alerts
+    if outcomes is not None:
+        outcomes = adopt_spellings(outcomes, order["consignment_id"])
     return PastEvents(
-        build_arrival_events(tables.consignments),
+        build_arrival_events(order),
         build_outcome_events(outcomes),
         [] if alerts is None else to_alerts(alerts),
         None if alerts is None else get_sequence(alerts),
-        lambda rows: to_consignments(tables.consignments.iloc[rows], record),
+        ChunkReader(inputs.consignments, record).read,
         lambda rows: [] if outcomes is None else to_outcomes(outcomes.iloc[rows]),
     )
 

@@ -49,7 +49,8 @@ def compute(rows: pd.DataFrame, tables: Tables, run: StateRun, first_row: int = 
         alerts=tables.alerts[tables.alerts["issued_at"] <= end],
         state_run=run,
     )
-    chunks = list(stream_features(inputs, PARAMETERS, piece_rows=40, first_row=first_row))
+    wanted = np.arange(len(rows)) >= first_row
+    chunks = list(stream_features(inputs, PARAMETERS, piece_rows=40, wanted=wanted))
     return np.concatenate([chunk.X for chunk in chunks])
 
 

@@ -145,13 +145,13 @@ def test_past_consignments_join_the_history_and_are_not_given_on(
     assert_same(pieces, X, mine.consignments["consignment_id"])
 
 
-@pytest.mark.parametrize("first_row", [1, 130, 249, 250])
+@pytest.mark.parametrize("which", ["later", "none", "some"])
 @pytest.mark.parametrize("in_memory", [False, True])
-def test_rows_from_a_row_on_are_those_of_the_whole_table(
+def test_wanted_rows_are_those_of_the_whole_table(
     monkeypatch: pytest.MonkeyPatch,
     tables: Tables,
     expected: NDArray[np.float32],
-    first_row: int,
+    which: str,
     in_memory: bool,
 ) -> None:
     past = InMemoryTable(tables.consignments.iloc[:FROM_HERE], 70)
@@ -162,8 +162,10 @@ def test_rows_from_a_row_on_are_those_of_the_whole_table(
         monkeypatch.setattr("features.streams.compute_feature_matrix", no_whole_table)
     rows = 1 if in_memory else 64
     inputs = FeatureInputs(InMemoryTable(given_rows, 40), past, tables.outcomes, tables.alerts)
-    pieces = list(stream_features(inputs, PARAMETERS, piece_rows=rows, first_row=first_row))
-    assert_same(iter(pieces), expected[FROM_HERE + first_row :], given_rows["consignment_id"][first_row:])
+    number = np.arange(len(given_rows))
+    wanted = {"later": number >= 130, "none": number < 0, "some": number % 7 == 3}[which]
+    pieces = stream_features(inputs, PARAMETERS, piece_rows=rows, wanted=wanted)
+    assert_same(pieces, expected[FROM_HERE:][wanted], given_rows["consignment_id"][wanted])
 
 
 def test_history_and_consignments_have_both_a_sequence_or_neither(tables: Tables, logged: Tables) -> None:

@@ -1,11 +1,12 @@
 """Hash of the data of a run, over every row and every column, in the order of the rows.
 
 It does not depend on the order of the columns, nor on how pandas stores a column: numbers as int or float, strings as
-objects, Arrow or categories, times in nanoseconds or microseconds. It changes with any value, row or column.
+objects, Arrow or categories, times in nanoseconds or microseconds. It changes with any value, row or column. A table is hashed
+column by column in blocks of rows, so it may be read in chunks of any size.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,19 +14,74 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.batch import Tables
+from features.streams import FeatureInputs
 
 BLOCK_ROWS = 65_536
 """Rows hashed at a time. Part of the definition: another size gives other hashes."""
 
 
-def hash_tables(tables: Mapping[str, pd.DataFrame | None]) -> str:
+class TableHash:
+    """The hash of a table that is read in chunks.
+
+    Attributes
+    ----------
+    rows : int
+        Rows so far.
+    """
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._columns: dict[str, Any] = {}
+        self._waiting: list[pd.DataFrame] = []
+        self._waiting_rows = 0
+
+    @classmethod
+    def of_frame(cls, frame: pd.DataFrame) -> "TableHash":
+        """Hash a table in memory."""
+        table = cls()
+        table.add(frame)
+        return table
+
+    def add(self, frame: pd.DataFrame) -> None:
+        """Add the next rows of the table."""
+        self.rows += len(frame)
+        self._waiting.append(frame)
+        self._waiting_rows += len(frame)
+        if self._waiting_rows >= BLOCK_ROWS:
+            whole = _join(self._waiting)
+            full = len(whole) - len(whole) % BLOCK_ROWS
+            for start in range(0, full, BLOCK_ROWS):
+                self._hash_block(whole.iloc[start : start + BLOCK_ROWS])
+            self._waiting, self._waiting_rows = [whole.iloc[full:]], len(whole) - full
+
+    def compute_digest(self) -> bytes:
+        """Compute the SHA-256 of the table; no rows can be added after that."""
+        if self._waiting:
+            self._hash_block(_join(self._waiting))
+            self._waiting, self._waiting_rows = [], 0
+        total = hashlib.sha256(f"rows {self.rows}\n".encode())
+        for name in sorted(self._columns):
+            total.update(f"column {name}\n".encode() + self._columns[name].digest())
+        return total.digest()
+
+    def _hash_block(self, block: pd.DataFrame) -> None:
+        for name in block.columns:
+            column = self._columns.setdefault(str(name), hashlib.sha256())
+            for encoded in _encode_block(block[name]) if len(block) else ():
+                column.update(encoded)
+
+
+def _join(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+
+
+def hash_tables(tables: Mapping[str, "pd.DataFrame | TableHash | None"]) -> str:
     """Compute the SHA-256 of a set of tables.
 
     Parameters
     ----------
     tables : mapping
-        Name to table, hashed in the order of the names; None is a table that is not there.
+        Name to table, or to its hash; hashed in the order of the names. None is a table that is not there.
 
     Returns
     -------
@@ -40,26 +96,16 @@ def hash_tables(tables: Mapping[str, pd.DataFrame | None]) -> str:
     """
     total = hashlib.sha256()
     for name in sorted(tables):
-        frame = tables[name]
-        if frame is not None:
-            total.update(f"table {name} {len(frame)}\n".encode())
-            for column in sorted(frame.columns):
-                total.update(f"column {column}\n".encode())
-                for block in _iterate_blocks(frame[column]):
-                    total.update(block)
+        table = tables[name]
+        if table is not None:
+            hashed = table if isinstance(table, TableHash) else TableHash.of_frame(table)
+            total.update(f"table {name}\n".encode() + hashed.compute_digest())
     return total.hexdigest()
 
 
-def hash_training_tables(tables: Tables) -> str:
+def hash_training_tables(inputs: FeatureInputs, consignments: TableHash) -> str:
     """Hash the tables that a model is trained on; the model card in its bundle holds this hash."""
-    return hash_tables(
-        {"consignments": tables.consignments, "outcomes": tables.outcomes, "alerts": tables.alerts}
-    )
-
-
-def _iterate_blocks(column: "pd.Series") -> Iterator[bytes]:
-    for start in range(0, len(column), BLOCK_ROWS):
-        yield from _encode_block(column.iloc[start : start + BLOCK_ROWS])
+    return hash_tables({"consignments": consignments, "outcomes": inputs.outcomes, "alerts": inputs.alerts})
 
 
 def _encode_block(block: "pd.Series") -> tuple[bytes, ...]:

@@ -1,13 +1,21 @@
-"""Feature rows computed from whole tables, each row as of its own time of scoring."""
+"""Feature rows of the consignments that a training run keeps, computed part by part from tables of any length.
 
-from collections.abc import Callable
+One pass over all events computes the rows as of their own times of scoring, without fitted parameters. The features that need those
+are filled in later, from the kept consignments: once for each fit.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
+from consignments.files.part_folder import PartFolder
 from consignments.records import Consignment
 from consignments.tables import to_consignments
 from features.batch import (
@@ -15,24 +23,29 @@ from features.batch import (
     ComputeOptions,
     FeatureMatrix,
     FeatureParameters,
-    Progress,
     Tables,
-    compute_feature_matrix,
+    report_progress,
 )
+from features.buckets.coordinator import stream_on_cluster
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
+from features.streams import FeatureChunk, FeatureInputs, TableSource, stream_features
+from training.data.data_hash import TableHash
 
 CHUNK_ROWS = 5_000
 """Consignments that are objects at a time."""
+Bools = NDArray[np.bool_]
+Rows = NDArray[np.float32]
+Positions = NDArray[np.int64]
 
 
 def replace_fitted(
     pipeline: Pipeline,
     matrix: FeatureMatrix,
-    keep: NDArray[np.bool_],
-    get_records: Callable[[NDArray[np.int64]], list[Consignment]],
+    keep: Bools,
+    get_records: Callable[[Positions], list[Consignment]],
 ) -> FeatureMatrix:
     """Copy the kept rows of a matrix and recompute the features that depend on fitted parameters.
 
@@ -47,52 +60,175 @@ def replace_fitted(
         Returns the consignments at some positions.
     """
     mine = keep[matrix.rows]
-    rows, X = matrix.rows[mine], matrix.X[mine]
-    for start in range(0, len(rows), CHUNK_ROWS):
+    copied = FeatureMatrix(matrix.X[mine], matrix.rows[mine], pipeline.spec)
+    fill_fitted(pipeline, copied, get_records)
+    return copied
+
+
+def fill_fitted(
+    pipeline: Pipeline, matrix: FeatureMatrix, get_records: Callable[[Positions], list[Consignment]]
+) -> None:
+    """Recompute in place the features that depend on fitted parameters; parameters as in `replace_fitted`."""
+    for start in range(0, len(matrix.rows), CHUNK_ROWS):
         part = slice(start, start + CHUNK_ROWS)
-        pipeline.fill_fitted(get_records(rows[part]), X[part])
-    return FeatureMatrix(X, rows, pipeline.spec)
+        pipeline.fill_fitted(get_records(matrix.rows[part]), matrix.X[part])
 
 
 @dataclass(frozen=True)
 class TableFeatures:
-    """Feature computation for whole tables: one pass over all events in their order.
+    """Feature rows of kept consignments under any fitted parameters.
 
     Attributes
     ----------
-    tables : Tables
-        All consignments join the history.
+    frame : DataFrame
+        The kept consignments, with all columns; positions are those of its rows.
+    X : float32 array, (rows, features)
+        Computed without fitted parameters.
     config : FeatureConfig
-    as_of : datetime, optional
-        Outcomes and alerts that became visible later are hidden.
-    jobs : int
-        Worker processes; they change the duration, not the result.
-    progress : callable, optional
+    table : TableHash
+        Hash and number of rows of the whole table.
     """
 
-    tables: Tables
+    frame: pd.DataFrame
+    X: Rows
     config: FeatureConfig
-    as_of: datetime | None = None
-    jobs: int = 1
-    progress: Progress | None = None
+    table: TableHash
 
-    def refit(
-        self, matrix: FeatureMatrix, fitted: FittedParameters, keep: NDArray[np.bool_]
-    ) -> FeatureMatrix:
+    @classmethod
+    def compute(
+        cls,
+        inputs: FeatureInputs,
+        config: FeatureConfig,
+        rows: Positions,
+        options: ComputeOptions | None = None,
+        folder: PartFolder | None = None,
+        cluster: str | None = None,
+    ) -> "TableFeatures":
+        """Compute the features of some consignments, see `compute_kept_rows`, and read them with all their columns."""
+        options = options or ComputeOptions()
+        X = compute_kept_rows(inputs, config, rows, options, folder, cluster)
+        with report_progress(options.progress, "reading rows"):
+            table = TableHash()
+            frame = read_kept_rows(inputs.consignments, config, rows, table)
+        return cls(frame, X, config, table)
+
+    @classmethod
+    def from_tables(
+        cls, tables: Tables, config: FeatureConfig, as_of: datetime | None = None
+    ) -> "TableFeatures":
+        """Compute the features of all consignments of tables in memory; later outcomes and alerts are hidden."""
+        inputs = FeatureInputs.from_tables(tables, as_of=None if as_of is None else pd.Timestamp(as_of))
+        return cls.compute(inputs, config, np.arange(len(tables.consignments)))
+
+    def get_records(self, rows: Positions) -> list[Consignment]:
+        """Return the consignments at some positions."""
+        return to_consignments(self.frame.iloc[rows], self.config.build_record_type())
+
+    def refit(self, matrix: FeatureMatrix, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
         """Return the feature rows of the kept consignments of a matrix under other fitted parameters."""
         pipeline = Pipeline(self.config, fitted, Pseudonyms(BATCH_KEY))
         return replace_fitted(pipeline, matrix, keep, self.get_records)
 
-    def get_records(self, rows: NDArray[np.int64]) -> list[Consignment]:
-        """Return the consignments at some positions of the table."""
-        return to_consignments(self.tables.consignments.iloc[rows], self.config.build_record_type())
+    def build_matrix(self, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
+        """Return the feature rows of some consignments. If all are wanted, they are `X` itself, which the next call changes."""
+        pipeline = Pipeline(self.config, fitted, Pseudonyms(BATCH_KEY))
+        matrix = FeatureMatrix(self.X, np.arange(len(self.X)), pipeline.spec)
+        if not keep.all():
+            return replace_fitted(pipeline, matrix, keep, self.get_records)
+        fill_fitted(pipeline, matrix, self.get_records)
+        return matrix
 
-    def build_matrix(self, fitted: FittedParameters, keep: NDArray[np.bool_]) -> FeatureMatrix:
-        """Compute the feature rows of the kept consignments."""
-        return compute_feature_matrix(
-            self.tables,
-            FeatureParameters(self.config, fitted, Pseudonyms(BATCH_KEY)),
-            keep=keep,
-            as_of=None if self.as_of is None else pd.Timestamp(self.as_of),
-            options=ComputeOptions(self.jobs, self.progress),
+
+def read_kept_rows(
+    source: TableSource, config: FeatureConfig, rows: Positions, table: TableHash | None = None
+) -> pd.DataFrame:
+    """Read some consignments with all their columns.
+
+    Parameters
+    ----------
+    source : TableSource
+    config : FeatureConfig
+    rows : int64 array
+        Positions in the table, ascending.
+    table : TableHash, optional
+        Receives all rows of the table.
+    """
+    found, start = [], 0
+    for chunk in source.read_chunks():
+        frame = chunk.to_frame(config.build_record_type())
+        if table is not None:
+            table.add(frame)
+        begin, end = np.searchsorted(rows, [start, start + len(frame)])
+        found.append(frame.iloc[rows[begin:end] - start])
+        start += len(frame)
+    return pd.concat(found, ignore_index=True)
+
+
+def compute_kept_rows(
+    inputs: FeatureInputs,
+    config: FeatureConfig,
+    rows: Positions,
+    options: ComputeOptions,
+    folder: PartFolder | None = None,
+    cluster: str | None = None,
+) -> Rows:
+    """Compute the feature rows of some consignments, without fitted parameters.
+
+    Parameters
+    ----------
+    inputs : FeatureInputs
+        All consignments count for history.
+    config : FeatureConfig
+    rows : int64 array, (n,)
+        Positions in the table, ascending.
+    options : ComputeOptions
+    folder : PartFolder, optional
+        Keeps the rows in parts, so that an interrupted run continues after its last part.
+    cluster : str, optional
+        Address of a Dask cluster whose workers compute the rows; they need the folder.
+
+    Returns
+    -------
+    float32 array, (n, features)
+    """
+    parameters = FeatureParameters(config)
+
+    def compute_from(first: int) -> Iterator[Rows]:
+        wanted = np.zeros(len(inputs.consignments), dtype=bool)
+        wanted[rows[first:]] = True
+        if cluster is None or folder is None:
+            return map(_get_rows, stream_features(inputs, parameters, options=options, wanted=wanted))
+        return stream_on_cluster(
+            cluster, folder.out, inputs, parameters, _get_rows, progress=options.progress, wanted=wanted
         )
+
+    spec = parameters.build_pipeline().spec
+    X = np.empty((len(rows), len(spec)), dtype=np.float32)
+    if folder is None:
+        _fill(X, compute_from(0))
+        return X
+    folder.write(lambda first: (_to_table(part, spec.names) for part in compute_from(first)))
+    _fill(X, (_read_part(folder.out / part.name) for part in folder.manifest.parts))
+    return X
+
+
+def _fill(X: Rows, parts: Iterator[Rows]) -> None:
+    done = 0
+    for part in parts:
+        X[done : done + len(part)] = part
+        done += len(part)
+
+
+def _get_rows(chunk: FeatureChunk) -> Rows:
+    return np.asarray(chunk.X)
+
+
+def _to_table(part: Rows, names: Sequence[str]) -> pa.Table:
+    """Build the table of some rows. It has numbers only, and no identifier."""
+    columns = np.ascontiguousarray(part.T)
+    return pa.table(dict(zip(names, map(pa.array, columns), strict=True)))
+
+
+def _read_part(path: Path) -> Rows:
+    table = parquet.read_table(path)
+    return np.stack([column.to_numpy() for column in table.columns], axis=1)

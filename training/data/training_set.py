@@ -5,7 +5,7 @@ the test begins, even if more became known later. `pending` is never a label, `m
 correction is not seen.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Literal
 
@@ -34,6 +34,7 @@ from training.data.splits import (
     split_nothing,
     split_without_test,
 )
+from training.data.traffic_sample import TrafficSample
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -75,10 +76,14 @@ class Labels:
         """Return these labels for `rows`, and the other ones elsewhere."""
         return Labels(
             *(
-                np.where(rows, getattr(self, name), getattr(other, name))
-                for name in ("known", "positive", "probability", "missed", "chosen", "selected_by")
+                np.where(rows, getattr(self, field.name), getattr(other, field.name))
+                for field in fields(Labels)
             )
         )
+
+    def select_rows(self, rows: NDArray[np.int64]) -> "Labels":
+        """Return the labels of some rows."""
+        return Labels(*(getattr(self, field.name)[rows] for field in fields(Labels)))
 
 
 def is_positive(result: "pd.Series", target: Target) -> Bools:
@@ -236,12 +241,20 @@ class ObservedTables:
         Later arrivals, and outcomes that became visible later, are ignored.
     offered : bool array, (consignments,), or None
         Rows that background may be drawn from, if only a uniform sample was kept. None: all.
+    sample : TrafficSample or None
+        What the consignments stand for, if they are the rows that were kept of a larger table. None: they are the table.
     """
 
     consignments: pd.DataFrame
     outcomes: pd.DataFrame
     as_of: datetime
     offered: Bools | None = None
+    sample: TrafficSample | None = None
+
+    @property
+    def kept(self) -> TrafficSample:
+        """The sample that the consignments are, which may be whole."""
+        return self.sample or TrafficSample.create_whole(len(self.consignments))
 
 
 @dataclass(frozen=True)
@@ -296,8 +309,32 @@ class DataSet:
     def traffic_weight(self) -> Floats:
         """Number of consignments of its period that each kept row stands for, regardless of labels."""
         rate = np.array([self.background_rate.get(part, 1.0) or 1.0 for part in range(4)])
-        weight: Floats = np.where(self.background, 1.0 / rate[self.part], 1.0)
+        weight: Floats = np.where(self.background, 1.0 / rate[self.part], self.observed.kept.stands_for)
         return weight
+
+    def keep_rows(self, sample: TrafficSample, consignments: pd.DataFrame) -> "DataSet":
+        """Return the data set of the kept rows of its table.
+
+        Parameters
+        ----------
+        sample : TrafficSample
+            With all rows that the data set is fitted on.
+        consignments : DataFrame
+            These rows, with all their columns.
+        """
+        rows = sample.rows
+        return replace(
+            self,
+            observed=replace(self.observed, consignments=consignments, offered=None, sample=sample),
+            part=self.part[rows],
+            labels=self.labels.select_rows(rows),
+            background=self.background[rows],
+            weight=self.weight[rows],
+        )
+
+    def reweight(self, config: WeightsConfig) -> "DataSet":
+        """Return the same rows with the weights of another configuration."""
+        return replace(self, weight=compute_fitting_weights(self.part, self.labels, self.background, config))
 
 
 def build_data_set(

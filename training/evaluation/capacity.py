@@ -23,7 +23,7 @@ def compute_daily_capacity(traffic: ScoredPeriod, config: EvaluationConfig) -> i
     """
     if config.capacity is not None:
         return config.capacity
-    opened = SHARES["1pct"] * len(traffic.score) if traffic.complete else float(traffic.labelled.sum())
+    opened = SHARES["1pct"] * traffic.traffic.sum() if traffic.complete else float(traffic.labelled.sum())
     return max(1, round(opened / len(np.unique(index_office_days(traffic.office, traffic.day)))))
 
 
@@ -38,7 +38,7 @@ def compute_capacity_shares(traffic: ScoredPeriod, config: EvaluationConfig) -> 
     capacity = compute_daily_capacity(traffic, config)
     cell = index_office_days(traffic.office, traffic.day)
     office, names = pd.factorize(traffic.office)
-    arrived = np.bincount(cell)
+    arrived = np.bincount(cell, traffic.traffic)
     inspected = np.minimum(arrived, capacity)
     of = np.zeros(len(arrived), dtype=np.int64)
     of[cell] = office
@@ -56,7 +56,9 @@ def index_office_days(office: NDArray[np.object_], day: NDArray[np.int64]) -> ND
     return offices.astype(np.int64) * len(known) + days
 
 
-def select_at_capacity(group: NDArray[np.int64], cell: NDArray[np.int64], capacity: int) -> Floats:
+def select_at_capacity(
+    group: NDArray[np.int64], cell: NDArray[np.int64], capacity: float, traffic: Floats | None = None
+) -> Floats:
     """Compute the share of each consignment that is selected if each office takes its top scores of each UTC day.
 
     Parameters
@@ -65,8 +67,10 @@ def select_at_capacity(group: NDArray[np.int64], cell: NDArray[np.int64], capaci
         Rank of the score, 0 for the highest; equal scores share it.
     cell : int64 array, (n,)
         Office and day, from `index_office_days`.
-    capacity : int
+    capacity : float
         Inspections for each office and day.
+    traffic : float64 array, (n,), optional
+        How many consignments each stands for. Default: 1 each.
 
     Returns
     -------
@@ -76,10 +80,11 @@ def select_at_capacity(group: NDArray[np.int64], cell: NDArray[np.int64], capaci
     order = np.lexsort((group, cell))
     tie = np.concatenate([[True], (np.diff(cell[order]) != 0) | (np.diff(group[order]) != 0)])
     start = np.flatnonzero(tie)
-    size = np.diff(np.append(start, len(order)))
+    end = np.append(start[1:], len(order))
     cell_start = np.flatnonzero(np.concatenate([[True], np.diff(cell[order]) != 0]))
-    before = start - cell_start[np.searchsorted(cell_start, start, side="right") - 1]
-    part = np.clip((capacity - before) / size, 0.0, 1.0)
+    first = cell_start[np.searchsorted(cell_start, start, side="right") - 1]
+    summed = np.concatenate([[0.0], np.cumsum(np.ones(len(order)) if traffic is None else traffic[order])])
+    part = np.clip((capacity - (summed[start] - summed[first])) / (summed[end] - summed[start]), 0.0, 1.0)
     taken = np.empty(len(order))
-    taken[order] = np.repeat(part, size)
+    taken[order] = np.repeat(part, end - start)
     return taken

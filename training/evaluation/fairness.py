@@ -91,12 +91,14 @@ def compute_fairness_rows(
         consignments received. Each has its 95 % interval from resampled whole days; unknown is NaN.
     """
     ranking = DailyRanking(traffic.score, traffic.day)
+    arrived = traffic.traffic
     # One day shows no spread.
     draws = draw_days(len(ranking.days), config.resamples if len(ranking.days) > 1 else 0, config.seed)
-    taken = select_at_capacity(ranking.group, index_office_days(traffic.office, traffic.day), capacity)
+    cell = index_office_days(traffic.office, traffic.day)
+    taken = select_at_capacity(ranking.group, cell, capacity, arrived)
     values = {
-        "consignments": np.ones(len(taken)),
-        "chosen": taken,
+        "consignments": arrived,
+        "chosen": taken * arrived,
         "known": taken * traffic.weights,
         "known_squares": taken * traffic.weights**2,
         "hits": taken * traffic.weights * traffic.positive,
@@ -134,7 +136,7 @@ def _build_burden_row(sums: dict[str, Floats], days: int) -> Row:
     # If nobody is chosen, there is no unsuccessful inspection.
     burden = np.where(sums["chosen"] > 0, 1000 * rate * (1 - hit), 0.0)
     row: Row = {
-        "consignments": int(sums["consignments"][0]),
+        "consignments": round(float(sums["consignments"][0])),
         "chosen": float(sums["chosen"][0]),
         "known": round(float(sums["results"][0])),
     }

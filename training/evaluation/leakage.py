@@ -19,14 +19,8 @@ from consignments.schema import get_fields
 from consignments.timestamps import get_time_column_us, to_datetime
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from consignments.visibility import FINAL_RESULTS, compute_visible_us
-from features.batch import (
-    FeatureMatrix,
-    Progress,
-    Tables,
-    get_sequence,
-)
-from features.fitted import FittedParameters
-from training.data.table_features import TableFeatures
+from features.batch import ComputeOptions, FeatureMatrix, FeatureParameters, Progress, get_sequence
+from features.streams import FeatureInputs, SelectedRows, stream_features
 from training.evaluation.intervals import compute_interval
 from training.evaluation.ranking import DailyRanking, compute_roc_auc, draw_days
 from training.evaluation.traffic import ScoredPeriod
@@ -65,16 +59,16 @@ class TimeCutoff:
     sequence: int | None
 
 
-def get_tables_as_of(tables: Tables, cut: TimeCutoff) -> tuple[Tables, Bools]:
+def get_inputs_as_of(inputs: FeatureInputs, cut: TimeCutoff) -> tuple[FeatureInputs, Bools]:
     """Return the tables as they were at a time, including arrivals and results of exactly that time.
 
     Returns
     -------
-    tables : Tables
+    inputs : FeatureInputs
     kept : bool array, (consignments,)
         Which of the given consignments are in them.
     """
-    frame, outcomes, alerts = tables.consignments, tables.outcomes, tables.alerts
+    frame, outcomes, alerts = inputs.consignments.take_order(), inputs.outcomes, inputs.alerts
     kept = _select_until(frame, get_time_column_us(frame, "received_at"), cut)
     seen = frame[kept]
     if "cancelled_at" in seen:
@@ -87,7 +81,8 @@ def get_tables_as_of(tables: Tables, cut: TimeCutoff) -> tuple[Tables, Bools]:
         outcomes = outcomes[_select_until(outcomes, compute_visible_us(outcomes), cut)]
     if alerts is not None:
         alerts = alerts[_select_until(alerts, get_time_column_us(alerts, "issued_at"), cut)]
-    return Tables(seen, outcomes, alerts), kept
+    # The cut already hides later data, so no date is set.
+    return FeatureInputs(SelectedRows(inputs.consignments, seen, kept), None, outcomes, alerts), kept
 
 
 def _select_until(frame: pd.DataFrame, moment_us: Ints, cut: TimeCutoff) -> Bools:
@@ -97,32 +92,37 @@ def _select_until(frame: pd.DataFrame, moment_us: Ints, cut: TimeCutoff) -> Bool
     return there if place is None or cut.sequence is None else place <= cut.sequence
 
 
-def check_later_changes(source: TableFeatures, judged: FeatureMatrix, fitted: FittedParameters) -> Row:
+def check_later_changes(
+    inputs: FeatureInputs,
+    judged: FeatureMatrix,
+    parameters: FeatureParameters,
+    options: ComputeOptions | None = None,
+) -> Row:
     """Recompute rows from tables cut at the time of the last of them, and compare bit for bit.
 
     Parameters
     ----------
-    source : TableFeatures
-        All tables that the run was given.
+    inputs : FeatureInputs
+        All tables that the run was given. The order of the consignments may be taken several times.
     judged : FeatureMatrix
         The evaluated rows, as they were scored.
-    fitted : FittedParameters
+    parameters : FeatureParameters
+        Those of the evaluated rows.
+    options : ComputeOptions, optional
     """
-    tables = source.tables
-    frame = tables.consignments
-    place = get_sequence(frame) if tables.outcomes is None or SEQUENCE in tables.outcomes else None
+    frame, options = inputs.consignments.take_order(), options or ComputeOptions()
+    place = get_sequence(frame) if inputs.outcomes is None or SEQUENCE in inputs.outcomes else None
     received = get_time_column_us(frame, "received_at")
     order = np.argsort((received if place is None else place)[judged.rows], kind="stable")
     probes = np.sort(order[: len(order) // 2 + 1][-PROBE_ROWS:])
     last = judged.rows[order[len(order) // 2]]
     cut = TimeCutoff(int(received[last]), None if place is None else int(place[last]))
-    known, kept = get_tables_as_of(tables, cut)
-    keep = np.zeros(len(frame), dtype=bool)
-    keep[judged.rows[probes]] = True
-    # The cut already hides later data, so no date is set.
-    cut_source = replace(source, tables=known, as_of=None, progress=_rename_progress(source.progress))
-    again = cut_source.build_matrix(fitted, keep[kept])
-    differs = again.X.view(np.uint32) != np.ascontiguousarray(judged.X[probes]).view(np.uint32)
+    known, kept = get_inputs_as_of(inputs, cut)
+    wanted = np.zeros(len(frame), dtype=bool)
+    wanted[judged.rows[probes]] = True
+    renamed = replace(options, progress=_rename_progress(options.progress))
+    again = [chunk.X for chunk in stream_features(known, parameters, options=renamed, wanted=wanted[kept])]
+    differs = np.concatenate(again).view(np.uint32) != np.ascontiguousarray(judged.X[probes]).view(np.uint32)
     where = f"tables cut at {to_datetime(cut.us):%Y-%m-%d %H:%M}"
     if differs.any():
         where = judged.spec.names[int(differs.sum(axis=0).argmax())]
@@ -133,7 +133,7 @@ def _rename_progress(progress: Progress | None) -> Progress | None:
     """Return a progress function that labels this computation as a leakage check."""
 
     def report(what: str, done: int, total: int) -> None:
-        if progress is not None and what == "features":
+        if progress is not None and what in ("features", "history"):
             progress("checking for leakage", done, total)
 
     return report
@@ -153,32 +153,37 @@ def check_early_results(frame: pd.DataFrame, outcomes: pd.DataFrame) -> Row:
 
 
 def check_leakage(
-    source: TableFeatures, judged: FeatureMatrix, traffic: ScoredPeriod, fitted: FittedParameters
+    inputs: FeatureInputs,
+    judged: FeatureMatrix,
+    traffic: ScoredPeriod,
+    frame: pd.DataFrame,
+    parameters: FeatureParameters,
+    options: ComputeOptions | None = None,
 ) -> list[Row]:
     """Run all four checks.
 
     Parameters
     ----------
-    source : TableFeatures
-        All tables that the run was given, with outcomes.
+    inputs, parameters, options
+        See `check_later_changes`; with outcomes.
     judged : FeatureMatrix
         The rows of the test period, as they were scored.
     traffic : ScoredPeriod
         The same rows with their labels.
-    fitted : FittedParameters
+    frame : DataFrame
+        The same rows with all their columns.
 
     Returns
     -------
     list of dict
         With `COLUMNS`, one for each of `BOUNDS`; `found` is NaN if the data do not determine it.
     """
-    frame, outcomes = source.tables.consignments, source.tables.outcomes
-    assert outcomes is not None
+    assert inputs.outcomes is not None
     return [
-        check_later_changes(source, judged, fitted),
-        check_early_results(frame, outcomes),
+        check_later_changes(inputs, judged, parameters, options),
+        check_early_results(inputs.consignments.take_order(), inputs.outcomes),
         check_predictive_column(judged, traffic),
-        check_filled_columns(frame.iloc[judged.rows], traffic.labelled, source.config.build_record_type()),
+        check_filled_columns(frame, traffic.labelled, parameters.config.build_record_type()),
     ]
 
 

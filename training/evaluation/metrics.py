@@ -199,11 +199,12 @@ class RankedTraffic:
     """
 
     def __init__(self, traffic: ScoredPeriod, config: EvaluationConfig) -> None:
-        self.ranking = DailyRanking(traffic.score, traffic.day)
+        self.ranking = DailyRanking(traffic.score, traffic.day, traffic.traffic)
         self.draws = draw_days(len(self.ranking.days), config.resamples, config.seed)
         self.cuts = {name: self.ranking.cut(self.draws, share) for name, share in SHARES.items()}
         cell = index_office_days(traffic.office, traffic.day)
-        taken = select_at_capacity(self.ranking.group, cell, compute_daily_capacity(traffic, config))
+        capacity = compute_daily_capacity(traffic, config)
+        taken = select_at_capacity(self.ranking.group, cell, capacity, traffic.traffic)
         self.above = {name: self.build_sum_above(cut) for name, cut in self.cuts.items()}
         self.above[AT_CAPACITY] = lambda values: self.sum_all(taken * values)
 
@@ -275,9 +276,10 @@ class _MetricEvaluator:
 
     def compute_precision_recall(self, rows: Bools, above: SumAbove) -> dict[str, ResampledMetric]:
         """Compute precision, recall and labelled share of some rows above a cut."""
-        values = build_row_values(self.weight, self.sure, self.traffic.positive, rows.astype(np.float64))
+        within = rows * self.traffic.traffic
+        values = build_row_values(self.weight, self.sure, self.traffic.positive, within)
         top, rest = self.ranked.sum_both_sides(above, values)
-        labelled = above((rows & self.traffic.labelled).astype(np.float64))
+        labelled = above(within * self.traffic.labelled)
         return compute_precision_recall(top, rest) | {
             "labelled_share": ResampledMetric(divide(labelled, top["traffic"]))
         }
@@ -308,7 +310,7 @@ class _MetricEvaluator:
         row: dict[str, float | str] = {
             "kind": kind,
             "value": value or "missing",
-            "consignments": int(rows.sum()),
+            "consignments": round(float(self.traffic.traffic[rows].sum())),
             "labelled": int((rows & self.traffic.labelled).sum()),
             "positive": int((rows & self.traffic.positive).sum()),
         }
@@ -337,7 +339,7 @@ class _MetricEvaluator:
             rows.append(
                 {
                     "traffic_until": until,
-                    "consignments": int(traffic[0, place]),
+                    "consignments": round(float(traffic[0, place])),
                     "labelled": int(mine.sum()),
                     "positive": int((mine & self.traffic.positive).sum()),
                     "mean_score": float(scores[0, place] / known[0, place]) if present[0] else np.nan,
@@ -353,10 +355,10 @@ class _MetricEvaluator:
     ) -> dict[str, float | str]:
         precision, recall = self.estimate(found["precision"]), self.estimate(found["recall"])
         worst, best = self._compute_tie_bounds(cut)
-        labelled = self.traffic.labelled.astype(np.float64)
+        labelled = self.traffic.traffic * self.traffic.labelled
         naive_known = self.ranking.sum_above(self.draws, labelled, cut)[0]
         naive_hits = self.ranking.sum_above(self.draws, labelled * self.traffic.positive, cut)[0]
-        positives = float(self.traffic.positive.sum())
+        positives = float((labelled * self.traffic.positive).sum())
         return {
             "capacity": name,
             "consignments": int(cut.size[0]),
@@ -393,9 +395,10 @@ class _MetricEvaluator:
 
     def _assign_calibration_bins(self) -> NDArray[np.int64]:
         """Assign a bin to each row; rows of equal score share one."""
-        counts = np.bincount(self.ranking.group)
-        before = (np.cumsum(counts) - counts)[self.ranking.group]
-        return np.searchsorted(np.array(CALIBRATION_CUTS), before / len(self.weight), side="right")
+        counts = np.bincount(self.ranking.group, self.traffic.traffic)
+        before = (np.cumsum(counts) - counts)[self.ranking.group] / counts.sum()
+        bins: NDArray[np.int64] = np.searchsorted(np.array(CALIBRATION_CUTS), before, side="right")
+        return bins
 
     def _sum_by_bin(self, rows: Bools) -> tuple[Floats, Floats, Floats, Floats]:
         """Sum traffic, known weight, hits and scores in each bin, (resamples, bins) each."""
@@ -408,7 +411,7 @@ class _MetricEvaluator:
             return sums
 
         return (
-            summed(rows.astype(np.float64)),
+            summed(rows * self.traffic.traffic),
             summed(weight),
             summed(weight * self.traffic.positive),
             summed(weight * self.traffic.score),

@@ -118,7 +118,7 @@ class LoggedEvidence:
 
     def build_estimator_values(self) -> dict[str, Sums]:
         """Build the values of each row that are summed, for each estimator."""
-        traffic, everywhere = self.traffic, np.ones(len(self.lot))
+        traffic, everywhere = self.traffic, self.traffic.traffic
         corrected = build_row_values(traffic.weights, traffic.sure, traffic.positive, everywhere)
         ways = {
             INVERSE_PROPENSITY: corrected,
@@ -185,7 +185,7 @@ def estimate_rows(
             found[capacity, way]["recall"] = recall
     rows = []
     for capacity, above in ranked.above.items():
-        true = _compute_true_shares(ranked, above, truth)
+        true = _compute_true_shares(ranked, above, truth, evidence.traffic.traffic)
         for way in ways:
             named: Row = {"capacity": capacity, "estimator": way}
             top, _ = tops[capacity, way]
@@ -193,12 +193,13 @@ def estimate_rows(
     return rows
 
 
-def _compute_true_shares(ranked: RankedTraffic, above: SumAbove, truth: Bools | None) -> dict[str, float]:
+def _compute_true_shares(
+    ranked: RankedTraffic, above: SumAbove, truth: Bools | None, traffic: Floats
+) -> dict[str, float]:
     """Compute precision and recall if the truth of every consignment is known; else NaN."""
     if truth is None:
         return {"precision": np.nan, "recall": np.nan}
-    everything = np.ones(len(truth))
-    values = build_row_values(everything, everything, truth, everything)
+    values = build_row_values(traffic, traffic, truth, traffic)
     found = compute_precision_recall(*ranked.sum_both_sides(above, values))
     return {name: float(measured.values[0]) for name, measured in found.items()}
 

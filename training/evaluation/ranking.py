@@ -66,6 +66,8 @@ class DailyRanking:
         Finite; the highest come first.
     day : int64 array, (n,)
         UTC day of each.
+    traffic : float64 array, (n,), optional
+        How many consignments each stands for. Default: 1 each.
 
     Attributes
     ----------
@@ -77,7 +79,7 @@ class DailyRanking:
         Place of each row's day in `days`.
     """
 
-    def __init__(self, score: Floats, day: NDArray[np.int64]) -> None:
+    def __init__(self, score: Floats, day: NDArray[np.int64], traffic: Floats | None = None) -> None:
         _, self.group = np.unique(-score, return_inverse=True)
         self.groups = int(self.group.max()) + 1
         self.days, self.day = np.unique(day, return_inverse=True)
@@ -86,6 +88,7 @@ class DailyRanking:
         self._keys = keys[self._order]
         self._starts = np.searchsorted(self._keys, np.arange(len(self.days)) * self.groups)
         self._ends = np.append(self._starts[1:], len(keys))
+        self._traffic = self.compute_running_sums(np.ones(len(keys)) if traffic is None else traffic)
 
     def sum_by_day(self, values: Floats) -> Floats:
         """Sum the values of each day; (n,) gives (days,)."""
@@ -105,7 +108,7 @@ class DailyRanking:
         share : float
             0 to 1.
         """
-        size = np.maximum(1.0, np.round(share * (draws @ (self._ends - self._starts))))
+        size = np.maximum(1.0, np.round(share * self._count(draws, self._ends)))
         low = np.zeros(len(draws), dtype=np.int64)
         high = np.full(len(draws), self.groups - 1, dtype=np.int64)
         while (low < high).any():
@@ -141,7 +144,7 @@ class DailyRanking:
         return np.maximum(np.searchsorted(self._keys, wanted, side="right"), self._starts)
 
     def _count(self, draws: Floats, reach: Ints) -> Floats:
-        counted: Floats = (draws * (reach - self._starts)).sum(axis=1)
+        counted: Floats = (draws * (self._traffic[reach] - self._traffic[self._starts])).sum(axis=1)
         return counted
 
 

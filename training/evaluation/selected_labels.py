@@ -32,9 +32,9 @@ def build_row_values(
         Minimum number it stands for: as `weight` if its probability was logged, else 1.
     positive : bool array, (n,)
     within : float64 array, (n,)
-        1 for the rows that are included, 0 for the others.
+        Consignments that each included row stands for, 0 for the others.
     """
-    weight, sure = weight * within, sure * within
+    weight, sure = np.where(within > 0, weight, 0.0), np.where(within > 0, sure, 0.0)
     return {
         "traffic": within,
         "known": weight,
@@ -47,7 +47,11 @@ def build_row_values(
 
 def add_expectations(values: Sums, expected: Floats) -> dict[str, Floats]:
     """Add to the row values the model's expectation, a probability for each row, and the residuals of the results."""
-    return {**values, "expected": expected, "surprise": values["hits"] - values["known"] * expected}
+    return {
+        **values,
+        "expected": values["traffic"] * expected,
+        "surprise": values["hits"] - values["known"] * expected,
+    }
 
 
 def compute_precision_recall(top: Sums, rest: Sums) -> dict[str, ResampledMetric]:

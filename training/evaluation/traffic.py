@@ -38,6 +38,8 @@ class ScoredPeriod:
         Kind (`channel`) to the value of each row, empty where missing.
     guessed : bool array, (n,), optional
         Rows whose weight is not based on a logged probability. Default: none.
+    stands_for : float64 array, (n,), optional
+        How many consignments of the traffic a row stands for, if a sample of those without a label was kept. Default: 1 each.
     """
 
     score: Floats
@@ -48,6 +50,7 @@ class ScoredPeriod:
     weight: Floats
     slices: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
     guessed: Bools | None = None
+    stands_for: Floats | None = None
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.score).all():
@@ -59,11 +62,14 @@ class ScoredPeriod:
         return bool(self.labelled.all())
 
     @property
+    def traffic(self) -> Floats:
+        """Number of consignments that each row stands for, regardless of labels; float64 (n,)."""
+        return np.ones(len(self.score)) if self.stands_for is None else self.stands_for
+
+    @property
     def weights(self) -> Floats:
-        """The weights in use: 1 if every row is labelled."""
-        return (
-            self.labelled.astype(np.float64) if self.complete else np.where(self.labelled, self.weight, 0.0)
-        )
+        """The weights in use: those of the traffic if every row is labelled."""
+        return self.traffic if self.complete else np.where(self.labelled, self.weight, 0.0)
 
     @property
     def sure(self) -> Floats:
@@ -85,6 +91,7 @@ class ScoredPeriod:
             self.positive[rows],
             self.weight[rows],
             guessed=None if self.guessed is None else self.guessed[rows],
+            stands_for=None if self.stands_for is None else self.stands_for[rows],
         )
 
 

@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.records import Target
@@ -24,8 +25,9 @@ from consignments.timestamps import get_time_column_us, to_us
 from features.batch import FeatureMatrix, Progress
 from models.baselines import fit_baselines
 from models.risk_model import predict_finite
-from training.config import EvaluationConfig, TrainConfig
-from training.data.splits import OUTSIDE, TRAIN, ArrivalWindow
+from training.config import EvaluationConfig, TrainConfig, WeightsConfig
+from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION, ArrivalWindow
+from training.data.traffic_sample import TrafficSample, sample_traffic
 from training.data.training_set import DataSet, Labels, ObservedTables, build_data_set, get_labels_as_of
 from training.evaluation.fairness import CONSIGNEE, classify_consignee
 from training.evaluation.metrics import Evaluation, evaluate
@@ -67,6 +69,11 @@ class Origin(NamedTuple):
     ends: datetime
     window: Positions
 
+    def keep_rows(self, sample: TrafficSample, consignments: pd.DataFrame) -> "Origin":
+        """Return the origin with the kept rows only; see `DataSet.keep_rows`."""
+        inside = np.isin(sample.rows, self.window, assume_unique=True)
+        return self._replace(data=self.data.keep_rows(sample, consignments), window=np.flatnonzero(inside))
+
 
 class TrainingData(NamedTuple):
     """All data sets of a training run.
@@ -95,9 +102,48 @@ class TrainingData(NamedTuple):
         return keep
 
     @property
+    def sets(self) -> tuple[DataSet, ...]:
+        """All data sets."""
+        return (self.evaluation, self.final, *(origin.data for origin in self.origins))
+
+    def sample_rows(self, limit: int, seed: int) -> TrafficSample:
+        """Select the rows to keep: all that are fitted on or were chosen, and at most `limit` others of the tested periods."""
+        tested = self.evaluation.part == TEST
+        windows = [_mark(origin.window, len(tested)) for origin in self.origins]
+        # The latest window is the test period.
+        periods = [windows[0] | tested, *windows[1:]] if windows else [tested]
+        learnt = np.logical_or.reduce(periods) & self.final.labels.chosen
+        for each in self.sets:
+            learnt |= each.select_fitting_rows(TRAIN) | each.select_fitting_rows(VALIDATION)
+        ids = self.evaluation.observed.consignments["consignment_id"]
+        return sample_traffic(ids, learnt, periods, limit, seed)
+
+    def keep_rows(self, sample: TrafficSample, consignments: pd.DataFrame) -> "TrainingData":
+        """Return the data sets of the kept rows only; see `DataSet.keep_rows`."""
+        return TrainingData(
+            self.evaluation.keep_rows(sample, consignments),
+            self.final.keep_rows(sample, consignments),
+            tuple(origin.keep_rows(sample, consignments) for origin in self.origins),
+        )
+
+    def reweight(self, config: WeightsConfig) -> "TrainingData":
+        """Return the same rows with the weights of another configuration."""
+        return TrainingData(
+            self.evaluation.reweight(config),
+            self.final.reweight(config),
+            tuple(origin._replace(data=origin.data.reweight(config)) for origin in self.origins),
+        )
+
+    @property
     def reported_from(self) -> datetime:
         """The beginning of the earliest period whose figures are reported."""
         return min([self.evaluation.split.test.begins, *(origin.begins for origin in self.origins)])
+
+
+def _mark(rows: Positions, size: int) -> Bools:
+    marked = np.zeros(size, dtype=bool)
+    marked[rows] = True
+    return marked
 
 
 def build_training_data(observed: ObservedTables, target: Target, config: TrainConfig) -> TrainingData:
@@ -301,13 +347,14 @@ def judge_origins(
         Of the whole table.
     """
     windows = [fit.origin.window for fit in fits]
+    arrived = [parts.data.observed.kept.stands_for[rows] for rows in windows]
     unseen = collect_unseen(fits, parts, test_weight, config.model.seed)
     weights = [period.weight for period in reversed(unseen)]
-    found = _Judge(parts, parts.data.labels, windows, weights, config.evaluation)
+    found = _Judge(parts, parts.data.labels, windows, arrived, weights, config.evaluation)
     by_truth = None
     if true_labels is not None:
-        known = [true_labels.known[rows].astype(np.float64) for rows in windows]
-        by_truth = _Judge(parts, true_labels, windows, known, config.evaluation)
+        known = [true_labels.known[rows] * each for rows, each in zip(windows, arrived, strict=True)]
+        by_truth = _Judge(parts, true_labels, windows, arrived, known, config.evaluation)
     judge = by_truth or found
     own = _combine_by_age(fits, 0)
     evaluation = found.evaluate(own)
@@ -327,7 +374,7 @@ def judge_origins(
         [_build_age_row(fits, judge, age, *each) for age, each in enumerate(by_age)],
         unseen,
         judge.build_period(own),
-        {name: rank_in_windows(scored) for name, scored in others.items()},
+        {name: rank_in_windows(scored, arrived) for name, scored in others.items()},
     )
 
 
@@ -335,24 +382,31 @@ def collect_unseen(
     fits: Sequence[OriginFit], parts: SplitFeatures, test_weight: Floats, seed: int
 ) -> list[UnseenScores]:
     """Collect the scores of each fit on its own window, the earliest first; parameters as in `judge_origins`."""
-    found = []
+    found, even = [], parts.data.observed.kept.even
     for place, fit in enumerate(fits):
         rows = fit.origin.window
         weight = test_weight if place == 0 else _weigh_window(parts, rows, seed)
-        found.append(UnseenScores(rows, fit.raw[0], weight, np.ones(len(rows), dtype=bool)))
+        found.append(UnseenScores(rows, fit.raw[0], weight, even[rows]))
     return found[::-1]
 
 
 def _weigh_window(parts: SplitFeatures, rows: Positions, seed: int) -> Floats:
     at = np.searchsorted(parts.rows, rows)
-    mine = np.zeros(len(parts.rows), dtype=bool)
-    mine[at] = True
-    return parts.estimate_result_weights(mine, seed, np.ones(len(parts.rows)))[at]
+    arrived = parts.data.observed.kept.stands_for[parts.rows]
+    return parts.estimate_result_weights(_mark(at, len(parts.rows)), seed, arrived)[at]
 
 
-def rank_in_windows(scored: Sequence[tuple[int, Floats]]) -> Floats:
-    """Convert the raw scores of windows to ranks between 0 and 1 in each window, one window after the other."""
-    return np.concatenate([1.0 - compute_shares_above(raw, np.ones(len(raw))) for _, raw in scored])
+def rank_in_windows(scored: Sequence[tuple[int, Floats]], arrived: Sequence[Floats]) -> Floats:
+    """Convert the raw scores of windows to ranks between 0 and 1 in each window, one window after the other.
+
+    Parameters
+    ----------
+    scored : sequence of (int, float64 array)
+        Position of a window, and the raw scores of its rows.
+    arrived : sequence of float64 arrays
+        How many consignments each row of each window stands for.
+    """
+    return np.concatenate([1.0 - compute_shares_above(raw, arrived[place]) for place, raw in scored])
 
 
 @dataclass(frozen=True)
@@ -362,6 +416,7 @@ class _Judge:
     parts: SplitFeatures
     labels: Labels
     windows: Sequence[Positions]
+    arrived: Sequence[Floats]
     weights: Sequence[Floats]
     settings: EvaluationConfig
 
@@ -373,20 +428,22 @@ class _Judge:
         """Build one period of all these windows, each ranked by itself; it has no slices."""
         rows = np.concatenate([self.windows[place] for place, _ in scored])
         weight = np.concatenate([self.weights[place] for place, _ in scored])
-        period = build_scored_period(self.parts, rows, rank_in_windows(scored), self.labels, weight)
+        ranks = rank_in_windows(scored, self.arrived)
+        period = build_scored_period(self.parts, rows, ranks, self.labels, weight)
         return replace(period, slices={})
 
     def count_best(self, scored: Sequence[tuple[int, Floats]]) -> tuple[int, int]:
         """Count the known positives in the top part of each window, and all of them."""
         best = 0
         for place, raw in scored:
-            above = compute_shares_above(raw, np.ones(len(raw)))
-            best += int((self.labels.positive[self.windows[place]] & (above <= BEST_SHARE)).sum())
+            above = compute_shares_above(raw, self.arrived[place])
+            best += self.count_positives(place, above <= BEST_SHARE)
         return best, sum(self.count_positives(place) for place, _ in scored)
 
-    def count_positives(self, place: int) -> int:
-        """Count the known positives of a window."""
-        return int(self.labels.positive[self.windows[place]].sum())
+    def count_positives(self, place: int, rows: Bools | None = None) -> int:
+        """Count the known positives of a window, or of some of its rows; a row counts as often as it stands for."""
+        positive = self.labels.positive[self.windows[place]] * self.arrived[place]
+        return round(float(positive.sum() if rows is None else positive[rows].sum()))
 
 
 def _build_origin_row(fit: OriginFit, judge: _Judge, place: int) -> dict[str, Any]:
@@ -396,7 +453,7 @@ def _build_origin_row(fit: OriginFit, judge: _Judge, place: int) -> dict[str, An
         "until": f"{fit.origin.ends:%Y-%m-%d}",
         "learnt_positives": fit.grown.positives,
         "learnt_results": fit.grown.labelled,
-        "consignments": len(fit.origin.window),
+        "consignments": round(float(judge.arrived[place].sum())),
         "positives": judge.count_positives(place),
         **_flatten_recall(recall),
     }
@@ -449,7 +506,7 @@ def build_scored_period(
     weight : float64 array, (n,)
         How many consignments each known result stands for.
     """
-    at = np.searchsorted(parts.rows, rows)
+    at, kept = np.searchsorted(parts.rows, rows), parts.data.observed.kept
     consignee = classify_consignee(parts.X[at], parts.spec)
     return ScoredPeriod(
         score=score,
@@ -460,4 +517,5 @@ def build_scored_period(
         weight=weight,
         slices=extract_slices(parts.frame, rows) | {CONSIGNEE: consignee},
         guessed=np.isnan(labels.probability[rows]),
+        stands_for=kept.stands_for[rows] if kept.is_drawn else None,
     )

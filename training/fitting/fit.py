@@ -226,8 +226,8 @@ def score_test(evaluated: EvaluationFit, data: DataSet, weight: Floats) -> Unsee
     """Compute the scores of the evaluation fit on the test period; `weight` belongs to its known results."""
     parts = SplitFeatures(data, evaluated.matrix)
     test = parts.select_part(TEST)
-    raw = predict_finite(evaluated.grown.trees, parts.X[test])
-    return UnseenScores(parts.locate_rows(test), raw, weight, np.ones(len(raw), dtype=bool))
+    raw, rows = predict_finite(evaluated.grown.trees, parts.X[test]), parts.locate_rows(test)
+    return UnseenScores(rows, raw, weight, data.observed.kept.even[rows])
 
 
 def fit_as_deployed(

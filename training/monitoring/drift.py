@@ -18,13 +18,16 @@ from consignments.errors import BadInput
 from consignments.records import Target
 from consignments.timestamps import get_time_column_us, to_datetime
 from features.batch import BATCH_KEY, ComputeOptions, Progress, Tables
+from features.config import FeatureConfig
 from features.history.pseudonyms import Pseudonyms
-from features.streams import FeatureInputs, stream_features
+from features.streams import FeatureInputs, InMemoryTable, TableSource, stream_features
 from models.batch_scoring import build_feature_parameters
 from models.bundle import Bundle
 from models.traffic_profile import ReferenceProfile
 from training.config import EvaluationConfig
 from training.data.splits import ALL_ARRIVALS, ArrivalWindow
+from training.data.table_features import read_kept_rows
+from training.data.traffic_sample import sample_traffic
 from training.data.training_set import Labels, find_last_visible_time, get_labels_as_of
 from training.monitoring.drift_measures import DriftTables as DriftTables
 from training.monitoring.drift_measures import Row, compute_drift_tables
@@ -35,9 +38,14 @@ from training.monitoring.drift_verdict import (
     find_drift_reasons,
     list_notes,
 )
-from training.monitoring.traffic_profile import CHANNEL, OFFICE, ScoredTraffic, build_traffic_profile
+from training.monitoring.traffic_profile import (
+    CHANNEL,
+    OFFICE,
+    ScoredTraffic,
+    build_traffic_profile,
+    multiply_counts,
+)
 
-_NOT_IN_METRIC_NAMES = re.compile(r"[^A-Za-z0-9_ .:/-]|//+|/\.+(?=/|$)")
 _NOT_IN_METRIC_NAMES = re.compile(r"[^A-Za-z0-9_ .:/-]|//+|/$|/\.+(?=/|$)")
 MAX_METRIC_NAME = 200
 
@@ -115,19 +123,16 @@ class MonitoredTraffic:
 
     Attributes
     ----------
-    tables : Tables
-        Consignments, and the outcomes and alerts that the history may use.
-    history : DataFrame, optional
-        Past consignments; they join the history and are not monitored.
-    reference : DataFrame, optional
+    inputs : FeatureInputs
+        Consignments; past ones, which are not monitored; and the outcomes and alerts that the history may use.
+    reference : TableSource, optional
         Consignments to use as the reference, instead of the profile in the bundle.
     window : ArrivalWindow
         Monitored arrivals; those before join the history. Default: all given ones.
     """
 
-    tables: Tables
-    history: pd.DataFrame | None = None
-    reference: pd.DataFrame | None = None
+    inputs: FeatureInputs
+    reference: TableSource | None = None
     window: ArrivalWindow = ALL_ARRIVALS
 
 
@@ -152,8 +157,9 @@ def detect_drift(
     BadInput
         If nothing arrived in the period, the reference has no rows, or the model has no reference.
     """
-    tables, frame = traffic.tables, traffic.tables.consignments
-    received = get_time_column_us(frame, "received_at")
+    config = config or EvaluationConfig()
+    inputs, reference = FeatureInputs.to_repeatable(traffic.inputs), traffic.reference
+    received = get_time_column_us(inputs.consignments.take_order(), "received_at")
     inside = traffic.window.select(received)
     if not inside.any():
         raise BadInput(
@@ -161,32 +167,51 @@ def detect_drift(
             where="consignments",
             todo="provide later consignments, or choose another period with --from and --until",
         )
-    earlier = frame.loc[received < received[inside].min()]
-    past = _concatenate(traffic.history, traffic.reference, earlier)
-    then, overlap = bundle.reference, []
-    if then is not None and traffic.reference is None:
-        overlap = describe_overlap(then, received[inside])
-    if traffic.reference is not None:
-        if traffic.reference.empty:
+    then, notes = bundle.reference, []
+    if then is not None and reference is None:
+        notes = describe_overlap(then, received[inside])
+    if reference is not None:
+        if not len(reference):
             raise BadInput(
                 "the reference is empty",
                 where="reference",
                 got="a table without rows",
                 expected="consignments of an earlier period",
             )
-        before = Tables(traffic.reference, tables.outcomes, tables.alerts)
-        scored = score_traffic(bundle, before, traffic.history, progress)
-        then = build_traffic_profile(scored, _require_reference(then).capacity)
-    current = Tables(frame.loc[inside], tables.outcomes, tables.alerts)
-    seen = score_traffic(bundle, current, past, progress)
+        # Both are read twice: here, and as the past of the monitored traffic.
+        past, before = (_read_whole(each, bundle.config) for each in (inputs.history, reference))
+        assert before is not None
+        given = FeatureInputs.from_tables(Tables(before, inputs.outcomes, inputs.alerts), past)
+        scored = score_traffic(bundle, given, np.ones(len(before), dtype=bool), config, progress)
+        capacity = _require_reference(then).capacity
+        then = multiply_counts(build_traffic_profile(scored, capacity), scored.stands_for)
+        inputs = replace(inputs, history=InMemoryTable(_concatenate(past, before)))
+    seen = score_traffic(bundle, inputs, inside, config, progress)
+    if seen.stands_for > 1.0:
+        notes.append(describe_sample(len(seen.score), int(inside.sum())))
+    earlier = received < received[inside].min()
     drift = measure_drift(
         _require_reference(then),
         seen,
-        config or EvaluationConfig(),
-        _read_labels(seen, tables.outcomes, bundle.card.target),
-        with_history=past is not None,
+        config,
+        _read_labels(seen, inputs.outcomes, bundle.card.target),
+        with_history=inputs.has_history or bool(earlier.any()),
     )
-    return replace(drift, notes=[*overlap, *drift.notes])
+    return replace(drift, notes=[*notes, *drift.notes])
+
+
+def describe_sample(kept: int, arrived: int) -> str:
+    """Return a sentence on the sample that was compared in place of all traffic.
+
+    Examples
+    --------
+    >>> describe_sample(500_000, 2_000_000)
+    'A uniform sample of 500,000 of 2,000,000 consignments was compared. Numbers of arrivals of sources are those of the sample.'
+    """
+    return (
+        f"A uniform sample of {kept:,} of {arrived:,} consignments was compared. "
+        "Numbers of arrivals of sources are those of the sample."
+    )
 
 
 def describe_overlap(reference: ReferenceProfile, received_us: NDArray[np.int64]) -> list[str]:
@@ -224,11 +249,22 @@ def _read_labels(seen: ScoredTraffic, outcomes: pd.DataFrame | None, target: Tar
 
 def score_traffic(
     bundle: Bundle,
-    given: Tables,
-    history: pd.DataFrame | None,
+    inputs: FeatureInputs,
+    inside: NDArray[np.bool_],
+    config: EvaluationConfig,
     progress: Progress | None = None,
 ) -> ScoredTraffic:
-    """Score consignments and return their features and scores.
+    """Score some of the given consignments, at most `traffic_rows`, and return their features and scores.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    inputs : FeatureInputs
+        The order of the consignments may be taken several times.
+    inside : bool array, (given consignments,)
+        Those to score. If they are too many, a uniform sample of them is scored.
+    config : EvaluationConfig
+    progress : callable, optional
 
     Raises
     ------
@@ -237,11 +273,17 @@ def score_traffic(
     """
     parameters = build_feature_parameters(bundle, Pseudonyms(BATCH_KEY))
     model = bundle.model.replace_spec(parameters.build_pipeline().spec)
-    pieces = stream_features(
-        FeatureInputs.from_tables(given, history), parameters, options=ComputeOptions(progress=progress)
+    ids = inputs.consignments.take_order()["consignment_id"]
+    sample = sample_traffic(ids, np.zeros_like(inside), [inside], config.traffic_rows, config.seed)
+    wanted = np.zeros_like(inside)
+    wanted[sample.rows] = True
+    options = ComputeOptions(progress=progress)
+    X = np.concatenate(
+        [piece.X for piece in stream_features(inputs, parameters, options=options, wanted=wanted)]
     )
-    X, frame = np.concatenate([piece.X for piece in pieces]), given.consignments
-    return ScoredTraffic(frame, X, model.spec, model.score(X, frame["channel"].tolist()), bundle.config)
+    frame = read_kept_rows(inputs.consignments, bundle.config, sample.rows)
+    score = model.score(X, frame["channel"].tolist())
+    return ScoredTraffic(frame, X, model.spec, score, bundle.config, float(inside.sum()) / len(frame))
 
 
 def measure_drift(
@@ -280,19 +322,24 @@ def measure_drift(
 def _count_daily_arrivals(seen: ScoredTraffic, now: ReferenceProfile) -> dict[str, list[int]]:
     first = int(seen.day.min())
     return {
-        f"{column}:{value}": np.bincount(seen.day[codes == value] - first, minlength=now.days).tolist()
+        f"{column}:{value}": np.rint(
+            np.bincount(seen.day[codes == value] - first, minlength=now.days) * seen.stands_for
+        )
+        .astype(np.int64)
+        .tolist()
         for column in (CHANNEL, OFFICE)
         for codes in [seen.extract_texts(column)]
         for value in sorted(set(codes) - {""})
     }
 
 
-def _concatenate(*frames: pd.DataFrame | None) -> pd.DataFrame | None:
-    """Concatenate past consignments, each once; None if there are none."""
-    given = [frame for frame in frames if frame is not None and len(frame)]
-    if not given:
-        return None
-    whole = pd.concat(given, ignore_index=True)
+def _read_whole(source: TableSource | None, config: FeatureConfig) -> pd.DataFrame | None:
+    return None if source is None else read_kept_rows(source, config, np.arange(len(source)))
+
+
+def _concatenate(*frames: pd.DataFrame | None) -> pd.DataFrame:
+    """Concatenate past consignments, each once."""
+    whole = pd.concat([frame for frame in frames if frame is not None], ignore_index=True)
     return whole if "sequence" in whole else whole.drop_duplicates("consignment_id", keep="last")
 
 

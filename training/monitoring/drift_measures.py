@@ -311,7 +311,7 @@ def _source_rows(then: ReferenceProfile, now: ReferenceProfile, seen: ScoredTraf
     for column in SOURCES:
         codes = seen.extract_texts(column)
         for value, source in then.sources[column].items():
-            pace = source.arrivals / then.days
+            pace = source.arrivals / then.days / seen.stands_for
             mine = codes == value
             silence = find_longest_silence(seen.day[mine], first, last) if mine.any() else now.days
             owed = pace * max(0, silence - source.longest_silence_days)

@@ -5,7 +5,9 @@ edges, and `training.monitoring.drift` compares the two.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -44,6 +46,8 @@ MAX_SEPARATE_CODES = 9
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 SIGNIFICANT_DIGITS = 9
 """Digits kept of numbers that are not counts: the last bits may differ between machines, the bundle may not."""
+COUNT_FIELDS = ("channels", "features", "scores", "mix", "missing", "sources")
+"""Fields of a profile that hold numbers of consignments."""
 MIN_SIZE_VALUES = 100
 """Minimum positive values for which quantiles are kept."""
 
@@ -64,6 +68,8 @@ class ScoredTraffic:
         Probabilities.
     config : FeatureConfig
         Contains the declared columns.
+    stands_for : float
+        How many consignments of the traffic each one stands for, if they are a uniform sample.
     """
 
     frame: pd.DataFrame
@@ -71,6 +77,7 @@ class ScoredTraffic:
     spec: Spec
     score: Floats
     config: FeatureConfig
+    stands_for: float = 1.0
 
     @property
     def day(self) -> Ints:
@@ -93,7 +100,8 @@ class ScoredTraffic:
     def select_at_capacity(self, capacity: int) -> Floats:
         """Compute the share of each consignment that is selected at the daily capacity of each office."""
         _, group = np.unique(-self.score, return_inverse=True)
-        return select_at_capacity(group, index_office_days(self.extract_texts(OFFICE), self.day), capacity)
+        cell = index_office_days(self.extract_texts(OFFICE), self.day)
+        return select_at_capacity(group, cell, capacity / self.stands_for)
 
 
 def build_traffic_profile(
@@ -139,6 +147,23 @@ def build_traffic_profile(
         sources={column: _summarize_sources(seen, column, first, last) for column in SOURCES},
         medians=_compute_medians(seen.X),
         channel_medians={name: _compute_medians(seen.X[mine]) for name, mine in members.items()},
+    )
+
+
+def multiply_counts(profile: ReferenceProfile, factor: float) -> ReferenceProfile:
+    """Return the profile of the traffic that a uniform sample stands for, `factor` times as large."""
+
+    def multiply(counted: Any) -> Any:
+        if isinstance(counted, dict):
+            return {name: multiply(each) for name, each in counted.items()}
+        if isinstance(counted, list):
+            return [multiply(each) for each in counted]
+        if isinstance(counted, SourceActivity):
+            return msgspec.structs.replace(counted, arrivals=multiply(counted.arrivals))
+        return round(counted * factor)
+
+    return msgspec.structs.replace(
+        profile, **{name: multiply(getattr(profile, name)) for name in COUNT_FIELDS}
     )
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 from consignments.errors import BadInput
 from consignments.timestamps import US_PER_DAY, get_time_column_us
 from features.batch import Progress, Tables
+from features.buckets.cluster import connect
 from features.workers import end_with_parent
 from training.config import TrainConfig, parse_config
 from training.data.data_hash import hash_tables
@@ -243,7 +244,12 @@ class ExperimentPlan:
 
 
 def run_experiment(
-    plan: ExperimentPlan, folder: Path, *, jobs: int = 1, progress: Progress | None = None
+    plan: ExperimentPlan,
+    folder: Path,
+    *,
+    jobs: int = 1,
+    cluster: str | None = None,
+    progress: Progress | None = None,
 ) -> Experiment:
     """Replay policies in the same environment, each under each seed.
 
@@ -254,6 +260,9 @@ def run_experiment(
         Folder of the checkpoints; if it contains some of the same experiment, it is resumed.
     jobs : int
         Processes.
+    cluster : str, optional
+        Address of a Dask cluster on which each replay is a task, in place of processes. Its workers must see the folder under
+        this name. A task whose worker was lost continues after its last finished week.
     progress : callable, optional
         Called with the number of finished weeks.
 
@@ -264,18 +273,14 @@ def run_experiment(
     BadInput
         If the folder contains another replay, or the warm-up is too short to train on.
     """
-    from joblib import Parallel, delayed
-
     plan.check()
     maker, header = plan.maker, plan.maker.build_header()
     tasks = [(name, seed) for seed in plan.seeds for name in plan.policies]
-    folders = [folder / f"{name}-seed-{seed}" for name, seed in tasks]
+    folders = [folder.absolute() / f"{name}-seed-{seed}" for name, seed in tasks]
     weeks = len(tasks) * -(-maker.days // DAYS_PER_WEEK)
+    arguments = [(name, seed, header, at) for (name, seed), at in zip(tasks, folders, strict=True)]
     with _report_progress(folders, weeks, progress):
-        done = Parallel(n_jobs=min(jobs, len(tasks)), initializer=end_with_parent, initargs=(os.getpid(),))(
-            delayed(_run_replay)(plan, name, seed, header, at)
-            for (name, seed), at in zip(tasks, folders, strict=True)
-        )
+        done = _run_replays(plan, arguments, jobs, cluster)
     openings, positives = (
         pd.concat(
             [
@@ -289,6 +294,25 @@ def run_experiment(
     return Experiment(
         openings, positives, plan.settings, header, maker.list_events(), maker.days, maker.first_day
     )
+
+
+def _run_replays(
+    plan: ExperimentPlan, arguments: list[tuple[Any, ...]], jobs: int, cluster: str | None
+) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Run all replays, in processes of this machine or on a cluster."""
+    from joblib import Parallel, delayed
+
+    if cluster is not None:
+        with connect(cluster) as runner:
+            shared = runner.share(plan)
+            return list(runner.map("replay", _run_replay, [(shared, *each) for each in arguments]))
+    processes = Parallel(
+        n_jobs=min(jobs, len(arguments)), initializer=end_with_parent, initargs=(os.getpid(),)
+    )
+    done: list[tuple[pd.DataFrame, pd.DataFrame]] = processes(
+        delayed(_run_replay)(plan, *each) for each in arguments
+    )
+    return done
 
 
 def _run_replay(

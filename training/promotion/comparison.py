@@ -17,11 +17,13 @@ from consignments.timestamps import US_PER_DAY, get_time_column_us
 from features.batch import BATCH_KEY, ComputeOptions, Progress, Tables
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs
-from models.batch_scoring import score_table
+from models.batch_scoring import score_chunks
 from models.bundle import Bundle
 from training.config import EvaluationConfig
-from training.data.data_hash import hash_tables
+from training.data.data_hash import TableHash, hash_tables
 from training.data.splits import ALL_ARRIVALS, ArrivalWindow
+from training.data.table_features import read_kept_rows
+from training.data.traffic_sample import TrafficSample, sample_traffic
 from training.data.training_set import (
     Labels,
     compute_inverse_propensity,
@@ -141,7 +143,7 @@ class ComparedTraffic:
 
     Attributes
     ----------
-    tables : Tables
+    tables : Tables or FeatureInputs
         Consignments (all of them join the history), outcomes and alerts.
     truth : DataFrame, optional
         Of a simulated world, instead of the outcomes.
@@ -149,7 +151,7 @@ class ComparedTraffic:
         Arrivals that are compared. Default: from the time on which neither model was trained.
     """
 
-    tables: Tables
+    tables: Tables | FeatureInputs
     truth: pd.DataFrame | None = None
     window: ArrivalWindow = ALL_ARRIVALS
 
@@ -182,39 +184,34 @@ def compare(
             got=f"{a.card.target} and {b.card.target}",
             expected="one target",
         )
-    config, tables, truth = config or EvaluationConfig(), compared.tables, compared.truth
-    frame = tables.consignments
+    config, truth = config or EvaluationConfig(), compared.truth
+    inputs = FeatureInputs.to_repeatable(compared.tables)
+    order = inputs.consignments.take_order()
     begins = _resolve_begin(a, b, compared.window.begins)
-    inside = _select_period(frame, ArrivalWindow(begins, compared.window.ends))
-    rows = frame.loc[inside]
-    labels = _read_labels(rows["consignment_id"], compared, a.card.target)
+    inside = _select_period(order, ArrivalWindow(begins, compared.window.ends))
+    sample, labels = _sample_labels(order["consignment_id"], inside, inputs, truth, a.card.target, config)
     if not labels.known.any():
         raise BadInput(
             "no result of any consignment of the period is known",
             where=f"{int(inside.sum())} consignments",
             todo="choose another period with --from and --until",
         )
-    inputs = FeatureInputs.from_tables(Tables(rows, tables.outcomes, tables.alerts), frame.loc[~inside])
-    named = {
-        "consignments": frame,
-        "outcomes": tables.outcomes,
-        "alerts": tables.alerts,
-        "truth": truth,
-    }
-    scores = [
-        score_table(bundle, inputs, Pseudonyms(BATCH_KEY), options=ComputeOptions(progress=progress))[
-            "score"
-        ].to_numpy(np.float64)
-        for bundle in (a, b)
-    ]
+    wanted = np.zeros(len(order), dtype=bool)
+    wanted[sample.rows] = True
+    scores = [_compute_scores(bundle, inputs, wanted, progress) for bundle in (a, b)]
+    table = TableHash()
+    rows = read_kept_rows(inputs.consignments, a.config, sample.rows, table)
+    named = {"outcomes": inputs.outcomes, "alerts": inputs.alerts, "truth": truth}
     traffic = ScoredPeriod(
         score=scores[0],
         day=get_time_column_us(rows, "received_at") // US_PER_DAY,
         office=extract_texts(rows, "office"),
         labelled=labels.known,
         positive=labels.positive,
-        weight=np.where(labels.known, compute_inverse_propensity(labels.probability), 0.0),
+        weight=np.where(labels.known, compute_inverse_propensity(labels.probability), 0.0)
+        * sample.stands_for,
         slices=extract_slices(rows),
+        stands_for=sample.stands_for,
     )
     one, other = evaluate(traffic, config), evaluate(traffic.replace_score(scores[1]), config)
     return Comparison(
@@ -222,16 +219,17 @@ def compare(
         b=other,
         gains={name: estimate_difference(other, one, name) for name in COMPARED},
         disagreements=_list_disagreements(
-            (a, b), tables, inside, (scores[0], scores[1]), labels, by_truth=truth is not None
+            (a, b), inputs, sample, rows, (scores[0], scores[1]), labels, by_truth=truth is not None
         ),
         slices=_compare_slices(traffic, scores[1], config),
         begins=begins,
-        consignments=len(rows),
-        labelled=int(labels.known.sum()),
+        consignments=int(inside.sum()),
+        labelled=round(float(sample.stands_for[labels.known].sum())),
         positive=int(labels.positive.sum()),
         by_truth=truth is not None,
-        data_sha256=hash_tables(named),
-        inputs={name: len(table) for name, table in named.items() if table is not None},
+        data_sha256=hash_tables({"consignments": table, **named}),
+        inputs={"consignments": table.rows}
+        | {name: len(each) for name, each in named.items() if each is not None},
         fits=(a.card.fit, b.card.fit),
     )
 
@@ -263,20 +261,43 @@ def _select_period(frame: pd.DataFrame, window: ArrivalWindow) -> NDArray[np.boo
     return inside
 
 
-def _read_labels(consignment_id: "pd.Series", compared: ComparedTraffic, target: Target) -> Labels:
-    """Read the truth if given, else the latest outcomes."""
-    if compared.truth is not None:
-        return get_true_labels(consignment_id, compared.truth, target)
-    outcomes = _require_outcomes(compared.tables)
-    return get_labels_as_of(consignment_id, outcomes, find_last_visible_time(outcomes), target)
+def _sample_labels(
+    consignment_id: "pd.Series",
+    inside: NDArray[np.bool_],
+    inputs: FeatureInputs,
+    truth: pd.DataFrame | None,
+    target: Target,
+    config: EvaluationConfig,
+) -> tuple[TrafficSample, Labels]:
+    """Read the truth if given, else the latest outcomes, and select the rows that are compared, with their labels.
+
+    All inspected ones are compared, or all positives by the truth, and at most `traffic_rows` others.
+    """
+    if truth is not None:
+        labels = get_true_labels(consignment_id, truth, target)
+    else:
+        outcomes = _require_outcomes(inputs.outcomes)
+        labels = get_labels_as_of(consignment_id, outcomes, find_last_visible_time(outcomes), target)
+    always = inside & (labels.chosen if truth is None else labels.positive)
+    sample = sample_traffic(consignment_id, always, [inside], config.traffic_rows, config.seed)
+    return sample, labels.select_rows(sample.rows)
 
 
-def _require_outcomes(tables: Tables) -> pd.DataFrame:
-    if tables.outcomes is None:
+def _compute_scores(
+    bundle: Bundle, inputs: FeatureInputs, wanted: NDArray[np.bool_], progress: Progress | None
+) -> Floats:
+    """Score some consignments; all others count for history."""
+    options = ComputeOptions(progress=progress)
+    chunks = score_chunks(bundle, inputs, Pseudonyms(BATCH_KEY), options=options, wanted=wanted)
+    return np.concatenate([chunk["score"].to_numpy(np.float64) for chunk in chunks])
+
+
+def _require_outcomes(outcomes: pd.DataFrame | None) -> pd.DataFrame:
+    if outcomes is None:
         raise BadInput(
             "there are no results to compare with", expected="--outcomes, or --truth on a simulated world"
         )
-    return tables.outcomes
+    return outcomes
 
 
 def _is_known(estimate: Estimate) -> bool:
@@ -285,22 +306,23 @@ def _is_known(estimate: Estimate) -> bool:
 
 def _list_disagreements(
     bundles: tuple[Bundle, Bundle],
-    tables: Tables,
-    inside: NDArray[np.bool_],
+    inputs: FeatureInputs,
+    sample: TrafficSample,
+    rows: pd.DataFrame,
     scores: tuple[Floats, Floats],
     labels: Labels,
     *,
     by_truth: bool,
 ) -> list[dict[str, float | str]]:
     """List the consignments that only one of the two ranks in its top share, with the reasons of both."""
-    apart = find_disagreements(*scores)
-    chosen = np.zeros(len(inside), dtype=bool)
-    chosen[np.flatnonzero(inside)[apart]] = True
+    apart = find_disagreements(*scores, sample.stands_for)
+    chosen = np.zeros(sample.of, dtype=bool)
+    chosen[sample.rows[apart]] = True
     # Reasons come in the order of the table, disagreements by their rank difference.
     order = np.argsort(np.argsort(apart))
-    one, other = (explain_rows(bundle, tables, chosen) for bundle in bundles)
+    one, other = (explain_rows(bundle, inputs, chosen) for bundle in bundles)
     reasons = ([one[at] for at in order], [other[at] for at in order])
-    return describe_disagreements(tables.consignments.loc[inside], scores, reasons, labels, by_truth=by_truth)
+    return describe_disagreements(rows, scores, sample.stands_for, reasons, labels, by_truth=by_truth)
 
 
 def _compare_slices(
@@ -312,7 +334,8 @@ def _compare_slices(
         mine = traffic.select_rows(rows)
         one, two = evaluate(mine, config), evaluate(mine.replace_score(other[rows]), config)
         gain = estimate_difference(two, one, "roc_auc")
-        counts = (int(rows.sum()), int(mine.labelled.sum()), int(mine.positive.sum()))
+        known = mine.traffic[mine.labelled].sum()
+        counts = (round(float(mine.traffic.sum())), round(float(known)), int(mine.positive.sum()))
         areas = (one["roc_auc"].value, two["roc_auc"].value, gain.value, gain.low, gain.high)
         found.append(dict(zip(SLICE_COLUMNS, (kind, value or "missing", *counts, *areas), strict=True)))
     return found

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features.batch import BATCH_KEY, Tables
+from features.batch import BATCH_KEY
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs
 from models.batch_scoring import ScoreColumns, score_table
@@ -40,10 +40,17 @@ Floats = NDArray[np.float64]
 Row = dict[str, float | str]
 
 
-def find_disagreements(score_a: Floats, score_b: Floats) -> NDArray[np.int64]:
-    """Return the rows that only one of two scores ranks in its top share, largest rank differences first, at most `MAX_EXAMPLES`."""
-    top = max(1, round(TOP_SHARE * len(score_a)))
-    rank_a, rank_b = compute_ranks(score_a), compute_ranks(score_b)
+def find_disagreements(score_a: Floats, score_b: Floats, traffic: Floats) -> NDArray[np.int64]:
+    """Return the rows that only one of two scores ranks in its top share, largest rank differences first, at most `MAX_EXAMPLES`.
+
+    Parameters
+    ----------
+    score_a, score_b : float64 arrays, (n,)
+    traffic : float64 array, (n,)
+        How many consignments each row stands for.
+    """
+    top = max(1, round(TOP_SHARE * float(traffic.sum())))
+    rank_a, rank_b = compute_ranks(score_a, traffic), compute_ranks(score_b, traffic)
     apart = np.flatnonzero((rank_a < top) != (rank_b < top))
     return apart[np.argsort(-np.abs(rank_a[apart] - rank_b[apart]), kind="stable")][:MAX_EXAMPLES]
 
@@ -51,6 +58,7 @@ def find_disagreements(score_a: Floats, score_b: Floats) -> NDArray[np.int64]:
 def describe_disagreements(
     rows: pd.DataFrame,
     scores: tuple[Floats, Floats],
+    traffic: Floats,
     reasons: tuple[Sequence[str], Sequence[str]],
     labels: Labels,
     *,
@@ -64,6 +72,8 @@ def describe_disagreements(
         All compared consignments.
     scores : pair of float64 arrays, (n,) each
         Of both models.
+    traffic : float64 array, (n,)
+        How many consignments each row stands for.
     reasons : pair of sequences of str
         Of both models, for the rows of `find_disagreements`.
     labels : Labels
@@ -71,7 +81,8 @@ def describe_disagreements(
     by_truth : bool
         True if the labels are the truth of a simulated world.
     """
-    apart, ranks = find_disagreements(*scores), tuple(map(compute_ranks, scores))
+    apart = find_disagreements(*scores, traffic)
+    ranks = [compute_ranks(score, traffic) for score in scores]
     words = ("positive", "negative", "unknown") if by_truth else ("positive", "negative", "not inspected")
     found = np.where(labels.positive, words[0], np.where(labels.known, words[1], words[2]))
     frame = rows.iloc[apart]
@@ -93,13 +104,13 @@ def describe_disagreements(
     ]
 
 
-def explain_rows(bundle: Bundle, tables: Tables, chosen: NDArray[np.bool_]) -> list[str]:
+def explain_rows(bundle: Bundle, inputs: FeatureInputs, chosen: NDArray[np.bool_]) -> list[str]:
     """Return the reasons of a model for some rows of a consignment table, whose other rows count for history.
 
     Parameters
     ----------
     bundle : Bundle
-    tables : Tables
+    inputs : FeatureInputs
     chosen : bool array, (n,)
         Which consignments to explain.
 
@@ -110,19 +121,18 @@ def explain_rows(bundle: Bundle, tables: Tables, chosen: NDArray[np.bool_]) -> l
     """
     if not chosen.any():
         return []
-    frame = tables.consignments
-    inputs = FeatureInputs.from_tables(
-        Tables(frame.loc[chosen], tables.outcomes, tables.alerts), frame.loc[~chosen]
+    explained = score_table(
+        bundle, inputs, Pseudonyms(BATCH_KEY), columns=ScoreColumns(reasons=MAX_REASONS), wanted=chosen
     )
-    explained = score_table(bundle, inputs, Pseudonyms(BATCH_KEY), columns=ScoreColumns(reasons=MAX_REASONS))
     return [
         REASON_SEPARATOR.join(str(reason["text"]) for reason in msgspec.json.decode(text))
         for text in explained["reasons"]
     ]
 
 
-def compute_ranks(score: Floats) -> NDArray[np.int64]:
-    """Return the rank of each score, 0 for the highest."""
+def compute_ranks(score: Floats, traffic: Floats) -> NDArray[np.int64]:
+    """Return the rank of each score in the traffic that the rows stand for, 0 for the highest."""
+    order = np.argsort(-score, kind="stable")
     ranks = np.empty(len(score), dtype=np.int64)
-    ranks[np.argsort(-score, kind="stable")] = np.arange(len(score))
+    ranks[order] = np.round(np.cumsum(traffic[order]) - traffic[order])
     return ranks

@@ -10,11 +10,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+import numpy as np
+
 from features.batch import Progress, Tables, report_progress
+from features.streams import FeatureInputs
 from models.bundle import MANIFEST, ModelCard
 from models.registry import Registry, VersionFolders
 from training.config import CONFIG_FILE, TrainConfig, parse_config_json
-from training.data.data_hash import hash_training_tables
+from training.data.data_hash import TableHash, hash_training_tables
+from training.data.table_features import read_kept_rows
 from training.gate.rules import RefitResult
 from training.runs.artifacts import BUNDLE_FOLDER, EVALUATION_FOLDER, write_run_bundles
 from training.runs.train import TrainingTask, train_model
@@ -22,6 +26,7 @@ from training.runs.train import TrainingTask, train_model
 MAX_FILES_NAMED = 3
 """Files that differ, named in the result; the others are counted."""
 HASH_DIGITS = 12
+NO_ROWS = np.empty(0, dtype=np.int64)
 
 
 class RefitOptions(NamedTuple):
@@ -29,14 +34,14 @@ class RefitOptions(NamedTuple):
 
     Attributes
     ----------
-    tables : Tables
+    tables : Tables or FeatureInputs
         Tables that the version was trained on.
     jobs : int
         Processes and threads, as in `training.runs.train.train_model`; they change the duration, not the result.
     progress : callable, optional
     """
 
-    tables: Tables
+    tables: Tables | FeatureInputs
     jobs: int = 1
     progress: Progress | None = None
 
@@ -82,8 +87,13 @@ def refit_version(
         return WITHOUT_EVALUATION_FIT
     if config is None:
         return WITHOUT_SETTINGS
+    task = TrainingTask(
+        options.tables, datetime.fromisoformat(registered.card.as_of), registered.card.target, config
+    )
     with report_progress(options.progress, "comparing tables"):
-        given = hash_training_tables(options.tables)
+        consignments = TableHash()
+        read_kept_rows(task.inputs.consignments, config.features, NO_ROWS, consignments)
+        given = hash_training_tables(task.inputs, consignments)
     trained_on = registered.card.data_sha256
     if given != trained_on:
         return RefitResult(
@@ -93,7 +103,7 @@ def refit_version(
         )
     with TemporaryDirectory() as spare:
         folder = Path(spare)
-        _repeat_training(registered.card, config, options, folder)
+        _repeat_training(task, options, folder)
         pairs = {
             BUNDLE_FOLDER: registered.folders.served,
             EVALUATION_FOLDER: registered.folders.evaluation,
@@ -108,11 +118,10 @@ def refit_version(
     return RefitResult(True, "trained again on the same tables: both fits are equal, byte for byte")
 
 
-def _repeat_training(card: ModelCard, config: TrainConfig, options: RefitOptions, folder: Path) -> None:
-    task = TrainingTask(options.tables, datetime.fromisoformat(card.as_of), card.target, config)
+def _repeat_training(task: TrainingTask, options: RefitOptions, folder: Path) -> None:
     trained = train_model(task, options.jobs, options.progress)
     with report_progress(options.progress, "comparing fits"):
-        write_run_bundles(trained, options.tables, folder)
+        write_run_bundles(trained, folder)
 
 
 def _list_differing_files(one: Path, other: Path) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.batch import FeatureMatrix, Tables
+from features.batch import FeatureMatrix
 from models.bundle import BundleContent, FitKind, ModelCard, SelfTestExamples, load_bundle, write_bundle
 from models.calibration import CalibrationLevel
 from models.risk_model import RiskModel
@@ -37,7 +37,7 @@ from training.fitting.search import SEARCH_SPACE
 from training.gate.recommendation import FACT_COLUMNS, recommend
 from training.gate.report import GATE_COLUMNS, GateReport
 from training.gate.rules import GateEvidence, run_gate
-from training.monitoring.traffic_profile import ScoredTraffic, build_traffic_profile
+from training.monitoring.traffic_profile import ScoredTraffic, build_traffic_profile, multiply_counts
 from training.reporting.html import HEADLINE
 from training.reporting.tables import serialize_table
 from training.runs.explanations import compute_feature_importance, explain_sample
@@ -74,16 +74,12 @@ METRIC_COLUMNS = ("metric", "value", "low", "high")
 SLICE_COLUMNS = ("kind", "value", "consignments", "labelled", "positive")
 
 
-def write_artifacts(
-    trained: TrainingResult, tables: Tables, folder: Path, champion: str | None = None
-) -> GateReport:
+def write_artifacts(trained: TrainingResult, folder: Path, champion: str | None = None) -> GateReport:
     """Write all artifacts of a run.
 
     Parameters
     ----------
     trained : TrainingResult
-    tables : Tables
-        Tables it was trained on.
     folder : Path
         Created if it does not exist.
     champion : str, optional
@@ -95,7 +91,7 @@ def write_artifacts(
         Every rule of the gate, without a repeated training run, and the recommendation.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_run_bundles(trained, tables, folder)
+    write_run_bundles(trained, folder)
     _write(folder / CONFIG_FILE, trained.config.to_json())
     sample, fairness = explain_sample(trained), compute_fairness(trained)
     importance = compute_feature_importance(trained, sample)
@@ -107,7 +103,7 @@ def write_artifacts(
         serialize_run_tables(trained, importance, fairness) | serialize_gate_tables(trained, gate)
     ).items():
         _write(folder / "tables" / f"{name}.json", table)
-    report = build_report(trained, tables, gate, pictures, importance, fairness)
+    report = build_report(trained, gate, pictures, importance, fairness)
     _write(folder / "report.html", render_report(report))
     return gate
 
@@ -146,14 +142,14 @@ def serialize_gate_tables(trained: TrainingResult, gate: GateReport) -> dict[str
     }
 
 
-def write_run_bundles(trained: TrainingResult, tables: Tables, folder: Path) -> None:
+def write_run_bundles(trained: TrainingResult, folder: Path) -> None:
     """Write the final fit into `bundle`, and the evaluation fit into `evaluation`; both without data from a truth.
 
     The examples of both come from each band of validation. Both contain a profile of the test period's traffic, each with its own scores.
     """
     kinds: dict[FitKind, str] = {"evaluation": EVALUATION_FOLDER, "final": BUNDLE_FOLDER}
     for kind, name in kinds.items():
-        _write_bundle(trained, kind, build_reference(trained, tables, kind), folder / name)
+        _write_bundle(trained, kind, build_reference(trained, kind), folder / name)
 
 
 def _write_bundle(trained: TrainingResult, kind: FitKind, reference: ReferenceProfile, folder: Path) -> None:
@@ -203,26 +199,28 @@ def _round_level(level: CalibrationLevel) -> CalibrationLevel:
     return level._replace(shift=shift, low=low, high=high)
 
 
-def build_reference(trained: TrainingResult, tables: Tables, kind: FitKind = "final") -> ReferenceProfile:
+def build_reference(trained: TrainingResult, kind: FitKind = "final") -> ReferenceProfile:
     """Build the profile of the test period's traffic under a fit, as the reference for later traffic.
 
-    The scores of the final fit are, row by row, those of a fit that was not trained on the row.
+    The scores of the final fit are, row by row, those of a fit that was not trained on the row. If the traffic is a sample, the
+    profile counts its uniform part.
     """
-    evaluated = FeatureMatrix(
-        trained.matrix.X[trained.test_matrix_rows], trained.test_rows, trained.model.spec
-    )
-    own = TrafficScores(evaluated, trained.test_scores)
+    matrix, kept = trained.matrix, trained.data.observed.kept
+    even = kept.even[matrix.rows[trained.test_matrix_rows]]
+    rows = trained.test_matrix_rows[even]
+    evaluated = FeatureMatrix(matrix.X[rows], matrix.rows[rows], matrix.spec)
+    own = TrafficScores(evaluated, trained.test_scores[even])
     traffic = trained.final.traffic if kind == "final" else own
     seen = ScoredTraffic(
-        frame=tables.consignments.iloc[traffic.matrix.rows],
+        frame=trained.data.observed.consignments.iloc[traffic.matrix.rows],
         X=traffic.matrix.X,
         spec=traffic.matrix.spec,
         score=traffic.scores,
         config=trained.config.features,
+        stands_for=float(trained.test.traffic.traffic.sum()) / len(traffic.matrix.rows),
     )
-    return build_traffic_profile(
-        seen, compute_daily_capacity(trained.test.traffic, trained.config.evaluation)
-    )
+    capacity = compute_daily_capacity(trained.test.traffic, trained.config.evaluation)
+    return multiply_counts(build_traffic_profile(seen, capacity), seen.stands_for)
 
 
 def serialize_run_tables(

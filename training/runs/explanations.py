@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.batch import Tables
 from features.spec import Feature
 from features.streams import list_goods_texts
 from models.reasons.ranking import Reason
@@ -135,7 +134,7 @@ def name_feature(feature: Feature) -> str:
     return text.replace("{value}", "…").replace("{currency}", "its currency").rstrip(" :")
 
 
-def explain_highest_scores(trained: TrainingResult, tables: Tables) -> list[dict[str, Any]]:
+def explain_highest_scores(trained: TrainingResult) -> list[dict[str, Any]]:
     """Explain the highest scores of the test period: facts, reasons and exact contributions; no personal data.
 
     Returns
@@ -145,9 +144,9 @@ def explain_highest_scores(trained: TrainingResult, tables: Tables) -> list[dict
         `build_waterfall`.
     """
     highest = np.argsort(-trained.test_scores, kind="stable")[:TOP_EXAMPLES]
-    frame = tables.consignments.iloc[trained.test_rows[highest]]
-    bands = trained.model.assign_bands(trained.test_scores[highest])
-    rows = trained.matrix.X[trained.test_matrix_rows[highest]]
+    at = trained.test_matrix_rows[highest]
+    frame = trained.data.observed.consignments.iloc[trained.matrix.rows[at]]
+    bands, rows = trained.model.assign_bands(trained.test_scores[highest]), trained.matrix.X[at]
     facts, goods = describe_consignments(frame), list_goods_texts(frame)
     return [
         {

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from consignments.records import Target
-from features.batch import Tables
+from features.streams import FeatureInputs
 from models.registry import CHAMPION, ModelVersion, Registry
 from training.data.data_hash import hash_tables
 from training.fitting.search import SEARCH_SPACE
@@ -18,6 +18,7 @@ from training.reporting.mlflow_tracking import (
     InputTable,
     OpenRun,
     RunRecord,
+    describe_schema,
     log_run,
 )
 from training.runs.input_example import build_example_consignments
@@ -52,32 +53,33 @@ class TrainingInputs:
 
     Attributes
     ----------
-    tables : Tables
+    tables : FeatureInputs
     truth : DataFrame or None
     sources : mapping
         Name of a table to the path of its file.
     """
 
-    tables: Tables
+    tables: FeatureInputs
     truth: pd.DataFrame | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
 
-    def describe(self) -> dict[str, InputTable]:
+    def describe(self, trained: TrainingResult) -> dict[str, InputTable]:
         """Describe each table with its own hash, schema and path."""
-        tables = {
-            "consignments": self.tables.consignments,
-            "outcomes": self.tables.outcomes,
-            "alerts": self.tables.alerts,
-            "truth": self.truth,
-        }
-        return {
+        consignments = InputTable(
+            trained.consignments.rows,
+            hash_tables({"consignments": trained.consignments}),
+            self.sources.get("consignments"),
+            describe_schema(trained.data.observed.consignments),
+        )
+        others = {"outcomes": self.tables.outcomes, "alerts": self.tables.alerts, "truth": self.truth}
+        return {"consignments": consignments} | {
             name: InputTable.from_frame(
                 frame,
                 hash_tables({name: frame}),
                 self.sources.get(name),
                 "evaluation" if name == "truth" else "training",
             )
-            for name, frame in tables.items()
+            for name, frame in others.items()
             if frame is not None
         }
 
@@ -109,7 +111,7 @@ def log_training(
         params={**describe_periods(trained), **trained.config.flatten()},
         metrics=trained.headline_metrics,
         folder=folder,
-        inputs=inputs.describe(),
+        inputs=inputs.describe(trained),
     )
     run.log(record)
     for child in build_child_runs(trained):
@@ -120,9 +122,7 @@ def log_training(
             )
 
 
-def register_training(
-    run: OpenRun, text: RunText, trained: TrainingResult, tables: Tables, folder: Path
-) -> ModelVersion:
+def register_training(run: OpenRun, text: RunText, trained: TrainingResult, folder: Path) -> ModelVersion:
     """Register the final fit of a logged run as a new version, and show the main metrics on the page of the logged model."""
     version = Registry(str(run.client.tracking_uri)).register(
         run.run_id,
@@ -131,7 +131,7 @@ def register_training(
         description=text.description,
         tags=trained.tags,
     )
-    digest = hash_tables({"consignments": tables.consignments})[:MAX_DIGEST_CHARACTERS]
+    digest = hash_tables({"consignments": trained.consignments})[:MAX_DIGEST_CHARACTERS]
     logged = [name for name in LINKED_METRICS if name in trained.headline_metrics]
     run.link_metrics(logged, ("consignments", digest))
     return version

@@ -13,6 +13,7 @@ from features.batch import FeatureMatrix
 from features.fitted import FittedParameters
 from models.risk_model import RiskModel
 from training.config import TrainConfig
+from training.data.data_hash import TableHash
 from training.data.splits import TEST
 from training.data.training_set import DataSet
 from training.evaluation.metrics import Evaluation
@@ -94,6 +95,8 @@ class TrainingResult:
     config : TrainConfig
     data : DataSet
     data_sha256 : str
+    consignments : TableHash
+        Hash and number of rows of the whole consignment table.
     evaluated : EvaluationFit
         The evaluation fit, tested on later time, with the feature rows of all fitted, calibrated and tested rows.
     deployed : DeployedResult or None
@@ -120,6 +123,7 @@ class TrainingResult:
     config: TrainConfig
     data: DataSet
     data_sha256: str
+    consignments: TableHash
     evaluated: EvaluationFit
     deployed: DeployedResult | None
     final: FinalFit
@@ -143,13 +147,13 @@ class TrainingResult:
 
     @property
     def matrix(self) -> FeatureMatrix:
-        """Feature rows under the evaluation fit; `matrix.rows` are positions in the table."""
+        """Feature rows under the evaluation fit; `matrix.rows` are positions among the kept consignments of `data`."""
         return self.evaluated.matrix
 
     @property
     def test_rows(self) -> NDArray[np.int64]:
         """Positions of the test period's consignments in the table, int64 (t,)."""
-        rows: NDArray[np.int64] = self.matrix.rows[self.data.part[self.matrix.rows] == TEST]
+        rows: NDArray[np.int64] = self.data.observed.kept.rows[self.matrix.rows[self.test_matrix_rows]]
         return rows
 
     @property
@@ -183,7 +187,7 @@ class TrainingResult:
     @property
     def test_matrix_rows(self) -> NDArray[np.int64]:
         """Rows of the feature matrix that belong to the test period, in the order of the test scores."""
-        return np.searchsorted(self.matrix.rows, self.test_rows)
+        return np.flatnonzero(self.data.part[self.matrix.rows] == TEST)
 
     @property
     def deciding_facts(self) -> DecidingFacts:
@@ -211,7 +215,18 @@ class TrainingResult:
     def sentences(self) -> list[str]:
         """Summary of the run, the most reliable figure first."""
         deployed = [] if self.deployed is None else [self.deployed.sentence]
-        return [*deployed, *self.verdict.sentences, self.fits_sentence, self.level_sentence]
+        sampled = [self.sample_sentence] if self.data.observed.kept.is_drawn else []
+        return [*deployed, *self.verdict.sentences, self.fits_sentence, self.level_sentence, *sampled]
+
+    @property
+    def sample_sentence(self) -> str:
+        """Sentence on the rows that were kept of the table."""
+        kept = self.data.observed.kept
+        return (
+            f"The table has {kept.of:,} consignments; {len(kept.rows):,} were kept. All inspected ones of the tested weeks are evaluated. "
+            f"Of the others a uniform sample stands for all of them: up to {kept.stands_for.max():,.1f} consignments each. Shares of "
+            "traffic, bands and the reference profile are estimates from this sample."
+        )
 
     @property
     def level_sentence(self) -> str:
@@ -229,4 +244,5 @@ class TrainingResult:
             "code_version": installed_version("npsrisk"),
             "data_sha256": self.data_sha256,
             "feature_spec_sha256": self.model.spec.compute_digest(),
+            "traffic": "sample" if self.data.observed.kept.is_drawn else "all",
         }

@@ -136,11 +136,13 @@ def _draw_scores(trained: TrainingResult, judged: EvaluatedModel) -> Figure:
 def _draw_daily(judged: EvaluatedModel, finds: str) -> Figure:
     traffic = judged.traffic
     days, day = np.unique(traffic.day, return_inverse=True)
-    capacity = max(1, round(DAILY_CAPACITY_SHARE * len(day) / len(days)))
+    arrived = traffic.traffic
+    capacity = max(1, round(DAILY_CAPACITY_SHARE * float(arrived.sum()) / len(days)))
     _, group = np.unique(-traffic.score, return_inverse=True)
-    taken = select_at_capacity(group, day, capacity)
-    found = np.bincount(day, weights=traffic.positive * taken, minlength=len(days)).astype(np.float64)
-    there = np.bincount(day, weights=traffic.positive, minlength=len(days)).astype(np.float64)
+    taken = select_at_capacity(group, day, capacity, arrived)
+    positive = traffic.positive * arrived
+    found = np.bincount(day, weights=positive * taken, minlength=len(days)).astype(np.float64)
+    there = np.bincount(day, weights=positive, minlength=len(days)).astype(np.float64)
     names = [f"{EPOCH + pd.Timedelta(days=int(number)):%d %b}" for number in days]
     return Figure(
         draw_daily_detections(names, found, there, finds),

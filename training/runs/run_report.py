@@ -10,7 +10,6 @@ from importlib.metadata import version as installed_version
 from typing import Any, NamedTuple
 
 from consignments.records import Target
-from features.batch import Tables
 from training.evaluation.fairness import Row
 from training.evaluation.metrics import Evaluation
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE
@@ -211,7 +210,6 @@ def measure_test(trained: TrainingResult) -> MeasuredModel:
 
 def build_report(
     trained: TrainingResult,
-    tables: Tables,
     gate: GateReport,
     pictures: Mapping[str, Figure],
     importance: Sequence[dict[str, Any]],
@@ -227,7 +225,7 @@ def build_report(
             "code": installed_version("npsrisk"),
             "features": f"{len(trained.model.spec)} ({trained.model.spec.compute_digest()[:12]})",
             "trees": str(len(trained.model.trees)),
-            "test traffic": f"{len(trained.test_scores):,}",
+            "test traffic": f"{trained.test.traffic.traffic.sum():,.0f}",
         },
         gate=gate,
         verdict=trained.verdict,
@@ -242,7 +240,7 @@ def build_report(
         leaks=trained.leaks,
         data=trained.data.report,
         split=list(trained.data.split.to_rows()),
-        examples=explain_highest_scores(trained, tables),
+        examples=explain_highest_scores(trained),
         features=list(importance[:MAX_FEATURES]),
         origins=trained.deployed.origins if trained.deployed else [],
         ages=trained.deployed.ages if trained.deployed else [],

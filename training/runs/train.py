@@ -5,10 +5,13 @@ calibration from validation, and the test period only evaluates. `train_model` t
 also writes the artifacts, logs the run and registers the version.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
+from hashlib import sha256
+from importlib.metadata import version as installed_version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -19,17 +22,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
+from consignments.files.part_folder import PartFolder
+from consignments.files.part_manifest import identify_tables
 from consignments.records import Target
 from consignments.timestamps import NO_TIME, get_time_column_us, to_datetime
 from consignments.visibility import compute_visible_us
 from features.batch import (
+    ComputeOptions,
     FeatureMatrix,
+    FeatureParameters,
     Progress,
     Tables,
     report_progress,
 )
+from features.buckets.cluster import connect
 from features.fitted import FittedParameters
 from features.normalization.normal_forms import get_goods_text
+from features.streams import FeatureInputs
 from models.risk_model import RiskModel
 from training.config import EvaluationConfig, TrainConfig
 from training.data.data_hash import hash_training_tables
@@ -63,7 +72,7 @@ from training.fitting.fit import (
     score_test,
     score_validation,
 )
-from training.fitting.rolling_origin import RollingOrigin
+from training.fitting.rolling_origin import RankOrigins, RollingOrigin, SharedOrigins
 from training.fitting.search import search
 from training.gate.report import GateReport
 from training.runs.artifacts import write_artifacts
@@ -82,8 +91,8 @@ class TrainingTask:
 
     Attributes
     ----------
-    tables : Tables
-        Consignments, outcomes, alerts.
+    tables : Tables or FeatureInputs
+        Consignments, outcomes, alerts; as `FeatureInputs` the consignments need not fit in memory.
     as_of : datetime, optional
         Later arrivals, and outcomes that became visible later, are ignored. Default: the midnight after the last event of
         the tables.
@@ -95,19 +104,31 @@ class TrainingTask:
         Additional diagnostics: ablation, search. Default: none.
     sources : mapping
         Name of a table to the path of its file, for the record. Default: tables in memory.
+    work : Path, optional
+        Folder that keeps the computed features, so that an interrupted run continues. Default: they are kept in memory.
+    cluster : str, optional
+        Address of a Dask cluster that computes features, and the fits of search and ablation. It needs `work`.
     """
 
-    tables: Tables
+    tables: Tables | FeatureInputs
     as_of: datetime | None = None
     target: Target = "nps"
     config: TrainConfig = field(default_factory=TrainConfig)
     truth: pd.DataFrame | None = None
     diagnostics: DiagnosticsOptions = field(default_factory=DiagnosticsOptions)
     sources: Mapping[str, str] = field(default_factory=dict)
+    work: Path | None = None
+    cluster: str | None = None
+
+    @cached_property
+    def inputs(self) -> FeatureInputs:
+        """The tables, with one spelling for each consignment. They can be read several times."""
+        _require_outcomes(self.tables)
+        return FeatureInputs.to_repeatable(self.tables)
 
     def find_as_of(self) -> datetime:
         """Return the date of the run: the given one, else the midnight after the last event of the tables."""
-        return self.as_of or find_day_after_last_event(self.tables)
+        return self.as_of or find_day_after_last_event(self.inputs)
 
     def build_title(self) -> str:
         """Build the name of the run, which says what was requested.
@@ -207,7 +228,7 @@ def run_training(
     if destination.tracking_uri is None:
         trained = train_model(task, jobs, progress)
         with _choose_folder(destination) as folder:
-            gate = _write_artifacts(trained, task, folder, progress)
+            gate = _write_artifacts(trained, folder, progress)
         return RegisteredRun(trained, gate, None, None, None)
     from training.reporting.mlflow_tracking import open_run
     from training.runs.mlflow_run import (
@@ -228,15 +249,15 @@ def run_training(
         report = _combine_progress(progress, run.report_progress)
         trained = train_model(task, jobs, report)
         champion = find_champion(run, task.target) if destination.register else None
-        gate = _write_artifacts(trained, task, folder, report, champion)
+        gate = _write_artifacts(trained, folder, report, champion)
         text = RunText(title, describe_run(trained, gate))
         with report_progress(report, "logging the run"):
-            inputs = TrainingInputs(task.tables, task.truth, task.sources)
+            inputs = TrainingInputs(task.inputs, task.truth, task.sources)
             log_training(run, text, trained, inputs, folder)
         if not destination.register:
             return RegisteredRun(trained, gate, run.run_id, None, None)
         with report_progress(report, "registering the version"):
-            version = register_training(run, text, trained, task.tables, folder)
+            version = register_training(run, text, trained, folder)
         return RegisteredRun(trained, gate, run.run_id, version.uri, version.number)
 
 
@@ -251,14 +272,10 @@ def _choose_folder(destination: RunDestination) -> Iterator[Path]:
 
 
 def _write_artifacts(
-    trained: TrainingResult,
-    task: TrainingTask,
-    folder: Path,
-    progress: Progress | None,
-    champion: str | None = None,
+    trained: TrainingResult, folder: Path, progress: Progress | None, champion: str | None = None
 ) -> GateReport:
     with report_progress(progress, "writing report and bundle"):
-        return write_artifacts(trained, task.tables, folder, champion)
+        return write_artifacts(trained, folder, champion)
 
 
 def _combine_progress(*reports: Progress | None) -> Progress:
@@ -288,26 +305,26 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     BadInput
         If the tables contain too little to train or to evaluate on.
     """
-    config, tables, target = task.config, task.tables, task.target
-    observed = ObservedTables(tables.consignments, _require_outcomes(tables), task.find_as_of())
-    as_of, studied = observed.as_of, DiagnosticsResult()
-    with report_progress(progress, "reading labels"):
-        digest = hash_training_tables(tables)
-        # Labels as of the dates of the split, and row weights.
-        data = build_training_data(observed, target, config)
-    source = TableFeatures(tables, config.features, as_of, jobs, progress)
+    config, target = task.config, task.target
+    data, source = _prepare_data(task, jobs, progress)
+    digest = hash_training_tables(task.inputs, source.table)
+    as_of, studied = data.evaluation.split.as_of, DiagnosticsResult()
     evaluated = fit_evaluation(FitTask(data.evaluation, source, config), jobs, progress, also=data.keep)
     if task.diagnostics.is_wanted:
         origins = _cut_origins(data, evaluated, source, config)
-        if task.diagnostics.search is not None:
-            name = f"{target} {as_of:%Y-%m-%d} {digest[:16]} {config.digest()[:16]}"
-            found = search(origins, config, task.diagnostics.search, name=name, progress=progress)
-            config, studied = found.config, DiagnosticsResult(trials=found.trials)
-            data = build_training_data(observed, target, config)
-            evaluated = fit_evaluation(
-                FitTask(data.evaluation, source, config), jobs, progress, also=data.keep
-            )
-        studied = replace(run_diagnostics(task.diagnostics, origins, config, progress), trials=studied.trials)
+        with _share_origins(task, origins) as rank:
+            if task.diagnostics.search is not None:
+                name = f"{target} {as_of:%Y-%m-%d} {digest[:16]} {config.digest()[:16]}"
+                found = search(
+                    origins, config, task.diagnostics.search, name=name, progress=progress, rank=rank
+                )
+                config, studied = found.config, DiagnosticsResult(trials=found.trials)
+                data = data.reweight(config.weights)
+                evaluated = fit_evaluation(
+                    FitTask(data.evaluation, source, config), jobs, progress, also=data.keep
+                )
+            ablation = run_diagnostics(task.diagnostics, origins, config, progress, rank)
+        studied = replace(ablation, trials=studied.trials)
     model = evaluated.model
     # The test period evaluates, on all its traffic, inspected or not, the model and its baselines.
     parts = SplitFeatures(data.evaluation, evaluated.matrix, jobs)
@@ -316,9 +333,9 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     test = _evaluate_test(parts, model, scores, config, progress)
     by_truth, true_labels = None, None
     if task.truth is not None:
-        true_labels = get_true_labels(tables.consignments["consignment_id"], task.truth, target)
+        true_labels = get_true_labels(source.frame["consignment_id"], task.truth, target)
         rows = parts.locate_rows(parts.select_part(TEST))
-        weight = true_labels.known[rows].astype(np.float64)
+        weight = true_labels.known[rows] * test.traffic.traffic
         traffic = build_scored_period(parts, rows, test.traffic.score, true_labels, weight)
         by_truth = _evaluate_all(traffic, scores, _keep_capacity(config, test.traffic), progress)
     with report_progress(progress, "estimating detections"):
@@ -338,13 +355,21 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
         unseen = [validation, score_test(evaluated, data.evaluation, test.traffic.weight)]
     # The served fit: the same recipe on every label known today.
     final = fit_final(FitTask(data.final, source, config), evaluated.matrix, unseen, jobs, progress)
-    leaks = check_leakage(source, parts.test_matrix, test.traffic, evaluated.grown.fitted)
+    leaks = check_leakage(
+        task.inputs,
+        parts.test_matrix.locate(data.evaluation.observed.kept.rows),
+        test.traffic,
+        source.frame.iloc[parts.test_matrix.rows],
+        FeatureParameters(config.features, evaluated.grown.fitted),
+        ComputeOptions(jobs, progress),
+    )
     return TrainingResult(
         target=target,
         as_of=as_of,
         config=config,
         data=data.evaluation,
         data_sha256=digest,
+        consignments=source.table,
         evaluated=evaluated,
         deployed=deployed,
         final=final,
@@ -356,6 +381,51 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
         verdict=_judge(deployed, by_truth or test, target, by_truth is not None),
         studied=studied,
     )
+
+
+def _prepare_data(
+    task: TrainingTask, jobs: int, progress: Progress | None
+) -> tuple[TrainingData, TableFeatures]:
+    """Read labels and weights of all rows, select the rows to keep, and compute their features part by part."""
+    config, inputs = task.config, task.inputs
+    observed = ObservedTables(inputs.consignments.take_order(), _require_outcomes(inputs), task.find_as_of())
+    with report_progress(progress, "reading labels"):
+        # Labels as of the dates of the split, and row weights.
+        whole = build_training_data(observed, task.target, config)
+        sample = whole.sample_rows(config.evaluation.traffic_rows, config.model.seed)
+    dated = replace(inputs, as_of=pd.Timestamp(observed.as_of))
+    options = ComputeOptions(jobs, progress)
+    with _open_work_folder(task, sample.rows) as folder:
+        source = TableFeatures.compute(dated, config.features, sample.rows, options, folder, task.cluster)
+    return whole.keep_rows(sample, source.frame), source
+
+
+@contextmanager
+def _share_origins(task: TrainingTask, origins: Sequence[RollingOrigin]) -> Iterator[RankOrigins | None]:
+    """Send the origins to the workers of the cluster; None without a cluster."""
+    if task.cluster is None:
+        yield None
+        return
+    with connect(task.cluster) as runner:
+        yield SharedOrigins(origins, runner).rank
+
+
+@contextmanager
+def _open_work_folder(task: TrainingTask, rows: NDArray[np.int64]) -> Iterator[PartFolder | None]:
+    """Open the folder of the computed features for this run; None if none is wanted."""
+    if task.work is None:
+        yield None
+        return
+    paths = {name: Path(path) for name, path in task.sources.items() if name != "truth"}
+    inputs = {
+        "as_of": task.find_as_of().isoformat(),
+        "config": repr(task.config.features),
+        "features": FeatureParameters(task.config.features).build_pipeline().spec.compute_digest(),
+        "npsrisk": installed_version("npsrisk"),
+        "rows": sha256(rows.tobytes()).hexdigest(),
+    }
+    with PartFolder.open(task.work, inputs | identify_tables(paths)) as folder:
+        yield folder
 
 
 def _judge(
@@ -385,18 +455,18 @@ def _locate_fitting_rows(data: DataSet, matrix: FeatureMatrix) -> NDArray[np.int
     return rows
 
 
-def find_day_after_last_event(tables: Tables) -> datetime:
+def find_day_after_last_event(inputs: FeatureInputs) -> datetime:
     """Find the midnight after the last arrival or result of the tables."""
-    moments = [get_time_column_us(tables.consignments, "received_at")]
-    if tables.outcomes is not None:
-        moments.append(compute_visible_us(tables.outcomes))
+    moments = [get_time_column_us(inputs.consignments.take_order(), "received_at")]
+    if inputs.outcomes is not None:
+        moments.append(compute_visible_us(inputs.outcomes))
     last = max((int(each.max()) for each in moments if len(each)), default=NO_TIME)
     if last == NO_TIME:
         raise BadInput("the tables contain no event", where="consignments")
     return truncate_to_day(to_datetime(last)) + timedelta(days=1)
 
 
-def _require_outcomes(tables: Tables) -> pd.DataFrame:
+def _require_outcomes(tables: Tables | FeatureInputs) -> pd.DataFrame:
     if tables.outcomes is None or tables.outcomes.empty:
         raise BadInput(
             "there are no results to train on", where="outcomes", expected="a table of inspection results"

@@ -17,10 +17,11 @@ from features.batch import FeatureParameters, Tables, compute_feature_matrix
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
+from features.streams import FeatureInputs, InMemoryTable
 from serving.encryption.vault import Vault
 from serving.event_log.log import EventLog
 from serving.event_log.verification import verify_chain
-from serving.maintenance.import_past import import_tables
+from serving.maintenance.import_past import ChunkReader, import_tables
 from serving.process.state_directory import StateLock
 
 
@@ -32,7 +33,7 @@ def tables(consignments: list[Consignment], outcomes: list[Outcome] = [], alerts
     )
 
 
-def take(folder: Path, given: Tables) -> dict[str, int]:
+def take(folder: Path, given: Tables | FeatureInputs) -> dict[str, int]:
     return import_tables(lambda _: given, settings_in(folder))
 
 
@@ -203,3 +204,24 @@ def test_the_columns_of_the_published_model_are_imported(tmp_path: Path, column_
 
     import_tables(read, settings_in(tmp_path))
     assert "tax_rate" in asked[0].__struct_fields__
+
+
+def test_a_table_in_chunks_gives_the_entries_of_the_whole_table_and_lets_its_chunks_go(
+    tmp_path: Path,
+) -> None:
+    many = [
+        make_consignment(f"RB{number}", received_at=day(number / 10 + (0.35 if number % 3 else 0)))
+        for number in range(60)
+    ]
+    given = tables(many, [make_outcome("RB7", result="nps", known_at=day(3))])
+    take(tmp_path / "whole", given)
+    source = InMemoryTable(given.consignments, piece_rows=7)
+    take(tmp_path / "chunks", FeatureInputs(source, outcomes=given.outcomes))
+    assert logged(tmp_path / "chunks") == logged(tmp_path / "whole")
+    reader = ChunkReader(source, Consignment)
+    order = np.argsort(given.consignments["received_at"].to_numpy(), kind="stable")
+    for begin in range(0, len(order), 5):
+        rows = order[begin : begin + 5]
+        assert [each.consignment_id for each in reader.read(rows)] == [f"RB{row}" for row in rows]
+        assert len(reader._waiting) <= 4
+    assert not reader._waiting

@@ -8,11 +8,9 @@ from support.examples import MONDAY, day, make_consignment, make_outcome
 
 from consignments.records import Consignment, Outcome
 from consignments.tables import build_frame, check_frame
-from features.batch import FeatureMatrix, Tables
-from features.config import FeatureConfig
-from features.fitted import FittedParameters
+from features.batch import FeatureMatrix, FeatureParameters, Tables, compute_feature_matrix
 from features.spec import Feature, Spec
-from training.data.table_features import TableFeatures
+from features.streams import FeatureInputs
 from training.evaluation.leakage import (
     BOUNDS,
     EARLY_RESULTS,
@@ -24,12 +22,12 @@ from training.evaluation.leakage import (
     check_filled_columns,
     check_later_changes,
     check_predictive_column,
-    get_tables_as_of,
+    get_inputs_as_of,
 )
 from training.evaluation.traffic import ScoredPeriod
 
 ROWS = 200
-CONFIG, FITTED = FeatureConfig(), FittedParameters.create_empty()
+PARAMETERS = FeatureParameters()
 
 
 def tables(delay: timedelta = timedelta(days=9)) -> Tables:
@@ -53,18 +51,17 @@ def tables(delay: timedelta = timedelta(days=9)) -> Tables:
 
 def described(given: Tables) -> FeatureMatrix:
     """Give the features of the last half."""
-    return TableFeatures(given, CONFIG).build_matrix(FITTED, np.arange(ROWS) >= ROWS // 2)
+    return compute_feature_matrix(given, PARAMETERS, keep=np.arange(ROWS) >= ROWS // 2)
 
 
 def test_honest_features_do_not_move_when_the_tables_end_at_their_moment() -> None:
-    row = check_later_changes(TableFeatures(tables(), CONFIG), described(tables()), FITTED)
+    row = check_later_changes(FeatureInputs.from_tables(tables()), described(tables()), PARAMETERS)
     assert (row["look"], row["found"], row["rows"]) == (LATER_CHANGES, 0.0, ROWS // 4 + 1)
 
 
 def test_features_that_knew_results_of_later_move_and_are_named() -> None:
-    row = check_later_changes(
-        TableFeatures(tables(), CONFIG), described(tables(delay=timedelta(hours=1))), FITTED
-    )
+    other = described(tables(delay=timedelta(hours=1)))
+    row = check_later_changes(FeatureInputs.from_tables(tables()), other, PARAMETERS)
     assert row["found"] == 1.0
     assert str(row["where"]).startswith("history.")
 
@@ -72,9 +69,10 @@ def test_features_that_knew_results_of_later_move_and_are_named() -> None:
 def test_tables_as_of_a_moment_hold_what_was_there_and_hide_what_came() -> None:
     given = tables()
     withdrawn = given.consignments.assign(cancelled_at=given.consignments["received_at"] + timedelta(days=2))
-    seen, kept = get_tables_as_of(Tables(withdrawn, given.outcomes), TimeCutoff(day_us(10.0), None))
+    inputs = FeatureInputs.from_tables(Tables(withdrawn, given.outcomes))
+    seen, kept = get_inputs_as_of(inputs, TimeCutoff(day_us(10.0), None))
     assert kept.sum() == len(seen.consignments) == 101
-    assert seen.consignments["cancelled_at"].notna().sum() == 81
+    assert seen.consignments.take_order()["cancelled_at"].notna().sum() == 81
     assert seen.outcomes is not None
     assert len(seen.outcomes) == 11
 
@@ -86,7 +84,7 @@ def test_tables_of_a_log_end_at_a_place_of_the_log() -> None:
         given.consignments.assign(sequence=np.arange(ROWS)),
         given.outcomes.assign(sequence=ROWS + np.arange(ROWS)),
     )
-    seen, _ = get_tables_as_of(logged, TimeCutoff(day_us(0.0), ROWS + 4))
+    seen, _ = get_inputs_as_of(FeatureInputs.from_tables(logged), TimeCutoff(day_us(0.0), ROWS + 4))
     assert seen.outcomes is not None
     assert (len(seen.consignments), len(seen.outcomes)) == (ROWS, 5)
 

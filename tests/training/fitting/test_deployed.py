@@ -39,7 +39,7 @@ def made(world):
     tables, _ = world
     as_of = tables.consignments["received_at"].max().ceil("D").to_pydatetime()
     data = build_training_data(ObservedTables(tables.consignments, tables.outcomes, as_of), TARGET, CONFIG)
-    source = TableFeatures(tables, CONFIG.features, as_of)
+    source = TableFeatures.from_tables(tables, CONFIG.features, as_of)
     evaluated = fit_evaluation(FitTask(data.evaluation, source, CONFIG), also=data.keep)
     return data, evaluated, fit_origins(data, source, CONFIG, evaluated.matrix)
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -13,10 +13,11 @@ import pytest
 
 from consignments.errors import BadInput
 from features.batch import Tables
+from features.streams import FeatureInputs, InMemoryTable
 from models.bundle import Bundle, load_bundle
 from models.traffic_profile import SourceActivity
 from training.config import EvaluationConfig, parse_config
-from training.data.splits import ArrivalWindow
+from training.data.splits import ALL_ARRIVALS, ArrivalWindow
 from training.monitoring.drift import (
     Drift,
     MonitoredTraffic,
@@ -55,11 +56,20 @@ class Watched:
         later = world.consignments["received_at"] >= as_of
         self.past, self.later = world.consignments[~later], world.consignments[later].reset_index(drop=True)
 
-    def watch(self, frame: pd.DataFrame, **changes: Any) -> Drift:
+    def watch(
+        self,
+        frame: pd.DataFrame,
+        *,
+        history: pd.DataFrame | Literal["past"] | None = "past",
+        reference: pd.DataFrame | None = None,
+        window: ArrivalWindow = ALL_ARRIVALS,
+        config: EvaluationConfig = QUICK,
+    ) -> Drift:
         tables = Tables(frame, self.world.outcomes, self.world.alerts)
-        return detect_drift(
-            self.bundle, MonitoredTraffic(tables, **({"history": self.past} | changes)), QUICK
-        )
+        past = self.past if isinstance(history, str) else history
+        source = None if reference is None else InMemoryTable(reference)
+        traffic = MonitoredTraffic(FeatureInputs.from_tables(tables, past), source, window)
+        return detect_drift(self.bundle, traffic, config)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +82,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     tables = Tables(world.consignments[earlier].reset_index(drop=True), world.outcomes, world.alerts)
     trained = train_model(TrainingTask(tables, as_of.to_pydatetime(), "any_offence", CONFIG))
     folder = tmp_path_factory.mktemp("watched")
-    write_run_bundles(trained, tables, folder)
+    write_run_bundles(trained, folder)
     return Watched(world, load_bundle(folder / "bundle"), as_of)
 
 
@@ -83,6 +93,18 @@ def calm(watched: Watched) -> Drift:
 
 def some(frame: pd.DataFrame, share: float = 0.4) -> Any:
     return np.random.default_rng(1).random(len(frame)) < share
+
+
+def test_a_sample_of_the_traffic_finds_the_same_and_says_so(watched: Watched, calm: Drift) -> None:
+    sampled = msgspec.structs.replace(QUICK, traffic_rows=len(watched.later) // 2)
+    found = watched.watch(watched.later, config=sampled)
+    assert found.verdict == "stable", summarize_drift(found)
+    assert found.notes[0].startswith(f"A uniform sample of {len(watched.later) // 2:,} of ")
+    assert not any(row["silent"] == "true" for row in found.tables["sources"])
+    for office, days in calm.daily.items():
+        assert sum(found.daily[office]) == pytest.approx(sum(days), rel=0.2)
+    now, then = (each.tables["precision"][1]["value"] for each in (found, calm))
+    assert float(now) == pytest.approx(float(then), rel=0.4)
 
 
 def test_where_nothing_changed_it_is_stable(calm: Drift) -> None:
@@ -162,7 +184,7 @@ def test_a_wave_that_came_and_went_is_no_source_that_fell_silent(watched: Watche
     sources = watched.bundle.reference.sources | {"carrier": carriers}
     reference = msgspec.structs.replace(watched.bundle.reference, sources=sources)
     later = Tables(watched.later, watched.world.outcomes, watched.world.alerts)
-    traffic = MonitoredTraffic(later, history=watched.past)
+    traffic = MonitoredTraffic(FeatureInputs.from_tables(later, watched.past))
     found = detect_drift(replace(watched.bundle, reference=reference), traffic, QUICK)
     assert [reason.text.partition(" (")[0] for reason in found.reasons] == [
         "No data from carrier Daily Post for 14 days"

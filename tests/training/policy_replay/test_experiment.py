@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 
 from consignments.files.table_writers import write_table
+from training.policy_replay.experiment import ExperimentPlan, create_simulated_factory, run_experiment
+from training.policy_replay.replay import ReplaySettings
 from training.simulation.operation import simulate
 
 NPSRISK = Path(sys.executable).with_name("npsrisk")
@@ -86,3 +88,15 @@ def test_tables_of_the_past_are_replayed_with_the_legacy_that_they_hold(tmp_path
     chosen = past.outcomes.set_index("consignment_id")["selected_by"]
     assert openings["consignment_id"].isin(chosen.index).all()
     assert not openings.loc[openings["within_capacity"], "selected_by"].eq("intelligence").any()
+
+
+@pytest.mark.quick
+def test_workers_of_a_cluster_replay_the_same_weeks(tmp_path):
+    pytest.importorskip("distributed", reason="Dask is not installed; run make scale")
+    factory = create_simulated_factory(None, days=50, per_day=40, prevalence="operation")
+    settings = ReplaySettings(capacity=2, warm_up_days=42, target="any_offence")
+    plan = ExperimentPlan(factory, ("random", "officer"), (1,), settings)
+    here = run_experiment(plan, tmp_path / "here")
+    there = run_experiment(plan, tmp_path / "there", cluster="local:2")
+    pd.testing.assert_frame_equal(there.openings, here.openings)
+    assert bytes_of(tmp_path / "there") == bytes_of(tmp_path / "here")

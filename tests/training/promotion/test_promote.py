@@ -1,6 +1,7 @@
 """Models that must not pass are really made, on a lane with many NPS of which a lot opens a third; the gate tells which is which."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from support.stores import create_store
 from consignments.errors import PromotionRefused
 from consignments.records import Outcome
 from consignments.tables import check_frame
-from features.batch import BATCH_KEY, FeatureMatrix, Tables, compute_feature_matrix
+from features.batch import BATCH_KEY, Tables
 from features.history.pseudonyms import Pseudonyms
+from features.streams import FeatureChunk, FeatureInputs, stream_features
 from models.promotion_record import PromotionRecord
 from models.registry import ModelVersion, Registry
 from training.config import EvaluationConfig, parse_config
@@ -154,13 +156,13 @@ def opened_by_lot(world: SimulatedTables) -> pd.DataFrame:
 def test_a_model_whose_readings_knew_later_results_is_refused(
     lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def knowing(tables: Tables, *rest: Any, **options: Any) -> FeatureMatrix:
+    def knowing(inputs: FeatureInputs, *rest: Any, **options: Any) -> Iterator[FeatureChunk]:
         """Compute features as code at fault would: every result counts from the arrival on."""
-        assert tables.outcomes is not None
-        known = dated_at_arrival(tables.outcomes, tables.consignments)
-        return compute_feature_matrix(Tables(tables.consignments, known), *rest, **options)
+        assert inputs.outcomes is not None
+        known = dated_at_arrival(inputs.outcomes, inputs.consignments.take_order())
+        return stream_features(replace(inputs, outcomes=known), *rest, **options)
 
-    monkeypatch.setattr(table_features, "compute_feature_matrix", knowing)
+    monkeypatch.setattr(table_features, "stream_features", knowing)
     said = lane.refusal(lane.train())
     assert "no future data: 100 % of 1,000 test consignments get other features" in said
     assert "(history." in said

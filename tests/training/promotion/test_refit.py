@@ -57,7 +57,7 @@ class Store:
 
     def register(self, name: str, trained: TrainingResult) -> ModelVersion:
         """Register fits under the run of the honest version, in their place."""
-        write_run_bundles(trained, self.tables, self.folder / name)
+        write_run_bundles(trained, self.folder / name)
         return self.registry.register(
             self.run.run_id or "",
             self.folder / name / "bundle",

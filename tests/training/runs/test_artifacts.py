@@ -66,7 +66,7 @@ def runs(tmp_path_factory):
     everything = DiagnosticsOptions(ablation=True, search=SearchBudget(1))
     for name, truth, studies in (("with", world.truth, everything), ("without", None, DiagnosticsOptions())):
         trained = train_model(TrainingTask(tables, as_of, "any_offence", CONFIG, truth, studies))
-        gate = write_artifacts(trained, tables, folder / name)
+        gate = write_artifacts(trained, folder / name)
         found[name] = (trained, folder / name)
         found[f"gate {name}"] = gate
     return found

@@ -153,15 +153,18 @@ def test_the_truth_judges_and_takes_no_part(trained, trained_again):
 def test_the_words_of_training_rows_are_scored_out_of_fold_and_those_of_others_as_served(
     trained, tables, as_of
 ):
+    keep = np.zeros(len(tables.consignments), dtype=bool)
+    keep[trained.data.observed.kept.rows[trained.data.keep]] = True
     plain = compute_feature_matrix(
         tables,
         FeatureParameters(CONFIG.features, trained.fitted),
-        keep=trained.data.keep,
+        keep=keep,
         as_of=pd.Timestamp(as_of),
     )
     column = plain.spec.get_column(TEXT_SCORE)
-    part = trained.data.part[plain.rows]
-    rows = np.searchsorted(trained.matrix.rows, plain.rows)
+    places = np.flatnonzero(trained.data.keep)
+    part = trained.data.part[places]
+    rows = np.searchsorted(trained.matrix.rows, places)
     mine, served = trained.matrix.X[rows, column], plain.X[:, column]
     assert np.array_equal(mine[part != TRAIN], served[part != TRAIN], equal_nan=True)
     assert not np.array_equal(mine[part == TRAIN], served[part == TRAIN], equal_nan=True)
@@ -237,7 +240,7 @@ def test_the_same_tables_date_and_settings_give_the_same_bundle_to_the_last_byte
 ):
     done, _, folder = logged
     assert done.trained is not trained
-    write_run_bundles(trained, tables, tmp_path)
+    write_run_bundles(trained, tmp_path)
     for name in ("bundle", "evaluation"):
         assert load_bundle(tmp_path / name).sha256 == load_bundle(folder / name).sha256
 
@@ -360,7 +363,7 @@ def test_the_final_fit_repeats_the_recipe_that_was_judged_and_is_calibrated_on_l
 
 def test_the_bands_of_the_final_fit_are_shares_of_later_traffic_that_it_has_not_learnt(trained):
     final = trained.final
-    assert (final.traffic.matrix.rows == trained.test_rows).all()
+    assert (trained.data.observed.kept.rows[final.traffic.matrix.rows] == trained.test_rows).all()
     shares = dict.fromkeys(("high", "elevated", "routine"), 0)
     for band in final.model.assign_bands(final.traffic.scores):
         shares[band] += 1
@@ -373,12 +376,14 @@ def test_the_bands_of_the_final_fit_are_shares_of_later_traffic_that_it_has_not_
 
 def test_words_and_norms_of_the_final_fit_are_learnt_on_its_own_rows(trained, tables, as_of):
     """Its rows of the matrix are those of a whole computation under its own fitted parameters."""
-    source = TableFeatures(tables, CONFIG.features, as_of)
     everything = build_data_set(
         ObservedTables(tables.consignments, tables.outcomes, as_of), "any_offence", CONFIG, held_out="nothing"
     )
-    refitted = source.refit(trained.matrix, trained.final.grown.fitted, everything.keep)
-    whole = source.build_matrix(trained.final.grown.fitted, everything.keep)
+    source = TableFeatures.from_tables(tables, CONFIG.features)
+    matrix = trained.matrix.locate(trained.data.observed.kept.rows)
+    refitted = source.refit(matrix, trained.final.grown.fitted, everything.keep)
+    parameters = FeatureParameters(CONFIG.features, trained.final.grown.fitted)
+    whole = compute_feature_matrix(tables, parameters, keep=everything.keep, as_of=pd.Timestamp(as_of))
     np.testing.assert_array_equal(refitted.X, whole.X)
     np.testing.assert_array_equal(refitted.rows, whole.rows)
 
@@ -422,9 +427,9 @@ def test_without_outcomes_there_is_nothing_to_learn_from(tables):
 
 
 def test_the_default_date_is_the_midnight_after_the_last_event(tables, as_of):
-    assert find_day_after_last_event(Tables(tables.consignments)) == as_of
+    assert find_day_after_last_event(FeatureInputs.from_tables(Tables(tables.consignments))) == as_of
     last = tables.outcomes["known_at"].max()
-    assert find_day_after_last_event(tables) == last.ceil("D").to_pydatetime()
+    assert find_day_after_last_event(FeatureInputs.from_tables(tables)) == last.ceil("D").to_pydatetime()
 
 
 def test_a_run_is_named_by_what_was_requested(tables, as_of, world):

@@ -1,0 +1,82 @@
+"""A row that stands for several consignments counts as if each of them were in the table."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from training.config import EvaluationConfig
+from training.evaluation.capacity import compute_capacity_shares, compute_daily_capacity
+from training.evaluation.fairness import compute_fairness_rows
+from training.evaluation.metrics import evaluate
+from training.evaluation.off_policy import LoggedEvidence, estimate_rows
+from training.evaluation.traffic import ScoredPeriod
+
+CONFIG = EvaluationConfig(resamples=40, smallest_slice=5)
+
+
+def build(times: np.ndarray, *, complete: bool, repeated: bool) -> ScoredPeriod:
+    """Build traffic whose rows stand for several consignments each, or in which they are repeated."""
+    rng = np.random.default_rng(7)
+    rows = len(times)
+    labelled = np.ones(rows, dtype=bool) if complete else times == 1
+    score = rng.random(rows).round(2)
+    fields: dict[str, Any] = {
+        "score": score,
+        "day": rng.integers(0, 9, rows),
+        "office": rng.choice(["A", "B"], rows).astype(object),
+        "labelled": labelled,
+        "positive": labelled & (rng.random(rows) < score),
+        "weight": np.where(labelled, times if complete else rng.uniform(1, 8, rows), 0.0),
+    }
+    channel = rng.choice(["postal", "air_cargo"], rows).astype(object)
+    if not repeated:
+        return ScoredPeriod(**fields, slices={"channel": channel}, stands_for=times.astype(np.float64))
+    whole = {name: np.repeat(values, times) for name, values in fields.items()}
+    return ScoredPeriod(**whole, slices={"channel": np.repeat(channel, times)})
+
+
+@pytest.fixture(params=[False, True], ids=["inspected", "truth"])
+def both(request: pytest.FixtureRequest) -> tuple[ScoredPeriod, ScoredPeriod]:
+    times = np.random.default_rng(6).choice([1, 1, 4, 7], 500)
+    return tuple(build(times, complete=request.param, repeated=each) for each in (False, True))  # type: ignore[return-value]
+
+
+def test_metrics_are_those_of_repeated_rows(both: tuple[ScoredPeriod, ScoredPeriod]) -> None:
+    sampled, whole = (evaluate(traffic, CONFIG) for traffic in both)
+    assert sampled.resampled.keys() == whole.resampled.keys()
+    for name, values in whole.resampled.items():
+        np.testing.assert_allclose(sampled.resampled[name], values, rtol=1e-9, err_msg=name)
+    for one, other in zip(sampled.capacity, whole.capacity, strict=True):
+        assert one["consignments"] == other["consignments"]
+        assert one["labelled_share"] == pytest.approx(other["labelled_share"])
+    assert [row["consignments"] for row in sampled.slices] == [row["consignments"] for row in whole.slices]
+    assert [row["consignments"] for row in sampled.calibration] == [
+        row["consignments"] for row in whole.calibration
+    ]
+
+
+def test_capacity_and_burden_are_those_of_repeated_rows(both: tuple[ScoredPeriod, ScoredPeriod]) -> None:
+    sampled, whole = both
+    capacity = compute_daily_capacity(whole, CONFIG)
+    assert compute_daily_capacity(sampled, CONFIG) == capacity
+    assert compute_capacity_shares(sampled, CONFIG) == pytest.approx(compute_capacity_shares(whole, CONFIG))
+    for one, other in zip(
+        *(compute_fairness_rows(traffic, 5, CONFIG, "outcomes") for traffic in both), strict=True
+    ):
+        for name in ("consignments", "chosen", "selection_rate", "hit_rate"):
+            assert one[name] == pytest.approx(other[name], nan_ok=True), name
+
+
+def test_estimates_of_detections_are_those_of_repeated_rows(
+    both: tuple[ScoredPeriod, ScoredPeriod],
+) -> None:
+    found = []
+    for traffic in both:
+        selected = np.full(len(traffic.score), "rule", dtype=object)
+        logged = np.full(len(traffic.score), np.nan)
+        evidence = LoggedEvidence.from_scored_period(traffic, selected, logged)
+        found.append(estimate_rows(evidence, CONFIG, traffic.positive))
+    for one, other in zip(*found, strict=True):
+        for name in ("consignments", "precision", "recall", "precision_true", "recall_true"):
+            assert one[name] == pytest.approx(other[name], nan_ok=True), (name, one["estimator"])
