@@ -89,11 +89,11 @@ def run(seed: int, days: int, per_day: int) -> dict[str, DetectionRanks]:
     made = simulate(days=days, per_day=per_day, prevalence="enriched", seed=seed)
     tables = tables_of(made)
     trained = train_model(TrainingTask(tables, truth=made.truth, config=CONFIG))
-    origin = test_origin(tables, trained, trained.matrix.X)
+    origin = test_origin(trained, trained.matrix.X)
     found = {
         name: judged(origin, columns) for name, columns in {WHOLE: [], **ideas(trained.model.spec)}.items()
     }
-    return found | {AS_WRITTEN: judged(test_origin(tables, trained, as_written(tables, trained)), [])}
+    return found | {AS_WRITTEN: judged(test_origin(trained, as_written(tables, trained)), [])}
 
 
 def judged(origin: RollingOrigin, without: list[int]) -> DetectionRanks:
@@ -121,13 +121,13 @@ def ideas(spec: Spec) -> dict[str, list[int]]:
     return {**group_features(spec), **across}
 
 
-def test_origin(tables: Tables, trained: TrainingResult, X: NDArray[np.float32]) -> RollingOrigin:
+def test_origin(trained: TrainingResult, X: NDArray[np.float32]) -> RollingOrigin:
     """Build the evaluation origin: training labels as known after the test period's label delay, test labels by the truth."""
     assert trained.truth is not None
     data, rows = trained.data, trained.matrix.rows
     fitted = data.select_fitting_rows(TRAIN)[rows]
     traffic, cut = trained.truth.traffic, data.split
-    channel = tables.consignments["channel"].astype(str).to_numpy(dtype=object)
+    channel = data.observed.consignments["channel"].astype(str).to_numpy(dtype=object)
     return RollingOrigin(
         cut.test.begins,
         cut.test.ends,
@@ -139,10 +139,10 @@ def test_origin(tables: Tables, trained: TrainingResult, X: NDArray[np.float32])
         ),
         data.background[rows][fitted],
         LabelledRows(
-            X[np.searchsorted(rows, trained.test_rows)],
+            X[trained.test_matrix_rows],
             traffic.positive,
             np.ones(len(traffic.score)),
-            list(channel[trained.test_rows]),
+            list(channel[rows[trained.test_matrix_rows]]),
         ),
         traffic.day,
         trained.matrix.spec,
@@ -170,10 +170,12 @@ def as_written(tables: Tables, trained: TrainingResult) -> NDArray[np.float32]:
 
     features.pipeline.fill_described = fill
     try:
+        keep = np.zeros(len(tables.consignments), dtype=bool)
+        keep[trained.data.observed.kept.rows[trained.matrix.rows]] = True
         matrix = compute_feature_matrix(
             tables,
             FeatureParameters(CONFIG.features, trained.fitted),
-            keep=trained.data.keep,
+            keep=keep,
             as_of=pd.Timestamp(trained.as_of),
         )
     finally:

@@ -77,6 +77,7 @@ EMAILS = tuple(place for place, name in enumerate(FIELDS) if name.endswith("_ema
 IDENTIFIER, RECEIVED_AT = map(FIELDS.index, ("consignment_id", "received_at"))
 FORM_BYTES, MAX_FORM_BYTES = 1 << 12, 1 << 20
 """Room for the forms of a row that Python reads: usual, and for any valid text, whose forms have at most half of it."""
+BYTE = np.dtype(np.uint8)
 POSITIVE_ZERO = 0.0
 """Added to a number, it turns -0.0 into 0.0."""
 Values = NDArray[np.float32]
@@ -311,9 +312,8 @@ class _Block:
     def __init__(self, rows: Iterable[Consignment | Sequence[Any]], columns: tuple[str, ...]) -> None:
         self._columns, self._first = columns, 0
         self._rows = list(rows)
-        for kind in set(map(type, self._rows)) - {Consignment, tuple}:
-            if _get_declared(kind)[: len(columns)] != columns:
-                self._rows = [_list_values(row, columns) for row in self._rows]
+        if not all(_fits(kind, columns) for kind in set(map(type, self._rows))):
+            self._rows = [_list_values(row, columns) for row in self._rows]
         try:
             self._data = _ENCODER.encode(self._rows)
         except (UnicodeEncodeError, OverflowError):  # what MessagePack cannot have
@@ -322,7 +322,7 @@ class _Block:
 
     def get_data(self) -> NDArray[np.uint8]:
         """Return the rows that are encoded: all, or those from the row on that was prepared last."""
-        return np.frombuffer(self._data, np.uint8)
+        return np.frombuffer(self._data, BYTE)
 
     def measure_head(self) -> int:
         """Return the number of bytes before the first row."""
@@ -410,9 +410,12 @@ _ENCODER = msgspec.msgpack.Encoder(enc_hook=_encode_other)
 
 
 @cache
-def _get_declared(kind: Any) -> tuple[str, ...]:
-    """Return the declared columns of a type of records."""
-    return tuple(kind.__struct_fields__[len(FIELDS) :])
+def _fits(kind: Any, columns: tuple[str, ...]) -> bool:
+    """Check if rows of a type are in the order that kernels read: a record without declared columns, or with these first; or prepared values."""
+    if kind is tuple or kind is Consignment:
+        return True
+    declared = kind.__struct_fields__[len(FIELDS) :]
+    return bool(declared[: len(columns)] == columns)
 
 
 def _list_values(row: Any, columns: tuple[str, ...]) -> tuple[Any, ...]:
