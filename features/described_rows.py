@@ -345,7 +345,7 @@ class RowBlock(Protocol):
         """Return the number of bytes before the first row."""
 
     def prepare(self, row: int) -> None:
-        """Do for a row what kernels cannot, and encode from there on."""
+        """Compute for a row what kernels cannot, and encode from there on."""
 
 
 def describe_block(

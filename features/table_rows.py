@@ -147,7 +147,7 @@ class PackedBlock:
         return 0
 
     def prepare(self, row: int) -> None:
-        """Do for a row what kernels cannot, and put it before the rows after it."""
+        """Compute for a row what kernels cannot, and put it before the rows after it."""
         (record,) = to_consignments(self._table.slice(self._first + row, 1), self._record)
         after = self._packed[self._starts[row + 1] :].tobytes()
         self._data = np.frombuffer(encode_prepared(record, self._columns) + after, np.uint8)
