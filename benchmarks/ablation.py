@@ -20,8 +20,10 @@ import features.pipeline
 from benchmarks.skill import tables_of
 from consignments.records import Consignment
 from features.batch import FeatureParameters, Tables, compute_feature_matrix
-from features.described_rows import FORM_COLUMNS, DescribedRows, KeyPlan
+from features.described_rows import DescribedRows
 from features.history.keys import COMMON_KINDS
+from features.row_kernels import FORM_COLUMNS
+from features.row_plans import FeaturePlan, KeyPlan
 from features.spec import Spec
 from models.risk_model import LabelledRows
 from training.config import parse_config
@@ -87,11 +89,11 @@ def run(seed: int, days: int, per_day: int) -> dict[str, DetectionRanks]:
     made = simulate(days=days, per_day=per_day, prevalence="enriched", seed=seed)
     tables = tables_of(made)
     trained = train_model(TrainingTask(tables, truth=made.truth, config=CONFIG))
-    origin = test_origin(tables, trained, trained.matrix.X)
+    origin = test_origin(trained, trained.matrix.X)
     found = {
         name: judged(origin, columns) for name, columns in {WHOLE: [], **ideas(trained.model.spec)}.items()
     }
-    return found | {AS_WRITTEN: judged(test_origin(tables, trained, as_written(tables, trained)), [])}
+    return found | {AS_WRITTEN: judged(test_origin(trained, as_written(tables, trained)), [])}
 
 
 def judged(origin: RollingOrigin, without: list[int]) -> DetectionRanks:
@@ -119,13 +121,13 @@ def ideas(spec: Spec) -> dict[str, list[int]]:
     return {**group_features(spec), **across}
 
 
-def test_origin(tables: Tables, trained: TrainingResult, X: NDArray[np.float32]) -> RollingOrigin:
+def test_origin(trained: TrainingResult, X: NDArray[np.float32]) -> RollingOrigin:
     """Build the evaluation origin: training labels as known after the test period's label delay, test labels by the truth."""
     assert trained.truth is not None
     data, rows = trained.data, trained.matrix.rows
     fitted = data.select_fitting_rows(TRAIN)[rows]
     traffic, cut = trained.truth.traffic, data.split
-    channel = tables.consignments["channel"].astype(str).to_numpy(dtype=object)
+    channel = data.observed.consignments["channel"].astype(str).to_numpy(dtype=object)
     return RollingOrigin(
         cut.test.begins,
         cut.test.ends,
@@ -137,10 +139,10 @@ def test_origin(tables: Tables, trained: TrainingResult, X: NDArray[np.float32])
         ),
         data.background[rows][fitted],
         LabelledRows(
-            X[np.searchsorted(rows, trained.test_rows)],
+            X[trained.test_matrix_rows],
             traffic.positive,
             np.ones(len(traffic.score)),
-            list(channel[trained.test_rows]),
+            list(channel[rows[trained.test_matrix_rows]]),
         ),
         traffic.day,
         trained.matrix.spec,
@@ -155,9 +157,9 @@ def as_written(tables: Tables, trained: TrainingResult) -> NDArray[np.float32]:
     pseudonyms = FeatureParameters().pseudonyms
 
     def fill(
-        consignments: Sequence[Consignment], hs: Sequence[str], plan: KeyPlan, rows: DescribedRows
+        consignments: Sequence[Consignment], plan: KeyPlan, described: FeaturePlan, rows: DescribedRows
     ) -> None:
-        normal(consignments, hs, plan, rows)
+        normal(consignments, plan, described, rows)
         for c, keys, counterparts in zip(consignments, rows.keys, rows.counterparts, strict=True):
             for kind in of_parties:
                 parts = [getattr(c, name) or "" for name in kind.parts]
@@ -168,10 +170,12 @@ def as_written(tables: Tables, trained: TrainingResult) -> NDArray[np.float32]:
 
     features.pipeline.fill_described = fill
     try:
+        keep = np.zeros(len(tables.consignments), dtype=bool)
+        keep[trained.data.observed.kept.rows[trained.matrix.rows]] = True
         matrix = compute_feature_matrix(
             tables,
             FeatureParameters(CONFIG.features, trained.fitted),
-            keep=trained.data.keep,
+            keep=keep,
             as_of=pd.Timestamp(trained.as_of),
         )
     finally:

@@ -20,12 +20,19 @@ from numpy.typing import NDArray
 
 from benchmarks.ordinary import Past, hour_form, strong_form
 from consignments.records import Alert, Consignment, Outcome
-from consignments.tables import check_frame, to_consignments
+from consignments.tables import check_frame
 from consignments.timestamps import get_time_column_us, to_us
-from features.batch import FeatureMatrix, FeatureParameters, Tables, compute_feature_matrix
-from features.fitted import FittedParameters
+from features.batch import Tables
 from training.data.splits import TEST, TRAIN, VALIDATION
-from training.data.training_set import DataSet, Labels, get_labels_as_of, get_true_labels
+from training.data.table_features import TableFeatures
+from training.data.training_set import (
+    DataSet,
+    Labels,
+    ObservedTables,
+    build_data_set,
+    get_labels_as_of,
+    get_true_labels,
+)
 from training.evaluation.ranking import DailyRanking, draw_days
 from training.fitting.fit import FitTask, fit_evaluation
 from training.runs.result import TrainingResult
@@ -138,9 +145,12 @@ def past_of(tables: Tables, trained: TrainingResult) -> Past:
 
 def full_truth(tables: Tables, truth: pd.DataFrame, trained: TrainingResult) -> Floats:
     """Score the test rows by npsrisk trained on the truth: same rows and features, every label correct, none missing."""
+    assert tables.outcomes is not None
     labels = get_true_labels(tables.consignments["consignment_id"], truth, trained.target)
-    data = truthful(trained.data, labels)
-    found = fit_evaluation(FitTask(data, _WorldFeatures(tables, trained), trained.config))
+    observed = ObservedTables(tables.consignments, tables.outcomes, trained.as_of)
+    data = truthful(build_data_set(observed, trained.target, trained.config), labels)
+    source = TableFeatures.from_tables(tables, trained.config.features, trained.as_of)
+    found = fit_evaluation(FitTask(data, source, trained.config))
     test = data.part[found.matrix.rows] == TEST
     channels = tables.consignments["channel"].iloc[found.matrix.rows[test]].astype(str).tolist()
     return found.model.score(found.matrix.X[test], channels)
@@ -155,20 +165,6 @@ def truthful(data: DataSet, truth: Labels) -> DataSet:
     labels = Labels(known, known & truth.positive, truth.probability, nothing, known, truth.selected_by)
     weight = np.where(known, 1.0, np.where(background, data.traffic_weight, 0.0))
     return replace(data, labels=labels, background=background, weight=weight, report=[])
-
-
-@dataclass(frozen=True)
-class _WorldFeatures:
-    tables: Tables
-    trained: TrainingResult
-
-    def get_records(self, rows: NDArray[np.int64]) -> list[Consignment]:
-        return list(to_consignments(self.tables.consignments.iloc[rows], Consignment))
-
-    def build_matrix(self, fitted: FittedParameters, keep: NDArray[np.bool_]) -> FeatureMatrix:
-        as_of = pd.Timestamp(self.trained.as_of)
-        config = self.trained.config.features
-        return compute_feature_matrix(self.tables, FeatureParameters(config, fitted), keep=keep, as_of=as_of)
 
 
 def judged(

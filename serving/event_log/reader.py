@@ -5,7 +5,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Self, TypeVar, cast
 
 import sqlalchemy as sa
@@ -35,6 +35,7 @@ from serving.event_log.events import (
 from serving.event_log.identifiers.finder import SequenceFinder
 from serving.event_log.queries import (
     HEADS,
+    PAGE_BLOCKS,
     WHOLE,
     LogQueries,
     select_decided,
@@ -48,7 +49,7 @@ Progress = Callable[[str, int, int], None]
 """Callback for progress: name of the task, amount done, total amount."""
 E = TypeVar("E", AlertEvent, MessageEvent, RedactionEvent, KeyErasureEvent, ClockCorrectionEvent)
 HEAD_ONLY = BODY_COLUMNS
-CHUNK_ENTRIES = 30_000
+CHUNK_ENTRIES = 100_000
 """Entries that a rebuild of the state applies together; with more, blocks of earlier entries are read less often."""
 NOT_IN_STATES = frozenset({"features"})
 NOTHING_LEFT_OUT: frozenset[str] = frozenset()
@@ -264,7 +265,7 @@ class LogReader:
         return self._decode(self._read_named(list(names), until, frozenset(without)))
 
     def read_history_chunks(self, after: int, until: int, kinds: str) -> Iterator[HistoryChunk]:
-        """Read entries in order as history needs them, some ten thousands at a time.
+        """Read entries in order as history needs them, up to some hundred thousand at a time.
 
         Parameters
         ----------
@@ -286,7 +287,7 @@ class LogReader:
     def read_history_events(self, consignment_ids: Sequence[str], until: int, kinds: str) -> list[Event]:
         """Read the entries of many consignments up to the sequence number `until`, in order, as history needs them."""
         wanted, sequences = set(consignment_ids), sorted(self._find_sequences(consignment_ids, until))
-        blocks = self._read_history(list(self.queries.fetch_places(HEADS, sequences)), kinds)
+        blocks = self._read_history(self.queries.fetch_places(HEADS, sequences), kinds)
         rows = _pick_rows(blocks, sequences, NOT_IN_HISTORY)
         return self._decode([row for row in rows if row[2] in wanted])
 
@@ -296,7 +297,7 @@ class LogReader:
         Arrivals have no features, and their fields only if the kinds of their history keys are others than `kinds`.
         """
         sequences = sorted(self._find_sequences([consignment_id], until))
-        blocks = self._read_history(list(self.queries.fetch_places(HEADS, sequences)), kinds)
+        blocks = self._read_history(self.queries.fetch_places(HEADS, sequences), kinds)
         rows = _pick_rows(blocks, sequences, NOT_IN_STATES)
         return self._decode([row for row in rows if row[2] == consignment_id])
 
@@ -458,14 +459,16 @@ class LogReader:
             start += len(rows)
         return latest
 
-    def _read_history(self, found: Sequence[Any], kinds: str) -> list[EntryBlock]:
-        """Decode heads; read the bodies too of blocks with other kinds of history keys."""
-        blocks = [open_block(*stored) for stored in found]
-        others = [block.first for block in blocks if block.needs_body(kinds)]
-        bodies = {stored.first: stored.body for stored in self.queries.fetch_places(WHOLE, others)}
-        for block in blocks:
-            block.body = bodies.get(block.first)
-        return blocks
+    def _read_history(self, found: Iterable[Any], kinds: str) -> Iterator[EntryBlock]:
+        """Open blocks of which the heads were read, some at a time; read the bodies too of those with other kinds of history keys."""
+        waiting = iter(found)
+        while heads := list(islice(waiting, PAGE_BLOCKS)):
+            blocks = [open_block(*stored) for stored in heads]
+            others = [block.first for block in blocks if block.needs_body(kinds)]
+            bodies = {stored.first: stored.body for stored in self.queries.fetch_places(WHOLE, others)}
+            for block in blocks:
+                block.body = bodies.get(block.first)
+                yield block
 
     def _identify(self) -> tuple[str, str, bytes]:
         with self._engine.connect() as connection:

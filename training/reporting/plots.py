@@ -222,6 +222,7 @@ def draw_scores(
     score: NDArray[np.float64],
     band: NDArray[np.object_],
     positive: NDArray[np.bool_],
+    traffic: NDArray[np.float64],
     finds: str = "known positives",
 ) -> str:
     """Draw the distribution of scores over the traffic, by band, and of the positives.
@@ -232,6 +233,8 @@ def draw_scores(
         Probabilities.
     band : str array, (n,)
     positive : bool array, (n,)
+    traffic : float64 array, (n,)
+        How many consignments each row stands for.
     finds : str
         Label of the positives.
     """
@@ -240,9 +243,9 @@ def draw_scores(
     with mpl.rc_context(STYLE):
         figure, (ax,) = create_figure(1, 1, width=5.1, height=4.3)
         for name, colour in BAND_COLOURS.items():
-            counts, _ = np.histogram(logarithm[band == name], edges)
+            counts, _ = np.histogram(logarithm[band == name], edges, weights=traffic[band == name])
             ax.stairs(counts, edges, fill=True, color=colour, alpha=0.75, label=f"band {name}")
-        counts, _ = np.histogram(logarithm[positive], edges)
+        counts, _ = np.histogram(logarithm[positive], edges, weights=traffic[positive])
         ax.stairs(counts, edges, color=INK, linewidth=1.6, label=finds)
         ax.set_yscale("symlog", linthresh=1)
         ax.set_ylim(0, None)

@@ -127,7 +127,7 @@ def _draw_scores(trained: TrainingResult, judged: EvaluatedModel) -> Figure:
     band = np.array(trained.model.assign_bands(trained.test_scores), dtype=object)
     finds = _name_positives(trained)
     return Figure(
-        draw_scores(trained.test_scores, band, judged.traffic.positive, finds),
+        draw_scores(trained.test_scores, band, judged.traffic.positive, judged.traffic.traffic, finds),
         "Distribution of the scores, by band",
         f"Number of consignments by score. The dark line has the {finds}: they should be on the right.",
     )

@@ -44,7 +44,7 @@ def over_capacity(draw):
 
 def scores():
     band = np.where(TRAFFIC.score > 0.1, "high", "routine").astype(object)
-    return draw_scores(TRAFFIC.score, band, TRAFFIC.positive)
+    return draw_scores(TRAFFIC.score, band, TRAFFIC.positive, TRAFFIC.traffic)
 
 
 DRAWN = {
