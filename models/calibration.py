@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from consignments.errors import BundleRefused
@@ -87,7 +88,8 @@ class Calibration:
         float64 array, (n,)
             Above 0 and below 1, with the same bits for one row and for many.
         """
-        return np.array([self.calibrate_row(*pair) for pair in zip(raw.tolist(), channel, strict=True)])
+        intercepts = [self.channels.get(each, self.intercept) for each in channel]
+        return np.asarray(_compute_logistics(self.slope * raw + np.array(intercepts, dtype=np.float64)))
 
     def calibrate_row(self, raw: float, channel: str) -> float:
         """Compute the probability of one row."""
@@ -159,22 +161,33 @@ class Calibration:
         return read
 
 
-def compute_logistic(log_odds: float) -> float:
-    """Compute 1 / (1 + exp(-x)), with x limited to `MAX_LOG_ODDS`."""
-    return 1.0 / (1.0 + _exp(-min(max(log_odds, -MAX_LOG_ODDS), MAX_LOG_ODDS)))
-
-
+@njit(cache=True)
 def _exp(x: float) -> float:
     """Compute e**x for |x| < 100, by x = k ln 2 + r and the Taylor polynomial of r.
 
     The last bit of `math.exp` and of numpy's exponential differs between machines. Sums, products and powers of two do not.
     """
-    k = round(x / (LN2_HIGH + LN2_LOW))
+    k = np.rint(x / (LN2_HIGH + LN2_LOW))
     r = (x - k * LN2_HIGH) - k * LN2_LOW
     value = 0.0
     for term in EXP_TERMS:
         value = value * r + term
-    return math.ldexp(value, k)
+    return math.ldexp(value, int(k))
+
+
+@njit(cache=True)
+def compute_logistic(log_odds: float) -> float:
+    """Compute 1 / (1 + exp(-x)), with x limited to `MAX_LOG_ODDS`."""
+    return 1.0 / (1.0 + _exp(-min(max(log_odds, -MAX_LOG_ODDS), MAX_LOG_ODDS)))
+
+
+@njit(cache=True)
+def _compute_logistics(log_odds: Floats) -> Floats:
+    """Compute `compute_logistic` of each number."""
+    found = np.empty(len(log_odds))
+    for at in range(len(log_odds)):
+        found[at] = compute_logistic(log_odds[at])
+    return found
 
 
 def _compute_weight_scale(y: Floats, weight: Floats) -> float:

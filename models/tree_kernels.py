@@ -7,9 +7,9 @@ defined here, because numba rebuilds its cache of compiled kernels only if this 
 from typing import Any
 
 import numpy as np
-from llvmlite.ir import IntType
+from llvmlite.ir import Constant, DoubleType, IntType, Undefined, VectorType
 from numba import njit, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, models, register_model
 
 ZERO_THRESHOLD = float(np.float32(1e-35))
 """Values this close to zero count as zero, as in LightGBM (`kZeroThreshold`)."""
@@ -17,26 +17,35 @@ ZERO_THRESHOLD = float(np.float32(1e-35))
 MISSING_LEFT, ZERO_IS_MISSING = np.uint8(1), np.uint8(2)
 FEATURE_SHIFT, MISSING_SHIFT, OFFSET_MASK = 18, 16, 0xFFFF
 """Parts of the word of a node: 14 bits of feature, 2 of missing rules, 16 of the distance to its first child."""
-PASSED, FAILED, FAILED_ABOVE = 0, 1, 2
-"""What a row did at the splits on the feature of an edge: passed all, failed first here, or failed before."""
 WORD_BITS = 64
 LANES = 16
 """Number of pairs of row and tree that are traversed together."""
-EXPLAINED_LANES = 64
-"""Maximum number of rows that are explained side by side."""
 BLOCK_ROWS = 128
 """Maximum number of rows that are scored side by side. The bits of 500 trees and 128 rows are 256 kB."""
 ALL_LEAVES = np.uint64(2**64 - 1)
 LOWEST_KEY, HIGHEST_KEY = np.int32(-(2**31)), np.int32(2**31 - 1)
 """Keys of missing values, below and above those of all numbers."""
+RULE_KINDS = 4
+"""Number of combinations of missing rules."""
+NUMBER_BYTES = 8
+EXPLAINED_SPLIT = np.dtype(
+    [
+        ("given", np.int32),
+        ("key", np.int32),
+        ("feature", np.int32),
+        ("node", np.int32),
+        ("above", np.int32),
+        ("left", np.int32),
+        ("right", np.int32),
+        ("above_share", np.float64),
+        ("left_share", np.float64),
+        ("left_leaf", np.float64),
+        ("right_leaf", np.float64),
+    ],
+    align=True,
+)
+"""A split of a tree whose contributions are computed; see `models.trees.ExplainedSplits`. It fills a line of the cache."""
 INFINITY_BITS, ZERO_BITS = np.float32(np.inf).view(np.int32), np.float32(1e-35).view(np.int32)
-
-
-@njit(cache=True, nogil=True)
-def _goes_right(value: float, threshold: float, missing: int) -> int:
-    if np.isnan(value) or (missing & ZERO_IS_MISSING and abs(value) <= ZERO_THRESHOLD):
-        return 0 if missing & MISSING_LEFT else 1
-    return 0 if value <= threshold else 1
 
 
 @njit(cache=True, nogil=True)
@@ -161,199 +170,171 @@ def _clear_leaves(given: Any, threshold: Any, mask: Any, every: Any, bits: Any) 
         bits[lane] &= mask if given[lane] > threshold else every
 
 
-@njit(cache=True, nogil=True)
+class PointVector(types.Type):
+    """The type of a vector of numbers at the quadrature points; the compiler computes all of them in one instruction."""
+
+    def __init__(self, points: int) -> None:
+        super().__init__(name=f"PointVector({points})")
+        self.points = points
+
+
+@register_model(PointVector)
+class _PointVectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: PointVector) -> None:
+        super().__init__(manager, kind, VectorType(DoubleType(), kind.points))  # type: ignore[no-untyped-call]
+
+
+def _point_to(context: Any, builder: Any, kinds: Any, values: Any, vector: Any) -> Any:
+    """Point to the vector that begins at a position of an array, the first two arguments of an intrinsic."""
+    data = context.make_array(kinds[0])(context, builder, values[0]).data
+    return builder.bitcast(builder.gep(data, [values[1]]), vector.as_pointer())
+
+
+def _compile_spread(typing: Any, number: Any, points: Any) -> Any:  # noqa: ARG001 - the shape of an intrinsic
+    """Return a vector with a number at every point; `points` is a tuple with their count."""
+    vector = VectorType(DoubleType(), len(points))
+
+    def build(_: Any, builder: Any, __: Any, values: Any) -> Any:
+        one = builder.insert_element(Constant(vector, Undefined), values[0], Constant(IntType(32), 0))
+        return builder.shuffle_vector(
+            one, one, Constant(VectorType(IntType(32), len(points)), [0] * len(points))
+        )
+
+    return PointVector(len(points))(types.float64, points), build
+
+
+def _compile_load(typing: Any, array: Any, at: Any, points: Any) -> Any:  # noqa: ARG001
+    """Load a vector from a float64 array."""
+    vector = VectorType(DoubleType(), len(points))
+
+    def build(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        place = _point_to(context, builder, signature.args, values, vector)
+        return builder.load(place, align=NUMBER_BYTES)
+
+    return PointVector(len(points))(array, types.int64, points), build
+
+
+def _compile_store(typing: Any, array: Any, at: Any, numbers: Any) -> Any:  # noqa: ARG001
+    """Store a vector into a float64 array."""
+
+    def build(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        place = _point_to(context, builder, signature.args, values, values[2].type)
+        builder.store(values[2], place, align=NUMBER_BYTES)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, numbers), build
+
+
+def _compile_sum(typing: Any, numbers: Any) -> Any:  # noqa: ARG001
+    """Add the numbers of a vector, in pairs."""
+
+    def build(_: Any, builder: Any, __: Any, values: Any) -> Any:
+        parts = [
+            builder.extract_element(values[0], Constant(IntType(32), at)) for at in range(numbers.points)
+        ]
+        while len(parts) > 1:
+            parts = [builder.fadd(*pair) for pair in zip(parts[::2], parts[1::2], strict=True)]
+        return parts[0]
+
+    return types.float64(numbers), build
+
+
+def _compile_operation(name: str) -> Any:
+    """Compile the operation of two vectors that the builder of LLVM has under a name."""
+
+    def compile_(typing: Any, one: Any, other: Any) -> Any:  # noqa: ARG001
+        return one(one, other), lambda _, builder, __, values: getattr(builder, name)(*values)
+
+    return intrinsic(compile_)
+
+
+_spread: Any = intrinsic(_compile_spread)
+_load: Any = intrinsic(_compile_load)
+_store: Any = intrinsic(_compile_store)
+_sum: Any = intrinsic(_compile_sum)
+_add, _subtract, _multiply, _divide = map(_compile_operation, ("fadd", "fsub", "fmul", "fdiv"))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def add_contributions(
-    X: Any,
-    root: Any,
-    feature: Any,
-    threshold: Any,
-    missing: Any,
-    child: Any,
-    leaf: Any,
-    first: Any,
-    before: Any,
-    ratio: Any,
-    factors: Any,
-    shares: Any,
-    out: Any,
+    X: Any, splits: Any, first: Any, expected: Any, points: Any, weights: Any, out: Any
 ) -> None:
     """Add the contributions of every tree to the rows of `out`.
 
-    Down a tree, `product` is the product of the factors t o + (1 - t) z of the features so far, one number per point t. Up
-    the tree, `carried` is the sum of value times product over the leaves below each edge. These leaves contribute to the feature
-    of the edge (o - z) / factor times this sum, minus their contribution by the last edge above of the same feature. After a
-    failed split of a feature, only z changes, and nothing more is contributed.
+    A tree of one feature contributes its leaf minus what is `expected` of it. In any other, a row takes one side of each split, and
+    `share` of the training rows went to the other. With t at one quadrature point, D the product of the factors t o + (1 - t) z of the features
+    above a split, and U the sum over the leaves below of their values times the factors below (U_taken and U_other below its sides):
+
+        gap = share (U_taken - U_other),  U = U_taken - g gap,  D_other = g share D,  D_taken = D - D_other,
+
+    and the split contributes the sum of h D gap over the points to its feature. If the feature occurs first here, g = 1 - t and h = 1. If the row passed all
+    splits on it above, which the share z of the rows passed, g = (1 - t) z / f and h = z / f² with f = t + (1 - t) z. If it failed one of them, g = 1 and h = 0.
     """
-    most = 1
-    for tree in range(root.shape[0]):
+    most = 0
+    for tree in range(expected.shape[0]):
         most = max(most, first[tree + 1] - first[tree])
-    product = np.empty((most, len(shares)))
-    carried = np.empty((2 * most, len(shares)))
-    # PASSED, FAILED here, or FAILED_ABOVE.
-    state = np.empty(2 * most, dtype=np.int64)
+    size = len(points)
+    # By node: D and U. By split: g and h D.
+    sums, terms = np.empty(2 * size * (2 * most + 1)), np.empty(2 * size * most)
+    passed, sides = np.empty(2 * most + 1, dtype=np.uint8), np.empty(most, dtype=np.uint8)
+    given = np.empty(RULE_KINDS * X.shape[1], dtype=np.int32)
+    corner = np.array(points + weights)
+    at_points, at_start = _load(corner, 0, points), _load(corner, size, points)
+    always, never = _spread(1.0, points), _spread(0.0, points)
+    rest = _subtract(always, at_points)
     for row in range(X.shape[0]):
-        for tree in range(root.shape[0]):
-            start, end = first[tree], first[tree + 1]
-            if start == end:
+        for kind in range(RULE_KINDS):
+            _order_keys(X[row], kind, given[kind * X.shape[1] : (kind + 1) * X.shape[1]])
+        total = out[row]
+        for tree in range(expected.shape[0]):
+            begin, end = first[tree], first[tree + 1]
+            if not np.isnan(expected[tree]):
+                # In place, not in a function: arguments that are arrays are counted with each call.
+                at, leaf = begin, 0.0
+                while at >= 0:
+                    split = splits[np.uint64(at)]
+                    right = given[np.uint64(split.given)] > split.key
+                    leaf = split.right_leaf if right else split.left_leaf
+                    at = split.right if right else split.left
+                total[np.uint64(splits[begin].feature)] += leaf - expected[tree]
                 continue
-            for q in range(len(shares)):
-                product[0, q] = shares[q]
-            for node in range(start, end):
-                taken = _goes_right(X[row, feature[node]], threshold[node], missing[node])
-                above = before[node]
-                open_ = above < 0 or state[above - 2 * start] == PASSED
-                for side in range(2):
-                    edge = 2 * node + side
-                    here = edge - 2 * start
-                    at = FAILED_ABOVE
-                    if open_:
-                        at = PASSED if side == taken else FAILED
-                    state[here] = at
-                    below = child[node, side]
-                    if below >= 0:
-                        for q in range(len(shares)):
-                            factor = factors[edge, at, 0, q] if open_ else ratio[edge]
-                            product[below - start, q] = product[node - start, q] * factor
-                    else:
-                        value = leaf[-1 - below]
-                        for q in range(len(shares)):
-                            factor = factors[edge, at, 0, q] if open_ else ratio[edge]
-                            carried[here, q] = product[node - start, q] * factor * value
-            for node in range(end - 1, start - 1, -1):
-                owed = 0.0
-                for side in range(2):
-                    edge = 2 * node + side
-                    here = edge - 2 * start
-                    below = child[node, side]
-                    if below >= 0:
-                        lower = 2 * (below - start)
-                        for q in range(len(shares)):
-                            carried[here, q] = carried[lower, q] + carried[lower + 1, q]
-                    at = state[here]
-                    if at != FAILED_ABOVE:
-                        for q in range(len(shares)):
-                            owed += factors[edge, at, 1, q] * carried[here, q]
-                out[row, feature[node]] += owed
-
-
-@njit(cache=True, nogil=True)
-def add_block_contributions(
-    X: Any,
-    root: Any,
-    feature: Any,
-    threshold: Any,
-    missing: Any,
-    child: Any,
-    leaf: Any,
-    first: Any,
-    before: Any,
-    ratio: Any,
-    factors: Any,
-    shares: Any,
-    out: Any,
-) -> None:
-    """Add the same contributions for `EXPLAINED_LANES` rows side by side; every number of a row is computed in the same order."""
-    most = 1
-    for tree in range(root.shape[0]):
-        most = max(most, first[tree + 1] - first[tree])
-    width = min(EXPLAINED_LANES, X.shape[0])
-    product = np.empty((most, len(shares), width))
-    carried = np.empty((2 * most, len(shares), width))
-    state = np.empty((2 * most, width), dtype=np.int64)
-    sums = np.empty((out.shape[1], width))
-    taken, owed = np.empty(width, dtype=np.int64), np.empty(width)
-    always = np.zeros(width, dtype=np.int64)
-    for begin in range(0, X.shape[0], EXPLAINED_LANES):
-        lanes = min(EXPLAINED_LANES, X.shape[0] - begin)
-        sums[:] = 0.0
-        for tree in range(root.shape[0]):
-            start, end = first[tree], first[tree + 1]
-            if start == end:
-                continue
-            for q in range(len(shares)):
-                product[0, q] = shares[q]
-            for node in range(start, end):
-                for lane in range(lanes):
-                    taken[lane] = _goes_right(X[begin + lane, feature[node]], threshold[node], missing[node])
-                above = before[node]
-                passed = always if above < 0 else state[above - 2 * start]
-                for side in range(2):
-                    edge = 2 * node + side
-                    here = edge - 2 * start
-                    below = child[node, side]
-                    _set_states(passed[:lanes], taken[:lanes], side, state[here, :lanes])
-                    for q in range(len(shares)):
-                        hit, miss = factors[edge, PASSED, 0, q], factors[edge, FAILED, 0, q]
-                        if below >= 0:
-                            _multiply(
-                                product[node - start, q, :lanes],
-                                state[here, :lanes],
-                                hit,
-                                miss,
-                                ratio[edge],
-                                product[below - start, q, :lanes],
-                            )
-                        else:
-                            _multiply(
-                                product[node - start, q, :lanes],
-                                state[here, :lanes],
-                                hit,
-                                miss,
-                                ratio[edge],
-                                carried[here, q, :lanes],
-                            )
-                            for lane in range(lanes):
-                                carried[here, q, lane] *= leaf[-1 - below]
-            for node in range(end - 1, start - 1, -1):
-                owed[:] = 0.0
-                for side in range(2):
-                    edge = 2 * node + side
-                    here = edge - 2 * start
-                    below = child[node, side]
-                    for q in range(len(shares)):
-                        if below >= 0:
-                            lower = 2 * (below - start)
-                            _add(
-                                carried[lower, q, :lanes],
-                                carried[lower + 1, q, :lanes],
-                                carried[here, q, :lanes],
-                            )
-                        _owe(
-                            carried[here, q, :lanes],
-                            state[here, :lanes],
-                            factors[edge, PASSED, 1, q],
-                            factors[edge, FAILED, 1, q],
-                            owed[:lanes],
-                        )
-                for lane in range(lanes):
-                    sums[feature[node], lane] += owed[lane]
-        for column in range(out.shape[1]):
-            for lane in range(lanes):
-                out[begin + lane, column] += sums[column, lane]
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _set_states(passed: Any, taken: Any, side: int, state: Any) -> None:
-    for lane in range(passed.shape[0]):
-        here = PASSED if taken[lane] == side else FAILED
-        state[lane] = here if passed[lane] == PASSED else FAILED_ABOVE
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _multiply(numbers: Any, state: Any, hit: float, miss: float, ratio: float, out: Any) -> None:
-    for lane in range(numbers.shape[0]):
-        factor = miss if state[lane] == FAILED else ratio
-        out[lane] = numbers[lane] * (hit if state[lane] == PASSED else factor)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _add(one: Any, other: Any, out: Any) -> None:
-    for lane in range(one.shape[0]):
-        out[lane] = one[lane] + other[lane]
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _owe(numbers: Any, state: Any, hit: float, miss: float, owed: Any) -> None:
-    for lane in range(numbers.shape[0]):
-        more = owed[lane] + (hit if state[lane] == PASSED else miss) * numbers[lane]
-        owed[lane] = owed[lane] if state[lane] == FAILED_ABOVE else more
+            _store(sums, 0, at_start)
+            for at in range(end - begin):
+                split = splits[np.uint64(begin + at)]
+                side = np.int64(given[np.uint64(split.given)] > split.key)
+                taken, other = 2 * at + 1 + side, 2 * at + 2 - side
+                sides[np.uint64(at)] = side
+                before = _load(sums, 2 * size * split.node, points)
+                share = _spread(abs(1.0 - side - split.left_share), points)
+                passed[np.uint64(other)] = 0
+                if split.above < 0:
+                    passed[np.uint64(taken)] = 1
+                    g, h = rest, before
+                elif passed[np.uint64(split.above)]:
+                    passed[np.uint64(taken)] = 1
+                    above = _spread(split.above_share, points)
+                    factor = _add(at_points, _multiply(rest, above))
+                    ratio = _divide(above, factor)
+                    g, h = _multiply(rest, ratio), _multiply(before, _divide(ratio, factor))
+                else:
+                    passed[np.uint64(taken)] = 0
+                    g, h = always, never
+                left_out = _multiply(before, _multiply(g, share))
+                _store(sums, 2 * size * other, left_out)
+                _store(sums, 2 * size * taken, _subtract(before, left_out))
+                _store(terms, 2 * size * at, g)
+                _store(terms, 2 * size * at + size, h)
+                _store(sums, 2 * size * (2 * at + 1) + size, _spread(split.left_leaf, points))
+                _store(sums, 2 * size * (2 * at + 2) + size, _spread(split.right_leaf, points))
+            for at in range(end - begin - 1, -1, -1):
+                split, side = splits[np.uint64(begin + at)], np.int64(sides[np.uint64(at)])
+                taken, other = 2 * at + 1 + side, 2 * at + 2 - side
+                share = _spread(abs(1.0 - side - split.left_share), points)
+                below = _load(sums, 2 * size * taken + size, points)
+                gap = _multiply(_subtract(below, _load(sums, 2 * size * other + size, points)), share)
+                g, h = (
+                    _load(terms, 2 * size * at, points),
+                    _load(terms, 2 * size * at + size, points),
+                )
+                _store(sums, 2 * size * split.node + size, _subtract(below, _multiply(g, gap)))
+                total[np.uint64(split.feature)] += _sum(_multiply(h, gap))

@@ -20,12 +20,12 @@ from models.lightgbm_text import (
     strip_parameters,
 )
 from models.tree_kernels import (
+    EXPLAINED_SPLIT,
     FEATURE_SHIFT,
     MISSING_LEFT,
     MISSING_SHIFT,
     ZERO_IS_MISSING,
     ZERO_THRESHOLD,
-    add_block_contributions,
     add_contributions,
     score_blocks,
     walk_trees,
@@ -33,8 +33,6 @@ from models.tree_kernels import (
 
 MIN_BLOCK_ROWS = 8
 """Minimum number of rows that are scored side by side. Fewer are faster one by one."""
-MIN_EXPLAINED_TOGETHER = 8
-"""Minimum number of rows that are explained side by side."""
 MAX_BLOCK_LEAVES = 64
 """Maximum number of leaves of a tree whose rows are scored side by side: one bit for each. Larger trees are walked."""
 HALF_WORD_LEAVES = 32
@@ -76,10 +74,9 @@ class Trees:
         return len(self._nodes.root)
 
     @cached_property
-    def _paths(self) -> "tuple[FeaturePaths, tuple[float, ...]]":
-        """Paths and quadrature weights of contributions, built at the first use: most models of a training explain nothing."""
-        points, shares = _gauss_legendre(_count_path_features(self._trees))
-        return _merge_paths(self._trees, points), shares
+    def _explained(self) -> "ExplainedTrees":
+        """The trees as contributions need them, built at the first use: most models of a training explain nothing."""
+        return _build_explained_trees(self._trees, self._nodes, len(self.feature_names))
 
     @classmethod
     def from_text(cls, text: str, *, where: str = "trees.txt") -> "Trees":
@@ -165,9 +162,7 @@ class Trees:
         X = self._check_rows(X)
         out = np.zeros((len(X), len(self.feature_names) + 1))
         out[:, -1] = self.expected
-        kernel = add_contributions if len(X) < MIN_EXPLAINED_TOGETHER else add_block_contributions
-        paths, shares = self._paths
-        kernel(X, *self._nodes, *paths, shares, out)
+        add_contributions(X.view(np.int32), *self._explained, out)
         return out
 
     def _check_rows(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -257,26 +252,31 @@ class SplitBlocks(NamedTuple):
     leaf: Floats
 
 
-class FeaturePaths(NamedTuple):
-    """The paths of features, for contributions. Edge 2 * split + side leads from a split to its left (0) or right (1) child.
+class ExplainedTrees(NamedTuple):
+    """The trees as contributions need them; see `models.tree_kernels.add_contributions`.
+
+    The children of the n-th split of a tree are its nodes 2 n + 1 and 2 n + 2.
 
     Attributes
     ----------
+    splits : array of EXPLAINED_SPLIT, (splits,)
+        `given`: position of the feature among all features, those with the missing rules 0 first. `key`: threshold, as of `SplitBlocks`.
+        `node`: node of the split in its tree. `above`: node below the last split above on the same feature, or -1; `above_share`: share of the training
+        rows that pass all splits on it down to there. `left_share`: share of the training rows of the split that went to the left.
+        `left`, `right`: child, or -1 for a leaf, whose value is `left_leaf` or `right_leaf`.
     first : int64 array, (trees + 1,)
         First split of each tree.
-    before : int64 array, (splits,)
-        The last edge above the split that belongs to the same feature, or -1.
-    ratio : float64 array, (2 * splits,)
-        Share of training rows that pass this split alone.
-    factors : float64 array, (2 * splits, 2, 2, points)
-        For a row that passed (0) or failed (1) the split, if it passed those above on the feature, at each quadrature point t: the factor
-        by which the edge changes the product of t o + (1 - t) z, and the contribution per leaf sum.
+    expected : float64 array, (trees,)
+        Mean of a tree of one feature; NaN for any other.
+    points, weights : tuple of float
+        Of the quadrature.
     """
 
+    splits: NDArray[np.void]
     first: Ints
-    before: Ints
-    ratio: Floats
-    factors: Floats
+    expected: Floats
+    points: tuple[float, ...]
+    weights: tuple[float, ...]
 
 
 def _flatten(trees: Sequence[Tree]) -> SplitNodes:
@@ -418,56 +418,39 @@ def _snap_tiny_thresholds(threshold: Floats) -> Floats:
     )
 
 
-def _merge_paths(trees: Sequence[Tree], points: tuple[float, ...]) -> FeaturePaths:
+def _build_explained_trees(trees: Sequence[Tree], nodes: SplitNodes, features: int) -> ExplainedTrees:
     first = np.cumsum([0, *(len(tree.feature) for tree in trees)])
-    parts = [_merge_path(tree) for tree in trees]
-    before = [np.where(part >= 0, part + 2 * at, -1) for (part, _, _), at in zip(parts, first, strict=False)]
-    cover = np.concatenate([cover for _, cover, _ in parts])
-    places, ratio = np.concatenate(before), np.concatenate([ratio for _, _, ratio in parts])
-    return FeaturePaths(first, places, ratio, _compute_factors(places, cover, np.array(points)))
+    splits = np.zeros(len(nodes.feature), dtype=EXPLAINED_SPLIT)
+    splits["feature"] = nodes.feature
+    splits["given"] = nodes.missing.astype(np.int64) * features + nodes.feature
+    splits["key"] = _order_as_integers(_round_down(nodes.threshold))
+    for side, names in enumerate((("left", "left_leaf"), ("right", "right_leaf"))):
+        child = nodes.child[:, side]
+        splits[names[0]] = np.maximum(child, -1)
+        splits[names[1]] = np.where(child < 0, nodes.leaf[-1 - np.minimum(child, -1)], 0.0)
+    for tree, begin, end in zip(trees, first, first[1:], strict=False):
+        _follow_features(tree, splits[begin:end])
+    points, weights = _gauss_legendre(_count_path_features(trees))
+    expected = [_compute_expected(tree) if len(set(tree.feature.tolist())) == 1 else np.nan for tree in trees]
+    return ExplainedTrees(splits, first, np.array(expected), points, weights)
 
 
-def _compute_factors(before: Ints, cover: Floats, t: Floats) -> Floats:
-    """Compute what `FeaturePaths` calls factors.
-
-    (o - z) / factor is (1 - z) / (t + (1 - t) z) for a feature that passed, and -1 / (1 - t) for one that failed, for
-    every z. So a second failure contributes nothing more, and z = 0 needs no special case (its leaves are zero).
-    """
-    above = np.repeat(before, 2)
-    first, z = (above < 0)[:, None], cover[:, None]
-    inverse = 1.0 / (t + (1.0 - t) * z)
-    passed = (1.0 - z) * inverse
-    undone = np.where(first, 1.0, inverse[above])
-    repaid = np.where(first, 0.0, passed[above])
-    failed = np.broadcast_to(-1.0 / (1.0 - t), passed.shape)
-    factors = np.empty((len(above), 2, 2, len(t)))
-    factors[:, 0, 0], factors[:, 0, 1] = ((1.0 - t) * z + t) * undone, passed - repaid
-    factors[:, 1, 0], factors[:, 1, 1] = (1.0 - t) * z * undone, failed - repaid
-    return factors
-
-
-def _merge_path(tree: Tree) -> tuple[Ints, Floats, Floats]:
-    """Find the edges of a tree that belong to the same feature, and multiply their shares."""
-    splits = len(tree.feature)
-    before, ratio, cover = np.full(splits, -1), np.zeros(2 * splits), np.zeros(2 * splits)
-    last: list[dict[int, int]] = [{} for _ in range(splits)]
-    features, both, rows, leaf_rows = (
-        each.tolist() for each in (tree.feature, tree.child, tree.rows, tree.leaf_rows)
+def _follow_features(tree: Tree, splits: NDArray[np.void]) -> None:
+    """Set where the splits of a tree are, the shares of their rows, and what is above them on the same feature."""
+    features, both, leaf_rows, rows = (
+        each.tolist() for each in (tree.feature, tree.child, tree.leaf_rows, tree.rows)
     )
-    for node, (feature, children) in enumerate(zip(features, both, strict=True)):
-        above = before[node] = last[node].get(feature, -1)
-        for side, child in enumerate(children):
-            edge = 2 * node + side
-            ratio[edge] = _compute_share(rows[child] if child >= 0 else leaf_rows[-1 - child], rows[node])
-            cover[edge] = ratio[edge] * (cover[above] if above >= 0 else 1.0)
+    passed: list[dict[int, tuple[int, float]]] = [{} for _ in features]
+    for at, (feature, children) in enumerate(zip(features, both, strict=True)):
+        above, above_share = passed[at].get(feature, (-1, 1.0))
+        left, right = (rows[child] if child >= 0 else leaf_rows[-1 - child] for child in children)
+        share = left / (left + right) if left + right else 0.5
+        for name, value in (("above", above), ("above_share", above_share), ("left_share", share)):
+            splits[name][at] = value
+        for node, child, part in zip((2 * at + 1, 2 * at + 2), children, (share, 1.0 - share), strict=True):
             if child >= 0:
-                last[child] = last[node] | {feature: edge}
-    return before, cover, ratio
-
-
-def _compute_share(rows: int, of: int) -> float:
-    """Compute the share of the training rows of a split that went to a child; 0.5 if there were none."""
-    return rows / of if of else 0.5
+                splits["node"][child] = node
+                passed[child] = passed[at] | {feature: (node, above_share * part)}
 
 
 def _compute_expected(tree: Tree) -> float:
@@ -497,7 +480,7 @@ def _count_path_features(trees: Sequence[Tree]) -> int:
 def _gauss_legendre(features: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Compute points and weights on [0, 1] that are exact for paths of a number of distinct features.
 
-    They are tuples of four, six or eight: the length is part of the type of the kernel, so that its inner loops are unrolled.
+    They are tuples of four or eight: the length is part of the type of the kernel, whose vectors have it.
     """
-    points, weights = np.polynomial.legendre.leggauss(max(4, 2 * -(-features // 4)))
+    points, weights = np.polynomial.legendre.leggauss(4 if features <= 2 * 4 else 8)
     return tuple(((points + 1) / 2).tolist()), tuple((weights / 2).tolist())

@@ -224,20 +224,22 @@ def forget(
 @json_option
 @click.pass_context
 def verify_log(context: click.Context, head: str, as_json: bool) -> None:
-    """Verify the hash chain of the event log.
+    """Verify the hash chain of the event log, and its indexes.
 
-    Detects changed, deleted and inserted entries. Prints the head, which is the hash of the last entry.
+    Detects changed, deleted and inserted entries, and entries that the indexes of identifiers and times would not find. Prints the head, which
+    is the hash of the last entry.
 
     Truncation, or a complete rewrite, leaves a valid chain. To detect it, store the head elsewhere and pass it with
     --head in the next run.
 
-    The service may keep running, and no data key is needed. Exit code 0 if the chain is valid, 1 if it is not.
+    The service may keep running, and no data key is needed. Exit code 0 if chain and indexes are valid, 1 if they are not.
 
     \b
     Example:
     npsrisk verify-log | sed -n 's/^head //p' > /elsewhere/head
     npsrisk verify-log --head "$(cat /elsewhere/head)"
     """
+    from serving.event_log.index_verification import verify_indexes
     from serving.event_log.key_erasures import read_key_erasures
     from serving.event_log.reader import LogReader
     from serving.event_log.verification import HEAD_PATTERN, verify_chain
@@ -248,7 +250,8 @@ def verify_log(context: click.Context, head: str, as_json: bool) -> None:
         )
     with LogReader.open_to_read(read_settings().database_url) as log, show_progress_bar() as progress:
         verdict, erasures = verify_chain(log, head, progress), read_key_erasures(log)
-    fault = verdict.describe_fault(head)
+        wrong = [] if verdict.broken_at is not None else verify_indexes(log, progress)
+    fault = "\n".join(filter(None, [verdict.describe_fault(head), *map(str, wrong)]))
     text = _summarize_verification(verdict, erasures)
     result = {**verdict._asdict(), "fault": fault, "erased_months": [each.month for each in erasures]}
     print_result(result, as_json, f"{text}\n{fault}" if fault else text)

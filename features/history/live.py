@@ -5,9 +5,9 @@ earlier one. A cancellation removes everything. The order of the events is the o
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,9 +32,10 @@ HandledStep = tuple[int, int, Handle, int]
 """A step: (change, counter, handle of the keys, day)."""
 
 
-@dataclass(slots=True)
-class CountedState(Generic[Handle]):
+class CountedState(msgspec.Struct, Generic[Handle], gc=False):
     """The counted state of one consignment. It returns the steps that each event adds to the table or removes.
+
+    The garbage collector does not scan states: there are many, and none refers to itself.
 
     The state is reset when its latest event is more than REMEMBERED_DAYS old, because history can no longer remove it. Later
     events then belong to an unknown consignment.

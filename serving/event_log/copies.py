@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from consignments.errors import FileFault, ServiceFault
 from serving.event_log.backend import URL_SETTING, describe_error
-from serving.event_log.blocks.codec import EntryBlock, encode_block
+from serving.event_log.blocks.codec import encode_block, open_block
 from serving.event_log.database import create_writer, mask_password, migrate, open_engine, use_database
 from serving.event_log.queries import ALL_COLUMNS, HEADS, select_last
 from serving.event_log.reader import LogReader, Progress
@@ -141,7 +141,7 @@ def _cut_end(blocks: Sequence[Any], last: int) -> Iterator[Any]:
             yield stored
             continue
         block, count = (
-            EntryBlock(stored.first, stored.last, stored.head, stored.body),
+            open_block(stored.first, stored.last, stored.head, stored.body),
             last - stored.first + 1,
         )
         yield encode_block(block.read_rows()[:count], block.hashes[:count])
@@ -154,7 +154,7 @@ def _holds_copy(engine: sa.Engine, log: LogReader, where: str) -> bool:
         last = connection.execute(select_last(HEADS)).one_or_none()
     if found in (None, log.log_id) and last is None:
         return False
-    here = None if last is None else (last.last, EntryBlock(*last).hashes[-1].hex())
+    here = None if last is None else (last.last, open_block(*last).hashes[-1].hex())
     if (found, here) == (log.log_id, (log.last_sequence, log.head)):
         return True
     raise ServiceFault(

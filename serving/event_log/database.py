@@ -12,8 +12,10 @@ from sqlalchemy.engine import URL, make_url
 from consignments.errors import BadSetting, ServiceFault
 from serving.event_log.backend import URL_SETTING, TableWriter, describe_error
 
-LATEST_REVISION = "0002"
+LATEST_REVISION = "0003"
 """Revision in `serving.event_log.migrations` that `migrate` brings the tables to."""
+ROWS_REVISION = "0001"
+"""Revision with one row for each entry, whose table is dropped."""
 EXPECTED_URL = "sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE, with %40 for an @ in a password"
 
 
@@ -111,7 +113,7 @@ def migrate(engine: sa.Engine) -> None:
             )  # else each change of a table would be its own transaction
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-    if found is not None:
+    if found == ROWS_REVISION:
         _release_space(engine)
 
 

@@ -35,6 +35,15 @@ def hash_row(previous: bytes, row: Columns) -> bytes:
     return hashlib.sha256(previous + _encode(row if row[-1] is not None else row[:-1])).digest()
 
 
+def hash_rows(previous: bytes, rows: Iterable[Columns]) -> list[bytes]:
+    """Compute the hashes of entries that follow one another, as `hash_row` does."""
+    hashes = []
+    for row in rows:
+        previous = hash_row(previous, row)
+        hashes.append(previous)
+    return hashes
+
+
 class Redaction(msgspec.Struct, frozen=True):
     """The record of a removal of consignments' content from the log, with a digest of what remains.
 

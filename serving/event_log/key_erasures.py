@@ -11,7 +11,7 @@ from features.history.pseudonyms import load_data_key
 from serving.encryption.key_file import FILE_NAME as PERIOD_KEYS_FILE
 from serving.encryption.key_file import PREFIX_BYTES, KeyErasure
 from serving.encryption.vault import Vault
-from serving.event_log.blocks.codec import EntryBlock
+from serving.event_log.blocks.codec import open_block
 from serving.event_log.copies import get_sqlite_path, is_sqlite_url
 from serving.event_log.events import ARRIVAL_KINDS, KeyErasureEvent
 from serving.event_log.queries import HEADS, PAGE_BLOCKS, select_range
@@ -101,7 +101,7 @@ def find_used_prefixes(log: LogReader, prefixes: Sequence[bytes], after: int = 0
         return used
     for found in log.queries.fetch_blocks(HEADS, after):
         for stored in found:
-            block = EntryBlock(*stored)
+            block = open_block(*stored)
             (sealed,) = block.read_columns("sealed")
             for sequence, text in enumerate(sealed, start=block.first):
                 if text is not None and sequence > after:
@@ -117,7 +117,7 @@ def _find_last_sealed(log: LogReader, entries: int) -> tuple[int, bytes] | None:
     query, start = query.order_by(BLOCKS.c.first.desc()), 0
     while found := log.queries.fetch_all(query.limit(PAGE_BLOCKS).offset(start)):
         for stored in found:
-            block = EntryBlock(*stored)
+            block = open_block(*stored)
             columns = zip(*block.read_columns("kind", "sealed"), strict=True)
             for sequence, (kind, prefix) in reversed(list(enumerate(columns, start=block.first))):
                 if kind in ARRIVAL_KINDS and prefix is not None:

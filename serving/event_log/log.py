@@ -15,11 +15,11 @@ from consignments.errors import ServiceFault
 from serving.encryption.key_file import KeyErasure
 from serving.encryption.vault import Vault
 from serving.event_log.backend import TableWriter, describe_error
-from serving.event_log.blocks.codec import EntryBlock, StoredBlock, encode_block, encode_blocks
+from serving.event_log.blocks.codec import StoredBlock, encode_block, encode_blocks, open_block
 from serving.event_log.database import create_writer, migrate, open_engine, use_database, wipe
 from serving.event_log.event_rows import Columns, EventRow, encode_row
 from serving.event_log.events import Event, KeyErasureEvent, RedactionEvent
-from serving.event_log.hash_chain import Redaction, hash_row
+from serving.event_log.hash_chain import Redaction, hash_row, hash_rows
 from serving.event_log.key_erasures import check_vault
 from serving.event_log.queries import HEADS, select_last
 from serving.event_log.reader import LogReader
@@ -49,7 +49,7 @@ class EventLog(LogReader):
         check_vault(self, vault)
         if vault.periods is not None:
             vault.periods.erase_keys()  # recorded erasures that were not completed
-        self._upkeep = LogUpkeep(engine, writer, self.finder, self._read_names)
+        self._upkeep = LogUpkeep(engine, writer, self.finder, self.read_names)
         self._upkeep.index_gaps(self.last_sequence)
         self.finder.is_fed = True
         self.finder.load(self.last_sequence)
@@ -90,18 +90,14 @@ class EventLog(LogReader):
         ServiceFault
             The entries cannot be written, or do not follow the last entry. Then call `reread`.
         """
-        previous, rows, hashes = self._head, list[Columns](), list[bytes]()
-        for event in events:
-            row = encode_row(event)
-            previous = hash_row(previous, row)
-            rows.append(row)
-            hashes.append(previous)
+        rows = list(map(encode_row, events))
         self._check_sequences(rows)
+        hashes = hash_rows(self._head, rows)
         try:
-            self._write(encode_blocks(rows, hashes), previous)
+            self._write(encode_blocks(rows, hashes), hashes[-1])
         except sa.exc.SQLAlchemyError as error:
             raise ServiceFault("the event log cannot be written", got=describe_error(error)) from error
-        self.last_sequence, self._head = rows[-1][0], previous
+        self.last_sequence, self._head = rows[-1][0], hashes[-1]
         self.finder.add(rows[0][0], [row[NAME] for row in rows])
         self._upkeep.run_when_due(self.last_sequence)
 
@@ -229,7 +225,7 @@ class EventLog(LogReader):
         """Read the hash of the last entry; the start of the chain if there is none."""
         with self._engine.connect() as connection:
             found = connection.execute(select_last(HEADS)).one_or_none()
-        return self.origin if found is None else EntryBlock(*found).hashes[-1]
+        return self.origin if found is None else open_block(*found).hashes[-1]
 
     def _identify(self) -> tuple[str, str, bytes]:
         with self._engine.begin() as connection:

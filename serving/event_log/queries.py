@@ -147,6 +147,8 @@ def _build_place_query(columns: int) -> Any:
     return select_last(WHOLE[:columns]).where(BLOCKS.c.first <= place)
 
 
-def select_received(columns: Sequence[Any], from_us: int, until_us: int) -> Any:
-    """Build the query for the blocks that may have arrivals received in a period; `until_us` is excluded."""
-    return sa.select(*columns).where(BLOCKS.c.max_us >= from_us, BLOCKS.c.min_us < until_us)
+def select_decided(after: int, until: int | None, before_us: int) -> Any:
+    """Build the query for the heads of blocks of a range that may have decisions on consignments received before a time."""
+    return select_range([*HEADS, BLOCKS.c.max_us], after, until, ("decision",)).where(
+        BLOCKS.c.min_us < before_us
+    )

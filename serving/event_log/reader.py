@@ -14,7 +14,7 @@ from consignments.errors import BadSetting
 from consignments.identifiers import normalize_identifier
 from consignments.timestamps import US_PER_DAY
 from serving.event_log.backend import URL_SETTING
-from serving.event_log.blocks.codec import ARRIVAL_BITS, BODY_COLUMNS, KIND_BITS, EntryBlock, combine_kinds
+from serving.event_log.blocks.codec import ARRIVAL_BITS, BODY_COLUMNS, EntryBlock, combine_kinds, open_block
 from serving.event_log.blocks.history_chunks import NOT_IN_HISTORY, HistoryChunk
 from serving.event_log.clock_corrections import ClockCorrections
 from serving.event_log.database import mask_password, open_engine, use_database
@@ -37,11 +37,12 @@ from serving.event_log.queries import (
     HEADS,
     WHOLE,
     LogQueries,
+    select_decided,
     select_last,
     select_place,
-    select_received,
 )
-from serving.event_log.tables import BLOCKS, LOG
+from serving.event_log.tables import BLOCKS, LOG, SPANS
+from serving.event_log.time_spans import EntryRange, list_ranges
 
 Progress = Callable[[str, int, int], None]
 """Callback for progress: name of the task, amount done, total amount."""
@@ -83,7 +84,7 @@ class LogReader:
         self._engine, self.queries = engine, LogQueries(engine)
         self.log_id, self.key_fingerprint, self.identifier_key = self._identify()
         self.last_sequence = self.read_last_sequence()
-        self.finder = SequenceFinder(self.queries, self.identifier_key, self._read_names)
+        self.finder = SequenceFinder(self.queries, self.identifier_key, self.read_names)
 
     @classmethod
     def open_to_read(cls, url: str) -> "LogReader":
@@ -131,7 +132,7 @@ class LogReader:
         for found in self.queries.fetch_blocks(WHOLE if needs_body else HEADS, after, until, kinds):
             rows: list[Columns] = []
             for stored in found:
-                rows += _select_rows(EntryBlock(*stored).read_rows(left_out), after, until, kinds)
+                rows += _select_rows(open_block(*stored).read_rows(left_out), after, until, kinds)
             yield rows
 
     def read_events(
@@ -197,7 +198,7 @@ class LogReader:
     def read_places(self, sequences: Sequence[int], without: frozenset[str]) -> list[Columns]:
         """Read the columns of the entries with these ascending sequence numbers; numbers without an entry are left out."""
         columns = HEADS if without >= BODY_COLUMNS else WHOLE
-        blocks = (EntryBlock(*stored) for stored in self.queries.fetch_places(columns, sequences))
+        blocks = (open_block(*stored) for stored in self.queries.fetch_places(columns, sequences))
         return _pick_rows(blocks, sequences, without)
 
     def read_consignment_events(
@@ -258,13 +259,8 @@ class LogReader:
         without : sequence of str
             The same as of `read_events`.
         """
-        names = [
-            name
-            for block in self._read_received(from_us, until_us)
-            for kind, name, at_us in zip(*block.read_columns("kind", "consignment_id", "at_us"), strict=True)
-            if kind == "decision" and from_us <= at_us < until_us
-        ]
-        return self._decode(self._read_named(list(dict.fromkeys(names)), until, frozenset(without)))
+        names = dict.fromkeys(name for _, name in self._read_decided(from_us, until_us, "consignment_id"))
+        return self._decode(self._read_named(list(names), until, frozenset(without)))
 
     def read_history_chunks(self, after: int, until: int, kinds: str) -> Iterator[HistoryChunk]:
         """Read entries in order as history needs them, some ten thousands at a time.
@@ -306,7 +302,7 @@ class LogReader:
     def read_spellings(self) -> set[str]:
         """Read the identifiers of entries from before identifiers had a normal form, in which they differ from it."""
         names = {
-            name for _, here in self._read_names(0, self.last_sequence) for name in here if name is not None
+            name for _, here in self.read_names(0, self.last_sequence) for name in here if name is not None
         }
         return {name for name in names if normalize_identifier(name) != name}
 
@@ -329,16 +325,11 @@ class LogReader:
             The log cannot be read.
         """
         latest = None
-        for stored in self._read_latest(before_us):
-            if latest is not None and stored.max_us <= latest:
+        ranges = list_ranges(self.queries, None, before_us)
+        for within in sorted(ranges, key=lambda each: each.max_us, reverse=True):
+            if latest is not None and within.max_us <= latest:
                 break
-            columns = EntryBlock(*stored[: len(HEADS)]).read_columns("kind", "at_us")
-            found = [
-                at_us
-                for kind, at_us in zip(*columns, strict=True)
-                if kind == "decision" and at_us < before_us
-            ]
-            latest = max([*found, *([] if latest is None else [latest])], default=None)
+            latest = self._find_latest(within, before_us, latest)
         return latest
 
     def count_decisions(self, from_us: int, until_us: int) -> list[tuple[int, str, str, int]]:
@@ -349,14 +340,8 @@ class LogReader:
         ServiceFault
             The log cannot be read.
         """
-        counts: Counter[tuple[int, str, str]] = Counter()
-        for block in self._read_received(from_us, until_us):
-            columns = block.read_columns("kind", "at_us", "band", "model")
-            counts.update(
-                (at_us // US_PER_DAY, band, model)
-                for kind, at_us, band, model in zip(*columns, strict=True)
-                if kind == "decision" and from_us <= at_us < until_us
-            )
+        decided = self._read_decided(from_us, until_us, "band", "model")
+        counts = Counter((at_us // US_PER_DAY, band, model) for at_us, band, model in decided)
         return [(*group, count) for group, count in counts.items()]
 
     def read_hash(self, sequence: int) -> bytes | None:
@@ -364,7 +349,7 @@ class LogReader:
         if sequence == 0:
             return self.origin
         for stored in self.queries.fetch_all(select_place(HEADS, sequence)):
-            block = EntryBlock(*stored)
+            block = open_block(*stored)
             return block.hashes[sequence - block.first] if sequence <= block.last else None
         return None
 
@@ -442,34 +427,39 @@ class LogReader:
     def _find_sequences(self, names: Sequence[str], until: int) -> set[int]:
         return set(chain.from_iterable(self.finder.find(names, until).values())) if names else set()
 
-    def _read_names(self, after: int, until: int) -> Iterator[tuple[int, Sequence[str | None]]]:
+    def read_names(self, after: int, until: int) -> Iterator[tuple[int, Sequence[str | None]]]:
         """Read the identifiers of entries of a range; yield the first sequence number of each part with its identifiers."""
         for found in self.queries.fetch_blocks(HEADS, after, until):
             for stored in found:
-                block = EntryBlock(*stored)
+                block = open_block(*stored)
                 skipped = max(0, after + 1 - block.first)
                 yield block.first + skipped, block.names[skipped : until - block.first + 1]
 
-    def _read_received(self, from_us: int, until_us: int) -> Iterator[EntryBlock]:
-        for stored in self.queries.fetch_all(select_received(HEADS, from_us, until_us)):
-            yield EntryBlock(*stored)
+    def _read_decided(self, from_us: int, until_us: int, *names: str) -> Iterator[tuple[Any, ...]]:
+        """Read when the consignments with a decision in a period were received, with some columns of the decisions."""
+        for within in list_ranges(self.queries, from_us, until_us):
+            query = select_decided(within.after, within.until, until_us).where(BLOCKS.c.max_us >= from_us)
+            for stored in self.queries.fetch_all(query.order_by(BLOCKS.c.first)):
+                for values in _read_decisions(stored, within, names):
+                    if from_us <= values[0] < until_us:
+                        yield values
 
-    def _read_latest(self, before_us: int) -> Iterator[Any]:
-        """Read the blocks with decisions that may be before a time, those with the latest arrivals first."""
-        scored = BLOCKS.c.kinds.bitwise_and(KIND_BITS["decision"]) != 0
-        query = (
-            sa.select(*HEADS, BLOCKS.c.max_us)
-            .where(BLOCKS.c.min_us < before_us, scored)
-            .order_by(BLOCKS.c.max_us.desc())
-        )
+    def _find_latest(self, within: EntryRange, before_us: int, latest: int | None) -> int | None:
+        """Find the time of `find_latest_decision_us` in a range of entries; `latest` is the one found so far."""
+        query = select_decided(within.after, within.until, before_us).order_by(BLOCKS.c.max_us.desc())
         start = 0
         while rows := self.queries.fetch_all(query.limit(LATEST_BLOCKS).offset(start)):
-            yield from rows
+            for stored in rows:
+                if latest is not None and stored.max_us <= latest:
+                    return latest
+                found = [at_us for (at_us,) in _read_decisions(stored, within, ()) if at_us < before_us]
+                latest = max([*found, *([] if latest is None else [latest])], default=None)
             start += len(rows)
+        return latest
 
     def _read_history(self, found: Sequence[Any], kinds: str) -> list[EntryBlock]:
         """Decode heads; read the bodies too of blocks with other kinds of history keys."""
-        blocks = [EntryBlock(*stored) for stored in found]
+        blocks = [open_block(*stored) for stored in found]
         others = [block.first for block in blocks if block.needs_body(kinds)]
         bodies = {stored.first: stored.body for stored in self.queries.fetch_places(WHOLE, others)}
         for block in blocks:
@@ -480,6 +470,16 @@ class LogReader:
         with self._engine.connect() as connection:
             found = connection.execute(sa.select(LOG)).one()
         return str(found.log_id), str(found.key_fingerprint), bytes(found.identifier_key)
+
+
+def _read_decisions(stored: Any, within: EntryRange, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Read the times and some columns of the decisions of a block that are in a range of entries."""
+    block = open_block(*stored[: len(HEADS)])
+    here = slice(max(0, within.after + 1 - block.first), within.until and within.until + 1 - block.first)
+    columns = block.read_columns("kind", "at_us", *names)
+    for kind, *values in zip(*(column[here] for column in columns), strict=True):
+        if kind == "decision":
+            yield tuple(values)
 
 
 def _select_rows(rows: list[Columns], after: int, until: int | None, kinds: Sequence[Kind]) -> list[Columns]:
@@ -508,9 +508,9 @@ def _pick_rows(
 
 def _require_tables(engine: sa.Engine, where: str) -> None:
     found = set(sa.inspect(engine).get_table_names())
-    if {LOG.name, BLOCKS.name} <= found:
+    if {LOG.name, BLOCKS.name, SPANS.name} <= found:
         return
-    if {LOG.name, "events"} <= found:
+    if LOG.name in found and found & {"events", BLOCKS.name}:
         raise BadSetting(
             "the event log has the tables of an earlier version",
             where=URL_SETTING,

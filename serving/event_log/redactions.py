@@ -7,7 +7,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from serving.event_log.blocks.codec import EntryBlock, encode_block
+from serving.event_log.blocks.codec import EntryBlock, encode_block, open_block
 from serving.event_log.blocks.frames import ZSTD
 from serving.event_log.event_rows import EventRow
 from serving.event_log.events import ARRIVAL_KINDS, CONTENT_KINDS, EMPTY, RedactionEvent
@@ -55,12 +55,6 @@ def find_first_recorded(log: LogReader, moment_us: int, after: int = 0) -> int |
     return None
 
 
-def find_latest_arrival_us(log: LogReader) -> int | None:
-    """Find the latest time at which a consignment was received; return None if there is none."""
-    found: int | None = log.queries.fetch_value(sa.select(sa.func.max(BLOCKS.c.max_us)))
-    return found
-
-
 def count_unredacted(log: LogReader, after: int, until: int) -> int:
     """Count the consignments with content after the sequence number `after` up to `until`."""
     pages = log.read_rows(after, until, NOT_COUNTED, ARRIVAL_KINDS)
@@ -96,7 +90,7 @@ def remove_content(
             return msgspec.structs.replace(removal, emptied=remains.entries, digest=remains.digest())
         for stored in found:
             if concerned is None or not concerned.isdisjoint(range(stored.first, stored.last + 1)):
-                _redact_block(connection, EntryBlock(*stored), _Removal(removal, keys, concerned), remains)
+                _redact_block(connection, open_block(*stored), _Removal(removal, keys, concerned), remains)
         after = found[-1].last
 
 

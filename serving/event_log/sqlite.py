@@ -24,7 +24,7 @@ lock. Every SQLite supports 999 values."""
 CHECKPOINT_BYTES = 6_000_000
 """Bytes written between checkpoints of SQLite's write-ahead log, which then has 6 to 20 MB."""
 BYTES_PER_WRITE = 8_192
-"""Bytes that a write takes in the write-ahead log in addition to its rows: partly filled pages of the table and of its index."""
+"""Bytes that a write takes in the write-ahead log in addition to its rows: partly filled pages of the table."""
 MAX_PASSES = 4
 """Maximum number of passes of one checkpoint."""
 CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
@@ -69,7 +69,11 @@ class SqliteWriter:
         # An error rolls back the whole transaction, never only the statement, so SQLite needs no statement journal.
         start = f'INSERT OR ROLLBACK INTO "{table.name}" ({names}) VALUES '
         self._inserts = [start + ", ".join([one] * rows) for rows in range(1, MAX_ROWS_PER_STATEMENT + 1)]
+        self._blobs = [
+            place for place, column in enumerate(table.columns) if isinstance(column.type, sa.LargeBinary)
+        ]
         self._connection: Connection | None = None
+        self._driver: sqlite3.Connection | None = None
         self._writing = Lock()
 
     def acquire(self) -> None:
@@ -77,6 +81,9 @@ class SqliteWriter:
         if self._connection is None:
             self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             self._connection.exec_driver_sql("PRAGMA wal_autocheckpoint=0")
+            driver = self._connection.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            self._driver = driver
 
     def write(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Write all rows or none; they are durable on return."""
@@ -92,9 +99,8 @@ class SqliteWriter:
 
     def _write(self, rows: list[tuple[Any, ...]]) -> None:
         self.acquire()
-        assert self._connection is not None
-        driver = self._connection.connection.driver_connection
-        assert isinstance(driver, sqlite3.Connection)
+        driver = self._driver
+        assert driver is not None
         self._checkpoints.finish(driver)
         try:
             self._insert(driver, rows)
@@ -104,7 +110,9 @@ class SqliteWriter:
             if isinstance(error, sqlite3.Error):
                 raise sa.exc.DBAPIError(None, None, error) from error
             raise
-        self._checkpoints.count_bytes(_measure(rows))
+        self._checkpoints.count_bytes(
+            BYTES_PER_WRITE + sum(len(row[place]) for row in rows for place in self._blobs)
+        )
 
     def _insert(self, driver: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows with one statement (its own transaction), or, if they are too many, with several in one transaction."""
@@ -123,7 +131,7 @@ class SqliteWriter:
         if self._connection is not None:
             self._connection.invalidate()
             self._connection.close()
-            self._connection = None
+            self._connection = self._driver = None
 
 
 class Checkpointer:
@@ -177,7 +185,3 @@ class Checkpointer:
                 before, copied = copied, connection.exec_driver_sql(CHECKPOINT).one()[-1]
                 if copied == before:
                     return  # nothing was written during the previous pass
-
-
-def _measure(rows: Sequence[tuple[Any, ...]]) -> int:
-    return BYTES_PER_WRITE + sum(len(value) for row in rows for value in row if isinstance(value, bytes))

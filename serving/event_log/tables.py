@@ -25,9 +25,16 @@ BLOCKS = sa.Table(
     sa.Column("head", sa.LargeBinary, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
 )
-sa.Index("ix_blocks_max_us", BLOCKS.c.max_us, BLOCKS.c.min_us)
 RARE_BLOCKS = BLOCKS.c.kinds >= sa.literal_column(str(FIRST_RARE_KIND))
 sa.Index("ix_blocks_rare", BLOCKS.c.kinds, sqlite_where=RARE_BLOCKS, postgresql_where=RARE_BLOCKS)
+SPANS = sa.Table(
+    "time_spans",
+    METADATA,
+    sa.Column("first", SEQUENCE_TYPE, primary_key=True, autoincrement=False),
+    sa.Column("last", sa.BigInteger, nullable=False),
+    sa.Column("min_us", sa.BigInteger),
+    sa.Column("max_us", sa.BigInteger),
+)
 RUNS = sa.Table(
     "identifier_runs",
     METADATA,

@@ -1,4 +1,4 @@
-"""Upkeep of a log that is open for writing: a thread indexes the newest entries, joins runs, and joins small blocks.
+"""Upkeep of a log that is open for writing: a thread indexes the newest entries by identifier and time, joins runs, and joins small blocks.
 
     append   entries are on disk                    the request is answered
     upkeep   8,192 entries more: one run more       no request waits; a kill loses nothing but this work
@@ -29,6 +29,7 @@ from serving.event_log.identifiers.run_writer import (
     pack_names,
     write_run,
 )
+from serving.event_log.time_spans import add_spans
 from serving.process.logging import logger
 from serving.process.threads import create_executor
 
@@ -79,15 +80,15 @@ class LogUpkeep:
             for first, end in gaps:
                 for start in range(first, end + 1, MAX_RUN_ENTRIES):
                     self._index(connection, start, min(start + MAX_RUN_ENTRIES - 1, end))
+            add_spans(connection, self._get_begin(connection), last)
         self._finder.reset()
 
     def run_when_due(self, last: int) -> None:
         """Start the upkeep in its thread if there is enough to do; `last` is the last sequence number on disk."""
-        if self._running is not None and not self._running.done():
-            return
         if self._compacted is None:
             self._compacted = last
-        if self._finder.find_full_segment() or last - self._compacted >= 2 * STRETCH_ENTRIES:
+        is_due = last - self._compacted >= 2 * STRETCH_ENTRIES or self._finder.find_full_segment() is not None
+        if is_due and (self._running is None or self._running.done()):
             self._running = self._thread.submit(self._run, last)
 
     @contextmanager
@@ -105,6 +106,7 @@ class LogUpkeep:
             with self._lock, self._connect() as connection:
                 self._write_runs(connection)
                 self._compact(connection, last)
+                add_spans(connection, self._get_begin(connection), last)
         except Exception as error:
             if not self._failing:
                 logger.error("upkeep of the event log failed", reason=describe_error(error))
@@ -115,8 +117,7 @@ class LogUpkeep:
     def _write_runs(self, connection: Connection) -> None:
         """Write full segments as runs, replace damaged runs, and join runs."""
         while segment := self._finder.find_full_segment():
-            named = list(segment.sequences.items())
-            packed = pack_names(named, segment.first, self._finder.key)
+            packed = pack_names(segment.names, self._finder.key)
             self._write_run(connection, packed, (segment.first, segment.last))
             self._finder.replace(self._finder.read_run_table())
         for run in self._finder.read_run_table():
@@ -131,8 +132,8 @@ class LogUpkeep:
 
     def _index(self, connection: Connection, first: int, last: int) -> None:
         """Make a run from the blocks."""
-        named = list(collect_names(self._read_names(first - 1, last)).items())
-        self._write_run(connection, pack_names(named, first, self._finder.key), (first, last))
+        names = collect_names(self._read_names(first - 1, last), first, last)
+        self._write_run(connection, pack_names(names, self._finder.key), (first, last))
 
     def _compact(self, connection: Connection, last: int) -> None:
         """Join small blocks, except the newest."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from consignments.errors import ServiceFault
-from serving.event_log.blocks.codec import DamagedBlock, EntryBlock, check_summary
+from serving.event_log.blocks.codec import DamagedBlock, check_summary, open_block
 from serving.event_log.event_rows import Columns
 from serving.event_log.hash_chain import ChainVerifier, Redaction, VerificationResult
 from serving.event_log.key_erasures import read_key_erasures
@@ -73,7 +73,7 @@ def _read_hashed(log: LogReader, after: int, until: int) -> Iterator[tuple[list[
 
 
 def _read_block(stored: Any, after: int, until: int) -> tuple[list[Columns], list[bytes]]:
-    block = EntryBlock(stored.first, stored.last, stored.head, stored.body)
+    block = open_block(stored.first, stored.last, stored.head, stored.body)
     rows, hashes = block.read_rows(), block.hashes
     check_summary(stored, rows)
     start, end = max(0, after + 1 - block.first), until - block.first + 1

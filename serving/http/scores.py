@@ -25,7 +25,7 @@ from serving.http.requests import JSON_TYPES, Door, RecordReader, build_refusal,
 from serving.http.schemas import Score, Scores, parse_model_name
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE, Batcher, split_batches, yield_to_requests
-from serving.scoring.intake import FieldError, check_arrival, list_arrival_faults
+from serving.scoring.intake import FieldError, is_valid_arrival, list_arrival_faults
 from serving.scoring.message_linking import MessageLinker
 from serving.scoring.offices import OTHER_OFFICE, OfficeFinder, Offices
 from serving.scoring.scorer import DEFAULT_REASON_COUNTS, MAX_REASONS, ScoreRequest, ScoreResult
@@ -36,6 +36,8 @@ SCORES_PATH = "/v1/scores"
 PARAMETERS = frozenset({"reasons", "features"})
 JSON = "application/json"
 BODY_TYPES = JSON_TYPES | MESSAGE_TYPES
+MAX_BUILT_TOGETHER = 8 * MAX_BATCH_SIZE
+"""Maximum number of scores of a list that are built together. They take as long as scoring one batch."""
 REASON_COUNTS = frozenset(str(count) for count in range(MAX_REASONS + 1))
 _get_datetime = lru_cache(maxsize=64)(to_datetime)
 """The decisions of a batch have one time."""
@@ -196,10 +198,13 @@ class ScoresEndpoint:
 
     async def _prefetch(self, requests: list[ScoreRequest]) -> list[ScoreRequest]:
         """Load the states of consignments into memory; return the requests with their names if nothing had to be read."""
-        names = [self._active.find_in_memory(request.c.consignment_id) for request in requests]
-        if None not in names:
+        identifiers = [request.c.consignment_id for request in requests]
+        if not identifiers:
+            return requests
+        names = self._active.find_all_in_memory(identifiers)
+        if names is not None:
             return [request.with_name(name) for request, name in zip(requests, names, strict=True)]
-        await self._active.prefetch([request.c.consignment_id for request in requests])
+        await self._active.prefetch(identifiers)
         return requests
 
     def _read_chunk(
@@ -244,23 +249,26 @@ class ScoresEndpoint:
         """Build the scores of a list after their decisions are on disk."""
         scores: list[Score] = []
         durable: CommitGroup | None = None
-        for start in range(0, len(answers), MAX_BATCH_SIZE):
-            for c, answer in answers[start : start + MAX_BATCH_SIZE]:
+        for start in range(0, len(answers), MAX_BUILT_TOGETHER):
+            for c, answer in answers[start : start + MAX_BUILT_TOGETHER]:
                 if answer.group is not None and answer.group is not durable:
                     await answer.group.wait_until_durable()
                     durable = answer.group
-                scores.append(await self.build_score(c, answer, options))
+                found = self.build_score_at_once(c, answer, options)
+                scores.append(found or await self._build_with_log(c, answer, options))
             await yield_to_requests()
         return scores
 
     async def build_score(self, c: Consignment, answer: ScoreResult, options: ScoreOptions) -> Score:
         """Build the score of a decision that is on disk; what is not in memory is read from the log."""
         found = self.build_score_at_once(c, answer, options)
-        if found is None:
-            count = _count_reasons(answer, options)
-            features, reasons = await self._look_up(answer, count, get_goods_text(c))
-            found = self._format_score(c, answer, options, reasons[:count], features)
-        return found
+        return found or await self._build_with_log(c, answer, options)
+
+    async def _build_with_log(self, c: Consignment, answer: ScoreResult, options: ScoreOptions) -> Score:
+        """Build the score of a decision of which something is not in memory."""
+        count = _count_reasons(answer, options)
+        features, reasons = await self._look_up(answer, count, get_goods_text(c))
+        return self._format_score(c, answer, options, reasons[:count], features)
 
     def build_score_at_once(self, c: Consignment, answer: ScoreResult, options: ScoreOptions) -> Score | None:
         """Build the score of a decision that is on disk; return None if the log must be read for it."""
@@ -334,12 +342,12 @@ def build_request(
 
     A consignment without `received_at` is received now.
     """
-    if check_arrival(c, now_us) is not None:
-        return list_arrival_faults(c, now_us)
-    if c.received_at is not None:
-        return ScoreRequest(c, to_us(c.received_at), caller.name, options.reasons)
-    dated = msgspec.structs.replace(c, received_at=to_datetime(now_us))
-    return ScoreRequest(dated, now_us, caller.name, options.reasons)
+    received_us = now_us if c.received_at is None else to_us(c.received_at)
+    if not is_valid_arrival(c, received_us, now_us) and (faults := list_arrival_faults(c, now_us)):
+        return faults
+    if c.received_at is None:
+        c = msgspec.structs.replace(c, received_at=to_datetime(now_us))
+    return ScoreRequest(c, received_us, caller.name, options.reasons)
 
 
 def read_options(query: bytes) -> ScoreOptions:

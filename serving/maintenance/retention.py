@@ -31,10 +31,10 @@ from serving.event_log.redactions import (
     RebuiltKeys,
     count_unredacted,
     find_first_recorded,
-    find_latest_arrival_us,
     find_redaction_end,
     list_content,
 )
+from serving.event_log.time_spans import find_latest_us
 from serving.event_log.verification import require_valid_chain
 from serving.maintenance.import_past import load_published_config
 from serving.process.clock import read_clock_us
@@ -245,7 +245,7 @@ def _last_before(log: EventLog, before_us: int) -> int:
 
 def _require_past(log: EventLog, before: datetime) -> None:
     """Check that history no longer needs the content before a date, for example to compute other history keys."""
-    latest_us = find_latest_arrival_us(log)
+    latest_us = find_latest_us(log.queries)
     latest = datetime.now(UTC) if latest_us is None else to_datetime(latest_us)
     limit = (latest - timedelta(days=REMEMBERED_DAYS + MARGIN_DAYS)).replace(
         hour=0, minute=0, second=0, microsecond=0

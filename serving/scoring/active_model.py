@@ -133,6 +133,11 @@ class ActiveModel:
         self.committer.check()
         return self.state.find_in_memory(consignment_id)
 
+    def find_all_in_memory(self, consignment_ids: Sequence[str]) -> list[str] | None:
+        """Return the name of each consignment as `find_in_memory` does; None if `prefetch` must be awaited."""
+        self.committer.check()
+        return self.state.find_all_in_memory(consignment_ids)
+
     def close(self) -> None:
         """Shut down the threads that read the log."""
         self._prefetcher.close()

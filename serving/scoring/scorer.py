@@ -19,12 +19,12 @@ from features.normalization.normal_forms import get_goods_text
 from models.reasons.ranking import Reason
 from serving.encryption.vault import PackedRecord
 from serving.event_log.event_codec import Cancellation, EventOrigin, Keys, Row, Rows, ScoredDecision
-from serving.event_log.events import ArrivalEvent
 from serving.event_log.group_commit import CommitGroup, Committer
 from serving.process.clock import Clock
 from serving.scoring.intake import Intake
 from serving.scoring.loaded_model import LoadedModel
-from serving.state.consignment_states import ConsignmentState, RecordedDecision, read_decision
+from serving.state.consignment_states import NO_REASONS, ConsignmentState, RecordedDecision, read_decision
+from serving.state.state import LoggedVersion
 from serving.telemetry.metrics import Metrics
 
 DEFAULT_REASON_COUNTS = {"high": 3, "elevated": 3, "routine": 0}
@@ -233,32 +233,35 @@ class Scorer:
         begun = time.perf_counter()
         answers: list[ScoreResult | Exception] = []
         scores = self._score_rows(counted.X, [each.c.channel for each in arriving])
-        for pending, score, row, *both in zip(arriving, scores, *counted, strict=True):
-            c, packed, asked, known, name = pending
-            origin = EventOrigin(self.committer.next_sequence, now_us, asked.asked_by)
-            arrival = self.model.entries.encode_arrival(origin, c, packed, both[0], both[1], name)
-            try:
-                judgement, reasons = self._score_row(row, c, score, asked.reasons)
-            except Exception as fault:
-                # It is already counted in history, so it must be in the log too, even if the model failed.
-                self._log_arrival(arrival, known)
-                answers.append(fault)
-                continue
-            event = self.model.entries.encode_decision(arrival, judgement)
-            decision = read_decision(event)
-            group = self._log_arrival(event, known, decision)
-            answers.append(ScoreResult(decision, group, row, reasons))
+        entries, committer, logged = self.model.entries, self.committer, list[LoggedVersion]()
+        try:
+            for pending, score, row, *both in zip(arriving, scores, *counted, strict=True):
+                c, packed, asked, known, name = pending
+                origin = EventOrigin(committer.next_sequence, now_us, asked.asked_by)
+                event = entries.encode_arrival(origin, c, packed, both[0], both[1], name)
+                try:
+                    judgement, reasons = self._score_row(row, c, score, asked.reasons)
+                except Exception as fault:
+                    # It is already counted in history, so it must be in the log too, even if the model failed.
+                    committer.add(event)
+                    logged.append(LoggedVersion(event, known, None))
+                    answers.append(fault)
+                    continue
+                decided = entries.encode_decision(event, judgement)
+                decision = read_decision(decided)
+                answers.append(ScoreResult(decision, committer.add(decided), row, reasons))
+                logged.append(LoggedVersion(decided, known, decision))
+        finally:
+            self._record_versions(logged)
         self._timings.append(("score", time.perf_counter() - begun))
         return answers
 
-    def _log_arrival(
-        self, event: ArrivalEvent, known: ConsignmentState, decision: RecordedDecision | None = None
-    ) -> CommitGroup:
-        group = self.committer.add(event)
-        if known.version is None and known.outcomes:
-            self._metrics.counters["joined_outcomes"].inc(len(known.outcomes))
-        self.state.record_version(event, known, decision)
-        return group
+    def _record_versions(self, logged: Sequence[LoggedVersion]) -> None:
+        """Record in the state what was added to the log."""
+        for _, known, _ in logged:
+            if known.version is None and known.outcomes:
+                self._metrics.counters["joined_outcomes"].inc(len(known.outcomes))
+        self.state.record_versions(logged)
 
     def _compute_features(self, arriving: Sequence[PendingConsignment]) -> FeatureRows:
         """Compute the features of consignments of one day and count them in history, one after the other."""
@@ -308,7 +311,7 @@ class Scorer:
             row,
             score,
             band,
-            _encode(ranked),
+            _encode(ranked) if ranked else NO_REASONS,
             self.model.name,
             self.model.sha256,
             self.model.spec_sha256,

@@ -8,7 +8,7 @@ disk is never dropped. A rebuilt state applies its entries again, in order and e
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
@@ -111,8 +111,7 @@ class FirstRecorded(NamedTuple):
     at_us: int | None = None
 
 
-@dataclass(slots=True)
-class ConsignmentState(CountedState[bytes]):
+class ConsignmentState(CountedState[bytes], gc=False):
     """The state of a consignment: what it counts in history (by its history keys), and what was recorded of it.
 
     Attributes
@@ -140,10 +139,10 @@ class ConsignmentState(CountedState[bytes]):
     tag: int = 0
     version: ConsignmentVersion | None = None
     cancellation: FirstRecorded | None = None
-    outcomes: dict[bytes, FirstRecorded] = field(default_factory=dict)
-    actions: dict[bytes, FirstRecorded] = field(default_factory=dict)
+    outcomes: dict[bytes, FirstRecorded] = msgspec.field(default_factory=dict)
+    actions: dict[bytes, FirstRecorded] = msgspec.field(default_factory=dict)
     selected: bool = False
-    answers: dict[bytes, FirstRecorded] = field(default_factory=dict)
+    answers: dict[bytes, FirstRecorded] = msgspec.field(default_factory=dict)
     met_on: int = NO_DAY
     sequence: int = 0
 
@@ -304,6 +303,10 @@ class ConsignmentStates(CountedStates[bytes]):
         """Check whether a consignment may be known on the day `today`, without reading the log."""
         return self.index.may_contain(self.index.compute_tag(consignment_id), today)
 
+    def may_know_any(self, consignment_ids: list[str], today: int) -> bool:
+        """Check the same for any of some consignments."""
+        return bool(self.index.may_contain_each(self.index.compute_tags(consignment_ids), today).any())
+
     def request_lookups(self, consignment_ids: Iterable[str], today: int) -> dict[str, PendingLookup]:
         """Return the states that `get` would have to read from the log, so that a thread can read them.
 
@@ -320,6 +323,23 @@ class ConsignmentStates(CountedStates[bytes]):
     def has_in_memory(self, consignment_id: str, today: int) -> bool:
         """Check that `get` would not read a state from the log; that of an unknown consignment is then in memory."""
         return self._find_unread(consignment_id, today) is None
+
+    def have_in_memory(self, consignment_ids: Iterable[str], today: int) -> bool:
+        """Check that `get` would read none of some states from the log; those of unknown consignments are then in memory."""
+        fresh = []
+        for name in dict.fromkeys(consignment_ids):
+            if name in self._recent:
+                self._recent.move_to_end(name)
+            else:
+                fresh.append(name)
+        if not fresh:
+            return True
+        tags = self.index.compute_tags(fresh)
+        if self.index.may_contain_each(tags, today).any():
+            return False
+        for name, tag in zip(fresh, tags.tolist(), strict=True):
+            self._keep(name, ConsignmentState(tag=tag))
+        return True
 
     def _find_unread(self, name: str, today: int) -> ConsignmentState | None:
         """Return an empty state for a consignment that must be read from the log; None if its state is in memory now."""
@@ -386,6 +406,16 @@ class ConsignmentStates(CountedStates[bytes]):
         known.met_on, known.sequence = today, sequence
         self.index.add(known.tag, today)
         self.advance(sequence, today)
+
+    def record_all_applied(self, known: Sequence[ConsignmentState], first: int, today: int) -> None:
+        """Record that successive entries, from the sequence number `first`, were applied to the states of their consignments."""
+        for sequence, each in enumerate(known, first):
+            each.met_on, each.sequence = today, sequence
+        tags = np.array([each.tag for each in known], dtype=np.uint64)
+        self.index.add_all(tags, np.full(len(tags), today))
+        # The first entry can begin a day; the later ones are of the same.
+        self.days.record(first, today)
+        self.sequence = first + len(known) - 1
 
     def advance(self, sequence: int, today: int) -> None:
         """Record that an entry was applied, whether it has a consignment or not."""

@@ -4,6 +4,7 @@ The same entries in the same order give the same state, live and at a restart (`
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from consignments.identifiers import normalize_identifier
 from consignments.messages.links import Link
@@ -35,6 +36,14 @@ from serving.state.consignment_states import (
     rank_outcome,
 )
 from serving.state.links import Links
+
+
+class LoggedVersion(NamedTuple):
+    """An arrival that is in the log: its entry, the state of its consignment, and its decision; None if it has none."""
+
+    event: ArrivalEvent
+    known: ConsignmentState
+    decision: RecordedDecision | None
 
 
 class State:
@@ -119,6 +128,14 @@ class State:
             return None
         return name if self.dossiers.has_in_memory(name, today) else None
 
+    def find_all_in_memory(self, identifiers: Sequence[str]) -> list[str] | None:
+        """Return the name of each consignment as `find_in_memory` does; None if one of them is not in memory."""
+        names, today = [*map(normalize_identifier, identifiers)], self._ledger.today
+        others = [each for each, name in zip(identifiers, names, strict=True) if each != name]
+        if others and self.dossiers.may_know_any(others, today):
+            return None
+        return names if self.dossiers.have_in_memory(names, today) else None
+
     def list_names(self, identifiers: Sequence[str]) -> list[str]:
         """List the names that `resolve` compares for some identifiers."""
         names = []
@@ -194,6 +211,15 @@ class State:
         for each in known:
             each.forget(today)
             each.sequence = sequence
+
+    def record_versions(self, logged: Sequence[LoggedVersion]) -> None:
+        """Record arrivals of different consignments, whose entries follow each other, as `record_version` does for each."""
+        if not logged:
+            return
+        for event, known, decision in logged:
+            known.set_version(event, decision)
+        applied = [known for _, known, _ in logged]
+        self.dossiers.record_all_applied(applied, logged[0].event.sequence, self._ledger.today)
 
     def record_version(
         self, event: ArrivalEvent, known: ConsignmentState, decision: RecordedDecision | None = None

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consignments.errors import BundleRefused
-from models.calibration import MAX_LOG_ODDS, MIN_POSITIVES, Calibration, compute_logistic
+from models.calibration import (
+    EXP_TERMS,
+    LN2_HIGH,
+    LN2_LOW,
+    MAX_LOG_ODDS,
+    MIN_POSITIVES,
+    Calibration,
+    compute_logistic,
+)
 
 TRUE_SLOPE, TRUE_INTERCEPTS = 1.5, {"postal": 0.5, "air_cargo": -0.5}
 
@@ -105,6 +113,23 @@ def test_one_row_and_many_give_the_same_bits(raw: list[float]) -> None:
     many = calibration.calibrate(np.array(raw), ["postal"] * len(raw))
     singly = [calibration.calibrate(np.array([value]), ["postal"])[0] for value in raw]
     assert many.tobytes() == np.array(singly).tobytes()
+
+
+def plain_logistic(log_odds: float) -> float:
+    """Compute what the kernel does, in plain Python."""
+    x = -min(max(log_odds, -MAX_LOG_ODDS), MAX_LOG_ODDS)
+    k = round(x / (LN2_HIGH + LN2_LOW))
+    r, value = (x - k * LN2_HIGH) - k * LN2_LOW, 0.0
+    for term in EXP_TERMS:
+        value = value * r + term
+    return 1.0 / (1.0 + math.ldexp(value, k))
+
+
+@given(st.lists(st.floats(-60, 60), min_size=1, max_size=40))
+def test_the_kernel_has_the_bits_of_plain_python(log_odds: list[float]) -> None:
+    expected = [plain_logistic(each) for each in log_odds]
+    assert [compute_logistic(each) for each in log_odds] == expected
+    assert Calibration(1.0, 0.0, {}).calibrate(np.array(log_odds), [""] * len(log_odds)).tolist() == expected
 
 
 @given(st.floats(-MAX_LOG_ODDS, MAX_LOG_ODDS))

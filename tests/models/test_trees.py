@@ -207,6 +207,32 @@ def test_contributions_are_shapley_values_also_with_empty_leaves_and_repeated_fe
     assert got[3] == pytest.approx(expectation(REPEATED, row, frozenset()), abs=1e-12)
 
 
+def count_rows(tree: Hand, rng: np.random.Generator) -> Hand:
+    """Give each leaf some training rows or none, and each split those of its leaves."""
+    leaf_rows = rng.integers(0, 5, len(tree.leaf_rows))
+    leaf_rows[0] += 1
+
+    def count(node: int) -> int:
+        if node < 0:
+            return int(leaf_rows[-1 - node])
+        return count(tree.left[node]) + count(tree.right[node])
+
+    return tree._replace(rows=[count(at) for at in range(len(tree.feature))], leaf_rows=leaf_rows.tolist())
+
+
+@given(seed=st.integers(0, 2**32), features=st.integers(1, 4), leaves=st.integers(2, 20))
+@settings(max_examples=50)
+def test_contributions_of_random_trees_are_shapley_values(seed: int, features: int, leaves: int) -> None:
+    rng = np.random.default_rng(seed)
+    tree = count_rows(grow_hand(rng, leaves, [-1.0, 0.0, 1.0], features, MAX_DEPTH), rng)
+    row = rng.choice([-1.5, -0.5, 0.5, 1.5], features)
+    trees = Trees.from_text(text_of([tree, REPEATED], max(features, 3)))
+    padded = np.concatenate([row, np.full(max(features, 3) - features, 0.5)]).astype(np.float32)
+    expected = np.add(shapley(REPEATED, padded[:3], 3) + [0.0] * (len(padded) - 3),
+                      shapley(tree, row, features) + [0.0] * (len(padded) - features))  # fmt: skip
+    assert trees.compute_contributions(padded[None, :])[0, :-1] == pytest.approx(expected, abs=1e-12)
+
+
 def test_the_spread_is_that_of_committees_of_every_so_many_th_tree() -> None:
     booster, X = grow_booster(), make_rows(5).X
     trees = Trees.from_text(booster.model_to_string())

@@ -19,7 +19,7 @@ from serving.event_log.database import open_engine
 from serving.event_log.reader import LogReader
 
 SERVER = os.environ.get("NPSRISK_TEST_POSTGRES", "")
-TABLES = ("alembic_version", "log", "blocks", "identifier_runs", "identifier_pages")
+TABLES = ("alembic_version", "log", "blocks", "identifier_runs", "identifier_pages", "time_spans")
 only_sqlite = pytest.mark.skipif(bool(SERVER), reason="about the files of SQLite")
 only_postgres = pytest.mark.skipif(not SERVER, reason="needs NPSRISK_TEST_POSTGRES, see make postgres")
 

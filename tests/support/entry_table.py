@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from serving.event_log.blocks.codec import EntryBlock, encode_blocks
+from serving.event_log.blocks.codec import encode_blocks, open_block
 from serving.event_log.event_rows import EventRow
 from serving.event_log.tables import BLOCKS
 
@@ -38,7 +38,7 @@ def _read(engine: sa.Engine) -> list[tuple[Any, ...]]:
     previous = b""
     with engine.connect() as connection:
         for stored in connection.execute(sa.select(BLOCKS).order_by(BLOCKS.c.first)):
-            block = EntryBlock(stored.first, stored.last, stored.head, stored.body)
+            block = open_block(stored.first, stored.last, stored.head, stored.body)
             for row, here in zip(block.read_rows(), block.hashes, strict=True):
                 rows.append((*row, previous, here))
                 previous = here

@@ -1,48 +1,36 @@
-"""Encoding of entries as blocks, and decoding. Only this module knows what the two blobs of a block hold."""
+"""Encoding of entries as blocks, and decoding, by the form of the block: a few rows, or columns."""
 
-import struct
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
-from serving.encryption.key_file import PREFIX_BYTES
-from serving.event_log.blocks.columns import (
-    BytesColumn,
-    FloatColumn,
-    IntColumn,
-    TextColumn,
-    pack_bytes,
-    pack_floats,
-    pack_ints,
-    pack_texts,
-    pick_bytes,
-    pick_float,
-    pick_int,
-    pick_text,
-    unpack_bytes,
-    unpack_floats,
-    unpack_ints,
-    unpack_texts,
+from serving.event_log.blocks.column_blocks import ColumnBlock, encode_columns
+from serving.event_log.blocks.entry_block import (
+    AT,
+    BODY_COLUMNS,
+    KIND,
+    MAX_BLOCK_ENTRIES,
+    PLAIN,
+    REASONS,
+    SEALED,
+    SEQUENCE,
+    EntryBlock,
 )
-from serving.event_log.blocks.feature_words import WORD_BYTES, PackedWords, pack_words, unpack_words
 from serving.event_log.blocks.frames import (
     CRC_BYTES,
     LZ4,
     DamagedBlock,
-    add_crc,
     build_damage_fault,
     check_crc,
-    compress,
     decompress,
 )
-from serving.event_log.event_rows import Columns, EventRow
-from serving.event_log.events import ARRIVAL_KINDS, EMPTY, NOT_READ
+from serving.event_log.blocks.row_blocks import ROWS_MARKS, RowBlock, encode_rows
+from serving.event_log.event_rows import Columns
+from serving.event_log.events import ARRIVAL_KINDS
 
-MAX_BLOCK_ENTRIES = 64
 MAX_BLOCK_BYTES = 1_000_000
 """Bytes of fields above which a block ends early."""
+MIN_COLUMN_ENTRIES = 4
+"""Entries from which on columns are worth their time; smaller blocks are joined later (`compaction`)."""
 KIND_BITS = {
     "decision": 1,
     "arrival": 2,
@@ -59,18 +47,9 @@ KIND_BITS = {
     "link": 4096,
 }
 """Bits of `kinds`. Those of the kinds without a consignment are the highest."""
-MIN_PACKED_ROWS = 4
-"""Feature rows from which on packing them is worth its time; blocks of fewer entries are joined later."""
 UNKNOWN_KIND_BIT = 1 << 30
 """Bit of a kind that this version does not know."""
 ARRIVAL_BITS = KIND_BITS["decision"] | KIND_BITS["arrival"]
-LENGTH_BYTES = 4
-(
-    _SEQUENCE, _KIND, _NAME, _AT, _RECORDED, _CONTENT, _PLAIN, _SEALED, _KEY_KINDS, _KEYS, _FEATURES, _SCORE, _BAND,
-    _REASONS, _MODEL, _MODEL_SHA256, _SPEC_SHA256, _ASKED_BY, _HISTORY,
-) = range(len(EventRow._fields))  # fmt: skip
-BODY_COLUMNS = frozenset({"plain", "sealed", "features"})
-"""Columns that arrivals have in the body."""
 
 
 class StoredBlock(NamedTuple):
@@ -96,55 +75,6 @@ class StoredBlock(NamedTuple):
     body: bytes
 
 
-class _Head(msgspec.Struct, array_like=True, gc=False):
-    """The columns of all entries; of arrivals without what the body holds.
-
-    `plain` of an arrival is NOT_READ, or EMPTY if its content was removed, and `sealed` is its key prefix.
-    """
-
-    kind: TextColumn
-    consignment_id: TextColumn
-    at_us: IntColumn
-    recorded_us: IntColumn
-    content: BytesColumn
-    plain: BytesColumn
-    sealed: BytesColumn
-    kinds: TextColumn
-    keys: BytesColumn
-    score: FloatColumn
-    band: TextColumn
-    reasons: BytesColumn
-    model: TextColumn
-    model_sha256: TextColumn
-    spec_sha256: TextColumn
-    asked_by: TextColumn
-    history_sequence: IntColumn
-    hash: BytesColumn
-
-
-class _PackedFeatures(msgspec.Struct, array_like=True, gc=False):
-    """Feature rows of one width; `present` has a byte for each arrival, which is 0 if it has none."""
-
-    width: int
-    present: bytes
-    codes: bytes
-    others: bytes
-
-
-class _Body(msgspec.Struct, array_like=True, gc=False):
-    """The compressed columns of arrivals; `features` are packed if all of them have one width."""
-
-    plain: BytesColumn
-    packed: _PackedFeatures | None
-    features: BytesColumn
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode_head = msgspec.msgpack.Decoder(_Head).decode
-_decode_body = msgspec.msgpack.Decoder(_Body).decode
-_decode_sealed = msgspec.msgpack.Decoder(BytesColumn).decode
-
-
 def encode_blocks(rows: Sequence[Columns], hashes: Sequence[bytes], method: bytes = LZ4) -> list[StoredBlock]:
     """Encode entries in order as blocks; one ends early if it is large, or if the next sequence number does not follow.
 
@@ -161,13 +91,16 @@ def encode_blocks(rows: Sequence[Columns], hashes: Sequence[bytes], method: byte
 
 
 def _divide(rows: Sequence[Columns]) -> Iterator[tuple[int, int]]:
+    if len(rows) == 1:
+        yield 0, 1
+        return
     start, size = 0, 0
     for place, row in enumerate(rows):
-        new = len(row[_PLAIN]) + len(row[_SEALED] or b"") + len(row[_REASONS] or b"")
+        new = len(row[PLAIN]) + len(row[SEALED] or b"") + len(row[REASONS] or b"")
         if place > start and (
             place - start == MAX_BLOCK_ENTRIES
             or size + new > MAX_BLOCK_BYTES
-            or row[_SEQUENCE] != rows[place - 1][_SEQUENCE] + 1
+            or row[SEQUENCE] != rows[place - 1][SEQUENCE] + 1
         ):
             yield start, place
             start, size = place, 0
@@ -178,252 +111,41 @@ def _divide(rows: Sequence[Columns]) -> Iterator[tuple[int, int]]:
 
 def encode_block(rows: Sequence[Columns], hashes: Sequence[bytes], method: bytes = LZ4) -> StoredBlock:
     """Encode at most MAX_BLOCK_ENTRIES entries that follow one another as a block."""
-    columns: list[Any] = list(zip(*rows, strict=True))
-    kinds, received = columns[_KIND], columns[_AT]
-    plain, sealed, features = columns[_PLAIN], columns[_SEALED], columns[_FEATURES]
-    arrivals = [kind in ARRIVAL_KINDS for kind in kinds]
-    if all(arrivals):
-        body = _encode_body(method, plain, sealed, features)
+    encode = encode_columns if len(rows) >= MIN_COLUMN_ENTRIES else encode_rows
+    return StoredBlock(*_summarize(rows), *encode(rows, hashes, method))
+
+
+def _summarize(rows: Sequence[Columns]) -> tuple[int, int, int, int | None, int | None]:
+    """Return the numbers of the row of a block."""
+    kinds = {row[KIND] for row in rows}
+    if kinds.issubset(ARRIVAL_KINDS):
+        received = [row[AT] for row in rows]
     else:
-        chosen = [row for row, arrives in zip(rows, arrivals, strict=True) if arrives]
-        received = [row[_AT] for row in chosen]
-        of_chosen = ([row[name] for row in chosen] for name in (_PLAIN, _SEALED, _FEATURES))
-        body = _encode_body(method, *of_chosen) if chosen else b""
-    pairs = zip(plain, sealed, arrivals, strict=True)
-    plain, sealed = zip(*(_shorten(*pair) if pair[-1] else pair[:-1] for pair in pairs), strict=True)
-    head = _Head(
-        pack_texts(kinds),
-        pack_texts(columns[_NAME]),
-        pack_ints(columns[_AT]),
-        pack_ints(columns[_RECORDED]),
-        pack_bytes(columns[_CONTENT]),
-        pack_bytes(plain),
-        pack_bytes(sealed),
-        pack_texts(columns[_KEY_KINDS]),
-        pack_bytes(columns[_KEYS]),
-        pack_floats(columns[_SCORE]),
-        pack_texts(columns[_BAND]),
-        pack_bytes(columns[_REASONS]),
-        pack_texts(columns[_MODEL]),
-        pack_texts(columns[_MODEL_SHA256]),
-        pack_texts(columns[_SPEC_SHA256]),
-        pack_texts(columns[_ASKED_BY]),
-        pack_ints(columns[_HISTORY]),
-        pack_bytes(hashes),
-    )
-    return StoredBlock(
-        rows[0][_SEQUENCE],
-        rows[-1][_SEQUENCE],
-        combine_kinds(kinds),
-        min(received, default=None),
-        max(received, default=None),
-        add_crc(compress(_encode(head), method)),
-        body,
-    )
+        received = [row[AT] for row in rows if row[KIND] in ARRIVAL_KINDS]
+    times = (min(received), max(received)) if received else (None, None)
+    return rows[0][SEQUENCE], rows[-1][SEQUENCE], combine_kinds(kinds), *times
 
 
-def _shorten(plain: bytes, sealed: bytes | None, _arrives: bool) -> tuple[bytes, bytes | None]:
-    """Return what the head holds of two columns of an arrival that are in the body."""
-    return NOT_READ if plain else EMPTY, None if sealed is None else sealed[:PREFIX_BYTES]
-
-
-def combine_kinds(kinds: Sequence[str]) -> int:
+def combine_kinds(kinds: Iterable[str]) -> int:
     """Return the `KIND_BITS` of some kinds of entries."""
     bits = 0
-    for kind in set(kinds):
+    for kind in kinds:
         bits |= KIND_BITS.get(kind, UNKNOWN_KIND_BIT)
     return bits
 
 
-def _encode_body(
-    method: bytes, plain: Sequence[Any], sealed: Sequence[Any], features: Sequence[Any]
-) -> bytes:
-    packed = _pack_features(features)
-    body = _Body(pack_bytes(plain), packed, pack_bytes(features) if packed is None else None)
-    frame = compress(_encode(body), method)
-    return add_crc(len(frame).to_bytes(LENGTH_BYTES, "little") + frame + _encode(pack_bytes(sealed)))
-
-
-def _pack_features(features: Sequence[bytes | None]) -> _PackedFeatures | None:
-    """Pack feature rows of one width; return None if they have none, or different ones, or are few."""
-    rows = [row for row in features if row is not None]
-    if len(rows) < MIN_PACKED_ROWS:
-        return None
-    width, rest = divmod(len(rows[0]) if rows else 0, WORD_BYTES)
-    joined = b"".join(rows)
-    if not width or rest or set(map(len, rows)) != {WORD_BYTES * width}:
-        return None
-    present = bytes([row is not None for row in features])
-    return _PackedFeatures(width, present, *pack_words(joined, width))
-
-
-class EntryBlock:
-    """A block that was read.
-
-    Parameters
-    ----------
-    first, last : int
-    head : bytes
-    body : bytes or None
-        None if it was not read.
+def open_block(first: int, last: int, head: bytes, body: bytes | None = None) -> EntryBlock:
+    """Return a block that was read; `body` is None if it was not read.
 
     Raises
     ------
     DamagedBlock
         The head does not hold what was written.
     """
-
-    __slots__ = ("_head", "body", "count", "first", "last")
-
-    def __init__(self, first: int, last: int, head: bytes, body: bytes | None = None) -> None:
-        self.first, self.last, self.count, self.body = first, last, last - first + 1, body
-        check_crc(head, first)
-        if not 0 < self.count <= MAX_BLOCK_ENTRIES:
-            raise build_damage_fault(first, f"{self.count:,} entries")
-        try:
-            self._head = _decode_head(decompress(memoryview(head)[CRC_BYTES:], first))
-        except msgspec.MsgspecError as error:
-            raise build_damage_fault(first, str(error)) from None
-
-    @property
-    def names(self) -> list[str | None]:
-        """Return the identifier of each entry, None if it has none."""
-        names: list[str | None] = self._read(unpack_texts, self._head.consignment_id)
-        return names
-
-    def needs_body(self, kinds: str) -> bool:
-        """Check whether arrivals have history keys of other kinds, so that keys must be computed from their fields."""
-        found = self._head.kinds
-        if isinstance(found, list):
-            return found.count(kinds) + found.count(None) != len(found)
-        return found is not None and found != kinds
-
-    @property
-    def hashes(self) -> list[bytes]:
-        """Return the hash of each entry."""
-        hashes: list[bytes] = self._read(unpack_bytes, self._head.hash)
-        return hashes
-
-    def read_rows(self, without: frozenset[str] = frozenset()) -> list[Columns]:
-        """Return the columns of all entries, in order.
-
-        Parameters
-        ----------
-        without : frozenset of str
-            Columns that are not needed: those of bytes are NOT_READ, `sealed` and others None. Entries that are not arrivals
-            may have them nevertheless. Without the body, an arrival whose content was removed still has an empty `plain`.
-
-        Raises
-        ------
-        DamagedBlock
-            A blob does not hold what was written.
-        """
-        return list(zip(*self._read(self._list_columns, without), strict=True))
-
-    def read_row(self, place: int, without: frozenset[str] = frozenset()) -> Columns:
-        """Return the columns of one entry, as `read_rows` does, without decoding those of the others."""
-        if self.body is not None and not without >= BODY_COLUMNS:
-            return self.read_rows(without)[place]
-        try:
-            return self._pick_row(place, without)
-        except (IndexError, struct.error) as error:
-            raise build_damage_fault(self.first, str(error)) from None
-
-    def _pick_row(self, place: int, without: frozenset[str]) -> Columns:
-        head, count = self._head, self.count
-        arrives = pick_text(head.kind, count, place) in ARRIVAL_KINDS
-        picked = [
-            constant if pick is None else pick(getattr(head, name), count, place)
-            for name, pick, constant in _plan_row(without, arrives)
-        ]
-        return (self.first + place, *picked)
-
-    def read_columns(self, *names: str) -> list[Sequence[Any]]:
-        """Return some columns of the head: texts, numbers or bytes of each entry."""
-        return [self._read(_COLUMNS[name][0], getattr(self._head, name)) for name in names]
-
-    def _list_columns(self, without: frozenset[str], count: int) -> list[Sequence[Any]]:
-        head, none = self._head, [None] * count
-        kinds = unpack_texts(head.kind, count)
-        plain, sealed, features = self._merge_body(kinds, without)
-        given = {
-            "sequence": range(self.first, self.last + 1),
-            "plain": plain,
-            "sealed": sealed,
-            "features": features,
-        }
-        columns: list[Sequence[Any]] = []
-        for name in EventRow._fields:
-            if name in given:
-                columns.append(given[name])
-            elif name in without:
-                columns.append([NOT_READ] * count if name in _BYTES_COLUMNS else none)
-            else:
-                columns.append(_COLUMNS[name][0](getattr(head, name), count))
-        return columns
-
-    def _merge_body(
-        self, kinds: Sequence[Any], without: frozenset[str]
-    ) -> tuple[list[Any], list[Any], list[Any]]:
-        """Return `plain`, `sealed` and `features` of all entries: of arrivals from the body, of others from the head."""
-        count = self.count
-        plain, sealed = unpack_bytes(self._head.plain, count), unpack_bytes(self._head.sealed, count)
-        places = [place for place, kind in enumerate(kinds) if kind in ARRIVAL_KINDS]
-        features: list[Any] = [None] * count
-        if self.body is None or not places or without >= BODY_COLUMNS:
-            for place in places:
-                sealed[place] = None
-                features[place] = NOT_READ
-            return plain, sealed, features
-        for place, *values in zip(places, *self._read_body(len(places), without), strict=True):
-            plain[place], sealed[place], features[place] = values
-        return plain, sealed, features
-
-    def _read_body(self, count: int, without: frozenset[str]) -> tuple[list[Any], list[Any], list[Any]]:
-        assert self.body is not None
-        check_crc(self.body, self.first)
-        content = memoryview(self.body)[CRC_BYTES:]
-        end = LENGTH_BYTES + int.from_bytes(content[:LENGTH_BYTES], "little")
-        body = _decode_body(decompress(content[LENGTH_BYTES:end], self.first))
-        sealed = [None] * count if "sealed" in without else unpack_bytes(_decode_sealed(content[end:]), count)
-        features = [NOT_READ] * count if "features" in without else _unpack_features(body, count)
-        return unpack_bytes(body.plain, count), sealed, features
-
-    def _read(self, unpack: Any, column: Any) -> Any:
-        try:
-            return unpack(column, self.count)
-        except (ValueError, TypeError, msgspec.MsgspecError) as error:
-            raise build_damage_fault(self.first, str(error)) from None
-
-
-@cache
-def _plan_row(without: frozenset[str], arrives: bool) -> list[tuple[str, Any, bytes | None]]:
-    """List how the columns of an entry are read from the head: their name, and how, or else a constant."""
-    constants: dict[str, bytes | None] = {
-        name: NOT_READ if name in _BYTES_COLUMNS else None for name in without - BODY_COLUMNS
-    }
-    constants |= {"features": NOT_READ if arrives else None}
-    if arrives:
-        constants["sealed"] = None
-    return [
-        (name, None if name in constants else pick, constants.get(name))
-        for name, (_, pick) in _COLUMNS.items()
-    ]
-
-
-def _unpack_features(body: _Body, count: int) -> list[Any]:
-    packed = body.packed
-    if packed is None:
-        return unpack_bytes(body.features, count)
-    present = [byte != 0 for byte in packed.present]
-    rows, size = sum(present), WORD_BYTES * packed.width
-    joined = unpack_words(PackedWords(packed.codes, packed.others), rows, packed.width)
-    if len(present) != count:
-        raise ValueError("features of another number of entries")
-    if rows == count:
-        return [joined[start : start + size] for start in range(0, len(joined), size)]
-    pieces = iter([joined[start : start + size] for start in range(0, len(joined), size)])
-    return [next(pieces) if there else None for there in present]
+    check_crc(head, first)
+    content = decompress(memoryview(head)[CRC_BYTES:], first)
+    form = RowBlock if content[:1] in ROWS_MARKS else ColumnBlock
+    return form(first, last, content, body)
 
 
 def check_summary(stored: Sequence[Any], rows: Sequence[Columns]) -> None:
@@ -434,28 +156,10 @@ def check_summary(stored: Sequence[Any], rows: Sequence[Columns]) -> None:
     DamagedBlock
         A number was changed.
     """
-    received = [row[_AT] for row in rows if row[_KIND] in ARRIVAL_KINDS]
-    expected = (
-        rows[0][_SEQUENCE],
-        rows[-1][_SEQUENCE],
-        combine_kinds([row[_KIND] for row in rows]),
-        min(received, default=None),
-        max(received, default=None),
-    )
-    if tuple(stored[:5]) != expected:
+    if tuple(stored[:5]) != _summarize(rows):
         raise build_damage_fault(stored[0], "numbers that are not those of its entries")
 
 
-_TEXTS, _BYTES = (unpack_texts, pick_text), (unpack_bytes, pick_bytes)
-_INTS, _FLOATS = (unpack_ints, pick_int), (unpack_floats, pick_float)
-_COLUMNS: dict[str, Any] = {
-    "kind": _TEXTS, "consignment_id": _TEXTS, "at_us": _INTS, "recorded_us": _INTS, "content": _BYTES, "plain": _BYTES,
-    "sealed": _BYTES, "kinds": _TEXTS, "keys": _BYTES, "features": _BYTES, "score": _FLOATS, "band": _TEXTS,
-    "reasons": _BYTES, "model": _TEXTS, "model_sha256": _TEXTS, "spec_sha256": _TEXTS, "asked_by": _TEXTS,
-    "history_sequence": _INTS,
-}  # fmt: skip
-"""How a column is unpacked, and how one value of it is; in the order of `EventRow` after the sequence number."""
-_BYTES_COLUMNS = frozenset(name for name, forms in _COLUMNS.items() if forms is _BYTES)
 __all__ = [
     "ARRIVAL_BITS",
     "BODY_COLUMNS",
@@ -468,4 +172,5 @@ __all__ = [
     "combine_kinds",
     "encode_block",
     "encode_blocks",
+    "open_block",
 ]  # fmt: skip

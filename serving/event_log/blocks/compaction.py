@@ -11,7 +11,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from serving.event_log.backend import Begin
-from serving.event_log.blocks.codec import MAX_BLOCK_ENTRIES, EntryBlock, StoredBlock, encode_blocks
+from serving.event_log.blocks.codec import (
+    MAX_BLOCK_ENTRIES,
+    StoredBlock,
+    encode_blocks,
+    open_block,
+)
 from serving.event_log.blocks.frames import ZSTD
 from serving.event_log.event_rows import Columns
 from serving.event_log.tables import BLOCKS
@@ -76,7 +81,7 @@ def _decode(blocks: Sequence[StoredBlock] | Sequence[Any]) -> tuple[list[Columns
     rows: list[Columns] = []
     hashes: list[bytes] = []
     for stored in blocks:
-        block = EntryBlock(stored.first, stored.last, stored.head, stored.body)
+        block = open_block(stored.first, stored.last, stored.head, stored.body)
         rows += block.read_rows()
         hashes += block.hashes
     return rows, hashes

@@ -50,10 +50,10 @@ def check_crc(blob: bytes, first: int) -> None:
         raise build_damage_fault(first, "another checksum")
 
 
-def compress(content: bytes, method: bytes) -> bytes:
-    """Return a frame: method, size of the content, and the content, compressed (LZ4 or ZSTD) if that makes it smaller."""
+def make_frame(content: bytes, method: bytes) -> bytes:
+    """Return a frame: method, size of the content, and the content, compressed if that makes it smaller (RAW: never)."""
     size = len(content).to_bytes(SIZE_BYTES - 1, "little")
-    if len(content) >= MIN_COMPRESSED_BYTES:
+    if method != RAW and len(content) >= MIN_COMPRESSED_BYTES:
         packed: bytes = _CODECS[method].compress(content, asbytes=True)
         if len(packed) < len(content):
             return method + size + packed

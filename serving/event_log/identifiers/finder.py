@@ -1,6 +1,6 @@
 """Finder of the sequence numbers of consignments: in runs, in the newest entries in memory, or by reading blocks."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from threading import RLock
 from typing import Any, NamedTuple
 
@@ -45,26 +45,37 @@ class Run(NamedTuple):
 
 
 class MemorySegment:
-    """Entries that are in memory: the sequence numbers from `first` to `last` of each identifier."""
+    """Entries that are in memory: the identifiers of the sequence numbers from `first` to `last`, None if there is none.
 
-    __slots__ = ("first", "last", "sequences")
+    Most identifiers have one entry, so there is a list only for those with several.
+    """
+
+    __slots__ = ("_earlier", "_latest", "first", "names")
 
     def __init__(self, first: int) -> None:
-        self.first, self.last = first, first - 1
-        self.sequences: dict[str, list[int]] = {}
+        self.first = first
+        self.names: list[str | None] = []
+        self._latest: dict[str | None, int] = {}
+        self._earlier: dict[str | None, list[int]] = {}
 
-    def add(self, names: Iterable[str | None]) -> None:
+    @property
+    def last(self) -> int:
+        """Return the last sequence number."""
+        return self.first + len(self.names) - 1
+
+    def add(self, names: Sequence[str | None]) -> None:
         """Add the identifiers of the next entries."""
-        sequence, sequences = self.last, self.sequences
-        for name in names:
-            sequence += 1
-            if name is not None:
-                known = sequences.get(name)
-                if known is None:
-                    sequences[name] = [sequence]
-                else:
-                    known.append(sequence)
-        self.last = sequence
+        latest = self._latest
+        for sequence, name in enumerate(names, start=self.first + len(self.names)):
+            if name in latest:
+                self._earlier.setdefault(name, []).append(latest[name])
+            latest[name] = sequence
+        self.names += names
+
+    def list_sequences(self, name: str) -> list[int]:
+        """List the sequence numbers of an identifier."""
+        latest = self._latest.get(name)
+        return [] if latest is None else [*self._earlier.get(name, ()), latest]
 
 
 class SequenceFinder:
@@ -213,7 +224,7 @@ class SequenceFinder:
                 self._search_blocks(names, first, min(end, last), found)
         for segment in segments:
             for name in names:
-                found.setdefault(name, []).extend(segment.sequences.get(name, ()))
+                found.setdefault(name, []).extend(segment.list_sequences(name))
         return {name: sorted(each for each in set(places) if each <= last) for name, places in found.items()}
 
     def _search_blocks(

@@ -25,15 +25,14 @@ MAX_LEVEL = 3
 """Runs of this level have at least four million entries and are not joined further, to bound the memory that it takes."""
 PAGES_PER_WRITE = 64
 """Pages written in one transaction, of some 200 kB, so that the writer of entries does not wait."""
-NamedEntries = Sequence[tuple[str, Sequence[int]]]
 
 
-def pack_names(named: NamedEntries, first: int, key: bytes) -> PackedRun:
-    """Pack the sequence numbers of identifiers as the run that begins with the sequence number `first`."""
-    digests = compute_digests([name for name, _ in named], key)
-    counts = [len(sequences) for _, sequences in named]
-    sequences = [each - first for _, sequences in named for each in sequences]
-    return pack_run(build_entries(np.repeat(digests, counts), sequences))
+def pack_names(names: Sequence[str | None], key: bytes) -> PackedRun:
+    """Pack the identifiers of entries that follow one another as a run; None if an entry has none."""
+    offsets = [offset for offset, name in enumerate(names) if name is not None]
+    return pack_run(
+        build_entries(compute_digests([name for name in names if name is not None], key), offsets)
+    )
 
 
 def write_run(
@@ -145,11 +144,11 @@ def _compute_level(run: Run) -> int:
     return (segments.bit_length() - 1) // LEVEL_BITS
 
 
-def collect_names(parts: Iterator[tuple[int, Sequence[str | None]]]) -> dict[str, list[int]]:
-    """Collect the sequence numbers of identifiers that are read in parts."""
-    sequences: dict[str, list[int]] = {}
-    for first, names in parts:
-        for sequence, name in enumerate(names, start=first):
-            if name is not None:
-                sequences.setdefault(name, []).append(sequence)
-    return sequences
+def collect_names(
+    parts: Iterator[tuple[int, Sequence[str | None]]], first: int, last: int
+) -> list[str | None]:
+    """Collect the identifiers of the entries from `first` to `last`, which are read in parts."""
+    names: list[str | None] = [None] * (last - first + 1)
+    for start, here in parts:
+        names[start - first : start - first + len(here)] = here
+    return names

@@ -34,7 +34,7 @@ from serving.state.history_keys import KeyReader
 from serving.state.identifier_index import KEPT_DAYS
 from serving.state.rebuild import StateRebuild
 from serving.state.snapshots import build_state, copy_arrays, rebuild_state
-from serving.state.state import State
+from serving.state.state import LoggedVersion, State
 
 VAULT = Vault(DATA_KEY)
 NAMES = tuple(f"RB{number}" for number in range(5))
@@ -307,6 +307,38 @@ def test_who_is_in_memory_or_unknown_is_not_awaited() -> None:
     with new_log() as log:
         life, _, _ = awaiting(log, NAMES[0])
         assert life.state.dossiers.request_lookups([NAMES[-1], "RB-new"], life.state.today) == {}
+
+
+def test_several_are_found_in_memory_as_each_alone_is() -> None:
+    with new_log() as log:
+        state = awaiting(log, NAMES[0])[0].state
+        assert state.find_all_in_memory([NAMES[-1], "RB-new", " rb 123 456 785 gb"]) == [
+            NAMES[-1],
+            "RB-new",
+            "RB123456785GB",
+        ]
+        for other in (["RB-new", NAMES[0]], [NAMES[0], NAMES[0]]):
+            assert state.find_all_in_memory(other) is None
+            assert state.find_in_memory(other[1]) is None
+
+
+def test_arrivals_recorded_together_give_the_state_of_one_by_one() -> None:
+    with new_log() as log, new_log() as other:
+        script = [Act("arrival", name, 0, number % 3, False) for number, name in enumerate(NAMES)]
+        singly, together = lived(log, script, recent=9), Life(other, recent=9)
+        logged = []
+        for event in singly.events:
+            together.arrive(event)
+            known = together.state.get_consignment(event.consignment_id)
+            logged.append(LoggedVersion(event, known, None))
+        together.state.record_versions(logged)
+        together.events = singly.events
+        for name in NAMES:
+            assert known_of(together.state, name) == known_of(singly.state, name)
+        one, many = singly.state.dossiers, together.state.dossiers
+        assert one.index.words.tobytes() == many.index.words.tobytes()
+        assert one.days.to_array().tolist() == many.days.to_array().tolist()
+        assert (one.sequence, one.get(NAMES[0], 0)) == (many.sequence, many.get(NAMES[0], 0))
 
 
 @pytest.mark.parametrize("first_fails", [False, True])

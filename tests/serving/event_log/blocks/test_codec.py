@@ -12,14 +12,15 @@ from serving.event_log.blocks.codec import (
     BODY_COLUMNS,
     MAX_BLOCK_BYTES,
     MAX_BLOCK_ENTRIES,
+    MIN_COLUMN_ENTRIES,
     DamagedBlock,
-    EntryBlock,
     StoredBlock,
     check_summary,
     encode_block,
     encode_blocks,
+    open_block,
 )
-from serving.event_log.blocks.frames import LZ4, ZSTD, add_crc, compress
+from serving.event_log.blocks.frames import LZ4, RAW, ZSTD, add_crc, make_frame
 from serving.event_log.event_rows import EventRow, encode_row
 from serving.event_log.events import ARRIVAL_KINDS, NOT_READ, Event
 
@@ -42,7 +43,7 @@ rows = st.lists(
 
 
 def decode(stored: StoredBlock, **more: Any) -> list[Any]:
-    return EntryBlock(stored.first, stored.last, stored.head, stored.body).read_rows(**more)
+    return open_block(stored.first, stored.last, stored.head, stored.body).read_rows(**more)
 
 
 @settings(max_examples=60)
@@ -55,9 +56,9 @@ def test_entries_of_any_values_come_back_as_they_were(given: list[EventRow], met
     hashes = [bytes([place]) * 32 for place in range(len(numbered))]
     stored = encode_block(numbered, hashes, method)
     assert decode(stored) == numbered
-    assert EntryBlock(stored.first, stored.last, stored.head).hashes == hashes
+    assert open_block(stored.first, stored.last, stored.head).hashes == hashes
     check_summary(stored, numbered)
-    block = EntryBlock(stored.first, stored.last, stored.head, stored.body)
+    block = open_block(stored.first, stored.last, stored.head, stored.body)
     for without in (frozenset(), frozenset({"features", "reasons", "score"}), BODY_COLUMNS):
         places = range(len(numbered))
         assert [block.read_row(place, without) for place in places] == block.read_rows(without)
@@ -79,19 +80,21 @@ def test_a_block_ends_when_it_is_full_or_large_and_where_a_number_is_missing(ent
     assert found == [[(1, 64), (65, 128), (129, 131)], [(1, 1), (2, 2), (3, 3)], [(1, 1), (3, 4)]]
 
 
-def test_columns_of_the_body_are_read_only_with_it(entry: Entry) -> None:
-    rows = make_rows(entry, 2, sealed=b"key prefix and text")
-    rows.append(encode_row(entry(3, kind="outcome", sealed=b"text", plain=b"\x81")))
-    stored = encode_block(rows, [b"h" * 32] * 3)
-    (first, _, outcome) = map(EventRow._make, EntryBlock(stored.first, stored.last, stored.head).read_rows())
+@pytest.mark.parametrize("arrivals", [2, MIN_COLUMN_ENTRIES])
+def test_columns_of_the_body_are_read_only_with_it(entry: Entry, arrivals: int) -> None:
+    rows = make_rows(entry, arrivals, sealed=b"key prefix and text")
+    rows.append(encode_row(entry(arrivals + 1, kind="outcome", sealed=b"text", plain=b"\x81")))
+    stored = encode_block(rows, [b"h" * 32] * len(rows))
+    (first, *_, outcome) = map(EventRow._make, open_block(stored.first, stored.last, stored.head).read_rows())
     assert (first.plain, first.sealed, first.features) == (NOT_READ, None, NOT_READ)
-    assert tuple(outcome) == rows[2]
+    assert tuple(outcome) == rows[-1]
 
 
+@pytest.mark.parametrize("count", [MIN_COLUMN_ENTRIES - 1, MIN_COLUMN_ENTRIES])
 @pytest.mark.parametrize("place", ["head", "body"])
-def test_any_changed_byte_is_found(entry: Entry, place: str) -> None:
-    rows = make_rows(entry, 3, sealed=b"sealed")
-    stored = encode_block(rows, [b"h" * 32] * 3)
+def test_any_changed_byte_is_found(entry: Entry, place: str, count: int) -> None:
+    rows = make_rows(entry, count, sealed=b"sealed")
+    stored = encode_block(rows, [b"h" * 32] * count)
     blob = getattr(stored, place)
     for at in range(len(blob)):
         changed = stored._replace(**{place: blob[:at] + bytes([blob[at] ^ 1 << at % 8]) + blob[at + 1 :]})
@@ -116,17 +119,19 @@ def test_numbers_that_are_not_those_of_the_entries_are_found(entry: Entry, colum
         add_crc(b"\x09\x01\0\0\0x"),
         add_crc(b"\x02\xff\xff\xff\xff" + bytes(40)),
         add_crc(b"\x01\xff\0\0\0" + bytes(40)),
-        add_crc(compress(msgspec.msgpack.encode(["decision"]), LZ4)),
-        add_crc(compress(msgspec.msgpack.encode(["decision", ["a"], *[b"123"] * 16]), LZ4)),
+        add_crc(make_frame(msgspec.msgpack.encode(["decision"]), LZ4)),
+        add_crc(make_frame(msgspec.msgpack.encode([["decision"], ["decision"]]), RAW)),
+        add_crc(make_frame(msgspec.msgpack.encode([]), RAW)),
+        add_crc(make_frame(msgspec.msgpack.encode(["decision", ["a"], *[b"123"] * 16]), LZ4)),
     ],
 )
 def test_bytes_that_were_never_a_block_are_a_clear_fault(head: bytes) -> None:
     with pytest.raises(DamagedBlock, match="log entry 5: the event log is damaged"):
-        EntryBlock(5, 6, head).read_rows()
+        open_block(5, 6, head).read_rows()
 
 
 def test_a_block_of_too_many_entries_is_refused(entry: Entry) -> None:
     stored = encode_block(make_rows(entry, 2), [b"h" * 32] * 2)
     for last in (0, 10**12):
         with pytest.raises(DamagedBlock):
-            EntryBlock(1, last, stored.head)
+            open_block(1, last, stored.head)
