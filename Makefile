@@ -47,14 +47,14 @@ clients: $(STAMP)  ## clients of integrators against a running service: curl, Ja
 
 # Every test whose subject reads or writes an event log.
 WITH_A_LOG := event_log/ maintenance/ scoring/ shadow/ state/ encryption/test_monthly_keys.py http/test_server.py \
-	http/test_scores.py http/test_selections.py test_failures.py test_service.py
+	http/test_scores.py http/test_selections.py test_failures.py test_service.py test_standby.py
 
 postgres: $(STAMP)  ## those tests with the event log in PostgreSQL: a private server, or the one of NPSRISK_TEST_POSTGRES
 	.ci/with-postgres $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		$(WITH_A_LOG:%=tests/serving/%)
 
 # Those of them in which the database itself is the subject: its writer, its reader, the verbs that change it, kills.
-OF_THE_LOG := event_log/ state/ test_failures.py \
+OF_THE_LOG := event_log/ state/ test_failures.py test_standby.py \
 	$(addprefix maintenance/,test_backup.py test_clock_correction.py test_export.py test_import_past.py test_kills.py test_parity.py)
 
 postgres-short: $(STAMP)  ## the short form of continuous integration
@@ -69,8 +69,10 @@ pages: $(STAMP)  ## the pages for officers in headless Chromium, by clicks and k
 operate: $(STAMP)  ## the files of deploy/ with the programs that read them (promtool is fetched from Debian; else skipped with the reason)
 	.ci/operate $(BIN)/python -m pytest -rs tests/test_deploy.py tests/serving/telemetry/test_metrics.py
 
-chaos: $(STAMP)  ## kill the service 200 times, and swap 50 models, under load: CHAOS_KILLS, CHAOS_SWAPS, CHAOS_SEED
-	$(BIN)/python -m pytest -m slow -s tests/serving/maintenance/test_chaos.py
+chaos: $(STAMP)  ## kill the service 200 times, let a standby take over 50 times, swap 50 models, under load; kill batches: CHAOS_KILLS, …
+	$(BIN)/python -m pytest -m slow -s tests/serving/maintenance/test_chaos.py tests/cli/test_results.py -k "not takes_over"
+	POSTGRES_OPTIONAL=1 .ci/with-postgres $(BIN)/python -m pytest -m slow -s -rs \
+		tests/serving/maintenance/test_chaos.py -k takes_over
 
 check: $(STAMP)  ## format, lint, types, import rule, words
 	$(BIN)/ruff format --check .

@@ -20,8 +20,10 @@ import features.pipeline
 from benchmarks.skill import tables_of
 from consignments.records import Consignment
 from features.batch import FeatureParameters, Tables, compute_feature_matrix
-from features.described_rows import FORM_COLUMNS, DescribedRows, KeyPlan
+from features.described_rows import DescribedRows
 from features.history.keys import COMMON_KINDS
+from features.row_kernels import FORM_COLUMNS
+from features.row_plans import FeaturePlan, KeyPlan
 from features.spec import Spec
 from models.risk_model import LabelledRows
 from training.config import parse_config
@@ -155,9 +157,9 @@ def as_written(tables: Tables, trained: TrainingResult) -> NDArray[np.float32]:
     pseudonyms = FeatureParameters().pseudonyms
 
     def fill(
-        consignments: Sequence[Consignment], hs: Sequence[str], plan: KeyPlan, rows: DescribedRows
+        consignments: Sequence[Consignment], plan: KeyPlan, described: FeaturePlan, rows: DescribedRows
     ) -> None:
-        normal(consignments, hs, plan, rows)
+        normal(consignments, plan, described, rows)
         for c, keys, counterparts in zip(consignments, rows.keys, rows.counterparts, strict=True):
             for kind in of_parties:
                 parts = [getattr(c, name) or "" for name in kind.parts]

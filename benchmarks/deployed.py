@@ -111,7 +111,7 @@ def deploy(grown: GrownModel, folder: Path, versions: int = 1) -> Settings:
     settings = Settings.model_validate({"NPSRISK_STATE_DIR": str(state_dir)})
     example = make_world(1).tables.consignments.head(2)
     for number in range(1, versions + 1):
-        sha256 = _write(grown, folder / f"bundle-{number}", number)
+        sha256 = write_benchmark_bundle(grown, folder / f"bundle-{number}", number)
         run = client.create_run(experiment)
         version = registry.register(
             run.info.run_id, folder / f"bundle-{number}",
@@ -123,7 +123,8 @@ def deploy(grown: GrownModel, folder: Path, versions: int = 1) -> Settings:
     return settings
 
 
-def _write(grown: GrownModel, directory: Path, number: int) -> str:
+def write_benchmark_bundle(grown: GrownModel, directory: Path, number: int) -> str:
+    """Write the model as a bundle, and return its SHA-256."""
     values, arrays = grown.fitted.to_plain()
     return write_bundle(
         directory,

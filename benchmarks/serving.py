@@ -61,6 +61,7 @@ OPEN_LOOP = f"p50 / p99 at {OPEN_LOOP_PER_SECOND:,.0f} a second, ms"
 SINGLES_BESIDE_BULK_PER_SECOND = 100.0
 READY_SECONDS = 120.0
 SCORES = "/v1/scores"
+SERVE = [str(Path(sys.executable).with_name("npsrisk")), "serve", "--port", "{port}"]
 
 
 class Server(NamedTuple):
@@ -133,9 +134,8 @@ def measure_service(
 ) -> dict[str, str]:
     """Measure the service, and return the figures by name."""
     bodies = iter(records)
-    command = [str(Path(sys.executable).with_name("npsrisk")), "serve", "--port", "{port}"]
     measured: dict[str, str] = {}
-    with serving(command, environment, "/health/ready") as server:
+    with serving(SERVE, environment, "/health/ready") as server:
         measured["seconds to ready"] = f"{server.ready_seconds:.1f}"
         measured["memory at the start, MB"] = f"{server.resident_mb():.0f}"
         singles = (request(SCORES, msgspec.json.encode(c), server.port) for c in bodies)
@@ -283,7 +283,9 @@ def times(run: LoadResult) -> str:
 
 
 @contextmanager
-def serving(command: list[str], environment: dict[str, str], path: str) -> Iterator[Server]:
+def serving(
+    command: list[str], environment: dict[str, str], path: str, core: int = SERVER_CORE
+) -> Iterator[Server]:
     """Run a server on its core until the end of the block."""
     port = free_port()
     # mlflow searches its own server on the path.
@@ -295,7 +297,7 @@ def serving(command: list[str], environment: dict[str, str], path: str) -> Itera
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, {SERVER_CORE}),
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
     )
     try:
         wait_until_ready(process, f"http://127.0.0.1:{port}{path}")

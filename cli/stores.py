@@ -65,4 +65,4 @@ def open_vault() -> "Vault":
     from features.history.pseudonyms import load_data_key
     from serving.encryption.vault import Vault
 
-    return Vault.load(read_settings().state_dir, load_data_key(read_settings().data_key_file))
+    return Vault.load(read_settings().period_keys_dir, load_data_key(read_settings().data_key_file))

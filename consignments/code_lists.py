@@ -42,16 +42,16 @@ def read_codes(given: Any) -> ParsedColumn:
     given : Arrow array
         JSON text, or lists of strings.
     """
-    values: list[str | None] = []
+    values = np.full(len(given), None, dtype=object)
     bad = np.zeros(len(given), dtype=bool)
-    cache: dict[str, str | None] = {}
-    for place, value in enumerate(given.to_pylist()):
-        text = format_value(value) if value is not None else None
+    cache: dict[str | None, str | None] = {None: None}
+    there = np.flatnonzero(given.is_valid())
+    for place, value in zip(there.tolist(), given.drop_null().to_pylist(), strict=True):
+        text = format_value(value)
         if text not in cache and text is not None:
             cache[text] = _normalize(text)
-        found = None if text is None else cache[text]
-        bad[place] = text is not None and found is None
-        values.append(found)
+        values[place] = cache[text]
+        bad[place] = text is not None and values[place] is None
     return ParsedColumn(pa.array(values, type=TEXT), [(BAD_CODES, bad)] if bad.any() else [])
 
 

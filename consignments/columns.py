@@ -37,6 +37,9 @@ MIN_TIME_US, MAX_TIME_US = to_us(datetime.min.replace(tzinfo=UTC)), to_us(dateti
 IDENTIFIER = "consignment_id"
 PLAIN_IDENTIFIER = r"^[0-9]*[A-Z][A-Z0-9]*$"
 """Pattern of identifiers without separators or small letters, which are their own normal form."""
+WRITTEN_WAYBILL = r"^[0-9]{3}-[0-9]{8}(/[!-~]*)?$"
+"""Pattern of air waybill numbers in their written form, with or without a house: the normal form has no hyphen."""
+WAYBILL_HYPHEN = 3
 
 BAD_TEXT = "not text"
 BAD_NUMBER = "not a finite number; expected digits with a decimal point, for example 1.25 and not 1,25"
@@ -83,11 +86,11 @@ def read_column(given: Any, field: Field, reader: ColumnReader | None = None) ->
     reader : callable, optional
         Reader of this kind of values; default: the reader of the field's kind.
     """
-    read = (reader or READERS[field.kind])(normalize_array(given))
-    limits = _find_limit_faults(read.values, field)
-    bad = combine_faults([*read.faults, *limits], len(read.values))
-    missing = to_mask(pc.is_null(read.values)) & ~bad
-    faults = [*read.faults, *limits, *([(MISSING, missing)] if field.required else [])]
+    texts, broken = _drop_broken_texts(normalize_array(given))
+    read = (reader or READERS[field.kind])(texts)
+    found = [*broken, *read.faults, *_find_limit_faults(read.values, field)]
+    missing = to_mask(pc.is_null(read.values)) & ~combine_faults(found, len(read.values))
+    faults = [*found, *([(MISSING, missing)] if field.required else [])]
     return ParsedColumn(read.values, [(reason, rows) for reason, rows in faults if rows.any()], read.unknown)
 
 
@@ -191,18 +194,33 @@ def mask_values(values: Any, bad: Mask) -> Any:
     return pc.if_else(pa.array(bad), pa.scalar(None, values.type), values) if bad.any() else values
 
 
+def _drop_broken_texts(given: Any) -> tuple[Any, ColumnFaults]:
+    """Replace texts that are not UTF-8 by null. Parquet files may contain them, and Arrow does not look."""
+    try:
+        given.validate(full=True)
+    except pa.ArrowInvalid:
+        broken = np.array([_is_broken(value) for value in given], dtype=bool)
+        return mask_values(given, broken), [(BAD_TEXT, broken)]
+    return given, []
+
+
+def _is_broken(value: Any) -> bool:
+    try:
+        value.as_py()
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
 def _find_limit_faults(values: Any, field: Field) -> ColumnFaults:
     faults: ColumnFaults = []
     if field.choices:
         known = pc.or_(pc.is_null(values), pc.is_in(values, pa.array(field.choices, type=TEXT)))
         faults.append((f"not one of {', '.join(field.choices)}", ~to_mask(known)))
-    if field.max_length is not None:
-        faults.append(
-            (
-                f"longer than {field.max_length} characters",
-                to_mask(pc.greater(pc.utf8_length(values), field.max_length)),
-            )
-        )
+    # A character has at least one byte, so most columns need no count of characters.
+    if field.max_length is not None and _measure_texts(values)[1] > field.max_length:
+        too_long = to_mask(pc.greater(pc.utf8_length(values), field.max_length))
+        faults.append((f"longer than {field.max_length} characters", too_long))
     if field.lowest is not None:
         faults.append((f"below {field.lowest:g}", to_mask(pc.less(values, field.lowest))))
     if field.above is not None:
@@ -216,7 +234,15 @@ def _reject_all(given: Any, kind: Any, reason: str) -> ParsedColumn:
     return ParsedColumn(pa.nulls(len(given), type=kind), [(reason, to_mask(pc.is_valid(given)))])
 
 
+def _measure_texts(texts: Any) -> tuple[int, int]:
+    """Return the bytes of the shortest and of the longest text; 1 and 0 if all are missing."""
+    sizes = pc.min_max(pc.binary_length(texts))
+    return (1, 0) if sizes["min"].as_py() is None else (sizes["min"].as_py(), sizes["max"].as_py())
+
+
 def _replace_empty(texts: Any) -> Any:
+    if _measure_texts(texts)[0] > 0:
+        return texts
     return pc.if_else(pc.equal(texts, ""), pa.scalar(None, TEXT), texts)
 
 
@@ -355,10 +381,10 @@ def adopt_spellings(given: pd.DataFrame, known: pd.Series) -> pd.DataFrame:
     >>> adopt_spellings(outcomes, pd.Series(["RB123456785GB", "A"]))["consignment_id"].tolist()
     ['RB123456785GB', 'A', 'B']
     """
-    strange = ~given[IDENTIFIER].isin(known)
+    names = normalize_array(pa.array(known)).cast(TEXT)
+    strange = ~to_mask(pc.is_in(normalize_array(pa.array(given[IDENTIFIER])).cast(TEXT), names))
     if not strange.any():
         return given
-    names = normalize_array(pa.array(known))
     spellings: dict[str, str] = {}
     for name, identifier in zip(normalize_names(names).to_pylist(), names.to_pylist(), strict=True):
         spellings.setdefault(name, identifier)
@@ -376,5 +402,12 @@ def normalize_names(names: Any) -> Any:
     strange = pc.invert(pc.match_substring_regex(names, PLAIN_IDENTIFIER))
     if not pc.any(strange).as_py():
         return names
-    found = [normalize_identifier(name) for name in names.filter(strange).to_pylist()]
-    return pc.replace_with_mask(names, strange, pa.array(found, names.type))
+    return pc.replace_with_mask(names, strange, _normalize_strange_names(names.filter(strange)))
+
+
+def _normalize_strange_names(names: Any) -> Any:
+    written = pc.match_substring_regex(names, WRITTEN_WAYBILL)
+    others = names.filter(pc.invert(written))
+    found = [normalize_identifier(name) for name in others.to_pylist()]
+    numbers = pc.utf8_replace_slice(names, WAYBILL_HYPHEN, WAYBILL_HYPHEN + 1, "")
+    return pc.replace_with_mask(numbers, pc.invert(written), pa.array(found, names.type))

@@ -9,6 +9,7 @@
     ├── BundleRefused       a model bundle that was changed, is incomplete, or fails its self-test
     ├── PromotionRefused    the promotion gate refused a model
     └── ServiceFault        the service cannot work: its log, its state or its model cannot be used
+        └── LogInUse        another process writes the event log
 
 Errors of single rows are values, not exceptions (`consignments.rejects.Reject`), so an invalid row never stops valid ones.
 """
@@ -88,3 +89,17 @@ class PromotionRefused(NpsriskError):
 
 class ServiceFault(NpsriskError):
     """A fault that keeps the service from working."""
+
+
+class LogInUse(ServiceFault):
+    """Another process writes the event log."""
+
+    @classmethod
+    def by(cls, writer: str) -> Self:
+        """Build the error; `writer` names the process and its machine, if that is known."""
+        return cls(
+            "another process writes this event log",
+            where="NPSRISK_DATABASE_URL",
+            got=writer,
+            todo="stop that process, set another database, or set NPSRISK_STANDBY to stand by",
+        )

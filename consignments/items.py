@@ -1,5 +1,9 @@
-"""Items of consignments in tables: JSON text in the canonical frame, lists of structs in Parquet and JSON Lines."""
+"""Items of consignments in tables: JSON text in the canonical frame, lists of structs in Parquet and JSON Lines.
 
+A column that was read has the form in which it was given: JSON text or lists of structs, both checked.
+"""
+
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -16,8 +20,8 @@ from consignments.columns import (
     ParsedColumn,
     combine_faults,
     format_value,
-    mask_values,
     read_column,
+    to_mask,
 )
 from consignments.records import MAX_ITEMS, Item
 from consignments.schema import get_fields
@@ -39,7 +43,7 @@ def decode_items(text: str) -> Items:
 
 
 def read_items(given: Any) -> ParsedColumn:
-    """Convert a column of items to JSON text.
+    """Convert a column of items to canonical JSON text, or to lists of `ITEM_TYPE` if it has lists.
 
     Parameters
     ----------
@@ -68,16 +72,40 @@ def to_item_lists(texts: Any) -> Any:
     -------
     Arrow array of `ITEM_TYPE`
     """
-    rows = [None if text is None else decode_items(text) for text in texts.to_pylist()]
+    rows = to_items(texts)
     flat = [item for items in rows if items for item in items]
     columns = [
         pa.array([getattr(item, field.name) for item in flat], type=TYPES[field.kind])
         for field in ITEM_FIELDS
     ]
-    ends = np.cumsum([0, *(len(items or ()) for items in rows)], dtype=np.int32)
-    structs = pa.StructArray.from_arrays(columns, fields=list(ITEM_TYPE.value_type))
-    missing = pa.array([items is None for items in rows], type=pa.bool_())
-    return pa.ListArray.from_arrays(pa.array(ends), structs, type=ITEM_TYPE, mask=missing)
+    lengths = np.array([len(items or ()) for items in rows], dtype=np.int64)
+    return _build_lists(columns, lengths, np.array([items is None for items in rows], dtype=bool))
+
+
+def to_item_texts(lists: Any) -> Any:
+    """Convert lists of `ITEM_TYPE` to canonical JSON text; `to_item_lists` is the inverse."""
+    encode = msgspec.json.Encoder().encode
+    rows = to_items(lists)
+    return pa.array([None if items is None else encode(items).decode() for items in rows], type=TEXT)
+
+
+def to_items(values: Any) -> list[Items | None]:
+    """Convert canonical JSON text, or lists of `ITEM_TYPE`, to the items of each consignment."""
+    if values.type == TEXT:
+        return [None if text is None else decode_items(text) for text in values.to_pylist()]
+    if not len(values) - values.null_count:
+        return [None] * len(values)
+    flat = values.flatten()
+    items = tuple(map(Item, *(pc.struct_field(flat, field.name).to_pylist() for field in ITEM_FIELDS)))
+    ends = np.concatenate([[0], np.cumsum(_count_items(values))]).tolist()
+    return [
+        items[start:end] if there else None
+        for there, (start, end) in zip(values.is_valid().to_pylist(), pairwise(ends), strict=True)
+    ]
+
+
+def _count_items(lists: Any) -> Any:
+    return np.asarray(pc.fill_null(pc.list_value_length(lists), 0), dtype=np.int64)
 
 
 def _read_texts(texts: Any) -> ParsedColumn:
@@ -143,8 +171,7 @@ def _coerce_items(text: str, unknown: set[str]) -> tuple[str | None, Items, str]
 
 
 def _read_lists(lists: Any) -> ParsedColumn:
-    present = ~np.asarray(lists.is_null())
-    lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), 0), dtype=np.int64)
+    lengths = _count_items(lists)
     rows_of_items = np.repeat(np.arange(len(lists)), lengths)
     faults: ColumnFaults = [(TOO_MANY, lengths > MAX_ITEMS)]
     flat = lists.flatten()
@@ -153,18 +180,18 @@ def _read_lists(lists: Any) -> ParsedColumn:
     for field in ITEM_FIELDS:
         child = pc.struct_field(flat, field.name) if field.name in given else pa.nulls(len(flat))
         read = read_column(child, field)
-        columns.append(read.values.to_pylist())
+        columns.append(read.values)
         faults += [
             (f"{field.name}: {reason}", _mask_at(list(np.unique(rows_of_items[rows])), len(lists)))
             for reason, rows in read.faults
         ]
-    items = list(map(Item, *columns))
-    ends = np.concatenate([[0], np.cumsum(lengths)]).tolist()
-    encode = msgspec.json.Encoder().encode
-    texts = [
-        encode(items[start:end]).decode() if there else None
-        for there, (start, end) in zip(present.tolist(), pairwise(ends), strict=True)
-    ]
-    values = mask_values(pa.array(texts, type=TEXT), combine_faults(faults, len(lists)))
+    missing = to_mask(pc.is_null(lists)) | combine_faults(faults, len(lists))
     unknown = tuple(sorted(given - {field.name for field in ITEM_FIELDS}))
-    return ParsedColumn(values, faults, unknown)
+    return ParsedColumn(_build_lists(columns, lengths, missing), faults, unknown)
+
+
+def _build_lists(columns: Sequence[Any], lengths: Any, missing: Mask) -> Any:
+    """Build lists of `ITEM_TYPE` from the columns of all items."""
+    ends = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    structs = pa.StructArray.from_arrays(columns, fields=list(ITEM_TYPE.value_type))
+    return pa.ListArray.from_arrays(ends, structs, type=ITEM_TYPE, mask=pa.array(missing))

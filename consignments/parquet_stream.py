@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,8 +32,10 @@ from consignments.validation import (
     count_reasons,
     create_repeat_fault,
     keep_rows,
+    mask_repeats,
     may_amend,
     refuse_missing_columns,
+    to_frame,
 )
 
 CHUNK_ROWS = 10_000
@@ -64,7 +67,11 @@ class TableChunk:
 
     def to_frame(self, record: type[Consignment]) -> pd.DataFrame:
         """Return the valid rows as a frame like that of `read_table`, given the record type they were checked with."""
-        return keep_rows(check_rows(self.parts, self.columns, record).frame, self.good)
+        return to_frame(self.to_table(record))
+
+    def to_table(self, record: type[Consignment]) -> Any:
+        """Return the valid rows as an Arrow table in canonical form."""
+        return keep_rows(check_rows(self.parts, self.columns, record).table, self.good)
 
 
 @dataclass(frozen=True)
@@ -91,8 +98,15 @@ class TableSlice:
 
     def to_frame(self, record: type[Consignment]) -> pd.DataFrame:
         """Return the valid rows, see `TableChunk.to_frame`."""
+        return self._read_chunk().to_frame(record)
+
+    def to_table(self, record: type[Consignment]) -> Any:
+        """Return the valid rows, see `TableChunk.to_table`."""
+        return self._read_chunk().to_table(record)
+
+    def _read_chunk(self) -> TableChunk:
         parts = tuple(self.table.read_rows(self.first, self.last))
-        return TableChunk(parts, self.table.columns, self.good).to_frame(record)
+        return TableChunk(parts, self.table.columns, self.good)
 
 
 @dataclass
@@ -199,9 +213,9 @@ def stream_table(
         for look, parts in zip(looks, table.read_chunks(piece_rows), strict=True):
             rejects += build_rejects(parts, look.faults, record, limit)
             if look.repeated is not None:
-                gone = check_rows(parts, table.columns, record).frame[look.repeated]
+                gone = keep_rows(check_rows(parts, table.columns, record).table, look.repeated)
                 look.given = look.given - _count_given(gone, record)
-                look.warnings = look.warnings - count_implausible(gone, record)
+                look.warnings = look.warnings - count_implausible(_build_flat_frame(gone), record)
     if strict:
         refuse_rejects(rejects)
     return TableStream(
@@ -211,7 +225,7 @@ def stream_table(
         _table=table,
         _good=np.concatenate([~look.bad for look in looks]),
         _piece_rows=piece_rows,
-        _order=pd.concat([look.order for look in looks], ignore_index=True),
+        _order=to_frame(pa.concat_tables([look.order for look in looks])),
     )
 
 
@@ -223,7 +237,7 @@ class _ChunkCheck:
     ----------
     rows : int
     faults : list of FieldFault
-    order : DataFrame
+    order : Arrow table
         Order columns of the valid rows.
     given : int64 array, (fields,)
         Number of valid rows with a value, by field of the record.
@@ -236,7 +250,7 @@ class _ChunkCheck:
 
     rows: int
     faults: list[FieldFault]
-    order: pd.DataFrame
+    order: Any
     given: NDArray[np.int64]
     unknown: tuple[str, ...]
     warnings: Counter[str]
@@ -247,15 +261,14 @@ class _ChunkCheck:
         cls, parts: Sequence[TablePart], columns: Sequence[str], record: type[Consignment]
     ) -> "_ChunkCheck":
         rows = check_rows(parts, columns, record)
-        good = keep_rows(rows.frame, ~rows.bad)
-        order = good[[name for name in ORDER_COLUMNS if name in good]].copy()
+        good = keep_rows(rows.table, ~rows.bad)
         return cls(
-            len(rows.frame),
+            len(rows.table),
             rows.faults,
-            order,
+            good.select([name for name in ORDER_COLUMNS if name in good.column_names]),
             _count_given(good, record),
             rows.unknown,
-            count_implausible(good, record),
+            count_implausible(_build_flat_frame(good), record),
         )
 
     @property
@@ -270,18 +283,23 @@ class _ChunkCheck:
         self.order = keep_rows(self.order, first)
 
 
-def _count_given(frame: pd.DataFrame, record: type[Consignment]) -> NDArray[np.int64]:
-    return frame[[field.name for field in get_fields(record)]].notna().sum().to_numpy(dtype=np.int64)
+def _count_given(table: Any, record: type[Consignment]) -> NDArray[np.int64]:
+    return np.array([len(table) - table.column(field.name).null_count for field in get_fields(record)])
+
+
+def _build_flat_frame(table: Any) -> pd.DataFrame:
+    """Build a frame of the columns without lists."""
+    return to_frame(
+        table.select([field.name for field in table.schema if not pa.types.is_nested(field.type)])
+    )
 
 
 def _mark_repeats(looks: Sequence[_ChunkCheck]) -> None:
     """Find the rows whose identifier occurs in an earlier valid row of any chunk."""
     names = pa.chunked_array(
-        [normalize_names(normalize_array(pa.array(look.order["consignment_id"]))) for look in looks]
+        [normalize_names(normalize_array(look.order.column("consignment_id"))) for look in looks]
     )
-    # Dictionary codes are numbered in the order of first occurrence.
-    codes = names.combine_chunks().dictionary_encode().indices.to_numpy()
-    first = codes > np.maximum.accumulate(np.concatenate([[-1], codes]))[:-1]
+    first = ~mask_repeats(names.combine_chunks())
     start = 0
     for look in looks:
         end = start + len(look.order)

@@ -17,18 +17,18 @@ import pyarrow as pa
 from msgspec import Meta
 
 from consignments.code_lists import decode_codes
-from consignments.columns import TYPES
+from consignments.columns import TYPES, normalize_array
 from consignments.errors import FileFault
 from consignments.files.raw_tables import RawTable, wrap_frame
 from consignments.files.table_files import pause_garbage_collection, read_files
 from consignments.files.table_writers import write_chunks, write_table
-from consignments.items import decode_items
+from consignments.items import to_items
 from consignments.plausibility import count_implausible
 from consignments.records import Alert, Code, Consignment, Identifier, Outcome, Selector, Time
 from consignments.rejects import Reject
 from consignments.schema import Field, get_fields
-from consignments.timestamps import EPOCH, get_time_column_us
-from consignments.validation import DTYPES, SEQUENCE, check_table
+from consignments.timestamps import EPOCH, NO_TIME, get_time_column_us
+from consignments.validation import DTYPES, SEQUENCE, SEQUENCE_COLUMNS, check_table
 
 __all__ = [
     "HistoryUse",
@@ -46,6 +46,7 @@ __all__ = [
     "refuse_rejects",
     "refuse_total_rejection",
     "to_alerts",
+    "to_arrow_rows",
     "to_consignments",
     "to_outcomes",
     "to_records",
@@ -356,17 +357,17 @@ def refuse_total_rejection(report: ReadReport, *, todo: str) -> None:
 # --- records ----------------------------------------------------------------------------------------------------------
 
 
-def to_consignments(frame: pd.DataFrame, record: type[ConsignmentT]) -> list[ConsignmentT]:
-    """Convert rows of a checked frame to consignments.
+def to_consignments(rows: pd.DataFrame | pa.Table, record: type[ConsignmentT]) -> list[ConsignmentT]:
+    """Convert rows of a checked table to consignments.
 
     Parameters
     ----------
-    frame : DataFrame
-        Frame of `read_table`, or a slice of it to save memory.
+    rows : DataFrame or Arrow table
+        Frame of `read_table`, or a slice of it to save memory; or rows in canonical form.
     record : type
         `Consignment`, or the type with declared columns.
     """
-    return to_records(frame, record)
+    return to_records(rows, record)
 
 
 def to_outcomes(frame: pd.DataFrame) -> list[Outcome]:
@@ -379,36 +380,54 @@ def to_alerts(frame: pd.DataFrame) -> list[Alert]:
     return to_records(frame, Alert)
 
 
-def to_records(frame: pd.DataFrame, record: type[RecordT]) -> list[RecordT]:
-    """Convert rows of a checked frame to records; missing values and missing columns become None."""
+def to_records(rows: pd.DataFrame | pa.Table, record: type[RecordT]) -> list[RecordT]:
+    """Convert rows of a checked frame, or of an Arrow table in canonical form, to records.
+
+    Missing values and missing columns become None.
+    """
+    table = rows if isinstance(rows, pa.Table) else to_arrow_rows(rows, record)
     records: list[RecordT] = []
     with pause_garbage_collection():
-        columns = [(field, _arrow_column(frame, field)) for field in get_fields(record)]
-        for start in range(0, len(frame), CHUNK_ROWS):
+        columns = [(field, normalize_array(table.column(field.name))) for field in get_fields(record)]
+        for start in range(0, len(table), CHUNK_ROWS):
             values = [_convert_values(column.slice(start, CHUNK_ROWS), field) for field, column in columns]
             records += map(record, *values)
     return records
 
 
-def _arrow_column(frame: pd.DataFrame, field: Field) -> Any:
+def to_arrow_rows(frame: pd.DataFrame, record: type[msgspec.Struct]) -> pa.Table:
+    """Convert rows of a checked frame to an Arrow table in canonical form, with all columns of the record and sequence numbers."""
+    columns = {field.name: _build_arrow_column(frame, field) for field in get_fields(record)}
+    columns |= {
+        name: pa.array(frame[name], pa.int64(), from_pandas=True)
+        for name in SEQUENCE_COLUMNS
+        if name in frame
+    }
+    return pa.table(columns)
+
+
+def _build_arrow_column(frame: pd.DataFrame, field: Field) -> Any:
+    kind = TYPES[field.kind]
     if field.name not in frame:
-        return pa.nulls(len(frame))
+        return pa.nulls(len(frame), kind)
     if field.kind == "time":
-        return pa.array(get_time_column_us(frame, field.name).astype("timedelta64[us]"))
-    return pa.array(frame[field.name], from_pandas=True)
+        times = get_time_column_us(frame, field.name)
+        return pa.array(times, mask=times == NO_TIME).cast(kind)
+    return normalize_array(pa.array(frame[field.name], from_pandas=True)).cast(kind)
 
 
 def _convert_values(column: Any, field: Field) -> list[Any]:
     if field.kind == "time":
-        since = column.to_numpy(zero_copy_only=False).tolist()
+        since = column.cast(pa.int64()).cast(pa.duration("us")).to_numpy(zero_copy_only=False).tolist()
         return [None if delta is None else EPOCH + delta for delta in since]
     if field.kind == "date":
         days: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
         return days
+    if field.kind == "items":
+        return to_items(column)
     values: list[Any] = column.to_pylist()
-    decode = {"items": decode_items, "codes": decode_codes}.get(field.kind)
-    if decode is not None:
-        return [None if text is None else decode(text) for text in values]
+    if field.kind == "codes":
+        return [None if text is None else decode_codes(text) for text in values]
     return values
 
 

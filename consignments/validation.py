@@ -18,12 +18,14 @@ import pyarrow as pa
 
 from consignments.code_lists import read_codes
 from consignments.columns import (
+    BAD_TEXT,
     DATE,
     TEXT,
     TYPES,
     Mask,
     ParsedColumn,
     format_value,
+    get_type_family,
     normalize_array,
     normalize_names,
     read_column,
@@ -32,7 +34,7 @@ from consignments.columns import (
 )
 from consignments.errors import FileFault
 from consignments.files.raw_tables import RawTable, TablePart, refuse_missing
-from consignments.items import read_items
+from consignments.items import ITEM_TYPE, read_items, to_item_texts
 from consignments.records import Alert, Consignment, Outcome, Truth
 from consignments.rejects import Reject, RejectLimit
 from consignments.schema import Field, get_fields
@@ -101,20 +103,20 @@ class CheckedRows:
 
     Attributes
     ----------
-    frame : DataFrame
-        All rows, including invalid ones.
+    table : Arrow table
+        All rows, including invalid ones. Items are JSON text, or lists of structs if they were given so.
     faults : list of FieldFault
     unknown : tuple of str
     """
 
-    frame: pd.DataFrame
+    table: Any
     faults: list[FieldFault]
     unknown: tuple[str, ...]
 
     @property
     def bad(self) -> Mask:
         """Return the mask of invalid rows."""
-        return _mask_faults(self.faults, len(self.frame))
+        return _mask_faults(self.faults, len(self.table))
 
 
 def check_table(given: RawTable, record: type[msgspec.Struct]) -> CheckResult:
@@ -130,10 +132,10 @@ def check_table(given: RawTable, record: type[msgspec.Struct]) -> CheckResult:
     rows = check_rows(given.parts, names, record)
     faults = rows.faults
     if not may_amend(record, names):
-        faults = [*faults, *_find_repeated_identifiers(rows.frame, record, rows.bad)]
-    bad = _mask_faults(faults, len(rows.frame))
+        faults = [*faults, *_find_repeated_identifiers(rows.table, record, rows.bad)]
+    bad = _mask_faults(faults, len(rows.table))
     rejects = [*given.rejects, *build_rejects(given.parts, faults, record)]
-    kept, repeats = _drop_repeats(keep_rows(rows.frame, ~bad), record)
+    kept, repeats = _drop_repeats(to_frame(keep_rows(rows.table, ~bad)), record)
     reasons = count_reasons(faults)
     reasons.update(reject.reason for reject in given.rejects)
     return CheckResult(kept, tuple(rejects), dict(reasons.most_common()), repeats, rows.unknown)
@@ -179,9 +181,19 @@ def check_rows(parts: Sequence[TablePart], names: Sequence[str], record: type[ms
         Columns of the whole table, which single parts may lack.
     record : type
     """
-    canonical, faults, unknown = _check_columns(parts, names, get_fields(record))
-    frame: pd.DataFrame = canonical.to_pandas(types_mapper=DTYPES.get)
-    return CheckedRows(frame, [*faults, *_find_row_faults(frame, record, faults)], unknown)
+    table, faults, unknown = _check_columns(parts, names, get_fields(record))
+    return CheckedRows(table, [*faults, *_find_row_faults(table, record, faults)], unknown)
+
+
+def to_frame(table: Any) -> pd.DataFrame:
+    """Convert rows in canonical form to a canonical frame."""
+    frame: pd.DataFrame = _items_as_text(table).to_pandas(types_mapper=DTYPES.get)
+    return frame
+
+
+def keep_rows(table: Any, rows: Mask) -> Any:
+    """Return some rows of a table, or the table itself if all rows are kept."""
+    return table if rows.all() else table.filter(pa.array(rows))
 
 
 def may_amend(record: type[msgspec.Struct], names: Sequence[str]) -> bool:
@@ -215,7 +227,7 @@ def _check_columns(
         inside_items.update(f"items.{name}" for read in reads.values() for name in read.unknown)
         start += len(part.table)
     faults = _merge_part_faults(found, start)
-    return _concat_tables(tables, others), faults, (*others, *sorted(inside_items))
+    return concat_rows(tables, others), faults, (*others, *sorted(inside_items))
 
 
 def _read_field(table: Any, field: Field) -> ParsedColumn:
@@ -238,19 +250,32 @@ def _build_canonical(table: Any, reads: dict[str, ParsedColumn], others: Sequenc
     return pa.table(columns)
 
 
-def _concat_tables(tables: Sequence[Any], others: Sequence[str]) -> Any:
+def concat_rows(tables: Sequence[Any], others: Sequence[str] = ()) -> Any:
+    """Concatenate tables in canonical form.
+
+    Parameters
+    ----------
+    tables : sequence of Arrow tables
+    others : sequence of str
+        Unknown columns, which may have any type in each of the tables.
+    """
     try:
         return pa.concat_tables(tables, promote_options="permissive")
-    except (
-        pa.ArrowInvalid,
-        pa.ArrowTypeError,
-    ):  # an unknown column is a number in one part and text in another
-        return pa.concat_tables([_others_as_text(table, others) for table in tables])
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        # Items are lists in one part and missing in another, or an unknown column is a number in one and text in another.
+        return pa.concat_tables([_items_as_text(_others_as_text(table, others)) for table in tables])
 
 
 def _others_as_text(table: Any, others: Sequence[str]) -> Any:
     for name in others:
         table = table.set_column(table.schema.get_field_index(name), name, to_text_column(table.column(name)))
+    return table
+
+
+def _items_as_text(table: Any) -> Any:
+    for place, field in enumerate(table.schema):
+        if field.type == ITEM_TYPE:
+            table = table.set_column(place, field.name, to_item_texts(normalize_array(table.column(place))))
     return table
 
 
@@ -266,41 +291,50 @@ def _merge_part_faults(found: Sequence[tuple[int, str, str, Mask]], rows: int) -
 
 
 def _find_row_faults(
-    frame: pd.DataFrame, record: type[msgspec.Struct], known: Sequence[FieldFault]
+    table: Any, record: type[msgspec.Struct], known: Sequence[FieldFault]
 ) -> list[FieldFault]:
     """Find rows with contradictory values or times in the future, among those without a fault in a column."""
-    found = [*(find_outcome_faults(frame) if issubclass(record, Outcome) else []), *_find_future_times(frame)]
-    bad = _mask_faults(known, len(frame))
+    found = _find_future_times(table)
+    if issubclass(record, Outcome):
+        found = [*find_outcome_faults(to_frame(table)), *found]
+    bad = _mask_faults(known, len(table))
     faults = [FieldFault(column, reason, rows & ~bad) for column, reason, rows in found]
     return [fault for fault in faults if fault.rows.any()]
 
 
-def _find_future_times(frame: pd.DataFrame) -> list[tuple[str, str, Mask]]:
+def _find_future_times(table: Any) -> list[tuple[str, str, Mask]]:
     """Find rows of a log that are dated after tomorrow.
 
     History keeps only the days before its latest event, so one row dated years ahead would expire all others. Without
     sequence numbers such a row comes last, which does no harm.
     """
-    if SEQUENCE not in frame:
+    if SEQUENCE not in table.column_names:
         return []
     latest_us = time.time_ns() // 1000 + US_PER_DAY
-    columns = [name for name in ARRIVAL_TIME_COLUMNS if name in frame]
+    columns = [name for name in ARRIVAL_TIME_COLUMNS if name in table.column_names]
+    frame = to_frame(table.select(columns))
     return [(name, AFTER_TOMORROW, get_time_column_us(frame, name) > latest_us) for name in columns]
 
 
-def _find_repeated_identifiers(
-    frame: pd.DataFrame, record: type[msgspec.Struct], bad: Mask
-) -> list[FieldFault]:
+def _find_repeated_identifiers(table: Any, record: type[msgspec.Struct], bad: Mask) -> list[FieldFault]:
     """Find rows whose identifier occurs in an earlier valid row."""
     if not issubclass(record, Consignment | Alert | Truth):
         return []
     identifier = get_fields(record)[0].name
-    repeated = np.zeros(len(frame), dtype=bool)
-    names = frame.loc[~bad, identifier]
+    repeated = np.zeros(len(table), dtype=bool)
+    names = normalize_array(keep_rows(table, ~bad).column(identifier))
     if not issubclass(record, Alert):
-        names = normalize_names(normalize_array(pa.array(names))).to_pandas()
-    repeated[~bad] = names.duplicated().to_numpy()
+        names = normalize_names(names)
+    repeated[~bad] = mask_repeats(names)
     return [create_repeat_fault(identifier, repeated)] if repeated.any() else []
+
+
+def mask_repeats(names: Any) -> Mask:
+    """Mark the names of an Arrow array that occur earlier in it."""
+    # Dictionary codes are numbered in the order of first occurrence.
+    codes = names.dictionary_encode().indices.to_numpy()
+    repeats: Mask = codes <= np.maximum.accumulate(np.concatenate([[-1], codes]))[:-1]
+    return repeats
 
 
 def create_repeat_fault(identifier: str, rows: Mask) -> FieldFault:
@@ -316,12 +350,7 @@ def _drop_repeats(frame: pd.DataFrame, record: type[msgspec.Struct]) -> tuple[pd
     columns = [*(field.name for field in get_fields(record)), *([SEQUENCE] if SEQUENCE in frame else [])]
     repeats = np.zeros(len(frame), dtype=bool)
     repeats[twice] = frame.loc[twice, columns].duplicated().to_numpy()
-    return keep_rows(frame, ~repeats), int(repeats.sum())
-
-
-def keep_rows(frame: pd.DataFrame, rows: Mask) -> pd.DataFrame:
-    """Return some rows of a frame with a new index, or the frame itself if all rows are kept."""
-    return frame if rows.all() else frame[rows].reset_index(drop=True)
+    return (frame[~repeats].reset_index(drop=True) if repeats.any() else frame), int(repeats.sum())
 
 
 def _mask_faults(faults: Sequence[FieldFault], rows: int) -> Mask:
@@ -354,7 +383,7 @@ def build_rejects(
         inside = [row for row in why if start <= row < start + len(part.table)]
         for begin in range(0, len(inside), REJECT_ROWS):
             rows = inside[begin : begin + REJECT_ROWS]
-            given = part.table.take(np.asarray(rows, dtype=np.int64) - start).to_pylist()
+            given = _list_rows(part.table.take(np.asarray(rows, dtype=np.int64) - start))
             built = [
                 _build_reject(part.locate_row(row - start), values, why[row], fields[0].name, hidden)
                 for row, values in zip(rows, given, strict=True)
@@ -363,6 +392,25 @@ def build_rejects(
             rejects += built
         start += len(part.table)
     return rejects
+
+
+def _list_rows(table: Any) -> list[dict[str, Any]]:
+    """Convert rows as they were given to values; a text that is not UTF-8 is shown with replaced bytes."""
+    try:
+        rows: list[dict[str, Any]] = table.to_pylist()
+    except UnicodeDecodeError:
+        names = table.column_names
+        columns = [map(_show_value, table.column(name)) for name in names]
+        rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return rows
+
+
+def _show_value(value: Any) -> Any:
+    try:
+        return value.as_py()
+    except UnicodeDecodeError:
+        is_text = get_type_family(value.type) == "text"
+        return value.as_buffer().to_pybytes().decode(errors="replace") if is_text else BAD_TEXT
 
 
 def _build_reject(

@@ -15,7 +15,11 @@ from datetime import UTC, datetime, timedelta
 from math import nan
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from consignments.records import Alert, Consignment
+from consignments.timestamps import to_us
 from features.described_rows import PartyDetails, describe_party, split_street_words
 from features.indicators.matching import IndicatorIndex, IndicatorMatch
 from features.indicators.operation_keys import OperationKeys, get_installed_keys
@@ -26,7 +30,7 @@ from features.normalization.normal_forms import (
     make_letter_table,
     split_place_words,
 )
-from features.route import parse_route
+from features.route import join_places
 from features.spec import Feature
 
 NO_PATTERN = (0.0, nan, 0.0, 0.0, 0.0, 0.0)
@@ -182,6 +186,12 @@ class Alerts:
         moment = c.received_at
         return moment is not None and self._first_issue <= moment < self._last_end
 
+    def mask_possible(self, received_us: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Mark the times of arrival, in microseconds, for which `may_match` is true."""
+        first, end = to_us(self._first_issue), to_us(self._last_end)
+        possible: NDArray[np.bool_] = (received_us >= first) & (received_us < end)
+        return possible
+
     def list_matches(
         self, c: Consignment, forms: NormalForms, sequence: int | None = None
     ) -> "list[AlertMatch]":
@@ -291,7 +301,7 @@ def normalize_pattern(alert: Alert) -> AlertPattern:
         _parse_pattern(alert.description_pattern),
         clean_hs(alert.hs_code),
         alert.departure_country.strip().upper() if alert.departure_country else "",
-        parse_route(alert.route).places if alert.route else "",
+        join_places(alert.route) if alert.route else "",
     )
 
 
@@ -325,7 +335,7 @@ class _ConsignmentView:
 
     def __init__(self, c: Consignment, forms: NormalForms) -> None:
         self.c, self.forms = c, forms
-        self.places = parse_route(c.route).places if c.route else ""
+        self.places = join_places(c.route) if c.route else ""
         self.departure = c.departure_country.strip().upper() if c.departure_country else ""
         self._words: list[str] | None = None
 

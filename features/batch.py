@@ -17,23 +17,22 @@ from consignments.columns import adopt_spellings, normalize_array, normalize_nam
 from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, Outcome
 from consignments.schema import FieldKind, get_fields
-from consignments.tables import to_alerts, to_consignments
+from consignments.tables import to_alerts, to_arrow_rows
 from consignments.timestamps import get_time_column_us
-from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
+from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE, keep_rows
 from consignments.visibility import compute_known_us, compute_visible_us
 from features.alerts import Alerts
 from features.config import FeatureConfig
-from features.described_rows import prepare_kernels
+from features.feature_columns import allocate_rows
 from features.fitted import FittedParameters, UnfittedRows
 from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from features.spec import Spec
+from features.table_rows import fill_table, fill_table_keys, prepare_kernels
 from features.workers import WorkerPool
 
 CHUNK_ROWS = 20_000
-GROUP_ROWS = 32
-"""Rows that are computed together if no alert can come between them."""
 MISSING_SEQUENCE = -1
 BATCH_KEY = b"npsrisk: a batch keeps no pseudonym"
 """The key of batches. They write no pseudonym to a file or log, and counts do not depend on the key."""
@@ -247,35 +246,28 @@ def compute_feature_matrix(
 
 
 def fill_table_rows(
-    pipeline: Pipeline, frame: pd.DataFrame, wanted: NDArray[np.bool_], described: "PartialRows"
+    pipeline: Pipeline, rows: pa.Table, wanted: NDArray[np.bool_], described: "PartialRows"
 ) -> None:
     """Write the history keys, and all features except the history features.
 
     Parameters
     ----------
     pipeline : Pipeline
-    frame : DataFrame
-        n rows of a consignment table.
+    rows : Arrow table
+        n consignments in canonical form.
     wanted : bool array, (n,)
         Rows that get features. The others get keys only.
     described : PartialRows
         The arrays to write to.
     """
     X, keys, counterparts = described
-    sequence = get_sequence(frame)
-    records = to_consignments(frame, pipeline.config.build_record_type())
-    if sequence is None:
-        chosen = np.flatnonzero(wanted)
-        for begin in range(0, len(chosen), GROUP_ROWS):
-            rows = chosen[begin : begin + GROUP_ROWS]
-            mine, theirs = keys[rows], counterparts[rows]
-            pipeline.fill_rows([records[row] for row in rows], X[begin : begin + len(rows)], mine, theirs)
-            keys[rows], counterparts[rows] = mine, theirs
-    else:
-        for row, place in zip(X, np.flatnonzero(wanted), strict=True):
-            pipeline.fill_row(records[place], row, keys[place], counterparts[place], int(sequence[place]))
-    for place in np.flatnonzero(~wanted):
-        pipeline.fill_keys(records[place], keys[place], counterparts[place])
+    if wanted.all():
+        fill_table(pipeline, rows, X, keys, counterparts)
+        return
+    for which, fill in ((wanted, partial(fill_table, X=X)), (~wanted, fill_table_keys)):
+        mine, theirs = keys[which], counterparts[which]
+        fill(pipeline, keep_rows(rows, which), keys=mine, counterparts=theirs)
+        keys[which], counterparts[which] = mine, theirs
 
 
 class PartialRows(NamedTuple):
@@ -303,18 +295,26 @@ class RowBuilder:
         """Build the pipeline from the parameters and the alerts."""
         return self.parameters.build_pipeline(self.alerts)
 
-    def __call__(self, frame: pd.DataFrame, wanted: NDArray[np.bool_]) -> PartialRows:
-        """Compute the history keys of all rows, and the features of the wanted rows except the history features."""
+    def __call__(self, rows: pa.Table, wanted: NDArray[np.bool_]) -> PartialRows:
+        """Compute the history keys of all rows, and the features of the wanted rows except the history features.
+
+        Parameters
+        ----------
+        rows : Arrow table
+            n consignments in canonical form.
+        wanted : bool array, (n,)
+        """
         pipeline = self.build_pipeline()
-        keys = np.zeros((len(frame), len(pipeline.kinds)), dtype=np.uint64)
-        X = np.empty((int(wanted.sum()), pipeline.history_at), dtype=np.float32)
+        keys = np.zeros((len(rows), len(pipeline.kinds)), dtype=np.uint64)
+        X = allocate_rows(int(wanted.sum()), pipeline.history_at)
         described = PartialRows(X, keys, np.zeros_like(keys))
-        fill_table_rows(pipeline, frame, wanted, described)
+        fill_table_rows(pipeline, rows, wanted, described)
         return described
 
     def build_rows(self, part: tuple[pd.DataFrame, NDArray[np.bool_]]) -> PartialRows:
         """Compute the same for a pair of a frame and its mask."""
-        return self(*part)
+        frame, wanted = part
+        return self(to_arrow_rows(frame, self.parameters.config.build_record_type()), wanted)
 
 
 def join_history(given: Tables, history: pd.DataFrame | None) -> tuple[Tables, NDArray[np.bool_]]:

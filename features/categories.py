@@ -5,14 +5,19 @@ A code is the rank of the value by frequency, from 1. A value that is too rare g
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
-from math import nan
-from operator import attrgetter, getitem
+from operator import attrgetter
 from typing import Any
+
+import numpy as np
 
 from consignments.records import Consignment
 from features.config import FeatureConfig
-from features.normalization.normal_forms import NormalForms, get_goods_hs
+from features.items import HS_DIGITS
+from features.normalization.compiling import START, Array, Int, Tables, kernel
+from features.normalization.letters import FOLDED, read_letters
+from features.normalization.normal_forms import get_goods_hs
+from features.normalization.record_kernels import get_number, has_text
+from features.normalization.text_codes import TextCodes, find_code
 from features.spec import Feature
 from features.value import MAX_FLOAT32
 
@@ -35,48 +40,78 @@ COLUMNS = (
 )
 # Levels of the Harmonized System in digits.
 HS_LEVELS = {"hs_chapter": 2, "hs_heading": 4, "hs6": 6}
+HS_DIGITS_OF_LEVELS = tuple(HS_LEVELS.values())
 HS_REASON = "product"
 # Far more than any list of offices or carriers has, and still small compared with a tree.
 MAX_VALUES = 2000
-PRODUCT_CACHE_SIZE = 1 << 13
 
 
-class CategoryFeatures:
-    """The features of categorical columns and of declared numbers.
+def declare_categories(config: FeatureConfig) -> tuple[Feature, ...]:
+    """Return the features of categorical columns, of the levels of the product, and of declared numbers, in the order of the row."""
+    return (
+        *(_declare_category(name, name) for name in list_category_columns(config)),
+        *(_declare_category(name, HS_REASON) for name in HS_LEVELS),
+        *(_declare_number(name) for name in config.columns.numeric),
+    )
+
+
+def list_category_columns(config: FeatureConfig) -> tuple[str, ...]:
+    """List the categorical columns: those of the record, then the declared ones."""
+    return (*COLUMNS, *config.columns.category)
+
+
+def list_vocabularies(
+    vocabularies: Mapping[str, Sequence[str]], config: FeatureConfig
+) -> list[dict[str, int]]:
+    """List the codes of the known values of each categorical column, and then of each level of the product.
 
     Parameters
     ----------
     vocabularies : mapping
         Result of `fit_vocabularies`. In a column without a vocabulary every value is unknown.
     config : FeatureConfig
-        Its category columns are encoded too; its numeric columns are used unchanged.
     """
+    return [
+        {value: place for place, value in enumerate(vocabularies.get(name, ()), 1)}
+        for name in (*list_category_columns(config), *HS_LEVELS)
+    ]
 
-    def __init__(self, vocabularies: Mapping[str, Sequence[str]], config: FeatureConfig) -> None:
-        columns = (*COLUMNS, *config.columns.category)
-        self._values_of = _make_getter(columns)
-        self._numbers_of = _make_getter(config.columns.numeric) if config.columns.numeric else None
-        self._codes = [_CodeTable(vocabularies.get(name, ())) for name in columns]
-        self._hs_codes = [
-            (digits, _CodeTable(vocabularies.get(name, ()))) for name, digits in HS_LEVELS.items()
-        ]
-        self._product_codes = lru_cache(PRODUCT_CACHE_SIZE)(self._code_product)
-        self.features = (
-            *(_declare_category(name, name) for name in columns),
-            *(_declare_category(name, HS_REASON) for name in HS_LEVELS),
-            *(_declare_number(name) for name in config.columns.numeric),
-        )
 
-    def compute(self, c: Consignment, forms: NormalForms) -> Sequence[float]:
-        """Compute the codes, and then the declared numbers."""
-        got = list(map(getitem, self._codes, self._values_of(c)))
-        got += self._product_codes(forms.hs)
-        if self._numbers_of is not None:
-            got += [nan if number is None else _clip_number(number) for number in self._numbers_of(c)]
-        return got
+@kernel
+def write_category(
+    tables: Tables, data: Array, codes: TextCodes, vocabulary: Int, field: Int, row: Array
+) -> Int:
+    """Write the code of a categorical column to the beginning of `row`. Return 0, or what is needed first."""
+    row[0] = np.nan
+    if not has_text(tables, field):
+        return 0
+    start, end = read_letters(tables, data, tables.fields[field], FOLDED, START)
+    if start < 0:
+        return start
+    row[0] = _get_known(find_code(codes, vocabulary, tables.letters, start, end))
+    return 0
 
-    def _code_product(self, hs: str) -> list[float]:
-        return [codes[hs[:digits]] if len(hs) >= digits else nan for digits, codes in self._hs_codes]
+
+@kernel
+def write_product(tables: Tables, codes: TextCodes, vocabulary: Int, row: Array) -> None:
+    """Write the codes of the levels of the product to the beginning of `row`. The first level has the given vocabulary."""
+    for level in range(len(HS_DIGITS_OF_LEVELS)):
+        digits = HS_DIGITS_OF_LEVELS[level]
+        row[level] = np.nan
+        if tables.item_counts[HS_DIGITS] >= digits:
+            row[level] = _get_known(find_code(codes, vocabulary + level, tables.hs, START, digits))
+
+
+@kernel
+def _get_known(code: Int) -> float:
+    return float(code) if code >= 0 else RARE_CODE
+
+
+@kernel
+def write_number_value(tables: Tables, field: Int, row: Array) -> None:
+    """Write a declared number to the beginning of `row`."""
+    number = get_number(tables, field)
+    row[0] = -MAX_FLOAT32 if number < -MAX_FLOAT32 else MAX_FLOAT32 if number > MAX_FLOAT32 else number
 
 
 def fit_vocabularies(
@@ -98,7 +133,7 @@ def fit_vocabularies(
     dict
         Column to its known values in lower case, most frequent first, ties in alphabetical order.
     """
-    columns = (*COLUMNS, *config.columns.category)
+    columns = list_category_columns(config)
     values_of = _make_getter(columns)
     counts: dict[str, Counter[str]] = {name: Counter() for name in (*columns, *HS_LEVELS)}
     for c in consignments:
@@ -120,22 +155,6 @@ def _declare_number(name: str) -> Feature:
     return Feature(f"column.{name}", "number", name)
 
 
-class _CodeTable(dict[str | None, float]):
-    """A mapping from known values to codes. A value that is not found as written is looked up in lower case."""
-
-    def __init__(self, vocabulary: Sequence[str]) -> None:
-        super().__init__((value, float(place)) for place, value in enumerate(vocabulary, 1))
-        for value in vocabulary:
-            for spelled in (value.upper(), value.title()):
-                if spelled.casefold() == value:
-                    self[spelled] = self[value]
-        self[None] = self[""] = nan
-
-    def __missing__(self, value: str) -> float:
-        small = value.strip().casefold()
-        return self.get(small, RARE_CODE) if small else RARE_CODE
-
-
 def _select_most_frequent(count: Counter[str], minimum: int) -> list[str]:
     known = [(-number, value) for value, number in count.items() if number >= minimum and value]
     return [value for _, value in sorted(known)[:MAX_VALUES]]
@@ -146,7 +165,3 @@ def _make_getter(names: Sequence[str]) -> Callable[[Consignment], tuple[Any, ...
     if len(names) > 1:
         return attrgetter(*names)
     return lambda c: tuple(getattr(c, name) for name in names)
-
-
-def _clip_number(number: float) -> float:
-    return max(min(number, MAX_FLOAT32), -MAX_FLOAT32)

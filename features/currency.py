@@ -3,7 +3,6 @@
 A consignment received on Tuesday 5 March is valued at the rates of Monday 4 March, at every hour of the day.
 """
 
-from bisect import bisect_left
 from collections.abc import Mapping
 from datetime import date, timedelta
 from functools import cache
@@ -44,10 +43,7 @@ class ExchangeRates:
     def __init__(
         self, currencies: NDArray[np.str_], days: NDArray[np.int32], usd: NDArray[np.float64]
     ) -> None:
-        self._currencies, self._days_array, self._usd_array = currencies, days, usd
-        self._names: list[str] = currencies.tolist()
-        self._days: list[int] = days.tolist()
-        self._by_row: list[dict[str, float] | None] = [None] * len(self._days)
+        self._currencies, self._days, self._usd = currencies, days, usd
 
     @classmethod
     def create_empty(cls) -> "ExchangeRates":
@@ -78,40 +74,12 @@ class ExchangeRates:
         usd = np.array([table[place] for place in published]).reshape(len(published), len(names))
         return cls(np.array(names, dtype="U3"), days, _fill_forward(usd))
 
-    def convert_to_usd(self, amount: float, currency: str, day: int) -> float:
-        """Convert an amount to US dollars, at the last rate published before a day.
-
-        Parameters
-        ----------
-        amount : float
-        currency : str
-            ISO 4217.
-        day : int
-            UTC day since 1970-01-01. After the end of the table its last rates are used.
-
-        Returns
-        -------
-        float
-            NaN for an unknown currency, and for days before the table begins.
-        """
-        if currency == "USD":
-            return amount
-        if currency in PEGGED_UNITS_PER_DOLLAR:
-            return amount / PEGGED_UNITS_PER_DOLLAR[currency]
-        row = bisect_left(self._days, day) - 1
-        if row < 0:
-            return nan
-        rates = self._by_row[row]
-        if rates is None:
-            rates = self._by_row[row] = dict(zip(self._names, self._usd_array[row].tolist(), strict=True))
-        return amount * rates.get(currency, nan)
-
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         """Convert the table to arrays without Python objects, for the bundle."""
         return {
             "rate_currencies": self._currencies,
-            "rate_days": self._days_array,
-            "rate_usd": self._usd_array,
+            "rate_days": self._days,
+            "rate_usd": self._usd,
         }
 
     @classmethod

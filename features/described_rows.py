@@ -1,32 +1,25 @@
-"""Rows of consignments described by kernels: the values of the parties, the normal forms, and the history keys.
+"""Rows of consignments described by a kernel: the features but history and alerts, the normal forms, and the history keys.
 
-Python packs the texts of a row as MessagePack. The kernel gives a row back if a text has a page of letters that it does not know yet, or
-if Python must compose it; then it reads the row again.
+A row is the record of a consignment in MessagePack. The kernel gives a row back if a text has a page of letters that it does not know yet, or
+if Python must compose a text or write a number; then it reads the row again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
 from functools import cache
-from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from unicodedata import normalize
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from consignments.errors import BadInput, BadSetting, ServiceFault
+from consignments.errors import BadInput, ServiceFault
 from consignments.records import Consignment
-from consignments.timestamps import EPOCH, to_day
-from features.history.key_kernels import (
-    FIRST_PART,
-    KEY_PLAN,
-    MAX_KINDS,
-    MAX_PARTS,
-    MAX_PREFIXES,
-    NO_COUNTERPART,
-)
-from features.history.keys import PRODUCT, KeyKind
-from features.history.pseudonyms import KIND_SEPARATOR, Pseudonyms
+from consignments.timestamps import to_day
+from features.currency import ExchangeRates
+from features.goods.kernels import compose_text
+from features.goods.tables import load_goods_tables
 from features.normalization.letters import NEEDS_PAGE, NEEDS_PYTHON, NEEDS_ROOM, fill_letters, fill_page
 from features.normalization.normal_forms import (
     ADDRESS_WORDS,
@@ -40,11 +33,12 @@ from features.normalization.normal_forms import (
     OMITTED_SIGNS,
     POST_BOX_WORDS,
     NormalForms,
-    get_goods_hs,
+    join_goods_texts,
     normalize_goods,
 )
 from features.normalization.phone_kernels import fill_plans
-from features.normalization.tables import MAX_FIELDS, create_tables, get_record
+from features.normalization.record_kernels import DESCRIPTION, FIELDS, ITEM_FIELDS, ITEMS, QUALITY
+from features.normalization.tables import create_tables, get_record
 from features.normalization.words import (
     ADDRESS_SIGNS,
     BUILDING,
@@ -70,42 +64,24 @@ from features.parties import (
     SIDES,
     WORD_FLAGS,
 )
-from features.row_kernels import (
-    ACCOUNT_AGE,
-    ACCOUNT_SLOT,
-    DONE,
-    FIRST_DECLARED,
-    FIRST_DECLARED_SLOT,
-    FIRST_END,
-    FORMS,
-    OFFSET,
-    ROW,
-    describe_rows,
-)
+from features.route import fill_places
+from features.row_kernels import DONE, FIRST_END, FORMS, OFFSET, ROW, describe_rows
+from features.row_plans import NO_KEYS, PARTIES_ONLY, FeaturePlan, KeyPlan, build_measuring_plan
+from features.value import MEASURE_COLUMNS
 
 DETAIL_COLUMNS = tuple(f"{side}_{part}" for side in SIDES for part in PARTS)
-COUNTRIES = tuple(place for place, name in enumerate(DETAIL_COLUMNS) if name.endswith("_country"))
-EMAILS = tuple(place for place, name in enumerate(DETAIL_COLUMNS) if name.endswith("_email"))
-CODE_COLUMNS = ("account_id", "departure_country", "origin_country", "route", "declarant")
-FIGURE_COLUMNS = ("gross_weight_kg", "declared_value")
-COLUMNS = (*DETAIL_COLUMNS, *CODE_COLUMNS, *FIGURE_COLUMNS, "currency", "nature")
-FORM_COLUMNS = tuple(f"{side}_{part}" for side in SIDES for part in ("name", "address", "phone", "email"))
-# The slots of the values that keys have as parts. A column that is not listed here is a declared one.
-SLOTS = {
-    **{name: slot for slot, name in enumerate(FORM_COLUMNS)},
-    **{
-        name: ACCOUNT_SLOT + place
-        for place, name in enumerate((*CODE_COLUMNS, *FIGURE_COLUMNS, "currency", "hs_code", PRODUCT))
-    },
-}
+COUNTRIES = tuple(
+    place for place, name in enumerate(FIELDS) if name.endswith("_country") and name in DETAIL_COLUMNS
+)
+EMAILS = tuple(place for place, name in enumerate(FIELDS) if name.endswith("_email"))
+IDENTIFIER, RECEIVED_AT = map(FIELDS.index, ("consignment_id", "received_at"))
 FORM_BYTES, MAX_FORM_BYTES = 1 << 12, 1 << 20
 """Room for the forms of a row that Python reads: usual, and for any valid text, whose forms have at most half of it."""
+BYTE = np.dtype(np.uint8)
 POSITIVE_ZERO = 0.0
 """Added to a number, it turns -0.0 into 0.0."""
 Values = NDArray[np.float32]
 Keys = NDArray[np.uint64]
-
-_select = attrgetter(*COLUMNS)
 
 
 @cache
@@ -115,6 +91,7 @@ def load_tables() -> NDArray[Any]:
     tables = get_record(all_tables)
     fill_letters(tables)
     fill_plans(tables)
+    fill_places(tables)
     flags = {POST_BOX_WORD: POST_BOX_WORDS, GMAIL_DOMAIN: GMAIL_DOMAINS, **WORD_FLAGS}
     roles = {"apt": FLAT, "fl": FLOOR, "bldg": BUILDING, "blk": BUILDING}
     phrases = {LEGAL_FORM_PHRASE: LEGAL_FORM_PHRASES, HONORIFIC_PHRASE: HONORIFIC_PHRASES, **PHRASE_GROUPS}
@@ -125,75 +102,6 @@ def load_tables() -> NDArray[Any]:
     for sign in NON_LETTERS:
         tables.non_letters[ord(sign)] = 1
     return all_tables
-
-
-class KeyPlan(NamedTuple):
-    """The definition of the keys of a row.
-
-    Attributes
-    ----------
-    record : array of one record of `KEY_PLAN`
-    kinds : int
-        Number of kinds.
-    declared : tuple of str
-        Columns that only declared keys use.
-    """
-
-    record: NDArray[Any]
-    kinds: int
-    declared: tuple[str, ...]
-
-
-NO_KEYS = KeyPlan(np.zeros(1, KEY_PLAN), 0, ())
-
-
-def build_key_plan(kinds: Sequence[KeyKind], pseudonyms: Pseudonyms) -> KeyPlan:
-    """Build the plan of some kinds of keys.
-
-    Raises
-    ------
-    BadSetting
-        If there are more kinds, or more columns, than kernels have room for.
-    """
-    names = dict.fromkeys(
-        name for kind in kinds for name in kind.parts if name not in SLOTS or _is_declared_figure(kind, name)
-    )
-    declared = {name: FIRST_DECLARED_SLOT + place for place, name in enumerate(names)}
-    places = {kind.name: place for place, kind in enumerate(kinds)}
-    prefixes = [kind.name.encode() + KIND_SEPARATOR for kind in kinds]
-    _check_room("keys", len(kinds), MAX_KINDS)
-    _check_room("columns", len(names), MAX_FIELDS - FIRST_DECLARED)
-    _check_room("columns in a key", max(len(kind.parts) for kind in kinds), MAX_PARTS)
-    _check_room("letters", sum(map(len, prefixes)), MAX_PREFIXES)
-    record = np.zeros(1, KEY_PLAN)
-    record[0]["count"], record[0]["declared"] = len(kinds), len(names)
-    record[0]["start"][:] = pseudonyms.start_state
-    record[0]["prefixes"][: sum(map(len, prefixes))] = list(b"".join(prefixes))
-    used = 0
-    for row, kind, prefix in zip(record[0]["kinds"], kinds, prefixes, strict=False):
-        slots = [
-            SLOTS[name] if name in SLOTS and not _is_declared_figure(kind, name) else declared[name]
-            for name in kind.parts
-        ]
-        parts = [2 * slot + (name not in kind.optional) for slot, name in zip(slots, kind.parts, strict=True)]
-        counterpart = places[kind.counterpart] if kind.counterpart is not None else NO_COUNTERPART
-        row[: FIRST_PART + len(parts)] = (used, len(prefix), counterpart, len(parts), *parts)
-        used += len(prefix)
-    return KeyPlan(record, len(kinds), tuple(names))
-
-
-def _check_room(what: str, got: int, most: int) -> None:
-    if got > most:
-        raise BadSetting(
-            f"the history keys have too many {what}",
-            where="[history] keys",
-            got=str(got),
-            expected=f"at most {most}",
-        )
-
-
-def _is_declared_figure(kind: KeyKind, name: str) -> bool:
-    return name in FIGURE_COLUMNS and name in kind.optional
 
 
 class DescribedRows(NamedTuple):
@@ -225,43 +133,42 @@ def describe(consignments: Sequence[Consignment], plan: KeyPlan) -> DescribedRow
         If a text is longer than the longest of a valid record.
     """
     described = create_rows(len(consignments), plan)
-    fill_described(consignments, [get_goods_hs(c) for c in consignments], plan, described)
+    fill_described(consignments, plan, PARTIES_ONLY, described)
     return described
 
 
 def create_rows(count: int, plan: KeyPlan) -> DescribedRows:
-    """Create arrays for some consignments."""
+    """Create arrays for the values of the parties and the keys of some consignments."""
     keys, counterparts = np.empty((2, count, plan.kinds), np.uint64)
     return DescribedRows(np.empty((count, len(PARTY_FEATURES)), np.float32), keys, counterparts)
 
 
 def fill_described(
-    consignments: Sequence[Consignment], hs_codes: Sequence[str], plan: KeyPlan, rows: DescribedRows
+    consignments: Sequence[Consignment], plan: KeyPlan, features: FeaturePlan, rows: DescribedRows
 ) -> None:
-    """Write the values of the parties and the history keys of some consignments into arrays.
+    """Write features and history keys of some consignments into arrays.
 
     Parameters
     ----------
     consignments : sequence of Consignment, (n,)
-    hs_codes : sequence of str, (n,)
-        Results of `get_goods_hs`.
     plan : KeyPlan
+    features : FeaturePlan
+        Which features are written, and where.
     rows : DescribedRows
-        Its `values` may have more columns; the values are the first ones.
+        Its `values` may have more columns, which stay as they are.
 
     Raises
     ------
     BadInput
         If a text is longer than the longest of a valid record.
     """
-    values: list[Sequence[Any]] = [
-        _read_values(c, hs, plan.declared) for c, hs in zip(consignments, hs_codes, strict=True)
-    ]
-    _check_arrays(len(values), plan, rows)
-    _describe_values(values, plan, rows)
+    check_arrays(len(consignments), plan, features, rows)
+    describe_block(_Block(consignments, plan.columns), plan, features, rows)
 
 
-def fill_with_forms(c: Consignment, goods: NormalForms, plan: KeyPlan, rows: DescribedRows) -> NormalForms:
+def fill_with_forms(
+    c: Consignment, goods: NormalForms, plan: KeyPlan, features: FeaturePlan, rows: DescribedRows
+) -> NormalForms:
     """Write what `fill_described` does for one consignment, and return all its normal forms.
 
     Parameters
@@ -270,6 +177,7 @@ def fill_with_forms(c: Consignment, goods: NormalForms, plan: KeyPlan, rows: Des
     goods : NormalForms
         The forms of its goods.
     plan : KeyPlan
+    features : FeaturePlan
     rows : DescribedRows
         Arrays of one row.
 
@@ -278,18 +186,32 @@ def fill_with_forms(c: Consignment, goods: NormalForms, plan: KeyPlan, rows: Des
     BadInput
         If a text is longer than the longest of a valid record.
     """
-    _check_arrays(1, plan, rows)
-    forms = _describe_values([_read_values(c, goods.hs, plan.declared)], plan, rows, forms_too=True)
+    check_arrays(1, plan, features, rows)
+    forms = describe_block(_Block([c], plan.columns), plan, features, rows, forms_too=True)
     return NormalForms._make((*forms, goods.hs, goods.text))
 
 
-def _check_arrays(count: int, plan: KeyPlan, rows: DescribedRows) -> None:
+def measure_rows(consignments: Sequence[Consignment], rates: ExchangeRates) -> NDArray[np.float64]:
+    """Compute the measures from which `features.value.fit_norms` learns.
+
+    Returns
+    -------
+    float64 array, (n, MEASURE_COLUMNS)
+    """
+    rows, features = create_rows(len(consignments), NO_KEYS), build_measuring_plan(rates)
+    measures = np.empty((len(consignments), MEASURE_COLUMNS))
+    check_arrays(len(consignments), NO_KEYS, features, rows)
+    describe_block(_Block(consignments, ()), NO_KEYS, features, rows, measures=measures)
+    return measures
+
+
+def check_arrays(count: int, plan: KeyPlan, features: FeaturePlan, rows: DescribedRows) -> None:
     """Check what kernels do not: that each array is of one kind and has room."""
     values, keys, counterparts = rows
     if values.dtype != np.float32 or not values.flags.c_contiguous or values.shape[0] != count:
         raise IndexError(f"values of shape {values.shape} are no rows of float32 for {count} consignments")
-    if values.shape[1] < len(PARTY_FEATURES):
-        raise IndexError(f"rows of {values.shape[1]} values have no {len(PARTY_FEATURES)} places")
+    if values.shape[1] < features.columns:
+        raise IndexError(f"rows of {values.shape[1]} values have no {features.columns} places")
     for each in (keys, counterparts):
         if each.dtype != np.uint64 or not each.flags.c_contiguous or each.shape != (count, plan.kinds):
             raise IndexError(f"keys of shape {each.shape} are no uint64 of shape {(count, plan.kinds)}")
@@ -339,7 +261,7 @@ def describe_party(details: PartyDetails) -> DescribedParty:
     >>> describe_party(PartyDetails("KIM, Min-su", phone="010-5550-1234", country="KR"))[:4]
     ('imminsuk', '', '+821055501234', '')
     """
-    forms, values = _describe_row((*details, *_NO_VALUES[len(details) :]))
+    forms, values = _describe_sender(details)
     name, address, phone, email = forms[: FORMS // 2]
     filler, business = float(values[NAME_INVALID]), float(values[KIND])
     return DescribedParty(name, address, phone, email, filler, business)
@@ -354,7 +276,7 @@ def split_street_words(address: str, country: str) -> frozenset[str]:
         If a text is longer than the longest of a valid record.
     """
     # A number in place of the city: the kernel leaves out no word.
-    forms, _ = _describe_row((None, address, 0, None, country, *_NO_VALUES[5:]))
+    forms, _ = _describe_sender((None, address, 0, None, country))
     return frozenset(forms[1].rpartition("|")[2].split())
 
 
@@ -366,29 +288,84 @@ def normalize_consignment(c: Consignment) -> NormalForms:
     BadInput
         If a text is longer than the longest of a valid record.
     """
-    return fill_with_forms(c, normalize_goods(c), NO_KEYS, create_rows(1, NO_KEYS))
+    return fill_with_forms(c, normalize_goods(c), NO_KEYS, PARTIES_ONLY, create_rows(1, NO_KEYS))
 
 
 _NO_FORMS = np.zeros(0, np.uint8)
-_NO_VALUES = (None,) * FIRST_DECLARED
+_NO_MEASURES = np.zeros((0, MEASURE_COLUMNS))
+_NO_DETAILS = (None,) * FIELDS.index(DETAIL_COLUMNS[0])
 
 
-def _describe_row(row: Sequence[Any]) -> tuple[list[str], Values]:
-    """Return the normal forms of both sides in the order of `FORM_COLUMNS`, '' if missing, and the values."""
+def _describe_sender(details: Sequence[Any]) -> tuple[list[str], Values]:
+    """Describe a row with some details of the sender. Return its normal forms in the order of `FORM_COLUMNS`, '' if missing, and its values."""
     described = create_rows(1, NO_KEYS)
-    return _describe_values([row], NO_KEYS, described, forms_too=True), described.values[0]
+    block = _Block([(*_NO_DETAILS, *details)], ())
+    return describe_block(block, NO_KEYS, PARTIES_ONLY, described, forms_too=True), described.values[0]
 
 
-def _describe_values(
-    rows: list[Sequence[Any]], plan: KeyPlan, described: DescribedRows, *, forms_too: bool = False
+class _Block:
+    """Some rows and their MessagePack.
+
+    A row is a record, or an array of values that Python prepared: kernels cannot compose texts, nor read surrogates or numbers beyond 64 bits.
+    """
+
+    def __init__(self, rows: Iterable[Consignment | Sequence[Any]], columns: tuple[str, ...]) -> None:
+        self._columns, self._first = columns, 0
+        self._rows = list(rows)
+        if not all(_fits(kind, columns) for kind in set(map(type, self._rows))):
+            self._rows = [_list_values(row, columns) for row in self._rows]
+        try:
+            self._data = _ENCODER.encode(self._rows)
+        except (UnicodeEncodeError, OverflowError):  # what MessagePack cannot have
+            self._rows = [_prepare_row(row, columns) for row in self._rows]
+            self._data = _ENCODER.encode(self._rows)
+
+    def get_data(self) -> NDArray[np.uint8]:
+        """Return the rows that are encoded: all, or those from the row on that was prepared last."""
+        return np.frombuffer(self._data, BYTE)
+
+    def measure_head(self) -> int:
+        """Return the number of bytes before the first row."""
+        count = len(self._rows) - self._first
+        return 1 if count < 16 else 3 if count < 1 << 16 else 5
+
+    def prepare(self, row: int) -> None:
+        """Prepare a row for what kernels cannot do, and encode from there on."""
+        self._rows[row] = _prepare_row(self._rows[row], self._columns)
+        self._first, self._data = row, _ENCODER.encode(self._rows[row:])
+
+
+class RowBlock(Protocol):
+    """Some rows in MessagePack, whose values Python can prepare."""
+
+    def get_data(self) -> NDArray[np.uint8]:
+        """Return the rows: all, or those from the row on that was prepared last."""
+
+    def measure_head(self) -> int:
+        """Return the number of bytes before the first row."""
+
+    def prepare(self, row: int) -> None:
+        """Do for a row what kernels cannot, and encode from there on."""
+
+
+def describe_block(
+    block: RowBlock,
+    plan: KeyPlan,
+    features: FeaturePlan,
+    described: DescribedRows,
+    *,
+    measures: NDArray[np.float64] = _NO_MEASURES,
+    forms_too: bool = False,
 ) -> list[str]:
     """Describe rows with the kernel, and do what it asks for in between. Return the forms of the last row, if they are wanted."""
     tables, progress = load_tables(), np.zeros(FIRST_END + FORMS, np.int64)
     forms = np.empty(FORM_BYTES, np.uint8) if forms_too else _NO_FORMS
-    prepared, data = -1, _encode(rows)
-    progress[OFFSET] = _measure_head(len(rows))
+    prepared, data = -1, block.get_data()
+    progress[OFFSET] = block.measure_head()
+    codes, *fitted = features.fitted
+    plans = plan.record, features.record, *codes, *fitted
     while True:
-        todo = describe_rows(tables, np.frombuffer(data, np.uint8), progress, plan.record, *described, forms)
+        todo = describe_rows(tables, load_goods_tables(), data, progress, *plans, *described, measures, forms)
         if todo == DONE:
             return _decode_forms(forms, progress) if forms_too else []
         row = int(progress[ROW])
@@ -398,9 +375,9 @@ def _describe_values(
         elif todo == NEEDS_ROOM and len(forms) < MAX_FORM_BYTES:
             forms = np.empty(MAX_FORM_BYTES, np.uint8)
         elif todo == NEEDS_PYTHON and row != prepared:
-            rows[row] = _prepare_values(rows[row])
-            data = _ENCODER.encode(rows[row:])
-            prepared, progress[OFFSET] = row, _measure_head(len(rows) - row)
+            block.prepare(row)
+            prepared, data = row, block.get_data()
+            progress[OFFSET] = block.measure_head()
         else:
             raise _explain_refusal(todo)
 
@@ -418,7 +395,8 @@ def _explain_refusal(todo: int) -> Exception:
             "a kernel asks again for a row that Python prepared", where="features.described_rows"
         )
     return BadInput(
-        "a text is too long", where="a detail or code of a consignment", expected="at most 500 characters",
+        "a text is too long, or there are too many items", where="a detail, code or list of a consignment",
+        expected="at most 500 characters, and 1,000 items",
         todo="check the record with consignments.tables, as the service does",
     )  # fmt: skip
 
@@ -431,55 +409,62 @@ def _encode_other(value: Any) -> Any:
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=_encode_other)
 
 
-def _encode(rows: list[Sequence[Any]]) -> bytes:
-    try:
-        return _ENCODER.encode(rows)
-    except (UnicodeEncodeError, OverflowError):  # a surrogate, or a number beyond 64 bits
-        rows[:] = map(_prepare_values, rows)
-        return _ENCODER.encode(rows)
+@cache
+def _fits(kind: Any, columns: tuple[str, ...]) -> bool:
+    """Check if rows of a type are in the order that kernels read: a record without declared columns, or with these first; or prepared values."""
+    if kind is tuple or kind is Consignment:
+        return True
+    declared = kind.__struct_fields__[len(FIELDS) :]
+    return bool(declared[: len(columns)] == columns)
 
 
-def _measure_head(rows: int) -> int:
-    """Return the number of bytes before the first row."""
-    return 1 if rows < 16 else 3 if rows < 1 << 16 else 5
+def _list_values(row: Any, columns: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(getattr(row, name, None) for name in (*FIELDS, *columns))
 
 
-def _read_values(c: Consignment, hs: str, declared: tuple[str, ...]) -> tuple[Any, ...]:
-    """Return the values of a row in the order of `features.row_kernels`."""
-    values = (*_select(c), hs, _compute_account_age(c))
-    if declared:
-        values += tuple(_drop_nan(getattr(c, name, None)) for name in declared)
-    return values
+def encode_prepared(row: Consignment, columns: tuple[str, ...]) -> bytes:
+    """Encode a row after Python did for it what kernels cannot."""
+    return _ENCODER.encode(_prepare_row(row, columns))
 
 
-def _drop_nan(value: Any) -> Any:
-    return value if value == value else None
-
-
-def _compute_account_age(c: Consignment) -> int | None:
-    """Compute the age of the account in days at the time of scoring. A negative age counts as zero."""
-    if c.account_opened_on is None or c.received_at is None:
-        return None
-    opened = c.account_opened_on.toordinal() - EPOCH.toordinal()
-    return max(to_day(c.received_at) - opened, 0)
-
-
-def _prepare_values(values: Sequence[Any]) -> tuple[Any, ...]:
+def _prepare_row(row: Any, columns: tuple[str, ...]) -> tuple[Any, ...]:
     """Do for a row what kernels cannot: compose texts, fold the case of e-mails and countries, and write numbers."""
-    return tuple(_prepare_value(place, value) for place, value in enumerate(values))
+    values = row if isinstance(row, tuple) else _list_values(row, columns)
+    if len(values) > DESCRIPTION and isinstance(values[DESCRIPTION], list):
+        return values  # prepared before
+    prepared = [_prepare_value(place, value) for place, value in enumerate(values)]
+    if len(values) > DESCRIPTION:
+        text = join_goods_texts(values[DESCRIPTION], values[ITEMS] or ())
+        prepared[DESCRIPTION] = [_prepare_part(values[DESCRIPTION]), _to_bytes(compose_text(text))]
+    return tuple(prepared)
 
 
 def _prepare_value(place: int, value: Any) -> Any:
+    if place == ITEMS and value is not None:
+        return [[_prepare_part(getattr(item, name)) for name in ITEM_FIELDS] for item in value]
+    if place == QUALITY and value is not None:
+        return list(map(_prepare_part, value))
     if isinstance(value, str) and not value.isascii():
         return [_to_bytes(value), _to_bytes(_compose(place, value))]
-    if isinstance(value, str) or value is None or place == ACCOUNT_AGE:
+    if isinstance(value, datetime):
+        return to_day(value) if place == RECEIVED_AT else True
+    if value is None or isinstance(value, str | date):
         return value
-    return repr(float(value) + POSITIVE_ZERO) if not isinstance(value, list) else value
+    return [float(value), repr(float(value) + POSITIVE_ZERO)]
+
+
+def _prepare_part(value: Any) -> Any:
+    """Prepare a value of a list."""
+    if isinstance(value, str):
+        return _to_bytes(value)
+    return None if value is None else float(value)
 
 
 def _compose(place: int, text: str) -> str:
     if place in COUNTRIES:
         return text.strip().upper()
+    if place == IDENTIFIER:
+        return normalize("NFC", text)
     composed = normalize("NFKC", text)
     return composed.strip().casefold() if place in EMAILS else composed
 

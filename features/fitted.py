@@ -12,9 +12,10 @@ from consignments.timestamps import to_day
 from features.categories import fit_vocabularies
 from features.config import FeatureConfig
 from features.currency import ExchangeRates
+from features.described_rows import measure_rows
 from features.goods.kernels import TEXT_BUCKETS
 from features.goods.text_weights import fit_text_weights
-from features.normalization.normal_forms import normalize_goods
+from features.normalization.normal_forms import get_goods_hs, get_goods_text
 from features.value import fit_norms
 
 
@@ -96,10 +97,9 @@ def fit_features(
     """
     days = [to_day(c.received_at) for c in consignments if c.received_at is not None]
     rates = ExchangeRates.load_ecb(min(days), max(days))
-    forms = [normalize_goods(c) for c in consignments]
     return FittedParameters(
         vocabularies=fit_vocabularies(consignments, config),
-        norms=fit_norms(consignments, forms, rates),
+        norms=fit_norms(measure_rows(consignments, rates), map(get_goods_hs, consignments)),
         rates=rates,
-        text_weights=fit_text_weights([form.text for form in forms], labels, weights),
+        text_weights=fit_text_weights(list(map(get_goods_text, consignments)), labels, weights),
     )

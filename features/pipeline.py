@@ -4,53 +4,37 @@ All features except history depend only on the consignment, the alerts and the f
 the table of counts by `features.history.ordering`. They are in the same row, from column `history_at` on.
 """
 
-from collections.abc import Callable, Sequence
-from itertools import chain
-from struct import Struct
-from typing import Protocol
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from consignments.records import Consignment
-from features.alerts import Alerts
-from features.categories import CategoryFeatures
+from features.alerts import NO_MATCH, Alerts
+from features.categories import declare_categories
 from features.config import FeatureConfig
-from features.described_rows import (
-    DescribedRows,
-    build_key_plan,
-    create_rows,
-    fill_described,
-    fill_with_forms,
-)
+from features.described_rows import DescribedRows, create_rows, fill_described, fill_with_forms
 from features.fitted import FittedParameters
-from features.goods.goods import GoodsFeatures
+from features.goods.goods import GOODS_FEATURES
 from features.history.keys import list_key_kinds
 from features.history.pseudonyms import Pseudonyms
 from features.history.table import History
-from features.normalization.normal_forms import NormalForms, get_goods_hs, normalize_goods
+from features.normalization.normal_forms import normalize_goods
 from features.parties import PARTY_FEATURES
-from features.quality import QualityFeatures
-from features.route import RouteFeatures
-from features.spec import Feature, Spec
-from features.value import ValueFeatures
+from features.quality import QUALITY_FEATURES
+from features.route import ROUTE_FEATURES
+from features.row_plans import NO_KEYS, PARTIES_ONLY, FittedFeatures, build_feature_plan, build_key_plan
+from features.spec import Spec
+from features.value import VALUE_FEATURES
 
+NO_ALERT = np.array(NO_MATCH, np.float32)
 EXPECTED_NEW_KEYS = 2
 """Assumed number of new history keys per consignment."""
+GROUP_ROWS = 32
+"""Consignments that are described together: if Python must prepare one of them, the others after it are packed again."""
 Row = NDArray[np.float32]
 Rows = NDArray[np.float32]
 Keys = NDArray[np.uint64]
-
-
-class FeatureGroup(Protocol):
-    """A group of features that is computed in plain Python."""
-
-    @property
-    def features(self) -> tuple[Feature, ...]:
-        """Return the features of the group, in order."""
-
-    def compute(self, c: Consignment, forms: NormalForms) -> Sequence[float]:
-        """Compute one number per feature, NaN if missing."""
 
 
 class Pipeline:
@@ -84,22 +68,19 @@ class Pipeline:
     ) -> None:
         self.config = config
         self.alerts = alerts if alerts is not None else Alerts()
+        self.record_type = config.build_record_type()
         self.kinds = list_key_kinds(config)
-        self._key_plan = build_key_plan(self.kinds, pseudonyms)
-        self._plain: tuple[FeatureGroup, FeatureGroup, FeatureGroup, FeatureGroup] = (
-            RouteFeatures(),
-            ValueFeatures(fitted.rates, fitted.norms),
-            CategoryFeatures(fitted.vocabularies, config),
-            QualityFeatures(),
-        )
-        self._goods = GoodsFeatures(fitted.text_weights)
-        plain = [*PARTY_FEATURES, *(feature for group in self._plain for feature in group.features)]
-        self._plain_at = len(PARTY_FEATURES)
-        self._goods_at = len(plain) + len(self.alerts.features)
-        self._write: Callable[..., None] = Struct(f"{self._goods_at - self._plain_at}f").pack_into
-        self.history_at = self._goods_at + len(self._goods.features)
+        self.key_plan = build_key_plan(self.kinds, pseudonyms, config)
+        parameters = FittedFeatures(fitted.vocabularies, fitted.norms, fitted.rates, fitted.text_weights)
+        self.feature_plan = build_feature_plan(config, parameters, len(self.alerts.features))
+        self._fitted_features = self.feature_plan.select_fitted()
+        plain = (
+            *PARTY_FEATURES, *ROUTE_FEATURES, *VALUE_FEATURES, *declare_categories(config), *QUALITY_FEATURES
+        )  # fmt: skip
+        self._alerts = slice(len(plain), len(plain) + len(self.alerts.features))
+        self.history_at = self.feature_plan.columns
         history = self.create_history(capacity=16).features
-        self.spec = Spec([*plain, *self.alerts.features, *self._goods.features, *history])
+        self.spec = Spec([*plain, *self.alerts.features, *GOODS_FEATURES, *history])
 
     def create_history(self, capacity: int = 1 << 16, max_keys: int | None = None) -> History:
         """Create an empty history over the keys of this pipeline, with at most `max_keys` keys."""
@@ -124,18 +105,7 @@ class Pipeline:
         sequence : int or None
             Its sequence number in the log, if any. Later alerts do not count.
         """
-        (forms,) = self._describe([c], DescribedRows(row[None], keys[None], counterparts[None]))
-        route, value, categories, quality = self._plain
-        self._write(
-            row,
-            self._plain_at * row.itemsize,
-            *route.compute(c, forms),
-            *value.compute(c, forms),
-            *categories.compute(c, forms),
-            *quality.compute(c, forms),
-            *self.alerts.compute(c, forms, sequence),
-        )
-        self._goods.fill(c, forms, row, self._goods_at)
+        self._fill_features([c], DescribedRows(row[None], keys[None], counterparts[None]), sequence)
 
     def fill_rows(
         self,
@@ -147,8 +117,7 @@ class Pipeline:
     ) -> None:
         """Write the rows of several consignments, with the same bits as `fill_row`. No alert may come between them.
 
-        The groups run one after the other over all rows, so that the code of a group stays in the caches of the processor. This
-        saves 20 to 33 % of the time. A few dozen rows per call are best.
+        A few dozen rows per call are best.
 
         Parameters
         ----------
@@ -162,34 +131,25 @@ class Pipeline:
 
     def fill_features(self, consignments: Sequence[Consignment], X: Rows) -> None:
         """Write all features except history, as `fill_rows` does, for consignments whose keys nobody needs."""
-        unused = create_rows(len(consignments), self._key_plan)
+        unused = create_rows(len(consignments), self.key_plan)
         self._fill_features(consignments, unused._replace(values=X))
 
     def _fill_features(
         self, consignments: Sequence[Consignment], rows: DescribedRows, sequence: int | None = None
     ) -> None:
-        X = rows.values
-        pairs = list(zip(consignments, self._describe(consignments, rows), strict=True))
-        parts = [[group.compute(*pair) for pair in pairs] for group in self._plain]
-        parts.append([self.alerts.compute(*pair, sequence) for pair in pairs])
-        begin = self._plain_at * X.itemsize
-        for row, values in zip(X, zip(*parts, strict=True), strict=True):
-            self._write(row, begin, *chain.from_iterable(values))
-        for row, pair in zip(X, pairs, strict=True):
-            self._goods.fill(*pair, row, self._goods_at)
-
-    def _describe(self, consignments: Sequence[Consignment], rows: DescribedRows) -> list[NormalForms]:
-        """Write values and keys of the parties. Return the normal forms: those of the parties only if an alert may need them."""
-        goods = list(map(normalize_goods, consignments))
+        """Write features and keys. Only if an alert may match, Python reads the normal forms."""
         if not any(map(self.alerts.may_match, consignments)):
-            fill_described(consignments, [forms.hs for forms in goods], self._key_plan, rows)
-            return goods
-        return [
-            fill_with_forms(
-                c, forms, self._key_plan, DescribedRows._make(each[place : place + 1] for each in rows)
-            )
-            for place, (c, forms) in enumerate(zip(consignments, goods, strict=True))
-        ]
+            fill_described(consignments, self.key_plan, self.feature_plan, rows)
+            self.set_no_alert(rows.values)
+            return
+        for place, c in enumerate(consignments):
+            alone = DescribedRows._make(each[place : place + 1] for each in rows)
+            forms = fill_with_forms(c, normalize_goods(c), self.key_plan, self.feature_plan, alone)
+            rows.values[place, self._alerts] = self.alerts.compute(c, forms, sequence)
+
+    def set_no_alert(self, X: Rows) -> None:
+        """Write the features of alerts of rows that no alert matches."""
+        X[:, self._alerts] = NO_ALERT
 
     def fill_fitted(self, consignments: Sequence[Consignment], X: Rows) -> None:
         """Rewrite only the features that depend on fitted parameters: value, categories and goods.
@@ -199,16 +159,11 @@ class Pipeline:
         consignments : sequence of Consignment, (n,)
         X : float32 array, (n, len(spec))
         """
-        route, value, categories, _ = self._plain
-        begin = self._plain_at + len(route.features)
-        end = begin + len(value.features) + len(categories.features)
-        for c, row in zip(consignments, X, strict=True):
-            forms = normalize_goods(c)  # no fitted parameter concerns the parties
-            row[begin:end] = (*value.compute(c, forms), *categories.compute(c, forms))
-            self._goods.fill(c, forms, row, self._goods_at)
+        rows = create_rows(len(consignments), NO_KEYS)._replace(values=X)
+        fill_described(consignments, NO_KEYS, self._fitted_features, rows)
 
     def fill_keys(self, c: Consignment, keys: Keys, counterparts: Keys) -> None:
         """Write only the history keys, for a consignment that is not scored."""
-        unused = np.empty((1, self._plain_at), np.float32)
+        unused = np.empty((1, len(PARTY_FEATURES)), np.float32)
         rows = DescribedRows(unused, keys[None], counterparts[None])
-        fill_described([c], [get_goods_hs(c)], self._key_plan, rows)
+        fill_described([c], self.key_plan, PARTIES_ONLY, rows)

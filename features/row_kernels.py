@@ -1,16 +1,24 @@
-"""The kernel that Python calls: values of the parties and history keys of some rows, from their texts in MessagePack.
+"""The kernel that Python calls: features and history keys of some rows, from their records in MessagePack.
 
-A row is the array of values that `features.described_rows` packs. The kernels of `features.normalization` turn its texts into normal forms,
-`features.parties` computes values from both, and `features.history.key_kernels` hashes them.
+The kernels of `features.normalization` turn texts into normal forms, each group of features computes its values from both, and
+`features.history.key_kernels` hashes the forms.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from features import parties, spec
+from consignments import identifiers, records
+from consignments.messages import quality as quality_codes
+from features import categories, config, currency, items, parties, quality, route, spec, value
+from features.categories import HS_LEVELS, write_category, write_number_value, write_product
+from features.goods import goods, texts
+from features.goods import kernels as goods_kernels
+from features.goods.goods import write_goods_values
 from features.history import blake2b_rounds, key_kernels
 from features.history.key_kernels import write_keys
+from features.items import HS_DIGITS, read_items
 from features.normalization import (
     addresses,
     compiling,
@@ -24,6 +32,7 @@ from features.normalization import (
     romanization,
     street_lines,
     tables,
+    text_codes,
     words,
 )
 from features.normalization.addresses import read_home, write_address
@@ -38,14 +47,26 @@ from features.normalization.compiling import (
     kernel,
 )
 from features.normalization.emails import write_email
-from features.normalization.letters import NEEDS_ROOM, TOO_LONG
+from features.normalization.letters import NEEDS_PYTHON, NEEDS_ROOM, TOO_LONG
 from features.normalization.names import write_name
 from features.normalization.phone_kernels import write_phone
-from features.normalization.record_kernels import NUMBER, copy_text, read_row, write_code, write_number
-from features.normalization.tables import MAX_FORM, MAX_FORMS
+from features.normalization.record_kernels import (
+    FIELDS,
+    NUMBER,
+    TEXT,
+    copy_text,
+    find_fields,
+    read_date,
+    read_row,
+    write_code,
+    write_number,
+)
+from features.normalization.tables import MAX_FIELDS, MAX_FORM, MAX_FORMS
+from features.normalization.text_codes import TextCodes
 from features.normalization.words import append
 from features.parties import (
     SIDE_FEATURES,
+    SIDES,
     write_address_values,
     write_common_values,
     write_completeness,
@@ -53,35 +74,68 @@ from features.parties import (
     write_name_values,
     write_phone_values,
 )
+from features.quality import write_quality
+from features.route import write_route
+from features.value import MEASURE_COLUMNS, write_values
 
-# Fields of a row: seven details of each side, then these, then the columns of declared keys.
+# Seven details of each side stand one after the other in a record.
 DETAILS, CITY = 7, 2
-SENDER, CONSIGNEE = np.int64(0), np.int64(DETAILS)
-(
-    ACCOUNT,
-    DEPARTURE,
-    ORIGIN,
-    ROUTE,
-    DECLARANT,
-    WEIGHT,
-    VALUE,
-    CURRENCY,
-    NATURE,
-    HS,
-    ACCOUNT_AGE,
-    FIRST_DECLARED,
-) = range(2 * DETAILS, 2 * DETAILS + 12)
-# Slots of a row: the forms of each side, then these, then the declared columns.
-FORMS = 8
+SENDER, CONSIGNEE, NATURE, ACCOUNT, ACCOUNT_OPENED, RECEIVED_AT = find_fields(
+    "sender_name", "consignee_name", "nature", "account_id", "account_opened_on", "received_at"
+)
+# Slots of a row: the forms of each side, then the columns of CODES and FIGURES, then HS code and product, then the columns of declared keys.
+FORM_COLUMNS = tuple(f"{side}_{part}" for side in SIDES for part in ("name", "address", "phone", "email"))
+FORMS = len(FORM_COLUMNS)
 FIRST_SIDE, OTHER_SIDE = np.int64(0), np.int64(FORMS // 2)
-(
-    ACCOUNT_SLOT, DEPARTURE_SLOT, ORIGIN_SLOT, ROUTE_SLOT, DECLARANT_SLOT, WEIGHT_SLOT, VALUE_SLOT, CURRENCY_SLOT,
-    HS_SLOT, PRODUCT_SLOT, FIRST_DECLARED_SLOT,
-) = range(FORMS, FORMS + 11)  # fmt: skip
+CODES = ("account_id", "departure_country", "origin_country", "route", "declarant", "currency")
+FIGURES = ("gross_weight_kg", "declared_value")
+CODE_FIELDS = tuple(map(FIELDS.index, (*CODES, *FIGURES)))
+FIRST_FIGURE_SLOT = FORMS + len(CODES)
+HS_SLOT = FIRST_FIGURE_SLOT + len(FIGURES)
+PRODUCT_SLOT, FIRST_DECLARED_SLOT = HS_SLOT + 1, HS_SLOT + 2
 PRODUCT_DIGITS = 6
+HS_LEVEL_COUNT = len(HS_LEVELS)
 # Results of `describe_rows` below zero are those of `features.normalization.letters`.
 DONE = 0
 ROW, OFFSET, FIRST_END = range(3)  # of `progress`; from FIRST_END on the ends of the forms that Python reads
+PARTIES, PLAIN, VALUE, GOODS = 1, 2, 4, 8
+"""Parts of the features: the parties; route and quality; value and weight; categories and goods. The last two depend on fitted parameters."""
+# Lists of the texts of a pipeline: CURRENCY_LIST and NORM_LIST of `features.value`, then these, then the vocabularies of categories.
+QUALITY_LIST, ROUTE_LIST, FIRST_VOCABULARY = map(np.int64, range(2, 5))
+FEATURE_PLAN = np.dtype(
+    [
+        ("parts", np.int64),
+        ("columns", np.int64),  # of a row, at least
+        ("route_at", np.int64),  # the first column of each group
+        ("value_at", np.int64),
+        ("category_at", np.int64),
+        ("quality_at", np.int64),
+        ("goods_at", np.int64),
+        ("category_count", np.int64),
+        ("category_fields", np.int64, MAX_FIELDS),
+        ("number_count", np.int64),
+        ("number_fields", np.int64, MAX_FIELDS),
+    ],
+    align=True,
+)
+
+
+class FittedTables(NamedTuple):
+    """The tables of a pipeline, most of which a model learnt.
+
+    Attributes
+    ----------
+    codes : TextCodes
+        Currencies, units and products of norms, quality codes, words of routes, and the vocabularies.
+    norms, rates : float64 arrays
+        From `features.value.build_value_tables`.
+    weights : float32 array, (TEXT_BUCKETS,)
+    """
+
+    codes: TextCodes
+    norms: NDArray[np.float64]
+    rates: NDArray[np.float64]
+    weights: NDArray[np.float32]
 
 
 @kernel
@@ -130,10 +184,10 @@ def _describe_side(tables: Tables, data: Array, first: Int, slot: Int, values: A
 
 
 @kernel
-def _write_codes(tables: Tables, data: Array, declared: Int, end: Int) -> Int:
+def _write_codes(tables: Tables, data: Array, plan: Any, end: Int) -> Int:
     """Write the other values that keys are made of. Return 0, or what is needed first."""
-    for place in range(FIRST_DECLARED_SLOT - FORMS + declared):
-        slot, start = FORMS + place, end
+    for slot in range(FORMS, FIRST_DECLARED_SLOT + plan.declared):
+        start = end
         if slot == PRODUCT_SLOT:
             # The first digits of the code before it.
             start = tables.slots[HS_SLOT, 0]
@@ -141,17 +195,19 @@ def _write_codes(tables: Tables, data: Array, declared: Int, end: Int) -> Int:
             tables.slots[slot, 1] = min(start + PRODUCT_DIGITS, tables.slots[HS_SLOT, 1])
             continue
         if slot == HS_SLOT:
-            end = copy_text(tables, data, HS, end)
-        elif slot == WEIGHT_SLOT or slot == VALUE_SLOT:
-            field = WEIGHT + slot - WEIGHT_SLOT
+            for place in range(tables.item_counts[HS_DIGITS]):
+                tables.forms[end] = tables.hs[place]
+                end += 1
+        elif FIRST_FIGURE_SLOT <= slot < HS_SLOT:
+            field = CODE_FIELDS[slot - FORMS]
             if tables.kinds[field] == NUMBER:
-                end = write_number(tables, field, end)
+                end = write_number(tables, data, field, end)
             else:
                 end = copy_text(tables, data, field, end)
-        elif slot < HS_SLOT:
-            end = write_code(tables, data, ACCOUNT + slot - ACCOUNT_SLOT, end)
+        elif slot < FIRST_FIGURE_SLOT:
+            end = write_code(tables, data, CODE_FIELDS[slot - FORMS], end)
         else:
-            end = write_code(tables, data, FIRST_DECLARED + slot - FIRST_DECLARED_SLOT, end)
+            end = _write_declared(tables, data, plan.fields[slot - FIRST_DECLARED_SLOT], end)
         end = _end_slot(tables, slot, start, end)
         if end < 0:
             return end
@@ -159,16 +215,74 @@ def _write_codes(tables: Tables, data: Array, declared: Int, end: Int) -> Int:
 
 
 @kernel
-def _describe_row(tables: Tables, data: Array, declared: Int, values: Array) -> Int:
+def _write_declared(tables: Tables, data: Array, field: Int, end: Int) -> Int:
+    """Write a declared column. A number that is none is missing."""
+    if tables.kinds[field] == NUMBER and tables.numbers[field] != tables.numbers[field]:
+        return end
+    return write_code(tables, data, field, end)
+
+
+@kernel
+def _compute_account_age(tables: Tables, data: Array) -> Any:
+    """Compute the age of the account in days at the time of scoring. A negative age counts as zero."""
+    if tables.kinds[ACCOUNT_OPENED] != TEXT or tables.kinds[RECEIVED_AT] != NUMBER:
+        return np.nan
+    return max(tables.numbers[RECEIVED_AT] - read_date(data, tables.fields[ACCOUNT_OPENED, 0]), 0.0)
+
+
+@kernel
+def _describe_parties(tables: Tables, data: Array, plan: Any, values: Array) -> Int:
     end = _describe_side(tables, data, SENDER, FIRST_SIDE, values[:SIDE_FEATURES])
     if end >= 0:
         end = _describe_side(tables, data, CONSIGNEE, OTHER_SIDE, values[SIDE_FEATURES : 2 * SIDE_FEATURES])
     if end >= 0:
-        end = _write_codes(tables, data, declared, end)
+        end = _write_codes(tables, data, plan, end)
     if end < 0:
         return end
-    age = tables.numbers[ACCOUNT_AGE] if tables.kinds[ACCOUNT_AGE] == NUMBER else np.nan
+    age = _compute_account_age(tables, data)
     write_common_values(tables, data, tables.fields[NATURE], tables.fields[ACCOUNT], age, values)
+    return 0
+
+
+@kernel
+def _describe_plain(tables: Tables, data: Array, features: Any, codes: TextCodes, values: Array) -> Int:
+    """Write the features of route and quality. Return 0, or what is needed first."""
+    fault = write_route(tables, data, codes, ROUTE_LIST, values[features.route_at :])
+    if fault < 0:
+        return fault
+    return write_quality(tables, data, codes, QUALITY_LIST, values[features.quality_at :])
+
+
+@kernel
+def _describe_value(tables: Tables, data: Array, features: Any, fitted: FittedTables, values: Array) -> Int:
+    """Write the features of value and weight. Return 0, or what is needed first."""
+    row = values[features.value_at :]
+    return write_values(tables, data, fitted.codes, fitted.norms, fitted.rates, row, tables.measures)
+
+
+@kernel
+def _describe_goods(
+    tables: Tables, goods_tables: Tables, data: Array, features: Any, fitted: FittedTables, values: Array
+) -> Int:
+    """Write the features of categories and goods. Return 0, or what is needed first."""
+    fault = _write_categories(tables, data, features, fitted.codes, values[features.category_at :])
+    if fault < 0:
+        return fault
+    return write_goods_values(tables, goods_tables, data, fitted.weights, values[features.goods_at :])
+
+
+@kernel
+def _write_categories(tables: Tables, data: Array, features: Any, codes: TextCodes, row: Array) -> Int:
+    """Write the codes of columns, those of the product, and the declared numbers. Return 0, or what is needed first."""
+    count = features.category_count
+    for place in range(count):
+        field = features.category_fields[place]
+        fault = write_category(tables, data, codes, FIRST_VOCABULARY + place, field, row[place:])
+        if fault < 0:
+            return fault
+    write_product(tables, codes, FIRST_VOCABULARY + count, row[count:])
+    for place in range(features.number_count):
+        write_number_value(tables, features.number_fields[place], row[count + HS_LEVEL_COUNT + place :])
     return 0
 
 
@@ -189,41 +303,69 @@ def _build_entry_point(digest: int) -> Any:
     @entry_point
     def describe_rows(
         all_tables: Tables,
+        all_goods: Tables,
         data: Array,
         progress: Array,
         plans: Array,
+        feature_plans: Array,
+        code_slots: Array,
+        code_letters: Array,
+        norms: Array,
+        rates: Array,
+        weights: Array,
         values: Array,
         keys: Array,
         counterparts: Array,
+        measures: Array,
         forms: Array,
     ) -> Int:
-        """Write values and keys of the rows from `progress[ROW]` on. Return DONE, or what the row in `progress` needs first.
+        """Write features and keys of the rows from `progress[ROW]` on. Return DONE, or what the row in `progress` needs first.
 
         Parameters
         ----------
         all_tables : array of one record, from `features.described_rows.load_tables`
+        all_goods : array of one record, from `features.goods.tables.load_goods_tables`
         data : uint8 array
             The rows in MessagePack.
         progress : int64 array, (FIRST_END + FORMS,)
         plans : array of one record of `KEY_PLAN`
-        values : float32 array, (n, party features or more)
-            The values are the first of each row.
+        feature_plans : array of one record of `FEATURE_PLAN`
+        code_slots, code_letters, norms, rates, weights : arrays
+            Those of `FittedTables`, one after the other, because a tuple of arrays costs a call a microsecond.
+        values : float32 array, (n, columns of the feature plan or more)
+            The values of the parties are the first of each row.
         keys, counterparts : uint64 array, (n, kinds)
             Empty if nobody needs them.
+        measures : float64 array, (n, MEASURE_COLUMNS)
+            Receives the measures of `features.value`, unless it is empty.
         forms : uint8 array
             Receives the normal forms of the parties of the last row, unless it is empty.
         """
         if digest < 0:
             return TOO_LONG
-        tables, plan = all_tables[0], plans[0]
+        tables, goods_tables, plan, features = all_tables[0], all_goods[0], plans[0], feature_plans[0]
+        fitted = FittedTables(TextCodes(code_slots, code_letters), norms, rates, weights)
         for row in range(progress[ROW], values.shape[0]):
             progress[ROW] = row
             after = read_row(tables, data, progress[OFFSET])
             fault = tables.row_fault[0]
             if fault >= 0:
-                fault = _describe_row(tables, data, plan.declared, values[row])
+                fault = read_items(tables, data)
+            if fault >= 0 and tables.kinds[RECEIVED_AT] == TEXT:
+                fault = NEEDS_PYTHON  # a time without zone, which Python refuses
+            if fault >= 0 and features.parts & PARTIES:
+                fault = _describe_parties(tables, data, plan, values[row])
             if fault >= 0 and keys.size > 0:
                 fault = write_keys(tables, plan, keys[row], counterparts[row])
+            if fault >= 0 and features.parts & PLAIN:
+                fault = _describe_plain(tables, data, features, fitted.codes, values[row])
+            if fault >= 0 and features.parts & VALUE:
+                fault = _describe_value(tables, data, features, fitted, values[row])
+                if measures.size > 0:
+                    for place in range(MEASURE_COLUMNS):
+                        measures[row, place] = tables.measures[place]
+            if fault >= 0 and features.parts & GOODS:
+                fault = _describe_goods(tables, goods_tables, data, features, fitted, values[row])
             if fault >= 0 and forms.size > 0:
                 fault = _copy_forms(tables, forms, progress)
             if fault < 0:
@@ -235,8 +377,9 @@ def _build_entry_point(digest: int) -> Any:
 
 
 DIGESTED = (
-    addresses, blake2b_rounds, compiling, emails, key_kernels, letters, names, normal_forms, parties, phone_kernels, phones,
-    record_kernels, romanization, spec, street_lines, tables, words,
+    addresses, blake2b_rounds, categories, compiling, config, currency, emails, goods, goods_kernels, identifiers, items, key_kernels,
+    letters, names, normal_forms, parties, phone_kernels, phones, quality, quality_codes, record_kernels, records, romanization, route, spec,
+    street_lines, tables, text_codes, texts, value, words,
 )  # fmt: skip
 """The files that are compiled into the entry point, and those that their constants come from. A test compares them with the imports."""
 CompilationReporter("describe_rows")

@@ -16,11 +16,12 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from consignments.columns import adopt_spellings, to_arrow
+from consignments.columns import adopt_spellings
 from consignments.errors import BadInput
 from consignments.items import decode_items
 from consignments.records import Consignment
-from consignments.validation import SEQUENCE
+from consignments.tables import to_arrow_rows
+from consignments.validation import SEQUENCE, concat_rows, keep_rows
 from features.batch import (
     ComputeOptions,
     FeatureParameters,
@@ -34,12 +35,13 @@ from features.batch import (
     report_progress,
     select_alerts,
 )
-from features.described_rows import prepare_kernels
+from features.feature_columns import allocate_rows, build_feature_columns
 from features.history.kept_state import StateRun
 from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
 from features.normalization.normal_forms import join_goods_texts
 from features.pipeline import Pipeline
 from features.spec import Spec
+from features.table_rows import prepare_kernels
 from features.workers import WorkerPool
 
 CHUNK_ROWS = 10_000
@@ -63,6 +65,9 @@ class RowChunk(Protocol):
 
     def to_frame(self, record: type[Consignment]) -> pd.DataFrame:
         """Return the rows in the form of `consignments.tables.read_table`."""
+
+    def to_table(self, record: type[Consignment]) -> pa.Table:
+        """Return the rows as an Arrow table in canonical form."""
 
 
 class TableSource(Protocol):
@@ -90,6 +95,9 @@ class _FrameChunk:
 
     def to_frame(self, record: type[Consignment]) -> pd.DataFrame:  # noqa: ARG002
         return self.rows
+
+    def to_table(self, record: type[Consignment]) -> pa.Table:
+        return to_arrow_rows(self.rows, record)
 
 
 @dataclass(frozen=True)
@@ -127,6 +135,9 @@ class _SelectedChunk:
 
     def to_frame(self, record: type[Consignment]) -> pd.DataFrame:
         return self.rows.to_frame(record).loc[self.selected]
+
+    def to_table(self, record: type[Consignment]) -> pa.Table:
+        return keep_rows(self.rows.to_table(record), self.selected)
 
 
 @dataclass(frozen=True)
@@ -173,24 +184,18 @@ class FeatureChunk:
     ----------
     X : float32 array, (rows, features)
         `UnfittedRows` if they were computed without fitted parameters; a model refuses those.
-    frame : DataFrame
-        The columns `CONTEXT_COLUMNS`, with an index from 0.
+    context : Arrow table
+        The columns `CONTEXT_COLUMNS` in canonical form.
     """
 
     X: Rows
-    frame: pd.DataFrame
+    context: pa.Table
 
     def to_table(self, spec: Spec, shown: Sequence[int]) -> pa.Table:
         """Build an Arrow table of `consignment_id`, `sequence` if the table has it, and the shown features; NaN is null."""
-        named = {
-            name: to_arrow(self.frame[name]) for name in ("consignment_id", SEQUENCE) if name in self.frame
-        }
-        columns = np.ascontiguousarray(np.asarray(self.X).T[list(shown)])
-        named |= {
-            spec.names[place]: pa.array(column, from_pandas=True)
-            for place, column in zip(shown, columns, strict=True)
-        }
-        return pa.table(named)
+        named = [name for name in ("consignment_id", SEQUENCE) if name in self.context.column_names]
+        columns = [*(self.context.column(name) for name in named), *build_feature_columns(self.X, shown)]
+        return pa.table(columns, [*named, *(spec.names[place] for place in shown)])
 
 
 @dataclass(frozen=True)
@@ -438,23 +443,23 @@ class ChunkBuilder:
     def build_rows(self, piece_and_wanted: tuple[RowChunk, Mask]) -> "PartialChunk":
         """Compute the history keys, and all features of the wanted rows except the history features."""
         piece, wanted = piece_and_wanted
-        frame = piece.to_frame(self.describer.parameters.config.build_record_type())
-        chunk = self._build_chunk(frame, wanted)
+        rows = piece.to_table(self.describer.parameters.config.build_record_type())
+        chunk = self._build_chunk(rows, wanted)
         if wanted.all():
             return chunk
-        X = np.zeros((len(frame), chunk.X.shape[1]), dtype=np.float32)
+        X = np.zeros((len(rows), chunk.X.shape[1]), dtype=np.float32)
         X[wanted] = chunk.X
         return replace(chunk, X=X)
 
     def build_keys(self, piece_and_kept: tuple[RowChunk, Mask]) -> "PartialChunk":
         """Compute the history keys of the rows that are kept."""
         piece, kept = piece_and_kept
-        frame = piece.to_frame(self.describer.parameters.config.build_record_type())[kept]
-        return self._build_chunk(frame, np.zeros(len(frame), dtype=bool))
+        rows = keep_rows(piece.to_table(self.describer.parameters.config.build_record_type()), kept)
+        return self._build_chunk(rows, np.zeros(len(rows), dtype=bool))
 
-    def _build_chunk(self, frame: pd.DataFrame, wanted: Mask) -> "PartialChunk":
-        described = self.describer(frame, wanted)
-        return PartialChunk(described.keys, described.counterparts, described.X, _select_context(frame))
+    def _build_chunk(self, rows: pa.Table, wanted: Mask) -> "PartialChunk":
+        described = self.describer(rows, wanted)
+        return PartialChunk(described.keys, described.counterparts, described.X, _select_context(rows))
 
 
 @dataclass(frozen=True)
@@ -464,13 +469,13 @@ class PartialChunk:
     keys: Keys
     counterparts: Keys
     X: Rows
-    frame: pd.DataFrame
+    context: pa.Table
 
     @classmethod
     def create_empty(cls, kinds: int) -> "PartialChunk":
         """Create a chunk without rows."""
         keys = np.zeros((0, kinds), dtype=np.uint64)
-        return cls(keys, keys, np.zeros((0, 0), dtype=np.float32), pd.DataFrame())
+        return cls(keys, keys, np.zeros((0, 0), dtype=np.float32), pa.table({}))
 
     @classmethod
     def concatenate(cls, parts: list["PartialChunk"]) -> "PartialChunk":
@@ -481,13 +486,14 @@ class PartialChunk:
             np.concatenate([part.keys for part in parts]),
             np.concatenate([part.counterparts for part in parts]),
             np.concatenate([part.X for part in parts]),
-            pd.concat([part.frame for part in parts], ignore_index=True),
+            concat_rows([part.context for part in parts]),
         )
 
     def slice_rows(self, part: slice) -> "PartialChunk":
         """Return some of the rows."""
-        frame = self.frame.iloc[part].reset_index(drop=True)
-        return PartialChunk(self.keys[part], self.counterparts[part], self.X[part], frame)
+        first, last, _ = part.indices(len(self.keys))
+        context = self.context.slice(first, last - first)
+        return PartialChunk(self.keys[part], self.counterparts[part], self.X[part], context)
 
 
 class _Buffer:
@@ -522,16 +528,16 @@ def _fold_block(
     for which, described in ((line.mine, new), (~line.mine, old)):
         rows = line.row[which]
         keys[which], counterparts[which] = described.keys[rows], described.counterparts[rows]
-    X = np.empty((int(wanted.sum()), len(pipeline.spec)), dtype=np.float32)
-    X[:, : pipeline.history_at] = new.X[wanted]
+    X = allocate_rows(int(wanted.sum()), len(pipeline.spec))
+    X[:, : pipeline.history_at] = new.X if wanted.all() else new.X[wanted]
     out_rows = np.full(len(line.mine), -1)
     out_rows[line.mine] = np.where(wanted, np.cumsum(wanted) - 1, -1)[line.row[line.mine]]
     fold.process_arrivals(keys, counterparts, X, out_rows)
-    return FeatureChunk(X, new.frame.loc[wanted].reset_index(drop=True))
+    return FeatureChunk(X, keep_rows(new.context, wanted))
 
 
-def _select_context(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame[[name for name in CONTEXT_COLUMNS if name in frame]].reset_index(drop=True)
+def _select_context(rows: pa.Table) -> pa.Table:
+    return rows.select([name for name in CONTEXT_COLUMNS if name in rows.column_names])
 
 
 def pair_with_mask(source: TableSource | None, kept: Mask) -> Iterator[tuple[RowChunk, Mask]]:
@@ -563,10 +569,10 @@ def _stream_in_memory(
     tables, keep = join_history(Tables(given, inputs.outcomes, inputs.alerts), past)
     keep[keep] = wanted
     matrix = compute_feature_matrix(tables, parameters, keep=keep, as_of=inputs.as_of, options=options)
-    frame = _select_context(tables.consignments.iloc[matrix.rows])
-    for begin in range(0, max(len(frame), 1), piece_rows):
-        part = slice(begin, begin + piece_rows)
-        yield FeatureChunk(matrix.X[part], frame.iloc[part].reset_index(drop=True))
+    rows = tables.consignments.iloc[matrix.rows]
+    context = _select_context(to_arrow_rows(rows, parameters.config.build_record_type()))
+    for begin in range(0, max(len(context), 1), piece_rows):
+        yield FeatureChunk(matrix.X[begin : begin + piece_rows], context.slice(begin, piece_rows))
 
 
 def _read_whole(source: TableSource, record: type[Consignment]) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from consignments.tables import HistoryUse
+from consignments.validation import to_frame
 from features.batch import ComputeOptions, FeatureParameters
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
@@ -20,6 +21,7 @@ from models.bundle import Bundle
 from models.risk_model import RiskModel
 
 TEXT = pd.StringDtype(na_value=np.nan)
+SHOWN_COLUMNS = ("consignment_id", "channel", "office", "received_at")
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,8 @@ class ChunkScorer:
 def _score_chunk(
     model: RiskModel, piece: FeatureChunk, columns: ScoreColumns, history: HistoryUse
 ) -> pd.DataFrame:
-    rows = piece.frame
+    shown = [name for name in SHOWN_COLUMNS if name in piece.context.column_names]
+    rows = to_frame(piece.context.select(shown))
     score = model.score(piece.X, rows["channel"].tolist())
     result = pd.DataFrame(
         {
@@ -156,6 +159,6 @@ def _score_chunk(
         }
     )
     if columns.reasons:
-        explained = model.explain_rows(piece.X, columns.reasons, list_goods_texts(rows))
+        explained = model.explain_rows(piece.X, columns.reasons, list_goods_texts(to_frame(piece.context)))
         result["reasons"] = pd.array([msgspec.json.encode(each).decode() for each in explained], dtype=TEXT)
     return result

@@ -10,10 +10,12 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from consignments.errors import BadSetting, ServiceFault
+from consignments.errors import BadSetting, LogInUse, ServiceFault
 from features.history.pseudonyms import Pseudonyms, derive_key
 from features.indicators.operation_keys import install_keys
 from serving.encryption.vault import Vault
+from serving.event_log.backend import URL_SETTING
+from serving.event_log.copies import is_sqlite_url
 from serving.event_log.events import IMPORTED_BY
 from serving.event_log.group_commit import Committer
 from serving.event_log.key_erasures import load_or_create_data_key
@@ -29,6 +31,7 @@ from serving.scoring.batching import Batcher
 from serving.scoring.exchange import ExchangeMembers
 from serving.scoring.model_updates import ModelUpdates, StateSource
 from serving.shadow.supervisor import ShadowProcess
+from serving.standby import Follower, Role, RoleKeeper
 from serving.state.links import LinkLimits
 from serving.state.snapshot_schedule import SnapshotInterval, SnapshotSchedule
 from serving.state.snapshots import (
@@ -78,22 +81,29 @@ class Service:
         Key that signs the sessions of the pages, derived from the data key.
     key_fault : str or None
         Why the next month's key could not be created ahead; without that key, scoring stops when the month changes.
+    role : Role
+        Active, or standby.
+    follower : Follower
+        Follows the log while the service is a standby.
     """
 
     def __init__(
         self, settings: Settings, clock: Clock = read_clock_us, elapsed: Clock | None = None
     ) -> None:
+        require_standby_database(settings)
         self.settings, self.clock = settings, SteadyClock(clock, elapsed)
         data_key = load_or_create_data_key(settings.data_key_file, settings.state_dir, settings.database_url)
-        self.vault = Vault.load(settings.state_dir, data_key)
+        self.vault = Vault.load(settings.period_keys_dir, data_key)
         self.metrics = Metrics()
-        self.log = EventLog.open(settings.database_url, self.vault)
-        self.committer = Committer(self.log, self.metrics.record_commit, self.clock.check)
+        self.log = EventLog.open(settings.database_url, self.vault, standby=settings.standby)
+        self.role = Role(self.log, settings.takeover_seconds if settings.standby else None)
+        self.committer = Committer(self.log, self.metrics.record_commit, self._check_writing)
         self.exchange = ExchangeMembers(settings.exchange_dir, settings.administration)
         install_keys(self.exchange.keys)
         self.active = ActiveModel(
             self.committer, self.clock, self.metrics, settings.without_model, self.exchange
         )
+        self.follower = Follower(self.log, self.active, self.committer, settings.takeover_seconds)
         self.batcher = Batcher(self.active.score_batch, self.committer.call_when_free)
         self.snapshots = Snapshots(settings.state_dir / "snapshots")
         limits = LinkLimits(settings.link_days, settings.max_links)
@@ -114,6 +124,9 @@ class Service:
         self.watch("partners and operation keys", self.exchange.refresh)
         self._wake, self._polling = asyncio.Event(), asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
+        self._keeper = RoleKeeper(
+            self.role, self.follower, self.committer, self._prepare_recording, self.wake
+        )
         self._background = BackgroundThreads(BACKGROUND_THREADS)
 
     def watch(self, what: str, refresh: Callable[[], bool]) -> None:
@@ -125,7 +138,7 @@ class Service:
         self._stopped_at_end.append(stop)
 
     def open(self, progress: Progress | None = None) -> None:
-        """Load the published model, rebuild the state from the log, and create the keys of this month and the next.
+        """Load the published model, and rebuild the state from the log; if active, create the keys of this month and the next.
 
         Raises
         ------
@@ -133,23 +146,25 @@ class Service:
             The log is damaged or cannot be read, or the keys cannot be written.
         """
         self.updates.load_first(self.active, progress)
-        last = LastRecorded.find(self.log)
-        self.clock.advance_to(last.any_us)
-        self.clock.check_start(last.own_us)
-        self._accept_clock()
-        self._make_keys(self.clock())
+        if self.role.is_active:
+            self._prepare_recording()
+        ready = "ready" if self.active.model.release else "no model"
         logger.info(
-            "ready" if self.active.model.release else "no model", sequence=self.log.last_sequence,
+            ready if self.role.is_active else "standby", sequence=self.log.last_sequence,
             scored_by=self.active.model.name if self.active.scorer else None,
         )  # fmt: skip
 
     async def start(self) -> None:
-        """Start the challenger, and the task that watches for new models, API keys and a recovered log."""
-        await asyncio.to_thread(self.shadow.poll)
+        """Start the challenger, and the tasks that keep the role, and watch for new models, API keys and a recovered log."""
+        if self.role.is_active:
+            await asyncio.to_thread(self.shadow.poll)
         self._watcher = asyncio.create_task(self._watch())
+        if self.settings.standby:
+            self._keeper.start()
 
     async def stop(self) -> None:
-        """Stop the watching task, and wait until everything is on disk."""
+        """Stop the tasks, wait until everything is on disk, and let a standby take over before the last snapshot is written."""
+        await self._keeper.stop()
         if self._watcher is not None:
             self._watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -160,7 +175,9 @@ class Service:
         await asyncio.to_thread(self.shadow.stop)
         with contextlib.suppress(ServiceFault):
             await self.committer.drain()
-            await self.write_snapshot()
+            await asyncio.to_thread(self.log.stop_writing)
+            if self.role.is_active:
+                await self.write_snapshot()
         self._background.close()
         self.active.close()
         self.committer.close()
@@ -181,9 +198,8 @@ class Service:
         if self.active.scorer is None:
             reasons.append("no model is loaded")
         fault = self.committer.fault or self.committer.get_stall_fault()
-        jump = self.clock.get_fault()
-        reasons += [str(each) for each in (fault, jump) if each is not None]
-        return reasons
+        faults = (self.role.get_fault(), self.follower.fault, fault, self.clock.get_fault())
+        return reasons + [str(each) for each in faults if each is not None]
 
     def list_warnings(self) -> list[str]:
         """List the problems that do not prevent scoring."""
@@ -192,6 +208,9 @@ class Service:
         found += self.setting_faults.values()
         if self.key_fault is not None:
             found.append(f"the encryption key of the next month cannot be created: {self.key_fault}")
+        other = None if self.role.is_active else self.follower.describe_other_model()
+        if other is not None:
+            found.append(other)
         if self.shadow.fault is not None:
             found.append(f"the challenger does not score: {self.shadow.fault}")
         if active.degraded:
@@ -225,6 +244,9 @@ class Service:
         """Read the current values of the gauges for `Metrics.render`."""
         committer, state = self.committer, self.active.state
         return {
+            "active": self.role.is_active,
+            "standby_behind": self.follower.behind,
+            "standby_usable": self.role.is_active or self.follower.fault is None,
             "connections": self.connections(),
             "settings_refused": len(self.setting_faults),
             "log_sequence": self.log.last_sequence,
@@ -248,14 +270,17 @@ class Service:
         async with self._polling:
             for what, refresh in self._watched.items():
                 self._refresh(what, refresh)
-            await asyncio.to_thread(self.shadow.poll)
+            if self.role.is_active:
+                await asyncio.to_thread(self.shadow.poll)
             self._accept_clock()
-            await self._make_keys_ahead()
+            if self.role.get_fault() is None:
+                await self._make_keys_ahead()
             if self.committer.fault is not None:
                 await self._recover()
             if self.committer.fault is None:
                 await self.updates.follow(self.active, self.committer, self._background)
-                await self._schedule.write_when_due(self.active.state, self._background)
+                if self.role.is_active:
+                    await self._schedule.write_when_due(self.active.state, self._background)
 
     async def _watch(self) -> None:
         while True:
@@ -266,6 +291,19 @@ class Service:
                 await self.poll()
             except Exception as error:
                 logger.error("watching failed", error=error.__class__.__name__)
+
+    def _check_writing(self) -> None:
+        """Raise `ServiceFault` if nothing may be recorded now: by the clock, or by the role."""
+        self.clock.check()
+        self.role.check()
+
+    def _prepare_recording(self) -> None:
+        """Set the clock by the latest entries, and create the keys of this month and the next."""
+        last = LastRecorded.find(self.log)
+        self.clock.advance_to(last.any_us)
+        self.clock.check_start(last.own_us)
+        self._accept_clock()
+        self._make_keys(self.clock())
 
     def _accept_clock(self) -> None:
         """Accept the system clock after a jump, if a person has accepted it recently."""
@@ -307,16 +345,42 @@ class Service:
             logger.info("changed file loaded", what=what)
 
     async def _recover(self) -> None:
-        """Rebuild the state from the log when the log can be used again."""
+        """Rebuild the state from the log when the log can be used again; as a standby if another process writes it."""
         try:
-            await asyncio.to_thread(self.log.reread)
+            await asyncio.to_thread(self._reread)
             state = await asyncio.to_thread(self.updates.rebuild_checked, self.active.model)
         except ServiceFault as error:
             logger.error("event log cannot be used", error=str(error))
             return
         self.committer.resume()
         self.active.switch_to(self.active.model, state)
-        logger.info("event log can be used again", sequence=state.sequence)
+        logger.info("event log can be used again", sequence=state.sequence, role=self.role.name)
+
+    def _reread(self) -> None:
+        """Read the log again: as its writer, or as a standby if this service was one or another process writes the log."""
+        if self.role.is_active:
+            try:
+                self.log.reread()
+            except LogInUse as fault:
+                if not self.settings.standby:
+                    raise
+                self.role.is_active = False
+                self.log.stop_writing()
+                self.shadow.stop()
+                logger.warning("another service is active: this one is a standby now", fault=str(fault))
+        if not self.role.is_active:
+            self.log.refresh()
+
+
+def require_standby_database(settings: Settings) -> None:
+    """Raise `BadSetting` if a standby is wanted and the database does not support one."""
+    if settings.standby and is_sqlite_url(settings.database_url):
+        raise BadSetting(
+            "a standby needs the event log in PostgreSQL",
+            where="NPSRISK_STANDBY",
+            got=f"{URL_SETTING} with SQLite",
+            todo=f"set {URL_SETTING} to a PostgreSQL database, or unset NPSRISK_STANDBY",
+        )
 
 
 class LastRecorded(NamedTuple):

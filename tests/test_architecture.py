@@ -60,10 +60,14 @@ def test_the_digest_of_the_kernels_of_a_row_has_every_file_that_they_import() ->
     assert seen - {rows} <= digested
 
 
-def test_python_calls_one_kernel_of_a_row_with_lengths_that_are_checked() -> None:
+def test_python_calls_kernels_of_a_row_with_lengths_that_are_checked() -> None:
     """Whoever adds an entry point says here what bounds its arguments, and tests it on hostile texts."""
+    text = "features.goods.kernels: encode_text cuts the text, check_weights and the callers create the other arrays"
     bounds = {
-        "describe_rows": "features.described_rows: what it packs and allocates; read_row checks each text"
+        "describe_rows": "features.described_rows: what it packs and allocates, and the columns of the plan; read_row checks each text",
+        **dict.fromkeys(("locate_terms", "score_text", "count_buckets"), text),
+        "_write_rows": "features.packed_rows: room for the longest result; offsets of Arrow arrays that were validated",
+        "_split_columns": "features.feature_columns: what it allocates, and places that it checks",
     }
     found = {
         node.name

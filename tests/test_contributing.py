@@ -1,37 +1,32 @@
 """The example of CONTRIBUTING.md, "Add a feature", works as it is written: its blocks are put where the page says, and run."""
 
+import math
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
+import pytest
+from support.described import build_pipeline, describe_group
 from support.examples import make_consignment
-
-from features.described_rows import normalize_consignment
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NAME = "route.returns_to_origin"
 BLOCK = r"```(\w+)\n(.*?)```"
-# Runs the test of the page on kernels that are not compiled, whose records numpy must give attributes.
+# Runs the test of the page on kernels that are not compiled.
 RUNNER = """
-import numpy as np
+from support.described import build_pipeline, describe_group
 from support.examples import make_consignment
-from features import described_rows
-from features.normalization.tables import create_tables
-from features.parties import PARTY_FEATURES
+from support.uncompiled import prepare_pipeline
 
-described_rows.create_tables = lambda: create_tables().view(np.recarray)
-no_keys = described_rows.NO_KEYS._replace(record=described_rows.NO_KEYS.record.view(np.recarray))
+PIPELINE = prepare_pipeline(build_pipeline())
 
-def values(**changes):
-    described = described_rows.describe([make_consignment(**changes)], no_keys)
-    names = [feature.name.removeprefix("parties.") for feature in PARTY_FEATURES]
-    return dict(zip(names, described.values[0].tolist(), strict=True))
+def values(consignment_id="RB123456785GB", **changes):
+    return describe_group("{group}", PIPELINE, make_consignment(consignment_id, **changes))
 
 """
 
@@ -43,50 +38,48 @@ def read_blocks() -> list[tuple[str, str]]:
     return re.findall(BLOCK, section, flags=re.DOTALL)
 
 
-def change_route(definition: str, value: str) -> ModuleType:
-    """Load `features/route.py` with the definition after `route.consignee_elsewhere`, and the value at the end of the tuple."""
-    text = (REPOSITORY / "features" / "route.py").read_text()
-    text, definitions = re.subn(
-        r'(Feature\(\s*"route\.consignee_elsewhere",.*?\),\n)',
-        lambda at: at[1] + definition,
-        text,
-        flags=re.DOTALL,
+def run_changed(folder: Path, file: str, changes: Iterable[tuple[str, str]], group: str, test: str) -> str:
+    """Run a test on a copy of the product in which blocks stand before some places of a file. Return what it printed."""
+    for package in ("features", "consignments"):
+        shutil.copytree(REPOSITORY / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    path = folder / "features" / file
+    text = path.read_text()
+    for before, added in changes:
+        assert text.count(before) == 1, before
+        text = text.replace(before, added + before)
+    path.write_text(text)
+    calls = (
+        f"{RUNNER.format(group=group)}{test}\n{re.findall(r'def (test_.*?)[(]', test)[0]}()\nprint(values())"
     )
-    body = text.index("def _compare_route(")
-    end = text.index("\n    )\n", text.index("    return (", body)) + 1
-    changed = ModuleType("changed_route")
-    exec(compile(text[:end] + value + text[end:], "features/route.py, changed", "exec"), changed.__dict__)
-    assert definitions == 1
-    return changed
+    done = subprocess.run(
+        [sys.executable, "-c", calls],
+        env=os.environ
+        | {"PYTHONPATH": f"{folder}{os.pathsep}{REPOSITORY / 'tests'}", "NUMBA_DISABLE_JIT": "1"},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
-def test_the_blocks_of_the_example_are_a_definition_a_value_a_text_and_a_test() -> None:
-    assert [language for language, _ in read_blocks()] == ["python", "python", "toml", "python"]
+def test_the_blocks_of_the_example_are_a_definition_a_position_a_value_a_text_and_a_test() -> None:
+    assert [language for language, _ in read_blocks()] == ["python", "python", "python", "toml", "python"]
 
 
-def test_the_example_computes_what_its_test_claims_and_moves_no_other_value() -> None:
-    (_, definition), (_, value), _, (_, test) = read_blocks()
-    route = change_route(definition, value)
-
-    def values(consignment_id: str = "RB123456785GB", **changes: Any) -> dict[str, float]:
-        group = route.RouteFeatures()
-        c = make_consignment(consignment_id, **changes)
-        names = [feature.name.removeprefix("route.") for feature in group.features]
-        return dict(zip(names, group.compute(c, normalize_consignment(c)), strict=True))
-
-    space: dict[str, Any] = {"values": values}
-    exec(compile(test, "the test of CONTRIBUTING.md", "exec"), space)
-    (written,) = [each for name, each in space.items() if name.startswith("test_")]
-    written()
-    assert values(origin_country="CN", destination_country="KR")["returns_to_origin"] == 0
-    before = change_route("", "").RouteFeatures()
-    c = make_consignment("RB123456785GB")
-    others = {name: number for name, number in values().items() if name != "returns_to_origin"}
-    names = [feature.name.removeprefix("route.") for feature in before.features]
-    unchanged = dict(zip(names, before.compute(c, normalize_consignment(c)), strict=True))
-    assert others.keys() == unchanged.keys()
+def test_the_example_computes_what_its_test_claims_and_moves_no_other_value(tmp_path: Path) -> None:
+    (_, definition), (_, position), (_, value), _, (_, test) = read_blocks()
+    changes = (
+        ('    Feature(\n        "route.identifier_unknown"', f"    {definition}"),
+        (" IDENTIFIER_UNKNOWN, CHECK_DIGIT_WRONG,", f" {position.strip()}"),
+        ("\n\n@kernel\ndef _write_identifier(", value),
+    )
+    got = eval(run_changed(tmp_path, "route.py", changes, "route", test), {"nan": math.nan})
+    usual = describe_group("route", build_pipeline(), make_consignment())
+    assert [name for name in got if name not in usual] == ["returns_to_origin"]
     assert all(
-        a == b or (a != a and b != b) for a, b in zip(others.values(), unchanged.values(), strict=True)
+        got[name] == pytest.approx(number, rel=0, abs=0, nan_ok=True) for name, number in usual.items()
     )
 
 
@@ -102,36 +95,17 @@ def test_the_page_names_a_reason_code_and_a_file_of_tests_that_exist() -> None:
     assert (REPOSITORY / "tests" / "features" / "test_route.py").exists()
 
 
-def test_the_example_in_a_kernel_computes_what_its_test_claims(tmp_path: Path) -> None:
+def test_the_example_of_the_parties_computes_what_its_test_claims(tmp_path: Path) -> None:
     page = (REPOSITORY / "CONTRIBUTING.md").read_text()
     section = page.split("\n### Add a feature of the parties\n")[1].split("\n## ")[0]
     flags, definition, position, missing, value, test = [
         text for _, text in re.findall(BLOCK, section, flags=re.DOTALL)
     ]
-    for package in ("features", "consignments"):
-        shutil.copytree(
-            REPOSITORY / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__")
-        )
-    path = tmp_path / "features" / "parties.py"
-    text = path.read_text()
-    for before, added in (
+    changes = (
         ("# The phrases as groups.\n", flags),
         ("    )\n\n\nPARTY_FEATURES = (", definition),
         ("\n\n@kernel\ndef write_completeness(", position),
         ("    line = start\n    for place in range(start, end):", missing),
         ("\n\n@kernel\ndef write_phone_values(", value),
-    ):
-        assert text.count(before) == 1, before
-        text = text.replace(before, added + before)
-    path.write_text(text)
-    calls = f"{RUNNER}{test}\n{re.findall(r'def (test_.*?)[(]', test)[0]}()\n"
-    done = subprocess.run(
-        [sys.executable, "-c", calls],
-        env=os.environ
-        | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY / 'tests'}", "NUMBA_DISABLE_JIT": "1"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
     )
-    assert done.returncode == 0, done.stderr
+    run_changed(tmp_path, "parties.py", changes, "parties", test)

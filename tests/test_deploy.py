@@ -2,12 +2,18 @@
 
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
+from consignments.records import Consignment
 from npsrisk import main
+from serving.http.openapi import build_document
+from serving.process.settings import SETTING_NAMES
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEPLOY = REPOSITORY / "deploy"
@@ -76,3 +82,140 @@ def test_the_image_copies_only_files_that_exist_and_runs_as_an_ordinary_user() -
     assert (REPOSITORY / "requirements.txt").exists()
     assert "USER npsrisk" in lines
     assert lines.index("USER npsrisk") < lines.index('ENTRYPOINT ["npsrisk"]')
+
+
+OTHER_PROGRAMS = {
+    "PGPASSWORD",
+    "PGDATA",
+    "POSTGRES_USER",
+    "POSTGRES_DB",
+    "POSTGRES_PASSWORD",
+    "POSTGRES_INITDB_ARGS",
+}
+"""Environment variables of PostgreSQL and its image."""
+
+
+class Container(NamedTuple):
+    """A container of a file of deploy/, in the words of Kubernetes."""
+
+    file: str
+    name: str
+    image: str
+    words: list[str]
+    environment: set[str]
+    ports: set[object]
+    paths: set[str]
+    mounts: set[str]
+
+
+def read_manifests() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in sorted((DEPLOY / "kubernetes").glob("*.yml")):
+        for each in yaml.safe_load_all(path.read_text()):
+            yield path.name, each
+
+
+def read_compose() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yml").read_text())
+    return found
+
+
+def list_containers() -> list[Container]:
+    found = []
+    for file, each in read_manifests():
+        pod = each["spec"].get("template", {}).get("spec", {})
+        for given in pod.get("containers", []):
+            probes = [given[name] for name in given if name.endswith("Probe")]
+            found.append(
+                Container(
+                    file,
+                    given["name"],
+                    given["image"],
+                    [*given.get("command", []), *given.get("args", [])],
+                    {variable["name"] for variable in given.get("env", [])},
+                    {value for port in given.get("ports", []) for value in port.values()},
+                    {probe["httpGet"]["path"] for probe in probes if "httpGet" in probe},
+                    {mount["name"] for mount in given.get("volumeMounts", [])},
+                )
+            )
+    for name, given in read_compose()["services"].items():
+        words = [*given.get("entrypoint", []), *given.get("command", [])]
+        mounts = {each.split(":")[0] for each in given.get("volumes", [])}
+        found.append(
+            Container(
+                "compose.yml",
+                name,
+                given["image"],
+                words,
+                set(given.get("environment", {})),
+                set(),
+                set(),
+                mounts,
+            )
+        )
+    return found
+
+
+@pytest.mark.parametrize("each", list_containers(), ids=lambda each: f"{each.file}-{each.name}")
+def test_a_container_has_an_image_settings_that_exist_and_a_verb_that_exists(each: Container) -> None:
+    assert each.image in ("npsrisk", "npsrisk-scale", "postgres:16")
+    assert each.environment <= {*SETTING_NAMES, *OTHER_PROGRAMS}
+    assert each.paths <= set(build_document(Consignment, "0")["paths"])
+    if each.words[:1] == ["dask"]:
+        assert each.image == "npsrisk-scale"
+        assert each.words[1] in ("scheduler", "worker")
+    elif each.image.startswith("npsrisk"):
+        done = CliRunner().invoke(main, [each.words[0], "--help"])
+        assert done.exit_code == 0, done.output
+        for word in each.words:
+            assert not word.startswith("--") or word in done.output, f"{each.words[0]} has no option {word}"
+
+
+def test_every_service_reaches_pods_that_exist_by_a_port_that_they_have() -> None:
+    manifests = [each for _, each in read_manifests()]
+    pods = [each["spec"]["template"] for each in manifests if "template" in each["spec"]]
+    for service in (each for each in manifests if each["kind"] == "Service"):
+        (pod,) = [each for each in pods if each["metadata"]["labels"] == service["spec"]["selector"]]
+        named = {port["name"] for given in pod["spec"]["containers"] for port in given.get("ports", [])}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= named
+    for each in manifests:
+        if each["kind"] in ("Deployment", "StatefulSet"):
+            labels = each["spec"]["template"]["metadata"]["labels"]
+            assert each["spec"]["selector"]["matchLabels"] == labels
+
+
+def test_every_mounted_volume_exists() -> None:
+    for _, each in read_manifests():
+        pod = each["spec"].get("template", {}).get("spec", {})
+        there = {volume["name"] for volume in pod.get("volumes", [])}
+        there |= {volume["metadata"]["name"] for volume in each["spec"].get("volumeClaimTemplates", [])}
+        for given in pod.get("containers", []):
+            assert {mount["name"] for mount in given.get("volumeMounts", [])} <= there
+    compose = read_compose()
+    for container in list_containers():
+        if container.file == "compose.yml":
+            assert {name for name in container.mounts if name[:1] != "."} <= set(compose["volumes"])
+
+
+def test_services_that_stand_by_for_each_other_share_the_database_and_the_monthly_keys() -> None:
+    services = read_compose()["services"]
+    one, two = services["one"], services["two"]
+    assert one["environment"] == two["environment"]
+    assert one["environment"]["NPSRISK_STANDBY"] == "true"
+    shared = {name for name in one["volumes"] if name in two["volumes"]}
+    assert f"keys:{one['environment']['NPSRISK_PERIOD_KEYS_DIR']}" in shared
+    assert f"one:{one['environment']['NPSRISK_STATE_DIR']}" not in shared
+
+
+def test_the_service_without_a_ready_pod_is_not_blocked_by_its_standby() -> None:
+    (given,) = [
+        each
+        for _, each in read_manifests()
+        if each["metadata"]["name"] == "npsrisk" and each["kind"] == "StatefulSet"
+    ]
+    assert (given["spec"]["podManagementPolicy"], given["spec"]["updateStrategy"]["type"]) == (
+        "Parallel",
+        "OnDelete",
+    )
+    (container,) = given["spec"]["template"]["spec"]["containers"]
+    assert container["readinessProbe"]["httpGet"]["path"] == "/health/ready"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/health/live"

@@ -11,6 +11,7 @@ import click
 import pytest
 from support.pages import FENCE, PAGES, REPOSITORY, commands, files, verbs
 
+from benchmarks.planning import Costs, Prices, format_tables
 from consignments.timestamps import to_us
 from npsrisk import main
 from serving.encryption.key_file import KeyErasure
@@ -60,6 +61,10 @@ def test_every_relative_link_of_a_page_leads_to_a_file_and_a_heading(page: Path)
         file = page.parent / name if name else page
         assert file.exists(), target
         assert not anchor or anchor in anchors(file), target
+
+
+def test_the_planning_tables_are_those_that_the_script_prints() -> None:
+    assert format_tables(Costs(), Prices()) in (REPOSITORY / "docs" / "scale.md").read_text()
 
 
 def test_the_readme_is_short() -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cli.batch import create_batch_pseudonyms
 from consignments.records import Consignment
 from consignments.tables import to_consignments
+from consignments.validation import keep_rows
 from features.batch import ComputeOptions, build_arrival_events, build_outcome_events, mask_past_rows
 from features.links.identifiers import LINK_IDENTIFIERS, LinkNumberBuilder, LinkNumbers
 from features.links.trace import LinkTable
@@ -76,8 +77,8 @@ class LinkTableReader:
             end = start + int(kept.sum())
             mine = rows[(rows >= start) & (rows < end)] - start
             if len(mine):
-                frame = chunk.to_frame(Consignment)[kept].iloc[mine]
-                found += to_consignments(frame, Consignment)
+                chosen = keep_rows(chunk.to_table(Consignment), kept).take(mine)
+                found += to_consignments(chosen, Consignment)
             start = end
         return found
 
@@ -89,5 +90,5 @@ class LinkTableReader:
 def build_chunk_numbers(chunk_and_kept: tuple[RowChunk, Mask]) -> LinkNumbers:
     """Build the link numbers of a chunk's rows that count. It may run in another process."""
     chunk, kept = chunk_and_kept
-    records = to_consignments(chunk.to_frame(Consignment)[kept], Consignment)
+    records = to_consignments(keep_rows(chunk.to_table(Consignment), kept), Consignment)
     return LinkNumberBuilder(create_batch_pseudonyms()).build_rows(records)

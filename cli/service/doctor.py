@@ -71,6 +71,7 @@ def examine(settings: "Settings") -> Iterator[DoctorFinding]:
         "state directory": _check_state_directory,
         "disk": _check_disk,
         "event log": _check_log,
+        "standby": _check_standby,
         "model": _check_model,
         "approvers": _check_approvers,
         "API keys": _check_api_keys,
@@ -150,13 +151,31 @@ def _check_log(settings: "Settings") -> Results:
         )
         yield from _check_clock(log)
         try:
-            check_vault(log, Vault.load(settings.state_dir, load_data_key(settings.data_key_file)))
+            check_vault(log, Vault.load(settings.period_keys_dir, load_data_key(settings.data_key_file)))
         except NpsriskError as error:
             yield DoctorFinding("keys", False, str(error))
         else:
             yield DoctorFinding(
                 "keys", True, f"data key {settings.data_key_file} and monthly keys fit the log"
             )
+
+
+def _check_standby(settings: "Settings") -> Results:
+    from serving.event_log.database import find_log_writer
+    from serving.service import require_standby_database
+
+    if not settings.standby:
+        yield DoctorFinding("", True, "off: another service on the same log is refused")
+        return
+    require_standby_database(settings)
+    writer = find_log_writer(settings.database_url)
+    if writer is None:
+        yield DoctorFinding("", False, "no service is active", "start npsrisk serve")
+    elif writer.sign is None:
+        todo = "set NPSRISK_STANDBY for this service too, and use one database role for all; if it is starting, wait"
+        yield DoctorFinding("", False, f"{writer.name} is active and gives no signs of life", todo)
+    else:
+        yield DoctorFinding("", True, f"{writer.name} is active")
 
 
 def _check_clock(log: object) -> Results:

@@ -31,6 +31,8 @@ def serve(host: str, port: int) -> None:
 
     First run "npsrisk publish", and "npsrisk import" for past consignments. Stop the service with SIGTERM or Ctrl-C.
 
+    With NPSRISK_STANDBY, of several services on one log in PostgreSQL one is active, and the others wait to take over.
+
     Writes the event log and the state directory. Exit code 2 if a setting, the state directory or the log cannot be used.
 
     \b

@@ -18,8 +18,8 @@ from features.batch import FeatureParameters, Progress, RowBuilder, select_alert
 from features.buckets.cluster import connect
 from features.buckets.plan import HistoryPlan
 from features.buckets.tasks import BucketJob, Partition, count_bucket, describe_partition, join_partition
-from features.described_rows import prepare_kernels
 from features.streams import FeatureChunk, FeatureInputs, Mask, OrderedTables, RowChunk, TableSource
+from features.table_rows import prepare_kernels
 
 T = TypeVar("T")
 PARTITION_ROWS = 1 << 16

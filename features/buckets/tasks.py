@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from consignments.columns import to_arrow
 from consignments.errors import ServiceFault
+from consignments.validation import keep_rows
 from features.batch import RowBuilder
 from features.buckets.plan import HistoryPlan
 from features.history.kernels import ARRIVALS, WIDTH, read_sides
@@ -127,7 +127,7 @@ def describe_partition(
             f"{X_PREFIX}{place}": pa.array(column)
             for place, column in enumerate(np.ascontiguousarray(chunk.X.T))
         }
-        columns |= {str(name): to_arrow(chunk.frame[name]) for name in chunk.frame}
+        columns |= {name: chunk.context.column(name) for name in chunk.context.column_names}
         columns[WANTED] = pa.array(np.concatenate([wanted for _, wanted in pieces]))
         rows = pa.table(columns).combine_chunks()
         _write_arrow(job.locate_rows(partition), rows.schema, rows.to_batches())
@@ -183,11 +183,10 @@ def join_partition(job: BucketJob, partition: Partition) -> Any:
             for reading in range(WIDTH):
                 block[rows, reading] = batch.column(1 + reading).to_numpy()
     read_sides(number_sides(job.kinds), X, at)
-    wanted = table.column(WANTED).to_numpy()
-    frame = table.select([name for name in table.column_names if name not in {*names, WANTED}]).to_pandas()
+    wanted, context = table.column(WANTED).to_numpy(), table.drop_columns([*names, WANTED])
     if not wanted.all():
-        X, frame = X[wanted], frame.loc[wanted].reset_index(drop=True)
-    return job.finish(FeatureChunk(job.describer.parameters.fitted.mark_rows(X), frame))
+        X, context = X[wanted], keep_rows(context, wanted)
+    return job.finish(FeatureChunk(job.describer.parameters.fitted.mark_rows(X), context))
 
 
 def _sort_keys(chunk: PartialChunk, buckets: int) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -1,16 +1,13 @@
-"""Features of the declared goods: the text, the HS code, and the agreement of both."""
-
-from math import nan
+"""Features of the declared goods: the text, the HS code, the items, and the agreement of text and code."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from consignments.errors import BundleRefused
-from consignments.records import Consignment
-from features.goods.hs import build_hs_tables
-from features.goods.kernels import HS_DIGITS_READ, TEXT_BUCKETS, encode_text, fill_goods
-from features.goods.lexicon import load_text_tables
-from features.normalization.normal_forms import NormalForms, clean_hs
+from features.goods.kernels import HS_DIGITS_READ, ITEM_CHAPTERS, ITEM_GAPS, ITEMS, TEXT_BUCKETS, write_goods
+from features.goods.texts import load_goods_text
+from features.items import CHAPTERS, GAPS, HS_DIGITS, KINDS
+from features.normalization.compiling import START, Array, Int, Tables, kernel
 from features.spec import Feature
 
 # Name, unit and reason code, in the order in which the kernel writes them (features.goods.kernels).
@@ -74,52 +71,51 @@ _TEXT_AND_HS = (
     ("item_chapters", "count", "items"),
     ("item_gaps", "share", "items"),
 )  # fmt: skip
-_TEXT_SCORE = Feature("goods.text_score", "log-odds", "text_score", fitted=True)
+GOODS_FEATURES = (
+    *(Feature(f"goods.{name}", unit, reason) for name, unit, reason in _TEXT_AND_HS),
+    Feature("goods.text_score", "log-odds", "text_score", fitted=True),
+)
+ZERO = ord("0")
 
 
-class GoodsFeatures:
-    """The features of the goods of a consignment.
+@kernel
+def write_goods_values(tables: Tables, goods: Tables, data: Array, weights: Array, row: Array) -> Int:
+    """Write the features of the goods of a row. Return 0, or what is needed first.
 
     Parameters
     ----------
-    text_weights : float32 array, (TEXT_BUCKETS,), or None
-        Result of `features.goods.text_weights.fit_text_weights`. Without them there is no text score.
-
-    Attributes
-    ----------
-    features : tuple of Feature
-        The features in the order in which `fill` writes them.
+    tables : Tables
+        `features.items.read_items` has read the items.
+    goods : record
+        From `features.goods.tables.load_goods_tables`.
+    data : uint8 array
+    weights : float32 array, (TEXT_BUCKETS,)
+        Result of `features.goods.text_weights.fit_text_weights`.
+    row : float32 array
     """
-
-    def __init__(self, text_weights: NDArray[np.float32] | None) -> None:
-        plain = tuple(Feature(f"goods.{name}", unit, reason) for name, unit, reason in _TEXT_AND_HS)
-        self.features = plain if text_weights is None else (*plain, _TEXT_SCORE)
-        self._tables = (*load_text_tables(), *build_hs_tables(), _check_weights(text_weights))
-
-    def fill(self, c: Consignment, forms: NormalForms, row: NDArray[np.float32], at: int) -> None:
-        """Write the features of one consignment into `row`, from column `at` on.
-
-        Parameters
-        ----------
-        c : Consignment
-        forms : NormalForms
-            Its normal forms. Only the text and the HS code of the goods are used.
-        row : float32 array
-            It must have room for all features from `at` on.
-        at : int
-        """
-        if at < 0 or at + len(self.features) > len(row):
-            raise IndexError(f"a row of {len(row)} values has no {len(self.features)} places from {at} on")
-        hs = forms.hs
-        number = int(hs[:HS_DIGITS_READ]) if hs else 0
-        items = (nan, nan, nan) if c.items is None else _describe_items(c)
-        fill_goods(encode_text(forms.text), *self._tables, row, at, number, len(hs), *items)
+    size = load_goods_text(tables, data)
+    if size < 0:
+        return size
+    kinds, digits, hs = tables.item_counts[KINDS], tables.item_counts[HS_DIGITS], START
+    row[ITEMS] = kinds if kinds >= 0 else np.nan
+    row[ITEM_CHAPTERS] = tables.item_counts[CHAPTERS] if kinds >= 0 else np.nan
+    row[ITEM_GAPS] = tables.item_counts[GAPS] / kinds if kinds > 0 else 0.0 if kinds == 0 else np.nan
+    for place in range(min(digits, HS_DIGITS_READ)):
+        hs = 10 * hs + int(tables.hs[place]) - ZERO
+    write_goods(goods, tables.letters[:size], weights, hs, digits, row)
+    return 0
 
 
-def _check_weights(text_weights: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """Check the weights, and return them in the form that the kernel reads. The kernel checks no bounds."""
-    weights = np.array([] if text_weights is None else text_weights, dtype=np.float32)
-    if text_weights is not None and weights.shape != (TEXT_BUCKETS,):
+def check_weights(text_weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Check the size of text weights, and return them in the form that the kernel reads.
+
+    Raises
+    ------
+    BundleRefused
+        If they have another size. The kernel checks no bounds.
+    """
+    weights = np.array(text_weights, dtype=np.float32)
+    if weights.shape != (TEXT_BUCKETS,):
         raise BundleRefused(
             "text weights have another size than this version of npsrisk expects",
             got=f"shape {weights.shape}",
@@ -127,11 +123,3 @@ def _check_weights(text_weights: NDArray[np.float32] | None) -> NDArray[np.float
             todo="retrain, or install the version named in the bundle's card",
         )
     return weights
-
-
-def _describe_items(c: Consignment) -> tuple[float, float, float]:
-    """Count the items and their HS chapters, and compute the share of items without description or HS code."""
-    items = c.items or ()
-    chapters = {code[:2] for item in items if (code := clean_hs(item.hs_code))}
-    gaps = sum(not (item.description and item.hs_code) for item in items)
-    return float(len(items)), float(len(chapters)), gaps / len(items) if items else 0.0

@@ -1,22 +1,28 @@
 """Numba kernels for goods texts: they compute features from the folded letters of a text and sum the weights of its n-grams.
 
 A text is an array of code points (`encode_text`). `features.goods.character_folding` defines the fold table, and
-`features.goods.lexicon` the names and words. Kernels check no bounds: every scratch array is sized from the length of the text, and a
-text is cut at `MAX_CHARACTERS`. Constants that kernels share with the builders of their tables are defined here: numba rebuilds its
-cache of compiled kernels only if this file changes.
+`features.goods.lexicon` the names and words. Kernels check no bounds: every scratch array is sized from the longest text, and a
+text is cut at `MAX_CHARACTERS`. Constants that kernels share with the builders of their tables are defined here.
 """
 
 from codecs import utf_32_le_encode
-from typing import Any, NamedTuple
+from typing import Any
 from unicodedata import normalize
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
-Int = Any  # a whole number, as wide as numba infers
-Bool = Any
+from features.normalization import compiling
+from features.normalization.compiling import (
+    Array,
+    Bool,
+    Int,
+    Tables,
+    build_digest,
+    entry_point,
+    kernel,
+)
+
 CODE_POINT = np.dtype(np.uint32)
 
 # --- The folded form of a character: one entry of the fold table ---
@@ -95,128 +101,100 @@ MIN_NGRAM, MAX_NGRAM = 3, 5
 FNV_OFFSET, FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3  # FNV-1a, 64 bits
 HASH_MULTIPLIER = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: spreads a hash into its upper bits
 
-SPACE, HYPHEN, COMMA, NINE, SMALL_S = (ord(char) for char in " -,9s")
+# --- Scratch arrays of a text, each as long as the longest text needs ---
+MAX_ENTRIES = MAX_LETTERS * MAX_CHARACTERS
+NGRAM_SIZES = MAX_NGRAM - MIN_NGRAM + 1
+SCRATCH = (
+    ("entries", np.uint32, MAX_ENTRIES),  # folded characters
+    ("letters", np.uint32, MAX_ENTRIES),  # those without separators, and the gap before each
+    ("gaps", np.uint8, MAX_ENTRIES + 1),
+    ("families", np.int32, MAX_FAMILIES),
+    ("chars", np.uint32, MAX_ENTRIES + 2),  # words with single spaces
+    ("seen", np.int32, 1 << (2 * NGRAM_SIZES * (MAX_ENTRIES + 2)).bit_length()),
+    ("buckets", np.int32, NGRAM_SIZES * (MAX_ENTRIES + 2)),
+)
+
+SPACE, HYPHEN, COMMA, NINE, SMALL_S = (np.int64(ord(char)) for char in " -,9s")
+NO_TERM, BEGIN = np.int64(-1), np.int64(0)
 HIT_TERM, HIT_TIER, HIT_DISGUISED, HIT_FIRST, HIT_LAST, HIT_COLUMNS = range(6)
 VAGUE_TERM, FILE_ENDING = 1, 2  # flags of a hash in the table of vague terms
 
 
-class CompactText(NamedTuple):
-    """A text without separators: its letters and digits, and the gap before each (with one more gap at the end)."""
-
-    letters: Array
-    gaps: Array
-    size: Int
-
-
-class LexiconAutomaton(NamedTuple):
-    """The compiled lexicon of `features.goods.lexicon`: an automaton and its terms."""
-
-    goto: Array
-    states: Array
-    terms: Array
-    spelling: Array
+def compose_text(text: str) -> str:
+    """Return a text composed (NFC) and cut at `MAX_CHARACTERS`."""
+    if not text.isascii():
+        text = normalize("NFC", text[:MAX_CHARACTERS])
+    return text[:MAX_CHARACTERS]
 
 
 def encode_text(text: str) -> NDArray[np.uint32]:
     """Return the code points of a text, composed (NFC) and cut at `MAX_CHARACTERS`. Any string is safe."""
-    if not text.isascii():
-        text = normalize("NFC", text[:MAX_CHARACTERS])
-    points, _ = utf_32_le_encode(text[:MAX_CHARACTERS], "surrogatepass")
+    points, _ = utf_32_le_encode(compose_text(text), "surrogatepass")
     return np.frombuffer(points, CODE_POINT)
 
 
-@njit(cache=True, nogil=True)
-def fill_goods(
-    codes: Array,
-    fold: Array,
-    goto: Array,
-    states: Array,
-    terms: Array,
-    spelling: Array,
-    vague: Array,
-    hs_table: Array,
-    friends: Array,
-    weights: Array,
-    row: Array,
-    at: Int,
-    hs: Int,
-    hs_digits: Int,
-    items: float,
-    item_chapters: float,
-    item_gaps: float,
-) -> None:
-    """Write the features of the goods of one consignment into `row`, from column `at` on.
+@kernel
+def write_goods(tables: Tables, codes: Array, weights: Array, hs: Int, hs_digits: Int, row: Array) -> None:
+    """Write the features of the goods of one consignment.
 
     Parameters
     ----------
+    tables : record
+        From `features.goods.tables.load_goods_tables`.
     codes : uint32 array
-        The text, from `encode_text`; empty if there is none.
-    fold, goto, states, terms, spelling, vague : arrays
-        From `features.goods.lexicon.load_text_tables`.
-    hs_table, friends : arrays
-        From `features.goods.hs.build_hs_tables`.
-    weights : float32 array, (TEXT_BUCKETS,) or empty
-        If empty, no text score is written, and the row may end before it.
-    row : float32 array
-    at : Int
+        The composed text (NFC), at most MAX_CHARACTERS; empty if there is none.
+    weights : float32 array, (TEXT_BUCKETS,)
     hs, hs_digits : Int
         The first six digits of the HS code as a number, and the number of all its digits; 0 digits: missing.
-    items, item_chapters, item_gaps : float
-        Number of items, number of their HS chapters, and share of items without description or HS code; NaN: missing.
+    row : float32 array
+        Receives the features from its beginning on.
     """
-    row[at + ITEMS] = items
-    row[at + ITEM_CHAPTERS] = item_chapters
-    row[at + ITEM_GAPS] = item_gaps
-    known = _fill_hs(hs, hs_digits, hs_table, row, at)
+    known = _fill_hs(hs, hs_digits, tables.hs_codes, row)
     if codes.size == 0:
-        _fill_missing_text(row, at, weights.size > 0)
+        _fill_missing_text(row)
         return
     for slot in range(AFTER_TEXT):
-        row[at + slot] = 0.0
-    row[at + DESCRIBED] = 1.0
-    entries = np.empty(MAX_LETTERS * codes.size, np.uint32)
-    size = _fold_codes(codes, fold, entries)
-    _measure_shape(codes, fold, row, at)
-    _count_tokens(entries, size, vague, row, at)
-    _count_chemistry(entries, size, row, at)
-    families = np.zeros(MAX_FAMILIES, np.int32)
-    _find_terms(
-        _strip_separators(entries, size), LexiconAutomaton(goto, states, terms, spelling), families, row, at
-    )
-    _fill_combined(families, known, friends, row, at)
-    if weights.size:
-        row[at + TEXT_SCORE] = _score_entries(entries, size, weights)
+        row[slot] = 0.0
+    row[DESCRIBED] = 1.0
+    size = _fold_codes(codes, tables.fold, tables.entries)
+    _measure_shape(codes, tables.fold, row)
+    _count_tokens(tables.entries, size, tables.vague, row)
+    _count_chemistry(tables.entries, size, row)
+    for family in range(MAX_FAMILIES):
+        tables.families[family] = 0
+    _find_terms(tables, _strip_separators(tables, size), row)
+    _fill_combined(tables.families, known, tables.friends, row)
+    row[TEXT_SCORE] = _score_entries(tables, size, weights)
 
 
-@njit(cache=True, nogil=True)
-def _fill_missing_text(row: Array, at: Int, scored: bool) -> None:
-    row[at + DESCRIBED] = 0.0
+@kernel
+def _fill_missing_text(row: Array) -> None:
+    row[DESCRIBED] = 0.0
     for slot in range(DESCRIBED + 1, AFTER_TEXT):
-        row[at + slot] = np.nan
-    row[at + HS_TEXT_MISMATCH] = np.nan
-    if scored:
-        row[at + TEXT_SCORE] = np.nan
+        row[slot] = np.nan
+    row[HS_TEXT_MISMATCH] = np.nan
+    row[TEXT_SCORE] = np.nan
 
 
 # --- Letters ---
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _get_code(entry: Int) -> Int:
     return entry & CODE_MASK
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _get_kind(entry: Int) -> Int:
     return (entry >> KIND_AT) & KIND_MASK
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_in_word(entry: Int) -> Bool:
     return LETTER <= (entry >> KIND_AT) & KIND_MASK <= OTHER
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _get_entry(code: Int, fold: Array) -> Int:
     """Return the fold entry of a code point. Beyond the table are only ideographs and invisible characters."""
     if code < FOLD_SIZE:
@@ -227,7 +205,7 @@ def _get_entry(code: Int, fold: Array) -> Int:
     return code | (OTHER << KIND_AT) | (symbol << SYMBOL_AT)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fold_codes(codes: Array, fold: Array, entries: Array) -> Int:
     """Write the fold entries of all code points into `entries` (MAX_LETTERS times as long), and return their number."""
     size = 0
@@ -244,11 +222,13 @@ def _fold_codes(codes: Array, fold: Array, entries: Array) -> Int:
     return size
 
 
-@njit(cache=True, nogil=True)
-def _strip_separators(entries: Array, size: Int) -> CompactText:
-    """Remove the separators. A gap that is too wide for a name breaks the text, as do the start, the end and `|`."""
-    letters = np.empty(size, np.uint32)
-    gaps = np.empty(size + 1, np.uint8)
+@kernel
+def _strip_separators(tables: Tables, size: Int) -> Int:
+    """Write the letters and digits into `letters`, and the gap before each into `gaps`, with one more gap at the end. Return their number.
+
+    A gap that is too wide for a name breaks the text, as do the start, the end and `|`.
+    """
+    entries, letters, gaps = tables.entries, tables.letters, tables.gaps
     count = 0
     gap = GAP_BREAKS
     width = 0
@@ -270,134 +250,86 @@ def _strip_separators(entries: Array, size: Int) -> CompactText:
                 gap |= GAP_OF_BLANKS if kind == BLANK else GAP_OF_MARKS
         blank_before = kind == BLANK
     gaps[count] = GAP_BREAKS
-    return CompactText(letters, gaps, count)
+    return count
 
 
 # --- Names and words ---
 
 
-@njit(cache=True, nogil=True)
-def _find_terms(text: CompactText, book: LexiconAutomaton, families: Array, row: Array, at: Int) -> None:
+@kernel
+def _find_terms(tables: Tables, size: Int, row: Array) -> None:
     """Run the automaton over the text. At each letter at which terms end, count the longest name and the longest word."""
     state = 0
-    for end in range(text.size):
-        if text.gaps[end] == GAP_BREAKS:
+    for end in range(size):
+        if tables.gaps[end] == GAP_BREAKS:
             state = 0
-        state = book.goto[state, (text.letters[end] >> SYMBOL_AT) & SYMBOL_MASK]
-        output = state if book.states[state, FIRST_TERM] >= 0 else book.states[state, NEXT_OUTPUT]
+        state = tables.goto[state, (tables.letters[end] >> SYMBOL_AT) & SYMBOL_MASK]
+        output = state if tables.states[state, FIRST_TERM] >= 0 else tables.states[state, NEXT_OUTPUT]
         if output >= 0:
-            _count_terms(text, book, end, output, families, row, at)
+            _count_terms(tables, end, output, row)
 
 
-@njit(cache=True, nogil=True)
-def _count_terms(
-    text: CompactText, book: LexiconAutomaton, end: Int, output: Int, families: Array, row: Array, at: Int
-) -> None:
+@kernel
+def _count_terms(tables: Tables, end: Int, output: Int, row: Array) -> None:
     """Count the longest name, word of a goods family and other word that end here."""
-    name, name_tier, disguised, goods, other = _choose_terms(text, book, end, output)
+    name, name_tier, disguised, goods, other = _choose_terms(tables, end, output)
     if name >= 0:
-        _count_name(book.terms[name, FAMILY], name_tier, disguised, row, at)
+        _count_name(tables.terms[name, FAMILY], name_tier, disguised, row)
     for word in (goods, other):
         if word >= 0:
-            families[book.terms[word, FAMILY]] += 1
-            if book.terms[word, SLOT] != NO_SLOT:
-                row[at + book.terms[word, SLOT]] += 1.0
+            tables.families[tables.terms[word, FAMILY]] += 1
+            if tables.terms[word, SLOT] != NO_SLOT:
+                row[tables.terms[word, SLOT]] += 1.0
 
 
-@njit(cache=True, nogil=True)
-def _choose_terms(
-    text: CompactText, book: LexiconAutomaton, end: Int, output: Int
-) -> tuple[Int, Int, Bool, Int, Int]:
+@kernel
+def _choose_terms(tables: Tables, end: Int, output: Int) -> tuple[Int, Int, Bool, Int, Int]:
     """Choose the longest name, word of a goods family and other word that end here; -1 for none.
 
     If a name and a class pattern cover the same letters, the name counts: a listed medicine is not an unknown substance.
     """
-    name, name_span, name_tier, disguised = -1, 0, 0, False
-    goods, other = -1, -1
+    name, name_span, name_tier, disguised = NO_TERM, 0, 0, False
+    goods = other = NO_TERM
     while output >= 0:
-        term = book.states[output, FIRST_TERM]
+        term = tables.states[output, FIRST_TERM]
         while term >= 0:
-            how = _match_term(text, book, end, term)
-            tier = CONTEXT if how == HINT else book.terms[term, TIER]
+            how = _match_term(tables, end, term)
+            tier = CONTEXT if how == HINT else tables.terms[term, TIER]
             if how == NO_MATCH:
                 pass
             elif tier != WORD:
-                span = _measure_span(text, book, end, term)
+                span = _measure_span(tables, end, term)
                 if span > name_span or (span == name_span and name_tier == CLASS and tier != CLASS):
                     name, name_span, name_tier, disguised = term, span, tier, how == DISGUISED
-            elif book.terms[term, FAMILY]:
-                goods = _choose_longer(goods, term, book)
+            elif tables.terms[term, FAMILY]:
+                goods = _choose_longer(goods, term, tables)
             else:
-                other = _choose_longer(other, term, book)
-            term = book.terms[term, NEXT]
-        output = book.states[output, NEXT_OUTPUT]
+                other = _choose_longer(other, term, tables)
+            term = tables.terms[term, NEXT]
+        output = tables.states[output, NEXT_OUTPUT]
     return name, name_tier, disguised, goods, other
 
 
-@njit(cache=True, nogil=True)
-def locate_terms(codes: Array, fold: Array, book: LexiconAutomaton, hits: Array) -> Int:
-    """Write the names and words that `fill_goods` counts in a text, with their places.
-
-    Parameters
-    ----------
-    codes : uint32 array
-        The text, from `encode_text`.
-    fold : uint32 array
-    book : LexiconAutomaton
-    hits : int32 array, (n, HIT_COLUMNS)
-        Filled from the top: term, tier, disguised, first and last code point.
-
-    Returns
-    -------
-    int
-        Hits written; those for which `hits` has no row are left out.
-    """
-    entries = np.empty(MAX_LETTERS * codes.size, np.uint32)
-    text = _strip_separators(entries, _fold_codes(codes, fold, entries))
-    owners = _find_owners(codes, fold, text.size)
-    state = found = 0
-    for end in range(text.size):
-        if text.gaps[end] == GAP_BREAKS:
-            state = 0
-        state = book.goto[state, (text.letters[end] >> SYMBOL_AT) & SYMBOL_MASK]
-        output = state if book.states[state, FIRST_TERM] >= 0 else book.states[state, NEXT_OUTPUT]
-        if output < 0:
-            continue
-        name, name_tier, disguised, goods, other = _choose_terms(text, book, end, output)
-        for term in (name, goods, other):
-            if term >= 0 and found < len(hits):
-                hits[found, HIT_TERM] = term
-                hits[found, HIT_TIER] = name_tier if term == name else WORD
-                hits[found, HIT_DISGUISED] = term == name and disguised
-                hits[found, HIT_FIRST] = owners[end - _measure_span(text, book, end, term) + 1]
-                hits[found, HIT_LAST] = owners[end]
-                found += 1
-    return found
-
-
-@njit(cache=True, nogil=True)
-def _find_owners(codes: Array, fold: Array, letters: Int) -> Array:
-    """Find the code point from which each letter of the compact text came."""
-    owners = np.empty(letters, np.int32)
-    entries = np.empty(MAX_LETTERS, np.uint32)
+@kernel
+def _find_owners(codes: Array, tables: Tables, owners: Array) -> None:
+    """Write the code point from which each letter in `letters` came."""
     count = 0
     for place in range(codes.size):
-        for each in range(_fold_codes(codes[place : place + 1], fold, entries)):
-            if _get_kind(entries[each]) >= LETTER:
+        for each in range(_fold_codes(codes[place : place + 1], tables.fold, tables.entries)):
+            if _get_kind(tables.entries[each]) >= LETTER:
                 owners[count] = place
                 count += 1
-    return owners
 
 
-@njit(cache=True, nogil=True)
-def _choose_longer(term: Int, other: Int, book: LexiconAutomaton) -> Int:
-    if term < 0 or book.terms[other, LENGTH] > book.terms[term, LENGTH]:
+@kernel
+def _choose_longer(term: Int, other: Int, tables: Tables) -> Int:
+    if term < 0 or tables.terms[other, LENGTH] > tables.terms[term, LENGTH]:
         return other
     return term
 
 
-@njit(cache=True, nogil=True)
-def _count_name(family: Int, tier: Int, disguised: Bool, row: Array, at: Int) -> None:
+@kernel
+def _count_name(family: Int, tier: Int, disguised: Bool, row: Array) -> None:
     slot = NAMES_CONTEXT
     if tier == SPECIFIC:
         slot = NAMES_SPECIFIC
@@ -405,35 +337,36 @@ def _count_name(family: Int, tier: Int, disguised: Bool, row: Array, at: Int) ->
         slot = NAMES_CLASS
     elif tier == MEDICINE:
         slot = NAMES_MEDICINE
-    row[at + slot] += 1.0
+    row[slot] += 1.0
     if disguised:
-        row[at + NAMES_DISGUISED] += 1.0
-    if tier > row[at + NAME_TIER]:
-        row[at + NAME_TIER] = tier
-        row[at + NAME_FAMILY] = family
+        row[NAMES_DISGUISED] += 1.0
+    if tier > row[NAME_TIER]:
+        row[NAME_TIER] = tier
+        row[NAME_FAMILY] = family
 
 
-@njit(cache=True, nogil=True)
-def _measure_span(text: CompactText, book: LexiconAutomaton, end: Int, term: Int) -> Int:
+@kernel
+def _measure_span(tables: Tables, end: Int, term: Int) -> Int:
     """Return the number of letters that a name covers. A class pattern covers the whole word that it ends."""
-    first = end - book.terms[term, LENGTH] + 1
-    if book.terms[term, OPEN] & (AFTER_LETTERS | AFTER_ANY):
-        while first > 0 and text.gaps[first] == NO_GAP:
+    first = end - tables.terms[term, LENGTH] + 1
+    if tables.terms[term, OPEN] & (AFTER_LETTERS | AFTER_ANY):
+        while first > 0 and tables.gaps[first] == NO_GAP:
             first -= 1
     return end - first + 1
 
 
-@njit(cache=True, nogil=True)
-def _match_term(text: CompactText, book: LexiconAutomaton, end: Int, term: Int) -> Int:
+@kernel
+def _match_term(tables: Tables, end: Int, term: Int) -> Int:
     """Check if a term that ends here by the automaton is really written here, and in which form."""
-    length, start = book.terms[term, LENGTH], book.terms[term, START]
+    length, start = tables.terms[term, LENGTH], tables.terms[term, START]
     first = end - length + 1
-    parted, parted_by_blank, all_gaps, swapped, mixed = 0, 0, 0, 0, 0
+    parted, swapped, mixed = 0, 0, 0
+    parted_by_blank = all_gaps = BEGIN
     before: Int = np.int64(0)
     for step in range(length):
-        entry: Int = np.int64(text.letters[first + step])
-        wanted = book.spelling[start + step]
-        gap = text.gaps[first + step]
+        entry: Int = np.int64(tables.letters[first + step])
+        wanted = tables.spelling[start + step]
+        gap = tables.gaps[first + step]
         if step and gap:
             all_gaps += 1
             if not wanted & MAY_PART:
@@ -446,9 +379,9 @@ def _match_term(text: CompactText, book: LexiconAutomaton, end: Int, term: Int) 
         if gap == NO_GAP and _get_kind(entry) == LETTER and _get_kind(before) == LETTER:
             mixed += ((entry ^ before) & LOOKALIKE) != 0
         before = entry
-    opening, tier = book.terms[term, OPEN], book.terms[term, TIER]
+    opening, tier = tables.terms[term, OPEN], tables.terms[term, TIER]
     spaced = all_gaps == length - 1 and length >= MIN_SPACED_LETTERS
-    if not (_can_start(text, first, length, opening, spaced) and _can_end(text, end, length, opening)):
+    if not (_can_start(tables, first, length, opening, spaced) and _can_end(tables, end, length, opening)):
         return NO_MATCH
     if parted or swapped:
         if tier <= CONTEXT or (swapped and length < MIN_SWAPPED_LETTERS):
@@ -456,64 +389,66 @@ def _match_term(text: CompactText, book: LexiconAutomaton, end: Int, term: Int) 
         return DISGUISED if not parted or spaced or _may_part(length, opening, parted_by_blank) else NO_MATCH
     if tier <= CONTEXT:
         return PLAIN
-    if length <= MAX_HINT_LETTERS and _looks_like_words(text, first, length, all_gaps):
+    if length <= MAX_HINT_LETTERS and _looks_like_words(tables, first, length, all_gaps):
         return HINT
     return DISGUISED if mixed else PLAIN
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _may_part(length: Int, opening: Int, parted_by_blank: Int) -> Bool:
     shortest = MIN_BLANK_PARTED_LETTERS if parted_by_blank else MIN_PARTED_LETTERS
     return opening == CLOSED and length >= shortest
 
 
-@njit(cache=True, nogil=True)
-def _looks_like_words(text: CompactText, first: Int, length: Int, all_gaps: Int) -> Bool:
+@kernel
+def _looks_like_words(tables: Tables, first: Int, length: Int, all_gaps: Int) -> Bool:
     """Check if a short code is written as a number and a word (`3 MMC`), or as a plain word (`THCO`)."""
     if all_gaps:
-        return all_gaps == 1 and text.gaps[first + 1] == GAP_OF_BLANKS
+        return all_gaps == 1 and tables.gaps[first + 1] == GAP_OF_BLANKS
     latin = 0
     for place in range(first, first + length):
-        latin += _get_kind(text.letters[place]) == LETTER
+        latin += _get_kind(tables.letters[place]) == LETTER
     return latin == length
 
 
-@njit(cache=True, nogil=True)
-def _can_start(text: CompactText, first: Int, length: Int, opening: Int, spaced: Bool) -> Bool:
+@kernel
+def _can_start(tables: Tables, first: Int, length: Int, opening: Int, spaced: Bool) -> Bool:
     """Check if a term may begin at `first`: at the start of a word, or inside it if the term is open."""
     if opening & AFTER_ANY:
         return True
-    gap = text.gaps[first]
+    gap = tables.gaps[first]
     if opening & AFTER_LETTERS:
         return gap in (NO_GAP, GAP_OF_MARKS) or (spaced and gap != GAP_BREAKS)
-    kind = _get_kind(text.letters[first])
+    kind = _get_kind(tables.letters[first])
     if gap != NO_GAP or kind == OTHER:
         return True
-    return kind == LETTER and length >= MIN_TOUCHING_LETTERS and _get_kind(text.letters[first - 1]) != LETTER
+    return (
+        kind == LETTER and length >= MIN_TOUCHING_LETTERS and _get_kind(tables.letters[first - 1]) != LETTER
+    )
 
 
-@njit(cache=True, nogil=True)
-def _can_end(text: CompactText, end: Int, length: Int, opening: Int) -> Bool:
+@kernel
+def _can_end(tables: Tables, end: Int, length: Int, opening: Int) -> Bool:
     """Check if a term may end at `end`: at the end of a word, before a plural s, or anywhere if it is open."""
-    if opening & BEFORE_ANY or text.gaps[end + 1] != NO_GAP:
+    if opening & BEFORE_ANY or tables.gaps[end + 1] != NO_GAP:
         return True
-    kind, after = _get_kind(text.letters[end]), text.letters[end + 1]
+    kind, after = _get_kind(tables.letters[end]), tables.letters[end + 1]
     if kind == OTHER:
         return True
     if kind != LETTER or length < MIN_TOUCHING_LETTERS:
         return False
-    return _get_kind(after) != LETTER or (_get_code(after) == SMALL_S and text.gaps[end + 2] != NO_GAP)
+    return _get_kind(after) != LETTER or (_get_code(after) == SMALL_S and tables.gaps[end + 2] != NO_GAP)
 
 
 # --- Words that are no names: vague terms, chemistry, shape ---
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _update_hash(value: Int, code: Int) -> Int:
     return (np.uint64(value) ^ np.uint64(code)) * np.uint64(FNV_PRIME)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _look_up_vague(value: Int, vague: Array) -> Int:
     """Return the flags of a hash in the table of vague terms; 0: not found."""
     mask = vague.shape[0] - 1
@@ -525,8 +460,8 @@ def _look_up_vague(value: Int, vague: Array) -> Int:
     return 0
 
 
-@njit(cache=True, nogil=True)
-def _count_tokens(entries: Array, size: Int, vague: Array, row: Array, at: Int) -> None:
+@kernel
+def _count_tokens(entries: Array, size: Int, vague: Array, row: Array) -> None:
     """Count the words, the vague words, and the items that have only a vague term."""
     nothing = np.uint64(FNV_OFFSET)
     word, word_but_last, item, item_but_last = nothing, nothing, nothing, nothing
@@ -558,33 +493,33 @@ def _count_tokens(entries: Array, size: Int, vague: Array, row: Array, at: Int) 
             vague_items += said != 0 or (last == SMALL_S and _look_up_vague(item_but_last, vague) != 0)
             endings += said == FILE_ENDING
             item, words_in_item = nothing, 0
-    row[at + TOKENS] = words
-    row[at + LONGEST_TOKEN] = longest
+    row[TOKENS] = words
+    row[LONGEST_TOKEN] = longest
     if words:
-        row[at + CODED_SHARE] = coded / words
-        row[at + VAGUE_SHARE] = vague_words / words
-        row[at + VAGUE_WHOLE] = vague_items == items
+        row[CODED_SHARE] = coded / words
+        row[VAGUE_SHARE] = vague_words / words
+        row[VAGUE_WHOLE] = vague_items == items
         if endings == items:
-            row[at + INVALID] = 1.0
+            row[INVALID] = 1.0
 
 
-@njit(cache=True, nogil=True)
-def _count_chemistry(entries: Array, size: Int, row: Array, at: Int) -> None:
+@kernel
+def _count_chemistry(entries: Array, size: Int, row: Array) -> None:
     """Count CAS numbers, locants (the `2,5-` of `2,5-dimethoxy`) and opening brackets."""
-    place = 0
+    place = BEGIN
     while place < size:
         code = _get_code(entries[place])
-        row[at + BRACKETS] += code == 40 or code == 91 or code == 123  # ( [ {
+        row[BRACKETS] += code == 40 or code == 91 or code == 123  # ( [ {
         after = place
         if _get_kind(entries[place]) == DIGIT and (place == 0 or not _is_in_word(entries[place - 1])):
-            after = _count_cas(entries, size, place, row, at)
+            after = _count_cas(entries, size, place, row)
             if after == place:
                 after = _skip_locant(entries, size, place)
-                row[at + LOCANTS] += after > place
+                row[LOCANTS] += after > place
         place = max(after, place + 1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _skip_digits(entries: Array, size: Int, place: Int) -> Int:
     """Return the position after the digits that begin here."""
     while place < size and _get_kind(entries[place]) == DIGIT:
@@ -592,13 +527,13 @@ def _skip_digits(entries: Array, size: Int, place: Int) -> Int:
     return place
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_code(entries: Array, size: Int, place: Int, code: Int) -> Bool:
     return place < size and _get_code(entries[place]) == code
 
 
-@njit(cache=True, nogil=True)
-def _count_cas(entries: Array, size: Int, place: Int, row: Array, at: Int) -> Int:
+@kernel
+def _count_cas(entries: Array, size: Int, place: Int, row: Array) -> Int:
     """Count a CAS number (2-7 digits, 2 digits, check digit) that begins here, and return the position after it.
 
     The check digit is the sum of the other digits, each times its position from the right, modulo 10.
@@ -624,11 +559,11 @@ def _count_cas(entries: Array, size: Int, place: Int, row: Array, at: Int) -> In
             weight += 1
             total += weight * (_get_code(entries[step]) - 48)
     misprint = total % 10 != _get_code(entries[second + 1]) - 48
-    row[at + (CAS_MISPRINTS if misprint else CAS_NUMBERS)] += 1.0
+    row[CAS_MISPRINTS if misprint else CAS_NUMBERS] += 1.0
     return after
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _skip_locant(entries: Array, size: Int, place: Int) -> Int:
     """Return the position after the locant that begins here: numbers of one or two digits, a hyphen, three letters."""
     start = place
@@ -647,8 +582,8 @@ def _skip_locant(entries: Array, size: Int, place: Int) -> Int:
     return after
 
 
-@njit(cache=True, nogil=True)
-def _measure_shape(codes: Array, fold: Array, row: Array, at: Int) -> None:
+@kernel
+def _measure_shape(codes: Array, fold: Array, row: Array) -> None:
     """Write the shape of the text, which does not depend on its words."""
     inked, upper, digits, marks, beyond, letters, invisible, mixed = 0, 0, 0, 0, 0, 0, 0, 0
     run, longest_run, before = 0, 0, np.int64(-1)
@@ -681,60 +616,60 @@ def _measure_shape(codes: Array, fold: Array, row: Array, at: Int) -> None:
             lookalike_in_word = True
         elif kind == LETTER and code < 128 and not entry & LOOKALIKE:
             plain_in_word = True
-        _mark_script(code, kind, row, at)
-    row[at + CHARACTERS] = codes.size
-    row[at + LONGEST_REPEAT] = longest_run
-    row[at + INVISIBLE] = invisible
-    row[at + MIXED_SCRIPT_WORDS] = mixed + (plain_in_word and lookalike_in_word)
-    row[at + INVALID] = letters == 0 or (longest_run >= 3 and longest_run == inked)
+        _mark_script(code, kind, row)
+    row[CHARACTERS] = codes.size
+    row[LONGEST_REPEAT] = longest_run
+    row[INVISIBLE] = invisible
+    row[MIXED_SCRIPT_WORDS] = mixed + (plain_in_word and lookalike_in_word)
+    row[INVALID] = letters == 0 or (longest_run >= 3 and longest_run == inked)
     if inked:
-        row[at + UPPER_SHARE] = upper / inked
-        row[at + DIGIT_SHARE] = digits / inked
-        row[at + MARK_SHARE] = marks / inked
-        row[at + NON_ASCII_SHARE] = beyond / inked
+        row[UPPER_SHARE] = upper / inked
+        row[DIGIT_SHARE] = digits / inked
+        row[MARK_SHARE] = marks / inked
+        row[NON_ASCII_SHARE] = beyond / inked
 
 
-@njit(cache=True, nogil=True)
-def _mark_script(code: Int, kind: Int, row: Array, at: Int) -> None:
+@kernel
+def _mark_script(code: Int, kind: Int, row: Array) -> None:
     if kind == LETTER:
         if code < FIRST_NON_LATIN:
-            row[at + LATIN] = 1.0
+            row[LATIN] = 1.0
         elif FIRST_CYRILLIC <= code <= LAST_CYRILLIC:
-            row[at + CYRILLIC] = 1.0
+            row[CYRILLIC] = 1.0
     elif kind == OTHER:
         if 0xAC00 <= code <= 0xD7A3:
-            row[at + HANGUL] = 1.0
+            row[HANGUL] = 1.0
         elif 0x2E80 <= code <= 0x9FFF or code > 0xFFFF:
-            row[at + CJK] = 1.0
+            row[CJK] = 1.0
 
 
 # --- HS code, and text and code combined ---
 
 
-@njit(cache=True, nogil=True)
-def _fill_hs(hs: Int, digits: Int, hs_table: Array, row: Array, at: Int) -> Int:
+@kernel
+def _fill_hs(hs: Int, digits: Int, hs_table: Array, row: Array) -> Int:
     """Write the features of the HS code, and return its table entry; 0 if there is none."""
     if digits <= 0 or hs < 0:
-        row[at + HS_PRESENT] = 0.0
+        row[HS_PRESENT] = 0.0
         for slot in range(HS_PRESENT + 1, HS_TEXT_MISMATCH + 1):
-            row[at + slot] = np.nan
+            row[slot] = np.nan
         return 0
     for _ in range(digits, HS_DIGITS_READ):
         hs *= 10
     entry = np.int64(hs_table[hs]) if hs < HS_TABLE_SIZE else 0
     family = entry & FAMILY_MASK
-    row[at + HS_PRESENT] = 1.0
-    row[at + HS_DIGITS] = digits
-    row[at + HS_CHAPTER_KNOWN] = entry & CHAPTER_KNOWN != 0
-    row[at + HS_VALID] = entry & HEADING_KNOWN != 0 and HS_DIGITS_READ <= digits <= MAX_HS_DIGITS
-    row[at + HS_FAMILY] = family if family else np.nan
-    row[at + HS_TYPICAL] = entry & TYPICAL != 0
-    row[at + HS_COVER] = entry & COVER != 0
+    row[HS_PRESENT] = 1.0
+    row[HS_DIGITS] = digits
+    row[HS_CHAPTER_KNOWN] = entry & CHAPTER_KNOWN != 0
+    row[HS_VALID] = entry & HEADING_KNOWN != 0 and HS_DIGITS_READ <= digits <= MAX_HS_DIGITS
+    row[HS_FAMILY] = family if family else np.nan
+    row[HS_TYPICAL] = entry & TYPICAL != 0
+    row[HS_COVER] = entry & COVER != 0
     return entry
 
 
-@njit(cache=True, nogil=True)
-def _fill_combined(families: Array, known: Int, friends: Array, row: Array, at: Int) -> None:
+@kernel
+def _fill_combined(families: Array, known: Int, friends: Array, row: Array) -> None:
     """Write the combined features: the family of the text, and the agreement of the HS code with it."""
     spoken, most, family, several = 0, 0, 0, 0
     for code in range(1, MAX_FAMILIES):
@@ -743,39 +678,40 @@ def _fill_combined(families: Array, known: Int, friends: Array, row: Array, at: 
             several += 1
             if families[code] > most:
                 most, family = families[code], code
-    row[at + TEXT_FAMILIES] = several
-    row[at + TEXT_FAMILY] = family if family else np.nan
+    row[TEXT_FAMILIES] = several
+    row[TEXT_FAMILY] = family if family else np.nan
     of_hs = known & FAMILY_MASK
-    row[at + HS_TEXT_MISMATCH] = np.nan
+    row[HS_TEXT_MISMATCH] = np.nan
     if spoken and of_hs:
-        row[at + HS_TEXT_MISMATCH] = friends[of_hs] & spoken == 0
-    if row[at + NAME_TIER] == 0.0:
-        row[at + NAME_FAMILY] = np.nan
-    chemistry, locants = row[at + CHEMISTRY_WORDS], row[at + LOCANTS]
-    named = row[at + NAMES_SPECIFIC] + row[at + NAMES_CLASS] + row[at + NAMES_MEDICINE]
-    shaped = chemistry >= 2 or (chemistry >= 1 and locants >= 1) or row[at + CAS_NUMBERS] >= 1
-    row[at + UNKNOWN_CHEMICAL] = shaped and named == 0
+        row[HS_TEXT_MISMATCH] = friends[of_hs] & spoken == 0
+    if row[NAME_TIER] == 0.0:
+        row[NAME_FAMILY] = np.nan
+    chemistry, locants = row[CHEMISTRY_WORDS], row[LOCANTS]
+    named = row[NAMES_SPECIFIC] + row[NAMES_CLASS] + row[NAMES_MEDICINE]
+    shaped = chemistry >= 2 or (chemistry >= 1 and locants >= 1) or row[CAS_NUMBERS] >= 1
+    row[UNKNOWN_CHEMICAL] = shaped and named == 0
     supported = (
-        row[at + POWDER_WORDS] + row[at + CRYSTAL_WORDS] > 0
+        row[POWDER_WORDS] + row[CRYSTAL_WORDS] > 0
         or known & CHEMICAL != 0
         or chemistry + locants > 0
-        or row[at + CAS_NUMBERS] > 0
+        or row[CAS_NUMBERS] > 0
     )
-    row[at + CONTEXT_SUPPORTED] = supported and row[at + NAMES_CONTEXT] > 0
+    row[CONTEXT_SUPPORTED] = supported and row[NAMES_CONTEXT] > 0
 
 
 # --- n-grams: 3 to 5 characters of words joined by single spaces ---
 
 
-@njit(cache=True, nogil=True)
-def _find_buckets(entries: Array, size: Int, buckets: Array) -> Int:
-    """Write the distinct buckets of the n-grams of a text in the order of their first occurrence, and return their number."""
-    chars = np.empty(size + 2, np.uint32)
-    count = _write_words(entries, size, chars)
+@kernel
+def _find_buckets(tables: Tables, size: Int) -> Int:
+    """Write the distinct buckets of the n-grams of a text into `buckets` in the order of their first occurrence, and return their number."""
+    chars, seen, buckets = tables.chars, tables.seen, tables.buckets
+    count = _write_words(tables.entries, size, chars)
     slots = 256
     while slots < 2 * (MAX_NGRAM - MIN_NGRAM + 1) * count:
         slots *= 2
-    seen = np.full(slots, -1, np.int32)
+    for slot in range(slots):
+        seen[slot] = -1
     found = 0
     for first in range(count - MIN_NGRAM + 1):
         value = np.uint64(FNV_OFFSET)
@@ -783,7 +719,7 @@ def _find_buckets(entries: Array, size: Int, buckets: Array) -> Int:
             value = _update_hash(value, chars[place])
             if place - first + 1 < MIN_NGRAM:
                 continue
-            bucket = np.int64((value * np.uint64(HASH_MULTIPLIER)) >> np.uint64(64 - BUCKET_BITS))
+            bucket: Int = np.int64((value * np.uint64(HASH_MULTIPLIER)) >> np.uint64(64 - BUCKET_BITS))
             slot = bucket & (slots - 1)
             while seen[slot] >= 0 and seen[slot] != bucket:
                 slot = (slot + 1) & (slots - 1)
@@ -794,7 +730,7 @@ def _find_buckets(entries: Array, size: Int, buckets: Array) -> Int:
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _write_words(entries: Array, size: Int, chars: Array) -> Int:
     """Write the words with one space before, between and after them, and return the number of characters."""
     chars[0] = SPACE
@@ -812,29 +748,91 @@ def _write_words(entries: Array, size: Int, chars: Array) -> Int:
     return count
 
 
-@njit(cache=True, nogil=True)
-def _score_entries(entries: Array, size: Int, weights: Array) -> float:
+@kernel
+def _score_entries(tables: Tables, size: Int, weights: Array) -> Any:
     """Sum the weights of the distinct buckets of a text, divided by the square root of their number."""
-    buckets = np.empty((MAX_NGRAM - MIN_NGRAM + 1) * (size + 2), np.int32)
-    count = _find_buckets(entries, size, buckets)
+    count = _find_buckets(tables, size)
     total = 0.0
     for place in range(count):
-        total += weights[buckets[place]]
+        total += float(weights[tables.buckets[place]])
     return total / np.sqrt(count) if count else 0.0
 
 
-@njit(cache=True, nogil=True)
-def score_text(codes: Array, fold: Array, weights: Array) -> float:
-    """Compute the text score of one text, as `fill_goods` does."""
-    entries = np.empty(MAX_LETTERS * codes.size, np.uint32)
-    return _score_entries(entries, _fold_codes(codes, fold, entries), weights)
+# --- Entry points for a text alone, of at most MAX_CHARACTERS ---
 
 
-@njit(cache=True, nogil=True)
-def count_buckets(codes: Array, fold: Array, counts: Array, weight: float) -> None:
+@kernel
+def _locate_terms(codes: Array, tables: Tables, hits: Array) -> Int:
+    """Write the names and words that `write_goods` counts in a text, with their places.
+
+    Parameters
+    ----------
+    codes : uint32 array
+        The text, from `encode_text`.
+    tables : record
+        From `features.goods.tables.load_goods_tables`.
+    hits : int32 array, (n, HIT_COLUMNS)
+        Filled from the top: term, tier, disguised, first and last code point.
+
+    Returns
+    -------
+    int
+        Hits written; those for which `hits` has no row are left out.
+    """
+    size = _strip_separators(tables, _fold_codes(codes, tables.fold, tables.entries))
+    owners = tables.buckets
+    _find_owners(codes, tables, owners)
+    state = found = 0
+    for end in range(size):
+        if tables.gaps[end] == GAP_BREAKS:
+            state = 0
+        state = tables.goto[state, (tables.letters[end] >> SYMBOL_AT) & SYMBOL_MASK]
+        output = state if tables.states[state, FIRST_TERM] >= 0 else tables.states[state, NEXT_OUTPUT]
+        if output < 0:
+            continue
+        name, name_tier, disguised, goods, other = _choose_terms(tables, end, output)
+        for term in (name, goods, other):
+            if term >= 0 and found < len(hits):
+                hits[found, HIT_TERM] = term
+                hits[found, HIT_TIER] = name_tier if term == name else WORD
+                hits[found, HIT_DISGUISED] = term == name and disguised
+                hits[found, HIT_FIRST] = owners[end - _measure_span(tables, end, term) + 1]
+                hits[found, HIT_LAST] = owners[end]
+                found += 1
+    return found
+
+
+@kernel
+def _score_text(codes: Array, tables: Tables, weights: Array) -> Any:
+    """Compute the text score of one text, as `write_goods` does."""
+    return _score_entries(tables, _fold_codes(codes, tables.fold, tables.entries), weights)
+
+
+@kernel
+def _count_buckets(codes: Array, tables: Tables, counts: Array, weight: float) -> None:
     """Add `weight` to every distinct bucket of a text."""
-    entries = np.empty(MAX_LETTERS * codes.size, np.uint32)
-    size = _fold_codes(codes, fold, entries)
-    buckets = np.empty((MAX_NGRAM - MIN_NGRAM + 1) * (size + 2), np.int32)
-    for place in range(_find_buckets(entries, size, buckets)):
-        counts[buckets[place]] += weight
+    size = _fold_codes(codes, tables.fold, tables.entries)
+    for place in range(_find_buckets(tables, size)):
+        counts[tables.buckets[place]] += weight
+
+
+def _build_entry_points(digest: int) -> Any:
+    """Build the entry points. Like that of a row, they have a digest of the kernels that they call."""
+
+    @entry_point
+    def locate_terms(codes: Array, all_tables: Array, hits: Array) -> Int:
+        return _locate_terms(codes, all_tables[0], hits) if digest >= 0 else 0
+
+    @entry_point
+    def score_text(codes: Array, all_tables: Array, weights: Array) -> Any:
+        return _score_text(codes, all_tables[0], weights) if digest >= 0 else 0.0
+
+    @entry_point
+    def count_buckets(codes: Array, all_tables: Array, counts: Array, weight: float) -> None:
+        if digest >= 0:
+            _count_buckets(codes, all_tables[0], counts, weight)
+
+    return locate_terms, score_text, count_buckets
+
+
+locate_terms, score_text, count_buckets = _build_entry_points(build_digest([__file__, compiling.__file__]))

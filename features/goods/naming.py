@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from features.goods import kernels as kernel
 from features.goods.lexicon import load_text_tables
+from features.goods.tables import load_goods_tables
 
 MAX_HITS = 64
 """Maximum number of names and words that are located in one text."""
@@ -74,10 +75,8 @@ class GoodsWords:
 
     @cached_property
     def _hits(self) -> Hits:
-        tables = load_text_tables()
-        book = kernel.LexiconAutomaton(tables.goto, tables.states, tables.terms, tables.spelling)
         hits = np.empty((MAX_HITS, kernel.HIT_COLUMNS), np.int32)
-        return hits[: kernel.locate_terms(self._codes, tables.fold, book, hits)]
+        return hits[: kernel.locate_terms(self._codes, load_goods_tables(), hits)]
 
     def _quote(self, hits: Hits) -> Iterable[str]:
         """Return the spelling of each hit, the longest first, without hits inside a longer one."""
@@ -137,7 +136,7 @@ class GoodsWords:
 
     def _score(self, words: list[str]) -> float:
         codes = kernel.encode_text(" ".join(words))
-        return float(kernel.score_text(codes, load_text_tables().fold, self._weights))
+        return float(kernel.score_text(codes, load_goods_tables(), self._weights))
 
 
 Finder = Callable[[GoodsWords], Iterable[str]]

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.goods.character_folding import build_fold_table
-from features.goods.kernels import TEXT_BUCKETS, Array, count_buckets, encode_text, score_text
+from features.goods.kernels import TEXT_BUCKETS, count_buckets, encode_text, score_text
+from features.goods.tables import load_goods_tables
+from features.normalization.compiling import Array
 
 TEXT_FOLDS = 5
 """Number of folds of the training texts. Each fold is scored with the weights of the other folds."""
@@ -81,7 +82,7 @@ def score_out_of_fold(
         learnt = _compute_log_odds(counts, np.arange(len(names)) != fold)
         for place in np.flatnonzero(places == fold).tolist():
             if texts[place]:
-                scores[place] = score_text(encode_text(texts[place]), build_fold_table(), learnt)
+                scores[place] = score_text(encode_text(texts[place]), load_goods_tables(), learnt)
     return scores
 
 
@@ -93,7 +94,7 @@ def _count_texts(
     for text, label, weight, fold in rows:
         if text and weight > 0:
             kind = int(label)
-            count_buckets(encode_text(text), build_fold_table(), counts.texts[fold, kind], float(weight))
+            count_buckets(encode_text(text), load_goods_tables(), counts.texts[fold, kind], float(weight))
             counts.weight[fold, kind] += weight
             counts.squares[fold, kind] += weight * weight
     return counts

@@ -7,7 +7,7 @@ import numpy as np
 from features.history.blake2b_rounds import LAST_BLOCK, compress
 from features.normalization.compiling import START, Array, Int, Tables, kernel
 from features.normalization.letters import TOO_LONG
-from features.normalization.tables import MAX_FORMS
+from features.normalization.tables import MAX_FIELDS, MAX_FORMS
 from features.normalization.words import append
 
 BLOCK_BYTES, WORD_BYTES, BLOCK_WORDS = 128, 8, 16
@@ -21,6 +21,7 @@ KEY_PLAN = np.dtype(
     [
         ("count", np.int64),  # of kinds
         ("declared", np.int64),  # columns that only declared keys use
+        ("fields", np.int64, MAX_FIELDS),  # the field of each of them in a record
         ("kinds", np.int64, (MAX_KINDS, FIRST_PART + MAX_PARTS)),
         ("prefixes", np.uint8, MAX_PREFIXES),  # the kinds with their separator, one after the other
         ("start", np.uint64, 8),  # the state of BLAKE2b after the block of the key

@@ -46,7 +46,7 @@ class CompilationReporter(event.Listener):
         """Report the start."""
         if started.data["dispatcher"].py_func.__name__ == self._name:
             log.warning(
-                "compiling the kernel %s: this takes about half a minute, once for each version", self._name
+                "compiling the kernel %s: this takes about a minute, once for each version", self._name
             )
 
     def on_end(self, ended: Any) -> None:

@@ -11,7 +11,7 @@ from unicodedata import category, combining, decomposition, normalize
 import numpy as np
 from anyascii import anyascii
 
-from features.normalization.compiling import START, Array, Bool, Int, Tables, kernel
+from features.normalization.compiling import START, Array, Bool, Int, Tables, inlined_kernel, kernel
 from features.normalization.romanization import FINALS, FIRST_SYLLABLE, INITIALS, LAST_SYLLABLE, VOWELS
 from features.normalization.words import is_ascii_space
 
@@ -29,7 +29,7 @@ LATIN_BLOB, COMPOSED_BLOB = 1 << 17, 1 << 16
 
 # An entry of `latin`: bits 0-7 the number of letters, then up to six letters, else their position in `latin_blob`.
 LETTER_BITS, INLINE_LETTERS = 8, 6
-KNOWN, MAY_COMPOSE, DECIMAL = 1 << 56, 1 << 57, 1 << 58
+KNOWN, MAY_COMPOSE, DECIMAL, MAY_CHANGE, ALPHABETIC = (1 << bit for bit in range(56, 61))
 PLACE_MASK = (1 << 48) - 1
 # An entry of `composed`: the code point, or SEVERAL, their number from bit 24 on, and their position in `composed_blob`.
 SEVERAL, COUNT_AT, POSITION_MASK = 1 << 31, 24, (1 << 24) - 1
@@ -38,6 +38,10 @@ RAW, COMPOSED, LATIN = range(3)  # of `sizes`
 NEEDS_PAGE, NEEDS_PYTHON, TOO_LONG, NEEDS_ROOM = -1, -2, -3, -4
 ASCII_TEXT, OTHER_TEXT = 0, 1
 ROMANIZED, TRANSLITERATED = np.int64(1), np.int64(0)
+FOLDED, UPPER, AS_WRITTEN = map(np.int64, range(3))
+"""How `read_letters` writes a text: with its case folded, in capitals, or as it is."""
+MAX_FOLDED = 3 * MAX_TEXT_BYTES
+"""Room for a text that `read_letters` writes: one code point becomes at most three."""
 INITIAL, VOWEL, FINAL = map(np.int64, range(3))
 _JAMO_VOWELS, _JAMO_FINALS = range(0x1161, 0x1176), range(0x11A8, 0x11C3)
 _LAST_COMPOSING = 0x20000
@@ -60,6 +64,11 @@ def may_compose(char: str) -> bool:
     return any(combining(each) or each in list_composing() for each in normalize("NFKC", char))
 
 
+def may_change(char: str) -> bool:
+    """Check if the canonical composition (NFC) of a text may change a character, or move it."""
+    return normalize("NFC", char) != char or combining(char) != 0 or char in list_composing()
+
+
 def fill_page(tables: Tables, page: int) -> None:
     """Fill the entries of 256 code points."""
     codes = range(page << PAGE_BITS, (page + 1) << PAGE_BITS)
@@ -70,13 +79,21 @@ def fill_page(tables: Tables, page: int) -> None:
         ord(low) if len(low) == 1 else code for low, code in zip(lower, codes, strict=True)
     ]
     tables.composed[place] = [_encode_composed(tables, normalize("NFKC", char)) for char in chars]
+    tables.folded[place] = [_encode_composed(tables, char.casefold()) for char in chars]
+    tables.upper[place] = [_encode_composed(tables, char.upper()) for char in chars]
     tables.latin[place] = [
         _encode_latin(tables, anyascii(char).encode("ascii")) | _get_flags(char) for char in chars
     ]
 
 
 def _get_flags(char: str) -> int:
-    return KNOWN | (MAY_COMPOSE if may_compose(char) else 0) | (DECIMAL if category(char) == "Nd" else 0)
+    return (
+        KNOWN
+        | (MAY_COMPOSE if may_compose(char) else 0)
+        | (DECIMAL if category(char) == "Nd" else 0)
+        | (MAY_CHANGE if may_change(char) else 0)
+        | (ALPHABETIC if char.isalpha() else 0)
+    )
 
 
 def _encode_composed(tables: Tables, text: str) -> int:
@@ -118,26 +135,28 @@ def is_space(tables: Tables, code: Int) -> Bool:
     return code < MAX_SPACE and tables.space[code] != 0
 
 
+@inlined_kernel
+def decode_one(data: Array, at: Int) -> tuple[Int, Int]:
+    """Return the code point of UTF-8 that begins at a position, and the position after it."""
+    byte = int(data[at])
+    if byte < 0x80:
+        return byte, at + 1
+    if byte < 0xE0:
+        return (byte & 0x1F) << 6 | (int(data[at + 1]) & 0x3F), at + 2
+    if byte < 0xF0:
+        code = (byte & 0x0F) << 12 | (int(data[at + 1]) & 0x3F) << 6 | (int(data[at + 2]) & 0x3F)
+        return code, at + 3
+    code = (byte & 0x07) << 18 | (int(data[at + 1]) & 0x3F) << 12
+    return code | (int(data[at + 2]) & 0x3F) << 6 | (int(data[at + 3]) & 0x3F), at + 4
+
+
 @kernel
 def decode(data: Array, start: Int, end: Int, codes: Array) -> Int:
     """Write the code points of UTF-8, which may have surrogates, and return their number. The text is valid: a library wrote it."""
     size, at = 0, start
     while at < end:
-        byte = int(data[at])
-        if byte < 0x80:
-            code, length = byte, 1
-        elif byte < 0xE0:
-            code, length = (byte & 0x1F) << 6 | (int(data[at + 1]) & 0x3F), 2
-        elif byte < 0xF0:
-            code = (byte & 0x0F) << 12 | (int(data[at + 1]) & 0x3F) << 6 | (int(data[at + 2]) & 0x3F)
-            length = 3
-        else:
-            code = (byte & 0x07) << 18 | (int(data[at + 1]) & 0x3F) << 12
-            code |= (int(data[at + 2]) & 0x3F) << 6 | (int(data[at + 3]) & 0x3F)
-            length = 4
-        codes[size] = code
+        codes[size], at = decode_one(data, at)
         size += 1
-        at += length
     return size
 
 
@@ -195,6 +214,99 @@ def load_stripped(tables: Tables, data: Array, text: Array) -> tuple[Int, Array,
     while end > start and is_ascii_space(codes[end - 1]):
         end -= 1
     return kind, codes, start, end
+
+
+@kernel
+def read_letters(tables: Tables, data: Array, text: Array, how: Int, at: Int) -> tuple[Int, Int]:
+    """Write the code points of a text into `letters` from a position on, in one case and without white space around it.
+
+    Parameters
+    ----------
+    tables : Tables
+    data : uint8 array
+    text : int64 array, (4,)
+        Start and end of the text.
+    how : int
+        FOLDED as `str.casefold`, UPPER as `str.upper`, or AS_WRITTEN, which keeps white space.
+    at : int
+        `letters` has room for MAX_FOLDED code points from there on.
+
+    Returns
+    -------
+    start, end : int
+        Its range in `letters`. If a page is needed first, `start` is NEEDS_PAGE.
+    """
+    letters, ascii_only = tables.letters, True
+    end = at
+    for place in range(text[0], text[1]):
+        byte = int(data[place])
+        ascii_only = ascii_only and byte < 0x80
+        if 65 <= byte <= 90 and how == FOLDED:
+            byte += 32
+        elif 97 <= byte <= 122 and how == UPPER:
+            byte -= 32
+        letters[end] = byte
+        end += 1
+    if not ascii_only:
+        end = _read_other_letters(tables, data, text, how, at)
+        if end < 0:
+            return end, end
+    start = at
+    if how != AS_WRITTEN:
+        while start < end and is_space(tables, letters[start]):
+            start += 1
+        while end > start and is_space(tables, letters[end - 1]):
+            end -= 1
+    return start, end
+
+
+@kernel
+def check_composed(tables: Tables, data: Array, start: Int, end: Int) -> Int:
+    """Check that the canonical composition (NFC) changes nothing of a text. Return 0, or what is needed first."""
+    at = start
+    while at < end:
+        if data[at] < 0x80:
+            at += 1
+            continue
+        code, at = decode_one(data, at)
+        if tables.latin[code] & KNOWN == 0:
+            tables.page[0] = code >> PAGE_BITS
+            return NEEDS_PAGE
+        if tables.latin[code] & MAY_CHANGE != 0:
+            return NEEDS_PYTHON
+    return 0
+
+
+@kernel
+def _read_other_letters(tables: Tables, data: Array, text: Array, how: Int, at: Int) -> Int:
+    """Write a text beyond ASCII. Return the position after it, or NEEDS_PAGE. No case turns white space into something else."""
+    letters, place = tables.letters, text[0]
+    while place < text[1]:
+        code, place = decode_one(data, place)
+        if tables.latin[code] & KNOWN == 0:
+            tables.page[0] = code >> PAGE_BITS
+            return NEEDS_PAGE
+        entry = int(tables.folded[code] if how == FOLDED else tables.upper[code] if how == UPPER else code)
+        if entry & SEVERAL == 0:
+            letters[at] = entry
+            at += 1
+            continue
+        first = entry & POSITION_MASK
+        for other in range((entry >> COUNT_AT) & 0x7F):
+            letters[at] = tables.composed_blob[first + other]
+            at += 1
+    return at
+
+
+@kernel
+def is_same_text(codes: Array, one: Int, one_end: Int, other: Int, other_end: Int) -> Bool:
+    """Check if two ranges of an array are equal."""
+    if one_end - one != other_end - other:
+        return False
+    for place in range(one_end - one):
+        if codes[one + place] != codes[other + place]:
+            return False
+    return True
 
 
 @kernel

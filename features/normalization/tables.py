@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from consignments.records import MAX_ITEMS
 from features.normalization.compiling import Tables
 from features.normalization.letters import (
     CODE_POINTS,
@@ -29,8 +30,15 @@ from features.normalization.words import (
     WORD_SLOTS,
 )
 
-MAX_FIELDS = 128
+MAX_FIELDS = 160
 """Maximum number of values of a record that a kernel reads."""
+MAX_ITEM_FIELDS = 8
+AIRPORTS = 26**3
+DECLARED_COUNTRIES = 5
+MAX_CHAPTERS = 110  # of two digits, or of one
+TEXT_SLOTS = 4096
+"""Places of a hash table of the descriptions of a row: a power of two, at least twice their number."""
+ALL_FIELDS = MAX_FIELDS + MAX_ITEM_FIELDS
 MAX_SIGN = 5  # letters that one sign of an address becomes: "#" is " apt "
 MAX_WORDS = MAX_SIGN * MAX_LATIN
 MAX_FORM = 32 * MAX_LATIN
@@ -44,6 +52,8 @@ TABLES = np.dtype(
         ("latin", np.int64, CODE_POINTS),
         ("composed", np.uint32, CODE_POINTS),
         ("lower", np.uint32, CODE_POINTS),
+        ("folded", np.uint32, CODE_POINTS),
+        ("upper", np.uint32, CODE_POINTS),
         ("space", np.uint8, MAX_SPACE),
         ("latin_blob", np.uint8, LATIN_BLOB),
         ("composed_blob", np.uint32, COMPOSED_BLOB),
@@ -63,12 +73,14 @@ TABLES = np.dtype(
         ("calling_codes", np.uint8, (4, 1000)),
         ("marks", np.uint8, (len(MARKS), MAX_MARK)),
         ("mark_size", np.int64, len(MARKS)),
+        ("airports", np.int64, AIRPORTS),
         # Scratch of a text. Arrays that one kernel receives in turn have one size, or it would be compiled for each.
         ("page", np.int64, 1),
         ("sizes", np.int64, 4),
         ("raw", np.uint32, MAX_COMPOSED),
         ("composed_text", np.uint32, MAX_COMPOSED),
         ("home", np.uint32, MAX_COMPOSED),
+        ("letters", np.uint32, MAX_COMPOSED),
         ("latin_text", np.uint8, MAX_FORMS),
         ("line", np.uint8, MAX_FORMS),
         ("read_line", np.uint8, MAX_FORMS),
@@ -85,10 +97,19 @@ TABLES = np.dtype(
         ("keeps_all", np.int64, 1),
         ("arena_used", np.int64, 1),
         # scratch of a row
-        ("fields", np.int64, (MAX_FIELDS, 4)),
-        ("numbers", np.float64, MAX_FIELDS),
+        ("fields", np.int64, (ALL_FIELDS, 4)),
+        ("numbers", np.float64, ALL_FIELDS),
         ("row_fault", np.int64, 1),
-        ("kinds", np.int64, MAX_FIELDS),
+        ("row_size", np.int64, 1),
+        ("kinds", np.int64, ALL_FIELDS),
+        ("countries", np.int64, (DECLARED_COUNTRIES, 3)),
+        ("measures", np.float64, 8),
+        ("hs", np.uint32, MAX_COMPOSED),
+        ("item_texts", np.int64, (MAX_ITEMS + 1, 2)),
+        ("item_counts", np.int64, 6),
+        ("item_sums", np.float64, 4),
+        ("chapters", np.int64, MAX_CHAPTERS),
+        ("text_slots", np.int64, TEXT_SLOTS),
         ("forms", np.uint8, MAX_FORMS),
         ("slots", np.int64, (MAX_FIELDS, 2)),
         ("message", np.uint8, MAX_FORMS),

@@ -88,9 +88,9 @@ class Vault:
         self.fingerprint = compute_fingerprint(data_key)
 
     @classmethod
-    def load(cls, state_dir: Path, data_key: bytes) -> "Vault":
-        """Load the vault of a state directory with its monthly keys; raise the same errors as `MonthlyKeys`."""
-        return cls(data_key, MonthlyKeys(state_dir / PERIOD_KEYS_FILE, data_key))
+    def load(cls, keys_dir: Path, data_key: bytes) -> "Vault":
+        """Load the vault with the monthly keys of a directory; raise the same errors as `MonthlyKeys`."""
+        return cls(data_key, MonthlyKeys(keys_dir / PERIOD_KEYS_FILE, data_key))
 
     def check_fingerprint(self, fingerprint: str) -> None:
         """Raise `BadSetting` if the log was written with another data key."""

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
 from consignments.errors import BadSetting, ServiceFault
-from serving.event_log.backend import URL_SETTING, TableWriter, describe_error
+from serving.event_log.backend import URL_SETTING, LogWriter, TableWriter, describe_error
+from serving.event_log.tables import BLOCKS
 
 LATEST_REVISION = "0003"
 """Revision in `serving.event_log.migrations` that `migrate` brings the tables to."""
@@ -93,6 +94,26 @@ def create_writer(engine: sa.Engine, table: sa.Table) -> TableWriter:
     from serving.event_log.sqlite import SqliteWriter
 
     return SqliteWriter(engine, table)
+
+
+def find_log_writer(url: str) -> LogWriter | None:
+    """Find the process that writes a log; None if there is none, or if the database cannot tell.
+
+    Raises
+    ------
+    BadSetting
+        The database URL is not valid.
+    ServiceFault
+        The database cannot be used.
+    """
+    with use_database(url) as address:
+        engine = open_engine(address, read_only=True)
+        writer = create_writer(engine, BLOCKS)
+        try:
+            return writer.find_writer()
+        finally:
+            writer.release()
+            engine.dispose()
 
 
 def migrate(engine: sa.Engine) -> None:

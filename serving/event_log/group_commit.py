@@ -210,6 +210,15 @@ class Committer:
         if group is not None:
             await group.wait_until_durable()
 
+    def suspend(self, fault: ServiceFault) -> None:
+        """Refuse entries until `resume`; entries being written decide for themselves whether the log can be written."""
+        if self.fault is None and not self._busy:
+            self.fault, self.failed_at = fault, time.monotonic()
+
+    def follow(self, sequence: int) -> None:
+        """Count the entries up to a sequence number, which another process has written, as on disk."""
+        self.durable_sequence, self.next_sequence = sequence, sequence + 1
+
     def resume(self) -> None:
         """Accept entries again after the log was reread and the state was rebuilt from it."""
         self._gathering, self._busy, self.fault = CommitGroup(), False, None

@@ -1,23 +1,33 @@
 """PostgreSQL backend: writes each group of entries with one COPY (its own transaction), from one process at a time.
 
-The writer holds a session-level advisory lock, which is released when the process or its connection ends.
+The session that writes holds a lock as long as it lasts (`serving.event_log.postgres_lock`).
 """
 
 import os
 import socket
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, RootTransaction
 
-from consignments.errors import BadSetting, ServiceFault
+from consignments.errors import BadSetting
 from serving.event_log import backend
+from serving.event_log.backend import LogWriter
+from serving.event_log.postgres_lock import (
+    OwnSession,
+    acquire_lock,
+    begin_signs,
+    end_holder,
+    enter_fence,
+    find_holder,
+    give_sign,
+    try_lock,
+)
 
 ENCODING = "UTF8"
-LOCK_NOT_AVAILABLE = "55P03"
 MAX_APPLICATION_CHARACTERS = 63
 SERVER_TIMEOUT_MS = 10_000
 """Milliseconds to wait for a server that does not respond."""
@@ -39,14 +49,6 @@ SESSION_OPTIONS = {
 _SET = sa.text("SELECT set_config(name, :value, false) FROM pg_settings WHERE name = :name")
 _SET_DURABLE = sa.text(
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-)
-_LOG, _OF_SCHEMA = "1852863346", "hashtext(coalesce(current_schema(), ''))"
-"""Parts of the lock: ASCII `npsr`, and the schema, because a database may contain several logs."""
-_LOCK = sa.text(f"SELECT pg_advisory_lock({_LOG}, {_OF_SCHEMA})")
-_HOLDER = sa.text(
-    "SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND granted "
-    f"AND classid = {_LOG} AND objid::bigint = {_OF_SCHEMA}::bigint & 4294967295 "
-    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
 _KINDS = {"BIGINT": "int8", "VARCHAR": "text", "BYTEA": "bytea", "DOUBLE PRECISION": "float8"}
 
@@ -81,32 +83,48 @@ class PostgresWriter:
             _KINDS[column.type.compile(engine.dialect).partition("(")[0]] for column in table.columns
         ]
         self._connection: Connection | None = None
+        self._session: OwnSession | None = None
+        self._waiting: Connection | None = None
+        self._gives_signs = False
 
-    def acquire(self) -> None:
-        """Connect and acquire the lock; wait for it, because the session of a killed process may still be ending."""
-        if self._connection is not None:
-            return
-        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        try:
-            _require_encoding(connection)
-            for name, value in SESSION_OPTIONS.items():
-                connection.execute(_SET, {"name": name, "value": value})
-            connection.execute(_SET_DURABLE)
-            connection.execute(
-                _SET, {"name": "lock_timeout", "value": str(round(1000 * backend.BUSY_SECONDS))}
-            )
-            _lock(connection)
-        except BaseException:
-            connection.invalidate()
-            connection.close()
-            raise
-        self._connection = connection
+    def acquire(self, wait_seconds: float | None = None) -> None:
+        """Connect and acquire the lock."""
+        if self._connection is None:
+            with self._connected() as connection:
+                wait = backend.BUSY_SECONDS if wait_seconds is None else wait_seconds
+                self._hold(connection, acquire_lock(connection, wait))
+
+    def try_acquire(self) -> bool:
+        """Acquire the lock if no process has it; the connection stays open for the next attempt."""
+        if self._connection is None:
+            with self._connected() as connection:
+                session = try_lock(connection)
+                if session is None:
+                    return False
+                self._hold(connection, session)
+        return True
+
+    def find_writer(self) -> LogWriter | None:
+        """Find the process that has the lock."""
+        with self._connected() as connection:
+            return find_holder(connection)
+
+    def end_writer(self, writer: LogWriter) -> None:
+        """End the session of another process that has the lock."""
+        with self._connected() as connection:
+            end_holder(connection, writer)
+
+    def renew(self) -> None:
+        """Send a sign of life over the session that holds the lock."""
+        connection = self._require_connection()
+        if not self._gives_signs:
+            begin_signs(connection)
+            self._gives_signs = True
+        give_sign(connection)
 
     def write(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Write all rows or none; they are durable on return."""
-        self.acquire()
-        assert self._connection is not None
-        driver = self._connection.connection.driver_connection
+        """Write all rows or none; they are durable on return. Call `acquire` before: others may have written meanwhile."""
+        driver = self._require_connection().connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
         try:
             with driver.cursor() as cursor, cursor.copy(self._copy) as copy:
@@ -116,30 +134,60 @@ class PostgresWriter:
         except psycopg.Error as error:
             raise sa.exc.DBAPIError(None, None, error, connection_invalidated=driver.closed) from error
 
-    def begin(self, connection: Connection) -> AbstractContextManager[RootTransaction]:
-        """Begin a transaction of another connection, which may write at the same time."""
-        return connection.begin()
+    @contextmanager
+    def begin(self, connection: Connection) -> Iterator[RootTransaction]:
+        """Begin a transaction of another connection, which may write at the same time, as long as this process has the lock."""
+        with connection.begin() as transaction:
+            enter_fence(connection, self._session)
+            yield transaction
 
     def release(self) -> None:
         """Close the connection, which releases the lock."""
-        if self._connection is not None:
-            self._connection.invalidate()
-            self._connection.close()
-            self._connection = None
+        _close(self._connection)
+        _close(self._waiting)
+        self._connection = self._waiting = self._session = None
 
+    def _require_connection(self) -> Connection:
+        if self._connection is None:
+            lost = psycopg.OperationalError("the session of the writer has ended")
+            raise sa.exc.DBAPIError(None, None, lost, connection_invalidated=True)
+        return self._connection
 
-def _lock(connection: Connection) -> None:
-    try:
-        connection.execute(_LOCK)
-    except sa.exc.DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+    def _hold(self, connection: Connection, session: OwnSession) -> None:
+        self._connection, self._session = connection, session
+        self._waiting, self._gives_signs = None, False
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        """Connect for the lock, or use the connection that waits for it; close it after an error."""
+        try:
+            if self._waiting is None:
+                self._waiting = self._connect()
+            yield self._waiting
+        except BaseException:
+            _close(self._waiting)
+            self._waiting = None
             raise
-        raise ServiceFault(
-            "another process writes this event log",
-            where=backend.URL_SETTING,
-            got=connection.execute(_HOLDER).scalar() or "",
-            todo="stop that process, or set another database",
-        ) from error
+
+    def _connect(self) -> Connection:
+        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            _require_encoding(connection)
+            wanted = {"lock_timeout": str(round(1000 * backend.BUSY_SECONDS)), **SESSION_OPTIONS}
+            for name, value in wanted.items():
+                connection.execute(_SET, {"name": name, "value": value})
+            connection.execute(_SET_DURABLE)
+        except BaseException:
+            _close(connection)
+            raise
+        return connection
+
+
+def _close(connection: Connection | None) -> None:
+    """Close a connection and its session."""
+    if connection is not None:
+        connection.invalidate()
+        connection.close()
 
 
 def _require_encoding(connection: Connection) -> None:

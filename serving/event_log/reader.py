@@ -5,7 +5,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Self, TypeVar, cast
 
 import sqlalchemy as sa
@@ -35,6 +35,7 @@ from serving.event_log.events import (
 from serving.event_log.identifiers.finder import SequenceFinder
 from serving.event_log.queries import (
     HEADS,
+    PAGE_BLOCKS,
     WHOLE,
     LogQueries,
     select_decided,
@@ -48,7 +49,7 @@ Progress = Callable[[str, int, int], None]
 """Callback for progress: name of the task, amount done, total amount."""
 E = TypeVar("E", AlertEvent, MessageEvent, RedactionEvent, KeyErasureEvent, ClockCorrectionEvent)
 HEAD_ONLY = BODY_COLUMNS
-CHUNK_ENTRIES = 30_000
+CHUNK_ENTRIES = 100_000
 """Entries that a rebuild of the state applies together; with more, blocks of earlier entries are read less often."""
 NOT_IN_STATES = frozenset({"features"})
 NOTHING_LEFT_OUT: frozenset[str] = frozenset()
@@ -100,7 +101,7 @@ class LogReader:
         with use_database(url) as address:
             engine = open_engine(address, read_only=True)
             try:
-                _require_tables(engine, mask_password(address))
+                require_tables(engine, mask_password(address))
                 return LogReader(engine)
             except BaseException:
                 engine.dispose()
@@ -225,10 +226,11 @@ class LogReader:
         found = [event for name in names for event in self.read_consignment_events(name, until, without)]
         return sorted(found, key=lambda event: event.sequence)
 
-    def read_entries_of(self, event_type: type[E], until: int | None = None) -> list[E]:
-        """Read all entries of a kind that has no consignment, up to the sequence number `until`, in order."""
+    def read_entries_of(self, event_type: type[E], until: int | None = None, after: int = 0) -> list[E]:
+        """Read all entries of a kind that has no consignment, up to the sequence number `until`, in order; `after` is excluded."""
         kind: Kind = event_type.kind
-        return [event for event in self.read_events(0, until, (), (kind,)) if isinstance(event, event_type)]
+        found = self.read_events(after, until, (), (kind,))
+        return [event for event in found if isinstance(event, event_type)]
 
     def list_links(self, after: int = 0, until: int | None = None) -> list[int]:
         """List the sequence numbers of the links of masters and houses in a range, in order; `after` is excluded."""
@@ -263,7 +265,7 @@ class LogReader:
         return self._decode(self._read_named(list(names), until, frozenset(without)))
 
     def read_history_chunks(self, after: int, until: int, kinds: str) -> Iterator[HistoryChunk]:
-        """Read entries in order as history needs them, some ten thousands at a time.
+        """Read entries in order as history needs them, up to some hundred thousand at a time.
 
         Parameters
         ----------
@@ -285,7 +287,7 @@ class LogReader:
     def read_history_events(self, consignment_ids: Sequence[str], until: int, kinds: str) -> list[Event]:
         """Read the entries of many consignments up to the sequence number `until`, in order, as history needs them."""
         wanted, sequences = set(consignment_ids), sorted(self._find_sequences(consignment_ids, until))
-        blocks = self._read_history(list(self.queries.fetch_places(HEADS, sequences)), kinds)
+        blocks = self._read_history(self.queries.fetch_places(HEADS, sequences), kinds)
         rows = _pick_rows(blocks, sequences, NOT_IN_HISTORY)
         return self._decode([row for row in rows if row[2] in wanted])
 
@@ -295,7 +297,7 @@ class LogReader:
         Arrivals have no features, and their fields only if the kinds of their history keys are others than `kinds`.
         """
         sequences = sorted(self._find_sequences([consignment_id], until))
-        blocks = self._read_history(list(self.queries.fetch_places(HEADS, sequences)), kinds)
+        blocks = self._read_history(self.queries.fetch_places(HEADS, sequences), kinds)
         rows = _pick_rows(blocks, sequences, NOT_IN_STATES)
         return self._decode([row for row in rows if row[2] == consignment_id])
 
@@ -457,14 +459,16 @@ class LogReader:
             start += len(rows)
         return latest
 
-    def _read_history(self, found: Sequence[Any], kinds: str) -> list[EntryBlock]:
-        """Decode heads; read the bodies too of blocks with other kinds of history keys."""
-        blocks = [open_block(*stored) for stored in found]
-        others = [block.first for block in blocks if block.needs_body(kinds)]
-        bodies = {stored.first: stored.body for stored in self.queries.fetch_places(WHOLE, others)}
-        for block in blocks:
-            block.body = bodies.get(block.first)
-        return blocks
+    def _read_history(self, found: Iterable[Any], kinds: str) -> Iterator[EntryBlock]:
+        """Open blocks of which the heads were read, some at a time; read the bodies too of those with other kinds of history keys."""
+        waiting = iter(found)
+        while heads := list(islice(waiting, PAGE_BLOCKS)):
+            blocks = [open_block(*stored) for stored in heads]
+            others = [block.first for block in blocks if block.needs_body(kinds)]
+            bodies = {stored.first: stored.body for stored in self.queries.fetch_places(WHOLE, others)}
+            for block in blocks:
+                block.body = bodies.get(block.first)
+                yield block
 
     def _identify(self) -> tuple[str, str, bytes]:
         with self._engine.connect() as connection:
@@ -506,7 +510,8 @@ def _pick_rows(
     return rows
 
 
-def _require_tables(engine: sa.Engine, where: str) -> None:
+def require_tables(engine: sa.Engine, where: str) -> None:
+    """Raise `BadSetting` if a database has no log, or one with the tables of an earlier version; `where` names it."""
     found = set(sa.inspect(engine).get_table_names())
     if {LOG.name, BLOCKS.name, SPANS.name} <= found:
         return

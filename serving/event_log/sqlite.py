@@ -15,6 +15,7 @@ from sqlalchemy.engine import URL, Connection, RootTransaction
 
 from consignments.files.whole_files import PRIVATE_FILE_MODE
 from serving.event_log import backend
+from serving.event_log.backend import LogWriter
 from serving.process.logging import logger
 from serving.process.threads import create_executor
 
@@ -76,7 +77,7 @@ class SqliteWriter:
         self._driver: sqlite3.Connection | None = None
         self._writing = Lock()
 
-    def acquire(self) -> None:
+    def acquire(self, wait_seconds: float | None = None) -> None:  # noqa: ARG002 - no other process is waited for
         """Connect in autocommit mode: each statement outside a transaction is its own transaction."""
         if self._connection is None:
             self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
@@ -84,6 +85,21 @@ class SqliteWriter:
             driver = self._connection.connection.driver_connection
             assert isinstance(driver, sqlite3.Connection)
             self._driver = driver
+
+    def try_acquire(self) -> bool:
+        """Connect; no other process can hold the state directory."""
+        self.acquire()
+        return True
+
+    def find_writer(self) -> LogWriter | None:
+        """Return None: another writer cannot be seen."""
+        return None
+
+    def end_writer(self, writer: LogWriter) -> None:
+        """Ignore the call: there is no other writer."""
+
+    def renew(self) -> None:
+        """Ignore the call: no other process waits for signs of life."""
 
     def write(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Write all rows or none; they are durable on return."""

@@ -97,6 +97,11 @@ class LogUpkeep:
         with self._lock:
             yield
 
+    def wait(self) -> None:
+        """Wait for work in progress."""
+        if self._running is not None:
+            self._running.result()
+
     def close(self) -> None:
         """Wait for work in progress, and end the thread."""
         self._thread.shutdown(wait=True, cancel_futures=True)

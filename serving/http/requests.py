@@ -22,7 +22,7 @@ from serving.http.problems import (
 )
 from serving.http.protocol.compression import CompressionFault, InflatedTooLarge, inflate
 from serving.http.protocol.record_faults import list_record_faults
-from serving.http.protocol.repeated_keys import find_repeated_key
+from serving.http.protocol.repeated_keys import find_repeated_key, may_repeat_key
 from serving.process.clock import Clock
 from serving.process.settings import Settings
 from serving.scoring.intake import FieldError
@@ -247,6 +247,18 @@ class SingleRecordReader(Generic[Record]):
         return found
 
 
+class RecordList(list[msgspec.Raw]):
+    """The members of a list, which are decoded later.
+
+    Attributes
+    ----------
+    may_repeat : bool
+        Whether an object of them may have a key twice.
+    """
+
+    may_repeat = True
+
+
 class RecordReader(Generic[Record]):
     """A reader of bodies that hold records of one kind: one object, or a list under the plural name.
 
@@ -268,7 +280,7 @@ class RecordReader(Generic[Record]):
         probe: list[Any] = [(plural, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET)]
         self._probe = msgspec.json.Decoder(msgspec.defstruct("Probe", probe)).decode
 
-    def read(self, body: bytes) -> Record | list[msgspec.Raw]:
+    def read(self, body: bytes) -> Record | RecordList:
         """Decode the body to one record, or to a list whose members `read_member` decodes later.
 
         Raises
@@ -287,12 +299,12 @@ class RecordReader(Generic[Record]):
         _refuse_repeated_key(body)
         return found
 
-    def read_member(self, raw: msgspec.Raw, index: int) -> Record | RowFault:
-        """Decode one member of a list; return the record or its fault."""
+    def read_member(self, raw: msgspec.Raw, index: int, *, may_repeat: bool = True) -> Record | RowFault:
+        """Decode one member of a list; return the record or its fault. `may_repeat` is that of the list."""
         root = self.build_pointer(index)
         try:
             found = self._decode(raw)
-            repeated = find_repeated_key(raw)
+            repeated = find_repeated_key(raw) if may_repeat else None
         except msgspec.ValidationError as error:
             return RowFault.from_faults(
                 index, list_record_faults(raw, self._record, root) or [build_fault(error, root)]
@@ -318,9 +330,9 @@ class RecordReader(Generic[Record]):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
 
-    def _read_list(self, body: bytes) -> list[msgspec.Raw]:
+    def _read_list(self, body: bytes) -> RecordList:
         try:
-            found: list[msgspec.Raw] = getattr(self._decode_list(body), self.plural)
+            found = RecordList(getattr(self._decode_list(body), self.plural))
         except msgspec.ValidationError as error:
             raise Refusal.from_fault(build_fault(error)) from None
         if len(found) > MAX_RECORDS:
@@ -331,7 +343,9 @@ class RecordReader(Generic[Record]):
                     "too_many",
                 )
             )
-        _refuse_repeated_key(body, depth=1)
+        found.may_repeat = may_repeat_key(body)
+        if found.may_repeat:
+            _refuse_repeated_key(body, depth=1)
         return found
 
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -250,6 +250,11 @@ class Health(msgspec.Struct, frozen=True):
         ModelName | None, Meta(description="model that scores, or `rules`; null if nothing can score")
     ]
     log_sequence: Annotated[int, Meta(description="sequence number of the last durable log entry")]
+    role: Annotated[
+        Literal["active", "standby"],
+        Meta(description="whether this service scores, or follows the one that does"),
+    ]
+    behind: Annotated[int, Meta(description="log entries that a standby has not yet applied; 0 if active")]
 
 
 class Liveness(msgspec.Struct, frozen=True):

@@ -21,7 +21,14 @@ from serving.http.asgi import HttpCall, respond
 from serving.http.auth import Caller
 from serving.http.messages import MESSAGE_TYPES, build_records, describe_messages, read_message_body
 from serving.http.problems import RecordFault, Refusal, RowFault
-from serving.http.requests import JSON_TYPES, Door, RecordReader, build_refusal, read_parameters
+from serving.http.requests import (
+    JSON_TYPES,
+    Door,
+    RecordList,
+    RecordReader,
+    build_refusal,
+    read_parameters,
+)
 from serving.http.schemas import Score, Scores, parse_model_name
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE, Batcher, split_batches, yield_to_requests
@@ -141,7 +148,7 @@ class ScoresEndpoint:
             await group.wait_until_durable()
         return Scores(scores, decided.errors, describe_messages(found, linked.unused))
 
-    def read(self, body: bytes) -> Consignment | list[msgspec.Raw]:
+    def read(self, body: bytes) -> Consignment | RecordList:
         """Decode a body to one consignment, or to a list of consignments that are decoded later.
 
         Raises
@@ -201,8 +208,8 @@ class ScoresEndpoint:
         identifiers = [request.c.consignment_id for request in requests]
         if not identifiers:
             return requests
-        names = self._active.find_all_in_memory(identifiers)
-        if names is not None:
+        names = self._active.find_in_memory(identifiers)
+        if None not in names:
             return [request.with_name(name) for request, name in zip(requests, names, strict=True)]
         await self._active.prefetch(identifiers)
         return requests
@@ -214,8 +221,12 @@ class ScoresEndpoint:
         good: list[ScoreRequest] = []
         bad: list[RowFault] = []
         now_us, records = self._active.clock(), self._current_reader()
+        may_repeat = not isinstance(raws, RecordList) or raws.may_repeat
         for index, raw in enumerate(raws[start : start + MAX_BATCH_SIZE], start):
-            c = raw if isinstance(raw, Consignment) else records.read_member(raw, index)
+            if isinstance(raw, Consignment):
+                c: Consignment | RowFault = raw
+            else:
+                c = records.read_member(raw, index, may_repeat=may_repeat)
             request = c if isinstance(c, RowFault) else build_request(c, now_us, caller, options)
             if isinstance(request, list):
                 request = records.build_row_fault(request, index)

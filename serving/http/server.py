@@ -25,8 +25,8 @@ SWITCH_INTERVAL_SECONDS = 0.001
 """Interpreter switch interval (Python's default: 5 ms): the log's writer thread waits that long before each statement."""
 STOP_SECONDS = 10
 """Maximum seconds for unfinished requests after the service received a signal to stop."""
-GC_NEW_OBJECTS = 20_000
-"""New container objects before the garbage collector looks for cycles. A list of 1,000 has some thousands, and no cycle."""
+GC_NEW_OBJECTS = 5_000
+"""New container objects before the garbage collector looks for cycles. With more, a collection takes longer than a batch."""
 
 
 def serve(

@@ -184,7 +184,7 @@ def _find_targets(settings: Settings, manifest: BackupManifest) -> dict[str, Pat
     named = {
         f"{KEYS}/{DATA_KEY_FILE}": settings.data_key_file,
         f"{KEYS}/{APPROVERS_FILE}": settings.approvers_file,
-        f"{KEYS}/{PERIOD_KEYS_FILE}": settings.state_dir / PERIOD_KEYS_FILE,
+        f"{KEYS}/{PERIOD_KEYS_FILE}": settings.period_keys_dir / PERIOD_KEYS_FILE,
     }
     if is_sqlite_url(settings.database_url):
         named[LOG_FILE] = get_sqlite_path(settings.database_url)
@@ -244,7 +244,7 @@ def _describe(folder: Path, keys: Path, progress: Progress | None) -> BackupMani
 def _copy_keys(settings: Settings, keys: Path) -> None:
     for path, name in (
         (settings.data_key_file, DATA_KEY_FILE),
-        (settings.state_dir / PERIOD_KEYS_FILE, PERIOD_KEYS_FILE),
+        (settings.period_keys_dir / PERIOD_KEYS_FILE, PERIOD_KEYS_FILE),
         (settings.approvers_file, APPROVERS_FILE),
     ):
         if path.exists():

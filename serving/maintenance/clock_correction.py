@@ -62,7 +62,7 @@ def correct_clock(
         The state directory is in use by another process, or the log is damaged or cannot be written.
     """
     with StateLock(settings.state_dir):
-        vault = Vault.load(settings.state_dir, load_data_key(settings.data_key_file))
+        vault = Vault.load(settings.period_keys_dir, load_data_key(settings.data_key_file))
         with EventLog.open(settings.database_url, vault) as log:
             require_valid_chain(log)
             corrected = max((each.up_to for each in log.corrections.all), default=0)

@@ -133,7 +133,7 @@ def import_tables(read: ReadTables, settings: Settings, progress: Progress | Non
         data_key = load_or_create_data_key(settings.data_key_file, settings.state_dir, settings.database_url)
         config = load_published_config(settings.state_dir)
         tables = read(config.build_record_type())
-        log = EventLog.open(settings.database_url, Vault.load(settings.state_dir, data_key))
+        log = EventLog.open(settings.database_url, Vault.load(settings.period_keys_dir, data_key))
         try:
             require_valid_chain(log)
             pipeline = Pipeline(config, FittedParameters.create_empty(), Pseudonyms(data_key))

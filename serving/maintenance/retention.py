@@ -113,7 +113,7 @@ def forget(
     """
     with StateLock(settings.state_dir):
         data_key = load_data_key(settings.data_key_file)
-        vault = Vault.load(settings.state_dir, data_key)
+        vault = Vault.load(settings.period_keys_dir, data_key)
         with EventLog.open(settings.database_url, vault) as log:
             require_valid_chain(log)
             _require_past(log, before)
@@ -163,7 +163,7 @@ def forget_consignment(
     """
     with StateLock(settings.state_dir):
         data_key = load_data_key(settings.data_key_file)
-        vault = Vault.load(settings.state_dir, data_key)
+        vault = Vault.load(settings.period_keys_dir, data_key)
         with EventLog.open(settings.database_url, vault) as log:
             require_valid_chain(log)
             places = list_content(log, consignment_id)

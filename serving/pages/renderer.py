@@ -158,7 +158,7 @@ class PageRenderer:
         return self._vault
 
     def _load_vault(self) -> Vault:
-        vault = Vault.load(self._settings.state_dir, self._data_key)
+        vault = Vault.load(self._settings.period_keys_dir, self._data_key)
         check_vault(self.log, vault)
         return vault
 

@@ -31,6 +31,11 @@ def read_elapsed_us() -> int:
     return time.clock_gettime_ns(_RUNNING_CLOCK) // 1000
 
 
+def read_elapsed_seconds() -> float:
+    """Return the time since the machine was started, in seconds; on Linux this includes time in suspension."""
+    return time.clock_gettime(_RUNNING_CLOCK)
+
+
 class SteadyClock:
     """A monotonic clock on top of another clock.
 

@@ -77,6 +77,24 @@ class Settings(BaseSettings):
             description="SQLAlchemy URL of the event log: SQLite, or postgresql://USER@HOST/DATABASE.",
         ),
     ] = ""
+    standby: Annotated[
+        bool,
+        Field(
+            alias="NPSRISK_STANDBY",
+            description="If true, of several services on one log in PostgreSQL one is active. The others follow the log, and take over "
+            "when the active one is gone. Set it for all of them.",
+        ),
+    ] = False
+    takeover_seconds: Annotated[
+        float,
+        Field(
+            alias="NPSRISK_TAKEOVER_SECONDS",
+            ge=3,
+            le=600,
+            description="Seconds without a sign of life after which a standby ends the session of the active service and takes over. "
+            "It must be the same for all services on the log.",
+        ),
+    ] = 10.0
     model: Annotated[
         str, Field(alias="NPSRISK_MODEL", description="MLflow URI of the model that decides.")
     ] = "models:/nps-risk@champion"
@@ -127,6 +145,13 @@ class Settings(BaseSettings):
         Field(
             alias="NPSRISK_DATA_KEY_FILE",
             description="The key from which pseudonyms and encryption are derived. It is created on first use.",
+        ),
+    ] = Path()
+    period_keys_dir: Annotated[
+        Path,
+        Field(
+            alias="NPSRISK_PERIOD_KEYS_DIR",
+            description="Directory of the file period.keys. Services that stand by for each other share it.",
         ),
     ] = Path()
     approvers_file: Annotated[
@@ -226,7 +251,12 @@ class Settings(BaseSettings):
         """Set the files that were not named to their defaults in the state directory."""
         if not self.database_url:
             object.__setattr__(self, "database_url", f"sqlite:///{self.state_dir / 'events.db'}")
-        files = {"data_key_file": "data.key", "approvers_file": "approvers.toml", "exchange_dir": "exchange"}
+        files = {
+            "data_key_file": "data.key",
+            "period_keys_dir": "",
+            "approvers_file": "approvers.toml",
+            "exchange_dir": "exchange",
+        }
         for name, file in files.items():
             if getattr(self, name) == Path():
                 object.__setattr__(self, name, self.state_dir / file)

@@ -122,7 +122,7 @@ class ActiveModel:
             if awaited:
                 await self._prefetcher.complete(state.dossiers, awaited)
 
-    def find_in_memory(self, consignment_id: str) -> str | None:
+    def find_in_memory(self, consignment_ids: Sequence[str]) -> list[str | None]:
         """Return what `State.find_in_memory` does; None means that `prefetch` must be awaited before scoring.
 
         Raises
@@ -131,12 +131,7 @@ class ActiveModel:
             The log cannot be written now. Then no state is created.
         """
         self.committer.check()
-        return self.state.find_in_memory(consignment_id)
-
-    def find_all_in_memory(self, consignment_ids: Sequence[str]) -> list[str] | None:
-        """Return the name of each consignment as `find_in_memory` does; None if `prefetch` must be awaited."""
-        self.committer.check()
-        return self.state.find_all_in_memory(consignment_ids)
+        return self.state.find_in_memory(consignment_ids)
 
     def close(self) -> None:
         """Shut down the threads that read the log."""

@@ -8,6 +8,9 @@ equal those of scoring one by one, bit for bit.
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
 
 from consignments.errors import ServiceFault
 from consignments.identifiers import normalize_identifier
@@ -21,8 +24,8 @@ YIELDS_BETWEEN_CHUNKS = 5
 """Event-loop iterations to yield between chunks of a list: one for each step of a single request (read, join a batch, see that
 no further one comes, score, respond). Otherwise a single request would wait for a chunk before each step."""
 BatchResults = list[ScoreResult | Exception]
-Read = Callable[[], ScoreRequest | None]
-"""Returns a request when its batch begins; None if it is answered in another way. It must not raise."""
+Read = Callable[[Sequence[Any]], Sequence[ScoreRequest | None]]
+"""Returns the requests of some calls when their batch begins; None for one that is answered in another way. It must not raise."""
 Receive = Callable[[ScoreResult | Exception], object]
 """Receives the result of a request once its decision is on disk, or the error. It must not raise."""
 
@@ -44,20 +47,20 @@ class Batcher:
         when_free: Callable[[Callable[[], None]], None],
     ) -> None:
         self._score, self._when_free = score, when_free
-        self._waiting: list[tuple[Read, Receive]] = []
+        self._waiting: list[tuple[Read, Any, Receive]] = []
 
     def submit(self, asked: ScoreRequest) -> "asyncio.Future[ScoreResult]":
         """Add a request as `add` does; the future is resolved after the decision is on disk."""
         future: asyncio.Future[ScoreResult] = asyncio.get_running_loop().create_future()
-        self.add(lambda: asked, partial(_resolve, future))
+        self.add(_return_as_given, asked, partial(_resolve, future))
         return future
 
-    def add(self, read: Read, receive: Receive) -> None:
-        """Add a request to the next batch, which is scored when the log is free and no further request comes, or when it is full.
+    def add(self, read: Read, call: Any, receive: Receive) -> None:
+        """Add a call to the next batch, which is scored when the log is free and no further call comes, or when it is full.
 
-        The requests of a batch are read one after the other, so that the code of reading stays in the caches of the processor.
+        The calls of a batch that have the same `read` are read together.
         """
-        self._waiting.append((read, receive))
+        self._waiting.append((read, call, receive))
         if len(self._waiting) == 1:
             self._when_free(self._collect)
         elif len(self._waiting) == MAX_BATCH_SIZE:
@@ -73,7 +76,11 @@ class Batcher:
 
     def _run(self) -> None:
         waiting, self._waiting = self._waiting, []
-        asked = [(request, receive) for read, receive in waiting if (request := read()) is not None]
+        requests: list[ScoreRequest | None] = []
+        for read, group in groupby(waiting, key=itemgetter(0)):
+            requests += read([call for _, call, _ in group])
+        found = zip(requests, waiting, strict=True)
+        asked = [(request, receive) for request, (_, _, receive) in found if request is not None]
         receivers = iter([receive for _, receive in asked])
         for part in split_batches([request for request, _ in asked]):
             _deliver_when_durable([(next(receivers), outcome) for outcome in self._try(part)])
@@ -89,6 +96,10 @@ async def yield_to_requests() -> None:
     """Yield to requests that arrived meanwhile, between two chunks of a list."""
     for _ in range(YIELDS_BETWEEN_CHUNKS):
         await asyncio.sleep(0)
+
+
+def _return_as_given(requests: Sequence[ScoreRequest]) -> Sequence[ScoreRequest]:
+    return requests
 
 
 def _resolve(future: "asyncio.Future[ScoreResult]", outcome: ScoreResult | Exception) -> None:

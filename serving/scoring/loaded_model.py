@@ -148,7 +148,12 @@ def _warm_up(model: LoadedModel, vault: Vault) -> None:
         pipeline.fill_row(c, row, keys, counterparts, 0)
         ledger.record_arrival(c.consignment_id, to_day(model.loaded_at), keys, counterparts, row)
         index.add(index.compute_tag(c.consignment_id), ledger.today)
+    tags = index.compute_tags([c.consignment_id])
+    index.add_all(tags, np.full(len(tags), ledger.today))
     index.may_contain(0, ledger.today)
+    index.may_contain_each(tags, ledger.today)
+    model.risk.score_row(row, c.channel)
+    model.risk.score(row[None, :], [c.channel])
     model.risk.explain(row, 1)
     # Separate kernels find the words that a reason quotes.
     GoodsWords("socks", model.risk.reasons.context.text_weights).list_words("goods.name_tier")

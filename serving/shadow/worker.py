@@ -198,7 +198,7 @@ def load_follower(settings: Settings) -> Follower:
     if folder is None:
         raise BundleRefused("no challenger is published")
     data_key = load_data_key(settings.data_key_file)
-    vault = Vault.load(settings.state_dir, data_key)
+    vault = Vault.load(settings.period_keys_dir, data_key)
     model = load_model(
         read_release(folder, Approvers.read(settings.approvers_file), "shadow"), Pseudonyms(data_key), vault
     )

@@ -303,9 +303,10 @@ class ConsignmentStates(CountedStates[bytes]):
         """Check whether a consignment may be known on the day `today`, without reading the log."""
         return self.index.may_contain(self.index.compute_tag(consignment_id), today)
 
-    def may_know_any(self, consignment_ids: list[str], today: int) -> bool:
-        """Check the same for any of some consignments."""
-        return bool(self.index.may_contain_each(self.index.compute_tags(consignment_ids), today).any())
+    def list_known(self, consignment_ids: list[str], today: int) -> set[str]:
+        """List the consignments that `may_know` names."""
+        known = self.index.may_contain_each(self.index.compute_tags(consignment_ids), today)
+        return {name for name, is_known in zip(consignment_ids, known.tolist(), strict=True) if is_known}
 
     def request_lookups(self, consignment_ids: Iterable[str], today: int) -> dict[str, PendingLookup]:
         """Return the states that `get` would have to read from the log, so that a thread can read them.
@@ -320,26 +321,20 @@ class ConsignmentStates(CountedStates[bytes]):
                 awaited[name].by += 1
         return awaited
 
-    def has_in_memory(self, consignment_id: str, today: int) -> bool:
-        """Check that `get` would not read a state from the log; that of an unknown consignment is then in memory."""
-        return self._find_unread(consignment_id, today) is None
-
-    def have_in_memory(self, consignment_ids: Iterable[str], today: int) -> bool:
-        """Check that `get` would read none of some states from the log; those of unknown consignments are then in memory."""
-        fresh = []
+    def list_unread(self, consignment_ids: Iterable[str], today: int) -> set[str]:
+        """List the consignments whose states `get` would read from the log; those of unknown ones are then in memory."""
+        absent = []
         for name in dict.fromkeys(consignment_ids):
             if name in self._recent:
                 self._recent.move_to_end(name)
             else:
-                fresh.append(name)
-        if not fresh:
-            return True
-        tags = self.index.compute_tags(fresh)
-        if self.index.may_contain_each(tags, today).any():
-            return False
-        for name, tag in zip(fresh, tags.tolist(), strict=True):
-            self._keep(name, ConsignmentState(tag=tag))
-        return True
+                absent.append(name)
+        tags = self.index.compute_tags(absent)
+        known = self.index.may_contain_each(tags, today)
+        for name, tag, is_known in zip(absent, tags.tolist(), known.tolist(), strict=True):
+            if not is_known:
+                self._keep(name, ConsignmentState(tag=tag))
+        return {name for name, is_known in zip(absent, known.tolist(), strict=True) if is_known}
 
     def _find_unread(self, name: str, today: int) -> ConsignmentState | None:
         """Return an empty state for a consignment that must be read from the log; None if its state is in memory now."""
@@ -351,6 +346,11 @@ class ConsignmentStates(CountedStates[bytes]):
             return blank
         self._keep(name, blank)
         return None
+
+    def drop_cached(self) -> None:
+        """Drop all states in memory, because further entries are applied without them; those entries must be on disk."""
+        self._recent.clear()
+        self._awaited.clear()
 
     def read_events(self, consignment_ids: Iterable[str], until: int) -> ConsignmentEvents:
         """Read the entries of consignments up to the sequence number `until`; callable from any thread.

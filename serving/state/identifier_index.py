@@ -80,6 +80,8 @@ class IdentifierIndex:
             digest = copy()
             digest.update(consignment_id.encode())
             parts.append(digest.digest())
+        if not parts:
+            return np.empty(0, dtype=np.uint64)
         return np.frombuffer(b"".join(parts), dtype="<u8") >> np.uint64(DAY_BITS)
 
     def may_contain(self, tag: int, today: int) -> bool:

@@ -5,7 +5,7 @@ of their consignment, one after the other. All steps are applied in the order of
 """
 
 import gc
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -85,17 +85,15 @@ class StateRebuild:
                     progress("history", self.state.sequence, until)
             if counted is not None:
                 counted.result()
-        for event in log.read_entries_of(AlertEvent, until):
-            if event.sequence > self.state.last_alert:
-                self.state.record_alert(event)
-        for message in log.read_entries_of(MessageEvent, until):
-            if message.sequence > self.state.last_message:
-                self.state.record_message(message)
+        for event in log.read_entries_of(AlertEvent, until, self.state.last_alert):
+            self.state.record_alert(event)
+        for message in log.read_entries_of(MessageEvent, until, self.state.last_message):
+            self.state.record_message(message)
         self.state.links.restore(log, self._keys.entries, until)
 
 
 class EventChunk:
-    """A chunk of some ten thousands of log entries that are applied together."""
+    """A chunk of up to some hundred thousand of log entries that are applied together."""
 
     def __init__(self, state: State, chunk: HistoryChunk) -> None:
         self._state, self._dossiers, self._read_keys = state, state.dossiers, state.dossiers.keys
@@ -105,7 +103,7 @@ class EventChunk:
         dated = chunk.kind_bits & combine_kinds(DATED_KINDS) != 0
         self.days = np.where(dated, chunk.at_us // US_PER_DAY, NO_DAY)
         self.today = np.maximum(np.maximum.accumulate(self.days), state.today)
-        self.keys, self.counterparts = self._all_keys(*chunk.keys)
+        self.keys, self.counterparts = self._read_all_keys()
         self._more_keys: list[bytes] = []
 
     def apply(self) -> tuple[Any, Any, Any]:
@@ -124,19 +122,14 @@ class EventChunk:
         self._state.advance_to(int(self.sequences[-1]))
         return self._merge_steps(np.flatnonzero(single), further)
 
-    def _all_keys(self, kinds: Sequence[str | None], stored: Sequence[bytes | None]) -> tuple[Any, Any]:
+    def _read_all_keys(self) -> tuple[Any, Any]:
         """Return keys and counterparts, each uint64, (rows, kinds); 0 for an entry that has none."""
-        width = self._read_keys.count
-        both = np.zeros((len(self._chunk), 2 * width), dtype=np.uint64)
-        same = np.array([each == self._read_keys.entries.kinds for each in kinds], dtype=bool)
-        chosen = [keys for keys, is_same in zip(stored, same.tolist(), strict=True) if is_same]
-        chosen = [keys[: 2 * width * KEY_DTYPE.itemsize] for keys in chosen]  # type: ignore[index]
-        both[same] = np.frombuffer(b"".join(chosen), dtype=KEY_DTYPE).reshape(-1, 2 * width)  # type: ignore[arg-type]
+        same, keys, counterparts = self._chunk.read_keys(self._read_keys.entries.kinds, self._read_keys.count)
         for place in np.flatnonzero(self.arriving & ~same).tolist():
             event = self._chunk.read_event(place)
             assert isinstance(event, ArrivalEvent)
-            both[place] = np.concatenate(self._read_keys(event))
-        return both[:, :width].copy(), both[:, width:].copy()
+            keys[place], counterparts[place] = self._read_keys(event)
+        return keys, counterparts
 
     def _mark_single(self, tags: Tags) -> Flags:
         """Mark the entries whose consignment certainly has no other entry, neither before nor in this chunk."""

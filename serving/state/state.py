@@ -118,23 +118,16 @@ class State:
         known = self.get_consignment(identifier)
         return name if known.version is None and not known.outcomes else identifier
 
-    def find_in_memory(self, identifier: str) -> str | None:
-        """Return the name under which the log knows a consignment if its state is in memory now; else None.
+    def find_in_memory(self, identifiers: Sequence[str]) -> list[str | None]:
+        """Return the name under which the log knows each consignment whose state is in memory now; None for the others.
 
         The name is that of `resolve`, as long as no entry follows with another spelling.
         """
-        name, today = normalize_identifier(identifier), self._ledger.today
-        if name != identifier and self.dossiers.may_know(identifier, today):
-            return None
-        return name if self.dossiers.has_in_memory(name, today) else None
-
-    def find_all_in_memory(self, identifiers: Sequence[str]) -> list[str] | None:
-        """Return the name of each consignment as `find_in_memory` does; None if one of them is not in memory."""
         names, today = [*map(normalize_identifier, identifiers)], self._ledger.today
-        others = [each for each, name in zip(identifiers, names, strict=True) if each != name]
-        if others and self.dossiers.may_know_any(others, today):
-            return None
-        return names if self.dossiers.have_in_memory(names, today) else None
+        pairs = [*zip(identifiers, names, strict=True)]
+        unclear = self.dossiers.list_known([each for each, name in pairs if each != name], today)
+        unread = self.dossiers.list_unread([name for each, name in pairs if each not in unclear], today)
+        return [None if each in unclear or name in unread else name for each, name in pairs]
 
     def list_names(self, identifiers: Sequence[str]) -> list[str]:
         """List the names that `resolve` compares for some identifiers."""

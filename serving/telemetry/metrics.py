@@ -22,6 +22,9 @@ SHADOW_COUNTERS = {
     "unfit": "Decisions not scored because the challenger uses other history keys or features.",
 }
 GAUGES = {
+    "active": "1 if this service scores and writes the log, 0 if it is a standby.",
+    "standby_behind": "Log entries that a standby has not yet applied; 0 if the service is active.",
+    "standby_usable": "0 if this is a standby that could not take over now, else 1.",
     "connections": "Open client connections.",
     "settings_refused": "API key or certificate files that changed but were refused.",
     "log_sequence": "Sequence number of the last durable log entry.",

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -27,6 +28,7 @@ from consignments.columns import (
 )
 from consignments.records import Consignment, Outcome
 from consignments.schema import get_field
+from consignments.validation import NESTED_READERS
 
 UTC_TIME = datetime(2024, 3, 4, 9, 30, tzinfo=UTC)
 
@@ -232,6 +234,68 @@ def test_a_bad_required_value_is_bad_and_not_missing_too() -> None:
         BAD_TIME: [True, False],
         "required value is missing": [False, True],
     }
+
+
+TEXT_TYPES = (pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string()))
+"""The types of text in Parquet files."""
+hostile_texts = st.none() | st.one_of(
+    st.text(max_size=4),
+    st.sampled_from(("", " ", "postal", "air_cargo", "x\0", "\u3164", "e\u0301")),
+    st.tuples(st.sampled_from("xé한\U0001f600"), st.sampled_from((33, 99, 100, 101, 125, 500, 501))).map(
+        lambda pair: pair[0] * pair[1]
+    ),
+)
+
+
+@given(
+    st.lists(hostile_texts, max_size=6),
+    st.sampled_from(TEXT_TYPES),
+    st.sampled_from(("consignment_id", "channel", "sender_name", "hs_code")),
+    st.integers(0, 2),
+)
+def test_texts_of_any_type_are_checked_as_one_text_alone(
+    texts: list[str | None], kind: Any, column: str, first: int
+) -> None:
+    field = get_field(Consignment, column)
+    array = pa.array(["before", *texts], type=pa.string()).cast(kind)[1 + min(first, len(texts)) :]
+    given_texts = [text or None for text in texts[first:]]
+    read = read_column(array, field)
+    bad = np.any([rows for _, rows in read.faults], axis=0) if read.faults else np.zeros(len(array), bool)
+    for text, value, fault in zip(given_texts, read.values.to_pylist(), bad, strict=True):
+        assert fault == (field.required if text is None else _is_refused(column, text))
+        assert fault or value == text
+
+
+def _is_refused(column: str, text: str) -> bool:
+    """Check a value as the service does."""
+    record = {"consignment_id": "A", "channel": "postal", column: text}
+    try:
+        msgspec.convert(record, Consignment)
+    except msgspec.ValidationError:
+        return True
+    return False
+
+
+@given(
+    st.lists(st.none() | st.floats() | st.sampled_from((-0.0, 0.0, -5e-324, 1e308, math.inf)), max_size=6),
+    st.sampled_from(("pieces", "declared_value")),
+)
+def test_numbers_are_checked_as_one_number_alone(numbers: list[float | None], column: str) -> None:
+    read = read_column(pa.array(numbers, type=pa.float64()), get_field(Consignment, column))
+    bad = np.any([rows for _, rows in read.faults], axis=0) if read.faults else np.zeros(len(numbers), bool)
+    expected = [number is not None and not (number >= 0 or math.isnan(number)) for number in numbers]
+    infinite = [number is not None and math.isinf(number) for number in numbers]
+    assert bad.tolist() == np.logical_or(expected, infinite).tolist()
+
+
+@pytest.mark.parametrize("broken", [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf0\x9f\x98"])
+@pytest.mark.parametrize("column", ["consignment_id", "sender_name", "received_at", "pieces", "quality"])
+def test_a_text_that_is_not_utf_8_is_a_fault(broken: bytes, column: str) -> None:
+    bytes_too = pa.array([b"2024-03-04", broken, None], type=pa.binary())
+    texts = pa.Array.from_buffers(pa.string(), 3, bytes_too.buffers())
+    field = get_field(Consignment, column)
+    read = read_column(texts, field, NESTED_READERS.get(field.kind))
+    assert [rows.tolist() for reason, rows in read.faults if reason == "not text"] == [[False, True, False]]
 
 
 def test_a_sequence_is_whole_numbers_only() -> None:

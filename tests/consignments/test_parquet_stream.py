@@ -4,11 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 from support.examples import day, make_consignment
 
 from consignments.errors import FileFault
 from consignments.files.table_writers import write_table
+from consignments.items import decode_items
 from consignments.parquet_stream import ORDER_COLUMNS, TableStream, stream_table
 from consignments.records import Consignment
 from consignments.tables import build_frame, read_table
@@ -84,6 +87,40 @@ def test_strict_refuses_rows_at_fault_as_a_whole_table_does(path: Path) -> None:
     with pytest.raises(FileFault) as expected:
         read_table(path, Consignment, strict=True)
     assert str(told.value) == str(expected.value)
+
+
+def test_a_text_that_is_not_utf_8_is_a_reject_with_its_place(tmp_path: Path) -> None:
+    write_table(frame(3).drop(columns=["items", "quality"]), tmp_path / "t.parquet")
+    table = parquet.read_table(tmp_path / "t.parquet")
+    broken = pa.array([b"Kim", b"\xffKim", None], type=pa.large_binary())
+    names = pa.Array.from_buffers(pa.large_string(), 3, broken.buffers())
+    lists = pa.ListArray.from_arrays(
+        pa.array([0, 1, 1, 2], pa.int32()),
+        pa.Array.from_buffers(pa.string(), 2, pa.array([b"\xff", b"a"], type=pa.binary()).buffers()),
+    )
+    table = table.set_column(table.column_names.index("sender_name"), "sender_name", names)
+    parquet.write_table(table.append_column("quality", lists), tmp_path / "t.parquet")
+    stream = stream_table(tmp_path / "t.parquet", Consignment)
+    assert stream.rejects == read_table(tmp_path / "t.parquet", Consignment).rejects
+    assert [(reject.place, reject.column, reject.reason) for reject in stream.rejects] == [
+        ("t.parquet row 1", "quality", "not text"),
+        ("t.parquet row 2", "sender_name", "not text"),
+    ]
+    assert "\ufffdKim" in stream.rejects[1].row
+    assert whole(stream)["consignment_id"].tolist() == ["C2"]
+
+
+def test_items_may_be_lists_in_one_part_and_of_no_type_in_another(tmp_path: Path) -> None:
+    items = ['[{"description":"shirt","value":2.0}]', None, "[]", '[{"value":1.0},{"hs_code":"61"}]']
+    (tmp_path / "t").mkdir()
+    write_table(frame(4).assign(items=pd.array(items, dtype="str")), tmp_path / "t" / "0.parquet")
+    lists = parquet.read_table(tmp_path / "t" / "0.parquet")
+    other = lists.set_column(lists.column_names.index("items"), "items", pa.nulls(4))
+    names = pa.array([f"D{row}" for row in range(4)])
+    parquet.write_table(other.set_column(0, "consignment_id", names), tmp_path / "t" / "1.parquet")
+    (piece,) = stream_table(tmp_path / "t", Consignment, piece_rows=100).read_chunks()
+    found = [None if pd.isna(text) else decode_items(text) for text in piece.to_frame(Consignment)["items"]]
+    assert found == [*(None if text is None else decode_items(text) for text in items), *[None] * 4]
 
 
 def test_a_damaged_or_missing_table_is_refused(tmp_path: Path) -> None:

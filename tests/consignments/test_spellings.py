@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.examples import day, make_consignment, make_outcome
 
 from consignments.columns import adopt_spellings, normalize_names
@@ -17,6 +19,20 @@ NAMES = ["RB123456785GB", "rb123456785gb", "057-51987552/h1", "05751987552/h1", 
 
 def test_a_column_has_the_same_normal_forms_as_single_identifiers() -> None:
     assert normalize_names(pa.array(NAMES)).to_pylist() == [normalize_identifier(name) for name in NAMES]
+
+
+@given(
+    st.lists(
+        st.from_regex(r"\A[ 0-9]{0,3}-?[0-9 ]{7,9}-?(/[ -\x7fÀ-ÿ]*)?\n?\Z")
+        | st.from_regex(r"\A[A-Za-z]{2}[ -]?[0-9 ]{9}[a-zA-Z]{2}\Z")
+        | st.sampled_from(
+            ("057-51987552/", "057-51987552", "057-51987552/\t1", "057-51987552/é", "०57-51987552")
+        )
+    )
+)
+def test_waybills_and_items_in_any_spelling_have_the_same_normal_forms(names: list[str]) -> None:
+    found = normalize_names(pa.array(names, pa.large_string())).to_pylist()
+    assert found == [normalize_identifier(name) for name in names]
 
 
 def test_an_outcome_gets_the_spelling_of_its_consignment() -> None:

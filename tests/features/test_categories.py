@@ -3,29 +3,22 @@
 from math import isnan
 
 import pytest
+from support.described import build_pipeline, describe_by_name
 from support.examples import make_consignment
 
 from consignments.records import Item
-from features.categories import CategoryFeatures, fit_vocabularies
+from features.categories import fit_vocabularies
 from features.config import FeatureConfig, parse_feature_config
-from features.described_rows import normalize_consignment
 
 PLAIN = FeatureConfig()
 
 
 def values(vocabularies, config=PLAIN, **changes):
-    group = CategoryFeatures(vocabularies, config)
     plain = make_consignment()
     c = config.build_record_type()(
         **({name: getattr(plain, name) for name in plain.__struct_fields__} | changes)
     )
-    return dict(
-        zip(
-            [feature.name for feature in group.features],
-            group.compute(c, normalize_consignment(c)),
-            strict=True,
-        )
-    )
+    return describe_by_name(build_pipeline(config, vocabularies=vocabularies), c)
 
 
 def carriers(*names):

@@ -6,8 +6,9 @@ from math import isnan
 import pytest
 from support.examples import make_consignment
 
-from features.described_rows import NO_KEYS, PartyDetails, describe, describe_party
+from features.described_rows import PartyDetails, describe, describe_party
 from features.parties import PARTY_FEATURES
+from features.row_plans import NO_KEYS
 
 NAMES = [feature.name.removeprefix("parties.") for feature in PARTY_FEATURES]
 

@@ -3,19 +3,17 @@
 from math import isnan
 
 import msgspec
+from support.described import build_pipeline, describe_by_name
 from support.examples import make_consignment
 
 from consignments.messages.quality import QUALITY_CODES
-from features.described_rows import normalize_consignment
-from features.quality import QualityFeatures
 
-GROUP = QualityFeatures()
+PIPELINE = build_pipeline()
 
 
 def values(**changes: object) -> dict[str, float]:
-    c = msgspec.structs.replace(make_consignment(), **changes)
-    names = [feature.name for feature in GROUP.features]
-    return dict(zip(names, GROUP.compute(c, normalize_consignment(c)), strict=True))
+    found = describe_by_name(PIPELINE, msgspec.structs.replace(make_consignment(), **changes))
+    return {name: value for name, value in found.items() if name.startswith("quality.")}
 
 
 def test_each_code_is_a_flag_and_all_are_counted() -> None:

@@ -3,17 +3,14 @@
 from math import isnan
 
 import pytest
+from support.described import build_pipeline, describe_group
 from support.examples import make_consignment
 
-from features.described_rows import normalize_consignment
-from features.route import RouteFeatures, parse_route
+PIPELINE = build_pipeline()
 
 
 def values(consignment_id="RB123456785GB", **changes):
-    group = RouteFeatures()
-    c = make_consignment(consignment_id, **changes)
-    names = [feature.name.removeprefix("route.") for feature in group.features]
-    return dict(zip(names, group.compute(c, normalize_consignment(c)), strict=True))
+    return describe_group("route", PIPELINE, make_consignment(consignment_id, **changes))
 
 
 def test_a_plain_consignment_has_nothing_to_say():
@@ -35,7 +32,8 @@ def test_a_hub_at_either_end_is_no_detour():
 
 
 def test_postal_places_name_their_country():
-    assert parse_route("CNSHAA>KRSELB").countries == ("CN", "KR")
+    got = values(route="CNSHAA>KRSELB", departure_country="CN", destination_country="JP")
+    assert (got["starts_elsewhere"], got["ends_elsewhere"]) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(("route", "share"), [("LHR>ICN", 0.0), ("LHR>SEOUL", 0.5), ("12>??", 1.0)])

@@ -59,8 +59,8 @@ def world(tables: Tables, piece_rows: int = 100) -> FeatureInputs:
 
 def together(pieces: Iterator[FeatureChunk]) -> tuple[NDArray[np.float32], list[str]]:
     given_on = list(pieces)
-    names = [name for piece in given_on for name in piece.frame["consignment_id"]]
-    assert all(piece.frame.index.equals(pd.RangeIndex(len(piece.X))) for piece in given_on)
+    names = [name for piece in given_on for name in piece.context.column("consignment_id").to_pylist()]
+    assert all(len(piece.context) == len(piece.X) for piece in given_on)
     return np.concatenate([piece.X for piece in given_on]), names
 
 

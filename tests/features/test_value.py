@@ -5,13 +5,15 @@ from math import exp, isnan, log
 
 import numpy as np
 import pytest
+from support.described import build_pipeline, describe_group
 from support.examples import MONDAY, make_consignment
 
 from consignments.records import Item
 from consignments.timestamps import to_day
 from features.currency import ExchangeRates
-from features.described_rows import normalize_consignment
-from features.value import MIN_CONSIGNMENTS_FOR_NORM, ValueFeatures, fit_norms
+from features.described_rows import measure_rows
+from features.normalization.normal_forms import get_goods_hs
+from features.value import MIN_CONSIGNMENTS_FOR_NORM, fit_norms
 
 RATES = ExchangeRates(
     np.array(["GBP", "KRW"]), np.array([to_day(MONDAY) - 1], dtype=np.int32), np.array([[1.25, 0.00075]])
@@ -19,14 +21,13 @@ RATES = ExchangeRates(
 
 
 def values(norms=None, rates=RATES, **changes):
-    group = ValueFeatures(rates, norms or {})
-    c = make_consignment(**changes)
-    names = [feature.name.removeprefix("value.") for feature in group.features]
-    return dict(zip(names, group.compute(c, normalize_consignment(c)), strict=True))
+    return describe_group(
+        "value", build_pipeline(rates=rates, norms=norms or {}), make_consignment(**changes)
+    )
 
 
 def norms_of(consignments):
-    return fit_norms(consignments, [normalize_consignment(c) for c in consignments], RATES)
+    return fit_norms(measure_rows(consignments, RATES), map(get_goods_hs, consignments))
 
 
 def test_value_is_compared_in_dollars_whatever_the_currency():
@@ -147,5 +148,4 @@ def test_amounts_beyond_float32_stay_finite():
 
 
 def test_a_rate_of_the_day_itself_is_not_used():
-    late = make_consignment(received_at=datetime(2024, 3, 3, 23, 0, tzinfo=UTC), currency="GBP")
-    assert isnan(ValueFeatures(RATES, {}).compute(late, normalize_consignment(late))[1])
+    assert isnan(values(received_at=datetime(2024, 3, 3, 23, 0, tzinfo=UTC), currency="GBP")["usd"])

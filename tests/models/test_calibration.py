@@ -107,12 +107,23 @@ def test_a_higher_raw_score_gives_a_higher_probability(raw: float, more: float) 
     assert low < high
 
 
-@given(st.lists(st.floats(-60, 60), min_size=1, max_size=40))
-def test_one_row_and_many_give_the_same_bits(raw: list[float]) -> None:
+@given(
+    st.lists(st.tuples(st.floats(-60, 60) | st.floats(-1e300, 1e300), st.sampled_from(("postal", "another"))))
+)
+def test_one_row_and_many_give_the_same_bits(rows: list[tuple[float, str]]) -> None:
     calibration = Calibration(1.3, -0.7, {"postal": 0.1})
-    many = calibration.calibrate(np.array(raw), ["postal"] * len(raw))
-    singly = [calibration.calibrate(np.array([value]), ["postal"])[0] for value in raw]
-    assert many.tobytes() == np.array(singly).tobytes()
+    many = calibration.calibrate(np.array([raw for raw, _ in rows]), [channel for _, channel in rows])
+    assert many.tobytes() == np.array([calibration.calibrate_row(*row) for row in rows]).tobytes()
+
+
+def test_a_hundred_thousand_rows_have_the_bits_of_single_rows() -> None:
+    calibration = Calibration(1.3, -0.7, {})
+    raw = np.random.default_rng(1).normal(scale=15, size=100_000)
+    many = calibration.calibrate(raw, ["postal"] * len(raw))
+    assert (
+        many.tobytes()
+        == np.array([calibration.calibrate_row(value, "postal") for value in raw.tolist()]).tobytes()
+    )
 
 
 def plain_logistic(log_odds: float) -> float:

@@ -1,11 +1,10 @@
 """Hostile consignments: mutated and stitched texts of parties, for the comparison of the kernels with their oracle."""
 
 import random
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
-from support.examples import make_consignment
-
+from consignments.records import Consignment, Item
 from features.described_rows import DETAIL_COLUMNS
 from features.normalization.normal_forms import ADDRESS_WORDS, LEGAL_FORM_PHRASES, NAME_WORDS
 from features.parties import (
@@ -112,8 +111,136 @@ def make_text(draws: random.Random, base: str | None) -> str | None:
     return "".join(letter for letter in text if not 0xD800 <= ord(letter) < 0xE000)[:MAX_CHARACTERS]
 
 
-def make_hostile(draws: random.Random, base: dict[str, Any]) -> Any:
-    """Return a consignment with hostile details, from the details of another one."""
+GOODS_TEXTS = (
+    None, "", " ", "cotton t-shirts", "4-CMC crystals, sample", "DOC powder 99.9%", "면 티셔츠", "手机壳 silicon", "Gift", "2,5-dimethoxy 50-00-0",
+    "е\u0301tizоlаm 10mg", "cafe\u0301", "a | b", "vitamin tablets|socks", "\u1112\u1161\u11ab", "x" * 4000, "ﷺ" * 700, "\U0001d160 note",
+)  # fmt: skip
+IDENTIFIERS = (
+    "RB123456785GB", "rb 123 456 784 gb", "R-B123456785GB", " EE123456785KR\u3000", "QA123456785GB", "RB12345678５GB", "057-51987552/H1",
+    "05751987552", "0575198 7552/", "057 51987553/ x", "180-12345675", "1801234567/5", "K\u212a123456785GB", "ﬀ123456785GB", "ß123456785GB",
+    "R\u0041\u030a123456785GB", "e\u0301", "  ", "\u00a0", "123456789012", "057-5198-7552", "Lot-7",
+)  # fmt: skip
+SERVICES = ("ems", "small_packet", "EMS", " ems", "parcel", "letter", "", None, "ä", "express")
+ROUTES = (
+    "PVG>HKG>ICN", "pvg > hkg>icn", ">", "", " > ", None, "CNSHAA>KRSELB", "cnshaa>NLAMS1>krselb", "LHR>ICN>LHR", "ZZZ>ICN", "12>??>a", "ﬁn>icn",
+    "A>B>C>A", "HKG>PVG>ICN>AMS>NRT", "ıst>IST", "PVG>>ICN", "\u3000PVG\u3000>ICN", ">".join("ABCDEFGHIJKLMNOPQRSTUVWXYZ"),
+)  # fmt: skip
+CURRENCIES = (
+    "USD",
+    "usd ",
+    "GBP",
+    "KRW",
+    "SAR",
+    "VND",
+    "ＵＳＤ",
+    "ßd",
+    "us",
+    "U1D",
+    None,
+    "",
+    "ǰaa",
+    "krw",
+    "İaa",
+)
+HS_CODES = (
+    "6109.10",
+    "610910",
+    "12345678901",
+    "61",
+    "6",
+    "x",
+    None,
+    "",
+    "2922.39",
+    "６１０９",
+    "0902 10",
+    "770000",
+    "29",
+    "61091000000000",
+)
+AMOUNTS = (
+    None, 0.0, -0.0, 1.0, 2, 100.0, 99.5, 1e300, 1e-300, 5e-324, float("inf"), float("nan"), -3.5, -7, 2**70, 2**64 - 1, -(2**40), 3.4028e38,
+    3.5e38, 0.1, True, -200, 40_000, 70_000, 5_000_000_000, -40_000, -130,
+)  # fmt: skip
+CATEGORIES = (
+    "Royal Mail",
+    "royal mail ",
+    " ROYAL MAIL\t",
+    "Nobody",
+    "",
+    " ",
+    None,
+    "DHL",
+    "ß",
+    "SS",
+    "İ",
+    "ı",
+    "\u1e9e",
+    "ǰ",
+    "ﬁ",
+    "K",
+    "大韓",
+    "\ud800",
+)
+QUALITY = (
+    None,
+    (),
+    ("hs_missing", "check_digit"),
+    ("hs_missing", "hs_missing"),
+    ("other", "other", "ä"),
+    (" hs_missing",),
+    ("\ud800",),
+    ("text_cut",) * 20,
+)
+
+
+_item_draws = random.Random(1)
+ITEM_TEXTS = [
+    tuple(_item_draws.choice(GOODS_TEXTS[:12]) for _ in range(_item_draws.choice((0, 1, 2, 3, 5, 17))))
+    for _ in range(40)
+]
+"""Descriptions of the items of a row: few, because the oracle of a text takes tens of milliseconds and is cached."""
+
+
+def make_items(draws: random.Random) -> tuple[Item, ...] | None:
+    """Return no items, some, or rarely a thousand."""
+    if draws.random() < 0.3:
+        return None
+    items = tuple(
+        Item(
+            description=text,
+            hs_code=draws.choice(HS_CODES),
+            **{
+                name: draws.choice(AMOUNTS)
+                for name in ("quantity", "net_weight_kg", "value")
+                if draws.random() < 0.9
+            },
+        )
+        for text in draws.choice(ITEM_TEXTS)
+    )
+    return (items * 1000)[:1000] if draws.random() < 0.01 else items
+
+
+def make_goods(draws: random.Random) -> dict[str, Any]:
+    """Return hostile values of all columns that are no details of parties."""
+    pools: dict[str, tuple[Any, ...]] = {
+        "consignment_id": IDENTIFIERS, "channel": ("postal", "air_cargo"), "service": SERVICES, "master_id": (*IDENTIFIERS, None),
+        "route": ROUTES, "currency": CURRENCIES, "hs_code": HS_CODES, "description": GOODS_TEXTS, "quality": QUALITY,
+        "level": (None, None, "house"), "issued_at": (None, None, datetime(2024, 3, 1, tzinfo=UTC)),
+        **dict.fromkeys(("payment", "carrier", "office", "tax_type", "declarant"), CATEGORIES),
+        **dict.fromkeys(("departure_country", "destination_country", "origin_country"), COUNTRIES),
+        **dict.fromkeys(("pieces", "gross_weight_kg", "declared_value", "postage", "tax_rate"), AMOUNTS),
+        "received_at": (
+            None, datetime(2024, 3, 4, 5, tzinfo=UTC), datetime(2024, 3, 5, 1, tzinfo=timezone(timedelta(hours=9))), datetime(1, 1, 2, tzinfo=UTC),
+            datetime(1969, 12, 31, 23, 59, 59, 1, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC), datetime(2024, 3, 4, 0, 0, 0, 7, tzinfo=UTC),
+        ),
+        "account_opened_on": (date(2024, 1, 5), date(2030, 1, 1), date(1, 1, 1), date(9999, 12, 31), date(2024, 2, 29), None),
+    }  # fmt: skip
+    return {name: draws.choice(pool) for name, pool in pools.items()} | {"items": make_items(draws)}
+
+
+def make_hostile(draws: random.Random, base: dict[str, Any], record: type[Consignment]) -> Consignment:
+    """Return a consignment with hostile details, from the details of another one; every second one has hostile goods."""
     values = dict(base)
     for name in DETAIL_COLUMNS:
         if name.endswith("country"):
@@ -136,4 +263,6 @@ def make_hostile(draws: random.Random, base: dict[str, Any]) -> Any:
     values["hs_code"] = draws.choice(("6109.10", "610910", "12345678901", "61", "x", None))
     values["account_opened_on"] = draws.choice((date(2024, 1, 5), date(2030, 1, 1), None))
     values["received_at"] = datetime(2024, 3, 4, 5, tzinfo=UTC)
-    return make_consignment(**values)
+    if draws.random() < 0.5:
+        values |= make_goods(draws)
+    return record(**values)

@@ -8,26 +8,33 @@ does so over hostile consignments in a process of its own, for the forms of numb
 import random
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import msgspec
 import numpy as np
-from numba import config as numba_config
+from support.category_oracle import CategoryFeatures
 from support.examples import make_consignment
 from support.form_oracle import normalize_consignment as normalize_in_python
+from support.goods_oracle import GoodsFeatures
 from support.hostile_rows import make_hostile
 from support.key_oracle import compute_keys
 from support.party_oracle import PartyFeatures
+from support.quality_oracle import QualityFeatures
+from support.route_oracle import RouteFeatures
+from support.uncompiled import prepare_plan, prepare_tables
+from support.value_oracle import ValueFeatures
 
 from consignments.records import Consignment
-from features import described_rows
 from features.config import ExtraColumns, FeatureConfig, HistoryKeys
-from features.described_rows import KeyPlan, build_key_plan, describe, normalize_consignment
+from features.currency import ExchangeRates
+from features.described_rows import DescribedRows, create_rows, fill_described, normalize_consignment
+from features.goods.kernels import TEXT_BUCKETS
 from features.history.keys import list_key_kinds
 from features.history.pseudonyms import Pseudonyms
-from features.normalization.tables import create_tables
+from features.row_plans import FeaturePlan, FittedFeatures, KeyPlan, build_feature_plan, build_key_plan
 
 CONFIG = FeatureConfig(
     ExtraColumns(("tax_rate",), ("tax_type",)),
@@ -35,7 +42,28 @@ CONFIG = FeatureConfig(
 )  # fmt: skip
 KINDS = list_key_kinds(CONFIG)
 PSEUDONYMS = Pseudonyms(b"a key for tests")
-ORACLE = PartyFeatures()
+RECORD = CONFIG.build_record_type()
+VOCABULARIES = {
+    "carrier": ["royal mail", "dhl", "ss", "i\u0307", "fi", "k", "大韓"], "service": ["small_packet", "ems"], "office": ["royal mail"],
+    "payment": ["dhl"], "tax_type": ["royal mail", "ss"], "channel": ["postal"], "currency": ["usd", "gbp"], "hs_chapter": ["61", "29"],
+    "hs_heading": ["6109"], "hs6": ["610910", "123456"], "nature": ["gift"], "departure_country": ["gb", "ss"],
+}  # fmt: skip
+RATES = ExchangeRates(
+    np.array(["GBP", "KRW"]),
+    np.array([19785, 19786, 19790], np.int32),
+    np.array([[1.25, np.nan], [1.26, 0.00075], [1.27, 0.00076]]),
+)
+NORMS = {
+    "value|USD|": [3.1, 1.7], "value|USD|61": [2.9, 0.7], "value|USD|6109": [2.5, 0.3], "per_kg|USD|": [3.3, 1.1], "per_kg|USD|6109": [3.0, 0.9],
+    "per_piece|USD|61": [2.2, 0.8], "value||": [5.0, 2.0], "value|VND|": [9.0, 1.3], "value|ＵＳＤ|": [1.0, 0.1], "per_kg|USD|6": [1.0, 0.5],
+    "weight_per_piece|KG|": [-0.3, 1.2], "weight_per_piece|KG|6109": [-1.1, 0.9], "weight_per_piece|KG|29": [0.4, 0.6],
+}  # fmt: skip
+WEIGHTS = np.random.default_rng(5).normal(size=TEXT_BUCKETS).astype(np.float32)
+ORACLES = (
+    PartyFeatures(), RouteFeatures(), ValueFeatures(RATES, NORMS), CategoryFeatures(VOCABULARIES, CONFIG), QualityFeatures(),
+    GoodsFeatures(WEIGHTS),
+)  # fmt: skip
+FEATURES = [feature for group in ORACLES for feature in group.features]
 GROUP_ROWS = 32
 BASES = (
     msgspec.structs.asdict(make_consignment()),
@@ -58,24 +86,37 @@ BASES = (
 )  # fmt: skip
 
 
-def build_plan() -> KeyPlan:
-    """Build the plan of all kinds, in the form that kernels read if they are not compiled."""
-    plan = build_key_plan(KINDS, PSEUDONYMS)
-    if not numba_config.DISABLE_JIT:
-        return plan
-    described_rows.create_tables = lambda: create_tables().view(np.recarray)
-    return plan._replace(record=plan.record.view(np.recarray))
+class Plans(NamedTuple):
+    """The plans of keys and features that are compared."""
+
+    keys: KeyPlan
+    features: FeaturePlan
 
 
-def list_differences(consignments: list[Consignment], plan: KeyPlan, *, forms_too: bool = False) -> list[str]:
+def build_plans() -> Plans:
+    """Build the plans of all kinds and features, in the form that kernels read if they are not compiled."""
+    prepare_tables()
+    features = build_feature_plan(CONFIG, FittedFeatures(VOCABULARIES, NORMS, RATES, WEIGHTS), alerts=0)
+    return Plans(prepare_plan(build_key_plan(KINDS, PSEUDONYMS, CONFIG)), prepare_plan(features))
+
+
+def describe_all(consignments: list[Consignment], plans: Plans) -> DescribedRows:
+    """Return all features but history, and the keys."""
+    rows = create_rows(len(consignments), plans.keys)
+    rows = rows._replace(values=np.full((len(consignments), plans.features.columns), -9, np.float32))
+    fill_described(consignments, plans.keys, plans.features, rows)
+    return rows
+
+
+def list_differences(consignments: list[Consignment], plans: Plans, *, forms_too: bool = False) -> list[str]:
     """List what differs between kernels and oracle."""
-    got = describe(consignments, plan)
     found = []
-    for c, values, keys, counterparts in zip(consignments, *got, strict=True):
+    for c, values, keys, counterparts in zip(consignments, *describe_all(consignments, plans), strict=True):
         forms = normalize_in_python(c)
-        expected = np.array(ORACLE.compute(c, forms), np.float32)
-        for feature, one, other in zip(ORACLE.features, values, expected, strict=True):
-            if not np.array_equal(one, other, equal_nan=True):
+        with np.errstate(over="ignore"):
+            expected = np.array([value for group in ORACLES for value in group.compute(c, forms)], np.float32)
+        for feature, one, other in zip(FEATURES, values, expected, strict=True):
+            if one.tobytes() != other.tobytes() and not (one != one and other != other):
                 found.append(f"{feature.name}: {one}, not {other}, of {c}")
         both = compute_keys(KINDS, PSEUDONYMS, c, forms)
         for kind, *numbers in zip(KINDS, keys.tolist(), both[0], counterparts.tolist(), both[1], strict=True):
@@ -88,11 +129,11 @@ def list_differences(consignments: list[Consignment], plan: KeyPlan, *, forms_to
 
 def compare_hostile(rows: int, seed: int) -> list[str]:
     """List what differs over hostile consignments."""
-    draws, plan, found = random.Random(seed), build_plan(), []
+    draws, plans, found = random.Random(seed), build_plans(), []
     with np.errstate(over="ignore"):
         for _ in range(0, rows, GROUP_ROWS):
-            group = [make_hostile(draws, draws.choice(BASES)) for _ in range(GROUP_ROWS)]
-            found += list_differences(group, plan)
+            group = [make_hostile(draws, draws.choice(BASES), RECORD) for _ in range(GROUP_ROWS)]
+            found += list_differences(group, plans)
     return found
 
 

@@ -109,6 +109,8 @@ def blows(count: int, answers: int, seed: int) -> list[Blow]:
 class Service:
     """A service process that is started again and again on one directory, and one address."""
 
+    expected_errors: tuple[str, ...] = ("model refused",)
+
     def __init__(self, folder: Path) -> None:
         self.folder, self.port, self.epoch = folder, free_port(), time.time()
         settings_in(folder)
@@ -122,19 +124,29 @@ class Service:
         """The service's clock."""
         return int(1e6 * (BEGIN_SECONDS + DAY_SECONDS * (time.time() - self.epoch)))
 
+    @property
+    def more_settings(self) -> dict[str, str]:
+        """Settings beside those of the tests."""
+        return {}
+
     def start(self, blow: Blow) -> None:
         """Start it; one that is to be killed while it starts is not waited for."""
+        self.launch(blow)
+        if blow.moment != STARTING:
+            assert self.process is not None
+            wait_until_ready(self.process, self.url)
+            self.up.set()
+
+    def launch(self, blow: Blow) -> None:
+        """Start its process."""
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("NPSRISK_", "MLFLOW_"))
         }
-        kept |= state_environment(self.folder, NPSRISK_SNAPSHOT_ENTRIES=SNAPSHOT_ENTRIES)
+        kept |= state_environment(self.folder, NPSRISK_SNAPSHOT_ENTRIES=SNAPSHOT_ENTRIES) | self.more_settings
         serve = SERVE.replace("{begin}", str(BEGIN_SECONDS)).replace("{day}", str(DAY_SECONDS))
         given = [str(self.port), blow.moment, str(self.epoch), str(blow.after)]
         with (self.folder / "service.log").open("ab") as log:
             self.process = subprocess.Popen([sys.executable, "-c", serve, *given], env=kept, stderr=log)
-        if blow.moment != STARTING:
-            wait_until_ready(self.process, self.url)
-            self.up.set()
 
     def end(self, blow: Blow) -> None:
         """Let it die in its own time, or kill it; then damage what it wrote."""

@@ -208,9 +208,9 @@ def compute_text_scores(
 
 def score_texts(texts: NDArray[np.object_], learnt: NDArray[np.float32]) -> NDArray[np.float32]:
     """Compute the text scores of texts with given weights; float32 array, (n,), NaN if a text is empty."""
-    from features.goods.character_folding import build_fold_table
+    from features.goods.tables import load_goods_tables
 
-    table = build_fold_table()
+    table = load_goods_tables()
     return np.array(
         [score_text(encode_text(text), table, learnt) if text else np.nan for text in texts], dtype=np.float32
     )

@@ -20,12 +20,12 @@ from consignments.tables import build_frame, to_consignments
 from consignments.timestamps import NO_TIME, US_PER_DAY, get_time_column_us, to_us
 from consignments.visibility import get_known_us, get_visible_us, is_final
 from features.alerts import Alerts
-from features.batch import BATCH_KEY, GROUP_ROWS, FeatureMatrix
+from features.batch import BATCH_KEY, FeatureMatrix
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.live import NO_SEQUENCE, LiveHistory, VisibleOutcome
 from features.history.pseudonyms import Pseudonyms
-from features.pipeline import Pipeline
+from features.pipeline import GROUP_ROWS, Pipeline
 from features.spec import Spec
 from models.baselines import RandomOrder
 from training.data.table_features import replace_fitted

@@ -2,17 +2,20 @@
 
 import struct
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import compress
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from serving.encryption.key_file import PREFIX_BYTES
 from serving.event_log.blocks.columns import (
     BytesColumn,
+    Flags,
     FloatColumn,
     IntColumn,
+    Matrix,
     TextColumn,
     pack_bytes,
     pack_floats,
@@ -25,6 +28,8 @@ from serving.event_log.blocks.columns import (
     unpack_bytes,
     unpack_floats,
     unpack_ints,
+    unpack_longs,
+    unpack_matrix,
     unpack_texts,
 )
 from serving.event_log.blocks.entry_block import (
@@ -49,6 +54,7 @@ from serving.event_log.blocks.entry_block import (
     SPEC_SHA256,
     BlobPair,
     EntryBlock,
+    Longs,
     mark_plain,
 )
 from serving.event_log.blocks.feature_words import WORD_BYTES, PackedWords, pack_words, unpack_words
@@ -234,6 +240,25 @@ class ColumnBlock(EntryBlock):
     def read_columns(self, *names: str) -> list[Sequence[Any]]:
         """Return some columns of the head: texts, numbers or bytes of each entry."""
         return [self._read(_COLUMNS[name][0], getattr(self._head, name)) for name in names]
+
+    def read_times(self) -> Longs:
+        """Return `at_us` of each entry, int64, (n,)."""
+        times: Longs = self._read(unpack_longs, self._head.at_us)
+        return times
+
+    def read_keys(self, kinds: str, width: int) -> tuple[Flags, Matrix]:
+        """Return which entries have history keys of some kinds, bool, (n,), and the first bytes of theirs, uint8, (m, width)."""
+        found = self._head.kinds
+        if isinstance(found, list):
+            same = np.array([each == kinds for each in found], dtype=bool)
+        else:
+            same = np.full(self.count, found == kinds)
+        if not same.any():
+            return same, np.empty((0, width), dtype=np.uint8)
+        present, matrix = self._read(partial(unpack_matrix, width=width), self._head.keys)
+        if len(same) != self.count or (same & ~present).any():
+            raise build_damage_fault(self.first, "an entry without its history keys")
+        return same, matrix[same[present]]
 
     def _list_columns(self, without: frozenset[str], count: int) -> list[Sequence[Any]]:
         head, none = self._head, [None] * count

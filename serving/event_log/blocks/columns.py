@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 
 class SparseBytes(msgspec.Struct, gc=False):
@@ -29,6 +31,9 @@ IntColumn = bytes | list[int | None] | None
 FloatColumn = bytes | list[float | None] | None
 NUMBER_BYTES = 8
 T = TypeVar("T")
+Flags = NDArray[np.bool_]
+Matrix = NDArray[np.uint8]
+NO_BYTES: Matrix = np.empty((0, 0), dtype=np.uint8)
 
 
 def pack_texts(values: Sequence[str | None]) -> TextColumn:
@@ -112,6 +117,46 @@ def unpack_floats(column: FloatColumn, count: int) -> Sequence[float | None]:
     if isinstance(column, bytes):
         return struct.unpack(f"<{_require_numbers(column, count)}d", column)
     return [None] * count if column is None else _require_count(column, count)
+
+
+def unpack_matrix(column: BytesColumn, count: int, width: int) -> tuple[Flags, Matrix]:
+    """Unpack the first bytes of entries without an object for each.
+
+    Returns
+    -------
+    bool array, (count,)
+        Which entries have bytes.
+    uint8 array, (n, width)
+        Their first bytes.
+
+    Raises
+    ------
+    ValueError
+        The column has another number of values, or fewer bytes.
+    """
+    if isinstance(column, list):
+        given = [value for value in _require_count(column, count) if value is not None]
+        present = np.array([value is not None for value in column], dtype=bool)
+        joined = b"".join(value[:width] for value in given)
+    elif isinstance(column, SparseBytes):
+        present, joined = np.frombuffer(column.present, dtype=np.uint8) != 0, column.joined
+    else:
+        present, joined = np.full(count, column is not None), column or b""
+    matrix = (
+        np.frombuffer(joined, dtype=np.uint8).reshape(int(np.count_nonzero(present)), -1)
+        if joined
+        else NO_BYTES
+    )
+    if len(present) != count or (present.any() and matrix.shape[1] < width):
+        raise ValueError("another number of values")
+    return present, matrix[:, :width]
+
+
+def unpack_longs(column: IntColumn, count: int) -> NDArray[np.int64]:
+    """Unpack whole numbers, none of them None, as an array; raise `ValueError` if the column has another number of values."""
+    if isinstance(column, bytes):
+        return np.frombuffer(column, dtype="<i8", count=_require_numbers(column, count))
+    return np.array(unpack_ints(column, count), dtype=np.int64)
 
 
 def pick_text(column: TextColumn, _count: int, place: int) -> str | None:

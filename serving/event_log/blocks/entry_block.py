@@ -4,10 +4,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.event_log.blocks.columns import Flags, Matrix
 from serving.event_log.blocks.frames import build_damage_fault
 from serving.event_log.event_rows import Columns, EventRow
 from serving.event_log.events import EMPTY, NOT_READ
 
+Longs = NDArray[np.int64]
 MAX_BLOCK_ENTRIES = 64
 (
     SEQUENCE, KIND, NAME, AT, RECORDED, CONTENT, PLAIN, SEALED, KEY_KINDS, KEYS, FEATURES, SCORE, BAND, REASONS, MODEL,
@@ -65,6 +70,14 @@ class EntryBlock(ABC):
     @abstractmethod
     def read_columns(self, *names: str) -> list[Sequence[Any]]:
         """Return some columns of the head: texts, numbers or bytes of each entry."""
+
+    @abstractmethod
+    def read_times(self) -> Longs:
+        """Return `at_us` of each entry, int64, (n,)."""
+
+    @abstractmethod
+    def read_keys(self, kinds: str, width: int) -> tuple[Flags, Matrix]:
+        """Return which entries have history keys of some kinds, bool, (n,), and the first bytes of theirs, uint8, (m, width)."""
 
     @abstractmethod
     def read_rows(self, without: frozenset[str] = frozenset()) -> list[Columns]:

@@ -1,8 +1,7 @@
 """Entries in order as history needs them, in columns that are joined from the heads of blocks."""
 
 from collections.abc import Sequence
-from functools import cached_property
-from typing import Any
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,10 @@ NOT_IN_HISTORY = frozenset(
     }
 )  # fmt: skip
 """Columns that history does not need."""
+KEY_DTYPE = np.dtype("<u8")
 Longs = NDArray[np.int64]
+Keys = NDArray[np.uint64]
+Flags = NDArray[np.bool_]
 
 
 class HistoryChunk:
@@ -55,26 +57,47 @@ class HistoryChunk:
         self._chosen = slice(
             int(np.searchsorted(sequences, after, "right")), int(np.searchsorted(sequences, until, "right"))
         )
-        kinds, names, moments = zip(
-            *(block.read_columns("kind", "consignment_id", "at_us") for block in blocks), strict=True
-        )
         self.sequences: Longs = sequences[self._chosen]
-        self.names: list[str | None] = _join(names)[self._chosen]
-        bits = [KIND_BITS.get(kind, UNKNOWN_KIND_BIT) for kind in _join(kinds)[self._chosen]]
-        self.kind_bits: Longs = np.array(bits, dtype=np.int64)
-        self.at_us: Longs = corrections.correct_times(
-            self.sequences, np.array(_join(moments)[self._chosen], dtype=np.int64)
-        )
+        self.names: list[str | None] = list(chain.from_iterable(block.names for block in blocks))[
+            self._chosen
+        ]
+        self.kind_bits: Longs = np.concatenate(list(map(_find_kind_bits, blocks)))[self._chosen]
+        times = np.concatenate([block.read_times() for block in blocks])[self._chosen]
+        self.at_us: Longs = corrections.correct_times(self.sequences, times)
 
     def __len__(self) -> int:
         """Return the number of entries."""
         return len(self.sequences)
 
-    @cached_property
-    def keys(self) -> tuple[list[str | None], list[bytes | None]]:
-        """Return the digest of the kinds of history keys of each entry, and its keys."""
-        kinds, keys = zip(*(block.read_columns("kinds", "keys") for block in self._blocks), strict=True)
-        return _join(kinds)[self._chosen], _join(keys)[self._chosen]
+    def read_keys(self, kinds: str, width: int) -> tuple[Flags, Keys, Keys]:
+        """Read the history keys of the entries that have keys of some kinds.
+
+        Parameters
+        ----------
+        kinds : str
+            Digest of the kinds.
+        width : int
+            Their number.
+
+        Returns
+        -------
+        bool array, (n,)
+            Which entries have such keys.
+        uint64 array, (n, width)
+            Keys; 0 for other entries.
+        uint64 array, (n, width)
+            Counterparts.
+        """
+        same = np.zeros(len(self._block), dtype=bool)
+        keys, counterparts = (np.zeros((len(self._block), width), dtype=KEY_DTYPE) for _ in range(2))
+        end = 0
+        for block in self._blocks:
+            start, end = end, end + block.count
+            here, packed = block.read_keys(kinds, 2 * width * KEY_DTYPE.itemsize)
+            both = np.ascontiguousarray(packed).view(KEY_DTYPE)
+            same[start:end] = here
+            keys[start:end][here], counterparts[start:end][here] = both[:, :width], both[:, width:]
+        return same[self._chosen], keys[self._chosen], counterparts[self._chosen]
 
     def read_event(self, place: int) -> Event:
         """Return an entry without the columns that history does not need; raise `ServiceFault` if its kind is unknown."""
@@ -86,8 +109,9 @@ class HistoryChunk:
         return decode_row(self._decoded[1][self._place[place]])
 
 
-def _join(parts: Sequence[Sequence[Any]]) -> list[Any]:
-    joined: list[Any] = []
-    for part in parts:
-        joined += part
-    return joined
+def _find_kind_bits(block: EntryBlock) -> Longs:
+    """Return `KIND_BITS` of the kind of each entry; most blocks have entries of one kind."""
+    (kinds,) = block.read_columns("kind")
+    if kinds.count(kinds[0]) == len(kinds):
+        return np.full(len(kinds), KIND_BITS.get(kinds[0], UNKNOWN_KIND_BIT), dtype=np.int64)
+    return np.array([KIND_BITS.get(kind, UNKNOWN_KIND_BIT) for kind in kinds], dtype=np.int64)

@@ -6,21 +6,27 @@ body   [[plain, sealed, features], ...]              of the arrivals
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import compress
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from serving.encryption.key_file import PREFIX_BYTES
+from serving.event_log.blocks.columns import Flags, Matrix
 from serving.event_log.blocks.entry_block import (
+    AT,
     BODY_COLUMNS,
     FEATURES,
     KEY_KINDS,
+    KEYS,
     KIND,
     NAME,
     PLAIN,
     SEALED,
     BlobPair,
     EntryBlock,
+    Longs,
     mark_plain,
 )
 from serving.event_log.blocks.frames import (
@@ -98,6 +104,18 @@ class RowBlock(EntryBlock):
     def read_columns(self, *names: str) -> list[Sequence[Any]]:
         """Return some columns of the head: texts, numbers or bytes of each entry."""
         return [[row[EventRow._fields.index(name)] for row in self._rows] for name in names]
+
+    def read_times(self) -> Longs:
+        """Return `at_us` of each entry, int64, (n,)."""
+        return np.array([row[AT] for row in self._rows], dtype=np.int64)
+
+    def read_keys(self, kinds: str, width: int) -> tuple[Flags, Matrix]:
+        """Return which entries have history keys of some kinds, bool, (n,), and the first bytes of theirs, uint8, (m, width)."""
+        same = [row[KEY_KINDS] == kinds for row in self._rows]
+        keys = b"".join((row[KEYS] or b"")[:width] for row in compress(self._rows, same))
+        if len(keys) != width * sum(same):
+            raise build_damage_fault(self.first, "an entry without its history keys")
+        return np.array(same, dtype=bool), np.frombuffer(keys, dtype=np.uint8).reshape(-1, width)
 
     def read_rows(self, without: frozenset[str] = frozenset()) -> list[Columns]:
         """Return the columns of all entries, in order; see `EntryBlock`."""

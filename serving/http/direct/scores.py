@@ -5,6 +5,7 @@ and consignments that must be read from the log. Each check has one definition, 
 """
 
 import time
+from collections.abc import Sequence
 from functools import partial
 
 from serving.http.asgi import AsgiApp, AsgiEndpoint, Header, HttpCall, read_request_id, respond
@@ -77,34 +78,44 @@ class DirectScores:
             return False
         if call.asked_by.offices is not None:
             return False
-        self._batcher.add(partial(self._read_or_hand_on, call), partial(self._answer, call))
+        self._batcher.add(self._read_or_hand_on, call, partial(self._answer, call))
         return True
 
-    def _read_or_hand_on(self, call: DirectCall) -> ScoreRequest | None:
+    def _read_or_hand_on(self, calls: Sequence[DirectCall]) -> list[ScoreRequest | None]:
+        """Read the requests of calls, look up their names together, and count them; hand on what ASGI must answer."""
         begun = time.perf_counter()
-        try:
-            request = self._read(call)
-        except Exception:
-            request = None  # ASGI finds the same error, answers it, and reports it
-        if request is None:
-            call.connection.hand_on(call)
-        call.read_seconds = time.perf_counter() - begun
-        return request
+        requests = [self._read(call) for call in calls]
+        names = iter(self._find_names([request for request in requests if request is not None]))
+        for place, (call, request) in enumerate(zip(calls, requests, strict=True)):
+            name = next(names) if request is not None else None
+            if request is None or name is None or not _spend(call):
+                call.connection.hand_on(call)
+                requests[place] = None
+            else:
+                requests[place] = request.with_name(name)
+        seconds = (time.perf_counter() - begun) / len(calls)
+        for call in calls:
+            call.read_seconds = seconds
+        return requests
 
     def _read(self, call: DirectCall) -> ScoreRequest | None:
-        """Check a body and count it against the rate limit; return None, or raise, if ASGI must answer it."""
-        found = self._endpoint.read(call.body)
-        if isinstance(found, list):
+        """Check a body; return None if ASGI must answer it: it finds the same error, and reports it."""
+        try:
+            found = self._endpoint.read(call.body)
+            if isinstance(found, list):
+                return None
+            request = build_request(found, call.arrived_us, call.asked_by, call.head.options)
+        except Exception:
             return None
-        request = build_request(found, call.arrived_us, call.asked_by, call.head.options)
-        if isinstance(request, list):
-            return None
-        name = self._active.find_in_memory(found.consignment_id)
-        if name is None:
-            return None
-        call.asked_by.spend(1)
         call.c = found
-        return request.with_name(name)
+        return None if isinstance(request, list) else request
+
+    def _find_names(self, requests: Sequence[ScoreRequest]) -> Sequence[str | None]:
+        """Find the names of consignments in memory; None for each that ASGI must look up, or for all if the log cannot be written."""
+        try:
+            return self._active.find_in_memory([request.c.consignment_id for request in requests])
+        except Exception:
+            return [None] * len(requests)
 
     def _answer(self, call: DirectCall, result: ScoreResult | Exception) -> None:
         """Answer with a result; errors, and scores for which the log must be read, through ASGI."""
@@ -149,3 +160,12 @@ class DirectScores:
 def _list_timings(call: DirectCall, result: ScoreResult) -> list[tuple[str, float]]:
     timings = [("read", call.read_seconds)]
     return timings if result.group is None else [*timings, ("log", result.group.seconds)]
+
+
+def _spend(call: DirectCall) -> bool:
+    """Count a request against the rate limit of its client; return False if it exceeds it."""
+    try:
+        call.asked_by.spend(1)
+    except Refusal:
+        return False
+    return True

@@ -38,9 +38,12 @@ def find_repeated_key(body: bytes | memoryview, depth: int = MAX_DEPTH) -> str |
     >>> find_repeated_key(b'{"a": {"b": 1}, "b": 2}'), find_repeated_key(b'{"a": [{"b": 1, "\\u0062": 2}]}')
     (None, 'b')
     """
-    if not _may_repeat(np.frombuffer(body, dtype=np.uint8), depth, _hashes, _starts):
-        return None
-    return _find_exactly(bytes(body), depth)
+    return _find_exactly(bytes(body), depth) if may_repeat_key(body, depth) else None
+
+
+def may_repeat_key(body: bytes | memoryview, depth: int = MAX_DEPTH) -> bool:
+    """Check whether a key may occur twice in one object of a valid JSON text; False is certain."""
+    return bool(_may_repeat(np.frombuffer(body, dtype=np.uint8), depth, _hashes, _starts))
 
 
 def _find_exactly(body: bytes, depth: int) -> str | None:

@@ -46,7 +46,7 @@ def test_a_sound_installation_has_no_fault(folder: Path) -> None:
     checked = {each["check"] for each in result["checks"]}
     assert code == 0
     assert checked == {
-        "versions", "settings", "state directory", "disk", "event log", "clock", "keys", "model", "approvers",
+        "versions", "settings", "state directory", "disk", "event log", "standby", "clock", "keys", "model", "approvers",
         "API keys", "TLS", "model store",
     }  # fmt: skip
 

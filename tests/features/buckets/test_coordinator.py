@@ -17,6 +17,7 @@ from consignments.files.table_writers import write_table
 from consignments.parquet_stream import stream_table
 from consignments.records import Consignment
 from consignments.tables import read_table
+from consignments.validation import to_frame
 from features.batch import FeatureParameters, Tables, compute_feature_matrix, join_history
 from features.buckets.coordinator import BucketOptions, create_work_folder, stream_buckets
 from features.buckets.tasks import describe_partition
@@ -68,7 +69,9 @@ def compute(
             stream_buckets(inputs, PARAMETERS, keep, SerialRunner(), work, options=options, wanted=wanted)
         )
     assert not list(folder.glob(".out*"))
-    return np.concatenate([chunk.X for chunk in chunks]), pd.concat([chunk.frame for chunk in chunks])
+    return np.concatenate([chunk.X for chunk in chunks]), pd.concat(
+        [to_frame(chunk.context) for chunk in chunks]
+    )
 
 
 @settings(

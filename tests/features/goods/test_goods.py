@@ -5,64 +5,44 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.described import build_pipeline, describe_group
 from support.examples import make_consignment
 
 from consignments.errors import BundleRefused
 from consignments.records import Item
-from features.described_rows import normalize_consignment
 from features.goods import kernels as kernel
-from features.goods.goods import GoodsFeatures
+from features.goods.goods import GOODS_FEATURES
 from features.goods.hs import FAMILY_CODES
 
-PLAIN = GoodsFeatures(None)
-NAMES = [feature.name.removeprefix("goods.") for feature in PLAIN.features]
+PIPELINE = build_pipeline()
+NAMES = [feature.name.removeprefix("goods.") for feature in GOODS_FEATURES]
 
 
-def describe(goods: GoodsFeatures = PLAIN, **changes: Any) -> dict[str, float]:
-    c = make_consignment(**changes)
-    row = np.full(len(goods.features), -1, dtype=np.float32)
-    goods.fill(c, normalize_consignment(c), row, 0)
-    return {
-        feature.name.removeprefix("goods."): value
-        for feature, value in zip(goods.features, row.tolist(), strict=True)
-    }
+def describe(**changes: Any) -> dict[str, float]:
+    return describe_group("goods", PIPELINE, make_consignment(**changes))
 
 
 def test_every_feature_stands_where_the_kernel_writes_it() -> None:
     assert [getattr(kernel, name.upper()) for name in NAMES] == list(range(len(NAMES)))
-    assert len(NAMES) == kernel.TEXT_SCORE
+    assert NAMES[kernel.TEXT_SCORE] == "text_score"
 
 
-def test_the_text_score_exists_only_with_weights_and_is_fitted() -> None:
-    weights = np.zeros(kernel.TEXT_BUCKETS, dtype=np.float32)
-    scored = GoodsFeatures(weights)
-    assert [feature.name for feature in scored.features if feature.fitted] == ["goods.text_score"]
-    assert describe(scored)["text_score"] == 0
-    assert [feature for feature in PLAIN.features if feature.fitted] == []
+def test_the_text_score_alone_is_fitted() -> None:
+    assert [feature.name for feature in GOODS_FEATURES if feature.fitted] == ["goods.text_score"]
+    assert describe()["text_score"] == 0
 
 
 def test_weights_of_another_size_are_refused() -> None:
     with pytest.raises(BundleRefused, match="text weights have another size"):
-        GoodsFeatures(np.zeros(1024, dtype=np.float32))
-
-
-def test_fill_writes_its_own_places_and_no_other() -> None:
-    c = make_consignment()
-    row = np.full(len(NAMES) + 7, -9, dtype=np.float32)
-    PLAIN.fill(c, normalize_consignment(c), row, 3)
-    assert (row[:3] == -9).all()
-    assert (row[-4:] == -9).all()
-    assert (row[3:-4] != -9).all()
-    with pytest.raises(IndexError, match="no 58 places"):
-        PLAIN.fill(c, normalize_consignment(c), row, 8)
+        build_pipeline(text_weights=np.zeros(1024, dtype=np.float32))
 
 
 @given(st.text(max_size=60), st.text("0123456789. ", max_size=14))
 def test_a_row_does_not_depend_on_what_stood_in_it_before(description: str, hs_code: str) -> None:
     c = make_consignment(description=description, hs_code=hs_code)
-    rows = np.array([np.full(len(NAMES), start) for start in (-5.0, np.nan, 1e9)], dtype=np.float32)
-    for row in rows:
-        PLAIN.fill(c, normalize_consignment(c), row, 0)
+    keys = np.zeros((2, 3, len(PIPELINE.kinds)), np.uint64)
+    rows = np.repeat(np.array([-5.0, np.nan, 1e9], np.float32)[:, None], PIPELINE.history_at, axis=1)
+    PIPELINE.fill_rows([c, c, c], rows, *keys)
     assert rows[0].tobytes() == rows[1].tobytes() == rows[2].tobytes()
 
 

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.described import build_pipeline, describe_group
 from support.examples import make_consignment
 from support.goods_oracle import plain_score, plain_values
 
-from features.goods.character_folding import build_fold_table
-from features.goods.goods import GoodsFeatures
 from features.goods.kernels import (
     CLASS,
     CONTEXT,
@@ -20,18 +19,15 @@ from features.goods.kernels import (
     score_text,
 )
 from features.goods.lexicon import get_family_name, load_text_tables, read_names, read_words
-from features.normalization.normal_forms import NormalForms
+from features.goods.tables import load_goods_tables
 
 WEIGHTS = np.random.default_rng(7).normal(size=TEXT_BUCKETS).astype(np.float32)
-GOODS = GoodsFeatures(WEIGHTS)
-NAMES = [feature.name.removeprefix("goods.") for feature in GOODS.features]
+PIPELINE = build_pipeline(text_weights=WEIGHTS)
 
 
 def read(text: str) -> dict[str, float]:
     """Give the kernel's values of a text."""
-    row = np.full(len(NAMES), -1, dtype=np.float32)
-    GOODS.fill(make_consignment(), NormalForms(*[""] * 8, hs="", text=text), row, 0)
-    return dict(zip(NAMES, row.tolist(), strict=True))
+    return describe_group("goods", PIPELINE, make_consignment(description=text, hs_code=None))
 
 
 def tiers(text: str) -> tuple[int, ...]:
@@ -361,7 +357,7 @@ def test_the_kernel_says_what_the_definition_says(text: str) -> None:
 
 @given(MIXED_TEXT)
 def test_the_text_score_is_the_sum_over_distinct_buckets(text: str) -> None:
-    assert score_text(encode_text(text), build_fold_table(), WEIGHTS) == plain_score(text, WEIGHTS.tolist())
+    assert score_text(encode_text(text), load_goods_tables(), WEIGHTS) == plain_score(text, WEIGHTS.tolist())
 
 
 @settings(max_examples=30)

@@ -4,23 +4,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.described import build_pipeline, describe_by_name
 
 from consignments.records import Consignment
-from features.described_rows import normalize_consignment
-from features.goods.goods import GoodsFeatures
 from features.goods.kernels import SPECIFIC, TEXT_BUCKETS
 from features.goods.naming import QUOTED_FEATURES, GoodsWords
 from features.goods.text_weights import fit_text_weights
 
+PIPELINE = build_pipeline()
 COUNTED = sorted(QUOTED_FEATURES - {"goods.vague_whole", "goods.text_score", "goods.context_supported"})
 
 
 def count(text):
-    goods = GoodsFeatures(None)
-    row = np.zeros(len(goods.features), dtype=np.float32)
-    c = Consignment(consignment_id="A", channel="postal", description=text)
-    goods.fill(c, normalize_consignment(c), row, 0)
-    return dict(zip((feature.name for feature in goods.features), row.tolist(), strict=True))
+    return describe_by_name(PIPELINE, Consignment(consignment_id="A", channel="postal", description=text))
 
 
 @pytest.mark.parametrize(

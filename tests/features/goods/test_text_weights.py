@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.goods_oracle import plain_buckets
 
-from features.goods.character_folding import build_fold_table
 from features.goods.kernels import TEXT_BUCKETS, encode_text, score_text
+from features.goods.tables import load_goods_tables
 from features.goods.text_weights import fit_text_weights, score_out_of_fold
 
 GOOD = ["white powder sample", "resin powder sample", "powder coating", "coating powder sample"]
@@ -57,7 +57,7 @@ def test_weights_are_the_smoothed_log_odds_of_each_bucket(data: st.DataObject) -
 def test_what_only_positives_say_scores_above_what_only_negatives_say() -> None:
     weights = fit_text_weights(TEXTS, LABELS, EQUAL)
     scores = [
-        score_text(encode_text(text), build_fold_table(), weights)
+        score_text(encode_text(text), load_goods_tables(), weights)
         for text in ("Powder, white!", "socks", "zzzz")
     ]
     assert scores[0] > 0.5 > 0 > scores[1]
@@ -68,7 +68,7 @@ def test_a_bucket_seen_once_weighs_less_than_one_seen_often() -> None:
     weights = fit_text_weights(
         ["abc", *["xyz"] * 9, *["mug"] * 10], np.array([1] * 10 + [0] * 10), np.ones(20)
     )
-    once, often = (score_text(encode_text(text), build_fold_table(), weights) for text in ("abc", "xyz"))
+    once, often = (score_text(encode_text(text), load_goods_tables(), weights) for text in ("abc", "xyz"))
     assert 0 < once < often / 2
 
 
@@ -99,7 +99,7 @@ def test_a_text_is_scored_without_its_own_fold() -> None:
         weights[list(plain)] = list(plain.values())
         for place in np.flatnonzero(folds == fold)[: -1 if fold == 8 else None]:
             assert scores[place] == pytest.approx(
-                score_text(encode_text(TEXTS[place]), build_fold_table(), weights), abs=1e-5
+                score_text(encode_text(TEXTS[place]), load_goods_tables(), weights), abs=1e-5
             )
 
 

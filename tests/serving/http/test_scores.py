@@ -218,15 +218,14 @@ def test_calls_at_once_are_answered_as_one_after_the_other(
 def test_a_consignment_that_cannot_be_described_fails_alone(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    goods = client.service.active.get_scorer().model.pipeline._goods
-    fill = goods.fill
+    alerts = client.service.active.get_scorer().model.pipeline.alerts
 
-    def fail(c: Consignment, *rest: Any) -> None:
+    def fail(c: Consignment) -> bool:
         if c.consignment_id == "RB1":
             raise ArithmeticError
-        fill(c, *rest)
+        return False
 
-    monkeypatch.setattr(goods, "fill", fail)
+    monkeypatch.setattr(alerts, "may_match", fail)
     rows = [fields(consignment_id=f"RB{place}") for place in range(3)]
     told = client.post_at_once("/v1/scores", rows)
     assert [response.status_code for response in told] == [200, 500, 200]

@@ -1,7 +1,7 @@
 """Chaos: real processes, killed and given bad models under load; what was acknowledged stands, and nobody sees a failure.
 
-`make chaos` kills 200 times and swaps 50 models, of which 10 are corrupt; `CHAOS_KILLS`, `CHAOS_SWAPS` and `CHAOS_SEED`
-change that. The seed settles what callers send, when and how the service dies, and which models are corrupt; what is under
+`make chaos` kills 200 times, lets a standby take over 50 times, and swaps 50 models, of which 10 are corrupt; `CHAOS_KILLS`,
+`CHAOS_TAKEOVERS`, `CHAOS_SWAPS` and `CHAOS_SEED` change that. The seed settles what callers send, when and how the service dies, and which models are corrupt; what is under
 way at that moment is the machine's.
 """
 
@@ -16,13 +16,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from support.bad_releases import DAMAGES, Damage
-from support.databases import reader_of, state_environment
+from support.databases import only_postgres, reader_of, state_environment
 from support.serving_examples import place, point_to, publish
 from support.serving_killed import KILLED, NEVER, Blow, Service, blows, called, live, wait_for_answers
+from support.serving_pair import draw_takeovers, live_as_pair
 from support.serving_proof import prove
 
 from npsrisk import main
 
+TAKEOVERS = int(os.environ.get("CHAOS_TAKEOVERS", "50"))
 KILLS = int(os.environ.get("CHAOS_KILLS", "200"))
 SWAPS = int(os.environ.get("CHAOS_SWAPS", "50"))
 SEED = int(os.environ.get("CHAOS_SEED", "7"))
@@ -43,6 +45,30 @@ def test_however_often_it_is_killed_it_loses_nothing_and_changes_nothing(
         assert told[what] >= KILLS // 2, what
     assert told["snapshot loaded"] >= KILLS // 2
     assert told["snapshot refused"] >= KILLS // 10
+
+
+@pytest.mark.slow
+@only_postgres
+def test_however_often_a_standby_takes_over_nothing_is_lost_and_nothing_changes(
+    tmp_path: Path, bundle: Path
+) -> None:
+    for name in ("one", "two"):
+        publish(tmp_path / name, bundle, "1")
+    pair, callers = live_as_pair(tmp_path, draw_takeovers(TAKEOVERS, ANSWERS_PER_LIFE // 2, SEED), SEED)
+    told = prove(pair.folder, pair, callers)
+    print(f"\n{TAKEOVERS} takeovers, seed {SEED}: {dict(sorted(told.items()))}")
+    for is_pause in (False, True):
+        seconds = [each.seconds for each in pair.takeovers if each.is_pause == is_pause]
+        print(
+            f"{'paused' if is_pause else 'killed'}: {np.quantile(seconds, [0.5, 1.0]).round(2)} s until the other one scores"
+        )
+    assert len(pair.takeovers) == TAKEOVERS
+    # The others were services that lost their lock and had it again before they were standbys.
+    assert told["took over as active service"] > TAKEOVERS / 2
+    assert told["another service is active: this one is a standby now"] > TAKEOVERS / 8
+    assert told["decisions"] > TAKEOVERS * ANSWERS_PER_LIFE / 8
+    for what in ("repeat", "amendment", "outcome", "outcome repeated", "cancellation", "no answer"):
+        assert told[what] >= TAKEOVERS // 2, what
 
 
 def test_a_few_models_are_swapped_and_corrupt_ones_refused_while_no_call_fails(

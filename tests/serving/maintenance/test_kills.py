@@ -5,8 +5,10 @@ Here in short; `make chaos` kills two hundred times (`test_chaos.py`).
 
 from pathlib import Path
 
+from support.databases import only_postgres
 from support.serving_examples import publish
 from support.serving_killed import blows, live
+from support.serving_pair import draw_takeovers, live_as_pair
 from support.serving_proof import prove
 
 
@@ -19,3 +21,14 @@ def test_three_kills_lose_nothing_and_change_nothing(tmp_path: Path, bundle: Pat
     assert told["snapshot loaded"] >= 2
     assert told["snapshot refused"] >= 1
     assert told["replayed"] > 20
+
+
+@only_postgres
+def test_takeovers_from_a_paused_and_a_killed_service_lose_nothing(tmp_path: Path, bundle: Path) -> None:
+    for name in ("one", "two"):
+        publish(tmp_path / name, bundle, "1")
+    pair, callers = live_as_pair(tmp_path, draw_takeovers(2, 40, seed=3), seed=3)
+    told = prove(pair.folder, pair, callers)
+    assert told["took over as active service"] >= 2
+    assert told["another service is active: this one is a standby now"] == 1
+    assert told["decisions"] > 100

@@ -135,3 +135,37 @@ def test_a_block_of_too_many_entries_is_refused(entry: Entry) -> None:
     for last in (0, 10**12):
         with pytest.raises(DamagedBlock):
             open_block(1, last, stored.head)
+
+
+@settings(max_examples=60)
+@given(rows, st.integers(1, 9), texts)
+def test_times_and_keys_are_read_without_an_object_for_each(
+    given: list[EventRow], width: int, kinds: str | None
+) -> None:
+    wanted = kinds or "k"
+    numbered = [
+        tuple(
+            row._replace(
+                sequence=1 + place,
+                keys=(row.keys or b"").ljust(width, b"\0") if row.kinds == wanted else row.keys,
+            )
+        )
+        for place, row in enumerate(given)
+    ]
+    stored = encode_block(numbered, [b"h" * 32] * len(numbered))
+    block = open_block(stored.first, stored.last, stored.head)
+    assert block.read_times().tolist() == [row[EventRow._fields.index("at_us")] for row in numbered]
+    same, keys = block.read_keys(wanted, width)
+    expected = [EventRow._make(row) for row in numbered]
+    assert same.tolist() == [row.kinds == wanted for row in expected]
+    assert [key.tobytes() for key in keys] == [
+        row.keys[:width] for row in expected if row.kinds == wanted and row.keys is not None
+    ]
+
+
+@pytest.mark.parametrize("count", [1, MIN_COLUMN_ENTRIES])
+def test_an_entry_without_the_keys_that_it_should_have_is_damage(entry: Entry, count: int) -> None:
+    rows = make_rows(entry, count, keys=b"12345678")
+    stored = encode_block(rows, [b"h" * 32] * count)
+    with pytest.raises(DamagedBlock, match="log entry 1"):
+        open_block(stored.first, stored.last, stored.head).read_keys("k" * 16, 16)

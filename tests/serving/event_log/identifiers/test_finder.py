@@ -128,6 +128,7 @@ def test_runs_that_are_lost_or_damaged_hide_nothing_and_are_made_again(
         require_all_found(again, 1_000)
         write(again, entry, 1_400)
         require_all_found(again, 1_400)
+    again._upkeep.wait()
     assert not again.finder.list_gaps(again.finder.read_run_table(), 1_000)
     runs = again.finder.read_run_table()
     pages = sum(1 << run.bits for run in runs)

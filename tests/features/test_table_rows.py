@@ -1,0 +1,114 @@
+"""Rows of tables that kernels read from Arrow columns are, bit for bit, those of single consignments."""
+
+import random
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pytest
+from support.hostile_rows import make_hostile
+from support.row_comparison import BASES, CONFIG, NORMS, PSEUDONYMS, RATES, RECORD, VOCABULARIES, WEIGHTS
+
+from consignments.items import to_item_lists
+from consignments.records import Alert, Item
+from consignments.tables import build_frame, check_frame, to_arrow_rows, to_consignments
+from consignments.validation import SEQUENCE
+from features.alerts import Alerts
+from features.batch import PartialRows, fill_table_rows
+from features.fitted import FittedParameters
+from features.pipeline import Pipeline
+from features.table_rows import BLOCK_ROWS
+
+FITTED = FittedParameters(VOCABULARIES, NORMS, RATES, WEIGHTS)
+ALERT = Alert(
+    "A", datetime(2024, 3, 4, tzinfo=UTC), datetime(2024, 3, 4, 12, tzinfo=UTC), sender_name="Orchid Trading"
+)
+HOSTILE_ROWS = 700
+"""More than two blocks."""
+
+
+def make_table(seed: int, rows: int = HOSTILE_ROWS) -> pa.Table:
+    """Build a table of hostile consignments that pass the check. Some have the same identifier, so there is a sequence."""
+    draws = random.Random(seed)
+    made = (make_hostile(draws, draws.choice(BASES), RECORD) for _ in range(rows))
+    records = [RECORD(**values) for values in map(_make_storable, made) if values is not None]
+    checked = check_frame(build_frame(records, RECORD), RECORD)
+    assert rows > len(checked.frame) > rows // 4
+    return to_arrow_rows(checked.frame, RECORD)
+
+
+def _make_storable(value: Any) -> Any:
+    """Turn numbers to floats; return None for a record with a text that no table can hold."""
+    try:
+        msgspec.msgpack.encode(values := msgspec.structs.asdict(value))
+    except (UnicodeEncodeError, OverflowError):
+        return None
+    for name, each in values.items():
+        if isinstance(each, int | float):
+            values[name] = float(each)
+    if values["items"] is not None:
+        fields = [msgspec.structs.asdict(item) for item in values["items"]]
+        values["items"] = tuple(
+            Item(
+                **{
+                    name: float(each) if isinstance(each, int | float) else each
+                    for name, each in item.items()
+                }
+            )
+            for item in fields
+        )
+    return values
+
+
+def describe_singly(pipeline: Pipeline, table: pa.Table) -> PartialRows:
+    described = create_rows(pipeline, len(table))
+    sequences = table.column(SEQUENCE).to_pylist() if SEQUENCE in table.column_names else [None] * len(table)
+    for c, sequence, *row in zip(to_consignments(table, RECORD), sequences, *described, strict=True):
+        pipeline.fill_row(c, *row, sequence)
+    return described
+
+
+def create_rows(pipeline: Pipeline, rows: int, wanted: int | None = None) -> PartialRows:
+    keys = np.zeros((2, rows, len(pipeline.kinds)), np.uint64)
+    X = np.full((rows if wanted is None else wanted, pipeline.history_at), -9, np.float32)
+    return PartialRows(X, *keys)
+
+
+@pytest.mark.parametrize("alerts", [(), (ALERT,)])
+@pytest.mark.parametrize("lists", [False, True])
+def test_hostile_rows_have_the_bits_of_single_consignments(alerts: tuple[Alert, ...], *, lists: bool) -> None:
+    table = make_table(seed=5 + lists)
+    if lists:
+        place = table.column_names.index("items")
+        table = table.set_column(place, "items", to_item_lists(table.column("items").combine_chunks()))
+    pipeline = Pipeline(CONFIG, FITTED, PSEUDONYMS, Alerts(alerts, [7] * len(alerts)))
+    expected = describe_singly(pipeline, table)
+    found = create_rows(pipeline, len(table))
+    fill_table_rows(pipeline, table, np.ones(len(table), bool), found)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert one.tobytes() == other.tobytes()
+
+
+def test_rows_that_are_not_wanted_get_their_keys() -> None:
+    table = make_table(seed=7).drop_columns("sequence")
+    pipeline = Pipeline(CONFIG, FITTED, PSEUDONYMS)
+    expected = describe_singly(pipeline, table)
+    wanted = np.arange(len(table)) % 3 == 0
+    found = create_rows(pipeline, len(table), int(wanted.sum()))
+    fill_table_rows(pipeline, table, wanted, found)
+    assert found.X.tobytes() == expected.X[wanted].tobytes()
+    assert found.keys.tobytes() == expected.keys.tobytes()
+    assert found.counterparts.tobytes() == expected.counterparts.tobytes()
+
+
+@pytest.mark.parametrize("rows", [0, 1, BLOCK_ROWS, BLOCK_ROWS + 1])
+def test_any_number_of_rows_is_described(rows: int) -> None:
+    table = make_table(seed=9, rows=1500).slice(0, rows)
+    pipeline = Pipeline(CONFIG, FITTED, PSEUDONYMS)
+    found = create_rows(pipeline, rows)
+    fill_table_rows(pipeline, table, np.ones(rows, bool), found)
+    assert len(table) == rows
+    assert found.X.tobytes() == describe_singly(pipeline, table).X.tobytes()

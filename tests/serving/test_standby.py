@@ -1,0 +1,316 @@
+"""A standby follows the log of the active service and takes it over, and no two services ever write it."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from support.databases import SERVER, database_in, only_postgres, reader_of
+from support.examples import make_consignment, make_outcome
+from support.serving_examples import Client, publish, scored, serving, settings_in
+
+from cli.service.doctor import DoctorFinding, examine
+from consignments.errors import BadSetting, LogInUse, ServiceFault
+from serving.encryption.vault import Vault
+from serving.event_log.backend import LogWriter
+from serving.event_log.events import Event
+from serving.event_log.log import EventLog
+from serving.event_log.verification import verify_chain
+from serving.process.settings import Settings
+from serving.service import Service
+from serving.standby import SilenceTimer
+
+Entry = Callable[..., Event]
+PATIENCE_SECONDS = 60.0
+
+
+def ask_doctor(settings: Settings) -> DoctorFinding:
+    return next(each for each in examine(settings) if each.check == "standby")
+
+
+@pytest.fixture
+def active(tmp_path: Path, bundle: Path) -> Iterator[Client]:
+    with serving(settings_of(tmp_path / "one", tmp_path / "one", bundle)) as client:
+        yield client
+
+
+@pytest.fixture
+def standby(active: Client, tmp_path: Path, bundle: Path) -> Iterator[Client]:
+    assert active.service.role.is_active
+    with serving(settings_of(tmp_path / "two", tmp_path / "one", bundle)) as client:
+        yield client
+
+
+def settings_of(folder: Path, log: Path, bundle: Path) -> Settings:
+    """Settings of a service with a state directory of its own, on the log of another, which also has the monthly keys."""
+    publish(folder, bundle, "1")
+    return settings_in(
+        folder, NPSRISK_DATABASE_URL=database_in(log), NPSRISK_PERIOD_KEYS_DIR=str(log), NPSRISK_STANDBY="true",
+        NPSRISK_TAKEOVER_SECONDS="3",
+    )  # fmt: skip
+
+
+def wait_until(reached: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not reached():
+        assert time.monotonic() < end, "not reached"
+        time.sleep(0.02)
+
+
+def follows(standby: Client, sequence: int) -> bool:
+    return standby.service.active.state.sequence >= sequence
+
+
+def end_session(log: EventLog) -> None:
+    """End the session of a log's writer, as a standby does and as the server does when a connection is lost."""
+    engine = sa.create_engine(SERVER)
+    with engine.connect() as connection:
+        session = log._writer._session  # type: ignore[attr-defined]
+        connection.exec_driver_sql("SELECT pg_terminate_backend(%s, 5000)", (session.pid,))
+    engine.dispose()
+
+
+@contextmanager
+def two_logs(folder: Path, vault: Vault) -> Iterator[tuple[EventLog, EventLog]]:
+    first = EventLog.open(database_in(folder), vault, standby=True)
+    second = EventLog.open(database_in(folder), vault, standby=True)
+    yield first, second
+    for log in (first, second):
+        log.close()
+
+
+def test_silence_counts_from_the_last_sign_that_was_seen_and_only_while_somebody_looks() -> None:
+    timer, begun = SilenceTimer(2.0), datetime(2024, 3, 1, tzinfo=UTC)
+    writer = LogWriter(7, begun, "npsrisk 1 on a", begun)
+    assert [timer.measure(writer, now) for now in (10.0, 11.0, 12.5)] == [0.0, 1.0, 2.5]
+    assert timer.measure(writer._replace(sign=begun + timedelta(seconds=1)), 13.0) == 0.0
+    assert timer.measure(writer, 14.0) == 0.0
+    assert [timer.measure(writer, now) for now in (15.0, 18.0, 19.0)] == [1.0, 0.0, 1.0], (
+        "did not look for 3 s"
+    )
+    assert [timer.measure(writer._replace(sign=None), now) for now in (20.0, 21.0)] == [0.0, 0.0]
+    assert timer.measure(None, 22.0) == 0.0
+
+
+def test_a_standby_without_postgresql_is_refused(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'events.db'}"
+    settings = settings_in(tmp_path, NPSRISK_STANDBY="true", NPSRISK_DATABASE_URL=url)
+    with pytest.raises(BadSetting, match=r"NPSRISK_STANDBY: a standby needs the event log in PostgreSQL"):
+        Service(settings)
+    assert "needs the event log in PostgreSQL" in ask_doctor(settings).found
+
+
+@only_postgres
+def test_a_log_is_followed_until_its_writer_ends(entry: Entry, vault: Vault, tmp_path: Path) -> None:
+    with two_logs(tmp_path, vault) as (first, second):
+        assert (first.writes, second.writes, second.try_to_write()) == (True, False, False)
+        first.append([entry(1), entry(2)])
+        second.refresh()
+        assert (second.last_sequence, second.head) == (2, first.head)
+        first.close()
+        wait_until(second.try_to_write)
+        second.append([entry(3)])
+        assert verify_chain(second, until=3).broken_at is None
+
+
+@only_postgres
+def test_a_writer_whose_session_was_ended_cannot_commit_while_another_writes(
+    entry: Entry, vault: Vault, tmp_path: Path
+) -> None:
+    with two_logs(tmp_path, vault) as (first, second):
+        first.append([entry(1)])
+        end_session(first)
+        wait_until(second.try_to_write)
+        for _ in range(2):
+            with pytest.raises(LogInUse):
+                first.append([entry(2)])
+        with pytest.raises(LogInUse):
+            first.renew()
+        second.append([entry(2, consignment_id="RB9")])
+    reader = reader_of(tmp_path)
+    assert [event.consignment_id for event in reader.read_events()] == ["RB1", "RB9"]
+    reader.close()
+
+
+@only_postgres
+def test_a_writer_whose_session_was_ended_writes_on_if_nobody_else_did(
+    entry: Entry, vault: Vault, tmp_path: Path
+) -> None:
+    log = EventLog.open(database_in(tmp_path), vault, standby=True)
+    log.append([entry(1)])
+    end_session(log)
+    log.renew()
+    end_session(log)
+    log.append([entry(2)])
+    assert verify_chain(log, until=2).broken_at is None
+    log.close()
+
+
+@only_postgres
+def test_a_writer_that_comes_back_after_another_has_written_does_not_write_on(
+    entry: Entry, vault: Vault, tmp_path: Path
+) -> None:
+    with two_logs(tmp_path, vault) as (first, second):
+        end_session(first)
+        wait_until(second.try_to_write)
+        with pytest.raises(LogInUse):
+            first.renew()
+        second.append([entry(1)])
+        second.close()
+        with pytest.raises(Exception, match="was changed by another process"):
+            first.append([entry(1, consignment_id="RB9")])
+        first.reread()
+        first.append([entry(2)])
+        assert verify_chain(first, until=2).broken_at is None
+
+
+@only_postgres
+def test_the_upkeep_of_a_former_writer_changes_nothing(vault: Vault, tmp_path: Path) -> None:
+    with two_logs(tmp_path, vault) as (first, second):
+        with first._engine.connect() as connection, first._writer.begin(connection):
+            connection.exec_driver_sql("UPDATE log SET log_id = log_id")
+        end_session(first)
+        with (
+            pytest.raises(LogInUse),
+            first._engine.connect() as connection,
+            first._writer.begin(connection),
+        ):
+            pytest.fail("the transaction begins")
+        wait_until(second.try_to_write)
+
+
+@only_postgres
+def test_a_transaction_of_a_former_writer_is_ended_before_the_next_one_begins(
+    vault: Vault, tmp_path: Path
+) -> None:
+    with two_logs(tmp_path, vault) as (first, second), first._engine.connect() as connection:
+        writing = first._writer.begin(connection)
+        writing.__enter__()
+        connection.exec_driver_sql("DELETE FROM log")
+        end_session(first)
+        wait_until(second.try_to_write)
+        with pytest.raises(sa.exc.DBAPIError):
+            connection.exec_driver_sql("SELECT 1")
+        connection.invalidate()
+        assert second._identify()[0] == second.log_id
+
+
+@only_postgres
+def test_a_standby_says_what_it_is_and_scores_nothing(active: Client, standby: Client) -> None:
+    assert scored(active, "RB1") == 200
+    wait_until(lambda: follows(standby, 1))
+    told = standby.get("/health/ready")
+    assert (told.status_code, told.json()["role"], told.json()["behind"]) == (503, "standby", 0)
+    assert told.json()["reasons"][0].startswith("this service is a standby")
+    assert standby.get("/health/live").status_code == 200
+    for path, body in (
+        ("/v1/scores", make_consignment("RB1")),
+        ("/v1/scores", {"consignments": [make_consignment("RB2")]}),
+        ("/v1/outcomes", make_outcome("RB1")),
+        ("/v1/cancellations", {"consignment_id": "RB1"}),
+    ):
+        refused = standby.post(path, body)
+        assert refused.status_code == 503, path
+        assert "send the request to the active service" in refused.text
+    assert len(standby.get("/v1/consignments/RB1").json()["decisions"]) == 1
+    assert active.get("/health/ready").json()["role"] == "active"
+    found = ask_doctor(standby.service.settings)
+    assert (found.ok, found.found.endswith("is active")) == (True, True), found
+    metrics = standby.get("/metrics").text
+    assert "npsrisk_active 0.0" in metrics
+    assert "npsrisk_standby_behind 0.0" in metrics
+
+
+@only_postgres
+def test_a_standby_takes_over_where_the_active_one_stopped(active: Client, standby: Client) -> None:
+    for name in ("RB1", "RB2", "RB3"):
+        assert scored(active, name) == 200
+    active.post("/v1/outcomes", make_outcome("RB1", result="nps"))
+    answer = active.post("/v1/scores", make_consignment("RB2")).json()
+    features = active.post("/v1/scores?features=true", make_consignment("RB4")).json()["features"]
+    active.portal.call(active.service.stop)
+    wait_until(lambda: standby.service.role.is_active)
+    assert standby.get("/health/ready").status_code == 200
+    assert standby.post("/v1/scores", make_consignment("RB2")).json() == answer
+    later = standby.post("/v1/scores?features=true", make_consignment("RB5")).json()["features"]
+    sent = "history.sender.arrivals_30d"
+    assert later[sent] == features[sent] + 1
+    assert "npsrisk_active 1.0" in standby.get("/metrics").text
+
+
+@only_postgres
+def test_an_active_service_whose_lock_was_taken_becomes_a_standby_and_can_take_over_again(
+    active: Client, standby: Client, tmp_path: Path
+) -> None:
+    assert scored(active, "RB1") == 200
+    wait_until(lambda: follows(standby, 1))
+    with pausing(active):
+        end_session(active.service.log)
+        wait_until(lambda: standby.service.role.is_active)
+        assert scored(standby, "RB2") == 200
+    assert scored(active, "RB3") == 503
+    active.look()
+    wait_until(lambda: not active.service.role.is_active and active.service.committer.fault is None)
+    wait_until(lambda: follows(active, 2))
+    end_session(standby.service.log)
+    wait_until(lambda: active.service.role.is_active or scored(standby, "RB4") == 200)
+    names = ["RB1", "RB2"]
+    reader = reader_of(tmp_path / "one")
+    assert [event.consignment_id for event in reader.read_events()][:2] == names
+    assert verify_chain(reader).broken_at is None
+    reader.close()
+
+
+@contextmanager
+def pausing(client: Client) -> Iterator[None]:
+    """Let a service give no signs of life, as if it were paused."""
+    client.service.log.renew = lambda: None  # type: ignore[method-assign]
+    yield
+    del client.service.log.renew
+
+
+@only_postgres
+def test_a_silent_active_service_refuses_before_a_standby_ends_its_session(
+    active: Client, standby: Client
+) -> None:
+    assert scored(active, "RB1") == 200
+    wait_until(lambda: follows(standby, 1))
+    with pausing(active):
+        wait_until(lambda: standby.service.role.is_active)
+        refused = active.post("/v1/scores", make_consignment("RB1"))
+        assert refused.status_code == 503
+        assert "not certain" in refused.text
+    assert scored(standby, "RB1") == 200
+
+
+@only_postgres
+def test_a_standby_without_the_monthly_keys_is_refused_at_its_start(
+    active: Client, tmp_path: Path, bundle: Path
+) -> None:
+    assert scored(active, "RB1") == 200
+    settings = settings_of(tmp_path / "two", tmp_path / "one", bundle)
+    alone = settings.model_copy(update={"period_keys_dir": tmp_path / "two"})
+    with pytest.raises(Exception, match=r"restore period\.keys from its backup"):
+        Service(alone)
+
+
+@only_postgres
+def test_a_standby_with_another_model_or_that_cannot_apply_an_entry_says_so(
+    active: Client, standby: Client, tmp_path: Path, other_bundle: Path
+) -> None:
+    publish(tmp_path / "two", other_bundle, "2")
+    standby.look()
+    assert scored(active, "RB1") == 200
+    wait_until(lambda: follows(standby, 1))
+    assert any("this standby would score with nps-risk/2" in each for each in standby.service.list_warnings())
+    standby.service.vault.check_key = lambda *_: (_ for _ in ()).throw(ServiceFault("the key is missing"))  # type: ignore[method-assign]
+    assert scored(active, "RB2") == 200
+    wait_until(lambda: standby.service.follower.fault is not None)
+    assert any("the key is missing" in each for each in standby.get("/health/ready").json()["reasons"])
+    assert "npsrisk_standby_usable 0.0" in standby.get("/metrics").text
+    end_session(active.service.log)
+    del standby.service.vault.check_key
+    wait_until(lambda: follows(standby, 2) or standby.service.role.is_active)

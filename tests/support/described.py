@@ -1,0 +1,36 @@
+"""The features of one consignment, as the kernels write them, by name."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from consignments.records import Consignment
+from features.config import FeatureConfig
+from features.fitted import FittedParameters
+from features.history.pseudonyms import Pseudonyms
+from features.pipeline import Pipeline
+
+PSEUDONYMS = Pseudonyms(b"a key for tests")
+PLAIN = FeatureConfig()
+
+
+def build_pipeline(config: FeatureConfig = PLAIN, **fitted: Any) -> Pipeline:
+    """Build a pipeline with some fitted parameters: `vocabularies`, `norms`, `rates` or `text_weights`."""
+    return Pipeline(config, replace(FittedParameters.create_empty(), **fitted), PSEUDONYMS)
+
+
+def describe_by_name(pipeline: Pipeline, c: Consignment) -> dict[str, float]:
+    """Return all features but history."""
+    X = np.full((1, pipeline.history_at), -9, np.float32)
+    keys = np.zeros((2, 1, len(pipeline.kinds)), np.uint64)
+    pipeline.fill_rows([c], X, *keys)
+    return dict(zip(pipeline.spec.names, X[0].tolist(), strict=False))
+
+
+def describe_group(group: str, pipeline: Pipeline, c: Consignment) -> dict[str, float]:
+    """Return the features of a group, without its name."""
+    found = describe_by_name(pipeline, c)
+    return {
+        name.removeprefix(f"{group}."): value for name, value in found.items() if name.startswith(f"{group}.")
+    }
