@@ -355,7 +355,8 @@ def test_the_final_fit_repeats_the_recipe_that_was_judged_and_is_calibrated_on_l
     assert final.model.trees.feature_names == evaluation.trees.feature_names
     ids = tables.consignments["consignment_id"]
     known = get_labels_as_of(ids, tables.outcomes, as_of, "any_offence")
-    windows = np.concatenate([period.rows[period.weight > 0] for period in trained.deployed.unseen])
+    kept = np.concatenate([period.rows[period.weight > 0] for period in trained.deployed.unseen])
+    windows = trained.data.observed.kept.rows[kept]
     assert known.known[windows].all()
     assert final.level.inspected == (known.selected_by[windows] == "random").sum()
     assert "random inspections" in trained.level_sentence
