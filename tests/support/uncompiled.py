@@ -31,6 +31,6 @@ def prepare_plan(plan: Plan) -> Plan:
 def prepare_pipeline(pipeline: Pipeline) -> Pipeline:
     """Return a pipeline whose plans and tables have attributes, if kernels are not compiled."""
     prepare_tables()
-    pipeline._key_plan = prepare_plan(pipeline._key_plan)
-    pipeline._features = prepare_plan(pipeline._features)
+    pipeline.key_plan = prepare_plan(pipeline.key_plan)
+    pipeline.feature_plan = prepare_plan(pipeline.feature_plan)
     return pipeline
