@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import cache
 from itertools import compress
 from typing import Any
 
@@ -255,10 +255,10 @@ class ColumnBlock(EntryBlock):
             same = np.full(self.count, found == kinds)
         if not same.any():
             return same, np.empty((0, width), dtype=np.uint8)
-        present, matrix = self._read(partial(unpack_matrix, width=width), self._head.keys)
-        if len(same) != self.count or (same & ~present).any():
-            raise build_damage_fault(self.first, "an entry without its history keys")
-        return same, matrix[same[present]]
+        if len(same) != self.count:
+            raise build_damage_fault(self.first, "another number of values")
+        matrix: Matrix = self._read(lambda column, _: unpack_matrix(column, same, width), self._head.keys)
+        return same, matrix
 
     def _list_columns(self, without: frozenset[str], count: int) -> list[Sequence[Any]]:
         head, none = self._head, [None] * count

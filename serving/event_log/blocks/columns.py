@@ -11,6 +11,7 @@ None for all                         None
 
 import struct
 from collections.abc import Sequence
+from itertools import compress
 from typing import TypeVar
 
 import msgspec
@@ -33,7 +34,6 @@ NUMBER_BYTES = 8
 T = TypeVar("T")
 Flags = NDArray[np.bool_]
 Matrix = NDArray[np.uint8]
-NO_BYTES: Matrix = np.empty((0, 0), dtype=np.uint8)
 
 
 def pack_texts(values: Sequence[str | None]) -> TextColumn:
@@ -119,37 +119,41 @@ def unpack_floats(column: FloatColumn, count: int) -> Sequence[float | None]:
     return [None] * count if column is None else _require_count(column, count)
 
 
-def unpack_matrix(column: BytesColumn, count: int, width: int) -> tuple[Flags, Matrix]:
-    """Unpack the first bytes of entries without an object for each.
+def unpack_matrix(column: BytesColumn, wanted: Flags, width: int) -> Matrix:
+    """Unpack the first bytes of some entries without an object for each. Other entries may have bytes of another length.
+
+    Parameters
+    ----------
+    column : BytesColumn
+    wanted : bool array, (count,)
+        At least one entry.
+    width : int
+        Number of bytes.
 
     Returns
     -------
-    bool array, (count,)
-        Which entries have bytes.
     uint8 array, (n, width)
-        Their first bytes.
 
     Raises
     ------
     ValueError
-        The column has another number of values, or fewer bytes.
+        The column has another number of values, or a wanted entry has fewer bytes.
     """
     if isinstance(column, list):
-        given = [value for value in _require_count(column, count) if value is not None]
-        present = np.array([value is not None for value in column], dtype=bool)
-        joined = b"".join(value[:width] for value in given)
-    elif isinstance(column, SparseBytes):
+        given = [value or b"" for value in compress(_require_count(column, len(wanted)), wanted)]
+        if min(map(len, given)) < width:
+            raise ValueError("an entry with fewer bytes")
+        return np.frombuffer(b"".join(value[:width] for value in given), dtype=np.uint8).reshape(-1, width)
+    if isinstance(column, SparseBytes):
         present, joined = np.frombuffer(column.present, dtype=np.uint8) != 0, column.joined
     else:
-        present, joined = np.full(count, column is not None), column or b""
-    matrix = (
-        np.frombuffer(joined, dtype=np.uint8).reshape(int(np.count_nonzero(present)), -1)
-        if joined
-        else NO_BYTES
-    )
-    if len(present) != count or (present.any() and matrix.shape[1] < width):
+        present, joined = np.full(len(wanted), column is not None), column or b""
+    if len(present) != len(wanted) or (wanted & ~present).any():
         raise ValueError("another number of values")
-    return present, matrix[:, :width]
+    matrix = np.frombuffer(joined, dtype=np.uint8).reshape(int(np.count_nonzero(present)), -1)
+    if matrix.shape[1] < width:
+        raise ValueError("an entry with fewer bytes")
+    return matrix[wanted[present], :width]
 
 
 def unpack_longs(column: IntColumn, count: int) -> NDArray[np.int64]:
