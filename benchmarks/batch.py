@@ -11,11 +11,9 @@ versions run in a process each and measure by turns; the least of all rounds is 
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -39,7 +37,7 @@ def main() -> None:
         if args.other is None:
             StageTable(folder).measure()
         else:
-            compare({"before": args.other.absolute(), "now": HERE.parent.parent}, folder, args.rounds)
+            compare(args.other, folder, args.rounds)
 
 
 def prepare(folder: Path, rows: int) -> None:
@@ -53,14 +51,11 @@ def prepare(folder: Path, rows: int) -> None:
     write_benchmark_bundle(grow(world), folder / "bundle", 1)
 
 
-def compare(trees: dict[str, Path], folder: Path, rounds: int) -> None:
+def compare(other: Path, folder: Path, rounds: int) -> None:
     """Measure the versions by turns."""
-    with ExitStack() as stack:
-        servers = {name: stack.enter_context(_start(tree, folder)) for name, tree in trees.items()}
-        found: dict[str, list[dict[str, Any]]] = {name: [] for name in servers}
-        for number in range(rounds):
-            for name in list(servers) if number % 2 else reversed(servers):
-                found[name].append(_ask(servers[name]))
+    from benchmarks.two_versions import measure_by_turns
+
+    found = measure_by_turns([HERE, MEASURE, folder], other, rounds)
     equal = [row["bits"] for row in found["before"]] == [row["bits"] for row in found["now"]]
     print("| Parquet to Parquet, one process | before, µs a row | now | times | now, rows a second |")
     print("|---" * 5 + "|")
@@ -69,26 +64,6 @@ def compare(trees: dict[str, Path], folder: Path, rounds: int) -> None:
             before, now = (min(row[what] for row in found[name]) for name in ("before", "now"))
             print(f"| {what} | {before:.1f} | {now:.1f} | {before / now:.2f} | {1e6 / now:,.0f} |")
     print("bytes of the results", "equal" if equal else "DIFFER")
-
-
-def _start(tree: Path, folder: Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-P", str(HERE), MEASURE, str(folder)],
-        env=os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
-        cwd=tree,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def _ask(server: "subprocess.Popen[str]") -> dict[str, Any]:
-    assert server.stdin is not None
-    assert server.stdout is not None
-    server.stdin.write("\n")
-    server.stdin.flush()
-    answer: dict[str, Any] = json.loads(server.stdout.readline())
-    return answer
 
 
 def measure_forms(folder: Path) -> None:

@@ -10,13 +10,10 @@ turns. The least of all rounds is printed. The last rounds have new consignments
 import argparse
 import hashlib
 import json
-import os
 import pickle
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +26,8 @@ LIST_ROWS = 32
 
 
 def main() -> None:
+    from benchmarks.two_versions import measure_by_turns
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -36,15 +35,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--rows", type=int, default=3000, help="consignments of a round")
     args = parser.parse_args()
-    sides = {"before": args.other.absolute(), "now": HERE.parent.parent}
-    with TemporaryDirectory() as folder, ExitStack() as stack:
+    with TemporaryDirectory() as folder:
         made = Path(folder) / "consignments"
         write_consignments(made, args.rows * args.rounds)
-        servers = {name: stack.enter_context(_start(tree, made, args.rows)) for name, tree in sides.items()}
-        found: dict[str, list[dict[str, Any]]] = {name: [] for name in servers}
-        for number in range(args.rounds):
-            for name in list(servers) if number % 2 else reversed(servers):
-                found[name].append(_ask(servers[name]))
+        found = measure_by_turns([HERE, MEASURE, made, args.rows], args.other, args.rounds)
     equal = [row["bits"] for row in found["before"]] == [row["bits"] for row in found["now"]]
     for what in found["now"][0]:
         if what != "bits":
@@ -60,26 +54,6 @@ def write_consignments(path: Path, rows: int) -> None:
     frame = simulate(days=-(-rows // PER_DAY), per_day=PER_DAY, seed=1).consignments
     with path.open("wb") as file:
         pickle.dump(frame, file)
-
-
-def _start(tree: Path, made: Path, rows: int) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-P", str(HERE), MEASURE, str(made), str(rows)],
-        env=os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"},
-        cwd=tree,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def _ask(server: "subprocess.Popen[str]") -> dict[str, Any]:
-    assert server.stdin is not None
-    assert server.stdout is not None
-    server.stdin.write("\n")
-    server.stdin.flush()
-    answer: dict[str, Any] = json.loads(server.stdout.readline())
-    return answer
 
 
 def measure(made: Path, rows: int) -> None:

@@ -10,15 +10,11 @@ runs in its own process, and they measure by turns. The least of all rounds is p
 import argparse
 import hashlib
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
 
 import numpy as np
 
@@ -31,6 +27,8 @@ HERE = Path(__file__).resolve()
 
 
 def main() -> None:
+    from benchmarks.two_versions import measure_by_turns
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -38,15 +36,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--model", type=Path, help="trees of a bundle; default: the made-up model")
     args = parser.parse_args()
-    sides = {"before": args.other.absolute(), "now": HERE.parent.parent}
-    with TemporaryDirectory() as folder, ExitStack() as stack:
+    with TemporaryDirectory() as folder:
         model, rows = Path(folder) / "trees.txt", Path(folder) / "rows.npy"
         make_inputs(model, rows, args.model)
-        servers = {name: stack.enter_context(_start(tree, model, rows)) for name, tree in sides.items()}
-        found: dict[str, list[dict[str, float | str]]] = {name: [] for name in servers}
-        for number in range(args.rounds):
-            for name in list(servers) if number % 2 else reversed(servers):
-                found[name].append(_ask(servers[name]))
+        found = measure_by_turns([HERE, MEASURE, model, rows], args.other, args.rounds)
     for what in found["now"][0]:
         each = {name: [row[what] for row in rounds] for name, rounds in found.items()}
         if what == "bits":
@@ -63,28 +56,6 @@ def make_inputs(model: Path, rows: Path, given: Path | None) -> None:
     grown = grow(make_world(FITTING_ROWS))
     model.write_text(grown.risk.trees.text if given is None else given.read_text())
     np.save(rows, grown.X[: max(SCORED_ROWS)])
-
-
-def _start(tree: Path, model: Path, rows: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-P", str(HERE), MEASURE, str(model), str(rows)],
-        env=os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"},
-        cwd=tree,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def _ask(server: "subprocess.Popen[str]") -> dict[str, float | str]:
-    def have(stream: IO[str] | None) -> IO[str]:
-        assert stream is not None
-        return stream
-
-    have(server.stdin).write("\n")
-    have(server.stdin).flush()
-    answer: dict[str, float | str] = json.loads(have(server.stdout).readline())
-    return answer
 
 
 def measure(model: Path, rows: Path) -> None:
