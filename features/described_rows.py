@@ -335,7 +335,7 @@ class _Block:
         self._first, self._data = row, _ENCODER.encode(self._rows[row:])
 
 
-class RowBlock(Protocol):
+class PreparedRows(Protocol):
     """Some rows in MessagePack, whose values Python can prepare."""
 
     def get_data(self) -> NDArray[np.uint8]:
@@ -349,7 +349,7 @@ class RowBlock(Protocol):
 
 
 def describe_block(
-    block: RowBlock,
+    block: PreparedRows,
     plan: KeyPlan,
     features: FeaturePlan,
     described: DescribedRows,

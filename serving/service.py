@@ -31,7 +31,7 @@ from serving.scoring.batching import Batcher
 from serving.scoring.exchange import ExchangeMembers
 from serving.scoring.model_updates import ModelUpdates, StateSource
 from serving.shadow.supervisor import ShadowProcess
-from serving.standby import Follower, Role, RoleKeeper
+from serving.standby import Role, RoleKeeper, StandbyFollower
 from serving.state.links import LinkLimits
 from serving.state.snapshot_schedule import SnapshotInterval, SnapshotSchedule
 from serving.state.snapshots import (
@@ -83,7 +83,7 @@ class Service:
         Why the next month's key could not be created ahead; without that key, scoring stops when the month changes.
     role : Role
         Active, or standby.
-    follower : Follower
+    follower : StandbyFollower
         Follows the log while the service is a standby.
     """
 
@@ -103,7 +103,7 @@ class Service:
         self.active = ActiveModel(
             self.committer, self.clock, self.metrics, settings.without_model, self.exchange
         )
-        self.follower = Follower(self.log, self.active, self.committer, settings.takeover_seconds)
+        self.follower = StandbyFollower(self.log, self.active, self.committer, settings.takeover_seconds)
         self.batcher = Batcher(self.active.score_batch, self.committer.call_when_free)
         self.snapshots = Snapshots(settings.state_dir / "snapshots")
         limits = LinkLimits(settings.link_days, settings.max_links)

@@ -118,7 +118,7 @@ class SilenceTimer:
         return now - self._since
 
 
-class Follower:
+class StandbyFollower:
     """Follows a log into the state of a service that stands by.
 
     Parameters
@@ -239,7 +239,7 @@ class RoleKeeper:
     Parameters
     ----------
     role : Role
-    follower : Follower
+    follower : StandbyFollower
     committer : Committer
     prepare : callable
         Called before the service becomes active; raises `ServiceFault` if it could not record.
@@ -250,7 +250,7 @@ class RoleKeeper:
     def __init__(
         self,
         role: Role,
-        follower: Follower,
+        follower: StandbyFollower,
         committer: Committer,
         prepare: Callable[[], None],
         wake: Callable[[], None],

@@ -22,7 +22,6 @@ from features.normalization.words import SPACE, append, is_ascii_space, to_lower
 
 FIELDS = Consignment.__struct_fields__
 """The fields of a record in their order. Declared columns follow."""
-FIRST_DECLARED = len(FIELDS)
 
 
 def find_fields(*names: str) -> list[Int]:

@@ -105,11 +105,6 @@ class DetectionRanks:
         """Compute the share of the positives within the top `share` of the traffic."""
         return float(np.mean(self.above <= share))
 
-    def select_origin(self, origin: int) -> "DetectionRanks":
-        """Select the positives of one origin."""
-        mine = self.origin == origin
-        return DetectionRanks(self.above[mine], self.origin[mine], self.day[mine])
-
 
 def build_rolling_origins(
     data: DataSet, matrix: FeatureMatrix, texts: Sequence[str], config: TrainConfig, before: datetime
