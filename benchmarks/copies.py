@@ -76,7 +76,7 @@ class Copies:
 
     def _make_own(self, rows: pa.Table, number: int) -> pa.Table:
         """Give the rows persons of their own. Copies of equal number have the same persons under every name."""
-        for columns, mark in ((CONSIGNMENT, f" {self.name}{number}"), (PERSON, f" {number}")):
+        for columns, mark in ((CONSIGNMENT, f"{self.name.upper()}{number}"), (PERSON, f" {number}")):
             for name in columns:
                 if name in rows.column_names:
                     place = rows.schema.get_field_index(name)
