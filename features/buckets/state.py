@@ -7,6 +7,7 @@ after-0003.*         keys of the next state in bucket 3
 The state does not say of which kind a key is. So a task looks up the keys that it meets, and the others of the bucket are merged in afterwards.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,8 +50,11 @@ class BucketState:
         table = SortedTable.create_empty() if before is None else before.table
         before_day = NO_DAY if before is None else before.header.today
         state = cls(folder, before_day, today, next(table.split([1])))
-        ends = np.searchsorted(compute_bucket(table.key, buckets), np.arange(1, buckets + 1))
-        for bucket, part in enumerate(table.split(ends.tolist())):
+        ends = [
+            bisect_left(table.key, bucket, key=lambda key: int(compute_bucket(key, buckets)))
+            for bucket in range(1, buckets + 1)
+        ]
+        for bucket, part in enumerate(table.split(ends)):
             state._write(f"before-{bucket:04d}", part)
         return state
 
