@@ -15,7 +15,7 @@ from consignments.messages.linking import Row
 from consignments.messages.reading import BatchResult, ReadOptions, link_entries, parse_messages
 from consignments.messages.sources import RawMessage
 from consignments.messages.spool import Spool
-from consignments.messages.xml_nodes import parse_xml
+from consignments.messages.xml_parsing import parse_xml
 from consignments.records import Consignment
 from consignments.tables import build_frame, check_frame, to_consignments
 from training.simulation.operation import simulate

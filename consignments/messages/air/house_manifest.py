@@ -3,7 +3,11 @@
 from collections.abc import Iterator
 
 from consignments.messages.air.cargo_xml import (
+    ENDS,
+    HEADER,
+    PARTIES_AND_NOTES,
     Header,
+    find_consignment,
     find_houses,
     merge_notes,
     read_ends,
@@ -11,16 +15,37 @@ from consignments.messages.air.cargo_xml import (
     read_kilograms,
     read_notes,
     read_parties,
-    read_waybill,
 )
+from consignments.messages.air.elements import Element, ElementReader, Values
 from consignments.messages.air.journeys import build_journey, join_places
 from consignments.messages.air.waybill_numbers import identify_house, read_waybill_number
 from consignments.messages.parsed import Declaration, MessageContext, Parsed
 from consignments.messages.quantities import Doubts, parse_number
-from consignments.messages.xml_nodes import XmlNode
+
+KIND = "HouseManifest"
+HOUSE = ElementReader(
+    "TransportContractDocument/ID",
+    "ID",
+    *ENDS,
+    "FreightForwarderParty/Name",
+    "SummaryDescription",
+    "TotalPieceQuantity",
+    "GrossWeightMeasure",
+    "GrossWeightMeasure/@unitCode",
+    "IncludedTareGrossWeightMeasure",
+    "IncludedTareGrossWeightMeasure/@unitCode",
+    each=PARTIES_AND_NOTES,
+)
+MASTER = ElementReader(
+    "TransportContractDocument/ID",
+    *ENDS,
+    "TotalPieceQuantity",
+    each={"IncludedHouseConsignment": HOUSE},
+)
+MESSAGE = ElementReader(*HEADER, "BusinessHeaderDocument/ID", each={"MasterConsignment": MASTER})
 
 
-def read_house_manifest(root: XmlNode, context: MessageContext) -> Iterator[Parsed]:
+def read_house_manifest(root: Element, context: MessageContext) -> Iterator[Parsed]:
     """Read an XFHL: one declaration for each house.
 
     Raises
@@ -28,16 +53,17 @@ def read_house_manifest(root: XmlNode, context: MessageContext) -> Iterator[Pars
     MessageFault
         If it lists no house.
     """
-    header = read_header(root, context)
-    master = read_waybill(root)
-    houses = find_houses(root, master)
-    number = master.read("TransportContractDocument/ID") or root.read("BusinessHeaderDocument/ID")
+    message = MESSAGE.read(root)
+    header = read_header(message, KIND, context)
+    master = find_consignment(message, KIND)
+    houses = find_houses(master, KIND)
+    number = master.get("TransportContractDocument/ID") or message.get("BusinessHeaderDocument/ID")
     declarations = [
         _read_house(house, master, number, header, f"house {place}")
         for place, house in enumerate(houses, start=1)
     ]
     yield from flag_piece_counts(
-        declarations, parse_number(master.read("TotalPieceQuantity"), set()), complete=True
+        declarations, parse_number(master.get("TotalPieceQuantity"), set()), complete=True
     )
 
 
@@ -67,7 +93,7 @@ def flag_piece_counts(
 
 
 def _read_house(
-    house: XmlNode, master: XmlNode, named: str | None, header: Header, place: str
+    house: Values, master: Values, named: str | None, header: Header, place: str
 ) -> Declaration:
     doubts: Doubts = set()
     master_number = read_waybill_number(named, doubts)
@@ -78,14 +104,14 @@ def _read_house(
     fields |= {
         "channel": "air_cargo",
         "master_id": master_number,
-        "description": house.read("SummaryDescription"),
-        "pieces": parse_number(house.read("TotalPieceQuantity"), doubts),
+        "description": house.get("SummaryDescription"),
+        "pieces": parse_number(house.get("TotalPieceQuantity"), doubts),
         "gross_weight_kg": read_kilograms(house, weight, doubts),
     }
     origin, destination = read_ends(house)
     outer_origin, outer_destination = read_ends(master)
     fields |= build_journey(join_places(origin, outer_origin, outer_destination, destination), fields)
-    number = house.read("TransportContractDocument/ID") or house.read("ID")
+    number = house.get("TransportContractDocument/ID") or house.get("ID")
     fields["consignment_id"] = identify_house(master_number, number, fields, doubts)
     return Declaration(
         fields=fields,
