@@ -93,7 +93,7 @@ _PARSER = create_parser()
 
 
 def _parse(data: bytes) -> Element:
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+    if b"!" in data and (b"<!DOCTYPE" in data or b"<!ENTITY" in data):  # one byte is found much faster
         raise build_hostile_fault()
     root = etree.fromstring(data, _PARSER)
     if root.getroottree().docinfo.internalDTD is not None:  # in another encoding than that of the check above

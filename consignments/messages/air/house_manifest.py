@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import msgspec
+
 from consignments.messages.air.cargo_xml import (
     ENDS,
     HEADER,
@@ -79,16 +81,7 @@ def flag_piece_counts(
     for house in houses:
         if differs:
             quality = tuple(sorted({*house.quality, "piece_count_mismatch"}))
-            house = Declaration(
-                house.fields,
-                house.issued_at,
-                house.level,
-                house.purpose,
-                quality,
-                house.place,
-                house.partial,
-                house.extras,
-            )
+            house = msgspec.structs.replace(house, quality=quality)
         yield house
 
 
