@@ -248,7 +248,11 @@ def limit_fields(given: Mapping[str, Any], doubts: Doubts) -> dict[str, Any]:
     for name, value in given.items():
         if value is None or name in SET_LATER:
             continue
-        if type(value) is str and 0 < len(value) <= text_limits.get(name, 0) and (value.isascii() or value.isprintable()):
+        if (
+            type(value) is str
+            and 0 < len(value) <= text_limits.get(name, 0)
+            and (value.isascii() or value.isprintable())
+        ):
             fields[name] = value
         elif name == "items":
             fields[name] = _limit_items(value, doubts)

@@ -27,6 +27,7 @@ CONTACTS = {
     "phone": "DirectTelephoneCommunication/CompleteNumber",
     "email": "URIEmailCommunication/URIID",
 }
+"""Part of a contact, and the element that has it."""
 STOPS = ("DepartureEvent/OccurrenceDepartureLocation/ID", "ArrivalEvent/OccurrenceArrivalLocation/ID")
 PURPOSES: dict[str, Purpose] = {
     "creation": "create",
@@ -47,7 +48,6 @@ PURPOSES: dict[str, Purpose] = {
 """By what stands in PurposeCode, in any case; the digits are those of UN/EDIFACT 1225."""
 NEWEST_VERSIONS = {"Waybill": 5, "HouseWaybill": 4, "HouseManifest": 3, "CustomsStatusNotification": 1}
 """Newest version of each message that the element tables describe."""
-
 
 HEADER = (
     "MessageHeaderDocument/TypeCode",
@@ -94,13 +94,7 @@ CONSIGNMENT = (
     "ApplicableOriginCurrencyExchange/SourceCurrencyCode",
     "TotalChargePrepaidIndicator",
 )
-
-
-PARTIES_AND_NOTES = {
-    "ConsignorParty": PARTY,
-    "ConsigneeParty": PARTY,
-    "IncludedCustomsNote": NOTE,
-}
+PARTIES_AND_NOTES = {"ConsignorParty": PARTY, "ConsigneeParty": PARTY, "IncludedCustomsNote": NOTE}
 FLIGHTS = {"SpecifiedLogisticsTransportMovement": MOVEMENT}
 
 

@@ -12,10 +12,11 @@ from datetime import datetime
 from consignments.errors import MessageFault
 from consignments.messages.air.cargo_imp import decode_text, split_lines
 from consignments.messages.air.cargo_xml import HEADER, read_header
-from consignments.messages.air.elements import Element, ElementReader, Values
+from consignments.messages.air.elements import ElementReader, Values
 from consignments.messages.air.waybill_numbers import clean_identifier, read_waybill_number
 from consignments.messages.parsed import CustomsEvent, EventState, Ignored, MessageContext, Parsed
 from consignments.messages.quantities import MONTHS, complete_moment, parse_moment
+from consignments.messages.xml_parsing import Element
 
 XML_STATES: dict[str, EventState] = {
     "CO": "assessment_complete",
@@ -60,9 +61,7 @@ STATUS_MESSAGE = ElementReader(
 )
 STATUS = ElementReader("ConditionCode", "Reason", "Information")
 BUSINESS = ElementReader("ID", each={"ResponseStatus": STATUS})
-RESPONSE = ElementReader(
-    *HEADER, each={"ResponseStatus": STATUS, "BusinessHeaderDocument": BUSINESS}
-)
+RESPONSE = ElementReader(*HEADER, each={"ResponseStatus": STATUS, "BusinessHeaderDocument": BUSINESS})
 
 
 def read_customs_status(root: Element, context: MessageContext) -> Iterator[Parsed]:
@@ -93,10 +92,12 @@ def read_customs_status(root: Element, context: MessageContext) -> Iterator[Pars
 
 def _find_subject(message: Values) -> str:
     """Find what a status is about: the house where one is named, else its waybill."""
-    consignment = next(iter(message.get("MasterConsignment", ())), {})
+    consignment: Values = next(iter(message.get("MasterConsignment", ())), {})
     houses = consignment.get("IncludedHouseConsignment", [])
     documents = [
-        document for each in (consignment, *houses) for document in each.get("AssociatedReferenceDocument", ())
+        document
+        for each in (consignment, *houses)
+        for document in each.get("AssociatedReferenceDocument", ())
     ]
     by_type: dict[str, str] = {}
     for document in documents:

@@ -6,8 +6,6 @@ A path has local names, so prefixes and namespaces do not matter.
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from lxml import etree
-
 from consignments.messages.xml_parsing import Element, get_local_name
 
 Values: TypeAlias = dict[str, Any]
@@ -32,7 +30,8 @@ class ElementReader:
 
     Examples
     --------
-    >>> line = etree.fromstring("<Line><Weight unit='K'> 2.5 </Weight><Origin><ID>KR</ID></Origin><Mark>A</Mark><Mark>B</Mark></Line>")
+    >>> from consignments.messages.xml_parsing import parse_xml
+    >>> line = parse_xml(b"<Line><Weight unit='K'> 2.5 </Weight><Origin><ID>KR</ID></Origin><Mark>A</Mark><Mark>B</Mark></Line>", [])
     >>> ElementReader("Weight", "Weight/@unit", "Origin/ID", "Name", each={"Mark": None}).read(line)
     {'Weight': '2.5', 'Weight/@unit': 'K', 'Origin': None, 'Origin/ID': 'KR', 'Mark': ['A', 'B']}
     """
@@ -77,7 +76,7 @@ def _build_steps(paths: Iterable[str], each: Mapping[str, ElementReader | None],
 
 
 def _read_children(element: Element, steps: _Steps, values: Values) -> Values:
-    for child in element[:]:  # a slice is made faster than an iterator
+    for child in element[:]:  # type: ignore[index]  # a slice, which its stub lacks, is faster than an iterator
         step = steps[child.tag]
         if step is None:
             continue

@@ -18,11 +18,12 @@ from consignments.messages.air.cargo_xml import (
     read_notes,
     read_parties,
 )
-from consignments.messages.air.elements import Element, ElementReader, Values
+from consignments.messages.air.elements import ElementReader, Values
 from consignments.messages.air.journeys import build_journey, join_places
 from consignments.messages.air.waybill_numbers import identify_house, read_waybill_number
 from consignments.messages.parsed import Declaration, MessageContext, Parsed
 from consignments.messages.quantities import Doubts, parse_number
+from consignments.messages.xml_parsing import Element
 
 KIND = "HouseManifest"
 HOUSE = ElementReader(
@@ -85,9 +86,7 @@ def flag_piece_counts(
         yield house
 
 
-def _read_house(
-    house: Values, master: Values, named: str | None, header: Header, place: str
-) -> Declaration:
+def _read_house(house: Values, master: Values, named: str | None, header: Header, place: str) -> Declaration:
     doubts: Doubts = set()
     master_number = read_waybill_number(named, doubts)
     fields = read_parties(house)

@@ -22,11 +22,12 @@ from consignments.messages.air.cargo_xml import (
     read_stops,
     sum_amounts,
 )
-from consignments.messages.air.elements import Element, ElementReader, Values
+from consignments.messages.air.elements import ElementReader, Values
 from consignments.messages.air.journeys import build_journey, join_places
 from consignments.messages.air.waybill_numbers import identify_house, read_waybill_number
 from consignments.messages.parsed import Declaration, MessageContext, Parsed
 from consignments.messages.quantities import Doubts
+from consignments.messages.xml_parsing import Element
 
 KIND = "HouseWaybill"
 FREIGHT_TOTALS = ("TotalPrepaidChargeAmount", "TotalCollectChargeAmount")
@@ -64,9 +65,7 @@ def read_house_waybill(root: Element, context: MessageContext) -> Iterator[Parse
         yield _read_house(house, master, number, header, f"house {place}")
 
 
-def _read_house(
-    house: Values, master: Values, number: str | None, header: Header, place: str
-) -> Declaration:
+def _read_house(house: Values, master: Values, number: str | None, header: Header, place: str) -> Declaration:
     doubts: Doubts = set()
     named = master.get("TransportContractDocument/ID")  # optional in the element table
     master_number = None if named is None else read_waybill_number(named, doubts)

@@ -21,11 +21,12 @@ from consignments.messages.air.cargo_xml import (
     read_stops,
     sum_amounts,
 )
-from consignments.messages.air.elements import Element, ElementReader, Values
+from consignments.messages.air.elements import ElementReader, Values
 from consignments.messages.air.journeys import build_journey, join_places, looks_consolidated
 from consignments.messages.air.waybill_numbers import identify_by_content, read_waybill_number
 from consignments.messages.parsed import Declaration, Level, MasterDetails, MessageContext, Parsed
 from consignments.messages.quantities import Doubts
+from consignments.messages.xml_parsing import Element
 
 KIND = "Waybill"
 DIRECT_WAYBILL, MASTER_WAYBILL = "740", "741"
@@ -41,9 +42,7 @@ TOTAL_RATING = ElementReader(each={"ApplicablePrepaidCollectMonetarySummation": 
 WAYBILL = ElementReader(
     "TransportContractDocument/ID",
     *CONSIGNMENT,
-    each=PARTIES_AND_NOTES
-    | FLIGHTS
-    | {"ApplicableRating": RATING, "ApplicableTotalRating": TOTAL_RATING},
+    each=PARTIES_AND_NOTES | FLIGHTS | {"ApplicableRating": RATING, "ApplicableTotalRating": TOTAL_RATING},
 )
 MESSAGE = ElementReader(
     *HEADER,
