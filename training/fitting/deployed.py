@@ -314,13 +314,6 @@ def fit_at_dates(
     return origins, grown, own
 
 
-def fit_origins(
-    data: TrainingData, source: FeatureSource, config: TrainConfig, matrix: FeatureMatrix
-) -> list[OriginFit]:
-    """Fit the recipe at each earlier date only; parameters as in `fit_at_dates`."""
-    return [_fit_origin(data, place, source, config, matrix) for place in range(len(data.origins))]
-
-
 def _fit_origin(
     data: TrainingData, place: int, source: FeatureSource, config: TrainConfig, matrix: FeatureMatrix
 ) -> OriginFit:
@@ -465,8 +458,7 @@ class _Judge:
         rows = np.concatenate([self.windows[place] for place, _ in scored])
         weight = np.concatenate([self.weights[place] for place, _ in scored])
         ranks = rank_in_windows(scored, self.arrived)
-        period = build_scored_period(self.parts, rows, ranks, self.labels, weight)
-        return replace(period, slices={})
+        return _build_unsliced_period(self.parts, rows, ranks, self.labels, weight)
 
     def count_best(self, scored: Sequence[tuple[int, Floats]]) -> tuple[int, int]:
         """Count the known positives in the top part of each window, and all of them."""
@@ -542,8 +534,15 @@ def build_scored_period(
     weight : float64 array, (n,)
         How many consignments each known result stands for.
     """
+    consignee = classify_consignee(parts.X, parts.spec)[np.searchsorted(parts.rows, rows)]
+    slices = extract_slices(parts.frame, rows) | {CONSIGNEE: consignee}
+    return replace(_build_unsliced_period(parts, rows, score, labels, weight), slices=slices)
+
+
+def _build_unsliced_period(
+    parts: SplitFeatures, rows: Positions, score: Floats, labels: Labels, weight: Floats
+) -> ScoredPeriod:
     at, kept = np.searchsorted(parts.rows, rows), parts.data.observed.kept
-    consignee = classify_consignee(parts.X[at], parts.spec)
     return ScoredPeriod(
         score=score,
         day=parts.day[at],
@@ -551,7 +550,6 @@ def build_scored_period(
         labelled=labels.known[rows],
         positive=labels.positive[rows],
         weight=weight,
-        slices=extract_slices(parts.frame, rows) | {CONSIGNEE: consignee},
         guessed=np.isnan(labels.probability[rows]),
         stands_for=kept.stands_for[rows] if kept.is_drawn else None,
     )

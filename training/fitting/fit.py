@@ -439,13 +439,13 @@ class SplitFeatures:
         estimated = None
         if np.isnan(logged[known]).any():
             # Rows inspected on intelligence stand for themselves: the data do not show which others had intelligence.
-            rest = ~self.tipped[mine]
+            rest = mine & ~self.tipped
             estimated = np.ones(len(known))
-            estimated[rest] = estimate_known_probability(
-                self.X[mine][rest],
-                known[rest],
-                traffic[mine][rest],
-                self.day[mine][rest],
+            estimated[rest[mine]] = estimate_known_probability(
+                self.X[rest],
+                self.known[rest],
+                traffic[rest],
+                self.day[rest],
                 seed=seed,
                 jobs=self._jobs,
             )
