@@ -19,12 +19,18 @@ from consignments.tables import to_consignments
 from consignments.timestamps import NO_TIME
 from consignments.validation import SEQUENCE
 from features import described_rows
-from features.described_rows import DescribedRows, check_arrays, describe_block, encode_prepared
+from features.described_rows import (
+    DescribedRows,
+    check_arrays,
+    create_rows,
+    describe_block,
+    encode_prepared,
+)
 from features.normalization.record_kernels import FIELDS
 from features.packed_rows import PackedRows, pack_columns
 from features.parties import PARTY_FEATURES
 from features.pipeline import Keys, Pipeline, Rows
-from features.row_plans import PARTIES_ONLY, FeaturePlan
+from features.row_plans import PARTIES_ONLY, FeaturePlan, KeyPlan
 
 BLOCK_ROWS = 256
 """Rows that the kernel reads at once: a row that Python prepares is put before the others of its block."""
@@ -56,14 +62,30 @@ def fill_table(pipeline: Pipeline, table: pa.Table, X: Rows, keys: Keys, counter
         if begin < end and possible[begin]:
             _fill_with_alerts(pipeline, some, part)
         else:
-            _fill_described(pipeline, some, pipeline.feature_plan, part)
+            _fill_described(pipeline, some, pipeline.key_plan, pipeline.feature_plan, part)
             pipeline.set_no_alert(part.values)
 
 
 def fill_table_keys(pipeline: Pipeline, table: pa.Table, keys: Keys, counterparts: Keys) -> None:
     """Write only the history keys of the rows of a table."""
     unused = np.empty((len(table), len(PARTY_FEATURES)), np.float32)
-    _fill_described(pipeline, table, PARTIES_ONLY, DescribedRows(unused, keys, counterparts))
+    rows = DescribedRows(unused, keys, counterparts)
+    _fill_described(pipeline, table, pipeline.key_plan, PARTIES_ONLY, rows)
+
+
+def fill_table_fitted(pipeline: Pipeline, table: pa.Table, X: Rows) -> None:
+    """Rewrite only the features that depend on fitted parameters, as `Pipeline.fill_fitted` does.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+    table : Arrow table
+        n consignments in canonical form.
+    X : float32 array, (n, len(spec))
+    """
+    plan = pipeline.unkeyed_plan
+    rows = create_rows(len(table), plan)._replace(values=X)
+    _fill_described(pipeline, table, plan, pipeline.fitted_plan, rows)
 
 
 def _fill_with_alerts(pipeline: Pipeline, table: pa.Table, rows: DescribedRows) -> None:
@@ -74,8 +96,9 @@ def _fill_with_alerts(pipeline: Pipeline, table: pa.Table, rows: DescribedRows) 
         pipeline.fill_row(c, row, mine, theirs, sequence)
 
 
-def _fill_described(pipeline: Pipeline, table: pa.Table, features: FeaturePlan, rows: DescribedRows) -> None:
-    plan = pipeline.key_plan
+def _fill_described(
+    pipeline: Pipeline, table: pa.Table, plan: KeyPlan, features: FeaturePlan, rows: DescribedRows
+) -> None:
     check_arrays(len(table), plan, features, rows)
     packed = pack_table(pipeline, table)
     for begin in range(0, len(table), BLOCK_ROWS):
