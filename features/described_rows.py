@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput, ServiceFault
 from consignments.records import Consignment
 from consignments.timestamps import to_day
+from features.alert_kernels import NO_SEARCH, AlertSearch
 from features.currency import ExchangeRates
 from features.goods.kernels import compose_text
 from features.goods.tables import load_goods_tables
@@ -144,7 +145,11 @@ def create_rows(count: int, plan: KeyPlan) -> DescribedRows:
 
 
 def fill_described(
-    consignments: Sequence[Consignment], plan: KeyPlan, features: FeaturePlan, rows: DescribedRows
+    consignments: Sequence[Consignment],
+    plan: KeyPlan,
+    features: FeaturePlan,
+    rows: DescribedRows,
+    search: AlertSearch = NO_SEARCH,
 ) -> None:
     """Write features and history keys of some consignments into arrays.
 
@@ -156,14 +161,16 @@ def fill_described(
         Which features are written, and where.
     rows : DescribedRows
         Its `values` may have more columns, which stay as they are.
+    search : AlertSearch
+        Which rows an alert may match. The plan must have the features of the parties.
 
     Raises
     ------
     BadInput
         If a text is longer than the longest of a valid record.
     """
-    check_arrays(len(consignments), plan, features, rows)
-    describe_block(_Block(consignments, plan.columns), plan, features, rows)
+    check_arrays(len(consignments), plan, features, rows, search)
+    describe_block(_Block(consignments, plan.columns), plan, features, rows, search=search)
 
 
 def fill_with_forms(
@@ -205,7 +212,9 @@ def measure_rows(consignments: Sequence[Consignment], rates: ExchangeRates) -> N
     return measures
 
 
-def check_arrays(count: int, plan: KeyPlan, features: FeaturePlan, rows: DescribedRows) -> None:
+def check_arrays(
+    count: int, plan: KeyPlan, features: FeaturePlan, rows: DescribedRows, search: AlertSearch = NO_SEARCH
+) -> None:
     """Check what kernels do not: that each array is of one kind and has room."""
     values, keys, counterparts = rows
     if values.dtype != np.float32 or not values.flags.c_contiguous or values.shape[0] != count:
@@ -215,6 +224,9 @@ def check_arrays(count: int, plan: KeyPlan, features: FeaturePlan, rows: Describ
     for each in (keys, counterparts):
         if each.dtype != np.uint64 or not each.flags.c_contiguous or each.shape != (count, plan.kinds):
             raise IndexError(f"keys of shape {each.shape} are no uint64 of shape {(count, plan.kinds)}")
+    marks = search.candidates
+    if marks.dtype != np.uint8 or marks.shape not in ((0,), (count,)) or not marks.flags.c_contiguous:
+        raise IndexError(f"marks of shape {marks.shape} are no uint8 for {count} consignments")
 
 
 class PartyDetails(NamedTuple):
@@ -354,6 +366,7 @@ def describe_block(
     features: FeaturePlan,
     described: DescribedRows,
     *,
+    search: AlertSearch = NO_SEARCH,
     measures: NDArray[np.float64] = _NO_MEASURES,
     forms_too: bool = False,
 ) -> list[str]:
@@ -363,9 +376,12 @@ def describe_block(
     prepared, data = -1, block.get_data()
     progress[OFFSET] = block.measure_head()
     codes, *fitted = features.fitted
-    plans = plan.record, features.record, *codes, *fitted
+    plans = plan.record, features.record, *codes, *fitted, *search.tables
+    results = *described, measures
     while True:
-        todo = describe_rows(tables, load_goods_tables(), data, progress, *plans, *described, measures, forms)
+        todo = describe_rows(
+            tables, load_goods_tables(), data, progress, *plans, *results, forms, search.candidates
+        )
         if todo == DONE:
             return _decode_forms(forms, progress) if forms_too else []
         row = int(progress[ROW])

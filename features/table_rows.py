@@ -3,8 +3,6 @@
 Python reads a record only if the kernel of rows asks for it, or if an alert may match.
 """
 
-from itertools import pairwise
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +17,7 @@ from consignments.tables import to_consignments
 from consignments.timestamps import NO_TIME
 from consignments.validation import SEQUENCE
 from features import described_rows
+from features.alert_kernels import NO_SEARCH, AlertSearch
 from features.described_rows import DescribedRows, check_arrays, describe_block, encode_prepared
 from features.normalization.record_kernels import FIELDS
 from features.packed_rows import PackedRows, pack_columns
@@ -47,17 +46,12 @@ def fill_table(pipeline: Pipeline, table: pa.Table, X: Rows, keys: Keys, counter
     X : float32 array, (n, features before those of history, or more)
     keys, counterparts : uint64 array, (n, kinds)
     """
-    rows = DescribedRows(X, keys, counterparts)
     received = normalize_array(table.column("received_at")).cast(pa.int64())
     possible = pipeline.alerts.mask_possible(pc.fill_null(received, NO_TIME).to_numpy())
-    ends = [0, *(np.flatnonzero(np.diff(possible)) + 1).tolist(), len(table)]
-    for begin, end in pairwise(ends):
-        part, some = DescribedRows._make(each[begin:end] for each in rows), table.slice(begin, end - begin)
-        if begin < end and possible[begin]:
-            _fill_with_alerts(pipeline, some, part)
-        else:
-            _fill_described(pipeline, some, pipeline.feature_plan, part)
-            pipeline.set_no_alert(part.values)
+    search = pipeline.create_search(len(table)) if possible.any() else NO_SEARCH
+    _fill_described(pipeline, table, pipeline.feature_plan, DescribedRows(X, keys, counterparts), search)
+    pipeline.clear_alerts(X)
+    _fill_alerts(pipeline, table, X, [row for row in search.list_candidates() if possible[row]])
 
 
 def fill_table_keys(pipeline: Pipeline, table: pa.Table, keys: Keys, counterparts: Keys) -> None:
@@ -66,22 +60,32 @@ def fill_table_keys(pipeline: Pipeline, table: pa.Table, keys: Keys, counterpart
     _fill_described(pipeline, table, PARTIES_ONLY, DescribedRows(unused, keys, counterparts))
 
 
-def _fill_with_alerts(pipeline: Pipeline, table: pa.Table, rows: DescribedRows) -> None:
-    ordered = SEQUENCE in table.column_names
-    sequences = table.column(SEQUENCE).to_pylist() if ordered else [None] * len(table)
-    records = to_consignments(table, pipeline.record_type)
-    for c, sequence, row, mine, theirs in zip(records, sequences, *rows, strict=True):
-        pipeline.fill_row(c, row, mine, theirs, sequence)
+def _fill_alerts(pipeline: Pipeline, table: pa.Table, X: Rows, candidates: list[int]) -> None:
+    """Write the features of alerts of the rows that an alert may match."""
+    if not candidates:
+        return
+    some = table.take(pa.array(candidates, pa.int64()))
+    sequences = some.column(SEQUENCE).to_pylist() if SEQUENCE in some.column_names else [None] * len(some)
+    records = to_consignments(some, pipeline.record_type)
+    for row, c, sequence in zip(candidates, records, sequences, strict=True):
+        pipeline.fill_alerts(c, X[row], sequence)
 
 
-def _fill_described(pipeline: Pipeline, table: pa.Table, features: FeaturePlan, rows: DescribedRows) -> None:
+def _fill_described(
+    pipeline: Pipeline,
+    table: pa.Table,
+    features: FeaturePlan,
+    rows: DescribedRows,
+    search: AlertSearch = NO_SEARCH,
+) -> None:
     plan = pipeline.key_plan
-    check_arrays(len(table), plan, features, rows)
+    check_arrays(len(table), plan, features, rows, search)
     packed = pack_table(pipeline, table)
     for begin in range(0, len(table), BLOCK_ROWS):
         part = slice(begin, min(begin + BLOCK_ROWS, len(table)))
         block = PackedBlock(packed, table, pipeline.record_type, part, plan.columns)
-        describe_block(block, plan, features, DescribedRows._make(each[part] for each in rows))
+        found = search._replace(candidates=search.candidates[part])
+        describe_block(block, plan, features, DescribedRows._make(each[part] for each in rows), search=found)
 
 
 def pack_table(pipeline: Pipeline, table: pa.Table) -> PackedRows:

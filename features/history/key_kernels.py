@@ -45,7 +45,7 @@ def write_keys(tables: Tables, plan: Any, keys: Array, counterparts: Array) -> I
         size = _join_parts(tables, plan, kind)
         if size < 0:
             return size
-        keys[kind] = _hash_message(tables, plan.start, size) if size > 0 else ZERO_64
+        keys[kind] = hash_message(tables, plan.start, size) if size > 0 else ZERO_64
     for kind in range(plan.count):
         other = plan.kinds[kind, COUNTERPART]
         counterparts[kind] = keys[other] if other >= 0 else ZERO_64
@@ -80,8 +80,18 @@ def _join_parts(tables: Tables, plan: Any, kind: Int) -> Int:
 
 
 @kernel
-def _hash_message(tables: Tables, start: Array, size: Int) -> Int:
-    """Compute the number of a message: the first eight bytes of its hash, and 1 in place of 0, which is a missing value."""
+def hash_message(tables: Tables, start: Array, size: Int) -> Int:
+    """Compute the number of a message: the first eight bytes of its hash, and 1 in place of 0, which is a missing value.
+
+    Parameters
+    ----------
+    tables : Tables
+        `message` has room for a block after the message.
+    start : uint64 array, (8 or more,)
+        The state of BLAKE2b after the block of the key, from `features.history.blake2b.compute_key_state`.
+    size : int
+        Bytes of the message.
+    """
     message, block = tables.message, tables.block
     for place in range(8):
         tables.hash[place] = start[place]
