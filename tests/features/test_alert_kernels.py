@@ -1,4 +1,4 @@
-"""Kernels mark every row that an alert may match, and few others: alone, in lists and in tables, whatever texts and alerts are."""
+"""Kernels mark every row that an alert may match, and few others: alone and in lists, whatever texts and alerts are."""
 
 import random
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,13 +13,12 @@ from msgspec import structs
 from support.described import build_pipeline
 from support.examples import day, make_consignment
 from support.hostile_rows import GOODS_TEXTS, ODD_LETTERS, make_hostile
-from support.row_comparison import BASES
+from support.row_comparison import BASES, RECORD
 
 from consignments.records import Alert, Consignment, Item
-from consignments.tables import build_frame, check_frame, to_arrow_rows, to_consignments
+from consignments.tables import check_frame, to_consignments
 from features.alert_kernels import NO_SEARCH
 from features.alerts import Alerts
-from features.batch import PartialRows, fill_table_rows
 from features.described_rows import create_rows, fill_described, normalize_consignment
 from features.indicators.operation_keys import OperationKey, OperationKeys
 from features.indicators.values import INDICATORS, compute_indicators
@@ -94,7 +92,7 @@ def _make_alert(draws: random.Random, c: Consignment, place: int) -> Alert:
 
 def make_hostile_rows(seed: int, rows: int) -> list[Consignment]:
     draws = random.Random(seed)
-    made = (make_hostile(draws, draws.choice(BASES), Consignment) for _ in range(rows))
+    made = (make_hostile(draws, draws.choice(BASES), RECORD) for _ in range(rows))
     return [structs.replace(c, received_at=RECEIVED_AT) for c in made]
 
 
@@ -173,37 +171,6 @@ def test_any_alerts_give_the_features_of_python(
         make_consignment(**BASES[base]), received_at=RECEIVED_AT, departure_country=departure, route="lhr > FIN>ICN"
     )  # fmt: skip
     compare_all(make_pipeline(alerts), [c])
-
-
-def test_rows_of_a_table_have_the_features_of_python() -> None:
-    frame = check_frame(
-        build_frame(_make_storable(make_hostile_rows(21, 400)), Consignment), Consignment
-    ).frame
-    table = to_arrow_rows(frame, Consignment)
-    consignments = to_consignments(table, Consignment)
-    pipeline = make_pipeline(make_alerts(random.Random(4), consignments, 20))
-    expected = compare_all(pipeline, consignments)
-    keys = np.zeros((2, len(table), len(pipeline.kinds)), np.uint64)
-    X = np.full((len(table), pipeline.history_at), -9, np.float32)
-    fill_table_rows(pipeline, table, np.ones(len(table), bool), PartialRows(X, *keys))
-    np.testing.assert_array_equal(list_alert_features(pipeline, X), expected)
-    assert 0 < expected[:, 0].astype(bool).sum() < len(table)
-
-
-def _make_storable(consignments: Sequence[Consignment]) -> list[Consignment]:
-    """Leave columns out that a table could not hold."""
-    return [
-        structs.replace(
-            c, consignment_id=f"C{place}", channel="postal", quality=None, items=None, declared_value=1.0, gross_weight_kg=None,
-            pieces=None, postage=None,
-        )
-        for place, c in enumerate(consignments)
-        if not any(isinstance(value, str) and not _is_utf8(value) for value in structs.astuple(c))
-    ]  # fmt: skip
-
-
-def _is_utf8(text: str) -> bool:
-    return text == text.encode("utf-8", "ignore").decode()
 
 
 def test_a_row_that_no_alert_may_match_does_not_reach_python(monkeypatch: pytest.MonkeyPatch) -> None:
