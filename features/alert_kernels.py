@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from features.form_buffer import NO_FORMS, FormBuffer
 from features.indicator_kernels import KEY_COLUMNS, has_indicator
 from features.items import HS_DIGITS, TEXTS
 from features.normalization.compiling import START, Array, Bool, Int, Tables, kernel
@@ -79,15 +80,23 @@ class AlertSearch(NamedTuple):
     tables : AlertTables
     candidates : uint8 array, (rows,)
         Receives 1 if an alert may match a row, else 0. Empty: nothing is searched.
+    forms : FormBuffer
+        Receives the normal forms of the rows that are marked; of all rows if nothing is searched and it is not empty.
     """
 
     tables: AlertTables
     candidates: NDArray[np.uint8]
+    forms: FormBuffer
 
     def list_candidates(self) -> list[int]:
         """List the rows that are marked."""
         found: list[int] = np.flatnonzero(self.candidates).tolist()
         return found
+
+    @classmethod
+    def create(cls, tables: AlertTables, rows: int) -> "AlertSearch":
+        """Create a search of some rows."""
+        return cls(tables, np.zeros(rows, np.uint8), FormBuffer(rows))
 
 
 class AlertValues:
@@ -122,6 +131,7 @@ class AlertValues:
 NO_SEARCH = AlertSearch(
     AlertTables(0, np.zeros(MIN_SLOTS, np.uint64), np.zeros((0, KEY_COLUMNS), np.uint64)),
     np.zeros(0, np.uint8),
+    NO_FORMS,
 )
 
 

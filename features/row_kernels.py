@@ -16,6 +16,7 @@ from features import (
     categories,
     config,
     currency,
+    form_buffer,
     indicator_kernels,
     items,
     parties,
@@ -110,7 +111,8 @@ PRODUCT_DIGITS = 6
 HS_LEVEL_COUNT = len(HS_LEVELS)
 # Results of `describe_rows` below zero are those of `features.normalization.letters`.
 DONE = 0
-ROW, OFFSET, FIRST_END = range(3)  # of `progress`; from FIRST_END on the ends of the forms that Python reads
+# Places of `progress`: the row, its first byte, and the bytes of forms that were copied.
+ROW, OFFSET, USED, PROGRESS = range(4)
 PARTIES, PLAIN, VALUE, GOODS = 1, 2, 4, 8
 """Parts of the features: the parties; route and quality; value and weight; categories and goods. The last two depend on fitted parameters."""
 # Lists of the texts of a pipeline: CURRENCY_LIST and NORM_LIST of `features.value`, then these, then the vocabularies of categories.
@@ -300,13 +302,15 @@ def _write_categories(tables: Tables, data: Array, features: Any, codes: TextCod
 
 
 @kernel
-def _copy_forms(tables: Tables, forms: Array, progress: Array) -> Int:
+def _copy_forms(tables: Tables, forms: Array, bounds: Array, progress: Array) -> Int:
     """Copy the forms of both sides for Python. Return 0, or NEEDS_ROOM."""
-    if tables.slots[FORMS - 1, 1] > forms.size:
+    size, used = tables.slots[FORMS - 1, 1], progress[USED]
+    if used + size > forms.size:
         return NEEDS_ROOM
-    append(forms, START, tables.forms, START, tables.slots[FORMS - 1, 1])
+    progress[USED] = append(forms, used, tables.forms, START, size)
+    bounds[0] = used
     for slot in range(FORMS):
-        progress[FIRST_END + slot] = tables.slots[slot, 1]
+        bounds[1 + slot] = used + tables.slots[slot, 1]
     return 0
 
 
@@ -333,8 +337,9 @@ def _build_entry_point(digest: int) -> Any:
         keys: Array,
         counterparts: Array,
         measures: Array,
-        forms: Array,
         candidates: Array,
+        forms: Array,
+        form_bounds: Array,
     ) -> Int:
         """Write features and keys of the rows from `progress[ROW]` on. Return DONE, or what the row in `progress` needs first.
 
@@ -344,7 +349,7 @@ def _build_entry_point(digest: int) -> Any:
         all_goods : array of one record, from `features.goods.tables.load_goods_tables`
         data : uint8 array
             The rows in MessagePack.
-        progress : int64 array, (FIRST_END + FORMS,)
+        progress : int64 array, (PROGRESS,)
         plans : array of one record of `KEY_PLAN`
         feature_plans : array of one record of `FEATURE_PLAN`
         code_slots, code_letters, norms, rates, weights : arrays
@@ -357,10 +362,10 @@ def _build_entry_point(digest: int) -> Any:
             Empty if nobody needs them.
         measures : float64 array, (n, MEASURE_COLUMNS)
             Receives the measures of `features.value`, unless it is empty.
-        forms : uint8 array
-            Receives the normal forms of the parties of the last row, unless it is empty.
         candidates : uint8 array, (n,)
             Receives 1 if an alert may match a row, else 0, unless it is empty.
+        forms, form_bounds : uint8 array, and int64 array, (n, FORMS + 1)
+            Those of a `FormBuffer`, which receives the normal forms of the parties of candidates, or of all rows if none are searched for.
         """
         if digest < 0:
             return TOO_LONG
@@ -391,8 +396,8 @@ def _build_entry_point(digest: int) -> Any:
             if fault >= 0 and candidates.size > 0:
                 fault = find_candidate(tables, data, alerts)
                 candidates[row] = max(fault, START)
-            if fault >= 0 and forms.size > 0:
-                fault = _copy_forms(tables, forms, progress)
+            if fault >= 0 and forms.size > 0 and (candidates.size == 0 or candidates[row] != 0):
+                fault = _copy_forms(tables, forms, form_bounds[row], progress)
             if fault < 0:
                 return fault
             progress[OFFSET] = after
@@ -402,7 +407,7 @@ def _build_entry_point(digest: int) -> Any:
 
 
 DIGESTED = (
-    addresses, alert_kernels, blake2b_rounds, categories, compiling, config, currency, emails, goods, goods_kernels, identifiers,
+    addresses, alert_kernels, blake2b_rounds, categories, compiling, config, currency, emails, form_buffer, goods, goods_kernels, identifiers,
     indicator_kernels, items, key_kernels, letters, names, normal_forms, parties, phone_kernels, phones, quality, quality_codes, record_kernels,
     records, romanization, route, row_slots, spec, street_lines, tables, text_codes, text_hashes, texts, value, words,
 )  # fmt: skip

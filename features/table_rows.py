@@ -17,7 +17,7 @@ from consignments.tables import to_consignments
 from consignments.timestamps import NO_TIME
 from consignments.validation import SEQUENCE
 from features import described_rows
-from features.alert_kernels import NO_SEARCH, AlertSearch
+from features.alert_kernels import NO_SEARCH, AlertSearch, AlertTables
 from features.described_rows import DescribedRows, check_arrays, describe_block, encode_prepared
 from features.normalization.record_kernels import FIELDS
 from features.packed_rows import PackedRows, pack_columns
@@ -48,10 +48,12 @@ def fill_table(pipeline: Pipeline, table: pa.Table, X: Rows, keys: Keys, counter
     """
     received = normalize_array(table.column("received_at")).cast(pa.int64())
     possible = pipeline.alerts.mask_possible(pc.fill_null(received, NO_TIME).to_numpy())
-    search = pipeline.create_search(len(table)) if possible.any() else NO_SEARCH
-    _fill_described(pipeline, table, pipeline.feature_plan, DescribedRows(X, keys, counterparts), search)
+    search = pipeline.alerts.build_tables() if possible.any() else None
+    found = _fill_described(
+        pipeline, table, pipeline.feature_plan, DescribedRows(X, keys, counterparts), search
+    )
     pipeline.clear_alerts(X)
-    _fill_alerts(pipeline, table, X, [row for row in search.list_candidates() if possible[row]])
+    _fill_alerts(pipeline, table, X, {row: forms for row, forms in found.items() if possible[row]})
 
 
 def fill_table_keys(pipeline: Pipeline, table: pa.Table, keys: Keys, counterparts: Keys) -> None:
@@ -60,15 +62,15 @@ def fill_table_keys(pipeline: Pipeline, table: pa.Table, keys: Keys, counterpart
     _fill_described(pipeline, table, PARTIES_ONLY, DescribedRows(unused, keys, counterparts))
 
 
-def _fill_alerts(pipeline: Pipeline, table: pa.Table, X: Rows, candidates: list[int]) -> None:
-    """Write the features of alerts of the rows that an alert may match."""
+def _fill_alerts(pipeline: Pipeline, table: pa.Table, X: Rows, candidates: dict[int, list[str]]) -> None:
+    """Write the features of alerts of the rows that an alert may match, from their normal forms."""
     if not candidates:
         return
     some = table.take(pa.array(candidates, pa.int64()))
     sequences = some.column(SEQUENCE).to_pylist() if SEQUENCE in some.column_names else [None] * len(some)
     records = to_consignments(some, pipeline.record_type)
-    for row, c, sequence in zip(candidates, records, sequences, strict=True):
-        pipeline.fill_alerts(c, X[row], sequence)
+    for (row, forms), c, sequence in zip(candidates.items(), records, sequences, strict=True):
+        pipeline.fill_alerts(c, forms, X[row], sequence)
 
 
 def _fill_described(
@@ -76,16 +78,20 @@ def _fill_described(
     table: pa.Table,
     features: FeaturePlan,
     rows: DescribedRows,
-    search: AlertSearch = NO_SEARCH,
-) -> None:
-    plan = pipeline.key_plan
-    check_arrays(len(table), plan, features, rows, search)
+    alerts: AlertTables | None = None,
+) -> dict[int, list[str]]:
+    """Describe the rows of a table. Return the normal forms of the rows that an alert may match."""
+    plan, candidates = pipeline.key_plan, {}
+    check_arrays(len(table), plan, features, rows)
     packed = pack_table(pipeline, table)
     for begin in range(0, len(table), BLOCK_ROWS):
         part = slice(begin, min(begin + BLOCK_ROWS, len(table)))
         block = PackedBlock(packed, table, pipeline.record_type, part, plan.columns)
-        found = search._replace(candidates=search.candidates[part])
-        describe_block(block, plan, features, DescribedRows._make(each[part] for each in rows), search=found)
+        described = DescribedRows._make(each[part] for each in rows)
+        search = AlertSearch.create(alerts, part.stop - begin) if alerts is not None else NO_SEARCH
+        describe_block(block, plan, features, described, search=search)
+        candidates |= {begin + row: search.forms.get_forms(row) for row in search.list_candidates()}
+    return candidates
 
 
 def pack_table(pipeline: Pipeline, table: pa.Table) -> PackedRows:
