@@ -2,9 +2,9 @@
 
     python -m benchmarks.batch [--rows 40000]
     git worktree add ../before REVISION
-    python -m benchmarks.batch --other ../before [--rounds 5] [--alerts 40]
+    python -m benchmarks.batch --other ../before [--rounds 5] [--alerts 40 --seizures 10]
 
-On a simulated world with outcomes, one process. With `--alerts`, so many alerts are in force (`benchmarks.alerts`). A stage is measured alone, over all rows, as the batch calls it. The two
+On a simulated world with outcomes, one process. With `--alerts` or `--seizures`, so many are in force (`benchmarks.alerts`). A stage is measured alone, over all rows, as the batch calls it. The two
 versions run in a process each and measure by turns; the least of all rounds is printed, and the bytes of the results are compared.
 """
 
@@ -31,17 +31,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=40_000, help="consignments")
     parser.add_argument("--alerts", type=int, default=0, help="alerts in force")
+    parser.add_argument("--seizures", type=int, default=0, help="alerts with indicators in force")
     args = parser.parse_args()
     with TemporaryDirectory() as name:
         folder = Path(name)
-        prepare(folder, args.rows, args.alerts)
+        prepare(folder, args.rows, args.alerts, args.seizures)
         if args.other is None:
             StageTable(folder).measure()
         else:
             compare(args.other, folder, args.rounds)
 
 
-def prepare(folder: Path, rows: int, alerts: int) -> None:
+def prepare(folder: Path, rows: int, alerts: int, seizures: int) -> None:
     """Write a world as tables, and a model as a bundle."""
     from benchmarks.alerts import list_alerts
     from benchmarks.deployed import grow, make_world, write_benchmark_bundle
@@ -51,7 +52,7 @@ def prepare(folder: Path, rows: int, alerts: int) -> None:
     world = make_world(rows)
     write_table(world.tables.consignments, folder / "consignments.parquet")
     write_table(world.tables.outcomes, folder / "outcomes.parquet")
-    made = [Alert(**each) for each in list_alerts(world.tables.consignments, alerts)]
+    made = [Alert(**each) for each in list_alerts(world.tables.consignments, alerts, seizures)]
     write_table(build_frame(made, Alert), folder / "alerts.parquet")
     write_benchmark_bundle(grow(world), folder / "bundle", 1)
 
@@ -97,8 +98,11 @@ class BatchForms:
         from consignments.records import Alert, Outcome
         from consignments.tables import read_table
         from features.batch import FeatureParameters
+        from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
         from models.bundle import load_bundle
 
+        # The key of `benchmarks.alerts`, which an older version need not have.
+        install_keys(OperationKeys([OperationKey("BENCHMARK", bytes(32))]))
         self.folder = folder
         self.table = folder / "consignments.parquet"
         self.outcomes = read_table(folder / "outcomes.parquet", Outcome).frame

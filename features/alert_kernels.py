@@ -46,6 +46,7 @@ GRAM_LETTERS = np.int64(3)
 """Number of first or last letters by which words with wildcards are looked up."""
 MAX_PART_LETTERS = np.int64(7)
 """Most letters by which a part of a word is looked up: with one byte each, they are one whole number."""
+PART_MASK = (1 << 8 * int(MAX_PART_LETTERS)) - 1
 LENGTHS_AT = np.int64(16)
 """From this bit of `AlertTables.lists` on, there is a flag for each number of letters by which a part is looked up."""
 BAR, UNDERSCORE = ord("|"), ord("_")
@@ -55,7 +56,7 @@ POSSIBLE, IMPOSSIBLE = np.int64(1), np.int64(0)
 
 
 class AlertTables(NamedTuple):
-    """What the alerts that are known ask for.
+    """The values by which the known alerts are found.
 
     Attributes
     ----------
@@ -262,7 +263,7 @@ def _has_word(tables: Tables, alerts: AlertTables) -> Bool:
     for at in range(size + 1):
         letter = to_lower(int(latin[at])) if at < size else SPACE
         if is_letter(letter) or is_digit(letter):
-            value, length, recent = update_hash(value, letter), length + 1, recent << 8 | letter
+            value, length, recent = update_hash(value, letter), length + 1, (recent << 8 | letter) & PART_MASK
             if length == GRAM_LETTERS and _has_letters(alerts, STARTS, recent, GRAM_LETTERS):
                 return True
             if _is_used(alerts, PARTS) and _has_part(alerts, recent, length):
@@ -298,7 +299,7 @@ def _has_part(alerts: AlertTables, recent: Int, length: Int) -> Bool:
 
 @kernel
 def _is_in_name(latin: Array, size: Int, at: Int) -> Bool:
-    """Check for a hyphen inside the name of a substance: beside a digit, or after a single letter."""
+    """Check for a hyphen inside the name of a substance: next to a digit, or after a single letter."""
     if at == 0 or at + 1 == size or not (_is_in_word(latin[at - 1]) and _is_in_word(latin[at + 1])):
         return False
     if is_digit(latin[at - 1]) or is_digit(latin[at + 1]):

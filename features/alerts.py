@@ -40,6 +40,7 @@ from features.alert_kernels import (
 from features.described_rows import PartyDetails, describe_party, split_street_words
 from features.indicators.matching import IndicatorIndex, IndicatorMatch, read_prefix
 from features.indicators.operation_keys import OperationKeys, get_installed_keys
+from features.normalization.compiling import Int
 from features.normalization.normal_forms import (
     NormalForms,
     clean_hs,
@@ -500,7 +501,7 @@ class _AlertIndex:
         return found
 
 
-def _choose_buckets(pattern: AlertPattern) -> list[tuple[int, str]]:
+def _choose_buckets(pattern: AlertPattern) -> list[tuple[Int, str]]:
     """Choose the bucket of an alert, and the keys under which it is there."""
     if pattern.sender:
         return [(SENDERS, pattern.sender)]
@@ -515,7 +516,7 @@ def _choose_buckets(pattern: AlertPattern) -> list[tuple[int, str]]:
     return _choose_goods_buckets(pattern) or _choose_route_buckets(pattern)
 
 
-def _choose_goods_buckets(pattern: AlertPattern) -> list[tuple[int, str]]:
+def _choose_goods_buckets(pattern: AlertPattern) -> list[tuple[Int, str]]:
     if not pattern.words:
         return []
     literal = max((word[0] for word in pattern.words if len(word) == 1), key=len, default="")
@@ -530,7 +531,7 @@ def _choose_goods_buckets(pattern: AlertPattern) -> list[tuple[int, str]]:
     return [(PARTS, max((part for word in pattern.words for part in word), key=len))]
 
 
-def _choose_route_buckets(pattern: AlertPattern) -> list[tuple[int, str]]:
+def _choose_route_buckets(pattern: AlertPattern) -> list[tuple[Int, str]]:
     if pattern.places:
         return [(PLACES, pattern.places.split(">")[1])]
     if pattern.hs:

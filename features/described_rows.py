@@ -226,10 +226,10 @@ def check_arrays(
         if each.dtype != np.uint64 or not each.flags.c_contiguous or each.shape != (count, plan.kinds):
             raise IndexError(f"keys of shape {each.shape} are no uint64 of shape {(count, plan.kinds)}")
     marks, bounds = search.candidates, search.forms.bounds
-    if marks.shape[0] != bounds.shape[0] or bounds.shape[1:] != (FORMS + 1,):
-        raise IndexError(f"bounds of shape {bounds.shape} have no {FORMS + 1} places for {len(marks)} marks")
     if marks.dtype != np.uint8 or marks.shape not in ((0,), (count,)) or not marks.flags.c_contiguous:
         raise IndexError(f"marks of shape {marks.shape} are no uint8 for {count} consignments")
+    if bounds.shape != (len(marks), FORMS + 1):
+        raise IndexError(f"forms of {len(bounds)} rows have no room for {len(marks)} marks")
 
 
 class PartyDetails(NamedTuple):

@@ -81,7 +81,8 @@ def _fill_described(
     alerts: AlertTables | None = None,
 ) -> dict[int, list[str]]:
     """Describe the rows of a table. Return the normal forms of the rows that an alert may match."""
-    plan, candidates = pipeline.key_plan, {}
+    plan = pipeline.key_plan
+    candidates: dict[int, list[str]] = {}
     check_arrays(len(table), plan, features, rows)
     packed = pack_table(pipeline, table)
     for begin in range(0, len(table), BLOCK_ROWS):

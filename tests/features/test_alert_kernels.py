@@ -240,9 +240,13 @@ def test_marks_of_another_kind_or_size_are_refused() -> None:
     pipeline = make_pipeline(())
     rows = create_rows(1, pipeline.key_plan)
     rows = rows._replace(values=np.zeros((1, pipeline.history_at), np.float32))
-    for wrong in (np.zeros(2, np.uint8), np.zeros(1, np.int64)):
-        search = NO_SEARCH._replace(candidates=wrong)
-        with pytest.raises(IndexError, match="marks of shape"):
+    for marks, what in (
+        (np.zeros(2, np.uint8), "marks of shape"),
+        (np.zeros(1, np.int64), "marks of shape"),
+        (np.zeros(1, np.uint8), "forms of 0 rows"),
+    ):
+        search = NO_SEARCH._replace(candidates=marks)
+        with pytest.raises(IndexError, match=what):
             fill_described([make_consignment()], pipeline.key_plan, pipeline.feature_plan, rows, search)
 
 
