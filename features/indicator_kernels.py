@@ -64,7 +64,10 @@ def has_indicator(tables: Tables, data: Array, indicator_keys: Array, hashes: Ar
                 size, written = _write_value(tables, data, side, indicator), indicator
             if size < 0:
                 return True
-            if size > 0 and has_hash(hashes, hash_message(tables, indicator_keys[place], size)):
+            if size == 0:
+                continue
+            state = indicator_keys[place]
+            if has_hash(hashes, hash_message(state, tables.message, size, tables.hash, tables.block)):
                 return True
     return False
 
