@@ -336,12 +336,11 @@ class LiveHistory:
         """Record arrivals of consignments whose states are given. `begin_event` must have been called for the day."""
         steps: list[tuple[int, int, int, int, int, int]] = []
         earlier: list[bytes] = []
+        handles, size = keys.tobytes(), keys.itemsize * keys.shape[1]
         for place, file in enumerate(files):
             issued = issued_us[place] if issued_us else NO_TIME
-            unread = True
-            for change, counter, handle, on in file.record_arrival(
-                keys[place].tobytes(), day, self.today, issued
-            ):
+            unread, own = True, handles[size * place : size * (place + 1)]
+            for change, counter, handle, on in file.record_arrival(own, day, self.today, issued):
                 row, out_row = place, place
                 if change > 0 and counter == ARRIVALS and unread:
                     unread = False

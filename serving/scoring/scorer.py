@@ -13,12 +13,22 @@ import numpy as np
 
 from consignments.errors import ServiceFault
 from consignments.records import Consignment
-from consignments.timestamps import NO_TIME, US_PER_DAY, to_us
+from consignments.timestamps import US_PER_DAY
 from consignments.versions import is_late
 from features.normalization.normal_forms import get_goods_text
 from models.reasons.ranking import Reason
 from serving.encryption.vault import PackedRecord
-from serving.event_log.event_codec import Cancellation, EventOrigin, Keys, Row, Rows, ScoredDecision
+from serving.event_log.event_codec import (
+    Arrival,
+    Cancellation,
+    Keys,
+    Row,
+    Rows,
+    ScoredDecision,
+    encode_features,
+    get_issued_us,
+)
+from serving.event_log.events import DecisionEvent
 from serving.event_log.group_commit import CommitGroup, Committer
 from serving.process.clock import Clock
 from serving.scoring.intake import Intake
@@ -96,13 +106,19 @@ class ScoreRequest(NamedTuple):
 
 
 class PendingConsignment(NamedTuple):
-    """A packed consignment that is not scored yet; `name` is the one under which the log knows it."""
+    """A packed consignment that is not scored yet."""
 
     c: Consignment
-    packed: PackedRecord
-    asked: ScoreRequest
+    arrival: Arrival
     known: ConsignmentState
-    name: str
+    asked: ScoreRequest
+
+
+class JudgedConsignment(NamedTuple):
+    """A decision that is not in the log yet, with its reasons."""
+
+    decision: ScoredDecision
+    reasons: list[Reason]
 
 
 class FeatureRows(NamedTuple):
@@ -162,7 +178,7 @@ class Scorer:
         """
         self.committer.check()
         now_us = self.clock()
-        arriving = self._pack_or_repeat(asked, now_us)
+        (arriving,) = self._pack_or_repeat([asked], now_us)
         if not isinstance(arriving, PendingConsignment):
             return arriving
         answer = self._score_and_log([arriving], now_us, self._compute_features([arriving]))[0]
@@ -188,7 +204,7 @@ class Scorer:
         try:
             self.committer.check()
             now_us = self.clock()
-            arriving = [self._pack_or_repeat(each, now_us) for each in asked]
+            arriving = self._pack_or_repeat(asked, now_us)
             fresh = [each for each in arriving if isinstance(each, PendingConsignment)]
             counted = self._compute_features(fresh) if fresh else None
         except Exception:  # nothing was counted yet; scoring one by one fails only the faulty request
@@ -206,21 +222,39 @@ class Scorer:
         """Compute the reasons of a row of this model's features, with words of its goods text."""
         return list(self.model.risk.explain(np.array(features, dtype=np.float32), count, goods=goods))
 
-    def _pack_or_repeat(self, asked: ScoreRequest, now_us: int) -> PendingConsignment | ScoreResult:
-        """Pack a consignment, or return the recorded decision if it equals its latest version."""
-        c = asked.c
-        if type(c) is not self.model.record:  # decoded before a model with another record type was loaded
-            c = msgspec.convert(c, self.model.record, from_attributes=True)
-        name = asked.name or self.state.resolve(c.consignment_id)
-        packed = self.model.entries.pack(c, now_us, name)
-        known = self.state.get_consignment(name)
+    def _pack_or_repeat(
+        self, asked: Sequence[ScoreRequest], now_us: int
+    ) -> list[PendingConsignment | ScoreResult]:
+        """Pack consignments; for one that equals its latest version return the recorded decision."""
+        names = [each.name or self.state.resolve(each.c.consignment_id) for each in asked]
+        consignments = [self._convert(each.c) for each in asked]
+        packed = self.model.entries.pack_all(consignments, now_us, names)
+        return list(map(self._find_repeat, asked, consignments, packed, names))
+
+    def _convert(self, c: Consignment) -> Consignment:
+        """Convert a consignment that was decoded before a model with another record type was loaded."""
+        if type(c) is self.model.record:
+            return c
+        return msgspec.convert(c, self.model.record, from_attributes=True)
+
+    def _find_repeat(
+        self, asked: ScoreRequest, c: Consignment, packed: PackedRecord, name: str
+    ) -> PendingConsignment | ScoreResult:
+        """Return the recorded decision of a consignment if it equals its latest version."""
+        known, issued_us = self.state.get_consignment(name), get_issued_us(c)
         version = known.version
         same = version is not None and version.content == packed.content
-        if version is not None and same and version.decision is not None and not _is_renewed(c, known):
+        if (
+            version is not None
+            and same
+            and version.decision is not None
+            and not _is_renewed(issued_us, known)
+        ):
             return self._repeat(version.decision, cancelled=known.cancellation is not None)
         # A state with an entry that is not on disk yet is never dropped from memory.
         known.sequence = self.committer.next_sequence
-        return PendingConsignment(c, packed, asked, known, name)
+        arrival = Arrival(packed, asked.received_us, issued_us, asked.asked_by, name)
+        return PendingConsignment(c, arrival, known, asked)
 
     def _repeat(self, decision: RecordedDecision, *, cancelled: bool) -> ScoreResult:
         group = self.committer.find_group(decision.sequence)
@@ -231,28 +265,30 @@ class Scorer:
     ) -> list[ScoreResult | Exception]:
         """Score consignments that history has counted, and add them to the log."""
         begun = time.perf_counter()
+        judged = self._judge_all(arriving, counted.X)
+        events = self.model.entries.encode_arrivals(
+            self.committer.next_sequence,
+            now_us,
+            [each.arrival for each in arriving],
+            counted.keys,
+            counted.counterparts,
+            [None if isinstance(each, Exception) else each.decision for each in judged],
+        )
+        group = self.committer.add_all(events)
         answers: list[ScoreResult | Exception] = []
-        scores = self._score_rows(counted.X, [each.c.channel for each in arriving])
-        entries, committer, logged = self.model.entries, self.committer, list[LoggedVersion]()
-        try:
-            for pending, score, row, *both in zip(arriving, scores, *counted, strict=True):
-                c, packed, asked, known, name = pending
-                origin = EventOrigin(committer.next_sequence, now_us, asked.asked_by)
-                event = entries.encode_arrival(origin, c, packed, both[0], both[1], name)
-                try:
-                    judgement, reasons = self._score_row(row, c, score, asked.reasons)
-                except Exception as fault:
-                    # It is already counted in history, so it must be in the log too, even if the model failed.
-                    committer.add(event)
-                    logged.append(LoggedVersion(event, known, None))
-                    answers.append(fault)
-                    continue
-                decided = entries.encode_decision(event, judgement)
-                decision = read_decision(decided)
-                answers.append(ScoreResult(decision, committer.add(decided), row, reasons))
-                logged.append(LoggedVersion(decided, known, decision))
-        finally:
-            self._record_versions(logged)
+        logged: list[LoggedVersion] = []
+        for pending, event, found, row in zip(arriving, events, judged, counted.X, strict=True):
+            if isinstance(event, DecisionEvent):
+                assert isinstance(found, JudgedConsignment)
+                decision = read_decision(event)
+                logged.append(LoggedVersion(event, pending.known, decision))
+                answers.append(ScoreResult(decision, group, row, found.reasons))
+            else:
+                # It is already counted in history, so it is in the log too, even if the model failed.
+                assert isinstance(found, Exception)
+                logged.append(LoggedVersion(event, pending.known, None))
+                answers.append(found)
+        self._record_versions(logged)
         self._timings.append(("score", time.perf_counter() - begun))
         return answers
 
@@ -273,11 +309,11 @@ class Scorer:
         if len(arriving) == 1:
             pipeline.fill_row(first, X[0], keys[0], counterparts[0], sequence)
             state.record_arrival(
-                arriving[0].known, day, keys[0], counterparts[0], X[0], _get_issued_us(first)
+                arriving[0].known, day, keys[0], counterparts[0], X[0], arriving[0].arrival.issued_us
             )
         else:
             pipeline.fill_rows(consignments, X, keys, counterparts, sequence)
-            issued_us = [_get_issued_us(c) for c in consignments]
+            issued_us = [each.arrival.issued_us for each in arriving]
             state.record_arrivals([each.known for each in arriving], day, keys, counterparts, X, issued_us)
         self._timings.append(("features", time.perf_counter() - begun))
         self._traffic.record(consignments, X)
@@ -291,32 +327,38 @@ class Scorer:
                 return scores
         return [None] * len(X)
 
-    def _score_row(
-        self, row: Row, c: Consignment, known: float | None, reasons: int | None
-    ) -> tuple[ScoredDecision, list[Reason]]:
-        score = self.model.risk.score_row(row, c.channel) if known is None else known
+    def _judge_all(
+        self, arriving: Sequence[PendingConsignment], X: Rows
+    ) -> list[JudgedConsignment | Exception]:
+        """Score consignments, and compute bands and reasons; return the exception for one that the model fails on."""
+        scores = self._score_rows(X, [each.c.channel for each in arriving])
+        judged: list[JudgedConsignment | Exception] = []
+        for pending, row, features, score in zip(arriving, X, encode_features(X), scores, strict=True):
+            try:
+                judged.append(self._judge(pending, row, features, score))
+            except Exception as fault:
+                judged.append(fault)
+        return judged
+
+    def _judge(
+        self, pending: PendingConsignment, row: Row, features: bytes, known: float | None
+    ) -> JudgedConsignment:
+        model, risk, c = self.model, self.model.risk, pending.c
+        score = risk.score_row(row, c.channel) if known is None else known
         if not 0.0 <= score <= 1.0:
             raise ServiceFault(
                 "the model's score is not a probability",
-                where=self.model.name,
+                where=model.name,
                 got=repr(score),
                 expected="a number from 0 to 1",
                 todo="publish another model",
             )
-        risk = self.model.risk
         band = risk.bands.assign(score)
-        count = max(DEFAULT_REASON_COUNTS[band], reasons or 0)
-        ranked = list(risk.explain(row, count, goods=get_goods_text(c))) if count else []
-        judgement = ScoredDecision(
-            row,
-            score,
-            band,
-            _encode(ranked) if ranked else NO_REASONS,
-            self.model.name,
-            self.model.sha256,
-            self.model.spec_sha256,
-        )
-        return judgement, ranked
+        count = max(DEFAULT_REASON_COUNTS[band], pending.asked.reasons or 0)
+        reasons = list(risk.explain(row, count, goods=get_goods_text(c))) if count else []
+        stored = _encode(reasons) if reasons else NO_REASONS
+        decision = ScoredDecision(features, score, band, stored, model.name, model.sha256, model.spec_sha256)
+        return JudgedConsignment(decision, reasons)
 
 
 def _summarize(answer: ScoreResult | Exception) -> tuple[str, float] | str:
@@ -326,11 +368,6 @@ def _summarize(answer: ScoreResult | Exception) -> tuple[str, float] | str:
     return "repeats" if answer.features is None else (answer.decision.band, answer.decision.score)
 
 
-def _is_renewed(c: Consignment, known: ConsignmentState) -> bool:
+def _is_renewed(issued_us: int, known: ConsignmentState) -> bool:
     """Check if a cancelled consignment is sent again by a version that was issued later than the cancelled one."""
-    issued_us = _get_issued_us(c)
     return known.cancellation is not None and is_late(known.issued_us, issued_us)
-
-
-def _get_issued_us(c: Consignment) -> int:
-    return NO_TIME if c.issued_at is None else to_us(c.issued_at)
