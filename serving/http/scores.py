@@ -170,14 +170,14 @@ class ScoresEndpoint:
             raise self._active.build_no_model_fault()
 
     async def _score_list(
-        self, raws: Sequence[msgspec.Raw | Consignment], caller: Caller, options: ScoreOptions
+        self, raws: RecordList | Sequence[Consignment], caller: Caller, options: ScoreOptions
     ) -> Scores:
         decided = await self._decide_list(raws, caller, options)
         return Scores(await self._build_scores(decided.answers, options), decided.errors)
 
     async def _decide_list(
         self,
-        raws: Sequence[msgspec.Raw | Consignment],
+        raws: RecordList | Sequence[Consignment],
         caller: Caller,
         options: ScoreOptions,
         *,
@@ -215,18 +215,13 @@ class ScoresEndpoint:
         return requests
 
     def _read_chunk(
-        self, raws: Sequence[msgspec.Raw | Consignment], start: int, caller: Caller, options: ScoreOptions
+        self, raws: RecordList | Sequence[Consignment], start: int, caller: Caller, options: ScoreOptions
     ) -> tuple[list[ScoreRequest], list[RowFault]]:
         """Decode some members of a list; return the valid ones as requests, and the faults of the others."""
         good: list[ScoreRequest] = []
         bad: list[RowFault] = []
         now_us, records = self._active.clock(), self._current_reader()
-        may_repeat = not isinstance(raws, RecordList) or raws.may_repeat
-        for index, raw in enumerate(raws[start : start + MAX_BATCH_SIZE], start):
-            if isinstance(raw, Consignment):
-                c: Consignment | RowFault = raw
-            else:
-                c = records.read_member(raw, index, may_repeat=may_repeat)
+        for index, c in enumerate(_read_members(records, raws, start), start):
             request = c if isinstance(c, RowFault) else build_request(c, now_us, caller, options)
             if isinstance(request, list):
                 request = records.build_row_fault(request, index)
@@ -340,6 +335,15 @@ class ScoresEndpoint:
             self._record = record
             self._records = RecordReader(record, "consignments")
         return self._records
+
+
+def _read_members(
+    records: RecordReader[Consignment], raws: RecordList | Sequence[Consignment], start: int
+) -> Sequence[Consignment | RowFault]:
+    """Return a chunk of a list; members that messages gave are decoded already."""
+    if isinstance(raws, RecordList):
+        return records.read_members(raws[start : start + MAX_BATCH_SIZE], start, may_repeat=raws.may_repeat)
+    return raws[start : start + MAX_BATCH_SIZE]
 
 
 def _count_reasons(answer: ScoreResult, options: ScoreOptions) -> int:
