@@ -9,7 +9,7 @@ from hashlib import blake2b
 from itertools import compress
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -34,7 +34,7 @@ CONTENT_BYTES = 16
 NAME_BYTES = 8
 
 
-class PackedRecord(NamedTuple):
+class PackedRecord(msgspec.Struct, frozen=True, gc=False):
     """A record as the log stores it.
 
     Attributes

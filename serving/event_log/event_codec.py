@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from datetime import datetime
 from hashlib import sha256
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 from msgspec import Meta
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
@@ -174,7 +175,7 @@ class ReportedState(CustomsState, frozen=True, forbid_unknown_fields=True):
     text: Annotated[Text | None, Meta(description="words of the message; not recorded")] = None
 
 
-class ScoredDecision(NamedTuple):
+class ScoredDecision(msgspec.Struct, frozen=True, gc=False):
     """The result of scoring a consignment.
 
     Attributes
@@ -198,7 +199,7 @@ class ScoredDecision(NamedTuple):
     spec_sha256: str
 
 
-class Arrival(NamedTuple):
+class Arrival(msgspec.Struct, frozen=True, gc=False):
     """What the log records of a consignment that arrived, apart from its history keys.
 
     Attributes
@@ -335,17 +336,23 @@ class EventCodec:
         said = decisions or [None] * len(arrivals)
         events = []
         for sequence, (arrival, both, decision) in enumerate(zip(arrivals, stored, said, strict=True), first):
-            (plain, sealed, content), received_us, issued_us, asked_by, name = arrival
-            if issued_us != NO_TIME:
-                both += issued_us.to_bytes(KEY_DTYPE.itemsize, "little", signed=True)
+            if arrival.issued_us != NO_TIME:
+                both += arrival.issued_us.to_bytes(KEY_DTYPE.itemsize, "little", signed=True)
             # The fields of an arrival are the first of a decision's.
             fields: tuple[Any, ...] = (
-                sequence, received_us, recorded_us, content, plain, sealed, asked_by, name, self.kinds, both
-            )  # fmt: skip
+                sequence,
+                arrival.received_us,
+                recorded_us,
+                *_columns(arrival.packed),
+                arrival.asked_by,
+                arrival.name,
+                self.kinds,
+                both,
+            )
             if decision is None:
                 events.append(ArrivalEvent(*fields))
             else:
-                events.append(DecisionEvent(*fields, *decision))
+                events.append(DecisionEvent(*fields, *astuple(decision)))
         return events
 
     def encode_outcome(

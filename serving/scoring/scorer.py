@@ -44,7 +44,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode
 
 
-class ScoreResult(NamedTuple):
+class ScoreResult(msgspec.Struct, frozen=True, gc=False):
     """A decision that may be sent after its group is durable.
 
     Attributes
@@ -72,7 +72,7 @@ class ScoreResult(NamedTuple):
         return self.features is None
 
 
-class ScoreRequest(NamedTuple):
+class ScoreRequest(msgspec.Struct, frozen=True, gc=False):
     """A request to score a consignment.
 
     Attributes
@@ -105,7 +105,7 @@ class ScoreRequest(NamedTuple):
         return self.received_us // US_PER_DAY
 
 
-class PendingConsignment(NamedTuple):
+class PendingConsignment(msgspec.Struct, frozen=True, gc=False):
     """A packed consignment that is not scored yet."""
 
     c: Consignment
@@ -114,7 +114,7 @@ class PendingConsignment(NamedTuple):
     asked: ScoreRequest
 
 
-class JudgedConsignment(NamedTuple):
+class JudgedConsignment(msgspec.Struct, frozen=True, gc=False):
     """A decision that is not in the log yet, with its reasons."""
 
     decision: ScoredDecision
@@ -165,7 +165,7 @@ class Scorer:
             cancellation = Cancellation(last.c.consignment_id, last.c.cancelled_at)
             taken = self._intake.record_cancellation(cancellation, self.clock(), last.asked_by)
             if taken is not None:
-                answers[-1] = answers[-1]._replace(group=taken.group, cancelled=True)
+                answers[-1] = msgspec.structs.replace(answers[-1], group=taken.group, cancelled=True)
         return answers
 
     def decide(self, asked: ScoreRequest) -> ScoreResult:
@@ -294,9 +294,9 @@ class Scorer:
 
     def _record_versions(self, logged: Sequence[LoggedVersion]) -> None:
         """Record in the state what was added to the log."""
-        for _, known, _ in logged:
-            if known.version is None and known.outcomes:
-                self._metrics.counters["joined_outcomes"].inc(len(known.outcomes))
+        for each in logged:
+            if each.known.version is None and each.known.outcomes:
+                self._metrics.counters["joined_outcomes"].inc(len(each.known.outcomes))
         self.state.record_versions(logged)
 
     def _compute_features(self, arriving: Sequence[PendingConsignment]) -> FeatureRows:
