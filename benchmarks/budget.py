@@ -158,7 +158,7 @@ class _ScoringPath:
         )
 
     def _note(self, score: float) -> None:
-        self._metrics.record_batch([], [("routine", score)])
+        self._metrics.record_batch([], ["routine"], [score])
         self._metrics.record_answer("scores", 200, 0.01)
 
 

@@ -565,7 +565,12 @@ def decode_features(event: DecisionEvent) -> Row:
     """
     if event.features is None:
         raise _build_redaction_fault(event)
-    return np.frombuffer(event.features, dtype=FEATURE_DTYPE)
+    return read_features(event.features)
+
+
+def read_features(stored: bytes) -> Row:
+    """Read a row of `encode_features`."""
+    return np.frombuffer(stored, dtype=FEATURE_DTYPE)
 
 
 def _build_redaction_fault(event: ArrivalEvent) -> ServiceFault:

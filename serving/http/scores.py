@@ -13,7 +13,7 @@ from consignments.records import Consignment
 from consignments.timestamps import to_datetime, to_us
 from features.normalization.normal_forms import get_goods_text
 from models.reasons.ranking import Reason
-from serving.event_log.event_codec import Row, decode_features
+from serving.event_log.event_codec import read_features
 from serving.event_log.events import DecisionEvent
 from serving.event_log.group_commit import CommitGroup
 from serving.event_log.log import EventLog
@@ -289,7 +289,7 @@ class ScoresEndpoint:
         answer: ScoreResult,
         options: ScoreOptions,
         reasons: list[Reason],
-        features: Row | None,
+        features: bytes | None,
     ) -> Score:
         decision = answer.decision
         return Score(
@@ -305,21 +305,24 @@ class ScoresEndpoint:
             self._name_features(features, decision.model_sha256) if options.features else msgspec.UNSET,
         )
 
-    async def _look_up(self, answer: ScoreResult, count: int, goods: str) -> tuple[Row | None, list[Reason]]:
+    async def _look_up(
+        self, answer: ScoreResult, count: int, goods: str
+    ) -> tuple[bytes | None, list[Reason]]:
         """Look up what is not in memory: features from the log, and reasons if the model is still the same."""
         event = await asyncio.to_thread(self._log.read_event, answer.decision.sequence)
-        if not isinstance(event, DecisionEvent) or event.redacted:
+        if not isinstance(event, DecisionEvent) or event.features is None:
             return None, answer.reasons
-        features, scorer = decode_features(event), self._active.get_scorer()
+        scorer = self._active.get_scorer()
         same = scorer.model.sha256 == answer.decision.model_sha256
         more = count > len(answer.reasons) and same
-        return features, scorer.explain(features, count, goods) if more else answer.reasons
+        reasons = scorer.explain(read_features(event.features), count, goods) if more else answer.reasons
+        return event.features, reasons
 
-    def _name_features(self, features: Row | None, model_sha256: str) -> dict[str, float | None] | None:
+    def _name_features(self, features: bytes | None, model_sha256: str) -> dict[str, float | None] | None:
         model = self._active.get_scorer().model
         if features is None or model.sha256 != model_sha256:
             return None
-        values = features.tolist()
+        values = read_features(features).tolist()
         return {
             name: None if math.isnan(value) else value
             for name, value in zip(model.spec.names, values, strict=True)

@@ -52,8 +52,8 @@ class ScoreResult(msgspec.Struct, frozen=True, gc=False):
     decision : RecordedDecision
     group : CommitGroup or None
         The commit group that must be durable before the response is sent; None if the decision is already on disk.
-    features : float32 array or None
-        The row that was scored; None for a repeat.
+    features : bytes or None
+        The row that was scored, as the log stores it; None for a repeat.
     reasons : list of Reason
         Reasons computed now, or for a repeat the logged ones.
     cancelled : bool
@@ -62,7 +62,7 @@ class ScoreResult(msgspec.Struct, frozen=True, gc=False):
 
     decision: RecordedDecision
     group: CommitGroup | None
-    features: Row | None
+    features: bytes | None
     reasons: list[Reason]
     cancelled: bool = False
 
@@ -122,7 +122,10 @@ class JudgedConsignment(msgspec.Struct, frozen=True, gc=False):
 
 
 class FeatureRows(NamedTuple):
-    """The computed rows of consignments: features (n, features), history keys and counterparts (n, kinds)."""
+    """The computed rows of consignments: features (n, features), history keys and counterparts (n, kinds).
+
+    The memory of the features belongs to the scorer, which uses it for the next batch too.
+    """
 
     X: Rows
     keys: Keys
@@ -150,6 +153,7 @@ class Scorer:
         self._traffic = metrics.hot.traffic
         self._timings: list[tuple[str, float]] = []
         self._width, self._kinds = len(model.spec), len(model.pipeline.kinds)
+        self._rows = np.empty((0, self._width), dtype=np.float32)
         model.pipeline.alerts = self.state.alerts
 
     def score_batch(self, asked: Sequence[ScoreRequest]) -> list[ScoreResult | Exception]:
@@ -158,8 +162,7 @@ class Scorer:
         A consignment with `cancelled_at` is scored, then cancelled.
         """
         answers = self.decide_all(asked)
-        self._metrics.record_batch(self._timings, [_summarize(answer) for answer in answers])
-        self._timings.clear()
+        self._count_answers(answers)
         last = asked[-1]
         if last.c.cancelled_at is not None and isinstance(answers[-1], ScoreResult):
             cancellation = Cancellation(last.c.consignment_id, last.c.cancelled_at)
@@ -211,6 +214,19 @@ class Scorer:
             return [self._try(each) for each in asked]
         decided = iter(self._score_and_log(fresh, now_us, counted) if counted else ())
         return [next(decided) if isinstance(each, PendingConsignment) else each for each in arriving]
+
+    def _count_answers(self, answers: Sequence[ScoreResult | Exception]) -> None:
+        """Count new decisions, repeats and failures."""
+        results = [answer for answer in answers if isinstance(answer, ScoreResult)]
+        fresh = [answer.decision for answer in results if answer.features is not None]
+        self._metrics.record_batch(
+            self._timings, [each.band for each in fresh], [each.score for each in fresh]
+        )
+        self._timings.clear()
+        others = {"repeats": len(results) - len(fresh), "unscored": len(answers) - len(results)}
+        for name, count in others.items():
+            if count:
+                self._metrics.counters[name].inc(count)
 
     def _try(self, asked: ScoreRequest) -> ScoreResult | Exception:
         try:
@@ -277,12 +293,12 @@ class Scorer:
         group = self.committer.add_all(events)
         answers: list[ScoreResult | Exception] = []
         logged: list[LoggedVersion] = []
-        for pending, event, found, row in zip(arriving, events, judged, counted.X, strict=True):
+        for pending, event, found in zip(arriving, events, judged, strict=True):
             if isinstance(event, DecisionEvent):
                 assert isinstance(found, JudgedConsignment)
                 decision = read_decision(event)
                 logged.append(LoggedVersion(event, pending.known, decision))
-                answers.append(ScoreResult(decision, group, row, found.reasons))
+                answers.append(ScoreResult(decision, group, event.features, found.reasons))
             else:
                 # It is already counted in history, so it is in the log too, even if the model failed.
                 assert isinstance(found, Exception)
@@ -302,7 +318,7 @@ class Scorer:
     def _compute_features(self, arriving: Sequence[PendingConsignment]) -> FeatureRows:
         """Compute the features of consignments of one day and count them in history, one after the other."""
         pipeline, state, first, begun = self.model.pipeline, self.state, arriving[0].c, time.perf_counter()
-        X = np.zeros((len(arriving), self._width), dtype=np.float32)
+        X = self._clear_rows(len(arriving))
         keys, counterparts = np.zeros((2, len(arriving), self._kinds), dtype=np.uint64)
         sequence, day = self.committer.next_sequence, arriving[0].asked.day
         consignments = [each.c for each in arriving]
@@ -318,6 +334,14 @@ class Scorer:
         self._timings.append(("features", time.perf_counter() - begun))
         self._traffic.record(consignments, X)
         return FeatureRows(X, keys, counterparts)
+
+    def _clear_rows(self, count: int) -> Rows:
+        """Return rows of zeros for a batch, in the memory of the batch before, which the caches of the processor still have."""
+        if count > len(self._rows):
+            self._rows = np.empty((count, self._width), dtype=np.float32)
+        rows = self._rows[:count]
+        rows.fill(0.0)
+        return rows
 
     def _score_rows(self, X: Rows, channels: list[str]) -> Sequence[float | None]:
         """Score rows together; return None for each if they must be scored one by one."""
@@ -359,13 +383,6 @@ class Scorer:
         stored = _encode(reasons) if reasons else NO_REASONS
         decision = ScoredDecision(features, score, band, stored, model.name, model.sha256, model.spec_sha256)
         return JudgedConsignment(decision, reasons)
-
-
-def _summarize(answer: ScoreResult | Exception) -> tuple[str, float] | str:
-    """Return band and score of a new decision, else the name of its counter."""
-    if isinstance(answer, Exception):
-        return "unscored"
-    return "repeats" if answer.features is None else (answer.decision.band, answer.decision.score)
 
 
 def _is_renewed(issued_us: int, known: ConsignmentState) -> bool:
