@@ -31,7 +31,7 @@ from features.history.ordering import (
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import EventCodec, EventOrigin
+from serving.event_log.event_codec import Arrival, EventCodec
 from serving.event_log.events import IMPORTED_BY, Event
 from serving.event_log.key_erasures import load_or_create_data_key
 from serving.event_log.log import EventLog
@@ -293,9 +293,6 @@ def _event_column(
     return clock
 
 
-_ORIGIN = EventOrigin(0, None, IMPORTED_BY)
-
-
 class _EntryBuilder:
     """A builder of log entries without a sequence number; None for a rejected row."""
 
@@ -335,7 +332,8 @@ class _EntryBuilder:
         self._pipeline.fill_keys(c, self._keys, self._counterparts)
         name = self._resolve(c.consignment_id)
         packed = self._entries.pack(c, to_us(c.received_at), name)  # npsrisk forget uses the same month
-        return self._entries.encode_arrival(_ORIGIN, c, packed, self._keys, self._counterparts, name)
+        arrival = Arrival.build(c, packed, IMPORTED_BY, name)
+        return self._entries.encode_arrival(0, None, arrival, self._keys, self._counterparts)
 
     def _resolve(self, identifier: str) -> str:
         """Return the name of a consignment in the log, as `serving.state.state.State.resolve` does."""

@@ -279,7 +279,7 @@ def _rank_positives(
         LabelledRows(X, train.y, origin.compute_weights(weights), train.channels),
         origin.spec,
         FitOptions(model.build_tree_params(), model.seed),
-    )
+    ).trees
     places: Floats = compute_shares_above(predict_finite(trees, later), window.weight)[
         np.asarray(window.y, dtype=bool)
     ]
