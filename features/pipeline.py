@@ -74,7 +74,9 @@ class Pipeline:
         self.key_plan = build_key_plan(self.kinds, pseudonyms, config)
         parameters = FittedFeatures(fitted.vocabularies, fitted.norms, fitted.rates, fitted.text_weights)
         self.feature_plan = build_feature_plan(config, parameters, len(self.alerts.features))
-        self._fitted_features = self.feature_plan.select_fitted()
+        # Without keys, but with the declared columns, which categories read.
+        self.unkeyed_plan = NO_KEYS._replace(columns=self.key_plan.columns)
+        self.fitted_plan = self.feature_plan.select_fitted()
         plain = (
             *PARTY_FEATURES, *ROUTE_FEATURES, *VALUE_FEATURES, *declare_categories(config), *QUALITY_FEATURES
         )  # fmt: skip
@@ -177,8 +179,8 @@ class Pipeline:
         consignments : sequence of Consignment, (n,)
         X : float32 array, (n, len(spec))
         """
-        rows = create_rows(len(consignments), NO_KEYS)._replace(values=X)
-        fill_described(consignments, NO_KEYS, self._fitted_features, rows)
+        rows = create_rows(len(consignments), self.unkeyed_plan)._replace(values=X)
+        fill_described(consignments, self.unkeyed_plan, self.fitted_plan, rows)
 
     def fill_keys(self, c: Consignment, keys: Keys, counterparts: Keys) -> None:
         """Write only the history keys, for a consignment that is not scored."""

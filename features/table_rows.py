@@ -18,12 +18,18 @@ from consignments.timestamps import NO_TIME
 from consignments.validation import SEQUENCE
 from features import described_rows
 from features.alert_kernels import NO_SEARCH, AlertSearch, AlertTables
-from features.described_rows import DescribedRows, check_arrays, describe_block, encode_prepared
+from features.described_rows import (
+    DescribedRows,
+    check_arrays,
+    create_rows,
+    describe_block,
+    encode_prepared,
+)
 from features.normalization.record_kernels import FIELDS
 from features.packed_rows import PackedRows, pack_columns
 from features.parties import PARTY_FEATURES
 from features.pipeline import Keys, Pipeline, Rows
-from features.row_plans import PARTIES_ONLY, FeaturePlan
+from features.row_plans import PARTIES_ONLY, FeaturePlan, KeyPlan
 
 BLOCK_ROWS = 256
 """Rows that the kernel reads at once: a row that Python prepares is put before the others of its block."""
@@ -49,9 +55,8 @@ def fill_table(pipeline: Pipeline, table: pa.Table, X: Rows, keys: Keys, counter
     received = normalize_array(table.column("received_at")).cast(pa.int64())
     possible = pipeline.alerts.mask_possible(pc.fill_null(received, NO_TIME).to_numpy())
     search = pipeline.alerts.build_tables() if possible.any() else None
-    found = _fill_described(
-        pipeline, table, pipeline.feature_plan, DescribedRows(X, keys, counterparts), search
-    )
+    rows = DescribedRows(X, keys, counterparts)
+    found = _fill_described(pipeline, table, pipeline.key_plan, pipeline.feature_plan, rows, search)
     pipeline.clear_alerts(X)
     _fill_alerts(pipeline, table, X, {row: forms for row, forms in found.items() if possible[row]})
 
@@ -59,7 +64,23 @@ def fill_table(pipeline: Pipeline, table: pa.Table, X: Rows, keys: Keys, counter
 def fill_table_keys(pipeline: Pipeline, table: pa.Table, keys: Keys, counterparts: Keys) -> None:
     """Write only the history keys of the rows of a table."""
     unused = np.empty((len(table), len(PARTY_FEATURES)), np.float32)
-    _fill_described(pipeline, table, PARTIES_ONLY, DescribedRows(unused, keys, counterparts))
+    rows = DescribedRows(unused, keys, counterparts)
+    _fill_described(pipeline, table, pipeline.key_plan, PARTIES_ONLY, rows)
+
+
+def fill_table_fitted(pipeline: Pipeline, table: pa.Table, X: Rows) -> None:
+    """Rewrite only the features that depend on fitted parameters, as `Pipeline.fill_fitted` does.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+    table : Arrow table
+        n consignments in canonical form.
+    X : float32 array, (n, len(spec))
+    """
+    plan = pipeline.unkeyed_plan
+    rows = create_rows(len(table), plan)._replace(values=X)
+    _fill_described(pipeline, table, plan, pipeline.fitted_plan, rows)
 
 
 def _fill_alerts(pipeline: Pipeline, table: pa.Table, X: Rows, candidates: dict[int, list[str]]) -> None:
@@ -76,12 +97,12 @@ def _fill_alerts(pipeline: Pipeline, table: pa.Table, X: Rows, candidates: dict[
 def _fill_described(
     pipeline: Pipeline,
     table: pa.Table,
+    plan: KeyPlan,
     features: FeaturePlan,
     rows: DescribedRows,
     alerts: AlertTables | None = None,
 ) -> dict[int, list[str]]:
     """Describe the rows of a table. Return the normal forms of the rows that an alert may match."""
-    plan = pipeline.key_plan
     candidates: dict[int, list[str]] = {}
     check_arrays(len(table), plan, features, rows)
     packed = pack_table(pipeline, table)

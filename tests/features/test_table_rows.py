@@ -19,7 +19,7 @@ from features.alerts import Alerts
 from features.batch import PartialRows, fill_table_rows
 from features.fitted import FittedParameters
 from features.pipeline import Pipeline
-from features.table_rows import BLOCK_ROWS
+from features.table_rows import BLOCK_ROWS, fill_table_fitted
 
 FITTED = FittedParameters(VOCABULARIES, NORMS, RATES, WEIGHTS)
 ALERT = Alert(
@@ -120,3 +120,22 @@ def test_any_number_of_rows_is_described(rows: int) -> None:
     fill_table_rows(pipeline, table, np.ones(rows, bool), found)
     assert len(table) == rows
     assert found.X.tobytes() == describe_singly(pipeline, table).X.tobytes()
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_hostile_rows_refitted_have_the_bits_of_rows_computed_as_a_whole(*, single: bool) -> None:
+    """Also rows that Python prepares keep their declared columns, alone and in a table."""
+    table = make_table(seed=9)
+    pipeline, unfitted = (
+        Pipeline(CONFIG, fitted, PSEUDONYMS) for fitted in (FITTED, FittedParameters.create_empty())
+    )
+    records = to_consignments(table, RECORD)
+    X = np.zeros((2, len(table), len(pipeline.spec)), np.float32)
+    pipeline.fill_features(records, X[0])
+    unfitted.fill_features(records, X[1])
+    assert X[1].tobytes() != X[0].tobytes()
+    if single:
+        pipeline.fill_fitted(records, X[1])
+    else:
+        fill_table_fitted(pipeline, table, X[1])
+    assert X[1].tobytes() == X[0].tobytes()
