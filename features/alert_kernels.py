@@ -34,9 +34,9 @@ from features.normalization.text_hashes import (
 )
 from features.normalization.words import HYPHEN, SPACE, is_digit, is_letter, to_lower
 from features.route import read_places
-from features.row_slots import ADDRESS, FIRST_SIDE, NAME, OTHER_SIDE
+from features.row_slots import ADDRESS, NAME, OTHER_SIDE
 
-# Lists of the values by which alerts are found: names, words of streets, words of goods with their first and last letters, and codes.
+# Lists of the values by which alerts are found, that of a sender before that of a consignee: names, words of streets, words of goods with their first and last letters, and codes.
 BUCKETS = 11
 (
     SENDERS, CONSIGNEES, SENDER_STREETS, CONSIGNEE_STREETS, WORDS, STARTS, ENDS, PARTS, PLACES, PRODUCTS, DEPARTURES
@@ -164,42 +164,31 @@ def _is_used(alerts: AlertTables, place: Int) -> Bool:
 
 @kernel
 def _has_party(tables: Tables, alerts: AlertTables) -> Bool:
-    """Look the names and the first words of the streets up."""
-    return (
-        _has_name(tables, alerts, SENDERS, FIRST_SIDE)
-        or _has_name(tables, alerts, CONSIGNEES, OTHER_SIDE)
-        or _has_street(tables, alerts, SENDER_STREETS, FIRST_SIDE)
-        or _has_street(tables, alerts, CONSIGNEE_STREETS, OTHER_SIDE)
-    )
+    """Look the names up, and the streets: all words of a line, which is behind the last bar of an address, because an alert has each of them."""
+    for side in range(2):
+        name, address = side * OTHER_SIDE + NAME, side * OTHER_SIDE + ADDRESS
+        if _is_used(alerts, SENDERS + side) and _has_form(
+            tables, alerts, SENDERS + side, tables.slots[name, 0], tables.slots[name, 1]
+        ):
+            return True
+        first, end = tables.slots[address, 1], tables.slots[address, 1]
+        while first > tables.slots[address, 0] and tables.forms[first - 1] != BAR:
+            first -= 1
+        found = first < end and _is_used(alerts, SENDER_STREETS + side)
+        while found and first < end:
+            last = first
+            while last < end and tables.forms[last] != SPACE:
+                last += 1
+            found = _has_form(tables, alerts, SENDER_STREETS + side, first, last)
+            first = last + 1
+        if found:
+            return True
+    return False
 
 
 @kernel
-def _has_name(tables: Tables, alerts: AlertTables, place: Int, side: Int) -> Bool:
-    if not _is_used(alerts, place):
-        return False
-    start, end = tables.slots[side + NAME, 0], tables.slots[side + NAME, 1]
+def _has_form(tables: Tables, alerts: AlertTables, place: Int, start: Int, end: Int) -> Bool:
     return has_text_hash(alerts.hashes, place, tables.forms, start, end)
-
-
-@kernel
-def _has_street(tables: Tables, alerts: AlertTables, place: Int, side: Int) -> Bool:
-    """Look all words of a street line up, which is behind the last bar of an address: an alert has each of them."""
-    if not _is_used(alerts, place):
-        return False
-    start, end = tables.slots[side + ADDRESS, 0], tables.slots[side + ADDRESS, 1]
-    first = end
-    while first > start and tables.forms[first - 1] != BAR:
-        first -= 1
-    found = False
-    while first < end:
-        last = first
-        while last < end and tables.forms[last] != SPACE:
-            last += 1
-        found = has_text_hash(alerts.hashes, place, tables.forms, first, last)
-        if not found:
-            return False
-        first = last + 1
-    return found
 
 
 @kernel
@@ -300,15 +289,15 @@ def _has_part(alerts: AlertTables, recent: Int, length: Int) -> Bool:
 @kernel
 def _is_in_name(latin: Array, size: Int, at: Int) -> Bool:
     """Check for a hyphen inside the name of a substance: next to a digit, or after a single letter."""
-    if at == 0 or at + 1 == size or not (_is_in_word(latin[at - 1]) and _is_in_word(latin[at + 1])):
+    if at == 0 or at + 1 == size or not (_is_in_word(latin, at - 1) and _is_in_word(latin, at + 1)):
         return False
-    if is_digit(latin[at - 1]) or is_digit(latin[at + 1]):
+    before, after = int(latin[at - 1]), int(latin[at + 1])
+    if is_digit(before) or is_digit(after):
         return True
-    single = at == 1 or not _is_in_word(latin[at - 2])
-    return single and is_letter(to_lower(int(latin[at - 1])))
+    return before != UNDERSCORE and (at == 1 or not _is_in_word(latin, at - 2))
 
 
 @kernel
-def _is_in_word(code: Int) -> Bool:
-    letter = to_lower(int(code))
+def _is_in_word(latin: Array, at: Int) -> Bool:
+    letter = to_lower(int(latin[at]))
     return is_letter(letter) or is_digit(letter) or letter == UNDERSCORE

@@ -7,13 +7,12 @@ import numpy as np
 
 from features.history.key_kernels import hash_message
 from features.normalization.compiling import START, Array, Bool, Int, Tables, kernel
-from features.normalization.emails import encode
 from features.normalization.letters import UPPER, read_letters
 from features.normalization.names import rotate_letters
 from features.normalization.record_kernels import find_fields, has_text
 from features.normalization.text_hashes import has_hash
 from features.normalization.words import SPACE, append, is_digit, is_letter
-from features.row_slots import ACCOUNT_SLOT, ADDRESS, EMAIL, FIRST_SIDE, OTHER_SIDE, PHONE
+from features.row_slots import ACCOUNT_SLOT, ADDRESS, EMAIL, OTHER_SIDE, PHONE
 from features.row_slots import NAME as NAME_SLOT
 
 (
@@ -75,76 +74,70 @@ def has_indicator(tables: Tables, data: Array, indicator_keys: Array, hashes: Ar
 @kernel
 def _write_value(tables: Tables, data: Array, side: Int, indicator: Int) -> Int:
     """Write the value of an indicator into `message`. Return its size, 0 if it is missing, or NOT_READ."""
-    first = FIRST_SIDE if side == 0 else OTHER_SIDE
-    if indicator == NAME:
-        return _write_name(tables, data, first, SENDER_COUNTRY if side == 0 else CONSIGNEE_COUNTRY)
-    if indicator == NAME_AND_PLACE:
-        return _write_name_and_place(tables, first)
-    if indicator == PREMISES:
-        return _write_premises(tables, first)
-    if indicator == STREET:
-        return _write_street(tables, first)
+    first = side * OTHER_SIDE
+    if indicator == NAME_AND_PLACE or indicator == PREMISES or indicator == STREET:
+        return _write_of_address(tables, first, indicator)
     if indicator == LOCAL_NUMBER:
         return _write_local_number(tables, first)
     if indicator == MAILBOX:
         return _write_mailbox(tables, first)
-    if indicator == ACCOUNT:
-        return _copy_slot(tables, ACCOUNT_SLOT, START) if side == 0 else START
-    slot = ADDRESS if indicator == WHOLE_ADDRESS else PHONE if indicator == WHOLE_PHONE else EMAIL
-    return _copy_slot(tables, first + slot, START)
-
-
-@kernel
-def _copy_slot(tables: Tables, slot: Int, at: Int) -> Int:
-    start = tables.slots[slot, 0]
-    return append(tables.message, at, tables.forms, start, tables.slots[slot, 1] - start)
-
-
-@kernel
-def _is_missing(tables: Tables, slot: Int) -> Bool:
-    return tables.slots[slot, 1] == tables.slots[slot, 0]
-
-
-@kernel
-def _write_name(tables: Tables, data: Array, first: Int, country: Int) -> Int:
-    """Write country and name."""
-    if _is_missing(tables, first + NAME_SLOT):
+    slot, at = first + EMAIL, START
+    if indicator == WHOLE_ADDRESS:
+        slot = first + ADDRESS
+    elif indicator == WHOLE_PHONE:
+        slot = first + PHONE
+    elif indicator == ACCOUNT:
+        slot = ACCOUNT_SLOT
+    elif indicator == NAME:
+        slot = first + NAME_SLOT
+    start, end = tables.slots[slot, 0], tables.slots[slot, 1]
+    if start == end or (indicator == ACCOUNT and side == 1):
         return START
-    at = START
+    if indicator == NAME:
+        at = _write_country(tables, data, SENDER_COUNTRY if side == 0 else CONSIGNEE_COUNTRY)
+    return append(tables.message, at, tables.forms, start, end - start) if at >= 0 else at
+
+
+@kernel
+def _write_country(tables: Tables, data: Array, country: Int) -> Int:
+    """Write a country and a bar. Return the position after it; NOT_READ if the country is not in ASCII."""
+    size = 0
     if has_text(tables, country):
         start, end = read_letters(tables, data, tables.fields[country], UPPER, START)
         if start < 0:
             return NOT_READ
-        at = encode(tables.message, at, tables.letters, start, end)
-    tables.message[at] = BAR
-    return _copy_slot(tables, first + NAME_SLOT, at + 1)
+        for place in range(start, end):
+            if tables.letters[place] > 0x7F:
+                return NOT_READ
+            tables.message[size] = tables.letters[place]
+            size += 1
+    tables.message[size] = BAR
+    return size + 1
 
 
 @kernel
-def _find_line(tables: Tables, first: Int) -> tuple[Int, Int, Int]:
-    """Return where the postcode or city of an address begins, where its street line begins, and where it ends."""
+def _write_of_address(tables: Tables, first: Int, indicator: Int) -> Int:
+    """Write a value that begins with the country of an address, and in most cases its postcode or city."""
     start, end = tables.slots[first + ADDRESS, 0], tables.slots[first + ADDRESS, 1]
+    if start == end:
+        return START
     line = end
     while line > start and tables.forms[line - 1] != BAR:
         line -= 1
     code = line - 1
     while code > start and tables.forms[code - 1] != BAR:
         code -= 1
-    return code, line, end
-
-
-@kernel
-def _write_name_and_place(tables: Tables, first: Int) -> Int:
-    """Write country, postcode or city, and the consonants of the name."""
-    if _is_missing(tables, first + NAME_SLOT) or _is_missing(tables, first + ADDRESS):
+    street = indicator == STREET
+    if not street and code == line - 1:
         return START
-    code, line, _ = _find_line(tables, first)
-    if code == line - 1:
-        return START
-    address, name = tables.slots[first + ADDRESS, 0], tables.slots[first + NAME_SLOT, 0]
-    at = append(tables.message, START, tables.forms, address, line - address)
-    end = _write_consonants(tables, name, tables.slots[first + NAME_SLOT, 1], at)
-    return end if end > at else START
+    at = append(tables.message, START, tables.forms, start, (code if street else line) - start)
+    if street:
+        return _write_street(tables, line, end, at)
+    if indicator == PREMISES:
+        return _write_premises(tables, line, end, at)
+    name, name_end = tables.slots[first + NAME_SLOT, 0], tables.slots[first + NAME_SLOT, 1]
+    after = _write_consonants(tables, name, name_end, at) if name_end > name else at
+    return after if after > at else START
 
 
 @kernel
@@ -152,7 +145,7 @@ def _write_consonants(tables: Tables, start: Int, end: Int, at: Int) -> Int:
     """Write the consonants of a name, which has no beginning; nothing if they are few. A name with digits stays whole."""
     message = tables.message
     for place in range(start, end):
-        if not is_letter(tables.forms[place]):
+        if not is_letter(int(tables.forms[place])):
             return append(message, at, tables.forms, start, end - start)
     after = _drop_weak_letters(tables, start, end, at)
     if after - at > 1 and message[at] == message[after - 1]:
@@ -176,63 +169,43 @@ def _drop_weak_letters(tables: Tables, start: Int, end: Int, at: Int) -> Int:
 
 
 @kernel
-def _find_word_end(tables: Tables, start: Int, end: Int) -> tuple[Int, Int, Bool]:
-    """Return the end of the word of a street line that begins here, and how many of its signs are letters, and if any is a digit."""
-    letters, digit, at = 0, False, start
-    while at < end and tables.forms[at] != SPACE:
-        letters += 1 if is_letter(tables.forms[at]) else 0
-        digit = digit or is_digit(tables.forms[at])
+def _write_premises(tables: Tables, line: Int, end: Int, at: Int) -> Int:
+    """Write the words of a street line that have digits. Return 0 if there is none."""
+    begin, word, digit = at, at, False
+    for place in range(line, end + 1):
+        letter = int(tables.forms[place]) if place < end else SPACE
+        tables.message[at] = letter
         at += 1
-    return at, letters, digit
+        digit = digit or is_digit(letter)
+        if letter == SPACE:
+            word = at = at if digit else word
+            digit = False
+    return at - 1 if at > begin else START
 
 
 @kernel
-def _write_premises(tables: Tables, first: Int) -> Int:
-    """Write country, postcode or city, and the words with digits."""
-    if _is_missing(tables, first + ADDRESS):
-        return START
-    code, line, end = _find_line(tables, first)
-    if code == line - 1:
-        return START
-    address = tables.slots[first + ADDRESS, 0]
-    begin = at = append(tables.message, START, tables.forms, address, line - address)
-    while line < end:
-        after, _, digit = _find_word_end(tables, line, end)
-        if digit:
-            if at > begin:
-                tables.message[at] = SPACE
-                at += 1
-            at = append(tables.message, at, tables.forms, line, after - line)
-        line = after + 1
-    return at if at > begin else START
-
-
-@kernel
-def _write_street(tables: Tables, first: Int) -> Int:
-    """Write country, the sorted numbers of the street line, and the consonants of its longest word."""
-    if _is_missing(tables, first + ADDRESS):
-        return START
-    code, line, end = _find_line(tables, first)
+def _write_street(tables: Tables, line: Int, end: Int, at: Int) -> Int:
+    """Write the sorted numbers of a street line, and the consonants of its longest word. Return 0 if there is neither."""
     count = _sort_figures(tables, line, end)
     if count <= 0:
         return count
-    address = tables.slots[first + ADDRESS, 0]
-    at = append(tables.message, START, tables.forms, address, code - address)
-    for place in range(count):
-        if place > 0:
-            tables.message[at] = SPACE
+    for figure in range(count):
+        for place in range(tables.starts[figure], tables.ends[figure]):
+            tables.message[at] = tables.forms[place]
             at += 1
-        start = tables.starts[place]
-        at = append(tables.message, at, tables.forms, start, tables.ends[place] - start)
-    tables.message[at] = BAR
-    longest, longest_end = line, line
-    while line < end:
-        after, letters, _ = _find_word_end(tables, line, end)
-        if letters == after - line and letters > longest_end - longest:
-            longest, longest_end = line, after
-        line = after + 1
-    after = _drop_weak_letters(tables, longest, longest_end, at + 1)
-    return after if after - at > 2 else START
+        tables.message[at] = SPACE
+        at += 1
+    tables.message[at - 1] = BAR
+    longest, longest_end, word, letters = line, line, line, 0
+    for place in range(line, end + 1):
+        letter = int(tables.forms[place]) if place < end else SPACE
+        letters += 1 if is_letter(letter) else 0
+        if letter == SPACE:
+            if letters == place - word and letters > longest_end - longest:
+                longest, longest_end = word, place
+            word, letters = place + 1, 0
+    after = _drop_weak_letters(tables, longest, longest_end, at)
+    return after if after - at > 1 else START
 
 
 @kernel
@@ -241,7 +214,7 @@ def _sort_figures(tables: Tables, start: Int, end: Int) -> Int:
     count, at = 0, start
     while at < end:
         after = at
-        while after < end and is_digit(tables.forms[after]):
+        while after < end and is_digit(int(tables.forms[after])):
             after += 1
         if after > at:
             if count == MAX_FIGURES:
@@ -276,7 +249,7 @@ def _write_local_number(tables: Tables, first: Int) -> Int:
     count = START
     while at > start and count < LOCAL_PHONE_DIGITS:
         at -= 1
-        if is_digit(tables.forms[at]):
+        if is_digit(int(tables.forms[at])):
             count += 1
             tables.message[LOCAL_PHONE_DIGITS - count] = tables.forms[at]
     return count if count == LOCAL_PHONE_DIGITS else START

@@ -145,7 +145,7 @@ class Pipeline:
         search = self.create_search(len(consignments)) if possible else NO_SEARCH
         fill_described(consignments, self.key_plan, self.feature_plan, rows, search)
         self.clear_alerts(rows.values)
-        for place in search.list_candidates():
+        for place in search.list_candidates() if possible else ():
             self.fill_alerts(consignments[place], search.forms.get_forms(place), rows.values[place], sequence)
 
     def create_search(self, rows: int) -> AlertSearch:
