@@ -259,7 +259,7 @@ class Committer:
         self._thread.join()
 
     def _begin_rest(self) -> None:
-        """Let the group collect entries until somebody waits for it."""
+        """Allow the group to collect entries until somebody waits for it."""
         self._began = time.monotonic()
         loop = asyncio.get_running_loop()
         self._rest = loop.call_later(MAX_RESTING_SECONDS, lambda: self._hurry(self._gathering))
