@@ -5,11 +5,14 @@ later time. The number of trees, the shares and the weights are fixed beforehand
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from itertools import chain
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from consignments.records import Consignment
 from consignments.timestamps import US_PER_DAY, get_time_column_us
@@ -18,6 +21,7 @@ from features.fitted import FittedParameters, fit_features
 from features.normalization.normal_forms import get_goods_text
 from models.bands import Bands
 from models.calibration import Calibration, CalibrationLevel, anchor_calibration, fit_raw_scale
+from models.linear import LogisticRegression
 from models.risk_model import FitOptions, LabelledRows, RiskModel, grow_trees, predict_finite
 from models.trees import Trees
 from training.config import TrainConfig
@@ -30,6 +34,7 @@ from training.fitting.rolling_origin import TEXT_SCORE, compute_text_scores
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
+T = TypeVar("T")
 
 
 class FeatureSource(Protocol):
@@ -60,6 +65,8 @@ class GrownFit(NamedTuple):
     ----------
     fitted : FittedParameters
     trees : Trees
+    linear : LogisticRegression or None
+        The linear model that has a share in the trees.
     positives, labelled : int
         Numbers of labels it was fitted on.
     learnt_until : datetime
@@ -68,6 +75,7 @@ class GrownFit(NamedTuple):
 
     fitted: FittedParameters
     trees: Trees
+    linear: LogisticRegression | None
     positives: int
     labelled: int
     learnt_until: datetime
@@ -167,10 +175,10 @@ def grow_fit(
     if progress is not None:
         progress("growing trees", 0, config.model.trees)
     options = FitOptions(config.model.build_tree_params(), config.model.seed, jobs, progress)
-    trees = grow_trees(parts.select_labelled_rows(rows), parts.spec, options)
+    trees, linear = grow_trees(parts.select_labelled_rows(rows), parts.spec, options)
     known = rows & parts.known
     positives, labelled = int(parts.positive[known].sum()), int(known.sum())
-    return GrownFit(fitted, trees, positives, labelled, data.split.train.ends), matrix
+    return GrownFit(fitted, trees, linear, positives, labelled, data.split.train.ends), matrix
 
 
 def fit_evaluation(
@@ -280,8 +288,29 @@ def fit_final(
     for period in unseen:
         later[period.rows] = True
     grown, own = fit_as_deployed(task, matrix, later, jobs, progress)
+    return calibrate_final(task.data, grown, own, unseen, progress)
+
+
+def calibrate_final(
+    data: DataSet,
+    grown: GrownFit,
+    own: FeatureMatrix,
+    unseen: Sequence[UnseenScores],
+    progress: Progress | None = None,
+) -> FinalFit:
+    """Calibrate a fit on all known labels on the scores of earlier fits on later time.
+
+    Parameters
+    ----------
+    data : DataSet
+        That it was fitted on.
+    grown, own
+        As `fit_as_deployed` returns them; the rows include those of `unseen`.
+    unseen, progress
+        As in `fit_final`.
+    """
     with report_progress(progress, "calibrating on later time"):
-        parts = SplitFeatures(task.data, own)
+        parts = SplitFeatures(data, own)
         places = [np.searchsorted(own.rows, period.rows) for period in unseen]
         scaled = [
             _scale_to(grown.trees, parts, at, period.raw) for at, period in zip(places, unseen, strict=True)
@@ -299,6 +328,20 @@ def fit_final(
     model = RiskModel(grown.trees, calibration, Bands.from_scores(scores), parts.spec)
     traffic = TrafficScores(FeatureMatrix(parts.X[usual], unseen[-1].rows[even], parts.spec), scores)
     return FinalFit(grown, model, level, traffic)
+
+
+def run_fits(fits: Sequence[Callable[[], T]], jobs: int = 1, progress: Progress | None = None) -> list[T]:
+    """Run independent fits, `jobs` at a time, and return their results in order.
+
+    Each fit takes one thread, so its result does not depend on the others. It holds its own feature rows in memory.
+    """
+    # The limit is one of the process: a fit that ends must not lift it for the others.
+    with threadpool_limits(1), ThreadPoolExecutor(jobs) as pool:
+        running = [pool.submit(fit) for fit in fits]
+        for done, _ in enumerate(chain([None], as_completed(running))):
+            if progress is not None:
+                progress("fitting as deployed", done, len(fits))
+    return [each.result() for each in running]
 
 
 def _scale_to(trees: Trees, parts: "SplitFeatures", at: Positions, raw: Floats) -> Floats:
@@ -396,13 +439,13 @@ class SplitFeatures:
         estimated = None
         if np.isnan(logged[known]).any():
             # Rows inspected on intelligence stand for themselves: the data do not show which others had intelligence.
-            rest = ~self.tipped[mine]
+            rest = mine & ~self.tipped
             estimated = np.ones(len(known))
-            estimated[rest] = estimate_known_probability(
-                self.X[mine][rest],
-                known[rest],
-                traffic[mine][rest],
-                self.day[mine][rest],
+            estimated[rest[mine]] = estimate_known_probability(
+                self.X[rest],
+                self.known[rest],
+                traffic[rest],
+                self.day[rest],
                 seed=seed,
                 jobs=self._jobs,
             )
