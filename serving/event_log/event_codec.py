@@ -200,7 +200,7 @@ class ScoredDecision(msgspec.Struct, frozen=True, gc=False):
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):
-    """What the log records of a consignment that arrived, apart from its history keys.
+    """A consignment that arrived, as its log entry has it, apart from its history keys.
 
     Attributes
     ----------

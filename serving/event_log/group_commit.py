@@ -3,7 +3,7 @@
 A group is written as soon as somebody waits for it. So the chunks of a list, whose response waits for all of them, share groups.
 
     a single request      adds its entry, and waits for it        the group is written at once
-    a list of 1,000       adds 32 entries, 32 more, ...           written when there are 128, or somebody else waits
+    a list of 1,000       adds 64 entries, 64 more, ...           written when there are 128, or somebody else waits
 
 A response may be sent only after the group of its decision is durable: after `CommitGroup.wait_until_durable` returned,
 `CommitGroup.resolve` set the future's result, or `CommitGroup.call_when_durable` called back.
@@ -26,7 +26,7 @@ MAX_QUEUE_ENTRIES = 20_000
 """Maximum number of entries that are not yet durable; above it the service refuses requests, to bound its memory."""
 MAX_RESTING_ENTRIES = 128
 """Number of entries from which on a group is written even if nobody waits for it: two blocks of the log."""
-MAX_RESTING_SECONDS = 0.02
+MAX_RESTING_SECONDS = 0.05
 """Maximum seconds until a group is written for which nobody waits."""
 STALL_SECONDS = 10.0
 """Maximum seconds of one write; then waiting requests fail, and new ones are refused."""
@@ -259,7 +259,7 @@ class Committer:
         self._thread.join()
 
     def _begin_rest(self) -> None:
-        """Let the group collect entries until somebody waits for it."""
+        """Allow the group to collect entries until somebody waits for it."""
         self._began = time.monotonic()
         loop = asyncio.get_running_loop()
         self._rest = loop.call_later(MAX_RESTING_SECONDS, lambda: self._hurry(self._gathering))
