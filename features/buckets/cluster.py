@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from consignments.errors import BadInput, BadSetting, NpsriskError, ServiceFault
@@ -30,10 +31,17 @@ class DaskRunner:
     def __init__(self, client: Any, address: str) -> None:
         self.client, self.address = client, address
 
-    def share(self, value: Any) -> Any:
-        """Send a value to every worker once."""
+    def share(self, value: Any, *, large: bool = False) -> Any:
+        """Send a value to every worker once.
+
+        A small value is kept by the scheduler, so that it survives the loss of all workers. A large one is lost if all workers
+        that have it end at the same time.
+        """
         with self._explain_failure("job"):
-            return self.client.scatter(value, broadcast=True, hash=False)
+            if large:
+                return self.client.scatter(value, broadcast=True, hash=False)
+            name = f"{type(value).__name__}-{time.time_ns()}"
+            return self.client.submit(partial(_give, value), key=name, pure=False)
 
     def map(self, name: str, work: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> Iterator[T]:
         """Yield the result of each task, in order.
@@ -92,6 +100,10 @@ class DaskRunner:
                 got=type(error).__name__,
                 todo="start the scheduler, and run the same command again",
             ) from error
+
+
+def _give(value: T) -> T:
+    return value
 
 
 @contextmanager
@@ -156,6 +168,11 @@ def _count_local_workers(address: str) -> int | None:
 def _start_local_cluster(workers: int) -> Any:
     from distributed import LocalCluster
 
+    # Any free port: the default one may be used by another run.
     return LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=40
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address="127.0.0.1:0",
+        silence_logs=40,
     )

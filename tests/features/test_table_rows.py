@@ -25,6 +25,14 @@ FITTED = FittedParameters(VOCABULARIES, NORMS, RATES, WEIGHTS)
 ALERT = Alert(
     "A", datetime(2024, 3, 4, tzinfo=UTC), datetime(2024, 3, 4, 12, tzinfo=UTC), sender_name="Orchid Trading"
 )
+START = datetime(2024, 3, 1, tzinfo=UTC)
+ALERTS = (
+    ALERT,
+    Alert("B", START, hs_code="6109"),
+    Alert("C", START, description_pattern="*ton t-shirts", departure_country="GB"),
+    Alert("D", START, consignee_address="12 Student Dormitory, Flat 3"),
+    Alert("E", START, route="hkg>icn"),
+)
 HOSTILE_ROWS = 700
 """More than two blocks."""
 
@@ -76,14 +84,14 @@ def create_rows(pipeline: Pipeline, rows: int, wanted: int | None = None) -> Par
     return PartialRows(X, *keys)
 
 
-@pytest.mark.parametrize("alerts", [(), (ALERT,)])
+@pytest.mark.parametrize("alerts", [(), (ALERT,), ALERTS])
 @pytest.mark.parametrize("lists", [False, True])
 def test_hostile_rows_have_the_bits_of_single_consignments(alerts: tuple[Alert, ...], *, lists: bool) -> None:
     table = make_table(seed=5 + lists)
     if lists:
         place = table.column_names.index("items")
         table = table.set_column(place, "items", to_item_lists(table.column("items").combine_chunks()))
-    pipeline = Pipeline(CONFIG, FITTED, PSEUDONYMS, Alerts(alerts, [7] * len(alerts)))
+    pipeline = Pipeline(CONFIG, FITTED, PSEUDONYMS, Alerts(alerts, [7, 90, 90, 7, 90][: len(alerts)]))
     expected = describe_singly(pipeline, table)
     found = create_rows(pipeline, len(table))
     fill_table_rows(pipeline, table, np.ones(len(table), bool), found)
