@@ -138,7 +138,7 @@ class DailyRanking:
         return self.add_up_above(draws, self.compute_running_sums(values), cut)
 
     def add_up_above(self, draws: Floats, running: Floats, cut: RankCutoff) -> Floats:
-        """Do as `sum_above`, with running sums of the values."""
+        """Sum a value as `sum_above` does, from its running sums."""
         above, at = self.sum_above_and_at(draws, running, cut)
         return above + cut.part * at
 
