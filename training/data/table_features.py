@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,12 +34,32 @@ from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from features.streams import FeatureChunk, FeatureInputs, TableSource, stream_features
 from training.data.data_hash import TableHash
+from training.data.row_store import RowStore
 
 CHUNK_ROWS = 5_000
 """Consignments that are objects at a time."""
 Bools = NDArray[np.bool_]
 Rows = NDArray[np.float32]
 Positions = NDArray[np.int64]
+IN_MEMORY = RowStore()
+
+
+class FeaturePlace(NamedTuple):
+    """Where the features of a training are computed and kept.
+
+    Attributes
+    ----------
+    folder : PartFolder or None
+        Keeps the computed rows in parts, so that an interrupted run continues after its last part.
+    cluster : str or None
+        Address of a Dask cluster whose workers compute the rows; they need the folder.
+    store : RowStore
+        Place of the matrix.
+    """
+
+    folder: PartFolder | None = None
+    cluster: str | None = None
+    store: RowStore = IN_MEMORY
 
 
 def replace_fitted(
@@ -46,6 +67,7 @@ def replace_fitted(
     matrix: FeatureMatrix,
     keep: Bools,
     get_records: Callable[[Positions], list[Consignment]],
+    store: RowStore = IN_MEMORY,
 ) -> FeatureMatrix:
     """Copy the kept rows of a matrix and recompute the features that depend on fitted parameters.
 
@@ -58,9 +80,11 @@ def replace_fitted(
         Positions in the table.
     get_records : callable
         Returns the consignments at some positions.
+    store : RowStore
+        Place of the copied rows.
     """
     mine = keep[matrix.rows]
-    copied = FeatureMatrix(matrix.X[mine], matrix.rows[mine], pipeline.spec)
+    copied = FeatureMatrix(store.copy_rows(matrix.X, mine), matrix.rows[mine], pipeline.spec)
     fill_fitted(pipeline, copied, get_records)
     return copied
 
@@ -87,12 +111,15 @@ class TableFeatures:
     config : FeatureConfig
     table : TableHash
         Hash and number of rows of the whole table.
+    store : RowStore
+        Place of `X` and of its copies.
     """
 
     frame: pd.DataFrame
     X: Rows
     config: FeatureConfig
     table: TableHash
+    store: RowStore = IN_MEMORY
 
     @classmethod
     def compute(
@@ -101,16 +128,15 @@ class TableFeatures:
         config: FeatureConfig,
         rows: Positions,
         options: ComputeOptions | None = None,
-        folder: PartFolder | None = None,
-        cluster: str | None = None,
+        place: FeaturePlace | None = None,
     ) -> "TableFeatures":
         """Compute the features of some consignments, see `compute_kept_rows`, and read them with all their columns."""
-        options = options or ComputeOptions()
-        X = compute_kept_rows(inputs, config, rows, options, folder, cluster)
+        options, place = options or ComputeOptions(), place or FeaturePlace()
+        X = compute_kept_rows(inputs, config, rows, options, place)
         with report_progress(options.progress, "reading rows"):
             table = TableHash()
             frame = read_kept_rows(inputs.consignments, config, rows, table)
-        return cls(frame, X, config, table)
+        return cls(frame, X, config, table, place.store)
 
     @classmethod
     def from_tables(
@@ -127,14 +153,18 @@ class TableFeatures:
     def refit(self, matrix: FeatureMatrix, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
         """Return the feature rows of the kept consignments of a matrix under other fitted parameters."""
         pipeline = Pipeline(self.config, fitted, Pseudonyms(BATCH_KEY))
-        return replace_fitted(pipeline, matrix, keep, self.get_records)
+        return replace_fitted(pipeline, matrix, keep, self.get_records, self.store)
+
+    def copy_rows(self, X: Rows, mine: Bools) -> Rows:
+        """Copy some feature rows to where the others are."""
+        return self.store.copy_rows(X, mine)
 
     def build_matrix(self, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
         """Return the feature rows of some consignments. If all are wanted, they are `X` itself, which the next call changes."""
         pipeline = Pipeline(self.config, fitted, Pseudonyms(BATCH_KEY))
         matrix = FeatureMatrix(self.X, np.arange(len(self.X)), pipeline.spec)
         if not keep.all():
-            return replace_fitted(pipeline, matrix, keep, self.get_records)
+            return replace_fitted(pipeline, matrix, keep, self.get_records, self.store)
         fill_fitted(pipeline, matrix, self.get_records)
         return matrix
 
@@ -169,8 +199,7 @@ def compute_kept_rows(
     config: FeatureConfig,
     rows: Positions,
     options: ComputeOptions,
-    folder: PartFolder | None = None,
-    cluster: str | None = None,
+    place: FeaturePlace,
 ) -> Rows:
     """Compute the feature rows of some consignments, without fitted parameters.
 
@@ -182,16 +211,13 @@ def compute_kept_rows(
     rows : int64 array, (n,)
         Positions in the table, ascending.
     options : ComputeOptions
-    folder : PartFolder, optional
-        Keeps the rows in parts, so that an interrupted run continues after its last part.
-    cluster : str, optional
-        Address of a Dask cluster whose workers compute the rows; they need the folder.
+    place : FeaturePlace
 
     Returns
     -------
     float32 array, (n, features)
     """
-    parameters = FeatureParameters(config)
+    parameters, folder, cluster = FeatureParameters(config), place.folder, place.cluster
 
     def compute_from(first: int) -> Iterator[Rows]:
         wanted = np.zeros(len(inputs.consignments), dtype=bool)
@@ -203,7 +229,7 @@ def compute_kept_rows(
         )
 
     spec = parameters.build_pipeline().spec
-    X = np.empty((len(rows), len(spec)), dtype=np.float32)
+    X = place.store.allocate(len(rows), len(spec))
     if folder is None:
         _fill(X, compute_from(0))
         return X

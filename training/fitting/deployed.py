@@ -24,6 +24,7 @@ from consignments.records import Target
 from consignments.timestamps import get_time_column_us, to_us
 from features.batch import FeatureMatrix, Progress
 from models.baselines import fit_baselines
+from models.linear import sample_negatives
 from models.risk_model import predict_finite
 from training.config import EvaluationConfig, TrainConfig, WeightsConfig
 from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION, ArrivalWindow
@@ -33,7 +34,6 @@ from training.evaluation.fairness import CONSIGNEE, classify_consignee
 from training.evaluation.metrics import Evaluation, evaluate
 from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts
 from training.fitting.fit import (
-    FeatureSource,
     FitTask,
     GrownFit,
     SplitFeatures,
@@ -271,8 +271,7 @@ class DeployedResult:
 
 def fit_origins(
     data: TrainingData,
-    source: FeatureSource,
-    config: TrainConfig,
+    task: FitTask,
     matrix: FeatureMatrix,
     jobs: int = 1,
     progress: Progress | None = None,
@@ -282,8 +281,8 @@ def fit_origins(
     Parameters
     ----------
     data : TrainingData
-    source : FeatureSource
-    config : TrainConfig
+    task : FitTask
+        Each fit replaces its data by those of its date.
     matrix : FeatureMatrix
         Feature rows of `data.keep`, from any fit.
     jobs, progress
@@ -294,10 +293,10 @@ def fit_origins(
         later = [each.window for each in data.origins[place::-1]]
         keep = np.zeros(len(data.final.part), dtype=bool)
         keep[np.concatenate(later)] = True
-        grown, own = fit_as_deployed(FitTask(origin.data, source, config), matrix, keep, jobs, progress)
+        grown, own = fit_as_deployed(task._replace(data=origin.data), matrix, keep, jobs, progress)
         raw = predict_finite(grown.trees, own.X)
         mine = SplitFeatures(origin.data, own)
-        baselines = score_baselines(mine, np.searchsorted(own.rows, origin.window), config.model.seed)
+        baselines = score_baselines(mine, np.searchsorted(own.rows, origin.window), task.config.model.seed)
         scored = tuple(raw[np.searchsorted(own.rows, rows)] for rows in later)
         fits.append(OriginFit(origin, grown, scored, baselines))
     return fits
@@ -318,9 +317,12 @@ def score_baselines(parts: SplitFeatures, at: Positions, seed: int) -> dict[str,
     dict
         Name to scores, float64 (n,).
     """
-    train = parts.select_fitting_rows(TRAIN)
-    positive = parts.positive[train].astype(np.float64)
-    fitted = fit_baselines(parts.X[train], positive, parts.weight[train], parts.spec, seed=seed)
+    train = np.flatnonzero(parts.select_fitting_rows(TRAIN))
+    # Sampled here, because the training rows may not fit into memory.
+    kept, weight = sample_negatives(parts.positive[train].astype(np.float64), parts.weight[train])
+    few = train[kept]
+    positive = parts.positive[few].astype(np.float64)
+    fitted = fit_baselines(parts.X[few], positive, weight, parts.spec, seed=seed)
     ids = parts.frame["consignment_id"].iloc[parts.rows[at]].tolist()
     return {baseline.name: baseline.compute_scores(parts.X[at], ids) for baseline in fitted}
 

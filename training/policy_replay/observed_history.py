@@ -97,6 +97,10 @@ class KeptFeatures:
         pipeline = build_pipeline(self._config, fitted, self._alerts)
         return replace_fitted(pipeline, matrix, keep, self.get_records)
 
+    def copy_rows(self, X: Rows, mine: Bools) -> Rows:
+        """Copy some feature rows."""
+        return X[mine]
+
     def build_matrix(self, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
         """Compute the feature rows of the kept consignments, each as of its own time of scoring."""
         rows = np.flatnonzero(keep)
