@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -139,7 +140,7 @@ def _silence_output() -> Iterator[None]:
     """Discard standard output, to which LightGBM prints of each connection before it reads its parameters."""
     sys.stdout.flush()
     kept = os.dup(1)
-    with open(os.devnull, "wb") as nothing:
+    with Path(os.devnull).open("wb") as nothing:
         os.dup2(nothing.fileno(), 1)
     try:
         yield

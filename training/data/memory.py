@@ -72,24 +72,24 @@ class TrainingSize:
         --------
         >>> size = TrainingSize(20_000_000, 1_000_000, 500_000, 500_000, fits=5, features=627)
         >>> [round(size.estimate_command_bytes(workers) / 1e9, 1) for workers in (0, 4)]
-        [14.5, 7.9]
+        [13.2, 7.9]
         """
         row = FLOAT_BYTES * self.features
         table = self.table * (ORDER_BYTES + LABEL_BYTES * self.fits)
         tested = self.tested * row
         if tree_workers:
             return table + self.kept * COLUMN_BYTES + tested
-        fitted = self.fitted * (row + self._bytes_on_worker)
+        fitted = self.fitted * row + self.tree_bytes
         # A copy for the fit and copies for the test do not exist at the same time.
         return table + self.kept * (2 * row + COLUMN_BYTES) + max(fitted, tested)
 
-    def estimate_worker_bytes(self, tree_workers: int) -> int:
-        """Estimate the memory of each worker that grows trees. It reads the features of its rows from a file."""
-        return -(-self.fitted // tree_workers) * self._bytes_on_worker
-
     @property
-    def _bytes_on_worker(self) -> int:
-        return BIN_BYTES * self.features + BOOSTING_BYTES
+    def tree_bytes(self) -> int:
+        """Estimated memory for growing the trees of a fit, on one machine or on all workers together.
+
+        Workers read the features of their rows from files.
+        """
+        return self.fitted * (BIN_BYTES * self.features + BOOSTING_BYTES)
 
 
 def require_memory(size: TrainingSize, tree_workers: int, available: int | None = None) -> None:
@@ -115,8 +115,8 @@ def require_memory(size: TrainingSize, tree_workers: int, available: int | None 
     shared = size.estimate_command_bytes(tree_workers=1)
     if not tree_workers and shared <= given:
         lower = (
-            f"set [model] tree_workers to grow the trees on Dask workers (--dask, --work), which leaves {_format_gb(shared)} "
-            f"here; or {lower}"
+            f"set [model] tree_workers to grow the trees on Dask workers (--dask, --work): they need about {_format_gb(size.tree_bytes)} "
+            f"together, and the command {_format_gb(shared)}; or {lower}"
         )
     raise BadInput(
         "the rows of this training do not fit into memory",
