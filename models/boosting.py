@@ -98,7 +98,7 @@ class Peers(NamedTuple):
 
 
 def grow_boosted_trees(task: BoostingTask, peers: Peers | None = None) -> str:
-    """Grow trees in this process, alone or together with others.
+    """Train trees in this process, alone or together with others.
 
     Parameters
     ----------

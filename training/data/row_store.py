@@ -1,4 +1,4 @@
-"""Where the feature rows of a training are: in memory, or in files without a name if they do not fit.
+"""Storage of the feature rows of a training: memory, or files without a name if they do not fit.
 
 A file without a name ends with the process, also after a kill. The system keeps in memory the pages that are in use.
 """
@@ -20,7 +20,7 @@ Rows = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class RowStore:
-    """Place of feature rows.
+    """The place of feature rows.
 
     Attributes
     ----------

@@ -45,7 +45,7 @@ IN_MEMORY = RowStore()
 
 
 class FeaturePlace(NamedTuple):
-    """Where the features of a training are computed and kept.
+    """The place at which the features of a training are computed and kept.
 
     Attributes
     ----------

@@ -190,7 +190,7 @@ def locate_part(rows: int, place: int, parts: int) -> Positions:
 
 
 def grow_part(place: int, addresses: list[str], work: RoundTask) -> str:
-    """Grow a round of trees as one of several workers; return the text of the model from the first, '' from the others."""
+    """Train a round of trees as one of several workers; return the text of the model from the first, '' from the others."""
     X, y, weight = (
         np.load(_name_part(work.folder, place, name), mmap_mode="r") for name in ("X", "y", "weight")
     )
