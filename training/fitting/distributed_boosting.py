@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput, FileFault, ServiceFault
 from consignments.files.folder_lock import lock_folder
-from consignments.files.whole_files import replace_file
+from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from features.buckets.cluster import WorkersLost
 from features.buckets.coordinator import GroupRunner
 from models.boosting import BoostingRows, BoostingTask, Peers, grow_boosted_trees, predict_boosted
@@ -111,7 +111,7 @@ class DistributedBoosting:
                 file = self._folder / f"trees-{digest[:16]}-{grown}.txt"
                 if not file.exists():
                     text = self._grow_round(task, saved, grown)
-                    replace_file(file, join_trees([*texts, text]).encode())
+                    replace_file(file, join_trees([*texts, text]).encode(), PUBLIC_MODE)
                 saved, texts = file.name, [file.read_text()]
             return texts[0]
         finally:
@@ -201,7 +201,7 @@ def grow_part(place: int, addresses: list[str], work: RoundTask) -> str:
         start = before if start is None else start + before
 
     def report(_: str, done: int, __: int) -> None:
-        replace_file(work.folder / PROGRESS_FILE, str(done).encode())
+        replace_file(work.folder / PROGRESS_FILE, str(done).encode(), PUBLIC_MODE)
 
     task = BoostingTask(
         BoostingRows(np.asarray(X), np.asarray(y), np.asarray(weight), start),
