@@ -1,5 +1,7 @@
 """Claims about training on tables that are read in chunks, and on a sample of their traffic."""
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -175,9 +177,20 @@ def test_workers_of_a_cluster_give_the_model_of_one_machine(folder: Path, tmp_pa
 
 
 @pytest.mark.quick
-def test_trees_of_two_workers_give_a_model_like_any_other_and_the_run_says_so(
+def test_trees_of_two_workers_give_a_whole_model_although_one_is_killed_and_the_run_says_so(
     folder: Path, tmp_path: Path, whole: TrainingResult
 ) -> None:
+    killed: list[int] = []
+
+    def kill(what: str, done: int, _: int) -> None:
+        if what == "growing trees" and done > 0 and not killed:
+            workers = [
+                child.pid for child in psutil.Process().children() if "spawn_main" in str(child.cmdline())
+            ]
+            killed.append(workers[0])
+            os.kill(workers[0], signal.SIGKILL)
+
+    psutil = pytest.importorskip("psutil")
     pytest.importorskip("distributed", reason="Dask is not installed; run make scale")
     config = parse_config(SETTINGS | {"model": {"trees": 30, "tree_workers": 2}})
     sources = {"consignments": str(folder / "consignments"), "outcomes": str(folder / "outcomes.parquet")}
@@ -190,7 +203,8 @@ def test_trees_of_two_workers_give_a_model_like_any_other_and_the_run_says_so(
         work=tmp_path / "work",
         cluster="local:2",
     )
-    shared = train_model(task)
+    shared = train_model(task, progress=kill)
+    assert killed
     assert shared.tags["repeatable"] == "no: trees grown on 2 Dask workers"
     assert whole.tags["repeatable"] == "yes"
     assert "grown on 2 Dask workers" in shared.sentences[-1]
