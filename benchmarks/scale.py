@@ -1,9 +1,14 @@
 """Large tables: one file, parts, a continued run, a day from a state, and Dask workers with one of them killed.
 
     python -m benchmarks.scale --days 30 --per-day 4000 one parts resume state dask
+    python -m benchmarks.scale --days 300 --per-day 3334 slope workers day
 
 Each line has seconds, rows a second of wall time, CPU seconds of all processes, the peak of memory, and the first digits of the
-SHA-256 of the features, which all forms must share. Compare lines of one run only.
+SHA-256 of the result, which all forms of one world must share. Compare lines of one run only.
+
+Three forms are about tables that take too long to simulate. They use copies of the simulated world (`benchmarks.copies`): `slope` 1, 2, 5
+and 10 of them, `workers` 20, on workers of 2 GB, one of which is killed in the middle, and `day` 9 as the past of 90 days and 12 as one
+day that is scored. With the world of a million above, they take most of an hour on two cores, and 40 GB of disk.
 """
 
 import argparse
@@ -17,23 +22,31 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as parquet
 
+from benchmarks.copies import Copies
 from benchmarks.memory import MemoryMonitor, tree
 
 RESUME_AT = 0.5
 """Share of the parts after which the run is killed."""
 KILL_AT_SECONDS = 20.0
+SLOPE_COPIES = (1, 2, 5, 10)
+WORKER_COPIES, WORKER_MEMORY = 20, "2GB"
+PAST_COPIES, DAY_COPIES, PAST_DAYS = 9, 12, 90
+MODEL_ROWS = 20_000
+FORMS = ("one", "parts", "resume", "state", "dask", "kill")
+LARGE_FORMS = ("slope", "workers", "day")
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser()
-    arguments.add_argument(
-        "forms", nargs="*", choices=["one", "parts", "resume", "state", "dask", "kill", []]
-    )
+    arguments.add_argument("forms", nargs="*", choices=[*FORMS, *LARGE_FORMS, []])
     arguments.add_argument("--days", type=int, default=30)
     arguments.add_argument("--per-day", type=int, default=4000)
     arguments.add_argument("--folder", type=Path, default=Path("scale-benchmark"))
@@ -41,7 +54,7 @@ def main() -> None:
     given = arguments.parse_args()
     bench = ScaleBenchmark(given.folder, given.jobs)
     bench.simulate(given.days, given.per_day)
-    for form in given.forms or ("one", "parts", "resume", "state", "dask", "kill"):
+    for form in given.forms or FORMS:
         getattr(bench, f"measure_{form}")()
 
 
@@ -111,20 +124,78 @@ class ScaleBenchmark:
             meanwhile=kill_a_worker,
         )
 
+    def measure_slope(self) -> None:
+        """Measure how time grows with the rows, on one machine and with Dask on as many processes."""
+        forms = {"one machine": ("--jobs", str(self.jobs)), "dask": ("--dask", f"local:{self.jobs}")}
+        found: dict[str, list[Cost]] = {title: [] for title in forms}
+        sizes = []
+        for copies in SLOPE_COPIES:
+            tables = self._copy(Copies("c", copies))
+            sizes.append(count_rows(tables))
+            for title, options in forms.items():
+                cost = self._measure(f"{title}, {sizes[-1]:,} rows", "slope", *options, tables=tables)
+                found[title].append(cost)
+        for title, costs in found.items():
+            slopes = np.polyfit(np.log(sizes), np.log(costs), 1)[0]
+            print(f"{title}: slope of wall time {slopes[0]:.3f}, of CPU time {slopes[1]:.3f}", flush=True)
+
+    def measure_workers(self) -> None:
+        """Measure small workers over a large table, and again with one of them killed in the middle."""
+        from distributed import LocalCluster
+
+        tables = self._copy(Copies("c", WORKER_COPIES))
+        with LocalCluster(
+            n_workers=self.jobs, threads_per_worker=1, memory_limit=WORKER_MEMORY, dashboard_address=None
+        ) as cluster:
+            options = ("--dask", cluster.scheduler_address)
+            title = f"{self.jobs} workers of {WORKER_MEMORY}"
+            whole = self._measure(title, "whole", *options, tables=tables, watched=os.getpid())
+
+            def kill(_: int) -> None:
+                time.sleep(whole.wall / 2)
+                os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
+
+            killed = self._measure(
+                f"{title}, one killed", "killed", *options, tables=tables, meanwhile=kill, watched=os.getpid()
+            )
+        print(f"killed: {killed.wall / whole.wall:.2f} times the time", flush=True)
+
+    def measure_day(self) -> None:
+        """Score a day of a union of countries from the state of the days before it."""
+        past = self._copy(Copies("past", PAST_COPIES, days=PAST_DAYS))
+        day = self._copy(Copies("day", DAY_COPIES, first_day=PAST_DAYS, days=1))
+        deploy_model(self.folder / "model")
+        state = ("--state", str(self._clear("day-state")), "--model", "1", "--jobs", str(self.jobs))
+        first = f"{PAST_DAYS} days before, to a state"
+        self._measure(first, "past-scores", *state, "--without-history", tables=past, verb="score")
+        self._measure("a day from the state", "day-scores", *state, tables=day, verb="score")
+
+    def _copy(self, copies: Copies) -> Path:
+        out = self.folder / f"{copies.name}-{copies.count}"
+        if not out.exists():
+            part = out.with_suffix(".part")
+            shutil.rmtree(part, ignore_errors=True)
+            copies.write(self.world, part)
+            part.rename(out)
+        return out
+
     def _clear(self, name: str) -> Path:
         out = self.folder / name
         shutil.rmtree(out, ignore_errors=True)
         shutil.rmtree(out.with_name(f".{name}.partial"), ignore_errors=True)
         return out
 
-    def _list_words(self, out: Path, table: Path | None = None) -> list[str]:
-        tables = {
-            "consignments": table or self.world / "consignments.parquet",
-            "outcomes": self.world / "outcomes.parquet",
+    def _list_words(
+        self, out: Path, table: Path | None = None, tables: Path | None = None, verb: str = "features"
+    ) -> list[str]:
+        folder = tables or self.world
+        given = {
+            "consignments": table or folder / "consignments.parquet",
+            "outcomes": folder / "outcomes.parquet",
         }
         return [
-            "features",
-            *(word for name, path in tables.items() for word in (f"--{name}", str(path))),
+            verb,
+            *(word for name, path in given.items() for word in (f"--{name}", str(path))),
             "--out",
             str(out),
         ]
@@ -135,26 +206,50 @@ class ScaleBenchmark:
         name: str,
         *options: str,
         table: Path | None = None,
+        tables: Path | None = None,
+        verb: str = "features",
         rows: int | None = None,
         fresh: bool = True,
         meanwhile: Callable[[int], None] = lambda _: None,
-    ) -> None:
+        watched: int | None = None,
+    ) -> "Cost":
+        """Run a verb and print what it cost.
+
+        Parameters
+        ----------
+        table : Path, optional
+            The consignments, if they are not those of `tables`.
+        tables : Path, optional
+            Folder of the tables; default: the simulated world.
+        watched : int, optional
+            Process whose descendants do the work; default: the verb's own.
+        """
         out = self._clear(name) if fresh else self.folder / name
-        before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-        process = start(*self._list_words(out, table), *options)
-        monitor = MemoryMonitor(process.pid)
+        if tables is not None:
+            rows = count_rows(tables)
+        process = start(*self._list_words(out, table, tables, verb), *options)
+        monitor = MemoryMonitor(watched or process.pid)
+        before, begun = read_cpu(), time.monotonic()
         monitor.start()
         meanwhile(process.pid)
         if process.wait():
             raise SystemExit(f"{title}: exit code {process.returncode}")
         monitor.running = False
-        seconds, after = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        cost = Cost(time.monotonic() - begun, read_cpu() - before)
         print(
-            f"{title:45} {seconds:7.1f} s {(rows or self.rows) / seconds:9,.0f} rows/s {cpu:7.1f} CPU s "
-            f"{monitor.peak / 1e6:7,.0f} MB, largest process {monitor.parent_peak / 1e6:6,.0f} MB  {hash_features(out)}",
+            f"{title:45} {cost.wall:7.1f} s {(rows or self.rows) / cost.wall:9,.0f} rows/s {cost.cpu:7.1f} CPU s "
+            f"{monitor.peak / 1e6:7,.0f} MB, largest process {monitor.parent_peak / 1e6:6,.0f} MB  "
+            f"{hash_features(out) if verb == 'features' else hash_parts(out)}",
             flush=True,
         )
+        return cost
+
+
+class Cost(NamedTuple):
+    """Seconds of a run, and those of all its processors."""
+
+    wall: float
+    cpu: float
 
 
 def start(*words: str) -> "subprocess.Popen[bytes]":
@@ -164,6 +259,33 @@ def start(*words: str) -> "subprocess.Popen[bytes]":
 def run(*words: str) -> None:
     if start(*words).wait():
         raise SystemExit(f"npsrisk {words[0]} failed")
+
+
+def count_rows(tables: Path) -> int:
+    rows: int = parquet.ParquetFile(tables / "consignments.parquet").metadata.num_rows
+    return rows
+
+
+def read_cpu() -> float:
+    """Return the CPU seconds of all processes that this one started, those included that have ended."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    ticks = 0
+    for process in tree(os.getpid())[1:]:
+        with suppress(OSError):
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11:15]))
+    return ended.ru_utime + ended.ru_stime + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def deploy_model(folder: Path) -> None:
+    """Grow a model, register it in a store of its own, and name the store to the verbs that follow."""
+    from benchmarks.deployed import deploy, grow, make_world
+
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    deploy(grow(make_world(MODEL_ROWS)), folder.absolute())
+    os.environ["NPSRISK_DATA_KEY_FILE"] = str(folder.absolute() / "data.key")
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder.absolute() / 'mlflow.db'}"
 
 
 def kill_tree(process: int) -> None:
@@ -196,6 +318,11 @@ def hash_features(out: Path) -> str:
                     values.tobytes() if values.dtype.kind == "f" else json.dumps(values.tolist()).encode()
                 )
     return digest.hexdigest()[:12]
+
+
+def hash_parts(out: Path) -> str:
+    """Hash the manifest of a folder of parts, which has the hash of each part."""
+    return hashlib.sha256((out / "_manifest.json").read_bytes()).hexdigest()[:12]
 
 
 if __name__ == "__main__":

@@ -66,6 +66,7 @@ def test_python_calls_kernels_of_a_row_with_lengths_that_are_checked() -> None:
     bounds = {
         "describe_rows": "features.described_rows: what it packs and allocates, and the columns of the plan; read_row checks each text",
         **dict.fromkeys(("locate_terms", "score_text", "count_buckets"), text),
+        "hash_texts": "features.history.numbered_texts: scratch for the longest text; offsets of Arrow arrays that were validated",
         "_write_rows": "features.packed_rows: room for the longest result; offsets of Arrow arrays that were validated",
         "_split_columns": "features.feature_columns: what it allocates, and places that it checks",
     }

@@ -24,6 +24,7 @@ from consignments.timestamps import NO_TIME, US_PER_DAY, to_datetime
 from features.history.kernels import REMEMBERED_DAYS, RESULTS
 from features.history.keys import KEYS_VERSION, KeyKind
 from features.history.live import NO_SEQUENCE, NOT_FINAL, CountedState
+from features.history.numbered_texts import number_texts
 from features.history.ordering import (
     CANCELLATION,
     OUTCOME,
@@ -35,7 +36,7 @@ from features.history.ordering import (
     get_event_times,
     to_arrow_strings,
 )
-from features.history.pseudonyms import Pseudonyms, finish_hash
+from features.history.pseudonyms import Pseudonyms
 from features.history.sorted_table import SortedTable
 from features.history.table import History
 
@@ -334,9 +335,7 @@ class StateRun:
 
     def _compute_numbers(self, names: Any) -> Keys:
         """Compute the numbers of identifiers in normal form."""
-        begin = self.pseudonyms.prepare_hash(CONSIGNMENT).copy
-        given = normalize_names(to_arrow_strings(names)).to_pylist()
-        return np.frombuffer(b"".join([finish_hash(begin, name) for name in given]), dtype=np.uint64)
+        return number_texts(self.pseudonyms, CONSIGNMENT, normalize_names(to_arrow_strings(names)))
 
     def _keep_arrivals(self, rows: Longs, days: NDArray[np.int32], keys: Keys) -> None:
         self._waiting.append(ArrivedSegment(self._numbers[rows], days, self._issued_us[rows], keys))

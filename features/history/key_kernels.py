@@ -45,7 +45,9 @@ def write_keys(tables: Tables, plan: Any, keys: Array, counterparts: Array) -> I
         size = _join_parts(tables, plan, kind)
         if size < 0:
             return size
-        keys[kind] = _hash_message(tables, plan.start, size) if size > 0 else ZERO_64
+        keys[kind] = (
+            hash_message(plan.start, tables.message, size, tables.hash, tables.block) if size > 0 else ZERO_64
+        )
     for kind in range(plan.count):
         other = plan.kinds[kind, COUNTERPART]
         counterparts[kind] = keys[other] if other >= 0 else ZERO_64
@@ -80,11 +82,22 @@ def _join_parts(tables: Tables, plan: Any, kind: Int) -> Int:
 
 
 @kernel
-def _hash_message(tables: Tables, start: Array, size: Int) -> Int:
-    """Compute the number of a message: the first eight bytes of its hash, and 1 in place of 0, which is a missing value."""
-    message, block = tables.message, tables.block
+def hash_message(start: Array, message: Array, size: Int, state: Array, block: Array) -> Int:
+    """Compute the number of a message: the first eight bytes of its hash, and 1 in place of 0, which is a missing value.
+
+    Parameters
+    ----------
+    start : uint64 array, (8,)
+        The state after the key.
+    message : uint8 array
+        Has room for BLOCK_BYTES more than `size`, which are overwritten.
+    size : int
+        At least 1.
+    state, block : uint64 arrays, (8,) and (BLOCK_WORDS,)
+        Scratch.
+    """
     for place in range(8):
-        tables.hash[place] = start[place]
+        state[place] = start[place]
     # Whole blocks: what is behind the message is zero.
     padded = (size + BLOCK_BYTES - 1) // BLOCK_BYTES * BLOCK_BYTES
     for place in range(size, padded):
@@ -97,5 +110,5 @@ def _hash_message(tables: Tables, start: Array, size: Int) -> Int:
             block[word] = number
         last = at + BLOCK_BYTES >= size
         counted = BLOCK_BYTES + (size if last else at + BLOCK_BYTES)
-        compress(tables.hash, block, np.uint64(counted), LAST_BLOCK if last else ZERO_64)
-    return tables.hash[0] if tables.hash[0] != ZERO_64 else ONE_64
+        compress(state, block, np.uint64(counted), LAST_BLOCK if last else ZERO_64)
+    return state[0] if state[0] != ZERO_64 else ONE_64

@@ -7,7 +7,6 @@ linked to a value. Deleting the key therefore erases the values.
 import logging
 import os
 import secrets
-from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 
@@ -69,32 +68,23 @@ class Pseudonyms:
         value : str
             Normal form of the value. An empty one gives `MISSING_BIN`.
         """
-        return finish_hash(self.prepare_hash(kind).copy, value)
+        if not value:
+            return MISSING
+        state = self._prepare_hash(kind).copy()
+        state.update(value.encode("utf-8", "surrogatepass"))
+        number = state.digest()
+        return number if number != MISSING else _MIN_NUMBER
 
     def compute_number(self, kind: str, value: str) -> int:
         """Compute the number of a value, from 1 to 2**64 - 1; 0 for a missing value."""
         return int.from_bytes(self.compute_digest(kind, value), "little")
 
-    def prepare_hash(self, kind: str) -> blake2b:
-        """Prepare the hash of a kind for `finish_hash`. Keep it if many numbers of one kind are computed."""
+    def _prepare_hash(self, kind: str) -> blake2b:
         state = self._by_kind.get(kind)
         if state is None:
             state = self._by_kind[kind] = self._prepared.copy()
             state.update(kind.encode() + KIND_SEPARATOR)
         return state
-
-
-def finish_hash(begin: Callable[[], blake2b], value: str) -> bytes:
-    """Compute the number of a value as `Pseudonyms.compute_digest` does.
-
-    `begin` is the method `copy` of the result of `prepare_hash`.
-    """
-    if not value:
-        return MISSING
-    state = begin()
-    state.update(value.encode("utf-8", "surrogatepass"))
-    number = state.digest()
-    return number if number != MISSING else _MIN_NUMBER
 
 
 def derive_key(data_key: bytes, purpose: str) -> bytes:
