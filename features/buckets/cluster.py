@@ -297,6 +297,11 @@ def _count_local_workers(address: str) -> int | None:
 def _start_local_cluster(workers: int) -> Any:
     from distributed import LocalCluster
 
+    # Two clusters of one machine need two ports for their pages of metrics.
     return LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=40
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address="127.0.0.1:0",
+        silence_logs=40,
     )
