@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 import features.pipeline
 from benchmarks.skill import tables_of
 from consignments.records import Consignment
+from features.alert_kernels import NO_SEARCH, AlertSearch
 from features.batch import FeatureParameters, Tables, compute_feature_matrix
 from features.described_rows import DescribedRows
 from features.history.keys import COMMON_KINDS
-from features.row_kernels import FORM_COLUMNS
 from features.row_plans import FeaturePlan, KeyPlan
+from features.row_slots import FORM_COLUMNS
 from features.spec import Spec
 from models.risk_model import LabelledRows
 from training.config import parse_config
@@ -157,9 +158,13 @@ def as_written(tables: Tables, trained: TrainingResult) -> NDArray[np.float32]:
     pseudonyms = FeatureParameters().pseudonyms
 
     def fill(
-        consignments: Sequence[Consignment], plan: KeyPlan, described: FeaturePlan, rows: DescribedRows
+        consignments: Sequence[Consignment],
+        plan: KeyPlan,
+        described: FeaturePlan,
+        rows: DescribedRows,
+        search: AlertSearch = NO_SEARCH,
     ) -> None:
-        normal(consignments, plan, described, rows)
+        normal(consignments, plan, described, rows, search)
         for c, keys, counterparts in zip(consignments, rows.keys, rows.counterparts, strict=True):
             for kind in of_parties:
                 parts = [getattr(c, name) or "" for name in kind.parts]

@@ -2,9 +2,9 @@
 
     python -m benchmarks.batch [--rows 40000]
     git worktree add ../before REVISION
-    python -m benchmarks.batch --other ../before [--rounds 5]
+    python -m benchmarks.batch --other ../before [--rounds 5] [--alerts 40 --seizures 10]
 
-On a simulated world with outcomes and without alerts, one process. A stage is measured alone, over all rows, as the batch calls it. The two
+On a simulated world with outcomes, one process. With `--alerts` or `--seizures`, so many are in force (`benchmarks.alerts`). A stage is measured alone, over all rows, as the batch calls it. The two
 versions run in a process each and measure by turns; the least of all rounds is printed, and the bytes of the results are compared.
 """
 
@@ -30,24 +30,30 @@ def main() -> None:
     parser.add_argument("--other", type=Path, help="folder of the other version, a git worktree")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=40_000, help="consignments")
+    parser.add_argument("--alerts", type=int, default=0, help="alerts in force")
+    parser.add_argument("--seizures", type=int, default=0, help="alerts with indicators in force")
     args = parser.parse_args()
     with TemporaryDirectory() as name:
         folder = Path(name)
-        prepare(folder, args.rows)
+        prepare(folder, args.rows, args.alerts, args.seizures)
         if args.other is None:
             StageTable(folder).measure()
         else:
             compare(args.other, folder, args.rounds)
 
 
-def prepare(folder: Path, rows: int) -> None:
+def prepare(folder: Path, rows: int, alerts: int, seizures: int) -> None:
     """Write a world as tables, and a model as a bundle."""
+    from benchmarks.alerts import list_alerts
     from benchmarks.deployed import grow, make_world, write_benchmark_bundle
-    from consignments.tables import write_table
+    from consignments.records import Alert
+    from consignments.tables import build_frame, write_table
 
     world = make_world(rows)
     write_table(world.tables.consignments, folder / "consignments.parquet")
     write_table(world.tables.outcomes, folder / "outcomes.parquet")
+    made = [Alert(**each) for each in list_alerts(world.tables.consignments, alerts, seizures)]
+    write_table(build_frame(made, Alert), folder / "alerts.parquet")
     write_benchmark_bundle(grow(world), folder / "bundle", 1)
 
 
@@ -89,14 +95,18 @@ class BatchForms:
     """The forms of the batch over a folder of `prepare`, by functions that both versions have."""
 
     def __init__(self, folder: Path) -> None:
-        from consignments.records import Outcome
+        from consignments.records import Alert, Outcome
         from consignments.tables import read_table
         from features.batch import FeatureParameters
+        from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
         from models.bundle import load_bundle
 
+        # The key of `benchmarks.alerts`, which an older version need not have.
+        install_keys(OperationKeys([OperationKey("BENCHMARK", bytes(32))]))
         self.folder = folder
         self.table = folder / "consignments.parquet"
         self.outcomes = read_table(folder / "outcomes.parquet", Outcome).frame
+        self.alerts = read_table(folder / "alerts.parquet", Alert).frame
         self.parameters = FeatureParameters()
         self.bundle = load_bundle(folder / "bundle")
         self.rows = len(self.check())
@@ -111,7 +121,7 @@ class BatchForms:
     def open_inputs(self) -> Any:
         from features.streams import FeatureInputs
 
-        return FeatureInputs(self.check(), None, self.outcomes)
+        return FeatureInputs(self.check(), None, self.outcomes, self.alerts)
 
     def run_features(self) -> None:
         from consignments.files.table_writers import write_chunks
@@ -181,11 +191,18 @@ class StageTable:
         """Measure what is computed from rows."""
         import numpy as np
 
-        from features.batch import PartialRows, build_arrival_events, build_outcome_events, fill_table_rows
+        from features.batch import (
+            PartialRows,
+            build_arrival_events,
+            build_outcome_events,
+            fill_table_rows,
+            select_alerts,
+        )
         from features.history.ordering import HistoryFold
         from features.table_rows import pack_table
 
-        forms, pipeline = self.forms, self.forms.parameters.build_pipeline()
+        forms, alerts = self.forms, select_alerts(self.forms.alerts, None)
+        pipeline = forms.parameters.build_pipeline(alerts)
         keys = np.zeros((2, forms.rows, len(pipeline.kinds)), np.uint64)
         X = np.zeros((forms.rows, len(pipeline.spec)), np.float32)
 

@@ -25,7 +25,7 @@ from features.history.pseudonyms import Pseudonyms
 from models.signatures.approvers import Approvers
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import PackedRecord, Vault
-from serving.event_log.event_codec import EventOrigin, Keys, Row, ScoredDecision
+from serving.event_log.event_codec import Arrival, Keys, Row, Rows, ScoredDecision, encode_features
 from serving.event_log.events import DecisionEvent
 from serving.event_log.log import EventLog
 from serving.http.schemas import ModelName, Score
@@ -101,7 +101,8 @@ class _ScoringPath:
         X, again = np.zeros((2, len(bodies), len(self._model.spec)), dtype=np.float32)
         keys, counterparts = np.zeros((2, len(bodies), len(pipeline.kinds)), dtype=np.uint64)
         records = self._each("decode the record", self._decode, bodies)
-        packed = self._each("pack, digest and seal it", entries.pack, records, [NOW_US] * len(records))
+        names = [record.consignment_id for record in records]
+        packed = self._once("pack, digest and seal it", entries.pack_all, records, NOW_US, names)
         self._each("features but history, alone", pipeline.fill_row, records, again, keys, counterparts)
         self._once("features but history, in a list", pipeline.fill_rows, records, X, keys, counterparts)
         self._each("history, read and counted, alone", self._arrive, records, keys, counterparts, X)
@@ -109,11 +110,8 @@ class _ScoringPath:
         scores = self._each("score, alone", risk.score_row, X, channels)
         self._once("score, in a list", risk.score, X, channels)
         self._each("exact reasons, if they are given", risk.explain, X)
-        judged = [self._judged(*each) for each in zip(X, scores, strict=True)]
-        first = self._log.last_sequence + 1
-        sequences = range(first, first + len(records))
-        events = self._each(
-            "entry of the log", self._event, sequences, records, packed, keys, counterparts, judged
+        events = self._once(
+            "entry of the log", self._encode_entries, records, packed, keys, counterparts, X, scores
         )
         self._once("commit in a group, hash of the chain included", self._log.append, events)
         self._each("answer", self._answer, events)
@@ -132,15 +130,25 @@ class _ScoringPath:
         assert c.received_at is not None
         self._ledger.record_arrival(c.consignment_id, to_day(c.received_at), keys, counterparts, row)
 
-    def _judged(self, row: Row, score: float) -> ScoredDecision:
+    def _encode_entries(
+        self,
+        records: Sequence[Consignment],
+        packed: Sequence[PackedRecord],
+        keys: Keys,
+        counterparts: Keys,
+        X: Rows,
+        scores: Sequence[float],
+    ) -> list[DecisionEvent]:
         model = self._model
-        band = model.risk.bands.assign(score)
-        return ScoredDecision(row, score, band, NO_REASONS, model.name, model.sha256, model.spec_sha256)
-
-    def _event(self, sequence: int, c: Consignment, packed: PackedRecord, *rest: Any) -> DecisionEvent:
-        *keys, judgement = rest
-        origin, entries = EventOrigin(sequence, 1, "benchmark"), self._model.entries
-        return entries.encode_decision(entries.encode_arrival(origin, c, packed, *keys), judgement)
+        identity = model.name, model.sha256, model.spec_sha256
+        arrivals = [Arrival.build(*each, "benchmark") for each in zip(records, packed, strict=True)]
+        judged = [
+            ScoredDecision(row, score, model.risk.bands.assign(score), NO_REASONS, *identity)
+            for row, score in zip(encode_features(X), scores, strict=True)
+        ]
+        return model.entries.encode_arrivals(
+            self._log.last_sequence + 1, 1, arrivals, keys, counterparts, judged
+        )
 
     def _answer(self, event: DecisionEvent) -> bytes:
         name, at = ModelName.parse(event.model), to_datetime(event.at_us)
@@ -150,7 +158,7 @@ class _ScoringPath:
         )
 
     def _note(self, score: float) -> None:
-        self._metrics.record_batch([], [("routine", score)])
+        self._metrics.record_batch([], ["routine"], [score])
         self._metrics.record_answer("scores", 200, 0.01)
 
 

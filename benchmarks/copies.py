@@ -75,7 +75,7 @@ class Copies:
         return pc.add(moved, begin + round(self.first_day * US_PER_DAY)).cast(times.type)
 
     def _make_own(self, rows: pa.Table, number: int) -> pa.Table:
-        """Give the rows persons of their own. Copies of equal number have the same persons under every name."""
+        """Build rows with persons of their own. Copies of equal number have the same persons under every name."""
         for columns, mark in ((CONSIGNMENT, f"{self.name.upper()}{number}"), (PERSON, f" {number}")):
             for name in columns:
                 if name in rows.column_names:

@@ -27,8 +27,8 @@ from training.config import TrainConfig
 from training.data.splits import TEST
 from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, get_true_labels
-from training.fitting.deployed import build_training_data, collect_unseen, fit_origins
-from training.fitting.fit import FitTask, SplitFeatures, fit_evaluation, fit_final
+from training.fitting.deployed import build_training_data, collect_unseen, fit_at_dates
+from training.fitting.fit import FitTask, SplitFeatures, calibrate_final, fit_evaluation
 from training.runs.train import find_day_after_last_event
 from training.simulation.operation import simulate
 
@@ -109,10 +109,10 @@ def measure(preset: str, seed: int, days: int, per_day: int) -> Measured:
     test = SplitFeatures(data.evaluation, evaluated.matrix)
     mine = test.select_part(TEST)
     weight = test.estimate_result_weights(mine, config.model.seed)[mine]
-    fits = fit_origins(data, FitTask(data.final, source, config), evaluated.matrix)
+    fits, grown, own = fit_at_dates(data, FitTask(data.final, source, config), evaluated.matrix)
     parts = SplitFeatures(data.final, evaluated.matrix)
     unseen = collect_unseen(fits, parts, weight, config.model.seed)
-    final = fit_final(FitTask(data.final, source, config), evaluated.matrix, unseen)
+    final = calibrate_final(data.final, grown, own, unseen)
     # Later outcomes are history of the evaluated days from the time they were visible, as in the service.
     judged = get_time_column_us(frame, "received_at") >= to_us(as_of)
     matrix = TableFeatures.from_tables(tables, config.features).build_matrix(final.grown.fitted, judged)

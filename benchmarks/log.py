@@ -30,7 +30,7 @@ from features.fitted import fit_features
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import EventCodec, EventOrigin, ScoredDecision
+from serving.event_log.event_codec import Arrival, EventCodec, ScoredDecision, encode_features
 from serving.event_log.events import DecisionEvent
 from serving.event_log.log import EventLog
 from serving.event_log.reader import LogReader
@@ -96,17 +96,16 @@ def make_decisions(count: int) -> list[DecisionEvent]:
     pipeline = Pipeline(config, fitted, Pseudonyms(DATA_KEY))
     codec = EventCodec(Vault(DATA_KEY), config.build_record_type(), pipeline.kinds)
     events = []
-    for sequence, (c, row) in enumerate(zip(records, X, strict=True), start=1):
+    for sequence, (c, features) in enumerate(zip(records, encode_features(X), strict=True), start=1):
         assert c.received_at is not None
         keys, counterparts = np.zeros((2, len(pipeline.kinds)), dtype=np.uint64)
         pipeline.fill_keys(c, keys, counterparts)
         now_us = to_us(c.received_at) + DELAY_US
-        origin = EventOrigin(sequence, now_us, "benchmark")
-        arrival = codec.encode_arrival(origin, c, codec.pack(c, now_us), keys, counterparts)
+        arrival = Arrival.build(c, codec.pack(c, now_us), "benchmark")
         said = ScoredDecision(
-            row, sequence / (count + 1), "routine", NO_REASONS, "nps-risk/1", "0" * 64, "1" * 64
+            features, sequence / (count + 1), "routine", NO_REASONS, "nps-risk/1", "0" * 64, "1" * 64
         )
-        events.append(codec.encode_decision(arrival, said))
+        events.append(codec.encode_arrival(sequence, now_us, arrival, keys, counterparts, said))
     return events
 
 

@@ -1,25 +1,34 @@
-"""Benchmark of reading house waybills (XFZB) on one core, from memory to a table.
+"""Benchmark of reading house waybills (XFZB) on one core, from memory to a table: its stages, and two versions of npsrisk in turn.
 
     python -m benchmarks.messages [--messages 4000]
+    git worktree add ../before REVISION
+    python -m benchmarks.messages --other ../before [--rounds 15]
 
 The messages are those of a simulated world, each with the header and the empty parts of real ones: about 7 kB. Figures are CPU
-time of one thread; the parser alone is measured in the same run.
+time of one thread; the parser alone is measured in the same run. Two versions run in a process each and measure by turns. The quartiles of
+the ratio of each round are printed, and the records are compared.
 """
 
 import argparse
+import hashlib
+import json
+import pickle
+import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from consignments.messages.air.xml_writer import write_cargo_xml
 from consignments.messages.linking import Row
 from consignments.messages.reading import BatchResult, ReadOptions, link_entries, parse_messages
 from consignments.messages.sources import RawMessage
 from consignments.messages.spool import Spool
-from consignments.messages.xml_nodes import parse_xml
 from consignments.records import Consignment
 from consignments.tables import build_frame, check_frame, to_consignments
-from training.simulation.operation import simulate
 
+MEASURE = "--measure"
+HERE = Path(__file__).resolve()
 PADDED_BYTES = 7_000
 BATCH = 200
 REPEATS = 3
@@ -29,6 +38,9 @@ PADDING = b"<ram:HandlingOSIInstructions><ram:Description>HANDLE WITH CARE</ram:
 
 def build_messages(count: int) -> list[RawMessage]:
     """Write houses of a simulated world as messages of the size of real ones."""
+    from consignments.messages.air.xml_writer import write_cargo_xml
+    from training.simulation.operation import simulate
+
     frame = simulate(days=max(count // 100, 2), per_day=500, seed=1).consignments
     records = to_consignments(check_frame(frame, Consignment).frame, Consignment)
     houses = [c for c in records if c.channel == "air_cargo" and "/" in c.consignment_id][:count]
@@ -54,6 +66,8 @@ def measure(work: Callable[[], object]) -> float:
 
 def parse_all(messages: Sequence[RawMessage]) -> None:
     """Parse the XML alone."""
+    from consignments.messages.xml_parsing import parse_xml
+
     for message in messages:
         parse_xml(message.content, [])
 
@@ -83,7 +97,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--messages", type=int, default=4_000)
-    messages = build_messages(parser.parse_args().messages)
+    parser.add_argument("--other", type=Path, help="folder of the other version, a git worktree")
+    parser.add_argument("--rounds", type=int, default=15)
+    args = parser.parse_args()
+    messages = build_messages(args.messages)
+    if args.other is None:
+        measure_stages(messages)
+    else:
+        compare(messages, args.other, args.rounds)
+
+
+def measure_stages(messages: Sequence[RawMessage]) -> None:
+    """Measure each stage over all messages."""
     read_all(messages[:BATCH])
     results = read_all(messages)
     rows = link_all(results)
@@ -102,5 +127,38 @@ def main() -> None:
     print(f"from memory to table         {len(messages) / whole:8,.0f} messages a second")
 
 
+def compare(messages: Sequence[RawMessage], other: Path, rounds: int) -> None:
+    """Measure the versions by turns, from memory to a table."""
+    from benchmarks.two_versions import measure_by_turns
+
+    with TemporaryDirectory() as folder:
+        made = Path(folder) / "messages"
+        made.write_bytes(pickle.dumps([message.content for message in messages]))
+        found = measure_by_turns([HERE, MEASURE, made], other, rounds)
+    before, now = ([row["us"] for row in found[name]] for name in ("before", "now"))
+    low, middle, high = statistics.quantiles([b / a for a, b in zip(before, now, strict=True)], n=4)
+    print(f"us a message, least of all rounds: before {min(before):.0f}, now {min(now):.0f}")
+    print(f"now / before: {middle:.3f} ({low:.3f} to {high:.3f})")
+    equal = [row["records"] for row in found["before"]] == [row["records"] for row in found["now"]]
+    print("records", "equal" if equal else "DIFFER")
+
+
+def measure_version(made: Path) -> None:
+    """Measure the messages of a file for each line of the input, and print the figures."""
+    contents = pickle.loads(made.read_bytes())
+    messages = [RawMessage(f"message {n}", content) for n, content in enumerate(contents, start=1)]
+    read_all(messages)
+    for _ in sys.stdin:
+        begun = time.process_time()
+        rows = link_all(read_all(messages))
+        build_frame([row.record for row in rows], Consignment)
+        spent = time.process_time() - begun
+        records = hashlib.sha256(repr(rows).encode()).hexdigest()
+        print(json.dumps({"us": spent / len(messages) * 1e6, "records": records}), flush=True)
+
+
 if __name__ == "__main__":
-    main()
+    if MEASURE in sys.argv:
+        measure_version(Path(sys.argv[2]))
+    else:
+        main()

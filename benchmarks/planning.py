@@ -22,14 +22,15 @@ class Costs(NamedTuple):
 
     Attributes
     ----------
-    batch_rows : float
-        Rows a CPU second of `npsrisk features`, one machine (`benchmarks.scale … one`).
-    dask_rows : float
-        The same with `--dask local:2` (`benchmarks.scale … dask`).
+    feature_rows, score_rows : float
+        Rows a CPU second of `npsrisk features` and of `npsrisk score`, one machine (`benchmarks.batch --rows 20000`).
+    dask_ratio : float
+        CPU time of `--dask local:1` in multiples of one machine, of 81,292 rows (`benchmarks.scale --days 20 --per-day 4000 one dask`).
+        It contains the start of the worker, which weighs less in large tables.
     plan_bytes : float
         Memory for each row in the process that plans and joins (docs/scale.md, many machines).
     scratch_bytes, result_bytes : float
-        Bytes a row of the working folder of Dask, and of features with 550 columns (`benchmarks.history files`).
+        Bytes a row of the working folder of Dask (docs/scale.md, many machines), and of features with 550 columns (`benchmarks.history files`).
     keys : float
         New history keys a consignment, within 30 days (`benchmarks.scale … state`). Over a year there are fewer.
     state_key_bytes, state_row_bytes : float
@@ -38,14 +39,20 @@ class Costs(NamedTuple):
         Memory of the service for each key, and for each consignment (docs/operator.md, memory).
     process_bytes : float
         Memory of a process without history.
-    decision_us, database_us : float
-        CPU microseconds a decision of the service, and of PostgreSQL (`benchmarks.databases`).
+    decisions : float
+        Single decisions a CPU second of the service, 64 connections (`benchmarks.serving --without-mlflow --seconds 4`).
+    postgres_ratio, database_us : float
+        CPU time of the service with PostgreSQL, in multiples of that with SQLite, and CPU microseconds a decision of PostgreSQL itself
+        (`benchmarks.databases`).
     log_bytes : float
-        Bytes of the log for a decision (`benchmarks.log`).
+        Bytes of the log for a decision, in groups of 32 (`benchmarks.log ../rows --rounds 2 --entries 6000`).
+    training_row_bytes, training_kept_bytes : float
+        Memory of a training for each row of its table, and for each kept row: sums of types (docs/scale.md, training).
     """
 
-    batch_rows: float = 4_900
-    dask_rows: float = 3_700
+    feature_rows: float = 29_411
+    score_rows: float = 36_121
+    dask_ratio: float = 1.4
     plan_bytes: float = 130
     scratch_bytes: float = 400
     result_bytes: float = 238
@@ -55,9 +62,12 @@ class Costs(NamedTuple):
     table_key_bytes: float = 120
     identifier_bytes: float = 25
     process_bytes: float = 300e6
-    decision_us: float = 220
+    decisions: float = 7_600
+    postgres_ratio: float = 1.1
     database_us: float = 20
-    log_bytes: float = 1_000
+    log_bytes: float = 997
+    training_row_bytes: float = 280
+    training_kept_bytes: float = 6_000
 
 
 class Prices(NamedTuple):
@@ -95,6 +105,9 @@ VOLUMES = (
 )
 DAY_MINUTES = 60
 """Minutes in which a day's batch has to be done."""
+TRAINING_DAYS = 90
+INSPECTED_SHARE, BACKGROUND_ROWS, TRAFFIC_ROWS = 0.003, 100_000, 500_000
+"""Share of consignments that are inspected (assumed), and the most other rows that a training keeps."""
 MACHINE_BYTES = 256e9
 """Memory of a machine that is easy to get. The history of a service must fit into it."""
 
@@ -105,26 +118,32 @@ def count_keys(volume: Volume, costs: Costs) -> float:
 
 
 def plan_batch(volume: Volume, costs: Costs, prices: Prices) -> dict[str, str]:
-    """Plan the features and scores of a day on Dask workers."""
-    core_hours = volume.rows / costs.dask_rows / HOUR_SECONDS
+    """Plan the features and scores of a day, and a training."""
+    features, scores = (volume.rows / rate / HOUR_SECONDS for rate in (costs.feature_rows, costs.score_rows))
+    on_dask = features * costs.dask_ratio
+    trained = volume.rows * TRAINING_DAYS
+    kept = min(trained, trained * INSPECTED_SHARE + BACKGROUND_ROWS + TRAFFIC_ROWS)
+    training = (trained * costs.training_row_bytes + kept * costs.training_kept_bytes) / GB
     scratch, result = volume.rows * costs.scratch_bytes / GB, volume.rows * costs.result_bytes / GB
     state = (
         volume.rows * YEAR_DAYS * costs.state_row_bytes + count_keys(volume, costs) * costs.state_key_bytes
     ) / GB
     money = (
-        MONTH_DAYS * core_hours * prices.core_hour
+        MONTH_DAYS * (on_dask + scores) * prices.core_hour
         + (scratch + state + MONTH_DAYS * result) * prices.disk_month
     )
     return {
-        "core-hours a day, one machine": f"{volume.rows / costs.batch_rows / HOUR_SECONDS:,.2f}",
-        "core-hours a day, Dask": f"{core_hours:,.2f}",
-        f"cores for a day in {DAY_MINUTES} minutes": f"{max(1, core_hours * 60 / DAY_MINUTES):,.1f}",
-        "core-hours of a whole year, once": f"{core_hours * YEAR_DAYS:,.0f}",
+        "core-minutes of a day's scores, one machine": f"{scores * 60:,.1f}",
+        "core-minutes of a day's features, one machine": f"{features * 60:,.1f}",
+        "core-minutes of a day's features, Dask": f"{on_dask * 60:,.1f}",
+        f"cores for the features of a day in {DAY_MINUTES} minutes": f"{max(1, on_dask * 60 / DAY_MINUTES):,.1f}",
+        "core-hours of the features of a year, once": f"{on_dask * YEAR_DAYS:,.0f}",
         "memory of the command for a whole year, GB": f"{volume.rows * YEAR_DAYS * costs.plan_bytes / GB:,.0f}",
         "working folder, GB": f"{scratch:,.1f}",
         "features of a day, GB": f"{result:,.1f}",
         "state of a year on disk, GB, at most": f"{state:,.0f}",
         "table of keys in memory, GB, at most": f"{count_keys(volume, costs) * costs.table_key_bytes / GB:,.0f}",
+        f"memory of a training on {TRAINING_DAYS} days, GB": f"{training:,.0f}",
         "money a month, features of 30 days kept": f"{money:,.0f}",
     }
 
@@ -132,7 +151,7 @@ def plan_batch(volume: Volume, costs: Costs, prices: Prices) -> dict[str, str]:
 def plan_service(volume: Volume, costs: Costs, prices: Prices) -> dict[str, str]:
     """Plan services with their logs in PostgreSQL; each has a standby."""
     mean = volume.rows / DAY_SECONDS
-    limit = 1e6 / costs.decision_us
+    limit = costs.decisions / costs.postgres_ratio
     history = (
         count_keys(volume, costs) * costs.table_key_bytes + volume.rows * YEAR_DAYS * costs.identifier_bytes
     ) / GB

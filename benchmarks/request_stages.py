@@ -1,9 +1,10 @@
-"""Measure where the CPU time of a single request goes in the service's main thread: the stages, in process.
+"""Measure where the CPU time of a request goes in the service's main thread: the stages, in process.
 
-    python -m benchmarks.request_stages [--requests 8000] [--connections 64] [--past 20000]
+    python -m benchmarks.request_stages [--requests 8000] [--connections 64] [--past 20000] [--lists]
 
-Bytes go into the connections of the service without sockets, so the system's share and the client are left out. Each stage is timed
-with the clock of its thread. The timing itself costs up to 1 µs a stage and call. Stages are indented below those that call them.
+Bytes go into the connections of the service without sockets, so the system's share and the client are left out; with `--lists`,
+lists of 1,000 go into its application, one after the other. Each stage is timed with the clock of its thread. The timing itself costs
+up to 1 µs a stage and call. Stages are indented below those that call them.
 """
 
 import argparse
@@ -15,15 +16,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import httpx
 import msgspec
 import uvloop
 
 from benchmarks.client import request
 from benchmarks.deployed import deploy, grow, make_world
-from benchmarks.serving import SCORES, import_past, say
+from benchmarks.serving import BULK_ROWS, SCORES, import_past, say
 from serving.http.app import App
 from serving.http.direct.connection import build_connection_class
-from serving.http.server import build_server
+from serving.http.server import build_server, tune_interpreter
 from serving.process.settings import Settings
 from serving.service import Service
 
@@ -131,6 +133,18 @@ class Load:
         connection.data_received(data)
 
 
+async def send_lists(app: App, bodies: Sequence[bytes]) -> None:
+    """Send consignments as lists of `BULK_ROWS`, one after the other."""
+    headers = {"content-type": "application/json"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        for start in range(0, len(bodies), BULK_ROWS):
+            members = b",".join(bodies[start : start + BULK_ROWS])
+            answer = await client.post(
+                SCORES, content=b'{"consignments":[' + members + b"]}", headers=headers
+            )
+            answer.raise_for_status()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -138,6 +152,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=8_000)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--past", type=int, default=20_000, help="past consignments imported before")
+    parser.add_argument("--lists", action="store_true", help="send lists instead of single consignments")
     args = parser.parse_args()
     with TemporaryDirectory(prefix="npsrisk-bench-") as folder:
         say("simulating and growing the trees")
@@ -146,23 +161,24 @@ def main() -> None:
         import_past(world.tables.consignments.head(args.past), settings.state_dir)
         bodies = [msgspec.json.encode(c) for c in world.records[args.past : args.past + args.requests]]
         uvloop.install()
-        asyncio.run(measure(settings, bodies, args.connections))
+        asyncio.run(measure(settings, bodies, 0 if args.lists else args.connections))
 
 
 async def measure(settings: Settings, bodies: Sequence[bytes], connections: int) -> None:
-    """Serve the requests, and print the CPU time of each stage of a request."""
+    """Serve the requests, and print the CPU time of each stage of a consignment; without connections as lists."""
     service = Service(settings)
     service.open()
     app = App(service)
     await service.start()
+    tune_interpreter()
     load = Load(app, iter([request(SCORES, body, PORT) for body in bodies]), connections)
     stages = list_stages(app, service)
     for stage in stages:
         load.spent.watch(stage)
     process, thread = time.process_time(), time.thread_time()
-    await load.run()
+    await (load.run() if connections else send_lists(app, bodies))
     process, thread = time.process_time() - process, time.thread_time() - thread
-    seconds = {"process": process, "main thread": thread, **load.spent.seconds}
+    seconds = Counter({"process": process, "main thread": thread}) + load.spent.seconds
     for name in ("process", "main thread", CONNECTION_STAGE, *(stage.name for stage in stages)):
         print(f"{1e6 * seconds[name] / len(bodies):8.1f} µs  {name}")
     await service.stop()
@@ -170,17 +186,25 @@ async def measure(settings: Settings, bodies: Sequence[bytes], connections: int)
 
 def list_stages(app: App, service: Service) -> list[Stage]:
     """List the stages of a request."""
-    scorer = service.active.get_scorer()
+    scorer, endpoint = service.active.get_scorer(), app.direct._endpoint
     return [
         Stage("body: read, check, look up", app.direct, "_read_or_hand_on"),
+        Stage("list: scan", endpoint, "read"),
+        Stage("list: read and check members", endpoint, "_read_chunk"),
+        Stage("list: look up", service.active, "find_in_memory"),
         Stage("batch", scorer, "score_batch"),
         Stage("  pack and seal", scorer, "_pack_or_repeat"),
         Stage("  features and history", scorer, "_compute_features"),
         Stage("    features", scorer.model.pipeline, "fill_rows"),
         Stage("    history", scorer.state, "record_arrivals"),
+        Stage("    counters of missing fields", service.metrics.hot.traffic, "record"),
         Stage("  score, band, reasons, entry", scorer, "_score_and_log"),
         Stage("    score", scorer, "_score_rows"),
+        Stage("    entry", scorer.model.entries, "encode_arrivals"),
         Stage("answer", app.direct, "_answer"),
+        Stage("list: answer", endpoint, "build_score_at_once"),
+        Stage("other thread: commit", service.log, "append"),
+        Stage("  database", service.log, "_write"),
     ]
 
 

@@ -33,7 +33,7 @@ from features.history.pseudonyms import Pseudonyms, load_data_key
 from models.signatures.approvers import Approvers
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import EventOrigin, ScoredDecision
+from serving.event_log.event_codec import Arrival, ScoredDecision, encode_features
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
 from serving.scoring.loaded_model import LoadedModel, load_model
@@ -120,7 +120,7 @@ class EntryWriter:
         self.log, self.model, self.entries = log, model, model.entries
         self.random = np.random.default_rng(1)
         self.names: list[str] = []
-        features = self.random.random(len(model.spec)).astype(np.float32)
+        (features,) = encode_features(self.random.random((1, len(model.spec))).astype(np.float32))
         self.judgement = ScoredDecision(
             features, 0.01, "routine", b"\x90", model.name, model.sha256, model.spec_sha256
         )
@@ -158,9 +158,8 @@ class EntryWriter:
         keys = self.random.integers(1, 1 << 63, len(self.model.pipeline.kinds)).astype(np.uint64)
         old = self.random.random(len(keys)) < 0.33
         keys[old] = self.random.integers(1, 20_000, int(old.sum())).astype(np.uint64)
-        origin, packed = EventOrigin(sequence, at_us, "local"), self.entries.pack(c, at_us)
-        arrival = self.entries.encode_arrival(origin, c, packed, keys, keys[::-1].copy())
-        return self.entries.encode_decision(arrival, self.judgement)
+        arrival = Arrival.build(c, self.entries.pack(c, at_us), "local")
+        return self.entries.encode_arrival(sequence, at_us, arrival, keys, keys[::-1].copy(), self.judgement)
 
 
 class ServiceProcess:

@@ -1,9 +1,9 @@
 """Measure the CPU time of describing consignments in kernels or in Python, of two versions of npsrisk in turn, and compare the bits.
 
     git worktree add ../before REVISION
-    python -m benchmarks.rows ../before [--rounds 7] [--rows 3000]
+    python -m benchmarks.rows ../before [--rounds 7] [--rows 3000] [--alerts 40 --seizures 10]
 
-Consignments are of a simulated stream without alerts. Each version runs in its own process, with compiled kernels, and they measure by
+Consignments are of a simulated stream. With `--alerts` or `--seizures`, so many are in force (`benchmarks.alerts`). Each version runs in its own process, with compiled kernels, and they measure by
 turns. The least of all rounds is printed. The last rounds have new consignments each, so that no cache helps.
 """
 
@@ -34,10 +34,12 @@ def main() -> None:
     parser.add_argument("other", type=Path, help="folder of the other version, a git worktree")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--rows", type=int, default=3000, help="consignments of a round")
+    parser.add_argument("--alerts", type=int, default=0, help="alerts in force")
+    parser.add_argument("--seizures", type=int, default=0, help="alerts with indicators in force")
     args = parser.parse_args()
     with TemporaryDirectory() as folder:
         made = Path(folder) / "consignments"
-        write_consignments(made, args.rows * args.rounds)
+        write_inputs(made, args.rows * args.rounds, args.alerts, args.seizures)
         found = measure_by_turns([HERE, MEASURE, made, args.rows], args.other, args.rounds)
     equal = [row["bits"] for row in found["before"]] == [row["bits"] for row in found["now"]]
     for what in found["now"][0]:
@@ -47,30 +49,39 @@ def main() -> None:
     print("bits", "equal" if equal else "DIFFER")
 
 
-def write_consignments(path: Path, rows: int) -> None:
-    """Write the columns of simulated consignments, which both versions read."""
+def write_inputs(path: Path, rows: int, alerts: int, seizures: int) -> None:
+    """Write the columns of simulated consignments, and alerts, which both versions read."""
+    from benchmarks.alerts import list_alerts
     from training.simulation.operation import simulate
 
     frame = simulate(days=-(-rows // PER_DAY), per_day=PER_DAY, seed=1).consignments
     with path.open("wb") as file:
-        pickle.dump(frame, file)
+        pickle.dump((frame, list_alerts(frame, alerts, seizures)), file)
 
 
 def measure(made: Path, rows: int) -> None:
     """Measure the next consignments for each line of the input, and print the figures."""
     import numpy as np
 
-    from consignments.records import Consignment
+    from consignments.records import Alert, Consignment
     from consignments.tables import check_frame, to_consignments
+    from features.alerts import Alerts
     from features.config import FeatureConfig
     from features.fitted import FittedParameters
     from features.history.pseudonyms import Pseudonyms
+    from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
     from features.pipeline import Pipeline
 
+    # The key of `benchmarks.alerts`, which an older version need not have.
+    install_keys(OperationKeys([OperationKey("BENCHMARK", bytes(32))]))
     with made.open("rb") as file:
-        records = to_consignments(check_frame(pickle.load(file), Consignment).frame, Consignment)
+        frame, alerts = pickle.load(file)
+    records = to_consignments(check_frame(frame, Consignment).frame, Consignment)
     pipeline = Pipeline(
-        FeatureConfig(), FittedParameters.create_empty(), Pseudonyms(b"a key of the benchmark")
+        FeatureConfig(),
+        FittedParameters.create_empty(),
+        Pseudonyms(b"a key of the benchmark"),
+        Alerts(Alert(**each) for each in alerts),
     )
     X = np.zeros((rows, len(pipeline.spec)), np.float32)
     keys = np.zeros((2, rows, len(pipeline.kinds)), np.uint64)

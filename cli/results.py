@@ -107,7 +107,7 @@ def _begin_state(target: StateTarget, inputs: dict[str, str]) -> "Iterator[tuple
     with StateFolder(target.folder).begin(inputs) as draft:
         before = None if draft.before is None else draft.before.state
         kinds = list_key_kinds(target.config)
-        yield draft, StateRun(before, kinds, target.pseudonyms, draft.write_segment)
+        yield draft, StateRun(before, kinds, target.pseudonyms, draft)
 
 
 def check_state_options(state: Path | None, as_of: str | None) -> None:

@@ -12,7 +12,6 @@ from typing import NamedTuple
 S10_FORM = re.compile(r"([A-Z]{2})(\d{8})(\d)([A-Z]{2})", re.ASCII)
 AWB_FORM = re.compile(r"(\d{3})[- ]?(\d{7})(\d)(?:/(.+))?", re.ASCII | re.DOTALL)
 AWB_NUMBER_FORM = re.compile(r"\d{11}", re.ASCII)
-SEPARATORS = str.maketrans("", "", " -")
 S10_WEIGHTS = (8, 6, 4, 2, 3, 5, 9, 7)
 """Weights of the eight digits in UPU standard S10."""
 S10_EXCEPTIONS = {10: 0, 11: 5}
@@ -121,12 +120,12 @@ def _normalize(identifier: str) -> str:
     text = unicodedata.normalize("NFC", identifier).strip()
     if not text:
         return identifier
-    compact = text.translate(SEPARATORS).upper()
-    if S10_FORM.fullmatch(compact):
-        return compact
     number, slash, house = text.partition("/")
-    compact = number.translate(SEPARATORS)
-    return compact + slash + house if AWB_NUMBER_FORM.fullmatch(compact) else text
+    compact = number.replace(" ", "").replace("-", "")
+    if AWB_NUMBER_FORM.fullmatch(compact):
+        return compact + slash + house
+    compact = compact.upper()
+    return compact if not slash and S10_FORM.fullmatch(compact) else text
 
 
 def has_valid_check_digit(consignment_id: str) -> bool | None:

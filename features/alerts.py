@@ -20,9 +20,27 @@ from numpy.typing import NDArray
 
 from consignments.records import Alert, Consignment
 from consignments.timestamps import to_us
+from features.alert_kernels import (
+    BUCKETS,
+    CONSIGNEE_STREETS,
+    CONSIGNEES,
+    DEPARTURES,
+    ENDS,
+    GRAM_LETTERS,
+    PARTS,
+    PLACES,
+    PRODUCTS,
+    SENDER_STREETS,
+    SENDERS,
+    STARTS,
+    WORDS,
+    AlertTables,
+    AlertValues,
+)
 from features.described_rows import PartyDetails, describe_party, split_street_words
-from features.indicators.matching import IndicatorIndex, IndicatorMatch
+from features.indicators.matching import IndicatorIndex, IndicatorMatch, read_prefix
 from features.indicators.operation_keys import OperationKeys, get_installed_keys
+from features.normalization.compiling import Int
 from features.normalization.normal_forms import (
     NormalForms,
     clean_hs,
@@ -43,8 +61,6 @@ INDICATOR_REASON = "partner_indicator"
 HALF_LIFE_DAYS = 30.0
 """Days after which a match with an indicator counts half (assumed)."""
 WILDCARD = "*"
-# Number of first or last letters by which words with wildcards are indexed. Shorter words are searched one by one.
-GRAM_LETTERS = 3
 KOREA = "KR"
 _LETTERS, _LETTERS_AND_STARS = make_letter_table(), make_letter_table(WILDCARD)
 # 3-CMC and a-PVP are one word each, tea-bag is two.
@@ -173,6 +189,9 @@ class Alerts:
         self._current[alert.alert_id] = entry
         self._index.add(entry)
         self._indicators.add(entry, alert.indicators or ())
+        for token in alert.indicators or ():
+            if (prefix := read_prefix(token)) is not None:
+                self._index.values.add_indicator(prefix)
         self._first_issue = min(self._first_issue, alert.issued_at)
         self._last_end = max(self._last_end, _get_expiry(alert))
 
@@ -191,6 +210,11 @@ class Alerts:
         first, end = to_us(self._first_issue), to_us(self._last_end)
         possible: NDArray[np.bool_] = (received_us >= first) & (received_us < end)
         return possible
+
+    def build_tables(self) -> AlertTables:
+        """Return what kernels search rows for. It has all that any version of an alert asks for, whenever it is in force."""
+        values = self._index.values
+        return AlertTables(values.lists, values.hashes.slots, self._indicators.get_key_rows())
 
     def list_matches(
         self, c: Consignment, forms: NormalForms, sequence: int | None = None
@@ -373,7 +397,7 @@ def _is_same_street(street: StreetWords, address: str, city: str | None, postcod
     """Check if an address has the street line of an alert, with or without city, postcode and country."""
     if not address:
         return False
-    home, code, line = address.split("|")
+    home, code, line = address.rsplit("|", 2)
     asked = street.korean if home == KOREA else street.other
     words = set(line.split())
     if not words <= asked:
@@ -419,102 +443,102 @@ _Bucket = dict[str, list[_AlertVersion]]
 
 
 class _AlertIndex:
-    """An index of alerts by their most selective pattern. An alert is in one bucket; an address is under each of its words."""
+    """An index of alerts by their most selective pattern. An alert is in one bucket; an address is under each of its words.
+
+    Attributes
+    ----------
+    values : AlertValues
+        The keys of all buckets, also of alerts that were removed.
+    """
 
     def __init__(self) -> None:
-        self.senders: _Bucket = {}
-        self.consignees: _Bucket = {}
-        self.sender_streets: _Bucket = {}
-        self.consignee_streets: _Bucket = {}
-        self.words: _Bucket = {}
-        self.starts: _Bucket = {}
-        self.ends: _Bucket = {}
-        self.parts: _Bucket = {}
-        self.places: _Bucket = {}
-        self.products: _Bucket = {}
-        self.departures: _Bucket = {}
+        self.values = AlertValues()
+        self._buckets: list[_Bucket] = [{} for _ in range(BUCKETS)]
 
     def add(self, entry: _AlertVersion) -> None:
-        for bucket, key in self._choose_buckets(entry.pattern):
-            bucket.setdefault(key, []).append(entry)
+        for place, key in _choose_buckets(entry.pattern):
+            self._buckets[place].setdefault(key, []).append(entry)
+            self.values.add(place, key)
 
     def remove(self, entry: _AlertVersion) -> None:
-        for bucket, key in self._choose_buckets(entry.pattern):
-            bucket[key].remove(entry)
+        for place, key in _choose_buckets(entry.pattern):
+            self._buckets[place][key].remove(entry)
 
     def find_candidates(self, seen: _ConsignmentView) -> list[_AlertVersion]:
-        """Find the alerts whose most selective pattern may match, each once."""
-        forms = seen.forms
+        """Find the alerts whose most selective pattern may match, each once. `features.alert_kernels` searches rows in the same way."""
+        forms, buckets = seen.forms, self._buckets
         found: list[_AlertVersion] = []
-        for bucket, key in (
-            (self.senders, forms.sender_name),
-            (self.consignees, forms.consignee_name),
-            (self.departures, seen.departure),
+        for place, key in (
+            (SENDERS, forms.sender_name),
+            (CONSIGNEES, forms.consignee_name),
+            (DEPARTURES, seen.departure),
+            (SENDER_STREETS, _get_first_word(forms.sender_address)),
+            (CONSIGNEE_STREETS, _get_first_word(forms.consignee_address)),
         ):
-            if key in bucket:
-                found += bucket[key]
-        if self.sender_streets:
-            found += self.sender_streets.get(_get_first_word(forms.sender_address), ())
-        if self.consignee_streets:
-            found += self.consignee_streets.get(_get_first_word(forms.consignee_address), ())
-        if self.products:
+            found += buckets[place].get(key, ())
+        if buckets[PRODUCTS]:
             found += _collect_entries(
-                self.products, {forms.hs[:length] for length in range(1, len(forms.hs) + 1)}
+                buckets[PRODUCTS], {forms.hs[:length] for length in range(1, len(forms.hs) + 1)}
             )
-        if self.places:
-            found += _collect_entries(self.places, seen.places.split(">"))
-        if self.words or self.starts or self.ends or self.parts:
+        if buckets[PLACES]:
+            found += _collect_entries(buckets[PLACES], seen.places.split(">"))
+        if any(buckets[place] for place in (WORDS, STARTS, ENDS, PARTS)):
             found += self._find_by_text(seen.words)
         return found
 
     def _find_by_text(self, words: list[str]) -> list[_AlertVersion]:
-        found = _collect_entries(self.words, words)
-        if self.starts:
-            found += _collect_entries(self.starts, [word[:GRAM_LETTERS] for word in words])
-        if self.ends:
-            found += _collect_entries(self.ends, [word[-GRAM_LETTERS:] for word in words])
-        if self.parts:
+        buckets = self._buckets
+        found = _collect_entries(buckets[WORDS], words)
+        if buckets[STARTS]:
+            found += _collect_entries(buckets[STARTS], [word[:GRAM_LETTERS] for word in words])
+        if buckets[ENDS]:
+            found += _collect_entries(buckets[ENDS], [word[-GRAM_LETTERS:] for word in words])
+        if buckets[PARTS]:
             text = " ".join(words)
-            for part, entries in self.parts.items():
+            for part, entries in buckets[PARTS].items():
                 if part in text:
                     found += entries
         return found
 
-    def _choose_buckets(self, pattern: AlertPattern) -> list[tuple[_Bucket, str]]:
-        if pattern.sender:
-            return [(self.senders, pattern.sender)]
-        if pattern.consignee:
-            return [(self.consignees, pattern.consignee)]
-        for bucket, street in (
-            (self.sender_streets, pattern.sender_street),
-            (self.consignee_streets, pattern.consignee_street),
-        ):
-            if street:
-                return [(bucket, word) for word in street.korean | street.other]
-        return self._choose_goods_buckets(pattern) or self._choose_route_buckets(pattern)
 
-    def _choose_goods_buckets(self, pattern: AlertPattern) -> list[tuple[_Bucket, str]]:
-        if not pattern.words:
-            return []
-        literal = max((word[0] for word in pattern.words if len(word) == 1), key=len, default="")
-        if literal:
-            return [(self.words, literal)]
-        start = max((word[0] for word in pattern.words), key=len)
-        if len(start) >= GRAM_LETTERS:
-            return [(self.starts, start[:GRAM_LETTERS])]
-        end = max((word[-1] for word in pattern.words), key=len)
-        if len(end) >= GRAM_LETTERS:
-            return [(self.ends, end[-GRAM_LETTERS:])]
-        return [(self.parts, max((part for word in pattern.words for part in word), key=len))]
+def _choose_buckets(pattern: AlertPattern) -> list[tuple[Int, str]]:
+    """Choose the bucket of an alert, and the keys under which it is there."""
+    if pattern.sender:
+        return [(SENDERS, pattern.sender)]
+    if pattern.consignee:
+        return [(CONSIGNEES, pattern.consignee)]
+    for place, street in (
+        (SENDER_STREETS, pattern.sender_street),
+        (CONSIGNEE_STREETS, pattern.consignee_street),
+    ):
+        if street:
+            return [(place, word) for word in street.korean | street.other]
+    return _choose_goods_buckets(pattern) or _choose_route_buckets(pattern)
 
-    def _choose_route_buckets(self, pattern: AlertPattern) -> list[tuple[_Bucket, str]]:
-        if pattern.places:
-            return [(self.places, pattern.places.split(">")[1])]
-        if pattern.hs:
-            return [(self.products, pattern.hs)]
-        if pattern.departure:
-            return [(self.departures, pattern.departure)]
+
+def _choose_goods_buckets(pattern: AlertPattern) -> list[tuple[Int, str]]:
+    if not pattern.words:
         return []
+    literal = max((word[0] for word in pattern.words if len(word) == 1), key=len, default="")
+    if literal:
+        return [(WORDS, literal)]
+    start = max((word[0] for word in pattern.words), key=len)
+    if len(start) >= GRAM_LETTERS:
+        return [(STARTS, start[:GRAM_LETTERS])]
+    end = max((word[-1] for word in pattern.words), key=len)
+    if len(end) >= GRAM_LETTERS:
+        return [(ENDS, end[-GRAM_LETTERS:])]
+    return [(PARTS, max((part for word in pattern.words for part in word), key=len))]
+
+
+def _choose_route_buckets(pattern: AlertPattern) -> list[tuple[Int, str]]:
+    if pattern.places:
+        return [(PLACES, pattern.places.split(">")[1])]
+    if pattern.hs:
+        return [(PRODUCTS, pattern.hs)]
+    if pattern.departure:
+        return [(DEPARTURES, pattern.departure)]
+    return []
 
 
 def _collect_entries(bucket: _Bucket, keys: Collection[str]) -> list[_AlertVersion]:

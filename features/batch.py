@@ -186,6 +186,11 @@ class FeatureMatrix:
         """Return the same rows with positions in another table, given the position of each row of this table in it."""
         return replace(self, rows=places[self.rows])
 
+    def keep_rows(self, keep: NDArray[np.bool_]) -> "FeatureMatrix":
+        """Copy the rows of the kept consignments; `keep` has one value for each consignment of the table."""
+        mine = keep[self.rows]
+        return replace(self, X=self.X[mine], rows=self.rows[mine])
+
 
 def compute_feature_matrix(
     tables: Tables,

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput, ServiceFault
 from consignments.records import Consignment
 from consignments.timestamps import to_day
+from features.alert_kernels import NO_SEARCH, AlertSearch
 from features.currency import ExchangeRates
+from features.form_buffer import FormBuffer
 from features.goods.kernels import compose_text
 from features.goods.tables import load_goods_tables
 from features.normalization.letters import NEEDS_PAGE, NEEDS_PYTHON, NEEDS_ROOM, fill_letters, fill_page
@@ -65,8 +67,9 @@ from features.parties import (
     WORD_FLAGS,
 )
 from features.route import fill_places
-from features.row_kernels import DONE, FIRST_END, FORMS, OFFSET, ROW, describe_rows
+from features.row_kernels import DONE, OFFSET, PROGRESS, ROW, USED, describe_rows
 from features.row_plans import NO_KEYS, PARTIES_ONLY, FeaturePlan, KeyPlan, build_measuring_plan
+from features.row_slots import FORMS
 from features.value import MEASURE_COLUMNS
 
 DETAIL_COLUMNS = tuple(f"{side}_{part}" for side in SIDES for part in PARTS)
@@ -75,8 +78,6 @@ COUNTRIES = tuple(
 )
 EMAILS = tuple(place for place, name in enumerate(FIELDS) if name.endswith("_email"))
 IDENTIFIER, RECEIVED_AT = map(FIELDS.index, ("consignment_id", "received_at"))
-FORM_BYTES, MAX_FORM_BYTES = 1 << 12, 1 << 20
-"""Room for the forms of a row that Python reads: usual, and for any valid text, whose forms have at most half of it."""
 BYTE = np.dtype(np.uint8)
 POSITIVE_ZERO = 0.0
 """Added to a number, it turns -0.0 into 0.0."""
@@ -144,7 +145,11 @@ def create_rows(count: int, plan: KeyPlan) -> DescribedRows:
 
 
 def fill_described(
-    consignments: Sequence[Consignment], plan: KeyPlan, features: FeaturePlan, rows: DescribedRows
+    consignments: Sequence[Consignment],
+    plan: KeyPlan,
+    features: FeaturePlan,
+    rows: DescribedRows,
+    search: AlertSearch = NO_SEARCH,
 ) -> None:
     """Write features and history keys of some consignments into arrays.
 
@@ -156,14 +161,16 @@ def fill_described(
         Which features are written, and where.
     rows : DescribedRows
         Its `values` may have more columns, which stay as they are.
+    search : AlertSearch
+        Which rows an alert may match. The plan must have the features of the parties.
 
     Raises
     ------
     BadInput
         If a text is longer than the longest of a valid record.
     """
-    check_arrays(len(consignments), plan, features, rows)
-    describe_block(_Block(consignments, plan.columns), plan, features, rows)
+    check_arrays(len(consignments), plan, features, rows, search)
+    describe_block(_Block(consignments, plan.columns), plan, features, rows, search=search)
 
 
 def fill_with_forms(
@@ -187,8 +194,9 @@ def fill_with_forms(
         If a text is longer than the longest of a valid record.
     """
     check_arrays(1, plan, features, rows)
-    forms = describe_block(_Block([c], plan.columns), plan, features, rows, forms_too=True)
-    return NormalForms._make((*forms, goods.hs, goods.text))
+    search = _search_nothing()
+    describe_block(_Block([c], plan.columns), plan, features, rows, search=search)
+    return NormalForms._make((*search.forms.get_forms(0), goods.hs, goods.text))
 
 
 def measure_rows(consignments: Sequence[Consignment], rates: ExchangeRates) -> NDArray[np.float64]:
@@ -205,7 +213,9 @@ def measure_rows(consignments: Sequence[Consignment], rates: ExchangeRates) -> N
     return measures
 
 
-def check_arrays(count: int, plan: KeyPlan, features: FeaturePlan, rows: DescribedRows) -> None:
+def check_arrays(
+    count: int, plan: KeyPlan, features: FeaturePlan, rows: DescribedRows, search: AlertSearch = NO_SEARCH
+) -> None:
     """Check what kernels do not: that each array is of one kind and has room."""
     values, keys, counterparts = rows
     if values.dtype != np.float32 or not values.flags.c_contiguous or values.shape[0] != count:
@@ -215,6 +225,11 @@ def check_arrays(count: int, plan: KeyPlan, features: FeaturePlan, rows: Describ
     for each in (keys, counterparts):
         if each.dtype != np.uint64 or not each.flags.c_contiguous or each.shape != (count, plan.kinds):
             raise IndexError(f"keys of shape {each.shape} are no uint64 of shape {(count, plan.kinds)}")
+    marks, bounds = search.candidates, search.forms.bounds
+    if marks.dtype != np.uint8 or marks.shape not in ((0,), (count,)) or not marks.flags.c_contiguous:
+        raise IndexError(f"marks of shape {marks.shape} are no uint8 for {count} consignments")
+    if bounds.shape != (len(marks), FORMS + 1):
+        raise IndexError(f"forms of {len(bounds)} rows have no room for {len(marks)} marks")
 
 
 class PartyDetails(NamedTuple):
@@ -291,16 +306,20 @@ def normalize_consignment(c: Consignment) -> NormalForms:
     return fill_with_forms(c, normalize_goods(c), NO_KEYS, PARTIES_ONLY, create_rows(1, NO_KEYS))
 
 
-_NO_FORMS = np.zeros(0, np.uint8)
 _NO_MEASURES = np.zeros((0, MEASURE_COLUMNS))
 _NO_DETAILS = (None,) * FIELDS.index(DETAIL_COLUMNS[0])
 
 
 def _describe_sender(details: Sequence[Any]) -> tuple[list[str], Values]:
     """Describe a row with some details of the sender. Return its normal forms in the order of `FORM_COLUMNS`, '' if missing, and its values."""
-    described = create_rows(1, NO_KEYS)
-    block = _Block([(*_NO_DETAILS, *details)], ())
-    return describe_block(block, NO_KEYS, PARTIES_ONLY, described, forms_too=True), described.values[0]
+    described, search = create_rows(1, NO_KEYS), _search_nothing()
+    describe_block(_Block([(*_NO_DETAILS, *details)], ()), NO_KEYS, PARTIES_ONLY, described, search=search)
+    return search.forms.get_forms(0), described.values[0]
+
+
+def _search_nothing() -> AlertSearch:
+    """Create a search of one row that copies its forms whatever alerts there are."""
+    return NO_SEARCH._replace(forms=FormBuffer(1))
 
 
 class _Block:
@@ -354,39 +373,34 @@ def describe_block(
     features: FeaturePlan,
     described: DescribedRows,
     *,
+    search: AlertSearch = NO_SEARCH,
     measures: NDArray[np.float64] = _NO_MEASURES,
-    forms_too: bool = False,
-) -> list[str]:
-    """Describe rows with the kernel, and do what it asks for in between. Return the forms of the last row, if they are wanted."""
-    tables, progress = load_tables(), np.zeros(FIRST_END + FORMS, np.int64)
-    forms = np.empty(FORM_BYTES, np.uint8) if forms_too else _NO_FORMS
+) -> None:
+    """Describe rows with the kernel, and do what it asks for in between."""
+    tables, progress = load_tables(), np.zeros(PROGRESS, np.int64)
     prepared, data = -1, block.get_data()
     progress[OFFSET] = block.measure_head()
     codes, *fitted = features.fitted
-    plans = plan.record, features.record, *codes, *fitted
+    plans = plan.record, features.record, *codes, *fitted, *search.tables
+    results, forms = (*described, measures, search.candidates), search.forms
     while True:
-        todo = describe_rows(tables, load_goods_tables(), data, progress, *plans, *described, measures, forms)
+        todo = describe_rows(
+            tables, load_goods_tables(), data, progress, *plans, *results, forms.data, forms.bounds
+        )
         if todo == DONE:
-            return _decode_forms(forms, progress) if forms_too else []
+            return
         row = int(progress[ROW])
         if todo == NEEDS_PAGE:
             record = get_record(tables)
             fill_page(record, int(record.page[0]))
-        elif todo == NEEDS_ROOM and len(forms) < MAX_FORM_BYTES:
-            forms = np.empty(MAX_FORM_BYTES, np.uint8)
+        elif todo == NEEDS_ROOM and forms.grow(int(progress[USED])):
+            pass
         elif todo == NEEDS_PYTHON and row != prepared:
             block.prepare(row)
             prepared, data = row, block.get_data()
             progress[OFFSET] = block.measure_head()
         else:
             raise _explain_refusal(todo)
-
-
-def _decode_forms(forms: NDArray[np.uint8], progress: NDArray[np.int64]) -> list[str]:
-    ends = progress[FIRST_END:].tolist()
-    text = forms[: ends[-1]].tobytes()
-    pairs = zip([0, *ends], ends, strict=False)
-    return [text[start:stop].decode("utf-8", "surrogatepass") for start, stop in pairs]
 
 
 def _explain_refusal(todo: int) -> Exception:

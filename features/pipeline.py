@@ -10,16 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.records import Consignment
+from features.alert_kernels import NO_SEARCH, AlertSearch
 from features.alerts import NO_MATCH, Alerts
 from features.categories import declare_categories
 from features.config import FeatureConfig
-from features.described_rows import DescribedRows, create_rows, fill_described, fill_with_forms
+from features.described_rows import DescribedRows, create_rows, fill_described
 from features.fitted import FittedParameters
 from features.goods.goods import GOODS_FEATURES
 from features.history.keys import list_key_kinds
 from features.history.pseudonyms import Pseudonyms
 from features.history.table import History
-from features.normalization.normal_forms import normalize_goods
+from features.normalization.normal_forms import NormalForms, get_goods_hs, get_goods_text
 from features.parties import PARTY_FEATURES
 from features.quality import QUALITY_FEATURES
 from features.route import ROUTE_FEATURES
@@ -73,7 +74,9 @@ class Pipeline:
         self.key_plan = build_key_plan(self.kinds, pseudonyms, config)
         parameters = FittedFeatures(fitted.vocabularies, fitted.norms, fitted.rates, fitted.text_weights)
         self.feature_plan = build_feature_plan(config, parameters, len(self.alerts.features))
-        self._fitted_features = self.feature_plan.select_fitted()
+        # Without keys, but with the declared columns, which categories read.
+        self.unkeyed_plan = NO_KEYS._replace(columns=self.key_plan.columns)
+        self.fitted_plan = self.feature_plan.select_fitted()
         plain = (
             *PARTY_FEATURES, *ROUTE_FEATURES, *VALUE_FEATURES, *declare_categories(config), *QUALITY_FEATURES
         )  # fmt: skip
@@ -137,19 +140,36 @@ class Pipeline:
     def _fill_features(
         self, consignments: Sequence[Consignment], rows: DescribedRows, sequence: int | None = None
     ) -> None:
-        """Write features and keys. Only if an alert may match, Python reads the normal forms."""
-        if not any(map(self.alerts.may_match, consignments)):
-            fill_described(consignments, self.key_plan, self.feature_plan, rows)
-            self.set_no_alert(rows.values)
-            return
-        for place, c in enumerate(consignments):
-            alone = DescribedRows._make(each[place : place + 1] for each in rows)
-            forms = fill_with_forms(c, normalize_goods(c), self.key_plan, self.feature_plan, alone)
-            rows.values[place, self._alerts] = self.alerts.compute(c, forms, sequence)
+        """Write features and keys. Python compares only rows that an alert may match."""
+        possible = any(map(self.alerts.may_match, consignments))
+        search = self.create_search(len(consignments)) if possible else NO_SEARCH
+        fill_described(consignments, self.key_plan, self.feature_plan, rows, search)
+        self.clear_alerts(rows.values)
+        for place in search.list_candidates():
+            self.fill_alerts(consignments[place], search.forms.get_forms(place), rows.values[place], sequence)
 
-    def set_no_alert(self, X: Rows) -> None:
+    def create_search(self, rows: int) -> AlertSearch:
+        """Create the search of a kernel for rows that an alert may match."""
+        return AlertSearch.create(self.alerts.build_tables(), rows)
+
+    def clear_alerts(self, X: Rows) -> None:
         """Write the features of alerts of rows that no alert matches."""
         X[:, self._alerts] = NO_ALERT
+
+    def fill_alerts(self, c: Consignment, forms: Sequence[str], row: Row, sequence: int | None) -> None:
+        """Write the features of alerts of a consignment.
+
+        Parameters
+        ----------
+        c : Consignment
+        forms : sequence of str
+            Those of its parties, from a `FormBuffer`.
+        row : float32 array, (features,)
+        sequence : int or None
+            Its sequence number in the log, if any. Later alerts do not count.
+        """
+        normal = NormalForms._make((*forms, get_goods_hs(c), get_goods_text(c)))
+        row[self._alerts] = self.alerts.compute(c, normal, sequence)
 
     def fill_fitted(self, consignments: Sequence[Consignment], X: Rows) -> None:
         """Rewrite only the features that depend on fitted parameters: value, categories and goods.
@@ -159,8 +179,8 @@ class Pipeline:
         consignments : sequence of Consignment, (n,)
         X : float32 array, (n, len(spec))
         """
-        rows = create_rows(len(consignments), NO_KEYS)._replace(values=X)
-        fill_described(consignments, NO_KEYS, self._fitted_features, rows)
+        rows = create_rows(len(consignments), self.unkeyed_plan)._replace(values=X)
+        fill_described(consignments, self.unkeyed_plan, self.fitted_plan, rows)
 
     def fill_keys(self, c: Consignment, keys: Keys, counterparts: Keys) -> None:
         """Write only the history keys, for a consignment that is not scored."""

@@ -231,7 +231,7 @@ def write_route(tables: Tables, data: Array, codes: TextCodes, words: Int, row: 
         fault = _read_country(tables, data, place)
         if fault < 0:
             return fault
-    places = _read_places(tables, data)
+    places = read_places(tables, data)
     if places < 0:
         return places
     _write_way(tables, places, row)
@@ -282,8 +282,8 @@ def _is_hub(country: Int) -> Bool:
 
 
 @kernel
-def _read_places(tables: Tables, data: Array) -> Int:
-    """Read the places of the route: where each is in `letters`, and its country. Return their number, or what is needed first."""
+def read_places(tables: Tables, data: Array) -> Int:
+    """Read the places of the route: where each is in `letters` (`starts`, `ends`), and its country (`roles`). Return their number, or what is needed first."""
     if not has_text(tables, ROUTE):
         return 0
     start, end = read_letters(tables, data, tables.fields[ROUTE], UPPER, ROUTE_ROOM)

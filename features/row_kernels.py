@@ -11,7 +11,22 @@ from numpy.typing import NDArray
 
 from consignments import identifiers, records
 from consignments.messages import quality as quality_codes
-from features import categories, config, currency, items, parties, quality, route, spec, value
+from features import (
+    alert_kernels,
+    categories,
+    config,
+    currency,
+    form_buffer,
+    indicator_kernels,
+    items,
+    parties,
+    quality,
+    route,
+    row_slots,
+    spec,
+    value,
+)
+from features.alert_kernels import AlertTables, find_candidate
 from features.categories import HS_LEVELS, write_category, write_number_value, write_product
 from features.goods import goods, texts
 from features.goods import kernels as goods_kernels
@@ -33,6 +48,7 @@ from features.normalization import (
     street_lines,
     tables,
     text_codes,
+    text_hashes,
     words,
 )
 from features.normalization.addresses import read_home, write_address
@@ -51,7 +67,6 @@ from features.normalization.letters import NEEDS_PYTHON, NEEDS_ROOM, TOO_LONG
 from features.normalization.names import write_name
 from features.normalization.phone_kernels import write_phone
 from features.normalization.record_kernels import (
-    FIELDS,
     NUMBER,
     TEXT,
     copy_text,
@@ -66,7 +81,6 @@ from features.normalization.text_codes import TextCodes
 from features.normalization.words import append
 from features.parties import (
     SIDE_FEATURES,
-    SIDES,
     write_address_values,
     write_common_values,
     write_completeness,
@@ -76,6 +90,16 @@ from features.parties import (
 )
 from features.quality import write_quality
 from features.route import write_route
+from features.row_slots import (
+    CODE_FIELDS,
+    FIRST_DECLARED_SLOT,
+    FIRST_FIGURE_SLOT,
+    FIRST_SIDE,
+    FORMS,
+    HS_SLOT,
+    OTHER_SIDE,
+    PRODUCT_SLOT,
+)
 from features.value import MEASURE_COLUMNS, write_values
 
 # Seven details of each side stand one after the other in a record.
@@ -83,21 +107,12 @@ DETAILS, CITY = 7, 2
 SENDER, CONSIGNEE, NATURE, ACCOUNT, ACCOUNT_OPENED, RECEIVED_AT = find_fields(
     "sender_name", "consignee_name", "nature", "account_id", "account_opened_on", "received_at"
 )
-# Slots of a row: the forms of each side, then the columns of CODES and FIGURES, then HS code and product, then the columns of declared keys.
-FORM_COLUMNS = tuple(f"{side}_{part}" for side in SIDES for part in ("name", "address", "phone", "email"))
-FORMS = len(FORM_COLUMNS)
-FIRST_SIDE, OTHER_SIDE = np.int64(0), np.int64(FORMS // 2)
-CODES = ("account_id", "departure_country", "origin_country", "route", "declarant", "currency")
-FIGURES = ("gross_weight_kg", "declared_value")
-CODE_FIELDS = tuple(map(FIELDS.index, (*CODES, *FIGURES)))
-FIRST_FIGURE_SLOT = FORMS + len(CODES)
-HS_SLOT = FIRST_FIGURE_SLOT + len(FIGURES)
-PRODUCT_SLOT, FIRST_DECLARED_SLOT = HS_SLOT + 1, HS_SLOT + 2
 PRODUCT_DIGITS = 6
 HS_LEVEL_COUNT = len(HS_LEVELS)
 # Results of `describe_rows` below zero are those of `features.normalization.letters`.
 DONE = 0
-ROW, OFFSET, FIRST_END = range(3)  # of `progress`; from FIRST_END on the ends of the forms that Python reads
+# Places of `progress`: the row, its first byte, and the bytes of forms that were copied.
+ROW, OFFSET, USED, PROGRESS = range(4)
 PARTIES, PLAIN, VALUE, GOODS = 1, 2, 4, 8
 """Parts of the features: the parties; route and quality; value and weight; categories and goods. The last two depend on fitted parameters."""
 # Lists of the texts of a pipeline: CURRENCY_LIST and NORM_LIST of `features.value`, then these, then the vocabularies of categories.
@@ -287,13 +302,15 @@ def _write_categories(tables: Tables, data: Array, features: Any, codes: TextCod
 
 
 @kernel
-def _copy_forms(tables: Tables, forms: Array, progress: Array) -> Int:
+def _copy_forms(tables: Tables, forms: Array, bounds: Array, progress: Array) -> Int:
     """Copy the forms of both sides for Python. Return 0, or NEEDS_ROOM."""
-    if tables.slots[FORMS - 1, 1] > forms.size:
+    size, used = tables.slots[FORMS - 1, 1], progress[USED]
+    if used + size > forms.size:
         return NEEDS_ROOM
-    append(forms, START, tables.forms, START, tables.slots[FORMS - 1, 1])
+    progress[USED] = append(forms, used, tables.forms, START, size)
+    bounds[0] = used
     for slot in range(FORMS):
-        progress[FIRST_END + slot] = tables.slots[slot, 1]
+        bounds[1 + slot] = used + tables.slots[slot, 1]
     return 0
 
 
@@ -313,11 +330,16 @@ def _build_entry_point(digest: int) -> Any:
         norms: Array,
         rates: Array,
         weights: Array,
+        alert_lists: Int,
+        alert_hashes: Array,
+        indicator_keys: Array,
         values: Array,
         keys: Array,
         counterparts: Array,
         measures: Array,
+        candidates: Array,
         forms: Array,
+        form_bounds: Array,
     ) -> Int:
         """Write features and keys of the rows from `progress[ROW]` on. Return DONE, or what the row in `progress` needs first.
 
@@ -327,24 +349,29 @@ def _build_entry_point(digest: int) -> Any:
         all_goods : array of one record, from `features.goods.tables.load_goods_tables`
         data : uint8 array
             The rows in MessagePack.
-        progress : int64 array, (FIRST_END + FORMS,)
+        progress : int64 array, (PROGRESS,)
         plans : array of one record of `KEY_PLAN`
         feature_plans : array of one record of `FEATURE_PLAN`
         code_slots, code_letters, norms, rates, weights : arrays
             Those of `FittedTables`, one after the other, because a tuple of arrays costs a call a microsecond.
+        alert_lists, alert_hashes, indicator_keys : int and arrays
+            Those of `AlertTables`.
         values : float32 array, (n, columns of the feature plan or more)
             The values of the parties are the first of each row.
         keys, counterparts : uint64 array, (n, kinds)
             Empty if nobody needs them.
         measures : float64 array, (n, MEASURE_COLUMNS)
             Receives the measures of `features.value`, unless it is empty.
-        forms : uint8 array
-            Receives the normal forms of the parties of the last row, unless it is empty.
+        candidates : uint8 array, (n,)
+            Receives 1 if an alert may match a row, else 0, unless it is empty.
+        forms, form_bounds : uint8 array, and int64 array, (n, FORMS + 1)
+            Those of a `FormBuffer`, which receives the normal forms of the parties of candidates, or of all rows if none are searched for.
         """
         if digest < 0:
             return TOO_LONG
         tables, goods_tables, plan, features = all_tables[0], all_goods[0], plans[0], feature_plans[0]
         fitted = FittedTables(TextCodes(code_slots, code_letters), norms, rates, weights)
+        alerts = AlertTables(alert_lists, alert_hashes, indicator_keys)
         for row in range(progress[ROW], values.shape[0]):
             progress[ROW] = row
             after = read_row(tables, data, progress[OFFSET])
@@ -366,8 +393,11 @@ def _build_entry_point(digest: int) -> Any:
                         measures[row, place] = tables.measures[place]
             if fault >= 0 and features.parts & GOODS:
                 fault = _describe_goods(tables, goods_tables, data, features, fitted, values[row])
-            if fault >= 0 and forms.size > 0:
-                fault = _copy_forms(tables, forms, progress)
+            if fault >= 0 and candidates.size > 0:
+                fault = find_candidate(tables, data, alerts)
+                candidates[row] = max(fault, START)
+            if fault >= 0 and forms.size > 0 and (candidates.size == 0 or candidates[row] != 0):
+                fault = _copy_forms(tables, forms, form_bounds[row], progress)
             if fault < 0:
                 return fault
             progress[OFFSET] = after
@@ -377,9 +407,9 @@ def _build_entry_point(digest: int) -> Any:
 
 
 DIGESTED = (
-    addresses, blake2b_rounds, categories, compiling, config, currency, emails, goods, goods_kernels, identifiers, items, key_kernels,
-    letters, names, normal_forms, parties, phone_kernels, phones, quality, quality_codes, record_kernels, records, romanization, route, spec,
-    street_lines, tables, text_codes, texts, value, words,
+    addresses, alert_kernels, blake2b_rounds, categories, compiling, config, currency, emails, form_buffer, goods, goods_kernels, identifiers,
+    indicator_kernels, items, key_kernels, letters, names, normal_forms, parties, phone_kernels, phones, quality, quality_codes, record_kernels,
+    records, romanization, route, row_slots, spec, street_lines, tables, text_codes, text_hashes, texts, value, words,
 )  # fmt: skip
 """The files that are compiled into the entry point, and those that their constants come from. A test compares them with the imports."""
 CompilationReporter("describe_rows")

@@ -27,18 +27,8 @@ from features.normalization.text_codes import build_text_codes
 from features.parties import PARTY_FEATURES
 from features.quality import CODE_PLACES, QUALITY_FEATURES
 from features.route import ROUTE_FEATURES, ROUTE_WORDS
-from features.row_kernels import (
-    CODES,
-    FEATURE_PLAN,
-    FIGURES,
-    FIRST_DECLARED_SLOT,
-    FORM_COLUMNS,
-    GOODS,
-    PARTIES,
-    PLAIN,
-    VALUE,
-    FittedTables,
-)
+from features.row_kernels import FEATURE_PLAN, GOODS, PARTIES, PLAIN, VALUE, FittedTables
+from features.row_slots import CODES, FIGURES, FIRST_DECLARED_SLOT, FORM_COLUMNS
 from features.value import VALUE_FEATURES, ValueTables, build_value_tables
 
 COMMON_CONFIG = FeatureConfig()

@@ -8,6 +8,7 @@ another order is held in memory as a whole.
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Protocol
 
@@ -156,6 +157,18 @@ class SelectedRows:
     order: pd.DataFrame
     selected: Mask
 
+    @classmethod
+    def from_source(cls, source: TableSource) -> "SelectedRows":
+        """Return all rows of a source."""
+        order = source.take_order()
+        return cls(source, order, np.ones(len(order), dtype=bool))
+
+    def select(self, rows: Mask) -> "SelectedRows":
+        """Return some of the rows, given a mask of these rows."""
+        selected = self.selected.copy()
+        selected[selected] = rows
+        return SelectedRows(self.source, self.order[rows].reset_index(drop=True), selected)
+
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.order)
@@ -171,9 +184,13 @@ class SelectedRows:
 
     def slice_rows(self, first: int, last: int) -> RowChunk:
         """Return the rows from `first` up to `last`, which is not included."""
-        places = np.flatnonzero(self.selected)[first:last]
+        places = self._places[first:last]
         begin, end = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
         return _SelectedChunk(self.source.slice_rows(begin, end), self.selected[begin:end])
+
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        return np.flatnonzero(self.selected)
 
 
 @dataclass(frozen=True)
@@ -236,11 +253,10 @@ class FeatureInputs:
         Outcomes get the spelling of their consignment.
         """
         inputs = given if isinstance(given, FeatureInputs) else cls.from_tables(given)
-        order = inputs.consignments.take_order()
-        rows = SelectedRows(inputs.consignments, order, np.ones(len(order), dtype=bool))
+        rows = SelectedRows.from_source(inputs.consignments)
         if inputs.outcomes is None:
             return replace(inputs, consignments=rows)
-        outcomes = adopt_spellings(inputs.outcomes, order["consignment_id"])
+        outcomes = adopt_spellings(inputs.outcomes, rows.order["consignment_id"])
         return replace(inputs, consignments=rows, outcomes=outcomes)
 
     @classmethod

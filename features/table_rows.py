@@ -3,8 +3,6 @@
 Python reads a record only if the kernel of rows asks for it, or if an alert may match.
 """
 
-from itertools import pairwise
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,12 +17,19 @@ from consignments.tables import to_consignments
 from consignments.timestamps import NO_TIME
 from consignments.validation import SEQUENCE
 from features import described_rows
-from features.described_rows import DescribedRows, check_arrays, describe_block, encode_prepared
+from features.alert_kernels import NO_SEARCH, AlertSearch, AlertTables
+from features.described_rows import (
+    DescribedRows,
+    check_arrays,
+    create_rows,
+    describe_block,
+    encode_prepared,
+)
 from features.normalization.record_kernels import FIELDS
 from features.packed_rows import PackedRows, pack_columns
 from features.parties import PARTY_FEATURES
 from features.pipeline import Keys, Pipeline, Rows
-from features.row_plans import PARTIES_ONLY, FeaturePlan
+from features.row_plans import PARTIES_ONLY, FeaturePlan, KeyPlan
 
 BLOCK_ROWS = 256
 """Rows that the kernel reads at once: a row that Python prepares is put before the others of its block."""
@@ -47,41 +52,68 @@ def fill_table(pipeline: Pipeline, table: pa.Table, X: Rows, keys: Keys, counter
     X : float32 array, (n, features before those of history, or more)
     keys, counterparts : uint64 array, (n, kinds)
     """
-    rows = DescribedRows(X, keys, counterparts)
     received = normalize_array(table.column("received_at")).cast(pa.int64())
     possible = pipeline.alerts.mask_possible(pc.fill_null(received, NO_TIME).to_numpy())
-    ends = [0, *(np.flatnonzero(np.diff(possible)) + 1).tolist(), len(table)]
-    for begin, end in pairwise(ends):
-        part, some = DescribedRows._make(each[begin:end] for each in rows), table.slice(begin, end - begin)
-        if begin < end and possible[begin]:
-            _fill_with_alerts(pipeline, some, part)
-        else:
-            _fill_described(pipeline, some, pipeline.feature_plan, part)
-            pipeline.set_no_alert(part.values)
+    search = pipeline.alerts.build_tables() if possible.any() else None
+    rows = DescribedRows(X, keys, counterparts)
+    found = _fill_described(pipeline, table, pipeline.key_plan, pipeline.feature_plan, rows, search)
+    pipeline.clear_alerts(X)
+    _fill_alerts(pipeline, table, X, {row: forms for row, forms in found.items() if possible[row]})
 
 
 def fill_table_keys(pipeline: Pipeline, table: pa.Table, keys: Keys, counterparts: Keys) -> None:
     """Write only the history keys of the rows of a table."""
     unused = np.empty((len(table), len(PARTY_FEATURES)), np.float32)
-    _fill_described(pipeline, table, PARTIES_ONLY, DescribedRows(unused, keys, counterparts))
+    rows = DescribedRows(unused, keys, counterparts)
+    _fill_described(pipeline, table, pipeline.key_plan, PARTIES_ONLY, rows)
 
 
-def _fill_with_alerts(pipeline: Pipeline, table: pa.Table, rows: DescribedRows) -> None:
-    ordered = SEQUENCE in table.column_names
-    sequences = table.column(SEQUENCE).to_pylist() if ordered else [None] * len(table)
-    records = to_consignments(table, pipeline.record_type)
-    for c, sequence, row, mine, theirs in zip(records, sequences, *rows, strict=True):
-        pipeline.fill_row(c, row, mine, theirs, sequence)
+def fill_table_fitted(pipeline: Pipeline, table: pa.Table, X: Rows) -> None:
+    """Rewrite only the features that depend on fitted parameters, as `Pipeline.fill_fitted` does.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+    table : Arrow table
+        n consignments in canonical form.
+    X : float32 array, (n, len(spec))
+    """
+    plan = pipeline.unkeyed_plan
+    rows = create_rows(len(table), plan)._replace(values=X)
+    _fill_described(pipeline, table, plan, pipeline.fitted_plan, rows)
 
 
-def _fill_described(pipeline: Pipeline, table: pa.Table, features: FeaturePlan, rows: DescribedRows) -> None:
-    plan = pipeline.key_plan
+def _fill_alerts(pipeline: Pipeline, table: pa.Table, X: Rows, candidates: dict[int, list[str]]) -> None:
+    """Write the features of alerts of the rows that an alert may match, from their normal forms."""
+    if not candidates:
+        return
+    some = table.take(pa.array(candidates, pa.int64()))
+    sequences = some.column(SEQUENCE).to_pylist() if SEQUENCE in some.column_names else [None] * len(some)
+    records = to_consignments(some, pipeline.record_type)
+    for (row, forms), c, sequence in zip(candidates.items(), records, sequences, strict=True):
+        pipeline.fill_alerts(c, forms, X[row], sequence)
+
+
+def _fill_described(
+    pipeline: Pipeline,
+    table: pa.Table,
+    plan: KeyPlan,
+    features: FeaturePlan,
+    rows: DescribedRows,
+    alerts: AlertTables | None = None,
+) -> dict[int, list[str]]:
+    """Describe the rows of a table. Return the normal forms of the rows that an alert may match."""
+    candidates: dict[int, list[str]] = {}
     check_arrays(len(table), plan, features, rows)
     packed = pack_table(pipeline, table)
     for begin in range(0, len(table), BLOCK_ROWS):
         part = slice(begin, min(begin + BLOCK_ROWS, len(table)))
         block = PackedBlock(packed, table, pipeline.record_type, part, plan.columns)
-        describe_block(block, plan, features, DescribedRows._make(each[part] for each in rows))
+        described = DescribedRows._make(each[part] for each in rows)
+        search = AlertSearch.create(alerts, part.stop - begin) if alerts is not None else NO_SEARCH
+        describe_block(block, plan, features, described, search=search)
+        candidates |= {begin + row: search.forms.get_forms(row) for row in search.list_candidates()}
+    return candidates
 
 
 def pack_table(pipeline: Pipeline, table: pa.Table) -> PackedRows:

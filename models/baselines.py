@@ -43,7 +43,13 @@ class Baseline(Protocol):
 
 
 def fit_baselines(
-    X: Rows, y: NDArray[Any], weight: Floats, spec: Spec, *, seed: int = 1
+    X: Rows,
+    y: NDArray[Any],
+    weight: Floats,
+    spec: Spec,
+    *,
+    seed: int = 1,
+    linear: LogisticRegression | None = None,
 ) -> tuple[Baseline, ...]:
     """Fit all baselines on the training rows.
 
@@ -55,6 +61,8 @@ def fit_baselines(
     weight : float64 array, (n,)
     spec : Spec
     seed : int
+    linear : LogisticRegression, optional
+        As fitted on the same rows before. Default: it is fitted.
     """
     labels = np.asarray(y, dtype=np.float64)
     kept, weight = sample_negatives(labels, np.asarray(weight, dtype=np.float64))
@@ -63,7 +71,7 @@ def fit_baselines(
         RandomOrder(seed),
         Rules(spec),
         BestFeature.fit(X, y, weight, spec),
-        LogisticRegression.fit(X, y, weight),
+        linear or LogisticRegression.fit(X, y, weight),
     )
 
 

@@ -8,7 +8,7 @@ function over the training values. The height of a step is the value of the line
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,14 @@ class StepFunction:
     missing: int
 
 
-def fit_linear_part(X: Rows, y: NDArray[Any], weight: Floats) -> list[StepFunction]:
+class LinearPart(NamedTuple):
+    """A linear model, and its step functions over its training rows."""
+
+    linear: LogisticRegression
+    steps: list[StepFunction]
+
+
+def fit_linear_part(X: Rows, y: NDArray[Any], weight: Floats) -> LinearPart:
     """Fit a linear model, and convert it to step functions over its training rows.
 
     Parameters
@@ -62,7 +69,8 @@ def fit_linear_part(X: Rows, y: NDArray[Any], weight: Floats) -> list[StepFuncti
     labels = np.asarray(y, dtype=np.float64)
     kept, weights = sample_negatives(labels, weight)
     few = X[kept]
-    return build_step_functions(LogisticRegression.fit(few, labels[kept], weights), few)
+    linear = LogisticRegression.fit(few, labels[kept], weights)
+    return LinearPart(linear, build_step_functions(linear, few))
 
 
 def blend_trees(
@@ -95,13 +103,13 @@ def blend_trees(
 
 def build_step_functions(linear: LogisticRegression, X: Rows) -> list[StepFunction]:
     """Convert each line of a linear model to a step function over the values of rows, and drop flat ones."""
-    imputer, scaler, fitted = (step for _, step in linear.fitted.steps)
+    scaler, fitted = linear.scaler, linear.regression
     slope, start = fitted.coef_[0] / scaler.scale_, float(fitted.intercept_[0])
     found: list[StepFunction] = []
     for feature in np.flatnonzero(slope):
         values = X[:, feature].astype(np.float64)
         values = np.where(np.isinf(values), np.nan, values)
-        median = imputer.statistics_[feature]
+        median = linear.median[feature]
         line = slope[feature] * (
             np.where(np.isnan(values), median, apply_signed_log(values)) - scaler.mean_[feature]
         )

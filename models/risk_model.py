@@ -20,6 +20,7 @@ from features.spec import Spec
 from models.bands import Band, Bands
 from models.boosting import BoostingRows, BoostingTask, TreeGrower, grow_boosted_trees
 from models.calibration import Calibration
+from models.linear import LogisticRegression
 from models.linear_trees import blend_trees, fit_linear_part
 from models.reasons.ranking import Reason, ReasonRanker
 from models.reasons.sentences import NO_CONTEXT, ReasonContext
@@ -194,7 +195,7 @@ class RiskModel:
         BadInput
             See `grow_trees`.
         """
-        trees = grow_trees(rows, spec, options)
+        trees = grow_trees(rows, spec, options).trees
         checked = _check_rows(later, spec, "later rows")
         raw = predict_finite(trees, checked.X)
         calibration = Calibration.fit(raw, checked.y, checked.weight, checked.channels)
@@ -298,7 +299,14 @@ class RiskModel:
                 yield self.reasons.rank(row, contributions, top, goods=text)
 
 
-def grow_trees(rows: LabelledRows, spec: Spec, options: FitOptions | None = None) -> Trees:
+class GrownTrees(NamedTuple):
+    """The trees of a fit, and the linear model that has a share in them. It is None if its share is 0."""
+
+    trees: Trees
+    linear: LogisticRegression | None
+
+
+def grow_trees(rows: LabelledRows, spec: Spec, options: FitOptions | None = None) -> GrownTrees:
     """Fit trees that start from the rule prior, and blend them with a linear model.
 
     Parameters
@@ -337,9 +345,9 @@ def grow_trees(rows: LabelledRows, spec: Spec, options: FitOptions | None = None
                 progress=options.progress,
             )
         )
-    start = prior.to_step_functions(training.X)
-    blended = blend_trees(text, [] if line is None else line.result(), share, start)
-    return Trees.from_text(blended, where="the trees just grown")
+    linear, steps = (None, []) if line is None else line.result()
+    blended = blend_trees(text, steps, share, prior.to_step_functions(training.X))
+    return GrownTrees(Trees.from_text(blended, where="the trees just grown"), linear)
 
 
 def predict_finite(trees: Trees, X: Rows) -> Floats:

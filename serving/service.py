@@ -176,7 +176,7 @@ class Service:
         with contextlib.suppress(ServiceFault):
             await self.committer.drain()
             await asyncio.to_thread(self.log.stop_writing)
-            if self.role.is_active:
+            if self.committer.fault is None:  # else the state of a standby may be incomplete
                 await self.write_snapshot()
         self._background.close()
         self.active.close()
@@ -279,8 +279,7 @@ class Service:
                 await self._recover()
             if self.committer.fault is None:
                 await self.updates.follow(self.active, self.committer, self._background)
-                if self.role.is_active:
-                    await self._schedule.write_when_due(self.active.state, self._background)
+                await self._schedule.write_when_due(self.active.state, self._background)
 
     async def _watch(self) -> None:
         while True:

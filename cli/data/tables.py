@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from cli.batch import count_cores, create_batch_pseudonyms
-from cli.cluster import check_dask_options
 from cli.options import (
     TableOptions,
     batch_table_options,
@@ -220,7 +219,6 @@ def features(
     from features.streams import FeatureChunk, stream_features
     from training.config import read_config
 
-    check_dask_options(dask, state)
     digest = "none"
     if model is None:
         feature_config, fitted = read_config(config).features, FittedParameters.create_empty()

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from cli.batch import count_cores, create_batch_pseudonyms
-from cli.cluster import check_dask_options
 from cli.options import (
     TableOptions,
     batch_table_options,
@@ -252,7 +251,6 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
     from models.batch_scoring import ChunkScorer, ScoreColumns, build_feature_parameters, score_chunks
 
     check_state_options(options.state, options.as_of)
-    check_dask_options(options.dask, options.state)
     if options.state is None:
         options.check_history(tables.history)
     chosen = resolve_model(options.model)

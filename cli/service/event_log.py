@@ -13,6 +13,7 @@ from cli.options import (
     TableOptions,
     alerts_option,
     approval_options,
+    build_exclusion,
     collect_tables,
     consignments_option,
     json_option,
@@ -23,7 +24,13 @@ from cli.options import (
 )
 from cli.output import print_result
 from cli.progress import show_progress_bar
-from cli.stores import install_operation_keys, open_registry, open_vault, read_settings
+from cli.stores import (
+    create_state_pseudonyms,
+    install_operation_keys,
+    open_registry,
+    open_vault,
+    read_settings,
+)
 from cli.table_reader import TableReader
 from cli.times import parse_time
 from consignments.errors import BadInput
@@ -71,12 +78,20 @@ def import_(tables: TableOptions, as_json: bool) -> None:
 
 @click.command()
 @out_option(
-    "Folder to write: new, empty, or an earlier export. An earlier export is replaced.", metavar="DIR"
+    "Folder of tables to write: new, empty, or an earlier export. An earlier export is replaced.",
+    metavar="DIR",
+    required=False,
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write the history after the log to this folder instead, for --state of npsrisk score. This needs the data key.",
 )
 @click.option("--personal", is_flag=True, help="Also write personal columns. This needs the data key.")
 @json_option
-def export(out: Path, personal: bool, as_json: bool) -> None:
-    """Export the event log of the service as tables.
+def export(out: Path | None, state: Path | None, personal: bool, as_json: bool) -> None:
+    """Export the event log of the service as tables, or as the state of a batch.
 
     Writes Parquet tables: consignments (every version), outcomes, alerts, selections, answers of customs (states) and decisions. It also writes the
     logged features, one table for each list of features that a model used. The column `sequence` is the order of the log.
@@ -84,10 +99,14 @@ def export(out: Path, personal: bool, as_json: bool) -> None:
     Without --personal, personal columns are left out and no data key is needed. With --personal, training and scoring
     on these tables give the same results as the service. Who exported them is recorded in access.jsonl in the state directory.
 
+    With --state, "npsrisk score --state" and "npsrisk features --state" can go on where the log ends. The state has the history keys of
+    the published model, and no names or identifiers.
+
     The service may keep running. Next, run "npsrisk train" on the tables.
 
     \b
-    Example:
+    Examples:
+    npsrisk export --state state
     npsrisk export --out exported --personal
     npsrisk train --consignments exported/consignments.parquet --outcomes exported/outcomes.parquet
     """
@@ -95,6 +114,12 @@ def export(out: Path, personal: bool, as_json: bool) -> None:
     from serving.maintenance.access_log import record_access
     from serving.maintenance.export import export_log
 
+    if (out is None) == (state is None) or (personal and state is not None):
+        raise build_exclusion("none or several of --out, --state", "--out DIR [--personal], or --state DIR")
+    if state is not None:
+        _export_state(state, as_json)
+        return
+    assert out is not None
     settings = read_settings()
     with LogReader.open_to_read(settings.database_url) as log, show_progress_bar() as progress:
         if personal:
@@ -256,6 +281,31 @@ def verify_log(context: click.Context, head: str, as_json: bool) -> None:
     result = {**verdict._asdict(), "fault": fault, "erased_months": [each.month for each in erasures]}
     print_result(result, as_json, f"{text}\n{fault}" if fault else text)
     context.exit(1 if fault else 0)
+
+
+def _export_state(folder: Path, as_json: bool) -> None:
+    """Write the history after the log as the state of a batch."""
+    from serving.event_log.key_erasures import check_vault
+    from serving.event_log.reader import LogReader
+    from serving.maintenance.export_state import export_state
+    from serving.maintenance.published_config import build_key_reader
+
+    settings, vault, pseudonyms = read_settings(), open_vault(), create_state_pseudonyms()
+    with LogReader.open_to_read(settings.database_url) as log, show_progress_bar() as progress:
+        check_vault(log, vault)
+        keys = build_key_reader(settings.state_dir, vault, pseudonyms)
+        written = export_state(log, keys, pseudonyms, folder, progress)
+    result = {
+        "state": str(folder),
+        "last_sequence": written.manifest.header.last_sequence,
+        "keys": len(written.state.table.key) - 1,
+        "consignments": sum(len(segment.number) for segment in written.state.arrived)
+        + len(written.state.followed),
+    }
+    text = (
+        f"History of {result['consignments']:,} consignments with {result['keys']:,} keys -> {written.folder}"
+    )
+    print_result(result, as_json, text)
 
 
 def open_past_bundles() -> "PastModels":

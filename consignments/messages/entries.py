@@ -227,33 +227,32 @@ def build_master(details: MasterDetails, received_at: datetime, source: str) -> 
 
 
 @cache
-def _known_fields() -> dict[str, Field]:
-    return {field.name: field for field in get_fields(Consignment)}
+def _index_fields(record: type[Consignment] | type[Item]) -> dict[str, Field]:
+    return {field.name: field for field in get_fields(record)}
 
 
 @cache
-def _known_item_fields() -> dict[str, Field]:
-    return {field.name: field for field in get_fields(Item)}
-
-
-@cache
-def _list_text_limits() -> dict[str, int]:
-    """Greatest length of the texts that need no other treatment than a cut."""
+def _list_text_limits(record: type[Consignment] | type[Item]) -> dict[str, int]:
+    """Greatest length of each text."""
     return {
         name: field.max_length
-        for name, field in _known_fields().items()
-        if field.kind == "string" and field.max_length is not None and name not in ("route", "consignment_id")
+        for name, field in _index_fields(record).items()
+        if field.kind == "string" and field.max_length is not None
     }
 
 
 def limit_fields(given: Mapping[str, Any], doubts: Doubts) -> dict[str, Any]:
     """Limit values to those that the record accepts; missing values are left out."""
-    known, text_limits = _known_fields(), _list_text_limits()
+    known, text_limits = _index_fields(Consignment), _list_text_limits(Consignment)
     fields: dict[str, Any] = {}
     for name, value in given.items():
         if value is None or name in SET_LATER:
             continue
-        if type(value) is str and value.isascii() and 0 < len(value) <= text_limits.get(name, 0):
+        if (
+            type(value) is str
+            and 0 < len(value) <= text_limits.get(name, 0)
+            and (value.isascii() or value.isprintable())
+        ):
             fields[name] = value
         elif name == "items":
             fields[name] = _limit_items(value, doubts)
@@ -270,7 +269,7 @@ def limit_fields(given: Mapping[str, Any], doubts: Doubts) -> dict[str, Any]:
 def _limit_items(items: Sequence[Mapping[str, Any]], doubts: Doubts) -> list[dict[str, Any]] | None:
     if len(items) > MAX_ITEMS:
         doubts.add("text_cut")
-    known = _known_item_fields()
+    known = _index_fields(Item)
     limited = []
     for item in items[:MAX_ITEMS]:
         values = {
@@ -287,6 +286,8 @@ def _limit_value(value: Any, field: Field, doubts: Doubts) -> Any:
     if field.kind == "string":
         return _limit_text(value if isinstance(value, str) else str(value), field, doubts)
     if field.kind == "number":
+        if type(value) is float and 0 <= value < math.inf:
+            return value
         if (
             isinstance(value, int | float)
             and not isinstance(value, bool)

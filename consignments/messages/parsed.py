@@ -5,9 +5,11 @@ cannot be used becomes None with a quality code. It raises `consignments.errors.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
+
+import msgspec
 
 EXTRA_COLUMNS = (
     "customs_notes",
@@ -39,8 +41,7 @@ EventState = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Declaration:
+class Declaration(msgspec.Struct, frozen=True):
     """One consignment as one message describes it.
 
     Attributes
@@ -72,7 +73,7 @@ class Declaration:
     quality: tuple[str, ...] = ()
     place: str = ""
     partial: bool = False
-    extras: dict[str, Any] = field(default_factory=dict)
+    extras: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +124,7 @@ class Ignored:
 Parsed = Declaration | MasterDetails | CustomsEvent | Ignored
 
 
-@dataclass(frozen=True, slots=True)
-class MessageContext:
+class MessageContext(msgspec.Struct, frozen=True):
     """Knowledge of a reader beyond the bytes.
 
     Attributes
@@ -138,7 +138,7 @@ class MessageContext:
     """
 
     source: str
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = msgspec.field(default_factory=list)
     received_at: datetime | None = None
 
 

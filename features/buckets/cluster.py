@@ -5,6 +5,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -39,10 +40,17 @@ class DaskRunner:
     def __init__(self, client: Any, address: str) -> None:
         self.client, self.address = client, address
 
-    def share(self, value: Any) -> Any:
-        """Send a value to every worker once."""
+    def share(self, value: Any, *, large: bool = False) -> Any:
+        """Send a value to every worker once.
+
+        A small value is kept by the scheduler, so that it survives the loss of all workers. A large one is lost if all workers
+        that have it end at the same time.
+        """
         with self._explain_failure("job"):
-            return self.client.scatter(value, broadcast=True, hash=False)
+            if large:
+                return self.client.scatter(value, broadcast=True, hash=False)
+            name = f"{type(value).__name__}-{time.time_ns()}"
+            return self.client.submit(partial(_give, value), key=name, pure=False)
 
     def map(self, name: str, work: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> Iterator[T]:
         """Yield the result of each task, in order.
@@ -222,6 +230,10 @@ class DaskRunner:
             ) from error
 
 
+def _give(value: T) -> T:
+    return value
+
+
 def _summarize(error: BaseException) -> str:
     """Return the first line of an error."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
@@ -297,7 +309,7 @@ def _count_local_workers(address: str) -> int | None:
 def _start_local_cluster(workers: int) -> Any:
     from distributed import LocalCluster
 
-    # Two clusters of one machine need two ports for their pages of metrics.
+    # Any free port: the default one may be used by another run.
     return LocalCluster(
         n_workers=workers,
         threads_per_worker=1,

@@ -5,7 +5,8 @@ The coordinator checks the tables and computes the plan of history. It holds ide
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from shutil import rmtree
@@ -14,10 +15,21 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from consignments.errors import BadInput, FileFault
+from consignments.files.whole_files import PRIVATE_FOLDER_MODE
 from features.batch import FeatureParameters, Progress, RowBuilder, select_alerts
 from features.buckets.cluster import connect
 from features.buckets.plan import HistoryPlan
-from features.buckets.tasks import BucketJob, Partition, count_bucket, describe_partition, join_partition
+from features.buckets.state import BucketState
+from features.buckets.tasks import (
+    BucketJob,
+    Partition,
+    count_bucket,
+    describe_partition,
+    join_partition,
+    merge_state,
+    read_keys,
+    write_keys,
+)
 from features.streams import FeatureChunk, FeatureInputs, Mask, OrderedTables, RowChunk, TableSource
 from features.table_rows import prepare_kernels
 
@@ -25,6 +37,8 @@ T = TypeVar("T")
 PARTITION_ROWS = 1 << 16
 BUCKET_ARRIVALS = 2_000_000
 """Arrivals of a bucket of one kind: its table of history has at most so many keys, 300 MB."""
+BUCKET_KEYS = 8_000_000
+"""Keys of a bucket of all kinds in the state before the batch: 0.5 GB, which a task merges with those of the batch."""
 PIECE_ROWS = 10_000
 """Rows of a partition that are in memory as records at once."""
 
@@ -32,7 +46,7 @@ PIECE_ROWS = 10_000
 class TaskRunner(Protocol):
     """A runner of tasks, such as a cluster."""
 
-    def share(self, value: Any) -> Any:
+    def share(self, value: Any, *, large: bool = False) -> Any:
         """Send a value to every worker once, and return what stands for it in the arguments of a task."""
 
     def map(self, name: str, work: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> Iterator[T]:
@@ -69,9 +83,9 @@ class BucketOptions:
     buckets: int | None = None
     progress: Progress | None = None
 
-    def count_buckets(self, arrivals: int) -> int:
+    def count_buckets(self, arrivals: int, kept_keys: int) -> int:
         """Return the number of buckets of each kind."""
-        return self.buckets or max(1, -(-arrivals // BUCKET_ARRIVALS))
+        return self.buckets or max(1, -(-arrivals // BUCKET_ARRIVALS), -(-kept_keys // BUCKET_KEYS))
 
 
 def stream_buckets(
@@ -89,7 +103,7 @@ def stream_buckets(
     Parameters
     ----------
     inputs : FeatureInputs
-        Rows may be in any order.
+        Rows may be in any order. The next state exists after the last chunk, as in `stream_features`.
     parameters : FeatureParameters
     finish : callable
         Function that workers apply to each chunk of whole rows. It and its results are sent between processes.
@@ -106,22 +120,8 @@ def stream_buckets(
         The result for each partition of the given table with wanted rows, in order; at least one.
     """
     options = options or BucketOptions()
-    describer = RowBuilder(parameters, select_alerts(inputs.alerts, inputs.as_of))
-    tables = OrderedTables.from_inputs(inputs)
-    mask = np.ones(len(inputs.consignments), dtype=bool) if wanted is None else wanted
-    parts = _list_partitions(inputs, tables.kept, options.partition_rows or PARTITION_ROWS, mask)
-    past = int(tables.kept.sum())
-    HistoryPlan.build(tables.arrivals, tables.outcomes, past, tables.as_of_us).write(folder)
-    job = BucketJob(
-        folder=folder,
-        describer=describer,
-        kinds=describer.build_pipeline().kinds,
-        buckets=options.count_buckets(len(tables.arrivals.received_us)),
-        partitions=tuple(part.partition for part in parts),
-        arrivals=len(tables.arrivals.received_us),
-        finish=finish,
-    )
-    shared = runner.share(job)
+    job, parts = _plan_job(inputs, parameters, finish, folder, options, wanted)
+    shared, state_run = runner.share(job), inputs.state_run
     keys = [(shared, part.partition, part.list_pieces()) for part in parts]
     buckets = [(shared, kind, bucket) for kind in range(len(job.kinds)) for bucket in range(job.buckets)]
     given = [part for part in parts if part.partition.is_given]
@@ -133,6 +133,47 @@ def stream_buckets(
     for _ in _report(options.progress, "history", runner.map("history", count_bucket, buckets), len(buckets)):
         pass
     yield from _report(options.progress, "rows", runner.map("rows", join_partition, rows), len(rows))
+    if state_run is not None and job.state is not None:
+        merges = [(shared, bucket) for bucket in range(job.buckets)]
+        for _ in _report(options.progress, "state", runner.map("state", merge_state, merges), job.buckets):
+            pass
+        state_run.finish_plan(job.state.open_merged(job.buckets), partial(read_keys, job))
+
+
+def _plan_job(
+    inputs: FeatureInputs,
+    parameters: FeatureParameters,
+    finish: Callable[[FeatureChunk], Any],
+    folder: Path,
+    options: BucketOptions,
+    wanted: Mask | None,
+) -> tuple[BucketJob, tuple["_SourcePart", ...]]:
+    """Write the plan of history, and what of a kept state the tasks need, to the folder; return the job and its tables in parts."""
+    describer = RowBuilder(parameters, select_alerts(inputs.alerts, inputs.as_of))
+    tables, state_run = OrderedTables.from_inputs(inputs), inputs.state_run
+    mask = np.ones(len(inputs.consignments), dtype=bool) if wanted is None else wanted
+    parts = _list_partitions(inputs, tables.kept, options.partition_rows or PARTITION_ROWS, mask)
+    arrivals = len(tables.arrivals.received_us)
+    HistoryPlan.build(tables, state_run).write(folder)
+    before = None if state_run is None else state_run.before
+    buckets = options.count_buckets(arrivals, 0 if before is None else len(before.table.key))
+    job = BucketJob(
+        folder=folder,
+        describer=describer,
+        kinds=describer.build_pipeline().kinds,
+        buckets=buckets,
+        partitions=tuple(part.partition for part in parts),
+        arrivals=arrivals,
+        finish=finish,
+    )
+    if state_run is None:
+        return job, parts
+    known = state_run.earlier_keys
+    earlier = Partition(len(parts), arrivals, len(known), -1)
+    write_keys(job, earlier, known, np.zeros_like(known))
+    state = BucketState.split(before, state_run.today, folder, buckets)
+    partitions, rows = (*job.partitions, earlier), arrivals + len(known)
+    return replace(job, partitions=partitions, arrivals=rows, state=state), parts
 
 
 def stream_on_cluster(
@@ -168,7 +209,7 @@ def create_work_folder(out: Path) -> Iterator[Path]:
     try:
         if folder.exists():
             rmtree(folder)
-        folder.mkdir()
+        folder.mkdir(mode=PRIVATE_FOLDER_MODE)
     except OSError as error:
         raise FileFault(
             "the working folder cannot be created",

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from features.history.kept_state import StateRun
 from features.history.kernels import NO_DAY, STEP
-from features.history.ordering import ArrivalEvents, HistoryFold, Keys, Longs, Outcomes, Rows
+from features.history.ordering import HistoryFold, Keys, Longs, Rows
+from features.streams import OrderedTables
 
 CHUNK_ROWS = 1 << 16
 
@@ -24,7 +26,8 @@ class HistoryPlan:
     Attributes
     ----------
     steps : STEP array, (steps,)
-        `row` is the arrival whose keys are counted. `out_row` is the given row that is read, or -1.
+        `row` is the arrival whose keys are counted; those of earlier consignments of a state follow. `out_row` is the given row
+        that is read, or -1.
     own : bool array, (steps,)
         True if the step also counts the counterparts of its arrival.
     """
@@ -33,12 +36,14 @@ class HistoryPlan:
     own: NDArray[np.bool_]
 
     @classmethod
-    def build(
-        cls, arrivals: ArrivalEvents, outcomes: Outcomes, past: int, as_of_us: int | None = None
-    ) -> "HistoryPlan":
-        """Build the plan of tables of which the first `past` arrivals only count."""
+    def build(cls, tables: OrderedTables, state_run: StateRun | None = None) -> "HistoryPlan":
+        """Build the plan of tables, which may continue a kept state."""
         recorder = _StepRecorder()
-        fold = HistoryFold(recorder, arrivals, outcomes, as_of_us)
+        arrivals, outcomes, past = tables.arrivals, tables.outcomes, int(tables.kept.sum())
+        if state_run is None:
+            fold = HistoryFold(recorder, arrivals, outcomes, tables.as_of_us)
+        else:
+            fold = state_run.start_plan(recorder, arrivals, outcomes)
         order = fold.rows
         nothing = np.zeros((0, 0), dtype=np.float32)
         for begin in range(0, len(order), CHUNK_ROWS):

@@ -1,11 +1,11 @@
-"""The three tasks of features on several machines. Each reads and writes files of one folder, and can be repeated at any time.
+"""The tasks of features on several machines. Each reads and writes files of one folder, and can be repeated at any time.
 
 describe_partition    rows of a table       ─► features except history; keys, sorted by kind and bucket
 count_bucket          one kind and bucket   ─► readings of its keys: the history function of one machine over a part of the plan
 join_partition        a partition of rows   ─► whole rows, and what is made of them
+merge_state           a bucket of all kinds ─► the keys of the next state in it, if a state is kept
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +19,15 @@ from consignments.errors import ServiceFault
 from consignments.validation import keep_rows
 from features.batch import RowBuilder
 from features.buckets.plan import HistoryPlan
+from features.buckets.state import BucketState
+from features.buckets.work_files import compute_bucket, write_array, write_arrow
 from features.history.kernels import ARRIVALS, WIDTH, read_sides
 from features.history.keys import KeyKind
 from features.history.table import History, number_sides
 from features.streams import ChunkBuilder, FeatureChunk, Mask, PartialChunk, RowChunk
 
 KEY_ROW = np.dtype([("row", "<i4"), ("key", "<u8"), ("counterpart", "<u8")])
-BUCKET_BITS = 64
+Keys = NDArray[np.uint64]
 X_PREFIX = "x"
 WANTED = "wanted"
 """Column of the rows that get features."""
@@ -33,7 +35,7 @@ WANTED = "wanted"
 
 @dataclass(frozen=True)
 class Partition:
-    """Consecutive rows of a table.
+    """Consecutive rows of a table, or the earlier consignments of a kept state that the tables meet again.
 
     Attributes
     ----------
@@ -43,7 +45,7 @@ class Partition:
     rows : int
         Arrivals that count.
     first_row : int
-        First row in the given table; -1 for past consignments.
+        First row in the given table; -1 for past and earlier consignments.
     """
 
     number: int
@@ -70,10 +72,12 @@ class BucketJob:
     buckets : int
         Buckets of each kind.
     partitions : tuple of Partition
-        Those of past consignments, then the given ones.
+        Those of past consignments, then the given ones, then one of earlier consignments if a state is kept.
     arrivals : int
+        Rows of all partitions.
     finish : callable
         Function that is applied to the whole rows of a partition.
+    state : BucketState or None
     """
 
     folder: Path
@@ -83,6 +87,7 @@ class BucketJob:
     partitions: tuple[Partition, ...]
     arrivals: int
     finish: Callable[[FeatureChunk], Any]
+    state: BucketState | None = None
 
     @property
     def given(self) -> tuple[Partition, ...]:
@@ -130,13 +135,33 @@ def describe_partition(
         columns |= {name: chunk.context.column(name) for name in chunk.context.column_names}
         columns[WANTED] = pa.array(np.concatenate([wanted for _, wanted in pieces]))
         rows = pa.table(columns).combine_chunks()
-        _write_arrow(job.locate_rows(partition), rows.schema, rows.to_batches())
-    keys, offsets = _sort_keys(chunk, job.buckets)
-    _write_array(job.locate_keys(partition), keys)
-    _write_array(
+        write_arrow(job.locate_rows(partition), rows.schema, rows.to_batches())
+    write_keys(job, partition, chunk.keys, chunk.counterparts)
+    return partition.rows
+
+
+def write_keys(job: BucketJob, partition: Partition, keys: Keys, counterparts: Keys) -> None:
+    """Write the keys of a partition, sorted by kind and bucket."""
+    ordered, offsets = _sort_keys(keys, counterparts, job.buckets)
+    write_array(job.locate_keys(partition), ordered)
+    write_array(
         job.locate_offsets(partition), offsets
     )  # the last file: it says that the partition is finished
-    return partition.rows
+
+
+def read_keys(job: BucketJob, numbers: NDArray[np.int64]) -> Keys:
+    """Read the keys of arrivals by their number among those of all partitions; uint64, (n, kinds)."""
+    found = np.zeros((len(numbers), len(job.kinds)), dtype=np.uint64)
+    for partition in job.partitions:
+        mine = np.flatnonzero((numbers >= partition.first) & (numbers < partition.first + partition.rows))
+        if not len(mine):
+            continue
+        keys, offsets = np.load(job.locate_keys(partition)), np.load(job.locate_offsets(partition))
+        whole = np.zeros((partition.rows, len(job.kinds)), dtype=np.uint64)
+        for kind, (first, last) in enumerate(offsets[:, [0, -1]].tolist()):
+            whole[keys["row"][first:last], kind] = keys["key"][first:last]
+        found[mine] = whole[numbers[mine] - partition.first]
+    return found
 
 
 def count_bucket(job: BucketJob, kind: int, bucket: int) -> int:
@@ -150,7 +175,10 @@ def count_bucket(job: BucketJob, kind: int, bucket: int) -> int:
     given = steps["out_row"][wanted]
     rows = np.sort(given)
     steps["out_row"][wanted] = np.searchsorted(rows, given)
-    history = History((job.kinds[kind],))
+    if job.state is None:
+        history = History((job.kinds[kind],))
+    else:
+        history, taken = job.state.start_history(job.kinds[kind], bucket, np.unique(key))
     out = np.empty((len(rows), history.width), dtype=np.float32)
     # Each key once with its counterpart and once without, and between them the missing key.
     missing = np.zeros(1, dtype=np.uint64)
@@ -158,6 +186,8 @@ def count_bucket(job: BucketJob, kind: int, bucket: int) -> int:
     others = np.concatenate([counterpart, missing, np.zeros_like(key)])[:, np.newaxis]
     steps["row"] += np.where(own | (steps["row"] == len(key)), 0, len(key) + 1)
     history.run(steps, keys, others, out)
+    if job.state is not None:
+        job.state.write_counted(kind, bucket, history, taken)
     _write_readings(job, path, rows, out)
     return len(key)
 
@@ -189,31 +219,27 @@ def join_partition(job: BucketJob, partition: Partition) -> Any:
     return job.finish(FeatureChunk(job.describer.parameters.fitted.mark_rows(X), context))
 
 
-def _sort_keys(chunk: PartialChunk, buckets: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def merge_state(job: BucketJob, bucket: int) -> None:
+    """Merge the keys of all kinds of a bucket into its part of the next state."""
+    assert job.state is not None
+    job.state.merge(len(job.kinds), bucket)
+
+
+def _sort_keys(keys: Keys, counterparts: Keys, buckets: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Sort the keys of a partition by kind and bucket. Missing keys are left out."""
-    parts, offsets = [], np.zeros((chunk.keys.shape[1], buckets + 1), dtype=np.int64)
+    parts, offsets = [], np.zeros((keys.shape[1], buckets + 1), dtype=np.int64)
     start = 0
-    for kind in range(chunk.keys.shape[1]):
-        rows = np.flatnonzero(chunk.keys[:, kind])
-        bucket = _compute_bucket(chunk.keys[rows, kind], buckets)
+    for kind in range(keys.shape[1]):
+        rows = np.flatnonzero(keys[:, kind])
+        bucket = compute_bucket(keys[rows, kind], buckets)
         order = np.argsort(bucket, kind="stable")
         part = np.empty(len(rows), dtype=KEY_ROW)
         part["row"] = rows[order]
-        part["key"], part["counterpart"] = (
-            chunk.keys[part["row"], kind],
-            chunk.counterparts[part["row"], kind],
-        )
+        part["key"], part["counterpart"] = keys[part["row"], kind], counterparts[part["row"], kind]
         offsets[kind] = start + np.searchsorted(bucket[order], np.arange(buckets + 1))
         start += len(part)
         parts.append(part)
     return np.concatenate(parts), offsets
-
-
-def _compute_bucket(keys: NDArray[np.uint64], buckets: int) -> NDArray[np.int64]:
-    """Compute the bucket of each key from its highest bits, so that buckets follow each other in the order of the keys."""
-    high = (keys >> np.uint64(BUCKET_BITS // 2)).astype(np.uint64)
-    numbers: NDArray[np.int64] = ((high * np.uint64(buckets)) >> np.uint64(BUCKET_BITS // 2)).astype(np.int64)
-    return numbers
 
 
 def _read_bucket(
@@ -255,26 +281,4 @@ def _write_readings(job: BucketJob, path: Path, rows: NDArray[np.int64], out: ND
         part = (rows[begin:end] - partition.first_row).astype(np.int32)
         arrays = [pa.array(part), *(pa.array(column[begin:end]) for column in columns)]
         batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
-    _write_arrow(path, schema, batches)
-
-
-def _write_arrow(path: Path, schema: Any, batches: list[Any]) -> None:
-    """Write batches to an Arrow file, which appears when it is whole."""
-    draft = _name_draft(path)
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
-    with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_file(sink, schema, options=options) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
-    draft.replace(path)
-
-
-def _write_array(path: Path, array: NDArray[Any]) -> None:
-    draft = _name_draft(path)
-    with draft.open("wb") as file:
-        np.save(file, array)
-    draft.replace(path)
-
-
-def _name_draft(path: Path) -> Path:
-    """Return the name under which a file is written. Two workers may compute the same task."""
-    return path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    write_arrow(path, schema, batches)

@@ -12,7 +12,7 @@ from unicodedata import normalize
 import numpy as np
 from numpy.typing import NDArray
 
-from features.normalization import compiling
+from features.normalization import compiling, text_hashes
 from features.normalization.compiling import (
     Array,
     Bool,
@@ -22,6 +22,7 @@ from features.normalization.compiling import (
     entry_point,
     kernel,
 )
+from features.normalization.text_hashes import FNV_OFFSET, update_hash
 
 CODE_POINT = np.dtype(np.uint32)
 
@@ -98,7 +99,6 @@ HS_DIGITS_READ, MAX_HS_DIGITS = 6, 12  # countries add up to six digits
 BUCKET_BITS = 18
 TEXT_BUCKETS = 1 << BUCKET_BITS
 MIN_NGRAM, MAX_NGRAM = 3, 5
-FNV_OFFSET, FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3  # FNV-1a, 64 bits
 HASH_MULTIPLIER = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: spreads a hash into its upper bits
 
 # --- Scratch arrays of a text, each as long as the longest text needs ---
@@ -444,11 +444,6 @@ def _can_end(tables: Tables, end: Int, length: Int, opening: Int) -> Bool:
 
 
 @kernel
-def _update_hash(value: Int, code: Int) -> Int:
-    return (np.uint64(value) ^ np.uint64(code)) * np.uint64(FNV_PRIME)
-
-
-@kernel
 def _look_up_vague(value: Int, vague: Array) -> Int:
     """Return the flags of a hash in the table of vague terms; 0: not found."""
     mask = vague.shape[0] - 1
@@ -471,10 +466,10 @@ def _count_tokens(entries: Array, size: Int, vague: Array, row: Array) -> None:
         kind = _get_kind(entries[place]) if place < size else BREAK
         if kind >= LETTER:
             if length == 0 and words_in_item:
-                item = _update_hash(item, SPACE)
+                item = update_hash(item, SPACE)
             last = _get_code(entries[place])
             word_but_last, item_but_last = word, item
-            word, item = _update_hash(word, last), _update_hash(item, last)
+            word, item = update_hash(word, last), update_hash(item, last)
             length += 1
             digits += kind == DIGIT
             continue
@@ -716,7 +711,7 @@ def _find_buckets(tables: Tables, size: Int) -> Int:
     for first in range(count - MIN_NGRAM + 1):
         value = np.uint64(FNV_OFFSET)
         for place in range(first, min(first + MAX_NGRAM, count)):
-            value = _update_hash(value, chars[place])
+            value = update_hash(value, chars[place])
             if place - first + 1 < MIN_NGRAM:
                 continue
             bucket: Int = np.int64((value * np.uint64(HASH_MULTIPLIER)) >> np.uint64(64 - BUCKET_BITS))
@@ -835,4 +830,6 @@ def _build_entry_points(digest: int) -> Any:
     return locate_terms, score_text, count_buckets
 
 
-locate_terms, score_text, count_buckets = _build_entry_points(build_digest([__file__, compiling.__file__]))
+locate_terms, score_text, count_buckets = _build_entry_points(
+    build_digest([__file__, compiling.__file__, text_hashes.__file__])
+)

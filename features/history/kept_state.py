@@ -11,7 +11,8 @@ The state has keyed numbers and days, and no identifier, name or text (`features
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import pairwise
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -33,6 +34,7 @@ from features.history.ordering import (
     HistoryEvents,
     HistoryFold,
     Outcomes,
+    StepTarget,
     get_event_times,
     to_arrow_strings,
 )
@@ -42,7 +44,7 @@ from features.history.table import History
 
 STATE_FORMAT = 1
 SEGMENT_ROWS = 1 << 19
-"""Arrivals of a segment: they are sorted in memory, 140 bytes each."""
+"""Arrivals of a segment, except the last one of a batch: they are sorted in memory, 140 bytes each."""
 CONSIGNMENT = "consignment"
 """Kind of the number of an identifier, apart from the kinds of history keys."""
 Longs = NDArray[np.int64]
@@ -204,8 +206,33 @@ class KeptState:
         return states, np.concatenate(keys)
 
 
+class StateStore(Protocol):
+    """A store of the large parts of the next state. It returns them in the form in which the state keeps them."""
+
+    def write_segment(self, segment: ArrivedSegment) -> ArrivedSegment:
+        """Write a segment of new arrivals."""
+
+    def write_table(self, parts: Sequence[SortedTable]) -> SortedTable:
+        """Write the table of history, given in parts in ascending order of their keys."""
+
+
+class MemoryStore:
+    """A store that keeps the parts in memory."""
+
+    def write_segment(self, segment: ArrivedSegment) -> ArrivedSegment:
+        """Return the segment."""
+        return segment
+
+    def write_table(self, parts: Sequence[SortedTable]) -> SortedTable:
+        """Return the whole table."""
+        return SortedTable.concatenate(parts)
+
+
 class StateRun:
     """A batch that starts from a kept state, or from nothing, and ends with the next state.
+
+    Either the keys are given to the fold with the arrivals (`start_fold`, `finish`), or they are computed elsewhere, after the fold
+    (`start_plan`, `finish_plan`).
 
     Parameters
     ----------
@@ -213,8 +240,13 @@ class StateRun:
     kinds : tuple of KeyKind
     pseudonyms : Pseudonyms
         Those with which the keys of the rows are computed.
-    write_segment : callable
-        Receives each segment of new arrivals, and returns it in the form in which the state keeps it.
+    store : StateStore, optional
+        In memory by default.
+
+    Attributes
+    ----------
+    earlier_keys : uint64 array, (n, kinds)
+        Keys of the earlier consignments that the batch meets, once it has started.
     """
 
     def __init__(
@@ -222,12 +254,13 @@ class StateRun:
         before: KeptState | None,
         kinds: tuple[KeyKind, ...],
         pseudonyms: Pseudonyms,
-        write_segment: Callable[[ArrivedSegment], ArrivedSegment] = lambda segment: segment,
+        store: StateStore | None = None,
     ) -> None:
         if before is not None:
             before.check(kinds, pseudonyms)
         self.before, self.kinds, self.pseudonyms = before, kinds, pseudonyms
-        self._write_segment = write_segment
+        self._store = store or MemoryStore()
+        self._read_keys: Callable[[Keys], Keys] | None = None
         self._segments: list[ArrivedSegment] = []
         self._waiting: list[ArrivedSegment] = []
         self._state: KeptState | None = None
@@ -255,6 +288,59 @@ class StateRun:
         BadInput
             An arrival is not later than the state, or the tables have another order than the state.
         """
+        earlier = self._prepare_tables(arrivals, outcomes)
+        self._read_keys = lambda keys: keys
+        self._history = (
+            create_history(len(self._numbers))
+            if self.before is None
+            else self.before.table.to_history(self.kinds, self.before.header.today)
+        )
+        return self._start(self._history, earlier)
+
+    def start_plan(self, recorder: StepTarget, arrivals: ArrivalEvents, outcomes: Outcomes) -> HistoryFold:
+        """Start to process the tables of the batch without keys.
+
+        Arrival n has the only key n + 1. The earlier consignments follow: they are those of `earlier_keys`.
+
+        Parameters
+        ----------
+        recorder : StepTarget
+        arrivals, outcomes : ArrivalEvents, Outcomes
+
+        Raises
+        ------
+        BadInput
+            As for `start_fold`.
+        """
+        earlier = self._prepare_tables(arrivals, outcomes)
+        first = len(self._numbers) + 1
+        numbers = np.arange(first, first + len(earlier.keys), dtype=np.uint64)[:, np.newaxis]
+        return self._start(recorder, replace(earlier, kinds=1, known_keys=numbers))
+
+    def finish(self) -> None:
+        """Build the next state, after all arrivals of the fold were processed."""
+        self._finish([SortedTable.from_history(self._history, self.today)])
+
+    def finish_plan(self, parts: Sequence[SortedTable], read_keys: Callable[[Longs], Keys]) -> None:
+        """Build the next state, after all arrivals of the plan were counted elsewhere.
+
+        Parameters
+        ----------
+        parts : sequence of SortedTable
+            The next table in parts, as of `today`, in ascending order of the keys.
+        read_keys : callable
+            Function that returns the keys, (n, kinds), of arrivals and earlier consignments by their number, from 0.
+        """
+        self._read_keys = lambda keys: read_keys(keys[:, 0].astype(np.int64) - 1)
+        self._finish(parts)
+
+    @property
+    def today(self) -> int:
+        """Return the latest day of all events of this batch and of the earlier ones."""
+        return self._fold.today
+
+    def _prepare_tables(self, arrivals: ArrivalEvents, outcomes: Outcomes) -> EarlierEvents:
+        """Add what waits in the state to the tables, and return what they need of the events before."""
         self._check_order(arrivals, outcomes)
         before = self.before
         numbers = self._compute_numbers(arrivals.consignment_id)
@@ -262,9 +348,8 @@ class StateRun:
         found = self._compute_numbers(outcomes.consignment_id)
         self._arrivals = replace(arrivals, identity=pa.array(numbers))
         self._outcomes = replace(outcomes, identity=pa.array(found))
-        if before is None:
-            history, earlier = create_history(len(numbers)), EarlierEvents(len(self.kinds))
-        else:
+        earlier = EarlierEvents(len(self.kinds))
+        if before is not None:
             self._outcomes = _drop_forgotten(self._outcomes, before.header)
             self._arrivals = _prepend_cancellations(before.cancellations, self._arrivals)
             self._outcomes = _append_waiting(self._outcomes, before.outcomes)
@@ -274,8 +359,10 @@ class StateRun:
             states, keys = before.find(met)
             header = before.header
             earlier = EarlierEvents(len(self.kinds), header.today, header.clock_us, states, keys)
-            history = before.table.to_history(self.kinds, header.today)
-        self._history = history
+        self.earlier_keys = earlier.keys
+        return earlier
+
+    def _start(self, history: StepTarget, earlier: EarlierEvents) -> HistoryFold:
         self._fold = HistoryFold(
             history, self._arrivals, self._outcomes, earlier=earlier, keep=self._keep_arrivals
         )
@@ -284,15 +371,14 @@ class StateRun:
         )  # identifiers are needed for the order only
         return self._fold
 
-    def finish(self) -> None:
-        """Build the next state, after all arrivals of the fold were processed."""
-        self._flush_segment(1)
-        fold, today = self._fold, self._fold.today
+    def _finish(self, parts: Sequence[SortedTable]) -> None:
+        self._write_segments(last=True)
+        fold, today = self._fold, self.today
         old = () if self.before is None else self.before.arrived
         rows, keys = self._collect_followed(today)
         self._state = KeptState(
             header=self._build_header(today),
-            table=SortedTable.from_history(self._history, today),
+            table=self._store.write_table(parts),
             followed=rows,
             followed_keys=keys,
             arrived=(*(each for each in old if each.day.max() >= today - REMEMBERED_DAYS), *self._segments),
@@ -339,16 +425,33 @@ class StateRun:
 
     def _keep_arrivals(self, rows: Longs, days: NDArray[np.int32], keys: Keys) -> None:
         self._waiting.append(ArrivedSegment(self._numbers[rows], days, self._issued_us[rows], keys))
-        self._flush_segment(SEGMENT_ROWS)
+        if self._read_keys is not None:
+            self._write_segments()
 
-    def _flush_segment(self, rows: int) -> None:
-        """Write the waiting arrivals as a segment if there are so many."""
-        if sum(len(part.number) for part in self._waiting) < rows:
+    def _write_segments(self, *, last: bool = False) -> None:
+        """Write the waiting arrivals in segments of SEGMENT_ROWS, and the rest if they are the last ones."""
+        rows = sum(len(part.number) for part in self._waiting)
+        ends = [*range(SEGMENT_ROWS, rows + 1, SEGMENT_ROWS)]
+        if last and rows % SEGMENT_ROWS:
+            ends.append(rows)
+        if not ends:
             return
         whole = [np.concatenate([getattr(part, name) for part in self._waiting]) for name in SEGMENT_ARRAYS]
-        order = np.argsort(whole[0], kind="stable")
-        self._segments.append(self._write_segment(ArrivedSegment(*(array[order] for array in whole))))
-        self._waiting = []
+        for begin, end in pairwise([0, *ends]):
+            self._write_segment(ArrivedSegment(*(array[begin:end] for array in whole)))
+        self._waiting = [ArrivedSegment(*(array[ends[-1] :] for array in whole))]
+
+    def _write_segment(self, segment: ArrivedSegment) -> None:
+        """Sort and write a segment, whose keys may still have to be read."""
+        assert self._read_keys is not None
+        order = np.argsort(segment.number, kind="stable")
+        ordered = ArrivedSegment(
+            segment.number[order],
+            segment.day[order],
+            segment.issued_us[order],
+            self._read_keys(segment.keys)[order],
+        )
+        self._segments.append(self._store.write_segment(ordered))
 
     def _collect_followed(self, today: int) -> tuple[Rows, Keys]:
         """Collect the states of consignments with several events, of this batch and of the earlier ones."""
@@ -361,9 +464,12 @@ class StateRun:
         ]
         rows = np.array([_pack(number, state) for number, state in mine], dtype=FOLLOWED)
         keys = np.zeros((len(mine), len(self.kinds)), dtype=np.uint64)
-        for place, (_, state) in enumerate(mine):
-            if state.handle is not None:
-                keys[place] = self._fold.get_keys(state.handle)
+        handles = np.array(
+            [-1 if state.handle is None else state.handle for _, state in mine], dtype=np.int64
+        )
+        arrived = handles >= 0
+        assert self._read_keys is not None
+        keys[arrived] = self._read_keys(self._fold.get_keys(handles[arrived]))
         if self.before is not None:
             changed = np.sort(np.fromiter(files, dtype=np.uint64, count=len(files)))
             earlier = self.before.followed

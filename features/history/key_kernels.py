@@ -87,8 +87,8 @@ def hash_message(start: Array, message: Array, size: Int, state: Array, block: A
 
     Parameters
     ----------
-    start : uint64 array, (8,)
-        The state after the key.
+    start : uint64 array, (8,) or longer
+        The state after the key, from `features.history.blake2b.compute_key_state`.
     message : uint8 array
         Has room for BLOCK_BYTES more than `size`, which are overwritten.
     size : int

@@ -4,7 +4,7 @@ A consignment counts once. An amendment removes its earlier version together wit
 earlier one. A cancellation removes everything. The order of the events is the order of `features.history.ordering`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -78,7 +78,7 @@ class CountedState(msgspec.Struct, Generic[Handle], gc=False):
         self._reset_if_expired(today)
         if self.is_late(issued_us):
             return self.read_instead(handle, day)
-        steps = [*self._build_steps(-1)]
+        steps = self._build_steps(-1)
         self.handle, self.day, self.cancelled, self.issued_us = handle, day, False, issued_us
         self.last_day = max(self.last_day, day)
         steps += self._build_steps(+1)
@@ -112,7 +112,7 @@ class CountedState(msgspec.Struct, Generic[Handle], gc=False):
         standing = (*order, counter)
         if self.standing is not None and standing <= self.standing:
             return []
-        steps = [*self._build_result_steps(-1)]
+        steps = self._build_result_steps(-1)
         self.standing, self.result, self.result_day = standing, counter, day
         steps += self._build_result_steps(+1)
         return steps
@@ -120,7 +120,7 @@ class CountedState(msgspec.Struct, Generic[Handle], gc=False):
     def cancel(self, today: int) -> list[HandledStep[Handle]]:
         """Build the steps that remove the consignment with its result. Return none if it is unknown or cancelled."""
         self._reset_if_expired(today)
-        steps = [*self._build_steps(-1)]
+        steps = self._build_steps(-1)
         self.cancelled = self.handle is not None
         return steps
 
@@ -129,17 +129,17 @@ class CountedState(msgspec.Struct, Generic[Handle], gc=False):
             self.handle, self.standing, self.cancelled = None, None, False
             self.result, self.last_day, self.issued_us = NOT_FINAL, NO_DAY, NO_TIME
 
-    def _build_steps(self, change: int) -> Iterator[HandledStep[Handle]]:
+    def _build_steps(self, change: int) -> list[HandledStep[Handle]]:
         """Build the steps that add or remove the consignment with its current result."""
         if self.handle is None or self.cancelled:
-            return
-        yield change, ARRIVALS, self.handle, self.day
-        yield from self._build_result_steps(change)
+            return []
+        return [(change, ARRIVALS, self.handle, self.day), *self._build_result_steps(change)]
 
-    def _build_result_steps(self, change: int) -> Iterator[HandledStep[Handle]]:
+    def _build_result_steps(self, change: int) -> list[HandledStep[Handle]]:
         """Build the step that adds or removes its result, if it has a final one."""
-        if self.handle is not None and not self.cancelled and self.result != NOT_FINAL:
-            yield change, self.result, self.handle, self.result_day
+        if self.result == NOT_FINAL or self.handle is None or self.cancelled:
+            return []
+        return [(change, self.result, self.handle, self.result_day)]
 
 
 class CountedStates(Generic[Handle]):
@@ -336,12 +336,11 @@ class LiveHistory:
         """Record arrivals of consignments whose states are given. `begin_event` must have been called for the day."""
         steps: list[tuple[int, int, int, int, int, int]] = []
         earlier: list[bytes] = []
+        handles, size = keys.tobytes(), keys.itemsize * keys.shape[1]
         for place, file in enumerate(files):
             issued = issued_us[place] if issued_us else NO_TIME
-            unread = True
-            for change, counter, handle, on in file.record_arrival(
-                keys[place].tobytes(), day, self.today, issued
-            ):
+            unread, own = True, handles[size * place : size * (place + 1)]
+            for change, counter, handle, on in file.record_arrival(own, day, self.today, issued):
                 row, out_row = place, place
                 if change > 0 and counter == ARRIVALS and unread:
                     unread = False

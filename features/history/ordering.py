@@ -462,10 +462,9 @@ class HistoryFold:
         """Return the latest day of all processed events and of those before these tables."""
         return int(self._today[-1]) if len(self._today) else self._first_today
 
-    def get_keys(self, handle: int) -> Keys:
-        """Return the keys of a state of the register; uint64, (kinds,)."""
-        keys: Keys = self._kept.get(np.array([handle]))[0]
-        return keys
+    def get_keys(self, handles: Longs) -> Keys:
+        """Return the keys of states of the register; uint64, (n, kinds)."""
+        return self._kept.get(handles)
 
     def _find_next_places(self, arrivals: int) -> Longs:
         """Return the positions of all events up to the next `arrivals` arrivals; after the last arrival, all that are left."""

@@ -5,8 +5,8 @@ has no forgotten keys, and no days that are no longer remembered. Keys are hashe
 their highest bits, follow each other.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,11 @@ EVER_OF = (slice(0, 1), slice(1, COUNTERS))
 """Counters of each series among those of a key."""
 TOTALS_KEY = 0
 """Key of the row that counts every known result. It is the first."""
+ROW_ARRAYS = ("key", "first_day", "ever", "sizes")
+"""Names of the arrays of a table with an element for each key."""
+ELEMENT_ARRAYS = ("arrivals", "results", "counterparts")
+"""Names of the arrays with several elements for each key, as many as `sizes` says."""
+TABLE_ARRAYS = ROW_ARRAYS + ELEMENT_ARRAYS
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,70 @@ class SortedTable:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays by name."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: getattr(self, name) for name in TABLE_ARRAYS}
+
+    @classmethod
+    def create_empty(cls) -> "SortedTable":
+        """Create the table of a history without events."""
+        return cls(
+            key=np.array([TOTALS_KEY], dtype=np.uint64),
+            first_day=np.array([NO_DAY], dtype=np.int32),
+            ever=np.zeros((1, COUNTERS), dtype=np.int32),
+            sizes=np.zeros((1, 3), dtype=np.uint16),
+            arrivals=np.zeros((0, TILE_WORDS[OF_ARRIVALS]), dtype=np.int32),
+            results=np.zeros((0, TILE_WORDS[OF_RESULTS]), dtype=np.int32),
+            counterparts=np.zeros(0, dtype=np.uint64),
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["SortedTable"]) -> "SortedTable":
+        """Concatenate the rows of tables, in this order."""
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in TABLE_ARRAYS))
+
+    def split(self, ends: Iterable[int]) -> Iterator["SortedTable"]:
+        """Yield the rows up to each of some ascending ends. Only the yielded rows are read."""
+        first = np.zeros(4, dtype=np.int64)
+        for end in ends:
+            begin, *starts = first.tolist()
+            first[0] = end
+            first[1:] += _count_elements(self.sizes[begin:end]).sum(axis=0)
+            rows = (getattr(self, name)[begin:end] for name in ROW_ARRAYS)
+            elements = (
+                getattr(self, name)[start:stop]
+                for name, start, stop in zip(ELEMENT_ARRAYS, starts, first[1:].tolist(), strict=True)
+            )
+            yield SortedTable(*rows, *elements)
+
+    def select(self, rows: Longs) -> "SortedTable":
+        """Return some rows, in this order."""
+        counted = _count_elements(self.sizes)
+        starts, counted = (np.cumsum(counted, axis=0) - counted)[rows], counted[rows]
+        elements = []
+        for number, name in enumerate(ELEMENT_ARRAYS):
+            group, place = _number_within(counted[:, number])
+            elements.append(getattr(self, name)[starts[group, number] + place])
+        return SortedTable(*(getattr(self, name)[rows] for name in ROW_ARRAYS), *elements)
+
+    def forget(self, today: int) -> "SortedTable":
+        """Return the table as of a day, without the days that are no longer remembered, and without forgotten keys."""
+        oldest, rows, sizes = today - REMEMBERED_DAYS, np.arange(len(self.key)), self.sizes.copy()
+        tiles = []
+        for series, days in enumerate((self.arrivals, self.results)):
+            remembered = days[:, 0] >= oldest
+            group = np.repeat(rows, self.sizes[:, series])[remembered]
+            sizes[:, series] = np.bincount(group, minlength=len(rows))
+            tiles.append(days[remembered])
+        is_alive, is_totals = sizes[:, :2].any(axis=1), self.key == TOTALS_KEY
+        nothing = is_totals & ~is_alive
+        table = replace(
+            self,
+            first_day=np.where(nothing, np.int32(NO_DAY), self.first_day),
+            ever=np.where(nothing[:, np.newaxis], np.int32(0), self.ever),
+            sizes=sizes,
+            arrivals=tiles[0],
+            results=tiles[1],
+        )
+        return table.select(np.flatnonzero(is_alive | is_totals))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "SortedTable":
@@ -91,11 +159,9 @@ class SortedTable:
         ServiceFault
             The arrays do not belong together.
         """
-        table = cls(**{each.name: arrays[each.name] for each in fields(cls)})
-        counted = table.sizes.astype(np.int64)
-        exact = counted[:, 2] * (counted[:, 2] < COUNTERPARTS_CAP)
-        lengths = (len(table.arrivals), len(table.results), len(table.counterparts))
-        fits = (counted[:, 0].sum(), counted[:, 1].sum(), exact.sum()) == lengths
+        table = cls(*(arrays[name] for name in TABLE_ARRAYS))
+        lengths = [len(getattr(table, name)) for name in ELEMENT_ARRAYS]
+        fits = _count_elements(table.sizes).sum(axis=0).tolist() == lengths
         rows = {len(part) for part in (table.key, table.first_day, table.ever, table.sizes)}
         if (
             not fits
@@ -160,6 +226,13 @@ class SortedTable:
                 "counterparts": others,
             },
         )
+
+
+def _count_elements(sizes: NDArray[np.uint16]) -> Longs:
+    """Return the number of arrivals, results and counterparts that are stored for each row; int64, (rows, 3)."""
+    counted = sizes.astype(np.int64)
+    counted[counted[:, 2] >= COUNTERPARTS_CAP, 2] = 0
+    return counted
 
 
 def _read_series(heads: Words, series: int) -> tuple[Longs, Longs, Longs]:

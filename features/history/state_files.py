@@ -11,7 +11,7 @@ state/
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ from features.history.kept_state import (
     KeptState,
     StateHeader,
 )
-from features.history.sorted_table import SortedTable
+from features.history.sorted_table import TABLE_ARRAYS, SortedTable
 
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 24
@@ -49,6 +49,8 @@ DTYPES = {
     "outcomes": WAITING_OUTCOME,
     "cancellations": WAITING_CANCELLATION,
 }
+REST_ARRAYS = ("followed", "followed_keys", "outcomes", "cancellations")
+"""Names of the arrays that are written when the rest of the state is on disk: they are small."""
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,14 +105,9 @@ class StoredState:
         for name, entry in manifest.files.items():
             _check_file(folder / name, entry)
         arrays = {name: _load_array(folder / name) for name in manifest.files}
-        table = {
-            name.removeprefix("table.").removesuffix(".npy"): array
-            for name, array in arrays.items()
-            if name.startswith("table.")
-        }
         state = KeptState(
             header=manifest.header,
-            table=SortedTable.from_arrays(table),
+            table=SortedTable.from_arrays({name: arrays[f"table.{name}.npy"] for name in TABLE_ARRAYS}),
             followed=arrays["followed.npy"],
             followed_keys=arrays["followed_keys.npy"],
             arrived=tuple(
@@ -223,8 +220,18 @@ class StateDraft:
                 _write_array(path, getattr(segment, part))
         return ArrivedSegment(*map(_load_array, paths))
 
+    def write_table(self, parts: Sequence[SortedTable]) -> SortedTable:
+        """Write the table of history, and return it with its arrays on disk."""
+        if self.done:
+            return SortedTable.concatenate(parts)
+        paths = [self._work / f"table.{name}.npy" for name in TABLE_ARRAYS]
+        with _explain_failure(self._work):
+            for name, path in zip(TABLE_ARRAYS, paths, strict=True):
+                _write_arrays(path, [getattr(part, name) for part in parts])
+        return SortedTable(*map(_load_array, paths))
+
     def commit(self, state: KeptState) -> None:
-        """Write the state, give its folder its name, and remove all but the last two states.
+        """Write the rest of the state, give its folder its name, and remove all but the last two states.
 
         Raises
         ------
@@ -235,8 +242,8 @@ class StateDraft:
             return
         with _explain_failure(self._work):
             segments = (*self._link_segments(state), *self._segments)
-            for name, array in _list_arrays(state).items():
-                _write_array(self._work / f"{name}.npy", array)
+            for name in REST_ARRAYS:
+                _write_array(self._work / f"{name}.npy", getattr(state, name))
             known = {} if self.before is None else self.before.manifest.files
             files = {path.name: _describe_file(path, known) for path in sorted(self._work.glob("*.npy"))}
             manifest = StateManifest(state.header, self.inputs, segments, files)
@@ -261,17 +268,6 @@ class StateDraft:
                 file = f"{name}.{part}.npy"
                 _link_or_copy(self.before.folder / file, self._work / file)
         return kept
-
-
-def _list_arrays(state: KeptState) -> dict[str, NDArray[Any]]:
-    """List the arrays of a state by the names of their files, without the segments of arrivals."""
-    table = {f"table.{name}": array for name, array in state.table.to_arrays().items()}
-    return table | {
-        "followed": state.followed,
-        "followed_keys": state.followed_keys,
-        "outcomes": state.outcomes,
-        "cancellations": state.cancellations,
-    }
 
 
 def _describe_file(path: Path, known: Mapping[str, FileEntry]) -> FileEntry:
@@ -339,8 +335,17 @@ def _load_array(path: Path) -> NDArray[Any]:
 
 
 def _write_array(path: Path, array: NDArray[Any]) -> None:
+    _write_arrays(path, [array])
+
+
+def _write_arrays(path: Path, parts: Sequence[NDArray[Any]]) -> None:
+    """Write arrays as one, with the bytes that `numpy.save` gives to their concatenation."""
+    whole = np.lib.format.header_data_from_array_1_0(parts[0][:0])
+    whole["shape"] = (sum(map(len, parts)), *parts[0].shape[1:])
     with path.open("wb") as file:
-        np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+        np.lib.format.write_array_header_1_0(file, whole)
+        for part in parts:
+            file.write(np.ascontiguousarray(part).data)
         flush_file(file)
 
 

@@ -20,6 +20,7 @@ from msgspec import Meta
 
 from consignments.errors import BadSetting, MessageFault
 from consignments.files.whole_files import create_key_file
+from features.history.blake2b import compute_key_state
 
 SECRET_BYTES = 32
 DIGEST_BYTES = 16
@@ -88,10 +89,17 @@ class OperationKey:
         hashing.update(value.encode("utf-8", "surrogatepass"))
         return f"{self.key_id}:{kind}/{resolution}:{hashing.hexdigest()}"
 
+    def compute_start_state(self, kind: str, resolution: str) -> tuple[int, ...]:
+        """Compute the state of the hash before a value, from which kernels go on (`features.history.blake2b`)."""
+        return compute_key_state(self._derive_key(kind, resolution), DIGEST_BYTES)
+
     def _prepare(self, kind: str, resolution: str) -> blake2b:
-        text = _SEPARATOR.join((_DOMAIN, self.operation, kind, resolution))
-        key = blake2b(text.encode(), key=self._secret, digest_size=SECRET_BYTES).digest()
+        key = self._derive_key(kind, resolution)
         return self._prepared.setdefault((kind, resolution), blake2b(key=key, digest_size=DIGEST_BYTES))
+
+    def _derive_key(self, kind: str, resolution: str) -> bytes:
+        text = _SEPARATOR.join((_DOMAIN, self.operation, kind, resolution))
+        return blake2b(text.encode(), key=self._secret, digest_size=SECRET_BYTES).digest()
 
     @classmethod
     def create(cls, path: Path, operation: str, until: datetime | None = None) -> "OperationKey":

@@ -10,6 +10,12 @@ from typing import NamedTuple
 
 from consignments.records import Consignment
 from features.described_rows import normalize_consignment
+from features.indicator_kernels import (
+    LOCAL_PHONE_DIGITS,
+    MIN_LOCAL_LETTERS,
+    MIN_NAME_CONSONANTS,
+    WEAK_LETTERS,
+)
 from features.indicators.operation_keys import OperationKey
 from features.normalization.normal_forms import (
     NormalForms,
@@ -18,12 +24,8 @@ from features.normalization.normal_forms import (
 )
 
 SIDES = ("sender", "consignee")
-MIN_NAME_CONSONANTS = 4
-MIN_LOCAL_LETTERS = 6
-LOCAL_PHONE_DIGITS = 8
 CACHE_SIZE = 1 << 12
 """Number of cached names and addresses. Most senders recur."""
-_WEAK_LETTERS = b"aeiouhwy"
 _DIGITS = b"0123456789"
 _OTHERS_TO_SPACES = bytes(code if code in _DIGITS else 32 for code in range(256))
 _NOT_DIGITS = bytes(code for code in range(256) if code not in _DIGITS)
@@ -98,7 +100,7 @@ def _drop_weak_letters(letters: str) -> str:
     """Drop vowels and the like, and letters that repeat the one before."""
     kept = (
         letters.encode("utf-8", "surrogatepass")
-        .translate(None, _WEAK_LETTERS)
+        .translate(None, bytes(WEAK_LETTERS))
         .decode("utf-8", "surrogatepass")
     )
     return "".join([letter for letter, before in zip(kept, f" {kept}", strict=False) if letter != before])
@@ -110,7 +112,7 @@ def _read_name(party: PartyForms) -> str:
 
 def _read_name_and_place(party: PartyForms) -> str:
     kept = build_consonants(party.name) if party.name and party.address else ""
-    home, code, _ = party.address.split("|") if kept else ("", "", "")
+    home, code, _ = party.address.rsplit("|", 2) if kept else ("", "", "")
     return f"{home}|{code}|{kept}" if code else ""
 
 
@@ -129,7 +131,7 @@ def _split_address(address: str) -> tuple[str, str]:
     The first is country, postcode or city, and the words with digits: house, flat, building. The second is country, numbers, and the
     consonants of the longest word, without the postcode.
     """
-    home, code, line = address.split("|")
+    home, code, line = address.rsplit("|", 2)
     words = line.split()
     numbers = [word for word in words if not word.isalpha() and any(map(str.isdigit, word))]
     premises = f"{home}|{code}|{' '.join(numbers)}" if code and numbers else ""
@@ -162,7 +164,7 @@ INDICATORS = (
     Indicator("email", "mailbox", 0.5, _read_mailbox),
     Indicator("account", EXACT, 1.0, lambda party: party.account),
 )
-"""All indicators, the exact one of a kind first. A name alone counts little, because many people share it."""
+"""All indicators, the exact one of a kind first, in the order of `features.indicator_kernels`. A name alone counts little, because many people share it."""
 
 
 def compute_indicators(c: Consignment, key: OperationKey, sides: tuple[str, ...] = SIDES) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def write_name(tables: Tables, data: Array, text: Array, at: Int) -> Int:
             return fault
     count = split_words(tables, tables.latin_text, tables.sizes[LATIN], NAME_SIGNS)
     end = _join_words(tables, count, at)
-    return _rotate_letters(tables, at, end)
+    return rotate_letters(tables, tables.forms, at, end)
 
 
 @kernel
@@ -111,9 +111,9 @@ def _join_words(tables: Tables, count: Int, at: Int) -> Int:
 
 
 @kernel
-def _rotate_letters(tables: Tables, start: Int, end: Int) -> Int:
-    """Rotate a form of letters alone to its smallest rotation, which two candidates find in linear time."""
-    forms, size = tables.forms, end - start
+def rotate_letters(tables: Tables, forms: Array, start: Int, end: Int) -> Int:
+    """Rotate a form of letters alone to its smallest rotation, which two candidates find in linear time. Return its end."""
+    size = end - start
     for at in range(start, end):
         if not is_letter(forms[at]):
             return end

@@ -1,6 +1,7 @@
 """Encryption with one key: AES-GCM with a random nonce, which is stored in front of the ciphertext."""
 
 import os
+from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -24,8 +25,19 @@ class Cipher:
 
     def encrypt(self, text: bytes, subject: bytes) -> bytes:
         """Encrypt a text and bind it to a subject (associated data)."""
-        nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._aes.encrypt(nonce, text, subject)
+        return self.encrypt_all([text], [subject])[0]
+
+    def encrypt_all(self, texts: Sequence[bytes], subjects: Sequence[bytes]) -> list[bytes]:
+        """Encrypt texts, (n,), and bind each to its subject, (n,).
+
+        Their nonces are drawn together, because each call of the system gives another thread its turn.
+        """
+        drawn, encrypt = os.urandom(NONCE_BYTES * len(texts)), self._aes.encrypt
+        nonces = [drawn[start : start + NONCE_BYTES] for start in range(0, len(drawn), NONCE_BYTES)]
+        return [
+            nonce + encrypt(nonce, text, subject)
+            for nonce, text, subject in zip(nonces, texts, subjects, strict=True)
+        ]
 
     def decrypt(self, sealed: bytes, subject: bytes) -> bytes:
         """Decrypt a text.

@@ -4,10 +4,12 @@ Personal fields can be decrypted only with the data key, from which a key for ea
 consignment also need the key of its month (`serving.encryption.monthly_keys`).
 """
 
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from itertools import compress
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -32,7 +34,7 @@ CONTENT_BYTES = 16
 NAME_BYTES = 8
 
 
-class PackedRecord(NamedTuple):
+class PackedRecord(msgspec.Struct, frozen=True, gc=False):
     """A record as the log stores it.
 
     Attributes
@@ -103,19 +105,21 @@ class Vault:
                 todo="restore the data key file; without it the history and personal fields of this log are lost",
             )
 
-    def encrypt(self, personal: bytes, subject: bytes, recorded_us: int | None = None) -> bytes:
-        """Encrypt personal fields and bind them to the identifier of their record.
+    def encrypt_all(
+        self, personal: Sequence[bytes], subjects: Sequence[bytes], recorded_us: int | None = None
+    ) -> list[bytes]:
+        """Encrypt the personal fields of some records, and bind them to the identifiers of their records.
 
         Parameters
         ----------
-        personal, subject : bytes
+        personal, subjects : sequence of bytes, (n,)
         recorded_us : int or None
             Time of recording, which selects the monthly key; None for the log's own key, which is never erased.
         """
-        if recorded_us is None or self.periods is None:
-            return self._own.encrypt(personal, subject)
+        if recorded_us is None or self.periods is None or not personal:
+            return self._own.encrypt_all(personal, subjects)
         key = self.periods.get_key(recorded_us)
-        return key.prefix + key.cipher.encrypt(personal, subject)
+        return [key.prefix + sealed for sealed in key.cipher.encrypt_all(personal, subjects)]
 
     def decrypt(self, sealed: bytes, subject: bytes) -> bytes:
         """Decrypt personal fields.
@@ -190,29 +194,48 @@ class RecordPacker:
         self._has_identifier = "consignment_id" in aside
 
     def pack(self, record: Any, subject: str, recorded_us: int | None = None) -> PackedRecord:
-        """Pack a record.
+        """Pack one record as `pack_all` does."""
+        return self.pack_all([record], [subject], recorded_us)[0]
+
+    def pack_all(
+        self, records: Sequence[Any], subjects: Sequence[str], recorded_us: int | None = None
+    ) -> list[PackedRecord]:
+        """Pack records.
 
         Parameters
         ----------
-        record : Struct
-        subject : str
-            Identifier of the record in normal form. If the record spells its `consignment_id` in another way, its spelling is
+        records : sequence of Struct, (n,)
+        subjects : sequence of str, (n,)
+            Identifier of each record in normal form. If the record spells its `consignment_id` in another way, its spelling is
             kept too, but is not part of the content.
         recorded_us : int or None
-            The same as for `Vault.encrypt`.
+            The same as for `Vault.encrypt_all`.
         """
+        values, names = list(map(astuple, records)), [subject.encode() for subject in subjects]
+        plain, personal = self._plain.pack_all(values), self._personal.pack_all(values)
+        contents = map(self._compute_content, names, plain, personal)
+        sealed = self._seal(personal, names, recorded_us)
+        if self._has_identifier:
+            plain = list(map(_add_spelling, plain, records, subjects))
+        return list(map(PackedRecord, plain, sealed, contents))
+
+    def _compute_content(self, name: bytes, plain: bytes, personal: bytes) -> bytes:
         assert self.vault is not None
-        values = astuple(record)
-        plain, personal = self._plain.pack(values), self._personal.pack(values)
-        name = subject.encode()
         digest = self.vault.digest.copy()
         digest.update(
             b"".join((len(name).to_bytes(2, "big"), name, len(plain).to_bytes(4, "big"), plain, personal))
         )
-        sealed = self.vault.encrypt(personal, name, recorded_us) if personal != EMPTY_FIELDS else None
-        if self._has_identifier and record.consignment_id != subject:
-            plain = _add_field(plain, SPELLING_FIELD, record.consignment_id)
-        return PackedRecord(plain, sealed, digest.digest())
+        return digest.digest()
+
+    def _seal(
+        self, personal: Sequence[bytes], names: Sequence[bytes], recorded_us: int | None
+    ) -> list[bytes | None]:
+        """Encrypt the personal fields of records; None for one that has none."""
+        assert self.vault is not None
+        given = [fields != EMPTY_FIELDS for fields in personal]
+        texts, subjects = list(compress(personal, given)), list(compress(names, given))
+        sealed = iter(self.vault.encrypt_all(texts, subjects, recorded_us))
+        return [next(sealed) if each else None for each in given]
 
     def unpack(self, plain: bytes, sealed: bytes | None, subject: str, **aside: Any) -> Any:
         """Unpack a record; `aside` are the fields that the log stores in separate columns."""
@@ -238,6 +261,13 @@ class _Spelling(msgspec.Struct, frozen=True):
     consignment_id: str | None = None
 
 
+def _add_spelling(plain: bytes, record: Any, subject: str) -> bytes:
+    """Return the plain fields of a record with its `consignment_id`, if the record spells it in another way."""
+    if record.consignment_id == subject:
+        return plain
+    return _add_field(plain, SPELLING_FIELD, record.consignment_id)
+
+
 def _add_field(packed: bytes, name: str, value: str) -> bytes:
     """Return a MessagePack map with a further field at its end."""
     if packed[0] == MAP_16:
@@ -255,6 +285,13 @@ _decode_spelling = msgspec.msgpack.Decoder(_Spelling).decode
 EMPTY_FIELDS = msgspec.msgpack.encode({})
 
 
+def _build_selection(places: list[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """Build a function that returns the values of some places, which for one place is not an itemgetter's."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda values: tuple(values[place] for place in places)
+
+
 class _FieldPacker:
     """A packer of some fields of a record to MessagePack without the missing ones."""
 
@@ -266,16 +303,14 @@ class _FieldPacker:
             "Part", [(name, kinds[name] | None, None) for name in names], omit_defaults=True, frozen=True
         )
         self._names = names
-        self._select = itemgetter(*places) if len(places) > 1 else None
-        self._places = places
+        self._select = _build_selection(places)
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(self._struct).decode
 
-    def pack(self, values: tuple[Any, ...]) -> bytes:
-        """Pack a record, given the values of all its fields in order."""
-        if self._select is None:
-            return self._encode(self._struct(*(values[place] for place in self._places)))
-        return self._encode(self._struct(*self._select(values)))
+    def pack_all(self, records: Sequence[tuple[Any, ...]]) -> list[bytes]:
+        """Pack records, given the values of all fields of each in order."""
+        encode, struct, select = self._encode, self._struct, self._select
+        return [encode(struct(*select(values))) for values in records]
 
     def unpack(self, packed: bytes) -> dict[str, Any]:
         part = self._decode(packed)

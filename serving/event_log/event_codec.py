@@ -1,8 +1,9 @@
 """Conversion of records to log entries and back."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from hashlib import sha256
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -174,13 +175,13 @@ class ReportedState(CustomsState, frozen=True, forbid_unknown_fields=True):
     text: Annotated[Text | None, Meta(description="words of the message; not recorded")] = None
 
 
-class ScoredDecision(NamedTuple):
+class ScoredDecision(msgspec.Struct, frozen=True, gc=False):
     """The result of scoring a consignment.
 
     Attributes
     ----------
-    features : float32 array
-        The row that was scored.
+    features : bytes
+        The row that was scored, of `encode_features`.
     score : float
         Probability.
     band : str
@@ -189,7 +190,7 @@ class ScoredDecision(NamedTuple):
     model, model_sha256, spec_sha256 : str
     """
 
-    features: Row
+    features: bytes
     score: float
     band: str
     reasons: bytes
@@ -198,21 +199,37 @@ class ScoredDecision(NamedTuple):
     spec_sha256: str
 
 
-class EventOrigin(msgspec.Struct, frozen=True, gc=False):
-    """The origin of a new log entry.
+class Arrival(msgspec.Struct, frozen=True, gc=False):
+    """What the log records of a consignment that arrived, apart from its history keys.
 
     Attributes
     ----------
-    sequence : int
-        Sequence number in the log.
-    recorded_us : int or None
-        When the service recorded it, in microseconds since the epoch; None for past data.
+    packed : PackedRecord
+    received_us : int
+        Its `received_at` in microseconds since the epoch.
+    issued_us : int
+        When its sender issued this version, in microseconds; NO_TIME if unknown.
     asked_by : str
+    name : str
+        The identifier under which the log knows it.
     """
 
-    sequence: int
-    recorded_us: int | None
+    packed: PackedRecord
+    received_us: int
+    issued_us: int
     asked_by: str
+    name: str
+
+    @classmethod
+    def build(cls, c: Consignment, packed: PackedRecord, asked_by: str, name: str | None = None) -> "Arrival":
+        """Build it from a consignment whose `received_at` is set; `name` is by default its own identifier."""
+        assert c.received_at is not None
+        return cls(packed, to_us(c.received_at), get_issued_us(c), asked_by, name or c.consignment_id)
+
+
+def get_issued_us(c: Consignment) -> int:
+    """Return when the sender issued this version of a consignment, in microseconds; NO_TIME if unknown."""
+    return NO_TIME if c.issued_at is None else to_us(c.issued_at)
 
 
 def compute_kinds_digest(kinds: tuple[KeyKind, ...]) -> str:
@@ -257,50 +274,86 @@ class EventCodec:
         self.links = RecordPacker(LoggedLink, vault, ())
 
     def pack(self, c: Consignment, recorded_us: int, name: str | None = None) -> PackedRecord:
-        """Pack a consignment with the key of the month it is recorded in; equal versions have the same `content`.
+        """Pack a consignment as `pack_all` does; `name` is by default its own identifier."""
+        return self.pack_all([c], recorded_us, [name or c.consignment_id])[0]
 
-        `name` is the identifier under which the log knows it; by default its own.
+    def pack_all(
+        self, consignments: Sequence[Consignment], recorded_us: int, names: Sequence[str]
+    ) -> list[PackedRecord]:
+        """Pack consignments with the key of the month they are recorded in; equal versions have the same `content`.
+
+        `names` are the identifiers under which the log knows them.
 
         Raises
         ------
         ServiceFault
             The month has no key, and none can be created.
         """
-        return self.consignments.pack(c, name or c.consignment_id, recorded_us)
+        return self.consignments.pack_all(consignments, names, recorded_us)
 
     def encode_arrival(
         self,
-        origin: EventOrigin,
-        c: Consignment,
-        packed: PackedRecord,
+        sequence: int,
+        recorded_us: int | None,
+        arrival: Arrival,
         keys: Keys,
         counterparts: Keys,
-        name: str | None = None,
+        decision: ScoredDecision | None = None,
     ) -> ArrivalEvent:
-        """Encode a consignment without a decision; `received_at` must be set, and `name` is that of `pack`."""
-        assert c.received_at is not None
-        return ArrivalEvent(
-            origin.sequence,
-            to_us(c.received_at),
-            origin.recorded_us,
-            packed.content,
-            packed.plain,
-            packed.sealed,
-            origin.asked_by,
-            name or c.consignment_id,
-            self.kinds,
-            keys.astype(KEY_DTYPE, copy=False).tobytes()
-            + counterparts.astype(KEY_DTYPE, copy=False).tobytes()
-            + (b"" if c.issued_at is None else to_us(c.issued_at).to_bytes(8, "little", signed=True)),
-        )
+        """Encode one consignment as `encode_arrivals` does; `keys` and `counterparts` have the shape (kinds,)."""
+        return self.encode_arrivals(
+            sequence, recorded_us, [arrival], keys[None], counterparts[None], [decision]
+        )[0]
 
-    def encode_decision(self, arrival: ArrivalEvent, decision: ScoredDecision) -> DecisionEvent:
-        """Encode a decision, given the entry of its arrival, in which `recorded_us` must be set."""
-        assert arrival.recorded_us is not None
-        features, *said = decision
-        scored = features.astype(FEATURE_DTYPE, copy=False).tobytes(), *said
-        # The fields of an arrival are the first of a decision's.
-        return DecisionEvent(*(astuple(arrival) + scored))
+    def encode_arrivals(
+        self,
+        first: int,
+        recorded_us: int | None,
+        arrivals: Sequence[Arrival],
+        keys: Keys,
+        counterparts: Keys,
+        decisions: Sequence[ScoredDecision | None] = (),
+    ) -> list[ArrivalEvent]:
+        """Encode consignments that arrived one after the other.
+
+        Parameters
+        ----------
+        first : int
+            Sequence number of the first one.
+        recorded_us : int or None
+            When the service recorded them; None for past data.
+        arrivals : sequence of Arrival, (n,)
+        keys, counterparts : uint64 array, (n, kinds)
+        decisions : sequence of (ScoredDecision or None), (n,), optional
+            Their decisions; None for one that has none.
+
+        Returns
+        -------
+        list of ArrivalEvent, (n,)
+            A `DecisionEvent` for each that has a decision.
+        """
+        stored = split_rows(np.concatenate([keys, counterparts], axis=1, dtype=KEY_DTYPE))
+        said = decisions or [None] * len(arrivals)
+        events = []
+        for sequence, (arrival, both, decision) in enumerate(zip(arrivals, stored, said, strict=True), first):
+            if arrival.issued_us != NO_TIME:
+                both += arrival.issued_us.to_bytes(KEY_DTYPE.itemsize, "little", signed=True)
+            # The fields of an arrival are the first of a decision's.
+            fields: tuple[Any, ...] = (
+                sequence,
+                arrival.received_us,
+                recorded_us,
+                *_columns(arrival.packed),
+                arrival.asked_by,
+                arrival.name,
+                self.kinds,
+                both,
+            )
+            if decision is None:
+                events.append(ArrivalEvent(*fields))
+            else:
+                events.append(DecisionEvent(*fields, *astuple(decision)))
+        return events
 
     def encode_outcome(
         self, sequence: int, outcome: Outcome, asked_by: str, name: str | None = None
@@ -473,6 +526,18 @@ def get_spelling(
     return read_spelling(event.plain) or event.consignment_id
 
 
+def encode_features(X: Rows) -> list[bytes]:
+    """Encode the rows that were scored, (n, features)."""
+    return split_rows(X.astype(FEATURE_DTYPE, copy=False))
+
+
+def split_rows(matrix: NDArray[Any]) -> list[bytes]:
+    """Return the bytes of each row of a matrix."""
+    rows, columns = matrix.shape
+    joined, size = matrix.tobytes(), matrix.itemsize * columns
+    return [joined[size * row : size * (row + 1)] for row in range(rows)]
+
+
 def decode_keys(event: ArrivalEvent) -> tuple[Keys, Keys]:
     """Decode the history keys of an entry and their counterparts."""
     both = np.frombuffer(event.keys, dtype=KEY_DTYPE)
@@ -500,7 +565,12 @@ def decode_features(event: DecisionEvent) -> Row:
     """
     if event.features is None:
         raise _build_redaction_fault(event)
-    return np.frombuffer(event.features, dtype=FEATURE_DTYPE)
+    return read_features(event.features)
+
+
+def read_features(stored: bytes) -> Row:
+    """Read a row of `encode_features`."""
+    return np.frombuffer(stored, dtype=FEATURE_DTYPE)
 
 
 def _build_redaction_fault(event: ArrivalEvent) -> ServiceFault:

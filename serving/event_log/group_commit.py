@@ -1,5 +1,10 @@
 """Group commit: many responses share one flush to disk. While one group is written, the next one collects entries.
 
+A group is written as soon as somebody waits for it. So the chunks of a list, whose response waits for all of them, share groups.
+
+    a single request      adds its entry, and waits for it        the group is written at once
+    a list of 1,000       adds 32 entries, 32 more, ...           written when there are 128, or somebody else waits
+
 A response may be sent only after the group of its decision is durable: after `CommitGroup.wait_until_durable` returned,
 `CommitGroup.resolve` set the future's result, or `CommitGroup.call_when_durable` called back.
 """
@@ -7,7 +12,7 @@ A response may be sent only after the group of its decision is durable: after `C
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
@@ -19,6 +24,10 @@ from serving.event_log.log import EventLog
 
 MAX_QUEUE_ENTRIES = 20_000
 """Maximum number of entries that are not yet durable; above it the service refuses requests, to bound its memory."""
+MAX_RESTING_ENTRIES = 128
+"""Number of entries from which on a group is written even if nobody waits for it: two blocks of the log."""
+MAX_RESTING_SECONDS = 0.02
+"""Maximum seconds until a group is written for which nobody waits."""
 STALL_SECONDS = 10.0
 """Maximum seconds of one write; then waiting requests fail, and new ones are refused."""
 
@@ -26,26 +35,37 @@ STALL_SECONDS = 10.0
 class CommitGroup:
     """A group of entries that are written together, all or none.
 
+    Parameters
+    ----------
+    hurry : callable, optional
+        Called with the group when somebody waits for it.
+
     Attributes
     ----------
     seconds : float
         Time from its first entry until it was written.
     """
 
-    __slots__ = ("_began", "_done", "_error", "_waiting", "events", "seconds")
+    __slots__ = ("_began", "_done", "_error", "_hurry", "_waiting", "events", "seconds")
 
-    def __init__(self) -> None:
+    def __init__(self, hurry: "Callable[[CommitGroup], None]" = lambda _: None) -> None:
         self.events: list[Event] = []
+        self._hurry = hurry
         self.seconds = 0.0
         self._began, self._done = 0.0, False
         self._error: ServiceFault | None = None
         self._waiting: list[Callable[[ServiceFault | None], object]] = []
 
-    def add(self, event: Event) -> None:
-        """Add an entry to the group."""
+    @property
+    def may_rest(self) -> bool:
+        """Return whether the group may wait for more entries."""
+        return not self._waiting and len(self.events) < MAX_RESTING_ENTRIES
+
+    def add_all(self, events: Sequence[Event]) -> None:
+        """Add entries to the group."""
         if not self.events:
             self._began = time.perf_counter()
-        self.events.append(event)
+        self.events += events
 
     def resolve(self, future: "asyncio.Future[Any]", value: Any) -> None:
         """Set a future's result when the group is on disk, or its exception if the group cannot be written."""
@@ -60,6 +80,7 @@ class CommitGroup:
             then(self._error)
         else:
             self._waiting.append(then)
+            self._hurry(self)
 
     async def wait_until_durable(self) -> None:
         """Wait until the group is on disk.
@@ -125,8 +146,9 @@ class Committer:
         self._todo: SimpleQueue[tuple[asyncio.AbstractEventLoop, list[Event]] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="commit", daemon=True)
         self._thread.start()
-        self._gathering, self._writing = CommitGroup(), CommitGroup()
+        self._gathering, self._writing = CommitGroup(self._hurry), CommitGroup()
         self._busy, self._began = False, 0.0
+        self._rest: asyncio.TimerHandle | None = None
         self._waiting: list[Callable[[], object]] = []
         self.fault: ServiceFault | None = None
         self.durable_sequence = log.last_sequence
@@ -169,12 +191,18 @@ class Committer:
 
     def add(self, event: Event) -> CommitGroup:
         """Add the next entry; call `check` before."""
-        assert event.sequence == self.next_sequence
-        self.next_sequence += 1
-        self._gathering.add(event)
+        return self.add_all([event])
+
+    def add_all(self, events: Sequence[Event]) -> CommitGroup:
+        """Add the next entries, at least one; call `check` before."""
+        assert events[0].sequence == self.next_sequence
+        self.next_sequence += len(events)
+        self._gathering.add_all(events)
         if not self._busy:
-            self._busy, self._began = True, time.monotonic()
-            asyncio.get_running_loop().call_soon(self._write)
+            self._busy = True
+            self._begin_rest()
+        if not self._gathering.may_rest:
+            self._hurry(self._gathering)
         return self._gathering
 
     def call_when_free(self, then: Callable[[], object]) -> None:
@@ -183,7 +211,7 @@ class Committer:
         Entries that `then` adds go into the next group, so that more of them share a flush. The current group is
         answered first.
         """
-        if self._busy and self.fault is None and self.get_stall_fault() is None:
+        if self._busy and self._rest is None and self.fault is None and self.get_stall_fault() is None:
             self._waiting.append(then)
         else:
             asyncio.get_running_loop().call_soon(then)
@@ -221,7 +249,7 @@ class Committer:
 
     def resume(self) -> None:
         """Accept entries again after the log was reread and the state was rebuilt from it."""
-        self._gathering, self._busy, self.fault = CommitGroup(), False, None
+        self._gathering, self._busy, self.fault = CommitGroup(self._hurry), False, None
         self.durable_sequence = self._log.last_sequence
         self.next_sequence = self._log.last_sequence + 1
 
@@ -230,8 +258,22 @@ class Committer:
         self._todo.put(None)
         self._thread.join()
 
+    def _begin_rest(self) -> None:
+        """Let the group collect entries until somebody waits for it."""
+        self._began = time.monotonic()
+        loop = asyncio.get_running_loop()
+        self._rest = loop.call_later(MAX_RESTING_SECONDS, lambda: self._hurry(self._gathering))
+
+    def _hurry(self, group: CommitGroup) -> None:
+        """Write a group soon if it is the one that collects entries, and none is being written."""
+        if self._rest is not None and group is self._gathering:
+            self._rest.cancel()
+            self._rest = None
+            asyncio.get_running_loop().call_soon(self._write)
+
     def _write(self) -> None:
-        self._writing, self._gathering, self._began = self._gathering, CommitGroup(), time.monotonic()
+        self._writing, self._gathering = self._gathering, CommitGroup(self._hurry)
+        self._began = time.monotonic()
         loop = asyncio.get_running_loop()
         self._todo.put((loop, self._writing.events))
         self._patience = loop.call_later(STALL_SECONDS, self._fail_stalled)
@@ -278,11 +320,14 @@ class Committer:
             asyncio.get_running_loop().call_soon(then)
 
     def _write_next(self) -> None:
-        if self._gathering.events:
+        if not self._gathering.may_rest:
             self._write()
+            return
+        if self._gathering.events:
+            self._begin_rest()
         else:
             self._busy = False
-            self._call_waiting()  # callbacks registered since the group was written, when the log still counted as busy
+        self._call_waiting()  # callbacks registered since the group was written, when the log still counted as busy
 
     def _fail(self, error: Exception) -> None:
         """Fail the group that was written and the one that collects entries."""

@@ -18,28 +18,28 @@ from serving.encryption.key_file import PREFIX_BYTES
 from serving.event_log.event_rows import Columns, EventRow
 from serving.event_log.events import EMPTY
 
-_encode = msgspec.msgpack.Encoder().encode
+_encode, _sha256 = msgspec.msgpack.Encoder().encode, hashlib.sha256
 _PLAIN, _SEALED = EventRow._fields.index("plain"), EventRow._fields.index("sealed")
 
 
 def hash_row(previous: bytes, row: Columns) -> bytes:
-    """Compute the hash of an entry: SHA-256 of the previous hash and of all its columns, in order, as MessagePack.
+    """Compute the hash of an entry as `hash_rows` does."""
+    return hash_rows(previous, [row])[0]
+
+
+def hash_rows(previous: bytes, rows: Iterable[Columns]) -> list[bytes]:
+    """Compute the hashes of entries that follow one another: SHA-256 of the previous hash and of all columns, in order, as MessagePack.
 
     The last column, `history_sequence`, is left out if it is empty, because the first logs did not have it.
 
     Returns
     -------
-    bytes
-        32 bytes.
+    list of bytes, (n,)
+        32 bytes each.
     """
-    return hashlib.sha256(previous + _encode(row if row[-1] is not None else row[:-1])).digest()
-
-
-def hash_rows(previous: bytes, rows: Iterable[Columns]) -> list[bytes]:
-    """Compute the hashes of entries that follow one another, as `hash_row` does."""
     hashes = []
     for row in rows:
-        previous = hash_row(previous, row)
+        previous = _sha256(previous + _encode(row if row[-1] is not None else row[:-1])).digest()
         hashes.append(previous)
     return hashes
 

@@ -147,7 +147,7 @@ class IngestEndpoint:
             if start:
                 await yield_to_requests()
             chunk = raws[start : start + MAX_BATCH_SIZE]
-            records = [self._records.read_member(raw, index) for index, raw in enumerate(chunk, start)]
+            records = self._records.read_members(chunk, start)
             await self._prefetch(records)
             for index, record in enumerate(records, start):
                 taken = await self._take_member(record, caller)

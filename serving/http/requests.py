@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
@@ -273,6 +274,7 @@ class RecordReader(Generic[Record]):
         self.plural = plural
         self._record: type[Any] = record
         self._decode = msgspec.json.Decoder(record).decode
+        self._decode_members = msgspec.json.Decoder(list[record]).decode  # type: ignore[valid-type]
         fields: list[Any] = [(plural, list[msgspec.Raw])]
         self._decode_list = msgspec.json.Decoder(
             msgspec.defstruct("List", fields, forbid_unknown_fields=True)
@@ -281,7 +283,7 @@ class RecordReader(Generic[Record]):
         self._probe = msgspec.json.Decoder(msgspec.defstruct("Probe", probe)).decode
 
     def read(self, body: bytes) -> Record | RecordList:
-        """Decode the body to one record, or to a list whose members `read_member` decodes later.
+        """Decode the body to one record, or to a list whose members `read_members` decodes later.
 
         Raises
         ------
@@ -291,16 +293,25 @@ class RecordReader(Generic[Record]):
         try:
             found = self._decode(body)
         except msgspec.ValidationError as error:
-            if not self._is_list(body):
-                raise _build_record_refusal(body, self._record, error) from None
-            return self._read_list(body)
+            return self._read_list(body, error)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise _invalid_json(error, body) from None
         _refuse_repeated_key(body)
         return found
 
-    def read_member(self, raw: msgspec.Raw, index: int, *, may_repeat: bool = True) -> Record | RowFault:
-        """Decode one member of a list; return the record or its fault. `may_repeat` is that of the list."""
+    def read_members(
+        self, raws: Sequence[msgspec.Raw], first: int, *, may_repeat: bool = True
+    ) -> list[Record | RowFault]:
+        """Decode some members of a list; return the record of each, or its fault.
+
+        `first` is the place of the first one in the list, and `may_repeat` is that of the list.
+        """
+        if not may_repeat:
+            with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                return self._decode_members(b"[" + b",".join(raws) + b"]")
+        return [self._read_member(raw, index, may_repeat) for index, raw in enumerate(raws, first)]
+
+    def _read_member(self, raw: msgspec.Raw, index: int, may_repeat: bool) -> Record | RowFault:
         root = self.build_pointer(index)
         try:
             found = self._decode(raw)
@@ -330,11 +341,14 @@ class RecordReader(Generic[Record]):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
 
-    def _read_list(self, body: bytes) -> RecordList:
+    def _read_list(self, body: bytes, as_record: msgspec.ValidationError) -> RecordList:
+        """Decode a body to a list; `as_record` is why it is no record."""
         try:
             found = RecordList(getattr(self._decode_list(body), self.plural))
-        except msgspec.ValidationError as error:
-            raise Refusal.from_fault(build_fault(error)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            if isinstance(error, msgspec.ValidationError) and self._is_list(body):
+                raise Refusal.from_fault(build_fault(error)) from None
+            raise _build_record_refusal(body, self._record, as_record) from None
         if len(found) > MAX_RECORDS:
             raise Refusal.from_fault(
                 RecordFault(

@@ -13,7 +13,7 @@ from consignments.records import Consignment
 from consignments.timestamps import to_datetime, to_us
 from features.normalization.normal_forms import get_goods_text
 from models.reasons.ranking import Reason
-from serving.event_log.event_codec import Row, decode_features
+from serving.event_log.event_codec import read_features
 from serving.event_log.events import DecisionEvent
 from serving.event_log.group_commit import CommitGroup
 from serving.event_log.log import EventLog
@@ -170,14 +170,14 @@ class ScoresEndpoint:
             raise self._active.build_no_model_fault()
 
     async def _score_list(
-        self, raws: Sequence[msgspec.Raw | Consignment], caller: Caller, options: ScoreOptions
+        self, raws: RecordList | Sequence[Consignment], caller: Caller, options: ScoreOptions
     ) -> Scores:
         decided = await self._decide_list(raws, caller, options)
         return Scores(await self._build_scores(decided.answers, options), decided.errors)
 
     async def _decide_list(
         self,
-        raws: Sequence[msgspec.Raw | Consignment],
+        raws: RecordList | Sequence[Consignment],
         caller: Caller,
         options: ScoreOptions,
         *,
@@ -215,18 +215,13 @@ class ScoresEndpoint:
         return requests
 
     def _read_chunk(
-        self, raws: Sequence[msgspec.Raw | Consignment], start: int, caller: Caller, options: ScoreOptions
+        self, raws: RecordList | Sequence[Consignment], start: int, caller: Caller, options: ScoreOptions
     ) -> tuple[list[ScoreRequest], list[RowFault]]:
         """Decode some members of a list; return the valid ones as requests, and the faults of the others."""
         good: list[ScoreRequest] = []
         bad: list[RowFault] = []
         now_us, records = self._active.clock(), self._current_reader()
-        may_repeat = not isinstance(raws, RecordList) or raws.may_repeat
-        for index, raw in enumerate(raws[start : start + MAX_BATCH_SIZE], start):
-            if isinstance(raw, Consignment):
-                c: Consignment | RowFault = raw
-            else:
-                c = records.read_member(raw, index, may_repeat=may_repeat)
+        for index, c in enumerate(_read_members(records, raws, start), start):
             request = c if isinstance(c, RowFault) else build_request(c, now_us, caller, options)
             if isinstance(request, list):
                 request = records.build_row_fault(request, index)
@@ -294,7 +289,7 @@ class ScoresEndpoint:
         answer: ScoreResult,
         options: ScoreOptions,
         reasons: list[Reason],
-        features: Row | None,
+        features: bytes | None,
     ) -> Score:
         decision = answer.decision
         return Score(
@@ -310,21 +305,24 @@ class ScoresEndpoint:
             self._name_features(features, decision.model_sha256) if options.features else msgspec.UNSET,
         )
 
-    async def _look_up(self, answer: ScoreResult, count: int, goods: str) -> tuple[Row | None, list[Reason]]:
+    async def _look_up(
+        self, answer: ScoreResult, count: int, goods: str
+    ) -> tuple[bytes | None, list[Reason]]:
         """Look up what is not in memory: features from the log, and reasons if the model is still the same."""
         event = await asyncio.to_thread(self._log.read_event, answer.decision.sequence)
-        if not isinstance(event, DecisionEvent) or event.redacted:
+        if not isinstance(event, DecisionEvent) or event.features is None:
             return None, answer.reasons
-        features, scorer = decode_features(event), self._active.get_scorer()
+        scorer = self._active.get_scorer()
         same = scorer.model.sha256 == answer.decision.model_sha256
         more = count > len(answer.reasons) and same
-        return features, scorer.explain(features, count, goods) if more else answer.reasons
+        reasons = scorer.explain(read_features(event.features), count, goods) if more else answer.reasons
+        return event.features, reasons
 
-    def _name_features(self, features: Row | None, model_sha256: str) -> dict[str, float | None] | None:
+    def _name_features(self, features: bytes | None, model_sha256: str) -> dict[str, float | None] | None:
         model = self._active.get_scorer().model
         if features is None or model.sha256 != model_sha256:
             return None
-        values = features.tolist()
+        values = read_features(features).tolist()
         return {
             name: None if math.isnan(value) else value
             for name, value in zip(model.spec.names, values, strict=True)
@@ -340,6 +338,15 @@ class ScoresEndpoint:
             self._record = record
             self._records = RecordReader(record, "consignments")
         return self._records
+
+
+def _read_members(
+    records: RecordReader[Consignment], raws: RecordList | Sequence[Consignment], start: int
+) -> Sequence[Consignment | RowFault]:
+    """Return a chunk of a list; members that messages gave are decoded already."""
+    if isinstance(raws, RecordList):
+        return records.read_members(raws[start : start + MAX_BATCH_SIZE], start, may_repeat=raws.may_repeat)
+    return raws[start : start + MAX_BATCH_SIZE]
 
 
 def _count_reasons(answer: ScoreResult, options: ScoreOptions) -> int:

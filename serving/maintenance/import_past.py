@@ -7,7 +7,6 @@ keys are pseudonyms, as for live records. Consignments are read in chunks; ident
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,7 +18,6 @@ from consignments.errors import BadInput
 from consignments.identifiers import normalize_identifier
 from consignments.records import Alert, Consignment, Outcome
 from consignments.timestamps import to_us
-from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.ordering import (
     ARRIVAL,
@@ -32,15 +30,14 @@ from features.history.ordering import (
 )
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
-from models.bundle import load_bundle
-from serving.deployment.releases import BUNDLE_FOLDER, find_release_folder
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import EventCodec, EventOrigin
+from serving.event_log.event_codec import Arrival, EventCodec
 from serving.event_log.events import IMPORTED_BY, Event
 from serving.event_log.key_erasures import load_or_create_data_key
 from serving.event_log.log import EventLog
 from serving.event_log.reader import Progress
 from serving.event_log.verification import require_valid_chain
+from serving.maintenance.published_config import load_published_config
 from serving.process.clock import read_clock_us
 from serving.process.settings import Settings
 from serving.process.state_directory import StateLock
@@ -141,12 +138,6 @@ def import_tables(read: ReadTables, settings: Settings, progress: Progress | Non
         finally:
             log.close()
     return counts._asdict()
-
-
-def load_published_config(state_dir: Path) -> FeatureConfig:
-    """Load the columns and history keys of the published model, or return the default ones if there is none."""
-    folder = find_release_folder(state_dir)
-    return FeatureConfig() if folder is None else load_bundle(folder / BUNDLE_FOLDER).config
 
 
 class ChunkReader:
@@ -302,9 +293,6 @@ def _event_column(
     return clock
 
 
-_ORIGIN = EventOrigin(0, None, IMPORTED_BY)
-
-
 class _EntryBuilder:
     """A builder of log entries without a sequence number; None for a rejected row."""
 
@@ -344,7 +332,8 @@ class _EntryBuilder:
         self._pipeline.fill_keys(c, self._keys, self._counterparts)
         name = self._resolve(c.consignment_id)
         packed = self._entries.pack(c, to_us(c.received_at), name)  # npsrisk forget uses the same month
-        return self._entries.encode_arrival(_ORIGIN, c, packed, self._keys, self._counterparts, name)
+        arrival = Arrival.build(c, packed, IMPORTED_BY, name)
+        return self._entries.encode_arrival(0, None, arrival, self._keys, self._counterparts)
 
     def _resolve(self, identifier: str) -> str:
         """Return the name of a consignment in the log, as `serving.state.state.State.resolve` does."""

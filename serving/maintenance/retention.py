@@ -8,20 +8,16 @@ cannot be decrypted in copies of the log either.
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from consignments.errors import BadInput
 from consignments.timestamps import to_datetime, to_us
-from features.fitted import FittedParameters
 from features.history.kernels import REMEMBERED_DAYS
 from features.history.pseudonyms import Pseudonyms, load_data_key
-from features.pipeline import Pipeline
 from serving.encryption.key_file import KeyErasure, MonthlyKey, extract_key_id
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import ArrivalEvent, Event
 from serving.event_log.hash_chain import Redaction
 from serving.event_log.key_erasures import find_used_prefixes
@@ -36,7 +32,7 @@ from serving.event_log.redactions import (
 )
 from serving.event_log.time_spans import find_latest_us
 from serving.event_log.verification import require_valid_chain
-from serving.maintenance.import_past import load_published_config
+from serving.maintenance.published_config import build_key_reader
 from serving.process.clock import read_clock_us
 from serving.process.settings import Settings
 from serving.process.state_directory import StateLock
@@ -121,7 +117,7 @@ def forget(
             count, steps = count_unredacted(log, after, up_to), 0
             if count and not dry_run:
                 record = Redaction(after, up_to, 0, b"", to_us(before), *approval)
-                keys = _key_reader(settings.state_dir, vault, Pseudonyms(data_key))
+                keys = build_key_reader(settings.state_dir, vault, Pseudonyms(data_key))
                 steps = _remove(log, record, keys, progress or _ignore_progress)
                 log.wipe()
             unused = _unused_keys(log, to_us(before), up_to if dry_run else 0)
@@ -177,7 +173,9 @@ def forget_consignment(
             if not dry_run:
                 now_us = read_clock_us()
                 step = Redaction(places[0] - 1, places[-1], 0, b"", now_us, *approval, consignment_id)
-                keys = _rebuild_keys(log, step, _key_reader(settings.state_dir, vault, Pseudonyms(data_key)))
+                keys = _rebuild_keys(
+                    log, step, build_key_reader(settings.state_dir, vault, Pseudonyms(data_key))
+                )
                 log.redact(step, [each for each in keys if each.sequence in set(places)], now_us)
                 log.wipe()
             return ConsignmentErasure(consignment_id, len(places), log.head)
@@ -193,13 +191,6 @@ def _unused_keys(log: EventLog, before_us: int, after: int) -> list[MonthlyKey]:
 
 def _build_erasure(key: MonthlyKey, approval: RetentionApproval) -> KeyErasure:
     return KeyErasure(extract_key_id(key.prefix), key.month, read_clock_us(), *approval)
-
-
-def _key_reader(state_dir: Path, vault: Vault, pseudonyms: Pseudonyms) -> KeyReader:
-    """Build the reader of history keys for the published model."""
-    config = load_published_config(state_dir)
-    pipeline = Pipeline(config, FittedParameters.create_empty(), pseudonyms)
-    return KeyReader(pipeline, EventCodec(vault, config.build_record_type(), pipeline.kinds))
 
 
 def _remove(log: EventLog, record: Redaction, keys: KeyReader, progress: Progress) -> int:

@@ -17,7 +17,7 @@ from consignments.identifiers import normalize_identifier
 from serving.event_log.group_commit import CommitGroup, resolve_future
 from serving.scoring.scorer import ScoreRequest, ScoreResult
 
-MAX_BATCH_SIZE = 32
+MAX_BATCH_SIZE = 64
 """Maximum number of consignments scored together. With more, each costs a little less, but single requests wait longer
 for the chunks of a list."""
 YIELDS_BETWEEN_CHUNKS = 5

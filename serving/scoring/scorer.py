@@ -13,12 +13,22 @@ import numpy as np
 
 from consignments.errors import ServiceFault
 from consignments.records import Consignment
-from consignments.timestamps import NO_TIME, US_PER_DAY, to_us
+from consignments.timestamps import US_PER_DAY
 from consignments.versions import is_late
 from features.normalization.normal_forms import get_goods_text
 from models.reasons.ranking import Reason
 from serving.encryption.vault import PackedRecord
-from serving.event_log.event_codec import Cancellation, EventOrigin, Keys, Row, Rows, ScoredDecision
+from serving.event_log.event_codec import (
+    Arrival,
+    Cancellation,
+    Keys,
+    Row,
+    Rows,
+    ScoredDecision,
+    encode_features,
+    get_issued_us,
+)
+from serving.event_log.events import DecisionEvent
 from serving.event_log.group_commit import CommitGroup, Committer
 from serving.process.clock import Clock
 from serving.scoring.intake import Intake
@@ -34,7 +44,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode
 
 
-class ScoreResult(NamedTuple):
+class ScoreResult(msgspec.Struct, frozen=True, gc=False):
     """A decision that may be sent after its group is durable.
 
     Attributes
@@ -42,8 +52,8 @@ class ScoreResult(NamedTuple):
     decision : RecordedDecision
     group : CommitGroup or None
         The commit group that must be durable before the response is sent; None if the decision is already on disk.
-    features : float32 array or None
-        The row that was scored; None for a repeat.
+    features : bytes or None
+        The row that was scored, as the log stores it; None for a repeat.
     reasons : list of Reason
         Reasons computed now, or for a repeat the logged ones.
     cancelled : bool
@@ -52,7 +62,7 @@ class ScoreResult(NamedTuple):
 
     decision: RecordedDecision
     group: CommitGroup | None
-    features: Row | None
+    features: bytes | None
     reasons: list[Reason]
     cancelled: bool = False
 
@@ -62,7 +72,7 @@ class ScoreResult(NamedTuple):
         return self.features is None
 
 
-class ScoreRequest(NamedTuple):
+class ScoreRequest(msgspec.Struct, frozen=True, gc=False):
     """A request to score a consignment.
 
     Attributes
@@ -95,18 +105,27 @@ class ScoreRequest(NamedTuple):
         return self.received_us // US_PER_DAY
 
 
-class PendingConsignment(NamedTuple):
-    """A packed consignment that is not scored yet; `name` is the one under which the log knows it."""
+class PendingConsignment(msgspec.Struct, frozen=True, gc=False):
+    """A packed consignment that is not scored yet."""
 
     c: Consignment
-    packed: PackedRecord
-    asked: ScoreRequest
+    arrival: Arrival
     known: ConsignmentState
-    name: str
+    asked: ScoreRequest
+
+
+class JudgedConsignment(msgspec.Struct, frozen=True, gc=False):
+    """A decision that is not in the log yet, with its reasons."""
+
+    decision: ScoredDecision
+    reasons: list[Reason]
 
 
 class FeatureRows(NamedTuple):
-    """The computed rows of consignments: features (n, features), history keys and counterparts (n, kinds)."""
+    """The computed rows of consignments: features (n, features), history keys and counterparts (n, kinds).
+
+    The memory of the features belongs to the scorer, which uses it for the next batch too.
+    """
 
     X: Rows
     keys: Keys
@@ -134,6 +153,7 @@ class Scorer:
         self._traffic = metrics.hot.traffic
         self._timings: list[tuple[str, float]] = []
         self._width, self._kinds = len(model.spec), len(model.pipeline.kinds)
+        self._rows = np.empty((0, self._width), dtype=np.float32)
         model.pipeline.alerts = self.state.alerts
 
     def score_batch(self, asked: Sequence[ScoreRequest]) -> list[ScoreResult | Exception]:
@@ -142,14 +162,13 @@ class Scorer:
         A consignment with `cancelled_at` is scored, then cancelled.
         """
         answers = self.decide_all(asked)
-        self._metrics.record_batch(self._timings, [_summarize(answer) for answer in answers])
-        self._timings.clear()
+        self._count_answers(answers)
         last = asked[-1]
         if last.c.cancelled_at is not None and isinstance(answers[-1], ScoreResult):
             cancellation = Cancellation(last.c.consignment_id, last.c.cancelled_at)
             taken = self._intake.record_cancellation(cancellation, self.clock(), last.asked_by)
             if taken is not None:
-                answers[-1] = answers[-1]._replace(group=taken.group, cancelled=True)
+                answers[-1] = msgspec.structs.replace(answers[-1], group=taken.group, cancelled=True)
         return answers
 
     def decide(self, asked: ScoreRequest) -> ScoreResult:
@@ -162,7 +181,7 @@ class Scorer:
         """
         self.committer.check()
         now_us = self.clock()
-        arriving = self._pack_or_repeat(asked, now_us)
+        (arriving,) = self._pack_or_repeat([asked], now_us)
         if not isinstance(arriving, PendingConsignment):
             return arriving
         answer = self._score_and_log([arriving], now_us, self._compute_features([arriving]))[0]
@@ -188,13 +207,26 @@ class Scorer:
         try:
             self.committer.check()
             now_us = self.clock()
-            arriving = [self._pack_or_repeat(each, now_us) for each in asked]
+            arriving = self._pack_or_repeat(asked, now_us)
             fresh = [each for each in arriving if isinstance(each, PendingConsignment)]
             counted = self._compute_features(fresh) if fresh else None
         except Exception:  # nothing was counted yet; scoring one by one fails only the faulty request
             return [self._try(each) for each in asked]
         decided = iter(self._score_and_log(fresh, now_us, counted) if counted else ())
         return [next(decided) if isinstance(each, PendingConsignment) else each for each in arriving]
+
+    def _count_answers(self, answers: Sequence[ScoreResult | Exception]) -> None:
+        """Count new decisions, repeats and failures."""
+        results = [answer for answer in answers if isinstance(answer, ScoreResult)]
+        fresh = [answer.decision for answer in results if answer.features is not None]
+        self._metrics.record_batch(
+            self._timings, [each.band for each in fresh], [each.score for each in fresh]
+        )
+        self._timings.clear()
+        others = {"repeats": len(results) - len(fresh), "unscored": len(answers) - len(results)}
+        for name, count in others.items():
+            if count:
+                self._metrics.counters[name].inc(count)
 
     def _try(self, asked: ScoreRequest) -> ScoreResult | Exception:
         try:
@@ -206,21 +238,39 @@ class Scorer:
         """Compute the reasons of a row of this model's features, with words of its goods text."""
         return list(self.model.risk.explain(np.array(features, dtype=np.float32), count, goods=goods))
 
-    def _pack_or_repeat(self, asked: ScoreRequest, now_us: int) -> PendingConsignment | ScoreResult:
-        """Pack a consignment, or return the recorded decision if it equals its latest version."""
-        c = asked.c
-        if type(c) is not self.model.record:  # decoded before a model with another record type was loaded
-            c = msgspec.convert(c, self.model.record, from_attributes=True)
-        name = asked.name or self.state.resolve(c.consignment_id)
-        packed = self.model.entries.pack(c, now_us, name)
-        known = self.state.get_consignment(name)
+    def _pack_or_repeat(
+        self, asked: Sequence[ScoreRequest], now_us: int
+    ) -> list[PendingConsignment | ScoreResult]:
+        """Pack consignments; for one that equals its latest version return the recorded decision."""
+        names = [each.name or self.state.resolve(each.c.consignment_id) for each in asked]
+        consignments = [self._convert(each.c) for each in asked]
+        packed = self.model.entries.pack_all(consignments, now_us, names)
+        return list(map(self._find_repeat, asked, consignments, packed, names))
+
+    def _convert(self, c: Consignment) -> Consignment:
+        """Convert a consignment that was decoded before a model with another record type was loaded."""
+        if type(c) is self.model.record:
+            return c
+        return msgspec.convert(c, self.model.record, from_attributes=True)
+
+    def _find_repeat(
+        self, asked: ScoreRequest, c: Consignment, packed: PackedRecord, name: str
+    ) -> PendingConsignment | ScoreResult:
+        """Return the recorded decision of a consignment if it equals its latest version."""
+        known, issued_us = self.state.get_consignment(name), get_issued_us(c)
         version = known.version
         same = version is not None and version.content == packed.content
-        if version is not None and same and version.decision is not None and not _is_renewed(c, known):
+        if (
+            version is not None
+            and same
+            and version.decision is not None
+            and not _is_renewed(issued_us, known)
+        ):
             return self._repeat(version.decision, cancelled=known.cancellation is not None)
         # A state with an entry that is not on disk yet is never dropped from memory.
         known.sequence = self.committer.next_sequence
-        return PendingConsignment(c, packed, asked, known, name)
+        arrival = Arrival(packed, asked.received_us, issued_us, asked.asked_by, name)
+        return PendingConsignment(c, arrival, known, asked)
 
     def _repeat(self, decision: RecordedDecision, *, cancelled: bool) -> ScoreResult:
         group = self.committer.find_group(decision.sequence)
@@ -231,57 +281,67 @@ class Scorer:
     ) -> list[ScoreResult | Exception]:
         """Score consignments that history has counted, and add them to the log."""
         begun = time.perf_counter()
+        judged = self._judge_all(arriving, counted.X)
+        events = self.model.entries.encode_arrivals(
+            self.committer.next_sequence,
+            now_us,
+            [each.arrival for each in arriving],
+            counted.keys,
+            counted.counterparts,
+            [None if isinstance(each, Exception) else each.decision for each in judged],
+        )
+        group = self.committer.add_all(events)
         answers: list[ScoreResult | Exception] = []
-        scores = self._score_rows(counted.X, [each.c.channel for each in arriving])
-        entries, committer, logged = self.model.entries, self.committer, list[LoggedVersion]()
-        try:
-            for pending, score, row, *both in zip(arriving, scores, *counted, strict=True):
-                c, packed, asked, known, name = pending
-                origin = EventOrigin(committer.next_sequence, now_us, asked.asked_by)
-                event = entries.encode_arrival(origin, c, packed, both[0], both[1], name)
-                try:
-                    judgement, reasons = self._score_row(row, c, score, asked.reasons)
-                except Exception as fault:
-                    # It is already counted in history, so it must be in the log too, even if the model failed.
-                    committer.add(event)
-                    logged.append(LoggedVersion(event, known, None))
-                    answers.append(fault)
-                    continue
-                decided = entries.encode_decision(event, judgement)
-                decision = read_decision(decided)
-                answers.append(ScoreResult(decision, committer.add(decided), row, reasons))
-                logged.append(LoggedVersion(decided, known, decision))
-        finally:
-            self._record_versions(logged)
+        logged: list[LoggedVersion] = []
+        for pending, event, found in zip(arriving, events, judged, strict=True):
+            if isinstance(event, DecisionEvent):
+                assert isinstance(found, JudgedConsignment)
+                decision = read_decision(event)
+                logged.append(LoggedVersion(event, pending.known, decision))
+                answers.append(ScoreResult(decision, group, event.features, found.reasons))
+            else:
+                # It is already counted in history, so it is in the log too, even if the model failed.
+                assert isinstance(found, Exception)
+                logged.append(LoggedVersion(event, pending.known, None))
+                answers.append(found)
+        self._record_versions(logged)
         self._timings.append(("score", time.perf_counter() - begun))
         return answers
 
     def _record_versions(self, logged: Sequence[LoggedVersion]) -> None:
         """Record in the state what was added to the log."""
-        for _, known, _ in logged:
-            if known.version is None and known.outcomes:
-                self._metrics.counters["joined_outcomes"].inc(len(known.outcomes))
+        for each in logged:
+            if each.known.version is None and each.known.outcomes:
+                self._metrics.counters["joined_outcomes"].inc(len(each.known.outcomes))
         self.state.record_versions(logged)
 
     def _compute_features(self, arriving: Sequence[PendingConsignment]) -> FeatureRows:
         """Compute the features of consignments of one day and count them in history, one after the other."""
         pipeline, state, first, begun = self.model.pipeline, self.state, arriving[0].c, time.perf_counter()
-        X = np.zeros((len(arriving), self._width), dtype=np.float32)
+        X = self._clear_rows(len(arriving))
         keys, counterparts = np.zeros((2, len(arriving), self._kinds), dtype=np.uint64)
         sequence, day = self.committer.next_sequence, arriving[0].asked.day
         consignments = [each.c for each in arriving]
         if len(arriving) == 1:
             pipeline.fill_row(first, X[0], keys[0], counterparts[0], sequence)
             state.record_arrival(
-                arriving[0].known, day, keys[0], counterparts[0], X[0], _get_issued_us(first)
+                arriving[0].known, day, keys[0], counterparts[0], X[0], arriving[0].arrival.issued_us
             )
         else:
             pipeline.fill_rows(consignments, X, keys, counterparts, sequence)
-            issued_us = [_get_issued_us(c) for c in consignments]
+            issued_us = [each.arrival.issued_us for each in arriving]
             state.record_arrivals([each.known for each in arriving], day, keys, counterparts, X, issued_us)
         self._timings.append(("features", time.perf_counter() - begun))
         self._traffic.record(consignments, X)
         return FeatureRows(X, keys, counterparts)
+
+    def _clear_rows(self, count: int) -> Rows:
+        """Return rows of zeros for a batch, in the memory of the batch before, which the caches of the processor still have."""
+        if count > len(self._rows):
+            self._rows = np.empty((count, self._width), dtype=np.float32)
+        rows = self._rows[:count]
+        rows.fill(0.0)
+        return rows
 
     def _score_rows(self, X: Rows, channels: list[str]) -> Sequence[float | None]:
         """Score rows together; return None for each if they must be scored one by one."""
@@ -291,46 +351,40 @@ class Scorer:
                 return scores
         return [None] * len(X)
 
-    def _score_row(
-        self, row: Row, c: Consignment, known: float | None, reasons: int | None
-    ) -> tuple[ScoredDecision, list[Reason]]:
-        score = self.model.risk.score_row(row, c.channel) if known is None else known
+    def _judge_all(
+        self, arriving: Sequence[PendingConsignment], X: Rows
+    ) -> list[JudgedConsignment | Exception]:
+        """Score consignments, and compute bands and reasons; return the exception for one that the model fails on."""
+        scores = self._score_rows(X, [each.c.channel for each in arriving])
+        judged: list[JudgedConsignment | Exception] = []
+        for pending, row, features, score in zip(arriving, X, encode_features(X), scores, strict=True):
+            try:
+                judged.append(self._judge(pending, row, features, score))
+            except Exception as fault:
+                judged.append(fault)
+        return judged
+
+    def _judge(
+        self, pending: PendingConsignment, row: Row, features: bytes, known: float | None
+    ) -> JudgedConsignment:
+        model, risk, c = self.model, self.model.risk, pending.c
+        score = risk.score_row(row, c.channel) if known is None else known
         if not 0.0 <= score <= 1.0:
             raise ServiceFault(
                 "the model's score is not a probability",
-                where=self.model.name,
+                where=model.name,
                 got=repr(score),
                 expected="a number from 0 to 1",
                 todo="publish another model",
             )
-        risk = self.model.risk
         band = risk.bands.assign(score)
-        count = max(DEFAULT_REASON_COUNTS[band], reasons or 0)
-        ranked = list(risk.explain(row, count, goods=get_goods_text(c))) if count else []
-        judgement = ScoredDecision(
-            row,
-            score,
-            band,
-            _encode(ranked) if ranked else NO_REASONS,
-            self.model.name,
-            self.model.sha256,
-            self.model.spec_sha256,
-        )
-        return judgement, ranked
+        count = max(DEFAULT_REASON_COUNTS[band], pending.asked.reasons or 0)
+        reasons = list(risk.explain(row, count, goods=get_goods_text(c))) if count else []
+        stored = _encode(reasons) if reasons else NO_REASONS
+        decision = ScoredDecision(features, score, band, stored, model.name, model.sha256, model.spec_sha256)
+        return JudgedConsignment(decision, reasons)
 
 
-def _summarize(answer: ScoreResult | Exception) -> tuple[str, float] | str:
-    """Return band and score of a new decision, else the name of its counter."""
-    if isinstance(answer, Exception):
-        return "unscored"
-    return "repeats" if answer.features is None else (answer.decision.band, answer.decision.score)
-
-
-def _is_renewed(c: Consignment, known: ConsignmentState) -> bool:
+def _is_renewed(issued_us: int, known: ConsignmentState) -> bool:
     """Check if a cancelled consignment is sent again by a version that was issued later than the cancelled one."""
-    issued_us = _get_issued_us(c)
     return known.cancellation is not None and is_late(known.issued_us, issued_us)
-
-
-def _get_issued_us(c: Consignment) -> int:
-    return NO_TIME if c.issued_at is None else to_us(c.issued_at)

@@ -333,7 +333,8 @@ class ConsignmentStates(CountedStates[bytes]):
         known = self.index.may_contain_each(tags, today)
         for name, tag, is_known in zip(absent, tags.tolist(), known.tolist(), strict=True):
             if not is_known:
-                self._keep(name, ConsignmentState(tag=tag))
+                self._recent[name] = ConsignmentState(tag=tag)
+        self._drop_oldest()
         return {name for name, is_known in zip(absent, known.tolist(), strict=True) if is_known}
 
     def _find_unread(self, name: str, today: int) -> ConsignmentState | None:
@@ -453,8 +454,12 @@ class ConsignmentStates(CountedStates[bytes]):
             apply_event(dossier, event)
 
     def _keep(self, consignment_id: str, dossier: ConsignmentState) -> None:
-        """Cache a state, and drop the least recently used ones as long as their entries are on disk."""
+        """Cache a state, and drop others if they are too many."""
         self._recent[consignment_id] = dossier
+        self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        """Drop the least recently used states if they are too many, as long as their entries are on disk."""
         while len(self._recent) > self._most:
             name, oldest = next(iter(self._recent.items()))
             if oldest.sequence > self.durable():

@@ -3,6 +3,8 @@
 import numpy as np
 
 from features.pipeline import Pipeline
+from serving.event_log.blocks.codec import ARRIVAL_BITS
+from serving.event_log.blocks.history_chunks import HistoryChunk
 from serving.event_log.event_codec import EventCodec, Keys, decode_keys
 from serving.event_log.events import ArrivalEvent
 
@@ -32,6 +34,16 @@ class KeyReader:
         if event.redacted or self.entries.find_erasure(event):
             return keys, counterparts
         self.pipeline.fill_keys(self.entries.decode_consignment(event), keys, counterparts)
+        return keys, counterparts
+
+    def read_chunk(self, chunk: HistoryChunk) -> tuple[Keys, Keys]:
+        """Return keys and counterparts of a chunk of entries, each uint64, (entries, kinds); 0 for an entry that has none."""
+        same, keys, counterparts = chunk.read_keys(self.entries.kinds, self.count)
+        arriving = chunk.kind_bits & ARRIVAL_BITS != 0
+        for place in np.flatnonzero(arriving & ~same).tolist():
+            event = chunk.read_event(place)
+            assert isinstance(event, ArrivalEvent)
+            keys[place], counterparts[place] = self(event)
         return keys, counterparts
 
     def read_handle(self, event: ArrivalEvent) -> bytes:

@@ -103,7 +103,7 @@ class EventChunk:
         dated = chunk.kind_bits & combine_kinds(DATED_KINDS) != 0
         self.days = np.where(dated, chunk.at_us // US_PER_DAY, NO_DAY)
         self.today = np.maximum(np.maximum.accumulate(self.days), state.today)
-        self.keys, self.counterparts = self._read_all_keys()
+        self.keys, self.counterparts = self._read_keys.read_chunk(chunk)
         self._more_keys: list[bytes] = []
 
     def apply(self) -> tuple[Any, Any, Any]:
@@ -121,15 +121,6 @@ class EventChunk:
             self._dossiers.days.record(int(self.sequences[place]), int(self.today[place]))
         self._state.advance_to(int(self.sequences[-1]))
         return self._merge_steps(np.flatnonzero(single), further)
-
-    def _read_all_keys(self) -> tuple[Any, Any]:
-        """Return keys and counterparts, each uint64, (rows, kinds); 0 for an entry that has none."""
-        same, keys, counterparts = self._chunk.read_keys(self._read_keys.entries.kinds, self._read_keys.count)
-        for place in np.flatnonzero(self.arriving & ~same).tolist():
-            event = self._chunk.read_event(place)
-            assert isinstance(event, ArrivalEvent)
-            keys[place], counterparts[place] = self._read_keys(event)
-        return keys, counterparts
 
     def _mark_single(self, tags: Tags) -> Flags:
         """Mark the entries whose consignment certainly has no other entry, neither before nor in this chunk."""

@@ -4,7 +4,8 @@ The same entries in the same order give the same state, live and at a restart (`
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from consignments.identifiers import normalize_identifier
 from consignments.messages.links import Link
@@ -38,7 +39,7 @@ from serving.state.consignment_states import (
 from serving.state.links import Links
 
 
-class LoggedVersion(NamedTuple):
+class LoggedVersion(msgspec.Struct, frozen=True, gc=False):
     """An arrival that is in the log: its entry, the state of its consignment, and its decision; None if it has none."""
 
     event: ArrivalEvent
@@ -209,9 +210,9 @@ class State:
         """Record arrivals of different consignments, whose entries follow each other, as `record_version` does for each."""
         if not logged:
             return
-        for event, known, decision in logged:
-            known.set_version(event, decision)
-        applied = [known for _, known, _ in logged]
+        for each in logged:
+            each.known.set_version(each.event, each.decision)
+        applied = [each.known for each in logged]
         self.dossiers.record_all_applied(applied, logged[0].event.sequence, self._ledger.today)
 
     def record_version(

@@ -28,8 +28,13 @@ class HistogramBuckets:
 
     def observe(self, value: float) -> None:
         """Count a value in its bucket."""
-        self.counts[bisect_left(self._bounds, value)] += 1
-        self.total += value
+        self.observe_all((value,))
+
+    def observe_all(self, values: Sequence[float]) -> None:
+        """Count each of some values in its bucket."""
+        for value in values:
+            self.counts[bisect_left(self._bounds, value)] += 1
+        self.total += sum(values)
 
     def compute_cumulative(self) -> list[tuple[str, float]]:
         """Return each upper bound, the last one `+Inf`, with the number of values at or below it."""

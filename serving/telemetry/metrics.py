@@ -1,6 +1,6 @@
 """Metrics for Prometheus. The request path uses the fast counters of `serving.telemetry.counters`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -146,18 +146,14 @@ class Metrics:
             self.hot.stages[stage,].observe(spent)
 
     def record_batch(
-        self, timings: Iterable[tuple[str, float]], answers: Iterable[tuple[str, float] | str]
+        self, timings: Iterable[tuple[str, float]], bands: Sequence[str], scores: Sequence[float]
     ) -> None:
-        """Record a batch: seconds by stage, and of each answer its band and score, or the name of its counter."""
+        """Record a batch: seconds by stage, and band and score of each new decision, (n,)."""
         for stage, seconds in timings:
             self.hot.stages[stage,].observe(seconds)
-        for answer in answers:
-            if isinstance(answer, str):
-                self.counters[answer].inc()
-            else:
-                band, score = answer
-                self.hot.decisions[band,] += 1
-                self.hot.scores[()].observe(score)
+        for band in bands:
+            self.hot.decisions[band,] += 1
+        self.hot.scores[()].observe_all(scores)
 
     def record_rejection(self, call: str, kind: str) -> None:
         """Count a rejected record."""

@@ -19,11 +19,19 @@ from features.alerts import Alerts
 from features.batch import PartialRows, fill_table_rows
 from features.fitted import FittedParameters
 from features.pipeline import Pipeline
-from features.table_rows import BLOCK_ROWS
+from features.table_rows import BLOCK_ROWS, fill_table_fitted
 
 FITTED = FittedParameters(VOCABULARIES, NORMS, RATES, WEIGHTS)
 ALERT = Alert(
     "A", datetime(2024, 3, 4, tzinfo=UTC), datetime(2024, 3, 4, 12, tzinfo=UTC), sender_name="Orchid Trading"
+)
+START = datetime(2024, 3, 1, tzinfo=UTC)
+ALERTS = (
+    ALERT,
+    Alert("B", START, hs_code="6109"),
+    Alert("C", START, description_pattern="*ton t-shirts", departure_country="GB"),
+    Alert("D", START, consignee_address="12 Student Dormitory, Flat 3"),
+    Alert("E", START, route="hkg>icn"),
 )
 HOSTILE_ROWS = 700
 """More than two blocks."""
@@ -76,14 +84,14 @@ def create_rows(pipeline: Pipeline, rows: int, wanted: int | None = None) -> Par
     return PartialRows(X, *keys)
 
 
-@pytest.mark.parametrize("alerts", [(), (ALERT,)])
+@pytest.mark.parametrize("alerts", [(), (ALERT,), ALERTS])
 @pytest.mark.parametrize("lists", [False, True])
 def test_hostile_rows_have_the_bits_of_single_consignments(alerts: tuple[Alert, ...], *, lists: bool) -> None:
     table = make_table(seed=5 + lists)
     if lists:
         place = table.column_names.index("items")
         table = table.set_column(place, "items", to_item_lists(table.column("items").combine_chunks()))
-    pipeline = Pipeline(CONFIG, FITTED, PSEUDONYMS, Alerts(alerts, [7] * len(alerts)))
+    pipeline = Pipeline(CONFIG, FITTED, PSEUDONYMS, Alerts(alerts, [7, 90, 90, 7, 90][: len(alerts)]))
     expected = describe_singly(pipeline, table)
     found = create_rows(pipeline, len(table))
     fill_table_rows(pipeline, table, np.ones(len(table), bool), found)
@@ -112,3 +120,22 @@ def test_any_number_of_rows_is_described(rows: int) -> None:
     fill_table_rows(pipeline, table, np.ones(rows, bool), found)
     assert len(table) == rows
     assert found.X.tobytes() == describe_singly(pipeline, table).X.tobytes()
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_hostile_rows_refitted_have_the_bits_of_rows_computed_as_a_whole(*, single: bool) -> None:
+    """Also rows that Python prepares keep their declared columns, alone and in a table."""
+    table = make_table(seed=9)
+    pipeline, unfitted = (
+        Pipeline(CONFIG, fitted, PSEUDONYMS) for fitted in (FITTED, FittedParameters.create_empty())
+    )
+    records = to_consignments(table, RECORD)
+    X = np.zeros((2, len(table), len(pipeline.spec)), np.float32)
+    pipeline.fill_features(records, X[0])
+    unfitted.fill_features(records, X[1])
+    assert X[1].tobytes() != X[0].tobytes()
+    if single:
+        pipeline.fill_fitted(records, X[1])
+    else:
+        fill_table_fitted(pipeline, table, X[1])
+    assert X[1].tobytes() == X[0].tobytes()

@@ -14,6 +14,7 @@ from support.serving_examples import Client, publish, scored, serving, settings_
 
 from cli.service.doctor import DoctorFinding, examine
 from consignments.errors import BadSetting, LogInUse, ServiceFault
+from features.history.sorted_table import SortedTable
 from serving.encryption.vault import Vault
 from serving.event_log.backend import LogWriter
 from serving.event_log.events import Event
@@ -22,6 +23,7 @@ from serving.event_log.verification import verify_chain
 from serving.process.settings import Settings
 from serving.service import Service
 from serving.standby import SilenceTimer
+from serving.state.state import State
 
 Entry = Callable[..., Event]
 PATIENCE_SECONDS = 60.0
@@ -239,6 +241,50 @@ def test_a_standby_takes_over_where_the_active_one_stopped(active: Client, stand
     sent = "history.sender.arrivals_30d"
     assert later[sent] == features[sent] + 1
     assert "npsrisk_active 1.0" in standby.get("/metrics").text
+
+
+def list_bytes(state: State) -> list[bytes]:
+    table = SortedTable.from_history(state.history, state.today)
+    return [
+        *(array.tobytes() for array in table.to_arrays().values()),
+        state.dossiers.index.words.tobytes(),
+    ]
+
+
+@only_postgres
+def test_a_standby_starts_again_from_a_snapshot_of_its_own(
+    active: Client, tmp_path: Path, bundle: Path
+) -> None:
+    settings = settings_of(tmp_path / "two", tmp_path / "one", bundle).model_copy(
+        update={"snapshot_entries": 2}
+    )
+    for name in ("RB1", "RB2", "RB3"):
+        assert scored(active, name) == 200
+    with serving(settings) as standby:
+        standby.look()
+        assert standby.service.snapshots.last == 3, "the start read the whole log"
+        assert scored(active, "RB4") == 200
+        wait_until(lambda: follows(standby, 4))
+    with serving(settings) as standby:
+        assert not standby.service.role.is_active
+        assert standby.service.snapshots.last == 4, "the stop wrote the last one"
+        here, there = (list_bytes(each.service.active.state) for each in (standby, active))
+        assert here == there
+        active.portal.call(active.service.stop)
+        wait_until(lambda: standby.service.role.is_active)
+        assert scored(standby, "RB5") == 200
+
+
+@only_postgres
+def test_a_standby_whose_state_is_incomplete_writes_no_snapshot(
+    active: Client, tmp_path: Path, bundle: Path
+) -> None:
+    settings = settings_of(tmp_path / "two", tmp_path / "one", bundle)
+    assert scored(active, "RB1") == 200
+    with serving(settings) as standby:
+        wait_until(lambda: follows(standby, 1))
+        standby.service.committer.suspend(ServiceFault("an entry could not be applied"))
+    assert standby.service.snapshots.find_newest_sequence() == 0
 
 
 @only_postgres

@@ -418,9 +418,9 @@ def plain_buckets(text: str) -> list[int]:
 
 
 def bucket(gram: str) -> int:
-    value = kernel.FNV_OFFSET
+    value = 0xCBF29CE484222325
     for char in gram:
-        value = (value ^ ord(char)) * kernel.FNV_PRIME % 2**64
+        value = (value ^ ord(char)) * 0x100000001B3 % 2**64
     return value * kernel.HASH_MULTIPLIER % 2**64 >> (64 - kernel.BUCKET_BITS)
 
 

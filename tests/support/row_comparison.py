@@ -7,6 +7,7 @@ does so over hostile consignments in a process of its own, for the forms of numb
 
 import random
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,13 +28,17 @@ from support.route_oracle import RouteFeatures
 from support.uncompiled import prepare_plan, prepare_tables
 from support.value_oracle import ValueFeatures
 
-from consignments.records import Consignment
+from consignments.records import Alert, Consignment
+from features.alert_kernels import AlertSearch
+from features.alerts import Alerts
 from features.config import ExtraColumns, FeatureConfig, HistoryKeys
 from features.currency import ExchangeRates
 from features.described_rows import DescribedRows, create_rows, fill_described, normalize_consignment
 from features.goods.kernels import TEXT_BUCKETS
 from features.history.keys import list_key_kinds
 from features.history.pseudonyms import Pseudonyms
+from features.indicators.operation_keys import OperationKey, OperationKeys
+from features.indicators.values import compute_indicators
 from features.row_plans import FeaturePlan, FittedFeatures, KeyPlan, build_feature_plan, build_key_plan
 
 CONFIG = FeatureConfig(
@@ -86,33 +91,67 @@ BASES = (
 )  # fmt: skip
 
 
+ISSUED_AT = datetime(2020, 1, 1, tzinfo=UTC)
+OPERATION_KEY = OperationKey("EXAMPLE", bytes(32))
+PATTERNS: tuple[dict[str, str], ...] = (
+    {"sender_name": "Orchid Trading"}, {"consignee_name": "KIM, Minsu"}, {"sender_address": "12 Harbour Road"},
+    {"consignee_address": "12 Student Dormitory, Flat 3"}, {"description_pattern": "4-CMC"}, {"description_pattern": "vita*"},
+    {"description_pattern": "*icon"}, {"description_pattern": "*otto*"}, {"hs_code": "610910"}, {"route": "HKG>ICN"},
+    {"departure_country": "kr"},
+)  # fmt: skip
+
+
 class Plans(NamedTuple):
-    """The plans of keys and features that are compared."""
+    """The plans of keys and features that are compared, and the alerts in force."""
 
     keys: KeyPlan
     features: FeaturePlan
+    alerts: Alerts
 
 
 def build_plans() -> Plans:
     """Build the plans of all kinds and features, in the form that kernels read if they are not compiled."""
     prepare_tables()
     features = build_feature_plan(CONFIG, FittedFeatures(VOCABULARIES, NORMS, RATES, WEIGHTS), alerts=0)
-    return Plans(prepare_plan(build_key_plan(KINDS, PSEUDONYMS, CONFIG)), prepare_plan(features))
+    return Plans(
+        prepare_plan(build_key_plan(KINDS, PSEUDONYMS, CONFIG)), prepare_plan(features), build_alerts()
+    )
 
 
-def describe_all(consignments: list[Consignment], plans: Plans) -> DescribedRows:
-    """Return all features but history, and the keys."""
+def build_alerts() -> Alerts:
+    """Build alerts of all kinds, which match some hostile rows: those that change nothing of what an alert names."""
+    seized = [compute_indicators(make_consignment(**base), OPERATION_KEY) for base in BASES]
+    alerts = [Alert(f"P{place}", ISSUED_AT, **each) for place, each in enumerate(PATTERNS)]
+    alerts += [Alert(f"S{place}", ISSUED_AT, indicators=each) for place, each in enumerate(seized)]
+    return Alerts(alerts, keys=OperationKeys([OPERATION_KEY]))
+
+
+def describe_all(
+    consignments: list[Consignment], plans: Plans, search: AlertSearch | None = None
+) -> DescribedRows:
+    """Return all features but history and alerts, and the keys."""
     rows = create_rows(len(consignments), plans.keys)
     rows = rows._replace(values=np.full((len(consignments), plans.features.columns), -9, np.float32))
-    fill_described(consignments, plans.keys, plans.features, rows)
+    search = search if search is not None else create_search(consignments, plans)
+    fill_described(consignments, plans.keys, plans.features, rows, search)
     return rows
+
+
+def create_search(consignments: list[Consignment], plans: Plans) -> AlertSearch:
+    """Create a search for rows that the alerts may match."""
+    return AlertSearch.create(plans.alerts.build_tables(), len(consignments))
 
 
 def list_differences(consignments: list[Consignment], plans: Plans, *, forms_too: bool = False) -> list[str]:
     """List what differs between kernels and oracle."""
-    found = []
-    for c, values, keys, counterparts in zip(consignments, *describe_all(consignments, plans), strict=True):
+    found, search = [], create_search(consignments, plans)
+    described = describe_all(consignments, plans, search)
+    for c, marked, values, keys, counterparts in zip(
+        consignments, search.candidates, *described, strict=True
+    ):
         forms = normalize_in_python(c)
+        if not marked and plans.alerts.list_matches(c, forms):
+            found.append(f"an alert matches, but its row is not marked: {c}")
         with np.errstate(over="ignore"):
             expected = np.array([value for group in ORACLES for value in group.compute(c, forms)], np.float32)
         for feature, one, other in zip(FEATURES, values, expected, strict=True):

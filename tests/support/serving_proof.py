@@ -25,7 +25,7 @@ from npsrisk import main
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.maintenance.import_past import load_published_config
+from serving.maintenance.published_config import load_published_config
 from serving.state.history_keys import KeyReader
 from serving.state.identifier_index import DAY_MASK, DAY_OFFSET, KEPT_DAYS
 from serving.state.rebuild import StateRebuild

@@ -20,6 +20,8 @@ def prepare_tables() -> None:
         goods = load_goods_tables().view(np.recarray)
         described_rows.create_tables = lambda: create_tables().view(np.recarray)
         described_rows.load_goods_tables = lambda: goods
+        described_rows.PARTIES_ONLY = prepare_plan(described_rows.PARTIES_ONLY)
+        described_rows.NO_KEYS = prepare_plan(described_rows.NO_KEYS)
 
 
 def prepare_plan(plan: Plan) -> Plan:

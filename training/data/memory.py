@@ -9,7 +9,8 @@ For 627 features, and three origins:
     fitted row: copy, bins of LightGBM, numbers  2,508 + 727    bins and numbers, on the workers
     tested row: copy of its features             2,508          2,508
 
-The table of history is not in it: it is released before the fits.
+The table of history is not in it: it is released before the fits. Nor are further fits at the same time, with more than one job: they
+need the features of one fit and its fitted rows again.
 """
 
 import os

@@ -141,7 +141,9 @@ def _rename_progress(progress: Progress | None) -> Progress | None:
 
 def check_early_results(frame: pd.DataFrame, outcomes: pd.DataFrame) -> Row:
     """Check how many results were visible when their consignment arrived, or before."""
-    received = pd.Series(get_time_column_us(frame, "received_at")).groupby(frame["consignment_id"].to_numpy())
+    inspected = frame["consignment_id"].isin(outcomes["consignment_id"]).to_numpy(dtype=bool)
+    ids = frame["consignment_id"].to_numpy()[inspected]
+    received = pd.Series(get_time_column_us(frame, "received_at")[inspected]).groupby(ids)
     mine = received.min().reindex(outcomes["consignment_id"])
     final = (outcomes["status"] == "inspected") & outcomes["result"].isin(FINAL_RESULTS)
     known = final.to_numpy(dtype=bool, na_value=False) & mine.notna().to_numpy()

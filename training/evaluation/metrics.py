@@ -170,7 +170,7 @@ def compute_capacity_curve(
     everything = np.ones(len(traffic.score), dtype=bool)
     ranked = judge.ranked
     cuts = [ranked.ranking.cut(ranked.draws, share) for share in shares]
-    points = judge.compute_at_cuts(everything, [ranked.build_sum_above(cut) for cut in cuts])
+    points = judge.compute_at_cuts(everything, cuts)
     return {name: [judge.estimate(point[name]) for point in points] for name in ("precision", "recall")}
 
 
@@ -227,6 +227,22 @@ class RankedTraffic:
         top = {name: above(value) for name, value in values.items()}
         return top, {name: self.sum_all(value) - top[name] for name, value in values.items()}
 
+    def sum_sides_of_cuts(self, cuts: Sequence[RankCutoff], values: Sums) -> list[tuple[Sums, Sums]]:
+        """Sum values above and below each of some cuts; the cuts share their running sums."""
+        running = {name: self.ranking.compute_running_sums(value) for name, value in values.items()}
+        whole = {name: self.sum_all(value) for name, value in values.items()}
+        tops = [
+            {name: self.ranking.add_up_above(self.draws, each, cut) for name, each in running.items()}
+            for cut in cuts
+        ]
+        return [(top, {name: whole[name] - top[name] for name in values}) for top in tops]
+
+
+def _build_point(top: Sums, rest: Sums) -> dict[str, ResampledMetric]:
+    """Compute precision, recall and labelled share from the sums of both sides of a cut."""
+    labelled_share = ResampledMetric(divide(top["labelled"], top["traffic"]))
+    return compute_precision_recall(top, rest) | {"labelled_share": labelled_share}
+
 
 class _MetricEvaluator:
     """Metrics of ranked traffic with its labels; every metric is an array over resamples, the data first."""
@@ -261,28 +277,26 @@ class _MetricEvaluator:
 
     def compute_at_shares(self, rows: Bools) -> list[dict[str, ResampledMetric]]:
         """Compute precision, recall and labelled share of some rows at each of the `SHARES`; recall never falls."""
-        return self.compute_at_cuts(rows, [self.ranked.above[name] for name in SHARES])
+        return self.compute_at_cuts(rows, [self.ranked.cuts[name] for name in SHARES])
 
-    def compute_at_cuts(self, rows: Bools, cuts: Sequence[SumAbove]) -> list[dict[str, ResampledMetric]]:
+    def compute_at_cuts(self, rows: Bools, cuts: Sequence[RankCutoff]) -> list[dict[str, ResampledMetric]]:
         """Compute the same above each of some cuts, in the order of rising capacity."""
-        points = [self.compute_precision_recall(rows, above) for above in cuts]
+        sides = self.ranked.sum_sides_of_cuts(cuts, self._build_row_values(rows))
+        points = [_build_point(top, rest) for top, rest in sides]
         recalls = make_monotone([point["recall"] for point in points])
         return [point | {"recall": recall} for point, recall in zip(points, recalls, strict=True)]
 
     def compute_at_capacity(self, rows: Bools, name: str) -> dict[str, ResampledMetric]:
         """Compute precision, recall and labelled share of some rows at a capacity, as `precision_at_1pct`."""
-        found = self.compute_precision_recall(rows, self.ranked.above[name])
+        values = self._build_row_values(rows)
+        found = _build_point(*self.ranked.sum_both_sides(self.ranked.above[name], values))
         return {f"{what}_at_{name}": measured for what, measured in found.items()}
 
-    def compute_precision_recall(self, rows: Bools, above: SumAbove) -> dict[str, ResampledMetric]:
-        """Compute precision, recall and labelled share of some rows above a cut."""
+    def _build_row_values(self, rows: Bools) -> dict[str, Floats]:
+        """Build the values of some rows that are summed on each side of a cut."""
         within = rows * self.traffic.traffic
         values = build_row_values(self.weight, self.sure, self.traffic.positive, within)
-        top, rest = self.ranked.sum_both_sides(above, values)
-        labelled = above(within * self.traffic.labelled)
-        return compute_precision_recall(top, rest) | {
-            "labelled_share": ResampledMetric(divide(labelled, top["traffic"]))
-        }
+        return values | {"labelled": within * self.traffic.labelled}
 
     def compute_calibration_error(self, rows: Bools) -> Floats:
         """Compute the mean gap between score and observed rate, over bins of the score, weighted by traffic."""

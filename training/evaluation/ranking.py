@@ -135,7 +135,11 @@ class DailyRanking:
 
     def sum_above(self, draws: Floats, values: Floats, cut: RankCutoff) -> Floats:
         """Sum a value above the cut, with a random share of the group at the cut; (n,) gives (resamples,)."""
-        above, at = self.sum_above_and_at(draws, self.compute_running_sums(values), cut)
+        return self.add_up_above(draws, self.compute_running_sums(values), cut)
+
+    def add_up_above(self, draws: Floats, running: Floats, cut: RankCutoff) -> Floats:
+        """Do as `sum_above`, with running sums of the values."""
+        above, at = self.sum_above_and_at(draws, running, cut)
         return above + cut.part * at
 
     def _reach(self, group: Ints) -> Ints:

@@ -14,6 +14,7 @@ Nothing of a window is used by the fit that is tested on it, and no window is us
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,6 +40,7 @@ from training.fitting.fit import (
     SplitFeatures,
     UnseenScores,
     fit_as_deployed,
+    run_fits,
 )
 from training.fitting.rolling_origin import MIN_POSITIVES, compute_shares_above
 
@@ -269,14 +271,14 @@ class DeployedResult:
         )
 
 
-def fit_origins(
+def fit_at_dates(
     data: TrainingData,
     task: FitTask,
     matrix: FeatureMatrix,
     jobs: int = 1,
     progress: Progress | None = None,
-) -> list[OriginFit]:
-    """Fit the recipe at each date, and score its window and the later ones.
+) -> tuple[list[OriginFit], GrownFit, FeatureMatrix]:
+    """Fit the recipe at each earlier date, which scores its window and the later ones, and on every label known today.
 
     Parameters
     ----------
@@ -285,24 +287,46 @@ def fit_origins(
         Each fit replaces its data by those of its date.
     matrix : FeatureMatrix
         Feature rows of `data.keep`, from any fit.
-    jobs, progress
-        As in `fit_evaluation`.
+    jobs : int
+        Number of fits at a time, each on one thread. The fits do not depend on it.
+    progress : callable, optional
+
+    Returns
+    -------
+    list of OriginFit
+        The latest first.
+    GrownFit, FeatureMatrix
+        The fit on every label, and its rows: those it was fitted on, and all windows.
     """
-    fits = []
-    for place, origin in enumerate(data.origins):
-        later = [each.window for each in data.origins[place::-1]]
-        keep = np.zeros(len(data.final.part), dtype=bool)
-        keep[np.concatenate(later)] = True
-        grown, own = fit_as_deployed(task._replace(data=origin.data), matrix, keep, jobs, progress)
-        raw = predict_finite(grown.trees, own.X)
-        mine = SplitFeatures(origin.data, own)
-        baselines = score_baselines(mine, np.searchsorted(own.rows, origin.window), task.config.model.seed)
-        scored = tuple(raw[np.searchsorted(own.rows, rows)] for rows in later)
-        fits.append(OriginFit(origin, grown, scored, baselines))
-    return fits
+    final, windows = task._replace(data=data.final), [origin.window for origin in data.origins]
+    keep = _mark(np.concatenate(windows), len(data.final.part))
+    results: list[Any] = run_fits(
+        [
+            # The largest first.
+            lambda: fit_as_deployed(final, matrix, keep),
+            *(partial(_fit_origin, data, place, task, matrix) for place in range(len(windows))),
+        ],
+        # Workers grow the trees of one fit at a time.
+        jobs if task.grower is None else 1,
+        progress,
+    )
+    (grown, own), *origins = results
+    return origins, grown, own
 
 
-def score_baselines(parts: SplitFeatures, at: Positions, seed: int) -> dict[str, Floats]:
+def _fit_origin(data: TrainingData, place: int, task: FitTask, matrix: FeatureMatrix) -> OriginFit:
+    """Fit the recipe at one date, and score its window and the later ones."""
+    origin, later = data.origins[place], [each.window for each in data.origins[place::-1]]
+    keep = _mark(np.concatenate(later), len(data.final.part))
+    grown, own = fit_as_deployed(task._replace(data=origin.data), matrix, keep)
+    raw = predict_finite(grown.trees, own.X)
+    at = np.searchsorted(own.rows, origin.window)
+    baselines = score_baselines(SplitFeatures(origin.data, own), at, grown, task.config.model.seed)
+    scored = tuple(raw[np.searchsorted(own.rows, rows)] for rows in later)
+    return OriginFit(origin, grown, scored, baselines)
+
+
+def score_baselines(parts: SplitFeatures, at: Positions, grown: GrownFit, seed: int) -> dict[str, Floats]:
     """Fit the baselines on the training rows, and score some feature rows with each.
 
     Parameters
@@ -310,6 +334,8 @@ def score_baselines(parts: SplitFeatures, at: Positions, seed: int) -> dict[str,
     parts : SplitFeatures
     at : int64 array, (n,)
         Positions of the rows to score among the feature rows.
+    grown : GrownFit
+        Of the same training rows; its linear model is a baseline.
     seed : int
 
     Returns
@@ -322,7 +348,7 @@ def score_baselines(parts: SplitFeatures, at: Positions, seed: int) -> dict[str,
     kept, weight = sample_negatives(parts.positive[train].astype(np.float64), parts.weight[train])
     few = train[kept]
     positive = parts.positive[few].astype(np.float64)
-    fitted = fit_baselines(parts.X[few], positive, weight, parts.spec, seed=seed)
+    fitted = fit_baselines(parts.X[few], positive, weight, parts.spec, seed=seed, linear=grown.linear)
     ids = parts.frame["consignment_id"].iloc[parts.rows[at]].tolist()
     return {baseline.name: baseline.compute_scores(parts.X[at], ids) for baseline in fitted}
 
@@ -431,8 +457,7 @@ class _Judge:
         rows = np.concatenate([self.windows[place] for place, _ in scored])
         weight = np.concatenate([self.weights[place] for place, _ in scored])
         ranks = rank_in_windows(scored, self.arrived)
-        period = build_scored_period(self.parts, rows, ranks, self.labels, weight)
-        return replace(period, slices={})
+        return _build_unsliced_period(self.parts, rows, ranks, self.labels, weight)
 
     def count_best(self, scored: Sequence[tuple[int, Floats]]) -> tuple[int, int]:
         """Count the known positives in the top part of each window, and all of them."""
@@ -508,8 +533,15 @@ def build_scored_period(
     weight : float64 array, (n,)
         How many consignments each known result stands for.
     """
+    consignee = classify_consignee(parts.X, parts.spec)[np.searchsorted(parts.rows, rows)]
+    slices = extract_slices(parts.frame, rows) | {CONSIGNEE: consignee}
+    return replace(_build_unsliced_period(parts, rows, score, labels, weight), slices=slices)
+
+
+def _build_unsliced_period(
+    parts: SplitFeatures, rows: Positions, score: Floats, labels: Labels, weight: Floats
+) -> ScoredPeriod:
     at, kept = np.searchsorted(parts.rows, rows), parts.data.observed.kept
-    consignee = classify_consignee(parts.X[at], parts.spec)
     return ScoredPeriod(
         score=score,
         day=parts.day[at],
@@ -517,7 +549,6 @@ def build_scored_period(
         labelled=labels.known[rows],
         positive=labels.positive[rows],
         weight=weight,
-        slices=extract_slices(parts.frame, rows) | {CONSIGNEE: consignee},
         guessed=np.isnan(labels.probability[rows]),
         stands_for=kept.stands_for[rows] if kept.is_drawn else None,
     )

@@ -5,11 +5,14 @@ later time. The number of trees, the shares and the weights are fixed beforehand
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from itertools import chain
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from consignments.errors import BadInput
 from consignments.records import Consignment
@@ -20,6 +23,7 @@ from features.normalization.normal_forms import get_goods_text
 from models.bands import Bands
 from models.boosting import TreeGrower
 from models.calibration import Calibration, CalibrationLevel, anchor_calibration, fit_raw_scale
+from models.linear import LogisticRegression
 from models.risk_model import FitOptions, LabelledRows, RiskModel, grow_trees, predict_finite
 from models.trees import Trees
 from training.config import TrainConfig
@@ -32,6 +36,7 @@ from training.fitting.rolling_origin import TEXT_SCORE, compute_text_scores
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
+T = TypeVar("T")
 
 
 class FeatureSource(Protocol):
@@ -76,6 +81,8 @@ class GrownFit(NamedTuple):
     ----------
     fitted : FittedParameters
     trees : Trees
+    linear : LogisticRegression or None
+        The linear model that has a share in the trees.
     positives, labelled : int
         Numbers of labels it was fitted on.
     learnt_until : datetime
@@ -84,6 +91,7 @@ class GrownFit(NamedTuple):
 
     fitted: FittedParameters
     trees: Trees
+    linear: LogisticRegression | None
     positives: int
     labelled: int
     learnt_until: datetime
@@ -195,10 +203,11 @@ def grow_fit(
     if progress is not None:
         progress("growing trees", 0, config.model.trees)
     options = FitOptions(config.model.build_tree_params(), config.model.seed, jobs, progress, grower)
-    trees = grow_trees(parts.build_labelled_rows(source.copy_rows(parts.X, rows), rows), parts.spec, options)
+    labelled = parts.build_labelled_rows(source.copy_rows(parts.X, rows), rows)
+    trees, linear = grow_trees(labelled, parts.spec, options)
     known = rows & parts.known
-    positives, labelled = int(parts.positive[known].sum()), int(known.sum())
-    return GrownFit(fitted, trees, positives, labelled, data.split.train.ends), matrix
+    positives, results = int(parts.positive[known].sum()), int(known.sum())
+    return GrownFit(fitted, trees, linear, positives, results, data.split.train.ends), matrix
 
 
 def fit_evaluation(
@@ -308,8 +317,29 @@ def fit_final(
     for period in unseen:
         later[period.rows] = True
     grown, own = fit_as_deployed(task, matrix, later, jobs, progress)
+    return calibrate_final(task.data, grown, own, unseen, progress)
+
+
+def calibrate_final(
+    data: DataSet,
+    grown: GrownFit,
+    own: FeatureMatrix,
+    unseen: Sequence[UnseenScores],
+    progress: Progress | None = None,
+) -> FinalFit:
+    """Calibrate a fit on all known labels on the scores of earlier fits on later time.
+
+    Parameters
+    ----------
+    data : DataSet
+        That it was fitted on.
+    grown, own
+        As `fit_as_deployed` returns them; the rows include those of `unseen`.
+    unseen, progress
+        As in `fit_final`.
+    """
     with report_progress(progress, "calibrating on later time"):
-        parts = SplitFeatures(task.data, own)
+        parts = SplitFeatures(data, own)
         places = [np.searchsorted(own.rows, period.rows) for period in unseen]
         scaled = [
             _scale_to(grown.trees, parts, at, period.raw) for at, period in zip(places, unseen, strict=True)
@@ -327,6 +357,20 @@ def fit_final(
     model = RiskModel(grown.trees, calibration, Bands.from_scores(scores), parts.spec)
     traffic = TrafficScores(FeatureMatrix(parts.X[usual], unseen[-1].rows[even], parts.spec), scores)
     return FinalFit(grown, model, level, traffic)
+
+
+def run_fits(fits: Sequence[Callable[[], T]], jobs: int = 1, progress: Progress | None = None) -> list[T]:
+    """Run independent fits, `jobs` at a time, and return their results in order.
+
+    Each fit takes one thread, so its result does not depend on the others. It holds its own feature rows in memory.
+    """
+    # The limit is one of the process: a fit that ends must not lift it for the others.
+    with threadpool_limits(1), ThreadPoolExecutor(jobs) as pool:
+        running = [pool.submit(fit) for fit in fits]
+        for done, _ in enumerate(chain([None], as_completed(running))):
+            if progress is not None:
+                progress("fitting as deployed", done, len(fits))
+    return [each.result() for each in running]
 
 
 def _scale_to(trees: Trees, parts: "SplitFeatures", at: Positions, raw: Floats) -> Floats:
@@ -424,13 +468,13 @@ class SplitFeatures:
         estimated = None
         if np.isnan(logged[known]).any():
             # Rows inspected on intelligence stand for themselves: the data do not show which others had intelligence.
-            rest = ~self.tipped[mine]
+            rest = mine & ~self.tipped
             estimated = np.ones(len(known))
-            estimated[rest] = estimate_known_probability(
-                self.X[mine][rest],
-                known[rest],
-                traffic[mine][rest],
-                self.day[mine][rest],
+            estimated[rest[mine]] = estimate_known_probability(
+                self.X[rest],
+                self.known[rest],
+                traffic[rest],
+                self.day[rest],
                 seed=seed,
                 jobs=self._jobs,
             )

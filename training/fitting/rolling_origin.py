@@ -258,7 +258,7 @@ class SharedOrigins:
 
     def __init__(self, origins: Sequence[RollingOrigin], runner: TaskRunner) -> None:
         self._runner = runner
-        self._shared = [runner.share(origin) for origin in origins]
+        self._shared = [runner.share(origin, large=True) for origin in origins]
 
     def rank(self, model: ModelConfig, weights: WeightsConfig, without: list[int]) -> list[Floats]:
         """Fit at each origin, and rank the positives of its window; parameters as in `evaluate_origins`."""
@@ -279,7 +279,7 @@ def _rank_positives(
         LabelledRows(X, train.y, origin.compute_weights(weights), train.channels),
         origin.spec,
         FitOptions(model.build_tree_params(), model.seed),
-    )
+    ).trees
     places: Floats = compute_shares_above(predict_finite(trees, later), window.weight)[
         np.asarray(window.y, dtype=bool)
     ]

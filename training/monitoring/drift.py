@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput
 from consignments.records import Target
 from consignments.timestamps import get_time_column_us, to_datetime
-from features.batch import BATCH_KEY, ComputeOptions, Progress, Tables
-from features.config import FeatureConfig
+from features.batch import BATCH_KEY, ComputeOptions, Progress
 from features.history.pseudonyms import Pseudonyms
-from features.streams import FeatureInputs, InMemoryTable, TableSource, stream_features
+from features.merged_rows import MergedRows
+from features.streams import FeatureInputs, SelectedRows, TableSource, stream_features
 from models.batch_scoring import build_feature_parameters
 from models.bundle import Bundle
 from models.traffic_profile import ReferenceProfile
@@ -179,13 +179,13 @@ def detect_drift(
                 expected="consignments of an earlier period",
             )
         # Both are read twice: here, and as the past of the monitored traffic.
-        past, before = (_read_whole(each, bundle.config) for each in (inputs.history, reference))
-        assert before is not None
-        given = FeatureInputs.from_tables(Tables(before, inputs.outcomes, inputs.alerts), past)
+        before = SelectedRows.from_source(reference)
+        past = None if inputs.history is None else SelectedRows.from_source(inputs.history)
+        given = replace(inputs, consignments=before, history=past)
         scored = score_traffic(bundle, given, np.ones(len(before), dtype=bool), config, progress)
         capacity = _require_reference(then).capacity
         then = multiply_counts(build_traffic_profile(scored, capacity), scored.stands_for)
-        inputs = replace(inputs, history=InMemoryTable(_concatenate(past, before)))
+        inputs = replace(inputs, history=before if past is None else MergedRows.from_sources(past, before))
     seen = score_traffic(bundle, inputs, inside, config, progress)
     if seen.stands_for > 1.0:
         notes.append(describe_sample(len(seen.score), int(inside.sum())))
@@ -331,16 +331,6 @@ def _count_daily_arrivals(seen: ScoredTraffic, now: ReferenceProfile) -> dict[st
         for codes in [seen.extract_texts(column)]
         for value in sorted(set(codes) - {""})
     }
-
-
-def _read_whole(source: TableSource | None, config: FeatureConfig) -> pd.DataFrame | None:
-    return None if source is None else read_kept_rows(source, config, np.arange(len(source)))
-
-
-def _concatenate(*frames: pd.DataFrame | None) -> pd.DataFrame:
-    """Concatenate past consignments, each once."""
-    whole = pd.concat([frame for frame in frames if frame is not None], ignore_index=True)
-    return whole if "sequence" in whole else whole.drop_duplicates("consignment_id", keep="last")
 
 
 def _require_reference(reference: ReferenceProfile | None) -> ReferenceProfile:

@@ -120,8 +120,10 @@ def build_traffic_profile(
     """
     channel, first, last = seen.extract_texts(CHANNEL), int(seen.day.min()), int(seen.day.max())
     members = {str(name): channel == name for name in sorted(set(channel))}
-    moments = {name: _compute_moments(seen.X[mine]) for name, mine in members.items()}
-    edges = like.edges if like else [compute_bin_edges(f, seen.X[:, at]) for at, f in enumerate(seen.spec)]
+    columns = np.ascontiguousarray(seen.X.T)
+    parts = {name: columns[:, mine] for name, mine in members.items()}
+    moments = {name: _compute_moments(part) for name, part in parts.items()}
+    edges = like.edges if like else list(map(compute_bin_edges, seen.spec, columns))
     score_edges = like.score_edges if like else _compute_deciles(seen.score)
     taken = seen.select_at_capacity(capacity)
     return ReferenceProfile(
@@ -131,7 +133,7 @@ def build_traffic_profile(
         expected_precision=_round_significant(float((taken * seen.score).sum() / taken.sum())),
         channels={name: int(mine.sum()) for name, mine in members.items()},
         edges=edges,
-        features={name: _count_features(seen.X[mine], edges) for name, mine in members.items()},
+        features={name: _count_features(part, edges) for name, part in parts.items()},
         means={name: [mean for mean, _ in each] for name, each in moments.items()},
         spreads={name: [spread for _, spread in each] for name, each in moments.items()},
         score_edges=score_edges,
@@ -145,8 +147,8 @@ def build_traffic_profile(
         missing={name: _count_missing(seen, mine) for name, mine in members.items()},
         sizes=_compute_size_quantiles(seen),
         sources={column: _summarize_sources(seen, column, first, last) for column in SOURCES},
-        medians=_compute_medians(seen.X),
-        channel_medians={name: _compute_medians(seen.X[mine]) for name, mine in members.items()},
+        medians=_compute_medians(columns),
+        channel_medians={name: _compute_medians(part) for name, part in parts.items()},
     )
 
 
@@ -222,18 +224,19 @@ def _compute_deciles(values: NDArray[np.floating]) -> list[float]:
     return [float(edge) for edge in np.unique(cuts)]
 
 
-def _count_features(X: NDArray[np.float32], edges: list[list[float]]) -> list[list[int]]:
+def _count_features(columns: NDArray[np.float32], edges: list[list[float]]) -> list[list[int]]:
+    """Count the values in each bin of each feature; columns are (features, n) here and below, so that each is contiguous."""
     return [
-        np.bincount(assign_bins(X[:, at], cuts), minlength=len(cuts) + 2).tolist()
-        for at, cuts in enumerate(edges)
+        np.bincount(assign_bins(values, cuts), minlength=len(cuts) + 2).tolist()
+        for values, cuts in zip(columns, edges, strict=True)
     ]
 
 
-def _compute_moments(X: NDArray[np.float32]) -> list[tuple[float, float] | tuple[None, None]]:
+def _compute_moments(columns: NDArray[np.float32]) -> list[tuple[float, float] | tuple[None, None]]:
     """Compute mean and standard deviation of each feature's values."""
     found: list[tuple[float, float] | tuple[None, None]] = []
-    for column in X.T.astype(np.float64):
-        known = column[np.isfinite(column)]
+    for column in columns:
+        known = column[np.isfinite(column)].astype(np.float64)
         found.append(
             (_round_significant(known.mean()), _round_significant(known.std()))
             if len(known)
@@ -242,9 +245,9 @@ def _compute_moments(X: NDArray[np.float32]) -> list[tuple[float, float] | tuple
     return found
 
 
-def _compute_medians(X: NDArray[np.float32]) -> list[float | None]:
+def _compute_medians(columns: NDArray[np.float32]) -> list[float | None]:
     """Compute the median of each feature's values, which reasons show as the usual value."""
-    known = (column[np.isfinite(column)] for column in X.T)
+    known = (column[np.isfinite(column)] for column in columns)
     return [_round_significant(float(np.median(values))) if len(values) else None for values in known]
 
 

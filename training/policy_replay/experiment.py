@@ -304,7 +304,7 @@ def _run_replays(
 
     if cluster is not None:
         with connect(cluster) as runner:
-            shared = runner.share(plan)
+            shared = runner.share(plan, large=True)
             return list(runner.map("replay", _run_replay, [(shared, *each) for each in arguments]))
     processes = Parallel(
         n_jobs=min(jobs, len(arguments)), initializer=end_with_parent, initargs=(os.getpid(),)

@@ -28,7 +28,6 @@ from features.history.pseudonyms import Pseudonyms
 from features.pipeline import GROUP_ROWS, Pipeline
 from features.spec import Spec
 from models.baselines import RandomOrder
-from training.data.table_features import replace_fitted
 
 Bools = NDArray[np.bool_]
 Rows = NDArray[np.float32]
@@ -95,7 +94,9 @@ class KeptFeatures:
     def refit(self, matrix: FeatureMatrix, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
         """Return the feature rows of the kept consignments of a matrix under other fitted parameters."""
         pipeline = build_pipeline(self._config, fitted, self._alerts)
-        return replace_fitted(pipeline, matrix, keep, self.get_records)
+        copied = matrix.keep_rows(keep)
+        pipeline.fill_fitted(self.get_records(copied.rows), copied.X)
+        return copied
 
     def copy_rows(self, X: Rows, mine: Bools) -> Rows:
         """Copy some feature rows."""

@@ -60,7 +60,7 @@ from training.fitting.deployed import (
     TrainingData,
     build_scored_period,
     build_training_data,
-    fit_origins,
+    fit_at_dates,
     judge_origins,
     score_baselines,
 )
@@ -71,6 +71,7 @@ from training.fitting.fit import (
     FeatureSource,
     FitTask,
     SplitFeatures,
+    calibrate_final,
     fit_evaluation,
     fit_final,
     score_test,
@@ -374,7 +375,8 @@ def _fit_and_evaluate(
     # The test period evaluates, on all its traffic, inspected or not, the model and its baselines.
     parts = SplitFeatures(data.evaluation, evaluated.matrix, jobs)
     with report_progress(progress, "fitting baselines"):
-        scores = score_baselines(parts, np.flatnonzero(parts.select_part(TEST)), config.model.seed)
+        at = np.flatnonzero(parts.select_part(TEST))
+        scores = score_baselines(parts, at, evaluated.grown, config.model.seed)
     test = _evaluate_test(parts, model, scores, config, progress)
     by_truth, true_labels = None, None
     if task.truth is not None:
@@ -390,16 +392,16 @@ def _fit_and_evaluate(
     # The recipe as deployed: fits at earlier dates, each tested on the weeks after it.
     deployed = None
     if data.origins:
-        fits = fit_origins(data, fit, evaluated.matrix, jobs, progress)
+        fits, grown, own = fit_at_dates(data, fit, evaluated.matrix, jobs, progress)
         with report_progress(progress, "evaluating earlier dates"):
             known = SplitFeatures(data.final, evaluated.matrix, jobs)
             deployed = judge_origins(fits, known, config, test.traffic.weight, true_labels)
-        unseen = deployed.unseen
+        # The served fit: the same recipe on every label known today.
+        final = calibrate_final(data.final, grown, own, deployed.unseen, progress)
     else:
         validation = score_validation(evaluated, data.evaluation, config.model.seed)
         unseen = [validation, score_test(evaluated, data.evaluation, test.traffic.weight)]
-    # The served fit: the same recipe on every label known today.
-    final = fit_final(fit._replace(data=data.final), evaluated.matrix, unseen, jobs, progress)
+        final = fit_final(fit._replace(data=data.final), evaluated.matrix, unseen, jobs, progress)
     leaks = check_leakage(
         task.inputs,
         parts.test_matrix.locate(data.evaluation.observed.kept.rows),

@@ -1,11 +1,15 @@
-"""Common parts of IATA Cargo-XML messages: header, parties, customs notes, goods, charges and journey."""
+"""Common parts of IATA Cargo-XML messages: header, parties, customs notes, goods, charges and journey.
 
-from collections.abc import Iterable, Mapping, Sequence
+The tables of paths say which elements are read. The functions below them say what becomes of their values.
+"""
+
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from consignments.errors import MessageFault
 from consignments.messages.air.customs_notes import CustomsNote, DecodedNotes, decode_notes
+from consignments.messages.air.elements import ElementReader, Values
 from consignments.messages.air.journeys import find_airline
 from consignments.messages.parsed import MessageContext, Purpose
 from consignments.messages.quantities import (
@@ -15,26 +19,15 @@ from consignments.messages.quantities import (
     parse_moment,
     parse_number,
 )
-from consignments.messages.xml_nodes import (
-    LOCAL_NAMES,
-    Element,
-    XmlNode,
-    index_children,
-    join_text,
-    join_words,
-    read_child,
-    read_texts,
-)
 
 Fields = dict[str, Any]
 
 PARTIES = {"sender": "ConsignorParty", "consignee": "ConsigneeParty"}
 CONTACTS = {
-    "DirectTelephoneCommunication": ("phone", "CompleteNumber"),
-    "URIEmailCommunication": ("email", "URIID"),
+    "phone": "DirectTelephoneCommunication/CompleteNumber",
+    "email": "URIEmailCommunication/URIID",
 }
-"""Part of a contact: what it is, and the element that has it."""
-CUSTOMS_NOTE_PARTS = ("CountryID", "SubjectCode", "ContentCode", "Content")
+"""Part of a contact, and the element that has it."""
 STOPS = ("DepartureEvent/OccurrenceDepartureLocation/ID", "ArrivalEvent/OccurrenceArrivalLocation/ID")
 PURPOSES: dict[str, Purpose] = {
     "creation": "create",
@@ -56,6 +49,54 @@ PURPOSES: dict[str, Purpose] = {
 NEWEST_VERSIONS = {"Waybill": 5, "HouseWaybill": 4, "HouseManifest": 3, "CustomsStatusNotification": 1}
 """Newest version of each message that the element tables describe."""
 
+HEADER = (
+    "MessageHeaderDocument/TypeCode",
+    "MessageHeaderDocument/IssueDateTime",
+    "MessageHeaderDocument/PurposeCode",
+    "MessageHeaderDocument/VersionID",
+    "MessageHeaderDocument/SenderParty/PrimaryID",
+)
+CONTACT = ElementReader(*CONTACTS.values())
+PARTY = ElementReader(
+    "Name",
+    "AccountID",
+    "PostalStructuredAddress/PostOfficeBox",
+    "PostalStructuredAddress/CityName",
+    "PostalStructuredAddress/PostcodeCode",
+    "PostalStructuredAddress/CountryID",
+    each={"PostalStructuredAddress/StreetName": None, "DefinedTradeContact": CONTACT},
+)
+NOTE_PARTS = ("CountryID", "SubjectCode", "ContentCode", "Content")
+NOTE = ElementReader(*NOTE_PARTS)
+ITEM = ElementReader(
+    "NatureIdentificationTransportCargo/Identification",
+    "TypeCode",
+    "OriginCountry/ID",
+    "PieceQuantity",
+    "PackageQuantity",
+    "GrossWeightMeasure",
+    "GrossWeightMeasure/@unitCode",
+    "GrossVolumeMeasure/@unitCode",
+)
+MOVEMENT = ElementReader("SequenceNumeric", "ID", "UsedLogisticsTransportMeans/Name", *STOPS)
+ENDS = ("OriginLocation/ID", "FinalDestinationLocation/ID")
+CONSIGNMENT = (
+    *ENDS,
+    "FreightForwarderParty/Name",
+    "SummaryDescription",
+    "TotalPieceQuantity",
+    "IncludedTareGrossWeightMeasure",
+    "IncludedTareGrossWeightMeasure/@unitCode",
+    "GrossVolumeMeasure/@unitCode",
+    "DeclaredValueForCustomsAmount",
+    "DeclaredValueForCustomsAmount/@currencyID",
+    "NilCustomsValueIndicator",
+    "ApplicableOriginCurrencyExchange/SourceCurrencyCode",
+    "TotalChargePrepaidIndicator",
+)
+PARTIES_AND_NOTES = {"ConsignorParty": PARTY, "ConsigneeParty": PARTY, "IncludedCustomsNote": NOTE}
+FLIGHTS = {"SpecifiedLogisticsTransportMovement": MOVEMENT}
+
 
 class Header(NamedTuple):
     """Header of a message.
@@ -76,24 +117,20 @@ class Header(NamedTuple):
     sender: str | None
 
 
-def read_header(root: XmlNode, context: MessageContext) -> Header:
-    """Read the head; a fault in it is noted and never refuses the message."""
-    element = root.find_element("MessageHeaderDocument")
-    if element is None:
+def read_header(message: Values, kind: str, context: MessageContext) -> Header:
+    """Read the head of a kind of message; a fault in it is noted and never refuses the message."""
+    if "MessageHeaderDocument" not in message:
         context.notes.append("the message has no header")
         return Header(None, None, "create", None)
-    head = index_children(element)
-    issued = _read_text(head, "IssueDateTime")
+    type_code, issued, purpose, version, sender = map(message.get, HEADER)
     issued_at = parse_moment(issued)
     if issued_at is None:
         context.notes.append("no time of issue" if issued is None else "the time of issue is malformed")
-    purpose = _read_text(head, "PurposeCode")
     known = PURPOSES.get((purpose or "creation").lower())
     if known is None:
         context.notes.append("an unknown purpose, read as a creation")
-    _note_version(root.name, _read_text(head, "VersionID"), context)
-    sender = _read_below(head, "SenderParty", "PrimaryID")
-    return Header(_read_text(head, "TypeCode"), issued_at, known or "create", sender)
+    _note_version(kind, version, context)
+    return Header(type_code, issued_at, known or "create", sender)
 
 
 def _note_version(kind: str, version: str | None, context: MessageContext) -> None:
@@ -102,26 +139,7 @@ def _note_version(kind: str, version: str | None, context: MessageContext) -> No
         context.notes.append(f"version {int(major)} is newer than the element tables: read as far as known")
 
 
-def find_houses(root: XmlNode, waybill: XmlNode) -> list[XmlNode]:
-    """Find the houses of a message's consignment.
-
-    Raises
-    ------
-    MessageFault
-        If there is none.
-    """
-    houses = waybill.find_all("IncludedHouseConsignment")
-    if not houses:
-        raise MessageFault(
-            "an element is missing",
-            where=root.name,
-            got="no IncludedHouseConsignment",
-            expected="one or more",
-        )
-    return houses
-
-
-def read_waybill(root: XmlNode) -> XmlNode:
+def find_consignment(message: Values, kind: str) -> Values:
     """Find the one consignment of a message.
 
     Raises
@@ -129,85 +147,74 @@ def read_waybill(root: XmlNode) -> XmlNode:
     MessageFault
         If there is none.
     """
-    found = root.find("MasterConsignment")
+    found: list[Values] | None = message.get("MasterConsignment")
     if found is None:
+        raise MessageFault("an element is missing", where=kind, got="no MasterConsignment", expected="one")
+    return found[0]
+
+
+def find_houses(consignment: Values, kind: str) -> list[Values]:
+    """Find the houses of a message's consignment.
+
+    Raises
+    ------
+    MessageFault
+        If there is none.
+    """
+    houses: list[Values] | None = consignment.get("IncludedHouseConsignment")
+    if houses is None:
         raise MessageFault(
-            "an element is missing", where=root.name, got="no MasterConsignment", expected="one"
+            "an element is missing", where=kind, got="no IncludedHouseConsignment", expected="one or more"
         )
-    return found
+    return houses
 
 
 # --- parties and notes ------------------------------------------------------------------------------------------------
 
 
-def read_parties(node: XmlNode) -> Fields:
+def read_parties(consignment: Values) -> Fields:
     """Read sender, consignee, forwarder and account, as the parties themselves say."""
     fields: Fields = {}
     for prefix, name in PARTIES.items():
-        party = node.find_element(name)
-        if party is not None:
-            _read_party(prefix, party, fields)
-    fields["declarant"] = node.read("FreightForwarderParty/Name")
+        if name in consignment:
+            _read_party(prefix, consignment[name][0], fields)
+    fields["declarant"] = consignment.get("FreightForwarderParty/Name")
     return fields
 
 
-def _read_party(prefix: str, party: Element, fields: Fields) -> None:
-    first = index_children(party)
-    fields[f"{prefix}_name"] = _read_text(first, "Name")
-    if "PostalStructuredAddress" in first:
-        _read_address(prefix, first["PostalStructuredAddress"], fields)
-    if "DefinedTradeContact" in first:
-        for child in party:
-            if LOCAL_NAMES[child.tag] == "DefinedTradeContact":
-                _read_contact(prefix, child, fields)
-    if prefix == "sender":
-        fields["account_id"] = _read_text(first, "AccountID")
-
-
-def _read_text(elements: Mapping[str, Element], name: str) -> str | None:
-    element = elements.get(name)
-    return None if element is None else join_words(element.text)
-
-
-def _read_contact(prefix: str, contact: Element, fields: Fields) -> None:
-    """Add the first telephone and the first e-mail address of a contact, if an earlier contact gave none."""
-    for name, child in index_children(contact).items():
-        if name in CONTACTS:
-            part, leaf = CONTACTS[name]
-            value = read_child(child, leaf)
-            if value and not fields.get(f"{prefix}_{part}"):
-                fields[f"{prefix}_{part}"] = value
-
-
-def _read_address(prefix: str, address: Element, fields: Fields) -> None:
-    first: dict[str, str] = {}
-    lines: list[str] = []
-    for child in address:
-        name, text = LOCAL_NAMES[child.tag], child.text
-        line = " ".join(text.split()) if text else ""
-        if name != "StreetName":
-            first.setdefault(name, line)
-        elif line:
-            lines.append(line)
-    box = first.get("PostOfficeBox")
+def _read_party(prefix: str, party: Values, fields: Fields) -> None:
+    lines = [line for line in party.get("PostalStructuredAddress/StreetName", ()) if line]
+    box = party.get("PostalStructuredAddress/PostOfficeBox")
     if box:
         lines.append(f"PO Box {box}")
+    country = party.get("PostalStructuredAddress/CountryID")
+    fields[f"{prefix}_name"] = party.get("Name")
     fields[f"{prefix}_address"] = ", ".join(lines) or None
-    fields[f"{prefix}_city"] = first.get("CityName") or None
-    fields[f"{prefix}_postcode"] = first.get("PostcodeCode") or None
-    fields[f"{prefix}_country"] = first.get("CountryID", "").upper() or None
+    fields[f"{prefix}_city"] = party.get("PostalStructuredAddress/CityName")
+    fields[f"{prefix}_postcode"] = party.get("PostalStructuredAddress/PostcodeCode")
+    fields[f"{prefix}_country"] = country.upper() if country else None
+    for contact in party.get("DefinedTradeContact", ()):
+        _read_contact(prefix, contact, fields)
+    if prefix == "sender":
+        fields["account_id"] = party.get("AccountID")
 
 
-def read_notes(node: XmlNode, doubts: Doubts) -> DecodedNotes:
+def _read_contact(prefix: str, contact: Values, fields: Fields) -> None:
+    """Add the first telephone and the first e-mail address of a contact, if an earlier contact gave none."""
+    for part, path in CONTACTS.items():
+        value = contact.get(path)
+        if value and not fields.get(f"{prefix}_{part}"):
+            fields[f"{prefix}_{part}"] = value
+
+
+def read_notes(consignment: Values, doubts: Doubts) -> DecodedNotes:
     """Decode the customs notes of one waybill."""
-    notes = [_read_note(note) for note in node.list_elements("IncludedCustomsNote")]
+    notes = [_read_note(note) for note in consignment.get("IncludedCustomsNote", ())]
     return decode_notes([note for note in notes if any(note)], doubts)
 
 
-def _read_note(note: Element) -> CustomsNote:
-    texts = read_texts(note)
-    parts = [texts.get(part) for part in CUSTOMS_NOTE_PARTS]
-    return CustomsNote(*[" ".join(part.split()) if part else "" for part in parts])
+def _read_note(note: Values) -> CustomsNote:
+    return CustomsNote(*[note.get(part) or "" for part in NOTE_PARTS])
 
 
 def merge_notes(fields: Fields, notes: DecodedNotes) -> None:
@@ -222,34 +229,27 @@ def merge_notes(fields: Fields, notes: DecodedNotes) -> None:
 # --- goods ------------------------------------------------------------------------------------------------------------
 
 
-def read_goods(node: XmlNode, items_path: str, doubts: Doubts) -> Fields:
-    """Read description, items, pieces and weight of a waybill."""
+def read_goods(consignment: Values, lines: Sequence[Values], doubts: Doubts) -> Fields:
+    """Read description, items, pieces and weight of a waybill with some lines of goods."""
     items: list[Fields] = []
     counts: list[float | None] = []
-    for line in _list_lines(node, items_path):
-        parts = index_children(line)
-        pieces = parse_number(_read_text(parts, "PieceQuantity"), doubts)
-        item = _read_item(parts, pieces, doubts)
+    for line in lines:
+        pieces = parse_number(line.get("PieceQuantity"), doubts)
+        item = _read_item(line, pieces, doubts)
         if item:
             items.append(item)
             counts.append(pieces)
-    _check_volume(node.find_element("GrossVolumeMeasure"), doubts)
-    total = parse_number(node.read("TotalPieceQuantity"), doubts)
+    _check_volume(consignment, doubts)
+    total = parse_number(consignment.get("TotalPieceQuantity"), doubts)
     _check_piece_counts(counts, total, doubts)
     return {
-        "description": node.read("SummaryDescription") or find_first(items, "description"),
+        "description": consignment.get("SummaryDescription") or find_first(items, "description"),
         "hs_code": find_first(items, "hs_code"),
         "origin_country": find_first(items, "origin_country"),
         "items": items or None,
         "pieces": total,
-        "gross_weight_kg": read_kilograms(node, "IncludedTareGrossWeightMeasure", doubts),
+        "gross_weight_kg": read_kilograms(consignment, "IncludedTareGrossWeightMeasure", doubts),
     }
-
-
-def _list_lines(node: XmlNode, path: str) -> list[Element]:
-    above, _, name = path.rpartition("/")
-    nodes = node.find_all(above) if above else [node]
-    return [line for each in nodes for line in each.list_elements(name)]
 
 
 def _check_piece_counts(counts: Sequence[float | None], total: float | None, doubts: Doubts) -> None:
@@ -259,46 +259,33 @@ def _check_piece_counts(counts: Sequence[float | None], total: float | None, dou
         doubts.add("piece_count_mismatch")
 
 
-def _read_item(parts: Mapping[str, Element], pieces: float | None, doubts: Doubts) -> Fields:
+def _read_item(line: Values, pieces: float | None, doubts: Doubts) -> Fields:
     """Read one line; a line that only carries dimensions gives nothing.
 
     The message has gross weights of lines only: a net weight is never made of them.
     """
-    _check_volume(parts.get("GrossVolumeMeasure"), doubts)
-    origin = _read_below(parts, "OriginCountry", "ID")
+    _check_volume(line, doubts)
+    origin = line.get("OriginCountry/ID")
     item: Fields = {
-        "description": _read_below(parts, "NatureIdentificationTransportCargo", "Identification"),
-        "hs_code": _read_text(parts, "TypeCode"),
+        "description": line.get("NatureIdentificationTransportCargo/Identification"),
+        "hs_code": line.get("TypeCode"),
         "origin_country": origin.upper() if origin else None,
     }
-    weight = _parse_weight(parts.get("GrossWeightMeasure"), doubts)
+    weight = read_kilograms(line, "GrossWeightMeasure", doubts)
     if weight is None and not any(item.values()):
         return {}
-    item["quantity"] = (
-        pieces if pieces is not None else parse_number(_read_text(parts, "PackageQuantity"), doubts)
-    )
+    item["quantity"] = pieces if pieces is not None else parse_number(line.get("PackageQuantity"), doubts)
     return item
 
 
-def _read_below(parts: Mapping[str, Element], name: str, leaf: str) -> str | None:
-    element = parts.get(name)
-    return None if element is None else read_child(element, leaf)
-
-
-def read_kilograms(node: XmlNode, name: str, doubts: Doubts) -> float | None:
+def read_kilograms(values: Values, path: str, doubts: Doubts) -> float | None:
     """Read a weight in kilograms."""
-    return _parse_weight(node.find_element(name), doubts)
+    return parse_kilograms(values.get(path), values.get(f"{path}/@unitCode"), doubts)
 
 
-def _parse_weight(measure: Element | None, doubts: Doubts) -> float | None:
-    if measure is None:
-        return None
-    return parse_kilograms(join_text(measure), measure.get("unitCode"), doubts)
-
-
-def _check_volume(volume: Element | None, doubts: Doubts) -> None:
+def _check_volume(values: Values, doubts: Doubts) -> None:
     """Flag a volume that is given in a unit of weight."""
-    if volume is not None and is_weight_unit(volume.get("unitCode")):
+    if is_weight_unit(values.get("GrossVolumeMeasure/@unitCode")):
         doubts.add("volume_in_weight_unit")
 
 
@@ -317,14 +304,13 @@ class Money(NamedTuple):
     currency: str | None
 
 
-def read_money(node: XmlNode, name: str, doubts: Doubts) -> Money | None:
+def read_money(values: Values, path: str, doubts: Doubts) -> Money | None:
     """Read an amount."""
-    found = node.find_element(name)
-    if found is None:
+    amount = parse_number(values.get(path), doubts)
+    if amount is None:
         return None
-    amount = parse_number(join_text(found), doubts)
-    currency = (found.get("currencyID") or "").strip().upper()
-    return None if amount is None else Money(amount, currency or None)
+    currency = (values.get(f"{path}/@currencyID") or "").strip().upper()
+    return Money(amount, currency or None)
 
 
 def sum_amounts(amounts: Iterable[Money | None], doubts: Doubts) -> Money | None:
@@ -338,16 +324,16 @@ def sum_amounts(amounts: Iterable[Money | None], doubts: Doubts) -> Money | None
     return Money(sum(alike), given[0].currency)
 
 
-def read_charges(node: XmlNode, freight: Money | None, doubts: Doubts) -> Fields:
+def read_charges(consignment: Values, freight: Money | None, doubts: Doubts) -> Fields:
     """Read the declared value, the freight in the one currency that the record has, and how carriage is paid."""
-    nil = is_true(node.read("NilCustomsValueIndicator"))
-    declared = None if nil else read_money(node, "DeclaredValueForCustomsAmount", doubts)
-    source = node.read("ApplicableOriginCurrencyExchange/SourceCurrencyCode")
+    nil = is_true(consignment.get("NilCustomsValueIndicator"))
+    declared = None if nil else read_money(consignment, "DeclaredValueForCustomsAmount", doubts)
+    source = consignment.get("ApplicableOriginCurrencyExchange/SourceCurrencyCode")
     currency = (declared and declared.currency) or (freight and freight.currency) or source
     comparable = freight is not None and freight.currency in (None, currency)
     if freight is not None and not comparable:
         doubts.add("currency_mixed")
-    flag = node.read("TotalChargePrepaidIndicator")
+    flag = consignment.get("TotalChargePrepaidIndicator")
     return {
         "declared_value": declared.amount if declared else None,
         "currency": currency,
@@ -362,25 +348,24 @@ def is_true(text: str | None) -> bool:
 
 
 def read_body(
-    node: XmlNode, items_path: str, freight: Money | None, doubts: Doubts
+    consignment: Values, lines: Sequence[Values], freight: Money | None, doubts: Doubts
 ) -> tuple[Fields, DecodedNotes]:
     """Read what house and air waybills share: parties, customs notes, goods and charges.
 
     Parameters
     ----------
-    node : XmlNode
-        The consignment.
-    items_path : str
-        Path of its lines of goods.
+    consignment : dict
+    lines : sequence of dict
+        Its lines of goods.
     freight : Money or None
     doubts : set of str
     """
-    fields = read_parties(node)
-    notes = read_notes(node, doubts)
-    fields |= read_goods(node, items_path, doubts)
+    fields = read_parties(consignment)
+    notes = read_notes(consignment, doubts)
+    fields |= read_goods(consignment, lines, doubts)
     merge_notes(fields, notes)
     paid = notes.fields.get("payment")
-    fields |= read_charges(node, freight, doubts)
+    fields |= read_charges(consignment, freight, doubts)
     if paid is not None:
         fields["payment"] = paid
     return fields, notes
@@ -389,28 +374,28 @@ def read_body(
 # --- the journey ------------------------------------------------------------------------------------------------------
 
 
-def read_ends(node: XmlNode) -> tuple[str | None, str | None]:
+def read_ends(consignment: Values) -> tuple[str | None, str | None]:
     """Read where a waybill begins and ends."""
-    return node.read("OriginLocation/ID"), node.read("FinalDestinationLocation/ID")
+    return consignment.get("OriginLocation/ID"), consignment.get("FinalDestinationLocation/ID")
 
 
-def read_movements(node: XmlNode) -> list[XmlNode]:
+def read_movements(consignment: Values) -> list[Values]:
     """Find the flights in their order."""
-    movements = node.find_all("SpecifiedLogisticsTransportMovement")
+    movements: list[Values] = consignment.get("SpecifiedLogisticsTransportMovement", [])
     return movements if len(movements) < 2 else sorted(movements, key=_read_place_in_order)
 
 
-def _read_place_in_order(movement: XmlNode) -> float:
-    return parse_number(movement.read("SequenceNumeric"), set()) or 0.0
+def _read_place_in_order(movement: Values) -> float:
+    return parse_number(movement.get("SequenceNumeric"), set()) or 0.0
 
 
-def read_stops(movements: Sequence[XmlNode]) -> list[str | None]:
+def read_stops(movements: Sequence[Values]) -> list[str | None]:
     """Read the airports of flights in order."""
-    return [movement.read(stop) for movement in movements for stop in STOPS]
+    return [movement.get(stop) for movement in movements for stop in STOPS]
 
 
-def find_carrier(movements: Sequence[XmlNode]) -> str | None:
+def find_carrier(movements: Sequence[Values]) -> str | None:
     """Name the airline of the first flight."""
     return find_airline(
-        (movement.read("ID"), movement.read("UsedLogisticsTransportMeans/Name")) for movement in movements
+        (movement.get("ID"), movement.get("UsedLogisticsTransportMeans/Name")) for movement in movements
     )

@@ -11,11 +11,12 @@ from datetime import datetime
 
 from consignments.errors import MessageFault
 from consignments.messages.air.cargo_imp import decode_text, split_lines
-from consignments.messages.air.cargo_xml import read_header
+from consignments.messages.air.cargo_xml import HEADER, read_header
+from consignments.messages.air.elements import ElementReader, Values
 from consignments.messages.air.waybill_numbers import clean_identifier, read_waybill_number
 from consignments.messages.parsed import CustomsEvent, EventState, Ignored, MessageContext, Parsed
 from consignments.messages.quantities import MONTHS, complete_moment, parse_moment
-from consignments.messages.xml_nodes import XmlNode
+from consignments.messages.xml_parsing import Element
 
 XML_STATES: dict[str, EventState] = {
     "CO": "assessment_complete",
@@ -44,23 +45,42 @@ MASTER_SUFFIX = "M"
 """What stands in the place of a house in CAMIR for the master itself."""
 
 
-def read_customs_status(root: XmlNode, context: MessageContext) -> Iterator[Parsed]:
+REFERENCE = ElementReader("ID", "TypeCode")
+HOUSE = ElementReader("ID", each={"AssociatedReferenceDocument": REFERENCE})
+CONSIGNMENT = ElementReader(
+    "TransportContractDocument/ID",
+    each={"AssociatedReferenceDocument": REFERENCE, "IncludedHouseConsignment": HOUSE},
+)
+STATUS_MESSAGE = ElementReader(
+    *HEADER,
+    "BusinessHeaderDocument/ID",
+    "BusinessHeaderDocument/StatusCode",
+    "BusinessHeaderDocument/Information",
+    "BusinessHeaderDocument/IssueDateTime",
+    each={"MasterConsignment": CONSIGNMENT},
+)
+STATUS = ElementReader("ConditionCode", "Reason", "Information")
+BUSINESS = ElementReader("ID", each={"ResponseStatus": STATUS})
+RESPONSE = ElementReader(*HEADER, each={"ResponseStatus": STATUS, "BusinessHeaderDocument": BUSINESS})
+
+
+def read_customs_status(root: Element, context: MessageContext) -> Iterator[Parsed]:
     """Read an XCSN."""
-    header = read_header(root, context)
-    business = root.find("BusinessHeaderDocument")
-    code = None if business is None else business.read("StatusCode")
-    if business is None or code is None:
+    message = STATUS_MESSAGE.read(root)
+    header = read_header(message, "CustomsStatusNotification", context)
+    code = message.get("BusinessHeaderDocument/StatusCode")
+    if code is None:
         raise MessageFault("no status", where="BusinessHeaderDocument/StatusCode")
-    text = business.read("Information")
+    text = message.get("BusinessHeaderDocument/Information")
     state = XML_STATES.get(code.upper())
     if state is None:
         yield Ignored("XCSN", f"its status {code[:10]!r} is not known")
         return
     if state == "assessment_complete" and text and REMOVED.search(text):
         state = "resolved"
-    issued_at = parse_moment(business.read("IssueDateTime")) or header.issued_at
+    issued_at = parse_moment(message.get("BusinessHeaderDocument/IssueDateTime")) or header.issued_at
     yield CustomsEvent(
-        consignment_id=_find_subject(root),
+        consignment_id=_find_subject(message),
         authority=_name_authority(header.sender, text),
         state=state,
         code=code,
@@ -70,25 +90,28 @@ def read_customs_status(root: XmlNode, context: MessageContext) -> Iterator[Pars
     )
 
 
-def _find_subject(root: XmlNode) -> str:
+def _find_subject(message: Values) -> str:
     """Find what a status is about: the house where one is named, else its waybill."""
-    consignment = root.find("MasterConsignment")
-    documents = [] if consignment is None else consignment.find_all("AssociatedReferenceDocument")
-    if consignment is not None:
-        documents += consignment.find_all("IncludedHouseConsignment/AssociatedReferenceDocument")
+    consignment: Values = next(iter(message.get("MasterConsignment", ())), {})
+    houses = consignment.get("IncludedHouseConsignment", [])
+    documents = [
+        document
+        for each in (consignment, *houses)
+        for document in each.get("AssociatedReferenceDocument", ())
+    ]
     by_type: dict[str, str] = {}
     for document in documents:
-        number = document.read("ID")
+        number = document.get("ID")
         if number:
-            by_type.setdefault(document.read("TypeCode") or "", number)
+            by_type.setdefault(document.get("TypeCode") or "", number)
     named = next((by_type[code] for code in WAYBILL_DOCUMENTS if code in by_type), None)
-    if named is None and consignment is not None:
-        named = consignment.read("TransportContractDocument/ID")
+    if named is None:
+        named = consignment.get("TransportContractDocument/ID")
     house = by_type.get(HOUSE_DOCUMENT)
-    if house is None and consignment is not None:
-        house = consignment.read("IncludedHouseConsignment/ID")
+    if house is None and houses:
+        house = houses[0].get("ID")
     if named is None and house is None:
-        named = next(iter(by_type.values()), None) or root.read("BusinessHeaderDocument/ID")
+        named = next(iter(by_type.values()), None) or message.get("BusinessHeaderDocument/ID")
     if named is None and house is None:
         raise MessageFault("no waybill", where="AssociatedReferenceDocument", expected="its number")
     return _join_identifier(named, house)
@@ -109,13 +132,15 @@ def _name_authority(sender: str | None, text: str | None) -> str | None:
     return sender
 
 
-def read_response(root: XmlNode, context: MessageContext) -> Iterator[Parsed]:
+def read_response(root: Element, context: MessageContext) -> Iterator[Parsed]:
     """Read an XFNM: an acknowledgement, or the errors of a message that was sent."""
-    header = read_header(root, context)
-    subject = root.read("BusinessHeaderDocument/ID")
-    statuses = [*root.find_all("ResponseStatus"), *root.find_all("BusinessHeaderDocument/ResponseStatus")]
+    message = RESPONSE.read(root)
+    header = read_header(message, "Response", context)
+    business = message.get("BusinessHeaderDocument", [])
+    subject = business[0].get("ID") if business else None
+    statuses = [status for each in (message, *business) for status in each.get("ResponseStatus", ())]
     events = [
-        (status.read("ConditionCode") or "", status.read("Reason"), status.read("Information"))
+        (status.get("ConditionCode") or "", status.get("Reason"), status.get("Information"))
         for status in statuses
     ]
     if subject is None or not events:

@@ -2,8 +2,14 @@
 
 from collections.abc import Iterator
 
+import msgspec
+
 from consignments.messages.air.cargo_xml import (
+    ENDS,
+    HEADER,
+    PARTIES_AND_NOTES,
     Header,
+    find_consignment,
     find_houses,
     merge_notes,
     read_ends,
@@ -11,16 +17,38 @@ from consignments.messages.air.cargo_xml import (
     read_kilograms,
     read_notes,
     read_parties,
-    read_waybill,
 )
+from consignments.messages.air.elements import ElementReader, Values
 from consignments.messages.air.journeys import build_journey, join_places
 from consignments.messages.air.waybill_numbers import identify_house, read_waybill_number
 from consignments.messages.parsed import Declaration, MessageContext, Parsed
 from consignments.messages.quantities import Doubts, parse_number
-from consignments.messages.xml_nodes import XmlNode
+from consignments.messages.xml_parsing import Element
+
+KIND = "HouseManifest"
+HOUSE = ElementReader(
+    "TransportContractDocument/ID",
+    "ID",
+    *ENDS,
+    "FreightForwarderParty/Name",
+    "SummaryDescription",
+    "TotalPieceQuantity",
+    "GrossWeightMeasure",
+    "GrossWeightMeasure/@unitCode",
+    "IncludedTareGrossWeightMeasure",
+    "IncludedTareGrossWeightMeasure/@unitCode",
+    each=PARTIES_AND_NOTES,
+)
+MASTER = ElementReader(
+    "TransportContractDocument/ID",
+    *ENDS,
+    "TotalPieceQuantity",
+    each={"IncludedHouseConsignment": HOUSE},
+)
+MESSAGE = ElementReader(*HEADER, "BusinessHeaderDocument/ID", each={"MasterConsignment": MASTER})
 
 
-def read_house_manifest(root: XmlNode, context: MessageContext) -> Iterator[Parsed]:
+def read_house_manifest(root: Element, context: MessageContext) -> Iterator[Parsed]:
     """Read an XFHL: one declaration for each house.
 
     Raises
@@ -28,16 +56,17 @@ def read_house_manifest(root: XmlNode, context: MessageContext) -> Iterator[Pars
     MessageFault
         If it lists no house.
     """
-    header = read_header(root, context)
-    master = read_waybill(root)
-    houses = find_houses(root, master)
-    number = master.read("TransportContractDocument/ID") or root.read("BusinessHeaderDocument/ID")
+    message = MESSAGE.read(root)
+    header = read_header(message, KIND, context)
+    master = find_consignment(message, KIND)
+    houses = find_houses(master, KIND)
+    number = master.get("TransportContractDocument/ID") or message.get("BusinessHeaderDocument/ID")
     declarations = [
         _read_house(house, master, number, header, f"house {place}")
         for place, house in enumerate(houses, start=1)
     ]
     yield from flag_piece_counts(
-        declarations, parse_number(master.read("TotalPieceQuantity"), set()), complete=True
+        declarations, parse_number(master.get("TotalPieceQuantity"), set()), complete=True
     )
 
 
@@ -53,22 +82,11 @@ def flag_piece_counts(
     for house in houses:
         if differs:
             quality = tuple(sorted({*house.quality, "piece_count_mismatch"}))
-            house = Declaration(
-                house.fields,
-                house.issued_at,
-                house.level,
-                house.purpose,
-                quality,
-                house.place,
-                house.partial,
-                house.extras,
-            )
+            house = msgspec.structs.replace(house, quality=quality)
         yield house
 
 
-def _read_house(
-    house: XmlNode, master: XmlNode, named: str | None, header: Header, place: str
-) -> Declaration:
+def _read_house(house: Values, master: Values, named: str | None, header: Header, place: str) -> Declaration:
     doubts: Doubts = set()
     master_number = read_waybill_number(named, doubts)
     fields = read_parties(house)
@@ -78,14 +96,14 @@ def _read_house(
     fields |= {
         "channel": "air_cargo",
         "master_id": master_number,
-        "description": house.read("SummaryDescription"),
-        "pieces": parse_number(house.read("TotalPieceQuantity"), doubts),
+        "description": house.get("SummaryDescription"),
+        "pieces": parse_number(house.get("TotalPieceQuantity"), doubts),
         "gross_weight_kg": read_kilograms(house, weight, doubts),
     }
     origin, destination = read_ends(house)
     outer_origin, outer_destination = read_ends(master)
     fields |= build_journey(join_places(origin, outer_origin, outer_destination, destination), fields)
-    number = house.read("TransportContractDocument/ID") or house.read("ID")
+    number = house.get("TransportContractDocument/ID") or house.get("ID")
     fields["consignment_id"] = identify_house(master_number, number, fields, doubts)
     return Declaration(
         fields=fields,

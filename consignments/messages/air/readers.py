@@ -8,9 +8,9 @@ from consignments.messages.air.house_manifest import read_house_manifest
 from consignments.messages.air.house_waybill import read_house_waybill
 from consignments.messages.air.waybill import read_air_waybill
 from consignments.messages.parsed import MessageContext, Parsed
-from consignments.messages.xml_nodes import XmlNode, parse_xml
+from consignments.messages.xml_parsing import Element, get_local_name, parse_xml
 
-XmlReader = Callable[[XmlNode, MessageContext], Iterator[Parsed]]
+XmlReader = Callable[[Element, MessageContext], Iterator[Parsed]]
 
 XML_READERS: dict[str, XmlReader] = {
     "HouseWaybill": read_house_waybill,
@@ -31,7 +31,8 @@ def read_cargo_xml(content: bytes, context: MessageContext) -> Iterator[Parsed]:
         If it is hostile, cut, not well formed or of another kind.
     """
     root = parse_xml(content, context.notes)
-    reader = XML_READERS.get(root.name)
+    name = get_local_name(root.tag)
+    reader = XML_READERS.get(name)
     if reader is None:
-        raise MessageFault("unknown kind of message", got=root.name[:60], expected=", ".join(XML_READERS))
+        raise MessageFault("unknown kind of message", got=name[:60], expected=", ".join(XML_READERS))
     yield from reader(root, context)

@@ -3,25 +3,32 @@
 from collections.abc import Iterator
 
 from consignments.messages.air.cargo_xml import (
+    CONSIGNMENT,
+    FLIGHTS,
+    HEADER,
+    ITEM,
+    PARTIES_AND_NOTES,
     Fields,
     Header,
     Money,
     find_carrier,
+    find_consignment,
     read_body,
     read_ends,
     read_header,
     read_money,
     read_movements,
     read_stops,
-    read_waybill,
     sum_amounts,
 )
+from consignments.messages.air.elements import ElementReader, Values
 from consignments.messages.air.journeys import build_journey, join_places, looks_consolidated
 from consignments.messages.air.waybill_numbers import identify_by_content, read_waybill_number
 from consignments.messages.parsed import Declaration, Level, MasterDetails, MessageContext, Parsed
 from consignments.messages.quantities import Doubts
-from consignments.messages.xml_nodes import XmlNode
+from consignments.messages.xml_parsing import Element
 
+KIND = "Waybill"
 DIRECT_WAYBILL, MASTER_WAYBILL = "740", "741"
 """Type codes of a waybill (UN/EDIFACT 1001): direct, and master of a consolidation."""
 CONSOLIDATION_NOTE = "C"
@@ -29,7 +36,23 @@ MASTER_FIELDS = ("route", "declarant", "carrier", "payment", "departure_country"
 """What a master tells of its houses."""
 
 
-def read_air_waybill(root: XmlNode, context: MessageContext) -> Iterator[Parsed]:
+RATING = ElementReader(each={"IncludedMasterConsignmentItem": ITEM})
+TOTAL = ElementReader("GrandTotalAmount", "GrandTotalAmount/@currencyID")
+TOTAL_RATING = ElementReader(each={"ApplicablePrepaidCollectMonetarySummation": TOTAL})
+WAYBILL = ElementReader(
+    "TransportContractDocument/ID",
+    *CONSIGNMENT,
+    each=PARTIES_AND_NOTES | FLIGHTS | {"ApplicableRating": RATING, "ApplicableTotalRating": TOTAL_RATING},
+)
+MESSAGE = ElementReader(
+    *HEADER,
+    "BusinessHeaderDocument/ID",
+    "BusinessHeaderDocument/IncludedHeaderNote/ContentCode",
+    each={"MasterConsignment": WAYBILL},
+)
+
+
+def read_air_waybill(root: Element, context: MessageContext) -> Iterator[Parsed]:
     """Read an XFWB.
 
     Raises
@@ -37,20 +60,21 @@ def read_air_waybill(root: XmlNode, context: MessageContext) -> Iterator[Parsed]
     MessageFault
         If it holds no consignment.
     """
-    header = read_header(root, context)
-    waybill = read_waybill(root)
+    message = MESSAGE.read(root)
+    header = read_header(message, KIND, context)
+    waybill = find_consignment(message, KIND)
     doubts: Doubts = set()
     number = read_waybill_number(
-        root.read("BusinessHeaderDocument/ID") or waybill.read("TransportContractDocument/ID"), doubts
+        message.get("BusinessHeaderDocument/ID") or waybill.get("TransportContractDocument/ID"), doubts
     )
     movements = read_movements(waybill)
-    freight = _read_freight(waybill, doubts)
-    fields, notes = read_body(waybill, "ApplicableRating/IncludedMasterConsignmentItem", freight, doubts)
+    lines = _list_below(waybill, "ApplicableRating", "IncludedMasterConsignmentItem")
+    fields, notes = read_body(waybill, lines, _read_freight(waybill, doubts), doubts)
     origin, destination = read_ends(waybill)
     fields |= build_journey(join_places(origin, *read_stops(movements), destination), fields)
     fields |= {"channel": "air_cargo", "carrier": find_carrier(movements)}
     fields["consignment_id"] = number or identify_by_content(fields)
-    level = _find_level(root, header, fields, context)
+    level = _find_level(message, header, fields, context)
     yield build_waybill(fields, level, doubts, header, notes.extras)
 
 
@@ -82,16 +106,21 @@ def build_waybill(
     return MasterDetails(fields["consignment_id"], details, header.issued_at, declaration)
 
 
-def _find_level(root: XmlNode, header: Header, fields: Fields, context: MessageContext) -> Level:
+def _find_level(message: Values, header: Header, fields: Fields, context: MessageContext) -> Level:
     """Determine if a waybill is direct or a master: by its type code, else by its header note, else by its description."""
     if header.type_code in (DIRECT_WAYBILL, MASTER_WAYBILL):
         return "master" if header.type_code == MASTER_WAYBILL else "direct"
     context.notes.append("no type of waybill" if header.type_code is None else "an unknown type of waybill")
-    noted = root.read("BusinessHeaderDocument/IncludedHeaderNote/ContentCode")
+    noted = message.get("BusinessHeaderDocument/IncludedHeaderNote/ContentCode")
     consolidated = noted == CONSOLIDATION_NOTE or looks_consolidated(fields.get("description"))
     return "master" if consolidated else "direct"
 
 
-def _read_freight(waybill: XmlNode, doubts: Doubts) -> Money | None:
-    totals = waybill.find_all("ApplicableTotalRating/ApplicablePrepaidCollectMonetarySummation")
+def _read_freight(waybill: Values, doubts: Doubts) -> Money | None:
+    totals = _list_below(waybill, "ApplicableTotalRating", "ApplicablePrepaidCollectMonetarySummation")
     return sum_amounts((read_money(total, "GrandTotalAmount", doubts) for total in totals), doubts)
+
+
+def _list_below(waybill: Values, name: str, below: str) -> list[Values]:
+    """List the elements of one name in all elements of another."""
+    return [each for above in waybill.get(name, ()) for each in above.get(below, ())]

@@ -14,7 +14,7 @@ import msgspec
 from lxml import etree
 
 from consignments.errors import MessageFault
-from consignments.messages.xml_nodes import (
+from consignments.messages.xml_parsing import (
     LOCAL_NAMES,
     build_hostile_fault,
     build_syntax_fault,

@@ -73,6 +73,46 @@ def test_a_result_of_two_workers_has_the_bytes_of_one_machine(
     assert not list(tmp_path.glob(".*")), "the working folder is removed"
 
 
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("verb", "options", "stage"),
+    [("score", ("--model", "1"), "history"), ("features", (), "keys"), ("features", (), "state")],
+)
+def test_days_from_a_state_leave_the_files_of_one_machine_if_a_worker_is_killed(
+    runner: DaskRunner,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    options: tuple[str, ...],
+    stage: str,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    monkeypatch.setenv("NPSRISK_STATE_DIR", str(tmp_path / "service"))
+    monkeypatch.setattr("features.buckets.coordinator.PARTITION_ROWS", 3)
+    monkeypatch.setattr("features.buckets.coordinator.BUCKET_ARRIVALS", 4)
+    monkeypatch.setattr("features.history.kept_state.SEGMENT_ROWS", 6)
+    past = pd.read_parquet(folder / "past.parquet")
+    days = [rows for _, rows in past.groupby(pd.to_datetime(past["received_at"]).dt.floor("D"))]
+    killed = kill_one_at(monkeypatch, stage, 1, lambda runner: os.kill(list_pids(runner)[0], signal.SIGKILL))
+    for way, dask in (("one", ()), ("two", ("--dask", runner.client.scheduler.address))):
+        for number, rows in enumerate(days[:3]):
+            path = tmp_path / f"day{number}.parquet"
+            rows.to_parquet(path, index=False)
+            more = ("--without-history",) if number == 0 and verb == "score" else ()
+            words = ["--consignments", str(path), "--out", str(tmp_path / f"{way}{number}.parquet"), *options, *more]  # fmt: skip
+            run_verb(verb, *words, "--state", str(tmp_path / way), *dask)
+    assert len(killed) >= 2
+    for number in range(3):
+        one, two = (tmp_path / f"{way}{number}.parquet" for way in ("one", "two"))
+        assert one.read_bytes() == two.read_bytes()
+    files = [path.relative_to(tmp_path / "one") for path in sorted((tmp_path / "one").rglob("*.*"))]
+    assert len(files) > 20
+    assert files == [path.relative_to(tmp_path / "two") for path in sorted((tmp_path / "two").rglob("*.*"))]
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+
+
 def square(number: int) -> int:
     return number * number
 
@@ -91,6 +131,19 @@ def test_results_come_in_order_and_a_killed_worker_costs_only_its_tasks(runner: 
     read = [next(results) for _ in range(5)]
     os.kill(list_pids(runner)[0], signal.SIGKILL)
     assert [*read, *results] == [number * number for number in range(40)]
+
+
+def add(shared: int, number: int) -> int:
+    return shared + number
+
+
+def test_a_shared_value_survives_the_loss_of_all_workers(runner: DaskRunner) -> None:
+    shared = runner.share(40)
+    results = runner.map("add", add, [(shared, number) for number in range(20)])
+    read = [next(results) for _ in range(5)]
+    for pid in list_pids(runner):
+        os.kill(pid, signal.SIGKILL)
+    assert [*read, *results] == list(range(40, 60))
 
 
 def test_an_error_of_a_task_is_that_of_one_machine(runner: DaskRunner) -> None:

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,8 +23,10 @@ from consignments.validation import to_frame
 from features.batch import FeatureParameters, Tables, compute_feature_matrix, join_history
 from features.buckets.coordinator import BucketOptions, create_work_folder, stream_buckets
 from features.buckets.tasks import describe_partition
+from features.history.kept_state import SEGMENT_ARRAYS, KeptState, StateRun
+from features.history.keys import list_key_kinds
 from features.history.pseudonyms import Pseudonyms
-from features.streams import FeatureChunk, FeatureInputs, InMemoryTable
+from features.streams import FeatureChunk, FeatureInputs, InMemoryTable, stream_features
 
 PARAMETERS = FeatureParameters(pseudonyms=Pseudonyms(b"a key of the tests, 32 bytes long"))
 
@@ -30,7 +34,7 @@ PARAMETERS = FeatureParameters(pseudonyms=Pseudonyms(b"a key of the tests, 32 by
 class SerialRunner:
     """A runner of tasks in this process, one after the other."""
 
-    def share(self, value: object) -> object:
+    def share(self, value: object, *, large: bool = False) -> object:
         return value
 
     def map(self, name, work, arguments) -> Iterator[object]:
@@ -99,6 +103,65 @@ def test_a_log_with_amendments_and_a_history_has_the_same_bits(logged: Tables, t
     expected = compute_feature_matrix(whole, PARAMETERS, keep=kept, as_of=as_of).X
     X, _ = compute(FeatureInputs.from_tables(mine, past, as_of), tmp_path, BucketOptions(50, 3))
     assert X.tobytes() == expected.tobytes()
+
+
+def run_batch(
+    tables: Tables, before: KeptState | None, folder: Path | None, past: pd.DataFrame | None, seed: int = 0
+) -> tuple[NDArray[np.float32], KeptState]:
+    """Compute a batch from a state, in buckets if a folder is given, else in one pass."""
+    run = StateRun(before, list_key_kinds(PARAMETERS.config), PARAMETERS.pseudonyms)
+    inputs = replace(FeatureInputs.from_tables(tables, past), state_run=run)
+    if folder is None:
+        X = np.concatenate([chunk.X for chunk in stream_features(inputs, PARAMETERS, piece_rows=40)])
+    else:
+        X, _ = compute(inputs, folder, BucketOptions(30 + seed % 50, 1 + seed % 4))
+    return X, run.state
+
+
+def list_bytes(state: KeptState) -> list[bytes]:
+    arrays = [*state.table.to_arrays().values(), state.followed, state.followed_keys, state.outcomes, state.cancellations]  # fmt: skip
+    for segment in state.arrived:
+        arrays += [getattr(segment, name) for name in SEGMENT_ARRAYS]
+    return [msgspec.json.encode(state.header), *(array.tobytes() for array in arrays)]
+
+
+@settings(
+    max_examples=5, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.integers(0, 1000), st.sampled_from([0, 1, 400]), st.booleans())
+def test_batches_from_a_state_leave_the_bytes_of_one_pass(
+    tables: Tables,
+    logged: Tables,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int,
+    gap_days: int,
+    sequenced: bool,
+) -> None:
+    """Amendments, cancellations and results of earlier batches, results that wait, and keys that are forgotten after a year."""
+    monkeypatch.setattr("features.history.kept_state.SEGMENT_ROWS", 30)
+    whole = logged if sequenced else tables
+    assert whole.outcomes is not None
+    random = np.random.default_rng(seed)
+    frame = whole.consignments.sort_values("sequence" if sequenced else "received_at", ignore_index=True)
+    frame["cancelled_at"] = frame["received_at"] + pd.to_timedelta(random.integers(1, 90, len(frame)), "h")
+    frame.loc[random.random(len(frame)) < 0.9, "cancelled_at"] = pd.NaT
+    cuts = [0, *sorted(random.choice(np.arange(20, len(frame)), 3, replace=False).tolist()), len(frame)]
+    states: list[KeptState | None] = [None, None]
+    for number, (begin, end) in enumerate(pairwise(cuts)):
+        rows = frame.iloc[begin:end].reset_index(drop=True)
+        if number == 3:
+            rows[["received_at", "cancelled_at"]] += pd.Timedelta(days=gap_days)
+        outcomes = whole.outcomes[random.integers(0, 4, len(whole.outcomes)) <= number].reset_index(drop=True)
+        past = rows.iloc[:10] if number == 0 else None
+        given = replace(whole, consignments=rows.iloc[0 if past is None else 10 :], outcomes=outcomes)
+        results = [
+            run_batch(given, before, folder, past, seed)
+            for before, folder in zip(states, (None, tmp_path), strict=True)
+        ]
+        assert results[0][0].tobytes() == results[1][0].tobytes()
+        assert list_bytes(results[0][1]) == list_bytes(results[1][1])
+        states = [state for _, state in results]
 
 
 def test_files_with_invalid_rows_have_the_same_bits(

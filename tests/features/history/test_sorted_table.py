@@ -62,6 +62,37 @@ def test_history_goes_on_from_a_sorted_table(gaps: list[int], seed: int, cut: in
         assert one.tobytes() == other.tobytes()
 
 
+@settings(max_examples=50)
+@given(days, st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 200, 366, 367, 900]))
+def test_a_table_as_of_a_later_day_is_that_of_the_history(gaps: list[int], seed: int, later: int) -> None:
+    steps, keys, others = make_steps(gaps, np.random.default_rng(seed))
+    history = History(KINDS)
+    run(history, steps, keys, others, np.zeros((len(steps), history.width), dtype=np.float32))
+    today = max(history.today, START)
+    table = SortedTable.from_history(history, today)
+    assert list_bytes(table.forget(today + later)) == list_bytes(
+        SortedTable.from_history(history, today + later)
+    )
+
+
+def test_parts_of_a_table_are_put_together_again() -> None:
+    history = History(KINDS)
+    steps, keys, others = make_steps([0, 1] * 15, np.random.default_rng(1))
+    run(history, steps, keys, others, np.zeros((len(steps), history.width), dtype=np.float32))
+    table = SortedTable.from_history(history, history.today)
+    for ends in ([1, 2, 5], [0, 3, 3, 5], [5]):
+        parts = list(table.split(ends))
+        assert list_bytes(SortedTable.concatenate(parts)) == list_bytes(table)
+        mixed = SortedTable.concatenate(parts[::-1])
+        assert list_bytes(mixed.select(np.argsort(mixed.key))) == list_bytes(table)
+    empty = SortedTable.from_arrays(SortedTable.create_empty().to_arrays())
+    assert list_bytes(empty) == list_bytes(SortedTable.from_history(History(KINDS), START))
+
+
+def list_bytes(table: SortedTable) -> list[bytes]:
+    return [array.tobytes() for array in table.to_arrays().values()]
+
+
 def test_arrays_that_do_not_belong_together_are_refused() -> None:
     history = History(KINDS)
     steps, keys, others = make_steps([0, 1] * 15, np.random.default_rng(1))

@@ -40,7 +40,7 @@ def run(folder: Path, name: str, *, stop: bool = False, days: float = 0) -> Kept
     arrivals, outcomes = BATCHES[name]
     with StateFolder(folder).begin({"consignments": name}) as draft:
         before = None if draft.before is None else draft.before.state
-        batch = StateRun(before, KINDS, PSEUDONYMS, draft.write_segment)
+        batch = StateRun(before, KINDS, PSEUDONYMS, draft)
         fold = batch.start_fold(lambda rows: History(KINDS), arrivals_of(arrivals), outcomes_of(outcomes))
         rows = len(arrivals)
         out = numbers([(0, 0)] * rows).astype("f4").repeat(fold._history.width, axis=1)

@@ -91,10 +91,10 @@ def test_lines_that_somebody_put_into_the_file_are_kept(tmp_path: Path) -> None:
     one.mkdir()
     other.mkdir()
     here, there = vault_in(one), vault_in(other)
-    sealed = [each.encrypt(FIELDS, SUBJECT, MARCH) for each in (here, there)]
+    sealed = [each.encrypt_all([FIELDS], [SUBJECT], MARCH)[0] for each in (here, there)]
     with (one / FILE_NAME).open("ab") as file:
         file.writelines((other / FILE_NAME).read_bytes().splitlines(keepends=True)[1:])
-    here.encrypt(FIELDS, SUBJECT, APRIL)
+    here.encrypt_all([FIELDS], [SUBJECT], APRIL)
     assert [vault_in(one).decrypt(each, SUBJECT) for each in sealed] == [FIELDS] * 2
 
 

@@ -35,14 +35,20 @@ def keys_of(folder: Path) -> MonthlyKeys:
     return keys
 
 
+def encrypt(vault: Vault, recorded_us: int | None = None) -> bytes:
+    """The personal fields of one record, encrypted."""
+    (sealed,) = vault.encrypt_all([FIELDS], [SUBJECT], recorded_us)
+    return sealed
+
+
 def test_what_is_recorded_in_one_month_is_under_one_key_and_the_next_month_has_another(
     tmp_path: Path,
 ) -> None:
     vault = vault_in(tmp_path)
-    last, first, later = (vault.encrypt(FIELDS, SUBJECT, at_us) for at_us in (APRIL - 1, APRIL, MAY - 1))
+    last, first, later = (encrypt(vault, at_us) for at_us in (APRIL - 1, APRIL, MAY - 1))
     assert last[:PREFIX_BYTES] != first[:PREFIX_BYTES] == later[:PREFIX_BYTES]
     assert {vault.decrypt(each, SUBJECT) for each in (last, first, later)} == {FIELDS}
-    assert vault.encrypt(FIELDS, SUBJECT, MARCH)[:PREFIX_BYTES] == last[:PREFIX_BYTES]  # the clock went back
+    assert encrypt(vault, MARCH)[:PREFIX_BYTES] == last[:PREFIX_BYTES]  # the clock went back
 
 
 def test_a_key_that_was_made_ahead_is_taken_without_a_file(tmp_path: Path) -> None:
@@ -68,13 +74,13 @@ def test_keys_are_the_same_after_a_restart_and_a_month_gets_one_once(tmp_path: P
 def test_fields_of_before_there_were_months_still_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = Vault(DATA_KEY).encrypt(FIELDS, SUBJECT, MARCH)
+    old = encrypt(Vault(DATA_KEY), MARCH)
     by_chance = (MARK + bytes(NONCE_BYTES))[:NONCE_BYTES]
     monkeypatch.setattr("serving.encryption.cipher.os.urandom", lambda _count: by_chance)
-    looks_new = Vault(DATA_KEY).encrypt(FIELDS, SUBJECT)
+    looks_new = encrypt(Vault(DATA_KEY))
     monkeypatch.undo()
     vault = vault_in(tmp_path)
-    vault.encrypt(FIELDS, SUBJECT, MARCH)
+    encrypt(vault, MARCH)
     assert vault.decrypt(old, SUBJECT) == vault.decrypt(looks_new, SUBJECT) == FIELDS
 
 
@@ -82,7 +88,7 @@ def test_what_is_kept_for_good_does_not_depend_on_a_month(tmp_path: Path) -> Non
     vault = vault_in(tmp_path)
     entries = EventCodec(vault, Consignment, ())
     assert entries.encode_outcome(1, make_outcome(), "a test").sealed is None
-    assert Vault(DATA_KEY).decrypt(vault.encrypt(FIELDS, SUBJECT), SUBJECT) == FIELDS
+    assert Vault(DATA_KEY).decrypt(encrypt(vault), SUBJECT) == FIELDS
     sealed = entries.pack(make_consignment(), MARCH).sealed
     assert sealed is not None
     assert sealed.startswith(keys_in(tmp_path).get_key(MARCH).prefix)
@@ -90,7 +96,7 @@ def test_what_is_kept_for_good_does_not_depend_on_a_month(tmp_path: Path) -> Non
 
 def test_fields_that_were_changed_are_told_from_a_missing_key(tmp_path: Path) -> None:
     vault = vault_in(tmp_path)
-    sealed = vault.encrypt(FIELDS, SUBJECT, MARCH)
+    sealed = encrypt(vault, MARCH)
     with pytest.raises(ServiceFault, match="log entry of RB1: personal fields cannot be decrypted"):
         vault.decrypt(sealed[:-1] + bytes([sealed[-1] ^ 1]), SUBJECT)
     with pytest.raises(ServiceFault, match="personal fields cannot be decrypted"):
@@ -105,7 +111,7 @@ def test_fields_that_were_changed_are_told_from_a_missing_key(tmp_path: Path) ->
 
 def test_an_erased_key_says_when_and_by_whom_and_opens_nothing(tmp_path: Path) -> None:
     vault, copy = vault_in(tmp_path), vault_in(tmp_path)
-    sealed = [vault.encrypt(FIELDS, SUBJECT, at_us) for at_us in (MARCH, APRIL)]
+    sealed = [encrypt(vault, at_us) for at_us in (MARCH, APRIL)]
     assert copy.decrypt(sealed[0], SUBJECT) == FIELDS
     periods = vault.periods
     assert periods is not None
@@ -134,7 +140,7 @@ def test_a_month_whose_key_was_erased_gets_another_one_for_what_is_recorded_agai
 def test_a_reader_finds_keys_that_were_made_after_it_was_opened(tmp_path: Path) -> None:
     reader, writer = vault_in(tmp_path), vault_in(tmp_path)
     for at_us in (MARCH, APRIL):
-        assert reader.decrypt(writer.encrypt(FIELDS, SUBJECT, at_us), SUBJECT) == FIELDS
+        assert reader.decrypt(encrypt(writer, at_us), SUBJECT) == FIELDS
 
 
 @pytest.fixture

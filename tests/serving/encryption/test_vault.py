@@ -9,6 +9,7 @@ from support.examples import day, make_consignment, make_outcome
 from consignments.errors import ServiceFault
 from consignments.records import Alert, Consignment, Item, Outcome, create_consignment_type
 from consignments.schema import get_fields
+from serving.encryption.cipher import NONCE_BYTES
 from serving.encryption.vault import RecordPacker, Vault
 
 ASIDE = ("consignment_id", "received_at", "cancelled_at")
@@ -85,6 +86,24 @@ def test_the_digest_says_nothing_without_the_key() -> None:
 def test_equal_names_are_encrypted_differently_each_time(vault: Vault) -> None:
     packer = RecordPacker(Consignment, vault, ASIDE)
     assert packer.pack(make_consignment(), "RB1").sealed != packer.pack(make_consignment(), "RB1").sealed
+
+
+def test_records_packed_together_equal_those_packed_alone(vault: Vault) -> None:
+    packer = RecordPacker(Consignment, vault, ASIDE)
+    nobody: dict[str, None] = {f.name: None for f in get_fields(Consignment) if f.personal}
+    records = [make_consignment("rb 1"), make_consignment("RB2", **nobody), make_consignment("RB3")]
+    names = ["RB1", "RB2", "RB3"]
+    together = packer.pack_all(records, names)
+    alone = [packer.pack(record, name) for record, name in zip(records, names, strict=True)]
+    assert [(each.plain, each.content) for each in together] == [(each.plain, each.content) for each in alone]
+    assert [each.sealed is None for each in together] == [False, True, False]
+    opened = [
+        packer.unpack(each.plain, each.sealed, name, consignment_id=name)
+        for each, name in zip(together, names, strict=True)
+    ]
+    assert [each.sender_name for each in opened] == [each.sender_name for each in records]
+    nonces = {each.sealed[:NONCE_BYTES] for each in together if each.sealed is not None}
+    assert len(nonces) == 2
 
 
 def test_personal_fields_open_only_under_their_own_key_and_identifier(vault: Vault) -> None:

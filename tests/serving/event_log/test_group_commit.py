@@ -8,7 +8,7 @@ import pytest
 
 from consignments.errors import ServiceFault
 from serving.event_log.events import Event
-from serving.event_log.group_commit import MAX_QUEUE_ENTRIES, Committer
+from serving.event_log.group_commit import MAX_QUEUE_ENTRIES, MAX_RESTING_ENTRIES, Committer
 from serving.event_log.log import EventLog
 
 Open = Callable[[], EventLog]
@@ -67,6 +67,53 @@ def test_what_comes_during_a_write_goes_together_in_the_next_one(open_log: Open,
         return log.groups
 
     assert asyncio.run(run()) == [1, 10]
+
+
+def test_chunks_of_a_list_share_groups_as_long_as_nobody_waits(open_log: Open, entry: Entry) -> None:
+    async def run() -> list[int]:
+        log = SlowLog(open_log())
+        log.go.set()
+        committer = Committer(log)  # type: ignore[arg-type]
+        chunk, sequences = MAX_RESTING_ENTRIES // 2, iter(range(1, 3 * MAX_RESTING_ENTRIES))
+        for _ in range(3):  # two chunks fill a group, and the response waits after the third one
+            await asyncio.sleep(0)
+            group = committer.add_all([entry(next(sequences)) for _ in range(chunk)])
+        await group.wait_until_durable()
+        committer.close()
+        return log.groups
+
+    assert asyncio.run(run()) == [MAX_RESTING_ENTRIES, MAX_RESTING_ENTRIES // 2]
+
+
+def test_who_waits_for_an_entry_of_a_resting_group_has_it_written(open_log: Open, entry: Entry) -> None:
+    async def run() -> list[int]:
+        log = SlowLog(open_log())
+        log.go.set()
+        committer = Committer(log)  # type: ignore[arg-type]
+        committer.add_all([entry(1), entry(2)])
+        await committer.add(entry(3)).wait_until_durable()
+        committer.add(entry(4))
+        await committer.wait_until_durable(4)
+        committer.close()
+        return log.groups
+
+    assert asyncio.run(run()) == [3, 1]
+
+
+def test_a_resting_group_delays_nobody_who_waits_for_a_free_log(open_log: Open, entry: Entry) -> None:
+    async def run() -> None:
+        committer = Committer(open_log())
+        committer.add(entry(1))
+        free = asyncio.Event()
+        committer.call_when_free(free.set)
+        await asyncio.sleep(0)
+        assert free.is_set()
+        assert committer.durable_sequence == 0
+        while committer.waiting:  # an entry that nobody waits for is written soon
+            await asyncio.sleep(0.001)
+        committer.close()
+
+    asyncio.run(run())
 
 
 def test_who_waits_for_a_free_log_comes_after_the_answers_and_into_the_next_group(

@@ -26,7 +26,7 @@ from features.history.live import LiveHistory, VisibleOutcome
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import EventCodec, EventOrigin, Selection
+from serving.event_log.event_codec import Arrival, EventCodec, Selection
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
 from serving.state.consignment_states import ConsignmentEvents, ConsignmentStates, PendingLookup
@@ -130,8 +130,8 @@ class Life:
             c = consignment(act.name, self.date - 3 * (act.variant == 3), act.variant)
             keys, counterparts = np.zeros((2, len(self.pipeline.kinds)), dtype=np.uint64)
             self.pipeline.fill_keys(c, keys, counterparts)
-            origin = EventOrigin(sequence, None, "a test")
-            return self.entries.encode_arrival(origin, c, self.entries.pack(c, 0), keys, counterparts)
+            arrival = Arrival.build(c, self.entries.pack(c, 0), "a test")
+            return self.entries.encode_arrival(sequence, None, arrival, keys, counterparts)
         if act.kind == "outcome":
             result = ("nps", "clear", "pending", "nps")[act.variant]
             outcome = make_outcome(
@@ -236,9 +236,8 @@ def knowledge(state: State, keys: KeyReader) -> list[Any]:
         day_number = to_day(c.received_at)
         known_now = state.get_consignment(name)
         state.record_arrival(known_now, day_number, keys_of, counterparts, row)
-        packed = keys.entries.pack(c, 0)
-        origin = EventOrigin(state.sequence + 1, None, "")
-        event = keys.entries.encode_arrival(origin, c, packed, keys_of, counterparts)
+        arrival = Arrival.build(c, keys.entries.pack(c, 0), "")
+        event = keys.entries.encode_arrival(state.sequence + 1, None, arrival, keys_of, counterparts)
         state.record_version(event, known_now)
         read.append(row.tobytes())
     return [known, marks, words, state.today, state.sequence, len(state.alert_versions), read]

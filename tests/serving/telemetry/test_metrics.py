@@ -84,6 +84,20 @@ def test_every_series_that_is_told_is_on_the_dashboard_or_in_an_alert(told: dict
     assert families - shown - NOT_SHOWN == set()
 
 
+def test_the_dashboard_shows_what_the_alerts_of_a_standby_ask_for() -> None:
+    shown = set(NAME.findall(" ".join(asked_by_the_dashboard())))
+    asked = set(
+        NAME.findall(" ".join(rule["expr"] for rule in rules() if "tandby" in rule["annotations"]["summary"]))
+    )
+    assert asked == {"npsrisk_active", "npsrisk_standby_usable", "npsrisk_standby_behind"}
+    assert asked <= shown
+
+
+def test_annotations_ask_for_series_that_are_told(told: dict[str, set[str]]) -> None:
+    for each in dashboard()["annotations"]["list"]:
+        assert set(NAME.findall(each["expr"])) <= told.keys()
+
+
 def test_panels_do_not_overlap() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in dashboard()["panels"]:

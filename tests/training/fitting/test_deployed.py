@@ -12,7 +12,7 @@ from training.data.splits import TEST
 from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, get_true_labels
 from training.evaluation.metrics import compute_capacity_curve
-from training.fitting.deployed import build_training_data, fit_origins, judge_origins
+from training.fitting.deployed import build_training_data, fit_at_dates, judge_origins
 from training.fitting.fit import FitTask, SplitFeatures, fit_evaluation
 from training.runs.train import TrainingTask, train_model
 from training.simulation.operation import simulate
@@ -41,7 +41,11 @@ def made(world):
     data = build_training_data(ObservedTables(tables.consignments, tables.outcomes, as_of), TARGET, CONFIG)
     source = TableFeatures.from_tables(tables, CONFIG.features, as_of)
     evaluated = fit_evaluation(FitTask(data.evaluation, source, CONFIG), also=data.keep)
-    return data, evaluated, fit_origins(data, FitTask(data.final, source, CONFIG), evaluated.matrix)
+    return (
+        data,
+        evaluated,
+        fit_at_dates(data, FitTask(data.final, source, CONFIG), evaluated.matrix, jobs=3)[0],
+    )
 
 
 def test_windows_walk_back_from_the_test_period_and_each_fit_ends_where_its_window_begins(made):

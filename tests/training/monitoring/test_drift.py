@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -11,7 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import features.streams
 from consignments.errors import BadInput
+from consignments.files.table_writers import write_table
+from consignments.parquet_stream import stream_table
+from consignments.records import Consignment
 from features.batch import Tables
 from features.streams import FeatureInputs, InMemoryTable
 from models.bundle import Bundle, load_bundle
@@ -212,6 +217,30 @@ def test_a_reference_of_ones_own_takes_the_place_of_the_models(watched: Watched)
     found = watched.watch(watched.later, history=watched.past[~last_week], reference=watched.past[last_week])
     assert found.then.days == 7
     assert sum(found.then.channels.values()) == int(last_week.sum())
+
+
+def test_a_reference_and_a_history_in_chunks_give_the_numbers_of_tables_in_memory(
+    watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reference is two weeks of the history, which also has later consignments."""
+    end = watched.as_of - pd.Timedelta(days=10)
+    inside = watched.past["received_at"].between(end - pd.Timedelta(days=14), end)
+    whole = watched.watch(watched.later, history=watched.past, reference=watched.past[inside])
+    monkeypatch.setattr("features.merged_rows.CHUNK_ROWS", 100)
+    monkeypatch.setattr("features.streams.MAX_BLOCK_ROWS", 400)
+    monkeypatch.setattr(features.streams.stream_features, "__kwdefaults__", {**features.streams.stream_features.__kwdefaults__, "piece_rows": 150})  # fmt: skip
+    monkeypatch.setattr("features.streams._stream_in_memory", None)
+    for name, rows in (("past", watched.past), ("reference", watched.past[inside]), ("later", watched.later)):
+        write_table(rows, tmp_path / f"{name}.parquet")
+    past, reference, later = (
+        stream_table(tmp_path / f"{name}.parquet", Consignment, piece_rows=64)
+        for name in ("past", "reference", "later")
+    )
+    inputs = FeatureInputs(later, past, watched.world.outcomes, watched.world.alerts)
+    found = detect_drift(watched.bundle, MonitoredTraffic(inputs, reference), QUICK)
+    assert found.tables == whole.tables
+    assert found.then == whole.then
+    assert found.build_reason_rows() == whole.build_reason_rows()
 
 
 def test_a_reference_without_rows_is_refused(watched: Watched) -> None:

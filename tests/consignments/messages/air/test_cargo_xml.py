@@ -23,7 +23,7 @@ from support.messages import (
 from consignments.messages.entries import MasterEntry
 from consignments.messages.linking import enrich_house
 from consignments.messages.reading import read_messages
-from consignments.messages.xml_nodes import MAX_TAGS
+from consignments.messages.xml_parsing import MAX_TAGS
 from consignments.records import Consignment, Item
 from consignments.tables import build_frame, check_frame, to_consignments
 

@@ -1,0 +1,41 @@
+"""Files of the working folder of tasks. Each appears when it is whole, because two workers may compute the same task."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+BUCKET_BITS = 64
+
+
+def compute_bucket(keys: NDArray[np.uint64], buckets: int) -> NDArray[np.int64]:
+    """Compute the bucket of each key from its highest bits, so that buckets follow each other in the order of the keys."""
+    high = (keys >> np.uint64(BUCKET_BITS // 2)).astype(np.uint64)
+    numbers: NDArray[np.int64] = ((high * np.uint64(buckets)) >> np.uint64(BUCKET_BITS // 2)).astype(np.int64)
+    return numbers
+
+
+def write_arrow(path: Path, schema: Any, batches: list[Any]) -> None:
+    """Write batches to an Arrow file."""
+    draft = _name_draft(path)
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_file(sink, schema, options=options) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    draft.replace(path)
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an array."""
+    draft = _name_draft(path)
+    with draft.open("wb") as file:
+        np.save(file, array)
+    draft.replace(path)
+
+
+def _name_draft(path: Path) -> Path:
+    """Return the name under which a file is written."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
