@@ -109,7 +109,7 @@ def measure(preset: str, seed: int, days: int, per_day: int) -> Measured:
     test = SplitFeatures(data.evaluation, evaluated.matrix)
     mine = test.select_part(TEST)
     weight = test.estimate_result_weights(mine, config.model.seed)[mine]
-    fits, grown, own = fit_at_dates(data, source, config, evaluated.matrix)
+    fits, grown, own = fit_at_dates(data, FitTask(data.final, source, config), evaluated.matrix)
     parts = SplitFeatures(data.final, evaluated.matrix)
     unseen = collect_unseen(fits, parts, weight, config.model.seed)
     final = calibrate_final(data.final, grown, own, unseen)

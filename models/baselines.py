@@ -64,7 +64,9 @@ def fit_baselines(
     linear : LogisticRegression, optional
         As fitted on the same rows before. Default: it is fitted.
     """
-    X, y, weight = sample_negatives(X, np.asarray(y, dtype=np.float64), np.asarray(weight, dtype=np.float64))
+    labels = np.asarray(y, dtype=np.float64)
+    kept, weight = sample_negatives(labels, np.asarray(weight, dtype=np.float64))
+    X, y = X[kept], labels[kept]
     return (
         RandomOrder(seed),
         Rules(spec),

@@ -4,7 +4,7 @@ The text comes from a file. So every size, index and number is checked before it
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple, NoReturn
 
@@ -82,6 +82,37 @@ def strip_parameters(text: str) -> str:
     if start < 0 or end < start:
         return text
     return text[: start + 1] + text[end + len("\nend of parameters\n") :].lstrip("\n")
+
+
+def list_tree_blocks(text: str) -> list[str]:
+    """List the trees of a model text, each without its title."""
+    trees = text.partition("\n\n")[2].partition("end of trees\n")[0]
+    return [block.partition("\n")[2] for block in re.split(r"^(?=Tree=)", trees, flags=re.MULTILINE) if block]
+
+
+def replace_trees(text: str, blocks: Sequence[str]) -> str:
+    """Return a model text with other trees, each given without its title."""
+    head, _, body = text.partition("\n\n")
+    _, end, rest = body.partition("end of trees\n")
+    numbered = [f"Tree={number}\n{block}" for number, block in enumerate(blocks)]
+    sizes = " ".join(str(len(block)) for block in numbered)
+    head = re.sub(r"^tree_sizes=.*$", f"tree_sizes={sizes}", head, flags=re.MULTILINE)
+    return f"{head}\n\n{''.join(numbered)}{end}{rest}"
+
+
+def join_trees(texts: Sequence[str]) -> str:
+    """Join models of the same features into one, whose score is the sum of theirs.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        Model texts without parameters, at least one, in the order in which their trees were grown.
+    """
+    if len(texts) == 1:
+        return texts[0]
+    joined = replace_trees(texts[0], [block for text in texts for block in list_tree_blocks(text)])
+    # The importances of features are those of the first model only.
+    return joined[: joined.index("end of trees\n") + len("end of trees\n")]
 
 
 def _refuse(what: str, where: str, got: object = "", expected: object = "") -> NoReturn:

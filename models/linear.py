@@ -87,10 +87,20 @@ def apply_signed_log(X: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(np.sign(X) * size)
 
 
-def sample_negatives(X: Rows, y: Floats, weight: Floats) -> tuple[Rows, Floats, Floats]:
-    """Keep all positives and every k-th negative, with k times its weight."""
+def sample_negatives(y: Floats, weight: Floats) -> tuple[NDArray[np.intp], Floats]:
+    """Keep all positives and every k-th negative, with k times its weight.
+
+    Parameters
+    ----------
+    y, weight : float64 array, (n,)
+
+    Returns
+    -------
+    tuple
+        Positions of the kept rows, ascending, and their weights. A sample of a sample is the same.
+    """
     negatives = np.flatnonzero(y == 0)
     room = max(MAX_ROWS - int((y == 1).sum()), MAX_ROWS // 2)
     step = -(-len(negatives) // room) if len(negatives) else 1
     kept = np.sort(np.concatenate([np.flatnonzero(y == 1), negatives[::step]]))
-    return X[kept], y[kept], weight[kept] * np.where(y[kept] == 1, 1.0, float(step))
+    return kept, weight[kept] * np.where(y[kept] == 1, 1.0, float(step))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.lightgbm_text import DEFAULT_LEFT, NAN_MISSING, strip_parameters
+from models.lightgbm_text import DEFAULT_LEFT, NAN_MISSING, list_tree_blocks, replace_trees, strip_parameters
 from models.linear import LogisticRegression, apply_signed_log, sample_negatives
 
 MAX_STEPS = 16
@@ -66,8 +66,10 @@ def fit_linear_part(X: Rows, y: NDArray[Any], weight: Floats) -> LinearPart:
         1 positive, 0 negative; both must occur.
     weight : float64 array, (n,)
     """
-    few, labels, weights = sample_negatives(X, np.asarray(y, dtype=np.float64), weight)
-    linear = LogisticRegression.fit(few, labels, weights)
+    labels = np.asarray(y, dtype=np.float64)
+    kept, weights = sample_negatives(labels, weight)
+    few = X[kept]
+    linear = LogisticRegression.fit(few, labels[kept], weights)
     return LinearPart(linear, build_step_functions(linear, few))
 
 
@@ -93,7 +95,10 @@ def blend_trees(
     """
     blocks = [_format_tree(stair, 1.0 - share) for stair in start]
     blocks += [_format_tree(stair, share) for stair in part] if share else []
-    return _append_trees(strip_parameters(text), 1.0 - share, blocks) if blocks else text
+    if not blocks:
+        return text
+    boosted = [_scale_leaves(block, 1.0 - share) for block in list_tree_blocks(text)]
+    return replace_trees(strip_parameters(text), [*boosted, *blocks])
 
 
 def build_step_functions(linear: LogisticRegression, X: Rows) -> list[StepFunction]:
@@ -179,20 +184,6 @@ def _format_tree(stair: StepFunction, share: float) -> str:
         "shrinkage": [1],
     }
     return "".join(f"{name}={' '.join(map(repr, values))}\n" for name, values in lines.items()) + "\n\n"
-
-
-def _append_trees(text: str, scale: float, blocks: Sequence[str]) -> str:
-    """Append trees to those of a model text, and scale the old leaves."""
-    head, _, body = text.partition("\n\n")
-    trees, end, rest = body.partition("end of trees\n")
-    old = [block.partition("\n")[2] for block in re.split(r"^(?=Tree=)", trees, flags=re.MULTILINE) if block]
-    numbered = [
-        f"Tree={number}\n{block}"
-        for number, block in enumerate([*(_scale_leaves(block, scale) for block in old), *blocks])
-    ]
-    sizes = " ".join(str(len(block)) for block in numbered)
-    head = re.sub(r"^tree_sizes=.*$", f"tree_sizes={sizes}", head, flags=re.MULTILINE)
-    return f"{head}\n\n{''.join(numbered)}{end}{rest}"
 
 
 def _scale_leaves(block: str, scale: float) -> str:

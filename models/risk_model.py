@@ -18,8 +18,8 @@ from consignments.errors import BadInput, BundleRefused, ServiceFault
 from features.fitted import UnfittedRows
 from features.spec import Spec
 from models.bands import Band, Bands
+from models.boosting import BoostingRows, BoostingTask, TreeGrower, grow_boosted_trees
 from models.calibration import Calibration
-from models.lightgbm_text import strip_parameters
 from models.linear import LogisticRegression
 from models.linear_trees import blend_trees, fit_linear_part
 from models.reasons.ranking import Reason, ReasonRanker
@@ -117,12 +117,15 @@ class FitOptions(NamedTuple):
         With two or more, the boosted trees and the linear part are fitted at the same time. The result does not depend on it.
     progress : callable or None
         Callback after each tree.
+    grower : TreeGrower or None
+        Function that grows the boosted trees elsewhere. Default: this process.
     """
 
     params: TreeParams = TreeParams()
     seed: int = 1
     threads: int = 1
     progress: Progress | None = None
+    grower: TreeGrower | None = None
 
 
 class RiskModel:
@@ -333,7 +336,15 @@ def grow_trees(rows: LabelledRows, spec: Spec, options: FitOptions | None = None
         line = pool.submit(fit_linear_part, training.X, training.y, training.weight) if share else None
         if line is not None and options.threads == 1:
             wait([line])
-        text = _grow_boosted_trees(training, prior, options)
+        text = (options.grower or grow_boosted_trees)(
+            BoostingTask(
+                BoostingRows(training.X, training.y, training.weight, prior.predict_raw(training.X)),
+                names=tuple(spec.names),
+                trees=options.params.trees,
+                params=_build_lightgbm_params(options),
+                progress=options.progress,
+            )
+        )
     linear, steps = (None, []) if line is None else line.result()
     blended = blend_trees(text, steps, share, prior.to_step_functions(training.X))
     return GrownTrees(Trees.from_text(blended, where="the trees just grown"), linear)
@@ -392,27 +403,6 @@ def _check_rows(rows: LabelledRows, spec: Spec, where: str) -> LabelledRows:
             "labels or weights are out of range", where=where, expected="labels 0 or 1, weights of at least 0"
         )
     return LabelledRows(np.ascontiguousarray(X, dtype=np.float32), labels, weights, channels)
-
-
-def _grow_boosted_trees(training: LabelledRows, prior: RulePrior, options: FitOptions) -> str:
-    """Fit the trees with LightGBM from the rule prior, and return the model text."""
-    import lightgbm
-
-    trees, progress = options.params.trees, options.progress
-    data = lightgbm.Dataset(
-        training.X,
-        training.y,
-        weight=training.weight,
-        init_score=prior.predict_raw(training.X),
-        feature_name=list(prior.rules.spec.names),
-    )
-    callbacks: list[Callable[..., Any]] = []
-    if progress is not None:
-        callbacks.append(lambda at: progress("growing trees", at.iteration + 1, at.end_iteration))
-    booster = lightgbm.train(
-        _build_lightgbm_params(options), data, num_boost_round=trees, callbacks=callbacks
-    )
-    return strip_parameters(str(booster.model_to_string(num_iteration=-1)))
 
 
 def _build_lightgbm_params(options: FitOptions) -> dict[str, Any]:

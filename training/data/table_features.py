@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -35,12 +36,32 @@ from features.pipeline import Pipeline
 from features.streams import FeatureChunk, FeatureInputs, TableSource, stream_features
 from features.table_rows import fill_table_fitted
 from training.data.data_hash import TableHash
+from training.data.row_store import RowStore
 
 CHUNK_ROWS = 5_000
 """Consignments that are refitted at a time."""
 Bools = NDArray[np.bool_]
 Rows = NDArray[np.float32]
 Positions = NDArray[np.int64]
+IN_MEMORY = RowStore()
+
+
+class FeaturePlace(NamedTuple):
+    """The place at which the features of a training are computed and kept.
+
+    Attributes
+    ----------
+    folder : PartFolder or None
+        Keeps the computed rows in parts, so that an interrupted run continues after its last part.
+    cluster : str or None
+        Address of a Dask cluster whose workers compute the rows; they need the folder.
+    store : RowStore
+        Place of the matrix.
+    """
+
+    folder: PartFolder | None = None
+    cluster: str | None = None
+    store: RowStore = IN_MEMORY
 
 
 @dataclass(frozen=True)
@@ -56,12 +77,15 @@ class TableFeatures:
     config : FeatureConfig
     table : TableHash
         Hash and number of rows of the whole table.
+    store : RowStore
+        Place of `X` and of its copies.
     """
 
     frame: pd.DataFrame
     X: Rows
     config: FeatureConfig
     table: TableHash
+    store: RowStore = IN_MEMORY
 
     @classmethod
     def compute(
@@ -70,16 +94,15 @@ class TableFeatures:
         config: FeatureConfig,
         rows: Positions,
         options: ComputeOptions | None = None,
-        folder: PartFolder | None = None,
-        cluster: str | None = None,
+        place: FeaturePlace | None = None,
     ) -> "TableFeatures":
         """Compute the features of some consignments, see `compute_kept_rows`, and read them with all their columns."""
-        options = options or ComputeOptions()
-        X = compute_kept_rows(inputs, config, rows, options, folder, cluster)
+        options, place = options or ComputeOptions(), place or FeaturePlace()
+        X = compute_kept_rows(inputs, config, rows, options, place)
         with report_progress(options.progress, "reading rows"):
             table = TableHash()
             frame = read_kept_rows(inputs.consignments, config, rows, table)
-        return cls(frame, X, config, table)
+        return cls(frame, X, config, table, place.store)
 
     @classmethod
     def from_tables(
@@ -95,9 +118,14 @@ class TableFeatures:
 
     def refit(self, matrix: FeatureMatrix, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
         """Return the feature rows of the kept consignments of a matrix under other fitted parameters."""
-        copied = matrix.keep_rows(keep)
+        mine = keep[matrix.rows]
+        copied = FeatureMatrix(self.copy_rows(matrix.X, mine), matrix.rows[mine], matrix.spec)
         self._fill_fitted(copied, fitted)
         return copied
+
+    def copy_rows(self, X: Rows, mine: Bools) -> Rows:
+        """Copy some feature rows to where the others are."""
+        return self.store.copy_rows(X, mine)
 
     def build_matrix(self, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
         """Return the feature rows of some consignments. If all are wanted, they are `X` itself, which the next call changes."""
@@ -151,8 +179,7 @@ def compute_kept_rows(
     config: FeatureConfig,
     rows: Positions,
     options: ComputeOptions,
-    folder: PartFolder | None = None,
-    cluster: str | None = None,
+    place: FeaturePlace,
 ) -> Rows:
     """Compute the feature rows of some consignments, without fitted parameters.
 
@@ -164,16 +191,13 @@ def compute_kept_rows(
     rows : int64 array, (n,)
         Positions in the table, ascending.
     options : ComputeOptions
-    folder : PartFolder, optional
-        Keeps the rows in parts, so that an interrupted run continues after its last part.
-    cluster : str, optional
-        Address of a Dask cluster whose workers compute the rows; they need the folder.
+    place : FeaturePlace
 
     Returns
     -------
     float32 array, (n, features)
     """
-    parameters = FeatureParameters(config)
+    parameters, folder, cluster = FeatureParameters(config), place.folder, place.cluster
 
     def compute_from(first: int) -> Iterator[Rows]:
         wanted = np.zeros(len(inputs.consignments), dtype=bool)
@@ -185,7 +209,7 @@ def compute_kept_rows(
         )
 
     spec = parameters.build_pipeline().spec
-    X = np.empty((len(rows), len(spec)), dtype=np.float32)
+    X = place.store.allocate(len(rows), len(spec))
     if folder is None:
         _fill(X, compute_from(0))
         return X

@@ -25,6 +25,7 @@ from consignments.records import Target
 from consignments.timestamps import get_time_column_us, to_us
 from features.batch import FeatureMatrix, Progress
 from models.baselines import fit_baselines
+from models.linear import sample_negatives
 from models.risk_model import predict_finite
 from training.config import EvaluationConfig, TrainConfig, WeightsConfig
 from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION, ArrivalWindow
@@ -34,7 +35,6 @@ from training.evaluation.fairness import CONSIGNEE, classify_consignee
 from training.evaluation.metrics import Evaluation, evaluate
 from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts
 from training.fitting.fit import (
-    FeatureSource,
     FitTask,
     GrownFit,
     SplitFeatures,
@@ -273,8 +273,7 @@ class DeployedResult:
 
 def fit_at_dates(
     data: TrainingData,
-    source: FeatureSource,
-    config: TrainConfig,
+    task: FitTask,
     matrix: FeatureMatrix,
     jobs: int = 1,
     progress: Progress | None = None,
@@ -284,8 +283,8 @@ def fit_at_dates(
     Parameters
     ----------
     data : TrainingData
-    source : FeatureSource
-    config : TrainConfig
+    task : FitTask
+        Each fit replaces its data by those of its date.
     matrix : FeatureMatrix
         Feature rows of `data.keep`, from any fit.
     jobs : int
@@ -299,31 +298,30 @@ def fit_at_dates(
     GrownFit, FeatureMatrix
         The fit on every label, and its rows: those it was fitted on, and all windows.
     """
-    final, windows = FitTask(data.final, source, config), [origin.window for origin in data.origins]
+    final, windows = task._replace(data=data.final), [origin.window for origin in data.origins]
     keep = _mark(np.concatenate(windows), len(data.final.part))
     results: list[Any] = run_fits(
         [
             # The largest first.
             lambda: fit_as_deployed(final, matrix, keep),
-            *(partial(_fit_origin, data, place, source, config, matrix) for place in range(len(windows))),
+            *(partial(_fit_origin, data, place, task, matrix) for place in range(len(windows))),
         ],
-        jobs,
+        # Workers grow the trees of one fit at a time.
+        jobs if task.grower is None else 1,
         progress,
     )
     (grown, own), *origins = results
     return origins, grown, own
 
 
-def _fit_origin(
-    data: TrainingData, place: int, source: FeatureSource, config: TrainConfig, matrix: FeatureMatrix
-) -> OriginFit:
+def _fit_origin(data: TrainingData, place: int, task: FitTask, matrix: FeatureMatrix) -> OriginFit:
     """Fit the recipe at one date, and score its window and the later ones."""
     origin, later = data.origins[place], [each.window for each in data.origins[place::-1]]
     keep = _mark(np.concatenate(later), len(data.final.part))
-    grown, own = fit_as_deployed(FitTask(origin.data, source, config), matrix, keep)
+    grown, own = fit_as_deployed(task._replace(data=origin.data), matrix, keep)
     raw = predict_finite(grown.trees, own.X)
     at = np.searchsorted(own.rows, origin.window)
-    baselines = score_baselines(SplitFeatures(origin.data, own), at, grown, config.model.seed)
+    baselines = score_baselines(SplitFeatures(origin.data, own), at, grown, task.config.model.seed)
     scored = tuple(raw[np.searchsorted(own.rows, rows)] for rows in later)
     return OriginFit(origin, grown, scored, baselines)
 
@@ -345,11 +343,12 @@ def score_baselines(parts: SplitFeatures, at: Positions, grown: GrownFit, seed: 
     dict
         Name to scores, float64 (n,).
     """
-    train = parts.select_fitting_rows(TRAIN)
-    positive = parts.positive[train].astype(np.float64)
-    fitted = fit_baselines(
-        parts.X[train], positive, parts.weight[train], parts.spec, seed=seed, linear=grown.linear
-    )
+    train = np.flatnonzero(parts.select_fitting_rows(TRAIN))
+    # Sampled here, because the training rows may not fit into memory.
+    kept, weight = sample_negatives(parts.positive[train].astype(np.float64), parts.weight[train])
+    few = train[kept]
+    positive = parts.positive[few].astype(np.float64)
+    fitted = fit_baselines(parts.X[few], positive, weight, parts.spec, seed=seed, linear=grown.linear)
     ids = parts.frame["consignment_id"].iloc[parts.rows[at]].tolist()
     return {baseline.name: baseline.compute_scores(parts.X[at], ids) for baseline in fitted}
 

@@ -1,6 +1,6 @@
 """Repeated training run of a version: the same tables and settings must give both fits again, byte for byte.
 
-A fit with another seed, on fewer rows or on other tables gives other bytes. This module decides nothing;
+A fit with another seed, on fewer rows or on other tables gives other bytes, and so do trees that Dask workers grew. This module decides nothing;
 `training.gate.rules` reads the result.
 """
 
@@ -74,7 +74,8 @@ def refit_version(
 ) -> RefitResult:
     """Repeat the training run of a version and compare both fits with the registered ones, byte for byte.
 
-    If the given tables are not those of the training run, nothing is trained.
+    If the given tables are not those of the training run, nothing is trained. Nor is it if Dask workers grew the trees: then only the
+    tables are compared, and the result says so.
 
     Parameters
     ----------
@@ -100,6 +101,12 @@ def refit_version(
             False,
             f"the tables are not those it was trained on: hash {given[:HASH_DIGITS]}, expected {trained_on[:HASH_DIGITS]}; "
             "provide the original tables",
+        )
+    if workers := config.model.tree_workers:
+        return RefitResult(
+            None,
+            "not checked: the tables are those it was trained on, but its trees were grown on "
+            f"{workers} Dask workers, and one machine does not give the same bits",
         )
     with TemporaryDirectory() as spare:
         folder = Path(spare)

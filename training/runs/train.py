@@ -39,11 +39,14 @@ from features.buckets.cluster import connect
 from features.fitted import FittedParameters
 from features.normalization.normal_forms import get_goods_text
 from features.streams import FeatureInputs
+from models.boosting import TreeGrower
 from models.risk_model import RiskModel
 from training.config import EvaluationConfig, TrainConfig
 from training.data.data_hash import hash_training_tables
+from training.data.memory import TrainingSize, require_memory
+from training.data.row_store import RowStore
 from training.data.splits import TEST, TRAIN, VALIDATION, truncate_to_day
-from training.data.table_features import TableFeatures
+from training.data.table_features import FeaturePlace, TableFeatures
 from training.data.training_set import DataSet, ObservedTables, get_true_labels
 from training.evaluation.capacity import compute_daily_capacity
 from training.evaluation.leakage import check_leakage
@@ -62,6 +65,7 @@ from training.fitting.deployed import (
     score_baselines,
 )
 from training.fitting.diagnostics import DiagnosticsOptions, DiagnosticsResult, cut_origins, run_diagnostics
+from training.fitting.distributed_boosting import DistributedBoosting, create_tree_folder
 from training.fitting.fit import (
     EvaluationFit,
     FeatureSource,
@@ -108,7 +112,8 @@ class TrainingTask:
     work : Path, optional
         Folder that keeps the computed features, so that an interrupted run continues. Default: they are kept in memory.
     cluster : str, optional
-        Address of a Dask cluster that computes features, and the fits of search and ablation. It needs `work`.
+        Address of a Dask cluster that computes features, the fits of search and ablation, and trees if `[model] tree_workers` is set. It
+        needs `work`.
     """
 
     tables: Tables | FeatureInputs
@@ -126,6 +131,32 @@ class TrainingTask:
         """The tables, with one spelling for each consignment. They can be read several times."""
         _require_outcomes(self.tables)
         return FeatureInputs.to_repeatable(self.tables)
+
+    def check_tree_workers(self) -> None:
+        """Check that there is what `[model] tree_workers` needs.
+
+        Raises
+        ------
+        BadInput
+            There is no cluster or no folder, or diagnostics are wanted, each fit of which would need all rows on one worker.
+        """
+        workers = self.config.model.tree_workers
+        if not workers:
+            return
+        if self.cluster is None or self.work is None:
+            raise BadInput(
+                "trees that grow on Dask workers need a cluster and a folder",
+                where="[model] tree_workers",
+                got=f"{workers} workers, without --dask or --work",
+                todo="give --dask ADDRESS and --work DIR, or leave the setting out",
+            )
+        if self.diagnostics.is_wanted:
+            raise BadInput(
+                "--trials and --ablation need all rows of a fit on one worker",
+                where="[model] tree_workers",
+                got=f"{workers} workers",
+                todo="search on a shorter period without this setting, and train with the settings found",
+            )
 
     def find_as_of(self) -> datetime:
         """Return the date of the run: the given one, else the midnight after the last event of the tables."""
@@ -145,6 +176,7 @@ class TrainingTask:
             *([f"trials {trials.trials}"] if trials is not None else []),
             *(["ablation"] if self.diagnostics.ablation else []),
             *([f"origins {origins}"] if origins != EvaluationConfig().origins else []),
+            *([f"trees on {workers} workers"] if (workers := self.config.model.tree_workers) else []),
         ]
         return f"{self.target}, as of {self.find_as_of():%Y-%m-%d}: {', '.join(requested) or 'plain'}"
 
@@ -306,11 +338,25 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     BadInput
         If the tables contain too little to train or to evaluate on.
     """
-    config, target = task.config, task.target
+    task.check_tree_workers()
     data, source = _prepare_data(task, jobs, progress)
+    with _open_tree_workers(task) as grower:
+        return _fit_and_evaluate(task, data, source, grower, jobs, progress)
+
+
+def _fit_and_evaluate(
+    task: TrainingTask,
+    data: TrainingData,
+    source: TableFeatures,
+    grower: TreeGrower | None,
+    jobs: int,
+    progress: Progress | None,
+) -> TrainingResult:
+    config, target = task.config, task.target
     digest = hash_training_tables(task.inputs, source.table)
     as_of, studied = data.evaluation.split.as_of, DiagnosticsResult()
-    evaluated = fit_evaluation(FitTask(data.evaluation, source, config), jobs, progress, also=data.keep)
+    fit = FitTask(data.evaluation, source, config, grower)
+    evaluated = fit_evaluation(fit, jobs, progress, also=data.keep)
     if task.diagnostics.is_wanted:
         origins = _cut_origins(data, evaluated, source, config)
         with _share_origins(task, origins) as rank:
@@ -321,9 +367,8 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
                 )
                 config, studied = found.config, DiagnosticsResult(trials=found.trials)
                 data = data.reweight(config.weights)
-                evaluated = fit_evaluation(
-                    FitTask(data.evaluation, source, config), jobs, progress, also=data.keep
-                )
+                fit = fit._replace(data=data.evaluation, config=config)
+                evaluated = fit_evaluation(fit, jobs, progress, also=data.keep)
             ablation = run_diagnostics(task.diagnostics, origins, config, progress, rank)
         studied = replace(ablation, trials=studied.trials)
     model = evaluated.model
@@ -347,7 +392,7 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     # The recipe as deployed: fits at earlier dates, each tested on the weeks after it.
     deployed = None
     if data.origins:
-        fits, grown, own = fit_at_dates(data, source, config, evaluated.matrix, jobs, progress)
+        fits, grown, own = fit_at_dates(data, fit, evaluated.matrix, jobs, progress)
         with report_progress(progress, "evaluating earlier dates"):
             known = SplitFeatures(data.final, evaluated.matrix, jobs)
             deployed = judge_origins(fits, known, config, test.traffic.weight, true_labels)
@@ -356,7 +401,7 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     else:
         validation = score_validation(evaluated, data.evaluation, config.model.seed)
         unseen = [validation, score_test(evaluated, data.evaluation, test.traffic.weight)]
-        final = fit_final(FitTask(data.final, source, config), evaluated.matrix, unseen, jobs, progress)
+        final = fit_final(fit._replace(data=data.final), evaluated.matrix, unseen, jobs, progress)
     leaks = check_leakage(
         task.inputs,
         parts.test_matrix.locate(data.evaluation.observed.kept.rows),
@@ -395,11 +440,39 @@ def _prepare_data(
         # Labels as of the dates of the split, and row weights.
         whole = build_training_data(observed, task.target, config)
         sample = whole.sample_rows(config.evaluation.traffic_rows, config.model.seed)
+    workers = config.model.tree_workers
+    require_memory(_measure_size(whole, sample.rows, config), workers)
+    store = RowStore(task.work.absolute().parent if workers and task.work is not None else None)
     dated = replace(inputs, as_of=pd.Timestamp(observed.as_of))
     options = ComputeOptions(jobs, progress)
     with _open_work_folder(task, sample.rows) as folder:
-        source = TableFeatures.compute(dated, config.features, sample.rows, options, folder, task.cluster)
+        place = FeaturePlace(folder, task.cluster, store)
+        source = TableFeatures.compute(dated, config.features, sample.rows, options, place)
     return whole.keep_rows(sample, source.frame), source
+
+
+def _measure_size(whole: TrainingData, kept: NDArray[np.int64], config: TrainConfig) -> TrainingSize:
+    """Count the rows that decide how much memory the training needs."""
+    part = whole.evaluation.part[kept]
+    return TrainingSize(
+        table=len(whole.evaluation.part),
+        kept=len(kept),
+        fitted=max(int(each.select_fitting_rows(TRAIN).sum()) for each in whole.sets),
+        tested=int(np.isin(part, (VALIDATION, TEST)).sum()),
+        fits=len(whole.sets),
+        features=len(FeatureParameters(config.features).build_pipeline().spec),
+    )
+
+
+@contextmanager
+def _open_tree_workers(task: TrainingTask) -> Iterator[TreeGrower | None]:
+    """Connect to the workers that grow the trees; None if this process grows them."""
+    workers = task.config.model.tree_workers
+    if not workers or task.cluster is None or task.work is None:
+        yield None
+        return
+    with create_tree_folder(task.work) as folder, connect(task.cluster) as runner:
+        yield DistributedBoosting(runner, folder, workers)
 
 
 @contextmanager

@@ -41,7 +41,11 @@ def made(world):
     data = build_training_data(ObservedTables(tables.consignments, tables.outcomes, as_of), TARGET, CONFIG)
     source = TableFeatures.from_tables(tables, CONFIG.features, as_of)
     evaluated = fit_evaluation(FitTask(data.evaluation, source, CONFIG), also=data.keep)
-    return data, evaluated, fit_at_dates(data, source, CONFIG, evaluated.matrix, jobs=3)[0]
+    return (
+        data,
+        evaluated,
+        fit_at_dates(data, FitTask(data.final, source, CONFIG), evaluated.matrix, jobs=3)[0],
+    )
 
 
 def test_windows_walk_back_from_the_test_period_and_each_fit_ends_where_its_window_begins(made):
