@@ -239,7 +239,7 @@ class ScaleBenchmark:
         print(
             f"{title:45} {cost.wall:7.1f} s {(rows or self.rows) / cost.wall:9,.0f} rows/s {cost.cpu:7.1f} CPU s "
             f"{monitor.peak / 1e6:7,.0f} MB, largest process {monitor.parent_peak / 1e6:6,.0f} MB  "
-            f"{hash_features(out) if verb == 'features' else hash_parts(out)}",
+            f"{hash_features(out) if tables is None else hash_parts(out)}",
             flush=True,
         )
         return cost
@@ -321,8 +321,9 @@ def hash_features(out: Path) -> str:
 
 
 def hash_parts(out: Path) -> str:
-    """Hash the manifest of a folder of parts, which has the hash of each part."""
-    return hashlib.sha256((out / "_manifest.json").read_bytes()).hexdigest()[:12]
+    """Hash the hashes of the parts of a folder."""
+    parts = json.loads((out / "_manifest.json").read_bytes())["parts"]
+    return hashlib.sha256("".join(part["sha256"] for part in parts).encode()).hexdigest()[:12]
 
 
 if __name__ == "__main__":

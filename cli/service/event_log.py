@@ -91,7 +91,7 @@ def import_(tables: TableOptions, as_json: bool) -> None:
 @click.option("--personal", is_flag=True, help="Also write personal columns. This needs the data key.")
 @json_option
 def export(out: Path | None, state: Path | None, personal: bool, as_json: bool) -> None:
-    """Export the event log of the service as tables, or as the state of a batch.
+    """Export the event log as tables, or as the state of a batch.
 
     Writes Parquet tables: consignments (every version), outcomes, alerts, selections, answers of customs (states) and decisions. It also writes the
     logged features, one table for each list of features that a model used. The column `sequence` is the order of the log.
