@@ -20,7 +20,7 @@ from consignments.validation import keep_rows
 from features.batch import RowBuilder
 from features.buckets.plan import HistoryPlan
 from features.buckets.state import BucketState
-from features.buckets.work_files import compute_bucket, write_array, write_arrow
+from features.buckets.work_files import compute_bucket, from_column, to_column, write_array, write_arrow
 from features.history.kernels import ARRIVALS, WIDTH, read_sides
 from features.history.keys import KeyKind
 from features.history.table import History, number_sides
@@ -28,9 +28,11 @@ from features.streams import ChunkBuilder, FeatureChunk, Mask, PartialChunk, Row
 
 KEY_ROW = np.dtype([("row", "<i4"), ("key", "<u8"), ("counterpart", "<u8")])
 Keys = NDArray[np.uint64]
-X_PREFIX = "x"
+X = "features"
+"""Column of the features except history."""
 WANTED = "wanted"
 """Column of the rows that get features."""
+READINGS = pa.schema([("row", pa.int32()), ("readings", pa.binary(WIDTH * 4))])
 
 
 @dataclass(frozen=True)
@@ -128,10 +130,7 @@ def describe_partition(
             todo="run the command again, and do not change tables meanwhile",
         )
     if partition.is_given:
-        columns = {
-            f"{X_PREFIX}{place}": pa.array(column)
-            for place, column in enumerate(np.ascontiguousarray(chunk.X.T))
-        }
+        columns = {X: to_column(chunk.X)}
         columns |= {name: chunk.context.column(name) for name in chunk.context.column_names}
         columns[WANTED] = pa.array(np.concatenate([wanted for _, wanted in pieces]))
         rows = pa.table(columns).combine_chunks()
@@ -196,27 +195,23 @@ def join_partition(job: BucketJob, partition: Partition) -> Any:
     """Join the rows of a partition with their readings, and return what `finish` makes of the wanted ones."""
     with pa.memory_map(str(job.locate_rows(partition))) as source:
         table = pa.ipc.open_file(source).read_all()
-    names = [name for name in table.column_names if name.startswith(X_PREFIX) and name[1:].isdigit()]
     spec = job.describer.build_pipeline()
-    X = np.empty((len(table), len(spec.spec)), dtype=np.float32)
-    for place, name in enumerate(names):
-        X[:, place] = table.column(name).to_numpy()
+    values = np.empty((len(table), len(spec.spec)), dtype=np.float32)
     at = spec.history_at
-    X[:, at:] = np.nan
+    values[:, :at] = from_column(table.column(X).combine_chunks())
+    values[:, at:] = np.nan
     place = partition.number - job.given[0].number
     for kind in range(len(job.kinds)):
-        block = X[:, at + kind * WIDTH : at + (kind + 1) * WIDTH]
+        block = values[:, at + kind * WIDTH : at + (kind + 1) * WIDTH]
         for bucket in range(job.buckets):
             with pa.memory_map(str(job.locate_readings(kind, bucket))) as source:
                 batch = pa.ipc.open_file(source).get_batch(place)
-            rows = batch.column(0).to_numpy()
-            for reading in range(WIDTH):
-                block[rows, reading] = batch.column(1 + reading).to_numpy()
-    read_sides(number_sides(job.kinds), X, at)
-    wanted, context = table.column(WANTED).to_numpy(), table.drop_columns([*names, WANTED])
+            block[batch.column(0).to_numpy()] = from_column(batch.column(1))
+    read_sides(number_sides(job.kinds), values, at)
+    wanted, context = table.column(WANTED).to_numpy(), table.drop_columns([X, WANTED])
     if not wanted.all():
-        X, context = X[wanted], keep_rows(context, wanted)
-    return job.finish(FeatureChunk(job.describer.parameters.fitted.mark_rows(X), context))
+        values, context = values[wanted], keep_rows(context, wanted)
+    return job.finish(FeatureChunk(job.describer.parameters.fitted.mark_rows(values), context))
 
 
 def merge_state(job: BucketJob, bucket: int) -> None:
@@ -273,12 +268,10 @@ def _select_steps(job: BucketJob, arrival: NDArray[np.int64]) -> tuple[NDArray[A
 
 def _write_readings(job: BucketJob, path: Path, rows: NDArray[np.int64], out: NDArray[np.float32]) -> None:
     """Write readings in one batch for each given partition."""
-    schema = pa.schema([("row", pa.int32()), *((f"r{reading}", pa.float32()) for reading in range(WIDTH))])
-    columns = np.ascontiguousarray(out[:, :WIDTH].T)
     batches = []
     for partition in job.given:
         begin, end = np.searchsorted(rows, [partition.first_row, partition.first_row + partition.rows])
         part = (rows[begin:end] - partition.first_row).astype(np.int32)
-        arrays = [pa.array(part), *(pa.array(column[begin:end]) for column in columns)]
-        batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
-    write_arrow(path, schema, batches)
+        arrays = [pa.array(part), to_column(out[begin:end, :WIDTH])]
+        batches.append(pa.RecordBatch.from_arrays(arrays, schema=READINGS))
+    write_arrow(path, READINGS, batches)

@@ -18,10 +18,26 @@ def compute_bucket(keys: NDArray[np.uint64], buckets: int) -> NDArray[np.int64]:
     return numbers
 
 
+def to_column(values: NDArray[np.float32]) -> pa.Array:
+    """Return rows of numbers as a column of bytes, one value for each row, so that they are copied whole."""
+    rows, width = values.shape
+    kind = pa.binary(width * values.itemsize)
+    return pa.Array.from_buffers(kind, rows, [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def from_column(column: pa.Array) -> NDArray[np.float32]:
+    """Return the rows of numbers of `to_column`."""
+    width = column.type.byte_width // np.dtype(np.float32).itemsize
+    if not len(column):
+        return np.empty((0, width), np.float32)
+    values = np.frombuffer(column.buffers()[1], np.float32).reshape(-1, width)
+    return values[column.offset : column.offset + len(column)]
+
+
 def write_arrow(path: Path, schema: Any, batches: list[Any]) -> None:
     """Write batches to an Arrow file."""
     draft = _name_draft(path)
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
     with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_file(sink, schema, options=options) as writer:
         for batch in batches:
             writer.write_batch(batch)
