@@ -39,8 +39,6 @@ BUCKET_ARRIVALS = 2_000_000
 """Arrivals of a bucket of one kind: its table of history has at most so many keys, 300 MB."""
 BUCKET_KEYS = 8_000_000
 """Keys of a bucket of all kinds in the state before the batch: 0.5 GB, which a task merges with those of the batch."""
-PIECE_ROWS = 10_000
-"""Rows of a partition that are in memory as records at once."""
 
 
 class TaskRunner(Protocol):
@@ -122,7 +120,7 @@ def stream_buckets(
     options = options or BucketOptions()
     job, parts = _plan_job(inputs, parameters, finish, folder, options, wanted)
     shared, state_run = runner.share(job), inputs.state_run
-    keys = [(shared, part.partition, part.list_pieces()) for part in parts]
+    keys = [(shared, part.partition, part.get_rows(), part.mask) for part in parts]
     buckets = [(shared, kind, bucket) for kind in range(len(job.kinds)) for bucket in range(job.buckets)]
     given = [part for part in parts if part.partition.is_given]
     chosen = [part for part in given if part.mask.any()] or given[-1:]
@@ -232,16 +230,9 @@ class _SourcePart:
     end: int
     mask: Mask
 
-    def list_pieces(self) -> tuple[tuple[RowChunk, Mask], ...]:
-        """List the rows in pieces, each with its mask; at least one."""
-        begins = range(self.begin, max(self.end, self.begin + 1), PIECE_ROWS)
-        return tuple(
-            (
-                self.source.slice_rows(begin, min(begin + PIECE_ROWS, self.end)),
-                self.mask[begin - self.begin : begin - self.begin + PIECE_ROWS],
-            )
-            for begin in begins
-        )
+    def get_rows(self) -> RowChunk:
+        """Return the rows, which a worker reads at once: a reader decodes the whole row group before them."""
+        return self.source.slice_rows(self.begin, self.end)
 
 
 def _list_partitions(inputs: FeatureInputs, kept: Mask, rows: int, wanted: Mask) -> tuple[_SourcePart, ...]:

@@ -24,7 +24,7 @@ from features.buckets.work_files import compute_bucket, from_column, to_column, 
 from features.history.kernels import ARRIVALS, WIDTH, read_sides
 from features.history.keys import KeyKind
 from features.history.table import History, number_sides
-from features.streams import ChunkBuilder, FeatureChunk, Mask, PartialChunk, RowChunk
+from features.streams import ChunkBuilder, FeatureChunk, Mask, RowChunk
 
 KEY_ROW = np.dtype([("row", "<i4"), ("key", "<u8"), ("counterpart", "<u8")])
 Keys = NDArray[np.uint64]
@@ -113,15 +113,16 @@ class BucketJob:
         return self.folder / f"readings-{kind:02d}-{bucket:04d}.arrow"
 
 
-def describe_partition(
-    job: BucketJob, partition: Partition, pieces: tuple[tuple[RowChunk, Mask], ...]
-) -> int:
-    """Compute keys, and all features except history, of the rows of a partition, and return the number of rows."""
+def describe_partition(job: BucketJob, partition: Partition, rows: RowChunk, mask: Mask) -> int:
+    """Compute keys, and all features except history, of the rows of a partition, and return the number of rows.
+
+    `mask` has the given rows that get features, or the past ones that count.
+    """
     if job.locate_offsets(partition).exists():
         return partition.rows
     builder = ChunkBuilder(job.describer)
     build = builder.build_rows if partition.is_given else builder.build_keys
-    chunk = PartialChunk.concatenate([build(piece) for piece in pieces])
+    chunk = build((rows, mask))
     if len(chunk.keys) != partition.rows:
         raise ServiceFault(
             "a table has other rows than when it was checked",
@@ -132,9 +133,9 @@ def describe_partition(
     if partition.is_given:
         columns = {X: to_column(chunk.X)}
         columns |= {name: chunk.context.column(name) for name in chunk.context.column_names}
-        columns[WANTED] = pa.array(np.concatenate([wanted for _, wanted in pieces]))
-        rows = pa.table(columns).combine_chunks()
-        write_arrow(job.locate_rows(partition), rows.schema, rows.to_batches())
+        columns[WANTED] = pa.array(mask)
+        table = pa.table(columns).combine_chunks()
+        write_arrow(job.locate_rows(partition), table.schema, table.to_batches())
     write_keys(job, partition, chunk.keys, chunk.counterparts)
     return partition.rows
 

@@ -14,7 +14,14 @@ from consignments.errors import BadSetting
 from consignments.identifiers import normalize_identifier
 from consignments.timestamps import US_PER_DAY
 from serving.event_log.backend import URL_SETTING
-from serving.event_log.blocks.codec import ARRIVAL_BITS, BODY_COLUMNS, EntryBlock, combine_kinds, open_block
+from serving.event_log.blocks.codec import (
+    ARRIVAL_BITS,
+    BODY_COLUMNS,
+    EntryBlock,
+    combine_kinds,
+    cut_block,
+    open_block,
+)
 from serving.event_log.blocks.history_chunks import NOT_IN_HISTORY, HistoryChunk
 from serving.event_log.clock_corrections import ClockCorrections
 from serving.event_log.database import mask_password, open_engine, use_database
@@ -133,7 +140,9 @@ class LogReader:
         for found in self.queries.fetch_blocks(WHOLE if needs_body else HEADS, after, until, kinds):
             rows: list[Columns] = []
             for stored in found:
-                rows += _select_rows(open_block(*stored).read_rows(left_out), after, until, kinds)
+                block = open_block(*stored)
+                rows += _select_rows(block.read_rows(left_out), after, until, kinds)
+                after = max(after, block.last)  # the next one may have been joined with this one meanwhile
             yield rows
 
     def read_events(
@@ -276,9 +285,10 @@ class LogReader:
             computed again.
         """
         blocks: list[EntryBlock] = []
-        for found in self.queries.fetch_blocks(HEADS, after, until):
-            blocks += self._read_history(found, kinds)
-            if blocks[-1].last - blocks[0].first >= CHUNK_ENTRIES:
+        found = chain.from_iterable(self.queries.fetch_blocks(HEADS, after, until))
+        for block in self._read_history(found, kinds):
+            blocks.append(block)
+            if block.last - blocks[0].first >= CHUNK_ENTRIES:
                 yield HistoryChunk(blocks, after, until, self.corrections)
                 blocks = []
         if blocks:
@@ -460,15 +470,28 @@ class LogReader:
         return latest
 
     def _read_history(self, found: Iterable[Any], kinds: str) -> Iterator[EntryBlock]:
-        """Open blocks of which the heads were read, some at a time; read the bodies too of those with other kinds of history keys."""
-        waiting = iter(found)
+        """Open blocks of which the heads were read, some at a time; read the bodies too of those with other kinds of history keys.
+
+        Blocks that are joined meanwhile are cut, so that each entry is read once.
+        """
+        waiting, done = iter(found), 0
         while heads := list(islice(waiting, PAGE_BLOCKS)):
-            blocks = [open_block(*stored) for stored in heads]
-            others = [block.first for block in blocks if block.needs_body(kinds)]
-            bodies = {stored.first: stored.body for stored in self.queries.fetch_places(WHOLE, others)}
+            blocks, begins = [open_block(*stored) for stored in heads], list[int]()
             for block in blocks:
-                block.body = bodies.get(block.first)
-                yield block
+                begins.append(max(block.first, done + 1))
+                done = max(done, block.last)
+            again = [
+                begin
+                for block, begin in zip(blocks, begins, strict=True)
+                if begin <= block.last and (begin > block.first or block.needs_body(kinds))
+            ]
+            whole = [open_block(*stored) for stored in self.queries.fetch_places(WHOLE, again)]
+            firsts = [each.first for each in whole]
+            for block, begin in zip(blocks, begins, strict=True):
+                if begin in again:
+                    yield cut_block(whole[bisect_right(firsts, begin) - 1], begin, block.last)
+                elif begin <= block.last:
+                    yield block
 
     def _identify(self) -> tuple[str, str, bytes]:
         with self._engine.connect() as connection:

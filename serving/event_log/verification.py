@@ -70,6 +70,7 @@ def _read_hashed(log: LogReader, after: int, until: int) -> Iterator[tuple[list[
     for found in log.queries.fetch_blocks(ALL_COLUMNS, after, until):
         for stored in found:
             yield _read_block(stored, after, until)
+            after = max(after, stored.last)  # the next one may have been joined with this one meanwhile
 
 
 def _read_block(stored: Any, after: int, until: int) -> tuple[list[Columns], list[bytes]]:

@@ -168,7 +168,6 @@ def test_files_with_invalid_rows_have_the_same_bits(
     tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("consignments.files.table_writers.ROW_GROUP_ROWS", 16)
-    monkeypatch.setattr("features.buckets.coordinator.PIECE_ROWS", 7)
     table = tables.consignments.copy()
     table.loc[[0, 30, 31, 200], "pieces"] = -1
     for day, rows in table.groupby(table["received_at"].dt.date.astype(str)):

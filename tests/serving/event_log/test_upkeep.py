@@ -1,7 +1,9 @@
 """Upkeep: small blocks become full ones with the same entries and hashes, and what fails there harms no entry."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -84,3 +86,92 @@ def test_upkeep_that_fails_harms_no_entry_and_is_told_once(
             log._upkeep._thread.submit(lambda: None).result()
     assert [(line["log_level"], line["reason"]) for line in lines] == [("error", "disk full")]
     assert verify_chain(log).entries == 80
+
+
+def join(log: EventLog, until: int) -> None:
+    with log._engine.connect() as connection:
+        assert compact(connection, connection.begin, 0, until) > 0
+
+
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("queries", "reader"):
+        monkeypatch.setattr(f"serving.event_log.{module}.PAGE_BLOCKS", 10)
+
+
+def read_history(log: EventLog, kinds: str) -> list[Event]:
+    chunks = log.read_history_chunks(0, 40, kinds)
+    return [chunk.read_event(place) for chunk in chunks for place in range(len(chunk))]
+
+
+@pytest.mark.usefixtures("small_pages")
+@pytest.mark.parametrize("until", [5, 10, 15, 40])
+def test_history_has_each_entry_once_if_blocks_are_joined_between_their_heads_and_their_bodies(
+    open_log: Open, entry: Entry, monkeypatch: pytest.MonkeyPatch, until: int
+) -> None:
+    log = open_log()
+    write_alone(log, entry, 40)
+    before = read_history(log, "other kinds")
+    fetch, joined = log.queries.fetch_places, list[int]()
+
+    def fetch_later(columns: Sequence[Any], sequences: Sequence[int]) -> Iterator[Any]:
+        if not joined:
+            joined.append(until)
+            join(log, until)
+        return fetch(columns, sequences)
+
+    monkeypatch.setattr(log.queries, "fetch_places", fetch_later)
+    assert read_history(log, "other kinds") == before
+    assert [event.sequence for event in before] == list(range(1, 41))
+    assert joined
+
+
+@pytest.mark.usefixtures("small_pages")
+@pytest.mark.parametrize("until", [5, 10, 15, 40])
+def test_entries_are_read_once_if_blocks_are_joined_between_two_pages(
+    open_log: Open, entry: Entry, until: int
+) -> None:
+    log = open_log()
+    write_alone(log, entry, 40)
+    before = list(log.read_events())
+    pages = log.read_rows()
+    rows = next(pages)
+    join(log, until)
+    assert list(log._decode([*rows, *chain.from_iterable(pages)])) == before
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_history_has_each_entry_once_if_blocks_are_joined_between_two_pages(
+    open_log: Open, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = open_log()
+    write_alone(log, entry, 40)
+    fetch = log.queries.fetch_all
+    pages = count(1)
+
+    def fetch_later(query: Any, values: dict[str, Any] | None = None) -> Sequence[Any]:
+        if next(pages) == 2:
+            join(log, 15)
+        return fetch(query, values)
+
+    monkeypatch.setattr(log.queries, "fetch_all", fetch_later)
+    assert [event.sequence for event in read_history(log, "k" * 16)] == list(range(1, 41))
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_a_chain_holds_if_blocks_are_joined_while_it_is_verified(
+    open_log: Open, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = open_log()
+    write_alone(log, entry, 40)
+    fetch, pages = log.queries.fetch_all, count(1)
+
+    def fetch_later(query: Any, values: dict[str, Any] | None = None) -> Sequence[Any]:
+        found = fetch(query, values)
+        if len(found) == 10 and next(pages) == 1:
+            join(log, 15)
+        return found
+
+    monkeypatch.setattr(log.queries, "fetch_all", fetch_later)
+    assert verify_chain(log).entries == 40
+    assert next(pages) > 1
