@@ -7,7 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from features.history import blake2b_rounds, key_kernels
-from features.history.key_kernels import BLOCK_BYTES, BLOCK_WORDS, ZERO_64, hash_message
+from features.history.key_kernels import BLOCK_BYTES, BLOCK_WORDS, hash_message
 from features.history.pseudonyms import KIND_SEPARATOR, Pseudonyms
 from features.normalization import compiling, words
 from features.normalization.compiling import START, Array, Int, build_digest, entry_point
@@ -57,7 +57,7 @@ def _build_entry_point(digest: int) -> Any:
         block: Array,
         numbers: Array,
     ) -> Int:
-        """Write the number of each text. `message` has room for the prefix, the longest text and a block."""
+        """Write the number of each text that is not empty. `message` has room for the prefix, the longest text and a block."""
         if digest < 0:
             return START
         size = append(message, START, prefix, START, prefix.size)
@@ -66,8 +66,6 @@ def _build_entry_point(digest: int) -> Any:
             if length > 0:
                 append(message, size, letters, ends[place], length)
                 numbers[place] = hash_message(start, message, size + length, state, block)
-            else:
-                numbers[place] = ZERO_64
         return START
 
     return hash_texts

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from consignments.errors import FileFault, ServiceFault
 from serving.event_log.backend import URL_SETTING, describe_error
-from serving.event_log.blocks.codec import encode_block, open_block
+from serving.event_log.blocks.codec import encode_part, open_block
 from serving.event_log.database import create_writer, mask_password, migrate, open_engine, use_database
 from serving.event_log.queries import ALL_COLUMNS, HEADS, select_last
 from serving.event_log.reader import LogReader, Progress
@@ -128,23 +128,23 @@ def copy_to_database(path: Path, url: str, progress: Progress | None = None) -> 
 
 
 def _read_pages(log: LogReader, progress: Progress | None) -> Iterator[list[tuple[Any, ...]]]:
+    done = 0
     for blocks in log.queries.fetch_blocks(ALL_COLUMNS, 0, log.last_sequence):
-        yield [tuple(stored) for stored in _cut_end(blocks, log.last_sequence)]
+        yield [tuple(stored) for stored in _cut_ends(blocks, done, log.last_sequence)]
+        done = min(int(blocks[-1].last), log.last_sequence)
         if progress is not None:
-            progress("copy", min(int(blocks[-1].last), log.last_sequence), log.last_sequence)
+            progress("copy", done, log.last_sequence)
 
 
-def _cut_end(blocks: Sequence[Any], last: int) -> Iterator[Any]:
-    """Return blocks without the entries after the sequence number `last`, which small blocks joined meanwhile may have."""
+def _cut_ends(blocks: Sequence[Any], after: int, until: int) -> Iterator[Any]:
+    """Return blocks with entries of a range only; small blocks that were joined meanwhile may have others at both ends."""
     for stored in blocks:
-        if stored.last <= last:
+        first, last = max(stored.first, after + 1), min(stored.last, until)
+        if (first, last) == (stored.first, stored.last):
             yield stored
-            continue
-        block, count = (
-            open_block(stored.first, stored.last, stored.head, stored.body),
-            last - stored.first + 1,
-        )
-        yield encode_block(block.read_rows()[:count], block.hashes[:count])
+        elif first <= last:
+            block = open_block(stored.first, stored.last, stored.head, stored.body)
+            yield encode_part(block, first, last)
 
 
 def _holds_copy(engine: sa.Engine, log: LogReader, where: str) -> bool:

@@ -148,15 +148,20 @@ def open_block(first: int, last: int, head: bytes, body: bytes | None = None) ->
     return form(first, last, content, body)
 
 
-def cut_block(block: EntryBlock, first: int, last: int) -> EntryBlock:
-    """Return the entries from `first` to `last` of a block whose body was read.
+def encode_part(block: EntryBlock, first: int, last: int) -> StoredBlock:
+    """Encode the entries from `first` to `last` of a block whose body was read.
 
     Small blocks are joined while the log is read, so a block that is read again may have more entries than before.
     """
+    here = slice(first - block.first, last - block.first + 1)
+    return encode_block(block.read_rows()[here], block.hashes[here])
+
+
+def cut_block(block: EntryBlock, first: int, last: int) -> EntryBlock:
+    """Return the entries from `first` to `last` of a block whose body was read; see `encode_part`."""
     if (block.first, block.last) == (first, last):
         return block
-    here = slice(first - block.first, last - block.first + 1)
-    part = encode_block(block.read_rows()[here], block.hashes[here])
+    part = encode_part(block, first, last)
     return open_block(part.first, part.last, part.head, part.body)
 
 

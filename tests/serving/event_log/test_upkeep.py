@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
-from support.databases import execute
+from support.databases import execute, reader_of
 
 from serving.event_log.blocks.codec import encode_blocks
 from serving.event_log.blocks.compaction import compact
+from serving.event_log.copies import _read_pages
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
 from serving.event_log.verification import verify_chain
@@ -175,3 +176,19 @@ def test_a_chain_holds_if_blocks_are_joined_while_it_is_verified(
     monkeypatch.setattr(log.queries, "fetch_all", fetch_later)
     assert verify_chain(log).entries == 40
     assert next(pages) > 1
+
+
+@pytest.mark.usefixtures("small_pages")
+@pytest.mark.parametrize("until", [5, 10, 15, 40])
+def test_a_copy_has_each_entry_once_if_blocks_are_joined_between_two_pages(
+    open_log: Open, entry: Entry, tmp_path: Path, until: int
+) -> None:
+    log = open_log()
+    write_alone(log, entry, 40)
+    with reader_of(tmp_path) as reader:
+        pages = _read_pages(reader, None)
+        blocks = next(pages)
+        join(log, until)
+        blocks += chain.from_iterable(pages)
+    copied = [range(first, last + 1) for first, last, *_ in blocks]
+    assert list(chain.from_iterable(copied)) == list(range(1, 41))
