@@ -19,7 +19,7 @@ Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class RowStore:
+class FeatureRowStore:
     """The place of feature rows.
 
     Attributes

@@ -36,14 +36,14 @@ from features.pipeline import Pipeline
 from features.streams import FeatureChunk, FeatureInputs, TableSource, stream_features
 from features.table_rows import fill_table_fitted
 from training.data.data_hash import TableHash
-from training.data.row_store import RowStore
+from training.data.row_store import FeatureRowStore
 
 CHUNK_ROWS = 5_000
 """Consignments that are refitted at a time."""
 Bools = NDArray[np.bool_]
 Rows = NDArray[np.float32]
 Positions = NDArray[np.int64]
-IN_MEMORY = RowStore()
+IN_MEMORY = FeatureRowStore()
 
 
 class FeaturePlace(NamedTuple):
@@ -55,13 +55,13 @@ class FeaturePlace(NamedTuple):
         Keeps the computed rows in parts, so that an interrupted run continues after its last part.
     cluster : str or None
         Address of a Dask cluster whose workers compute the rows; they need the folder.
-    store : RowStore
+    store : FeatureRowStore
         Place of the matrix.
     """
 
     folder: PartFolder | None = None
     cluster: str | None = None
-    store: RowStore = IN_MEMORY
+    store: FeatureRowStore = IN_MEMORY
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class TableFeatures:
     config : FeatureConfig
     table : TableHash
         Hash and number of rows of the whole table.
-    store : RowStore
+    store : FeatureRowStore
         Place of `X` and of its copies.
     """
 
@@ -85,7 +85,7 @@ class TableFeatures:
     X: Rows
     config: FeatureConfig
     table: TableHash
-    store: RowStore = IN_MEMORY
+    store: FeatureRowStore = IN_MEMORY
 
     @classmethod
     def compute(

@@ -44,7 +44,7 @@ from models.risk_model import RiskModel
 from training.config import EvaluationConfig, TrainConfig
 from training.data.data_hash import hash_training_tables
 from training.data.memory import TrainingSize, require_memory
-from training.data.row_store import RowStore
+from training.data.row_store import FeatureRowStore
 from training.data.splits import TEST, TRAIN, VALIDATION, truncate_to_day
 from training.data.table_features import FeaturePlace, TableFeatures
 from training.data.training_set import DataSet, ObservedTables, get_true_labels
@@ -442,7 +442,7 @@ def _prepare_data(
         sample = whole.sample_rows(config.evaluation.traffic_rows, config.model.seed)
     workers = config.model.tree_workers
     require_memory(_measure_size(whole, sample.rows, config), workers)
-    store = RowStore(task.work.absolute().parent if workers and task.work is not None else None)
+    store = FeatureRowStore(task.work.absolute().parent if workers and task.work is not None else None)
     dated = replace(inputs, as_of=pd.Timestamp(observed.as_of))
     options = ComputeOptions(jobs, progress)
     with _open_work_folder(task, sample.rows) as folder:
