@@ -1,7 +1,9 @@
 """The consignments of one day, ranked by score, with what was decided and found; kept up to date from the event log."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable
+from operator import attrgetter
+from typing import NamedTuple, Self
 
 import msgspec
 
@@ -98,6 +100,40 @@ class ListRow:
         return _decode_reasons(self._reasons) if self._reasons else []
 
 
+FILTERS: dict[str, Callable[[ListRow], str | None]] = {
+    "channel": attrgetter("fields.channel"),
+    "route": attrgetter("fields.route"),
+    "family": attrgetter("family"),
+    "band": attrgetter("band"),
+    "state": attrgetter("state"),
+}
+"""What a list can be filtered by."""
+
+
+class OfficeDay(NamedTuple):
+    """The consignments of an office on a day.
+
+    Attributes
+    ----------
+    ranked : list of ListRow
+        The highest score first.
+    selected : int
+        How many were selected for inspection.
+    choices : dict
+        Values of each filter.
+    """
+
+    ranked: list[ListRow]
+    selected: int
+    choices: dict[str, list[str]]
+
+    @classmethod
+    def of(cls, ranked: list[ListRow]) -> Self:
+        """Count and list what ranked consignments have."""
+        choices = {name: sorted(filter(None, set(map(read, ranked)))) for name, read in FILTERS.items()}
+        return cls(ranked, sum(row.selected_by is not None for row in ranked), choices)
+
+
 class DayList:
     """The consignments that were received on one UTC day and scored.
 
@@ -119,7 +155,8 @@ class DayList:
         self.day, self.sequence = day, 0
         self.rows: dict[str, ListRow] = {}
         self._entries = entries
-        self._ranked: dict[str | None, list[ListRow]] = {}
+        self._offices = Counter[str | None]()
+        self._viewed: dict[str | None, OfficeDay] = {}
 
     def read(self, log: LogReader, until: int) -> None:
         """Read the day from the log up to the sequence number `until`."""
@@ -140,17 +177,18 @@ class DayList:
 
     def list_offices(self) -> list[str]:
         """List the offices of the day."""
-        return sorted({row.fields.office for row in self.rows.values() if row.fields.office})
+        return sorted(office for office, rows in self._offices.items() if office and rows)
 
-    def list_ranked(self, office: str | None) -> list[ListRow]:
-        """List the consignments of an office, the highest score first; equal scores in the order of identifiers."""
-        if office not in self._ranked:
-            found = [row for row in self.rows.values() if row.fields.office == office]
-            found.sort(key=lambda row: (-row.score, row.name))
-            for rank, row in enumerate(found, start=1):
+    def view_office(self, office: str | None) -> OfficeDay:
+        """View the consignments of an office; equal scores are in the order of identifiers."""
+        if office not in self._viewed:
+            ranked = [row for row in self.rows.values() if row.fields.office == office]
+            ranked.sort(key=attrgetter("name"))
+            ranked.sort(key=attrgetter("score"), reverse=True)
+            for rank, row in enumerate(ranked, start=1):
                 row.rank = rank
-            self._ranked[office] = found
-        return self._ranked[office]
+            self._viewed[office] = OfficeDay.of(ranked)
+        return self._viewed[office]
 
     def _apply_arrival(self, event: ArrivalEvent) -> None:
         """Apply a version: one of another day moves the consignment there, and one that was issued earlier changes nothing."""
@@ -158,14 +196,20 @@ class DayList:
         issued_us = decode_issued_us(event)
         if known is not None and is_late(issued_us, known.issued_us):
             return
-        self._ranked.clear()
+        if known is not None:
+            self._count(known, -1)
         if isinstance(event, DecisionEvent) and event.at_us // US_PER_DAY == self.day:
             if known is None:
-                self.rows[event.consignment_id] = ListRow(event)
+                known = self.rows[event.consignment_id] = ListRow(event)
             else:
                 known.set_version(event)
+            self._count(known, 1)
         elif known is not None:
             del self.rows[event.consignment_id]
+
+    def _count(self, row: ListRow, change: int) -> None:
+        self._offices[row.fields.office] += change
+        self._viewed.pop(row.fields.office, None)
 
     def _apply_to(self, row: ListRow, event: Event) -> None:
         match event:
@@ -178,7 +222,8 @@ class DayList:
             case CancellationEvent():
                 row.cancelled = True
             case _:
-                pass
+                return
+        self._viewed.pop(row.fields.office, None)
 
     def _apply_outcome(self, row: ListRow, event: OutcomeEvent) -> None:
         outcome = self._entries.decode_outcome(event)
@@ -227,17 +272,3 @@ class DayLists:
         while len(self._days) > self.MAX_DAYS:
             del self._days[next(iter(self._days))]
         return known
-
-
-def list_values(rows: Iterable[ListRow], name: str) -> list[Any]:
-    """List the different values of a field or attribute, for a filter."""
-    values = {_read_value(row, name) for row in rows}
-    return sorted(value for value in values if value)
-
-
-def _read_value(row: ListRow, name: str) -> Any:
-    return (
-        getattr(row, name, None)
-        if name in ListRow.__slots__ or name == "state"
-        else getattr(row.fields, name)
-    )

@@ -1,25 +1,18 @@
 """The list of an office on a day: filters, pages, and the line of its capacity."""
 
-from collections.abc import Callable
+from bisect import bisect_right
+from operator import attrgetter
 from typing import NamedTuple, Self
 from urllib.parse import urlencode
 
 from consignments.timestamps import convert_us_to_day
-from serving.pages.day_list import DayList, ListRow
+from serving.pages.day_list import FILTERS, DayList, ListRow, OfficeDay
 from serving.pages.days import parse_day
 from serving.pages.messages import Viewer
 
 PAGE_ROWS = 100
 MAX_DIGITS = 7
 MAX_DAY = 100_000
-FILTERS: dict[str, Callable[[ListRow], str | None]] = {
-    "channel": lambda row: row.fields.channel,
-    "route": lambda row: row.fields.route,
-    "family": lambda row: row.family,
-    "band": lambda row: row.band,
-    "state": lambda row: row.state,
-}
-"""What a list can be filtered by."""
 
 
 class ListQuery(NamedTuple):
@@ -100,18 +93,14 @@ def build_list(day: DayList, query: ListQuery, viewer: Viewer) -> OfficeList:
     """Build the page of a list that a query asks for, of an office that the viewer may see."""
     offices = [office for office in day.list_offices() if viewer.may_see(office)]
     office = query.office if query.office in offices else next(iter(offices), None)
-    ranked = day.list_ranked(office) if office is not None else []
-    chosen = sum(row.selected_by is not None for row in ranked)
-    capacity = chosen if query.capacity is None else query.capacity
-    matching = [
-        row for row in ranked if all(FILTERS[name](row) == value for name, value in query.filters.items())
-    ]
+    ranked, selected, choices = OfficeDay.of([]) if office is None else day.view_office(office)
+    capacity = selected if query.capacity is None else query.capacity
+    matching = ranked
+    for name, value in query.filters.items():
+        matching = [row for row in matching if FILTERS[name](row) == value]
     pages = max(1, -(-len(matching) // PAGE_ROWS))
     page = min(query.page, pages)
     first = (page - 1) * PAGE_ROWS
-    choices = {
-        name: sorted({value for row in ranked if (value := read(row))}) for name, read in FILTERS.items()
-    }
     return OfficeList(
         offices,
         office,
@@ -131,7 +120,7 @@ def _find_line(matching: list[ListRow], first: int, capacity: int) -> int | None
     """Find the position on a page after which the rows are beyond the capacity."""
     if not capacity:
         return None
-    within = sum(row.rank <= capacity for row in matching)
+    within = bisect_right(matching, capacity, key=attrgetter("rank"))
     place = within - first
     last_page = first + PAGE_ROWS >= len(matching)
     if 0 < place < PAGE_ROWS or (place == PAGE_ROWS and not last_page) or (place == 0 and first == 0):

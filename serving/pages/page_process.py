@@ -1,7 +1,6 @@
 """The process that renders pages, as the service sees it: started with the first page, and again if it ended."""
 
 import asyncio
-import sys
 from asyncio.subprocess import PIPE, Process
 from contextlib import suppress
 
@@ -17,8 +16,9 @@ from serving.pages.messages import (
 )
 from serving.process.logging import logger
 from serving.process.settings import Settings
+from serving.process.side_process import build_command
 
-COMMAND = (sys.executable, "-P", "-m", "serving.pages.worker")
+COMMAND = build_command("serving.pages.worker")
 MAX_WAITING = 200
 """Maximum number of pages that wait; further ones are refused."""
 PAGE_SECONDS = 60.0
@@ -88,9 +88,8 @@ class PageProcess:
                 await asyncio.shield(_kill(process))
 
     async def _start(self) -> Process:
-        # Its own session: Ctrl-C at a terminal stops the service, and the service stops this process.
         process = await asyncio.create_subprocess_exec(
-            *COMMAND, stdin=PIPE, stdout=PIPE, start_new_session=True, limit=MAX_MESSAGE_BYTES
+            *COMMAND, stdin=PIPE, stdout=PIPE, limit=MAX_MESSAGE_BYTES
         )
         assert process.stdin is not None
         process.stdin.write(add_length(self._settings.model_dump_json(by_alias=True).encode()))

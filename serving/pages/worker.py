@@ -1,9 +1,8 @@
 """Process that renders pages: reads requests from standard input and writes HTML to standard output, until the input ends.
 
-It only reads the log, and runs at low priority, so it cannot delay a score.
+It only reads the log, and gives way to the service.
 """
 
-import os
 import sys
 import traceback
 from typing import BinaryIO
@@ -20,8 +19,6 @@ from serving.pages.renderer import PageRenderer
 from serving.process.logging import configure_logging, logger
 from serving.process.settings import Settings
 
-NICENESS = 10
-"""Leaves about a tenth of a busy core. With 19, officers would wait long on a busy machine."""
 MAX_FRAMES = 3
 FAILED = PageAnswer(
     500, b"<!doctype html><html lang=en><title>npsrisk</title><p>This page failed. See the service log.</p>"
@@ -66,7 +63,6 @@ def run(source: BinaryIO, target: BinaryIO) -> None:
 
 def main() -> None:
     """Run until standard input closes, which happens whenever the service ends."""
-    os.nice(NICENESS)
     configure_logging()
     run(sys.stdin.buffer, sys.stdout.buffer)
 

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from models.signatures.approvers import Approvers
 from serving.deployment.releases import Release, find_release_folder, read_release
 from serving.process.logging import logger
 from serving.process.settings import Settings
+from serving.process.side_process import build_command
 from serving.shadow.store import ShadowCounters, ShadowStatus
 from serving.shadow.worker import EXIT_REFUSED
 from serving.telemetry.metrics import Metrics
@@ -21,7 +21,7 @@ INITIAL_WAIT_SECONDS, MAX_WAIT_SECONDS = 1.0, 60.0
 """Seconds to wait before a process that ended is started again; doubled each time, up to the maximum."""
 STOP_SECONDS = 5.0
 READ_BYTES = 65_536
-COMMAND = [sys.executable, "-P", "-m", "serving.shadow.worker"]
+COMMAND = build_command("serving.shadow.worker")
 _decode = msgspec.json.Decoder(ShadowStatus).decode
 
 
@@ -91,10 +91,7 @@ class ShadowProcess:
             self.release = read_release(folder, Approvers.read(self._settings.approvers_file), "shadow")
 
     def _start(self) -> None:
-        # Its own session: Ctrl-C at a terminal stops the service, and the service stops this process.
-        process = subprocess.Popen(
-            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-        )
+        process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert process.stdin is not None
         assert process.stdout is not None
         os.set_blocking(process.stdout.fileno(), False)

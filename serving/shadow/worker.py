@@ -8,7 +8,6 @@ It reads only what the service has written, so it cannot delay or fail a request
 entries behind, it skips the oldest.
 """
 
-import os
 import select
 import sys
 import time
@@ -43,7 +42,6 @@ BATCH_ENTRIES = 250
 POLL_SECONDS = 0.25
 STATUS_SECONDS = 1.0
 CLEANUP_SECONDS = 3600.0
-NICENESS = 19
 EXIT_REFUSED = 3
 """Exit code if the challenger cannot be used, so that a restart would not help."""
 EXCLUDED_COLUMNS = ("content", "reasons")
@@ -215,7 +213,6 @@ def _refuse_fetch(name: str, version: str) -> Bundle:
 
 def main() -> None:
     """Follow the log until standard input closes, which happens whenever the service ends."""
-    os.nice(NICENESS)
     configure_logging()
     settings = Settings.model_validate_json(sys.stdin.readline())
     try:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.examples import make_consignment
+from support.examples import make_consignment, make_outcome
 from support.officer import Officer, read_text
 from support.serving_examples import Client, publish, serving, settings_in
 
@@ -106,3 +106,14 @@ def test_what_comes_in_after_the_list_was_read_is_in_it(client: Client, officer:
     assert re.findall(r">(RB\d{5})</a>", page.text) == [name]
     assert "5,000 consignments scored" in read_text(page)
     assert "RB00001" in officer.get("/?day=2024-03-04&office=Busan").text
+
+
+def test_what_becomes_known_of_a_row_is_a_choice_of_the_filters_from_then_on(
+    client: Client, officer: Officer
+) -> None:
+    assert '<option value="nps"' not in officer.get(LIST).text
+    found = make_outcome("RB00002", result="nps", substance="metonitazene", substance_family="nitazene")
+    assert client.post("/v1/outcomes", found).status_code == 200
+    for choice in ("nps", "nitazene"):
+        assert f'<option value="{choice}"' in officer.get(LIST).text
+    assert re.findall(r">(RB\d{5})</a>", officer.get(f"{LIST}&family=nitazene").text) == ["RB00002"]

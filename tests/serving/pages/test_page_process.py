@@ -49,6 +49,8 @@ def test_a_process_that_was_killed_is_started_again_and_ends_with_the_service(
         assert answers[1] == 200
         second = get_pid(pages)
         assert second != first
+        assert os.getsid(second) == os.getsid(0)
+        assert os.getpgid(second) == second
         assert client.post("/v1/scores", make_consignment("RB2")).status_code == 200
     end = time.monotonic() + 10
     while is_running(second) and time.monotonic() < end:
