@@ -180,7 +180,7 @@ class DayList:
         return sorted(office for office, rows in self._offices.items() if office and rows)
 
     def view_office(self, office: str | None) -> OfficeDay:
-        """View the consignments of an office; equal scores are in the order of identifiers."""
+        """Return the consignments of an office; equal scores are in the order of identifiers."""
         if office not in self._viewed:
             ranked = [row for row in self.rows.values() if row.fields.office == office]
             ranked.sort(key=attrgetter("name"))

@@ -16,7 +16,7 @@ def build_command(module: str) -> tuple[str, ...]:
 
 
 def give_way() -> None:
-    """Let the calling process run only if nothing else wants the core, and leave Ctrl-C to the service.
+    """Allow the calling process to run only if nothing else wants the core, and leave Ctrl-C to the service.
 
     Ctrl-C at a terminal signals a process group: the service stops, and then stops this process. It stays in the session of
     the service, because Linux schedules each session as a group (sched(7), "The autogroup feature"), and a priority counts only
