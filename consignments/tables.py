@@ -20,8 +20,9 @@ from consignments.code_lists import decode_codes
 from consignments.columns import TYPES, normalize_array
 from consignments.errors import FileFault
 from consignments.files.raw_tables import RawTable, wrap_frame
-from consignments.files.table_files import pause_garbage_collection, read_files
+from consignments.files.table_files import read_files
 from consignments.files.table_writers import write_chunks, write_table
+from consignments.garbage_collection import pause_garbage_collection
 from consignments.items import to_items
 from consignments.plausibility import count_implausible
 from consignments.records import Alert, Code, Consignment, Identifier, Outcome, Selector, Time

@@ -5,6 +5,7 @@ import click
 from cli.options import PeriodOptions, json_option, model_option, period_options
 from cli.output import print_result
 from cli.stores import open_registry, read_settings
+from consignments.garbage_collection import pause_garbage_collection
 
 
 @click.command()
@@ -39,8 +40,9 @@ def serve(host: str, port: int) -> None:
     Example:
     npsrisk serve --port 8080
     """
-    from serving.http.server import serve as run
-    from serving.process.clock import read_elapsed_us
+    with pause_garbage_collection():
+        from serving.http.server import serve as run
+        from serving.process.clock import read_elapsed_us
 
     run(host, port, read_settings(), elapsed=read_elapsed_us)
 

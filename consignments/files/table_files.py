@@ -6,7 +6,6 @@ row is truncated. Because an unknown number of rows is missing, it is refused as
 
 import codecs
 import csv
-import gc
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from consignments.files.parquet_files import read_parquet_directory, read_parque
 from consignments.files.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows, refuse_repeats
 from consignments.files.spreadsheet_cells import unquote_formulas
 from consignments.files.table_limits import read_lines, refuse_large_text_file, refuse_many_columns
+from consignments.garbage_collection import pause_garbage_collection
 from consignments.rejects import Reject
 
 SCAN_BYTES = 1 << 20
@@ -283,15 +283,3 @@ def _build_table(rows: Sequence[dict[str, Any]]) -> Any:
         refuse_many_columns(len(names), "the lines of JSON together")
         columns = [[row.get(name) for row in rows] for name in names]
     return pa.Table.from_arrays([to_arrow(column) for column in columns], names=names)
-
-
-@contextmanager
-def pause_garbage_collection() -> Iterator[None]:
-    """Pause Python's garbage collector, which would scan many new objects repeatedly."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from consignments.errors import MessageFault
-from consignments.files.table_files import pause_garbage_collection
+from consignments.garbage_collection import pause_garbage_collection
 from consignments.messages.detection import LINKED, MessageKind, detect_kind, read_message_parts
 from consignments.messages.entries import (
     DeclarationEntry,

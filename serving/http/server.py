@@ -9,6 +9,7 @@ import sys
 import uvicorn
 
 from consignments.errors import BadSetting
+from consignments.garbage_collection import pause_garbage_collection
 from serving.http.app import App
 from serving.http.direct.connection import build_connection_class
 from serving.http.tls import Certificate
@@ -70,9 +71,10 @@ def serve(
         for name, near in find_unknown_settings(os.environ).items():
             logger.warning("unknown setting ignored", name=name, did_you_mean=near or None)
         _exit_on_signals()
-        service = Service(settings, clock, elapsed)
-        app, certificate = App(service), Certificate.from_settings(settings)
-        service.open()
+        with pause_garbage_collection():
+            service = Service(settings, clock, elapsed)
+            app, certificate = App(service), Certificate.from_settings(settings)
+            service.open()
         secure = certificate is not None
         logger.info("listening", host=host, port=listener.getsockname()[1], tls=secure)
         if not secure and host not in LOOPBACK_HOSTS:

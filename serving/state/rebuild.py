@@ -4,15 +4,14 @@ Most entries are new consignments with a single entry; they are counted together
 of their consignment, one after the other. All steps are applied in the order of the log.
 """
 
-import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from consignments.garbage_collection import pause_garbage_collection
 from consignments.timestamps import US_PER_DAY, convert_us_to_day
 from features.history.kernels import ARRIVALS, NO_DAY, STEP
 from serving.event_log.blocks.codec import ARRIVAL_BITS, combine_kinds
@@ -75,7 +74,7 @@ class StateRebuild:
         """
         counted: Future[None] | None = None
         # A thread counts one chunk in history while this one reads and splits the next chunk.
-        with _pause_garbage_collection(), ThreadPoolExecutor(1) as counter:
+        with pause_garbage_collection(), ThreadPoolExecutor(1) as counter:
             for chunk in log.read_history_chunks(self.state.sequence, until, self._keys.entries.kinds):
                 steps = EventChunk(self.state, chunk).apply()
                 if counted is not None:
@@ -171,15 +170,3 @@ class EventChunk:
         keys = np.concatenate([self.keys, more])
         counterparts = np.concatenate([self.counterparts, np.zeros_like(more)])
         return steps[np.argsort(places, kind="stable")], keys, counterparts
-
-
-@contextmanager
-def _pause_garbage_collection() -> Iterator[None]:
-    """Pause the garbage collector, which would scan all rows repeatedly, although nothing here makes cycles."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
