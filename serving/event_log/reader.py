@@ -519,10 +519,13 @@ def _select_rows(rows: list[Columns], after: int, until: int | None, kinds: Sequ
 def _pick_rows(
     blocks: Iterable[EntryBlock], sequences: Sequence[int], without: frozenset[str]
 ) -> list[Columns]:
-    """Read the entries with these ascending sequence numbers from blocks in order."""
+    """Read the entries with these ascending sequence numbers from blocks in order, each once if blocks are joined meanwhile."""
     rows: list[Columns] = []
+    end = 0
     for block in blocks:
-        here = sequences[bisect_left(sequences, block.first) : bisect_right(sequences, block.last)]
+        begin = max(end, bisect_left(sequences, block.first))
+        end = max(end, bisect_right(sequences, block.last))
+        here = sequences[begin:end]
         if not here:
             continue
         if len(here) <= MAX_PICKED_ROWS:

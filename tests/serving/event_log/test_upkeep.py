@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 from support.databases import execute, reader_of
 
+from serving.event_log import reader
 from serving.event_log.blocks.codec import encode_blocks
 from serving.event_log.blocks.compaction import compact
 from serving.event_log.copies import _read_pages
@@ -139,6 +140,27 @@ def test_entries_are_read_once_if_blocks_are_joined_between_two_pages(
     rows = next(pages)
     join(log, until)
     assert list(log._decode([*rows, *chain.from_iterable(pages)])) == before
+
+
+@pytest.mark.usefixtures("small_pages")
+@pytest.mark.parametrize("sequences", [[2, 4, 9], list(range(1, 41)), list(range(1, 41, 2))])
+@pytest.mark.parametrize("place", [1, 2, 3])
+def test_picked_entries_are_read_once_if_blocks_are_joined_before_the_next_one(
+    open_log: Open, entry: Entry, sequences: list[int], place: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = open_log()
+    write_alone(log, entry, 40)
+    open_one, opened = reader.open_block, count(1)
+
+    def open_and_join(*stored: Any) -> Any:
+        if next(opened) == place:
+            join(log, 40)
+        return open_one(*stored)
+
+    monkeypatch.setattr(reader, "open_block", open_and_join)
+    monkeypatch.setattr("serving.event_log.queries.FEW_ENTRIES", 0)
+    monkeypatch.setattr("serving.event_log.queries.DENSE_ENTRIES", 1)
+    assert [row[0] for row in log.read_places(sequences, frozenset())] == sequences
 
 
 @pytest.mark.usefixtures("small_pages")
