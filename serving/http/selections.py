@@ -27,7 +27,7 @@ from serving.http.problems import Refusal
 from serving.http.requests import Door, SingleRecordReader, build_refusal
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE
-from serving.scoring.intake import FieldError, check_not_future
+from serving.scoring.intake import FieldError, check_times
 from serving.scoring.model_updates import MAX_BLOCKING_ENTRIES
 from serving.scoring.offices import OTHER_OFFICE
 
@@ -63,7 +63,7 @@ def check_request(request: SelectionRequest, now_us: int) -> FieldError | None:
     """Check what the type of a request cannot express; return the error or None."""
     if request.from_ >= request.until:
         return FieldError("until", "is not after `from`", "inconsistent")
-    return check_not_future(now_us, until=request.until)
+    return check_times(now_us, until=request.until)
 
 
 class SelectionEndpoint:

@@ -65,7 +65,3 @@ def main() -> None:
     """Run until standard input closes, which happens whenever the service ends."""
     configure_logging()
     run(sys.stdin.buffer, sys.stdout.buffer)
-
-
-if __name__ == "__main__":
-    main()

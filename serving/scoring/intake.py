@@ -1,5 +1,6 @@
 """Intake of outcomes, alerts, cancellations, actions, answers of customs and messages: each is recorded once, even if sent repeatedly."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
@@ -28,8 +29,9 @@ from serving.scoring.exchange import ExchangeMembers, accept_message
 from serving.state.consignment_states import ConsignmentState, FirstRecorded
 from serving.state.state import State
 
-MIN_RECEIVED_US = 946_684_800_000_000
-"""2000-01-01, in microseconds since the epoch: no advance data is older."""
+MIN_TIME_US = 946_684_800_000_000
+"""2000-01-01, in microseconds since the epoch. What is older is a default of a system that does not know the time."""
+MAX_TIME_US = to_us(datetime.max.replace(tzinfo=UTC))
 CLOCK_TOLERANCE_US = 5 * 60 * 1_000_000
 """Tolerance for client clocks that are ahead of the service's clock, in microseconds."""
 
@@ -112,12 +114,8 @@ def check_arrival(c: Consignment, now_us: int) -> FieldError | None:
 
     A time in the future is refused, because history keeps only the 366 days before the latest event.
     """
-    return (
-        _check_printable("consignment_id", c.consignment_id)
-        or check_not_future(
-            now_us, received_at=c.received_at, cancelled_at=c.cancelled_at, issued_at=c.issued_at
-        )
-        or _check_not_early(c)
+    return _check_printable("consignment_id", c.consignment_id) or check_times(
+        now_us, received_at=c.received_at, cancelled_at=c.cancelled_at, issued_at=c.issued_at
     )
 
 
@@ -125,10 +123,10 @@ def is_valid_arrival(c: Consignment, received_us: int, now_us: int) -> bool:
     """Check that `check_arrival` finds nothing in a consignment that was received at a time, in microseconds."""
     last = now_us + CLOCK_TOLERANCE_US
     return (
-        MIN_RECEIVED_US <= received_us <= last
+        MIN_TIME_US <= received_us <= last
         and c.consignment_id.isprintable()
-        and (c.cancelled_at is None or to_us(c.cancelled_at) <= last)
-        and (c.issued_at is None or to_us(c.issued_at) <= last)
+        and (c.cancelled_at is None or MIN_TIME_US <= to_us(c.cancelled_at) <= last)
+        and (c.issued_at is None or MIN_TIME_US <= to_us(c.issued_at) <= last)
     )
 
 
@@ -136,29 +134,20 @@ def list_arrival_faults(c: Consignment, now_us: int) -> list[FieldError]:
     """List all errors of a consignment that its type cannot express."""
     found = (
         _check_printable("consignment_id", c.consignment_id),
-        check_not_future(now_us, received_at=c.received_at),
-        check_not_future(now_us, cancelled_at=c.cancelled_at),
-        check_not_future(now_us, issued_at=c.issued_at),
-        _check_not_early(c),
+        check_times(now_us, received_at=c.received_at),
+        check_times(now_us, cancelled_at=c.cancelled_at),
+        check_times(now_us, issued_at=c.issued_at),
     )
     return [each for each in found if each is not None]
 
 
-def _check_not_early(c: Consignment) -> FieldError | None:
-    if c.received_at is None or to_us(c.received_at) >= MIN_RECEIVED_US:
-        return None
-    return FieldError(
-        "received_at", "is before the year 2000; send when the advance data arrived", "too_early"
-    )
-
-
 def check_outcome(outcome: Outcome, now_us: int) -> FieldError | None:
-    """Check what the type of an outcome cannot express; return the error or None. No time may be in the future."""
+    """Check what the type of an outcome cannot express; return the error or None."""
     found = find_outcome_fault(outcome)
     return (
         _check_printable("consignment_id", outcome.consignment_id)
         or (FieldError(*found, "inconsistent") if found else None)
-        or check_not_future(
+        or check_times(
             now_us,
             known_at=outcome.known_at,
             inspected_at=outcome.inspected_at,
@@ -184,6 +173,11 @@ def check_alert(alert: Alert, now_us: int) -> FieldError | None:  # noqa: ARG001
     """Check what the type of an alert cannot express; return the error or None. It may be issued for the future."""
     if alert.expires_at is not None and alert.expires_at <= alert.issued_at:
         return FieldError("expires_at", "is not after issued_at", "inconsistent")
+    found = check_in_calendar(
+        issued_at=alert.issued_at, expires_at=alert.expires_at, occurred_at=alert.occurred_at
+    )
+    if found is not None:
+        return found
     missing = get_installed_keys().list_missing(alert.indicators or ())
     if missing:
         return FieldError(
@@ -211,19 +205,19 @@ def is_notice(alert: Alert) -> bool:
 
 def check_cancellation(cancellation: Cancellation, now_us: int) -> FieldError | None:
     """Check what the type of a cancellation cannot express; return the error or None."""
-    return check_not_future(now_us, cancelled_at=cancellation.cancelled_at)
+    return check_times(now_us, cancelled_at=cancellation.cancelled_at)
 
 
 def check_state(state: CustomsState, now_us: int) -> FieldError | None:
     """Check what the type of an answer of customs cannot express; return the error or None."""
-    return _check_printable("consignment_id", state.consignment_id) or check_not_future(
+    return _check_printable("consignment_id", state.consignment_id) or check_times(
         now_us, issued_at=state.issued_at
     )
 
 
 def check_action(action: Action, now_us: int) -> FieldError | None:
     """Check what the type of an action cannot express; return the error or None. Its time may not be in the future."""
-    return check_not_future(now_us, acted_at=action.acted_at)
+    return check_times(now_us, acted_at=action.acted_at)
 
 
 def find_proposal(state: ConsignmentState) -> Proposal | None:
@@ -395,10 +389,22 @@ def _check_printable(field: str, name: str) -> FieldError | None:
     return FieldError(field, "contains characters that cannot be printed", "not_printable")
 
 
-def check_not_future(now_us: int, **moments: Time | None) -> FieldError | None:
-    """Check that no time is in the future, with a tolerance for client clocks; return the error or None."""
+def check_times(now_us: int, **moments: Time | None) -> FieldError | None:
+    """Check that no time is in the future, with a tolerance for client clocks, or before 2000; return the error or None."""
     last = now_us + CLOCK_TOLERANCE_US
     for field, moment in moments.items():
         if moment is not None and to_us(moment) > last:
             return FieldError(field, "is in the future; check the clock of the sender", "in_future")
+    return check_in_calendar(**moments)
+
+
+def check_in_calendar(**moments: Time | None) -> FieldError | None:
+    """Check that each time is in the years 2000 to 9999 in UTC; return the error or None."""
+    for field, moment in moments.items():
+        if moment is not None and to_us(moment) < MIN_TIME_US:
+            return FieldError(
+                field, "is before the year 2000; send the true time, or null if it is not known", "too_early"
+            )
+        if moment is not None and to_us(moment) > MAX_TIME_US:
+            return FieldError(field, "is after the year 9999 in UTC", "bad_value")
     return None

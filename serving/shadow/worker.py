@@ -249,7 +249,3 @@ def wait_for_end(stream: Any, seconds: float) -> bool:
     """Wait for some seconds or until the stream ends; return whether it has ended."""
     ready, _, _ = select.select([stream], [], [], seconds)
     return bool(ready)
-
-
-if __name__ == "__main__":
-    main()
