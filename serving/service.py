@@ -14,8 +14,8 @@ from consignments.errors import BadSetting, LogInUse, ServiceFault
 from features.history.pseudonyms import Pseudonyms, derive_key
 from features.indicators.operation_keys import install_keys
 from serving.encryption.vault import Vault
-from serving.event_log.backend import URL_SETTING
 from serving.event_log.copies import is_sqlite_url
+from serving.event_log.databases.backend import URL_SETTING
 from serving.event_log.events import IMPORTED_BY
 from serving.event_log.group_commit import Committer
 from serving.event_log.key_erasures import load_or_create_data_key

@@ -10,10 +10,10 @@ from support.examples import MONDAY, make_consignment
 from consignments.errors import BadSetting
 from consignments.records import Consignment
 from features.config import FeatureConfig, parse_feature_config
-from features.described_rows import describe
 from features.history.keys import COMMON_KINDS, KEYS_VERSION, list_key_kinds
 from features.history.pseudonyms import Pseudonyms
-from features.row_plans import build_key_plan
+from features.rows.described_rows import describe
+from features.rows.plans import build_key_plan
 
 PSEUDONYMS = Pseudonyms(b"a key for tests")
 KOREAN = {
