@@ -29,13 +29,12 @@ from consignments.files.whole_files import PRIVATE_FOLDER_MODE, flush_file, flus
 from features.history.kept_state import (
     FOLLOWED,
     SEGMENT_ARRAYS,
-    WAITING_CANCELLATION,
-    WAITING_OUTCOME,
     ArrivedSegment,
     KeptState,
     StateHeader,
 )
 from features.history.sorted_table import TABLE_ARRAYS, SortedTable
+from features.history.waiting_events import WAITING_CANCELLATION, WAITING_OUTCOME
 
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 24

@@ -1,6 +1,6 @@
 """Kernels that search a row for what alerts ask for, so that Python compares only rows that an alert may match.
 
-`features.alerts.alerts` keeps each alert under its most selective pattern. Here the same values of a row are looked up in a set of hashes. A row may be
+`features.alerts.index` keeps each alert under its most selective pattern. Here the same values of a row are looked up in a set of hashes. A row may be
 marked though no alert matches it, but a row that an alert matches is always marked: what a kernel cannot read marks the row.
 """
 
@@ -246,7 +246,7 @@ def _search_goods(tables: Tables, data: Array, alerts: AlertTables) -> Int:
 
 @kernel
 def _has_word(tables: Tables, alerts: AlertTables) -> Bool:
-    """Look the words of the text in `latin_text` up: whole, and by some letters. `features.alerts.alerts` splits texts in the same way."""
+    """Look the words of the text in `latin_text` up: whole, and by some letters. `features.alerts.patterns` splits texts in the same way."""
     latin, size = tables.latin_text, tables.sizes[LATIN]
     value, length, recent = start_hash(WORDS), 0, 0
     for at in range(size + 1):

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from support.examples import day, make_consignment
 
 from consignments.records import Alert, Item
-from features.alerts.alerts import Alerts, match_word
+from features.alerts.alerts import Alerts
+from features.alerts.patterns import match_word
 from features.rows.described_rows import normalize_consignment
 
 
