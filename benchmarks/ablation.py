@@ -38,7 +38,8 @@ from training.fitting.rolling_origin import (
     evaluate_origins,
 )
 from training.runs.result import TrainingResult
-from training.runs.train import TrainingTask, train_model
+from training.runs.task import TrainingTask
+from training.runs.train import train_model
 from training.simulation.operation import simulate
 
 CONFIG = parse_config({"weights": {"background_share": 0.0625}, "evaluation": {"resamples": 20}})

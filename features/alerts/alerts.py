@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from consignments.records import Alert, Consignment
 from consignments.timestamps import to_us
 from features.alerts.index import MAX_TIME, AlertIndex, AlertVersion
-from features.alerts.patterns import ConsignmentView, match_pattern, normalize_pattern
+from features.alerts.patterns import ComparedConsignment, match_pattern, normalize_pattern
 from features.indicators.matching import IndicatorIndex, IndicatorMatch, read_prefix
 from features.indicators.operation_keys import OperationKeys, get_installed_keys
 from features.normalization.normal_forms import NormalForms
@@ -160,7 +160,7 @@ class Alerts:
         moment = c.received_at
         if moment is None or not self.may_match(c):
             return []
-        patterns = self._find_by_pattern(ConsignmentView(c, forms), moment, sequence)
+        patterns = self._find_by_pattern(ComparedConsignment(c, forms), moment, sequence)
         matches = self._find_by_indicator(c, forms, moment, sequence) if self._indicators else []
         shared: dict[str, list[str]] = {}
         for match in matches:
@@ -184,14 +184,14 @@ class Alerts:
         if moment is None or not self.may_match(c):
             return NO_MATCH
         patterns = _describe_patterns(
-            self._find_by_pattern(ConsignmentView(c, forms), moment, sequence), moment
+            self._find_by_pattern(ComparedConsignment(c, forms), moment, sequence), moment
         )
         if not self._indicators:
             return patterns + NO_INDICATOR
         return patterns + _describe_indicators(self._find_by_indicator(c, forms, moment, sequence), moment)
 
     def _find_by_pattern(
-        self, seen: "ConsignmentView", moment: datetime, sequence: int | None
+        self, seen: "ComparedConsignment", moment: datetime, sequence: int | None
     ) -> list[AlertVersion]:
         return [
             entry

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from consignments.records import Alert
-from features.alerts.patterns import AlertPattern, ConsignmentView
+from features.alerts.patterns import AlertPattern, ComparedConsignment
 from features.normalization.compiling import Int
 from features.rows.alert_kernels import (
     BUCKETS,
@@ -90,7 +90,7 @@ class AlertIndex:
         for place, key in _choose_buckets(entry.pattern):
             self._buckets[place][key].remove(entry)
 
-    def find_candidates(self, seen: ConsignmentView) -> list[AlertVersion]:
+    def find_candidates(self, seen: ComparedConsignment) -> list[AlertVersion]:
         """Find the alerts whose most selective pattern may match, each once. `features.rows.alert_kernels` searches rows in the same way."""
         forms, buckets = seen.forms, self._buckets
         found: list[AlertVersion] = []

@@ -85,7 +85,7 @@ def match_word(word: Word, text: str) -> bool:
     return True
 
 
-class ConsignmentView:
+class ComparedConsignment:
     """A consignment with the values that alerts are compared with. Its words are split on first use."""
 
     __slots__ = ("_words", "c", "departure", "forms", "places")
@@ -104,7 +104,7 @@ class ConsignmentView:
         return self._words
 
 
-def match_pattern(pattern: AlertPattern, seen: ConsignmentView) -> bool:
+def match_pattern(pattern: AlertPattern, seen: ComparedConsignment) -> bool:
     """Check if all patterns of an alert match a consignment; an empty one matches."""
     c, forms = seen.c, seen.forms
     if pattern.sender and pattern.sender != forms.sender_name:
