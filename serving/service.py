@@ -7,7 +7,6 @@ lower priority load models and write snapshots.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from consignments.errors import BadSetting, LogInUse, ServiceFault
@@ -117,7 +116,6 @@ class Service:
         self.connections: Callable[[], int] = lambda: 0
         self.setting_faults: dict[str, str] = {}
         self.key_fault: str | None = None
-        self.started_at = datetime.now(UTC)
         self.session_key = derive_key(data_key, "sessions of the pages")
         self._stopped_at_end: list[Callable[[], Awaitable[None]]] = []
         self._watched: dict[str, Callable[[], bool]] = {}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from consignments.errors import BadSetting, UnknownName
-from features.config import parse_feature_config
+from features.config import ExtraColumns, FeatureConfig, HistoryKeys
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
@@ -15,13 +15,9 @@ from models.reasons.ranking import CHANNEL_FEATURE, ReasonRanker
 from models.reasons.sentences import ReasonContext, build_sentences, format_number
 from models.reasons.texts import LANGUAGES, ReasonTemplate, get_language, get_template, load_text_table
 
-CONFIG = parse_feature_config(
-    {
-        "columns": {"numeric": ["tax_rate"], "category": ["tax_type"]},
-        "history": {
-            "keys": [["hs_code", "departure_country"], ["office"], ["tax_type", "carrier", "payment"]]
-        },
-    }
+CONFIG = FeatureConfig(
+    ExtraColumns(numeric=("tax_rate",), category=("tax_type",)),
+    HistoryKeys((("hs_code", "departure_country"), ("office",), ("tax_type", "carrier", "payment"))),
 )
 SPEC = Pipeline(CONFIG, FittedParameters.create_empty(), Pseudonyms(bytes(32))).spec
 LEARNT = ["kr", "small_packet", "2939", "usd", "abc", "def", "ghi", "jkl"]

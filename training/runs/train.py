@@ -68,7 +68,6 @@ from training.runs.task import TrainingTask, require_outcomes
 
 MODEL = "model"
 """Name of the evaluated model among the baselines."""
-Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 

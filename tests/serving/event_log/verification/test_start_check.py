@@ -10,7 +10,8 @@ from consignments.errors import ServiceFault
 from serving.event_log.events import Event
 from serving.event_log.hash_chain import Redaction
 from serving.event_log.log import EventLog
-from serving.event_log.verification.chain import start_check, verify_chain
+from serving.event_log.verification import start_check
+from serving.event_log.verification.chain import verify_chain
 from serving.event_log.verification.start_check import ChainCheck
 
 Open = Callable[[], EventLog]
