@@ -32,7 +32,7 @@ slow: $(STAMP)  ## the long tests
 	$(BIN)/python -m pytest -m slow
 
 bounds: $(STAMP)  ## the kernels of a row over hostile texts, compiled with checks of bounds; takes minutes
-	$(BIN)/python -m pytest -m slow tests/features/test_described_rows.py tests/features/normalization
+	$(BIN)/python -m pytest -m slow tests/features/rows/test_described_rows.py tests/features/normalization
 
 contract: $(STAMP)  ## the service against its own OpenAPI document: 5,000 cases, and as many invalid bodies, in both ways
 	$(BIN)/python -m pytest -m slow tests/serving/http/test_contract.py

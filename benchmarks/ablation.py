@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 import features.pipeline
 from benchmarks.skill import tables_of
 from consignments.records import Consignment
-from features.alert_kernels import NO_SEARCH, AlertSearch
 from features.batch import FeatureParameters, Tables, compute_feature_matrix
-from features.described_rows import DescribedRows
 from features.history.keys import COMMON_KINDS
-from features.row_plans import FeaturePlan, KeyPlan
-from features.row_slots import FORM_COLUMNS
+from features.rows.alert_kernels import NO_SEARCH, AlertSearch
+from features.rows.described_rows import DescribedRows
+from features.rows.plans import FeaturePlan, KeyPlan
+from features.rows.slots import FORM_COLUMNS
 from features.spec import Spec
 from models.risk_model import LabelledRows
 from training.config import parse_config
@@ -38,7 +38,8 @@ from training.fitting.rolling_origin import (
     evaluate_origins,
 )
 from training.runs.result import TrainingResult
-from training.runs.train import TrainingTask, train_model
+from training.runs.task import TrainingTask
+from training.runs.train import train_model
 from training.simulation.operation import simulate
 
 CONFIG = parse_config({"weights": {"background_share": 0.0625}, "evaluation": {"resamples": 20}})

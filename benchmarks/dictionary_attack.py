@@ -12,8 +12,8 @@ import secrets
 import time
 from typing import NamedTuple
 
-from features.described_rows import PartyDetails, describe_party
 from features.indicators.operation_keys import SECRET_BYTES, OperationKey
+from features.rows.described_rows import PartyDetails, describe_party
 
 HOUR = 3600.0
 

@@ -24,7 +24,8 @@ from benchmarks.skill import tables_of
 from consignments.records import Target
 from training.config import parse_config
 from training.evaluation.off_policy import DOUBLY_ROBUST, INVERSE_PROPENSITY, RANDOM_INSPECTIONS
-from training.runs.train import TrainingTask, train_model
+from training.runs.task import TrainingTask
+from training.runs.train import train_model
 from training.simulation.operation import simulate
 from training.simulation.parameters import SimulationParameters, load_parameters
 

@@ -16,12 +16,12 @@ from consignments.tables import check_frame, to_consignments
 from consignments.timestamps import to_day
 from features.batch import Tables, build_arrival_events, build_outcome_events, compute_feature_matrix
 from features.config import FeatureConfig
-from features.described_rows import normalize_consignment
 from features.fitted import FittedParameters
 from features.history.live import LiveHistory
 from features.history.ordering import HistoryFold
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
+from features.rows.described_rows import normalize_consignment
 from training.simulation.operation import simulate
 
 KEY = Pseudonyms(b"a key of the benchmark, 32 bytes")

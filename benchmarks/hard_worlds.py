@@ -29,7 +29,7 @@ from benchmarks.world import table, write_block
 from consignments.records import Consignment
 from consignments.tables import to_consignments
 from features.batch import compute_feature_matrix
-from features.described_rows import normalize_consignment
+from features.rows.described_rows import normalize_consignment
 from training.data.training_set import get_labels_as_of
 from training.fitting.rolling_origin import TEXT_SCORE
 from training.simulation.hard_parameters import list_hard_sets

@@ -31,7 +31,8 @@ from training.config import parse_config
 from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, build_data_set
 from training.fitting.fit import FitTask, grow_fit
-from training.runs.train import RunDestination, TrainingTask, run_training
+from training.runs.registered_run import RunDestination, run_training
+from training.runs.task import TrainingTask
 
 TEST_FROM = pd.Timestamp("2021-01-01", tz="UTC")
 SHARES = {"1 %": 0.01, "5 %": 0.05, "10 %": 0.10}

@@ -29,7 +29,7 @@ from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, get_true_labels
 from training.fitting.deployed import build_training_data, collect_unseen, fit_at_dates
 from training.fitting.fit import FitTask, SplitFeatures, calibrate_final, fit_evaluation
-from training.runs.train import find_day_after_last_event
+from training.runs.task import find_day_after_last_event
 from training.simulation.operation import simulate
 
 JUDGED_DAYS = 30

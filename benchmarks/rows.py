@@ -65,7 +65,7 @@ def measure(made: Path, rows: int) -> None:
 
     from consignments.records import Alert, Consignment
     from consignments.tables import check_frame, to_consignments
-    from features.alerts import Alerts
+    from features.alerts.alerts import Alerts
     from features.config import FeatureConfig
     from features.fitted import FittedParameters
     from features.history.pseudonyms import Pseudonyms

@@ -22,7 +22,8 @@ import numpy as np
 from features.batch import Tables
 from training.config import parse_config
 from training.runs.result import TrainingResult
-from training.runs.train import TrainingTask, train_model
+from training.runs.task import TrainingTask
+from training.runs.train import train_model
 from training.simulation.operation import simulate
 
 DAYS, PER_DAY = 110, 200

@@ -99,6 +99,18 @@ def parse_awb(text: str) -> Awb | None:
     return Awb(prefix, serial, int(check), house)
 
 
+def format_awb_number(text: str) -> str:
+    """Return the air waybill number of a text in its written form, without a house; any other text as it is.
+
+    Examples
+    --------
+    >>> format_awb_number("05751987552"), format_awb_number("MEDU9876543")
+    ('057-51987552', 'MEDU9876543')
+    """
+    awb = parse_awb(text)
+    return text if awb is None else awb.number
+
+
 def normalize_identifier(identifier: str) -> str:
     """Return the form in which identifiers of consignments are compared.
 

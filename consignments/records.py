@@ -206,9 +206,6 @@ class Truth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     network: Annotated[Code | None, Meta(description="kind of trafficking network")] = None
 
 
-Record = Consignment | Outcome | Alert | Truth
-
-
 def create_consignment_type(numeric: Sequence[str] = (), category: Sequence[str] = ()) -> type[Consignment]:
     """Create the consignment type of a model that declares further columns.
 

@@ -82,11 +82,6 @@ def get_fields(record: type[msgspec.Struct]) -> tuple[Field, ...]:
     return tuple(_build_field(part) for part in info.fields)
 
 
-def get_field(record: type[msgspec.Struct], name: str) -> Field:
-    """Find one column of a record type by its name."""
-    return next(field for field in get_fields(record) if field.name == name)
-
-
 def describe_type(kind: types.Type) -> DescribedType:
     """Return the type of a field without its metadata, and its description.
 

@@ -21,7 +21,7 @@ from consignments.tables import to_alerts, to_arrow_rows
 from consignments.timestamps import get_time_column_us
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE, keep_rows
 from consignments.visibility import compute_known_us, compute_visible_us
-from features.alerts import Alerts
+from features.alerts.alerts import Alerts
 from features.config import FeatureConfig
 from features.feature_columns import allocate_rows
 from features.fitted import FittedParameters, UnfittedRows

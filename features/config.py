@@ -1,6 +1,6 @@
 """Feature configuration of a model: additional columns and additional history keys."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -73,18 +73,3 @@ class FeatureConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     todo=f"declare {unknown[0]!r} under [columns]" if unknown else "",
                 )
         return self
-
-
-def parse_feature_config(values: dict[str, Any]) -> FeatureConfig:
-    """Build the configuration from the tables of a TOML file. Other tables are ignored.
-
-    Examples
-    --------
-    >>> parse_feature_config({"columns": {"numeric": ["tax_rate"]}}).columns.numeric
-    ('tax_rate',)
-    """
-    chosen = {name: values[name] for name in ("columns", "history") if name in values}
-    try:
-        return msgspec.convert(chosen, FeatureConfig).validate()
-    except msgspec.ValidationError as error:
-        raise BadSetting("bad configuration", where="feature configuration", got=str(error)) from error

@@ -12,10 +12,10 @@ from consignments.timestamps import to_day
 from features.categories import fit_vocabularies
 from features.config import FeatureConfig
 from features.currency import ExchangeRates
-from features.described_rows import measure_rows
 from features.goods.kernels import TEXT_BUCKETS
 from features.goods.text_weights import fit_text_weights
 from features.normalization.normal_forms import get_goods_hs, get_goods_text
+from features.rows.described_rows import measure_rows
 from features.value import fit_norms
 
 

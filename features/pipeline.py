@@ -10,11 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.records import Consignment
-from features.alert_kernels import NO_SEARCH, AlertSearch
-from features.alerts import NO_MATCH, Alerts
+from features.alerts.alerts import NO_MATCH, Alerts
 from features.categories import declare_categories
 from features.config import FeatureConfig
-from features.described_rows import DescribedRows, create_rows, fill_described
 from features.fitted import FittedParameters
 from features.goods.goods import GOODS_FEATURES
 from features.history.keys import list_key_kinds
@@ -24,7 +22,9 @@ from features.normalization.normal_forms import NormalForms, get_goods_hs, get_g
 from features.parties import PARTY_FEATURES
 from features.quality import QUALITY_FEATURES
 from features.route import ROUTE_FEATURES
-from features.row_plans import NO_KEYS, PARTIES_ONLY, FittedFeatures, build_feature_plan, build_key_plan
+from features.rows.alert_kernels import NO_SEARCH, AlertSearch
+from features.rows.described_rows import DescribedRows, create_rows, fill_described
+from features.rows.plans import NO_KEYS, PARTIES_ONLY, FittedFeatures, build_feature_plan, build_key_plan
 from features.spec import Spec
 from features.value import VALUE_FEATURES
 

@@ -16,20 +16,20 @@ from consignments.schema import FieldKind, get_fields
 from consignments.tables import to_consignments
 from consignments.timestamps import NO_TIME
 from consignments.validation import SEQUENCE
-from features import described_rows
-from features.alert_kernels import NO_SEARCH, AlertSearch, AlertTables
-from features.described_rows import (
+from features.normalization.record_kernels import FIELDS
+from features.parties import PARTY_FEATURES
+from features.pipeline import Keys, Pipeline, Rows
+from features.rows import described_rows
+from features.rows.alert_kernels import NO_SEARCH, AlertSearch, AlertTables
+from features.rows.described_rows import (
     DescribedRows,
     check_arrays,
     create_rows,
     describe_block,
     encode_prepared,
 )
-from features.normalization.record_kernels import FIELDS
-from features.packed_rows import PackedRows, pack_columns
-from features.parties import PARTY_FEATURES
-from features.pipeline import Keys, Pipeline, Rows
-from features.row_plans import PARTIES_ONLY, FeaturePlan, KeyPlan
+from features.rows.packed_rows import PackedRows, pack_columns
+from features.rows.plans import PARTIES_ONLY, FeaturePlan, KeyPlan
 
 BLOCK_ROWS = 256
 """Rows that the kernel reads at once: a row that Python prepares is put before the others of its block."""

@@ -348,7 +348,7 @@ def fit_norms(measures: NDArray[np.float64], hs_codes: Iterable[str]) -> dict[st
     Parameters
     ----------
     measures : float64 array, (n, MEASURE_COLUMNS)
-        From `features.described_rows.measure_rows`, of the training fold only.
+        From `features.rows.described_rows.measure_rows`, of the training fold only.
     hs_codes : iterable of str, (n,)
         Results of `get_goods_hs`.
 

@@ -44,7 +44,7 @@ EXPLAINED_SPLIT = np.dtype(
     ],
     align=True,
 )
-"""A split of a tree whose contributions are computed; see `models.trees.ExplainedSplits`. It fills a line of the cache."""
+"""A split of a tree whose contributions are computed; see `models.trees.ExplainedTrees`. It fills a line of the cache."""
 INFINITY_BITS, ZERO_BITS = np.float32(np.inf).view(np.int32), np.float32(1e-35).view(np.int32)
 
 

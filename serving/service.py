@@ -7,15 +7,14 @@ lower priority load models and write snapshots.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from consignments.errors import BadSetting, LogInUse, ServiceFault
 from features.history.pseudonyms import Pseudonyms, derive_key
 from features.indicators.operation_keys import install_keys
 from serving.encryption.vault import Vault
-from serving.event_log.backend import URL_SETTING
 from serving.event_log.copies import is_sqlite_url
+from serving.event_log.databases.backend import URL_SETTING
 from serving.event_log.events import IMPORTED_BY
 from serving.event_log.group_commit import Committer
 from serving.event_log.key_erasures import load_or_create_data_key
@@ -117,7 +116,6 @@ class Service:
         self.connections: Callable[[], int] = lambda: 0
         self.setting_faults: dict[str, str] = {}
         self.key_fault: str | None = None
-        self.started_at = datetime.now(UTC)
         self.session_key = derive_key(data_key, "sessions of the pages")
         self._stopped_at_end: list[Callable[[], Awaitable[None]]] = []
         self._watched: dict[str, Callable[[], bool]] = {}

@@ -3,7 +3,7 @@
     active    writes entry 7     is killed
     standby   applies entry 7    has the lock, applies what is left, scores entry 8
 
-Only the process that holds the lock of the log scores and writes (`serving.event_log.postgres_lock`). The state of a standby is
+Only the process that holds the lock of the log scores and writes (`serving.event_log.databases.postgres_lock`). The state of a standby is
 that of the log up to the last entry read, so it takes over without reading the log again.
 """
 
@@ -14,7 +14,7 @@ from typing import Literal
 
 from consignments.errors import ServiceFault
 from serving.encryption.key_file import PREFIX_BYTES
-from serving.event_log.backend import LogWriter
+from serving.event_log.databases.backend import LogWriter
 from serving.event_log.events import (
     ArrivalEvent,
     ClockCorrectionEvent,
@@ -26,7 +26,7 @@ from serving.event_log.events import (
 )
 from serving.event_log.group_commit import Committer
 from serving.event_log.log import EventLog
-from serving.event_log.verification import require_valid_chain
+from serving.event_log.verification.chain import require_valid_chain
 from serving.process.clock import read_elapsed_seconds
 from serving.process.logging import logger
 from serving.scoring.active_model import ActiveModel

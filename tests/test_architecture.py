@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from features import row_kernels
+from features.rows import kernels as row_kernels
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DRAWN = {
@@ -51,7 +51,7 @@ def test_a_file_of_kernels_imports_nothing_of_the_product(package: str) -> None:
 
 
 def test_the_digest_of_the_kernels_of_a_row_has_every_file_that_they_import() -> None:
-    rows, digested = "features.row_kernels", {module.__name__ for module in row_kernels.DIGESTED}
+    rows, digested = "features.rows.kernels", {module.__name__ for module in row_kernels.DIGESTED}
     seen, todo = set(), [rows]
     while todo:
         name = todo.pop()
@@ -64,10 +64,10 @@ def test_python_calls_kernels_of_a_row_with_lengths_that_are_checked() -> None:
     """Whoever adds an entry point says here what bounds its arguments, and tests it on hostile texts."""
     text = "features.goods.kernels: encode_text cuts the text, check_weights and the callers create the other arrays"
     bounds = {
-        "describe_rows": "features.described_rows: what it packs and allocates, and the columns of the plan; read_row checks each text",
+        "describe_rows": "features.rows.described_rows: what it packs and allocates, and the columns of the plan; read_row checks each text",
         **dict.fromkeys(("locate_terms", "score_text", "count_buckets"), text),
         "hash_texts": "features.history.numbered_texts: scratch for the longest text; offsets of Arrow arrays that were validated",
-        "_write_rows": "features.packed_rows: room for the longest result; offsets of Arrow arrays that were validated",
+        "_write_rows": "features.rows.packed_rows: room for the longest result; offsets of Arrow arrays that were validated",
         "_split_columns": "features.feature_columns: what it allocates, and places that it checks",
     }
     found = {

@@ -49,7 +49,8 @@ from training.promotion.comparison import compare as compare_fits
 from training.promotion.review import log_reviewed_comparison
 from training.reporting.mlflow_tracking import DEFAULT_TRACKING_URI
 from training.runs.own_learner import LearnerResult, LearningRows, evaluate_learner, log_learner, select_rows
-from training.runs.train import RegisteredRun, RunDestination, TrainingTask, run_training
+from training.runs.registered_run import RegisteredRun, RunDestination, run_training
+from training.runs.task import TrainingTask
 
 __all__ = [
     "LearnerResult",
@@ -156,7 +157,7 @@ def train(
     ----------
     tables : Tables
     as_of, target, truth
-        See `training.runs.train.TrainingTask`.
+        See `training.runs.task.TrainingTask`.
     config : TrainConfig or mapping, optional
         Settings; a mapping as `{"model": {"trees": 60}}`.
     register : bool

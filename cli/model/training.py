@@ -184,7 +184,8 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
     npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --trials 20 --minutes 30
     """
     from features.batch import report_progress
-    from training.runs.train import RunDestination, TrainingTask, run_training
+    from training.runs.registered_run import RunDestination, run_training
+    from training.runs.task import TrainingTask
 
     options.check_dask()
     settings = read_settings()

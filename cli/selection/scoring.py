@@ -371,7 +371,7 @@ def select(options: SelectOptions, scores: Path, out: Path, as_json: bool) -> No
     npsrisk select --scores scores.csv --capacity 20 --width 0.1 --out list.csv
     npsrisk select --scores scores.csv --plan plan.json --out list.csv
     """
-    from models.selection import build_selection_table
+    from models.selection.selection import build_selection_table
 
     options.check()
     scored = _read_score_table(scores)
@@ -395,7 +395,7 @@ def _write_list(options: SelectOptions, chosen: "pd.DataFrame", scored: "pd.Data
     from consignments.files.table_writers import write_table
     from consignments.records import Consignment
     from consignments.tables import read_table
-    from models.selection import add_work_columns
+    from models.selection.selection import add_work_columns
 
     goods = None if options.consignments is None else read_table(options.consignments, Consignment).frame
     write_table(add_work_columns(chosen, scored, goods), out)
@@ -424,7 +424,7 @@ def _read_score_table(path: Path) -> "pd.DataFrame":
 
 def _select_to_width(options: SelectOptions, scored: "pd.DataFrame", out: Path, as_json: bool) -> None:
     """Write the inspection list that allows an estimate of recall to a width, and print its cost."""
-    from models.stratified_selection import StratifiedRule, build_stratified_table
+    from models.selection.stratified import StratifiedRule, build_stratified_table
 
     assert options.width is not None
     assert options.capacity is not None

@@ -161,7 +161,7 @@ def _check_log(settings: "Settings") -> Results:
 
 
 def _check_standby(settings: "Settings") -> Results:
-    from serving.event_log.database import find_log_writer
+    from serving.event_log.databases.database import find_log_writer
     from serving.service import require_standby_database
 
     if not settings.standby:

@@ -264,10 +264,10 @@ def verify_log(context: click.Context, head: str, as_json: bool) -> None:
     npsrisk verify-log | sed -n 's/^head //p' > /elsewhere/head
     npsrisk verify-log --head "$(cat /elsewhere/head)"
     """
-    from serving.event_log.index_verification import verify_indexes
     from serving.event_log.key_erasures import read_key_erasures
     from serving.event_log.reader import LogReader
-    from serving.event_log.verification import HEAD_PATTERN, verify_chain
+    from serving.event_log.verification.chain import HEAD_PATTERN, verify_chain
+    from serving.event_log.verification.indexes import verify_indexes
 
     if head and not re.fullmatch(HEAD_PATTERN, head):
         raise BadInput(

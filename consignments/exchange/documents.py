@@ -118,7 +118,6 @@ class Withdrawal(Message, frozen=True, tag="withdrawal"):
 
 
 AnyMessage = Warning | Seizure | Feedback | Sighting | Withdrawal
-MESSAGE_KINDS = ("warning", "seizure", "feedback", "sighting", "withdrawal")
 _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyMessage)
 
 

@@ -1,7 +1,7 @@
 """Writing of a table in parts: a folder of Parquet files that appears when all are finished, and can be continued until then.
 
     .scores.partial/                the run goes on, or was interrupted: finished parts, and the manifest of them
-        part-00000.parquet          PART_ROWS rows each; equal rows give equal bytes
+        part-00000.parquet          PART_ROW_GROUPS row groups; equal rows give equal bytes
         part-00001.parquet
         _manifest.json              "complete": false
     scores/                         the folder after its renaming; its manifest says "complete": true
@@ -29,7 +29,6 @@ from consignments.files.part_manifest import (
     compute_sha256,
 )
 from consignments.files.table_writers import (
-    ROW_GROUP_ROWS,
     convert_lists,
     open_parquet_writer,
     split_row_groups,
@@ -42,8 +41,7 @@ if TYPE_CHECKING:
     Frames = Iterable["pd.DataFrame | pa.Table"]
 
 PART_ROW_GROUPS = 8
-PART_ROWS = PART_ROW_GROUPS * ROW_GROUP_ROWS
-"""Rows of a part. The last one may have fewer."""
+"""Row groups of a part. The last one may have fewer."""
 
 
 @dataclass

@@ -95,7 +95,6 @@ LEADING_XML = re.compile(
     r"(?>(?:<\?.*?\?>|<!--.*?-->|\s+)*)<(?:[^\s<>/:?!]+:)?([^\s<>/:?!]+)(?=[\s>/])", re.DOTALL
 )
 """The root element, if only a declaration and comments come before it."""
-BLANK = b" \t\r\n\0\x01\x02\x03"
 
 
 def detect_kind(content: bytes, mapping: MessageMapping | None = None) -> MessageKind:

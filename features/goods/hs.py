@@ -14,7 +14,6 @@ from features.goods.kernels import (
     CHAPTER_KNOWN,
     CHEMICAL,
     COVER,
-    FAMILY_MASK,
     HEADING_KNOWN,
     HS_TABLE_SIZE,
     MAX_FAMILIES,
@@ -86,18 +85,6 @@ class HsTables(NamedTuple):
 def build_hs_tables() -> HsTables:
     """Build the tables once per process."""
     return HsTables(_build_codes(), _build_friends())
-
-
-def get_goods_family(hs: str) -> str | None:
-    """Return the family of an HS code of two digits or more; None if its chapter does not exist.
-
-    Examples
-    --------
-    >>> get_goods_family("293399"), get_goods_family("0902"), get_goods_family("77")
-    ('chemical', 'plant', None)
-    """
-    code = int(build_hs_tables().codes[int(hs[:6].ljust(6, "0"))]) & FAMILY_MASK
-    return list(FAMILIES)[code - 1] if code else None
 
 
 def _build_codes() -> NDArray[np.uint16]:

@@ -66,7 +66,6 @@ WORD_SLOTS = {
     "plant": kernel.COVER_PLANT,
     "feed": kernel.COVER_FEED,
 }
-MAX_SHORT_NAME_LETTERS = 4  # maximum length of a spelling that is never specific
 _ALTERNATIVES = re.compile(r"\(([^()]*)\)|([^()]+)")
 
 
@@ -168,11 +167,6 @@ def expand_pattern(pattern: str) -> list[tuple[str, int]]:
     parts = _ALTERNATIVES.findall(pattern.strip("+*"))
     choices = [[plain] if plain else several.split("|") for several, plain in parts]
     return [("".join(chosen), opening) for chosen in product(*choices)]
-
-
-def get_family_name(code: float) -> str:
-    """Return the substance family of a code."""
-    return SUBSTANCE_FAMILIES[int(code) - 1]
 
 
 def compile_terms(

@@ -22,16 +22,13 @@ from numpy.typing import NDArray
 from consignments.columns import normalize_names
 from consignments.errors import BadInput
 from consignments.timestamps import NO_TIME, US_PER_DAY, to_datetime
-from features.history.kernels import REMEMBERED_DAYS, RESULTS
+from features.history.kernels import REMEMBERED_DAYS
 from features.history.keys import KEYS_VERSION, KeyKind
 from features.history.live import NO_SEQUENCE, NOT_FINAL, CountedState
 from features.history.numbered_texts import number_texts
 from features.history.ordering import (
-    CANCELLATION,
-    OUTCOME,
     ArrivalEvents,
     EarlierEvents,
-    HistoryEvents,
     HistoryFold,
     Outcomes,
     StepTarget,
@@ -41,6 +38,14 @@ from features.history.ordering import (
 from features.history.pseudonyms import Pseudonyms
 from features.history.sorted_table import SortedTable
 from features.history.table import History
+from features.history.waiting_events import (
+    append_outcomes,
+    collect_cancellations,
+    collect_outcomes,
+    fill_missing,
+    get_numbers,
+    prepend_cancellations,
+)
 
 STATE_FORMAT = 1
 SEGMENT_ROWS = 1 << 19
@@ -50,7 +55,6 @@ CONSIGNMENT = "consignment"
 Longs = NDArray[np.int64]
 Keys = NDArray[np.uint64]
 Rows = NDArray[Any]
-RESULT_NAMES: dict[int, str | None] = {NOT_FINAL: None} | {code: name for name, code in RESULTS.items()}
 
 FOLLOWED = np.dtype(
     [
@@ -70,17 +74,6 @@ FOLLOWED = np.dtype(
     ]
 )
 """Type of the state of a consignment with several events, see `CountedState`."""
-WAITING_OUTCOME = np.dtype(
-    [
-        ("number", "<u8"),
-        ("visible_us", "<i8"),
-        ("known_us", "<i8"),
-        ("recorded_us", "<i8"),
-        ("sequence", "<i8"),
-        ("result", "i1"),
-    ]
-)
-WAITING_CANCELLATION = np.dtype([("number", "<u8"), ("cancelled_us", "<i8"), ("cancelled_sequence", "<i8")])
 
 
 class StateHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -344,17 +337,17 @@ class StateRun:
         self._check_order(arrivals, outcomes)
         before = self.before
         numbers = self._compute_numbers(arrivals.consignment_id)
-        self._numbers, self._issued_us = numbers, _fill_missing(arrivals.issued_us, len(numbers), NO_TIME)
+        self._numbers, self._issued_us = numbers, fill_missing(arrivals.issued_us, len(numbers), NO_TIME)
         found = self._compute_numbers(outcomes.consignment_id)
         self._arrivals = replace(arrivals, identity=pa.array(numbers))
         self._outcomes = replace(outcomes, identity=pa.array(found))
         earlier = EarlierEvents(len(self.kinds))
         if before is not None:
             self._outcomes = _drop_forgotten(self._outcomes, before.header)
-            self._arrivals = _prepend_cancellations(before.cancellations, self._arrivals)
-            self._outcomes = _append_waiting(self._outcomes, before.outcomes)
+            self._arrivals = prepend_cancellations(before.cancellations, self._arrivals)
+            self._outcomes = append_outcomes(self._outcomes, before.outcomes)
             met = np.unique(
-                np.concatenate([_to_numpy(self._arrivals.identity), _to_numpy(self._outcomes.identity)])
+                np.concatenate([get_numbers(self._arrivals.identity), get_numbers(self._outcomes.identity)])
             )
             states, keys = before.find(met)
             header = before.header
@@ -382,8 +375,8 @@ class StateRun:
             followed=rows,
             followed_keys=keys,
             arrived=(*(each for each in old if each.day.max() >= today - REMEMBERED_DAYS), *self._segments),
-            outcomes=_collect_outcomes(fold.left, self._outcomes),
-            cancellations=_collect_cancellations(fold.left, self._arrivals),
+            outcomes=collect_outcomes(fold.left, self._outcomes),
+            cancellations=collect_cancellations(fold.left, self._arrivals),
         )
 
     def _check_order(self, arrivals: ArrivalEvents, outcomes: Outcomes) -> None:
@@ -550,35 +543,6 @@ def _unpack(row: Any, handle: int) -> CountedState[int]:
     )
 
 
-def _fill_missing(column: Longs | None, rows: int, value: int) -> Longs:
-    return np.full(rows, value, dtype=np.int64) if column is None else column
-
-
-def _prepend_cancellations(waiting: Rows, arrivals: ArrivalEvents) -> ArrivalEvents:
-    """Add the consignments whose cancellation waits before the arrivals of a table."""
-    rows, carried = len(arrivals.received_us), len(waiting)
-    missing = np.full(carried, NO_TIME, dtype=np.int64)
-
-    def prepend(column: Longs | None, value: int) -> Longs | None:
-        if column is None:
-            return None
-        return np.concatenate([np.full(carried, value, dtype=np.int64), column])
-
-    cancelled_sequence = _fill_missing(arrivals.cancelled_sequence, rows, NO_SEQUENCE)
-    return ArrivalEvents(
-        consignment_id=pa.concat_arrays(
-            [pa.array([""] * carried, pa.large_string()), to_arrow_strings(arrivals.consignment_id)]
-        ),
-        received_us=np.concatenate([missing, arrivals.received_us]),
-        cancelled_us=np.concatenate([waiting["cancelled_us"], arrivals.cancelled_us]),
-        sequence=prepend(arrivals.sequence, NO_SEQUENCE),
-        cancelled_sequence=np.concatenate([waiting["cancelled_sequence"], cancelled_sequence]),
-        issued_us=prepend(arrivals.issued_us, NO_TIME),
-        identity=pa.array(np.concatenate([waiting["number"], _to_numpy(arrivals.identity)])),
-        carried=carried,
-    )
-
-
 def _drop_forgotten(outcomes: Outcomes, header: StateHeader) -> Outcomes:
     """Leave out outcomes from before the end of the state that history has forgotten: one table of all batches forgets them too."""
     kept = outcomes.visible_us // US_PER_DAY >= header.today - REMEMBERED_DAYS
@@ -594,54 +558,5 @@ def _drop_forgotten(outcomes: Outcomes, header: StateHeader) -> Outcomes:
         recorded_us=outcomes.recorded_us[rows],
         sequence=None if outcomes.sequence is None else outcomes.sequence[rows],
         result=[outcomes.result[row] for row in rows.tolist()],
-        identity=pa.array(_to_numpy(outcomes.identity)[rows]),
+        identity=pa.array(get_numbers(outcomes.identity)[rows]),
     )
-
-
-def _append_waiting(outcomes: Outcomes, waiting: Rows) -> Outcomes:
-    """Add the outcomes that wait to those of a table."""
-    if not len(waiting):
-        return outcomes
-    rows = len(outcomes.result)
-    sequence = outcomes.sequence
-    if rows == 0 and (waiting["sequence"] >= 0).all():
-        sequence = np.empty(0, dtype=np.int64)
-    return Outcomes(
-        consignment_id=pa.concat_arrays(
-            [to_arrow_strings(outcomes.consignment_id), pa.array([""] * len(waiting), pa.large_string())]
-        ),
-        visible_us=np.concatenate([outcomes.visible_us, waiting["visible_us"]]),
-        known_us=np.concatenate([outcomes.known_us, waiting["known_us"]]),
-        recorded_us=np.concatenate([outcomes.recorded_us, waiting["recorded_us"]]),
-        sequence=None if sequence is None else np.concatenate([sequence, waiting["sequence"]]),
-        result=[*outcomes.result, *(RESULT_NAMES[int(code)] for code in waiting["result"])],
-        identity=pa.array(np.concatenate([_to_numpy(outcomes.identity), waiting["number"]])),
-    )
-
-
-def _to_numpy(identity: Any) -> Keys:
-    numbers: Keys = identity.to_numpy()
-    return numbers
-
-
-def _collect_outcomes(left: HistoryEvents, outcomes: Outcomes) -> Rows:
-    """Collect the outcomes that take effect after the last arrival, each once, in a fixed order."""
-    rows = left.row[left.what == OUTCOME]
-    waiting = np.zeros(len(rows), dtype=WAITING_OUTCOME)
-    waiting["number"] = _to_numpy(outcomes.identity)[rows]
-    for name in ("visible_us", "known_us", "recorded_us"):
-        waiting[name] = getattr(outcomes, name)[rows]
-    waiting["sequence"] = NO_SEQUENCE if outcomes.sequence is None else outcomes.sequence[rows]
-    waiting["result"] = [RESULTS.get(outcomes.result[row] or "", NOT_FINAL) for row in rows.tolist()]
-    return np.unique(waiting)
-
-
-def _collect_cancellations(left: HistoryEvents, arrivals: ArrivalEvents) -> Rows:
-    rows = left.row[left.what == CANCELLATION]
-    waiting = np.zeros(len(rows), dtype=WAITING_CANCELLATION)
-    waiting["number"] = _to_numpy(arrivals.identity)[rows]
-    waiting["cancelled_us"] = arrivals.cancelled_us[rows]
-    waiting["cancelled_sequence"] = (
-        NO_SEQUENCE if arrivals.cancelled_sequence is None else arrivals.cancelled_sequence[rows]
-    )
-    return np.unique(waiting)

@@ -26,16 +26,9 @@ from consignments.files.folder_lock import lock_folder
 from consignments.files.part_folder import list_differences
 from consignments.files.part_manifest import compute_sha256, find_change
 from consignments.files.whole_files import PRIVATE_FOLDER_MODE, flush_file, flush_folder
-from features.history.kept_state import (
-    FOLLOWED,
-    SEGMENT_ARRAYS,
-    WAITING_CANCELLATION,
-    WAITING_OUTCOME,
-    ArrivedSegment,
-    KeptState,
-    StateHeader,
-)
+from features.history.kept_state import FOLLOWED, SEGMENT_ARRAYS, ArrivedSegment, KeptState, StateHeader
 from features.history.sorted_table import TABLE_ARRAYS, SortedTable
+from features.history.waiting_events import WAITING_CANCELLATION, WAITING_OUTCOME
 
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 24

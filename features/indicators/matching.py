@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.records import Consignment
-from features.indicator_kernels import KEY_COLUMNS
 from features.indicators.operation_keys import DIGEST_BYTES, OperationKeys
 from features.indicators.values import CACHE_SIZE, INDICATORS, SIDES, PartyForms, get_party
 from features.normalization.normal_forms import NormalForms
+from features.rows.indicator_kernels import KEY_COLUMNS
 
 Entry = TypeVar("Entry")
 _Token = tuple[str, float, str]
@@ -86,7 +86,7 @@ class IndicatorIndex(Generic[Entry]):
         ]
 
     def get_key_rows(self) -> NDArray[np.uint64]:
-        """Return the keys of the known indicators, as `features.indicator_kernels` reads them: those of one kind and resolution together.
+        """Return the keys of the known indicators, as `features.rows.indicator_kernels` reads them: those of one kind and resolution together.
 
         Returns
         -------

@@ -9,18 +9,18 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from consignments.records import Consignment
-from features.described_rows import normalize_consignment
-from features.indicator_kernels import (
-    LOCAL_PHONE_DIGITS,
-    MIN_LOCAL_LETTERS,
-    MIN_NAME_CONSONANTS,
-    WEAK_LETTERS,
-)
 from features.indicators.operation_keys import OperationKey
 from features.normalization.normal_forms import (
     NormalForms,
     fold_to_ascii,
     rotate_to_smallest,
+)
+from features.rows.described_rows import normalize_consignment
+from features.rows.indicator_kernels import (
+    LOCAL_PHONE_DIGITS,
+    MIN_LOCAL_LETTERS,
+    MIN_NAME_CONSONANTS,
+    WEAK_LETTERS,
 )
 
 SIDES = ("sender", "consignee")
@@ -83,7 +83,7 @@ def build_consonants(letters: str) -> str:
 
     Examples
     --------
-    >>> from features.described_rows import PartyDetails, describe_party
+    >>> from features.rows.described_rows import PartyDetails, describe_party
     >>> names = [describe_party(PartyDetails(name)).name for name in ("Mohammed Rahman", "RAHMAN, Muhamad")]
     >>> build_consonants(names[0]) == build_consonants(names[1])
     True
@@ -164,7 +164,7 @@ INDICATORS = (
     Indicator("email", "mailbox", 0.5, _read_mailbox),
     Indicator("account", EXACT, 1.0, lambda party: party.account),
 )
-"""All indicators, the exact one of a kind first, in the order of `features.indicator_kernels`. A name alone counts little, because many people share it."""
+"""All indicators, the exact one of a kind first, in the order of `features.rows.indicator_kernels`. A name alone counts little, because many people share it."""
 
 
 def compute_indicators(c: Consignment, key: OperationKey, sides: tuple[str, ...] = SIDES) -> tuple[str, ...]:

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.records import Consignment
-from features.described_rows import describe
 from features.history.keys import COMMON_KINDS, KeyKind
 from features.history.pseudonyms import Pseudonyms
-from features.row_plans import build_key_plan
+from features.rows.described_rows import describe
+from features.rows.plans import build_key_plan
 
 LinkNumbers = NDArray[np.uint64]
 GROUP_ROWS = 32

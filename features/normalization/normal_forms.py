@@ -4,7 +4,7 @@ A normal form is deterministic. Fast rules make it equal for equal meanings in m
 data never leave the process: history turns them into keyed pseudonyms.
 
 Here are the lists of words, and the forms of goods. Kernels compute the forms of names, addresses, phones and e-mails
-(`names`, `addresses`, `phone_kernels`, `emails`); Python reads them with `features.described_rows`.
+(`names`, `addresses`, `phone_kernels`, `emails`); Python reads them with `features.rows.described_rows`.
 """
 
 import string

@@ -10,9 +10,9 @@ from typing import NamedTuple
 from consignments.records import Alert, Consignment, Target
 from consignments.timestamps import to_us
 from consignments.visibility import FINAL_RESULTS, list_positive_results
-from features.alerts import Alerts
-from features.described_rows import normalize_consignment
+from features.alerts.alerts import Alerts
 from features.indicators.operation_keys import OperationKeys
+from features.rows.described_rows import normalize_consignment
 
 
 class InspectionResult(NamedTuple):

@@ -14,12 +14,18 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from consignments.errors import FileFault, ServiceFault
-from serving.event_log.backend import URL_SETTING, describe_error
 from serving.event_log.blocks.codec import encode_part, open_block
-from serving.event_log.database import create_writer, mask_password, migrate, open_engine, use_database
+from serving.event_log.databases.backend import URL_SETTING, describe_error
+from serving.event_log.databases.database import (
+    create_writer,
+    mask_password,
+    migrate,
+    open_engine,
+    use_database,
+)
+from serving.event_log.databases.tables import BLOCKS, LOG
 from serving.event_log.queries import ALL_COLUMNS, HEADS, select_last
 from serving.event_log.reader import LogReader, Progress
-from serving.event_log.tables import BLOCKS, LOG
 
 
 def is_sqlite_url(url: str) -> bool:

@@ -13,10 +13,10 @@ from serving.encryption.key_file import PREFIX_BYTES, KeyErasure
 from serving.encryption.vault import Vault
 from serving.event_log.blocks.codec import open_block
 from serving.event_log.copies import get_sqlite_path, is_sqlite_url
+from serving.event_log.databases.tables import BLOCKS
 from serving.event_log.events import ARRIVAL_KINDS, KeyErasureEvent
 from serving.event_log.queries import HEADS, PAGE_BLOCKS, select_range
 from serving.event_log.reader import LogReader
-from serving.event_log.tables import BLOCKS
 
 KEY_SEARCH_ENTRIES = 100_000
 """Number of last entries searched for a missing key when a log is opened; without any key, all entries are searched."""

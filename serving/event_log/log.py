@@ -16,9 +16,9 @@ import sqlalchemy as sa
 from consignments.errors import ServiceFault
 from serving.encryption.key_file import KeyErasure
 from serving.encryption.vault import Vault
-from serving.event_log.backend import LogWriter, TableWriter, describe_error
 from serving.event_log.blocks.codec import StoredBlock, encode_block, encode_blocks, open_block
-from serving.event_log.database import (
+from serving.event_log.databases.backend import LogWriter, TableWriter, describe_error
+from serving.event_log.databases.database import (
     create_writer,
     mask_password,
     migrate,
@@ -26,6 +26,7 @@ from serving.event_log.database import (
     use_database,
     wipe,
 )
+from serving.event_log.databases.tables import BLOCKS, LOG
 from serving.event_log.event_rows import Columns, EventRow, encode_row
 from serving.event_log.events import Event, KeyErasureEvent, RedactionEvent
 from serving.event_log.hash_chain import Redaction, hash_row, hash_rows
@@ -33,7 +34,6 @@ from serving.event_log.key_erasures import check_vault
 from serving.event_log.queries import HEADS, select_last
 from serving.event_log.reader import LogReader, require_tables
 from serving.event_log.redactions import RebuiltKeys, list_content, remove_content
-from serving.event_log.tables import BLOCKS, LOG
 from serving.event_log.upkeep import LogUpkeep
 from serving.process.clock import read_elapsed_seconds
 

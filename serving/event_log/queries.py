@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from consignments.errors import ServiceFault
-from serving.event_log.backend import describe_error
 from serving.event_log.blocks.codec import KIND_BITS, MAX_BLOCK_ENTRIES, combine_kinds
+from serving.event_log.databases.backend import describe_error
+from serving.event_log.databases.tables import BLOCKS, FIRST_RARE_KIND, RARE_BLOCKS
 from serving.event_log.events import Kind
-from serving.event_log.tables import BLOCKS, FIRST_RARE_KIND, RARE_BLOCKS
 
 PAGE_BLOCKS = 100
 """Blocks fetched at a time when many are read, of at most 6,400 entries."""

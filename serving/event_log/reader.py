@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from consignments.errors import BadSetting
 from consignments.identifiers import normalize_identifier
 from consignments.timestamps import US_PER_DAY
-from serving.event_log.backend import URL_SETTING
 from serving.event_log.blocks.codec import (
     ARRIVAL_BITS,
     BODY_COLUMNS,
@@ -24,7 +23,9 @@ from serving.event_log.blocks.codec import (
 )
 from serving.event_log.blocks.history_chunks import NOT_IN_HISTORY, HistoryChunk
 from serving.event_log.clock_corrections import ClockCorrections
-from serving.event_log.database import mask_password, open_engine, use_database
+from serving.event_log.databases.backend import URL_SETTING
+from serving.event_log.databases.database import mask_password, open_engine, use_database
+from serving.event_log.databases.tables import BLOCKS, LOG, SPANS
 from serving.event_log.event_rows import Columns, decode_row
 from serving.event_log.events import (
     ARRIVAL_KINDS,
@@ -49,7 +50,6 @@ from serving.event_log.queries import (
     select_last,
     select_place,
 )
-from serving.event_log.tables import BLOCKS, LOG, SPANS
 from serving.event_log.time_spans import EntryRange, list_ranges
 
 Progress = Callable[[str, int, int], None]

@@ -9,12 +9,12 @@ from sqlalchemy.engine import Connection
 
 from serving.event_log.blocks.codec import EntryBlock, encode_block, open_block
 from serving.event_log.blocks.frames import ZSTD
+from serving.event_log.databases.tables import BLOCKS
 from serving.event_log.event_rows import EventRow
 from serving.event_log.events import ARRIVAL_KINDS, CONTENT_KINDS, EMPTY, RedactionEvent
 from serving.event_log.hash_chain import RedactedDigest, RedactedRanges, Redaction
 from serving.event_log.queries import PAGE_BLOCKS, WHOLE, select_range
 from serving.event_log.reader import HEAD_ONLY, LogReader
-from serving.event_log.tables import BLOCKS
 
 NOT_COUNTED = ("content", "plain", "sealed", "keys", "features", "reasons")
 _decode = msgspec.msgpack.Decoder(Redaction).decode

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from serving.event_log.backend import Begin
+from serving.event_log.databases.backend import Begin
+from serving.event_log.databases.tables import BLOCKS, SPANS
 from serving.event_log.queries import LogQueries, select_range
-from serving.event_log.tables import BLOCKS, SPANS
 
 SPAN_ENTRIES = 4_096
 _TIMES = [sa.func.min(BLOCKS.c.min_us), sa.func.max(BLOCKS.c.max_us)]

@@ -15,8 +15,8 @@ from threading import Lock
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from serving.event_log.backend import Begin, TableWriter, describe_error
 from serving.event_log.blocks.compaction import STRETCH_ENTRIES, compact
+from serving.event_log.databases.backend import Begin, TableWriter, describe_error
 from serving.event_log.identifiers.finder import SEGMENT_ENTRIES, ReadNames, Run, SequenceFinder
 from serving.event_log.identifiers.pages import PackedRun
 from serving.event_log.identifiers.run_writer import (

@@ -34,7 +34,7 @@ from serving.event_log.copies import (
 )
 from serving.event_log.key_erasures import check_vault
 from serving.event_log.reader import LogReader, Progress
-from serving.event_log.verification import refuse_broken_chain, verify_chain
+from serving.event_log.verification.chain import refuse_broken_chain, verify_chain
 from serving.process.settings import Settings
 from serving.process.state_directory import RESTORE_PART, StateLock
 

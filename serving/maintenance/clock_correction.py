@@ -14,7 +14,7 @@ from serving.event_log.clock_corrections import ClockCorrection
 from serving.event_log.events import ClockCorrectionEvent
 from serving.event_log.log import EventLog
 from serving.event_log.redactions import find_first_recorded
-from serving.event_log.verification import require_valid_chain
+from serving.event_log.verification.chain import require_valid_chain
 from serving.maintenance.retention import RetentionApproval
 from serving.process.clock import MAX_JUMP_US
 from serving.process.settings import Settings

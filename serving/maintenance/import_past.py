@@ -36,7 +36,7 @@ from serving.event_log.events import IMPORTED_BY, Event
 from serving.event_log.key_erasures import load_or_create_data_key
 from serving.event_log.log import EventLog
 from serving.event_log.reader import Progress
-from serving.event_log.verification import require_valid_chain
+from serving.event_log.verification.chain import require_valid_chain
 from serving.maintenance.published_config import load_published_config
 from serving.process.clock import read_clock_us
 from serving.process.settings import Settings

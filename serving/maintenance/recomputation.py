@@ -22,7 +22,7 @@ from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame
 from consignments.timestamps import NO_TIME
 from consignments.validation import SEQUENCE
-from features.alerts import Alerts
+from features.alerts.alerts import Alerts
 from features.batch import build_outcome_events
 from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
 from features.pipeline import Pipeline

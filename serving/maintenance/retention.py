@@ -31,7 +31,7 @@ from serving.event_log.redactions import (
     list_content,
 )
 from serving.event_log.time_spans import find_latest_us
-from serving.event_log.verification import require_valid_chain
+from serving.event_log.verification.chain import require_valid_chain
 from serving.maintenance.published_config import build_key_reader
 from serving.process.clock import read_clock_us
 from serving.process.settings import Settings

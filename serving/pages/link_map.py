@@ -24,7 +24,6 @@ LIMITS = TraceLimits(depth=2, consignments=40, sharing=50)
 SIZE = 480
 RINGS = (0, 110, 205)
 """Distances from the middle of the drawing, by the number of links."""
-NODE_RADIUS = 9
 
 
 class DrawnNode(NamedTuple):

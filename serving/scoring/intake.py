@@ -10,7 +10,7 @@ from consignments.errors import MessageFault
 from consignments.records import Alert, Consignment, Outcome, Time
 from consignments.timestamps import convert_us_to_day, to_datetime, to_us
 from consignments.visibility import find_outcome_fault
-from features.alerts import normalize_pattern
+from features.alerts.patterns import normalize_pattern
 from features.history.kernels import NO_DAY
 from features.indicators.operation_keys import get_installed_keys
 from models.signatures.envelope import Envelope

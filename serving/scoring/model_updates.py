@@ -11,7 +11,7 @@ from serving.encryption.vault import Vault
 from serving.event_log.group_commit import Committer
 from serving.event_log.log import EventLog
 from serving.event_log.reader import Progress
-from serving.event_log.start_check import ChainCheck
+from serving.event_log.verification.start_check import ChainCheck
 from serving.process.logging import logger
 from serving.process.settings import Settings
 from serving.process.threads import BackgroundThreads

@@ -10,7 +10,7 @@ import msgspec
 from consignments.identifiers import normalize_identifier
 from consignments.messages.links import Link
 from consignments.timestamps import NO_TIME
-from features.alerts import Alerts
+from features.alerts.alerts import Alerts
 from features.history.live import LiveHistory, VisibleOutcome
 from features.history.table import History
 from serving.event_log.event_codec import Keys, Row, Rows

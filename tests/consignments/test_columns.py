@@ -27,10 +27,14 @@ from consignments.columns import (
     to_text_column,
 )
 from consignments.records import Consignment, Outcome
-from consignments.schema import get_field
+from consignments.schema import Field, get_fields
 from consignments.validation import NESTED_READERS
 
 UTC_TIME = datetime(2024, 3, 4, 9, 30, tzinfo=UTC)
+
+
+def get_field(record: type[msgspec.Struct], name: str) -> Field:
+    return next(field for field in get_fields(record) if field.name == name)
 
 
 def times(*texts: str) -> list[datetime | None]:

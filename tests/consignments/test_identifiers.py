@@ -2,7 +2,13 @@
 
 import pytest
 
-from consignments.identifiers import compute_check_digit, has_valid_check_digit, parse_awb, parse_s10
+from consignments.identifiers import (
+    compute_check_digit,
+    format_awb_number,
+    has_valid_check_digit,
+    parse_awb,
+    parse_s10,
+)
 
 
 @pytest.mark.parametrize(
@@ -49,3 +55,13 @@ def test_a_house_is_read_behind_its_waybill() -> None:
     assert parts is not None
     assert parts.house == "H/1"
     assert not parts.check_holds
+
+
+@pytest.mark.parametrize("written", ["05751987552", "057 51987552", "057-51987552/SZX1"])
+def test_the_number_of_a_master_has_one_written_form(written: str) -> None:
+    assert format_awb_number(written) == "057-51987552"
+
+
+@pytest.mark.parametrize("other", ["MEDU9876543", "USJFKAGBLALAAUN40001002000120", ""])
+def test_a_number_that_is_no_waybill_stays_as_it_is(other: str) -> None:
+    assert format_awb_number(other) == other

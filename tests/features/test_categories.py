@@ -8,7 +8,7 @@ from support.examples import make_consignment
 
 from consignments.records import Item
 from features.categories import fit_vocabularies
-from features.config import FeatureConfig, parse_feature_config
+from features.config import ExtraColumns, FeatureConfig
 
 PLAIN = FeatureConfig()
 
@@ -69,7 +69,7 @@ def test_the_first_items_product_counts_where_the_whole_has_none():
 
 
 def test_declared_columns_become_codes_and_numbers():
-    config = parse_feature_config({"columns": {"category": ["tax_type"], "numeric": ["tax_rate"]}})
+    config = FeatureConfig(ExtraColumns(numeric=("tax_rate",), category=("tax_type",)))
     got = values({"tax_type": ["a", "b"]}, config, tax_type="B", tax_rate=8.0)
     assert got["category.tax_type"] == 2.0
     assert got["column.tax_rate"] == 8.0

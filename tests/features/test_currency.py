@@ -9,7 +9,7 @@ from support.examples import make_consignment
 
 from consignments.timestamps import US_PER_DAY, to_datetime, to_day
 from features.currency import ExchangeRates
-from features.described_rows import measure_rows
+from features.rows.described_rows import measure_rows
 from features.value import UNIT_AT
 
 MONDAY = to_day(datetime(2024, 3, 4, tzinfo=UTC))

@@ -6,9 +6,9 @@ from math import isnan
 import pytest
 from support.examples import make_consignment
 
-from features.described_rows import PartyDetails, describe, describe_party
 from features.parties import PARTY_FEATURES
-from features.row_plans import NO_KEYS
+from features.rows.described_rows import PartyDetails, describe, describe_party
+from features.rows.plans import NO_KEYS
 
 NAMES = [feature.name.removeprefix("parties.") for feature in PARTY_FEATURES]
 

@@ -15,7 +15,7 @@ from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame, check_frame, to_alerts, to_consignments, to_outcomes
 from consignments.timestamps import NO_TIME, to_day, to_us
 from consignments.visibility import get_known_us, get_visible_us
-from features.alerts import Alerts
+from features.alerts.alerts import Alerts
 from features.batch import FeatureParameters, Tables, compute_feature_matrix
 from features.config import FeatureConfig
 from features.fitted import FittedParameters, fit_features

@@ -16,8 +16,8 @@ from consignments.timestamps import to_day
 from features.categories import fit_vocabularies
 from features.config import FeatureConfig
 from features.currency import ExchangeRates
-from features.described_rows import measure_rows
 from features.normalization.normal_forms import get_goods_hs
+from features.rows.described_rows import measure_rows
 from features.value import fit_norms
 from models.reasons.texts import get_template
 from training.evaluation.name_invariance import NAMES

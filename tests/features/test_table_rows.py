@@ -15,7 +15,7 @@ from consignments.items import to_item_lists
 from consignments.records import Alert, Item
 from consignments.tables import build_frame, check_frame, to_arrow_rows, to_consignments
 from consignments.validation import SEQUENCE
-from features.alerts import Alerts
+from features.alerts.alerts import Alerts
 from features.batch import PartialRows, fill_table_rows
 from features.fitted import FittedParameters
 from features.pipeline import Pipeline

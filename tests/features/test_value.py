@@ -11,8 +11,8 @@ from support.examples import MONDAY, make_consignment
 from consignments.records import Item
 from consignments.timestamps import to_day
 from features.currency import ExchangeRates
-from features.described_rows import measure_rows
 from features.normalization.normal_forms import get_goods_hs
+from features.rows.described_rows import measure_rows
 from features.value import MIN_CONSIGNMENTS_FOR_NORM, fit_norms
 
 RATES = ExchangeRates(

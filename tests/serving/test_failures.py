@@ -27,7 +27,7 @@ from npsrisk import main
 from serving.encryption.vault import Vault
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.event_log.verification import verify_chain
+from serving.event_log.verification.chain import verify_chain
 from serving.http.server import serve
 from serving.process.state_directory import StateLock
 
@@ -65,7 +65,7 @@ def test_while_the_database_is_locked_for_a_moment_the_answer_waits(client: Clie
 def test_a_database_that_stays_locked_is_told_and_then_it_goes_on(
     tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.event_log.backend.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("serving.event_log.databases.backend.BUSY_SECONDS", 0.1)
     publish(tmp_path, bundle, "1")
     with serving(settings_in(tmp_path)) as client:
         assert scored(client, "RB1") == 200
@@ -204,7 +204,9 @@ def test_an_mlflow_that_hangs_is_told_as_one_that_is_away(
 
 
 def start(folder: Path) -> tuple[int, str]:
-    environment = state_environment(folder) | {"NPSRISK_TEST_WAY": None}  # of the tests, unknown to the service
+    environment = state_environment(folder) | {
+        "NPSRISK_TEST_WAY": None
+    }  # of the tests, unknown to the service
     done = CliRunner().invoke(main, ["serve", "--port", "0"], env=environment)
     return done.exit_code, done.output.strip()
 

@@ -14,7 +14,7 @@ from consignments.errors import ServiceFault
 from consignments.records import Alert
 from consignments.timestamps import to_us
 from serving.event_log.events import Event
-from serving.event_log.verification import verify_chain
+from serving.event_log.verification.chain import verify_chain
 
 
 def score(client: Client, name: str, query: str = "?features=true", **changes: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.log import EventLog
 from serving.event_log.reader import LogReader
-from serving.event_log.verification import verify_chain
+from serving.event_log.verification.chain import verify_chain
 from serving.maintenance.backup import BackupFile, back_up, restore
 from serving.process.settings import Settings
 

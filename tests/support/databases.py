@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from support.entry_table import execute_on_entries
 
-from serving.event_log.database import open_engine
+from serving.event_log.databases.database import open_engine
 from serving.event_log.reader import LogReader
 
 SERVER = os.environ.get("NPSRISK_TEST_POSTGRES", "")

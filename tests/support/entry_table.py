@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from serving.event_log.blocks.codec import encode_blocks, open_block
+from serving.event_log.databases.tables import BLOCKS
 from serving.event_log.event_rows import EventRow
-from serving.event_log.tables import BLOCKS
 
 COLUMNS = (*EventRow._fields, "previous_hash", "hash")
 

@@ -18,6 +18,7 @@ from features.goods.character_folding import fold_character, is_invisible, is_un
 from features.goods.goods import GOODS_FEATURES
 from features.goods.hs import build_hs_tables
 from features.goods.lexicon import (
+    SUBSTANCE_FAMILIES,
     WORD_SLOTS,
     LexiconTerm,
     read_names,
@@ -48,6 +49,11 @@ def plain_values(text: str) -> dict[str, float]:
     if set(_items(folded)) <= set(FILE_ENDINGS) and _items(folded):
         values["invalid"] = 1.0
     return values | _conclusions(values)
+
+
+def get_family_name(code: float) -> str:
+    """Return the substance family of a code, as a feature has it."""
+    return SUBSTANCE_FAMILIES[int(code) - 1]
 
 
 class GoodsFeatures:

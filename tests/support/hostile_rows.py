@@ -5,7 +5,6 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 from consignments.records import Consignment, Item
-from features.described_rows import DETAIL_COLUMNS
 from features.normalization.normal_forms import ADDRESS_WORDS, LEGAL_FORM_PHRASES, NAME_WORDS
 from features.parties import (
     BUSINESS_WORDS,
@@ -18,6 +17,7 @@ from features.parties import (
     UNTRACEABLE_PROVIDERS,
     VIRTUAL_OFFICE_WORDS,
 )
+from features.rows.described_rows import DETAIL_COLUMNS
 
 MAX_CHARACTERS = 500
 PIECES = (

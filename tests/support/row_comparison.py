@@ -29,17 +29,17 @@ from support.uncompiled import prepare_plan, prepare_tables
 from support.value_oracle import ValueFeatures
 
 from consignments.records import Alert, Consignment
-from features.alert_kernels import AlertSearch
-from features.alerts import Alerts
+from features.alerts.alerts import Alerts
 from features.config import ExtraColumns, FeatureConfig, HistoryKeys
 from features.currency import ExchangeRates
-from features.described_rows import DescribedRows, create_rows, fill_described, normalize_consignment
 from features.goods.kernels import TEXT_BUCKETS
 from features.history.keys import list_key_kinds
 from features.history.pseudonyms import Pseudonyms
 from features.indicators.operation_keys import OperationKey, OperationKeys
 from features.indicators.values import compute_indicators
-from features.row_plans import FeaturePlan, FittedFeatures, KeyPlan, build_feature_plan, build_key_plan
+from features.rows.alert_kernels import AlertSearch
+from features.rows.described_rows import DescribedRows, create_rows, fill_described, normalize_consignment
+from features.rows.plans import FeaturePlan, FittedFeatures, KeyPlan, build_feature_plan, build_key_plan
 
 CONFIG = FeatureConfig(
     ExtraColumns(("tax_rate",), ("tax_type",)),

@@ -5,11 +5,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numba import config as numba_config
 
-from features import described_rows
 from features.goods.tables import load_goods_tables
 from features.normalization.tables import create_tables
 from features.pipeline import Pipeline
-from features.row_plans import FeaturePlan, KeyPlan
+from features.rows import described_rows
+from features.rows.plans import FeaturePlan, KeyPlan
 
 Plan = TypeVar("Plan", KeyPlan, FeaturePlan)
 

@@ -17,7 +17,7 @@ from consignments.files.table_writers import write_table
 from features.batch import Tables
 from models.registry import Registry
 from training import api
-from training.runs.train import RegisteredRun
+from training.runs.registered_run import RegisteredRun
 from training.simulation.operation import SimulatedTables, simulate
 
 # MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop.

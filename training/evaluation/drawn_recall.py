@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Target
-from models.recall import InspectedSample, RecallEstimate, estimate_recall
-from models.selection import compute_selection_probabilities, read_score_columns
+from models.selection.recall import InspectedSample, RecallEstimate, estimate_recall
+from models.selection.selection import compute_selection_probabilities, read_score_columns
 from training.data.training_set import find_last_visible_time, get_labels_as_of
 
 Floats = NDArray[np.float64]

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from consignments.records import Consignment
 from features.batch import BATCH_KEY
 from features.config import FeatureConfig
-from features.described_rows import PartyDetails, describe_party
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.parties import SIDES
 from features.pipeline import GROUP_ROWS, Pipeline
+from features.rows.described_rows import PartyDetails, describe_party
 from models.risk_model import RiskModel
 
 NAMES: Mapping[str, tuple[str, ...]] = {

@@ -19,14 +19,8 @@ class AlertYield(NamedTuple):
     alert_id : str
     operation : str or None
     text : str or None
-    matched : int
-        Consignments of the period that it matched.
-    seen : int
-        Of those: with one of its indicators.
-    last_seen_on : str or None
-        Day of the last of these.
-    inspected, known, positives, offences : int
-        Of the matched: presented to inspection, with a final result, with the target, with any offence.
+    counts : YieldCounts
+        Of the consignments of the period.
     rate : Estimate
         Positives over known.
     """
@@ -34,20 +28,14 @@ class AlertYield(NamedTuple):
     alert_id: str
     operation: str | None
     text: str | None
-    matched: int
-    seen: int
-    last_seen_on: str | None
-    inspected: int
-    known: int
-    positives: int
-    offences: int
+    counts: YieldCounts
     rate: Estimate
 
     def to_row(self) -> dict[str, Any]:
         """Return the values by name."""
-        row = self._asdict()
-        rate = row.pop("rate")
-        return row | {"rate": rate.value, "rate_low": rate.low, "rate_high": rate.high}
+        named = {"alert_id": self.alert_id, "operation": self.operation, "text": self.text}
+        rate = {"rate": self.rate.value, "rate_low": self.rate.low, "rate_high": self.rate.high}
+        return named | self.counts._asdict() | rate
 
 
 def compute_yields(
@@ -71,13 +59,13 @@ def compute_yields(
         counter.record(c)
     results = _read_results(inspections)
     yields = [build_yield(alert, counter.count(alert.alert_id, results)) for alert in counter.list_alerts()]
-    return sorted(yields, key=lambda each: (-each.positives, -each.matched, each.alert_id))
+    return sorted(yields, key=lambda each: (-each.counts.positives, -each.counts.matched, each.alert_id))
 
 
 def build_yield(alert: Alert, counts: YieldCounts) -> AlertYield:
     """Build the yield of an alert from its counts."""
     rate = estimate_rate(counts.positives, counts.known)
-    return AlertYield(alert.alert_id, alert.operation, alert.text, *counts, rate)
+    return AlertYield(alert.alert_id, alert.operation, alert.text, counts, rate)
 
 
 def _read_results(inspections: pd.DataFrame) -> dict[str, InspectionResult]:

@@ -276,17 +276,18 @@ def _suggest_ranking(handlings: Sequence[Handling]) -> Iterator[Suggestion]:
 
 
 def _suggest_alerts(yields: Sequence[AlertYield]) -> Iterator[Suggestion]:
-    silent = [each.alert_id for each in yields if not each.matched]
+    silent = [each.alert_id for each in yields if not each.counts.matched]
     if silent:
         yield Suggestion(
             "Ask the authors of alerts that matched nothing for other criteria",
             f"{len(silent)} of {len(yields)} alerts matched no consignment: {', '.join(silent[:10])}",
         )
     for each in yields:
-        if each.known >= MIN_MATCHED and not each.offences:
+        counts = each.counts
+        if counts.known >= MIN_MATCHED and not counts.offences:
             yield Suggestion(
                 f"Ask the author of alert {each.alert_id} to narrow or withdraw it",
-                f"it matched {each.matched} consignments; {each.known} have a result, none has an offence",
+                f"it matched {counts.matched} consignments; {counts.known} have a result, none has an offence",
             )
 
 

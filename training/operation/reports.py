@@ -35,9 +35,12 @@ def draft_reports(
         }  # fmt: skip
         about = f"{author}>{named[0]}/{named[1]} {begins_at.isoformat()} {ends_at.isoformat()}"
         stem = sha256(about.encode()).hexdigest()[:REPORT_ID_DIGITS]
+        counts = each.counts
         yield Feedback(
-            message_id=f"F-{stem}", matched=each.matched, inspected=each.inspected, known=each.known,
-            found=each.positives, **common,
+            message_id=f"F-{stem}", matched=counts.matched, inspected=counts.inspected, known=counts.known,
+            found=counts.positives, **common,
         )  # fmt: skip
-        if each.seen:
-            yield Sighting(message_id=f"I-{stem}", seen=each.seen, last_seen_on=each.last_seen_on, **common)
+        if counts.seen:
+            yield Sighting(
+                message_id=f"I-{stem}", seen=counts.seen, last_seen_on=counts.last_seen_on, **common
+            )

@@ -19,7 +19,7 @@ from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame, to_consignments
 from consignments.timestamps import NO_TIME, US_PER_DAY, get_time_column_us, to_us
 from consignments.visibility import get_known_us, get_visible_us, is_final
-from features.alerts import Alerts
+from features.alerts.alerts import Alerts
 from features.batch import BATCH_KEY, FeatureMatrix
 from features.config import FeatureConfig
 from features.fitted import FittedParameters

@@ -17,8 +17,8 @@ from consignments.records import Result, Selector
 from features.spec import Spec
 from models.risk_model import RiskModel
 from models.rules import Rules
-from models.selection import SelectionRule, compute_selection_probabilities, select
-from models.stratified_selection import ScoredArrivals, StratifiedRule, select_stratified
+from models.selection.selection import SelectionRule, compute_selection_probabilities, select
+from models.selection.stratified import ScoredArrivals, StratifiedRule, select_stratified
 
 Floats = NDArray[np.float64]
 Sight = Literal["nothing", "features", "model", "legacy", "truth"]

@@ -1,51 +1,35 @@
 """Training run, from tables to an evaluated model, in the order of its steps.
 
 Only visible data are used: feature parameters are learnt from the training fold, trees from training, the
-calibration from validation, and the test period only evaluates. `train_model` takes tables and returns values; `run_training`
-also writes the artifacts, logs the run and registers the version.
+calibration from validation, and the test period only evaluates. `training.runs.registered_run` writes what `train_model` returns.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from functools import cached_property
+from dataclasses import replace
 from hashlib import sha256
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from consignments.errors import BadInput
 from consignments.files.part_folder import PartFolder
 from consignments.files.part_manifest import identify_tables
 from consignments.records import Target
-from consignments.timestamps import NO_TIME, get_time_column_us, to_datetime
-from consignments.visibility import compute_visible_us
-from features.batch import (
-    ComputeOptions,
-    FeatureMatrix,
-    FeatureParameters,
-    Progress,
-    Tables,
-    report_progress,
-)
+from features.batch import ComputeOptions, FeatureMatrix, FeatureParameters, Progress, report_progress
 from features.buckets.cluster import connect
 from features.fitted import FittedParameters
 from features.normalization.normal_forms import get_goods_text
-from features.streams import FeatureInputs
 from models.boosting import TreeGrower
 from models.risk_model import RiskModel
-from training.config import EvaluationConfig, TrainConfig
+from training.config import TrainConfig
 from training.data.data_hash import hash_training_tables
 from training.data.memory import TrainingSize, require_memory
 from training.data.row_store import FeatureRowStore
-from training.data.splits import TEST, TRAIN, VALIDATION, truncate_to_day
+from training.data.splits import TEST, TRAIN, VALIDATION
 from training.data.table_features import FeaturePlace, TableFeatures
 from training.data.training_set import DataSet, ObservedTables, get_true_labels
 from training.evaluation.capacity import compute_daily_capacity
@@ -64,7 +48,7 @@ from training.fitting.deployed import (
     judge_origins,
     score_baselines,
 )
-from training.fitting.diagnostics import DiagnosticsOptions, DiagnosticsResult, cut_origins, run_diagnostics
+from training.fitting.diagnostics import DiagnosticsResult, cut_origins, run_diagnostics
 from training.fitting.distributed_boosting import DistributedBoosting, create_tree_folder
 from training.fitting.fit import (
     EvaluationFit,
@@ -79,247 +63,12 @@ from training.fitting.fit import (
 )
 from training.fitting.rolling_origin import RankOrigins, RollingOrigin, SharedOrigins
 from training.fitting.search import search
-from training.gate.report import GateReport
-from training.runs.artifacts import write_artifacts
 from training.runs.result import EvaluatedModel, TrainingResult
-from training.runs.run_description import describe_run
+from training.runs.task import TrainingTask, require_outcomes
 
 MODEL = "model"
 """Name of the evaluated model among the baselines."""
-Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class TrainingTask:
-    """Input of a training run: tables, date, target and settings.
-
-    Attributes
-    ----------
-    tables : Tables or FeatureInputs
-        Consignments, outcomes, alerts; as `FeatureInputs` the consignments need not fit in memory.
-    as_of : datetime, optional
-        Later arrivals, and outcomes that became visible later, are ignored. Default: the midnight after the last event of
-        the tables.
-    target : {"nps", "controlled_drug", "any_offence"}
-    config : TrainConfig
-    truth : DataFrame, optional
-        Of a simulated world; used for evaluation, never for training.
-    diagnostics : DiagnosticsOptions
-        Additional diagnostics: ablation, search. Default: none.
-    sources : mapping
-        Name of a table to the path of its file, for the record. Default: tables in memory.
-    work : Path, optional
-        Folder that keeps the computed features, so that an interrupted run continues. Default: they are kept in memory.
-    cluster : str, optional
-        Address of a Dask cluster that computes features, the fits of search and ablation, and trees if `[model] tree_workers` is set. It
-        needs `work`.
-    """
-
-    tables: Tables | FeatureInputs
-    as_of: datetime | None = None
-    target: Target = "nps"
-    config: TrainConfig = field(default_factory=TrainConfig)
-    truth: pd.DataFrame | None = None
-    diagnostics: DiagnosticsOptions = field(default_factory=DiagnosticsOptions)
-    sources: Mapping[str, str] = field(default_factory=dict)
-    work: Path | None = None
-    cluster: str | None = None
-
-    @cached_property
-    def inputs(self) -> FeatureInputs:
-        """The tables, with one spelling for each consignment. They can be read several times."""
-        _require_outcomes(self.tables)
-        return FeatureInputs.to_repeatable(self.tables)
-
-    def check_tree_workers(self) -> None:
-        """Check that there is what `[model] tree_workers` needs.
-
-        Raises
-        ------
-        BadInput
-            There is no cluster or no folder, or diagnostics are wanted, each fit of which would need all rows on one worker.
-        """
-        workers = self.config.model.tree_workers
-        if not workers:
-            return
-        if self.cluster is None or self.work is None:
-            raise BadInput(
-                "trees that grow on Dask workers need a cluster and a folder",
-                where="[model] tree_workers",
-                got=f"{workers} workers, without --dask or --work",
-                todo="give --dask ADDRESS and --work DIR, or leave the setting out",
-            )
-        if self.diagnostics.is_wanted:
-            raise BadInput(
-                "--trials and --ablation need all rows of a fit on one worker",
-                where="[model] tree_workers",
-                got=f"{workers} workers",
-                todo="search on a shorter period without this setting, and train with the settings found",
-            )
-
-    def find_as_of(self) -> datetime:
-        """Return the date of the run: the given one, else the midnight after the last event of the tables."""
-        return self.as_of or find_day_after_last_event(self.inputs)
-
-    def build_title(self) -> str:
-        """Build the name of the run, which says what was requested.
-
-        Examples
-        --------
-        `nps, as of 2024-07-15: truth, trials 20`
-        """
-        trials = self.diagnostics.search
-        origins = self.config.evaluation.origins
-        requested = [
-            *(["truth"] if self.truth is not None else []),
-            *([f"trials {trials.trials}"] if trials is not None else []),
-            *(["ablation"] if self.diagnostics.ablation else []),
-            *([f"origins {origins}"] if origins != EvaluationConfig().origins else []),
-            *([f"trees on {workers} workers"] if (workers := self.config.model.tree_workers) else []),
-        ]
-        return f"{self.target}, as of {self.find_as_of():%Y-%m-%d}: {', '.join(requested) or 'plain'}"
-
-
-class RunDestination(NamedTuple):
-    """Destination of a run.
-
-    Attributes
-    ----------
-    out_dir : Path, optional
-        Folder for the artifacts, new or empty. Default: only in the MLflow store.
-    tracking_uri : str, optional
-        MLflow store; without one nothing is logged.
-    register : bool
-        Also register the model; needs a store.
-    """
-
-    out_dir: Path | None = None
-    tracking_uri: str | None = None
-    register: bool = False
-
-
-@dataclass(frozen=True)
-class RegisteredRun:
-    """A logged run.
-
-    Attributes
-    ----------
-    trained : TrainingResult
-    gate : GateReport
-        Every rule of the gate, without a repeated training run, and the recommendation.
-    run_id : str or None
-        None if no store was given.
-    model_uri, version : str or None
-        Of the registered version, if it was registered.
-    """
-
-    trained: TrainingResult
-    gate: GateReport
-    run_id: str | None
-    model_uri: str | None
-    version: str | None
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The metrics by their logged names."""
-        return self.trained.headline_metrics
-
-    @property
-    def test_rows(self) -> NDArray[np.int64]:
-        """Positions of the test period's consignments in the table."""
-        return self.trained.test_rows
-
-    @property
-    def test_scores(self) -> Floats:
-        """Scores of these consignments."""
-        return self.trained.test_scores
-
-    def summarize(self) -> str:
-        """Return the summary of the run as text, for a terminal."""
-        lines = list(self.trained.sentences)
-        if self.run_id is not None:
-            lines.append(f"run {self.run_id}")
-        if self.version is not None:
-            lines.append(f"registered as {self.model_uri} (challenger)")
-        recommended = self.gate.recommendation
-        lines.append(f"Recommendation: {recommended.action}. {recommended.sentence}")
-        return "\n".join(lines)
-
-
-def run_training(
-    task: TrainingTask, destination: RunDestination, jobs: int = 1, progress: Progress | None = None
-) -> RegisteredRun:
-    """Train, write the artifacts, log the run, register the version.
-
-    Parameters
-    ----------
-    task, jobs, progress
-        See `train_model`.
-    destination : RunDestination
-    """
-    if destination.tracking_uri is None:
-        trained = train_model(task, jobs, progress)
-        with _choose_folder(destination) as folder:
-            gate = _write_artifacts(trained, folder, progress)
-        return RegisteredRun(trained, gate, None, None, None)
-    from training.reporting.mlflow_tracking import open_run
-    from training.runs.mlflow_run import (
-        RunText,
-        TrainingInputs,
-        find_champion,
-        log_training,
-        register_training,
-    )
-
-    _require_outcomes(task.tables)
-    title, as_of = task.build_title(), task.find_as_of()
-    tags = {"kind": "training", "target": task.target, "as_of": as_of.isoformat()}
-    with (
-        open_run(title, tags, tracking_uri=destination.tracking_uri) as run,
-        _choose_folder(destination) as folder,
-    ):
-        report = _combine_progress(progress, run.report_progress)
-        trained = train_model(task, jobs, report)
-        champion = find_champion(run, task.target) if destination.register else None
-        gate = _write_artifacts(trained, folder, report, champion)
-        text = RunText(title, describe_run(trained, gate))
-        with report_progress(report, "logging the run"):
-            inputs = TrainingInputs(task.inputs, task.truth, task.sources)
-            log_training(run, text, trained, inputs, folder)
-        if not destination.register:
-            return RegisteredRun(trained, gate, run.run_id, None, None)
-        with report_progress(report, "registering the version"):
-            version = register_training(run, text, trained, folder)
-        return RegisteredRun(trained, gate, run.run_id, version.uri, version.number)
-
-
-@contextmanager
-def _choose_folder(destination: RunDestination) -> Iterator[Path]:
-    """Return the folder of the artifacts, a temporary one if none is wanted."""
-    if destination.out_dir is not None:
-        yield destination.out_dir
-        return
-    with TemporaryDirectory() as spare:
-        yield Path(spare) / "run"
-
-
-def _write_artifacts(
-    trained: TrainingResult, folder: Path, progress: Progress | None, champion: str | None = None
-) -> GateReport:
-    with report_progress(progress, "writing report and bundle"):
-        return write_artifacts(trained, folder, champion)
-
-
-def _combine_progress(*reports: Progress | None) -> Progress:
-    """Combine callbacks into one that calls them all."""
-
-    def report(what: str, done: int, total: int) -> None:
-        for each in reports:
-            if each is not None:
-                each(what, done, total)
-
-    return report
 
 
 def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = None) -> TrainingResult:
@@ -435,7 +184,7 @@ def _prepare_data(
 ) -> tuple[TrainingData, TableFeatures]:
     """Read labels and weights of all rows, select the rows to keep, and compute their features part by part."""
     config, inputs = task.config, task.inputs
-    observed = ObservedTables(inputs.consignments.take_order(), _require_outcomes(inputs), task.find_as_of())
+    observed = ObservedTables(inputs.consignments.take_order(), require_outcomes(inputs), task.find_as_of())
     with report_progress(progress, "reading labels"):
         # Labels as of the dates of the split, and row weights.
         whole = build_training_data(observed, task.target, config)
@@ -528,25 +277,6 @@ def _locate_fitting_rows(data: DataSet, matrix: FeatureMatrix) -> NDArray[np.int
     """Return the positions of the matrix's rows of training and validation, in their order."""
     rows: NDArray[np.int64] = matrix.rows[np.isin(data.part[matrix.rows], (TRAIN, VALIDATION))]
     return rows
-
-
-def find_day_after_last_event(inputs: FeatureInputs) -> datetime:
-    """Find the midnight after the last arrival or result of the tables."""
-    moments = [get_time_column_us(inputs.consignments.take_order(), "received_at")]
-    if inputs.outcomes is not None:
-        moments.append(compute_visible_us(inputs.outcomes))
-    last = max((int(each.max()) for each in moments if len(each)), default=NO_TIME)
-    if last == NO_TIME:
-        raise BadInput("the tables contain no event", where="consignments")
-    return truncate_to_day(to_datetime(last)) + timedelta(days=1)
-
-
-def _require_outcomes(tables: Tables | FeatureInputs) -> pd.DataFrame:
-    if tables.outcomes is None or tables.outcomes.empty:
-        raise BadInput(
-            "there are no results to train on", where="outcomes", expected="a table of inspection results"
-        )
-    return tables.outcomes
 
 
 def _evaluate_test(

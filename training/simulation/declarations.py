@@ -56,7 +56,6 @@ PLAIN_NAME_SHARE = 0.7
 CODE_PATTERNS = ("RC-{}", "item {} research use", "compound {}", "M{} crystal")
 NATIVE_SENDERS_SHARE = 0.5
 """Share of senders whose texts may be in their own language (assumed)."""
-NATURES = ("sale", "gift", "documents", "sample", "returned", "other")
 CURRENCIES_WITHOUT_DECIMALS = ("JPY", "KRW")
 """Currencies declared without decimals."""
 EPOCH = np.datetime64("1970-01-01", "D")

@@ -11,17 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from consignments.identifiers import AWB_MODULUS, S10_EXCEPTIONS, S10_WEIGHTS
 from training.simulation.parameters import SimulationParameters
 from training.simulation.shipments import NO_INDEX, Draws, Numbers, Shipments, draw_flags
 
 S10_SERIALS, AWB_SERIALS = 100_000_000, 10_000_000
 S10_STEP, AWB_STEP = 7_368_787, 3_271_193
 """Steps without a common factor with the numbers of serials."""
-S10_WEIGHTS = np.array([8, 6, 4, 2, 3, 5, 9, 7])
-S10_CHECKS = np.array([11 - remainder for remainder in range(11)])
-S10_CHECKS[[0, 1]] = 5, 0
+S10_CHECKS = np.array([S10_EXCEPTIONS.get(11 - remainder, 11 - remainder) for remainder in range(11)])
 """Check digit by the weighted sum modulo 11: UPU standard S10."""
-AWB_MODULUS = 7
 RECEPTACLE_DIGITS = 13
 """Length of the serial at the end of a receptacle's number, after its route."""
 LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -81,7 +79,7 @@ class IdentifierGenerator:
         serial = (self._items + np.arange(count)) * S10_STEP % S10_SERIALS
         self._items += count
         digits = serial[:, None] // 10 ** np.arange(7, -1, -1) % 10
-        check = S10_CHECKS[digits @ S10_WEIGHTS % 11]
+        check = S10_CHECKS[digits @ np.array(S10_WEIGHTS) % 11]
         wrong = draw_flags(draws, self._manner.bad_check_digit, count)
         check = np.where(wrong, (check + 1) % 10, check)
         picks = draws.integers(0, [60, len(LETTERS)], (count, 2)).tolist()

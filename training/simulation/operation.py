@@ -275,11 +275,6 @@ def _found_senders(stage: SimulationContext, draws: Draws) -> tuple[LegitimateTr
     return crowd, HardNetworks(stage, crowd, draws, hard, parties)
 
 
-def split_newest(consignments: pd.DataFrame, count: int = 10) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Split off the newest consignments: returns the past and `count` new ones."""
-    return consignments.iloc[:-count], consignments.iloc[-count:]
-
-
 def concatenate_days(record: type[msgspec.Struct], days: Sequence[Columns]) -> pd.DataFrame:
     """Concatenate the days of a table, in the columns and types of its record; columns without data are missing values."""
     rows = sum(len(next(iter(columns.values()))) for columns in days)

@@ -25,7 +25,6 @@ in the network's own wording."""
 NO_INDEX = -1
 """No hub, no substance, no network, no master of its own."""
 KG_PER_GRAM = 0.001
-MIN_KG = 0.01
 
 
 @dataclass

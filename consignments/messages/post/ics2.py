@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from consignments.errors import MessageFault
-from consignments.identifiers import parse_awb
+from consignments.identifiers import format_awb_number
 from consignments.messages.air.waybill_numbers import identify_by_content
 from consignments.messages.content.amounts import sum_values
 from consignments.messages.content.countries import parse_country
@@ -173,8 +173,7 @@ class _DataSet:
             self.message, MASTER_DOCUMENTS
         )
         if self.master_number:
-            awb = parse_awb(self.master_number)
-            self.master_number = awb.number if awb else self.master_number
+            self.master_number = format_awb_number(self.master_number)
         self.issued_at = read_issue_time(self.message)
 
     def read_house(self, house: Node, place: str) -> Declaration:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from consignments.errors import MessageFault
-from consignments.identifiers import parse_awb
+from consignments.identifiers import format_awb_number, parse_awb
 from consignments.messages.content.countries import parse_country
 from consignments.messages.content.trees import (
     TEXT,
@@ -161,8 +161,7 @@ def build_missing_fault(what: str) -> MessageFault:
 
 def _read_number(node: Node, documents: tuple[str, ...]) -> str | None:
     number = read_text(node, *(f"{document}/documentnumber" for document in documents))
-    awb = parse_awb(number) if number else None
-    return awb.number if awb else number
+    return format_awb_number(number) if number else number
 
 
 def _join_numbers(master: str | None, house: str) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from serving.event_log.backend import Begin
 from serving.event_log.blocks.codec import (
     MAX_BLOCK_ENTRIES,
     StoredBlock,
@@ -18,8 +17,9 @@ from serving.event_log.blocks.codec import (
     open_block,
 )
 from serving.event_log.blocks.frames import ZSTD
+from serving.event_log.databases.backend import Begin
+from serving.event_log.databases.tables import BLOCKS
 from serving.event_log.event_rows import Columns
-from serving.event_log.tables import BLOCKS
 
 MIN_MEAN_ENTRIES = 4
 """Mean number of entries of a block from which on joining is not worth its time: the log would be a tenth smaller."""

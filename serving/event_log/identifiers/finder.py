@@ -8,6 +8,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from consignments.errors import ServiceFault
+from serving.event_log.databases.tables import BLOCKS, PAGES, RUNS
 from serving.event_log.identifiers.pages import (
     DamagedPage,
     RunEntries,
@@ -17,7 +18,6 @@ from serving.event_log.identifiers.pages import (
     unpack_pages,
 )
 from serving.event_log.queries import LogQueries, select_last
-from serving.event_log.tables import BLOCKS, PAGES, RUNS
 
 SEGMENT_ENTRIES = 8_192
 """Entries in memory after which the next segment begins; each full segment becomes a run."""

@@ -6,7 +6,8 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from serving.event_log.backend import Begin
+from serving.event_log.databases.backend import Begin
+from serving.event_log.databases.tables import PAGES, RUNS
 from serving.event_log.identifiers.finder import SEGMENT_ENTRIES, Run
 from serving.event_log.identifiers.pages import (
     PackedRun,
@@ -16,7 +17,6 @@ from serving.event_log.identifiers.pages import (
     pack_run,
     unpack_pages,
 )
-from serving.event_log.tables import PAGES, RUNS
 
 JOINED_RUNS = 8
 """Runs of one size that are joined."""

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.described import build_pipeline, describe_group
 from support.examples import make_consignment
-from support.goods_oracle import plain_score, plain_values
+from support.goods_oracle import get_family_name, plain_score, plain_values
 
 from features.goods.kernels import (
     CLASS,
@@ -18,7 +18,7 @@ from features.goods.kernels import (
     encode_text,
     score_text,
 )
-from features.goods.lexicon import get_family_name, load_text_tables, read_names, read_words
+from features.goods.lexicon import load_text_tables, read_names, read_words
 from features.goods.tables import load_goods_tables
 
 WEIGHTS = np.random.default_rng(7).normal(size=TEXT_BUCKETS).astype(np.float32)

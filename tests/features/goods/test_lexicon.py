@@ -9,13 +9,11 @@ from features.goods import kernels as kernel
 from features.goods.character_folding import fold_text
 from features.goods.hs import FAMILIES
 from features.goods.lexicon import (
-    MAX_SHORT_NAME_LETTERS,
     SUBSTANCE_FAMILIES,
     WORD_SLOTS,
     LexiconTerm,
     compile_terms,
     expand_pattern,
-    get_family_name,
     hash_words,
     load_text_tables,
     read_names,
@@ -41,8 +39,8 @@ def test_alternatives_are_written_out() -> None:
     assert expand_pattern("*methyl*") == [("methyl", kernel.AFTER_ANY | kernel.BEFORE_ANY)]
 
 
-def test_a_short_spelling_never_fires_alone() -> None:
-    short = [term for term in read_names() if len(term.spelling) <= MAX_SHORT_NAME_LETTERS]
+def test_a_spelling_of_four_letters_never_fires_alone() -> None:
+    short = [term for term in read_names() if len(term.spelling) <= 4]
     assert {"HHC", "2C-B", "khat"} <= {term.spelling for term in short}
     assert not [term for term in short if term.tier == kernel.SPECIFIC and term.spelling.isascii()]
 
@@ -77,7 +75,6 @@ def test_families_and_kinds_are_all_known() -> None:
     with (PACKAGE / "goods_words.csv").open(encoding="utf-8", newline="") as file:
         kinds = {row["kind"] for row in csv.DictReader(file)}
     assert kinds == (set(FAMILIES) - {"other"}) | set(WORD_SLOTS)
-    assert get_family_name(1) == "synthetic_cannabinoid"
 
 
 def test_vague_terms_stand_in_their_normal_form_once() -> None:

@@ -6,12 +6,12 @@ import pytest
 from support.examples import make_consignment
 
 from features.config import FeatureConfig
-from features.described_rows import describe
 from features.history import blake2b_rounds
 from features.history.blake2b_generator import generate
 from features.history.keys import list_key_kinds
 from features.history.pseudonyms import Pseudonyms
-from features.row_plans import build_key_plan
+from features.rows.described_rows import describe
+from features.rows.plans import build_key_plan
 
 
 def test_the_file_of_the_rounds_is_what_the_generator_writes() -> None:

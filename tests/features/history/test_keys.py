@@ -9,21 +9,21 @@ from support.examples import MONDAY, make_consignment
 
 from consignments.errors import BadSetting
 from consignments.records import Consignment
-from features.config import FeatureConfig, parse_feature_config
-from features.described_rows import describe
+from features.config import ExtraColumns, FeatureConfig, HistoryKeys
 from features.history.keys import COMMON_KINDS, KEYS_VERSION, list_key_kinds
 from features.history.pseudonyms import Pseudonyms
-from features.row_plans import build_key_plan
+from features.rows.described_rows import describe
+from features.rows.plans import build_key_plan
 
 PSEUDONYMS = Pseudonyms(b"a key for tests")
-KOREAN = {
-    "columns": {"numeric": ["tax_rate"], "category": ["tax_type"]},
-    "history": {"keys": [["hs_code", "tax_rate", "tax_type"], ["departure_country"]]},
-}
+KOREAN = FeatureConfig(
+    ExtraColumns(numeric=("tax_rate",), category=("tax_type",)),
+    HistoryKeys((("hs_code", "tax_rate", "tax_type"), ("departure_country",))),
+)
 
 
 def keys_of(c: Consignment, config: FeatureConfig | None = None) -> dict[str, int]:
-    return both_of(c, config)[0]
+    return both_of(c, KOREAN)[0]
 
 
 def both_of(c: Consignment, config: FeatureConfig | None = None) -> tuple[dict[str, int], dict[str, int]]:
@@ -35,7 +35,7 @@ def both_of(c: Consignment, config: FeatureConfig | None = None) -> tuple[dict[s
 
 
 def declared(**changes: Any) -> Consignment:
-    record = parse_feature_config(KOREAN).build_record_type()
+    record = KOREAN.build_record_type()
     return record(consignment_id="x", channel="postal", received_at=MONDAY, **changes)
 
 
@@ -83,36 +83,32 @@ def test_every_common_kind_has_a_counterpart_that_is_a_kind() -> None:
 
 
 def test_a_declared_number_has_one_key_however_the_table_wrote_it() -> None:
-    config = parse_feature_config(KOREAN)
     from_csv = declared(hs_code="610910", tax_rate=float("8"), tax_type="A")
     from_parquet = declared(hs_code="610910", tax_rate=np.float64(8.0), tax_type=" a ")
     name = "hs_code+tax_rate+tax_type"
-    assert keys_of(from_csv, config)[name] == keys_of(from_parquet, config)[name] != 0
+    assert keys_of(from_csv, KOREAN)[name] == keys_of(from_parquet, KOREAN)[name] != 0
 
 
 @pytest.mark.parametrize(("left", "right"), [(0.0, None), (8.0, 80.0), (0.1, 0.10000000000000002)])
 def test_other_numbers_have_other_keys(left: float, right: float | None) -> None:
-    config = parse_feature_config(KOREAN)
-    keys = [keys_of(declared(hs_code="1", tax_rate=rate), config) for rate in (left, right)]
+    keys = [keys_of(declared(hs_code="1", tax_rate=rate), KOREAN) for rate in (left, right)]
     assert keys[0]["hs_code+tax_rate+tax_type"] != keys[1]["hs_code+tax_rate+tax_type"]
 
 
 def test_minus_zero_is_zero() -> None:
-    config = parse_feature_config(KOREAN)
-    assert keys_of(declared(tax_rate=-0.0), config) == keys_of(declared(tax_rate=0.0), config)
+    assert keys_of(declared(tax_rate=-0.0), KOREAN) == keys_of(declared(tax_rate=0.0), KOREAN)
 
 
 def test_a_declared_key_takes_a_missing_part_as_a_value_unless_all_are_missing() -> None:
-    config = parse_feature_config(KOREAN)
-    partly, wholly = keys_of(declared(hs_code="610910"), config), keys_of(declared(), config)
+    partly, wholly = keys_of(declared(hs_code="610910"), KOREAN), keys_of(declared(), KOREAN)
     assert partly["hs_code+tax_rate+tax_type"] != 0
     assert partly["departure_country"] == 0
     assert wholly["hs_code+tax_rate+tax_type"] == 0
 
 
-@pytest.mark.parametrize("key", [["route"], ["departure_country"]])
-def test_a_key_that_is_there_already_is_refused(key: list[str]) -> None:
-    config = parse_feature_config({"history": {"keys": [["departure_country"], key]}})
+@pytest.mark.parametrize("key", [("route",), ("departure_country",)])
+def test_a_key_that_is_there_already_is_refused(key: tuple[str, ...]) -> None:
+    config = FeatureConfig(history=HistoryKeys((("departure_country",), key)))
     with pytest.raises(BadSetting, match="this history key exists already"):
         list_key_kinds(config)
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from features.config import parse_feature_config
+from features.config import FeatureConfig, HistoryKeys
 from features.history.keys import COMMON_KINDS, list_key_kinds
 from features.history.readings import EITHER, READINGS, SIDE_READINGS, SIDES, build_history_features
 from features.spec import Spec
 
-CONFIG = parse_feature_config({"history": {"keys": [["hs_code", "departure_country"]]}})
+CONFIG = FeatureConfig(history=HistoryKeys((("hs_code", "departure_country"),)))
 SPEC = Spec(build_history_features(list_key_kinds(CONFIG)))
 
 

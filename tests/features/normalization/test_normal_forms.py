@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from support.examples import make_consignment
 
 from consignments.records import Item
-from features.described_rows import PartyDetails, describe_party, normalize_consignment
 from features.normalization.normal_forms import clean_hs, fold_to_ascii, get_goods_text
+from features.rows.described_rows import PartyDetails, describe_party, normalize_consignment
 
 
 def normalize_name(name: str | None) -> str:

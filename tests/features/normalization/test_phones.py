@@ -3,10 +3,10 @@
 import pytest
 from support.examples import make_consignment
 
-from features.described_rows import PartyDetails, describe, describe_party
 from features.normalization.phones import CALLING_CODES, PLANS
 from features.parties import PARTY_FEATURES
-from features.row_plans import NO_KEYS
+from features.rows.described_rows import PartyDetails, describe, describe_party
+from features.rows.plans import NO_KEYS
 
 
 def test_no_calling_code_begins_another():

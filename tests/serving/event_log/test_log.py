@@ -13,11 +13,11 @@ from support.databases import database_in, only_sqlite
 from consignments.errors import BadSetting, ServiceFault
 from serving.encryption.vault import Vault
 from serving.event_log.blocks.codec import encode_blocks
-from serving.event_log.database import LATEST_REVISION
+from serving.event_log.databases.database import LATEST_REVISION
+from serving.event_log.databases.tables import METADATA
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.event_log.tables import METADATA
-from serving.event_log.verification import verify_chain
+from serving.event_log.verification.chain import verify_chain
 
 Open = Callable[[], EventLog]
 Entry = Callable[..., Event]

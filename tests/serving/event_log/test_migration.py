@@ -13,13 +13,13 @@ from support.databases import database_in, execute, reader_of
 
 from consignments.errors import BadSetting
 from serving.encryption.vault import Vault
-from serving.event_log.database import open_engine
+from serving.event_log.databases.database import open_engine
 from serving.event_log.event_rows import EventRow, encode_row
 from serving.event_log.events import Event, RedactionEvent
 from serving.event_log.hash_chain import RedactedDigest, Redaction, hash_row
 from serving.event_log.log import EventLog
 from serving.event_log.reader import LogReader
-from serving.event_log.verification import verify_chain
+from serving.event_log.verification.chain import verify_chain
 
 Entry = Callable[..., Event]
 COUNT = 200

@@ -13,7 +13,7 @@ from support.databases import database_in, execute, reader_of
 from consignments.errors import BadSetting
 from consignments.timestamps import US_PER_DAY
 from serving.encryption.vault import Vault
-from serving.event_log.database import open_engine
+from serving.event_log.databases.database import open_engine
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
 from serving.event_log.reader import LogReader

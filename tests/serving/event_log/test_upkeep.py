@@ -16,7 +16,7 @@ from serving.event_log.blocks.compaction import compact
 from serving.event_log.copies import _read_pages
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.event_log.verification import verify_chain
+from serving.event_log.verification.chain import verify_chain
 
 Open = Callable[[], EventLog]
 Entry = Callable[..., Event]

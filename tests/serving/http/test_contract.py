@@ -22,7 +22,7 @@ from support.serving_examples import DATA_KEY, Client, publish, running, serving
 from consignments.records import Alert, Item
 from serving.encryption.vault import Vault
 from serving.event_log.log import EventLog
-from serving.event_log.verification import verify_chain
+from serving.event_log.verification.chain import verify_chain
 
 schemathesis = pytest.importorskip("schemathesis", reason="make install installs it")
 told = pytest.importorskip("schemathesis.specs.openapi.checks")

@@ -13,7 +13,7 @@ from support.serving_examples import Client, publish, serving, settings_in
 from consignments.errors import BadInput
 from consignments.timestamps import to_us
 from npsrisk import main
-from serving.event_log.verification import verify_chain
+from serving.event_log.verification.chain import verify_chain
 from serving.maintenance.clock_correction import correct_clock
 from serving.maintenance.retention import RetentionApproval
 

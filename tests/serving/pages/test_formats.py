@@ -3,7 +3,7 @@
 import re
 from typing import get_args
 
-from consignments.exchange.documents import MESSAGE_KINDS, Seizure, Warning
+from consignments.exchange.documents import AnyMessage, Seizure, Warning
 from consignments.records import Consignment, Result
 from consignments.schema import get_fields
 from features.indicators.values import INDICATORS, SIDES
@@ -26,7 +26,7 @@ CODES = {
         NOT_INSPECTED,
     ),
     "shared": (CRITERIA, *(f"{side}_{each.kind}" for side in SIDES for each in INDICATORS)),
-    "message": MESSAGE_KINDS,
+    "message": tuple(kind.__struct_config__.tag for kind in get_args(AnyMessage)),
     "document": tuple(
         field
         for message in (Seizure, Warning)

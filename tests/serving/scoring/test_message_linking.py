@@ -36,7 +36,7 @@ from support.serving_past import APPROVAL
 from consignments.timestamps import to_datetime, to_us
 from npsrisk import main
 from serving.event_log.events import ArrivalEvent, CancellationEvent, LinkEvent
-from serving.event_log.verification import verify_chain
+from serving.event_log.verification.chain import verify_chain
 from serving.maintenance.retention import forget, forget_consignment
 from serving.scoring.message_linking import MessageLinker, find_counting_version
 from serving.service import Service

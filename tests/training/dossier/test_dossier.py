@@ -24,7 +24,8 @@ from training.dossier.evidence import DossierEvidence, ServiceSetting, gather_do
 from training.dossier.page import encode_dossier, render_dossier, write_dossier
 from training.monitoring import drift_verdict
 from training.promotion.promote import promote
-from training.runs.train import RunDestination, TrainingTask, run_training
+from training.runs.registered_run import RunDestination, run_training
+from training.runs.task import TrainingTask
 from training.simulation.operation import SimulatedTables, simulate
 
 DAY = date(2026, 1, 2)

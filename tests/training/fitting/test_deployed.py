@@ -14,7 +14,8 @@ from training.data.training_set import ObservedTables, get_true_labels
 from training.evaluation.metrics import compute_capacity_curve
 from training.fitting.deployed import build_training_data, fit_at_dates, judge_origins
 from training.fitting.fit import FitTask, SplitFeatures, fit_evaluation
-from training.runs.train import TrainingTask, train_model
+from training.runs.task import TrainingTask
+from training.runs.train import train_model
 from training.simulation.operation import simulate
 
 CONFIG = parse_config(

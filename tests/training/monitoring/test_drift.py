@@ -39,7 +39,8 @@ from training.monitoring.drift_report import (
 )
 from training.monitoring.drift_verdict import MIN_EXPECTED_POSITIVES, find_drift_reasons
 from training.runs.artifacts import write_run_bundles
-from training.runs.train import TrainingTask, train_model
+from training.runs.task import TrainingTask
+from training.runs.train import train_model
 from training.simulation.operation import SimulatedTables, simulate
 
 QUICK = EvaluationConfig(resamples=40)

@@ -85,7 +85,7 @@ def test_totals_blind_spots_quality_and_alerts(brief: Brief) -> None:
     ]
     gimhae = next(each for each in brief.quality if (each.office, each.column) == ("Gimhae", "hs_code"))
     assert (gimhae.recent, gimhae.earlier, gimhae.arrivals) == (0.0, 1.0, 200)
-    assert [(each.alert_id, each.matched) for each in brief.alerts] == [("A1", 440)]
+    assert [(each.alert_id, each.counts.matched) for each in brief.alerts] == [("A1", 440)]
 
 
 def test_what_became_known_later_changes_nothing(brief: Brief) -> None:

@@ -178,7 +178,7 @@ def test_a_small_operation_counted_by_hand() -> None:
     assert [(each.family, each.positives, each.quantity_g) for each in found.families] == [
         ("cathinone", 2, 20.0)
     ]
-    assert [(each.alert_id, each.matched, each.known, each.positives) for each in found.yields] == [
+    assert [(each.alert_id, each.counts.matched, each.counts.known, each.counts.positives) for each in found.yields] == [
         ("A1", 12, 4, 2), ("A2", 0, 0, 0),
     ]  # fmt: skip
     assert [(each.selector, math.isnan(each.ratio.value)) for each in found.selectors] == [

@@ -123,5 +123,5 @@ def test_the_reports_of_a_partner_s_message_are_a_hand_count() -> None:
     assert (sighting.seen, sighting.last_seen_on) == (3, "2024-03-07")
     for message in (feedback, sighting):
         check_message(message, day(9))
-    by_alert = {each.alert_id: each for each in yields}
+    by_alert = {each.alert_id: each.counts for each in yields}
     assert (by_alert["LOCAL"].matched, by_alert["LOCAL"].seen) == (4, 0)

@@ -31,7 +31,8 @@ from training.gate.rules import COMPARISON_RULE
 from training.promotion.comparison import ComparedTraffic, compare
 from training.promotion.promote import promote
 from training.promotion.review import log_reviewed_comparison, review_version
-from training.runs.train import RegisteredRun, RunDestination, TrainingTask, run_training
+from training.runs.registered_run import RegisteredRun, RunDestination, run_training
+from training.runs.task import TrainingTask
 from training.simulation.operation import SimulatedTables, simulate
 from training.simulation.parameters import load_parameters
 

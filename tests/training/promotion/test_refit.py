@@ -27,8 +27,10 @@ from training.promotion.refit import (
 from training.promotion.review import review_version
 from training.runs.artifacts import write_run_bundles
 from training.runs.input_example import build_example_consignments
+from training.runs.registered_run import RegisteredRun, RunDestination, run_training
 from training.runs.result import TrainingResult
-from training.runs.train import RegisteredRun, RunDestination, TrainingTask, run_training, train_model
+from training.runs.task import TrainingTask
+from training.runs.train import train_model
 from training.simulation.operation import SimulatedTables, simulate
 
 TARGET = "any_offence"

@@ -21,7 +21,8 @@ from training.runs.explanations import (
     explain_sample,
 )
 from training.runs.run_description import describe_run
-from training.runs.train import TrainingTask, train_model
+from training.runs.task import TrainingTask
+from training.runs.train import train_model
 from training.simulation.operation import simulate
 
 CONFIG = parse_config(

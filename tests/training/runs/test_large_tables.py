@@ -27,7 +27,8 @@ from training.fitting.fit import FitTask, grow_fit
 from training.fitting.search import SearchBudget
 from training.runs.artifacts import build_reference, write_run_bundles
 from training.runs.result import TrainingResult
-from training.runs.train import TrainingTask, train_model
+from training.runs.task import TrainingTask
+from training.runs.train import train_model
 from training.simulation.operation import SimulatedTables, simulate
 
 SETTINGS = {

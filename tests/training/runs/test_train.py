@@ -30,13 +30,9 @@ from training.fitting.rolling_origin import TEXT_SCORE
 from training.fitting.search import SearchBudget
 from training.runs.artifacts import write_run_bundles
 from training.runs.mlflow_run import build_child_runs
-from training.runs.train import (
-    RunDestination,
-    TrainingTask,
-    find_day_after_last_event,
-    run_training,
-    train_model,
-)
+from training.runs.registered_run import RunDestination, run_training
+from training.runs.task import TrainingTask
+from training.runs.train import train_model
 from training.simulation.operation import simulate
 
 # MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop, and warns of its own types when imported.
@@ -425,20 +421,6 @@ def test_the_evaluation_fit_gives_the_scores_that_were_judged_to_the_last_bit(lo
 def test_without_outcomes_there_is_nothing_to_learn_from(tables):
     with pytest.raises(BadInput, match="no results to train on"):
         train_model(TrainingTask(Tables(tables.consignments)))
-
-
-def test_the_default_date_is_the_midnight_after_the_last_event(tables, as_of):
-    assert find_day_after_last_event(FeatureInputs.from_tables(Tables(tables.consignments))) == as_of
-    last = tables.outcomes["known_at"].max()
-    assert find_day_after_last_event(FeatureInputs.from_tables(tables)) == last.ceil("D").to_pydatetime()
-
-
-def test_a_run_is_named_by_what_was_requested(tables, as_of, world):
-    plain = TrainingTask(tables, as_of)
-    assert plain.build_title() == f"nps, as of {as_of:%Y-%m-%d}: plain"
-    studies = DiagnosticsOptions(ablation=True, search=SearchBudget(4))
-    everything = TrainingTask(tables, as_of, "nps", CONFIG, world.truth, studies)
-    assert everything.build_title().endswith(": truth, trials 4, ablation, origins 2")
 
 
 def test_each_group_of_an_ablation_is_a_child_run(trained):

@@ -17,7 +17,7 @@ from consignments.records import Alert, Consignment, Outcome, Truth
 from consignments.schema import get_fields
 from consignments.tables import check_frame
 from training.simulation.inspection_outcomes import SimulatedDay
-from training.simulation.operation import SimulatedTables, Simulation, simulate, split_newest
+from training.simulation.operation import SimulatedTables, Simulation, simulate
 from training.simulation.parameters import load_parameters
 from training.simulation.realism import SimulatedPeriod
 from training.simulation.targeting import TargetingCentre
@@ -353,13 +353,6 @@ def test_a_controlled_family_falls_to_its_part_and_the_substitute_makes_up_for_i
 def test_the_substance_of_the_event_is_in_no_list_that_is_shipped() -> None:
     new = load_parameters().events.new_substance.name
     assert new.casefold() not in (REPOSITORY / "features" / "goods" / "lexicon.csv").read_text().casefold()
-
-
-def test_the_newest_consignments_are_split_off_for_scoring(world: SimulatedTables) -> None:
-    past, new = split_newest(world.consignments, 10)
-    assert len(new) == 10
-    assert len(past) + 10 == len(world.consignments)
-    assert past["received_at"].max() <= new["received_at"].min()
 
 
 def test_an_unknown_preset_or_an_empty_world_is_refused() -> None:

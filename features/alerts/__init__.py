@@ -1,0 +1,1 @@
+"""Alerts of partners: their patterns and indicators, compared with consignments."""

@@ -1,0 +1,239 @@
+"""Alerts of partners, matched with consignments at the time of scoring.
+
+An alert issued on Monday that expires on Friday matches consignments received from Monday to Thursday night, if all its
+patterns match. An alert without a pattern matches nothing. Each alert is indexed by its most selective pattern. A
+consignment is therefore compared with few alerts, even if many are active.
+
+An alert may have indicators too: keyed hashes of the parties of a partner's seizure. They match by themselves, if a party has one
+of them, and have their own features. They count less with every day since the seizure.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from math import nan
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.records import Alert, Consignment
+from consignments.timestamps import to_us
+from features.alerts.index import MAX_TIME, AlertIndex, AlertVersion
+from features.alerts.patterns import ComparedConsignment, match_pattern, normalize_pattern
+from features.indicators.matching import IndicatorIndex, IndicatorMatch, read_prefix
+from features.indicators.operation_keys import OperationKeys, get_installed_keys
+from features.normalization.normal_forms import NormalForms
+from features.rows.alert_kernels import AlertTables
+from features.spec import Feature
+
+NO_PATTERN = (0.0, nan, 0.0, 0.0, 0.0, 0.0)
+NO_INDICATOR = (0.0, 0.0, nan, nan, 0.0)
+NO_MATCH = NO_PATTERN + NO_INDICATOR
+MIN_TIME = datetime.min.replace(tzinfo=UTC)
+ONE_DAY = timedelta(days=1)
+REASON = "operation_alert"
+INDICATOR_REASON = "partner_indicator"
+HALF_LIFE_DAYS = 30.0
+"""Days after which a match with an indicator counts half (assumed)."""
+
+
+class AlertMatch(NamedTuple):
+    """An alert that matches a consignment.
+
+    Attributes
+    ----------
+    alert : Alert
+    shared : tuple of str
+        Identifiers that are among its indicators, for example `sender_phone`; empty if it matches by its patterns alone.
+    """
+
+    alert: Alert
+    shared: tuple[str, ...]
+
+
+class Alerts:
+    """The alerts known so far, and the features of consignments that match them.
+
+    Parameters
+    ----------
+    alerts : iterable of Alert
+    sequences : iterable of int, optional
+        Their sequence numbers in the log, in the same order.
+    keys : OperationKeys, optional
+        Keys of the operations whose indicators are compared. Default: the installed ones.
+    """
+
+    features = (
+        Feature("alerts.matching", "count", REASON),
+        Feature("alerts.days_since_issued", "days", REASON),
+        Feature("alerts.party", "flag", REASON),
+        Feature("alerts.goods", "flag", REASON),
+        Feature("alerts.route", "flag", REASON),
+        Feature("alerts.closeness", "count", REASON),
+        Feature("alerts.sender_indicators", "count", INDICATOR_REASON),
+        Feature("alerts.consignee_indicators", "count", INDICATOR_REASON),
+        Feature("alerts.days_since_sender_indicator", "days", INDICATOR_REASON),
+        Feature("alerts.days_since_consignee_indicator", "days", INDICATOR_REASON),
+        Feature("alerts.indicator_strength", "points", INDICATOR_REASON),
+    )
+
+    def __init__(
+        self,
+        alerts: Iterable[Alert] = (),
+        sequences: Iterable[int] | None = None,
+        keys: OperationKeys | None = None,
+    ) -> None:
+        self._index = AlertIndex()
+        self._indicators: IndicatorIndex[AlertVersion] = IndicatorIndex(
+            get_installed_keys() if keys is None else keys
+        )
+        self._current: dict[str, AlertVersion] = {}
+        self._first_issue, self._last_end = MAX_TIME, MIN_TIME
+        places = iter(sequences) if sequences is not None else None
+        for alert in alerts:
+            self.add(alert, next(places) if places is not None else None)
+
+    def __len__(self) -> int:
+        return len(self._current)
+
+    def add(self, alert: Alert, sequence: int | None = None) -> None:
+        """Add an alert. It replaces an earlier version of the same alert; a repeat changes nothing.
+
+        Parameters
+        ----------
+        alert : Alert
+        sequence : int, optional
+            Its sequence number in the log. Consignments before it are not compared with it.
+        """
+        known = self._current.get(alert.alert_id)
+        if known is not None:
+            if known.alert == alert:
+                return
+            if sequence is None:
+                self._index.remove(known)
+                self._indicators.remove(known, known.alert.indicators or ())
+            known.until = sequence
+        entry = AlertVersion(alert, normalize_pattern(alert), sequence)
+        self._current[alert.alert_id] = entry
+        self._index.add(entry)
+        self._indicators.add(entry, alert.indicators or ())
+        for token in alert.indicators or ():
+            if (prefix := read_prefix(token)) is not None:
+                self._index.values.add_indicator(prefix)
+        self._first_issue = min(self._first_issue, alert.issued_at)
+        self._last_end = max(self._last_end, entry.end)
+
+    def find(self, alert_id: str) -> Alert | None:
+        """Return the latest version of an alert; None if it is unknown."""
+        known = self._current.get(alert_id)
+        return None if known is None else known.alert
+
+    def may_match(self, c: Consignment) -> bool:
+        """Check if any alert was or will be in force when a consignment was received, so that its normal forms are needed."""
+        moment = c.received_at
+        return moment is not None and self._first_issue <= moment < self._last_end
+
+    def mask_possible(self, received_us: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Mark the times of arrival, in microseconds, for which `may_match` is true."""
+        first, end = to_us(self._first_issue), to_us(self._last_end)
+        possible: NDArray[np.bool_] = (received_us >= first) & (received_us < end)
+        return possible
+
+    def build_tables(self) -> AlertTables:
+        """Return what kernels search rows for. It has all that any version of an alert asks for, whenever it is in force."""
+        values = self._index.values
+        return AlertTables(values.lists, values.hashes.slots, self._indicators.get_key_rows())
+
+    def list_matches(
+        self, c: Consignment, forms: NormalForms, sequence: int | None = None
+    ) -> "list[AlertMatch]":
+        """List the alerts that match a consignment by their patterns or their indicators, each once.
+
+        Parameters
+        ----------
+        c : Consignment
+            Without `received_at` no alert matches.
+        forms : NormalForms
+        sequence : int, optional
+            Its sequence number in the log. Alerts at or after it do not count. Without it the latest version of each alert counts.
+        """
+        moment = c.received_at
+        if moment is None or not self.may_match(c):
+            return []
+        patterns = self._find_by_pattern(ComparedConsignment(c, forms), moment, sequence)
+        matches = self._find_by_indicator(c, forms, moment, sequence) if self._indicators else []
+        shared: dict[str, list[str]] = {}
+        for match in matches:
+            named = shared.setdefault(match.entry.alert.alert_id, [])
+            named += [] if (noun := f"{match.side}_{match.kind}") in named else [noun]
+        entries = {entry.alert.alert_id: entry.alert for entry in [*patterns, *(m.entry for m in matches)]}
+        return [AlertMatch(alert, tuple(shared.get(alert_id, ()))) for alert_id, alert in entries.items()]
+
+    def compute(self, c: Consignment, forms: NormalForms, sequence: int | None = None) -> Sequence[float]:
+        """Compute the features of alerts for one consignment.
+
+        Parameters
+        ----------
+        c : Consignment
+            Without `received_at` no alert matches.
+        forms : NormalForms
+        sequence : int, optional
+            Its sequence number in the log. Alerts at or after it do not count.
+        """
+        moment = c.received_at
+        if moment is None or not self.may_match(c):
+            return NO_MATCH
+        patterns = _describe_patterns(
+            self._find_by_pattern(ComparedConsignment(c, forms), moment, sequence), moment
+        )
+        if not self._indicators:
+            return patterns + NO_INDICATOR
+        return patterns + _describe_indicators(self._find_by_indicator(c, forms, moment, sequence), moment)
+
+    def _find_by_pattern(
+        self, seen: "ComparedConsignment", moment: datetime, sequence: int | None
+    ) -> list[AlertVersion]:
+        return [
+            entry
+            for entry in self._index.find_candidates(seen)
+            if entry.is_active(moment, sequence) and match_pattern(entry.pattern, seen)
+        ]
+
+    def _find_by_indicator(
+        self, c: Consignment, forms: NormalForms, moment: datetime, sequence: int | None
+    ) -> list[IndicatorMatch[AlertVersion]]:
+        return [match for match in self._indicators.find(c, forms) if match.entry.is_active(moment, sequence)]
+
+
+def _describe_patterns(matching: list[AlertVersion], moment: datetime) -> tuple[float, ...]:
+    if not matching:
+        return NO_PATTERN
+    patterns = [entry.pattern for entry in matching]
+    newest = max(entry.alert.issued_at for entry in matching)
+    return (
+        float(len(matching)),
+        (moment - newest) / ONE_DAY,
+        float(any(p.sender or p.consignee or p.sender_street or p.consignee_street for p in patterns)),
+        float(any(p.words or p.hs for p in patterns)),
+        float(any(p.departure or p.places for p in patterns)),
+        float(max(sum(map(bool, p)) for p in patterns)),
+    )
+
+
+def _describe_indicators(matches: list[IndicatorMatch[AlertVersion]], moment: datetime) -> tuple[float, ...]:
+    """Count the identifiers of each side that match, the days since the newest of their seizures, and the decayed points."""
+    if not matches:
+        return NO_INDICATOR
+    points: dict[tuple[str, str], float] = {}
+    days: dict[str, float] = {}
+    for side, kind, weight, entry in matches:
+        age = max((moment - (entry.alert.occurred_at or entry.alert.issued_at)) / ONE_DAY, 0.0)
+        points[side, kind] = max(points.get((side, kind), 0.0), weight * 0.5 ** (age / HALF_LIFE_DAYS))
+        days[side] = min(days.get(side, age), age)
+    return (
+        float(sum(side == "sender" for side, _ in points)),
+        float(sum(side == "consignee" for side, _ in points)),
+        days.get("sender", nan),
+        days.get("consignee", nan),
+        float(sum(points[each] for each in sorted(points))),
+    )

@@ -1,0 +1,202 @@
+"""PostgreSQL backend: writes each group of entries with one COPY (its own transaction), from one process at a time.
+
+The session that writes holds a lock as long as it lasts (`serving.event_log.databases.postgres_lock`).
+"""
+
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection, RootTransaction
+
+from consignments.errors import BadSetting
+from serving.event_log.databases import backend
+from serving.event_log.databases.backend import LogWriter
+from serving.event_log.databases.postgres_lock import (
+    OwnSession,
+    acquire_lock,
+    begin_signs,
+    end_holder,
+    enter_fence,
+    find_holder,
+    give_sign,
+    try_lock,
+)
+
+ENCODING = "UTF8"
+MAX_APPLICATION_CHARACTERS = 63
+SERVER_TIMEOUT_MS = 10_000
+"""Milliseconds to wait for a server that does not respond."""
+CLIENT_OPTIONS = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": SERVER_TIMEOUT_MS,
+}
+"""libpq settings (seconds; TCP user timeout in milliseconds) that detect a lost server. The database URL overrides them."""
+SESSION_OPTIONS = {
+    "idle_session_timeout": "0",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+}
+"""Settings of the writer's session: no idle timeout, and keepalives by which the server detects a lost client."""
+_SET = sa.text("SELECT set_config(name, :value, false) FROM pg_settings WHERE name = :name")
+_SET_DURABLE = sa.text(
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+)
+_KINDS = {"BIGINT": "int8", "VARCHAR": "text", "BYTEA": "bytea", "DOUBLE PRECISION": "float8"}
+
+
+def open_postgres(address: URL, *, read_only: bool) -> sa.Engine:
+    """Create the engine for connections to a PostgreSQL database."""
+    here = f"npsrisk {os.getpid()} on {socket.gethostname()}"[:MAX_APPLICATION_CHARACTERS]
+    wanted = CLIENT_OPTIONS | {"application_name": here}
+    return sa.create_engine(
+        address,
+        connect_args={name: value for name, value in wanted.items() if name not in address.query},
+        execution_options={"postgresql_readonly": read_only},
+        pool_pre_ping=True,
+        hide_parameters=True,
+    )
+
+
+class PostgresWriter:
+    """A `serving.event_log.databases.backend.TableWriter` for PostgreSQL.
+
+    Parameters
+    ----------
+    engine : Engine
+    table : Table
+    """
+
+    def __init__(self, engine: sa.Engine, table: sa.Table) -> None:
+        self._engine = engine
+        names = ", ".join(f'"{column.name}"' for column in table.columns)
+        self._copy = f'COPY "{table.name}" ({names}) FROM STDIN (FORMAT BINARY)'
+        self._kinds = [
+            _KINDS[column.type.compile(engine.dialect).partition("(")[0]] for column in table.columns
+        ]
+        self._connection: Connection | None = None
+        self._session: OwnSession | None = None
+        self._waiting: Connection | None = None
+        self._gives_signs = False
+
+    def acquire(self, wait_seconds: float | None = None) -> None:
+        """Connect and acquire the lock."""
+        if self._connection is None:
+            with self._connected() as connection:
+                wait = backend.BUSY_SECONDS if wait_seconds is None else wait_seconds
+                self._hold(connection, acquire_lock(connection, wait))
+
+    def try_acquire(self) -> bool:
+        """Acquire the lock if no process has it; the connection stays open for the next attempt."""
+        if self._connection is None:
+            with self._connected() as connection:
+                session = try_lock(connection)
+                if session is None:
+                    return False
+                self._hold(connection, session)
+        return True
+
+    def find_writer(self) -> LogWriter | None:
+        """Find the process that has the lock."""
+        with self._connected() as connection:
+            return find_holder(connection)
+
+    def end_writer(self, writer: LogWriter) -> None:
+        """End the session of another process that has the lock."""
+        with self._connected() as connection:
+            end_holder(connection, writer)
+
+    def renew(self) -> None:
+        """Send a sign of life over the session that holds the lock."""
+        connection = self._require_connection()
+        if not self._gives_signs:
+            begin_signs(connection)
+            self._gives_signs = True
+        give_sign(connection)
+
+    def write(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Write all rows or none; they are durable on return. Call `acquire` before: others may have written meanwhile."""
+        driver = self._require_connection().connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        try:
+            with driver.cursor() as cursor, cursor.copy(self._copy) as copy:
+                copy.set_types(self._kinds)
+                for row in rows:
+                    copy.write_row(row)
+        except psycopg.Error as error:
+            raise sa.exc.DBAPIError(None, None, error, connection_invalidated=driver.closed) from error
+
+    @contextmanager
+    def begin(self, connection: Connection) -> Iterator[RootTransaction]:
+        """Begin a transaction of another connection, which may write at the same time, as long as this process has the lock."""
+        with connection.begin() as transaction:
+            enter_fence(connection, self._session)
+            yield transaction
+
+    def release(self) -> None:
+        """Close the connection, which releases the lock."""
+        _close(self._connection)
+        _close(self._waiting)
+        self._connection = self._waiting = self._session = None
+
+    def _require_connection(self) -> Connection:
+        if self._connection is None:
+            lost = psycopg.OperationalError("the session of the writer has ended")
+            raise sa.exc.DBAPIError(None, None, lost, connection_invalidated=True)
+        return self._connection
+
+    def _hold(self, connection: Connection, session: OwnSession) -> None:
+        self._connection, self._session = connection, session
+        self._waiting, self._gives_signs = None, False
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        """Connect for the lock, or use the connection that waits for it; close it after an error."""
+        try:
+            if self._waiting is None:
+                self._waiting = self._connect()
+            yield self._waiting
+        except BaseException:
+            _close(self._waiting)
+            self._waiting = None
+            raise
+
+    def _connect(self) -> Connection:
+        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            _require_encoding(connection)
+            wanted = {"lock_timeout": str(round(1000 * backend.BUSY_SECONDS)), **SESSION_OPTIONS}
+            for name, value in wanted.items():
+                connection.execute(_SET, {"name": name, "value": value})
+            connection.execute(_SET_DURABLE)
+        except BaseException:
+            _close(connection)
+            raise
+        return connection
+
+
+def _close(connection: Connection | None) -> None:
+    """Close a connection and its session."""
+    if connection is not None:
+        connection.invalidate()
+        connection.close()
+
+
+def _require_encoding(connection: Connection) -> None:
+    encoding = connection.execute(sa.text("SHOW server_encoding")).scalar_one()
+    if encoding != ENCODING:
+        raise BadSetting(
+            "the database encoding does not support all scripts",
+            where=backend.URL_SETTING,
+            got=f"encoding {encoding}",
+            expected=f"encoding {ENCODING}",
+            todo="create the database with ENCODING 'UTF8'",
+        )

@@ -1,0 +1,164 @@
+"""Indicators: keyed hashes that match spelling variants, need the key, decay, and hold from their issue to their withdrawal."""
+
+from datetime import timedelta
+from math import isnan
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+from support.examples import day, make_consignment
+
+from consignments.errors import BadInput, BadSetting
+from consignments.records import Alert
+from features.alerts.alerts import HALF_LIFE_DAYS, Alerts
+from features.indicators.operation_keys import OperationKey, OperationKeys
+from features.indicators.values import compute_indicators
+from features.rows.described_rows import normalize_consignment
+
+KEY = OperationKey("EXAMPLE", bytes(range(32)))
+KEYS = OperationKeys([KEY])
+SEIZED = make_consignment(consignment_id="SEIZED")
+
+
+def seizure(alert_id="S1", issued_at=None, key=KEY, sides=("sender", "consignee"), **changes):
+    return Alert(
+        alert_id=alert_id,
+        issued_at=issued_at or day(-2),
+        author="partner",
+        indicators=compute_indicators(SEIZED, key, sides),
+        **changes,
+    )
+
+
+def values(alerts, c, sequence=None):
+    names = [feature.name.removeprefix("alerts.") for feature in alerts.features]
+    return dict(zip(names, alerts.compute(c, normalize_consignment(c), sequence), strict=True))
+
+
+def matches(alerts, sequence=None, **changes):
+    found = values(alerts, make_consignment(**changes), sequence)
+    return found["sender_indicators"] + found["consignee_indicators"]
+
+
+def test_both_parties_of_a_seizure_match_by_each_of_their_identifiers() -> None:
+    found = values(Alerts([seizure(occurred_at=day(-12))], keys=KEYS), make_consignment())
+    assert found["sender_indicators"] >= 3
+    assert found["consignee_indicators"] >= 3
+    assert found["days_since_sender_indicator"] == found["days_since_consignee_indicator"] == 12
+    assert found["matching"] == 0
+    assert isnan(found["days_since_issued"])
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"sender_name": "orchid trading limited"},
+        {"consignee_name": "KIM MINSU"},
+        {"consignee_address": "101-1203, 45 Teheran ro"},
+        {"sender_phone": "0044 20 7946 0018"},
+    ],
+)
+def test_another_spelling_of_one_identifier_still_matches(written: dict[str, str]) -> None:
+    nothing = dict.fromkeys(
+        [
+            f"{side}_{part}"
+            for side in ("sender", "consignee")
+            for part in ("name", "address", "phone", "email")
+        ]
+    ) | {"account_id": None}
+    known = make_consignment(sender_phone="+44 20 7946 0018")
+    alert = structs.replace(seizure(), indicators=compute_indicators(known, KEY))
+    assert matches(Alerts([alert], keys=KEYS), **(nothing | written)) == 1
+
+
+def test_two_operations_match_nothing_of_each_other() -> None:
+    for other in (OperationKey("EXAMPLE", bytes(32)), OperationKey("OTHER", bytes(range(32)))):
+        assert set(compute_indicators(SEIZED, other)).isdisjoint(compute_indicators(SEIZED, KEY))
+    alerts = Alerts([seizure(key=OperationKey("EXAMPLE", bytes(32)))], keys=KEYS)
+    assert matches(alerts) == 0
+
+
+def test_a_sender_of_a_seizure_matches_as_consignee() -> None:
+    alerts = Alerts([seizure(sides=("sender",))], keys=KEYS)
+    found = values(alerts, make_consignment(sender_phone=None, consignee_phone=SEIZED.sender_phone))
+    assert found["consignee_indicators"] == (1 if SEIZED.sender_phone else 0)
+
+
+def test_a_match_counts_half_after_the_half_life() -> None:
+    strengths = [
+        values(Alerts([seizure(occurred_at=day(-age))], keys=KEYS), make_consignment())["indicator_strength"]
+        for age in (0, HALF_LIFE_DAYS)
+    ]
+    assert strengths[1] == pytest.approx(strengths[0] / 2)
+
+
+def test_nothing_is_hashed_without_indicators() -> None:
+    class Unused(OperationKeys):
+        def get(self, key_id: str) -> OperationKey | None:
+            raise AssertionError(key_id)
+
+    alerts = Alerts([Alert(alert_id="A", issued_at=day(-2), hs_code="61")], keys=Unused())
+    assert matches(alerts) == 0
+
+
+def test_a_missing_key_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    alerts = Alerts([seizure("S1"), seizure("S2")], keys=OperationKeys())
+    assert matches(alerts) == 0
+    assert [KEY.key_id in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_a_key_that_comes_later_is_used_from_then_on() -> None:
+    keys = OperationKeys()
+    alerts = Alerts([seizure()], keys=keys)
+    assert matches(alerts) == 0
+    keys.update([KEY])
+    assert matches(alerts) > 0
+
+
+@given(withdrawn=st.floats(-3, 3), arrives=st.floats(-3, 3))
+def test_a_withdrawal_holds_from_then_on_and_not_before(withdrawn: float, arrives: float) -> None:
+    end = max(day(withdrawn), day(-2) + timedelta(microseconds=1))
+    alerts = Alerts([seizure()], keys=KEYS)
+    alerts.add(seizure(expires_at=end))
+    active = day(-2) <= day(arrives) < end
+    assert (matches(alerts, received_at=day(arrives)) > 0) == active
+
+
+@given(withdrawn=st.integers(2, 9), arrives=st.integers(1, 10))
+def test_in_a_log_a_withdrawal_holds_from_its_entry_on(withdrawn: int, arrives: int) -> None:
+    """Each entry comes an hour after the last one; an arrival just before or after the withdrawal shares its number here."""
+    alerts = Alerts([seizure()], [0], keys=KEYS)
+    before = matches(alerts, arrives, received_at=day(arrives / 24))
+    alerts.add(seizure(expires_at=day(withdrawn / 24)), withdrawn)
+    after = matches(alerts, arrives, received_at=day(arrives / 24))
+    assert before > 0
+    assert after == (before if arrives <= withdrawn else 0)
+
+
+def test_a_key_file_can_be_read_by_its_owner_alone_and_is_never_replaced(tmp_path) -> None:
+    path = tmp_path / "keys" / "example.operation"
+    created = OperationKey.create(path, 'AN "EXAMPLE"', day(30))
+    assert path.stat().st_mode & 0o077 == 0
+    read = OperationKeys.read_folder(path.parent).find('AN "EXAMPLE"', day(0))
+    assert (read.key_id, read.until) == (created.key_id, day(30))
+    assert read.compute("phone", "exact", "1") == created.compute("phone", "exact", "1")
+    with pytest.raises(BadInput, match="there is a key already"):
+        OperationKey.create(path, "EXAMPLE")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "operation = 1", 'operation = "A"\nsecret = "c2hvcnQ="', "\xff", "secret ="]
+)
+def test_a_damaged_key_file_is_refused_without_its_text(tmp_path, text: str) -> None:
+    path = tmp_path / "x.operation"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(BadSetting, match="the file holds no operation key") as caught:
+        OperationKey.read(path)
+    assert "c2hvcnQ" not in str(caught.value)
+
+
+def test_an_ended_operation_makes_no_indicators() -> None:
+    keys = OperationKeys([OperationKey("OLD", bytes(32), day(0))])
+    with pytest.raises(BadSetting, match="cannot be chosen"):
+        keys.find(None, day(0))

@@ -1,0 +1,186 @@
+"""Selection: capacities are kept, and the stated probabilities are true."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consignments.errors import BadInput
+from models.selection.selection import (
+    SelectedConsignment,
+    SelectionRule,
+    build_selection_table,
+    compute_selection_probabilities,
+    select,
+)
+
+SCORES = [0.9, 0.8, 0.5, 0.5, 0.5, 0.1, 0.1]
+SEEDS = 4000
+# Four standard errors of a share over so many seeds.
+NOISE = 4 * 0.5 / SEEDS**0.5
+
+
+def one_office(scores: list[float], seed: int = 1, **policy: Any) -> list[SelectedConsignment]:
+    count = len(scores)
+    ids = [f"RB{i}" for i in range(count)]
+    rule = SelectionRule(**policy, seed=seed)
+    return select(ids, np.array(scores), ["ICN"] * count, np.zeros(count, dtype=np.int64), rule)
+
+
+def stated(scores: list[float], **policy: Any) -> list[float]:
+    count = len(scores)
+    return compute_selection_probabilities(
+        np.array(scores), ["ICN"] * count, np.zeros(count, dtype=np.int64), **policy
+    ).tolist()
+
+
+def test_the_worked_example() -> None:
+    assert stated(SCORES, capacity=4, explore=0.25) == pytest.approx([1, 1, 0.5, 0.5, 0.5, 0.25, 0.25])
+
+
+POLICIES = [
+    {"capacity": 4, "explore": 0.25},
+    {"capacity": 4, "explore": 0.3},  # 1.2 places: sometimes one, sometimes two
+    {"capacity": 4, "explore": 0.05},  # 0.2 places: mostly none
+    {"capacity": 3, "explore": 0.0},
+    {"capacity": 4, "explore": 1.0},
+    {"capacity": 6, "explore": 0.5},
+    {"capacity": 1, "explore": 0.5},
+    {"capacity": 9, "explore": 0.2},
+]
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+@pytest.mark.parametrize("scores", [SCORES, [0.5] * 7, [0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]], ids=str)
+def test_over_many_seeds_each_row_is_chosen_as_often_as_is_stated(scores: list[float], policy: Any) -> None:
+    chosen = Counter(row.place for seed in range(SEEDS) for row in one_office(scores, seed, **policy))
+    shares = [chosen[place] / SEEDS for place in range(len(scores))]
+    assert shares == pytest.approx(stated(scores, **policy), abs=NOISE)
+
+
+@given(
+    st.lists(st.sampled_from([0.1, 0.2, 0.2, 0.5, 0.9]), min_size=1, max_size=40),
+    st.integers(1, 50),
+    st.floats(0, 1),
+    st.integers(0, 2**31),
+)
+def test_the_capacity_is_filled_and_the_probabilities_add_up_to_it(
+    scores: list[float], capacity: int, explore: float, seed: int
+) -> None:
+    rows = one_office(scores, seed, capacity=capacity, explore=explore)
+    probability = stated(scores, capacity=capacity, explore=explore)
+    assert len(rows) == len({row.place for row in rows}) == min(capacity, len(scores))
+    assert sum(probability) == pytest.approx(min(capacity, len(scores)))
+    for row in rows:
+        assert 0 < row.selection_probability <= 1
+        assert row.selection_probability == pytest.approx(probability[row.place])
+
+
+def test_each_office_and_day_has_its_own_capacity() -> None:
+    offices = ["ICN", "ICN", "ICN", "PUS", "ICN", ""]
+    days = np.array([5, 5, 5, 5, 6, 5])
+    rows = select(list("abcdef"), np.linspace(0.1, 0.6, 6), offices, days, SelectionRule(1, 0.0, 1))
+    assert [(row.consignment_id, row.office) for row in rows] == [
+        ("f", ""),
+        ("c", "ICN"),
+        ("d", "PUS"),
+        ("e", "ICN"),
+    ]
+
+
+def test_the_highest_scores_are_chosen_by_the_model_and_others_by_lot() -> None:
+    rows = one_office([i / 100 for i in range(100)], capacity=20, explore=0.25)
+    assert [row.place for row in rows[:15]] == list(range(99, 84, -1))
+    assert [row.selected_by for row in rows] == ["model"] * 15 + ["random"] * 5
+    assert {row.selection_probability for row in rows[15:]} == {5 / 85}
+
+
+def test_the_random_sample_spreads_over_all_scores() -> None:
+    rows = one_office([i / 100 for i in range(100)], capacity=20, explore=0.5)
+    places = [row.place for row in rows if row.selected_by == "random"]
+    assert [place // 9 for place in sorted(places)] == list(range(10))
+
+
+def test_where_fewer_arrive_than_can_be_inspected_all_are_surely_chosen() -> None:
+    rows = one_office([0.1, 0.2], capacity=3, explore=0.5)
+    assert [(row.place, row.selection_probability) for row in rows] == [(1, 1.0), (0, 1.0)]
+
+
+def test_the_list_does_not_depend_on_the_order_of_the_rows() -> None:
+    rng = np.random.default_rng(3)
+    scores = rng.integers(0, 5, 60) / 10
+    ids = np.array([f"RB{i}" for i in range(60)])
+    lists = []
+    for order in (np.arange(60), rng.permutation(60)):
+        days = np.zeros(60, dtype=np.int64)
+        rows = select(ids[order].tolist(), scores[order], ["ICN"] * 60, days, SelectionRule(9, 0.3, 4))
+        lists.append([row[1:] for row in rows])
+    assert lists[0] == lists[1]
+
+
+def test_the_same_seed_gives_the_same_list_and_another_seed_another() -> None:
+    policy = {"capacity": 20, "explore": 0.5}
+    lists = [one_office([0.5] * 100, seed, **policy) for seed in (1, 1, 2)]
+    assert lists[0] == lists[1] != lists[2]
+
+
+BAD = [
+    ({"scores": [0.1, float("nan")]}, "scores row 1: a score is not a number"),
+    ({"ids": ["a", "a"]}, "an identifier repeats; got 'a'"),
+    ({"capacity": 0}, "capacity 0"),
+    ({"explore": 1.5}, "explore 1.5"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), BAD, ids=[said for _, said in BAD])
+def test_what_cannot_be_selected_from_is_named(change: Any, said: str) -> None:
+    given: dict[str, Any] = {"ids": ["a", "b"], "scores": [0.1, 0.2], "capacity": 1, "explore": 0.1} | change
+    with pytest.raises(BadInput, match=said):
+        select(
+            given["ids"],
+            np.array(given["scores"]),
+            ["", ""],
+            np.zeros(2, dtype=np.int64),
+            SelectionRule(given["capacity"], given["explore"], 1),
+        )
+
+
+def test_a_score_table_becomes_a_selection_table() -> None:
+    scores = pd.DataFrame(
+        {
+            "consignment_id": list("abcde"),
+            "score": [0.1, 0.9, 0.3, 0.4, 0.5],
+            "office": ["ICN", "ICN", None, "ICN", "ICN"],
+            "received_at": pd.to_datetime(
+                [
+                    "2024-03-04T01:00Z",
+                    "2024-03-04T23:59Z",
+                    "2024-03-04T05:00Z",
+                    "2024-03-05T00:00Z",
+                    "2024-03-05T09:00Z",
+                ]
+            ).as_unit("us"),
+        }
+    )
+    table = build_selection_table(scores, capacity=1, explore=0.0, seed=1)
+    assert table["consignment_id"].tolist() == ["c", "b", "e"]
+    assert table["office"].isna().tolist() == [True, False, False]
+    assert table["selected_by"].tolist() == ["model"] * 3
+    assert table["selection_probability"].tolist() == [1.0, 1.0, 1.0]
+    assert table["selected_at"].dt.strftime("%d %H:%M").tolist() == ["04 05:00", "04 23:59", "05 09:00"]
+
+
+def test_an_empty_score_table_gives_an_empty_list() -> None:
+    scores = pd.DataFrame(
+        {
+            "consignment_id": pd.Series(dtype=str),
+            "score": pd.Series(dtype=float),
+            "office": pd.Series(dtype=str),
+            "received_at": pd.Series(dtype="datetime64[us, UTC]"),
+        }
+    )
+    assert len(build_selection_table(scores, capacity=1, explore=0.1, seed=1)) == 0

@@ -1,0 +1,102 @@
+"""SQLite: checkpoints are made beside the writer, the write-ahead log stays small, and what fails there harms no write."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+from support.databases import only_sqlite
+
+from serving.event_log.databases.sqlite import CHECKPOINT
+from serving.event_log.events import Event
+from serving.event_log.log import EventLog
+from serving.event_log.verification.chain import verify_chain
+
+pytestmark = only_sqlite
+PAGE_BYTES = 4096
+Open = Callable[[], EventLog]
+Entry = Callable[..., Event]
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Checkpoint after few groups of five entries."""
+    monkeypatch.setattr("serving.event_log.databases.sqlite.CHECKPOINT_BYTES", 90_000)
+    return 50
+
+
+def written(log: EventLog, entry: Entry, groups: int, size: int = 5) -> None:
+    for _ in range(groups):
+        log.append([entry(log.last_sequence + 1 + place) for place in range(size)])
+
+
+def wal_of(log: EventLog) -> Path:
+    path = Path(f"{log._engine.url.database}-wal")
+    assert path.exists()
+    return path
+
+
+def test_the_write_ahead_log_does_not_grow_with_what_is_written(
+    open_log: Open, entry: Entry, few: int
+) -> None:
+    log = open_log()
+    written(log, entry, 40 * few)
+    pages = 2 * 40 * few  # each group writes two at least
+    assert wal_of(log).stat().st_size < pages * PAGE_BYTES / 8
+    assert verify_chain(log).entries == 40 * few * 5
+    log.close()
+
+
+def test_a_writer_does_not_wait_for_a_checkpoint(
+    open_log: Open, entry: Entry, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, go, begun = open_log(), threading.Event(), threading.Event()
+    checkpoints = log._writer._checkpoints  # type: ignore[attr-defined]
+    copy = checkpoints._copy
+
+    def copy_when_told() -> None:
+        begun.set()
+        assert go.wait(30)
+        copy()
+
+    monkeypatch.setattr(checkpoints, "_copy", copy_when_told)
+    written(log, entry, few)
+    assert begun.wait(30)
+    written(log, entry, few)
+    assert log.last_sequence == 2 * few * 5
+    go.set()
+    log.close()
+
+
+def test_a_checkpoint_that_fails_harms_no_write_is_told_once_and_is_tried_again(
+    open_log: Open, entry: Entry, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, failed = open_log(), list[str]()
+    checkpoints = log._writer._checkpoints  # type: ignore[attr-defined]
+
+    def fail() -> None:
+        failed.append(CHECKPOINT)
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(checkpoints, "_copy", fail)
+    with capture_logs() as lines:
+        written(log, entry, 3 * few)
+        assert len(failed) > 1
+        log.close()
+    (line,) = lines
+    assert (line["log_level"], line["reason"]) == ("error", "no space left on device")
+    again = open_log()
+    assert again.last_sequence == 3 * few * 5
+    assert verify_chain(again).broken_at is None
+
+
+def test_many_rows_at_once_are_enough_for_a_checkpoint(open_log: Open, entry: Entry, few: int) -> None:
+    log = open_log()
+    written(log, entry, 3, size=20 * few)
+    large = wal_of(log).stat().st_size
+    for _ in range(12):
+        written(log, entry, 1, size=20 * few)
+        log._writer._checkpoints.wait()  # type: ignore[attr-defined]
+    assert wal_of(log).stat().st_size < 3 * large
+    log.close()

@@ -1,0 +1,162 @@
+"""Training run with its artifacts, its record in MLflow and its registered version."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.batch import Progress, report_progress
+from training.gate.report import GateReport
+from training.runs.artifacts import write_artifacts
+from training.runs.result import TrainingResult
+from training.runs.run_description import describe_run
+from training.runs.task import TrainingTask, require_outcomes
+from training.runs.train import train_model
+
+Floats = NDArray[np.float64]
+
+
+class RunDestination(NamedTuple):
+    """Destination of a run.
+
+    Attributes
+    ----------
+    out_dir : Path, optional
+        Folder for the artifacts, new or empty. Default: only in the MLflow store.
+    tracking_uri : str, optional
+        MLflow store; without one nothing is logged.
+    register : bool
+        Also register the model; needs a store.
+    """
+
+    out_dir: Path | None = None
+    tracking_uri: str | None = None
+    register: bool = False
+
+
+@dataclass(frozen=True)
+class RegisteredRun:
+    """A logged run.
+
+    Attributes
+    ----------
+    trained : TrainingResult
+    gate : GateReport
+        Every rule of the gate, without a repeated training run, and the recommendation.
+    run_id : str or None
+        None if no store was given.
+    model_uri, version : str or None
+        Of the registered version, if it was registered.
+    """
+
+    trained: TrainingResult
+    gate: GateReport
+    run_id: str | None
+    model_uri: str | None
+    version: str | None
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics by their logged names."""
+        return self.trained.headline_metrics
+
+    @property
+    def test_rows(self) -> NDArray[np.int64]:
+        """Positions of the test period's consignments in the table."""
+        return self.trained.test_rows
+
+    @property
+    def test_scores(self) -> Floats:
+        """Scores of these consignments."""
+        return self.trained.test_scores
+
+    def summarize(self) -> str:
+        """Return the summary of the run as text, for a terminal."""
+        lines = list(self.trained.sentences)
+        if self.run_id is not None:
+            lines.append(f"run {self.run_id}")
+        if self.version is not None:
+            lines.append(f"registered as {self.model_uri} (challenger)")
+        recommended = self.gate.recommendation
+        lines.append(f"Recommendation: {recommended.action}. {recommended.sentence}")
+        return "\n".join(lines)
+
+
+def run_training(
+    task: TrainingTask, destination: RunDestination, jobs: int = 1, progress: Progress | None = None
+) -> RegisteredRun:
+    """Train, write the artifacts, log the run, register the version.
+
+    Parameters
+    ----------
+    task, jobs, progress
+        See `train_model`.
+    destination : RunDestination
+    """
+    if destination.tracking_uri is None:
+        trained = train_model(task, jobs, progress)
+        with _choose_folder(destination) as folder:
+            gate = _write_artifacts(trained, folder, progress)
+        return RegisteredRun(trained, gate, None, None, None)
+    from training.reporting.mlflow_tracking import open_run
+    from training.runs.mlflow_run import (
+        RunText,
+        TrainingInputs,
+        find_champion,
+        log_training,
+        register_training,
+    )
+
+    require_outcomes(task.tables)
+    title, as_of = task.build_title(), task.find_as_of()
+    tags = {"kind": "training", "target": task.target, "as_of": as_of.isoformat()}
+    with (
+        open_run(title, tags, tracking_uri=destination.tracking_uri) as run,
+        _choose_folder(destination) as folder,
+    ):
+        report = _combine_progress(progress, run.report_progress)
+        trained = train_model(task, jobs, report)
+        champion = find_champion(run, task.target) if destination.register else None
+        gate = _write_artifacts(trained, folder, report, champion)
+        text = RunText(title, describe_run(trained, gate))
+        with report_progress(report, "logging the run"):
+            inputs = TrainingInputs(task.inputs, task.truth, task.sources)
+            log_training(run, text, trained, inputs, folder)
+        if not destination.register:
+            return RegisteredRun(trained, gate, run.run_id, None, None)
+        with report_progress(report, "registering the version"):
+            version = register_training(run, text, trained, folder)
+        return RegisteredRun(trained, gate, run.run_id, version.uri, version.number)
+
+
+@contextmanager
+def _choose_folder(destination: RunDestination) -> Iterator[Path]:
+    """Return the folder of the artifacts, a temporary one if none is wanted."""
+    if destination.out_dir is not None:
+        yield destination.out_dir
+        return
+    with TemporaryDirectory() as spare:
+        yield Path(spare) / "run"
+
+
+def _write_artifacts(
+    trained: TrainingResult, folder: Path, progress: Progress | None, champion: str | None = None
+) -> GateReport:
+    with report_progress(progress, "writing report and bundle"):
+        return write_artifacts(trained, folder, champion)
+
+
+def _combine_progress(*reports: Progress | None) -> Progress:
+    """Combine callbacks into one that calls them all."""
+
+    def report(what: str, done: int, total: int) -> None:
+        for each in reports:
+            if each is not None:
+                each(what, done, total)
+
+    return report
