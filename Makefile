@@ -11,6 +11,7 @@ WORKERS ?= 2
 install: $(STAMP)  ## make the virtual environment
 
 $(STAMP): requirements-dev.txt pyproject.toml
+	@echo "Installing the packages of requirements-dev.txt into $(VENV). This takes a minute or two."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --only-binary :all: -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

@@ -20,6 +20,7 @@ FUNCTIONS = {
     "simulate": "cli.data.simulation:simulate",
     "read": "cli.data.tables:read",
     "features": "cli.data.tables:features",
+    "trace": "cli.data.trace:trace",
     "train": "cli.model.training:train",
     "compare": "cli.model.promotion:compare",
     "drift": "cli.model.monitoring:drift",
@@ -29,14 +30,13 @@ FUNCTIONS = {
     "dossier": "cli.model.dossier:dossier",
     "score": "cli.selection.scoring:score",
     "select": "cli.selection.scoring:select",
-    "trace": "cli.data.trace:trace",
     "recall": "cli.selection.scoring:recall",
+    "replay": "cli.selection.replay:replay",
     "brief": "cli.operation.brief:brief",
     "plan": "cli.operation.plan:plan",
     "debrief": "cli.operation.debrief:debrief",
     "exchange": "cli.operation.exchange:exchange",
     "hunt": "cli.operation.hunt:hunt",
-    "replay": "cli.selection.replay:replay",
     "serve": "cli.service.service:serve",
     "publish": "cli.service.service:publish",
     "shadow": "cli.service.service:shadow",
@@ -51,6 +51,15 @@ FUNCTIONS = {
     "verify-log": "cli.service.event_log:verify_log",
 }
 """The function of each verb, in the order in which the verbs are used."""
+SECTIONS = {
+    "reference": "Reference",
+    "data": "Data",
+    "model": "Models",
+    "selection": "Scores and selection",
+    "operation": "Operation",
+    "service": "Service and its log",
+}
+"""Headings of the list of verbs in the help, by the folder of `cli/` that has them."""
 
 VERB_KEY = "npsrisk.verb"
 EXTRAS = {
@@ -106,6 +115,14 @@ class VerbGroup(click.Group):
     def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002
         """List the verbs in the order in which they are used."""
         return list(self.commands)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the verbs under the headings of `SECTIONS`."""
+        limit = formatter.width - 6 - max(map(len, FUNCTIONS))
+        for folder, heading in SECTIONS.items():
+            verbs = [verb for verb, function in FUNCTIONS.items() if function.split(".")[1] == folder]
+            with formatter.section(heading):
+                formatter.write_dl([(verb, self.commands[verb].get_short_help_str(limit)) for verb in verbs])
 
     def resolve_command(
         self, context: click.Context, words: list[str]
@@ -167,7 +184,7 @@ def main() -> None:
     Run "npsrisk VERB --help" for options and an example.
 
     \b
-    Exit codes: 0 success; 1 a check failed (gate, parity, verify-log); 2 the verb could not do its task.
+    Exit codes: 0 success; 1 a check failed (gate, parity, verify-log, doctor); 2 the verb could not do its task.
 
     \b
     First steps, with simulated data:

@@ -4,11 +4,11 @@ An option is a decorator of click. The help shows options in the order of their 
 that it collects: it gathers the options that are fields of a named tuple, and passes the tuple to the verb.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import click
 
@@ -154,11 +154,62 @@ def build_as_of_option(text: str) -> VerbDecorator:
     return click.option("--as-of", type=str, default=None, metavar="TIME", help=f"Time in ISO 8601. {text}")
 
 
+class TablePath(click.Path):
+    """The file of a table to write. A name that no table can have is refused before the work begins.
+
+    Parameters
+    ----------
+    in_parts : bool
+        A name without a suffix is a folder of parts.
+    """
+
+    def __init__(self, *, in_parts: bool = False) -> None:
+        super().__init__(path_type=Path)
+        self.in_parts = in_parts
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Convert and check the path; raise `FileFault` if no table can be written there."""
+        from consignments.files.table_writers import refuse_unwritable
+
+        table = cast("Path", super().convert(value, param, ctx))
+        if table.suffix or not self.in_parts:
+            refuse_unwritable(table)
+        return table
+
+
+class PagePath(click.Path):
+    """The file of a page to write. A name that no page can have is refused before the work begins."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Convert and check the path; raise `BadInput` if no page can be written there."""
+        page = cast("Path", super().convert(value, param, ctx))
+        if page.suffix != ".html":
+            raise BadInput(
+                "unknown format of a page", where=str(page), got=repr(page.suffix), expected="FILE.html"
+            )
+        if page.is_dir() or not page.parent.is_dir():
+            got = "a folder of this name" if page.is_dir() else "no such folder"
+            raise BadInput(
+                "cannot be written", where=str(page), got=got, todo="name a file in a folder that exists"
+            )
+        return page
+
+
+OUT_TYPES: Mapping[str, click.Path] = {
+    "T": TablePath(),
+    "T|DIR": TablePath(in_parts=True),
+    "FILE.html": PagePath(),
+    "DIR": click.Path(file_okay=False, path_type=Path),
+}
+"""What a verb can write, by its metavar in the help."""
+
+
 def out_option(text: str, *, metavar: str = "T", required: bool = True) -> VerbDecorator:
-    """Define the option that names the file or folder to write."""
-    return click.option(
-        "--out", type=click.Path(path_type=Path), required=required, metavar=metavar, help=text
-    )
+    """Define the option that names the file or folder to write; the metavar is a key of `OUT_TYPES`."""
+    return click.option("--out", type=OUT_TYPES[metavar], required=required, metavar=metavar, help=text)
 
 
 def build_key_option(text: str) -> VerbDecorator:
@@ -179,7 +230,8 @@ alerts_option = table_option("--alerts", "Alert table: warnings of partners.")
 collect_tables = collect_options(TableOptions, "tables")
 result_option = out_option("Table to write: .csv, .parquet or .jsonl.")
 large_result_option = out_option(
-    "Table to write: .csv, .parquet or .jsonl. A name without a suffix is a folder of Parquet parts."
+    "Table to write: .csv, .parquet or .jsonl. A name without a suffix is a folder of Parquet parts.",
+    metavar="T|DIR",
 )
 dask_option = click.option(
     "--dask",

@@ -103,3 +103,17 @@ class LogInUse(ServiceFault):
             got=writer,
             todo="stop that process, set another database, or set NPSRISK_STANDBY to stand by",
         )
+
+
+def parse_validation_message(message: str) -> tuple[str, str]:
+    """Split a message of msgspec into the place of the invalid value and the fault, a clause.
+
+    Examples
+    --------
+    >>> parse_validation_message("Expected `int`, got `str` - at `$.model.trees`")
+    ('model.trees', 'expected `int`, got `str`')
+    >>> parse_validation_message("Object contains unknown field `tress`")
+    ('top level', 'object contains unknown field `tress`')
+    """
+    fault, _, place = message.partition(" - at `$")
+    return place.strip("`.") or "top level", fault[:1].lower() + fault[1:]

@@ -30,7 +30,7 @@ ITEM_FIELDS = get_fields(Item)
 ITEM_TYPE = pa.list_(pa.struct([(field.name, TYPES[field.kind]) for field in ITEM_FIELDS]))
 """Arrow type of items in Parquet."""
 BAD_ITEMS = "not a list of items"
-NOT_JSON = "not JSON"
+NOT_JSON = 'not JSON; expected a list of objects, for example [{"description": "t-shirt", "quantity": 2}]'
 TOO_MANY = f"more than {MAX_ITEMS} items"
 
 Items = tuple[Item, ...]

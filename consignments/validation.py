@@ -33,7 +33,7 @@ from consignments.columns import (
     to_text_column,
 )
 from consignments.errors import FileFault
-from consignments.files.raw_tables import RawTable, TablePart, refuse_missing
+from consignments.files.raw_tables import RawTable, TablePart, list_columns, refuse_missing
 from consignments.items import ITEM_TYPE, read_items, to_item_texts
 from consignments.records import Alert, Consignment, Outcome, Truth
 from consignments.rejects import Reject, RejectLimit
@@ -158,14 +158,19 @@ def list_declared_columns(record: type[msgspec.Struct]) -> tuple[str, ...]:
 
 def refuse_missing_columns(names: Sequence[str], record: type[msgspec.Struct], where: str) -> None:
     """Raise `FileFault` if a required or declared column of the record type is missing."""
-    refuse_missing(names, [field.name for field in get_fields(record) if field.required], where)
+    fields = get_fields(record)
+    refuse_missing(
+        names, [each.name for each in fields], [each.name for each in fields if each.required], where
+    )
     declared = [name for name in list_declared_columns(record) if name not in names]
     if declared:
-        near = get_close_matches(declared[0], names, n=1)
+        known = {field.name for field in get_fields(record)}
+        unknown = [name for name in names if name not in known]
+        near = get_close_matches(declared[0], unknown, n=1)
         raise FileFault(
             f"the table lacks the declared column{'s' if len(declared) > 1 else ''} {', '.join(declared)}",
             where=where,
-            got=f"columns {', '.join(names)}",
+            got=f"unknown columns {list_columns(unknown)}" if unknown else "no unknown column",
             expected="each column of [columns]; its values may be missing",
             todo=f"did you mean {near[0]!r}?" if near else "add the column, or remove it from [columns]",
         )

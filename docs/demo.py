@@ -5,6 +5,7 @@ All output is written to `demo/`, which is replaced. Each step is a verb of the 
 
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -109,7 +110,7 @@ def step(text: str) -> None:
 
 def npsrisk(*words: str) -> None:
     """Run a verb, and print it as a user types it."""
-    print("  $ npsrisk " + " ".join(words).replace(str(REPOSITORY) + "/", ""), flush=True)
+    print("  $ npsrisk " + shlex.join(words).replace(str(REPOSITORY) + "/", ""), flush=True)
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("NPSRISK_", "MLFLOW_"))
     }

@@ -490,7 +490,7 @@ class Registry:
             self.client.create_registered_model(
                 name,
                 tags={"target": target},
-                description=f"Risk that a consignment holds `{target}`. Score: calibrated probability.",
+                description=f"Risk that a consignment contains what the target `{target}` means. The score is a calibrated probability.",
             )
 
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from support.pages import verbs
 
-from npsrisk import FUNCTIONS, main
+from npsrisk import FUNCTIONS, SECTIONS, main
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 VERBS = list(main.commands)
@@ -39,10 +39,21 @@ def test_every_verb_has_help_that_begins_with_a_sentence(verb: str) -> None:
 
 def test_no_line_of_the_list_of_verbs_is_cut_on_a_terminal_of_80_columns() -> None:
     lines = CliRunner().invoke(main, ["--help"], terminal_width=80).output.splitlines()
-    listed = lines[lines.index("Commands:") + 1 :]
-    assert [line.split()[0] for line in listed if line] == VERBS
-    assert [line for line in listed if line and not line.endswith(".")] == []
+    below = lines[lines.index(f"{next(iter(SECTIONS.values()))}:") :]
+    listed = [line for line in below if line.startswith("  ")]
+    assert [line.split()[0] for line in listed] == VERBS
+    assert [line for line in listed if not line.endswith(".")] == []
     assert [line for line in listed if "..." in line or "…" in line] == []
+    assert [line for line in below if line and line not in listed] == [
+        f"{name}:" for name in SECTIONS.values()
+    ]
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if isinstance(main.commands[verb], click.Group)])
+def test_no_line_of_the_list_of_commands_of_a_verb_is_cut(verb: str) -> None:
+    lines = CliRunner().invoke(main, [verb, "--help"], terminal_width=80).output.splitlines()
+    listed = lines[lines.index("Commands:") + 1 :]
+    assert [line for line in listed if not line.endswith(".") or "..." in line] == []
 
 
 @pytest.mark.parametrize("verb", VERBS)

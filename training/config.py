@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from consignments.errors import BadSetting, FileFault, UnknownName
+from consignments.errors import BadSetting, FileFault, UnknownName, parse_validation_message
 from features.config import ExtraColumns, FeatureConfig, HistoryKeys
 from models.risk_model import LeafCount, TreeCount, TreeDepth, TreeParams
 
@@ -203,7 +203,14 @@ def read_config(path: Path | None) -> TrainConfig:
         return TrainConfig()
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise FileFault(
+            "the configuration cannot be read",
+            where=str(path),
+            got=error.strerror or "",
+            todo="check the path",
+        ) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise FileFault(
             "the configuration cannot be read",
             where=str(path),
@@ -235,8 +242,11 @@ def parse_config(values: dict[str, Any], *, where: str = "configuration") -> Tra
     try:
         config = msgspec.convert(values, TrainConfig)
     except msgspec.ValidationError as error:
+        place, fault = parse_validation_message(str(error))
         raise BadSetting(
-            "bad value in the configuration", where=where, got=str(error), todo="correct it or leave it out"
+            f"bad value of a setting: {fault}",
+            where=f"{where}, {place}",
+            todo='correct it or leave it out; "npsrisk config" describes each setting',
         ) from error
     config.features.validate()
     return config

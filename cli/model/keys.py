@@ -182,6 +182,8 @@ def _write_approvers(members: "list[Approver]", signatures: int) -> None:
 
 
 def _require_new_name(approvers: "Approvers", name: str) -> None:
+    if not name.strip():
+        raise BadInput("an approver needs a name", got=repr(name), expected="the name of a person")
     if name in {each.name for each in approvers.members}:
         raise BadInput(
             "there is an approver of this name", where=approvers.where, got=name, todo="choose another name"

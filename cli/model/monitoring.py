@@ -21,6 +21,7 @@ from cli.output import print_result
 from cli.progress import show_progress_bar
 from cli.stores import open_registry, read_settings, resolve_model
 from cli.table_reader import TableReader
+from consignments.files.whole_files import PUBLIC_MODE, replace_file
 
 
 class DriftOptions(NamedTuple):
@@ -78,7 +79,7 @@ def drift(
         )
         found = detect_drift(bundle, traffic, progress=progress)
     page = render_drift(found, chosen.uri)
-    out.write_text(page, encoding="utf-8")
+    replace_file(out, page.encode(), PUBLIC_MODE)
     run_id = log_drift(found, page, chosen, read_settings().mlflow_tracking_uri)
     result = {
         "out": str(out),

@@ -9,6 +9,7 @@ import click
 
 from cli.output import print_result
 from cli.stores import read_settings
+from consignments.files.whole_files import PUBLIC_MODE, replace_file
 
 log_option = click.option(
     "--log-run", is_flag=True, help="Log the page, and its numbers as tables and metrics, as a run in MLflow."
@@ -27,8 +28,8 @@ def write_document(
 ) -> None:
     """Write the page and its JSON file, log the run, and print the result."""
     beside = out.with_suffix(".json")
-    out.write_text(page, encoding="utf-8")
-    beside.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    replace_file(out, page.encode(), PUBLIC_MODE)
+    replace_file(beside, (json.dumps(numbers, indent=1) + "\n").encode(), PUBLIC_MODE)
     found, place = log_document_run(kind, page, numbers, summary, log_run=log_run)
     print_result(
         {"out": str(out), "numbers": str(beside), **found, **numbers},

@@ -69,7 +69,9 @@ def exchange() -> None:
 @click.option("--until", default=None, metavar="TIME", help="End of the operation. Default: none.")
 @json_option
 def key(operation: str, until: str | None, as_json: bool) -> None:
-    """Create the key of an operation, from which its indicators are made.
+    """Create the key of an operation.
+
+    The indicators of the operation are keyed hashes with this key.
 
     Give the file to the partners of OPERATION alone, by a safe way; they put it into the folder keys of their exchange directory.
     Create another key for each operation.
@@ -217,7 +219,10 @@ def export(drafts: tuple[Path, ...], key_file: Path | None, at: str | None, as_j
 @at_option
 @json_option
 def withdraw(message_id: str, why: str | None, key_file: Path | None, at: str | None, as_json: bool) -> None:
-    """Withdraw an own message: from its receipt on it matches nothing at the partners."""
+    """Withdraw an own message.
+
+    From the receipt of the withdrawal on, the message matches nothing at the partners.
+    """
     from cli.operation.exchange_folder import ExchangeFolder, get_administration
     from consignments.exchange.documents import Withdrawal
 
@@ -250,7 +255,9 @@ def withdraw(message_id: str, why: str | None, key_file: Path | None, at: str | 
 def import_(
     source: Path | None, alerts: Path | None, service: str | None, at: str | None, as_json: bool
 ) -> None:
-    """Read the messages of partners into an alert table or a running service.
+    """Import messages of partners.
+
+    The messages go into an alert table or to a running service.
 
     A warning or a seizure becomes an alert that counts from now on. A withdrawal ends it from now on. Messages that are forged,
     expired or damaged go to the folder refused, each with its reason. A repeated message changes nothing.

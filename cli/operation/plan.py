@@ -22,6 +22,7 @@ from cli.options import (
 from cli.output import print_result
 from cli.stores import open_registry
 from consignments.errors import BadInput
+from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from consignments.records import Target
 
 if TYPE_CHECKING:
@@ -112,11 +113,12 @@ def plan(options: PlanOptions, period: PeriodOptions, out: Path, log_run: bool, 
         departures,
     )
     numbers = out.with_suffix(".json")
-    out.write_text(render_plan(made), encoding="utf-8")
-    numbers.write_bytes(msgspec.json.format(msgspec.json.encode(made)) + b"\n")
+    page = render_plan(made)
+    replace_file(out, page.encode(), PUBLIC_MODE)
+    replace_file(numbers, msgspec.json.format(msgspec.json.encode(made)) + b"\n", PUBLIC_MODE)
     plain = msgspec.to_builtins(made)
     summary = summarize_plan(made)
-    run, place = log_document_run("plan", out.read_text(encoding="utf-8"), plain, summary, log_run=log_run)
+    run, place = log_document_run("plan", page, plain, summary, log_run=log_run)
     result = {"out": str(out), "plan": str(numbers), **run, **plain}
     print_result(result, as_json, f"{summary}\n-> {out}, {numbers}{place}")
 

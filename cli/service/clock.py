@@ -24,7 +24,9 @@ def clock() -> None:
 @clock.command()
 @json_option
 def accept(as_json: bool) -> None:
-    """Accept the system clock as it is now, after a jump or a long stop.
+    """Accept the system clock as it is now.
+
+    Use it after a jump of the clock, or after a long stop.
 
     Writes a file to the state directory. A running service goes on within a second. One that is started within ten minutes
     goes on too.
@@ -48,7 +50,7 @@ def accept(as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Find the entries, and change nothing.")
 @json_option
 def correct(approval: ApprovalOptions, dry_run: bool, as_json: bool) -> None:
-    """Correct the times of log entries that were recorded in the future.
+    """Correct times that were recorded in the future.
 
     All entries from the first one in the future count as recorded now. The entries stay as they are. The correction is a
     new entry with the person and the reason, so the hash chain stays valid. History is then built again from the log.

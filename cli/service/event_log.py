@@ -13,7 +13,6 @@ from cli.options import (
     TableOptions,
     alerts_option,
     approval_options,
-    build_exclusion,
     collect_tables,
     consignments_option,
     json_option,
@@ -115,7 +114,14 @@ def export(out: Path | None, state: Path | None, personal: bool, as_json: bool) 
     from serving.maintenance.export import export_log
 
     if (out is None) == (state is None) or (personal and state is not None):
-        raise build_exclusion("none or several of --out, --state", "--out DIR [--personal], or --state DIR")
+        raise BadInput(
+            "name what to write",
+            where="options",
+            got="neither --out nor --state"
+            if out is None and state is None
+            else "--state with --out or --personal",
+            expected="--out DIR [--personal], or --state DIR",
+        )
     if state is not None:
         _export_state(state, as_json)
         return

@@ -196,7 +196,7 @@ def _list_parquet_files(path: Path) -> list[_ParquetFile]:
         if not any(part.startswith((".", "_")) for part in file.parts)
     ]
     check_parts(path, inside)
-    files = [_ParquetFile(path / file, f"{path.name}/{file.as_posix()}", file.parts[:-1]) for file in inside]
+    files = [_ParquetFile(path / file, Path(path.name, file).as_posix(), file.parts[:-1]) for file in inside]
     if not files:
         raise FileFault("no Parquet files in the directory", where=str(path), expected=READABLE_FORMATS)
     return files
@@ -240,5 +240,5 @@ def _refuse_other_schema(first: TablePart, other: TablePart) -> None:
                 where=other.name,
                 got=pair[1],
                 expected=f"{pair[0]}, as in {first.name}",
-                todo="write all partitions with the same schema",
+                todo="a folder is read as one table: write all its files with the same schema, or name one file",
             )

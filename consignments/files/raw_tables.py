@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 READABLE_FORMATS = f"a {', '.join(SUFFIXES)} file, or a directory of Parquet files"
+MAX_LISTED_COLUMNS = 12
+"""Columns that an error lists; it counts the others."""
 
 
 @dataclass(frozen=True)
@@ -75,21 +77,51 @@ def refuse_repeats(names: Sequence[str], where: str) -> None:
         )
 
 
-def refuse_missing(names: Sequence[str], required: Sequence[str], where: str) -> None:
-    """Raise `FileFault` if a required column is missing, and suggest the nearest existing column."""
+def refuse_missing(names: Sequence[str], known: Sequence[str], required: Sequence[str], where: str) -> None:
+    """Raise `FileFault` if a required column is missing, and suggest which unknown column to rename.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Columns of the table.
+    known, required : sequence of str
+        Columns that the table can have, and must have.
+    where : str
+        The table, named in the error.
+    """
     missing = [name for name in required if name not in names]
     if not missing:
         return
-    near = get_close_matches(missing[0], names, n=1)
-    todo = f"rename {near[0]!r}?" if near else ""
+    unknown = [name for name in names if name not in known]
     if len(names) == 1 and any(mark in names[0] for mark in "|:"):
         todo = "separate columns by commas, semicolons or tabs"
+    else:
+        pairs = [
+            (near[0], name)
+            for name in missing
+            if (near := get_close_matches(name, unknown, n=1, cutoff=0.75))
+        ]
+        renames = [f"rename {name!r} to {wanted!r}" for name, wanted in pairs]
+        todo = ", ".join(renames) or 'rename the column that has it; "npsrisk columns" describes each column'
     raise FileFault(
         f"missing required column{'s' if len(missing) > 1 else ''} {', '.join(missing)}",
         where=where,
-        got=f"columns {', '.join(names) or 'none'}",
+        got=f"unknown columns {list_columns(unknown)}" if unknown else f"columns {list_columns(names)}",
         todo=todo,
     )
+
+
+def list_columns(names: Sequence[str]) -> str:
+    """List the first columns of a table in a text for people, and count the others.
+
+    Examples
+    --------
+    >>> list_columns([]), list_columns(list("abcdefghijklmn"))
+    ('none', 'a, b, c, d, e, f, g, h, i, j, k, l and 2 more')
+    """
+    more = len(names) - MAX_LISTED_COLUMNS
+    listed = ", ".join(names[:MAX_LISTED_COLUMNS]) or "none"
+    return f"{listed} and {more:,} more" if more > 0 else listed
 
 
 def number_rows(rows: int, first: int = 1) -> Any:

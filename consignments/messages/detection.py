@@ -192,7 +192,7 @@ def _build_unknown_fault(got: str) -> MessageFault:
         "unknown kind of message",
         got=got,
         expected="Cargo-XML, Cargo-IMP, ONE Record, ICS2 or a postal declaration",
-        todo="leave it out, or describe it with a mapping (--mapping)",
+        todo="leave it out, or describe it with a mapping (npsrisk read --mapping)",
     )
 
 

@@ -154,7 +154,7 @@ class ReasonRanker:
         top : int
             At most this many.
         lowering : bool
-            Also give reasons that lower the score, or leave it, and those that repeat another's words.
+            Also give reasons that lower the score, or leave it, and those that only repeat what others say.
         goods : str
             The goods text of the row, from `features.normalization.normal_forms.get_goods_text`, whose words are quoted; '' if
             it is not at hand.
@@ -171,16 +171,16 @@ class ReasonRanker:
         words = GoodsWords(goods, self.context.text_weights) if goods else None
         explained = _ExplainedRow(row, shares, self._choose_sentences(row), words, set(), set())
         reasons: list[Reason] = []
-        given: set[str] = set()
+        given: set[str] = set()  # texts of facts
         for place in self._order_codes(sums, lowering=lowering):
             if len(reasons) >= top:
                 break
             if not lowering and self._codes[place] in explained.named:
                 continue
-            reason = self._build_reason(place, explained, float(sums[place]))
-            if lowering or reason.text not in given:
+            reason, facts = self._build_reason(place, explained, float(sums[place]))
+            if lowering or not all(fact.text in given or fact.implied_by in given for fact in facts):
                 reasons.append(reason)
-            given.add(reason.text)
+            given.update(fact.text for fact in facts)
         return reasons
 
     def list_codes(self) -> list[ReasonCode]:
@@ -231,10 +231,10 @@ class ReasonRanker:
         code = 0.0 if self._channel_at is None else float(row[self._channel_at])
         return self._by_channel.get(code, self._any_channel)
 
-    def _build_reason(self, place: int, explained: _ExplainedRow, total: float) -> Reason:
+    def _build_reason(self, place: int, explained: _ExplainedRow, total: float) -> tuple[Reason, list[Fact]]:
         telling = self._find_telling(self._members[place], explained.shares, total)
         facts = self._collect_facts(telling, explained)
-        return Reason(
+        reason = Reason(
             code=self._codes[place],
             text=self._join_facts(facts, explained.row),
             value=facts[0].value,
@@ -242,6 +242,7 @@ class ReasonRanker:
             contribution=total,
             direction="raises" if total > 0 else "lowers",
         )
+        return reason, facts
 
     def _find_telling(self, members: Sequence[int], shares: Floats, total: float) -> list[int]:
         """Find the features that tell what a reason rests on, the strongest first, those of rank last behind."""

@@ -67,6 +67,8 @@ class Fact(NamedTuple):
         As an answer gives it; None if it is missing or a code.
     missing : bool
         The feature has no value.
+    implied_by : str
+        Text of another fact from which this one follows; '' if there is none.
     """
 
     text: str
@@ -75,6 +77,7 @@ class Fact(NamedTuple):
     further: str
     value: float | None
     missing: bool
+    implied_by: str = ""
 
 
 class Sentence:
@@ -152,7 +155,10 @@ class Sentence:
         )
         start = text[:1].upper() + text[1:]
         shown = None if self._is_code or not math.isfinite(value) else float(str(np.float32(value)))
-        return Fact(text, start + alone, start + joined, _lower_first(text) + joined, shown, missing)
+        implied_by = self._template.zero_implied_by if value == 0 else ""
+        return Fact(
+            text, start + alone, start + joined, _lower_first(text) + joined, shown, missing, implied_by
+        )
 
     def _choose_describer(
         self, feature: Feature, template: ReasonTemplate

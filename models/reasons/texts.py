@@ -44,12 +44,14 @@ class ReasonTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     several_key: str = ""
     compare: bool = True
     compare_zero: bool = True
+    zero_implied_by: str = ""
     fact: str = ""
     rank: Literal["", "last"] = ""
 
     def fill(self, words: Mapping[str, str]) -> "ReasonTemplate":
         """Return it with `{word}` replaced by each of the words, except `{value}` and `{currency}`."""
         changes: dict[str, Any] = {name: _fill(getattr(self, name), words) for name in TEXT_FIELDS}
+        changes["zero_implied_by"] = _fill(self.zero_implied_by, words)
         changes["steps"] = tuple((bound, _fill(text, words)) for bound, text in self.steps)
         return msgspec.structs.replace(self, **changes)
 

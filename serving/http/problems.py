@@ -88,9 +88,20 @@ class Refusal(Exception):
 
     @classmethod
     def from_faults(cls, faults: list[RecordFault]) -> Self:
-        """Build the refusal of a record with all its faults, with status 422."""
-        more = f" (the first of {len(faults)} faults, see errors)" if len(faults) > 1 else ""
-        return cls(422, faults[0].detail + more, faults)
+        """Build the refusal of a record with all its faults, with status 422. Its text names the first field.
+
+        Examples
+        --------
+        >>> fault = RecordFault("Expected `float` >= 0.0", "#/gross_weight_kg", "bad_value")
+        >>> Refusal.from_faults([fault]).detail
+        'gross_weight_kg: Expected `float` >= 0.0'
+        """
+        first, more = faults[0], ""
+        place = first.pointer.removeprefix("#").removeprefix("/")
+        named = not place or place.rpartition("/")[2] in first.detail
+        if len(faults) > 1:
+            more = f" (the first of {len(faults)} faults, see errors)"
+        return cls(422, f"{'' if named else f'{place}: '}{first.detail}{more}", faults)
 
     def to_problem(self, request_id: str = "") -> Problem:
         """Return the problem document."""

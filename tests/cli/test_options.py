@@ -11,9 +11,11 @@ from cli.options import (
     ApprovalOptions,
     PeriodOptions,
     TableOptions,
+    VerbDecorator,
     approval_options,
     batch_table_options,
     collect_options,
+    out_option,
     period_options,
     reject_options,
 )
@@ -94,3 +96,35 @@ def test_a_bound_of_a_period_without_a_zone_is_utc() -> None:
 def test_a_bad_bound_of_a_period_is_refused_with_its_option(period: PeriodOptions, option: str) -> None:
     with pytest.raises(BadInput, match=option):
         period.to_us()
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "message"),
+    [
+        (out_option(""), "out.xlsx", "unknown table format"),
+        (out_option(""), "out", "unknown table format"),
+        (out_option("", metavar="T|DIR"), "missing/out.csv", "no such folder"),
+        (out_option("", metavar="FILE.html"), "out.pdf", "unknown format of a page"),
+        (out_option("", metavar="FILE.html"), "missing/out.html", "no such folder"),
+    ],
+)
+def test_a_result_that_cannot_be_written_is_refused_before_the_work_begins(
+    option: VerbDecorator, name: str, message: str, tmp_path: Path
+) -> None:
+    @click.command()
+    @option
+    def verb(out: Path) -> None:
+        pytest.fail(f"the work began for {out}")
+
+    with pytest.raises(BadInput, match=message):
+        CliRunner().invoke(verb, ["--out", str(tmp_path / name)], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(("metavar", "name"), [("T", "a.csv"), ("T|DIR", "a"), ("FILE.html", "a.html")])
+def test_a_result_that_can_be_written_reaches_the_verb(metavar: str, name: str, tmp_path: Path) -> None:
+    @click.command()
+    @out_option("", metavar=metavar)
+    def verb(out: Path) -> None:
+        click.echo(out.name)
+
+    assert CliRunner().invoke(verb, ["--out", str(tmp_path / name)]).output == f"{name}\n"

@@ -108,8 +108,9 @@ def test_a_table_of_which_every_row_is_rejected_ends_every_verb(
             path = path.with_suffix(".parquet")
             pd.read_csv(tmp_path / f"{name}.csv").to_parquet(path)
         words += [f"--{name}", str(path)]
+    out = tmp_path / {"drift": "out.html", "replay": "out"}.get(verb, "out.csv")
     if any("--out" in option.opts for option in main.commands[verb].params):
-        words += ["--out", str(tmp_path / "out.csv")]
+        words += ["--out", str(out)]
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 2, done.output
     last = done.stderr.splitlines()[-1]
@@ -119,7 +120,7 @@ def test_a_table_of_which_every_row_is_rejected_ends_every_verb(
     )
     assert last.endswith(f"see {tmp_path / 'rejects.csv'} for each invalid row and its reason")
     assert len((tmp_path / "rejects.csv").read_text().splitlines()) == 1 + rows
-    assert not (tmp_path / "out.csv").exists()
+    assert not out.exists()
 
 
 def test_a_table_that_had_no_rows_from_the_start_is_no_fault(tmp_path: Path) -> None:

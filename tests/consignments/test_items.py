@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consignments.columns import to_arrow
-from consignments.items import ITEM_TYPE, decode_items, read_items, to_item_lists, to_item_texts
+from consignments.items import ITEM_TYPE, NOT_JSON, decode_items, read_items, to_item_lists, to_item_texts
 from consignments.records import MAX_ITEMS, Item
 
 SHIRT = Item(
@@ -64,8 +64,8 @@ def test_a_part_of_a_column_of_lists_gives_its_own_items() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("shirt", "not JSON"),
-        ('[{"description": "shirt"', "not JSON"),
+        ("shirt", NOT_JSON),
+        ('[{"description": "shirt"', NOT_JSON),
         ('{"description": "shirt"}', "not a list of items"),
         ('["shirt"]', "not a list of items"),
         ('[{"value": -1}]', "Expected `float` >= 0.0 - at `$[0].value`"),

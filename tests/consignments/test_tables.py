@@ -294,7 +294,11 @@ def test_the_same_outcome_later_in_the_sequence_is_not_a_repeat() -> None:
             "consignment_id,channel\n",
             "missing required column received_at; got columns consignment_id, channel",
         ),
-        ("consignment_id,channel,recieved_at\n", "rename 'recieved_at'"),
+        (
+            "consignment_id,channel,recieved_at,when\n",
+            "got unknown columns recieved_at, when; rename 'recieved_at' to 'received_at'",
+        ),
+        ("consignment_id,channel,consignee_city\n", "rename the column that has it"),
         ("consignment_id|channel|received_at\n", "separate columns by commas, semicolons or tabs"),
         ("a\n", "missing required columns consignment_id, channel, received_at"),
     ],

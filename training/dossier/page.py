@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from consignments.errors import BadInput, FileFault
+from consignments.errors import FileFault
 from training.dossier.blocks import Block, ShownColumn
 from training.dossier.dossier import Dossier
 from training.evaluation.verdict import TARGET_NAMES
@@ -60,19 +60,9 @@ def write_dossier(dossier: Dossier, page: Path) -> tuple[Path, Path]:
 
     Raises
     ------
-    BadInput
-        If the file has another suffix.
     FileFault
         If a file cannot be written.
     """
-    if page.suffix != ".html":
-        raise BadInput(
-            "the dossier is a page",
-            where="--out",
-            got=page.name,
-            expected="FILE.html",
-            todo="change the suffix",
-        )
     data = page.with_suffix(".json")
     texts = {page: render_dossier(dossier), data: encode_dossier(dossier)}
     parts = {path: path.with_name(f".{path.name}.part") for path in texts}

@@ -42,9 +42,7 @@ def _format_metric_row(title: str, row: Row) -> dict[str, str | None]:
 def _format_metric(value: float | None, name: str) -> str | None:
     if value is None:
         return None
-    return (
-        format_significant(value) if name in AREA_METRICS else format_percent(value if value > 5e-6 else 0.0)
-    )
+    return format_significant(value) if name in AREA_METRICS else format_percent(value)
 
 
 def list_baselines(evidence: DossierEvidence) -> list[Block]:

@@ -16,6 +16,8 @@ from training.evaluation.metrics import Evaluation, estimate_difference
 
 DECIDING = ("recall_at_1pct", "average_precision", "roc_auc")
 """Deciding metrics: the first of these that the data determine."""
+MIN_SHOWN = 1e-6
+"""Smaller numbers are written as 0: the low end of an interval can be 1e-58."""
 MIN_POSITIVES = 10
 """With fewer positives in the evaluated weeks no confident decision is possible."""
 TARGET_NAMES: dict[Target, str] = {
@@ -123,14 +125,16 @@ def format_percent(value: float, form: str = "") -> str:
 
 
 def format_significant(value: float, sign: str = "") -> str:
-    """Format a number with three significant digits; `sign` is "+" or empty.
+    """Format a number with three significant digits, and a smaller one than `MIN_SHOWN` as 0; `sign` is "+" or empty.
 
     Examples
     --------
     >>> format_significant(0.12345), format_significant(1234.5), format_significant(2.0), format_significant(0.0, "+")
     ('0.123', '1,234', '2.00', '0')
+    >>> format_significant(8.8e-11)  # the low end of an interval
+    '0'
     """
-    if value == 0:
+    if abs(value) < MIN_SHOWN:
         return "0"
     return f"{value:{sign},.0f}" if abs(value) >= 999.5 else f"{value:{sign}#.3g}".removesuffix(".")
 

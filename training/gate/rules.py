@@ -209,8 +209,8 @@ def _build_leakage_rule(look: str, found: str, expected: str) -> GateRule:
             "rows": row.get("rows", 0),
             "where": row.get("where", ""),
         }
-        unknown = f"unknown, {values['where'] or 'not checked'}"
-        text = found.format(**values) if math.isfinite(value) else unknown
+        reason = values["where"] or "not checked"
+        text = found.format(**values) if math.isfinite(value) else f"no figure: {reason}"
         return RuleResult(value <= bound, text, expected.format(**values).replace("%", " %"))
 
     return rule
@@ -448,9 +448,11 @@ def compute_positive_rate(metrics: Mapping[str, float]) -> float:
 def _format_range(metrics: Mapping[str, float], name: str, form: str) -> str:
     value, low, high = (metrics.get(f"{name}{end}", UNKNOWN) for end in ("", "_low", "_high"))
     if not math.isfinite(value):
-        return "unknown"
+        return "not known"
     known = math.isfinite(low) and math.isfinite(high)
-    return f"{value:{form}} ({low:{form}} to {high:{form}})" if known else f"{value:{form}}, interval unknown"
+    return (
+        f"{value:{form}} ({low:{form}} to {high:{form}})" if known else f"{value:{form}}, interval not known"
+    )
 
 
 def _to_float(value: Any) -> float:

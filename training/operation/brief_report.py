@@ -31,12 +31,14 @@ def summarize_brief(brief: Brief) -> str:
     if brief.blind:
         first = brief.blind[0]
         lines.append(
-            f"- {len(brief.blind)} parts of the traffic were not inspected; the largest is {TITLES[first.dimension]} {first.part} "
+            f"- parts of the traffic that were not inspected: {len(brief.blind)}; the largest is {TITLES[first.dimension]} {first.part} "
             f"({format_percent(first.share)} of the arrivals)"
         )
     if brief.quality:
-        lines.append(f"- {len(brief.quality)} columns changed or are mostly empty in the data of an office")
-    lines.append(f"- {len(brief.alerts)} alerts are in force")
+        lines.append(
+            f"- columns that changed or are mostly empty in the data of an office: {len(brief.quality)}"
+        )
+    lines.append(f"- alerts in force: {len(brief.alerts)}")
     return "\n".join(lines)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 import msgspec
 
-from consignments.errors import BadInput, BadSetting, FileFault, UnknownName
+from consignments.errors import BadInput, BadSetting, FileFault, UnknownName, parse_validation_message
 from training.simulation.hard_parameters import (
     DEFAULT_SET,
     HARD,
@@ -541,11 +541,11 @@ def load_parameters(path: Path | None = None, preset: str = "") -> SimulationPar
     try:
         return msgspec.convert(values, SimulationParameters)
     except msgspec.ValidationError as error:
+        place, fault = parse_validation_message(str(error))
         raise BadSetting(
-            "bad parameter of the simulated world",
-            where=str(path),
-            got=str(error),
-            todo="compare with world.toml",
+            f"bad parameter of the simulated world: {fault}",
+            where=f"{path}, {place}",
+            todo="compare with training/simulation/world.toml",
         ) from error
 
 
@@ -582,7 +582,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise FileFault("cannot be read", where=str(path), got=str(error)) from error
+        raise FileFault(
+            "cannot be read", where=str(path), got=error.strerror or "", todo="check the path"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FileFault("not a TOML file", where=str(path), got=str(error)) from error
 

@@ -59,6 +59,7 @@ def test_a_person_retires_and_stays_in_the_file(tmp_path: Path) -> None:
         (("create", "--name", "another"), "there is a key already"),
         (("trust", "first", "AAAA"), "an approver of this name"),
         (("trust", "another", "AAAA"), "not a public key"),
+        (("create", "--name", " ", "--key", "other.key"), "an approver needs a name"),
         (("show", "--key", "none.key"), "the signing key cannot be read"),
     ],
 )

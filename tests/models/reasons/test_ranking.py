@@ -239,3 +239,21 @@ def test_the_words_of_the_goods_are_quoted_if_they_are_at_hand() -> None:
     )
     (nothing,) = ranker.rank(np.zeros(1, dtype=np.float32), np.array([1.0]), 3, goods="cotton socks")
     assert nothing.text == "Description names no known NPS"
+
+
+def test_that_a_sender_is_new_is_said_once_in_an_answer() -> None:
+    spec = Spec(
+        [
+            Feature("history.sender.days_since_first", "days", "sender_new"),
+            Feature("history.sender.arrivals_365d", "count", "sender_volume"),
+            Feature("history.sender.counterparts", "count", "sender_counterparts"),
+            Feature("history.consignee.arrivals_365d", "count", "consignee_volume"),
+        ]
+    )
+    ranker, row = ReasonRanker(spec, language="en"), np.array([np.nan, 0, 0, 0], dtype=np.float32)
+    contributions = np.array([0.4, 0.3, 0.2, 0.1])
+    assert [each.text for each in ranker.rank(row, contributions, 9)] == [
+        "No earlier consignment of this sender is known",
+        "No consignment to this consignee in the last 365 days",
+    ]
+    assert len(ranker.rank(row, contributions, 9, lowering=True)) == 4

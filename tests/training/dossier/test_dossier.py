@@ -14,7 +14,7 @@ from support.registered_model import register_small_model
 from support.signing import APPROVERS
 from support.stores import create_store
 
-from consignments.errors import BadInput, BundleRefused, FileFault
+from consignments.errors import BundleRefused, FileFault
 from features.batch import Tables
 from models.registry import ModelVersion, Registry
 from models.signatures.approvers import Approvers
@@ -261,8 +261,6 @@ def test_an_altered_bundle_gets_no_dossier(approved: Approved) -> None:
 
 def test_the_page_is_written_with_its_json_or_not_at_all(unknown: DossierEvidence, tmp_path: Path) -> None:
     made = build_dossier(unknown, DAY)
-    with pytest.raises(BadInput, match=r"dossier\.pdf"):
-        write_dossier(made, tmp_path / "dossier.pdf")
     with pytest.raises(FileFault, match="absent"):
         write_dossier(made, tmp_path / "absent" / "dossier.html")
     assert list(tmp_path.iterdir()) == []

@@ -124,7 +124,7 @@ def test_the_page_and_the_summary_say_the_trends(brief: Brief) -> None:
     assert "rising: office Incheon, 32 of 200; 12 of 300 before" in page
     assert "rising: office Incheon, 32 of 200; 12 of 300 before" in summary
     assert "the largest is HS chapter 61" in summary
-    assert "1 alerts are in force" in summary
+    assert "alerts in force: 1" in summary
 
 
 def test_nothing_to_report_is_refused_and_no_result_is_no_fault() -> None:
