@@ -250,8 +250,9 @@ class SortedTable:
     def _release_pages(self) -> None:
         """Give back the memory of arrays on disk. They are read again when they are needed."""
         for array in self.to_arrays().values():
-            if isinstance(array.base, mmap.mmap):
-                array.base.madvise(mmap.MADV_DONTNEED)
+            base: Any = array.base
+            if isinstance(base, mmap.mmap):
+                base.madvise(mmap.MADV_DONTNEED)
 
 
 def _count_elements(sizes: NDArray[np.uint16]) -> Longs:
