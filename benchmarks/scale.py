@@ -4,7 +4,8 @@
     python -m benchmarks.scale --days 300 --per-day 3334 slope workers day
 
 Each line has seconds, rows a second of wall time, CPU seconds of all processes, the peak of memory, and the first digits of the
-SHA-256 of the result, which all forms of one world must share. Compare lines of one run only.
+SHA-256 of the result, which all forms of one world must share. A second line has the peak of memory of each stage. Compare lines
+of one run only.
 
 Three forms are about tables that take too long to simulate. They use copies of the simulated world (`benchmarks.copies`): `slope` 1, 2, 5
 and 10 of them, `workers` 20, on workers of 2 GB, one of which is killed in the middle, and `day` 9 as the past of 90 days and 12 as one
@@ -15,6 +16,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -24,6 +26,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +45,8 @@ PAST_COPIES, DAY_COPIES, PAST_DAYS = 9, 12, 90
 MODEL_ROWS = 20_000
 FORMS = ("one", "parts", "resume", "state", "dask", "kill")
 LARGE_FORMS = ("slope", "workers", "day")
+STAGE = re.compile(rb"[\dT:-]+Z ([a-z ]*[a-z])")
+"""Pattern of a line of progress: time and stage."""
 
 
 def main() -> None:
@@ -227,8 +232,9 @@ class ScaleBenchmark:
         out = self._clear(name) if fresh else self.folder / name
         if tables is not None:
             rows = count_rows(tables)
-        process = start(*self._list_words(out, table, tables, verb), *options)
+        process = start(*self._list_words(out, table, tables, verb), *options, stderr=subprocess.PIPE)
         monitor = MemoryMonitor(watched or process.pid)
+        Thread(target=follow_stages, args=(process, monitor), daemon=True).start()
         before, begun = read_cpu(), time.monotonic()
         monitor.start()
         meanwhile(process.pid)
@@ -242,6 +248,8 @@ class ScaleBenchmark:
             f"{hash_features(out) if tables is None else hash_parts(out)}",
             flush=True,
         )
+        stages = ", ".join(f"{stage} {peak / 1e6:,.0f} MB" for stage, peak in monitor.stages.items())
+        print(f"{'':45} {stages}", flush=True)
         return cost
 
 
@@ -252,8 +260,20 @@ class Cost(NamedTuple):
     cpu: float
 
 
-def start(*words: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-m", "npsrisk", *words], stdout=subprocess.DEVNULL)
+def start(*words: str, stderr: int | None = None) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "npsrisk", *words], stdout=subprocess.DEVNULL, stderr=stderr
+    )
+
+
+def follow_stages(process: "subprocess.Popen[bytes]", monitor: MemoryMonitor) -> None:
+    """Pass the lines of progress on, and begin the stages that they name."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        sys.stderr.buffer.write(line)
+        sys.stderr.flush()
+        if found := STAGE.match(line):
+            monitor.begin_stage(found[1].decode())
 
 
 def run(*words: str) -> None:

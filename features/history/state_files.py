@@ -12,10 +12,11 @@ state/
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 import numpy as np
@@ -40,6 +41,8 @@ from features.history.sorted_table import TABLE_ARRAYS, SortedTable
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 24
 KEPT_STATES = 2
+HASHING_THREADS = 4
+T = TypeVar("T")
 STATE = "state"
 """Name of the state before a batch among what the batch is computed from."""
 MIN_MAPPED_BYTES = 1 << 12
@@ -102,8 +105,7 @@ class StoredState:
             A file is missing, changed or of another form. The message names it.
         """
         manifest = _read_manifest(folder)
-        for name, entry in manifest.files.items():
-            _check_file(folder / name, entry)
+        _map_files(lambda name: _check_file(folder / name, manifest.files[name]), manifest.files)
         arrays = {name: _load_array(folder / name) for name in manifest.files}
         state = KeptState(
             header=manifest.header,
@@ -247,7 +249,9 @@ class StateDraft:
             for name in REST_ARRAYS:
                 _write_array(self._work / f"{name}.npy", getattr(state, name))
             known = {} if self.before is None else self.before.manifest.files
-            files = {path.name: _describe_file(path, known) for path in sorted(self._work.glob("*.npy"))}
+            paths = {path.name: path for path in sorted(self._work.glob("*.npy"))}
+            entries = _map_files(lambda name: _describe_file(paths[name], known), paths)
+            files = dict(zip(paths, entries, strict=True))
             manifest = StateManifest(state.header, self.inputs, segments, files)
             content = msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
             with (self._work / MANIFEST_NAME).open("wb") as file:
@@ -270,6 +274,12 @@ class StateDraft:
                 file = f"{name}.{part}.npy"
                 _link_or_copy(self.before.folder / file, self._work / file)
         return kept
+
+
+def _map_files(work: Callable[[str], T], names: Iterable[str]) -> list[T]:
+    """Apply a function that hashes a file to each name, in threads: hashing does not hold the lock of the interpreter."""
+    with ThreadPoolExecutor(HASHING_THREADS) as threads:
+        return list(threads.map(work, names))
 
 
 def _describe_file(path: Path, known: Mapping[str, FileEntry]) -> FileEntry:
