@@ -9,7 +9,7 @@ of one run only.
 
 Three forms are about tables that take too long to simulate. They use copies of the simulated world (`benchmarks.copies`): `slope` 1, 2, 5
 and 10 of them, `workers` 20, on workers of 2 GB, one of which is killed in the middle, and `day` 9 as the past of 90 days and 12 as one
-day that is scored. With the world of a million above, they take most of an hour on two cores, and 40 GB of disk.
+day that is scored, or as many as `--copies PAST DAY` says. With the world of a million above, they take most of an hour on two cores, and 40 GB of disk.
 """
 
 import argparse
@@ -56,8 +56,9 @@ def main() -> None:
     arguments.add_argument("--per-day", type=int, default=4000)
     arguments.add_argument("--folder", type=Path, default=Path("scale-benchmark"))
     arguments.add_argument("--jobs", type=int, default=2)
+    arguments.add_argument("--copies", type=int, nargs=2, default=(PAST_COPIES, DAY_COPIES))
     given = arguments.parse_args()
-    bench = ScaleBenchmark(given.folder, given.jobs)
+    bench = ScaleBenchmark(given.folder, given.jobs, *given.copies)
     bench.simulate(given.days, given.per_day)
     for form in given.forms or FORMS:
         getattr(bench, f"measure_{form}")()
@@ -66,8 +67,9 @@ def main() -> None:
 class ScaleBenchmark:
     """A world in a folder, and the forms in which its features are computed."""
 
-    def __init__(self, folder: Path, jobs: int) -> None:
+    def __init__(self, folder: Path, jobs: int, past_copies: int, day_copies: int) -> None:
         self.folder, self.jobs = folder, jobs
+        self.past_copies, self.day_copies = past_copies, day_copies
         self.world = folder / "world"
 
     def simulate(self, days: int, per_day: int) -> None:
@@ -167,8 +169,8 @@ class ScaleBenchmark:
 
     def measure_day(self) -> None:
         """Score a day of a union of countries from the state of the days before it."""
-        past = self._copy(Copies("past", PAST_COPIES, days=PAST_DAYS))
-        day = self._copy(Copies("day", DAY_COPIES, first_day=PAST_DAYS, days=1))
+        past = self._copy(Copies("past", self.past_copies, days=PAST_DAYS))
+        day = self._copy(Copies("day", self.day_copies, first_day=PAST_DAYS, days=1))
         deploy_model(self.folder / "model")
         state = ("--state", str(self._clear("day-state")), "--model", "1", "--jobs", str(self.jobs))
         first = f"{PAST_DAYS} days before, to a state"

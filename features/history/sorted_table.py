@@ -248,7 +248,7 @@ class SortedTable:
         return heads, days, _lay_counterparts(heads, self.counterparts, self.sizes[:, 2], laid_others)
 
     def _release_pages(self) -> None:
-        """Give back the memory of arrays on disk. They are read again when they are needed."""
+        """Release the memory of arrays on disk. They are read again when they are needed."""
         for array in self.to_arrays().values():
             base: Any = array.base
             if isinstance(base, mmap.mmap):
