@@ -15,16 +15,25 @@ class MemoryMonitor(threading.Thread):
     ----------
     peak, parent_peak : int
         Maximum bytes so far: of all, and of the process itself.
+    stages : dict
+        Maximum bytes of all in each stage that was begun with `begin_stage`, by name.
     """
 
     def __init__(self, process: int) -> None:
         super().__init__(daemon=True)
         self.process, self.peak, self.parent_peak, self.running = process, 0, 0, True
+        self.stages: dict[str, int] = {}
+        self._stage = "start"
+
+    def begin_stage(self, name: str) -> None:
+        """Count the memory from now on for another stage."""
+        self._stage = name
 
     def run(self) -> None:
         while self.running:
             held = [_held(process) for process in tree(self.process)]
             self.peak, self.parent_peak = max(self.peak, sum(held)), max(self.parent_peak, held[0])
+            self.stages[self._stage] = max(self.stages.get(self._stage, 0), sum(held))
             time.sleep(EVERY_SECONDS)
 
 

@@ -4,17 +4,19 @@
     python -m benchmarks.scale --days 300 --per-day 3334 slope workers day
 
 Each line has seconds, rows a second of wall time, CPU seconds of all processes, the peak of memory, and the first digits of the
-SHA-256 of the result, which all forms of one world must share. Compare lines of one run only.
+SHA-256 of the result, which all forms of one world must share. A second line has the peak of memory of each stage. Compare lines
+of one run only.
 
 Three forms are about tables that take too long to simulate. They use copies of the simulated world (`benchmarks.copies`): `slope` 1, 2, 5
 and 10 of them, `workers` 20, on workers of 2 GB, one of which is killed in the middle, and `day` 9 as the past of 90 days and 12 as one
-day that is scored. With the world of a million above, they take most of an hour on two cores, and 40 GB of disk.
+day that is scored, or as many as `--copies PAST DAY` says. With the world of a million above, they take most of an hour on two cores, and 40 GB of disk.
 """
 
 import argparse
 import hashlib
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -24,6 +26,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +45,8 @@ PAST_COPIES, DAY_COPIES, PAST_DAYS = 9, 12, 90
 MODEL_ROWS = 20_000
 FORMS = ("one", "parts", "resume", "state", "dask", "kill")
 LARGE_FORMS = ("slope", "workers", "day")
+STAGE = re.compile(rb"[\dT:-]+Z ([a-z ]*[a-z])")
+"""Pattern of a line of progress: time and stage."""
 
 
 def main() -> None:
@@ -51,8 +56,9 @@ def main() -> None:
     arguments.add_argument("--per-day", type=int, default=4000)
     arguments.add_argument("--folder", type=Path, default=Path("scale-benchmark"))
     arguments.add_argument("--jobs", type=int, default=2)
+    arguments.add_argument("--copies", type=int, nargs=2, default=(PAST_COPIES, DAY_COPIES))
     given = arguments.parse_args()
-    bench = ScaleBenchmark(given.folder, given.jobs)
+    bench = ScaleBenchmark(given.folder, given.jobs, *given.copies)
     bench.simulate(given.days, given.per_day)
     for form in given.forms or FORMS:
         getattr(bench, f"measure_{form}")()
@@ -61,8 +67,9 @@ def main() -> None:
 class ScaleBenchmark:
     """A world in a folder, and the forms in which its features are computed."""
 
-    def __init__(self, folder: Path, jobs: int) -> None:
+    def __init__(self, folder: Path, jobs: int, past_copies: int, day_copies: int) -> None:
         self.folder, self.jobs = folder, jobs
+        self.past_copies, self.day_copies = past_copies, day_copies
         self.world = folder / "world"
 
     def simulate(self, days: int, per_day: int) -> None:
@@ -162,8 +169,8 @@ class ScaleBenchmark:
 
     def measure_day(self) -> None:
         """Score a day of a union of countries from the state of the days before it."""
-        past = self._copy(Copies("past", PAST_COPIES, days=PAST_DAYS))
-        day = self._copy(Copies("day", DAY_COPIES, first_day=PAST_DAYS, days=1))
+        past = self._copy(Copies("past", self.past_copies, days=PAST_DAYS))
+        day = self._copy(Copies("day", self.day_copies, first_day=PAST_DAYS, days=1))
         deploy_model(self.folder / "model")
         state = ("--state", str(self._clear("day-state")), "--model", "1", "--jobs", str(self.jobs))
         first = f"{PAST_DAYS} days before, to a state"
@@ -227,8 +234,9 @@ class ScaleBenchmark:
         out = self._clear(name) if fresh else self.folder / name
         if tables is not None:
             rows = count_rows(tables)
-        process = start(*self._list_words(out, table, tables, verb), *options)
+        process = start(*self._list_words(out, table, tables, verb), *options, stderr=subprocess.PIPE)
         monitor = MemoryMonitor(watched or process.pid)
+        Thread(target=follow_stages, args=(process, monitor), daemon=True).start()
         before, begun = read_cpu(), time.monotonic()
         monitor.start()
         meanwhile(process.pid)
@@ -242,6 +250,8 @@ class ScaleBenchmark:
             f"{hash_features(out) if tables is None else hash_parts(out)}",
             flush=True,
         )
+        stages = ", ".join(f"{stage} {peak / 1e6:,.0f} MB" for stage, peak in monitor.stages.items())
+        print(f"{'':45} {stages}", flush=True)
         return cost
 
 
@@ -252,8 +262,20 @@ class Cost(NamedTuple):
     cpu: float
 
 
-def start(*words: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-m", "npsrisk", *words], stdout=subprocess.DEVNULL)
+def start(*words: str, stderr: int | None = None) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "npsrisk", *words], stdout=subprocess.DEVNULL, stderr=stderr
+    )
+
+
+def follow_stages(process: "subprocess.Popen[bytes]", monitor: MemoryMonitor) -> None:
+    """Pass the lines of progress on, and begin the stages that they name."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        sys.stderr.buffer.write(line)
+        sys.stderr.flush()
+        if found := STAGE.match(line):
+            monitor.begin_stage(found[1].decode())
 
 
 def run(*words: str) -> None:

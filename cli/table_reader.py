@@ -27,10 +27,12 @@ class TableReader:
     ----------
     tables : TableOptions
         Paths of the tables, and the handling of invalid rows.
+    jobs : int
+        Number of processes that check a large Parquet table.
     """
 
-    def __init__(self, tables: "TableOptions") -> None:
-        self.tables = tables
+    def __init__(self, tables: "TableOptions", jobs: int = 1) -> None:
+        self.tables, self.jobs = tables, jobs
         self.rejects: list[Reject] = []
 
     def read_table(self, path: Path | None, record: Any) -> "pd.DataFrame | None":
@@ -73,7 +75,7 @@ class TableReader:
         if path is None or not path.exists() or not is_parquet(path):
             frame = self.read_table(path, record)
             return None if frame is None else InMemoryTable(frame)
-        stream = stream_table(path, record, strict=self.tables.strict, progress=progress)
+        stream = stream_table(path, record, strict=self.tables.strict, jobs=self.jobs, progress=progress)
         self._report(stream.report, stream.rejects)
         return stream
 

@@ -7,6 +7,7 @@ invalid rows are known before the others are processed, and the chunks contain v
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from consignments.columns import Mask, combine_faults, normalize_array, normaliz
 from consignments.files.parquet_files import ParquetTable
 from consignments.files.raw_tables import TablePart
 from consignments.plausibility import count_implausible
-from consignments.records import Consignment
+from consignments.records import Consignment, create_consignment_type
 from consignments.rejects import Reject, RejectLimit
 from consignments.schema import get_fields
 from consignments.tables import ReadReport, refuse_rejects
@@ -35,10 +36,16 @@ from consignments.validation import (
     mask_repeats,
     may_amend,
     refuse_missing_columns,
+    split_declared_columns,
     to_frame,
 )
+from consignments.workers import WorkerPool
 
 CHUNK_ROWS = 10_000
+CHECK_ROWS = 100_000
+"""Rows that a process checks at a time, or more if row groups are larger."""
+MIN_CHECK_ROWS = 500_000
+"""Number of rows from which on several processes check them. Fewer rows take less time than the start of the processes."""
 ORDER_COLUMNS = ("consignment_id", "received_at", "cancelled_at", "issued_at", SEQUENCE, CANCELLED_SEQUENCE)
 """Columns of a consignment that determine the order of history."""
 Progress = Callable[[str, int, int], None]
@@ -175,6 +182,7 @@ def stream_table(
     *,
     strict: bool = False,
     piece_rows: int = CHUNK_ROWS,
+    jobs: int = 1,
     progress: Progress | None = None,
 ) -> TableStream:
     """Check a Parquet table as `read_table` does, with one chunk in memory at a time.
@@ -189,6 +197,8 @@ def stream_table(
         Raise an error if any row is invalid.
     piece_rows : int
         Minimum number of rows of a chunk; it affects only the use of memory.
+    jobs : int
+        Number of processes that check the rows of a large table.
     progress : callable, optional
 
     Raises
@@ -200,17 +210,20 @@ def stream_table(
     refuse_missing_columns(table.columns, record, table.name)
     looks: list[_ChunkCheck] = []
     done = 0
-    for parts in table.read_chunks(piece_rows):
-        looks.append(_ChunkCheck.from_parts(parts, table.columns, record))
-        done += looks[-1].rows
-        if progress is not None:
-            progress("check", done, table.rows)
+    sections = list(table.split(CHECK_ROWS))
+    with WorkerPool(jobs, table.rows, MIN_CHECK_ROWS) as workers:
+        for found in workers.map(_SectionCheck.from_record(record, piece_rows), sections):
+            looks += found
+            done += sum(look.rows for look in found)
+            if progress is not None:
+                progress("check", done, table.rows)
     if not may_amend(record, table.columns):
         _mark_repeats(looks)
     rejects: list[Reject] = []
     limit = RejectLimit()
     if any(look.faults for look in looks):
-        for look, parts in zip(looks, table.read_chunks(piece_rows), strict=True):
+        pieces = chain.from_iterable(section.read_chunks(piece_rows) for section in sections)
+        for look, parts in zip(looks, pieces, strict=True):
             rejects += build_rejects(parts, look.faults, record, limit)
             if look.repeated is not None:
                 gone = keep_rows(check_rows(parts, table.columns, record).table, look.repeated)
@@ -227,6 +240,31 @@ def stream_table(
         _piece_rows=piece_rows,
         _order=to_frame(pa.concat_tables([look.order for look in looks])),
     )
+
+
+@dataclass(frozen=True)
+class _SectionCheck:
+    """The first pass over the chunks of a section of a table, in this process or another.
+
+    Attributes
+    ----------
+    numeric, category : tuple of str
+        Declared columns: another process builds the record type from them.
+    piece_rows : int
+    """
+
+    numeric: tuple[str, ...]
+    category: tuple[str, ...]
+    piece_rows: int
+
+    @classmethod
+    def from_record(cls, record: type[Consignment], piece_rows: int) -> "_SectionCheck":
+        return cls(*split_declared_columns(record), piece_rows)
+
+    def __call__(self, section: ParquetTable) -> list["_ChunkCheck"]:
+        record = create_consignment_type(self.numeric, self.category)
+        chunks = section.read_chunks(self.piece_rows)
+        return [_ChunkCheck.from_parts(parts, section.columns, record) for parts in chunks]
 
 
 @dataclass

@@ -156,6 +156,13 @@ def list_declared_columns(record: type[msgspec.Struct]) -> tuple[str, ...]:
     return tuple(field.name for field in get_fields(record) if field.name not in own)
 
 
+def split_declared_columns(record: type[msgspec.Struct]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """List the declared columns of numbers, and those of categories, from which `create_consignment_type` builds the type again."""
+    declared = [field for field in get_fields(record) if field.name in list_declared_columns(record)]
+    numeric = tuple(field.name for field in declared if field.kind == "number")
+    return numeric, tuple(field.name for field in declared if field.name not in numeric)
+
+
 def refuse_missing_columns(names: Sequence[str], record: type[msgspec.Struct], where: str) -> None:
     """Raise `FileFault` if a required or declared column of the record type is missing."""
     fields = get_fields(record)

@@ -21,6 +21,7 @@ from consignments.tables import to_alerts, to_arrow_rows
 from consignments.timestamps import get_time_column_us
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE, keep_rows
 from consignments.visibility import compute_known_us, compute_visible_us
+from consignments.workers import WorkerPool
 from features.alerts.alerts import Alerts
 from features.config import FeatureConfig
 from features.feature_columns import allocate_rows
@@ -30,7 +31,6 @@ from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from features.spec import Spec
 from features.table_rows import fill_table, fill_table_keys, prepare_kernels
-from features.workers import WorkerPool
 
 CHUNK_ROWS = 20_000
 MISSING_SEQUENCE = -1

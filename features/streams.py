@@ -23,6 +23,7 @@ from consignments.items import decode_items
 from consignments.records import Consignment
 from consignments.tables import to_arrow_rows
 from consignments.validation import SEQUENCE, concat_rows, keep_rows
+from consignments.workers import WorkerPool
 from features.batch import (
     ComputeOptions,
     FeatureParameters,
@@ -43,7 +44,6 @@ from features.normalization.normal_forms import join_goods_texts
 from features.pipeline import Pipeline
 from features.spec import Spec
 from features.table_rows import prepare_kernels
-from features.workers import WorkerPool
 
 CHUNK_ROWS = 10_000
 CONTEXT_COLUMNS = ("consignment_id", SEQUENCE, "channel", "office", "received_at", "description", "items")

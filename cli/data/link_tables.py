@@ -11,11 +11,11 @@ from cli.batch import create_batch_pseudonyms
 from consignments.records import Consignment
 from consignments.tables import to_consignments
 from consignments.validation import keep_rows
+from consignments.workers import WorkerPool
 from features.batch import ComputeOptions, build_arrival_events, build_outcome_events, mask_past_rows
 from features.links.identifiers import LINK_IDENTIFIERS, LinkNumberBuilder, LinkNumbers
 from features.links.trace import LinkTable
 from features.streams import FeatureInputs, RowChunk, TableSource
-from features.workers import WorkerPool
 
 Mask = NDArray[np.bool_]
 

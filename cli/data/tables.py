@@ -233,7 +233,9 @@ def features(
 
     def compute_from(first_row: int, state_run: "StateRun | None") -> "Iterator[pa.Table]":
         check_continued(state_run, tables.history)
-        inputs = TableReader(tables).open_sources(feature_config.build_record_type(), progress)
+        inputs = TableReader(tables, jobs or count_cores()).open_sources(
+            feature_config.build_record_type(), progress
+        )
         inputs = replace(inputs, state_run=state_run)
         parameters = FeatureParameters(feature_config, fitted, pseudonyms)
         to_table = partial(FeatureChunk.to_table, spec=spec, shown=shown)

@@ -139,7 +139,7 @@ def _open_links(
     from consignments.records import Consignment
     from features.batch import ComputeOptions
 
-    inputs = TableReader(tables).open_sources(Consignment, progress)
+    inputs = TableReader(tables, jobs or count_cores()).open_sources(Consignment, progress)
     reader = LinkTableReader(inputs, ComputeOptions(jobs or count_cores(), progress))
     yield reader.read(), reader.read_consignments
 

@@ -190,7 +190,7 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
     options.check_dask()
     settings = read_settings()
     config = options.read_config()
-    reader = TableReader(tables)
+    reader = TableReader(tables, options.jobs or count_cores())
     with show_progress_bar() as progress:
         with report_progress(progress, "reading tables"):
             truth = reader.read_truth()

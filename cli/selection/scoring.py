@@ -260,7 +260,9 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
 
     def score_from(first_row: int, state_run: "StateRun | None") -> "Iterator[pd.DataFrame]":
         options.check_history(tables.history, continued=check_continued(state_run, tables.history))
-        inputs = TableReader(tables).open_sources(bundle.config.build_record_type(), progress)
+        inputs = TableReader(tables, options.jobs or count_cores()).open_sources(
+            bundle.config.build_record_type(), progress
+        )
         if tables.history is not None and not inputs.has_history:
             raise options.build_refusal(where=str(tables.history), got="a table without rows")
         inputs = replace(inputs, as_of=parse_timestamp(options.as_of, "--as-of"), state_run=state_run)

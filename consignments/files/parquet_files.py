@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,29 @@ HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 @dataclass(frozen=True)
 class _ParquetFile:
-    """A file of a Parquet table: its path, its name in messages, and its folders."""
+    """A file of a Parquet table, or some of its row groups.
+
+    Attributes
+    ----------
+    path : Path
+    name : str
+        Its name in messages.
+    folders : tuple of str
+    groups : tuple of int, or None
+        Numbers of its row groups; None for all.
+    first : int
+        Number of the first row, from 1.
+    """
 
     path: Path
     name: str
     folders: tuple[str, ...] = ()
+    groups: tuple[int, ...] | None = None
+    first: int = 1
+
+    def select_groups(self, begin: int, end: int, *, first: int) -> "_ParquetFile":
+        """Return the row groups from `begin` up to `end`, which is not included, given the number of their first row."""
+        return replace(self, groups=tuple(range(begin, end)), first=first)
 
     def build_part(self, table: Any, first: int = 1) -> TablePart:
         """Build a table part from rows of the file; the first row has the number `first`."""
@@ -70,12 +88,12 @@ class _ParquetFile:
 
     def read_parts(self, rows: int) -> Iterator[TablePart]:
         """Read the file in parts of at most `rows` rows; a file without rows is one empty part."""
-        first = 1
+        first = self.first
         with self.open() as file:
-            for batch in file.iter_batches(rows, use_threads=False):
+            for batch in file.iter_batches(rows, row_groups=self.groups, use_threads=False):
                 yield self.build_part(pa.Table.from_batches([batch]), first)
                 first += len(batch)
-            if first == 1:
+            if first == self.first:
                 yield self.build_part(file.schema_arrow.empty_table())
 
     def read_rows(self, first: int, last: int) -> TablePart:
@@ -111,14 +129,19 @@ class ParquetTable:
         Files in the order of the table.
     columns : tuple of str
         Columns of all files.
-    file_rows : tuple of int
-        Rows of each file.
+    group_rows : tuple of tuple of int
+        Rows of each row group of each file.
     """
 
     name: str
     files: tuple[_ParquetFile, ...]
     columns: tuple[str, ...]
-    file_rows: tuple[int, ...]
+    group_rows: tuple[tuple[int, ...], ...]
+
+    @property
+    def file_rows(self) -> tuple[int, ...]:
+        """Return the number of rows of each file."""
+        return tuple(map(sum, self.group_rows))
 
     @property
     def rows(self) -> int:
@@ -135,7 +158,8 @@ class ParquetTable:
             with each.open() as file:
                 each.check_texts(file)
                 empty.append(each.build_part(file.schema_arrow.empty_table()))
-                rows.append(file.metadata.num_rows)
+                groups = range(file.metadata.num_row_groups)
+                rows.append(tuple(file.metadata.row_group(group).num_rows for group in groups))
         for part in empty[1:]:
             _refuse_other_schema(empty[0], part)
         columns = dict.fromkeys(name for part in empty for name in part.table.column_names)
@@ -157,6 +181,30 @@ class ParquetTable:
                 piece = []
         if piece:
             yield tuple(piece)
+
+    def split(self, rows: int) -> Iterator["ParquetTable"]:
+        """Split the table at ends of row groups into tables of at least `rows` rows, in order; the last one may be smaller.
+
+        Other processes can read them, and nothing is read twice.
+        """
+        files, sizes, held = list[_ParquetFile](), list[tuple[int, ...]](), 0
+        for file, groups in zip(self.files, self.group_rows, strict=True):
+            begin = 0
+            for end in range(1, len(groups) + 1):
+                held += groups[end - 1]
+                if held < rows and end < len(groups):
+                    continue
+                files.append(file.select_groups(begin, end, first=1 + sum(groups[:begin])))
+                sizes.append(groups[begin:end])
+                begin = end
+                if held >= rows:
+                    yield replace(self, files=tuple(files), group_rows=tuple(sizes))
+                    files, sizes, held = [], [], 0
+            if not groups:
+                files.append(file)
+                sizes.append(groups)
+        if files:
+            yield replace(self, files=tuple(files), group_rows=tuple(sizes))
 
     def read_rows(self, first: int, last: int) -> Iterator[TablePart]:
         """Read the rows from `first` up to `last`, which is not included, in one part for each file; at least one part.

@@ -9,7 +9,7 @@ state. An outcome that was visible before and is given late counts from the next
 The state has keyed numbers and days, and no identifier, name or text (`features.history.pseudonyms`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Protocol
@@ -205,8 +205,8 @@ class StateStore(Protocol):
     def write_segment(self, segment: ArrivedSegment) -> ArrivedSegment:
         """Write a segment of new arrivals."""
 
-    def write_table(self, parts: Sequence[SortedTable]) -> SortedTable:
-        """Write the table of history, given in parts in ascending order of their keys."""
+    def write_table(self, parts: Iterable[SortedTable]) -> SortedTable:
+        """Write the table of history, given in parts in ascending order of their keys. Each part may be forgotten before the next."""
 
 
 class MemoryStore:
@@ -216,9 +216,9 @@ class MemoryStore:
         """Return the segment."""
         return segment
 
-    def write_table(self, parts: Sequence[SortedTable]) -> SortedTable:
+    def write_table(self, parts: Iterable[SortedTable]) -> SortedTable:
         """Return the whole table."""
-        return SortedTable.concatenate(parts)
+        return SortedTable.concatenate(list(parts))
 
 
 class StateRun:
@@ -312,14 +312,14 @@ class StateRun:
 
     def finish(self) -> None:
         """Build the next state, after all arrivals of the fold were processed."""
-        self._finish([SortedTable.from_history(self._history, self.today)])
+        self._finish(SortedTable.split_history(self._history, self.today))
 
-    def finish_plan(self, parts: Sequence[SortedTable], read_keys: Callable[[Longs], Keys]) -> None:
+    def finish_plan(self, parts: Iterable[SortedTable], read_keys: Callable[[Longs], Keys]) -> None:
         """Build the next state, after all arrivals of the plan were counted elsewhere.
 
         Parameters
         ----------
-        parts : sequence of SortedTable
+        parts : iterable of SortedTable
             The next table in parts, as of `today`, in ascending order of the keys.
         read_keys : callable
             Function that returns the keys, (n, kinds), of arrivals and earlier consignments by their number, from 0.
@@ -364,7 +364,7 @@ class StateRun:
         )  # identifiers are needed for the order only
         return self._fold
 
-    def _finish(self, parts: Sequence[SortedTable]) -> None:
+    def _finish(self, parts: Iterable[SortedTable]) -> None:
         self._write_segments(last=True)
         fold, today = self._fold, self.today
         old = () if self.before is None else self.before.arrived

@@ -5,6 +5,7 @@ has no forgotten keys, and no days that are no longer remembered. Keys are hashe
 their highest bits, follow each other.
 """
 
+import mmap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,27 +17,22 @@ from consignments.errors import ServiceFault
 from features.history.kernels import (
     COUNTERPARTS_CAP,
     COUNTERS,
-    DAYS_USED,
     EVER,
     FIRST_ARRIVAL,
     FIRST_BLOCK,
-    FORMAT,
     HEAD_WORDS,
-    HEADS_USED,
     NO_DAY,
     OF_ARRIVALS,
     OF_RESULTS,
     OTHERS,
     OTHERS_BLOCK,
-    OTHERS_USED,
     REMEMBERED_DAYS,
     ROOM_BITS,
     SERIES,
-    STATE_SIZE,
-    TODAY,
+    TOTALS_PLACE,
 )
 from features.history.keys import KeyKind
-from features.history.table import FORMAT_VERSION, History, encode_names
+from features.history.table import History
 
 Longs = NDArray[np.int64]
 Words = NDArray[np.int32]
@@ -52,6 +48,11 @@ ROW_ARRAYS = ("key", "first_day", "ever", "sizes")
 ELEMENT_ARRAYS = ("arrivals", "results", "counterparts")
 """Names of the arrays with several elements for each key, as many as `sizes` says."""
 TABLE_ARRAYS = ROW_ARRAYS + ELEMENT_ARRAYS
+PART_KEYS = 1 << 20
+"""Keys that are sorted, or placed in the table of history, at a time: they take some 300 bytes each."""
+MAX_PARTS = 1 << 8
+PART_NUMBER = np.dtype(np.uint16)
+KEY_BITS = 64
 
 
 @dataclass(frozen=True)
@@ -175,22 +176,41 @@ class SortedTable:
     @classmethod
     def from_history(cls, history: History, today: int) -> "SortedTable":
         """Sort the table of history as of a day, which is not before the latest day of its events."""
+        return cls.concatenate(list(cls.split_history(history, today)))
+
+    @classmethod
+    def split_history(
+        cls, history: History, today: int, part_keys: int = PART_KEYS
+    ) -> Iterator["SortedTable"]:
+        """Yield what `from_history` returns in parts, so that only one of them needs memory besides the table of history.
+
+        Parameters
+        ----------
+        history : History
+            It must not change before the last part was read.
+        today : int
+        part_keys : int
+            Keys of a part, about: keys are hashes, and those of a part share their highest bits.
+        """
         views = history.get_views()
-        heads, days, others = views["heads"], views["days"], views["counterparts"]
-        oldest = today - REMEMBERED_DAYS
-        last = np.maximum(_find_last_days(heads, days, OF_ARRIVALS), _find_last_days(heads, days, OF_RESULTS))
-        kept = np.flatnonzero(last >= oldest)
-        kept = kept[kept > 0]
-        keys = np.ascontiguousarray(heads[:, :2]).view(np.uint64)[:, 0]
-        places = np.concatenate([[0], kept[np.argsort(keys[kept])]])
-        heads = heads[places]
-        if last[0] < oldest:  # nothing that is known is remembered
+        heads, oldest = views["heads"], today - REMEMBERED_DAYS
+        parts = min(1 << (len(heads) // part_keys).bit_length(), MAX_PARTS)
+        number = _number_parts(heads, views["days"], oldest, parts, part_keys)
+        for part in range(parts):
+            yield cls._sort_heads(heads[number == part], views["days"], views["counterparts"], oldest)
+
+    @classmethod
+    def _sort_heads(cls, heads: Words, days: Words, others: Keys, oldest: int) -> "SortedTable":
+        """Sort some heads, which may be changed, and gather their tiles and counterparts."""
+        heads = heads[np.argsort(_get_keys(heads))]
+        totals = heads[:1][_get_keys(heads[:1]) == TOTALS_KEY]
+        if len(totals) and not _is_remembered(totals, days, oldest)[0]:
             heads[0] = 0
             heads[0, FIRST_ARRIVAL] = NO_DAY
         series = [_gather_tiles(heads, days, number, oldest) for number in (OF_ARRIVALS, OF_RESULTS)]
         counted = heads[:, OTHERS].astype(np.int64)
         return cls(
-            key=keys[places],
+            key=_get_keys(heads).copy(),
             first_day=heads[:, FIRST_ARRIVAL].copy(),
             ever=heads[:, EVER : EVER + COUNTERS].copy(),
             sizes=np.stack([series[0][1], series[1][1], counted], axis=1).astype(np.uint16),
@@ -199,33 +219,40 @@ class SortedTable:
             counterparts=_gather_counterparts(heads, others, counted),
         )
 
-    def to_history(self, kinds: tuple[KeyKind, ...], today: int) -> History:
-        """Build the table of history that continues after a day."""
+    def to_history(self, kinds: tuple[KeyKind, ...], today: int, *, part_keys: int = PART_KEYS) -> History:
+        """Build the table of history that continues after a day. Only a part of this table is in memory at a time if it is on disk."""
+        return History.from_parts(kinds, today, len(self.key), self._lay_parts(part_keys))
+
+    def _lay_parts(self, part_keys: int) -> Iterator[tuple[Words, Words, Keys]]:
+        """Yield heads, tiles and counterparts of the keys in parts. Blocks count from the start of the whole stores."""
+        laid_days = laid_others = FIRST_BLOCK
+        keys = len(self.key)
+        for part in self.split([*range(part_keys, keys, part_keys), keys]):
+            heads, days, others = part._lay_heads(laid_days, laid_others)
+            self._release_pages()
+            yield heads, days, others
+            laid_days += len(days)
+            laid_others += len(others)
+
+    def _lay_heads(self, laid_days: int, laid_others: int) -> tuple[Words, Words, Keys]:
+        """Return the heads of all keys, and the blocks that follow those that were laid before."""
         heads = np.zeros((len(self.key), HEAD_WORDS), dtype=np.int32)
         heads[:, :2] = np.ascontiguousarray(self.key).view(np.int32).reshape(-1, 2)
         heads[:, FIRST_ARRIVAL], heads[:, EVER : EVER + COUNTERS] = self.first_day, self.ever
-        arrivals, used = _lay_tiles(
-            heads, self.ever, self.arrivals, self.sizes[:, 0], OF_ARRIVALS, FIRST_BLOCK
-        )
+        arrivals, used = _lay_tiles(heads, self.ever, self.arrivals, self.sizes[:, 0], OF_ARRIVALS, laid_days)
         results, used = _lay_tiles(heads, self.ever, self.results, self.sizes[:, 1], OF_RESULTS, used)
-        others = _lay_counterparts(heads, self.counterparts, self.sizes[:, 2])
-        days = np.zeros(used, dtype=np.int32)
+        days = np.zeros(used - laid_days, dtype=np.int32)
         for tiles, positions in (arrivals, results):
             for word in range(tiles.shape[1]):
-                days[positions + word] = tiles[:, word]
-        state = np.zeros(STATE_SIZE, dtype=np.int64)
-        state[FORMAT], state[TODAY] = FORMAT_VERSION, today
-        state[HEADS_USED], state[DAYS_USED], state[OTHERS_USED] = len(heads), len(days), len(others)
-        return History.from_arrays(
-            kinds,
-            {
-                "kinds": encode_names(kinds),
-                "state": state,
-                "heads": heads,
-                "days": days,
-                "counterparts": others,
-            },
-        )
+                days[positions + (word - laid_days)] = tiles[:, word]
+        return heads, days, _lay_counterparts(heads, self.counterparts, self.sizes[:, 2], laid_others)
+
+    def _release_pages(self) -> None:
+        """Release the memory of arrays on disk. They are read again when they are needed."""
+        for array in self.to_arrays().values():
+            base: Any = array.base
+            if isinstance(base, mmap.mmap):
+                base.madvise(mmap.MADV_DONTNEED)
 
 
 def _count_elements(sizes: NDArray[np.uint16]) -> Longs:
@@ -240,6 +267,32 @@ def _read_series(heads: Words, series: int) -> tuple[Longs, Longs, Longs]:
     size = heads[:, SERIES + 2 * series + 1].astype(np.int64)
     block = heads[:, SERIES + 2 * series].astype(np.int64)
     return block, size >> ROOM_BITS, size & ((1 << ROOM_BITS) - 1)
+
+
+def _get_keys(heads: Words) -> Keys:
+    """Return a view of the keys of heads."""
+    keys: Keys = heads.view(np.uint64)[:, 0]
+    return keys
+
+
+def _number_parts(heads: Words, days: Words, oldest: int, parts: int, slice_rows: int) -> NDArray[np.uint16]:
+    """Return the part of each key by its highest bits; `parts` for a forgotten key. The totals are in the first part."""
+    number = np.empty(len(heads), dtype=PART_NUMBER)
+    shift = np.uint64(KEY_BITS + 1 - parts.bit_length())
+    for begin in range(0, len(heads), slice_rows):
+        some = heads[begin : begin + slice_rows]
+        place = (_get_keys(some) >> shift).astype(PART_NUMBER) if parts > 1 else 0
+        number[begin : begin + slice_rows] = np.where(_is_remembered(some, days, oldest), place, parts)
+    number[TOTALS_PLACE] = 0
+    return number
+
+
+def _is_remembered(heads: Words, days: Words, oldest: int) -> NDArray[np.bool_]:
+    """Mark the heads with an arrival or a result that is remembered."""
+    remembered: NDArray[np.bool_] = (_find_last_days(heads, days, OF_ARRIVALS) >= oldest) | (
+        _find_last_days(heads, days, OF_RESULTS) >= oldest
+    )
+    return remembered
 
 
 def _find_last_days(heads: Words, days: Words, series: int) -> Longs:
@@ -303,14 +356,14 @@ def _lay_tiles(
     return (tiles[stored], (block[group] + number * words)[stored]), start + int(lengths.sum())
 
 
-def _lay_counterparts(heads: Words, counterparts: Keys, sizes: NDArray[np.uint16]) -> Keys:
-    """Write the blocks of counterparts into the heads, and return their store."""
+def _lay_counterparts(heads: Words, counterparts: Keys, sizes: NDArray[np.uint16], start: int) -> Keys:
+    """Write the blocks of counterparts into the heads, and return the content of these blocks, from `start` on."""
     counted = sizes.astype(np.int64)
     exact = np.where(counted < COUNTERPARTS_CAP, counted, 0)
     lengths = np.where(exact > 0, 1 << _compute_room(exact), 0)
-    block = FIRST_BLOCK + np.cumsum(lengths) - lengths
-    heads[:, OTHERS_BLOCK], heads[:, OTHERS] = np.where(exact > 0, block, 0), counted
-    others = np.zeros(FIRST_BLOCK + int(lengths.sum()), dtype=np.uint64)
+    block = np.cumsum(lengths) - lengths
+    heads[:, OTHERS_BLOCK], heads[:, OTHERS] = np.where(exact > 0, start + block, 0), counted
+    others = np.zeros(int(lengths.sum()), dtype=np.uint64)
     group, number = _number_within(exact)
     others[block[group] + number] = counterparts
     return others

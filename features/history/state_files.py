@@ -11,11 +11,12 @@ state/
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 import numpy as np
@@ -33,6 +34,8 @@ from features.history.waiting_events import WAITING_CANCELLATION, WAITING_OUTCOM
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 24
 KEPT_STATES = 2
+HASHING_THREADS = 4
+T = TypeVar("T")
 STATE = "state"
 """Name of the state before a batch among what the batch is computed from."""
 MIN_MAPPED_BYTES = 1 << 12
@@ -95,8 +98,7 @@ class StoredState:
             A file is missing, changed or of another form. The message names it.
         """
         manifest = _read_manifest(folder)
-        for name, entry in manifest.files.items():
-            _check_file(folder / name, entry)
+        _map_files(lambda name: _check_file(folder / name, manifest.files[name]), manifest.files)
         arrays = {name: _load_array(folder / name) for name in manifest.files}
         state = KeptState(
             header=manifest.header,
@@ -213,14 +215,16 @@ class StateDraft:
                 _write_array(path, getattr(segment, part))
         return ArrivedSegment(*map(_load_array, paths))
 
-    def write_table(self, parts: Sequence[SortedTable]) -> SortedTable:
-        """Write the table of history, and return it with its arrays on disk."""
+    def write_table(self, parts: Iterable[SortedTable]) -> SortedTable:
+        """Write the table of history part by part, and return it with its arrays on disk."""
         if self.done:
-            return SortedTable.concatenate(parts)
+            return SortedTable.concatenate(list(parts))
         paths = [self._work / f"table.{name}.npy" for name in TABLE_ARRAYS]
-        with _explain_failure(self._work):
-            for name, path in zip(TABLE_ARRAYS, paths, strict=True):
-                _write_arrays(path, [getattr(part, name) for part in parts])
+        with _explain_failure(self._work), ExitStack() as stack:
+            writers = [stack.enter_context(_open_array_writer(path)) for path in paths]
+            for part in parts:
+                for write, array in zip(writers, part.to_arrays().values(), strict=True):
+                    write(array)
         return SortedTable(*map(_load_array, paths))
 
     def commit(self, state: KeptState) -> None:
@@ -238,7 +242,9 @@ class StateDraft:
             for name in REST_ARRAYS:
                 _write_array(self._work / f"{name}.npy", getattr(state, name))
             known = {} if self.before is None else self.before.manifest.files
-            files = {path.name: _describe_file(path, known) for path in sorted(self._work.glob("*.npy"))}
+            paths = {path.name: path for path in sorted(self._work.glob("*.npy"))}
+            entries = _map_files(lambda name: _describe_file(paths[name], known), paths)
+            files = dict(zip(paths, entries, strict=True))
             manifest = StateManifest(state.header, self.inputs, segments, files)
             content = msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
             with (self._work / MANIFEST_NAME).open("wb") as file:
@@ -261,6 +267,12 @@ class StateDraft:
                 file = f"{name}.{part}.npy"
                 _link_or_copy(self.before.folder / file, self._work / file)
         return kept
+
+
+def _map_files(work: Callable[[str], T], names: Iterable[str]) -> list[T]:
+    """Apply a function that hashes a file to each name, in threads: hashing does not hold the lock of the interpreter."""
+    with ThreadPoolExecutor(HASHING_THREADS) as threads:
+        return list(threads.map(work, names))
 
 
 def _describe_file(path: Path, known: Mapping[str, FileEntry]) -> FileEntry:
@@ -328,17 +340,33 @@ def _load_array(path: Path) -> NDArray[Any]:
 
 
 def _write_array(path: Path, array: NDArray[Any]) -> None:
-    _write_arrays(path, [array])
+    with _open_array_writer(path) as write:
+        write(array)
 
 
-def _write_arrays(path: Path, parts: Sequence[NDArray[Any]]) -> None:
-    """Write arrays as one, with the bytes that `numpy.save` gives to their concatenation."""
-    whole = np.lib.format.header_data_from_array_1_0(parts[0][:0])
-    whole["shape"] = (sum(map(len, parts)), *parts[0].shape[1:])
+@contextmanager
+def _open_array_writer(path: Path) -> Iterator[Callable[[NDArray[Any]], None]]:
+    """Open a file for the parts of an array. It gets the bytes that `numpy.save` gives to their concatenation; at least one part."""
+    header: dict[str, Any] = {}
+    rows = 0
     with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, whole)
-        for part in parts:
+
+        def write_header() -> None:
+            file.seek(0)
+            np.lib.format.write_array_header_1_0(file, header)
+
+        def write(part: NDArray[Any]) -> None:
+            nonlocal rows
+            if not header:
+                header.update(np.lib.format.header_data_from_array_1_0(part[:0]))
+                write_header()
             file.write(np.ascontiguousarray(part).data)
+            rows += len(part)
+
+        yield write
+        # The header has room for any number of rows, so its size does not change.
+        header["shape"] = (rows, *header["shape"][1:])
+        write_header()
         flush_file(file)
 
 

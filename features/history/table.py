@@ -12,7 +12,7 @@ Days: 2024-03-01 is day 19783. A key last seen on that day is remembered on 2025
 All counts are integers, so their order does not matter; decayed counts sum from the newest day to the oldest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -237,6 +237,34 @@ class History:
         history._fill_slots()
         return history
 
+    @classmethod
+    def from_parts(
+        cls, kinds: tuple[KeyKind, ...], today: int, keys: int, parts: Iterable[tuple[Words, Words, Keys]]
+    ) -> "History":
+        """Build a table of keys that are given in parts, each once, as of a day.
+
+        Parameters
+        ----------
+        kinds : tuple of KeyKind
+        today : int
+        keys : int
+            Number of keys of all parts, with the totals, which are the first.
+        parts : iterable of (heads, days, counterparts)
+            The next part of each store. Blocks count from the start of the store, which has FIRST_BLOCK elements before the first part.
+        """
+        history = cls(kinds, capacity=keys)
+        state, first = history._state, TOTALS_PLACE
+        for heads, days, others in parts:
+            history._heads[first : first + len(heads)] = heads
+            first += len(heads)
+            history._days = _append_to_store(history._days, days, int(state[DAYS_USED]))
+            history._others = _append_to_store(history._others, others, int(state[OTHERS_USED]))
+            state[DAYS_USED] += len(days)
+            state[OTHERS_USED] += len(others)
+        state[TODAY], state[HEADS_USED] = today, first
+        history._fill_slots()
+        return history
+
     def _check_arrays(self, steps: Steps, keys: Keys, counterparts: Keys, out: Rows) -> None:
         """Check the arrays once, because the kernel checks no bounds of columns."""
         expected = (
@@ -358,6 +386,13 @@ def _grow_store(store: Any, needed: int, most: int | None = None) -> Any:
     if needed > len(store):
         size = _limit_size(max(int(needed), len(store) + _compute_growth(store)), most)
         store.resize((size, *store.shape[1:]), refcheck=False)
+    return store
+
+
+def _append_to_store(store: Any, more: Any, used: int) -> Any:
+    """Write elements after the used ones of a store, and return the store, which may grow."""
+    store = _grow_store(store, used + len(more))
+    store[used : used + len(more)] = more
     return store
 
 

@@ -10,10 +10,11 @@ import pytest
 from support.examples import day, make_consignment
 
 from consignments.errors import FileFault
+from consignments.files.parquet_files import ParquetTable
 from consignments.files.table_writers import write_table
 from consignments.items import decode_items
 from consignments.parquet_stream import ORDER_COLUMNS, TableStream, stream_table
-from consignments.records import Consignment
+from consignments.records import Consignment, create_consignment_type
 from consignments.tables import build_frame, read_table
 
 
@@ -156,3 +157,47 @@ def test_any_rows_are_read_without_the_others(
             pd.testing.assert_frame_equal(
                 found, every[first:last].reset_index(drop=True), check_dtype=first < last
             )
+
+
+@pytest.fixture
+def sections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Build a table whose sections are checked by other processes: row groups of two rows, files of none and of several."""
+    monkeypatch.setattr("consignments.parquet_stream.MIN_CHECK_ROWS", 1)
+    monkeypatch.setattr("consignments.parquet_stream.CHECK_ROWS", 5)
+    folder = tmp_path / "t"
+    folder.mkdir()
+    table = with_faults(frame(24)).assign(tax_rate=[f"{n}" if n % 5 else "high" for n in range(24)])
+    for number, (begin, end) in enumerate(((0, 3), (3, 3), (3, 17), (17, 24))):
+        path = folder / f"{number}.parquet"
+        write_table(table.iloc[begin:end], path)
+        parquet.write_table(parquet.read_table(path), path, row_group_size=2)
+    return folder
+
+
+def test_other_processes_find_the_same_rejects_and_repeats(sections: Path) -> None:
+    record = create_consignment_type(numeric=["tax_rate"])
+    one, two = (stream_table(sections, record, piece_rows=2, jobs=jobs) for jobs in (1, 2))
+    assert one.rejects == two.rejects == read_table(sections, record).rejects
+    assert one.report == two.report
+    assert list(one.report.reasons) == list(two.report.reasons)
+    pd.testing.assert_frame_equal(one.take_order(), two.take_order())
+    pieces = pd.concat([piece.to_frame(record) for piece in two.read_chunks()], ignore_index=True)
+    pd.testing.assert_frame_equal(pieces, read_table(sections, record).frame)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 5, 100])
+def test_sections_of_a_table_are_the_table(sections: Path, rows: int) -> None:
+    table = ParquetTable.open(sections)
+    made = list(table.split(rows))
+    assert [section.rows >= rows for section in made[:-1]] == [True] * (len(made) - 1)
+    assert list_places(made) == list_places([table])
+
+
+def list_places(tables: list[ParquetTable]) -> list[tuple[str, str]]:
+    """List place and identifier of each row."""
+    parts = [part for table in tables for chunk in table.read_chunks(100) for part in chunk]
+    return [
+        (part.locate_row(row), name)
+        for part in parts
+        for row, name in enumerate(part.table.column("consignment_id").to_pylist())
+    ]

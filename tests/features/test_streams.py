@@ -100,7 +100,7 @@ def test_a_log_piece_by_piece_is_the_log_as_a_whole(monkeypatch: pytest.MonkeyPa
 def test_other_processes_give_the_same_bits(
     monkeypatch: pytest.MonkeyPatch, tables: Tables, expected: NDArray[np.float32]
 ) -> None:
-    monkeypatch.setattr("features.workers.MIN_PARALLEL_ROWS", 1)
+    monkeypatch.setattr("consignments.workers.MIN_PARALLEL_ROWS", 1)
     pieces = stream_features(world(tables), PARAMETERS, options=ComputeOptions(2), piece_rows=70)
     assert_same(pieces, expected, tables.consignments["consignment_id"])
     keep = np.arange(len(expected)) % 3 == 0

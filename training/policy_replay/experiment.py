@@ -15,9 +15,9 @@ import pandas as pd
 
 from consignments.errors import BadInput
 from consignments.timestamps import US_PER_DAY, get_time_column_us
+from consignments.workers import end_with_parent
 from features.batch import Progress, Tables
 from features.buckets.cluster import connect
-from features.workers import end_with_parent
 from training.config import TrainConfig, parse_config
 from training.data.data_hash import hash_tables
 from training.policy_replay.checkpoints import CheckpointFile, count_finished_weeks

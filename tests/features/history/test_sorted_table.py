@@ -1,5 +1,7 @@
 """The sorted table has the same bytes for the same counts, and history goes on from it as if it had never been sorted."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -87,6 +89,30 @@ def test_parts_of_a_table_are_put_together_again() -> None:
         assert list_bytes(mixed.select(np.argsort(mixed.key))) == list_bytes(table)
     empty = SortedTable.from_arrays(SortedTable.create_empty().to_arrays())
     assert list_bytes(empty) == list_bytes(SortedTable.from_history(History(KINDS), START))
+
+
+def test_parts_of_any_size_give_the_same_table_and_the_same_history(tmp_path: Path) -> None:
+    random, rows = np.random.default_rng(3), 400
+    history = History(KINDS)
+    keys = random.integers(1, 2**64 - 1, (rows, 1), dtype=np.uint64)
+    order = np.sort(random.integers(0, rows, 3 * rows))
+    steps = np.array([(1, ARRIVALS if n % 7 else NPS, row, -1, START + row, START + row) for n, row in enumerate(order.tolist())], STEP)  # fmt: skip
+    history.run(steps, keys, random.integers(1, 9, (rows, 1)).astype(np.uint64))
+    today = history.today  # the first keys are forgotten
+    table = SortedTable.from_history(history, today)
+    assert 300 < len(table.key) < rows
+    for part_keys in (1, 7, 100):
+        parts = list(SortedTable.split_history(history, today, part_keys))
+        assert len(parts) > 1
+        assert list_bytes(SortedTable.concatenate(parts)) == list_bytes(table)
+        for name, array in table.to_arrays().items():
+            np.save(tmp_path / name, array)
+        stored = SortedTable(
+            *(np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in table.to_arrays())
+        )
+        again = stored.to_history(KINDS, today, part_keys=part_keys)
+        assert list_bytes(SortedTable.from_history(again, today)) == list_bytes(table)
+    assert list_bytes(stored) == list_bytes(table)
 
 
 def list_bytes(table: SortedTable) -> list[bytes]:

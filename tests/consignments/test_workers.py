@@ -7,7 +7,7 @@ from pathlib import Path
 
 POOL = """
 import time
-from features.workers import MIN_PARALLEL_ROWS, WorkerPool
+from consignments.workers import MIN_PARALLEL_ROWS, WorkerPool
 
 def same(number):
     return number

@@ -30,10 +30,12 @@ class WorkerPool:
         Number of processes. With one, or for few rows, the calling process does the work.
     rows : int
         Total number of rows.
+    least : int, optional
+        Number of rows from which on other processes are started. Default: MIN_PARALLEL_ROWS.
     """
 
-    def __init__(self, jobs: int, rows: int) -> None:
-        self.jobs = jobs if rows >= MIN_PARALLEL_ROWS else 1
+    def __init__(self, jobs: int, rows: int, least: int | None = None) -> None:
+        self.jobs = jobs if rows >= (MIN_PARALLEL_ROWS if least is None else least) else 1
         self._pool = (
             ProcessPoolExecutor(self.jobs, get_context("spawn"), end_with_parent, (os.getpid(),))
             if self.jobs > 1
