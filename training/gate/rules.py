@@ -190,7 +190,7 @@ def _check_refit(evidence: GateEvidence) -> RuleResult:
 
 
 def _build_leakage_rule(look: str, found: str, expected: str) -> GateRule:
-    """Build the rule that a check of `training.evaluation.leakage` stays within its limit.
+    """Build the rule that a check of `training.evaluation.leakage` stays within its limit; undecided if the check had too few results.
 
     Parameters
     ----------
@@ -209,9 +209,11 @@ def _build_leakage_rule(look: str, found: str, expected: str) -> GateRule:
             "rows": row.get("rows", 0),
             "where": row.get("where", ""),
         }
+        expectation = expected.format(**values).replace("%", " %")
+        if math.isfinite(value):
+            return RuleResult(value <= bound, found.format(**values), expectation)
         reason = values["where"] or "not checked"
-        text = found.format(**values) if math.isfinite(value) else f"no figure: {reason}"
-        return RuleResult(value <= bound, text, expected.format(**values).replace("%", " %"))
+        return RuleResult(False, f"no figure: {reason}", expectation, undecided=bool(values["where"]))
 
     return rule
 

@@ -146,6 +146,18 @@ def test_a_leak_that_was_seen_or_not_looked_for_is_refused(
     assert list(broken(replace(good, looks={k: v for k, v in NO_LEAK.items() if k != look}))) == [rule]
 
 
+def test_a_check_with_too_few_positives_is_undecided_and_one_that_was_not_made_is_not(
+    good: GateEvidence,
+) -> None:
+    rule = "no column is the result"
+    few = {"found": None, "rows": 900, "where": "3 positives"}
+    result = run_gate(replace(good, looks=NO_LEAK | {PREDICTIVE_COLUMN: few}))[rule]
+    assert (result.held, result.undecided, result.found) == (False, True, "no figure: 3 positives")
+    missing = {look: row for look, row in NO_LEAK.items() if look != PREDICTIVE_COLUMN}
+    result = run_gate(replace(good, looks=missing))[rule]
+    assert (result.held, result.undecided) == (False, False)
+
+
 def test_a_channel_in_which_the_scores_promise_far_too_much_is_refused_by_name(good: GateEvidence) -> None:
     wrong = SLICE | {
         "calibration_ratio": 5.0,
