@@ -1,12 +1,12 @@
 """Measure how the pages for officers affect the answers to inspection systems: latencies with and without, in turn.
 
-    python -m benchmarks.pages [--rounds 6] [--seconds 8] [--officers 50] [--every 10] [--rate 200] [--cores 1]
+    python -m benchmarks.pages [--rounds 6] [--seconds 8] [--officers 50] [--every 10] [--rate 200]
 
 Consignments arrive at a fixed rate. In every other window officers have pages open and reload them: the list of a day with 5,000
 consignments, a page of it, or one of its consignments. The order of the two windows changes from pair to pair, so that other
 activity of the machine affects both. Printed are quantiles of the latencies, and the ratio of the p99 (median and quartiles
-over the pairs). The client has the last of two cores. The server and its page process may use both, as the operating system decides;
-with `--cores 1` they share the first.
+over the pairs). The server and its page process share the first core. The last one has the client, and the officers' browsers, which
+are a process of their own.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from tqdm import trange
 
 from benchmarks.client import LoadResult, open_loop, request
 from benchmarks.deployed import deploy, grow, make_world
-from benchmarks.serving import CLIENT_CORE, SCORES, SERVER_CORE, Server, environment, say, serving, warm
+from benchmarks.serving import CLIENT_CORE, SCORES, Server, environment, say, serving, warm
 from consignments.records import Consignment
 
 LISTED = 5_000
@@ -54,7 +54,6 @@ class Options(NamedTuple):
     officers: int
     every: float
     rate: float
-    cores: int
 
 
 class PageLoad(NamedTuple):
@@ -73,7 +72,6 @@ def main() -> None:
     parser.add_argument("--officers", type=int, default=50, help="officers with open pages")
     parser.add_argument("--every", type=float, default=10.0, help="seconds between reloads of one officer")
     parser.add_argument("--rate", type=float, default=200.0, help="consignments a second")
-    parser.add_argument("--cores", type=int, default=2, choices=(1, 2), help="cores of the server")
     options = Options(**vars(parser.parse_args()))
     os.sched_setaffinity(0, {CLIENT_CORE})
     with TemporaryDirectory(prefix="npsrisk-bench-") as folder:
@@ -88,8 +86,7 @@ def measure(folder: Path, options: Options) -> None:
     settings = deploy(grow(world), folder)
     records = iter(world.records)
     command = [sys.executable, "-m", "npsrisk", "serve", "--port", "{port}"]
-    cores = (SERVER_CORE, CLIENT_CORE)[: options.cores]
-    with serving(command, environment(settings.state_dir), "/health/ready", *cores) as server:
+    with serving(command, environment(settings.state_dir), "/health/ready") as server:
         with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=120) as http:
             names = fill_list(http, list(islice(records, LISTED)))
             cookie = sign_in(http)
@@ -140,23 +137,23 @@ def run_pairs(
 ) -> tuple[list[LoadResult], list[LoadResult], PageLoad]:
     """Run all windows; return those without pages, those with pages, and the pages."""
     without, with_pages, pages = list[LoadResult](), list[LoadResult](), PageLoad([], 0)
-    browsers = ProcessPoolExecutor(1, get_context("spawn"))
-    browsers.submit(os.getpid).result()
-    for number in trange(options.rounds, desc="pairs", unit="pair"):
-        for opened in (False, True) if number % 2 == 0 else (True, False):
-            load = partial(open_loop, server.port, singles, CONNECTIONS, options.seconds, options.rate)
-            if not opened:
-                without.append(asyncio.run(load()))
-                continue
-            look = partial(browse, server.port, cookie, paths, options)
-            result, found = asyncio.run(run_with_pages(load, look, browsers))
-            with_pages.append(result)
-            pages = PageLoad(pages.seconds + found.seconds, pages.faults + found.faults)
+    load = partial(open_loop, server.port, singles, CONNECTIONS, options.seconds, options.rate)
+    look = partial(browse, server.port, cookie, paths, options)
+    with ProcessPoolExecutor(1, get_context("spawn")) as browsers:
+        browsers.submit(os.getpid).result()  # the first window finds it started
+        for number in trange(options.rounds, desc="pairs", unit="pair"):
+            for opened in (False, True) if number % 2 == 0 else (True, False):
+                if not opened:
+                    without.append(asyncio.run(load()))
+                    continue
+                result, found = asyncio.run(run_with_pages(load, look, browsers))
+                with_pages.append(result)
+                pages = PageLoad(pages.seconds + found.seconds, pages.faults + found.faults)
     return without, with_pages, pages
 
 
 async def run_with_pages(
-    load: "Callable[[], Awaitable[LoadResult]]", browse: "Callable[[], PageLoad]", browsers: Executor
+    load: Callable[[], Awaitable[LoadResult]], browse: Callable[[], PageLoad], browsers: Executor
 ) -> tuple[LoadResult, PageLoad]:
     """Run a window while officers reload their pages."""
     pages = asyncio.get_running_loop().run_in_executor(browsers, browse)

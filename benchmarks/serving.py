@@ -283,8 +283,10 @@ def times(run: LoadResult) -> str:
 
 
 @contextmanager
-def serving(command: list[str], environment: dict[str, str], path: str, *cores: int) -> Iterator[Server]:
-    """Run a server on some cores, without any on SERVER_CORE, until the end of the block."""
+def serving(
+    command: list[str], environment: dict[str, str], path: str, core: int = SERVER_CORE
+) -> Iterator[Server]:
+    """Run a server on its core until the end of the block."""
     port = free_port()
     # mlflow searches its own server on the path.
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -295,7 +297,7 @@ def serving(command: list[str], environment: dict[str, str], path: str, *cores: 
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, cores or {SERVER_CORE}),
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
     )
     try:
         wait_until_ready(process, f"http://127.0.0.1:{port}{path}")
