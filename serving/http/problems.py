@@ -138,12 +138,15 @@ def build_fault(error: msgspec.ValidationError, root: str = "#") -> RecordFault:
     return RecordFault(_clarify(message), "/".join([root, *map(escape_step, steps)]), kind)
 
 
+SEE_DOCUMENT = "; see /openapi.json for the allowed values"
+
+
 def _clarify(message: str) -> str:
     """Add to the decoder's message what is expected, if it lacks that."""
     if message == "Invalid RFC3339 encoded datetime":
         return "Invalid time: expected ISO 8601 with a time zone, for example 2024-03-04T09:00:00Z"
     if message.startswith("Invalid enum value"):
-        return f"{message}; see /openapi.json for the allowed values"
+        return message + SEE_DOCUMENT
     return message
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from serving.http.problems import RecordFault, build_fault, escape_step
+from serving.http.problems import SEE_DOCUMENT, RecordFault, build_fault, escape_step
 
 MAX_FAULTS = 50
 """Maximum number of faults named for one record."""
@@ -39,7 +39,7 @@ def _find_faults(raw: bytes | msgspec.Raw, kind: Any, root: str) -> Iterator[Rec
         msgspec.json.decode(raw, type=kind)
         return
     except msgspec.ValidationError as error:
-        first = build_fault(error, root)
+        first = _list_choices(build_fault(error, root), kind)
     except DECODE_ERRORS:
         return  # what is no JSON is refused before
     parts = list(_find_part_faults(raw, kind, root))
@@ -74,6 +74,17 @@ def _find_field_faults(
     for name in values:
         if name not in fields:
             yield build_fault(msgspec.ValidationError(f"Object contains unknown field `{name}`"), root)
+
+
+def _list_choices(fault: RecordFault, kind: Any) -> RecordFault:
+    """List the allowed values in the fault of a value that is none of them."""
+    choices = [
+        choice for each in _list_plain_types(kind) if get_origin(each) is Literal for choice in get_args(each)
+    ]
+    if not choices or not fault.detail.endswith(SEE_DOCUMENT):
+        return fault
+    detail = f"{fault.detail.removesuffix(SEE_DOCUMENT)}: expected one of {', '.join(choices)}"
+    return msgspec.structs.replace(fault, detail=detail)
 
 
 def _list_plain_types(kind: Any) -> Iterator[Any]:

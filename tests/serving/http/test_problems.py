@@ -5,6 +5,7 @@ import pytest
 
 from consignments.records import Consignment
 from serving.http.problems import RecordFault, Refusal, build_fault
+from serving.http.protocol.record_faults import list_record_faults
 
 
 @pytest.mark.parametrize(
@@ -72,3 +73,10 @@ def test_a_refusal_is_a_problem_document() -> None:
         "errors": [{"detail": "Expected `str`", "pointer": "#/office", "kind": "bad_value"}],
         "request_id": "a-1",
     }
+
+
+def test_a_value_that_is_not_allowed_is_answered_with_those_that_are() -> None:
+    body = b'{"consignment_id": "a", "channel": "rail; see", "items": [{"value": "x"}]}'
+    faults = list_record_faults(body, Consignment)
+    assert [fault.pointer for fault in faults] == ["#/channel", "#/items/0/value"]
+    assert faults[0].detail == "Invalid enum value 'rail; see': expected one of postal, air_cargo"
