@@ -20,6 +20,8 @@ TASKS_AHEAD = 3
 CONNECT_SECONDS = 30
 WAIT_SECONDS = 120
 """Time that lost workers have to come back."""
+RESTART_SECONDS = 600
+"""Time that a process of this machine has to start again. By default Dask gives it up after 15 s, which is little on a busy machine."""
 POLL_SECONDS = 0.2
 
 
@@ -267,28 +269,30 @@ def connect(address: str) -> Iterator[DaskRunner]:
         The scheduler cannot be reached.
     """
     try:
+        from dask import config
         from distributed import Client
     except ImportError as error:
         raise BadSetting(
             "Dask is not installed", where="--dask", todo="install the extra: pip install 'npsrisk[scale]'"
         ) from error
     workers = _count_local_workers(address)
-    try:
-        cluster = None if workers is None else _start_local_cluster(workers)
-        client = Client(cluster or address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise ServiceFault(
-            "the Dask scheduler cannot be reached",
-            where=address,
-            got=_summarize(error),
-            todo="check the address, and that the scheduler is running",
-        ) from error
-    try:
-        yield DaskRunner(client, address)
-    finally:
-        client.close()
-        if cluster is not None:
-            cluster.close()
+    with config.set({"distributed.deploy.lost-worker-timeout": f"{RESTART_SECONDS}s"}):
+        try:
+            cluster = None if workers is None else _start_local_cluster(workers)
+            client = Client(cluster or address, timeout=CONNECT_SECONDS, set_as_default=False)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise ServiceFault(
+                "the Dask scheduler cannot be reached",
+                where=address,
+                got=_summarize(error),
+                todo="check the address, and that the scheduler is running",
+            ) from error
+        try:
+            yield DaskRunner(client, address)
+        finally:
+            client.close()
+            if cluster is not None:
+                cluster.close()
 
 
 def _count_local_workers(address: str) -> int | None:

@@ -15,10 +15,11 @@ from support.registered_model import make_past_consignments, register_small_mode
 
 from consignments.errors import BadInput, NpsriskError, ServiceFault
 from consignments.files.table_writers import write_table
-from features.buckets.cluster import DaskRunner, WorkersLost, connect
+from features.buckets.cluster import WAIT_SECONDS, DaskRunner, WorkersLost, connect
 from npsrisk import main
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed; run make scale")
+dask = pytest.importorskip("dask")
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +214,11 @@ def refuse_input(place: int, addresses: list[str]) -> None:
 def test_tasks_of_a_group_run_on_workers_of_their_own_with_ports_of_their_own(runner: DaskRunner) -> None:
     found = runner.run_together("pair", tell_peers, [("a",), ("b",)])
     assert found == [(0, 2, "a"), (1, 2, "b")]
+
+
+def test_a_process_of_this_machine_that_is_slow_to_start_again_is_not_given_up(runner: DaskRunner) -> None:
+    waits = dask.config.get("distributed.deploy.lost-worker-timeout")
+    assert dask.utils.parse_timedelta(waits) > WAIT_SECONDS
 
 
 def test_a_lost_worker_ends_its_group_and_the_others_can_work_again(runner: DaskRunner) -> None:
