@@ -380,6 +380,13 @@ def summarize(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [compare(table, way, name) for way in ways for name in (None, *SHARES)]
 
 
+def _format_ratio(row: dict[str, Any]) -> str:
+    """Format a ratio and its interval as two cells; without a detection alone there is none."""
+    if not row["alone"]:
+        return "– | –"
+    return f"{row['ratio']:.2f} | {row['low']:.2f} to {row['high']:.2f}"
+
+
 def format_summary(table: pd.DataFrame) -> str:
     """Format the comparison as a table for people."""
     positives = table[table["way"] == "alone"]["positives"].sum()
@@ -390,7 +397,7 @@ def format_summary(table: pd.DataFrame) -> str:
         "|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row['way']} | {row['administration']} | {row['found']} | {row['alone']} | {row['ratio']:.2f} | {row['low']:.2f} to {row['high']:.2f} |"
+        f"| {row['way']} | {row['administration']} | {row['found']} | {row['alone']} | {_format_ratio(row)} |"
         for row in summarize(table)
     ]
     return "\n".join(lines)
