@@ -1,6 +1,7 @@
 """Problem documents (RFC 9457), which describe what is wrong with a request and point to the invalid field."""
 
 import re
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Self
 
@@ -113,7 +114,7 @@ class Refusal(Exception):
         return msgspec.json.encode(self.to_problem(request_id))
 
 
-def build_fault(error: msgspec.ValidationError, root: str = "#") -> RecordFault:
+def build_fault(error: msgspec.ValidationError, root: str = "#", choices: Sequence[str] = ()) -> RecordFault:
     """Convert the decoder's message to a fault with a JSON pointer.
 
     Parameters
@@ -121,6 +122,8 @@ def build_fault(error: msgspec.ValidationError, root: str = "#") -> RecordFault:
     error : ValidationError
     root : str
         JSON pointer to the record in the body.
+    choices : sequence of str
+        Allowed values, if they are known and the value is none of them.
 
     Examples
     --------
@@ -135,18 +138,20 @@ def build_fault(error: msgspec.ValidationError, root: str = "#") -> RecordFault:
         kind = "unknown_field" if named[1] == "unknown" else "missing_field"
         steps.append(named[2][:MAX_NAME_CHARACTERS])
         message = message.replace(named[2], named[2][:MAX_NAME_CHARACTERS])
-    return RecordFault(_clarify(message), "/".join([root, *map(escape_step, steps)]), kind)
+    return RecordFault(_clarify(message, choices), "/".join([root, *map(escape_step, steps)]), kind)
 
 
-SEE_DOCUMENT = "; see /openapi.json for the allowed values"
-
-
-def _clarify(message: str) -> str:
+def _clarify(message: str, choices: Sequence[str]) -> str:
     """Add to the decoder's message what is expected, if it lacks that."""
     if message == "Invalid RFC3339 encoded datetime":
         return "Invalid time: expected ISO 8601 with a time zone, for example 2024-03-04T09:00:00Z"
     if message.startswith("Invalid enum value"):
-        return message + SEE_DOCUMENT
+        known = (
+            f": expected one of {', '.join(choices)}"
+            if choices
+            else "; see /openapi.json for the allowed values"
+        )
+        return message + known
     return message
 
 

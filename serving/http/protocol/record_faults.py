@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from serving.http.problems import SEE_DOCUMENT, RecordFault, build_fault, escape_step
+from serving.http.problems import RecordFault, build_fault, escape_step
 
 MAX_FAULTS = 50
 """Maximum number of faults named for one record."""
@@ -39,7 +39,7 @@ def _find_faults(raw: bytes | msgspec.Raw, kind: Any, root: str) -> Iterator[Rec
         msgspec.json.decode(raw, type=kind)
         return
     except msgspec.ValidationError as error:
-        first = _list_choices(build_fault(error, root), kind)
+        first = build_fault(error, root, _list_choices(kind))
     except DECODE_ERRORS:
         return  # what is no JSON is refused before
     parts = list(_find_part_faults(raw, kind, root))
@@ -76,15 +76,10 @@ def _find_field_faults(
             yield build_fault(msgspec.ValidationError(f"Object contains unknown field `{name}`"), root)
 
 
-def _list_choices(fault: RecordFault, kind: Any) -> RecordFault:
-    """List the allowed values in the fault of a value that is none of them."""
-    choices = [
-        choice for each in _list_plain_types(kind) if get_origin(each) is Literal for choice in get_args(each)
-    ]
-    if not choices or not fault.detail.endswith(SEE_DOCUMENT):
-        return fault
-    detail = f"{fault.detail.removesuffix(SEE_DOCUMENT)}: expected one of {', '.join(choices)}"
-    return msgspec.structs.replace(fault, detail=detail)
+def _list_choices(kind: Any) -> list[str]:
+    """List the allowed values of a field that has few."""
+    literals = (each for each in _list_plain_types(kind) if get_origin(each) is Literal)
+    return [choice for each in literals for choice in get_args(each)]
 
 
 def _list_plain_types(kind: Any) -> Iterator[Any]:
