@@ -44,8 +44,8 @@ CALLER = """
 import subprocess, sys
 process = subprocess.Popen({command!r}, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 process.stdout.readline()
-print(flush=True)
 try:
+    print(flush=True)
     sys.stdin.read()
 except KeyboardInterrupt:
     print(process.poll(), flush=True)
