@@ -2,7 +2,7 @@
 
     python -m benchmarks.planning [--core-hour 0.04 --memory-month 3.0 --disk-month 0.1]
 
-Prints the tables of docs/scale.md. Costs are measured: each says by what. Prices are assumptions, in any currency: give your own.
+Prints the tables of docs/sizing.md. Costs are measured: each says by what. Prices are assumptions, in any currency: give your own.
 Replace a cost when it is measured again; nothing in the page is written by hand.
 """
 

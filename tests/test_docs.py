@@ -64,7 +64,7 @@ def test_every_relative_link_of_a_page_leads_to_a_file_and_a_heading(page: Path)
 
 
 def test_the_planning_tables_are_those_that_the_script_prints() -> None:
-    assert format_tables(Costs(), Prices()) in (REPOSITORY / "docs" / "scale.md").read_text()
+    assert format_tables(Costs(), Prices()) in (REPOSITORY / "docs" / "sizing.md").read_text()
 
 
 def test_the_readme_is_short() -> None:
