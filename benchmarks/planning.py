@@ -36,7 +36,7 @@ class Costs(NamedTuple):
     state_key_bytes, state_row_bytes : float
         Bytes of a batch's state for each key, and for each consignment of the last 366 days (`benchmarks.scale … state`).
     table_key_bytes, identifier_bytes : float
-        Memory of the service for each key, and for each consignment (docs/operator.md, memory).
+        Memory of the service for each key, and for each consignment (docs/service.md, memory).
     process_bytes : float
         Memory of a process without history.
     decisions : float

@@ -17,7 +17,7 @@ from npsrisk import main
 from serving.encryption.key_file import KeyErasure
 
 PROSE = (*PAGES, *(REPOSITORY / f"{name}.md" for name in ("ARCHITECTURE", "CHANGELOG", "CONTRIBUTING")))
-OPERATOR = REPOSITORY / "docs" / "operator.md"
+SERVICE, RETENTION = (REPOSITORY / "docs" / f"{name}.md" for name in ("service", "retention"))
 SHORTER = {"--trials 30": "--trials 2"}
 """What takes longest is asked for less of it."""
 REFUSED = (
@@ -80,18 +80,18 @@ def test_the_glossary_defines_each_word_once_with_a_source() -> None:
     assert len(lines) <= 40
 
 
-def test_the_operators_page_quotes_the_reasons_of_a_refused_snapshot_as_the_service_logs_them() -> None:
-    quoted = set(re.findall(r"\| `(the snapshot [^`…:]+)", OPERATOR.read_text()))
+def test_the_page_of_the_service_quotes_the_reasons_of_a_refused_snapshot_as_the_service_logs_them() -> None:
+    quoted = set(re.findall(r"\| `(the snapshot [^`…:]+)", SERVICE.read_text()))
     raised = re.findall(
         r'"(the snapshot [^":]+)', (REPOSITORY / "serving" / "state" / "snapshots.py").read_text()
     )
     assert quoted == set(raised)
 
 
-def test_the_operators_page_quotes_the_error_of_an_erased_key() -> None:
+def test_the_page_of_retention_quotes_the_error_of_an_erased_key() -> None:
     erased = datetime(2025, 4, 2, tzinfo=UTC)
     erasure = KeyErasure("0" * 16, "2022-03", to_us(erased), "data protection", "three years have passed")
-    assert f"`{erasure}`" in OPERATOR.read_text()
+    assert f"`{erasure}`" in RETENTION.read_text()
 
 
 def test_the_commands_of_the_pages_are_found() -> None:
