@@ -1,6 +1,5 @@
-"""Helpers of the verbs that compute over whole tables: pseudonyms of one batch, and the number of processes."""
+"""The pseudonyms of verbs that compute over whole tables."""
 
-import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,8 +12,3 @@ def create_batch_pseudonyms() -> "Pseudonyms":
     from features.history.pseudonyms import Pseudonyms
 
     return Pseudonyms(BATCH_KEY)
-
-
-def count_cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -4,6 +4,7 @@ An option is a decorator of click. The help shows options in the order of their 
 that it collects: it gathers the options that are fields of a named tuple, and passes the tuple to the verb.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import wraps
@@ -261,10 +262,17 @@ json_option = click.option(
     is_flag=True,
     help="Print the result as one JSON object on the last line of standard output.",
 )
+
+
+def _count_cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 jobs_option = click.option(
     "--jobs",
     type=click.IntRange(1),
-    default=None,
+    default=_count_cores,
     metavar="N",
     help="Number of processes. Default: one per core. The result does not depend on it.",
 )

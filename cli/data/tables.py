@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from cli.batch import count_cores, create_batch_pseudonyms
+from cli.batch import create_batch_pseudonyms
 from cli.options import (
     TableOptions,
     batch_table_options,
@@ -55,7 +55,7 @@ class MessageOptions(NamedTuple):
         File for the invalid messages.
     strict : bool
         True if any invalid message is a failure.
-    jobs : int or None
+    jobs : int
     """
 
     messages: tuple[Path, ...]
@@ -64,7 +64,7 @@ class MessageOptions(NamedTuple):
     events: Path | None
     rejects: Path | None
     strict: bool
-    jobs: int | None
+    jobs: int
 
 
 @click.command()
@@ -129,7 +129,7 @@ def read(options: MessageOptions, out: Path, as_json: bool) -> None:
     told = None if options.mapping is None else options.mapping.read_bytes()
     mark = f"{READING_VERSION} {received_at} {sha256(told or b'').hexdigest()}"
     spool = Spool(out.with_name(f".{out.name}.reading"), mark)
-    read_options = ReadOptions(received_at, options.jobs or count_cores(), mapping)
+    read_options = ReadOptions(received_at, options.jobs, mapping)
     with show_progress_bar() as progress:
         fill_spool(options.messages, spool, read_options, progress)
         linked = link_entries(spool, progress)
@@ -188,7 +188,7 @@ def features(
     tables: TableOptions,
     config: Path | None,
     model: str | None,
-    jobs: int | None,
+    jobs: int,
     state: Path | None,
     dask: str | None,
     out: Path,
@@ -233,9 +233,7 @@ def features(
 
     def compute_from(first_row: int, state_run: "StateRun | None") -> "Iterator[pa.Table]":
         check_continued(state_run, tables.history)
-        inputs = TableReader(tables, jobs or count_cores()).open_sources(
-            feature_config.build_record_type(), progress
-        )
+        inputs = TableReader(tables, jobs).open_sources(feature_config.build_record_type(), progress)
         inputs = replace(inputs, state_run=state_run)
         parameters = FeatureParameters(feature_config, fitted, pseudonyms)
         to_table = partial(FeatureChunk.to_table, spec=spec, shown=shown)
@@ -244,7 +242,7 @@ def features(
             return stream_on_cluster(
                 dask, out, inputs, parameters, to_table, progress=progress, wanted=wanted
             )
-        options = ComputeOptions(jobs or count_cores(), progress)
+        options = ComputeOptions(jobs, progress)
         return map(to_table, stream_features(inputs, parameters, options=options, wanted=wanted))
 
     run = {

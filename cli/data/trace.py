@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from cli.batch import count_cores, create_batch_pseudonyms
+from cli.batch import create_batch_pseudonyms
 from cli.options import (
     TableOptions,
     collect_options,
@@ -41,8 +41,8 @@ class TraceOptions(NamedTuple):
         See `features.links.trace.TraceLimits`.
     personal : bool
         True if the values of identifiers are shown.
-    jobs : int or None
-        Processes; None for one per core.
+    jobs : int
+        Number of processes.
     """
 
     as_of: str | None
@@ -50,7 +50,7 @@ class TraceOptions(NamedTuple):
     max_consignments: int
     max_sharing: int
     personal: bool
-    jobs: int | None
+    jobs: int
 
 
 @click.command()
@@ -127,7 +127,7 @@ def trace(consignment_id: str, tables: TableOptions, options: TraceOptions, as_j
 
 @contextmanager
 def _open_links(
-    tables: TableOptions, jobs: int | None, progress: "Progress"
+    tables: TableOptions, jobs: int, progress: "Progress"
 ) -> "Iterator[tuple[LinkTable, ReadConsignments]]":
     """Open the links of the given tables, or of the event log if no table is given."""
     if tables.consignments is None:
@@ -139,8 +139,8 @@ def _open_links(
     from consignments.records import Consignment
     from features.batch import ComputeOptions
 
-    inputs = TableReader(tables, jobs or count_cores()).open_sources(Consignment, progress)
-    reader = LinkTableReader(inputs, ComputeOptions(jobs or count_cores(), progress))
+    inputs = TableReader(tables, jobs).open_sources(Consignment, progress)
+    reader = LinkTableReader(inputs, ComputeOptions(jobs, progress))
     yield reader.read(), reader.read_consignments
 
 

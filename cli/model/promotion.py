@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from cli.batch import count_cores
 from cli.model.gate_table import format_gate_table, format_recommendation, summarize_recommendation
 from cli.model.keys import find_key_file, key_file_option
 from cli.options import (
@@ -68,14 +67,14 @@ class GateOptions(NamedTuple):
     target : str
     comparison : str or None
         MLflow run of the comparison with the champion; None for the latest.
-    jobs : int or None
-        Processes that repeat the training run; None for one per core.
+    jobs : int
+        Number of processes that repeat the training run.
     """
 
     version: str
     target: Target
     comparison: str | None
-    jobs: int | None
+    jobs: int
 
     def resolve(self) -> "ModelVersion":
         """Find the version in the registry."""
@@ -300,7 +299,7 @@ def _read_evidence(
     from training.promotion.refit import RefitOptions
 
     past = _open_training_tables(version, tables, progress)
-    refit = None if past is None else RefitOptions(past, gated.jobs or count_cores(), progress)
+    refit = None if past is None else RefitOptions(past, gated.jobs, progress)
     return EvidenceOptions(gated.comparison, refit)
 
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from cli.batch import count_cores
 from cli.model.gate_table import format_recommendation
 from cli.model.study_tables import format_studies
 from cli.options import (
@@ -61,8 +60,8 @@ class TrainOptions(NamedTuple):
         Trials of the hyperparameter search, 0 for none.
     minutes : float or None
         Time limit in minutes after which no new trial starts.
-    jobs : int or None
-        Processes; None for one per core.
+    jobs : int
+        Number of processes.
     work : Path or None
         Folder that keeps the computed features; None to keep them in memory.
     dask : str or None
@@ -77,7 +76,7 @@ class TrainOptions(NamedTuple):
     ablation: bool
     trials: int
     minutes: float | None
-    jobs: int | None
+    jobs: int
     work: Path | None
     dask: str | None
 
@@ -190,7 +189,7 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
     options.check_dask()
     settings = read_settings()
     config = options.read_config()
-    reader = TableReader(tables, options.jobs or count_cores())
+    reader = TableReader(tables, options.jobs)
     with show_progress_bar() as progress:
         with report_progress(progress, "reading tables"):
             truth = reader.read_truth()
@@ -207,7 +206,7 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
             cluster=options.dask,
         )
         destination = RunDestination(tracking_uri=settings.mlflow_tracking_uri, register=options.register)
-        done = run_training(task, destination, jobs=options.jobs or count_cores(), progress=progress)
+        done = run_training(task, destination, jobs=options.jobs, progress=progress)
     result = {
         "run_id": done.run_id,
         "model_uri": done.model_uri,

@@ -1,6 +1,5 @@
 """The verb that replays the whole loop for several selection policies: replay."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +15,7 @@ from cli.options import (
     collect_tables,
     config_option,
     dask_option,
+    jobs_option,
     json_option,
     out_option,
     outcomes_option,
@@ -74,8 +74,8 @@ class ReplayOptions(NamedTuple):
     seeds : tuple of int
     target : str
     config : Path or None
-    jobs : int or None
-        Processes; None for one per core.
+    jobs : int
+        Number of processes.
     dask : str or None
         Address of a Dask cluster.
     """
@@ -89,7 +89,7 @@ class ReplayOptions(NamedTuple):
     seeds: tuple[int, ...]
     target: Target
     config: Path | None
-    jobs: int | None
+    jobs: int
     dask: str | None
 
     def build_settings(self) -> "ReplaySettings":
@@ -178,13 +178,7 @@ class ReplayOptions(NamedTuple):
 )
 @target_option
 @config_option
-@click.option(
-    "--jobs",
-    type=click.IntRange(1),
-    metavar="N",
-    default=None,
-    help="Number of processes. Default: one per core.",
-)
+@jobs_option
 @dask_option
 @out_option("Folder to write the report, the tables and the finished weeks to.", metavar="DIR")
 @reject_options
@@ -218,8 +212,9 @@ def replay(
     with show_progress_bar() as progress:
         names = options.policies or tuple(POLICIES)
         plan = ExperimentPlan(factory, names, options.seeds, options.build_settings(), config)
-        jobs = options.jobs or os.cpu_count() or 1
-        experiment = run_experiment(plan, out / "weeks", jobs=jobs, cluster=options.dask, progress=progress)
+        experiment = run_experiment(
+            plan, out / "weeks", jobs=options.jobs, cluster=options.dask, progress=progress
+        )
     results = compute_results(experiment)
     write_report(results, experiment, out, title=title)
     run_id = log_replay(

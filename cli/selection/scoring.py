@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from cli.batch import count_cores, create_batch_pseudonyms
+from cli.batch import create_batch_pseudonyms
 from cli.options import (
     TableOptions,
     batch_table_options,
@@ -65,8 +65,8 @@ class BatchScoreOptions(NamedTuple):
         Time as entered. Outcomes and alerts that became visible later are ignored.
     reasons : int
         Number of reasons per row.
-    jobs : int or None
-        Processes; None for one per core.
+    jobs : int
+        Number of processes.
     without_history : bool
         True if the caller states that there are no other past consignments.
     state : Path or None
@@ -78,7 +78,7 @@ class BatchScoreOptions(NamedTuple):
     model: str | None
     as_of: str | None
     reasons: int
-    jobs: int | None
+    jobs: int
     without_history: bool
     state: Path | None
     dask: str | None
@@ -260,9 +260,7 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
 
     def score_from(first_row: int, state_run: "StateRun | None") -> "Iterator[pd.DataFrame]":
         options.check_history(tables.history, continued=check_continued(state_run, tables.history))
-        inputs = TableReader(tables, options.jobs or count_cores()).open_sources(
-            bundle.config.build_record_type(), progress
-        )
+        inputs = TableReader(tables, options.jobs).open_sources(bundle.config.build_record_type(), progress)
         if tables.history is not None and not inputs.has_history:
             raise options.build_refusal(where=str(tables.history), got="a table without rows")
         inputs = replace(inputs, as_of=parse_timestamp(options.as_of, "--as-of"), state_run=state_run)
@@ -275,7 +273,7 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
                 options.dask, out, inputs, parameters, scorer, progress=progress, wanted=wanted
             )
         else:
-            compute = ComputeOptions(options.jobs or count_cores(), progress)
+            compute = ComputeOptions(options.jobs, progress)
             scored = score_chunks(bundle, inputs, pseudonyms, columns=columns, options=compute, wanted=wanted)
         return map(counter.count, scored)
 

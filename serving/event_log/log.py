@@ -287,7 +287,7 @@ class EventLog(LogReader):
 
     def reread(self) -> None:
         """Read again what is durable, after a failed write; raise `ServiceFault` while the log cannot be used."""
-        with _convert_errors():
+        with self.queries.use(), _convert_errors():
             with self._turn:
                 self._writer.release()
                 self._writer.acquire(self._patience)
@@ -300,8 +300,9 @@ class EventLog(LogReader):
                 connection.execute(sa.update(LOG).values(log_id=LOG.c.log_id))
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the database, after the work of other threads, one of which may be acquiring the lock."""
         self._upkeep.close()
+        self.queries.close()
         self._writer.release()
         super().close()
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import chain
+from threading import Condition
 from typing import Any
 
 import sqlalchemy as sa
@@ -37,6 +38,27 @@ class LogQueries:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self._uses, self._closed, self._use_ended = 0, False, Condition()
+
+    def close(self) -> None:
+        """Refuse further uses of the log, and wait until those of other threads have ended."""
+        with self._use_ended:
+            self._closed = True
+            self._use_ended.wait_for(lambda: self._uses == 0)
+
+    @contextmanager
+    def use(self) -> Iterator[None]:
+        """Keep the log open inside the context; raise `ServiceFault` if it is closed."""
+        with self._use_ended:
+            if self._closed:
+                raise ServiceFault("the event log is closed")
+            self._uses += 1
+        try:
+            yield
+        finally:
+            with self._use_ended:
+                self._uses -= 1
+                self._use_ended.notify_all()
 
     def fetch_all(self, query: Any, values: dict[str, Any] | None = None) -> Sequence[Any]:
         """Fetch all rows of a query."""
@@ -112,7 +134,7 @@ class LogQueries:
     def connect(self) -> Iterator[Connection]:
         """Connect, and convert database errors."""
         try:
-            with self._engine.connect() as connection:
+            with self.use(), self._engine.connect() as connection:
                 yield connection
         except sa.exc.SQLAlchemyError as error:
             raise ServiceFault("the event log cannot be read", got=describe_error(error)) from error

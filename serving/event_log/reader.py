@@ -416,7 +416,8 @@ class LogReader:
         return "" if found is None else found.hex()
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the database, after the queries of other threads."""
+        self.queries.close()
         self._engine.dispose()
 
     def format_decision_id(self, sequence: int) -> str:

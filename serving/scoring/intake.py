@@ -110,13 +110,11 @@ REASON_REQUIRED = FieldError(
 
 
 def check_arrival(c: Consignment, now_us: int) -> FieldError | None:
-    """Check what the type of a consignment cannot express; return the error or None.
+    """Check what the type of a consignment cannot express; return the first error or None.
 
     A time in the future is refused, because history keeps only the 366 days before the latest event.
     """
-    return _check_printable("consignment_id", c.consignment_id) or check_times(
-        now_us, received_at=c.received_at, cancelled_at=c.cancelled_at, issued_at=c.issued_at
-    )
+    return next(iter(list_arrival_faults(c, now_us)), None)
 
 
 def is_valid_arrival(c: Consignment, received_us: int, now_us: int) -> bool:

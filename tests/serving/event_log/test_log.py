@@ -1,7 +1,9 @@
 """The event log: append-only, in order, chained; it belongs to one data key."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -15,12 +17,12 @@ from serving.encryption.vault import Vault
 from serving.event_log.blocks.codec import encode_blocks
 from serving.event_log.databases.database import LATEST_REVISION
 from serving.event_log.databases.tables import METADATA
-from serving.event_log.events import Event
+from serving.event_log.events import Event as LogEntry
 from serving.event_log.log import EventLog
 from serving.event_log.verification.chain import verify_chain
 
 Open = Callable[[], EventLog]
-Entry = Callable[..., Event]
+Entry = Callable[..., LogEntry]
 
 
 def test_what_was_appended_is_read_back_in_order(open_log: Open, entry: Entry) -> None:
@@ -79,6 +81,32 @@ def test_a_group_is_written_whole_or_not_at_all(
     assert log.last_sequence == 0
     log.append([entry(1)])
     assert verify_chain(log).broken_at is None
+
+
+def test_closing_waits_for_the_queries_of_other_threads_and_refuses_later_ones(
+    open_log: Open, entry: Entry
+) -> None:
+    log = open_log()
+    log.append([entry(1)])
+    begun, goes_on = Event(), Event()
+
+    def read() -> None:
+        with log.queries.connect():
+            begun.set()
+            goes_on.wait(60)
+
+    with ThreadPoolExecutor(2) as threads:
+        reading = threads.submit(read)
+        begun.wait(60)
+        closing = threads.submit(log.close)
+        with pytest.raises(TimeoutError):
+            closing.result(0.2)
+        goes_on.set()
+        closing.result(60)
+        assert reading.done()
+    for use in (log.read_last_sequence, log.reread):
+        with pytest.raises(ServiceFault, match="the event log is closed"):
+            use()
 
 
 def test_a_log_refuses_another_data_key(open_log: Open, tmp_path: Path) -> None:
