@@ -249,7 +249,8 @@ class Committer:
 
     def resume(self) -> None:
         """Accept entries again after the log was reread and the state was rebuilt from it."""
-        self._gathering, self._busy, self.fault = CommitGroup(self._hurry), False, None
+        self._gathering, self._writing = CommitGroup(self._hurry), CommitGroup()
+        self._busy, self.fault = False, None
         self.durable_sequence = self._log.last_sequence
         self.next_sequence = self._log.last_sequence + 1
 

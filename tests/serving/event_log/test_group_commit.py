@@ -217,6 +217,7 @@ def test_a_failed_write_is_told_to_everybody_and_nothing_more_is_taken(open_log:
         log.failing = False
         committer.resume()
         committer.check()
+        assert committer.list_pending() == []
         await committer.add(entry(1)).wait_until_durable()
         with pytest.raises(ServiceFault, match="disk full"):
             await writing.wait_until_durable()

@@ -1,11 +1,15 @@
 """Selections: an inspection list with known probabilities, the same for the same request, nobody chosen twice."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import Client, publish, serving, settings_in
+
+from consignments.errors import ServiceFault
+from serving.event_log.events import Event
 
 
 def fill(client: Client, many: int = 20, office: str = "Incheon", first: int = 0) -> None:
@@ -78,6 +82,23 @@ def test_the_probability_comes_back_with_the_consignment(client: Client) -> None
     one = chosen(client)[0]
     told = client.get(f"/v1/consignments/{one['consignment_id']}").json()
     assert told["selections"] == [one]
+
+
+def test_a_list_that_could_not_be_logged_is_drawn_and_logged_when_it_is_asked_for_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(client)
+
+    def fail(events: Sequence[Event]) -> None:
+        raise ServiceFault("the event log cannot be written", got="disk full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(client.service.log, "append", fail)
+        assert client.post("/v1/selections", request()).status_code == 503
+    client.look()
+    names = [each["consignment_id"] for each in chosen(client)]
+    logged = [each.consignment_id for each in client.service.log.read_events() if each.kind == "selection"]
+    assert logged == names
 
 
 def test_where_nothing_was_scored_the_list_is_empty(client: Client) -> None:
