@@ -101,6 +101,10 @@ class CommitGroup:
         for then in waiting:
             then(error)
 
+    def reopen(self) -> None:
+        """Let requests wait for the group again, after it was marked as failed and before it is written."""
+        self._done, self._error = False, None
+
 
 def resolve_future(future: "asyncio.Future[Any]", value: Any, error: Exception | None) -> None:
     """Set a future's result, or its exception if there is an error; do nothing if it is already done or cancelled."""
@@ -311,6 +315,7 @@ class Committer:
             return
         self.durable_sequence = self._writing.events[-1].sequence
         self._writing.finish()
+        self._gathering.reopen()  # a write that took too long has failed it
         self._call_waiting()
         asyncio.get_running_loop().call_soon(self._write_next)
 

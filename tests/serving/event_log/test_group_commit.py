@@ -270,3 +270,27 @@ def test_who_waits_for_a_write_that_hangs_is_let_go_and_finds_it_on_disk_later(
         committer.close()
 
     asyncio.run(run())
+
+
+def test_after_a_write_that_hung_a_new_request_waits_for_its_own_write(
+    open_log: Open, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.event_log.group_commit.STALL_SECONDS", 0.05)
+
+    async def run() -> None:
+        log = SlowLog(open_log())
+        committer = Committer(log)  # type: ignore[arg-type]
+        committer.add(entry(1)).call_when_durable(lambda _fault: None)
+        await asyncio.sleep(0.02)
+        with pytest.raises(ServiceFault, match="takes too long"):
+            await committer.add(entry(2)).wait_until_durable()
+        log.go.set()
+        while committer.durable_sequence < 1:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        committer.check()
+        await committer.add(entry(3)).wait_until_durable()
+        assert log.last_sequence == 3
+        committer.close()
+
+    asyncio.run(run())
