@@ -21,6 +21,7 @@ from typing import Any
 from consignments.errors import ServiceFault
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
+from serving.process.logging import describe_error, logger
 
 MAX_QUEUE_ENTRIES = 20_000
 """Maximum number of entries that are not yet durable; above it the service refuses requests, to bound its memory."""
@@ -188,7 +189,12 @@ class Committer:
         if self.fault is not None:
             raise ServiceFault("the event log cannot be written", got=self.fault.got, todo="try again later")
         if self.waiting >= MAX_QUEUE_ENTRIES:
-            raise ServiceFault("too many entries wait for the event log", todo="try again in a second")
+            raise ServiceFault(
+                "too many entries wait for the event log",
+                got=f"{self.waiting:,}",
+                expected=f"fewer than {MAX_QUEUE_ENTRIES:,}",
+                todo="try again in a second",
+            )
         stall = self.get_stall_fault()
         if stall is not None:
             raise stall
@@ -338,6 +344,7 @@ class Committer:
     def _fail(self, error: Exception) -> None:
         """Fail the group that was written and the one that collects entries."""
         if not isinstance(error, ServiceFault):
+            logger.error("writing the event log failed", **describe_error(error))
             error = ServiceFault("the event log cannot be written", got=error.__class__.__name__)
         self.fault, self.failed_at = error, time.monotonic()
         self._writing.finish(error)

@@ -4,7 +4,6 @@ import asyncio
 import re
 import secrets
 import time
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from itertools import count
@@ -16,7 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 from consignments.errors import ServiceFault
 from serving.http.problems import MEDIA_TYPE, Refusal
 from serving.http.protocol.compression import GZIP, MIN_COMPRESSED_BYTES, accepts_gzip, deflate
-from serving.process.logging import RateLimitedLogger
+from serving.process.logging import RateLimitedLogger, format_location
 from serving.telemetry.metrics import Metrics
 
 Header = tuple[bytes, bytes]
@@ -32,7 +31,6 @@ DENY_ALL_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ances
 REQUEST_ID = b"x-request-id"
 REQUEST_ID_PATTERN = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,100}")
 RETRY_SECONDS = 1
-MAX_LOGGED_FRAMES = 3
 MAX_BLOCKING_BYTES = 65_536
 """Maximum size of a response that is compressed in the thread of the event loop."""
 _prefix, _numbers = secrets.token_hex(4).encode(), count(1)
@@ -243,7 +241,7 @@ class AsgiEndpoint:
         else:
             refusal, details = (
                 _internal_error(),
-                {"error": error.__class__.__name__, "where": _format_location(error)},
+                {"error": error.__class__.__name__, "where": format_location(error)},
             )
         kinds = [fault.kind for fault in refusal.faults]
         log = self._log.error if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR else self._log.info
@@ -277,8 +275,3 @@ def _internal_error() -> Refusal:
     return Refusal(
         HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error. See the service log (request_id in this response)."
     )
-
-
-def _format_location(error: Exception) -> str:
-    frames = traceback.extract_tb(error.__traceback__)[-MAX_LOGGED_FRAMES:]
-    return " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 import pytest
+from structlog.testing import capture_logs
 
 from consignments.errors import ServiceFault
 from serving.event_log.events import Event
@@ -232,7 +233,7 @@ def test_too_long_a_queue_refuses_more(open_log: Open, entry: Entry) -> None:
         committer = Committer(log)  # type: ignore[arg-type]
         for sequence in range(1, MAX_QUEUE_ENTRIES + 1):
             committer.add(entry(sequence))
-        with pytest.raises(ServiceFault, match="too many entries wait"):
+        with pytest.raises(ServiceFault, match=f"too many entries wait.*got {MAX_QUEUE_ENTRIES:,}; expected fewer"):
             committer.check()
         log.go.set()
         await committer.drain()
@@ -294,3 +295,18 @@ def test_after_a_write_that_hung_a_new_request_waits_for_its_own_write(
         committer.close()
 
     asyncio.run(run())
+
+
+def test_an_unexpected_error_of_a_write_is_logged_with_its_place(
+    open_log: Open, entry: Entry
+) -> None:
+    async def run() -> str:
+        log = open_log()
+        committer = Committer(log)
+        log.append = lambda events: {}["missing"]  # type: ignore[method-assign,assignment]
+        with capture_logs() as lines, pytest.raises(ServiceFault, match="got KeyError"):
+            await committer.add(entry(1)).wait_until_durable()
+        committer.close()
+        return str(lines[0]["where"])
+
+    assert asyncio.run(run()).startswith("test_group_commit.py:")
