@@ -233,7 +233,9 @@ def test_too_long_a_queue_refuses_more(open_log: Open, entry: Entry) -> None:
         committer = Committer(log)  # type: ignore[arg-type]
         for sequence in range(1, MAX_QUEUE_ENTRIES + 1):
             committer.add(entry(sequence))
-        with pytest.raises(ServiceFault, match=f"too many entries wait.*got {MAX_QUEUE_ENTRIES:,}; expected fewer"):
+        with pytest.raises(
+            ServiceFault, match=f"too many entries wait.*got {MAX_QUEUE_ENTRIES:,}; expected fewer"
+        ):
             committer.check()
         log.go.set()
         await committer.drain()
@@ -297,9 +299,7 @@ def test_after_a_write_that_hung_a_new_request_waits_for_its_own_write(
     asyncio.run(run())
 
 
-def test_an_unexpected_error_of_a_write_is_logged_with_its_place(
-    open_log: Open, entry: Entry
-) -> None:
+def test_an_unexpected_error_of_a_write_is_logged_with_its_place(open_log: Open, entry: Entry) -> None:
     async def run() -> str:
         log = open_log()
         committer = Committer(log)
