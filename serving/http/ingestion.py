@@ -103,6 +103,8 @@ class IngestEndpoint:
     door : Door
     active : ActiveModel
     metrics : Metrics
+    log : EventLog
+        Holds the offices of consignments that are not in memory.
     """
 
     def __init__(
@@ -185,7 +187,7 @@ class IngestEndpoint:
         return None
 
     def _count_receipt(self, receipt: Receipt) -> None:
-        if receipt.known is False and not receipt.repeated:
+        if self._kind.record is Outcome and receipt.known is False and not receipt.repeated:
             self._metrics.counters["unmatched_outcomes"].inc()
         for warning in receipt.warnings or ():
             self._metrics.record_warning(self._kind.plural, warning.kind)
