@@ -60,7 +60,7 @@ class TokenBucket:
 
     Parameters
     ----------
-    rate : Rate
+    rate : RateLimit
     clock : callable
         Returns monotonic time in seconds.
     """
@@ -142,7 +142,7 @@ class Authenticator:
     ----------
     path : Path or None
         The key file. With None every client is accepted, and the service listens on loopback only.
-    rate : Rate or None
+    rate : RateLimit or None
         Rate limit of each client; None for no limit.
     clock : callable
         Returns the time that the expiry of keys is compared with.

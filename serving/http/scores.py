@@ -74,7 +74,7 @@ class ScoresEndpoint:
         Scores single consignments.
     active : ActiveModel
         Scores the members of lists.
-    log : LogReader
+    log : EventLog
     metrics : Metrics
     """
 
