@@ -237,7 +237,7 @@ class AsgiEndpoint:
             for fault in refusal.faults[:1]:  # records are counted, not faults
                 self._metrics.record_rejection(self._name, fault.kind)
         elif isinstance(error, ServiceFault):
-            refusal, details = _unavailable(error), {"error": str(error)}
+            refusal, details = build_unavailable_refusal(error), {"error": str(error)}
         else:
             refusal, details = (
                 _internal_error(),
@@ -263,11 +263,10 @@ def _describe_caller(call: HttpCall) -> dict[str, str]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _unavailable(fault: ServiceFault) -> Refusal:
-    """Build the refusal of a fault. Its place may name files and databases, which only the log shows."""
-    todo = fault.todo or "try again"
+def build_unavailable_refusal(fault: ServiceFault) -> Refusal:
+    """Build the refusal of a request because of a fault."""
     return Refusal(
-        HTTPStatus.SERVICE_UNAVAILABLE, f"{fault.what}; {todo}", headers={"retry-after": str(RETRY_SECONDS)}
+        HTTPStatus.SERVICE_UNAVAILABLE, fault.format_public(), headers={"retry-after": str(RETRY_SECONDS)}
     )
 
 

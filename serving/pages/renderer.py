@@ -122,7 +122,7 @@ class PageRenderer:
                 404,
             )
         except ServiceFault as fault:
-            detail = f"{fault.what}; {fault.todo or self.texts('error.try_again')}"
+            detail = fault.format_public(self.texts("error.try_again"))
             return self._fill(
                 "error",
                 request,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from consignments.errors import ServiceFault
-from serving.http.asgi import HttpCall, respond
+from serving.http.asgi import HttpCall, build_unavailable_refusal, respond
 from serving.http.auth import SCOPES, Caller
 from serving.http.officer.forms import FORM_TYPES, MAX_FORM_BYTES, Form, parse_form
 from serving.http.officer.sessions import (
@@ -251,9 +251,7 @@ class SignedOutEndpoint:
 
 def to_refusal(fault: Refusal | ServiceFault) -> Refusal:
     """Convert a fault to the refusal that a page shows; it names no files."""
-    if isinstance(fault, Refusal):
-        return fault
-    return Refusal(503, f"{fault.what}; {fault.todo or 'try again'}", headers={"retry-after": "1"})
+    return fault if isinstance(fault, Refusal) else build_unavailable_refusal(fault)
 
 
 class ViewEndpoint:
