@@ -103,7 +103,7 @@ class CommitGroup:
             then(error)
 
     def reopen(self) -> None:
-        """Let requests wait for the group again, after it was marked as failed and before it is written."""
+        """Allow requests to wait for the group again, after it was marked as failed and before it is written."""
         self._done, self._error = False, None
 
 
