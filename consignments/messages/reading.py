@@ -99,8 +99,8 @@ class BatchResult:
     rejects : list of (place, identifier, reason)
     kinds : Counter
         Messages by kind, those ignored and notes with a prefix.
-    messages : dict
-        Path to the number of messages read of it.
+    messages : Counter
+        Number of messages read of each path.
     size : int
         Bytes.
     documents : list of RawMessage
@@ -157,7 +157,7 @@ def _read_messages(
 ) -> Iterator[_Part]:
     """Yield the parts of messages; a fault of a message becomes a reject, and what came before stays."""
     for raw in messages:
-        result.messages[raw.path] += raw.parts
+        result.messages.update(raw.paths)
         result.size += len(raw.content)
         notes: list[str] = []
         now = options.now or datetime.now(UTC)

@@ -143,7 +143,8 @@ class Spool:
     def note_progress(self, counts: Mapping[str, int]) -> None:
         """Store the number of messages read of some files, and commit."""
         self._connection.executemany(
-            "UPDATE files SET messages = ? WHERE path = ?", [(number, path) for path, number in counts.items()]
+            "UPDATE files SET messages = ? WHERE path = ?",
+            [(number, path) for path, number in counts.items()],
         )
         self._connection.commit()
 
