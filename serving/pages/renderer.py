@@ -123,12 +123,8 @@ class PageRenderer:
             )
         except ServiceFault as fault:
             detail = f"{fault.what}; {fault.todo or self.texts('error.try_again')}"
-            return self._fill(
-                "error",
-                request,
-                {"status": 503, "title": self.texts("error.unavailable"), "detail": detail},
-                503,
-            )
+            values = {"status": 503, "title": self.texts("error.unavailable"), "detail": detail}
+            return msgspec.structs.replace(self._fill("error", request, values, 503), error=str(fault))
 
     def _render(self, request: PageRequest) -> PageAnswer:
         if request.view == DOCUMENTS:
