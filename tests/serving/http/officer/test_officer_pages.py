@@ -216,29 +216,20 @@ def test_a_form_without_the_token_of_its_session_changes_nothing(client: Client,
 def test_every_refusal_is_in_the_log_without_what_was_sent(
     client: Client, officer: Officer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def read_lines() -> list[str]:
-        return [line for line in capsys.readouterr().out.splitlines() if "refused" in line]
-
     officer.get("/alerts")
-    assert read_lines() == []
     Officer(client).sign_in("wrong Kim")
     officer.send("/consignment", form="action", id="Kim Min-su", token="forged")
     officer.get("/consignment?id=Kim+Min-su")
     HOUR.now_us += 8 * 3600 * 1_000_000
     officer.get("/consignment?id=RB1&person=Kim")
-    found = read_lines()
-    for line, part in zip(
-        found,
-        (
-            ("call=form_login", "status=401"),
-            ("call=form_consignment", "status=403", "person='K. Lee'"),
-            ("call=page_consignment", "status=404", "person='K. Lee'"),
-            ("call=page_consignment", "status=303"),
-        ),
-        strict=True,
-    ):
-        assert all(each in line for each in (*part, "request_id=")), line
-        assert "Kim" not in line
+    found = [line for line in capsys.readouterr().out.splitlines() if "refused" in line]
+    assert [re.findall(r"(?:call|status|person)=(\w+|'.*?')", line) for line in found] == [
+        ["form_login", "401"],
+        ["form_consignment", "'K. Lee'", "403"],
+        ["page_consignment", "'K. Lee'", "404"],
+        ["page_consignment", "303"],
+    ]
+    assert "Kim" not in "".join(found)
 
 
 def test_the_log_has_the_whole_fault_that_a_page_shows_in_part(
