@@ -85,17 +85,30 @@ class HttpCall:
         Value of the header `X-Request-Id` if it is valid, else a generated identifier.
     caller : CallerName or None
         The client once it is authenticated, for the log of refusals.
+    refused : dict or None
+        Details for the log if the endpoint answers a refusal itself, for example with a page.
     at_end : callable or None
         Called when the request has ended.
     """
 
-    __slots__ = ("at_end", "caller", "headers", "receive", "request_id", "scope", "send", "timings")
+    __slots__ = (
+        "at_end",
+        "caller",
+        "headers",
+        "receive",
+        "refused",
+        "request_id",
+        "scope",
+        "send",
+        "timings",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self.receive, self.send = scope, receive, send
         self.headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
         self.timings: list[tuple[str, float]] = []
         self.caller: CallerName | None = None
+        self.refused: dict[str, Any] | None = None
         self.at_end: Callable[[], None] | None = None
         self.request_id = read_request_id(self.headers)
 
@@ -225,13 +238,16 @@ class AsgiEndpoint:
             return
         except Exception as error:
             status = await self._send_error(call, error)
+        else:
+            if call.refused is not None:
+                self._log_refusal(call, status, call.refused)
         finally:
             if call.at_end is not None:
                 call.at_end()
         self._metrics.record_answer(self._name, status, time.perf_counter() - start, call.timings)
 
     async def _send_error(self, call: HttpCall, error: Exception) -> int:
-        """Send a problem document and log it. The log holds no text of the request, which may contain personal data."""
+        """Send a problem document and log it."""
         if isinstance(error, Refusal):
             refusal, details = error, {}
             for fault in refusal.faults[:1]:  # records are counted, not faults
@@ -244,12 +260,16 @@ class AsgiEndpoint:
                 {"error": error.__class__.__name__, "where": format_location(error)},
             )
         kinds = [fault.kind for fault in refusal.faults]
-        log = self._log.error if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR else self._log.info
-        log(
-            "refused", call=self._name, status=refusal.status, request_id=call.request_id.decode(),
-            **_describe_caller(call), **({"kinds": kinds} if kinds else {}), **details,
-        )  # fmt: skip
+        self._log_refusal(call, refusal.status, {"kinds": kinds} | details if kinds else details)
         return await refuse(call, refusal)
+
+    def _log_refusal(self, call: HttpCall, status: int, details: dict[str, Any]) -> None:
+        """Log a refusal. The log holds no text of the request, which may contain personal data."""
+        log = self._log.error if status >= HTTPStatus.INTERNAL_SERVER_ERROR else self._log.info
+        log(
+            "refused", call=self._name, status=status, request_id=call.request_id.decode(),
+            **_describe_caller(call), **details,
+        )  # fmt: skip
 
 
 def _describe_caller(call: HttpCall) -> dict[str, str]:

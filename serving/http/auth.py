@@ -124,6 +124,10 @@ class Caller:
         """Check whether the key has a scope."""
         return scope in self._scopes
 
+    def may_see(self, office: str | None) -> bool:
+        """Check whether the key may read consignments of an office."""
+        return self.offices is None or office in self.offices
+
     def spend(self, records: int) -> None:
         """Count records against the rate limit; raise a refusal with status 429 if it is exceeded."""
         if self._bucket is None:

@@ -170,7 +170,8 @@ class DraftWriter:
         place = compute_indicators(
             found.consignment, key
         )  # they name the key, and change with the consignment
-        return self._common.start(place, lambda: self._find_common(found, key, now)).get()
+        counted = self._common.start(place, lambda: self._find_common(found, key, now))
+        return None if counted is None else counted.get()
 
     def _find_common(self, found: ConfirmedSeizure, key: OperationKey, now: datetime) -> frozenset[str]:
         """Find the indicators of a detection that many own consignments of the last year have."""

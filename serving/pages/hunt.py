@@ -239,8 +239,8 @@ class Hunts:
         self._hunts: BackgroundValues[tuple[str, bool], LoggedHunt | None] = BackgroundValues(MAX_HUNTS)
         self._now_us = 0
 
-    def start(self, name: str, alert: bool, now_us: int) -> BackgroundValue[LoggedHunt | None]:
-        """Start a hunt, or return the one of an earlier page."""
+    def start(self, name: str, alert: bool, now_us: int) -> BackgroundValue[LoggedHunt | None] | None:
+        """Start a hunt, or return the one of an earlier page; None if too many hunts are being read."""
         self._now_us = max(self._now_us, now_us)
         return self._hunts.start(
             (name, alert), lambda: self._hunter.hunt(name, self._load_entries(), self._now_us, alert=alert)

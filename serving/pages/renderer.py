@@ -123,12 +123,8 @@ class PageRenderer:
             )
         except ServiceFault as fault:
             detail = fault.format_public(self.texts("error.try_again"))
-            return self._fill(
-                "error",
-                request,
-                {"status": 503, "title": self.texts("error.unavailable"), "detail": detail},
-                503,
-            )
+            values = {"status": 503, "title": self.texts("error.unavailable"), "detail": detail}
+            return msgspec.structs.replace(self._fill("error", request, values, 503), error=str(fault))
 
     def _render(self, request: PageRequest) -> PageAnswer:
         if request.view == DOCUMENTS:
@@ -235,8 +231,8 @@ class PageRenderer:
         alert = request.query.get("alert", "")
         name = alert or self._read_view(request.query.get("id", ""), viewer, personal=False).name
         reading = self._hunts.start(name, bool(alert), request.now_us)
-        found = reading.get()
-        if found is None and not reading.complete:
+        found = None if reading is None else reading.get()
+        if reading is None or (found is None and not reading.complete):
             return "preparing", {}
         return "hunt", {"name": name, "alert": bool(alert), **list_hunt_values(found, viewer)}
 

@@ -169,8 +169,10 @@ class OfficerPages:
         answer = await self.process.render(request)
         return await self._send(call, answer, self.format_cookie(call, cookie, SIGN_IN_SECONDS))
 
-    async def show_error(self, call: HttpCall, visit: Visit | None, refusal: Refusal) -> int:
+    async def show_error(self, call: HttpCall, visit: Visit | None, fault: Refusal | ServiceFault) -> int:
         """Send a page that says what is wrong; plain text if no page can be rendered."""
+        refusal = to_refusal(fault)
+        call.refused = {"error": str(fault)} if isinstance(fault, ServiceFault) else {}
         viewer, token = (None, "") if visit is None else (visit.to_viewer(), visit.token)
         facts = {"status": refusal.status, "detail": refusal.detail}
         request = PageRequest("error", {}, viewer, token, self.service.clock(), facts)
@@ -194,6 +196,8 @@ class OfficerPages:
         return {"set-cookie": format_cookie(value, seconds, secure=call.scope["scheme"] == "https")}
 
     async def _send(self, call: HttpCall, answer: PageAnswer, headers: dict[str, str] | None = None) -> int:
+        if answer.status >= HTTPStatus.BAD_REQUEST and call.refused is None:
+            call.refused = {"error": answer.error} if answer.error else {}
         await respond(call, answer.status, answer.html, HTML, headers, POLICY)
         return answer.status
 
@@ -229,10 +233,11 @@ class SignedInEndpoint:
             visit = pages.greet(call)
             return await self._answer(call, visit)
         except SignInRequired as required:
+            call.refused = {}
             query = {"next": _get_path(call), "ended": "1" if required.ended else ""}
             return await pages.redirect(call, "/login?" + urlencode({k: v for k, v in query.items() if v}))
         except (Refusal, ServiceFault) as fault:
-            return await pages.show_error(call, visit, to_refusal(fault))
+            return await pages.show_error(call, visit, fault)
 
 
 class SignedOutEndpoint:
@@ -246,7 +251,7 @@ class SignedOutEndpoint:
         try:
             return await self._answer(call)
         except (Refusal, ServiceFault) as fault:
-            return await self._pages.show_error(call, None, to_refusal(fault))
+            return await self._pages.show_error(call, None, fault)
 
 
 def to_refusal(fault: Refusal | ServiceFault) -> Refusal:

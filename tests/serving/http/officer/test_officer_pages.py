@@ -12,9 +12,10 @@ from support.examples import day, make_consignment, make_outcome
 from support.officer import Officer, read_text, read_token, write_keys
 from support.serving_examples import Client, publish, serving, settings_in
 
+from consignments.errors import ServiceFault
 from consignments.timestamps import to_us
 from serving.http.officer.forms import FormFault, build_outcome
-from serving.http.officer.pages import check_path
+from serving.http.officer.pages import OfficerPages, check_path
 from serving.http.officer.sessions import Sessions, read_cookie
 from serving.pages.formats import format_share
 
@@ -210,6 +211,37 @@ def test_a_form_without_the_token_of_its_session_changes_nothing(client: Client,
         .status_code
         == 403
     )
+
+
+def test_every_refusal_is_in_the_log_without_what_was_sent(
+    client: Client, officer: Officer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    officer.get("/alerts")
+    Officer(client).sign_in("wrong Kim")
+    officer.send("/consignment", form="action", id="Kim Min-su", token="forged")
+    officer.get("/consignment?id=Kim+Min-su")
+    HOUR.now_us += 8 * 3600 * 1_000_000
+    officer.get("/consignment?id=RB1&person=Kim")
+    found = [line for line in capsys.readouterr().out.splitlines() if "refused" in line]
+    assert [re.findall(r"(?:call|status|person)=(\w+|'.*?')", line) for line in found] == [
+        ["form_login", "401"],
+        ["form_consignment", "'K. Lee'", "403"],
+        ["page_consignment", "'K. Lee'", "404"],
+        ["page_consignment", "303"],
+    ]
+    assert "Kim" not in "".join(found)
+
+
+def test_the_log_has_the_whole_fault_that_a_page_shows_in_part(
+    client: Client, officer: Officer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise ServiceFault("no disk", where="/etc/secret")
+
+    monkeypatch.setattr(OfficerPages, "show", fail)
+    page = officer.get("/alerts")
+    assert (page.status_code, "/etc/secret" in page.text) == (503, False)
+    assert "/etc/secret" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
