@@ -2,7 +2,7 @@
 
 from training.evaluation.verdict import TARGET_NAMES, format_percent
 from training.operation.brief import Brief
-from training.operation.trends import Trend
+from training.operation.trends import NO_CHANGE, Trend
 from training.reporting.html import create_environment
 
 PAGE_FILE = "brief.html"
@@ -24,7 +24,7 @@ def summarize_brief(brief: Brief) -> str:
         f"Detections of {TARGET_NAMES[brief.target]}: {brief.recent_positives:,} in {brief.recent_known:,} results of the last {days} days; "
         f"{brief.positives - brief.recent_positives:,} in {brief.known - brief.recent_known:,} before."
     ]
-    clear = [each for each in brief.trends if each.verdict != "no clear change"]
+    clear = [each for each in brief.trends if each.verdict != NO_CHANGE]
     lines += [f"- {describe_trend(each)}" for each in clear[:MAX_ROWS]]
     if not clear:
         lines.append("- no trend is clear")

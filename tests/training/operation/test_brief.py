@@ -108,6 +108,31 @@ def test_what_became_known_later_changes_nothing(brief: Brief) -> None:
     assert build_brief(more, AS_OF, recent_days=40).to_plain() == brief.to_plain()
 
 
+@pytest.mark.parametrize(
+    ("earlier", "recent", "verdict"),
+    [
+        ((0, 10), (2, 1000), "no clear change"),
+        ((0, 1000), (12, 1000), "new"),
+        ((0, 0), (2, 1000), "nothing to compare"),
+        ((0, 0), (1, 1000), "no clear change"),
+    ],
+)
+def test_a_part_is_new_only_if_that_is_not_chance(
+    earlier: tuple[int, int], recent: tuple[int, int], verdict: str
+) -> None:
+    (before, before_known), (now, now_known) = earlier, recent
+    rows = pd.DataFrame(
+        {
+            "office": "Incheon",
+            "positive": [n < before for n in range(before_known)] + [n < now for n in range(now_known)],
+            "family": "cathinone",
+        }
+    )
+    is_recent = pd.Series([False] * before_known + [True] * now_known)
+    (trend,) = (each for each in find_trends(rows, is_recent, ["office"]) if each.dimension == "office")
+    assert trend.verdict == verdict
+
+
 def test_trends_of_pure_chance_are_rarely_called() -> None:
     called = 0
     for seed in range(20):
@@ -115,7 +140,7 @@ def test_trends_of_pure_chance_are_rarely_called() -> None:
         rows["positive"] = rows.sample(frac=1, random_state=seed).index.to_numpy() % 10 == 0
         rows["family"] = "cathinone"
         found = find_trends(rows, pd.Series([n % 2 == 0 for n in range(3000)]), ["office"])
-        called += sum(each.verdict in ("rising", "falling") for each in found)
+        called += sum(each.verdict in ("new", "rising", "falling") for each in found)
     assert called <= 6
 
 
