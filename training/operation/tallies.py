@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import binomtest
-from scipy.stats.contingency import relative_risk
+from scipy.stats import binomtest, norm
 
+from training.data.training_set import compute_effective_sample_size
 from training.evaluation.intervals import INTERVAL_QUANTILES, Estimate
 
 DIMENSIONS = ("office", "channel", "route", "week", "selected_by")
@@ -64,11 +64,13 @@ class Tally(NamedTuple):
 class SelectorComparison(NamedTuple):
     """Rate of a selector over the rate of random inspections, with the interval of Katz et al. (1978).
 
+    The rate of random inspections counts each with the inverse of its logged probability, and the interval their effective sample size.
+
     Attributes
     ----------
     selector : str
     ratio : Estimate
-        NaN if random inspections had no positive.
+        NaN if random inspections had no positive, or if some with different probabilities lack one.
     """
 
     selector: str
@@ -102,13 +104,25 @@ def count_by(inspections: pd.DataFrame, dimension: str) -> list[Tally]:
     return tallies if dimension == "week" else sorted(tallies, key=lambda each: (-each.selected, each.part))
 
 
-def compare_selectors(tallies: list[Tally]) -> list[SelectorComparison]:
-    """Compare the rate of each selector with that of random inspections; nothing without random inspections."""
-    reference = next((each for each in tallies if each.part == REFERENCE_SELECTOR), None)
-    if reference is None or not reference.known:
+def compare_selectors(tallies: list[Tally], inspections: pd.DataFrame) -> list[SelectorComparison]:
+    """Compare the rate of each selector with that of random inspections; nothing without random inspections.
+
+    Parameters
+    ----------
+    tallies : list of Tally
+        Of each selector.
+    inspections : DataFrame
+        The inspections that they count.
+    """
+    random = inspections["selected_by"].eq(REFERENCE_SELECTOR) & inspections["final"]
+    if not random.any():
         return []
+    reference = _weigh_random(inspections[random.to_numpy(bool)])
     others = [each for each in tallies if each.part != REFERENCE_SELECTOR and each.known]
-    return [SelectorComparison(each.part, _estimate_ratio(each, reference)) for each in others]
+    return [
+        SelectorComparison(each.part, _estimate_ratio(_Share(each.positives, each.known), reference))
+        for each in others
+    ]
 
 
 def estimate_rate(positives: int, known: int) -> Estimate:
@@ -161,9 +175,27 @@ def _compare(positives: int, known: int, expected: Estimate) -> str:
     return "fewer" if positives < expected.low else "as expected"
 
 
-def _estimate_ratio(tally: Tally, reference: Tally) -> Estimate:
-    if not tally.positives or not reference.positives:
+class _Share(NamedTuple):
+    """Positives among results: counts, or what weighted results are worth in counts."""
+
+    positives: float
+    known: float
+
+
+def _weigh_random(random: pd.DataFrame) -> _Share:
+    """Weigh random inspections by the inverse of their probability; NaN if one of several probabilities is missing."""
+    probability = random["selection_probability"].astype(np.float64)
+    # Without a logged probability, or with one for all, each inspection stands for the same number of consignments.
+    weight = 1.0 / probability.to_numpy() if probability.nunique() > 1 else np.ones(len(random))
+    rate = float((weight * random["positive"].to_numpy(bool)).sum() / weight.sum())
+    size = compute_effective_sample_size(weight)
+    return _Share(rate * size, size)
+
+
+def _estimate_ratio(share: _Share, reference: _Share) -> Estimate:
+    if not (share.positives > 0 and reference.positives > 0):
         return Estimate(np.nan, np.nan, np.nan)
-    found = relative_risk(tally.positives, tally.known, reference.positives, reference.known)
-    interval = found.confidence_interval(CONFIDENCE)
-    return Estimate(float(found.relative_risk), float(interval.low), float(interval.high))
+    ratio = share.positives / share.known / (reference.positives / reference.known)
+    error = sum(1 / each.positives - 1 / each.known for each in (share, reference)) ** 0.5
+    factor = float(np.exp(norm.ppf((1 + CONFIDENCE) / 2) * error))
+    return Estimate(ratio, ratio / factor, ratio * factor)

@@ -12,16 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta
+from scipy.stats.contingency import relative_risk
 from support.examples import day, make_consignment, make_outcome
 
 from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame
 from features.batch import Tables
+from training.evaluation.intervals import Estimate
 from training.operation.debrief import Debrief, DebriefInputs, build_debrief
 from training.operation.debrief_report import render_debrief, summarize_debrief
 from training.operation.inspections import OperationPeriod, find_period
-from training.operation.tallies import estimate_expected, estimate_rate
+from training.operation.tallies import compare_selectors, count_by, estimate_expected, estimate_rate
 
 PERIOD = OperationPeriod(day(0), day(14), day(60))
 OFFICES = ("Incheon", "Busan")
@@ -188,6 +190,43 @@ def test_a_small_operation_counted_by_hand() -> None:
         "Plan more random inspections",
         "Ask the authors of alerts that matched nothing for other criteria",
     ]
+
+
+def compare_with_random(probabilities: list[float]) -> Estimate:
+    """Compare a model that detected in one of two with four random inspections, of which the first detected."""
+    rows = {
+        "selected_by": ["model"] * 2 + ["random"] * 4,
+        "selection_probability": [1.0, 1.0, *probabilities],
+        "positive": [True, False, True, False, False, False],
+    }
+    fixed = {"presented": True, "final": True, "offence": False, "score": np.nan}
+    inspections = pd.DataFrame(rows).assign(**fixed)
+    (found,) = compare_selectors(count_by(inspections, "selected_by"), inspections)
+    return found.ratio
+
+
+def test_random_inspections_count_with_the_inverse_of_their_probability() -> None:
+    found = compare_with_random([0.5, 0.5, 0.01, 0.01])
+    # Weights 2, 2, 100, 100: the detection counts 2 of 204, worth 204^2 / 20,008 inspections.
+    size = 204**2 / 20_008
+    error = math.sqrt(1 / 1 - 1 / 2 + 1 / (size * 2 / 204) - 1 / size)
+    assert found.value == pytest.approx(0.5 / (2 / 204))
+    assert found.low == pytest.approx(found.value * math.exp(-1.959964 * error))
+    assert found.high == pytest.approx(found.value * math.exp(1.959964 * error))
+
+
+@pytest.mark.parametrize("probability", [0.02, np.nan])
+def test_random_inspections_of_one_probability_count_the_same(probability: float) -> None:
+    found = compare_with_random([probability] * 4)
+    plain = relative_risk(1, 2, 1, 4)
+    interval = plain.confidence_interval(0.95)
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (plain.relative_risk, interval.low, interval.high)
+    )
+
+
+def test_random_inspections_of_which_some_lack_their_probability_are_not_compared() -> None:
+    assert math.isnan(compare_with_random([0.5, 0.01, np.nan, np.nan]).value)
 
 
 def test_the_page_and_the_summary_say_the_numbers() -> None:
