@@ -180,7 +180,6 @@ def hunt(tables: Tables, target: HuntTarget, limits: HuntLimits, score: ScoreRow
             "shared": _find_shared(found, target, limits),
         }
     )
-    rows["received_at"] = found["received_at"].to_numpy()
     wanted = ((rows["shared"] != "") | (rows["state"] == IN_HAND)).to_numpy(bool)
     rows = rows[wanted].reset_index(drop=True)
     keep = np.zeros(len(frame), dtype=bool)
