@@ -131,13 +131,12 @@ def build_brief(
     """
     received = get_time_column_us(tables.consignments, "received_at")
     end = as_of or (to_datetime(int(received.max()) + 1) if len(received) else None)
-    inside = received < to_us(end) if end is not None else received < 0
-    if end is None or not inside.any():
+    if end is None or not (received < to_us(end)).any():
         raise BadInput(
             "no consignment to report", got="no arrival before the date", todo="choose a later --as-of"
         )
-    begin, recent_from = to_datetime(int(received[inside].min())), end - timedelta(days=recent_days)
-    frame = _describe(tables.consignments[inside])
+    begin, recent_from = to_datetime(int(received.min())), end - timedelta(days=recent_days)
+    frame = _describe(tables.consignments[select_counting_rows(tables.consignments, to_us(end))])
     seen = Tables(frame, tables.outcomes, tables.alerts)
     inspections = join_inspections(seen, None, OperationPeriod(begin, end, end), target)
     recent_rows = frame["received_at"] >= pd.Timestamp(recent_from)
@@ -175,10 +174,9 @@ def _describe(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _describe_results(inspections: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     """Select the known results with the parts of their consignments."""
-    latest = frame[select_counting_rows(frame)].drop_duplicates("consignment_id", keep="last")
-    added = [name for name in ("departure_country", "hs_chapter", "received_at") if name in latest]
+    added = [name for name in ("departure_country", "hs_chapter", "received_at") if name in frame]
     known = inspections[inspections["final"].to_numpy(bool)].merge(
-        latest[["consignment_id", *added]], on="consignment_id", how="left"
+        frame[["consignment_id", *added]], on="consignment_id", how="left"
     )
     for name in ("departure_country", "hs_chapter"):
         given = (

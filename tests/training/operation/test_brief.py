@@ -5,7 +5,7 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 from scipy.stats import fisher_exact
-from support.examples import day, make_consignment, make_outcome
+from support.examples import day, make_consignment, make_late_versions, make_outcome
 
 from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, Outcome
@@ -86,6 +86,16 @@ def test_totals_blind_spots_quality_and_alerts(brief: Brief) -> None:
     gimhae = next(each for each in brief.quality if (each.office, each.column) == ("Gimhae", "hs_code"))
     assert (gimhae.recent, gimhae.earlier, gimhae.arrivals) == (0.0, 1.0, 200)
     assert [(each.alert_id, each.counts.matched) for each in brief.alerts] == [("A1", 440)]
+
+
+def test_versions_of_a_consignment_are_one_arrival() -> None:
+    amended = [make_consignment(f"P-{n}", received_at=day(90), office="Busan") for n in range(60)]
+    late = [version for n in range(60) for version in make_late_versions(f"P-{n}", 91, office="Busan")]
+    found = build_brief(Tables(build_frame(amended + late, Consignment), make_tables().outcomes), AS_OF)
+    assert (found.arrivals, found.recent_arrivals) == (60, 60)
+    offices = [(each.part, each.arrivals) for each in found.blind if each.dimension == "office"]
+    assert offices == [("Incheon", 60)]
+    assert {each.arrivals for each in found.quality} <= {60}
 
 
 def test_what_became_known_later_changes_nothing(brief: Brief) -> None:

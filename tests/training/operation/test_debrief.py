@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta
 from scipy.stats.contingency import relative_risk
-from support.examples import day, make_consignment, make_outcome
+from support.examples import day, make_consignment, make_late_versions, make_outcome
 
 from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, Outcome
@@ -240,6 +240,22 @@ def test_the_page_and_the_summary_say_the_numbers() -> None:
     ):
         assert text in page
         assert text in summarize_debrief(found) or text == "cathinone"
+
+
+def test_versions_of_a_consignment_are_one_arrival() -> None:
+    rows = make_late_versions("A", 1) + [
+        make_consignment("B", received_at=day(13.5)),
+        make_consignment("B", received_at=day(14.5)),
+    ]
+    outcomes = [make_outcome("A", selected_at=day(1.5), inspected_at=day(2), result="nps")]
+    tables = Tables(
+        build_frame(rows, Consignment),
+        build_frame(outcomes, Outcome),
+        build_frame([Alert("A1", issued_at=day(0), departure_country="GB")], Alert),
+    )
+    found = build_debrief(DebriefInputs(tables), PERIOD)
+    assert found.arrivals == 2
+    assert [each.counts.matched for each in found.yields] == [2]
 
 
 def test_results_that_became_known_later_do_not_count() -> None:
