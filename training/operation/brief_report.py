@@ -1,7 +1,7 @@
 """Page of a brief."""
 
 from training.evaluation.verdict import TARGET_NAMES, format_percent
-from training.operation.brief import Brief
+from training.operation.brief import LABEL_DELAY, Brief
 from training.operation.trends import NO_CHANGE, Trend
 from training.reporting.html import create_environment
 
@@ -28,6 +28,8 @@ def summarize_brief(brief: Brief) -> str:
     lines += [f"- {describe_trend(each)}" for each in clear[:MAX_ROWS]]
     if not clear:
         lines.append("- no trend is clear")
+    if brief.unsettled:
+        lines.append(f"- {describe_unsettled(brief)}")
     if brief.blind:
         first = brief.blind[0]
         lines.append(
@@ -46,6 +48,14 @@ def describe_trend(trend: Trend) -> str:
     """Describe a trend in a sentence without a full stop."""
     before = f"{trend.earlier_positives} of {trend.earlier_known} before"
     return f"{trend.verdict}: {TITLES[trend.dimension]} {trend.part}, {trend.recent_positives} of {trend.recent_known}; {before}"
+
+
+def describe_unsettled(brief: Brief) -> str:
+    """Describe what the trends leave out, in a sentence without a full stop."""
+    return (
+        f"results of arrivals in the last {LABEL_DELAY.days} days that trends leave out, because detections become known "
+        f"later than other results: {brief.unsettled:,}"
+    )
 
 
 def render_brief(brief: Brief) -> str:

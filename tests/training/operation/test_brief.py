@@ -63,13 +63,13 @@ def test_a_rising_office_and_a_new_family_are_found_with_their_numbers(brief: Br
     trends = {(each.dimension, each.part): each for each in brief.trends}
     rising = trends["office", "Incheon"]
     assert (rising.recent_positives, rising.recent_known, rising.earlier_positives, rising.earlier_known) == (
-        32,
-        200,
+        16,
+        95,
         12,
         300,
     )
     assert rising.verdict == "rising"
-    assert rising.p_value == pytest.approx(fisher_exact([[32, 168], [12, 288]]).pvalue)
+    assert rising.p_value == pytest.approx(fisher_exact([[16, 79], [12, 288]]).pvalue)
     assert rising.ratio.low > 1
     assert trends["family", "nitazene"].verdict == "new"
     assert trends["office", "Gimhae"].verdict == "no clear change"
@@ -86,6 +86,25 @@ def test_totals_blind_spots_quality_and_alerts(brief: Brief) -> None:
     gimhae = next(each for each in brief.quality if (each.office, each.column) == ("Gimhae", "hs_code"))
     assert (gimhae.recent, gimhae.earlier, gimhae.arrivals) == (0.0, 1.0, 200)
     assert [(each.alert_id, each.counts.matched) for each in brief.alerts] == [("A1", 440)]
+
+
+def test_detections_that_become_known_late_are_no_falling_trend() -> None:
+    """Each day has 2 detections of 20, known after 15 days; other results are known after one."""
+    consignments, outcomes = [], []
+    for number in range(100):
+        for each in range(20):
+            name, delay, result = f"{number}-{each}", *((15, "nps") if each < 2 else (1, "clear"))
+            at = {"selected_at": day(number), "inspected_at": day(number), "known_at": day(number + delay)}
+            consignments.append(make_consignment(name, received_at=day(number)))
+            outcomes.append(make_outcome(name, result=result, **at))
+    found = build_brief(Tables(build_frame(consignments, Consignment), build_frame(outcomes, Outcome)), AS_OF)
+    trend = next(each for each in found.trends if each.dimension == "office")
+    # Arrivals from day 40 until day 79 with earlier ones.
+    assert (trend.recent_positives, trend.recent_known) == (2 * 39, 20 * 39)
+    assert {each.verdict for each in found.trends} == {"no clear change"}
+    # Of the last 21 days all other results are known, and the detections of the first 7.
+    assert found.unsettled == 21 * 18 + 7 * 2
+    assert "that trends leave out" in summarize_brief(found)
 
 
 def test_versions_of_a_consignment_are_one_arrival() -> None:
@@ -156,8 +175,8 @@ def test_trends_of_pure_chance_are_rarely_called() -> None:
 
 def test_the_page_and_the_summary_say_the_trends(brief: Brief) -> None:
     page, summary = render_brief(brief), summarize_brief(brief)
-    assert "rising: office Incheon, 32 of 200; 12 of 300 before" in page
-    assert "rising: office Incheon, 32 of 200; 12 of 300 before" in summary
+    assert "rising: office Incheon, 16 of 95; 12 of 300 before" in page
+    assert "rising: office Incheon, 16 of 95; 12 of 300 before" in summary
     assert "the largest is HS chapter 61" in summary
     assert "alerts in force: 1" in summary
 

@@ -243,10 +243,8 @@ def test_the_page_and_the_summary_say_the_numbers() -> None:
 
 
 def test_versions_of_a_consignment_are_one_arrival() -> None:
-    rows = make_late_versions("A", 1) + [
-        make_consignment("B", received_at=day(13.5)),
-        make_consignment("B", received_at=day(14.5)),
-    ]
+    amended = [make_consignment("B", received_at=day(at)) for at in (13.5, 14.5)]
+    rows = [*make_late_versions("A", 1), *amended]
     outcomes = [make_outcome("A", selected_at=day(1.5), inspected_at=day(2), result="nps")]
     tables = Tables(
         build_frame(rows, Consignment),
