@@ -291,6 +291,23 @@ def test_the_interval_of_what_is_expected_holds_its_count_in_95_percent_of_draws
     assert found.value == pytest.approx(scores.sum())
 
 
+def test_halves_join_to_the_distribution_of_all_trials() -> None:
+    chances = np.random.default_rng(2).uniform(0.0, 0.2, 2501)
+    plain = np.ones(1)
+    for chance in chances:
+        plain = np.convolve(plain, (1.0 - chance, chance))
+    low, high = np.searchsorted(np.cumsum(plain), (0.025, 0.975))
+    found = estimate_expected(chances)
+    assert (found.low, found.high) == (low, high)
+
+
+def test_the_interval_of_many_scores_is_that_of_the_normal_distribution() -> None:
+    scores = np.random.default_rng(3).uniform(0.0, 0.2, 100_000)
+    spread = 1.959964 * math.sqrt((scores * (1 - scores)).sum())
+    found = estimate_expected(scores)
+    assert (found.low, found.high) == pytest.approx((scores.sum() - spread, scores.sum() + spread), abs=1.5)
+
+
 def test_a_period_follows_from_the_tables_and_an_empty_one_is_refused() -> None:
     inputs = build_operation(
         [
