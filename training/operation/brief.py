@@ -141,7 +141,11 @@ def build_brief(
     end = as_of or (to_datetime(int(received.max()) + 1) if len(received) else None)
     if end is None or not (received < to_us(end)).any():
         raise BadInput(
-            "no consignment to report", got="no arrival before the date", todo="choose a later --as-of"
+            "no consignment to report",
+            where="--consignments",
+            got=f"no arrival before {end:%Y-%m-%d %H:%M}" if end else "no row",
+            expected="arrivals before the time of the brief",
+            todo="choose a later --as-of, or provide earlier consignments",
         )
     begin, recent_from = to_datetime(int(received.min())), end - timedelta(days=recent_days)
     frame = _describe(tables.consignments[select_counting_rows(tables.consignments, to_us(end))])

@@ -163,7 +163,10 @@ def hunt(tables: Tables, target: HuntTarget, limits: HuntLimits, score: ScoreRow
     if not inside.any():
         raise BadInput(
             "no consignment was received in the period",
-            got=f"{limits.days} days before {limits.as_of:%Y-%m-%d}",
+            where="--consignments",
+            got=f"none from {limits.begins:%Y-%m-%d} to {limits.as_of:%Y-%m-%d}",
+            expected="arrivals in this period, other than the target",
+            todo="look further back with --days, or choose another --as-of",
         )
     found = frame[inside]
     states = _read_states(known, limits.as_of)
