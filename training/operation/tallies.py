@@ -195,9 +195,11 @@ class _Share(NamedTuple):
 
 def _weigh_random(random: pd.DataFrame) -> _Share:
     """Weigh random inspections by the inverse of their probability; NaN if one of several probabilities is missing."""
-    probability = random["selection_probability"].astype(np.float64)
+    probability = random["selection_probability"].to_numpy(np.float64)
+    weight = np.ones(len(probability))
     # Without a logged probability, or with one for all, each inspection stands for the same number of consignments.
-    weight = 1.0 / probability.to_numpy() if probability.nunique() > 1 else np.ones(len(random))
+    if len(np.unique(probability[~np.isnan(probability)])) > 1:
+        weight = 1.0 / probability
     rate = float((weight * random["positive"].to_numpy(bool)).sum() / weight.sum())
     size = compute_effective_sample_size(weight)
     return _Share(rate * size, size)
@@ -208,5 +210,6 @@ def _estimate_ratio(share: _Share, reference: _Share) -> Estimate:
         return Estimate(np.nan, np.nan, np.nan)
     ratio = share.positives / share.known / (reference.positives / reference.known)
     error = sum(1 / each.positives - 1 / each.known for each in (share, reference)) ** 0.5
-    factor = float(np.exp(norm.ppf((1 + CONFIDENCE) / 2) * error))
+    with np.errstate(over="ignore"):
+        factor = float(np.exp(norm.ppf((1 + CONFIDENCE) / 2) * error))
     return Estimate(ratio, ratio / factor, ratio * factor)

@@ -215,6 +215,11 @@ def test_random_inspections_count_with_the_inverse_of_their_probability() -> Non
     assert found.high == pytest.approx(found.value * math.exp(1.959964 * error))
 
 
+def test_a_detection_that_is_worth_nearly_nothing_gives_an_interval_without_an_upper_end() -> None:
+    found = compare_with_random([1.0, 1e-7, 1e-7, 1e-7])
+    assert (found.low, found.high) == (0.0, math.inf)
+
+
 @pytest.mark.parametrize("probability", [0.02, np.nan])
 def test_random_inspections_of_one_probability_count_the_same(probability: float) -> None:
     found = compare_with_random([probability] * 4)
