@@ -14,6 +14,7 @@ from models.signatures.envelope import Envelope
 from models.signatures.signed_message import decode_statement
 from serving.event_log.event_codec import EventCodec, get_spelling
 from serving.event_log.events import (
+    ArrivalEvent,
     CustomsStateEvent,
     DecisionEvent,
     Event,
@@ -22,6 +23,7 @@ from serving.event_log.events import (
     SelectionEvent,
 )
 from serving.event_log.log import EventLog
+from serving.event_log.versions import LateVersionFilter
 from serving.http import schemas
 from serving.http.asgi import HttpCall, respond_json
 from serving.http.auth import Caller
@@ -30,7 +32,7 @@ from serving.http.requests import Door, PageOptions, read_page_options
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.offices import OfficeFinder
 
-EXCLUDED_COLUMNS = ("features", "keys", "sealed")
+EXCLUDED_COLUMNS = ("features", "sealed")
 
 
 class DecisionFeedEndpoint:
@@ -165,10 +167,10 @@ def _authorize(door: Door, call: HttpCall) -> tuple[Caller, PageOptions]:
 def read_status(events: list[Event], entries: EventCodec) -> str | None:
     """Return `pending` or `open` for a selected consignment; None if it has a final outcome, was missed or is cancelled."""
     status: str | None = "open"
-    for event in events:
+    for event in LateVersionFilter().drop_late(events):
         if event.kind == "cancellation":
             status = None
-        elif isinstance(event, DecisionEvent) and status is None:
+        elif isinstance(event, ArrivalEvent) and status is None:
             status = "open" if not any(isinstance(each, OutcomeEvent) for each in events) else None
         elif isinstance(event, OutcomeEvent):
             status = "pending" if entries.decode_outcome(event).result == "pending" else None

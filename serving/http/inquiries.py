@@ -31,7 +31,7 @@ from serving.service import Service
 from serving.shadow.supervisor import ShadowProcess
 from serving.state.consignment_states import NO_REASONS
 
-EXCLUDED_COLUMNS = ("features", "keys")
+EXCLUDED_COLUMNS = ("features",)
 MAIN_METRICS = (
     "test/roc_auc", "test/average_precision", "test/precision_at_", "test/recall_at_", "test/calibration_error",
 )  # fmt: skip

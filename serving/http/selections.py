@@ -22,6 +22,7 @@ from serving.event_log.events import DecisionEvent, Event, SelectionEvent
 from serving.event_log.group_commit import CommitGroup
 from serving.event_log.log import EventLog
 from serving.event_log.reader import LogReader
+from serving.event_log.versions import LateVersionFilter
 from serving.http.asgi import HttpCall, respond_json
 from serving.http.problems import Refusal
 from serving.http.requests import Door, SingleRecordReader, build_refusal
@@ -33,7 +34,7 @@ from serving.scoring.offices import OTHER_OFFICE
 
 REQUEST_ID_CHARACTERS = 16
 SEED_BYTES = 8
-EXCLUDED_COLUMNS = ("sealed", "keys", "features", "reasons")
+EXCLUDED_COLUMNS = ("sealed", "features", "reasons")
 
 
 class SelectionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -144,7 +145,7 @@ async def build_selection_list(
 
 
 class ScoredConsignments:
-    """The consignments scored in a period, with their latest version, cancellations and selections.
+    """The consignments scored in a period, with their version that counts, cancellations and selections.
 
     Parameters
     ----------
@@ -164,6 +165,7 @@ class ScoredConsignments:
         self.sequence, self.drawn = 0, list[Selection]()
         self._entries, self._name = entries, name
         self._decisions: list[DecisionEvent] = []
+        self._versions = LateVersionFilter()
         self._standing: dict[str, int] = {}
         self._cancelled: set[str] = set()
         self._chosen: set[str] = set()
@@ -187,10 +189,9 @@ class ScoredConsignments:
 
     def apply_events(self, events: Iterable[Event]) -> None:
         """Apply log entries in order; skip those that were already applied."""
-        for event in events:
+        new = (event for event in events if event.sequence > self.sequence)
+        for event in self._versions.drop_late(new):
             name = event.consignment_id or ""
-            if event.sequence <= self.sequence:
-                continue
             if event.kind in ("decision", "arrival"):
                 self._standing[name] = event.sequence
                 self._cancelled.discard(name)
@@ -201,7 +202,7 @@ class ScoredConsignments:
                 self._record_selection(event)
 
     def find_candidates(self, office: str) -> list[DecisionEvent]:
-        """List the latest decisions of an office whose consignments are neither cancelled nor selected."""
+        """List the decisions of an office that count and whose consignments are neither cancelled nor selected."""
         return [event for event in self._decisions if self._is_candidate(event, office)]
 
     def _is_candidate(self, event: DecisionEvent, office: str) -> bool:

@@ -29,8 +29,9 @@ from models.operation.drafts import (
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import Event
 from serving.event_log.reader import LogReader
+from serving.event_log.versions import find_counting_version
 from serving.pages.background import BackgroundValues
-from serving.pages.consignment import find_latest, find_standing_outcome, is_detection
+from serving.pages.consignment import find_standing_outcome, is_detection
 
 EXCLUDED_COLUMNS = ("features", "keys", "reasons")
 HANDLING_CODES: tuple[str, ...] = get_args(Handling)
@@ -111,7 +112,7 @@ class Drafts(NamedTuple):
 
 def find_confirmed(events: Sequence[Event], entries: EventCodec) -> ConfirmedSeizure | None:
     """Find the detection of a consignment; None if its valid outcome is none, or its content was deleted."""
-    outcome, latest = find_standing_outcome(events, entries), find_latest(events)
+    outcome, latest = find_standing_outcome(events, entries), find_counting_version(events)
     if outcome is None or latest is None or not is_detection(outcome):
         return None
     c = entries.find_consignment(latest)

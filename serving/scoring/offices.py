@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Iterable
 
 from serving.event_log.event_codec import EventCodec
-from serving.event_log.events import ArrivalEvent, Event
+from serving.event_log.events import Event
 from serving.event_log.log import EventLog
+from serving.event_log.versions import find_counting_version
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.intake import FieldError
 
@@ -13,7 +14,7 @@ Offices = frozenset[str]
 OTHER_OFFICE = FieldError(
     "office", "this API key is bound to other offices; use a key of this consignment's office", "other_office"
 )
-EXCLUDED_COLUMNS = ("sealed", "keys", "features", "reasons")
+EXCLUDED_COLUMNS = ("sealed", "features", "reasons")
 
 
 class OfficeFinder:
@@ -29,7 +30,7 @@ class OfficeFinder:
         self._active, self._log = active, log
 
     async def is_foreign(self, identifier: str, offices: Offices) -> bool:
-        """Check whether a consignment is known, and its latest version belongs to none of some offices.
+        """Check whether a consignment is known, and its version that counts belongs to none of some offices.
 
         Raises
         ------
@@ -52,11 +53,7 @@ class OfficeFinder:
 
 
 def find_office(events: Iterable[Event], entries: EventCodec) -> str | None:
-    """Return the office of the latest version of a consignment; None if it has none or its content was removed."""
-    versions = [event for event in events if isinstance(event, ArrivalEvent)]
-    if not versions:
-        return None
-    office: str | None = entries.decode_plain_fields(max(versions, key=lambda each: each.sequence)).get(
-        "office"
-    )
+    """Return the office of a consignment's version that counts; None if it has none or its content was removed."""
+    version = find_counting_version(events)
+    office: str | None = None if version is None else entries.decode_plain_fields(version).get("office")
     return office

@@ -22,7 +22,7 @@ from serving.scoring.trial import TrialScore, score_trial
 from serving.service import Service
 
 MAX_TRIALS = 50
-EXCLUDED_COLUMNS = ("sealed", "keys", "features", "reasons")
+EXCLUDED_COLUMNS = ("sealed", "features", "reasons")
 NOT_FOUND = "Nothing is recorded for this consignment, or it belongs to an office that your key may not see."
 
 

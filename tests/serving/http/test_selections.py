@@ -21,6 +21,10 @@ def fill(client: Client, many: int = 20, office: str = "Incheon", first: int = 0
     assert client.post("/v1/scores", {"consignments": rows}).json()["errors"] == []
 
 
+def score(client: Client, name: str, **changes: Any) -> None:
+    assert client.post("/v1/scores", make_consignment(name, **changes)).status_code == 200
+
+
 def request(**changes: Any) -> dict[str, Any]:
     body = {"office": "Incheon", "capacity": 5, "explore": 0.2, "from": "2024-03-04T00:00:00Z"}
     return body | {"until": "2024-03-05T00:00:00Z"} | changes
@@ -78,6 +82,16 @@ def test_the_probability_comes_back_with_the_consignment(client: Client) -> None
     one = chosen(client)[0]
     told = client.get(f"/v1/consignments/{one['consignment_id']}").json()
     assert told["selections"] == [one]
+
+
+def test_a_late_version_brings_no_cancelled_consignment_back(client: Client) -> None:
+    fill(client, 1)
+    for name in ("RB1", "RB2"):
+        score(client, name, issued_at=day(0), description="shoes")
+        client.post("/v1/cancellations", {"consignment_id": name})
+        score(client, name, issued_at=day(-1), description="boots")
+    score(client, "RB2", issued_at=day(0.1), description="hats")
+    assert {each["consignment_id"] for each in chosen(client)} == {"Incheon0", "RB2"}
 
 
 def test_where_nothing_was_scored_the_list_is_empty(client: Client) -> None:

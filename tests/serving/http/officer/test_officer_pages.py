@@ -404,6 +404,14 @@ def test_an_override_asks_for_its_reason_and_says_so_in_the_history(client: Clie
     assert decide(officer, "RB7", "burn").status_code == 422
 
 
+def test_a_page_shows_the_version_that_counts(client: Client, officer: Officer) -> None:
+    for issued, description in ((day(0), "shoes"), (day(-1), "boots")):
+        body = make_consignment("RB6", office="Jeju", issued_at=issued, description=description)
+        assert client.post("/v1/scores", body, headers=bearer("all")).status_code == 200
+    text = read_text(officer.get("/consignment?id=RB6"))
+    assert ("shoes" in text, "boots" in text) == (True, False)
+
+
 def test_a_decision_on_an_old_page_is_shown_again(client: Client, officer: Officer) -> None:
     client.post("/v1/scores", make_consignment("RB8"), headers=bearer("all"))
     last = re.search(r'name="last" value="(\d+)"', officer.get("/consignment?id=RB8").text)[1]  # type: ignore[index]
