@@ -84,6 +84,19 @@ def test_the_probability_comes_back_with_the_consignment(client: Client) -> None
     assert told["selections"] == [one]
 
 
+def test_a_list_that_would_be_too_long_is_refused_and_selects_nothing(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.http.selections.MAX_SELECTIONS", 5)
+    fill(client, 6)
+    refused = client.post("/v1/selections", request(capacity=6))
+    assert refused.status_code == 422
+    assert "gives a list of 6 consignments, more than 5" in refused.json()["errors"][0]["detail"]
+    assert refused.json()["errors"][0]["pointer"] == "#/capacity"
+    assert len(chosen(client)) == 5
+    assert len(chosen(client, **{"from": "2024-02-03T00:00:00Z"})) == 1
+
+
 def test_a_late_version_brings_no_cancelled_consignment_back(client: Client) -> None:
     fill(client, 1)
     for name in ("RB1", "RB2"):
@@ -106,6 +119,7 @@ def test_where_nothing_was_scored_the_list_is_empty(client: Client) -> None:
         ({"until": "2024-03-03T00:00:00Z"}, "#/until"),
         ({"until": "2999-01-01T00:00:00Z"}, "#/until"),
         ({"from": None}, "#/from"),
+        ({"from": "2024-02-02T23:59:59Z"}, "#/from"),
         ({"seed": 1}, "#/seed"),
     ],
 )
