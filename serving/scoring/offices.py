@@ -38,13 +38,23 @@ class OfficeFinder:
             The log cannot be read.
         """
         await self._active.prefetch((identifier,))
-        state = self._active.state
-        name = state.resolve(identifier)
-        if state.get_consignment(name).version is None:
+        if not self.is_known(identifier):
             return False
+        return find_office(await self.read_events(identifier), self._active.entries) not in offices
+
+    async def read_events(self, identifier: str) -> list[Event]:
+        """Read the entries of a consignment, without personal fields; those that are not on disk yet come last.
+
+        Raises
+        ------
+        ServiceFault
+            The log cannot be read.
+        """
+        await self._active.prefetch((identifier,))
+        name = self._active.state.resolve(identifier)
         pending = [each for each in self._active.committer.list_pending() if each.consignment_id == name]
         stored = await asyncio.to_thread(self._log.read_consignment_events, name, None, EXCLUDED_COLUMNS)
-        return find_office([*stored, *pending], self._active.entries) not in offices
+        return [*stored, *pending]
 
     def is_known(self, identifier: str) -> bool:
         """Check whether a consignment is known; its state must have been loaded."""
