@@ -32,7 +32,8 @@ from serving.http.requests import Door, PageOptions, read_page_options
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.offices import OfficeFinder
 
-EXCLUDED_COLUMNS = ("features", "sealed")
+EXCLUDED_FROM_FEEDS = ("features", "keys", "sealed")
+EXCLUDED_FROM_STATUS = ("features", "reasons", "sealed")
 
 
 class DecisionFeedEndpoint:
@@ -45,7 +46,7 @@ class DecisionFeedEndpoint:
         """Answer one request."""
         caller, page = _authorize(self._door, call)
         events = await asyncio.to_thread(
-            self._log.read_page, "decision", page.after, page.limit + 1, EXCLUDED_COLUMNS
+            self._log.read_page, "decision", page.after, page.limit + 1, EXCLUDED_FROM_FEEDS
         )
         shown, more = events[: page.limit], len(events) > page.limit
         found = [
@@ -71,7 +72,7 @@ class EventFeedEndpoint:
         """Answer one request."""
         caller, page = _authorize(self._door, call)
         events = await asyncio.to_thread(
-            self._log.read_page, "state", page.after, page.limit + 1, EXCLUDED_COLUMNS
+            self._log.read_page, "state", page.after, page.limit + 1, EXCLUDED_FROM_FEEDS
         )
         shown, more = events[: page.limit], len(events) > page.limit
         found = [await self._build(event, caller) for event in shown if isinstance(event, CustomsStateEvent)]
@@ -107,12 +108,12 @@ class OpenSelectionsEndpoint:
 
     def _find_open(self, page: PageOptions) -> tuple[list[schemas.OpenSelection], int, bool]:
         entries = self._active.entries
-        events = self._log.read_page("selection", page.after, page.limit + 1, EXCLUDED_COLUMNS)
+        events = self._log.read_page("selection", page.after, page.limit + 1, EXCLUDED_FROM_FEEDS)
         shown, more = events[: page.limit], len(events) > page.limit
         found = []
         for event in shown:
             assert isinstance(event, SelectionEvent)
-            later = self._log.read_consignment_events(event.consignment_id, without=EXCLUDED_COLUMNS)
+            later = self._log.read_consignment_events(event.consignment_id, without=EXCLUDED_FROM_STATUS)
             status = read_status(later, entries)
             if status is not None:
                 selection = entries.decode_selection(event)

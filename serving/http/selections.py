@@ -37,7 +37,7 @@ MAX_DAYS = 31
 """Maximum length in days of the period of one request, whose decisions are all read and ranked."""
 MAX_SELECTIONS = 5_000
 """Maximum number of selections of one request. They are logged as a whole, and meanwhile nothing else is answered."""
-EXCLUDED_COLUMNS = ("sealed", "features", "reasons")
+EXCLUDED_FROM_SELECTIONS = ("sealed", "features", "reasons")
 
 
 class SelectionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -197,7 +197,7 @@ class ScoredConsignments:
     def read(self, log: LogReader, request: SelectionRequest) -> None:
         """Read the decisions of the office in a period, and all other events of the consignments of the period."""
         from_us, until_us, until = to_us(request.from_), to_us(request.until), log.last_sequence
-        events = log.read_scored(from_us, until_us, until, EXCLUDED_COLUMNS)
+        events = log.read_scored(from_us, until_us, until, EXCLUDED_FROM_SELECTIONS)
         self._decisions = [
             event
             for event in events
@@ -210,7 +210,7 @@ class ScoredConsignments:
 
     def catch_up(self, log: LogReader, until: int) -> None:
         """Read and apply the log entries written since the last one applied."""
-        self.apply_events(log.read_events(after=self.sequence, until=until, without=EXCLUDED_COLUMNS))
+        self.apply_events(log.read_events(after=self.sequence, until=until, without=EXCLUDED_FROM_SELECTIONS))
         self.sequence = max(self.sequence, until)
 
     def apply_events(self, events: Iterable[Event]) -> None:

@@ -28,7 +28,7 @@ from serving.event_log.reader import LogReader
 from serving.event_log.versions import LateVersionFilter
 from serving.state.consignment_states import rank_outcome
 
-EXCLUDED_COLUMNS = ("sealed", "features")
+EXCLUDED_FROM_LISTS = ("sealed", "features")
 _decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode
 
 
@@ -177,12 +177,12 @@ class DayList:
     def read(self, log: LogReader, until: int) -> None:
         """Read the day from the log up to the sequence number `until`."""
         start = self.day * US_PER_DAY
-        self.apply(log.read_scored(start, start + US_PER_DAY, until, EXCLUDED_COLUMNS))
+        self.apply(log.read_scored(start, start + US_PER_DAY, until, EXCLUDED_FROM_LISTS))
         self.sequence = until
 
     def catch_up(self, log: LogReader, until: int) -> None:
         """Read and apply the new entries, up to the sequence number `until`."""
-        new = log.read_events(self.sequence, until, EXCLUDED_COLUMNS)
+        new = log.read_events(self.sequence, until, EXCLUDED_FROM_LISTS)
         while chunk := list(islice(new, self.CHUNK_ENTRIES)):
             self._follow(log, chunk)
             self.apply(event for event in chunk if event.consignment_id in self._followed)
@@ -220,7 +220,7 @@ class DayList:
         names = {event.consignment_id for event in new if self._is_of_day(event)} - self._followed.keys()
         if names:
             self._followed |= {name: ListRow(name) for name in names}
-            self.apply(log.read_events_of(list(names), self.sequence, EXCLUDED_COLUMNS))
+            self.apply(log.read_events_of(list(names), self.sequence, EXCLUDED_FROM_LISTS))
 
     def _is_of_day(self, event: Event) -> TypeGuard[DecisionEvent]:
         return isinstance(event, DecisionEvent) and event.at_us // US_PER_DAY == self.day

@@ -33,7 +33,7 @@ from serving.event_log.versions import find_counting_version
 from serving.pages.background import BackgroundValues
 from serving.pages.consignment import find_standing_outcome, is_detection
 
-EXCLUDED_COLUMNS = ("features", "keys", "reasons")
+EXCLUDED_FROM_INDICATORS = ("features", "keys", "reasons")
 HANDLING_CODES: tuple[str, ...] = get_args(Handling)
 MAX_VALID_DAYS = 400
 HIDDEN_FACTS = frozenset(
@@ -181,7 +181,7 @@ class DraftWriter:
             return find_common_indicators(
                 (
                     c
-                    for event in log.read_arrivals(0, log.last_sequence, EXCLUDED_COLUMNS)
+                    for event in log.read_arrivals(0, log.last_sequence, EXCLUDED_FROM_INDICATORS)
                     if event.at_us >= begins_us and (c := entries.find_consignment(event)) is not None
                 ),
                 [found],

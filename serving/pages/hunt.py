@@ -34,7 +34,7 @@ from serving.pages.messages import Viewer
 from serving.process.settings import Settings
 from serving.scoring.second_scores import SecondScorer
 
-EXCLUDED_COLUMNS = ("features", "reasons")
+EXCLUDED_FROM_HUNTS = ("features", "reasons")
 MAX_RESCORED = 2_000
 """Maximum number of consignments in hand that are scored again, the highest scores first."""
 RELEASED = "release"
@@ -176,7 +176,7 @@ def _read_wanted(
     )
     for day in range(convert_us_to_day(begins_us), today + 1):
         events = log.read_scored(
-            day * US_PER_DAY, (day + 1) * US_PER_DAY, log.last_sequence, EXCLUDED_COLUMNS
+            day * US_PER_DAY, (day + 1) * US_PER_DAY, log.last_sequence, EXCLUDED_FROM_HUNTS
         )
         rows = DayList(day, plain)
         rows.apply(events)

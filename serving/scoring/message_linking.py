@@ -41,7 +41,7 @@ from serving.state.links import Links
 from serving.state.state import State
 
 MessageEntry = DeclarationEntry | MasterEntry
-EXCLUDED_COLUMNS = ("features", "reasons")
+EXCLUDED_FROM_VERSIONS = ("features", "reasons")
 MAX_LOOKUPS = 1_000
 """Consignments whose states are looked up together."""
 MAX_ATTEMPTS = 10
@@ -188,7 +188,7 @@ class MessageLinker:
                 waiting.setdefault(event.consignment_id, []).append(event)
         found = {}
         for name in wanted:
-            stored = self._log.read_consignment_events(name, None, EXCLUDED_COLUMNS)
+            stored = self._log.read_consignment_events(name, None, EXCLUDED_FROM_VERSIONS)
             version = find_counting_version([*stored, *waiting.get(name, ())])
             if version is not None and not version.redacted and entries.find_erasure(version) is None:
                 found[name] = version, entries.decode_consignment(version)

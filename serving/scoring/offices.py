@@ -14,7 +14,7 @@ Offices = frozenset[str]
 OTHER_OFFICE = FieldError(
     "office", "this API key is bound to other offices; use a key of this consignment's office", "other_office"
 )
-EXCLUDED_COLUMNS = ("sealed", "features", "reasons")
+EXCLUDED_FROM_OFFICES = ("sealed", "features", "reasons")
 
 
 class OfficeFinder:
@@ -53,7 +53,7 @@ class OfficeFinder:
         await self._active.prefetch((identifier,))
         name = self._active.state.resolve(identifier)
         pending = [each for each in self._active.committer.list_pending() if each.consignment_id == name]
-        stored = await asyncio.to_thread(self._log.read_consignment_events, name, None, EXCLUDED_COLUMNS)
+        stored = await asyncio.to_thread(self._log.read_consignment_events, name, None, EXCLUDED_FROM_OFFICES)
         return [*stored, *pending]
 
     def is_known(self, identifier: str) -> bool:
