@@ -126,21 +126,12 @@ async def build_selection_list(
     ServiceFault
         The log cannot be read or written.
     """
-    vault = active.entries.vault
-    assert vault is not None
-    committer, digest = active.committer, vault.digest.copy()
-    digest.update(
-        msgspec.msgpack.encode(
-            (request.office, request.capacity, request.explore, to_us(request.from_), to_us(request.until))
-        )
-    )
-    request_id = digest.digest().hex()[:REQUEST_ID_CHARACTERS]
+    committer, digest = active.committer, _digest_request(active.entries, request)
+    request_id = digest.hex()[:REQUEST_ID_CHARACTERS]
     committer.check()
     await committer.drain()
     scored = ScoredConsignments(active.entries, request.office, request_id)
-    rule = SelectionRule(
-        request.capacity, request.explore, int.from_bytes(digest.digest()[-SEED_BYTES:], "big")
-    )
+    rule = SelectionRule(request.capacity, request.explore, int.from_bytes(digest[-SEED_BYTES:], "big"))
     draw = SelectionDraw(request.office, rule, to_datetime(now_us), request_id)
     await asyncio.to_thread(scored.read, log, request)
     # The choices are drawn, and the states of the probable ones loaded, before the part that must not wait.
@@ -287,6 +278,18 @@ class SelectionDraw:
             )
             for row in chosen
         ]
+
+
+def _digest_request(entries: EventCodec, request: SelectionRequest) -> bytes:
+    """Compute the keyed digest of a request, of which its identifier and its random seed are parts."""
+    assert entries.vault is not None
+    digest = entries.vault.digest.copy()
+    digest.update(
+        msgspec.msgpack.encode(
+            (request.office, request.capacity, request.explore, to_us(request.from_), to_us(request.until))
+        )
+    )
+    return bytes(digest.digest())
 
 
 def _build_length_error(length: int) -> FieldError:
