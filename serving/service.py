@@ -46,7 +46,7 @@ CLOCK_WARNING_SECONDS = 1.0
 FAILURE_MEMORY_SECONDS = 60.0
 """A failed write counts as a fault of the log for this time. If a disk is nearly full, some later writes succeed."""
 LATEST_ENTRIES = 1_000
-EXCLUDED_COLUMNS = ("plain", "sealed", "keys", "features", "reasons")
+EXCLUDED_FROM_TIMES = ("plain", "sealed", "keys", "features", "reasons")
 BACKGROUND_THREADS = 2
 """Two, so that the last snapshot at an orderly stop need not wait for a rebuild of the state, which takes minutes."""
 
@@ -427,7 +427,7 @@ class LastRecorded(NamedTuple):
     @classmethod
     def find(cls, log: LogReader) -> "LastRecorded":
         """Find the latest times of recording in a log."""
-        last = list(log.read_events(after=log.last_sequence - LATEST_ENTRIES, without=EXCLUDED_COLUMNS))
+        last = list(log.read_events(after=log.last_sequence - LATEST_ENTRIES, without=EXCLUDED_FROM_TIMES))
         return cls(
             max((event.recorded_us or 0 for event in last), default=0),
             max((event.recorded_us or 0 for event in last if event.asked_by != IMPORTED_BY), default=0),

@@ -130,8 +130,17 @@ class IngestEndpoint:
             await taken.group.wait_until_durable()
         return await respond_json(call, taken.receipt)
 
-    async def record(self, record: Any, caller: Caller) -> PendingReceipt | FieldError:
+    async def record(
+        self, record: Any, caller: Caller, check: Callable[[], FieldError | None] = lambda: None
+    ) -> PendingReceipt | FieldError:
         """Record one record; the receipt may be sent once its group is durable. An error is returned, and nothing is recorded.
+
+        Parameters
+        ----------
+        record : object
+        caller : Caller
+        check : callable
+            Called last: nothing else is recorded between it and this record. Returns an error or None.
 
         Raises
         ------
@@ -139,7 +148,7 @@ class IngestEndpoint:
             The log cannot be read or written.
         """
         await self._prefetch([record])
-        return await self._find_foreign(record, caller) or self._take_one(record, caller)
+        return await self._find_foreign(record, caller) or check() or self._take_one(record, caller)
 
     async def _take_list(self, raws: list[msgspec.Raw], caller: Caller) -> Any:
         receipts: list[Receipt] = []

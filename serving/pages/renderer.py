@@ -18,11 +18,12 @@ from serving.encryption.vault import Vault
 from serving.event_log.event_codec import ActionKind, EventCodec
 from serving.event_log.key_erasures import check_vault
 from serving.event_log.reader import LogReader
+from serving.event_log.versions import find_counting_version
 from serving.maintenance.access_log import record_page_access
 from serving.maintenance.logged_yields import LoggedYields
 from serving.pages.alerts import list_alert_rows, list_message_rows
 from serving.pages.background import BackgroundValue
-from serving.pages.consignment import EXCLUDED_COLUMNS, ConsignmentView, build_view, find_latest
+from serving.pages.consignment import ConsignmentView, build_view
 from serving.pages.day_list import DayLists
 from serving.pages.days import format_day
 from serving.pages.drafts import (
@@ -201,8 +202,8 @@ class PageRenderer:
 
     def _read_view(self, identifier: str, viewer: Viewer, *, personal: bool) -> ConsignmentView:
         """Read a consignment; record who looks at personal fields before they are read."""
-        events = self.log.read_spelled_events(identifier, None, EXCLUDED_COLUMNS)
-        latest = find_latest(events)
+        events = self.log.read_spelled_events(identifier)
+        latest = find_counting_version(events)
         if latest is None:
             raise PageNotFound
         office = self._plain.decode_plain_fields(latest).get("office")
@@ -255,7 +256,7 @@ class PageRenderer:
         if self._drafts is None:
             return view, None, "no_administration"
         entries = self._load_entries()
-        found = find_confirmed(self.log.read_spelled_events(view.name, None, EXCLUDED_COLUMNS), entries)
+        found = find_confirmed(self.log.read_spelled_events(view.name), entries)
         if found is None:
             return view, None, "no_detection"
         try:

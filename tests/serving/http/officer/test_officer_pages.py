@@ -14,10 +14,13 @@ from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.errors import ServiceFault
 from consignments.timestamps import to_us
+from serving.event_log.event_codec import Action
 from serving.http.officer.forms import FormFault, build_outcome
 from serving.http.officer.pages import OfficerPages, check_path
 from serving.http.officer.sessions import Sessions, read_cookie
 from serving.pages.formats import format_share
+from serving.scoring.intake import Intake, PendingReceipt
+from serving.scoring.offices import OfficeFinder
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(1)>\u202egnp.exe'
 LIST = "/?day=2024-03-04&office=Incheon"
@@ -457,6 +460,36 @@ def test_a_decision_on_an_old_page_is_shown_again(client: Client, officer: Offic
         last=re.search(r'name="last" value="(\d+)"', page.text)[1],  # type: ignore[index]
     )  # fmt: skip
     assert again.status_code == 200
+
+
+def test_a_decision_of_another_officer_that_comes_while_this_one_is_checked_counts_as_new(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.post("/v1/scores", make_consignment("RB41", office="Busan"), headers=bearer("all"))
+    person, active, record = Officer(client), client.service.active, Intake.record_action
+    person.sign_in("busan")
+
+    async def wait_while_another_decides(*_: Any) -> bool:
+        action = Action("RB41", "do_not_load", reason="r", by="K. Lee", acted_at=day(19))
+        assert isinstance(record(active.intake, action, HOUR(), "all"), PendingReceipt)
+        return False
+
+    monkeypatch.setattr(OfficeFinder, "is_foreign", wait_while_another_decides)
+    page = decide(person, "RB41", "request_screening")
+    assert page.status_code == 409
+    assert "Do not load" in read_text(page)
+
+
+def test_a_consignment_that_is_not_on_disk_yet_can_be_decided(
+    client: Client, officer: Officer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.post("/v1/scores", make_consignment("RB42"), headers=bearer("all"))
+    waiting = client.service.log.read_consignment_events("RB42")
+    monkeypatch.setattr(client.service.active.committer, "list_pending", lambda: waiting)
+    monkeypatch.setattr(client.service.log, "read_consignment_events", lambda *_: [])
+    assert decide(officer, "RB42", "request_screening").status_code == 200
+    sent = {"form": "action", "id": "RB42", "last": "9" * 5_000, "action": "inspect"}
+    assert officer.send("/consignment", **sent).status_code == 409
 
 
 def test_a_result_goes_the_way_of_the_interface(client: Client, officer: Officer) -> None:
