@@ -4,6 +4,7 @@ Which steps an event has depends on the earlier events of its consignment, not o
 identifiers and times, and each bucket of keys applies its part of it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from numpy.typing import NDArray
 from features.history.kept_state import StateRun
 from features.history.kernels import NO_DAY, STEP
 from features.history.ordering import HistoryFold, Keys, Longs, Rows
+from features.history.sorted_table import release_pages
 from features.streams import OrderedTables
 
 CHUNK_ROWS = 1 << 16
+SLICE_STEPS = 1 << 20
+"""Steps that a task holds at a time, with their readings 140 bytes each."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,14 @@ class HistoryPlan:
         np.save(folder / "own.npy", self.own)
 
     @classmethod
-    def open(cls, folder: Path) -> "HistoryPlan":
-        """Open the plan of a folder; it is read from disk when it is needed."""
-        return cls(
-            np.load(folder / "steps.npy", mmap_mode="r"),
-            np.load(folder / "own.npy", mmap_mode="r"),
-        )
+    def read_slices(cls, folder: Path) -> Iterator["HistoryPlan"]:
+        """Read the plan of a folder in slices, in order. Only one of them is in memory."""
+        steps, own = (np.load(folder / name, mmap_mode="r") for name in ("steps.npy", "own.npy"))
+        for begin in range(0, len(steps), SLICE_STEPS):
+            part = slice(begin, begin + SLICE_STEPS)
+            yield cls(np.array(steps[part]), np.array(own[part]))
+            release_pages(steps)
+            release_pages(own)
 
 
 class _StepRecorder:

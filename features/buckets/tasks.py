@@ -6,10 +6,10 @@ join_partition        a partition of rows   ─► whole rows, and what is made 
 merge_state           a bucket of all kinds ─► the keys of the next state in it, if a state is kept
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -112,6 +112,10 @@ class BucketJob:
         """Return the path of the readings of a kind and bucket."""
         return self.folder / f"readings-{kind:02d}-{bucket:04d}.arrow"
 
+    def locate_places(self, kind: int, bucket: int) -> Path:
+        """Return the path of the place among the given partitions of each batch of these readings."""
+        return self.folder / f"places-{kind:02d}-{bucket:04d}.npy"
+
 
 def describe_partition(job: BucketJob, partition: Partition, rows: RowChunk, mask: Mask) -> int:
     """Compute keys, and all features except history, of the rows of a partition, and return the number of rows.
@@ -165,31 +169,22 @@ def read_keys(job: BucketJob, numbers: NDArray[np.int64]) -> Keys:
 
 
 def count_bucket(job: BucketJob, kind: int, bucket: int) -> int:
-    """Read and count the keys of one kind and bucket, and return their number."""
-    path = job.locate_readings(kind, bucket)
-    arrival, key, counterpart = _read_bucket(job, kind, bucket)
-    if path.exists():
-        return len(key)
-    steps, own = _select_steps(job, arrival)
-    wanted = np.flatnonzero(steps["out_row"] >= 0)
-    given = steps["out_row"][wanted]
-    rows = np.sort(given)
-    steps["out_row"][wanted] = np.searchsorted(rows, given)
+    """Read and count the keys of one kind and bucket, and return their number.
+
+    Readings are written while the keys are counted, because most arrivals may have the same key, such as a busy route.
+    """
+    keys = _read_bucket(job, kind, bucket)
+    if job.locate_places(kind, bucket).exists():
+        return len(keys.key)
     if job.state is None:
         history = History((job.kinds[kind],))
     else:
-        history, taken = job.state.start_history(job.kinds[kind], bucket, np.unique(key))
-    out = np.empty((len(rows), history.width), dtype=np.float32)
-    # Each key once with its counterpart and once without, and between them the missing key.
-    missing = np.zeros(1, dtype=np.uint64)
-    keys = np.concatenate([key, missing, key])[:, np.newaxis]
-    others = np.concatenate([counterpart, missing, np.zeros_like(key)])[:, np.newaxis]
-    steps["row"] += np.where(own | (steps["row"] == len(key)), 0, len(key) + 1)
-    history.run(steps, keys, others, out)
+        history, taken = job.state.start_history(job.kinds[kind], bucket, np.unique(keys.key))
+    places = _write_readings(job, job.locate_readings(kind, bucket), _run_slices(job, history, keys))
     if job.state is not None:
         job.state.write_counted(kind, bucket, history, taken)
-    _write_readings(job, path, rows, out)
-    return len(key)
+    write_array(job.locate_places(kind, bucket), places)  # the last file: it says that the bucket is finished
+    return len(keys.key)
 
 
 def join_partition(job: BucketJob, partition: Partition) -> Any:
@@ -205,14 +200,25 @@ def join_partition(job: BucketJob, partition: Partition) -> Any:
     for kind in range(len(job.kinds)):
         block = values[:, at + kind * WIDTH : at + (kind + 1) * WIDTH]
         for bucket in range(job.buckets):
-            with pa.memory_map(str(job.locate_readings(kind, bucket))) as source:
-                batch = pa.ipc.open_file(source).get_batch(place)
-            block[batch.column(0).to_numpy()] = from_column(batch.column(1))
+            for rows, readings in _open_readings(job, kind, bucket, place):
+                block[rows] = readings
     read_sides(number_sides(job.kinds), values, at)
     wanted, context = table.column(WANTED).to_numpy(), table.drop_columns([X, WANTED])
     if not wanted.all():
         values, context = values[wanted], keep_rows(context, wanted)
     return job.finish(FeatureChunk(job.describer.parameters.fitted.mark_rows(values), context))
+
+
+def _open_readings(
+    job: BucketJob, kind: int, bucket: int, place: int
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float32]]]:
+    """Yield rows of a given partition, and the readings that a kind and bucket have of them."""
+    batches = np.flatnonzero(np.load(job.locate_places(kind, bucket)) == place)
+    with pa.memory_map(str(job.locate_readings(kind, bucket))) as source:
+        file = pa.ipc.open_file(source)
+        for number in batches.tolist():
+            batch = file.get_batch(number)
+            yield batch.column(0).to_numpy(), from_column(batch.column(1))
 
 
 def merge_state(job: BucketJob, bucket: int) -> None:
@@ -238,41 +244,72 @@ def _sort_keys(keys: Keys, counterparts: Keys, buckets: int) -> tuple[NDArray[An
     return np.concatenate(parts), offsets
 
 
-def _read_bucket(
-    job: BucketJob, kind: int, bucket: int
-) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]]:
-    """Read the keys of a kind and bucket from all partitions: arrival, key and counterpart."""
+class _BucketKeys(NamedTuple):
+    """The keys of a kind and bucket: number of the arrival (int64), key and counterpart (uint64); each (n,)."""
+
+    arrival: NDArray[np.int64]
+    key: NDArray[np.uint64]
+    counterpart: NDArray[np.uint64]
+
+
+def _read_bucket(job: BucketJob, kind: int, bucket: int) -> _BucketKeys:
+    """Read the keys of a kind and bucket from all partitions."""
     parts = []
     for partition in job.partitions:
         first, last = np.load(job.locate_offsets(partition))[kind, bucket : bucket + 2]
         part = np.load(job.locate_keys(partition), mmap_mode="r" if first < last else None)[first:last]
         parts.append((partition.first + part["row"].astype(np.int64), part["key"], part["counterpart"]))
-    arrival, key, counterpart = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return arrival, key, counterpart
+    return _BucketKeys(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _select_steps(job: BucketJob, arrival: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Select the steps of the arrivals of a bucket, and all results, from which the common rates are computed.
+def _run_slices(
+    job: BucketJob, history: History, keys: _BucketKeys
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Apply the steps of the arrivals of a bucket, and all results, from which the common rates are computed.
 
-    `row` becomes the number of the arrival in the bucket; that of a result of another bucket is the number of arrivals.
+    Yields
+    ------
+    rows : int64 array, (m,)
+        Given rows, ascending.
+    readings : float32 array, (m, WIDTH)
     """
-    plan = HistoryPlan.open(job.folder)
-    place = np.full(job.arrivals, -1, dtype=np.int32)
-    place[arrival] = np.arange(len(arrival), dtype=np.int32)
-    mine = place[plan.steps["row"]]
-    chosen = np.flatnonzero((mine >= 0) | (plan.steps["counter"] != ARRIVALS))
-    steps = np.array(plan.steps[chosen])
-    rows = mine[chosen].astype(np.int64)
-    steps["row"] = np.where(rows >= 0, rows, len(arrival))
-    return steps, np.array(plan.own[chosen])
+    missing = len(keys.key)
+    place = np.full(job.arrivals, missing, dtype=np.int32)
+    place[keys.arrival] = np.arange(missing, dtype=np.int32)
+    nothing = np.zeros(1, dtype=np.uint64)
+    key, counterpart = np.append(keys.key, nothing), np.append(keys.counterpart, nothing)
+    for plan in HistoryPlan.read_slices(job.folder):
+        mine = place[plan.steps["row"]]
+        chosen = np.flatnonzero((mine < missing) | (plan.steps["counter"] != ARRIVALS))
+        steps, mine, own = plan.steps[chosen], mine[chosen], plan.own[chosen]
+        steps["row"] = np.arange(len(steps))
+        wanted = np.flatnonzero(steps["out_row"] >= 0)
+        given = steps["out_row"][wanted]
+        rows = np.sort(given)
+        steps["out_row"][wanted] = np.searchsorted(rows, given)
+        out = np.empty((len(rows), history.width), dtype=np.float32)
+        others = np.where(own, counterpart[mine], nothing)
+        history.run(steps, key[mine][:, np.newaxis], others[:, np.newaxis], out)
+        yield rows, out[:, :WIDTH]
 
 
-def _write_readings(job: BucketJob, path: Path, rows: NDArray[np.int64], out: NDArray[np.float32]) -> None:
-    """Write readings in one batch for each given partition."""
-    batches = []
-    for partition in job.given:
-        begin, end = np.searchsorted(rows, [partition.first_row, partition.first_row + partition.rows])
-        part = (rows[begin:end] - partition.first_row).astype(np.int32)
-        arrays = [pa.array(part), to_column(out[begin:end, :WIDTH])]
-        batches.append(pa.RecordBatch.from_arrays(arrays, schema=READINGS))
-    write_arrow(path, READINGS, batches)
+def _write_readings(
+    job: BucketJob, path: Path, parts: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]]
+) -> NDArray[np.int32]:
+    """Write the readings of each part in one batch for each of its partitions, and return the partition of each batch."""
+    places: list[int] = []
+    first_rows = np.array([partition.first_row for partition in job.given])
+
+    def cut_batches() -> Iterator[pa.RecordBatch]:
+        for rows, readings in parts:
+            ends = np.append(np.searchsorted(rows, first_rows), len(rows))
+            for place in np.flatnonzero(np.diff(ends)).tolist():
+                mine = slice(ends[place], ends[place + 1])
+                numbers = (rows[mine] - first_rows[place]).astype(np.int32)
+                places.append(place)
+                yield pa.RecordBatch.from_arrays(
+                    [pa.array(numbers), to_column(readings[mine])], schema=READINGS
+                )
+
+    write_arrow(path, READINGS, cut_batches())
+    return np.array(places, dtype=np.int32)

@@ -1,6 +1,7 @@
 """Files of the working folder of tasks. Each appears when it is whole, because two workers may compute the same task."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def from_column(column: pa.Array) -> NDArray[np.float32]:
     return values[column.offset : column.offset + len(column)]
 
 
-def write_arrow(path: Path, schema: Any, batches: list[Any]) -> None:
+def write_arrow(path: Path, schema: Any, batches: Iterable[Any]) -> None:
     """Write batches to an Arrow file."""
     draft = _name_draft(path)
     options = pa.ipc.IpcWriteOptions(compression="lz4")

@@ -229,7 +229,8 @@ class SortedTable:
         keys = len(self.key)
         for part in self.split([*range(part_keys, keys, part_keys), keys]):
             heads, days, others = part._lay_heads(laid_days, laid_others)
-            self._release_pages()
+            for array in self.to_arrays().values():
+                release_pages(array)
             yield heads, days, others
             laid_days += len(days)
             laid_others += len(others)
@@ -247,12 +248,12 @@ class SortedTable:
                 days[positions + (word - laid_days)] = tiles[:, word]
         return heads, days, _lay_counterparts(heads, self.counterparts, self.sizes[:, 2], laid_others)
 
-    def _release_pages(self) -> None:
-        """Release the memory of arrays on disk. They are read again when they are needed."""
-        for array in self.to_arrays().values():
-            base: Any = array.base
-            if isinstance(base, mmap.mmap):
-                base.madvise(mmap.MADV_DONTNEED)
+
+def release_pages(array: NDArray[Any]) -> None:
+    """Release the memory of an array on disk. It is read again when it is needed."""
+    base: Any = array.base
+    if isinstance(base, mmap.mmap):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def _count_elements(sizes: NDArray[np.uint16]) -> Longs:

@@ -42,6 +42,12 @@ class SerialRunner:
             yield work(*each)
 
 
+@pytest.fixture(autouse=True)
+def short_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan of history is applied in slices that end within partitions."""
+    monkeypatch.setattr("features.buckets.plan.SLICE_STEPS", 37)
+
+
 @pytest.fixture(scope="module")
 def tables() -> Tables:
     return simulate_ordered(days=20, per_day=15)
