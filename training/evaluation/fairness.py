@@ -92,8 +92,7 @@ def compute_fairness_rows(
     """
     ranking = DailyRanking(traffic.score, traffic.day)
     arrived = traffic.traffic
-    # One day shows no spread.
-    draws = draw_days(len(ranking.days), config.resamples if len(ranking.days) > 1 else 0, config.seed)
+    draws = draw_days(len(ranking.days), config.resamples, config.seed)
     cell = index_office_days(traffic.office, traffic.day)
     taken = select_at_capacity(ranking.group, cell, capacity, arrived)
     values = {

@@ -52,9 +52,9 @@ class ResampledMetric(NamedTuple):
     highest: Floats | None = None
 
     def estimate(self, days: int) -> Estimate:
-        """Compute the 95 % interval; one day alone shows no spread."""
+        """Compute the 95 % interval; one day has no resamples, so it has none."""
         if self.trials is None:
-            return compute_interval(self.values if days > 1 else self.values[:1])
+            return compute_interval(self.values)
         found = compute_share_interval(self.values, self.trials, days)
         low = found if self.lowest is None else compute_share_interval(self.lowest, self.trials, days)
         high = found if self.highest is None else compute_share_interval(self.highest, self.trials, days)

@@ -146,10 +146,14 @@ def format_percent_range(estimate: Estimate) -> str:
     --------
     >>> format_percent_range(Estimate(0.01, -0.02, 0.04))
     '+1.00 percentage points (-2.00 to +4.00)'
+    >>> format_percent_range(Estimate(0.01, float("nan"), float("nan")))
+    '+1.00 percentage points, without an interval: one day or too few results show no spread'
     """
     value, low, high = (
         format_significant(100 * each, "+") for each in (estimate.value, estimate.low, estimate.high)
     )
+    if not np.isfinite(estimate.low + estimate.high):
+        return f"{value} percentage points, without an interval: one day or too few results show no spread"
     return f"{value} percentage points ({low} to {high})"
 
 

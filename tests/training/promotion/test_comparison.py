@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 import msgspec
+import numpy as np
 import pytest
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import make_bundle
@@ -76,6 +77,15 @@ def test_the_difference_is_b_minus_a_and_turns_with_them(bundle: Bundle, other: 
     for name, gain in there.gains.items():
         assert gain.value == pytest.approx(there.b[name].value - there.a[name].value)
         assert gain.value == pytest.approx(-back.gains[name].value)
+
+
+def test_a_single_day_decides_nothing(bundle: Bundle, other: Bundle) -> None:
+    until = LATER.replace(hour=0) + timedelta(days=1)
+    found = compare(bundle, other, ComparedTraffic(tables(), window=ArrivalWindow(LATER, until)), SETTINGS)
+    assert np.isfinite(found.gains["recall_at_1pct"].value)
+    assert all(np.isnan(gain.low) and np.isnan(gain.high) for gain in found.gains.values())
+    assert found.verdict() == "no difference"
+    assert "without an interval" in summarize_comparison(found, "a", "b")
 
 
 def test_disagreements_name_no_person(bundle: Bundle, other: Bundle) -> None:
