@@ -13,9 +13,10 @@ The worked example, as of Monday 1 July 2024, with a label delay of 14 days, 28 
 
 Training and validation labels are read on one day, the day the test begins: on that day this very model could have
 been trained and deployed. A parcel received on 20 March whose laboratory result comes on 21 May is no training row: on
-20 May nobody knew the result. A parcel received on 7 May is in the gap even if its result was known the next day: of
-that day only the quick results, mostly `clear`, are known. The gap before validation prevents that parcels of one
-campaign are in both periods. The rule never looks at a label to place a row.
+20 May nobody knew the result. One that its sender cancels or amends on 21 May is a training row as it was on 20 May. A
+parcel received on 7 May is in the gap even if its result was known the next day: of that day only the quick results,
+mostly `clear`, are known. The gap before validation prevents that parcels of one campaign are in both periods. The rule
+never looks at a label to place a row.
 """
 
 from collections.abc import Iterator
