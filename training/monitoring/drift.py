@@ -8,7 +8,7 @@ neither. All measures are effect sizes, not p-values, since with much traffic ev
 import hashlib
 import re
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,12 @@ from training.config import EvaluationConfig
 from training.data.splits import ALL_ARRIVALS, ArrivalWindow
 from training.data.table_features import read_kept_rows
 from training.data.traffic_sample import sample_traffic
-from training.data.training_set import Labels, find_last_visible_time, get_labels_as_of
+from training.data.training_set import (
+    Labels,
+    find_last_visible_time,
+    get_labels_as_of,
+    select_counted_consignments,
+)
 from training.monitoring.drift_measures import DriftTables as DriftTables
 from training.monitoring.drift_measures import Row, compute_drift_tables
 from training.monitoring.drift_verdict import (
@@ -159,8 +164,11 @@ def detect_drift(
     """
     config = config or EvaluationConfig()
     inputs, reference = FeatureInputs.to_repeatable(traffic.inputs), traffic.reference
+    past = None if inputs.history is None else SelectedRows.from_source(inputs.history)
+    inputs = replace(inputs, history=past)
     received = get_time_column_us(inputs.consignments.take_order(), "received_at")
-    inside = traffic.window.select(received)
+    within = traffic.window.select(received)
+    inside = within & _select_counted(inputs, traffic.window.ends)
     if not inside.any():
         raise BadInput(
             "no consignment was received in the period",
@@ -180,16 +188,15 @@ def detect_drift(
             )
         # Both are read twice: here, and as the past of the monitored traffic.
         before = SelectedRows.from_source(reference)
-        past = None if inputs.history is None else SelectedRows.from_source(inputs.history)
-        given = replace(inputs, consignments=before, history=past)
-        scored = score_traffic(bundle, given, np.ones(len(before), dtype=bool), config, progress)
+        given = replace(inputs, consignments=before)
+        scored = score_traffic(bundle, given, _select_counted(given, None), config, progress)
         capacity = _require_reference(then).capacity
         then = multiply_counts(build_traffic_profile(scored, capacity), scored.stands_for)
         inputs = replace(inputs, history=before if past is None else MergedRows.from_sources(past, before))
     seen = score_traffic(bundle, inputs, inside, config, progress)
     if seen.stands_for > 1.0:
         notes.append(describe_sample(len(seen.score), int(inside.sum())))
-    earlier = received < received[inside].min()
+    earlier = received < received[within].min()
     drift = measure_drift(
         _require_reference(then),
         seen,
@@ -198,6 +205,14 @@ def detect_drift(
         with_history=inputs.has_history or bool(earlier.any()),
     )
     return replace(drift, notes=[*notes, *drift.notes])
+
+
+def _select_counted(inputs: FeatureInputs, moment: datetime | None) -> NDArray[np.bool_]:
+    """Select one row of each given consignment, as for the reference of a bundle; earlier versions may be in the history."""
+    order = inputs.consignments.take_order()
+    past = order.iloc[:0] if inputs.history is None else inputs.history.take_order()
+    both = pd.concat([past, order], ignore_index=True)
+    return select_counted_consignments(both, inputs.outcomes, moment)[len(past) :]
 
 
 def describe_sample(kept: int, arrived: int) -> str:

@@ -30,6 +30,7 @@ from training.data.training_set import (
     find_last_visible_time,
     get_labels_as_of,
     get_true_labels,
+    select_counted_consignments,
 )
 from training.evaluation.intervals import Estimate
 from training.evaluation.metrics import Evaluation, estimate_difference, evaluate, iterate_slices
@@ -187,8 +188,8 @@ def compare(
     config, truth = config or EvaluationConfig(), compared.truth
     inputs = FeatureInputs.to_repeatable(compared.tables)
     order = inputs.consignments.take_order()
-    begins = _resolve_begin(a, b, compared.window.begins)
-    inside = _select_period(order, ArrivalWindow(begins, compared.window.ends))
+    window = ArrivalWindow(_resolve_begin(a, b, compared.window.begins), compared.window.ends)
+    inside = _select_period(order, inputs.outcomes, window)
     sample, labels = _sample_labels(order["consignment_id"], inside, inputs, truth, a.card.target, config)
     if not labels.known.any():
         raise BadInput(
@@ -222,7 +223,7 @@ def compare(
             (a, b), inputs, sample, rows, (scores[0], scores[1]), labels, by_truth=truth is not None
         ),
         slices=_compare_slices(traffic, scores[1], config),
-        begins=begins,
+        begins=window.begins,
         consignments=int(inside.sum()),
         labelled=round(float(sample.stands_for[labels.known].sum())),
         positive=int(labels.positive.sum()),
@@ -248,9 +249,13 @@ def _resolve_begin(a: Bundle, b: Bundle, begins: datetime | None) -> datetime:
     return unseen if begins is None else begins
 
 
-def _select_period(frame: pd.DataFrame, window: ArrivalWindow) -> NDArray[np.bool_]:
+def _select_period(
+    frame: pd.DataFrame, outcomes: pd.DataFrame | None, window: ArrivalWindow
+) -> NDArray[np.bool_]:
+    """Select one row of each consignment of the period, as training does."""
     begins, ends = window
     inside = window.select(get_time_column_us(frame, "received_at"))
+    inside &= select_counted_consignments(frame, outcomes, ends)
     if not inside.any():
         raise BadInput(
             "no consignment was received in the period",

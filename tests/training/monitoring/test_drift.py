@@ -23,6 +23,7 @@ from models.bundle import Bundle, load_bundle
 from models.traffic_profile import SourceActivity
 from training.config import EvaluationConfig, parse_config
 from training.data.splits import ALL_ARRIVALS, ArrivalWindow
+from training.data.training_set import select_counted_consignments
 from training.monitoring.drift import (
     Drift,
     MonitoredTraffic,
@@ -197,6 +198,18 @@ def test_a_wave_that_came_and_went_is_no_source_that_fell_silent(watched: Watche
     ]
 
 
+def test_versions_after_the_inspection_and_withdrawn_consignments_are_not_watched(watched: Watched) -> None:
+    past, later = watched.past.assign(sequence=0), watched.later.assign(sequence=1)
+    known = set(watched.world.outcomes["consignment_id"])
+    inspected = past[past["consignment_id"].isin(known)].iloc[:40]
+    after = inspected.assign(sequence=2, received_at=watched.world.consignments["received_at"].max())
+    later["cancelled_at"] = later["received_at"].where(later.index == later.index[-1])
+    found = watched.watch(pd.concat([later, after], ignore_index=True), history=past)
+    opened = later["consignment_id"].iloc[-1] in known
+    counted = sum(sum(days) for source, days in found.daily.items() if source.startswith("channel:"))
+    assert counted == len(later) - (not opened)
+
+
 def test_the_period_may_be_cut_from_one_table_whose_earlier_part_is_history(
     watched: Watched, calm: Drift
 ) -> None:
@@ -217,7 +230,8 @@ def test_a_reference_of_ones_own_takes_the_place_of_the_models(watched: Watched)
     last_week = watched.past["received_at"] >= watched.as_of - pd.Timedelta(days=7)
     found = watched.watch(watched.later, history=watched.past[~last_week], reference=watched.past[last_week])
     assert found.then.days == 7
-    assert sum(found.then.channels.values()) == int(last_week.sum())
+    counted = select_counted_consignments(watched.past, watched.world.outcomes)
+    assert sum(found.then.channels.values()) == int((last_week & counted).sum())
 
 
 def test_a_reference_and_a_history_in_chunks_give_the_numbers_of_tables_in_memory(

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import make_bundle
@@ -137,6 +138,17 @@ def test_weeks_that_a_model_has_learnt_of_are_refused(bundle: Bundle) -> None:
     early = bundle.unseen_from - timedelta(days=1)
     with pytest.raises(BadInput, match="was trained on consignments of this period"):
         compare(bundle, bundle, since(early), SETTINGS)
+
+
+def test_a_seized_house_that_its_master_amends_later_counts_once(bundle: Bundle) -> None:
+    whole = tables()
+    versions = whole.consignments.assign(sequence=np.arange(300))
+    amended = versions.iloc[[0]].assign(sequence=300, received_at=pd.Timestamp(day(95)).as_unit("us"))
+    withdrawn = pd.Timestamp(day(60)).as_unit("us")
+    versions["cancelled_at"] = pd.Series(withdrawn, versions.index).where(versions.index == 7)
+    traffic = Tables(pd.concat([versions, amended], ignore_index=True), whole.outcomes.drop(index=7))
+    found = compare(bundle, bundle, ComparedTraffic(traffic, window=ArrivalWindow(LATER)), SETTINGS)
+    assert (found.consignments, found.labelled, found.positive) == (299, 299, 30)
 
 
 def test_slices_tell_where_a_version_gains(bundle: Bundle, other: Bundle) -> None:
