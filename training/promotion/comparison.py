@@ -188,8 +188,8 @@ def compare(
     config, truth = config or EvaluationConfig(), compared.truth
     inputs = FeatureInputs.to_repeatable(compared.tables)
     order = inputs.consignments.take_order()
-    window = ArrivalWindow(_resolve_begin(a, b, compared.window.begins), compared.window.ends)
-    inside = _select_period(order, inputs.outcomes, window)
+    begins = _resolve_begin(a, b, compared.window.begins)
+    inside = _select_period(order, inputs.outcomes, ArrivalWindow(begins, compared.window.ends))
     sample, labels = _sample_labels(order["consignment_id"], inside, inputs, truth, a.card.target, config)
     if not labels.known.any():
         raise BadInput(
@@ -223,7 +223,7 @@ def compare(
             (a, b), inputs, sample, rows, (scores[0], scores[1]), labels, by_truth=truth is not None
         ),
         slices=_compare_slices(traffic, scores[1], config),
-        begins=window.begins,
+        begins=begins,
         consignments=int(inside.sum()),
         labelled=round(float(sample.stands_for[labels.known].sum())),
         positive=int(labels.positive.sum()),

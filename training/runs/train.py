@@ -299,9 +299,7 @@ def _estimate_off_policy(
 ) -> OffPolicyEstimates:
     """Estimate precision and recall by three methods, together with the truth if there is one."""
     rows, labels = parts.locate_rows(parts.select_part(TEST)), parts.data.labels
-    evidence = LoggedEvidence.from_scored_period(
-        test.traffic, labels.selected_by[rows], labels.probability[rows]
-    )
+    evidence = LoggedEvidence.from_scored_period(test.traffic, labels.probability[rows])
     truth = None if by_truth is None else by_truth.traffic.positive
     return OffPolicyEstimates.from_evidence(evidence, config.evaluation, truth)
 
