@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.timestamps import NO_TIME, to_us
-from training.config import SplitConfig
+from training.config import LABEL_DELAY_DAYS, SplitConfig
 
 OUTSIDE, TRAIN, VALIDATION, TEST = 0, 1, 2, 3
 """The part a consignment is assigned to; `OUTSIDE` is in a gap, before the first or after the last period."""
@@ -262,6 +262,22 @@ def split_nothing(first_arrival: datetime, as_of: datetime) -> Split:
         timedelta(0),
         as_of,
     )
+
+
+def compute_settled_end(last_visible: datetime) -> datetime:
+    """Return the day until which most results of arrivals are known; of later arrivals only the quick ones are, mostly `clear`.
+
+    Parameters
+    ----------
+    last_visible : datetime
+        When the last outcome became visible.
+
+    Examples
+    --------
+    >>> f"{compute_settled_end(datetime(2024, 7, 1, 15, tzinfo=UTC)):%d %B}"
+    '10 June'
+    """
+    return truncate_to_day(last_visible - timedelta(days=LABEL_DELAY_DAYS))
 
 
 def truncate_to_day(moment: datetime) -> datetime:

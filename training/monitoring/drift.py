@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Target
-from consignments.timestamps import get_time_column_us, to_datetime
+from consignments.timestamps import get_time_column_us, to_datetime, to_us
 from features.batch import BATCH_KEY, ComputeOptions, Progress
 from features.history.pseudonyms import Pseudonyms
 from features.merged_rows import MergedRows
@@ -24,8 +24,8 @@ from features.streams import FeatureInputs, SelectedRows, TableSource, stream_fe
 from models.batch_scoring import build_feature_parameters
 from models.bundle import Bundle
 from models.traffic_profile import ReferenceProfile
-from training.config import EvaluationConfig
-from training.data.splits import ALL_ARRIVALS, ArrivalWindow
+from training.config import LABEL_DELAY_DAYS, EvaluationConfig
+from training.data.splits import ALL_ARRIVALS, ArrivalWindow, compute_settled_end
 from training.data.table_features import read_kept_rows
 from training.data.traffic_sample import sample_traffic
 from training.data.training_set import (
@@ -197,14 +197,15 @@ def detect_drift(
     if seen.stands_for > 1.0:
         notes.append(describe_sample(len(seen.score), int(inside.sum())))
     earlier = received < received[within].min()
+    labels, young = _read_labels(seen, inputs.outcomes, bundle.card.target)
     drift = measure_drift(
         _require_reference(then),
         seen,
         config,
-        _read_labels(seen, inputs.outcomes, bundle.card.target),
+        labels,
         with_history=inputs.has_history or bool(earlier.any()),
     )
-    return replace(drift, notes=[*notes, *drift.notes])
+    return replace(drift, notes=[*notes, *young, *drift.notes])
 
 
 def _select_counted(inputs: FeatureInputs, moment: datetime | None) -> NDArray[np.bool_]:
@@ -255,11 +256,29 @@ def describe_overlap(reference: ReferenceProfile, received_us: NDArray[np.int64]
     ]
 
 
-def _read_labels(seen: ScoredTraffic, outcomes: pd.DataFrame | None, target: Target) -> Labels | None:
-    """Read the latest outcomes of scored traffic; None if there is no outcome."""
+def _read_labels(
+    seen: ScoredTraffic, outcomes: pd.DataFrame | None, target: Target
+) -> tuple[Labels | None, list[str]]:
+    """Read the latest outcomes of scored traffic, without those of young arrivals; None if there is no outcome.
+
+    Of young arrivals mostly the quick results are known, and these are `clear`: they would look like a loss of precision.
+    """
     if outcomes is None or outcomes.empty:
-        return None
-    return get_labels_as_of(seen.frame["consignment_id"], outcomes, find_last_visible_time(outcomes), target)
+        return None, []
+    moment = find_last_visible_time(outcomes)
+    labels = get_labels_as_of(seen.frame["consignment_id"], outcomes, moment, target)
+    end = compute_settled_end(moment)
+    settled = get_time_column_us(seen.frame, "received_at") < to_us(end)
+    young = int((labels.known & ~settled).sum())
+    notes = (
+        [
+            f"{young:,} results of arrivals from {end:%Y-%m-%d} on are not used for the observed precision: "
+            f"most others of these days are not known yet (label delay {LABEL_DELAY_DAYS} days)."
+        ]
+        if young
+        else []
+    )
+    return replace(labels, known=labels.known & settled, positive=labels.positive & settled), notes
 
 
 def score_traffic(

@@ -317,6 +317,16 @@ def test_what_chance_gives_is_no_instability() -> None:
     assert compute_total_variation(np.full(10, 1000.0), draws).mean() > 0.05
 
 
+def test_quick_results_of_young_arrivals_are_no_loss_of_precision(watched: Watched, calm: Drift) -> None:
+    outcomes = watched.world.outcomes
+    quick = outcomes[outcomes["known_at"] < watched.later["received_at"].max()]
+    given = FeatureInputs.from_tables(Tables(watched.later, quick, watched.world.alerts), watched.past)
+    found = detect_drift(watched.bundle, MonitoredTraffic(given), QUICK)
+    assert float(calm.tables["precision"][-1]["known"]) > 0
+    assert float(found.tables["precision"][-1]["known"]) == 0
+    assert "are not used for the observed precision" in found.notes[0]
+
+
 def tables_with(calm: Drift, finds: float, high: float) -> Any:
     row = {"known": 400.0, "low": 0.0}
     precision = [

@@ -151,6 +151,33 @@ def test_a_seized_house_that_its_master_amends_later_counts_once(bundle: Bundle)
     assert (found.consignments, found.labelled, found.positive) == (299, 299, 30)
 
 
+def test_arrivals_whose_results_are_not_known_yet_are_left_out(bundle: Bundle) -> None:
+    whole = tables()
+    early = Tables(whole.consignments, whole.outcomes.assign(known_at=pd.Timestamp(day(72)).as_unit("us")))
+    found = compare(bundle, bundle, ComparedTraffic(early), SETTINGS)
+    settled = early.consignments["received_at"] < pd.Timestamp(day(72)).floor("D") - pd.Timedelta(days=21)
+    assert found.consignments == settled.sum() < 300
+    assert found.notes[0].startswith(f"{300 - found.consignments} arrivals from ")
+    chosen = ComparedTraffic(early, window=ArrivalWindow(ends=day(100)))
+    assert compare(bundle, bundle, chosen, SETTINGS).consignments == 300
+
+
+def test_without_a_logged_probability_a_positive_may_stand_for_itself_alone(bundle: Bundle) -> None:
+    whole = tables()
+    few = whole.outcomes.iloc[::2]
+    ends = {}
+    for probability in (np.nan, 0.5):
+        traffic = Tables(whole.consignments, few.assign(selection_probability=probability))
+        found = compare(bundle, bundle, ComparedTraffic(traffic), SETTINGS)
+        ends[probability] = found.a["precision_at_10pct"], found.notes
+    (guessed, told), (logged, silent) = ends.values()
+    assert guessed.value == pytest.approx(logged.value)
+    assert guessed.low < logged.low
+    assert guessed.high == pytest.approx(logged.high)
+    assert "150 of 150 results have no logged probability" in told[-1]
+    assert not silent
+
+
 def test_slices_tell_where_a_version_gains(bundle: Bundle, other: Bundle) -> None:
     found = compare(bundle, other, since(None), SETTINGS)
     (postal,) = [row for row in found.slices if row["kind"] == "channel"]
