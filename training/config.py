@@ -129,7 +129,12 @@ class EvaluationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     resamples: Annotated[
         int, Meta(ge=20, le=10_000, description="Number of resamples of whole days for the 95 % intervals.")
     ] = 300
-    smallest_slice: Annotated[Count, Meta(description="Slices with fewer labelled rows are left out.")] = 50
+    smallest_slice: Annotated[
+        Count,
+        Meta(
+            description="Slices with fewer labelled rows are left out. So are groups of the inspection burden with fewer consignments."
+        ),
+    ] = 50
     largest_slices: Annotated[
         Count, Meta(description="Maximum number of slices of one kind, largest first.")
     ] = 12
