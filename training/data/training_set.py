@@ -185,7 +185,9 @@ def get_true_labels(consignment_id: "pd.Series", truth: pd.DataFrame, target: Ta
         raise BadInput(
             "the truth belongs to another simulated world",
             where="truth",
-            expected="the consignments that were given",
+            got=f"{len(truth):,} rows with a result of none of the {len(result):,} consignments",
+            expected="results of the consignments that were given",
+            todo="provide the truth that was written with these consignments",
         )
     nothing = np.zeros(len(result), dtype=bool)
     return Labels(

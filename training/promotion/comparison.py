@@ -347,7 +347,11 @@ def _compute_scores(
 def _require_outcomes(outcomes: pd.DataFrame | None) -> pd.DataFrame:
     if outcomes is None:
         raise BadInput(
-            "there are no results to compare with", expected="--outcomes, or --truth on a simulated world"
+            "there are no results to compare with",
+            where="--outcomes",
+            got="no table",
+            expected="a table of outcomes, or the truth of a simulated world",
+            todo="provide --outcomes or --truth",
         )
     return outcomes
 

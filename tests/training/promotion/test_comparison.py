@@ -124,7 +124,9 @@ def test_a_period_without_arrivals_is_refused_and_says_what_to_do(bundle: Bundle
 
 
 def test_without_outcomes_and_truth_there_is_nothing_to_compare_against(bundle: Bundle) -> None:
-    with pytest.raises(BadInput, match="--truth"):
+    with pytest.raises(
+        BadInput, match=r"--outcomes: .*got no table; expected .*; provide --outcomes or --truth"
+    ):
         compare(
             bundle,
             bundle,
