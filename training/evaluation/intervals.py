@@ -32,6 +32,22 @@ class Estimate:
     low: float
     high: float
 
+    @property
+    def has_interval(self) -> bool:
+        """True if both ends are known."""
+        return bool(np.isfinite(self.low) and np.isfinite(self.high))
+
+    @property
+    def sign(self) -> int:
+        """Sign of a difference: 1 or -1 if its entire interval is above or below zero, 0 if it contains zero or is unknown.
+
+        Examples
+        --------
+        >>> Estimate(0.1, 0.02, 0.2).sign, Estimate(0.1, -0.02, 0.2).sign, Estimate(0.1, np.nan, np.nan).sign
+        (1, 0, 0)
+        """
+        return int(self.low > 0) - int(self.high < 0)
+
 
 class ResampledMetric(NamedTuple):
     """A metric of the data and of each resample, before its interval is computed.

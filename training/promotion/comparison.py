@@ -35,6 +35,7 @@ from training.data.training_set import (
 from training.evaluation.intervals import Estimate
 from training.evaluation.metrics import Evaluation, estimate_difference, evaluate, iterate_slices
 from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts
+from training.evaluation.verdict import choose_deciding_metric
 from training.promotion.disagreements import describe_disagreements, explain_rows, find_disagreements
 
 COMPARED = (
@@ -47,8 +48,6 @@ COMPARED = (
     "calibration_error",
 )
 """Compared metrics, the deciding ones first."""
-DECIDING = ("recall_at_1pct", "average_precision")
-"""Metrics that decide the verdict: the first of these that has an interval."""
 Floats = NDArray[np.float64]
 SLICE_COLUMNS = (
     "kind",
@@ -111,17 +110,12 @@ class Comparison:
     notes: tuple[str, ...] = ()
 
     def find_deciding_metric(self) -> str:
-        """Return the metric that decides the verdict: recall at 1 % of the traffic, or average precision without it."""
-        return next((name for name in DECIDING if _is_known(self.gains[name])), DECIDING[-1])
+        """Return the metric that decides the verdict, as for a training run: recall at 1 % of the traffic if it has an interval."""
+        return choose_deciding_metric(self.gains)
 
     def verdict(self) -> str:
         """Return `better`, `worse` or `no difference` by the deciding metric."""
-        gain = self.gains[self.find_deciding_metric()]
-        if not _is_known(gain):
-            return "no difference"
-        if gain.low > 0:
-            return "better"
-        return "worse" if gain.high < 0 else "no difference"
+        return {1: "better", 0: "no difference", -1: "worse"}[self.gains[self.find_deciding_metric()].sign]
 
     def flatten_metrics(self) -> dict[str, float]:
         """Return the metrics of the run: `difference/…`, `a/…` and `b/…`, with `_low` and `_high`."""
@@ -354,10 +348,6 @@ def _require_outcomes(outcomes: pd.DataFrame | None) -> pd.DataFrame:
             todo="provide --outcomes or --truth",
         )
     return outcomes
-
-
-def _is_known(estimate: Estimate) -> bool:
-    return bool(np.isfinite(estimate.low) and np.isfinite(estimate.high))
 
 
 def _list_disagreements(
