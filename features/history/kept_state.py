@@ -11,6 +11,7 @@ The state has keyed numbers and days, and no identifier, name or text (`features
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -281,13 +282,14 @@ class StateRun:
         BadInput
             An arrival is not later than the state, or the tables have another order than the state.
         """
-        earlier = self._prepare_tables(arrivals, outcomes)
+        earlier, before, rows = self._prepare_tables(arrivals, outcomes), self.before, len(self._numbers)
         self._read_keys = lambda keys: keys
-        self._history = (
-            create_history(len(self._numbers))
-            if self.before is None
-            else self.before.table.to_history(self.kinds, self.before.header.today)
-        )
+        if before is None:
+            self._history = _LateHistory(self.kinds, earlier.today, lambda: create_history(rows))
+        else:
+            self._history = _LateHistory(
+                self.kinds, earlier.today, lambda: before.table.to_history(self.kinds, before.header.today)
+            )
         return self._start(self._history, earlier)
 
     def start_plan(self, recorder: StepTarget, arrivals: ArrivalEvents, outcomes: Outcomes) -> HistoryFold:
@@ -312,7 +314,7 @@ class StateRun:
 
     def finish(self) -> None:
         """Build the next state, after all arrivals of the fold were processed."""
-        self._finish(SortedTable.split_history(self._history, self.today))
+        self._finish(SortedTable.split_history(self._history.table, self.today))
 
     def finish_plan(self, parts: Iterable[SortedTable], read_keys: Callable[[Longs], Keys]) -> None:
         """Build the next state, after all arrivals of the plan were counted elsewhere.
@@ -486,6 +488,22 @@ class StateRun:
             clock_us=int(times.max(initial=NO_TIME if before is None else before.clock_us)),
             today=today,
         )
+
+
+class _LateHistory:
+    """A table of history that is built when it is first needed, so that it and the sorting of the events do not need memory at once."""
+
+    def __init__(self, kinds: tuple[KeyKind, ...], today: int, build: Callable[[], History]) -> None:
+        self.kinds, self.today, self._build = kinds, today, build
+
+    @cached_property
+    def table(self) -> History:
+        """Build the table, or return the one that was built."""
+        return self._build()
+
+    def run(self, steps: Rows, keys: Keys, counterparts: Keys, out: NDArray[np.float32]) -> None:
+        """Apply steps to the table."""
+        self.table.run(steps, keys, counterparts, out)
 
 
 SEGMENT_ARRAYS = ("number", "day", "issued_us", "keys")

@@ -43,7 +43,7 @@ def run(folder: Path, name: str, *, stop: bool = False, days: float = 0) -> Kept
         batch = StateRun(before, KINDS, PSEUDONYMS, draft)
         fold = batch.start_fold(lambda rows: History(KINDS), arrivals_of(arrivals), outcomes_of(outcomes))
         rows = len(arrivals)
-        out = numbers([(0, 0)] * rows).astype("f4").repeat(fold._history.width, axis=1)
+        out = numbers([(0, 0)] * rows).astype("f4").repeat(History(KINDS).width, axis=1)
         fold.process_table(
             numbers([row.keys for row in arrivals]),
             numbers([row.counterparts for row in arrivals]),
