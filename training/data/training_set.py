@@ -399,7 +399,7 @@ def build_data_set(
 
 
 class _KnownRows(NamedTuple):
-    """What was known of each row of the consignment table at a given time.
+    """Knowledge of each row of the consignment table at a given time.
 
     Attributes
     ----------

@@ -168,16 +168,10 @@ def detect_drift(
     inputs = replace(inputs, history=past)
     received = get_time_column_us(inputs.consignments.take_order(), "received_at")
     within = traffic.window.select(received)
-    inside = within & _select_counted(inputs, traffic.window.ends)
-    if not inside.any():
-        raise BadInput(
-            "no consignment was received in the period",
-            where="consignments",
-            todo="provide later consignments, or choose another period with --from and --until",
-        )
+    _require_arrivals(within)
     then, notes = bundle.reference, []
     if then is not None and reference is None:
-        notes = describe_overlap(then, received[inside])
+        notes = describe_overlap(then, received[within])
     if reference is not None:
         if not len(reference):
             raise BadInput(
@@ -193,6 +187,8 @@ def detect_drift(
         capacity = _require_reference(then).capacity
         then = multiply_counts(build_traffic_profile(scored, capacity), scored.stands_for)
         inputs = replace(inputs, history=before if past is None else MergedRows.from_sources(past, before))
+    inside = within & _select_counted(inputs, traffic.window.ends)
+    _require_arrivals(inside)
     seen = score_traffic(bundle, inputs, inside, config, progress)
     if seen.stands_for > 1.0:
         notes.append(describe_sample(len(seen.score), int(inside.sum())))
@@ -206,6 +202,15 @@ def detect_drift(
         with_history=inputs.has_history or bool(earlier.any()),
     )
     return replace(drift, notes=[*notes, *young, *drift.notes])
+
+
+def _require_arrivals(rows: NDArray[np.bool_]) -> None:
+    if not rows.any():
+        raise BadInput(
+            "no consignment was received in the period",
+            where="consignments",
+            todo="provide later consignments, or choose another period with --from and --until",
+        )
 
 
 def _select_counted(inputs: FeatureInputs, moment: datetime | None) -> NDArray[np.bool_]:
