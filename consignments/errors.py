@@ -90,6 +90,21 @@ class PromotionRefused(NpsriskError):
 class ServiceFault(NpsriskError):
     """A fault that keeps the service from working."""
 
+    def format_public(self, todo: str = "try again") -> str:
+        """Format what is wrong and what to do, without the place, which may name files and databases.
+
+        Parameters
+        ----------
+        todo : str, optional
+            What to do if the fault does not say it.
+
+        Examples
+        --------
+        >>> ServiceFault("the log cannot be read", where="events.db").format_public()
+        'the log cannot be read; try again'
+        """
+        return f"{self.what}; {self.todo or todo}"
+
 
 class LogInUse(ServiceFault):
     """Another process writes the event log."""

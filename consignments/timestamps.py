@@ -35,6 +35,11 @@ def to_us(moment: datetime) -> int:
     return (moment - EPOCH) // MICROSECOND
 
 
+def to_us_if_known(moment: datetime | None) -> int:
+    """Convert a datetime to microseconds since the epoch, as `to_us` does; None to `NO_TIME`."""
+    return NO_TIME if moment is None else to_us(moment)
+
+
 def to_datetime(us: int) -> datetime:
     """Convert microseconds since the epoch to a datetime in UTC."""
     return EPOCH + timedelta(microseconds=us)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Outcome, Result, Target
-from consignments.timestamps import NO_TIME, get_time_column_us, to_us
+from consignments.timestamps import NO_TIME, get_time_column_us, to_us_if_known
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,13 +91,12 @@ def get_known_us(outcome: Outcome) -> int:
             raise _build_missing_known_at(f"outcome of {outcome.consignment_id}")
     else:
         known = outcome.inspected_at or outcome.selected_at
-    return NO_TIME if known is None else to_us(known)
+    return to_us_if_known(known)
 
 
 def get_visible_us(outcome: Outcome) -> int:
     """Return the time from which an outcome may be used: when it was known, or recorded if that was later."""
-    recorded = NO_TIME if outcome.recorded_at is None else to_us(outcome.recorded_at)
-    return max(get_known_us(outcome), recorded)
+    return max(get_known_us(outcome), to_us_if_known(outcome.recorded_at))
 
 
 def compute_known_us(frame: "pd.DataFrame") -> NDArray[np.int64]:

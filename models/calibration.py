@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BundleRefused
 
-MIN_POSITIVES = 20
+MIN_SLOPE_POSITIVES = 20
 """Minimum number of positives. With fewer, the slope stays 1 and the channels share one intercept."""
 SLOPE_PRIOR_SD = 0.5
 """Standard deviation of the logarithm of the slope around 0 before any data are seen."""
@@ -114,7 +114,7 @@ class Calibration:
         The fit is the posterior mode under log slope ~ N(0, `SLOPE_PRIOR_SD`) and channel intercept - pooled ~
         N(0, `CHANNEL_PRIOR_SD`). The weights are scaled so that the positives have the weight of their effective number
         (Kish: square of the sum over sum of squares), because inverse probabilities must not count as that many detections.
-        With fewer than `MIN_POSITIVES` positives only the pooled intercept is fitted, so that the mean probability
+        With fewer than `MIN_SLOPE_POSITIVES` positives only the pooled intercept is fitted, so that the mean probability
         is the observed share with half a positive added. Without rows the raw score is not changed.
         """
         y, weight = np.asarray(y, dtype=np.float64), np.asarray(weight, dtype=np.float64)
@@ -122,7 +122,7 @@ class Calibration:
         scaled = weight * _compute_weight_scale(y, weight)
         if not scaled.any():
             return cls(1.0, 0.0, {})
-        if positives < MIN_POSITIVES:
+        if positives < MIN_SLOPE_POSITIVES:
             return cls(1.0, _fit_intercept(raw, y, scaled), {})
         names = sorted(set(channel))
         member = np.array([names.index(name) for name in channel])

@@ -6,7 +6,7 @@ lower priority load models and write snapshots.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import NamedTuple
 
 from consignments.errors import BadSetting, LogInUse, ServiceFault
@@ -22,7 +22,7 @@ from serving.event_log.log import EventLog
 from serving.event_log.reader import LogReader, Progress
 from serving.process.clock import Clock, SteadyClock, read_clock_us
 from serving.process.clock_acceptance import is_clock_accepted
-from serving.process.logging import logger
+from serving.process.logging import describe_error, logger
 from serving.process.settings import Settings
 from serving.process.threads import BackgroundThreads
 from serving.scoring.active_model import ActiveModel
@@ -46,7 +46,7 @@ CLOCK_WARNING_SECONDS = 1.0
 FAILURE_MEMORY_SECONDS = 60.0
 """A failed write counts as a fault of the log for this time. If a disk is nearly full, some later writes succeed."""
 LATEST_ENTRIES = 1_000
-EXCLUDED_COLUMNS = ("plain", "sealed", "keys", "features", "reasons")
+EXCLUDED_FROM_TIMES = ("plain", "sealed", "keys", "features", "reasons")
 BACKGROUND_THREADS = 2
 """Two, so that the last snapshot at an orderly stop need not wait for a rebuild of the state, which takes minutes."""
 
@@ -264,19 +264,39 @@ class Service:
         }
 
     async def poll(self) -> None:
-        """Run once the checks that the watching task runs each second."""
+        """Run once the checks that the watching task runs each second; one that fails keeps no other from running.
+
+        Raises
+        ------
+        ExceptionGroup
+            The errors of the checks that failed.
+        """
+        errors: list[Exception] = []
         async with self._polling:
             for what, refresh in self._watched.items():
-                self._refresh(what, refresh)
-            if self.role.is_active:
-                await asyncio.to_thread(self.shadow.poll)
-            self._accept_clock()
-            if self.role.get_fault() is None:
-                await self._make_keys_ahead()
-            if self.committer.fault is not None:
+                with _collect(errors):
+                    self._refresh(what, refresh)
+            with _collect(errors):
+                if self.role.is_active:
+                    await asyncio.to_thread(self.shadow.poll)
+            with _collect(errors):
+                self._accept_clock()
+            with _collect(errors):
+                if self.role.get_fault() is None:
+                    await self._make_keys_ahead()
+            await self._follow_log(errors)
+        if errors:
+            raise ExceptionGroup("checks of the service failed", errors)
+
+    async def _follow_log(self, errors: list[Exception]) -> None:
+        """Use a failed log again if that is possible; load a new model, and write a snapshot if one is due."""
+        if self.committer.fault is not None:
+            with _collect(errors):
                 await self._recover()
-            if self.committer.fault is None:
+        if self.committer.fault is None:
+            with _collect(errors):
                 await self.updates.follow(self.active, self.committer, self._background)
+            with _collect(errors):
                 await self._schedule.write_when_due(self.active.state, self._background)
 
     async def _watch(self) -> None:
@@ -286,8 +306,9 @@ class Service:
             self._wake.clear()
             try:
                 await self.poll()
-            except Exception as error:
-                logger.error("watching failed", error=error.__class__.__name__)
+            except* Exception as failed:
+                for error in failed.exceptions:
+                    logger.error("watching failed", **describe_error(error))
 
     def _check_writing(self) -> None:
         """Raise `ServiceFault` if nothing may be recorded now: by the clock, or by the role."""
@@ -331,7 +352,7 @@ class Service:
         """Read a file named by a setting again if it changed; if it is invalid, keep its earlier content."""
         try:
             changed = refresh()
-        except BadSetting as error:
+        except (BadSetting, OSError) as error:
             fault = f"{what}: the changed file is refused, the earlier content stays in use: {error}"
             if self.setting_faults.get(what) != fault:
                 logger.error("changed file refused", fault=fault)
@@ -369,6 +390,15 @@ class Service:
             self.log.refresh()
 
 
+@contextlib.contextmanager
+def _collect(errors: list[Exception]) -> Iterator[None]:
+    """Append an error that is raised inside to a list, and go on."""
+    try:
+        yield
+    except Exception as error:
+        errors.append(error)
+
+
 def require_standby_database(settings: Settings) -> None:
     """Raise `BadSetting` if a standby is wanted and the database does not support one."""
     if settings.standby and is_sqlite_url(settings.database_url):
@@ -397,7 +427,7 @@ class LastRecorded(NamedTuple):
     @classmethod
     def find(cls, log: LogReader) -> "LastRecorded":
         """Find the latest times of recording in a log."""
-        last = list(log.read_events(after=log.last_sequence - LATEST_ENTRIES, without=EXCLUDED_COLUMNS))
+        last = list(log.read_events(after=log.last_sequence - LATEST_ENTRIES, without=EXCLUDED_FROM_TIMES))
         return cls(
             max((event.recorded_us or 0 for event in last), default=0),
             max((event.recorded_us or 0 for event in last if event.asked_by != IMPORTED_BY), default=0),

@@ -147,7 +147,7 @@ def read(options: MessageOptions, out: Path, as_json: bool) -> None:
     print_result({"out": str(out)} | report.to_dict(), as_json, _summarize_run(report, out))
 
 
-READING_VERSION = "1"
+READING_VERSION = "2"
 """Version of the temporary file: a run continues only with a file of the same version."""
 
 

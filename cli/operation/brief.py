@@ -60,7 +60,8 @@ def brief(tables: TableOptions, options: BriefOptions, out: Path, log_run: bool,
     """Report trends, blind spots and data quality of past months.
 
     Compares the results of recent days with earlier ones by office, channel, route, departure country, HS chapter and substance
-    family. The comparisons are corrected for their number. Shows the traffic that nobody inspected, columns that are no longer
+    family. The comparisons are corrected for their number, and leave out the arrivals of the last days, whose detections are not
+    known yet. Shows the traffic that nobody inspected, columns that are no longer
     filled, and the alerts in force.
 
     Run it before "npsrisk plan". Writes the page and a JSON file of the same name. With --log-run the numbers are tables of a run in MLflow too.

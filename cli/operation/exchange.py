@@ -157,6 +157,7 @@ def draft(tables: TableOptions, options: SeizureOptions, as_json: bool) -> None:
     """
     from cli.operation.exchange_folder import ExchangeFolder, get_administration
     from consignments.tables import to_consignments
+    from consignments.versions import select_counting_rows
     from features.history.pseudonyms import Pseudonyms, load_data_key
     from models.operation.drafts import (
         SHARING_DAYS,
@@ -179,8 +180,9 @@ def draft(tables: TableOptions, options: SeizureOptions, as_json: bool) -> None:
         for each in list_confirmed(read, now, options.target)
         if since is None or each.outcome.known_at is None or each.outcome.known_at > since
     ]
-    recent = read.consignments["received_at"] > now - timedelta(days=SHARING_DAYS)
-    arrivals = to_consignments(read.consignments[recent], Consignment)
+    counting = read.consignments[select_counting_rows(read.consignments)]
+    recent = counting["received_at"] > now - timedelta(days=SHARING_DAYS)
+    arrivals = to_consignments(counting[recent], Consignment)
     common = common._replace(common=find_common_indicators(arrivals, confirmed, made_with))
     for found in confirmed:
         seizure = draft_seizure(found, common, compute_case_reference(own, found.consignment.consignment_id))

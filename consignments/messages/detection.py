@@ -20,9 +20,9 @@ MAX_MESSAGE_BYTES = 10_000_000
 MAX_STREAM_BYTES = 300_000_000
 """Bound of the kinds that are read as a stream: 99,999 postal items in one declaration."""
 HEAD_BYTES = 65_536
+"""How much of a message says what it is."""
 ROOT_BYTES = 1_024
 """The root element of most XML messages ends within so many bytes."""
-"""How much of a message says what it is."""
 
 COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 """First bytes of compressed files. Zip archives are opened by `consignments.messages.sources`."""

@@ -21,6 +21,8 @@ from consignments.messages.air.journeys import splice_stops
 from consignments.messages.entries import DeclarationEntry, MasterEntry, digest_content, merge_versions
 from consignments.messages.quality import sort_codes
 from consignments.records import Consignment
+from consignments.timestamps import to_us_if_known
+from consignments.versions import is_late
 
 ROUTE_JOINT = ">"
 
@@ -178,7 +180,7 @@ class Linker:
         """Add a master: amend the known houses, and keep it for those that follow."""
         master = self.known.masters.setdefault(entry.number, LinkedMaster())
         before = master.entry
-        if before is not None and _is_earlier(entry.issued_at, before.issued_at):
+        if before is not None and is_late(to_us_if_known(entry.issued_at), to_us_if_known(before.issued_at)):
             return
         changed = before is None or before.fields != entry.fields
         withdrawn = entry.declaration is not None and entry.declaration.purpose == "delete"
@@ -274,7 +276,9 @@ class Linker:
         return seen
 
     def _cancel(self, consignment_id: str, known: LinkedVersion, entry: DeclarationEntry) -> None:
-        if known.cancelled or _is_earlier(entry.record.issued_at, known.issued_at):
+        if known.cancelled or is_late(
+            to_us_if_known(entry.record.issued_at), to_us_if_known(known.issued_at)
+        ):
             self.repeats += known.cancelled
             return
         self._withdraw(known.row, entry.record.received_at)
@@ -288,7 +292,7 @@ class Linker:
 
     def _add_row(self, record: Consignment, entry: DeclarationEntry, known: LinkedVersion | None) -> None:
         number = self.rows.add(Row(record, entry.extras))
-        if known is not None and _is_earlier(record.issued_at, known.issued_at):
+        if known is not None and is_late(to_us_if_known(record.issued_at), to_us_if_known(known.issued_at)):
             return  # a late retry: recorded, and the newer version stays
         self.known.versions[record.consignment_id] = LinkedVersion(
             number, entry.digest, record.issued_at, record.cancelled_at is not None
@@ -303,10 +307,6 @@ def mark_version(entry: DeclarationEntry) -> bytes:
     """Return what identifies a version: the digest of its content, and when it was issued."""
     issued = entry.record.issued_at
     return entry.digest + (b"" if issued is None else issued.isoformat().encode())
-
-
-def _is_earlier(issued_at: datetime | None, known: datetime | None) -> bool:
-    return issued_at is not None and known is not None and issued_at < known
 
 
 def enrich_house(house: Consignment, master: MasterEntry) -> Consignment:

@@ -99,8 +99,8 @@ class BatchResult:
     rejects : list of (place, identifier, reason)
     kinds : Counter
         Messages by kind, those ignored and notes with a prefix.
-    messages : dict
-        Path to the number of messages read of it.
+    messages : Counter
+        Number of messages read of each path.
     size : int
         Bytes.
     documents : list of RawMessage
@@ -157,7 +157,7 @@ def _read_messages(
 ) -> Iterator[_Part]:
     """Yield the parts of messages; a fault of a message becomes a reject, and what came before stays."""
     for raw in messages:
-        result.messages[raw.path] += raw.parts
+        result.messages.update(raw.paths)
         result.size += len(raw.content)
         notes: list[str] = []
         now = options.now or datetime.now(UTC)
@@ -295,18 +295,17 @@ def _replace_quality(entry: DeclarationEntry, codes: tuple[str, ...]) -> Declara
 def fill_spool(
     paths: Iterable[Path | str], spool: Spool, options: ReadOptions, progress: Progress | None = None
 ) -> None:
-    """Read all messages of files and folders into the spool; what is in it already is not read again."""
+    """Read all messages of files and folders into the spool; what it has of the same files is not read again."""
     files = list_files(paths)
     sizes = {str(path): _get_size(path) for path in files}
-    marks = {str(path): _mark_file(path) for path in files}
     total, done = sum(sizes.values()), 0
-    counts = {path: spool.find_progress(path, marks[path]) for path in marks}
+    counts = spool.begin_files({str(path): _mark_file(path) for path in files})
     messages = join_continuations(_iterate_files(files, counts))
     for result in _parse_all(messages, options):
         spool.add_result(result)
         for path, number in result.messages.items():
-            counts[path] = counts.get(path, 0) + number
-        spool.note_progress((path, marks.get(path, ""), counts[path]) for path in result.messages)
+            counts[path] += number
+        spool.note_progress({path: counts[path] for path in result.messages})
         done += result.size
         if progress is not None:
             progress("read", min(done, total), total)
@@ -331,7 +330,7 @@ def _mark_file(path: Path) -> str:
 
 def _iterate_files(files: Sequence[Path], counts: dict[str, int]) -> Iterator[RawMessage]:
     for path in files:
-        yield from islice(read_file(path), counts.get(str(path), 0), None)
+        yield from islice(read_file(path), counts[str(path)], None)
 
 
 def _parse_all(messages: Iterator[RawMessage], options: ReadOptions) -> Iterator[BatchResult]:

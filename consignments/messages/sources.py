@@ -57,20 +57,17 @@ class RawMessage:
     content : bytes
     received_at : datetime or None
         When its file was written.
-    path : str
-        The file that it stands in; empty for bytes in memory.
+    paths : tuple of str
+        The file of each transmission that it was joined from; empty for bytes in memory.
     fault : str
         Why it could not be read; empty if it could.
-    parts : int
-        Of how many transmissions it was joined.
     """
 
     source: str
     content: bytes
     received_at: datetime | None = None
-    path: str = ""
+    paths: tuple[str, ...] = ()
     fault: str = ""
-    parts: int = 1
 
 
 def list_files(paths: Iterable[Path | str]) -> list[Path]:
@@ -96,17 +93,17 @@ def read_file(path: Path) -> Iterator[RawMessage]:
         stat = path.stat()
         written = datetime.fromtimestamp(stat.st_mtime, UTC)
         if stat.st_size == 0:
-            yield RawMessage(str(path), b"", written, str(path))
+            yield RawMessage(str(path), b"", written, (str(path),))
             return
         with _map_file(path, stat.st_size) as buffer:
             if buffer[:4] == ZIP_MARK:
                 yield from _read_archive(path, written)
             else:
-                yield from _read_parts(str(path), buffer, written, str(path))
+                yield from _read_parts(str(path), buffer, written, (str(path),))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         yield RawMessage(
-            str(path), b"", None, str(path), f"cannot be read; got {reason or 'an error of the system'}"
+            str(path), b"", None, (str(path),), f"cannot be read; got {reason or 'an error of the system'}"
         )
 
 
@@ -137,7 +134,7 @@ def _read_archive(path: Path, written: datetime) -> Iterator[RawMessage]:
         ValueError,
     ) as error:
         yield RawMessage(
-            str(path), b"", written, str(path), f"the archive cannot be read: {type(error).__name__}"
+            str(path), b"", written, (str(path),), f"the archive cannot be read: {type(error).__name__}"
         )
 
 
@@ -149,35 +146,37 @@ def _read_member(
         with archive.open(member) as file:
             content = file.read(MAX_STREAM_BYTES + 1)
     except Exception as error:
-        yield RawMessage(name, b"", written, str(path), f"cannot be unpacked: {type(error).__name__}")
+        yield RawMessage(name, b"", written, (str(path),), f"cannot be unpacked: {type(error).__name__}")
         return
     if len(content) > MAX_STREAM_BYTES:
         yield RawMessage(
-            name, b"", written, str(path), f"too large; expected at most {MAX_STREAM_BYTES:,} bytes"
+            name, b"", written, (str(path),), f"too large; expected at most {MAX_STREAM_BYTES:,} bytes"
         )
         return
     if content[:4] == ZIP_MARK:
-        yield RawMessage(name, b"", written, str(path), "an archive inside an archive; unpack it first")
+        yield RawMessage(name, b"", written, (str(path),), "an archive inside an archive; unpack it first")
         return
-    yield from _read_parts(name, content, written, str(path))
+    yield from _read_parts(name, content, written, (str(path),))
 
 
-def _read_parts(name: str, buffer: Buffer, written: datetime | None, path: str) -> Iterator[RawMessage]:
+def _read_parts(
+    name: str, buffer: Buffer, written: datetime | None, paths: tuple[str, ...] = ()
+) -> Iterator[RawMessage]:
     parts = split_messages(buffer)
     first = next(parts, None)
     second = next(parts, None) if first is not None else None
     if first is None or second is None:
-        yield RawMessage(name, first or b"", written, path)
+        yield RawMessage(name, first or b"", written, paths)
         return
-    yield RawMessage(f"{name} message 1", first, written, path)
-    yield RawMessage(f"{name} message 2", second, written, path)
+    yield RawMessage(f"{name} message 1", first, written, paths)
+    yield RawMessage(f"{name} message 2", second, written, paths)
     for number, part in enumerate(parts, start=3):
-        yield RawMessage(f"{name} message {number}", part, written, path)
+        yield RawMessage(f"{name} message {number}", part, written, paths)
 
 
 def read_bytes(content: bytes, name: str, received_at: datetime | None) -> Iterator[RawMessage]:
     """Yield the messages of bytes in memory."""
-    yield from _read_parts(name, content, received_at, "")
+    yield from _read_parts(name, content, received_at)
 
 
 # --- several messages in one file -------------------------------------------------------------------------------------
@@ -320,7 +319,7 @@ def _join(first: RawMessage, second: RawMessage) -> RawMessage | None:
         body = second.content[again.end() :]
     glue = b"" if first.content.endswith(b"\n") else b"\n"
     content = first.content + glue + body
-    return RawMessage(first.source, content, first.received_at, first.path, parts=first.parts + second.parts)
+    return RawMessage(first.source, content, first.received_at, first.paths + second.paths)
 
 
 def _list_segments(content: bytes) -> set[bytes]:

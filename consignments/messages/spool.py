@@ -1,12 +1,12 @@
 """Spool of entries and rows on disk: a run over a million messages needs little memory, and can be continued.
 
 Entries come in the order of the files and are read in the order of their time. A run that was stopped leaves the file; the
-same run, started again, goes on behind the last message that is in it.
+same run of the same files, started again, goes on behind the last message that is in it.
 """
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -84,12 +84,9 @@ class Spool:
         self._begin(mark)
 
     def _begin(self, mark: str) -> None:
-        found = self._run("SELECT mark FROM run").fetchone()
-        if found is not None and found[0] != mark:
-            for table in ("entries", "rejects", "files", "counts", "documents", "run"):
-                self._run(f"DELETE FROM {table}")
-            found = None
-        if found is None:
+        if self._run("SELECT mark FROM run").fetchone() != (mark,):
+            self._clear()
+            self._run("DELETE FROM run")
             self._run("INSERT INTO run VALUES (?)", (mark,))
         self._run("DROP TABLE IF EXISTS rows")
         self._run("CREATE TABLE rows (id INTEGER PRIMARY KEY, body BLOB)")
@@ -98,10 +95,25 @@ class Spool:
         self._rows_in_memory: dict[int, Row] | None = {} if self.path is None else None
         self.extras: set[str] = set()
 
-    def find_progress(self, path: str, mark: str) -> int:
-        """Return the number of messages of a file that are stored; 0 if the file has changed."""
-        found = self._run("SELECT messages FROM files WHERE path = ? AND mark = ?", (path, mark)).fetchone()
-        return 0 if found is None else int(found[0])
+    def _clear(self) -> None:
+        for table in ("entries", "rejects", "files", "counts", "documents"):
+            self._run(f"DELETE FROM {table}")
+
+    def begin_files(self, marks: Mapping[str, str]) -> dict[str, int]:
+        """Return the number of messages of each file that are stored; if these are other files, the run begins again.
+
+        Parameters
+        ----------
+        marks : mapping of str to str
+            Of each path, what changes with its content.
+        """
+        stored = self._run("SELECT path, mark, messages FROM files ORDER BY rowid").fetchall()
+        if [(path, mark) for path, mark, _ in stored] == list(marks.items()):
+            return {path: messages for path, _, messages in stored}
+        self._clear()
+        self._connection.executemany("INSERT INTO files VALUES (?, ?, 0)", marks.items())
+        self._connection.commit()
+        return dict.fromkeys(marks, 0)
 
     def add_result(self, result: "SpooledResult") -> None:
         """Add what some messages gave."""
@@ -128,9 +140,12 @@ class Spool:
             yield RawMessage(source, content, datetime.fromisoformat(came) if came else None)
         self._run("DELETE FROM documents")
 
-    def note_progress(self, files: Iterable[tuple[str, str, int]]) -> None:
-        """Store the number of messages read of each file, and commit."""
-        self._connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", files)
+    def note_progress(self, counts: Mapping[str, int]) -> None:
+        """Store the number of messages read of some files, and commit."""
+        self._connection.executemany(
+            "UPDATE files SET messages = ? WHERE path = ?",
+            [(number, path) for path, number in counts.items()],
+        )
         self._connection.commit()
 
     def read_entries(self) -> Iterator[Entry]:

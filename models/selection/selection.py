@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.timestamps import US_PER_DAY
+from consignments.versions import select_counting_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -218,7 +219,7 @@ def add_work_columns(
     scores : DataFrame
         The score table from which it was selected, with `score` and `band`; reasons in `reasons` are optional.
     consignments : DataFrame, optional
-        Consignment table. The last version of each identifier counts. Names and addresses are not used.
+        Consignment table. Of several versions the one that counts is shown. Names and addresses are not used.
 
     Returns
     -------
@@ -232,8 +233,8 @@ def add_work_columns(
     if "reasons" in scored:
         added["reasons"] = scored["reasons"].map(_read_reason_texts, na_action="ignore")
     if consignments is not None:
-        latest = consignments.drop_duplicates("consignment_id", keep="last").set_index("consignment_id")
-        goods = latest.reindex(chosen["consignment_id"].tolist()).reset_index(drop=True)
+        counting = consignments[select_counting_rows(consignments)].set_index("consignment_id")
+        goods = counting.reindex(chosen["consignment_id"].tolist()).reset_index(drop=True)
         added |= {name: goods[name] for name in GOODS_COLUMNS if name in goods}
     return chosen.assign(**{name: pd.Series(values.array, chosen.index) for name, values in added.items()})
 

@@ -25,7 +25,7 @@ from consignments.records import (
     Text,
     Time,
 )
-from consignments.timestamps import NO_TIME, to_datetime, to_us
+from consignments.timestamps import NO_TIME, to_datetime, to_us, to_us_if_known
 from consignments.visibility import get_visible_us
 from features.history.keys import KEYS_VERSION, KeyKind
 from serving.encryption.key_file import KeyErasure
@@ -229,7 +229,7 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
 
 def get_issued_us(c: Consignment) -> int:
     """Return when the sender issued this version of a consignment, in microseconds; NO_TIME if unknown."""
-    return NO_TIME if c.issued_at is None else to_us(c.issued_at)
+    return to_us_if_known(c.issued_at)
 
 
 def compute_kinds_digest(kinds: tuple[KeyKind, ...]) -> str:

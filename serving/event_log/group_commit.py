@@ -21,6 +21,7 @@ from typing import Any
 from consignments.errors import ServiceFault
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
+from serving.process.logging import describe_error, logger
 
 MAX_QUEUE_ENTRIES = 20_000
 """Maximum number of entries that are not yet durable; above it the service refuses requests, to bound its memory."""
@@ -100,6 +101,10 @@ class CommitGroup:
         waiting, self._waiting = self._waiting, []
         for then in waiting:
             then(error)
+
+    def reopen(self) -> None:
+        """Allow requests to wait for the group again, after it was marked as failed and before it is written."""
+        self._done, self._error = False, None
 
 
 def resolve_future(future: "asyncio.Future[Any]", value: Any, error: Exception | None) -> None:
@@ -184,7 +189,12 @@ class Committer:
         if self.fault is not None:
             raise ServiceFault("the event log cannot be written", got=self.fault.got, todo="try again later")
         if self.waiting >= MAX_QUEUE_ENTRIES:
-            raise ServiceFault("too many entries wait for the event log", todo="try again in a second")
+            raise ServiceFault(
+                "too many entries wait for the event log",
+                got=f"{self.waiting:,}",
+                expected=f"fewer than {MAX_QUEUE_ENTRIES:,}",
+                todo="try again in a second",
+            )
         stall = self.get_stall_fault()
         if stall is not None:
             raise stall
@@ -249,7 +259,8 @@ class Committer:
 
     def resume(self) -> None:
         """Accept entries again after the log was reread and the state was rebuilt from it."""
-        self._gathering, self._busy, self.fault = CommitGroup(self._hurry), False, None
+        self._gathering, self._writing = CommitGroup(self._hurry), CommitGroup()
+        self._busy, self.fault = False, None
         self.durable_sequence = self._log.last_sequence
         self.next_sequence = self._log.last_sequence + 1
 
@@ -310,6 +321,7 @@ class Committer:
             return
         self.durable_sequence = self._writing.events[-1].sequence
         self._writing.finish()
+        self._gathering.reopen()  # a write that took too long has failed it
         self._call_waiting()
         asyncio.get_running_loop().call_soon(self._write_next)
 
@@ -332,6 +344,7 @@ class Committer:
     def _fail(self, error: Exception) -> None:
         """Fail the group that was written and the one that collects entries."""
         if not isinstance(error, ServiceFault):
+            logger.error("writing the event log failed", **describe_error(error))
             error = ServiceFault("the event log cannot be written", got=error.__class__.__name__)
         self.fault, self.failed_at = error, time.monotonic()
         self._writing.finish(error)

@@ -221,7 +221,13 @@ class LogReader:
         ServiceFault
             The log cannot be read.
         """
-        return self._decode(self._read_named([consignment_id], until, frozenset(without)))
+        return self.read_events_of([consignment_id], until, without)
+
+    def read_events_of(
+        self, consignment_ids: Sequence[str], until: int | None = None, without: Sequence[str] = ()
+    ) -> list[Event]:
+        """Read the entries of some consignments, in order; the parameters are those of `read_consignment_events`."""
+        return self._decode(self._read_named(consignment_ids, until, frozenset(without)))
 
     def read_spelled_events(
         self, identifier: str, until: int | None = None, without: Sequence[str] = ()
@@ -271,7 +277,7 @@ class LogReader:
             The same as of `read_events`.
         """
         names = dict.fromkeys(name for _, name in self._read_decided(from_us, until_us, "consignment_id"))
-        return self._decode(self._read_named(list(names), until, frozenset(without)))
+        return self.read_events_of(list(names), until, without)
 
     def read_history_chunks(self, after: int, until: int, kinds: str) -> Iterator[HistoryChunk]:
         """Read entries in order as history needs them, up to some hundred thousand at a time.

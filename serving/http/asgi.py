@@ -4,7 +4,6 @@ import asyncio
 import re
 import secrets
 import time
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from itertools import count
@@ -16,7 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 from consignments.errors import ServiceFault
 from serving.http.problems import MEDIA_TYPE, Refusal
 from serving.http.protocol.compression import GZIP, MIN_COMPRESSED_BYTES, accepts_gzip, deflate
-from serving.process.logging import RateLimitedLogger
+from serving.process.logging import RateLimitedLogger, format_location
 from serving.telemetry.metrics import Metrics
 
 Header = tuple[bytes, bytes]
@@ -32,7 +31,6 @@ DENY_ALL_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ances
 REQUEST_ID = b"x-request-id"
 REQUEST_ID_PATTERN = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,100}")
 RETRY_SECONDS = 1
-MAX_LOGGED_FRAMES = 3
 MAX_BLOCKING_BYTES = 65_536
 """Maximum size of a response that is compressed in the thread of the event loop."""
 _prefix, _numbers = secrets.token_hex(4).encode(), count(1)
@@ -87,17 +85,30 @@ class HttpCall:
         Value of the header `X-Request-Id` if it is valid, else a generated identifier.
     caller : CallerName or None
         The client once it is authenticated, for the log of refusals.
+    refused : dict or None
+        Details for the log if the endpoint answers a refusal itself, for example with a page.
     at_end : callable or None
         Called when the request has ended.
     """
 
-    __slots__ = ("at_end", "caller", "headers", "receive", "request_id", "scope", "send", "timings")
+    __slots__ = (
+        "at_end",
+        "caller",
+        "headers",
+        "receive",
+        "refused",
+        "request_id",
+        "scope",
+        "send",
+        "timings",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self.receive, self.send = scope, receive, send
         self.headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
         self.timings: list[tuple[str, float]] = []
         self.caller: CallerName | None = None
+        self.refused: dict[str, Any] | None = None
         self.at_end: Callable[[], None] | None = None
         self.request_id = read_request_id(self.headers)
 
@@ -227,31 +238,38 @@ class AsgiEndpoint:
             return
         except Exception as error:
             status = await self._send_error(call, error)
+        else:
+            if call.refused is not None:
+                self._log_refusal(call, status, call.refused)
         finally:
             if call.at_end is not None:
                 call.at_end()
         self._metrics.record_answer(self._name, status, time.perf_counter() - start, call.timings)
 
     async def _send_error(self, call: HttpCall, error: Exception) -> int:
-        """Send a problem document and log it. The log holds no text of the request, which may contain personal data."""
+        """Send a problem document and log it."""
         if isinstance(error, Refusal):
             refusal, details = error, {}
             for fault in refusal.faults[:1]:  # records are counted, not faults
                 self._metrics.record_rejection(self._name, fault.kind)
         elif isinstance(error, ServiceFault):
-            refusal, details = _unavailable(error), {"error": str(error)}
+            refusal, details = build_unavailable_refusal(error), {"error": str(error)}
         else:
             refusal, details = (
                 _internal_error(),
-                {"error": error.__class__.__name__, "where": _format_location(error)},
+                {"error": error.__class__.__name__, "where": format_location(error)},
             )
         kinds = [fault.kind for fault in refusal.faults]
-        log = self._log.error if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR else self._log.info
-        log(
-            "refused", call=self._name, status=refusal.status, request_id=call.request_id.decode(),
-            **_describe_caller(call), **({"kinds": kinds} if kinds else {}), **details,
-        )  # fmt: skip
+        self._log_refusal(call, refusal.status, {"kinds": kinds} | details if kinds else details)
         return await refuse(call, refusal)
+
+    def _log_refusal(self, call: HttpCall, status: int, details: dict[str, Any]) -> None:
+        """Log a refusal. The log holds no text of the request, which may contain personal data."""
+        log = self._log.error if status >= HTTPStatus.INTERNAL_SERVER_ERROR else self._log.info
+        log(
+            "refused", call=self._name, status=status, request_id=call.request_id.decode(),
+            **_describe_caller(call), **details,
+        )  # fmt: skip
 
 
 def _describe_caller(call: HttpCall) -> dict[str, str]:
@@ -265,11 +283,10 @@ def _describe_caller(call: HttpCall) -> dict[str, str]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _unavailable(fault: ServiceFault) -> Refusal:
-    """Build the refusal of a fault. Its place may name files and databases, which only the log shows."""
-    todo = fault.todo or "try again"
+def build_unavailable_refusal(fault: ServiceFault) -> Refusal:
+    """Build the refusal of a request because of a fault."""
     return Refusal(
-        HTTPStatus.SERVICE_UNAVAILABLE, f"{fault.what}; {todo}", headers={"retry-after": str(RETRY_SECONDS)}
+        HTTPStatus.SERVICE_UNAVAILABLE, fault.format_public(), headers={"retry-after": str(RETRY_SECONDS)}
     )
 
 
@@ -277,8 +294,3 @@ def _internal_error() -> Refusal:
     return Refusal(
         HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error. See the service log (request_id in this response)."
     )
-
-
-def _format_location(error: Exception) -> str:
-    frames = traceback.extract_tb(error.__traceback__)[-MAX_LOGGED_FRAMES:]
-    return " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))

@@ -60,7 +60,7 @@ class TokenBucket:
 
     Parameters
     ----------
-    rate : Rate
+    rate : RateLimit
     clock : callable
         Returns monotonic time in seconds.
     """
@@ -124,6 +124,10 @@ class Caller:
         """Check whether the key has a scope."""
         return scope in self._scopes
 
+    def may_see(self, office: str | None) -> bool:
+        """Check whether the key may read consignments of an office."""
+        return self.offices is None or office in self.offices
+
     def spend(self, records: int) -> None:
         """Count records against the rate limit; raise a refusal with status 429 if it is exceeded."""
         if self._bucket is None:
@@ -142,7 +146,7 @@ class Authenticator:
     ----------
     path : Path or None
         The key file. With None every client is accepted, and the service listens on loopback only.
-    rate : Rate or None
+    rate : RateLimit or None
         Rate limit of each client; None for no limit.
     clock : callable
         Returns the time that the expiry of keys is compared with.

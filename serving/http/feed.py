@@ -14,6 +14,7 @@ from models.signatures.envelope import Envelope
 from models.signatures.signed_message import decode_statement
 from serving.event_log.event_codec import EventCodec, get_spelling
 from serving.event_log.events import (
+    ArrivalEvent,
     CustomsStateEvent,
     DecisionEvent,
     Event,
@@ -22,6 +23,7 @@ from serving.event_log.events import (
     SelectionEvent,
 )
 from serving.event_log.log import EventLog
+from serving.event_log.versions import LateVersionFilter
 from serving.http import schemas
 from serving.http.asgi import HttpCall, respond_json
 from serving.http.auth import Caller
@@ -30,7 +32,8 @@ from serving.http.requests import Door, PageOptions, read_page_options
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.offices import OfficeFinder
 
-EXCLUDED_COLUMNS = ("features", "keys", "sealed")
+EXCLUDED_FROM_FEEDS = ("features", "keys", "sealed")
+EXCLUDED_FROM_STATUS = ("features", "reasons", "sealed")
 
 
 class DecisionFeedEndpoint:
@@ -43,7 +46,7 @@ class DecisionFeedEndpoint:
         """Answer one request."""
         caller, page = _authorize(self._door, call)
         events = await asyncio.to_thread(
-            self._log.read_page, "decision", page.after, page.limit + 1, EXCLUDED_COLUMNS
+            self._log.read_page, "decision", page.after, page.limit + 1, EXCLUDED_FROM_FEEDS
         )
         shown, more = events[: page.limit], len(events) > page.limit
         found = [
@@ -69,7 +72,7 @@ class EventFeedEndpoint:
         """Answer one request."""
         caller, page = _authorize(self._door, call)
         events = await asyncio.to_thread(
-            self._log.read_page, "state", page.after, page.limit + 1, EXCLUDED_COLUMNS
+            self._log.read_page, "state", page.after, page.limit + 1, EXCLUDED_FROM_FEEDS
         )
         shown, more = events[: page.limit], len(events) > page.limit
         found = [await self._build(event, caller) for event in shown if isinstance(event, CustomsStateEvent)]
@@ -105,12 +108,12 @@ class OpenSelectionsEndpoint:
 
     def _find_open(self, page: PageOptions) -> tuple[list[schemas.OpenSelection], int, bool]:
         entries = self._active.entries
-        events = self._log.read_page("selection", page.after, page.limit + 1, EXCLUDED_COLUMNS)
+        events = self._log.read_page("selection", page.after, page.limit + 1, EXCLUDED_FROM_FEEDS)
         shown, more = events[: page.limit], len(events) > page.limit
         found = []
         for event in shown:
             assert isinstance(event, SelectionEvent)
-            later = self._log.read_consignment_events(event.consignment_id, without=EXCLUDED_COLUMNS)
+            later = self._log.read_consignment_events(event.consignment_id, without=EXCLUDED_FROM_STATUS)
             status = read_status(later, entries)
             if status is not None:
                 selection = entries.decode_selection(event)
@@ -165,10 +168,10 @@ def _authorize(door: Door, call: HttpCall) -> tuple[Caller, PageOptions]:
 def read_status(events: list[Event], entries: EventCodec) -> str | None:
     """Return `pending` or `open` for a selected consignment; None if it has a final outcome, was missed or is cancelled."""
     status: str | None = "open"
-    for event in events:
+    for event in LateVersionFilter().drop_late(events):
         if event.kind == "cancellation":
             status = None
-        elif isinstance(event, DecisionEvent) and status is None:
+        elif isinstance(event, ArrivalEvent) and status is None:
             status = "open" if not any(isinstance(each, OutcomeEvent) for each in events) else None
         elif isinstance(event, OutcomeEvent):
             status = "pending" if entries.decode_outcome(event).result == "pending" else None

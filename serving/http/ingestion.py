@@ -103,6 +103,8 @@ class IngestEndpoint:
     door : Door
     active : ActiveModel
     metrics : Metrics
+    log : EventLog
+        Holds the offices of consignments that are not in memory.
     """
 
     def __init__(
@@ -128,8 +130,17 @@ class IngestEndpoint:
             await taken.group.wait_until_durable()
         return await respond_json(call, taken.receipt)
 
-    async def record(self, record: Any, caller: Caller) -> PendingReceipt | FieldError:
+    async def record(
+        self, record: Any, caller: Caller, check: Callable[[], FieldError | None] = lambda: None
+    ) -> PendingReceipt | FieldError:
         """Record one record; the receipt may be sent once its group is durable. An error is returned, and nothing is recorded.
+
+        Parameters
+        ----------
+        record : object
+        caller : Caller
+        check : callable
+            Called last: nothing else is recorded between it and this record. Returns an error or None.
 
         Raises
         ------
@@ -137,7 +148,7 @@ class IngestEndpoint:
             The log cannot be read or written.
         """
         await self._prefetch([record])
-        return await self._find_foreign(record, caller) or self._take_one(record, caller)
+        return await self._find_foreign(record, caller) or check() or self._take_one(record, caller)
 
     async def _take_list(self, raws: list[msgspec.Raw], caller: Caller) -> Any:
         receipts: list[Receipt] = []
@@ -185,7 +196,7 @@ class IngestEndpoint:
         return None
 
     def _count_receipt(self, receipt: Receipt) -> None:
-        if receipt.known is False and not receipt.repeated:
+        if self._kind.record is Outcome and receipt.known is False and not receipt.repeated:
             self._metrics.counters["unmatched_outcomes"].inc()
         for warning in receipt.warnings or ():
             self._metrics.record_warning(self._kind.plural, warning.kind)

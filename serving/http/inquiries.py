@@ -31,7 +31,7 @@ from serving.service import Service
 from serving.shadow.supervisor import ShadowProcess
 from serving.state.consignment_states import NO_REASONS
 
-EXCLUDED_COLUMNS = ("features", "keys")
+EXCLUDED_FROM_ANSWERS = ("features",)
 MAIN_METRICS = (
     "test/roc_auc", "test/average_precision", "test/precision_at_", "test/recall_at_", "test/calibration_error",
 )  # fmt: skip
@@ -52,7 +52,9 @@ class ConsignmentEndpoint:
         caller.spend(1)
         page = read_page_options(call)
         identifier = call.scope["path_params"]["consignment_id"]
-        events = await asyncio.to_thread(self._log.read_spelled_events, identifier, None, EXCLUDED_COLUMNS)
+        events = await asyncio.to_thread(
+            self._log.read_spelled_events, identifier, None, EXCLUDED_FROM_ANSWERS
+        )
         foreign = (
             caller.offices is not None and find_office(events, self._active.entries) not in caller.offices
         )

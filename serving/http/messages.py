@@ -86,13 +86,24 @@ def _clear_future(entry: "MessageEntry") -> "MessageEntry":
     return structs.replace(entry, declaration=declaration, issued_at=None if late else entry.issued_at)
 
 
-def describe_messages(found: "MessageEntries", unused: Sequence[str]) -> MessageResult:
-    """Describe the contents of messages other than goods; `unused` are the masters that no consignment follows from."""
+def describe_messages(
+    found: "MessageEntries", unused: Sequence[str], notes: Sequence[str] = ()
+) -> MessageResult:
+    """Describe the contents of messages other than goods.
+
+    Parameters
+    ----------
+    found : MessageEntries
+    unused : sequence of str
+        Numbers of the masters that no consignment follows from.
+    notes : sequence of str
+        Further notes, about consignments of earlier requests.
+    """
     kept = (f"master {number}: it is kept for its houses" for number in dict.fromkeys(unused))
     return MessageResult(
         list(found.states),
         [*found.ignored, *kept],
-        list(found.notes),
+        [*found.notes, *notes],
         [f"{reject.place}: {reject.reason}" for reject in found.rejects[:MAX_LISTED_REJECTS]],
     )
 

@@ -74,7 +74,7 @@ class ScoresEndpoint:
         Scores single consignments.
     active : ActiveModel
         Scores the members of lists.
-    log : LogReader
+    log : EventLog
     metrics : Metrics
     """
 
@@ -133,20 +133,18 @@ class ScoresEndpoint:
         async with self._linker.lock:
             linked = await self._linker.link(found.entries)
             caller.spend(max(len(linked.rows), 1))
-            others = [row for row, own in linked.rows if not own]
-            scored = await self._decide_list(
-                build_records(others, self._record), caller, options, bound=False
-            )
+            others = build_records([row for row, own in linked.rows if not own], self._record)
+            scored = await self._decide_list(others, caller, options, bound=False)
             mine = [row for row, own in linked.rows if own]
             decided = await self._decide_list(build_records(mine, self._record), caller, options)
             group = await self._linker.record(linked, caller.name)
-        shown = [
-            each for each in scored.answers if caller.offices is None or each[0].office in caller.offices
-        ]
+        shown = [each for each in scored.answers if caller.may_see(each[0].office)]
+        refused = [(others[fault.index], fault) for fault in scored.errors]
+        notes = [_describe_refused(c, fault) for c, fault in refused if caller.may_see(c.office)]
         scores = await self._build_scores([*shown, *decided.answers], options)
         if group is not None:
             await group.wait_until_durable()
-        return Scores(scores, decided.errors, describe_messages(found, linked.unused))
+        return Scores(scores, decided.errors, describe_messages(found, linked.unused, notes))
 
     def read(self, body: bytes) -> Consignment | RecordList:
         """Decode a body to one consignment, or to a list of consignments that are decoded later.
@@ -347,6 +345,11 @@ def _read_members(
     if isinstance(raws, RecordList):
         return records.read_members(raws[start : start + MAX_BATCH_SIZE], start, may_repeat=raws.may_repeat)
     return raws[start : start + MAX_BATCH_SIZE]
+
+
+def _describe_refused(c: Consignment, fault: RowFault) -> str:
+    """Describe why a consignment of an earlier request is not changed as these messages say."""
+    return f"{c.consignment_id}: these messages change it, and its record is refused: {fault.detail}"
 
 
 def _count_reasons(answer: ScoreResult, options: ScoreOptions) -> int:

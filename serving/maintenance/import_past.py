@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from features.streams import FeatureInputs, TableSource
 
 CHUNK_ENTRIES = 5_000
-EXCLUDED_COLUMNS = ("plain", "sealed", "keys", "features", "reasons")
+EXCLUDED_FROM_FINGERPRINTS = ("plain", "sealed", "keys", "features", "reasons")
 MAX_LOGGED_REFUSALS = 10
 ALERT = max(OUTCOME, CANCELLATION, ARRIVAL) + 1
 Longs = NDArray[np.int64]
@@ -379,7 +379,7 @@ class _EntryBuilder:
 
 def _count_known(log: EventLog) -> Counter[bytes]:
     """Count each fingerprint in the log; a consignment that returned to an older content has it twice."""
-    return Counter(map(_fingerprint, log.read_events(without=EXCLUDED_COLUMNS)))
+    return Counter(map(_fingerprint, log.read_events(without=EXCLUDED_FROM_FINGERPRINTS)))
 
 
 def _fingerprint(event: Event) -> bytes:

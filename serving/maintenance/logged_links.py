@@ -20,7 +20,7 @@ from serving.event_log.reader import LogReader, Progress
 from serving.maintenance.recomputation import CHUNK_ARRIVALS, OutcomeEvents, read_arrivals
 
 Longs = NDArray[np.int64]
-EXCLUDED_COLUMNS = ("content", "keys", "features", "reasons")
+EXCLUDED_FROM_LINKS = ("content", "keys", "features", "reasons")
 REDACTED, ERASED, UNREADABLE = (
     "content was removed by npsrisk forget",
     "encryption key of their month was erased",
@@ -74,7 +74,7 @@ class LoggedLinks:
         if known is not None and known.arrivals.sequence is not None and len(known.arrivals.sequence):
             begin, after = len(known.numbers), int(known.arrivals.sequence[-1])
             numbers[:begin] = known.numbers
-        events = self._log.read_arrivals(after, self._log.last_sequence, EXCLUDED_COLUMNS)
+        events = self._log.read_arrivals(after, self._log.last_sequence, EXCLUDED_FROM_LINKS)
         for row, event in enumerate(events, begin):
             numbers[row] = self._build_numbers(event)
             if progress is not None and ((row + 1) % CHUNK_ARRIVALS == 0 or row + 1 == rows):

@@ -19,7 +19,7 @@ from serving.event_log.events import AlertEvent, ArrivalEvent, Event, Kind, Mess
 from serving.event_log.reader import LogReader
 from serving.state.consignment_states import rank_outcome
 
-EXCLUDED_COLUMNS = ("features", "keys", "reasons")
+EXCLUDED_FROM_YIELDS = ("features", "keys", "reasons")
 READ_KINDS: tuple[Kind, ...] = ("decision", "arrival", "alert", "outcome", "message")
 
 
@@ -84,7 +84,7 @@ class LoggedYields:
         """
         entries = self._open_entries()
         with LogReader.open_to_read(self._url) as log:
-            for event in log.read_events(self._sequence, log.last_sequence, EXCLUDED_COLUMNS, READ_KINDS):
+            for event in log.read_events(self._sequence, log.last_sequence, EXCLUDED_FROM_YIELDS, READ_KINDS):
                 self._apply(event, entries)
                 self._sequence = event.sequence
         return self

@@ -40,7 +40,7 @@ from serving.state.history_keys import KeyReader
 
 STEP_ENTRIES = 100_000
 """Number of entries whose content is removed in one transaction."""
-EXCLUDED_COLUMNS = ("features", "reasons")
+EXCLUDED_FROM_REBUILT_KEYS = ("features", "reasons")
 MARGIN_DAYS = 2
 """Additional days, because client clocks may be ahead and days begin at midnight."""
 
@@ -207,9 +207,9 @@ def _remove(log: EventLog, record: Redaction, keys: KeyReader, progress: Progres
 def _rebuild_keys(log: EventLog, step: Redaction, keys: KeyReader) -> list[RebuiltKeys]:
     """Compute the history keys of entries that have those of another model, because later their content is missing."""
     here: Iterable[Event] = (
-        log.read_consignment_events(step.consignment_id, step.up_to, EXCLUDED_COLUMNS)
+        log.read_consignment_events(step.consignment_id, step.up_to, EXCLUDED_FROM_REBUILT_KEYS)
         if step.consignment_id
-        else log.read_arrivals(step.after, step.up_to, EXCLUDED_COLUMNS)
+        else log.read_arrivals(step.after, step.up_to, EXCLUDED_FROM_REBUILT_KEYS)
     )
     others = (
         event

@@ -36,6 +36,11 @@ class BackgroundValue(Generic[T]):
         """Return whether the value was read at least once."""
         return self._read_at > float("-inf")
 
+    @property
+    def reading(self) -> bool:
+        """Return whether a thread reads the value now."""
+        return self._thread is not None and self._thread.is_alive()
+
     def get(self) -> T | None:
         """Return the latest complete value; None if the first one is not complete yet.
 
@@ -70,17 +75,29 @@ class BackgroundValues(Generic[K, T]):
     Parameters
     ----------
     most : int
-        Maximum number of values that are kept.
+        Maximum number of values that are kept, and of threads that read them.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._values: dict[K, BackgroundValue[T]] = {}
 
-    def start(self, key: K, read: Callable[[], T]) -> BackgroundValue[T]:
-        """Return the value of a key; the first time it is a new one, which `read` reads."""
-        found = self._values.pop(key, None) or BackgroundValue(read)
+    def start(self, key: K, read: Callable[[], T]) -> BackgroundValue[T] | None:
+        """Return the value of a key; the first time it is a new one, which `read` reads.
+
+        None if there is no room for a new one, because all values that are kept are being read.
+        """
+        found = self._values.pop(key, None)
+        if found is None:
+            if len(self._values) >= self._most and not self._forget_oldest():
+                return None
+            found = BackgroundValue(read)
         self._values[key] = found
-        while len(self._values) > self._most:
-            del self._values[next(iter(self._values))]
         return found
+
+    def _forget_oldest(self) -> bool:
+        """Forget the value that was asked for longest ago and is not being read; return False if there is none."""
+        oldest = next((key for key, value in self._values.items() if not value.reading), None)
+        if oldest is not None:
+            del self._values[oldest]
+        return oldest is not None

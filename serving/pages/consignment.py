@@ -23,7 +23,6 @@ from serving.event_log.events import (
 from serving.scoring.intake import propose
 from serving.state.consignment_states import NO_REASONS, rank_outcome
 
-EXCLUDED_COLUMNS = ("keys",)
 MAX_TIMELINE = 200
 """Maximum number of log entries of a consignment that a page shows, the latest ones."""
 LISTED_APART = frozenset({"consignment_id", "received_at", "items", "quality", "cancelled_at"})
@@ -59,9 +58,9 @@ class ConsignmentView(NamedTuple):
     ----------
     name, spelling : str
     latest : ArrivalEvent
-        Its latest version.
+        Its version that counts.
     decision : DecisionEvent or None
-        The latest version, if it was scored.
+        The version that counts, if it was scored.
     office : str or None
     fields : list of (str, object)
         Fields that are not personal, with their values.
@@ -102,12 +101,6 @@ class ConsignmentView(NamedTuple):
     def detection(self) -> bool:
         """Return whether a detection is confirmed."""
         return self.outcome is not None and is_detection(self.outcome)
-
-
-def find_latest(events: Sequence[Event]) -> ArrivalEvent | None:
-    """Find the latest version of a consignment; None if only other entries name it."""
-    versions = [event for event in events if isinstance(event, ArrivalEvent)]
-    return versions[-1] if versions else None
 
 
 def build_view(

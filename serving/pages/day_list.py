@@ -1,16 +1,20 @@
-"""The consignments of one day, ranked by score, with what was decided and found; kept up to date from the event log."""
+"""The consignments of one day, ranked by score, with what was decided and found; kept up to date from the event log.
+
+Monday   scored, selected, found: it is in Monday's list with its result
+Tuesday  amended: it is in Tuesday's list with that selection and result, and in Monday's no more
+"""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from operator import attrgetter
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeGuard
 
 import msgspec
 
 from consignments.timestamps import US_PER_DAY
-from consignments.versions import is_late
 from models.reasons.ranking import Reason
-from serving.event_log.event_codec import EventCodec, decode_issued_us, get_spelling
+from serving.event_log.event_codec import EventCodec, get_spelling
 from serving.event_log.events import (
     ActionEvent,
     ArrivalEvent,
@@ -21,9 +25,10 @@ from serving.event_log.events import (
     SelectionEvent,
 )
 from serving.event_log.reader import LogReader
+from serving.event_log.versions import LateVersionFilter
 from serving.state.consignment_states import rank_outcome
 
-EXCLUDED_COLUMNS = ("sealed", "features")
+EXCLUDED_FROM_LISTS = ("sealed", "features")
 _decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode
 
 
@@ -48,14 +53,18 @@ NO_FIELDS = ListFields()
 
 
 class ListRow:
-    """One consignment of a day.
+    """One consignment of a day. What was decided and found stays when an amendment sets another version.
+
+    Parameters
+    ----------
+    name : str
 
     Attributes
     ----------
     name, spelling : str
         Identifier in normal form, and as its sender spelled it.
     sequence : int
-        Log entry of its latest decision.
+        Log entry of the decision of the version that counts.
     score, band
     fields : ListFields
     state : str
@@ -65,12 +74,15 @@ class ListRow:
     """
 
     __slots__ = (
-        "_reasons", "action", "band", "cancelled", "family", "fields", "issued_us", "name", "outcome", "rank",
+        "_reasons", "action", "band", "cancelled", "family", "fields", "name", "outcome", "rank",
         "result", "score", "selected_by", "sequence", "spelling", "substance",
     )  # fmt: skip
 
-    def __init__(self, event: DecisionEvent) -> None:
-        self.name = event.consignment_id
+    def __init__(self, name: str) -> None:
+        self.name = self.spelling = name
+        self.sequence, self.score, self.band = 0, 0.0, ""
+        self.fields, self.cancelled = NO_FIELDS, False
+        self._reasons: bytes | None = None
         self.selected_by: str | None = None
         self.action: str | None = None
         self.result: str | None = None
@@ -78,14 +90,13 @@ class ListRow:
         self.substance: str | None = None
         self.outcome: tuple[int, int, int] | None = None
         self.rank = 0
-        self.set_version(event)
 
     def set_version(self, event: DecisionEvent) -> None:
-        """Set the latest version and its decision."""
+        """Set the version that counts and its decision."""
         self.sequence, self.score, self.band = event.sequence, event.score, event.band
-        self.spelling, self.issued_us = get_spelling(event), decode_issued_us(event)
+        self.spelling = get_spelling(event)
         self.fields = NO_FIELDS if event.redacted else _decode_fields(event.plain)
-        self._reasons, self.cancelled = event.reasons, False
+        self._reasons = event.reasons
 
     @property
     def state(self) -> str:
@@ -148,12 +159,17 @@ class DayList:
     sequence : int
         Last log entry applied.
     rows : dict
-        Rows by identifier.
+        Rows by identifier, of the consignments whose version that counts is of the day.
     """
+
+    CHUNK_ENTRIES = 4_096
+    """Maximum number of new entries in memory."""
 
     def __init__(self, day: int, entries: EventCodec) -> None:
         self.day, self.sequence = day, 0
         self.rows: dict[str, ListRow] = {}
+        self._followed: dict[str, ListRow] = {}
+        self._versions = LateVersionFilter()
         self._entries = entries
         self._offices = Counter[str | None]()
         self._viewed: dict[str | None, OfficeDay] = {}
@@ -161,19 +177,28 @@ class DayList:
     def read(self, log: LogReader, until: int) -> None:
         """Read the day from the log up to the sequence number `until`."""
         start = self.day * US_PER_DAY
-        self.apply(log.read_scored(start, start + US_PER_DAY, until, EXCLUDED_COLUMNS))
+        self.apply(log.read_scored(start, start + US_PER_DAY, until, EXCLUDED_FROM_LISTS))
+        self.sequence = until
+
+    def catch_up(self, log: LogReader, until: int) -> None:
+        """Read and apply the new entries, up to the sequence number `until`."""
+        new = log.read_events(self.sequence, until, EXCLUDED_FROM_LISTS)
+        while chunk := list(islice(new, self.CHUNK_ENTRIES)):
+            self._follow(log, chunk)
+            self.apply(event for event in chunk if event.consignment_id in self._followed)
+            self.sequence = chunk[-1].sequence
         self.sequence = until
 
     def apply(self, events: Iterable[Event]) -> None:
-        """Apply log entries in order."""
-        for event in events:
+        """Apply log entries of consignments with a decision of the day, from their first entry on, in order."""
+        for event in self._versions.drop_late(events):
             name = event.consignment_id
-            if name is None:
-                continue
+            assert name is not None
+            row = self._followed.get(name) or self._followed.setdefault(name, ListRow(name))
             if isinstance(event, ArrivalEvent):
-                self._apply_arrival(event)
-            elif name in self.rows:
-                self._apply_to(self.rows[name], event)
+                self._apply_arrival(row, event)
+            else:
+                self._apply_to(row, event)
 
     def list_offices(self) -> list[str]:
         """List the offices of the day."""
@@ -190,22 +215,25 @@ class DayList:
             self._viewed[office] = OfficeDay.of(ranked)
         return self._viewed[office]
 
-    def _apply_arrival(self, event: ArrivalEvent) -> None:
-        """Apply a version: one of another day moves the consignment there, and one that was issued earlier changes nothing."""
-        known = self.rows.get(event.consignment_id)
-        issued_us = decode_issued_us(event)
-        if known is not None and is_late(issued_us, known.issued_us):
-            return
-        if known is not None:
-            self._count(known, -1)
-        if isinstance(event, DecisionEvent) and event.at_us // US_PER_DAY == self.day:
-            if known is None:
-                known = self.rows[event.consignment_id] = ListRow(event)
-            else:
-                known.set_version(event)
-            self._count(known, 1)
-        elif known is not None:
-            del self.rows[event.consignment_id]
+    def _follow(self, log: LogReader, new: Sequence[Event]) -> None:
+        """Apply the earlier entries of the consignments that new entries bring to the day; those of others are not read."""
+        names = {event.consignment_id for event in new if self._is_of_day(event)} - self._followed.keys()
+        if names:
+            self._followed |= {name: ListRow(name) for name in names}
+            self.apply(log.read_events_of(list(names), self.sequence, EXCLUDED_FROM_LISTS))
+
+    def _is_of_day(self, event: Event) -> TypeGuard[DecisionEvent]:
+        return isinstance(event, DecisionEvent) and event.at_us // US_PER_DAY == self.day
+
+    def _apply_arrival(self, row: ListRow, event: ArrivalEvent) -> None:
+        """Apply a version that counts: one of another day moves the consignment there."""
+        if self.rows.pop(row.name, None) is not None:
+            self._count(row, -1)
+        row.cancelled = False
+        if self._is_of_day(event):
+            row.set_version(event)
+            self.rows[row.name] = row
+            self._count(row, 1)
 
     def _count(self, row: ListRow, change: int) -> None:
         self._offices[row.fields.office] += change
@@ -266,8 +294,7 @@ class DayLists:
             known = DayList(day, self._entries)
             known.read(self._log, last)
         elif last > known.sequence:
-            known.apply(self._log.read_events(known.sequence, last, EXCLUDED_COLUMNS))
-            known.sequence = last
+            known.catch_up(self._log, last)
         self._days[day] = known
         while len(self._days) > self.MAX_DAYS:
             del self._days[next(iter(self._days))]

@@ -29,10 +29,11 @@ from models.operation.drafts import (
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import Event
 from serving.event_log.reader import LogReader
+from serving.event_log.versions import find_counting_version
 from serving.pages.background import BackgroundValues
-from serving.pages.consignment import find_latest, find_standing_outcome, is_detection
+from serving.pages.consignment import find_standing_outcome, is_detection
 
-EXCLUDED_COLUMNS = ("features", "keys", "reasons")
+EXCLUDED_FROM_INDICATORS = ("features", "keys", "reasons")
 HANDLING_CODES: tuple[str, ...] = get_args(Handling)
 MAX_VALID_DAYS = 400
 HIDDEN_FACTS = frozenset(
@@ -111,7 +112,7 @@ class Drafts(NamedTuple):
 
 def find_confirmed(events: Sequence[Event], entries: EventCodec) -> ConfirmedSeizure | None:
     """Find the detection of a consignment; None if its valid outcome is none, or its content was deleted."""
-    outcome, latest = find_standing_outcome(events, entries), find_latest(events)
+    outcome, latest = find_standing_outcome(events, entries), find_counting_version(events)
     if outcome is None or latest is None or not is_detection(outcome):
         return None
     c = entries.find_consignment(latest)
@@ -170,7 +171,8 @@ class DraftWriter:
         place = compute_indicators(
             found.consignment, key
         )  # they name the key, and change with the consignment
-        return self._common.start(place, lambda: self._find_common(found, key, now)).get()
+        counted = self._common.start(place, lambda: self._find_common(found, key, now))
+        return None if counted is None else counted.get()
 
     def _find_common(self, found: ConfirmedSeizure, key: OperationKey, now: datetime) -> frozenset[str]:
         """Find the indicators of a detection that many own consignments of the last year have."""
@@ -180,7 +182,7 @@ class DraftWriter:
             return find_common_indicators(
                 (
                     c
-                    for event in log.read_arrivals(0, log.last_sequence, EXCLUDED_COLUMNS)
+                    for event in log.read_arrivals(0, log.last_sequence, EXCLUDED_FROM_INDICATORS)
                     if event.at_us >= begins_us and (c := entries.find_consignment(event)) is not None
                 ),
                 [found],

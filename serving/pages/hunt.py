@@ -27,14 +27,14 @@ from models.operation.hunting import (
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import AlertEvent, DecisionEvent
 from serving.event_log.reader import LogReader
+from serving.event_log.versions import find_counting_version
 from serving.pages.background import BackgroundValue, BackgroundValues
-from serving.pages.consignment import find_latest
 from serving.pages.day_list import DayList, ListRow
 from serving.pages.messages import Viewer
 from serving.process.settings import Settings
 from serving.scoring.second_scores import SecondScorer
 
-EXCLUDED_COLUMNS = ("features", "keys", "reasons")
+EXCLUDED_FROM_HUNTS = ("features", "reasons")
 MAX_RESCORED = 2_000
 """Maximum number of consignments in hand that are scored again, the highest scores first."""
 RELEASED = "release"
@@ -160,7 +160,7 @@ def find_alert(log: LogReader, entries: EventCodec, alert_id: str) -> HuntTarget
 
 
 def _find_target(log: LogReader, entries: EventCodec, name: str, now: datetime) -> HuntTarget | None:
-    latest = find_latest(log.read_consignment_events(name))
+    latest = find_counting_version(log.read_consignment_events(name))
     c = None if latest is None else entries.find_consignment(latest)
     return None if c is None else build_consignment_target(c, now)
 
@@ -176,7 +176,7 @@ def _read_wanted(
     )
     for day in range(convert_us_to_day(begins_us), today + 1):
         events = log.read_scored(
-            day * US_PER_DAY, (day + 1) * US_PER_DAY, log.last_sequence, EXCLUDED_COLUMNS
+            day * US_PER_DAY, (day + 1) * US_PER_DAY, log.last_sequence, EXCLUDED_FROM_HUNTS
         )
         rows = DayList(day, plain)
         rows.apply(events)
@@ -239,8 +239,8 @@ class Hunts:
         self._hunts: BackgroundValues[tuple[str, bool], LoggedHunt | None] = BackgroundValues(MAX_HUNTS)
         self._now_us = 0
 
-    def start(self, name: str, alert: bool, now_us: int) -> BackgroundValue[LoggedHunt | None]:
-        """Start a hunt, or return the one of an earlier page."""
+    def start(self, name: str, alert: bool, now_us: int) -> BackgroundValue[LoggedHunt | None] | None:
+        """Start a hunt, or return the one of an earlier page; None if too many hunts are being read."""
         self._now_us = max(self._now_us, now_us)
         return self._hunts.start(
             (name, alert), lambda: self._hunter.hunt(name, self._load_entries(), self._now_us, alert=alert)

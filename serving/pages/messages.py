@@ -61,10 +61,20 @@ class PageRequest(msgspec.Struct, frozen=True):
 
 
 class PageAnswer(msgspec.Struct, frozen=True):
-    """A rendered page: HTTP status and HTML."""
+    """A rendered page.
+
+    Attributes
+    ----------
+    status : int
+        HTTP status.
+    html : bytes
+    error : str
+        For the log: the fault because of which the page could not be rendered; empty if there was none.
+    """
 
     status: int
     html: bytes
+    error: str = ""
 
 
 DOCUMENTS = "documents"

@@ -18,11 +18,12 @@ from serving.encryption.vault import Vault
 from serving.event_log.event_codec import ActionKind, EventCodec
 from serving.event_log.key_erasures import check_vault
 from serving.event_log.reader import LogReader
+from serving.event_log.versions import find_counting_version
 from serving.maintenance.access_log import record_page_access
 from serving.maintenance.logged_yields import LoggedYields
 from serving.pages.alerts import list_alert_rows, list_message_rows
 from serving.pages.background import BackgroundValue
-from serving.pages.consignment import EXCLUDED_COLUMNS, ConsignmentView, build_view, find_latest
+from serving.pages.consignment import ConsignmentView, build_view
 from serving.pages.day_list import DayLists
 from serving.pages.days import format_day
 from serving.pages.drafts import (
@@ -122,13 +123,9 @@ class PageRenderer:
                 404,
             )
         except ServiceFault as fault:
-            detail = f"{fault.what}; {fault.todo or self.texts('error.try_again')}"
-            return self._fill(
-                "error",
-                request,
-                {"status": 503, "title": self.texts("error.unavailable"), "detail": detail},
-                503,
-            )
+            detail = fault.format_public(self.texts("error.try_again"))
+            values = {"status": 503, "title": self.texts("error.unavailable"), "detail": detail}
+            return msgspec.structs.replace(self._fill("error", request, values, 503), error=str(fault))
 
     def _render(self, request: PageRequest) -> PageAnswer:
         if request.view == DOCUMENTS:
@@ -205,8 +202,8 @@ class PageRenderer:
 
     def _read_view(self, identifier: str, viewer: Viewer, *, personal: bool) -> ConsignmentView:
         """Read a consignment; record who looks at personal fields before they are read."""
-        events = self.log.read_spelled_events(identifier, None, EXCLUDED_COLUMNS)
-        latest = find_latest(events)
+        events = self.log.read_spelled_events(identifier)
+        latest = find_counting_version(events)
         if latest is None:
             raise PageNotFound
         office = self._plain.decode_plain_fields(latest).get("office")
@@ -235,8 +232,8 @@ class PageRenderer:
         alert = request.query.get("alert", "")
         name = alert or self._read_view(request.query.get("id", ""), viewer, personal=False).name
         reading = self._hunts.start(name, bool(alert), request.now_us)
-        found = reading.get()
-        if found is None and not reading.complete:
+        found = None if reading is None else reading.get()
+        if reading is None or (found is None and not reading.complete):
             return "preparing", {}
         return "hunt", {"name": name, "alert": bool(alert), **list_hunt_values(found, viewer)}
 
@@ -259,7 +256,7 @@ class PageRenderer:
         if self._drafts is None:
             return view, None, "no_administration"
         entries = self._load_entries()
-        found = find_confirmed(self.log.read_spelled_events(view.name, None, EXCLUDED_COLUMNS), entries)
+        found = find_confirmed(self.log.read_spelled_events(view.name), entries)
         if found is None:
             return view, None, "no_detection"
         try:

@@ -4,7 +4,6 @@ It only reads the log, and gives way to the service.
 """
 
 import sys
-import traceback
 from typing import BinaryIO
 
 from features.indicators.operation_keys import install_keys
@@ -16,10 +15,9 @@ from serving.pages.messages import (
     encode_answer,
 )
 from serving.pages.renderer import PageRenderer
-from serving.process.logging import configure_logging, logger
+from serving.process.logging import configure_logging, format_location, logger
 from serving.process.settings import Settings
 
-MAX_FRAMES = 3
 FAILED = PageAnswer(
     500, b"<!doctype html><html lang=en><title>npsrisk</title><p>This page failed. See the service log.</p>"
 )
@@ -40,11 +38,7 @@ def answer(renderer: PageRenderer, message: bytes) -> PageAnswer:
     try:
         return renderer.render(decode_request(message))
     except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)[-MAX_FRAMES:]
-        place = " < ".join(
-            f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames)
-        )
-        logger.error("page failed", error=error.__class__.__name__, where=place)
+        logger.error("page failed", error=error.__class__.__name__, where=format_location(error))
         return FAILED
 
 

@@ -9,15 +9,20 @@ import queue
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 import structlog
+
+from consignments.errors import NpsriskError
 
 logger = structlog.get_logger("npsrisk")
 MAX_LINES_PER_SECOND = 20
 MAX_QUEUED_LINES = 10_000
 CLOSE_SECONDS = 1.0
+MAX_LOGGED_FRAMES = 3
 
 
 class QueuedStream:
@@ -68,6 +73,19 @@ def configure_logging() -> None:
         ],
         logger_factory=structlog.PrintLoggerFactory(file=cast(TextIO, QueuedStream(sys.stderr))),
     )
+
+
+def describe_error(error: Exception) -> dict[str, str]:
+    """Describe an error that no request caused: the message of an error of npsrisk, else its class and place."""
+    if isinstance(error, NpsriskError):
+        return {"error": str(error)}
+    return {"error": error.__class__.__name__, "where": format_location(error)}
+
+
+def format_location(error: Exception) -> str:
+    """Format the last frames of an error, the innermost first. They hold no values, which may be personal data."""
+    frames = traceback.extract_tb(error.__traceback__)[-MAX_LOGGED_FRAMES:]
+    return " < ".join(f"{Path(each.filename).name}:{each.lineno} {each.name}" for each in reversed(frames))
 
 
 class RateLimitedLogger:

@@ -27,7 +27,7 @@ class StateLock:
     Raises
     ------
     ServiceFault
-        On entering: another process holds the lock, or the directory cannot be written.
+        On entering: another process holds the lock, or the directory cannot be written or locked.
     """
 
     def __init__(self, state_dir: Path) -> None:
@@ -49,15 +49,9 @@ class StateLock:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            self._file.seek(0)
-            holder = self._file.read().strip()
+            fault = self._build_lock_fault(error)
             self.__exit__(None, None, None)
-            raise ServiceFault(
-                "another process uses this state directory",
-                where=str(self.path.parent),
-                got=f"process {holder}" if holder else "",
-                todo="stop that process, or set another NPSRISK_STATE_DIR",
-            ) from error
+            raise fault from error
         self._file.truncate(0)
         self._file.write(str(os.getpid()))
         self._file.flush()
@@ -68,6 +62,23 @@ class StateLock:
     ) -> None:
         os.umask(self._umask)
         self._file.close()
+
+    def _build_lock_fault(self, error: OSError) -> ServiceFault:
+        if not isinstance(error, BlockingIOError):
+            return ServiceFault(
+                "the state directory cannot be locked",
+                where=str(self.path.parent),
+                got=error.strerror or "",
+                todo="set NPSRISK_STATE_DIR to a directory on a file system that supports locks",
+            )
+        self._file.seek(0)
+        holder = self._file.read().strip()
+        return ServiceFault(
+            "another process uses this state directory",
+            where=str(self.path.parent),
+            got=f"process {holder}" if holder else "",
+            todo="stop that process, or set another NPSRISK_STATE_DIR",
+        )
 
 
 def require_complete(state_dir: Path) -> None:

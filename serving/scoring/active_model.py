@@ -26,6 +26,8 @@ class ActiveModel:
     metrics : Metrics
     without_model : {"rules", "refuse"}
         What scores if no model is published.
+    members : ExchangeMembers
+        Partners and operation keys, by which messages of partners are checked.
 
     Attributes
     ----------

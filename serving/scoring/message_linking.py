@@ -30,18 +30,18 @@ from consignments.messages.linking import (
 from consignments.messages.links import HouseLink, Link, MasterLink
 from consignments.records import Consignment
 from consignments.timestamps import to_datetime
-from consignments.versions import is_late
-from serving.event_log.event_codec import EventCodec, decode_issued_us
+from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import ArrivalEvent, Event
 from serving.event_log.group_commit import CommitGroup
 from serving.event_log.reader import LogReader
+from serving.event_log.versions import find_counting_version
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE, yield_to_requests
 from serving.state.links import Links
 from serving.state.state import State
 
 MessageEntry = DeclarationEntry | MasterEntry
-EXCLUDED_COLUMNS = ("features", "reasons")
+EXCLUDED_FROM_VERSIONS = ("features", "reasons")
 MAX_LOOKUPS = 1_000
 """Consignments whose states are looked up together."""
 MAX_ATTEMPTS = 10
@@ -188,7 +188,7 @@ class MessageLinker:
                 waiting.setdefault(event.consignment_id, []).append(event)
         found = {}
         for name in wanted:
-            stored = self._log.read_consignment_events(name, None, EXCLUDED_COLUMNS)
+            stored = self._log.read_consignment_events(name, None, EXCLUDED_FROM_VERSIONS)
             version = find_counting_version([*stored, *waiting.get(name, ())])
             if version is not None and not version.redacted and entries.find_erasure(version) is None:
                 found[name] = version, entries.decode_consignment(version)
@@ -204,17 +204,6 @@ def _run_session(
 def link_alone(entries: Sequence[MessageEntry], now: datetime) -> list[Row]:
     """Return the rows of the consignments that follow from some messages alone, as if no others had come."""
     return [row for row, _ in _run_session(Links(), {}, entries, now).rows]
-
-
-def find_counting_version(events: Iterable[Event]) -> ArrivalEvent | None:
-    """Find the version that counts among the entries of one consignment; None if there is none."""
-    found: ArrivalEvent | None = None
-    for event in sorted(events, key=lambda each: each.sequence):
-        if isinstance(event, ArrivalEvent) and not (
-            found is not None and is_late(decode_issued_us(event), decode_issued_us(found))
-        ):
-            found = event
-    return found
 
 
 def _build_known(

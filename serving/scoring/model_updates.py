@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from consignments.errors import BundleRefused, ServiceFault
+from consignments.errors import BadSetting, BundleRefused, NpsriskError, ServiceFault
 from features.history.pseudonyms import Pseudonyms
 from models.signatures.approvers import Approvers
 from serving.deployment.releases import find_release_folder, read_release
@@ -104,17 +104,20 @@ class ModelUpdates:
         return state
 
     async def follow(self, active: ActiveModel, committer: Committer, background: BackgroundThreads) -> None:
-        """Load a newly published model; a refused one is not tried again until another one is published."""
-        folder = self._seen
+        """Load a newly published model; a refused one is not tried again until another one is published.
+
+        If the file that names it or the file of approvers is invalid, both are read again at the next call.
+        """
+        folder = None
         try:
             folder = find_release_folder(self._state_dir)
             if folder is None or folder == self._seen:
                 return
             model = await background.run(self._load, folder)
             await self._switch_model(model, active, committer, background)
-        except (BundleRefused, ServiceFault) as error:
+        except (BadSetting, BundleRefused, ServiceFault) as error:
             self._refuse(active, error)
-            self._seen = folder
+            self._seen = None if isinstance(error, BadSetting) else folder
             return
         self._seen = folder
         logger.info("model loaded", model=model.name, bundle=model.sha256[:12])
@@ -151,7 +154,7 @@ class ModelUpdates:
             read_release(folder, Approvers.read(self._approvers_file)), self._pseudonyms, self._vault
         )
 
-    def _refuse(self, active: ActiveModel, error: BundleRefused | ServiceFault) -> None:
+    def _refuse(self, active: ActiveModel, error: NpsriskError) -> None:
         if str(error) != active.fault:
             logger.error("model refused", error=str(error))
         active.fault = str(error)

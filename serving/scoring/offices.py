@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Iterable
 
 from serving.event_log.event_codec import EventCodec
-from serving.event_log.events import ArrivalEvent, Event
+from serving.event_log.events import Event
 from serving.event_log.log import EventLog
+from serving.event_log.versions import find_counting_version
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.intake import FieldError
 
@@ -13,7 +14,7 @@ Offices = frozenset[str]
 OTHER_OFFICE = FieldError(
     "office", "this API key is bound to other offices; use a key of this consignment's office", "other_office"
 )
-EXCLUDED_COLUMNS = ("sealed", "keys", "features", "reasons")
+EXCLUDED_FROM_OFFICES = ("sealed", "features", "reasons")
 
 
 class OfficeFinder:
@@ -29,7 +30,7 @@ class OfficeFinder:
         self._active, self._log = active, log
 
     async def is_foreign(self, identifier: str, offices: Offices) -> bool:
-        """Check whether a consignment is known, and its latest version belongs to none of some offices.
+        """Check whether a consignment is known, and its version that counts belongs to none of some offices.
 
         Raises
         ------
@@ -37,13 +38,23 @@ class OfficeFinder:
             The log cannot be read.
         """
         await self._active.prefetch((identifier,))
-        state = self._active.state
-        name = state.resolve(identifier)
-        if state.get_consignment(name).version is None:
+        if not self.is_known(identifier):
             return False
+        return find_office(await self.read_events(identifier), self._active.entries) not in offices
+
+    async def read_events(self, identifier: str) -> list[Event]:
+        """Read the entries of a consignment, without personal fields; those that are not on disk yet come last.
+
+        Raises
+        ------
+        ServiceFault
+            The log cannot be read.
+        """
+        await self._active.prefetch((identifier,))
+        name = self._active.state.resolve(identifier)
         pending = [each for each in self._active.committer.list_pending() if each.consignment_id == name]
-        stored = await asyncio.to_thread(self._log.read_consignment_events, name, None, EXCLUDED_COLUMNS)
-        return find_office([*stored, *pending], self._active.entries) not in offices
+        stored = await asyncio.to_thread(self._log.read_consignment_events, name, None, EXCLUDED_FROM_OFFICES)
+        return [*stored, *pending]
 
     def is_known(self, identifier: str) -> bool:
         """Check whether a consignment is known; its state must have been loaded."""
@@ -52,11 +63,7 @@ class OfficeFinder:
 
 
 def find_office(events: Iterable[Event], entries: EventCodec) -> str | None:
-    """Return the office of the latest version of a consignment; None if it has none or its content was removed."""
-    versions = [event for event in events if isinstance(event, ArrivalEvent)]
-    if not versions:
-        return None
-    office: str | None = entries.decode_plain_fields(max(versions, key=lambda each: each.sequence)).get(
-        "office"
-    )
+    """Return the office of a consignment's version that counts; None if it has none or its content was removed."""
+    version = find_counting_version(events)
+    office: str | None = None if version is None else entries.decode_plain_fields(version).get("office")
     return office

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from consignments.errors import BundleRefused
+from consignments.errors import BadSetting, BundleRefused
 from models.signatures.approvers import Approvers
 from serving.deployment.releases import Release, find_release_folder, read_release
 from serving.process.logging import logger
@@ -57,8 +57,9 @@ class ShadowProcess:
             folder = find_release_folder(self._settings.state_dir, "shadow")
             if folder != self._seen:
                 self._switch_to(folder)
-        except BundleRefused as error:
+        except (BadSetting, BundleRefused) as error:
             self.fault, self.release = str(error), None
+            self._seen = None  # what can be corrected is read again at the next call
             self.stop()
             return
         if self.process is not None:

@@ -44,7 +44,7 @@ STATUS_SECONDS = 1.0
 CLEANUP_SECONDS = 3600.0
 EXIT_REFUSED = 3
 """Exit code if the challenger cannot be used, so that a restart would not help."""
-EXCLUDED_COLUMNS = ("content", "reasons")
+EXCLUDED_FROM_SHADOW_SCORES = ("content", "reasons")
 COPIED_GROUPS = ("history", "alerts")
 """Groups of features that only the service could compute at that time; the others follow from the consignment."""
 Places = NDArray[np.int64]
@@ -104,7 +104,7 @@ class Follower:
             tally.dropped, first = newest - MAX_LAG_ENTRIES - first, newest - MAX_LAG_ENTRIES
         last = min(newest, first + BATCH_ENTRIES)
         opinions = []
-        for event in self._log.read_decisions(first, last, EXCLUDED_COLUMNS):
+        for event in self._log.read_decisions(first, last, EXCLUDED_FROM_SHADOW_SCORES):
             opinion = self._score_entry(event, tally)
             if opinion is not None:
                 opinions.append(opinion)

@@ -129,6 +129,34 @@ def test_a_run_that_was_stopped_goes_on_behind_the_last_message(
     assert list(tmp_path.glob("spool*")) == []
 
 
+def test_a_message_joined_across_files_is_read_once_if_the_run_is_stopped(tmp_path: Path) -> None:
+    head, middle, rest = (MESSAGES / "fwb_direct.txt").read_text().partition("RTG/")
+    (tmp_path / "a.txt").write_text(head + middle + "ICNKE\n")
+    (tmp_path / "b.txt").write_text(head + rest.partition("\n")[2])
+    for _ in range(2):
+        spool = Spool(tmp_path / "spool", "run 1")
+        fill_spool([tmp_path / "a.txt", tmp_path / "b.txt"], spool, ReadOptions())
+        assert (spool.count_messages(), spool.count_entries()) == (2, 1)
+        spool.close(remove=False)
+
+
+def test_a_stopped_run_of_other_or_changed_files_is_not_continued(tmp_path: Path) -> None:
+    cut, house = MESSAGES / "xfzb_cut.xml", tmp_path / "house.xml"
+    house.write_bytes(HOUSE.read_bytes())
+
+    def fill(*files: Path) -> tuple[int, list[Any], dict[str, int]]:
+        spool = Spool(tmp_path / "spool", "run 1")
+        fill_spool(files, spool, ReadOptions())
+        found = spool.count_entries(), list(spool.read_rejects()), spool.read_counts()
+        spool.close(remove=False)
+        return found
+
+    assert len(fill(house, cut)[1]) == 1
+    assert fill(house) == fill(house) == (1, [], {"XFZB": 1})
+    house.write_bytes(DIRECT.read_bytes())
+    assert fill(house) == (1, [], {"XFWB": 1})
+
+
 def test_several_processes_give_the_bytes_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_many(tmp_path / "in", 40)
     monkeypatch.setattr(reading, "MIN_PARALLEL_MESSAGES", 20)

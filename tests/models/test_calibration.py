@@ -14,7 +14,7 @@ from models.calibration import (
     LN2_HIGH,
     LN2_LOW,
     MAX_LOG_ODDS,
-    MIN_POSITIVES,
+    MIN_SLOPE_POSITIVES,
     Calibration,
     compute_logistic,
 )
@@ -65,10 +65,10 @@ def test_a_channel_with_few_finds_stays_near_the_pooled_intercept() -> None:
 def test_with_few_positives_only_the_intercept_is_fitted() -> None:
     raw, _, channel = made(2000)
     y = np.zeros(len(raw))
-    y[: MIN_POSITIVES - 1] = 1
+    y[: MIN_SLOPE_POSITIVES - 1] = 1
     found = Calibration.fit(raw, y, np.ones(len(raw)), channel)
     assert (found.slope, found.channels) == (1.0, {})
-    expected = (MIN_POSITIVES - 0.5) / (len(raw) + 1)
+    expected = (MIN_SLOPE_POSITIVES - 0.5) / (len(raw) + 1)
     assert found.calibrate(raw, channel).mean() == pytest.approx(expected, rel=1e-6)
 
 

@@ -160,6 +160,39 @@ def test_a_bad_model_is_refused_and_the_old_one_stays(
     assert "npsrisk_model_refused 0.0" in client.get("/metrics").text
 
 
+def test_a_broken_file_of_approvers_is_told_and_read_again_when_it_is_corrected(
+    client: Client, tmp_path: Path, bundle: Path
+) -> None:
+    approvers = tmp_path / "approvers.toml"
+    good = approvers.read_bytes()
+    approvers.write_text("nonsense")
+    publish(tmp_path, bundle, "2")
+    client.look()
+    ready = client.get("/health/ready").json()
+    assert ready["model"]["version"] == "1"
+    assert "the file of approvers cannot be read" in ready["warnings"][0]
+    approvers.write_bytes(good)
+    client.look()
+    ready = client.get("/health/ready").json()
+    assert (ready["model"]["version"], ready["warnings"]) == ("2", [])
+
+
+def test_a_check_that_fails_keeps_no_other_from_running(
+    client: Client, tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> bool:
+        raise PermissionError(13, "Permission denied", "partners.toml")
+
+    monkeypatch.setattr(client.service.shadow, "poll", refuse)
+    client.service.watch("partners", refuse)
+    publish(tmp_path, bundle, "2")
+    with pytest.raises(ExceptionGroup, match="checks of the service failed"):
+        client.look()
+    ready = client.get("/health/ready").json()
+    assert ready["model"]["version"] == "2"
+    assert "partners: the changed file is refused" in ready["warnings"][0]
+
+
 def test_a_history_that_is_nearly_empty_is_a_warning_until_consignments_fill_it(client: Client) -> None:
     client.service.active.model.daily_arrivals = 10.0
     (warning,) = client.get("/health/ready").json()["warnings"]

@@ -50,6 +50,13 @@ def make_consignment(consignment_id: str = "RB123456785GB", **changes: Any) -> C
     return Consignment(consignment_id=consignment_id, **(fields | changes))
 
 
+def make_late_versions(consignment_id: str, at: float, **changes: Any) -> list[Consignment]:
+    """Build a consignment, and a version that arrives an hour later although it was issued a day before; `changes` are the latter's."""
+    first = make_consignment(consignment_id, received_at=day(at), issued_at=day(at))
+    later = {"received_at": day(at + 1 / 24), "issued_at": day(at - 1)}
+    return [first, make_consignment(consignment_id, **(later | changes))]
+
+
 def make_outcome(consignment_id: str = "RB123456785GB", **changes: Any) -> Outcome:
     """Build a final clear outcome, inspected one day and known ten days after Monday."""
     fields: dict[str, Any] = {

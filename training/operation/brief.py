@@ -13,6 +13,7 @@ from consignments.tables import to_alerts, to_consignments
 from consignments.timestamps import get_time_column_us, to_datetime, to_us
 from consignments.versions import select_counting_rows
 from features.batch import Tables
+from training.config import SplitConfig
 from training.operation.alert_yield import AlertYield, compute_yields
 from training.operation.inspections import NOT_GIVEN, OperationPeriod, join_inspections
 from training.operation.trends import Trend, find_trends
@@ -24,6 +25,8 @@ QUALITY_COLUMNS = (
     "description", "hs_code", "sender_name", "sender_address", "sender_phone", "consignee_name", "consignee_address",
     "consignee_phone", "declared_value", "gross_weight_kg",
 )  # fmt: skip
+LABEL_DELAY = timedelta(days=SplitConfig().label_delay_days)
+"""Results of later arrivals than this are not compared: detections become known later than other results."""
 MIN_BLIND_SHARE = 0.01
 """Share of the recent traffic from which on a part without a recent inspection is reported as blind."""
 MIN_QUALITY_CHANGE = 0.1
@@ -64,6 +67,9 @@ class Brief:
     known, recent_known, positives, recent_positives : int
         Results, and positives, of the whole period and of its recent part.
     trends : list of Trend
+        Of the results of arrivals that are older than `LABEL_DELAY`.
+    unsettled : int
+        Results of later arrivals.
     blind : list of BlindSpot
     quality : list of QualityChange
         Columns that changed, or are mostly empty, by office.
@@ -82,6 +88,7 @@ class Brief:
     positives: int
     recent_positives: int
     trends: list[Trend]
+    unsettled: int
     blind: list[BlindSpot]
     quality: list[QualityChange]
     alerts: list[AlertYield]
@@ -101,6 +108,7 @@ class Brief:
                 "positives": self.positives,
                 "recent_positives": self.recent_positives,
                 "trends": [each.to_row() for each in self.trends],
+                "unsettled": self.unsettled,
                 "blind": [each._asdict() for each in self.blind],
                 "quality": [each._asdict() for each in self.quality],
                 "alerts": [each.to_row() for each in self.alerts],
@@ -131,18 +139,21 @@ def build_brief(
     """
     received = get_time_column_us(tables.consignments, "received_at")
     end = as_of or (to_datetime(int(received.max()) + 1) if len(received) else None)
-    inside = received < to_us(end) if end is not None else received < 0
-    if end is None or not inside.any():
+    if end is None or not (received < to_us(end)).any():
         raise BadInput(
-            "no consignment to report", got="no arrival before the date", todo="choose a later --as-of"
+            "no consignment to report",
+            where="--consignments",
+            got=f"no arrival before {end:%Y-%m-%d %H:%M}" if end else "no row",
+            expected="arrivals before the time of the brief",
+            todo="choose a later --as-of, or provide earlier consignments",
         )
-    begin, recent_from = to_datetime(int(received[inside].min())), end - timedelta(days=recent_days)
-    frame = _describe(tables.consignments[inside])
+    begin, recent_from = to_datetime(int(received.min())), end - timedelta(days=recent_days)
+    frame = _describe(tables.consignments[select_counting_rows(tables.consignments, to_us(end))])
     seen = Tables(frame, tables.outcomes, tables.alerts)
     inspections = join_inspections(seen, None, OperationPeriod(begin, end, end), target)
     recent_rows = frame["received_at"] >= pd.Timestamp(recent_from)
     known = _describe_results(inspections, frame)
-    new = known["received_at"].ge(pd.Timestamp(recent_from)).fillna(False).astype(bool)
+    new, unsettled = (_received_from(known, each) for each in (recent_from, end - LABEL_DELAY))
     recent = frame[recent_rows]
     alerts = [] if tables.alerts is None else _select_in_force(to_alerts(tables.alerts), end)
     yields = compute_yields(alerts, to_consignments(recent, Consignment), inspections) if alerts else []
@@ -157,7 +168,8 @@ def build_brief(
         recent_known=int(new.sum()),
         positives=int(known["positive"].sum()),
         recent_positives=int(known.loc[new, "positive"].sum()),
-        trends=find_trends(known, new, DIMENSIONS),
+        trends=find_trends(known[~unsettled], new, DIMENSIONS),
+        unsettled=int(unsettled.sum()),
         blind=_find_blind_spots(recent, inspections),
         quality=_find_quality_changes(frame, recent_rows),
         alerts=yields,
@@ -175,10 +187,9 @@ def _describe(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _describe_results(inspections: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     """Select the known results with the parts of their consignments."""
-    latest = frame[select_counting_rows(frame)].drop_duplicates("consignment_id", keep="last")
-    added = [name for name in ("departure_country", "hs_chapter", "received_at") if name in latest]
+    added = [name for name in ("departure_country", "hs_chapter", "received_at") if name in frame]
     known = inspections[inspections["final"].to_numpy(bool)].merge(
-        latest[["consignment_id", *added]], on="consignment_id", how="left"
+        frame[["consignment_id", *added]], on="consignment_id", how="left"
     )
     for name in ("departure_country", "hs_chapter"):
         given = (
@@ -186,6 +197,11 @@ def _describe_results(inspections: pd.DataFrame, frame: pd.DataFrame) -> pd.Data
         )
         known[name] = given.where(given.notna(), NOT_GIVEN)
     return known
+
+
+def _received_from(known: pd.DataFrame, time: datetime) -> "pd.Series[bool]":
+    """Check which results are of consignments that were received at a time or later; not those without a consignment."""
+    return known["received_at"].ge(pd.Timestamp(time)).fillna(False).astype(bool)
 
 
 def _find_blind_spots(recent: pd.DataFrame, inspections: pd.DataFrame) -> list[BlindSpot]:

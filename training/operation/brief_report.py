@@ -1,8 +1,8 @@
 """Page of a brief."""
 
 from training.evaluation.verdict import TARGET_NAMES, format_percent
-from training.operation.brief import Brief
-from training.operation.trends import Trend
+from training.operation.brief import LABEL_DELAY, Brief
+from training.operation.trends import NO_CHANGE, Trend
 from training.reporting.html import create_environment
 
 PAGE_FILE = "brief.html"
@@ -24,10 +24,12 @@ def summarize_brief(brief: Brief) -> str:
         f"Detections of {TARGET_NAMES[brief.target]}: {brief.recent_positives:,} in {brief.recent_known:,} results of the last {days} days; "
         f"{brief.positives - brief.recent_positives:,} in {brief.known - brief.recent_known:,} before."
     ]
-    clear = [each for each in brief.trends if each.verdict != "no clear change"]
+    clear = [each for each in brief.trends if each.verdict != NO_CHANGE]
     lines += [f"- {describe_trend(each)}" for each in clear[:MAX_ROWS]]
     if not clear:
         lines.append("- no trend is clear")
+    if brief.unsettled:
+        lines.append(f"- {describe_unsettled(brief)}")
     if brief.blind:
         first = brief.blind[0]
         lines.append(
@@ -46,6 +48,14 @@ def describe_trend(trend: Trend) -> str:
     """Describe a trend in a sentence without a full stop."""
     before = f"{trend.earlier_positives} of {trend.earlier_known} before"
     return f"{trend.verdict}: {TITLES[trend.dimension]} {trend.part}, {trend.recent_positives} of {trend.recent_known}; {before}"
+
+
+def describe_unsettled(brief: Brief) -> str:
+    """Describe what the trends leave out, in a sentence without a full stop."""
+    return (
+        f"results of arrivals in the last {LABEL_DELAY.days} days that trends leave out, because detections become known "
+        f"later than other results: {brief.unsettled:,}"
+    )
 
 
 def render_brief(brief: Brief) -> str:

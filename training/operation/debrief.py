@@ -201,7 +201,7 @@ def build_debrief(inputs: DebriefInputs, period: OperationPeriod, target: Target
         capacity=capacity,
         total=count_inspections(inspections),
         tallies=tallies,
-        selectors=compare_selectors(tallies["selected_by"]),
+        selectors=compare_selectors(tallies["selected_by"], inspections),
         families=_count_families(inspections),
         handlings=classify_detections(inspections, within),
         truth_handlings=None

@@ -10,7 +10,7 @@ from training.reporting.mlflow_tracking import RunRecord, log_run
 from training.reporting.tables import serialize_table
 
 PAGE_FILE = "report.html"
-EXCLUDED_COLUMNS = frozenset(("text",))
+EXCLUDED_FROM_MLFLOW = frozenset(("text",))
 """Columns that partners write in their own words. They stay out of MLflow."""
 
 
@@ -77,7 +77,7 @@ def list_tables(numbers: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
             found |= {f"{name}_{part}": rows for part, rows in list_tables(value).items()}
         elif _is_table(value):
             found[name] = [
-                {column: cell for column, cell in row.items() if column not in EXCLUDED_COLUMNS}
+                {column: cell for column, cell in row.items() if column not in EXCLUDED_FROM_MLFLOW}
                 for row in value
             ]
     return found

@@ -22,6 +22,7 @@ from consignments.records import Consignment
 from consignments.tables import to_alerts, to_consignments
 from consignments.timestamps import to_us
 from consignments.validation import SEQUENCE
+from consignments.versions import select_counting_rows
 from features.batch import Tables
 from models.operation.hunting import (
     HUNT_DAYS,
@@ -115,15 +116,15 @@ def find_consignment_target(tables: Tables, consignment_id: str, as_of: datetime
     Raises
     ------
     UnknownName
-        If there is no such consignment.
+        If there is no such consignment by then.
     """
-    frame = tables.consignments
+    frame = tables.consignments[select_counting_rows(tables.consignments, to_us(as_of))]
     mine = frame[frame["consignment_id"] == consignment_id]
     if not len(mine):
         raise UnknownName.from_candidates(
             consignment_id, frame["consignment_id"].tail(5000), kind="consignment"
         )
-    [c] = to_consignments(mine.tail(1), Consignment)
+    [c] = to_consignments(mine, Consignment)
     result = _read_states(tables, as_of).get(consignment_id, "no result")
     return build_consignment_target(c, as_of, f"{consignment_id} ({result})")
 
@@ -157,12 +158,15 @@ def hunt(tables: Tables, target: HuntTarget, limits: HuntLimits, score: ScoreRow
     known = _select_known(tables, limits)
     frame = known.consignments
     received = frame["received_at"]
-    latest = ~frame["consignment_id"].duplicated(keep="last")
-    inside = ((received >= limits.begins) & latest & (frame["consignment_id"] != target.name)).to_numpy(bool)
+    others = (frame["consignment_id"] != target.name) & (received >= limits.begins)
+    inside = others.to_numpy(bool) & select_counting_rows(frame)
     if not inside.any():
         raise BadInput(
             "no consignment was received in the period",
-            got=f"{limits.days} days before {limits.as_of:%Y-%m-%d}",
+            where="--consignments",
+            got=f"none from {limits.begins:%Y-%m-%d} to {limits.as_of:%Y-%m-%d}",
+            expected="arrivals in this period, other than the target",
+            todo="look further back with --days, or choose another --as-of",
         )
     found = frame[inside]
     states = _read_states(known, limits.as_of)
@@ -179,7 +183,6 @@ def hunt(tables: Tables, target: HuntTarget, limits: HuntLimits, score: ScoreRow
             "shared": _find_shared(found, target, limits),
         }
     )
-    rows["received_at"] = found["received_at"].to_numpy()
     wanted = ((rows["shared"] != "") | (rows["state"] == IN_HAND)).to_numpy(bool)
     rows = rows[wanted].reset_index(drop=True)
     keep = np.zeros(len(frame), dtype=bool)

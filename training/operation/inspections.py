@@ -48,8 +48,10 @@ class OperationPeriod:
         if not self.begins < self.ends:
             raise BadInput(
                 "the operation ends before it begins",
+                where="--from and --until",
                 got=f"{self.begins:%Y-%m-%d %H:%M} to {self.ends:%Y-%m-%d %H:%M}",
-                expected="--until after --from",
+                expected="an end after the beginning",
+                todo="correct one of the dates",
             )
 
 
@@ -77,7 +79,11 @@ def find_period(
     assert tables.outcomes is not None
     if not len(tables.consignments) or not len(tables.outcomes):
         raise BadInput(
-            "no operation to report", got="no consignment or no outcome", expected="rows in both tables"
+            "no operation to report",
+            where="--consignments and --outcomes",
+            got=f"consignments: {len(tables.consignments)}, outcomes: {len(tables.outcomes)}",
+            expected="rows in both tables",
+            todo="provide the tables of the operation",
         )
     arrivals = get_time_column_us(tables.consignments, "received_at")
     visible = find_last_visible_time(tables.outcomes)

@@ -42,6 +42,7 @@ def rank_within_capacity(consignments: pd.DataFrame, scores: pd.DataFrame, capac
     Parameters
     ----------
     consignments : DataFrame
+        From `select_arrivals`.
     scores : DataFrame
         `consignment_id` and `score`.
     capacity : int
@@ -53,10 +54,7 @@ def rank_within_capacity(consignments: pd.DataFrame, scores: pd.DataFrame, capac
         Identifier of each scored consignment to whether at least half of its ties at the cut are selected.
     """
     latest = scores.drop_duplicates("consignment_id", keep="last")
-    counting = consignments[select_counting_rows(consignments)]
-    rows = counting.drop_duplicates("consignment_id", keep="last").merge(
-        latest[["consignment_id", "score"]], on="consignment_id"
-    )
+    rows = consignments.merge(latest[["consignment_id", "score"]], on="consignment_id")
     if not len(rows):
         return {}
     office = (rows["office"] if "office" in rows else pd.Series([NOT_GIVEN] * len(rows))).fillna(NOT_GIVEN)
@@ -91,7 +89,7 @@ def classify_truth(
     inspections : DataFrame
         From `training.operation.inspections.join_inspections`.
     consignments : DataFrame
-        Those that arrived in the period.
+        From `select_arrivals`.
     truth : DataFrame
         `consignment_id` and `result`.
     within : dict
@@ -112,9 +110,10 @@ def classify_truth(
 
 
 def select_arrivals(consignments: pd.DataFrame, period: OperationPeriod) -> pd.DataFrame:
-    """Select the consignments that arrived in a period."""
+    """Select the consignments that arrived in a period: of several versions the one that counts at its end."""
     received: NDArray[np.int64] = get_time_column_us(consignments, "received_at")
-    return consignments[(received >= to_us(period.begins)) & (received < to_us(period.ends))]
+    counting = select_counting_rows(consignments, to_us(period.ends))
+    return consignments[counting & (received >= to_us(period.begins))]
 
 
 def _name_rank(within: bool | None) -> str:

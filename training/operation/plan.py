@@ -23,6 +23,7 @@ from models.selection.selection import (
     select,
 )
 from training.evaluation.intervals import INTERVAL_QUANTILES, Estimate
+from training.operation.inspections import OperationPeriod
 
 Count = Annotated[int, Meta(ge=1)]
 MAX_REQUESTS = 5
@@ -167,9 +168,14 @@ def build_plan(
     mean lies between both ends of the level's interval.
     """
     if not len(scores):
-        raise BadInput("no score to plan with", where="--scores", expected="the scores of recent days")
-    if not details.begins < details.ends:
-        raise BadInput("the operation ends before it begins", expected="--until after --from")
+        raise BadInput(
+            "no score to plan with",
+            where="--scores",
+            got="no row",
+            expected="the scores of recent days",
+            todo="score them with npsrisk score",
+        )
+    OperationPeriod(details.begins, details.ends, details.ends).check()
     ids, score, offices, days = read_score_columns(scores)
     names = sorted(set(offices))
     capacity = {name: _find_capacity(name, capacities) for name in names}
@@ -290,6 +296,7 @@ def _find_capacity(office: str, capacities: Mapping[str, int]) -> int:
             where="--capacity",
             got=office or "no office",
             expected="OFFICE=N for each office, or one N for all",
+            todo="add the office to --capacity, or leave its scores out",
         )
     return found
 

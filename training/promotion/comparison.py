@@ -32,8 +32,9 @@ from training.data.training_set import (
     get_true_labels,
     select_counted_consignments,
 )
-from training.evaluation.intervals import Estimate
+from training.evaluation.intervals import Estimate, compute_interval
 from training.evaluation.metrics import Evaluation, estimate_difference, evaluate, iterate_slices
+from training.evaluation.ranking import DailyRanking, compute_roc_auc, draw_days
 from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts
 from training.evaluation.verdict import choose_deciding_metric
 from training.promotion.disagreements import describe_disagreements, explain_rows, find_disagreements
@@ -378,10 +379,17 @@ def _compare_slices(
     found: list[dict[str, float | str]] = []
     for kind, value, rows in iterate_slices(traffic, config):
         mine = traffic.select_rows(rows)
-        one, two = evaluate(mine, config), evaluate(mine.replace_score(other[rows]), config)
-        gain = estimate_difference(two, one, "roc_auc")
+        one, two = (_resample_roc_auc(each, config) for each in (mine, mine.replace_score(other[rows])))
+        gain = compute_interval(two - one)
         known = mine.traffic[mine.labelled].sum()
         counts = (round(float(mine.traffic.sum())), round(float(known)), int(mine.positive.sum()))
-        areas = (one["roc_auc"].value, two["roc_auc"].value, gain.value, gain.low, gain.high)
+        areas = (float(one[0]), float(two[0]), gain.value, gain.low, gain.high)
         found.append(dict(zip(SLICE_COLUMNS, (kind, value or "missing", *counts, *areas), strict=True)))
     return found
+
+
+def _resample_roc_auc(traffic: ScoredPeriod, config: EvaluationConfig) -> Floats:
+    """Compute the area under the ROC curve of the data and of each resample, as `evaluate` does."""
+    ranking = DailyRanking(traffic.score, traffic.day, traffic.traffic)
+    draws = draw_days(len(ranking.days), config.resamples, config.seed)
+    return compute_roc_auc(ranking, draws, traffic.positive, traffic.weights)

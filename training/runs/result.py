@@ -16,6 +16,7 @@ from training.config import TrainConfig
 from training.data.data_hash import TableHash
 from training.data.splits import TEST
 from training.data.training_set import DataSet
+from training.evaluation.capacity import SHARES
 from training.evaluation.metrics import Evaluation
 from training.evaluation.name_invariance import Row, find_worst_move
 from training.evaluation.off_policy import OffPolicyEstimates
@@ -29,12 +30,10 @@ from training.gate.rules import RESULTS_SOURCE, TRUTH_SOURCE
 
 Floats = NDArray[np.float64]
 
-
-CAPACITIES = ("0.1pct", "1pct", "5pct", "10pct")
 ALWAYS_LOGGED = frozenset(
     [
         *("roc_auc", "average_precision", "calibration_error", "calibration_ratio", "name_swap_95pct"),
-        *(f"{name}_at_{each}" for name in ("precision", "recall", "labelled_share") for each in CAPACITIES),
+        *(f"{name}_at_{each}" for name in ("precision", "recall", "labelled_share") for each in SHARES),
     ]
 )
 """Metrics of the test period that are logged, with their intervals."""

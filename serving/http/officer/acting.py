@@ -1,6 +1,6 @@
 """Answers to the forms of officers: decisions, results, and trials."""
 
-import asyncio
+from functools import partial
 from typing import Any
 
 from consignments.records import Consignment, Outcome
@@ -12,18 +12,19 @@ from serving.http.messages import build_records, read_message_body
 from serving.http.officer.forms import Form, FormFault, build_action, build_consignment, build_outcome
 from serving.http.officer.pages import OfficerPages, Visit
 from serving.http.problems import Refusal
-from serving.http.requests import Door, format_reason
+from serving.http.requests import MAX_SEQUENCE_DIGITS, Door, format_reason
 from serving.pages.formats import build_link
 from serving.scoring.batching import yield_to_requests
 from serving.scoring.intake import REASON_REQUIRED, FieldError, check_arrival
 from serving.scoring.message_linking import link_alone
-from serving.scoring.offices import OTHER_OFFICE, find_office
+from serving.scoring.offices import OTHER_OFFICE, OfficeFinder, find_office
 from serving.scoring.trial import TrialScore, score_trial
 from serving.service import Service
 
 MAX_TRIALS = 50
-EXCLUDED_COLUMNS = ("sealed", "keys", "features", "reasons")
 NOT_FOUND = "Nothing is recorded for this consignment, or it belongs to an office that your key may not see."
+
+CHANGED = FieldError("last", "is not the last entry of the consignment; look at what is new", "inconsistent")
 
 
 class DecideEndpoint:
@@ -37,7 +38,8 @@ class DecideEndpoint:
     """
 
     def __init__(self, pages: OfficerPages, door: Door, service: Service) -> None:
-        self._pages, self._active, self._log = pages, service.active, service.log
+        self._pages, self._active = pages, service.active
+        self._finder = OfficeFinder(service.active, service.log)
         self._intakes = {
             kind.record: IngestEndpoint(kind, door, service.active, service.metrics, service.log)
             for kind in INGESTED_RECORDS
@@ -55,9 +57,9 @@ class DecideEndpoint:
             record = self._build(kind, form, visit.person, office)
         except FormFault as fault:
             return await self._show_again(call, visit, form, str(fault), 422)
-        if kind == "action" and self._has_changed(form):
-            return await self._show_again(call, visit, form, "act.changed", 409)
-        taken = await self._intakes[type(record)].record(record, visit.caller)
+        taken = await self._intakes[type(record)].record(
+            record, visit.caller, partial(self._check_unchanged, form)
+        )
         if isinstance(taken, FieldError):
             return await self._refuse(call, visit, form, taken)
         if taken.group is not None:
@@ -72,24 +74,28 @@ class DecideEndpoint:
 
     async def _find_office(self, identifier: str, visit: Visit) -> str | None:
         """Find the office of a known consignment; raise a refusal with 404 if it is unknown or of another office."""
-        await self._active.prefetch((identifier,))
-        name = self._active.state.resolve(identifier)
-        events = await asyncio.to_thread(self._log.read_consignment_events, name, None, EXCLUDED_COLUMNS)
+        events = await self._finder.read_events(identifier)
         office = find_office(events, self._active.entries)
         if not events or (visit.caller.offices is not None and office not in visit.caller.offices):
             raise Refusal(404, NOT_FOUND)
         return office
 
-    def _has_changed(self, form: Form) -> bool:
-        """Check whether the log has an entry of the consignment that the page did not show."""
+    def _check_unchanged(self, form: Form) -> FieldError | None:
+        """Return an error if an action follows an entry of the consignment that the page did not show."""
+        if form.get("form") != "action":
+            return None
         last = form.get("last", "")
         state = self._active.state
         known = state.get_consignment(state.resolve(form.get("id", "")))
-        return not (last.isascii() and last.isdigit()) or known.sequence > int(last)
+        is_number = last.isascii() and last.isdigit() and len(last) <= MAX_SEQUENCE_DIGITS
+        return None if is_number and known.sequence <= int(last) else CHANGED
 
     async def _refuse(self, call: HttpCall, visit: Visit, form: Form, error: FieldError) -> int:
         if error in (UNKNOWN_CONSIGNMENT, OTHER_OFFICE):
             raise Refusal(404, NOT_FOUND)
+        if error is CHANGED:
+            await self._active.committer.drain()  # the page shows what is on disk
+            return await self._show_again(call, visit, form, "act.changed", 409)
         fault = "act.reason_required" if error is REASON_REQUIRED else format_reason(error)
         return await self._show_again(call, visit, form, fault, 422)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from consignments.errors import ServiceFault
-from serving.http.asgi import HttpCall, respond
+from serving.http.asgi import HttpCall, build_unavailable_refusal, respond
 from serving.http.auth import SCOPES, Caller
 from serving.http.officer.forms import FORM_TYPES, MAX_FORM_BYTES, Form, parse_form
 from serving.http.officer.sessions import (
@@ -169,8 +169,10 @@ class OfficerPages:
         answer = await self.process.render(request)
         return await self._send(call, answer, self.format_cookie(call, cookie, SIGN_IN_SECONDS))
 
-    async def show_error(self, call: HttpCall, visit: Visit | None, refusal: Refusal) -> int:
+    async def show_error(self, call: HttpCall, visit: Visit | None, fault: Refusal | ServiceFault) -> int:
         """Send a page that says what is wrong; plain text if no page can be rendered."""
+        refusal = to_refusal(fault)
+        call.refused = {"error": str(fault)} if isinstance(fault, ServiceFault) else {}
         viewer, token = (None, "") if visit is None else (visit.to_viewer(), visit.token)
         facts = {"status": refusal.status, "detail": refusal.detail}
         request = PageRequest("error", {}, viewer, token, self.service.clock(), facts)
@@ -194,6 +196,8 @@ class OfficerPages:
         return {"set-cookie": format_cookie(value, seconds, secure=call.scope["scheme"] == "https")}
 
     async def _send(self, call: HttpCall, answer: PageAnswer, headers: dict[str, str] | None = None) -> int:
+        if answer.status >= HTTPStatus.BAD_REQUEST and call.refused is None:
+            call.refused = {"error": answer.error} if answer.error else {}
         await respond(call, answer.status, answer.html, HTML, headers, POLICY)
         return answer.status
 
@@ -229,10 +233,11 @@ class SignedInEndpoint:
             visit = pages.greet(call)
             return await self._answer(call, visit)
         except SignInRequired as required:
+            call.refused = {}
             query = {"next": _get_path(call), "ended": "1" if required.ended else ""}
             return await pages.redirect(call, "/login?" + urlencode({k: v for k, v in query.items() if v}))
         except (Refusal, ServiceFault) as fault:
-            return await pages.show_error(call, visit, to_refusal(fault))
+            return await pages.show_error(call, visit, fault)
 
 
 class SignedOutEndpoint:
@@ -246,14 +251,12 @@ class SignedOutEndpoint:
         try:
             return await self._answer(call)
         except (Refusal, ServiceFault) as fault:
-            return await self._pages.show_error(call, None, to_refusal(fault))
+            return await self._pages.show_error(call, None, fault)
 
 
 def to_refusal(fault: Refusal | ServiceFault) -> Refusal:
     """Convert a fault to the refusal that a page shows; it names no files."""
-    if isinstance(fault, Refusal):
-        return fault
-    return Refusal(503, f"{fault.what}; {fault.todo or 'try again'}", headers={"retry-after": "1"})
+    return fault if isinstance(fault, Refusal) else build_unavailable_refusal(fault)
 
 
 class ViewEndpoint:

@@ -14,7 +14,7 @@ from npsrisk import main
 
 
 def test_the_page_the_json_and_the_terminal_agree(tmp_path: Path) -> None:
-    consignments = [make_consignment(f"C{n}", received_at=day(n)) for n in range(6)]
+    consignments = [make_consignment(f"C{n}", received_at=day(n)) for n in (*range(5), 30)]
     outcomes = [
         make_outcome(f"C{n}", selected_at=day(n), inspected_at=day(n), known_at=day(n + 1), result=result)
         for n, result in enumerate(("clear", "clear", "nps", "nps"))
@@ -28,7 +28,7 @@ def test_the_page_the_json_and_the_terminal_agree(tmp_path: Path) -> None:
         "--outcomes",
         str(tmp_path / "o.parquet"),
     ]
-    words += ["--recent-days", "4", "--out", str(tmp_path / "brief.html")]
+    words += ["--recent-days", "29", "--out", str(tmp_path / "brief.html")]
     done = CliRunner().invoke(main, [*words, "--json"])
     assert done.exit_code == 0, done.output
     printed = json.loads(done.stdout.splitlines()[-1])

@@ -8,11 +8,15 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import make_late_versions
 
 from consignments.errors import BadInput
+from consignments.records import Consignment
+from consignments.tables import build_frame
 from models.selection.selection import (
     SelectedConsignment,
     SelectionRule,
+    add_work_columns,
     build_selection_table,
     compute_selection_probabilities,
     select,
@@ -184,3 +188,10 @@ def test_an_empty_score_table_gives_an_empty_list() -> None:
         }
     )
     assert len(build_selection_table(scores, capacity=1, explore=0.1, seed=1)) == 0
+
+
+def test_the_list_shows_the_goods_of_the_version_that_counts() -> None:
+    goods = build_frame(make_late_versions("A", 0, description="powder"), Consignment)
+    chosen = pd.DataFrame({"consignment_id": ["A"]})
+    scores = pd.DataFrame({"consignment_id": ["A"], "score": [0.5], "band": ["high"]})
+    assert add_work_columns(chosen, scores, goods)["description"].tolist() == ["cotton t-shirts"]

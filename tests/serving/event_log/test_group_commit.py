@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 import pytest
+from structlog.testing import capture_logs
 
 from consignments.errors import ServiceFault
 from serving.event_log.events import Event
@@ -217,6 +218,7 @@ def test_a_failed_write_is_told_to_everybody_and_nothing_more_is_taken(open_log:
         log.failing = False
         committer.resume()
         committer.check()
+        assert committer.list_pending() == []
         await committer.add(entry(1)).wait_until_durable()
         with pytest.raises(ServiceFault, match="disk full"):
             await writing.wait_until_durable()
@@ -231,7 +233,9 @@ def test_too_long_a_queue_refuses_more(open_log: Open, entry: Entry) -> None:
         committer = Committer(log)  # type: ignore[arg-type]
         for sequence in range(1, MAX_QUEUE_ENTRIES + 1):
             committer.add(entry(sequence))
-        with pytest.raises(ServiceFault, match="too many entries wait"):
+        with pytest.raises(
+            ServiceFault, match=f"too many entries wait.*got {MAX_QUEUE_ENTRIES:,}; expected fewer"
+        ):
             committer.check()
         log.go.set()
         await committer.drain()
@@ -269,3 +273,40 @@ def test_who_waits_for_a_write_that_hangs_is_let_go_and_finds_it_on_disk_later(
         committer.close()
 
     asyncio.run(run())
+
+
+def test_after_a_write_that_hung_a_new_request_waits_for_its_own_write(
+    open_log: Open, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.event_log.group_commit.STALL_SECONDS", 0.05)
+
+    async def run() -> None:
+        log = SlowLog(open_log())
+        committer = Committer(log)  # type: ignore[arg-type]
+        committer.add(entry(1)).call_when_durable(lambda _fault: None)
+        await asyncio.sleep(0.02)
+        with pytest.raises(ServiceFault, match="takes too long"):
+            await committer.add(entry(2)).wait_until_durable()
+        log.go.set()
+        while committer.durable_sequence < 1:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        committer.check()
+        await committer.add(entry(3)).wait_until_durable()
+        assert log.last_sequence == 3
+        committer.close()
+
+    asyncio.run(run())
+
+
+def test_an_unexpected_error_of_a_write_is_logged_with_its_place(open_log: Open, entry: Entry) -> None:
+    async def run() -> str:
+        log = open_log()
+        committer = Committer(log)
+        log.append = lambda events: {}["missing"]  # type: ignore[method-assign,assignment]
+        with capture_logs() as lines, pytest.raises(ServiceFault, match="got KeyError"):
+            await committer.add(entry(1)).wait_until_durable()
+        committer.close()
+        return str(lines[0]["where"])
+
+    assert asyncio.run(run()).startswith("test_group_commit.py:")

@@ -45,6 +45,8 @@ def test_a_page_with_wrong_bounds_is_refused(client: Client) -> None:
         "after=x",
         "limit=0",
         "limit=1001",
+        "limit=00001000000",
+        "limit=0001" + "0" * 5000,
         "after=1&after=2",
         "after=" + "9" * 30,
         "q=1",
@@ -68,6 +70,18 @@ def test_a_selection_is_open_until_its_final_outcome(client: Client) -> None:
     client.post("/v1/cancellations", {"consignment_id": "RB2"})
     assert [each["consignment_id"] for each in read(client, "/v1/selections")["selections"]] == ["RB0"]
     assert read(client, "/v1/selections?limit=1")["more"] is True
+
+
+def test_a_late_version_opens_no_cancelled_selection(client: Client) -> None:
+    wanted = {"office": "Incheon", "capacity": 3, "explore": 0, "from": day(-1), "until": day(1)}
+    for name in ("RB1", "RB2"):
+        score(client, name, received_at=day(0), issued_at=day(0))
+    client.post("/v1/selections", wanted)
+    for name in ("RB1", "RB2"):
+        client.post("/v1/cancellations", {"consignment_id": name})
+    score(client, "RB1", received_at=day(0), issued_at=day(-1), description="boots")
+    score(client, "RB2", received_at=day(0), issued_at=day(0.1), description="boots")
+    assert [each["consignment_id"] for each in read(client, "/v1/selections")["selections"]] == ["RB2"]
 
 
 def test_a_long_history_comes_in_pages(client: Client) -> None:

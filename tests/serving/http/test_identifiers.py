@@ -66,6 +66,8 @@ def test_outcomes_that_wait_for_their_consignment_are_counted_until_it_arrives(c
     waiting = [make_outcome("RB1"), make_outcome("RB1", result="nps"), make_outcome("RB2")]
     post(client, "/v1/outcomes", {"outcomes": waiting})
     post(client, "/v1/outcomes", waiting[0])
+    answer = {"consignment_id": "RB3", "state": "resolved", "authority": "KCS", "source": "XCSN"}
+    assert post(client, "/v1/events", answer)["known"] is False
     assert counts() == ["npsrisk_unmatched_outcomes_total 3.0", "npsrisk_joined_outcomes_total 0.0"]
     post(client, "/v1/scores", make_consignment("RB1"))
     post(client, "/v1/scores", make_consignment("RB1", description="amended"))

@@ -3,8 +3,12 @@
 from typing import Any
 
 import pytest
+from support.examples import day
 from support.messages import HOUSE, MASTER, MESSAGES, POUNDS
 from support.serving_examples import Client
+
+from consignments.timestamps import to_us
+from serving.scoring import intake
 
 XML, TEXT, LINKED = "application/xml", "text/plain", "application/ld+json"
 HOUSE_ID = "160-48103823/WHX26030917"
@@ -57,6 +61,17 @@ def test_a_master_that_comes_later_amends_the_houses_that_are_sent_with_it(clien
     known = client.get(f"/v1/consignments/{HOUSE_ID}").json()
     assert len(known["decisions"]) == 2
     assert known["decisions"][0]["decision_id"] == first["decision_id"]
+
+
+def test_a_known_house_that_cannot_be_amended_is_named_in_the_notes(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post(client, HOUSE.read_bytes().replace(b"2026-", b"2024-"), XML)
+    monkeypatch.setattr(intake, "MIN_TIME_US", to_us(day(15)))
+    told = post(client, MASTER.read_bytes(), XML)
+    assert (told["scores"], told["errors"]) == ([], [])
+    (note,) = told["messages"]["notes"]
+    assert note.startswith(f"{HOUSE_ID}: these messages change it, and its record is refused: issued_at")
 
 
 def test_a_deletion_withdraws_the_consignment(client: Client) -> None:

@@ -74,6 +74,14 @@ def test_a_bound_key_does_not_reach_those_of_others(client: Client) -> None:
     assert len(get(client, "all", "/v1/consignments/RB2").json()["decisions"]) == 1
 
 
+def test_a_late_version_of_another_office_moves_no_consignment(client: Client) -> None:
+    for office, issued in (("Incheon", day(0)), ("Busan", day(-1))):
+        body = make_consignment("RB5", office=office, issued_at=issued)
+        assert post(client, "all", "/v1/scores", body).status_code == 200
+    assert get(client, "incheon", "/v1/consignments/RB5").status_code == 200
+    assert post(client, "incheon", "/v1/outcomes", make_outcome("RB5")).status_code == 200
+
+
 def test_members_of_other_offices_are_named_in_a_list(client: Client) -> None:
     post(client, "all", "/v1/scores", make_consignment("RB2", office="Busan"))
     rows = [make_consignment("RB1"), {}, make_consignment("RB2"), make_consignment("RB4")]

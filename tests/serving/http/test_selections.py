@@ -1,11 +1,15 @@
 """Selections: an inspection list with known probabilities, the same for the same request, nobody chosen twice."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import Client, publish, serving, settings_in
+
+from consignments.errors import ServiceFault
+from serving.event_log.events import Event
 
 
 def fill(client: Client, many: int = 20, office: str = "Incheon", first: int = 0) -> None:
@@ -19,6 +23,10 @@ def fill(client: Client, many: int = 20, office: str = "Incheon", first: int = 0
         for place in range(first, first + many)
     ]
     assert client.post("/v1/scores", {"consignments": rows}).json()["errors"] == []
+
+
+def score(client: Client, name: str, **changes: Any) -> None:
+    assert client.post("/v1/scores", make_consignment(name, **changes)).status_code == 200
 
 
 def request(**changes: Any) -> dict[str, Any]:
@@ -80,6 +88,46 @@ def test_the_probability_comes_back_with_the_consignment(client: Client) -> None
     assert told["selections"] == [one]
 
 
+def test_a_list_that_could_not_be_logged_is_drawn_and_logged_when_it_is_asked_for_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(client)
+
+    def fail(events: Sequence[Event]) -> None:
+        raise ServiceFault("the event log cannot be written", got="disk full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(client.service.log, "append", fail)
+        assert client.post("/v1/selections", request()).status_code == 503
+    client.look()
+    names = [each["consignment_id"] for each in chosen(client)]
+    logged = [each.consignment_id for each in client.service.log.read_events() if each.kind == "selection"]
+    assert logged == names
+
+
+def test_a_list_that_would_be_too_long_is_refused_and_selects_nothing(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.http.selections.MAX_SELECTIONS", 5)
+    fill(client, 6)
+    refused = client.post("/v1/selections", request(capacity=6))
+    assert refused.status_code == 422
+    assert "gives a list of 6 consignments, more than 5" in refused.json()["errors"][0]["detail"]
+    assert refused.json()["errors"][0]["pointer"] == "#/capacity"
+    assert len(chosen(client)) == 5
+    assert len(chosen(client, **{"from": "2024-02-03T00:00:00Z"})) == 1
+
+
+def test_a_late_version_brings_no_cancelled_consignment_back(client: Client) -> None:
+    fill(client, 1)
+    for name in ("RB1", "RB2"):
+        score(client, name, issued_at=day(0), description="shoes")
+        client.post("/v1/cancellations", {"consignment_id": name})
+        score(client, name, issued_at=day(-1), description="boots")
+    score(client, "RB2", issued_at=day(0.1), description="hats")
+    assert {each["consignment_id"] for each in chosen(client)} == {"Incheon0", "RB2"}
+
+
 def test_where_nothing_was_scored_the_list_is_empty(client: Client) -> None:
     assert chosen(client) == []
 
@@ -92,6 +140,7 @@ def test_where_nothing_was_scored_the_list_is_empty(client: Client) -> None:
         ({"until": "2024-03-03T00:00:00Z"}, "#/until"),
         ({"until": "2999-01-01T00:00:00Z"}, "#/until"),
         ({"from": None}, "#/from"),
+        ({"from": "2024-02-02T23:59:59Z"}, "#/from"),
         ({"seed": 1}, "#/seed"),
     ],
 )

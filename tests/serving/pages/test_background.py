@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from serving.pages import background
-from serving.pages.background import BackgroundValue
+from serving.pages.background import BackgroundValue, BackgroundValues
 
 
 def test_a_slow_value_is_missing_at_first_and_there_when_it_is_complete(
@@ -40,3 +40,24 @@ def test_a_fault_is_raised_and_the_next_page_reads_again() -> None:
     with pytest.raises(ValueError, match="damaged"):
         value.get()
     assert value.get() == "value"
+
+
+def test_no_more_values_are_read_at_a_time_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "WAIT_SECONDS", 0.01)
+    complete, reads = threading.Event(), list[str]()
+    values: BackgroundValues[str, str] = BackgroundValues(2)
+
+    def read(key: str) -> str:
+        reads.append(key)
+        complete.wait(10)
+        return key
+
+    def ask(key: str) -> tuple[bool, str | None]:
+        value = values.start(key, lambda: read(key))
+        return (False, None) if value is None else (True, value.get())
+
+    assert [ask(key)[0] for key in "abcab"] == [True, True, False, True, True]
+    assert reads == ["a", "b"]
+    complete.set()
+    monkeypatch.setattr(background, "WAIT_SECONDS", 10.0)
+    assert [ask(key)[1] for key in "abcab"] == ["a", "b", "c", "a", "b"]

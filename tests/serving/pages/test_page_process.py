@@ -10,8 +10,11 @@ from support.examples import make_consignment
 from support.officer import Officer
 from support.serving_examples import Client, publish, serving, settings_in
 
+from consignments.errors import ServiceFault
 from serving.pages import page_process
+from serving.pages.messages import PageRequest
 from serving.pages.page_process import PageProcess
+from serving.pages.renderer import PageRenderer
 
 
 def find_process(client: Client) -> PageProcess:
@@ -67,3 +70,20 @@ def test_too_many_pages_at_once_are_refused(
         page = client.get("/login")
         assert page.status_code == 503
         assert client.post("/v1/scores", make_consignment("RB1")).status_code == 200
+
+
+def test_the_service_gets_the_whole_fault_of_a_page_for_its_log(
+    tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: PageRenderer, request: PageRequest) -> None:
+        raise ServiceFault("the log cannot be read", where=request.view)
+
+    publish(tmp_path, bundle, "1")
+    with serving(settings_in(tmp_path)) as client:
+        monkeypatch.setattr(PageRenderer, "_render", fail)
+        renderer = PageRenderer(client.service.settings)
+        answer = renderer.render(PageRequest("/etc/secret", {}, None, "", 0))
+        renderer.close()
+    assert answer.status == 503
+    assert "/etc/secret" in answer.error
+    assert b"/etc/secret" not in answer.html

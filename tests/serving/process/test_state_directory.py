@@ -1,5 +1,7 @@
 """One process at a time on one state directory, and files that are there whole or not at all."""
 
+import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -17,6 +19,18 @@ def test_a_second_one_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
         ),
         StateLock(tmp_path / "state"),
     ):
+        pass
+
+
+def test_a_file_system_without_locks_is_not_taken_for_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_file: object, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    told = "the state directory cannot be locked; got No locks available"
+    with pytest.raises(ServiceFault, match=told), StateLock(tmp_path):
         pass
 
 

@@ -328,6 +328,27 @@ def test_one_that_cannot_be_used_is_told_once_and_nothing_else_suffers(
     assert client.get("/v1/model").json()["challenger"] is None
 
 
+@pytest.mark.parametrize("name", ["approvers.toml", "models/shadow.json"])
+def test_a_challenger_comes_back_when_a_broken_file_is_corrected(
+    client: Client, tmp_path: Path, challenger: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    shadow = client.service.shadow
+    monkeypatch.setattr(shadow, "_start", lambda: None)
+    in_shadow(tmp_path, challenger, "2")
+    if "shadow" in name:
+        shadow.poll()
+    good = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_text("nonsense")
+    for _ in range(2):
+        shadow.poll()
+        assert shadow.release is None
+        assert str(tmp_path / name) in (shadow.fault or "")
+    (tmp_path / name).write_bytes(good)
+    shadow.poll()
+    assert shadow.fault is None
+    assert shadow.release is not None
+
+
 def test_what_nobody_approved_never_decides(client: Client, tmp_path: Path, challenger: Path) -> None:
     point_to(tmp_path, in_shadow(tmp_path, challenger, "2"))
     (tmp_path / "models" / "shadow.json").unlink()

@@ -12,16 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta
-from support.examples import day, make_consignment, make_outcome
+from scipy.stats.contingency import relative_risk
+from support.examples import day, make_consignment, make_late_versions, make_outcome
 
 from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame
 from features.batch import Tables
+from training.evaluation.intervals import Estimate
 from training.operation.debrief import Debrief, DebriefInputs, build_debrief
 from training.operation.debrief_report import render_debrief, summarize_debrief
 from training.operation.inspections import OperationPeriod, find_period
-from training.operation.tallies import estimate_expected, estimate_rate
+from training.operation.tallies import compare_selectors, count_by, estimate_expected, estimate_rate
 
 PERIOD = OperationPeriod(day(0), day(14), day(60))
 OFFICES = ("Incheon", "Busan")
@@ -190,6 +192,48 @@ def test_a_small_operation_counted_by_hand() -> None:
     ]
 
 
+def compare_with_random(probabilities: list[float]) -> Estimate:
+    """Compare a model that detected in one of two with four random inspections, of which the first detected."""
+    rows = {
+        "selected_by": ["model"] * 2 + ["random"] * 4,
+        "selection_probability": [1.0, 1.0, *probabilities],
+        "positive": [True, False, True, False, False, False],
+    }
+    fixed = {"presented": True, "final": True, "offence": False, "score": np.nan}
+    inspections = pd.DataFrame(rows).assign(**fixed)
+    (found,) = compare_selectors(count_by(inspections, "selected_by"), inspections)
+    return found.ratio
+
+
+def test_random_inspections_count_with_the_inverse_of_their_probability() -> None:
+    found = compare_with_random([0.5, 0.5, 0.01, 0.01])
+    # Weights 2, 2, 100, 100: the detection counts 2 of 204, worth 204^2 / 20,008 inspections.
+    size = 204**2 / 20_008
+    error = math.sqrt(1 / 1 - 1 / 2 + 1 / (size * 2 / 204) - 1 / size)
+    assert found.value == pytest.approx(0.5 / (2 / 204))
+    assert found.low == pytest.approx(found.value * math.exp(-1.959964 * error))
+    assert found.high == pytest.approx(found.value * math.exp(1.959964 * error))
+
+
+def test_a_detection_that_is_worth_nearly_nothing_gives_an_interval_without_an_upper_end() -> None:
+    found = compare_with_random([1.0, 1e-7, 1e-7, 1e-7])
+    assert (found.low, found.high) == (0.0, math.inf)
+
+
+@pytest.mark.parametrize("probability", [0.02, np.nan])
+def test_random_inspections_of_one_probability_count_the_same(probability: float) -> None:
+    found = compare_with_random([probability] * 4)
+    plain = relative_risk(1, 2, 1, 4)
+    interval = plain.confidence_interval(0.95)
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (plain.relative_risk, interval.low, interval.high)
+    )
+
+
+def test_random_inspections_of_which_some_lack_their_probability_are_not_compared() -> None:
+    assert math.isnan(compare_with_random([0.5, 0.01, np.nan, np.nan]).value)
+
+
 def test_the_page_and_the_summary_say_the_numbers() -> None:
     found = hand_made()
     page = render_debrief(found)
@@ -201,6 +245,20 @@ def test_the_page_and_the_summary_say_the_numbers() -> None:
     ):
         assert text in page
         assert text in summarize_debrief(found) or text == "cathinone"
+
+
+def test_versions_of_a_consignment_are_one_arrival() -> None:
+    amended = [make_consignment("B", received_at=day(at)) for at in (13.5, 14.5)]
+    rows = [*make_late_versions("A", 1), *amended]
+    outcomes = [make_outcome("A", selected_at=day(1.5), inspected_at=day(2), result="nps")]
+    tables = Tables(
+        build_frame(rows, Consignment),
+        build_frame(outcomes, Outcome),
+        build_frame([Alert("A1", issued_at=day(0), departure_country="GB")], Alert),
+    )
+    found = build_debrief(DebriefInputs(tables), PERIOD)
+    assert found.arrivals == 2
+    assert [each.counts.matched for each in found.yields] == [2]
 
 
 def test_results_that_became_known_later_do_not_count() -> None:
@@ -238,6 +296,23 @@ def test_the_interval_of_what_is_expected_holds_its_count_in_95_percent_of_draws
     assert found.value == pytest.approx(scores.sum())
 
 
+def test_halves_join_to_the_distribution_of_all_trials() -> None:
+    chances = np.random.default_rng(2).uniform(0.0, 0.2, 2501)
+    plain = np.ones(1)
+    for chance in chances:
+        plain = np.convolve(plain, (1.0 - chance, chance))
+    low, high = np.searchsorted(np.cumsum(plain), (0.025, 0.975))
+    found = estimate_expected(chances)
+    assert (found.low, found.high) == (low, high)
+
+
+def test_the_interval_of_many_scores_is_that_of_the_normal_distribution() -> None:
+    scores = np.random.default_rng(3).uniform(0.0, 0.2, 100_000)
+    spread = 1.959964 * math.sqrt((scores * (1 - scores)).sum())
+    found = estimate_expected(scores)
+    assert (found.low, found.high) == pytest.approx((scores.sum() - spread, scores.sum() + spread), abs=1.5)
+
+
 def test_a_period_follows_from_the_tables_and_an_empty_one_is_refused() -> None:
     inputs = build_operation(
         [
@@ -254,8 +329,8 @@ def test_a_period_follows_from_the_tables_and_an_empty_one_is_refused() -> None:
     found = find_period(inputs.tables, None, None, None)
     assert (found.begins, found.as_of) == (day(1), day(4))
     assert found.ends > day(1)
-    with pytest.raises(BadInput, match="ends before it begins"):
+    with pytest.raises(BadInput, match=r"ends before it begins.*2024-03-07 09:00.*correct one of the dates"):
         build_debrief(inputs, OperationPeriod(day(3), day(3), datetime(2030, 1, 1, tzinfo=UTC)))
     nothing = Tables(inputs.tables.consignments, inputs.tables.outcomes[:0])
-    with pytest.raises(BadInput, match="no operation"):
+    with pytest.raises(BadInput, match=r"no operation.*consignments: 1, outcomes: 0"):
         find_period(nothing, None, None, None)

@@ -1,7 +1,7 @@
 """Drafts: facts in clear, parties as hashes; and yields that add up."""
 
 import pytest
-from support.examples import day, make_consignment, make_outcome
+from support.examples import day, make_consignment, make_late_versions, make_outcome
 
 from consignments.exchange.checks import check_message
 from consignments.exchange.documents import Feedback, Sighting, encode_message
@@ -51,6 +51,12 @@ def test_a_seizure_has_its_facts_and_no_personal_data() -> None:
     text = encode_message(message).decode()
     for word in ("Orchid", "Harbour", "Kim", "Teheran", "7946", "SEIZED"):
         assert word not in text
+
+
+def test_a_seizure_states_the_version_that_counts() -> None:
+    both = make_late_versions("SEIZED", 0, description="powder")
+    (confirmed,) = list_confirmed(tables(both, [FOUND]), day(20), "nps")
+    assert confirmed.consignment.description == "cotton t-shirts"
 
 
 def test_an_identifier_that_many_share_is_not_sent() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from support.examples import day, make_consignment, make_outcome
+from support.examples import day, make_consignment, make_late_versions, make_outcome
 
 from consignments.errors import BadInput, UnknownName
 from consignments.records import Alert, Consignment, Outcome
@@ -59,6 +59,14 @@ def test_what_shares_an_identifier_is_named_with_its_state() -> None:
     found = run(make_tables(CLEAR)).hits.set_index("consignment_id")
     assert found["state"].to_dict() == {"WAITING": "in hand", "OPENED": "clear", "PASSED": "not inspected"}
     assert set(found["shared"]) == {"sender's phone"}
+
+
+def test_a_late_version_is_no_target_and_no_hit() -> None:
+    target = make_late_versions("SEIZED", 0, sender_phone="+44 20 7946 0998")
+    hit = make_late_versions("HIT", 5, sender_phone="+44 20 7946 0999")
+    found = run(Tables(build_frame(target + hit, Consignment)))
+    assert found.hits["consignment_id"].tolist() == ["HIT"]
+    assert "sender's phone" in found.hits["shared"].item()
 
 
 def test_the_sentence_counts_what_passed() -> None:
@@ -118,7 +126,7 @@ def test_unknown_names_and_empty_periods_are_refused() -> None:
         find_consignment_target(tables, "SEIZD", day(6))
     with pytest.raises(UnknownName, match="unknown alert"):
         find_alert_target(tables, "A")
-    with pytest.raises(BadInput, match="no consignment was received"):
+    with pytest.raises(BadInput, match=r"no consignment was received.*2024-03-07 to 2024-03-08.*--days"):
         run(tables, HuntLimits(day(4.5), days=1))
 
 

@@ -184,4 +184,6 @@ def test_slices_tell_where_a_version_gains(bundle: Bundle, other: Bundle) -> Non
     found = compare(bundle, other, since(None), SETTINGS)
     (postal,) = [row for row in found.slices if row["kind"] == "channel"]
     assert (postal["value"], postal["consignments"], postal["positive"]) == ("postal", 300, 30)
-    assert postal["difference"] == pytest.approx(found.gains["roc_auc"].value)
+    gain = found.gains["roc_auc"]
+    assert (postal["a"], postal["b"]) == (found.a["roc_auc"].value, found.b["roc_auc"].value)
+    assert (postal["difference"], postal["low"], postal["high"]) == (gain.value, gain.low, gain.high)

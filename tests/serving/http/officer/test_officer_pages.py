@@ -12,11 +12,15 @@ from support.examples import day, make_consignment, make_outcome
 from support.officer import Officer, read_text, read_token, write_keys
 from support.serving_examples import Client, publish, serving, settings_in
 
+from consignments.errors import ServiceFault
 from consignments.timestamps import to_us
+from serving.event_log.event_codec import Action
 from serving.http.officer.forms import FormFault, build_outcome
-from serving.http.officer.pages import check_path
+from serving.http.officer.pages import OfficerPages, check_path
 from serving.http.officer.sessions import Sessions, read_cookie
 from serving.pages.formats import format_share
+from serving.scoring.intake import Intake, PendingReceipt
+from serving.scoring.offices import OfficeFinder
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(1)>\u202egnp.exe'
 LIST = "/?day=2024-03-04&office=Incheon"
@@ -210,6 +214,37 @@ def test_a_form_without_the_token_of_its_session_changes_nothing(client: Client,
         .status_code
         == 403
     )
+
+
+def test_every_refusal_is_in_the_log_without_what_was_sent(
+    client: Client, officer: Officer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    officer.get("/alerts")
+    Officer(client).sign_in("wrong Kim")
+    officer.send("/consignment", form="action", id="Kim Min-su", token="forged")
+    officer.get("/consignment?id=Kim+Min-su")
+    HOUR.now_us += 8 * 3600 * 1_000_000
+    officer.get("/consignment?id=RB1&person=Kim")
+    found = [line for line in capsys.readouterr().out.splitlines() if "refused" in line]
+    assert [re.findall(r"(?:call|status|person)=(\w+|'.*?')", line) for line in found] == [
+        ["form_login", "401"],
+        ["form_consignment", "'K. Lee'", "403"],
+        ["page_consignment", "'K. Lee'", "404"],
+        ["page_consignment", "303"],
+    ]
+    assert "Kim" not in "".join(found)
+
+
+def test_the_log_has_the_whole_fault_that_a_page_shows_in_part(
+    client: Client, officer: Officer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise ServiceFault("no disk", where="/etc/secret")
+
+    monkeypatch.setattr(OfficerPages, "show", fail)
+    page = officer.get("/alerts")
+    assert (page.status_code, "/etc/secret" in page.text) == (503, False)
+    assert "/etc/secret" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -425,6 +460,36 @@ def test_a_decision_on_an_old_page_is_shown_again(client: Client, officer: Offic
         last=re.search(r'name="last" value="(\d+)"', page.text)[1],  # type: ignore[index]
     )  # fmt: skip
     assert again.status_code == 200
+
+
+def test_a_decision_of_another_officer_that_comes_while_this_one_is_checked_counts_as_new(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.post("/v1/scores", make_consignment("RB41", office="Busan"), headers=bearer("all"))
+    person, active, record = Officer(client), client.service.active, Intake.record_action
+    person.sign_in("busan")
+
+    async def wait_while_another_decides(*_: Any) -> bool:
+        action = Action("RB41", "do_not_load", reason="r", by="K. Lee", acted_at=day(19))
+        assert isinstance(record(active.intake, action, HOUR(), "all"), PendingReceipt)
+        return False
+
+    monkeypatch.setattr(OfficeFinder, "is_foreign", wait_while_another_decides)
+    page = decide(person, "RB41", "request_screening")
+    assert page.status_code == 409
+    assert "Do not load" in read_text(page)
+
+
+def test_a_consignment_that_is_not_on_disk_yet_can_be_decided(
+    client: Client, officer: Officer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.post("/v1/scores", make_consignment("RB42"), headers=bearer("all"))
+    waiting = client.service.log.read_consignment_events("RB42")
+    monkeypatch.setattr(client.service.active.committer, "list_pending", lambda: waiting)
+    monkeypatch.setattr(client.service.log, "read_consignment_events", lambda *_: [])
+    assert decide(officer, "RB42", "request_screening").status_code == 200
+    sent = {"form": "action", "id": "RB42", "last": "9" * 5_000, "action": "inspect"}
+    assert officer.send("/consignment", **sent).status_code == 409
 
 
 def test_a_result_goes_the_way_of_the_interface(client: Client, officer: Officer) -> None:
