@@ -203,17 +203,7 @@ def compare(
     table = TableHash()
     rows = read_kept_rows(inputs.consignments, a.config, sample.rows, table)
     named = {"outcomes": inputs.outcomes, "alerts": inputs.alerts, "truth": truth}
-    traffic = ScoredPeriod(
-        score=scores[0],
-        day=get_time_column_us(rows, "received_at") // US_PER_DAY,
-        office=extract_texts(rows, "office"),
-        labelled=labels.known,
-        positive=labels.positive,
-        weight=_weigh_results(labels, sample),
-        slices=extract_slices(rows),
-        guessed=np.isnan(labels.probability),
-        stands_for=sample.stands_for,
-    )
+    traffic = _build_traffic(rows, scores[0], labels, sample)
     one, other = evaluate(traffic, config), evaluate(traffic.replace_score(scores[1]), config)
     return Comparison(
         a=one,
@@ -254,6 +244,20 @@ def _describe_young(order: pd.DataFrame, window: ArrivalWindow) -> list[str]:
         f"{young:,} arrivals from {window.ends:%Y-%m-%d} on were left out: most results of the last {LABEL_DELAY_DAYS} days before the last "
         "known one are not known yet, and the quick ones are mostly clear. --until includes them."
     ]
+
+
+def _build_traffic(rows: pd.DataFrame, score: Floats, labels: Labels, sample: TrafficSample) -> ScoredPeriod:
+    return ScoredPeriod(
+        score=score,
+        day=get_time_column_us(rows, "received_at") // US_PER_DAY,
+        office=extract_texts(rows, "office"),
+        labelled=labels.known,
+        positive=labels.positive,
+        weight=_weigh_results(labels, sample),
+        slices=extract_slices(rows),
+        guessed=np.isnan(labels.probability),
+        stands_for=sample.stands_for,
+    )
 
 
 def _weigh_results(labels: Labels, sample: TrafficSample) -> Floats:
