@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from benchmarks.skill import tables_of
 from consignments.records import Target
 from training.config import parse_config
-from training.evaluation.off_policy import DOUBLY_ROBUST, INVERSE_PROPENSITY, RANDOM_INSPECTIONS
+from training.evaluation.off_policy import DOUBLY_ROBUST, INVERSE_PROPENSITY, LOGGED_PROBABILITIES
 from training.runs.task import TrainingTask
 from training.runs.train import train_model
 from training.simulation.operation import simulate
@@ -98,7 +98,7 @@ def tell(worlds: Sequence[Sequence[Row]], title: str) -> None:
     print("|---|---|---|---|---|---|---|")
     rows = [row for world in worlds for row in world]
     for capacity in dict.fromkeys(row["capacity"] for row in rows):
-        for way in (INVERSE_PROPENSITY, DOUBLY_ROBUST, RANDOM_INSPECTIONS):
+        for way in (INVERSE_PROPENSITY, DOUBLY_ROBUST, LOGGED_PROBABILITIES):
             mine = [row for row in rows if (row["capacity"], row["estimator"]) == (capacity, way)]
             for measure in MEASURES:
                 print(f"| {capacity} | {way} | {measure} | {' | '.join(_figures(mine, measure))} |")

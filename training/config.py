@@ -18,6 +18,8 @@ from models.risk_model import LeafCount, TreeCount, TreeDepth, TreeParams
 
 CONFIG_FILE = "config.json"
 """Artifact of a run that keeps its settings."""
+LABEL_DELAY_DAYS = 21
+"""Days within which most results become known."""
 Days = Annotated[int, Meta(ge=1, le=3660)]
 Delay = Annotated[int, Meta(ge=0, le=366)]
 Count = Annotated[int, Meta(ge=1)]
@@ -38,7 +40,7 @@ class SplitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "and `--as-of`. In the simulated world the results of half of the NPS positives are known 22 days after "
             "arrival, and 90 % of other results."
         ),
-    ] = 21
+    ] = LABEL_DELAY_DAYS
     test_from: Annotated[
         datetime.date | None,
         Meta(
@@ -127,7 +129,12 @@ class EvaluationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     resamples: Annotated[
         int, Meta(ge=20, le=10_000, description="Number of resamples of whole days for the 95 % intervals.")
     ] = 300
-    smallest_slice: Annotated[Count, Meta(description="Slices with fewer labelled rows are left out.")] = 50
+    smallest_slice: Annotated[
+        Count,
+        Meta(
+            description="Slices with fewer labelled rows are left out. So are groups of the inspection burden with fewer consignments."
+        ),
+    ] = 50
     largest_slices: Annotated[
         Count, Meta(description="Maximum number of slices of one kind, largest first.")
     ] = 12

@@ -127,7 +127,8 @@ def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOpti
     Both must have the same target.
 
     The verb uses only fits that were not trained on the compared period: the final fit of a version if possible, else its
-    evaluation fit. Both models are compared day by day (paired). Differences have 95 % intervals.
+    evaluation fit. Both models are compared day by day (paired). Differences have 95 % intervals. Without --until and --truth,
+    it leaves out the last three weeks before the last result, because most results of their arrivals are not known yet.
 
     First run "npsrisk train --register". Logs a comparison run in MLflow. Next, run "npsrisk gate" and "npsrisk promote",
     which read this run.
@@ -159,7 +160,7 @@ def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOpti
         found = run(one, other, traffic, progress=progress)
     run_id, review = log_reviewed_comparison(open_registry(), found, *versions)
     result = {"run_id": run_id, "verdict": found.verdict(), "metrics": found.flatten_metrics()}
-    lines = [summarize_comparison(found, versions[0].title, versions[1].title), f"run {run_id}"]
+    lines = [summarize_comparison(found, versions[0].title, versions[1].title), *found.notes, f"run {run_id}"]
     if review is not None:
         result["recommendation"] = format_recommendation(review.recommendation)
         lines.append(summarize_recommendation(review.recommendation))

@@ -65,8 +65,11 @@ def estimate_known_probability(
     Returns
     -------
     float64 array, (n,)
-        In (0, 1]; the sum over the traffic is the number of known results.
+        In (0, 1]; the sum over the traffic is about the number of known results, and differs from it by what the limits of a
+        probability cut off after the scaling.
     """
+    if not traffic.sum():
+        return np.ones(len(known))
     mean = float(known.sum() / traffic.sum())
     estimate = np.full(len(known), mean)
     _, place = np.unique(day, return_inverse=True)

@@ -13,9 +13,10 @@ The worked example, as of Monday 1 July 2024, with a label delay of 14 days, 28 
 
 Training and validation labels are read on one day, the day the test begins: on that day this very model could have
 been trained and deployed. A parcel received on 20 March whose laboratory result comes on 21 May is no training row: on
-20 May nobody knew the result. A parcel received on 7 May is in the gap even if its result was known the next day: of
-that day only the quick results, mostly `clear`, are known. The gap before validation prevents that parcels of one
-campaign are in both periods. The rule never looks at a label to place a row.
+20 May nobody knew the result. One that its sender cancels or amends on 21 May is a training row as it was on 20 May. A
+parcel received on 7 May is in the gap even if its result was known the next day: of that day only the quick results,
+mostly `clear`, are known. The gap before validation prevents that parcels of one campaign are in both periods. The rule
+never looks at a label to place a row.
 """
 
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.timestamps import NO_TIME, to_us
-from training.config import SplitConfig
+from training.config import LABEL_DELAY_DAYS, SplitConfig
 
 OUTSIDE, TRAIN, VALIDATION, TEST = 0, 1, 2, 3
 """The part a consignment is assigned to; `OUTSIDE` is in a gap, before the first or after the last period."""
@@ -261,6 +262,22 @@ def split_nothing(first_arrival: datetime, as_of: datetime) -> Split:
         timedelta(0),
         as_of,
     )
+
+
+def compute_settled_end(last_visible: datetime) -> datetime:
+    """Return the day until which most results of arrivals are known; of later arrivals only the quick ones are, mostly `clear`.
+
+    Parameters
+    ----------
+    last_visible : datetime
+        When the last outcome became visible.
+
+    Examples
+    --------
+    >>> f"{compute_settled_end(datetime(2024, 7, 1, 15, tzinfo=UTC)):%d %B}"
+    '10 June'
+    """
+    return truncate_to_day(last_visible - timedelta(days=LABEL_DELAY_DAYS))
 
 
 def truncate_to_day(moment: datetime) -> datetime:

@@ -7,7 +7,7 @@ correction is not seen.
 
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -185,7 +185,9 @@ def get_true_labels(consignment_id: "pd.Series", truth: pd.DataFrame, target: Ta
         raise BadInput(
             "the truth belongs to another simulated world",
             where="truth",
-            expected="the consignments that were given",
+            got=f"{len(truth):,} rows with a result of none of the {len(result):,} consignments",
+            expected="results of the consignments that were given",
+            todo="provide the truth that was written with these consignments",
         )
     nothing = np.zeros(len(result), dtype=bool)
     return Labels(
@@ -361,65 +363,130 @@ def build_data_set(
     BadInput
         If there is nothing to train, validate or test on.
     """
-    consignments, outcomes, as_of = observed.consignments, observed.outcomes, observed.as_of
+    consignments, as_of = observed.consignments, observed.as_of
     received = get_time_column_us(consignments, "received_at")
-    usable, superseded = _select_usable(consignments, outcomes, received, to_us(as_of))
-    ids = consignments["consignment_id"]
-    final = get_labels_as_of(ids, outcomes, as_of, target)
-    labelled = usable & final.known
+    known = final = _KnownRows.observe(observed, target, as_of)
+    labelled = final.decided & final.labels.known
     if not labelled.any():
         raise BadInput(
             "no final result of any consignment is visible",
             where=f"outcomes as of {as_of:%Y-%m-%d}",
             todo="check that the identifiers of both tables match, or train as of a later date",
         )
-    first = to_datetime(int(received[usable].min()))
+    first = to_datetime(int(received[final.decided].min()))
     if held_out == "validation and test":
         cut = split_by_time(first, to_datetime(int(received[labelled].max())), as_of, config.split)
     elif held_out == "validation":
         cut = split_without_test(first, as_of, config.split)
     else:
         cut = split_nothing(first, as_of)
-    part = np.where(usable, cut.assign_parts(received), OUTSIDE).astype(np.int8)
-    labels = final
-    for code, period in ((TRAIN, cut.train), (VALIDATION, cut.validation)):
-        labels = get_labels_as_of(ids, outcomes, period.labels_by, target).combine_where(part == code, labels)
-    withdrawn = _select_withdrawn(consignments, to_us(as_of)) & ~labels.chosen
-    part[withdrawn] = OUTSIDE
+    placed = cut.assign_parts(received)
+    if cut.train.labels_by != as_of:
+        # A parcel that was amended or withdrawn later was as it was on the day on which the labels are read.
+        then = _KnownRows.observe(observed, target, cut.train.labels_by)
+        known = then.combine_where(np.isin(placed, (TRAIN, VALIDATION)), final)
+    labels = known.labels
+    part = np.where(known.decided & ~known.withdrawn, placed, OUTSIDE).astype(np.int8)
     background, rates = _draw_background(part, labels.chosen, observed.offered, config)
     weight = compute_fitting_weights(part, labels, background, config.weights)
     data = DataSet(observed, target, cut, part, labels, background, rates, weight, report=[])
     _require_both_kinds(data)
-    counts = _ExclusionRows(superseded=superseded, withdrawn=withdrawn, received=received, final=final)
+    superseded = (received < to_us(as_of)) & ~known.decided
+    counts = _ExclusionRows(
+        superseded=superseded, withdrawn=known.withdrawn, received=received, final=final.labels
+    )
     return replace(data, report=_build_report(data, counts))
 
 
-def _select_usable(
-    frame: pd.DataFrame, outcomes: pd.DataFrame, received: NDArray[np.int64], as_of_us: int
-) -> tuple[Bools, Bools]:
-    """Return the rows of the versions on which a decision was made, and the rows of other versions.
+class _KnownRows(NamedTuple):
+    """Knowledge of each row of the consignment table at a given time.
+
+    Attributes
+    ----------
+    decided, withdrawn : bool array, (n,)
+        As `select_decided_versions` and `select_withdrawn` return them.
+    labels : Labels
+    """
+
+    decided: Bools
+    withdrawn: Bools
+    labels: Labels
+
+    @classmethod
+    def observe(cls, observed: ObservedTables, target: Target, moment: datetime) -> "_KnownRows":
+        frame, outcomes = observed.consignments, observed.outcomes
+        return cls(
+            select_decided_versions(frame, outcomes, moment),
+            select_withdrawn(frame, outcomes, moment),
+            get_labels_as_of(frame["consignment_id"], outcomes, moment, target),
+        )
+
+    def combine_where(self, rows: Bools, other: "_KnownRows") -> "_KnownRows":
+        """Return this for `rows`, and the other one elsewhere."""
+        return _KnownRows(
+            np.where(rows, self.decided, other.decided),
+            np.where(rows, self.withdrawn, other.withdrawn),
+            self.labels.combine_where(rows, other.labels),
+        )
+
+
+def select_counted_consignments(
+    frame: pd.DataFrame, outcomes: pd.DataFrame | None, moment: datetime | None = None
+) -> Bools:
+    """Select one row of each consignment: the version on which the decision was made, unless its sender withdrew it before one.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        All rows of the consignment table; of the columns, those of its order are enough.
+    outcomes : DataFrame or None
+    moment : datetime, optional
+        What came or happened later is ignored. Default: nothing.
+
+    Returns
+    -------
+    bool array, (rows,)
+    """
+    decided = select_decided_versions(frame, outcomes, moment)
+    return decided & ~select_withdrawn(frame, outcomes, moment)
+
+
+def select_decided_versions(
+    frame: pd.DataFrame, outcomes: pd.DataFrame | None, moment: datetime | None = None
+) -> Bools:
+    """Select the rows of the versions on which a decision was made; parameters are those of `select_counted_consignments`.
 
     Such a version had been received by then. If the consignment was chosen, it was received before that: what an amendment
     corrects afterwards was not known.
     """
-    arrived = received < as_of_us
-    usable = select_counting_rows(frame, as_of_us, _find_decisions(outcomes, as_of_us))
-    return usable, arrived & ~usable
-
-
-def _find_decisions(outcomes: pd.DataFrame, by_us: int) -> "pd.Series":
-    """Return when each consignment was first chosen, in microseconds by identifier."""
-    chosen = _find_chosen_us(outcomes)
-    known = (chosen != NO_TIME) & (chosen <= by_us)
-    return (
-        pd.Series(chosen[known], dtype=np.int64).groupby(outcomes["consignment_id"][known].to_numpy()).min()
+    return select_counting_rows(
+        frame, None if moment is None else to_us(moment), _find_decisions(outcomes, moment)
     )
 
 
-def _select_withdrawn(frame: pd.DataFrame, as_of_us: int) -> Bools:
+def select_withdrawn(
+    frame: pd.DataFrame, outcomes: pd.DataFrame | None, moment: datetime | None = None
+) -> Bools:
+    """Select the rows whose sender had withdrawn them although nobody had chosen them; parameters as before."""
     cancelled = get_time_column_us(frame, "cancelled_at")
-    withdrawn: Bools = (cancelled != NO_TIME) & (cancelled < as_of_us)
-    return withdrawn
+    withdrawn: Bools = cancelled != NO_TIME
+    if moment is not None:
+        withdrawn &= cancelled < to_us(moment)
+    chosen = frame["consignment_id"].isin(_find_decisions(outcomes, moment).index).to_numpy(dtype=bool)
+    return withdrawn & ~chosen
+
+
+def _find_decisions(outcomes: pd.DataFrame | None, moment: datetime | None) -> "pd.Series":
+    """Return when each consignment was first chosen, in microseconds by identifier."""
+    if outcomes is None:
+        return pd.Series(dtype=np.int64)
+    chosen = _find_chosen_us(outcomes)
+    known = chosen != NO_TIME
+    if moment is not None:
+        known &= chosen <= to_us(moment)
+    return (
+        pd.Series(chosen[known], dtype=np.int64).groupby(outcomes["consignment_id"][known].to_numpy()).min()
+    )
 
 
 def _draw_background(

@@ -63,9 +63,21 @@ def estimate_drawn_recall(
     rows = pd.Index(ids).get_indexer(pd.Index(selection["consignment_id"]))
     if (rows < 0).any():
         name = selection["consignment_id"].iloc[int(np.argmax(rows < 0))]
-        raise BadInput("a chosen consignment has no score", where="selection", got=repr(name))
+        raise BadInput(
+            "a chosen consignment has no score",
+            where="selection",
+            got=repr(name),
+            expected="consignments of the score table",
+            todo="provide the scores from which the lists were drawn",
+        )
     if outcomes.empty:
-        raise BadInput("no result to estimate recall from", where="outcomes", got="no rows")
+        raise BadInput(
+            "no result to estimate recall from",
+            where="outcomes",
+            got="no rows",
+            expected="results of the chosen consignments",
+            todo="provide outcomes after the inspections",
+        )
     moment = find_last_visible_time(outcomes)
     labels = get_labels_as_of(selection["consignment_id"], outcomes, moment, target)
     within = compute_selection_probabilities(score, offices, days, capacity=capacity, explore=0.0)[rows]

@@ -79,7 +79,7 @@ def compute_fairness_rows(
     capacity : int
         Inspections for each office and UTC day.
     config : EvaluationConfig
-        Number of resamples of days, maximum groups of a kind, and minimum consignments of a group.
+        Number of resamples of days, maximum groups of a kind, and minimum consignments of the traffic in a group.
     judged_by : str
         Source of the labels: `outcomes` or `truth`.
 
@@ -92,8 +92,7 @@ def compute_fairness_rows(
     """
     ranking = DailyRanking(traffic.score, traffic.day)
     arrived = traffic.traffic
-    # One day shows no spread.
-    draws = draw_days(len(ranking.days), config.resamples if len(ranking.days) > 1 else 0, config.seed)
+    draws = draw_days(len(ranking.days), config.resamples, config.seed)
     cell = index_office_days(traffic.office, traffic.day)
     taken = select_at_capacity(ranking.group, cell, capacity, arrived)
     values = {
@@ -119,7 +118,7 @@ def _iterate_groups(traffic: ScoredPeriod, config: EvaluationConfig) -> Iterator
         if kind not in traffic.slices:
             continue
         codes, names = pd.factorize(traffic.slices[kind], sort=True)
-        counts = np.bincount(codes, minlength=len(names))
+        counts = np.bincount(codes, traffic.traffic, len(names))
         ranked = np.argsort(-counts, kind="stable")
         shown = [code for code in ranked[: config.largest_slices] if counts[code] >= config.smallest_slice]
         for code in shown:

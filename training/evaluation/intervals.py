@@ -32,6 +32,22 @@ class Estimate:
     low: float
     high: float
 
+    @property
+    def has_interval(self) -> bool:
+        """True if both ends are known."""
+        return bool(np.isfinite(self.low) and np.isfinite(self.high))
+
+    @property
+    def sign(self) -> int:
+        """Sign of a difference: 1 or -1 if its entire interval is above or below zero, 0 if it contains zero or is unknown.
+
+        Examples
+        --------
+        >>> Estimate(0.1, 0.02, 0.2).sign, Estimate(0.1, -0.02, 0.2).sign, Estimate(0.1, np.nan, np.nan).sign
+        (1, 0, 0)
+        """
+        return int(self.low > 0) - int(self.high < 0)
+
 
 class ResampledMetric(NamedTuple):
     """A metric of the data and of each resample, before its interval is computed.
@@ -52,9 +68,9 @@ class ResampledMetric(NamedTuple):
     highest: Floats | None = None
 
     def estimate(self, days: int) -> Estimate:
-        """Compute the 95 % interval; one day alone shows no spread."""
+        """Compute the 95 % interval; one day has no resamples, so it has none."""
         if self.trials is None:
-            return compute_interval(self.values if days > 1 else self.values[:1])
+            return compute_interval(self.values)
         found = compute_share_interval(self.values, self.trials, days)
         low = found if self.lowest is None else compute_share_interval(self.lowest, self.trials, days)
         high = found if self.highest is None else compute_share_interval(self.highest, self.trials, days)

@@ -2,13 +2,15 @@
 
 inverse propensity    each known result is weighted by the inverse of its probability of being known
 doubly robust         the model's expectation over all traffic, corrected by the weighted residuals of the results
-random inspections    only random selections, by their logged probability: no assumption, but few results
+logged probabilities  only results with a logged probability, weighted by its inverse; certain selections (probability 1)
+                      stand for themselves, and the drawn ones for the rest of the traffic
 
 The doubly robust estimate is correct on average if either the expectations or the probabilities are (Robins, Rotnitzky
 and Zhao 1994; Dudík, Langford and Li 2011). Its expectation is the calibrated probability of the scored model itself:
 fitted on training and calibrated on validation, so no result of the test period evaluates an expectation that it made.
-A model fitted on training alone would be the same one without its calibration. On a simulated world the truth is also
-shown.
+A model fitted on training alone would be the same one without its calibration. The third estimate needs no model. It is
+correct if every consignment could be chosen with a probability that was logged, if nobody else took a part of the traffic
+from the draw, and if results are not missing for a reason. On a simulated world the truth is also shown.
 """
 
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 
 from training.config import EvaluationConfig
 from training.evaluation.capacity import SHARES
-from training.evaluation.intervals import Estimate, ResampledMetric
+from training.evaluation.intervals import Estimate
 from training.evaluation.metrics import RankedTraffic, SumAbove
 from training.evaluation.selected_labels import (
     Sums,
@@ -26,7 +28,9 @@ from training.evaluation.selected_labels import (
     build_row_values,
     compute_effective_size,
     compute_precision_recall,
+    estimate_drawn_bounds,
     make_monotone,
+    separate_certain,
 )
 from training.evaluation.traffic import ScoredPeriod
 
@@ -34,13 +38,15 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Row = dict[str, float | str]
 
-INVERSE_PROPENSITY, DOUBLY_ROBUST, RANDOM_INSPECTIONS = (
+INVERSE_PROPENSITY, DOUBLY_ROBUST, LOGGED_PROBABILITIES = (
     "inverse propensity",
     "doubly robust",
-    "random inspections",
+    "logged probabilities",
 )
-MIN_RANDOM_POSITIVES = 20
-"""Randomly selected positives needed to estimate their recall to about twenty percentage points."""
+MIN_DRAWN_POSITIVES = 20
+"""Drawn positives needed to estimate their recall to about twenty percentage points."""
+MIN_COVERED_SHARE = 0.5
+"""Share of the traffic that drawn results must stand for. Far fewer mean that some consignments could not be drawn."""
 MEASURES = ("precision", "hits_per_1000", "recall")
 COLUMNS = (
     "capacity",
@@ -53,6 +59,7 @@ COLUMNS = (
     *(f"{measure}_{end}" for measure in ("precision", "recall") for end in ("true", "off")),
 )
 """Columns of the table, the same in every run; `_off` is the estimate minus the simulated truth, else empty."""
+TINY = 1e-300
 UNKNOWN_SHARE = Estimate(np.nan, 0.0, 1.0)
 """Estimate of a share of which nothing is known."""
 
@@ -66,8 +73,7 @@ class LoggedEvidence:
     traffic : ScoredPeriod
         With a weight for each known result: the inverse of its probability, logged or estimated.
     lot : float64 array, (n,)
-        How many consignments the result of a random inspection stands for, the inverse of its logged probability; 0
-        for all others.
+        How many consignments a result with a logged probability stands for, the inverse of that; 0 for all others.
     expected : float64 array, (n,)
         Probability of a positive, 0 to 1, by a model that saw no result of the period.
     """
@@ -77,53 +83,80 @@ class LoggedEvidence:
     expected: Floats
 
     @classmethod
-    def from_scored_period(
-        cls, traffic: ScoredPeriod, selected_by: NDArray[np.object_], logged: Floats
-    ) -> "LoggedEvidence":
-        """Build the evidence from a scored period and the results of random inspections.
+    def from_scored_period(cls, traffic: ScoredPeriod, logged: Floats) -> "LoggedEvidence":
+        """Build the evidence from a scored period and the logged probabilities of its results.
 
         Parameters
         ----------
         traffic : ScoredPeriod
             Its score is a probability.
-        selected_by : object array of str, (n,)
         logged : float64 array, (n,)
-            Logged probability of having been chosen; NaN if there is none.
+            Logged probability of having been chosen under the whole policy; NaN if there is none.
         """
-        drawn = traffic.labelled & (selected_by == "random") & ~np.isnan(logged)
-        lot = np.divide(1.0, logged, out=np.zeros(len(logged)), where=drawn)
+        known = traffic.labelled & ~np.isnan(logged)
+        lot = np.divide(1.0, logged, out=np.zeros(len(logged)), where=known)
         return cls(traffic, lot, traffic.score)
+
+    @property
+    def certain(self) -> Bools:
+        """Results of selections with probability 1, bool (n,)."""
+        return (self.lot > 0) & np.isclose(self.lot, 1.0)
+
+    @property
+    def covered_share(self) -> float:
+        """Share of the traffic without the certain selections that the drawn results stand for; 1 if there is no such traffic."""
+        rest = float((self.traffic.traffic * ~self.certain).sum())
+        return float(self.lot[~self.certain].sum()) / rest if rest else 1.0
 
     def list_cautions(self) -> list[str]:
         """Return sentences on how reliable the estimates are."""
-        traffic, drawn = self.traffic, self.lot > 0
-        results, by_lot = int(traffic.labelled.sum()), int(drawn.sum())
-        finds = int((drawn & traffic.positive).sum())
+        traffic, logged = self.traffic, self.lot > 0
+        results, with_probability = int(traffic.labelled.sum()), int(logged.sum())
         if traffic.complete:
             return ["Every consignment has a result. Nothing is estimated."]
         said = []
-        if by_lot < results:
+        if with_probability < results:
             said.append(
-                f"{results - by_lot:,} of {results:,} results come from consignments that were not randomly selected. The first two "
+                f"{results - with_probability:,} of {results:,} results come from consignments without a logged probability. The first two "
                 "estimates correct for what the declarations explain of the selection. If those who selected saw more, such as an X-ray "
                 "image, precision and hits are too high, and recall may be wrong in either direction. So their intervals reach down "
                 "to what is certain: a positive without a logged probability may stand for itself alone."
             )
-        said.append(
-            "The estimate from random inspections does not depend on how the others were selected. "
-            f"Results: {by_lot:,}, positives: {finds:,}."
-            + (" So few positives give a wide interval." if finds < MIN_RANDOM_POSITIVES else "")
+        return [*said, self._describe_draw()]
+
+    def _describe_draw(self) -> str:
+        """Return what the third estimate rests on, and whether it can be trusted."""
+        drawn = (self.lot > 0) & ~self.certain
+        finds = int((drawn & self.traffic.positive).sum())
+        found = f"Certain selections: {int(self.certain.sum()):,}. Drawn results: {int(drawn.sum()):,}, positives: {finds:,}."
+        if self.covered_share < MIN_COVERED_SHARE:
+            return (
+                f"The estimate by logged probabilities is unknown outside of what was certain to be selected: the drawn results stand for "
+                f"{self.covered_share:.0%} of the other traffic, so most of it was never or seldom drawn. {found}".replace(
+                    "%", " %"
+                )
+            )
+        return (
+            "The estimate by logged probabilities needs no model, but that every consignment could be drawn, and that nobody else took "
+            f"a part of the traffic from the draw. {found}"
+            + (
+                " So few drawn positives give a wide interval, and the value of recall is too high on average."
+                if finds < MIN_DRAWN_POSITIVES
+                else ""
+            )
         )
-        return said
 
     def build_estimator_values(self) -> dict[str, Sums]:
         """Build the values of each row that are summed, for each estimator."""
         traffic, everywhere = self.traffic, self.traffic.traffic
         corrected = build_row_values(traffic.weights, traffic.sure, traffic.positive, everywhere)
+        certain = self.certain
+        lot = self.lot if self.covered_share >= MIN_COVERED_SHARE else np.where(certain, self.lot, 0.0)
+        logged = build_row_values(lot, lot, traffic.positive, everywhere)
         ways = {
             INVERSE_PROPENSITY: corrected,
             DOUBLY_ROBUST: add_expectations(corrected, self.expected),
-            RANDOM_INSPECTIONS: build_row_values(self.lot, self.lot, traffic.positive, everywhere),
+            LOGGED_PROBABILITIES: separate_certain(logged, certain),
         }
         counted = {way: (values["known"] > 0).astype(np.float64) for way, values in ways.items()}
         return {
@@ -188,8 +221,11 @@ def estimate_rows(
         true = _compute_true_shares(ranked, above, truth, evidence.traffic.traffic)
         for way in ways:
             named: Row = {"capacity": capacity, "estimator": way}
-            top, _ = tops[capacity, way]
-            rows.append(named | _build_estimate_row(top, found[capacity, way], ranked.days, true))
+            top, rest = tops[capacity, way]
+            shares = {name: found[capacity, way][name].estimate(ranked.days) for name in true}
+            if way == LOGGED_PROBABILITIES:
+                shares = _widen_to_draw(shares, top, rest, ranked.days)
+            rows.append(named | _build_estimate_row(top, shares, true))
     return rows
 
 
@@ -204,9 +240,28 @@ def _compute_true_shares(
     return {name: float(measured.values[0]) for name, measured in found.items()}
 
 
-def _build_estimate_row(
-    top: Sums, found: dict[str, ResampledMetric], days: int, true: dict[str, float]
-) -> Row:
+def _widen_to_draw(shares: dict[str, Estimate], top: Sums, rest: Sums, days: int) -> dict[str, Estimate]:
+    """Widen the intervals of precision and recall to what the drawn results of both sides of the cut leave open."""
+    found, missed = estimate_drawn_bounds(top, rest, days), estimate_drawn_bounds(rest, top, days)
+    whole = float(top["traffic"][0])
+    bounds = {
+        "precision": (found[0] / whole, found[1] / whole),
+        "recall": (
+            found[0] / max(found[0] + missed[1], TINY),
+            1.0 if missed[0] <= 0 else found[1] / (found[1] + missed[0]),
+        ),
+    }
+    return {
+        name: Estimate(
+            share.value,
+            float(np.minimum(share.low, bounds[name][0])),
+            float(np.maximum(share.high, bounds[name][1])),
+        )
+        for name, share in shares.items()
+    }
+
+
+def _build_estimate_row(top: Sums, found: dict[str, Estimate], true: dict[str, float]) -> Row:
     """Build the row of one estimator at one capacity."""
     row: Row = {
         "consignments": round(float(top["traffic"][0])),
@@ -214,7 +269,7 @@ def _build_estimate_row(
         "finds": float(top["finds"][0]),
         "effective_results": compute_effective_size(top["known"], top["known_squares"]),
     }
-    shares = {name: _fill_unknown(found[name].estimate(days)) for name in true}
+    shares = {name: _fill_unknown(estimate) for name, estimate in found.items()}
     for name, share, scale in (
         ("precision", shares["precision"], 1),
         ("hits_per_1000", shares["precision"], 1000),

@@ -19,7 +19,7 @@ POSITIVES_AT_A_TIME = 20_000
 
 
 def draw_days(days: int, resamples: int, seed: int) -> Floats:
-    """Draw resamples of whole days.
+    """Draw resamples of whole days; none of a single day, which shows no spread.
 
     Parameters
     ----------
@@ -30,9 +30,11 @@ def draw_days(days: int, resamples: int, seed: int) -> Floats:
 
     Returns
     -------
-    float64 array, (1 + resamples, days)
+    float64 array, (1 + resamples, days), or (1, 1) for a single day
         How often each day counts; the first row counts each day once and is the data itself.
     """
+    if days < 2:
+        return np.ones((1, days))
     drawn = np.random.default_rng(seed).multinomial(days, np.full(days, 1.0 / days), size=resamples)
     return np.vstack([np.ones(days), drawn.astype(np.float64)])
 

@@ -54,9 +54,17 @@ def add_expectations(values: Sums, expected: Floats) -> dict[str, Floats]:
     }
 
 
+def separate_certain(values: Sums, certain: NDArray[np.bool_]) -> dict[str, Floats]:
+    """Add to the row values those of results that were certain to be selected; see `_estimate_drawn_hits`."""
+    return {**values, "certain": values["known"] * certain, "certain_hits": values["hits"] * certain}
+
+
 def compute_precision_recall(top: Sums, rest: Sums) -> dict[str, ResampledMetric]:
     """Compute `precision` and `recall` from the sums of both sides of a cut."""
-    found, missed = _estimate_hits(top), _estimate_hits(rest)
+    if "certain" in top:
+        found, missed = _estimate_drawn_hits(top, rest), _estimate_drawn_hits(rest, top)
+    else:
+        found, missed = _estimate_hits(top), _estimate_hits(rest)
     least_found, least_missed = found * _compute_sure_share(top), missed * _compute_sure_share(rest)
     finds = compute_effective_size(top["hits"] + rest["hits"], top["hits_squares"] + rest["hits_squares"])
     return {
@@ -112,6 +120,35 @@ def _estimate_hits(side: Sums) -> Floats:
     rate = divide(side.get("surprise", side["hits"]), side["known"])
     hits = side["traffic"] * rate + side.get("expected", 0.0)
     return np.where(side["traffic"] < 0.5, 0.0, np.clip(hits, 0.0, side["traffic"]))
+
+
+def _estimate_drawn_hits(side: Sums, other: Sums) -> Floats:
+    """Estimate the hits of a side by logged probabilities alone; NaN if it has no result, or no drawn one speaks for its rest.
+
+    Certain results stand for themselves. The positives among the drawn ones are weighted by the inverse of their probability
+    (Horvitz and Thompson 1952), and together the drawn ones of both sides stand for all traffic that was not certain. A side that
+    holds little of it often has no drawn result, so that a rate of its own would not exist, or only in favourable cases.
+    """
+    drawn = side["known"] - side["certain"] + other["known"] - other["certain"]
+    left = side["traffic"] - side["certain"] + other["traffic"] - other["certain"]
+    hits = (side["hits"] - side["certain_hits"]) * divide(left, drawn)
+    hits = np.where(side["traffic"] - side["certain"] < 0.5, 0.0, hits) + side["certain_hits"]
+    is_known = (side["known"] > 0) | (side["traffic"] < 0.5)
+    return np.where(is_known, np.clip(hits, 0.0, side["traffic"]), np.nan)
+
+
+def estimate_drawn_bounds(side: Sums, other: Sums, days: int) -> tuple[float, float]:
+    """Return between how many hits a side has with 95 % confidence, by logged probabilities alone.
+
+    Only its drawn results tell of what was not certain to be selected, however many positives the certain ones have.
+    """
+    rest = side["traffic"] - side["certain"]
+    hits = _estimate_drawn_hits(side, other) - side["certain_hits"]
+    drawn = compute_effective_size(side["known"] - side["certain"], side["known_squares"] - side["certain"])
+    share = ResampledMetric(np.clip(divide(hits, rest), 0.0, 1.0), trials=drawn).estimate(days)
+    low, high = (share.low, share.high) if np.isfinite(share.low) else (0.0, 1.0)
+    sure, left = float(side["certain_hits"][0]), max(float(rest[0]), 0.0)
+    return sure + low * left, sure + high * left
 
 
 def _raise_to(values: Floats, least: Floats) -> Floats:

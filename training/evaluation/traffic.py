@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from consignments.errors import BadInput
+
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
@@ -40,6 +42,11 @@ class ScoredPeriod:
         Rows whose weight is not based on a logged probability. Default: none.
     stands_for : float64 array, (n,), optional
         How many consignments of the traffic a row stands for, if a sample of those without a label was kept. Default: 1 each.
+
+    Raises
+    ------
+    BadInput
+        If a score is NaN or infinite.
     """
 
     score: Floats
@@ -53,8 +60,16 @@ class ScoredPeriod:
     stands_for: Floats | None = None
 
     def __post_init__(self) -> None:
-        if not np.isfinite(self.score).all():
-            raise ValueError("scores must be finite")
+        finite = np.isfinite(self.score)
+        if not finite.all():
+            row = int(np.argmin(finite))
+            raise BadInput(
+                "a score is not a finite number",
+                where=f"row {row} of {len(finite)} scored consignments",
+                got=str(self.score[row]),
+                expected="a probability, or any number that ranks",
+                todo="score the consignments again",
+            )
 
     @property
     def complete(self) -> bool:

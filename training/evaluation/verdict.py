@@ -15,7 +15,8 @@ from training.evaluation.intervals import Estimate
 from training.evaluation.metrics import Evaluation, estimate_difference
 
 DECIDING = ("recall_at_1pct", "average_precision", "roc_auc")
-"""Deciding metrics: the first of these that the data determine."""
+"""Metrics that decide about a model; see `choose_deciding_metric`."""
+SIGN_NAMES: dict[int, Literal["better", "unclear", "worse"]] = {1: "better", 0: "unclear", -1: "worse"}
 MIN_SHOWN = 1e-6
 """Smaller numbers are written as 0: the low end of an interval can be 1e-58."""
 MIN_POSITIVES = 10
@@ -75,13 +76,13 @@ def judge_model(
     by_truth : bool
         True if the labels are the truth of a simulated world.
     """
-    metric = next((name for name in DECIDING if np.isfinite(model[name].value)), DECIDING[-1])
+    metric = choose_deciding_metric(model.metrics)
     # Of equally good ones the last: the baselines are ordered by cost.
     rival = max(
         reversed(list(baselines)), key=lambda name: np.nan_to_num(baselines[name][metric].value, nan=-1.0)
     )
     gain = estimate_difference(model, baselines[rival], metric)
-    name = _decide_name(gain)
+    name = SIGN_NAMES[gain.sign]
     title = METRIC_NAMES[metric][0].upper() + METRIC_NAMES[metric][1:]
     sentences = [
         _write_headline(model, target, by_truth),
@@ -98,6 +99,19 @@ def judge_model(
         )
     recall = estimate_difference(model, baselines[rival], DECIDING[0])
     return EvaluationVerdict(name, tuple(sentences), rival, recall, positives, by_truth)
+
+
+def choose_deciding_metric(found: Mapping[str, Estimate]) -> str:
+    """Return the first of the deciding metrics that has an interval; else the first that has a value, else the last.
+
+    Parameters
+    ----------
+    found : mapping
+        Name to the metric of a model, or to its difference from another model.
+    """
+    known = [name for name in DECIDING if found[name].has_interval]
+    valued = [name for name in DECIDING if np.isfinite(found[name].value)]
+    return (known or valued or [DECIDING[-1]])[0]
 
 
 def format_share_range(estimate: Estimate) -> str:
@@ -146,17 +160,15 @@ def format_percent_range(estimate: Estimate) -> str:
     --------
     >>> format_percent_range(Estimate(0.01, -0.02, 0.04))
     '+1.00 percentage points (-2.00 to +4.00)'
+    >>> format_percent_range(Estimate(0.01, float("nan"), float("nan")))
+    '+1.00 percentage points, without an interval: one day or too few results show no spread'
     """
     value, low, high = (
         format_significant(100 * each, "+") for each in (estimate.value, estimate.low, estimate.high)
     )
+    if not estimate.has_interval:
+        return f"{value} percentage points, without an interval: one day or too few results show no spread"
     return f"{value} percentage points ({low} to {high})"
-
-
-def _decide_name(gain: Estimate) -> Literal["better", "unclear", "worse"]:
-    if gain.low > 0:
-        return "better"
-    return "worse" if gain.high < 0 else "unclear"
 
 
 def _write_headline(model: Evaluation, target: Target, by_truth: bool) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from consignments.errors import BadSetting
 from features.batch import Progress
 from training.config import TrainConfig
 from training.fitting.rolling_origin import RankOrigins, RollingOrigin, evaluate_origins
@@ -52,7 +53,7 @@ class SearchBudget:
     trials : int
         Maximum number of trials, including those of an earlier run.
     minutes : float or None
-        Start no new trial after this time; None: no limit.
+        Start no new trial after this time, except the first; None: no limit.
     study : Path or None
         File that stores the trials; without one a search cannot be resumed.
     """
@@ -60,6 +61,10 @@ class SearchBudget:
     trials: int
     minutes: float | None = None
     study: Path | None = None
+
+    def is_over(self, seconds: float) -> bool:
+        """Return True if no new trial may begin after this time."""
+        return self.minutes is not None and seconds > self.minutes * SECONDS_PER_MINUTE
 
 
 @dataclass(frozen=True)
@@ -104,18 +109,25 @@ def search(
     Returns
     -------
     SearchResult
+
+    Raises
+    ------
+    BadSetting
+        See `check_start`.
     """
     import optuna
 
+    check_start(config)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         study_name=name, storage=_open_storage(budget.study), direction="maximize", load_if_exists=True
     )
     flat, begun = config.flatten(), time.monotonic()
-    if not study.trials:
+    if not _has_start(study):
         study.enqueue_trial({parameter: flat[parameter] for parameter in SEARCH_SPACE})
     while (done := len(_list_finished_trials(study))) < budget.trials:
-        if budget.minutes is not None and time.monotonic() - begun > budget.minutes * SECONDS_PER_MINUTE:
+        # The configuration as given is always tried: without any trial there is no result.
+        if done and budget.is_over(time.monotonic() - begun):
             break
         # A resumed search draws the same trials as one that was never stopped.
         study.sampler = optuna.samplers.TPESampler(seed=config.model.seed * 10_000 + done)
@@ -127,6 +139,20 @@ def search(
         if progress is not None:
             progress("search", done + 1, budget.trials)
     return _build_result(study, config)
+
+
+def check_start(config: TrainConfig) -> None:
+    """Raise `BadSetting` if a search cannot start from this configuration, because a parameter searched on a logarithmic scale is zero."""
+    flat = config.flatten()
+    for name, range_ in SEARCH_SPACE.items():
+        if range_.log and flat[name] <= 0:
+            raise BadSetting(
+                "a search cannot start from this value",
+                where=name,
+                got=str(flat[name]),
+                expected=f"a number above 0, such as {range_.low}: it is searched on a logarithmic scale",
+                todo="change the setting, or train without a search",
+            )
 
 
 def replace_parameters(config: TrainConfig, parameters: Mapping[str, Any]) -> TrainConfig:
@@ -160,6 +186,11 @@ def _open_storage(path: Path | None) -> Any:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     return JournalStorage(JournalFileBackend(str(path)))
+
+
+def _has_start(study: Any) -> bool:
+    """Check if the given configuration was tried or waits; a trial whose process was killed stays `RUNNING` for ever."""
+    return any(trial.value is not None or trial.state.name == "WAITING" for trial in study.trials)
 
 
 def _list_finished_trials(study: Any) -> list[Any]:

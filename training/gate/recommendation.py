@@ -69,7 +69,7 @@ class DecidingFacts:
     @property
     def is_proven_better(self) -> bool:
         """True if the entire interval of the difference is above zero."""
-        return self.difference.low > 0
+        return self.difference.sign > 0
 
     @property
     def is_newer(self) -> bool:
@@ -157,7 +157,7 @@ def recommend(rules: Mapping[str, RuleResult], facts: DecidingFacts) -> Recommen
     broken = {name: rule for name, rule in rules.items() if rule.held is False}
     certain = [name for name, rule in broken.items() if not rule.undecided]
     texts = (_describe_difference(facts), _describe_calibration(facts), _describe_gate(rules))
-    if certain or facts.is_miscalibrated or (not facts.is_champion and facts.difference.high < 0):
+    if certain or facts.is_miscalibrated or (not facts.is_champion and facts.difference.sign < 0):
         return Recommendation("refuse", _explain_refusal(certain, facts), texts)
     if COMPARISON_RULE in broken:
         sentence = "First compare it with the champion, on the same consignments (npsrisk compare). Then read the recommendation again."
@@ -269,23 +269,17 @@ def _explain_refusal(certain: Sequence[str], facts: DecidingFacts) -> str:
         causes.append(
             "the scores are not probabilities: their calibration is wrong by more than a factor of three"
         )
-    if not facts.is_champion and facts.difference.high < 0:
+    if not facts.is_champion and facts.difference.sign < 0:
         causes.append(f"the model is worse than {facts.rival}")
     text = "; ".join(causes)
     return f"{text[0].upper()}{text[1:]}. Correct the model or its data, and train again."
 
 
 def _describe_difference(facts: DecidingFacts) -> str:
-    if not (math.isfinite(facts.difference.low) and math.isfinite(facts.difference.high)):
+    if not facts.difference.has_interval:
         return f"Recall at 1 % of traffic compared with {facts.rival}: unknown."
     known = f"{facts.positives:,} positive{'' if facts.positives == 1 else 's'}"
-    words = (
-        "better"
-        if facts.difference.low > 0
-        else "worse"
-        if facts.difference.high < 0
-        else "no significant difference"
-    )
+    words = {1: "better", 0: "no significant difference", -1: "worse"}[facts.difference.sign]
     return (
         f"Recall at 1 % of traffic compared with {facts.rival}: {format_percent_range(facts.difference)}, on {known}, "
         f"by {facts.judged_by}: {words}."

@@ -8,7 +8,7 @@ neither. All measures are effect sizes, not p-values, since with much traffic ev
 import hashlib
 import re
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Target
-from consignments.timestamps import get_time_column_us, to_datetime
+from consignments.timestamps import get_time_column_us, to_datetime, to_us
 from features.batch import BATCH_KEY, ComputeOptions, Progress
 from features.history.pseudonyms import Pseudonyms
 from features.merged_rows import MergedRows
@@ -24,11 +24,16 @@ from features.streams import FeatureInputs, SelectedRows, TableSource, stream_fe
 from models.batch_scoring import build_feature_parameters
 from models.bundle import Bundle
 from models.traffic_profile import ReferenceProfile
-from training.config import EvaluationConfig
-from training.data.splits import ALL_ARRIVALS, ArrivalWindow
+from training.config import LABEL_DELAY_DAYS, EvaluationConfig
+from training.data.splits import ALL_ARRIVALS, ArrivalWindow, compute_settled_end
 from training.data.table_features import read_kept_rows
 from training.data.traffic_sample import sample_traffic
-from training.data.training_set import Labels, find_last_visible_time, get_labels_as_of
+from training.data.training_set import (
+    Labels,
+    find_last_visible_time,
+    get_labels_as_of,
+    select_counted_consignments,
+)
 from training.monitoring.drift_measures import DriftTables as DriftTables
 from training.monitoring.drift_measures import Row, compute_drift_tables
 from training.monitoring.drift_verdict import (
@@ -159,17 +164,14 @@ def detect_drift(
     """
     config = config or EvaluationConfig()
     inputs, reference = FeatureInputs.to_repeatable(traffic.inputs), traffic.reference
+    past = None if inputs.history is None else SelectedRows.from_source(inputs.history)
+    inputs = replace(inputs, history=past)
     received = get_time_column_us(inputs.consignments.take_order(), "received_at")
-    inside = traffic.window.select(received)
-    if not inside.any():
-        raise BadInput(
-            "no consignment was received in the period",
-            where="consignments",
-            todo="provide later consignments, or choose another period with --from and --until",
-        )
+    within = traffic.window.select(received)
+    _require_arrivals(within)
     then, notes = bundle.reference, []
     if then is not None and reference is None:
-        notes = describe_overlap(then, received[inside])
+        notes = describe_overlap(then, received[within])
     if reference is not None:
         if not len(reference):
             raise BadInput(
@@ -180,24 +182,43 @@ def detect_drift(
             )
         # Both are read twice: here, and as the past of the monitored traffic.
         before = SelectedRows.from_source(reference)
-        past = None if inputs.history is None else SelectedRows.from_source(inputs.history)
-        given = replace(inputs, consignments=before, history=past)
-        scored = score_traffic(bundle, given, np.ones(len(before), dtype=bool), config, progress)
+        given = replace(inputs, consignments=before)
+        scored = score_traffic(bundle, given, _select_counted(given, None), config, progress)
         capacity = _require_reference(then).capacity
         then = multiply_counts(build_traffic_profile(scored, capacity), scored.stands_for)
         inputs = replace(inputs, history=before if past is None else MergedRows.from_sources(past, before))
+    inside = within & _select_counted(inputs, traffic.window.ends)
+    _require_arrivals(inside)
     seen = score_traffic(bundle, inputs, inside, config, progress)
     if seen.stands_for > 1.0:
         notes.append(describe_sample(len(seen.score), int(inside.sum())))
-    earlier = received < received[inside].min()
+    earlier = received < received[within].min()
+    labels, young = _read_labels(seen, inputs.outcomes, bundle.card.target)
     drift = measure_drift(
         _require_reference(then),
         seen,
         config,
-        _read_labels(seen, inputs.outcomes, bundle.card.target),
+        labels,
         with_history=inputs.has_history or bool(earlier.any()),
     )
-    return replace(drift, notes=[*notes, *drift.notes])
+    return replace(drift, notes=[*notes, *young, *drift.notes])
+
+
+def _require_arrivals(rows: NDArray[np.bool_]) -> None:
+    if not rows.any():
+        raise BadInput(
+            "no consignment was received in the period",
+            where="consignments",
+            todo="provide later consignments, or choose another period with --from and --until",
+        )
+
+
+def _select_counted(inputs: FeatureInputs, moment: datetime | None) -> NDArray[np.bool_]:
+    """Select one row of each given consignment, as for the reference of a bundle; earlier versions may be in the history."""
+    order = inputs.consignments.take_order()
+    past = order.iloc[:0] if inputs.history is None else inputs.history.take_order()
+    both = pd.concat([past, order], ignore_index=True)
+    return select_counted_consignments(both, inputs.outcomes, moment)[len(past) :]
 
 
 def describe_sample(kept: int, arrived: int) -> str:
@@ -240,11 +261,29 @@ def describe_overlap(reference: ReferenceProfile, received_us: NDArray[np.int64]
     ]
 
 
-def _read_labels(seen: ScoredTraffic, outcomes: pd.DataFrame | None, target: Target) -> Labels | None:
-    """Read the latest outcomes of scored traffic; None if there is no outcome."""
+def _read_labels(
+    seen: ScoredTraffic, outcomes: pd.DataFrame | None, target: Target
+) -> tuple[Labels | None, list[str]]:
+    """Read the latest outcomes of scored traffic, without those of young arrivals; None if there is no outcome.
+
+    Of young arrivals mostly the quick results are known, and these are `clear`: they would look like a loss of precision.
+    """
     if outcomes is None or outcomes.empty:
-        return None
-    return get_labels_as_of(seen.frame["consignment_id"], outcomes, find_last_visible_time(outcomes), target)
+        return None, []
+    moment = find_last_visible_time(outcomes)
+    labels = get_labels_as_of(seen.frame["consignment_id"], outcomes, moment, target)
+    end = compute_settled_end(moment)
+    settled = get_time_column_us(seen.frame, "received_at") < to_us(end)
+    young = int((labels.known & ~settled).sum())
+    notes = (
+        [
+            f"{young:,} results of arrivals from {end:%Y-%m-%d} on are not used for the observed precision: "
+            f"most others of these days are not known yet (label delay {LABEL_DELAY_DAYS} days)."
+        ]
+        if young
+        else []
+    )
+    return replace(labels, known=labels.known & settled, positive=labels.positive & settled), notes
 
 
 def score_traffic(

@@ -140,8 +140,7 @@ class DailyCounts:
     def __init__(self, seen: ScoredTraffic, config: EvaluationConfig) -> None:
         days, self._place = np.unique(seen.day, return_inverse=True)
         self._days = len(days)
-        # One day shows no spread.
-        self.draws = draw_days(len(days), config.resamples if len(days) > 1 else 0, config.seed)
+        self.draws = draw_days(len(days), config.resamples, config.seed)
 
     def count_bins(
         self, values: NDArray[np.int64], bins: int, rows: NDArray[np.bool_] | None = None

@@ -13,7 +13,7 @@ from consignments.tables import to_alerts, to_consignments
 from consignments.timestamps import get_time_column_us, to_datetime, to_us
 from consignments.versions import select_counting_rows
 from features.batch import Tables
-from training.config import SplitConfig
+from training.config import LABEL_DELAY_DAYS
 from training.operation.alert_yield import AlertYield, compute_yields
 from training.operation.inspections import NOT_GIVEN, OperationPeriod, join_inspections
 from training.operation.trends import Trend, find_trends
@@ -25,7 +25,7 @@ QUALITY_COLUMNS = (
     "description", "hs_code", "sender_name", "sender_address", "sender_phone", "consignee_name", "consignee_address",
     "consignee_phone", "declared_value", "gross_weight_kg",
 )  # fmt: skip
-LABEL_DELAY = timedelta(days=SplitConfig().label_delay_days)
+LABEL_DELAY = timedelta(days=LABEL_DELAY_DAYS)
 """Results of later arrivals than this are not compared: detections become known later than other results."""
 MIN_BLIND_SHARE = 0.01
 """Share of the recent traffic from which on a part without a recent inspection is reported as blind."""

@@ -19,9 +19,9 @@ from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs
 from models.batch_scoring import score_chunks
 from models.bundle import Bundle
-from training.config import EvaluationConfig
+from training.config import LABEL_DELAY_DAYS, EvaluationConfig
 from training.data.data_hash import TableHash, hash_tables
-from training.data.splits import ALL_ARRIVALS, ArrivalWindow
+from training.data.splits import ALL_ARRIVALS, ArrivalWindow, compute_settled_end
 from training.data.table_features import read_kept_rows
 from training.data.traffic_sample import TrafficSample, sample_traffic
 from training.data.training_set import (
@@ -30,11 +30,13 @@ from training.data.training_set import (
     find_last_visible_time,
     get_labels_as_of,
     get_true_labels,
+    select_counted_consignments,
 )
 from training.evaluation.intervals import Estimate, compute_interval
 from training.evaluation.metrics import Evaluation, estimate_difference, evaluate, iterate_slices
 from training.evaluation.ranking import DailyRanking, compute_roc_auc, draw_days
 from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts
+from training.evaluation.verdict import choose_deciding_metric
 from training.promotion.disagreements import describe_disagreements, explain_rows, find_disagreements
 
 COMPARED = (
@@ -47,8 +49,6 @@ COMPARED = (
     "calibration_error",
 )
 """Compared metrics, the deciding ones first."""
-DECIDING = ("recall_at_1pct", "average_precision")
-"""Metrics that decide the verdict: the first of these that has an interval."""
 Floats = NDArray[np.float64]
 SLICE_COLUMNS = (
     "kind",
@@ -91,6 +91,8 @@ class Comparison:
         Name of each table to its rows.
     fits : tuple of str
         Fit of `a` and of `b` that was compared, `final` or `evaluation`.
+    notes : tuple of str
+        What was left out, and on what the figures rest.
     """
 
     a: Evaluation
@@ -106,19 +108,15 @@ class Comparison:
     data_sha256: str
     inputs: dict[str, int]
     fits: tuple[str, str] = ("evaluation", "evaluation")
+    notes: tuple[str, ...] = ()
 
     def find_deciding_metric(self) -> str:
-        """Return the metric that decides the verdict: recall at 1 % of the traffic, or average precision without it."""
-        return next((name for name in DECIDING if _is_known(self.gains[name])), DECIDING[-1])
+        """Return the metric that decides the verdict, as for a training run: recall at 1 % of the traffic if it has an interval."""
+        return choose_deciding_metric(self.gains)
 
     def verdict(self) -> str:
         """Return `better`, `worse` or `no difference` by the deciding metric."""
-        gain = self.gains[self.find_deciding_metric()]
-        if not _is_known(gain):
-            return "no difference"
-        if gain.low > 0:
-            return "better"
-        return "worse" if gain.high < 0 else "no difference"
+        return {1: "better", 0: "no difference", -1: "worse"}[self.gains[self.find_deciding_metric()].sign]
 
     def flatten_metrics(self) -> dict[str, float]:
         """Return the metrics of the run: `difference/…`, `a/…` and `b/…`, with `_low` and `_high`."""
@@ -149,7 +147,8 @@ class ComparedTraffic:
     truth : DataFrame, optional
         Of a simulated world, instead of the outcomes.
     window : ArrivalWindow
-        Arrivals that are compared. Default: from the time on which neither model was trained.
+        Arrivals that are compared. Default: from the time on which neither model was trained, until `compute_settled_end` of the
+        outcomes; by the truth until the last.
     """
 
     tables: Tables | FeatureInputs
@@ -189,7 +188,8 @@ def compare(
     inputs = FeatureInputs.to_repeatable(compared.tables)
     order = inputs.consignments.take_order()
     begins = _resolve_begin(a, b, compared.window.begins)
-    inside = _select_period(order, ArrivalWindow(begins, compared.window.ends))
+    window = ArrivalWindow(begins, _resolve_end(compared, inputs.outcomes))
+    inside = _select_period(order, inputs.outcomes, window)
     sample, labels = _sample_labels(order["consignment_id"], inside, inputs, truth, a.card.target, config)
     if not labels.known.any():
         raise BadInput(
@@ -203,17 +203,7 @@ def compare(
     table = TableHash()
     rows = read_kept_rows(inputs.consignments, a.config, sample.rows, table)
     named = {"outcomes": inputs.outcomes, "alerts": inputs.alerts, "truth": truth}
-    traffic = ScoredPeriod(
-        score=scores[0],
-        day=get_time_column_us(rows, "received_at") // US_PER_DAY,
-        office=extract_texts(rows, "office"),
-        labelled=labels.known,
-        positive=labels.positive,
-        weight=np.where(labels.known, compute_inverse_propensity(labels.probability), 0.0)
-        * sample.stands_for,
-        slices=extract_slices(rows),
-        stands_for=sample.stands_for,
-    )
+    traffic = _build_traffic(rows, scores[0], labels, sample)
     one, other = evaluate(traffic, config), evaluate(traffic.replace_score(scores[1]), config)
     return Comparison(
         a=one,
@@ -232,7 +222,63 @@ def compare(
         inputs={"consignments": table.rows}
         | {name: len(each) for name, each in named.items() if each is not None},
         fits=(a.card.fit, b.card.fit),
+        notes=(
+            *([] if window.ends == compared.window.ends else _describe_young(order, window)),
+            *_describe_weights(labels),
+        ),
     )
+
+
+def _resolve_end(compared: ComparedTraffic, outcomes: pd.DataFrame | None) -> datetime | None:
+    """Return the end of the period; if none was given, arrivals whose results are not known yet are left out."""
+    if compared.window.ends is not None or compared.truth is not None or outcomes is None or outcomes.empty:
+        return compared.window.ends
+    return compute_settled_end(find_last_visible_time(outcomes))
+
+
+def _describe_young(order: pd.DataFrame, window: ArrivalWindow) -> list[str]:
+    young = int(ArrivalWindow(window.ends).select(get_time_column_us(order, "received_at")).sum())
+    if not young:
+        return []
+    return [
+        f"{young:,} arrivals from {window.ends:%Y-%m-%d} on were left out: most results of the last {LABEL_DELAY_DAYS} days before the last "
+        "known one are not known yet, and the quick ones are mostly clear. --until includes them."
+    ]
+
+
+def _build_traffic(rows: pd.DataFrame, score: Floats, labels: Labels, sample: TrafficSample) -> ScoredPeriod:
+    return ScoredPeriod(
+        score=score,
+        day=get_time_column_us(rows, "received_at") // US_PER_DAY,
+        office=extract_texts(rows, "office"),
+        labelled=labels.known,
+        positive=labels.positive,
+        weight=_weigh_results(labels, sample),
+        slices=extract_slices(rows),
+        guessed=np.isnan(labels.probability),
+        stands_for=sample.stands_for,
+    )
+
+
+def _weigh_results(labels: Labels, sample: TrafficSample) -> Floats:
+    """Compute how many consignments each result stands for: the inverse of its logged probability, or 1, scaled to the traffic.
+
+    Only the ratios of the weights count for a metric. Their sum is that of the traffic, so that the low end of an interval can let a
+    result without a logged probability stand for itself alone.
+    """
+    weight = np.where(labels.known, compute_inverse_propensity(labels.probability), 0.0) * sample.stands_for
+    return weight * max(1.0, float(sample.stands_for.sum() / weight.sum()))
+
+
+def _describe_weights(labels: Labels) -> list[str]:
+    known, unlogged = int(labels.known.sum()), int((labels.known & np.isnan(labels.probability)).sum())
+    if not unlogged:
+        return []
+    return [
+        f"{unlogged:,} of {known:,} results have no logged probability of selection. Each counts once, for itself: unlike in training, none is "
+        "estimated. So the figures of a and b, their calibration too, describe the inspected consignments more than the traffic, and a "
+        "model that had selected them may look better than it is. The low ends of precision and recall include this, those of the differences do not."
+    ]
 
 
 def _resolve_begin(a: Bundle, b: Bundle, begins: datetime | None) -> datetime:
@@ -249,15 +295,19 @@ def _resolve_begin(a: Bundle, b: Bundle, begins: datetime | None) -> datetime:
     return unseen if begins is None else begins
 
 
-def _select_period(frame: pd.DataFrame, window: ArrivalWindow) -> NDArray[np.bool_]:
+def _select_period(
+    frame: pd.DataFrame, outcomes: pd.DataFrame | None, window: ArrivalWindow
+) -> NDArray[np.bool_]:
+    """Select one row of each consignment of the period, as training does."""
     begins, ends = window
     inside = window.select(get_time_column_us(frame, "received_at"))
+    inside &= select_counted_consignments(frame, outcomes, ends)
     if not inside.any():
         raise BadInput(
             "no consignment was received in the period",
             where=f"from {begins:%Y-%m-%d}" + (f" until {ends:%Y-%m-%d}" if ends else ""),
             expected="arrivals since the test periods of both models began",
-            todo="provide later consignments, or choose another period with --from and --until",
+            todo="provide later consignments and results, or choose another period with --from and --until",
         )
     return inside
 
@@ -296,13 +346,13 @@ def _compute_scores(
 def _require_outcomes(outcomes: pd.DataFrame | None) -> pd.DataFrame:
     if outcomes is None:
         raise BadInput(
-            "there are no results to compare with", expected="--outcomes, or --truth on a simulated world"
+            "there are no results to compare with",
+            where="--outcomes",
+            got="no table",
+            expected="a table of outcomes, or the truth of a simulated world",
+            todo="provide --outcomes or --truth",
         )
     return outcomes
-
-
-def _is_known(estimate: Estimate) -> bool:
-    return bool(np.isfinite(estimate.low) and np.isfinite(estimate.high))
 
 
 def _list_disagreements(

@@ -79,6 +79,7 @@ def describe_comparison(found: Comparison, a: str, b: str, gate: GateReport | No
         f"Neither fit was trained on them. {found.labelled:,} results are known. Evaluated against "
         f"{'the truth of the simulated world' if found.by_truth else 'inspection results'}.",
         "",
+        *(f"{note}\n" for note in found.notes),
         f"| metric | {a} | {b} | difference (95 % interval) |",
         "|---|---|---|---|",
         *(

@@ -381,7 +381,7 @@ def draw_differences(panels: Mapping[str, Sequence[tuple[str, Estimate]]]) -> st
         for ax, (title, differences) in zip(axes, panels.items(), strict=True):
             reach = 0.0
             for place, (_, gain) in enumerate(differences):
-                significant = gain.low > 0 or gain.high < 0
+                significant = gain.sign != 0
                 colour = BLUE if significant and gain.value > 0 else RED if significant else GREY
                 ax.hlines(-place, gain.low, gain.high, color=colour, linewidth=2.2, alpha=0.6)
                 ax.plot(gain.value, -place, "o", color=colour, markersize=5)

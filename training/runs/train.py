@@ -62,7 +62,7 @@ from training.fitting.fit import (
     score_validation,
 )
 from training.fitting.rolling_origin import RankOrigins, RollingOrigin, SharedOrigins
-from training.fitting.search import search
+from training.fitting.search import check_start, search
 from training.runs.result import EvaluatedModel, TrainingResult
 from training.runs.task import TrainingTask, require_outcomes
 
@@ -88,6 +88,8 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
         If the tables contain too little to train or to evaluate on.
     """
     task.check_tree_workers()
+    if task.diagnostics.search is not None:
+        check_start(task.config)
     data, source = _prepare_data(task, jobs, progress)
     with _open_tree_workers(task) as grower:
         return _fit_and_evaluate(task, data, source, grower, jobs, progress)
@@ -299,9 +301,7 @@ def _estimate_off_policy(
 ) -> OffPolicyEstimates:
     """Estimate precision and recall by three methods, together with the truth if there is one."""
     rows, labels = parts.locate_rows(parts.select_part(TEST)), parts.data.labels
-    evidence = LoggedEvidence.from_scored_period(
-        test.traffic, labels.selected_by[rows], labels.probability[rows]
-    )
+    evidence = LoggedEvidence.from_scored_period(test.traffic, labels.probability[rows])
     truth = None if by_truth is None else by_truth.traffic.positive
     return OffPolicyEstimates.from_evidence(evidence, config.evaluation, truth)
 

@@ -40,6 +40,18 @@ def test_sampled_traffic_counts_as_what_it_stands_for():
     assert (found * traffic).sum() == pytest.approx(KNOWN.sum(), rel=0.1)
 
 
+def test_the_probabilities_add_up_to_about_the_number_of_results_also_if_some_are_at_their_limit():
+    one_sided = np.random.default_rng(6).random(ROWS) < np.where(X[:, 0] > 1.0, 0.9, 0.001)
+    found = estimate(known=one_sided)
+    assert found.max() <= 1.0
+    assert found.sum() == pytest.approx(one_sided.sum(), rel=0.15)
+
+
+def test_without_traffic_there_is_nothing_to_estimate():
+    nothing = estimate(X=X[:0], known=KNOWN[:0], traffic=np.ones(0), day=DAY[:0])
+    assert len(nothing) == 0
+
+
 def test_folds_fitted_at_the_same_time_give_the_same_bits():
     assert estimate(jobs=3).tobytes() == estimate().tobytes()
 

@@ -263,6 +263,24 @@ def test_a_parcel_withdrawn_by_its_sender_is_left_out_unless_it_was_opened():
     assert data.part[-3:].tolist() == [OUTSIDE, TEST, TEST]
 
 
+def test_what_happens_to_a_parcel_after_the_test_begins_changes_no_row_that_is_learnt_from():
+    """A parcel cancelled, one amended and one amended and inspected in June are in training as on 20 May."""
+    parcels, outcomes = world(
+        [
+            parcel("X", "2024-03-20", cancelled_at="2024-06-11"),
+            parcel("Y", "2024-03-20"),
+            parcel("Y", "2024-06-10"),
+            parcel("Z", "2024-03-20"),
+            parcel("Z", "2024-05-15"),
+        ],
+        [outcome("Z", "nps", "2024-06-20", inspected="2024-05-10")],
+    )
+    parcels["sequence"] = np.arange(len(parcels))
+    data = build(parcels, outcomes, background_share=1.0)
+    assert data.part[-5:].tolist() == [TRAIN, TRAIN, TEST, TRAIN, OUTSIDE]
+    assert data.background[-5:].tolist() == [True, True, False, False, False]
+
+
 def test_the_background_together_weighs_as_configured():
     parcels, outcomes = world()
     data = build(parcels, outcomes, background_weight=0.5)

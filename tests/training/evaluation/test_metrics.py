@@ -207,3 +207,11 @@ def test_a_score_does_not_differ_from_itself_and_clearly_from_its_reverse():
     same = estimate_difference(mine, evaluate(seen, QUICK), "recall_at_5pct")
     assert (same.value, same.low, same.high) == (0, 0, 0)
     assert estimate_difference(mine, reverse, "recall_at_5pct").low > 0.5
+
+
+def test_one_day_gives_no_interval_of_a_difference():
+    seen = traffic(falling(50), np.arange(50) < 5, day=np.zeros(50, dtype=int))
+    mine, reverse = evaluate(seen, QUICK), evaluate(seen.replace_score(-seen.score), QUICK)
+    found = estimate_difference(mine, reverse, "recall_at_10pct")
+    assert found.value == 1.0
+    assert np.isnan([found.low, found.high]).all()

@@ -73,9 +73,8 @@ def test_estimates_of_detections_are_those_of_repeated_rows(
 ) -> None:
     found = []
     for traffic in both:
-        selected = np.full(len(traffic.score), "rule", dtype=object)
         logged = np.full(len(traffic.score), np.nan)
-        evidence = LoggedEvidence.from_scored_period(traffic, selected, logged)
+        evidence = LoggedEvidence.from_scored_period(traffic, logged)
         found.append(estimate_rows(evidence, CONFIG, traffic.positive))
     for one, other in zip(*found, strict=True):
         for name in ("consignments", "precision", "recall", "precision_true", "recall_true"):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from support.training_judged import make_scored_period as traffic
 
+from consignments.errors import BadInput
 from training.config import EvaluationConfig
 from training.evaluation.traffic import extract_slices, extract_texts
 
@@ -12,7 +13,7 @@ QUICK = EvaluationConfig(resamples=20, smallest_slice=2)
 
 
 def test_scores_that_are_not_numbers_are_refused():
-    with pytest.raises(ValueError, match="finite"):
+    with pytest.raises(BadInput, match=r"row 1 of 2 .*got nan; expected .*; score"):
         traffic([0.1, np.nan], [True, False])
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from support.training_judged import QUICK, judged_world
 
+from training.evaluation.intervals import Estimate
 from training.evaluation.metrics import evaluate
-from training.evaluation.verdict import judge_model
+from training.evaluation.verdict import DECIDING, choose_deciding_metric, judge_model
 
 TRAFFIC, MODEL, BASELINES = judged_world()
 
@@ -26,6 +27,19 @@ def test_a_random_model_is_worse_than_a_good_baseline():
 
 def test_a_model_equal_to_its_baseline_is_unclear():
     assert verdict(MODEL, {"twin": MODEL}).name == "unclear"
+
+
+def test_the_deciding_metric_is_the_first_with_an_interval_and_else_the_first_with_a_value():
+    known, bare, unknown = (
+        Estimate(*ends) for ends in ((0.1, 0.0, 0.2), (0.1, np.nan, np.nan), [np.nan] * 3)
+    )
+    for estimates, chosen in (
+        ((known, known, known), DECIDING[0]),
+        ((bare, known, known), DECIDING[1]),
+        ((unknown, bare, unknown), DECIDING[1]),
+        ((unknown, unknown, unknown), DECIDING[2]),
+    ):
+        assert choose_deciding_metric(dict(zip(DECIDING, estimates, strict=True))) == chosen
 
 
 def test_few_finds_are_said_to_be_too_few():

@@ -44,6 +44,14 @@ def test_a_fit_finds_more_than_chance_and_one_without_what_tells_finds_less() ->
     assert abs(float(np.median(blind.above)) - 0.5) < 0.2
 
 
+def test_a_gain_on_a_single_day_has_no_interval() -> None:
+    one, other = (
+        DetectionRanks(np.full(3, above), np.zeros(3, np.int64), np.zeros(3, np.int64))
+        for above in (0.1, 0.5)
+    )
+    assert np.isnan(estimate_gain(one, other).low)
+
+
 def test_the_weight_of_the_background_can_be_changed_afterwards() -> None:
     origin = made_origins(1)[0]
     for wanted in (0.5, 3.0):

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
 from support.made_origins import CONFIG, made_origins
 
+from consignments.errors import BadSetting
 from training.config import TrainConfig
+from training.fitting.rolling_origin import DetectionRanks
 from training.fitting.search import SEARCH_SPACE, SearchBudget, SearchResult, replace_parameters, search
 
 ORIGINS = made_origins(1, 400)
@@ -37,6 +40,31 @@ def test_a_search_that_was_interrupted_goes_on_and_ends_as_if_it_had_not_been(tm
 def test_no_trial_begins_when_the_minutes_are_over(tmp_path: Path) -> None:
     searched(1, tmp_path / "study.log")
     assert len(searched(50, tmp_path / "study.log", minutes=0.0).trials) == 1
+
+
+def test_a_search_that_was_killed_in_its_first_trial_begins_with_the_given_configuration(
+    tmp_path: Path,
+) -> None:
+    def kill(*_: object) -> DetectionRanks:
+        raise KeyboardInterrupt
+
+    budget = SearchBudget(1, study=tmp_path / "killed.log")
+    with pytest.raises(KeyboardInterrupt):
+        search(ORIGINS, CONFIG, budget, name="of a test", rank=kill)
+    first = searched(1, tmp_path / "killed.log").trials[0]
+    flat = CONFIG.flatten()
+    assert {name: first[name] for name in SEARCH_SPACE} == {name: flat[name] for name in SEARCH_SPACE}
+
+
+def test_the_given_configuration_is_tried_even_without_time() -> None:
+    assert len(searched(5, minutes=0.0).trials) == 1
+
+
+@pytest.mark.parametrize("name", ["model.l2", "weights.background_weight"])
+def test_a_search_from_zero_on_a_logarithmic_scale_is_refused_by_name(name: str) -> None:
+    given = replace_parameters(CONFIG, {name: 0.0})
+    with pytest.raises(BadSetting, match=name):
+        search(ORIGINS, given, SearchBudget(1), name="of a test")
 
 
 def test_parameters_go_to_their_tables() -> None:

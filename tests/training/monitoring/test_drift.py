@@ -23,6 +23,7 @@ from models.bundle import Bundle, load_bundle
 from models.traffic_profile import SourceActivity
 from training.config import EvaluationConfig, parse_config
 from training.data.splits import ALL_ARRIVALS, ArrivalWindow
+from training.data.training_set import select_counted_consignments
 from training.monitoring.drift import (
     Drift,
     MonitoredTraffic,
@@ -197,6 +198,18 @@ def test_a_wave_that_came_and_went_is_no_source_that_fell_silent(watched: Watche
     ]
 
 
+def test_versions_after_the_inspection_and_withdrawn_consignments_are_not_watched(watched: Watched) -> None:
+    past, later = watched.past.assign(sequence=0), watched.later.assign(sequence=1)
+    known = set(watched.world.outcomes["consignment_id"])
+    inspected = past[past["consignment_id"].isin(known)].iloc[:40]
+    after = inspected.assign(sequence=2, received_at=watched.world.consignments["received_at"].max())
+    later["cancelled_at"] = later["received_at"].where(later.index == later.index[-1])
+    found = watched.watch(pd.concat([later, after], ignore_index=True), history=past)
+    opened = later["consignment_id"].iloc[-1] in known
+    counted = sum(sum(days) for source, days in found.daily.items() if source.startswith("channel:"))
+    assert counted == len(later) - (not opened)
+
+
 def test_the_period_may_be_cut_from_one_table_whose_earlier_part_is_history(
     watched: Watched, calm: Drift
 ) -> None:
@@ -217,7 +230,8 @@ def test_a_reference_of_ones_own_takes_the_place_of_the_models(watched: Watched)
     last_week = watched.past["received_at"] >= watched.as_of - pd.Timedelta(days=7)
     found = watched.watch(watched.later, history=watched.past[~last_week], reference=watched.past[last_week])
     assert found.then.days == 7
-    assert sum(found.then.channels.values()) == int(last_week.sum())
+    counted = select_counted_consignments(watched.past, watched.world.outcomes)
+    assert sum(found.then.channels.values()) == int((last_week & counted).sum())
 
 
 def test_a_reference_and_a_history_in_chunks_give_the_numbers_of_tables_in_memory(
@@ -301,6 +315,16 @@ def test_what_chance_gives_is_no_instability() -> None:
     found = compute_psi(np.full(10, 1000), draws)
     assert np.mean(found) < 0.02
     assert compute_total_variation(np.full(10, 1000.0), draws).mean() > 0.05
+
+
+def test_quick_results_of_young_arrivals_are_no_loss_of_precision(watched: Watched, calm: Drift) -> None:
+    outcomes = watched.world.outcomes
+    quick = outcomes[outcomes["known_at"] < watched.later["received_at"].max()]
+    given = FeatureInputs.from_tables(Tables(watched.later, quick, watched.world.alerts), watched.past)
+    found = detect_drift(watched.bundle, MonitoredTraffic(given), QUICK)
+    assert float(calm.tables["precision"][-1]["known"]) > 0
+    assert float(found.tables["precision"][-1]["known"]) == 0
+    assert "are not used for the observed precision" in found.notes[0]
 
 
 def tables_with(calm: Drift, finds: float, high: float) -> Any:

@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 
 import msgspec
+import numpy as np
+import pandas as pd
 import pytest
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import make_bundle
@@ -78,6 +80,15 @@ def test_the_difference_is_b_minus_a_and_turns_with_them(bundle: Bundle, other: 
         assert gain.value == pytest.approx(-back.gains[name].value)
 
 
+def test_a_single_day_decides_nothing(bundle: Bundle, other: Bundle) -> None:
+    until = LATER.replace(hour=0) + timedelta(days=1)
+    found = compare(bundle, other, ComparedTraffic(tables(), window=ArrivalWindow(LATER, until)), SETTINGS)
+    assert np.isfinite(found.gains["recall_at_1pct"].value)
+    assert all(np.isnan(gain.low) and np.isnan(gain.high) for gain in found.gains.values())
+    assert found.verdict() == "no difference"
+    assert "without an interval" in summarize_comparison(found, "a", "b")
+
+
 def test_disagreements_name_no_person(bundle: Bundle, other: Bundle) -> None:
     found = compare(bundle, other, since(LATER), SETTINGS)
     told = str(found.disagreements)
@@ -113,7 +124,9 @@ def test_a_period_without_arrivals_is_refused_and_says_what_to_do(bundle: Bundle
 
 
 def test_without_outcomes_and_truth_there_is_nothing_to_compare_against(bundle: Bundle) -> None:
-    with pytest.raises(BadInput, match="--truth"):
+    with pytest.raises(
+        BadInput, match=r"--outcomes: .*got no table; expected .*; provide --outcomes or --truth"
+    ):
         compare(
             bundle,
             bundle,
@@ -127,6 +140,44 @@ def test_weeks_that_a_model_has_learnt_of_are_refused(bundle: Bundle) -> None:
     early = bundle.unseen_from - timedelta(days=1)
     with pytest.raises(BadInput, match="was trained on consignments of this period"):
         compare(bundle, bundle, since(early), SETTINGS)
+
+
+def test_a_seized_house_that_its_master_amends_later_counts_once(bundle: Bundle) -> None:
+    whole = tables()
+    versions = whole.consignments.assign(sequence=np.arange(300))
+    amended = versions.iloc[[0]].assign(sequence=300, received_at=pd.Timestamp(day(95)).as_unit("us"))
+    withdrawn = pd.Timestamp(day(60)).as_unit("us")
+    versions["cancelled_at"] = pd.Series(withdrawn, versions.index).where(versions.index == 7)
+    traffic = Tables(pd.concat([versions, amended], ignore_index=True), whole.outcomes.drop(index=7))
+    found = compare(bundle, bundle, ComparedTraffic(traffic, window=ArrivalWindow(LATER)), SETTINGS)
+    assert (found.consignments, found.labelled, found.positive) == (299, 299, 30)
+
+
+def test_arrivals_whose_results_are_not_known_yet_are_left_out(bundle: Bundle) -> None:
+    whole = tables()
+    early = Tables(whole.consignments, whole.outcomes.assign(known_at=pd.Timestamp(day(72)).as_unit("us")))
+    found = compare(bundle, bundle, ComparedTraffic(early), SETTINGS)
+    settled = early.consignments["received_at"] < pd.Timestamp(day(72)).floor("D") - pd.Timedelta(days=21)
+    assert found.consignments == settled.sum() < 300
+    assert found.notes[0].startswith(f"{300 - found.consignments} arrivals from ")
+    chosen = ComparedTraffic(early, window=ArrivalWindow(ends=day(100)))
+    assert compare(bundle, bundle, chosen, SETTINGS).consignments == 300
+
+
+def test_without_a_logged_probability_a_positive_may_stand_for_itself_alone(bundle: Bundle) -> None:
+    whole = tables()
+    few = whole.outcomes.iloc[::2]
+    ends = {}
+    for probability in (np.nan, 0.5):
+        traffic = Tables(whole.consignments, few.assign(selection_probability=probability))
+        found = compare(bundle, bundle, ComparedTraffic(traffic), SETTINGS)
+        ends[probability] = found.a["precision_at_10pct"], found.notes
+    (guessed, told), (logged, silent) = ends.values()
+    assert guessed.value == pytest.approx(logged.value)
+    assert guessed.low < logged.low
+    assert guessed.high == pytest.approx(logged.high)
+    assert "150 of 150 results have no logged probability" in told[-1]
+    assert not silent
 
 
 def test_slices_tell_where_a_version_gains(bundle: Bundle, other: Bundle) -> None:
