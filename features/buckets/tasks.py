@@ -174,17 +174,18 @@ def count_bucket(job: BucketJob, kind: int, bucket: int) -> int:
     Readings are written while the keys are counted, because most arrivals may have the same key, such as a busy route.
     """
     keys = _read_bucket(job, kind, bucket)
+    met = len(keys.key) - 1
     if job.locate_places(kind, bucket).exists():
-        return len(keys.key)
+        return met
     if job.state is None:
         history = History((job.kinds[kind],))
     else:
-        history, taken = job.state.start_history(job.kinds[kind], bucket, np.unique(keys.key))
+        history, taken = job.state.start_history(job.kinds[kind], bucket, np.unique(keys.key[:met]))
     places = _write_readings(job, job.locate_readings(kind, bucket), _run_slices(job, history, keys))
     if job.state is not None:
         job.state.write_counted(kind, bucket, history, taken)
     write_array(job.locate_places(kind, bucket), places)  # the last file: it says that the bucket is finished
-    return len(keys.key)
+    return met
 
 
 def join_partition(job: BucketJob, partition: Partition) -> Any:
@@ -245,21 +246,36 @@ def _sort_keys(keys: Keys, counterparts: Keys, buckets: int) -> tuple[NDArray[An
 
 
 class _BucketKeys(NamedTuple):
-    """The keys of a kind and bucket: number of the arrival (int64), key and counterpart (uint64); each (n,)."""
+    """The keys of a kind and bucket.
 
-    arrival: NDArray[np.int64]
+    Attributes
+    ----------
+    place : int32 array, (arrivals,)
+        Place of the key of each arrival; the last place if it has none in this bucket.
+    key, counterpart : uint64 array, (n + 1,)
+        The missing key is the last one.
+    """
+
+    place: NDArray[np.int32]
     key: NDArray[np.uint64]
     counterpart: NDArray[np.uint64]
 
 
 def _read_bucket(job: BucketJob, kind: int, bucket: int) -> _BucketKeys:
     """Read the keys of a kind and bucket from all partitions."""
-    parts = []
-    for partition in job.partitions:
-        first, last = np.load(job.locate_offsets(partition))[kind, bucket : bucket + 2]
+    spans = [
+        np.load(job.locate_offsets(partition))[kind, bucket : bucket + 2] for partition in job.partitions
+    ]
+    missing = int(np.diff(spans).sum())
+    key, place = np.zeros(missing + 1, dtype=np.uint64), np.full(job.arrivals, missing, dtype=np.int32)
+    counterpart, begin = np.zeros_like(key), 0
+    for partition, (first, last) in zip(job.partitions, spans, strict=True):
         part = np.load(job.locate_keys(partition), mmap_mode="r" if first < last else None)[first:last]
-        parts.append((partition.first + part["row"].astype(np.int64), part["key"], part["counterpart"]))
-    return _BucketKeys(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        mine = slice(begin, begin + len(part))
+        place[partition.first + part["row"].astype(np.int64)] = np.arange(mine.start, mine.stop)
+        key[mine], counterpart[mine] = part["key"], part["counterpart"]
+        begin = mine.stop
+    return _BucketKeys(place, key, counterpart)
 
 
 def _run_slices(
@@ -273,13 +289,9 @@ def _run_slices(
         Given rows, ascending.
     readings : float32 array, (m, WIDTH)
     """
-    missing = len(keys.key)
-    place = np.full(job.arrivals, missing, dtype=np.int32)
-    place[keys.arrival] = np.arange(missing, dtype=np.int32)
-    nothing = np.zeros(1, dtype=np.uint64)
-    key, counterpart = np.append(keys.key, nothing), np.append(keys.counterpart, nothing)
+    missing = len(keys.key) - 1
     for plan in HistoryPlan.read_slices(job.folder):
-        mine = place[plan.steps["row"]]
+        mine = keys.place[plan.steps["row"]]
         chosen = np.flatnonzero((mine < missing) | (plan.steps["counter"] != ARRIVALS))
         steps, mine, own = plan.steps[chosen], mine[chosen], plan.own[chosen]
         steps["row"] = np.arange(len(steps))
@@ -288,8 +300,8 @@ def _run_slices(
         rows = np.sort(given)
         steps["out_row"][wanted] = np.searchsorted(rows, given)
         out = np.empty((len(rows), history.width), dtype=np.float32)
-        others = np.where(own, counterpart[mine], nothing)
-        history.run(steps, key[mine][:, np.newaxis], others[:, np.newaxis], out)
+        others = np.where(own, keys.counterpart[mine], np.uint64(0))
+        history.run(steps, keys.key[mine][:, np.newaxis], others[:, np.newaxis], out)
         yield rows, out[:, :WIDTH]
 
 

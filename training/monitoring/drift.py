@@ -173,17 +173,19 @@ def detect_drift(
     if then is not None and reference is None:
         notes = describe_overlap(then, received[within])
     if reference is not None:
-        if not len(reference):
-            raise BadInput(
-                "the reference is empty",
-                where="reference",
-                got="a table without rows",
-                expected="consignments of an earlier period",
-            )
         # Both are read twice: here, and as the past of the monitored traffic.
         before = SelectedRows.from_source(reference)
         given = replace(inputs, consignments=before)
-        scored = score_traffic(bundle, given, _select_counted(given, None), config, progress)
+        counted = _select_counted(given, None)
+        if not counted.any():
+            raise BadInput(
+                "the reference is empty",
+                where="reference",
+                got=f"{len(reference):,} rows, of which none counts",
+                expected="consignments of an earlier period, not all of them withdrawn",
+                todo="give the consignments of the weeks to compare with",
+            )
+        scored = score_traffic(bundle, given, counted, config, progress)
         capacity = _require_reference(then).capacity
         then = multiply_counts(build_traffic_profile(scored, capacity), scored.stands_for)
         inputs = replace(inputs, history=before if past is None else MergedRows.from_sources(past, before))

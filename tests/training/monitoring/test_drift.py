@@ -263,6 +263,13 @@ def test_a_reference_without_rows_is_refused(watched: Watched) -> None:
         watched.watch(watched.later, reference=watched.later.head(0))
 
 
+def test_a_reference_whose_consignments_were_all_withdrawn_is_refused(watched: Watched) -> None:
+    chosen = watched.later["consignment_id"].isin(watched.world.outcomes["consignment_id"])
+    withdrawn = watched.later[~chosen].assign(cancelled_at=watched.later["received_at"])
+    with pytest.raises(BadInput, match="the reference is empty"):
+        watched.watch(watched.later, reference=withdrawn)
+
+
 def test_the_page_needs_nothing_from_elsewhere_and_names_no_person(watched: Watched, calm: Drift) -> None:
     class Outside(HTMLParser):
         found: tuple[str, ...] = ()
