@@ -57,7 +57,7 @@ def read_goods(reader: ObjectReader, waybill: LinkedObject | None, shipment: Lin
     """Read description, lines, pieces and weight."""
     holders = [node for node in (shipment, waybill) if node is not None]
     pieces = list_pieces(reader, holders)
-    items = _merge_items([item for piece in pieces for item in _read_piece(reader, piece, 0)])
+    items = _merge_items(_read_pieces(reader, pieces, set(), 0))
     lines = reader.list_objects(waybill, "waybilllineitems")
     described = [read_property(node, "goodsdescription") for node in (*holders, *lines)]
     counted = _sum_known([reader.read_number(_first(line, "piececountforrate")) for line in lines])
@@ -106,8 +106,20 @@ def _read_hs(nodes: list[LinkedObject]) -> str | None:
     return None
 
 
-def _read_piece(reader: ObjectReader, piece: LinkedObject, depth: int) -> list[Fields]:
-    """Read the lines of one piece: one for each item or product, else one for the piece itself."""
+def _read_pieces(
+    reader: ObjectReader, pieces: list[LinkedObject], seen: set[int], depth: int
+) -> list[Fields]:
+    """Read the lines of pieces and of those in them; each piece once, whatever links to it."""
+    items: list[Fields] = []
+    for piece in pieces:
+        if id(piece) not in seen and len(seen) < MAX_PIECES:
+            seen.add(id(piece))
+            items += _read_piece(reader, piece, seen, depth)
+    return items
+
+
+def _read_piece(reader: ObjectReader, piece: LinkedObject, seen: set[int], depth: int) -> list[Fields]:
+    """Read the lines of one piece: one for each item or product, else those of the pieces in it, else one for itself."""
     described = read_property(piece, "goodsdescription")
     country = parse_country(_read_code(piece, "productioncountry"))
     items = [_read_item(reader, item) for item in reader.list_objects(piece, "containeditems")]
@@ -115,7 +127,9 @@ def _read_piece(reader: ObjectReader, piece: LinkedObject, depth: int) -> list[F
     items += [_read_product(product) for product in products]
     if not items and depth < MAX_PIECE_DEPTH:
         inner = [each for each in reader.list_objects(piece, "containedpieces") if each is not piece]
-        items = [item for each in inner for item in _read_piece(reader, each, depth + 1)]
+        if inner and all(id(each) in seen for each in inner):
+            return []
+        items = _read_pieces(reader, inner, seen, depth + 1)
     if not items:
         items = [{"description": described, "quantity": 1.0, "hs_code": _read_hs([piece])}]
     for item in items:

@@ -397,6 +397,27 @@ def test_circles_of_links_end() -> None:
     assert len(found) == 1
 
 
+def test_pieces_that_all_link_to_all_are_read_once_each() -> None:
+    links = [{"@id": f"{BASE}{number}"} for number in range(100)]
+    pieces = [
+        {**link, "@type": "Piece", "goodsDescription": "tea", "containedPieces": links} for link in links
+    ]
+    shipment = {"@id": BASE + "s", "@type": "Shipment", "pieces": links, "goodsDescription": "tea"}
+    (found,) = [parsed for _, parsed in link(*pieces, shipment)]  # 100**6 lines of goods without a bound
+    assert isinstance(found, Declaration)
+    assert sum(item["quantity"] for item in found.fields["items"]) <= 100
+
+
+def test_a_piece_that_stands_in_another_and_in_the_shipment_is_one_line() -> None:
+    inner = {"@id": BASE + "i", "@type": "Piece", "goodsDescription": "tea"}
+    outer = {"@id": BASE + "o", "@type": "Piece", "containedPieces": [{"@id": BASE + "i"}]}
+    for order in (("i", "o"), ("o", "i")):
+        links = [{"@id": BASE + name} for name in order]
+        (found,) = [parsed for _, parsed in link(inner, outer, {"@type": "Shipment", "pieces": links})]
+        assert isinstance(found, Declaration)
+        assert [(item["description"], item["quantity"]) for item in found.fields["items"]] == [("tea", 1.0)]
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"[", b'"text"', b"7", b'{"@type": ', b"[" * 100_000, b'{"a":' * 5000 + b"1" + b"}" * 5000],
