@@ -86,11 +86,11 @@ TEXT_KINDS = {
 """By the three letters that lead a message of lines."""
 LINKED = "ONE Record"
 """The kind whose documents are read together, because their objects link to each other."""
-WRAPPED_IMP = re.compile(r"UN[AB].{0,600}?(?:CIMF[A-Z]{2}|^\s*F(?:WB|HL)/\d)", re.DOTALL | re.MULTILINE)
+WRAPPED_IMP = re.compile(r"UN[AB].{0,600}?(?:CIMF[A-Z]{2}|^[^\S\n]*F(?:WB|HL)/\d)", re.DOTALL | re.MULTILINE)
 """A Cargo-IMP message in an EDIFACT interchange."""
 CODED_TEXT = re.compile(r"(F[A-Z]{2}|UCM)\s*/\s*\d{1,2}\b|(PSN|PER|FSN|FER|FMA|FNA)\s*$", re.ASCII)
 ROOT = re.compile(r"<(?![?!])(?:[^\s<>/:]+:)?([^\s<>/:]+)")
-SKIPPED_XML = re.compile(r"<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(\[.*?\])?\s*>", re.DOTALL)
+DOCUMENT_TYPE = re.compile(r"<!DOCTYPE[^>\[]*(\[.*?\])?\s*>", re.DOTALL)
 LEADING_XML = re.compile(
     r"(?>(?:<\?.*?\?>|<!--.*?-->|\s+)*)<(?:[^\s<>/:?!]+:)?([^\s<>/:?!]+)(?=[\s>/])", re.DOTALL
 )
@@ -172,19 +172,47 @@ def decode_head(content: bytes) -> str:
 
 
 def _detect_xml(text: str) -> MessageKind | None:
-    name = _find_root(text)
-    if name is None:
+    root = LEADING_XML.match(text) or find_root(text)
+    if root is None:
         return MessageKind("XML", f"{AIR}.readers:read_cargo_xml")  # its parser says what is wrong with it
-    return XML_KINDS.get(name)
+    return XML_KINDS.get(root[1])
 
 
-def _find_root(text: str) -> str | None:
-    root = LEADING_XML.match(text) or ROOT.search(SKIPPED_XML.sub("", text))
-    return root[1] if root else None
+def find_root(text: str) -> re.Match[str] | None:
+    """Find the root element behind instructions, comments and a document type, each of which is passed once.
+
+    Examples
+    --------
+    >>> find_root("<?xml version='1.0'?><!-- <a> --><b:Feed/>")[1], find_root("<?xml version='1.0'><Feed/>")[1]
+    ('Feed', 'Feed')
+    """
+    place = text.find("<")
+    while place >= 0:
+        root = ROOT.match(text, place)
+        if root is not None:
+            return root
+        end = _find_markup_end(text, place)
+        if end < 0:
+            return ROOT.search(text, place)
+        place = text.find("<", end)
+    return None
+
+
+def _find_markup_end(text: str, place: int) -> int:
+    """Find where an instruction, a comment or a document type ends; -1 if it does not."""
+    for start, mark in (("<?", "?>"), ("<!--", "-->")):
+        if text.startswith(start, place):
+            end = text.find(mark, place + len(start))
+            return end if end < 0 else end + len(mark)
+    if text.startswith("<!DOCTYPE", place):
+        found = DOCUMENT_TYPE.match(text, place)
+        return found.end() if found else -1
+    return place + 1
 
 
 def _name_start(text: str) -> str:
-    return f"root element {(_find_root(text) or '')[:60]!r}" if text[0] == "<" else "JSON without a known key"
+    root = find_root(text)
+    return f"root element {root[1][:60] if root else ''!r}" if text[0] == "<" else "JSON without a known key"
 
 
 def _build_unknown_fault(got: str) -> MessageFault:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from consignments.errors import MessageFault
-from consignments.messages.detection import HEAD_BYTES, MAX_STREAM_BYTES, ROOT, SKIPPED_XML
+from consignments.messages.detection import HEAD_BYTES, MAX_STREAM_BYTES, find_root
 
 Source = Path | str | bytes
 Buffer = bytes | mmap.mmap
@@ -223,13 +223,12 @@ def _skip_blank(buffer: Buffer, position: int, size: int) -> int:
 def _find_xml_end(buffer: Buffer, start: int, size: int) -> int:
     """Find where a document ends: behind the end of its root, or where the next document begins."""
     head = buffer[start : start + HEAD_BYTES].decode("latin-1")
-    clean = SKIPPED_XML.sub(lambda found: " " * len(found[0]), head)
-    root = ROOT.search(clean)
+    root = find_root(head)
     following = XML_START.search(buffer, start + 5)
     limit = following.start() if following else size
     if root is None:
         return limit
-    named = clean[root.start() + 1 :].split(None, 1)[0].split(">")[0].rstrip("/").encode("latin-1")
+    named = root[0][1:].encode("latin-1")
     closing = re.compile(rb"</" + re.escape(named) + rb"\s*>").search(buffer, start, limit)
     if closing:
         return closing.end()

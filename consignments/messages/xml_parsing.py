@@ -17,7 +17,7 @@ MAX_TAGS = 400_000
 """About four times what 1,000 houses of a manifest need."""
 FORBIDDEN_CHARACTERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 BARE_AMPERSAND = re.compile(r"&(?!(?:#\d{1,7}|#x[0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos);)")
-DECLARATION = re.compile(r"\s*<\?xml[^>]*\?>")
+DECLARATION = re.compile(r"[\s\ufeff]*<\?xml[^>]*\?>")
 ENCODING = re.compile(rb"""<\?xml[^>]*\bencoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 SECOND_ENCODING = "cp1252"
@@ -126,7 +126,8 @@ def repair_bytes(data: bytes) -> tuple[bytes, str] | None:
     ]
     if not repairs:
         return None
-    body = DECLARATION.sub("", escaped, count=1).lstrip("\ufeff \t\r\n")
+    declaration = DECLARATION.match(escaped)
+    body = escaped[declaration.end() if declaration else 0 :].lstrip("\ufeff \t\r\n")
     return body.encode("utf-8", "replace"), "repaired: " + ", ".join(repairs)
 
 

@@ -72,7 +72,7 @@ ENVELOPE_LINE = re.compile(r"\s*(?:Q[A-Z](?:\s+[A-Z0-9]{7})+|\.[A-Z0-9]{7}\s+\d{
 ENVELOPE_TIME = re.compile(r"\.[A-Z0-9]{7}\s+(\d{2})(\d{4})\b")
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")
 INTERCHANGE_START = re.compile(r"\s*UN[AB][^\n]{0,400}")
-INTERCHANGE_SEGMENT = re.compile(r"'?\s*UN[ABHTZ][^'\n]*'")
+INTERCHANGE_SEGMENT = re.compile(r"(?:'\s*)?UN[ABHTZ][^'\n]{0,400}'")
 END_MARKS = frozenset(("NNNN", "=", "CONT", "LAST", "END"))
 PHONE_CODES = frozenset(("TE", "TEL", "PHO", "PH"))
 COUNTRY_LINE = re.compile(r"[A-Z]{2}(?:/.*)?")

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.messages import MESSAGES
 
+from consignments.messages.detection import find_root
 from consignments.messages.reading import ReadOptions, parse_messages, read_messages
-from consignments.messages.sources import RawMessage
+from consignments.messages.sources import RawMessage, split_messages
 from consignments.records import Consignment
 from consignments.tables import build_frame, check_frame
 
@@ -107,8 +108,11 @@ def test_lines_of_cargo_imp_in_any_order_are_read_or_rejected(lines: list[str]) 
         b"FWB/16\n" + b"A" * 900_000,
         b"[" * 1_000_000,
         b'{"@type":' * 100_000,
+        b"<HouseWaybill>" + b" " * 1_000_000 + b"&",
+        b"UNB+UNOA:1+A+B+260310:1200+1+CIMFWB\nFWB/16\n" + b" " * 900_000,
+        b"UNB" + b"\n" * 900_000,
     ],
-    ids=range(10),
+    ids=range(13),
 )
 def test_a_huge_or_deep_message_ends_soon(data: bytes) -> None:
     begun = time.process_time()
@@ -116,6 +120,13 @@ def test_a_huge_or_deep_message_ends_soon(data: bytes) -> None:
     assert time.process_time() - begun < 10
     assert result.entries or result.rejects or result.kinds or result.documents
     assert not [reason for _, _, reason in result.rejects if "the reader failed" in reason]
+
+
+@pytest.mark.parametrize("start", ["<?", "<!--", "<!DOCTYPE["])
+def test_a_prolog_that_never_ends_is_searched_once(start: str) -> None:
+    text = start * 200_000  # minutes if each start is searched to the end
+    assert find_root(text) is None
+    assert list(split_messages(text.encode())) == [text.encode()]
 
 
 def test_marks_of_direction_and_invisible_characters_do_not_make_another_identifier() -> None:
