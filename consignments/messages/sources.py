@@ -4,6 +4,7 @@ Files are mapped, not loaded, so that a file of a million messages needs the mem
 parts is joined again.
 """
 
+import codecs
 import json
 import mmap
 import os
@@ -22,8 +23,11 @@ Source = Path | str | bytes
 Buffer = bytes | mmap.mmap
 
 MAX_ARCHIVE_MEMBERS = 2_000_000
+FIRST_WINDOW_BYTES, WINDOW_GROWTH = 1_024, 4
+"""A JSON value is decoded in windows: most end in the first, and all windows of one are at most 4/3 of the last."""
 ZIP_MARK = b"PK\x03\x04"
 XML_START = re.compile(rb"<\?xml\b")
+OPENING_TAG = re.compile(rb"""<(?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*+>""")
 TEXT_START = re.compile(
     rb"^[\x01\x02\x03 \t]*(?:(?:F[A-Z]{2}|UCM)[ \t]*/[ \t]*\d{1,2}\b|(?:PSN|PER|FSN|FER|FMA|FNA)[ \t]*\r?$|<\?xml\b|<[A-Za-z]|\{|UNA.{6}\s*UNB|UNB)",
     re.MULTILINE,
@@ -194,13 +198,14 @@ def split_messages(buffer: Buffer) -> Iterator[bytes]:
     if bytes(buffer[:2]) in (b"\xff\xfe", b"\xfe\xff") or b"\0<" in buffer[:4] or b"<\0" in buffer[:4]:
         yield bytes(buffer[:])  # UTF-16 is never concatenated
         return
+    xml_starts = _XmlStarts(buffer)
     while position < size:
         start = _skip_blank(buffer, position, size)
         if start >= size:
             return
         mark = buffer[start : start + 1]
         if mark == b"<":
-            end = _find_xml_end(buffer, start, size)
+            end = _find_xml_end(buffer, start, xml_starts)
         elif mark in (b"{", b"["):
             end = _find_json_end(buffer, start, size)
         else:
@@ -220,46 +225,50 @@ def _skip_blank(buffer: Buffer, position: int, size: int) -> int:
     return size
 
 
-def _find_xml_end(buffer: Buffer, start: int, size: int) -> int:
+class _XmlStarts:
+    """The next XML declaration in a buffer; it is searched again only when it was passed."""
+
+    def __init__(self, buffer: Buffer) -> None:
+        self._buffer, self._next = buffer, -1
+
+    def find(self, position: int) -> int:
+        """Find the first declaration from a position on; the end of the buffer if there is none."""
+        if self._next < position:
+            found = XML_START.search(self._buffer, position)
+            self._next = found.start() if found else len(self._buffer)
+        return self._next
+
+
+def _find_xml_end(buffer: Buffer, start: int, starts: _XmlStarts) -> int:
     """Find where a document ends: behind the end of its root, or where the next document begins."""
-    head = buffer[start : start + HEAD_BYTES].decode("latin-1")
-    root = find_root(head)
-    following = XML_START.search(buffer, start + 5)
-    limit = following.start() if following else size
+    root = find_root(buffer[start : start + HEAD_BYTES].decode("latin-1"))
+    limit = starts.find(start + 5)
     if root is None:
         return limit
+    opening = OPENING_TAG.match(buffer, start + root.start(), limit)
+    if opening and opening[0].endswith(b"/>"):
+        return opening.end()
     named = root[0][1:].encode("latin-1")
     closing = re.compile(rb"</" + re.escape(named) + rb"\s*>").search(buffer, start, limit)
-    if closing:
-        return closing.end()
-    opened = buffer.find(b">", start + root.start(), limit)
-    if opened > 0 and buffer[opened - 1 : opened] == b"/":
-        return opened + 1
-    return limit
+    return closing.end() if closing else limit
 
 
 def _find_json_end(buffer: Buffer, start: int, size: int) -> int:
-    """Find where a value ends: at the end of its line if the line is complete, else at its closing bracket."""
-    line_end = buffer.find(b"\n", start)
-    if line_end >= 0 and line_end - start < HEAD_BYTES:
-        line = buffer[start:line_end].rstrip()
-        if line[-1:] in (b"}", b"]") and _is_json(line):
-            return line_end
-    end = start + MAX_STREAM_BYTES
-    try:
-        text = bytes(buffer[start:end]).decode()
-        _, length = json.JSONDecoder().raw_decode(text)
-    except (ValueError, RecursionError):
-        return size
-    return start + len(text[:length].encode())
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return True
+    """Find where a value ends: at its closing bracket, looked for in windows that grow."""
+    window = FIRST_WINDOW_BYTES
+    while True:
+        decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        text = decoder.decode(buffer[start : start + window])
+        try:
+            _, length = json.JSONDecoder().raw_decode(text)
+        except RecursionError:
+            return size
+        except ValueError:
+            if start + window >= size or window >= MAX_STREAM_BYTES:
+                return size
+            window *= WINDOW_GROWTH
+        else:
+            return start + len(text[:length].encode("utf-8", "surrogateescape"))
 
 
 def _find_text_end(buffer: Buffer, start: int, size: int) -> int:

@@ -3,6 +3,7 @@
 import zipfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.messages import DIRECT, HOUSE, MASTER, MESSAGES, POUNDS
@@ -106,6 +107,30 @@ def test_a_large_file_is_mapped_and_cut(tmp_path: Path) -> None:
     assert file.stat().st_size > 65_536
     assert len(list(read_file(file))) == 40
     assert len(identifiers(file)) == 40
+
+
+@pytest.mark.parametrize(
+    ("small", "large"),
+    [
+        (b"<a/>", b"<b>%b</b>"),
+        (b'<a b="\'>"/>', b"<b>%b</b>"),
+        (b"<a></a>", b"<b>%b</b>"),
+        (b'{"a":\n1}', b'{"b": "%b"}'),
+        (b'{"a": 1}', b'{"b": "%b"}'),
+    ],
+)
+def test_many_small_messages_are_cut_without_a_look_at_the_large_one_behind_them(
+    small: bytes, large: bytes
+) -> None:
+    last = large % (b"x" * 20_000_000)  # 5,000 looks at it would take minutes
+    *parts, end = split_messages((small + b"\n") * 5_000 + last)
+    assert [part.strip() for part in parts] == [small] * 5_000
+    assert end.strip() == last
+
+
+def test_a_json_value_with_bytes_that_are_no_utf8_ends_at_its_bracket() -> None:
+    values = [b'{"a": "\xe4\xf6"}', b'{"b":\n"\xc3\xa9' + "é".encode() * 600 + b'"}', b"[1, 2]"]
+    assert [part.strip() for part in split_messages(b" ".join(values))] == values
 
 
 def test_the_service_string_advice_of_an_interchange_stays_with_it() -> None:
