@@ -189,21 +189,22 @@ def parse_imp(content: bytes) -> ImpMessage:
 
 def _join_wraps(lines: Sequence[str]) -> Iterator[str]:
     """Join lines that a network broke with the line before."""
-    pending: str | None = None
+    parts: list[str] = []
     width = 0
     for line in lines:
         if not line.strip() or line.strip() in END_MARKS or ENVELOPE_LINE.fullmatch(line):
             continue
-        if pending is None or starts_segment(line) or line.startswith("/"):
-            if pending is not None:
-                yield pending
-            pending = line
+        if starts_segment(line) or line.startswith("/"):
+            if parts:
+                yield "".join(parts)
+            parts = [line]
         else:
-            glue = "" if pending.endswith("/") or width >= LINE_WIDTH or WAYBILL.match(line) else " "
-            pending = line if not pending.strip() else pending + glue + line.lstrip()
+            if parts and not (parts[-1].endswith("/") or width >= LINE_WIDTH or WAYBILL.match(line)):
+                parts.append(" ")
+            parts.append(line.lstrip() if parts else line)
         width = len(line)
-    if pending is not None:
-        yield pending
+    if parts:
+        yield "".join(parts)
 
 
 def starts_segment(line: str) -> bool:

@@ -150,7 +150,7 @@ class _Documents:
     def __init__(self, graph: ObjectGraph, nodes: list[LinkedObject]) -> None:
         self.graph, self.nodes = graph, nodes
         self.waybills = [node for node in nodes if is_waybill(node)]
-        self.shipments = [node for node in nodes if has_type(node, "shipment") and node not in self.waybills]
+        self.shipments = [node for node in nodes if has_type(node, "shipment") and not is_waybill(node)]
         self.masters: dict[int, LinkedObject] = {}
         self.houses: set[int] = set()
         self.referred_masters: set[int] = set()
