@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,6 +61,7 @@ little of the other in the caches of the processor."""
 MIN_PARALLEL_MESSAGES = 2_000
 """Fewer are read sooner than further processes are started."""
 MAX_BATCH_BYTES = 20_000_000
+"""Bytes that are held before the first batch is parsed, and in each batch of a process."""
 MAX_LINKED_BYTES = 50_000_000
 """Documents that are read together, at most."""
 NOTE_PREFIX, IGNORED_PREFIX = "note: ", "ignored: "
@@ -334,32 +335,42 @@ def _iterate_files(files: Sequence[Path], counts: dict[str, int]) -> Iterator[Ra
 
 
 def _parse_all(messages: Iterator[RawMessage], options: ReadOptions) -> Iterator[BatchResult]:
-    """Parse messages in batches: in this process, or in several if there are many."""
-    first = list(islice(messages, MIN_PARALLEL_MESSAGES if options.jobs > 1 else 0))
+    """Parse messages in batches: in this process, or in several if there is much to read."""
+    batches = _cut_batches(messages)
+    ahead, is_much = _look_ahead(batches) if options.jobs > 1 else ([], False)
     parse = partial(parse_messages, options=options)
-    if len(first) < MIN_PARALLEL_MESSAGES or options.jobs < 2:
-        yield from map(parse, _cut_batches(_chain(first, messages)))
+    if not is_much:
+        yield from map(parse, chain(ahead, batches))
         return
     from joblib import Parallel, delayed
 
     pool = Parallel(n_jobs=options.jobs, return_as="generator", batch_size=1, pre_dispatch="2*n_jobs")
-    yield from pool(delayed(parse)(batch) for batch in _cut_batches(_chain(first, messages)))
+    yield from pool(delayed(parse)(batch) for batch in chain(ahead, batches))
 
 
-def _chain(first: Sequence[RawMessage], rest: Iterator[RawMessage]) -> Iterator[RawMessage]:
-    yield from first
-    yield from rest
+def _look_ahead(batches: Iterator[list[RawMessage]]) -> tuple[list[list[RawMessage]], bool]:
+    """Take the first batches, until they are worth the start of further processes; say whether they are."""
+    ahead: list[list[RawMessage]] = []
+    number = size = 0
+    for batch in batches:
+        ahead.append(batch)
+        number += len(batch)
+        size += sum(len(message.content) for message in batch)
+        if number >= MIN_PARALLEL_MESSAGES or (size >= MAX_BATCH_BYTES and len(ahead) > 1):
+            return ahead, True
+    return ahead, False
 
 
 def _cut_batches(messages: Iterator[RawMessage]) -> Iterator[list[RawMessage]]:
+    """Cut messages into batches of at most `MAX_BATCH_BYTES`, unless one message is larger."""
     batch: list[RawMessage] = []
     size = 0
     for message in messages:
-        batch.append(message)
-        size += len(message.content)
-        if len(batch) >= BATCH_MESSAGES or size >= MAX_BATCH_BYTES:
+        if batch and (len(batch) >= BATCH_MESSAGES or size + len(message.content) > MAX_BATCH_BYTES):
             yield batch
             batch, size = [], 0
+        batch.append(message)
+        size += len(message.content)
     if batch:
         yield batch
 

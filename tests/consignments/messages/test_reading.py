@@ -1,5 +1,6 @@
 """Messages of a batch: their entries and rejects stand in their order, and none hurts another."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -69,3 +70,25 @@ def test_a_consignment_that_no_entry_can_be_made_of_is_a_reject_and_the_others_s
     assert list_houses(result) == [0, 1, 2, 3, 4, 5, 6, 8, 9]
     ((place, _, reason),) = result.rejects
     assert (place, reason) == ("m7", "the reader failed on it (ValueError); report it with the message")
+
+
+def test_large_messages_are_not_all_held_before_the_first_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "MAX_BATCH_BYTES", 1_000)
+    taken: list[int] = []
+
+    def iterate_messages() -> Iterator[RawMessage]:
+        for number in range(100):
+            taken.append(number)
+            yield RawMessage(f"m{number}", b"x" * 300)
+
+    ahead, is_much = reading._look_ahead(reading._cut_batches(iterate_messages()))
+    assert is_much
+    assert [len(batch) for batch in ahead] == [3, 3]
+    assert len(taken) == 7
+
+
+def test_few_small_messages_are_not_worth_further_processes() -> None:
+    messages = [RawMessage(f"m{number}", b"x") for number in range(500)]
+    ahead, is_much = reading._look_ahead(reading._cut_batches(iter(messages)))
+    assert not is_much
+    assert [message for batch in ahead for message in batch] == messages
