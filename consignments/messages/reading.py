@@ -43,6 +43,7 @@ from consignments.messages.sources import (
     Source,
     join_continuations,
     list_files,
+    name_file,
     read_bytes,
     read_file,
 )
@@ -172,8 +173,6 @@ def _read_messages(
             identifiers: set[str] = set()
             for content in _read_parts(raw.content, context, kind, result.kinds, options.mapping):
                 yield _Part(content, raw, now, identifiers)
-        except MessageFault as fault:
-            result.rejects.append((raw.source, "", str(fault)[:MAX_REPORTED_REASON]))
         except Exception as error:
             result.rejects.append((raw.source, "", _describe_failure(error)))
         for note in dict.fromkeys(notes):
@@ -224,32 +223,45 @@ def _link_group(group: Sequence[RawMessage], options: ReadOptions) -> BatchResul
     from consignments.messages.onerecord.waybills import OneRecordLinker
 
     result, linker = BatchResult(), OneRecordLinker()
-    now = options.now or datetime.now(UTC)
     came = max((raw.received_at for raw in group if raw.received_at is not None), default=None)
+    unread: dict[str, None] = {}
     for raw in group:
-        notes: list[str] = []
         try:
-            linker.add_document(raw.content, MessageContext(raw.source, notes, came))
-        except MessageFault as fault:
-            result.rejects.append((raw.source, "", str(fault)[:MAX_REPORTED_REASON]))
-        result.kinds.update(f"{NOTE_PREFIX}{note}" for note in dict.fromkeys(notes))
-    identifiers: dict[str, set[str]] = {}
+            linker.add_document(raw.content, MessageContext(raw.source, [], came))
+            unread[raw.source] = None
+        except Exception as error:
+            result.rejects.append((raw.source, "", _describe_failure(error)))
     try:
-        for source, content in linker.read_all():
-            if isinstance(content, Ignored):
-                result.kinds[f"{IGNORED_PREFIX}{content.kind}: {content.reason}"] += 1
-                continue
-            part = _Part(content, RawMessage(source, b"", came), now, identifiers.setdefault(source, set()))
-            result.entries.append(pack_entry(_build_entry(part, options)))
-    except MessageFault as fault:
-        result.rejects.append((group[0].source, "", str(fault)[:MAX_REPORTED_REASON]))
+        _read_linked(linker.read_all(), came, options, result, unread)
     except Exception as error:
-        result.rejects.append((group[0].source, "", _describe_failure(error)))
+        reason = _describe_failure(error)
+        result.rejects += [(source, "", reason) for source in unread or (group[0].source,)]
     return result
 
 
+def _read_linked(
+    found: Iterable[tuple[str, Parsed]],
+    came: datetime | None,
+    options: ReadOptions,
+    result: BatchResult,
+    unread: dict[str, None],
+) -> None:
+    """Add what linked documents declare to a result, and remove their names from those that are not read yet."""
+    now = options.now or datetime.now(UTC)
+    identifiers: dict[str, set[str]] = {}
+    for source, content in found:
+        if isinstance(content, Ignored):
+            result.kinds[f"{IGNORED_PREFIX}{content.kind}: {content.reason}"] += 1
+        else:
+            part = _Part(content, RawMessage(source, b"", came), now, identifiers.setdefault(source, set()))
+            result.entries.append(pack_entry(_build_entry(part, options)))
+        unread.pop(source, None)
+
+
 def _describe_failure(error: Exception) -> str:
-    """Describe a failure of a reader, without any content of the message."""
+    """Describe a fault of a message, or a failure of its reader without any content of the message."""
+    if isinstance(error, MessageFault):
+        return str(error)[:MAX_REPORTED_REASON]
     return f"the reader failed on it ({type(error).__name__}); report it with the message"
 
 
@@ -298,9 +310,9 @@ def fill_spool(
 ) -> None:
     """Read all messages of files and folders into the spool; what it has of the same files is not read again."""
     files = list_files(paths)
-    sizes = {str(path): _get_size(path) for path in files}
+    sizes = {name_file(path): _get_size(path) for path in files}
     total, done = sum(sizes.values()), 0
-    counts = spool.begin_files({str(path): _mark_file(path) for path in files})
+    counts = spool.begin_files({name_file(path): _mark_file(path) for path in files})
     messages = join_continuations(_iterate_files(files, counts))
     for result in _parse_all(messages, options):
         spool.add_result(result)
@@ -331,7 +343,7 @@ def _mark_file(path: Path) -> str:
 
 def _iterate_files(files: Sequence[Path], counts: dict[str, int]) -> Iterator[RawMessage]:
     for path in files:
-        yield from islice(read_file(path), counts[str(path)], None)
+        yield from islice(read_file(path), counts[name_file(path)], None)
 
 
 def _parse_all(messages: Iterator[RawMessage], options: ReadOptions) -> Iterator[BatchResult]:

@@ -91,23 +91,38 @@ def _walk(path: Path) -> Iterator[tuple[str, list[str]]]:
         yield folder, sorted(name for name in names if not name.startswith("."))
 
 
+def name_file(path: Path) -> str:
+    r"""Return the name of a file for reports and stores; bytes of it that are no UTF-8 are escaped.
+
+    Examples
+    --------
+    >>> print(name_file(Path(os.fsdecode(b"in/b\xfcro.xml"))))
+    in/b\xfcro.xml
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def read_file(path: Path) -> Iterator[RawMessage]:
     """Yield the messages of one file; what cannot be read is one with a fault."""
     try:
         stat = path.stat()
         written = datetime.fromtimestamp(stat.st_mtime, UTC)
         if stat.st_size == 0:
-            yield RawMessage(str(path), b"", written, (str(path),))
+            yield RawMessage(name_file(path), b"", written, (name_file(path),))
             return
         with _map_file(path, stat.st_size) as buffer:
             if buffer[:4] == ZIP_MARK:
                 yield from _read_archive(path, written)
             else:
-                yield from _read_parts(str(path), buffer, written, (str(path),))
+                yield from _read_parts(name_file(path), buffer, written, (name_file(path),))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         yield RawMessage(
-            str(path), b"", None, (str(path),), f"cannot be read; got {reason or 'an error of the system'}"
+            name_file(path),
+            b"",
+            None,
+            (name_file(path),),
+            f"cannot be read; got {reason or 'an error of the system'}",
         )
 
 
@@ -138,29 +153,37 @@ def _read_archive(path: Path, written: datetime) -> Iterator[RawMessage]:
         ValueError,
     ) as error:
         yield RawMessage(
-            str(path), b"", written, (str(path),), f"the archive cannot be read: {type(error).__name__}"
+            name_file(path),
+            b"",
+            written,
+            (name_file(path),),
+            f"the archive cannot be read: {type(error).__name__}",
         )
 
 
 def _read_member(
     archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, written: datetime
 ) -> Iterator[RawMessage]:
-    name = f"{path}/{member.filename}"
+    name = f"{name_file(path)}/{member.filename}"
     try:
         with archive.open(member) as file:
             content = file.read(MAX_STREAM_BYTES + 1)
     except Exception as error:
-        yield RawMessage(name, b"", written, (str(path),), f"cannot be unpacked: {type(error).__name__}")
+        yield RawMessage(
+            name, b"", written, (name_file(path),), f"cannot be unpacked: {type(error).__name__}"
+        )
         return
     if len(content) > MAX_STREAM_BYTES:
         yield RawMessage(
-            name, b"", written, (str(path),), f"too large; expected at most {MAX_STREAM_BYTES:,} bytes"
+            name, b"", written, (name_file(path),), f"too large; expected at most {MAX_STREAM_BYTES:,} bytes"
         )
         return
     if content[:4] == ZIP_MARK:
-        yield RawMessage(name, b"", written, (str(path),), "an archive inside an archive; unpack it first")
+        yield RawMessage(
+            name, b"", written, (name_file(path),), "an archive inside an archive; unpack it first"
+        )
         return
-    yield from _read_parts(name, content, written, (str(path),))
+    yield from _read_parts(name, content, written, (name_file(path),))
 
 
 def _read_parts(

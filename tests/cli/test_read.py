@@ -1,6 +1,7 @@
 """`npsrisk read`: tables, rejects, answers of customs, exit codes, and runs that are taken up again."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,16 @@ def test_a_folder_becomes_a_table_that_is_read_back(tmp_path: Path, suffix: str)
     assert not list(tmp_path.glob(".*reading*"))
     if suffix == ".csv":
         assert "160-48103823/WHX26030917" in states.read_text()
+
+
+def test_a_file_whose_name_is_no_utf8_is_read_and_named(tmp_path: Path) -> None:
+    folder, rejects = tmp_path / "in", tmp_path / "r.csv"
+    folder.mkdir()
+    for name, path in ((b"b\xfcro.xml", HOUSE), (b"b\xe4r.xml", MESSAGES / "xfzb_cut.xml")):
+        (folder / os.fsdecode(name)).write_bytes(path.read_bytes())
+    done = run(folder, "--out", tmp_path / "c.csv", "--rejects", rejects, "--jobs", "1", "--json")
+    assert (result_of(done)["consignments"], result_of(done)["rejected"]) == (1, 1)
+    assert "b\\xe4r.xml" in rejects.read_text()
 
 
 def test_a_run_of_rejects_alone_fails_and_writes_nothing(tmp_path: Path) -> None:

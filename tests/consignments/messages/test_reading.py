@@ -8,8 +8,15 @@ from support.messages import HOUSE
 
 from consignments.messages import reading
 from consignments.messages.entries import DeclarationEntry, build_declaration
-from consignments.messages.parsed import Declaration
-from consignments.messages.reading import GROUP_PARTS, BatchResult, ReadOptions, parse_messages
+from consignments.messages.onerecord.waybills import OneRecordLinker
+from consignments.messages.parsed import Declaration, Ignored, Parsed
+from consignments.messages.reading import (
+    GROUP_PARTS,
+    BatchResult,
+    ReadOptions,
+    link_documents,
+    parse_messages,
+)
 from consignments.messages.sources import RawMessage
 from consignments.messages.spool import Spool
 from consignments.records import Consignment
@@ -92,3 +99,23 @@ def test_few_small_messages_are_not_worth_further_processes() -> None:
     ahead, is_much = reading._look_ahead(reading._cut_batches(iter(messages)))
     assert not is_much
     assert [message for batch in ahead for message in batch] == messages
+
+
+def test_a_reader_that_fails_on_linked_documents_rejects_each_that_is_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    documents = [
+        RawMessage(f"{n}.json", b'{"@type": "Waybill", "waybillNumber": "180-1234567%d"}' % n)
+        for n in (1, 2, 3)
+    ]
+
+    def fail_after_the_first(linker: OneRecordLinker) -> Iterator[tuple[str, Parsed]]:
+        yield "1.json", Ignored("ONE Record waybill", "nothing in it")
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(OneRecordLinker, "read_all", fail_after_the_first)
+    (result,) = link_documents(documents, ReadOptions())
+    assert [(place, "ZeroDivisionError" in reason) for place, _, reason in result.rejects] == [
+        ("2.json", True),
+        ("3.json", True),
+    ]
