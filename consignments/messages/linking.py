@@ -158,7 +158,8 @@ class Linker:
         if entry.partial and known is not None:
             before = self.rows.get(known.row)
             entry = merge_versions(before.record, entry, before.extras)
-            standing = digest_content(before.record, "update", before.extras)
+            if not known.cancelled:
+                standing = digest_content(before.record, "update", before.extras)
             if entry.digest == standing:
                 self.repeats += 1
                 return

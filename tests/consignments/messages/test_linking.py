@@ -151,6 +151,13 @@ def manifest(time: str = LATER, total: int = 4) -> bytes:
     return MANIFEST.format(id="x", time=time, total=total).encode()
 
 
+def test_a_house_of_a_manifest_that_was_deleted_can_come_again() -> None:
+    deletion = manifest(LATER).replace(b"Creation", b"Deletion")
+    rows = rows_of(manifest(HOUSE_TIME), deletion, manifest(LATEST))
+    found = [(row.received_at, row.cancelled_at) for row in rows if row.consignment_id == HOUSE_ID]
+    assert found == [(at(HOUSE_TIME), at(LATER)), (at(LATEST), None)]
+
+
 def test_a_house_manifest_gives_every_house_it_lists() -> None:
     first, second = rows_of(manifest())
     assert [row.consignment_id for row in (first, second)] == [HOUSE_ID, "160-48103823/H2"]
