@@ -35,6 +35,8 @@ class StateRow(msgspec.Struct, frozen=True):
 def resolve_states(events: Iterable[CustomsEvent]) -> Iterator[StateRow]:
     """Return the rows of answers given in the order of time; repeated answers are left out.
 
+    An answer without a time of its own is repeated only if it equals the last one about its consignment.
+
     Examples
     --------
     >>> from datetime import UTC
@@ -47,11 +49,14 @@ def resolve_states(events: Iterable[CustomsEvent]) -> Iterator[StateRow]:
     """
     standing: set[str] = set()
     seen: set[CustomsEvent] = set()
+    last: dict[str, CustomsEvent] = {}
     for event in events:
-        if event in seen:
-            continue
-        seen.add(event)
         name, state = event.consignment_id, event.state
+        repeated = event in seen if event.issued_at is not None else event == last.get(name)
+        seen.add(event)
+        last[name] = event
+        if repeated:
+            continue
         if state in HOLDS:
             standing.add(name)
         elif state == "resolved":

@@ -127,6 +127,12 @@ def test_an_answer_sent_again_is_one_state() -> None:
     assert len(states_of(xcsn("RI"), xcsn("RI"))) == 1
 
 
+def test_a_hold_without_a_time_stands_again_after_it_was_removed() -> None:
+    answers = [f"PSN\n160-48103823-H1\nCSN/{code}\n".encode() for code in ("6H", "6H", "6I", "6H")]
+    states = states_of(*answers)
+    assert [(state.code, state.issued_at) for state in states] == [("6H", None), ("6I", None), ("6H", None)]
+
+
 def test_an_unknown_status_is_named_and_an_answer_without_one_is_a_reject() -> None:
     found = read_messages([xcsn("ZZ"), b"PSN\n160-48103823\n", b"PSN\nCSN/SR/22NOV1902/NO ERRORS\n"])
     assert found.states == ()
