@@ -14,6 +14,7 @@ from msgspec import Meta, structs
 
 from consignments.messages.states import StateRow
 from consignments.records import Consignment
+from consignments.rejects import Reject
 from consignments.timestamps import to_datetime
 from serving.http.problems import RecordFault, Refusal
 
@@ -30,6 +31,7 @@ MESSAGE_TYPES = {
 }
 """Media types of messages."""
 MAX_LISTED_REJECTS = 20
+"""Rejects that an answer describes; the others are counted."""
 
 
 class MessageResult(msgspec.Struct, frozen=True):
@@ -50,7 +52,10 @@ class MessageResult(msgspec.Struct, frozen=True):
         ),
     ]
     notes: Annotated[list[str], Meta(description="what was odd")]
-    rejected: Annotated[list[str], Meta(description="messages of which nothing could be read, and why")]
+    rejected: Annotated[
+        list[str],
+        Meta(description="messages of which nothing could be read, and why; the first 20, and how many more"),
+    ]
 
 
 async def read_message_body(content: bytes, now_us: int) -> "MessageEntries":
@@ -104,8 +109,15 @@ def describe_messages(
         list(found.states),
         [*found.ignored, *kept],
         [*found.notes, *notes],
-        [f"{reject.place}: {reject.reason}" for reject in found.rejects[:MAX_LISTED_REJECTS]],
+        _describe_rejects(found.rejects),
     )
+
+
+def _describe_rejects(rejects: Sequence[Reject]) -> list[str]:
+    """Describe the first rejects, and count those that are not listed."""
+    listed = [f"{reject.place}: {reject.reason}" for reject in rejects[:MAX_LISTED_REJECTS]]
+    more = len(rejects) - len(listed)
+    return [*listed, f"{more:,} more of which nothing could be read"] if more else listed
 
 
 def build_records(rows: "Iterable[Row]", record: type[Consignment]) -> list[Consignment]:

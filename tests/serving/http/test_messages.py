@@ -108,6 +108,13 @@ def test_a_bad_message_does_not_sink_the_good_one_that_follows(client: Client) -
     assert len(told["messages"]["rejected"]) == 1
 
 
+def test_an_answer_counts_the_bad_messages_that_it_does_not_list(client: Client) -> None:
+    told = post(client, b"<Unknown/>\n" * 25 + HOUSE.read_bytes(), XML)
+    rejected = told["messages"]["rejected"]
+    assert len(rejected) == 21
+    assert rejected[-1] == "5 more of which nothing could be read"
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
