@@ -104,7 +104,7 @@ class Administration:
 
     def apply(self, message: AnyMessage, at: datetime) -> None:
         """Apply the message of a partner."""
-        for alert in list_alert_changes(message, at, self.alerts.get):
+        for alert in list_alert_changes(message, at, self.alerts.get, withdrawn=(), administration=None):
             self.alerts[alert.alert_id] = alert
             self.pending.append(alert)
 

@@ -268,6 +268,7 @@ def import_(
     """
     from cli.operation.exchange_folder import ExchangeFolder, Refused
     from cli.operation.exchange_import import AlertTable, post_messages
+    from cli.stores import read_settings
 
     if (alerts is None) == (service is None):
         raise BadInput("name one place for the alerts", expected="either --alerts T or --service URL")
@@ -281,7 +282,9 @@ def import_(
     changed = 0
     if alerts is not None:
         table = AlertTable.read(alerts)
-        changed = sum(table.apply(signed.message, now) for _, signed in accepted)
+        table.withdrawn |= folder.read_withdrawn()
+        administration = read_settings().administration
+        changed = sum(table.apply(signed.message, now, administration) for _, signed in accepted)
         table.write(alerts)
     elif service is not None:
         refused += post_messages(service, accepted)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cli.stores import read_settings
-from consignments.errors import BadInput, BadSetting, MessageFault
-from consignments.exchange.documents import AnyMessage, decode_message, encode_message
+from consignments.errors import BadInput, BadSetting, MessageFault, PromotionRefused
+from consignments.exchange.alerts import name_message
+from consignments.exchange.documents import AnyMessage, Withdrawal, decode_message, encode_message
 from consignments.exchange.folder import (
     DRAFTS,
     INBOX,
@@ -20,8 +21,14 @@ from consignments.exchange.folder import (
 )
 from consignments.files.whole_files import replace_file
 from features.indicators.operation_keys import KEY_SUFFIX, OperationKeys
+from models.signatures.envelope import Envelope
 from models.signatures.partners import Partners
-from models.signatures.signed_message import MAX_MESSAGE_BYTES, SignedMessage, read_signed_message
+from models.signatures.signed_message import (
+    MAX_MESSAGE_BYTES,
+    SignedMessage,
+    decode_statement,
+    read_signed_message,
+)
 
 MAX_FILES = 100_000
 """Maximum number of messages that one call reads."""
@@ -121,6 +128,26 @@ class ExchangeFolder:
                 yield path, found
             except (MessageFault, BadInput) as fault:
                 yield path, Refused(path, str(fault))
+
+    def read_withdrawn(self) -> set[str]:
+        """Read the names of the messages whose withdrawal was accepted before.
+
+        Raises
+        ------
+        BadInput
+            If a file is no message: without it, a withdrawn message could count again.
+        """
+        names = set()
+        for path in sorted(self.received.glob(f"*{MESSAGE_SUFFIX}")):
+            try:
+                message = decode_statement(Envelope.read(read_file(path)).get_statement())
+            except (PromotionRefused, ValueError, RecursionError) as error:
+                raise BadInput(
+                    "not a message", where=str(path), todo="restore it from a copy, or remove it"
+                ) from error
+            if isinstance(message, Withdrawal):
+                names.add(name_message(message.author, message.about))
+        return names
 
     def keep(self, path: Path, found: SignedMessage | Refused) -> None:
         """Move a message out of the inbox, to those received or those refused; a file of another folder stays there."""

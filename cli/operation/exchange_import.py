@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from cli.operation.exchange_folder import Refused
 from consignments.errors import BadInput, ServiceFault
-from consignments.exchange.alerts import list_alert_changes
-from consignments.exchange.documents import AnyMessage
+from consignments.exchange.alerts import list_alert_changes, name_message
+from consignments.exchange.documents import AnyMessage, Withdrawal
 from consignments.records import Alert
 from models.signatures.signed_message import SignedMessage
 
@@ -33,11 +33,17 @@ class AlertTable:
         Columns that an alert does not have.
     where : str
         The file, for errors.
+
+    Attributes
+    ----------
+    withdrawn : set of str
+        Names of the messages whose withdrawal came.
     """
 
     def __init__(
         self, alerts: Iterable[Alert] = (), further: Sequence[str] = (), where: str = "alerts"
     ) -> None:
+        self.withdrawn: set[str] = set()
         self._alerts = {alert.alert_id: alert for alert in alerts}
         self._further, self._where = further, where
         self._changed = False
@@ -59,9 +65,13 @@ class AlertTable:
         further = sorted(set(frame.columns) - set(Alert.__struct_fields__))
         return cls(to_alerts(frame), further, str(path))
 
-    def apply(self, message: AnyMessage, received_at: datetime) -> int:
-        """Apply a message; return how many alerts changed."""
-        changes = list_alert_changes(message, received_at, self._alerts.get)
+    def apply(self, message: AnyMessage, received_at: datetime, administration: str | None) -> int:
+        """Apply a message that an administration received; return how many alerts changed."""
+        changes = list_alert_changes(
+            message, received_at, self._alerts.get, withdrawn=self.withdrawn, administration=administration
+        )
+        if isinstance(message, Withdrawal):
+            self.withdrawn.add(name_message(message.author, message.about))
         self._changed |= bool(changes)
         self._alerts.update((alert.alert_id, alert) for alert in changes)
         return len(changes)

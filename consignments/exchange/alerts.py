@@ -4,7 +4,7 @@ A warning received on Monday counts from Monday on, also if it was issued on Sat
 Friday: consignments from Monday to Friday keep their match. So does a higher revision, which is a further alert.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from datetime import datetime, timedelta
 
 from msgspec import structs
@@ -17,6 +17,11 @@ FindAlert = Callable[[str], Alert | None]
 _INSTANT = timedelta(microseconds=1)
 
 
+def name_message(author: str, message_id: str) -> str:
+    """Return the identifier of a message among those of all partners."""
+    return f"{author}/{message_id}"
+
+
 def build_alert_id(author: str, message_id: str, revision: int = 1) -> str:
     """Build the identifier of the alert of a message.
 
@@ -25,7 +30,7 @@ def build_alert_id(author: str, message_id: str, revision: int = 1) -> str:
     >>> build_alert_id("XA", "W-7"), build_alert_id("XA", "W-7", 2)
     ('XA/W-7', 'XA/W-7#2')
     """
-    return f"{author}/{message_id}" + (f"#{revision}" if revision > 1 else "")
+    return name_message(author, message_id) + (f"#{revision}" if revision > 1 else "")
 
 
 def split_alert_id(alert_id: str) -> tuple[str, str] | None:
@@ -40,8 +45,17 @@ def split_alert_id(alert_id: str) -> tuple[str, str] | None:
     return (author, rest.partition("#")[0]) if slash else None
 
 
-def list_alert_changes(message: AnyMessage, received_at: datetime, find: FindAlert) -> list[Alert]:
-    """List the alerts that a message adds or ends, each as its new version. A message that was received before changes nothing.
+def list_alert_changes(
+    message: AnyMessage,
+    received_at: datetime,
+    find: FindAlert,
+    *,
+    withdrawn: Container[str],
+    administration: str | None,
+) -> list[Alert]:
+    """List the alerts that a message adds or ends, each as its new version.
+
+    A message that was received before, that is withdrawn or that is the receiver's own changes nothing.
 
     Parameters
     ----------
@@ -50,10 +64,18 @@ def list_alert_changes(message: AnyMessage, received_at: datetime, find: FindAle
     received_at : datetime
         Nothing changes before this time.
     find : callable
+    withdrawn : container of str
+        Names (`name_message`) of the messages whose withdrawal came.
+    administration : str or None
+        Name of the receiver.
     """
+    if message.author == administration:
+        return []
     if isinstance(message, Withdrawal):
         return list(_end_revisions(message.author, message.about, MAX_REVISION + 1, received_at, find))
     if not isinstance(message, Warning | Seizure):
+        return []
+    if name_message(message.author, message.message_id) in withdrawn:
         return []
     same_or_newer = range(message.revision, MAX_REVISION + 1)
     if any(find(build_alert_id(message.author, message.message_id, each)) for each in same_or_newer):

@@ -12,6 +12,7 @@ from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
+from consignments.exchange.alerts import name_message
 from consignments.messages.links import Link, pack_link, unpack_link
 from consignments.messages.parsed import EventState
 from consignments.records import (
@@ -86,12 +87,12 @@ class LoggedMessage(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """Return the identifier of the message among those of all partners."""
-        return f"{self.author}/{self.message_id}"
+        return name_message(self.author, self.message_id)
 
     @property
     def withdrawn_name(self) -> str | None:
         """Return the identifier of the message that it withdraws, if it withdraws one."""
-        return None if self.withdraws is None else f"{self.author}/{self.withdraws}"
+        return None if self.withdraws is None else name_message(self.author, self.withdraws)
 
 
 class LoggedLink(msgspec.Struct, frozen=True):

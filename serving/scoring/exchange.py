@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from consignments.exchange.alerts import list_alert_changes
-from consignments.exchange.documents import AnyMessage, Withdrawal, get_kind
+from consignments.exchange.documents import Withdrawal, get_kind
 from consignments.exchange.folder import KEYS_FOLDER, PARTNERS_FILE
 from consignments.records import Alert
 from consignments.timestamps import to_datetime
@@ -87,13 +87,11 @@ def accept_message(
         canonical.decode(),
         message.about if isinstance(message, Withdrawal) else None,
     )
-    own = message.author == members.administration
-    changes = [] if own else _list_changes(message, logged, state, now_us)
+    changes = list_alert_changes(
+        message,
+        moment,
+        state.alerts.find,
+        withdrawn=state.withdrawn_messages,
+        administration=members.administration,
+    )
     return AcceptedMessage(logged, changes)
-
-
-def _list_changes(message: AnyMessage, logged: LoggedMessage, state: State, now_us: int) -> list[Alert]:
-    """List the changes of alerts. A message whose withdrawal came first changes nothing."""
-    if not isinstance(message, Withdrawal) and logged.name in state.withdrawn_messages:
-        return []
-    return list_alert_changes(message, to_datetime(now_us), state.alerts.find)

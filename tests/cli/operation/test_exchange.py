@@ -143,6 +143,33 @@ def test_a_withdrawal_ends_the_match_from_its_receipt_on(partners) -> None:
     )
 
 
+def test_a_message_whose_withdrawal_came_first_never_becomes_an_alert(partners) -> None:
+    one, other = partners
+    send_seizure(one)
+    [name] = [path.stem for path in (one.exchange / "outbox").glob("S-*.json")]
+    one.run("exchange", "withdraw", name, "--at", day(4).isoformat())
+    other.receive(one)
+    late = other.exchange / "inbox" / f"XA-{name}.json"
+    content = late.read_bytes()
+    late.unlink()
+    alerts = other.folder / "alerts.parquet"
+    other.run("exchange", "import", "--alerts", alerts, "--at", day(5).isoformat())
+    late.write_bytes(content)
+    found = other.run("exchange", "import", "--alerts", alerts, "--at", day(6).isoformat())
+    assert (found["accepted"], found["alerts_changed"]) == ({"seizure": 1}, 0)
+
+
+def test_an_own_message_that_comes_back_changes_no_alert(partners) -> None:
+    one, _ = partners
+    send_seizure(one)
+    one.run("exchange", "trust", "XA", one.run("exchange", "trust", "XA")["public_key"])
+    one.receive(one)
+    found = one.run(
+        "exchange", "import", "--alerts", one.folder / "alerts.parquet", "--at", day(4).isoformat()
+    )
+    assert found["alerts_changed"] == 0
+
+
 def test_no_personal_data_leaves(partners) -> None:
     one, other = partners
     send_seizure(one)

@@ -17,7 +17,7 @@ def warning(revision=1, **changes) -> Warning:
 
 class Alerts(dict):
     def apply(self, message, at):
-        changes = list_alert_changes(message, at, self.get)
+        changes = list_alert_changes(message, at, self.get, withdrawn=(), administration="XB")
         self.update((alert.alert_id, alert) for alert in changes)
         return len(changes)
 
