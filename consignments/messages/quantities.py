@@ -27,6 +27,7 @@ DOUBTFUL_KILOGRAMS = {
 IMP_KILOGRAMS = {"K": 1.0, "L": POUND}
 """Kilograms in one unit of Cargo-IMP."""
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+FIRST_YEAR_OF_1900 = 69
 SHORT_DATE = re.compile(r"(\d{1,2})([A-Z]{3})(\d{2}|\d{4})", re.ASCII)
 MIN_YEAR, MAX_YEAR = 1900, 2200
 """A moment outside is a fault of its sender, and would not pass the conversions of zones."""
@@ -90,11 +91,21 @@ def parse_moment(text: str | None) -> datetime | None:
 
 
 def parse_short_date(text: str) -> date | None:
-    """Read a date such as 20JAN23 or 20JAN2023; None if it is none."""
+    """Read a date such as 20JAN23 or 20JAN2023; None if it is none.
+
+    Two digits stand for 1969 to 2068, as `%y` of POSIX reads them.
+
+    Examples
+    --------
+    >>> parse_short_date("20JAN23"), parse_short_date("15MAR98")
+    (datetime.date(2023, 1, 20), datetime.date(1998, 3, 15))
+    """
     found = SHORT_DATE.fullmatch(text.strip().upper())
     if found is None or found[2] not in MONTHS:
         return None
-    year = int(found[3]) if len(found[3]) == 4 else 2000 + int(found[3])
+    year = int(found[3])
+    if len(found[3]) == 2:
+        year += 1900 if year >= FIRST_YEAR_OF_1900 else 2000
     return build_date(year, MONTHS.index(found[2]) + 1, int(found[1]))
 
 

@@ -205,3 +205,9 @@ def test_the_message_that_an_answer_quotes_is_not_read_again(answer: bytes) -> N
 def test_an_agent_on_one_line_is_the_declarant() -> None:
     agent = b"AGT//0830041/BRIGHT HARBOUR/SHA\nCVD/"
     assert read_one(DIRECT.replace(b"CVD/", agent)).declarant == "BRIGHT HARBOUR"
+
+
+@pytest.mark.parametrize(("given", "year"), [("15MAR98", 1998), ("15MAR08", 2008), ("15MAR1998", 1998)])
+def test_an_account_of_the_last_century_is_none_of_the_next(given: str, year: int) -> None:
+    found = read_one(DIRECT.replace(b"/AE/20JAN2023", f"/AE/{given}".encode()))
+    assert found.account_opened_on == date(year, 3, 15)
