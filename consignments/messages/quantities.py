@@ -146,3 +146,29 @@ def complete_moment(day: int, month: int | None, clock: str, reference: datetime
         if (moment - reference).total_seconds() <= 86_400:
             return moment
     return None
+
+
+def find_moment_from(earliest: date, day: int, clock: str) -> datetime | None:
+    """Return the first moment of a day of the month and a clock that is not before a local date, which may be one day ahead of UTC.
+
+    Parameters
+    ----------
+    earliest : date
+    day : int
+        Of the month.
+    clock : str
+        Four digits, UTC.
+
+    Examples
+    --------
+    >>> find_moment_from(date(2026, 3, 10), 9, "2215"), find_moment_from(date(2026, 3, 10), 8, "2215")
+    (datetime.datetime(2026, 3, 9, 22, 15, tzinfo=datetime.timezone.utc), datetime.datetime(2026, 4, 8, 22, 15, tzinfo=datetime.timezone.utc))
+    """
+    if int(clock[:2]) > 23 or int(clock[2:]) > 59:
+        return None
+    for ahead in range(-1, 3):
+        years, month = divmod(earliest.month - 1 + ahead, 12)
+        found = build_date(earliest.year + years, month + 1, day)
+        if found is not None and (earliest - found).days <= 1:
+            return datetime(found.year, found.month, found.day, int(clock[:2]), int(clock[2:]), tzinfo=UTC)
+    return None

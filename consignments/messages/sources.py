@@ -25,6 +25,8 @@ Buffer = bytes | mmap.mmap
 MAX_ARCHIVE_MEMBERS = 2_000_000
 FIRST_WINDOW_BYTES, WINDOW_GROWTH = 1_024, 4
 """A JSON value is decoded in windows: most end in the first, and all windows of one are at most 4/3 of the last."""
+NO_MEMBER_TIME = (1980, 1, 1, 0, 0, 0)
+"""What a zip archive says of a file whose time is not known."""
 ZIP_MARK = b"PK\x03\x04"
 XML_START = re.compile(rb"<\?xml\b")
 OPENING_TAG = re.compile(rb"""<(?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*+>""")
@@ -143,7 +145,7 @@ def _read_archive(path: Path, written: datetime) -> Iterator[RawMessage]:
             if len(members) > MAX_ARCHIVE_MEMBERS:
                 raise MessageFault("too many files in the archive", got=f"{len(members):,}")
             for member in members:
-                yield from _read_member(archive, member, path, written)
+                yield from _read_member(archive, member, path, _get_member_time(member, written))
     except (
         zipfile.BadZipFile,
         MessageFault,
@@ -159,6 +161,16 @@ def _read_archive(path: Path, written: datetime) -> Iterator[RawMessage]:
             (name_file(path),),
             f"the archive cannot be read: {type(error).__name__}",
         )
+
+
+def _get_member_time(member: zipfile.ZipInfo, latest: datetime) -> datetime:
+    """Return when a file of an archive was written, at most when the archive was; the archive does not say in which zone."""
+    if member.date_time <= NO_MEMBER_TIME:
+        return latest
+    try:
+        return min(datetime(*member.date_time, tzinfo=UTC), latest)
+    except ValueError:
+        return latest
 
 
 def _read_member(

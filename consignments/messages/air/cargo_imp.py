@@ -7,13 +7,19 @@ A line that begins with neither a known segment code nor a slash is the rest of 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from itertools import pairwise
 from typing import Any
 
 from consignments.errors import MessageFault
 from consignments.messages.air.customs_notes import CustomsNote
-from consignments.messages.quantities import IMP_KILOGRAMS, Doubts, complete_moment, parse_number
+from consignments.messages.quantities import (
+    IMP_KILOGRAMS,
+    Doubts,
+    complete_moment,
+    find_moment_from,
+    parse_number,
+)
 
 Fields = dict[str, Any]
 
@@ -130,11 +136,15 @@ class ImpMessage:
     segments: list[Segment]
     envelope_time: tuple[str, str] | None
 
-    def complete_issue_time(self, reference: datetime | None) -> datetime | None:
-        """Return the time of its envelope, completed with month and year."""
+    def complete_issue_time(
+        self, reference: datetime | None, made_out: date | None = None
+    ) -> datetime | None:
+        """Return the time of its envelope, completed with the month and year of the day on which it was made out, if it says so."""
         if self.envelope_time is None:
             return None
         day, clock = self.envelope_time
+        if made_out is not None:
+            return find_moment_from(made_out, int(day), clock)
         return complete_moment(int(day), None, clock, reference)
 
 

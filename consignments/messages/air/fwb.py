@@ -196,4 +196,4 @@ def _read_issue_time(
     days = [parse_short_date(segment.first.split("/")[0]) for segment in by_code.get("ISU", [])]
     day = next((day for day in days if day is not None), None)
     made_out = None if day is None else datetime(day.year, day.month, day.day, tzinfo=UTC)
-    return message.complete_issue_time(context.received_at or made_out) or made_out
+    return message.complete_issue_time(context.received_at, day) or made_out

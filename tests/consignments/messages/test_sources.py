@@ -1,6 +1,7 @@
 """Where messages come from: folders, archives, files of many messages of mixed kinds; nothing is lost, nothing hangs."""
 
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,20 @@ def test_a_broken_or_hostile_archive_is_a_reject(tmp_path: Path) -> None:
     found = read_messages([broken, nested])
     assert [c.consignment_id for c in found.consignments] == ["160-48103823/WHX26030917"]
     assert [reject.place for reject in found.rejects] == [str(broken), f"{nested}/a.zip"]
+
+
+def test_a_file_of_an_archive_has_its_own_time(tmp_path: Path) -> None:
+    path = tmp_path / "old.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        for name, date_time in (
+            ("known", (2024, 5, 6, 7, 8, 10)),
+            ("unset", (1980, 1, 1, 0, 0, 0)),
+            ("later", (2099, 1, 1, 0, 0, 0)),
+        ):
+            file.writestr(zipfile.ZipInfo(name, date_time), FWB)
+    known, unset, later = (message.received_at for message in read_file(path))
+    assert known == datetime(2024, 5, 6, 7, 8, 10, tzinfo=UTC)
+    assert unset == later == datetime.fromtimestamp(path.stat().st_mtime, UTC)
 
 
 def test_an_empty_file_and_a_missing_one_are_rejects(tmp_path: Path) -> None:

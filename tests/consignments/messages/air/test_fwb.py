@@ -211,3 +211,20 @@ def test_an_agent_on_one_line_is_the_declarant() -> None:
 def test_an_account_of_the_last_century_is_none_of_the_next(given: str, year: int) -> None:
     found = read_one(DIRECT.replace(b"/AE/20JAN2023", f"/AE/{given}".encode()))
     assert found.account_opened_on == date(year, 3, 15)
+
+
+@pytest.mark.parametrize(
+    ("envelope", "issued_at"),
+    [
+        ("092215", datetime(2026, 3, 9, 22, 15, tzinfo=UTC)),
+        ("082215", datetime(2026, 3, 8, 22, 15, tzinfo=UTC)),  # the day in UTC of one made out in China
+        ("051200", datetime(2026, 4, 5, 12, tzinfo=UTC)),
+        ("092575", datetime(2026, 3, 9, tzinfo=UTC)),  # no clock: the day on which it was made out
+    ],
+)
+def test_the_day_of_an_envelope_follows_the_day_on_which_the_waybill_was_made_out(
+    envelope: str, issued_at: datetime
+) -> None:
+    data = MASTER.replace(b".PVGFFCX 092215", f".PVGFFCX {envelope}".encode())
+    found = read_one(data, received_at=datetime(2027, 1, 20, tzinfo=UTC))  # read again months later
+    assert found.issued_at == issued_at
