@@ -147,16 +147,37 @@ def stream_records(content: bytes, tag: str) -> Iterator[Node]:
         yield convert_element(element)
 
 
-def read_frame(content: bytes, tag: str) -> Node:
-    """Read all that stands outside the elements of a local name as one tree; what follows a fault is left out."""
+def read_frame(content: bytes, tag: str, notes: list[str]) -> tuple[bytes, Node]:
+    """Read all that stands outside the elements of a local name as one tree, and return it with the message.
+
+    Parameters
+    ----------
+    content : bytes
+    tag : str
+    notes : list of str
+        What had to be repaired is appended.
+
+    Returns
+    -------
+    content : bytes
+        Repaired, if it was not well formed and there was something to repair: the records are to be read from it.
+    frame : dict
+        What stands before a fault that is left.
+    """
+    frame, well_formed = _read_frame(content, tag)
+    repaired = content if well_formed else repair_xml(content, notes)
+    return repaired, frame if repaired is content else _read_frame(repaired, tag)[0]
+
+
+def _read_frame(content: bytes, tag: str) -> tuple[Node, bool]:
     root: Any = None
+    well_formed = True
     try:
         for element in _stream_elements(content, tag):
             root = element.getroottree().getroot()
     except MessageFault:
-        if root is None:
-            raise
-    return {} if root is None else convert_element(root)
+        well_formed = False
+    return {} if root is None else convert_element(root), well_formed
 
 
 def _stream_elements(content: bytes, tag: str) -> Iterator[Any]:

@@ -20,7 +20,6 @@ from consignments.messages.content.trees import (
     list_nodes,
     prepare_xml,
     read_frame,
-    repair_xml,
     stream_records,
 )
 from consignments.messages.content.values import (
@@ -104,13 +103,9 @@ def read_ics2(content: bytes, context: MessageContext) -> Iterator[Parsed]:
         return
     tag = find_tag(content, HOUSE_TAGS)
     if tag is None:
-        yield from _read_without_houses(content, _DataSet(kind, data_set, purpose, {}))
+        yield from _read_without_houses(content, _DataSet(kind, data_set, purpose, {}), context.notes)
         return
-    try:
-        frame = read_frame(content, tag)
-    except MessageFault:
-        content = repair_xml(content, context.notes)
-        frame = read_frame(content, tag)
+    content, frame = read_frame(content, tag, context.notes)
     whole = _DataSet(kind, data_set, purpose, frame)
     for place, house in enumerate(stream_records(content, tag), start=1):
         yield whole.read_house(house, f"house {place}")
@@ -127,11 +122,13 @@ def find_kind(content: bytes) -> tuple[str, Purpose]:
     return indicator[1].upper() if indicator else "", "create"
 
 
-def _read_without_houses(content: bytes, whole: "_DataSet") -> Iterator[Parsed]:
+def _read_without_houses(content: bytes, whole: "_DataSet", notes: list[str]) -> Iterator[Parsed]:
     """Read a direct waybill, or the receptacles of a despatch, or name the message."""
     root = find_tag(content, [f"IE3{letter}{whole.kind[1:]}" for letter in PURPOSES])
     tag = root or find_tag(content, MASTER)
     found = False
+    if tag is not None:
+        content, _ = read_frame(content, tag, notes)
     for message in stream_records(content, tag) if tag else ():
         found = True
         whole.frame = message

@@ -151,7 +151,7 @@ def _list_xml_records(content: bytes, context: MessageContext, mapping: MessageM
         raise MessageFault(
             "too large", got=f"{len(content):,} bytes", expected="an element that `each` names"
         )
-    frame = read_frame(content, tag)
+    content, frame = read_frame(content, tag, context.notes)
     for record in stream_records(content, tag):
         yield Record([frame, record], alone=False, scope=record)
 

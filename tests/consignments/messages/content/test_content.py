@@ -22,7 +22,8 @@ def test_a_stream_gives_records_and_the_frame_what_is_outside() -> None:
     tag = find_tag(XML, ["REC"])
     assert tag == "Rec"
     assert list(stream_records(XML, tag)) == [{"a": ["1"]}, {"a": ["2", "3"]}]
-    frame = read_frame(XML, tag)
+    content, frame = read_frame(XML, tag, [])
+    assert content is XML
     assert frame["head"] == [{"@id": ["7"], "#text": ["x"]}]
     assert frame["tail"] == [""]
 

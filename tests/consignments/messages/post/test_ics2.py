@@ -7,7 +7,7 @@ import pytest
 from support.messages import changed, declaration, declarations, given, load, masters, read
 
 from consignments.errors import MessageFault
-from consignments.messages.parsed import Ignored, MessageContext
+from consignments.messages.parsed import Declaration, Ignored, MessageContext
 from consignments.messages.post.ics2 import find_kind, looks_like_ics2, read_ics2
 from consignments.messages.quality import check_quality
 
@@ -264,3 +264,21 @@ def test_kinds_are_found_by_their_elements() -> None:
     assert looks_like_ics2(F43[:400])
     assert not looks_like_ics2(b"<IE3Q02/>")
     assert not looks_like_ics2(b"<HouseWaybill/>")
+
+
+def test_a_bare_ampersand_in_a_late_house_loses_no_house() -> None:
+    context = MessageContext("test")
+    spoilt = changed(F43, ("gift</cis", "gift & card</cis"))
+    houses = [each for each in read_ics2(spoilt, context) if isinstance(each, Declaration)]
+    assert [house.fields["description"] for house in houses] == ["cotton shirt", "gift & card"]
+    assert context.notes == ["repaired: bare ampersands were read as text"]
+
+
+def test_a_bare_ampersand_in_a_direct_waybill_is_repaired() -> None:
+    direct = changed(
+        F26,
+        ("<ConsignmentHouseLevel>", ""),
+        ("</ConsignmentHouseLevel>", ""),
+        ("optical lenses", "lenses & frames"),
+    )
+    assert declaration(read_ics2, direct).fields["description"] == "lenses & frames"
