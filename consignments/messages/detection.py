@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from consignments.errors import MessageFault
 from consignments.messages.air.cargo_imp import unwrap_interchange
+from consignments.messages.content.trees import HEAD_BYTES
 from consignments.messages.parsed import Ignored, MessageContext, MessageReader, Parsed
 from consignments.messages.post.formats import find_post_format, matches_mapping
 from consignments.messages.post.mapped import read_mapped
@@ -19,8 +20,6 @@ from consignments.messages.post.mapping import MessageMapping
 MAX_MESSAGE_BYTES = 10_000_000
 MAX_STREAM_BYTES = 300_000_000
 """Bound of the kinds that are read as a stream: 99,999 postal items in one declaration."""
-HEAD_BYTES = 65_536
-"""How much of a message says what it is."""
 ROOT_BYTES = 1_024
 """The root element of most XML messages ends within so many bytes."""
 

@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from consignments.errors import MessageFault
-from consignments.messages.detection import HEAD_BYTES, MAX_STREAM_BYTES, find_root
+from consignments.messages.content.trees import HEAD_BYTES
+from consignments.messages.detection import MAX_STREAM_BYTES, find_root
 
 Source = Path | str | bytes
 Buffer = bytes | mmap.mmap

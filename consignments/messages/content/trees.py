@@ -38,7 +38,8 @@ MAX_TREE_BYTES = 10_000_000
 MAX_JSON_CONTAINERS = 400_000
 """Objects and lists of one JSON message; those of 1,000 items for each of 400 declarations fit."""
 MAX_JSON_DIGITS = 300
-HEAD_BYTES = 16_384
+HEAD_BYTES = 65_536
+"""How much of a message says what it is, envelopes included."""
 TEXT = "#text"
 ROOT_ELEMENT = re.compile(r"<(?![?!])(?:[\w.\-]+:)?([\w.\-]{1,60})")
 NOT_BLANK = re.compile(rb"[^ \t\r\n\0]")

@@ -19,7 +19,7 @@ from consignments.messages.post.mapping import LITERAL, MessageMapping
 from consignments.messages.post.postal import looks_like_postal
 
 WCO_ROOT = re.compile(
-    r"<(?:[\w.\-]+:)?(?:MetaData|Declaration)\b[^>]*urn:wco:datamodel:WCO:(?!CIS)", re.DOTALL
+    r"<(?:[\w.\-]+:)?(?:MetaData|Declaration)\b[^<>]*urn:wco:datamodel:WCO:(?!CIS)", re.DOTALL
 )
 MIN_SHARE_OF_NAMES = 0.5
 """A mapping without `detect` is for messages that have at least this share of the names its paths end in."""

@@ -14,6 +14,7 @@ from consignments.messages.air.waybill_numbers import identify_by_content
 from consignments.messages.content.amounts import sum_values
 from consignments.messages.content.countries import parse_country
 from consignments.messages.content.trees import (
+    HEAD_BYTES,
     Node,
     decode_head,
     find_tag,
@@ -63,8 +64,6 @@ MASTER_DOCUMENTS = (
 )
 NUMBER_NAMES = ("documentnumber", "referencenumber", "identification", "identificationnumber")
 PARTY_ELEMENTS = {"sender": ("consignor", "seller"), "consignee": ("consignee", "buyer")}
-SEARCHED_BYTES = 65_536
-"""How much of a message says what it is, envelopes included."""
 PURPOSES: dict[str, Purpose] = {"A": "update", "F": "create"}
 
 
@@ -113,7 +112,7 @@ def read_ics2(content: bytes, context: MessageContext) -> Iterator[Parsed]:
 
 def find_kind(content: bytes) -> tuple[str, Purpose]:
     """Find the number of the data set, such as F43, and whether the message creates or amends it."""
-    text = content[:SEARCHED_BYTES].decode("utf-8", "replace")
+    text = content[:HEAD_BYTES].decode("utf-8", "replace")
     found = KIND.search(text)
     indicator = CIRCUMSTANCE.search(text)
     if found:

@@ -28,7 +28,6 @@ from consignments.messages.post.receptacles import build_receptacle_fields
 
 MAPPING_NAMES = ("content_pieces", "sku_list", "flat_itmatt", "cds")
 """In the order in which they are tried."""
-SEARCHED_BYTES = 65_536
 RECEPTACLE_NAMES = ("receptacleid", "receptacle_id")
 DECLARED = (
     "items",
@@ -59,8 +58,7 @@ def looks_like_postal(head: bytes) -> bool:
 
 def find_built_in(content: bytes) -> MessageMapping | None:
     """Find the built-in mapping whose names stand in the message."""
-    part = content[:SEARCHED_BYTES]
-    text = part.decode("utf-16" if part[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
+    text = decode_head(content)
     for mapping in load_built_in():
         if any(all(has_name(text, name) for name in names.split()) for names in mapping.detect):
             return mapping

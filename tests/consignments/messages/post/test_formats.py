@@ -81,3 +81,11 @@ def test_a_message_of_too_many_components_is_a_fault() -> None:
 def test_a_bad_segment_map_is_refused() -> None:
     with pytest.raises(BadSetting, match="group, until or types"):
         list(read_interchange(b"UNH+1'", {"groups": "GID"}))
+
+
+def test_a_format_is_found_behind_a_long_envelope() -> None:
+    envelope = b"<Envelope><Header>" + b"<Token>0</Token>" * 2_000 + b"</Header><Body>"  # 32 kB
+    data_set = load("ics2_f43.xml").partition(b"?>")[2]
+    found = find_post_format(envelope + data_set + b"</Body></Envelope>")
+    assert found is not None
+    assert found.name == "ICS2"
