@@ -18,10 +18,11 @@ MAX_INDICATORS = 50
 MAX_REVISION = 99
 Handling = Literal["clear", "green", "amber", "amber+strict", "red"]
 """Code of the Traffic Light Protocol 2.0 (FIRST): who may see the message."""
-MessageId = Annotated[str, Meta(min_length=1, max_length=50, pattern=r"^[A-Za-z0-9._-]+$")]
-PartnerName = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[^\s/#]+$")]
+# `$` also matches before a line end at the end of a text; in a JSON schema it does not, and \Z is unknown there
+MessageId = Annotated[str, Meta(min_length=1, max_length=50, pattern=r"^[A-Za-z0-9._-]+$(?!\n)")]
+PartnerName = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[^\s/#]+$(?!\n)")]
 IndicatorText = Annotated[
-    str, Meta(pattern=r"^[0-9a-f]{16}:[a-z_]{1,20}/[a-z_]{1,20}:[0-9a-f]{32}$", max_length=100)
+    str, Meta(pattern=r"^[0-9a-f]{16}:[a-z_]{1,20}/[a-z_]{1,20}:[0-9a-f]{32}$(?!\n)", max_length=100)
 ]
 Indicators = Annotated[tuple[IndicatorText, ...], Meta(max_length=MAX_INDICATORS)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000_000)]

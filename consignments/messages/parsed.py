@@ -76,6 +76,10 @@ class Declaration(msgspec.Struct, frozen=True):
     extras: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
+MASTER_FIELDS = ("route", "declarant", "carrier", "payment", "departure_country", "destination_country")
+"""What a master waybill says of its houses."""
+
+
 @dataclass(frozen=True, slots=True)
 class MasterDetails:
     """Details that a master waybill or receptacle adds to its houses or items.

@@ -13,6 +13,7 @@ from typing import Any
 
 from consignments.errors import MessageFault
 from consignments.messages.air.customs_notes import CustomsNote
+from consignments.messages.content.countries import parse_country
 from consignments.messages.quantities import (
     IMP_KILOGRAMS,
     Doubts,
@@ -333,7 +334,7 @@ def read_imp_party(segments: Sequence[Segment], prefix: str, *, named_first: boo
         "name": name,
         "address": _join_lines(streets, ", "),
         "city": city.split("/")[0] if city else None,
-        "country": country[0] if country else None,
+        "country": parse_country(country[0]) if country else None,
         "postcode": country[1] if len(country) > 1 else None,
         "phone": _find_phone([*country[2:], *(part for line in contacts for part in line.split("/"))]),
     }

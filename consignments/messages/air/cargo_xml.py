@@ -11,6 +11,8 @@ from consignments.errors import MessageFault
 from consignments.messages.air.customs_notes import CustomsNote, DecodedNotes, decode_notes
 from consignments.messages.air.elements import ElementReader, Values
 from consignments.messages.air.journeys import find_airline
+from consignments.messages.content.countries import parse_country
+from consignments.messages.content.values import get_first
 from consignments.messages.parsed import MessageContext, Purpose
 from consignments.messages.quantities import (
     Doubts,
@@ -187,12 +189,11 @@ def _read_party(prefix: str, party: Values, fields: Fields) -> None:
     box = party.get("PostalStructuredAddress/PostOfficeBox")
     if box:
         lines.append(f"PO Box {box}")
-    country = party.get("PostalStructuredAddress/CountryID")
     fields[f"{prefix}_name"] = party.get("Name")
     fields[f"{prefix}_address"] = ", ".join(lines) or None
     fields[f"{prefix}_city"] = party.get("PostalStructuredAddress/CityName")
     fields[f"{prefix}_postcode"] = party.get("PostalStructuredAddress/PostcodeCode")
-    fields[f"{prefix}_country"] = country.upper() if country else None
+    fields[f"{prefix}_country"] = parse_country(party.get("PostalStructuredAddress/CountryID"))
     for contact in party.get("DefinedTradeContact", ()):
         _read_contact(prefix, contact, fields)
     if prefix == "sender":
@@ -243,9 +244,9 @@ def read_goods(consignment: Values, lines: Sequence[Values], doubts: Doubts) -> 
     total = parse_number(consignment.get("TotalPieceQuantity"), doubts)
     _check_piece_counts(counts, total, doubts)
     return {
-        "description": consignment.get("SummaryDescription") or find_first(items, "description"),
-        "hs_code": find_first(items, "hs_code"),
-        "origin_country": find_first(items, "origin_country"),
+        "description": consignment.get("SummaryDescription") or get_first(items, "description"),
+        "hs_code": get_first(items, "hs_code"),
+        "origin_country": get_first(items, "origin_country"),
         "items": items or None,
         "pieces": total,
         "gross_weight_kg": read_kilograms(consignment, "IncludedTareGrossWeightMeasure", doubts),
@@ -265,11 +266,10 @@ def _read_item(line: Values, pieces: float | None, doubts: Doubts) -> Fields:
     The message has gross weights of lines only: a net weight is never made of them.
     """
     _check_volume(line, doubts)
-    origin = line.get("OriginCountry/ID")
     item: Fields = {
         "description": line.get("NatureIdentificationTransportCargo/Identification"),
         "hs_code": line.get("TypeCode"),
-        "origin_country": origin.upper() if origin else None,
+        "origin_country": parse_country(line.get("OriginCountry/ID")),
     }
     weight = read_kilograms(line, "GrossWeightMeasure", doubts)
     if weight is None and not any(item.values()):
@@ -287,11 +287,6 @@ def _check_volume(values: Values, doubts: Doubts) -> None:
     """Flag a volume that is given in a unit of weight."""
     if is_weight_unit(values.get("GrossVolumeMeasure/@unitCode")):
         doubts.add("volume_in_weight_unit")
-
-
-def find_first(items: Sequence[Fields], name: str) -> Any:
-    """Return the first value of a field of items."""
-    return next((item[name] for item in items if item.get(name) is not None), None)
 
 
 # --- charges ----------------------------------------------------------------------------------------------------------

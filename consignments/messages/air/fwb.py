@@ -17,11 +17,13 @@ from consignments.messages.air.cargo_imp import (
     read_imp_party,
     read_waybill_line,
 )
-from consignments.messages.air.cargo_xml import Header, find_first, merge_notes
+from consignments.messages.air.cargo_xml import Header, merge_notes
 from consignments.messages.air.customs_notes import decode_notes
 from consignments.messages.air.journeys import build_journey, find_airline, join_places, looks_consolidated
 from consignments.messages.air.waybill import build_waybill
 from consignments.messages.air.waybill_numbers import identify_by_content
+from consignments.messages.content.countries import parse_country
+from consignments.messages.content.values import get_first
 from consignments.messages.parsed import Level, MessageContext, Parsed
 from consignments.messages.quantities import Doubts, parse_number, parse_short_date
 
@@ -128,7 +130,7 @@ def _read_goods(segments: Sequence[Segment], doubts: Doubts) -> tuple[Fields, se
     for item, text in zip(items, texts, strict=True):
         item["description"] = " ".join(text) or None
     items = [item for item in items if any(value is not None for value in item.values())]
-    goods: Fields = {name: find_first(items, name) for name in ("description", "hs_code", "origin_country")}
+    goods: Fields = {name: get_first(items, name) for name in ("description", "hs_code", "origin_country")}
     return goods | {"items": items or None}, met
 
 
@@ -145,7 +147,7 @@ def _read_goods_line(
             texts.append([])
         items[-1]["hs_code"] = content
     elif identifier == "NO" and content:
-        items[-1]["origin_country"] = content[:2].upper()
+        items[-1]["origin_country"] = parse_country(content[:2])
     elif identifier == "NV" and content[:1] in ("K", "L"):
         doubts.add("volume_in_weight_unit")
 

@@ -24,7 +24,14 @@ from consignments.messages.air.cargo_xml import (
 from consignments.messages.air.elements import ElementReader, Values
 from consignments.messages.air.journeys import build_journey, join_places, looks_consolidated
 from consignments.messages.air.waybill_numbers import identify_by_content, read_waybill_number
-from consignments.messages.parsed import Declaration, Level, MasterDetails, MessageContext, Parsed
+from consignments.messages.parsed import (
+    MASTER_FIELDS,
+    Declaration,
+    Level,
+    MasterDetails,
+    MessageContext,
+    Parsed,
+)
 from consignments.messages.quantities import Doubts
 from consignments.messages.xml_parsing import Element
 
@@ -32,8 +39,6 @@ KIND = "Waybill"
 DIRECT_WAYBILL, MASTER_WAYBILL = "740", "741"
 """Type codes of a waybill (UN/EDIFACT 1001): direct, and master of a consolidation."""
 CONSOLIDATION_NOTE = "C"
-MASTER_FIELDS = ("route", "declarant", "carrier", "payment", "departure_country", "destination_country")
-"""What a master tells of its houses."""
 
 
 RATING = ElementReader(each={"IncludedMasterConsignmentItem": ITEM})

@@ -37,6 +37,7 @@ from consignments.messages.onerecord.graph import (
 )
 from consignments.messages.onerecord.parties import ObjectReader
 from consignments.messages.parsed import (
+    MASTER_FIELDS,
     Declaration,
     Ignored,
     Level,
@@ -47,7 +48,6 @@ from consignments.messages.parsed import (
 from consignments.messages.quantities import Doubts
 
 MARKS = ("onerecord.iata.org", "cargo:", '"@context"', '"@type"', '"@graph"', "logistics-object")
-MASTER_FIELDS = ("route", "declarant", "carrier", "payment", "departure_country", "destination_country")
 PAYMENTS = {
     "p": "prepaid",
     "pp": "prepaid",

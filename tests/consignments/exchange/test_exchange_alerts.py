@@ -1,11 +1,13 @@
 """Alerts of messages: they count from their receipt, and what was true before stays true."""
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import day
 
 from consignments.exchange.alerts import build_alert_id, list_alert_changes
-from consignments.exchange.documents import Feedback, Seizure, Warning, Withdrawal
+from consignments.exchange.documents import Feedback, Seizure, Warning, Withdrawal, decode_message
 
 TOKEN = "0123456789abcdef:phone/exact:" + "0" * 32
 
@@ -90,3 +92,14 @@ def test_a_withdrawal_changes_nothing_before_it(received: float, withdrawn: floa
         assert after == before
     elif asked > received + 1e-6:
         assert after == set()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("message_id", "W-7"), ("author", "XA"), ("indicators", [TOKEN])]
+)
+def test_a_line_end_makes_no_second_name(field: str, value: str | list[str]) -> None:
+    fields = {"kind": "warning", **msgspec.to_builtins(warning()), field: value}
+    assert decode_message(msgspec.json.encode(fields))
+    fields[field] = [f"{TOKEN}\n"] if isinstance(value, list) else f"{value}\n"
+    with pytest.raises(msgspec.ValidationError):
+        decode_message(msgspec.json.encode(fields))

@@ -525,3 +525,14 @@ def test_collected_sample_messages_are_read() -> None:
     assert (house.route, house.gross_weight_kg, house.pieces) == ("ICN>FRA>FDH", 134.0, 10.0)
     assert (house.currency, house.postage, house.declared_value) == ("KRW", 420.0, None)
     assert house.items == (Item("SPARE PARTS", 5.0, None, None, "1133557799", None),)
+
+
+@pytest.mark.parametrize(
+    ("given", "code"), [("UK", "GB"), ("GBR", "GB"), ("gb", "GB"), ("United Kingdom", "GB")]
+)
+def test_a_country_is_two_letters_of_iso_3166_however_it_is_written(given: str, code: str) -> None:
+    country = "<ram:CountryID>{}</ram:CountryID>"
+    assert (
+        read_one(change_message(HOUSE, (country.format("KR"), country.format(given)))).consignee_country
+        == code
+    )

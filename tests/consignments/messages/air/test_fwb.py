@@ -228,3 +228,8 @@ def test_the_day_of_an_envelope_follows_the_day_on_which_the_waybill_was_made_ou
     data = MASTER.replace(b".PVGFFCX 092215", f".PVGFFCX {envelope}".encode())
     found = read_one(data, received_at=datetime(2027, 1, 20, tzinfo=UTC))  # read again months later
     assert found.issued_at == issued_at
+
+
+def test_countries_of_a_waybill_are_those_of_iso_3166() -> None:
+    found = read_one(DIRECT.replace(b"/DE/01067", b"/UK/01067").replace(b"/NO/DE", b"/NO/UK"))
+    assert (found.sender_country, found.origin_country) == ("GB", "GB")
