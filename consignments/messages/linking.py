@@ -71,12 +71,15 @@ class LinkedVersion(NamedTuple):
         Of the content that its message had.
     issued_at : datetime or None
     cancelled : bool
+    filled : tuple of str
+        Columns that its master filled, because no message of its own gave them.
     """
 
     row: int
     digest: bytes
     issued_at: datetime | None
     cancelled: bool
+    filled: tuple[str, ...] = ()
 
 
 @dataclass
@@ -155,10 +158,12 @@ class Linker:
             self._cancel(record.consignment_id, known, entry)
             return
         standing: bytes | None = None
+        filled: tuple[str, ...] = ()
         if entry.partial and known is not None:
             before = self.rows.get(known.row)
+            filled = tuple(name for name in known.filled if getattr(record, name) is None)
             entry = merge_versions(before.record, entry, before.extras)
-            if not known.cancelled:
+            if not known.cancelled or record.issued_at is None:  # without a time it may be an old list again
                 standing = digest_content(before.record, "update", before.extras)
             if entry.digest == standing:
                 self.repeats += 1
@@ -167,6 +172,7 @@ class Linker:
         record = self._name_master(record)
         master = self._join_master(record)
         if master is not None and master.entry is not None:
+            filled += list_filled(record, master.entry)
             record = enrich_house(record, master.entry)
         if standing is not None and standing == digest_content(record, "update", entry.extras):
             self.repeats += 1  # what the list says otherwise is what the master adds
@@ -175,7 +181,7 @@ class Linker:
             record = msgspec.structs.replace(record, cancelled_at=record.received_at)
             self.counts["cancelled"] += 1
         self.counts["amended" if known is not None else "new"] += 1
-        self._add_row(record, entry, known)
+        self._add_row(record, entry, known, filled)
 
     def add_master(self, entry: MasterEntry) -> None:
         """Add a master: amend the known houses, and keep it for those that follow."""
@@ -189,7 +195,7 @@ class Linker:
         self._take_members(master, entry)
         if changed and not withdrawn:
             for house in master.houses:
-                self._amend_house(house, entry)
+                self._amend_house(house, before, entry)
         if entry.declaration is None or (withdrawn and master.row is None):
             return
         if master.houses:
@@ -251,16 +257,23 @@ class Linker:
             self.known.versions[name] = known._replace(row=number, cancelled=True)
         self.counts["consolidations withdrawn"] += 1
 
-    def _amend_house(self, house: str, master: MasterEntry) -> None:
+    def _amend_house(self, house: str, earlier: MasterEntry | None, master: MasterEntry) -> None:
+        """Add a row with what its master says now, in place of what an earlier version of the master filled."""
         version = self.known.versions.get(house)
         if version is None or version.cancelled:
             return
         before = self.rows.get(version.row)
-        record = enrich_house(self._name_master(before.record), master)
+        said = {} if earlier is None else earlier.fields
+        old = [name for name in version.filled if name in said and getattr(before.record, name) == said[name]]
+        own = msgspec.structs.replace(self._name_master(before.record), **dict.fromkeys(old))
+        record = enrich_house(own, master)
+        filled = tuple(name for name in version.filled if name not in old) + list_filled(own, master)
         if record == before.record:
+            self.known.versions[house] = version._replace(filled=filled)
             return
         record = msgspec.structs.replace(record, received_at=master.received_at)
-        self.known.versions[house] = version._replace(row=self.rows.add(Row(record, before.extras)))
+        number = self.rows.add(Row(record, before.extras))
+        self.known.versions[house] = version._replace(row=number, filled=filled)
         self.counts["houses amended by their master"] += 1
 
     def _is_repeat(self, entry: DeclarationEntry, known: LinkedVersion | None) -> bool:
@@ -291,12 +304,18 @@ class Linker:
         record = msgspec.structs.replace(row.record, cancelled_at=at)
         self.rows.replace(number, msgspec.structs.replace(row, record=record))
 
-    def _add_row(self, record: Consignment, entry: DeclarationEntry, known: LinkedVersion | None) -> None:
+    def _add_row(
+        self,
+        record: Consignment,
+        entry: DeclarationEntry,
+        known: LinkedVersion | None,
+        filled: tuple[str, ...],
+    ) -> None:
         number = self.rows.add(Row(record, entry.extras))
         if known is not None and is_late(to_us_if_known(record.issued_at), to_us_if_known(known.issued_at)):
             return  # a late retry: recorded, and the newer version stays
         self.known.versions[record.consignment_id] = LinkedVersion(
-            number, entry.digest, record.issued_at, record.cancelled_at is not None
+            number, entry.digest, record.issued_at, record.cancelled_at is not None, filled
         )
 
     def find_repeated(self) -> bool:
@@ -310,15 +329,16 @@ def mark_version(entry: DeclarationEntry) -> bytes:
     return entry.digest + (b"" if issued is None else issued.isoformat().encode())
 
 
+def list_filled(house: Consignment, master: MasterEntry) -> tuple[str, ...]:
+    """List the columns of a house that only its master gives; the route has stops of both."""
+    return tuple(name for name in master.fields if name != "route" and getattr(house, name, None) is None)
+
+
 def enrich_house(house: Consignment, master: MasterEntry) -> Consignment:
     """Add to a house what only its master says: the stops of the flight, the forwarder, the carrier, the payment."""
     own = tuple(_split_route(house.route))
     places = splice_stops(own, _split_route(master.fields.get("route")))
-    filled = {
-        name: value
-        for name, value in master.fields.items()
-        if name != "route" and getattr(house, name, None) is None
-    }
+    filled = {name: master.fields[name] for name in list_filled(house, master)}
     route = ROUTE_JOINT.join(places) or None
     if route is not None and len(route) > MAX_ROUTE:
         route = house.route

@@ -24,6 +24,8 @@ class HouseLink(msgspec.Struct, frozen=True, array_like=True, tag="h", gc=False)
         Of the version that the log has of it since then.
     marks : tuple of bytes
         Marks of its last versions (`consignments.messages.linking.mark_version`).
+    filled : tuple of str
+        Columns that its master filled; links of earlier releases do not have them.
     """
 
     consignment_id: str
@@ -31,6 +33,7 @@ class HouseLink(msgspec.Struct, frozen=True, array_like=True, tag="h", gc=False)
     digest: bytes
     content: bytes
     marks: tuple[bytes, ...]
+    filled: tuple[str, ...] = ()
 
 
 class MasterLink(msgspec.Struct, frozen=True, array_like=True, tag="m", gc=False):

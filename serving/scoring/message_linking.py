@@ -373,7 +373,8 @@ class LinkingSession:
             same = link is not None and link.content == content
             digest = link.digest if link and same else digest_content(row.record, "update", row.extras)
             number = self._rows.add_known(row)
-            known.versions[name] = LinkedVersion(number, digest, row.record.issued_at, cancelled)
+            filled = link.filled if link and same else ()
+            known.versions[name] = LinkedVersion(number, digest, row.record.issued_at, cancelled, filled)
             if link is not None:
                 known.seen.update(link.marks)
             if name in self._links.members:
@@ -428,7 +429,9 @@ class LinkingSession:
                 continue  # it was refused
             earlier = () if before is None else before.marks
             marks = tuple(dict.fromkeys((*earlier, *self._marks.get(name, ()))))[-KEPT_MARKS:]
-            link = HouseLink(name, tuple(sorted(numbers)), version.digest, logged.content, marks)
+            link = HouseLink(
+                name, tuple(sorted(numbers)), version.digest, logged.content, marks, version.filled
+            )
             if link != before:
                 found.append(link)
         return found

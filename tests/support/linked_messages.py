@@ -16,6 +16,7 @@ from consignments.messages.spool import Spool
 from consignments.records import Consignment
 
 HOUSE_TIME, MASTER_TIME = "2026-03-10T08:42:00+08:00", "2026-03-10T06:15:00+08:00"
+FORWARDER = "BRIGHT HARBOUR LOGISTICS"
 NUMBER, NAME = "160-48103823", "WHX26030917"
 NUMBERS = (NUMBER, "160-48103834")
 START = datetime(2026, 3, 10, tzinfo=UTC)
@@ -61,12 +62,17 @@ def write_house(
 
 
 def write_master(
-    moment: datetime, number: str = NUMBER, stop: str = "HKG", purpose: str = "Creation"
+    moment: datetime,
+    number: str = NUMBER,
+    stop: str = "HKG",
+    purpose: str = "Creation",
+    forwarder: str = FORWARDER,
 ) -> bytes:
     """Write an XFWB of a consolidation that was issued at a time."""
     return change_message(
         MASTER,
         (MASTER_TIME, write_time(moment)), (NUMBER, number), ("<ID>HKG</ID>", f"<ID>{stop}</ID>"), (">Creation<", f">{purpose}<"),
+        (FORWARDER, forwarder),
     )  # fmt: skip
 
 
@@ -96,7 +102,8 @@ def draw_messages(draw: random.Random, count: int) -> list[Message]:
             case 0 | 1:
                 content, kind = write_house(issued, number, name, draw.choice(("KIM", "LEE")), purpose), XML
             case 2 | 3:
-                content, kind = write_master(issued, number, draw.choice(("HKG", "TPE")), purpose), XML
+                stop, forwarder = draw.choice(("HKG", "TPE")), draw.choice((FORWARDER, "OTHER HARBOUR"))
+                content, kind = write_master(issued, number, stop, purpose, forwarder), XML
             case 4:
                 content, kind = (
                     write_manifest(issued, number, ("H1", name), draw.choice(("TEA", "TOYS"))),

@@ -63,6 +63,27 @@ def test_a_later_version_of_a_master_amends_again_and_an_older_one_does_not() ->
     assert same_again == ["PVG>ICN", "PVG>HKG>ICN"]
 
 
+def test_a_corrected_master_corrects_what_it_filled_in_its_houses() -> None:
+    corrected = ("BRIGHT HARBOUR LOGISTICS", "BRIGHTER HARBOUR")
+    for messages in (
+        (house(), master(LATER), master(LATEST, corrected)),
+        (master(), house(), master(LATEST, corrected)),
+    ):
+        rows = [row for row in rows_of(*messages) if row.consignment_id == HOUSE_ID]
+        assert rows[-1].declarant == "BRIGHTER HARBOUR"
+        assert rows[-2].declarant == "BRIGHT HARBOUR LOGISTICS"
+
+
+def test_a_corrected_master_leaves_what_the_house_says_itself() -> None:
+    own = (
+        "<ram:FreightForwarderParty><ram:Name>BRIGHT HARBOUR LOGISTICS</ram:Name></ram:FreightForwarderParty>"
+    )
+    agent = ("<ram:SummaryDescription>", f"{own}<ram:SummaryDescription>")
+    corrected = master(LATEST, ("BRIGHT HARBOUR LOGISTICS", "BRIGHTER HARBOUR"))
+    rows = rows_of(house(HOUSE_TIME, agent), master(LATER), corrected)
+    assert {row.declarant for row in rows if row.consignment_id == HOUSE_ID} == {"BRIGHT HARBOUR LOGISTICS"}
+
+
 def test_what_a_house_says_itself_goes_before_its_master() -> None:
     own = "<ram:FreightForwarderParty><ram:Name>OWN AGENT</ram:Name></ram:FreightForwarderParty><ram:OriginLocation>"
     _, row = rows_of(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from click.testing import CliRunner
 from msgspec import structs
@@ -33,6 +34,7 @@ from support.messages import HOUSE, MESSAGES, change_message, changed
 from support.serving_examples import Client, publish, running, serving, settings_in, vault_in
 from support.serving_past import APPROVAL
 
+from consignments.messages.links import HouseLink, unpack_link
 from consignments.timestamps import to_datetime, to_us
 from npsrisk import main
 from serving.event_log.events import ArrivalEvent, CancellationEvent, LinkEvent
@@ -184,6 +186,20 @@ def test_an_older_version_of_a_master_amends_nothing_and_a_newer_one_amends_agai
     assert list_scores(world.post(write_master(at(0), stop="TPE"), 3)) == [(HOUSE_ID, True, False)]
     world.post(write_master(at(2), stop="TPE"), 4)
     assert [each["route"] for each in world.read_versions()] == ["PVG>ICN", "PVG>HKG>ICN", "PVG>TPE>ICN"]
+
+
+def test_a_corrected_master_corrects_the_houses_of_earlier_requests(world: World) -> None:
+    world.post(write_house(at(0)), 1)
+    world.post(write_master(at(1)), 2)
+    corrected = write_master(at(2), forwarder="BRIGHTER HARBOUR")
+    assert list_scores(world.post(corrected, 3)) == [(HOUSE_ID, False, False)]
+    declarants = [each.get("declarant") for each in world.read_versions()]
+    assert declarants == [None, "BRIGHT HARBOUR LOGISTICS", "BRIGHTER HARBOUR"]
+
+
+def test_a_link_of_an_earlier_release_is_read() -> None:
+    earlier = msgspec.msgpack.encode(["h", HOUSE_ID, [NUMBER], b"1", b"2", []])
+    assert unpack_link(earlier) == HouseLink(HOUSE_ID, (NUMBER,), b"1", b"2", ())
 
 
 def test_a_house_that_comes_again_after_its_master_is_a_repeat(world: World) -> None:
