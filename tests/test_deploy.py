@@ -84,6 +84,29 @@ def test_the_image_copies_only_files_that_exist_and_runs_as_an_ordinary_user() -
     assert lines.index("USER npsrisk") < lines.index('ENTRYPOINT ["npsrisk"]')
 
 
+def test_each_volume_of_a_container_is_mounted_on_a_folder_that_the_image_gives_to_its_user() -> None:
+    """A new volume belongs to root if its folder is not in the image: then the service could not write to it."""
+    text = (DEPLOY / "Dockerfile").read_text()
+    _, _, folders = text.partition("install -d -m 0700 -o npsrisk -g npsrisk ")
+    given = set(folders.splitlines()[0].split())
+    compose = read_compose()
+    mounted = {
+        mount.split(":")[1]
+        for service in compose["services"].values()
+        if service["image"].startswith("npsrisk")
+        for mount in service.get("volumes", [])
+        if mount.split(":")[0] in compose["volumes"]
+    }
+    assert mounted == given == {"/var/lib/npsrisk", "/var/lib/npsrisk-keys", "/tables"}
+
+
+def test_the_folder_of_the_containers_keys_is_neither_committed_nor_built_into_the_image() -> None:
+    mounts = {mount for each in read_compose()["services"].values() for mount in each.get("volumes", [])}
+    assert "./config:/etc/npsrisk:ro" in mounts  # from the folder of compose.yml
+    assert "/deploy/config/" in (REPOSITORY / ".gitignore").read_text().splitlines()
+    assert "deploy/config" in (REPOSITORY / ".dockerignore").read_text().splitlines()
+
+
 OTHER_PROGRAMS = {
     "PGPASSWORD",
     "PGDATA",
