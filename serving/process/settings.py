@@ -144,7 +144,7 @@ class Settings(BaseSettings):
         Path,
         Field(
             alias="NPSRISK_DATA_KEY_FILE",
-            description="The key from which pseudonyms and encryption are derived. It is created on first use.",
+            description="The key from which pseudonyms and encryption are derived. It is created on first use in the state directory. A file elsewhere must exist.",
         ),
     ] = Path()
     period_keys_dir: Annotated[
