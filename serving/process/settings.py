@@ -198,7 +198,7 @@ class Settings(BaseSettings):
         Field(
             alias="NPSRISK_MAX_HISTORY_KEYS",
             ge=1_000,
-            description="Maximum number of history keys, of about 120 bytes each. Without it history grows as far as memory "
+            description="Maximum number of history keys, of about 150 bytes each. Without it history grows as far as memory "
             "allows.",
         ),
     ] = None
