@@ -30,7 +30,8 @@ class Costs(NamedTuple):
     plan_bytes : float
         Memory for each row in the process that plans and joins (docs/scale.md, many machines).
     scratch_bytes, result_bytes : float
-        Bytes a row of the working folder of Dask (docs/scale.md, many machines), and of features with 550 columns (`benchmarks.history files`).
+        Bytes a row of the working folder of Dask (docs/scale.md, many machines), and of features with 550 columns (`benchmarks.history files`, of
+        25 November; 605 now, so some tenth more).
     keys : float
         New history keys a consignment, within 30 days (`benchmarks.scale … state`). Over a year there are fewer.
     state_key_bytes, state_row_bytes : float
