@@ -158,7 +158,10 @@ def plan_service(volume: Volume, costs: Costs, prices: Prices) -> dict[str, str]
     limit = costs.decisions / costs.postgres_ratio
     history = (
         costs.snapshot_ratio
-        * (count_keys(volume, costs) * costs.table_key_bytes + volume.rows * YEAR_DAYS * costs.identifier_bytes)
+        * (
+            count_keys(volume, costs) * costs.table_key_bytes
+            + volume.rows * YEAR_DAYS * costs.identifier_bytes
+        )
         / GB
     )
     by_time = max(1, ceil(mean * volume.peak / (limit * volume.use)))

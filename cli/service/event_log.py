@@ -24,8 +24,8 @@ from cli.options import (
 from cli.output import print_result
 from cli.progress import show_progress_bar
 from cli.stores import (
-    load_pseudonyms,
     install_operation_keys,
+    load_pseudonyms,
     open_registry,
     open_vault,
     read_settings,
