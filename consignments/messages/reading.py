@@ -361,7 +361,7 @@ def _parse_all(messages: Iterator[RawMessage], options: ReadOptions) -> Iterator
 
 
 def _look_ahead(batches: Iterator[list[RawMessage]]) -> tuple[list[list[RawMessage]], bool]:
-    """Take the first batches, until they are worth the start of further processes; say whether they are."""
+    """Read the first batches, until they are worth the start of further processes; say whether they are."""
     ahead: list[list[RawMessage]] = []
     number = size = 0
     for batch in batches:
