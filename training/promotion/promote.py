@@ -167,7 +167,8 @@ def promote(
             got=f"record {standing.record.number}",
             todo="promote another version; a record cannot be replaced by a new one of the same version",
         )
-    findings, evidence = _pass_gate(registry, version, champion, options, force=force)
+    evidence = gather_evidence(registry, version, champion, [each.record for each in records], options)
+    findings = _pass_gate(version, evidence, force=force)
     if standing is not None and standing.signatures:
         signed = standing.sign(approval.key)
     else:
@@ -196,21 +197,13 @@ def _find_standing(
     return records[-1] if records[-1].record.version == version.number else None
 
 
-def _pass_gate(
-    registry: Registry,
-    version: ModelVersion,
-    champion: ModelVersion | None,
-    options: EvidenceOptions,
-    *,
-    force: bool,
-) -> tuple[dict[str, RuleResult], GateEvidence]:
+def _pass_gate(version: ModelVersion, evidence: GateEvidence, *, force: bool) -> dict[str, RuleResult]:
     """Run the gate; raise `PromotionRefused` if a rule does not hold and is not forced."""
-    evidence = gather_evidence(registry, version, champion, options)
     findings = run_gate(evidence)
     broken = _list_broken(findings)
     if broken and (not force or UNFORCEABLE_RULES & set(broken)):
         raise PromotionRefused(_explain_refusal(version, broken, len(findings)))
-    return findings, evidence
+    return findings
 
 
 def _list_broken(findings: Mapping[str, RuleResult]) -> dict[str, RuleResult]:
@@ -282,6 +275,7 @@ def gather_evidence(
     registry: Registry,
     version: ModelVersion,
     champion: ModelVersion | None,
+    records: Sequence[PromotionRecord],
     options: EvidenceOptions = DEFAULT_EVIDENCE,
 ) -> GateEvidence:
     """Gather the evidence for the rules.
@@ -291,6 +285,8 @@ def gather_evidence(
     registry : Registry
     version : ModelVersion
     champion : ModelVersion or None
+    records : sequence of PromotionRecord
+        All records of the registered model.
     options : EvidenceOptions
 
     Raises
@@ -304,12 +300,15 @@ def gather_evidence(
         fits = registry.load_fits(version, folders)
     except BundleRefused as error:
         refusal = str(error)
-    goes_back = any(record.version == version.number for record in registry.list_records(version.name))
+    own = [record for record in records if record.version == version.number]
+    goes_back = bool(own)
     compared = options.measured
     if compared is None and champion is not None and not goes_back:
         run_id = options.comparison or registry.find_latest_comparison(champion, version)
         compared = None if run_id is None else _load_comparison(registry, run_id, champion, version)
-    registered_sha256, refit = version.tags.get("bundle_sha256", ""), WITHOUT_TABLES
+    # Who writes to the registry can change the tag. The record is signed.
+    registered_sha256 = own[-1].bundle_sha256 if own else version.tags.get("bundle_sha256", "")
+    refit = WITHOUT_TABLES
     # An altered bundle is refused for that alone; a version that was champion before was checked then.
     if fits is not None and fits.served.sha256 == registered_sha256 and not goes_back:
         refit = _check_refit(registry, version, RegisteredFits(fits.served.card, folders), options.refit)

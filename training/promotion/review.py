@@ -39,10 +39,11 @@ def review_version(
         If the comparison is of other versions.
     """
     champion = registry.find_version(CHAMPION, version.target)
-    evidence = gather_evidence(registry, version, champion, options)
+    records = registry.list_records(version.name)
+    evidence = gather_evidence(registry, version, champion, records, options)
     rules = run_gate(evidence)
     recommendation = recommend(rules, _gather_facts(registry, version, evidence))
-    own = [record for record in registry.list_records(version.name) if record.version == version.number]
+    own = [record for record in records if record.version == version.number]
     passes = all(rule.held is not False for rule in rules.values())
     if evidence.goes_back and passes and not (own and own[-1].forced):
         recommendation = Recommendation("promote", BEFORE, recommendation.facts)

@@ -198,6 +198,19 @@ def test_an_edited_bundle_with_right_sums_is_refused(tmp_path: Path) -> None:
         publish(registry, settings.model, settings)
 
 
+def test_another_bundle_in_the_place_of_a_former_champion_does_not_go_back(tmp_path: Path) -> None:
+    registry = register_small_model(tmp_path, versions=2)
+    for number in ("1", "2"):
+        version = registry.resolve(number)
+        append_signed_record(registry, version, version.tags["bundle_sha256"])
+    other = make_bundle(tmp_path / "other", FeatureConfig(), seed=2)
+    for manifest in [*(tmp_path / "artifacts").rglob("manifest.json")]:
+        shutil.copytree(other, manifest.parent, dirs_exist_ok=True)
+    registry.client.set_model_version_tag(NAME, "1", "bundle_sha256", load_bundle(other).sha256)
+    with pytest.raises(PromotionRefused, match="checksums verified"):
+        promote(registry, registry.resolve("previous"), APPROVAL, force=True)
+
+
 @pytest.mark.parametrize(
     ("approval", "words"),
     [
