@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +22,7 @@ from mlflow.entities import LoggedModelOutput
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-from consignments.errors import BadInput, BundleRefused, ServiceFault, UnknownName
+from consignments.errors import BadInput, BundleRefused, PromotionRefused, ServiceFault, UnknownName
 from consignments.records import TARGETS
 from models.bundle import Bundle, load_bundle
 from models.mlflow_model.folder import ModelOrigin, write_mlflow_model
@@ -268,6 +268,40 @@ class Registry:
             return self.resolve(f"models:/{get_model_name(target)}@{alias}")
         except BadInput:
             return None
+
+    def find_champion(self, target: str) -> ModelVersion | None:
+        """Find the champion; return None if no version was promoted. Raises like `require_recorded_champion`."""
+        champion, name = self.find_version(CHAMPION, target), get_model_name(target)
+        self.require_recorded_champion(name, champion, self.list_records(name))
+        return champion
+
+    def require_recorded_champion(
+        self, name: str, champion: ModelVersion | None, records: Sequence[PromotionRecord]
+    ) -> None:
+        """Refuse an alias `champion` that somebody moved or removed without a promotion record.
+
+        Parameters
+        ----------
+        name : str
+            The registered model.
+        champion : ModelVersion or None
+            The version that has the alias.
+        records : sequence of PromotionRecord
+            All records of the model. Without records any alias is accepted.
+
+        Raises
+        ------
+        PromotionRefused
+        """
+        if records and (champion is None or champion.number != records[-1].version):
+            promoted = records[-1].version
+            raise PromotionRefused(
+                f"the alias {CHAMPION} was moved without a promotion record",
+                where=f"{name} in {self.where}",
+                got="no version" if champion is None else champion.title,
+                expected=f"version {promoted}, of the latest promotion record",
+                todo=f"find out who moved it; npsrisk promote {promoted} puts it back, on the record",
+            )
 
     def fetch_bundle(self, version: ModelVersion) -> Bundle:
         """Fetch and verify the bundle of a version."""

@@ -147,6 +147,9 @@ def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOpti
     one_version, other_version = (open_registry().resolve(name, target=compared.target) for name in names)
     versions = (one_version, other_version)
     _refuse_same_version(compared, *versions)
+    open_registry().find_champion(
+        compared.target
+    )  # refuses an alias without a record before the work, not after it
     fits = [open_registry().fetch_fits(version) for version in versions]
     begins = period.parse_begin() or max(each.first_unseen for each in fits)
     one, other = (each.choose(begins) for each in fits)

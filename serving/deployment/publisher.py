@@ -8,12 +8,11 @@ connects to MLflow.
 
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
-from consignments.errors import BadInput, PromotionRefused
+from consignments.errors import BadInput
 from consignments.files.whole_files import PRIVATE_FOLDER_MODE, PUBLIC_MODE, replace_file
 from models.bundle import Bundle, load_bundle
 from models.registry import CHAMPION, ModelVersion, Registry
@@ -56,7 +55,9 @@ def publish(registry: Registry, uri: str, settings: Settings) -> dict[str, Any]:
     version = registry.resolve(uri)
     fetched = _fetch(registry, version)
     approvers, records = Approvers.read(settings.approvers_file), registry.list_signed_records(version.name)
-    _require_recorded_alias(registry, uri, version, records)
+    # Without records `find_approval` refuses.
+    if uri.endswith(f"@{CHAMPION}"):
+        registry.require_recorded_champion(version.name, version, [each.record for each in records])
     approval = find_approval(records, version.number, fetched.bundle.sha256, approvers)
     return _place(fetched, approval, settings.state_dir / "models", "current")
 
@@ -100,26 +101,6 @@ def publish_shadow(registry: Registry, uri: str | None, settings: Settings) -> d
     promoted = any(each.record.version == version.number for each in records)
     approval = find_approval(records, version.number, fetched.bundle.sha256, approvers) if promoted else None
     return _place(fetched, approval, path.parent, "shadow")
-
-
-def _require_recorded_alias(
-    registry: Registry, uri: str, version: ModelVersion, records: Sequence[SignedRecord]
-) -> None:
-    """Refuse an alias that somebody moved without a promotion record.
-
-    Raises
-    ------
-    PromotionRefused
-    """
-    promoted = records[-1].record.version if records else "none"
-    if uri.endswith(f"@{CHAMPION}") and promoted != version.number:
-        raise PromotionRefused(
-            f"the alias {CHAMPION} was moved without a promotion record",
-            where=f"{version.name} in {registry.where}",
-            got=f"version {version.number}",
-            expected=f"version {promoted}, of the latest promotion record",
-            todo="find out who moved it; promote a version with npsrisk promote, which moves it on the record",
-        )
 
 
 def _resolve(registry: Registry, uri: str) -> ModelVersion | None:

@@ -155,7 +155,7 @@ def promote(
     approval.check()
     records = registry.list_signed_records(version.name)
     verify_signed_chain(records, approval.approvers)
-    champion = registry.find_version(CHAMPION, version.target)
+    champion = find_replaced(registry, version, [each.record for each in records])
     standing = _find_standing(records, version, champion)
     if (
         standing is not None
@@ -186,6 +186,29 @@ def promote(
     else:
         registry.append_record(signed)
     return Promotion(signed.record, signers, missing)
+
+
+def find_replaced(
+    registry: Registry, version: ModelVersion, records: Sequence[PromotionRecord]
+) -> ModelVersion | None:
+    """Find the champion that a version is to replace.
+
+    The version of the latest record may be promoted again if it lacks the alias, as after a crash between record and alias. It replaces
+    what that record says.
+
+    Raises
+    ------
+    PromotionRefused
+        If the alias was moved or removed without a record.
+    """
+    champion = registry.find_version(CHAMPION, version.target)
+    if not records or records[-1].version != version.number:
+        registry.require_recorded_champion(version.name, champion, records)
+        return champion
+    if champion is not None and champion.number == version.number:
+        return champion
+    replaced = records[-1].replaces
+    return None if replaced is None else registry.resolve(f"models:/{version.name}/{replaced}")
 
 
 def _find_standing(

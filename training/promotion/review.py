@@ -17,7 +17,7 @@ from training.gate.report import GateReport, replace_report
 from training.gate.rules import RESULTS_SOURCE, TRUTH_SOURCE, ChampionComparison, GateEvidence, run_gate
 from training.promotion.comparison import Comparison
 from training.promotion.comparison_report import log_comparison
-from training.promotion.promote import DEFAULT_EVIDENCE, EvidenceOptions, gather_evidence
+from training.promotion.promote import DEFAULT_EVIDENCE, EvidenceOptions, find_replaced, gather_evidence
 
 BEFORE = "It was champion before, is unaltered and passes its self-test."
 
@@ -36,10 +36,10 @@ def review_version(
     Raises
     ------
     PromotionRefused
-        If the comparison is of other versions.
+        If the comparison is of other versions, or the alias `champion` was moved without a promotion record.
     """
-    champion = registry.find_version(CHAMPION, version.target)
     records = registry.list_records(version.name)
+    champion = find_replaced(registry, version, records)
     evidence = gather_evidence(registry, version, champion, records, options)
     rules = run_gate(evidence)
     recommendation = recommend(rules, _gather_facts(registry, version, evidence))
@@ -62,7 +62,7 @@ def review_comparison(
     a, b : ModelVersion
         The compared versions.
     """
-    champion = registry.find_version(CHAMPION, b.target)
+    champion = registry.find_champion(b.target)
     if champion is None or champion.number != a.number or a.number == b.number:
         return None
     judged_by = TRUTH_SOURCE if found.by_truth else RESULTS_SOURCE

@@ -28,6 +28,7 @@ from models.signatures.approvers import Approver, Approvers
 from models.signatures.signed_record import SignedRecord, encode_signatures
 from serving.deployment.publisher import publish
 from training.promotion.promote import Approval, promote
+from training.promotion.review import review_version
 
 NAME = "nps-risk"
 FIRST, LAST = "000001", "000002"
@@ -196,6 +197,31 @@ def test_an_edited_bundle_with_right_sums_is_refused(tmp_path: Path) -> None:
     settings = settings_in(tmp_path / "state")
     with pytest.raises(PromotionRefused, match="not the one that was approved"):
         publish(registry, settings.model, settings)
+
+
+@pytest.mark.parametrize("place", ["", "1"], ids=["removed", "moved"])
+def test_an_alias_without_its_record_weakens_no_gate(registry: Registry, place: str) -> None:
+    if place:
+        registry.client.set_registered_model_alias(NAME, "champion", place)
+    else:
+        registry.client.delete_registered_model_alias(NAME, "champion")
+    for act in (
+        lambda: promote(registry, registry.resolve("3"), APPROVAL, force=True),
+        lambda: review_version(registry, registry.resolve("3")),
+        lambda: registry.find_champion("nps"),
+    ):
+        with pytest.raises(PromotionRefused, match="moved without a promotion record"):
+            act()
+
+
+def test_the_version_of_the_latest_record_gets_its_alias_back(registry: Registry) -> None:
+    registry.client.set_registered_model_alias(NAME, "champion", "3")
+    done = promote(registry, registry.resolve("2"), APPROVAL)
+    assert (done.record.number, done.record.replaces, done.missing) == (3, "1", 0)
+    champion, previous = (registry.find_version(alias, "nps") for alias in ("champion", "previous"))
+    assert champion is not None
+    assert previous is not None
+    assert (champion.number, previous.number) == ("2", "1")
 
 
 def test_another_bundle_in_the_place_of_a_former_champion_does_not_go_back(tmp_path: Path) -> None:
