@@ -57,7 +57,7 @@ class Approval(NamedTuple):
     approvers: Approvers
 
     def check(self) -> None:
-        """Check that name and reason are given, and that the key is one of those who may approve.
+        """Check that name and reason are given, and that the key is one of those who may approve at this time.
 
         Raises
         ------
@@ -82,6 +82,14 @@ class Approval(NamedTuple):
                 got=self.approved_by,
                 expected=member.name,
                 todo="sign with your own key, or leave --approved-by out",
+            )
+        if member.until is not None and self.approved_at >= member.until:
+            raise PromotionRefused(
+                "this key may no longer approve",
+                where=self.approvers.where,
+                got=f"{member.name}, until {member.until:%Y-%m-%d %H:%M} UTC",
+                expected="the key of an approver whose right has not ended",
+                todo="ask another approver to promote",
             )
 
 

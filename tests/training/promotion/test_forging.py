@@ -6,6 +6,7 @@ Ways of forging a published release are in `support.bad_releases`.
 import json
 import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,16 @@ def strip_all_signatures(registry: Registry) -> None:
         registry.client.delete_registered_model_tag(NAME, f"signatures/{number}")
 
 
+def date_back(registry: Registry) -> None:
+    """Let a key that has ended sign a record dated before its end."""
+    (first, last) = registry.list_signed_records(NAME)
+    forged = SignedRecord(
+        msgspec.structs.replace(last.record, approved_at=first.record.approved_at - timedelta(days=1))
+    ).sign(REVIEWER)
+    edit_record(registry, LAST, approved_at=forged.record.approved_at)
+    registry.write_signatures(forged)
+
+
 FORGERIES: dict[str, tuple[Callable[[Registry], object], str]] = {
     "the approver of the last record": (
         lambda r: edit_record(r, LAST, approved_by="The Minister"),
@@ -155,6 +166,7 @@ FORGERIES: dict[str, tuple[Callable[[Registry], object], str]] = {
         lambda r: r.client.set_registered_model_alias(NAME, "champion", "1"),
         "moved without a promotion record",
     ),
+    "a record dated before the one before it": (date_back, "dated before"),
     "another bundle in the record": (approve_another_bundle, "record 2"),
     "signatures that are nonsense": (
         lambda r: r.client.set_registered_model_tag(NAME, f"signatures/{LAST}", "{}"),
