@@ -266,9 +266,14 @@ def test_who_may_not_approve_is_refused(registry: Registry, approval: Approval, 
 
 
 def test_a_key_that_has_ended_promotes_nothing(registry: Registry) -> None:
-    ended = Approvers([Approver("a reviewer", REVIEWER.public.text, APPROVAL.approved_at)])
-    done = promote(registry, registry.resolve("3"), APPROVAL._replace(approvers=ended), force=True)
-    assert (done.signers, done.missing) == ([], 1)
+    promote(registry, registry.resolve("3"), BY_SECOND, force=True)
+    waiting = registry.read_pending(NAME)
+    assert waiting is not None
+    members = [Approver("a reviewer", REVIEWER.public.text, APPROVAL.approved_at), PAIR.members[1]]
+    for ended in (Approvers(members), Approvers(members, 2)):
+        with pytest.raises(PromotionRefused, match="may no longer approve"):
+            promote(registry, registry.resolve("3"), APPROVAL._replace(approvers=ended), force=True)
+    assert registry.read_pending(NAME) == waiting
     champion = registry.find_version("champion", "nps")
     assert champion is not None
     assert champion.number == "2"
