@@ -178,13 +178,14 @@ def promote(
     evidence = gather_evidence(registry, version, champion, [each.record for each in records], options)
     findings = _pass_gate(version, evidence, force=force)
     if standing is not None and standing.signatures:
-        signed = standing.sign(approval.key)
+        _require_consent(standing.record, force=force)
+        signed = standing
     else:
         signed = _find_pending(registry, records, version, evidence, approval.approvers) or SignedRecord(
             _write_record(records, version, champion, approval, findings, evidence)
         )
-        _require_same_findings(signed.record, findings)
-        signed = signed.sign(approval.key)
+    _require_same_findings(signed.record, findings)
+    signed = signed.sign(approval.key)
     signers = signed.list_signers(approval.approvers)
     missing = max(approval.approvers.signatures - len(signers), 0)
     if signed.record.number <= len(records):
@@ -261,14 +262,26 @@ def _find_pending(
 
 
 def _require_same_findings(record: PromotionRecord, findings: Mapping[str, RuleResult]) -> None:
-    """Refuse a waiting record that says of a broken rule that it holds, or that hides that it was forced."""
+    """Refuse a record that says of a broken rule that it holds, or that hides that it was forced."""
     hidden = [name for name in _list_broken(findings) if record.rules.get(name, {}).get("held") is not False]
     if hidden or (_list_broken(findings) and not record.forced):
         raise PromotionRefused(
-            "the waiting record does not say what the gate finds now",
+            "the record to be signed does not say what the gate finds now",
             where=f"record {record.number} of {record.name}",
             got=f"rules that do not hold: {', '.join(hidden)}",
-            todo="find out who wrote it; the registered model's tag pending holds it",
+            todo="find out who wrote it; a tag of the registered model holds it: pending if it waits, else promotion/ and its number",
+        )
+
+
+def _require_consent(record: PromotionRecord, *, force: bool) -> None:
+    """Refuse to sign a forced record without `force`: of a version that is champion the gate runs too few rules to find out."""
+    if record.forced and not force:
+        broken = [name for name, rule in record.rules.items() if rule.get("held") is False]
+        raise PromotionRefused(
+            "the record to be signed was forced, against the gate",
+            where=f"record {record.number} of {record.name}",
+            got=f"rules that did not hold: {', '.join(broken) or 'those of an earlier record'}",
+            todo="sign it with --force if you agree, or promote another version",
         )
 
 

@@ -349,3 +349,11 @@ def test_a_champion_that_one_signed_is_signed_by_the_second_when_two_must(
     done = promote(registry, registry.resolve("champion"), BY_SECOND)
     assert (done.record.number, done.missing) == (2, 0)
     assert publish(registry, settings.model, settings)["version"] == "2"
+
+
+def test_a_forced_champion_gets_its_second_signature_only_with_force(registry: Registry) -> None:
+    promote(registry, registry.resolve("3"), APPROVAL, force=True)
+    with pytest.raises(PromotionRefused, match="was forced, against the gate"):
+        promote(registry, registry.resolve("champion"), BY_SECOND)
+    done = promote(registry, registry.resolve("champion"), BY_SECOND, force=True)
+    assert (done.record.number, done.signers, done.missing) == (3, ["a reviewer", "a second reviewer"], 0)
