@@ -1,7 +1,8 @@
 """Promotion records: who approved which version, when, why, and on what evidence. They are append-only and hash-chained.
 
-Each record has the hash of the record before it. So a changed, deleted or inserted record is detected. The service accepts only
-versions whose bundle is named by a record of a valid chain.
+Each record has the hash of the record before it. So a record that was changed, inserted, or deleted before the last one is detected. A
+chain without its last records is valid too: the publisher detects it by the record of the release that it published before. The
+service accepts only versions whose bundle is named by a record of a valid chain.
 """
 
 import hashlib

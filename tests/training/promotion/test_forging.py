@@ -84,6 +84,11 @@ def drop_last_record(registry: Registry) -> None:
         registry.client.delete_registered_model_tag(NAME, f"{kind}/{LAST}")
 
 
+def cut_off_last_record(registry: Registry) -> None:
+    drop_last_record(registry)
+    registry.client.set_registered_model_alias(NAME, "champion", "1")
+
+
 def copy_signature_of_another_record(registry: Registry) -> None:
     tags = registry.client.get_registered_model(NAME).tags
     edit_record(registry, LAST, why="other words")
@@ -149,6 +154,7 @@ FORGERIES: dict[str, tuple[Callable[[Registry], object], str]] = {
     "the first record": (lambda r: edit_record(r, FIRST, why="other words"), "record 2"),
     "the first record, with right hashes": (edit_first_and_mend_chain, "record 1"),
     "a dropped record": (drop_last_record, "moved without a promotion record"),
+    "the last record cut off, and the alias moved": (cut_off_last_record, "current release is missing"),
     "a dropped signature": (
         lambda r: r.client.delete_registered_model_tag(NAME, f"signatures/{LAST}"),
         "record 2",
