@@ -56,6 +56,12 @@ class RegisteredFits(NamedTuple):
 
 WITHOUT_EVALUATION_FIT = RefitResult(None, "not checked: the version contains only one fit")
 WITHOUT_SETTINGS = RefitResult(None, "not checked: the training run recorded no settings")
+"""Only of bundles of format 2. A registry that lost either of a later version must not switch the rule off."""
+LOST_EVALUATION_FIT = RefitResult(
+    False,
+    "the evaluation fit, which every training run registers, is missing: its tag was removed, or the version was registered otherwise",
+)
+LOST_SETTINGS = RefitResult(False, f"{CONFIG_FILE}, which every training run records, is missing in its run")
 
 
 def read_run_config(registry: Registry, run_id: str) -> TrainConfig | None:
@@ -86,9 +92,9 @@ def refit_version(
     options : RefitOptions
     """
     if registered.folders.evaluation is None:
-        return WITHOUT_EVALUATION_FIT
+        return WITHOUT_EVALUATION_FIT if _is_old(registered.card) else LOST_EVALUATION_FIT
     if config is None:
-        return WITHOUT_SETTINGS
+        return WITHOUT_SETTINGS if _is_old(registered.card) else LOST_SETTINGS
     task = TrainingTask(
         options.tables, datetime.fromisoformat(registered.card.as_of), registered.card.target, config
     )
@@ -124,6 +130,11 @@ def refit_version(
     if differing:
         return RefitResult(False, _describe_difference(differing, registered.card.code_version))
     return RefitResult(True, "trained again on the same tables: both fits are equal, byte for byte")
+
+
+def _is_old(card: ModelCard) -> bool:
+    """Return whether a card is of a bundle of format 2 with one fit."""
+    return not card.learnt_until and card.fit == "evaluation"
 
 
 def _repeat_training(task: TrainingTask, options: RefitOptions, folder: Path) -> None:
