@@ -217,7 +217,9 @@ def find_replaced(
     if champion is not None and champion.number == version.number:
         return champion
     replaced = records[-1].replaces
-    return None if replaced is None else registry.resolve(f"models:/{version.name}/{replaced}")
+    if replaced is None or replaced == version.number:
+        return None
+    return registry.resolve(f"models:/{version.name}/{replaced}")
 
 
 def _find_standing(

@@ -26,6 +26,7 @@ from models.bundle import load_bundle
 from models.promotion_record import PromotionRecord
 from models.registry import Registry
 from models.signatures.approvers import Approver, Approvers
+from models.signatures.record_tags import get_signatures_tag
 from models.signatures.signed_record import SignedRecord, encode_signatures
 from serving.deployment.publisher import publish
 from training.promotion.promote import Approval, promote
@@ -80,8 +81,14 @@ def edit_first_and_mend_chain(registry: Registry) -> None:
 
 
 def drop_last_record(registry: Registry) -> None:
-    for kind in ("promotion", "signatures"):
-        registry.client.delete_registered_model_tag(NAME, f"{kind}/{LAST}")
+    registry.client.delete_registered_model_tag(NAME, f"promotion/{LAST}")
+    drop_signatures(registry, LAST)
+
+
+def drop_signatures(registry: Registry, number: str) -> None:
+    for key in registry.client.get_registered_model(NAME).tags:
+        if key.startswith(f"signatures/{number}"):
+            registry.client.delete_registered_model_tag(NAME, key)
 
 
 def cut_off_last_record(registry: Registry) -> None:
@@ -90,9 +97,9 @@ def cut_off_last_record(registry: Registry) -> None:
 
 
 def copy_signature_of_another_record(registry: Registry) -> None:
-    tags = registry.client.get_registered_model(NAME).tags
-    edit_record(registry, LAST, why="other words")
-    registry.client.set_registered_model_tag(NAME, f"signatures/{LAST}", tags[f"signatures/{FIRST}"])
+    (first, _) = registry.list_signed_records(NAME)
+    edited = edit_record(registry, LAST, why="other words")
+    registry.write_signatures(SignedRecord(edited, first.signatures))
 
 
 def sign_by_stranger(registry: Registry) -> None:
@@ -106,7 +113,7 @@ def borrow_key_id(registry: Registry) -> None:
     (_, last) = registry.list_signed_records(NAME)
     (signature,) = SignedRecord(last.record).sign(STRANGER).signatures
     borrowed = msgspec.structs.replace(signature, keyid=REVIEWER.public.key_id)
-    registry.client.set_registered_model_tag(NAME, f"signatures/{LAST}", encode_signatures((borrowed,)))
+    registry.write_signatures(SignedRecord(last.record, (borrowed,)))
 
 
 def append_unsigned_record(registry: Registry) -> None:
@@ -127,7 +134,12 @@ def approve_another_bundle(registry: Registry) -> None:
 
 def strip_all_signatures(registry: Registry) -> None:
     for number in (FIRST, LAST):
-        registry.client.delete_registered_model_tag(NAME, f"signatures/{number}")
+        drop_signatures(registry, number)
+
+
+def write_nonsense_signatures(registry: Registry) -> None:
+    (_, last) = registry.list_records(NAME)
+    registry.client.set_registered_model_tag(NAME, f"{get_signatures_tag(last)}0", "{}")
 
 
 def date_back(registry: Registry) -> None:
@@ -155,10 +167,7 @@ FORGERIES: dict[str, tuple[Callable[[Registry], object], str]] = {
     "the first record, with right hashes": (edit_first_and_mend_chain, "record 1"),
     "a dropped record": (drop_last_record, "moved without a promotion record"),
     "the last record cut off, and the alias moved": (cut_off_last_record, "current release is missing"),
-    "a dropped signature": (
-        lambda r: r.client.delete_registered_model_tag(NAME, f"signatures/{LAST}"),
-        "record 2",
-    ),
+    "a dropped signature": (lambda r: drop_signatures(r, LAST), "record 2"),
     "all signatures dropped": (strip_all_signatures, "no signature"),
     "the signature of another record": (copy_signature_of_another_record, "record 2"),
     "the signature of a stranger": (sign_by_stranger, "record 2"),
@@ -175,7 +184,7 @@ FORGERIES: dict[str, tuple[Callable[[Registry], object], str]] = {
     "a record dated before the one before it": (date_back, "dated before"),
     "another bundle in the record": (approve_another_bundle, "record 2"),
     "signatures that are nonsense": (
-        lambda r: r.client.set_registered_model_tag(NAME, f"signatures/{LAST}", "{}"),
+        write_nonsense_signatures,
         "cannot be read",
     ),
     "a record that is nonsense": (
@@ -236,6 +245,7 @@ def test_the_version_of_the_latest_record_gets_its_alias_back(registry: Registry
     registry.client.set_registered_model_alias(NAME, "champion", "3")
     done = promote(registry, registry.resolve("2"), APPROVAL)
     assert (done.record.number, done.record.replaces, done.missing) == (3, "1", 0)
+    assert registry.find_champion("nps") == registry.resolve("2")
     champion, previous = (registry.find_version(alias, "nps") for alias in ("champion", "previous"))
     assert champion is not None
     assert previous is not None
@@ -355,6 +365,62 @@ def test_a_champion_that_one_signed_is_signed_by_the_second_when_two_must(
     done = promote(registry, registry.resolve("champion"), BY_SECOND)
     assert (done.record.number, done.missing) == (2, 0)
     assert publish(registry, settings.model, settings)["version"] == "2"
+
+
+def make_next_record(registry: Registry, version: str) -> PromotionRecord:
+    last = registry.list_records(NAME)[-1]
+    return msgspec.structs.replace(
+        last,
+        number=last.number + 1,
+        version=version,
+        replaces=last.version,
+        bundle_sha256=registry.resolve(version).tags["bundle_sha256"],
+        previous_sha256=last.compute_sha256(),
+    )
+
+
+def test_two_who_promote_at_once_break_no_chain(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, other = (make_next_record(registry, version) for version in ("3", "1"))
+    write, raced = registry.client.set_registered_model_tag, []
+
+    def write_after_another(name: str, key: str, value: str) -> None:
+        write(name, key, value)
+        if key == "promotion/000003" and not raced:
+            raced.append(key)
+            registry.write_signatures(SignedRecord(other).sign(SECOND))
+            write(name, key, other.to_json())
+
+    monkeypatch.setattr(registry.client, "set_registered_model_tag", write_after_another)
+    with pytest.raises(PromotionRefused, match="another reviewer wrote a promotion record meanwhile"):
+        registry.append_record(SignedRecord(mine).sign(REVIEWER))
+    with pytest.raises(PromotionRefused, match="another reviewer wrote a promotion record meanwhile"):
+        registry.append_record(SignedRecord(mine).sign(REVIEWER))
+    assert registry.list_signed_records(NAME)[-1] == SignedRecord(other).sign(SECOND)
+    two = Approvers(PAIR.members)
+    assert promote(registry, registry.resolve("1"), BY_SECOND._replace(approvers=two)).missing == 0
+    settings = settings_in(tmp_path / "state")
+    write_approvers(settings.state_dir, two)
+    assert publish(registry, settings.model, settings)["version"] == "1"
+
+
+def test_signatures_given_at_once_are_all_kept(registry: Registry) -> None:
+    (_, last) = registry.list_signed_records(NAME)
+    for key in (SECOND, STRANGER):
+        registry.write_signatures(last.sign(key))
+    (_, found) = registry.list_signed_records(NAME)
+    expected = {key.public.key_id for key in (REVIEWER, SECOND, STRANGER)}
+    assert {each.keyid for each in found.signatures} == expected
+
+
+def test_signatures_of_an_earlier_npsrisk_are_read_and_kept(registry: Registry) -> None:
+    (_, last) = registry.list_signed_records(NAME)
+    drop_signatures(registry, LAST)
+    registry.client.set_registered_model_tag(NAME, f"signatures/{LAST}", encode_signatures(last.signatures))
+    assert registry.list_signed_records(NAME)[-1] == last
+    registry.write_signatures(last.sign(SECOND))
+    assert set(registry.list_signed_records(NAME)[-1].signatures) == set(last.sign(SECOND).signatures)
 
 
 def test_a_forced_champion_gets_its_second_signature_only_with_force(registry: Registry) -> None:
