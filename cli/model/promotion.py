@@ -115,7 +115,7 @@ gate_options = chain_decorators(
 @table_option("--truth", "Truth of a simulated world. It replaces the outcomes in the evaluation.")
 @period_options(
     "Compare arrivals from this time on. Default: the first day of the later of the two test periods.",
-    "Compare arrivals before this time. Default: up to the last arrival.",
+    "Compare arrivals before this time. Default: three weeks before the last result; with --truth, up to the last arrival.",
 )
 @target_option
 @reject_options
