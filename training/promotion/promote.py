@@ -31,6 +31,7 @@ from training.promotion.refit import (
     read_run_config,
     refit_version,
 )
+from training.runs.processor import PROCESSOR_TAG
 
 MAX_FOUND_CHARACTERS = 150
 """Maximum length of a rule's result in the record: MLflow on PostgreSQL stores 5,000 characters in all."""
@@ -357,7 +358,9 @@ def gather_evidence(
     refit = WITHOUT_TABLES
     # An altered bundle is refused for that alone; a version that was champion before was checked then.
     if fits is not None and fits.served.sha256 == registered_sha256 and not goes_back:
-        refit = _check_refit(registry, version, RegisteredFits(fits.served.card, folders), options.refit)
+        processor = registry.get_run_tags(version.run_id).get(PROCESSOR_TAG, "")
+        registered = RegisteredFits(fits.served.card, folders, processor)
+        refit = _check_refit(registry, version, registered, options.refit)
     return GateEvidence(
         bundle=None if fits is None else fits.served,
         evaluation=None if fits is None else fits.evaluation,

@@ -29,6 +29,7 @@ from training.promotion.refit import (
 from training.promotion.review import review_version
 from training.runs.artifacts import write_run_bundles
 from training.runs.input_example import build_example_consignments
+from training.runs.processor import PROCESSOR_TAG, describe_processor
 from training.runs.registered_run import RegisteredRun, RunDestination, run_training
 from training.runs.result import TrainingResult
 from training.runs.task import TrainingTask
@@ -125,6 +126,17 @@ def test_a_final_fit_of_another_seed_is_refused_also_with_force(store: Store) ->
     told = store.refuse(forged, store.tables)
     assert f"{REFIT_RULE}: bundle/" in told
     assert "evaluation/" not in told
+
+
+def test_a_difference_on_another_kind_of_processor_names_both(store: Store) -> None:
+    assert store.registry.get_run_tags(store.version.run_id)[PROCESSOR_TAG] == describe_processor()
+    folders = store.registry.download_fits(store.version)
+    registered = RegisteredFits(load_bundle(folders.served).card, folders, describe_processor())
+    assert "processor" not in refit._describe_difference(["bundle/trees.txt"], registered)
+    told = refit._describe_difference(["bundle/trees.txt"], registered._replace(processor="another"))
+    assert told.endswith(
+        f"; trained on another, repeated on {describe_processor()}: repeat it on the same kind of processor"
+    )
 
 
 def test_a_final_fit_without_some_rows_is_refused_also_with_force(store: Store) -> None:
