@@ -30,17 +30,20 @@ class Costs(NamedTuple):
     plan_bytes : float
         Memory for each row in the process that plans and joins (docs/scale.md, many machines).
     scratch_bytes, result_bytes : float
-        Bytes a row of the working folder of Dask (docs/scale.md, many machines), and of features with 550 columns (`benchmarks.history files`).
+        Bytes a row of the working folder of Dask (docs/scale.md, many machines), and of features with 550 columns (`benchmarks.history files`, of
+        25 November; 605 now, so some tenth more).
     keys : float
         New history keys a consignment, within 30 days (`benchmarks.scale … state`). Over a year there are fewer.
     state_key_bytes, state_row_bytes : float
         Bytes of a batch's state for each key, and for each consignment of the last 366 days (`benchmarks.scale … state`).
     table_key_bytes, identifier_bytes : float
-        Memory of the service for each key, and for each consignment (docs/service.md, memory).
+        Memory of the service for each key, with room to grow, and for each consignment (docs/service.md, memory).
+    snapshot_ratio : float
+        Memory of history while a snapshot is written, in multiples of history: all arrays are copied (docs/service.md, memory).
     process_bytes : float
         Memory of a process without history.
     decisions : float
-        Single decisions a CPU second of the service, 64 connections (`benchmarks.serving --without-mlflow --seconds 4`).
+        Single decisions a CPU second of the service, 64 connections (`benchmarks.serving --seconds 4 --mlserver`).
     postgres_ratio, database_us : float
         CPU time of the service with PostgreSQL, in multiples of that with SQLite, and CPU microseconds a decision of PostgreSQL itself
         (`benchmarks.databases`).
@@ -59,10 +62,11 @@ class Costs(NamedTuple):
     keys: float = 4.43
     state_key_bytes: float = 59
     state_row_bytes: float = 145
-    table_key_bytes: float = 120
+    table_key_bytes: float = 150
     identifier_bytes: float = 25
+    snapshot_ratio: float = 2
     process_bytes: float = 300e6
-    decisions: float = 7_600
+    decisions: float = 8_821
     postgres_ratio: float = 1.1
     database_us: float = 20
     log_bytes: float = 997
@@ -109,7 +113,7 @@ TRAINING_DAYS = 90
 INSPECTED_SHARE, BACKGROUND_ROWS, TRAFFIC_ROWS = 0.003, 100_000, 500_000
 """Share of consignments that are inspected (assumed), and the most other rows that a training keeps."""
 MACHINE_BYTES = 256e9
-"""Memory of a machine that is easy to get. The history of a service must fit into it."""
+"""Memory of a machine that is easy to get. The history of a service must fit into it, twice while a snapshot is written."""
 
 
 def count_keys(volume: Volume, costs: Costs) -> float:
@@ -153,8 +157,13 @@ def plan_service(volume: Volume, costs: Costs, prices: Prices) -> dict[str, str]
     mean = volume.rows / DAY_SECONDS
     limit = costs.decisions / costs.postgres_ratio
     history = (
-        count_keys(volume, costs) * costs.table_key_bytes + volume.rows * YEAR_DAYS * costs.identifier_bytes
-    ) / GB
+        costs.snapshot_ratio
+        * (
+            count_keys(volume, costs) * costs.table_key_bytes
+            + volume.rows * YEAR_DAYS * costs.identifier_bytes
+        )
+        / GB
+    )
     by_time = max(1, ceil(mean * volume.peak / (limit * volume.use)))
     by_memory = ceil(history * GB / MACHINE_BYTES)
     services = max(by_time, by_memory)
@@ -171,7 +180,7 @@ def plan_service(volume: Volume, costs: Costs, prices: Prices) -> dict[str, str]
         "consignments a second, mean": f"{mean:,.0f}",
         f"the same in the busiest minute ({volume.peak:g} times)": f"{mean * volume.peak:,.0f}",
         f"services by time, each at most {volume.use:.0%} of {limit:,.0f} a second": f"{by_time:,.0f}",
-        f"services by memory, each at most {MACHINE_BYTES / GB:,.0f} GB of history": f"{by_memory:,.0f}",
+        f"services by memory, each at most {MACHINE_BYTES / GB:,.0f} GB of history with its copy for a snapshot": f"{by_memory:,.0f}",
         "cores with standbys and PostgreSQL": f"{cores:,.1f}",
         "memory of active services and standbys, GB, at most": f"{memory:,.0f}",
         "log, GB a day": f"{log:,.1f}",

@@ -306,7 +306,7 @@ def deploy_model(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     deploy(grow(make_world(MODEL_ROWS)), folder.absolute())
-    os.environ["NPSRISK_DATA_KEY_FILE"] = str(folder.absolute() / "data.key")
+    os.environ["NPSRISK_STATE_DIR"] = str(folder.absolute())
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder.absolute() / 'mlflow.db'}"
 
 

@@ -53,11 +53,26 @@ def install_operation_keys() -> None:
     install_keys(OperationKeys.read_folder(read_settings().exchange_dir / KEYS_FOLDER))
 
 
-def create_state_pseudonyms() -> "Pseudonyms":
-    """Create the pseudonyms of a kept state, which are those of the service: of the data key, which is created if it is missing."""
+def load_pseudonyms() -> "Pseudonyms":
+    """Load the pseudonyms of the service, which are those of its data key.
+
+    If there is no key yet, it is created as the service does: only in the state directory, and only for a new log.
+
+    Raises
+    ------
+    BadSetting
+        There is no key and none may be created, or the file is not a key.
+    """
     from features.history.pseudonyms import Pseudonyms, load_data_key
 
-    return Pseudonyms(load_data_key(read_settings().data_key_file, create=True))
+    settings = read_settings()
+    if settings.data_key_file.exists():  # a batch then needs neither the log nor its packages
+        return Pseudonyms(load_data_key(settings.data_key_file))
+    from serving.event_log.key_erasures import load_or_create_data_key
+
+    return Pseudonyms(
+        load_or_create_data_key(settings.data_key_file, settings.state_dir, settings.database_url)
+    )
 
 
 def open_vault() -> "Vault":

@@ -50,29 +50,66 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     assert "npsrisk.service" not in output, output
 
 
-def test_systemd_accepts_the_weekly_feedback(tmp_path: Path) -> None:
-    for name in ("npsrisk-feedback.service", "npsrisk-feedback.timer"):
-        text = (DEPLOY / name).read_text().replace("/opt/npsrisk/bin/npsrisk", "/bin/true")
-        (tmp_path / name).write_text(text)
-    output = run("systemd-analyze", "verify", "--man=no", str(tmp_path / "npsrisk-feedback.timer"))
-    output += run("systemd-analyze", "verify", "--man=no", str(tmp_path / "npsrisk-feedback.service"))
-    assert "npsrisk-feedback" not in output, output
+@pytest.mark.parametrize("of", ["npsrisk-feedback", "npsrisk-check"])
+def test_systemd_accepts_a_unit_and_its_timer(tmp_path: Path, of: str) -> None:
+    for name in (f"{of}.service", f"{of}.timer"):
+        lines = (DEPLOY / name).read_text().splitlines()
+        lines = ["ExecStart=/bin/true" if line.startswith("ExecStart=") else line for line in lines]
+        (tmp_path / name).write_text("\n".join(lines))
+    output = run("systemd-analyze", "verify", "--man=no", str(tmp_path / f"{of}.timer"))
+    output += run("systemd-analyze", "verify", "--man=no", str(tmp_path / f"{of}.service"))
+    assert of not in output, output
 
 
-def test_the_feedback_runs_as_the_service_does_with_a_verb_that_exists() -> None:
+def read_unit(name: str) -> dict[str, str]:
+    """Read the settings of a unit; of those that occur again, the last."""
+    return dict(line.split("=", 1) for line in (DEPLOY / name).read_text().splitlines() if "=" in line)
+
+
+@pytest.mark.parametrize("of", ["npsrisk-feedback", "npsrisk-check"])
+def test_a_timed_unit_runs_as_the_service_does(of: str) -> None:
     """The same user, state directory and settings file: else it would read another log, or none."""
-    service, feedback = [
-        dict(line.split("=", 1) for line in (DEPLOY / name).read_text().splitlines() if "=" in line)
-        for name in ("npsrisk.service", "npsrisk-feedback.service")
-    ]
+    service, timed = read_unit("npsrisk.service"), read_unit(f"{of}.service")
     for name in ("User", "Group", "EnvironmentFile", "StateDirectory", "UMask", "ProtectSystem"):
-        assert feedback[name] == service[name]
-    assert "Environment=NPSRISK_STATE_DIR=/var/lib/npsrisk" in (DEPLOY / "npsrisk.service").read_text()
-    assert feedback["Environment"] == "NPSRISK_STATE_DIR=/var/lib/npsrisk"
-    program, *words = feedback["ExecStart"].split()
-    assert program == service["ExecStart"].split()[0]
+        assert timed[name] == service[name]
+    for name in ("npsrisk.service", f"{of}.service"):
+        assert "Environment=NPSRISK_STATE_DIR=/var/lib/npsrisk\n" in (DEPLOY / name).read_text()
+
+
+def test_the_feedback_runs_a_verb_that_exists() -> None:
+    program, *words = read_unit("npsrisk-feedback.service")["ExecStart"].split()
+    assert program == read_unit("npsrisk.service")["ExecStart"].split()[0]
     done = CliRunner().invoke(main, [*words, "--help"])
     assert (done.exit_code, done.output.startswith("Usage: main exchange feedback")) == (0, True), done.output
+
+
+class NightlyCheck:
+    """The nightly check with a program that notes its words, prints a head and ends with a code."""
+
+    def __init__(self, folder: Path) -> None:
+        self.calls, self.head = folder / "calls", folder / "head"
+        self.program = folder / "npsrisk"
+
+    def run(self, head: str, code: int = 0) -> int:
+        fails = f'[ "$1" = verify-log ] && exit {code}; exit 0'
+        self.program.write_text(f'#!/bin/sh\necho "$@" >> {self.calls}\necho "head {head}"\n{fails}\n')
+        self.program.chmod(0o755)
+        self.calls.unlink(missing_ok=True)
+        environment = {"PATH": f"{self.program.parent}:/usr/bin:/bin", "HEAD_FILE": str(self.head)}
+        done = subprocess.run([DEPLOY / "npsrisk-check"], env=environment, capture_output=True, check=False)
+        return done.returncode
+
+
+def test_the_nightly_check_passes_on_the_head_and_keeps_it_if_the_log_is_not_valid(tmp_path: Path) -> None:
+    check = NightlyCheck(tmp_path)
+    assert (check.run("a"), check.head.read_text()) == (0, "a\n")
+    verified, compared = check.calls.read_text().splitlines()
+    assert verified == "verify-log"
+    assert compared.startswith("parity --from 20")
+    assert (check.run("b"), check.head.read_text()) == (0, "b\n")
+    assert check.calls.read_text().splitlines()[0] == "verify-log --head a"
+    assert (check.run("c", code=1), check.head.read_text()) == (1, "b\n")
+    assert check.calls.read_text().splitlines() == ["verify-log --head b"]
 
 
 def test_the_image_copies_only_files_that_exist_and_runs_as_an_ordinary_user() -> None:
@@ -82,6 +119,29 @@ def test_the_image_copies_only_files_that_exist_and_runs_as_an_ordinary_user() -
     assert (REPOSITORY / "requirements.txt").exists()
     assert "USER npsrisk" in lines
     assert lines.index("USER npsrisk") < lines.index('ENTRYPOINT ["npsrisk"]')
+
+
+def test_each_volume_of_a_container_is_mounted_on_a_folder_that_the_image_gives_to_its_user() -> None:
+    """A new volume belongs to root if its folder is not in the image: then the service could not write to it."""
+    text = (DEPLOY / "Dockerfile").read_text()
+    _, _, folders = text.partition("install -d -m 0700 -o npsrisk -g npsrisk ")
+    given = set(folders.splitlines()[0].split())
+    compose = read_compose()
+    mounted = {
+        mount.split(":")[1]
+        for service in compose["services"].values()
+        if service["image"].startswith("npsrisk")
+        for mount in service.get("volumes", [])
+        if mount.split(":")[0] in compose["volumes"]
+    }
+    assert mounted == given == {"/var/lib/npsrisk", "/var/lib/npsrisk-keys", "/tables"}
+
+
+def test_the_folder_of_the_containers_keys_is_neither_committed_nor_built_into_the_image() -> None:
+    mounts = {mount for each in read_compose()["services"].values() for mount in each.get("volumes", [])}
+    assert "./config:/etc/npsrisk:ro" in mounts  # from the folder of compose.yml
+    assert "/deploy/config/" in (REPOSITORY / ".gitignore").read_text().splitlines()
+    assert "deploy/config" in (REPOSITORY / ".dockerignore").read_text().splitlines()
 
 
 OTHER_PROGRAMS = {

@@ -67,6 +67,13 @@ def test_the_planning_tables_are_those_that_the_script_prints() -> None:
     assert format_tables(Costs(), Prices()) in (REPOSITORY / "docs" / "sizing.md").read_text()
 
 
+def test_pages_settings_and_plan_have_one_number_of_bytes_for_a_history_key() -> None:
+    size = f"{Costs().table_key_bytes:.0f} bytes"
+    for name in ("service", "sizing", "history", "settings"):
+        text = (REPOSITORY / "docs" / f"{name}.md").read_text()
+        assert any(size in line for line in text.splitlines() if "key" in line), name
+
+
 def test_the_readme_is_short() -> None:
     assert len((REPOSITORY / "README.md").read_text().split()) <= 700
 

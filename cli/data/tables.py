@@ -23,7 +23,7 @@ from cli.options import (
 from cli.output import print_result
 from cli.progress import show_progress_bar
 from cli.results import StateTarget, check_continued, write_result
-from cli.stores import create_state_pseudonyms, open_registry
+from cli.stores import load_pseudonyms, open_registry
 from cli.table_reader import TableReader
 from cli.times import parse_time
 from consignments.errors import FileFault
@@ -229,7 +229,7 @@ def features(
     spec = Pipeline(feature_config, fitted, create_batch_pseudonyms()).spec
     shown = [place for place, each in enumerate(spec) if model is not None or not each.fitted]
 
-    pseudonyms = create_batch_pseudonyms() if state is None else create_state_pseudonyms()
+    pseudonyms = create_batch_pseudonyms() if state is None else load_pseudonyms()
 
     def compute_from(first_row: int, state_run: "StateRun | None") -> "Iterator[pa.Table]":
         check_continued(state_run, tables.history)

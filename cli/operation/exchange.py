@@ -23,7 +23,7 @@ from cli.options import (
     target_option,
 )
 from cli.output import print_result
-from cli.stores import read_settings
+from cli.stores import load_pseudonyms, read_settings
 from cli.table_reader import TableReader
 from cli.times import parse_time
 from consignments.errors import BadInput
@@ -158,7 +158,6 @@ def draft(tables: TableOptions, options: SeizureOptions, as_json: bool) -> None:
     from cli.operation.exchange_folder import ExchangeFolder, get_administration
     from consignments.tables import to_consignments
     from consignments.versions import select_counting_rows
-    from features.history.pseudonyms import Pseudonyms, load_data_key
     from models.operation.drafts import (
         SHARING_DAYS,
         DraftOptions,
@@ -172,7 +171,7 @@ def draft(tables: TableOptions, options: SeizureOptions, as_json: bool) -> None:
     folder, now = ExchangeFolder.open(), _get_time(options.at)
     made_with = folder.read_keys().find(options.operation, now)
     common = DraftOptions(get_administration(), now, made_with, valid_days=options.valid_days)
-    own = Pseudonyms(load_data_key(read_settings().data_key_file, create=True))
+    own = load_pseudonyms()
     written = []
     since, read = parse_time(options.since, "--since"), TableReader(tables).read_tables(Consignment)
     confirmed = [

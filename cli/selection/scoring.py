@@ -35,7 +35,7 @@ from cli.results import (
     is_part_folder,
     write_result,
 )
-from cli.stores import create_state_pseudonyms, open_registry, resolve_model
+from cli.stores import load_pseudonyms, open_registry, resolve_model
 from cli.table_reader import TableReader
 from cli.times import parse_timestamp
 from consignments.errors import BadInput
@@ -255,7 +255,7 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
         options.check_history(tables.history)
     chosen = resolve_model(options.model)
     bundle = open_registry().fetch_bundle(chosen)
-    pseudonyms = create_batch_pseudonyms() if options.state is None else create_state_pseudonyms()
+    pseudonyms = create_batch_pseudonyms() if options.state is None else load_pseudonyms()
     counter = BandCounter()
 
     def score_from(first_row: int, state_run: "StateRun | None") -> "Iterator[pd.DataFrame]":

@@ -245,7 +245,7 @@ def _check_tls(settings: "Settings") -> Results:
 def _check_store(settings: "Settings") -> Results:
     from cli.stores import require_store
 
-    if "MLFLOW_TRACKING_URI" not in os.environ:
+    if "mlflow_tracking_uri" not in settings.model_fields_set:
         yield DoctorFinding("", True, "MLFLOW_TRACKING_URI is not set; only npsrisk publish needs it")
         return
     require_store(settings.mlflow_tracking_uri)

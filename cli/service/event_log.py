@@ -24,8 +24,8 @@ from cli.options import (
 from cli.output import print_result
 from cli.progress import show_progress_bar
 from cli.stores import (
-    create_state_pseudonyms,
     install_operation_keys,
+    load_pseudonyms,
     open_registry,
     open_vault,
     read_settings,
@@ -92,8 +92,9 @@ def import_(tables: TableOptions, as_json: bool) -> None:
 def export(out: Path | None, state: Path | None, personal: bool, as_json: bool) -> None:
     """Export the event log as tables, or as the state of a batch.
 
-    Writes Parquet tables: consignments (every version), outcomes, alerts, selections, answers of customs (states) and decisions. It also writes the
-    logged features, one table for each list of features that a model used. The column `sequence` is the order of the log.
+    Writes Parquet tables: consignments (every version), outcomes, alerts, selections, answers of customs (states), decisions of officers (actions)
+    and answers of the service (decisions). It also writes the logged features, one table for each list of features that a model used. The column
+    `sequence` is the order of the log.
 
     Without --personal, personal columns are left out and no data key is needed. With --personal, training and scoring
     on these tables give the same results as the service. Who exported them is recorded in access.jsonl in the state directory.
@@ -296,7 +297,7 @@ def _export_state(folder: Path, as_json: bool) -> None:
     from serving.maintenance.export_state import export_state
     from serving.maintenance.published_config import build_key_reader
 
-    settings, vault, pseudonyms = read_settings(), open_vault(), create_state_pseudonyms()
+    settings, vault, pseudonyms = read_settings(), open_vault(), load_pseudonyms()
     with LogReader.open_to_read(settings.database_url) as log, show_progress_bar() as progress:
         check_vault(log, vault)
         keys = build_key_reader(settings.state_dir, vault, pseudonyms)

@@ -27,8 +27,8 @@ from consignments.garbage_collection import pause_garbage_collection
 def serve(host: str, port: int) -> None:
     """Run the HTTP service with the published model.
 
-    The page at / lists the calls, and /openapi.json describes them. All settings are environment variables
-    (docs/inspection-system.md).
+    The pages for officers are at /. The page at /interface lists the calls, and /openapi.json describes them. All settings are
+    environment variables (docs/settings.md).
 
     First run "npsrisk publish", and "npsrisk import" for past consignments. Stop the service with SIGTERM or Ctrl-C.
 

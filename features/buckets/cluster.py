@@ -273,7 +273,9 @@ def connect(address: str) -> Iterator[DaskRunner]:
         from distributed import Client
     except ImportError as error:
         raise BadSetting(
-            "Dask is not installed", where="--dask", todo="install the extra: pip install 'npsrisk[scale]'"
+            "Dask is not installed",
+            where="--dask",
+            todo="install it next to npsrisk: pip install --require-hashes --only-binary :all: -r requirements-scale.txt",
         ) from error
     workers = _count_local_workers(address)
     with config.set({"distributed.deploy.lost-worker-timeout": f"{RESTART_SECONDS}s"}):

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar, cast
 
 import sqlalchemy as sa
 
-from consignments.errors import BadSetting
+from consignments.errors import BadSetting, ServiceFault
 from consignments.identifiers import normalize_identifier
 from consignments.timestamps import US_PER_DAY
 from serving.event_log.blocks.codec import (
@@ -479,7 +479,8 @@ class LogReader:
     def _read_history(self, found: Iterable[Any], kinds: str) -> Iterator[EntryBlock]:
         """Open blocks of which the heads were read, some at a time; read the bodies too of those with other kinds of history keys.
 
-        Blocks that are joined meanwhile are cut, so that each entry is read once.
+        Blocks that are joined meanwhile are cut, so that each entry is read once. Where joined blocks meet within an earlier block, it
+        is read from both.
         """
         waiting, done = iter(found), 0
         while heads := list(islice(waiting, PAGE_BLOCKS)):
@@ -487,16 +488,16 @@ class LogReader:
             for block in blocks:
                 begins.append(max(block.first, done + 1))
                 done = max(done, block.last)
-            again = [
-                begin
+            again = {
+                begin: block.last
                 for block, begin in zip(blocks, begins, strict=True)
                 if begin <= block.last and (begin > block.first or block.needs_body(kinds))
-            ]
-            whole = [open_block(*stored) for stored in self.queries.fetch_places(WHOLE, again)]
-            firsts = [each.first for each in whole]
+            }
+            places = sorted({*again, *again.values()})
+            whole = [open_block(*stored) for stored in self.queries.fetch_places(WHOLE, places)]
             for block, begin in zip(blocks, begins, strict=True):
                 if begin in again:
-                    yield cut_block(whole[bisect_right(firsts, begin) - 1], begin, block.last)
+                    yield from _cut_range(whole, begin, block.last)
                 elif begin <= block.last:
                     yield block
 
@@ -521,6 +522,21 @@ def _select_rows(rows: list[Columns], after: int, until: int | None, kinds: Sequ
     if rows and (rows[0][0] <= after or (until is not None and rows[-1][0] > until)):
         rows = [row for row in rows if row[0] > after and (until is None or row[0] <= until)]
     return [row for row in rows if row[1] in kinds] if kinds else rows
+
+
+def _cut_range(blocks: Sequence[EntryBlock], first: int, last: int) -> Iterator[EntryBlock]:
+    """Cut the entries from `first` to `last` out of blocks that were read in order, and in part before others of them were joined."""
+    start = bisect_left(blocks, first, key=lambda block: block.last)
+    while first <= last:
+        if start == len(blocks) or blocks[start].first > first:
+            raise ServiceFault(
+                "the event log changes while it is read",
+                where=f"entry {first}",
+                todo="try again; if it stays, run npsrisk verify-log",
+            )
+        end = min(last, blocks[start].last)
+        yield cut_block(blocks[start], first, end)
+        first, start = end + 1, start + 1
 
 
 def _pick_rows(

@@ -236,7 +236,7 @@ class InterfaceEndpoint:
 
 
 class PageEndpoint:
-    """Endpoint of `GET /`: the landing page."""
+    """Endpoint of `GET /interface`: the page that lists the calls."""
 
     def __init__(self, active: ActiveModel) -> None:
         self._active = active

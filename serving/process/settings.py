@@ -144,7 +144,7 @@ class Settings(BaseSettings):
         Path,
         Field(
             alias="NPSRISK_DATA_KEY_FILE",
-            description="The key from which pseudonyms and encryption are derived. It is created on first use.",
+            description="The key from which pseudonyms and encryption are derived. It is created on first use in the state directory. A file elsewhere must exist.",
         ),
     ] = Path()
     period_keys_dir: Annotated[
@@ -198,7 +198,7 @@ class Settings(BaseSettings):
         Field(
             alias="NPSRISK_MAX_HISTORY_KEYS",
             ge=1_000,
-            description="Maximum number of history keys, of about 120 bytes each. Without it history grows as far as memory "
+            description="Maximum number of history keys, of about 150 bytes each. Without it history grows as far as memory "
             "allows.",
         ),
     ] = None

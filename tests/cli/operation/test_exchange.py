@@ -228,3 +228,15 @@ def test_without_a_name_nothing_is_drafted(partners) -> None:
     tables = ("--consignments", one.write("consignments", [SEIZED], Consignment))
     tables += ("--outcomes", one.write("outcomes", [RESULT], Outcome))
     assert "NPSRISK_ADMINISTRATION" in one.fail("exchange", "draft", *tables, "--at", day(3).isoformat())
+
+
+def test_a_draft_creates_no_data_key_outside_the_state_directory(partners, tmp_path: Path) -> None:
+    one, _ = partners
+    tables = ("--consignments", one.write("consignments", [SEIZED], Consignment))
+    tables += ("--outcomes", one.write("outcomes", [RESULT], Outcome))
+    key = tmp_path / "not mounted" / "data.key"
+    settings = {"NPSRISK_ADMINISTRATION": "XA", "NPSRISK_DATA_KEY_FILE": str(key)}
+    assert "no data key in the given file" in one.fail(
+        "exchange", "draft", *tables, "--at", day(3).isoformat(), **settings
+    )
+    assert not key.parent.exists()

@@ -75,3 +75,9 @@ def test_each_fault_is_found_and_the_other_checks_still_run(folder: Path, tmp_pa
 def test_another_data_key_is_found(folder: Path) -> None:
     (folder / "data.key").write_bytes(bytes(reversed(DATA_KEY)))
     assert "data key" in find_wrong(folder)["keys"]
+
+
+def test_the_model_store_of_the_settings_file_is_checked(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "npsrisk.env"
+    file.write_text(f"MLFLOW_TRACKING_URI=sqlite:///{tmp_path}/none.db\n")
+    assert "there is no such file" in find_wrong(folder, NPSRISK_SETTINGS=str(file))["model store"]

@@ -101,8 +101,8 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"serving.event_log.{module}.PAGE_BLOCKS", 10)
 
 
-def read_history(log: EventLog, kinds: str) -> list[Event]:
-    chunks = log.read_history_chunks(0, 40, kinds)
+def read_history(log: EventLog, kinds: str, until: int = 40) -> list[Event]:
+    chunks = log.read_history_chunks(0, until, kinds)
     return [chunk.read_event(place) for chunk in chunks for place in range(len(chunk))]
 
 
@@ -126,6 +126,29 @@ def test_history_has_each_entry_once_if_blocks_are_joined_between_their_heads_an
     assert read_history(log, "other kinds") == before
     assert [event.sequence for event in before] == list(range(1, 41))
     assert joined
+
+
+@pytest.mark.usefixtures("small_pages")
+@pytest.mark.parametrize("place", [1, 2, 3])
+def test_history_has_each_entry_if_joined_blocks_begin_within_those_before(
+    open_log: Open, entry: Entry, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    """Blocks of three entries become blocks of 64. They are joined before one of the pages of bodies is read."""
+    log = open_log()
+    while log.last_sequence < 210:
+        log.append([entry(log.last_sequence + number) for number in (1, 2, 3)])
+    monkeypatch.setattr("serving.event_log.reader.PAGE_BLOCKS", 40)
+    before = read_history(log, "other kinds", 210)
+    fetch, pages = log.queries.fetch_all, count(1)
+
+    def fetch_later(query: Any, values: dict[str, Any] | None = None) -> Sequence[Any]:
+        if "body" in query.selected_columns and next(pages) == place:
+            join(log, 210)
+        return fetch(query, values)
+
+    monkeypatch.setattr(log.queries, "fetch_all", fetch_later)
+    assert read_history(log, "other kinds", 210) == before
+    assert [event.sequence for event in before] == list(range(1, 211))
 
 
 @pytest.mark.usefixtures("small_pages")

@@ -41,7 +41,8 @@ def test_it_gives_way_in_the_session_of_its_service_and_in_a_process_group_of_it
 
 
 CALLER = """
-import subprocess, sys
+import signal, subprocess, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores the signal
 process = subprocess.Popen({command!r}, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 process.stdout.readline()
 try:
