@@ -166,16 +166,7 @@ def promote(
     verify_signed_chain(records, approval.approvers)
     champion = find_replaced(registry, version, [each.record for each in records])
     standing = _find_standing(records, version, champion)
-    if (
-        standing is not None
-        and len(standing.list_signers(approval.approvers)) >= approval.approvers.signatures
-    ):
-        raise PromotionRefused(
-            "this version is champion already, and its record is signed",
-            where=version.title,
-            got=f"record {standing.record.number}",
-            todo="promote another version; a record cannot be replaced by a new one of the same version",
-        )
+    _require_unsigned(standing, version, approval.approvers)
     evidence = gather_evidence(registry, version, champion, [each.record for each in records], options)
     findings = _pass_gate(version, evidence, force=force)
     if standing is not None and standing.signatures:
@@ -196,6 +187,17 @@ def promote(
     else:
         registry.append_record(signed)
     return Promotion(signed.record, signers, missing)
+
+
+def _require_unsigned(standing: SignedRecord | None, version: ModelVersion, approvers: Approvers) -> None:
+    """Refuse a champion whose record is signed by enough approvers."""
+    if standing is not None and len(standing.list_signers(approvers)) >= approvers.signatures:
+        raise PromotionRefused(
+            "this version is champion already, and its record is signed",
+            where=version.title,
+            got=f"record {standing.record.number}",
+            todo="promote another version; a record cannot be replaced by a new one of the same version",
+        )
 
 
 def find_replaced(
