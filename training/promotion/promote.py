@@ -167,7 +167,7 @@ def promote(
     champion = find_replaced(registry, version, [each.record for each in records])
     standing = _find_standing(records, version, champion)
     _require_unsigned(standing, version, approval.approvers)
-    evidence = gather_evidence(registry, version, champion, [each.record for each in records], options)
+    evidence = gather_evidence(registry, version, champion, list_trusted(records), options)
     findings = _pass_gate(version, evidence, force=force)
     if standing is not None and standing.signatures:
         _require_consent(standing.record, force=force)
@@ -198,6 +198,11 @@ def _require_unsigned(standing: SignedRecord | None, version: ModelVersion, appr
             got=f"record {standing.record.number}",
             todo="promote another version; a record cannot be replaced by a new one of the same version",
         )
+
+
+def list_trusted(records: Sequence[SignedRecord]) -> list[PromotionRecord]:
+    """List the records by which a version goes back: the signed ones; if there are none, the latest, whose champion is adopted."""
+    return [each.record for each in records if each.signatures] or [each.record for each in records[-1:]]
 
 
 def find_replaced(
@@ -335,7 +340,7 @@ def gather_evidence(
     version : ModelVersion
     champion : ModelVersion or None
     records : sequence of PromotionRecord
-        All records of the registered model.
+        The trusted records of the registered model (`list_trusted`).
     options : EvidenceOptions
 
     Raises

@@ -17,7 +17,13 @@ from training.gate.report import GateReport, replace_report
 from training.gate.rules import RESULTS_SOURCE, TRUTH_SOURCE, ChampionComparison, GateEvidence, run_gate
 from training.promotion.comparison import Comparison
 from training.promotion.comparison_report import log_comparison
-from training.promotion.promote import DEFAULT_EVIDENCE, EvidenceOptions, find_replaced, gather_evidence
+from training.promotion.promote import (
+    DEFAULT_EVIDENCE,
+    EvidenceOptions,
+    find_replaced,
+    gather_evidence,
+    list_trusted,
+)
 
 BEFORE = "It was champion before, is unaltered and passes its self-test."
 
@@ -38,9 +44,10 @@ def review_version(
     PromotionRefused
         If the comparison is of other versions, or the alias `champion` was moved without a promotion record.
     """
-    records = registry.list_records(version.name)
+    signed = registry.list_signed_records(version.name)
+    records = [each.record for each in signed]
     champion = find_replaced(registry, version, records)
-    evidence = gather_evidence(registry, version, champion, records, options)
+    evidence = gather_evidence(registry, version, champion, list_trusted(signed), options)
     rules = run_gate(evidence)
     recommendation = recommend(rules, _gather_facts(registry, version, evidence))
     own = [record for record in records if record.version == version.number]

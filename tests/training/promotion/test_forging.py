@@ -226,6 +226,14 @@ def test_an_edited_bundle_with_right_sums_is_refused(tmp_path: Path) -> None:
         publish(registry, settings.model, settings)
 
 
+def test_without_signatures_no_former_champion_goes_back(registry: Registry) -> None:
+    assert promote(registry, registry.resolve("1"), APPROVAL).record.number == 3
+    strip_all_signatures(registry)
+    drop_signatures(registry, "000003")
+    with pytest.raises(PromotionRefused, match="does not pass the gate"):
+        promote(registry, registry.resolve("2"), APPROVAL)
+
+
 @pytest.mark.parametrize("place", ["", "1"], ids=["removed", "moved"])
 def test_an_alias_without_its_record_weakens_no_gate(registry: Registry, place: str) -> None:
     if place:
