@@ -1,15 +1,17 @@
 """Promotion records: who approved which version, when, why, and on what evidence. They are append-only and hash-chained.
 
-Each record has the hash of the record before it. So a changed, deleted or inserted record is detected. The service accepts only
-versions whose bundle is named by a record of a valid chain.
+Each record has the hash of the record before it. So a record that was changed, inserted, or deleted before the last one is detected. A
+chain without its last records is valid too: the publisher detects it by the record of the release that it published before. The
+service accepts only versions whose bundle is named by a record of a valid chain.
 """
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from consignments.errors import PromotionRefused
 
@@ -17,6 +19,7 @@ GENESIS_SHA256 = "0" * 64
 """Previous hash of the first record."""
 
 
+EARLIEST = datetime.min.replace(tzinfo=UTC)
 REPORT_END = "\n\n---\n\n"
 """End of the report of the gate, which is at the beginning of the description of a version."""
 RECORD_HEADING = "## Promoted by"
@@ -55,7 +58,7 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bundle_sha256: str
     approved_by: str
     why: str
-    approved_at: datetime
+    approved_at: Annotated[datetime, Meta(tz=True)]
     rules: dict[str, Any]
     comparison: str | None
     forced: bool
@@ -116,14 +119,14 @@ def _escape_cell(text: str) -> str:
 
 
 def verify_chain(records: Sequence[PromotionRecord]) -> None:
-    """Verify that the hash chain of the records is valid from the first record on.
+    """Verify that the hash chain of the records is valid from the first record on, and that their times never go back.
 
     Raises
     ------
     PromotionRefused
         If a record does not fit. The error names the first one.
     """
-    before = GENESIS_SHA256
+    before, earliest = GENESIS_SHA256, EARLIEST
     for number, record in enumerate(records, start=1):
         if record.number != number or record.previous_sha256 != before:
             raise PromotionRefused(
@@ -133,4 +136,12 @@ def verify_chain(records: Sequence[PromotionRecord]) -> None:
                 expected=f"number {number}, previous {before[:12]}",
                 todo="find out who changed the registry before you promote again",
             )
-        before = record.compute_sha256()
+        if record.approved_at < earliest:
+            raise PromotionRefused(
+                "a promotion record is dated before the record that it follows",
+                where=f"record {number} of {record.name}",
+                got=f"{record.approved_at:%Y-%m-%d %H:%M:%S} UTC",
+                expected=f"{earliest:%Y-%m-%d %H:%M:%S} UTC or later",
+                todo="if it is being written now, correct the clock of this machine; else find out who wrote it: a key that has ended may have signed it",
+            )
+        before, earliest = record.compute_sha256(), record.approved_at

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,19 +22,24 @@ from mlflow.entities import LoggedModelOutput
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-from consignments.errors import BadInput, BundleRefused, ServiceFault, UnknownName
+from consignments.errors import BadInput, BundleRefused, PromotionRefused, ServiceFault, UnknownName
 from consignments.records import TARGETS
 from models.bundle import Bundle, load_bundle
 from models.mlflow_model.folder import ModelOrigin, write_mlflow_model
 from models.mlflow_model.scoring_model import load_scoring_model
 from models.promotion_record import RECORD_HEADING, REPORT_END, PromotionRecord, verify_chain
-from models.signatures.signed_record import SignedRecord, encode_signatures, read_signatures
+from models.signatures.record_tags import (
+    EARLIER_PENDING_SIGNATURES_TAG,
+    PENDING_TAG,
+    build_signature_tags,
+    get_record_tag,
+    read_pending,
+    read_records,
+)
+from models.signatures.signed_record import SignedRecord
 
 EXPERIMENT = "nps-risk"
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-RECORD_TAG, SIGNATURES_TAG = "promotion/", "signatures/"
-PENDING_TAG, PENDING_SIGNATURES_TAG = "pending", "pending-signatures"
-"""Of the record that waits for a further signature; '' for none."""
 EVALUATION = "evaluation"
 """Folder of the evaluation fit, next to the folder of the served bundle."""
 EVALUATION_TAG = "evaluation_sha256"
@@ -269,6 +274,40 @@ class Registry:
         except BadInput:
             return None
 
+    def find_champion(self, target: str) -> ModelVersion | None:
+        """Find the champion; return None if no version was promoted. Raises like `require_recorded_champion`."""
+        champion, name = self.find_version(CHAMPION, target), get_model_name(target)
+        self.require_recorded_champion(name, champion, self.list_records(name))
+        return champion
+
+    def require_recorded_champion(
+        self, name: str, champion: ModelVersion | None, records: Sequence[PromotionRecord]
+    ) -> None:
+        """Refuse an alias `champion` that somebody moved or removed without a promotion record.
+
+        Parameters
+        ----------
+        name : str
+            The registered model.
+        champion : ModelVersion or None
+            The version that has the alias.
+        records : sequence of PromotionRecord
+            All records of the model. Without records any alias is accepted.
+
+        Raises
+        ------
+        PromotionRefused
+        """
+        if records and (champion is None or champion.number != records[-1].version):
+            promoted = records[-1].version
+            raise PromotionRefused(
+                f"the alias {CHAMPION} was moved without a promotion record",
+                where=f"{name} in {self.where}",
+                got="no version" if champion is None else champion.title,
+                expected=f"version {promoted}, of the latest promotion record",
+                todo=f"find out who moved it; npsrisk promote {promoted} puts it back, on the record",
+            )
+
     def fetch_bundle(self, version: ModelVersion) -> Bundle:
         """Fetch and verify the bundle of a version."""
         return load_bundle(self.download_bundle(version))
@@ -315,16 +354,7 @@ class Registry:
 
     def list_signed_records(self, name: str) -> list[SignedRecord]:
         """List the promotion records of a registered model, first to last; the chain is verified, the signatures are not."""
-        with self._translate_errors():
-            tags = self.client.get_registered_model(name).tags
-        numbers = sorted(key.removeprefix(RECORD_TAG) for key in tags if key.startswith(RECORD_TAG))
-        found = [
-            SignedRecord(
-                PromotionRecord.from_json(tags[f"{RECORD_TAG}{number}"]),
-                read_signatures(tags.get(f"{SIGNATURES_TAG}{number}", "[]")),
-            )
-            for number in numbers
-        ]
+        found = read_records(self._get_model_tags(name))
         verify_chain([each.record for each in found])
         return found
 
@@ -334,36 +364,55 @@ class Registry:
 
     def read_pending(self, name: str) -> SignedRecord | None:
         """Read the record that waits for further signatures; None if there is none."""
-        with self._translate_errors():
-            tags = self.client.get_registered_model(name).tags
-        text = tags.get(PENDING_TAG, "")
-        if not text:
-            return None
-        return SignedRecord(
-            PromotionRecord.from_json(text), read_signatures(tags.get(PENDING_SIGNATURES_TAG, "[]"))
-        )
+        return read_pending(self._get_model_tags(name))
 
     def write_pending(self, signed: SignedRecord) -> None:
-        """Keep a record until enough approvers have signed it; it takes the place of another that waits."""
+        """Keep a record until enough approvers have signed it; it takes the place of another that waits.
+
+        Raises
+        ------
+        PromotionRefused
+            If another reviewer wrote one meanwhile.
+        """
         name = signed.record.name
-        self.client.set_registered_model_tag(
-            name, PENDING_SIGNATURES_TAG, encode_signatures(signed.signatures)
-        )
+        self.write_signatures(signed)
+        self.client.set_registered_model_tag(name, EARLIER_PENDING_SIGNATURES_TAG, "")
         self.client.set_registered_model_tag(name, PENDING_TAG, signed.record.to_json())
+        pending = self.read_pending(name)
+        if pending is None or pending.record != signed.record:
+            raise _make_overtaken_refusal(signed.record)
 
     def write_signatures(self, signed: SignedRecord) -> None:
         """Write the signatures of a record."""
-        key = f"{SIGNATURES_TAG}{signed.record.number:06d}"
-        self.client.set_registered_model_tag(signed.record.name, key, encode_signatures(signed.signatures))
+        for key, value in build_signature_tags(signed).items():
+            self.client.set_registered_model_tag(signed.record.name, key, value)
 
     def append_record(self, signed: SignedRecord) -> None:
-        """Write a signed promotion record, then move the aliases; the champion becomes `previous`."""
+        """Write a signed promotion record, then move the aliases; the champion becomes `previous`.
+
+        MLflow cannot compare and write at once. So the record is read again before the aliases move.
+
+        Raises
+        ------
+        PromotionRefused
+            If the chain is broken, or another reviewer wrote a record meanwhile.
+        """
         record = signed.record
-        verify_chain([*self.list_records(record.name), record])
-        key = f"{RECORD_TAG}{record.number:06d}"
+        records = self.list_records(record.name)
+        # Two who give the last signature of a waiting record at once write the same record.
+        if len(records) >= record.number and records[record.number - 1 :] != [record]:
+            raise _make_overtaken_refusal(record)
+        verify_chain([*records[: record.number - 1], record])
         self.write_signatures(signed)
-        self.client.set_registered_model_tag(record.name, key, record.to_json())
+        self.client.set_registered_model_tag(record.name, get_record_tag(record), record.to_json())
+        if self.list_records(record.name)[-1] != record:
+            raise _make_overtaken_refusal(record)
         self.client.set_registered_model_tag(record.name, PENDING_TAG, "")
+        self._describe_promotion(record)
+        self._move_aliases(record)
+
+    def _describe_promotion(self, record: PromotionRecord) -> None:
+        """Write a promotion record to the tags and the description of its version."""
         self.client.set_model_version_tag(record.name, record.version, "promotion", record.to_json())
         before = self.client.get_model_version(record.name, record.version).description or ""
         earlier = [each for each in self.list_records(record.name)[:-1] if each.version == record.version]
@@ -373,6 +422,8 @@ class Registry:
         self.client.update_model_version(
             record.name, record.version, description[:MAX_DESCRIPTION_CHARACTERS]
         )
+
+    def _move_aliases(self, record: PromotionRecord) -> None:
         if record.replaces is not None and record.replaces != record.version:
             self.client.set_registered_model_alias(record.name, PREVIOUS, record.replaces)
         self.client.set_registered_model_alias(record.name, CHAMPION, record.version)
@@ -428,6 +479,10 @@ class Registry:
             max_results=1,
         )
         return runs[0].info.run_id if runs else None
+
+    def _get_model_tags(self, name: str) -> dict[str, str]:
+        with self._translate_errors():
+            return dict(self.client.get_registered_model(name).tags)
 
     def _get_run(self, run_id: str) -> Any:
         try:
@@ -516,6 +571,15 @@ def _use_address(tracking_uri: str) -> Iterator[None]:
 
 def _find_data_path(model_dir: Path) -> Path:
     return model_dir / str(mlflow.models.Model.load(model_dir).flavors["python_function"]["data"])
+
+
+def _make_overtaken_refusal(record: PromotionRecord) -> PromotionRefused:
+    return PromotionRefused(
+        "another reviewer wrote a promotion record meanwhile",
+        where=f"record {record.number} of {record.name}",
+        got="another record in its place",
+        todo="run npsrisk gate, then promote again if you still want to",
+    )
 
 
 _load_pyfunc = load_scoring_model

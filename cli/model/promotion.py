@@ -115,7 +115,7 @@ gate_options = chain_decorators(
 @table_option("--truth", "Truth of a simulated world. It replaces the outcomes in the evaluation.")
 @period_options(
     "Compare arrivals from this time on. Default: the first day of the later of the two test periods.",
-    "Compare arrivals before this time. Default: up to the last arrival.",
+    "Compare arrivals before this time. Default: three weeks before the last result; with --truth, up to the last arrival.",
 )
 @target_option
 @reject_options
@@ -147,6 +147,9 @@ def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOpti
     one_version, other_version = (open_registry().resolve(name, target=compared.target) for name in names)
     versions = (one_version, other_version)
     _refuse_same_version(compared, *versions)
+    open_registry().find_champion(
+        compared.target
+    )  # refuses an alias without a record before the work, not after it
     fits = [open_registry().fetch_fits(version) for version in versions]
     begins = period.parse_begin() or max(each.first_unseen for each in fits)
     one, other = (each.choose(begins) for each in fits)

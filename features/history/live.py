@@ -417,8 +417,7 @@ class LiveHistory:
             arrival = counter == ARRIVALS and change > 0 and unread
             unread = unread and not arrival
             self._keys[place] = np.frombuffer(handle, dtype=np.uint64)
-            if arrival and counterparts is not None:
-                self._counterparts[place] = counterparts
+            self._counterparts[place] = counterparts if arrival and counterparts is not None else 0
             out_row = 0 if arrival and row is not None else -1
             self._steps[place] = (change, counter, place, out_row, day, self.today)
         out = None if row is None else row[np.newaxis]

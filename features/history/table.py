@@ -251,10 +251,16 @@ class History:
             Number of keys of all parts, with the totals, which are the first.
         parts : iterable of (heads, days, counterparts)
             The next part of each store. Blocks count from the start of the store, which has FIRST_BLOCK elements before the first part.
+
+        Raises
+        ------
+        ServiceFault
+            If a store would have more than MAX_STORE_SIZE elements.
         """
         history = cls(kinds, capacity=keys)
         state, first = history._state, TOTALS_PLACE
         for heads, days, others in parts:
+            _require_addressable(int(state[DAYS_USED]) + len(days), int(state[OTHERS_USED]) + len(others))
             history._heads[first : first + len(heads)] = heads
             first += len(heads)
             history._days = _append_to_store(history._days, days, int(state[DAYS_USED]))
@@ -302,8 +308,7 @@ class History:
             self._make_room_for_heads(today)
         self._days = _grow_store(self._days, self._days_needed)
         self._others = _grow_store(self._others, self._others_needed)
-        if max(len(self._days), len(self._others)) > MAX_STORE_SIZE:
-            raise self._make_full_fault()
+        _require_addressable(len(self._days), len(self._others))
 
     def _make_room_for_heads(self, today: int) -> None:
         """Purge the keys that are forgotten on the day `today`, and then grow. Raise before anything is changed."""
@@ -356,6 +361,17 @@ _NO_ROWS = np.empty((0, 0), dtype=np.float32)
 def encode_names(kinds: tuple[KeyKind, ...]) -> NDArray[np.uint8]:
     """Return the names of the kinds as an array, as a snapshot holds them."""
     return np.frombuffer("\n".join(kind.name for kind in kinds).encode(), dtype=np.uint8)
+
+
+def _require_addressable(*sizes: int) -> None:
+    """Refuse stores that are too large for the blocks, whose int32 would wrap silently."""
+    if max(sizes) > MAX_STORE_SIZE:
+        raise ServiceFault(
+            "history is full: its days and counterparts cannot be addressed",
+            got=f"{max(sizes):,} elements",
+            expected=f"at most {MAX_STORE_SIZE:,}",
+            todo="begin the history later, or divide the traffic, for example by channel; NPSRISK_MAX_HISTORY_KEYS does not help here",
+        )
 
 
 def _make_snapshot_fault(what: str) -> ServiceFault:

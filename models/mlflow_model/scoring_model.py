@@ -1,12 +1,14 @@
 """The registered model as MLflow loads it: consignment table in, score table out."""
 
 import warnings
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pandas as pd
 
+from consignments.errors import BadInput
 from consignments.records import Alert, Outcome
 from consignments.tables import check_frame, read_table, refuse_total_rejection
 from features.batch import BATCH_KEY, Tables
@@ -40,13 +42,15 @@ class ScoringModel:
     ------
     BundleRefused
         If the model was trained on other features than this version of npsrisk computes.
+    BadInput
+        If `as_of` is not a time.
     """
 
     def __init__(self, bundle: Bundle, version: str, config: dict[str, Any]) -> None:
         self.bundle = bundle
         self.version = version
         self.reasons = int(config["reasons"])
-        self.as_of = pd.Timestamp(config["as_of"]) if config["as_of"] else None
+        self.as_of = _read_time(config["as_of"]) if config["as_of"] else None
         key = Path(config["data_key"]).read_bytes() if config["data_key"] else BATCH_KEY
         self.pseudonyms = Pseudonyms(key)
         # A model of other features is refused at loading, not at the first request.
@@ -83,6 +87,19 @@ class ScoringModel:
             warnings.warn(WITHOUT_HISTORY, stacklevel=2)
         reasons = int((params or {}).get("reasons") or self.reasons)
         return score_table(self.bundle, inputs, self.pseudonyms, columns=ScoreColumns(reasons, self.version))
+
+
+def _read_time(text: str) -> pd.Timestamp:
+    """Read a time, in UTC if it has no zone."""
+    try:
+        return pd.to_datetime(datetime.fromisoformat(str(text)), utc=True)
+    except ValueError as error:
+        raise BadInput(
+            "bad time",
+            where="model_config as_of",
+            got=repr(text),
+            expected="ISO 8601, for example 2024-03-04T09:00:00Z",
+        ) from error
 
 
 def _read_past(path: str, record: type[msgspec.Struct]) -> pd.DataFrame | None:

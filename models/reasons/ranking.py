@@ -44,11 +44,11 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     code : str
         Shared by features that mean the same to an officer.
     text : str
-        Up to three facts, the strongest first, with what is usual.
+        Up to three facts, the strongest first, with what is usual. One on which an officer cannot act comes after the others.
     value : float or None
-        Of the feature in it that contributes most; None if it is missing or a code, and of older decisions.
+        Of the fact that is named first; None if it is missing or a code, and of older decisions.
     usual : float or None
-        The median of that feature over the traffic on which the model was judged; None if it is not kept.
+        The median of the feature of that fact over the traffic on which the model was judged; None if it is not kept.
     contribution : float
         What all features of this code add to the raw score, in log-odds; above 0 raises the risk.
     direction : str
@@ -58,11 +58,13 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     text: Annotated[str, Meta(description="for an officer: up to three facts, the strongest first")]
     value: Annotated[
         float | None,
-        Meta(description="value of the feature that contributes most; null if it is missing or a code"),
+        Meta(description="value of the fact that is named first; null if it is missing or a code"),
     ] = None
     usual: Annotated[
         float | None,
-        Meta(description="median of that feature over the model's reference traffic; null if not kept"),
+        Meta(
+            description="median of the feature of that fact over the model's reference traffic; null if not kept"
+        ),
     ] = None
     contribution: Annotated[float, Meta(description="to the raw score, in log-odds")]
     # What was logged before there was a direction raises the score: nothing else was given.

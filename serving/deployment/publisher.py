@@ -13,9 +13,10 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
-from consignments.errors import BadInput, PromotionRefused
+from consignments.errors import BadInput, BundleRefused, PromotionRefused
 from consignments.files.whole_files import PRIVATE_FOLDER_MODE, PUBLIC_MODE, replace_file
 from models.bundle import Bundle, load_bundle
+from models.promotion_record import PromotionRecord
 from models.registry import CHAMPION, ModelVersion, Registry
 from models.signatures.approvers import Approvers
 from models.signatures.signed_record import SignedRecord, find_approval
@@ -49,15 +50,18 @@ def publish(registry: Registry, uri: str, settings: Settings) -> dict[str, Any]:
     Raises
     ------
     PromotionRefused
-        The version was never promoted, or its bundle is not the approved one.
+        The version was never promoted, its bundle is not the approved one, or the record of the current release is missing.
     BundleRefused
         The bundle was changed or fails its self-test; the earlier release stays in use.
     """
     version = registry.resolve(uri)
     fetched = _fetch(registry, version)
     approvers, records = Approvers.read(settings.approvers_file), registry.list_signed_records(version.name)
-    _require_recorded_alias(registry, uri, version, records)
+    # Without records `find_approval` refuses.
+    if uri.endswith(f"@{CHAMPION}"):
+        registry.require_recorded_champion(version.name, version, [each.record for each in records])
     approval = find_approval(records, version.number, fetched.bundle.sha256, approvers)
+    _require_released_record(version.name, records, settings.state_dir, approvers)
     return _place(fetched, approval, settings.state_dir / "models", "current")
 
 
@@ -102,24 +106,36 @@ def publish_shadow(registry: Registry, uri: str | None, settings: Settings) -> d
     return _place(fetched, approval, path.parent, "shadow")
 
 
-def _require_recorded_alias(
-    registry: Registry, uri: str, version: ModelVersion, records: Sequence[SignedRecord]
+def _require_released_record(
+    name: str, records: Sequence[SignedRecord], state_dir: Path, approvers: Approvers
 ) -> None:
-    """Refuse an alias that somebody moved without a promotion record.
+    """Refuse records without the one that approved the current release: who cuts off the last ones brings back an old model.
 
     Raises
     ------
     PromotionRefused
     """
-    promoted = records[-1].record.version if records else "none"
-    if uri.endswith(f"@{CHAMPION}") and promoted != version.number:
+    record = _read_current_record(state_dir, approvers)
+    if record is None or record.name != name:
+        return
+    if record.compute_sha256() not in {each.record.compute_sha256() for each in records}:
         raise PromotionRefused(
-            f"the alias {CHAMPION} was moved without a promotion record",
-            where=f"{version.name} in {registry.where}",
-            got=f"version {version.number}",
-            expected=f"version {promoted}, of the latest promotion record",
-            todo="find out who moved it; promote a version with npsrisk promote, which moves it on the record",
+            "the promotion record of the current release is missing in the registry",
+            where=name,
+            got=f"{len(records)} records",
+            expected=f"record {record.number}, {record.compute_sha256()[:12]}, among them",
+            todo="find out who changed the registry, and restore it; if another registry replaces it on purpose, remove "
+            f"{state_dir / 'models' / 'current.json'} and publish again",
         )
+
+
+def _read_current_record(state_dir: Path, approvers: Approvers) -> PromotionRecord | None:
+    """Read the promotion record of the current release; None if there is none that holds: publishing repairs a damaged release."""
+    try:
+        folder = find_release_folder(state_dir)
+        return None if folder is None else read_release(folder, approvers).record
+    except BundleRefused:
+        return None
 
 
 def _resolve(registry: Registry, uri: str) -> ModelVersion | None:

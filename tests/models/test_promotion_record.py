@@ -53,6 +53,17 @@ def test_a_dropped_record_breaks_the_chain() -> None:
         verify_chain([records[0], records[2]])
 
 
+def test_a_record_dated_before_the_one_that_it_follows_breaks_the_chain() -> None:
+    records = chain()
+    records[2] = msgspec.structs.replace(records[2], approved_at=records[1].approved_at)
+    verify_chain(records)
+    records[2] = msgspec.structs.replace(records[2], approved_at=records[0].approved_at)
+    with pytest.raises(PromotionRefused, match="dated before the record that it follows"):
+        verify_chain(records)
+    with pytest.raises(PromotionRefused, match="cannot be read"):
+        PromotionRecord.from_json(records[0].to_json().replace("Z", ""))
+
+
 def test_a_record_is_told_to_people_with_each_rule_on_one_line() -> None:
     rule = {"held": False, "found": "a | b\nc"}
     told = msgspec.structs.replace(chain()[1], rules={"calibrated": rule}, forced=True).to_markdown()

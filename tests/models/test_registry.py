@@ -12,7 +12,7 @@ import pytest
 from mlflow.pyfunc.scoring_server import invocations
 from support.registered_model import make_new_consignments, make_past_consignments, register_small_model
 
-from consignments.errors import FileFault, ServiceFault
+from consignments.errors import BadInput, FileFault, ServiceFault
 from consignments.files.table_writers import write_table
 from consignments.records import create_consignment_type
 from models.mlflow_model.folder import build_signature
@@ -72,6 +72,28 @@ def test_rows_at_fault_of_a_history_are_named_and_one_of_such_rows_only_is_refus
     frame.assign(channel="sea").to_csv(past, index=False)
     with pytest.raises(FileFault, match=r"past\.csv: all rows were rejected; got 56 of 56 rows rejected"):
         load(uri, history=str(past))
+
+
+@pytest.mark.parametrize("as_of", ["2024-03-01", "2024-03-01T09:00:00+09:00"])
+def test_a_time_hides_later_alerts_also_without_a_zone(
+    uri: str, past: Path, tmp_path: Path, as_of: str
+) -> None:
+    alerts = pd.DataFrame(
+        {
+            "alert_id": ["W1"],
+            "issued_at": ["2024-02-01T00:00:00Z"],
+            "text": ["a warning"],
+            "hs_code": ["9503"],
+        }
+    )
+    alerts.to_csv(tmp_path / "alerts.csv", index=False)
+    model = load(uri, history=str(past), alerts=str(tmp_path / "alerts.csv"), as_of=as_of)
+    assert len(model.predict(make_new_consignments())) == 3
+
+
+def test_a_bad_time_is_refused_when_the_model_is_loaded(uri: str) -> None:
+    with pytest.raises(BadInput, match=r"as_of: bad time; got 'spring'"):
+        load(uri, as_of="spring")
 
 
 def test_the_model_says_what_goes_in_and_out_and_its_example_is_found_and_scored(uri: str) -> None:

@@ -31,6 +31,7 @@ from training.promotion.refit import (
     read_run_config,
     refit_version,
 )
+from training.runs.processor import PROCESSOR_TAG
 
 MAX_FOUND_CHARACTERS = 150
 """Maximum length of a rule's result in the record: MLflow on PostgreSQL stores 5,000 characters in all."""
@@ -57,7 +58,7 @@ class Approval(NamedTuple):
     approvers: Approvers
 
     def check(self) -> None:
-        """Check that name and reason are given, and that the key is one of those who may approve.
+        """Check that name and reason are given, and that the key is one of those who may approve at this time.
 
         Raises
         ------
@@ -82,6 +83,14 @@ class Approval(NamedTuple):
                 got=self.approved_by,
                 expected=member.name,
                 todo="sign with your own key, or leave --approved-by out",
+            )
+        if member.until is not None and self.approved_at >= member.until:
+            raise PromotionRefused(
+                "this key may no longer approve",
+                where=self.approvers.where,
+                got=f"{member.name}, until {member.until:%Y-%m-%d %H:%M} UTC",
+                expected="the key of an approver whose right has not ended",
+                todo="ask another approver to promote",
             )
 
 
@@ -155,27 +164,20 @@ def promote(
     approval.check()
     records = registry.list_signed_records(version.name)
     verify_signed_chain(records, approval.approvers)
-    champion = registry.find_version(CHAMPION, version.target)
+    champion = find_replaced(registry, version, [each.record for each in records])
     standing = _find_standing(records, version, champion)
-    if (
-        standing is not None
-        and len(standing.list_signers(approval.approvers)) >= approval.approvers.signatures
-    ):
-        raise PromotionRefused(
-            "this version is champion already, and its record is signed",
-            where=version.title,
-            got=f"record {standing.record.number}",
-            todo="promote another version; a record cannot be replaced by a new one of the same version",
-        )
-    findings, evidence = _pass_gate(registry, version, champion, options, force=force)
+    _require_unsigned(standing, version, approval.approvers)
+    evidence = gather_evidence(registry, version, champion, list_trusted(records), options)
+    findings = _pass_gate(version, evidence, force=force)
     if standing is not None and standing.signatures:
-        signed = standing.sign(approval.key)
+        _require_consent(standing.record, force=force)
+        signed = standing
     else:
         signed = _find_pending(registry, records, version, evidence, approval.approvers) or SignedRecord(
             _write_record(records, version, champion, approval, findings, evidence)
         )
-        _require_same_findings(signed.record, findings)
-        signed = signed.sign(approval.key)
+    _require_same_findings(signed.record, findings)
+    signed = signed.sign(approval.key)
     signers = signed.list_signers(approval.approvers)
     missing = max(approval.approvers.signatures - len(signers), 0)
     if signed.record.number <= len(records):
@@ -187,6 +189,47 @@ def promote(
     return Promotion(signed.record, signers, missing)
 
 
+def _require_unsigned(standing: SignedRecord | None, version: ModelVersion, approvers: Approvers) -> None:
+    """Refuse a champion whose record is signed by enough approvers."""
+    if standing is not None and len(standing.list_signers(approvers)) >= approvers.signatures:
+        raise PromotionRefused(
+            "this version is champion already, and its record is signed",
+            where=version.title,
+            got=f"record {standing.record.number}",
+            todo="promote another version; a record cannot be replaced by a new one of the same version",
+        )
+
+
+def list_trusted(records: Sequence[SignedRecord]) -> list[PromotionRecord]:
+    """List the records by which a version goes back: the signed ones; if there are none, the latest, whose champion is adopted."""
+    return [each.record for each in records if each.signatures] or [each.record for each in records[-1:]]
+
+
+def find_replaced(
+    registry: Registry, version: ModelVersion, records: Sequence[PromotionRecord]
+) -> ModelVersion | None:
+    """Find the champion that a version is to replace.
+
+    The version of the latest record may be promoted again if it lacks the alias, as after a crash between record and alias. It replaces
+    what that record says.
+
+    Raises
+    ------
+    PromotionRefused
+        If the alias was moved or removed without a record.
+    """
+    champion = registry.find_version(CHAMPION, version.target)
+    if not records or records[-1].version != version.number:
+        registry.require_recorded_champion(version.name, champion, records)
+        return champion
+    if champion is not None and champion.number == version.number:
+        return champion
+    replaced = records[-1].replaces
+    if replaced is None or replaced == version.number:
+        return None
+    return registry.resolve(f"models:/{version.name}/{replaced}")
+
+
 def _find_standing(
     records: Sequence[SignedRecord], version: ModelVersion, champion: ModelVersion | None
 ) -> SignedRecord | None:
@@ -196,21 +239,13 @@ def _find_standing(
     return records[-1] if records[-1].record.version == version.number else None
 
 
-def _pass_gate(
-    registry: Registry,
-    version: ModelVersion,
-    champion: ModelVersion | None,
-    options: EvidenceOptions,
-    *,
-    force: bool,
-) -> tuple[dict[str, RuleResult], GateEvidence]:
+def _pass_gate(version: ModelVersion, evidence: GateEvidence, *, force: bool) -> dict[str, RuleResult]:
     """Run the gate; raise `PromotionRefused` if a rule does not hold and is not forced."""
-    evidence = gather_evidence(registry, version, champion, options)
     findings = run_gate(evidence)
     broken = _list_broken(findings)
     if broken and (not force or UNFORCEABLE_RULES & set(broken)):
         raise PromotionRefused(_explain_refusal(version, broken, len(findings)))
-    return findings, evidence
+    return findings
 
 
 def _list_broken(findings: Mapping[str, RuleResult]) -> dict[str, RuleResult]:
@@ -237,14 +272,26 @@ def _find_pending(
 
 
 def _require_same_findings(record: PromotionRecord, findings: Mapping[str, RuleResult]) -> None:
-    """Refuse a waiting record that says of a broken rule that it holds, or that hides that it was forced."""
+    """Refuse a record that says of a broken rule that it holds, or that hides that it was forced."""
     hidden = [name for name in _list_broken(findings) if record.rules.get(name, {}).get("held") is not False]
     if hidden or (_list_broken(findings) and not record.forced):
         raise PromotionRefused(
-            "the waiting record does not say what the gate finds now",
+            "the record to be signed does not say what the gate finds now",
             where=f"record {record.number} of {record.name}",
             got=f"rules that do not hold: {', '.join(hidden)}",
-            todo="find out who wrote it; the registered model's tag pending holds it",
+            todo="find out who wrote it; a tag of the registered model holds it: pending if it waits, else promotion/ and its number",
+        )
+
+
+def _require_consent(record: PromotionRecord, *, force: bool) -> None:
+    """Refuse to sign a forced record without `force`: of a version that is champion the gate runs too few rules to find out."""
+    if record.forced and not force:
+        broken = [name for name, rule in record.rules.items() if rule.get("held") is False]
+        raise PromotionRefused(
+            "the record to be signed was forced, against the gate",
+            where=f"record {record.number} of {record.name}",
+            got=f"rules that did not hold: {', '.join(broken) or 'those of an earlier record'}",
+            todo="sign it with --force if you agree, or promote another version",
         )
 
 
@@ -282,6 +329,7 @@ def gather_evidence(
     registry: Registry,
     version: ModelVersion,
     champion: ModelVersion | None,
+    records: Sequence[PromotionRecord],
     options: EvidenceOptions = DEFAULT_EVIDENCE,
 ) -> GateEvidence:
     """Gather the evidence for the rules.
@@ -291,6 +339,8 @@ def gather_evidence(
     registry : Registry
     version : ModelVersion
     champion : ModelVersion or None
+    records : sequence of PromotionRecord
+        The trusted records of the registered model (`list_trusted`).
     options : EvidenceOptions
 
     Raises
@@ -304,15 +354,20 @@ def gather_evidence(
         fits = registry.load_fits(version, folders)
     except BundleRefused as error:
         refusal = str(error)
-    goes_back = any(record.version == version.number for record in registry.list_records(version.name))
+    own = [record for record in records if record.version == version.number]
+    goes_back = bool(own)
     compared = options.measured
     if compared is None and champion is not None and not goes_back:
         run_id = options.comparison or registry.find_latest_comparison(champion, version)
         compared = None if run_id is None else _load_comparison(registry, run_id, champion, version)
-    registered_sha256, refit = version.tags.get("bundle_sha256", ""), WITHOUT_TABLES
+    # Who writes to the registry can change the tag. The record is signed.
+    registered_sha256 = own[-1].bundle_sha256 if own else version.tags.get("bundle_sha256", "")
+    refit = WITHOUT_TABLES
     # An altered bundle is refused for that alone; a version that was champion before was checked then.
     if fits is not None and fits.served.sha256 == registered_sha256 and not goes_back:
-        refit = _check_refit(registry, version, RegisteredFits(fits.served.card, folders), options.refit)
+        processor = registry.get_run_tags(version.run_id).get(PROCESSOR_TAG, "")
+        registered = RegisteredFits(fits.served.card, folders, processor)
+        refit = _check_refit(registry, version, registered, options.refit)
     return GateEvidence(
         bundle=None if fits is None else fits.served,
         evaluation=None if fits is None else fits.evaluation,

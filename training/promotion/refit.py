@@ -1,7 +1,7 @@
 """Repeated training run of a version: the same tables and settings must give both fits again, byte for byte.
 
-A fit with another seed, on fewer rows or on other tables gives other bytes, and so do trees that Dask workers grew. This module decides nothing;
-`training.gate.rules` reads the result.
+A fit with another seed, on fewer rows or on other tables gives other bytes, and so do trees that Dask workers grew. Another kind of
+processor may. This module decides nothing; `training.gate.rules` reads the result.
 """
 
 from datetime import datetime
@@ -21,6 +21,7 @@ from training.data.data_hash import TableHash, hash_training_tables
 from training.data.table_features import read_kept_rows
 from training.gate.rules import RefitResult
 from training.runs.artifacts import BUNDLE_FOLDER, EVALUATION_FOLDER, write_run_bundles
+from training.runs.processor import describe_processor
 from training.runs.task import TrainingTask
 from training.runs.train import train_model
 
@@ -48,14 +49,21 @@ class RefitOptions(NamedTuple):
 
 
 class RegisteredFits(NamedTuple):
-    """Registered fits: the card of the final fit, and the verified folders of both fits."""
+    """Registered fits: the card of the final fit, the verified folders of both fits, and the processor that trained them, if known."""
 
     card: ModelCard
     folders: VersionFolders
+    processor: str = ""
 
 
 WITHOUT_EVALUATION_FIT = RefitResult(None, "not checked: the version contains only one fit")
 WITHOUT_SETTINGS = RefitResult(None, "not checked: the training run recorded no settings")
+"""Only of bundles of format 2. A registry that lost either of a later version must not switch the rule off."""
+LOST_EVALUATION_FIT = RefitResult(
+    False,
+    "the evaluation fit, which every training run registers, is missing: its tag was removed, or the version was registered otherwise",
+)
+LOST_SETTINGS = RefitResult(False, f"{CONFIG_FILE}, which every training run records, is missing in its run")
 
 
 def read_run_config(registry: Registry, run_id: str) -> TrainConfig | None:
@@ -86,9 +94,9 @@ def refit_version(
     options : RefitOptions
     """
     if registered.folders.evaluation is None:
-        return WITHOUT_EVALUATION_FIT
+        return WITHOUT_EVALUATION_FIT if _is_old(registered.card) else LOST_EVALUATION_FIT
     if config is None:
-        return WITHOUT_SETTINGS
+        return WITHOUT_SETTINGS if _is_old(registered.card) else LOST_SETTINGS
     task = TrainingTask(
         options.tables, datetime.fromisoformat(registered.card.as_of), registered.card.target, config
     )
@@ -122,8 +130,13 @@ def refit_version(
             for name in _list_differing_files(folder / fit, original)
         ]
     if differing:
-        return RefitResult(False, _describe_difference(differing, registered.card.code_version))
+        return RefitResult(False, _describe_difference(differing, registered))
     return RefitResult(True, "trained again on the same tables: both fits are equal, byte for byte")
+
+
+def _is_old(card: ModelCard) -> bool:
+    """Return whether a card is of a bundle of format 2 with one fit."""
+    return not card.learnt_until and card.fit == "evaluation"
 
 
 def _repeat_training(task: TrainingTask, options: RefitOptions, folder: Path) -> None:
@@ -145,11 +158,13 @@ def _read_files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def _describe_difference(differing: list[str], trained_by: str) -> str:
+def _describe_difference(differing: list[str], registered: RegisteredFits) -> str:
     named, more = differing[:MAX_FILES_NAMED], len(differing) - MAX_FILES_NAMED
     text = ", ".join(named) + (f" and {more} more" if more > 0 else "")
     text += " differs" if len(differing) == 1 else " differ"
-    installed = installed_version("npsrisk")
+    trained_by, installed = registered.card.code_version, installed_version("npsrisk")
     if trained_by != installed:
         text += f"; trained by npsrisk {trained_by}, repeated by {installed}"
+    if registered.processor not in ("", describe_processor()):
+        text += f"; trained on {registered.processor}, repeated on {describe_processor()}: repeat it on the same kind of processor"
     return text

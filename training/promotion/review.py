@@ -17,7 +17,13 @@ from training.gate.report import GateReport, replace_report
 from training.gate.rules import RESULTS_SOURCE, TRUTH_SOURCE, ChampionComparison, GateEvidence, run_gate
 from training.promotion.comparison import Comparison
 from training.promotion.comparison_report import log_comparison
-from training.promotion.promote import DEFAULT_EVIDENCE, EvidenceOptions, gather_evidence
+from training.promotion.promote import (
+    DEFAULT_EVIDENCE,
+    EvidenceOptions,
+    find_replaced,
+    gather_evidence,
+    list_trusted,
+)
 
 BEFORE = "It was champion before, is unaltered and passes its self-test."
 
@@ -36,13 +42,15 @@ def review_version(
     Raises
     ------
     PromotionRefused
-        If the comparison is of other versions.
+        If the comparison is of other versions, or the alias `champion` was moved without a promotion record.
     """
-    champion = registry.find_version(CHAMPION, version.target)
-    evidence = gather_evidence(registry, version, champion, options)
+    signed = registry.list_signed_records(version.name)
+    records = [each.record for each in signed]
+    champion = find_replaced(registry, version, records)
+    evidence = gather_evidence(registry, version, champion, list_trusted(signed), options)
     rules = run_gate(evidence)
     recommendation = recommend(rules, _gather_facts(registry, version, evidence))
-    own = [record for record in registry.list_records(version.name) if record.version == version.number]
+    own = [record for record in records if record.version == version.number]
     passes = all(rule.held is not False for rule in rules.values())
     if evidence.goes_back and passes and not (own and own[-1].forced):
         recommendation = Recommendation("promote", BEFORE, recommendation.facts)
@@ -61,7 +69,7 @@ def review_comparison(
     a, b : ModelVersion
         The compared versions.
     """
-    champion = registry.find_version(CHAMPION, b.target)
+    champion = registry.find_champion(b.target)
     if champion is None or champion.number != a.number or a.number == b.number:
         return None
     judged_by = TRUTH_SOURCE if found.by_truth else RESULTS_SOURCE

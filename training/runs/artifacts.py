@@ -48,7 +48,7 @@ from training.runs.run_report import build_report, render_report
 BUNDLE_FOLDER, EVALUATION_FOLDER = "bundle", "evaluation"
 EXAMPLES_PER_BAND = 20
 CARD_DIGITS = 9
-"""Significant digits of a metric in the bundle: the last bits of sums may differ between machines, bundles may not."""
+"""Significant digits of a metric in the bundle, so that the last bits of sums rarely change it. Equal bytes are promised on one kind of processor."""
 TRUTH_METRICS = ("truth/", "deployed_truth/")
 """Metrics against the truth of a simulated world. They are in the run but not in the bundle: without the truth, training could not
 reproduce the same bundle."""

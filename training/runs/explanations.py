@@ -197,7 +197,11 @@ def build_waterfall(model: RiskModel, row: NDArray[np.float32], goods: str = "")
         for (text, change), start, end in zip(steps, ends[:-1], ends[1:], strict=True)
     ]
     return [
-        _build_total("Average consignment of the training data", base, scale * (base - low)),
+        _build_total(
+            "Mean of the training rows, in which inspected ones are over-represented",
+            base,
+            scale * (base - low),
+        ),
         *bars,
         _build_total("This consignment", raw, scale * (raw - low)),
     ]

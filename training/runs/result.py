@@ -27,6 +27,7 @@ from training.fitting.diagnostics import DiagnosticsResult
 from training.fitting.fit import EvaluationFit, FinalFit
 from training.gate.recommendation import DecidingFacts
 from training.gate.rules import RESULTS_SOURCE, TRUTH_SOURCE
+from training.runs.processor import PROCESSOR_TAG, describe_processor
 
 Floats = NDArray[np.float64]
 
@@ -255,4 +256,5 @@ class TrainingResult:
             "feature_spec_sha256": self.model.spec.compute_digest(),
             "traffic": "sample" if self.data.observed.kept.is_drawn else "all",
             "repeatable": f"no: trees grown on {workers} Dask workers" if workers else "yes",
+            PROCESSOR_TAG: describe_processor(),
         }

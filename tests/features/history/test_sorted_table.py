@@ -115,6 +115,19 @@ def test_parts_of_any_size_give_the_same_table_and_the_same_history(tmp_path: Pa
     assert list_bytes(stored) == list_bytes(table)
 
 
+def test_a_state_whose_blocks_cannot_be_addressed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = History(KINDS)
+    steps, keys, others = make_steps([0, 1] * 15, np.random.default_rng(1))
+    run(history, steps, keys, others, np.zeros((len(steps), history.width), dtype=np.float32))
+    table = SortedTable.from_history(history, history.today)
+    most = max(len(view) for name, view in history.get_views().items() if name in ("days", "counterparts"))
+    monkeypatch.setattr("features.history.table.MAX_STORE_SIZE", most)
+    table.to_history(KINDS, history.today, part_keys=2)
+    monkeypatch.setattr("features.history.table.MAX_STORE_SIZE", most // 4)
+    with pytest.raises(ServiceFault, match="history is full: its days and counterparts cannot be addressed"):
+        table.to_history(KINDS, history.today, part_keys=2)
+
+
 def list_bytes(table: SortedTable) -> list[bytes]:
     return [array.tobytes() for array in table.to_arrays().values()]
 

@@ -6,6 +6,7 @@ Ways of forging a published release are in `support.bad_releases`.
 import json
 import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,11 @@ from models.bundle import load_bundle
 from models.promotion_record import PromotionRecord
 from models.registry import Registry
 from models.signatures.approvers import Approver, Approvers
+from models.signatures.record_tags import get_signatures_tag
 from models.signatures.signed_record import SignedRecord, encode_signatures
 from serving.deployment.publisher import publish
 from training.promotion.promote import Approval, promote
+from training.promotion.review import review_version
 
 NAME = "nps-risk"
 FIRST, LAST = "000001", "000002"
@@ -78,14 +81,25 @@ def edit_first_and_mend_chain(registry: Registry) -> None:
 
 
 def drop_last_record(registry: Registry) -> None:
-    for kind in ("promotion", "signatures"):
-        registry.client.delete_registered_model_tag(NAME, f"{kind}/{LAST}")
+    registry.client.delete_registered_model_tag(NAME, f"promotion/{LAST}")
+    drop_signatures(registry, LAST)
+
+
+def drop_signatures(registry: Registry, number: str) -> None:
+    for key in registry.client.get_registered_model(NAME).tags:
+        if key.startswith(f"signatures/{number}"):
+            registry.client.delete_registered_model_tag(NAME, key)
+
+
+def cut_off_last_record(registry: Registry) -> None:
+    drop_last_record(registry)
+    registry.client.set_registered_model_alias(NAME, "champion", "1")
 
 
 def copy_signature_of_another_record(registry: Registry) -> None:
-    tags = registry.client.get_registered_model(NAME).tags
-    edit_record(registry, LAST, why="other words")
-    registry.client.set_registered_model_tag(NAME, f"signatures/{LAST}", tags[f"signatures/{FIRST}"])
+    (first, _) = registry.list_signed_records(NAME)
+    edited = edit_record(registry, LAST, why="other words")
+    registry.write_signatures(SignedRecord(edited, first.signatures))
 
 
 def sign_by_stranger(registry: Registry) -> None:
@@ -99,7 +113,7 @@ def borrow_key_id(registry: Registry) -> None:
     (_, last) = registry.list_signed_records(NAME)
     (signature,) = SignedRecord(last.record).sign(STRANGER).signatures
     borrowed = msgspec.structs.replace(signature, keyid=REVIEWER.public.key_id)
-    registry.client.set_registered_model_tag(NAME, f"signatures/{LAST}", encode_signatures((borrowed,)))
+    registry.write_signatures(SignedRecord(last.record, (borrowed,)))
 
 
 def append_unsigned_record(registry: Registry) -> None:
@@ -120,7 +134,22 @@ def approve_another_bundle(registry: Registry) -> None:
 
 def strip_all_signatures(registry: Registry) -> None:
     for number in (FIRST, LAST):
-        registry.client.delete_registered_model_tag(NAME, f"signatures/{number}")
+        drop_signatures(registry, number)
+
+
+def write_nonsense_signatures(registry: Registry) -> None:
+    (_, last) = registry.list_records(NAME)
+    registry.client.set_registered_model_tag(NAME, f"{get_signatures_tag(last)}0", "{}")
+
+
+def date_back(registry: Registry) -> None:
+    """Let a key that has ended sign a record dated before its end."""
+    (first, last) = registry.list_signed_records(NAME)
+    forged = SignedRecord(
+        msgspec.structs.replace(last.record, approved_at=first.record.approved_at - timedelta(days=1))
+    ).sign(REVIEWER)
+    edit_record(registry, LAST, approved_at=forged.record.approved_at)
+    registry.write_signatures(forged)
 
 
 FORGERIES: dict[str, tuple[Callable[[Registry], object], str]] = {
@@ -137,10 +166,8 @@ FORGERIES: dict[str, tuple[Callable[[Registry], object], str]] = {
     "the first record": (lambda r: edit_record(r, FIRST, why="other words"), "record 2"),
     "the first record, with right hashes": (edit_first_and_mend_chain, "record 1"),
     "a dropped record": (drop_last_record, "moved without a promotion record"),
-    "a dropped signature": (
-        lambda r: r.client.delete_registered_model_tag(NAME, f"signatures/{LAST}"),
-        "record 2",
-    ),
+    "the last record cut off, and the alias moved": (cut_off_last_record, "current release is missing"),
+    "a dropped signature": (lambda r: drop_signatures(r, LAST), "record 2"),
     "all signatures dropped": (strip_all_signatures, "no signature"),
     "the signature of another record": (copy_signature_of_another_record, "record 2"),
     "the signature of a stranger": (sign_by_stranger, "record 2"),
@@ -154,9 +181,10 @@ FORGERIES: dict[str, tuple[Callable[[Registry], object], str]] = {
         lambda r: r.client.set_registered_model_alias(NAME, "champion", "1"),
         "moved without a promotion record",
     ),
+    "a record dated before the one before it": (date_back, "dated before"),
     "another bundle in the record": (approve_another_bundle, "record 2"),
     "signatures that are nonsense": (
-        lambda r: r.client.set_registered_model_tag(NAME, f"signatures/{LAST}", "{}"),
+        write_nonsense_signatures,
         "cannot be read",
     ),
     "a record that is nonsense": (
@@ -198,6 +226,53 @@ def test_an_edited_bundle_with_right_sums_is_refused(tmp_path: Path) -> None:
         publish(registry, settings.model, settings)
 
 
+def test_without_signatures_no_former_champion_goes_back(registry: Registry) -> None:
+    assert promote(registry, registry.resolve("1"), APPROVAL).record.number == 3
+    strip_all_signatures(registry)
+    drop_signatures(registry, "000003")
+    with pytest.raises(PromotionRefused, match="does not pass the gate"):
+        promote(registry, registry.resolve("2"), APPROVAL)
+
+
+@pytest.mark.parametrize("place", ["", "1"], ids=["removed", "moved"])
+def test_an_alias_without_its_record_weakens_no_gate(registry: Registry, place: str) -> None:
+    if place:
+        registry.client.set_registered_model_alias(NAME, "champion", place)
+    else:
+        registry.client.delete_registered_model_alias(NAME, "champion")
+    for act in (
+        lambda: promote(registry, registry.resolve("3"), APPROVAL, force=True),
+        lambda: review_version(registry, registry.resolve("3")),
+        lambda: registry.find_champion("nps"),
+    ):
+        with pytest.raises(PromotionRefused, match="moved without a promotion record"):
+            act()
+
+
+def test_the_version_of_the_latest_record_gets_its_alias_back(registry: Registry) -> None:
+    registry.client.set_registered_model_alias(NAME, "champion", "3")
+    done = promote(registry, registry.resolve("2"), APPROVAL)
+    assert (done.record.number, done.record.replaces, done.missing) == (3, "1", 0)
+    assert registry.find_champion("nps") == registry.resolve("2")
+    champion, previous = (registry.find_version(alias, "nps") for alias in ("champion", "previous"))
+    assert champion is not None
+    assert previous is not None
+    assert (champion.number, previous.number) == ("2", "1")
+
+
+def test_another_bundle_in_the_place_of_a_former_champion_does_not_go_back(tmp_path: Path) -> None:
+    registry = register_small_model(tmp_path, versions=2)
+    for number in ("1", "2"):
+        version = registry.resolve(number)
+        append_signed_record(registry, version, version.tags["bundle_sha256"])
+    other = make_bundle(tmp_path / "other", FeatureConfig(), seed=2)
+    for manifest in [*(tmp_path / "artifacts").rglob("manifest.json")]:
+        shutil.copytree(other, manifest.parent, dirs_exist_ok=True)
+    registry.client.set_model_version_tag(NAME, "1", "bundle_sha256", load_bundle(other).sha256)
+    with pytest.raises(PromotionRefused, match="checksums verified"):
+        promote(registry, registry.resolve("previous"), APPROVAL, force=True)
+
+
 @pytest.mark.parametrize(
     ("approval", "words"),
     [
@@ -215,9 +290,14 @@ def test_who_may_not_approve_is_refused(registry: Registry, approval: Approval, 
 
 
 def test_a_key_that_has_ended_promotes_nothing(registry: Registry) -> None:
-    ended = Approvers([Approver("a reviewer", REVIEWER.public.text, APPROVAL.approved_at)])
-    done = promote(registry, registry.resolve("3"), APPROVAL._replace(approvers=ended), force=True)
-    assert (done.signers, done.missing) == ([], 1)
+    promote(registry, registry.resolve("3"), BY_SECOND, force=True)
+    waiting = registry.read_pending(NAME)
+    assert waiting is not None
+    members = [Approver("a reviewer", REVIEWER.public.text, APPROVAL.approved_at), PAIR.members[1]]
+    for ended in (Approvers(members), Approvers(members, 2)):
+        with pytest.raises(PromotionRefused, match="may no longer approve"):
+            promote(registry, registry.resolve("3"), APPROVAL._replace(approvers=ended), force=True)
+    assert registry.read_pending(NAME) == waiting
     champion = registry.find_version("champion", "nps")
     assert champion is not None
     assert champion.number == "2"
@@ -293,3 +373,67 @@ def test_a_champion_that_one_signed_is_signed_by_the_second_when_two_must(
     done = promote(registry, registry.resolve("champion"), BY_SECOND)
     assert (done.record.number, done.missing) == (2, 0)
     assert publish(registry, settings.model, settings)["version"] == "2"
+
+
+def make_next_record(registry: Registry, version: str) -> PromotionRecord:
+    last = registry.list_records(NAME)[-1]
+    return msgspec.structs.replace(
+        last,
+        number=last.number + 1,
+        version=version,
+        replaces=last.version,
+        bundle_sha256=registry.resolve(version).tags["bundle_sha256"],
+        previous_sha256=last.compute_sha256(),
+    )
+
+
+def test_two_who_promote_at_once_break_no_chain(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, other = (make_next_record(registry, version) for version in ("3", "1"))
+    write, raced = registry.client.set_registered_model_tag, []
+
+    def write_after_another(name: str, key: str, value: str) -> None:
+        write(name, key, value)
+        if key == "promotion/000003" and not raced:
+            raced.append(key)
+            registry.write_signatures(SignedRecord(other).sign(SECOND))
+            write(name, key, other.to_json())
+
+    monkeypatch.setattr(registry.client, "set_registered_model_tag", write_after_another)
+    with pytest.raises(PromotionRefused, match="another reviewer wrote a promotion record meanwhile"):
+        registry.append_record(SignedRecord(mine).sign(REVIEWER))
+    with pytest.raises(PromotionRefused, match="another reviewer wrote a promotion record meanwhile"):
+        registry.append_record(SignedRecord(mine).sign(REVIEWER))
+    assert registry.list_signed_records(NAME)[-1] == SignedRecord(other).sign(SECOND)
+    two = Approvers(PAIR.members)
+    assert promote(registry, registry.resolve("1"), BY_SECOND._replace(approvers=two)).missing == 0
+    settings = settings_in(tmp_path / "state")
+    write_approvers(settings.state_dir, two)
+    assert publish(registry, settings.model, settings)["version"] == "1"
+
+
+def test_signatures_given_at_once_are_all_kept(registry: Registry) -> None:
+    (_, last) = registry.list_signed_records(NAME)
+    for key in (SECOND, STRANGER):
+        registry.write_signatures(last.sign(key))
+    (_, found) = registry.list_signed_records(NAME)
+    expected = {key.public.key_id for key in (REVIEWER, SECOND, STRANGER)}
+    assert {each.keyid for each in found.signatures} == expected
+
+
+def test_signatures_of_an_earlier_npsrisk_are_read_and_kept(registry: Registry) -> None:
+    (_, last) = registry.list_signed_records(NAME)
+    drop_signatures(registry, LAST)
+    registry.client.set_registered_model_tag(NAME, f"signatures/{LAST}", encode_signatures(last.signatures))
+    assert registry.list_signed_records(NAME)[-1] == last
+    registry.write_signatures(last.sign(SECOND))
+    assert set(registry.list_signed_records(NAME)[-1].signatures) == set(last.sign(SECOND).signatures)
+
+
+def test_a_forced_champion_gets_its_second_signature_only_with_force(registry: Registry) -> None:
+    promote(registry, registry.resolve("3"), APPROVAL, force=True)
+    with pytest.raises(PromotionRefused, match="was forced, against the gate"):
+        promote(registry, registry.resolve("champion"), BY_SECOND)
+    done = promote(registry, registry.resolve("champion"), BY_SECOND, force=True)
+    assert (done.record.number, done.signers, done.missing) == (3, ["a reviewer", "a second reviewer"], 0)

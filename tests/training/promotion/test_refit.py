@@ -11,12 +11,14 @@ from support.stores import create_store
 from consignments.errors import BadSetting, PromotionRefused
 from features.batch import Tables
 from models.bundle import load_bundle
-from models.registry import ModelVersion, Registry
+from models.registry import EVALUATION_TAG, ModelVersion, Registry
 from training.config import TrainConfig, parse_config
 from training.gate.rules import BUNDLE_RULES, CHECKSUM_RULE, REFIT_RULE, RUN_RULES
 from training.promotion import refit
 from training.promotion.promote import EvidenceOptions, promote
 from training.promotion.refit import (
+    LOST_EVALUATION_FIT,
+    LOST_SETTINGS,
     WITHOUT_EVALUATION_FIT,
     WITHOUT_SETTINGS,
     RefitOptions,
@@ -27,6 +29,7 @@ from training.promotion.refit import (
 from training.promotion.review import review_version
 from training.runs.artifacts import write_run_bundles
 from training.runs.input_example import build_example_consignments
+from training.runs.processor import PROCESSOR_TAG, describe_processor
 from training.runs.registered_run import RegisteredRun, RunDestination, run_training
 from training.runs.result import TrainingResult
 from training.runs.task import TrainingTask
@@ -125,6 +128,17 @@ def test_a_final_fit_of_another_seed_is_refused_also_with_force(store: Store) ->
     assert "evaluation/" not in told
 
 
+def test_a_difference_on_another_kind_of_processor_names_both(store: Store) -> None:
+    assert store.registry.get_run_tags(store.version.run_id)[PROCESSOR_TAG] == describe_processor()
+    folders = store.registry.download_fits(store.version)
+    registered = RegisteredFits(load_bundle(folders.served).card, folders, describe_processor())
+    assert "processor" not in refit._describe_difference(["bundle/trees.txt"], registered)
+    told = refit._describe_difference(["bundle/trees.txt"], registered._replace(processor="another"))
+    assert told.endswith(
+        f"; trained on another, repeated on {describe_processor()}: repeat it on the same kind of processor"
+    )
+
+
 def test_a_final_fit_without_some_rows_is_refused_also_with_force(store: Store) -> None:
     outcomes = store.tables.outcomes
     assert outcomes is not None
@@ -170,12 +184,24 @@ def test_without_tables_the_record_says_that_this_was_not_checked(store: Store) 
     )
 
 
-def test_a_version_with_one_fit_or_a_run_without_settings_is_not_checked(store: Store) -> None:
+def test_only_an_old_version_with_one_fit_or_without_settings_is_not_checked(store: Store) -> None:
     folders = store.registry.download_fits(store.version)
     registered = RegisteredFits(load_bundle(folders.served).card, folders)
-    alone = registered._replace(folders=folders._replace(evaluation=None))
-    assert refit_version(alone, CONFIG, RefitOptions(store.tables)) == WITHOUT_EVALUATION_FIT
-    assert refit_version(registered, None, RefitOptions(store.tables)) == WITHOUT_SETTINGS
+    old = registered._replace(
+        card=msgspec.structs.replace(registered.card, fit="evaluation", learnt_until="")
+    )
+    alone, options = folders._replace(evaluation=None), RefitOptions(store.tables)
+    assert refit_version(old._replace(folders=alone), CONFIG, options) == WITHOUT_EVALUATION_FIT
+    assert refit_version(old, None, options) == WITHOUT_SETTINGS
+    assert refit_version(registered._replace(folders=alone), CONFIG, options) == LOST_EVALUATION_FIT
+    assert refit_version(registered, None, options) == LOST_SETTINGS
+
+
+def test_a_removed_tag_does_not_switch_the_rule_off(store: Store) -> None:
+    version = store.register("untagged", store.run.trained)
+    store.registry.client.delete_model_version_tag(version.name, version.number, EVALUATION_TAG)
+    told = store.refuse(store.registry.resolve(version.uri), store.tables)
+    assert f"{REFIT_RULE}: the evaluation fit, which every training run registers, is missing" in told
 
 
 def test_a_run_keeps_its_settings_to_the_last_bit(store: Store) -> None:
