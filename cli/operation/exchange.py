@@ -267,7 +267,6 @@ def import_(
     """
     from cli.operation.exchange_folder import ExchangeFolder, Refused
     from cli.operation.exchange_import import AlertTable, post_messages
-    from cli.stores import read_settings
 
     if (alerts is None) == (service is None):
         raise BadInput("name one place for the alerts", expected="either --alerts T or --service URL")

@@ -11,7 +11,7 @@ The state has keyed numbers and days, and no identifier, name or text (`features
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -282,14 +282,12 @@ class StateRun:
         BadInput
             An arrival is not later than the state, or the tables have another order than the state.
         """
-        earlier, before, rows = self._prepare_tables(arrivals, outcomes), self.before, len(self._numbers)
+        earlier = self._prepare_tables(arrivals, outcomes)
         self._read_keys = lambda keys: keys
-        if before is None:
-            self._history = _LateHistory(self.kinds, earlier.today, lambda: create_history(rows))
-        else:
-            self._history = _LateHistory(
-                self.kinds, earlier.today, lambda: before.table.to_history(self.kinds, before.header.today)
-            )
+        build = partial(create_history, len(self._numbers))
+        if self.before is not None:
+            build = partial(self.before.table.to_history, self.kinds, earlier.today)
+        self._history = _LateHistory(self.kinds, earlier.today, build)
         return self._start(self._history, earlier)
 
     def start_plan(self, recorder: StepTarget, arrivals: ArrivalEvents, outcomes: Outcomes) -> HistoryFold:

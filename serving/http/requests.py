@@ -401,16 +401,16 @@ class PageOptions(NamedTuple):
 def read_page_options(call: HttpCall) -> PageOptions:
     """Read the query parameters `after` and `limit`; raise a refusal with 422 if one is not valid."""
     found = read_parameters(call.query, frozenset({"after", "limit"}))
-    after = _parse_number(found.get("after", "0"))
+    after = parse_number(found.get("after", "0"))
     if after is None:
         raise Refusal(422, "Query parameter after must be the sequence number of a log entry, from 0.")
-    limit = _parse_number(found.get("limit", str(DEFAULT_PAGE_LENGTH)))
+    limit = parse_number(found.get("limit", str(DEFAULT_PAGE_LENGTH)))
     if limit is None or not 1 <= limit <= MAX_RECORDS:
         raise Refusal(422, f"Query parameter limit must be an integer from 1 to {MAX_RECORDS}.")
     return PageOptions(after, limit)
 
 
-def _parse_number(text: str) -> int | None:
+def parse_number(text: str) -> int | None:
     """Parse a number of ASCII digits; return None if it is none, or too long for a sequence number."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_SEQUENCE_DIGITS else None
 

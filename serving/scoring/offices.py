@@ -40,7 +40,7 @@ class OfficeFinder:
         await self._active.prefetch((identifier,))
         if not self.is_known(identifier):
             return False
-        return find_office(await self.read_events(identifier), self._active.entries) not in offices
+        return find_office(await self._read_loaded(identifier), self._active.entries) not in offices
 
     async def read_events(self, identifier: str) -> list[Event]:
         """Read the entries of a consignment, without personal fields; those that are not on disk yet come last.
@@ -51,6 +51,10 @@ class OfficeFinder:
             The log cannot be read.
         """
         await self._active.prefetch((identifier,))
+        return await self._read_loaded(identifier)
+
+    async def _read_loaded(self, identifier: str) -> list[Event]:
+        """Read the entries of a consignment whose state was loaded."""
         name = self._active.state.resolve(identifier)
         pending = [each for each in self._active.committer.list_pending() if each.consignment_id == name]
         stored = await asyncio.to_thread(self._log.read_consignment_events, name, None, EXCLUDED_FROM_OFFICES)

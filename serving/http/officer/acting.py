@@ -12,7 +12,7 @@ from serving.http.messages import build_records, read_message_body
 from serving.http.officer.forms import Form, FormFault, build_action, build_consignment, build_outcome
 from serving.http.officer.pages import OfficerPages, Visit
 from serving.http.problems import Refusal
-from serving.http.requests import MAX_SEQUENCE_DIGITS, Door, format_reason
+from serving.http.requests import Door, format_reason, parse_number
 from serving.pages.formats import build_link
 from serving.scoring.batching import yield_to_requests
 from serving.scoring.intake import REASON_REQUIRED, FieldError, check_arrival
@@ -76,7 +76,7 @@ class DecideEndpoint:
         """Find the office of a known consignment; raise a refusal with 404 if it is unknown or of another office."""
         events = await self._finder.read_events(identifier)
         office = find_office(events, self._active.entries)
-        if not events or (visit.caller.offices is not None and office not in visit.caller.offices):
+        if not events or not visit.caller.may_see(office):
             raise Refusal(404, NOT_FOUND)
         return office
 
@@ -84,11 +84,10 @@ class DecideEndpoint:
         """Return an error if an action follows an entry of the consignment that the page did not show."""
         if form.get("form") != "action":
             return None
-        last = form.get("last", "")
+        last = parse_number(form.get("last", ""))
         state = self._active.state
         known = state.get_consignment(state.resolve(form.get("id", "")))
-        is_number = last.isascii() and last.isdigit() and len(last) <= MAX_SEQUENCE_DIGITS
-        return None if is_number and known.sequence <= int(last) else CHANGED
+        return None if last is not None and known.sequence <= last else CHANGED
 
     async def _refuse(self, call: HttpCall, visit: Visit, form: Form, error: FieldError) -> int:
         if error in (UNKNOWN_CONSIGNMENT, OTHER_OFFICE):
