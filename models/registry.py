@@ -405,17 +405,18 @@ class Registry:
         verify_chain([*records[: record.number - 1], record])
         self.write_signatures(signed)
         self.client.set_registered_model_tag(record.name, get_record_tag(record), record.to_json())
-        if self.list_records(record.name)[-1] != record:
+        *before, last = self.list_records(record.name)
+        if last != record:
             raise _make_overtaken_refusal(record)
         self.client.set_registered_model_tag(record.name, PENDING_TAG, "")
-        self._describe_promotion(record)
+        self._describe_promotion(record, before)
         self._move_aliases(record)
 
-    def _describe_promotion(self, record: PromotionRecord) -> None:
-        """Write a promotion record to the tags and the description of its version."""
+    def _describe_promotion(self, record: PromotionRecord, records: Sequence[PromotionRecord]) -> None:
+        """Write a promotion record, which follows others, to the tags and the description of its version."""
         self.client.set_model_version_tag(record.name, record.version, "promotion", record.to_json())
         before = self.client.get_model_version(record.name, record.version).description or ""
-        earlier = [each for each in self.list_records(record.name)[:-1] if each.version == record.version]
+        earlier = [each for each in records if each.version == record.version]
         # The record has each rule of the gate again, and its place is limited.
         kept = before.rpartition(REPORT_END)[2].partition(RECORD_HEADING)[0].rstrip()
         description = f"{kept}\n\n{record.to_markdown(earlier)}"

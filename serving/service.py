@@ -22,7 +22,7 @@ from serving.event_log.log import EventLog
 from serving.event_log.reader import LogReader, Progress
 from serving.process.clock import Clock, SteadyClock, read_clock_us
 from serving.process.clock_acceptance import is_clock_accepted
-from serving.process.logging import describe_error, logger
+from serving.process.logging import describe_failure, logger
 from serving.process.settings import Settings
 from serving.process.threads import BackgroundThreads
 from serving.scoring.active_model import ActiveModel
@@ -308,7 +308,7 @@ class Service:
                 await self.poll()
             except* Exception as failed:
                 for error in failed.exceptions:
-                    logger.error("watching failed", **describe_error(error))
+                    logger.error("watching failed", **describe_failure(error))
 
     def _check_writing(self) -> None:
         """Raise `ServiceFault` if nothing may be recorded now: by the clock, or by the role."""

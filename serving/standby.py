@@ -28,7 +28,7 @@ from serving.event_log.group_commit import Committer
 from serving.event_log.log import EventLog
 from serving.event_log.verification.chain import require_valid_chain
 from serving.process.clock import read_elapsed_seconds
-from serving.process.logging import describe_error, logger
+from serving.process.logging import describe_failure, logger
 from serving.scoring.active_model import ActiveModel
 from serving.state.rebuild import StateRebuild
 from serving.state.state import State
@@ -275,7 +275,7 @@ class RoleKeeper:
             try:
                 pause = await (self._renew() if self._role.is_active else self._follow())
             except Exception as error:
-                logger.error("keeping the role failed", **describe_error(error))
+                logger.error("keeping the role failed", **describe_failure(error))
                 pause = RENEW_SECONDS
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)

@@ -21,7 +21,7 @@ from typing import Any
 from consignments.errors import ServiceFault
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.process.logging import describe_error, logger
+from serving.process.logging import describe_failure, logger
 
 MAX_QUEUE_ENTRIES = 20_000
 """Maximum number of entries that are not yet durable; above it the service refuses requests, to bound its memory."""
@@ -344,7 +344,7 @@ class Committer:
     def _fail(self, error: Exception) -> None:
         """Fail the group that was written and the one that collects entries."""
         if not isinstance(error, ServiceFault):
-            logger.error("writing the event log failed", **describe_error(error))
+            logger.error("writing the event log failed", **describe_failure(error))
             error = ServiceFault("the event log cannot be written", got=error.__class__.__name__)
         self.fault, self.failed_at = error, time.monotonic()
         self._writing.finish(error)

@@ -75,7 +75,7 @@ def configure_logging() -> None:
     )
 
 
-def describe_error(error: Exception) -> dict[str, str]:
+def describe_failure(error: Exception) -> dict[str, str]:
     """Describe an error that no request caused: the message of an error of npsrisk, else its class and place."""
     if isinstance(error, NpsriskError):
         return {"error": str(error)}
