@@ -107,24 +107,25 @@ def name_file(path: Path) -> str:
 
 def read_file(path: Path) -> Iterator[RawMessage]:
     """Yield the messages of one file; what cannot be read is one with a fault."""
+    name = name_file(path)
     try:
         stat = path.stat()
         written = datetime.fromtimestamp(stat.st_mtime, UTC)
         if stat.st_size == 0:
-            yield RawMessage(name_file(path), b"", written, (name_file(path),))
+            yield RawMessage(name, b"", written, (name,))
             return
         with _map_file(path, stat.st_size) as buffer:
             if buffer[:4] == ZIP_MARK:
-                yield from _read_archive(path, written)
+                yield from _read_archive(path, name, written)
             else:
-                yield from _read_parts(name_file(path), buffer, written, (name_file(path),))
+                yield from _read_parts(name, buffer, written, (name,))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         yield RawMessage(
-            name_file(path),
+            name,
             b"",
             None,
-            (name_file(path),),
+            (name,),
             f"cannot be read; got {reason or 'an error of the system'}",
         )
 
@@ -139,14 +140,14 @@ def _map_file(path: Path, size: int) -> Iterator[Buffer]:
             yield mapped
 
 
-def _read_archive(path: Path, written: datetime) -> Iterator[RawMessage]:
+def _read_archive(path: Path, name: str, written: datetime) -> Iterator[RawMessage]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
             if len(members) > MAX_ARCHIVE_MEMBERS:
                 raise MessageFault("too many files in the archive", got=f"{len(members):,}")
             for member in members:
-                yield from _read_member(archive, member, path, _get_member_time(member, written))
+                yield from _read_member(archive, member, name, _get_member_time(member, written))
     except (
         zipfile.BadZipFile,
         MessageFault,
@@ -156,10 +157,10 @@ def _read_archive(path: Path, written: datetime) -> Iterator[RawMessage]:
         ValueError,
     ) as error:
         yield RawMessage(
-            name_file(path),
+            name,
             b"",
             written,
-            (name_file(path),),
+            (name,),
             f"the archive cannot be read: {type(error).__name__}",
         )
 
@@ -175,28 +176,24 @@ def _get_member_time(member: zipfile.ZipInfo, latest: datetime) -> datetime:
 
 
 def _read_member(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, written: datetime
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, file_name: str, written: datetime
 ) -> Iterator[RawMessage]:
-    name = f"{name_file(path)}/{member.filename}"
+    name = f"{file_name}/{member.filename}"
     try:
         with archive.open(member) as file:
             content = file.read(MAX_STREAM_BYTES + 1)
     except Exception as error:
-        yield RawMessage(
-            name, b"", written, (name_file(path),), f"cannot be unpacked: {type(error).__name__}"
-        )
+        yield RawMessage(name, b"", written, (file_name,), f"cannot be unpacked: {type(error).__name__}")
         return
     if len(content) > MAX_STREAM_BYTES:
         yield RawMessage(
-            name, b"", written, (name_file(path),), f"too large; expected at most {MAX_STREAM_BYTES:,} bytes"
+            name, b"", written, (file_name,), f"too large; expected at most {MAX_STREAM_BYTES:,} bytes"
         )
         return
     if content[:4] == ZIP_MARK:
-        yield RawMessage(
-            name, b"", written, (name_file(path),), "an archive inside an archive; unpack it first"
-        )
+        yield RawMessage(name, b"", written, (file_name,), "an archive inside an archive; unpack it first")
         return
-    yield from _read_parts(name, content, written, (name_file(path),))
+    yield from _read_parts(name, content, written, (file_name,))
 
 
 def _read_parts(
