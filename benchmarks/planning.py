@@ -50,7 +50,7 @@ class Costs(NamedTuple):
     log_bytes : float
         Bytes of the log for a decision, in groups of 32 (`benchmarks.log ../rows --rounds 2 --entries 6000`).
     training_row_bytes, training_kept_bytes : float
-        Memory of a training for each row of its table, and for each kept row: sums of types (docs/scale.md, training).
+        Memory of a training for each row of its table, and for each kept row: sums of types (docs/scale-training.md, memory).
     """
 
     feature_rows: float = 29_411

@@ -14,6 +14,7 @@ from the draw, and if results are not missing for a reason. On a simulated world
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +98,7 @@ class LoggedEvidence:
         lot = np.divide(1.0, logged, out=np.zeros(len(logged)), where=known)
         return cls(traffic, lot, traffic.score)
 
-    @property
+    @cached_property
     def certain(self) -> Bools:
         """Results of selections with probability 1, bool (n,)."""
         return (self.lot > 0) & np.isclose(self.lot, 1.0)

@@ -152,7 +152,14 @@ def encode_part(block: EntryBlock, first: int, last: int) -> StoredBlock:
     """Encode the entries from `first` to `last` of a block whose body was read.
 
     Small blocks are joined while the log is read, so a block that is read again may have more entries than before.
+
+    Raises
+    ------
+    ValueError
+        The block does not hold all of these entries.
     """
+    if not block.first <= first <= last <= block.last:
+        raise ValueError(f"entries {first} to {last} are asked of a block with {block.first} to {block.last}")
     here = slice(first - block.first, last - block.first + 1)
     return encode_block(block.read_rows()[here], block.hashes[here])
 

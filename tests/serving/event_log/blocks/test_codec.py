@@ -18,6 +18,7 @@ from serving.event_log.blocks.codec import (
     check_summary,
     encode_block,
     encode_blocks,
+    encode_part,
     open_block,
 )
 from serving.event_log.blocks.frames import LZ4, RAW, ZSTD, add_crc, make_frame
@@ -135,6 +136,16 @@ def test_a_block_of_too_many_entries_is_refused(entry: Entry) -> None:
     for last in (0, 10**12):
         with pytest.raises(DamagedBlock):
             open_block(1, last, stored.head)
+
+
+def test_a_part_of_a_block_has_its_entries_and_what_the_block_lacks_is_refused(entry: Entry) -> None:
+    rows = make_rows(entry, 11, sealed=b"sealed")[6:]
+    stored = encode_block(rows, [b"h" * 32] * 5)
+    block = open_block(stored.first, stored.last, stored.head, stored.body)
+    assert decode(encode_part(block, 8, 10)) == rows[1:4]
+    for first, last in ((6, 8), (10, 12), (10, 9)):
+        with pytest.raises(ValueError, match=f"entries {first} to {last} are asked of a block with 7 to 11"):
+            encode_part(block, first, last)
 
 
 @settings(max_examples=60)
