@@ -1,5 +1,6 @@
 """The verbs of batch scoring: score, select, recall."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from features.history.kept_state import StateRun
     from models.bundle import Bundle
     from models.registry import ModelVersion
+    from training.evaluation.drawn_recall import DrawnRecall
 
 DEFAULT_EXPLORE_SHARE = 0.05
 """Share of the capacity for random inspections if neither --explore nor --width is given."""
@@ -477,10 +479,20 @@ def recall(options: RecallOptions, as_json: bool) -> None:
     value, low, high = found.recall
     counts = {"chosen": found.chosen, "results": found.results, "finds": found.finds}
     print_result(
-        {"recall": value if found.finds else None, "low": low, "high": high, **counts},
+        {"recall": None if math.isnan(value) else value, "low": low, "high": high, **counts},
         as_json,
-        f"Recall at a capacity of {options.capacity}: {value:.1%} ({low:.1%} to {high:.1%}), from {found.finds:,} detections in "
-        f"{found.results:,} results of {found.chosen:,} selected"
-        if found.finds
-        else f"No detection in {found.results:,} results: recall cannot be estimated",
+        _format_recall(found, options.capacity),
+    )
+
+
+def _format_recall(found: "DrawnRecall", capacity: int) -> str:
+    value, low, high = found.recall
+    based = f"{found.finds:,} detections in {found.results:,} results of {found.chosen:,} selected"
+    if not math.isnan(value):
+        return f"Recall at a capacity of {capacity}: {value:.1%} ({low:.1%} to {high:.1%}), from {based}"
+    if not found.finds:
+        return f"No detection in {found.results:,} results: recall cannot be estimated"
+    return (
+        f"{based}, but none of them stands for the consignments that were not inspected: recall cannot be estimated; "
+        "wait for the results of the random inspections, or select with --width"
     )

@@ -252,6 +252,11 @@ def check_selection(consignment_ids: Sequence[str], scores: Floats, capacity: in
             got=f"capacity {capacity}, explore {explore}",
             expected="a capacity of at least 1, and a share from 0 to 1",
         )
+    check_rows(consignment_ids, scores)
+
+
+def check_rows(consignment_ids: Sequence[str], scores: Floats) -> None:
+    """Raise `BadInput` if a score is not a number, or an identifier repeats."""
     if np.isnan(scores).any():
         row = int(np.flatnonzero(np.isnan(scores))[0])
         raise BadInput(

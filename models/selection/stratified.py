@@ -42,9 +42,10 @@ MARGIN_RATIO = 1.25
 MIN_SPREAD_SHARE = 0.1
 """Minimum expected spread of a lower row, as a share of the mean spread, so that scores near 0 are inspected too."""
 RATE_DECADES = 3.0
-RATES = 25
+"""Decades of rates of draws that are tried below the largest useful rate of every office and day."""
+RATES_PER_DECADE = 8
 HALVINGS = 8
-"""Number of rates of draws that are tried from the largest down, and of halvings of the step that loses the width."""
+"""Number of halvings of the step between two rates that loses the width."""
 SPARED_WIDTH = 0.02
 """Allowed excess over the narrowest interval if the width cannot be reached. The last percent costs most."""
 
@@ -320,18 +321,31 @@ class StratifiedSelector:
         ]
 
     def _find_rate(self) -> float:
-        """Find the smallest rate of draws that reaches the width, or comes near the narrowest width."""
-        uniform = (cell.most_draws / cell.spread.sum() for cell in self._cells if len(cell.spread))
-        rates = (max(uniform, default=0.0) * np.logspace(0.0, -RATE_DECADES, RATES)).tolist()
+        """Find the smallest rate of draws that reaches the width, or comes near the narrowest width.
+
+        Notes
+        -----
+        With far too few draws no detection is expected from the lower scores, and the planned interval becomes narrow though it
+        covers nothing. So the search ends where the interval becomes narrower again with fewer draws.
+        """
+        most = [cell.most_draws / float(cell.spread.sum()) for cell in self._cells if len(cell.spread)]
+        if not most:
+            return 0.0
+        rates = _list_rates(max(most), min(most))
         widths = [self._compute_width(rate) for rate in rates]
-        least = min(widths)
+        # Above the smallest of `most` some lists have no certain inspection left, and the width may rise and fall.
+        valley = sum(rate >= min(most) for rate in rates) - 1
+        while valley + 1 < len(rates) and widths[valley + 1] < widths[valley]:
+            valley += 1
+        least = min(widths[: valley + 1])
         aim = self._rule.width if least <= self._rule.width else least * (1 + SPARED_WIDTH)
-        place = widths.index(least)
-        while place + 1 < len(rates) and widths[place + 1] <= aim:
-            place += 1
-        return float(
-            rates[place] if place + 1 == len(rates) else self._narrow(rates[place + 1], rates[place], aim)
-        )
+        place = max(at for at in range(valley + 1) if widths[at] <= aim)
+        if place == valley:
+            while place + 1 < len(rates) and widths[place] <= widths[place + 1] <= aim:
+                place += 1
+        if place + 1 == len(rates) or widths[place + 1] <= aim:
+            return rates[place]
+        return self._narrow(rates[place + 1], rates[place], aim)
 
     def _narrow(self, fails: float, reaches: float, aim: float) -> float:
         """Bisect the step between a rate that fails and a rate that reaches a width."""
@@ -370,6 +384,13 @@ class StratifiedSelector:
             float(np.sum(self._expected * ordered)),
             float(np.sum(self._expected * self._within)),
         )
+
+
+def _list_rates(most: float, least: float) -> list[float]:
+    """List falling rates of draws, from `most` to `RATE_DECADES` below `least`."""
+    steps = math.ceil(RATES_PER_DECADE * (RATE_DECADES + math.log10(most / least)))
+    rates: list[float] = (most * 10.0 ** (-np.arange(steps + 1) / RATES_PER_DECADE)).tolist()
+    return rates
 
 
 def _check_arrivals(arrivals: ScoredArrivals, rule: StratifiedRule) -> None:

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput
 from consignments.records import Target
 from models.selection.recall import InspectedSample, RecallEstimate, estimate_recall
-from models.selection.selection import compute_selection_probabilities, read_score_columns
+from models.selection.selection import check_rows, compute_selection_probabilities, read_score_columns
 from training.data.training_set import find_last_visible_time, get_labels_as_of
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+
+NO_ESTIMATE = RecallEstimate(np.nan, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class DrawnRecall:
     Attributes
     ----------
     recall : RecallEstimate
+        NaN, 0 to 1, if no result stands for the rows that were not surely inspected.
     chosen, results, finds : int
         Numbers of consignments that were chosen, that have a final result, and that were positive.
     """
@@ -57,9 +60,10 @@ def estimate_drawn_recall(
     Raises
     ------
     BadInput
-        If a chosen consignment has no score, or there is no outcome.
+        If a chosen consignment has no score, a consignment has two, or there is no outcome.
     """
     ids, score, offices, days = read_score_columns(scores)
+    check_rows(ids, score)
     rows = pd.Index(ids).get_indexer(pd.Index(selection["consignment_id"]))
     if (rows < 0).any():
         name = selection["consignment_id"].iloc[int(np.argmax(rows < 0))]
@@ -80,12 +84,30 @@ def estimate_drawn_recall(
         )
     moment = find_last_visible_time(outcomes)
     labels = get_labels_as_of(selection["consignment_id"], outcomes, moment, target)
-    within = compute_selection_probabilities(score, offices, days, capacity=capacity, explore=0.0)[rows]
+    shares = compute_selection_probabilities(score, offices, days, capacity=capacity, explore=0.0)
+    within = shares[rows]
     probability = selection["selection_probability"].to_numpy(dtype=np.float64)
     known = labels.known
     answered = probability * compute_answered_shares(within, probability, known)
     sample = InspectedSample(within[known], answered[known], labels.positive[known], score[rows][known])
-    return DrawnRecall(estimate_recall(sample), len(rows), int(known.sum()), int(labels.positive.sum()))
+    certain = np.zeros(len(score), dtype=bool)
+    certain[rows[known]] = sample.probability == 1.0
+    recall = estimate_recall(sample) if _has_results_for(shares[~certain], sample) else NO_ESTIMATE
+    return DrawnRecall(recall, len(rows), int(known.sum()), int(labels.positive.sum()))
+
+
+def _has_results_for(open_shares: Floats, sample: InspectedSample) -> bool:
+    """Check that results stand for the rows without a certain one: any for the highest scores, a drawn one for the lower.
+
+    Parameters
+    ----------
+    open_shares : float64 array
+        Share of each row without a certain result that is within the capacity, 0 to 1.
+    sample : InspectedSample
+    """
+    lower_drawn = (sample.within < 1) & (sample.probability < 1)
+    highest, lower = (open_shares > 0).any(), (open_shares < 1).any()
+    return not (highest and not (sample.within > 0).any()) and not (lower and not lower_drawn.any())
 
 
 def compute_answered_shares(within: Floats, probability: Floats, known: Bools) -> Floats:

@@ -18,6 +18,7 @@ from models.selection.selection import (
     SelectedConsignment,
     SelectionRule,
     build_list_table,
+    check_rows,
     compute_selection_probabilities,
     read_score_columns,
     select,
@@ -160,7 +161,7 @@ def build_plan(
     Raises
     ------
     BadInput
-        If there is no score, an office has no capacity, or the period is empty.
+        If there is no score, one is not a number, an identifier repeats, an office has no capacity, or the period is empty.
 
     Notes
     -----
@@ -176,7 +177,7 @@ def build_plan(
             todo="score them with npsrisk score",
         )
     OperationPeriod(details.begins, details.ends, details.ends).check()
-    ids, score, offices, days = read_score_columns(scores)
+    ids, score, offices, days = _read_checked(scores)
     names = sorted(set(offices))
     capacity = {name: _find_capacity(name, capacities) for name in names}
     cells = _OfficeCells(np.array(offices, dtype=object), score, days, len(np.unique(days)))
@@ -235,8 +236,13 @@ def select_by_plan(scores: pd.DataFrame, plan: InspectionPlan) -> pd.DataFrame:
     -------
     DataFrame
         As `models.selection.selection.build_selection_table`, ordered by office, then by day.
+
+    Raises
+    ------
+    BadInput
+        If a score is not a number, an identifier repeats, or the plan does not name an office.
     """
-    ids, score, offices, days = read_score_columns(scores)
+    ids, score, offices, days = _read_checked(scores)
     chosen: list[SelectedConsignment] = []
     for office in sorted(set(offices)):
         places = np.flatnonzero(np.array(offices, dtype=object) == office)
@@ -244,6 +250,15 @@ def select_by_plan(scores: pd.DataFrame, plan: InspectionPlan) -> pd.DataFrame:
         rows = select([ids[at] for at in places], score[places], [office] * len(places), days[places], rule)
         chosen += [row._replace(place=int(places[row.place])) for row in rows]
     return build_list_table(scores, chosen)
+
+
+def _read_checked(
+    scores: pd.DataFrame,
+) -> tuple[list[str], NDArray[np.float64], list[str], NDArray[np.int64]]:
+    """Read the columns of a score table, and check its rows of all offices together."""
+    columns = read_score_columns(scores)
+    check_rows(columns[0], columns[1])
+    return columns
 
 
 class _OfficeCells(NamedTuple):

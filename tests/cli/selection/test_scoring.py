@@ -173,19 +173,32 @@ def test_options_that_exclude_each_other_are_refused(tmp_path: Path, options: tu
     assert not (tmp_path / "list.csv").exists()
 
 
-def test_recall_is_estimated_from_the_results_of_a_list(tmp_path: Path) -> None:
-    assert select_to_width(tmp_path, "--width", "0.3", "--days", "120").exit_code == 0
-    chosen = [line.split(",")[0].strip('"') for line in (tmp_path / "list.csv").read_text().splitlines()[1:]]
+def estimate_recall(folder: Path, *options: str) -> Result:
+    chosen = [line.split(",")[0].strip('"') for line in (folder / "list.csv").read_text().splitlines()[1:]]
     results = [
         f"{name},model,inspected,2024-03-01T00:00:00Z,{'nps' if n % 9 == 0 else 'clear'}"
         for n, name in enumerate(chosen)
     ]
-    (tmp_path / "o.csv").write_text(
+    (folder / "o.csv").write_text(
         "consignment_id,selected_by,status,known_at,result\n" + "\n".join(results) + "\n"
     )
-    options = [f"--{name}={tmp_path / file}" for name, file in FILES.items()]
-    done = CliRunner().invoke(main, ["recall", *options, "--capacity", "20", "--json"])
+    files = [f"--{name}={folder / file}" for name, file in FILES.items()]
+    return CliRunner().invoke(main, ["recall", *files, "--capacity", "20", *options])
+
+
+def test_recall_is_estimated_from_the_results_of_a_list(tmp_path: Path) -> None:
+    assert select_to_width(tmp_path, "--width", "0.3", "--days", "120").exit_code == 0
+    done = estimate_recall(tmp_path, "--json")
     assert done.exit_code == 0, done.output
     said = json.loads(done.output.splitlines()[-1])
     assert (said["chosen"], said["results"], said["finds"]) == (400, 400, 45)
     assert 0 < said["low"] < said["recall"] < said["high"] < 1
+
+
+def test_recall_without_random_inspections_cannot_be_estimated(tmp_path: Path) -> None:
+    assert select_to_width(tmp_path, "--explore", "0").exit_code == 0
+    done = estimate_recall(tmp_path, "--json")
+    said = json.loads(done.output.splitlines()[-1])
+    assert (said["recall"], said["low"], said["high"], said["finds"]) == (None, 0.0, 1.0, 45)
+    assert "45 detections in 400 results" in estimate_recall(tmp_path).output
+    assert "recall cannot be estimated" in estimate_recall(tmp_path).output

@@ -125,6 +125,46 @@ def test_the_width_is_reached_and_the_interval_covers_the_true_recall(width: flo
     assert np.mean(recalls) == pytest.approx(np.mean(true), abs=width / 4)
 
 
+@pytest.mark.parametrize("seed", [5, 6])
+def test_with_rare_positives_the_plan_promises_no_width_and_the_interval_covers(seed: int) -> None:
+    rng, days, per_day, capacity = np.random.default_rng(seed), 20, 200, 2
+    positive = rng.random(days * per_day) < 0.002
+    falling = np.log(0.002 / 0.998) + 2.5 * (rng.standard_normal(len(positive)) + 2.5 * positive) - 2.5**2 / 2
+    arrivals = build_arrivals(1 / (1 + np.exp(-falling)), days=np.repeat(np.arange(days), per_day))
+    selector = StratifiedSelector(arrivals, StratifiedRule(capacity, 0.2, None, 0))
+    within, covered = compute_within(arrivals, capacity), []
+    for draw in range(20):
+        positive = rng.random(len(arrivals.scores)) < arrivals.expected
+        drawn = np.array([row.place for row in selector.draw(draw)])
+        sample = InspectedSample(
+            within[drawn], selector.plan.probability[drawn], positive[drawn], arrivals.expected[drawn]
+        )
+        found = estimate_recall(sample)
+        covered.append(found.low <= (positive * within).sum() / max(positive.sum(), 1) <= found.high)
+    assert not selector.plan.reached
+    assert selector.plan.recall.half_width > 0.4
+    assert np.mean(covered) >= 0.85
+
+
+def test_a_small_office_with_low_scores_changes_nothing_for_a_large_one() -> None:
+    rng, days, per_day, capacity = np.random.default_rng(3), 5, 1500, 150
+    large = 1 / (1 + np.exp(5.5 - 2 * rng.standard_normal(days * per_day)))
+    small = 1e-6 * rng.uniform(0.5, 1.0, days * (capacity + 1))
+    both = build_arrivals(
+        np.concatenate([large, small]),
+        ["ICN"] * len(large) + ["PUS"] * len(small),
+        np.concatenate([np.repeat(np.arange(days), per_day), np.repeat(np.arange(days), capacity + 1)]),
+    )
+    alone = build_arrivals(large, days=np.repeat(np.arange(days), per_day))
+    rule = StratifiedRule(capacity, 0.3, None, 0)
+    lower = compute_within(alone, capacity) == 0
+    first, second = (
+        float(StratifiedSelector(each, rule).plan.probability[: len(large)][lower].sum())
+        for each in (alone, both)
+    )
+    assert second == pytest.approx(first, rel=0.1)
+
+
 def test_the_weighted_finds_are_unbiased_over_the_draws() -> None:
     arrivals = build_world(days=4)
     positive = np.random.default_rng(3).random(len(arrivals.scores)) < arrivals.expected

@@ -112,3 +112,12 @@ def test_the_page_says_what_the_summary_says() -> None:
     for line in summarize_plan(plan).split("\n"):
         assert line in page
     assert "<svg" in page
+
+
+def test_a_consignment_with_two_scores_is_refused_though_its_offices_differ() -> None:
+    scores = make_scores()
+    twice = pd.concat([scores, scores.iloc[:1].assign(office="Busan")], ignore_index=True)
+    with pytest.raises(BadInput, match="an identifier repeats; got 'Incheon-0-0'"):
+        build_plan(twice, {"*": 2}, DETAILS)
+    with pytest.raises(BadInput, match="an identifier repeats; got 'Incheon-0-0'"):
+        select_by_plan(twice, build_plan(scores, {"*": 2}, DETAILS))
