@@ -197,6 +197,7 @@ def compute_feature_matrix(
     parameters: FeatureParameters | None = None,
     *,
     keep: NDArray[np.bool_] | None = None,
+    second: bool = False,
     as_of: pd.Timestamp | None = None,
     options: ComputeOptions | None = None,
 ) -> FeatureMatrix:
@@ -209,6 +210,9 @@ def compute_feature_matrix(
     parameters : FeatureParameters, optional
     keep : bool array, (consignments,), optional
         Rows that get features. The others only count for history. Default: all.
+    second : bool
+        True if the kept rows repeat consignments of other rows. Each is read alone, as if its consignment arrived then instead of
+        when it did, and counts for no other row.
     as_of : Timestamp, optional
         Outcomes and alerts that became visible later are ignored.
     options : ComputeOptions, optional
@@ -242,7 +246,7 @@ def compute_feature_matrix(
     with report_progress(options.progress, "history"):
         fold = HistoryFold(
             pipeline.create_sized_history(len(frame)),
-            build_arrival_events(frame),
+            replace(build_arrival_events(frame), second=wanted if second else None),
             build_outcome_events(tables.outcomes),
             None if as_of is None else as_of.value // 1000,
         )

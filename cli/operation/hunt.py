@@ -126,9 +126,9 @@ def _build_scorer(bundle: "Bundle") -> "ScoreRows":
     parameters = build_feature_parameters(bundle, create_batch_pseudonyms())
 
     def score(
-        tables: Tables, keep: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
+        tables: Tables, keep: "np.ndarray[tuple[int], np.dtype[np.bool_]]", second: bool
     ) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-        matrix = compute_feature_matrix(tables, parameters, keep=keep)
+        matrix = compute_feature_matrix(tables, parameters, keep=keep, second=second)
         model = bundle.model.replace_spec(matrix.spec)
         return model.score(matrix.X, tables.consignments["channel"].iloc[matrix.rows].tolist())
 

@@ -55,6 +55,8 @@ class ArrivalEvents:
         Identifies the consignments in place of `consignment_id`, which then only orders simultaneous arrivals.
     carried : int
         Number of rows at the start whose consignments arrived before this table. Only their cancellations are events.
+    second : bool array, (n,), or None
+        Rows that read history as if their consignment arrived then instead of when it did. They do not count.
     """
 
     consignment_id: Names
@@ -65,6 +67,7 @@ class ArrivalEvents:
     issued_us: Longs | None = None
     identity: Names | None = None
     carried: int = 0
+    second: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -375,7 +378,7 @@ class HistoryFold:
         self._done, self._carried = 0, arrivals.carried
         self.register: CountedStates[int] = CountedStates()
         self.register.files.update(before.states)
-        self._issued_us = arrivals.issued_us
+        self._issued_us, self._second = arrivals.issued_us, arrivals.second
         self._kept = _KeyStore(before.keys)
 
     def process_arrivals(self, keys: Keys, counterparts: Keys, out: Rows, out_rows: Longs) -> None:
@@ -496,6 +499,8 @@ class HistoryFold:
         row, day, today = int(self.events.row[place]), int(self._days[place]), int(self._today[place])
         name = next(self._names).as_py()
         if self.events.what[place] == ARRIVAL:
+            if self._second is not None and self._second[row]:
+                return self.register.get(name, today).read_instead(self._kept.keep(keys[arrival]), day)
             issued = NO_TIME if self._issued_us is None else int(self._issued_us[row])
             return self.register.record_arrival(name, self._kept.keep(keys[arrival]), day, today, issued)
         if self.events.what[place] == CANCELLATION:
@@ -509,7 +514,8 @@ class HistoryFold:
         steps = np.zeros(len(handled), dtype=STEP)
         for name in ("change", "counter", "day"):
             steps[name] = handled[name]
-        # Only the arrival of this event is read: the first one that is added. A late version adds the one that counts again.
+        # Only the arrival of this event is read: the first one that is added. A late version and a second reading add the one
+        # that counts again.
         adds = np.flatnonzero((handled["change"] > 0) & (handled["counter"] == ARRIVALS))
         reads = np.zeros(len(handled), dtype=bool)
         reads[adds[np.unique(handled["place"][adds], return_index=True)[1]]] = True

@@ -39,8 +39,8 @@ from training.data.training_set import select_current_outcomes
 HUNT_COLUMNS = (
     "consignment_id", "office", "received_at", "state", "shared", "score_then", "score_now", "rank_then", "rank_now",
 )  # fmt: skip
-ScoreRows = Callable[[Tables, NDArray[np.bool_]], NDArray[np.float64]]
-"""Scores the marked consignments of tables, each as of its arrival."""
+ScoreRows = Callable[[Tables, NDArray[np.bool_], bool], NDArray[np.float64]]
+"""Scores the marked rows of tables, each as of its arrival; True if they are second arrivals (`compute_feature_matrix`)."""
 
 
 class HuntLimits(NamedTuple):
@@ -233,25 +233,34 @@ def _read_states(tables: Tables, as_of: datetime) -> dict[str, str]:
 def _score_twice(
     known: Tables, keep: NDArray[np.bool_], limits: HuntLimits, score: ScoreRows | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Score consignments as of their arrival, and as if they arrived at the time of the hunt."""
+    """Score consignments as of their arrival, and each as if it arrived at the time of the hunt, while the others stay."""
     if score is None:
         nothing = np.full(int(keep.sum()), np.nan)
         return nothing, nothing
-    moved = known.consignments.copy()
-    moved.loc[keep, "received_at"] = pd.Timestamp(limits.as_of)
-    if SEQUENCE in moved:
+    again = _build_second_arrivals(known, keep, limits)
+    is_second = np.arange(len(again.consignments)) >= len(known.consignments)
+    return score(known, keep, False), score(again, is_second, True)
+
+
+def _build_second_arrivals(known: Tables, keep: NDArray[np.bool_], limits: HuntLimits) -> Tables:
+    """Append the kept consignments again, received at the time of the hunt, after all that was known by then."""
+    frame, outcomes = known.consignments, known.outcomes
+    second = frame[keep].copy()
+    for name, time in (("received_at", pd.Timestamp(limits.as_of)), ("cancelled_at", pd.NaT)):
+        if name in frame:
+            second[name] = pd.Series(time, second.index, frame[name].dtype)
+    if SEQUENCE in frame:
         ends = [
             each[SEQUENCE].max()
-            for each in (moved, known.outcomes, known.alerts)
-            if each is not None and SEQUENCE in each
+            for each in (frame, outcomes, known.alerts)
+            if each is not None and SEQUENCE in each and len(each)
         ]
-        moved.loc[keep, SEQUENCE] = int(max(ends)) + 1 + np.arange(int(keep.sum()))
-    outcomes = known.outcomes
+        second[SEQUENCE] = int(max(ends)) + 1 + np.arange(len(second))
     if outcomes is not None:
         from consignments.visibility import compute_visible_us
 
         outcomes = outcomes[compute_visible_us(outcomes) <= to_us(limits.as_of)]
-    return score(known, keep), score(Tables(moved, outcomes, known.alerts), keep)
+    return Tables(pd.concat([frame, second], ignore_index=True), outcomes, known.alerts)
 
 
 def _order_hits(rows: pd.DataFrame) -> pd.DataFrame:

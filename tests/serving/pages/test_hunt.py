@@ -7,24 +7,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from msgspec import structs
+from numpy.typing import NDArray
 from support.examples import day, make_consignment, make_outcome
 from support.partner import ExchangePartner, Ticking
 from support.serving_examples import Client, publish, serving, settings_in
 
+from consignments.records import Consignment, Outcome
+from consignments.tables import read_table
 from consignments.timestamps import to_day
+from features.batch import FeatureParameters, Tables, compute_feature_matrix
 from features.history.pseudonyms import Pseudonyms, load_data_key
 from features.indicators.operation_keys import install_keys
 from features.indicators.values import compute_indicators
+from models.bundle import load_bundle
 from serving.event_log.reader import LogReader
+from serving.maintenance.export import export_log
 from serving.pages.hunt import IN_HAND, HuntRow, _rank, list_hunt_values
 from serving.pages.messages import PageRequest, Viewer
 from serving.pages.renderer import PageRenderer
 from serving.scoring.loaded_model import load_rules_model
+from serving.scoring.past_models import PastModels
 from serving.scoring.second_scores import SecondScorer, score_again
 from serving.state.history_keys import KeyReader
 from serving.state.snapshots import rebuild_state
+from training.operation.hunt import HuntLimits, find_consignment_target, hunt
 
 pytestmark = pytest.mark.usefixtures("own_keys")
 NOBODY = dict.fromkeys(
@@ -160,6 +169,36 @@ def test_a_second_score_is_that_of_the_consignment_arriving_now_without_its_firs
         assert first == alone
         assert again == first[::-1]
         assert len(SecondScorer(settings, names).score(log, vault, wanted, day(20))) == 3
+
+
+def test_the_command_gives_the_scores_of_the_page(client: Client, bundle: Path, tmp_path: Path) -> None:
+    settings, vault = client.service.settings, client.service.vault
+    names = Pseudonyms(load_data_key(settings.data_key_file))
+    with LogReader.open_to_read(settings.database_url) as log:
+        model = load_rules_model(names, vault)
+        state = rebuild_state(log, KeyReader(model.pipeline, model.entries))
+        bundles = PastModels(settings.state_dir, lambda name, version: load_bundle(bundle))
+        export_log(log, vault, bundles, tmp_path / "out")
+        versions = {each.consignment_id: each for each in log.read_decisions()}
+        decode = model.entries.decode_consignment
+        of_page = {name: score_again(model, state, decode(each), day(20.5)) for name, each in versions.items()}
+    tables = Tables(
+        read_table(tmp_path / "out" / "consignments.parquet", Consignment).frame,
+        read_table(tmp_path / "out" / "outcomes.parquet", Outcome).frame,
+    )
+
+    def score_rows(tables: Tables, keep: NDArray[np.bool_], second: bool) -> NDArray[np.float64]:
+        matrix = compute_feature_matrix(tables, FeatureParameters(pseudonyms=names), keep=keep, second=second)
+        channels = tables.consignments["channel"].iloc[matrix.rows]
+        return np.array(
+            [model.risk.score_row(row, channel) for row, channel in zip(matrix.X, channels, strict=True)]
+        )
+
+    limits = HuntLimits(day(20.5))
+    found = hunt(tables, find_consignment_target(tables, "SEIZED", limits.as_of), limits, score_rows)
+    rows = pd.concat([found.hits, found.in_hand])
+    assert set(rows["consignment_id"]) >= {"PASSED", "RELEASED", "CLEAR", "WAITING", "STRANGER", "ELSEWHERE"}
+    assert rows["score_now"].tolist() == [of_page[name] for name in rows["consignment_id"]]
 
 
 def test_ranks_are_those_of_the_office() -> None:

@@ -11,7 +11,7 @@ from consignments.tables import build_frame
 from features.batch import FeatureParameters, Tables, compute_feature_matrix
 from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
 from features.indicators.values import compute_indicators
-from training.operation.hunt import HuntLimits, find_alert_target, find_consignment_target, hunt
+from training.operation.hunt import HuntLimits, ScoreRows, find_alert_target, find_consignment_target, hunt
 
 PHONE = "+44 20 7946 0018"
 NOBODY = dict.fromkeys(
@@ -46,9 +46,15 @@ CLEAR = make_outcome("OPENED", result="clear", inspected_at=day(-3), known_at=da
 LIMITS = HuntLimits(day(6), days=30, in_hand_days=3)
 
 
-def score_by_detections(tables: Tables, keep: np.ndarray) -> np.ndarray:
-    matrix = compute_feature_matrix(tables, FeatureParameters(), keep=keep)
-    return np.nan_to_num(matrix.X[:, matrix.spec.get_column("history.sender_phone.nps_365d")].astype(float))
+def score_by(feature: str) -> ScoreRows:
+    def score(tables: Tables, keep: np.ndarray, second: bool) -> np.ndarray:
+        matrix = compute_feature_matrix(tables, FeatureParameters(), keep=keep, second=second)
+        return np.nan_to_num(matrix.X[:, matrix.spec.get_column(feature)].astype(float))
+
+    return score
+
+
+score_by_detections = score_by("history.sender_phone.nps_365d")
 
 
 def run(tables: Tables, limits: HuntLimits = LIMITS, **options):
@@ -106,6 +112,46 @@ def test_the_hunt_of_a_log_gives_the_same_scores() -> None:
     outcomes = tables.outcomes.assign(sequence=[75, 35])
     found = run(Tables(frame, outcomes), score=score_by_detections).hits.set_index("consignment_id")
     assert found.loc["WAITING", ["score_then", "score_now"]].tolist() == [0, 1]
+
+
+def make_log(tables: Tables) -> Tables:
+    """Number the rows of both tables in the order of their times, as in the log of a service."""
+    arrivals = tables.consignments.sort_values("received_at").reset_index(drop=True)
+    times = pd.concat([arrivals["received_at"], tables.outcomes["known_at"]], ignore_index=True)
+    ranks = times.rank(method="first").astype(int).to_numpy()
+    return Tables(
+        arrivals.assign(sequence=ranks[: len(arrivals)]),
+        tables.outcomes.assign(sequence=ranks[len(arrivals) :]),
+    )
+
+
+@pytest.mark.parametrize("change", [lambda tables: tables, make_log], ids=["by time", "by sequence"])
+def test_each_score_of_now_is_that_of_the_consignment_arriving_alone(change) -> None:
+    """The scores equal those of an amendment that arrives now, one consignment at a time."""
+    rows = [
+        make_consignment("SEIZED", received_at=day(0), sender_phone=PHONE),
+        other("GONE", -9, sender_phone=PHONE),
+        other("PASSED", -5, sender_phone=PHONE),
+        *(other(f"W{each}", 3.5 + each / 10, sender_phone=PHONE) for each in range(3)),
+        other("CANCELLED", 4, sender_phone=PHONE, cancelled_at=day(5)),
+    ]
+    found = [make_outcome("SEIZED", result="nps", inspected_at=day(1), known_at=day(2))]
+    found.append(make_outcome("PASSED", result="nps", inspected_at=day(1), known_at=day(5)))
+    tables = change(Tables(build_frame(rows, Consignment), build_frame(found, Outcome)))
+    for feature in ("history.sender_phone.arrivals_7d", "history.sender_phone.nps_365d"):
+        score = score_by(feature)
+        hits = run(tables, score=score).hits.set_index("consignment_id")
+        assert len(hits) == 6
+        for name, now in hits["score_now"].items():
+            frame = tables.consignments.copy()
+            mine = frame["consignment_id"] == name
+            frame.loc[mine, ["received_at", "cancelled_at"]] = [pd.Timestamp(LIMITS.as_of), pd.NaT]
+            if "sequence" in frame:
+                frame.loc[mine, "sequence"] = 1000
+            assert now == score(Tables(frame, tables.outcomes), mine.to_numpy(), False).item(), (feature, name)
+    arrivals = run(tables, score=score_by("history.sender_phone.arrivals_7d")).hits
+    waiting = arrivals[arrivals["consignment_id"].str.startswith("W")]
+    assert waiting["score_now"].tolist() == [3, 3, 3], "the two others in hand, and SEIZED"
 
 
 def test_an_alert_of_a_partner_is_hunted_for_with_its_operation_key() -> None:
