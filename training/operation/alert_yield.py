@@ -1,11 +1,14 @@
 """Yield of alerts: how many consignments each matched while it was valid, and what their inspections brought."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from consignments.records import Alert, Consignment
+from consignments.tables import to_alerts
+from consignments.validation import SEQUENCE
 from models.operation.yields import InspectionResult, MatchCounter, YieldCounts
 from training.evaluation.intervals import Estimate
 from training.operation.tallies import estimate_rate
@@ -36,6 +39,23 @@ class AlertYield(NamedTuple):
         named = {"alert_id": self.alert_id, "operation": self.operation, "text": self.text}
         rate = {"rate": self.rate.value, "rate_low": self.rate.low, "rate_high": self.rate.high}
         return named | self.counts._asdict() | rate
+
+
+def select_valid_alerts(alerts: pd.DataFrame | None, begins: datetime, until: datetime) -> list[Alert]:
+    """Select the alerts that were valid at any time of a period: of several versions of an alert, the last issued before its end.
+
+    Parameters
+    ----------
+    alerts : DataFrame or None
+        Alert table; a row replaces the earlier ones of its alert, by `sequence` if the table has this column.
+    begins, until : datetime
+        What expired by the first, or was issued at the second or later, is left out.
+    """
+    if alerts is None:
+        return []
+    ordered = alerts.sort_values(SEQUENCE, kind="stable") if SEQUENCE in alerts else alerts
+    last = {each.alert_id: each for each in to_alerts(ordered) if each.issued_at < until}
+    return [each for each in last.values() if each.expires_at is None or each.expires_at > begins]
 
 
 def compute_yields(

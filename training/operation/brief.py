@@ -1,6 +1,5 @@
 """Brief before an operation: trends of the past months, alerts in force, blind spots, and the quality of the data."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -8,13 +7,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from consignments.errors import BadInput
-from consignments.records import Alert, Consignment, Target
-from consignments.tables import to_alerts, to_consignments
+from consignments.records import Consignment, Target
+from consignments.tables import to_consignments
 from consignments.timestamps import get_time_column_us, to_datetime, to_us
 from consignments.versions import select_counting_rows
 from features.batch import Tables
 from training.config import LABEL_DELAY_DAYS
-from training.operation.alert_yield import AlertYield, compute_yields
+from training.operation.alert_yield import AlertYield, compute_yields, select_valid_alerts
 from training.operation.inspections import NOT_GIVEN, OperationPeriod, join_inspections
 from training.operation.trends import Trend, find_trends
 from training.reporting.tables import replace_unknown
@@ -155,7 +154,7 @@ def build_brief(
     known = _describe_results(inspections, frame)
     new, unsettled = (_received_from(known, each) for each in (recent_from, end - LABEL_DELAY))
     recent = frame[recent_rows]
-    alerts = [] if tables.alerts is None else _select_in_force(to_alerts(tables.alerts), end)
+    alerts = select_valid_alerts(tables.alerts, end, end + timedelta(microseconds=1))
     yields = compute_yields(alerts, to_consignments(recent, Consignment), inspections) if alerts else []
     return Brief(
         begins=begin,
@@ -255,9 +254,3 @@ def _find_quality_changes(frame: pd.DataFrame, recent: "pd.Series[bool]") -> lis
             each.column,
         ),
     )
-
-
-def _select_in_force(alerts: Sequence[Alert], at: datetime) -> list[Alert]:
-    return [
-        each for each in alerts if each.issued_at <= at and (each.expires_at is None or each.expires_at > at)
-    ]

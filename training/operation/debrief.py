@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from consignments.records import Alert, Consignment, Target
-from consignments.tables import to_alerts, to_consignments
+from consignments.records import Consignment, Target
+from consignments.tables import to_consignments
 from features.batch import Tables
 from training.evaluation.verdict import format_percent
-from training.operation.alert_yield import AlertYield, compute_yields
+from training.operation.alert_yield import AlertYield, compute_yields, select_valid_alerts
 from training.operation.inspections import NOT_GIVEN, OperationPeriod, join_inspections
 from training.operation.missed import (
     Handling,
@@ -18,6 +18,7 @@ from training.operation.missed import (
     classify_truth,
     rank_within_capacity,
     select_arrivals,
+    select_received,
 )
 from training.operation.plan import InspectionPlan
 from training.operation.tallies import (
@@ -189,9 +190,10 @@ def build_debrief(inputs: DebriefInputs, period: OperationPeriod, target: Target
     inspections = join_inspections(inputs.tables, inputs.scores, period, target)
     arrivals = select_arrivals(inputs.tables.consignments, period)
     capacity = inputs.capacity or _compute_capacity(inspections, arrivals)
-    within = {} if inputs.scores is None else rank_within_capacity(arrivals, inputs.scores, capacity)
+    received = select_received(inputs.tables.consignments, period.ends)
+    within = {} if inputs.scores is None else rank_within_capacity(received, inputs.scores, capacity)
     tallies = {name: count_by(inspections, name) for name in DIMENSIONS}
-    alerts = _select_valid_alerts(inputs.tables.alerts, period)
+    alerts = select_valid_alerts(inputs.tables.alerts, period.begins, period.ends)
     yields = compute_yields(alerts, to_consignments(arrivals, Consignment), inspections) if alerts else []
     truth = inputs.truth
     found = Debrief(
@@ -307,16 +309,6 @@ def _suggest_results(total: Tally) -> Iterator[Suggestion]:
             "Repeat this debrief when the laboratory has answered",
             f"{pending} of {total.presented} inspections have no result yet",
         )
-
-
-def _select_valid_alerts(alerts: pd.DataFrame | None, period: OperationPeriod) -> list[Alert]:
-    """Select the alerts that were valid at any time of the period."""
-    read = [] if alerts is None else to_alerts(alerts)
-    return [
-        each
-        for each in read
-        if each.issued_at < period.ends and (each.expires_at is None or each.expires_at > period.begins)
-    ]
 
 
 def _compare_with_plan(

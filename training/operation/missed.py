@@ -1,6 +1,7 @@
 """Positives by how the model and the operation handled them, and selections that were lost."""
 
 from collections.abc import Hashable
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ HANDLINGS = {
     "inspected without detection": "inspected, but not detected (known only in a simulated world)",
     "ranked high, not selected": "ranked within the capacity, and not selected (known only in a simulated world)",
     "ranked low, not selected": "ranked below the capacity, and not selected (known only in a simulated world)",
+    "not scored, not selected": "had no score, and not selected (known only in a simulated world)",
     "result pending": "inspected, and the result is not known yet",
 }
 """Each way in which a positive can be handled, with its meaning."""
@@ -42,7 +44,7 @@ def rank_within_capacity(consignments: pd.DataFrame, scores: pd.DataFrame, capac
     Parameters
     ----------
     consignments : DataFrame
-        From `select_arrivals`.
+        From `select_received`: one that was selected in a period may have arrived before it, and is ranked among its own day.
     scores : DataFrame
         `consignment_id` and `score`.
     capacity : int
@@ -109,11 +111,16 @@ def classify_truth(
     return _collect(rows.assign(handling=names))
 
 
+def select_received(consignments: pd.DataFrame, until: datetime) -> pd.DataFrame:
+    """Select the consignments that arrived before a time: of several versions the one that counts at this time."""
+    return consignments[select_counting_rows(consignments, to_us(until))]
+
+
 def select_arrivals(consignments: pd.DataFrame, period: OperationPeriod) -> pd.DataFrame:
     """Select the consignments that arrived in a period: of several versions the one that counts at its end."""
-    received: NDArray[np.int64] = get_time_column_us(consignments, "received_at")
-    counting = select_counting_rows(consignments, to_us(period.ends))
-    return consignments[counting & (received >= to_us(period.begins))]
+    received = select_received(consignments, period.ends)
+    received_us: NDArray[np.int64] = get_time_column_us(received, "received_at")
+    return received[received_us >= to_us(period.begins)]
 
 
 def _name_rank(within: bool | None) -> str:
@@ -123,6 +130,8 @@ def _name_rank(within: bool | None) -> str:
 
 
 def _name_truth(row: dict[Hashable, Any], is_selected: bool, within: bool | None) -> str:
+    if not is_selected and within is None:
+        return "not scored, not selected"
     if not is_selected:
         return "ranked high, not selected" if within else "ranked low, not selected"
     if not row["presented"]:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -232,7 +233,9 @@ class ExperimentPlan:
     config: TrainConfig = LOOP_CONFIG
 
     def check(self) -> None:
-        """Check that all policies are known, and that the environment is longer than the warm-up."""
+        """Check that policies are known, that no policy or seed repeats, and that the environment is longer than the warm-up."""
+        _refuse_repeats("policy", self.policies)
+        _refuse_repeats("seed", self.seeds)
         for name in self.policies:
             get_policy(name)
         if self.settings.warm_up_days >= self.maker.days:
@@ -241,6 +244,19 @@ class ExperimentPlan:
                 got=f"{self.maker.days} days, of which {self.settings.warm_up_days} are the warm-up",
                 todo="use a longer world, or a shorter --warm-up-days",
             )
+
+
+def _refuse_repeats(what: str, values: Sequence[str | int]) -> None:
+    """Raise `BadInput` if a value repeats: each replay counts once."""
+    repeated = [str(value) for value, count in Counter(values).items() if count > 1]
+    if repeated:
+        raise BadInput(
+            f"a {what} repeats",
+            where=f"--{what}",
+            got=", ".join(repeated),
+            expected=f"each {what} once",
+            todo="leave out the repetition",
+        )
 
 
 def run_experiment(
@@ -271,7 +287,7 @@ def run_experiment(
     UnknownName
         For an unknown policy.
     BadInput
-        If the folder contains another replay, or the warm-up is too short to train on.
+        If a policy or seed repeats, the folder contains another replay, or the warm-up is too short to train on.
     """
     plan.check()
     maker, header = plan.maker, plan.maker.build_header()

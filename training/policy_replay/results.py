@@ -113,7 +113,7 @@ def _runs(openings: pd.DataFrame, positives: pd.DataFrame) -> pd.DataFrame:
     runs["found_on_tips"] = tips.groupby(keys)["found"].sum()
     runs = runs.fillna({"found_on_tips": 0}).astype({"found_on_tips": "int64"}).reset_index()
     best = runs.loc[runs["policy"] == UPPER_BOUND].set_index("seed")["found"]
-    runs["share_of_oracle"] = runs["found"] / runs["seed"].map(best)
+    runs["share_of_oracle"] = runs["found"] / runs["seed"].map(best.where(best > 0))
     return runs
 
 
@@ -148,7 +148,7 @@ def _weeks(openings: pd.DataFrame, positives: pd.DataFrame, contest: Experiment)
     weeks["found_so_far"] = weeks.groupby(["policy", "seed"])["found"].cumsum()
     best = weeks.loc[weeks["policy"] == UPPER_BOUND].set_index(["seed", "week"])["found_so_far"]
     place = pd.MultiIndex.from_frame(weeks[["seed", "week"]])
-    weeks["share_of_oracle"] = weeks["found_so_far"].to_numpy() / best.reindex(place).to_numpy()
+    weeks["share_of_oracle"] = weeks["found_so_far"].to_numpy() / best.where(best > 0).reindex(place).to_numpy()
     return weeks
 
 
@@ -275,12 +275,16 @@ def _describe_exploration_cost(runs: pd.DataFrame) -> list[str]:
 
 
 def _describe_drawing_cost(what: str, gains: pd.Series, reference: pd.Series) -> str:
-    share = estimate_over_seeds(gains / reference)
-    gain, low, high = (format_percent(value, "+.0%") for value in (share.value, share.low, share.high))
-    interval = f" ({low} to {high})" if np.isfinite(share.low) else ""
+    """Describe the mean gain as a share of the mean detections of the reference, or as a number if it has none."""
+    change, mean = estimate_over_seeds(gains), float(reference.mean())
+    gain, low, high = (
+        format_percent(value / mean, "+.0%") if mean else f"{value:+,.1f}"
+        for value in (change.value, change.low, change.high)
+    )
+    interval = f" ({low} to {high})" if np.isfinite(change.low) else ""
     text = f"{what} changes the number of detections by {gain}{interval}, compared with selecting only the highest scores"
-    if not np.isfinite(share.low):
+    if not np.isfinite(change.low):
         text += "; one seed gives no interval"
-    elif share.low <= 0 <= share.high:
+    elif change.low <= 0 <= change.high:
         text += "; the difference is not significant over these seeds"
     return text + "."

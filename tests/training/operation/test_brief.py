@@ -55,6 +55,8 @@ def brief() -> Brief:
         Alert("A1", issued_at=day(0), departure_country="GB"),
         Alert("A2", issued_at=day(0), expires_at=day(50), departure_country="GB"),
         Alert("A3", issued_at=day(200), departure_country="GB"),
+        Alert("withdrawn", issued_at=day(0), departure_country="GB"),
+        Alert("withdrawn", issued_at=day(0), expires_at=day(90), departure_country="GB"),
     ]
     return build_brief(make_tables(alerts), AS_OF, recent_days=40)
 

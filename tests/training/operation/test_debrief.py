@@ -20,6 +20,7 @@ from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame
 from features.batch import Tables
 from training.evaluation.intervals import Estimate
+from training.operation.alert_yield import select_valid_alerts
 from training.operation.debrief import Debrief, DebriefInputs, build_debrief
 from training.operation.debrief_report import render_debrief, summarize_debrief
 from training.operation.inspections import OperationPeriod, find_period
@@ -190,6 +191,49 @@ def test_a_small_operation_counted_by_hand() -> None:
         "Plan more random inspections",
         "Ask the authors of alerts that matched nothing for other criteria",
     ]
+
+
+def test_a_withdrawn_alert_is_not_reported_and_a_later_version_replaces_the_earlier() -> None:
+    alerts = build_frame(
+        [
+            Alert("A1", issued_at=day(-9), hs_code="29"),
+            Alert("A1", issued_at=day(-9), expires_at=day(-2), hs_code="29"),
+            Alert("A2", issued_at=day(-9), expires_at=day(-2)),
+            Alert("A2", issued_at=day(-9), hs_code="30"),
+            Alert("A3", issued_at=day(-9), hs_code="31"),
+            Alert("A3", issued_at=day(90), hs_code="32"),
+        ],
+        Alert,
+    )
+    valid = select_valid_alerts(alerts, PERIOD.begins, PERIOD.ends)
+    assert [(each.alert_id, each.hs_code) for each in valid] == [("A2", "30"), ("A3", "31")]
+    shuffled = alerts.assign(sequence=[1, 2, 3, 4, 5, 6]).iloc[[1, 0, 3, 2, 5, 4]]
+    assert select_valid_alerts(shuffled, PERIOD.begins, PERIOD.ends) == valid
+
+
+def test_what_arrived_before_the_period_is_ranked_among_its_own_day() -> None:
+    plain = {"office": "Incheon", "channel": "postal", "day": 1.0, "selected_by": "model", "result": "nps"}
+    rows = [plain | {"score": 0.9}, plain | {"score": 0.8}, plain | {"score": 0.1}]
+    inputs = build_operation(rows)
+    period = OperationPeriod(day(1.01), PERIOD.ends, PERIOD.as_of)
+    found = build_debrief(DebriefInputs(inputs.tables, inputs.scores, capacity=1), period)
+    assert found.arrivals == 0
+    assert {each.name: each.positives for each in found.handlings} == {
+        "ranked within capacity": 1, "ranked low": 2,
+    }  # fmt: skip
+
+
+def test_without_scores_a_positive_that_nobody_selected_was_not_ranked() -> None:
+    plain = {"office": "Incheon", "channel": "postal", "day": 1.0, "score": 0.5}
+    inputs = build_operation(
+        [plain | {"selected_by": "model", "result": "nps"}, plain | {"selected_by": None, "result": "clear"}]
+    )
+    truth = pd.DataFrame({"consignment_id": ["C000", "C001"], "result": ["nps"] * 2})
+    found = build_debrief(DebriefInputs(inputs.tables, None, truth, capacity=1), PERIOD)
+    assert found.truth_handlings is not None
+    assert {each.name: each.positives for each in found.truth_handlings} == {
+        "not scored": 1, "not scored, not selected": 1,
+    }  # fmt: skip
 
 
 def compare_with_random(probabilities: list[float]) -> Estimate:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from consignments.errors import BadInput
 from consignments.files.table_writers import write_table
 from training.policy_replay.experiment import ExperimentPlan, create_simulated_factory, run_experiment
 from training.policy_replay.replay import ReplaySettings
@@ -75,6 +76,16 @@ def test_all_policies_run_are_killed_and_end_with_the_same_bytes(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("policies", "seeds", "said"),
+    [(["greedy", "rules", "greedy"], [1], "a policy repeats; got greedy"), (["greedy"], [2, 1, 2], "a seed repeats; got 2")],
+)  # fmt: skip
+def test_a_repeated_policy_or_seed_is_refused(policies, seeds, said):
+    factory = create_simulated_factory(None, days=60, per_day=20, prevalence="operation")
+    with pytest.raises(BadInput, match=said):
+        ExperimentPlan(factory, policies, seeds, ReplaySettings(capacity=4)).check()
+
+
 def test_tables_of_the_past_are_replayed_with_the_legacy_that_they_hold(tmp_path):
     past = simulate(days=70, per_day=120, prevalence="operation", seed=4)
     names = ("consignments", "truth", "outcomes", "alerts")

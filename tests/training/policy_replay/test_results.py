@@ -77,8 +77,20 @@ def test_policies_that_seeds_do_not_tell_apart_are_named():
 
 
 def test_the_price_of_exploring_is_told_with_its_interval(findings):
-    assert "changes the number of detections by +75 %" in findings.sentences[-1]
-    assert "the difference is not significant" in findings.sentences[-1]
+    assert "changes the number of detections by +67 % (+67 % to +67 %)" in findings.sentences[-1]
+    unequal = compute_results(contest({**FOUND, "explore": {1: (0, 0, 0), 2: (1, 1, 1)}}))
+    assert "by +0 % (" in unequal.sentences[-1]
+    assert "the difference is not significant" in unequal.sentences[-1]
+
+
+def test_a_reference_and_an_oracle_without_a_detection_give_numbers_and_no_infinite_share():
+    nothing = {1: (0, 0, 0), 2: (0, 0, 0)}
+    found = compute_results(contest({"greedy": nothing, "explore": FOUND["explore"], "oracle": nothing}))
+    assert "changes the number of detections by +2.5 (-3.9 to +8.9)" in found.sentences[-1]
+    assert not np.isinf(found.runs["share_of_oracle"]).any()
+    assert not np.isinf(found.weeks["share_of_oracle"]).any()
+    once = compute_results(contest({**FOUND, "greedy": {1: (0, 0, 0), 2: (1, 0, 1)}}))
+    assert "by +150 %" in once.sentences[-1]
 
 
 def test_the_price_of_drawing_by_strata_is_told_apart():
