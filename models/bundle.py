@@ -378,7 +378,8 @@ def _decode_examples(data: bytes, rows: NDArray[Any], features: int) -> SelfTest
 def _require_same(what: str, got: Floats, expected: Floats) -> None:
     if got.tobytes() == expected.tobytes():
         return
-    row = int(np.flatnonzero(got != expected)[0])
+    # By bytes, as above: -0.0 equals 0.0.
+    row = int(np.flatnonzero(got.view(np.int64) != expected.view(np.int64))[0])
     _refuse(
         f"the self-test failed: another {what}",
         f"example {row}",
@@ -494,8 +495,8 @@ def _decode_array(data: bytes, name: str) -> NDArray[Any]:
     try:
         version = np.lib.format.read_magic(buffer)
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(buffer)
-    except ValueError as error:
-        _refuse("not an array", name, got=str(error))
+    except Exception as error:
+        _refuse("not an array", name, got=str(error) or type(error).__name__)
     body = data[buffer.tell() :]
     plain = (
         dtype.kind in ARRAY_KINDS and dtype.itemsize and dtype.isnative and not fortran and version == (1, 0)
@@ -507,7 +508,10 @@ def _decode_array(data: bytes, name: str) -> NDArray[Any]:
             got=f"{dtype} {shape} in {len(body)} bytes",
             expected="numbers or strings",
         )
-    return np.frombuffer(body, dtype=dtype).reshape(shape).copy()
+    try:
+        return np.frombuffer(body, dtype=dtype).reshape(shape).copy()
+    except (ValueError, OverflowError) as error:
+        _refuse("not a plain array", name, got=f"shape {shape}: {error}")
 
 
 def _refuse(what: str, where: str, *, got: str = "", expected: str = "") -> NoReturn:

@@ -43,6 +43,7 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 EVALUATION = "evaluation"
 """Folder of the evaluation fit, next to the folder of the served bundle."""
 EVALUATION_TAG = "evaluation_sha256"
+BUNDLE_TAG = "bundle_sha256"
 MODEL_NAME, MODEL_TYPE = "model", "risk model"
 """Name and kind of the logged model of a run."""
 LEARNER_KIND = "learner"
@@ -190,7 +191,7 @@ class Registry:
                 name,
                 f"models:/{model_id}",
                 run_id=run_id,
-                tags={**tags, "bundle_sha256": bundle.sha256, **evaluation_tags},
+                tags={**tags, BUNDLE_TAG: bundle.sha256, **evaluation_tags},
                 description=description,
                 model_id=model_id,
             )
@@ -309,8 +310,10 @@ class Registry:
             )
 
     def fetch_bundle(self, version: ModelVersion) -> Bundle:
-        """Fetch and verify the bundle of a version."""
-        return load_bundle(self.download_bundle(version))
+        """Fetch and verify the bundle of a version; `BundleRefused` if it was altered, or is not the registered one."""
+        bundle = load_bundle(self.download_bundle(version))
+        _require_registered(version, bundle)
+        return bundle
 
     def fetch_fits(self, version: ModelVersion) -> "VersionFits":
         """Fetch and verify both fits of a version. A version of an old npsrisk has only the evaluation fit.
@@ -318,12 +321,17 @@ class Registry:
         Raises
         ------
         BundleRefused
-            If a fit was altered, or the evaluation fit is not the registered one.
+            If a fit was altered, or is not the registered one.
         """
-        return self.load_fits(version, self.download_fits(version))
+        fits = self.load_fits(version, self.download_fits(version))
+        _require_registered(version, fits.served)
+        return fits
 
     def load_fits(self, version: ModelVersion, folders: VersionFolders) -> "VersionFits":
-        """Verify and load both fits of a version from their folders. Raises like `fetch_fits`."""
+        """Verify and load both fits of a version from their folders.
+
+        Raises like `fetch_fits`, but accepts any intact served fit: the gate compares it with the signed record.
+        """
         served = load_bundle(folders.served)
         if folders.evaluation is None:
             return VersionFits(served, None)
@@ -568,6 +576,18 @@ def _use_address(tracking_uri: str) -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+def _require_registered(version: ModelVersion, bundle: Bundle) -> None:
+    registered = version.tags.get(BUNDLE_TAG, "")
+    if bundle.sha256 != registered:
+        raise BundleRefused(
+            "the bundle is not the one that was registered",
+            where=version.title,
+            got=bundle.sha256[:12],
+            expected=registered[:12] or f"the tag {BUNDLE_TAG}",
+            todo="restore the artifact, or train again",
+        )
 
 
 def _find_data_path(model_dir: Path) -> Path:

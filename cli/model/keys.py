@@ -129,11 +129,19 @@ def retire(name: str, until: str | None, as_json: bool) -> None:
         msgspec.structs.replace(each, until=end) if each.name == name else each for each in approvers.members
     ]
     _write_approvers(members, approvers.signatures)
+    last = max(end, datetime.now(UTC))
+    active = sum(each.until is None or each.until > last for each in members)
     print_result(
-        {"name": name, "until": end.isoformat()},
+        {"name": name, "until": end.isoformat(), "active": active},
         as_json,
         f"{name} may approve until {end:%Y-%m-%d %H:%M} UTC",
     )
+    if active < approvers.signatures:
+        click.echo(
+            f"warning: {active} active approvers are left then, and {approvers.signatures} must sign: nothing can be promoted; "
+            "add approvers with npsrisk keys trust, or lower the number with npsrisk keys require",
+            err=True,
+        )
 
 
 @keys.command()

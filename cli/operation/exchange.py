@@ -1,5 +1,6 @@
 """Verb exchange: messages between administrations in an operation."""
 
+import hashlib
 import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from models.signatures.signed_message import SignedMessage
 
 
+DIGEST_CHARACTERS = 12
+"""Length of the digest in the identifier of the withdrawal of a message with a long identifier."""
 at_option = click.option(
     "--at", default=None, metavar="TIME", help="Time of the call in ISO 8601. Default: now."
 )
@@ -231,7 +234,7 @@ def withdraw(message_id: str, why: str | None, key_file: Path | None, at: str | 
     if not (folder.outbox / f"{message_id}{MESSAGE_SUFFIX}").exists():
         raise BadInput("no such message was sent", where=str(folder.outbox), got=message_id)
     message = Withdrawal(
-        message_id=f"X-{message_id}"[:50],
+        message_id=_name_withdrawal(message_id),
         author=get_administration(),
         issued_at=now,
         about=message_id,
@@ -239,6 +242,17 @@ def withdraw(message_id: str, why: str | None, key_file: Path | None, at: str | 
     )
     path = _sign_and_send(folder, message, key_file, now)
     print_result({"sent": [str(path)]}, as_json, f"withdrawal of {message_id}: {path}")
+
+
+def _name_withdrawal(message_id: str) -> str:
+    """Name the withdrawal of a message; if its identifier is too long, a digest of it takes the place of its end."""
+    from consignments.exchange.documents import MAX_MESSAGE_ID
+
+    name = f"X-{message_id}"
+    if len(name) <= MAX_MESSAGE_ID:
+        return name
+    digest = hashlib.sha256(message_id.encode()).hexdigest()[:DIGEST_CHARACTERS]
+    return f"{name[: MAX_MESSAGE_ID - len(digest) - 1]}-{digest}"
 
 
 @exchange.command("import")

@@ -100,6 +100,14 @@ def hunt(
     bundle = None if options.model is None else _fetch_bundle(options.model)
     record = Consignment if bundle is None else bundle.config.build_record_type()
     read = TableReader(tables).read_tables(record)
+    if read.consignments.empty:
+        raise BadInput(
+            "no consignment to hunt among",
+            where="--consignments",
+            got="no row",
+            expected="the consignments of the past days",
+            todo="give a table with rows",
+        )
     last = read.consignments["received_at"].max()
     as_of = parse_time(options.as_of, "--as-of") or last.to_pydatetime() + timedelta(microseconds=1)
     target = (

@@ -19,7 +19,8 @@ MAX_REVISION = 99
 Handling = Literal["clear", "green", "amber", "amber+strict", "red"]
 """Code of the Traffic Light Protocol 2.0 (FIRST): who may see the message."""
 # `$` also matches before a line end at the end of a text; in a JSON schema it does not, and \Z is unknown there
-MessageId = Annotated[str, Meta(min_length=1, max_length=50, pattern=r"^[A-Za-z0-9._-]+$(?!\n)")]
+MAX_MESSAGE_ID = 50
+MessageId = Annotated[str, Meta(min_length=1, max_length=MAX_MESSAGE_ID, pattern=r"^[A-Za-z0-9._-]+$(?!\n)")]
 PartnerName = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[^\s/#]+$(?!\n)")]
 IndicatorText = Annotated[
     str, Meta(pattern=r"^[0-9a-f]{16}:[a-z_]{1,20}/[a-z_]{1,20}:[0-9a-f]{32}$(?!\n)", max_length=100)

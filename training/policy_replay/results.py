@@ -148,7 +148,9 @@ def _weeks(openings: pd.DataFrame, positives: pd.DataFrame, contest: Experiment)
     weeks["found_so_far"] = weeks.groupby(["policy", "seed"])["found"].cumsum()
     best = weeks.loc[weeks["policy"] == UPPER_BOUND].set_index(["seed", "week"])["found_so_far"]
     place = pd.MultiIndex.from_frame(weeks[["seed", "week"]])
-    weeks["share_of_oracle"] = weeks["found_so_far"].to_numpy() / best.where(best > 0).reindex(place).to_numpy()
+    weeks["share_of_oracle"] = (
+        weeks["found_so_far"].to_numpy() / best.where(best > 0).reindex(place).to_numpy()
+    )
     return weeks
 
 

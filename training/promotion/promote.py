@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from consignments.errors import BundleRefused, PromotionRefused
 from models.promotion_record import GENESIS_SHA256, PromotionRecord, verify_chain
-from models.registry import CHAMPION, ModelVersion, Registry
+from models.registry import BUNDLE_TAG, CHAMPION, ModelVersion, Registry
 from models.signatures.approvers import Approvers
 from models.signatures.keys import SigningKey
 from models.signatures.signed_record import SignedRecord, verify_signed_chain
@@ -361,7 +361,7 @@ def gather_evidence(
         run_id = options.comparison or registry.find_latest_comparison(champion, version)
         compared = None if run_id is None else _load_comparison(registry, run_id, champion, version)
     # Who writes to the registry can change the tag. The record is signed.
-    registered_sha256 = own[-1].bundle_sha256 if own else version.tags.get("bundle_sha256", "")
+    registered_sha256 = own[-1].bundle_sha256 if own else version.tags.get(BUNDLE_TAG, "")
     refit = WITHOUT_TABLES
     # An altered bundle is refused for that alone; a version that was champion before was checked then.
     if fits is not None and fits.served.sha256 == registered_sha256 and not goes_back:

@@ -52,6 +52,18 @@ def test_a_person_retires_and_stays_in_the_file(tmp_path: Path) -> None:
     assert "no such approver" in run(tmp_path, "retire", "nobody", fails=True)
 
 
+def test_fewer_active_approvers_than_must_sign_are_a_warning(tmp_path: Path) -> None:
+    public = read_json(run(tmp_path / "elsewhere", "create", "--name", "second", "--json"))["public_key"]
+    run(tmp_path, "create", "--name", "first")
+    run(tmp_path, "trust", "second", public)
+    assert "warning" not in run(tmp_path, "retire", "second")
+    run(tmp_path, "require", "2")
+    words = ["keys", "retire", "first", "--until", "2999-01-01"]
+    told = CliRunner(env={"NPSRISK_STATE_DIR": str(tmp_path)}).invoke(main, words)
+    assert told.exit_code == 0
+    assert "warning: 0 active approvers are left then, and 2 must sign" in told.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

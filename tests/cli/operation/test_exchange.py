@@ -10,6 +10,8 @@ import pytest
 from click.testing import CliRunner
 from support.examples import day, make_consignment, make_outcome
 
+from cli.operation.exchange import _name_withdrawal
+from consignments.exchange.documents import MAX_MESSAGE_ID
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame, read_table, to_alerts, write_table
 from npsrisk import main
@@ -141,6 +143,14 @@ def test_a_withdrawal_ends_the_match_from_its_receipt_on(partners) -> None:
     assert (
         other.run("exchange", "import", "--alerts", alerts, "--at", day(8).isoformat())["alerts_changed"] == 0
     )
+
+
+def test_the_withdrawals_of_messages_with_long_identifiers_differ() -> None:
+    first, second = (_name_withdrawal("S-" + "x" * 47 + end) for end in "ab")
+    assert len(first) == len(second) == MAX_MESSAGE_ID
+    assert first != second
+    assert _name_withdrawal("S-" + "x" * 46) == "X-S-" + "x" * 46
+    assert _name_withdrawal("S-" + "x" * 47 + "a") == first
 
 
 def test_a_message_whose_withdrawal_came_first_never_becomes_an_alert(partners) -> None:

@@ -48,6 +48,13 @@ def test_json_and_table_have_the_same_rows(tables: list[str], tmp_path: Path) ->
     assert [row["state"] for row in told["hits"]] == ["in hand", "not inspected"]
 
 
+def test_an_empty_consignment_table_is_refused(tables: list[str], tmp_path: Path) -> None:
+    write_table(build_frame([], Consignment), tmp_path / "c.parquet")
+    found = CliRunner().invoke(main, ["hunt", "SEIZED", *tables])
+    assert found.exit_code == 2
+    assert "no consignment to hunt among" in found.output
+
+
 @pytest.mark.parametrize("words", [[], ["SEIZED", "--alert", "A"]])
 def test_one_thing_is_hunted_for(words: list[str], tables: list[str]) -> None:
     found = CliRunner().invoke(main, ["hunt", *words, *tables])

@@ -75,15 +75,15 @@ def test_the_key_of_a_stranger_approves_nothing() -> None:
 
 
 def test_a_version_is_approved_by_its_very_bundle_and_by_enough_approvers() -> None:
-    assert find_approval(chain(), "2", f"{2:064d}", APPROVERS).record.number == 2
+    assert find_approval(chain(), "nps-risk", "2", f"{2:064d}", APPROVERS).record.number == 2
     with pytest.raises(PromotionRefused, match="not the one that was approved"):
-        find_approval(chain(), "2", "a" * 64, APPROVERS)
+        find_approval(chain(), "nps-risk", "2", "a" * 64, APPROVERS)
     with pytest.raises(PromotionRefused, match="never promoted"):
-        find_approval(chain(), "9", f"{9:064d}", APPROVERS)
+        find_approval(chain(), "nps-risk", "9", f"{9:064d}", APPROVERS)
     with pytest.raises(PromotionRefused, match="2 of the approvers"):
-        find_approval(chain(), "2", f"{2:064d}", PAIR)
+        find_approval(chain(), "nps-risk", "2", f"{2:064d}", PAIR)
     with pytest.raises(PromotionRefused, match="no signature"):
-        find_approval(chain(unsigned=3), "2", f"{2:064d}", APPROVERS)
+        find_approval(chain(unsigned=3), "nps-risk", "2", f"{2:064d}", APPROVERS)
 
 
 def test_one_key_signs_once() -> None:
@@ -126,3 +126,10 @@ def test_an_envelope_that_states_something_else_is_refused() -> None:
             Envelope.read(bad)
     with pytest.raises(PromotionRefused):
         SignedRecord.from_envelope(Envelope(plain["payloadType"], "no base64", ()))
+
+
+def test_the_records_of_another_model_approve_nothing() -> None:
+    with pytest.raises(
+        PromotionRefused, match="record 1 of drug-risk: a promotion record is of another model; got nps-risk"
+    ):
+        find_approval(chain(), "drug-risk", "2", f"{2:064d}", APPROVERS)

@@ -181,7 +181,9 @@ def test_the_command_gives_the_scores_of_the_page(client: Client, bundle: Path, 
         export_log(log, vault, bundles, tmp_path / "out")
         versions = {each.consignment_id: each for each in log.read_decisions()}
         decode = model.entries.decode_consignment
-        of_page = {name: score_again(model, state, decode(each), day(20.5)) for name, each in versions.items()}
+        of_page = {
+            name: score_again(model, state, decode(each), day(20.5)) for name, each in versions.items()
+        }
     tables = Tables(
         read_table(tmp_path / "out" / "consignments.parquet", Consignment).frame,
         read_table(tmp_path / "out" / "outcomes.parquet", Outcome).frame,

@@ -34,7 +34,9 @@ from training.monitoring.drift import (
 from training.monitoring.drift_measures import MIN_ROWS, compute_psi, compute_total_variation
 from training.monitoring.drift_report import (
     FIGURE_TEXTS,
+    draw_psi,
     render_drift,
+    select_shown_parts,
     serialize_drift_tables,
     summarize_drift,
 )
@@ -289,6 +291,17 @@ def test_the_page_needs_nothing_from_elsewhere_and_names_no_person(watched: Watc
         assert f"<figcaption>{caption}</figcaption>" in page
     for column in ("sender_name", "consignee_name", "consignee_address"):
         assert not [value for value in watched.later[column].dropna() if f">{value}<" in page]
+
+
+def test_of_many_offices_the_worst_are_drawn_and_all_channels() -> None:
+    rows = [
+        {"part": f"office:{n}", "psi": float("nan") if n == 0 else n / 1000, "psi_low": 0.0, "psi_high": 1.0}
+        for n in range(1450)
+    ]
+    parts = [{"part": "channel:postal", "psi": 0.0, "psi_low": 0.0, "psi_high": 0.1}, *rows]
+    shown = select_shown_parts(parts)
+    assert [row["part"] for row in shown] == ["channel:postal", *(f"office:{n}" for n in range(1420, 1450))]
+    assert len(draw_psi(shown, [])) < 200_000
 
 
 def test_every_watch_has_the_same_tables_with_the_same_columns(watched: Watched, calm: Drift) -> None:

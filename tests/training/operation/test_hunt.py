@@ -148,7 +148,10 @@ def test_each_score_of_now_is_that_of_the_consignment_arriving_alone(change) -> 
             frame.loc[mine, ["received_at", "cancelled_at"]] = [pd.Timestamp(LIMITS.as_of), pd.NaT]
             if "sequence" in frame:
                 frame.loc[mine, "sequence"] = 1000
-            assert now == score(Tables(frame, tables.outcomes), mine.to_numpy(), False).item(), (feature, name)
+            assert now == score(Tables(frame, tables.outcomes), mine.to_numpy(), False).item(), (
+                feature,
+                name,
+            )
     arrivals = run(tables, score=score_by("history.sender_phone.arrivals_7d")).hits
     waiting = arrivals[arrivals["consignment_id"].str.startswith("W")]
     assert waiting["score_now"].tolist() == [3, 3, 3], "the two others in hand, and SEIZED"

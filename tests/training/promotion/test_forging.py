@@ -18,7 +18,7 @@ from support.registered_model import register_small_model
 from support.serving_examples import make_bundle, settings_in
 from support.signing import PAIR, REVIEWER, SECOND, STRANGER, append_signed_record, write_approvers
 
-from consignments.errors import NpsriskError, PromotionRefused
+from consignments.errors import BundleRefused, NpsriskError, PromotionRefused
 from consignments.records import Consignment
 from consignments.tables import build_frame
 from features.config import FeatureConfig
@@ -271,6 +271,18 @@ def test_another_bundle_in_the_place_of_a_former_champion_does_not_go_back(tmp_p
     registry.client.set_model_version_tag(NAME, "1", "bundle_sha256", load_bundle(other).sha256)
     with pytest.raises(PromotionRefused, match="checksums verified"):
         promote(registry, registry.resolve("previous"), APPROVAL, force=True)
+
+
+def test_an_exchanged_bundle_scores_nothing_and_is_compared_with_nothing(tmp_path: Path) -> None:
+    registry = register_small_model(tmp_path)
+    version = registry.resolve("1")
+    assert registry.fetch_bundle(version).sha256 == registry.fetch_fits(version).served.sha256
+    other = make_bundle(tmp_path / "other", FeatureConfig(), seed=2)
+    (manifest,) = (tmp_path / "artifacts").rglob("manifest.json")
+    shutil.copytree(other, manifest.parent, dirs_exist_ok=True)
+    for fetch in (registry.fetch_bundle, registry.fetch_fits):
+        with pytest.raises(BundleRefused, match="version 1: the bundle is not the one that was registered"):
+            fetch(version)
 
 
 @pytest.mark.parametrize(
