@@ -268,27 +268,22 @@ class _BucketKeys(NamedTuple):
     ----------
     row : int64 array, (n,)
         Arrivals with a key in this bucket, ascending.
-    marks : uint8 array, (arrivals / 8,)
-        A bit for each arrival: whether it is in `row`. A task must not hold more for each arrival of all tables.
+    held : bool array, (arrivals,)
+        Whether an arrival is in `row`. A task must not hold more for each arrival of all tables.
     key, counterpart : uint64 array, (n + 1,)
         The missing key is the last one.
     """
 
     row: NDArray[np.int64]
-    marks: NDArray[np.uint8]
+    held: NDArray[np.bool_]
     key: NDArray[np.uint64]
     counterpart: NDArray[np.uint64]
 
     def find(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
         """Return the places of the keys of some arrivals; the last place if one has none in this bucket."""
         places = np.searchsorted(self.row, rows)
-        places[~self.have(rows)] = len(self.row)
+        places[~self.held[rows]] = len(self.row)
         return places
-
-    def have(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
-        """Return True for each arrival with a key in this bucket."""
-        found: NDArray[np.bool_] = (self.marks[rows >> 3] >> (rows & 7) & 1).astype(bool)
-        return found
 
 
 def _read_bucket(job: BucketJob, kind: int, bucket: int) -> _BucketKeys:
@@ -298,15 +293,15 @@ def _read_bucket(job: BucketJob, kind: int, bucket: int) -> _BucketKeys:
     ]
     count = int(np.diff(spans).sum())
     row, key = np.empty(count, dtype=np.int64), np.zeros(count + 1, dtype=np.uint64)
-    counterpart, marks, begin = np.zeros_like(key), np.zeros(-(-job.arrivals // 8), dtype=np.uint8), 0
+    counterpart, held, begin = np.zeros_like(key), np.zeros(job.arrivals, dtype=bool), 0
     for partition, (first, last) in zip(job.partitions, spans, strict=True):
         part = np.load(job.locate_keys(partition), mmap_mode="r" if first < last else None)[first:last]
         mine = slice(begin, begin + len(part))
         row[mine] = partition.first + part["row"].astype(np.int64)
         key[mine], counterpart[mine] = part["key"], part["counterpart"]
         begin = mine.stop
-    np.bitwise_or.at(marks, row >> 3, (1 << (row & 7)).astype(np.uint8))
-    return _BucketKeys(row, marks, key, counterpart)
+    held[row] = True
+    return _BucketKeys(row, held, key, counterpart)
 
 
 def _run_slices(
@@ -321,7 +316,7 @@ def _run_slices(
     readings : float32 array, (m, WIDTH)
     """
     for plan in HistoryPlan.read_slices(job.folder):
-        chosen = np.flatnonzero(keys.have(plan.steps["row"]) | (plan.steps["counter"] != ARRIVALS))
+        chosen = np.flatnonzero(keys.held[plan.steps["row"]] | (plan.steps["counter"] != ARRIVALS))
         steps, own = plan.steps[chosen], plan.own[chosen]
         mine = keys.find(steps["row"])
         steps["row"] = np.arange(len(steps))
