@@ -1,7 +1,7 @@
 """Parquet tables, one file or a directory of files, read whole or in chunks."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain
@@ -14,10 +14,12 @@ import pyarrow.parquet as parquet
 
 from consignments.columns import TEXT, get_type_family
 from consignments.errors import FileFault
-from consignments.files.part_manifest import check_parts
+from consignments.files.file_listing import is_hidden, list_table_files, name_file
+from consignments.files.part_manifest import MANIFEST_NAME, check_parts
 from consignments.files.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows, refuse_repeats
 from consignments.files.table_limits import ExpansionLimit, refuse_long_texts, refuse_many_columns
 
+PARQUET_SUFFIX = ".parquet"
 PARQUET_BUFFER_BYTES = 1 << 20
 """Bytes of a Parquet column read at a time."""
 READ_ROWS = 10_000
@@ -71,6 +73,13 @@ class _ParquetFile:
                 where=str(self.path),
                 got=str(error).splitlines()[0],
                 todo="write or copy the file again",
+            ) from error
+        except UnicodeError as error:
+            raise FileFault(
+                "the name of the file or of a column is not UTF-8",
+                where=name_file(self.path),
+                got=str(error),
+                todo="rename the file, or write it again with other column names",
             ) from error
 
     def read(self, limit: ExpansionLimit) -> TablePart:
@@ -226,7 +235,7 @@ class ParquetTable:
 
 def is_parquet(path: Path) -> bool:
     """Check whether a path is a Parquet table, which can be read in chunks."""
-    return path.is_dir() or path.suffix.lower() == ".parquet"
+    return path.is_dir() or path.suffix.lower() == PARQUET_SUFFIX
 
 
 def read_parquet_file(path: Path) -> RawTable:
@@ -238,16 +247,24 @@ def read_parquet_file(path: Path) -> RawTable:
 def _list_parquet_files(path: Path) -> list[_ParquetFile]:
     if not path.is_dir():
         return [_ParquetFile(path, path.name)]
-    inside = [
-        file
-        for file in sorted(file.relative_to(path) for file in path.rglob("*.parquet"))
-        if not any(part.startswith((".", "_")) for part in file.parts)
-    ]
-    check_parts(path, inside)
+    listed = list_table_files(path)
+    inside = [file for file in listed if file.suffix.lower() == PARQUET_SUFFIX and not is_hidden(file)]
+    _check_manifests(path, listed, inside)
     files = [_ParquetFile(path / file, Path(path.name, file).as_posix(), file.parts[:-1]) for file in inside]
     if not files:
         raise FileFault("no Parquet files in the directory", where=str(path), expected=READABLE_FORMATS)
     return files
+
+
+def _check_manifests(path: Path, listed: Sequence[Path], inside: Iterable[Path]) -> None:
+    """Check the files of each folder that has a manifest: a table in parts may be a partition of another one."""
+    folders = (file.parent for file in listed if file.name == MANIFEST_NAME)
+    parts = {folder: list[Path]() for folder in folders if not is_hidden(folder)}
+    for file in inside:
+        for folder in parts.keys() & set(file.parents):
+            parts[folder].append(file.relative_to(folder))
+    for folder, files in parts.items():
+        check_parts(path / folder, files)
 
 
 def read_parquet_directory(path: Path) -> RawTable:

@@ -359,9 +359,7 @@ def _load_array(path: Path) -> NDArray[Any]:
 
 
 def _build_read_fault(path: Path, error: OSError) -> FileFault:
-    return FileFault(
-        "a file of the state cannot be read", where=str(path), got=error.strerror or str(error)
-    )
+    return FileFault("a file of the state cannot be read", where=str(path), got=error.strerror or str(error))
 
 
 def _write_array(path: Path, array: NDArray[Any]) -> None:

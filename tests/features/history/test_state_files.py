@@ -188,5 +188,7 @@ def test_a_file_that_cannot_be_opened_is_named_with_the_cause(tmp_path: Path) ->
     run(tmp_path, "monday")
     segment = StoredState.read(tmp_path / "00000001").state.arrived[0]
     (tmp_path / "00000001" / "arrived-00000001-000.day.npy").unlink()
-    with pytest.raises(FileFault, match=r"000\.day\.npy: a file of the state cannot be read; got No such file"):
+    with pytest.raises(
+        FileFault, match=r"000\.day\.npy: a file of the state cannot be read; got No such file"
+    ):
         segment.open()
