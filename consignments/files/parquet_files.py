@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ from consignments.files.file_listing import is_hidden, list_table_files, name_fi
 from consignments.files.part_manifest import MANIFEST_NAME, check_parts
 from consignments.files.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows, refuse_repeats
 from consignments.files.table_limits import ExpansionLimit, refuse_long_texts, refuse_many_columns
+from consignments.timestamps import to_datetime
 
 PARQUET_SUFFIX = ".parquet"
 PARQUET_BUFFER_BYTES = 1 << 20
@@ -25,6 +26,30 @@ PARQUET_BUFFER_BYTES = 1 << 20
 READ_ROWS = 10_000
 """Rows of a whole table read at a time."""
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+
+
+class FileMark(NamedTuple):
+    """What a file must still have when it is read again.
+
+    Attributes
+    ----------
+    size : int
+    written_us : int
+        Time of the last change in microseconds, which all machines that share a file system see alike.
+    """
+
+    size: int
+    written_us: int
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the mark of a file."""
+        found = path.stat()
+        return cls(found.st_size, found.st_mtime_ns // 1_000)
+
+    def __str__(self) -> str:
+        """Return the mark for messages."""
+        return f"{self.size:,} bytes of {to_datetime(self.written_us):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 @dataclass(frozen=True)
@@ -41,6 +66,8 @@ class _ParquetFile:
         Numbers of its row groups; None for all.
     first : int
         Number of the first row, from 1.
+    mark : FileMark, or None
+        The mark of the file when its table was opened; None if it is read once.
     """
 
     path: Path
@@ -48,6 +75,7 @@ class _ParquetFile:
     folders: tuple[str, ...] = ()
     groups: tuple[int, ...] | None = None
     first: int = 1
+    mark: FileMark | None = None
 
     def select_groups(self, begin: int, end: int, *, first: int) -> "_ParquetFile":
         """Return the row groups from `begin` up to `end`, which is not included, given the number of their first row."""
@@ -58,15 +86,40 @@ class _ParquetFile:
         table = _add_partition_columns(table, self.folders)
         return TablePart(table, self.name, "row", number_rows(len(table), first))
 
+    def remember(self) -> "_ParquetFile":
+        """Return the file with its mark of now: from then on it must not change."""
+        with self._explain_failure():
+            return replace(self, mark=FileMark.read(self.path))
+
     @contextmanager
     def open(self) -> Iterator[Any]:
-        """Open the file; raise a `FileFault` if it cannot be opened or read inside the context."""
-        try:
+        """Open the file; raise a `FileFault` if it has changed, or cannot be opened or read inside the context."""
+        with self._explain_failure():
+            self._refuse_change()
             # With pre-buffering, everything read from the file would stay in memory until its end.
             with parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=PARQUET_BUFFER_BYTES) as file:
                 refuse_many_columns(len(file.schema_arrow.names), str(self.path))
                 refuse_repeats(file.schema_arrow.names, str(self.path))
                 yield file
+            self._refuse_change()
+
+    def _refuse_change(self) -> None:
+        """Raise `FileFault` if the file was written again since its mark was read."""
+        found = self.mark and FileMark.read(self.path)
+        if found != self.mark:
+            raise FileFault(
+                "a table has other rows than when it was checked",
+                where=str(self.path),
+                got=str(found),
+                expected=str(self.mark),
+                todo="run the command again, and do not change tables meanwhile",
+            )
+
+    @contextmanager
+    def _explain_failure(self) -> Iterator[None]:
+        """Turn an error of reading into a `FileFault`."""
+        try:
+            yield
         except (pa.ArrowInvalid, OSError) as error:
             raise FileFault(
                 "cannot be read as Parquet: it is truncated or has another format",
@@ -162,7 +215,7 @@ class ParquetTable:
         """Open the table without reading rows; raise the same errors as `read_files`, except for damaged rows."""
         if not path.exists():
             raise FileFault("no such file", where=str(path), todo="check the path")
-        files, empty, rows = _list_parquet_files(path), [], []
+        files, empty, rows = [file.remember() for file in _list_parquet_files(path)], [], []
         for each in files:
             with each.open() as file:
                 each.check_texts(file)
