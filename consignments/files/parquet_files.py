@@ -29,7 +29,7 @@ HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 class FileMark(NamedTuple):
-    """What a file must still have when it is read again.
+    """The size and time of a file, which stay the same until it is written again.
 
     Attributes
     ----------
