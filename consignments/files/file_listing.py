@@ -20,7 +20,7 @@ def list_table_files(folder: Path) -> list[Path]:
     Raises
     ------
     FileFault
-        A folder cannot be read, or is met twice.
+        A folder cannot be read or is met twice, or a link leads nowhere.
     """
 
     def refuse_unreadable(error: OSError) -> None:
@@ -43,6 +43,8 @@ def list_table_files(folder: Path) -> list[Path]:
         hidden_links = {name for name in folders if is_hidden(inside / name) and (here / name).is_symlink()}
         folders[:] = [name for name in folders if name not in hidden_links]
         found += [inside / name for name in names]
+    for file in found:
+        _refuse_broken_link(folder, file)
     return sorted(found)
 
 
@@ -60,6 +62,17 @@ def name_file(path: Path) -> str:
     in/b\xfcro.xml
     """
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _refuse_broken_link(folder: Path, file: Path) -> None:
+    """Refuse a visible link that leads nowhere: it may stand for a folder of rows, for example on a disk that is not mounted."""
+    if not is_hidden(file) and (folder / file).is_symlink() and not (folder / file).exists():
+        raise FileFault(
+            "a symbolic link leads nowhere",
+            where=name_file(folder / file),
+            got=name_file((folder / file).readlink()),
+            todo="mount or restore what it names, or remove it",
+        )
 
 
 def _refuse_repeated_folder(folder: Path, met: dict[Path, Path]) -> None:
