@@ -129,7 +129,7 @@ def test_a_link_that_repeats_a_folder_is_refused(tmp_path: Path, target: str) ->
 def test_a_link_to_a_folder_that_is_gone_is_refused(tmp_path: Path) -> None:
     table = make_years(tmp_path)
     (tmp_path / "elsewhere").rename(tmp_path / "unmounted")
-    with pytest.raises(FileFault, match="year=2024: a symbolic link leads nowhere; got .*elsewhere"):
+    with pytest.raises(FileFault, match=r"year=2024: a symbolic link leads nowhere; got .*elsewhere"):
         read_files(table)
     (table / "year=2024").rename(table / "_2024")
     assert ParquetTable.open(table).rows == 2
