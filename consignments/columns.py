@@ -138,7 +138,7 @@ def format_named_value(name: str, value: Any) -> str | None:
 
 
 def _restore_zeros(codes: Any) -> Any:
-    """Give HS codes that were stored as numbers the zeros back that a number loses: headings and subheadings have an even number of digits."""
+    """Return HS codes that were stored as numbers with the zeros that a number loses: headings and subheadings have an even number of digits."""
     begun = pc.replace_substring_regex(codes, r"^(\d(?:\d\d)*)(\.\d+)?$", r"0\1\2")
     return pc.replace_substring_regex(begun, r"^(\d+\.\d(?:\d\d)*)$", r"\10")
 

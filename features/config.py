@@ -80,7 +80,7 @@ class FeatureConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _advise_on_key(unknown: list[str]) -> str:
-    """Say what to do about the columns that a key cannot have."""
+    """Return what to do about the columns that a key cannot have."""
     if not unknown:
         return ""
     if unknown[0] in UNKEYED_COLUMNS:
