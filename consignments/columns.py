@@ -6,7 +6,7 @@ large_string, float64, timestamp[us, UTC], date32, and JSON text for items and l
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -38,7 +38,7 @@ DATE_LENGTH = len("2024-03-04")
 MIN_TIME_US, MAX_TIME_US = to_us(datetime.min.replace(tzinfo=UTC)), to_us(datetime.max.replace(tzinfo=UTC))
 """Range of times that Python can represent: years 1 to 9999."""
 
-IDENTIFIER = "consignment_id"
+IDENTIFIER, HS_CODE = "consignment_id", "hs_code"
 PLAIN_IDENTIFIER = r"^[0-9]*[A-Z][A-Z0-9]*$"
 """Pattern of identifiers without separators or small letters, which are their own normal form."""
 WRITTEN_WAYBILL = r"^[0-9]{3}-[0-9]{8}(/[!-~]*)?$"
@@ -92,6 +92,8 @@ def read_column(given: Any, field: Field, reader: ColumnReader | None = None) ->
     """
     texts, broken = _drop_broken_texts(normalize_array(given))
     read = (reader or READERS[field.kind])(texts)
+    if field.name == HS_CODE and get_type_family(texts.type) == "numbers":
+        read = replace(read, values=_restore_zeros(read.values))
     found = [*broken, *read.faults, *_find_limit_faults(read.values, field)]
     missing = to_mask(pc.is_null(read.values)) & ~combine_faults(found, len(read.values))
     faults = [*found, *([(MISSING, missing)] if field.required else [])]
@@ -144,14 +146,35 @@ def _parse_integer(text: str) -> int | None:
     )
 
 
-def to_arrow(values: Any) -> Any:
-    """Convert a pandas column or a list to an Arrow array; it may mix texts, numbers and missing values."""
+def to_arrow(values: Any, name: str = "") -> Any:
+    """Convert the column of a name, a pandas column or a list, to an Arrow array; it may mix texts, numbers and missing values."""
     if isinstance(getattr(values, "dtype", None), pd.DatetimeTZDtype):
         return pc.assume_timezone(pa.array(values.dt.tz_convert(None)), "UTC")
     try:
         return pa.array(values, from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
-        return pa.array([format_value(value) for value in values], type=TEXT)
+        return pa.array([format_named_value(name, value) for value in values], type=TEXT)
+
+
+def format_named_value(name: str, value: Any) -> str | None:
+    """Format one value of a column or field as `format_value`; an HS code that is a number gets its leading zero back.
+
+    Examples
+    --------
+    >>> format_named_value("hs_code", 9024000), format_named_value("hs_code", 902.4), format_named_value("hs_code", "9024000")
+    ('09024000', '0902.40', '9024000')
+    """
+    text = format_value(value)
+    if name != HS_CODE or text is None or isinstance(value, str):
+        return text
+    restored: str = _restore_zeros(pa.array([text], type=TEXT))[0].as_py()
+    return restored
+
+
+def _restore_zeros(codes: Any) -> Any:
+    """Return HS codes that were stored as numbers with the zeros that a number loses: headings and subheadings have an even number of digits."""
+    begun = pc.replace_substring_regex(codes, r"^(\d(?:\d\d)*)(\.\d+)?$", r"0\1\2")
+    return pc.replace_substring_regex(begun, r"^(\d+\.\d(?:\d\d)*)$", r"\10")
 
 
 def format_value(value: Any) -> str | None:

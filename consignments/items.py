@@ -5,6 +5,7 @@ A column that was read has the form in which it was given: JSON text or lists of
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -13,13 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from consignments.columns import (
+    BAD_NUMBER,
     TEXT,
     TYPES,
     ColumnFaults,
     Mask,
     ParsedColumn,
     combine_faults,
-    format_value,
+    format_named_value,
     read_column,
     to_mask,
 )
@@ -27,6 +29,7 @@ from consignments.records import MAX_ITEMS, Item
 from consignments.schema import get_fields
 
 ITEM_FIELDS = get_fields(Item)
+NUMBERS = tuple(field.name for field in ITEM_FIELDS if field.kind == "number")
 ITEM_TYPE = pa.list_(pa.struct([(field.name, TYPES[field.kind]) for field in ITEM_FIELDS]))
 """Arrow type of items in Parquet."""
 BAD_ITEMS = "not a list of items"
@@ -155,7 +158,7 @@ def _coerce_items(text: str, unknown: set[str]) -> tuple[str | None, Items, str]
     unknown.update(name for item in given for name in item if name not in known)
     plain = [
         {
-            name: format_value(value)
+            name: format_named_value(name, value)
             if known[name].kind == "string" and isinstance(value, int | float)
             else value
             for name, value in item.items()
@@ -167,7 +170,14 @@ def _coerce_items(text: str, unknown: set[str]) -> tuple[str | None, Items, str]
         items = msgspec.convert(plain, Items, strict=False)
     except msgspec.ValidationError as error:
         return None, (), str(error)
+    infinite = next((name for item in items for name in NUMBERS if _is_infinite(getattr(item, name))), "")
+    if infinite:
+        return None, (), f"{infinite}: {BAD_NUMBER}"
     return msgspec.json.encode(items).decode(), items, ""
+
+
+def _is_infinite(number: float | None) -> bool:
+    return number is not None and not isfinite(number)
 
 
 def _read_lists(lists: Any) -> ParsedColumn:

@@ -9,6 +9,9 @@ from consignments.errors import BadSetting
 from consignments.records import Consignment, create_consignment_type
 from consignments.schema import get_fields
 
+UNKEYED_COLUMNS = frozenset(("description",))
+"""Columns of the record that no history key can have."""
+
 
 class ExtraColumns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The additional columns of the consignment table."""
@@ -62,6 +65,7 @@ class FeatureConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     expected="letters, digits and _; not a column of the record; declared once",
                 )
         usable = {f.name for f in get_fields(Consignment) if f.kind in ("string", "number")} | set(declared)
+        usable -= UNKEYED_COLUMNS
         for key in self.history.keys:
             unknown = [name for name in key if name not in usable]
             if unknown or not key or len(set(key)) != len(key):
@@ -69,7 +73,16 @@ class FeatureConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     "a history key must name known columns, each once",
                     where="[history] keys",
                     got=repr(list(key)),
-                    expected="columns of the record or declared columns",
-                    todo=f"declare {unknown[0]!r} under [columns]" if unknown else "",
+                    expected="columns of the record, except description, or declared columns",
+                    todo=_advise_on_key(unknown),
                 )
         return self
+
+
+def _advise_on_key(unknown: list[str]) -> str:
+    """Return what to do about the columns that a key cannot have."""
+    if not unknown:
+        return ""
+    if unknown[0] in UNKEYED_COLUMNS:
+        return f"remove {unknown[0]!r}: it is free text; the features of the goods read it"
+    return f"declare {unknown[0]!r} under [columns]"

@@ -23,7 +23,8 @@ PEGGED_UNITS_PER_DOLLAR = {
     "QAR": 3.64,
     "SAR": 3.75,
 }
-# Rates are read from this many days before the first requested day, to bridge the longest run of closed days.
+# Rates are read from this many days before the first requested day, to bridge the longest run of closed days. A currency without a
+# rate for more days is no longer published: it has no value from then on, whenever a training began.
 MAX_CLOSED_DAYS = 10
 
 
@@ -72,7 +73,7 @@ class ExchangeRates:
         published = [place for place, row in enumerate(table) if not all(map(isnan, row))]
         days = np.array([(dates[place] - EPOCH.date()).days for place in published], dtype=np.int32)
         usd = np.array([table[place] for place in published]).reshape(len(published), len(names))
-        return cls(np.array(names, dtype="U3"), days, _fill_forward(usd))
+        return cls(np.array(names, dtype="U3"), days, _fill_forward(usd, days))
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         """Convert the table to arrays without Python objects, for the bundle."""
@@ -109,9 +110,9 @@ def _get_rate(converter: Any, currency: str, day: date) -> float:
         return nan
 
 
-def _fill_forward(units: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fill each gap in a column with the last value above it."""
-    known = np.where(np.isnan(units), 0, np.arange(1, len(units) + 1)[:, None])
-    last = np.maximum.accumulate(known, axis=0)
-    filled = np.take_along_axis(units, np.maximum(last - 1, 0), axis=0)
-    return np.where(last > 0, filled, np.nan)
+def _fill_forward(usd: NDArray[np.float64], days: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Fill each gap in a column with the last value above it, up to MAX_CLOSED_DAYS after its day: then its publication has ended."""
+    known = np.where(np.isnan(usd), 0, np.arange(1, len(usd) + 1)[:, None])
+    last = np.maximum(np.maximum.accumulate(known, axis=0) - 1, 0)
+    filled = np.take_along_axis(usd, last, axis=0)
+    return np.where(days[:, None] - days[last] <= MAX_CLOSED_DAYS, filled, np.nan)

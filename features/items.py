@@ -2,7 +2,15 @@
 
 from consignments.records import MAX_ITEMS
 from features.normalization.compiling import Array, Int, Tables, kernel
-from features.normalization.letters import TOO_LONG
+from features.normalization.letters import (
+    DECIMAL,
+    KNOWN,
+    LETTER_BITS,
+    NEEDS_PAGE,
+    PAGE_BITS,
+    TOO_LONG,
+    decode_one,
+)
 from features.normalization.record_kernels import (
     FIRST_ITEM_FIELD,
     ITEM_FIELDS,
@@ -17,7 +25,6 @@ from features.normalization.record_kernels import (
     read_value,
     skip_text,
 )
-from features.normalization.words import is_digit
 
 GOODS, HS_CODE = find_fields("description", "hs_code")
 DESCRIPTION, QUANTITY, WEIGHT, VALUE, HS = (
@@ -32,17 +39,24 @@ goods' HS code."""
 SUM_OF_VALUES, SUM_OF_WEIGHTS, SUM_OF_QUANTITIES, LARGEST_VALUE = range(4)
 """Columns of `item_sums`. A sum is NaN if the value of any item is missing."""
 ONE_DIGIT = 100  # chapters of one digit stand behind those of two
+ZERO = ord("0")
 
 
 @kernel
 def read_items(tables: Tables, data: Array) -> Int:
-    """Read the items of a row, and the digits of its HS code. Return 0, or TOO_LONG if there are more items than in a valid record."""
+    """Read the items of a row, and the digits of its HS code. Return 0, or what is needed first.
+
+    If there are more items than in a valid record: TOO_LONG.
+    """
     counts = tables.item_counts
     for place in range(len(counts)):
         counts[place] = 0
     for place in range(len(tables.item_sums)):
         tables.item_sums[place] = 0.0
-    counts[HS_DIGITS] = _copy_digits(tables, data, HS_CODE)
+    digits = _read_digits(tables, data, HS_CODE)
+    if digits < 0:
+        return digits
+    _keep_digits(tables, digits)
     _keep_text(tables, GOODS)
     if tables.kinds[ITEMS] != LIST:
         counts[KINDS] = NOT_GIVEN
@@ -55,7 +69,9 @@ def read_items(tables: Tables, data: Array) -> Int:
         tables.chapters[place] = 0
     for _ in range(count):
         at = _read_item(tables, data, at)
-        _count_item(tables, data)
+        fault = _count_item(tables, data)
+        if fault < 0:
+            return fault
         _add_item(tables)
     return 0
 
@@ -69,22 +85,26 @@ def _read_item(tables: Tables, data: Array, at: Int) -> Int:
 
 
 @kernel
-def _count_item(tables: Tables, data: Array) -> None:
-    """Count the item that was read, and keep where its description is."""
+def _count_item(tables: Tables, data: Array) -> Int:
+    """Count the item that was read, and keep where its description is. Return 0, or what is needed first."""
     counts = tables.item_counts
     _keep_text(tables, DESCRIPTION)
     if not has_text(tables, DESCRIPTION) or not has_text(tables, HS):
         counts[GAPS] += 1
-    for field in (DESCRIPTION, QUANTITY, WEIGHT, VALUE):
-        if tables.kinds[field] == NOTHING:
-            counts[INCOMPLETE] += 1
-            break
-    chapter = _find_chapter(tables, data)
+    incomplete = not has_text(tables, DESCRIPTION)
+    for field in (QUANTITY, WEIGHT, VALUE):
+        incomplete = incomplete or tables.kinds[field] == NOTHING
+    counts[INCOMPLETE] += 1 if incomplete else 0
+    digits = _read_digits(tables, data, HS)
+    if digits < 0:
+        return digits
+    chapter = _find_chapter(tables, digits)
     if chapter >= 0 and tables.chapters[chapter] == 0:
         tables.chapters[chapter] = 1
         counts[CHAPTERS] += 1
     if counts[HS_DIGITS] == 0:
-        counts[HS_DIGITS] = _copy_digits(tables, data, HS)
+        _keep_digits(tables, digits)
+    return 0
 
 
 @kernel
@@ -110,27 +130,39 @@ def _add_item(tables: Tables) -> None:
 
 
 @kernel
-def _find_chapter(tables: Tables, data: Array) -> Int:
-    """Return the number of the chapter of the item that was read, -1 if it has no digits."""
-    chapter, count = -1, 0
-    if tables.kinds[HS] == TEXT:
-        for at in range(tables.fields[HS, 0], tables.fields[HS, 1]):
-            if is_digit(data[at]):
-                digit = int(data[at]) - 48
-                chapter = ONE_DIGIT + digit if count == 0 else 10 * (chapter - ONE_DIGIT) + digit
-                count += 1
-                if count == 2:
-                    break
-    return chapter
+def _find_chapter(tables: Tables, digits: Int) -> Int:
+    """Return the number of the chapter of the code that was read last, -1 if it has no digits."""
+    if digits == 0:
+        return -1
+    first = int(tables.letters[0]) - ZERO
+    return ONE_DIGIT + first if digits == 1 else 10 * first + int(tables.letters[1]) - ZERO
 
 
 @kernel
-def _copy_digits(tables: Tables, data: Array, field: Int) -> Int:
-    """Copy the digits of an HS code into `hs`, and return their number. An item's code has any length: what is too long is cut."""
+def _keep_digits(tables: Tables, digits: Int) -> None:
+    """Keep the code that was read last as that of the goods."""
+    for place in range(digits):
+        tables.hs[place] = tables.letters[place]
+    tables.item_counts[HS_DIGITS] = digits
+
+
+@kernel
+def _read_digits(tables: Tables, data: Array, field: Int) -> Int:
+    """Write the digits of an HS code into `letters` as ASCII, those of any script. Return their number, or what is needed first.
+
+    An item's code has any length: what is too long is cut.
+    """
     count = 0
-    if tables.kinds[field] == TEXT:
-        for at in range(tables.fields[field, 0], tables.fields[field, 1]):
-            if is_digit(data[at]) and count < len(tables.hs):
-                tables.hs[count] = data[at]
-                count += 1
+    if tables.kinds[field] != TEXT:
+        return count
+    at, end = tables.fields[field, 0], tables.fields[field, 1]
+    while at < end and count < len(tables.hs):
+        code, at = decode_one(data, at)
+        if tables.latin[code] & KNOWN == 0:
+            tables.page[0] = code >> PAGE_BITS
+            return NEEDS_PAGE
+        if tables.latin[code] & DECIMAL != 0:
+            # One letter: the digit.
+            tables.letters[count] = (tables.latin[code] >> LETTER_BITS) & 0xFF
+            count += 1
     return count

@@ -17,11 +17,13 @@ from features.normalization.letters import (
     COMPOSED,
     DECIMAL,
     DOTTED_I,
+    FOLDED,
     LATIN,
     RAW,
     TRANSLITERATED,
     is_space,
     load_text,
+    read_letters,
     write_latin,
 )
 from features.normalization.names import split_words
@@ -237,12 +239,16 @@ def _find_position(what: str, features: tuple[Feature, ...] = PARTY_FEATURES) ->
     return names.index(f"parties.sender_{what}" if f"parties.sender_{what}" in names else f"parties.{what}")
 
 
-MISSING, NAME_INVALID, KIND = map(_find_position, ("missing", "name_invalid", "business"))
+ADDRESS_MISSING, MISSING, NAME_INVALID, KIND = map(
+    _find_position, ("address_missing", "missing", "name_invalid", "business")
+)
 BY_FORWARDER, PLACE, TELEPHONE, MAIL = map(
     _find_position, ("forwarder", "address_invalid", "phone_implausible", "email_invalid")
 )
 PLACE_VALUES, MAIL_VALUES = 8, 4
 """Numbers of the values of an address and of an e-mail address, one after the other."""
+UNREADABLE_VALUES = 3
+"""Number of the first values of an address that hold if it has no normal form."""
 COMMON, NATURE, ACCOUNT = map(_find_position, ("same_name", "person_to_person", "account_missing"))
 
 
@@ -309,6 +315,13 @@ def write_name_values(tables: Tables, data: Array, text: Array, values: Array) -
 
 
 @kernel
+def mark_unreadable_name(text: Array, start: Int, end: Int, values: Array) -> None:
+    """Mark a name as invalid if it was given and its normal form, from `start` to `end`, is empty."""
+    if text[1] > text[0] >= 0 and start == end:
+        values[NAME_INVALID] = 1.0
+
+
+@kernel
 def _find_kind(tables: Tables) -> Int:
     """Return all flags of the words in `latin_text`."""
     flags = 0
@@ -328,8 +341,6 @@ def _is_filler(tables: Tables, size: Int) -> Bool:
         at += 1
     if at == size:
         return True
-    if size > MAX_PLACEHOLDER_LENGTH and raw[0] != raw[size - 1]:
-        return False
     start, end = 0, size
     while start < end and is_space(tables, raw[start]):
         start += 1
@@ -338,6 +349,8 @@ def _is_filler(tables: Tables, size: Int) -> Bool:
     if end == start:
         return False
     first, equal, plain = tables.lower[raw[start]], True, end - start <= MAX_WORD
+    if end - start > MAX_PLACEHOLDER_LENGTH and tables.lower[raw[end - 1]] != first:
+        return False
     for place in range(start, end):
         lower = tables.lower[raw[place]]
         # A dotted capital i becomes two signs, and a capital sigma at the end another small one.
@@ -351,14 +364,19 @@ def _is_filler(tables: Tables, size: Int) -> Bool:
 
 
 @kernel
-def write_address_values(tables: Tables, text: Array, start: Int, end: Int, values: Array) -> None:
-    """Write the values of an address. `raw` still has its text, and `forms` its normal form from `start` to `end`."""
+def write_address_values(tables: Tables, start: Int, end: Int, values: Array) -> None:
+    """Write the values of an address. `raw` still has its text, and `forms` its normal form from `start` to `end`.
+
+    An address that is no blank and has no word or number in normal form is invalid, without a number, and short.
+    """
     line = start
     for place in range(start, end):
         line = place + 1 if tables.forms[place] == BAR else line
-    if text[0] < 0 or text[1] == text[0] or line == end:
-        for place in range(PLACE, PLACE + PLACE_VALUES):
-            values[place] = np.nan
+    if values[ADDRESS_MISSING] == 1.0 or line == end:
+        for place in range(PLACE_VALUES):
+            values[PLACE + place] = 1.0 if place < UNREADABLE_VALUES else 0.0
+            if values[ADDRESS_MISSING] == 1.0:
+                values[PLACE + place] = np.nan
         return
     size, forms = tables.sizes[RAW], tables.forms
     flags, digits, boxed = 0, False, False
@@ -421,17 +439,21 @@ def write_email_values(tables: Tables, text: Array, start: Int, end: Int, values
 @kernel
 def write_common_values(
     tables: Tables, data: Array, nature: Array, account: Array, age: float, values: Array
-) -> None:
-    """Write what the sides have in common, how they fit each other and the nature of the goods, and the account."""
+) -> Int:
+    """Write what the sides have in common, how they fit each other and the nature of the goods, and the account. Return 0, or what is needed first."""
+    start, end = read_letters(tables, data, nature, FOLDED, START)
+    if start < 0:
+        return start
     for part in range(4):
         values[COMMON + part] = 1.0 if _is_same_form(tables, part, part + 4) else 0.0
     sends, receives, chemical = values[KIND], values[SIDE_FEATURES + KIND], values[KIND + 1]
     values[NATURE] = 1.0 if sends == 0.0 and receives == 0.0 else 0.0
     values[NATURE + 1] = 1.0 if receives == 0.0 and chemical == 1.0 else 0.0
-    values[NATURE + 2] = 1.0 if sends == 1.0 and _is_text(tables, data, nature, GIFT) else 0.0
-    values[NATURE + 3] = 1.0 if sends == 0.0 and _is_text(tables, data, nature, SALE) else 0.0
+    values[NATURE + 2] = 1.0 if sends == 1.0 and _is_mark(tables, start, end, GIFT) else 0.0
+    values[NATURE + 3] = 1.0 if sends == 0.0 and _is_mark(tables, start, end, SALE) else 0.0
     values[ACCOUNT] = 0.0 if account[0] >= 0 and account[1] > account[0] else 1.0
     values[ACCOUNT + 1] = age
+    return 0
 
 
 @kernel
@@ -447,7 +469,6 @@ def _is_same_form(tables: Tables, one: Int, other: Int) -> Bool:
 
 
 @kernel
-def _is_text(tables: Tables, data: Array, text: Array, mark: Int) -> Bool:
-    """Check if a text is exactly a mark."""
-    start, end = text[0], text[1]
-    return end - start == tables.mark_size[mark] and begins_with(tables, data, start, end, mark)
+def _is_mark(tables: Tables, start: Int, end: Int, mark: Int) -> Bool:
+    """Check if the letters from `start` to `end` are exactly a mark."""
+    return end - start == tables.mark_size[mark] and begins_with(tables, tables.letters, start, end, mark)

@@ -7,9 +7,9 @@ have a number from 1 on, and another text has the number of the declared country
 import numpy as np
 
 from consignments.identifiers import AWB_MODULUS, S10_EXCEPTIONS, S10_WEIGHTS
-from features.normalization.compiling import Array, Bool, Int, Tables, kernel
+from features.normalization.compiling import START, Array, Bool, Int, Tables, kernel
 from features.normalization.letters import (
-    AS_WRITTEN,
+    FOLDED,
     MAX_FOLDED,
     TOO_LONG,
     UPPER,
@@ -405,7 +405,9 @@ def _write_identifier(tables: Tables, data: Array, codes: TextCodes, words: Int,
     start, end = _load_identifier(tables, data)
     if start < 0:
         return start
-    channel = _find_word(tables, data, codes, words, CHANNEL)
+    fault, channel = _find_word(tables, data, codes, words, CHANNEL)
+    if fault < 0:
+        return fault
     number = _read_waybill(tables, start, end)
     if number >= 0:
         row[IDENTIFIER_UNKNOWN] = 0.0
@@ -420,7 +422,9 @@ def _write_identifier(tables: Tables, data: Array, codes: TextCodes, words: Int,
     row[OTHER_COUNTRY] = _compare(_number_letters(tables, S10_SIZE - 2), tables.countries[DEPARTURE, 0])
     flags = SERVICE_FLAGS[int(tables.letters[0]) - FIRST_LETTER]
     if flags != 0 and has_text(tables, SERVICE):
-        service = _find_word(tables, data, codes, words, SERVICE)
+        fault, service = _find_word(tables, data, codes, words, SERVICE)
+        if fault < 0:
+            return fault
         row[OTHER_SERVICE] = 0.0 if service >= 0 and flags >> service & 1 else 1.0
     return 0
 
@@ -444,13 +448,15 @@ def _load_identifier(tables: Tables, data: Array) -> tuple[Int, Int]:
 
 
 @kernel
-def _find_word(tables: Tables, data: Array, codes: TextCodes, words: Int, field: Int) -> Int:
-    """Return the position of a value in ROUTE_WORDS; below 0 if it is another one."""
+def _find_word(tables: Tables, data: Array, codes: TextCodes, words: Int, field: Int) -> tuple[Int, Int]:
+    """Return 0 or what is needed first, and the position of a value in ROUTE_WORDS in any case; NO_NUMBER if it is another one."""
     if not has_text(tables, field):
-        return NO_NUMBER
+        return START, NO_NUMBER
     # The room of the identifier is still in use.
-    start, end = read_letters(tables, data, tables.fields[field], AS_WRITTEN, ROUTE_ROOM)
-    return start if start < 0 else find_code(codes, words, tables.letters, start, end)
+    start, end = read_letters(tables, data, tables.fields[field], FOLDED, ROUTE_ROOM)
+    if start < 0:
+        return start, NO_NUMBER
+    return START, find_code(codes, words, tables.letters, start, end)
 
 
 @kernel

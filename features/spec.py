@@ -1,7 +1,7 @@
 """The feature spec: name, unit and reason code of every feature, in the order of the row.
 
 The texts that an officer reads are in the tables of `models/reason_texts` and may be reworded at any time. Two specs are equal
-if their names, units, reason codes and `fitted` flags are equal, in order.
+if their names, units, reason codes and `fitted` flags are equal, in order, and the versions of their definitions are.
 """
 
 import hashlib
@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import msgspec
 
 from consignments.errors import BundleRefused, UnknownName
+
+FEATURES_VERSION = 2
+"""Version of the definitions of features. Increase it when a feature of the same name has other values: models trained before are refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +54,12 @@ class Spec:
     ----------
     features : iterable of Feature
         Their names must be unique.
+    version : int
+        Version of their definitions.
     """
 
-    def __init__(self, features: Iterable[Feature]) -> None:
-        self.features = tuple(features)
+    def __init__(self, features: Iterable[Feature], version: int = FEATURES_VERSION) -> None:
+        self.features, self.version = tuple(features), version
         self.names = tuple(feature.name for feature in self.features)
         self._places = {name: place for place, name in enumerate(self.names)}
         if len(self._places) != len(self.names):
@@ -75,9 +80,11 @@ class Spec:
         return self._places[name]
 
     def compute_digest(self) -> str:
-        """Compute the SHA-256 of names, units, reason codes and `fitted`, in order, as hexadecimal digits. Texts are excluded."""
+        """Compute the SHA-256 of version, names, units, reason codes and `fitted`, in order, as hexadecimal digits. Texts are excluded."""
         rows = [[feature.name, feature.unit, feature.reason, feature.fitted] for feature in self.features]
-        return hashlib.sha256(msgspec.json.encode(rows)).hexdigest()
+        # The first version had no number.
+        content = rows if self.version == 1 else [self.version, rows]
+        return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
 
     def compute_digest_with_texts(self) -> str:
         """Compute the digest of earlier model cards, which includes the texts."""

@@ -262,7 +262,7 @@ def load_bundle(directory: Path) -> Bundle:
     files = _read_verified_files(directory)
     card = _decode(files[CARD], ModelCard, CARD)
     features = _decode(files[FEATURES], _Features, FEATURES)
-    spec = _build_spec(features.spec, card)
+    spec = _build_spec(features, card)
     reference = _decode_reference(files, spec)
     arrays = {
         Path(name).stem: _decode_array(data, name) for name, data in files.items() if name.endswith(".npy")
@@ -295,11 +295,12 @@ def load_bundle(directory: Path) -> Bundle:
 
 
 class _Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The content of `features.json`."""
+    """The content of `features.json`. Bundles of the first version of features have no `version`."""
 
     config: FeatureConfig
     spec: list[Feature]
     fitted: dict[str, Any]
+    version: int = 1
 
 
 class _ExpectedScores(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -324,7 +325,7 @@ def _encode_files(card: ModelCard, content: BundleContent) -> dict[str, bytes]:
     files = {
         TREES: model.trees.text.encode(),
         CARD: _encode(card),
-        FEATURES: _encode(_Features(content.config, list(model.spec), content.fitted)),
+        FEATURES: _encode(_Features(content.config, list(model.spec), content.fitted, model.spec.version)),
         CALIBRATION: _encode(model.calibration),
         BANDS: _encode(model.bands),
         EXAMPLES: _encode(expected),
@@ -342,9 +343,9 @@ def _encode_files(card: ModelCard, content: BundleContent) -> dict[str, bytes]:
     }
 
 
-def _build_spec(features: list[Feature], card: ModelCard) -> Spec:
+def _build_spec(features: _Features, card: ModelCard) -> Spec:
     try:
-        spec = Spec(features)
+        spec = Spec(features.spec, features.version)
     except ValueError as error:
         _refuse("a feature spec that cannot be", FEATURES, got=str(error))
     if card.feature_spec_sha256 not in (spec.compute_digest(), spec.compute_digest_with_texts()):

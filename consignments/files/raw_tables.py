@@ -60,7 +60,7 @@ def wrap_frame(frame: "pd.DataFrame", name: str) -> RawTable:
     """Wrap a frame in memory as a table; its columns may have any dtype and mixed values."""
     names = [str(column) for column in frame.columns]
     refuse_repeats(names, name)
-    columns = [to_arrow(frame.iloc[:, place]) for place in range(len(names))]
+    columns = [to_arrow(frame.iloc[:, place], name) for place, name in enumerate(names)]
     table = pa.Table.from_arrays(columns, names=names)
     return RawTable(name, (TablePart(table, name, "row", number_rows(len(frame))),))
 

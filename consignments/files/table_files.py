@@ -282,4 +282,5 @@ def _build_table(rows: Sequence[dict[str, Any]]) -> Any:
         names = list(dict.fromkeys(name for row in rows for name in row))
         refuse_many_columns(len(names), "the lines of JSON together")
         columns = [[row.get(name) for row in rows] for name in names]
-    return pa.Table.from_arrays([to_arrow(column) for column in columns], names=names)
+    arrays = [to_arrow(column, name) for column, name in zip(columns, names, strict=True)]
+    return pa.Table.from_arrays(arrays, names=names)

@@ -95,7 +95,7 @@ def _convert_frame(frame: "pd.DataFrame | pa.Table") -> Any:
     if isinstance(frame, pa.Table):
         return frame
     names = [str(column) for column in frame.columns]
-    columns = [to_arrow(frame.iloc[:, place]) for place in range(len(names))]
+    columns = [to_arrow(frame.iloc[:, place], name) for place, name in enumerate(names)]
     return pa.Table.from_arrays(columns, names=names)
 
 

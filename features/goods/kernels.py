@@ -12,7 +12,7 @@ from unicodedata import normalize
 import numpy as np
 from numpy.typing import NDArray
 
-from features.normalization import compiling, text_hashes
+from features.normalization import compiling, normal_forms, text_hashes
 from features.normalization.compiling import (
     Array,
     Bool,
@@ -22,6 +22,7 @@ from features.normalization.compiling import (
     entry_point,
     kernel,
 )
+from features.normalization.normal_forms import MAX_CHARACTERS
 from features.normalization.text_hashes import FNV_OFFSET, update_hash
 
 CODE_POINT = np.dtype(np.uint32)
@@ -40,7 +41,6 @@ BLANK, MARK, BREAK, LETTER, DIGIT, OTHER, DROPPED = range(7)  # kinds; BREAK sep
 SYMBOLS = 64  # 0 none, 1-26 letters, 27-29 digits that look like no letter, others by remainder
 FIRST_OTHER_SYMBOL = 30
 LAST_IDEOGRAPH = 0x3FFFF
-MAX_CHARACTERS = 16_384  # maximum number of characters that are read of a text
 FIRST_NON_LATIN = 0x370
 FIRST_CYRILLIC, LAST_CYRILLIC = 0x400, 0x52F
 
@@ -94,6 +94,8 @@ FAMILY_MASK = MAX_FAMILIES - 1
 HS_TABLE_SIZE = 1_000_000  # one entry per six-digit code: family and flags
 CHAPTER_KNOWN, HEADING_KNOWN, TYPICAL, COVER, CHEMICAL = 1 << 5, 1 << 6, 1 << 7, 1 << 8, 1 << 9
 HS_DIGITS_READ, MAX_HS_DIGITS = 6, 12  # countries add up to six digits
+# Japan adds three digits, others an even number. Another odd number of digits has lost one.
+ODD_HS_DIGITS = 9
 
 # --- n-grams ---
 BUCKET_BITS = 18
@@ -656,7 +658,8 @@ def _fill_hs(hs: Int, digits: Int, hs_table: Array, row: Array) -> Int:
     row[HS_PRESENT] = 1.0
     row[HS_DIGITS] = digits
     row[HS_CHAPTER_KNOWN] = entry & CHAPTER_KNOWN != 0
-    row[HS_VALID] = entry & HEADING_KNOWN != 0 and HS_DIGITS_READ <= digits <= MAX_HS_DIGITS
+    whole = HS_DIGITS_READ <= digits <= MAX_HS_DIGITS and (digits % 2 == 0 or digits == ODD_HS_DIGITS)
+    row[HS_VALID] = entry & HEADING_KNOWN != 0 and whole
     row[HS_FAMILY] = family if family else np.nan
     row[HS_TYPICAL] = entry & TYPICAL != 0
     row[HS_COVER] = entry & COVER != 0
@@ -831,5 +834,5 @@ def _build_entry_points(digest: int) -> Any:
 
 
 locate_terms, score_text, count_buckets = _build_entry_points(
-    build_digest([__file__, compiling.__file__, text_hashes.__file__])
+    build_digest([__file__, compiling.__file__, normal_forms.__file__, text_hashes.__file__])
 )

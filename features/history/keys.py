@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from consignments.errors import BadSetting
 from features.config import FeatureConfig
 
-KEYS_VERSION = 2
+KEYS_VERSION = 3
 """Version of normal forms and keys. Increase it when one of them changes: the service then recomputes the keys of its log."""
 
 PRODUCT = "hs_code[:6]"

@@ -316,6 +316,8 @@ def _compose(tables: Tables, raw: Array, size: Int, composed: Array) -> Int:
         code = raw[place]
         if tables.latin[code] & MAY_COMPOSE != 0:
             return NEEDS_PYTHON
+        if count + MAX_LETTERS_OF_ONE > MAX_COMPOSED:
+            return TOO_LONG
         entry = int(tables.composed[code])
         if entry & SEVERAL == 0:
             composed[count] = entry

@@ -1,10 +1,11 @@
 """Kernel of names: the normal form of the name of a person or firm.
 
 Case, script, punctuation, word order, legal forms and titles are removed. `Kim, Min-su` and `Mr Minsu Kim` have one form, `Su-min Kim` has
-another: the letters are rotated to the smallest rotation, so their sequence matters and their beginning does not.
+another: the letters are rotated to the smallest rotation, so their sequence matters and their beginning does not. A legal form that people also
+carry as a name is removed only from the name of a firm: `Kim Doo Na` stays, `Acme Trading Co` is `Acme Trading Ltd`.
 """
 
-from features.normalization.compiling import START, Array, Int, Tables, kernel
+from features.normalization.compiling import START, Array, Bool, Int, Tables, kernel
 from features.normalization.letters import (
     COMPOSED,
     LATIN,
@@ -15,15 +16,18 @@ from features.normalization.letters import (
     write_latin,
 )
 from features.normalization.words import (
+    FIRM_WORD,
     HAS_NAME_FORM,
     HONORIFIC_PHRASE,
     LEGAL_FORM_PHRASE,
     NAME_FORM,
     NAME_SIGNS,
     NAME_SIZE,
+    PERSONAL_NAME_WORD,
     SLOT_FLAGS,
     SPACE,
     append,
+    find_flags,
     find_word,
     is_letter,
     match_phrase,
@@ -99,7 +103,8 @@ def _join_words(tables: Tables, count: Int, at: Int) -> Int:
         for word in range(count):
             start, stop = tables.starts[word], tables.ends[word]
             slot = find_word(tables, tables.arena, start, stop)
-            if slot >= 0 and tables.words[slot, SLOT_FLAGS] & HAS_NAME_FORM:
+            flags = tables.words[slot, SLOT_FLAGS] if slot >= 0 else 0
+            if flags & HAS_NAME_FORM and (flags & PERSONAL_NAME_WORD == 0 or _has_firm_word(tables, count)):
                 form, size = tables.words[slot, NAME_FORM], tables.words[slot, NAME_SIZE]
                 end = append(tables.forms, end, tables.word_blob, form, size)
             else:
@@ -108,6 +113,15 @@ def _join_words(tables: Tables, count: Int, at: Int) -> Int:
         # The words of the arena follow each other without a gap.
         end = append(tables.forms, at, tables.arena, START, tables.ends[count - 1])
     return end
+
+
+@kernel
+def _has_firm_word(tables: Tables, count: Int) -> Bool:
+    """Check if a word of the name is one that firms have and people do not."""
+    for word in range(count):
+        if find_flags(tables, tables.arena, tables.starts[word], tables.ends[word]) & FIRM_WORD:
+            return True
+    return False
 
 
 @kernel

@@ -11,7 +11,7 @@ import string
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
-from unicodedata import normalize
+from unicodedata import decimal, normalize
 
 from anyascii import anyascii
 
@@ -25,6 +25,10 @@ _LEGAL_FORMS_TEXT = """
     bv nv oy oyj ab aps srl sarl sas spa snc sro doo dooel kft zrt ooo zao oao pao jsc pjsc tov sdn bhd kk yk tbk ltda eirl lda
 """
 LEGAL_FORMS = frozenset(_LEGAL_FORMS_TEXT.split())
+# Legal forms and connecting words that are also names or initials of people: Doo, Zao, The, A.B. They are left out of a
+# name only if another word shows that it is a firm's.
+_PERSONAL_NAME_WORDS_TEXT = "co doo zao pao tov sas the ag kg ug ev bv nv oy ab kk yk"
+PERSONAL_NAME_WORDS = frozenset(_PERSONAL_NAME_WORDS_TEXT.split())
 _OMITTED_NAME_WORDS = (
     "mr mrs ms miss dr prof sir madam herr frau monsieur mme mlle senor senora the and und et"
 )
@@ -128,6 +132,9 @@ def make_letter_table(kept: str = "", instead: str = " ") -> bytes:
 LETTERS = make_letter_table()
 LETTERS_IN_ADDRESSES = make_letter_table("-,/").replace(b"/", b"-")
 OMITTED_SIGNS, OMITTED_ADDRESS_SIGNS = b".'`-", b".'`"
+TEXT_SEPARATOR = " | "
+MAX_CHARACTERS = 16_384
+"""Maximum number of characters that are read of the texts of the goods."""
 _CITY_CACHE_SIZE = 1 << 14
 GMAIL_DOMAINS = frozenset(("gmail.com", "googlemail.com"))
 
@@ -196,12 +203,12 @@ def _to_latin(text: str) -> str:
 
 
 def clean_hs(hs_code: str | None) -> str:
-    """Return the digits of a Harmonized System code; '' if there are none."""
+    """Return the digits of a Harmonized System code, those of any script in ASCII; '' if there are none."""
     if not hs_code:
         return ""
     if hs_code.isascii() and hs_code.isdigit():
         return hs_code
-    return "".join(char for char in hs_code if "0" <= char <= "9")
+    return "".join(str(decimal(char)) for char in hs_code if char.isdecimal())
 
 
 def get_goods_hs(c: Consignment) -> str:
@@ -213,7 +220,10 @@ def get_goods_hs(c: Consignment) -> str:
 
 
 def get_goods_text(c: Consignment) -> str:
-    """Join the description and the distinct descriptions of the items by ' | ', as written; '' if there is none."""
+    """Join the description and the distinct descriptions of the items by ' | ', as written; '' if there is none.
+
+    If they have more than MAX_CHARACTERS together, the longest are cut to one length, so that a part of each is read.
+    """
     return join_goods_texts(c.description, c.items or ())
 
 
@@ -221,5 +231,28 @@ def join_goods_texts(description: str | None, items: Sequence[Item]) -> str:
     """Join a description and the distinct descriptions of items as `get_goods_text` does."""
     if not items:
         return description or ""
-    texts = [description, *(item.description for item in items)]
-    return " | ".join(dict.fromkeys(text for text in texts if text))
+    texts = dict.fromkeys(text for text in (description, *(item.description for item in items)) if text)
+    joined = TEXT_SEPARATOR.join(texts)
+    if len(joined) <= MAX_CHARACTERS:
+        return joined
+    room = MAX_CHARACTERS - len(TEXT_SEPARATOR) * (len(texts) - 1)
+    longest = share_characters(list(map(len, texts)), room)
+    return TEXT_SEPARATOR.join(text[:longest] for text in texts)
+
+
+def share_characters(lengths: Sequence[int], room: int) -> int:
+    """Return the largest number of characters to which all texts can be cut so that they fit.
+
+    Examples
+    --------
+    >>> share_characters([3, 9, 9], 15)
+    6
+    """
+    longest, too_long = 0, room + 1
+    while too_long - longest > 1:
+        middle = (longest + too_long) // 2
+        if sum(min(length, middle) for length in lengths) <= room:
+            longest = middle
+        else:
+            too_long = middle
+    return longest

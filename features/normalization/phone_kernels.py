@@ -6,6 +6,7 @@ from features.normalization.phones import (
     CALLING_CODES,
     DUMMY_DIGITS,
     MAX_NUMBER_DIGITS,
+    MIN_DIGITS_BEFORE_SLASH,
     MIN_EXTENDED_DIGITS,
     MIN_NUMBER_DIGITS,
     MIN_SURE_NATIONAL_DIGITS,
@@ -18,8 +19,9 @@ from features.normalization.words import append, is_digit, to_lower
 CODE, CODE_SIZE, SHORTEST, LONGEST, TRUNK, TRUNK_SIZE = range(6)  # of a numbering plan
 KNOWN_CODE, KEEPS_ZERO = 1, 2
 NO_PLAN = -1
-CAPITAL_A, PLUS, ZERO, ONE = (ord(sign) for sign in "A+01")
+CAPITAL_A, PLUS, ZERO, ONE, SLASH = (ord(sign) for sign in "A+01/")
 MARKS_BEFORE_EXTENSIONS = tuple(b"x#;/")
+EXIT_DIGITS = 2  # of the exit code 00
 LETTER_X, LETTER_E, LETTER_T = (ord(letter) for letter in "xet")
 MAX_CODE_DIGITS = 3
 
@@ -99,13 +101,24 @@ def _cut_extension(tables: Tables, size: Int) -> Int:
         place += 1
         end += 1
     for mark in MARKS_BEFORE_EXTENSIONS:
-        digits = place = 0
+        place = 0
         while place < end and line[place] != mark:
-            digits += 1 if is_digit(line[place]) else 0
             place += 1
-        if place < end and digits >= MIN_EXTENDED_DIGITS:
+        least = MIN_DIGITS_BEFORE_SLASH if mark == SLASH else MIN_EXTENDED_DIGITS
+        if place < end and _count_digits(line, place) >= least:
             end = place
     return end
+
+
+@kernel
+def _count_digits(line: Array, end: Int) -> Int:
+    """Return the number of digits before a position, without an exit code 00 at the front."""
+    count = zeros = 0
+    for place in range(end):
+        if is_digit(line[place]):
+            zeros += 1 if zeros == count and line[place] == ZERO else 0
+            count += 1
+    return count - EXIT_DIGITS if zeros >= EXIT_DIGITS else count
 
 
 @kernel

@@ -60,6 +60,8 @@ TRUNK_PREFIXES = {"RU": "8", "KZ": "8", "BY": "80", "TM": "8", "HU": "06"}
 MIN_SURE_NATIONAL_DIGITS = 9
 MAX_NUMBER_DIGITS = 15  # ITU-T E.164
 MIN_NUMBER_DIGITS = 7
-MIN_EXTENDED_DIGITS = 5  # digits before an extension or a second number
+MIN_EXTENDED_DIGITS = 5  # digits before an extension
+# Digits before a second number. "/" also separates an area code: 06221/123456, +49 (0)33701/12345.
+MIN_DIGITS_BEFORE_SLASH = 9
 # If this many last digits are equal or count up, the number is invented.
 DUMMY_DIGITS = 7

@@ -105,7 +105,7 @@ TABLES = np.dtype(
         ("countries", np.int64, (DECLARED_COUNTRIES, 3)),
         ("measures", np.float64, 8),
         ("hs", np.uint32, MAX_COMPOSED),
-        ("item_texts", np.int64, (MAX_ITEMS + 1, 2)),
+        ("item_texts", np.int64, (MAX_ITEMS + 1, 3)),
         ("item_counts", np.int64, 6),
         ("item_sums", np.float64, 4),
         ("chapters", np.int64, MAX_CHAPTERS),

@@ -21,8 +21,10 @@ SLOT_COLUMNS = 9
 NO_WORD = -1
 FNV_OFFSET, FNV_PRIME, HASH_MASK = 0x811C9DC5, 0x01000193, 0xFFFFFFFF  # FNV-1a, 32 bits
 # Flags of a word that the normal forms use. `features.parties` defines those of its lists.
-HAS_NAME_FORM, HAS_ADDRESS_FORM, POST_BOX_WORD, GMAIL_DOMAIN = 1, 2, 4, 8
-FIRST_PARTY_FLAG = 1 << 4
+HAS_NAME_FORM, HAS_ADDRESS_FORM, POST_BOX_WORD, GMAIL_DOMAIN, PERSONAL_NAME_WORD, FIRM_WORD = (
+    1 << place for place in range(6)
+)
+FIRST_PARTY_FLAG = 1 << 6
 # Roles in an address: words that take the number after them.
 NO_ROLE, FLAT, FLOOR, BUILDING = range(4)
 

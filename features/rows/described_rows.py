@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from functools import cache
 from typing import Any, NamedTuple, Protocol
-from unicodedata import normalize
+from unicodedata import category, normalize
 
 import msgspec
 import numpy as np
@@ -31,6 +31,7 @@ from features.normalization.normal_forms import (
     NAME_WORDS,
     OMITTED_ADDRESS_SIGNS,
     OMITTED_SIGNS,
+    PERSONAL_NAME_WORDS,
     POST_BOX_WORDS,
     NormalForms,
     join_goods_texts,
@@ -42,6 +43,7 @@ from features.normalization.tables import create_tables, get_record
 from features.normalization.words import (
     ADDRESS_SIGNS,
     BUILDING,
+    FIRM_WORD,
     FLAT,
     FLOOR,
     GMAIL_DOMAIN,
@@ -49,12 +51,14 @@ from features.normalization.words import (
     KIND_SIGNS,
     LEGAL_FORM_PHRASE,
     NAME_SIGNS,
+    PERSONAL_NAME_WORD,
     POST_BOX_WORD,
     WordLists,
     fill_signs,
     fill_words,
 )
 from features.parties import (
+    BUSINESS_WORDS,
     KIND,
     NAME_INVALID,
     NON_LETTERS,
@@ -93,7 +97,13 @@ def load_tables() -> NDArray[Any]:
     fill_letters(tables)
     fill_plans(tables)
     fill_places(tables)
-    flags = {POST_BOX_WORD: POST_BOX_WORDS, GMAIL_DOMAIN: GMAIL_DOMAINS, **WORD_FLAGS}
+    flags = {
+        POST_BOX_WORD: POST_BOX_WORDS,
+        GMAIL_DOMAIN: GMAIL_DOMAINS,
+        PERSONAL_NAME_WORD: PERSONAL_NAME_WORDS,
+        FIRM_WORD: BUSINESS_WORDS - PERSONAL_NAME_WORDS,
+        **WORD_FLAGS,
+    }
     roles = {"apt": FLAT, "fl": FLOOR, "bldg": BUILDING, "blk": BUILDING}
     phrases = {LEGAL_FORM_PHRASE: LEGAL_FORM_PHRASES, HONORIFIC_PHRASE: HONORIFIC_PHRASES, **PHRASE_GROUPS}
     fill_words(tables, WordLists(flags, NAME_WORDS, ADDRESS_WORDS, roles, phrases))
@@ -476,11 +486,21 @@ def _prepare_part(value: Any) -> Any:
 
 def _compose(place: int, text: str) -> str:
     if place in COUNTRIES:
-        return text.strip().upper()
-    if place == IDENTIFIER:
-        return normalize("NFC", text)
-    composed = normalize("NFKC", text)
-    return composed.strip().casefold() if place in EMAILS else composed
+        return drop_invisible(text).strip().upper()
+    if place in EMAILS:
+        return normalize("NFKC", drop_invisible(text)).strip().casefold()
+    return normalize("NFC" if place == IDENTIFIER else "NFKC", text)
+
+
+def drop_invisible(text: str) -> str:
+    """Remove the format characters (category Cf) of a text: zero-width characters, soft hyphens, byte order marks.
+
+    Examples
+    --------
+    >>> drop_invisible("\u200bK\u00adR")
+    'KR'
+    """
+    return "".join(char for char in text if category(char) != "Cf")
 
 
 def _to_bytes(text: str) -> bytes:

@@ -66,6 +66,7 @@ from features.normalization.text_codes import TextCodes
 from features.normalization.words import append
 from features.parties import (
     SIDE_FEATURES,
+    mark_unreadable_name,
     write_address_values,
     write_common_values,
     write_completeness,
@@ -168,11 +169,12 @@ def _describe_side(tables: Tables, data: Array, first: Int, slot: Int, values: A
     end = _end_slot(tables, slot, start, write_name(tables, data, name, start))
     if end < 0:
         return end
+    mark_unreadable_name(name, start, end, values)
     start = end
     end = _end_slot(tables, slot + 1, start, write_address(tables, data, address, city, postcode, start))
     if end < 0:
         return end
-    write_address_values(tables, address, start, end, values)
+    write_address_values(tables, start, end, values)
     start = end
     end = _end_slot(tables, slot + 2, start, write_phone(tables, data, phone, start))
     if end < 0:
@@ -243,8 +245,7 @@ def _describe_parties(tables: Tables, data: Array, plan: Any, values: Array) -> 
     if end < 0:
         return end
     age = _compute_account_age(tables, data)
-    write_common_values(tables, data, tables.fields[NATURE], tables.fields[ACCOUNT], age, values)
-    return 0
+    return write_common_values(tables, data, tables.fields[NATURE], tables.fields[ACCOUNT], age, values)
 
 
 @kernel

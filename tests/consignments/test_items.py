@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consignments.columns import to_arrow
+from consignments.columns import BAD_NUMBER, to_arrow
 from consignments.items import ITEM_TYPE, NOT_JSON, decode_items, read_items, to_item_lists, to_item_texts
 from consignments.records import MAX_ITEMS, Item
 
@@ -69,6 +69,8 @@ def test_a_part_of_a_column_of_lists_gives_its_own_items() -> None:
         ('{"description": "shirt"}', "not a list of items"),
         ('["shirt"]', "not a list of items"),
         ('[{"value": -1}]', "Expected `float` >= 0.0 - at `$[0].value`"),
+        ('[{"value": "inf"}]', f"value: {BAD_NUMBER}"),
+        ('[{"net_weight_kg": "Infinity"}]', f"net_weight_kg: {BAD_NUMBER}"),
         ('[{"value": "much"}]', "Expected `float | null`, got `str` - at `$[0].value`"),
         ("[" + ",".join(["{}"] * (MAX_ITEMS + 1)) + "]", "more than 1000 items"),
     ],
@@ -105,6 +107,12 @@ def test_codes_given_as_numbers_become_texts() -> None:
     assert decode_items(list_texts(read_items(pa.array([[{"hs_code": 610910}]])).values)[0]) == (
         Item(hs_code="610910"),
     )
+
+
+def test_a_code_that_was_a_number_gets_its_zero_back() -> None:
+    assert decode_items(read_texts('[{"hs_code": 9024000}]').values[0].as_py()) == (Item(hs_code="09024000"),)
+    lists = read_items(pa.array([[{"hs_code": 9024000}]]))
+    assert decode_items(list_texts(lists.values)[0]) == (Item(hs_code="09024000"),)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from support.examples import make_consignment
 
 from consignments.timestamps import US_PER_DAY, to_datetime, to_day
-from features.currency import ExchangeRates
+from features.currency import MAX_CLOSED_DAYS, ExchangeRates
 from features.rows.described_rows import measure_rows
 from features.value import UNIT_AT
 
@@ -64,6 +64,15 @@ def test_a_table_survives_its_arrays(rates):
             ExchangeRates.from_arrays(ExchangeRates.create_empty().to_arrays()), 1.0, "EUR", MONDAY
         )
     )
+
+
+def test_a_currency_that_is_no_longer_published_has_no_value():
+    """The ECB suspended the rouble after 1 March 2022."""
+    pytest.importorskip("currency_converter")
+    last = to_day(datetime(2022, 3, 1, tzinfo=UTC))
+    table = ExchangeRates.load_ecb(last - 30, last + 60)
+    assert not isnan(convert_to_usd(table, 1000.0, "RUB", last + MAX_CLOSED_DAYS))
+    assert isnan(convert_to_usd(table, 1000.0, "RUB", last + 30))
 
 
 def test_the_ecb_table_is_as_published():

@@ -76,6 +76,54 @@ def test_firms_are_told_from_people_in_any_script(name, business, chemical, forw
     ]
 
 
+@pytest.mark.parametrize("name", ["\u200b", "\u3164", "\u2060\u2060", "。、"])
+def test_a_name_without_a_normal_form_is_invalid(name):
+    got = values(sender_name=name)
+    assert (got["sender_name_missing"], got["sender_name_invalid"]) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("address", ["-", "...", "#", "No.", "flat", "\u200b"])
+def test_an_address_without_a_normal_form_is_invalid(address):
+    got = values(sender_address=address)
+    told = (
+        "address_missing",
+        "address_invalid",
+        "address_numberless",
+        "address_short",
+        "post_box",
+        "dormitory",
+    )
+    assert [got[f"sender_{what}"] for what in told] == [0.0, 1.0, 1.0, 1.0, 0.0, 0.0]
+
+
+def test_a_blank_address_is_missing_and_has_no_values():
+    got = values(sender_address=" \u3000")
+    assert got["sender_address_missing"] == 1.0
+    assert isnan(got["sender_address_invalid"])
+
+
+@pytest.mark.parametrize("text", ["unknown       ", "aaaaaaaaaaaa ", "\u3000unknown      ", "Aaaaaaaaaaaa"])
+def test_blanks_around_a_filler_hide_nothing(text):
+    assert values(consignee_name=text)["consignee_name_invalid"] == 1.0
+
+
+@pytest.mark.parametrize("nature", ["Gift", " gift", "GIFT\u2003"])
+def test_the_nature_is_read_in_any_case(nature):
+    assert values(nature=nature)["gift_from_firm"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "email", ["ab@mailinator.com\u200b", "\ufeffab@mailinator.com", "a\u00adb@mailinator.com"]
+)
+def test_invisible_characters_hide_no_provider(email):
+    assert values(sender_email=email)["sender_email_untraceable"] == 1.0
+    assert describe_party(PartyDetails(email=email)).email == "ab@mailinator.com"
+
+
+def test_invisible_characters_hide_no_country():
+    assert describe_party(PartyDetails(phone="010-5550-1234", country="K\u200bR")).phone == "+821055501234"
+
+
 def test_without_a_name_the_kind_is_unknown():
     got = values(sender_name=None)
     assert isnan(got["sender_business"])

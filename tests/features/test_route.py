@@ -96,6 +96,9 @@ def test_an_identifier_of_another_post_is_seen():
     ("consignment_id", "service", "flag"),
     [
         ("EE123456785GB", "ems", 0.0),
+        ("EE123456785GB", "EMS", 0.0),
+        ("EE123456785GB", " ems", 0.0),
+        ("EE123456785GB", "\u2003ems", 0.0),
         ("EE123456785GB", "letter", 1.0),
         ("CP123456785GB", "parcel", 0.0),
         ("RB123456785GB", "ems", 1.0),

@@ -41,7 +41,13 @@ def test_another_meaning_or_order_is_another_spec_and_is_refused(
         SPEC.require(other)
 
 
+def test_features_of_an_earlier_definition_are_refused() -> None:
+    with pytest.raises(BundleRefused, match="trained on features that this version"):
+        SPEC.require(Spec(SPEC.features, version=1))
+
+
 def test_the_digest_is_the_one_that_cards_and_logs_hold() -> None:
     """If this fails, bundles of the version before are refused: add their digest to those that are accepted."""
-    assert SPEC.compute_digest()[:16] == "c5638dcc84162858"
+    assert SPEC.compute_digest()[:16] == "24936c4f2b491056"
+    assert Spec(SPEC.features, version=1).compute_digest()[:16] == "c5638dcc84162858"
     assert SPEC.compute_digest_with_texts()[:16] == "d002edb44f5cc433"

@@ -92,6 +92,13 @@ def test_a_sum_with_a_hole_is_no_sum():
     assert got["items_incomplete"] == 1.0
 
 
+@pytest.mark.parametrize("description", ["", None])
+def test_an_item_without_a_description_is_incomplete(description):
+    whole = Item(description="tea", quantity=1.0, net_weight_kg=0.2, value=30.0)
+    items = (whole, Item(description=description, quantity=1.0, net_weight_kg=0.2, value=30.0))
+    assert values(items=items)["items_incomplete"] == 0.5
+
+
 def test_the_items_stand_in_for_a_missing_total():
     items = (Item(value=30.0), Item(value=10.0))
     assert values(items=items, declared_value=None)["declared"] == 40.0

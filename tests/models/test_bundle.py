@@ -253,6 +253,16 @@ def test_a_bundle_of_the_version_before_loads_and_speaks_the_words_of_this_one(d
     )
 
 
+def test_a_bundle_without_a_version_of_features_has_those_of_the_first(directory: Path) -> None:
+    table, card = (json.loads((directory / name).read_bytes()) for name in ("features.json", "model.json"))
+    del table["version"]
+    card["feature_spec_sha256"] = Spec(SPEC.features, version=1).compute_digest()
+    forge(directory, "features.json", msgspec.json.encode(table))
+    forge(directory, "model.json", msgspec.json.encode(card))
+    with pytest.raises(BundleRefused, match="trained on features that this version"):
+        load_bundle(directory).model.replace_spec(SPEC)
+
+
 def test_a_text_altered_in_a_bundle_of_the_version_before_is_refused(directory: Path) -> None:
     reword(directory, "Of old this was said: {value}")
     table = json.loads((directory / "features.json").read_bytes())

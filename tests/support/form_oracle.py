@@ -1,7 +1,7 @@
 """Normal forms in plain Python: the oracle of the kernels in `features.normalization`."""
 
 import re
-from unicodedata import normalize
+from unicodedata import category, normalize
 
 from anyascii import anyascii
 
@@ -16,6 +16,7 @@ from features.normalization.normal_forms import (
     NAME_WORDS,
     OMITTED_ADDRESS_SIGNS,
     OMITTED_SIGNS,
+    PERSONAL_NAME_WORDS,
     POST_BOX_WORDS,
     NormalForms,
     fold_to_ascii,
@@ -28,6 +29,7 @@ from features.normalization.phones import (
     CALLING_CODES,
     DUMMY_DIGITS,
     MAX_NUMBER_DIGITS,
+    MIN_DIGITS_BEFORE_SLASH,
     MIN_EXTENDED_DIGITS,
     MIN_NUMBER_DIGITS,
     MIN_SURE_NATIONAL_DIGITS,
@@ -37,6 +39,7 @@ from features.normalization.phones import (
     NumberingPlan,
 )
 from features.normalization.romanization import romanize
+from features.parties import BUSINESS_WORDS
 
 EXIT_CODE, NORTH_AMERICAN_EXIT_CODE = "00", "011"
 NORTH_AMERICA = "1"
@@ -74,6 +77,15 @@ def normalize_consignment(c: Consignment) -> NormalForms:
     )
 
 
+def read_country(country: str | None) -> str:
+    """Return a country in capitals, without blanks around it and invisible characters; '' if it is missing."""
+    return _drop_invisible(country).strip().upper() if country else ""
+
+
+def _drop_invisible(text: str) -> str:
+    return "".join(char for char in text if category(char) != "Cf")
+
+
 def normalize_name(name: str | None) -> str:
     """Normalize the name of a person or firm: remove case, script, punctuation, word order, legal form and title.
 
@@ -93,7 +105,11 @@ def normalize_name(name: str | None) -> str:
     words = name.encode().translate(LETTERS, OMITTED_SIGNS).decode().split()
     letters = "".join(words)
     if len(words) > 1:
-        letters = "".join(map(NAME_WORDS.get, words, words)) or letters
+        firm = not (BUSINESS_WORDS - PERSONAL_NAME_WORDS).isdisjoint(words)
+        kept = (
+            word if word in PERSONAL_NAME_WORDS and not firm else NAME_WORDS.get(word, word) for word in words
+        )
+        letters = "".join(kept) or letters
     return rotate_to_smallest(letters) if letters.isalpha() else letters
 
 
@@ -114,7 +130,7 @@ def normalize_address(
     """
     if not address:
         return ""
-    home = country.strip().upper() if country else ""
+    home = read_country(country)
     words = split_street_words(address, home)
     if not words:
         return ""
@@ -249,7 +265,7 @@ def normalize_email(email: str | None) -> str:
     """
     if not email:
         return ""
-    address = email.strip().lower() if email.isascii() else normalize("NFKC", email).strip().casefold()
+    address = normalize("NFKC", _drop_invisible(email)).strip().casefold()
     address = address.rpartition("<")[2].removeprefix("mailto:").strip(_EMAIL_EDGES)
     local, at, domain = address.rpartition("@")
     if not at:
@@ -284,7 +300,7 @@ def normalize_phone(phone: str | None, country: str | None) -> str:
     if "x" in text or "X" in text or "#" in text or "/" in text or ";" in text:
         text = _cut_extension(text)
     digits = text.encode().translate(None, _NON_DIGITS).decode()
-    home = country.strip().upper() if country else ""
+    home = read_country(country)
     if "+" in text[:4]:
         code = find_calling_code(digits)
         if code:
@@ -336,7 +352,8 @@ def _cut_extension(text: str) -> str:
     lowered = text.lower().replace("ext", "x")
     for mark in "x#;/":
         head, found, _ = lowered.partition(mark)
-        if found and sum(map(str.isdigit, head)) >= MIN_EXTENDED_DIGITS:
+        digits = "".join(filter(str.isdigit, head)).removeprefix(EXIT_CODE)
+        if found and len(digits) >= (MIN_DIGITS_BEFORE_SLASH if mark == "/" else MIN_EXTENDED_DIGITS):
             lowered = head
     return lowered
 

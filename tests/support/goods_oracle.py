@@ -105,7 +105,7 @@ def _describe_hs(hs: str) -> dict[str, float]:
         "hs_present": 1.0,
         "hs_digits": float(len(hs)),
         "hs_chapter_known": float(entry & kernel.CHAPTER_KNOWN != 0),
-        "hs_valid": float(entry & kernel.HEADING_KNOWN != 0 and 6 <= len(hs) <= kernel.MAX_HS_DIGITS),
+        "hs_valid": float(entry & kernel.HEADING_KNOWN != 0 and len(hs) in (6, 8, 9, 10, 12)),
         "hs_family": float(entry & kernel.FAMILY_MASK or nan),
         "hs_typical": float(entry & kernel.TYPICAL != 0),
         "hs_cover": float(entry & kernel.COVER != 0),

@@ -38,6 +38,8 @@ STITCHED = (
     "mailto:a.b+c@gmail.com", "<x@y.z>", "a@b@googlemail.com", "+@gmail.com", "....@gmail.com", "A B <a@qq.com>.", "@", "a@",
     "+82 (0)10 5550 1234", "0082 10 5550 1234", "011 82 10 55501234", "8 916 123 45 67", "06 1 234 5678", "ext 12", "x5", "12345ext6",
     "1234567", "7777777", "+1", "00", "001", "+999 12345", "9198765432", "80 29 123 45 67", "12345/67890", "0000000",
+    "06221/123456", "0049 (0)33701/12345", "010-1234-5678/010-", "00/00/123456789/1", "Kim Doo Na", "A.B. Smith", "Acme Trading Co", "Zao The",
+    "a@mailinator.com\u200b", "\ufeffa\u00ad@qq.com",
 )  # fmt: skip
 COUNTRIES = (
     "KR",
@@ -59,6 +61,7 @@ COUNTRIES = (
     "ß",
     "ısl",
     "K",
+    "K\u200bR",
     None,
 )
 NUMBERS = (
@@ -120,7 +123,7 @@ IDENTIFIERS = (
     "05751987552", "0575198 7552/", "057 51987553/ x", "180-12345675", "1801234567/5", "K\u212a123456785GB", "ﬀ123456785GB", "ß123456785GB",
     "R\u0041\u030a123456785GB", "e\u0301", "  ", "\u00a0", "123456789012", "057-5198-7552", "Lot-7",
 )  # fmt: skip
-SERVICES = ("ems", "small_packet", "EMS", " ems", "parcel", "letter", "", None, "ä", "express")
+SERVICES = ("ems", "small_packet", "EMS", " ems", "\u2003Ems", "parcel", "letter", "", None, "ä", "express")
 ROUTES = (
     "PVG>HKG>ICN", "pvg > hkg>icn", ">", "", " > ", None, "CNSHAA>KRSELB", "cnshaa>NLAMS1>krselb", "LHR>ICN>LHR", "ZZZ>ICN", "12>??>a", "ﬁn>icn",
     "A>B>C>A", "HKG>PVG>ICN>AMS>NRT", "ıst>IST", "PVG>>ICN", "\u3000PVG\u3000>ICN", ">".join("ABCDEFGHIJKLMNOPQRSTUVWXYZ"),
@@ -157,6 +160,9 @@ HS_CODES = (
     "770000",
     "29",
     "61091000000000",
+    "9024000",
+    "٨٥١٧ १२",
+    "②½五",
 )
 AMOUNTS = (
     None, 0.0, -0.0, 1.0, 2, 100.0, 99.5, 1e300, 1e-300, 5e-324, float("inf"), float("nan"), -3.5, -7, 2**70, 2**64 - 1, -(2**40), 3.4028e38,
@@ -259,7 +265,7 @@ def make_hostile(draws: random.Random, base: dict[str, Any], record: type[Consig
             values[name] = draws.choice((*NUMBERS, None))
         elif draw < 0.6:
             values[name] = round(draws.random() * 10 ** draws.randint(0, 6), draws.randint(0, 5))
-    values["nature"] = draws.choice(("gift", "sale", "Gift", "sale ", None))
+    values["nature"] = draws.choice(("gift", "sale", "Gift", "sale ", "\u2003GIFT", "ſale", "", None))
     values["hs_code"] = draws.choice(("6109.10", "610910", "12345678901", "61", "x", None))
     values["account_opened_on"] = draws.choice((date(2024, 1, 5), date(2030, 1, 1), None))
     values["received_at"] = datetime(2024, 3, 4, 5, tzinfo=UTC)

@@ -7,7 +7,7 @@ from math import nan
 from operator import attrgetter, not_
 from typing import NamedTuple, cast
 
-from support.form_oracle import check_phone
+from support.form_oracle import check_phone, read_country
 
 from consignments.records import Consignment
 from consignments.timestamps import EPOCH, to_day
@@ -25,7 +25,6 @@ from features.parties import (
     FORWARDER_WORDS,
     FREE_PROVIDERS,
     HOME_SIGNS,
-    MAX_PLACEHOLDER_LENGTH,
     MIN_LINE_LENGTH,
     MIN_REPEATS,
     NON_LETTERS,
@@ -73,8 +72,8 @@ class PartyFeatures:
     def compute(self, c: Consignment, forms: NormalForms) -> Sequence[float]:
         """Compute the features of the parties. A feature is NaN if its detail is missing."""
         sender, consignee = _SENDER(c), _CONSIGNEE(c)
-        sends, of_sender = _read_name(sender[0])
-        receives, of_consignee = _read_name(consignee[0])
+        sends, of_sender = _read_name(sender[0], forms.sender_name)
+        receives, of_consignee = _read_name(consignee[0], forms.consignee_name)
         at_sender = _address_values(sender[1], forms.sender_address, sends)
         at_consignee = _address_values(consignee[1], forms.consignee_address, receives)
         return (
@@ -142,8 +141,6 @@ def is_filler(text: str) -> bool:
     """
     if not text.strip(NON_LETTERS):
         return True
-    if len(text) > MAX_PLACEHOLDER_LENGTH and text[0] != text[-1]:
-        return False
     low = text.strip().lower()
     return low in PLACEHOLDERS or (len(low) >= MIN_REPEATS and low == low[0] * len(low))
 
@@ -155,23 +152,26 @@ def _check_completeness(details: Details) -> Numbers:
     return _COMPLETENESS[tuple(map(not_, given))]
 
 
-def _read_name(name: str | None) -> tuple[PartyKind, Numbers]:
+def _read_name(name: str | None, form: str) -> tuple[PartyKind, Numbers]:
     """Classify the party of a name, and compute the features of name and kind."""
     kind = classify_party(name)
-    return kind, (*_name_values(name), kind.business, kind.chemical)
+    return kind, (*_name_values(name, form), kind.business, kind.chemical)
 
 
-def _name_values(name: str | None) -> Numbers:
+def _name_values(name: str | None, form: str) -> Numbers:
     if not name:
         return nan, nan
     # Capitals, words and length are not used: only some scripts have capitals, and only some peoples have one name or long names.
-    return 1.0 if is_filler(name) else 0.0, 1.0 if _DIGIT.search(name) else 0.0
+    invalid = is_filler(name) or not form
+    return 1.0 if invalid else 0.0, 1.0 if _DIGIT.search(name) else 0.0
 
 
 def _address_values(address: str | None, form: str, kind: PartyKind) -> Numbers:
     line = form.rpartition("|")[2]
-    if not address or not line:
+    if not address or address.isspace():
         return (kind.forwarder, *(nan,) * 8)
+    if not line:
+        return (kind.forwarder, 1.0, 1.0, 1.0, *(0.0,) * 5)
     low = address.lower()
     at_home = _contains_any(low, ASCII_HOME_SIGNS if low.isascii() else HOME_SIGNS)
     words = line.split()
@@ -199,7 +199,7 @@ def _contains_any(text: str, signs: tuple[str, ...]) -> bool:
 def _phone_values(phone: str | None, form: str, country: str | None) -> Numbers:
     if not phone:
         return nan, nan
-    implausible, foreign = check_phone(form, country.strip().upper() if country else "")
+    implausible, foreign = check_phone(form, read_country(country))
     return 1.0 if implausible else 0.0, 1.0 if foreign else 0.0
 
 
@@ -224,6 +224,7 @@ def _read_domain(domain: str) -> tuple[float, float, float]:
 def _compare_parties(nature: str | None, sends: PartyKind, receives: PartyKind) -> Numbers:
     from_firm = sends.business == 1.0
     from_person, to_person = sends.business == 0.0, receives.business == 0.0
+    nature = nature and nature.strip().casefold()
     return (
         1.0 if from_person and to_person else 0.0,
         1.0 if to_person and sends.chemical == 1.0 else 0.0,

@@ -169,7 +169,8 @@ def _identifier_values(c: Consignment, departure: str | None) -> tuple[float, ..
     s10 = parse_s10(identifier)
     if s10:
         services = S10_SERVICES.get(s10.service[0])
-        service = nan if not (services and c.service) else 0.0 if c.service in services else 1.0
+        known = c.service and c.service.strip().casefold()
+        service = nan if not (services and c.service) else 0.0 if known in services else 1.0
         wrong = 0.0 if s10.check_holds else 1.0
         other_channel = 0.0 if c.channel == "postal" else 1.0
         other_country = _compare_values(s10.country, _clean_country(departure))

@@ -165,7 +165,7 @@ def sum_items(items: Sequence[Item]) -> ItemSums:
     incomplete = 0
     for item in items:
         parts = (item.value, item.net_weight_kg, item.quantity)
-        if item.description is None or None in parts:
+        if not item.description or None in parts:
             incomplete += 1
         value += _to_float(item.value)
         weight += _to_float(item.net_weight_kg)

@@ -67,6 +67,11 @@ def test_a_declared_column_that_is_a_column_of_the_record_is_refused():
         parse_config({"columns": {"numeric": ["postage"]}})
 
 
+def test_free_text_is_no_history_key():
+    with pytest.raises(BadSetting, match=r"remove 'description': it is free text"):
+        parse_config({"history": {"keys": [["hs_code", "description"]]}})
+
+
 def test_a_file_that_is_not_toml_is_named(tmp_path):
     path = tmp_path / "bad.toml"
     path.write_text("[split\n")

@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.described import build_pipeline, describe_group
 from support.examples import make_consignment
@@ -13,6 +13,8 @@ from consignments.records import Item
 from features.goods import kernels as kernel
 from features.goods.goods import GOODS_FEATURES
 from features.goods.hs import FAMILY_CODES
+from features.goods.kernels import compose_text
+from features.normalization.normal_forms import MAX_CHARACTERS, get_goods_text
 
 PIPELINE = build_pipeline()
 NAMES = [feature.name.removeprefix("goods.") for feature in GOODS_FEATURES]
@@ -56,6 +58,10 @@ def test_a_row_does_not_depend_on_what_stood_in_it_before(description: str, hs_c
         ("1133557799", 1, 10, 1, 0),  # chapter 11 ends at heading 1109
         ("770000", 1, 6, 0, 0),  # chapter 77 is reserved
         ("61091000000000", 1, 14, 1, 0),
+        ("9024000", 1, 7, 1, 0),  # 09024000 without its first digit
+        ("610910000", 1, 9, 1, 1),  # nine digits, as in Japan
+        ("８５１７．１２", 1, 6, 1, 1),
+        ("٨٥١٧١٢", 1, 6, 1, 1),
     ],
 )
 def test_an_hs_code_is_checked(
@@ -117,6 +123,39 @@ def test_items_are_counted_by_their_chapters_and_gaps() -> None:
     assert [values[name] for name in ("items", "item_chapters", "item_gaps")] == [4, 2, 0.25]
     assert isnan(describe(items=None)["items"])
     assert [describe(items=())[name] for name in ("items", "item_chapters", "item_gaps")] == [0, 0, 0]
+
+
+def test_a_name_behind_long_texts_is_found() -> None:
+    long = tuple(Item(description=f"cotton socks {number} " * 250) for number in range(5))
+    items = (*long, Item(description="4-CMC crystals 99%"))
+    assert sum(len(item.description or "") for item in items) > MAX_CHARACTERS
+    assert describe(description="gift", items=items)["names_specific"] == 1
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["a", "ab" * 1000, "b" * 4000, "é" * 4000, "c" * 3999, "手机" * 2000, "a\u0301" * 2000]
+        )
+        | st.text(max_size=9)
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_long_texts_are_cut_as_python_cuts_them(texts: list[str]) -> None:
+    c = make_consignment(description="gift", items=tuple(map(Item, texts)))
+    text = compose_text(get_goods_text(c))
+    got, alone = describe(description="gift", items=c.items), describe(description=text, items=None)
+    assert {name: repr(got[name]) for name in NAMES if not name.startswith("item")} == {
+        name: repr(alone[name]) for name in NAMES if not name.startswith("item")
+    }
+    assert len(get_goods_text(c)) <= MAX_CHARACTERS
+
+
+def test_a_thousand_long_texts_leave_room_for_each() -> None:
+    items = tuple(Item(description=f"{number:04d} " + "socks " * 50) for number in range(1000))
+    text = get_goods_text(make_consignment(description=None, items=items))
+    assert text.count(" | ") == 999
+    assert MAX_CHARACTERS - 1000 < len(text) <= MAX_CHARACTERS
 
 
 def test_a_name_in_any_item_is_found() -> None:

@@ -36,6 +36,10 @@ SAME_NAMES = [
     ("Müller GmbH & Co. KG", "Muller G.m.b.H.", "MULLER"),
     ("ООО Ромашка", "Romashka OOO"),
     ("Smith & Sons", "Smith and Sons"),
+    ("Acme Trading Co", "Acme Trading Co., Ltd", "ACME TRADING"),
+    ("Muller Electronics AG", "Müller Electronics GmbH"),
+    ("The Body Shop", "Body Shop"),
+    ("Co, Juan", "Juan Co"),
     ("O'Brien, Sean", "Sean OBrien"),
 ]
 OTHER_NAMES = [
@@ -45,6 +49,14 @@ OTHER_NAMES = [
     ("QLRUBN9", "9QLRUBN"),
     ("Maria Sá", "Maria"),
     ("John E Smith", "John Smith"),
+    ("Kim Doo Na", "Kim Na"),
+    ("Chun Doo Hwan", "Chun Hwan"),
+    ("Nguyen The Anh", "Nguyen Anh"),
+    ("Co, Juan", "Juan"),
+    ("Zao Li", "Li"),
+    ("Pao Vang", "Vang"),
+    ("A.B. Smith", "Smith"),
+    ("A.B. Smith", "K.G. Smith"),
 ]
 
 
@@ -142,6 +154,14 @@ def test_a_street_line_that_only_repeats_the_city_is_kept():
         ("0105550123", None, "0105550123"),
         ("０１０－５５５０－１２３４", "KR", "+821055501234"),
         ("02-555-1234/010-5550-1234", "KR", "+8225551234"),
+        ("010-1234-5678/010-5550-1234", "KR", "+821012345678"),
+        ("06221/123456", "DE", "+496221123456"),
+        ("+49 221/123456", None, "+49221123456"),
+        ("+49 (0)89 / 4711", "DE", "+49894711"),
+        ("+49 (0)33701/12345", "DE", "+493370112345"),
+        ("0049 (0)33701/12345", "DE", "+493370112345"),
+        ("+43 662/123456", "AT", "+43662123456"),
+        ("030 12345678/79", "DE", "+493012345678"),
     ],
 )
 def test_a_phone_number_is_read_as_its_country_dials_it(phone, country, form):

@@ -243,6 +243,14 @@ def test_a_text_beyond_the_limit_is_refused_and_not_cut(name: str) -> None:
         describe([make_consignment(**{name: "ab" * 1025})], NO_KEYS)
 
 
+def test_a_text_without_room_for_its_composed_form_is_refused() -> None:
+    """A configuration that was not validated can have a key of descriptions."""
+    kinds = list_key_kinds(FeatureConfig(history=HistoryKeys((("description",),))))
+    plan = build_key_plan(kinds, Pseudonyms(b"a key for tests"))
+    with pytest.raises(BadInput, match="a text is too long"):
+        describe([make_consignment(description="\ufdfa" * 4000)], plan)
+
+
 def test_keys_of_too_many_columns_are_refused() -> None:
     names = tuple(f"column_{number}" for number in range(130))
     kinds = list_key_kinds(FeatureConfig(history=HistoryKeys((names,))))
