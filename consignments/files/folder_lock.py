@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from consignments.errors import BadInput
+from consignments.errors import BadInput, FileFault
 
 
 @contextmanager
@@ -23,15 +23,31 @@ def lock_folder(folder: Path, what: str) -> Iterator[None]:
     ------
     BadInput
         Another run has the lock.
+    FileFault
+        The folder cannot be locked.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
+    with _explain_failure(folder, what):
+        descriptor = os.open(folder, os.O_RDONLY)
     try:
-        try:
+        with _explain_failure(folder, what):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise BadInput(
-                f"another run is writing this {what}", where=str(folder), todo="wait until it has ended"
-            ) from error
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _explain_failure(folder: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except BlockingIOError as error:
+        raise BadInput(
+            f"another run is writing this {what}", where=str(folder), todo="wait until it has ended"
+        ) from error
+    except OSError as error:
+        raise FileFault(
+            "the folder cannot be locked",
+            where=str(folder),
+            got=error.strerror or str(error),
+            todo="correct its rights, or choose a file system that has locks",
+        ) from error

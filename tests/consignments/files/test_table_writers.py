@@ -1,5 +1,6 @@
 """Tables are written whole or not at all, and the same table gives the same bytes."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -85,3 +86,18 @@ def test_times_are_utc_in_meaning_whatever_their_zone_was(tmp_path: Path) -> Non
     seoul = pd.DataFrame({"t": pd.Series([datetime(2024, 3, 4, 9, tzinfo=UTC)]).dt.tz_convert("Asia/Seoul")})
     write_table(seoul, tmp_path / "a.csv")
     assert names_and_rows(tmp_path / "a.csv")[1] == [{"t": "2024-03-04T09:00:00.000000Z"}]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_table_is_on_disk_before_it_has_its_name(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[tuple[str, bool]] = []
+    path = tmp_path / f"a{suffix}"
+
+    def record(descriptor: int) -> None:
+        flushed.append((os.readlink(f"/proc/self/fd/{descriptor}"), path.exists()))  # noqa: PTH115
+
+    monkeypatch.setattr(os, "fsync", record)
+    write_table(FRAME, path)
+    assert flushed == [(str(tmp_path / f".a{suffix}.{os.getpid()}.part"), False), (str(tmp_path), True)]
