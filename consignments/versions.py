@@ -30,6 +30,35 @@ def is_late(issued_us: int, known_us: int) -> bool:
     return NO_TIME not in (issued_us, known_us) and issued_us < known_us
 
 
+def mark_late_versions(code: NDArray[np.int64], issued_us: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Mark the versions that were issued before the one that counted when they arrived.
+
+    Parameters
+    ----------
+    code : int64 array, (n,)
+        Number of the consignment of each version, in the order of arrival; from 0.
+    issued_us : int64 array, (n,)
+        `NO_TIME` if unknown.
+
+    Returns
+    -------
+    bool array, (n,)
+
+    Examples
+    --------
+    >>> mark_late_versions(np.array([0, 0, 1, 0]), np.array([5, 9, 3, 7])).tolist()
+    [False, False, False, True]
+    """
+    late = np.zeros(len(code), dtype=bool)
+    counting: dict[int, int] = {}
+    for row in np.flatnonzero(np.bincount(code)[code] > 1).tolist():
+        name, issued = int(code[row]), int(issued_us[row])
+        late[row] = is_late(issued, counting.get(name, NO_TIME))
+        if not late[row]:
+            counting[name] = issued
+    return late
+
+
 def select_counting_rows(
     frame: "pd.DataFrame", before_us: int | None = None, decided_us: "pd.Series | None" = None
 ) -> NDArray[np.bool_]:

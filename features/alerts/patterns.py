@@ -1,6 +1,7 @@
 """The patterns of alerts in normal form, and their comparison with a consignment.
 
-An alert matches if all its patterns match. An alert without a pattern matches nothing.
+An alert matches if all its patterns match. An alert without a pattern matches nothing, and neither does one with a pattern that has
+no normal form, such as "***" for a name: without it, the others would match too much.
 """
 
 import re
@@ -36,20 +37,55 @@ class StreetWords(NamedTuple):
 
 
 class AlertPattern(NamedTuple):
-    """The patterns of an alert in normal form. An empty pattern matches every consignment."""
+    """The patterns of an alert in normal form. An empty one is not compared. If all are empty, the alert matches nothing."""
 
-    sender: str
-    consignee: str
-    sender_street: StreetWords | None
-    consignee_street: StreetWords | None
-    words: tuple[Word, ...]
-    hs: str
-    departure: str
-    places: str
+    sender: str = ""
+    consignee: str = ""
+    sender_street: StreetWords | None = None
+    consignee_street: StreetWords | None = None
+    words: tuple[Word, ...] = ()
+    hs: str = ""
+    departure: str = ""
+    places: str = ""
+
+
+ALERT_CRITERIA = (
+    "sender_name",
+    "consignee_name",
+    "sender_address",
+    "consignee_address",
+    "description_pattern",
+    "hs_code",
+    "departure_country",
+    "route",
+)
+"""Fields of an alert that are compared with consignments, in the order of `AlertPattern`."""
 
 
 def normalize_pattern(alert: Alert) -> AlertPattern:
-    """Convert the patterns of an alert into normal form."""
+    """Convert the patterns of an alert into normal form. All are empty if one that is given has no normal form."""
+    pattern = _read_pattern(alert)
+    return AlertPattern() if _list_unusable(alert, pattern) else pattern
+
+
+def list_unusable_criteria(alert: Alert) -> list[str]:
+    """List the criteria of an alert that are given and have no normal form.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime
+    >>> list_unusable_criteria(Alert("A", datetime(2024, 3, 1, tzinfo=UTC), sender_name="***", hs_code="30"))
+    ['sender_name']
+    """
+    return _list_unusable(alert, _read_pattern(alert))
+
+
+def _list_unusable(alert: Alert, pattern: AlertPattern) -> list[str]:
+    read = zip(ALERT_CRITERIA, pattern, strict=True)
+    return [name for name, form in read if getattr(alert, name) and not form]
+
+
+def _read_pattern(alert: Alert) -> AlertPattern:
     return AlertPattern(
         describe_party(PartyDetails(alert.sender_name)).name,
         describe_party(PartyDetails(alert.consignee_name)).name,

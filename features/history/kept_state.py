@@ -48,7 +48,8 @@ from features.history.waiting_events import (
     prepend_cancellations,
 )
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
+"""2: late versions leave no trace. A state of format 1 may have some."""
 SEGMENT_ROWS = 1 << 19
 """Arrivals of a segment, except the last one of a batch: they are sorted in memory, 140 bytes each."""
 CONSIGNMENT = "consignment"

@@ -86,9 +86,10 @@ STEP = np.dtype(
         ("today", "<i4"),
     ]
 )
-"""Type of a step: +1 or -1 on a counter, for the keys in `row`. An arrival is first read into `out_row`, unless that is -1.
-A step with the change `READ_ONLY` is read and not counted."""
-READ_ONLY = 0
+"""Type of a step: a change of a counter, for the keys in `row`. An arrival is first read into `out_row`, unless that is -1."""
+REMOVE, READ_ONLY, ADD, RESTORE = range(-1, 3)
+"""Changes of a step: -1, nothing, +1, and +1 again after a `REMOVE` of the same event. `RESTORE` leaves no trace: it needs no
+room, and a key without another event is not a new one."""
 
 # The head of a key: 14 int32. Its arrivals and its results are two *series* of day tiles. A series of a single day needs no
 # tile: the head has the counts of that day, and the day in place of the block.
@@ -188,11 +189,11 @@ def apply_steps(
             if places[kind] == NO_PLACE and turn > 0:  # it may have been added since
                 places[kind] = _find_place(slots, heads, keys[row, kind])
             new += keys[row, kind] != 0 and places[kind] == NO_PLACE
-        if change > 0 and not _has_room(slots, heads, days, others, state, new, kinds):
+        if change == ADD and not _has_room(slots, heads, days, others, state, new, kinds):
             return number
         if change != READ_ONLY:
             state[TODAY] = today
-        arrival = counter == ARRIVALS and change >= READ_ONLY
+        arrival = counter == ARRIVALS and READ_ONLY <= change <= ADD
         if arrival and out_row >= 0:
             _read_common(heads, days, day, today, common)
             for kind in range(kinds):
@@ -205,7 +206,7 @@ def apply_steps(
         if change == READ_ONLY or day < today - REMEMBERED_DAYS:
             continue
         for kind in range(kinds):
-            if keys[row, kind] == 0 or (places[kind] == NO_PLACE and change < 0):
+            if keys[row, kind] == 0 or (places[kind] == NO_PLACE and change != ADD):
                 continue
             if places[kind] == NO_PLACE:
                 places[kind] = _add_key(slots, heads, state, keys[row, kind])
@@ -382,26 +383,27 @@ def _update_count(
     counter: Number,
     change: Number,
 ) -> None:
-    """Add a change to the counter of a day."""
+    """Apply a change to the counter of a day."""
     series = OF_ARRIVALS if counter == ARRIVALS else OF_RESULTS
-    if not _is_remembered(heads, days, place, state[TODAY]):
-        if change < 0:
+    if change != RESTORE and not _is_remembered(heads, days, place, state[TODAY]):
+        if change == REMOVE:
             return
         _reset_key(heads, days, others, state, place)
+    amount = min(change, np.int64(ADD))
     block, used, room = _get_series(heads, place, series)
     if used == 0 and room == 0 and change > 0:
         block, used = day, 1
         _set_series(heads, place, series, day, 1, 0)
     if room == 0 and used > 0 and block == day:
-        heads[place, EVER + counter] += change
+        heads[place, EVER + counter] += amount
         if _is_empty(heads[place], EVER + series, _get_tile_words(series) - 1):
             _set_series(heads, place, series, 0, 0, 0)
     else:
         tile = _find_tile(heads, days, state, place, series, day, change > 0)
         if tile == NO_PLACE:
             return
-        heads[place, EVER + counter] += change
-        days[tile + 1 + counter - series] += change
+        heads[place, EVER + counter] += amount
+        days[tile + 1 + counter - series] += amount
         if _is_empty(days, tile + 1, _get_tile_words(series) - 1):
             _drop_tile(heads, days, place, series, tile)
     if counter == ARRIVALS:

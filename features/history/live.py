@@ -5,7 +5,7 @@ earlier one. A cancellation removes everything. The order of the events is the o
 """
 
 from collections.abc import Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 
 from consignments.timestamps import NO_TIME, convert_us_to_day
 from consignments.versions import is_late
-from features.history.kernels import ARRIVALS, NO_DAY, READ_ONLY, REMEMBERED_DAYS, RESULTS, STEP
+from features.history.kernels import (
+    ADD,
+    ARRIVALS,
+    NO_DAY,
+    READ_ONLY,
+    REMEMBERED_DAYS,
+    REMOVE,
+    RESTORE,
+    RESULTS,
+    STEP,
+)
 from features.history.table import History
 
 Keys = NDArray[np.uint64]
@@ -23,13 +33,18 @@ Handle = TypeVar("Handle")
 NOT_FINAL = ARRIVALS
 """Counter of a result that is not counted: pending or missed."""
 NO_SEQUENCE = -1
-MAX_EVENT_STEPS = 6
-"""Maximum number of steps of one event: an amendment removes a result and an arrival, and counts both again."""
+MAX_EVENT_STEPS = 5
+"""Maximum number of steps of one event: a late version removes an arrival and a result, is read, and restores both."""
 FORGET_INTERVAL_DAYS = 30
 
 
 HandledStep = tuple[int, int, Handle, int]
 """A step: (change, counter, handle of the keys, day)."""
+
+
+def is_own_arrival(change: Any, counter: Any) -> Any:
+    """Check if a step is the arrival of its event itself: it is read, and has the counterparts of the event. Also for arrays."""
+    return (counter == ARRIVALS) & (change >= READ_ONLY) & (change <= ADD)
 
 
 class CountedState(msgspec.Struct, Generic[Handle], gc=False):
@@ -78,16 +93,15 @@ class CountedState(msgspec.Struct, Generic[Handle], gc=False):
         self._reset_if_expired(today)
         if self.is_late(issued_us):
             return self.read_instead(handle, day)
-        steps = self._build_steps(-1)
+        steps = self._build_steps(REMOVE)
         self.handle, self.day, self.cancelled, self.issued_us = handle, day, False, issued_us
         self.last_day = max(self.last_day, day)
-        steps += self._build_steps(+1)
+        steps += self._build_steps(ADD)
         return steps
 
     def read_instead(self, handle: Handle, day: int) -> list[HandledStep[Handle]]:
         """Build the steps that read history as if the consignment arrived on a day instead of its earlier version, and restore it."""
-        read_only = [(+1, ARRIVALS, handle, day), (-1, ARRIVALS, handle, day)]
-        return [*self._build_steps(-1), *read_only, *self._build_steps(+1)]
+        return [*self._build_steps(REMOVE), (READ_ONLY, ARRIVALS, handle, day), *self._build_steps(RESTORE)]
 
     def is_late(self, issued_us: int) -> bool:
         """Check if a version was issued before the one that counts: it is read, and does not replace it."""
@@ -112,15 +126,15 @@ class CountedState(msgspec.Struct, Generic[Handle], gc=False):
         standing = (*order, counter)
         if self.standing is not None and standing <= self.standing:
             return []
-        steps = self._build_result_steps(-1)
+        steps = self._build_result_steps(REMOVE)
         self.standing, self.result, self.result_day = standing, counter, day
-        steps += self._build_result_steps(+1)
+        steps += self._build_result_steps(ADD)
         return steps
 
     def cancel(self, today: int) -> list[HandledStep[Handle]]:
         """Build the steps that remove the consignment with its result. Return none if it is unknown or cancelled."""
         self._reset_if_expired(today)
-        steps = self._build_steps(-1)
+        steps = self._build_steps(REMOVE)
         self.cancelled = self.handle is not None
         return steps
 
@@ -130,13 +144,13 @@ class CountedState(msgspec.Struct, Generic[Handle], gc=False):
             self.result, self.last_day, self.issued_us = NOT_FINAL, NO_DAY, NO_TIME
 
     def _build_steps(self, change: int) -> list[HandledStep[Handle]]:
-        """Build the steps that add or remove the consignment with its current result."""
+        """Build the steps that add, remove or restore the consignment with its current result."""
         if self.handle is None or self.cancelled:
             return []
         return [(change, ARRIVALS, self.handle, self.day), *self._build_result_steps(change)]
 
     def _build_result_steps(self, change: int) -> list[HandledStep[Handle]]:
-        """Build the step that adds or removes its result, if it has a final one."""
+        """Build the step that adds, removes or restores its result, if it has a final one."""
         if self.result == NOT_FINAL or self.handle is None or self.cancelled:
             return []
         return [(change, self.result, self.handle, self.result_day)]
@@ -290,10 +304,9 @@ class LiveHistory:
     def read_instead(
         self, file: CountedState[bytes], day: int, keys: Keys, counterparts: Keys, row: Rows
     ) -> None:
-        """Read the history of a counted consignment as if it arrived on a day instead; later readings do not change.
+        """Read the history of a counted consignment as if it arrived on a day instead, and change nothing.
 
-        The table may keep traces that no reading shows, so a service never does this with the history that it logs. The parameters
-        are those of `count_arrival`.
+        The parameters are those of `count_arrival`.
         """
         self._apply_steps(file.read_instead(keys.tobytes(), day), counterparts, row)
 
@@ -339,12 +352,10 @@ class LiveHistory:
         handles, size = keys.tobytes(), keys.itemsize * keys.shape[1]
         for place, file in enumerate(files):
             issued = issued_us[place] if issued_us else NO_TIME
-            unread, own = True, handles[size * place : size * (place + 1)]
+            own = handles[size * place : size * (place + 1)]
             for change, counter, handle, on in file.record_arrival(own, day, self.today, issued):
                 row, out_row = place, place
-                if change > 0 and counter == ARRIVALS and unread:
-                    unread = False
-                else:
+                if not is_own_arrival(change, counter):
                     row, out_row = len(files) + len(earlier), -1
                     earlier.append(handle)
                 steps.append((change, counter, row, out_row, on, self.today))
@@ -412,10 +423,8 @@ class LiveHistory:
     ) -> None:
         if not steps:
             return
-        unread = True
         for place, (change, counter, handle, day) in enumerate(steps):
-            arrival = counter == ARRIVALS and change > 0 and unread
-            unread = unread and not arrival
+            arrival = is_own_arrival(change, counter)
             self._keys[place] = np.frombuffer(handle, dtype=np.uint64)
             self._counterparts[place] = counterparts if arrival and counterparts is not None else 0
             out_row = 0 if arrival and row is not None else -1

@@ -23,8 +23,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from consignments.timestamps import NO_TIME, US_PER_DAY
-from features.history.kernels import ARRIVALS, NO_DAY, STEP
-from features.history.live import NO_SEQUENCE, CountedState, CountedStates, HandledStep
+from features.history.kernels import ADD, ARRIVALS, NO_DAY, STEP
+from features.history.live import NO_SEQUENCE, CountedState, CountedStates, HandledStep, is_own_arrival
 
 Longs = NDArray[np.int64]
 Keys = NDArray[np.uint64]
@@ -481,7 +481,7 @@ class HistoryFold:
     def _build_single_steps(self, places: Longs, arrival: Longs, out_rows: Longs) -> NDArray[Any]:
         """Build the steps of arrivals without other events: one step each, without a state."""
         steps = np.zeros(len(places), dtype=STEP)
-        steps["change"], steps["counter"] = 1, ARRIVALS
+        steps["change"], steps["counter"] = ADD, ARRIVALS
         steps["row"], steps["out_row"] = arrival, out_rows[arrival]
         steps["day"], steps["today"] = self._days[places], self._today[places]
         return steps
@@ -514,11 +514,7 @@ class HistoryFold:
         steps = np.zeros(len(handled), dtype=STEP)
         for name in ("change", "counter", "day"):
             steps[name] = handled[name]
-        # Only the arrival of this event is read: the first one that is added. A late version and a second reading add the one
-        # that counts again.
-        adds = np.flatnonzero((handled["change"] > 0) & (handled["counter"] == ARRIVALS))
-        reads = np.zeros(len(handled), dtype=bool)
-        reads[adds[np.unique(handled["place"][adds], return_index=True)[1]]] = True
+        reads = is_own_arrival(handled["change"], handled["counter"])
         steps["row"] = np.where(reads, handled["arrival"], rows)
         steps["out_row"] = np.where(reads, out_rows[handled["arrival"]], -1)
         steps["today"] = self._today[handled["place"]]

@@ -55,7 +55,8 @@ MAX_GROWTH_BYTES = 1 << 26
 """Maximum growth of a store in bytes. A store grows in place, so that many growth steps are cheap."""
 SWEEP_DAYS = 30
 """Minimum number of days between two purges of forgotten keys before the table grows. Readings do not depend on it."""
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2: late versions leave no trace. A snapshot of format 1 may have some."""
 MAX_STORE_SIZE = 2**31 - 1
 """Maximum size of a store, because blocks are addressed by an int32."""
 

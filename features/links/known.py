@@ -5,6 +5,7 @@
     9 March 12:00  A's result nps becomes visible
    12 March 12:00  B is cancelled
 
+A version that was issued before the one that counts does not count, and brings no cancelled consignment back.
 When B arrives, A is known without a result. As of 10 March the detection in A is known too. As of 13 March B no longer counts.
 The order of events is the order of `features.history.ordering`, so that a trace and the history use the same events.
 """
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput, UnknownName
 from consignments.timestamps import to_datetime
+from consignments.versions import mark_late_versions
 from features.history.kernels import RESULTS
 from features.history.live import NO_SEQUENCE, NOT_FINAL
 from features.history.ordering import (
@@ -51,7 +53,7 @@ class KnownConsignments:
     rows : int64 array, (k,)
         Rows of the arrivals that counted, one per consignment, including the traced one.
     root : int
-        Row of the latest version of the traced consignment.
+        Row of the version of the traced consignment that counts.
     cancelled : bool
         True if the traced consignment was cancelled. Other cancelled consignments do not count.
     outcome : int64 array, (k,)
@@ -79,7 +81,7 @@ def find_known(
     consignment_id : str
     as_of_us : int, optional
         Arrivals before this time count, and outcomes and cancellations that were visible by it. Default: all events before
-        the latest version of the consignment in the order of history.
+        the arrival of the version that counts, in the order of history.
 
     Raises
     ------
@@ -91,12 +93,13 @@ def find_known(
     codes = _IdentifierCodes(arrivals, outcomes)
     root = codes.find(consignment_id)
     events = order_events(arrivals, outcomes, as_of_us)
+    if as_of_us is not None:
+        arrived = arrivals.received_us[np.where(events.what == OUTCOME, 0, events.row)] < as_of_us
+        events = _select_events(events, (events.what == OUTCOME) | arrived)
+    events = _drop_late_versions(events, codes)
     if as_of_us is None:
         mine = (events.what == ARRIVAL) & (codes.encode_events(events) == root)
         events = _select_events(events, np.arange(len(mine)) <= np.flatnonzero(mine)[-1])
-    else:
-        arrived = arrivals.received_us[np.where(events.what == OUTCOME, 0, events.row)] < as_of_us
-        events = _select_events(events, (events.what == OUTCOME) | arrived)
     return _summarize_events(events, codes, root, as_of_us)
 
 
@@ -130,6 +133,18 @@ class _IdentifierCodes:
             self.of_arrivals[events.row[~is_outcome]],
         )
         return codes
+
+
+def _drop_late_versions(events: HistoryEvents, codes: _IdentifierCodes) -> HistoryEvents:
+    """Drop the arrivals that do not take the place of an earlier one, not even of a cancelled one."""
+    issued_us = codes.arrivals.issued_us
+    if issued_us is None:
+        return events
+    counts = np.ones(len(events.row), dtype=bool)
+    arrived = events.what == ARRIVAL
+    rows = events.row[arrived]
+    counts[arrived] = ~mark_late_versions(codes.of_arrivals[rows], issued_us[rows])
+    return _select_events(events, counts)
 
 
 def _summarize_events(

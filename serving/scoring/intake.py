@@ -10,7 +10,7 @@ from consignments.errors import MessageFault
 from consignments.records import Alert, Consignment, Outcome, Time
 from consignments.timestamps import convert_us_to_day, to_datetime, to_us
 from consignments.visibility import find_outcome_fault
-from features.alerts.patterns import normalize_pattern
+from features.alerts.patterns import ALERT_CRITERIA, list_unusable_criteria, normalize_pattern
 from features.history.kernels import NO_DAY
 from features.indicators.operation_keys import get_installed_keys
 from models.signatures.envelope import Envelope
@@ -154,19 +154,6 @@ def check_outcome(outcome: Outcome, now_us: int) -> FieldError | None:
     )
 
 
-ALERT_CRITERIA = (
-    "description_pattern",
-    "hs_code",
-    "sender_name",
-    "sender_address",
-    "consignee_name",
-    "consignee_address",
-    "departure_country",
-    "route",
-)
-"""Fields of an alert that are compared with consignments."""
-
-
 def check_alert(alert: Alert, now_us: int) -> FieldError | None:  # noqa: ARG001
     """Check what the type of an alert cannot express; return the error or None. It may be issued for the future."""
     if alert.expires_at is not None and alert.expires_at <= alert.issued_at:
@@ -183,10 +170,17 @@ def check_alert(alert: Alert, now_us: int) -> FieldError | None:  # noqa: ARG001
             f"need the operation key {', '.join(missing)}; put its file into the exchange directory",
             "bad_value",
         )
+    unusable = list_unusable_criteria(alert)
+    if unusable:
+        return FieldError(
+            unusable[0],
+            "has nothing that can be compared, so the alert would match no consignment; correct it, or leave it out",
+            "no_criterion",
+        )
     if not alert.indicators and not any(normalize_pattern(alert)):
         return FieldError(
             "description_pattern",
-            "the alert has no criterion with a letter or digit, so it matches no consignment; add one",
+            "the alert has no criterion, so it matches no consignment; add one",
             "no_criterion",
         )
     return _check_printable("alert_id", alert.alert_id)

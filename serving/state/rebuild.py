@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from consignments.garbage_collection import pause_garbage_collection
 from consignments.timestamps import US_PER_DAY, convert_us_to_day
-from features.history.kernels import ARRIVALS, NO_DAY, STEP
+from features.history.kernels import ADD, ARRIVALS, NO_DAY, STEP
+from features.history.live import is_own_arrival
 from serving.event_log.blocks.codec import ARRIVAL_BITS, combine_kinds
 from serving.event_log.blocks.history_chunks import HistoryChunk
 from serving.event_log.event_codec import KEY_DTYPE, decode_issued_us
@@ -142,12 +143,9 @@ class EventChunk:
     def _assign_rows(self, steps: Steps, place: int) -> list[RowStep]:
         """Assign rows of keys to the steps of one entry: its own row to its arrival, rows at the end to the others."""
         assigned = []
-        own = True
         for change, counter, handle, day in steps:
             row = place
-            if change > 0 and counter == ARRIVALS and own:
-                own = False
-            else:
+            if not is_own_arrival(change, counter):
                 row = len(self._chunk) + len(self._more_keys)
                 self._more_keys.append(handle)
             assigned.append(RowStep(change, counter, row, day, place))
@@ -159,7 +157,7 @@ class EventChunk:
             np.array(further, dtype=np.int64).reshape(-1, len(RowStep._fields)).T
         )
         steps = np.zeros(len(single) + len(further), dtype=STEP)
-        steps["change"] = np.concatenate([np.ones_like(single), change])
+        steps["change"] = np.concatenate([np.full_like(single, ADD), change])
         steps["counter"] = np.concatenate([np.full_like(single, ARRIVALS), counter])
         steps["row"] = np.concatenate([single, rows])
         steps["out_row"] = -1

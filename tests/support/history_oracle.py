@@ -31,6 +31,7 @@ class Arrival:
     sequence: int | None = None
     cancelled_us: int | None = None
     cancelled_sequence: int | None = None
+    issued_us: int | None = None
 
 
 @dataclass(frozen=True)
@@ -165,9 +166,12 @@ class PlainHistory:
         day = arrival.received_us // US_PER_DAY
         self.today = max(self.today, day)
         known = self.known(arrival.name)
-        self.take_out(self.standing(known), known)
-        if self.wanted(arrival):
-            self.read.append((arrival, self.readings(arrival, day)))
+        if is_late(arrival, known):
+            before = self.copied_lives(known)
+            self.read_without(known, arrival, day)
+            self.lives.update(before)
+            return
+        self.read_without(known, arrival, day)
         self.versions += 1
         known.arrival, known.version, known.cancelled = arrival, self.versions, False
         known.days.append(day)
@@ -176,6 +180,16 @@ class PlainHistory:
             for kind, (key, counterpart) in enumerate(zip(arrival.keys, arrival.counterparts, strict=True)):
                 if key and counterpart:
                     self.life((kind, key)).counterparts.add(counterpart)
+
+    def read_without(self, known: Known, arrival: Arrival, day: int) -> None:
+        self.take_out(self.standing(known), known)
+        if self.wanted(arrival):
+            self.read.append((arrival, self.readings(arrival, day)))
+
+    def copied_lives(self, known: Known) -> dict[tuple[Any, int], Life]:
+        """The lives of all keys of a consignment, as they are now."""
+        keys = {key for what in self.standing(known) for key in self.keys_of(known, what)} & self.lives.keys()
+        return {key: Life(dict(self.lives[key].events), set(self.lives[key].counterparts)) for key in keys}
 
     def conclude(self, outcome: Outcome) -> None:
         day = outcome.visible_us // US_PER_DAY
@@ -316,6 +330,13 @@ class PlainHistory:
         shares = self.shares(results, common, 10.0)
         values |= zip(("nps_rate", "controlled_drug_rate", "any_offence_rate"), shares, strict=True)
         return values
+
+
+def is_late(arrival: Arrival, known: Known) -> bool:
+    """A version issued before the one that counts is read, and changes nothing."""
+    if known.arrival is None or None in (arrival.issued_us, known.arrival.issued_us):
+        return False
+    return (arrival.issued_us or 0) < (known.arrival.issued_us or 0)
 
 
 def share(events: list[str], finds: set[str]) -> float:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from support.history_oracle import US_PER_DAY, Arrival, Outcome
 
 from consignments.timestamps import NO_TIME
+from features.history.kernels import FIRST_BLOCK, TODAY
 from features.history.keys import KeyKind
 from features.history.ordering import ArrivalEvents, Outcomes
 from features.history.table import History
@@ -27,6 +28,7 @@ def arrivals_of(rows: Sequence[Arrival]) -> ArrivalEvents:
         moments(row.cancelled_us for row in rows),
         None if any(row.sequence is None for row in rows) else moments(row.sequence for row in rows),
         moments(-1 if row.cancelled_sequence is None else row.cancelled_sequence for row in rows),
+        moments(row.issued_us for row in rows),
     )
 
 
@@ -47,6 +49,17 @@ def moments(values: "Sequence[int | None] | object") -> "np.ndarray[tuple[int], 
 
 def numbers(rows: Sequence[tuple[int, ...]]) -> "np.ndarray[tuple[int, int], np.dtype[np.uint64]]":
     return np.array(rows, dtype=np.uint64).reshape(-1, len(KINDS))
+
+
+def get_counted(history: History) -> dict[str, bytes]:
+    """All that the table counts: everything but the day and the block that readings write into."""
+    arrays = history.to_arrays()
+    return {
+        "state": np.delete(arrays["state"], TODAY).tobytes(),
+        "heads": arrays["heads"].tobytes(),
+        "days": arrays["days"][FIRST_BLOCK:].tobytes(),
+        "counterparts": arrays["counterparts"].tobytes(),
+    }
 
 
 # Days that lie at, before and after the edges of every window and of what is remembered.
@@ -81,6 +94,7 @@ def worlds(draw, sequenced: bool):
                     draw(counterpart_rows),
                     2 * number if sequenced else None,
                     None if cancelled is None else moment + cancelled * US_PER_DAY,
+                    issued_us=draw(st.sampled_from([None, 3, 2, 2, 1, 1])) if sequenced else None,
                 )
             )
         else:

@@ -5,11 +5,17 @@ from math import isnan
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from support.examples import day, make_consignment
 
 from consignments.records import Alert, Item
 from features.alerts.alerts import Alerts
-from features.alerts.patterns import match_word
+from features.alerts.patterns import (
+    ALERT_CRITERIA,
+    list_unusable_criteria,
+    match_word,
+    normalize_pattern,
+)
 from features.rows.described_rows import normalize_consignment
 
 
@@ -25,6 +31,42 @@ def values(alerts, sequence=None, **changes):
 
 def matching(one, **changes):
     return values(Alerts([one]), **changes)["matching"]
+
+
+UNUSABLE = [
+    {"sender_name": "***"},
+    {"consignee_name": "\u200b"},
+    {"sender_address": "n°"},
+    {"consignee_address": "..."},
+    {"description_pattern": "*"},
+    {"hs_code": "n/a"},
+    {"departure_country": " "},
+    {"route": ">"},
+]
+
+
+@pytest.mark.parametrize("unusable", UNUSABLE)
+def test_an_alert_with_a_pattern_that_cannot_be_compared_matches_nothing(unusable):
+    """Without it, the other patterns would match too much."""
+    others = {"departure_country": "GB", "hs_code": "6109", "sender_name": "Orchid Trading"}
+    usable = {name: value for name, value in others.items() if name not in unusable}
+    assert matching(alert(**usable)) == 1
+    given = alert(**usable, **unusable)
+    assert list_unusable_criteria(given) == [*unusable]
+    assert not any(normalize_pattern(given))
+    assert matching(given) == 0
+
+
+def test_criteria_are_named_in_the_order_of_patterns():
+    given = alert(
+        sender_name="A", consignee_name="B", sender_address="1 C St", consignee_address="2 D St",
+        description_pattern="e", hs_code="61", departure_country="GB", route="ICN",
+    )  # fmt: skip
+    pattern = normalize_pattern(given)
+    assert all(pattern)
+    for place, name in enumerate(ALERT_CRITERIA):
+        without = normalize_pattern(structs.replace(given, **{name: None}))
+        assert [bool(each) for each in without] == [number != place for number in range(len(pattern))]
 
 
 @pytest.mark.parametrize(

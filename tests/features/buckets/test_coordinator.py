@@ -55,14 +55,15 @@ def tables() -> Tables:
 
 @pytest.fixture(scope="module")
 def logged(tables: Tables) -> Tables:
-    """The same as a log has it: with a sequence and amended consignments, in another order than that of the table."""
+    """The same as a log has it: with a sequence, amendments and late versions, in another order than that of the table."""
     random = np.random.default_rng(3)
     assert tables.outcomes is not None
     rows = len(tables.consignments)
     again = random.choice(rows, rows // 8, replace=False)
     frame = pd.concat([tables.consignments, tables.consignments.iloc[again]], ignore_index=True)
     place = np.concatenate([np.arange(rows) * 10, again * 10 + random.integers(1, 500, len(again)) * 10 + 1])
-    frame = frame.assign(sequence=np.argsort(np.argsort(place, kind="stable")) * 10)
+    issued = pd.to_datetime(random.integers(0, 20, len(frame)), unit="D", origin="2024-01-01", utc=True)
+    frame = frame.assign(sequence=np.argsort(np.argsort(place, kind="stable")) * 10, issued_at=issued)
     outcomes = tables.outcomes.assign(sequence=np.arange(len(tables.outcomes)) * 97 + 1)
     return Tables(frame, outcomes, tables.alerts)
 

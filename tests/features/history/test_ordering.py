@@ -14,6 +14,7 @@ from support.history_worlds import (
     ROW,
     START,
     arrivals_of,
+    get_counted,
     numbers,
     outcomes_of,
     worlds,
@@ -56,9 +57,14 @@ def one_by_one(
     outcomes: Sequence[Outcome],
     restart_every: int = 0,
     kills: Collection[int] = (),
+    *,
+    compare: bool = False,
 ):
-    """The same through the ledger, event by event, with a restart from a snapshot now and then, and before `kills`."""
-    ledger = LiveHistory(History(KINDS, capacity=4))
+    """The same through the ledger, event by event, with a restart from a snapshot now and then, and before `kills`.
+
+    To compare is to check that no late version changes a bit of the table. It then has room, so that no forgotten key is purged.
+    """
+    ledger = LiveHistory(History(KINDS, capacity=64 if compare else 4))
     out = np.full((len(arrivals), ROW), -1, dtype=np.float32)
     keys = numbers([row.keys for row in arrivals])
     counterparts = numbers([row.counterparts for row in arrivals])
@@ -68,7 +74,11 @@ def one_by_one(
             ledger = restarted(ledger)
         if what == ARRIVAL:
             day = arrivals[row].received_us // US_PER_DAY
-            ledger.record_arrival(arrivals[row].name, day, keys[row], counterparts[row], out[row])
+            issued_us = NO_TIME if arrivals[row].issued_us is None else arrivals[row].issued_us
+            before = get_counted(ledger.history) if compare else {}
+            ledger.record_arrival(arrivals[row].name, day, keys[row], counterparts[row], out[row], issued_us)
+            if compare and ledger.register.get(arrivals[row].name, ledger.today).is_late(issued_us):
+                assert get_counted(ledger.history) == before
         elif what == OUTCOME:
             told = outcomes[row]
             ledger.record_outcome(
@@ -117,6 +127,12 @@ def test_the_batch_reads_what_the_definition_says(world) -> None:
 def test_one_by_one_with_restarts_reads_what_the_batch_reads(world, restart_every: int) -> None:
     arrivals, outcomes = world
     assert same(one_by_one(arrivals, outcomes, restart_every), batch(arrivals, outcomes))
+
+
+@settings(max_examples=150)
+@given(worlds(sequenced=True))
+def test_a_late_version_changes_no_bit_of_the_table(world) -> None:
+    one_by_one(*world, compare=True)
 
 
 @settings(max_examples=150)
@@ -224,19 +240,21 @@ def read_last(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome] = ()) -> 
 
 
 def test_the_worked_example_of_the_page() -> None:
-    nine, noon, three, five = 9 / 24, 12 / 24, 15 / 24, 17 / 24
+    nine, noon, three, five, six = 9 / 24, 12 / 24, 15 / 24, 17 / 24, 18 / 24
     arrivals = [
         arrival("a", 0 + nine, sequence=1),
         arrival("b", 0 + three, sequence=2, cancelled_us=moment(19 + noon)),
         arrival("c", 8 + noon, sequence=4),
-        arrival("a", 8 + five, sequence=5),
-        arrival("d", 12, sequence=7),
-        arrival("e", 20, sequence=8),
+        arrival("a", 8 + five, sequence=5, issued_us=moment(8)),
+        arrival("a", 8 + six, sequence=6, issued_us=moment(7)),
+        arrival("d", 12, sequence=8),
+        arrival("e", 20, sequence=9),
     ]
-    outcomes = [outcome("a", 8 + noon, sequence=3), outcome("a", 11 + nine, "clear", sequence=6)]
+    outcomes = [outcome("a", 8 + noon, sequence=3), outcome("a", 11 + nine, "clear", sequence=7)]
     read = batch(arrivals, outcomes)
     columns = [NAMES.index(name) for name in ("arrivals_30d", "nps_365d", "inspections_365d")]
-    assert read[:, columns].tolist() == [[0, 0, 0], [1, 0, 0], [2, 1, 1], [2, 0, 0], [3, 0, 1], [3, 0, 1]]
+    expected = [[0, 0, 0], [1, 0, 0], [2, 1, 1], [2, 0, 0], [2, 0, 0], [3, 0, 1], [3, 0, 1]]
+    assert read[:, columns].tolist() == expected
     assert same(read, one_by_one(arrivals, outcomes))
 
 
@@ -396,6 +414,44 @@ def test_an_amendment_moves_its_counts_to_its_new_keys() -> None:
     assert (new["arrivals_ever"], new["nps_ever"]) == (1, 1)
 
 
+def test_a_late_version_reads_like_an_amendment_and_leaves_everything_as_it_was() -> None:
+    first = arrival("a", 0, sequence=1, with_=5, issued_us=2)
+    for sender in (1, 2):
+        late = arrival("a", 1, sender, sequence=2, with_=6, issued_us=1)
+        assert (read_last([first, late])["new"], read_last([first, late])["counterparts"]) == (1, 0)
+        read = read_last([first, late, arrival("b", 2, sequence=3)])
+        assert (read["arrivals_ever"], read["counterparts"], read["days_since_first"]) == (1, 1, 2)
+
+
+def test_a_late_version_does_not_make_history_forget_a_find() -> None:
+    rows = [
+        arrival("a", 0, sequence=1, with_=5),
+        arrival("b", 300, sequence=3, with_=6, issued_us=moment(299)),
+        arrival("b", 400, sequence=4, with_=7, issued_us=moment(298)),
+        arrival("c", 400, sequence=5),
+    ]
+    read = read_last(rows, [outcome("a", 1, sequence=2)])
+    assert (read["arrivals_ever"], read["days_since_first"], read["nps_ever"]) == (2, 400, 1)
+    assert read["counterparts"] == 2
+
+
+def test_a_late_version_leaves_its_own_result_and_a_cancellation() -> None:
+    rows = [
+        arrival("a", 0, sequence=1, issued_us=2),
+        arrival("a", 2, sequence=3, issued_us=1),
+        arrival("b", 2, sequence=4),
+        arrival("c", 4, sequence=7),
+    ]
+    told = [outcome("a", 1, sequence=2)]
+    gone = [replace(rows[0], cancelled_us=moment(3), cancelled_sequence=5), *rows[1:3]]
+    late = arrival("a", 3, sequence=6, issued_us=1)
+    columns = [NAMES.index(name) for name in ("arrivals_ever", "nps_ever", "days_since_find")]
+    assert np.nan_to_num(batch(rows, told)[:, columns], nan=-1).tolist() == [
+        [0, 0, -1], [0, 0, -1], [1, 1, 1], [2, 1, 3]
+    ]  # fmt: skip
+    assert read_last([*gone, late, rows[3]], told)["arrivals_ever"] == 1
+
+
 def test_when_days_go_backwards_later_days_count_as_today() -> None:
     rows = [arrival("a", 5, sequence=1), arrival("b", 3, sequence=2)]
     read = read_last(rows)
@@ -503,7 +559,8 @@ def large_world(count: int, seed: int):
         sender = 1 if random.random() < 0.5 else int(random.integers(2, count // 3))
         keys = (sender, CONSIGNEES + int(random.integers(0, 200)))
         cancelled = at + int(random.integers(0, 40)) * US_PER_DAY if random.random() < 0.02 else None
-        arrivals.append(Arrival(name, at, keys, (keys[1], sender), 10 * number, cancelled))
+        issued = at - int(random.integers(0, 40)) * US_PER_DAY if random.random() < 0.7 else None
+        arrivals.append(Arrival(name, at, keys, (keys[1], sender), 10 * number, cancelled, issued_us=issued))
         if random.random() < 0.1:
             told = arrivals[random.integers(max(0, number - 2_000), number + 1)].name
             result = ("nps", "controlled_drug", "other_offence", "clear", "clear", "clear")[

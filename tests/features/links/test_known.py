@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from support.examples import day, make_outcome
+from msgspec import structs
+from support.examples import day, make_late_versions, make_outcome
 from support.link_examples import build_link_table, make_anonymous
 
 from consignments.errors import BadInput, UnknownName
@@ -54,6 +55,22 @@ def test_the_latest_version_is_traced_and_earlier_versions_do_not_count() -> Non
     assert find_known(table.arrivals, table.outcomes, "A").root == 3
     assert np.sort(find_known(table.arrivals, table.outcomes, "B").rows).tolist() == [1, 2]
     assert find_known(table.arrivals, table.outcomes, "A", to_us(day(5))).root == 1
+
+
+def test_a_late_version_is_not_traced_and_does_not_count() -> None:
+    first, late = make_late_versions("A", 1)
+    table = build_link_table([first, late, make_anonymous("B", received_at=day(4))])
+    assert find_known(table.arrivals, table.outcomes, "A").root == 0
+    assert find_known(table.arrivals, table.outcomes, "A", to_us(day(5))).root == 0
+    assert find_known(table.arrivals, table.outcomes, "B").rows.tolist() == [0, 2]
+
+
+def test_a_late_version_brings_no_cancelled_consignment_back() -> None:
+    first, late = make_late_versions("A", 1)
+    rows = [structs.replace(first, cancelled_at=day(1.01)), late, make_anonymous("B", received_at=day(4))]
+    table = build_link_table(rows)
+    assert find_known(table.arrivals, table.outcomes, "B").rows.tolist() == [2]
+    assert find_known(table.arrivals, table.outcomes, "A", to_us(day(5))).cancelled
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,15 @@ def test_an_alert_that_can_match_nothing_is_refused(client: Client, criterion: d
     assert client.service.log.last_sequence == 0
 
 
+def test_an_alert_with_a_criterion_that_cannot_be_compared_is_refused(client: Client) -> None:
+    criteria = {"sender_name": "***", "hs_code": "30", "departure_country": "CN"}
+    response = client.post("/v1/alerts", {"alert_id": "A1", "issued_at": day(-1)} | criteria)
+    assert response.status_code == 422
+    (error,) = response.json()["errors"]
+    assert (error["pointer"], error["kind"]) == ("#/sender_name", "no_criterion")
+    assert client.service.log.last_sequence == 0
+
+
 @pytest.mark.parametrize("pattern", ["(a+)+$", "ni*"])
 def test_a_pattern_is_words_and_no_regular_expression(client: Client, pattern: str) -> None:
     tell(client, "/v1/alerts", Alert("A1", day(-1), description_pattern=pattern))

@@ -12,6 +12,7 @@ import pytest
 from msgspec import structs
 from numpy.typing import NDArray
 from support.examples import day, make_consignment, make_outcome
+from support.history_worlds import get_counted
 from support.partner import ExchangePartner, Ticking
 from support.serving_examples import Client, publish, serving, settings_in
 
@@ -164,7 +165,9 @@ def test_a_second_score_is_that_of_the_consignment_arriving_now_without_its_firs
             model.pipeline.fill_row(now, row, keys, counterparts, state.sequence + 1)
             fresh.record_arrival(known, to_day(day(20)), keys, counterparts, row)
             alone.append(float(model.risk.score_row(row, c.channel)))
+        before = get_counted(state.history)
         first = [score_again(model, state, c, day(20)) for c in wanted]
+        assert get_counted(state.history) == before
         again = [score_again(model, state, c, day(20)) for c in reversed(wanted)]
         assert first == alone
         assert again == first[::-1]
