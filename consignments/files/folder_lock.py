@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from consignments.errors import BadInput
+from consignments.errors import BadInput, FileFault
 
 
 @contextmanager
 def lock_folder(folder: Path, what: str) -> Iterator[None]:
-    """Keep other runs out of a folder; the system ends the lock with the process.
+    """Keep other runs of this machine out of a folder; the system ends the lock with the process.
 
     Parameters
     ----------
@@ -23,15 +23,33 @@ def lock_folder(folder: Path, what: str) -> Iterator[None]:
     ------
     BadInput
         Another run has the lock.
+    FileFault
+        The folder cannot be locked.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise BadInput(
-                f"another run is writing this {what}", where=str(folder), todo="wait until it has ended"
-            ) from error
+        descriptor = _open_locked(folder)
+    except BlockingIOError as error:
+        raise BadInput(
+            f"another run is writing this {what}", where=str(folder), todo="wait until it has ended"
+        ) from error
+    except OSError as error:
+        raise FileFault(
+            "the folder cannot be locked",
+            where=str(folder),
+            got=error.strerror or str(error),
+            todo="use a file system with locks (flock)",
+        ) from error
+    try:
         yield
     finally:
         os.close(descriptor)
+
+
+def _open_locked(folder: Path) -> int:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
