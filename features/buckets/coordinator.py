@@ -28,6 +28,7 @@ from features.buckets.tasks import (
     read_keys,
     write_keys,
 )
+from features.buckets.work_files import PackedTable
 from features.streams import FeatureChunk, FeatureInputs, Mask, OrderedTables, RowChunk, TableSource
 from features.table_rows import prepare_kernels
 
@@ -128,7 +129,8 @@ def stream_buckets(
         pass
     for _ in _report(options.progress, "history", runner.map("history", count_bucket, buckets), len(buckets)):
         pass
-    yield from _report(options.progress, "rows", runner.map("rows", join_partition, rows), len(rows))
+    for result in _report(options.progress, "rows", runner.map("rows", join_partition, rows), len(rows)):
+        yield result.unpack() if isinstance(result, PackedTable) else result
     if state_run is not None and job.state is not None:
         merges = [(shared, bucket) for bucket in range(job.buckets)]
         for _ in _report(options.progress, "state", runner.map("state", merge_state, merges), job.buckets):

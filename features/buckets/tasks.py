@@ -20,7 +20,14 @@ from consignments.validation import keep_rows
 from features.batch import RowBuilder
 from features.buckets.plan import HistoryPlan
 from features.buckets.state import BucketState
-from features.buckets.work_files import compute_bucket, from_column, to_column, write_array, write_arrow
+from features.buckets.work_files import (
+    PackedTable,
+    compute_bucket,
+    from_column,
+    to_column,
+    write_array,
+    write_arrow,
+)
 from features.history.kernels import ARRIVALS, WIDTH, read_sides
 from features.history.keys import KeyKind
 from features.history.table import History, number_sides
@@ -189,25 +196,34 @@ def count_bucket(job: BucketJob, kind: int, bucket: int) -> int:
 
 
 def join_partition(job: BucketJob, partition: Partition) -> Any:
-    """Join the rows of a partition with their readings, and return what `finish` makes of the wanted ones."""
-    with pa.memory_map(str(job.locate_rows(partition))) as source:
-        table = pa.ipc.open_file(source).read_all()
-    spec = job.describer.build_pipeline()
-    values = np.empty((len(table), len(spec.spec)), dtype=np.float32)
-    at = spec.history_at
-    values[:, :at] = from_column(table.column(X).combine_chunks())
-    values[:, at:] = np.nan
-    place = partition.number - job.given[0].number
+    """Join the rows of a partition with their readings, and return what `finish` makes of the wanted ones.
+
+    A table is returned as a `PackedTable`: several results wait in the memory of a worker.
+    """
+    values, rest = _read_rows(job, partition)
+    at, place = job.describer.build_pipeline().history_at, partition.number - job.given[0].number
     for kind in range(len(job.kinds)):
         block = values[:, at + kind * WIDTH : at + (kind + 1) * WIDTH]
         for bucket in range(job.buckets):
             for rows, readings in _open_readings(job, kind, bucket, place):
                 block[rows] = readings
     read_sides(number_sides(job.kinds), values, at)
-    wanted, context = table.column(WANTED).to_numpy(), table.drop_columns([X, WANTED])
+    wanted, context = rest.column(WANTED).to_numpy(), rest.drop_columns([WANTED])
     if not wanted.all():
         values, context = values[wanted], keep_rows(context, wanted)
-    return job.finish(FeatureChunk(job.describer.parameters.fitted.mark_rows(values), context))
+    result = job.finish(FeatureChunk(job.describer.parameters.fitted.mark_rows(values), context))
+    return PackedTable.pack(result) if isinstance(result, pa.Table) else result
+
+
+def _read_rows(job: BucketJob, partition: Partition) -> tuple[NDArray[np.float32], pa.Table]:
+    """Read the features of a partition, in which history is missing yet, and its other columns."""
+    with pa.memory_map(str(job.locate_rows(partition))) as source:
+        table = pa.ipc.open_file(source).read_all()
+    pipeline = job.describer.build_pipeline()
+    values = np.empty((len(table), len(pipeline.spec)), dtype=np.float32)
+    values[:, : pipeline.history_at] = from_column(table.column(X).combine_chunks())
+    values[:, pipeline.history_at :] = np.nan
+    return values, table.drop_columns([X])
 
 
 def _open_readings(
@@ -250,15 +266,24 @@ class _BucketKeys(NamedTuple):
 
     Attributes
     ----------
-    place : int32 array, (arrivals,)
-        Place of the key of each arrival; the last place if it has none in this bucket.
+    row : int64 array, (n,)
+        Arrivals with a key in this bucket, ascending.
+    held : bool array, (arrivals,)
+        Whether an arrival is in `row`. A task must not hold more for each arrival of all tables.
     key, counterpart : uint64 array, (n + 1,)
         The missing key is the last one.
     """
 
-    place: NDArray[np.int32]
+    row: NDArray[np.int64]
+    held: NDArray[np.bool_]
     key: NDArray[np.uint64]
     counterpart: NDArray[np.uint64]
+
+    def find(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """Return the places of the keys of some arrivals; the last place if one has none in this bucket."""
+        places = np.searchsorted(self.row, rows)
+        places[~self.held[rows]] = len(self.row)
+        return places
 
 
 def _read_bucket(job: BucketJob, kind: int, bucket: int) -> _BucketKeys:
@@ -266,16 +291,17 @@ def _read_bucket(job: BucketJob, kind: int, bucket: int) -> _BucketKeys:
     spans = [
         np.load(job.locate_offsets(partition))[kind, bucket : bucket + 2] for partition in job.partitions
     ]
-    missing = int(np.diff(spans).sum())
-    key, place = np.zeros(missing + 1, dtype=np.uint64), np.full(job.arrivals, missing, dtype=np.int32)
-    counterpart, begin = np.zeros_like(key), 0
+    count = int(np.diff(spans).sum())
+    row, key = np.empty(count, dtype=np.int64), np.zeros(count + 1, dtype=np.uint64)
+    counterpart, held, begin = np.zeros_like(key), np.zeros(job.arrivals, dtype=bool), 0
     for partition, (first, last) in zip(job.partitions, spans, strict=True):
         part = np.load(job.locate_keys(partition), mmap_mode="r" if first < last else None)[first:last]
         mine = slice(begin, begin + len(part))
-        place[partition.first + part["row"].astype(np.int64)] = np.arange(mine.start, mine.stop)
+        row[mine] = partition.first + part["row"].astype(np.int64)
         key[mine], counterpart[mine] = part["key"], part["counterpart"]
         begin = mine.stop
-    return _BucketKeys(place, key, counterpart)
+    held[row] = True
+    return _BucketKeys(row, held, key, counterpart)
 
 
 def _run_slices(
@@ -289,11 +315,10 @@ def _run_slices(
         Given rows, ascending.
     readings : float32 array, (m, WIDTH)
     """
-    missing = len(keys.key) - 1
     for plan in HistoryPlan.read_slices(job.folder):
-        mine = keys.place[plan.steps["row"]]
-        chosen = np.flatnonzero((mine < missing) | (plan.steps["counter"] != ARRIVALS))
-        steps, mine, own = plan.steps[chosen], mine[chosen], plan.own[chosen]
+        chosen = np.flatnonzero(keys.held[plan.steps["row"]] | (plan.steps["counter"] != ARRIVALS))
+        steps, own = plan.steps[chosen], plan.own[chosen]
+        mine = keys.find(steps["row"])
         steps["row"] = np.arange(len(steps))
         wanted = np.flatnonzero(steps["out_row"] >= 0)
         given = steps["out_row"][wanted]

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -35,11 +35,31 @@ def from_column(column: pa.Array) -> NDArray[np.float32]:
     return values[column.offset : column.offset + len(column)]
 
 
+COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
+
+
+class PackedTable(NamedTuple):
+    """A table as the compressed bytes of an Arrow stream."""
+
+    data: pa.Buffer
+
+    @classmethod
+    def pack(cls, table: pa.Table) -> "PackedTable":
+        """Compress a table."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema, options=COMPRESSED) as writer:
+            writer.write_table(table)
+        return cls(sink.getvalue())
+
+    def unpack(self) -> pa.Table:
+        """Return the table."""
+        return pa.ipc.open_stream(self.data).read_all()
+
+
 def write_arrow(path: Path, schema: Any, batches: Iterable[Any]) -> None:
     """Write batches to an Arrow file."""
     draft = _name_draft(path)
-    options = pa.ipc.IpcWriteOptions(compression="lz4")
-    with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_file(sink, schema, options=options) as writer:
+    with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_file(sink, schema, options=COMPRESSED) as writer:
         for batch in batches:
             writer.write_batch(batch)
     draft.replace(path)
