@@ -474,7 +474,8 @@ def select_withdrawn(
     if moment is not None:
         withdrawn &= cancelled < to_us(moment)
     names = normalize_column(frame["consignment_id"]).to_pandas()
-    return withdrawn & ~names.isin(_find_decisions(outcomes, moment).index).to_numpy(dtype=bool)
+    chosen = names.isin(_find_decisions(outcomes, moment).index).to_numpy(dtype=bool)
+    return withdrawn & ~chosen
 
 
 def _find_decisions(outcomes: pd.DataFrame | None, moment: datetime | None) -> "pd.Series":
