@@ -475,7 +475,8 @@ def select_withdrawn(
         withdrawn &= cancelled < to_us(moment)
     names = normalize_column(frame["consignment_id"]).to_pandas()
     chosen = names.isin(_find_decisions(outcomes, moment).index).to_numpy(dtype=bool)
-    return withdrawn & ~chosen
+    withdrawn &= ~chosen
+    return withdrawn
 
 
 def _find_decisions(outcomes: pd.DataFrame | None, moment: datetime | None) -> "pd.Series":

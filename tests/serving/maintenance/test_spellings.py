@@ -17,7 +17,10 @@ NAMES = ("057-51987552", "05751987552", "RB2")
 
 @pytest.mark.quick
 def test_a_batch_reads_what_the_service_reads(tmp_path: Path, bundle: Path) -> None:
-    rows = [make_consignment(name, received_at=day(number + 3)) for number, name in enumerate(NAMES)]
+    rows = [
+        make_consignment(name, received_at=day(number + 3), pieces=number + 1.0)
+        for number, name in enumerate(NAMES)
+    ]
     publish(tmp_path, bundle, "1")
     answers = []
     with serving(settings_in(tmp_path)) as client:
