@@ -235,7 +235,8 @@ class DaskRunner:
                 todo="check if memory ran out: give each worker more, or use fewer workers",
             ) from error
         except CancelledError as error:
-            if self.client.status == "running":
+            by_scheduler = str(getattr(error, "reason", "")).startswith("scheduler-")  # lost or restarted
+            if self.client.status == "running" and not by_scheduler:
                 raise ServiceFault(
                     "a value that tasks share was lost with all workers that had it",
                     where=f"tasks {name}",

@@ -236,7 +236,7 @@ def add_work_columns(
         added["reasons"] = scored["reasons"].map(_read_reason_texts, na_action="ignore")
     if consignments is not None:
         counting = consignments[select_counting_rows(consignments)]
-        counting = counting.set_index(normalize_column(counting["consignment_id"]).to_pandas().array)
+        counting = counting.set_index(pd.Index(normalize_column(counting["consignment_id"]).to_pandas()))
         goods = counting.reindex(normalize_column(chosen["consignment_id"]).to_pylist()).reset_index(
             drop=True
         )

@@ -309,6 +309,7 @@ class FailingClient:
         (OSError(28, "No space left on device"), "error", "rows-7: a task cannot read or write a file; .*No space left"),
         (FileNotFoundError(2, "No such file", "/t/keys"), "error", "a task cannot read or write a file; .*'/t/keys'"),
         (MemoryError(), "error", "rows-7: a task ran out of memory"),
+        (distributed.client.FutureCancelledError("rows-7", "scheduler-connection-lost"), "cancelled", "the connection to the Dask scheduler was lost"),
         (distributed.client.FutureCancelledError("rows-7", None), "cancelled", "a value that tasks share was lost"),
     ],
 )  # fmt: skip
