@@ -22,10 +22,14 @@ from consignments.schema import Field
 from consignments.timestamps import to_us
 
 TEXT, NUMBER, TIME, DATE = pa.large_string(), pa.float64(), pa.timestamp("us", "UTC"), pa.date32()
+INTEGER = pa.int64()
 TYPES = {"string": TEXT, "number": NUMBER, "time": TIME, "date": DATE, "items": TEXT, "codes": TEXT}
 """Canonical Arrow type of each kind of field."""
 
 NUMBER_PATTERN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+INTEGER_PATTERN = r"^-?\d{1,19}$"
+MAX_EXACT_FLOAT = 2.0**53 - 1
+"""Largest number up to which each float stands for one integer only."""
 CLOCK = r"[T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?"
 ZONE = r"(Z|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)"
 TIME_PATTERN = rf"^\d{{4}}-\d{{2}}-\d{{2}}({CLOCK}{ZONE}?)?$"
@@ -45,7 +49,7 @@ BAD_TEXT = "not text"
 BAD_NUMBER = "not a finite number; expected digits with a decimal point, for example 1.25 and not 1,25"
 BAD_TIME = "not a time; expected ISO 8601, for example 2024-03-04T09:00:00Z"
 BAD_DATE = "not a date; expected ISO 8601, for example 2024-03-04"
-BAD_SEQUENCE = "not a whole number"
+BAD_SEQUENCE = "not a whole number, or too large: an integer may have 64 bits, a decimal number at most 53"
 MISSING = "required value is missing"
 
 Mask = NDArray[np.bool_]
@@ -96,18 +100,48 @@ def read_column(given: Any, field: Field, reader: ColumnReader | None = None) ->
 
 def read_sequence(given: Any, *, required: bool = True) -> ParsedColumn:
     """Convert sequence numbers to int64; each must be an integer or, if not required, may be missing."""
-    read = read_number(normalize_array(given))
-    numbers = read.values.to_numpy(zero_copy_only=False)
-    whole = np.isfinite(numbers) & (np.floor(numbers) == numbers)
-    places = np.where(whole, numbers, 0).astype(np.int64)
+    sent, broken = _drop_broken_texts(normalize_array(given))
+    read = _read_integers(sent)
+    values, bad = read.values, combine_faults([*broken, *read.faults], len(read.values))
     if required:
-        return _build_sequence(pa.array(places), ~whole)
-    bad = combine_faults(read.faults, len(numbers)) | (np.isfinite(numbers) & ~whole)
-    return _build_sequence(pa.array(places, mask=~whole), bad)
-
-
-def _build_sequence(values: Any, bad: Mask) -> ParsedColumn:
+        values, bad = pc.fill_null(values, 0), bad | to_mask(pc.is_null(values))
     return ParsedColumn(values, [(BAD_SEQUENCE, bad)] if bad.any() else [])
+
+
+def _read_integers(given: Any) -> ParsedColumn:
+    """Read integers; none goes through a float, which would make neighbouring ones equal."""
+    if pa.types.is_decimal(given.type) or pa.types.is_uint64(given.type):
+        given = given.cast(TEXT)
+    if given.type == TEXT:
+        return _read_each(given, INTEGER, _cast_integers, _parse_integer, BAD_SEQUENCE)
+    if pa.types.is_integer(given.type):
+        return ParsedColumn(given.cast(INTEGER), [])
+    numbers = read_number(given)
+    exact = _convert_exact_floats(numbers.values)
+    inexact = to_mask(pc.and_(pc.is_valid(numbers.values), pc.is_null(exact)))
+    return ParsedColumn(exact, [*numbers.faults, (BAD_SEQUENCE, inexact)])
+
+
+def _convert_exact_floats(numbers: Any) -> Any:
+    """Convert floats to integers; null if they are not whole, or so large that they may stand for another number."""
+    exact = pc.and_(pc.equal(pc.floor(numbers), numbers), pc.less_equal(pc.abs(numbers), MAX_EXACT_FLOAT))
+    return pc.if_else(exact, numbers, pa.scalar(None, NUMBER)).cast(INTEGER)
+
+
+def _cast_integers(texts: Any) -> Any:
+    written = pc.match_substring_regex(texts, INTEGER_PATTERN)
+    integers = pc.if_else(written, texts, pa.scalar(None, TEXT)).cast(INTEGER)
+    others = pc.if_else(written, pa.scalar(None, TEXT), texts)
+    return pc.coalesce(integers, _convert_exact_floats(_cast_numbers(others)))
+
+
+def _parse_integer(text: str) -> int | None:
+    if re.match(INTEGER_PATTERN, text, re.ASCII):
+        return int(text) if -(2**63) <= int(text) < 2**63 else None
+    number = _parse_number(text)
+    return (
+        int(number) if number is not None and number.is_integer() and abs(number) <= MAX_EXACT_FLOAT else None
+    )
 
 
 def to_arrow(values: Any) -> Any:

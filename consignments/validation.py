@@ -20,6 +20,7 @@ from consignments.code_lists import read_codes
 from consignments.columns import (
     BAD_TEXT,
     DATE,
+    INTEGER,
     TEXT,
     TYPES,
     Mask,
@@ -44,7 +45,7 @@ from consignments.visibility import find_outcome_faults
 SEQUENCE, CANCELLED_SEQUENCE = "sequence", "cancelled_sequence"
 SEQUENCE_COLUMNS = {SEQUENCE: True, CANCELLED_SEQUENCE: False}
 """Columns of sequence numbers in the service's log, of rows and of cancellations, and whether every row must have one."""
-SEQUENCE_TYPE = pa.int64()
+SEQUENCE_TYPE = INTEGER
 ARRIVAL_TIME_COLUMNS = ("received_at", "known_at", "recorded_at")
 """Columns of times that advance the days of history."""
 AFTER_TOMORROW = "after tomorrow, in a table with sequence numbers"
@@ -200,6 +201,10 @@ def check_rows(parts: Sequence[TablePart], names: Sequence[str], record: type[ms
 def to_frame(table: Any) -> pd.DataFrame:
     """Convert rows in canonical form to a canonical frame."""
     frame: pd.DataFrame = _items_as_text(table).to_pandas(types_mapper=DTYPES.get)
+    if CANCELLED_SEQUENCE in frame:  # with missing values it would become a float, which is not exact
+        frame[CANCELLED_SEQUENCE] = table.column(CANCELLED_SEQUENCE).to_pandas(
+            types_mapper={SEQUENCE_TYPE: pd.Int64Dtype()}.get
+        )
     return frame
 
 

@@ -306,7 +306,7 @@ def _export_state(folder: Path, as_json: bool) -> None:
         "state": str(folder),
         "last_sequence": written.manifest.header.last_sequence,
         "keys": len(written.state.table.key) - 1,
-        "consignments": sum(len(segment.number) for segment in written.state.arrived)
+        "consignments": sum(len(segment.open().number) for segment in written.state.arrived)
         + len(written.state.followed),
     }
     text = (

@@ -11,7 +11,7 @@ from consignments.errors import BadInput, FileFault
 
 @contextmanager
 def lock_folder(folder: Path, what: str) -> Iterator[None]:
-    """Keep other runs of this machine out of a folder; the system ends the lock with the process.
+    """Keep other runs out of a folder; the system ends the lock with the process.
 
     Parameters
     ----------
@@ -26,8 +26,20 @@ def lock_folder(folder: Path, what: str) -> Iterator[None]:
     FileFault
         The folder cannot be locked.
     """
+    with _explain_failure(folder, what):
+        descriptor = os.open(folder, os.O_RDONLY)
     try:
-        descriptor = _open_locked(folder)
+        with _explain_failure(folder, what):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _explain_failure(folder: Path, what: str) -> Iterator[None]:
+    try:
+        yield
     except BlockingIOError as error:
         raise BadInput(
             f"another run is writing this {what}", where=str(folder), todo="wait until it has ended"
@@ -37,19 +49,5 @@ def lock_folder(folder: Path, what: str) -> Iterator[None]:
             "the folder cannot be locked",
             where=str(folder),
             got=error.strerror or str(error),
-            todo="use a file system with locks (flock)",
+            todo="correct its rights, or choose a file system that has locks",
         ) from error
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _open_locked(folder: Path) -> int:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor

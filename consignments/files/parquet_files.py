@@ -1,12 +1,12 @@
 """Parquet tables, one file or a directory of files, read whole or in chunks."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -14,15 +14,42 @@ import pyarrow.parquet as parquet
 
 from consignments.columns import TEXT, get_type_family
 from consignments.errors import FileFault
-from consignments.files.part_manifest import check_parts
+from consignments.files.file_listing import is_hidden, list_table_files, name_file
+from consignments.files.part_manifest import MANIFEST_NAME, check_parts
 from consignments.files.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows, refuse_repeats
 from consignments.files.table_limits import ExpansionLimit, refuse_long_texts, refuse_many_columns
+from consignments.timestamps import to_datetime
 
+PARQUET_SUFFIX = ".parquet"
 PARQUET_BUFFER_BYTES = 1 << 20
 """Bytes of a Parquet column read at a time."""
 READ_ROWS = 10_000
 """Rows of a whole table read at a time."""
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+
+
+class FileMark(NamedTuple):
+    """The size and time of a file, which stay the same until it is written again.
+
+    Attributes
+    ----------
+    size : int
+    written_us : int
+        Time of the last change in microseconds, which all machines that share a file system see alike.
+    """
+
+    size: int
+    written_us: int
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the mark of a file."""
+        found = path.stat()
+        return cls(found.st_size, found.st_mtime_ns // 1_000)
+
+    def __str__(self) -> str:
+        """Return the mark for messages."""
+        return f"{self.size:,} bytes of {to_datetime(self.written_us):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 @dataclass(frozen=True)
@@ -39,6 +66,8 @@ class _ParquetFile:
         Numbers of its row groups; None for all.
     first : int
         Number of the first row, from 1.
+    mark : FileMark, or None
+        The mark of the file when its table was opened; None if it is read once.
     """
 
     path: Path
@@ -46,6 +75,7 @@ class _ParquetFile:
     folders: tuple[str, ...] = ()
     groups: tuple[int, ...] | None = None
     first: int = 1
+    mark: FileMark | None = None
 
     def select_groups(self, begin: int, end: int, *, first: int) -> "_ParquetFile":
         """Return the row groups from `begin` up to `end`, which is not included, given the number of their first row."""
@@ -56,21 +86,53 @@ class _ParquetFile:
         table = _add_partition_columns(table, self.folders)
         return TablePart(table, self.name, "row", number_rows(len(table), first))
 
+    def remember(self) -> "_ParquetFile":
+        """Return the file with its mark of now: from then on it must not change."""
+        with self._explain_failure():
+            return replace(self, mark=FileMark.read(self.path))
+
     @contextmanager
     def open(self) -> Iterator[Any]:
-        """Open the file; raise a `FileFault` if it cannot be opened or read inside the context."""
-        try:
+        """Open the file; raise a `FileFault` if it has changed, or cannot be opened or read inside the context."""
+        with self._explain_failure():
+            self._refuse_change()
             # With pre-buffering, everything read from the file would stay in memory until its end.
             with parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=PARQUET_BUFFER_BYTES) as file:
                 refuse_many_columns(len(file.schema_arrow.names), str(self.path))
                 refuse_repeats(file.schema_arrow.names, str(self.path))
                 yield file
+            self._refuse_change()
+
+    def _refuse_change(self) -> None:
+        """Raise `FileFault` if the file was written again since its mark was read."""
+        found = self.mark and FileMark.read(self.path)
+        if found != self.mark:
+            raise FileFault(
+                "a table has other rows than when it was checked",
+                where=str(self.path),
+                got=str(found),
+                expected=str(self.mark),
+                todo="run the command again, and do not change tables meanwhile",
+            )
+
+    @contextmanager
+    def _explain_failure(self) -> Iterator[None]:
+        """Turn an error of reading into a `FileFault`."""
+        try:
+            yield
         except (pa.ArrowInvalid, OSError) as error:
             raise FileFault(
                 "cannot be read as Parquet: it is truncated or has another format",
                 where=str(self.path),
                 got=str(error).splitlines()[0],
                 todo="write or copy the file again",
+            ) from error
+        except UnicodeError as error:
+            raise FileFault(
+                "the name of the file or of a column is not UTF-8",
+                where=name_file(self.path),
+                got=str(error),
+                todo="rename the file, or write it again with other column names",
             ) from error
 
     def read(self, limit: ExpansionLimit) -> TablePart:
@@ -153,7 +215,7 @@ class ParquetTable:
         """Open the table without reading rows; raise the same errors as `read_files`, except for damaged rows."""
         if not path.exists():
             raise FileFault("no such file", where=str(path), todo="check the path")
-        files, empty, rows = _list_parquet_files(path), [], []
+        files, empty, rows = [file.remember() for file in _list_parquet_files(path)], [], []
         for each in files:
             with each.open() as file:
                 each.check_texts(file)
@@ -226,7 +288,7 @@ class ParquetTable:
 
 def is_parquet(path: Path) -> bool:
     """Check whether a path is a Parquet table, which can be read in chunks."""
-    return path.is_dir() or path.suffix.lower() == ".parquet"
+    return path.is_dir() or path.suffix.lower() == PARQUET_SUFFIX
 
 
 def read_parquet_file(path: Path) -> RawTable:
@@ -238,16 +300,24 @@ def read_parquet_file(path: Path) -> RawTable:
 def _list_parquet_files(path: Path) -> list[_ParquetFile]:
     if not path.is_dir():
         return [_ParquetFile(path, path.name)]
-    inside = [
-        file
-        for file in sorted(file.relative_to(path) for file in path.rglob("*.parquet"))
-        if not any(part.startswith((".", "_")) for part in file.parts)
-    ]
-    check_parts(path, inside)
+    listed = list_table_files(path)
+    inside = [file for file in listed if file.suffix.lower() == PARQUET_SUFFIX and not is_hidden(file)]
+    _check_manifests(path, listed, inside)
     files = [_ParquetFile(path / file, Path(path.name, file).as_posix(), file.parts[:-1]) for file in inside]
     if not files:
         raise FileFault("no Parquet files in the directory", where=str(path), expected=READABLE_FORMATS)
     return files
+
+
+def _check_manifests(path: Path, listed: Sequence[Path], inside: Iterable[Path]) -> None:
+    """Check the files of each folder that has a manifest: a table in parts may be a partition of another one."""
+    folders = (file.parent for file in listed if file.name == MANIFEST_NAME)
+    parts = {folder: list[Path]() for folder in folders if not is_hidden(folder)}
+    for file in inside:
+        for folder in parts.keys() & set(file.parents):
+            parts[folder].append(file.relative_to(folder))
+    for folder, files in parts.items():
+        check_parts(path / folder, files)
 
 
 def read_parquet_directory(path: Path) -> RawTable:

@@ -4,13 +4,15 @@ A folder of parts with a manifest is read as a whole or not at all: a missing, a
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
 import msgspec
 
 from consignments.errors import FileFault
+from consignments.files.file_listing import list_table_files, name_file
 from consignments.files.whole_files import flush_file, flush_folder
 
 MANIFEST_NAME = "_manifest.json"
@@ -118,7 +120,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if name not in known:
                 raise FileFault(
                     "this file is not in the manifest of the table",
-                    where=str(folder / name),
+                    where=name_file(folder / name),
                     todo=f"move it out of the folder, or remove {MANIFEST_NAME} to read all files",
                 )
         for part in self.parts:
@@ -144,13 +146,13 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
 
 
-def check_parts(folder: Path, files: Sequence[Path]) -> None:
-    """Check the files of a table in parts against its manifest; do nothing if there is none.
+def check_parts(folder: Path, files: Iterable[Path]) -> None:
+    """Check the files of a table in parts against its manifest.
 
     Parameters
     ----------
     folder : Path
-    files : sequence of Path
+    files : iterable of Path
         Parquet files below the folder, relative to it.
 
     Raises
@@ -158,8 +160,6 @@ def check_parts(folder: Path, files: Sequence[Path]) -> None:
     FileFault
         The table is incomplete, or a part is missing, additional or changed.
     """
-    if not (folder / MANIFEST_NAME).exists():
-        return
     manifest = Manifest.read(folder)
     if not manifest.complete:
         raise FileFault(
@@ -189,7 +189,7 @@ def find_change(path: Path, size: int, sha256: str) -> str | None:
 def identify_tables(paths: Mapping[str, Path | None]) -> dict[str, str]:
     """Compute the SHA-256 of each table, by its name; "none" for a table that is not given.
 
-    That of a directory covers the relative names and the contents of all its files.
+    That of a directory covers the relative names and the contents of all its files, see `list_table_files`.
 
     Raises
     ------
@@ -204,10 +204,11 @@ def _identify_table(path: Path) -> str:
         if not path.is_dir():
             return compute_sha256(path)
         whole = hashlib.sha256()
-        for file in sorted(file for file in path.rglob("*") if file.is_file()):
-            whole.update(f"{file.relative_to(path).as_posix()}\n{compute_sha256(file)}\n".encode())
+        for file in list_table_files(path):
+            if (path / file).is_file():
+                whole.update(os.fsencode(file) + f"\n{compute_sha256(path / file)}\n".encode())
         return whole.hexdigest()
     except OSError as error:
         raise FileFault(
-            "cannot be read", where=str(error.filename or path), got=error.strerror or str(error)
+            "cannot be read", where=name_file(error.filename or path), got=error.strerror or str(error)
         ) from error

@@ -22,6 +22,7 @@ from consignments.files.raw_tables import (
 )
 from consignments.files.spreadsheet_cells import quote_formulas
 from consignments.files.table_files import JSON_CHUNK_ROWS
+from consignments.files.whole_files import flush_file, flush_folder
 from consignments.items import to_item_lists
 
 if TYPE_CHECKING:
@@ -116,11 +117,15 @@ def _rechunk(tables: Iterable[Any]) -> Iterator[Any]:
 
 @contextmanager
 def _replace_atomically(path: Path) -> Iterator[Path]:
+    """Yield the name of a draft that takes the place of a file once it is on disk, as the state after it relies on."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part
         with _explain_failure(path):
+            with part.open("rb") as file:
+                flush_file(file)
             part.replace(path)
+            flush_folder(path.absolute().parent)
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)

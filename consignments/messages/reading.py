@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from consignments.errors import MessageFault
+from consignments.files.file_listing import name_file
 from consignments.garbage_collection import pause_garbage_collection
 from consignments.messages.detection import LINKED, MessageKind, detect_kind, read_message_parts
 from consignments.messages.entries import (
@@ -43,7 +44,6 @@ from consignments.messages.sources import (
     Source,
     join_continuations,
     list_files,
-    name_file,
     read_bytes,
     read_file,
 )

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from consignments.errors import MessageFault
+from consignments.files.file_listing import name_file
 from consignments.messages.content.trees import HEAD_BYTES
 from consignments.messages.detection import MAX_STREAM_BYTES, find_root
 
@@ -92,17 +93,6 @@ def _walk(path: Path) -> Iterator[tuple[str, list[str]]]:
     for folder, folders, names in os.walk(path):
         folders.sort()
         yield folder, sorted(name for name in names if not name.startswith("."))
-
-
-def name_file(path: Path) -> str:
-    r"""Return the name of a file for reports and stores; bytes of it that are no UTF-8 are escaped.
-
-    Examples
-    --------
-    >>> print(name_file(Path(os.fsdecode(b"in/b\xfcro.xml"))))
-    in/b\xfcro.xml
-    """
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def read_file(path: Path) -> Iterator[RawMessage]:

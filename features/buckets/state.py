@@ -8,6 +8,7 @@ The state does not say of which kind a key is. So a task looks up the keys that 
 """
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,9 +105,10 @@ class BucketState:
         table = SortedTable.concatenate(parts)
         self._write(f"after-{bucket:04d}", table.select(np.argsort(table.key)))
 
-    def open_merged(self, buckets: int) -> list[SortedTable]:
-        """Open the buckets of the next table."""
-        return [self.open(f"after-{bucket:04d}") for bucket in range(buckets)]
+    def open_merged(self, buckets: int) -> Iterator[SortedTable]:
+        """Yield the buckets of the next table. Only the yielded one has open files."""
+        for bucket in range(buckets):
+            yield self.open(f"after-{bucket:04d}")
 
     def open(self, name: str) -> SortedTable:
         """Open a table; its arrays are read from disk when they are needed."""

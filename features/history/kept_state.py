@@ -125,6 +125,17 @@ class ArrivedSegment:
     issued_us: Longs
     keys: Keys
 
+    def open(self) -> "ArrivedSegment":
+        """Return the segment, which is in memory."""
+        return self
+
+
+class SegmentSource(Protocol):
+    """A segment in memory or on disk. A state has many segments, so they are opened one at a time."""
+
+    def open(self) -> ArrivedSegment:
+        """Open the segment; its files are closed with its last array."""
+
 
 @dataclass(frozen=True)
 class KeptState:
@@ -137,7 +148,7 @@ class KeptState:
     followed : FOLLOWED array
         Consignments with several events, in ascending order of their numbers.
     followed_keys : uint64 array, (followed, kinds)
-    arrived : tuple of ArrivedSegment
+    arrived : tuple of SegmentSource
         All other consignments whose arrival is remembered.
     outcomes : WAITING_OUTCOME array
     cancellations : WAITING_CANCELLATION array
@@ -147,7 +158,7 @@ class KeptState:
     table: SortedTable
     followed: Rows
     followed_keys: Keys
-    arrived: tuple[ArrivedSegment, ...]
+    arrived: tuple[SegmentSource, ...]
     outcomes: Rows
     cancellations: Rows
 
@@ -189,13 +200,14 @@ class KeptState:
         states = {int(row["number"]): _unpack(row, handle) for handle, row in enumerate(self.followed[mine])}
         keys = [self.followed_keys[mine]]
         handle = len(mine)
-        for segment in reversed(self.arrived):  # the latest arrival of a number counts
+        for source in reversed(self.arrived):  # the latest arrival of a number counts
+            segment = source.open()
             for row in np.flatnonzero(_is_among(segment.number, numbers)).tolist():
                 number, day = int(segment.number[row]), int(segment.day[row])
                 if number not in states:
                     issued_us = int(segment.issued_us[row])
                     states[number] = CountedState(handle, day, last_day=day, issued_us=issued_us)
-                    keys.append(np.asarray(segment.keys[row : row + 1]))
+                    keys.append(np.array(segment.keys[row : row + 1]))
                     handle += 1
         return states, np.concatenate(keys)
 
@@ -203,7 +215,7 @@ class KeptState:
 class StateStore(Protocol):
     """A store of the large parts of the next state. It returns them in the form in which the state keeps them."""
 
-    def write_segment(self, segment: ArrivedSegment) -> ArrivedSegment:
+    def write_segment(self, segment: ArrivedSegment) -> SegmentSource:
         """Write a segment of new arrivals."""
 
     def write_table(self, parts: Iterable[SortedTable]) -> SortedTable:
@@ -213,7 +225,7 @@ class StateStore(Protocol):
 class MemoryStore:
     """A store that keeps the parts in memory."""
 
-    def write_segment(self, segment: ArrivedSegment) -> ArrivedSegment:
+    def write_segment(self, segment: ArrivedSegment) -> SegmentSource:
         """Return the segment."""
         return segment
 
@@ -255,7 +267,7 @@ class StateRun:
         self.before, self.kinds, self.pseudonyms = before, kinds, pseudonyms
         self._store = store or MemoryStore()
         self._read_keys: Callable[[Keys], Keys] | None = None
-        self._segments: list[ArrivedSegment] = []
+        self._segments: list[SegmentSource] = []
         self._waiting: list[ArrivedSegment] = []
         self._state: KeptState | None = None
 
@@ -367,6 +379,7 @@ class StateRun:
     def _finish(self, parts: Iterable[SortedTable]) -> None:
         self._write_segments(last=True)
         fold, today = self._fold, self.today
+        oldest = today - REMEMBERED_DAYS
         old = () if self.before is None else self.before.arrived
         rows, keys = self._collect_followed(today)
         self._state = KeptState(
@@ -374,7 +387,7 @@ class StateRun:
             table=self._store.write_table(parts),
             followed=rows,
             followed_keys=keys,
-            arrived=(*(each for each in old if each.day.max() >= today - REMEMBERED_DAYS), *self._segments),
+            arrived=(*(each for each in old if each.open().day.max() >= oldest), *self._segments),
             outcomes=collect_outcomes(fold.left, self._outcomes),
             cancellations=collect_cancellations(fold.left, self._arrivals),
         )

@@ -164,12 +164,8 @@ class SortedTable:
         lengths = [len(getattr(table, name)) for name in ELEMENT_ARRAYS]
         fits = _count_elements(table.sizes).sum(axis=0).tolist() == lengths
         rows = {len(part) for part in (table.key, table.first_day, table.ever, table.sizes)}
-        if (
-            not fits
-            or len(rows) != 1
-            or not len(table.key)
-            or not (np.diff(table.key.view(np.uint64)) > 0).all()
-        ):
+        keys = table.key.view(np.uint64)
+        if not fits or len(rows) != 1 or not len(keys) or not (keys[1:] > keys[:-1]).all():
             raise ServiceFault("the arrays of the history table do not belong together")
         return table
 

@@ -27,7 +27,14 @@ from consignments.files.folder_lock import lock_folder
 from consignments.files.part_folder import list_differences
 from consignments.files.part_manifest import compute_sha256, find_change
 from consignments.files.whole_files import PRIVATE_FOLDER_MODE, flush_file, flush_folder
-from features.history.kept_state import FOLLOWED, SEGMENT_ARRAYS, ArrivedSegment, KeptState, StateHeader
+from features.history.kept_state import (
+    FOLLOWED,
+    SEGMENT_ARRAYS,
+    ArrivedSegment,
+    KeptState,
+    SegmentSource,
+    StateHeader,
+)
 from features.history.sorted_table import TABLE_ARRAYS, SortedTable
 from features.history.waiting_events import WAITING_CANCELLATION, WAITING_OUTCOME
 
@@ -76,6 +83,23 @@ class StateManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True)
+class SegmentFiles:
+    """The files of a segment of arrivals. An open array keeps a file open, so that all segments at once could be too many files."""
+
+    folder: Path
+    name: str
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Return the path of each array."""
+        return tuple(self.folder / f"{self.name}.{part}.npy" for part in SEGMENT_ARRAYS)
+
+    def open(self) -> ArrivedSegment:
+        """Open the arrays; their content is read from disk when it is needed."""
+        return ArrivedSegment(*map(_load_array, self.paths))
+
+
+@dataclass(frozen=True)
 class StoredState:
     """A state on disk: its folder, its manifest, and the state. Keys of arrivals are read from disk when they are needed."""
 
@@ -99,18 +123,13 @@ class StoredState:
         """
         manifest = _read_manifest(folder)
         _map_files(lambda name: _check_file(folder / name, manifest.files[name]), manifest.files)
-        arrays = {name: _load_array(folder / name) for name in manifest.files}
         state = KeptState(
             header=manifest.header,
-            table=SortedTable.from_arrays({name: arrays[f"table.{name}.npy"] for name in TABLE_ARRAYS}),
-            followed=arrays["followed.npy"],
-            followed_keys=arrays["followed_keys.npy"],
-            arrived=tuple(
-                ArrivedSegment(*(arrays[f"{segment}.{part}.npy"] for part in SEGMENT_ARRAYS))
-                for segment in manifest.segments
+            table=SortedTable.from_arrays(
+                {name: _load_array(folder / f"table.{name}.npy") for name in TABLE_ARRAYS}
             ),
-            outcomes=arrays["outcomes.npy"],
-            cancellations=arrays["cancellations.npy"],
+            arrived=tuple(SegmentFiles(folder, name) for name in manifest.segments),
+            **{name: _load_array(folder / f"{name}.npy") for name in REST_ARRAYS},
         )
         for name, dtype in DTYPES.items():
             if getattr(state, name).dtype != dtype:
@@ -203,17 +222,16 @@ class StateDraft:
                     shutil.rmtree(left_over)
                 self._work.mkdir(mode=PRIVATE_FOLDER_MODE)
 
-    def write_segment(self, segment: ArrivedSegment) -> ArrivedSegment:
-        """Write a segment of arrivals, and return it with its arrays on disk."""
+    def write_segment(self, segment: ArrivedSegment) -> SegmentSource:
+        """Write a segment of arrivals, and return its files, which `commit` moves."""
         if self.done:
             return segment
-        name = f"arrived-{self._name}-{len(self._segments):03d}"
-        self._segments.append(name)
-        paths = [self._work / f"{name}.{part}.npy" for part in SEGMENT_ARRAYS]
+        files = SegmentFiles(self._work, f"arrived-{self._name}-{len(self._segments):03d}")
+        self._segments.append(files.name)
         with _explain_failure(self._work):
-            for part, path in zip(SEGMENT_ARRAYS, paths, strict=True):
+            for part, path in zip(SEGMENT_ARRAYS, files.paths, strict=True):
                 _write_array(path, getattr(segment, part))
-        return ArrivedSegment(*map(_load_array, paths))
+        return files
 
     def write_table(self, parts: Iterable[SortedTable]) -> SortedTable:
         """Write the table of history part by part, and return it with its arrays on disk."""
@@ -229,6 +247,8 @@ class StateDraft:
 
     def commit(self, state: KeptState) -> None:
         """Write the rest of the state, give its folder its name, and remove all but the last two states.
+
+        Read the state from its folder afterwards: the files that the given one names are moved.
 
         Raises
         ------
@@ -263,9 +283,8 @@ class StateDraft:
         pairs = zip(self.before.manifest.segments, self.before.state.arrived, strict=True)
         kept = [name for name, segment in pairs if any(segment is each for each in state.arrived)]
         for name in kept:
-            for part in SEGMENT_ARRAYS:
-                file = f"{name}.{part}.npy"
-                _link_or_copy(self.before.folder / file, self._work / file)
+            for path in SegmentFiles(self.before.folder, name).paths:
+                _link_or_copy(path, self._work / path.name)
         return kept
 
 
@@ -314,9 +333,7 @@ def _check_file(path: Path, entry: FileEntry) -> None:
     try:
         change = find_change(path, entry.bytes, entry.sha256)
     except OSError as error:
-        raise FileFault(
-            "a file of the state cannot be read", where=str(path), got=error.strerror or str(error)
-        ) from error
+        raise _build_read_fault(path, error) from error
     if change is not None:
         raise FileFault(
             "a file of the state was changed or damaged",
@@ -332,11 +349,17 @@ def _load_array(path: Path) -> NDArray[Any]:
     try:
         large = path.stat().st_size > MIN_MAPPED_BYTES
         array: NDArray[Any] = np.load(path, mmap_mode="r" if large else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except OSError as error:
+        raise _build_read_fault(path, error) from error
+    except (ValueError, EOFError) as error:
         raise FileFault(
             "a file of the state is not an array", where=str(path), got=str(error).splitlines()[0]
         ) from error
     return array
+
+
+def _build_read_fault(path: Path, error: OSError) -> FileFault:
+    return FileFault("a file of the state cannot be read", where=str(path), got=error.strerror or str(error))
 
 
 def _write_array(path: Path, array: NDArray[Any]) -> None:

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -307,3 +308,57 @@ def test_a_sequence_is_whole_numbers_only() -> None:
     assert read.values.type == pa.int64()
     assert read.values.to_pylist()[0] == 3
     assert read.faults[0][1].tolist() == [False, True, True, True]
+
+
+NS = 1_732_700_000_000_000_001
+"""A time in nanoseconds: as a float it is equal to its neighbours."""
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pa.array([NS, NS + 1, None]),
+        pa.array([NS, NS + 1, None], pa.uint64()),
+        pa.array([Decimal(NS), Decimal(NS + 1), None]),
+        pa.array([str(NS), f" {NS + 1}", ""]),
+        pa.array([str(NS), str(NS + 1), None]).dictionary_encode(),
+    ],
+)
+def test_neighbouring_sequence_numbers_stay_different(given: pa.Array) -> None:
+    read = read_sequence(given, required=False)
+    assert read.values.to_pylist() == [NS, NS + 1, None]
+    assert not read.faults
+
+
+INEXACT = [2.0**53, float(NS), 1e300, -1e300, math.inf, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (pa.array([2.0**53 - 1, *INEXACT, -3.0]), [2**53 - 1, *[None] * len(INEXACT), -3]),
+        (pa.array([2**63 - 1, 2**63], pa.uint64()), [2**63 - 1, None]),
+        (pa.array(["9223372036854775807", "9223372036854775808", "9" * 5000]), [2**63 - 1, None, None]),
+        (pa.array(["1e18", "1.0", "1e3", "+4", "0x1"]), [None, 1, 1000, 4, None]),
+        (pa.array([Decimal("1.00"), Decimal("1.50")]), [1, None]),
+        (pa.array([True, False]), [None, None]),
+    ],
+)
+def test_a_sequence_number_that_is_not_exact_is_a_fault(given: pa.Array, expected: list[int | None]) -> None:
+    read = read_sequence(given)
+    bad = pa.array(read.faults[0][1])
+    assert pc.if_else(bad, None, read.values).to_pylist() == expected
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)))
+def test_sequence_numbers_in_texts_are_read_alike_at_once_and_singly(numbers: list[float]) -> None:
+    texts = [str(number) for number in numbers]
+    at_once, singly = (
+        read_sequence(pa.array([*texts, *more], pa.large_string()), required=False) for more in ([], ["x"])
+    )
+    assert at_once.values.to_pylist() == singly.values.to_pylist()[: len(texts)]
+
+
+def test_a_sequence_number_that_is_not_utf_8_is_a_fault() -> None:
+    texts = pa.Array.from_buffers(pa.string(), 2, pa.array([b"3", b"\xff"], type=pa.binary()).buffers())
+    assert read_sequence(texts).faults[0][1].tolist() == [False, True]

@@ -1,5 +1,7 @@
 """A table read piece by piece is the table read whole: rows, rejects, report."""
 
+import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -201,3 +203,31 @@ def list_places(tables: list[ParquetTable]) -> list[tuple[str, str]]:
         for part in parts
         for row, name in enumerate(part.table.column("consignment_id").to_pylist())
     ]
+
+
+@pytest.mark.parametrize("change", ["fewer rows", "other rows"])
+def test_a_table_that_changes_after_the_check_is_refused(tmp_path: Path, change: str) -> None:
+    path, table = tmp_path / "t.parquet", frame(5)
+    write_table(table, path)
+    stream = stream_table(path, Consignment)
+    if change == "fewer rows":
+        write_table(table.iloc[:3], path)
+    else:
+        write_table(table.assign(consignment_id=[f"D{n}" for n in range(5)]), path)
+        os.utime(path, ns=(0, path.stat().st_mtime_ns + 1_000_000))
+    for read in (
+        lambda: list(stream.read_chunks()),
+        lambda: pickle.loads(pickle.dumps(stream.slice_rows(0, 2))).to_table(Consignment),
+    ):
+        with pytest.raises(FileFault, match=r"t\.parquet: a table has other rows than when it was checked"):
+            read()
+
+
+def test_a_table_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    write_table(frame(5), path)
+    chunks = stream_table(path, Consignment, piece_rows=2).read_chunks()
+    next(chunks)
+    write_table(frame(6), path)
+    with pytest.raises(FileFault, match="a table has other rows than when it was checked"):
+        list(chunks)

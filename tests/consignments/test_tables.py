@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.examples import day, make_consignment, make_outcome
 
+from consignments.columns import BAD_SEQUENCE
 from consignments.errors import FileFault
 from consignments.files.table_writers import write_table
 from consignments.parquet_stream import stream_table
@@ -199,7 +200,7 @@ def test_with_a_sequence_a_later_row_amends_an_earlier_one(tmp_path: Path) -> No
     table = read_csv(tmp_path, text)
     assert table.frame["sequence"].tolist() == [4, 9]
     assert table.frame["sequence"].dtype == np.int64
-    assert reasons(table) == [("table.csv row 3", "sequence", "not a whole number, got 'x'")]
+    assert reasons(table) == [("table.csv row 3", "sequence", f"{BAD_SEQUENCE}, got 'x'")]
     assert table.report.unknown_columns == ()
 
 
@@ -259,14 +260,15 @@ def test_the_place_of_a_cancellation_in_the_log_may_be_missing_and_must_be_whole
     tmp_path: Path, suffix: str
 ) -> None:
     frame = build_frame([FULL, BARE, BARE], Consignment)
-    frame["cancelled_sequence"] = [7, None, None]
+    late = 1_732_700_000_000_000_001
+    frame["cancelled_sequence"] = pd.array([late, None, None], dtype="Int64")
     write_table(frame, tmp_path / f"table{suffix}")
     table = read_table(tmp_path / f"table{suffix}", Consignment)
-    assert table.frame["cancelled_sequence"].fillna(-1).tolist() == [7, -1, -1]
+    assert table.frame["cancelled_sequence"].fillna(-1).tolist() == [late, -1, -1]
     assert table.report.unknown_columns == ()
     frame["cancelled_sequence"] = ["7", "7.5", ""]
     bad = check_frame(frame, Consignment)
-    assert reasons(bad) == [("table row 2", "cancelled_sequence", "not a whole number, got '7.5'")]
+    assert reasons(bad) == [("table row 2", "cancelled_sequence", f"{BAD_SEQUENCE}, got '7.5'")]
 
 
 def test_with_a_sequence_a_later_alert_takes_the_place_of_an_earlier_one() -> None:

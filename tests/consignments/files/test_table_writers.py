@@ -1,5 +1,6 @@
 """Tables are written whole or not at all, and the same table gives the same bytes."""
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,3 +98,18 @@ def test_an_error_of_the_rows_is_not_one_of_the_disk(tmp_path: Path, suffix: str
     with pytest.raises(OSError, match=r"^Timed out"):
         write_chunks(give_rows(), tmp_path / f"a{suffix}")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_table_is_on_disk_before_it_has_its_name(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[tuple[str, bool]] = []
+    path = tmp_path / f"a{suffix}"
+
+    def record(descriptor: int) -> None:
+        flushed.append((os.readlink(f"/proc/self/fd/{descriptor}"), path.exists()))  # noqa: PTH115
+
+    monkeypatch.setattr(os, "fsync", record)
+    write_table(FRAME, path)
+    assert flushed == [(str(tmp_path / f".a{suffix}.{os.getpid()}.part"), False), (str(tmp_path), True)]

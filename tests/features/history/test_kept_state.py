@@ -42,7 +42,7 @@ def run(
 
 def list_states(state: KeptState) -> dict[int, object]:
     """Return what the state knows of each consignment."""
-    every = [state.followed["number"], *(segment.number for segment in state.arrived)]
+    every = [state.followed["number"], *(segment.open().number for segment in state.arrived)]
     states, keys = state.find(np.unique(np.concatenate(every)))
     return {
         number: (

@@ -1,5 +1,6 @@
 """The sorted table has the same bytes for the same counts, and history goes on from it as if it had never been sorted."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,14 @@ def test_parts_of_any_size_give_the_same_table_and_the_same_history(tmp_path: Pa
         again = stored.to_history(KINDS, today, part_keys=part_keys)
         assert list_bytes(SortedTable.from_history(again, today)) == list_bytes(table)
     assert list_bytes(stored) == list_bytes(table)
+
+
+def test_keys_out_of_order_are_refused() -> None:
+    empty = SortedTable.create_empty()
+    for keys in ([9, 5], [5, 5], [2**63 + 1, 1]):
+        others = [replace(empty, key=np.array([key], np.uint64)) for key in keys]
+        with pytest.raises(ServiceFault, match="do not belong together"):
+            SortedTable.from_arrays(SortedTable.concatenate([empty, *others]).to_arrays())
 
 
 def test_a_state_whose_blocks_cannot_be_addressed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

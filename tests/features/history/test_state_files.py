@@ -10,6 +10,7 @@ from support.history_oracle import Arrival, Outcome
 from support.history_worlds import KINDS, START, arrivals_of, numbers, outcomes_of
 
 import features.history.kept_state
+import features.history.state_files
 from consignments.errors import BadInput, FileFault
 from consignments.timestamps import US_PER_DAY
 from features.history.kept_state import KeptState, StateRun
@@ -35,8 +36,8 @@ BATCHES = {
 }  # fmt: skip
 
 
-def run(folder: Path, name: str, *, stop: bool = False, days: float = 0) -> KeptState:
-    """Run one batch from the folder, and commit its state unless it is stopped before."""
+def run(folder: Path, name: str, *, stop: bool = False) -> list[bytes]:
+    """Run one batch from the folder, and commit its state unless it is stopped before; return the bytes of the state."""
     arrivals, outcomes = BATCHES[name]
     with StateFolder(folder).begin({"consignments": name}) as draft:
         before = None if draft.before is None else draft.before.state
@@ -51,14 +52,15 @@ def run(folder: Path, name: str, *, stop: bool = False, days: float = 0) -> Kept
             numbers([(0, 0)] * rows)[:, 0].astype("i8"),
         )
         batch.finish()
+        content = read_bytes(batch.state)
         if not stop:
             draft.commit(batch.state)
-        return batch.state
+        return content
 
 
 def read_bytes(state: KeptState) -> list[bytes]:
     arrays = [*state.table.to_arrays().values(), state.followed, state.followed_keys, state.outcomes, state.cancellations]  # fmt: skip
-    for segment in state.arrived:
+    for segment in (each.open() for each in state.arrived):
         arrays += [segment.number, segment.day, segment.issued_us, segment.keys]
     return [array.tobytes() for array in arrays]
 
@@ -69,12 +71,12 @@ def list_names(folder: Path) -> list[str]:
 
 def test_a_state_on_disk_is_that_in_memory_and_two_are_kept(tmp_path: Path) -> None:
     for name in BATCHES:
-        state = run(tmp_path, name)
+        content = run(tmp_path, name)
     assert list_names(tmp_path) == ["00000002", "00000003"]
     stored = StoredState.read(tmp_path / "00000003")
     assert stored.manifest.inputs["consignments"] == "wednesday"
-    assert read_bytes(stored.state) == read_bytes(state)
-    assert [len(segment.number) for segment in stored.state.arrived] == [2, 1, 2]
+    assert read_bytes(stored.state) == content
+    assert [len(segment.open().number) for segment in stored.state.arrived] == [2, 1, 2]
     oldest = f"{stored.manifest.segments[0]}.keys.npy"
     assert (tmp_path / "00000003" / oldest).samefile(tmp_path / "00000002" / oldest), (
         "a day costs its own files"
@@ -83,18 +85,18 @@ def test_a_state_on_disk_is_that_in_memory_and_two_are_kept(tmp_path: Path) -> N
 
 def test_a_batch_that_is_repeated_starts_again_from_the_state_before_it(tmp_path: Path) -> None:
     run(tmp_path, "monday")
-    first = read_bytes(run(tmp_path, "tuesday"))
+    first = run(tmp_path, "tuesday")
     before = [(path, path.stat().st_mtime_ns) for path in sorted(tmp_path.rglob("*"))]
-    assert read_bytes(run(tmp_path, "tuesday")) == first
+    assert run(tmp_path, "tuesday") == first
     assert [(path, path.stat().st_mtime_ns) for path in sorted(tmp_path.rglob("*"))] == before
     run(tmp_path, "wednesday")
-    assert read_bytes(run(tmp_path, "wednesday"))
+    assert run(tmp_path, "wednesday")
     with pytest.raises(BadInput, match="belong before the end of the state"):
         run(tmp_path, "tuesday")
 
 
 def test_the_first_batch_may_be_repeated(tmp_path: Path) -> None:
-    assert read_bytes(run(tmp_path, "monday")) == read_bytes(run(tmp_path, "monday"))
+    assert run(tmp_path, "monday") == run(tmp_path, "monday")
     assert list_names(tmp_path) == ["00000001"]
 
 
@@ -154,10 +156,39 @@ def test_a_full_disk_leaves_the_earlier_state(tmp_path: Path) -> None:
             run(tmp_path, "tuesday")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert read_bytes(run(tmp_path, "tuesday"))
+    assert run(tmp_path, "tuesday")
 
 
 def test_arrivals_are_written_in_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features.history.kept_state, "SEGMENT_ROWS", 1)
     run(tmp_path, "wednesday")
     assert StoredState.read(tmp_path / "00000001").manifest.segments[0] == "arrived-00000001-000"
+
+
+def test_a_state_of_many_segments_needs_few_open_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features.history.kept_state, "SEGMENT_ROWS", 1)
+    monkeypatch.setattr(features.history.state_files, "MIN_MAPPED_BYTES", 0)
+    days = [number / 40 for number in range(30)]
+    monkeypatch.setitem(BATCHES, "many", ([arrive(day) for day in days], []))
+    monkeypatch.setitem(BATCHES, "found", ([arrive(1)], [find(day, 0.9) for day in days]))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = max(map(int, list_names(Path("/proc/self/fd"))))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 40, limits[1]))
+    try:
+        run(tmp_path, "many")
+        assert len(StoredState.read(tmp_path / "00000001").state.arrived) == len(days)
+        run(tmp_path, "found")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_file_that_cannot_be_opened_is_named_with_the_cause(tmp_path: Path) -> None:
+    run(tmp_path, "monday")
+    segment = StoredState.read(tmp_path / "00000001").state.arrived[0]
+    (tmp_path / "00000001" / "arrived-00000001-000.day.npy").unlink()
+    with pytest.raises(
+        FileFault, match=r"000\.day\.npy: a file of the state cannot be read; got No such file"
+    ):
+        segment.open()

@@ -1,0 +1,28 @@
+"""The buckets of a kept state."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from features.buckets.state import BucketState
+from features.history.keys import KeyKind
+from features.history.sorted_table import SortedTable
+
+KIND = KeyKind("sender", "sender", "consignee", (), side="sender")
+TODAY, BUCKETS = 19_783, 12
+
+
+def test_the_buckets_of_the_next_table_are_opened_one_at_a_time(tmp_path: Path) -> None:
+    state = BucketState.split(None, TODAY, tmp_path, BUCKETS)
+    for bucket in range(BUCKETS):
+        history, taken = state.start_history(KIND, bucket, np.empty(0, dtype=np.uint64))
+        state.write_counted(0, bucket, history, taken)
+        state.merge(1, bucket)
+    files = []
+    keys = []
+    for part in state.open_merged(BUCKETS):
+        files.append(len(os.listdir("/proc/self/fd")))  # noqa: PTH208
+        keys += part.key.tolist()
+    assert max(files) - min(files) <= len(part.to_arrays())
+    assert keys == SortedTable.create_empty().key.tolist()
