@@ -39,8 +39,8 @@ MIN_TIME_US, MAX_TIME_US = to_us(datetime.min.replace(tzinfo=UTC)), to_us(dateti
 """Range of times that Python can represent: years 1 to 9999."""
 
 IDENTIFIER, HS_CODE = "consignment_id", "hs_code"
-PLAIN_IDENTIFIER = r"^[0-9]*[A-Z][A-Z0-9]*$"
-"""Pattern of identifiers without separators or small letters, which are their own normal form."""
+PLAIN_IDENTIFIER = r"^([0-9]*[A-Z][A-Z0-9]*|[0-9]{11}(/[!-~]*)?)$"
+"""Pattern of identifiers without separators or small letters, and of compact air waybill numbers: they are their own normal form."""
 WRITTEN_WAYBILL = r"^[0-9]{3}-[0-9]{8}(/[!-~]*)?$"
 """Pattern of air waybill numbers in their written form, with or without a house: the normal form has no hyphen."""
 WAYBILL_HYPHEN = 3
@@ -452,6 +452,31 @@ def adopt_spellings(given: pd.DataFrame, known: pd.Series) -> pd.DataFrame:
     changed = given.copy()
     changed.loc[strange, IDENTIFIER] = found
     return changed
+
+
+def unify_spellings(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return consignments of which each has one spelling of its identifier: that of its first row.
+
+    Examples
+    --------
+    >>> log = pd.DataFrame({"consignment_id": ["rb123456785gb", "A", "RB123456785GB"], "sequence": [1, 2, 3]})
+    >>> unify_spellings(log)["consignment_id"].tolist()
+    ['rb123456785gb', 'A', 'rb123456785gb']
+    """
+    if "sequence" not in frame:  # each consignment has one row
+        return frame
+    names = normalize_column(frame[IDENTIFIER])
+    codes = names.dictionary_encode().indices.to_numpy()
+    first = np.unique(codes, return_index=True)[1][codes]
+    spelled = frame[IDENTIFIER].iloc[first].array
+    if (spelled == frame[IDENTIFIER].array).all():
+        return frame
+    return frame.assign(**{IDENTIFIER: spelled})
+
+
+def normalize_column(names: pd.Series) -> Any:
+    """Return an Arrow array of the identifiers of a table in normal form."""
+    return normalize_names(normalize_array(pa.array(names)).cast(TEXT))
 
 
 def normalize_names(names: Any) -> Any:

@@ -71,21 +71,23 @@ def select_counting_rows(
     before_us : int, optional
         Rows received at this time or later do not exist yet, in microseconds.
     decided_us : Series of int64, optional
-        Time of a decision by `consignment_id`: a version received after it never counts, unless it is the first.
+        Time of a decision by identifier in normal form: a version received after it never counts, unless it is the first.
 
     Returns
     -------
     bool array, (rows,)
     """
+    from consignments.columns import normalize_column
+
     received = get_time_column_us(frame, "received_at")
     counting = np.ones(len(frame), dtype=bool) if before_us is None else received < before_us
     if "sequence" not in frame:
         return counting
     rows = np.flatnonzero(counting)
     rows = rows[np.argsort(frame["sequence"].to_numpy()[rows], kind="stable")]
-    several = frame["consignment_id"].iloc[rows].duplicated(keep=False).to_numpy()
-    rows = rows[several]
-    names = frame["consignment_id"].iloc[rows]
+    names = normalize_column(frame["consignment_id"].iloc[rows]).to_pandas()
+    several = names.duplicated(keep=False).to_numpy()
+    rows, names = rows[several], names[several]
     limits = np.full(len(rows), np.iinfo(np.int64).max)
     if decided_us is not None and len(rows):
         found = decided_us.reindex(names)

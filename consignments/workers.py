@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 from threading import Thread
 from typing import TypeVar
@@ -56,7 +57,8 @@ class WorkerPool:
             return
         waiting: deque[Future[B]] = deque()
         for piece in pieces:
-            waiting.append(self._pool.submit(work, piece))
+            with explain_lost_process():
+                waiting.append(self._pool.submit(work, piece))
             if len(waiting) > CHUNKS_AHEAD * self.jobs:
                 yield _get_result(waiting.popleft())
         while waiting:
@@ -81,8 +83,15 @@ def end_with_parent(parent: int) -> None:
 
 
 def _get_result(future: Future[B]) -> B:
-    try:
+    with explain_lost_process():
         return future.result()
+
+
+@contextmanager
+def explain_lost_process() -> Iterator[None]:
+    """Raise `ServiceFault` if a process of a pool was terminated, for example because memory ran out. Pools of joblib raise the same error."""
+    try:
+        yield
     except BrokenProcessPool as error:
         raise ServiceFault(
             "a worker process was terminated from outside",

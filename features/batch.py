@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from consignments.columns import adopt_spellings, normalize_array, normalize_names
+from consignments.columns import adopt_spellings, normalize_array, normalize_column, unify_spellings
 from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, Outcome
 from consignments.schema import FieldKind, get_fields
@@ -128,7 +128,12 @@ class Tables:
             _require_checked(self.alerts, Alert, "alerts")
 
     def unify_spellings(self) -> "Tables":
-        """Return the tables with one spelling for each consignment: outcomes get that of their consignment."""
+        """Return the tables with one spelling for each consignment: that of its first row, for its outcomes too."""
+        tables = replace(self, consignments=unify_spellings(self.consignments))
+        return tables.adopt_spellings()
+
+    def adopt_spellings(self) -> "Tables":
+        """Return the tables in which outcomes have the spelling of their consignment."""
         if self.outcomes is None:
             return self
         outcomes = adopt_spellings(self.outcomes, self.consignments["consignment_id"])
@@ -341,10 +346,10 @@ def join_history(given: Tables, history: pd.DataFrame | None) -> tuple[Tables, N
         If only one of the two tables has `sequence`.
     """
     if history is None:
-        return given.unify_spellings(), np.ones(len(given.consignments), dtype=bool)
+        return given.adopt_spellings(), np.ones(len(given.consignments), dtype=bool)
     past = history[mask_past_rows(history, given.consignments)]
     both = pd.concat([past, given.consignments], ignore_index=True)
-    tables = Tables(both, given.outcomes, given.alerts).unify_spellings()
+    tables = Tables(both, given.outcomes, given.alerts).adopt_spellings()
     return tables, np.arange(len(both)) >= len(past)
 
 
@@ -368,9 +373,7 @@ def mask_past_rows(history: pd.DataFrame, given: pd.DataFrame) -> NDArray[np.boo
         )
     if ordered:
         return np.ones(len(history), dtype=bool)
-    names, past = (
-        normalize_names(normalize_array(pa.array(each["consignment_id"]))) for each in (given, history)
-    )
+    names, past = (normalize_column(each["consignment_id"]) for each in (given, history))
     given_too: NDArray[np.bool_] = pc.is_in(past, value_set=names).to_numpy(zero_copy_only=False)
     return ~given_too
 

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.validation import SEQUENCE
+from features.batch import mask_past_rows
 from features.streams import CHUNK_ROWS, RowChunk, SelectedRows
 
 Positions = NDArray[np.int64]
@@ -32,10 +33,7 @@ class MergedRows:
     @classmethod
     def from_sources(cls, first: SelectedRows, second: SelectedRows) -> "MergedRows":
         """Merge two sources. Without `sequence`, a consignment of both is that of the second one."""
-        if SEQUENCE not in second.order:
-            again = first.order["consignment_id"].isin(second.order["consignment_id"])
-            first = first.select(~again.to_numpy())
-        return cls(first, second)
+        return cls(first.select(mask_past_rows(first.order, second.order)), second)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -73,7 +71,10 @@ class MergedRows:
         return both.iloc[self._rows].reset_index(drop=True)
 
     def _read_rows(self, rows: Positions) -> Iterator[RowChunk]:
-        """Yield rows in runs of consecutive numbers of one source, in chunks."""
+        """Yield rows in runs of consecutive numbers of one source, in chunks; at least one chunk."""
+        if not len(rows):
+            yield self.second.slice_rows(0, 0)
+            return
         is_second = rows >= len(self.first)
         begins = np.flatnonzero((np.diff(rows, prepend=-2) != 1) | np.diff(is_second, prepend=False))
         for begin, end in zip(begins.tolist(), [*begins[1:].tolist(), len(rows)], strict=True):

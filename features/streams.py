@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from consignments.columns import adopt_spellings
+from consignments.columns import adopt_spellings, unify_spellings
 from consignments.errors import BadInput
 from consignments.items import decode_items
 from consignments.records import Consignment
@@ -250,10 +250,11 @@ class FeatureInputs:
     def to_repeatable(cls, given: "Tables | FeatureInputs") -> "FeatureInputs":
         """Return tables as inputs that can be read several times, because the order of the consignments stays in memory.
 
-        Outcomes get the spelling of their consignment.
+        The order has one spelling for each consignment, that of its first row. Its outcomes get it too.
         """
         inputs = given if isinstance(given, FeatureInputs) else cls.from_tables(given)
         rows = SelectedRows.from_source(inputs.consignments)
+        rows = replace(rows, order=unify_spellings(rows.order))
         if inputs.outcomes is None:
             return replace(inputs, consignments=rows)
         outcomes = adopt_spellings(inputs.outcomes, rows.order["consignment_id"])

@@ -12,6 +12,7 @@ A part counts from the moment at which the manifest has it. So a kill at any tim
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ from consignments.files.table_writers import (
     convert_lists,
     open_parquet_writer,
     split_row_groups,
+    write_tables,
 )
 from consignments.files.whole_files import flush_file, flush_folder
 
@@ -147,14 +149,13 @@ class PartFolder:
     def _write_part(self, groups: Iterator[Any]) -> None:
         """Write one part from its row groups, at least one, and enter it in the manifest."""
         path = self.work / f"part-{len(self.manifest.parts):05d}.parquet"
-        draft, rows = path.with_name(f"{path.name}.draft"), 0
+        draft = path.with_name(f"{path.name}.draft")
         tables = map(self._adopt_schema, map(convert_lists, groups))
+        table = next(tables)
+        rows = write_tables(
+            chain([table], tables), partial(open_parquet_writer, draft), partial(self._explain_failure, path)
+        )
         with self._explain_failure(path):
-            table = next(tables)
-            with open_parquet_writer(draft, table.schema) as writer:
-                for each in chain([table], tables):
-                    writer.write_table(each)
-                    rows += len(each)
             with draft.open("rb") as file:
                 flush_file(file)
             entry = PartEntry(path.name, rows, draft.stat().st_size, compute_sha256(draft))

@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,9 +73,10 @@ def write_chunks(frames: Iterable["pd.DataFrame | pa.Table"], path: Path) -> int
         The same as of `write_table`. Errors raised by `frames` pass through, and no partial file remains.
     """
     refuse_unwritable(path)
-    writers = {".csv": _write_csv, ".parquet": _write_parquet, ".jsonl": _write_jsonl}
+    prepare, open_writer = FORMATS[path.suffix.lower()]
+    tables = map(prepare, split_row_groups(frames))
     with _replace_atomically(path) as part:
-        return writers[path.suffix.lower()](split_row_groups(frames), part)
+        return write_tables(tables, partial(open_writer, part), partial(_explain_failure, path))
 
 
 def refuse_unwritable(path: Path) -> None:
@@ -118,15 +121,52 @@ def _replace_atomically(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part
-        with part.open("rb") as file:
-            flush_file(file)
-        part.replace(path)
-        flush_folder(path.absolute().parent)
-    except OSError as error:
-        raise FileFault("cannot be written", where=str(path), got=error.strerror or str(error)) from error
+        with _explain_failure(path):
+            with part.open("rb") as file:
+                flush_file(file)
+            part.replace(path)
+            flush_folder(path.absolute().parent)
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _explain_failure(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FileFault("cannot be written", where=str(path), got=error.strerror or str(error)) from error
+
+
+def write_tables(
+    tables: Iterator[Any],
+    open_writer: Callable[[Any], Any],
+    explain: Callable[[], AbstractContextManager[None]],
+) -> int:
+    """Write tables one at a time with a writer opened for the schema of the first one, and return the number of rows.
+
+    Parameters
+    ----------
+    tables : iterator of Arrow tables
+        At least one. Their own errors pass through.
+    open_writer : callable
+        Opens the writer for a schema.
+    explain : callable
+        Returns a context that explains the errors of writing.
+    """
+    first, rows = next(tables), 0
+    with explain():
+        writer = open_writer(first.schema)
+    try:
+        for table in chain([first], tables):
+            with explain():
+                writer.write_table(table)
+            rows += len(table)
+    finally:
+        with explain():
+            writer.close()
+    return rows
 
 
 def convert_lists(table: Any) -> Any:
@@ -138,12 +178,8 @@ def convert_lists(table: Any) -> Any:
     return table
 
 
-def _write_parquet(tables: Iterator[Any], path: Path) -> int:
-    return _write_tables(map(convert_lists, tables), lambda table: open_parquet_writer(path, table.schema))
-
-
 def open_parquet_writer(path: Path, schema: Any) -> Any:
-    """Open the writer of a Parquet file in the form of this module; use it as a context."""
+    """Open the writer of a Parquet file in the form of this module."""
     repeating = _list_repeating_columns(schema)
     return parquet.ParquetWriter(
         path, schema, compression="zstd", use_dictionary=repeating, write_batch_size=VALUES_AT_ONCE
@@ -157,24 +193,8 @@ def _list_repeating_columns(schema: Any) -> list[str] | bool:
     return [field.name for field in schema if get_type_family(field.type) != "numbers"]
 
 
-def _write_csv(tables: Iterator[Any], path: Path) -> int:
-    def open_writer(table: Any) -> Any:
-        options = arrow_csv.WriteOptions(quoting_style="needed")
-        return arrow_csv.CSVWriter(path, table.schema, write_options=options)
-
-    return _write_tables(map(_prepare_csv_table, tables), open_writer)
-
-
-def _write_tables(tables: Iterator[Any], open_writer: Callable[[Any], Any]) -> int:
-    """Write tables one at a time with a writer opened for the first one; return the number of rows."""
-    rows = 0
-    table = next(tables)
-    with open_writer(table) as writer:
-        while table is not None:
-            writer.write_table(table)
-            rows += len(table)
-            table = next(tables, None)
-    return rows
+def _open_csv_writer(path: Path, schema: Any) -> Any:
+    return arrow_csv.CSVWriter(path, schema, write_options=arrow_csv.WriteOptions(quoting_style="needed"))
 
 
 def _prepare_csv_table(table: Any) -> Any:
@@ -184,16 +204,20 @@ def _prepare_csv_table(table: Any) -> Any:
     return _format_times(quote_formulas(table))
 
 
-def _write_jsonl(tables: Iterator[Any], path: Path) -> int:
-    encoder = msgspec.json.Encoder()
-    rows = 0
-    with path.open("wb") as file:
-        for table in tables:
-            ready = _format_times(convert_lists(table))
-            for batch in ready.to_batches(max_chunksize=JSON_CHUNK_ROWS):
-                file.write(encoder.encode_lines(batch.to_pylist()))
-            rows += len(table)
-    return rows
+class _JsonLinesWriter:
+    def __init__(self, path: Path, schema: Any) -> None:  # noqa: ARG002
+        self._file, self._encoder = path.open("wb"), msgspec.json.Encoder()
+
+    def write_table(self, table: Any) -> None:
+        for batch in table.to_batches(max_chunksize=JSON_CHUNK_ROWS):
+            self._file.write(self._encoder.encode_lines(batch.to_pylist()))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _prepare_json_table(table: Any) -> Any:
+    return _format_times(convert_lists(table))
 
 
 def _format_times(table: Any) -> Any:
@@ -202,3 +226,11 @@ def _format_times(table: Any) -> Any:
             texts = pc.strftime(table.column(place).cast(TIME, safe=False), format=TIME_FORMAT)
             table = table.set_column(place, column.name, texts)
     return table
+
+
+FORMATS: dict[str, tuple[Callable[[Any], Any], Callable[[Path, Any], Any]]] = {
+    ".csv": (_prepare_csv_table, _open_csv_writer),
+    ".parquet": (convert_lists, open_parquet_writer),
+    ".jsonl": (_prepare_json_table, _JsonLinesWriter),
+}
+"""Of each format the function that prepares a table, and the one that opens its writer."""

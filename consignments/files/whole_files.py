@@ -1,7 +1,9 @@
 """Files that are written as a whole: a reader sees the old content or the new one, and after a power cut it is one of the two."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import BinaryIO
 
 from consignments.errors import BadInput
@@ -29,11 +31,18 @@ def create_key_file(path: Path, data: bytes) -> None:
 
 
 def replace_file(path: Path, data: bytes, mode: int = PRIVATE_FILE_MODE) -> None:
-    """Write a file in place of an earlier one, at once. Missing folders are created, for their owner alone."""
+    """Write a file in place of an earlier one, at once. Missing folders are created, for their owner alone.
+
+    Two processes may write the same file: each has a draft of its own.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER_MODE)
-    part = path.with_name(f".{path.name}.part")
-    _write(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), data)
-    part.replace(path)
+    part = path.with_name(f".{path.name}.{token_hex(4)}.part")
+    try:
+        _write(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), data)
+        part.replace(path)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def flush_file(file: BinaryIO) -> None:

@@ -1,5 +1,6 @@
 """Tasks on a Dask cluster: workers of this machine, or those of a scheduler. The only file that imports Dask."""
 
+import os
 import socket
 import time
 from collections import defaultdict, deque
@@ -46,7 +47,7 @@ class DaskRunner:
         """Send a value to every worker once.
 
         A small value is kept by the scheduler, so that it survives the loss of all workers. A large one is lost if all workers
-        that have it end at the same time.
+        that have it end at the same time; its tasks then fail with a `ServiceFault`.
         """
         with self._explain_failure("job"):
             if large:
@@ -79,7 +80,7 @@ class DaskRunner:
                         )
                     )
                 first = waiting.popleft()
-                result: T = first.result()
+                result: T = _get_result(first)
                 first.release()
             left -= 1
             yield result
@@ -133,18 +134,20 @@ class DaskRunner:
                 raise
             return results
 
+    def require_worker(self) -> None:
+        """Wait until a worker does a task; raise `ServiceFault` if none does. A cluster may start its workers only then."""
+        with self._explain_failure("start"):
+            try:
+                self.client.submit(os.getpid, pure=False).result(timeout=WAIT_SECONDS)
+            except TimeoutError as error:
+                raise self._make_shortage(1) from error
+
     def _choose_workers(self, count: int) -> list[str]:
         """Choose workers of as many machines as possible; wait for lost ones to come back."""
         try:
             self.client.wait_for_workers(count, timeout=WAIT_SECONDS)
         except TimeoutError as error:
-            raise ServiceFault(
-                "there are too few Dask workers",
-                where=self.address,
-                got=f"{len(self._list_workers())} workers after {WAIT_SECONDS} s",
-                expected=f"{count} workers",
-                todo="start more workers, and run the same command again",
-            ) from error
+            raise self._make_shortage(count) from error
         by_host = defaultdict(list)
         for worker in sorted(self._list_workers()):
             by_host[urlsplit(worker).hostname].append(worker)
@@ -152,6 +155,15 @@ class DaskRunner:
         if len(turns) < count:
             raise WorkersLost(f"{count - len(turns)} of {count} workers ended")
         return [worker for _, worker in turns[:count]]
+
+    def _make_shortage(self, count: int) -> ServiceFault:
+        return ServiceFault(
+            "there are too few Dask workers",
+            where=self.address,
+            got=f"{len(self._list_workers())} workers after {WAIT_SECONDS} s",
+            expected=f"{count} workers" if count > 1 else "at least one",
+            todo="start more workers, and run the same command again",
+        )
 
     def _find_addresses(self, workers: Sequence[str]) -> list[str]:
         """Find a free port on each worker."""
@@ -210,7 +222,6 @@ class DaskRunner:
     def _explain_failure(self, name: str) -> Iterator[None]:
         """Turn errors of Dask into a `ServiceFault` that names the task or the scheduler."""
         from distributed import CancelledError, KilledWorker
-        from distributed.comm import CommClosedError
 
         try:
             yield
@@ -223,17 +234,47 @@ class DaskRunner:
                 got=f"{error.allowed_failures + 1} workers lost",
                 todo="check if memory ran out: give each worker more, or use fewer workers",
             ) from error
-        except (CommClosedError, CancelledError, TimeoutError, ConnectionError) as error:
-            raise ServiceFault(
-                "the connection to the Dask scheduler was lost",
-                where=f"{self.address}, tasks {name}",
-                got=type(error).__name__,
-                todo="start the scheduler, and run the same command again",
-            ) from error
+        except CancelledError as error:
+            by_scheduler = str(getattr(error, "reason", "")).startswith("scheduler-")  # lost or restarted
+            if self.client.status == "running" and not by_scheduler:
+                raise ServiceFault(
+                    "a value that tasks share was lost with all workers that had it",
+                    where=f"tasks {name}",
+                    todo="check the memory of the workers, and run the same command again",
+                ) from error
+            raise self._make_connection_fault(name, error) from error
+        except OSError as error:  # a lost connection, and one that cannot be made again
+            raise self._make_connection_fault(name, error) from error
+
+    def _make_connection_fault(self, name: str, error: Exception) -> ServiceFault:
+        return ServiceFault(
+            "the connection to the Dask scheduler was lost",
+            where=f"{self.address}, tasks {name}",
+            got=_summarize(error),
+            todo="start the scheduler, and run the same command again",
+        )
 
 
 def _give(value: T) -> T:
     return value
+
+
+def _get_result(future: Any) -> Any:
+    """Return the result of a task. Its errors of the system are those of a worker, and not of the connection to the scheduler."""
+    try:
+        return future.result()
+    except (OSError, MemoryError) as error:
+        if future.status != "error":
+            raise
+        is_memory = isinstance(error, MemoryError)
+        raise ServiceFault(
+            "a task ran out of memory" if is_memory else "a task cannot read or write a file",
+            where=f"task {future.key}",
+            got=_summarize(error),
+            todo="give each worker more memory, or use fewer workers"
+            if is_memory
+            else "check the disk, and that every worker sees the tables and the folder of the result under the same names",
+        ) from error
 
 
 def _summarize(error: BaseException) -> str:
@@ -266,7 +307,7 @@ def connect(address: str) -> Iterator[DaskRunner]:
     BadInput
         The address has another form.
     ServiceFault
-        The scheduler cannot be reached.
+        The scheduler cannot be reached, or has no workers.
     """
     try:
         from dask import config
@@ -290,7 +331,9 @@ def connect(address: str) -> Iterator[DaskRunner]:
                 todo="check the address, and that the scheduler is running",
             ) from error
         try:
-            yield DaskRunner(client, address)
+            runner = DaskRunner(client, address)
+            runner.require_worker()
+            yield runner
         finally:
             client.close()
             if cluster is not None:

@@ -4,18 +4,16 @@ The coordinator checks the tables and computes the plan of history. It holds ide
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from shutil import rmtree
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from consignments.errors import BadInput, FileFault
-from consignments.files.whole_files import PRIVATE_FOLDER_MODE
+from consignments.files.work_folder import open_work_folder
 from features.batch import FeatureParameters, Progress, RowBuilder, select_alerts
 from features.buckets.cluster import connect
 from features.buckets.plan import HistoryPlan
@@ -192,34 +190,9 @@ def stream_on_cluster(
         yield from stream_buckets(inputs, parameters, finish, runner, folder, options=options, wanted=wanted)
 
 
-@contextmanager
-def create_work_folder(out: Path) -> Iterator[Path]:
-    """Create the working folder next to a result, and remove it at the end; one that a killed run left is removed first.
-
-    Raises
-    ------
-    BadInput
-        Another file has its name.
-    FileFault
-        It cannot be created.
-    """
-    folder = out.absolute().with_name(f".{out.name}.buckets")
-    if folder.exists() and not folder.is_dir():
-        raise BadInput("the working folder is a file", where=str(folder), todo="remove it")
-    try:
-        if folder.exists():
-            rmtree(folder)
-        folder.mkdir(mode=PRIVATE_FOLDER_MODE)
-    except OSError as error:
-        raise FileFault(
-            "the working folder cannot be created",
-            where=str(folder),
-            got=error.strerror or str(error),
-        ) from error
-    try:
-        yield folder
-    finally:
-        rmtree(folder, ignore_errors=True)
+def create_work_folder(out: Path) -> AbstractContextManager[Path]:
+    """Create the working folder next to a result, see `open_work_folder`."""
+    return open_work_folder(out.absolute().with_name(f".{out.name}.buckets"), "table")
 
 
 @dataclass(frozen=True)

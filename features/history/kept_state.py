@@ -20,7 +20,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from consignments.columns import normalize_names
 from consignments.errors import BadInput
 from consignments.timestamps import NO_TIME, US_PER_DAY, to_datetime
 from features.history.kernels import REMEMBERED_DAYS
@@ -34,6 +33,7 @@ from features.history.ordering import (
     Outcomes,
     StepTarget,
     get_event_times,
+    get_identity,
     to_arrow_strings,
 )
 from features.history.pseudonyms import Pseudonyms
@@ -349,9 +349,9 @@ class StateRun:
         """Add what waits in the state to the tables, and return what they need of the events before."""
         self._check_order(arrivals, outcomes)
         before = self.before
-        numbers = self._compute_numbers(arrivals.consignment_id)
+        numbers = self._compute_numbers(arrivals)
         self._numbers, self._issued_us = numbers, fill_missing(arrivals.issued_us, len(numbers), NO_TIME)
-        found = self._compute_numbers(outcomes.consignment_id)
+        found = self._compute_numbers(outcomes)
         self._arrivals = replace(arrivals, identity=pa.array(numbers))
         self._outcomes = replace(outcomes, identity=pa.array(found))
         earlier = EarlierEvents(len(self.kinds))
@@ -395,15 +395,18 @@ class StateRun:
 
     def _check_order(self, arrivals: ArrivalEvents, outcomes: Outcomes) -> None:
         by_sequence = arrivals.sequence is not None
+        header = None if self.before is None else self.before.header
+        has_rows = len(arrivals.received_us) > 0
+        if header is not None and not has_rows:
+            by_sequence |= header.by_sequence
         if by_sequence and outcomes.sequence is None and len(outcomes.result):
             raise BadInput(
                 "consignments have the column sequence and outcomes have not",
                 where="outcomes",
                 todo="export both from the service, or drop the column",
             )
-        if self.before is None or not len(arrivals.received_us):
+        if header is None or not has_rows:
             return
-        header = self.before.header
         if by_sequence != header.by_sequence:
             raise BadInput(
                 "the state of history has another order",
@@ -426,9 +429,9 @@ class StateRun:
                 todo="score them with --history in place of --state; if rows come late, give tables a `sequence`",
             )
 
-    def _compute_numbers(self, names: Any) -> Keys:
-        """Compute the numbers of identifiers in normal form."""
-        return number_texts(self.pseudonyms, CONSIGNMENT, normalize_names(to_arrow_strings(names)))
+    def _compute_numbers(self, table: ArrivalEvents | Outcomes) -> Keys:
+        """Compute the numbers of the consignments of a table."""
+        return number_texts(self.pseudonyms, CONSIGNMENT, get_identity(table))
 
     def _keep_arrivals(self, rows: Longs, days: NDArray[np.int32], keys: Keys) -> None:
         self._waiting.append(ArrivedSegment(self._numbers[rows], days, self._issued_us[rows], keys))

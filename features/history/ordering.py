@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from consignments.columns import normalize_names
 from consignments.timestamps import NO_TIME, US_PER_DAY
 from features.history.kernels import ADD, ARRIVALS, NO_DAY, STEP
 from features.history.live import NO_SEQUENCE, CountedState, CountedStates, HandledStep, is_own_arrival
@@ -52,7 +53,7 @@ class ArrivalEvents:
         at which the times of the log have reached `cancelled_us`.
     issued_us : int64 array, (n,), or None
     identity : Arrow array or None, (n,)
-        Identifies the consignments in place of `consignment_id`, which then only orders simultaneous arrivals.
+        Identifies the consignments; `consignment_id` then only orders simultaneous arrivals. Default: the identifiers in normal form.
     carried : int
         Number of rows at the start whose consignments arrived before this table. Only their cancellations are events.
     second : bool array, (n,), or None
@@ -266,8 +267,10 @@ def _join_names(events: HistoryEvents, arrivals: Any, outcomes: Any) -> Any:
 
 
 def get_identity(table: ArrivalEvents | Outcomes) -> Any:
-    """Return what identifies the consignments of a table, as an Arrow array."""
-    return to_arrow_strings(table.consignment_id) if table.identity is None else table.identity
+    """Return what identifies the consignments of a table, as an Arrow array: `identity`, or the identifiers in normal form."""
+    return (
+        normalize_names(to_arrow_strings(table.consignment_id)) if table.identity is None else table.identity
+    )
 
 
 def to_arrow_strings(names: Names) -> Any:
@@ -372,9 +375,10 @@ class HistoryFold:
         self._history, self._outcomes, self._days, self._keep = history, outcomes, days, keep
         self._first_today = max(history.today, before.today)
         self._today = np.maximum(np.maximum.accumulate(dated), np.int32(self._first_today))
-        self._alone = _mark_single_arrivals(arrivals, outcomes, events, before.states)
+        names, inspected = get_identity(arrivals), get_identity(outcomes)
+        self._alone = _mark_single_arrivals(names, inspected, events, before.states)
         followed = HistoryEvents(events.what[~self._alone], events.row[~self._alone])
-        self._names = iter(_join_names(followed, get_identity(arrivals), get_identity(outcomes)))
+        self._names = iter(_join_names(followed, names, inspected))
         self._done, self._carried = 0, arrivals.carried
         self.register: CountedStates[int] = CountedStates()
         self.register.files.update(before.states)
@@ -471,10 +475,12 @@ class HistoryFold:
 
     def _find_next_places(self, arrivals: int) -> Longs:
         """Return the positions of all events up to the next `arrivals` arrivals; after the last arrival, all that are left."""
-        begin, end, found = self._done, self._done, np.empty(0, dtype=np.int64)
-        while len(found) <= arrivals and end < len(self._days):
-            end += arrivals + 1
-            found = np.flatnonzero(self.events.what[begin:end] == ARRIVAL)
+        begin, window = self._done, arrivals + 1
+        while True:
+            found = np.flatnonzero(self.events.what[begin : begin + window] == ARRIVAL)
+            if len(found) > arrivals or begin + window >= len(self._days):
+                break
+            window *= 2
         self._done = begin + int(found[arrivals]) if len(found) > arrivals else len(self._days)
         return np.arange(begin, self._done)
 
@@ -559,12 +565,14 @@ def _find_end_of_arrivals(events: HistoryEvents) -> int:
 
 
 def _mark_single_arrivals(
-    arrivals: ArrivalEvents, outcomes: Outcomes, events: HistoryEvents, earlier: Collection[Any]
+    names: Any, inspected: Any, events: HistoryEvents, earlier: Collection[Any]
 ) -> NDArray[np.bool_]:
-    """Mark arrivals whose consignment arrives once, is not cancelled, has no outcome and is not an earlier one."""
-    names = get_identity(arrivals)
+    """Mark arrivals whose consignment arrives once, is not cancelled, has no outcome and is not an earlier one.
+
+    The first two are the identities of arrivals and of outcomes.
+    """
     codes = names.dictionary_encode().indices.to_numpy()
-    inspected = get_identity(outcomes).take(pa.array(events.row[events.what == OUTCOME]))
+    inspected = inspected.take(pa.array(events.row[events.what == OUTCOME]))
     cancelled = names.take(pa.array(events.row[events.what == CANCELLATION]))
     met = pa.array(list(earlier), type=names.type)
     more = pc.is_in(names, value_set=pc.unique(pa.concat_arrays([inspected, cancelled, met])))

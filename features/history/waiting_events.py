@@ -71,10 +71,7 @@ def append_outcomes(outcomes: Outcomes, waiting: Rows) -> Outcomes:
     """Add the outcomes that wait to those of a table."""
     if not len(waiting):
         return outcomes
-    rows = len(outcomes.result)
-    sequence = outcomes.sequence
-    if rows == 0 and (waiting["sequence"] >= 0).all():
-        sequence = np.empty(0, dtype=np.int64)
+    sequence = fill_missing(outcomes.sequence, len(outcomes.result), NO_SEQUENCE)
     return Outcomes(
         consignment_id=pa.concat_arrays(
             [to_arrow_strings(outcomes.consignment_id), pa.array([""] * len(waiting), pa.large_string())]
@@ -82,7 +79,7 @@ def append_outcomes(outcomes: Outcomes, waiting: Rows) -> Outcomes:
         visible_us=np.concatenate([outcomes.visible_us, waiting["visible_us"]]),
         known_us=np.concatenate([outcomes.known_us, waiting["known_us"]]),
         recorded_us=np.concatenate([outcomes.recorded_us, waiting["recorded_us"]]),
-        sequence=None if sequence is None else np.concatenate([sequence, waiting["sequence"]]),
+        sequence=np.concatenate([sequence, waiting["sequence"]]),
         result=[*outcomes.result, *(RESULT_NAMES[int(code)] for code in waiting["result"])],
         identity=pa.array(np.concatenate([get_numbers(outcomes.identity), waiting["number"]])),
     )

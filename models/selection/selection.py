@@ -228,13 +228,18 @@ def add_work_columns(
     """
     import pandas as pd
 
+    from consignments.columns import normalize_column
+
     scored = scores.set_index("consignment_id").loc[chosen["consignment_id"].tolist()].reset_index(drop=True)
     added = {"score": scored["score"], "band": scored["band"]}
     if "reasons" in scored:
         added["reasons"] = scored["reasons"].map(_read_reason_texts, na_action="ignore")
     if consignments is not None:
-        counting = consignments[select_counting_rows(consignments)].set_index("consignment_id")
-        goods = counting.reindex(chosen["consignment_id"].tolist()).reset_index(drop=True)
+        counting = consignments[select_counting_rows(consignments)]
+        counting = counting.set_index(pd.Index(normalize_column(counting["consignment_id"]).to_pandas()))
+        goods = counting.reindex(normalize_column(chosen["consignment_id"]).to_pylist()).reset_index(
+            drop=True
+        )
         added |= {name: goods[name] for name in GOODS_COLUMNS if name in goods}
     return chosen.assign(**{name: pd.Series(values.array, chosen.index) for name, values in added.items()})
 

@@ -4,17 +4,16 @@ Personal columns are exported only on request, and only with the data key.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from consignments.errors import BundleRefused, FileFault
-from consignments.files.whole_files import PRIVATE_FILE_MODE
+from consignments.files.whole_files import PRIVATE_FILE_MODE, flush_file, flush_folder
+from consignments.files.work_folder import open_work_folder
 from consignments.records import Consignment
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec
@@ -138,29 +137,39 @@ def _report_progress(progress: Progress | None, what: str, done: int, total: int
 
 @contextmanager
 def _replace_folder(out: Path) -> Iterator[Path]:
-    """Create a private folder that replaces `out` after everything is written."""
+    """Create a private folder that replaces `out` after everything is written.
+
+    A kill leaves the folder, which may have personal data, or the earlier export under another name. The next export to the same
+    place removes the one and restores the other first.
+    """
     out = out.absolute()
-    _require_replaceable(out)
+    earlier = out.with_name(f".{out.name}.old")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise FileFault(
-            "the output folder cannot be written", where=str(out), got=error.strerror or ""
-        ) from error
-    try:
-        yield made
-        earlier = out.with_name(f".{out.name}-{os.getpid()}.old")
-        if out.exists():
-            out.rename(earlier)
-        made.rename(out)
-        shutil.rmtree(earlier, ignore_errors=True)
+        with open_work_folder(out.with_name(f".{out.name}.draft"), "export") as made:
+            if earlier.exists() and not out.exists():
+                earlier.rename(out)
+            _require_replaceable(out)
+            yield made
+            _flush(made)
+            shutil.rmtree(earlier, ignore_errors=True)
+            if out.exists():
+                out.rename(earlier)
+            made.rename(out)
+            flush_folder(out.parent)
+            shutil.rmtree(earlier, ignore_errors=True)
     except OSError as error:
         raise FileFault(
             "the output folder cannot be written", where=str(out), got=error.strerror or str(error)
         ) from error
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+
+
+def _flush(folder: Path) -> None:
+    """Flush the files of a folder to disk."""
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            flush_file(file)
+    flush_folder(folder)
 
 
 def _require_replaceable(out: Path) -> None:

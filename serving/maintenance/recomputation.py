@@ -6,7 +6,7 @@ the alerts that were known at each entry.
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from consignments.timestamps import NO_TIME
 from consignments.validation import SEQUENCE
 from features.alerts.alerts import Alerts
 from features.batch import build_outcome_events
-from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
+from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes, to_arrow_strings
 from features.pipeline import Pipeline
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec, decode_issued_us, decode_keys
@@ -93,11 +93,16 @@ class OutcomeEvents:
             except (ServiceFault, msgspec.MsgspecError) as error:
                 unread.append((event, _reason(error)))
         frame = build_frame(list(outcomes.values()), Outcome).assign(**{SEQUENCE: list(outcomes)})
-        return cls(build_outcome_events(frame), Alerts(alerts.values(), alerts), cancelled, unread)
+        events = build_outcome_events(frame)
+        named = replace(events, identity=to_arrow_strings(events.consignment_id))
+        return cls(named, Alerts(alerts.values(), alerts), cancelled, unread)
 
 
 def read_arrivals(log: LogReader, until: int, outcomes: OutcomeEvents) -> ArrivalEvents:
-    """Read the consignments of a log up to the sequence number `until` as events of history, in the order of the log."""
+    """Read the consignments of a log up to the sequence number `until` as events of history, in the order of the log.
+
+    As in the service, they are identified by their names in the log: those of old entries are not in normal form.
+    """
     names: list[Any] = []
     times: list[Longs] = [np.empty((0, 3), dtype=np.int64)]
     stream = log.read_arrivals(until=until, without=EXCLUDED_FROM_ORDER)
@@ -117,7 +122,7 @@ def read_arrivals(log: LogReader, until: int, outcomes: OutcomeEvents) -> Arriva
             version = bisect_left(places, cancelled) - 1
             if version >= 0:
                 cancelled_us[rows[version]], cancelled_sequence[rows[version]] = us, cancelled
-    return ArrivalEvents(ids, received_us, cancelled_us, sequence, cancelled_sequence, issued_us)
+    return ArrivalEvents(ids, received_us, cancelled_us, sequence, cancelled_sequence, issued_us, ids)
 
 
 def _find_rows(ids: Any, names: list[str]) -> dict[str, list[int]]:

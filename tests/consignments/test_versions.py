@@ -66,6 +66,17 @@ def test_what_arrives_later_changes_no_row(
     assert not whole[len(early) :].any()
 
 
+def test_versions_in_another_spelling_are_those_of_one_consignment() -> None:
+    rows = [
+        {"consignment_id": name, "received": minute, "issued": None}
+        for minute, name in enumerate(("057-51987552", "05751987552", "057 51987552"))
+    ]
+    table = build_table(rows)
+    assert select_counting_rows(table).tolist() == [False, False, True]
+    decided = pd.Series({"05751987552": 60_000_000})
+    assert select_counting_rows(table, None, decided).tolist() == [False, True, False]
+
+
 def test_a_table_without_a_sequence_has_one_row_of_each() -> None:
     table = build_table([{"consignment_id": "A", "received": 3, "issued": None}]).drop(columns="sequence")
     assert select_counting_rows(table).tolist() == [True]

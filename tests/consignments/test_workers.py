@@ -1,9 +1,18 @@
 """Other processes give what this one would, and do not outlive it."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import joblib
+import pytest
+
+from consignments.errors import ServiceFault
+from consignments.workers import WorkerPool, explain_lost_process
 
 POOL = """
 import time
@@ -29,3 +38,30 @@ def test_the_other_processes_end_when_this_one_is_killed(tmp_path: Path) -> None
         killed.kill()
         # The pipe ends when the last process that holds it does.
         killed.communicate(timeout=60)
+
+
+def end_third(number: int) -> int:
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_a_killed_process_is_named_also_if_the_next_chunk_is_handed_out_after_it() -> None:
+    def give_slowly() -> Iterator[int]:
+        for number in range(20):
+            yield number
+            time.sleep(0.3)
+
+    with (
+        WorkerPool(2, 1, least=1) as workers,
+        pytest.raises(ServiceFault, match="a worker process was terminated from outside"),
+    ):
+        list(workers.map(end_third, give_slowly()))
+
+
+def test_a_killed_process_of_joblib_is_named() -> None:
+    with (
+        pytest.raises(ServiceFault, match="a worker process was terminated from outside"),
+        explain_lost_process(),
+    ):
+        joblib.Parallel(n_jobs=2)(joblib.delayed(end_third)(number) for number in range(4))

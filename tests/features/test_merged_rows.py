@@ -63,6 +63,17 @@ def test_a_consignment_of_both_is_that_of_the_second() -> None:
     assert len(read(logged)) == 4
 
 
+def test_a_consignment_of_both_in_another_spelling_is_that_of_the_second() -> None:
+    first, second = make_source([1], 0), make_source([2], 1)
+    first.order["consignment_id"], second.order["consignment_id"] = "rb 123 456 785 gb", "RB123456785GB"
+    assert len(MergedRows.from_sources(first, second)) == 1
+
+
+def test_two_tables_without_rows_are_one_chunk_without_rows() -> None:
+    merged = MergedRows.from_sources(make_source([], 0), make_source([], 0))
+    assert [len(chunk) for chunk in merged.read_chunks()] == [0]
+
+
 def test_a_table_in_another_order_follows_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features.merged_rows, "CHUNK_ROWS", 2)
     merged = MergedRows.from_sources(make_source([5, 6], 0), make_source([9, 1, 8], 2))

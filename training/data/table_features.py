@@ -152,11 +152,12 @@ class TableFeatures:
 def read_kept_rows(
     source: TableSource, config: FeatureConfig, rows: Positions, table: TableHash | None = None
 ) -> pd.DataFrame:
-    """Read some consignments with all their columns.
+    """Read some consignments with all their columns. Their identifiers are spelled as in the order of the source.
 
     Parameters
     ----------
     source : TableSource
+        One that can be read several times.
     config : FeatureConfig
     rows : int64 array
         Positions in the table, ascending.
@@ -171,7 +172,8 @@ def read_kept_rows(
         begin, end = np.searchsorted(rows, [start, start + len(frame)])
         found.append(frame.iloc[rows[begin:end] - start])
         start += len(frame)
-    return pd.concat(found, ignore_index=True)
+    kept = pd.concat(found, ignore_index=True)
+    return kept.assign(consignment_id=source.take_order()["consignment_id"].iloc[rows].array)
 
 
 def compute_kept_rows(

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from consignments.columns import normalize_column
 from consignments.errors import BadInput
 from consignments.records import Target
 from consignments.timestamps import NO_TIME, get_time_column_us, to_datetime, to_us
@@ -472,21 +473,22 @@ def select_withdrawn(
     withdrawn: Bools = cancelled != NO_TIME
     if moment is not None:
         withdrawn &= cancelled < to_us(moment)
-    chosen = frame["consignment_id"].isin(_find_decisions(outcomes, moment).index).to_numpy(dtype=bool)
-    return withdrawn & ~chosen
+    names = normalize_column(frame["consignment_id"]).to_pandas()
+    chosen = names.isin(_find_decisions(outcomes, moment).index).to_numpy(dtype=bool)
+    withdrawn &= ~chosen
+    return withdrawn
 
 
 def _find_decisions(outcomes: pd.DataFrame | None, moment: datetime | None) -> "pd.Series":
-    """Return when each consignment was first chosen, in microseconds by identifier."""
+    """Return when each consignment was first chosen, in microseconds by identifier in normal form."""
     if outcomes is None:
         return pd.Series(dtype=np.int64)
     chosen = _find_chosen_us(outcomes)
     known = chosen != NO_TIME
     if moment is not None:
         known &= chosen <= to_us(moment)
-    return (
-        pd.Series(chosen[known], dtype=np.int64).groupby(outcomes["consignment_id"][known].to_numpy()).min()
-    )
+    names = normalize_column(outcomes["consignment_id"][known]).to_pandas()
+    return pd.Series(chosen[known], dtype=np.int64).groupby(names.to_numpy()).min()
 
 
 def _draw_background(

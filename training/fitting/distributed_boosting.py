@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
+from importlib.metadata import version as installed_version
 from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -150,7 +151,8 @@ class DistributedBoosting:
                 got=f"{len(rows.y)} rows, {self._parts} workers",
                 todo="grow the trees on one machine",
             )
-        decisive = [task.names, task.trees, sorted(task.params.items()), self._parts, rows.X.shape]
+        code = [installed_version(name) for name in ("npsrisk", "lightgbm")]
+        decisive = [code, task.names, task.trees, sorted(task.params.items()), self._parts, rows.X.shape]
         digest = sha256(repr(decisive).encode())
         try:
             for place in range(self._parts):

@@ -1,17 +1,19 @@
 """Checkpoints of a replay: one small file with the choices of each finished week, and tables at the end.
 
 World, seed and choices determine everything else. A replay that was killed therefore repeats its finished weeks from the
-stored choices, and continues to the same bytes. Every file is written to a temporary name and renamed.
+stored choices, and continues to the same bytes. Every file is written to a temporary name, flushed to disk and renamed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pandas as pd
+import pyarrow as pa
 
-from consignments.errors import BadInput
+from consignments.errors import BadInput, FileFault
 from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from training.policy_replay.policies import PolicyChoice
 
@@ -80,10 +82,11 @@ class CheckpointFile:
             )
 
     def read_weeks(self) -> list[ReplayWeek]:
-        """Read the finished weeks, in their order."""
+        """Read the finished weeks, in their order; raise `FileFault` if one is damaged."""
         found: list[ReplayWeek] = []
         while (path := self._path(len(found))).exists():
-            found.append(msgspec.json.decode(path.read_bytes(), type=ReplayWeek))
+            with _explain_damage(path):
+                found.append(msgspec.json.decode(path.read_bytes(), type=ReplayWeek))
         return found
 
     def write_week(self, week: ReplayWeek) -> None:
@@ -98,13 +101,11 @@ class CheckpointFile:
     def write_tables(self, openings: pd.DataFrame, positives: pd.DataFrame) -> None:
         """Write both tables."""
         for name, frame in zip(TABLES, (openings, positives), strict=True):
-            aside = self._table(name).with_suffix(".tmp")
-            frame.to_parquet(aside)
-            aside.replace(self._table(name))
+            replace_file(self._table(name), frame.to_parquet(), PUBLIC_MODE)
 
     def read_tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Read both tables."""
-        openings, positives = (pd.read_parquet(self._table(name)) for name in TABLES)
+        """Read both tables; raise `FileFault` if one is damaged."""
+        openings, positives = (_read_table(self._table(name)) for name in TABLES)
         return openings, positives
 
     def _path(self, number: int) -> Path:
@@ -112,6 +113,25 @@ class CheckpointFile:
 
     def _table(self, name: str) -> Path:
         return self.folder / f"{name}.parquet"
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    with _explain_damage(path):
+        return pd.read_parquet(path)
+
+
+@contextmanager
+def _explain_damage(path: Path) -> Iterator[None]:
+    """Raise `FileFault` if a file cannot be decoded."""
+    try:
+        yield
+    except (msgspec.MsgspecError, pa.ArrowException, OSError) as error:
+        raise FileFault(
+            "a checkpoint of the replay is damaged",
+            where=str(path),
+            got=next(iter(str(error).splitlines()), ""),
+            todo="remove this file and run the same command again: it computes only what the file held",
+        ) from error
 
 
 def count_finished_weeks(folders: Sequence[Path]) -> int:

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from consignments.errors import BadInput
+from consignments.files.folder_lock import lock_folder
 from consignments.timestamps import US_PER_DAY, get_time_column_us
-from consignments.workers import end_with_parent
+from consignments.workers import end_with_parent, explain_lost_process
 from features.batch import Progress, Tables
 from features.buckets.cluster import connect
 from training.config import TrainConfig, parse_config
@@ -287,7 +288,8 @@ def run_experiment(
     UnknownName
         For an unknown policy.
     BadInput
-        If a policy or seed repeats, the folder contains another replay, or the warm-up is too short to train on.
+        If a policy or seed repeats, the folder contains another replay, another run is writing it, or the warm-up is too short to
+        train on.
     """
     plan.check()
     maker, header = plan.maker, plan.maker.build_header()
@@ -295,7 +297,8 @@ def run_experiment(
     folders = [folder.absolute() / f"{name}-seed-{seed}" for name, seed in tasks]
     weeks = len(tasks) * -(-maker.days // DAYS_PER_WEEK)
     arguments = [(name, seed, header, at) for (name, seed), at in zip(tasks, folders, strict=True)]
-    with _report_progress(folders, weeks, progress):
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock_folder(folder, "replay"), _report_progress(folders, weeks, progress):
         done = _run_replays(plan, arguments, jobs, cluster)
     openings, positives = (
         pd.concat(
@@ -325,10 +328,11 @@ def _run_replays(
     processes = Parallel(
         n_jobs=min(jobs, len(arguments)), initializer=end_with_parent, initargs=(os.getpid(),)
     )
-    done: list[tuple[pd.DataFrame, pd.DataFrame]] = processes(
-        delayed(_run_replay)(plan, *each) for each in arguments
-    )
-    return done
+    with explain_lost_process():
+        done: list[tuple[pd.DataFrame, pd.DataFrame]] = processes(
+            delayed(_run_replay)(plan, *each) for each in arguments
+        )
+        return done
 
 
 def _run_replay(

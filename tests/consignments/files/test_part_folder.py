@@ -250,3 +250,13 @@ def test_the_identity_of_a_table_is_that_of_its_content_and_names(tmp_path: Path
     assert identify_tables({"t": tmp_path / "a"}) != identify_tables({"t": tmp_path / "b"})
     with pytest.raises(FileFault, match="cannot be read"):
         identify_tables({"t": tmp_path / "nowhere"})
+
+
+def test_an_error_of_the_rows_is_not_one_of_the_disk(tmp_path: Path) -> None:
+    def compute(first: int) -> Iterator[pd.DataFrame]:
+        yield make_rows(first, 30)
+        raise OSError("Timed out trying to connect")
+
+    with pytest.raises(OSError, match=r"^Timed out"):
+        write(tmp_path / "t", compute)
+    assert write(tmp_path / "t", compute_in(10)) == ROWS

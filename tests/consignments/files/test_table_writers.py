@@ -1,6 +1,7 @@
 """Tables are written whole or not at all, and the same table gives the same bytes."""
 
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from support.table_examples import names_and_rows, written
 
 from consignments.errors import FileFault
-from consignments.files.table_writers import write_table
+from consignments.files.table_writers import write_chunks, write_table
 
 FRAME = pd.DataFrame(
     {
@@ -86,6 +87,17 @@ def test_times_are_utc_in_meaning_whatever_their_zone_was(tmp_path: Path) -> Non
     seoul = pd.DataFrame({"t": pd.Series([datetime(2024, 3, 4, 9, tzinfo=UTC)]).dt.tz_convert("Asia/Seoul")})
     write_table(seoul, tmp_path / "a.csv")
     assert names_and_rows(tmp_path / "a.csv")[1] == [{"t": "2024-03-04T09:00:00.000000Z"}]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_an_error_of_the_rows_is_not_one_of_the_disk(tmp_path: Path, suffix: str) -> None:
+    def give_rows() -> Iterator[pd.DataFrame]:
+        yield FRAME
+        raise OSError("Timed out trying to connect")
+
+    with pytest.raises(OSError, match=r"^Timed out"):
+        write_chunks(give_rows(), tmp_path / f"a{suffix}")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])

@@ -271,3 +271,68 @@ def test_a_million_rows_have_the_same_hash_if_a_worker_is_killed(
     assert pd.read_parquet(tmp_path / "f", columns=["consignment_id"]).shape[0] == sum(
         p["rows"] for p in one["parts"]
     )
+
+
+class FailedTask:
+    """A task whose result is an error, of the task itself or of the connection to the scheduler."""
+
+    key = "rows-7"
+
+    def __init__(self, error: BaseException, status: str) -> None:
+        self.error, self.status = error, status
+
+    def result(self) -> None:
+        raise self.error
+
+    def release(self) -> None:
+        """Do nothing."""
+
+
+class FailingClient:
+    status = "running"
+
+    def __init__(self, task: FailedTask) -> None:
+        self.task = task
+
+    def ncores(self) -> dict[str, int]:
+        return {"tcp://127.0.0.1:1": 1}
+
+    def submit(self, *given: Any, **options: Any) -> FailedTask:
+        return self.task
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (OSError("Timed out trying to connect"), "pending", "tcp://a, tasks rows: the connection to the Dask scheduler was lost"),
+        (distributed.comm.CommClosedError("closed"), "pending", "the connection to the Dask scheduler was lost"),
+        (OSError(28, "No space left on device"), "error", "rows-7: a task cannot read or write a file; .*No space left"),
+        (FileNotFoundError(2, "No such file", "/t/keys"), "error", "a task cannot read or write a file; .*'/t/keys'"),
+        (MemoryError(), "error", "rows-7: a task ran out of memory"),
+        (distributed.client.FutureCancelledError("rows-7", "scheduler-connection-lost"), "cancelled", "the connection to the Dask scheduler was lost"),
+        (distributed.client.FutureCancelledError("rows-7", None), "cancelled", "a value that tasks share was lost"),
+    ],
+)  # fmt: skip
+def test_errors_of_the_system_name_their_cause(error: Exception, status: str, told: str) -> None:
+    runner = DaskRunner(FailingClient(FailedTask(error, status)), "tcp://a")
+    with pytest.raises(ServiceFault, match=told):
+        list(runner.map("rows", square, [(1,)]))
+
+
+def fail_on_a_full_disk(number: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_of_a_worker_is_named(runner: DaskRunner) -> None:
+    with pytest.raises(ServiceFault, match=r"a task cannot read or write a file.*No space left on device"):
+        list(runner.map("full", fail_on_a_full_disk, [(0,)]))
+
+
+def test_a_scheduler_without_workers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("features.buckets.cluster.WAIT_SECONDS", 0.1)
+    with (
+        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as empty,
+        pytest.raises(ServiceFault, match=r"too few Dask workers; got 0 workers.*expected at least one"),
+        connect(empty.scheduler_address),
+    ):
+        raise AssertionError

@@ -171,6 +171,49 @@ def test_batches_from_a_state_leave_the_bytes_of_one_pass(
         states = [state for _, state in results]
 
 
+def respell(logged: Tables, first: str, later: str) -> Tables:
+    """Give a consignment that is amended and has a result these identifiers, one for its first row and one for the others."""
+    assert logged.outcomes is not None
+    frame, outcomes = logged.consignments.sort_values("sequence", ignore_index=True), logged.outcomes
+    amended = frame["consignment_id"][frame["consignment_id"].duplicated()]
+    name = amended[amended.isin(outcomes["consignment_id"])].iloc[0]
+    mine = frame["consignment_id"] == name
+    spelled = frame["consignment_id"].where(~mine, later)
+    spelled[mine.idxmax()] = first
+    results = outcomes["consignment_id"].where(outcomes["consignment_id"] != name, later)
+    return replace(
+        logged,
+        consignments=frame.assign(consignment_id=spelled),
+        outcomes=outcomes.assign(consignment_id=results),
+    )
+
+
+def test_an_amendment_in_another_spelling_has_the_bits_of_the_same_spelling(
+    logged: Tables, tmp_path: Path
+) -> None:
+    same, other = (respell(logged, "RB123456785GB", name) for name in ("RB123456785GB", "rb 123 456 785 gb"))
+    expected = compute_feature_matrix(same, PARAMETERS).X.tobytes()
+    assert compute_feature_matrix(other, PARAMETERS).X.tobytes() == expected
+    apart = other.consignments["consignment_id"].where(
+        other.consignments["consignment_id"] != "rb 123 456 785 gb", "Z"
+    )
+    single = replace(other, consignments=other.consignments.assign(consignment_id=apart))
+    assert compute_feature_matrix(single, PARAMETERS).X.tobytes() != expected
+    inputs = FeatureInputs.from_tables(other)
+    assert np.concatenate([each.X for each in stream_features(inputs, PARAMETERS)]).tobytes() == expected
+    assert compute(inputs, tmp_path, BucketOptions(50, 3))[0].tobytes() == expected
+    repeatable = FeatureInputs.to_repeatable(other)  # as training reads it
+    assert np.concatenate([each.X for each in stream_features(repeatable, PARAMETERS)]).tobytes() == expected
+    cut = int(np.flatnonzero(other.consignments["consignment_id"].str.startswith("rb "))[0])
+    for folder in (None, tmp_path):
+        parts, state = [], None
+        for rows in (slice(0, cut), slice(cut, None)):
+            batch = other.consignments.iloc[rows].reset_index(drop=True)
+            X, state = run_batch(replace(other, consignments=batch), state, folder, None)
+            parts.append(X)
+        assert np.concatenate(parts).tobytes() == expected
+
+
 def test_files_with_invalid_rows_have_the_same_bits(
     tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,6 +278,9 @@ def test_the_working_folder_of_a_killed_run_is_removed_and_a_file_is_left_alone(
     (tmp_path / ".a.buckets" / "keys-00000.npy").write_bytes(b"half")
     with create_work_folder(tmp_path / "a") as work:
         assert list(work.iterdir()) == []
+        with pytest.raises(BadInput, match="another run"), create_work_folder(tmp_path / "a"):
+            raise AssertionError
+        assert work.exists()
     (tmp_path / ".b.buckets").write_text("mine")
     with pytest.raises(BadInput, match="the working folder is a file"), create_work_folder(tmp_path / "b"):
         raise AssertionError

@@ -1,6 +1,7 @@
 """A batch that starts from the state after earlier batches reads what one batch of all tables reads, to the last bit."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -168,3 +169,28 @@ def test_a_state_of_another_key_or_of_other_kinds_is_refused() -> None:
 def test_a_state_without_its_last_rows_is_not_given() -> None:
     with pytest.raises(RuntimeError, match="not finished"):
         _ = StateRun(None, KINDS, PSEUDONYMS).state
+
+
+def test_an_outcome_without_a_sequence_does_not_wait_in_a_state_with_one() -> None:
+    _, state = run(None, [arrive("a", 0, sequence=1)], [])
+    batch = StateRun(state, KINDS, PSEUDONYMS)
+    no_rows = replace(arrivals_of([]), sequence=None)
+    with pytest.raises(BadInput, match="consignments have the column sequence and outcomes have not"):
+        batch.start_fold(lambda rows: History(KINDS), no_rows, outcomes_of([find("a", 1)]))
+
+
+def test_a_batch_without_rows_and_outcomes_keeps_the_order_of_what_waits() -> None:
+    _, state = run(None, [arrive("a", 0, sequence=1)], [replace(find("a", 1), sequence=2)])
+    state.outcomes["sequence"] = -1
+    batch = StateRun(state, KINDS, PSEUDONYMS)
+    rows = [arrive("b", 9, sequence=3), arrive("c", 8, sequence=4)]
+    fold = batch.start_fold(lambda rows: History(KINDS), arrivals_of(rows), outcomes_of([]))
+    assert fold.rows.tolist() == [0, 1]
+
+
+def test_an_identifier_that_comes_again_amends_as_in_a_log() -> None:
+    days = [("a", 0), ("b", 5), ("a", 6), ("c", 7)]
+    expected, _ = run(None, [arrive(*each, sequence=number) for number, each in enumerate(days)], [])
+    first, *second = (arrive(*each) for each in days)
+    _, state = run(None, [first], [])
+    assert run(state, second, [])[0].tobytes() == expected[1:].tobytes()

@@ -622,3 +622,19 @@ def test_sixty_thousand_arrivals_agree_in_every_way_and_with_the_definition() ->
 @pytest.mark.slow
 def test_a_million_arrivals_agree_in_every_way_and_with_the_definition() -> None:
     check_large_world(1_000_000, seed=4, sampled=60)
+
+
+def test_many_outcomes_before_an_arrival_are_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = [Outcome(f"o{number}", START * US_PER_DAY, "clear") for number in range(3_000)]
+    arrivals = [Arrival("a", (START + 1) * US_PER_DAY, (1, 2), (1, 1))]
+    fold = HistoryFold(History(KINDS), arrivals_of(arrivals), outcomes_of(outcomes))
+    searched, search = [], np.flatnonzero
+
+    def count(values: object) -> object:
+        searched.append(values)
+        return search(values)
+
+    monkeypatch.setattr(np, "flatnonzero", count)
+    places = fold._find_next_places(1)
+    assert len(places) == 3_001
+    assert len(searched) < 20

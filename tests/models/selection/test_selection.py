@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.examples import make_late_versions
+from support.examples import make_consignment, make_late_versions
 
 from consignments.errors import BadInput
 from consignments.records import Consignment
@@ -195,3 +195,13 @@ def test_the_list_shows_the_goods_of_the_version_that_counts() -> None:
     chosen = pd.DataFrame({"consignment_id": ["A"]})
     scores = pd.DataFrame({"consignment_id": ["A"], "score": [0.5], "band": ["high"]})
     assert add_work_columns(chosen, scores, goods)["description"].tolist() == ["cotton t-shirts"]
+
+
+def test_the_list_shows_the_version_that_counts_in_any_spelling() -> None:
+    names = ("057-51987552", "05751987552")
+    goods = build_frame([make_consignment(name, description=name) for name in names], Consignment)
+    for name in names:
+        chosen = pd.DataFrame({"consignment_id": [name]})
+        scores = pd.DataFrame({"consignment_id": [name], "score": [0.5], "band": ["high"]})
+        shown = add_work_columns(chosen, scores, goods.assign(sequence=[1, 2]))
+        assert shown["description"].tolist() == ["05751987552"]

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from support.databases import state_environment
 from support.examples import make_consignment, make_outcome
 from support.serving_examples import DATA_KEY, Client, publish, serving, settings_in
 
@@ -14,6 +16,7 @@ from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
+from npsrisk import main
 
 SPELLINGS = ["057-51987552/H-1", " 057 5198 7552/H-1", "05751987552/H-1"]
 
@@ -116,6 +119,9 @@ def test_entries_from_before_the_rule_keep_their_spelling(
         assert post(client, "/v1/scores", make_consignment(SPELLINGS[0]))["decision_id"] == old["decision_id"]
         assert post(client, "/v1/outcomes", make_outcome(SPELLINGS[0]))["known"] is True
         assert len(client.get(f"/v1/consignments/{SPELLINGS[0]}").json()["outcomes"]) == 1
+        assert not post(client, "/v1/scores", make_consignment(SPELLINGS[2]))["repeated"]
+    done = CliRunner().invoke(main, ["parity", "--json"], env=state_environment(tmp_path))
+    assert done.exit_code == 0, done.output
 
 
 def test_the_spelling_changes_no_feature() -> None:

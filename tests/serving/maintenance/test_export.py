@@ -16,6 +16,7 @@ from support.examples import day, make_consignment
 from support.serving_examples import DATA_KEY, publish, serving, settings_in, vault_in
 from support.serving_world import live_through_a_world
 
+from consignments.files.work_folder import open_work_folder
 from consignments.records import Alert, Consignment, Outcome
 from consignments.schema import get_fields
 from consignments.tables import read_table
@@ -293,3 +294,21 @@ def test_an_empty_log_has_empty_tables(tmp_path: Path) -> None:
     told = export(tmp_path, tmp_path / "out", "--personal")
     assert set(told["tables"].values()) == {0}
     assert len(read_table(tmp_path / "out" / "consignments.parquet", Consignment).frame) == 0
+
+
+def test_what_a_killed_export_left_is_removed_or_restored(world: Path, tmp_path: Path) -> None:
+    out, earlier, draft = (tmp_path / name for name in ("out", ".out.old", ".out.draft"))
+    export(world, out)
+    out.rename(earlier)
+    (earlier / "notes.txt").write_text("mine")
+    draft.mkdir()
+    (draft / "consignments.parquet").write_text("names")
+    code, told = run(world, "export", "--out", str(out))
+    assert (code, "contains other files; got notes.txt" in told) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"], "the earlier export is back"
+    (out / "notes.txt").unlink()
+    with open_work_folder(draft, "export"):
+        code, told = run(world, "export", "--out", str(out))
+    assert (code, "another run is writing this export" in told) == (2, True)
+    export(world, out, "--personal")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

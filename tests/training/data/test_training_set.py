@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 
 from consignments.errors import BadInput
+from features.batch import Tables
+from features.streams import FeatureInputs
 from training.config import SplitConfig, TrainConfig, WeightsConfig
 from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION
 from training.data.training_set import (
@@ -250,6 +252,19 @@ def test_an_amendment_after_the_inspection_is_not_learnt_from():
     parcels, outcomes = world(versions, [inspected])
     parcels["sequence"] = np.arange(len(parcels))
     assert build(parcels, outcomes).part[-3:].tolist() == [OUTSIDE, TEST, OUTSIDE]
+
+
+def test_an_amendment_in_another_spelling_is_the_version_with_the_label():
+    versions = [parcel("057-51987552", "2024-06-10"), parcel("05751987552", "2024-06-11")]
+    parcels, outcomes = world(versions, [outcome("05751987552", "nps", "2024-06-14")])
+    parcels["sequence"] = np.arange(len(parcels))
+    tables = Tables(parcels, outcomes).unify_spellings()
+    data = build(tables.consignments, tables.outcomes)
+    assert data.part[-2:].tolist() == [OUTSIDE, TEST]
+    assert data.labels.known[-1]
+    repeatable = FeatureInputs.to_repeatable(Tables(parcels, outcomes))
+    assert repeatable.consignments.take_order()["consignment_id"].tolist()[-1] == "057-51987552"
+    assert repeatable.outcomes["consignment_id"].tolist()[-1] == "057-51987552"
 
 
 def test_a_parcel_withdrawn_by_its_sender_is_left_out_unless_it_was_opened():

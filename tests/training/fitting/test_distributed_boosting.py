@@ -123,6 +123,15 @@ def test_the_same_fit_continues_from_the_saved_trees_and_another_does_not(tmp_pa
     assert text == DistributedBoosting(OneWorker(), tmp_path / "new", 1)(build_task())
 
 
+def test_trees_of_another_version_are_not_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ServiceFault):
+        DistributedBoosting(OneWorker(lost_at=range(2, 99)), tmp_path, 1)(build_task())
+    monkeypatch.setattr(distributed_boosting, "installed_version", lambda name: f"another {name}")
+    again = OneWorker()
+    DistributedBoosting(again, tmp_path, 1)(build_task())
+    assert again.calls == 3
+
+
 def test_a_round_without_progress_is_lost(tmp_path: Path) -> None:
     class Waiting(OneWorker):
         def run_together(self, name: str, work: Any, arguments: Any, check: Any = None) -> Any:

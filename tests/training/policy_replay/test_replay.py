@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from support.replayed import CONFIG, MAKER, SETTINGS
 
-from consignments.errors import BadInput
+from consignments.errors import BadInput, FileFault
+from consignments.files.folder_lock import lock_folder
 from consignments.records import Outcome
-from training.policy_replay.checkpoints import CheckpointFile
+from training.policy_replay.checkpoints import CheckpointFile, ReplayWeek
 from training.policy_replay.environments import SimulatedEnvironment, TrueResults
 from training.policy_replay.experiment import (
     ExperimentPlan,
@@ -330,3 +331,21 @@ def test_a_truth_with_gaps_is_refused(past):
 def test_a_world_that_ends_within_the_warm_up_is_refused(tmp_path):
     with pytest.raises(BadInput, match="ends within the warm-up"):
         run_experiment(ExperimentPlan(TWO_WEEKS, ["random"], [1], SETTINGS, CONFIG), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["week-0000.json", "openings.parquet"])
+def test_a_damaged_checkpoint_is_named(tmp_path, name):
+    checkpoints = CheckpointFile(tmp_path, {})
+    checkpoints.write_tables(pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [2]}))
+    checkpoints.write_week(ReplayWeek(0, []))
+    assert checkpoints.read_tables()[1]["a"].tolist() == [2]
+    assert len(checkpoints.read_weeks()) == 1
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(FileFault, match=f"{name}: a checkpoint of the replay is damaged"):
+        _ = checkpoints.read_weeks(), checkpoints.read_tables()
+
+
+def test_two_runs_do_not_replay_in_one_folder(tmp_path):
+    plan = ExperimentPlan(TWO_WEEKS, ["random"], [1], SHORT, CONFIG)
+    with lock_folder(tmp_path, "replay"), pytest.raises(BadInput, match="another run is writing this replay"):
+        run_experiment(plan, tmp_path)
