@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from consignments.columns import normalize_names
 from consignments.errors import BadInput, UnknownName
 from consignments.timestamps import to_datetime
 from consignments.versions import mark_late_versions
@@ -33,6 +34,7 @@ from features.history.ordering import (
     ArrivalEvents,
     HistoryEvents,
     Outcomes,
+    get_identity,
     order_events,
     to_arrow_strings,
 )
@@ -104,11 +106,11 @@ def find_known(
 
 
 class _IdentifierCodes:
-    """A mapping from consignment identifiers to small numbers, shared by arrivals and outcomes."""
+    """A mapping from consignment identifiers, whatever their spelling, to small numbers, shared by arrivals and outcomes."""
 
     def __init__(self, arrivals: ArrivalEvents, outcomes: Outcomes) -> None:
         self.arrivals, self.outcomes = arrivals, outcomes
-        names = [to_arrow_strings(arrivals.consignment_id), to_arrow_strings(outcomes.consignment_id)]
+        names = [get_identity(arrivals), get_identity(outcomes)]
         encoded = pa.concat_arrays(names).dictionary_encode()
         codes = encoded.indices.to_numpy().astype(np.int64)
         self.names = encoded.dictionary
@@ -116,13 +118,13 @@ class _IdentifierCodes:
 
     def find(self, consignment_id: str) -> int:
         """Find the number of an arrived consignment."""
-        known = to_arrow_strings(self.arrivals.consignment_id)
         # Arguments that are not UTF-8 contain lone surrogates. No identifier has them.
         consignment_id = consignment_id.encode(errors="replace").decode()
-        row = pc.index(known, pa.scalar(consignment_id, known.type)).as_py()
-        if row < 0:
-            raise _build_unknown(consignment_id, known)
-        return int(self.of_arrivals[row])
+        identity = normalize_names(to_arrow_strings([consignment_id]))[0]
+        code = pc.index(self.names, identity.cast(self.names.type)).as_py()
+        if code not in self.of_arrivals:
+            raise _build_unknown(consignment_id, to_arrow_strings(self.arrivals.consignment_id))
+        return int(code)
 
     def encode_events(self, events: HistoryEvents) -> Longs:
         """Return the number of the consignment of each event."""
