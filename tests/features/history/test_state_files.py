@@ -13,7 +13,7 @@ import features.history.kept_state
 import features.history.state_files
 from consignments.errors import BadInput, FileFault
 from consignments.timestamps import US_PER_DAY
-from features.history.kept_state import KeptState, StateRun
+from features.history.kept_state import SEGMENT_ARRAYS, KeptState, StateRun
 from features.history.pseudonyms import Pseudonyms
 from features.history.state_files import StateFolder, StoredState
 from features.history.table import History
@@ -60,9 +60,10 @@ def run(folder: Path, name: str, *, stop: bool = False) -> list[bytes]:
 
 def read_bytes(state: KeptState) -> list[bytes]:
     arrays = [*state.table.to_arrays().values(), state.followed, state.followed_keys, state.outcomes, state.cancellations]  # fmt: skip
+    content = [array.tobytes() for array in arrays]
     for segment in (each.open() for each in state.arrived):
-        arrays += [segment.number, segment.day, segment.issued_us, segment.keys]
-    return [array.tobytes() for array in arrays]
+        content += [getattr(segment, name).tobytes() for name in SEGMENT_ARRAYS]
+    return content
 
 
 def list_names(folder: Path) -> list[str]:

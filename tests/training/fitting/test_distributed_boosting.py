@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from consignments.errors import BadInput, ServiceFault
+from features.buckets import cluster
 from features.buckets.cluster import WorkersLost, connect, find_free_port
 from models.boosting import BoostingRows, BoostingTask, grow_boosted_trees, predict_boosted
 from models.lightgbm_text import list_tree_blocks
@@ -182,6 +183,13 @@ def test_the_folder_stays_after_an_error_and_one_run_at_a_time_uses_it(tmp_path:
     assert not folder.exists()
 
 
+@pytest.fixture
+def often_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounds of 150 trees, which a quick machine grows in less time than usually passes between two looks at them."""
+    monkeypatch.setattr(distributed_boosting, "ROUND_TREES", 150)
+    monkeypatch.setattr(cluster, "POLL_SECONDS", 0.01)
+
+
 @pytest.fixture(scope="module")
 def runner() -> Iterator[Any]:
     pytest.importorskip("distributed", reason="Dask is not installed; run make scale")
@@ -209,10 +217,8 @@ def grow_with_signal(runner: Any, folder: Path, which: signal.Signals | None, st
 
 
 @pytest.mark.quick
-def test_two_workers_grow_the_same_trees_again_although_one_is_killed(
-    runner: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(distributed_boosting, "ROUND_TREES", 150)
+@pytest.mark.usefixtures("often_watched")
+def test_two_workers_grow_the_same_trees_again_although_one_is_killed(runner: Any, tmp_path: Path) -> None:
     one = grow_with_signal(runner, tmp_path / "one", None, 60)
     assert len(list_tree_blocks(one)) == 300
     assert grow_with_signal(runner, tmp_path / "other", signal.SIGKILL, 60) == one
@@ -220,9 +226,7 @@ def test_two_workers_grow_the_same_trees_again_although_one_is_killed(
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_paused_is_restarted(
-    runner: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(distributed_boosting, "ROUND_TREES", 150)
+@pytest.mark.usefixtures("often_watched")
+def test_a_worker_that_is_paused_is_restarted(runner: Any, tmp_path: Path) -> None:
     one = grow_with_signal(runner, tmp_path / "one", None, 60)
     assert grow_with_signal(runner, tmp_path / "other", signal.SIGSTOP, 45) == one
