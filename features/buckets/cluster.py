@@ -1,5 +1,6 @@
 """Tasks on a Dask cluster: workers of this machine, or those of a scheduler. The only file that imports Dask."""
 
+import logging
 import os
 import socket
 import time
@@ -358,11 +359,12 @@ def _count_local_workers(address: str) -> int | None:
 def _start_local_cluster(workers: int) -> Any:
     from distributed import LocalCluster
 
-    # Any free port: the default one may be used by another run.
+    # Any free port: the default one may be used by another run. A worker that ends during a heartbeat would log a traceback, and
+    # what matters is in the errors of this module.
     return LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
         processes=True,
         dashboard_address="127.0.0.1:0",
-        silence_logs=40,
+        silence_logs=logging.CRITICAL,
     )
