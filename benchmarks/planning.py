@@ -25,7 +25,7 @@ class Costs(NamedTuple):
     feature_rows, score_rows : float
         Rows a CPU second of `npsrisk features` and of `npsrisk score`, one machine (`benchmarks.batch --rows 20000`).
     dask_ratio : float
-        CPU time of `--dask local:1` in multiples of one machine, of 81,292 rows (`benchmarks.scale --days 20 --per-day 4000 one dask`).
+        CPU time of `--dask local:2` in multiples of one machine, of ten million rows (`benchmarks.scale --days 300 --per-day 3334 slope`).
         It contains the start of the worker, which weighs less in large tables.
     plan_bytes : float
         Memory for each row in the process that plans and joins (docs/scale.md, many machines).
@@ -55,7 +55,7 @@ class Costs(NamedTuple):
 
     feature_rows: float = 29_411
     score_rows: float = 36_121
-    dask_ratio: float = 1.4
+    dask_ratio: float = 1.51
     plan_bytes: float = 130
     scratch_bytes: float = 400
     result_bytes: float = 238
