@@ -8,6 +8,7 @@ An alert may have indicators too: keyed hashes of the parties of a partner's sei
 of them, and have their own features. They count less with every day since the seizure.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from math import nan
@@ -19,7 +20,12 @@ from numpy.typing import NDArray
 from consignments.records import Alert, Consignment
 from consignments.timestamps import to_us
 from features.alerts.index import MAX_TIME, AlertIndex, AlertVersion
-from features.alerts.patterns import ComparedConsignment, match_pattern, normalize_pattern
+from features.alerts.patterns import (
+    ComparedConsignment,
+    list_unusable_criteria,
+    match_pattern,
+    normalize_pattern,
+)
 from features.indicators.matching import IndicatorIndex, IndicatorMatch, read_prefix
 from features.indicators.operation_keys import OperationKeys, get_installed_keys
 from features.normalization.normal_forms import NormalForms
@@ -35,6 +41,8 @@ REASON = "operation_alert"
 INDICATOR_REASON = "partner_indicator"
 HALF_LIFE_DAYS = 30.0
 """Days after which a match with an indicator counts half (assumed)."""
+
+log = logging.getLogger("npsrisk")
 
 
 class AlertMatch(NamedTuple):
@@ -113,7 +121,14 @@ class Alerts:
                 self._index.remove(known)
                 self._indicators.remove(known, known.alert.indicators or ())
             known.until = sequence
-        entry = AlertVersion(alert, normalize_pattern(alert), sequence)
+        pattern = normalize_pattern(alert)
+        if not any(pattern) and (unusable := list_unusable_criteria(alert)):
+            log.warning(
+                "alert %s: %s has nothing to compare, so its patterns match nothing; correct it, or leave it out",
+                alert.alert_id,
+                unusable[0],
+            )
+        entry = AlertVersion(alert, pattern, sequence)
         self._current[alert.alert_id] = entry
         self._index.add(entry)
         self._indicators.add(entry, alert.indicators or ())

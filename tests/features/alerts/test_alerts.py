@@ -46,15 +46,17 @@ UNUSABLE = [
 
 
 @pytest.mark.parametrize("unusable", UNUSABLE)
-def test_an_alert_with_a_pattern_that_cannot_be_compared_matches_nothing(unusable):
+def test_an_alert_with_a_pattern_that_cannot_be_compared_matches_nothing_and_is_named(unusable, caplog):
     """Without it, the other patterns would match too much."""
     others = {"departure_country": "GB", "hs_code": "6109", "sender_name": "Orchid Trading"}
     usable = {name: value for name, value in others.items() if name not in unusable}
     assert matching(alert(**usable)) == 1
+    assert not caplog.messages
     given = alert(**usable, **unusable)
     assert list_unusable_criteria(given) == [*unusable]
     assert not any(normalize_pattern(given))
     assert matching(given) == 0
+    assert caplog.messages[0].startswith(f"alert A1: {next(iter(unusable))} has nothing to compare")
 
 
 def test_criteria_are_named_in_the_order_of_patterns():
