@@ -15,11 +15,11 @@ from consignments.records import Amount, Channel, Code, Text, Time
 
 SCHEMA_VERSION = 1
 MAX_INDICATORS = 50
+MAX_MESSAGE_ID = 50
 MAX_REVISION = 99
 Handling = Literal["clear", "green", "amber", "amber+strict", "red"]
 """Code of the Traffic Light Protocol 2.0 (FIRST): who may see the message."""
 # `$` also matches before a line end at the end of a text; in a JSON schema it does not, and \Z is unknown there
-MAX_MESSAGE_ID = 50
 MessageId = Annotated[str, Meta(min_length=1, max_length=MAX_MESSAGE_ID, pattern=r"^[A-Za-z0-9._-]+$(?!\n)")]
 PartnerName = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[^\s/#]+$(?!\n)")]
 IndicatorText = Annotated[

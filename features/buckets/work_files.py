@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 BUCKET_BITS = 64
+COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
 def compute_bucket(keys: NDArray[np.uint64], buckets: int) -> NDArray[np.int64]:
@@ -33,9 +34,6 @@ def from_column(column: pa.Array) -> NDArray[np.float32]:
         return np.empty((0, width), np.float32)
     values = np.frombuffer(column.buffers()[1], np.float32).reshape(-1, width)
     return values[column.offset : column.offset + len(column)]
-
-
-COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
 class PackedTable(NamedTuple):

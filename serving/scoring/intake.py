@@ -10,7 +10,7 @@ from consignments.errors import MessageFault
 from consignments.records import Alert, Consignment, Outcome, Time
 from consignments.timestamps import convert_us_to_day, to_datetime, to_us
 from consignments.visibility import find_outcome_fault
-from features.alerts.patterns import ALERT_CRITERIA, list_unusable_criteria, normalize_pattern
+from features.alerts.patterns import ALERT_CRITERIA, list_unusable_criteria
 from features.history.kernels import NO_DAY
 from features.indicators.operation_keys import get_installed_keys
 from models.signatures.envelope import Envelope
@@ -177,7 +177,7 @@ def check_alert(alert: Alert, now_us: int) -> FieldError | None:  # noqa: ARG001
             "has nothing that can be compared, so the alert would match no consignment; correct it, or leave it out",
             "no_criterion",
         )
-    if not alert.indicators and not any(normalize_pattern(alert)):
+    if not alert.indicators and not _has_criterion(alert):
         return FieldError(
             "description_pattern",
             "the alert has no criterion, so it matches no consignment; add one",
@@ -192,7 +192,11 @@ def is_notice(alert: Alert) -> bool:
     Past tables have such newsletters. They match no consignment. The service refuses one (`no_criterion`), because its client may
     have left a criterion out.
     """
-    return bool(alert.text) and not any(getattr(alert, name) for name in ALERT_CRITERIA)
+    return bool(alert.text) and not _has_criterion(alert)
+
+
+def _has_criterion(alert: Alert) -> bool:
+    return any(getattr(alert, name) for name in ALERT_CRITERIA)
 
 
 def check_cancellation(cancellation: Cancellation, now_us: int) -> FieldError | None:
