@@ -1,8 +1,18 @@
 """Template environment of all pages: values are escaped, hidden characters are shown, and an unknown name is an error."""
 
 import unicodedata
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from models.formats import (
+    format_count,
+    format_number,
+    format_percent,
+    format_points,
+    format_rate,
+    format_score,
+)
 
 if TYPE_CHECKING:
     import jinja2
@@ -33,10 +43,10 @@ def show_text(value: object) -> str:
 
 
 def create_page_environment(templates: Path) -> "jinja2.Environment":
-    """Create the environment of a folder of templates."""
+    """Create the environment of a folder of templates, with the number formats as filters."""
     import jinja2
 
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -44,6 +54,16 @@ def create_page_environment(templates: Path) -> "jinja2.Environment":
         lstrip_blocks=True,
         finalize=_show,
     )
+    environment.filters |= {
+        "number": format_number,
+        "signed": partial(format_number, sign="+"),
+        "percent": format_percent,
+        "score": format_score,
+        "rate": format_rate,
+        "points": format_points,
+        "counted": format_count,
+    }
+    return environment
 
 
 def _show(value: Any) -> Any:

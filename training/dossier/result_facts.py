@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+from models.formats import format_number, format_percent
 from training.dossier.blocks import Block, Column, build_table
 from training.dossier.evidence import DossierEvidence, Row
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE
-from training.evaluation.verdict import MIN_POSITIVES, format_percent, format_significant
+from training.evaluation.verdict import MIN_POSITIVES
 from training.reporting.html import AREA_METRICS, HEADLINE
 
 ENDS = ("", "_low", "_high")
@@ -42,7 +43,7 @@ def _format_metric_row(title: str, row: Row) -> dict[str, str | None]:
 def _format_metric(value: float | None, name: str) -> str | None:
     if value is None:
         return None
-    return format_significant(value) if name in AREA_METRICS else format_percent(value)
+    return format_number(value) if name in AREA_METRICS else format_percent(value)
 
 
 def list_baselines(evidence: DossierEvidence) -> list[Block]:

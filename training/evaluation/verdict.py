@@ -11,14 +11,13 @@ from typing import Literal
 import numpy as np
 
 from consignments.records import Target
+from models.formats import format_number, format_percent, format_points
 from training.evaluation.intervals import Estimate
 from training.evaluation.metrics import Evaluation, estimate_difference
 
 DECIDING = ("recall_at_1pct", "average_precision", "roc_auc")
 """Metrics that decide about a model; see `choose_deciding_metric`."""
 SIGN_NAMES: dict[int, Literal["better", "unclear", "worse"]] = {1: "better", 0: "unclear", -1: "worse"}
-MIN_SHOWN = 1e-6
-"""Smaller numbers are written as 0: the low end of an interval can be 1e-58."""
 MIN_POSITIVES = 10
 """With fewer positives in the evaluated weeks no confident decision is possible."""
 TARGET_NAMES: dict[Target, str] = {
@@ -94,7 +93,7 @@ def judge_model(
         sentences.append(f"Only {known} known in the evaluated weeks, too few for a decision.")
     if not by_truth and model["labelled_share_at_1pct"].value < 1:
         sentences.append(
-            f"{format_percent(model['labelled_share_at_1pct'].value, '.0%')} of the top 1 % was inspected and has a result. "
+            f"{format_percent(model['labelled_share_at_1pct'].value)} of the top 1 % was inspected and has a result. "
             "The rest is estimated from the inspection probabilities."
         )
     recall = estimate_difference(model, baselines[rival], DECIDING[0])
@@ -127,48 +126,20 @@ def format_share_range(estimate: Estimate) -> str:
     return f"between {format_percent(estimate.low)} and {format_percent(estimate.high)} with 95 % confidence"
 
 
-def format_percent(value: float, form: str = "") -> str:
-    """Format a share as a percentage, with three significant digits or in another form.
-
-    Examples
-    --------
-    >>> format_percent(0.305), format_percent(0.00042), format_percent(1.0), format_percent(0.305, ".0%")
-    ('30.5 %', '0.0420 %', '100 %', '30 %')
-    """
-    return f"{value:{form}}".replace("%", " %") if form else f"{format_significant(100 * value)} %"
-
-
-def format_significant(value: float, sign: str = "") -> str:
-    """Format a number with three significant digits, and a smaller one than `MIN_SHOWN` as 0; `sign` is "+" or empty.
-
-    Examples
-    --------
-    >>> format_significant(0.12345), format_significant(1234.5), format_significant(2.0), format_significant(0.0, "+")
-    ('0.123', '1,234', '2.00', '0')
-    >>> format_significant(8.8e-11)  # the low end of an interval
-    '0'
-    """
-    if abs(value) < MIN_SHOWN:
-        return "0"
-    return f"{value:{sign},.0f}" if abs(value) >= 999.5 else f"{value:{sign}#.3g}".removesuffix(".")
-
-
 def format_percent_range(estimate: Estimate) -> str:
     """Format a difference of shares in percentage points, with its interval.
 
     Examples
     --------
     >>> format_percent_range(Estimate(0.01, -0.02, 0.04))
-    '+1.00 percentage points (-2.00 to +4.00)'
+    '+1 points (-2 to +4)'
     >>> format_percent_range(Estimate(0.01, float("nan"), float("nan")))
-    '+1.00 percentage points, without an interval: one day or too few results show no spread'
+    '+1 points, without an interval: one day or too few results show no spread'
     """
-    value, low, high = (
-        format_significant(100 * each, "+") for each in (estimate.value, estimate.low, estimate.high)
-    )
+    value = format_points(estimate.value)
     if not estimate.has_interval:
-        return f"{value} percentage points, without an interval: one day or too few results show no spread"
-    return f"{value} percentage points ({low} to {high})"
+        return f"{value}, without an interval: one day or too few results show no spread"
+    return f"{value} ({format_number(100 * estimate.low, '+')} to {format_number(100 * estimate.high, '+')})"
 
 
 def _write_headline(model: Evaluation, target: Target, by_truth: bool) -> str:

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from models.formats import format_number
 from training.evaluation.intervals import Estimate
-from training.evaluation.verdict import MIN_POSITIVES, format_percent_range, format_significant
+from training.evaluation.verdict import MIN_POSITIVES, format_percent_range
 from training.gate.rules import (
     COMPARISON_RULE,
     MAX_CALIBRATION_FACTOR,
@@ -290,7 +291,7 @@ def _describe_calibration(facts: DecidingFacts) -> str:
     ratio = facts.calibration
     if not math.isfinite(ratio.value):
         return "Calibration: unknown."
-    value, low, high = (format_significant(each) for each in (ratio.value, ratio.low, ratio.high))
+    value, low, high = (format_number(each) for each in (ratio.value, ratio.low, ratio.high))
     text = f"Calibration: predicted positives are {value} times the observed ones ({low} to {high}), by {facts.judged_by}"
     if facts.is_miscalibrated:
         return f"{text}. Do not read a score as a probability."

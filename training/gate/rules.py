@@ -15,9 +15,10 @@ import numpy as np
 
 from consignments.errors import BundleRefused
 from models.bundle import Bundle
+from models.formats import format_number, format_percent
 from training.evaluation.leakage import BOUNDS, EARLY_RESULTS, FILLED_COLUMN, LATER_CHANGES, PREDICTIVE_COLUMN
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE as NAME_SWAP_BOUND
-from training.evaluation.verdict import MIN_POSITIVES, format_percent, format_significant
+from training.evaluation.verdict import MIN_POSITIVES
 
 NON_INFERIORITY_MARGIN = 0.02
 """Maximum loss of precision or recall at capacity compared with the champion, at the lower end of the 95 % interval."""
@@ -303,7 +304,7 @@ def _check_name_invariance(evidence: GateEvidence) -> RuleResult:
     move = evidence.get_metric("test/name_swap_95pct")
     return RuleResult(
         move <= NAME_SWAP_BOUND,
-        f"95 % of scores change by at most {format_significant(move)} log-odds",
+        f"95 % of scores change by at most {format_number(move)} log-odds",
         f"at most {NAME_SWAP_BOUND} log-odds when personal names are replaced by names from another language",
     )
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from training.evaluation.verdict import format_percent
+from models.formats import format_percent
 from training.monitoring.drift_measures import (
     LARGE_PSI,
     MIN_ROWS,
@@ -194,7 +194,7 @@ def _list_precision_losses(rows: Sequence[Row]) -> Iterator[str]:
 
 def _describe_change(row: Row) -> str:
     """Return for example `15 % of postal traffic (reference period: 4 %)`."""
-    now, then = (format_percent(float(row[name]), ".0%") for name in ("now", "then"))
+    now, then = (format_percent(float(row[name])) for name in ("now", "then"))
     return f"{now} of {str(row['channel']).replace('_', ' ')} traffic (reference period: {then})"
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from consignments.records import Consignment, Target
 from consignments.tables import to_consignments
 from features.batch import Tables
-from training.evaluation.verdict import format_percent
+from models.formats import format_percent
 from training.operation.alert_yield import AlertYield, compute_yields, select_valid_alerts
 from training.operation.inspections import NOT_GIVEN, OperationPeriod, join_inspections
 from training.operation.missed import (

@@ -4,7 +4,8 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
-from training.evaluation.verdict import TARGET_NAMES, format_percent
+from models.formats import format_percent
+from training.evaluation.verdict import TARGET_NAMES
 from training.operation.debrief import Debrief
 from training.operation.tallies import Tally
 from training.reporting.html import create_environment

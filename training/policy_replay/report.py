@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from consignments.files.whole_files import PUBLIC_MODE, replace_file
-from training.evaluation.verdict import format_percent, format_significant
+from models.formats import format_number, format_percent
 from training.policy_replay.experiment import Experiment
 from training.policy_replay.policies import WIDTH_DAYS
 from training.policy_replay.replay import DAYS_PER_WEEK
@@ -124,7 +124,7 @@ def list_tables(findings: ReplayResults) -> dict[str, pd.DataFrame]:
 def render(findings: ReplayResults, contest: Experiment, title: str) -> str:
     """Render the page as self-contained HTML."""
     pages = create_environment()
-    pages.filters["signed"] = lambda value: format_significant(value, "+") if np.isfinite(value) else "–"
+    pages.filters["signed"] = lambda value: format_number(value, "+") if np.isfinite(value) else "–"
     pages.filters["plain"] = format_count
     page = pages.get_template(PAGE).render(
         title=title,
@@ -148,18 +148,16 @@ def list_facts(contest: Experiment) -> dict[str, str]:
     facts = {"days": f"{contest.days:,}"}
     if "per_day" in header:
         facts |= {"consignments a day": f"{header['per_day']:,}", "world": str(header["prevalence"])}
-        share_screened = format_percent(header["world"]["inspection"]["xray_share"], ".0%")
+        share_screened = format_percent(header["world"]["inspection"]["xray_share"])
         facts |= {"X-ray images": f"{share_screened} of arrivals"}
     share = header.get("share")
     every = "" if header.get("round_days", 1) == 1 else f", every {header['round_days']} days"
     capacity = (
-        f"{settings.capacity} for each office"
-        if share is None
-        else f"{format_percent(share, '.0%')} of arrivals"
+        f"{settings.capacity} for each office" if share is None else f"{format_percent(share)} of arrivals"
     )
     return facts | {
         "capacity": capacity + every,
-        "exploration share": format_percent(settings.explore, ".0%"),
+        "exploration share": format_percent(settings.explore),
         "width of recall": f"±{settings.width:.3g} over {WIDTH_DAYS} days",
         "warm-up": f"{settings.warm_up_days} days",
         "retraining": f"every {settings.retrain_days} days",
@@ -177,7 +175,7 @@ def format_count(value: Any) -> str:
     """
     if not np.isfinite(value):
         return "–"
-    return f"{value:,.0f}" if float(value).is_integer() else format_significant(value)
+    return f"{value:,.0f}" if float(value).is_integer() else format_number(value)
 
 
 def log_replay(

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from consignments.errors import BadInput
+from models.formats import format_percent
 from training.data.training_set import is_positive
 from training.evaluation.intervals import Estimate
-from training.evaluation.verdict import TARGET_NAMES, format_percent
+from training.evaluation.verdict import TARGET_NAMES
 from training.policy_replay.experiment import Experiment
 from training.policy_replay.policies import POLICIES
 from training.policy_replay.replay import DAYS_PER_WEEK
@@ -228,7 +229,7 @@ def _sentences(runs: pd.DataFrame, policies: pd.DataFrame, contest: Experiment) 
         f"Run {best['policy']}. Of the policies that can be run it detected most {what}: "
         f"{_format_count(best, 'found')} in {best['opened']:,.0f} inspections ({format_percent(best['hit_rate'])})"
         + (
-            f", {format_percent(best['share_of_oracle'], '.0%')} of the oracle's detections."
+            f", {format_percent(best['share_of_oracle'])} of the oracle's detections."
             if np.isfinite(best["share_of_oracle"])
             else "."
         )
@@ -280,7 +281,7 @@ def _describe_drawing_cost(what: str, gains: pd.Series, reference: pd.Series) ->
     """Describe the mean gain as a share of the mean detections of the reference, or as a number if it has none."""
     change, mean = estimate_over_seeds(gains), float(reference.mean())
     gain, low, high = (
-        format_percent(value / mean, "+.0%") if mean else f"{value:+,.1f}"
+        format_percent(value / mean, "+") if mean else f"{value:+,.1f}"
         for value in (change.value, change.low, change.high)
     )
     interval = f" ({low} to {high})" if np.isfinite(change.low) else ""

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from models.formats import format_number
 from models.registry import ModelVersion
 from training.evaluation.intervals import Estimate
-from training.evaluation.verdict import format_percent_range, format_significant
+from training.evaluation.verdict import format_percent_range
 from training.gate.recommendation import MORE_POSITIVES_FORMULA
 from training.gate.report import GATE_COLUMNS, GateReport
 from training.gate.rules import RESULTS_SOURCE, TRUTH_SOURCE
@@ -132,8 +133,8 @@ def format_difference(value: float, metric: str) -> str:
     if not np.isfinite(value):
         return "–"
     if metric in AREA_METRICS:
-        return format_significant(value, "+")
-    return f"{format_significant(100 * value, '+')} points"
+        return format_number(value, "+")
+    return f"{format_number(100 * value, '+')} points"
 
 
 def format_difference_interval(row: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from features.streams import list_goods_texts
-from training.evaluation.verdict import format_significant
+from models.formats import format_number
 
 MAX_GOODS_CHARACTERS = 160
 MAX_READ_CHARACTERS = 2000
@@ -69,12 +69,12 @@ def _describe_route(row: "pd.Series[Any]") -> str:
 
 def _describe_weight(row: "pd.Series[Any]") -> str:
     weight = _read_number(row, "gross_weight_kg")
-    return "–" if weight is None else f"{format_significant(weight)} kg"
+    return "–" if weight is None else f"{format_number(weight)} kg"
 
 
 def _describe_value(row: "pd.Series[Any]") -> str:
     value = _read_number(row, "declared_value")
-    return "–" if value is None else f"{format_significant(value)} {_read_text(row, 'currency')}".rstrip()
+    return "–" if value is None else f"{format_number(value)} {_read_text(row, 'currency')}".rstrip()
 
 
 def _read_text(row: "pd.Series[Any]", name: str) -> str:

@@ -7,10 +7,10 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from models.formats import format_number, format_percent
 from models.page_templates import create_page_environment
 from training.evaluation.capacity import SHARES
 from training.evaluation.intervals import Estimate
-from training.evaluation.verdict import format_percent, format_significant
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_PAGE_BYTES = 2_000_000
@@ -29,44 +29,43 @@ HEADLINE = {
 TOO_FEW = "too few positives"
 MAX_INTERVAL_WIDTH, MAX_INTERVAL_FACTOR = 0.9, 1000.0
 """A wider interval, of a share or of a ratio, contains nearly everything."""
-MIN_SHOWN_SHARE = 5e-6
-"""Smaller shares are written as 0 %."""
-MIN_SHOWN_DECIMAL = 1e-9
-"""Smaller numbers are written as 0."""
 AREA_METRICS = frozenset({"roc_auc", "average_precision", "calibration_ratio"})
 """Metrics that are not shares."""
 
 
-def format_figure(value: Any) -> str:
-    """Format a share or another number; a dash if it is unknown.
+def format_cell(value: Any) -> str:
+    """Format a value of a table: numbers with three significant digits, a dash if it is unknown.
 
     Examples
     --------
-    >>> format_figure(0.1234), format_figure(0.00042), format_figure(2e-306), format_figure(1234), format_figure(float("nan"))
-    ('12.3 %', '0.0420 %', '0 %', '1,234', '–')
+    >>> format_cell(1234), format_cell(0.00123), format_cell(2e-306), format_cell("rules"), format_cell(True), format_cell(None)
+    ('1,234', '0.00123', '< 0.0001', 'rules', 'yes', '–')
     """
-    if isinstance(value, bool) or value is None:
-        return "–" if value is None else str(value).lower()
-    if isinstance(value, int | np.integer):
-        return f"{value:,}"
-    if not isinstance(value, float):
-        return str(value)
-    if not np.isfinite(value):
-        return "–"
-    return format_percent(0.0 if abs(value) < MIN_SHOWN_SHARE else value)
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    return str(value) if isinstance(value, str) else format_number(value)
+
+
+def format_figure(value: Any) -> str:
+    """Format a share, or another value of a table; a dash if it is unknown.
+
+    Examples
+    --------
+    >>> format_figure(0.1234), format_figure(0.00042), format_figure(1234), format_figure(float("nan"))
+    ('12.3 %', '< 0.1 %', '1,234', '–')
+    """
+    return format_percent(value) if isinstance(value, float) else format_cell(value)
 
 
 def format_metric(value: float, metric: str) -> str:
-    """Format the value of a metric: areas as decimals, others as percentages.
+    """Format the value of a metric: areas and ratios as decimals, others as percentages.
 
     Examples
     --------
     >>> format_metric(0.9081, "roc_auc"), format_metric(0.9081, "recall_at_1pct")
     ('0.908', '90.8 %')
     """
-    return (
-        format_significant(value) if metric in AREA_METRICS and np.isfinite(value) else format_figure(value)
-    )
+    return format_number(value) if metric in AREA_METRICS else format_percent(value)
 
 
 def format_estimate(estimate: Estimate, metric: str) -> tuple[str, str]:
@@ -92,19 +91,6 @@ def is_too_wide(estimate: Estimate, metric: str) -> bool:
     return bool(high - low >= MAX_INTERVAL_WIDTH)
 
 
-def format_number(value: Any) -> str:
-    """Format a count or a plain number; a dash if it is unknown.
-
-    Examples
-    --------
-    >>> format_number(1234.56), format_number(19.0), format_number(0.00123), format_number(float("nan"))
-    ('1,235', '19', '0.00123', '–')
-    """
-    if isinstance(value, float) and np.isfinite(value):
-        return format_decimal(value)
-    return format_figure(value)
-
-
 def format_interval(low: str, high: str) -> str:
     """Format an interval; one dash if neither end is known.
 
@@ -116,30 +102,13 @@ def format_interval(low: str, high: str) -> str:
     return low if low == high == "–" else f"{low} to {high}"
 
 
-def format_decimal(value: Any) -> str:
-    """Format a number with three significant digits; a dash if it is unknown.
-
-    Examples
-    --------
-    >>> format_decimal(0.12345), format_decimal(999.9999), format_decimal(2e-112), format_decimal(float("nan"))
-    ('0.123', '1,000', '0', '–')
-    """
-    if not np.isfinite(float(value)):
-        return "–"
-    if abs(value) < MIN_SHOWN_DECIMAL:
-        return "0"
-    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
-
-
 def create_environment() -> jinja2.Environment:
     """Create the template environment: all values are escaped, and an unknown name is an error."""
     made = create_page_environment(TEMPLATES)
     made.filters |= {
+        "number": format_cell,
         "figure": format_figure,
         "named": format_metric,
-        "number": format_number,
-        "decimal": format_decimal,
-        "signed": lambda value: format_significant(value, "+"),
         "unbroken": lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%"),
     }
     made.globals["between"] = format_interval

@@ -44,7 +44,20 @@ def test_a_match_by_an_indicator_counts_in_the_yield(officer: Officer, partner: 
     record(client, "/v1/outcomes", make_outcome("RB2", result="pending", known_at=None))
     page = officer.get_until("/alerts", ">2</td>")
     # The alert; then the feedback and the seizure, the latest first.
-    assert CELLS.findall(page.text) == ["2", "2", "1", "100 %", "7", "4", "1", "25 %", "2", "2", "1", "100 %"]
+    assert CELLS.findall(page.text) == [
+        "2",
+        "2",
+        "1",
+        "100 %",
+        "7",
+        "4",
+        "1",
+        "25.0 %",
+        "2",
+        "2",
+        "1",
+        "100 %",
+    ]
     text = read_text(page)
     assert "10 indicators of parties" in text or re.search(r"\d+ indicators of parties", text)
     assert "XA/F-S-9 XB/S-9 feedback TLP:AMBER" in text

@@ -7,10 +7,11 @@ from consignments.exchange.documents import AnyMessage, Seizure, Warning
 from consignments.records import Consignment, Result
 from consignments.schema import get_fields
 from features.indicators.values import INDICATORS, SIDES
+from models.formats import format_number
 from models.operation.hunting import CRITERIA, IN_HAND, NOT_INSPECTED
 from serving.event_log.event_codec import ActionKind
 from serving.pages.drafts import HIDDEN_FACTS
-from serving.pages.formats import TEMPLATES, build_link, format_amount
+from serving.pages.formats import TEMPLATES, build_link
 from serving.pages.texts import load_page_texts
 
 SOURCES = "".join(path.read_text() for path in sorted(TEMPLATES.glob("*.html")))
@@ -55,7 +56,7 @@ CODES = {
 def test_a_link_quotes_its_values() -> None:
     assert build_link("/consignment", id="A/B?&#") == "/consignment?id=A%2FB%3F%26%23"
     assert build_link("/", office=None, day="") == "/"
-    assert format_amount(1e9) == "1,000,000,000"
+    assert format_number(1e9) == "1,000,000,000"
 
 
 def test_every_text_that_a_template_names_is_in_the_table() -> None:

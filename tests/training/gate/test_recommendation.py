@@ -33,7 +33,7 @@ def test_a_better_challenger_is_promoted():
     found = recommend({"a": HELD, "b": RuleResult(None, "", "")}, facts())
     assert found.action == "promote"
     assert "better than version 1" in found.sentence
-    assert "+8.00 percentage points (+3.00 to +13.0), on 60 positives" in found.facts[0]
+    assert "+8 points (+3 to +13), on 60 positives" in found.facts[0]
     assert found.facts[2] == "Gate: 1 of 2 rules hold; not checked: b."
 
 

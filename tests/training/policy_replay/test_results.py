@@ -65,7 +65,7 @@ def test_before_an_event_in_the_warm_up_there_is_nothing_to_compare():
 
 def test_the_first_sentence_names_the_policy_to_run_and_not_the_oracle(findings):
     assert findings.sentences[0].startswith("Run explore. ")
-    assert "83 % of the oracle's detections" in findings.sentences[0]
+    assert "83.3 % of the oracle's detections" in findings.sentences[0]
 
 
 def test_policies_that_seeds_do_not_tell_apart_are_named():
@@ -77,9 +77,9 @@ def test_policies_that_seeds_do_not_tell_apart_are_named():
 
 
 def test_the_price_of_exploring_is_told_with_its_interval(findings):
-    assert "changes the number of detections by +67 % (+67 % to +67 %)" in findings.sentences[-1]
+    assert "changes the number of detections by +66.7 % (+66.7 % to +66.7 %)" in findings.sentences[-1]
     unequal = compute_results(contest({**FOUND, "explore": {1: (0, 0, 0), 2: (1, 1, 1)}}))
-    assert "by +0 % (" in unequal.sentences[-1]
+    assert "by 0 % (" in unequal.sentences[-1]
     assert "the difference is not significant" in unequal.sentences[-1]
 
 

@@ -159,7 +159,7 @@ def test_the_charts_say_which_of_them_show_the_evaluation_fit_if_the_key_metrics
 
 def test_an_explained_consignment_has_its_facts_and_contributions():
     page = render_report(report())
-    for text in ("research chemical", "CN → KR", "0.500 kg", "12.0 USD", "+0.700", "× 2"):
+    for text in ("research chemical", "CN → KR", "0.500 kg", "12.0 USD", "+0.7", "× 2"):
         assert text in page
 
 

@@ -14,11 +14,11 @@ from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.errors import ServiceFault
 from consignments.timestamps import to_us
+from models.formats import format_score
 from serving.event_log.event_codec import Action
 from serving.http.officer.forms import FormFault, build_outcome
 from serving.http.officer.pages import OfficerPages, check_path
 from serving.http.officer.sessions import Sessions, read_cookie
-from serving.pages.formats import format_share
 from serving.scoring.intake import Intake, PendingReceipt
 from serving.scoring.offices import OfficeFinder
 
@@ -547,7 +547,7 @@ def test_a_trial_is_scored_as_the_service_would_and_leaves_no_trace(client: Clie
     assert client.service.log.read_last_sequence() == before
     body = {**fields, "gross_weight_kg": 0.6}
     scored = client.post("/v1/scores", body, headers=bearer("all")).json()["score"]
-    assert tried == [str(escape(format_share(scored)))] * 2
+    assert tried == [str(escape(format_score(scored)))] * 2
     assert "Trial: not recorded" in read_text(pages[0])
     assert officer.send("/try", form="fields", channel="sea").status_code == 422
     assert officer.send("/try", form="fields", channel="postal", gross_weight_kg="heavy").status_code == 422
@@ -579,7 +579,7 @@ def test_alerts_show_their_yield_and_hide_parties(client: Client, officer: Offic
             client.post("/v1/outcomes", make_outcome(name, result=result), headers=bearer("all"))
     page = officer.get_until("/alerts", ">2</td>")
     cells = re.findall(r'class="number" data-label="[^"]+">([^<]+)<', page.text)
-    assert cells == ["3", "2", "1", "50 %"]
+    assert cells == ["3", "2", "1", "50.0 %"]
     assert "Orchid" not in page.text
     assert "sender: hidden" in re.sub(r"\s+", " ", read_text(page))
     assert "Orchid Trading Ltd" in officer.get("/alerts?personal=1").text

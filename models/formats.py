@@ -1,0 +1,120 @@
+"""Formats of numbers for people, in pages, terminals and runs: three significant digits, no exponents, a dash if unknown."""
+
+import math
+
+UNKNOWN = "–"
+DIGITS = 3
+MIN_SHOWN = 1e-4
+"""Numbers closer to zero are written as `< 0.0001`."""
+MIN_SHOWN_SHARE, MIN_SHOWN_SCORE = 1e-3, 1e-4
+"""Shares closer to zero are written as `< 0.1 %`, scores as `< 0.01 %`: the threat may be rarer than one in a thousand."""
+
+
+def format_number(value: float | None, sign: str = "") -> str:
+    """Format a number with three significant digits; whole numbers and those from 1,000 on have no decimals.
+
+    Parameters
+    ----------
+    value : float or None
+        None and NaN are unknown.
+    sign : str
+        "+" for a difference: its sign is always written, and one too small to be shown is "0".
+
+    Examples
+    --------
+    >>> format_number(1234.5), format_number(0.12345), format_number(19.0), format_number(0.00123), format_number(0.0)
+    ('1,234', '0.123', '19', '0.00123', '0')
+    >>> format_number(1e-267), format_number(0.456, "+"), format_number(-1e-9, "+"), format_number(None)
+    ('< 0.0001', '+0.456', '0', '–')
+    """
+    if value is None or math.isnan(value):
+        return UNKNOWN
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if value == 0 or (sign and abs(value) < MIN_SHOWN):
+        return "0"
+    if abs(value) < MIN_SHOWN:
+        return f"< {MIN_SHOWN:.4f}" if value > 0 else f"> -{MIN_SHOWN:.4f}"
+    return _format_digits(value, sign)
+
+
+def format_percent(value: float | None, sign: str = "", least: float = MIN_SHOWN_SHARE) -> str:
+    """Format a share as a percentage with three significant digits.
+
+    Parameters
+    ----------
+    value : float or None
+        0 to 1; None and NaN are unknown.
+    sign : str
+        "+" for a relative change.
+    least : float
+        The smallest share that is written as a number.
+
+    Examples
+    --------
+    >>> format_percent(0.4531), format_percent(0.38), format_percent(1.0), format_percent(0.0), format_percent(7.22e-6)
+    ('45.3 %', '38.0 %', '100 %', '0 %', '< 0.1 %')
+    """
+    if value is None or not math.isfinite(value):
+        return format_number(value)
+    if value == 0:
+        return "0 %"
+    if abs(value) < least:
+        return f"< {100 * least:g} %" if value > 0 else f"> -{100 * least:g} %"
+    return f"{_format_digits(100 * value, sign, pad=True)} %"
+
+
+def format_score(value: float | None) -> str:
+    """Format a score, which is a probability, as a percentage.
+
+    Examples
+    --------
+    >>> format_score(0.391), format_score(0.0004), format_score(0.00001)
+    ('39.1 %', '0.0400 %', '< 0.01 %')
+    """
+    return format_percent(value, least=MIN_SHOWN_SCORE)
+
+
+def format_rate(value: float | None) -> str:
+    """Format a rate of something rare as one in so many.
+
+    Examples
+    --------
+    >>> format_rate(1 / 12_000), format_rate(1 / 2_314), format_rate(0.25), format_rate(0.0)
+    ('1 in 12,000', '1 in 2,310', '1 in 4', 'none')
+    """
+    if value is None or math.isnan(value):
+        return UNKNOWN
+    if value <= 0:
+        return "none"
+    return f"1 in {_format_digits(float(f'{1 / value:.{DIGITS}g}'))}"
+
+
+def format_points(value: float | None) -> str:
+    """Format a difference of shares in percentage points.
+
+    Examples
+    --------
+    >>> format_points(0.0796), format_points(-0.709), format_points(0.0), format_points(None)
+    ('+7.96 points', '-70.9 points', '0 points', '–')
+    """
+    if value is None or math.isnan(value):
+        return UNKNOWN
+    return f"{format_number(100 * value, '+')} points"
+
+
+def format_count(number: float, singular: str, plural: str | None = None) -> str:
+    """Format a number with its noun.
+
+    Examples
+    --------
+    >>> format_count(1, "result"), format_count(1234, "result"), format_count(0, "country", "countries")
+    ('1 result', '1,234 results', '0 countries')
+    """
+    return f"{format_number(number)} {singular if number == 1 else plural or f'{singular}s'}"
+
+
+def _format_digits(value: float, sign: str = "", *, pad: bool = False) -> str:
+    if abs(value) >= 10**DIGITS - 0.5 or (float(value).is_integer() and not pad):
+        return f"{value:{sign},.0f}"
+    return f"{value:{sign}{'#' if pad else ''}.{DIGITS}g}".removesuffix(".")
