@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from features.spec import Spec
 from training.config import EvaluationConfig
 from training.evaluation.capacity import index_office_days, select_at_capacity
-from training.evaluation.intervals import compute_interval, compute_share_interval
+from training.evaluation.estimate import compute_interval, compute_share_interval
 from training.evaluation.ranking import DailyRanking, draw_days
 from training.evaluation.selected_labels import compute_effective_size, divide
 from training.evaluation.traffic import ScoredPeriod

@@ -21,7 +21,7 @@ from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from consignments.visibility import FINAL_RESULTS, compute_visible_us
 from features.batch import ComputeOptions, FeatureMatrix, FeatureParameters, Progress, get_sequence
 from features.streams import FeatureInputs, SelectedRows, stream_features
-from training.evaluation.intervals import compute_interval
+from training.evaluation.estimate import compute_interval
 from training.evaluation.ranking import DailyRanking, compute_roc_auc, draw_days
 from training.evaluation.traffic import ScoredPeriod
 

@@ -8,14 +8,16 @@ the Hájek ratio above the cut; recall compares it with the same ratio below the
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.errors import UnknownName
+from consignments.records import Target
+from models.formats import format_number
 from training.config import EvaluationConfig
 from training.data.training_set import compute_effective_sample_size
 from training.evaluation.capacity import (
@@ -25,7 +27,7 @@ from training.evaluation.capacity import (
     index_office_days,
     select_at_capacity,
 )
-from training.evaluation.intervals import Estimate, ResampledMetric, compute_interval
+from training.evaluation.estimate import Estimate, ResampledMetric, Support, compute_interval
 from training.evaluation.ranking import (
     DailyRanking,
     RankCutoff,
@@ -47,10 +49,73 @@ Floats = NDArray[np.float64]
 SumAbove = Callable[[Floats], Floats]
 """Sums a value above a cut, of the data and of each resample; (n,) gives (1 + resamples,)."""
 
+CALIBRATION_RATIO = "calibration_ratio"
 SLICE_METRICS = ("roc_auc", "average_precision", "precision_at_1pct", "recall_at_1pct", "calibration_error")
 """Metrics logged for each slice; the tables have the rest."""
 CALIBRATION_CUTS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 """Bins of the calibration table, as shares of traffic from the top."""
+
+
+COUNTED_TARGETS: dict[Target, tuple[str, str]] = {
+    "nps": ("NPS", "NPS"),
+    "controlled_drug": ("controlled drug", "controlled drugs"),
+    "any_offence": ("offence", "offences"),
+}
+"""Names of what is counted: of one, and of several."""
+CAPACITY_NAMES = {
+    "0.1pct": "top 0.1 %",
+    "1pct": "top 1 %",
+    "5pct": "top 5 %",
+    "10pct": "top 10 %",
+    AT_CAPACITY: "within capacity",
+}
+
+
+@dataclass(frozen=True)
+class FindCounts:
+    """The counted known finds, and how many of them a score ranks within each capacity.
+
+    Attributes
+    ----------
+    known : int
+    found : dict
+        Name of a capacity (`SHARES` and `AT_CAPACITY`) to the known finds ranked within it. Scores that tie at the cut give a fraction.
+    effective : float
+        Number of equally weighted finds that would be as informative.
+    largest : float
+        Share of the largest weight among the weights of the finds, 0 to 1.
+    """
+
+    known: int
+    found: dict[str, float]
+    effective: float
+    largest: float
+
+
+def describe_counts(sides: Mapping[str, FindCounts], target: Target) -> str:
+    """Return the counted finds in words, before any estimate.
+
+    Parameters
+    ----------
+    sides : mapping
+        Name of each score, as "version 1", to its counts on the same traffic.
+    target : str
+
+    Examples
+    --------
+    >>> one = FindCounts(16, {"1pct": 4.0, "capacity": 5.0}, 16.0, 0.0625)
+    >>> other = FindCounts(16, {"1pct": 3.0, "capacity": 6.0}, 16.0, 0.0625)
+    >>> describe_counts({"version 1": one, "version 3": other}, "nps")
+    'Of 16 known NPS, version 1 ranks 5 within capacity, version 3 ranks 6 (top 1 %: 4 and 3).'
+    """
+    known = next(iter(sides.values())).known
+    ranked = [
+        f"{name} ranks {format_number(side.found[AT_CAPACITY])}{'' if place else ' within capacity'}"
+        for place, (name, side) in enumerate(sides.items())
+    ]
+    best = " and ".join(format_number(side.found["1pct"]) for side in sides.values())
+    one, several = COUNTED_TARGETS[target]
+    return f"Of {known:,} known {one if known == 1 else several}, {', '.join(ranked)} ({CAPACITY_NAMES['1pct']}: {best})."
 
 
 @dataclass(frozen=True)
@@ -61,6 +126,7 @@ class Evaluation:
     ----------
     metrics : dict
         Name, as `precision_at_1pct` or `channel:postal/roc_auc`, to its estimate.
+    counts : FindCounts
     capacity, calibration, slices : list of dict
         Tables of the same columns in every run.
     resampled : dict
@@ -69,6 +135,7 @@ class Evaluation:
     """
 
     metrics: dict[str, Estimate]
+    counts: FindCounts
     capacity: list[dict[str, float | str]]
     calibration: list[dict[str, float | str]]
     slices: list[dict[str, float | str]]
@@ -111,7 +178,11 @@ def evaluate(traffic: ScoredPeriod, config: EvaluationConfig) -> Evaluation:
         metrics |= {f"{name}/{metric}": found[metric] for metric in SLICE_METRICS}
         slices.append(judge.build_slice_row(kind, value, rows, found))
     return Evaluation(
-        metrics={name: judge.estimate(measured) for name, measured in metrics.items()},
+        metrics={
+            name: replace(judge.estimate(measured), is_share=name != CALIBRATION_RATIO)
+            for name, measured in metrics.items()
+        },
+        counts=judge.count_finds(),
         capacity=judge.build_capacity_table(),
         calibration=judge.build_calibration_table(),
         slices=slices,
@@ -146,7 +217,9 @@ def estimate_difference(one: Evaluation, other: Evaluation, metric: str) -> Esti
     """
     if metric not in one.resampled:
         raise UnknownName.from_candidates(metric, one.resampled, kind="metric")
-    return compute_interval(one.resampled[metric] - other.resampled[metric])
+    gain = compute_interval(one.resampled[metric] - other.resampled[metric])
+    counts, is_share = one.counts, one[metric].is_share
+    return Support(counts.known, counts.effective, counts.largest).attach(gain, is_share=is_share)
 
 
 def compute_capacity_curve(
@@ -250,13 +323,23 @@ class _MetricEvaluator:
     def __init__(self, traffic: ScoredPeriod, config: EvaluationConfig) -> None:
         self.traffic, self.config = traffic, config
         self.weight, self.sure = traffic.weights, traffic.sure
+        self.probability = np.nan_to_num(
+            traffic.score if traffic.probability is None else traffic.probability
+        )
         self.ranked = RankedTraffic(traffic, config)
         self.ranking, self.draws = self.ranked.ranking, self.ranked.draws
         self.bins = self._assign_calibration_bins()
+        self.support = Support.from_weights(self.weight[traffic.labelled & traffic.positive])
 
     def estimate(self, measured: ResampledMetric) -> Estimate:
         """Compute an estimate from the values of data and resamples."""
-        return measured.estimate(self.ranked.days)
+        return self.support.attach(measured.estimate(self.ranked.days))
+
+    def count_finds(self) -> FindCounts:
+        """Count the known finds of the data within each capacity."""
+        finds = (self.traffic.traffic * (self.traffic.labelled & self.traffic.positive)).astype(np.float64)
+        found = {name: float(above(finds)[0]) for name, above in self.ranked.above.items()}
+        return FindCounts(round(float(finds.sum())), found, self.support.effective, self.support.largest)
 
     def compute_metrics(self, rows: Bools) -> dict[str, ResampledMetric]:
         """Compute every metric over some of the rows; the cuts are those of all traffic."""
@@ -269,7 +352,7 @@ class _MetricEvaluator:
                 compute_average_precision(self.ranking, self.draws, self.traffic.positive, weight)
             ),
             "calibration_error": ResampledMetric(self.compute_calibration_error(rows)),
-            "calibration_ratio": ResampledMetric(self.compute_calibration_ratio(rows)),
+            CALIBRATION_RATIO: ResampledMetric(self.compute_calibration_ratio(rows)),
         }
         for name, found in zip(SHARES, self.compute_at_shares(rows), strict=True):
             metrics |= {f"{what}_at_{name}": measured for what, measured in found.items()}
@@ -308,7 +391,9 @@ class _MetricEvaluator:
         return error
 
     def compute_calibration_ratio(self, rows: Bools) -> Floats:
-        """Compute predicted over observed positives, both over all traffic of the bins of the score."""
+        """Compute predicted over observed positives, both over all traffic of the bins that have a probability."""
+        if self.traffic.probability is not None:
+            rows = rows & np.isfinite(self.traffic.probability)
         traffic, known, hits, scores = self._sum_by_bin(rows)
         stands_for = divide(traffic, known)
         return divide(np.nansum(scores * stands_for, axis=1), np.nansum(hits * stands_for, axis=1))
@@ -428,5 +513,5 @@ class _MetricEvaluator:
             summed(rows * self.traffic.traffic),
             summed(weight),
             summed(weight * self.traffic.positive),
-            summed(weight * self.traffic.score),
+            summed(weight * self.probability),
         )

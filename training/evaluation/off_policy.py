@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from training.config import EvaluationConfig
 from training.evaluation.capacity import SHARES
-from training.evaluation.intervals import Estimate
+from training.evaluation.estimate import Estimate
 from training.evaluation.metrics import RankedTraffic, SumAbove
 from training.evaluation.selected_labels import (
     Sums,

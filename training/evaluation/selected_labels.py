@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation.intervals import ResampledMetric
+from training.evaluation.estimate import ResampledMetric
 
 Floats = NDArray[np.float64]
 Sums = Mapping[str, Floats]

@@ -42,6 +42,8 @@ class ScoredPeriod:
         Rows whose weight is not based on a logged probability. Default: none.
     stands_for : float64 array, (n,), optional
         How many consignments of the traffic a row stands for, if a sample of those without a label was kept. Default: 1 each.
+    probability : float64 array, (n,), optional
+        Calibrated probability of a positive, if the score is a rank; NaN if there is none. Default: the score.
 
     Raises
     ------
@@ -58,6 +60,7 @@ class ScoredPeriod:
     slices: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
     guessed: Bools | None = None
     stands_for: Floats | None = None
+    probability: Floats | None = None
 
     def __post_init__(self) -> None:
         finite = np.isfinite(self.score)
@@ -92,9 +95,9 @@ class ScoredPeriod:
         guessed = np.zeros(len(self.score), dtype=bool) if self.guessed is None else self.guessed
         return np.where(guessed, np.minimum(self.weights, 1.0), self.weights)
 
-    def replace_score(self, score: Floats) -> "ScoredPeriod":
+    def replace_score(self, score: Floats, probability: Floats | None = None) -> "ScoredPeriod":
         """Return the same traffic with another score, without slices."""
-        return replace(self, score=score, slices={})
+        return replace(self, score=score, slices={}, probability=probability)
 
     def select_rows(self, rows: Bools) -> "ScoredPeriod":
         """Return some of the consignments, without slices."""
@@ -107,6 +110,7 @@ class ScoredPeriod:
             self.weight[rows],
             guessed=None if self.guessed is None else self.guessed[rows],
             stands_for=None if self.stands_for is None else self.stands_for[rows],
+            probability=None if self.probability is None else self.probability[rows],
         )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from consignments.records import Target
 from models.formats import format_number, format_percent, format_points
-from training.evaluation.intervals import Estimate
+from training.evaluation.estimate import Estimate
 from training.evaluation.metrics import Evaluation, estimate_difference
 
 DECIDING = ("recall_at_1pct", "average_precision", "roc_auc")

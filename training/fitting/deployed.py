@@ -12,7 +12,7 @@ Nothing of a window is used by the fit that is tested on it, and no window is us
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -509,10 +509,11 @@ def _build_age_row(
 
 
 def _flatten_recall(evaluation: Evaluation) -> dict[str, float]:
+    found = {name: evaluation[name] for name in RECALLS}
     return {
         f"{name}{end}": value
-        for name in RECALLS
-        for end, value in zip(("", "_low", "_high"), astuple(evaluation[name]), strict=True)
+        for name, each in found.items()
+        for end, value in (("", each.value), ("_low", each.low), ("_high", each.high))
     }
 
 

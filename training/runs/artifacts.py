@@ -9,7 +9,6 @@ plots/*.svg      the plots of the page
 """
 
 from collections.abc import Sequence
-from dataclasses import astuple
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from models.traffic_profile import ReferenceProfile
 from training.config import CONFIG_FILE
 from training.data.splits import VALIDATION
 from training.evaluation.capacity import compute_daily_capacity
+from training.evaluation.estimate import Estimate
 from training.evaluation.fairness import COLUMNS as FAIRNESS_COLUMNS
 from training.evaluation.fairness import Row
 from training.evaluation.leakage import COLUMNS as LEAK_COLUMNS
@@ -262,11 +262,16 @@ def build_baseline_rows(judged: EvaluatedModel) -> list[dict[str, Any]]:
             **{
                 f"{metric}{end}": value
                 for metric in HEADLINE
-                for end, value in zip(ENDS, astuple(evaluation[metric]), strict=True)
+                for end, value in zip(ENDS, list_ends(evaluation[metric]), strict=True)
             },
         }
         for name, evaluation in rows.items()
     ]
+
+
+def list_ends(estimate: Estimate) -> tuple[float, float, float]:
+    """Return the value and both ends of the interval."""
+    return estimate.value, estimate.low, estimate.high
 
 
 def _select_band_examples(

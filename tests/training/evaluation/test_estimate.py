@@ -1,0 +1,43 @@
+"""An estimate says what it rests on, and is shown only if enough results carry it."""
+
+import numpy as np
+import pytest
+
+from training.evaluation.estimate import Estimate, Support, describe_estimate
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("estimate", "said"),
+    [
+        (Estimate(0.4, 0.3, 0.5, effective=41, known=60), "40.0 % (30.0 to 50.0; 41 effective results"),
+        (Estimate(0.4, 0.3, 0.5, effective=5, known=16), "too few results: 16 known, about 16 more needed"),
+        (
+            Estimate(0.14, 0.0, 0.97, effective=30, known=69),
+            "too few results: 69 known, about 191 more needed",
+        ),
+        (Estimate(NAN, NAN, NAN, effective=0, known=0), "too few results: 0 known, about 10 more needed"),
+        (Estimate(0.4, NAN, NAN, effective=20, known=20), "too few results: 20 known, of too few days"),
+    ],
+    ids=["carried", "few effective finds", "wide interval", "no find", "one day"],
+)
+def test_an_estimate_is_shown_only_if_enough_results_carry_it(estimate: Estimate, said: str) -> None:
+    assert describe_estimate(estimate).startswith(said)
+    assert estimate.is_shown == (not said.startswith("too few"))
+    assert np.isnan(estimate.shown) == said.startswith("too few")
+    assert bool(estimate.to_row()["why"]) == said.startswith("too few")
+
+
+def test_a_ratio_has_no_width_that_hides_it() -> None:
+    ratio = Estimate(1.2, 0.7, 2.1, effective=20, known=20, is_share=False)
+    assert ratio.is_shown
+    assert describe_estimate(ratio).startswith("1.2 (0.7 to 2.1; 20 effective results")
+
+
+def test_one_large_weight_makes_few_effective_finds() -> None:
+    support = Support.from_weights(np.array([1000.0, *[1.0] * 99]))
+    assert support.known == 100
+    assert support.effective < 1.3
+    assert support.largest > 0.9
+    assert not support.attach(Estimate(0.5, 0.4, 0.6)).is_shown

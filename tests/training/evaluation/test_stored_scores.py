@@ -1,0 +1,94 @@
+"""One table of stored scores gives every figure of the deployed recipe, from memory and from its file."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from consignments.errors import BadInput
+from tests.support.training_judged import QUICK, build_stored_scores
+from training.evaluation.metrics import describe_counts
+from training.evaluation.stored_scores import RecipeEvaluation, StoredScores, evaluate_recipe
+
+
+@pytest.fixture(scope="module")
+def stored() -> StoredScores:
+    return build_stored_scores()
+
+
+@pytest.fixture(scope="module")
+def recipe(stored: StoredScores) -> RecipeEvaluation:
+    return evaluate_recipe(stored, QUICK)
+
+
+def test_figures_of_the_file_are_those_in_memory(
+    stored: StoredScores, recipe: RecipeEvaluation, tmp_path: Path
+) -> None:
+    stored.write(tmp_path / "scores" / "deployed.parquet")
+    again = StoredScores.read(tmp_path / "scores" / "deployed.parquet")
+    assert again.sha256 == stored.sha256
+    found = evaluate_recipe(again, QUICK)
+    assert found.flatten_metrics() == recipe.flatten_metrics()
+    assert found.model.counts == recipe.model.counts
+
+
+def test_the_truth_has_figures_of_its_own_and_changes_no_other(
+    stored: StoredScores, recipe: RecipeEvaluation
+) -> None:
+    without = StoredScores(stored.frame.assign(true_positive=pd.array([None] * len(stored.frame), "boolean")))
+    found = evaluate_recipe(without, QUICK)
+    assert found.truth is None
+    assert recipe.truth is not None
+    assert recipe.truth.model["roc_auc"].value != recipe.model["roc_auc"].value
+    assert replace(recipe, truth=None).flatten_metrics() == found.flatten_metrics()
+
+
+def test_calibration_rests_on_the_windows_that_have_a_probability(stored: StoredScores) -> None:
+    last = stored.frame["window"] == stored.frame["window"].max()
+    one = StoredScores(stored.frame.assign(probability=stored.frame["probability"].where(last)))
+    doubled = StoredScores(
+        stored.frame.assign(probability=np.where(last, stored.frame["probability"], np.nan) * 2)
+    )
+    none = StoredScores(stored.frame.assign(probability=np.nan))
+    ratios = [evaluate_recipe(each, QUICK).model["calibration_ratio"].value for each in (one, doubled, none)]
+    assert ratios[1] == pytest.approx(2 * ratios[0])
+    assert np.isnan(ratios[2])
+
+
+def test_counts_come_before_estimates(recipe: RecipeEvaluation) -> None:
+    sides = {"the model": recipe.model.counts, "the rules": recipe.baselines["rules"].counts}
+    counts = recipe.model.counts
+    said = describe_counts(sides, "nps")
+    assert said.startswith(
+        f"Of {counts.known} known NPS, the model ranks {counts.found['capacity']:.3g} within capacity,"
+    )
+    assert counts.found["1pct"] <= counts.found["5pct"] <= counts.found["10pct"] <= counts.known
+
+
+def test_the_rival_is_the_strongest_baseline(recipe: RecipeEvaluation) -> None:
+    assert recipe.rival == "rules"
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        (lambda frame: frame.drop(columns="rank"), "lack a column"),
+        (lambda frame: frame.assign(rank="0.5"), "does not hold what it should"),
+        (lambda frame: frame.assign(weight=np.nan), "does not hold what it should"),
+    ],
+    ids=["no column", "text for a number", "a missing weight"],
+)
+def test_another_table_is_refused(stored: StoredScores, change, where: str) -> None:
+    with pytest.raises(BadInput, match=where):
+        StoredScores(change(stored.frame))
+
+
+def test_another_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "deployed.parquet"
+    with pytest.raises(BadInput, match="cannot be read"):
+        StoredScores.read(path)
+    path.write_bytes(b"no parquet")
+    with pytest.raises(BadInput, match="cannot be read"):
+        StoredScores.read(path)

@@ -1,0 +1,266 @@
+"""An estimate: its 95 % interval, on how many known finds it rests, and whether it may be shown as a number.
+
+Intervals come from resampled whole days, since parcels of one day and one network are not independent.
+
+A share that is based on few positives gets the exact form. Resampled days cannot show positives that happened not to be
+detected: a share of 0 would get the interval from 0 to 0. Every array here is a metric of the data, then of each
+resample.
+"""
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaincinv, ndtri, stdtrit
+
+from models.formats import format_count, format_number, format_percent
+
+Floats = NDArray[np.float64]
+
+INTERVAL_QUANTILES = (0.025, 0.975)
+MIN_EFFECTIVE_FINDS = 10
+"""Effective known finds below which an estimate is not shown as a number."""
+MAX_SHOWN_WIDTH = 0.5
+"""Width of the interval of a share above which it is not shown as a number."""
+MIN_RESAMPLE_SHARE = 0.5
+"""Share of the resamples in which a metric must exist, so that they show its spread."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric with its 95 % interval, and what it rests on; NaN if the data do not determine it.
+
+    Attributes
+    ----------
+    value, low, high : float
+    effective : float
+        Number of equally weighted known finds that would be as informative (Kish 1965).
+    largest : float
+        Share of the largest weight among the weights of the known finds, 0 to 1.
+    known : int or None
+        Known finds behind it; None if it does not rest on finds.
+    is_share : bool
+        True for a share or a difference of shares, whose interval must not be too wide to be shown.
+    """
+
+    value: float
+    low: float
+    high: float
+    effective: float = field(default=math.inf, kw_only=True)
+    largest: float = field(default=0.0, kw_only=True)
+    known: int | None = field(default=None, kw_only=True)
+    is_share: bool = field(default=True, kw_only=True)
+
+    @property
+    def has_interval(self) -> bool:
+        """True if both ends are known."""
+        return bool(np.isfinite(self.low) and np.isfinite(self.high))
+
+    @property
+    def sign(self) -> int:
+        """Sign of a difference: 1 or -1 if its entire interval is above or below zero, 0 if it contains zero or is unknown.
+
+        Examples
+        --------
+        >>> Estimate(0.1, 0.02, 0.2).sign, Estimate(0.1, -0.02, 0.2).sign, Estimate(0.1, np.nan, np.nan).sign
+        (1, 0, 0)
+        """
+        return int(self.low > 0) - int(self.high < 0)
+
+    @property
+    def is_shown(self) -> bool:
+        """True if enough results carry the estimate, so that it may be shown as a number.
+
+        Examples
+        --------
+        >>> Estimate(0.4, 0.3, 0.5).is_shown, Estimate(0.4, 0.3, 0.5, effective=9.9).is_shown, Estimate(0.4, 0.1, 0.7).is_shown
+        (True, False, False)
+        """
+        narrow = not self.is_share or self.high - self.low <= MAX_SHOWN_WIDTH
+        return (
+            bool(np.isfinite(self.value))
+            and self.has_interval
+            and self.effective >= MIN_EFFECTIVE_FINDS
+            and narrow
+        )
+
+    @property
+    def shown(self) -> float:
+        """The value, NaN if it may not be shown."""
+        return self.value if self.is_shown else math.nan
+
+    def explain_missing(self) -> str:
+        """Return why the estimate is not shown, and about how many more results it needs; empty if it is shown.
+
+        Examples
+        --------
+        >>> Estimate(0.4, 0.1, 0.9, effective=4.0, known=4).explain_missing()
+        'too few results: 4 known, about 7 more needed'
+        >>> Estimate(0.4, float("nan"), float("nan"), effective=20.0, known=20).explain_missing()
+        'too few results: 20 known, of too few days for an interval'
+        """
+        if self.is_shown:
+            return ""
+        if self.known is None:
+            return "too few results"
+        if self.known and self.effective >= MIN_EFFECTIVE_FINDS and not self.has_interval:
+            return f"too few results: {self.known:,} known, of too few days for an interval"
+        return f"too few results: {self.known:,} known, about {self._count_needed():,} more needed"
+
+    def to_row(self) -> dict[str, float | int | str | None]:
+        """Return the columns of the estimate in a table of the run."""
+        return {
+            "value": self.value,
+            "low": self.low,
+            "high": self.high,
+            "effective": self.effective if np.isfinite(self.effective) else math.nan,
+            "largest": self.largest,
+            "known": self.known,
+            "shown": int(self.is_shown),
+            "why": self.explain_missing(),
+        }
+
+    def _count_needed(self) -> int:
+        """Estimate how many more finds like the known ones would make it shown: an interval narrows with the root of their number."""
+        known = self.known or 0
+        if not known:
+            return MIN_EFFECTIVE_FINDS
+        factor = MIN_EFFECTIVE_FINDS / self.effective
+        if self.is_share and self.has_interval:
+            factor = max(factor, ((self.high - self.low) / MAX_SHOWN_WIDTH) ** 2)
+        return max(1, math.ceil(known * (factor - 1)))
+
+
+@dataclass(frozen=True)
+class Support:
+    """The known finds behind an estimate."""
+
+    known: int
+    effective: float
+    largest: float
+
+    @classmethod
+    def from_weights(cls, weights: Floats) -> "Support":
+        """Compute it from what each known find stands for."""
+        total = float(weights.sum())
+        if total <= 0:
+            return cls(0, 0.0, 0.0)
+        return cls(len(weights), total**2 / float((weights**2).sum()), float(weights.max()) / total)
+
+    def attach(self, estimate: Estimate, *, is_share: bool = True) -> Estimate:
+        """Return an estimate that rests on these finds."""
+        return replace(
+            estimate, effective=self.effective, largest=self.largest, known=self.known, is_share=is_share
+        )
+
+
+def describe_estimate(estimate: Estimate) -> str:
+    """Return an estimate in words: the value, its interval and what it rests on; else why it is not shown.
+
+    Examples
+    --------
+    >>> describe_estimate(Estimate(0.453, 0.38, 0.53, effective=41.2, largest=0.06, known=60))
+    '45.3 % (38.0 to 53.0; 41 effective results, the largest counts 6 %)'
+    """
+    if not estimate.is_shown:
+        return estimate.explain_missing()
+    form = format_percent if estimate.is_share else format_number
+    low, high = (form(each).removesuffix(" %") for each in (estimate.low, estimate.high))
+    said = f"{low} to {high}"
+    if np.isfinite(estimate.effective):
+        said += (
+            f"; {format_count(round(estimate.effective), 'effective result')}, "
+            f"the largest counts {estimate.largest:.0%}".replace("%", " %")
+        )
+    return f"{form(estimate.value)} ({said})"
+
+
+class ResampledMetric(NamedTuple):
+    """A metric of the data and of each resample, before its interval is computed.
+
+    Attributes
+    ----------
+    values : float64 array, (1 + resamples,)
+    trials : float, optional
+        For a share: the number of equally weighted results it is based on.
+    lowest, highest : float64 array, (1 + resamples,), optional
+        For a share: its lower and upper bound, if the data leave a range. The interval then reaches from the low end
+        of the one to the high end of the other.
+    """
+
+    values: Floats
+    trials: float | None = None
+    lowest: Floats | None = None
+    highest: Floats | None = None
+
+    def estimate(self, days: int) -> Estimate:
+        """Compute the 95 % interval; one day has no resamples, so it has none."""
+        if self.trials is None:
+            return compute_interval(self.values)
+        found = compute_share_interval(self.values, self.trials, days)
+        low = found if self.lowest is None else compute_share_interval(self.lowest, self.trials, days)
+        high = found if self.highest is None else compute_share_interval(self.highest, self.trials, days)
+        return Estimate(found.value, min(found.low, low.low), max(found.high, high.high))
+
+
+def compute_interval(values: Floats) -> Estimate:
+    """Compute the interval that contains 95 % of the resamples; NaN if half of them are unknown.
+
+    Parameters
+    ----------
+    values : float64 array, (1 + resamples,)
+    """
+    resampled = _drop_unknown(values)
+    if not len(resampled):
+        return Estimate(float(values[0]), np.nan, np.nan)
+    low, high = np.quantile(resampled, INTERVAL_QUANTILES)
+    return Estimate(float(values[0]), float(low), float(high))
+
+
+def compute_share_interval(values: Floats, trials: float, days: int) -> Estimate:
+    """Compute the exact interval of a share, with the number of trials that its spread over days supports.
+
+    Parameters
+    ----------
+    values : float64 array, (1 + resamples,)
+        The share, 0 to 1.
+    trials : float
+        Equally weighted results that it is based on, an upper limit. With 0 nothing is known: 0 to 1.
+    days : int
+        Number of days resampled; one day shows no spread.
+
+    Notes
+    -----
+    Korn and Graubard 1998, as official statistics use it. The effective number of trials is p (1 - p) over the variance
+    of p, here from resampled whole days, reduced for few days by a ratio of quantiles of t. The interval is that of
+    Clopper and Pearson 1934.
+
+    Examples
+    --------
+    No positive in 30 trials is consistent with one in nine:
+
+    >>> round(compute_share_interval(np.zeros(100), 30, days=10).high, 3)
+    0.116
+    """
+    value = float(values[0])
+    if not np.isfinite(value) or days < 2:
+        return Estimate(value, np.nan, np.nan)
+    spread = float(np.var(_drop_unknown(values))) if 0 < value < 1 and len(_drop_unknown(values)) else 0.0
+    if spread > 0:
+        shown = value * (1 - value) / spread
+        trials = min(
+            trials,
+            shown * float(ndtri(INTERVAL_QUANTILES[1]) / stdtrit(days - 1, INTERVAL_QUANTILES[1])) ** 2,
+        )
+    hits = value * trials
+    low = 0.0 if hits <= 0 else betaincinv(hits, trials - hits + 1, INTERVAL_QUANTILES[0])
+    high = 1.0 if hits >= trials else betaincinv(hits + 1, trials - hits, INTERVAL_QUANTILES[1])
+    return Estimate(value, float(low), float(high))
+
+
+def _drop_unknown(values: Floats) -> Floats:
+    """Return the resamples in which the metric exists; none if those are too few."""
+    resampled: Floats = values[1:][np.isfinite(values[1:])]
+    return resampled if len(resampled) > MIN_RESAMPLE_SHARE * len(values) else resampled[:0]
