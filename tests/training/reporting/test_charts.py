@@ -1,0 +1,61 @@
+"""Claims about every chart of a page."""
+
+from xml.etree import ElementTree
+
+import pytest
+
+from training.reporting.charts import Chart, format_share_tick, set_columns, set_rows
+
+TEXT = "{http://www.w3.org/2000/svg}text"
+LONG = "Area under the ROC curve, difference between the version in service and the new one, by office"
+
+
+def draw(**fields):
+    chart = Chart("Bars <of> something", "Read <it> so.", **fields)
+    with chart.draw() as axes:
+        axes.barh([0, 1], [0.1, 0.2], label="a & b")
+        set_rows(axes, [0, 1], ["short", LONG])
+    return chart
+
+
+def list_texts(chart):
+    return [each.text for each in ElementTree.fromstring(chart.svg).iter(TEXT)]
+
+
+def test_a_chart_has_a_role_a_label_and_a_caption_and_escapes_them():
+    root = ElementTree.fromstring(draw().render())
+    picture = root.find("{http://www.w3.org/2000/svg}svg")
+    assert (picture.attrib["role"], picture.attrib["aria-label"]) == ("img", "Bars <of> something")
+    assert root.find("figcaption").text == "Read <it> so."
+
+
+def test_titles_and_names_that_are_wider_than_the_chart_are_wrapped():
+    texts = list_texts(draw(title=LONG))
+    assert max(map(len, texts)) <= 48
+    assert " ".join(LONG.split()[:3]) in " ".join(texts)
+
+
+def test_ticks_have_the_format_of_their_axis_and_the_legend_its_names():
+    texts = list_texts(draw(x_format=format_share_tick))
+    assert {"0 %", "20 %", "a & b"} <= set(texts)
+
+
+def test_of_many_columns_only_some_are_named():
+    chart = Chart("Days", "Read so.")
+    with chart.draw() as axes:
+        axes.bar(range(28), range(28))
+        set_columns(axes, [f"day {number}" for number in range(28)])
+    assert sum(text.startswith("day") for text in list_texts(chart)) == 6
+
+
+def test_the_same_values_give_the_same_bytes():
+    assert draw().svg == draw().svg
+
+
+@pytest.mark.parametrize("scale", ["log", "symlog"])
+def test_a_logarithmic_axis_shows_no_markup_of_formulas(scale):
+    chart = Chart("Line", "Read so.", x_format=format_share_tick, y_format=format_share_tick)
+    with chart.draw() as axes:
+        axes.plot([0.001, 1.0], [0.001, 1.0])
+        axes.set(xscale=scale, yscale=scale)
+    assert "mathdefault" not in chart.svg

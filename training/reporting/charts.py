@@ -1,0 +1,173 @@
+"""One way to draw a chart of a page: a style, one axis, its legend below, and a caption that says how to read it.
+
+All charts have one width, so that two stand side by side on a wide screen and one fills a narrow one. Colours are those of
+Okabe and Ito (2008), which colour-blind readers can distinguish. The same values give the same bytes.
+"""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from textwrap import fill
+from typing import Any, Literal
+
+import matplotlib as mpl
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+from models.formats import format_number
+
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+GREY, INK = "#8A8F98", "#1F2933"
+LINE_STYLES = (
+    (BLUE, "-"),
+    (ORANGE, "--"),
+    (GREEN, "-."),
+    (PURPLE, ":"),
+    (SKY, (0, (5, 1, 1, 1))),
+    (GREY, (0, (1, 2))),
+)
+"""Colour and dashes of lines that share a chart, the most important first."""
+WIDTH, SMALL_WIDTH, HEIGHT = 4.9, 3.2, 3.9
+"""In inches; the font is readable when a chart fills a screen of 390 pixels."""
+TITLE_CHARACTERS, LABEL_CHARACTERS, LEGEND_CHARACTERS = 48, 30, 26
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "npsrisk",
+    "font.family": "sans-serif",
+    "font.size": 10.5,
+    "text.color": INK,
+    "text.parse_math": False,
+    "axes.edgecolor": "#B8BEC6",
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E9ED",
+    "grid.linewidth": 0.8,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 9.5,
+    "savefig.facecolor": "none",
+    "axes.facecolor": "none",
+}
+
+AxisFormat = Callable[[float], str]
+
+
+def format_share_tick(value: float) -> str:
+    """Format a tick of an axis of shares.
+
+    Examples
+    --------
+    >>> format_share_tick(0.1), format_share_tick(0.0005)
+    ('10 %', '0.05 %')
+    """
+    return f"{100 * value:.3g} %"
+
+
+def format_signed_tick(value: float) -> str:
+    """Format a tick of an axis of differences.
+
+    Examples
+    --------
+    >>> format_signed_tick(0.25), format_signed_tick(0.0)
+    ('+0.25', '0')
+    """
+    return format_number(value, "+")
+
+
+@dataclass
+class Chart:
+    """A chart with its explanation; `draw` opens its axis.
+
+    Parameters
+    ----------
+    label : str
+        What it shows, for screen readers.
+    caption : str
+        How to read it, in one or two sentences.
+    title, x, y : str
+        Above the chart and at its axes.
+    x_format, y_format : callable, optional
+        Format of the ticks. Default: numbers with three digits.
+    height, width : float
+        In inches.
+    grid : {"both", "x", "y"}
+        Axes that have grid lines.
+    """
+
+    label: str
+    caption: str
+    title: str = ""
+    x: str = ""
+    y: str = ""
+    x_format: AxisFormat | None = None
+    y_format: AxisFormat | None = None
+    height: float = HEIGHT
+    width: float = WIDTH
+    grid: Literal["both", "x", "y"] = "both"
+    svg: str = field(default="", init=False)
+
+    @contextmanager
+    def draw(self) -> Iterator[Axes]:
+        """Yield the axis to draw on; at the end the chart gets its titles, formats and legend."""
+        with mpl.rc_context(STYLE):
+            figure = Figure(figsize=(self.width, self.height), layout="constrained")
+            axes = figure.subplots()
+            yield axes
+            self._finish(figure, axes)
+            FigureCanvasSVG(figure)
+            text = io.StringIO()
+            figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        drawn = text.getvalue()
+        self.svg = drawn[drawn.index("<svg") :]
+
+    def render(self) -> Markup:
+        """Render the chart with its caption as HTML; only the SVG is not escaped."""
+        picture = self.svg.replace("<svg ", f'<svg role="img" aria-label="{escape(self.label)}" ', 1)
+        return Markup(f"<figure>{picture}<figcaption>{escape(self.caption)}</figcaption></figure>")
+
+    def _finish(self, figure: Figure, axes: Axes) -> None:
+        axes.set(xlabel=fill(self.x, TITLE_CHARACTERS), ylabel=self.y)
+        if self.title:
+            title = fill(self.title, TITLE_CHARACTERS)
+            figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
+        for axis, write in ((axes.xaxis, self.x_format), (axes.yaxis, self.y_format)):
+            if write is not None:
+                _set_format(axis, write)
+        if self.grid != "both":
+            axes.grid(axis="y" if self.grid == "x" else "x", visible=False)
+        handles, labels = axes.get_legend_handles_labels()
+        if handles:
+            named = [fill(label, LEGEND_CHARACTERS) for label in labels]
+            figure.legend(handles, named, loc="outside lower left", ncols=2)
+
+
+def set_rows(axes: Axes, places: Sequence[float], names: Sequence[str]) -> None:
+    """Name the rows of a chart with horizontal bars or points; long names are wrapped."""
+    axes.set_yticks(places, [fill(name, LABEL_CHARACTERS, max_lines=3, placeholder=" …") for name in names])
+    axes.tick_params(axis="y", length=0)
+
+
+def set_columns(axes: Axes, names: Sequence[str], most: int = 6) -> None:
+    """Name the columns of a chart at 0, 1, 2, …; of many only some."""
+    step = max(1, -(-len(names) // most))
+    axes.set_xticks(range(0, len(names), step), names[::step])
+    axes.tick_params(axis="x", length=0)
+
+
+def set_whole_numbers(axis: Axis) -> None:
+    """Set the ticks of an axis to whole numbers."""
+    axis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+
+
+def _set_format(axis: Axis, write: AxisFormat) -> None:
+    axis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
+    axis.set_minor_formatter(NullFormatter())
