@@ -34,6 +34,7 @@ def sign_record(
         rules={},
         comparison=None,
         forced=True,
+        figures=None,
         previous_sha256=records[-1].compute_sha256() if records else GENESIS_SHA256,
     )
     return SignedRecord(record).sign(key)

@@ -130,7 +130,7 @@ def write_benchmark_bundle(grown: GrownModel, directory: Path, number: int) -> s
         directory,
         {
             "name": "nps-risk", "target": "nps", "as_of": "2024-01-01T00:00:00Z", "data_sha256": "0" * 64,
-            "code_version": f"benchmark {number}", "metrics": {},
+            "code_version": f"benchmark {number}",
         },
         BundleContent(
             config=FeatureConfig(), fitted=values, arrays=arrays, model=grown.risk,

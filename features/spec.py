@@ -86,10 +86,6 @@ class Spec:
         content = rows if self.version == 1 else [self.version, rows]
         return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
 
-    def compute_digest_with_texts(self) -> str:
-        """Compute the digest of earlier model cards, which includes the texts."""
-        return hashlib.sha256(msgspec.json.encode(self.features)).hexdigest()
-
     def require(self, trained: "Spec") -> None:
         """Raise `BundleRefused` if a model was trained on another spec.
 

@@ -33,9 +33,7 @@ from models.risk_model import RiskModel, Rows
 from models.traffic_profile import ReferenceProfile
 from models.trees import Trees
 
-FORMAT_VERSION = 3
-READABLE_FORMATS = (2, 3)
-"""Formats that can be read. Since 2 a bundle may have a reference; since 3 its card names which of two fits it is."""
+FORMAT_VERSION = 4
 MANIFEST, CARD, FEATURES, TREES = "manifest.json", "model.json", "features.json", "trees.txt"
 CALIBRATION, BANDS, EXAMPLES = "calibration.json", "bands.json", "examples.json"
 REFERENCE = "reference.json"
@@ -56,7 +54,7 @@ T = TypeVar("T")
 
 
 class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The card of a model. It has no time of training, so that equal inputs give equal bytes.
+    """The card of a model. It has no metrics and no time of training, so that equal inputs give equal bytes.
 
     Attributes
     ----------
@@ -71,17 +69,15 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code_version : str
         Version of npsrisk that trained it.
     feature_spec_sha256 : str
-        SHA-256 of its feature spec; in cards of earlier versions it includes the texts.
-    metrics : dict
-        Metric to value; None if it could not be computed.
+        SHA-256 of its feature spec.
     fit : {"evaluation", "final"}
         The evaluation fit is tested on later time. The final fit is the same recipe with all labels known at `as_of`.
     positives : int or None
         Number of positive labels in its training data.
     learnt_until : str
-        End of the arrivals in its training data, ISO 8601 UTC; empty in a bundle of format 2.
+        End of the arrivals in its training data, ISO 8601 UTC.
     level : CalibrationLevel or None
-        Uncertainty of the level of its scores; None in a bundle of format 2.
+        Uncertainty of the level of its scores.
     """
 
     name: str
@@ -90,7 +86,6 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data_sha256: str
     code_version: str
     feature_spec_sha256: str
-    metrics: dict[str, float | None] = {}
     fit: FitKind = "evaluation"
     positives: int | None = None
     learnt_until: str = ""
@@ -295,12 +290,12 @@ def load_bundle(directory: Path) -> Bundle:
 
 
 class _Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The content of `features.json`. Bundles of the first version of features have no `version`."""
+    """The content of `features.json`."""
 
     config: FeatureConfig
     spec: list[Feature]
     fitted: dict[str, Any]
-    version: int = 1
+    version: int
 
 
 class _ExpectedScores(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -348,7 +343,7 @@ def _build_spec(features: _Features, card: ModelCard) -> Spec:
         spec = Spec(features.spec, features.version)
     except ValueError as error:
         _refuse("a feature spec that cannot be", FEATURES, got=str(error))
-    if card.feature_spec_sha256 not in (spec.compute_digest(), spec.compute_digest_with_texts()):
+    if card.feature_spec_sha256 != spec.compute_digest():
         _refuse(
             "the features are not those of the card",
             FEATURES,
@@ -398,12 +393,9 @@ def _read_verified_files(directory: Path) -> dict[str, bytes]:
     if absent := sorted((NAMED_FILES | {MANIFEST}) - set(files)):
         _refuse("the bundle is incomplete", str(directory), expected=", ".join(absent))
     manifest = _decode(files[MANIFEST], _Manifest, MANIFEST)
-    if manifest.format not in READABLE_FORMATS:
+    if manifest.format != FORMAT_VERSION:
         _refuse(
-            "a bundle of another format",
-            MANIFEST,
-            got=str(manifest.format),
-            expected=" or ".join(map(str, READABLE_FORMATS)),
+            "a bundle of another format", MANIFEST, got=str(manifest.format), expected=str(FORMAT_VERSION)
         )
     # Only this form is accepted, so that every changed byte is detected.
     if _encode(manifest) != files[MANIFEST]:

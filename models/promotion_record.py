@@ -26,6 +26,36 @@ RECORD_HEADING = "## Promoted by"
 """First words of the record as Markdown."""
 
 
+class Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A figure with its 95 % interval and three significant digits; without a value, the reason."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+
+
+class DeployedFigures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Figures of the recipe as deployed, by inspection results: counts, and estimates for all traffic.
+
+    Attributes
+    ----------
+    known : int
+        Known finds of the tested weeks.
+    effective : float
+        Equally weighted finds that would tell as much.
+    found : dict
+        `1pct`, `capacity`, … to the number of known finds ranked within it.
+    metrics : dict
+        `recall_at_1pct`, `calibration_ratio`, … to its figure.
+    """
+
+    known: int
+    effective: float
+    found: dict[str, float]
+    metrics: dict[str, Figure]
+
+
 class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The record of one promotion.
 
@@ -47,6 +77,8 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         MLflow run of the comparison that was used as evidence.
     forced : bool
         True if a rule did not hold and the approver insisted, and in every later record of this version until it passes the gate.
+    figures : DeployedFigures or None
+        Of the version at the time of promotion; None if its run holds no scores to compute them from.
     previous_sha256 : str
         Hash of the previous record.
     """
@@ -62,6 +94,7 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rules: dict[str, Any]
     comparison: str | None
     forced: bool
+    figures: DeployedFigures | None
     previous_sha256: str
 
     def compute_sha256(self) -> str:

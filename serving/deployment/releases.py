@@ -5,7 +5,7 @@ atomically, so a reader sees the old release or the new one, never a part.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -34,8 +34,6 @@ class ReleaseManifest(msgspec.Struct, frozen=True):
     version: str
     bundle_sha256: str
     envelope: Envelope | None = None
-    record: dict[str, Any] | None = None
-    """In releases of before there were signatures."""
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -106,10 +104,6 @@ def read_release(folder: Path, approvers: Approvers, role: Role = "current") -> 
     except (OSError, msgspec.DecodeError) as error:
         raise _refused(path, str(error)) from error
     if signed is None:
-        if note.record is not None:
-            raise _refused(
-                path, "an approval without a signature, as before there were signatures", UPGRADE_ADVICE
-            )
         if role == "current":
             raise _refused(path, "a model without a promotion record")
         return Release(note.name, note.version, note.bundle_sha256, None, folder / BUNDLE_FOLDER)
@@ -126,8 +120,7 @@ def read_release(folder: Path, approvers: Approvers, role: Role = "current") -> 
     return Release(note.name, note.version, note.bundle_sha256, record, folder / BUNDLE_FOLDER)
 
 
-UPGRADE_ADVICE = "run npsrisk promote champion with an approver's key, then npsrisk publish"
-
-
-def _refused(path: Path, got: str, todo: str = "run npsrisk publish") -> BundleRefused:
-    return BundleRefused("not a release that can be served", where=str(path), got=got, todo=todo)
+def _refused(path: Path, got: str) -> BundleRefused:
+    return BundleRefused(
+        "not a release that can be served", where=str(path), got=got, todo="run npsrisk publish"
+    )

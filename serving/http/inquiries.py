@@ -1,7 +1,7 @@
 """Read endpoints: the history of a consignment, the model in use, health, metrics and the OpenAPI document."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
 from importlib.metadata import version as installed_version
 
@@ -32,10 +32,6 @@ from serving.shadow.supervisor import ShadowProcess
 from serving.state.consignment_states import NO_REASONS
 
 EXCLUDED_FROM_ANSWERS = ("features",)
-MAIN_METRICS = (
-    "test/roc_auc", "test/average_precision", "test/precision_at_", "test/recall_at_", "test/calibration_error",
-)  # fmt: skip
-"""Beginnings of the names of the metrics that `GET /v1/model` returns."""
 HIDDEN = "details need an API key with the scope read"
 METRICS_MEDIA_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -131,6 +127,7 @@ class ModelEndpoint:
         card, release = model.card, model.release
         if card is None or release is None or release.record is None:
             raise self._active.build_no_model_fault()
+        figures = release.record.figures
         info = schemas.ModelInfo(
             release.name,
             release.version,
@@ -139,7 +136,10 @@ class ModelEndpoint:
             release.bundle_sha256,
             card.feature_spec_sha256,
             card.code_version,
-            select_metrics(card.metrics),
+            {} if figures is None else figures.metrics,
+            None if figures is None else figures.known,
+            None if figures is None else figures.effective,
+            {} if figures is None else figures.found,
             release.record.approved_by,
             release.record.approved_at,
             model.loaded_at,
@@ -152,15 +152,6 @@ class ModelEndpoint:
         if release is None:
             return None
         return schemas.ShadowModelInfo(release.name, release.version, release.record is not None)
-
-
-def select_metrics(metrics: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Select the main metrics of the test period, with three significant digits; the report has all."""
-    return {
-        name: None if value is None else float(f"{value:.3g}")
-        for name, value in metrics.items()
-        if name.startswith(MAIN_METRICS) and not name.endswith(("_low", "_high"))
-    }
 
 
 class ReasonsEndpoint:

@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from consignments.exchange.documents import AnyMessage
 from consignments.records import Outcome
 from models.bands import Band
+from models.promotion_record import Figure
 from models.reasons.ranking import Reason, ReasonCode
 from models.signatures.envelope import Envelope
 from serving.event_log.event_codec import CustomsState, RecordedAction, Selection
@@ -213,7 +214,7 @@ class ShadowModelInfo(ModelName, frozen=True):
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
-    """The model that scores, with its metrics and approval."""
+    """The model that scores, with its approval and what was measured of it."""
 
     name: str
     version: str
@@ -222,7 +223,22 @@ class ModelInfo(msgspec.Struct, frozen=True):
     bundle_sha256: str
     feature_spec_sha256: str
     code_version: str
-    metrics: dict[str, float | None]
+    metrics: Annotated[
+        dict[str, Figure],
+        Meta(
+            description="estimates of the recipe as deployed, from the promotion record: shares and ratios with their 95 % intervals; "
+            "`value` is null and `reason` says why if too few results are known"
+        ),
+    ]
+    known_finds: Annotated[
+        int | None, Meta(description="known finds that the metrics rest on; null if nothing was measured")
+    ]
+    effective_finds: Annotated[
+        float | None, Meta(description="equally weighted finds that would tell as much")
+    ]
+    found: Annotated[
+        dict[str, float], Meta(description="known finds ranked within `1pct` of the traffic, `capacity`, …")
+    ]
     approved_by: str
     approved_at: datetime
     loaded_at: datetime

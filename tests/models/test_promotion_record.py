@@ -25,6 +25,7 @@ def chain(length: int = 3) -> list[PromotionRecord]:
                 rules={},
                 comparison=None,
                 forced=False,
+                figures=None,
                 previous_sha256=records[-1].compute_sha256() if records else GENESIS_SHA256,
             )
         )

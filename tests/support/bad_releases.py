@@ -54,16 +54,6 @@ def sign_by_stranger(folder: Path) -> None:
     _change_note(folder, change)
 
 
-def go_back_to_unsigned(folder: Path) -> None:
-    """The form of before there were signatures."""
-
-    def change(note: dict[str, Any]) -> None:
-        record = sign_record(version=note["version"], bundle_sha256=note["bundle_sha256"]).record
-        note.update(envelope=None, record=json.loads(record.to_json()))
-
-    _change_note(folder, change)
-
-
 def alter_sum(folder: Path) -> None:
     def change(note: dict[str, Any]) -> None:
         _sign_for(note, "0" * 64)
@@ -141,7 +131,6 @@ DAMAGES: dict[Damage, str] = {
     approve_another: "approves another model",
     remove_signature: "not signed by those who may approve",
     sign_by_stranger: "not signed by those who may approve",
-    go_back_to_unsigned: "without a signature",
     alter_sum: "not the one that was approved",
     remove_bundle: "the bundle cannot be read",
     remove_approval: "without a promotion record",

@@ -80,7 +80,6 @@ def make_bundle(folder: Path, config: FeatureConfig, seed: int, target: str = "n
         "as_of": "2024-04-01T00:00:00Z",
         "data_sha256": f"{seed:064x}",
         "code_version": "0",
-        "metrics": {"test/roc_auc": 0.9},
     }
     examples = SelfTestExamples.compute(model, X[:8], channels[:8])
     write_bundle(

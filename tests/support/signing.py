@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from models.promotion_record import GENESIS_SHA256, PromotionRecord
+from models.promotion_record import GENESIS_SHA256, DeployedFigures, Figure, PromotionRecord
 from models.signatures.approvers import Approver, Approvers
 from models.signatures.keys import SigningKey
 from models.signatures.signed_record import SignedRecord
@@ -27,6 +27,18 @@ PAIR = Approvers(
 )
 
 
+FIGURES = DeployedFigures(
+    known=41,
+    effective=33.5,
+    found={"1pct": 20.0, "capacity": 12.0},
+    metrics={
+        "recall_at_1pct": Figure(0.453, 0.38, 0.53),
+        "roc_auc": Figure(0.912, 0.88, 0.941),
+        "precision_at_1pct": Figure(None, reason="too few results: 4 known, about 60 more needed"),
+    },
+)
+
+
 def write_approvers(folder: Path, approvers: Approvers = APPROVERS) -> None:
     """Write who may approve where a service looks for it."""
     approvers.write(folder / "approvers.toml")
@@ -37,7 +49,7 @@ def sign_record(**fields: Any) -> SignedRecord:
     plain: dict[str, Any] = {
         "number": 1, "name": "nps-risk", "version": "1", "replaces": None, "bundle_sha256": "0" * 64,
         "approved_by": "a reviewer", "why": "a test", "approved_at": datetime(2024, 4, 2, tzinfo=UTC), "rules": {},
-        "comparison": None, "forced": False, "previous_sha256": GENESIS_SHA256,
+        "comparison": None, "forced": False, "figures": FIGURES, "previous_sha256": GENESIS_SHA256,
     }  # fmt: skip
     return SignedRecord(PromotionRecord(**plain | fields)).sign(REVIEWER)
 

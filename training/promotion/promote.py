@@ -6,10 +6,10 @@ fits that a repeated training run does not reproduce. A version that was champio
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from consignments.errors import BundleRefused, PromotionRefused
-from models.promotion_record import GENESIS_SHA256, PromotionRecord, verify_chain
+from models.promotion_record import GENESIS_SHA256, DeployedFigures, Figure, PromotionRecord, verify_chain
 from models.registry import BUNDLE_TAG, CHAMPION, ModelVersion, Registry
 from models.signatures.approvers import Approvers
 from models.signatures.keys import SigningKey
@@ -174,7 +174,9 @@ def promote(
         signed = standing
     else:
         signed = _find_pending(registry, records, version, evidence, approval.approvers) or SignedRecord(
-            _write_record(records, version, champion, approval, findings, evidence)
+            _write_record(
+                records, version, champion, approval, findings, evidence, _read_figures(registry, version)
+            )
         )
     _require_same_findings(signed.record, findings)
     signed = signed.sign(approval.key)
@@ -302,6 +304,7 @@ def _write_record(
     approval: Approval,
     findings: Mapping[str, RuleResult],
     evidence: GateEvidence,
+    figures: DeployedFigures,
 ) -> PromotionRecord:
     assert evidence.bundle is not None
     own = [each.record for each in records if each.record.version == version.number]
@@ -321,8 +324,24 @@ def _write_record(
         comparison=None if evidence.comparison is None else evidence.comparison.run_id,
         # A version that goes back is not compared again, so what was forced stays forced.
         forced=bool(_list_broken(findings)) or (evidence.goes_back and bool(own) and own[-1].forced),
+        figures=figures,
         previous_sha256=records[-1].record.compute_sha256() if records else GENESIS_SHA256,
     )
+
+
+def _read_figures(registry: Registry, version: ModelVersion) -> DeployedFigures:
+    """Read the deployed figures from the tables of the training run."""
+    rows = registry.read_run_table(version.run_id, "deployed")
+    known = sum(int(row["positives"]) for row in registry.read_run_table(version.run_id, "origins"))
+    figures = {str(row["metric"]): _round_figure(row) for row in rows if "/" not in str(row["metric"])}
+    return DeployedFigures(known, float(known), {}, figures)
+
+
+def _round_figure(row: Mapping[str, Any]) -> Figure:
+    value, low, high = (
+        None if row[end] is None else float(f"{row[end]:.3g}") for end in ("value", "low", "high")
+    )
+    return Figure(value, low, high, "too few results" if value is None else "")
 
 
 def gather_evidence(

@@ -48,10 +48,7 @@ from training.runs.run_report import build_report, render_report
 BUNDLE_FOLDER, EVALUATION_FOLDER = "bundle", "evaluation"
 EXAMPLES_PER_BAND = 20
 CARD_DIGITS = 9
-"""Significant digits of a metric in the bundle, so that the last bits of sums rarely change it. Equal bytes are promised on one kind of processor."""
-TRUTH_METRICS = ("truth/", "deployed_truth/")
-"""Metrics against the truth of a simulated world. They are in the run but not in the bundle: without the truth, training could not
-reproduce the same bundle."""
+"""Significant digits of the level in the card, so that the last bits of sums rarely change it. Equal bytes are promised on one kind of processor."""
 ENDS = ("", "_low", "_high")
 RECALL_COLUMNS = tuple(f"{name}{end}" for name in RECALLS for end in ENDS)
 ORIGIN_COLUMNS = (
@@ -168,11 +165,6 @@ def _write_bundle(trained: TrainingResult, kind: FitKind, reference: ReferencePr
         data_sha256=trained.data_sha256,
         code_version=installed_version("npsrisk"),
         feature_spec_sha256=written.model.spec.compute_digest(),
-        metrics={
-            name: float(f"{value:.{CARD_DIGITS}g}")
-            for name, value in trained.metrics.items()
-            if name.count("/") == 1 and not name.startswith(TRUTH_METRICS)
-        },
         fit=kind,
         positives=written.grown.positives,
         learnt_until=written.grown.learnt_until.isoformat(),

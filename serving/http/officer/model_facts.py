@@ -1,31 +1,27 @@
 """Facts on the model page that only the service knows: the active model, and the quality of its traffic since the start."""
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from consignments.timestamps import US_PER_DAY, to_us
+from models.promotion_record import DeployedFigures, Figure
 from serving.service import Service
 from serving.telemetry.data_quality import DataQualityCounters
 
 MAX_ROWS = 12
 METRICS = (
     "recall_at_capacity", "recall_at_1pct", "recall_at_5pct", "recall_at_10pct", "precision_at_capacity", "precision_at_1pct",
-    "roc_auc", "average_precision", "calibration_error",
+    "roc_auc", "average_precision", "calibration_ratio",
 )  # fmt: skip
 """Metrics on the page, in their order."""
-PERIODS = ("deployed", "test")
-"""Evaluations that a card can have; the page shows a metric of the first that has it, as the report does."""
 DATE = "%Y-%m-%d"
 TIME = "%Y-%m-%d %H:%M"
 
 
 class MetricRow(NamedTuple):
-    """A metric of the model with the ends of its 95 % interval; None if they are not known."""
+    """A metric of the model by its name."""
 
     name: str
-    value: float | None
-    low: float | None
-    high: float | None
+    figure: Figure
 
 
 def collect_model_facts(service: Service) -> dict[str, Any]:
@@ -40,6 +36,7 @@ def collect_model_facts(service: Service) -> dict[str, Any]:
         "scores": active.scorer is not None,
         "loaded_at": model.loaded_at.strftime(TIME),
         "as_of": None,
+        "figures": None,
         "metrics": [],
         "challenger": None if service.shadow.release is None else service.shadow.release.model,
         "warnings": service.list_warnings(),
@@ -47,6 +44,7 @@ def collect_model_facts(service: Service) -> dict[str, Any]:
         "unknown": _rank_shares(traffic, "unknown", scored),
     }
     if card is not None and release is not None and model.as_of is not None:
+        figures = None if release.record is None else release.record.figures
         age_us = service.clock() - to_us(model.as_of)
         facts |= {
             "as_of": model.as_of.strftime(DATE),
@@ -54,29 +52,16 @@ def collect_model_facts(service: Service) -> dict[str, Any]:
             "target": card.target,
             "positives": card.positives,
             "approved_by": "–" if release.record is None else release.record.approved_by,
-            "metrics": list_metrics(card.metrics),
+            "figures": figures,
+            "metrics": list_metrics(figures),
         }
     return facts
 
 
-def list_metrics(metrics: Mapping[str, float | None]) -> list[MetricRow]:
-    """List the metrics of the page with their intervals.
-
-    Examples
-    --------
-    >>> list_metrics({"test/roc_auc": 0.7, "deployed/roc_auc": 0.8, "deployed/roc_auc_low": 0.7, "deployed/roc_auc_high": 0.9})
-    [MetricRow(name='roc_auc', value=0.8, low=0.7, high=0.9)]
-    """
-    rows = []
-    for name in METRICS:
-        found = next(
-            (f"{period}/{name}" for period in PERIODS if metrics.get(f"{period}/{name}") is not None), None
-        )
-        if found is not None:
-            rows.append(
-                MetricRow(name, metrics[found], metrics.get(f"{found}_low"), metrics.get(f"{found}_high"))
-            )
-    return rows
+def list_metrics(figures: DeployedFigures | None) -> list[MetricRow]:
+    """List the metrics of the page in their order."""
+    found = {} if figures is None else figures.metrics
+    return [MetricRow(name, found[name]) for name in METRICS if name in found]
 
 
 def _rank_shares(traffic: DataQualityCounters, name: str, scored: int) -> list[tuple[str, float]]:

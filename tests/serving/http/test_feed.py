@@ -94,14 +94,3 @@ def test_a_long_history_comes_in_pages(client: Client) -> None:
     last = read(client, f"/v1/consignments/RB1?limit=5&after={second['next']}")
     assert "next" not in last
     assert first["decisions"] + second["decisions"] + last["decisions"] == whole["decisions"]
-
-
-def test_the_model_tells_few_metrics_and_rounds_them() -> None:
-    from serving.http.inquiries import select_metrics
-
-    given = {"test/roc_auc": 0.912345, "test/roc_auc_low": 0.9, "test/recall_at_1pct": 3e-274, "slice/x": 1.0}
-    assert select_metrics(given | {"test/average_precision": None}) == {
-        "test/roc_auc": 0.912,
-        "test/recall_at_1pct": 3e-274,
-        "test/average_precision": None,
-    }

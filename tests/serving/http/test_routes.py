@@ -210,7 +210,10 @@ def test_the_model_is_told(client: Client) -> None:
     told = client.get("/v1/model").json()
     assert (told["name"], told["version"], told["target"]) == ("nps-risk", "1", "nps")
     assert told["approved_by"] == "a reviewer"
-    assert told["metrics"] == {"test/roc_auc": 0.9}
+    assert told["metrics"]["recall_at_1pct"] == {"value": 0.453, "low": 0.38, "high": 0.53}
+    missing = told["metrics"]["precision_at_1pct"]
+    assert missing == {"value": None, "reason": "too few results: 4 known, about 60 more needed"}
+    assert (told["known_finds"], told["found"]) == (41, {"1pct": 20, "capacity": 12})
     assert told["challenger"] is None
 
 

@@ -212,14 +212,3 @@ def test_a_run_keeps_its_settings_to_the_last_bit(store: Store) -> None:
     store.registry.client.log_text(bare, '{"model": {"forest": 3}}', "config.json")
     with pytest.raises(BadSetting, match=r"config\.json: the settings recorded by the run cannot be read"):
         read_run_config(store.registry, bare)
-
-
-def test_the_truth_is_in_the_run_and_not_in_the_bundle(store: Store) -> None:
-    measured = store.run.metrics
-    assert {"truth/roc_auc", "deployed_truth/recall_at_1pct"} <= set(measured)
-    fits = store.registry.fetch_fits(store.version)
-    assert fits.evaluation is not None
-    for fit in fits:
-        assert fit is not None
-        assert {"test/roc_auc", "deployed/recall_at_1pct"} <= set(fit.card.metrics)
-        assert not [name for name in fit.card.metrics if "truth" in name]

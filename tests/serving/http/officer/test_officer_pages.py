@@ -586,10 +586,14 @@ def test_alerts_show_their_yield_and_hide_parties(client: Client, officer: Offic
     assert "<script" not in page.text
 
 
-def test_the_model_page_says_what_scores(officer: Officer) -> None:
+def test_the_model_page_says_what_scores_with_the_figures_of_the_promotion_record(officer: Officer) -> None:
     text = read_text(officer.get("/model"))
     for shown in ("nps-risk/1", "2024-04-01", "Area under the ROC curve", "new psychoactive substances"):
         assert shown in text
+    assert "Known detections: 41. Within the daily capacity: 12. In the highest 1 % of scores: 20." in text
+    assert "45.3 %" in text
+    assert "38.0 % to 53.0 %" in text
+    assert "too few results: 4 known, about 60 more needed" in text
 
 
 def test_linked_consignments_are_drawn_and_listed(officer: Officer) -> None:
