@@ -30,7 +30,6 @@ FUNCTIONS = {
     "dossier": "cli.model.dossier:dossier",
     "score": "cli.selection.scoring:score",
     "select": "cli.selection.scoring:select",
-    "recall": "cli.selection.scoring:recall",
     "replay": "cli.selection.replay:replay",
     "brief": "cli.operation.brief:brief",
     "plan": "cli.operation.plan:plan",

@@ -42,7 +42,6 @@ __all__ = [
     "build_frame",
     "check_frame",
     "read_scores",
-    "read_selection",
     "read_table",
     "refuse_rejects",
     "refuse_total_rejection",
@@ -280,11 +279,6 @@ def check_frame(
 def read_scores(path: Path | str) -> pd.DataFrame:
     """Read a score table written by `npsrisk score`; raise an error if a row is invalid."""
     return read_table(path, ScoreRow, strict=True).frame
-
-
-def read_selection(path: Path | str) -> pd.DataFrame:
-    """Read a selection table written by `npsrisk select`; raise an error if a row is invalid."""
-    return read_table(path, SelectionRow, strict=True).frame
 
 
 def write_rejects(rejects: Iterable[Reject], path: Path) -> None:

@@ -67,8 +67,6 @@ class ReplayOptions(NamedTuple):
         Inspections per office and UTC day.
     explore : float
         Share of the capacity that exploring policies use for exploration, 0 to 1.
-    width : float
-        Half-width of the interval of recall for which `stratified` draws, 0 to 1.
     warm_up_days, retrain_days : int
         Days of the common past, and days between two trainings.
     seeds : tuple of int
@@ -83,7 +81,6 @@ class ReplayOptions(NamedTuple):
     policies: tuple[str, ...]
     capacity: int
     explore: float
-    width: float
     warm_up_days: int
     retrain_days: int
     seeds: tuple[int, ...]
@@ -99,7 +96,6 @@ class ReplayOptions(NamedTuple):
         return ReplaySettings(
             capacity=self.capacity,
             explore=self.explore,
-            width=self.width,
             warm_up_days=self.warm_up_days,
             retrain_days=self.retrain_days,
             target=self.target,
@@ -132,7 +128,7 @@ class ReplayOptions(NamedTuple):
     "policies",
     multiple=True,
     metavar="NAME",
-    help="Policy: random, rules, officer, greedy, explore, stratified, uncertain, novel or oracle (see docs/replay.md). May be repeated. Default: all.",
+    help="Policy: random, rules, officer, greedy, explore, uncertain, novel or oracle (see docs/replay.md). May be repeated. Default: all.",
 )
 @capacity_option
 @click.option(
@@ -142,14 +138,6 @@ class ReplayOptions(NamedTuple):
     default=0.1,
     show_default=True,
     help="Share of the capacity that exploring policies use for exploration.",
-)
-@click.option(
-    "--width",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.1,
-    show_default=True,
-    metavar="W",
-    help="For the policy stratified: draw as many as are needed to estimate recall over four weeks to ±W.",
 )
 @click.option(
     "--warm-up-days",

@@ -1,6 +1,5 @@
-"""The verbs of batch scoring: score, select, recall."""
+"""The verbs of batch scoring: score, select."""
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,19 +11,16 @@ from cli.options import (
     batch_table_options,
     build_as_of_option,
     build_exclusion,
-    capacity_option,
     collect_options,
     dask_option,
     jobs_option,
     json_option,
     large_result_option,
     model_option,
-    outcomes_required_option,
     reject_options,
     result_option,
     state_option,
     table_option,
-    target_option,
 )
 from cli.output import print_result
 from cli.progress import show_progress_bar
@@ -40,7 +36,6 @@ from cli.stores import load_pseudonyms, open_registry, resolve_model
 from cli.table_reader import TableReader
 from cli.times import parse_timestamp
 from consignments.errors import BadInput
-from consignments.records import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,10 +45,9 @@ if TYPE_CHECKING:
     from features.history.kept_state import StateRun
     from models.bundle import Bundle
     from models.registry import ModelVersion
-    from training.evaluation.drawn_recall import DrawnRecall
 
 DEFAULT_EXPLORE_SHARE = 0.05
-"""Share of the capacity for random inspections if neither --explore nor --width is given."""
+"""Share of the capacity for random inspections if --explore is not given."""
 
 
 class BatchScoreOptions(NamedTuple):
@@ -133,10 +127,6 @@ class SelectOptions(NamedTuple):
         Plan file of `npsrisk plan`, which gives capacities, exploration share and seed.
     explore : float or None
         Share of the capacity for random inspections, 0 to 1; None if not given.
-    width : float or None
-        Wanted half-width of the 95 % interval of recall, 0 to 1; None if recall need not be estimated.
-    days : int or None
-        Days over which the estimate of recall is pooled; None for the days of the table.
     seed : int
     """
 
@@ -144,8 +134,6 @@ class SelectOptions(NamedTuple):
     capacity: int | None
     plan: Path | None
     explore: float | None
-    width: float | None
-    days: int | None
     seed: int
 
     def check(self) -> None:
@@ -155,7 +143,6 @@ class SelectOptions(NamedTuple):
             for name, value in (
                 ("--capacity", self.capacity),
                 ("--explore", self.explore),
-                ("--width", self.width),
             )
             if value is not None
         ]
@@ -168,32 +155,6 @@ class SelectOptions(NamedTuple):
             raise BadInput(
                 "no capacity", where="options", got="neither --capacity nor --plan", expected="one of them"
             )
-        if self.width is not None and self.explore is not None:
-            raise build_exclusion(
-                "--width and --explore", "one of them; --width sets the number of random inspections"
-            )
-        if self.width is None and self.days is not None:
-            raise BadInput(
-                "--days needs --width", where="options", got="--days", expected="--width W --days N"
-            )
-
-
-class RecallOptions(NamedTuple):
-    """The tables and the capacity from which recall is estimated.
-
-    Attributes
-    ----------
-    scores, selection, outcomes : Path
-    capacity : int
-        Inspections per office and UTC day.
-    target : str
-    """
-
-    scores: Path
-    selection: Path
-    outcomes: Path
-    capacity: int
-    target: Target
 
 
 @click.command()
@@ -339,18 +300,6 @@ class BandCounter:
     default=None,
     help=f"Share of the capacity for random inspections. Default: {DEFAULT_EXPLORE_SHARE}.",
 )
-@click.option(
-    "--width",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    metavar="W",
-    help="Instead of --explore: draw as many random inspections as are needed to estimate recall to ±W (95 % interval).",
-)
-@click.option(
-    "--days",
-    type=click.IntRange(1),
-    metavar="N",
-    help="With --width: number of days whose results are used together in one estimate of recall. Default: the number of days in the table.",
-)
 @click.option("--seed", type=int, metavar="N", default=0, show_default=True, help="Seed of the random draws.")
 @result_option
 @json_option
@@ -361,25 +310,17 @@ def select(options: SelectOptions, scores: Path, out: Path, as_json: bool) -> No
     goods if you give --consignments. It has no names and addresses. The column `selection_probability` has the probability
     with which each was selected. Training and evaluation use it to correct for the selection.
 
-    With --width, the lower scores are divided into strata, and a few consignments are drawn from each. The number of draws
-    is the smallest from which recall can be estimated to this width. If the capacity is too small, the list is drawn for
-    the smallest possible width, and the result says so.
-
-    First run "npsrisk score". After the inspections, run "npsrisk recall" and "npsrisk train" on their outcomes.
+    First run "npsrisk score". After the inspections, run "npsrisk train" on their outcomes.
 
     \b
     Examples:
     npsrisk select --scores scores.csv --capacity 20 --consignments new.parquet --out list.csv
-    npsrisk select --scores scores.csv --capacity 20 --width 0.1 --out list.csv
     npsrisk select --scores scores.csv --plan plan.json --out list.csv
     """
     from models.selection.selection import build_selection_table
 
     options.check()
     scored = _read_score_table(scores)
-    if options.width is not None:
-        _select_to_width(options, scored, out, as_json)
-        return
     if options.plan is not None:
         chosen = _select_by_plan(options.plan, scored)
     else:
@@ -422,77 +363,3 @@ def _read_score_table(path: Path) -> "pd.DataFrame":
             err=True,
         )
     return scored
-
-
-def _select_to_width(options: SelectOptions, scored: "pd.DataFrame", out: Path, as_json: bool) -> None:
-    """Write the inspection list that allows an estimate of recall to a width, and print its cost."""
-    from models.selection.stratified import StratifiedRule, build_stratified_table
-
-    assert options.width is not None
-    assert options.capacity is not None
-    rule = StratifiedRule(options.capacity, options.width, options.days, options.seed)
-    chosen, plan = build_stratified_table(scored, rule)
-    _write_list(options, chosen, scored, out)
-    result = {
-        "out": str(out),
-        "rows": len(chosen),
-        "width": plan.recall.half_width,
-        "reached": plan.reached,
-        "expected_recall": plan.recall.value,
-        "expected_finds": plan.expected_finds,
-        "greedy_finds": plan.greedy_finds,
-    }
-    print_result(result, as_json, f"Selected {len(chosen):,} consignments -> {out}\n{plan.describe(rule)}")
-
-
-@click.command()
-@table_option("--scores", "Score table from which the inspection lists were selected.", required=True)
-@table_option("--selection", "Selection table of `npsrisk select`.", required=True)
-@outcomes_required_option
-@capacity_option
-@target_option
-@json_option
-@collect_options(RecallOptions, "options")
-def recall(options: RecallOptions, as_json: bool) -> None:
-    """Estimate recall from the results of inspection lists.
-
-    Of all positive consignments, recall is the share that is among the highest scores, as many as the capacity allows. The
-    estimate has a 95 % interval. It uses the selection probabilities of "npsrisk select".
-
-    First run "npsrisk select --width W", and wait for the outcomes of its list.
-
-    \b
-    Example:
-    npsrisk recall --scores scores.csv --selection list.csv --outcomes outcomes.csv --capacity 20
-    """
-    from consignments.records import Outcome
-    from consignments.tables import read_scores, read_selection, read_table
-    from training.evaluation.drawn_recall import estimate_drawn_recall
-
-    found = estimate_drawn_recall(
-        read_scores(options.scores),
-        read_selection(options.selection),
-        read_table(options.outcomes, Outcome, strict=True).frame,
-        capacity=options.capacity,
-        target=options.target,
-    )
-    value, low, high = found.recall
-    counts = {"chosen": found.chosen, "results": found.results, "finds": found.finds}
-    print_result(
-        {"recall": None if math.isnan(value) else value, "low": low, "high": high, **counts},
-        as_json,
-        _format_recall(found, options.capacity),
-    )
-
-
-def _format_recall(found: "DrawnRecall", capacity: int) -> str:
-    value, low, high = found.recall
-    based = f"{found.finds:,} detections in {found.results:,} results of {found.chosen:,} selected"
-    if not math.isnan(value):
-        return f"Recall at a capacity of {capacity}: {value:.1%} ({low:.1%} to {high:.1%}), from {based}"
-    if not found.finds:
-        return f"No detection in {found.results:,} results: recall cannot be estimated"
-    return (
-        f"{based}, but none of them stands for the consignments that were not inspected: recall cannot be estimated; "
-        "wait for the results of the random inspections, or select with --width"
-    )

@@ -18,7 +18,6 @@ from features.spec import Spec
 from models.risk_model import RiskModel
 from models.rules import Rules
 from models.selection.selection import SelectionRule, compute_selection_probabilities, select
-from models.selection.stratified import ScoredArrivals, StratifiedRule, select_stratified
 
 Floats = NDArray[np.float64]
 Sight = Literal["nothing", "features", "model", "legacy", "truth"]
@@ -26,8 +25,6 @@ INSPECTED_BEFORE = ".inspections_ever"
 """Features that count earlier inspections of the party, address, product or route of a consignment."""
 RESULT_PRIORITY: dict[Result, float] = {"nps": 3.0, "controlled_drug": 2.0, "other_offence": 1.0}
 """Priority of results for the oracle."""
-WIDTH_DAYS = 28
-"""Days over which the estimate of recall is pooled for `stratified`."""
 
 
 class BadChoice(BadInput):
@@ -47,8 +44,6 @@ class SelectionContext:
         Inspections for each office.
     explore : float
         Share of the capacity that an exploring policy spends on exploration, 0 to 1.
-    width : float
-        Target half-width of the interval of recall, pooled over `WIDTH_DAYS`, for a policy that draws for it.
     seed : int
         Seed of all random selections.
     X : float32 array, (n, features)
@@ -67,7 +62,6 @@ class SelectionContext:
     day: int
     capacity: int
     explore: float
-    width: float
     seed: int
     X: NDArray[np.float32]
     spec: Spec
@@ -187,21 +181,6 @@ def greedy(offer: SelectionContext) -> list[PolicyChoice]:
 def explore(offer: SelectionContext) -> list[PolicyChoice]:
     """Select the highest scores, and a random share of the rest with logged probability."""
     return _select_by_score(offer, offer.scores, explore=offer.explore)
-
-
-@register_policy(sees="model")
-def stratified(offer: SelectionContext) -> list[PolicyChoice]:
-    """Select the highest scores, and a sample stratified by score that is large enough to estimate recall."""
-    arrivals = ScoredArrivals(
-        offer.consignment_ids,
-        _suspects_first(offer, offer.scores),
-        offer.offices,
-        _days(offer, len(offer.scores)),
-        offer.scores,
-    )
-    rule = StratifiedRule(offer.capacity, offer.width, WIDTH_DAYS, offer.seed)
-    chosen, _ = select_stratified(arrivals, rule)
-    return [PolicyChoice(one.place, one.selected_by, one.selection_probability) for one in chosen]
 
 
 @register_policy(sees="model")

@@ -76,8 +76,6 @@ class ReplaySettings(msgspec.Struct, frozen=True):
         Inspections for each office in each round (one day by default).
     explore : float
         Share of the capacity spent on exploration, by the policies that explore.
-    width : float
-        Half-width of the interval of recall, pooled over four weeks, that `stratified` draws for.
     warm_up_days, retrain_days : int
         Length of the common warm-up, and days from one training to the next.
     target : str
@@ -87,7 +85,6 @@ class ReplaySettings(msgspec.Struct, frozen=True):
 
     capacity: int
     explore: float = 0.1
-    width: float = 0.1
     warm_up_days: int = 56
     retrain_days: int = 21
     target: Target = "nps"
@@ -277,7 +274,6 @@ class PolicyReplay:
             day=now.day,
             capacity=now.capacity,
             explore=self._settings.explore,
-            width=self._settings.width,
             seed=self._seed,
             X=X,
             spec=Spec([]) if self._knowledge is None else self._knowledge.spec,

@@ -14,7 +14,6 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from models.formats import format_number, format_percent
 from training.policy_replay.experiment import Experiment
-from training.policy_replay.policies import WIDTH_DAYS
 from training.policy_replay.replay import DAYS_PER_WEEK
 from training.policy_replay.results import DRAWING_POLICIES, REFERENCE, UPPER_BOUND, ReplayResults
 from training.reporting.figures import build_figures
@@ -52,7 +51,6 @@ LINE_STYLES = {
     "oracle": (INK, (0, (1, 1.5))),
     "greedy": (ORANGE, "-"),
     "explore": (BLUE, "-"),
-    "stratified": (BLUE, "--"),
     "uncertain": (PURPLE, "-"),
     "novel": (GREEN, "-"),
     "officer": (RED, "--"),
@@ -158,7 +156,6 @@ def list_facts(contest: Experiment) -> dict[str, str]:
     return facts | {
         "capacity": capacity + every,
         "exploration share": format_percent(settings.explore),
-        "width of recall": f"±{settings.width:.3g} over {WIDTH_DAYS} days",
         "warm-up": f"{settings.warm_up_days} days",
         "retraining": f"every {settings.retrain_days} days",
         "seeds": ", ".join(str(seed) for seed in sorted(set(contest.openings["seed"]))),

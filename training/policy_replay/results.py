@@ -25,7 +25,6 @@ REFERENCE, UPPER_BOUND = "greedy", "oracle"
 """Policy that others are compared with, and the upper bound of detections."""
 DRAWING_POLICIES = {
     "explore": "Random exploration with logged probability",
-    "stratified": "Stratified sampling for a known recall",
 }
 """Policies that draw with known probabilities, and their descriptions in the report."""
 BREAKDOWN_COLUMNS = ("network", "channel")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from consignments.tables import read_selection
+from consignments.tables import SelectionRow, read_table
 from npsrisk import main
 
 COLUMNS = ["consignment_id", "score", "band", "model_version", "office", "received_at", "history"]
@@ -122,7 +122,7 @@ def test_the_inspection_list_has_scores_reasons_and_goods_but_no_names(tmp_path:
     assert listed.loc["B", ["score", "selection_probability"]].tolist() == [0.1, 1.0]
     assert pd.isna(listed.loc["B", "description"])
     assert "sender_name" not in listed
-    assert len(read_selection(tmp_path / "list.csv")) == 2
+    assert len(read_table(tmp_path / "list.csv", SelectionRow, strict=True).frame) == 2
 
 
 @pytest.mark.parametrize(("history", "words"), [("none", "100 of 100 scores"), ("", "")])
@@ -132,73 +132,3 @@ def test_a_selection_from_scores_without_history_says_so(tmp_path: Path, history
     done = CliRunner().invoke(main, ["select", *options])
     assert done.exit_code == 0, done.output
     assert ("without history" in done.stderr, words in done.stderr) == (bool(words), True)
-
-
-FILES = {"scores": "s.csv", "selection": "list.csv", "outcomes": "o.csv"}
-
-
-def select_to_width(folder: Path, *options: str) -> Result:
-    lines = [
-        f"C{n},{0.4 / (1 + n // 20):.4f},routine,1,Busan,2024-01-{1 + n % 20:02d}T00:00:00Z"
-        for n in range(2000)
-    ]
-    (folder / "s.csv").write_text(
-        "consignment_id,score,band,model_version,office,received_at\n" + "\n".join(lines) + "\n"
-    )
-    given = ["--scores", str(folder / "s.csv"), "--capacity", "20", *options]
-    return CliRunner().invoke(main, ["select", *given, "--out", str(folder / "list.csv")])
-
-
-def test_a_list_to_a_width_says_the_width_and_the_cost_in_finds(tmp_path: Path) -> None:
-    done = select_to_width(tmp_path, "--width", "0.2", "--days", "120", "--json")
-    assert done.exit_code == 0, done.output
-    said = json.loads(done.output.splitlines()[-1])
-    assert said["rows"] == 400
-    assert said["reached"] is True
-    assert said["width"] <= 0.2
-    assert said["expected_finds"] < said["greedy_finds"]
-
-
-def test_a_width_that_cannot_be_had_is_a_line_and_no_failure(tmp_path: Path) -> None:
-    done = select_to_width(tmp_path, "--width", "0.001")
-    assert done.exit_code == 0, done.output
-    assert "warning: ±0.001 cannot be reached with a capacity of 20" in done.output
-    assert len((tmp_path / "list.csv").read_text().splitlines()) == 401
-
-
-@pytest.mark.parametrize("options", [("--width", "0.1", "--explore", "0.1"), ("--days", "28")])
-def test_options_that_exclude_each_other_are_refused(tmp_path: Path, options: tuple[str, ...]) -> None:
-    done = select_to_width(tmp_path, *options)
-    assert done.exit_code == 2
-    assert not (tmp_path / "list.csv").exists()
-
-
-def estimate_recall(folder: Path, *options: str) -> Result:
-    chosen = [line.split(",")[0].strip('"') for line in (folder / "list.csv").read_text().splitlines()[1:]]
-    results = [
-        f"{name},model,inspected,2024-03-01T00:00:00Z,{'nps' if n % 9 == 0 else 'clear'}"
-        for n, name in enumerate(chosen)
-    ]
-    (folder / "o.csv").write_text(
-        "consignment_id,selected_by,status,known_at,result\n" + "\n".join(results) + "\n"
-    )
-    files = [f"--{name}={folder / file}" for name, file in FILES.items()]
-    return CliRunner().invoke(main, ["recall", *files, "--capacity", "20", *options])
-
-
-def test_recall_is_estimated_from_the_results_of_a_list(tmp_path: Path) -> None:
-    assert select_to_width(tmp_path, "--width", "0.3", "--days", "120").exit_code == 0
-    done = estimate_recall(tmp_path, "--json")
-    assert done.exit_code == 0, done.output
-    said = json.loads(done.output.splitlines()[-1])
-    assert (said["chosen"], said["results"], said["finds"]) == (400, 400, 45)
-    assert 0 < said["low"] < said["recall"] < said["high"] < 1
-
-
-def test_recall_without_random_inspections_cannot_be_estimated(tmp_path: Path) -> None:
-    assert select_to_width(tmp_path, "--explore", "0").exit_code == 0
-    done = estimate_recall(tmp_path, "--json")
-    said = json.loads(done.output.splitlines()[-1])
-    assert (said["recall"], said["low"], said["high"], said["finds"]) == (None, 0.0, 1.0, 45)
-    assert "45 detections in 400 results" in estimate_recall(tmp_path).output
-    assert "recall cannot be estimated" in estimate_recall(tmp_path).output

@@ -82,7 +82,7 @@ def test_random_gives_all_the_same_chance_and_says_so():
     assert {(pick.selected_by, pick.probability) for pick in picks} == {("random", 4 / 20)}
 
 
-@pytest.mark.parametrize("name", ["rules", "greedy", "explore", "stratified", "uncertain", "novel"])
+@pytest.mark.parametrize("name", ["rules", "greedy", "explore", "uncertain", "novel"])
 def test_whose_picture_looked_wrong_is_opened_first(name):
     suspect = np.isin(np.arange(ROWS), [30, 31, 35])
     picks = POLICIES[name].choose(offer(suspect=suspect))
@@ -121,33 +121,6 @@ def test_explore_spends_its_share_by_lot_with_the_probability_of_the_lot():
     assert len(drawn) == 2
     assert {pick.probability for pick in drawn} == {1 / 17}
     assert rows(picks) >= set(range(6))
-
-
-def test_stratified_draws_all_with_known_probabilities_that_add_up_to_the_capacity():
-    few = np.linspace(0.3, 0.001, ROWS)
-    seen = Counter()
-    probability = {}
-    for seed in range(150):
-        for pick in POLICIES["stratified"].choose(offer(scores=few, seed=seed)):
-            seen[pick.row] += 1
-            probability[pick.row] = pick.probability
-    assert len(seen) == ROWS
-    assert sum(probability.values()) == pytest.approx(8)
-    assert [seen[row] / 150 for row in range(ROWS)] == pytest.approx(
-        [probability[row] for row in range(ROWS)], abs=4 * 0.5 / 150**0.5
-    )
-
-
-def test_a_wider_interval_leaves_more_places_to_the_highest_scores():
-    few = np.linspace(0.3, 0.001, ROWS)
-    sure = [
-        sum(
-            pick.selected_by == "model"
-            for pick in POLICIES["stratified"].choose(offer(scores=few, width=width))
-        )
-        for width in (0.01, 0.3)
-    ]
-    assert sure[0] < sure[1]
 
 
 def test_uncertain_spends_it_where_the_trees_disagree():

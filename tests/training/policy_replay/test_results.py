@@ -93,14 +93,6 @@ def test_a_reference_and_an_oracle_without_a_detection_give_numbers_and_no_infin
     assert "by +150 %" in once.sentences[-1]
 
 
-def test_the_price_of_drawing_by_strata_is_told_apart():
-    found = compute_results(contest({**FOUND, "stratified": FOUND["explore"]}))
-    assert [line.split(" changes")[0] for line in found.sentences[-2:]] == [
-        "Random exploration with logged probability",
-        "Stratified sampling for a known recall",
-    ]
-
-
 def test_one_seed_gives_no_interval():
     only = {policy: {1: seeds[1]} for policy, seeds in FOUND.items()}
     found = compute_results(contest(only))
