@@ -18,6 +18,12 @@ Level = Literal["house", "direct", "master"]
 Result = Literal["nps", "controlled_drug", "other_offence", "clear", "pending"]
 Target = Literal["nps", "controlled_drug", "any_offence"]
 TARGETS: tuple[Target, ...] = ("nps", "controlled_drug", "any_offence")
+TARGET_NAMES: dict[Target, str] = {
+    "nps": "new psychoactive substances",
+    "controlled_drug": "controlled drugs",
+    "any_offence": "offences of any kind",
+}
+"""The targets in words."""
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=100)]
 Code = Annotated[str, Meta(max_length=100)]

@@ -23,7 +23,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from consignments.errors import BadInput, BundleRefused, PromotionRefused, ServiceFault, UnknownName
-from consignments.records import TARGETS
+from consignments.records import TARGET_NAMES, TARGETS, Target
 from models.bundle import Bundle, load_bundle
 from models.mlflow_model.folder import ModelOrigin, write_mlflow_model
 from models.mlflow_model.scoring_model import load_scoring_model
@@ -547,14 +547,14 @@ class Registry:
         self.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
         return str(logged.model_id)
 
-    def _ensure_model(self, name: str, target: str) -> None:
+    def _ensure_model(self, name: str, target: Target) -> None:
         try:
             self.client.get_registered_model(name)
         except MlflowException:
             self.client.create_registered_model(
                 name,
                 tags={"target": target},
-                description=f"Risk that a consignment contains what the target `{target}` means. The score is a calibrated probability.",
+                description=f"Risk that a consignment contains {TARGET_NAMES[target]}. The score is a calibrated probability.",
             )
 
 

@@ -3,13 +3,13 @@
 import re
 from typing import Any
 
+from consignments.records import TARGET_NAMES
 from features.spec import Feature
 from models.bands import ELEVATED_SHARE, HIGH_SHARE
 from models.formats import format_percent
 from models.reasons.texts import load_text_table
 from training.dossier.blocks import Block, Column, build_pairs, build_table
 from training.dossier.evidence import DossierEvidence
-from training.evaluation.verdict import TARGET_NAMES
 from training.monitoring import drift_verdict
 from training.monitoring.drift_measures import (
     LARGE_PSI,

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 from consignments.errors import FileFault
+from consignments.records import TARGET_NAMES
 from training.dossier.blocks import Block, ShownColumn
 from training.dossier.dossier import Dossier
-from training.evaluation.verdict import TARGET_NAMES
 from training.reporting.html import create_environment
 
 STATUS_WORDS = {"complete": "complete", "partly": "partly known", "open": "to be filled"}

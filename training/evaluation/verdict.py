@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from consignments.records import Target
+from consignments.records import TARGET_NAMES, Target
 from models.formats import format_number, format_percent, format_points
 from training.evaluation.estimate import Estimate
 from training.evaluation.metrics import Evaluation, estimate_difference
@@ -20,11 +20,6 @@ DECIDING = ("recall_at_1pct", "average_precision", "roc_auc")
 SIGN_NAMES: dict[int, Literal["better", "unclear", "worse"]] = {1: "better", 0: "unclear", -1: "worse"}
 MIN_POSITIVES = 10
 """With fewer positives in the evaluated weeks no confident decision is possible."""
-TARGET_NAMES: dict[Target, str] = {
-    "nps": "new psychoactive substances",
-    "controlled_drug": "controlled drugs",
-    "any_offence": "offences of any kind",
-}
 METRIC_NAMES = {
     "recall_at_1pct": "recall at 1 % of all traffic",
     "average_precision": "average precision",

@@ -1,7 +1,7 @@
 """Page of a brief."""
 
+from consignments.records import TARGET_NAMES
 from models.formats import format_percent
-from training.evaluation.verdict import TARGET_NAMES
 from training.operation.brief import LABEL_DELAY, Brief
 from training.operation.trends import NO_CHANGE, Trend
 from training.reporting.html import create_environment

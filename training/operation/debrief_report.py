@@ -4,8 +4,8 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
+from consignments.records import TARGET_NAMES
 from models.formats import format_percent
-from training.evaluation.verdict import TARGET_NAMES
 from training.operation.debrief import Debrief
 from training.operation.tallies import Tally
 from training.reporting.html import create_environment

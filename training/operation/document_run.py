@@ -2,12 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from training.reporting.mlflow_tracking import RunRecord, log_run
-from training.reporting.tables import serialize_table
 
 PAGE_FILE = "report.html"
 EXCLUDED_FROM_MLFLOW = frozenset(("text",))
@@ -34,22 +31,16 @@ def log_document(kind: str, page: str, numbers: Mapping[str, Any], summary: str,
     str
         The run's identifier.
     """
-    flat = flatten_numbers(numbers)
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "tables").mkdir()
-        (folder / PAGE_FILE).write_text(page, encoding="utf-8")
-        for table, rows in list_tables(numbers).items():
-            (folder / "tables" / f"{table}.json").write_text(serialize_table(rows), encoding="utf-8")
-        record = RunRecord(
-            name=f"{kind} {_find_date(numbers)}".rstrip(),
-            description=summary.replace("\n", "\n\n"),
-            tags={"kind": kind, **({"target": str(numbers["target"])} if "target" in numbers else {})},
-            params={name: value for name, value in numbers.items() if isinstance(value, str)},
-            metrics={f"{kind}/{name}": value for name, value in flat.items()},
-            folder=folder,
-        )
-        return log_run(record, tracking_uri=tracking_uri)
+    record = RunRecord(
+        name=f"{kind} {_find_date(numbers)}".rstrip(),
+        description=summary.replace("\n", "\n\n"),
+        tags={"kind": kind, **({"target": str(numbers["target"])} if "target" in numbers else {})},
+        params={name: value for name, value in numbers.items() if isinstance(value, str)},
+        metrics={f"{kind}/{name}": value for name, value in flatten_numbers(numbers).items()},
+        tables=list_tables(numbers),
+        files={PAGE_FILE: page},
+    )
+    return log_run(record, tracking_uri=tracking_uri)
 
 
 def flatten_numbers(numbers: Mapping[str, Any]) -> dict[str, float]:

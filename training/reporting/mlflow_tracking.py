@@ -6,17 +6,19 @@ All calls use a client with its own tracking address; MLflow's global state is n
 import getpass
 import json
 import logging
+import math
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.utils.mlflow_tags import (
@@ -33,9 +35,11 @@ from mlflow.utils.mlflow_tags import (
 from consignments import HOME
 from consignments.errors import NpsriskError
 from models.registry import EXPERIMENT
-from training.reporting.tables import serialize_table
+from training.reporting.tables import Row, RunTable, serialize_table, write_tables
 
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
+LOCAL_PAGES = "http://127.0.0.1:5000"
+"""Where `mlflow ui` shows a store that is a file."""
 ARTIFACT_FOLDER = "mlartifacts"
 """Folder of the artifacts next to an SQLite file."""
 MAX_METRICS_PER_CALL, MAX_PARAMS_PER_CALL = 1000, 100
@@ -54,13 +58,19 @@ PHASE_TAG, ERROR_TAG = "phase", "error"
 GIT_SECONDS = 5
 HOW_TO_READ = f"""### How to read this experiment
 
-- The tag `kind` says what a run is: `training`, `comparison`, `drift`, `replay`, `learner`, `brief`, `plan` or `debrief`. The name says what was requested.
-- **Start with the description of a run**: verdict first, then the figures. `report.html` (Artifacts) has all of it.
-- `deployed/…` is the recipe as it is deployed: fitted at earlier dates, tested on the weeks after. `test/…` is the evaluation fit on the test
-  period. `truth/…` and `deployed_truth/…` exist in simulated worlds only. `baseline/…` is on the same test period.
-- `_low` and `_high` are the ends of a 95 % interval. Slices, intervals of baselines and all other figures are in `tables/*.json`.
-- **Do not compare `test/…` of two runs with different periods** (parameters `as_of` and `period.test`): the periods differ in difficulty.
-  `npsrisk compare A B` tests two versions on the same consignments and logs a run of kind `comparison`.
+- Choose **Model training** at the top left, then **Training runs**. MLflow opens on its pages for language models, which stay empty here.
+- The tag `kind` says what a run is: `training`, `comparison`, `drift`, `replay`, `brief`, `plan` or `debrief`. The name says what was requested.
+- **Start with the description of a run**: what to do, then what was counted, then the estimates. `report.html` among its artifacts has all of it.
+- `deployed/METRIC` is the recipe as it is deployed: fitted at earlier dates, tested on the weeks after each, judged by inspection results. It is what
+  decides. `deployed/baseline/NAME/METRIC` are random selection, rules, the best feature and logistic regression on the same weeks.
+- `deployed/truth/METRIC` is the same by the truth of a simulated world. It decides nothing, and a real operation does not have it.
+- `_low` and `_high` are the ends of a 95 % interval. A metric that is absent has too few results: the table `deployed` has the reason.
+  `found_at_K` are known positives that were counted, `effective_results` is the number of equally weighted positives with the same information.
+- The evaluation fit's own figures and the slices are in `tables/*.json`. They are not comparable with the figures of another run.
+- **Do not compare two runs with different periods** (parameters `as_of` and `period.test`): the periods differ in difficulty. `npsrisk compare A B`
+  tests two versions on the same consignments and logs a run of kind `comparison`.
+- **Do not use MLflow's own button *Promote model*.** It copies a version past the gate; `npsrisk publish` refuses a version without a promotion
+  record. Use `npsrisk promote`.
 - `mlflow.models.evaluate` does not suit these models: it does not correct for the selection of the inspected consignments.
 - Registered versions are in the model `{EXPERIMENT}`; the alias `champion` is the one in service, and tags hold its approval.
 """
@@ -68,20 +78,7 @@ HOW_TO_READ = f"""### How to read this experiment
 
 @dataclass(frozen=True)
 class InputTable:
-    """An input table of a run.
-
-    Attributes
-    ----------
-    rows : int
-    digest : str
-        Hash of the table; '' for the hash of all tables, the tag `data_sha256`.
-    source : str or None
-        Path of its file; None if it came from memory.
-    schema : str
-        Columns with their types, as MLflow's JSON; '' if unknown.
-    context : str
-        Use of the table: `training` or `evaluation`.
-    """
+    """An input table of a run: its rows, hash, columns as MLflow's JSON, the path of its file, and its use."""
 
     rows: int
     digest: str = ""
@@ -99,49 +96,60 @@ class InputTable:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Content of a run to log.
+    """Content of a run to log; every result that people look at becomes one.
 
     Attributes
     ----------
-    name : str
-    description : str
-        Markdown for the page of the run.
+    name, description : str
+        The description is Markdown, for the page of the run.
     tags : mapping
-        `as_of`, `target`, `data_sha256`, `code_version`, `feature_spec_sha256`, `verdict`.
+        `kind`, `target`, `verdict`, ….
     params : mapping
         Setting to value.
     metrics : mapping
-        Finite numbers by their logged names.
-    folder : Path
-        Its content becomes the artifacts: `bundle/`, `config.json`, `report.html`, `tables/*.json`, plots.
+        Numbers by their logged names; those that are not finite are left out.
+    tables : mapping
+        Name to rows, for `tables/NAME.json`.
+    files : mapping
+        Path among the artifacts to content.
+    folder : Path, optional
+        Further artifacts; tables and files are added to it.
     inputs : mapping
         Name of each input table to its description, or to its number of rows.
     series : mapping
-        Charts: metric to its finite numbers, each with its step.
+        Charts: metric to its numbers, each with its step.
     parent : str, optional
         Parent run.
+    finish : callable, optional
+        Called with the complete folder before it is logged.
     """
 
     name: str
     description: str
     tags: Mapping[str, str]
-    params: Mapping[str, Any]
-    metrics: Mapping[str, float]
-    folder: Path
+    params: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tables: Mapping[str, Sequence[Row] | RunTable] = field(default_factory=dict)
+    files: Mapping[str, str | bytes] = field(default_factory=dict)
+    folder: Path | None = None
     inputs: Mapping[str, InputTable | int] = field(default_factory=dict)
     series: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
     parent: str | None = None
+    finish: Callable[[Path], None] | None = None
+
+    def write(self, folder: Path) -> None:
+        """Write tables and files into a folder."""
+        write_tables(folder, self.tables)
+        for path, content in self.files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content.encode() if isinstance(content, str) else content)
+        if self.finish is not None:
+            self.finish(folder)
 
 
 @dataclass
 class OpenRun:
-    """A run that has started and has not ended.
-
-    Attributes
-    ----------
-    client : MlflowClient
-    run_id : str
-    """
+    """A run that has started and has not ended."""
 
     client: MlflowClient
     run_id: str
@@ -162,29 +170,33 @@ class OpenRun:
             self.client.set_tag(self.run_id, name, value)
         _log_numbers(self.client, self.run_id, record)
         _log_inputs(self.client, self.run_id, record)
-        self.client.log_artifacts(self.run_id, str(record.folder))
+        with TemporaryDirectory() as spare:
+            folder = record.folder or Path(spare)
+            record.write(folder)
+            tables = sorted(path.name for path in (folder / "tables").glob("*.json"))
+            announced = [{"path": f"tables/{name}", "type": "table"} for name in tables]
+            self.client.set_tag(self.run_id, MLFLOW_LOGGED_ARTIFACTS, json.dumps(announced))
+            self.client.log_artifacts(self.run_id, str(folder))
         if self._phases:
             self.client.log_text(self.run_id, self._serialize_phases(), "tables/phases.json")
 
-    def link_metrics(self, names: Sequence[str], table: tuple[str, str] | None = None) -> None:
-        """Show metrics of the run also on the page of the model that it logged.
-
-        Parameters
-        ----------
-        names : sequence of str
-        table : (str, str), optional
-            Name and digest of the input table that the page names.
-        """
+    def link_metrics(self, names: Sequence[str], table: tuple[str, str]) -> None:
+        """Show metrics of the run also on the page of the model that it logged, with the input table (name, digest)."""
         outputs = self.client.get_run(self.run_id).outputs
         if outputs is None or not outputs.model_outputs:
             return
-        model_id, metrics = outputs.model_outputs[-1].model_id, []
-        name, digest = table or (None, None)
-        for metric in names:
-            for point in self.client.get_metric_history(self.run_id, metric):
-                linked = Metric(metric, point.value, point.timestamp, point.step, model_id, name, digest)
-                metrics.append(linked)
-        self.client.log_batch(self.run_id, metrics=metrics)
+        model_id = outputs.model_outputs[-1].model_id
+        points = [point for metric in names for point in self.client.get_metric_history(self.run_id, metric)]
+        linked = [
+            Metric(point.key, point.value, point.timestamp, point.step, model_id, *table) for point in points
+        ]
+        self.client.log_batch(self.run_id, metrics=linked)
+
+    def end(self) -> None:
+        """End the run as finished; a finished run is in no phase."""
+        if self._phases:
+            self.client.delete_tag(self.run_id, PHASE_TAG)
+        self.client.set_terminated(self.run_id)
 
     def _serialize_phases(self) -> str:
         ends = [start for _, start in self._phases[1:]] + [time.monotonic()]
@@ -198,20 +210,7 @@ class OpenRun:
 def log_run(
     record: RunRecord, *, tracking_uri: str = DEFAULT_TRACKING_URI, experiment: str = EXPERIMENT
 ) -> str:
-    """Log a run to MLflow.
-
-    Parameters
-    ----------
-    record : RunRecord
-    tracking_uri : str
-        Address of the MLflow store.
-    experiment : str
-
-    Returns
-    -------
-    str
-        The run's identifier.
-    """
+    """Log a run to MLflow, and return its identifier."""
     with open_run(
         record.name, record.tags, tracking_uri=tracking_uri, experiment=experiment, parent=record.parent
     ) as run:
@@ -228,34 +227,41 @@ def open_run(
     experiment: str = EXPERIMENT,
     parent: str | None = None,
 ) -> Iterator[OpenRun]:
-    """Start a run, and end it: as failed if an error occurs, as killed if it is interrupted.
-
-    Parameters
-    ----------
-    name : str
-    tags : mapping
-        Tags that are known at the start. The git commit, the user and the source are added.
-    tracking_uri : str
-    experiment : str
-    parent : str, optional
-        Parent run.
-    """
+    """Start a run, and end it: as failed if an error occurs, as killed if it is interrupted."""
     with _quiet_migrations():
         client = MlflowClient(tracking_uri=tracking_uri)
         experiment_id = _get_experiment_id(client, tracking_uri, experiment)
     all_tags = {**describe_origin(tags.get("kind", "")), **tags}
     if parent is not None:
         all_tags[MLFLOW_PARENT_RUN_ID] = parent
-    run_id = str(client.create_run(experiment_id, tags=all_tags, run_name=name).info.run_id)
+    run = OpenRun(client, str(client.create_run(experiment_id, tags=all_tags, run_name=name).info.run_id))
     try:
-        yield OpenRun(client, run_id)
+        yield run
     except BaseException as error:
         status = RunStatus.FAILED if isinstance(error, Exception) else RunStatus.KILLED
         if isinstance(error, NpsriskError):
-            client.set_tag(run_id, ERROR_TAG, str(error)[:MAX_PARAM_CHARACTERS])
-        client.set_terminated(run_id, RunStatus.to_string(status))
+            client.set_tag(run.run_id, ERROR_TAG, str(error)[:MAX_PARAM_CHARACTERS])
+        client.set_terminated(run.run_id, RunStatus.to_string(status))
         raise
-    client.set_terminated(run_id)
+    run.end()
+
+
+def build_addresses(tracking_uri: str, run_id: str, version: str | None = None) -> dict[str, str]:
+    """Build the addresses of a run in MLflow's pages: of all runs, of the run, and of a version as `models:/NAME/NUMBER`.
+
+    Addresses of a store that is a file are those of `mlflow ui` on this machine.
+    """
+    experiment = MlflowClient(tracking_uri=tracking_uri).get_run(run_id).info.experiment_id
+    base = tracking_uri.rstrip("/") if tracking_uri.startswith("http") else LOCAL_PAGES
+    # Without the parameter MLflow opens its pages for language models.
+    addresses = {
+        "runs": f"{base}/#/experiments/{experiment}/runs?workflowType=machine_learning",
+        "run": f"{base}/#/experiments/{experiment}/runs/{run_id}",
+    }
+    if version is not None:
+        name, _, number = version.removeprefix("models:/").rpartition("/")
+        addresses["version"] = f"{base}/#/models/{name}/versions/{number}"
+    return addresses
 
 
 def describe_origin(kind: str = "") -> dict[str, str]:
@@ -270,13 +276,7 @@ def describe_origin(kind: str = "") -> dict[str, str]:
 
 
 def read_git_commit(folder: Path) -> str | None:
-    """Read the commit of a checkout whose top folder is `folder`.
-
-    Returns
-    -------
-    str or None
-        None if it is no such checkout, for example an installed wheel inside another project's checkout.
-    """
+    """Read the commit of a checkout whose top folder is `folder`; None for an installed wheel, also inside another checkout."""
     command = ["git", "-C", str(folder), "rev-parse", "--show-toplevel", "HEAD"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=GIT_SECONDS, check=True)
@@ -351,11 +351,10 @@ def _quiet_migrations() -> Iterator[None]:
 
 def _log_numbers(client: MlflowClient, run_id: str, record: RunRecord) -> None:
     now = time.time_ns() // 1_000_000
-    metrics = [Metric(name, clean_metric(value), now, 0) for name, value in record.metrics.items()]
-    metrics += [
-        Metric(name, clean_metric(value), now, step)
-        for name, values in record.series.items()
-        for step, value in values
+    numbers = [(name, 0, value) for name, value in record.metrics.items()]
+    numbers += [(name, step, value) for name, values in record.series.items() for step, value in values]
+    metrics = [
+        Metric(name, clean_metric(value), now, step) for name, step, value in numbers if math.isfinite(value)
     ]
     params = [
         Param(name, _format_param(value)[:MAX_PARAM_CHARACTERS]) for name, value in record.params.items()
@@ -364,11 +363,6 @@ def _log_numbers(client: MlflowClient, run_id: str, record: RunRecord) -> None:
         client.log_batch(run_id, metrics=metrics[start : start + MAX_METRICS_PER_CALL])
     for start in range(0, len(params), MAX_PARAMS_PER_CALL):
         client.log_batch(run_id, params=params[start : start + MAX_PARAMS_PER_CALL])
-    tables = [
-        {"path": f"tables/{path.name}", "type": "table"}
-        for path in sorted((record.folder / "tables").glob("*.json"))
-    ]
-    client.log_batch(run_id, tags=[RunTag(MLFLOW_LOGGED_ARTIFACTS, json.dumps(tables))])
 
 
 def _format_param(value: Any) -> str:

@@ -3,17 +3,21 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
+
+Row = Mapping[str, Any]
 
 
-def serialize_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
+class RunTable(NamedTuple):
+    """A table of a run, with the columns that it has even without rows."""
+
+    rows: Sequence[Row]
+    columns: Sequence[str] = ()
+
+
+def serialize_table(rows: Sequence[Row], columns: Sequence[str] = ()) -> str:
     """Convert a table to JSON: column names once, then the rows; unknown numbers are null.
-
-    Parameters
-    ----------
-    rows : sequence of dict
-    columns : sequence of str
-        Columns that are always present, even if no row has them; they come first.
 
     Examples
     --------
@@ -21,15 +25,16 @@ def serialize_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = 
     '{"columns":["metric","value"],"data":[["roc_auc",0.5],["recall",null]]}'
     """
     columns = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
-    data = [[_to_json_value(row.get(name)) for name in columns] for row in rows]
+    data = [[replace_unknown(_to_plain(row.get(name))) for name in columns] for row in rows]
     return json.dumps({"columns": columns, "data": data}, separators=(",", ":"), ensure_ascii=False)
 
 
-def _to_json_value(value: Any) -> Any:
-    """Convert a value to its JSON form."""
-    if isinstance(value, float) and value != value:
-        return None
-    return value.item() if hasattr(value, "item") else value
+def write_tables(folder: Path, tables: Mapping[str, Sequence[Row] | RunTable]) -> None:
+    """Write each table to `tables/NAME.json` of a folder."""
+    (folder / "tables").mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        rows, columns = table if isinstance(table, RunTable) else (table, ())
+        (folder / "tables" / f"{name}.json").write_text(serialize_table(rows, columns), encoding="utf-8")
 
 
 def replace_unknown(value: Any) -> Any:
@@ -39,3 +44,7 @@ def replace_unknown(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [replace_unknown(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _to_plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value

@@ -9,12 +9,12 @@ from datetime import datetime
 from importlib.metadata import version as installed_version
 from typing import Any, NamedTuple
 
-from consignments.records import Target
+from consignments.records import TARGET_NAMES, Target
 from training.evaluation.fairness import Row
 from training.evaluation.metrics import Evaluation
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE
 from training.evaluation.off_policy import OffPolicyEstimates
-from training.evaluation.verdict import TARGET_NAMES, EvaluationVerdict
+from training.evaluation.verdict import EvaluationVerdict
 from training.gate.recommendation import MORE_POSITIVES_FORMULA
 from training.gate.report import GateReport
 from training.reporting.figures import Figure

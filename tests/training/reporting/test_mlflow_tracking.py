@@ -13,13 +13,14 @@ from consignments.errors import BadInput
 from training.reporting.mlflow_tracking import (
     InputTable,
     RunRecord,
+    build_addresses,
     describe_origin,
     describe_schema,
     log_run,
     open_run,
     read_git_commit,
 )
-from training.reporting.tables import serialize_table
+from training.reporting.tables import RunTable
 
 # MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -32,26 +33,28 @@ def store(tmp_path_factory):
     return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
 
 
-def record(folder, **changes):
-    (folder / "tables").mkdir(parents=True, exist_ok=True)
-    (folder / "tables" / "capacity.json").write_text(serialize_table([{"capacity": "1pct", "recall": 0.5}]))
-    (folder / "report.html").write_text("<h1>a run</h1>")
+def record(**changes):
     fields = {
         "name": "nps, as of 2024-07-01",
         "description": "# A run",
         "tags": TAGS,
         "params": {"split.test_days": 28},
-        "metrics": {"test/channel:postal/roc_auc": 0.9, "test/roc_auc": 0.8, "test/roc_auc_low": 0.7},
-        "folder": folder,
+        "metrics": {
+            "deployed/roc_auc": 0.8,
+            "deployed/roc_auc_low": 0.7,
+            "deployed/recall_at_1pct": float("nan"),
+        },
+        "tables": {"capacity": [{"capacity": "1pct", "recall": 0.5}], "empty": RunTable([], ("capacity",))},
+        "files": {"report.html": "<h1>a run</h1>"},
         "inputs": {"consignments": 1000},
     }
     return RunRecord(**(fields | changes))
 
 
 @pytest.fixture(scope="module")
-def logged(store, tmp_path_factory):
+def logged(store):
     client = MlflowClient(tracking_uri=store)
-    return client, client.get_run(log_run(record(tmp_path_factory.mktemp("run")), tracking_uri=store))
+    return client, client.get_run(log_run(record(), tracking_uri=store))
 
 
 def test_a_run_carries_its_name_tags_parameters_and_metrics(logged):
@@ -60,13 +63,13 @@ def test_a_run_carries_its_name_tags_parameters_and_metrics(logged):
     assert run.info.run_name == "nps, as of 2024-07-01"
     assert TAGS.items() <= run.data.tags.items()
     assert run.data.params == {"split.test_days": "28"}
-    assert run.data.metrics["test/channel:postal/roc_auc"] == 0.9
+    assert run.data.metrics == {"deployed/roc_auc": 0.8, "deployed/roc_auc_low": 0.7}
     assert run.info.status == "FINISHED"
 
 
-def test_a_chart_has_a_value_for_each_step(store, tmp_path):
+def test_a_chart_has_a_value_for_each_step(store):
     client = MlflowClient(tracking_uri=store)
-    run_id = log_run(record(tmp_path, series={"replay/found": [(0, 1.0), (3, 2.5)]}), tracking_uri=store)
+    run_id = log_run(record(series={"replay/found": [(0, 1.0), (3, 2.5)]}), tracking_uri=store)
     chart = client.get_metric_history(run_id, "replay/found")
     assert [(point.step, point.value) for point in chart] == [(0, 1.0), (3, 2.5)]
 
@@ -86,7 +89,7 @@ def test_the_folder_becomes_the_artifacts_beside_the_store(logged, store):
 
 def test_tables_are_announced_so_that_mlflow_compares_them(logged):
     tables = json.loads(logged[1].data.tags["mlflow.loggedArtifacts"])
-    assert tables == [{"path": "tables/capacity.json", "type": "table"}]
+    assert [each["path"] for each in tables] == ["tables/capacity.json", "tables/empty.json"]
 
 
 def test_the_inputs_carry_our_hash(logged):
@@ -94,23 +97,23 @@ def test_the_inputs_carry_our_hash(logged):
     assert [(each.dataset.name, each.dataset.digest) for each in inputs] == [("consignments", "ab" * 18)]
 
 
-def test_a_run_that_cannot_be_logged_is_marked_as_failed(store, tmp_path):
+def test_a_run_that_cannot_be_logged_is_marked_as_failed(store):
     with pytest.raises(mlflow.exceptions.MlflowException):
-        log_run(record(tmp_path, metrics={"bad?name": 1.0}), tracking_uri=store)
+        log_run(record(metrics={"bad?name": 1.0}), tracking_uri=store)
     runs = MlflowClient(tracking_uri=store).search_runs(["1"], "attributes.status = 'FAILED'")
     assert len(runs) == 1
 
 
-def test_more_metrics_than_one_call_takes_are_all_logged(store, tmp_path):
+def test_more_metrics_than_one_call_takes_are_all_logged(store):
     metrics = {f"test/departure:{number}/roc_auc": 0.5 for number in range(1500)}
-    run_id = log_run(record(tmp_path, metrics=metrics), tracking_uri=store)
+    run_id = log_run(record(metrics=metrics), tracking_uri=store)
     assert len(MlflowClient(tracking_uri=store).get_run(run_id).data.metrics) == 1500
 
 
-def test_an_input_carries_its_own_hash_path_schema_and_use(store, tmp_path):
+def test_an_input_carries_its_own_hash_path_schema_and_use(store):
     frame = pd.DataFrame({"pieces": [1.5], "received_at": pd.to_datetime(["2024-01-01T00:00Z"])})
     table = InputTable.from_frame(frame, "cd" * 32, "/data/consignments.parquet", "evaluation")
-    run_id = log_run(record(tmp_path, inputs={"consignments": table}), tracking_uri=store)
+    run_id = log_run(record(inputs={"consignments": table}), tracking_uri=store)
     (given,) = MlflowClient(tracking_uri=store).get_run(run_id).inputs.dataset_inputs
     assert given.dataset.digest == "cd" * 18
     assert (given.dataset.source_type, json.loads(given.dataset.source)) == (
@@ -128,17 +131,42 @@ def test_a_schema_too_long_for_mlflow_is_left_out():
     assert describe_schema(pd.DataFrame({f"column_{n}": [1.0] for n in range(2000)})) == ""
 
 
-def test_a_run_says_its_phase_while_it_works_and_how_long_each_took(store, tmp_path):
+def test_a_run_says_its_phase_while_it_works_and_how_long_each_took(store):
     client = MlflowClient(tracking_uri=store)
     with open_run("at work", TAGS, tracking_uri=store) as run:
         run.report_progress("features", 1, 2)
         running = client.get_run(run.run_id)
         assert (running.info.status, running.data.tags["phase"]) == ("RUNNING", "features")
         run.report_progress("fitting trees", 0, 1)
-        run.log(record(tmp_path))
+        run.log(record())
     phases = json.loads(Path(client.download_artifacts(run.run_id, "tables/phases.json")).read_text())
     assert [row[0] for row in phases["data"]] == ["features", "fitting trees"]
-    assert client.get_run(run.run_id).info.status == "FINISHED"
+    ended = client.get_run(run.run_id)
+    assert ended.info.status == "FINISHED"
+    assert "phase" not in ended.data.tags
+
+
+def test_the_folder_is_complete_when_it_is_signed_and_before_it_is_logged(store, tmp_path):
+    seen = []
+    (tmp_path / "config.json").write_text("{}")
+    run_id = log_run(
+        record(
+            folder=tmp_path, finish=lambda folder: seen.extend(path.name for path in folder.rglob("*.json"))
+        ),
+        tracking_uri=store,
+    )
+    assert {"config.json", "capacity.json", "empty.json"} == set(seen)
+    assert "config.json" in {item.path for item in MlflowClient(tracking_uri=store).list_artifacts(run_id)}
+
+
+def test_addresses_open_the_runs_the_run_and_the_version(logged, store):
+    run = logged[1].info
+    found = build_addresses(store, run.run_id, "models:/nps-risk/3")
+    assert found == {
+        "runs": f"http://127.0.0.1:5000/#/experiments/{run.experiment_id}/runs?workflowType=machine_learning",
+        "run": f"http://127.0.0.1:5000/#/experiments/{run.experiment_id}/runs/{run.run_id}",
+        "version": "http://127.0.0.1:5000/#/models/nps-risk/versions/3",
+    }
 
 
 def test_an_interrupted_run_is_killed_and_a_fault_is_named(store):
@@ -151,19 +179,20 @@ def test_an_interrupted_run_is_killed_and_a_fault_is_named(store):
     assert client.get_run(run.run_id).data.tags["error"] == "outcomes: no positives"
 
 
-def test_a_bound_that_means_zero_is_zero_and_the_last_bits_are_dropped(store, tmp_path):
+def test_a_bound_that_means_zero_is_zero_and_the_last_bits_are_dropped(store):
     metrics = {"test/recall_at_1pct_low": 2.2e-308, "test/roc_auc_high": 1.0000000000000002}
-    run_id = log_run(record(tmp_path, metrics=metrics), tracking_uri=store)
+    run_id = log_run(record(metrics=metrics), tracking_uri=store)
     found = MlflowClient(tracking_uri=store).get_run(run_id).data.metrics
     assert found == {"test/recall_at_1pct_low": 0.0, "test/roc_auc_high": 1.0}
 
 
-def test_the_experiment_says_how_to_read_it_and_keeps_a_persons_text(logged, store, tmp_path):
+def test_the_experiment_says_how_to_read_it_and_keeps_a_persons_text(logged, store):
     client, run = logged
     tags = client.get_experiment(run.info.experiment_id).tags
-    assert "How to read" in tags["mlflow.note.content"]
+    for words in ("How to read", "Model training", "deployed/truth/METRIC", "npsrisk publish"):
+        assert words in tags["mlflow.note.content"]
     client.set_experiment_tag(run.info.experiment_id, "mlflow.note.content", "ours")
-    log_run(record(tmp_path), tracking_uri=store)
+    log_run(record(), tracking_uri=store)
     assert client.get_experiment(run.info.experiment_id).tags["mlflow.note.content"] == "ours"
 
 
