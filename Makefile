@@ -104,9 +104,9 @@ bench-history: $(STAMP)  ## history compared with pandas, Polars and DuckDB, whi
 	$(BIN)/python -m benchmarks.history others --rows 1000000
 	$(BIN)/python -m benchmarks.history speed scale hot live growth files --rows 1000000 --most 10000000
 
-scale: $(STAMP)  ## features, scores and trees on Dask workers, with kills; installs Dask; NPSRISK_TEST_SCALE_ROWS sets the rows (1,000,000)
+scale: $(STAMP)  ## features and scores on Dask workers, with kills; installs Dask; NPSRISK_TEST_SCALE_ROWS sets the rows (1,000,000)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-scale.txt
-	$(BIN)/python -m pytest -rs -m "slow or not slow" tests/features/buckets tests/training/fitting/test_distributed_boosting.py
+	$(BIN)/python -m pytest -rs -m "slow or not slow" tests/features/buckets tests/training/runs/test_large_tables.py
 
 soak: $(STAMP)  ## half an hour at 1,000 a second, with outcomes and a new model each minute; wants two cores for itself
 	$(BIN)/python -m benchmarks.soak

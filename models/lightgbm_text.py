@@ -100,21 +100,6 @@ def replace_trees(text: str, blocks: Sequence[str]) -> str:
     return f"{head}\n\n{''.join(numbered)}{end}{rest}"
 
 
-def join_trees(texts: Sequence[str]) -> str:
-    """Join models of the same features into one, whose score is the sum of theirs.
-
-    Parameters
-    ----------
-    texts : sequence of str
-        Model texts without parameters, at least one, in the order in which their trees were grown.
-    """
-    if len(texts) == 1:
-        return texts[0]
-    joined = replace_trees(texts[0], [block for text in texts for block in list_tree_blocks(text)])
-    # The importances of features are those of the first model only.
-    return joined[: joined.index("end of trees\n") + len("end of trees\n")]
-
-
 def _refuse(what: str, where: str, got: object = "", expected: object = "") -> NoReturn:
     raise BundleRefused(
         what,

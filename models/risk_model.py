@@ -18,8 +18,8 @@ from consignments.errors import BadInput, BundleRefused, ServiceFault
 from features.fitted import UnfittedRows
 from features.spec import Spec
 from models.bands import Band, Bands
-from models.boosting import BoostingRows, BoostingTask, TreeGrower, grow_boosted_trees
 from models.calibration import Calibration
+from models.lightgbm_text import strip_parameters
 from models.linear import LogisticRegression
 from models.linear_trees import blend_trees, fit_linear_part
 from models.reasons.ranking import Reason, ReasonRanker
@@ -117,15 +117,12 @@ class FitOptions(NamedTuple):
         With two or more, the boosted trees and the linear part are fitted at the same time. The result does not depend on it.
     progress : callable or None
         Callback after each tree.
-    grower : TreeGrower or None
-        Function that grows the boosted trees elsewhere. Default: this process.
     """
 
     params: TreeParams = TreeParams()
     seed: int = 1
     threads: int = 1
     progress: Progress | None = None
-    grower: TreeGrower | None = None
 
 
 class RiskModel:
@@ -336,18 +333,25 @@ def grow_trees(rows: LabelledRows, spec: Spec, options: FitOptions | None = None
         line = pool.submit(fit_linear_part, training.X, training.y, training.weight) if share else None
         if line is not None and options.threads == 1:
             wait([line])
-        text = (options.grower or grow_boosted_trees)(
-            BoostingTask(
-                BoostingRows(training.X, training.y, training.weight, prior.predict_raw(training.X)),
-                names=tuple(spec.names),
-                trees=options.params.trees,
-                params=_build_lightgbm_params(options),
-                progress=options.progress,
-            )
-        )
+        text = _grow_boosted_trees(training, prior.predict_raw(training.X), spec, options)
     linear, steps = (None, []) if line is None else line.result()
     blended = blend_trees(text, steps, share, prior.to_step_functions(training.X))
     return GrownTrees(Trees.from_text(blended, where="the trees just grown"), linear)
+
+
+def _grow_boosted_trees(rows: LabelledRows, start: Floats | None, spec: Spec, options: FitOptions) -> str:
+    """Grow the trees of LightGBM from raw scores to start from, and return the model text without its parameters."""
+    import lightgbm
+
+    data = lightgbm.Dataset(
+        rows.X, rows.y, weight=rows.weight, init_score=start, feature_name=list(spec.names)
+    )
+    callbacks: list[Callable[..., Any]] = []
+    if (progress := options.progress) is not None:
+        callbacks.append(lambda at: progress("growing trees", at.iteration + 1, at.end_iteration))
+    params, trees = _build_lightgbm_params(options), options.params.trees
+    booster = lightgbm.train(params, data, num_boost_round=trees, callbacks=callbacks)
+    return strip_parameters(str(booster.model_to_string(num_iteration=-1)))
 
 
 def predict_finite(trees: Trees, X: Rows) -> Floats:

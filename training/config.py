@@ -61,15 +61,6 @@ class ModelConfig(TreeParams, frozen=True, forbid_unknown_fields=True):
     leaves: LeafCount = 12
     depth: TreeDepth = 5
     seed: Annotated[Seed, Meta(description="Seed of the random numbers of a fit.")] = 1
-    tree_workers: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=256,
-            description="Number of Dask workers that grow the trees of a fit together, if its rows do not fit one machine. Needs `--dask` "
-            "and `--work`. Another number gives another model. 0: the machine of the command grows them.",
-        ),
-    ] = 0
 
     def build_tree_params(self) -> TreeParams:
         """Return the parameters of the trees."""

@@ -2,14 +2,12 @@
 
 import logging
 import os
-import socket
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from consignments.errors import BadInput, BadSetting, NpsriskError, ServiceFault
 
@@ -24,11 +22,6 @@ WAIT_SECONDS = 120
 """Time that lost workers have to come back."""
 RESTART_SECONDS = 600
 """Time that a process of this machine has to start again. By default Dask gives it up after 15 s, which is little on a busy machine."""
-POLL_SECONDS = 0.2
-
-
-class WorkersLost(Exception):
-    """A group of tasks that run at the same time did not finish: a worker ended, a task failed, or none made progress."""
 
 
 class DaskRunner:
@@ -86,131 +79,19 @@ class DaskRunner:
             left -= 1
             yield result
 
-    def run_together(
-        self,
-        name: str,
-        work: Callable[..., T],
-        arguments: Sequence[tuple[Any, ...]],
-        check: Callable[[], None] | None = None,
-    ) -> list[T]:
-        """Run a group of tasks at the same time, each on a worker of its own, which exchange data with each other.
-
-        Parameters
-        ----------
-        name : str
-        work : callable
-            Called with the place of the task, the addresses `host:port` of all tasks, and its arguments. Nothing listens on the
-            ports yet.
-        arguments : sequence of tuples
-            Of each task.
-        check : callable, optional
-            Called again and again; raises `WorkersLost` if the tasks make no progress.
-
-        Returns
-        -------
-        list
-            The results, in order.
-
-        Raises
-        ------
-        NpsriskError
-            A task failed with it.
-        WorkersLost
-            The group did not finish. Its other workers were restarted, so that none waits for a lost one.
-        ServiceFault
-            There are too few workers, they cannot be restarted, or the scheduler cannot be reached.
-        """
-        with self._explain_failure(name):
-            workers, futures = self._choose_workers(len(arguments)), list[Any]()
-            try:
-                addresses = self._find_addresses(workers)
-                futures = [
-                    self._submit_to(worker, work, place, addresses, *given)
-                    for place, (worker, given) in enumerate(zip(workers, arguments, strict=True))
-                ]
-                self._wait_together(futures, workers, check)
-                results: list[T] = [future.result() for future in futures]
-            except WorkersLost:
-                self._restart(futures, workers)
-                raise
-            return results
-
     def require_worker(self) -> None:
         """Wait until a worker does a task; raise `ServiceFault` if none does. A cluster may start its workers only then."""
         with self._explain_failure("start"):
             try:
                 self.client.submit(os.getpid, pure=False).result(timeout=WAIT_SECONDS)
             except TimeoutError as error:
-                raise self._make_shortage(1) from error
-
-    def _choose_workers(self, count: int) -> list[str]:
-        """Choose workers of as many machines as possible; wait for lost ones to come back."""
-        try:
-            self.client.wait_for_workers(count, timeout=WAIT_SECONDS)
-        except TimeoutError as error:
-            raise self._make_shortage(count) from error
-        by_host = defaultdict(list)
-        for worker in sorted(self._list_workers()):
-            by_host[urlsplit(worker).hostname].append(worker)
-        turns = sorted((turn, worker) for each in by_host.values() for turn, worker in enumerate(each))
-        if len(turns) < count:
-            raise WorkersLost(f"{count - len(turns)} of {count} workers ended")
-        return [worker for _, worker in turns[:count]]
-
-    def _make_shortage(self, count: int) -> ServiceFault:
-        return ServiceFault(
-            "there are too few Dask workers",
-            where=self.address,
-            got=f"{len(self._list_workers())} workers after {WAIT_SECONDS} s",
-            expected=f"{count} workers" if count > 1 else "at least one",
-            todo="start more workers, and run the same command again",
-        )
-
-    def _find_addresses(self, workers: Sequence[str]) -> list[str]:
-        """Find a free port on each worker."""
-        futures = [self._submit_to(worker, find_free_port) for worker in workers]
-        self._wait_together(futures, workers, None)
-        return [
-            f"{urlsplit(worker).hostname}:{future.result()}"
-            for worker, future in zip(workers, futures, strict=True)
-        ]
-
-    def _submit_to(self, worker: str, work: Callable[..., T], *given: Any) -> Any:
-        return self.client.submit(work, *given, workers=[worker], allow_other_workers=False, pure=False)
-
-    def _wait_together(
-        self, futures: Sequence[Any], workers: Sequence[str], check: Callable[[], None] | None
-    ) -> None:
-        """Wait until all tasks are finished; raise `WorkersLost` if one cannot finish."""
-        while True:
-            for future in futures:
-                if future.status == "error":
-                    error = future.exception()
-                    if isinstance(error, NpsriskError):
-                        raise error
-                    raise WorkersLost(f"a task failed: {_summarize(error)}") from error
-            if all(future.status == "finished" for future in futures):
-                return
-            lost = set(workers) - set(self._list_workers())
-            if lost:
-                raise WorkersLost(f"{len(lost)} of {len(workers)} workers ended")
-            if check is not None:
-                check()
-            time.sleep(POLL_SECONDS)
-
-    def _restart(self, futures: Sequence[Any], workers: Sequence[str]) -> None:
-        """Stop a group, and restart its workers: one that waits for data of a lost one cannot be interrupted otherwise."""
-        self.client.cancel(futures, force=True)
-        left = [worker for worker in workers if worker in self._list_workers()]
-        try:
-            self.client.restart_workers(left, timeout=WAIT_SECONDS, raise_for_error=False)
-        except ValueError as error:
-            raise ServiceFault(
-                "a worker was lost, and the others cannot be restarted",
-                where=self.address,
-                got=_summarize(error),
-                todo="start the workers with a nanny, as `dask worker` does by default",
-            ) from error
+                raise ServiceFault(
+                    "there is no Dask worker",
+                    where=self.address,
+                    got=f"{len(self._list_workers())} workers after {WAIT_SECONDS} s",
+                    expected="at least one",
+                    todo="start more workers, and run the same command again",
+                ) from error
 
     def _list_workers(self) -> list[str]:
         """Ask the scheduler for the addresses of its workers; `scheduler_info` may be some seconds old."""
@@ -226,7 +107,7 @@ class DaskRunner:
 
         try:
             yield
-        except (NpsriskError, WorkersLost):
+        except NpsriskError:
             raise
         except KilledWorker as error:
             raise ServiceFault(
@@ -281,14 +162,6 @@ def _get_result(future: Any) -> Any:
 def _summarize(error: BaseException) -> str:
     """Return the first line of an error."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
-
-
-def find_free_port() -> int:
-    """Find a port of this machine on which nothing listens."""
-    with socket.socket() as free:
-        free.bind(("", 0))
-        port: int = free.getsockname()[1]
-    return port
 
 
 @contextmanager

@@ -50,19 +50,6 @@ class TaskRunner(Protocol):
         """Yield the result of each task, in order. A task that a worker could not finish is repeated."""
 
 
-class GroupRunner(Protocol):
-    """A runner of tasks that run at the same time and exchange data with each other."""
-
-    def run_together(
-        self,
-        name: str,
-        work: Callable[..., T],
-        arguments: Sequence[tuple[Any, ...]],
-        check: Callable[[], None] | None = None,
-    ) -> list[T]:
-        """Return the results in order; see `features.buckets.cluster.DaskRunner.run_together`."""
-
-
 @dataclass(frozen=True)
 class BucketOptions:
     """The options of a computation in buckets. The result does not depend on them.

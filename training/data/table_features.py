@@ -36,14 +36,12 @@ from features.pipeline import Pipeline
 from features.streams import FeatureChunk, FeatureInputs, TableSource, stream_features
 from features.table_rows import fill_table_fitted
 from training.data.data_hash import TableHash
-from training.data.row_store import FeatureRowStore
 
 CHUNK_ROWS = 5_000
 """Consignments that are refitted at a time."""
 Bools = NDArray[np.bool_]
 Rows = NDArray[np.float32]
 Positions = NDArray[np.int64]
-IN_MEMORY = FeatureRowStore()
 
 
 class FeaturePlace(NamedTuple):
@@ -55,13 +53,10 @@ class FeaturePlace(NamedTuple):
         Keeps the computed rows in parts, so that an interrupted run continues after its last part.
     cluster : str or None
         Address of a Dask cluster whose workers compute the rows; they need the folder.
-    store : FeatureRowStore
-        Place of the matrix.
     """
 
     folder: PartFolder | None = None
     cluster: str | None = None
-    store: FeatureRowStore = IN_MEMORY
 
 
 @dataclass(frozen=True)
@@ -77,15 +72,12 @@ class TableFeatures:
     config : FeatureConfig
     table : TableHash
         Hash and number of rows of the whole table.
-    store : FeatureRowStore
-        Place of `X` and of its copies.
     """
 
     frame: pd.DataFrame
     X: Rows
     config: FeatureConfig
     table: TableHash
-    store: FeatureRowStore = IN_MEMORY
 
     @classmethod
     def compute(
@@ -102,7 +94,7 @@ class TableFeatures:
         with report_progress(options.progress, "reading rows"):
             table = TableHash()
             frame = read_kept_rows(inputs.consignments, config, rows, table)
-        return cls(frame, X, config, table, place.store)
+        return cls(frame, X, config, table)
 
     @classmethod
     def from_tables(
@@ -118,14 +110,9 @@ class TableFeatures:
 
     def refit(self, matrix: FeatureMatrix, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
         """Return the feature rows of the kept consignments of a matrix under other fitted parameters."""
-        mine = keep[matrix.rows]
-        copied = FeatureMatrix(self.copy_rows(matrix.X, mine), matrix.rows[mine], matrix.spec)
+        copied = matrix.keep_rows(keep)
         self._fill_fitted(copied, fitted)
         return copied
-
-    def copy_rows(self, X: Rows, mine: Bools) -> Rows:
-        """Copy some feature rows to where the others are."""
-        return self.store.copy_rows(X, mine)
 
     def build_matrix(self, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
         """Return the feature rows of some consignments. If all are wanted, they are `X` itself, which the next call changes."""
@@ -211,7 +198,7 @@ def compute_kept_rows(
         )
 
     spec = parameters.build_pipeline().spec
-    X = place.store.allocate(len(rows), len(spec))
+    X = np.empty((len(rows), len(spec)), dtype=np.float32)
     if folder is None:
         _fill(X, compute_from(0))
         return X

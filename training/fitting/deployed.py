@@ -306,8 +306,7 @@ def fit_at_dates(
             lambda: fit_as_deployed(final, matrix, keep),
             *(partial(_fit_origin, data, place, task, matrix) for place in range(len(windows))),
         ],
-        # Workers grow the trees of one fit at a time.
-        jobs if task.grower is None else 1,
+        jobs,
         progress,
     )
     (grown, own), *origins = results

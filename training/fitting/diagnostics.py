@@ -15,7 +15,6 @@ from training.config import TrainConfig
 from training.data.training_set import DataSet
 from training.fitting.rolling_origin import (
     DetectionRanks,
-    RankOrigins,
     RollingOrigin,
     build_rolling_origins,
     estimate_gain,
@@ -82,13 +81,12 @@ def run_diagnostics(
     origins: list[RollingOrigin],
     config: TrainConfig,
     progress: Progress | None,
-    rank: RankOrigins | None = None,
 ) -> DiagnosticsResult:
     """Compute the table of the ablation, if it is configured."""
     if not studies.ablation:
         return DiagnosticsResult()
-    whole = evaluate_origins(origins, config.model, config.weights, rank=rank)
-    return DiagnosticsResult(run_ablation(origins, config, whole, progress, rank))
+    whole = evaluate_origins(origins, config.model, config.weights)
+    return DiagnosticsResult(run_ablation(origins, config, whole, progress))
 
 
 def group_features(spec: Spec) -> dict[str, list[int]]:
@@ -112,7 +110,6 @@ def run_ablation(
     config: TrainConfig,
     whole: DetectionRanks,
     progress: Progress | None = None,
-    rank: RankOrigins | None = None,
 ) -> list[dict[str, Any]]:
     """Fit without each group of features, at every origin.
 
@@ -124,8 +121,6 @@ def run_ablation(
     whole : DetectionRanks
         With all features.
     progress : callable, optional
-    rank : callable, optional
-        See `evaluate_origins`.
 
     Returns
     -------
@@ -136,7 +131,7 @@ def run_ablation(
     rows = []
     groups = group_features(origins[0].spec)
     for done, (group, columns) in enumerate(groups.items()):
-        without = evaluate_origins(origins, config.model, config.weights, without=columns, rank=rank)
+        without = evaluate_origins(origins, config.model, config.weights, without=columns)
         worth, recall = estimate_gain(whole, without), estimate_gain(whole, without, "at_1pct")
         rows.append(
             {

@@ -14,14 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from consignments.errors import BadInput
 from consignments.records import Consignment
 from consignments.timestamps import US_PER_DAY, get_time_column_us
 from features.batch import FeatureMatrix, Progress, report_progress
 from features.fitted import FittedParameters, fit_features
 from features.normalization.normal_forms import get_goods_text
 from models.bands import Bands
-from models.boosting import TreeGrower
 from models.calibration import Calibration, CalibrationLevel, anchor_calibration, fit_raw_scale
 from models.linear import LogisticRegression
 from models.risk_model import FitOptions, LabelledRows, RiskModel, grow_trees, predict_finite
@@ -51,9 +49,6 @@ class FeatureSource(Protocol):
     def refit(self, matrix: FeatureMatrix, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
         """Return the feature rows of the kept consignments of a matrix under other fitted parameters."""
 
-    def copy_rows(self, X: NDArray[np.float32], mine: Bools) -> NDArray[np.float32]:
-        """Copy some feature rows to where the others are."""
-
 
 class FitTask(NamedTuple):
     """Input of a fit.
@@ -64,14 +59,11 @@ class FitTask(NamedTuple):
     source : FeatureSource
         Source of its features.
     config : TrainConfig
-    grower : TreeGrower or None
-        Grows the trees on `[model] tree_workers` workers; None if this process grows them.
     """
 
     data: DataSet
     source: FeatureSource
     config: TrainConfig
-    grower: TreeGrower | None = None
 
 
 class GrownFit(NamedTuple):
@@ -179,20 +171,8 @@ def grow_fit(
         Returns the feature rows under the fitted parameters; at least those of the task's data.
     jobs, progress
         As in `fit_evaluation`.
-
-    Raises
-    ------
-    BadInput
-        If the settings name workers that grow the trees, and there is no grower.
     """
-    data, source, config, grower = task
-    if config.model.tree_workers and grower is None:
-        raise BadInput(
-            "the trees of this configuration grow on Dask workers",
-            where="[model] tree_workers",
-            got=f"{config.model.tree_workers} workers, and no cluster",
-            todo="use npsrisk train with --dask and --work, or leave the setting out",
-        )
+    data, source, config = task
     with report_progress(progress, "learning text weights"):
         fitted, text_scores = _learn_features(data, source, config)
     matrix = build_matrix(fitted)
@@ -202,8 +182,8 @@ def grow_fit(
     matrix.X[rows, matrix.spec.get_column(TEXT_SCORE)] = text_scores
     if progress is not None:
         progress("growing trees", 0, config.model.trees)
-    options = FitOptions(config.model.build_tree_params(), config.model.seed, jobs, progress, grower)
-    labelled = parts.build_labelled_rows(source.copy_rows(parts.X, rows), rows)
+    options = FitOptions(config.model.build_tree_params(), config.model.seed, jobs, progress)
+    labelled = parts.build_labelled_rows(rows)
     trees, linear = grow_trees(labelled, parts.spec, options)
     known = rows & parts.known
     positives, results = int(parts.positive[known].sum()), int(known.sum())
@@ -225,7 +205,7 @@ def fit_evaluation(
     also : bool array, (consignments,), optional
         Further rows that the matrix shall hold; this fit does not use them.
     """
-    data, source, config, _ = task
+    data, source, config = task
     keep = data.keep if also is None else data.keep | also
     grown, matrix = grow_fit(task, lambda fitted: source.build_matrix(fitted, keep), jobs, progress)
     parts = SplitFeatures(data, matrix, jobs)
@@ -438,10 +418,10 @@ class SplitFeatures:
         """Return the channels of some feature rows."""
         return [str(channel) for channel in self._channels[mine]]
 
-    def build_labelled_rows(self, X: NDArray[np.float32], mine: Bools) -> LabelledRows:
-        """Return the copy `X` of some feature rows with their labels and weights."""
+    def build_labelled_rows(self, mine: Bools) -> LabelledRows:
+        """Return a copy of some feature rows with their labels and weights."""
         labels = self.positive[mine].astype(np.float64)
-        return LabelledRows(X, labels, self.weight[mine], self.get_channels(mine))
+        return LabelledRows(self.X[mine], labels, self.weight[mine], self.get_channels(mine))
 
     def estimate_result_weights(self, mine: Bools, seed: int, stands_for: Floats | None = None) -> Floats:
         """Estimate how many consignments each known result of a period stands for.

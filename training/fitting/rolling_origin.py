@@ -10,7 +10,7 @@ If the earliest reported period begins on 20 May, the label delay is 14 days and
 The text weights are learnt again at each origin; vocabularies and norms, which use no label, are those of the evaluation fit.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from consignments.timestamps import US_PER_DAY, get_time_column_us, to_us
 from features.batch import FeatureMatrix
-from features.buckets.coordinator import TaskRunner
 from features.goods.kernels import encode_text, score_text
 from features.goods.text_weights import TEXT_FOLDS, fit_text_weights, score_out_of_fold
 from features.spec import Spec
@@ -217,7 +216,6 @@ def evaluate_origins(
     weights: WeightsConfig,
     *,
     without: Sequence[int] = (),
-    rank: "RankOrigins | None" = None,
 ) -> DetectionRanks:
     """Fit at each origin and rank the positives of its window; the window is not used to stop or calibrate.
 
@@ -229,41 +227,13 @@ def evaluate_origins(
         Only the weight of the background is used.
     without : sequence of int
         Columns that are treated as missing.
-    rank : callable, optional
-        Function that fits at the origins elsewhere, such as `SharedOrigins.rank`. Default: here, one after the other.
     """
-    if rank is None:
-        places = [_rank_positives(origin, model, weights, list(without)) for origin in origins]
-    else:
-        places = rank(model, weights, list(without))
+    places = [_rank_positives(origin, model, weights, list(without)) for origin in origins]
     return DetectionRanks(
         np.concatenate(places),
         np.repeat(np.arange(len(origins)), [len(place) for place in places]),
         np.concatenate([origin.day[np.asarray(origin.window.y, dtype=bool)] for origin in origins]),
     )
-
-
-RankOrigins = Callable[[ModelConfig, WeightsConfig, list[int]], list[Floats]]
-"""Function that fits at each origin, given the columns that are treated as missing, and ranks the positives of its window."""
-
-
-class SharedOrigins:
-    """Origins that are sent to the workers of a cluster once, where each is a task of every fit.
-
-    Parameters
-    ----------
-    origins : sequence of RollingOrigin
-    runner : TaskRunner
-    """
-
-    def __init__(self, origins: Sequence[RollingOrigin], runner: TaskRunner) -> None:
-        self._runner = runner
-        self._shared = [runner.share(origin, large=True) for origin in origins]
-
-    def rank(self, model: ModelConfig, weights: WeightsConfig, without: list[int]) -> list[Floats]:
-        """Fit at each origin, and rank the positives of its window; parameters as in `evaluate_origins`."""
-        tasks = [(origin, model, weights, without) for origin in self._shared]
-        return list(self._runner.map("fit", _rank_positives, tasks))
 
 
 def _rank_positives(

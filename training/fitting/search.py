@@ -16,7 +16,7 @@ import numpy as np
 from consignments.errors import BadSetting
 from features.batch import Progress
 from training.config import TrainConfig
-from training.fitting.rolling_origin import RankOrigins, RollingOrigin, evaluate_origins
+from training.fitting.rolling_origin import RollingOrigin, evaluate_origins
 
 SECONDS_PER_MINUTE = 60.0
 
@@ -90,7 +90,6 @@ def search(
     *,
     name: str,
     progress: Progress | None = None,
-    rank: RankOrigins | None = None,
 ) -> SearchResult:
     """Search for better parameters with Optuna's tree-structured Parzen estimator.
 
@@ -103,8 +102,6 @@ def search(
     name : str
         Name of the search; it can be resumed only under the same name.
     progress : callable, optional
-    rank : callable, optional
-        See `evaluate_origins`. The result does not depend on it.
 
     Returns
     -------
@@ -133,7 +130,7 @@ def search(
         study.sampler = optuna.samplers.TPESampler(seed=config.model.seed * 10_000 + done)
         trial = study.ask(_build_distributions(optuna, flat))
         tried = replace_parameters(config, trial.params)
-        found = evaluate_origins(origins, tried.model, tried.weights, rank=rank)
+        found = evaluate_origins(origins, tried.model, tried.weights)
         trial.set_user_attr("recall_at_1pct", found.compute_recall(0.01))
         study.tell(trial, float(found.worth.mean()))
         if progress is not None:

@@ -98,10 +98,6 @@ class KeptFeatures:
         pipeline.fill_fitted(self.get_records(copied.rows), copied.X)
         return copied
 
-    def copy_rows(self, X: Rows, mine: Bools) -> Rows:
-        """Copy some feature rows."""
-        return X[mine]
-
     def build_matrix(self, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
         """Compute the feature rows of the kept consignments, each as of its own time of scoring."""
         rows = np.flatnonzero(keep)

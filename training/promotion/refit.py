@@ -111,12 +111,6 @@ def refit_version(
             f"the tables are not those it was trained on: hash {given[:HASH_DIGITS]}, expected {trained_on[:HASH_DIGITS]}; "
             "provide the original tables",
         )
-    if workers := config.model.tree_workers:
-        return RefitResult(
-            None,
-            "not checked: the tables are those it was trained on, but its trees were grown on "
-            f"{workers} Dask workers, and one machine does not give the same bits",
-        )
     with TemporaryDirectory() as spare:
         folder = Path(spare)
         _repeat_training(task, options, folder)

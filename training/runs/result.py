@@ -216,8 +216,7 @@ class TrainingResult:
         """Summary of the run, the most reliable figure first."""
         deployed = [] if self.deployed is None else [self.deployed.sentence]
         sampled = [self.sample_sentence] if self.data.observed.kept.is_drawn else []
-        grown = [self.workers_sentence] if self.config.model.tree_workers else []
-        return [*deployed, *self.verdict.sentences, self.fits_sentence, self.level_sentence, *sampled, *grown]
+        return [*deployed, *self.verdict.sentences, self.fits_sentence, self.level_sentence, *sampled]
 
     @property
     def sample_sentence(self) -> str:
@@ -230,14 +229,6 @@ class TrainingResult:
         )
 
     @property
-    def workers_sentence(self) -> str:
-        """Sentences on trees that Dask workers grew."""
-        return (
-            f"The trees were grown on {self.config.model.tree_workers} Dask workers. One machine does not give the same bits, so this "
-            "run cannot be repeated by npsrisk gate, which then compares the tables only."
-        )
-
-    @property
     def level_sentence(self) -> str:
         """Sentence on the uncertainty of the level of the served scores."""
         return self.final.level.to_sentence()
@@ -245,7 +236,6 @@ class TrainingResult:
     @property
     def tags(self) -> dict[str, str]:
         """The tags of the run."""
-        workers = self.config.model.tree_workers
         return {
             "kind": "training",
             "verdict": self.verdict.name,
@@ -255,6 +245,5 @@ class TrainingResult:
             "data_sha256": self.data_sha256,
             "feature_spec_sha256": self.model.spec.compute_digest(),
             "traffic": "sample" if self.data.observed.kept.is_drawn else "all",
-            "repeatable": f"no: trees grown on {workers} Dask workers" if workers else "yes",
             PROCESSOR_TAG: describe_processor(),
         }

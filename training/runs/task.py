@@ -41,8 +41,7 @@ class TrainingTask:
     work : Path, optional
         Folder that keeps the computed features, so that an interrupted run continues. Default: they are kept in memory.
     cluster : str, optional
-        Address of a Dask cluster that computes features, the fits of search and ablation, and trees if `[model] tree_workers` is set. It
-        needs `work`.
+        Address of a Dask cluster that computes the features. It needs `work`.
     """
 
     tables: Tables | FeatureInputs
@@ -60,32 +59,6 @@ class TrainingTask:
         """The tables, with one spelling for each consignment. They can be read several times."""
         require_outcomes(self.tables)
         return FeatureInputs.to_repeatable(self.tables)
-
-    def check_tree_workers(self) -> None:
-        """Check that there is what `[model] tree_workers` needs.
-
-        Raises
-        ------
-        BadInput
-            There is no cluster or no folder, or diagnostics are wanted, each fit of which would need all rows on one worker.
-        """
-        workers = self.config.model.tree_workers
-        if not workers:
-            return
-        if self.cluster is None or self.work is None:
-            raise BadInput(
-                "trees that grow on Dask workers need a cluster and a folder",
-                where="[model] tree_workers",
-                got=f"{workers} workers, without --dask or --work",
-                todo="give --dask ADDRESS and --work DIR, or leave the setting out",
-            )
-        if self.diagnostics.is_wanted:
-            raise BadInput(
-                "--trials and --ablation need all rows of a fit on one worker",
-                where="[model] tree_workers",
-                got=f"{workers} workers",
-                todo="search on a shorter period without this setting, and train with the settings found",
-            )
 
     def find_as_of(self) -> datetime:
         """Return the date of the run: the given one, else the midnight after the last event of the tables."""
@@ -105,7 +78,6 @@ class TrainingTask:
             *([f"trials {trials.trials}"] if trials is not None else []),
             *(["ablation"] if self.diagnostics.ablation else []),
             *([f"origins {origins}"] if origins != EvaluationConfig().origins else []),
-            *([f"trees on {workers} workers"] if (workers := self.config.model.tree_workers) else []),
         ]
         return f"{self.target}, as of {self.find_as_of():%Y-%m-%d}: {', '.join(requested) or 'plain'}"
 

@@ -4,7 +4,7 @@ Only visible data are used: feature parameters are learnt from the training fold
 calibration from validation, and the test period only evaluates. `training.runs.registered_run` writes what `train_model` returns.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
@@ -20,15 +20,11 @@ from consignments.files.part_folder import PartFolder
 from consignments.files.part_manifest import identify_tables
 from consignments.records import Target
 from features.batch import ComputeOptions, FeatureMatrix, FeatureParameters, Progress, report_progress
-from features.buckets.cluster import connect
 from features.fitted import FittedParameters
 from features.normalization.normal_forms import get_goods_text
-from models.boosting import TreeGrower
 from models.risk_model import RiskModel
 from training.config import TrainConfig
 from training.data.data_hash import hash_training_tables
-from training.data.memory import TrainingSize, require_memory
-from training.data.row_store import FeatureRowStore
 from training.data.splits import TEST, TRAIN, VALIDATION
 from training.data.table_features import FeaturePlace, TableFeatures
 from training.data.training_set import DataSet, ObservedTables, get_true_labels
@@ -49,7 +45,6 @@ from training.fitting.deployed import (
     score_baselines,
 )
 from training.fitting.diagnostics import DiagnosticsResult, cut_origins, run_diagnostics
-from training.fitting.distributed_boosting import DistributedBoosting, create_tree_folder
 from training.fitting.fit import (
     EvaluationFit,
     FeatureSource,
@@ -61,7 +56,7 @@ from training.fitting.fit import (
     score_test,
     score_validation,
 )
-from training.fitting.rolling_origin import RankOrigins, RollingOrigin, SharedOrigins
+from training.fitting.rolling_origin import RollingOrigin
 from training.fitting.search import check_start, search
 from training.runs.result import EvaluatedModel, TrainingResult
 from training.runs.task import TrainingTask, require_outcomes
@@ -87,40 +82,34 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     BadInput
         If the tables contain too little to train or to evaluate on.
     """
-    task.check_tree_workers()
     if task.diagnostics.search is not None:
         check_start(task.config)
     data, source = _prepare_data(task, jobs, progress)
-    with _open_tree_workers(task) as grower:
-        return _fit_and_evaluate(task, data, source, grower, jobs, progress)
+    return _fit_and_evaluate(task, data, source, jobs, progress)
 
 
 def _fit_and_evaluate(
     task: TrainingTask,
     data: TrainingData,
     source: TableFeatures,
-    grower: TreeGrower | None,
     jobs: int,
     progress: Progress | None,
 ) -> TrainingResult:
     config, target = task.config, task.target
     digest = hash_training_tables(task.inputs, source.table)
     as_of, studied = data.evaluation.split.as_of, DiagnosticsResult()
-    fit = FitTask(data.evaluation, source, config, grower)
+    fit = FitTask(data.evaluation, source, config)
     evaluated = fit_evaluation(fit, jobs, progress, also=data.keep)
     if task.diagnostics.is_wanted:
         origins = _cut_origins(data, evaluated, source, config)
-        with _share_origins(task, origins) as rank:
-            if task.diagnostics.search is not None:
-                name = f"{target} {as_of:%Y-%m-%d} {digest[:16]} {config.digest()[:16]}"
-                found = search(
-                    origins, config, task.diagnostics.search, name=name, progress=progress, rank=rank
-                )
-                config, studied = found.config, DiagnosticsResult(trials=found.trials)
-                data = data.reweight(config.weights)
-                fit = fit._replace(data=data.evaluation, config=config)
-                evaluated = fit_evaluation(fit, jobs, progress, also=data.keep)
-            ablation = run_diagnostics(task.diagnostics, origins, config, progress, rank)
+        if task.diagnostics.search is not None:
+            name = f"{target} {as_of:%Y-%m-%d} {digest[:16]} {config.digest()[:16]}"
+            found = search(origins, config, task.diagnostics.search, name=name, progress=progress)
+            config, studied = found.config, DiagnosticsResult(trials=found.trials)
+            data = data.reweight(config.weights)
+            fit = fit._replace(data=data.evaluation, config=config)
+            evaluated = fit_evaluation(fit, jobs, progress, also=data.keep)
+        ablation = run_diagnostics(task.diagnostics, origins, config, progress)
         studied = replace(ablation, trials=studied.trials)
     model = evaluated.model
     # The test period evaluates, on all its traffic, inspected or not, the model and its baselines.
@@ -191,49 +180,12 @@ def _prepare_data(
         # Labels as of the dates of the split, and row weights.
         whole = build_training_data(observed, task.target, config)
         sample = whole.sample_rows(config.evaluation.traffic_rows, config.model.seed)
-    workers = config.model.tree_workers
-    require_memory(_measure_size(whole, sample.rows, config), workers)
-    store = FeatureRowStore(task.work.absolute().parent if workers and task.work is not None else None)
     dated = replace(inputs, as_of=pd.Timestamp(observed.as_of))
     options = ComputeOptions(jobs, progress)
     with _open_work_folder(task, sample.rows) as folder:
-        place = FeaturePlace(folder, task.cluster, store)
+        place = FeaturePlace(folder, task.cluster)
         source = TableFeatures.compute(dated, config.features, sample.rows, options, place)
     return whole.keep_rows(sample, source.frame), source
-
-
-def _measure_size(whole: TrainingData, kept: NDArray[np.int64], config: TrainConfig) -> TrainingSize:
-    """Count the rows that decide how much memory the training needs."""
-    part = whole.evaluation.part[kept]
-    return TrainingSize(
-        table=len(whole.evaluation.part),
-        kept=len(kept),
-        fitted=max(int(each.select_fitting_rows(TRAIN).sum()) for each in whole.sets),
-        tested=int(np.isin(part, (VALIDATION, TEST)).sum()),
-        fits=len(whole.sets),
-        features=len(FeatureParameters(config.features).build_pipeline().spec),
-    )
-
-
-@contextmanager
-def _open_tree_workers(task: TrainingTask) -> Iterator[TreeGrower | None]:
-    """Connect to the workers that grow the trees; None if this process grows them."""
-    workers = task.config.model.tree_workers
-    if not workers or task.cluster is None or task.work is None:
-        yield None
-        return
-    with create_tree_folder(task.work) as folder, connect(task.cluster) as runner:
-        yield DistributedBoosting(runner, folder, workers)
-
-
-@contextmanager
-def _share_origins(task: TrainingTask, origins: Sequence[RollingOrigin]) -> Iterator[RankOrigins | None]:
-    """Send the origins to the workers of the cluster; None without a cluster."""
-    if task.cluster is None:
-        yield None
-        return
-    with connect(task.cluster) as runner:
-        yield SharedOrigins(origins, runner).rank
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from support.registered_model import make_past_consignments, register_small_mode
 
 from consignments.errors import BadInput, NpsriskError, ServiceFault
 from consignments.files.table_writers import write_table
-from features.buckets.cluster import WAIT_SECONDS, DaskRunner, WorkersLost, connect
+from features.buckets.cluster import WAIT_SECONDS, DaskRunner, connect
 from npsrisk import main
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed; run make scale")
@@ -197,45 +196,9 @@ def kill_one_at(
     return killed
 
 
-def tell_peers(place: int, addresses: list[str], word: str) -> tuple[int, int, str]:
-    return place, len(set(addresses)), word
-
-
-def end_one_of_two(place: int, addresses: list[str]) -> None:
-    if place == 0:
-        time.sleep(60)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def refuse_input(place: int, addresses: list[str]) -> None:
-    raise BadInput("this input is wrong")
-
-
-def test_tasks_of_a_group_run_on_workers_of_their_own_with_ports_of_their_own(runner: DaskRunner) -> None:
-    found = runner.run_together("pair", tell_peers, [("a",), ("b",)])
-    assert found == [(0, 2, "a"), (1, 2, "b")]
-
-
 def test_a_process_of_this_machine_that_is_slow_to_start_again_is_not_given_up(runner: DaskRunner) -> None:
     waits = dask.config.get("distributed.deploy.lost-worker-timeout")
     assert dask.utils.parse_timedelta(waits) > WAIT_SECONDS
-
-
-def test_a_lost_worker_ends_its_group_and_the_others_can_work_again(runner: DaskRunner) -> None:
-    with pytest.raises(WorkersLost):
-        runner.run_together("pair", end_one_of_two, [(), ()])
-    assert len(runner.run_together("pair", tell_peers, [("a",), ("b",)])) == 2
-
-
-def test_an_input_error_of_a_task_ends_the_group(runner: DaskRunner) -> None:
-    with pytest.raises(BadInput, match="this input is wrong"):
-        runner.run_together("pair", refuse_input, [(), ()])
-
-
-def test_a_group_needs_as_many_workers_as_tasks(runner: DaskRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("features.buckets.cluster.WAIT_SECONDS", 0.1)
-    with pytest.raises(ServiceFault, match=r"too few Dask workers.*got 2 workers.*expected 3 workers"):
-        runner.run_together("three", tell_peers, [("a",), ("b",), ("c",)])
 
 
 @pytest.mark.slow

@@ -159,20 +159,6 @@ def test_other_tables_are_refused_before_anything_is_trained(
     assert "provide the tables that it was trained on, or train again" in told
 
 
-def test_trees_of_dask_workers_are_not_grown_again_and_the_gate_says_so(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delattr(refit, "train_model")
-    folders = store.registry.download_fits(store.version)
-    registered = RegisteredFits(load_bundle(folders.served).card, folders)
-    shared = msgspec.structs.replace(CONFIG, model=msgspec.structs.replace(CONFIG.model, tree_workers=4))
-    told = refit_version(registered, shared, RefitOptions(store.tables))
-    assert told.held is None
-    assert told.found.startswith("not checked: the tables are those it was trained on")
-    assert "grown on 4 Dask workers" in told.found
-    assert refit_version(registered, shared, RefitOptions(replace(store.tables, alerts=None))).held is False
-
-
 def test_without_tables_the_record_says_that_this_was_not_checked(store: Store) -> None:
     version = store.register("again", store.run.trained)
     record = promote(store.registry, version, APPROVAL, force=True).record

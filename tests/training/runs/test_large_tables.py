@@ -1,7 +1,5 @@
 """Claims about training on tables that are read in chunks, and on a sample of their traffic."""
 
-import os
-import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +9,6 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from consignments.errors import BadInput
 from consignments.files.table_writers import write_table
 from consignments.parquet_stream import stream_table
 from consignments.records import Alert, Consignment, Outcome
@@ -21,9 +18,7 @@ from features.streams import FeatureInputs
 from models.bundle import load_bundle
 from npsrisk import main
 from training.config import parse_config
-from training.data.table_features import TableFeatures
 from training.fitting.diagnostics import DiagnosticsOptions
-from training.fitting.fit import FitTask, grow_fit
 from training.fitting.search import SearchBudget
 from training.runs.artifacts import build_reference, write_run_bundles
 from training.runs.result import TrainingResult
@@ -175,81 +170,6 @@ def test_workers_of_a_cluster_give_the_model_of_one_machine(folder: Path, tmp_pa
     write_run_bundles(other, tmp_path / "other")
     for name in ("bundle", "evaluation"):
         assert load_bundle(tmp_path / "one" / name).sha256 == load_bundle(tmp_path / "other" / name).sha256
-
-
-@pytest.mark.quick
-def test_trees_of_two_workers_give_a_whole_model_although_one_is_killed_and_the_run_says_so(
-    folder: Path, tmp_path: Path, whole: TrainingResult
-) -> None:
-    killed: list[int] = []
-
-    def kill(what: str, done: int, _: int) -> None:
-        if what == "growing trees" and done > 0 and not killed:
-            workers = [
-                child.pid for child in psutil.Process().children() if "spawn_main" in str(child.cmdline())
-            ]
-            killed.append(workers[0])
-            os.kill(workers[0], signal.SIGKILL)
-
-    psutil = pytest.importorskip("psutil")
-    pytest.importorskip("distributed", reason="Dask is not installed; run make scale")
-    config = parse_config(SETTINGS | {"model": {"trees": 30, "tree_workers": 2}})
-    sources = {"consignments": str(folder / "consignments"), "outcomes": str(folder / "outcomes.parquet")}
-    task = TrainingTask(
-        open_inputs(folder),
-        None,
-        "any_offence",
-        config,
-        sources=sources,
-        work=tmp_path / "work",
-        cluster="local:2",
-    )
-    shared = train_model(task, progress=kill)
-    assert killed
-    assert shared.tags["repeatable"] == "no: trees grown on 2 Dask workers"
-    assert whole.tags["repeatable"] == "yes"
-    assert "grown on 2 Dask workers" in shared.sentences[-1]
-    assert [path.name for path in tmp_path.iterdir()] == ["work"], "rows and saved trees are removed"
-    write_run_bundles(shared, tmp_path / "bundles")
-    bundle = load_bundle(tmp_path / "bundles" / "bundle")
-    bundle.run_self_test()
-    assert shared.metrics["test/roc_auc"] == pytest.approx(whole.metrics["test/roc_auc"], abs=0.1)
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"work": None}, "give --dask ADDRESS and --work DIR"),
-        ({"cluster": None}, "give --dask ADDRESS and --work DIR"),
-        ({"diagnostics": DiagnosticsOptions(ablation=True)}, "--trials and --ablation need all rows"),
-    ],
-)
-def test_trees_of_workers_need_a_cluster_and_no_diagnostics(
-    folder: Path, tmp_path: Path, change: dict[str, object], words: str
-) -> None:
-    config = parse_config(SETTINGS | {"model": {"tree_workers": 2}})
-    task = TrainingTask(
-        open_inputs(folder), None, "any_offence", config, work=tmp_path / "work", cluster="local:2"
-    )
-    with pytest.raises(BadInput, match=words):
-        train_model(replace(task, **change))  # type: ignore[arg-type]
-
-
-def test_only_npsrisk_train_grows_trees_on_workers(whole: TrainingResult) -> None:
-    config = parse_config({"model": {"tree_workers": 2}})
-    frame, matrix = whole.data.observed.consignments, whole.matrix
-    source = TableFeatures(frame, matrix.X, config.features, whole.consignments)
-    with pytest.raises(BadInput, match="use npsrisk train with --dask and --work"):
-        grow_fit(FitTask(whole.data, source, config), lambda _: matrix)
-
-
-def test_a_training_that_does_not_fit_into_memory_is_refused_before_its_features(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("training.data.memory.find_memory_bytes", lambda: 30_000_000)
-    monkeypatch.delattr("training.data.table_features.stream_features")
-    with pytest.raises(BadInput, match=r"do not fit into memory.*\[model\] tree_workers"):
-        train_model(TrainingTask(open_inputs(folder), None, "any_offence", CONFIG))
 
 
 def test_a_cluster_needs_a_folder_that_its_workers_see(folder: Path) -> None:
