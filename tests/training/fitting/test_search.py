@@ -43,14 +43,15 @@ def test_no_trial_begins_when_the_minutes_are_over(tmp_path: Path) -> None:
 
 
 def test_a_search_that_was_killed_in_its_first_trial_begins_with_the_given_configuration(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def kill(*_: object) -> DetectionRanks:
+    def kill(*_: object, **__: object) -> DetectionRanks:
         raise KeyboardInterrupt
 
     budget = SearchBudget(1, study=tmp_path / "killed.log")
-    with pytest.raises(KeyboardInterrupt):
-        search(ORIGINS, CONFIG, budget, name="of a test", rank=kill)
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr("training.fitting.search.evaluate_origins", kill)
+        search(ORIGINS, CONFIG, budget, name="of a test")
     first = searched(1, tmp_path / "killed.log").trials[0]
     flat = CONFIG.flatten()
     assert {name: first[name] for name in SEARCH_SPACE} == {name: flat[name] for name in SEARCH_SPACE}
