@@ -49,9 +49,10 @@ def test_a_search_that_was_killed_in_its_first_trial_begins_with_the_given_confi
         raise KeyboardInterrupt
 
     budget = SearchBudget(1, study=tmp_path / "killed.log")
-    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as killed:
         killed.setattr("training.fitting.search.evaluate_origins", kill)
-        search(ORIGINS, CONFIG, budget, name="of a test")
+        with pytest.raises(KeyboardInterrupt):
+            search(ORIGINS, CONFIG, budget, name="of a test")
     first = searched(1, tmp_path / "killed.log").trials[0]
     flat = CONFIG.flatten()
     assert {name: first[name] for name in SEARCH_SPACE} == {name: flat[name] for name in SEARCH_SPACE}
