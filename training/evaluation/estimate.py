@@ -107,7 +107,7 @@ class Estimate:
             return "too few results"
         if self.known and self.effective >= MIN_EFFECTIVE_FINDS and not self.has_interval:
             return f"too few results: {self.known:,} known, of too few days for an interval"
-        return f"too few results: {self.known:,} known, about {self._count_needed():,} more needed"
+        return f"too few results: {self.known:,} known, about {self.count_missing():,} more needed"
 
     def to_row(self) -> dict[str, float | int | str | None]:
         """Return the columns of the estimate in a table of the run."""
@@ -122,7 +122,7 @@ class Estimate:
             "why": self.explain_missing(),
         }
 
-    def _count_needed(self) -> int:
+    def count_missing(self) -> int:
         """Estimate how many more finds like the known ones would make it shown: an interval narrows with the root of their number."""
         known = self.known or 0
         if not known:

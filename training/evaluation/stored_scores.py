@@ -5,7 +5,7 @@ and get the same figures.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from io import BytesIO
@@ -19,6 +19,7 @@ from consignments.errors import BadInput
 from training.config import EvaluationConfig
 from training.evaluation.capacity import compute_daily_capacity
 from training.evaluation.metrics import Evaluation, evaluate
+from training.evaluation.paired import PairedEvaluation, evaluate_pair
 from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts
 
 RANK, PROBABILITY = "rank", "probability"
@@ -163,6 +164,25 @@ class StoredScores:
             stands_for=stands_for,
             probability=frame[PROBABILITY].to_numpy(np.float64) if score == RANK else no_probability,
         )
+
+    def compare(
+        self, config: EvaluationConfig, score: str = RANK, base: str = "baseline_a", by_truth: bool = False
+    ) -> PairedEvaluation:
+        """Compare one of its scores with another on the same rows, with their slices.
+
+        Parameters
+        ----------
+        config : EvaluationConfig
+        score, base : str
+            Names of columns; a gain is that of `score` over `base`.
+        by_truth : bool
+            As in `to_period`.
+        """
+        capacity = compute_daily_capacity(self.to_period(), config)
+        mine = self.to_period(score, by_truth)
+        other = replace(self.to_period(base, by_truth), slices=extract_slices(self.frame))
+        config = msgspec.structs.replace(config, capacity=capacity)
+        return evaluate_pair(other, mine.score, config, mine.probability)
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,18 @@ def test_calibration_rests_on_the_windows_that_have_a_probability(stored: Stored
     assert np.isnan(ratios[2])
 
 
+def test_a_score_gains_over_another_what_their_own_figures_differ_by(
+    stored: StoredScores, recipe: RecipeEvaluation
+) -> None:
+    pair = stored.compare(QUICK, base="baseline_rules")
+    for name, gain in pair.gains.items():
+        expected = recipe.model[name].value - recipe.baselines["rules"][name].value
+        assert gain.value == pytest.approx(expected, nan_ok=True), name
+    assert {row["kind"] for row in pair.slices} == {"channel", "service", "office", "departure"}
+    mirrored = stored.compare(QUICK, score="baseline_rules", base="rank")
+    assert mirrored.gains["roc_auc"].value == -pair.gains["roc_auc"].value
+
+
 def test_counts_come_before_estimates(recipe: RecipeEvaluation) -> None:
     sides = {"the model": recipe.model.counts, "the rules": recipe.baselines["rules"].counts}
     counts = recipe.model.counts
