@@ -1,0 +1,189 @@
+"""Share of killed mutants: change one operator or constant at a time, and run tests that execute the changed line.
+
+    python -m pytest --numprocesses 2 --dist loadfile --cov=. --cov-branch --cov-context=test    # writes .coverage
+    python -m benchmarks.mutants --mutants 300 --seed 1 --coverage .coverage --out mutants.json
+
+The mutants are spread over all rooms by their number of lines, at least one each. A mutant is killed if one of at most
+`--tests` tests that execute its line fails, or if they take more than `--seconds`. Lines that no test executes count as
+survivors. Every mutant changes a file of the checkout and restores it, so run it in a clone that nobody uses.
+"""
+
+import argparse
+import ast
+import json
+import random
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from coverage import CoverageData
+
+SWAPS: dict[type[ast.AST], str] = {
+    ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "==",
+    ast.Is: "is not", ast.IsNot: "is", ast.In: "not in", ast.NotIn: "in",
+    ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*", ast.FloorDiv: "*", ast.Mod: "*",
+    ast.And: "or", ast.Or: "and", ast.BitAnd: "|", ast.BitOr: "&",
+}  # fmt: skip
+NOT_PRODUCT = ("tests", "benchmarks", "docs")
+
+
+class Mutant(NamedTuple):
+    """One change: the text between two offsets of a file is replaced."""
+
+    file: str
+    line: int
+    start: int
+    end: int
+    text: str
+
+
+def list_product_files() -> list[str]:
+    """List the product's files."""
+    listed = subprocess.run(["git", "ls-files", "*.py"], capture_output=True, text=True, check=True).stdout
+    return [name for name in listed.split() if name.split("/")[0] not in NOT_PRODUCT]
+
+
+def iterate_mutants(file: str) -> Iterator[Mutant]:
+    """Yield every possible mutant inside the functions of a file."""
+    source = Path(file).read_text(encoding="utf-8")
+    lines = [0]
+    for text in source.encode().splitlines(keepends=True):
+        lines.append(lines[-1] + len(text))
+
+    def locate(node: ast.AST, *, end: bool = False) -> int:
+        row, column = (node.end_lineno, node.end_col_offset) if end else (node.lineno, node.col_offset)  # type: ignore[attr-defined]
+        return lines[row - 1] + column
+
+    for function in ast.walk(ast.parse(source)):
+        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        for node in (each for statement in function.body for each in ast.walk(statement)):
+            if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in SWAPS:
+                yield Mutant(
+                    file,
+                    node.lineno,
+                    locate(node.left, end=True),
+                    locate(node.comparators[0]),
+                    f" {SWAPS[type(node.ops[0])]} ",
+                )
+            elif isinstance(node, ast.BinOp) and type(node.op) in SWAPS:
+                yield Mutant(
+                    file,
+                    node.lineno,
+                    locate(node.left, end=True),
+                    locate(node.right),
+                    f" {SWAPS[type(node.op)]} ",
+                )
+            elif isinstance(node, ast.BoolOp):
+                yield Mutant(
+                    file,
+                    node.lineno,
+                    locate(node.values[0], end=True),
+                    locate(node.values[1]),
+                    f" {SWAPS[type(node.op)]} ",
+                )
+            elif isinstance(node, ast.Constant) and type(node.value) in (int, float, bool):
+                changed = (not node.value) if isinstance(node.value, bool) else node.value + 1
+                yield Mutant(file, node.lineno, locate(node), locate(node, end=True), repr(changed))
+            elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+                yield Mutant(file, node.lineno, locate(node), locate(node.operand), "")
+
+
+def apply(mutant: Mutant) -> bytes | None:
+    """Return the changed source, or None if it is no valid Python or the operator stands between brackets."""
+    source = Path(mutant.file).read_bytes()
+    removed = source[mutant.start : mutant.end]
+    if removed.count(b"(") != removed.count(b")") or b"#" in removed or b"\n" in removed:
+        return None
+    changed = source[: mutant.start] + mutant.text.encode() + source[mutant.end :]
+    try:
+        compile(changed, mutant.file, "exec")
+    except SyntaxError:
+        return None
+    return None if changed == source else changed
+
+
+def draw_mutants(number: int, seed: int) -> list[Mutant]:
+    """Draw mutants from every room, by its number of lines."""
+    rooms: dict[str, list[Mutant]] = defaultdict(list)
+    sizes: Counter[str] = Counter()
+    for file in list_product_files():
+        room = str(Path(file).parent)
+        sizes[room] += len(Path(file).read_text(encoding="utf-8").splitlines())
+        found = {(mutant.start, mutant.end): mutant for mutant in iterate_mutants(file)}
+        rooms[room] += found.values()
+    rng = random.Random(seed)
+    drawn: list[Mutant] = []
+    for room in sorted(room for room in rooms if rooms[room]):
+        wanted = max(1, round(number * sizes[room] / sum(sizes.values())))
+        shuffled = rng.sample(rooms[room], len(rooms[room]))
+        drawn += islice((mutant for mutant in shuffled if apply(mutant) is not None), wanted)
+    return drawn
+
+
+def list_tests(data: CoverageData, mutant: Mutant, most: int, rng: random.Random) -> list[str]:
+    """List tests that execute the line of a mutant, those of the same package first."""
+    contexts = data.contexts_by_lineno(str(Path(mutant.file).resolve())).get(mutant.line, [])
+    tests = sorted({context.partition("|")[0] for context in contexts if "::" in context})
+    rng.shuffle(tests)
+    parts = Path(mutant.file).with_suffix("").parts
+    return sorted(tests, key=lambda test: -sum(part in test for part in parts))[:most]
+
+
+def is_killed(tests: list[str], seconds: float) -> bool:
+    """Run the tests; return whether one of them fails or time runs out."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
+    try:
+        return subprocess.run(command, capture_output=True, timeout=seconds, check=False).returncode != 0
+    except subprocess.TimeoutExpired:
+        return True
+
+
+def main() -> None:
+    """Draw the mutants, try each, and write the counts of each package."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--mutants", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--coverage", type=Path, default=Path(".coverage"))
+    parser.add_argument("--tests", type=int, default=25, help="most tests of a mutant")
+    parser.add_argument("--seconds", type=float, default=180.0, help="most seconds of a mutant")
+    parser.add_argument("--out", type=Path, default=Path("mutants.json"))
+    options = parser.parse_args()
+    data = CoverageData(str(options.coverage))
+    data.read()
+    drawn, rng = draw_mutants(options.mutants, options.seed), random.Random(options.seed)
+    rows = []
+    for number, mutant in enumerate(drawn, start=1):
+        tests, path = list_tests(data, mutant, options.tests, rng), Path(mutant.file)
+        changed, source = apply(mutant), path.read_bytes()
+        assert changed is not None
+        try:
+            path.write_bytes(changed)
+            killed = bool(tests) and is_killed(tests, options.seconds)
+        finally:
+            path.write_bytes(source)
+        rows.append({**mutant._asdict(), "tests": len(tests), "killed": killed})
+        print(
+            f"{number} of {len(drawn)}: {mutant.file}:{mutant.line} {'killed' if killed else 'SURVIVED'}",
+            flush=True,
+        )
+        options.out.write_text(json.dumps(rows, indent=1))
+    print_shares(rows)
+
+
+def print_shares(rows: list[dict[str, object]]) -> None:
+    """Print how many mutants of each package were killed."""
+    packages = {str(row["file"]).split("/")[0] for row in rows}
+    for package in (*sorted(packages), "all"):
+        mine = [row for row in rows if package in ("all", str(row["file"]).split("/")[0])]
+        print(f"{package:14s} {sum(bool(row['killed']) for row in mine)} of {len(mine)}")
+
+
+if __name__ == "__main__":
+    main()
