@@ -187,7 +187,7 @@ def record_world(tree: Tree, options: argparse.Namespace) -> Answers:
     world = tree.folder / "world"
     consignments = pd.read_parquet(world / "consignments.parquet")
     outcomes = pd.read_parquet(world / "outcomes.parquet")
-    last_day = pd.Timestamp(LAST_DAY, tz="UTC")
+    last_day = consignments["received_at"].max().floor("D")
     past = consignments[consignments["received_at"] < last_day]
     visible = outcomes["known_at"].fillna(outcomes["inspected_at"]).fillna(outcomes["selected_at"]) < last_day
     known = outcomes[visible & outcomes["consignment_id"].isin(past["consignment_id"])]
@@ -222,7 +222,8 @@ def record_bundles(tree: Tree) -> Answers:
     tree.run("train", *list_tables("past.parquet"), "--register")
     files: Digests = {}
     for name in ("bundle", "evaluation"):
-        (folder,) = [path for path in tree.folder.rglob(name) if (path / "manifest.json").is_file()]
+        # The run and its registered model both hold the folder.
+        folder = min(path for path in tree.folder.rglob(name) if (path / "manifest.json").is_file())
         files |= {f"{name}/{path.name}": digest(path.read_bytes()) for path in sorted(folder.iterdir())}
     cards = {name: value for name, value in files.items() if name.endswith(MODEL_FILES_APART)}
     return {"bundles": {name: value for name, value in files.items() if name not in cards}, CARDS: cards}
@@ -270,7 +271,7 @@ def build_requests(folder: Path) -> Iterator[tuple[str, str, bytes | None, str]]
     """Build the requests: consignments alone, repeated and in lists, broken ones, messages, results, questions."""
     rows = [
         {name: value for name, value in json.loads(line).items() if value is not None}
-        for line in (folder / "new.jsonl").read_text().splitlines()
+        for line in (folder / "new.jsonl").read_text().strip().split("\n")
     ]
     scores = "/v1/scores?reasons=3&features=true"
     for row in rows[:SINGLES]:
