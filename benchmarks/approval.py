@@ -4,7 +4,7 @@ from datetime import datetime
 from pathlib import Path
 
 from models.promotion_record import GENESIS_SHA256, PromotionRecord
-from models.signatures.approvers import Approver, Approvers
+from models.signatures.key_holders import Approver, Approvers
 from models.signatures.keys import SigningKey
 from models.signatures.signed_record import SignedRecord
 

@@ -22,7 +22,7 @@ from consignments.records import Consignment
 from consignments.timestamps import to_datetime, to_day
 from features.history.live import LiveHistory
 from features.history.pseudonyms import Pseudonyms
-from models.signatures.approvers import Approvers
+from models.signatures.key_holders import Approvers
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import PackedRecord, Vault
 from serving.event_log.event_codec import Arrival, Keys, Row, Rows, ScoredDecision, encode_features

@@ -45,8 +45,8 @@ from models.operation.drafts import (
     draft_warning,
 )
 from models.rules import MIN_INDICATOR_STRENGTH, Rules
+from models.signatures.key_holders import Partner, Partners
 from models.signatures.keys import SigningKey
-from models.signatures.partners import Partner, Partners
 from models.signatures.signed_message import read_signed_message, sign_message
 from training.config import TrainConfig
 from training.policy_replay.environments import SimulatedEnvironment

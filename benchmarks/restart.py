@@ -30,7 +30,7 @@ from consignments.timestamps import to_datetime
 from features.history.kernels import STEP
 from features.history.keys import KeyKind
 from features.history.pseudonyms import Pseudonyms, load_data_key
-from models.signatures.approvers import Approvers
+from models.signatures.key_holders import Approvers
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import Arrival, ScoredDecision, encode_features

@@ -68,7 +68,7 @@ def dossier(
     npsrisk dossier champion --out dossier.html
     npsrisk dossier 2 --answers answers.toml --out dossier.html
     """
-    from models.signatures.approvers import Approvers
+    from models.signatures.key_holders import Approvers
     from training.dossier.dossier import build_dossier
     from training.dossier.evidence import gather_dossier_evidence
     from training.dossier.layout import load_layout, read_answers

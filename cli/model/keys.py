@@ -10,15 +10,23 @@ from cli.options import build_key_option, json_option
 from cli.output import print_result
 from cli.stores import read_settings
 from cli.times import parse_time
-from consignments.errors import BadInput
+from consignments.errors import BadInput, BadSetting
 
 if TYPE_CHECKING:
-    from models.signatures.approvers import Approver, Approvers
+    from models.signatures.key_holders import Approver, ApproverRole, Approvers
 
 KEY_FILE = "approver.key"
 """In the state directory: the key with which promotions are signed by default."""
+MAY = {"approver": "may approve", "evaluator": "may sign evidence"}
 
 key_file_option = build_key_option("the private key. Default: approver.key in the state directory")
+role_option = click.option(
+    "--role",
+    type=click.Choice(["approver", "evaluator"]),
+    default="approver",
+    show_default=True,
+    help="An approver signs promotions and evidence, an evaluator only evidence: runs of train and compare.",
+)
 
 
 def find_key_file(given: Path | None) -> Path:
@@ -31,8 +39,8 @@ def keys() -> None:
     """Create signing keys, and manage the list of approvers.
 
     Each approver creates a key and keeps its file secret. The file of approvers (NPSRISK_APPROVERS_FILE) holds their public
-    keys only. "npsrisk promote", "npsrisk publish" and the service read it. Set NPSRISK_KEY_PASSPHRASE to encrypt a private
-    key.
+    keys only. "npsrisk promote", "npsrisk publish" and the service read it. On the machine of a service with API keys, only an
+    administrator may write it, and not the user of the service. Set NPSRISK_KEY_PASSPHRASE to encrypt a private key.
 
     Before the first "npsrisk promote", run "npsrisk keys create".
 
@@ -46,28 +54,35 @@ def keys() -> None:
 
 @keys.command()
 @click.option("--name", required=True, metavar="NAME", help="Name of the owner of the key.")
+@role_option
 @key_file_option
 @json_option
-def create(name: str, key_file: Path | None, as_json: bool) -> None:
-    """Create a signing key, and add its public key to the approvers.
+def create(name: str, role: "ApproverRole", key_file: Path | None, as_json: bool) -> None:
+    """Create a signing key, and add its public key to the file of approvers.
 
     \b
     Examples:
     npsrisk keys create --name "your name"
     npsrisk keys create --name "your name" --key ~/.npsrisk/approver.key
     """
-    from models.signatures.approvers import Approver
+    from models.signatures.key_holders import Approver
     from models.signatures.keys import SigningKey
 
     path, approvers = find_key_file(key_file), _read_approvers()
     _require_new_name(approvers, name)
     public = SigningKey.create(path).public
-    _write_approvers([*approvers.members, Approver(name, public.text)], approvers.signatures)
+    member = Approver(name, public.text, role=role)
+    try:
+        _write_approvers([*approvers.members, member], approvers.signatures)
+    except BadSetting:
+        path.unlink()
+        raise
     print_result(
-        {"name": name, "key_file": str(path), "public_key": public.text, "approvers": approvers.where},
+        {"name": name, "role": role, "key_file": str(path), "public_key": public.text}
+        | {"approvers": approvers.where},
         as_json,
         f"private key of {name}: {path} (keep it secret, and keep a copy)\npublic key: {public.text}\n"
-        f"may approve: added to {approvers.where}",
+        f"{MAY[role]}: added to {approvers.where}",
     )
 
 
@@ -88,53 +103,56 @@ def show(key_file: Path | None, as_json: bool) -> None:
 @keys.command()
 @click.argument("name")
 @click.argument("public_key")
+@role_option
 @json_option
-def trust(name: str, public_key: str, as_json: bool) -> None:
-    """Add another person as approver.
+def trust(name: str, public_key: str, role: "ApproverRole", as_json: bool) -> None:
+    """Add another person as approver or evaluator.
 
     NAME is the person. PUBLIC_KEY is what "npsrisk keys show" prints for the key of this person.
     """
-    from models.signatures.approvers import Approver
+    from models.signatures.key_holders import Approver
     from models.signatures.keys import VerifyingKey
 
     approvers = _read_approvers()
     _require_new_name(approvers, name)
-    member = Approver(name, VerifyingKey(public_key).text)
+    member = Approver(name, VerifyingKey(public_key).text, role=role)
     _write_approvers([*approvers.members, member], approvers.signatures)
     print_result(
-        {"name": name, "approvers": approvers.where}, as_json, f"{name} may approve: {approvers.where}"
+        {"name": name, "role": role, "approvers": approvers.where},
+        as_json,
+        f"{name} {MAY[role]}: {approvers.where}",
     )
 
 
 @keys.command()
 @click.argument("name")
-@click.option("--until", default=None, metavar="TIME", help="End of the right to approve. Default: now.")
+@click.option("--until", default=None, metavar="TIME", help="End of the right. Default: now.")
 @json_option
 def retire(name: str, until: str | None, as_json: bool) -> None:
-    """End the right of the person NAME to approve.
+    """End the right of the person NAME to approve, or to sign evidence.
 
-    Earlier approvals stay valid.
+    Earlier approvals stay valid. Evidence that this person signed no longer counts.
     """
     import msgspec
 
     approvers, end = _read_approvers(), parse_time(until, "--until") or datetime.now(UTC)
-    if name not in {each.name for each in approvers.members}:
+    if name not in approvers.list_names():
         raise BadInput(
             "no such approver",
             where=approvers.where,
             got=name,
-            expected=", ".join(each.name for each in approvers.members) or "nobody yet",
+            expected=", ".join(approvers.list_names()) or "nobody yet",
         )
     members = [
         msgspec.structs.replace(each, until=end) if each.name == name else each for each in approvers.members
     ]
     _write_approvers(members, approvers.signatures)
     last = max(end, datetime.now(UTC))
-    active = sum(each.until is None or each.until > last for each in members)
+    active = sum(each.role == "approver" and (each.until is None or each.until > last) for each in members)
     print_result(
         {"name": name, "until": end.isoformat(), "active": active},
         as_json,
-        f"{name} may approve until {end:%Y-%m-%d %H:%M} UTC",
+        f"the right of {name} ends at {end:%Y-%m-%d %H:%M} UTC",
     )
     if active < approvers.signatures:
         click.echo(
@@ -154,7 +172,7 @@ def require(signatures: int, as_json: bool) -> None:
     print_result(
         {"signatures": signatures},
         as_json,
-        f"a promotion needs {signatures} of {len(approvers.members)} approvers",
+        f"a promotion needs {signatures} of {approvers.approver_count} approvers",
     )
 
 
@@ -163,11 +181,16 @@ def require(signatures: int, as_json: bool) -> None:
 def list_approvers(as_json: bool) -> None:
     """List the approvers, and how many of them must sign."""
     approvers = _read_approvers()
-    lines = [f"{each.name}: {each.public_key}{_describe_end(each)}" for each in approvers.members]
-    head = f"{approvers.signatures} of {len(approvers.members)} must sign ({approvers.where})"
+    lines = [
+        f"{each.name}, {each.role}: {each.public_key}{_describe_end(each)}" for each in approvers.members
+    ]
+    head = f"{approvers.signatures} of {approvers.approver_count} must sign ({approvers.where})"
     result = {
         "signatures": approvers.signatures,
-        "approvers": [{"name": each.name, "public_key": each.public_key} for each in approvers.members],
+        "approvers": [
+            {"name": each.name, "role": each.role, "public_key": each.public_key}
+            for each in approvers.members
+        ],
     }
     print_result(result, as_json, "\n".join([head, *lines]))
 
@@ -177,13 +200,13 @@ def _describe_end(member: "Approver") -> str:
 
 
 def _read_approvers() -> "Approvers":
-    from models.signatures.approvers import Approvers
+    from models.signatures.key_holders import Approvers
 
     return Approvers.read(read_settings().approvers_file)
 
 
 def _write_approvers(members: "list[Approver]", signatures: int) -> None:
-    from models.signatures.approvers import Approvers
+    from models.signatures.key_holders import Approvers
 
     path = read_settings().approvers_file
     Approvers(members, signatures, str(path)).write(path)
@@ -192,7 +215,7 @@ def _write_approvers(members: "list[Approver]", signatures: int) -> None:
 def _require_new_name(approvers: "Approvers", name: str) -> None:
     if not name.strip():
         raise BadInput("an approver needs a name", got=repr(name), expected="the name of a person")
-    if name in {each.name for each in approvers.members}:
+    if name in approvers.list_names():
         raise BadInput(
             "there is an approver of this name", where=approvers.where, got=name, todo="choose another name"
         )

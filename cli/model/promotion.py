@@ -282,7 +282,7 @@ def _refuse_same_version(compared: ComparedVersions, one: "ModelVersion", other:
 
 def _read_approval(approval: SignedApprovalOptions) -> "Approval":
     """Read the key and the approvers; the person who decides is who holds the key, if no name is given."""
-    from models.signatures.approvers import Approvers
+    from models.signatures.key_holders import Approvers
     from models.signatures.keys import SigningKey
     from training.promotion.promote import Approval
 

@@ -103,8 +103,8 @@ def trust(name: str, public_key: str | None, key_file: Path | None, as_json: boo
     officer's own key is created if it does not exist, and its public key is added and printed.
     """
     from cli.operation.exchange_folder import ExchangeFolder
+    from models.signatures.key_holders import Partner, Partners
     from models.signatures.keys import SigningKey, VerifyingKey
-    from models.signatures.partners import Partner, Partners
 
     folder = ExchangeFolder.open()
     if public_key is None:

@@ -22,7 +22,7 @@ from consignments.exchange.folder import (
 from consignments.files.whole_files import replace_file
 from features.indicators.operation_keys import KEY_SUFFIX, OperationKeys
 from models.signatures.envelope import Envelope
-from models.signatures.partners import Partners
+from models.signatures.key_holders import Partners
 from models.signatures.signed_message import (
     MAX_MESSAGE_BYTES,
     SignedMessage,

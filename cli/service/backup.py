@@ -54,7 +54,8 @@ def restore(folder: Path, keys: Path | None, as_json: bool) -> None:
     """Restore a backup to an empty state directory and database.
 
     Verifies each file, the hash chain and the keys before anything is put in place. Existing files are never replaced.
-    After an interruption, run the same command again.
+    After an interruption, run the same command again. A file of approvers outside the state directory is not restored: an
+    administrator copies it.
 
     Set NPSRISK_STATE_DIR, and NPSRISK_DATABASE_URL for PostgreSQL, before. Compare the head that is printed with one that
     was stored elsewhere: entries after the backup are missing. Run "npsrisk doctor" and "npsrisk serve" after.
@@ -70,4 +71,7 @@ def restore(folder: Path, keys: Path | None, as_json: bool) -> None:
     with show_progress_bar() as progress:
         done = run(settings, folder, keys, progress)
     text = f"{done.last_sequence:,} entries -> {settings.state_dir}\nhead {done.head}"
+    copy = (folder / "keys" if keys is None else keys) / "approvers.toml"
+    if copy.exists() and not settings.approvers_file.exists():
+        text += f"\nnot restored, because only an administrator may write it: install -m 0644 {copy} {settings.approvers_file}"
     print_result(to_plain(done) | {"state_dir": str(settings.state_dir)}, as_json, text)

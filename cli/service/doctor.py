@@ -12,6 +12,7 @@ import click
 
 from cli.options import json_option
 from cli.output import print_result
+from cli.service.file_rights import SystemUser
 from consignments.errors import NpsriskError
 
 if TYPE_CHECKING:
@@ -23,12 +24,17 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class DoctorFinding(NamedTuple):
-    """The result of one check: what was found and, if it is wrong, what to do."""
+    """The result of one check: what was found and, if it is wrong or a warning, what to do."""
 
     check: str
     ok: bool
     found: str
     todo: str = ""
+    warning: bool = False
+
+    def __str__(self) -> str:
+        word = "WRONG" if not self.ok else "warn " if self.warning else "ok   "
+        return f"{word} {self.check}: {self.found}{f'; {self.todo}' if self.todo else ''}"
 
 
 Results = Iterator[DoctorFinding]
@@ -40,8 +46,8 @@ Results = Iterator[DoctorFinding]
 def doctor(context: click.Context, as_json: bool) -> None:
     """Check an installation, and say how to correct each fault.
 
-    Each line says what was found, and what to do if it is wrong. It changes nothing, and the service may keep running. Run
-    it as the user of the service, with its settings.
+    Each line says what was found, and what to do if it is wrong or a warning. It changes nothing, and the service may keep
+    running. Run it as the user of the service, with its settings.
 
     Exit code 0 if everything is right, 1 if anything is wrong, 2 if a setting is invalid.
 
@@ -53,11 +59,8 @@ def doctor(context: click.Context, as_json: bool) -> None:
 
     results = list(examine(read_settings()))
     wrong = [each for each in results if not each.ok]
-    lines = [
-        f"{'ok   ' if each.ok else 'WRONG'} {each.check}: {each.found}{f'; {each.todo}' if each.todo else ''}"
-        for each in results
-    ]
-    lines.append("Everything is right." if not wrong else f"{len(wrong)} of {len(results)} checks failed.")
+    last = "Everything is right." if not wrong else f"{len(wrong)} of {len(results)} checks failed."
+    lines = [*map(str, results), last]
     checks = [each._asdict() for each in results]
     print_result({"ok": not wrong, "checks": checks}, as_json, "\n".join(lines))
     context.exit(1 if wrong else 0)
@@ -198,7 +201,7 @@ def _check_clock(log: object) -> Results:
 
 
 def _check_model(settings: "Settings") -> Results:
-    from models.signatures.approvers import Approvers
+    from models.signatures.key_holders import Approvers
     from serving.deployment.releases import find_release_folder, read_release
 
     folder = find_release_folder(settings.state_dir)
@@ -210,12 +213,24 @@ def _check_model(settings: "Settings") -> Results:
 
 
 def _check_approvers(settings: "Settings") -> Results:
-    from models.signatures.approvers import Approvers
+    from models.signatures.key_holders import Approvers
 
     approvers = Approvers.read(settings.approvers_file)
-    found = f"{len(approvers.members)} persons, {approvers.signatures} of them must sign"
-    enough = len(approvers.members) >= approvers.signatures
+    found = f"{approvers.approver_count} may approve, {approvers.signatures} of them must sign ({approvers.where})"
+    enough = approvers.approver_count >= approvers.signatures
     yield DoctorFinding("", enough, found, "" if enough else "run npsrisk keys create or npsrisk keys trust")
+    user = SystemUser.find_service_user(settings.state_dir)
+    writable = user.find_writable(settings.approvers_file)
+    if writable is not None:
+        # Without API keys only this machine reaches the service.
+        local = settings.api_keys_file is None
+        yield DoctorFinding(
+            "rights of approvers",
+            local,
+            f"the user of the service, {user.name}, can write {writable}, and so approve a model",
+            "let root own the file and its folder, for example /etc/npsrisk, or set NPSRISK_APPROVERS_FILE",
+            warning=local,
+        )
 
 
 def _check_api_keys(settings: "Settings") -> Results:

@@ -1,100 +1,239 @@
-"""Files of those who hold keys: a TOML table for each holder with name, public key and, optionally, the end of the key."""
+"""Holders of public keys, in two TOML files: approvers of promotions, and partners of the exchange.
+
+    signatures = 2          # approvers.toml only: how many approvers must sign
+
+    [[approver]]            # partners.toml: [[partner]]
+    name = "..."
+    public_key = "..."
+    role = "evaluator"      # approvers.toml only. Default: approver
+    until = 2027-01-31T00:00:00Z
+
+`until` ends the right of a key: what it signs later is refused. The operator edits the partners. The service only reads the approvers:
+its user must not be able to write that file.
+"""
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Annotated, ClassVar, Generic, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
 
-from consignments.errors import BadSetting
+from consignments.errors import BadSetting, PromotionRefused
+from consignments.exchange.documents import PartnerName
 from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from models.signatures.envelope import PAYLOAD_TYPE, Signature, encode_for_signing
 from models.signatures.keys import VerifyingKey
 
 MAX_FILE_BYTES = 1_000_000
+MAX_SIGNATURES = 10
+ApproverRole = Literal["approver", "evaluator"]
+"""An approver signs promotions and evidence, an evaluator only evidence."""
+
+
+class KeyHolder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The owner of an Ed25519 public key in base64, whose right ends at `until`."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    public_key: str
+    until: Annotated[datetime, Meta(tz=True)] | None = None
+
+
+class Approver(KeyHolder, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A person who may approve promotions, or only sign their evidence."""
+
+    role: ApproverRole = "approver"
+
+
+class Partner(KeyHolder, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An administration; with several officers who sign, it has several entries."""
+
+    name: PartnerName
+
+
+class _ApproversFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    approver: tuple[Approver, ...] = ()
+    signatures: Annotated[int, Meta(ge=1, le=MAX_SIGNATURES)] = 1
+
+
+class _PartnersFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    partner: tuple[Partner, ...] = ()
+
+
+Holder = TypeVar("Holder", bound=KeyHolder)
 Layout = TypeVar("Layout", bound=msgspec.Struct)
 
 
-class KeyHolder(Protocol):
-    """A holder of a key, as the file has it."""
+class KeyHolders(Generic[Holder]):
+    """The key holders of one file; `BadSetting` if two share a key."""
 
-    @property
-    def name(self) -> str:
-        """Return the name."""
+    table: ClassVar[str]
+    verb: ClassVar[str]
 
-    @property
-    def public_key(self) -> str:
-        """Return the Ed25519 public key in Base64."""
+    def __init__(self, members: Iterable[Holder] = (), where: str = "") -> None:
+        self.members, self.where = tuple(members), where or f"the file of {self.table}s"
+        pairs = [(VerifyingKey(each.public_key), each) for each in self.members]
+        self._keys = {key.key_id: (key, each) for key, each in pairs}
+        if len(self._keys) < len(pairs):
+            raise BadSetting(
+                f"two {self.table}s share a key", where=self.where, expected="one entry for each key"
+            )
 
-    @property
-    def until(self) -> datetime | None:
-        """Return when the key ends, if it ends."""
+    def find(self, key_id: str) -> Holder | None:
+        """Find the holder of a key."""
+        found = self._keys.get(key_id)
+        return None if found is None else found[1]
+
+    def list_names(self) -> list[str]:
+        """List the names, each once."""
+        return list(dict.fromkeys(each.name for each in self.members))
+
+    def find_signers(
+        self, statement: bytes, signatures: Iterable[Signature], at: datetime
+    ) -> dict[str, Holder]:
+        """Find by name the holders whose signatures of a statement hold; keys that had ended by `at` do not count."""
+        message = encode_for_signing(PAYLOAD_TYPE, statement)
+        found: dict[str, Holder] = {}
+        for signature in signatures:
+            key, holder = self._keys.get(signature.keyid, (None, None))
+            if key is None or holder is None or (holder.until is not None and at >= holder.until):
+                continue
+            if holder.name not in found and key.verifies(signature.to_bytes(), message):
+                found[holder.name] = holder
+        return found
+
+    @classmethod
+    def _read_file(cls, path: Path, layout: type[Layout]) -> Layout:
+        """Read the file; without one it is the layout without entries."""
+        fault = f"the file of {cls.table}s cannot be read"
+        try:
+            with path.open("rb") as file:
+                return msgspec.convert(tomllib.loads(file.read(MAX_FILE_BYTES).decode()), layout)
+        except FileNotFoundError:
+            return layout()
+        except OSError as error:
+            raise BadSetting(fault, where=str(path), got=error.__class__.__name__) from error
+        except (ValueError, msgspec.ValidationError) as error:
+            raise BadSetting(
+                fault,
+                where=str(path),
+                got=str(error),
+                expected=f"entries [[{cls.table}]] with name and public_key",
+                todo=f"correct it, or write it again with {cls.verb}",
+            ) from error
+
+    def _write_file(self, path: Path, head: Sequence[str]) -> None:
+        """Write the file at once: the lines of its head, then a table for each holder."""
+        lines = list(head)
+        for each in self.members:
+            fields = msgspec.to_builtins(each, builtin_types=(datetime,))
+            lines += ["", f"[[{self.table}]]", *(f"{name} = {_format(fields[name])}" for name in fields)]
+        try:
+            replace_file(path, ("\n".join(lines) + "\n").encode(), PUBLIC_MODE)
+        except OSError as error:
+            raise BadSetting(
+                f"the file of {self.table}s cannot be written",
+                where=str(path),
+                got=error.strerror or error.__class__.__name__,
+                todo=f"run {self.verb} as a user who may write it",
+            ) from error
 
 
-def read_key_holders(path: Path, layout: type[Layout], *, what: str, expected: str, todo: str) -> Layout:
-    """Read a file of key holders; without a file it is the layout without entries.
+class Approvers(KeyHolders[Approver]):
+    """The persons who may approve, and how many must sign; `BadSetting` if there are fewer."""
 
-    Parameters
-    ----------
-    path : Path
-    layout : type of msgspec.Struct
-        Fields of the file, all with a default.
-    what, expected, todo : str
-        Name of the file, its content, and what to do if it is damaged, for the error.
+    table, verb = "approver", "npsrisk keys"
 
-    Raises
-    ------
-    BadSetting
-        If it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return msgspec.convert(tomllib.loads(file.read(MAX_FILE_BYTES).decode()), layout)
-    except FileNotFoundError:
-        return layout()
-    except OSError as error:
-        raise BadSetting(f"{what} cannot be read", where=str(path), got=error.__class__.__name__) from error
-    except (ValueError, msgspec.ValidationError) as error:
-        raise BadSetting(
-            f"{what} cannot be read", where=str(path), got=str(error), expected=expected, todo=todo
-        ) from error
+    def __init__(
+        self, members: Iterable[Approver], signatures: int = 1, where: str = "NPSRISK_APPROVERS_FILE"
+    ) -> None:
+        super().__init__(members, where)
+        self.signatures = signatures
+        if len(self.list_names()) < len(self.members):
+            raise BadSetting("two approvers share a name", where=where, expected="one entry for each person")
+        self.approver_count = sum(each.role == "approver" for each in self.members)
+        if 0 < self.approver_count < signatures:
+            raise BadSetting(
+                "more signatures are required than there are approvers",
+                where=where,
+                got=f"{self.approver_count} with the role approver",
+                expected=f"at least {signatures}",
+            )
 
+    @classmethod
+    def read(cls, path: Path) -> "Approvers":
+        """Read the file of approvers; without one nobody may approve."""
+        found = cls._read_file(path, _ApproversFile)
+        return cls(found.approver, found.signatures, str(path))
 
-def write_key_holders(path: Path, head: Sequence[str], table: str, holders: Iterable[KeyHolder]) -> None:
-    """Write a file of key holders at once: the lines of its head, then a table for each holder."""
-    lines = list(head)
-    for each in holders:
-        lines += [
-            "",
-            f"[[{table}]]",
-            f"name = {_quote(each.name)}",
-            f"public_key = {_quote(each.public_key)}",
+    def write(self, path: Path) -> None:
+        """Write the file, readable by all and writable by its owner."""
+        head = [
+            "# Who may approve a promotion (npsrisk keys). The user of the service must not be able to write this file.",
+            f"signatures = {self.signatures}",
         ]
-        lines += [] if each.until is None else [f"until = {each.until.isoformat()}"]
-    replace_file(path, ("\n".join(lines) + "\n").encode(), PUBLIC_MODE)
+        self._write_file(path, head)
+
+    def list_signers(
+        self,
+        statement: bytes,
+        signatures: Iterable[Signature],
+        at: datetime,
+        roles: Container[str] = ("approver",),
+    ) -> list[str]:
+        """List the persons of these roles whose signatures hold `at` this time, each once."""
+        found = self.find_signers(statement, signatures, at)
+        return [name for name, each in found.items() if each.role in roles]
+
+    def require(
+        self, statement: bytes, signatures: Iterable[Signature], at: datetime, where: str
+    ) -> list[str]:
+        """Return who signed a statement; `PromotionRefused` if too few approvers did, or it was changed."""
+        if not self.approver_count:
+            raise PromotionRefused(
+                "nobody may approve a promotion yet",
+                where=self.where,
+                got="no approver",
+                expected="the public key of each approver",
+                todo="create a key with npsrisk keys create --name NAME, or add one with npsrisk keys trust",
+            )
+        signed = list(signatures)
+        signers = self.list_signers(statement, signed, at)
+        if len(signers) < self.signatures:
+            raise PromotionRefused(
+                "the promotion record is not signed by those who may approve",
+                where=where,
+                got=_describe_signatures(signed, signers),
+                expected=f"{self.signatures} of the approvers in {self.where}",
+                todo="promote again with the key of an approver; if nobody did this knowingly, find out who wrote to the registry",
+            )
+        return signers
 
 
-def list_signers(
-    keys: Mapping[str, tuple[VerifyingKey, KeyHolder]],
-    statement: bytes,
-    signatures: Iterable[Signature],
-    at: datetime,
-) -> list[str]:
-    """List the holders whose signatures of a statement hold, each once; keys that had ended by `at` do not count."""
-    message = encode_for_signing(PAYLOAD_TYPE, statement)
-    signers: list[str] = []
-    for signature in signatures:
-        key, holder = keys.get(signature.keyid, (None, None))
-        if key is None or holder is None or holder.name in signers:
-            continue
-        ended = holder.until is not None and at >= holder.until
-        if not ended and key.verifies(signature.to_bytes(), message):
-            signers.append(holder.name)
-    return signers
+class Partners(KeyHolders[Partner]):
+    """The administrations whose messages are accepted."""
+
+    table, verb = "partner", "npsrisk exchange trust"
+
+    @classmethod
+    def read(cls, path: Path) -> "Partners":
+        """Read the file of partners; without one there are none."""
+        return cls(cls._read_file(path, _PartnersFile).partner, str(path))
+
+    def write(self, path: Path) -> None:
+        """Write the file."""
+        self._write_file(path, ["# Partners whose messages are accepted (npsrisk exchange trust)."])
 
 
-def _quote(text: str) -> str:
-    """Write a text as a TOML basic string, which has JSON's escapes."""
-    return msgspec.json.encode(text).decode()
+def _describe_signatures(signatures: list[Signature], signers: list[str]) -> str:
+    if not signatures:
+        return "no signature"
+    good = f"signatures by {', '.join(signers)} hold" if signers else "no signature holds"
+    return f"{len(signatures)} signature{'s' if len(signatures) > 1 else ''}; {good}"
+
+
+def _format(value: str | datetime) -> str:
+    """Format a value for TOML, whose basic strings have JSON's escapes."""
+    return value.isoformat() if isinstance(value, datetime) else msgspec.json.encode(value).decode()

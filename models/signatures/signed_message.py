@@ -16,8 +16,8 @@ from models.signatures.envelope import (
     build_statement,
     sign_statement,
 )
+from models.signatures.key_holders import Partners
 from models.signatures.keys import SigningKey
-from models.signatures.partners import Partners
 
 PREDICATE_TYPE = "urn:npsrisk:exchange:1"
 MAX_MESSAGE_BYTES = 65_536
@@ -91,7 +91,7 @@ def read_signed_message(data: bytes, partners: Partners, now: datetime, where: s
         or build_message_statement(message) != statement
     ):
         raise MessageFault("the statement is not that of its message", where=where)
-    if not partners.is_signed_by(message.author, statement, envelope.signatures, now):
+    if message.author not in partners.find_signers(statement, envelope.signatures, now):
         raise MessageFault(
             "no signature of its author holds",
             where=where or partners.where,

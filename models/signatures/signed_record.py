@@ -8,7 +8,6 @@ import msgspec
 
 from consignments.errors import PromotionRefused
 from models.promotion_record import PromotionRecord, verify_chain
-from models.signatures.approvers import Approvers
 from models.signatures.envelope import (
     PAYLOAD_TYPE,
     Envelope,
@@ -17,6 +16,7 @@ from models.signatures.envelope import (
     build_statement,
     sign_statement,
 )
+from models.signatures.key_holders import Approvers
 from models.signatures.keys import SigningKey
 
 PREDICATE_TYPE = "urn:npsrisk:promotion:1"

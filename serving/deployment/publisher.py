@@ -18,7 +18,7 @@ from consignments.files.whole_files import PRIVATE_FOLDER_MODE, PUBLIC_MODE, rep
 from models.bundle import Bundle, load_bundle
 from models.promotion_record import PromotionRecord
 from models.registry import CHAMPION, ModelVersion, Registry
-from models.signatures.approvers import Approvers
+from models.signatures.key_holders import Approvers
 from models.signatures.signed_record import SignedRecord, find_approval
 from serving.deployment.releases import Role, find_release_folder, read_release
 from serving.process.settings import Settings

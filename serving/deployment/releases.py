@@ -11,8 +11,8 @@ import msgspec
 
 from consignments.errors import BundleRefused, PromotionRefused
 from models.promotion_record import PromotionRecord
-from models.signatures.approvers import Approvers
 from models.signatures.envelope import Envelope
+from models.signatures.key_holders import Approvers
 from models.signatures.signed_record import SignedRecord
 
 BUNDLE_FOLDER = "bundle"

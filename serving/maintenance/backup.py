@@ -180,18 +180,19 @@ def _place(settings: Settings, part: Path, targets: dict[str, Path], progress: P
 
 
 def _find_targets(settings: Settings, manifest: BackupManifest) -> dict[str, Path]:
-    """Return the place of each file; a log in another database than SQLite has none."""
+    """Return the place of each file; a log in another database than SQLite has none, nor have approvers outside the state directory."""
     named = {
         f"{KEYS}/{DATA_KEY_FILE}": settings.data_key_file,
-        f"{KEYS}/{APPROVERS_FILE}": settings.approvers_file,
         f"{KEYS}/{PERIOD_KEYS_FILE}": settings.period_keys_dir / PERIOD_KEYS_FILE,
     }
     if is_sqlite_url(settings.database_url):
         named[LOG_FILE] = get_sqlite_path(settings.database_url)
+    # Elsewhere only an administrator writes it.
+    if settings.approvers_file.absolute().is_relative_to(settings.state_dir.absolute()):
+        named[f"{KEYS}/{APPROVERS_FILE}"] = settings.approvers_file
+    without = {LOG_FILE, f"{KEYS}/{APPROVERS_FILE}"} - named.keys()
     return {
-        name: named.get(name, settings.state_dir / name)
-        for name in manifest.files
-        if name != LOG_FILE or name in named
+        name: named.get(name, settings.state_dir / name) for name in manifest.files if name not in without
     }
 
 

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from consignments.errors import BadSetting, UnknownName
 
 DEFAULT_MAX_BODY_BYTES = 10_000_000
+INSTALLED_APPROVERS_FILE = "/etc/npsrisk/approvers.toml"
 SECONDS_PER_UNIT = {"second": 1, "minute": 60, "hour": 3600}
 
 
@@ -158,7 +159,8 @@ class Settings(BaseSettings):
         Path,
         Field(
             alias="NPSRISK_APPROVERS_FILE",
-            description="TOML file of the persons who may approve a promotion, with their public keys.",
+            description="TOML file of the persons who may approve a promotion, with their public keys. The user of the service must not be "
+            "able to write it. With `NPSRISK_API_KEYS_FILE` the default is `/etc/npsrisk/approvers.toml`.",
         ),
     ] = Path()
     administration: Annotated[
@@ -248,13 +250,14 @@ class Settings(BaseSettings):
     ] = None
 
     def model_post_init(self, _context: Any) -> None:
-        """Set the files that were not named to their defaults in the state directory."""
+        """Set the files that were not named to their defaults, nearly all in the state directory."""
         if not self.database_url:
             object.__setattr__(self, "database_url", f"sqlite:///{self.state_dir / 'events.db'}")
         files = {
             "data_key_file": "data.key",
             "period_keys_dir": "",
-            "approvers_file": "approvers.toml",
+            # An absolute path replaces the state directory.
+            "approvers_file": "approvers.toml" if self.api_keys_file is None else INSTALLED_APPROVERS_FILE,
             "exchange_dir": "exchange",
         }
         for name, file in files.items():

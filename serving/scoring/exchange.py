@@ -12,7 +12,7 @@ from consignments.records import Alert
 from consignments.timestamps import to_datetime
 from features.indicators.operation_keys import KEY_SUFFIX, OperationKeys
 from models.signatures.envelope import Envelope
-from models.signatures.partners import Partners
+from models.signatures.key_holders import Partners
 from models.signatures.signed_message import read_signed_message
 from serving.event_log.event_codec import LoggedMessage
 from serving.process.state_directory import FileStamp, get_file_stamp

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from consignments.errors import BadSetting, BundleRefused, NpsriskError, ServiceFault
 from features.history.pseudonyms import Pseudonyms
-from models.signatures.approvers import Approvers
+from models.signatures.key_holders import Approvers
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
 from serving.event_log.group_commit import Committer

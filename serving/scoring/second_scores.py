@@ -13,7 +13,7 @@ import msgspec
 from consignments.records import Consignment
 from consignments.timestamps import convert_us_to_day, to_us
 from features.history.pseudonyms import Pseudonyms
-from models.signatures.approvers import Approvers
+from models.signatures.key_holders import Approvers
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
 from serving.event_log.reader import LogReader

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from consignments.errors import BadSetting, BundleRefused
-from models.signatures.approvers import Approvers
+from models.signatures.key_holders import Approvers
 from serving.deployment.releases import Release, find_release_folder, read_release
 from serving.process.logging import logger
 from serving.process.settings import Settings

@@ -22,7 +22,7 @@ from consignments.records import Target
 from features.history.pseudonyms import Pseudonyms, load_data_key
 from features.spec import Spec
 from models.bundle import Bundle
-from models.signatures.approvers import Approvers
+from models.signatures.key_holders import Approvers
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import Row, decode_features

@@ -10,8 +10,8 @@ from support.serving_examples import on_day_20
 from consignments.exchange.documents import Feedback, Seizure, Warning, Withdrawal
 from features.indicators.operation_keys import OperationKey
 from features.indicators.values import compute_indicators
+from models.signatures.key_holders import Partner, Partners
 from models.signatures.keys import SigningKey
-from models.signatures.partners import Partner, Partners
 from models.signatures.signed_message import sign_message
 
 SECOND_US = 1_000_000

@@ -125,7 +125,11 @@ def settings_in(state_dir: Path, **changes: Any) -> Settings:
     key = state_dir / "data.key"
     key.write_bytes(DATA_KEY)
     write_approvers(state_dir)
-    here = {"NPSRISK_STATE_DIR": str(state_dir), "NPSRISK_DATABASE_URL": database_in(state_dir)}
+    here = {
+        "NPSRISK_STATE_DIR": str(state_dir),
+        "NPSRISK_DATABASE_URL": database_in(state_dir),
+        "NPSRISK_APPROVERS_FILE": str(state_dir / "approvers.toml"),
+    }
     return Settings.model_validate(here | changes)
 
 

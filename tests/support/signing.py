@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from models.promotion_record import GENESIS_SHA256, DeployedFigures, Figure, PromotionRecord
-from models.signatures.approvers import Approver, Approvers
+from models.signatures.key_holders import Approver, Approvers
 from models.signatures.keys import SigningKey
 from models.signatures.signed_record import SignedRecord
 

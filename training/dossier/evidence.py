@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from models.bundle import Bundle
 from models.registry import ModelVersion, Registry
-from models.signatures.approvers import Approvers
+from models.signatures.key_holders import Approvers
 from models.signatures.signed_record import SignedRecord
 from training.config import TrainConfig
 from training.gate.rules import RuleResult

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from consignments.errors import BundleRefused, PromotionRefused
 from models.promotion_record import GENESIS_SHA256, DeployedFigures, Figure, PromotionRecord, verify_chain
 from models.registry import BUNDLE_TAG, CHAMPION, ModelVersion, Registry
-from models.signatures.approvers import Approvers
+from models.signatures.key_holders import Approvers
 from models.signatures.keys import SigningKey
 from models.signatures.signed_record import SignedRecord, verify_signed_chain
 from training.gate.rules import (
@@ -68,11 +68,11 @@ class Approval(NamedTuple):
             if not text.strip():
                 raise PromotionRefused("a promotion needs a name and a reason", where=f"--{name}", got="''")
         member = self.approvers.find(self.key.public.key_id)
-        if member is None:
+        if member is None or member.role != "approver":
             raise PromotionRefused(
                 "this key may not approve",
                 where=self.approvers.where,
-                got=f"key {self.key.public.key_id[:12]}",
+                got=f"key {self.key.public.key_id[:12]}{'' if member is None else f' of {member.name}, {member.role}'}",
                 expected="the key of an approver",
                 todo="add its public key with npsrisk keys trust, if you may decide who approves",
             )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from models.signatures.approvers import Approvers
+from models.signatures.key_holders import Approvers
 from npsrisk import main
 
 
@@ -27,7 +27,7 @@ def test_a_key_is_created_shown_and_listed(tmp_path: Path) -> None:
     assert run(tmp_path, "show").strip() == created["public_key"]
     assert read_json(run(tmp_path, "list", "--json")) == {
         "signatures": 1,
-        "approvers": [{"name": "first", "public_key": created["public_key"]}],
+        "approvers": [{"name": "first", "role": "approver", "public_key": created["public_key"]}],
     }
     assert "PRIVATE KEY" in (tmp_path / "approver.key").read_text()
     assert "PRIVATE" not in (tmp_path / "approvers.toml").read_text()
@@ -37,7 +37,7 @@ def test_another_person_is_trusted_by_the_public_key_alone_and_two_must_sign(tmp
     other = tmp_path / "elsewhere"
     public = read_json(run(other, "create", "--name", "second", "--json"))["public_key"]
     run(tmp_path, "create", "--name", "first")
-    assert "more signatures are asked for" in run(tmp_path, "require", "2", fails=True)
+    assert "more signatures are required" in run(tmp_path, "require", "2", fails=True)
     run(tmp_path, "trust", "second", public)
     assert "needs 2 of 2 approvers" in run(tmp_path, "require", "2")
     assert Approvers.read(tmp_path / "approvers.toml").signatures == 2
@@ -82,3 +82,30 @@ def test_what_cannot_be_done_is_refused_and_changes_nothing(
     before = (tmp_path / "approvers.toml").read_bytes(), (tmp_path / "approver.key").read_bytes()
     assert expected in run(tmp_path, *words, fails=True)
     assert ((tmp_path / "approvers.toml").read_bytes(), (tmp_path / "approver.key").read_bytes()) == before
+
+
+def test_an_evaluator_is_added_and_cannot_be_the_second_approver(tmp_path: Path) -> None:
+    public = read_json(run(tmp_path / "elsewhere", "create", "--name", "second", "--json"))["public_key"]
+    run(tmp_path, "create", "--name", "first")
+    assert "second may sign evidence" in run(tmp_path, "trust", "second", public, "--role", "evaluator")
+    assert "second, evaluator" in run(tmp_path, "list")
+    assert "more signatures are required" in run(tmp_path, "require", "2", fails=True)
+
+
+def test_a_file_that_the_user_may_not_write_keeps_its_content_and_no_key_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a service with API keys the file is in a folder of root."""
+    run(tmp_path, "create", "--name", "first")
+    before = (tmp_path / "approvers.toml").read_bytes()
+
+    def refuse(path: Path, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("models.signatures.key_holders.replace_file", refuse)
+    other = tmp_path / "other.key"
+    refused = run(tmp_path, "create", "--name", "insider", "--key", str(other), fails=True)
+    assert "the file of approvers cannot be written" in refused
+    assert "Permission denied" in refused
+    assert not other.exists()
+    assert (tmp_path / "approvers.toml").read_bytes() == before

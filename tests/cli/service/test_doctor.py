@@ -1,6 +1,8 @@
 """The verb doctor: each fault has a line with what to do, and a sound installation has none."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,7 @@ def test_a_sound_installation_has_no_fault(folder: Path) -> None:
     assert code == 0
     assert checked == {
         "versions", "settings", "state directory", "disk", "event log", "standby", "clock", "keys", "model", "approvers",
-        "API keys", "TLS", "model store",
+        "rights of approvers", "API keys", "TLS", "model store",
     }  # fmt: skip
 
 
@@ -70,6 +72,32 @@ def test_each_fault_is_found_and_the_other_checks_still_run(folder: Path, tmp_pa
     assert "npsrisk clock correct" in wrong["clock"]
     assert "expires on 2020-01-01" in wrong["API keys"]
     assert "approvers" in wrong
+
+
+def test_approvers_that_the_service_can_write_are_a_warning_without_api_keys_and_wrong_with_them(
+    folder: Path, tmp_path: Path
+) -> None:
+    _, result = examine(folder)
+    (found,) = [each for each in result["checks"] if each["check"] == "rights of approvers"]
+    assert (found["ok"], found["warning"]) == (True, True)
+    assert f"can write {folder / 'approvers.toml'}" in found["found"]
+    keys = tmp_path / "keys.toml"
+    keys.write_text(f'[[keys]]\nname = "post"\nsha256 = "{"a" * 64}"\nscopes = ["score"]\n')
+    with_keys = {"NPSRISK_API_KEYS_FILE": str(keys), "NPSRISK_APPROVERS_FILE": str(folder / "approvers.toml")}
+    assert "let root own the file" in find_wrong(folder, **with_keys)["rights of approvers"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives a file to another user")
+def test_approvers_of_root_outside_the_state_directory_are_right(folder: Path, tmp_path: Path) -> None:
+    shutil.move(folder / "approvers.toml", tmp_path / "approvers.toml")
+    os.chown(folder, 54_321, 54_321)
+    keys = tmp_path / "keys.toml"
+    keys.write_text(f'[[keys]]\nname = "post"\nsha256 = "{"a" * 64}"\nscopes = ["score"]\n')
+    outside = {
+        "NPSRISK_API_KEYS_FILE": str(keys),
+        "NPSRISK_APPROVERS_FILE": str(tmp_path / "approvers.toml"),
+    }
+    assert find_wrong(folder, **outside) == {}
 
 
 def test_another_data_key_is_found(folder: Path) -> None:

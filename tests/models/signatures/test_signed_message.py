@@ -9,8 +9,8 @@ from support.examples import day
 from consignments.errors import BadSetting, MessageFault
 from consignments.exchange.documents import AnyMessage, Feedback, Seizure, Warning, Withdrawal
 from models.signatures.envelope import build_envelope, build_statement, sign_statement
+from models.signatures.key_holders import Partner, Partners
 from models.signatures.keys import SigningKey
-from models.signatures.partners import Partner, Partners
 from models.signatures.signed_message import PREDICATE_TYPE, read_signed_message, sign_message
 
 TOKEN = "0123456789abcdef:phone/exact:" + "0" * 32

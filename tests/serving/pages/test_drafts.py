@@ -13,8 +13,8 @@ from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.exchange.documents import Seizure, Warning
 from features.indicators.values import compute_indicators
+from models.signatures.key_holders import Partner, Partners
 from models.signatures.keys import SigningKey
-from models.signatures.partners import Partner, Partners
 from models.signatures.signed_message import read_signed_message
 
 pytestmark = pytest.mark.usefixtures("own_keys")

@@ -26,6 +26,15 @@ def test_files_that_are_not_named_lie_in_the_state_directory(monkeypatch: pytest
     settings = Settings.read()
     assert settings.database_url == "sqlite:////srv/npsrisk/events.db"
     assert settings.data_key_file == Path("/srv/npsrisk/data.key")
+    assert settings.approvers_file == Path("/srv/npsrisk/approvers.toml")
+
+
+def test_with_api_keys_the_approvers_lie_outside_the_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NPSRISK_STATE_DIR", "/srv/npsrisk")
+    monkeypatch.setenv("NPSRISK_API_KEYS_FILE", "/srv/keys.toml")
+    assert Settings.read().approvers_file == Path("/etc/npsrisk/approvers.toml")
+    monkeypatch.setenv("NPSRISK_APPROVERS_FILE", "/srv/approvers.toml")
+    assert Settings.read().approvers_file == Path("/srv/approvers.toml")
 
 
 def test_the_environment_goes_before_the_file_and_the_file_before_the_default(

@@ -17,7 +17,7 @@ from support.stores import create_store
 from consignments.errors import BundleRefused, FileFault
 from features.batch import Tables
 from models.registry import ModelVersion, Registry
-from models.signatures.approvers import Approvers
+from models.signatures.key_holders import Approvers
 from training.config import parse_config
 from training.dossier.dossier import Dossier, DossierField, build_dossier
 from training.dossier.evidence import DossierEvidence, ServiceSetting, gather_dossier_evidence

@@ -25,7 +25,7 @@ from features.config import FeatureConfig
 from models.bundle import load_bundle
 from models.promotion_record import PromotionRecord
 from models.registry import Registry
-from models.signatures.approvers import Approver, Approvers
+from models.signatures.key_holders import Approver, Approvers
 from models.signatures.record_tags import get_signatures_tag
 from models.signatures.signed_record import SignedRecord, encode_signatures
 from serving.deployment.publisher import publish

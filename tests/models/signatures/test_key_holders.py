@@ -1,4 +1,4 @@
-"""The file of approvers: who may approve, how many must sign, and until when."""
+"""The files of key holders: who may approve or sign evidence, how many must sign, and until when; partners are no approvers."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,8 +8,8 @@ import pytest
 from support.signing import APPROVERS, PAIR, REVIEWER, SECOND, STRANGER
 
 from consignments.errors import BadInput, BadSetting, PromotionRefused
-from models.signatures.approvers import Approver, Approvers
 from models.signatures.envelope import Signature, sign_statement
+from models.signatures.key_holders import Approver, Approvers, Partners
 
 AT = datetime(2025, 1, 1, tzinfo=UTC)
 STATEMENT = b'{"a":1}'
@@ -20,6 +20,7 @@ def test_the_file_gives_back_what_was_written(tmp_path: Path) -> None:
     members = [
         Approver('A "quoted" name\\', REVIEWER.public.text, AT),
         Approver("이름", SECOND.public.text),
+        Approver("an evaluator", STRANGER.public.text, role="evaluator"),
     ]
     Approvers(members, 2).write(path)
     read = Approvers.read(path)
@@ -42,6 +43,7 @@ def test_without_a_file_nobody_may_approve(tmp_path: Path) -> None:
         "[[approver]]\nname = ''\npublic_key = 'x'",
         "not toml",
         "approver = 3",
+        "[[partner]]\nname = 'XA'\npublic_key = 'x'",
     ],
 )
 def test_a_file_at_fault_is_refused(tmp_path: Path, text: str) -> None:
@@ -91,3 +93,27 @@ def test_a_key_that_has_ended_approves_nothing_later() -> None:
     signed = [sign_statement(STATEMENT, REVIEWER)]
     assert ended.list_signers(STATEMENT, signed, AT - timedelta(seconds=1)) == ["a reviewer"]
     assert ended.list_signers(STATEMENT, signed, AT) == []
+
+
+def test_an_evaluator_signs_evidence_and_no_promotion() -> None:
+    both = Approvers([*APPROVERS.members, Approver("an evaluator", SECOND.public.text, role="evaluator")])
+    signed = [sign_statement(STATEMENT, SECOND)]
+    assert both.list_signers(STATEMENT, signed, AT) == []
+    assert both.list_signers(STATEMENT, signed, AT, ("approver", "evaluator")) == ["an evaluator"]
+    with pytest.raises(PromotionRefused, match="not signed by those who may approve"):
+        both.require(STATEMENT, signed, AT, "record 1")
+
+
+def test_an_evaluator_does_not_count_among_those_who_must_sign() -> None:
+    evaluator = Approver("an evaluator", SECOND.public.text, role="evaluator")
+    with pytest.raises(BadSetting, match="more signatures are required"):
+        Approvers([*APPROVERS.members, evaluator], 2)
+    with pytest.raises(PromotionRefused, match="nobody may approve"):
+        Approvers([evaluator]).require(STATEMENT, [sign_statement(STATEMENT, SECOND)], AT, "record 1")
+
+
+def test_a_partner_has_no_role(tmp_path: Path) -> None:
+    path = tmp_path / "partners.toml"
+    path.write_text(f"[[partner]]\nname = 'XA'\npublic_key = '{REVIEWER.public.text}'\nrole = 'approver'\n")
+    with pytest.raises(BadSetting, match="file of partners cannot be read"):
+        Partners.read(path)
