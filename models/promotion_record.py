@@ -76,7 +76,7 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     comparison : str or None
         MLflow run of the comparison that was used as evidence.
     forced : bool
-        True if a rule did not hold and the approver insisted, and in every later record of this version until it passes the gate.
+        True if a rule did not hold and the approver insisted, and in every later record of this bundle until every rule of the gate holds.
     figures : DeployedFigures or None
         Of the version at the time of promotion; None if its run holds no scores to compute them from.
     previous_sha256 : str

@@ -29,7 +29,6 @@ from models.mlflow_model.folder import ModelOrigin, write_mlflow_model
 from models.mlflow_model.scoring_model import load_scoring_model
 from models.promotion_record import RECORD_HEADING, REPORT_END, PromotionRecord, verify_chain
 from models.signatures.record_tags import (
-    EARLIER_PENDING_SIGNATURES_TAG,
     PENDING_TAG,
     build_signature_tags,
     get_record_tag,
@@ -384,7 +383,6 @@ class Registry:
         """
         name = signed.record.name
         self.write_signatures(signed)
-        self.client.set_registered_model_tag(name, EARLIER_PENDING_SIGNATURES_TAG, "")
         self.client.set_registered_model_tag(name, PENDING_TAG, signed.record.to_json())
         pending = self.read_pending(name)
         if pending is None or pending.record != signed.record:

@@ -14,6 +14,7 @@ from consignments.errors import BadInput, BadSetting
 
 if TYPE_CHECKING:
     from models.signatures.key_holders import Approver, ApproverRole, Approvers
+    from models.signatures.keys import SigningKey
 
 KEY_FILE = "approver.key"
 """In the state directory: the key with which promotions are signed by default."""
@@ -27,6 +28,18 @@ role_option = click.option(
     show_default=True,
     help="An approver signs promotions and evidence, an evaluator only evidence: runs of train and compare.",
 )
+
+
+evidence_key_option = build_key_option(
+    "the private key of an approver or evaluator, who signs the evidence of the run. Default: not signed"
+)
+
+
+def load_key(path: Path | None) -> "SigningKey | None":
+    """Load a signing key before long work; None if no file is given."""
+    from models.signatures.keys import SigningKey
+
+    return None if path is None else SigningKey.load(path)
 
 
 def find_key_file(given: Path | None) -> Path:

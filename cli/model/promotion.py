@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from cli.model.gate_table import format_gate_table, format_recommendation, summarize_recommendation
-from cli.model.keys import find_key_file, key_file_option
+from cli.model.keys import evidence_key_option, find_key_file, key_file_option, load_key
 from cli.options import (
     PeriodOptions,
     TableOptions,
@@ -118,9 +118,16 @@ gate_options = chain_decorators(
     "Compare arrivals before this time. Default: three weeks before the last result; with --truth, up to the last arrival.",
 )
 @target_option
+@evidence_key_option
 @reject_options
 @json_option
-def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOptions, as_json: bool) -> None:
+def compare(
+    tables: TableOptions,
+    compared: ComparedVersions,
+    period: PeriodOptions,
+    key_file: Path | None,
+    as_json: bool,
+) -> None:
     """Compare two model versions on the same consignments.
 
     A and B are version numbers, aliases, models:/NAME/VERSION or models:/NAME@ALIAS. B is the version that may replace A.
@@ -130,7 +137,8 @@ def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOpti
     evaluation fit. Both models are compared day by day (paired). Differences have 95 % intervals. Without --until and --truth,
     it leaves out the last three weeks before the last result, because most results of their arrivals are not known yet.
 
-    First run "npsrisk train --register". Logs a comparison run in MLflow. Next, run "npsrisk gate" and "npsrisk promote",
+    First run "npsrisk train --register". Logs a comparison run in MLflow. With --key, its tables are signed: then the gate
+    believes them. Next, run "npsrisk gate" and "npsrisk promote",
     which read this run.
 
     \b
@@ -143,10 +151,10 @@ def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOpti
     from training.promotion.comparison_report import summarize_comparison
     from training.promotion.review import log_reviewed_comparison
 
-    names = (compared.a, compared.b)
+    key, names = load_key(key_file), (compared.a, compared.b)
     one_version, other_version = (open_registry().resolve(name, target=compared.target) for name in names)
     versions = (one_version, other_version)
-    _refuse_same_version(compared, *versions)
+    _refuse_equal_versions(compared, *versions)
     open_registry().find_champion(
         compared.target
     )  # refuses an alias without a record before the work, not after it
@@ -161,7 +169,7 @@ def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOpti
             window=ArrivalWindow(begins, period.parse_end()),
         )
         found = run(one, other, traffic, progress=progress)
-    run_id, review = log_reviewed_comparison(open_registry(), found, *versions)
+    run_id, review = log_reviewed_comparison(open_registry(), found, *versions, key)
     result = {"run_id": run_id, "verdict": found.verdict(), "metrics": found.flatten_metrics()}
     lines = [summarize_comparison(found, versions[0].title, versions[1].title), *found.notes, f"run {run_id}"]
     if review is not None:
@@ -269,12 +277,19 @@ def promote(
     print_result(result, as_json, _summarize_promotion(done))
 
 
-def _refuse_same_version(compared: ComparedVersions, one: "ModelVersion", other: "ModelVersion") -> None:
-    if (one.name, one.number) == (other.name, other.number):
+def _refuse_equal_versions(compared: ComparedVersions, one: "ModelVersion", other: "ModelVersion") -> None:
+    """Refuse one version twice, and two versions with the same bundle."""
+    from models.registry import BUNDLE_TAG
+
+    same = (one.name, one.number) == (other.name, other.number)
+    bundle = one.tags.get(BUNDLE_TAG, "")
+    if same or (bundle and bundle == other.tags.get(BUNDLE_TAG)):
         raise BadInput(
-            "a version cannot be compared with itself",
+            "a version cannot be compared with itself"
+            if same
+            else "the two versions hold the same bundle, byte for byte",
             where=f"{compared.a} and {compared.b}",
-            got=f"{one.uri} twice",
+            got=f"{one.uri} twice" if same else f"{one.uri} and {other.uri}, bundle {bundle[:12]}",
             expected="two versions: the champion, and the version that may replace it",
             todo="run npsrisk train --register for a challenger, or name another version",
         )

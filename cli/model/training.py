@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from cli.model.gate_table import format_recommendation
+from cli.model.keys import evidence_key_option, load_key
 from cli.model.study_tables import format_studies
 from cli.options import (
     TableOptions,
@@ -66,6 +67,8 @@ class TrainOptions(NamedTuple):
         Folder that keeps the computed features; None to keep them in memory.
     dask : str or None
         Address of a Dask cluster.
+    key_file : Path or None
+        File of the key that signs the evidence of the run.
     """
 
     as_of: str | None
@@ -79,6 +82,7 @@ class TrainOptions(NamedTuple):
     jobs: int
     work: Path | None
     dask: str | None
+    key_file: Path | None
 
     def check_dask(self) -> None:
         """Raise `BadInput` if --dask is given without --work: the workers need a folder that they all see."""
@@ -158,6 +162,7 @@ class TrainOptions(NamedTuple):
     help="Keep the computed features in this folder. The same command then continues an interrupted run after its last part.",
 )
 @dask_option
+@evidence_key_option
 @jobs_option
 @reject_options
 @json_option
@@ -173,7 +178,8 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
     A sorted Parquet table is read in chunks and may be larger than the memory. Sort it by `sequence` if it has this column,
     else by `received_at`. Of uninspected consignments a sample is kept (`background_rows`, `traffic_rows`).
 
-    Writes an MLflow run with the model, a report (report.html) and tables. Prints the results of --ablation and --trials, and
+    Writes an MLflow run with the model, a report (report.html) and tables. With --key, their hashes are signed: then the gate
+    believes them without a repeated training run. Prints the results of --ablation and --trials, and
     without a terminal one line for each phase on standard error.
 
     \b
@@ -188,7 +194,7 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
 
     options.check_dask()
     settings = read_settings()
-    config = options.read_config()
+    config, key = options.read_config(), load_key(options.key_file)
     reader = TableReader(tables, options.jobs)
     with show_progress_bar() as progress:
         with report_progress(progress, "reading tables"):
@@ -205,7 +211,9 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
             work=options.work,
             cluster=options.dask,
         )
-        destination = RunDestination(tracking_uri=settings.mlflow_tracking_uri, register=options.register)
+        destination = RunDestination(
+            tracking_uri=settings.mlflow_tracking_uri, register=options.register, key=key
+        )
         done = run_training(task, destination, jobs=options.jobs, progress=progress)
     result = {
         "run_id": done.run_id,

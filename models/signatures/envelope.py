@@ -56,17 +56,7 @@ class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
 
 
 def build_statement(subjects: dict[str, str], predicate_type: str, predicate: Any) -> bytes:
-    """Build an in-toto statement as canonical JSON: sorted keys, no spaces.
-
-    Parameters
-    ----------
-    subjects : dict
-        Name to the SHA-256 of what the statement is about.
-    predicate_type : str
-        URI of the kind of statement.
-    predicate
-        What is stated; plain JSON values.
-    """
+    """Build an in-toto statement about subjects, by name and SHA-256, as canonical JSON: sorted keys, no spaces."""
     return msgspec.json.encode(
         {
             "_type": STATEMENT_TYPE,

@@ -19,25 +19,7 @@ RAW = serialization.Encoding.Raw, serialization.PublicFormat.Raw
 
 
 class VerifyingKey:
-    """A public key.
-
-    Parameters
-    ----------
-    text : str
-        Its 32 bytes in base64.
-
-    Attributes
-    ----------
-    text : str
-        In its canonical form.
-    key_id : str
-        SHA-256 of its bytes, hexadecimal.
-
-    Raises
-    ------
-    BadInput
-        If it is no Ed25519 public key.
-    """
+    """A public key, as the base64 text of its 32 bytes; `key_id` is their SHA-256. `BadInput` if it is none."""
 
     def __init__(self, text: str) -> None:
         try:
@@ -62,12 +44,7 @@ class VerifyingKey:
 
 
 class SigningKey:
-    """A private key.
-
-    Attributes
-    ----------
-    public : VerifyingKey
-    """
+    """A private key, with its public one."""
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
@@ -75,13 +52,7 @@ class SigningKey:
 
     @classmethod
     def create(cls, path: Path) -> "SigningKey":
-        """Create a key in a new file that only its owner can read, encrypted if `NPSRISK_KEY_PASSPHRASE` is set.
-
-        Raises
-        ------
-        BadInput
-            If the file exists: a key is never replaced.
-        """
+        """Create a key in a new file that only its owner can read, encrypted if `NPSRISK_KEY_PASSPHRASE` is set."""
         key = Ed25519PrivateKey.generate()
         passphrase = _read_passphrase()
         encryption: serialization.KeySerializationEncryption = (
@@ -93,13 +64,7 @@ class SigningKey:
 
     @classmethod
     def load(cls, path: Path) -> "SigningKey":
-        """Read a private key from its PEM file.
-
-        Raises
-        ------
-        BadInput
-            If there is no such file, it holds no Ed25519 key, or its passphrase is another one.
-        """
+        """Read a private key from its PEM file; `BadInput` if it holds no Ed25519 key, or its passphrase is another one."""
         try:
             with path.open("rb") as file:
                 data = file.read(MAX_KEY_FILE_BYTES)

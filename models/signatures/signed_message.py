@@ -55,16 +55,7 @@ def sign_message(message: AnyMessage, key: SigningKey) -> bytes:
 
 
 def read_signed_message(data: bytes, partners: Partners, now: datetime, where: str = "") -> SignedMessage:
-    """Read a message that came from outside.
-
-    Parameters
-    ----------
-    data : bytes
-        The envelope as JSON.
-    partners : Partners
-    now : datetime
-    where : str
-        The file or the call, for errors.
+    """Read a message that came from outside, as an envelope in JSON.
 
     Raises
     ------

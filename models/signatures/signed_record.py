@@ -23,7 +23,7 @@ PREDICATE_TYPE = "urn:npsrisk:promotion:1"
 
 
 class SignedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A promotion record and who signed it; records from before there were signatures have none."""
+    """A promotion record and its signatures, which need not hold."""
 
     record: PromotionRecord
     signatures: tuple[Signature, ...] = ()
@@ -55,13 +55,7 @@ class SignedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def from_envelope(cls, envelope: Envelope) -> "SignedRecord":
-        """Read a record from its envelope; the signatures are not checked yet.
-
-        Raises
-        ------
-        PromotionRefused
-            If its statement is of another kind, or is not what the record gives.
-        """
+        """Read a record from its envelope; the signatures are not checked yet. `PromotionRefused` if it holds another statement."""
         try:
             statement = msgspec.json.decode(envelope.get_statement())
             record = msgspec.convert(statement["predicate"], PromotionRecord)
@@ -93,19 +87,12 @@ def read_signatures(text: str) -> tuple[Signature, ...]:
 
 
 def verify_signed_chain(records: Sequence[SignedRecord], approvers: Approvers) -> None:
-    """Check the chain of records, and that an approver signed each of them since the first signed one.
+    """Check the chain of records, and that an approver signed each; `PromotionRefused` names the first that does not fit.
 
     How many must sign is asked of the record that approves what is served, not of those before it.
-
-    Raises
-    ------
-    PromotionRefused
-        Naming the first record that does not fit, was changed, or lacks signatures after signed ones.
     """
     verify_chain([each.record for each in records])
-    signed = [bool(each.signatures) for each in records]
-    first = signed.index(True) if any(signed) else len(records)
-    for each in records[first:]:
+    for each in records:
         if not each.list_signers(approvers):
             raise PromotionRefused(
                 "no approver signed this promotion record, or it was changed",
@@ -119,15 +106,7 @@ def verify_signed_chain(records: Sequence[SignedRecord], approvers: Approvers) -
 def find_approval(
     records: Sequence[SignedRecord], name: str, version: str, bundle_sha256: str, approvers: Approvers
 ) -> SignedRecord:
-    """Find the latest record that approved this very bundle, and check its signatures and the chain.
-
-    Parameters
-    ----------
-    records : sequence of SignedRecord
-    name, version : str
-        The registered model and its version.
-    bundle_sha256 : str
-    approvers : Approvers
+    """Find the latest record that approved this very bundle of a registered model, and check its signatures and the chain.
 
     Raises
     ------

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from models.formats import format_number
-from models.registry import ModelVersion
+from models.registry import BUNDLE_TAG, ModelVersion
+from models.signatures.keys import SigningKey
+from training.config import EvaluationConfig
 from training.evaluation.intervals import Estimate
 from training.evaluation.verdict import format_percent_range
 from training.gate.recommendation import MORE_POSITIVES_FORMULA
@@ -21,6 +23,7 @@ from training.reporting.html import AREA_METRICS, HEADLINE, create_environment, 
 from training.reporting.mlflow_tracking import RunRecord, log_run
 from training.reporting.plots import draw_differences
 from training.reporting.tables import serialize_table
+from training.runs.evidence import Evidence, hash_run_files, hash_settings, write_evidence
 
 
 def build_difference_rows(found: Comparison) -> list[dict[str, Any]]:
@@ -176,7 +179,12 @@ def render_comparison(
 
 
 def log_comparison(
-    found: Comparison, a: ModelVersion, b: ModelVersion, tracking_uri: str, gate: GateReport | None = None
+    found: Comparison,
+    a: ModelVersion,
+    b: ModelVersion,
+    tracking_uri: str,
+    gate: GateReport | None = None,
+    key: SigningKey | None = None,
 ) -> str:
     """Log the comparison as a separate run, which the gate finds through its tags `a` and `b`.
 
@@ -187,6 +195,8 @@ def log_comparison(
     tracking_uri : str
     gate : GateReport, optional
         Of `b`, if `a` is the champion.
+    key : SigningKey, optional
+        Of an approver or evaluator, who signs the evidence of the run.
 
     Returns
     -------
@@ -206,6 +216,17 @@ def log_comparison(
         (folder / "tables" / "slices.json").write_text(serialize_table(found.slices, SLICE_COLUMNS))
         if gate is not None:
             (folder / "tables" / "gate.json").write_text(serialize_table(gate.to_rows(), GATE_COLUMNS))
+        evidence = Evidence(
+            kind="comparison",
+            target=a.target,
+            bundles={"a": a.tags[BUNDLE_TAG], "b": b.tags[BUNDLE_TAG]},
+            files=hash_run_files(folder),
+            data_sha256=found.data_sha256,
+            settings_sha256=hash_settings(EvaluationConfig()),
+            begins=found.begins,
+            by_truth=found.by_truth,
+        )
+        write_evidence(folder, evidence, key)
         record = RunRecord(
             name=f"compare {a.number} and {b.number}, {a.target}",
             description=describe_comparison(found, a.title, b.title, gate),

@@ -169,16 +169,24 @@ def promote(
     _require_unsigned(standing, version, approval.approvers)
     evidence = gather_evidence(registry, version, champion, list_trusted(records), options)
     findings = _pass_gate(version, evidence, force=force)
+    forced = _is_forced(findings, evidence, [each.record for each in records])
     if standing is not None and standing.signatures:
         _require_consent(standing.record, force=force)
         signed = standing
     else:
         signed = _find_pending(registry, records, version, evidence, approval.approvers) or SignedRecord(
             _write_record(
-                records, version, champion, approval, findings, evidence, _read_figures(registry, version)
+                records,
+                version,
+                champion,
+                approval,
+                findings,
+                evidence,
+                _read_figures(registry, version),
+                forced=forced,
             )
         )
-    _require_same_findings(signed.record, findings)
+    _require_same_findings(signed.record, findings, forced=forced)
     signed = signed.sign(approval.key)
     signers = signed.list_signers(approval.approvers)
     missing = max(approval.approvers.signatures - len(signers), 0)
@@ -273,10 +281,24 @@ def _find_pending(
     return pending if pending.record.bundle_sha256 == evidence.bundle.sha256 else None
 
 
-def _require_same_findings(record: PromotionRecord, findings: Mapping[str, RuleResult]) -> None:
+def _is_forced(
+    findings: Mapping[str, RuleResult], evidence: GateEvidence, records: Sequence[PromotionRecord]
+) -> bool:
+    """Return whether a rule is broken, or was for this bundle under any version and not every rule of the gate holds now."""
+    if _list_broken(findings):
+        return True
+    assert evidence.bundle is not None
+    earlier = [each for each in records if each.bundle_sha256 == evidence.bundle.sha256]
+    passes = not evidence.goes_back and all(each.held for each in findings.values())
+    return bool(earlier) and earlier[-1].forced and not passes
+
+
+def _require_same_findings(
+    record: PromotionRecord, findings: Mapping[str, RuleResult], *, forced: bool
+) -> None:
     """Refuse a record that says of a broken rule that it holds, or that hides that it was forced."""
     hidden = [name for name in _list_broken(findings) if record.rules.get(name, {}).get("held") is not False]
-    if hidden or (_list_broken(findings) and not record.forced):
+    if hidden or (forced and not record.forced):
         raise PromotionRefused(
             "the record to be signed does not say what the gate finds now",
             where=f"record {record.number} of {record.name}",
@@ -305,9 +327,10 @@ def _write_record(
     findings: Mapping[str, RuleResult],
     evidence: GateEvidence,
     figures: DeployedFigures,
+    *,
+    forced: bool,
 ) -> PromotionRecord:
     assert evidence.bundle is not None
-    own = [each.record for each in records if each.record.version == version.number]
     return PromotionRecord(
         number=len(records) + 1,
         name=version.name,
@@ -322,8 +345,7 @@ def _write_record(
             for name, each in findings.items()
         },
         comparison=None if evidence.comparison is None else evidence.comparison.run_id,
-        # A version that goes back is not compared again, so what was forced stays forced.
-        forced=bool(_list_broken(findings)) or (evidence.goes_back and bool(own) and own[-1].forced),
+        forced=forced,
         figures=figures,
         previous_sha256=records[-1].record.compute_sha256() if records else GENESIS_SHA256,
     )
@@ -373,6 +395,8 @@ def gather_evidence(
         fits = registry.load_fits(version, folders)
     except BundleRefused as error:
         refusal = str(error)
+    if fits is not None and champion is not None:
+        _require_another_bundle(version, champion, records, fits.served.sha256)
     own = [record for record in records if record.version == version.number]
     goes_back = bool(own)
     compared = options.measured
@@ -400,6 +424,21 @@ def gather_evidence(
         comparison=compared,
         refit=refit,
     )
+
+
+def _require_another_bundle(
+    version: ModelVersion, champion: ModelVersion, records: Sequence[PromotionRecord], sha256: str
+) -> None:
+    """Refuse a version that holds the bundle of the champion: there is nothing to compare or to promote."""
+    replaced = [each.bundle_sha256 for each in records if each.version == champion.number][-1:]
+    if version.number != champion.number and sha256 in (*replaced, champion.tags.get(BUNDLE_TAG)):
+        raise PromotionRefused(
+            "the version holds the same bundle as the champion, byte for byte",
+            where=version.uri,
+            got=f"bundle {sha256[:12]}, of {champion.title} too",
+            expected="another model than the champion",
+            todo="train a challenger with npsrisk train --register; the champion needs no second version",
+        )
 
 
 def _check_refit(

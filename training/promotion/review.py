@@ -5,6 +5,7 @@ from datetime import datetime
 
 from consignments.errors import BundleRefused
 from models.registry import CHAMPION, ModelVersion, Registry
+from models.signatures.keys import SigningKey
 from training.evaluation.intervals import Estimate
 from training.gate.recommendation import (
     NO_ESTIMATE,
@@ -78,7 +79,7 @@ def review_comparison(
 
 
 def log_reviewed_comparison(
-    registry: Registry, found: Comparison, a: ModelVersion, b: ModelVersion
+    registry: Registry, found: Comparison, a: ModelVersion, b: ModelVersion, key: SigningKey | None = None
 ) -> tuple[str, GateReport | None]:
     """Log a comparison with the recommendation for `b`, and write the recommendation to the description of that version.
 
@@ -88,6 +89,8 @@ def log_reviewed_comparison(
     found : Comparison
     a, b : ModelVersion
         The compared versions.
+    key : SigningKey, optional
+        Of an approver or evaluator, who signs the evidence of the run.
 
     Returns
     -------
@@ -95,7 +98,7 @@ def log_reviewed_comparison(
         The run's identifier, and the report of the gate; None if `a` is not the champion.
     """
     report = review_comparison(registry, found, a, b)
-    run_id = log_comparison(found, a, b, registry.tracking_uri, report)
+    run_id = log_comparison(found, a, b, registry.tracking_uri, report, key)
     if report is not None:
         show_review(registry, b, report)
     return run_id, report

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.batch import Progress, report_progress
+from models.signatures.keys import SigningKey
 from training.gate.report import GateReport
 from training.runs.artifacts import write_artifacts
+from training.runs.evidence import build_training_evidence, write_evidence
 from training.runs.result import TrainingResult
 from training.runs.run_description import describe_run
 from training.runs.task import TrainingTask, require_outcomes
@@ -32,11 +34,14 @@ class RunDestination(NamedTuple):
         MLflow store; without one nothing is logged.
     register : bool
         Also register the model; needs a store.
+    key : SigningKey, optional
+        Of an approver or evaluator, who signs the evidence of the run.
     """
 
     out_dir: Path | None = None
     tracking_uri: str | None = None
     register: bool = False
+    key: SigningKey | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,7 @@ def run_training(
     if destination.tracking_uri is None:
         trained = train_model(task, jobs, progress)
         with _choose_folder(destination) as folder:
-            gate = _write_artifacts(trained, folder, progress)
+            gate = _write_artifacts(trained, folder, destination.key, progress)
         return RegisteredRun(trained, gate, None, None, None)
     from training.reporting.mlflow_tracking import open_run
     from training.runs.mlflow_run import (
@@ -122,7 +127,7 @@ def run_training(
         report = _combine_progress(progress, run.report_progress)
         trained = train_model(task, jobs, report)
         champion = find_champion(run, task.target) if destination.register else None
-        gate = _write_artifacts(trained, folder, report, champion)
+        gate = _write_artifacts(trained, folder, destination.key, report, champion)
         text = RunText(title, describe_run(trained, gate))
         with report_progress(report, "logging the run"):
             inputs = TrainingInputs(task.inputs, task.truth, task.sources)
@@ -145,10 +150,16 @@ def _choose_folder(destination: RunDestination) -> Iterator[Path]:
 
 
 def _write_artifacts(
-    trained: TrainingResult, folder: Path, progress: Progress | None, champion: str | None = None
+    trained: TrainingResult,
+    folder: Path,
+    key: SigningKey | None,
+    progress: Progress | None,
+    champion: str | None = None,
 ) -> GateReport:
     with report_progress(progress, "writing report and bundle"):
-        return write_artifacts(trained, folder, champion)
+        gate = write_artifacts(trained, folder, champion)
+        write_evidence(folder, build_training_evidence(trained, folder), key)
+    return gate
 
 
 def _combine_progress(*reports: Progress | None) -> Progress:

@@ -27,8 +27,10 @@ from models.promotion_record import PromotionRecord
 from models.registry import Registry
 from models.signatures.key_holders import Approver, Approvers
 from models.signatures.record_tags import get_signatures_tag
-from models.signatures.signed_record import SignedRecord, encode_signatures
+from models.signatures.signed_record import SignedRecord
 from serving.deployment.publisher import publish
+from training.gate.rules import RuleResult
+from training.promotion import promote as promotion
 from training.promotion.promote import Approval, promote
 from training.promotion.review import review_version
 
@@ -168,7 +170,7 @@ FORGERIES: dict[str, tuple[Callable[[Registry], object], str]] = {
     "a dropped record": (drop_last_record, "moved without a promotion record"),
     "the last record cut off, and the alias moved": (cut_off_last_record, "current release is missing"),
     "a dropped signature": (lambda r: drop_signatures(r, LAST), "record 2"),
-    "all signatures dropped": (strip_all_signatures, "no signature"),
+    "all signatures dropped": (strip_all_signatures, "record 1"),
     "the signature of another record": (copy_signature_of_another_record, "record 2"),
     "the signature of a stranger": (sign_by_stranger, "record 2"),
     "a stranger's signature under an approver's key": (borrow_key_id, "record 2"),
@@ -230,7 +232,7 @@ def test_without_signatures_no_former_champion_goes_back(registry: Registry) -> 
     assert promote(registry, registry.resolve("1"), APPROVAL).record.number == 3
     strip_all_signatures(registry)
     drop_signatures(registry, "000003")
-    with pytest.raises(PromotionRefused, match="does not pass the gate"):
+    with pytest.raises(PromotionRefused, match="no approver signed this promotion record"):
         promote(registry, registry.resolve("2"), APPROVAL)
 
 
@@ -330,6 +332,72 @@ def test_a_forced_promotion_stays_forced_when_it_goes_back_and_forward(registry:
     assert "Record 3 of 2025-01-01, by a reviewer: **forced, against the gate**." in page
 
 
+def register_again(registry: Registry, folder: Path, seed: int) -> str:
+    """Register the bundle of a seed once more; gives the number of the new version."""
+    experiment = registry.client.get_experiment_by_name(NAME)
+    assert experiment is not None
+    version = registry.register(
+        registry.client.create_run(experiment.experiment_id).info.run_id,
+        make_bundle(folder / "again", FeatureConfig(), seed=seed),
+        example=build_frame([make_consignment("E1")], Consignment),
+        description="The same bundle again.",
+        tags={"target": "nps"},
+    )
+    return version.number
+
+
+@pytest.fixture
+def forced(registry: Registry, tmp_path: Path) -> str:
+    """Version 3 is forced, and its bundle is registered again; gives the number of the new version."""
+    assert promote(registry, registry.resolve("3"), APPROVAL, force=True).record.forced
+    return register_again(registry, tmp_path, seed=3)
+
+
+def test_the_same_bundle_registered_again_does_not_replace_its_forced_champion(
+    registry: Registry, forced: str
+) -> None:
+    again = registry.resolve(forced)
+    for act in (
+        lambda: promote(registry, again, APPROVAL),
+        lambda: promote(registry, again, APPROVAL, force=True),
+        lambda: review_version(registry, again),
+    ):
+        with pytest.raises(PromotionRefused, match="the same bundle as the champion, byte for byte"):
+            act()
+
+
+def test_an_edited_tag_of_the_champion_does_not_hide_that_its_bundle_is_the_same(
+    registry: Registry, forced: str
+) -> None:
+    registry.client.set_model_version_tag(NAME, "3", "bundle_sha256", "0" * 64)
+    with pytest.raises(PromotionRefused, match="the same bundle as the champion, byte for byte"):
+        promote(registry, registry.resolve(forced), APPROVAL, force=True)
+
+
+def test_a_forced_bundle_stays_forced_under_another_version(
+    registry: Registry, forced: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the rules that can be forged hold, as long as one was not checked."""
+    assert not promote(registry, registry.resolve("2"), APPROVAL).record.forced
+    held, unchecked = RuleResult(True, "", ""), RuleResult(None, "", "")
+    monkeypatch.setattr(promotion, "run_gate", lambda _: {"one": held, "other": unchecked})
+    assert promote(registry, registry.resolve(forced), APPROVAL).record.forced
+
+
+def test_a_forced_bundle_loses_its_mark_when_every_rule_holds(
+    registry: Registry, forced: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(registry, registry.resolve("2"), APPROVAL)
+    monkeypatch.setattr(promotion, "run_gate", lambda _: {"one": RuleResult(True, "", "")})
+    assert not promote(registry, registry.resolve(forced), APPROVAL).record.forced
+
+
+def test_an_evaluator_may_not_approve(registry: Registry) -> None:
+    members = [Approver("a reviewer", REVIEWER.public.text, role="evaluator"), *PAIR.members[1:]]
+    with pytest.raises(PromotionRefused, match=r"this key may not approve.*a reviewer, evaluator"):
+        promote(registry, registry.resolve("3"), APPROVAL._replace(approvers=Approvers(members)), force=True)
+
+
 def test_two_persons_must_sign_and_only_the_second_promotes(registry: Registry, tmp_path: Path) -> None:
     settings = settings_in(tmp_path / "state")
     write_approvers(settings.state_dir, PAIR)
@@ -359,20 +427,6 @@ def test_a_waiting_record_that_was_edited_is_not_signed_by_the_second(registry: 
     done = promote(registry, registry.resolve("3"), BY_SECOND, force=True)
     assert (done.signers, done.missing) == (["a second reviewer"], 1)
     assert done.record.why == "I agree"
-
-
-def test_a_champion_of_before_there_were_signatures_is_adopted_once(
-    registry: Registry, tmp_path: Path
-) -> None:
-    strip_all_signatures(registry)
-    settings = settings_in(tmp_path / "state")
-    with pytest.raises(PromotionRefused, match="no signature"):
-        publish(registry, settings.model, settings)
-    adopted = promote(registry, registry.resolve("champion"), APPROVAL)
-    assert (adopted.record.number, adopted.record.version, adopted.missing) == (3, "2", 0)
-    assert publish(registry, settings.model, settings)["version"] == "2"
-    with pytest.raises(PromotionRefused, match="champion already"):
-        promote(registry, registry.resolve("champion"), APPROVAL)
 
 
 def test_a_champion_that_one_signed_is_signed_by_the_second_when_two_must(
@@ -432,15 +486,6 @@ def test_signatures_given_at_once_are_all_kept(registry: Registry) -> None:
     (_, found) = registry.list_signed_records(NAME)
     expected = {key.public.key_id for key in (REVIEWER, SECOND, STRANGER)}
     assert {each.keyid for each in found.signatures} == expected
-
-
-def test_signatures_of_an_earlier_npsrisk_are_read_and_kept(registry: Registry) -> None:
-    (_, last) = registry.list_signed_records(NAME)
-    drop_signatures(registry, LAST)
-    registry.client.set_registered_model_tag(NAME, f"signatures/{LAST}", encode_signatures(last.signatures))
-    assert registry.list_signed_records(NAME)[-1] == last
-    registry.write_signatures(last.sign(SECOND))
-    assert set(registry.list_signed_records(NAME)[-1].signatures) == set(last.sign(SECOND).signatures)
 
 
 def test_a_forced_champion_gets_its_second_signature_only_with_force(registry: Registry) -> None:
