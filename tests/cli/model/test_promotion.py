@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 from support.registered_model import register_small_model
 
+from models.registry import Registry
+from models.signatures.key_holders import Approvers
 from npsrisk import main
+from training.runs.evidence import fetch_evidence
 
 APPROVAL = ("--approved-by", "a reviewer", "--why", "to try the gate")
 TARGET = ("--target", "any_offence")
@@ -85,6 +89,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Office:
     pd.read_parquet(made.folder / "outcomes.parquet").iloc[:-1].to_parquet(made.folder / "fewer.parquet")
     (made.folder / "config.toml").write_text(CONFIG)
     options = ("--truth", str(made.folder / "truth.parquet"), "--config", str(made.folder / "config.toml"))
+    options += ("--key", str(made.folder / "state" / "approver.key"))
     done = made.run("train", *made.tables(), *options, *TARGET, "--jobs", "1", "--register")
     assert done.exit_code == 0, done.output
     return made
@@ -128,6 +133,28 @@ def test_a_version_is_not_compared_with_itself_under_another_name(office: Office
         assert done.exit_code == 2
         assert "a version cannot be compared with itself" in done.stderr
         assert "models:/nps-risk/1 twice" in done.stderr
+
+
+def test_two_versions_with_the_same_bundle_are_not_compared(tmp_path: Path) -> None:
+    register_small_model(tmp_path, versions=2)
+    done = Office(tmp_path).run("compare", "1", "2", "--consignments", "none.csv", "--outcomes", "none.csv")
+    assert done.exit_code == 2
+    assert "the two versions hold the same bundle, byte for byte" in done.stderr
+    assert "models:/nps-risk/1 and models:/nps-risk/2" in done.stderr
+
+
+def test_a_training_run_with_a_key_signs_its_tables_and_bundles(trained: Office) -> None:
+    registry = Registry(f"sqlite:///{trained.folder / 'mlflow.db'}")
+    version = registry.resolve("challenger", target="any_offence")
+    approvers = Approvers.read(trained.folder / "state" / "approvers.toml")
+    about = {"bundle": registry.fetch_bundle(version).sha256}
+    found = fetch_evidence(
+        registry, version.run_id, about, kind="training", approvers=approvers, at=datetime.now(UTC)
+    )
+    assert (found.signer, found.doubt) == ("a reviewer", "")
+    assert {"config.json", "tables/leaks.json"} <= found.files.keys()
+    assert found.evidence is not None
+    assert found.evidence.data_sha256 == version.tags["data_sha256"]
 
 
 def test_a_version_that_passes_ends_with_0(office: Office) -> None:
