@@ -91,6 +91,10 @@ class Estimate:
         """The value, NaN if it may not be shown."""
         return self.value if self.is_shown else math.nan
 
+    def list_ends(self) -> tuple[tuple[str, float], ...]:
+        """Return the value and both ends, each with the ending of its logged name."""
+        return ("", self.value), ("_low", self.low), ("_high", self.high)
+
     def explain_missing(self) -> str:
         """Return why the estimate is not shown, and about how many more results it needs; empty if it is shown.
 

@@ -178,11 +178,14 @@ class StoredScores:
         by_truth : bool
             As in `to_period`.
         """
-        capacity = compute_daily_capacity(self.to_period(), config)
         mine = self.to_period(score, by_truth)
         other = replace(self.to_period(base, by_truth), slices=extract_slices(self.frame))
-        config = msgspec.structs.replace(config, capacity=capacity)
-        return evaluate_pair(other, mine.score, config, mine.probability)
+        return evaluate_pair(other, mine.score, self.fix_capacity(config), mine.probability)
+
+    def fix_capacity(self, config: EvaluationConfig) -> EvaluationConfig:
+        """Return the settings with the daily capacity of the observed inspections, whatever labels are evaluated."""
+        capacity = compute_daily_capacity(self.to_period(), config)
+        return msgspec.structs.replace(config, capacity=capacity)
 
 
 @dataclass(frozen=True)
@@ -230,9 +233,7 @@ def evaluate_recipe(stored: StoredScores, config: EvaluationConfig) -> RecipeEva
     config : EvaluationConfig
         Of the run, so that the same days are resampled.
     """
-    observed = stored.to_period()
-    capacity = compute_daily_capacity(observed, config)
-    config = msgspec.structs.replace(config, capacity=capacity)
+    config = stored.fix_capacity(config)
 
     def evaluate_all(by_truth: bool, truth: RecipeEvaluation | None = None) -> RecipeEvaluation:
         baselines = {

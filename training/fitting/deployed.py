@@ -11,9 +11,9 @@ The windows together are the traffic of one longer period, ranked within each wi
 Nothing of a window is used by the fit that is tested on it, and no window is used to choose anything.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,20 +25,31 @@ from consignments.records import Target
 from consignments.timestamps import get_time_column_us, to_us
 from features.batch import FeatureMatrix, Progress
 from models.baselines import fit_baselines
+from models.formats import format_count
 from models.linear import sample_negatives
-from models.risk_model import predict_finite
+from models.risk_model import RiskModel, predict_finite
 from training.config import EvaluationConfig, TrainConfig, WeightsConfig
 from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION, ArrivalWindow
 from training.data.traffic_sample import TrafficSample, sample_traffic
 from training.data.training_set import DataSet, Labels, ObservedTables, build_data_set, get_labels_as_of
 from training.evaluation.fairness import CONSIGNEE, classify_consignee
-from training.evaluation.metrics import Evaluation, evaluate
+from training.evaluation.metrics import evaluate
+from training.evaluation.stored_scores import (
+    BASELINE,
+    PROBABILITY,
+    RANK,
+    RecipeEvaluation,
+    StoredScores,
+    evaluate_recipe,
+)
 from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts
 from training.fitting.fit import (
+    EvaluationFit,
     FitTask,
     GrownFit,
     SplitFeatures,
     UnseenScores,
+    calibrate_final,
     fit_as_deployed,
     run_fits,
 )
@@ -46,11 +57,10 @@ from training.fitting.rolling_origin import MIN_POSITIVES, compute_shares_above
 
 RECALLS = ("recall_at_1pct", "recall_at_5pct")
 """Metrics in the tables of dates and ages."""
-BEST_SHARE = 0.01
-"""Share of the traffic, for the sentence."""
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
+Row = dict[str, Any]
 
 
 class Origin(NamedTuple):
@@ -192,83 +202,63 @@ class OriginFit(NamedTuple):
     ----------
     origin : Origin
     grown : GrownFit
+    matrix : FeatureMatrix
+        Rows of all windows under this fit, and of validation if there is one window.
     raw : tuple of float64 arrays
         Raw scores of its own window, then of the later ones in their order.
     baselines : dict
         Name to scores of its own window.
+    model : RiskModel or None
+        Calibrated as it would have been served at its date; None if no result of an earlier window was settled then.
     """
 
     origin: Origin
     grown: GrownFit
+    matrix: FeatureMatrix
     raw: tuple[Floats, ...]
     baselines: dict[str, Floats]
+    model: RiskModel | None = None
+
+    @property
+    def window(self) -> str:
+        """The first day of its window."""
+        return f"{self.origin.begins:%Y-%m-%d}"
+
+    def predict(self, frame: pd.DataFrame) -> Floats:
+        """Predict the probabilities of its window as they would have been served; NaN without a calibration."""
+        rows = self.origin.window
+        if self.model is None:
+            return np.full(len(rows), np.nan)
+        channels = extract_texts(frame, "channel", rows).tolist()
+        return self.model.calibration.calibrate(self.raw[0], channels)
 
 
 @dataclass(frozen=True)
 class DeployedResult:
-    """Evaluation of the recipe at earlier dates.
+    """Evaluation of the recipe as deployed.
 
     Attributes
     ----------
-    evaluation : Evaluation
-        Over all windows, by inspection results, corrected for how the inspected ones were selected.
-    truth : Evaluation or None
-        By the truth of a simulated world.
-    baselines : dict
-        Name to evaluation, on the same windows with the same labels; each fitted at the same dates.
-    best, known : int
-        Positives that became known in the windows: those in the top 1 % of their window's traffic, and all.
+    stored : StoredScores
+        Of all windows, the earliest first.
+    recipe : RecipeEvaluation
+        Every figure, computed from the stored scores.
     origins : list of dict
-        For each date the numbers of labels used, and recall on its window.
+        For each date the numbers of labels used, and what was found in its window, the latest first.
     ages : list of dict
-        Recall by the age of the model.
-    unseen : list of UnseenScores
-        The earliest window first; the last is the test period.
-    traffic : ScoredPeriod
-        All windows with the labels of `judged`. The score is the rank in its window, between 0 and 1.
-    scores : dict
-        Name of a baseline to its ranks on this traffic.
+        The same by the age of the model.
+    sentences : tuple of str
+        Which fits were tested on which weeks.
+    latest : OriginFit
+        The fit that was tested on the latest window.
     """
 
-    evaluation: Evaluation
-    truth: Evaluation | None
-    baselines: dict[str, Evaluation]
-    best: int
-    known: int
-    origins: list[dict[str, Any]]
-    ages: list[dict[str, Any]]
-    unseen: list[UnseenScores]
-    traffic: ScoredPeriod
-    scores: dict[str, Floats]
-
-    def flatten_metrics(self) -> dict[str, float]:
-        """Return the metrics under their logged names: ranking metrics over all windows."""
-        named = self.evaluation.flatten_metrics("deployed")
-        if self.truth is not None:
-            named |= self.truth.flatten_metrics("deployed_truth")
-        return {
-            name: value for name, value in named.items() if name.count("/") == 1 and "calibration" not in name
-        }
-
-    @property
-    def judged(self) -> Evaluation:
-        """The evaluation by the truth if there is one, else by inspection results."""
-        return self.truth or self.evaluation
-
-    @property
-    def positives(self) -> int:
-        """Number of positives of all windows, by the truth or by inspection results."""
-        return sum(int(row["positives"]) for row in self.origins)
-
-    @property
-    def sentence(self) -> str:
-        """Summary: the evaluated dates, and how many of the known positives ranked at the top."""
-        first, last = self.origins[-1]["as_of"], self.origins[0]["until"]
-        dates = "one date" if len(self.origins) == 1 else f"{len(self.origins)} dates"
-        return (
-            f"Evaluated as deployed: fitted at {dates} on all labels known then, and tested on the weeks after ({first} to {last}). "
-            f"Of the {self.known} known positives, {self.best} ranked in the top 1 % of the traffic."
-        )
+    stored: StoredScores
+    recipe: RecipeEvaluation
+    origins: list[Row]
+    ages: list[Row]
+    sentences: tuple[str, ...]
+    latest: OriginFit
 
 
 def fit_at_dates(
@@ -294,17 +284,16 @@ def fit_at_dates(
     Returns
     -------
     list of OriginFit
-        The latest first.
+        The latest first; not calibrated.
     GrownFit, FeatureMatrix
         The fit on every label, and its rows: those it was fitted on, and all windows.
     """
-    final, windows = task._replace(data=data.final), [origin.window for origin in data.origins]
-    keep = _mark(np.concatenate(windows), len(data.final.part))
+    windows = _mark(np.concatenate([origin.window for origin in data.origins]), len(data.final.part))
     results: list[Any] = run_fits(
         [
             # The largest first.
-            lambda: fit_as_deployed(final, matrix, keep),
-            *(partial(_fit_origin, data, place, task, matrix) for place in range(len(windows))),
+            lambda: fit_as_deployed(task._replace(data=data.final), matrix, windows),
+            *(partial(_fit_origin, data, place, task, matrix) for place in range(len(data.origins))),
         ],
         jobs,
         progress,
@@ -316,31 +305,30 @@ def fit_at_dates(
 def _fit_origin(data: TrainingData, place: int, task: FitTask, matrix: FeatureMatrix) -> OriginFit:
     """Fit the recipe at one date, and score its window and the later ones."""
     origin, later = data.origins[place], [each.window for each in data.origins[place::-1]]
-    keep = _mark(np.concatenate(later), len(data.final.part))
-    grown, own = fit_as_deployed(task._replace(data=origin.data), matrix, keep)
+    windows = [each.window for each in data.origins]
+    if len(windows) == 1:
+        # Without an earlier window the validation period calibrates.
+        windows.append(np.flatnonzero(data.evaluation.select_fitting_rows(VALIDATION)))
+    rows = np.unique(np.concatenate(windows))
+    grown, own = fit_as_deployed(task._replace(data=origin.data), matrix, _mark(rows, len(data.final.part)))
     raw = predict_finite(grown.trees, own.X)
     at = np.searchsorted(own.rows, origin.window)
     baselines = score_baselines(SplitFeatures(origin.data, own), at, grown, task.config.model.seed)
-    scored = tuple(raw[np.searchsorted(own.rows, rows)] for rows in later)
-    return OriginFit(origin, grown, scored, baselines)
+    scored = tuple(raw[np.searchsorted(own.rows, window)] for window in later)
+    kept = np.searchsorted(own.rows, rows)
+    return OriginFit(origin, grown, FeatureMatrix(own.X[kept], rows, own.spec), scored, baselines)
 
 
 def score_baselines(parts: SplitFeatures, at: Positions, grown: GrownFit, seed: int) -> dict[str, Floats]:
-    """Fit the baselines on the training rows, and score some feature rows with each.
+    """Fit the baselines on the training rows, and score the feature rows at some positions with each.
 
     Parameters
     ----------
     parts : SplitFeatures
     at : int64 array, (n,)
-        Positions of the rows to score among the feature rows.
     grown : GrownFit
         Of the same training rows; its linear model is a baseline.
     seed : int
-
-    Returns
-    -------
-    dict
-        Name to scores, float64 (n,).
     """
     train = np.flatnonzero(parts.select_fitting_rows(TRAIN))
     # Sampled here, because the training rows may not fit into memory.
@@ -352,63 +340,21 @@ def score_baselines(parts: SplitFeatures, at: Positions, grown: GrownFit, seed: 
     return {baseline.name: baseline.compute_scores(parts.X[at], ids) for baseline in fitted}
 
 
-def judge_origins(
-    fits: Sequence[OriginFit],
-    parts: SplitFeatures,
-    config: TrainConfig,
-    test_weight: Floats,
-    true_labels: Labels | None = None,
-) -> DeployedResult:
-    """Evaluate fits of earlier dates on their windows; each window is ranked separately.
+def collect_unseen(
+    fits: Sequence[OriginFit], parts: SplitFeatures, test_weight: Floats, seed: int
+) -> list[UnseenScores]:
+    """Collect the scores of each fit on its own window, the earliest first.
 
     Parameters
     ----------
     fits : sequence of OriginFit
-        At least one; the latest first.
+        The latest first.
     parts : SplitFeatures
         The labels of the final data set, with feature rows of all windows.
-    config : TrainConfig
     test_weight : float64 array, (test rows,)
         How many consignments each known result of the latest window stands for.
-    true_labels : Labels, optional
-        Of the whole table.
+    seed : int
     """
-    windows = [fit.origin.window for fit in fits]
-    arrived = [parts.data.observed.kept.stands_for[rows] for rows in windows]
-    unseen = collect_unseen(fits, parts, test_weight, config.model.seed)
-    weights = [period.weight for period in reversed(unseen)]
-    found = _Judge(parts, parts.data.labels, windows, arrived, weights, config.evaluation)
-    by_truth = None
-    if true_labels is not None:
-        known = [true_labels.known[rows] * each for rows, each in zip(windows, arrived, strict=True)]
-        by_truth = _Judge(parts, true_labels, windows, arrived, known, config.evaluation)
-    judge = by_truth or found
-    own = _combine_by_age(fits, 0)
-    evaluation = found.evaluate(own)
-    truth = None if by_truth is None else by_truth.evaluate(own)
-    # A fit of age 0 scored its own window, which was evaluated above.
-    older = [_combine_by_age(fits, age) for age in range(1, len(fits))]
-    by_age = [(own, truth or evaluation), *((scored, judge.evaluate(scored)) for scored in older)]
-    others = {
-        name: [(place, fit.baselines[name]) for place, fit in enumerate(fits)] for name in fits[0].baselines
-    }
-    return DeployedResult(
-        evaluation,
-        truth,
-        {name: judge.evaluate(scored) for name, scored in others.items()},
-        *found.count_best(own),
-        [_build_origin_row(fit, judge, place) for place, fit in enumerate(fits)],
-        [_build_age_row(fits, judge, age, *each) for age, each in enumerate(by_age)],
-        unseen,
-        judge.build_period(own),
-        {name: rank_in_windows(scored, arrived) for name, scored in others.items()},
-    )
-
-
-def collect_unseen(
-    fits: Sequence[OriginFit], parts: SplitFeatures, test_weight: Floats, seed: int
-) -> list[UnseenScores]:
-    """Collect the scores of each fit on its own window, the earliest first; parameters as in `judge_origins`."""
     found, even = [], parts.data.observed.kept.even
     for place, fit in enumerate(fits):
         rows = fit.origin.window
@@ -423,97 +369,208 @@ def _weigh_window(parts: SplitFeatures, rows: Positions, seed: int) -> Floats:
     return parts.estimate_result_weights(_mark(at, len(parts.rows)), seed, arrived)[at]
 
 
-def rank_in_windows(scored: Sequence[tuple[int, Floats]], arrived: Sequence[Floats]) -> Floats:
-    """Convert the raw scores of windows to ranks between 0 and 1 in each window, one window after the other.
+def calibrate_origins(
+    fits: Sequence[OriginFit], config: TrainConfig, validation: UnseenScores
+) -> list[OriginFit]:
+    """Calibrate each fit as it would have been served at its date, from results that were settled then.
 
     Parameters
     ----------
-    scored : sequence of (int, float64 array)
-        Position of a window, and the raw scores of its rows.
-    arrived : sequence of float64 arrays
-        How many consignments each row of each window stands for.
+    fits : sequence of OriginFit
+        The latest first.
+    config : TrainConfig
+    validation : UnseenScores
+        Scores of validation by the evaluation fit, for the latest date if there is no other.
     """
-    return np.concatenate([1.0 - compute_shares_above(raw, arrived[place]) for place, raw in scored])
+    found = []
+    for place, fit in enumerate(fits):
+        # Of later arrivals only the quick results were known, which are mostly clear.
+        settled = fit.origin.begins - timedelta(days=config.split.label_delay_days)
+        unseen = [_select_settled(fit, each, settled, config.model.seed) for each in fits[:place:-1]]
+        unseen = [each for each in unseen if len(each.rows)]
+        if not unseen and len(fits) == 1:
+            unseen = [validation]
+        found.append(fit._replace(model=_calibrate_then(fit, unseen)))
+    return found
+
+
+def _select_settled(fit: OriginFit, earlier: OriginFit, until: datetime, seed: int) -> UnseenScores:
+    """Select the scores of an earlier window whose results were settled at the date of a fit, weighted as known then."""
+    data, rows = fit.origin.data, earlier.origin.window
+    received = get_time_column_us(data.observed.consignments, "received_at")[rows]
+    mine = (received < to_us(until)) & (data.part[rows] == TRAIN)
+    if not mine.any():
+        return UnseenScores(rows[mine], earlier.raw[0][mine], np.empty(0), np.empty(0, dtype=bool))
+    weight = _weigh_window(SplitFeatures(data, fit.matrix), rows[mine], seed)
+    return UnseenScores(rows[mine], earlier.raw[0][mine], weight, data.observed.kept.even[rows[mine]])
+
+
+def _calibrate_then(fit: OriginFit, unseen: Sequence[UnseenScores]) -> RiskModel | None:
+    """Calibrate a fit on earlier scores as the served fit is; None if they have too few positive or negative results."""
+    if not unseen:
+        return None
+    known = np.concatenate([each.rows[each.weight > 0] for each in unseen])
+    positives = int(fit.origin.data.labels.positive[known].sum())
+    if positives < MIN_POSITIVES or positives == len(known) or not unseen[-1].even.any():
+        return None
+    return calibrate_final(fit.origin.data, fit.grown, fit.matrix, unseen).model
+
+
+def use_evaluation_fit(evaluated: EvaluationFit, data: DataSet, baselines: dict[str, Floats]) -> OriginFit:
+    """Return the evaluation fit as the only origin, if no earlier date can be evaluated; `baselines` scored the test period."""
+    parts, test = SplitFeatures(data, evaluated.matrix), data.split.test
+    matrix = parts.test_matrix
+    origin = Origin(data, test.begins, test.ends, matrix.rows)
+    raw = predict_finite(evaluated.grown.trees, matrix.X)
+    return OriginFit(origin, evaluated.grown, matrix, (raw,), baselines, evaluated.model)
+
+
+def evaluate_deployed(
+    fits: Sequence[OriginFit],
+    parts: SplitFeatures,
+    weights: Sequence[Floats],
+    config: EvaluationConfig,
+    true_labels: Labels | None = None,
+) -> DeployedResult:
+    """Evaluate fits of earlier dates on their windows; each window is ranked separately.
+
+    Parameters
+    ----------
+    fits : sequence of OriginFit
+        At least one; the latest first.
+    parts : SplitFeatures
+        With the labels known today, and feature rows of all windows.
+    weights : sequence of float64 arrays
+        How many consignments each known result of a window stands for; the earliest window first.
+    config : EvaluationConfig
+    true_labels : Labels, optional
+        Of the whole table; the truth of a simulated world.
+    """
+    windows = [
+        _build_window(fit, parts, weight, true_labels) for fit, weight in zip(fits[::-1], weights, strict=True)
+    ]
+    stored = StoredScores(pd.concat(windows, ignore_index=True))
+    judge = _WindowJudge(stored, stored.fix_capacity(config))
+    by_age = [
+        {fits[place - age].window: fits[place].raw[age] for place in range(age, len(fits))}
+        for age in range(len(fits))
+    ]
+    days = (fits[0].origin.ends - fits[0].origin.begins).days
+    return DeployedResult(
+        stored=stored,
+        recipe=evaluate_recipe(stored, config),
+        origins=[
+            {
+                "as_of": f"{fit.grown.learnt_until:%Y-%m-%d}",
+                "from": fit.window,
+                "until": f"{fit.origin.ends:%Y-%m-%d}",
+                "learnt_positives": fit.grown.positives,
+                "learnt_results": fit.grown.labelled,
+                **judge.evaluate({fit.window: fit.raw[0]}),
+            }
+            for fit in fits
+        ],
+        ages=[
+            {
+                "days_old_from": age * days,
+                "days_old_until": (age + 1) * days,
+                "windows": len(scored),
+                **judge.evaluate(scored),
+            }
+            for age, scored in enumerate(by_age)
+        ],
+        sentences=_describe_fits(fits),
+        latest=fits[0],
+    )
+
+
+def _build_window(
+    fit: OriginFit, parts: SplitFeatures, weight: Floats, true_labels: Labels | None
+) -> pd.DataFrame:
+    """Build the stored scores of one window."""
+    rows, labels = fit.origin.window, parts.data.labels
+    at, arrived = np.searchsorted(parts.rows, rows), parts.data.observed.kept.stands_for[rows]
+    known = labels.known[rows]
+    true = [pd.NA] * len(rows) if true_labels is None else true_labels.positive[rows]
+    true_positive = pd.array(true, "boolean")
+    if true_labels is not None:
+        true_positive[~true_labels.known[rows]] = pd.NA
+    texts = ("consignment_id", "office", "channel", "service", "departure_country")
+    return pd.DataFrame(
+        {name: extract_texts(parts.frame, name, rows) for name in texts}
+        | {
+            CONSIGNEE: classify_consignee(parts.X[at], parts.spec),
+            "window": fit.window,
+            "day": parts.day[at],
+            "stands_for": arrived,
+            "labelled": known,
+            "positive": labels.positive[rows],
+            "chosen_by": labels.selected_by[rows],
+            "weight": weight,
+            "guessed": known & np.isnan(labels.probability[rows]),
+            RANK: compute_ranks(fit.raw[0], arrived),
+            PROBABILITY: fit.predict(parts.frame),
+            "true_positive": true_positive,
+        }
+        | {BASELINE + name: compute_ranks(scores, arrived) for name, scores in fit.baselines.items()}
+    )
+
+
+def compute_ranks(scores: Floats, arrived: Floats) -> Floats:
+    """Compute the ranks of scores in their window, 0 to 1, higher is riskier; `arrived` is what each row stands for."""
+    ranks: Floats = 1.0 - compute_shares_above(scores, arrived)
+    return ranks
 
 
 @dataclass(frozen=True)
-class _Judge:
-    """Evaluation of the raw scores of windows with given labels."""
+class _WindowJudge:
+    """Figures of some windows of stored scores, with any raw scores of them."""
 
-    parts: SplitFeatures
-    labels: Labels
-    windows: Sequence[Positions]
-    arrived: Sequence[Floats]
-    weights: Sequence[Floats]
-    settings: EvaluationConfig
+    stored: StoredScores
+    config: EvaluationConfig
 
-    def evaluate(self, scored: Sequence[tuple[int, Floats]]) -> Evaluation:
-        """Evaluate windows, given by their positions, with the raw scores of each."""
-        return evaluate(self.build_period(scored), self.settings)
-
-    def build_period(self, scored: Sequence[tuple[int, Floats]]) -> ScoredPeriod:
-        """Build one period of all these windows, each ranked by itself; it has no slices."""
-        rows = np.concatenate([self.windows[place] for place, _ in scored])
-        weight = np.concatenate([self.weights[place] for place, _ in scored])
-        ranks = rank_in_windows(scored, self.arrived)
-        return _build_unsliced_period(self.parts, rows, ranks, self.labels, weight)
-
-    def count_best(self, scored: Sequence[tuple[int, Floats]]) -> tuple[int, int]:
-        """Count the known positives in the top part of each window, and all of them."""
-        best = 0
-        for place, raw in scored:
-            above = compute_shares_above(raw, self.arrived[place])
-            best += self.count_positives(place, above <= BEST_SHARE)
-        return best, sum(self.count_positives(place) for place, _ in scored)
-
-    def count_positives(self, place: int, rows: Bools | None = None) -> int:
-        """Count the known positives of a window, or of some of its rows; a row counts as often as it stands for."""
-        positive = self.labels.positive[self.windows[place]] * self.arrived[place]
-        return round(float(positive.sum() if rows is None else positive[rows].sum()))
+    def evaluate(self, scored: Mapping[str, Floats]) -> Row:
+        """Evaluate the windows that are named by their first day."""
+        period, window = self.stored.to_period(), self.stored.frame["window"].to_numpy(object)
+        ranks = np.full(len(window), np.nan)
+        for name, raw in scored.items():
+            mine = window == name
+            ranks[mine] = compute_ranks(raw, period.traffic[mine])
+        inside = np.isfinite(ranks)
+        evaluation = evaluate(period.select_rows(inside).replace_score(ranks[inside]), self.config)
+        counts = evaluation.counts
+        return {
+            "consignments": round(float(period.traffic[inside].sum())),
+            "positives": counts.known,
+            **{f"found_at_{name}": counts.found[name] for name in ("1pct", "5pct")},
+            **{
+                f"{name}{end}": value if evaluation[name].is_shown else np.nan
+                for name in RECALLS
+                for end, value in evaluation[name].list_ends()
+            },
+        }
 
 
-def _build_origin_row(fit: OriginFit, judge: _Judge, place: int) -> dict[str, Any]:
-    recall = judge.evaluate([(place, fit.raw[0])])
-    return {
-        "as_of": f"{fit.origin.begins:%Y-%m-%d}",
-        "until": f"{fit.origin.ends:%Y-%m-%d}",
-        "learnt_positives": fit.grown.positives,
-        "learnt_results": fit.grown.labelled,
-        "consignments": round(float(judge.arrived[place].sum())),
-        "positives": judge.count_positives(place),
-        **_flatten_recall(recall),
-    }
-
-
-def _combine_by_age(fits: Sequence[OriginFit], age: int) -> list[tuple[int, Floats]]:
-    """Collect all windows scored by fits of the same age; age 0 is the window right after the date."""
-    return [(place - age, fit.raw[age]) for place, fit in enumerate(fits) if place >= age]
-
-
-def _build_age_row(
-    fits: Sequence[OriginFit],
-    judge: _Judge,
-    age: int,
-    scored: Sequence[tuple[int, Floats]],
-    evaluation: Evaluation,
-) -> dict[str, Any]:
-    days = (fits[0].origin.ends - fits[0].origin.begins).days
-    return {
-        "days_old_from": age * days,
-        "days_old_until": (age + 1) * days,
-        "windows": len(scored),
-        "positives": sum(judge.count_positives(place) for place, _ in scored),
-        **_flatten_recall(evaluation),
-    }
-
-
-def _flatten_recall(evaluation: Evaluation) -> dict[str, float]:
-    found = {name: evaluation[name] for name in RECALLS}
-    return {
-        f"{name}{end}": value
-        for name, each in found.items()
-        for end, value in (("", each.value), ("_low", each.low), ("_high", each.high))
-    }
+def _describe_fits(fits: Sequence[OriginFit]) -> tuple[str, ...]:
+    """Describe which fits were tested on which weeks, and on which of them the calibration rests."""
+    first, last, learnt = fits[-1].window, f"{fits[0].origin.ends:%Y-%m-%d}", fits[0].grown.learnt_until
+    if learnt < fits[0].origin.begins:
+        return (
+            f"No earlier date could be evaluated. So the figures are those of the evaluation fit, which was trained on arrivals until "
+            f"{learnt:%Y-%m-%d} and tested on the weeks from {first} to {last}.",
+        )
+    dates = format_count(len(fits), "date")
+    described = f"Evaluated as deployed: fitted at {dates} on all labels known then, and tested on the weeks after ({first} to {last})."
+    calibrated = sum(fit.model is not None for fit in fits)
+    if calibrated == len(fits):
+        return (described,)
+    if not calibrated:
+        return described, "Calibration is unknown: at no date were enough results of earlier weeks settled."
+    return (
+        described,
+        f"Calibration is measured on {format_count(calibrated, 'window')} of {len(fits)}: at the other dates too few results of earlier weeks "
+        "were settled to calibrate the scores.",
+    )
 
 
 def build_scored_period(
