@@ -33,7 +33,7 @@ from training.data.training_set import (
     get_labels_as_of,
     get_true_labels,
 )
-from training.evaluation.ranking import DailyRanking, draw_days
+from training.evaluation.estimate import DailyRanking, draw_days
 from training.fitting.fit import FitTask, fit_evaluation
 from training.runs.result import TrainingResult
 from training.runs.task import TrainingTask

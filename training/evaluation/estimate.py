@@ -1,19 +1,15 @@
 """An estimate: its 95 % interval, on how many known finds it rests, and whether it may be shown as a number.
 
-Intervals come from resampled whole days, since parcels of one day and one network are not independent.
-
-A share that is based on few positives gets the exact form. Resampled days cannot show positives that happened not to be
-detected: a share of 0 would get the interval from 0 to 0. Every array here is a metric of the data, then of each
-resample.
+Sums over all traffic, as drift compares them, get their intervals from resampled whole days, since parcels of one day are not
+independent: there every array is a metric of the data, then of each resample. `training.evaluation.finds` has the intervals of what
+rests on known finds.
 """
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, ndtri, stdtrit
 
 from models.formats import format_count, format_number, format_percent
 
@@ -181,32 +177,23 @@ def describe_estimate(estimate: Estimate) -> str:
     return f"{form(estimate.value)} ({said})"
 
 
-class ResampledMetric(NamedTuple):
-    """A metric of the data and of each resample, before its interval is computed.
+def draw_days(days: int, resamples: int, seed: int) -> Floats:
+    """Draw resamples of whole days; none of a single day, which shows no spread.
 
-    Attributes
-    ----------
-    values : float64 array, (1 + resamples,)
-    trials : float, optional
-        For a share: the number of equally weighted results it is based on.
-    lowest, highest : float64 array, (1 + resamples,), optional
-        For a share: its lower and upper bound, if the data leave a range. The interval then reaches from the low end
-        of the one to the high end of the other.
+    Returns
+    -------
+    float64 array, (1 + resamples, days), or (1, 1) for a single day
+        How often each day counts; the first row counts each day once and is the data itself.
     """
+    if days < 2:
+        return np.ones((1, days))
+    drawn = np.random.default_rng(seed).multinomial(days, np.full(days, 1.0 / days), size=resamples)
+    return np.vstack([np.ones(days), drawn.astype(np.float64)])
 
-    values: Floats
-    trials: float | None = None
-    lowest: Floats | None = None
-    highest: Floats | None = None
 
-    def estimate(self, days: int) -> Estimate:
-        """Compute the 95 % interval; one day has no resamples, so it has none."""
-        if self.trials is None:
-            return compute_interval(self.values)
-        found = compute_share_interval(self.values, self.trials, days)
-        low = found if self.lowest is None else compute_share_interval(self.lowest, self.trials, days)
-        high = found if self.highest is None else compute_share_interval(self.highest, self.trials, days)
-        return Estimate(found.value, min(found.low, low.low), max(found.high, high.high))
+def divide(part: Floats, whole: Floats) -> Floats:
+    """Divide; NaN if the denominator is zero."""
+    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 1e-9)
 
 
 def compute_interval(values: Floats) -> Estimate:
@@ -221,47 +208,6 @@ def compute_interval(values: Floats) -> Estimate:
         return Estimate(float(values[0]), np.nan, np.nan)
     low, high = np.quantile(resampled, INTERVAL_QUANTILES)
     return Estimate(float(values[0]), float(low), float(high))
-
-
-def compute_share_interval(values: Floats, trials: float, days: int) -> Estimate:
-    """Compute the exact interval of a share, with the number of trials that its spread over days supports.
-
-    Parameters
-    ----------
-    values : float64 array, (1 + resamples,)
-        The share, 0 to 1.
-    trials : float
-        Equally weighted results that it is based on, an upper limit. With 0 nothing is known: 0 to 1.
-    days : int
-        Number of days resampled; one day shows no spread.
-
-    Notes
-    -----
-    Korn and Graubard 1998, as official statistics use it. The effective number of trials is p (1 - p) over the variance
-    of p, here from resampled whole days, reduced for few days by a ratio of quantiles of t. The interval is that of
-    Clopper and Pearson 1934.
-
-    Examples
-    --------
-    No positive in 30 trials is consistent with one in nine:
-
-    >>> round(compute_share_interval(np.zeros(100), 30, days=10).high, 3)
-    0.116
-    """
-    value = float(values[0])
-    if not np.isfinite(value) or days < 2:
-        return Estimate(value, np.nan, np.nan)
-    spread = float(np.var(_drop_unknown(values))) if 0 < value < 1 and len(_drop_unknown(values)) else 0.0
-    if spread > 0:
-        shown = value * (1 - value) / spread
-        trials = min(
-            trials,
-            shown * float(ndtri(INTERVAL_QUANTILES[1]) / stdtrit(days - 1, INTERVAL_QUANTILES[1])) ** 2,
-        )
-    hits = value * trials
-    low = 0.0 if hits <= 0 else betaincinv(hits, trials - hits + 1, INTERVAL_QUANTILES[0])
-    high = 1.0 if hits >= trials else betaincinv(hits + 1, trials - hits, INTERVAL_QUANTILES[1])
-    return Estimate(value, float(low), float(high))
 
 
 def _drop_unknown(values: Floats) -> Floats:

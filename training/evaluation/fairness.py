@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from features.spec import Spec
 from training.config import EvaluationConfig
 from training.evaluation.capacity import index_office_days, select_at_capacity
-from training.evaluation.estimate import compute_interval, compute_share_interval
-from training.evaluation.ranking import DailyRanking, draw_days
-from training.evaluation.selected_labels import compute_effective_size, divide
+from training.evaluation.estimate import Estimate
+from training.evaluation.finds import KnownFinds, RankedTraffic
 from training.evaluation.traffic import ScoredPeriod
 
 CONSIGNEE = "consignee"
@@ -79,36 +78,29 @@ def compute_fairness_rows(
     capacity : int
         Inspections for each office and UTC day.
     config : EvaluationConfig
-        Number of resamples of days, maximum groups of a kind, and minimum consignments of the traffic in a group.
+        Maximum groups of a kind, and minimum consignments of the traffic in a group.
     judged_by : str
         Source of the labels: `outcomes` or `truth`.
 
     Returns
     -------
     list of dict
-        With `COLUMNS`. Selection rate: chosen among all received. Hit rate: positives among the chosen with a known result,
-        each weighted by the number of consignments it stands for. False opens: inspections without a detection per 1,000
-        consignments received. Each has its 95 % interval from resampled whole days; unknown is NaN.
+        With `COLUMNS`. Selection rate: chosen among all received, counted. Hit rate: positives among the chosen, estimated from the known
+        finds. False opens: inspections without a detection per 1,000 consignments received. Unknown is NaN.
     """
-    ranking = DailyRanking(traffic.score, traffic.day)
-    arrived = traffic.traffic
-    draws = draw_days(len(ranking.days), config.resamples, config.seed)
+    ranked = RankedTraffic(traffic)
     cell = index_office_days(traffic.office, traffic.day)
-    taken = select_at_capacity(ranking.group, cell, capacity, arrived)
-    values = {
-        "consignments": arrived,
-        "chosen": taken * arrived,
-        "known": taken * traffic.weights,
-        "known_squares": taken * traffic.weights**2,
-        "hits": taken * traffic.weights * traffic.positive,
-        "results": taken * traffic.labelled,
-    }
-    rows = []
-    for kind, value, mine in _iterate_groups(traffic, config):
-        named: Row = {"judged_by": judged_by, "kind": kind, "value": value or "missing"}
-        sums = {name: draws @ ranking.sum_by_day(each * mine) for name, each in values.items()}
-        rows.append(named | _build_burden_row(sums, len(ranking.days)))
-    return rows
+    taken = select_at_capacity(ranked.group, cell, capacity, traffic.traffic)
+    finds = KnownFinds.locate(traffic, ranked, config)
+    return [
+        {
+            "judged_by": judged_by,
+            "kind": kind,
+            "value": value or "missing",
+            **_build_burden_row(traffic, taken * mine, mine, finds),
+        }
+        for kind, value, mine in _iterate_groups(traffic, config)
+    ]
 
 
 def _iterate_groups(traffic: ScoredPeriod, config: EvaluationConfig) -> Iterator[tuple[str, str, Floats]]:
@@ -128,19 +120,19 @@ def _iterate_groups(traffic: ScoredPeriod, config: EvaluationConfig) -> Iterator
             yield kind, OTHERS, rest.astype(np.float64)
 
 
-def _build_burden_row(sums: dict[str, Floats], days: int) -> Row:
-    """Compute one row from sums over data and resamples."""
-    rate = divide(sums["chosen"], sums["consignments"])
-    hit = divide(sums["hits"], sums["known"])
+def _build_burden_row(traffic: ScoredPeriod, taken: Floats, mine: Floats, finds: KnownFinds) -> Row:
+    """Build the figures of one group from the part of each row that is taken."""
+    arrived, chosen = float(mine @ traffic.traffic), float(taken @ traffic.traffic)
+    rate = chosen / arrived
+    hit = finds.estimate_precision(taken[traffic.labelled & traffic.positive], chosen)
     # If nobody is chosen, there is no unsuccessful inspection.
-    burden = np.where(sums["chosen"] > 0, 1000 * rate * (1 - hit), 0.0)
+    burdens = [1000 * rate * (1 - share) if chosen else 0.0 for share in (hit.value, hit.high, hit.low)]
+    estimates = (Estimate(rate, rate, rate), hit, Estimate(*burdens))
     row: Row = {
-        "consignments": round(float(sums["consignments"][0])),
-        "chosen": float(sums["chosen"][0]),
-        "known": round(float(sums["results"][0])),
+        "consignments": round(arrived),
+        "chosen": chosen,
+        "known": round(float(taken @ traffic.labelled)),
     }
-    results = compute_effective_size(sums["known"], sums["known_squares"])
-    estimates = (compute_interval(rate), compute_share_interval(hit, results, days), compute_interval(burden))
     for name, estimate in zip(MEASURES, estimates, strict=True):
-        row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        row |= {f"{name}{end}": value for end, value in estimate.list_ends()}
     return row

@@ -21,8 +21,7 @@ from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from consignments.visibility import FINAL_RESULTS, compute_visible_us
 from features.batch import ComputeOptions, FeatureMatrix, FeatureParameters, Progress, get_sequence
 from features.streams import FeatureInputs, SelectedRows, stream_features
-from training.evaluation.estimate import compute_interval
-from training.evaluation.ranking import DailyRanking, compute_roc_auc, draw_days
+from training.evaluation.estimate import DailyRanking, compute_interval, compute_roc_auc, draw_days
 from training.evaluation.traffic import ScoredPeriod
 
 PROBE_ROWS = 1000

@@ -1,4 +1,4 @@
-"""Two scores of the same traffic, compared on the same resampled days."""
+"""Two scores of the same traffic, compared on the same known finds."""
 
 from dataclasses import dataclass, replace
 
@@ -6,11 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.config import EvaluationConfig
-from training.evaluation.estimate import Estimate, compute_interval
-from training.evaluation.metrics import Evaluation, estimate_difference, evaluate, iterate_slices
-from training.evaluation.ranking import DailyRanking, compute_roc_auc, draw_days
+from training.evaluation.estimate import Estimate
+from training.evaluation.metrics import (
+    RANKING_METRICS,
+    Evaluation,
+    estimate_difference,
+    evaluate,
+    iterate_slices,
+)
 from training.evaluation.traffic import ScoredPeriod
 
+SLICE_MEASURE = "roc_auc"
 SLICE_COLUMNS = (
     *("kind", "value", "consignments", "labelled", "positive"),
     *("a", "b", "difference", "low", "high"),
@@ -59,7 +65,7 @@ def evaluate_pair(
     """
     whole = replace(a, slices={})
     one, other = evaluate(whole, config), evaluate(whole.replace_score(b_scores, b_probability), config)
-    gains = {name: estimate_difference(other, one, name) for name in one.resampled}
+    gains = {name: estimate_difference(other, one, name) for name in RANKING_METRICS}
     return PairedEvaluation(one, other, gains, _compare_slices(a, b_scores, config))
 
 
@@ -70,17 +76,10 @@ def _compare_slices(
     found: list[dict[str, float | str]] = []
     for kind, value, rows in iterate_slices(traffic, config):
         mine = traffic.select_rows(rows)
-        one, two = (_resample_roc_auc(each, config) for each in (mine, mine.replace_score(other[rows])))
-        gain = compute_interval(two - one)
+        one, two = (evaluate(each, config) for each in (mine, mine.replace_score(other[rows])))
+        gain = estimate_difference(two, one, SLICE_MEASURE)
         known = mine.traffic[mine.labelled].sum()
         counts = (round(float(mine.traffic.sum())), round(float(known)), int(mine.positive.sum()))
-        areas = (float(one[0]), float(two[0]), gain.value, gain.low, gain.high)
+        areas = (one[SLICE_MEASURE].value, two[SLICE_MEASURE].value, gain.value, gain.low, gain.high)
         found.append(dict(zip(SLICE_COLUMNS, (kind, value or "missing", *counts, *areas), strict=True)))
     return found
-
-
-def _resample_roc_auc(traffic: ScoredPeriod, config: EvaluationConfig) -> Floats:
-    """Compute the area under the ROC curve of the data and of each resample, as `evaluate` does."""
-    ranking = DailyRanking(traffic.score, traffic.day, traffic.traffic)
-    draws = draw_days(len(ranking.days), config.resamples, config.seed)
-    return compute_roc_auc(ranking, draws, traffic.positive, traffic.weights)

@@ -18,7 +18,7 @@ import pandas as pd
 from consignments.errors import BadInput
 from training.config import EvaluationConfig
 from training.evaluation.capacity import compute_daily_capacity
-from training.evaluation.metrics import Evaluation, evaluate
+from training.evaluation.metrics import PRIMARY_MEASURE, Evaluation, evaluate
 from training.evaluation.paired import PairedEvaluation, evaluate_pair
 from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts
 
@@ -45,8 +45,6 @@ COLUMN_KINDS = {
 }
 """Columns that every table has, and what they hold; see `StoredScores`."""
 MISSING_ALLOWED = (PROBABILITY, "true_positive")
-PRIMARY_MEASURE = "recall_at_1pct"
-"""The measure that decides which baseline is the strongest, and whether a model is better."""
 
 
 class StoredScores:

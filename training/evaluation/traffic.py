@@ -17,6 +17,7 @@ SLICES = {
     "service": "service",
     "departure": "departure_country",
     "office": "office",
+    "consignee": "consignee",
 }
 """Kinds of slices, and the columns that hold them."""
 
@@ -90,10 +91,9 @@ class ScoredPeriod:
         return self.traffic if self.complete else np.where(self.labelled, self.weight, 0.0)
 
     @property
-    def sure(self) -> Floats:
-        """Minimum number of consignments a labelled row stands for: only itself if its weight is estimated."""
-        guessed = np.zeros(len(self.score), dtype=bool) if self.guessed is None else self.guessed
-        return np.where(guessed, np.minimum(self.weights, 1.0), self.weights)
+    def probabilities(self) -> Floats:
+        """Probability of a positive, NaN if there is none; float64 (n,)."""
+        return self.score if self.probability is None else self.probability
 
     def replace_score(self, score: Floats, probability: Floats | None = None) -> "ScoredPeriod":
         """Return the same traffic with another score, without slices."""

@@ -12,15 +12,19 @@ import numpy as np
 
 from consignments.records import TARGET_NAMES, Target
 from models.formats import format_number, format_percent, format_points
-from training.evaluation.estimate import Estimate
-from training.evaluation.metrics import Evaluation, estimate_difference
+from training.evaluation.estimate import Estimate, describe_estimate
+from training.evaluation.metrics import PRIMARY_MEASURE, describe_counts, estimate_difference
+from training.evaluation.stored_scores import RecipeEvaluation
 
 DECIDING = ("recall_at_1pct", "average_precision", "roc_auc")
 """Metrics that decide about a model; see `choose_deciding_metric`."""
 SIGN_NAMES: dict[int, Literal["better", "unclear", "worse"]] = {1: "better", 0: "unclear", -1: "worse"}
+RULES = "rules"
+RULE_PRIOR_SENTENCE = "The trees start from the score of the fixed rules, so the model holds what the rules know and adds to it."
 MIN_POSITIVES = 10
 """With fewer positives in the evaluated weeks no confident decision is possible."""
 METRIC_NAMES = {
+    "recall_averaged": "recall, averaged over capacities of 0.2 to 5 % of traffic",
     "recall_at_1pct": "recall at 1 % of all traffic",
     "average_precision": "average precision",
     "roc_auc": "area under the ROC curve",
@@ -35,64 +39,35 @@ class EvaluationVerdict:
     ----------
     name : {"better", "unclear", "worse"}
     sentences : tuple of str
-        What a reviewer should know first.
+        What a reviewer should know first: what was counted, then the estimates.
     rival : str
         Name of the strongest baseline.
     gain : Estimate
-        Recall at 1 % of traffic minus that of `rival`; NaN if the data do not determine it.
-    positives : int
-        Known positives in the evaluated weeks.
-    by_truth : bool
-        True if the labels are the truth of a simulated world.
+        The primary measure of the model minus that of `rival`.
     """
 
     name: Literal["better", "unclear", "worse"]
     sentences: tuple[str, ...]
     rival: str
     gain: Estimate
-    positives: int
-    by_truth: bool
 
 
-def judge_model(
-    model: Evaluation, baselines: Mapping[str, Evaluation], *, target: Target, positives: int, by_truth: bool
-) -> EvaluationVerdict:
-    """Compare the model with its baselines and write the verdict.
-
-    Parameters
-    ----------
-    model : Evaluation
-    baselines : mapping
-        Name to evaluation, of the same traffic.
-    target : str
-    positives : int
-        Known positives in the evaluated weeks.
-    by_truth : bool
-        True if the labels are the truth of a simulated world.
-    """
-    metric = choose_deciding_metric(model.metrics)
-    # Of equally good ones the last: the baselines are ordered by cost.
-    rival = max(
-        reversed(list(baselines)), key=lambda name: np.nan_to_num(baselines[name][metric].value, nan=-1.0)
-    )
-    gain = estimate_difference(model, baselines[rival], metric)
-    name = SIGN_NAMES[gain.sign]
+def judge_recipe(recipe: RecipeEvaluation, target: Target) -> EvaluationVerdict:
+    """Compare the deployed recipe with its strongest baseline by inspection results, and write the verdict."""
+    model, rival, metric = recipe.model, recipe.rival, PRIMARY_MEASURE
+    gain = estimate_difference(model, recipe.baselines[rival], metric)
+    name = SIGN_NAMES[gain.sign if gain.is_shown else 0]
+    # The rules are what an operation would have without a model.
+    known = {"the model": model.counts, "the fixed rules": recipe.baselines[RULES].counts}
+    if rival != RULES:
+        known[f"the strongest baseline ({rival.replace('_', ' ')})"] = recipe.baselines[rival].counts
     title = METRIC_NAMES[metric][0].upper() + METRIC_NAMES[metric][1:]
     sentences = [
-        _write_headline(model, target, by_truth),
-        f"{title} is {format_percent(model[metric].value)}, {format_share_range(model[metric])}. The strongest "
-        f"baseline ({rival}) reaches {format_percent(baselines[rival][metric].value)}. {_describe_gain(name, gain)}",
+        describe_counts(known, target),
+        f"{title}: {describe_estimate(model[metric])}. {_describe_gain(name, gain, rival)}",
+        RULE_PRIOR_SENTENCE,
     ]
-    if positives < MIN_POSITIVES:
-        known = "1 positive is" if positives == 1 else f"{positives} positives are"
-        sentences.append(f"Only {known} known in the evaluated weeks, too few for a decision.")
-    if not by_truth and model["labelled_share_at_1pct"].value < 1:
-        sentences.append(
-            f"{format_percent(model['labelled_share_at_1pct'].value)} of the top 1 % was inspected and has a result. "
-            "The rest is estimated from the inspection probabilities."
-        )
-    recall = estimate_difference(model, baselines[rival], DECIDING[0])
-    return EvaluationVerdict(name, tuple(sentences), rival, recall, positives, by_truth)
+    return EvaluationVerdict(name, tuple(sentences), rival, gain)
 
 
 def choose_deciding_metric(found: Mapping[str, Estimate]) -> str:
@@ -137,21 +112,9 @@ def format_percent_range(estimate: Estimate) -> str:
     return f"{value} ({format_number(100 * estimate.low, '+')} to {format_number(100 * estimate.high, '+')})"
 
 
-def _write_headline(model: Evaluation, target: Target, by_truth: bool) -> str:
-    precision = model["precision_at_1pct"]
-    source = "According to the simulated truth" if by_truth else "According to the inspection results"
-    if not np.isfinite(precision.value):
-        return f"{source}, no consignment in the top 1 % of traffic has a known result."
-    return (
-        f"{source}, about {1000 * precision.value:,.0f} of 1,000 inspections in the top 1 % of traffic detect "
-        f"{TARGET_NAMES[target]} ({1000 * precision.low:,.0f} to {1000 * precision.high:,.0f})."
-    )
-
-
-def _describe_gain(name: str, gain: Estimate) -> str:
-    words = {
-        "better": "The model is better",
-        "unclear": "There is no significant difference",
-        "worse": "The model is worse",
-    }
-    return f"{words[name]}: {format_percent_range(gain)}, paired by day."
+def _describe_gain(name: str, gain: Estimate, rival: str) -> str:
+    compared = f"the strongest baseline ({rival.replace('_', ' ')})"
+    if not gain.is_shown:
+        return f"The difference from {compared} cannot be told: {gain.explain_missing()}."
+    words = {"better": "is better than", "unclear": "does not differ clearly from", "worse": "is worse than"}
+    return f"The model {words[name]} {compared}: {format_percent_range(gain)}."

@@ -370,7 +370,7 @@ def _weigh_window(parts: SplitFeatures, rows: Positions, seed: int) -> Floats:
 
 
 def calibrate_origins(
-    fits: Sequence[OriginFit], config: TrainConfig, validation: UnseenScores
+    fits: Sequence[OriginFit], config: TrainConfig, validation: UnseenScores | None
 ) -> list[OriginFit]:
     """Calibrate each fit as it would have been served at its date, from results that were settled then.
 
@@ -379,8 +379,8 @@ def calibrate_origins(
     fits : sequence of OriginFit
         The latest first.
     config : TrainConfig
-    validation : UnseenScores
-        Scores of validation by the evaluation fit, for the latest date if there is no other.
+    validation : UnseenScores or None
+        Scores of validation by the evaluation fit, if there is one date only.
     """
     found = []
     for place, fit in enumerate(fits):
@@ -388,7 +388,7 @@ def calibrate_origins(
         settled = fit.origin.begins - timedelta(days=config.split.label_delay_days)
         unseen = [_select_settled(fit, each, settled, config.model.seed) for each in fits[:place:-1]]
         unseen = [each for each in unseen if len(each.rows)]
-        if not unseen and len(fits) == 1:
+        if validation is not None and len(fits) == 1:
             unseen = [validation]
         found.append(fit._replace(model=_calibrate_then(fit, unseen)))
     return found
@@ -447,7 +447,8 @@ def evaluate_deployed(
         Of the whole table; the truth of a simulated world.
     """
     windows = [
-        _build_window(fit, parts, weight, true_labels) for fit, weight in zip(fits[::-1], weights, strict=True)
+        _build_window(fit, parts, weight, true_labels)
+        for fit, weight in zip(fits[::-1], weights, strict=True)
     ]
     stored = StoredScores(pd.concat(windows, ignore_index=True))
     judge = _WindowJudge(stored, stored.fix_capacity(config))

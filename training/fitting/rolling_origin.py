@@ -26,8 +26,7 @@ from models.risk_model import FitOptions, LabelledRows, grow_trees, predict_fini
 from training.config import ModelConfig, TrainConfig, WeightsConfig
 from training.data.splits import TRAIN, VALIDATION, Split
 from training.data.training_set import DataSet, compute_fitting_weights, get_labels_as_of
-from training.evaluation.intervals import Estimate, compute_interval
-from training.evaluation.ranking import draw_days
+from training.evaluation.estimate import Estimate, compute_interval, draw_days
 
 TEXT_SCORE = "goods.text_score"
 MIN_POSITIVES = 3

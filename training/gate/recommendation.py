@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from models.formats import format_number
-from training.evaluation.intervals import Estimate
+from training.evaluation.estimate import Estimate
 from training.evaluation.verdict import MIN_POSITIVES, format_percent_range
 from training.gate.rules import (
     COMPARISON_RULE,

@@ -16,9 +16,7 @@ from features.spec import Feature
 from models.traffic_profile import MISSING_BIN, ReferenceProfile
 from training.config import EvaluationConfig
 from training.data.training_set import Labels, compute_inverse_propensity
-from training.evaluation.intervals import Estimate, compute_interval
-from training.evaluation.ranking import draw_days
-from training.evaluation.selected_labels import divide
+from training.evaluation.estimate import Estimate, compute_interval, divide, draw_days
 from training.monitoring.traffic_profile import (
     MIX,
     OTHERS,

@@ -10,7 +10,7 @@ from consignments.records import Alert, Consignment
 from consignments.tables import to_alerts
 from consignments.validation import SEQUENCE
 from models.operation.yields import InspectionResult, MatchCounter, YieldCounts
-from training.evaluation.intervals import Estimate
+from training.evaluation.estimate import Estimate
 from training.operation.tallies import estimate_rate
 
 

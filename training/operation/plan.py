@@ -23,7 +23,7 @@ from models.selection.selection import (
     read_score_columns,
     select,
 )
-from training.evaluation.intervals import INTERVAL_QUANTILES, Estimate
+from training.evaluation.estimate import INTERVAL_QUANTILES, Estimate
 from training.operation.inspections import OperationPeriod
 
 Count = Annotated[int, Meta(ge=1)]

@@ -9,7 +9,7 @@ from scipy.signal import fftconvolve
 from scipy.stats import binomtest, norm
 
 from training.data.training_set import compute_effective_sample_size
-from training.evaluation.intervals import INTERVAL_QUANTILES, Estimate
+from training.evaluation.estimate import INTERVAL_QUANTILES, Estimate
 
 DIMENSIONS = ("office", "channel", "route", "week", "selected_by")
 MIN_KNOWN = 5

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.stats import false_discovery_control, fisher_exact
 from scipy.stats.contingency import odds_ratio
 
-from training.evaluation.intervals import Estimate
+from training.evaluation.estimate import Estimate
 
 MAX_FALSE_SHARE = 0.1
 """Expected share of false ones among the trends that are called new, rising or falling (Benjamini and Hochberg 1995)."""

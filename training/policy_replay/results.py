@@ -13,7 +13,7 @@ from consignments.errors import BadInput
 from consignments.records import TARGET_NAMES
 from models.formats import format_percent
 from training.data.training_set import is_positive
-from training.evaluation.intervals import Estimate
+from training.evaluation.estimate import Estimate
 from training.policy_replay.experiment import Experiment
 from training.policy_replay.policies import POLICIES
 from training.policy_replay.replay import DAYS_PER_WEEK

@@ -32,9 +32,8 @@ from training.data.training_set import (
     get_true_labels,
     select_counted_consignments,
 )
-from training.evaluation.intervals import Estimate, compute_interval
+from training.evaluation.estimate import DailyRanking, Estimate, compute_interval, compute_roc_auc, draw_days
 from training.evaluation.metrics import Evaluation, estimate_difference, evaluate, iterate_slices
-from training.evaluation.ranking import DailyRanking, compute_roc_auc, draw_days
 from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts
 from training.evaluation.verdict import choose_deciding_metric
 from training.promotion.disagreements import describe_disagreements, explain_rows, find_disagreements

@@ -11,7 +11,7 @@ from models.formats import format_number
 from models.registry import BUNDLE_TAG, ModelVersion
 from models.signatures.keys import SigningKey
 from training.config import EvaluationConfig
-from training.evaluation.intervals import Estimate
+from training.evaluation.estimate import Estimate
 from training.evaluation.verdict import format_percent_range
 from training.gate.recommendation import MORE_POSITIVES_FORMULA
 from training.gate.report import GATE_COLUMNS, GateReport

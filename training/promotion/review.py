@@ -6,7 +6,7 @@ from datetime import datetime
 from consignments.errors import BundleRefused
 from models.registry import CHAMPION, ModelVersion, Registry
 from models.signatures.keys import SigningKey
-from training.evaluation.intervals import Estimate
+from training.evaluation.estimate import Estimate
 from training.gate.recommendation import (
     NO_ESTIMATE,
     DecidingFacts,

@@ -10,7 +10,7 @@ import numpy as np
 from models.formats import format_number, format_percent
 from models.page_templates import create_page_environment
 from training.evaluation.capacity import SHARES
-from training.evaluation.intervals import Estimate
+from training.evaluation.estimate import Estimate
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_PAGE_BYTES = 2_000_000

@@ -25,7 +25,7 @@ from matplotlib.ticker import (
 from numpy.typing import NDArray
 
 from training.evaluation.capacity import ALL_OFFICES, SHARES
-from training.evaluation.intervals import Estimate
+from training.evaluation.estimate import Estimate
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 GREY, INK = "#8A8F98", "#1F2933"

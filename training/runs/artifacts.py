@@ -24,7 +24,6 @@ from models.traffic_profile import ReferenceProfile
 from training.config import CONFIG_FILE
 from training.data.splits import VALIDATION
 from training.evaluation.capacity import compute_daily_capacity
-from training.evaluation.estimate import Estimate
 from training.evaluation.fairness import COLUMNS as FAIRNESS_COLUMNS
 from training.evaluation.fairness import Row
 from training.evaluation.leakage import COLUMNS as LEAK_COLUMNS
@@ -49,10 +48,16 @@ BUNDLE_FOLDER, EVALUATION_FOLDER = "bundle", "evaluation"
 EXAMPLES_PER_BAND = 20
 CARD_DIGITS = 9
 """Significant digits of the level in the card, so that the last bits of sums rarely change it. Equal bytes are promised on one kind of processor."""
+STORED_SCORES = "scores/deployed.parquet"
 ENDS = ("", "_low", "_high")
-RECALL_COLUMNS = tuple(f"{name}{end}" for name in RECALLS for end in ENDS)
+RECALL_COLUMNS = (
+    "found_at_1pct",
+    "found_at_5pct",
+    *(f"{name}{end}" for name in RECALLS for end in ENDS),
+)
 ORIGIN_COLUMNS = (
     "as_of",
+    "from",
     "until",
     "learnt_positives",
     "learnt_results",
@@ -60,7 +65,7 @@ ORIGIN_COLUMNS = (
     "positives",
     *RECALL_COLUMNS,
 )
-AGE_COLUMNS = ("days_old_from", "days_old_until", "windows", "positives", *RECALL_COLUMNS)
+AGE_COLUMNS = ("days_old_from", "days_old_until", "windows", "consignments", "positives", *RECALL_COLUMNS)
 ABLATION_COLUMNS = (
     "group",
     "features",
@@ -102,6 +107,7 @@ def write_artifacts(trained: TrainingResult, folder: Path, champion: str | None 
         _write(folder / "tables" / f"{name}.json", table)
     report = build_report(trained, gate, pictures, importance, fairness)
     _write(folder / "report.html", render_report(report))
+    trained.deployed.stored.write(folder / STORED_SCORES)
     return gate
 
 
@@ -236,10 +242,14 @@ def serialize_run_tables(
         "data": serialize_table(trained.data.report),
         "features": serialize_table(list(importance)),
         "deployed": serialize_table(
-            _build_metric_rows(trained.deployed.evaluation) if trained.deployed else [], METRIC_COLUMNS
+            [
+                {"metric": name, **estimate.to_row()}
+                for name, estimate in trained.deployed.recipe.model.metrics.items()
+            ],
+            METRIC_COLUMNS,
         ),
-        "origins": serialize_table(trained.deployed.origins if trained.deployed else [], ORIGIN_COLUMNS),
-        "ages": serialize_table(trained.deployed.ages if trained.deployed else [], AGE_COLUMNS),
+        "origins": serialize_table(trained.deployed.origins, ORIGIN_COLUMNS),
+        "ages": serialize_table(trained.deployed.ages, AGE_COLUMNS),
         "ablation": serialize_table(trained.studied.ablation, ABLATION_COLUMNS),
         "search": serialize_table(trained.studied.trials, TRIAL_COLUMNS),
     }
@@ -254,16 +264,11 @@ def build_baseline_rows(judged: EvaluatedModel) -> list[dict[str, Any]]:
             **{
                 f"{metric}{end}": value
                 for metric in HEADLINE
-                for end, value in zip(ENDS, list_ends(evaluation[metric]), strict=True)
+                for end, value in evaluation[metric].list_ends()
             },
         }
         for name, evaluation in rows.items()
     ]
-
-
-def list_ends(estimate: Estimate) -> tuple[float, float, float]:
-    """Return the value and both ends of the interval."""
-    return estimate.value, estimate.low, estimate.high
 
 
 def _select_band_examples(

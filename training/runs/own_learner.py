@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput
 from models.registry import LEARNER_KIND
 from training.data.splits import TEST, TRAIN, VALIDATION
-from training.evaluation.intervals import Estimate
+from training.evaluation.estimate import Estimate
 from training.evaluation.metrics import Evaluation, estimate_difference, evaluate
 from training.reporting.mlflow_tracking import DEFAULT_TRACKING_URI, RunRecord, log_run
 from training.reporting.tables import serialize_table

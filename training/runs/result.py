@@ -26,7 +26,7 @@ from training.fitting.deployed import DeployedResult
 from training.fitting.diagnostics import DiagnosticsResult
 from training.fitting.fit import EvaluationFit, FinalFit
 from training.gate.recommendation import DecidingFacts
-from training.gate.rules import RESULTS_SOURCE, TRUTH_SOURCE
+from training.gate.rules import RESULTS_SOURCE
 from training.runs.processor import PROCESSOR_TAG, describe_processor
 
 Floats = NDArray[np.float64]
@@ -39,7 +39,6 @@ ALWAYS_LOGGED = frozenset(
 )
 """Metrics of the test period that are logged, with their intervals."""
 TRUTH_INTERVALS = ("roc_auc", "average_precision", "recall_at_1pct")
-DEPLOYED_METRICS = ("average_precision", "recall_at_1pct")
 BASELINE_METRICS = ("average_precision", "recall_at_1pct")
 INTERVAL_ENDS = ("_low", "_high")
 
@@ -58,8 +57,8 @@ def is_headline(name: str) -> bool:
         return plain in ALWAYS_LOGGED
     if part == "truth":
         return plain in (TRUTH_INTERVALS if metric.endswith(INTERVAL_ENDS) else ALWAYS_LOGGED)
-    if part in ("deployed", "deployed_truth"):
-        return plain in DEPLOYED_METRICS
+    if part == "deployed":
+        return True
     return part == "baseline" and metric.partition("/")[2] in BASELINE_METRICS
 
 
@@ -99,8 +98,8 @@ class TrainingResult:
         Hash and number of rows of the whole consignment table.
     evaluated : EvaluationFit
         The evaluation fit, tested on later time, with the feature rows of all fitted, calibrated and tested rows.
-    deployed : DeployedResult or None
-        The same recipe evaluated as deployed, at earlier dates; None if not configured or not possible with the data.
+    deployed : DeployedResult
+        The recipe evaluated as deployed, at earlier dates; if no earlier date can be evaluated, the evaluation fit on the test period.
     final : FinalFit
         The same recipe fitted on every label known at `as_of`; this fit is served.
     test : EvaluatedModel
@@ -125,7 +124,7 @@ class TrainingResult:
     data_sha256: str
     consignments: TableHash
     evaluated: EvaluationFit
-    deployed: DeployedResult | None
+    deployed: DeployedResult
     final: FinalFit
     test: EvaluatedModel
     truth: EvaluatedModel | None
@@ -162,22 +161,29 @@ class TrainingResult:
         return self.test.traffic.score
 
     @property
+    def evaluation_fit(self) -> Evaluation:
+        """The evaluation fit's own figures on the test period, by inspection results."""
+        return self.test.model
+
+    @property
     def metrics(self) -> dict[str, float]:
         """The metrics by their logged names."""
-        named = self.test.model.flatten_metrics("test") | {
+        named = _flatten_all(self.test.model, "test") | {
             "test/name_swap_95pct": find_worst_move(self.name_swaps)
         }
         for name, baseline in self.test.baselines.items():
             named |= {
                 metric: value
-                for metric, value in baseline.flatten_metrics(f"baseline/{name}").items()
-                if not metric.endswith(("_low", "_high")) and "calibration" not in metric
+                for metric, value in _flatten_all(baseline, f"baseline/{name}").items()
+                if not metric.endswith(INTERVAL_ENDS) and "calibration" not in metric
             }
-        if self.deployed is not None:
-            named |= self.deployed.flatten_metrics()
         if self.truth is not None:
-            named |= {k: v for k, v in self.truth.model.flatten_metrics("truth").items() if k.count("/") == 1}
-        return named
+            named |= {
+                name: value
+                for name, value in _flatten_all(self.truth.model, "truth").items()
+                if name.count("/") == 1
+            }
+        return named | self.deployed.recipe.flatten_metrics()
 
     @property
     def headline_metrics(self) -> dict[str, float]:
@@ -191,14 +197,14 @@ class TrainingResult:
 
     @property
     def deciding_facts(self) -> DecidingFacts:
-        """The measured facts for the recommendation, by the truth of a simulated world if there is one."""
+        """The measured facts for the recommendation."""
         return DecidingFacts(
             difference=self.verdict.gain,
             rival=f"the strongest baseline ({self.verdict.rival.replace('_', ' ')})",
             is_champion=False,
-            positives=self.verdict.positives,
-            calibration=(self.truth or self.test).model["calibration_ratio"],
-            judged_by=TRUTH_SOURCE if self.verdict.by_truth else RESULTS_SOURCE,
+            positives=self.deployed.recipe.model.counts.known,
+            calibration=self.deployed.recipe.model["calibration_ratio"],
+            judged_by=RESULTS_SOURCE,
         )
 
     @property
@@ -213,10 +219,15 @@ class TrainingResult:
 
     @property
     def sentences(self) -> list[str]:
-        """Summary of the run, the most reliable figure first."""
-        deployed = [] if self.deployed is None else [self.deployed.sentence]
+        """Summary of the run: what was counted, then the estimates, then what they rest on."""
         sampled = [self.sample_sentence] if self.data.observed.kept.is_drawn else []
-        return [*deployed, *self.verdict.sentences, self.fits_sentence, self.level_sentence, *sampled]
+        return [
+            *self.verdict.sentences,
+            *self.deployed.sentences,
+            self.fits_sentence,
+            self.level_sentence,
+            *sampled,
+        ]
 
     @property
     def sample_sentence(self) -> str:
@@ -247,3 +258,12 @@ class TrainingResult:
             "traffic": "sample" if self.data.observed.kept.is_drawn else "all",
             PROCESSOR_TAG: describe_processor(),
         }
+
+
+def _flatten_all(evaluation: Evaluation, prefix: str) -> dict[str, float]:
+    named = {
+        f"{prefix}/{name}{end}": value
+        for name, estimate in evaluation.metrics.items()
+        for end, value in estimate.list_ends()
+    }
+    return {name: value for name, value in named.items() if np.isfinite(value)}

@@ -1,7 +1,7 @@
 """Description of a run in Markdown, for its page in MLflow and that of the version."""
 
 from models.promotion_record import REPORT_END
-from training.evaluation.intervals import Estimate
+from training.evaluation.estimate import Estimate
 from training.gate.report import GateReport
 from training.reporting.html import format_estimate
 from training.runs.result import TrainingResult

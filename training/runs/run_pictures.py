@@ -10,6 +10,7 @@ from consignments.timestamps import EPOCH
 from training.evaluation.capacity import compute_capacity_shares, compute_daily_capacity, select_at_capacity
 from training.evaluation.fairness import Row, compute_fairness_rows
 from training.evaluation.metrics import compute_capacity_curve
+from training.evaluation.stored_scores import BASELINE, RANK
 from training.reporting.explanation_plots import draw_beeswarm, draw_dependence
 from training.reporting.figures import Figure
 from training.reporting.plots import (
@@ -43,7 +44,7 @@ def draw_pictures(
 ) -> dict[str, Figure]:
     """Draw the pictures of the page; name to figure, in their order."""
     judged = trained.truth or trained.test
-    pictures = _draw_capacity_pictures(trained, judged)
+    pictures = _draw_capacity_pictures(trained)
     pictures["calibration"] = _draw_calibration(trained, judged)
     pictures["daily"] = _draw_daily(judged, _name_positives(trained))
     pictures["scores"] = _draw_scores(trained, judged)
@@ -78,22 +79,18 @@ def select_best_labels(trained: TrainingResult, fairness: Sequence[Row]) -> list
     return [row for row in fairness if row["judged_by"] == wanted]
 
 
-def _draw_capacity_pictures(trained: TrainingResult, judged: EvaluatedModel) -> dict[str, Figure]:
-    """Draw the curves of what decides: the recipe as deployed, over its weeks; without an earlier date, the evaluation fit."""
+def _draw_capacity_pictures(trained: TrainingResult) -> dict[str, Figure]:
+    """Draw the curves of the recipe as deployed, over its weeks."""
     settings = trained.config.evaluation
-    shown = trained.deployed or judged
-    scores = {name.replace("_", " "): score for name, score in shown.scores.items()}
+    stored = trained.deployed.stored
+    columns = {"model": RANK} | {name.replace("_", " "): BASELINE + name for name in stored.baselines}
     curves = {
-        name: CapacityCurve(
-            name, **compute_capacity_curve(shown.traffic.replace_score(score), CURVE_SHARES, settings)
-        )
-        for name, score in ({"model": shown.traffic.score} | scores).items()
+        name: CapacityCurve(name, **compute_capacity_curve(stored.to_period(column), CURVE_SHARES, settings))
+        for name, column in columns.items()
     }
     model, baselines = curves.pop("model"), list(curves.values())
     own = compute_capacity_shares(trained.test.traffic, settings)
-    source = _describe_labels(trained, judged)
-    if trained.deployed is not None:
-        source += ", over all weeks after the dates of the fits"
+    source = "by inspection results, over all weeks after the dates of the fits"
     mark = "Dotted vertical line: share of all traffic that is inspected at the capacity in use; short ticks: each office."
     return {
         "precision": Figure(

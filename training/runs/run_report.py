@@ -192,13 +192,11 @@ def build_key_figures(
 
 
 def measure_deciding(trained: TrainingResult) -> MeasuredModel:
-    """Return the evaluations that decide: the recipe as deployed, or the test period if no earlier date could be evaluated."""
+    """Return the evaluations that decide: the recipe as deployed, by inspection results."""
     deployed = trained.deployed
-    if deployed is None:
-        return measure_test(trained)
-    estimated = None if deployed.truth is None else deployed.evaluation
-    weeks = f"as deployed, {deployed.origins[-1]['as_of']} to {deployed.origins[0]['until']}"
-    return MeasuredModel(weeks, deployed.judged, estimated, _rename_baselines(deployed.baselines))
+    weeks = f"as deployed, {deployed.origins[-1]['from']} to {deployed.origins[0]['until']}"
+    recipe = deployed.recipe
+    return MeasuredModel(weeks, recipe.model, None, _rename_baselines(recipe.baselines))
 
 
 def measure_test(trained: TrainingResult) -> MeasuredModel:
@@ -242,8 +240,8 @@ def build_report(
         split=list(trained.data.split.to_rows()),
         examples=explain_highest_scores(trained),
         features=list(importance[:MAX_FEATURES]),
-        origins=trained.deployed.origins if trained.deployed else [],
-        ages=trained.deployed.ages if trained.deployed else [],
+        origins=trained.deployed.origins,
+        ages=trained.deployed.ages,
         ablation=trained.studied.ablation,
         trials=trained.studied.trials,
         config=trained.config.flatten(),

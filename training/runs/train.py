@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from consignments.files.part_folder import PartFolder
 from consignments.files.part_manifest import identify_tables
-from consignments.records import Target
 from features.batch import ComputeOptions, FeatureMatrix, FeatureParameters, Progress, report_progress
 from features.fitted import FittedParameters
 from features.normalization.normal_forms import get_goods_text
@@ -34,15 +33,17 @@ from training.evaluation.metrics import evaluate
 from training.evaluation.name_invariance import Row, measure_name_swaps, sample_evenly
 from training.evaluation.off_policy import LoggedEvidence, OffPolicyEstimates
 from training.evaluation.traffic import ScoredPeriod
-from training.evaluation.verdict import EvaluationVerdict, judge_model
+from training.evaluation.verdict import judge_recipe
 from training.fitting.deployed import (
-    DeployedResult,
     TrainingData,
     build_scored_period,
     build_training_data,
+    calibrate_origins,
+    collect_unseen,
+    evaluate_deployed,
     fit_at_dates,
-    judge_origins,
     score_baselines,
+    use_evaluation_fit,
 )
 from training.fitting.diagnostics import DiagnosticsResult, cut_origins, run_diagnostics
 from training.fitting.fit import (
@@ -50,9 +51,10 @@ from training.fitting.fit import (
     FeatureSource,
     FitTask,
     SplitFeatures,
+    UnseenScores,
     calibrate_final,
+    fit_as_deployed,
     fit_evaluation,
-    fit_final,
     score_test,
     score_validation,
 )
@@ -98,6 +100,7 @@ def _fit_and_evaluate(
     config, target = task.config, task.target
     digest = hash_training_tables(task.inputs, source.table)
     as_of, studied = data.evaluation.split.as_of, DiagnosticsResult()
+    # The evaluation fit: the last weeks are held out.
     fit = FitTask(data.evaluation, source, config)
     evaluated = fit_evaluation(fit, jobs, progress, also=data.keep)
     if task.diagnostics.is_wanted:
@@ -111,13 +114,11 @@ def _fit_and_evaluate(
             evaluated = fit_evaluation(fit, jobs, progress, also=data.keep)
         ablation = run_diagnostics(task.diagnostics, origins, config, progress)
         studied = replace(ablation, trials=studied.trials)
-    model = evaluated.model
-    # The test period evaluates, on all its traffic, inspected or not, the model and its baselines.
     parts = SplitFeatures(data.evaluation, evaluated.matrix, jobs)
     with report_progress(progress, "fitting baselines"):
         at = np.flatnonzero(parts.select_part(TEST))
         scores = score_baselines(parts, at, evaluated.grown, config.model.seed)
-    test = _evaluate_test(parts, model, scores, config, progress)
+    test = _evaluate_test(parts, evaluated.model, scores, config, progress)
     by_truth, true_labels = None, None
     if task.truth is not None:
         true_labels = get_true_labels(source.frame["consignment_id"], task.truth, target)
@@ -127,21 +128,29 @@ def _fit_and_evaluate(
         by_truth = _evaluate_all(traffic, scores, _keep_capacity(config, test.traffic), progress)
     with report_progress(progress, "estimating detections"):
         estimates = _estimate_off_policy(parts, test, by_truth, config)
-    with report_progress(progress, "replacing names"):
-        name_swaps = _swap_names(parts, source, model, evaluated.grown.fitted, config)
-    # The recipe as deployed: fits at earlier dates, each tested on the weeks after it.
-    deployed = None
-    if data.origins:
-        fits, grown, own = fit_at_dates(data, fit, evaluated.matrix, jobs, progress)
-        with report_progress(progress, "evaluating earlier dates"):
-            known = SplitFeatures(data.final, evaluated.matrix, jobs)
-            deployed = judge_origins(fits, known, config, test.traffic.weight, true_labels)
-        # The served fit: the same recipe on every label known today.
-        final = calibrate_final(data.final, grown, own, deployed.unseen, progress)
-    else:
+    # The recipe as deployed: fits at earlier dates, each tested on the weeks after it, and the served fit on every label known today.
+    final_fit, validation = fit._replace(data=data.final), None
+    if len(data.origins) < 2:
         validation = score_validation(evaluated, data.evaluation, config.model.seed)
-        unseen = [validation, score_test(evaluated, data.evaluation, test.traffic.weight)]
-        final = fit_final(fit._replace(data=data.final), evaluated.matrix, unseen, jobs, progress)
+    if data.origins:
+        known = SplitFeatures(data.final, evaluated.matrix, jobs)
+        fits, grown, own = fit_at_dates(data, final_fit, evaluated.matrix, jobs, progress)
+        unseen = collect_unseen(fits, known, test.traffic.weight, config.model.seed)
+        with report_progress(progress, "calibrating as deployed"):
+            fits = calibrate_origins(fits, config, validation)
+    else:
+        known, fits = parts, [use_evaluation_fit(evaluated, data.evaluation, scores)]
+        unseen = [score_test(evaluated, data.evaluation, test.traffic.weight)]
+        unseen[:0] = [validation] if validation is not None else []
+        grown, own = fit_as_deployed(
+            final_fit, evaluated.matrix, _mark_unseen(unseen, len(data.final.part)), jobs, progress
+        )
+    final = calibrate_final(data.final, grown, own, unseen, progress)
+    with report_progress(progress, "evaluating as deployed"):
+        weights = [period.weight for period in unseen[-len(fits) :]]
+        deployed = evaluate_deployed(fits, known, weights, config.evaluation, true_labels)
+    with report_progress(progress, "replacing names"):
+        name_swaps = _swap_names(parts, source, evaluated.model, evaluated.grown.fitted, config)
     leaks = check_leakage(
         task.inputs,
         parts.test_matrix.locate(data.evaluation.observed.kept.rows),
@@ -165,7 +174,7 @@ def _fit_and_evaluate(
         estimates=estimates,
         name_swaps=name_swaps,
         leaks=leaks,
-        verdict=_judge(deployed, by_truth or test, target, by_truth is not None),
+        verdict=judge_recipe(deployed.recipe, target),
         studied=studied,
     )
 
@@ -206,16 +215,12 @@ def _open_work_folder(task: TrainingTask, rows: NDArray[np.int64]) -> Iterator[P
         yield folder
 
 
-def _judge(
-    deployed: DeployedResult | None, test: EvaluatedModel, target: Target, by_truth: bool
-) -> EvaluationVerdict:
-    """Judge the recipe as deployed; if no earlier date could be evaluated, the evaluation fit on the test period."""
-    if deployed is None:
-        positives = int(test.traffic.positive.sum())
-        return judge_model(test.model, test.baselines, target=target, positives=positives, by_truth=by_truth)
-    return judge_model(
-        deployed.judged, deployed.baselines, target=target, positives=deployed.positives, by_truth=by_truth
-    )
+def _mark_unseen(unseen: Sequence[UnseenScores], rows: int) -> NDArray[np.bool_]:
+    """Mark the rows whose scores calibrate the served fit."""
+    marked = np.zeros(rows, dtype=bool)
+    for period in unseen:
+        marked[period.rows] = True
+    return marked
 
 
 def _cut_origins(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from support.training_judged import QUICK, judged_world
 
-from training.evaluation.intervals import Estimate
+from training.evaluation.estimate import Estimate
 from training.evaluation.metrics import evaluate
 from training.evaluation.verdict import DECIDING, choose_deciding_metric, judge_model
 

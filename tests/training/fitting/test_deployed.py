@@ -1,6 +1,5 @@
 """The recipe at earlier dates, as it is deployed."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -12,7 +11,14 @@ from training.data.splits import TEST
 from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, get_true_labels
 from training.evaluation.metrics import compute_capacity_curve
-from training.fitting.deployed import build_training_data, fit_at_dates, judge_origins
+from training.evaluation.stored_scores import BASELINE, RANK, StoredScores, evaluate_recipe
+from training.fitting.deployed import (
+    build_training_data,
+    calibrate_origins,
+    collect_unseen,
+    evaluate_deployed,
+    fit_at_dates,
+)
 from training.fitting.fit import FitTask, SplitFeatures, fit_evaluation
 from training.runs.task import TrainingTask
 from training.runs.train import train_model
@@ -37,16 +43,16 @@ def world():
 @pytest.fixture(scope="module")
 def made(world):
     """The data sets of a run, the fits of its dates, and the features of all."""
-    tables, _ = world
+    return fit_origins(world[0])
+
+
+def fit_origins(tables):
     as_of = tables.consignments["received_at"].max().ceil("D").to_pydatetime()
     data = build_training_data(ObservedTables(tables.consignments, tables.outcomes, as_of), TARGET, CONFIG)
     source = TableFeatures.from_tables(tables, CONFIG.features, as_of)
     evaluated = fit_evaluation(FitTask(data.evaluation, source, CONFIG), also=data.keep)
-    return (
-        data,
-        evaluated,
-        fit_at_dates(data, FitTask(data.final, source, CONFIG), evaluated.matrix, jobs=3)[0],
-    )
+    fits, _, _ = fit_at_dates(data, FitTask(data.final, source, CONFIG), evaluated.matrix, jobs=3)
+    return data, evaluated, fits
 
 
 def test_windows_walk_back_from_the_test_period_and_each_fit_ends_where_its_window_begins(made):
@@ -75,7 +81,6 @@ def test_a_fit_of_an_earlier_date_is_the_one_that_would_have_been_deployed_then(
             replace_origins(0),
         )
     )
-    assert then.deployed is None
     assert then.final.grown.trees.text == fit.grown.trees.text
     assert then.final.grown.fitted.vocabularies == fit.grown.fitted.vocabularies
 
@@ -100,48 +105,86 @@ def test_fewer_dates_are_judged_where_earlier_ones_have_too_little_to_learn_from
     assert len(data.origins) < 3
 
 
-def test_all_windows_are_judged_together_and_by_the_age_of_the_model(world, made):
+def test_figures_count_what_each_fit_ranks_at_the_top_of_its_own_window(world, made):
+    data, _, fits = made
+    deployed = evaluate(world, made)
+    recipe, known = deployed.recipe, data.final.labels.positive
+    assert [row["windows"] for row in deployed.ages] == [3, 2, 1]
+    assert [row["from"] for row in deployed.origins] == [fit.window for fit in fits]
+    windows = np.concatenate([fit.origin.window for fit in fits])
+    assert recipe.model.counts.known == int(known[windows].sum()) > 0
+    assert sum(row["positives"] for row in deployed.origins) == recipe.model.counts.known
+    # By hand: of each window the best hundredth by its own fit.
+    ranked = sum(
+        int(
+            known[
+                fit.origin.window[np.argsort(-fit.raw[0], kind="stable")[: len(fit.origin.window) // 100]]
+            ].sum()
+        )
+        for fit in fits
+    )
+    assert recipe.model.counts.found["1pct"] == pytest.approx(ranked, abs=1.0)
+    assert set(recipe.baselines) == {"random", "rules", "best_feature", "logistic"}
+    assert "fitted at 3 dates" in deployed.sentences[0]
+
+
+def test_the_truth_is_shown_under_its_own_names_and_changes_no_other_figure(world, made):
+    with_truth, without = evaluate(world, made), evaluate(world, made, truth=False)
+    named = with_truth.recipe.flatten_metrics()
+    assert without.recipe.truth is None
+    assert without.recipe.flatten_metrics() == {
+        name: value for name, value in named.items() if not name.startswith("deployed/truth/")
+    }
+    assert with_truth.recipe.truth.model.counts.known > with_truth.recipe.model.counts.known
+    assert (with_truth.origins, with_truth.ages) == (without.origins, without.ages)
+
+
+def test_stored_figures_are_those_of_the_run_and_curves_agree_with_them(world, made, tmp_path):
+    deployed = evaluate(world, made)
+    deployed.stored.write(tmp_path / "deployed.parquet")
+    again = evaluate_recipe(StoredScores.read(tmp_path / "deployed.parquet"), CONFIG.evaluation)
+    assert again.flatten_metrics() == deployed.recipe.flatten_metrics()
+    for column, evaluation in ((RANK, again.model), (BASELINE + "rules", again.baselines["rules"])):
+        traffic = deployed.stored.to_period(column)
+        (point,) = compute_capacity_curve(traffic, np.array([0.01]), CONFIG.evaluation)["recall"]
+        assert point.value == evaluation["recall_at_1pct"].value
+
+
+def test_probabilities_are_those_that_each_date_would_have_served(world, made):
+    """The earliest date has no earlier scores; a result that came later changes no probability of an earlier window."""
+    data, _, fits = made
+    frame = data.evaluation.observed.consignments
+    served = calibrate_origins(fits, CONFIG, None)
+    assert np.isnan(served[-1].predict(frame)).all()
+    latest = served[0].predict(frame)
+    assert ((latest > 0) & (latest < 1)).all()
+    cut = fits[0].origin.begins
+    outcomes = data.evaluation.observed.outcomes
+    later = outcomes["known_at"] >= cut
+    assert later.any()
+    swapped = outcomes.assign(result=outcomes["result"].where(~later, "clear"))
+    tables, _ = world
+    again = fit_origins(Tables(tables.consignments, swapped, tables.alerts))[2]
+    assert (calibrate_origins(again, CONFIG, None)[0].predict(frame) == latest).all()
+
+
+def test_without_an_earlier_date_the_evaluation_fit_is_judged_and_the_run_says_so(world):
+    made = train_model(TrainingTask(world[0], None, TARGET, replace_origins(0)))
+    assert [row["windows"] for row in made.deployed.ages] == [1]
+    assert "evaluation fit" in made.deployed.sentences[0]
+    frame = made.deployed.stored.frame
+    assert len(frame) == len(made.test_scores)
+    assert frame["probability"].to_numpy() == pytest.approx(made.test_scores)
+
+
+def evaluate(world, made, truth=True):
     data, evaluated, fits = made
-    tables, truth = world
-    parts = SplitFeatures(data.final, evaluated.matrix)
     test = SplitFeatures(data.evaluation, evaluated.matrix)
     mine = test.select_part(TEST)
     weight = test.estimate_result_weights(mine, CONFIG.model.seed)[mine]
-    true = get_true_labels(tables.consignments["consignment_id"], truth, TARGET)
-    judged = judge_origins(fits, parts, CONFIG, weight, true)
-    assert judged.truth is not None
-    assert [row["windows"] for row in judged.ages] == [3, 2, 1]
-    assert judged.ages[0]["recall_at_1pct"] == judged.truth["recall_at_1pct"].value
-    windows = np.concatenate([fit.origin.window for fit in fits])
-    assert sum(row["positives"] for row in judged.origins) == int(true.positive[windows].sum())
-    known = data.final.labels.positive
-    assert judged.known == int(known[windows].sum()) > 0
-    # By hand: of each window the best hundredth by its own fit.
-    found = ranked = 0
-    for fit in fits:
-        best = fit.origin.window[np.argsort(-fit.raw[0], kind="stable")[: len(fit.origin.window) // 100]]
-        found += int(true.positive[best].sum())
-        ranked += int(known[best].sum())
-    assert judged.best == ranked
-    assert judged.truth["recall_at_1pct"].value == pytest.approx(
-        found / true.positive[windows].sum(), abs=0.03
-    )
-    assert [len(each.rows) for each in judged.unseen] == [len(fit.origin.window) for fit in fits[::-1]]
-    assert "fitted at 3 dates" in judged.sentence
-    assert f"Of the {judged.known} known positives, {ranked} ranked in the top 1 %" in judged.sentence
-    assert judged.positives == int(true.positive[windows].sum())
-    assert judged.judged is judged.truth
-    assert replace(judged, truth=None).judged is judged.evaluation
-    assert set(judged.baselines) == {"random", "rules", "best_feature", "logistic"}
-    assert judged.baselines["rules"]["roc_auc"].value != judged.truth["roc_auc"].value
-    assert not [name for name in judged.flatten_metrics() if "calibration" in name]
-    # The curves of the page are those of the same ranks.
-    for traffic, evaluation in (
-        (judged.traffic, judged.judged),
-        *(
-            (judged.traffic.replace_score(score), judged.baselines[name])
-            for name, score in judged.scores.items()
-        ),
-    ):
-        (point,) = compute_capacity_curve(traffic, np.array([0.01]), CONFIG.evaluation)["recall"]
-        assert point.value == evaluation["recall_at_1pct"].value
+    parts = SplitFeatures(data.final, evaluated.matrix)
+    unseen = collect_unseen(fits, parts, weight, CONFIG.model.seed)
+    ids = data.evaluation.observed.consignments["consignment_id"]
+    true = get_true_labels(ids, world[1], TARGET) if truth else None
+    served = calibrate_origins(fits, CONFIG, None)
+    return evaluate_deployed(served, parts, [each.weight for each in unseen], CONFIG.evaluation, true)

@@ -5,7 +5,7 @@ from math import inf, nan
 import pytest
 
 from models.promotion_record import REPORT_END
-from training.evaluation.intervals import Estimate
+from training.evaluation.estimate import Estimate
 from training.gate.recommendation import (
     MIN_NEWER_DAYS,
     DecidingFacts,

@@ -19,7 +19,7 @@ from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame
 from features.batch import Tables
-from training.evaluation.intervals import Estimate
+from training.evaluation.estimate import Estimate
 from training.operation.alert_yield import select_valid_alerts
 from training.operation.debrief import Debrief, DebriefInputs, build_debrief
 from training.operation.debrief_report import render_debrief, summarize_debrief

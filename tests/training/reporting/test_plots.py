@@ -8,8 +8,8 @@ import pytest
 from support.training_judged import QUICK, judged_world
 
 from training.evaluation.capacity import ALL_OFFICES
+from training.evaluation.estimate import Estimate
 from training.evaluation.fairness import compute_fairness_rows
-from training.evaluation.intervals import Estimate
 from training.evaluation.metrics import compute_capacity_curve
 from training.reporting.explanation_plots import draw_beeswarm, draw_dependence
 from training.reporting.figures import Figure

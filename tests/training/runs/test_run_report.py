@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from support.training_judged import QUICK, judged_world
 
+from training.evaluation.estimate import Estimate
 from training.evaluation.fairness import compute_fairness_rows
-from training.evaluation.intervals import Estimate
 from training.evaluation.name_invariance import ALL_LANGUAGES
 from training.evaluation.off_policy import LoggedEvidence, OffPolicyEstimates
 from training.evaluation.verdict import judge_model

@@ -1,0 +1,319 @@
+"""Estimates from known finds alone: weighted means over the finds of where a score ranks them in the traffic.
+
+Results without a find only serve to compute what a find stands for. So one more clear parcel moves no recall, and moves a precision only
+through the weights of the finds. A find stands at least for itself, and at most for its inverse selection probability, because estimated
+probabilities leave out what the selectors saw beyond the data. Its weight is the geometric mean of both bounds, and at most
+`MAX_MULTIPLE` times the mean weight (docs/estimates.md). If every row is labelled, the weights are exact.
+
+Two finds that stand for 16 and 1 have weights 4 and 1. If a score ranks the first within the top 1 % and the second not, recall is 80 %.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaincinv, gammaincinv, ndtri
+
+from training.config import EvaluationConfig
+from training.evaluation.capacity import (
+    AT_CAPACITY,
+    SHARES,
+    compute_daily_capacity,
+    index_office_days,
+    select_at_capacity,
+)
+from training.evaluation.estimate import INTERVAL_QUANTILES, Estimate, Support
+from training.evaluation.traffic import ScoredPeriod
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+MAX_MULTIPLE = 3.0
+"""Largest weight of a find, as a multiple of the mean weight."""
+AVERAGED_SHARES = (0.002, 0.05)
+"""Capacities over which `recall_averaged` averages recall, in equal steps of the logarithm."""
+
+
+def weigh_finds(weight: Floats) -> Floats:
+    """Compute the weights of finds from what each stands for: the square root, capped at a multiple of the mean.
+
+    Parameters
+    ----------
+    weight : float64 array, (finds,)
+        Inverse probability of being known, at least 1.
+
+    Examples
+    --------
+    >>> weigh_finds(np.array([1.0, 1.0, 16.0])).tolist()
+    [1.0, 1.0, 4.0]
+    >>> weigh_finds(np.array([1.0] * 9 + [10_000.0])).round(2).tolist()[-1]
+    3.86
+    """
+    root = np.sqrt(weight)
+    limit = float(root.max(initial=0.0))
+    while True:
+        capped: Floats = np.minimum(root, limit)
+        lower = MAX_MULTIPLE * float(capped.mean()) if len(capped) else 0.0
+        if lower >= limit * (1 - 1e-9):
+            return capped
+        limit = lower
+
+
+class RankedTraffic:
+    """Traffic ranked by its score: what lies above each row, and within a capacity.
+
+    Parameters
+    ----------
+    traffic : ScoredPeriod
+
+    Attributes
+    ----------
+    group : int64 array, (n,)
+        Rank of the score among the distinct scores: 0 for the highest; equal scores share it.
+    """
+
+    def __init__(self, traffic: ScoredPeriod) -> None:
+        _, self.group = np.unique(-traffic.score, return_inverse=True)
+        self._size = np.bincount(self.group, traffic.traffic)
+        self._through = np.cumsum(self._size)
+        self.total = float(self._through[-1])
+
+    @property
+    def through(self) -> Floats:
+        """Traffic down to each row, with all of equal score; (n,)."""
+        return self._through[self.group]
+
+    @property
+    def share_above(self) -> Floats:
+        """Share of the traffic above each row, of equal scores half; (n,)."""
+        return (self._through - self._size / 2)[self.group] / self.total
+
+    def count_within(self, share: float) -> float:
+        """Return how many consignments a share of the traffic is, at least one."""
+        return max(1.0, round(share * self.total))
+
+    def select_within(self, share: float) -> Floats:
+        """Compute which part of each row is within a share of the traffic; scores that tie at the cut get a part; (n,)."""
+        room = self.count_within(share) - (self._through - self._size)
+        part: Floats = np.clip(room / np.maximum(self._size, 1e-300), 0.0, 1.0)[self.group]
+        return part
+
+
+@dataclass(frozen=True)
+class KnownFinds:
+    """Known finds of a period, with the places that a score gives them.
+
+    Attributes
+    ----------
+    weight : float64 array, (finds,)
+        From `weigh_finds`; exact if every row is labelled.
+    stands_for : float64 array, (finds,)
+        How many rows of the table each is: 1, unless a sample of the truth was kept.
+    day : int64 array, (finds,)
+    days : int
+        Number of days of the traffic.
+    values : dict
+        Name of a measure to its value for each find, 0 to 1: the measure is their weighted mean.
+    reach : dict
+        Name of a capacity to the traffic within it.
+    """
+
+    weight: Floats
+    stands_for: Floats
+    day: Ints
+    days: int
+    values: dict[str, Floats]
+    reach: dict[str, float]
+
+    @classmethod
+    def locate(
+        cls, traffic: ScoredPeriod, ranked: RankedTraffic, config: EvaluationConfig, rows: Bools | None = None
+    ) -> "KnownFinds":
+        """Locate the known finds of a period, or those among some rows of it; the capacities are those of all traffic."""
+        inside = np.ones(len(traffic.score), dtype=bool) if rows is None else rows
+        at = np.flatnonzero(traffic.labelled & traffic.positive & inside)
+        within = {name: ranked.select_within(share) for name, share in SHARES.items()}
+        cell = index_office_days(traffic.office, traffic.day)
+        within[AT_CAPACITY] = select_at_capacity(
+            ranked.group, cell, compute_daily_capacity(traffic, config), traffic.traffic
+        )
+        weight = traffic.weights[at]
+        finds = cls(
+            weight=weight if traffic.complete else weigh_finds(weight),
+            stands_for=traffic.traffic[at],
+            day=traffic.day[at],
+            days=len(np.unique(traffic.day)),
+            values={f"recall_at_{name}": part[at] for name, part in within.items()},
+            reach={name: float((part * traffic.traffic * inside).sum()) for name, part in within.items()},
+        )
+        own = ranked if rows is None else None
+        finds.values.update(_rank_finds(traffic, own, inside, at, finds.weight))
+        return finds
+
+    @cached_property
+    def support(self) -> Support:
+        """The numbers that every estimate from these finds rests on."""
+        return Support.from_weights(self.weight)
+
+    def count_found(self) -> dict[str, float]:
+        """Count the finds within each capacity; scores that tie at the cut give a fraction."""
+        return {name: float(self.values[f"recall_at_{name}"] @ self.stands_for) for name in self.reach}
+
+    def estimate_measures(self) -> dict[str, Estimate]:
+        """Estimate every measure of ranking, and precision within each capacity."""
+        found = {name: self.estimate_mean(name) for name in self.values}
+        for name, reach in self.reach.items():
+            found[f"precision_at_{name}"] = self.estimate_precision(self.values[f"recall_at_{name}"], reach)
+        return found
+
+    def estimate_mean(self, name: str) -> Estimate:
+        """Estimate a measure that is the weighted mean of its values."""
+        is_counted = name.startswith("recall_at_")
+        return self.support.attach(estimate_share(self.weight, self.values[name], self.day, is_counted))
+
+    def estimate_precision(self, within: Floats, reach: float) -> Estimate:
+        """Estimate the share of positives among some traffic; `within` is the part of each find that belongs to it."""
+        usual = float(self.weight.mean()) if len(self.weight) else 1.0
+        return self.support.attach(estimate_rate(self.weight * within, self.day, self.days, reach, usual))
+
+    def estimate_gain(self, other: "KnownFinds", name: str) -> Estimate:
+        """Estimate a measure of another score of the same traffic minus this one: only finds that the two place differently move it."""
+        scale = 1.0
+        if name.startswith("precision_at_"):
+            capacity = name.removeprefix("precision_at_")
+            name = f"recall_at_{capacity}"
+            scale = float(self.weight.sum()) / max(self.reach[capacity], 1e-300)
+        gain = estimate_gain(self.weight, other.values[name] - self.values[name], self.day)
+        scaled = Estimate(scale * gain.value, scale * gain.low, scale * gain.high)
+        return self.support.attach(scaled)
+
+
+def _rank_finds(
+    traffic: ScoredPeriod, ranked: RankedTraffic | None, inside: Bools, at: Ints, weight: Floats
+) -> dict[str, Floats]:
+    """Compute the values of the measures that look at all ranks, of finds among the rows they are compared with."""
+    if ranked is None:
+        ranked, at = RankedTraffic(traffic.select_rows(inside)), (np.cumsum(inside) - 1)[at]
+    above, through, group = ranked.share_above[at], ranked.through[at], ranked.group[at]
+    best = np.argsort(group, kind="stable")
+    weighed = np.cumsum(weight[best])
+    last = np.searchsorted(group[best], group, side="right") - 1
+    least, most = AVERAGED_SHARES
+    return {
+        "roc_auc": 1.0 - above,
+        "average_precision": np.minimum(1.0, weighed[last] / through) if len(at) else above,
+        "recall_averaged": np.clip(np.log(most / above) / np.log(most / least), 0.0, 1.0),
+    }
+
+
+def estimate_share(weight: Floats, values: Floats, day: Ints, is_counted: bool = True) -> Estimate:
+    """Estimate a weighted mean of values between 0 and 1, with the exact interval of a share.
+
+    Parameters
+    ----------
+    weight, values : float64 array, (finds,)
+    day : int64 array, (finds,)
+        Finds of one day may depend on each other.
+    is_counted : bool
+        True if the values are 0 or 1: then there are never more trials than effective finds.
+
+    Notes
+    -----
+    Clopper and Pearson 1934 with the effective number of trials p (1 - p) over the variance of p (Korn and Graubard 1998), which counts
+    finds of one day together.
+    """
+    total = float(weight.sum())
+    if total <= 0:
+        return Estimate(np.nan, np.nan, np.nan)
+    share = float(weight @ values) / total
+    trials = Support.from_weights(weight).effective
+    variance = _sum_squares(weight * (values - share), day) / total**2
+    if variance > 0 and 0 < share < 1:
+        shown = share * (1 - share) / variance
+        trials = min(trials, shown) if is_counted else shown
+    hits = share * trials
+    low, high = INTERVAL_QUANTILES
+    return Estimate(
+        share,
+        0.0 if hits <= 0 else float(betaincinv(hits, trials - hits + 1, low)),
+        1.0 if hits >= trials else float(betaincinv(hits + 1, trials - hits, high)),
+    )
+
+
+def estimate_rate(weight: Floats, day: Ints, days: int, traffic: float, usual: float = 1.0) -> Estimate:
+    """Estimate which share of some traffic is positive, from what the finds among it stand for, with the exact interval of a count.
+
+    Parameters
+    ----------
+    weight : float64 array, (finds,)
+        0 for finds that are not among it.
+    day : int64 array, (finds,)
+    days : int
+        Number of days of the traffic.
+    traffic : float
+        Consignments.
+    usual : float
+        Weight of a find that happens not to be there.
+
+    Notes
+    -----
+    Garwood 1936, with the effective number of finds; there are fewer if finds come on few days.
+    """
+    if traffic <= 0:
+        return Estimate(np.nan, np.nan, np.nan)
+    total = float(weight.sum())
+    finds = 0.0
+    if total > 0:
+        by_day = np.bincount(np.unique(day, return_inverse=True)[1], weight)
+        spread = (float((by_day**2).sum()) - total**2 / days) * days / max(days - 1, 1)
+        finds = total**2 / max(float((weight**2).sum()), spread)
+        usual = total / finds
+    low = float(gammaincinv(finds, INTERVAL_QUANTILES[0])) if finds else 0.0
+    high = float(gammaincinv(finds + 1, INTERVAL_QUANTILES[1]))
+    value, least, most = (min(1.0, count * usual / traffic) for count in (finds, low, high))
+    return Estimate(value, least, most)
+
+
+def estimate_gain(weight: Floats, difference: Floats, day: Ints) -> Estimate:
+    """Estimate the weighted mean of differences between two scores of the same finds.
+
+    Parameters
+    ----------
+    weight : float64 array, (finds,)
+    difference : float64 array, (finds,)
+        -1 to 1.
+    day : int64 array, (finds,)
+
+    Notes
+    -----
+    Adjusted interval of paired shares, with two made-up finds, one for each side (Bonett and Price 2012). The effective number of finds
+    is lower if those of a day move together.
+
+    Examples
+    --------
+    >>> gain = estimate_gain(np.ones(20), np.array([1.0] * 6 + [0.0] * 14), np.arange(20))
+    >>> round(gain.value, 2), round(gain.low, 2), round(gain.high, 2)
+    (0.3, 0.05, 0.5)
+    """
+    total = float(weight.sum())
+    if total <= 0:
+        return Estimate(np.nan, np.nan, np.nan)
+    gain = float(weight @ difference) / total
+    finds = Support.from_weights(weight).effective
+    apart = weight * (difference - gain)
+    plain = float((apart**2).sum())
+    if plain > 0:
+        finds /= _sum_squares(apart, day) / plain
+    square = float(weight @ difference**2) / total
+    centre = gain * finds / (finds + 2)
+    spread = np.sqrt(max((finds * square + 2) / (finds + 2) - centre**2, 0.0) / (finds + 2))
+    reach = float(ndtri(INTERVAL_QUANTILES[1]) * spread)
+    return Estimate(gain, centre - reach, centre + reach)
+
+
+def _sum_squares(values: Floats, day: Ints) -> float:
+    """Sum the squares of values, or of their sums by day if that is more: finds of one day may move together."""
+    _, place = np.unique(day, return_inverse=True)
+    return max(float((values**2).sum()), float((np.bincount(place, values) ** 2).sum()))
