@@ -83,12 +83,13 @@ class RankedTraffic:
     @property
     def through(self) -> Floats:
         """Traffic down to each row, with all of equal score; (n,)."""
-        return self._through[self.group]
+        return np.asarray(self._through[self.group], dtype=np.float64)
 
     @property
     def share_above(self) -> Floats:
         """Share of the traffic above each row, of equal scores half; (n,)."""
-        return (self._through - self._size / 2)[self.group] / self.total
+        shares: Floats = (self._through - self._size / 2)[self.group] / self.total
+        return shares
 
     def count_within(self, share: float) -> float:
         """Return how many consignments a share of the traffic is, at least one."""

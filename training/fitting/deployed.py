@@ -416,12 +416,13 @@ def _calibrate_then(fit: OriginFit, unseen: Sequence[UnseenScores]) -> RiskModel
     return calibrate_final(fit.origin.data, fit.grown, fit.matrix, unseen).model
 
 
-def use_evaluation_fit(evaluated: EvaluationFit, data: DataSet, baselines: dict[str, Floats]) -> OriginFit:
-    """Return the evaluation fit as the only origin, if no earlier date can be evaluated; `baselines` scored the test period."""
+def use_evaluation_fit(evaluated: EvaluationFit, data: DataSet, seed: int) -> OriginFit:
+    """Return the evaluation fit as the only origin, if no earlier date can be evaluated."""
     parts, test = SplitFeatures(data, evaluated.matrix), data.split.test
-    matrix = parts.test_matrix
+    matrix, at = parts.test_matrix, np.flatnonzero(parts.select_part(TEST))
     origin = Origin(data, test.begins, test.ends, matrix.rows)
     raw = predict_finite(evaluated.grown.trees, matrix.X)
+    baselines = score_baselines(parts, at, evaluated.grown, seed)
     return OriginFit(origin, evaluated.grown, matrix, (raw,), baselines, evaluated.model)
 
 

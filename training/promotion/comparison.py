@@ -32,20 +32,20 @@ from training.data.training_set import (
     get_true_labels,
     select_counted_consignments,
 )
-from training.evaluation.estimate import DailyRanking, Estimate, compute_interval, compute_roc_auc, draw_days
+from training.evaluation.estimate import Estimate
 from training.evaluation.metrics import Evaluation, estimate_difference, evaluate, iterate_slices
 from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts
 from training.evaluation.verdict import choose_deciding_metric
 from training.promotion.disagreements import describe_disagreements, explain_rows, find_disagreements
 
 COMPARED = (
+    "recall_averaged",
     "precision_at_1pct",
     "recall_at_1pct",
     "precision_at_capacity",
     "recall_at_capacity",
     "average_precision",
     "roc_auc",
-    "calibration_error",
 )
 """Compared metrics, the deciding ones first."""
 Floats = NDArray[np.float64]
@@ -382,17 +382,10 @@ def _compare_slices(
     found: list[dict[str, float | str]] = []
     for kind, value, rows in iterate_slices(traffic, config):
         mine = traffic.select_rows(rows)
-        one, two = (_resample_roc_auc(each, config) for each in (mine, mine.replace_score(other[rows])))
-        gain = compute_interval(two - one)
+        one, two = (evaluate(each, config) for each in (mine, mine.replace_score(other[rows])))
+        gain = estimate_difference(two, one, "roc_auc")
         known = mine.traffic[mine.labelled].sum()
         counts = (round(float(mine.traffic.sum())), round(float(known)), int(mine.positive.sum()))
-        areas = (float(one[0]), float(two[0]), gain.value, gain.low, gain.high)
+        areas = (one["roc_auc"].value, two["roc_auc"].value, gain.value, gain.low, gain.high)
         found.append(dict(zip(SLICE_COLUMNS, (kind, value or "missing", *counts, *areas), strict=True)))
     return found
-
-
-def _resample_roc_auc(traffic: ScoredPeriod, config: EvaluationConfig) -> Floats:
-    """Compute the area under the ROC curve of the data and of each resample, as `evaluate` does."""
-    ranking = DailyRanking(traffic.score, traffic.day, traffic.traffic)
-    draws = draw_days(len(ranking.days), config.resamples, config.seed)
-    return compute_roc_auc(ranking, draws, traffic.positive, traffic.weights)

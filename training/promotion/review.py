@@ -128,7 +128,7 @@ def _gather_facts(registry: Registry, version: ModelVersion, evidence: GateEvide
     if facts is not None:
         return facts
     calibration = Estimate(
-        *(evidence.get_metric(f"test/calibration_ratio{end}") for end in ("", "_low", "_high"))
+        *(evidence.get_metric(f"deployed/calibration_ratio{end}") for end in ("", "_low", "_high"))
     )
     return DecidingFacts(NO_ESTIMATE, "the strongest baseline", False, 0, calibration, RESULTS_SOURCE)
 

@@ -16,13 +16,13 @@ TEMPLATES = Path(__file__).parent / "templates"
 MAX_PAGE_BYTES = 2_000_000
 """Maximum size of a page, so that it can be sent by e-mail."""
 HEADLINE = {
+    "recall_averaged": "Recall, averaged over 0.2 to 5 % of traffic",
     "roc_auc": "Area under the ROC curve",
     "average_precision": "Average precision",
     **{f"precision_at_{name}": f"Precision at {name.replace('pct', ' %')} of traffic" for name in SHARES},
     **{f"recall_at_{name}": f"Recall at {name.replace('pct', ' %')} of traffic" for name in SHARES},
     "precision_at_capacity": "Precision at the daily capacity of each office",
     "recall_at_capacity": "Recall at the daily capacity of each office",
-    "calibration_error": "Calibration error",
     "calibration_ratio": "Calibration ratio: predicted over observed positives",
 }
 """Key metrics, in the order of the page."""

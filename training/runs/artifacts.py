@@ -23,13 +23,13 @@ from models.risk_model import RiskModel
 from models.traffic_profile import ReferenceProfile
 from training.config import CONFIG_FILE
 from training.data.splits import VALIDATION
-from training.evaluation.capacity import compute_daily_capacity
+from training.evaluation.capacity import AT_CAPACITY, compute_daily_capacity
 from training.evaluation.fairness import COLUMNS as FAIRNESS_COLUMNS
 from training.evaluation.fairness import Row
 from training.evaluation.leakage import COLUMNS as LEAK_COLUMNS
 from training.evaluation.metrics import Evaluation
 from training.evaluation.name_invariance import COLUMNS as NAME_SWAP_COLUMNS
-from training.evaluation.off_policy import COLUMNS as ESTIMATE_COLUMNS
+from training.evaluation.stored_scores import RecipeEvaluation
 from training.fitting.deployed import RECALLS
 from training.fitting.fit import TrafficScores
 from training.fitting.search import SEARCH_SPACE
@@ -40,7 +40,7 @@ from training.monitoring.traffic_profile import ScoredTraffic, build_traffic_pro
 from training.reporting.html import HEADLINE
 from training.reporting.tables import serialize_table
 from training.runs.explanations import compute_feature_importance, explain_sample
-from training.runs.result import EvaluatedModel, TrainingResult
+from training.runs.result import TrainingResult
 from training.runs.run_pictures import compute_fairness, draw_pictures
 from training.runs.run_report import build_report, render_report
 
@@ -72,7 +72,7 @@ ABLATION_COLUMNS = (
     *(f"{measure}{end}" for measure in ("worth", "recall_at_1pct") for end in ENDS),
 )
 TRIAL_COLUMNS = ("trial", "worth", "recall_at_1pct", *SEARCH_SPACE, "best")
-METRIC_COLUMNS = ("metric", "value", "low", "high")
+METRIC_COLUMNS = ("metric", "value", "low", "high", "effective", "largest", "known", "shown", "why")
 SLICE_COLUMNS = ("kind", "value", "consignments", "labelled", "positive")
 
 
@@ -130,7 +130,7 @@ def check_gate(trained: TrainingResult, folder: Path, champion: str | None = Non
         registered_sha256=served.sha256,
         metrics=trained.metrics,
         looks={str(row["look"]): row for row in trained.leaks},
-        slices=trained.test.model.slices,
+        slices=trained.deployed.recipe.model.slices,
         champion=champion,
     )
     rules = run_gate(evidence)
@@ -215,9 +215,9 @@ def build_reference(trained: TrainingResult, kind: FitKind = "final") -> Referen
         spec=traffic.matrix.spec,
         score=traffic.scores,
         config=trained.config.features,
-        stands_for=float(trained.test.traffic.traffic.sum()) / len(traffic.matrix.rows),
+        stands_for=float(trained.test_traffic.traffic.sum()) / len(traffic.matrix.rows),
     )
-    capacity = compute_daily_capacity(trained.test.traffic, trained.config.evaluation)
+    capacity = compute_daily_capacity(trained.test_traffic, trained.config.evaluation)
     return multiply_counts(build_traffic_profile(seen, capacity), seen.stands_for)
 
 
@@ -225,29 +225,23 @@ def serialize_run_tables(
     trained: TrainingResult, importance: Sequence[dict[str, Any]], fairness: Sequence[Row]
 ) -> dict[str, str]:
     """Return the tables as JSON, by name."""
+    recipe = trained.deployed.recipe
     return {
-        "metrics": serialize_table(_build_metric_rows(trained.test.model), METRIC_COLUMNS),
-        "truth": serialize_table(
-            _build_metric_rows(trained.truth.model) if trained.truth else [], METRIC_COLUMNS
+        "deployed": serialize_table(_build_metric_rows(recipe.model), METRIC_COLUMNS),
+        "deployed_truth": serialize_table(
+            _build_metric_rows(recipe.truth.model) if recipe.truth else [], METRIC_COLUMNS
         ),
-        "baselines": serialize_table(build_baseline_rows(trained.test)),
-        "capacity": serialize_table(trained.test.model.capacity),
-        "estimates": serialize_table(trained.estimates.rows, ESTIMATE_COLUMNS),
-        "calibration": serialize_table(trained.test.model.calibration),
-        "slices": serialize_table(trained.test.model.slices, SLICE_COLUMNS),
+        "evaluation_fit": serialize_table(_build_metric_rows(trained.evaluation_fit), METRIC_COLUMNS),
+        "baselines": serialize_table(build_baseline_rows(recipe)),
+        "capacity": serialize_table(recipe.model.capacity),
+        "calibration": serialize_table(recipe.model.calibration),
+        "slices": serialize_table(recipe.model.slices, SLICE_COLUMNS),
         "fairness": serialize_table(fairness, FAIRNESS_COLUMNS),
         "name_swaps": serialize_table(trained.name_swaps, NAME_SWAP_COLUMNS),
         "leaks": serialize_table(trained.leaks, LEAK_COLUMNS),
         "split": serialize_table(list(trained.data.split.to_rows())),
         "data": serialize_table(trained.data.report),
         "features": serialize_table(list(importance)),
-        "deployed": serialize_table(
-            [
-                {"metric": name, **estimate.to_row()}
-                for name, estimate in trained.deployed.recipe.model.metrics.items()
-            ],
-            METRIC_COLUMNS,
-        ),
         "origins": serialize_table(trained.deployed.origins, ORIGIN_COLUMNS),
         "ages": serialize_table(trained.deployed.ages, AGE_COLUMNS),
         "ablation": serialize_table(trained.studied.ablation, ABLATION_COLUMNS),
@@ -255,19 +249,20 @@ def serialize_run_tables(
     }
 
 
-def build_baseline_rows(judged: EvaluatedModel) -> list[dict[str, Any]]:
-    """Build a table of the model and its baselines, one row each: every key metric with the ends of its interval."""
-    rows = {"model": judged.model, **judged.baselines}
+def build_baseline_rows(recipe: RecipeEvaluation) -> list[dict[str, Any]]:
+    """Build a table of the model and its baselines, one row each: what was counted, and every key metric with its interval."""
     return [
         {
             "name": name,
+            "found_at_capacity": evaluation.counts.found[AT_CAPACITY],
+            "found_at_1pct": evaluation.counts.found["1pct"],
             **{
                 f"{metric}{end}": value
                 for metric in HEADLINE
                 for end, value in evaluation[metric].list_ends()
             },
         }
-        for name, evaluation in rows.items()
+        for name, evaluation in {"model": recipe.model, **recipe.baselines}.items()
     ]
 
 
@@ -284,10 +279,7 @@ def _select_band_examples(
 
 
 def _build_metric_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    return [
-        {"metric": name, "value": estimate.value, "low": estimate.low, "high": estimate.high}
-        for name, estimate in evaluation.metrics.items()
-    ]
+    return [{"metric": name, **estimate.to_row()} for name, estimate in evaluation.metrics.items()]
 
 
 def _write(path: Path, text: str) -> None:

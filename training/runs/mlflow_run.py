@@ -25,8 +25,8 @@ from training.runs.input_example import build_example_consignments
 from training.runs.result import TrainingResult
 
 LINKED_METRICS = (
-    *("deployed/recall_at_1pct", "deployed/average_precision", "test/roc_auc", "test/average_precision"),
-    *("test/precision_at_1pct", "test/recall_at_1pct", "test/calibration_error"),
+    *("deployed/recall_averaged", "deployed/recall_at_1pct", "deployed/precision_at_1pct"),
+    *("deployed/average_precision", "deployed/roc_auc", "deployed/calibration_ratio"),
 )
 """Metrics that the page of the logged model shows too."""
 ABLATION_METRICS = ("worth", "recall_at_1pct")
@@ -109,7 +109,7 @@ def log_training(
         description=text.description,
         tags=trained.tags,
         params={**describe_periods(trained), **trained.config.flatten()},
-        metrics=trained.headline_metrics,
+        metrics=trained.metrics,
         folder=folder,
         inputs=inputs.describe(trained),
     )
@@ -132,7 +132,7 @@ def register_training(run: OpenRun, text: RunText, trained: TrainingResult, fold
         tags=trained.tags,
     )
     digest = hash_tables({"consignments": trained.consignments})[:MAX_DIGEST_CHARACTERS]
-    logged = [name for name in LINKED_METRICS if name in trained.headline_metrics]
+    logged = [name for name in LINKED_METRICS if name in trained.metrics]
     run.link_metrics(logged, ("consignments", digest))
     return version
 

@@ -18,7 +18,8 @@ from consignments.errors import BadInput
 from models.registry import LEARNER_KIND
 from training.data.splits import TEST, TRAIN, VALIDATION
 from training.evaluation.estimate import Estimate
-from training.evaluation.metrics import Evaluation, estimate_difference, evaluate
+from training.evaluation.metrics import Evaluation
+from training.evaluation.paired import evaluate_pair
 from training.reporting.mlflow_tracking import DEFAULT_TRACKING_URI, RunRecord, log_run
 from training.reporting.tables import serialize_table
 from training.runs.result import TrainingResult
@@ -67,8 +68,6 @@ class LearnerResult:
         By inspection results, corrected for selection.
     differences : dict
         Metric to the learner's value minus the model's, paired by day, with a 95 % interval.
-    truth_differences : dict
-        The same by the truth of a simulated world; empty without a truth.
     params : dict
         Settings of the learner, for the record.
     """
@@ -77,15 +76,13 @@ class LearnerResult:
     trained: TrainingResult
     evaluation: Evaluation
     differences: dict[str, Estimate]
-    truth_differences: dict[str, Estimate]
     params: dict[str, Any] = field(default_factory=dict)
 
     def flatten_metrics(self) -> dict[str, float]:
-        """Return the metrics of the run: `test/…`, `difference/…` and `truth_difference/…`, with `_low` and `_high`."""
+        """Return the metrics of the run: `test/…` and `difference/…`, with `_low` and `_high`."""
         groups = {
             "test": {name: self.evaluation[name] for name in COMPARED_METRICS},
             "difference": self.differences,
-            "truth_difference": self.truth_differences,
         }
         named = {
             f"{group}/{name}{end}": value
@@ -99,14 +96,12 @@ class LearnerResult:
         """Return the differences as a table."""
         return [
             {
-                "judged_by": judged_by,
                 "metric": name,
                 "difference": each.value,
                 "low": each.low,
                 "high": each.high,
             }
-            for judged_by, found in (("outcomes", self.differences), ("truth", self.truth_differences))
-            for name, each in found.items()
+            for name, each in self.differences.items()
         ]
 
 
@@ -161,16 +156,9 @@ def evaluate_learner(
             expected=f"{expected} finite numbers",
             todo='score the rows of select_rows(trained, "test"), in their order',
         )
-    evaluated = [trained.test] + ([trained.truth] if trained.truth is not None else [])
-    found, differences = [], []
-    for judged in evaluated:
-        mine = evaluate(judged.traffic.replace_score(given), trained.config.evaluation)
-        found.append(mine)
-        differences.append(
-            {metric: estimate_difference(mine, judged.model, metric) for metric in COMPARED_METRICS}
-        )
-    truth = differences[1] if len(differences) > 1 else {}
-    return LearnerResult(name, trained, found[0], differences[0], truth, dict(params or {}))
+    pair = evaluate_pair(trained.test_traffic, given, trained.config.evaluation)
+    differences = {metric: pair.gains[metric] for metric in COMPARED_METRICS}
+    return LearnerResult(name, trained, pair.b, differences, dict(params or {}))
 
 
 def log_learner(

@@ -68,7 +68,7 @@ class RegisteredRun:
     @property
     def metrics(self) -> dict[str, float]:
         """The metrics by their logged names."""
-        return self.trained.headline_metrics
+        return self.trained.metrics
 
     @property
     def test_rows(self) -> NDArray[np.int64]:

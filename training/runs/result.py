@@ -1,8 +1,8 @@
 """Result of a training run, as returned by `training.runs.train` and written by `training.runs.artifacts`."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from importlib.metadata import version as installed_version
 
 import numpy as np
@@ -16,10 +16,8 @@ from training.config import TrainConfig
 from training.data.data_hash import TableHash
 from training.data.splits import TEST
 from training.data.training_set import DataSet
-from training.evaluation.capacity import SHARES
-from training.evaluation.metrics import Evaluation
+from training.evaluation.metrics import Evaluation, evaluate
 from training.evaluation.name_invariance import Row, find_worst_move
-from training.evaluation.off_policy import OffPolicyEstimates
 from training.evaluation.traffic import ScoredPeriod
 from training.evaluation.verdict import EvaluationVerdict
 from training.fitting.deployed import DeployedResult
@@ -30,57 +28,6 @@ from training.gate.rules import RESULTS_SOURCE
 from training.runs.processor import PROCESSOR_TAG, describe_processor
 
 Floats = NDArray[np.float64]
-
-ALWAYS_LOGGED = frozenset(
-    [
-        *("roc_auc", "average_precision", "calibration_error", "calibration_ratio", "name_swap_95pct"),
-        *(f"{name}_at_{each}" for name in ("precision", "recall", "labelled_share") for each in SHARES),
-    ]
-)
-"""Metrics of the test period that are logged, with their intervals."""
-TRUTH_INTERVALS = ("roc_auc", "average_precision", "recall_at_1pct")
-BASELINE_METRICS = ("average_precision", "recall_at_1pct")
-INTERVAL_ENDS = ("_low", "_high")
-
-
-def is_headline(name: str) -> bool:
-    """Check whether a metric of a run is logged to MLflow.
-
-    Examples
-    --------
-    >>> is_headline("test/roc_auc_low"), is_headline("test/channel:postal/roc_auc"), is_headline("truth/recall_at_5pct_low")
-    (True, False, False)
-    """
-    part, _, metric = name.partition("/")
-    plain = metric.removesuffix("_low").removesuffix("_high")
-    if part == "test":
-        return plain in ALWAYS_LOGGED
-    if part == "truth":
-        return plain in (TRUTH_INTERVALS if metric.endswith(INTERVAL_ENDS) else ALWAYS_LOGGED)
-    if part == "deployed":
-        return True
-    return part == "baseline" and metric.partition("/")[2] in BASELINE_METRICS
-
-
-@dataclass(frozen=True)
-class EvaluatedModel:
-    """A model and its baselines on the same traffic.
-
-    Attributes
-    ----------
-    traffic : ScoredPeriod
-        With the model's score.
-    model : Evaluation
-    baselines : mapping
-        Name to evaluation.
-    scores : mapping
-        Name of a baseline to its scores.
-    """
-
-    traffic: ScoredPeriod
-    model: Evaluation
-    baselines: Mapping[str, Evaluation]
-    scores: Mapping[str, Floats]
 
 
 @dataclass(frozen=True)
@@ -102,12 +49,8 @@ class TrainingResult:
         The recipe evaluated as deployed, at earlier dates; if no earlier date can be evaluated, the evaluation fit on the test period.
     final : FinalFit
         The same recipe fitted on every label known at `as_of`; this fit is served.
-    test : EvaluatedModel
-        Against inspection results, corrected for how the inspected ones were selected.
-    truth : EvaluatedModel or None
-        Against the truth of a simulated world.
-    estimates : OffPolicyEstimates
-        Estimated precision and recall at capacity, by three methods (`training.evaluation.off_policy`).
+    test_traffic : ScoredPeriod
+        The test period with the evaluation fit's scores, and the results known at `as_of`.
     name_swaps : list of dict
         Effect of names from another language on the score, measured by `training.evaluation.name_invariance`.
     leaks : list of dict
@@ -126,9 +69,7 @@ class TrainingResult:
     evaluated: EvaluationFit
     deployed: DeployedResult
     final: FinalFit
-    test: EvaluatedModel
-    truth: EvaluatedModel | None
-    estimates: OffPolicyEstimates
+    test_traffic: ScoredPeriod
     name_swaps: list[Row]
     leaks: list[Row]
     verdict: EvaluationVerdict
@@ -158,37 +99,20 @@ class TrainingResult:
     @property
     def test_scores(self) -> Floats:
         """The evaluation fit's scores of the test period, float64 (t,)."""
-        return self.test.traffic.score
+        return self.test_traffic.score
 
-    @property
+    @cached_property
     def evaluation_fit(self) -> Evaluation:
         """The evaluation fit's own figures on the test period, by inspection results."""
-        return self.test.model
+        return evaluate(self.test_traffic, self.config.evaluation)
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The metrics by their logged names."""
-        named = _flatten_all(self.test.model, "test") | {
-            "test/name_swap_95pct": find_worst_move(self.name_swaps)
+        """The metrics by their logged names; what is not shown is absent."""
+        swapped = {"test/name_swap_95pct": find_worst_move(self.name_swaps)}
+        return self.deployed.recipe.flatten_metrics() | {
+            name: value for name, value in swapped.items() if np.isfinite(value)
         }
-        for name, baseline in self.test.baselines.items():
-            named |= {
-                metric: value
-                for metric, value in _flatten_all(baseline, f"baseline/{name}").items()
-                if not metric.endswith(INTERVAL_ENDS) and "calibration" not in metric
-            }
-        if self.truth is not None:
-            named |= {
-                name: value
-                for name, value in _flatten_all(self.truth.model, "truth").items()
-                if name.count("/") == 1
-            }
-        return named | self.deployed.recipe.flatten_metrics()
-
-    @property
-    def headline_metrics(self) -> dict[str, float]:
-        """The metrics that MLflow gets: some sixty. Slices and the other figures are in the tables of the run."""
-        return {name: value for name, value in self.metrics.items() if is_headline(name)}
 
     @property
     def test_matrix_rows(self) -> NDArray[np.int64]:
@@ -258,12 +182,3 @@ class TrainingResult:
             "traffic": "sample" if self.data.observed.kept.is_drawn else "all",
             PROCESSOR_TAG: describe_processor(),
         }
-
-
-def _flatten_all(evaluation: Evaluation, prefix: str) -> dict[str, float]:
-    named = {
-        f"{prefix}/{name}{end}": value
-        for name, estimate in evaluation.metrics.items()
-        for end, value in estimate.list_ends()
-    }
-    return {name: value for name, value in named.items() if np.isfinite(value)}

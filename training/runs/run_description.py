@@ -10,7 +10,6 @@ from training.runs.run_report import (
     VERDICT_WORDS,
     build_key_figures,
     measure_deciding,
-    measure_test,
 )
 
 
@@ -39,12 +38,10 @@ def describe_run(trained: TrainingResult, gate: GateReport) -> str:
 
 def _build_metric_table(trained: TrainingResult) -> list[str]:
     """Build the lines of the table of key metrics, the trusted source first."""
-    measured, test = measure_deciding(trained), measure_test(trained)
+    measured = measure_deciding(trained)
     names = [f"metric, {measured.weeks}", "value (95 % interval)"]
-    if test.estimated is not None:
-        names[1:] = ["by the truth (95 % interval)", "estimated from inspection results"]
     lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
-    for row in build_key_figures(measured, test, FIRST_METRICS):
+    for row in build_key_figures(measured, measured, FIRST_METRICS):
         cells = [
             _format(each, row["metric"]) for each in (row["trusted"], row["estimated"]) if each is not None
         ]

@@ -11,6 +11,7 @@ from training.evaluation.capacity import compute_capacity_shares, compute_daily_
 from training.evaluation.fairness import Row, compute_fairness_rows
 from training.evaluation.metrics import compute_capacity_curve
 from training.evaluation.stored_scores import BASELINE, RANK
+from training.evaluation.traffic import ScoredPeriod
 from training.reporting.explanation_plots import draw_beeswarm, draw_dependence
 from training.reporting.figures import Figure
 from training.reporting.plots import (
@@ -26,10 +27,11 @@ from training.reporting.plots import (
     draw_scores,
 )
 from training.runs.explanations import SHOWN_FEATURES, ExplainedSample, compute_dependence, name_feature
-from training.runs.result import EvaluatedModel, TrainingResult
+from training.runs.result import TrainingResult
 
 CURVE_SHARES = np.geomspace(0.0005, 0.2, 28)
 """Capacities of the plots."""
+KNOWN_POSITIVES = "known positives"
 DAILY_CAPACITY_SHARE = 0.01
 """Share of the traffic of a mean day, in the plot of positives by day."""
 DEPENDENCE = "dependence_"
@@ -43,12 +45,11 @@ def draw_pictures(
     fairness: Sequence[Row],
 ) -> dict[str, Figure]:
     """Draw the pictures of the page; name to figure, in their order."""
-    judged = trained.truth or trained.test
     pictures = _draw_capacity_pictures(trained)
-    pictures["calibration"] = _draw_calibration(trained, judged)
-    pictures["daily"] = _draw_daily(judged, _name_positives(trained))
-    pictures["scores"] = _draw_scores(trained, judged)
-    pictures["fairness"] = _draw_fairness(trained, fairness)
+    pictures["calibration"] = _draw_calibration(trained)
+    pictures["daily"] = _draw_daily(trained.deployed.stored.to_period())
+    pictures["scores"] = _draw_scores(trained)
+    pictures["fairness"] = _draw_fairness(fairness)
     if trained.studied.ablation:
         pictures["ablation"] = Figure(
             draw_ablation(trained.studied.ablation),
@@ -62,21 +63,19 @@ def draw_pictures(
 
 def compute_fairness(trained: TrainingResult) -> list[Row]:
     """Compute the burden of each group from inspection results and, on a simulated world, from the truth."""
-    settings = trained.config.evaluation
-    capacity = compute_daily_capacity(trained.test.traffic, settings)
-    judged = {"outcomes": trained.test, "truth": trained.truth}
+    settings, stored = trained.config.evaluation, trained.deployed.stored
+    capacity = compute_daily_capacity(stored.to_period(), settings)
+    sources = {"outcomes": False, "truth": True} if stored.has_truth else {"outcomes": False}
     return [
         row
-        for name, each in judged.items()
-        if each is not None
-        for row in compute_fairness_rows(each.traffic, capacity, settings, name)
+        for name, by_truth in sources.items()
+        for row in compute_fairness_rows(stored.to_period(by_truth=by_truth), capacity, settings, name)
     ]
 
 
-def select_best_labels(trained: TrainingResult, fairness: Sequence[Row]) -> list[Row]:
-    """Select the rows with labels from the truth if there is one, else from inspection results."""
-    wanted = "outcomes" if trained.truth is None else "truth"
-    return [row for row in fairness if row["judged_by"] == wanted]
+def select_best_labels(fairness: Sequence[Row]) -> list[Row]:
+    """Select the rows by inspection results."""
+    return [row for row in fairness if row["judged_by"] == "outcomes"]
 
 
 def _draw_capacity_pictures(trained: TrainingResult) -> dict[str, Figure]:
@@ -89,7 +88,7 @@ def _draw_capacity_pictures(trained: TrainingResult) -> dict[str, Figure]:
         for name, column in columns.items()
     }
     model, baselines = curves.pop("model"), list(curves.values())
-    own = compute_capacity_shares(trained.test.traffic, settings)
+    own = compute_capacity_shares(stored.to_period(), settings)
     source = "by inspection results, over all weeks after the dates of the fits"
     mark = "Dotted vertical line: share of all traffic that is inspected at the capacity in use; short ticks: each office."
     return {
@@ -112,26 +111,26 @@ def _draw_capacity_pictures(trained: TrainingResult) -> dict[str, Figure]:
     }
 
 
-def _draw_calibration(trained: TrainingResult, judged: EvaluatedModel) -> Figure:
+def _draw_calibration(trained: TrainingResult) -> Figure:
     return Figure(
-        draw_calibration(judged.model.calibration, _describe_labels(trained, judged)),
+        draw_calibration(trained.deployed.recipe.model.calibration, "by inspection results"),
         "Calibration: observed rate of positives over the mean score, bin by bin",
         "Points on the dashed line: the score is a probability. Below the line: scores are too high. Above: too low. Bars: 95 % intervals.",
     )
 
 
-def _draw_scores(trained: TrainingResult, judged: EvaluatedModel) -> Figure:
+def _draw_scores(trained: TrainingResult) -> Figure:
     band = np.array(trained.model.assign_bands(trained.test_scores), dtype=object)
-    finds = _name_positives(trained)
+    traffic, finds = trained.test_traffic, KNOWN_POSITIVES
     return Figure(
-        draw_scores(trained.test_scores, band, judged.traffic.positive, judged.traffic.traffic, finds),
+        draw_scores(trained.test_scores, band, traffic.positive, traffic.traffic, finds),
         "Distribution of the scores, by band",
         f"Number of consignments by score. The dark line has the {finds}: they should be on the right.",
     )
 
 
-def _draw_daily(judged: EvaluatedModel, finds: str) -> Figure:
-    traffic = judged.traffic
+def _draw_daily(traffic: ScoredPeriod) -> Figure:
+    finds = KNOWN_POSITIVES
     days, day = np.unique(traffic.day, return_inverse=True)
     arrived = traffic.traffic
     capacity = max(1, round(DAILY_CAPACITY_SHARE * float(arrived.sum()) / len(days)))
@@ -149,9 +148,9 @@ def _draw_daily(judged: EvaluatedModel, finds: str) -> Figure:
     )
 
 
-def _draw_fairness(trained: TrainingResult, fairness: Sequence[Row]) -> Figure:
+def _draw_fairness(fairness: Sequence[Row]) -> Figure:
     return Figure(
-        draw_fairness(select_best_labels(trained, fairness)),
+        draw_fairness(select_best_labels(fairness)),
         "Selection rate, hit rate and unsuccessful inspections of each group",
         "Points: the group's figure. Lines: 95 % intervals. Dashed vertical line: all traffic.",
         is_wide=True,
@@ -188,11 +187,3 @@ def _draw_explanations(
             f"{number}. {each.title}",
         )
     return pictures
-
-
-def _describe_labels(trained: TrainingResult, judged: EvaluatedModel) -> str:
-    return "by the truth" if judged is trained.truth else "by inspection results"
-
-
-def _name_positives(trained: TrainingResult) -> str:
-    return "known positives" if trained.truth is None else "true positives"

@@ -13,7 +13,6 @@ from consignments.records import TARGET_NAMES, Target
 from training.evaluation.fairness import Row
 from training.evaluation.metrics import Evaluation
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE
-from training.evaluation.off_policy import OffPolicyEstimates
 from training.evaluation.verdict import EvaluationVerdict
 from training.gate.recommendation import MORE_POSITIVES_FORMULA
 from training.gate.report import GateReport
@@ -28,9 +27,10 @@ VERDICT_WORDS = {
     "unclear": "No clear difference from its baselines",
     "worse": "Worse than a baseline",
 }
-EXCLUDED_BASELINE_METRICS = frozenset({"calibration_error", "calibration_ratio"})
+EXCLUDED_BASELINE_METRICS = frozenset({"calibration_ratio"})
 """Excluded because a baseline's score is not a probability."""
 FIRST_METRICS = (
+    "recall_averaged",
     "recall_at_1pct",
     "recall_at_capacity",
     "precision_at_1pct",
@@ -90,7 +90,6 @@ class RunReport:
         Of the evaluation fit on the test period, by inspection results.
     pictures : mapping
         Name to figure.
-    estimates : OffPolicyEstimates
     data, split, examples, features, fairness, name_swaps, leaks, origins, ages, ablation, trials : sequence of rows
     config : mapping
         Every setting.
@@ -111,7 +110,6 @@ class RunReport:
     split: Sequence[ReportRow]
     examples: Sequence[ReportRow]
     features: Sequence[ReportRow]
-    estimates: OffPolicyEstimates
     fairness: Sequence[ReportRow]
     name_swaps: Sequence[ReportRow]
     leaks: Sequence[ReportRow]
@@ -199,13 +197,6 @@ def measure_deciding(trained: TrainingResult) -> MeasuredModel:
     return MeasuredModel(weeks, recipe.model, None, _rename_baselines(recipe.baselines))
 
 
-def measure_test(trained: TrainingResult) -> MeasuredModel:
-    """Return the evaluations of the evaluation fit on the test period."""
-    judged = trained.truth or trained.test
-    estimated = None if trained.truth is None else trained.test.model
-    return MeasuredModel("on the test period", judged.model, estimated, _rename_baselines(judged.baselines))
-
-
 def build_report(
     trained: TrainingResult,
     gate: GateReport,
@@ -223,17 +214,16 @@ def build_report(
             "code": installed_version("npsrisk"),
             "features": f"{len(trained.model.spec)} ({trained.model.spec.compute_digest()[:12]})",
             "trees": str(len(trained.model.trees)),
-            "test traffic": f"{trained.test.traffic.traffic.sum():,.0f}",
+            "test traffic": f"{trained.test_traffic.traffic.sum():,.0f}",
         },
         gate=gate,
         verdict=trained.verdict,
         sentences=trained.sentences,
         deciding=measure_deciding(trained),
-        test=measure_test(trained),
-        model=trained.test.model,
+        test=measure_deciding(trained),
+        model=trained.deployed.recipe.model,
         pictures=pictures,
-        fairness=select_best_labels(trained, fairness),
-        estimates=trained.estimates,
+        fairness=select_best_labels(fairness),
         name_swaps=trained.name_swaps,
         leaks=trained.leaks,
         data=trained.data.report,

@@ -4,14 +4,13 @@ Only visible data are used: feature parameters are learnt from the training fold
 calibration from validation, and the test period only evaluates. `training.runs.registered_run` writes what `train_model` returns.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -27,11 +26,8 @@ from training.data.data_hash import hash_training_tables
 from training.data.splits import TEST, TRAIN, VALIDATION
 from training.data.table_features import FeaturePlace, TableFeatures
 from training.data.training_set import DataSet, ObservedTables, get_true_labels
-from training.evaluation.capacity import compute_daily_capacity
 from training.evaluation.leakage import check_leakage
-from training.evaluation.metrics import evaluate
 from training.evaluation.name_invariance import Row, measure_name_swaps, sample_evenly
-from training.evaluation.off_policy import LoggedEvidence, OffPolicyEstimates
 from training.evaluation.traffic import ScoredPeriod
 from training.evaluation.verdict import judge_recipe
 from training.fitting.deployed import (
@@ -42,7 +38,6 @@ from training.fitting.deployed import (
     collect_unseen,
     evaluate_deployed,
     fit_at_dates,
-    score_baselines,
     use_evaluation_fit,
 )
 from training.fitting.diagnostics import DiagnosticsResult, cut_origins, run_diagnostics
@@ -60,11 +55,9 @@ from training.fitting.fit import (
 )
 from training.fitting.rolling_origin import RollingOrigin
 from training.fitting.search import check_start, search
-from training.runs.result import EvaluatedModel, TrainingResult
+from training.runs.result import TrainingResult
 from training.runs.task import TrainingTask, require_outcomes
 
-MODEL = "model"
-"""Name of the evaluated model among the baselines."""
 Floats = NDArray[np.float64]
 
 
@@ -115,19 +108,11 @@ def _fit_and_evaluate(
         ablation = run_diagnostics(task.diagnostics, origins, config, progress)
         studied = replace(ablation, trials=studied.trials)
     parts = SplitFeatures(data.evaluation, evaluated.matrix, jobs)
-    with report_progress(progress, "fitting baselines"):
-        at = np.flatnonzero(parts.select_part(TEST))
-        scores = score_baselines(parts, at, evaluated.grown, config.model.seed)
-    test = _evaluate_test(parts, evaluated.model, scores, config, progress)
-    by_truth, true_labels = None, None
+    with report_progress(progress, "weighting results"):
+        test_traffic = _score_test_period(parts, evaluated.model, config)
+    true_labels = None
     if task.truth is not None:
         true_labels = get_true_labels(source.frame["consignment_id"], task.truth, target)
-        rows = parts.locate_rows(parts.select_part(TEST))
-        weight = true_labels.known[rows] * test.traffic.traffic
-        traffic = build_scored_period(parts, rows, test.traffic.score, true_labels, weight)
-        by_truth = _evaluate_all(traffic, scores, _keep_capacity(config, test.traffic), progress)
-    with report_progress(progress, "estimating detections"):
-        estimates = _estimate_off_policy(parts, test, by_truth, config)
     # The recipe as deployed: fits at earlier dates, each tested on the weeks after it, and the served fit on every label known today.
     final_fit, validation = fit._replace(data=data.final), None
     if len(data.origins) < 2:
@@ -135,12 +120,12 @@ def _fit_and_evaluate(
     if data.origins:
         known = SplitFeatures(data.final, evaluated.matrix, jobs)
         fits, grown, own = fit_at_dates(data, final_fit, evaluated.matrix, jobs, progress)
-        unseen = collect_unseen(fits, known, test.traffic.weight, config.model.seed)
+        unseen = collect_unseen(fits, known, test_traffic.weight, config.model.seed)
         with report_progress(progress, "calibrating as deployed"):
             fits = calibrate_origins(fits, config, validation)
     else:
-        known, fits = parts, [use_evaluation_fit(evaluated, data.evaluation, scores)]
-        unseen = [score_test(evaluated, data.evaluation, test.traffic.weight)]
+        known, fits = parts, [use_evaluation_fit(evaluated, data.evaluation, config.model.seed)]
+        unseen = [score_test(evaluated, data.evaluation, test_traffic.weight)]
         unseen[:0] = [validation] if validation is not None else []
         grown, own = fit_as_deployed(
             final_fit, evaluated.matrix, _mark_unseen(unseen, len(data.final.part)), jobs, progress
@@ -154,7 +139,7 @@ def _fit_and_evaluate(
     leaks = check_leakage(
         task.inputs,
         parts.test_matrix.locate(data.evaluation.observed.kept.rows),
-        test.traffic,
+        test_traffic,
         source.frame.iloc[parts.test_matrix.rows],
         FeatureParameters(config.features, evaluated.grown.fitted),
         ComputeOptions(jobs, progress),
@@ -169,9 +154,7 @@ def _fit_and_evaluate(
         evaluated=evaluated,
         deployed=deployed,
         final=final,
-        test=test,
-        truth=by_truth,
-        estimates=estimates,
+        test_traffic=test_traffic,
         name_swaps=name_swaps,
         leaks=leaks,
         verdict=judge_recipe(deployed.recipe, target),
@@ -238,29 +221,12 @@ def _locate_fitting_rows(data: DataSet, matrix: FeatureMatrix) -> NDArray[np.int
     return rows
 
 
-def _evaluate_test(
-    parts: SplitFeatures,
-    model: RiskModel,
-    scores: Mapping[str, Floats],
-    config: TrainConfig,
-    progress: Progress | None,
-) -> EvaluatedModel:
+def _score_test_period(parts: SplitFeatures, model: RiskModel, config: TrainConfig) -> ScoredPeriod:
+    """Score the test period with the evaluation fit, and weight its results."""
     test = parts.select_part(TEST)
     score = model.score(parts.X[test], parts.get_channels(test))
-    with report_progress(progress, "weighting results"):
-        weight = parts.estimate_result_weights(test, config.model.seed)[test]
-    traffic = build_scored_period(parts, parts.locate_rows(test), score, parts.data.labels, weight)
-    return _evaluate_all(traffic, scores, config, progress)
-
-
-def _estimate_off_policy(
-    parts: SplitFeatures, test: EvaluatedModel, by_truth: EvaluatedModel | None, config: TrainConfig
-) -> OffPolicyEstimates:
-    """Estimate precision and recall by three methods, together with the truth if there is one."""
-    rows, labels = parts.locate_rows(parts.select_part(TEST)), parts.data.labels
-    evidence = LoggedEvidence.from_scored_period(test.traffic, labels.probability[rows])
-    truth = None if by_truth is None else by_truth.traffic.positive
-    return OffPolicyEstimates.from_evidence(evidence, config.evaluation, truth)
+    weight = parts.estimate_result_weights(test, config.model.seed)[test]
+    return build_scored_period(parts, parts.locate_rows(test), score, parts.data.labels, weight)
 
 
 def _swap_names(
@@ -276,25 +242,4 @@ def _swap_names(
     records = source.get_records(rows[sample])
     return measure_name_swaps(
         records, parts.X[parts.select_part(TEST)][sample], model, config.features, fitted
-    )
-
-
-def _evaluate_all(
-    traffic: ScoredPeriod, scores: Mapping[str, Floats], config: TrainConfig, progress: Progress | None
-) -> EvaluatedModel:
-    found = {}
-    for done, (name, each) in enumerate(
-        {MODEL: traffic, **{n: traffic.replace_score(s) for n, s in scores.items()}}.items()
-    ):
-        found[name] = evaluate(each, config.evaluation)
-        if progress is not None:
-            progress("evaluating", done + 1, len(scores) + 1)
-    return EvaluatedModel(traffic, found.pop(MODEL), found, scores)
-
-
-def _keep_capacity(config: TrainConfig, traffic: ScoredPeriod) -> TrainConfig:
-    """Set the capacity to the daily capacity that was observed, for other labels of the same traffic."""
-    capacity = compute_daily_capacity(traffic, config.evaluation)
-    return msgspec.structs.replace(
-        config, evaluation=msgspec.structs.replace(config.evaluation, capacity=capacity)
     )

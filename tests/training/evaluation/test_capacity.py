@@ -1,7 +1,6 @@
 """Claims about the inspection capacity."""
 
 import numpy as np
-import pytest
 from support.training_judged import make_scored_period as traffic
 
 from training.config import EvaluationConfig
@@ -12,11 +11,9 @@ from training.evaluation.capacity import (
     index_office_days,
     select_at_capacity,
 )
-from training.evaluation.metrics import (
-    evaluate,
-)
+from training.evaluation.metrics import evaluate
 
-QUICK = EvaluationConfig(resamples=20, smallest_slice=2)
+QUICK = EvaluationConfig(smallest_slice=2)
 
 
 def test_each_office_takes_its_best_of_each_day_with_ties_by_lot():
@@ -30,9 +27,9 @@ def test_capacity_is_what_was_opened_unless_configured():
     labelled = np.arange(40) % 5 == 0
     day = np.repeat([1, 2], 20)
     seen = traffic(np.linspace(1.0, 0.1, 40), labelled, labelled, day=day)
-    assert evaluate(seen, QUICK)["labelled_share_at_capacity"].value == pytest.approx(2 / 8)
-    two = EvaluationConfig(resamples=20, capacity=1)
-    assert evaluate(seen, two)["labelled_share_at_capacity"].value == 1.0
+    assert compute_daily_capacity(seen, QUICK) == 4
+    assert compute_daily_capacity(seen, EvaluationConfig(capacity=1)) == 1
+    assert evaluate(seen, EvaluationConfig(capacity=1)).counts.found["capacity"] == 2
 
 
 def test_where_everything_is_labelled_the_capacity_is_one_percent():

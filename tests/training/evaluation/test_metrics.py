@@ -1,4 +1,4 @@
-"""Claims about metrics at capacity, on literal traffic."""
+"""Metrics at capacity, on literal traffic."""
 
 import numpy as np
 import pytest
@@ -7,16 +7,19 @@ from support.training_judged import make_scored_period as traffic
 from consignments.errors import UnknownName
 from training.config import EvaluationConfig
 from training.evaluation.metrics import (
+    LOGGED_METRICS,
+    FindCounts,
     compute_capacity_curve,
+    describe_counts,
     escape_metric_name,
     estimate_difference,
     evaluate,
 )
 
-QUICK = EvaluationConfig(resamples=20, smallest_slice=2)
+QUICK = EvaluationConfig(smallest_slice=2)
 
 
-def row(evaluation, capacity):
+def get_row(evaluation, capacity):
     return next(row for row in evaluation.capacity if row["capacity"] == capacity)
 
 
@@ -24,121 +27,109 @@ def falling(rows):
     return np.linspace(1.0, 0.1, rows)
 
 
-def test_precision_and_recall_at_a_share_of_all_traffic():
-    positive = np.zeros(100, dtype=bool)
-    positive[[0, 2, 50]] = True
-    found = evaluate(traffic(falling(100), positive), QUICK)
-    assert found["precision_at_1pct"].value == 1.0
-    assert found["recall_at_1pct"].value == pytest.approx(1 / 3)
-    assert found["precision_at_5pct"].value == pytest.approx(2 / 5)
-    assert found["recall_at_5pct"].value == pytest.approx(2 / 3)
-    assert row(found, "5pct")["hits_per_1000"] == pytest.approx(400)
+@pytest.mark.parametrize(
+    ("capacity", "taken", "found", "precision", "recall"),
+    [
+        ("0.1pct", 1, 1, 1.0, 1 / 3),
+        ("1pct", 1, 1, 1.0, 1 / 3),
+        ("5pct", 5, 2, 2 / 5, 2 / 3),
+        ("10pct", 10, 2, 0.2, 2 / 3),
+    ],
+)
+def test_finds_within_a_share_of_all_traffic_are_counted(capacity, taken, found, precision, recall):
+    positive = np.isin(np.arange(100), (0, 2, 50))
+    evaluation = evaluate(traffic(falling(100), positive), QUICK)
+    assert get_row(evaluation, capacity)["consignments"] == taken
+    assert evaluation.counts.known == 3
+    assert evaluation.counts.found[capacity] == found == get_row(evaluation, capacity)["known_finds"]
+    assert evaluation[f"precision_at_{capacity}"].value == pytest.approx(precision)
+    assert evaluation[f"recall_at_{capacity}"].value == pytest.approx(recall)
 
 
-def test_at_least_one_consignment_is_taken():
-    found = evaluate(traffic(falling(100), [True] + [False] * 99), QUICK)
-    assert row(found, "0.1pct")["consignments"] == 1
-    assert found["precision_at_0.1pct"].value == 1.0
-
-
-def test_ties_at_the_cut_count_by_lot_and_are_bounded_by_best_and_worst():
+def test_ties_at_the_cut_count_in_part_and_are_bounded_by_best_and_worst():
     score = [0.9] * 4 + [0.5] * 8 + [0.1] * 88
-    positive = [True] * 4 + [True] * 2 + [False] * 94
-    ten = row(evaluate(traffic(score, positive), QUICK), "10pct")
-    assert ten["precision"] == pytest.approx((4 + 2 * 6 / 8) / 10)
-    assert ten["precision_best_ties"] == pytest.approx(0.6)
-    assert ten["precision_worst_ties"] == pytest.approx(0.4)
+    evaluation = evaluate(traffic(score, [True] * 6 + [False] * 94), QUICK)
+    row = get_row(evaluation, "10pct")
+    assert row["known_finds"] == pytest.approx(4 + 2 * 6 / 8)
+    assert (row["known_finds_worst_ties"], row["known_finds_best_ties"]) == (4, 6)
 
 
 def test_without_ties_the_bounds_meet():
-    ten = row(evaluate(traffic(falling(100), np.arange(100) < 7), QUICK), "10pct")
-    assert ten["precision_best_ties"] == ten["precision_worst_ties"] == ten["precision"]
+    row = get_row(evaluate(traffic(falling(100), np.arange(100) < 7), QUICK), "10pct")
+    assert row["known_finds_best_ties"] == row["known_finds_worst_ties"] == row["known_finds"] == 7
 
 
-def test_the_labelled_share_of_the_top_is_told():
-    labelled = np.zeros(100, dtype=bool)
-    labelled[[0, 1, 2, 60, 70]] = True
-    found = evaluate(traffic(falling(100), labelled & (np.arange(100) % 2 == 0), labelled), QUICK)
-    assert found["labelled_share_at_5pct"].value == pytest.approx(3 / 5)
-
-
-def test_a_row_drawn_with_a_small_probability_stands_for_those_that_were_not():
-    labelled = np.zeros(100, dtype=bool)
-    labelled[:10] = True
-    labelled[[20, 60]] = True
-    positive = np.zeros(100, dtype=bool)
-    positive[:5] = True
-    positive[60] = True
-    weight = np.where(np.arange(100) < 10, 1.0, 45.0) * labelled
-    found = evaluate(traffic(falling(100), positive, labelled, weight), QUICK)
-    assert found["precision_at_10pct"].value == pytest.approx(0.5)
-    assert found["recall_at_10pct"].value == pytest.approx(5 / (5 + 45))
-    assert row(found, "10pct")["naive_recall"] == pytest.approx(5 / 6)
-
-
-def test_were_all_unopened_ones_clear_the_known_finds_would_be_all_there_is():
+def test_the_table_says_what_share_of_the_top_has_a_result_and_what_the_finds_alone_prove():
     labelled = np.arange(100) % 2 == 0
-    ten = row(evaluate(traffic(falling(100), labelled & (np.arange(100) < 5), labelled), QUICK), "10pct")
-    assert (ten["known_finds"], ten["precision_at_least"]) == (3, 0.3)
+    row = get_row(evaluate(traffic(falling(100), labelled & (np.arange(100) < 5), labelled), QUICK), "10pct")
+    assert (row["known_finds"], row["precision_at_least"], row["labelled_share"]) == (3, 0.3, 0.5)
+    assert row["naive_precision"] == pytest.approx(3 / 5)
 
 
-def test_the_estimate_from_selected_labels_is_right_on_average():
-    """400 worlds opened at random with known probability; the naive figure is far off in each."""
-    numbers = np.random.default_rng(7)
-    rows = 2000
-    score = falling(rows)
-    truth = numbers.random(rows) < np.where(np.arange(rows) < 200, 0.3, 0.03)
-    chance = np.where(np.arange(rows) < 100, 1.0, 0.1)
-    exact = evaluate(traffic(score, truth), QUICK)["recall_at_10pct"].value
-    estimates, naive = [], []
-    for _ in range(400):
-        opened = numbers.random(rows) < chance
-        world = evaluate(traffic(score, truth, opened, opened / chance), EvaluationConfig(resamples=20))
-        estimates.append(world["recall_at_10pct"].value)
-        naive.append(row(world, "10pct")["naive_recall"])
-    assert np.mean(estimates) == pytest.approx(exact, abs=0.02)
-    assert np.mean(naive) > exact + 0.2
+def test_a_find_with_a_small_probability_counts_more_but_not_all():
+    """The square root of 49 is 7: the find below the cut counts 7 of 5 + 7."""
+    labelled = np.arange(100) < 10
+    labelled[[20, 60]] = True
+    positive = np.arange(100) < 5
+    positive[60] = True
+    weight = np.where(np.arange(100) < 10, 1.0, 49.0) * labelled
+    found = evaluate(traffic(falling(100), positive, labelled, weight), QUICK)
+    # The cap: three times the mean of five times 1 and itself.
+    capped = 3 * (5 + 5) / 6
+    assert found["recall_at_10pct"].value == pytest.approx(5 / (5 + capped))
+    assert found.counts.largest == pytest.approx(capped / (5 + capped))
+    assert get_row(found, "10pct")["naive_recall"] == pytest.approx(5 / 6)
 
 
-def test_where_nothing_above_the_cut_is_labelled_the_metric_is_not_logged():
-    labelled = np.arange(100) >= 50
-    found = evaluate(traffic(falling(100), np.arange(100) % 2 == 0, labelled), QUICK)
-    assert np.isnan(found["precision_at_1pct"].value)
-    assert "test/precision_at_1pct" not in found.flatten_metrics("test")
+def test_what_too_few_finds_carry_is_not_logged_and_the_counts_always_are():
+    few = evaluate(traffic(falling(100), np.arange(100) < 4), QUICK).flatten_metrics("deployed")
+    assert set(few) == {
+        *(f"deployed/found_at_{name}" for name in ("0.1pct", "1pct", "5pct", "10pct", "capacity")),
+        "deployed/effective_results",
+    }
+    many = evaluate(traffic(falling(2000), np.arange(2000) % 40 == 0), QUICK)
+    flat = many.flatten_metrics("deployed")
+    shown = [name for name in LOGGED_METRICS if f"deployed/{name}" in flat]
+    assert {"roc_auc", "recall_averaged", "recall_at_1pct", "precision_at_10pct"} <= set(shown)
+    assert "precision_at_0.1pct" not in shown
+    for name in shown:
+        assert flat[f"deployed/{name}_low"] <= flat[f"deployed/{name}"] <= flat[f"deployed/{name}_high"]
+    assert flat["deployed/effective_results"] == pytest.approx(50)
 
 
-def test_logged_names_carry_the_interval():
-    flat = evaluate(traffic(falling(100), np.arange(100) % 9 == 0), QUICK).flatten_metrics("test")
-    for name in (
-        "roc_auc",
-        "average_precision",
-        "precision_at_0.1pct",
-        "recall_at_10pct",
-        "calibration_error",
-    ):
-        assert flat[f"test/{name}_low"] <= flat[f"test/{name}"] <= flat[f"test/{name}_high"]
+def test_area_and_average_precision_compare_the_finds_with_all_traffic():
+    first = evaluate(traffic(falling(1000), np.arange(1000) < 20), QUICK)
+    assert first["roc_auc"].value == pytest.approx(0.99)
+    assert first["average_precision"].value == pytest.approx(1.0)
+    last = evaluate(traffic(falling(1000), np.arange(1000) >= 980), QUICK)
+    assert last["roc_auc"].value == pytest.approx(0.01)
+    assert first["recall_averaged"].value > 0.5 > last["recall_averaged"].value == 0
 
 
-def test_slices_are_judged_at_the_cut_of_all_traffic():
-    channel = ["postal"] * 50 + ["air_cargo"] * 50
-    positive = np.zeros(100, dtype=bool)
-    positive[[0, 3, 60, 80]] = True
-    found = evaluate(traffic(falling(100), positive, channel=channel), QUICK)
-    assert found["channel:postal/recall_at_1pct"].value == pytest.approx(0.5)
-    assert found["channel:air_cargo/recall_at_1pct"].value == 0.0
-    assert {row["value"] for row in found.slices} == {"postal", "air_cargo"}
+def test_slices_are_evaluated_at_the_cut_of_all_traffic():
+    channel = ["postal"] * 2000 + ["air_cargo"] * 2000
+    positive = np.isin(np.arange(4000), [*range(0, 80, 2), *range(2600, 3000, 10)])
+    found = evaluate(traffic(falling(4000), positive, channel=channel), QUICK)
+    rows = {row["value"]: row for row in found.slices}
+    assert rows["postal"]["recall_at_1pct"] == pytest.approx(0.5)
+    assert rows["air_cargo"]["recall_at_1pct"] == 0.0
+    assert (rows["postal"]["found_at_1pct"], rows["postal"]["positive"]) == (20, 40)
 
 
-def test_small_slices_are_left_out():
+def test_a_slice_with_few_finds_has_the_reason_and_no_number():
     service = ["ems"] * 1 + ["letter"] * 99
-    found = evaluate(traffic(falling(100), [True, True] + [False] * 98, service=service), QUICK)
-    assert [row["value"] for row in found.slices] == ["letter"]
+    (row,) = evaluate(traffic(falling(100), [True, True] + [False] * 98, service=service), QUICK).slices
+    assert (row["value"], row["positive"]) == ("letter", 1)
+    assert np.isnan(row["recall_at_1pct"])
+    assert row["why"].startswith("too few results: 1 known")
 
 
 def test_an_unknown_metric_names_the_nearest():
     found = evaluate(traffic(falling(100), np.arange(100) < 3), QUICK)
     with pytest.raises(UnknownName, match="precision_at_1pct"):
         found["precision_at_1pc"]
+    with pytest.raises(UnknownName, match="metric"):
+        estimate_difference(found, found, "calibration_ratio")
 
 
 def test_a_metric_name_holds_only_what_mlflow_allows():
@@ -149,10 +140,14 @@ def test_scores_equal_to_the_rates_are_calibrated_and_doubled_ones_are_not():
     numbers = np.random.default_rng(3)
     score = np.round(numbers.random(20_000) * 0.4, 3)
     positive = numbers.random(20_000) < score
-    good = evaluate(traffic(score, positive, day=np.arange(20_000) % 20), QUICK)["calibration_error"].value
-    bad = evaluate(traffic(2 * score, positive, day=np.arange(20_000) % 20), QUICK)["calibration_error"].value
-    assert good < 0.01
-    assert bad == pytest.approx(0.2, abs=0.02)
+    day = np.arange(20_000) % 20
+    good, bad = (
+        evaluate(traffic(each * score, positive, day=day), QUICK)["calibration_ratio"] for each in (1, 2)
+    )
+    assert good.low < 1 < good.high
+    assert good.value == pytest.approx(1, abs=0.05)
+    assert bad.value == pytest.approx(2 * good.value)
+    assert bad.low > 1.5
 
 
 def test_the_calibration_table_counts_every_consignment_once():
@@ -161,57 +156,23 @@ def test_the_calibration_table_counts_every_consignment_once():
     assert sum(row["positive"] for row in found.calibration) == 9
 
 
-def test_one_day_gives_no_interval():
-    found = evaluate(traffic(falling(50), np.arange(50) < 5, day=np.zeros(50, dtype=int)), QUICK)
-    assert found["roc_auc"].value == 1.0
-    assert np.isnan(found["roc_auc"].low)
-
-
-def test_intervals_are_wider_where_days_differ_than_where_they_are_alike():
-    positive = np.zeros(1000, dtype=bool)
-    positive[:50] = True
-    alike = evaluate(
-        traffic(falling(1000), positive, day=np.arange(1000) % 10), EvaluationConfig(resamples=200)
-    )
-    lumpy_day = np.where(positive & (np.arange(1000) < 40), 0, np.arange(1000) % 10)
-    lumpy = evaluate(traffic(falling(1000), positive, day=lumpy_day), EvaluationConfig(resamples=200))
-    width = [e["precision_at_10pct"].high - e["precision_at_10pct"].low for e in (alike, lumpy)]
-    assert width[1] > 3 * width[0]
-
-
-def test_intervals_cover_the_truth_about_as_often_as_they_say():
-    numbers = np.random.default_rng(11)
-    covered = 0
-    for _ in range(200):
-        day = np.repeat(np.arange(28), 40)
-        positive = numbers.random(len(day)) < 0.2
-        estimate = evaluate(
-            traffic(numbers.random(len(day)), positive, day=day), EvaluationConfig(resamples=100)
-        )["precision_at_10pct"]
-        covered += estimate.low <= 0.2 <= estimate.high
-    assert 0.85 <= covered / 200 <= 0.99
-
-
 def test_the_curve_agrees_with_the_metric():
-    positive = np.arange(100) < 7
-    seen = traffic(falling(100), positive)
-    curve = compute_capacity_curve(seen, np.array([0.01, 0.05]), QUICK)
-    found = evaluate(seen, QUICK)
-    assert curve["recall"] == [found["recall_at_1pct"], found["recall_at_5pct"]]
+    seen = traffic(falling(100), np.arange(100) < 7)
+    curve, found = compute_capacity_curve(seen, np.array([0.01, 0.05]), QUICK), evaluate(seen, QUICK)
+    for name in ("precision", "recall"):
+        assert curve[name] == [found[f"{name}_at_1pct"], found[f"{name}_at_5pct"]]
 
 
-def test_a_score_does_not_differ_from_itself_and_clearly_from_its_reverse():
-    positive = np.arange(200) < 12
-    seen = traffic(falling(200), positive)
+def test_a_score_differs_clearly_from_its_reverse():
+    seen = traffic(falling(400), np.arange(400) < 20)
     mine, reverse = evaluate(seen, QUICK), evaluate(seen.replace_score(-seen.score), QUICK)
-    same = estimate_difference(mine, evaluate(seen, QUICK), "recall_at_5pct")
-    assert (same.value, same.low, same.high) == (0, 0, 0)
-    assert estimate_difference(mine, reverse, "recall_at_5pct").low > 0.5
+    gain = estimate_difference(mine, reverse, "recall_at_5pct")
+    assert (gain.value, gain.is_shown) == (1.0, True)
+    assert gain.low > 0.5
+    assert estimate_difference(reverse, mine, "precision_at_5pct").value == pytest.approx(-1.0)
 
 
-def test_one_day_gives_no_interval_of_a_difference():
-    seen = traffic(falling(50), np.arange(50) < 5, day=np.zeros(50, dtype=int))
-    mine, reverse = evaluate(seen, QUICK), evaluate(seen.replace_score(-seen.score), QUICK)
-    found = estimate_difference(mine, reverse, "recall_at_10pct")
-    assert found.value == 1.0
-    assert np.isnan([found.low, found.high]).all()
+def test_one_find_is_not_called_several():
+    counts = FindCounts(1, {"1pct": 0.5, "capacity": 1.0}, 1.0, 1.0)
+    said = describe_counts({"the model": counts}, "any_offence")
+    assert said == "Of 1 known offence, the model ranks 1 within capacity (top 1 %: 0.5)."

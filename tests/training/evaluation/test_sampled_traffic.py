@@ -9,10 +9,9 @@ from training.config import EvaluationConfig
 from training.evaluation.capacity import compute_capacity_shares, compute_daily_capacity
 from training.evaluation.fairness import compute_fairness_rows
 from training.evaluation.metrics import evaluate
-from training.evaluation.off_policy import LoggedEvidence, estimate_rows
 from training.evaluation.traffic import ScoredPeriod
 
-CONFIG = EvaluationConfig(resamples=40, smallest_slice=5)
+CONFIG = EvaluationConfig(smallest_slice=5)
 
 
 def build(times: np.ndarray, *, complete: bool, repeated: bool) -> ScoredPeriod:
@@ -44,9 +43,10 @@ def both(request: pytest.FixtureRequest) -> tuple[ScoredPeriod, ScoredPeriod]:
 
 def test_metrics_are_those_of_repeated_rows(both: tuple[ScoredPeriod, ScoredPeriod]) -> None:
     sampled, whole = (evaluate(traffic, CONFIG) for traffic in both)
-    assert sampled.resampled.keys() == whole.resampled.keys()
-    for name, values in whole.resampled.items():
-        np.testing.assert_allclose(sampled.resampled[name], values, rtol=1e-9, err_msg=name)
+    for name, estimate in whole.metrics.items():
+        assert sampled[name].value == pytest.approx(estimate.value), name
+    assert sampled.counts.found == pytest.approx(whole.counts.found)
+    assert sampled.counts.known == whole.counts.known
     for one, other in zip(sampled.capacity, whole.capacity, strict=True):
         assert one["consignments"] == other["consignments"]
         assert one["labelled_share"] == pytest.approx(other["labelled_share"])
@@ -66,16 +66,3 @@ def test_capacity_and_burden_are_those_of_repeated_rows(both: tuple[ScoredPeriod
     ):
         for name in ("consignments", "chosen", "selection_rate", "hit_rate"):
             assert one[name] == pytest.approx(other[name], nan_ok=True), name
-
-
-def test_estimates_of_detections_are_those_of_repeated_rows(
-    both: tuple[ScoredPeriod, ScoredPeriod],
-) -> None:
-    found = []
-    for traffic in both:
-        logged = np.full(len(traffic.score), np.nan)
-        evidence = LoggedEvidence.from_scored_period(traffic, logged)
-        found.append(estimate_rows(evidence, CONFIG, traffic.positive))
-    for one, other in zip(*found, strict=True):
-        for name in ("consignments", "precision", "recall", "precision_true", "recall_true"):
-            assert one[name] == pytest.approx(other[name], nan_ok=True), (name, one["estimator"])

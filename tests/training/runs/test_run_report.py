@@ -4,15 +4,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
 from support.training_judged import QUICK, judged_world
 
 from training.evaluation.estimate import Estimate
 from training.evaluation.fairness import compute_fairness_rows
 from training.evaluation.name_invariance import ALL_LANGUAGES
-from training.evaluation.off_policy import LoggedEvidence, OffPolicyEstimates
-from training.evaluation.verdict import judge_model
+from training.evaluation.stored_scores import RecipeEvaluation
+from training.evaluation.verdict import judge_recipe
 from training.gate.recommendation import DecidingFacts, recommend
 from training.gate.report import GateReport
 from training.gate.rules import RESULTS_SOURCE, RuleResult
@@ -24,9 +23,6 @@ from training.runs.run_report import MeasuredModel, RunReport, render_report
 
 TRAFFIC, MODEL, BASELINES = judged_world()
 FAIRNESS = compute_fairness_rows(TRAFFIC, 5, QUICK, "outcomes")
-ESTIMATES = OffPolicyEstimates.from_evidence(
-    LoggedEvidence(TRAFFIC, np.zeros(len(TRAFFIC.score)), TRAFFIC.score), QUICK
-)
 SWAPS = {"language": ALL_LANGUAGES, "rows": 900, "moved": 0.25, "move_95pct": 0.004, "move_largest": 0.02}
 
 
@@ -53,7 +49,7 @@ def report(**changes):
         as_of=datetime(2024, 7, 1, tzinfo=UTC),
         facts={"data": "abc123"},
         gate=gate(),
-        verdict=judge_model(MODEL, BASELINES, target="nps", positives=50, by_truth=False),
+        verdict=judge_recipe(RecipeEvaluation(MODEL, BASELINES), "nps"),
         sentences=["The final fit has learnt from 80 positives."],
         deciding=MeasuredModel("as deployed", MODEL, None, BASELINES),
         test=MeasuredModel("on the test period", MODEL, None, BASELINES),
@@ -86,7 +82,6 @@ def report(**changes):
             }
         ],
         features=[{"feature": "goods.text_score", "share": 0.5}],
-        estimates=ESTIMATES,
         fairness=FAIRNESS,
         name_swaps=[SWAPS],
         leaks=[{"look": "results known on arrival", "found": 0.004, "bound": 0.01, "rows": 900, "where": ""}],

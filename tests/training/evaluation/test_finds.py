@@ -1,0 +1,123 @@
+"""Estimates from known finds: one result cannot move them, and their intervals hold what they say."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.training_judged import make_scored_period as traffic
+
+from training.config import EvaluationConfig
+from training.evaluation.finds import (
+    MAX_MULTIPLE,
+    estimate_gain,
+    estimate_rate,
+    estimate_share,
+    weigh_finds,
+)
+from training.evaluation.metrics import RANKING_METRICS, estimate_difference, evaluate
+
+CONFIG = EvaluationConfig(capacity=3)
+
+
+def build_period(seed: int, rows: int = 400, finds: int = 16):
+    numbers = np.random.default_rng(seed)
+    positive = np.zeros(rows, dtype=bool)
+    positive[numbers.choice(rows, finds, replace=False)] = True
+    labelled = positive | (numbers.random(rows) < 0.2)
+    weight = np.where(labelled, numbers.choice([1.0, 1.0, 5.0, 1000.0], rows), 0.0)
+    return traffic(numbers.random(rows), positive, labelled, weight, day=np.arange(rows) % 10)
+
+
+def add_clear_parcel(period, score: float, weight: float = 1000.0):
+    return traffic(
+        np.append(period.score, score),
+        np.append(period.positive, False),
+        np.append(period.labelled, True),
+        np.append(period.weight, weight),
+        day=np.append(period.day, 0),
+    )
+
+
+@given(st.integers(0, 10_000), st.floats(0, 1, allow_nan=False))
+def test_one_more_clear_random_parcel_moves_recall_by_at_most_the_find_at_the_cut(seed, score):
+    period = build_period(seed)
+    before, after = evaluate(period, CONFIG), evaluate(add_clear_parcel(period, score), CONFIG)
+    for name in ("recall_at_1pct", "recall_at_5pct", "recall_at_10pct", "recall_at_capacity"):
+        assert abs(after[name].value - before[name].value) <= before.counts.largest + 1e-9, name
+
+
+def test_a_clear_random_parcel_within_capacity_does_not_reverse_a_comparison():
+    """By count the new score ranks 6 of 16 finds within capacity and the old one 5; the parcel once moved 84 % to 13 %."""
+    positive = np.zeros(160, dtype=bool)
+    positive[np.arange(16) * 10] = True
+    day = np.arange(160) // 10
+    old, new = np.full(160, 0.3), np.full(160, 0.3)
+    clear = np.arange(160) % 10 == 1
+    old[clear], new[clear] = 0.5, 0.5
+    old[np.flatnonzero(positive)[:5]], new[np.flatnonzero(positive)[:6]] = 0.9, 0.9
+    old[np.flatnonzero(positive)[5:]], new[np.flatnonzero(positive)[6:]] = 0.1, 0.1
+    labelled = positive | clear
+    weight = np.where(clear, 1000.0, 1.0) * labelled
+    period = traffic(old, positive, labelled, weight, day=day)
+    config = EvaluationConfig(capacity=1)
+    one, other = evaluate(period, config), evaluate(period.replace_score(new), config)
+    assert (one.counts.found["capacity"], other.counts.found["capacity"]) == (5.0, 6.0)
+    gain = estimate_difference(other, one, "recall_at_capacity")
+    assert gain.value == pytest.approx(1 / 16)
+    assert other["recall_at_capacity"].value == pytest.approx(6 / 16)
+
+
+@given(st.lists(st.floats(1, 1e6), min_size=4, max_size=60))
+def test_no_find_counts_more_than_a_multiple_of_the_mean(stands_for):
+    weights = weigh_finds(np.array(stands_for))
+    assert weights.max() <= MAX_MULTIPLE * weights.mean() * (1 + 1e-6)
+    assert (weights <= np.sqrt(stands_for) + 1e-9).all()
+    assert (
+        np.argsort(weights, kind="stable")[-1] == np.argmax(stands_for)
+    ) or weights.max() == pytest.approx(weights[np.argmax(stands_for)])
+
+
+def test_no_find_among_a_few_is_no_certainty_that_there_is_none():
+    found = estimate_share(np.ones(30), np.zeros(30), np.arange(30))
+    assert (found.value, found.low) == (0.0, 0.0)
+    assert found.high == pytest.approx(1 - 0.025 ** (1 / 30))
+    nothing = estimate_rate(np.zeros(0), np.zeros(0, dtype=int), 10, 1000.0)
+    assert (nothing.value, nothing.low) == (0.0, 0.0)
+    assert nothing.high == pytest.approx(0.00369, abs=1e-5)
+
+
+def test_finds_of_one_day_count_together():
+    values = np.repeat([0.0, 1.0], 10)
+    apart = estimate_share(np.ones(20), values, np.arange(20))
+    together = estimate_share(np.ones(20), values, np.repeat([0, 1, 2, 3], 5))
+    assert together.high - together.low > 1.5 * (apart.high - apart.low)
+    spread = estimate_rate(np.ones(20), np.arange(20), 20, 1000.0)
+    heaped = estimate_rate(np.ones(20), np.repeat([0, 1], 10), 20, 1000.0)
+    assert heaped.high > 1.5 * spread.high
+
+
+@pytest.mark.parametrize("estimator", ["share", "rate", "gain"])
+def test_intervals_hold_the_truth_about_as_often_as_they_say(estimator):
+    numbers = np.random.default_rng(11)
+    held = 0
+    for _ in range(400):
+        day = numbers.integers(0, 28, 40)
+        if estimator == "share":
+            found, true = estimate_share(np.ones(40), (numbers.random(40) < 0.4) * 1.0, day), 0.4
+        elif estimator == "rate":
+            finds = numbers.poisson(40)
+            found, true = estimate_rate(np.ones(finds), numbers.integers(0, 28, finds), 28, 1000.0), 0.04
+        else:
+            change = numbers.choice([-1.0, 0.0, 1.0], 40, p=[0.05, 0.75, 0.2])
+            found, true = estimate_gain(np.ones(40), change, day), 0.15
+        held += found.low <= true <= found.high
+    assert 0.93 <= held / 400 <= 1.0
+
+
+def test_only_finds_that_two_scores_place_differently_move_a_gain():
+    period = build_period(3)
+    one = evaluate(period, CONFIG)
+    for name in RANKING_METRICS:
+        same = estimate_difference(one, evaluate(period, CONFIG), name)
+        assert same.value == 0.0, name
+        assert same.low < 0 < same.high, name
