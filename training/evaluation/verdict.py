@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from consignments.records import TARGET_NAMES, Target
+from consignments.records import Target
 from models.formats import format_number, format_percent, format_points
 from training.evaluation.estimate import Estimate, describe_estimate
 from training.evaluation.metrics import PRIMARY_MEASURE, describe_counts, estimate_difference
