@@ -162,7 +162,8 @@ def test_probabilities_are_those_that_each_date_would_have_served(world, made):
     outcomes = data.evaluation.observed.outcomes
     later = outcomes["known_at"] >= cut
     assert later.any()
-    swapped = outcomes.assign(result=outcomes["result"].where(~later, "clear"))
+    opposite = outcomes["result"].map({"clear": "controlled_drug"}).fillna("clear")
+    swapped = outcomes.assign(result=outcomes["result"].where(~later, opposite))
     tables, _ = world
     again = fit_origins(Tables(tables.consignments, swapped, tables.alerts))[2]
     assert (calibrate_origins(again, CONFIG, None)[0].predict(frame) == latest).all()
