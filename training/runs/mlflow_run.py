@@ -25,7 +25,13 @@ from training.runs.input_example import build_example_consignments
 from training.runs.result import TrainingResult
 
 LINKED_METRICS = (
-    *("deployed/recall_averaged", "deployed/recall_at_1pct", "deployed/precision_at_1pct"),
+    *(
+        "deployed/found_at_capacity",
+        "deployed/effective_results",
+        "deployed/recall_averaged",
+        "deployed/recall_at_1pct",
+        "deployed/precision_at_1pct",
+    ),
     *("deployed/average_precision", "deployed/roc_auc", "deployed/calibration_ratio"),
 )
 """Metrics that the page of the logged model shows too."""

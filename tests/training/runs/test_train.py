@@ -186,8 +186,9 @@ def test_the_metrics_have_their_agreed_names_and_are_those_of_the_deployed_recip
             f"{side}/effective_results"
         }
         assert counted <= trained.metrics.keys()
-        for name in ("roc_auc", "recall_averaged", "recall_at_10pct"):
-            assert {f"{side}/{name}{end}" for end in ("", "_low", "_high")} <= trained.metrics.keys()
+    for name in ("roc_auc", "recall_averaged", "recall_at_10pct"):
+        assert {f"deployed/truth/{name}{end}" for end in ("", "_low", "_high")} <= trained.metrics.keys()
+        assert trained.deployed.recipe.model[name].is_shown == (f"deployed/{name}" in trained.metrics)
     assert not any("calibration" in name for name in trained.metrics if "/baseline/" in name)
 
 
@@ -199,13 +200,13 @@ def test_figures_of_the_run_are_those_of_its_stored_scores(logged):
 
 
 def test_there_is_one_calibration_ratio_and_it_is_that_of_the_served_probabilities(trained):
-    frame, ratio = trained.deployed.stored.frame, trained.metrics["deployed/calibration_ratio"]
+    frame, ratio = trained.deployed.stored.frame, trained.deployed.recipe.model["calibration_ratio"]
     last = frame["window"] == frame["window"].max()
     # The earlier date had no scores of unseen weeks to calibrate with.
     assert frame["probability"].notna().tolist() == last.tolist()
     finds = trained.deployed.recipe.model.finds
     mine = last[frame["labelled"] & frame["positive"]].to_numpy()
-    assert ratio == pytest.approx(frame["probability"].sum() / finds.weight[mine].sum())
+    assert ratio.value == pytest.approx(frame["probability"].sum() / finds.weight[mine].sum())
 
 
 def test_the_first_sentence_counts_and_the_recipe_is_tested_at_earlier_dates(trained, trained_again):
@@ -281,7 +282,9 @@ def test_the_run_is_logged_with_its_tags_and_artifacts(logged):
     assert {"bundle", "evaluation", "report.html", "tables", "plots"} <= {
         item.path for item in client.list_artifacts(done.run_id)
     }
-    assert run.data.metrics["deployed/roc_auc"] == pytest.approx(done.metrics["deployed/roc_auc"], rel=1e-8)
+    assert run.data.metrics["deployed/found_at_10pct"] == pytest.approx(
+        done.metrics["deployed/found_at_10pct"], rel=1e-8
+    )
 
 
 def test_a_run_logs_its_metrics_rounded(logged):
@@ -312,9 +315,9 @@ def test_the_logged_model_names_its_version_and_has_the_main_metrics(logged):
     assert json.loads(model.tags["mlflow.modelVersions"]) == [
         {"name": "nps-risk-any_offence", "version": int(done.version)}
     ]
-    assert {"deployed/roc_auc", "deployed/recall_at_1pct"} <= {metric.key for metric in model.metrics}
+    assert "deployed/found_at_capacity" in {metric.key for metric in model.metrics}
     assert {metric.dataset_name for metric in model.metrics} == {"consignments"}
-    assert len(client.get_metric_history(done.run_id, "deployed/roc_auc")) == 1
+    assert len(client.get_metric_history(done.run_id, "deployed/found_at_10pct")) == 1
 
 
 def test_a_run_that_cannot_be_trained_is_kept_as_failed_with_its_reason(tables, as_of, tmp_path):
