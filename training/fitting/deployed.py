@@ -203,7 +203,7 @@ class OriginFit(NamedTuple):
     origin : Origin
     grown : GrownFit
     matrix : FeatureMatrix
-        Rows of all windows under this fit, and of validation if there is one window.
+        Rows of all windows under this fit; of the latest date those of validation too.
     raw : tuple of float64 arrays
         Raw scores of its own window, then of the later ones in their order.
     baselines : dict
@@ -306,8 +306,8 @@ def _fit_origin(data: TrainingData, place: int, task: FitTask, matrix: FeatureMa
     """Fit the recipe at one date, and score its window and the later ones."""
     origin, later = data.origins[place], [each.window for each in data.origins[place::-1]]
     windows = [each.window for each in data.origins]
-    if len(windows) == 1:
-        # Without an earlier window the validation period calibrates.
+    if place == 0:
+        # If earlier windows have too few results, the validation period calibrates.
         windows.append(np.flatnonzero(data.evaluation.select_fitting_rows(VALIDATION)))
     rows = np.unique(np.concatenate(windows))
     grown, own = fit_as_deployed(task._replace(data=origin.data), matrix, _mark(rows, len(data.final.part)))
@@ -370,7 +370,7 @@ def _weigh_window(parts: SplitFeatures, rows: Positions, seed: int) -> Floats:
 
 
 def calibrate_origins(
-    fits: Sequence[OriginFit], config: TrainConfig, validation: UnseenScores | None
+    fits: Sequence[OriginFit], config: TrainConfig, validation: UnseenScores
 ) -> list[OriginFit]:
     """Calibrate each fit as it would have been served at its date, from results that were settled then.
 
@@ -379,18 +379,18 @@ def calibrate_origins(
     fits : sequence of OriginFit
         The latest first.
     config : TrainConfig
-    validation : UnseenScores or None
-        Scores of validation by the evaluation fit, if there is one date only.
+    validation : UnseenScores
+        Scores of validation by the evaluation fit, for the latest date if earlier windows have too few results.
     """
     found = []
     for place, fit in enumerate(fits):
         # Of later arrivals only the quick results were known, which are mostly clear.
         settled = fit.origin.begins - timedelta(days=config.split.label_delay_days)
         unseen = [_select_settled(fit, each, settled, config.model.seed) for each in fits[:place:-1]]
-        unseen = [each for each in unseen if len(each.rows)]
-        if validation is not None and len(fits) == 1:
-            unseen = [validation]
-        found.append(fit._replace(model=_calibrate_then(fit, unseen)))
+        model = _calibrate_then(fit, [each for each in unseen if len(each.rows)])
+        if model is None and place == 0:
+            model = _calibrate_then(fit, [validation])
+        found.append(fit._replace(model=model))
     return found
 
 

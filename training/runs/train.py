@@ -114,9 +114,8 @@ def _fit_and_evaluate(
     if task.truth is not None:
         true_labels = get_true_labels(source.frame["consignment_id"], task.truth, target)
     # The recipe as deployed: fits at earlier dates, each tested on the weeks after it, and the served fit on every label known today.
-    final_fit, validation = fit._replace(data=data.final), None
-    if len(data.origins) < 2:
-        validation = score_validation(evaluated, data.evaluation, config.model.seed)
+    final_fit = fit._replace(data=data.final)
+    validation = score_validation(evaluated, data.evaluation, config.model.seed)
     if data.origins:
         known = SplitFeatures(data.final, evaluated.matrix, jobs)
         fits, grown, own = fit_at_dates(data, final_fit, evaluated.matrix, jobs, progress)
@@ -125,8 +124,7 @@ def _fit_and_evaluate(
             fits = calibrate_origins(fits, config, validation)
     else:
         known, fits = parts, [use_evaluation_fit(evaluated, data.evaluation, config.model.seed)]
-        unseen = [score_test(evaluated, data.evaluation, test_traffic.weight)]
-        unseen[:0] = [validation] if validation is not None else []
+        unseen = [validation, score_test(evaluated, data.evaluation, test_traffic.weight)]
         grown, own = fit_as_deployed(
             final_fit, evaluated.matrix, _mark_unseen(unseen, len(data.final.part)), jobs, progress
         )

@@ -19,7 +19,7 @@ from training.fitting.deployed import (
     evaluate_deployed,
     fit_at_dates,
 )
-from training.fitting.fit import FitTask, SplitFeatures, fit_evaluation
+from training.fitting.fit import FitTask, SplitFeatures, fit_evaluation, score_validation
 from training.runs.task import TrainingTask
 from training.runs.train import train_model
 from training.simulation.operation import simulate
@@ -152,9 +152,9 @@ def test_stored_figures_are_those_of_the_run_and_curves_agree_with_them(world, m
 
 def test_probabilities_are_those_that_each_date_would_have_served(world, made):
     """The earliest date has no earlier scores to calibrate with; a result that became known after a date changes nothing of it."""
-    data, _, fits = made
+    data, evaluated, fits = made
     frame = data.evaluation.observed.consignments
-    served = calibrate_origins(fits, CONFIG, None)
+    served = calibrate_origins(fits, CONFIG, score_validation(evaluated, data.evaluation, 1))
     assert np.isnan(served[-1].predict(frame)).all()
     latest = served[0].predict(frame)
     assert ((latest > 0) & (latest < 1)).all()
@@ -165,9 +165,11 @@ def test_probabilities_are_those_that_each_date_would_have_served(world, made):
     opposite = outcomes["result"].map({"clear": "controlled_drug"}).fillna("clear")
     swapped = outcomes.assign(result=outcomes["result"].where(~later, opposite))
     tables, _ = world
-    again = fit_origins(Tables(tables.consignments, swapped, tables.alerts))[2]
+    others = fit_origins(Tables(tables.consignments, swapped, tables.alerts))
     # The history of rows within the window changes with the results; the calibration of that date does not.
-    assert calibrate_origins(again, CONFIG, None)[0].model.calibration == served[0].model.calibration
+    validation = score_validation(others[1], others[0].evaluation, 1)
+    again = calibrate_origins(others[2], CONFIG, validation)
+    assert again[0].model.calibration == served[0].model.calibration
 
 
 def test_without_an_earlier_date_the_evaluation_fit_is_judged_and_the_run_says_so(world):
@@ -188,5 +190,5 @@ def evaluate(world, made, truth=True):
     unseen = collect_unseen(fits, parts, weight, CONFIG.model.seed)
     ids = data.evaluation.observed.consignments["consignment_id"]
     true = get_true_labels(ids, world[1], TARGET) if truth else None
-    served = calibrate_origins(fits, CONFIG, None)
+    served = calibrate_origins(fits, CONFIG, score_validation(evaluated, data.evaluation, 1))
     return evaluate_deployed(served, parts, [each.weight for each in unseen], CONFIG.evaluation, true)
