@@ -115,6 +115,6 @@ def format_percent_range(estimate: Estimate) -> str:
 def _describe_gain(name: str, gain: Estimate, rival: str) -> str:
     compared = f"the strongest baseline ({rival.replace('_', ' ')})"
     if not gain.is_shown:
-        return f"The difference from {compared} cannot be told: {gain.explain_missing()}."
+        return f"It is not known whether the model is better than {compared}: {gain.explain_missing()}."
     words = {"better": "is better than", "unclear": "does not differ clearly from", "worse": "is worse than"}
     return f"The model {words[name]} {compared}: {format_percent_range(gain)}."
