@@ -28,7 +28,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from training.reporting.plots import BLUE, GREY, ORANGE, STYLE, create_figure, render_svg
+from training.reporting.charts import BLUE, GREY, ORANGE
+from training.reporting.figures import STYLE, create_figure, render_svg
 from training.simulation.operation import simulate
 from training.simulation.parameters import SimulationParameters, load_parameters
 from training.simulation.realism import (

@@ -21,6 +21,8 @@ import pandas as pd
 from consignments.files.table_writers import write_table
 from consignments.records import Consignment
 from consignments.tables import check_frame
+from models.registry import Registry
+from training.reporting.mlflow_tracking import build_addresses
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FOLDER = REPOSITORY / "demo"
@@ -93,14 +95,25 @@ def main() -> None:
             service.wait(20)
 
     step(f"7/7  done in {time.monotonic() - start:.0f} s. What to look at:")
+    pages = build_version_addresses()
     print(f"""
   the report              {next(iter(FOLDER.rglob("report.html")), "in the run's artifacts")}
   the run in MLflow       cd demo && ../.venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db
-                          then open http://127.0.0.1:5000, experiment nps-risk
+                          then open {pages["run"]}
+  the version             {pages["version"]}
+  all runs                {pages["runs"]}
+                          (in MLflow: Model training, then Training runs)
   the service's page      cd demo && ../.venv/bin/npsrisk serve
                           then open http://127.0.0.1:8080
   every verb              .venv/bin/npsrisk --help
 """)
+
+
+def build_version_addresses() -> dict[str, str]:
+    """Build the addresses of the demo's version and run in MLflow's pages."""
+    store = f"sqlite:///{FOLDER / 'mlflow.db'}"
+    version = Registry(store).resolve("1")
+    return build_addresses(store, version.run_id, version.uri)
 
 
 def step(text: str) -> None:

@@ -15,20 +15,10 @@ from models.registry import ModelVersion
 from models.traffic_profile import ReferenceProfile
 from training.monitoring.drift import Drift
 from training.monitoring.drift_measures import LARGE_PSI, MODERATE_PSI, Row
-from training.reporting.figures import build_figures
+from training.reporting.charts import BLUE, GREEN, GREY, ORANGE, RED
+from training.reporting.figures import BASELINE_STYLES, STYLE, build_figures, create_figure, render_svg
 from training.reporting.html import MAX_PAGE_BYTES, create_environment
 from training.reporting.mlflow_tracking import RunRecord, log_run
-from training.reporting.plots import (
-    BASELINE_STYLES,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    RED,
-    STYLE,
-    create_figure,
-    render_svg,
-)
 from training.reporting.tables import serialize_table
 
 PAGE_FILE = "drift.html"

@@ -1,15 +1,11 @@
 """Page of a debrief."""
 
-import matplotlib as mpl
-from markupsafe import Markup
-from matplotlib.ticker import MaxNLocator
-
 from consignments.records import TARGET_NAMES
 from models.formats import format_percent
 from training.operation.debrief import Debrief
 from training.operation.tallies import Tally
+from training.reporting.charts import BLUE, GREY, ORANGE, Chart, set_rows, set_whole_numbers
 from training.reporting.html import create_environment
-from training.reporting.plots import BLUE, GREY, ORANGE, STYLE, create_figure, render_svg
 
 PAGE_FILE = "debrief.html"
 MAX_PARTS = 12
@@ -71,42 +67,34 @@ def render_debrief(debrief: Debrief) -> str:
             titles=TITLES,
             most=MAX_PARTS,
             describe=describe_verdict,
-            picture=Markup(draw_expected(debrief.tallies["office"], debrief.tallies["week"])),
+            pictures=[
+                draw_expected(debrief.tallies["office"][:MAX_PARTS], "office").render(),
+                draw_expected(debrief.tallies["week"], "week").render(),
+            ],
         )
     )
 
 
-def draw_expected(offices: list[Tally], weeks: list[Tally]) -> str:
-    """Draw detections next to the interval that the scores expected, by office and by week."""
-    offices = offices[:MAX_PARTS]
-    with mpl.rc_context(STYLE):
-        height = 1.2 + ROW_INCHES * max(len(offices), len(weeks), 1)
-        figure, panels = create_figure(1, 2, width=10.0, height=height)
-        for ax, tallies, title in zip(panels, (offices, weeks), ("by office", "by week"), strict=True):
-            places = range(len(tallies))
-            shown = [place for place in places if tallies[place].scored]
-            ax.hlines(
-                shown,
-                [tallies[place].expected.low for place in shown],
-                [tallies[place].expected.high for place in shown],
-                color=BLUE,
-                alpha=0.35,
-                linewidth=7,
-                label="expected by the scores, 95 %",
-            )
-            ax.plot(
-                [tallies[place].scored_positives for place in shown],
-                shown,
-                "o",
-                color=ORANGE,
-                label="detected",
-            )
-            ax.set_yticks(list(places), [each.part for each in tallies])
-            ax.set_ylim(len(tallies) - 0.5, -0.5)
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-            ax.set_xlabel("detections")
-            ax.set_title(title)
-            ax.axvline(0, color=GREY, linewidth=0.8)
-        if any(each.scored for each in (*offices, *weeks)):
-            figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-        return render_svg(figure)
+def draw_expected(tallies: list[Tally], part: str) -> Chart:
+    """Draw detections next to the interval that the scores expected, by `part`: office or week."""
+    chart = Chart(
+        f"Detections and the expected interval, by {part}",
+        "A point outside its bar: more or fewer detections than the scores expected.",
+        title=f"Detections by {part}",
+        x="detections",
+        height=1.4 + ROW_INCHES * max(len(tallies), 1),
+    )
+    with chart.draw() as axes:
+        scored = [(place, each) for place, each in enumerate(tallies) if each.scored]
+        if scored:
+            places = [place for place, _ in scored]
+            low, high = ([getattr(each.expected, end) for _, each in scored] for end in ("low", "high"))
+            bar = "expected by the scores, 95 %"
+            axes.hlines(places, low, high, color=BLUE, alpha=0.35, linewidth=7, label=bar)
+            found = [each.scored_positives for _, each in scored]
+            axes.plot(found, places, "o", color=ORANGE, label="detected")
+        set_rows(axes, range(len(tallies)), [each.part for each in tallies])
+        set_whole_numbers(axes.xaxis)
+        axes.set_ylim(len(tallies) - 0.5, -0.5)
+        axes.axvline(0, color=GREY, linewidth=0.8)
+    return chart

@@ -1,11 +1,8 @@
 """Page of a plan."""
 
-import matplotlib as mpl
-from markupsafe import Markup
-
 from training.operation.plan import InspectionPlan
+from training.reporting.charts import BLUE, ORANGE, Chart
 from training.reporting.html import create_environment
-from training.reporting.plots import BLUE, ORANGE, STYLE, create_figure, render_svg
 
 PAGE_FILE = "plan.html"
 
@@ -31,24 +28,27 @@ def render_plan(plan: InspectionPlan) -> str:
     return (
         create_environment()
         .get_template(PAGE_FILE)
-        .render(plan=plan, summary=summarize_plan(plan).split("\n"), picture=Markup(draw_curve(plan)))
+        .render(plan=plan, summary=summarize_plan(plan).split("\n"), picture=draw_curve(plan).render())
     )
 
 
-def draw_curve(plan: InspectionPlan) -> str:
+def draw_curve(plan: InspectionPlan) -> Chart:
     """Draw the expected detections a day over the inspections a day, with the planned capacity."""
-    with mpl.rc_context(STYLE):
-        figure, (ax,) = create_figure(1, 1, width=7.0, height=3.2)
-        ax.plot(
+    chart = Chart(
+        "Expected detections a day over inspections a day",
+        "The curve is steep where one more inspection brings much. Dashed: the planned capacity.",
+        x="inspections a day, all offices",
+        y="expected detections a day",
+        height=3.2,
+    )
+    with chart.draw() as axes:
+        axes.plot(
             [each.inspections_a_day for each in plan.curve],
             [each.expected_a_day for each in plan.curve],
             "o-",
             color=BLUE,
         )
-        ax.axvline(sum(each.capacity for each in plan.offices), color=ORANGE, linestyle="--", label="planned")
-        ax.set_ylim(bottom=0)
-        ax.set_xlim(left=0)
-        ax.set_xlabel("inspections a day, all offices")
-        ax.set_ylabel("expected detections a day")
-        ax.legend(loc="lower right")
-        return render_svg(figure)
+        planned = sum(each.capacity for each in plan.offices)
+        axes.axvline(planned, color=ORANGE, linestyle="--", label="planned")
+        axes.set(xlim=(0, None), ylim=(0, None))
+    return chart

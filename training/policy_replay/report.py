@@ -16,21 +16,9 @@ from models.formats import format_number, format_percent
 from training.policy_replay.experiment import Experiment
 from training.policy_replay.replay import DAYS_PER_WEEK
 from training.policy_replay.results import DRAWING_POLICIES, REFERENCE, UPPER_BOUND, ReplayResults
-from training.reporting.figures import build_figures
+from training.reporting.charts import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, SKY
+from training.reporting.figures import STYLE, build_figures, create_figure, render_svg
 from training.reporting.html import MAX_PAGE_BYTES, create_environment
-from training.reporting.plots import (
-    BLUE,
-    GREEN,
-    GREY,
-    INK,
-    ORANGE,
-    PURPLE,
-    RED,
-    SKY,
-    STYLE,
-    create_figure,
-    render_svg,
-)
 from training.reporting.tables import serialize_table
 
 PAGE = "replay.html"

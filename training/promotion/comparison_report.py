@@ -18,10 +18,9 @@ from training.gate.report import GATE_COLUMNS, GateReport
 from training.gate.rules import RESULTS_SOURCE, TRUTH_SOURCE
 from training.promotion.comparison import SLICE_COLUMNS, Comparison
 from training.promotion.disagreements import DISAGREEMENT_COLUMNS, REASON_SEPARATOR
-from training.reporting.figures import Figure
+from training.reporting.figures import Figure, draw_differences
 from training.reporting.html import AREA_METRICS, HEADLINE, create_environment, format_interval, format_metric
 from training.reporting.mlflow_tracking import RunRecord, log_run
-from training.reporting.plots import draw_differences
 from training.reporting.tables import serialize_table
 from training.runs.evidence import Evidence, hash_run_files, hash_settings, write_evidence
 

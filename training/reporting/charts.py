@@ -135,7 +135,9 @@ class Chart:
         return Markup(f"<figure>{picture}<figcaption>{escape(self.caption)}</figcaption></figure>")
 
     def _finish(self, figure: Figure, axes: Axes) -> None:
-        axes.set(xlabel=fill(self.x, TITLE_CHARACTERS), ylabel=self.y)
+        # Names of rows leave little room for the axis below them.
+        room = LABEL_CHARACTERS if self.grid == "x" else TITLE_CHARACTERS
+        axes.set(xlabel=fill(self.x, room), ylabel=fill(self.y, LABEL_CHARACTERS))
         if self.title:
             title = fill(self.title, TITLE_CHARACTERS)
             figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
@@ -152,7 +154,7 @@ class Chart:
 
 def set_rows(axes: Axes, places: Sequence[float], names: Sequence[str]) -> None:
     """Name the rows of a chart with horizontal bars or points; long names are wrapped."""
-    axes.set_yticks(places, [fill(name, LABEL_CHARACTERS, max_lines=3, placeholder=" …") for name in names])
+    axes.set_yticks(places, [fill(name, LABEL_CHARACTERS, max_lines=2, placeholder=" …") for name in names])
     axes.tick_params(axis="y", length=0)
 
 

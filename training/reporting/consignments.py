@@ -18,17 +18,7 @@ REMOVED = "[removed]"
 
 
 class ConsignmentFacts(NamedTuple):
-    """Facts of a consignment for a page; '–' for what is not given.
-
-    Attributes
-    ----------
-    goods : str
-        Goods text as declared, without contact details and at most `MAX_GOODS_CHARACTERS` long.
-    route : str
-        Country of departure and of destination, and the country of origin of the goods if it is another.
-    weight, value : str
-        With their units.
-    """
+    """Facts of a consignment for a page; '–' for what is not given."""
 
     goods: str
     route: str

@@ -1,5 +1,6 @@
-"""Shared parts of all pages: the templates, and number formats for people."""
+"""Shared parts of all pages: the templates, the formats of values, and the section with the gate."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from models.formats import format_number, format_percent
+from models.formats import UNKNOWN, format_number, format_percent
 from models.page_templates import create_page_environment
 from training.evaluation.capacity import SHARES
 from training.evaluation.estimate import Estimate
@@ -16,7 +17,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 MAX_PAGE_BYTES = 2_000_000
 """Maximum size of a page, so that it can be sent by e-mail."""
 HEADLINE = {
-    "recall_averaged": "Recall, averaged over 0.2 to 5 % of traffic",
+    "recall_averaged": "Recall, averaged over capacities of 0.2 to 5 % of traffic",
     "roc_auc": "Area under the ROC curve",
     "average_precision": "Average precision",
     **{f"precision_at_{name}": f"Precision at {name.replace('pct', ' %')} of traffic" for name in SHARES},
@@ -25,12 +26,10 @@ HEADLINE = {
     "recall_at_capacity": "Recall at the daily capacity of each office",
     "calibration_ratio": "Calibration ratio: predicted over observed positives",
 }
-"""Key metrics, in the order of the page."""
-TOO_FEW = "too few positives"
-MAX_INTERVAL_WIDTH, MAX_INTERVAL_FACTOR = 0.9, 1000.0
-"""A wider interval, of a share or of a ratio, contains nearly everything."""
+"""Metrics of a page, in its order."""
 AREA_METRICS = frozenset({"roc_auc", "average_precision", "calibration_ratio"})
 """Metrics that are not shares."""
+GATE_SECTION = re.compile(r"<!-- gate -->.*?<!-- /gate -->", re.DOTALL)
 
 
 def format_cell(value: Any) -> str:
@@ -69,26 +68,19 @@ def format_metric(value: float, metric: str) -> str:
 
 
 def format_estimate(estimate: Estimate, metric: str) -> tuple[str, str]:
-    """Format an estimate and its interval; an interval that contains nearly everything is not shown.
+    """Format an estimate and its interval; or why it is not shown.
 
     Examples
     --------
-    >>> format_estimate(Estimate(0.05, 0.02, 0.11), "recall_at_1pct"), format_estimate(Estimate(0.05, 0.0, 0.983), "recall_at_1pct")
-    (('5.00 %', '2.00 % to 11.0 %'), ('too few positives', ''))
+    >>> format_estimate(Estimate(0.05, 0.02, 0.11), "recall_at_1pct")
+    ('5.00 %', '2.00 % to 11.0 %')
+    >>> format_estimate(Estimate(0.05, 0.0, 0.983, effective=4.0, known=4), "recall_at_1pct")[0]
+    'too few results: 4 known, about 11 more needed'
     """
-    if is_too_wide(estimate, metric):
-        return TOO_FEW, ""
+    if not estimate.is_shown:
+        return estimate.explain_missing(), ""
     value, low, high = (format_metric(each, metric) for each in (estimate.value, estimate.low, estimate.high))
-    interval = format_interval(low, high)
-    return value, "" if interval == "–" else interval
-
-
-def is_too_wide(estimate: Estimate, metric: str) -> bool:
-    """Return True if an interval contains nearly all possible values, so that the estimate says nothing."""
-    low, high = estimate.low, estimate.high
-    if metric == "calibration_ratio":
-        return bool(np.isfinite(high) and high > MAX_INTERVAL_FACTOR * max(low, 1e-300))
-    return bool(high - low >= MAX_INTERVAL_WIDTH)
+    return value, f"{low} to {high}"
 
 
 def format_interval(low: str, high: str) -> str:
@@ -99,7 +91,7 @@ def format_interval(low: str, high: str) -> str:
     >>> format_interval("1 %", "2 %"), format_interval("–", "–")
     ('1 % to 2 %', '–')
     """
-    return low if low == high == "–" else f"{low} to {high}"
+    return low if low == high == UNKNOWN else f"{low} to {high}"
 
 
 def create_environment() -> jinja2.Environment:
@@ -115,6 +107,25 @@ def create_environment() -> jinja2.Environment:
     made.globals["estimated"] = format_estimate
     made.globals["estimate_of"] = _read_estimate
     return made
+
+
+def require_light(page: str) -> str:
+    """Return a page that can be sent by e-mail.
+
+    Raises
+    ------
+    ValueError
+        If it has more than `MAX_PAGE_BYTES`.
+    """
+    if (size := len(page.encode())) > MAX_PAGE_BYTES:
+        raise ValueError(f"the page has {size:,} bytes, more than {MAX_PAGE_BYTES:,}")
+    return page
+
+
+def replace_gate(page: str, gate: Any, links: Mapping[str, str]) -> str:
+    """Replace the first section of a run's page by a later report of the gate, with links by their texts."""
+    section = create_environment().get_template("gate.html").render(gate=gate, links=links)
+    return GATE_SECTION.sub(lambda _: section, page, count=1)
 
 
 def _read_estimate(row: Mapping[str, Any], name: str) -> Estimate:

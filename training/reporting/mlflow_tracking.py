@@ -56,24 +56,8 @@ SMALLEST_METRIC = 1e-12
 PHASE_TAG, ERROR_TAG = "phase", "error"
 """Tags of a run: what it computes now, and why it failed."""
 GIT_SECONDS = 5
-HOW_TO_READ = f"""### How to read this experiment
-
-- Choose **Model training** at the top left, then **Training runs**. MLflow opens on its pages for language models, which stay empty here.
-- The tag `kind` says what a run is: `training`, `comparison`, `drift`, `replay`, `brief`, `plan` or `debrief`. The name says what was requested.
-- **Start with the description of a run**: what to do, then what was counted, then the estimates. `report.html` among its artifacts has all of it.
-- `deployed/METRIC` is the recipe as it is deployed: fitted at earlier dates, tested on the weeks after each, judged by inspection results. It is what
-  decides. `deployed/baseline/NAME/METRIC` are random selection, rules, the best feature and logistic regression on the same weeks.
-- `deployed/truth/METRIC` is the same by the truth of a simulated world. It decides nothing, and a real operation does not have it.
-- `_low` and `_high` are the ends of a 95 % interval. A metric that is absent has too few results: the table `deployed` has the reason.
-  `found_at_K` are known positives that were counted, `effective_results` is the number of equally weighted positives with the same information.
-- The evaluation fit's own figures and the slices are in `tables/*.json`. They are not comparable with the figures of another run.
-- **Do not compare two runs with different periods** (parameters `as_of` and `period.test`): the periods differ in difficulty. `npsrisk compare A B`
-  tests two versions on the same consignments and logs a run of kind `comparison`.
-- **Do not use MLflow's own button *Promote model*.** It copies a version past the gate; `npsrisk publish` refuses a version without a promotion
-  record. Use `npsrisk promote`.
-- `mlflow.models.evaluate` does not suit these models: it does not correct for the selection of the inspected consignments.
-- Registered versions are in the model `{EXPERIMENT}`; the alias `champion` is the one in service, and tags hold its approval.
-"""
+HOW_TO_READ = (Path(__file__).parent / "templates" / "experiment.md").read_text(encoding="utf-8")
+"""Description of the experiment."""
 
 
 @dataclass(frozen=True)
@@ -96,33 +80,7 @@ class InputTable:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Content of a run to log; every result that people look at becomes one.
-
-    Attributes
-    ----------
-    name, description : str
-        The description is Markdown, for the page of the run.
-    tags : mapping
-        `kind`, `target`, `verdict`, ….
-    params : mapping
-        Setting to value.
-    metrics : mapping
-        Numbers by their logged names; those that are not finite are left out.
-    tables : mapping
-        Name to rows, for `tables/NAME.json`.
-    files : mapping
-        Path among the artifacts to content.
-    folder : Path, optional
-        Further artifacts; tables and files are added to it.
-    inputs : mapping
-        Name of each input table to its description, or to its number of rows.
-    series : mapping
-        Charts: metric to its numbers, each with its step.
-    parent : str, optional
-        Parent run.
-    finish : callable, optional
-        Called with the complete folder before it is logged.
-    """
+    """Content of a run: tables and files are added to the folder, and `finish` gets it complete before it is logged."""
 
     name: str
     description: str
@@ -262,6 +220,30 @@ def build_addresses(tracking_uri: str, run_id: str, version: str | None = None) 
         name, _, number = version.removeprefix("models:/").rpartition("/")
         addresses["version"] = f"{base}/#/models/{name}/versions/{number}"
     return addresses
+
+
+def read_artifact(tracking_uri: str, run_id: str, path: str) -> str:
+    """Read a text among the artifacts of a run; empty if there is none."""
+    with TemporaryDirectory() as folder:
+        try:
+            found = MlflowClient(tracking_uri=tracking_uri).download_artifacts(run_id, path, folder)
+            return Path(found).read_text(encoding="utf-8")
+        except (MlflowException, OSError):
+            return ""
+
+
+def read_note(tracking_uri: str, run_id: str) -> str:
+    """Read the description of a run."""
+    tags = MlflowClient(tracking_uri=tracking_uri).get_run(run_id).data.tags
+    return str(tags.get(MLFLOW_RUN_NOTE, ""))
+
+
+def rewrite_run(tracking_uri: str, run_id: str, note: str, files: Mapping[str, str]) -> None:
+    """Replace the description of a run, and some of its artifacts."""
+    client = MlflowClient(tracking_uri=tracking_uri)
+    client.set_tag(run_id, MLFLOW_RUN_NOTE, note)
+    for path, text in files.items():
+        client.log_text(run_id, text, path)
 
 
 def describe_origin(kind: str = "") -> dict[str, str]:

@@ -1,14 +1,15 @@
-"""Artifacts of a run, written into one folder: the bundles, the page, the tables and the plots.
+"""Artifacts of a run, written into one folder: the bundles, the page, the tables and the charts.
 
-bundle/          the final fit as data, which is served
-evaluation/      the evaluation fit as data, which is tested on later time
-config.json      every setting of the run, to repeat it
-report.html      the page with all results
-tables/*.json    the same names and columns in every run
-plots/*.svg      the plots of the page
+bundle/                   the final fit as data, which is served
+evaluation/               the evaluation fit as data
+scores/deployed.parquet   the scores that the figures are computed from
+config.json               every setting of the run, to repeat it
+report.html               the page with all results
+tables/*.json             the same names and columns in every run
+plots/*.svg               the charts of the page
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,12 @@ from models.risk_model import RiskModel
 from models.traffic_profile import ReferenceProfile
 from training.config import CONFIG_FILE
 from training.data.splits import VALIDATION
-from training.evaluation.capacity import AT_CAPACITY, compute_daily_capacity
+from training.evaluation.capacity import compute_daily_capacity
 from training.evaluation.fairness import COLUMNS as FAIRNESS_COLUMNS
 from training.evaluation.fairness import Row
 from training.evaluation.leakage import COLUMNS as LEAK_COLUMNS
 from training.evaluation.metrics import Evaluation
 from training.evaluation.name_invariance import COLUMNS as NAME_SWAP_COLUMNS
-from training.evaluation.stored_scores import RecipeEvaluation
 from training.fitting.deployed import RECALLS
 from training.fitting.fit import TrafficScores
 from training.fitting.search import SEARCH_SPACE
@@ -37,91 +37,58 @@ from training.gate.recommendation import FACT_COLUMNS, recommend
 from training.gate.report import GATE_COLUMNS, GateReport
 from training.gate.rules import GateEvidence, run_gate
 from training.monitoring.traffic_profile import ScoredTraffic, build_traffic_profile, multiply_counts
-from training.reporting.html import HEADLINE
-from training.reporting.tables import serialize_table
+from training.reporting.tables import RunTable, write_tables
 from training.runs.explanations import compute_feature_importance, explain_sample
 from training.runs.result import TrainingResult
-from training.runs.run_pictures import compute_fairness, draw_pictures
-from training.runs.run_report import build_report, render_report
+from training.runs.run_pictures import compute_fairness, draw_charts
+from training.runs.run_report import render_report
 
 BUNDLE_FOLDER, EVALUATION_FOLDER = "bundle", "evaluation"
 EXAMPLES_PER_BAND = 20
 CARD_DIGITS = 9
 """Significant digits of the level in the card, so that the last bits of sums rarely change it. Equal bytes are promised on one kind of processor."""
-STORED_SCORES = "scores/deployed.parquet"
+STORED_SCORES, REPORT_FILE = "scores/deployed.parquet", "report.html"
 ENDS = ("", "_low", "_high")
 RECALL_COLUMNS = (
     "found_at_1pct",
     "found_at_5pct",
     *(f"{name}{end}" for name in RECALLS for end in ENDS),
 )
-ORIGIN_COLUMNS = (
-    "as_of",
-    "from",
-    "until",
-    "learnt_positives",
-    "learnt_results",
-    "consignments",
-    "positives",
-    *RECALL_COLUMNS,
-)
-AGE_COLUMNS = ("days_old_from", "days_old_until", "windows", "consignments", "positives", *RECALL_COLUMNS)
+ORIGIN_COLUMNS = ("as_of", "from", "until", "learnt_positives", "learnt_results", "consignments", "positives")
+AGE_COLUMNS = ("days_old_from", "days_old_until", "windows", "consignments", "positives")
 ABLATION_COLUMNS = (
     "group",
     "features",
     *(f"{measure}{end}" for measure in ("worth", "recall_at_1pct") for end in ENDS),
 )
 TRIAL_COLUMNS = ("trial", "worth", "recall_at_1pct", *SEARCH_SPACE, "best")
-METRIC_COLUMNS = ("metric", "value", "low", "high", "effective", "largest", "known", "shown", "why")
+ESTIMATE_COLUMNS = ("value", "low", "high", "effective", "largest", "known", "shown", "why")
+METRIC_COLUMNS = ("name", "metric", *ESTIMATE_COLUMNS)
 SLICE_COLUMNS = ("kind", "value", "consignments", "labelled", "positive")
 
 
 def write_artifacts(trained: TrainingResult, folder: Path, champion: str | None = None) -> GateReport:
-    """Write all artifacts of a run.
-
-    Parameters
-    ----------
-    trained : TrainingResult
-    folder : Path
-        Created if it does not exist.
-    champion : str, optional
-        Number of the version that is champion now, which the gate compares with.
-
-    Returns
-    -------
-    GateReport
-        Every rule of the gate, without a repeated training run, and the recommendation.
-    """
+    """Write all artifacts of a run."""
     folder.mkdir(parents=True, exist_ok=True)
     write_run_bundles(trained, folder)
-    _write(folder / CONFIG_FILE, trained.config.to_json())
+    (folder / CONFIG_FILE).write_text(trained.config.to_json(), encoding="utf-8")
+    trained.deployed.stored.write(folder / STORED_SCORES)
     sample, fairness = explain_sample(trained), compute_fairness(trained)
     importance = compute_feature_importance(trained, sample)
-    pictures = draw_pictures(trained, sample, importance, fairness)
-    for name, picture in pictures.items():
-        _write(folder / "plots" / f"{name}.svg", picture.svg)
+    charts = draw_charts(trained, sample, importance, fairness)
+    (folder / "plots").mkdir(exist_ok=True)
+    for name, chart in charts.items():
+        (folder / "plots" / f"{name}.svg").write_text(chart.svg, encoding="utf-8")
     gate = check_gate(trained, folder, champion)
-    for name, table in (
-        serialize_run_tables(trained, importance, fairness) | serialize_gate_tables(trained, gate)
-    ).items():
-        _write(folder / "tables" / f"{name}.json", table)
-    report = build_report(trained, gate, pictures, importance, fairness)
-    _write(folder / "report.html", render_report(report))
-    trained.deployed.stored.write(folder / STORED_SCORES)
+    write_tables(folder, list_run_tables(trained, importance, fairness) | list_gate_tables(trained, gate))
+    served = load_bundle(folder / BUNDLE_FOLDER).model
+    page = render_report(trained, gate, served, charts, importance, fairness)
+    (folder / REPORT_FILE).write_text(page, encoding="utf-8")
     return gate
 
 
 def check_gate(trained: TrainingResult, folder: Path, champion: str | None = None) -> GateReport:
-    """Run the gate on the bundles in a folder, with the results of the run that wrote them.
-
-    Parameters
-    ----------
-    trained : TrainingResult
-    folder : Path
-        With the bundles that `write_run_bundles` wrote.
-    champion : str, optional
-        Number of the version that is champion now. It is not compared yet.
-    """
+    """Run the gate on the bundles in a folder, with the results of the run that wrote them."""
     served = load_bundle(folder / BUNDLE_FOLDER)
     evidence = GateEvidence(
         bundle=served,
@@ -137,11 +104,11 @@ def check_gate(trained: TrainingResult, folder: Path, champion: str | None = Non
     return GateReport(rules, recommend(rules, trained.deciding_facts))
 
 
-def serialize_gate_tables(trained: TrainingResult, gate: GateReport) -> dict[str, str]:
-    """Return the tables of the gate as JSON, by name: every rule, and the facts that decide."""
+def list_gate_tables(trained: TrainingResult, gate: GateReport) -> dict[str, RunTable]:
+    """List the tables of the gate by name: every rule, and the facts that decide."""
     return {
-        "gate": serialize_table(gate.to_rows(), GATE_COLUMNS),
-        "deciding_facts": serialize_table(trained.deciding_facts.to_rows(), FACT_COLUMNS),
+        "gate": RunTable(gate.to_rows(), GATE_COLUMNS),
+        "deciding_facts": RunTable(trained.deciding_facts.to_rows(), FACT_COLUMNS),
     }
 
 
@@ -221,49 +188,39 @@ def build_reference(trained: TrainingResult, kind: FitKind = "final") -> Referen
     return multiply_counts(build_traffic_profile(seen, capacity), seen.stands_for)
 
 
-def serialize_run_tables(
+def list_run_tables(
     trained: TrainingResult, importance: Sequence[dict[str, Any]], fairness: Sequence[Row]
-) -> dict[str, str]:
-    """Return the tables as JSON, by name."""
-    recipe = trained.deployed.recipe
+) -> dict[str, RunTable]:
+    """List the tables of a run by name; `deployed` is the recipe as deployed, `evaluation_fit` another fit."""
+    deployed, recipe = trained.deployed, trained.deployed.recipe
     return {
-        "deployed": serialize_table(_build_metric_rows(recipe.model), METRIC_COLUMNS),
-        "deployed_truth": serialize_table(
-            _build_metric_rows(recipe.truth.model) if recipe.truth else [], METRIC_COLUMNS
-        ),
-        "evaluation_fit": serialize_table(_build_metric_rows(trained.evaluation_fit), METRIC_COLUMNS),
-        "baselines": serialize_table(build_baseline_rows(recipe)),
-        "capacity": serialize_table(recipe.model.capacity),
-        "calibration": serialize_table(recipe.model.calibration),
-        "slices": serialize_table(recipe.model.slices, SLICE_COLUMNS),
-        "fairness": serialize_table(fairness, FAIRNESS_COLUMNS),
-        "name_swaps": serialize_table(trained.name_swaps, NAME_SWAP_COLUMNS),
-        "leaks": serialize_table(trained.leaks, LEAK_COLUMNS),
-        "split": serialize_table(list(trained.data.split.to_rows())),
-        "data": serialize_table(trained.data.report),
-        "features": serialize_table(list(importance)),
-        "origins": serialize_table(trained.deployed.origins, ORIGIN_COLUMNS),
-        "ages": serialize_table(trained.deployed.ages, AGE_COLUMNS),
-        "ablation": serialize_table(trained.studied.ablation, ABLATION_COLUMNS),
-        "search": serialize_table(trained.studied.trials, TRIAL_COLUMNS),
+        "deployed": _build_metric_table({"model": recipe.model}),
+        "baselines": _build_metric_table(recipe.baselines),
+        "deployed_truth": _build_metric_table({"model": recipe.truth.model} if recipe.truth else {}),
+        "evaluation_fit": _build_metric_table({"evaluation fit": trained.evaluation_fit}),
+        "capacity": RunTable(recipe.model.capacity),
+        "calibration": RunTable(recipe.model.calibration),
+        "slices": RunTable(recipe.model.slices, SLICE_COLUMNS),
+        "origins": RunTable(deployed.origins, (*ORIGIN_COLUMNS, *RECALL_COLUMNS)),
+        "ages": RunTable(deployed.ages, (*AGE_COLUMNS, *RECALL_COLUMNS)),
+        "fairness": RunTable(fairness, FAIRNESS_COLUMNS),
+        "name_swaps": RunTable(trained.name_swaps, NAME_SWAP_COLUMNS),
+        "leaks": RunTable(trained.leaks, LEAK_COLUMNS),
+        "split": RunTable(list(trained.data.split.to_rows())),
+        "data": RunTable(trained.data.report),
+        "features": RunTable(importance),
+        "ablation": RunTable(trained.studied.ablation, ABLATION_COLUMNS),
+        "search": RunTable(trained.studied.trials, TRIAL_COLUMNS),
     }
 
 
-def build_baseline_rows(recipe: RecipeEvaluation) -> list[dict[str, Any]]:
-    """Build a table of the model and its baselines, one row each: what was counted, and every key metric with its interval."""
-    return [
-        {
-            "name": name,
-            "found_at_capacity": evaluation.counts.found[AT_CAPACITY],
-            "found_at_1pct": evaluation.counts.found["1pct"],
-            **{
-                f"{metric}{end}": value
-                for metric in HEADLINE
-                for end, value in evaluation[metric].list_ends()
-            },
-        }
-        for name, evaluation in {"model": recipe.model, **recipe.baselines}.items()
+def _build_metric_table(evaluations: Mapping[str, Evaluation]) -> RunTable:
+    rows = [
+        {"name": name, "metric": metric, **estimate.to_row()}
+        for name, evaluation in evaluations.items()
+        for metric, estimate in evaluation.metrics.items()
     ]
+    return RunTable(rows, METRIC_COLUMNS)
 
 
 def _select_band_examples(
@@ -276,12 +233,3 @@ def _select_band_examples(
     return np.concatenate(
         [order[band[order] == name][:EXAMPLES_PER_BAND] for name in ("high", "elevated", "routine")]
     )
-
-
-def _build_metric_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    return [{"metric": name, **estimate.to_row()} for name, estimate in evaluation.metrics.items()]
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")

@@ -1,10 +1,8 @@
 """Logging of a training run to MLflow: its content, its child runs, and its registered version."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -39,31 +37,9 @@ ABLATION_METRICS = ("worth", "recall_at_1pct")
 ENDS = ("", "_low", "_high")
 
 
-class RunText(NamedTuple):
-    """Texts of a run for people.
-
-    Attributes
-    ----------
-    name : str
-    description : str
-        Markdown, for the page of the run and that of the version.
-    """
-
-    name: str
-    description: str
-
-
 @dataclass(frozen=True)
 class TrainingInputs:
-    """The tables of a training run.
-
-    Attributes
-    ----------
-    tables : FeatureInputs
-    truth : DataFrame or None
-    sources : mapping
-        Name of a table to the path of its file.
-    """
+    """The tables of a training run, and the path of each one's file by its name."""
 
     tables: FeatureInputs
     truth: pd.DataFrame | None = None
@@ -97,22 +73,12 @@ def find_champion(run: OpenRun, target: Target) -> str | None:
 
 
 def log_training(
-    run: OpenRun, text: RunText, trained: TrainingResult, inputs: TrainingInputs, folder: Path
+    run: OpenRun, name: str, description: str, trained: TrainingResult, inputs: TrainingInputs, folder: Path
 ) -> None:
-    """Log the content of a training run, and its studies as child runs.
-
-    Parameters
-    ----------
-    run : OpenRun
-    text : RunText
-    trained : TrainingResult
-    inputs : TrainingInputs
-    folder : Path
-        Its artifacts.
-    """
+    """Log the content of a training run whose artifacts are in a folder, and its studies as child runs."""
     record = RunRecord(
-        name=text.name,
-        description=text.description,
+        name=name,
+        description=description,
         tags=trained.tags,
         params={**describe_periods(trained), **trained.config.flatten()},
         metrics=trained.metrics,
@@ -120,26 +86,22 @@ def log_training(
         inputs=inputs.describe(trained),
     )
     run.log(record)
-    for child in build_child_runs(trained):
-        with TemporaryDirectory() as nothing:
-            log_run(
-                RunRecord(**child, folder=Path(nothing), parent=run.run_id),
-                tracking_uri=str(run.client.tracking_uri),
-            )
+    for child in iterate_child_runs(trained, run.run_id):
+        log_run(child, tracking_uri=str(run.client.tracking_uri))
 
 
-def register_training(run: OpenRun, text: RunText, trained: TrainingResult, folder: Path) -> ModelVersion:
+def register_training(run: OpenRun, description: str, trained: TrainingResult, folder: Path) -> ModelVersion:
     """Register the final fit of a logged run as a new version, and show the main metrics on the page of the logged model."""
     version = Registry(str(run.client.tracking_uri)).register(
         run.run_id,
         folder / "bundle",
         example=build_example_consignments(trained.config.features),
-        description=text.description,
+        description=description,
         tags=trained.tags,
     )
     digest = hash_tables({"consignments": trained.consignments})[:MAX_DIGEST_CHARACTERS]
-    logged = [name for name in LINKED_METRICS if name in trained.metrics]
-    run.link_metrics(logged, ("consignments", digest))
+    linked = [name for name in LINKED_METRICS if name in trained.metrics]
+    run.link_metrics(linked, ("consignments", digest))
     return version
 
 
@@ -157,32 +119,26 @@ def describe_periods(trained: TrainingResult) -> dict[str, str]:
     }
 
 
-def build_child_runs(trained: TrainingResult) -> list[dict[str, Any]]:
-    """Build the child runs: one for each trial of a search, and one for each group of features of an ablation."""
+def iterate_child_runs(trained: TrainingResult, parent: str) -> Iterator[RunRecord]:
+    """Yield the child runs: one for each trial of a search, and one for each group of features of an ablation."""
     tags = {"target": trained.target, "as_of": trained.as_of.isoformat()}
-    trials = [
-        {
-            "name": f"trial {trial['trial']}",
-            "description": "A trial of the search, tested at the rolling origins before the test period.",
-            "tags": {**tags, "kind": "trial", "best": str(bool(trial["best"])).lower()},
-            "params": {name: trial[name] for name in SEARCH_SPACE},
-            "metrics": {f"origins/{name}": trial[name] for name in ("worth", "recall_at_1pct")},
-        }
-        for trial in trained.studied.trials
-    ]
-    groups = [
-        {
-            "name": f"without {row['group']}",
-            "description": "A fit without a group of features: what is lost at the rolling origins before the test period.",
-            "tags": {**tags, "kind": "ablation"},
-            "params": {"group": row["group"], "features": row["features"]},
-            "metrics": {
-                f"loss/{name}{end}": value
-                for name in ABLATION_METRICS
-                for end in ENDS
-                if (value := float(row[f"{name}{end}"])) == value
+    for trial in trained.studied.trials:
+        yield RunRecord(
+            name=f"trial {trial['trial']}",
+            description="A trial of the search, tested at the rolling origins before the test period.",
+            tags={**tags, "kind": "trial", "best": str(bool(trial["best"])).lower()},
+            params={name: trial[name] for name in SEARCH_SPACE},
+            metrics={f"origins/{name}": float(trial[name]) for name in ABLATION_METRICS},
+            parent=parent,
+        )
+    for row in trained.studied.ablation:
+        yield RunRecord(
+            name=f"without {row['group']}",
+            description="A fit without a group of features: what is lost at the rolling origins before the test period.",
+            tags={**tags, "kind": "ablation"},
+            params={"group": row["group"], "features": row["features"]},
+            metrics={
+                f"loss/{name}{end}": float(row[f"{name}{end}"]) for name in ABLATION_METRICS for end in ENDS
             },
-        }
-        for row in trained.studied.ablation
-    ]
-    return [*trials, *groups]
+            parent=parent,
+        )

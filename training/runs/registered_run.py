@@ -1,8 +1,8 @@
 """Training run with its artifacts, its record in MLflow and its registered version."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from features.batch import Progress, report_progress
 from models.signatures.keys import SigningKey
 from training.gate.report import GateReport
-from training.runs.artifacts import write_artifacts
+from training.runs.artifacts import REPORT_FILE, write_artifacts
 from training.runs.evidence import build_training_evidence, write_evidence
 from training.runs.result import TrainingResult
-from training.runs.run_description import describe_run
+from training.runs.run_report import describe_run
 from training.runs.task import TrainingTask, require_outcomes
 from training.runs.train import train_model
 
@@ -46,24 +46,14 @@ class RunDestination(NamedTuple):
 
 @dataclass(frozen=True)
 class RegisteredRun:
-    """A logged run.
-
-    Attributes
-    ----------
-    trained : TrainingResult
-    gate : GateReport
-        Every rule of the gate, without a repeated training run, and the recommendation.
-    run_id : str or None
-        None if no store was given.
-    model_uri, version : str or None
-        Of the registered version, if it was registered.
-    """
+    """A logged run."""
 
     trained: TrainingResult
     gate: GateReport
-    run_id: str | None
-    model_uri: str | None
-    version: str | None
+    run_id: str | None = None
+    model_uri: str | None = None
+    version: str | None = None
+    addresses: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -87,6 +77,7 @@ class RegisteredRun:
             lines.append(f"run {self.run_id}")
         if self.version is not None:
             lines.append(f"registered as {self.model_uri} (challenger)")
+        lines += [f"{what} in MLflow: {address}" for what, address in self.addresses.items()]
         recommended = self.gate.recommendation
         lines.append(f"Recommendation: {recommended.action}. {recommended.sentence}")
         return "\n".join(lines)
@@ -107,10 +98,9 @@ def run_training(
         trained = train_model(task, jobs, progress)
         with _choose_folder(destination) as folder:
             gate = _write_artifacts(trained, folder, destination.key, progress)
-        return RegisteredRun(trained, gate, None, None, None)
-    from training.reporting.mlflow_tracking import open_run
+        return RegisteredRun(trained, gate)
+    from training.reporting.mlflow_tracking import build_addresses, open_run
     from training.runs.mlflow_run import (
-        RunText,
         TrainingInputs,
         find_champion,
         log_training,
@@ -128,15 +118,17 @@ def run_training(
         trained = train_model(task, jobs, report)
         champion = find_champion(run, task.target) if destination.register else None
         gate = _write_artifacts(trained, folder, destination.key, report, champion)
-        text = RunText(title, describe_run(trained, gate))
+        addresses = build_addresses(destination.tracking_uri, run.run_id)
+        text = describe_run(trained, gate, f"#{addresses['run'].partition('#')[2]}/artifacts/{REPORT_FILE}")
         with report_progress(report, "logging the run"):
             inputs = TrainingInputs(task.inputs, task.truth, task.sources)
-            log_training(run, text, trained, inputs, folder)
+            log_training(run, title, text, trained, inputs, folder)
         if not destination.register:
-            return RegisteredRun(trained, gate, run.run_id, None, None)
+            return RegisteredRun(trained, gate, run.run_id, addresses=addresses)
         with report_progress(report, "registering the version"):
             version = register_training(run, text, trained, folder)
-        return RegisteredRun(trained, gate, run.run_id, version.uri, version.number)
+        addresses = build_addresses(destination.tracking_uri, run.run_id, version.uri)
+        return RegisteredRun(trained, gate, run.run_id, version.uri, version.number, addresses)
 
 
 @contextmanager

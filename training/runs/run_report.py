@@ -1,34 +1,33 @@
-"""Page of a run as one self-contained HTML file: what to do first, then the facts; details unfold.
+"""Texts of a run for people: its page as one self-contained HTML file, and its description in MLflow.
 
-The template escapes everything except the plots, which are our own.
+Both begin with what to do, then what was counted, then the estimates. Figures by the truth have their own heading.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from importlib.metadata import version as installed_version
-from typing import Any, NamedTuple
+from typing import Any
 
-from consignments.records import TARGET_NAMES, Target
+from consignments.records import TARGET_NAMES
+from models.formats import format_count, format_number, format_percent
+from models.promotion_record import REPORT_END
+from models.risk_model import RiskModel
+from training.evaluation.capacity import AT_CAPACITY, SHARES
 from training.evaluation.fairness import Row
 from training.evaluation.metrics import Evaluation
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE
-from training.evaluation.verdict import EvaluationVerdict
-from training.gate.recommendation import MORE_POSITIVES_FORMULA
+from training.evaluation.stored_scores import RecipeEvaluation
 from training.gate.report import GateReport
-from training.reporting.figures import Figure
-from training.reporting.html import HEADLINE, MAX_PAGE_BYTES, create_environment
+from training.reporting.charts import Chart
+from training.reporting.html import HEADLINE, create_environment, format_estimate, require_light
 from training.runs.explanations import explain_highest_scores
 from training.runs.result import TrainingResult
-from training.runs.run_pictures import DEPENDENCE, select_best_labels
+from training.runs.run_pictures import DEPENDENCE
 
 VERDICT_WORDS = {
     "better": "Better than its baselines",
     "unclear": "No clear difference from its baselines",
     "worse": "Worse than a baseline",
 }
-EXCLUDED_BASELINE_METRICS = frozenset({"calibration_ratio"})
-"""Excluded because a baseline's score is not a probability."""
 FIRST_METRICS = (
     "recall_averaged",
     "recall_at_1pct",
@@ -39,204 +38,173 @@ FIRST_METRICS = (
     "calibration_ratio",
 )
 """Metrics that the page shows first; the others unfold."""
+CAPACITY_TITLES = {AT_CAPACITY: "daily capacity"} | {
+    name: f"top {name.replace('pct', ' %')}" for name in SHARES
+}
 MAX_FEATURES = 30
 
-ReportRow = Mapping[str, Any]
 
-
-class MeasuredModel(NamedTuple):
-    """Evaluations of a model and of its baselines on the same weeks.
-
-    Attributes
-    ----------
-    weeks : str
-        Which weeks, in words.
-    trusted : Evaluation
-        By the truth of a simulated world if there is one, else by inspection results.
-    estimated : Evaluation or None
-        By inspection results, if `trusted` is by the truth.
-    baselines : mapping
-        Name to evaluation, by the same labels as `trusted`.
-    """
-
-    weeks: str
-    trusted: Evaluation
-    estimated: Evaluation | None
-    baselines: Mapping[str, Evaluation]
-
-
-@dataclass(frozen=True)
-class RunReport:
-    """Content of the page of a run.
-
-    Attributes
-    ----------
-    name : str
-        Of the run.
-    target : str
-    as_of : datetime
-    facts : mapping
-        Short facts in the head of the page: data hash, code version, ….
-    gate : GateReport
-        Every rule of the gate with its result, and the recommendation.
-    verdict : EvaluationVerdict
-    sentences : sequence of str
-        Summary of the run, the most reliable figure first.
-    deciding : MeasuredModel
-        What decides: the recipe as deployed over all its weeks, or the evaluation fit on the test period.
-    test : MeasuredModel
-        The evaluation fit on the test period.
-    model : Evaluation
-        Of the evaluation fit on the test period, by inspection results.
-    pictures : mapping
-        Name to figure.
-    data, split, examples, features, fairness, name_swaps, leaks, origins, ages, ablation, trials : sequence of rows
-    config : mapping
-        Every setting.
-    """
-
-    name: str
-    target: Target
-    as_of: datetime
-    facts: Mapping[str, str]
-    gate: GateReport
-    verdict: EvaluationVerdict
-    sentences: Sequence[str]
-    deciding: "MeasuredModel"
-    test: "MeasuredModel"
-    model: Evaluation
-    pictures: Mapping[str, Figure]
-    data: Sequence[ReportRow]
-    split: Sequence[ReportRow]
-    examples: Sequence[ReportRow]
-    features: Sequence[ReportRow]
-    fairness: Sequence[ReportRow]
-    name_swaps: Sequence[ReportRow]
-    leaks: Sequence[ReportRow]
-    origins: Sequence[ReportRow]
-    ages: Sequence[ReportRow]
-    ablation: Sequence[ReportRow]
-    trials: Sequence[ReportRow]
-    config: Mapping[str, Any]
-
-
-def render_report(report: RunReport) -> str:
-    """Render the page of a run.
-
-    Returns
-    -------
-    str
-        HTML that holds its style and pictures, under 2 MB.
-    """
-    figures = {name: figure.render() for name, figure in report.pictures.items()}
+def render_report(
+    trained: TrainingResult,
+    gate: GateReport,
+    served: RiskModel,
+    charts: Mapping[str, Chart],
+    importance: Sequence[Mapping[str, Any]],
+    fairness: Sequence[Row],
+) -> str:
+    """Render the page of a run as HTML that holds its style and charts."""
+    recipe = trained.deployed.recipe
+    figures = {name: chart.render() for name, chart in charts.items()}
     page = (
         create_environment()
         .get_template("report.html")
         .render(
-            report=report,
-            as_of=f"{report.as_of.day} {report.as_of:%B %Y}",
-            verdict_word=VERDICT_WORDS[report.verdict.name],
-            target_name=TARGET_NAMES[report.target],
-            first_figures=build_key_figures(report.deciding, report.test, FIRST_METRICS),
-            figures=build_key_figures(report.test, report.test, HEADLINE),
-            by_truth=report.test.estimated is not None,
-            rival=report.verdict.rival.replace("_", " "),
-            formula=MORE_POSITIVES_FORMULA,
-            swaps=report.name_swaps[0],
+            trained=trained,
+            title=f"{TARGET_NAMES[trained.target].capitalize()}: model as of {trained.as_of:%Y-%m-%d}",
+            target_name=TARGET_NAMES[trained.target],
+            facts=_list_facts(trained),
+            gate=gate,
+            verdict_word=VERDICT_WORDS[trained.verdict.name],
+            weeks=describe_weeks(trained),
+            rival=_show_name(recipe.rival),
+            is_shown=_is_shown,
+            describe_support=describe_support,
+            list_missing=list_missing,
+            counts=build_count_rows(recipe),
+            first_metrics=build_metric_rows(recipe, FIRST_METRICS, (recipe.rival,)),
+            metrics=build_metric_rows(recipe, HEADLINE),
+            truth_counts=build_count_rows(recipe.truth) if recipe.truth else [],
+            truth_metrics=build_metric_rows(recipe.truth, HEADLINE) if recipe.truth else [],
+            evaluation_fit=trained.evaluation_fit,
+            evaluation_metrics=_build_rows({"value": trained.evaluation_fit}, HEADLINE),
+            examples=explain_highest_scores(trained, served),
+            features=importance[:MAX_FEATURES],
+            fairness=[row for row in fairness if row["judged_by"] == "outcomes"],
+            swaps=trained.name_swaps[0],
             swap_bound=MAX_LOG_ODDS_CHANGE,
-            pictures=figures,
+            charts=figures,
             dependence=[figure for name, figure in figures.items() if name.startswith(DEPENDENCE)],
         )
     )
-    if len(page.encode()) > MAX_PAGE_BYTES:
-        raise ValueError(f"the report has {len(page.encode()):,} bytes, more than {MAX_PAGE_BYTES:,}")
-    return page
+    return require_light(page)
 
 
-def build_key_figures(
-    measured: MeasuredModel, calibrated: MeasuredModel, metrics: Iterable[str]
-) -> list[dict[str, Any]]:
-    """Build a row for each metric of the model and of the baselines, the trusted source first.
-
-    Parameters
-    ----------
-    measured : MeasuredModel
-    calibrated : MeasuredModel
-        Source of the metrics of calibration. Evaluations as deployed rank only.
-    metrics : iterable of str
-
-    Returns
-    -------
-    list of dict
-        `metric`, `title`, `trusted` and `estimated` (Estimate, None without a truth), and `baselines`: name to Estimate, None if the
-        metric does not apply.
-    """
-    rows = []
-    for metric in metrics:
-        ranks = metric not in EXCLUDED_BASELINE_METRICS
-        source = measured if ranks else calibrated
-        rows.append(
-            {
-                "metric": metric,
-                "title": HEADLINE[metric],
-                "trusted": source.trusted[metric],
-                "estimated": None if source.estimated is None else source.estimated[metric],
-                "baselines": {
-                    name: baseline[metric] if ranks else None for name, baseline in source.baselines.items()
-                },
-            }
-        )
-    return rows
+def describe_run(trained: TrainingResult, gate: GateReport, page: str = "report.html") -> str:
+    """Describe the run in Markdown, for its page in MLflow and that of the version; `page` is the address of the report."""
+    recipe = trained.deployed.recipe
+    lines = [
+        f"**{VERDICT_WORDS[trained.verdict.name]}.** {trained.sentences[0]}",
+        "",
+        *(f"{sentence}\n" for sentence in trained.sentences[1:]),
+        *_write_metric_table(recipe, f"estimated from inspection results, {describe_weeks(trained)}"),
+        "",
+    ]
+    if recipe.truth is not None:
+        title = "by the truth of the simulated world, which decides nothing"
+        lines += [*_write_metric_table(recipe.truth, title), ""]
+    lines += [
+        "| period | arrivals, and the day by which labels were visible |",
+        "|---|---|",
+        *(
+            f"| {row['period']} | {row['arrivals_from']} to {row['arrivals_until']}; {row['labels_visible_by'][:10]} |"
+            for row in trained.data.split.to_rows()
+        ),
+        "",
+        f"Read [the report]({page}): all rules of the gate, charts, explanations, slices, data used and excluded.",
+    ]
+    return gate.to_markdown() + REPORT_END + "\n".join(lines)
 
 
-def measure_deciding(trained: TrainingResult) -> MeasuredModel:
-    """Return the evaluations that decide: the recipe as deployed, by inspection results."""
-    deployed = trained.deployed
-    weeks = f"as deployed, {deployed.origins[-1]['from']} to {deployed.origins[0]['until']}"
-    recipe = deployed.recipe
-    return MeasuredModel(weeks, recipe.model, None, _rename_baselines(recipe.baselines))
+def describe_weeks(trained: TrainingResult) -> str:
+    """Return the weeks on which the deployed fits were tested."""
+    origins = trained.deployed.origins
+    return f"{origins[-1]['from']} to {origins[0]['until']}"
 
 
-def build_report(
-    trained: TrainingResult,
-    gate: GateReport,
-    pictures: Mapping[str, Figure],
-    importance: Sequence[dict[str, Any]],
-    fairness: Sequence[Row],
-) -> RunReport:
-    """Collect the content of the page."""
-    return RunReport(
-        name=f"{TARGET_NAMES[trained.target].capitalize()}: model as of {trained.as_of:%Y-%m-%d}",
-        target=trained.target,
-        as_of=trained.as_of,
-        facts={
-            "data": trained.data_sha256[:12],
-            "code": installed_version("npsrisk"),
-            "features": f"{len(trained.model.spec)} ({trained.model.spec.compute_digest()[:12]})",
-            "trees": str(len(trained.model.trees)),
-            "test traffic": f"{trained.test_traffic.traffic.sum():,.0f}",
-        },
-        gate=gate,
-        verdict=trained.verdict,
-        sentences=trained.sentences,
-        deciding=measure_deciding(trained),
-        test=measure_deciding(trained),
-        model=trained.deployed.recipe.model,
-        pictures=pictures,
-        fairness=select_best_labels(fairness),
-        name_swaps=trained.name_swaps,
-        leaks=trained.leaks,
-        data=trained.data.report,
-        split=list(trained.data.split.to_rows()),
-        examples=explain_highest_scores(trained),
-        features=list(importance[:MAX_FEATURES]),
-        origins=trained.deployed.origins,
-        ages=trained.deployed.ages,
-        ablation=trained.studied.ablation,
-        trials=trained.studied.trials,
-        config=trained.config.flatten(),
+def describe_support(evaluation: Evaluation) -> str:
+    """Return on how many results the estimates of an evaluation rest, and how much the largest counts."""
+    counts = evaluation.counts
+    effective = format_count(round(counts.effective, 1), "effective result")
+    return (
+        f"Each estimate rests on {effective}; the largest single one counts {format_percent(counts.largest)}."
     )
 
 
-def _rename_baselines(baselines: Mapping[str, Evaluation]) -> dict[str, Evaluation]:
-    return {name.replace("_", " "): evaluation for name, evaluation in baselines.items()}
+def build_count_rows(recipe: RecipeEvaluation) -> list[dict[str, Any]]:
+    """Build a row for each capacity: how many of the known positives the model and each baseline rank within it."""
+    sides = {"model": recipe.model} | {_show_name(name): each for name, each in recipe.baselines.items()}
+    return [
+        {
+            "title": title,
+            **{name: format_number(round(each.counts.found[capacity], 1)) for name, each in sides.items()},
+        }
+        for capacity, title in CAPACITY_TITLES.items()
+    ]
+
+
+def build_metric_rows(
+    recipe: RecipeEvaluation, metrics: Iterable[str], baselines: Iterable[str] | None = None
+) -> list[dict[str, Any]]:
+    """Build a row for each metric: `metric`, `title`, and `sides`, the name of the model and of baselines to an estimate."""
+    shown = recipe.baselines if baselines is None else {name: recipe.baselines[name] for name in baselines}
+    return _build_rows(
+        {"model": recipe.model} | {_show_name(name): each for name, each in shown.items()}, metrics
+    )
+
+
+def list_missing(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """List the metrics that are shown for no side, and why."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if not _is_shown(row):
+            first = next(iter(row["sides"].values()))
+            reasons.setdefault(first.explain_missing(), []).append(row["title"])
+    return [f"Not shown, {reason}: {'; '.join(titles)}." for reason, titles in reasons.items()]
+
+
+def _is_shown(row: Mapping[str, Any]) -> bool:
+    return any(estimate is not None and estimate.is_shown for estimate in row["sides"].values())
+
+
+def _build_rows(sides: Mapping[str, Evaluation], metrics: Iterable[str]) -> list[dict[str, Any]]:
+    # A baseline's score is no probability.
+    return [
+        {
+            "metric": metric,
+            "title": HEADLINE[metric],
+            "sides": {
+                name: each[metric] if place == 0 or "calibration" not in metric else None
+                for place, (name, each) in enumerate(sides.items())
+            },
+        }
+        for metric in metrics
+    ]
+
+
+def _write_metric_table(recipe: RecipeEvaluation, title: str) -> list[str]:
+    """Write the lines of a table of the first metrics of the model and the strongest baseline."""
+    rows = build_metric_rows(recipe, FIRST_METRICS, (recipe.rival,))
+    lines = [f"| {title} | {' | '.join(rows[0]['sides'])} |", "|---|---|---|"]
+    for row in filter(_is_shown, rows):
+        cells = []
+        for estimate in row["sides"].values():
+            value, basis = format_estimate(estimate, row["metric"]) if estimate else ("–", "")
+            cells.append(f"{value} ({basis})" if basis else value)
+        lines.append(f"| {row['title']} | {' | '.join(cells)} |")
+    missing = [line for sentence in list_missing(rows) for line in ("", sentence)]
+    shown = [*lines, "", describe_support(recipe.model)] if len(lines) > 2 else [f"Of what is {title}:"]
+    return [*shown, *missing]
+
+
+def _list_facts(trained: TrainingResult) -> dict[str, str]:
+    return {
+        "data": trained.data_sha256[:12],
+        "code": installed_version("npsrisk"),
+        "features": f"{len(trained.final.model.spec)} ({trained.final.model.spec.compute_digest()[:12]})",
+        "trees": str(len(trained.final.model.trees)),
+        "tested traffic": format_number(trained.deployed.stored.frame["stands_for"].sum()),
+    }
+
+
+def _show_name(baseline: str) -> str:
+    return baseline.replace("_", " ")

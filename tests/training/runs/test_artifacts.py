@@ -4,51 +4,30 @@ import json
 
 import numpy as np
 import pytest
+from support.trained_run import train_small_run
 
-from features.batch import Tables
 from models.bundle import load_bundle
-from models.registry import MAX_DESCRIPTION_CHARACTERS
-from training.config import parse_config
-from training.fitting.diagnostics import DiagnosticsOptions
-from training.fitting.search import SearchBudget
 from training.gate.rules import COMPARISON_RULE
 from training.reporting.html import MAX_PAGE_BYTES
-from training.runs.artifacts import check_gate, write_artifacts
-from training.runs.explanations import (
-    build_waterfall,
-    compute_dependence,
-    compute_feature_importance,
-    explain_sample,
-)
-from training.runs.run_description import describe_run
-from training.runs.task import TrainingTask
-from training.runs.train import train_model
-from training.simulation.operation import simulate
+from training.runs.artifacts import STORED_SCORES, check_gate, write_artifacts
+from training.runs.explanations import compute_dependence, compute_feature_importance, explain_sample
 
-CONFIG = parse_config(
-    {
-        "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
-        "model": {"trees": 10},
-        "evaluation": {"resamples": 20, "name_rows": 60, "smallest_slice": 10, "origins": 1},
-    }
-)
 TABLES = {
-    "metrics",
-    "truth",
+    "deployed",
     "baselines",
+    "deployed_truth",
+    "evaluation_fit",
     "capacity",
-    "estimates",
     "calibration",
     "slices",
+    "origins",
+    "ages",
     "fairness",
     "name_swaps",
     "leaks",
     "split",
     "data",
     "features",
-    "deployed",
-    "origins",
-    "ages",
     "ablation",
     "search",
     "gate",
@@ -59,74 +38,63 @@ TABLES = {
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """One run with truth and all studies, and one without."""
-    world = simulate(days=90, per_day=100, prevalence="operation", seed=8)
-    tables = Tables(world.consignments, world.outcomes, world.alerts)
-    as_of = world.consignments["received_at"].max().ceil("D").to_pydatetime()
-    folder = tmp_path_factory.mktemp("runs")
-    found = {"tables": tables}
-    everything = DiagnosticsOptions(ablation=True, search=SearchBudget(1))
-    for name, truth, studies in (("with", world.truth, everything), ("without", None, DiagnosticsOptions())):
-        trained = train_model(TrainingTask(tables, as_of, "any_offence", CONFIG, truth, studies))
+    folder, found = tmp_path_factory.mktemp("runs"), {}
+    for name, full in (("with", True), ("without", False)):
+        trained = train_small_run(studies=full, with_truth=full)
         gate = write_artifacts(trained, folder / name)
-        found[name] = (trained, folder / name)
-        found[f"gate {name}"] = gate
+        found |= {name: (trained, folder / name), f"gate {name}": gate}
     return found
 
 
 def read(folder, name):
-    return json.loads((folder / "tables" / f"{name}.json").read_text())
+    table = json.loads((folder / "tables" / f"{name}.json").read_text())
+    return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
 
 
-def test_the_folder_holds_bundle_page_tables_and_pictures(runs):
+def test_the_folder_holds_bundles_scores_page_tables_and_charts(runs):
     _, folder = runs["with"]
-    assert {path.name for path in folder.iterdir()} == {
-        "bundle",
-        "evaluation",
-        "config.json",
-        "report.html",
-        "tables",
-        "plots",
-    }
+    names = {"bundle", "evaluation", "scores", "config.json", "report.html", "tables", "plots"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert (folder / STORED_SCORES).exists()
     assert {path.stem for path in (folder / "tables").iterdir()} == TABLES
-    pictures = {path.stem: path.read_text() for path in (folder / "plots").iterdir()}
-    assert {"precision", "gain", "lift", "calibration", "beeswarm", "dependence_01"} <= pictures.keys()
-    assert [
-        name for name, text in pictures.items() if not text.startswith("<svg") or "mathdefault" in text
-    ] == []
+    charts = {path.stem: path.read_text() for path in (folder / "plots").iterdir()}
+    assert {"precision", "recall", "calibration", "beeswarm", "dependence_01"} <= charts.keys()
+    assert [name for name, text in charts.items() if not text.startswith("<svg")] == []
 
 
 def test_every_run_has_the_same_tables_with_the_same_columns(runs):
     for name in sorted(TABLES):
-        with_truth, without = (read(folder, name)["columns"] for _, folder in (runs["with"], runs["without"]))
+        with_truth, without = (
+            json.loads((folder / "tables" / f"{name}.json").read_text())["columns"]
+            for _, folder in (runs["with"], runs["without"])
+        )
         assert with_truth == without
 
 
-def test_studies_have_their_tables_a_picture_and_a_section_of_the_page(runs):
+def test_a_table_of_estimates_has_the_reason_for_what_is_not_shown(runs):
+    for name in ("deployed", "baselines", "evaluation_fit"):
+        for row in read(runs["with"][1], name):
+            assert (row["shown"] is True) == (row["why"] in ("", None))
+
+
+def test_studies_have_their_tables_a_chart_and_a_section_of_the_page(runs):
     folder = runs["with"][1]
-    groups = {row[0] for row in read(folder, "ablation")["data"]}
+    groups = {row["group"] for row in read(folder, "ablation")}
     assert {"goods", "parties", "route", "value", "history", "history.sender"} <= groups
-    assert len(read(folder, "origins")["data"]) == len(read(folder, "search")["data"]) == 1
-    assert "Evaluation as deployed" in (folder / "report.html").read_text()
+    assert len(read(folder, "origins")) == len(read(folder, "search")) == 1
     assert (folder / "plots" / "ablation.svg").exists()
     assert "Diagnostics before the reported periods" in (folder / "report.html").read_text()
     plain = runs["without"][1]
     assert not (plain / "plots" / "ablation.svg").exists()
     assert "Diagnostics before the reported periods" not in (plain / "report.html").read_text()
-    assert all(read(plain, name)["data"] == [] for name in ("ablation", "search"))
+    assert all(read(plain, name) == [] for name in ("ablation", "search"))
 
 
-def test_without_truth_its_table_is_empty(runs):
-    assert read(runs["without"][1], "truth")["data"] == []
-    assert len(read(runs["with"][1], "truth")["data"]) > 10
-
-
-def test_the_burden_of_the_groups_is_told_by_what_was_found_and_by_the_truth(runs):
-    table = read(runs["with"][1], "fairness")
-    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
-    assert {row["judged_by"] for row in rows} == {"outcomes", "truth"}
-    assert {row["kind"] for row in rows} == {"all", "departure", "channel", "consignee"}
-    page = (runs["with"][1] / "report.html").read_text()
-    assert "Name invariance" in page
+def test_without_truth_its_tables_are_empty(runs):
+    assert read(runs["without"][1], "deployed_truth") == []
+    assert len(read(runs["with"][1], "deployed_truth")) > 10
+    assert {row["judged_by"] for row in read(runs["with"][1], "fairness")} == {"outcomes", "truth"}
+    assert {row["judged_by"] for row in read(runs["without"][1], "fairness")} == {"outcomes"}
 
 
 def test_the_bundle_names_its_data_and_keeps_examples_of_several_bands(runs):
@@ -142,11 +110,12 @@ def test_the_page_is_light_and_names_no_person(runs):
     page = (folder / "report.html").read_text()
     assert len(page.encode()) < MAX_PAGE_BYTES
     assert trained.data_sha256[:12] in page
-    shown = runs["tables"].consignments
+    shown = trained.data.observed.consignments
     shown = shown[shown["consignment_id"].map(lambda name: f'<span class="id">{name}</span>' in page)]
     assert len(shown) > 5
     for column in ("sender_name", "sender_address", "consignee_name", "consignee_address", "consignee_phone"):
-        assert not [value for value in shown[column].dropna() if value in page]
+        if column in shown:
+            assert not [value for value in shown[column].dropna() if value in page]
 
 
 def test_the_importance_of_features_adds_up_to_one(runs):
@@ -155,24 +124,12 @@ def test_the_importance_of_features_adds_up_to_one(runs):
     assert importance[0]["share"] >= importance[-1]["share"]
 
 
-def test_the_description_has_the_verdict_and_the_key_figures(runs):
-    text = describe_run(runs["with"][0], runs["gate with"])
-    assert runs["with"][0].verdict.sentences[0] in text
-    assert "| Area under the ROC curve |" in text
-    assert text.startswith(f"**{runs['gate with'].recommendation.action.upper()}.** ")
-    assert len(text) < MAX_DESCRIPTION_CHARACTERS
-
-
-def test_the_gate_of_a_run_is_in_its_table_its_page_and_its_description(runs):
+def test_the_gate_of_a_run_is_in_its_table_and_on_its_page(runs):
     for name in ("with", "without"):
-        (trained, folder), gate = runs[name], runs[f"gate {name}"]
-        rows = read(folder, "gate")["data"]
-        assert {row[0] for row in rows} == set(gate.rules)
-        page, text = (folder / "report.html").read_text(), describe_run(trained, gate)
-        for rule in gate.rules:
-            assert f"<td>{rule}</td>" in page
-            assert rule in text
-        assert gate.recommendation.sentence.replace(" %", "\N{NO-BREAK SPACE}%") in page
+        folder, gate = runs[name][1], runs[f"gate {name}"]
+        assert {row["rule"] for row in read(folder, "gate")} == set(gate.rules)
+        page = (folder / "report.html").read_text()
+        assert all(f"<td>{rule}</td>" in page for rule in gate.rules)
 
 
 def test_with_a_champion_the_gate_of_a_run_waits_for_the_comparison(runs):
@@ -181,42 +138,14 @@ def test_with_a_champion_the_gate_of_a_run_waits_for_the_comparison(runs):
     assert check_gate(trained, folder, champion="1").rules[COMPARISON_RULE].undecided
 
 
-def test_baselines_have_the_ends_of_their_intervals(runs):
-    table = read(runs["with"][1], "baselines")
-    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
-    assert len(rows) == 5
-    known = [row for row in rows if row["roc_auc_low"] is not None]
-    assert len(known) > 1
-    for row in known:
-        assert row["roc_auc_low"] <= row["roc_auc"] <= row["roc_auc_high"]
-
-
-def test_a_waterfall_adds_up_exactly_from_the_average_to_the_raw_score(runs):
+def test_the_dependence_of_a_feature_is_the_change_of_the_mean_raw_score_of_the_served_fit(runs):
     trained = runs["with"][0]
-    at = trained.test_matrix_rows[int(np.argmax(trained.test_scores))]
-    row = trained.matrix.X[at]
-    first, *steps, last = build_waterfall(trained.model, row, "research chemical")
-    raw = trained.model.predict_raw(row[None, :])[0]
-    assert first["change"] == trained.model.trees.compute_contributions(row[None, :])[0, -1]
-    assert last["change"] == raw
-    assert first["change"] + sum(step["change"] for step in steps) == pytest.approx(raw, abs=1e-9)
-    assert all(0 <= step["left"] <= 100 for step in steps)
-    named = {step["text"] for step in steps}
-    reasons = {
-        reason.text
-        for reason in trained.model.explain(row, len(row), lowering=True, goods="research chemical")
-    }
-    assert len(named & reasons) == len(steps) - 1
-
-
-def test_the_dependence_of_a_feature_is_the_change_of_the_mean_raw_score(runs):
-    trained = runs["with"][0]
-    sample = explain_sample(trained)
-    found = compute_dependence(trained.model, sample)
+    model, sample = trained.final.model, explain_sample(trained)
+    found = compute_dependence(model, sample)
     assert len(found) == 10
     strongest, column = found[0], sample.rank_features()[0]
     changed = sample.X.copy()
     changed[:, column] = strongest.values[0]
-    change = trained.model.predict_raw(changed).mean() - trained.model.predict_raw(sample.X).mean()
+    change = np.mean(model.predict_raw(changed)) - np.mean(model.predict_raw(sample.X))
     assert strongest.effect[0] == pytest.approx(change)
     assert [each.title for each in found if "{" in each.title] == []

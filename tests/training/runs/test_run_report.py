@@ -1,97 +1,67 @@
-"""Claims about the page of a run."""
+"""Claims about the texts of a run that people read: its page and its description."""
 
+import re
 from dataclasses import replace
-from datetime import UTC, datetime
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
-from support.training_judged import QUICK, judged_world
+from support.trained_run import GOODS, train_small_run
 
+from models.bundle import load_bundle
+from models.registry import MAX_DESCRIPTION_CHARACTERS
 from training.evaluation.estimate import Estimate
-from training.evaluation.fairness import compute_fairness_rows
-from training.evaluation.name_invariance import ALL_LANGUAGES
-from training.evaluation.stored_scores import RecipeEvaluation
-from training.evaluation.verdict import judge_recipe
-from training.gate.recommendation import DecidingFacts, recommend
+from training.evaluation.stored_scores import StoredScores, evaluate_recipe
 from training.gate.report import GateReport
-from training.gate.rules import RESULTS_SOURCE, RuleResult
-from training.reporting.consignments import ConsignmentFacts
-from training.reporting.figures import Figure
-from training.reporting.html import HEADLINE, format_figure
-from training.reporting.plots import draw_fairness, draw_importance
-from training.runs.run_report import MeasuredModel, RunReport, render_report
-
-TRAFFIC, MODEL, BASELINES = judged_world()
-FAIRNESS = compute_fairness_rows(TRAFFIC, 5, QUICK, "outcomes")
-SWAPS = {"language": ALL_LANGUAGES, "rows": 900, "moved": 0.25, "move_95pct": 0.004, "move_largest": 0.02}
+from training.gate.rules import RuleResult
+from training.reporting.charts import Chart
+from training.reporting.html import HEADLINE, format_estimate, replace_gate
+from training.runs.artifacts import BUNDLE_FOLDER, check_gate, write_run_bundles
+from training.runs.explanations import compute_feature_importance, explain_highest_scores, explain_sample
+from training.runs.run_pictures import compute_fairness, draw_charts
+from training.runs.run_report import describe_run, render_report
 
 
-HELD = RuleResult(True, "reasons: 3", "at least one reason")
-FACTS = DecidingFacts(
-    Estimate(0.1, 0.05, 0.15),
-    "the strongest baseline (rules)",
-    False,
-    50,
-    Estimate(1.1, 0.8, 1.4),
-    RESULTS_SOURCE,
-)
+class RenderedRun:
+    """A trained run with all that its page needs."""
+
+    def __init__(self, folder):
+        self.trained = train_small_run(studies=False)
+        write_run_bundles(self.trained, folder)
+        self.gate = check_gate(self.trained, folder)
+        self.served = load_bundle(folder / BUNDLE_FOLDER).model
+        sample = explain_sample(self.trained)
+        self.importance, self.fairness = (
+            compute_feature_importance(self.trained, sample),
+            compute_fairness(self.trained),
+        )
+        self.charts = draw_charts(self.trained, sample, self.importance, self.fairness)
+
+    def render(self, trained=None, gate=None, charts=None):
+        return render_report(
+            trained or self.trained,
+            gate or self.gate,
+            self.served,
+            charts or self.charts,
+            self.importance,
+            self.fairness,
+        )
+
+    def replace_recipe(self, **metrics):
+        """Return the result with other estimates of the deployed recipe."""
+        deployed = self.trained.deployed
+        model = replace(deployed.recipe.model, metrics=deployed.recipe.model.metrics | metrics)
+        return replace(self.trained, deployed=replace(deployed, recipe=replace(deployed.recipe, model=model)))
 
 
-def gate(**rules):
-    rules = {"reasons present": HELD, **rules}
-    return GateReport(rules, recommend(rules, FACTS))
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return RenderedRun(tmp_path_factory.mktemp("run"))
 
 
-def report(**changes):
-    whole = RunReport(
-        name="nps, as of 2024-07-01",
-        target="nps",
-        as_of=datetime(2024, 7, 1, tzinfo=UTC),
-        facts={"data": "abc123"},
-        gate=gate(),
-        verdict=judge_recipe(RecipeEvaluation(MODEL, BASELINES), "nps"),
-        sentences=["The final fit has learnt from 80 positives."],
-        deciding=MeasuredModel("as deployed", MODEL, None, BASELINES),
-        test=MeasuredModel("on the test period", MODEL, None, BASELINES),
-        model=MODEL,
-        pictures={
-            "importance": Figure(draw_importance({"goods": 1.0}), "Groups", "Read so."),
-            "fairness": Figure(draw_fairness(FAIRNESS), "Burden", "Read so."),
-        },
-        data=[{"period": "training", "arrived": 12000}],
-        split=[{"period": "training", "arrivals_from": "2024-01-01"}],
-        examples=[
-            {
-                "consignment_id": "RB1",
-                "score": 0.5,
-                "band": "high",
-                "channel": "postal",
-                "result": "nps",
-                "facts": ConsignmentFacts("research chemical", "CN → KR", "0.500 kg", "12.0 USD"),
-                "reasons": ["<b>Sender</b> is new"],
-                "waterfall": [
-                    {
-                        "text": "Sender is new",
-                        "change": 0.7,
-                        "factor": 2.0,
-                        "left": 10,
-                        "width": 20,
-                        "direction": "raises",
-                    }
-                ],
-            }
-        ],
-        features=[{"feature": "goods.text_score", "share": 0.5}],
-        fairness=FAIRNESS,
-        name_swaps=[SWAPS],
-        leaks=[{"look": "results known on arrival", "found": 0.004, "bound": 0.01, "rows": 900, "where": ""}],
-        origins=[],
-        ages=[],
-        ablation=[],
-        trials=[],
-        config={"split.test_days": 28},
-    )
-    return replace(whole, **changes)
+@pytest.fixture(scope="module")
+def page(run):
+    return run.render()
 
 
 class Outside(HTMLParser):
@@ -107,97 +77,166 @@ class Outside(HTMLParser):
         self.found += [tag] if tag in ("script", "link", "iframe") else []
 
 
-def first_screen(page):
-    return page[: page.index("Key metrics")]
+def read_text(page):
+    """Give the words of a page, without its style and charts."""
+    page = re.sub(r"<style>.*?</style>|<svg.*?</svg>", " ", page, flags=re.S)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", page)).replace("\N{NO-BREAK SPACE}", " ").split())
 
 
-def test_what_to_do_and_the_facts_that_decide_come_before_the_figures():
-    screen = first_screen(render_report(report()))
-    assert '<span class="word">promote</span>' in screen
-    for fact in gate().recommendation.facts:
-        assert fact.replace(" %", "\N{NO-BREAK SPACE}%") in screen
+def cut(text, begin, end):
+    return text[text.index(begin) : text.index(end, text.index(begin))]
 
 
-def test_a_rule_that_does_not_hold_stands_in_the_first_screen_with_what_was_expected():
+def test_what_to_do_comes_first_then_what_was_counted_then_what_is_estimated(run, page):
+    text = read_text(page)
+    places = [
+        text.index(words)
+        for words in (run.gate.recommendation.sentence, "What was counted", "What is estimated")
+    ]
+    assert places == sorted(places)
+    counts = run.trained.deployed.recipe.model.counts
+    assert f"Of {counts.known} known" in text[: places[2]]
+
+
+def test_every_figure_is_that_of_the_stored_scores(run, page):
+    trained = run.trained
+    again = evaluate_recipe(
+        StoredScores.from_bytes(trained.deployed.stored.content), trained.config.evaluation
+    )
+    text = read_text(page)
+    for metric in HEADLINE:
+        value, interval = format_estimate(again.model[metric], metric)
+        assert (f"{HEADLINE[metric]} {value} {interval}" if interval else value) in text
+
+
+def test_estimates_have_intervals_and_say_on_how_many_results_they_rest_and_how_much_the_largest_counts(run):
+    strong = Estimate(0.31, 0.2, 0.42, effective=41.0, largest=0.06, known=60)
+    changed = run.replace_recipe(recall_at_1pct=strong)
+    counts = replace(changed.deployed.recipe.model.counts, effective=41.0, largest=0.06)
+    model = replace(changed.deployed.recipe.model, counts=counts)
+    recipe = replace(changed.deployed.recipe, model=model)
+    changed = replace(changed, deployed=replace(changed.deployed, recipe=recipe))
+    for text in (read_text(run.render(changed)), describe_run(changed, run.gate)):
+        assert re.search(r"31\.0 % \(?20\.0 % to 42\.0 %", text)
+        assert "Each estimate rests on 41 effective results; the largest single one counts 6.00 %." in text
+
+
+def test_too_few_results_give_no_number_but_say_how_many_more_are_needed(run):
+    weak = Estimate(0.31, 0.01, 0.97, effective=4.0, largest=0.5, known=4)
+    changed = run.replace_recipe(recall_at_1pct=weak)
+    shown = cut(read_text(run.render(changed)), "What is estimated", "Charts")
+    assert weak.explain_missing() in shown
+    assert "31.0 %" not in cut(shown, "Recall at 1 %", "Recall at the daily")
+    assert weak.explain_missing() in describe_run(changed, run.gate)
+
+
+def test_no_number_has_an_exponent_or_false_precision(page):
+    assert not re.search(r"\d[eE]-\d", read_text(page))
+    assert not re.search(r"\b0\.0\d* %", read_text(page).replace("score 0.0", ""))
+
+
+def test_figures_by_the_truth_have_their_own_heading_which_says_that_they_decide_nothing(run, page):
+    text = read_text(page)
+    assert "By the truth of the simulated world: decides nothing" in text
+    assert "truth" not in cut(text, "What was counted", "By the truth of the simulated world")
+    without = replace(
+        run.trained,
+        deployed=replace(run.trained.deployed, recipe=replace(run.trained.deployed.recipe, truth=None)),
+    )
+    assert "decides nothing" not in read_text(run.render(without))
+
+
+def test_the_evaluation_fits_own_figures_stand_in_one_folded_table_that_says_what_it_is(page):
+    section = cut(page, "What was counted", "<h2>Charts")
+    folded = section[section.index("The evaluation fit's own figures") - 40 :]
+    assert folded.lstrip().startswith("<details><summary>") or "<summary>The evaluation fit" in folded
+    assert "not the one to decide from" in folded
+    assert read_text(page).count("evaluation fit's own figures") == 1
+
+
+def test_examples_come_from_a_fit_that_had_not_seen_them_on_the_scale_of_the_served_fit(run, page):
+    trained, latest = run.trained, run.trained.deployed.latest
+    assert latest.grown.learnt_until <= latest.origin.begins
+    examples = explain_highest_scores(trained, run.served)
+    window = trained.data.observed.consignments["consignment_id"].iloc[latest.origin.window]
+    assert {each.consignment_id for each in examples} <= set(window)
+    scores = [each.score for each in examples]
+    assert scores == sorted(scores, reverse=True)
+    text = read_text(page)
+    assert "the latest fit that had not seen these weeks" in text
+    assert "converted to the scale of the served fit" in text
+
+
+def test_reasons_say_what_is_usual_and_name_the_currency(run):
+    reasons = [reason for each in explain_highest_scores(run.trained, run.served) for reason in each.reasons]
+    assert any("usual" in reason for reason in reasons)
+    assert not [reason for reason in reasons if "units of its currency" in reason]
+
+
+def test_a_waterfall_adds_up_exactly_to_the_score_that_is_shown(run, page):
+    for each in explain_highest_scores(run.trained, run.served):
+        first, *steps, last = each.waterfall
+        total = first["change"] + sum(step["change"] for step in steps)
+        assert total == pytest.approx(last["change"], abs=1e-9)
+        assert 1 / (1 + 2.718281828459045 ** -last["change"]) == pytest.approx(each.score, rel=1e-6)
+        assert all(0 <= step["left"] <= 100 for step in each.waterfall)
+        assert steps[-1]["text"].startswith("Calibration")
+        for other in (step for step in steps if "other fact" in step["text"]):
+            assert "none by more than ×" in other["text"]
+    assert "calibration converts it to the score" in read_text(page)
+
+
+def test_a_rule_that_does_not_hold_stands_in_the_first_screen_with_what_was_expected(run):
     broken = RuleResult(False, "2 of <100> altered", "unaltered files")
-    page = render_report(report(gate=gate(**{"checksums verified": broken})))
-    shown = page[: page.index("<details>")]
-    assert '<span class="word">refuse</span>' in shown
+    gate = GateReport({**run.gate.rules, "checksums verified": broken}, run.gate.recommendation)
+    shown = cut(run.render(gate=gate), "<!-- gate -->", "<details>")
     assert "2 of &lt;100&gt; altered" in shown
     assert "unaltered files" in shown
-    assert "reasons: 3" not in shown
-    assert "reasons: 3" in first_screen(page)
 
 
-def test_an_interval_that_contains_everything_is_shown_as_too_few_positives():
-    wide = replace(MODEL, metrics=MODEL.metrics | {"recall_at_1pct": Estimate(0.05, 0.0, 0.983)})
-    page = render_report(report(deciding=MeasuredModel("as deployed", wide, None, BASELINES)))
-    assert "too few positives" in page
-    assert "98.3 %" not in page
+def test_after_a_comparison_the_page_shows_its_report_and_a_link_to_it(run, page):
+    later = GateReport(run.gate.rules, replace(run.gate.recommendation, sentence="Wait for <more>."))
+    changed = replace_gate(page, later, {"The comparison in MLflow": "http://mlflow.example/#/run"})
+    assert "Wait for &lt;more&gt;." in changed
+    assert '<a href="http://mlflow.example/#/run">The comparison in MLflow</a>' in changed
+    assert changed.count("<!-- gate -->") == 1
+    assert changed.split("<!-- /gate -->")[1] == page.split("<!-- /gate -->")[1]
 
 
-def test_every_picture_can_be_read_by_a_screen_reader():
-    page = render_report(report())
-    assert page.count("<svg") == page.count('role="img" aria-label=') == page.count("<figcaption>") > 0
+def test_every_chart_can_be_read_by_a_screen_reader(page):
+    assert page.count("<svg") == page.count('role="img" aria-label=') == page.count("<figcaption>") > 10
 
 
-def test_the_charts_say_which_of_them_show_the_evaluation_fit_if_the_key_metrics_are_of_another_one():
-    pictures = report().pictures | {"precision": Figure("<svg >", "Precision", "Read so.")}
-    words = "Precision, recall and lift are those of the recipe as deployed"
-    names = ("as_of", "until", "learnt_positives", "positives", "recall_at_1pct", "recall_at_5pct")
-    origins = [
-        dict.fromkeys([*names, *(f"{name}{end}" for name in names[-2:] for end in ("_low", "_high"))], 0.5)
-    ]
-    assert words in " ".join(render_report(report(pictures=pictures, origins=origins)).split())
-    assert words not in " ".join(render_report(report(pictures=pictures)).split())
-
-
-def test_an_explained_consignment_has_its_facts_and_contributions():
-    page = render_report(report())
-    for text in ("research chemical", "CN → KR", "0.500 kg", "12.0 USD", "+0.7", "× 2"):
-        assert text in page
-
-
-def test_the_page_needs_nothing_from_elsewhere():
+def test_the_page_needs_nothing_from_elsewhere(page):
     parser = Outside()
-    parser.feed(render_report(report()))
+    parser.feed(page)
     assert parser.found == []
 
 
-def test_what_comes_from_data_is_escaped_and_pictures_are_not():
-    page = render_report(report(name="<script>alert(1)</script>"))
-    assert "<script>" not in page
-    assert "&lt;b&gt;Sender&lt;/b&gt; is new" in page
-    assert "<svg" in page
-
-
-def test_every_key_figure_has_an_interval_and_stands_next_to_those_of_the_baselines():
-    page = render_report(report())
-    for title in HEADLINE.values():
-        assert title in page
-    assert "<th>rules</th>" in page
-    rules = BASELINES["rules"]["recall_at_1pct"]
-    assert f"{format_figure(rules.low)} to {format_figure(rules.high)}" in page
-
-
-def test_truth_and_estimate_stand_in_one_table_the_trusted_one_first():
-    assert "by the truth" not in render_report(report())
-    both = MeasuredModel("as deployed", MODEL, MODEL, BASELINES)
-    page = render_report(report(deciding=both, test=both))
-    head = page[page.index("<th>metric</th>") :]
-    assert head.index("model, by the truth") < head.index("model, estimated")
-    assert "The same metrics" not in page
-
-
-def test_a_page_too_heavy_to_send_is_refused():
+def test_a_page_too_heavy_to_send_is_refused(run):
+    heavy = Chart("", "")
+    heavy.svg = "x" * 2_000_001
     with pytest.raises(ValueError, match="more than 2,000,000"):
-        render_report(report(pictures={"fairness": Figure("x" * 2_000_001, "", "")}))
+        run.render(charts=run.charts | {"precision": heavy})
 
 
-def test_who_bears_the_inspections_and_what_names_do_stands_in_the_page():
-    page = render_report(report())
-    section = page[page.index("Inspection burden by group") :]
-    assert "air_cargo" in section
-    assert "in 900 replacements 25.0 % of the scores changed" in section
-    assert "less than 0.004 log-odds" in section
-    assert "contains no personal name" in render_report(report(name_swaps=[SWAPS | {"rows": 0}]))
+def test_what_comes_from_data_is_escaped(run, page):
+    assert GOODS in read_text(page)
+    assert GOODS not in page
+
+
+def test_the_burden_of_groups_and_what_names_do_stand_in_the_page(page):
+    section = read_text(page[page.index("Inspection burden by group") :])
+    assert "air cargo" in section or "air_cargo" in section
+    assert "Name invariance" in section
+
+
+def test_the_description_has_what_to_do_the_counts_and_the_estimates_each_source_under_its_title(run):
+    text = describe_run(run.trained, run.gate, "#/experiments/1/runs/2/artifacts/report.html")
+    assert text.startswith(f"**{run.gate.recommendation.action.upper()}.** ")
+    assert text.index(run.trained.verdict.sentences[0]) < text.index("| estimated from inspection results")
+    assert text.index("| estimated from inspection results") < text.index(
+        "| by the truth of the simulated world"
+    )
+    assert "[the report](#/experiments/1/runs/2/artifacts/report.html)" in text
+    assert len(text) < MAX_DESCRIPTION_CHARACTERS

@@ -1,0 +1,78 @@
+"""Claims about what a comparison changes in the run and the version that it judged."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from models.promotion_record import REPORT_END
+from training.gate.report import GateReport
+from training.gate.rules import RuleResult
+from training.reporting.mlflow_tracking import RunRecord, log_run, read_artifact, read_note
+from training.runs.run_update import write_review
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+FIRST = f"**WAIT.** First compare it with the champion.{REPORT_END}The facts of the run."
+PAGE = "<header></header><!-- gate -->First compare it with the champion.<!-- /gate --><p>The facts.</p>"
+
+
+class Described:
+    """A registry with one version, of which only the description matters."""
+
+    def __init__(self, tracking_uri):
+        self.tracking_uri, self.text = tracking_uri, FIRST
+
+    def read_description(self, version):
+        return self.text
+
+    def write_description(self, version, text):
+        self.text = text
+
+
+def build_report():
+    recommended = SimpleNamespace(
+        action="promote",
+        sentence="Promote it.",
+        facts=("Of 40 known NPS, A ranks 5, B 9.",),
+        to_markdown=lambda: "**PROMOTE.** Promote it.",
+    )
+    return GateReport({"reasons present": RuleResult(True, "reasons: 3", "at least one")}, recommended)
+
+
+@pytest.fixture(scope="module")
+def reviewed(tmp_path_factory):
+    store = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+    run_id, comparison = (
+        log_run(RunRecord(name, FIRST, {"kind": name}, files={"report.html": PAGE}), tracking_uri=store)
+        for name in ("training", "comparison")
+    )
+    registry = Described(store)
+    write_review(registry, SimpleNamespace(run_id=run_id), build_report(), comparison)
+    return registry, run_id, comparison
+
+
+def test_run_and_version_say_what_to_do_after_the_comparison_and_link_to_it(reviewed):
+    registry, run_id, comparison = reviewed
+    for text in (registry.text, read_note(registry.tracking_uri, run_id)):
+        assert text.startswith("**PROMOTE.** Promote it.")
+        assert "First compare" not in text
+        assert text.endswith("The facts of the run.")
+        assert f"/runs/{comparison})" in text
+
+
+def test_the_page_of_the_run_and_its_table_of_rules_are_replaced(reviewed):
+    registry, run_id, comparison = reviewed
+    page = read_artifact(registry.tracking_uri, run_id, "report.html")
+    assert "First compare" not in page
+    assert "Promote it." in page
+    assert f'/runs/{comparison}">The comparison in MLflow</a>' in page
+    assert page.endswith("<p>The facts.</p>")
+    table = json.loads(read_artifact(registry.tracking_uri, run_id, "tables/gate.json"))
+    assert table["data"] == [["reasons present", "holds", "reasons: 3", "at least one"]]
+
+
+def test_a_page_that_somebody_deleted_is_left_out(reviewed):
+    registry, _, comparison = reviewed
+    run_id = log_run(RunRecord("bare", FIRST, {"kind": "training"}), tracking_uri=registry.tracking_uri)
+    write_review(registry, SimpleNamespace(run_id=run_id), build_report(), comparison)
+    assert read_artifact(registry.tracking_uri, run_id, "report.html") == ""
