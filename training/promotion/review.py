@@ -14,7 +14,7 @@ from training.gate.recommendation import (
     read_facts,
     recommend,
 )
-from training.gate.report import GateReport, replace_report
+from training.gate.report import GateReport
 from training.gate.rules import RESULTS_SOURCE, TRUTH_SOURCE, ChampionComparison, GateEvidence, run_gate
 from training.promotion.comparison import Comparison
 from training.promotion.comparison_report import log_comparison
@@ -25,6 +25,7 @@ from training.promotion.promote import (
     gather_evidence,
     list_trusted,
 )
+from training.runs.run_update import write_review
 
 BEFORE = "It was champion before, is unaltered and passes its self-test."
 
@@ -100,15 +101,15 @@ def log_reviewed_comparison(
     report = review_comparison(registry, found, a, b)
     run_id = log_comparison(found, a, b, registry.tracking_uri, report, key)
     if report is not None:
-        show_review(registry, b, report)
+        show_review(registry, b, report, run_id)
     return run_id, report
 
 
-def show_review(registry: Registry, version: ModelVersion, report: GateReport) -> None:
-    """Write the report of the gate to the beginning of the version's description; a version with a promotion record is left as it is."""
+def show_review(registry: Registry, version: ModelVersion, report: GateReport, comparison_run: str) -> None:
+    """Write the report of the gate to the version and to its run; a version with a promotion record is left as it is."""
     if any(record.version == version.number for record in registry.list_records(version.name)):
         return
-    registry.write_description(version, replace_report(registry.read_description(version), report))
+    write_review(registry, version, report, comparison_run)
 
 
 def _gather_facts(registry: Registry, version: ModelVersion, evidence: GateEvidence) -> DecidingFacts:
