@@ -15,11 +15,11 @@ The held-out worlds are run only with `--held-out`, after every choice was made.
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from itertools import combinations
 from pathlib import Path
-from types import MappingProxyType
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import msgspec
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from benchmarks.skill import tables_of
 from benchmarks.world import table
+from consignments.records import Target
 from consignments.timestamps import US_PER_DAY, get_time_column_us, to_datetime, to_us
 from features.batch import FeatureMatrix, FeatureParameters, Tables
 from features.streams import FeatureInputs
@@ -43,7 +44,6 @@ from training.evaluation.finds import GAIN_ENDS, KnownFinds, RankedTraffic, esti
 from training.evaluation.traffic import ScoredPeriod, extract_texts
 from training.fitting.fit import FitTask, SplitFeatures, fit_as_deployed
 from training.fitting.rolling_origin import compute_shares_above
-from training.gate.ways import MARGIN, MEASURES, ONE_SIDED_SHARE
 from training.runs.task import find_day_after_last_event
 from training.simulation.operation import simulate
 from training.simulation.parameters import load_parameters
@@ -55,45 +55,39 @@ Groups = Sequence[tuple[str, ...]]
 
 
 class World(NamedTuple):
-    """A simulated world: preset, seed, days, consignments a day, target, and changes of its inspections."""
+    """A simulated world: preset, seed, days, consignments a day, target, share that is inspected, and how, as TOML."""
 
     preset: str
     seed: int
     days: int
     per_day: int
-    target: Any
+    target: Target
     opened: float
-    inspection: Mapping[str, Any] = MappingProxyType({})
+    inspection: str = ""
 
 
-NO_TIPS = dict.fromkeys(("nps", "controlled_drug", "other_offence", "clear"), 0.0)
+BLIND = "xray_share = 0.0\ntips = {nps = 0.0, controlled_drug = 0.0, other_offence = 0.0, clear = 0.0}"
 WORLDS = {
     "operation 1": World("operation", 201, 140, 700, "nps", 0.02),
-    "operation 2": World("operation", 202, 130, 400, "nps", 0.05, {"rules_only_days": 50}),
-    "operation 3": World("operation", 209, 120, 400, "nps", 0.05, {"random_share": 0.5}),
-    "operation 4": World(
-        "operation", 211, 120, 350, "controlled_drug", 0.04, {"rules_only_days": 40, "random_share": 0.02}
-    ),
-    "enriched 1": World("enriched", 203, 140, 500, "nps", 0.06, {"rules_only_days": 60}),
+    "operation 2": World("operation", 202, 130, 400, "nps", 0.05, "rules_only_days = 50"),
+    "operation 3": World("operation", 209, 120, 400, "nps", 0.05, "random_share = 0.5"),
+    "enriched 1": World("enriched", 203, 140, 500, "nps", 0.06, "rules_only_days = 60"),
     "enriched 2": World("enriched", 204, 110, 300, "any_offence", 0.03),
-    "enriched 3": World(
-        "enriched", 210, 130, 500, "controlled_drug", 0.06, {"xray_share": 0.0, "tips": NO_TIPS}
-    ),
-    "sweden": World("hard:sweden", 205, 140, 450, "nps", 0.05, {"rules_only_days": 60}),
+    "enriched 3": World("enriched", 210, 130, 500, "controlled_drug", 0.06, BLIND),
+    "sweden": World("hard:sweden", 205, 140, 450, "nps", 0.05, "rules_only_days = 60"),
     "brazil": World("hard:brazil", 206, 140, 450, "nps", 0.05),
-    "japan": World("hard:japan", 207, 130, 450, "nps", 0.05, {"rules_only_days": 50}),
-    "canada": World("hard:canada", 208, 130, 400, "controlled_drug", 0.05),
+    "japan": World("hard:japan", 207, 130, 450, "nps", 0.05, "rules_only_days = 50"),
 }
-POOLS = (("operation 1", "operation 2", "operation 3"), ("sweden", "brazil", "japan", "enriched 1"))
+POOLS: Groups = (("operation 1", "operation 2", "operation 3"), ("sweden", "brazil", "japan", "enriched 1"))
 """Worlds whose traffic is also judged together, as that of one larger operation, for more finds."""
 HELD_OUT = {
-    "operation 5": World("operation", 301, 130, 400, "nps", 0.05, {"rules_only_days": 70}),
-    "kazakhstan": World("hard:kazakhstan", 302, 140, 450, "nps", 0.05, {"rules_only_days": 60}),
+    "operation 5": World("operation", 301, 130, 400, "nps", 0.05, "rules_only_days = 70"),
+    "kazakhstan": World("hard:kazakhstan", 302, 140, 450, "nps", 0.05, "rules_only_days = 60"),
     "new zealand": World("hard:newzealand", 303, 130, 450, "nps", 0.05),
-    "enriched 4": World("enriched", 304, 110, 300, "any_offence", 0.03, {"rules_only_days": 50}),
+    "enriched 4": World("enriched", 304, 110, 300, "any_offence", 0.03, "rules_only_days = 50"),
 }
-HELD_OUT_POOLS = (("operation 5", "kazakhstan", "new zealand"),)
-SHORT = {"short": World("operation", 1, 100, 150, "any_offence", 0.06, {"rules_only_days": 40})}
+HELD_OUT_POOLS: Groups = (("operation 5", "kazakhstan", "new zealand"),)
+SHORT = {"short": World("operation", 1, 100, 150, "any_offence", 0.06, "rules_only_days = 40")}
 WINDOWS, WINDOW_DAYS = 3, 28
 LAG_DAYS = 14
 """A stale variant was fitted this many days earlier, or one or two windows earlier."""
@@ -116,6 +110,11 @@ EDGES = (-1.0, -0.1, -0.05, -0.03, -0.01, 0.01, 0.03, 0.05, 0.1, 1.0)
 STEPS = ("worse >10", "5-10", "3-5", "1-3", "equal ±1", "better 1-3", "3-5 ", "5-10 ", ">10 ")
 AT, RECALL = 0.01, "recall_at_1pct"
 WRONG_FROM = 0.03
+MEASURES = ("recall_averaged", "recall_at_1pct", "recall_at_capacity", "roc_auc")
+CANDIDATES = (*MEASURES, "average_precision")
+"""Measures of the gate, and those tried as the primary one."""
+MARGIN = 0.02
+ONE_SIDED_SHARE = 1.645 / 1.96
 RESAMPLES = 200
 
 
@@ -152,14 +151,13 @@ def main() -> None:
 
 def score_world(world: World) -> pd.DataFrame:
     """Simulate a world, train the variants before each window, and return its traffic with scores, results and truth."""
-    parameters = load_parameters(preset=world.preset)
-    preset = world.preset.partition(":")[0]
-    prevalence = msgspec.structs.replace(parameters.prevalence[preset], opened=world.opened)
-    parameters = msgspec.structs.replace(
-        parameters,
-        prevalence={**parameters.prevalence, preset: prevalence},
-        inspection=msgspec.structs.replace(parameters.inspection, **world.inspection),
-    )
+    with TemporaryDirectory() as folder:
+        changes = Path(folder) / "changes.toml"
+        preset = world.preset.partition(":")[0]
+        changes.write_text(
+            f"[prevalence.{preset}]\nopened = {world.opened}\n[inspection]\n{world.inspection}\n"
+        )
+        parameters = load_parameters(changes, world.preset)
     made = simulate(
         parameters, days=world.days, per_day=world.per_day, prevalence=world.preset, seed=world.seed
     )
@@ -409,8 +407,8 @@ def study_estimators(folder: Path, groups: Groups, draws: int) -> str:  # noqa: 
     for traffic in iterate_traffic(folder, groups):
         rng, rows = np.random.default_rng(1), np.flatnonzero(traffic.known)
         days, day = np.unique(traffic.day[rows], return_inverse=True)
-        drawn = rng.multinomial(len(days), np.full(len(days), 1 / len(days)), RESAMPLES)
-        drawn = np.vstack([np.ones(len(days)), drawn])[:, day]
+        counts = rng.multinomial(len(days), np.full(len(days), 1 / len(days)), RESAMPLES)
+        drawn = np.vstack([np.ones(len(days)), counts]).astype(np.float64)[:, day]
         if len(traffic.finds) < 10:
             continue
         for name, (estimate, weigh) in ESTIMATORS.items():
@@ -559,21 +557,21 @@ def study_gate(folder: Path, groups: Groups, draws: int) -> str:
             for a, b in pairs:
                 gains = [
                     estimate_mean(weight, values[b][each][finds] - values[a][each][finds], day, GAIN_ENDS)
-                    for each in MEASURES
+                    for each in CANDIDATES
                 ]
-                for measure, gain in zip(MEASURES, gains, strict=True):
+                for measure, gain in zip(CANDIDATES, gains, strict=True):
                     true = traffic.get_true_difference(a, b, measure)
                     differences.append((measure, len(finds), gain.value, gain.low, gain.high, True, true))
                 true = traffic.get_true_difference(a, b, RECALL)
                 for sign, old, new in ((1, a, b), (-1, b, a)):
-                    better = [_is_better(gains, place, sign, effective) for place in range(len(MEASURES))]
+                    better = [_is_better(gains, place, sign, effective) for place in range(len(CANDIDATES))]
                     rows.append((old, new, len(finds), sign * true, _is_not_worse(gains, sign), *better))
-    frame = pd.DataFrame(rows, columns=["old", "new", "finds", "true", "not worse", *MEASURES])
+    frame = pd.DataFrame(rows, columns=["old", "new", "finds", "true", "not worse", *CANDIDATES])
     frame["cell"] = pd.cut(frame["finds"], FIND_EDGES, right=False, labels=CELLS)
     frame["step"] = pd.cut(frame["true"], EDGES, labels=STEPS)
     models = frame[(frame["old"] != RULES) & (frame["new"] != RULES)]
     parts = []
-    for primary in MEASURES:
+    for primary in CANDIDATES:
         share = models.groupby(["cell", "step"], observed=False)[primary].mean().unstack()
         lines = [
             f"| {cell} | {' | '.join(_format_share(each) for each in line)} |"
@@ -581,7 +579,7 @@ def study_gate(folder: Path, groups: Groups, draws: int) -> str:
         ]
         title = f"Passes as better, %, by `{primary}` ({len(models):,} decisions):"
         parts.append(f"{title}\n\n{table(['known finds', *STEPS], lines)}")
-    covered = _describe_by_finds(_build_coverage(differences), MEASURES)
+    covered = _describe_by_finds(_build_coverage(differences), CANDIDATES)
     return "\n\n".join([*parts, _render_refits(frame), table(["difference of", *COVERAGE_COLUMNS], covered)])
 
 
@@ -594,7 +592,7 @@ def _is_better(gains: Sequence[Estimate], primary: int, sign: int, effective: fl
 
 
 def _is_not_worse(gains: Sequence[Estimate], sign: int) -> bool:
-    return all(gain.sign * sign >= 0 for gain in gains)
+    return all(gain.sign * sign >= 0 for gain in gains[: len(MEASURES)])
 
 
 def _format_share(value: float) -> str:

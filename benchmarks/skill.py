@@ -33,7 +33,7 @@ from training.data.training_set import (
     get_labels_as_of,
     get_true_labels,
 )
-from training.evaluation.estimate import DailyRanking, draw_days
+from training.evaluation.estimate import draw_days
 from training.fitting.fit import FitTask, fit_evaluation
 from training.runs.result import TrainingResult
 from training.runs.task import TrainingTask
@@ -172,15 +172,21 @@ def judged(
     scores: Mapping[str, Floats], day: NDArray[np.int64], positive: NDArray[np.bool_], seed: int
 ) -> DetectionCounts:
     """Count the positives of each model above each capacity, over the same resamples of days."""
-    draws = draw_days(len(np.unique(day)), RESAMPLES, seed)
-    finds = positive.astype(np.float64)
+    days, place = np.unique(day, return_inverse=True)
+    draws = draw_days(len(days), RESAMPLES, seed)
+
+    def count(positives: NDArray[np.bool_]) -> Floats:
+        counted: Floats = draws @ np.bincount(place, positives, len(days))
+        return counted
+
     found: dict[str, Found] = {}
     for name, score in scores.items():
-        ranking = DailyRanking(score, day)
+        rank = np.empty(len(score), dtype=np.int64)
+        rank[np.argsort(-score, kind="stable")] = np.arange(len(score))
         found[name] = {
-            share: ranking.sum_above(draws, finds, ranking.cut(draws, part)) for share, part in SHARES.items()
+            share: count(positive & (rank < round(part * len(score)))) for share, part in SHARES.items()
         }
-        there = draws @ ranking.sum_by_day(finds)
+    there = count(positive)
     return DetectionCounts(found, there)
 
 

@@ -3,7 +3,7 @@
 Results without a find only serve to compute what a find stands for. So one more clear parcel moves no recall, and moves a precision only
 through the weights of the finds. A find stands at least for itself, and at most for its inverse selection probability, because estimated
 probabilities leave out what the selectors saw beyond the data. Its weight is the geometric mean of both bounds, and at most
-`MAX_MULTIPLE` times the mean weight (docs/estimates.md). If every row is labelled, the weights are exact.
+`MAX_MULTIPLE` times the mean weight. docs/estimates.md has the study that chose it. If every row is labelled, the weights are exact.
 
 Two finds that stand for 16 and 1 have weights 4 and 1. If a score ranks the first within the top 1 % and the second not, recall is 80 %.
 """
@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, gammaincinv, ndtri
+from scipy.special import gammaincinv, ndtri
 
 from training.config import EvaluationConfig
 from training.evaluation.capacity import (
@@ -30,10 +30,13 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-MAX_MULTIPLE = 3.0
+MAX_MULTIPLE = 2.0
 """Largest weight of a find, as a multiple of the mean weight."""
 AVERAGED_SHARES = (0.002, 0.05)
 """Capacities over which `recall_averaged` averages recall, in equal steps of the logarithm."""
+
+SHARE_ENDS, GAIN_ENDS = (0.0, 1.0), (-0.5, 0.5)
+"""Values of the two made-up finds of an interval: of a share, and of a difference of shares."""
 
 
 def weigh_finds(weight: Floats) -> Floats:
@@ -49,7 +52,7 @@ def weigh_finds(weight: Floats) -> Floats:
     >>> weigh_finds(np.array([1.0, 1.0, 16.0])).tolist()
     [1.0, 1.0, 4.0]
     >>> weigh_finds(np.array([1.0] * 9 + [10_000.0])).round(2).tolist()[-1]
-    3.86
+    2.25
     """
     root = np.sqrt(weight)
     limit = float(root.max(initial=0.0))
@@ -110,8 +113,8 @@ class KnownFinds:
     ----------
     weight : float64 array, (finds,)
         From `weigh_finds`; exact if every row is labelled.
-    stands_for : float64 array, (finds,)
-        How many rows of the table each is: 1, unless a sample of the truth was kept.
+    stands_for, most : float64 arrays, (finds,)
+        How many consignments each stands for at least, 1 unless a sample of the truth was kept, and at most.
     day : int64 array, (finds,)
     days : int
         Number of days of the traffic.
@@ -123,6 +126,7 @@ class KnownFinds:
 
     weight: Floats
     stands_for: Floats
+    most: Floats
     day: Ints
     days: int
     values: dict[str, Floats]
@@ -144,6 +148,7 @@ class KnownFinds:
         finds = cls(
             weight=weight if traffic.complete else weigh_finds(weight),
             stands_for=traffic.traffic[at],
+            most=weight,
             day=traffic.day[at],
             days=len(np.unique(traffic.day)),
             values={f"recall_at_{name}": part[at] for name, part in within.items()},
@@ -171,13 +176,31 @@ class KnownFinds:
 
     def estimate_mean(self, name: str) -> Estimate:
         """Estimate a measure that is the weighted mean of its values."""
-        is_counted = name.startswith("recall_at_")
-        return self.support.attach(estimate_share(self.weight, self.values[name], self.day, is_counted))
+        # The precisions themselves are lower if the finds stand for less.
+        is_level = name == "average_precision" and len(self.weight) > 0
+        factor = float(self.stands_for.sum() / self.weight.sum()) if is_level else 1.0
+        return self.estimate_share(self.values[name], factor)
+
+    def estimate_share(self, values: Floats, least_factor: float = 1.0) -> Estimate:
+        """Estimate the weighted mean of values of the finds, 0 to 1.
+
+        The interval adds, in squares, how far the least and the most that the finds may stand for move the mean.
+        """
+        found = estimate_mean(self.weight, values, self.day, SHARE_ENDS)
+        least, most = (
+            estimate_mean(each, values, self.day, SHARE_ENDS).value for each in (self.stands_for, self.most)
+        )
+        bounds = (least_factor * least, most)
+        low = found.value - np.hypot(found.value - found.low, max(found.value - min(bounds), 0.0))
+        high = found.value + np.hypot(found.high - found.value, max(max(bounds) - found.value, 0.0))
+        return self.support.attach(Estimate(found.value, *np.clip((low, high), 0.0, 1.0).tolist()))
 
     def estimate_precision(self, within: Floats, reach: float) -> Estimate:
         """Estimate the share of positives among some traffic; `within` is the part of each find that belongs to it."""
         usual = float(self.weight.mean()) if len(self.weight) else 1.0
-        return self.support.attach(estimate_rate(self.weight * within, self.day, self.days, reach, usual))
+        rate = estimate_rate(self.weight * within, self.day, self.days, reach, usual)
+        least = estimate_rate(self.stands_for * within, self.day, self.days, reach)
+        return self.support.attach(Estimate(rate.value, min(rate.low, least.low), rate.high))
 
     def estimate_gain(self, other: "KnownFinds", name: str) -> Estimate:
         """Estimate a measure of another score of the same traffic minus this one: only finds that the two place differently move it."""
@@ -186,7 +209,7 @@ class KnownFinds:
             capacity = name.removeprefix("precision_at_")
             name = f"recall_at_{capacity}"
             scale = float(self.weight.sum()) / max(self.reach[capacity], 1e-300)
-        gain = estimate_gain(self.weight, other.values[name] - self.values[name], self.day)
+        gain = estimate_mean(self.weight, other.values[name] - self.values[name], self.day, GAIN_ENDS)
         scaled = Estimate(scale * gain.value, scale * gain.low, scale * gain.high)
         return self.support.attach(scaled)
 
@@ -209,38 +232,41 @@ def _rank_finds(
     }
 
 
-def estimate_share(weight: Floats, values: Floats, day: Ints, is_counted: bool = True) -> Estimate:
-    """Estimate a weighted mean of values between 0 and 1, with the exact interval of a share.
+def estimate_mean(weight: Floats, values: Floats, day: Ints, made_up: tuple[float, float]) -> Estimate:
+    """Estimate a weighted mean of values of finds.
 
     Parameters
     ----------
     weight, values : float64 array, (finds,)
     day : int64 array, (finds,)
         Finds of one day may depend on each other.
-    is_counted : bool
-        True if the values are 0 or 1: then there are never more trials than effective finds.
+    made_up : (float, float)
+        Values of two finds that are added for the interval, `SHARE_ENDS` or `GAIN_ENDS`.
 
     Notes
     -----
-    Clopper and Pearson 1934 with the effective number of trials p (1 - p) over the variance of p (Korn and Graubard 1998), which counts
-    finds of one day together.
+    Adjusted interval (Agresti and Coull 1998; of paired shares: Bonett and Price 2012): normal, with two made-up finds, so that few equal
+    values do not look certain. The effective number of finds is lower if those of a day differ from the mean together.
+
+    Examples
+    --------
+    >>> gain = estimate_mean(np.ones(20), np.array([1.0] * 6 + [0.0] * 14), np.arange(20), GAIN_ENDS)
+    >>> round(gain.value, 2), round(gain.low, 2), round(gain.high, 2)
+    (0.3, 0.08, 0.47)
     """
     total = float(weight.sum())
     if total <= 0:
         return Estimate(np.nan, np.nan, np.nan)
-    share = float(weight @ values) / total
-    trials = Support.from_weights(weight).effective
-    variance = _sum_squares(weight * (values - share), day) / total**2
-    if variance > 0 and 0 < share < 1:
-        shown = share * (1 - share) / variance
-        trials = min(trials, shown) if is_counted else shown
-    hits = share * trials
-    low, high = INTERVAL_QUANTILES
-    return Estimate(
-        share,
-        0.0 if hits <= 0 else float(betaincinv(hits, trials - hits + 1, low)),
-        1.0 if hits >= trials else float(betaincinv(hits + 1, trials - hits, high)),
-    )
+    mean, finds = float(weight @ values) / total, Support.from_weights(weight).effective
+    apart = weight * (values - mean)
+    plain = float((apart**2).sum())
+    if plain > 0:
+        finds /= _sum_squares(apart, day) / plain
+    ends = np.array(made_up)
+    centre = (mean * finds + float(ends.sum())) / (finds + 2)
+    square = (finds * float(weight @ values**2) / total + float((ends**2).sum())) / (finds + 2)
+    reach = float(ndtri(INTERVAL_QUANTILES[1]) * np.sqrt(max(square - centre**2, 0.0) / (finds + 2)))
+    return Estimate(mean, centre - reach, centre + reach)
 
 
 def estimate_rate(weight: Floats, day: Ints, days: int, traffic: float, usual: float = 1.0) -> Estimate:
@@ -275,43 +301,6 @@ def estimate_rate(weight: Floats, day: Ints, days: int, traffic: float, usual: f
     high = float(gammaincinv(finds + 1, INTERVAL_QUANTILES[1]))
     value, least, most = (min(1.0, count * usual / traffic) for count in (finds, low, high))
     return Estimate(value, least, most)
-
-
-def estimate_gain(weight: Floats, difference: Floats, day: Ints) -> Estimate:
-    """Estimate the weighted mean of differences between two scores of the same finds.
-
-    Parameters
-    ----------
-    weight : float64 array, (finds,)
-    difference : float64 array, (finds,)
-        -1 to 1.
-    day : int64 array, (finds,)
-
-    Notes
-    -----
-    Adjusted interval of paired shares, with two made-up finds, one for each side (Bonett and Price 2012). The effective number of finds
-    is lower if those of a day move together.
-
-    Examples
-    --------
-    >>> gain = estimate_gain(np.ones(20), np.array([1.0] * 6 + [0.0] * 14), np.arange(20))
-    >>> round(gain.value, 2), round(gain.low, 2), round(gain.high, 2)
-    (0.3, 0.05, 0.5)
-    """
-    total = float(weight.sum())
-    if total <= 0:
-        return Estimate(np.nan, np.nan, np.nan)
-    gain = float(weight @ difference) / total
-    finds = Support.from_weights(weight).effective
-    apart = weight * (difference - gain)
-    plain = float((apart**2).sum())
-    if plain > 0:
-        finds /= _sum_squares(apart, day) / plain
-    square = float(weight @ difference**2) / total
-    centre = gain * finds / (finds + 2)
-    spread = np.sqrt(max((finds * square + 2) / (finds + 2) - centre**2, 0.0) / (finds + 2))
-    reach = float(ndtri(INTERVAL_QUANTILES[1]) * spread)
-    return Estimate(gain, centre - reach, centre + reach)
 
 
 def _sum_squares(values: Floats, day: Ints) -> float:

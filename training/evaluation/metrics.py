@@ -18,7 +18,7 @@ from models.formats import format_number
 from training.config import EvaluationConfig
 from training.evaluation.capacity import AT_CAPACITY, SHARES
 from training.evaluation.estimate import Estimate
-from training.evaluation.finds import KnownFinds, RankedTraffic, estimate_rate, estimate_share
+from training.evaluation.finds import KnownFinds, RankedTraffic, estimate_rate
 from training.evaluation.traffic import ScoredPeriod
 
 Bools = NDArray[np.bool_]
@@ -190,7 +190,7 @@ def compute_capacity_curve(
             finds.estimate_precision(part, ranked.count_within(share))
             for part, share in zip(within, shares, strict=True)
         ],
-        "recall": [finds.support.attach(estimate_share(finds.weight, part, finds.day)) for part in within],
+        "recall": [finds.estimate_share(part) for part in within],
     }
 
 

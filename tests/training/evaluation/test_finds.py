@@ -8,10 +8,11 @@ from support.training_judged import make_scored_period as traffic
 
 from training.config import EvaluationConfig
 from training.evaluation.finds import (
+    GAIN_ENDS,
     MAX_MULTIPLE,
-    estimate_gain,
+    SHARE_ENDS,
+    estimate_mean,
     estimate_rate,
-    estimate_share,
     weigh_finds,
 )
 from training.evaluation.metrics import RANKING_METRICS, estimate_difference, evaluate
@@ -78,9 +79,9 @@ def test_no_find_counts_more_than_a_multiple_of_the_mean(stands_for):
 
 
 def test_no_find_among_a_few_is_no_certainty_that_there_is_none():
-    found = estimate_share(np.ones(30), np.zeros(30), np.arange(30))
-    assert (found.value, found.low) == (0.0, 0.0)
-    assert found.high == pytest.approx(1 - 0.025 ** (1 / 30))
+    found = estimate_mean(np.ones(30), np.zeros(30), np.arange(30), SHARE_ENDS)
+    assert found.value == 0.0
+    assert 0.08 < found.high < 0.12
     nothing = estimate_rate(np.zeros(0), np.zeros(0, dtype=int), 10, 1000.0)
     assert (nothing.value, nothing.low) == (0.0, 0.0)
     assert nothing.high == pytest.approx(0.00369, abs=1e-5)
@@ -88,8 +89,8 @@ def test_no_find_among_a_few_is_no_certainty_that_there_is_none():
 
 def test_finds_of_one_day_count_together():
     values = np.repeat([0.0, 1.0], 10)
-    apart = estimate_share(np.ones(20), values, np.arange(20))
-    together = estimate_share(np.ones(20), values, np.repeat([0, 1, 2, 3], 5))
+    apart = estimate_mean(np.ones(20), values, np.arange(20), SHARE_ENDS)
+    together = estimate_mean(np.ones(20), values, np.repeat([0, 1, 2, 3], 5), SHARE_ENDS)
     assert together.high - together.low > 1.5 * (apart.high - apart.low)
     spread = estimate_rate(np.ones(20), np.arange(20), 20, 1000.0)
     heaped = estimate_rate(np.ones(20), np.repeat([0, 1], 10), 20, 1000.0)
@@ -103,13 +104,14 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(estimator):
     for _ in range(400):
         day = numbers.integers(0, 28, 40)
         if estimator == "share":
-            found, true = estimate_share(np.ones(40), (numbers.random(40) < 0.4) * 1.0, day), 0.4
+            values, true = (numbers.random(40) < 0.4) * 1.0, 0.4
+            found = estimate_mean(np.ones(40), values, day, SHARE_ENDS)
         elif estimator == "rate":
             finds = numbers.poisson(40)
             found, true = estimate_rate(np.ones(finds), numbers.integers(0, 28, finds), 28, 1000.0), 0.04
         else:
             change = numbers.choice([-1.0, 0.0, 1.0], 40, p=[0.05, 0.75, 0.2])
-            found, true = estimate_gain(np.ones(40), change, day), 0.15
+            found, true = estimate_mean(np.ones(40), change, day, GAIN_ENDS), 0.15
         held += found.low <= true <= found.high
     assert 0.93 <= held / 400 <= 1.0
 
@@ -121,3 +123,16 @@ def test_only_finds_that_two_scores_place_differently_move_a_gain():
         same = estimate_difference(one, evaluate(period, CONFIG), name)
         assert same.value == 0.0, name
         assert same.low < 0 < same.high, name
+
+
+def test_the_interval_of_a_recall_allows_for_what_the_selectors_saw():
+    """The weights of finds are guesses between one each and the full inverse probability, which here give 50 % and 94 %."""
+    positive, weight = np.arange(200) < 20, np.where(np.arange(200) < 20, 1.0, 0.0)
+    weight[:10] = 16.0
+    score = np.where(np.arange(200) < 10, 0.9, 0.1 * (np.arange(200) < 20))
+    period = traffic(score, positive, positive, weight, day=np.arange(200) % 10)
+    sure = traffic(score, positive, np.ones(200, dtype=bool), np.ones(200), day=np.arange(200) % 10)
+    found, exact = (evaluate(each, CONFIG)["recall_at_5pct"] for each in (period, sure))
+    assert found.low < 0.5 < found.value < 0.94 <= found.high
+    assert exact.value == 0.5
+    assert exact.high - exact.low < found.high - found.low
