@@ -220,7 +220,7 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
         "model_uri": done.model_uri,
         "version": done.version,
         "verdict": done.trained.verdict.name,
-        "metrics": done.metrics,
+        "metrics": done.trained.deployed.recipe.list_metrics(),
         "recommendation": format_recommendation(done.gate.recommendation),
     }
     studies = format_studies(done.trained.studied)

@@ -5,7 +5,7 @@ say of all positives is estimated by `training.evaluation.finds`; if every row i
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,16 +126,19 @@ class Evaluation:
             raise UnknownName.from_candidates(name, self.metrics, kind="metric")
         return self.metrics[name]
 
-    def flatten_metrics(self, prefix: str) -> dict[str, float]:
-        """Return the logged metrics, `PREFIX/METRIC` with `_low` and `_high`, and the counts; what is not shown is absent."""
+    def list_metrics(self, prefix: str, names: Sequence[str] = LOGGED_METRICS) -> dict[str, float | None]:
+        """List the counts and the metrics, `PREFIX/METRIC` with `_low` and `_high`; None for what may not be shown."""
         named = {
-            f"{prefix}/{name}{end}": value
-            for name in LOGGED_METRICS
-            if self[name].is_shown
+            f"{prefix}/{name}{end}": value if self[name].is_shown else None
+            for name in names
             for end, value in self[name].list_ends()
         }
         counted = {f"{prefix}/found_at_{name}": found for name, found in self.counts.found.items()}
-        return named | counted | {f"{prefix}/effective_results": self.counts.effective}
+        return {**named, **counted, f"{prefix}/effective_results": self.counts.effective}
+
+    def flatten_metrics(self, prefix: str) -> dict[str, float]:
+        """Return the logged metrics, as `list_metrics`; what may not be shown is absent."""
+        return {name: value for name, value in self.list_metrics(prefix).items() if value is not None}
 
 
 def evaluate(traffic: ScoredPeriod, config: EvaluationConfig) -> Evaluation:

@@ -18,7 +18,7 @@ import pandas as pd
 from consignments.errors import BadInput
 from training.config import EvaluationConfig
 from training.evaluation.capacity import compute_daily_capacity
-from training.evaluation.metrics import PRIMARY_MEASURE, Evaluation, evaluate
+from training.evaluation.metrics import PRIMARY_MEASURE, RANKING_METRICS, Evaluation, evaluate
 from training.evaluation.paired import PairedEvaluation, evaluate_pair
 from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts
 
@@ -212,14 +212,18 @@ class RecipeEvaluation:
             key=lambda name: np.nan_to_num(self.baselines[name][PRIMARY_MEASURE].value, nan=-1.0),
         )
 
-    def flatten_metrics(self) -> dict[str, float]:
-        """Return the metrics by their logged names, `deployed/…`; what is not shown is absent."""
-        named = self.model.flatten_metrics("deployed")
+    def list_metrics(self) -> dict[str, float | None]:
+        """List the metrics by their logged names, `deployed/…`; None for what may not be shown."""
+        named = self.model.list_metrics("deployed")
         for name, baseline in self.baselines.items():
-            named |= baseline.flatten_metrics(f"deployed/baseline/{name}")
+            named |= baseline.list_metrics(f"deployed/baseline/{name}", RANKING_METRICS)
         if self.truth is not None:
-            named |= self.truth.model.flatten_metrics("deployed/truth")
+            named |= self.truth.model.list_metrics("deployed/truth")
         return named
+
+    def flatten_metrics(self) -> dict[str, float]:
+        """Return the logged metrics, as `list_metrics`; what may not be shown is absent."""
+        return {name: value for name, value in self.list_metrics().items() if value is not None}
 
 
 def evaluate_recipe(stored: StoredScores, config: EvaluationConfig) -> RecipeEvaluation:
@@ -229,7 +233,7 @@ def evaluate_recipe(stored: StoredScores, config: EvaluationConfig) -> RecipeEva
     ----------
     stored : StoredScores
     config : EvaluationConfig
-        Of the run, so that the same days are resampled.
+        Of the run.
     """
     config = stored.fix_capacity(config)
 

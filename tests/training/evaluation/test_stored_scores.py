@@ -104,3 +104,15 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"no parquet")
     with pytest.raises(BadInput, match="cannot be read"):
         StoredScores.read(path)
+
+
+def test_what_may_not_be_shown_is_null_in_the_list_and_absent_among_the_logged_metrics(
+    stored: StoredScores,
+) -> None:
+    positive = stored.frame["positive"] & (stored.frame["positive"].cumsum() <= 4)
+    few = evaluate_recipe(StoredScores(stored.frame.assign(positive=positive)), QUICK)
+    listed, logged = few.list_metrics(), few.flatten_metrics()
+    assert listed["deployed/recall_at_1pct"] is None
+    assert "deployed/recall_at_1pct" not in logged
+    assert logged["deployed/effective_results"] == pytest.approx(4, abs=0.5)
+    assert listed["deployed/truth/recall_at_10pct"] == logged["deployed/truth/recall_at_10pct"]
