@@ -28,13 +28,7 @@ def compute_daily_capacity(traffic: ScoredPeriod, config: EvaluationConfig) -> i
 
 
 def compute_capacity_shares(traffic: ScoredPeriod, config: EvaluationConfig) -> dict[str, float]:
-    """Compute the share of the traffic that the daily capacity of each office inspects.
-
-    Returns
-    -------
-    dict
-        `ALL_OFFICES`, then each office by name ('' if missing), to a share of its traffic, 0 to 1.
-    """
+    """Compute the share of the traffic that the daily capacity of each office inspects."""
     capacity = compute_daily_capacity(traffic, config)
     cell = index_office_days(traffic.office, traffic.day)
     office, names = pd.factorize(traffic.office)
@@ -59,24 +53,7 @@ def index_office_days(office: NDArray[np.object_], day: NDArray[np.int64]) -> ND
 def select_at_capacity(
     group: NDArray[np.int64], cell: NDArray[np.int64], capacity: float, traffic: Floats | None = None
 ) -> Floats:
-    """Compute the share of each consignment that is selected if each office takes its top scores of each UTC day.
-
-    Parameters
-    ----------
-    group : int64 array, (n,)
-        Rank of the score, 0 for the highest; equal scores share it.
-    cell : int64 array, (n,)
-        Office and day, from `index_office_days`.
-    capacity : float
-        Inspections for each office and day.
-    traffic : float64 array, (n,), optional
-        How many consignments each stands for. Default: 1 each.
-
-    Returns
-    -------
-    float64 array, (n,)
-        1 above the cut, 0 below. Scores that tie at the cut get their probability in a random selection among them.
-    """
+    """Compute the share of each consignment that is selected if each office takes its top scores of each UTC day."""
     order = np.lexsort((group, cell))
     tie = np.concatenate([[True], (np.diff(cell[order]) != 0) | (np.diff(group[order]) != 0)])
     start = np.flatnonzero(tie)

@@ -178,13 +178,7 @@ def describe_estimate(estimate: Estimate) -> str:
 
 
 def draw_days(days: int, resamples: int, seed: int) -> Floats:
-    """Draw resamples of whole days; none of a single day, which shows no spread.
-
-    Returns
-    -------
-    float64 array, (1 + resamples, days), or (1, 1) for a single day
-        How often each day counts; the first row counts each day once and is the data itself.
-    """
+    """Draw resamples of whole days; none of a single day, which shows no spread."""
     if days < 2:
         return np.ones((1, days))
     drawn = np.random.default_rng(seed).multinomial(days, np.full(days, 1.0 / days), size=resamples)
@@ -197,12 +191,7 @@ def divide(part: Floats, whole: Floats) -> Floats:
 
 
 def compute_interval(values: Floats) -> Estimate:
-    """Compute the interval that contains 95 % of the resamples; NaN if half of them are unknown.
-
-    Parameters
-    ----------
-    values : float64 array, (1 + resamples,)
-    """
+    """Compute the interval that contains 95 % of the resamples; NaN if half of them are unknown."""
     resampled = _drop_unknown(values)
     if not len(resampled):
         return Estimate(float(values[0]), np.nan, np.nan)

@@ -47,18 +47,7 @@ Row = dict[str, float | str]
 
 
 def classify_consignee(X: NDArray[np.float32], spec: Spec) -> NDArray[np.object_]:
-    """Classify the consignee of each row by its features; the type of address comes before the type of person.
-
-    Parameters
-    ----------
-    X : float32 array, (n, features)
-    spec : Spec
-
-    Returns
-    -------
-    object array of str, (n,)
-        `post box`, `virtual office`, `business`, `person`, or '' without a name and such an address.
-    """
+    """Classify the consignee of each row by its features; the type of address comes before the type of person."""
     business = X[:, spec.get_column(BUSINESS_FEATURE)]
     kind = np.select([business == 1.0, business == 0.0], ["business", "person"], "").astype(object)
     for name, feature in reversed(ADDRESS_KIND_FEATURES.items()):
@@ -69,25 +58,7 @@ def classify_consignee(X: NDArray[np.float32], spec: Spec) -> NDArray[np.object_
 def compute_fairness_rows(
     traffic: ScoredPeriod, capacity: int, config: EvaluationConfig, judged_by: str
 ) -> list[Row]:
-    """Compute the inspection burden of each group: all traffic first, then the largest groups of each kind.
-
-    Parameters
-    ----------
-    traffic : ScoredPeriod
-        With slices of the three `KINDS`; a kind without slices is left out.
-    capacity : int
-        Inspections for each office and UTC day.
-    config : EvaluationConfig
-        Maximum groups of a kind, and minimum consignments of the traffic in a group.
-    judged_by : str
-        Source of the labels: `outcomes` or `truth`.
-
-    Returns
-    -------
-    list of dict
-        With `COLUMNS`. Selection rate: chosen among all received, counted. Hit rate: positives among the chosen, estimated from the known
-        finds. False opens: inspections without a detection per 1,000 consignments received. Unknown is NaN.
-    """
+    """Compute the inspection burden of each group: all traffic first, then the largest groups of each kind."""
     ranked = RankedTraffic(traffic)
     cell = index_office_days(traffic.office, traffic.day)
     taken = select_at_capacity(ranked.group, cell, capacity, traffic.traffic)

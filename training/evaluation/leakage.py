@@ -59,14 +59,7 @@ class TimeCutoff:
 
 
 def get_inputs_as_of(inputs: FeatureInputs, cut: TimeCutoff) -> tuple[FeatureInputs, Bools]:
-    """Return the tables as they were at a time, including arrivals and results of exactly that time.
-
-    Returns
-    -------
-    inputs : FeatureInputs
-    kept : bool array, (consignments,)
-        Which of the given consignments are in them.
-    """
+    """Return the tables as they were at a time, including arrivals and results of exactly that time."""
     frame, outcomes, alerts = inputs.consignments.take_order(), inputs.outcomes, inputs.alerts
     kept = _select_until(frame, get_time_column_us(frame, "received_at"), cut)
     seen = frame[kept]
@@ -97,18 +90,7 @@ def check_later_changes(
     parameters: FeatureParameters,
     options: ComputeOptions | None = None,
 ) -> Row:
-    """Recompute rows from tables cut at the time of the last of them, and compare bit for bit.
-
-    Parameters
-    ----------
-    inputs : FeatureInputs
-        All tables that the run was given. The order of the consignments may be taken several times.
-    judged : FeatureMatrix
-        The evaluated rows, as they were scored.
-    parameters : FeatureParameters
-        Those of the evaluated rows.
-    options : ComputeOptions, optional
-    """
+    """Recompute rows from tables cut at the time of the last of them, and compare bit for bit."""
     frame, options = inputs.consignments.take_order(), options or ComputeOptions()
     place = get_sequence(frame) if inputs.outcomes is None or SEQUENCE in inputs.outcomes else None
     received = get_time_column_us(frame, "received_at")
@@ -161,24 +143,7 @@ def check_leakage(
     parameters: FeatureParameters,
     options: ComputeOptions | None = None,
 ) -> list[Row]:
-    """Run all four checks.
-
-    Parameters
-    ----------
-    inputs, parameters, options
-        See `check_later_changes`; with outcomes.
-    judged : FeatureMatrix
-        The rows of the test period, as they were scored.
-    traffic : ScoredPeriod
-        The same rows with their labels.
-    frame : DataFrame
-        The same rows with all their columns.
-
-    Returns
-    -------
-    list of dict
-        With `COLUMNS`, one for each of `BOUNDS`; `found` is NaN if the data do not determine it.
-    """
+    """Run all four checks."""
     assert inputs.outcomes is not None
     return [
         check_later_changes(inputs, judged, parameters, options),

@@ -18,7 +18,7 @@ from models.formats import format_number
 from training.config import EvaluationConfig
 from training.evaluation.capacity import AT_CAPACITY, SHARES
 from training.evaluation.estimate import Estimate
-from training.evaluation.finds import KnownFinds, RankedTraffic, estimate_rate
+from training.evaluation.finds import KnownFinds, RankedTraffic
 from training.evaluation.traffic import ScoredPeriod
 
 Bools = NDArray[np.bool_]
@@ -71,12 +71,6 @@ class FindCounts:
 def describe_counts(sides: Mapping[str, FindCounts], target: Target) -> str:
     """Return the counted finds in words, before any estimate.
 
-    Parameters
-    ----------
-    sides : mapping
-        Name of each score, as "version 1", to its counts on the same traffic.
-    target : str
-
     Examples
     --------
     >>> one = FindCounts(16, {"1pct": 4.0, "capacity": 5.0}, 16.0, 0.0625)
@@ -101,18 +95,7 @@ def _format_found(found: float) -> str:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics and tables of a score on one period.
-
-    Attributes
-    ----------
-    metrics : dict
-        Name, of `LOGGED_METRICS`, to its estimate.
-    counts : FindCounts
-    finds : KnownFinds
-        For a comparison with another score of the same traffic.
-    capacity, calibration, slices : list of dict
-        Tables of the same columns in every run.
-    """
+    """Metrics and tables of a score on one period."""
 
     metrics: dict[str, Estimate]
     counts: FindCounts
@@ -142,13 +125,7 @@ class Evaluation:
 
 
 def evaluate(traffic: ScoredPeriod, config: EvaluationConfig) -> Evaluation:
-    """Evaluate a score on the traffic of a period.
-
-    Parameters
-    ----------
-    traffic : ScoredPeriod
-    config : EvaluationConfig
-    """
+    """Evaluate a score on the traffic of a period."""
     ranked = RankedTraffic(traffic)
     finds = KnownFinds.locate(traffic, ranked, config)
     support = finds.support
@@ -168,13 +145,7 @@ def evaluate(traffic: ScoredPeriod, config: EvaluationConfig) -> Evaluation:
 
 
 def estimate_difference(one: Evaluation, other: Evaluation, metric: str) -> Estimate:
-    """Compare two scores of the same traffic on the same finds: `one` minus `other` in a metric of ranking.
-
-    Raises
-    ------
-    UnknownName
-        If there is no such metric, or it does not rank.
-    """
+    """Compare two scores of the same traffic on the same finds: `one` minus `other` in a metric of ranking."""
     if metric not in RANKING_METRICS:
         raise UnknownName.from_candidates(metric, RANKING_METRICS, kind="metric")
     return other.finds.estimate_gain(one.finds, metric)
@@ -229,8 +200,7 @@ def _estimate_calibration(traffic: ScoredPeriod, finds: KnownFinds, rows: Bools 
     if predicted <= 0 or not mine.any():
         return support.attach(Estimate(np.nan, np.nan, np.nan), is_share=False)
     count = float(traffic.traffic[known].sum())
-    rate = estimate_rate(finds.weight * mine, finds.day, finds.days, count)
-    share = predicted / count
+    rate, share = finds.estimate_precision(mine.astype(np.float64), count), predicted / count
     return support.attach(Estimate(share / rate.value, share / rate.high, share / rate.low), is_share=False)
 
 

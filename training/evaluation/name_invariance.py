@@ -53,18 +53,7 @@ Row = dict[str, float | str]
 
 
 def swap_names(c: Consignment, names: Sequence[str], place: int, sides: Sequence[str] = SIDES) -> Consignment:
-    """Replace the name of every person of a consignment; the same name on both sides stays the same.
-
-    Parameters
-    ----------
-    c : Consignment
-    names : sequence of str
-        To choose from.
-    place : int
-        Chooses the name, so that all names of the list are used equally.
-    sides : sequence of str
-        Sides whose names are replaced.
-    """
+    """Replace the name of every person of a consignment; the same name on both sides stays the same."""
     given = {side: getattr(c, f"{side}_name") for side in sides}
     people = {side: name for side, name in given.items() if is_person(name)}
     order = {name: number for number, name in enumerate(dict.fromkeys(people.values()))}
@@ -120,24 +109,7 @@ def measure_name_swaps(
     config: FeatureConfig,
     fitted: FittedParameters,
 ) -> list[Row]:
-    """Measure how much replaced names change the score.
-
-    Parameters
-    ----------
-    records : sequence of Consignment
-        A sample of traffic, as `sample_evenly` chooses it.
-    X : float32 array, (records, features)
-        Their features as scored.
-    model : RiskModel
-    config : FeatureConfig
-    fitted : FittedParameters
-
-    Returns
-    -------
-    list of dict
-        With `COLUMNS`: all languages together, then each. `moved`: share of the rows with a person in them whose score
-        changes at all; `move_…`: of the absolute change of the score's log-odds. If no side holds names, `rows` is 0.
-    """
+    """Measure how much replaced names change the score."""
     sides = find_sides_with_names(records)
     places = [
         place for place, c in enumerate(records) if any(is_person(getattr(c, f"{s}_name")) for s in sides)

@@ -75,13 +75,7 @@ class StoredScores:
 
     @classmethod
     def read(cls, path: Path) -> "StoredScores":
-        """Read the table of a run.
-
-        Raises
-        ------
-        BadInput
-            If the file is missing, is no Parquet file, or has other columns.
-        """
+        """Read the table of a run."""
         return cls.from_bytes(_read_bytes(path), where=str(path))
 
     @classmethod
@@ -129,15 +123,7 @@ class StoredScores:
         return bool(self.frame["true_positive"].notna().any())
 
     def to_period(self, score: str = RANK, by_truth: bool = False) -> ScoredPeriod:
-        """Build the traffic of all windows with one of its scores.
-
-        Parameters
-        ----------
-        score : str
-            Name of a column. Only the model's `rank` comes with its probabilities.
-        by_truth : bool
-            True: the labels are the truth of a simulated world; else the results.
-        """
+        """Build the traffic of all windows with one of its scores."""
         frame = self.frame
         stands_for = frame["stands_for"].to_numpy(np.float64)
         if by_truth:
@@ -166,16 +152,7 @@ class StoredScores:
     def compare(
         self, config: EvaluationConfig, score: str = RANK, base: str = "baseline_a", by_truth: bool = False
     ) -> PairedEvaluation:
-        """Compare one of its scores with another on the same rows, with their slices.
-
-        Parameters
-        ----------
-        config : EvaluationConfig
-        score, base : str
-            Names of columns; a gain is that of `score` over `base`.
-        by_truth : bool
-            As in `to_period`.
-        """
+        """Compare one of its scores with another on the same rows, with their slices."""
         mine = self.to_period(score, by_truth)
         other = replace(self.to_period(base, by_truth), slices=extract_slices(self.frame))
         return evaluate_pair(other, mine.score, self.fix_capacity(config), mine.probability)
@@ -188,17 +165,7 @@ class StoredScores:
 
 @dataclass(frozen=True)
 class RecipeEvaluation:
-    """The recipe as deployed, and its baselines on the same windows.
-
-    Attributes
-    ----------
-    model : Evaluation
-        By inspection results, corrected for how the inspected ones were selected.
-    baselines : dict
-        Name to evaluation, fitted at the same dates.
-    truth : RecipeEvaluation or None
-        The same by the truth of a simulated world; it decides nothing.
-    """
+    """The recipe as deployed, and its baselines on the same windows."""
 
     model: Evaluation
     baselines: Mapping[str, Evaluation]
@@ -227,14 +194,7 @@ class RecipeEvaluation:
 
 
 def evaluate_recipe(stored: StoredScores, config: EvaluationConfig) -> RecipeEvaluation:
-    """Compute every figure of the deployed recipe from its stored scores.
-
-    Parameters
-    ----------
-    stored : StoredScores
-    config : EvaluationConfig
-        Of the run.
-    """
+    """Compute every figure of the deployed recipe from its stored scores."""
     config = stored.fix_capacity(config)
 
     def evaluate_all(by_truth: bool, truth: RecipeEvaluation | None = None) -> RecipeEvaluation:

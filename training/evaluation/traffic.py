@@ -117,15 +117,7 @@ class ScoredPeriod:
 def extract_texts(
     frame: pd.DataFrame, column: str, rows: NDArray[np.int64] | None = None
 ) -> NDArray[np.object_]:
-    """Return a column of codes as strings, empty if missing or if there is no such column.
-
-    Parameters
-    ----------
-    frame : DataFrame
-    column : str
-    rows : int64 array, optional
-        Positions of the wanted rows. Default: all.
-    """
+    """Return a column of codes as strings, empty if missing or if there is no such column."""
     if column not in frame:
         return np.full(len(frame) if rows is None else len(rows), "", dtype=object)
     values = frame[column] if rows is None else frame[column].iloc[rows]

@@ -33,18 +33,7 @@ METRIC_NAMES = {
 
 @dataclass(frozen=True)
 class EvaluationVerdict:
-    """The verdict of a run.
-
-    Attributes
-    ----------
-    name : {"better", "unclear", "worse"}
-    sentences : tuple of str
-        What a reviewer should know first: what was counted, then the estimates.
-    rival : str
-        Name of the strongest baseline.
-    gain : Estimate
-        The primary measure of the model minus that of `rival`.
-    """
+    """The verdict of a run."""
 
     name: Literal["better", "unclear", "worse"]
     sentences: tuple[str, ...]
@@ -71,13 +60,7 @@ def judge_recipe(recipe: RecipeEvaluation, target: Target) -> EvaluationVerdict:
 
 
 def choose_deciding_metric(found: Mapping[str, Estimate]) -> str:
-    """Return the first of the deciding metrics that has an interval; else the first that has a value, else the last.
-
-    Parameters
-    ----------
-    found : mapping
-        Name to the metric of a model, or to its difference from another model.
-    """
+    """Return the first of the deciding metrics that has an interval; else the first that has a value, else the last."""
     known = [name for name in DECIDING if found[name].has_interval]
     valued = [name for name in DECIDING if np.isfinite(found[name].value)]
     return (known or valued or [DECIDING[-1]])[0]
