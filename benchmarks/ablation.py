@@ -29,6 +29,7 @@ from features.spec import Spec
 from models.risk_model import LabelledRows
 from training.config import parse_config
 from training.data.splits import TRAIN
+from training.data.training_set import get_true_labels
 from training.fitting.diagnostics import group_features
 from training.fitting.rolling_origin import (
     TEXT_SCORE,
@@ -91,11 +92,11 @@ def run(seed: int, days: int, per_day: int) -> dict[str, DetectionRanks]:
     made = simulate(days=days, per_day=per_day, prevalence="enriched", seed=seed)
     tables = tables_of(made)
     trained = train_model(TrainingTask(tables, truth=made.truth, config=CONFIG))
-    origin = test_origin(trained, trained.matrix.X)
+    origin = test_origin(trained, trained.matrix.X, made.truth)
     found = {
         name: judged(origin, columns) for name, columns in {WHOLE: [], **ideas(trained.model.spec)}.items()
     }
-    return found | {AS_WRITTEN: judged(test_origin(trained, as_written(tables, trained)), [])}
+    return found | {AS_WRITTEN: judged(test_origin(trained, as_written(tables, trained), made.truth), [])}
 
 
 def judged(origin: RollingOrigin, without: list[int]) -> DetectionRanks:
@@ -123,12 +124,13 @@ def ideas(spec: Spec) -> dict[str, list[int]]:
     return {**group_features(spec), **across}
 
 
-def test_origin(trained: TrainingResult, X: NDArray[np.float32]) -> RollingOrigin:
+def test_origin(trained: TrainingResult, X: NDArray[np.float32], truth: pd.DataFrame) -> RollingOrigin:
     """Build the evaluation origin: training labels as known after the test period's label delay, test labels by the truth."""
-    assert trained.truth is not None
     data, rows = trained.data, trained.matrix.rows
     fitted = data.select_fitting_rows(TRAIN)[rows]
-    traffic, cut = trained.truth.traffic, data.split
+    traffic, cut = trained.test_traffic, data.split
+    tested = rows[trained.test_matrix_rows]
+    true = get_true_labels(data.observed.consignments["consignment_id"], truth, trained.target)
     channel = data.observed.consignments["channel"].astype(str).to_numpy(dtype=object)
     return RollingOrigin(
         cut.test.begins,
@@ -142,9 +144,9 @@ def test_origin(trained: TrainingResult, X: NDArray[np.float32]) -> RollingOrigi
         data.background[rows][fitted],
         LabelledRows(
             X[trained.test_matrix_rows],
-            traffic.positive,
+            true.positive[tested],
             np.ones(len(traffic.score)),
-            list(channel[rows[trained.test_matrix_rows]]),
+            list(channel[tested]),
         ),
         traffic.day,
         trained.matrix.spec,

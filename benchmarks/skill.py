@@ -34,7 +34,8 @@ from training.data.training_set import (
     get_true_labels,
 )
 from training.evaluation.estimate import draw_days
-from training.fitting.fit import FitTask, fit_evaluation
+from training.fitting.deployed import score_baselines
+from training.fitting.fit import FitTask, SplitFeatures, fit_evaluation
 from training.runs.result import TrainingResult
 from training.runs.task import TrainingTask
 from training.runs.train import train_model
@@ -109,18 +110,20 @@ def run(seed: int, days: int, per_day: int) -> DetectionCounts:
     made = simulate(days=days, per_day=per_day, prevalence="enriched", seed=seed)
     tables = tables_of(made)
     trained = train_model(TrainingTask(tables, truth=made.truth))
-    assert trained.truth is not None
     past = past_of(tables, trained)
+    parts = SplitFeatures(trained.data, trained.matrix)
+    at = np.flatnonzero(parts.select_part(TEST))
+    baselines = score_baselines(parts, at, trained.evaluated.grown, trained.config.model.seed)
     scores = {
         OURS: trained.test_scores,
         "hour form": hour_form(past),
         "strong ordinary form": strong_form(past),
-        "rules": trained.truth.scores["rules"],
-        "logistic regression on our features": trained.truth.scores["logistic"],
+        "rules": baselines["rules"],
+        "logistic regression on our features": baselines["logistic"],
         "trained on the full truth": full_truth(tables, made.truth, trained),
     }
-    traffic = trained.truth.traffic
-    return judged(scores, traffic.day, traffic.positive, seed)
+    true = get_true_labels(tables.consignments["consignment_id"], made.truth, trained.target)
+    return judged(scores, trained.test_traffic.day, true.positive[trained.test_rows], seed)
 
 
 def tables_of(made: SimulatedTables) -> Tables:

@@ -277,7 +277,7 @@ def turned_round(outcomes: pd.DataFrame) -> pd.DataFrame:
 
 def one_that_is_ahead_by_luck(made: list[RegisteredRun]) -> tuple[str, str, datetime]:
     """Of two equals, find the days on which one finds more than the other within the best 1 %; the other comes first."""
-    scores, traffic = [each.test_scores for each in made], made[0].trained.test.traffic
+    scores, traffic = [each.test_scores for each in made], made[0].trained.test_traffic
     for days in range(8, 30):
         rows = traffic.day < traffic.day.min() + days
         recall = [

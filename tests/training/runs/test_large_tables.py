@@ -98,20 +98,23 @@ def test_a_sample_of_traffic_changes_no_label_and_no_fit(
     assert sampled.evaluated.grown.trees.text == whole.evaluated.grown.trees.text
     assert sampled.final.grown.trees.text == whole.final.grown.trees.text
     assert sampled.data.report == whole.data.report
-    assert sampled.test.traffic.labelled.sum() == whole.test.traffic.labelled.sum()
+    assert sampled.test_traffic.labelled.sum() == whole.test_traffic.labelled.sum()
 
 
 def test_a_sample_stands_for_all_traffic(sampled: TrainingResult, whole: TrainingResult) -> None:
     assert len(sampled.test_scores) < 0.6 * len(whole.test_scores)
-    assert sampled.test.traffic.traffic.sum() == pytest.approx(len(whole.test_scores))
-    assert [row["consignments"] for row in sampled.deployed.origins] == [  # type: ignore[union-attr]
-        row["consignments"]
-        for row in whole.deployed.origins  # type: ignore[union-attr]
+    assert sampled.test_traffic.traffic.sum() == pytest.approx(len(whole.test_scores))
+    assert [row["consignments"] for row in sampled.deployed.origins] == [
+        row["consignments"] for row in whole.deployed.origins
     ]
     both = pd.Series(whole.test_scores, whole.test_rows)
     assert (both[sampled.test_rows].rank() == pd.Series(sampled.test_scores, sampled.test_rows).rank()).all()
-    for metric in ("truth/roc_auc", "truth/recall_at_10pct", "deployed_truth/recall_at_5pct"):
-        assert sampled.metrics[metric] == pytest.approx(whole.metrics[metric], abs=0.15)
+    one, other = (each.deployed.recipe for each in (sampled, whole))
+    assert one.truth is not None
+    assert other.truth is not None
+    assert one.model.counts.known == other.model.counts.known
+    for metric in ("roc_auc", "recall_at_5pct", "recall_at_10pct"):
+        assert one.truth.model[metric].value == pytest.approx(other.truth.model[metric].value, abs=0.15)
 
 
 def test_the_reference_profile_counts_the_traffic_that_the_sample_stands_for(
