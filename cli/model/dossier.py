@@ -13,7 +13,6 @@ from consignments.records import Target
 
 if TYPE_CHECKING:
     from serving.process.settings import Settings
-    from training.dossier.dossier import Dossier
     from training.dossier.evidence import ServiceSetting
 
 SHOWN_SETTINGS = (
@@ -69,13 +68,11 @@ def dossier(
     npsrisk dossier 2 --answers answers.toml --out dossier.html
     """
     from models.signatures.key_holders import Approvers
-    from training.dossier.dossier import build_dossier
+    from training.dossier.dossier import build_dossier, read_answers, write_dossier
     from training.dossier.evidence import gather_dossier_evidence
-    from training.dossier.layout import load_layout, read_answers
-    from training.dossier.page import write_dossier
 
     settings, registry = read_settings(), open_registry()
-    given = {} if answers is None else read_answers(answers, load_layout())
+    given = {} if answers is None else read_answers(answers)
     evidence = gather_dossier_evidence(
         registry,
         registry.resolve(version, target=target),
@@ -85,16 +82,14 @@ def dossier(
     day = (created or datetime.now(UTC)).date()
     made = build_dossier(evidence, day, given)
     page, data = write_dossier(made, out)
-    result = {
-        "out": str(page),
-        "json": str(data),
-        "version": evidence.version.number,
-        "fields": made.count_by_status(),
-        "to_be_filled": {
-            role: [field.layout.key for field in fields] for role, fields in made.list_to_fill().items()
-        },
-    }
-    print_result(result, as_json, f"{summarize_dossier(made)}\n-> {page}, {data}")
+    waiting = made["to_be_filled"]
+    result = {"out": str(page), "json": str(data), "version": made["version"], "fields": made["fields"]}
+    counts = "{complete} fields are complete, {partly} are partly known, {open} are empty".format(
+        **made["fields"]
+    )
+    lines = [f"{evidence.version.uri}: {counts}"]
+    lines += [f"to be filled by the {role}: {', '.join(keys)}" for role, keys in waiting.items()]
+    print_result(result | {"to_be_filled": waiting}, as_json, "\n".join([*lines, f"-> {page}, {data}"]))
 
 
 def list_service_settings(settings: "Settings") -> "list[ServiceSetting]":
@@ -111,17 +106,3 @@ def list_service_settings(settings: "Settings") -> "list[ServiceSetting]":
     kind = settings.database_url.partition(":")[0].partition("+")[0]
     found.append(ServiceSetting("event log", kind, "Kind of the database of the event log."))
     return found
-
-
-def summarize_dossier(made: "Dossier") -> str:
-    """Summarize the dossier: its fields by status, and who must fill how many."""
-    counts = made.count_by_status()
-    lines = [
-        f"{made.evidence.version.uri}: {counts['complete']} of {len(made.fields)} fields are complete, "
-        f"{counts['partly']} are partly known, {counts['open']} are empty"
-    ]
-    lines += [
-        f"to be filled by the {role}: {', '.join(field.layout.key for field in fields)}"
-        for role, fields in made.list_to_fill().items()
-    ]
-    return "\n".join(lines)

@@ -85,7 +85,7 @@ def drift(
         "out": str(out),
         "run_id": run_id,
         "verdict": found.verdict,
-        "reasons": found.build_reason_rows(),
+        "reasons": found.reasons,
         "notes": found.notes,
         "metrics": found.flatten_metrics(),
     }

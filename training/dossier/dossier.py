@@ -1,202 +1,219 @@
-"""The dossier of a version: every field with what is known, what a person must add, and the sections of the forms it answers."""
+"""The dossier of a version: what is known, what a person must add, and the sections of public forms that each field answers.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+`fields.toml` names everything: fields, tables, columns, formats. The built document is plain data; page and JSON show the same.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any, Literal
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
-from training.dossier.blocks import Block
-from training.dossier.evidence import DossierEvidence
-from training.dossier.fact_list import FACTS, OPTIONAL_FACTS
-from training.dossier.layout import FieldLayout, Layout, load_layout
+import msgspec
 
-FORMAT_VERSION = 1
-Status = Literal["complete", "partly", "open"]
+from consignments.errors import FileFault, UnknownName
+from consignments.files.whole_files import PUBLIC_MODE, replace_file
+from consignments.records import TARGET_NAMES
+from training.dossier import tables
+from training.dossier.evidence import DossierEvidence, Row
+from training.reporting.html import create_environment
+
+FORMAT_VERSION = 2
+MAX_ANSWERS_BYTES = 1_000_000
+MAX_SHOWN_ROWS = 30
+"""Rows of a table on the page; the JSON has all."""
 NO_ANSWERS: Mapping[str, str] = {}
+NOT_SHOWN = "Too few results carry an estimate. More inspections must be recorded before one may be shown."
+SHORT_FORMS = {"annex_iv": "Annex IV", "aia": "AIA", "atrs": "ATRS", "model_card": "Model card"}
+STATUS_WORDS = {"complete": "complete", "partly": "partly known", "open": "to be filled"}
+
+Layout = Mapping[str, Any]
+"""What the files say: `roles`, `table`, `section`, and `forms`."""
 
 
-@dataclass(frozen=True)
-class DossierField:
-    """A field of the dossier, filled as far as it is known.
-
-    Attributes
-    ----------
-    layout : FieldLayout
-    blocks : tuple of Block
-        What is known of this version.
-    unknown : tuple of str
-        Names of the facts that are not known.
-    answer : str
-        What a person has added; empty if nothing.
-    """
-
-    layout: FieldLayout
-    blocks: tuple[Block, ...]
-    unknown: tuple[str, ...]
-    answer: str = ""
-
-    @property
-    def to_fill(self) -> str:
-        """Return what a person must add; empty if nothing."""
-        if self.answer:
-            return ""
-        if self.unknown:
-            names = ", ".join(FACTS[name].title for name in self.unknown)
-            return " ".join(
-                part for part in (f"npsrisk does not know of this version: {names}.", self.layout.ask) if part
-            )
-        return self.layout.ask
-
-    @property
-    def status(self) -> Status:
-        """Return `complete`, `partly` if a person must add something, or `open` if nothing is known yet."""
-        if not self.to_fill:
-            return "complete"
-        return "partly" if self.blocks or self.layout.text else "open"
+@cache
+def load_layout() -> Layout:
+    """Load `fields.toml` and `forms.toml`, which are part of the product."""
+    forms, fields = (
+        tomllib.loads(files(__package__).joinpath(name).read_text(encoding="utf-8"))
+        for name in ("forms.toml", "fields.toml")
+    )
+    return {**fields, "forms": forms}
 
 
-@dataclass(frozen=True)
-class DossierSection:
-    """A section with its fields."""
-
-    key: str
-    title: str
-    fields: tuple[DossierField, ...]
+def list_fields(layout: Layout) -> list[dict[str, Any]]:
+    """List the fields in their order."""
+    return [field for section in layout["section"] for field in section["field"]]
 
 
-@dataclass(frozen=True)
-class Dossier:
-    """The dossier of a version.
-
-    Attributes
-    ----------
-    evidence : DossierEvidence
-    layout : Layout
-    created : date
-    sections : tuple of DossierSection
-    """
-
-    evidence: DossierEvidence
-    layout: Layout
-    created: date
-    sections: tuple[DossierSection, ...]
-
-    @property
-    def fields(self) -> list[DossierField]:
-        """Return all fields in their order."""
-        return [field for section in self.sections for field in section.fields]
-
-    def count_by_status(self) -> dict[Status, int]:
-        """Count the fields of each status."""
-        statuses: tuple[Status, ...] = ("complete", "partly", "open")
-        found = [field.status for field in self.fields]
-        return {status: found.count(status) for status in statuses}
-
-    def list_to_fill(self) -> dict[str, list[DossierField]]:
-        """List the fields that a person must fill, by the name of the role."""
-        waiting = [field for field in self.fields if field.to_fill]
-        return {
-            name: mine
-            for role, name in self.layout.roles.items()
-            if (mine := [field for field in waiting if field.layout.by == role])
-        }
-
-    def list_answers(self, form: str) -> dict[str, list[DossierField]]:
-        """List the fields that answer each section of a form."""
-        return {
-            section: [field for field in self.fields if section in field.layout.cites.get(form, ())]
-            for section in self.layout.forms[form].sections
-        }
-
-    def to_plain(self) -> dict[str, Any]:
-        """Convert the dossier to plain values for JSON."""
-        version, roles = self.evidence.version, self.layout.roles
-        return {
-            "format": FORMAT_VERSION,
-            "created": self.created.isoformat(),
-            "model": version.name,
-            "version": version.number,
-            "bundle_sha256": self.evidence.served.sha256,
-            "fields": self.count_by_status(),
-            "forms": {
-                key: {
-                    "title": form.title,
-                    "source": form.source,
-                    "note": form.note,
-                    "sections": {
-                        name: {
-                            "title": form.sections[name],
-                            "fields": [field.layout.key for field in answers],
-                        }
-                        for name, answers in self.list_answers(key).items()
-                    },
-                }
-                for key, form in self.layout.forms.items()
-            },
-            "sections": [
-                {
-                    "key": section.key,
-                    "title": section.title,
-                    "fields": [_to_plain_field(field, roles) for field in section.fields],
-                }
-                for section in self.sections
-            ],
-        }
-
-
-def build_dossier(
-    evidence: DossierEvidence,
-    created: date,
-    answers: Mapping[str, str] = NO_ANSWERS,
-    layout: Layout | None = None,
-) -> Dossier:
-    """Build the dossier of a version. Equal inputs give an equal document.
-
-    Parameters
-    ----------
-    evidence : DossierEvidence
-    created : date
-        Day of the document.
-    answers : mapping
-        Key of a field to what a person has added.
-    layout : Layout, optional
-        Default: the layout of the product.
+def read_answers(path: Path) -> dict[str, str]:
+    """Read what persons have added: a TOML file with a table `[answers]`, key of a field to text.
 
     Raises
     ------
-    UnknownName, BadSetting
-        If the layout names something that does not exist.
+    FileFault
+        If the file cannot be read, or an answer is no text.
+    UnknownName
+        If there is no such field.
     """
-    chosen = layout or load_layout()
-    chosen.check(FACTS)
-    sections = tuple(
-        DossierSection(
-            each.key,
-            each.title,
-            tuple(_fill_field(field, evidence, answers.get(field.key, "")) for field in each.field),
-        )
-        for each in chosen.sections
-    )
-    return Dossier(evidence, chosen, created, sections)
+    try:
+        with path.open("rb") as file:
+            content = tomllib.loads(file.read(MAX_ANSWERS_BYTES).decode())
+        answers = msgspec.convert(content, dict[str, dict[str, str]]).get("answers", {})
+    except (OSError, ValueError, msgspec.ValidationError) as error:
+        raise FileFault(
+            "the file of answers cannot be read",
+            where=str(path),
+            got=str(error),
+            expected='a TOML file with the table [answers] and lines KEY = "text"',
+            todo="correct the file; the keys are in the JSON of the dossier",
+        ) from error
+    known = [field["key"] for field in list_fields(load_layout())]
+    for key in answers:
+        if key not in known:
+            raise UnknownName.from_candidates(key, known, kind="field", where=path.name)
+    return {key: text.strip() for key, text in answers.items() if text.strip()}
 
 
-def _fill_field(layout: FieldLayout, evidence: DossierEvidence, answer: str) -> DossierField:
-    found = {name: FACTS[name].compute(evidence) for name in layout.facts}
-    unknown = tuple(name for name, blocks in found.items() if not blocks and name not in OPTIONAL_FACTS)
-    return DossierField(
-        layout, tuple(block for blocks in found.values() for block in blocks), unknown, answer
-    )
-
-
-def _to_plain_field(field: DossierField, roles: Mapping[str, str]) -> dict[str, Any]:
-    layout = field.layout
-    return {
-        "key": layout.key,
-        "title": layout.title,
-        "status": field.status,
-        "cites": {form: list(sections) for form, sections in layout.cites.items()},
-        "text": layout.text,
-        "known": [block.to_plain() for block in field.blocks],
-        "answer": field.answer,
-        "to_be_filled": {"by": roles[layout.by], "what": field.to_fill} if field.to_fill else None,
+def build_dossier(
+    evidence: DossierEvidence, created: date, answers: Mapping[str, str] = NO_ANSWERS
+) -> dict[str, Any]:
+    """Build the dossier of a version as plain data; equal inputs give an equal document."""
+    layout = load_layout()
+    sections = [
+        section | {"field": [_fill_field(field, layout, evidence, answers) for field in section["field"]]}
+        for section in layout["section"]
+    ]
+    fields = list_fields({"section": sections})
+    waiting = {
+        role: [each["key"] for each in fields if each["to_be_filled"] and each["to_be_filled"]["by"] == role]
+        for role in layout["roles"].values()
     }
+    return {
+        "format": FORMAT_VERSION,
+        "created": created.isoformat(),
+        "model": evidence.version.name,
+        "version": evidence.version.number,
+        "target": TARGET_NAMES[evidence.served.card.target],
+        "bundle_sha256": evidence.served.sha256,
+        "fields": {status: sum(each["status"] == status for each in fields) for status in STATUS_WORDS},
+        "to_be_filled": {role: keys for role, keys in waiting.items() if keys},
+        "forms": {name: _list_answers(form, name, fields) for name, form in layout["forms"].items()},
+        "sections": [
+            {"key": each["key"], "title": each["title"], "fields": each["field"]} for each in sections
+        ],
+    }
+
+
+def _list_answers(form: Row, name: str, fields: Sequence[Row]) -> Row:
+    """Return a form in which each section has the fields that answer it."""
+    sections = {
+        section: {
+            "title": title,
+            "fields": [field["key"] for field in fields if section in field["cites"].get(name, ())],
+        }
+        for section, title in form["sections"].items()
+    }
+    return {**form, "sections": sections}
+
+
+def _fill_field(
+    field: Row, layout: Layout, evidence: DossierEvidence, answers: Mapping[str, str]
+) -> dict[str, Any]:
+    """Fill a field as far as it is known, and say who must add what."""
+    known, unknown, wanted = {}, [], []
+    for name in field.get("tables", ()):
+        table = layout["table"][name]
+        rows = list_rows(name, table, evidence)
+        if rows or table.get("if_empty"):
+            known[name] = {"note": table.get("note" if rows else "if_empty", ""), "rows": rows}
+        elif "if_empty" not in table:
+            unknown.append(table["title"])
+        if any("shown" in row for row in rows) and not any(row["shown"] for row in rows):
+            wanted.append(NOT_SHOWN)
+    if unknown:
+        wanted.insert(0, f"npsrisk does not know of this version: {', '.join(unknown)}.")
+    answer = answers.get(field["key"], "")
+    text = " ".join([*(text for text, _ in field.get("statements", ())), field.get("text", "")]).strip()
+    what = "" if answer else " ".join([*wanted, field.get("ask", "")]).strip()
+    is_empty = not (known or text or answer)
+    return {
+        "key": field["key"],
+        "title": field["title"],
+        "status": "open" if is_empty else "partly" if what else "complete",
+        "cites": field["cites"],
+        "text": text,
+        "known": known,
+        "answer": answer,
+        "to_be_filled": {"by": layout["roles"][field["by"]], "what": what} if what else None,
+    }
+
+
+def list_rows(name: str, table: Row, evidence: DossierEvidence) -> list[dict[str, Any]]:
+    """List the rows of a table: the values of its pairs, rows of the run, or what its function returns."""
+    if "pairs" in table:
+        found = [(title, evidence.get_value(path), form) for title, path, *form in table["pairs"]]
+        rows = [
+            {"name": title, "value": value if form else tables.format_setting(value)}
+            for title, value, form in found
+            if value not in (None, "", ())
+        ]
+    elif "run_table" in table:
+        rows = _pick_run_rows(table, evidence.tables[table["run_table"]])
+    else:
+        rows = getattr(tables, f"list_{name}")(evidence)
+    return [{key: None if value != value else value for key, value in row.items()} for row in rows]
+
+
+def _pick_run_rows(table: Row, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Pick the wanted columns, and the rows that have more than their name."""
+    names = [f"{name}{end}" for name, *_ in table["columns"] for end in ("", "_low", "_high")]
+    mine = [row for row in rows if all(row[name] == value for name, value in table.get("only", {}).items())]
+    picked = [{name: row[name] for name in names if name in row} for row in mine]
+    return [row for row in picked if any(value is not None for value in list(row.values())[1:])]
+
+
+def render_dossier(made: Mapping[str, Any]) -> str:
+    """Render the dossier as one self-contained HTML page for screen and paper; every value is escaped."""
+    layout, environment = load_layout(), create_environment()
+    return environment.get_template("dossier.html").render(
+        made=made,
+        fields={field["key"]: field for section in made["sections"] for field in section["fields"]},
+        tables=layout["table"],
+        roles=layout["roles"].values(),
+        short=SHORT_FORMS,
+        words=STATUS_WORDS,
+        max_rows=MAX_SHOWN_ROWS,
+        filters=environment.filters,
+    )
+
+
+def encode_dossier(made: Mapping[str, Any]) -> str:
+    """Encode the dossier as JSON."""
+    return json.dumps(made, ensure_ascii=False, indent=1, default=str) + "\n"
+
+
+def write_dossier(made: Mapping[str, Any], page: Path) -> tuple[Path, Path]:
+    """Write the page FILE.html, and FILE.json next to it.
+
+    Raises
+    ------
+    FileFault
+        If a file cannot be written.
+    """
+    data = page.with_suffix(".json")
+    texts = {page: render_dossier(made), data: encode_dossier(made)}
+    try:
+        for path, text in texts.items():
+            replace_file(path, text.encode(), PUBLIC_MODE)
+    except OSError as error:
+        raise FileFault(
+            "the dossier cannot be written",
+            where=str(page),
+            got=error.strerror or error.__class__.__name__,
+            todo="choose a folder that can be written",
+        ) from error
+    return page, data

@@ -1,4 +1,4 @@
-"""Everything that is known of a version: its fits, its run, the gate, the promotion records, the settings of the service."""
+"""Everything that is known of a version: its fits, its run, its stored scores, the gate, the promotion records, the settings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,26 +8,16 @@ from models.bundle import Bundle
 from models.registry import ModelVersion, Registry
 from models.signatures.key_holders import Approvers
 from models.signatures.signed_record import SignedRecord
-from training.config import TrainConfig
+from training.config import EvaluationConfig, TrainConfig
+from training.evaluation.stored_scores import RecipeEvaluation, StoredScores, evaluate_recipe
 from training.gate.rules import RuleResult
 from training.promotion.refit import read_run_config
 from training.promotion.review import review_version
 
-TABLES = (
-    "metrics",
-    "truth",
-    "baselines",
-    "capacity",
-    "slices",
-    "fairness",
-    "name_swaps",
-    "leaks",
-    "split",
-    "data",
-    "features",
-    "deployed",
-)
-"""Tables of the training run that the dossier reads."""
+COMMIT_TAG = "mlflow.source.git.commit"
+RUN_TABLES = ("data", "fairness", "features", "leaks", "name_swaps", "split")
+SCORES_FILE = "scores/deployed.parquet"
+UNVERIFIED = "none that can be verified here"
 
 Row = Mapping[str, Any]
 
@@ -42,49 +32,51 @@ class ServiceSetting(NamedTuple):
 
 @dataclass(frozen=True)
 class DossierEvidence:
-    """Everything that is known of a version.
-
-    Attributes
-    ----------
-    version : ModelVersion
-    served : Bundle
-        The final fit, which is served.
-    evaluation : Bundle or None
-        The fit that was tested.
-    run_tags : mapping
-        Tags of the training run.
-    config : TrainConfig or None
-        Settings of the run; None if it recorded none.
-    tables : mapping
-        Name to the rows of the run's table; empty if the run has no such table.
-    gate : mapping
-        Rules of the gate with their results, as of now.
-    records : sequence of SignedRecord
-        All promotion records of the registered model.
-    approvers : Approvers
-        Those whose signatures can be verified here.
-    settings : sequence of ServiceSetting
-    """
+    """Everything that is known of a version; `recipe` and `config` are None if its run kept no scores or settings."""
 
     version: ModelVersion
     served: Bundle
     evaluation: Bundle | None
-    run_tags: Mapping[str, str]
+    commit: str | None
     config: TrainConfig | None
     tables: Mapping[str, Sequence[Row]]
+    recipe: RecipeEvaluation | None
     gate: Mapping[str, RuleResult]
     records: Sequence[SignedRecord]
     approvers: Approvers
     settings: Sequence[ServiceSetting] = ()
 
     @property
-    def own_records(self) -> list[SignedRecord]:
-        """Return the promotion records of this version, first to last."""
-        return [each for each in self.records if each.record.version == self.version.number]
+    def received(self) -> int | None:
+        """Return the number of consignments of the reference period."""
+        return None if self.served.reference is None else sum(self.served.reference.channels.values())
 
-    def get_metric(self, name: str, table: str = "metrics") -> Row:
-        """Return the row of a metric in a table of the run; empty if there is none."""
-        return next((row for row in self.tables[table] if row["metric"] == name), {})
+    @property
+    def approval(self) -> SignedRecord | None:
+        """Return the latest promotion record of this version."""
+        own = [each for each in self.records if each.record.version == self.version.number]
+        return own[-1] if own else None
+
+    @property
+    def signers(self) -> str | None:
+        """Return who signed the latest promotion record of this version."""
+        return None if self.approval is None else self.name_signers(self.approval)
+
+    @property
+    def needed_signatures(self) -> int | None:
+        """Return the number of signatures that an approval needs here; None if no approver is known."""
+        return self.approvers.signatures if self.approvers.members else None
+
+    def name_signers(self, signed: SignedRecord) -> str:
+        """Name those whose signatures of a record can be verified here."""
+        return ", ".join(signed.list_signers(self.approvers)) or UNVERIFIED
+
+    def get_value(self, path: str) -> Any:
+        """Return the value at a path of names, such as `served.card.as_of`; None if nothing is known there."""
+        value: Any = self
+        for name in path.split("."):
+            value = None if value is None else getattr(value, name)
+        return value() if callable(value) else value
 
 
 def gather_dossier_evidence(
@@ -102,16 +94,27 @@ def gather_dossier_evidence(
     PromotionRefused
         If the chain of promotion records is broken.
     """
-    fits = registry.fetch_fits(version)
+    fits, config = registry.fetch_fits(version), read_run_config(registry, version.run_id)
     return DossierEvidence(
         version=version,
         served=fits.served,
         evaluation=fits.evaluation,
-        run_tags=registry.get_run_tags(version.run_id),
-        config=read_run_config(registry, version.run_id),
-        tables={name: registry.read_run_table(version.run_id, name) for name in TABLES},
+        commit=registry.get_run_tags(version.run_id).get(COMMIT_TAG),
+        config=config,
+        tables={name: registry.read_run_table(version.run_id, name) for name in RUN_TABLES},
+        recipe=_evaluate_stored_scores(registry, version, config),
         gate=review_version(registry, version).rules,
         records=registry.list_signed_records(version.name),
         approvers=approvers,
         settings=tuple(settings),
     )
+
+
+def _evaluate_stored_scores(
+    registry: Registry, version: ModelVersion, config: TrainConfig | None
+) -> RecipeEvaluation | None:
+    content = registry.read_run_artifact(version.run_id, SCORES_FILE)
+    if content is None:
+        return None
+    stored = StoredScores.from_bytes(content, where=f"run {version.run_id}, {SCORES_FILE}")
+    return evaluate_recipe(stored, EvaluationConfig() if config is None else config.evaluation)

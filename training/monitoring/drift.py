@@ -7,6 +7,7 @@ neither. All measures are effect sizes, not p-values, since with much traffic ev
 
 import hashlib
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
@@ -34,14 +35,15 @@ from training.data.training_set import (
     get_labels_as_of,
     select_counted_consignments,
 )
-from training.monitoring.drift_measures import DriftTables as DriftTables
-from training.monitoring.drift_measures import Row, compute_drift_tables
-from training.monitoring.drift_verdict import (
-    DriftReason,
+from training.monitoring.drift_measures import (
+    MIN_ROWS,
+    NOT_EVALUATED,
     DriftVerdict,
-    decide_drift_verdict,
-    find_drift_reasons,
-    list_notes,
+    Row,
+    decide_verdict,
+    list_feature_changes,
+    list_measures,
+    list_reasons,
 )
 from training.monitoring.traffic_profile import (
     CHANNEL,
@@ -53,6 +55,14 @@ from training.monitoring.traffic_profile import (
 
 _NOT_IN_METRIC_NAMES = re.compile(r"[^A-Za-z0-9_ .:/-]|//+|/$|/\.+(?=/|$)")
 MAX_METRIC_NAME = 200
+MAX_LISTED_NAMES = 6
+METRICS = {
+    "score": "psi/score/{part}",
+    "mix": "total_variation/{name}",
+    "expected precision": "precision_at_capacity/expected",
+    "observed precision": "precision_at_capacity/observed",
+}
+"""Kinds of measures that are metrics of the run, and their names."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +73,8 @@ class Drift:
     ----------
     then, now : ReferenceProfile
         Profiles of the reference and of the later traffic.
-    tables : dict
-        Tables of `training.monitoring.drift_measures.compute_drift_tables`.
-    reasons : list of DriftReason
-        Changes beyond their limits.
+    measures, features : list of dict
+        Tables of `training.monitoring.drift_measures`: what the verdict rests on, and the change of every feature.
     notes : list of str
         Parts that could not be evaluated, and why.
     daily : dict
@@ -75,32 +83,31 @@ class Drift:
 
     then: ReferenceProfile
     now: ReferenceProfile
-    tables: DriftTables
-    reasons: list[DriftReason]
+    measures: list[Row]
+    features: list[Row]
     notes: list[str]
     daily: dict[str, list[int]]
 
     @property
+    def reasons(self) -> list[Row]:
+        """Measures beyond their limits, as `verdict` and `text`."""
+        return list_reasons(self.measures)
+
+    @property
     def verdict(self) -> DriftVerdict:
         """The recommended action."""
-        return decide_drift_verdict(self.reasons)
+        return decide_verdict(self.reasons)
 
-    def build_reason_rows(self) -> list[Row]:
-        """Return the reasons as a table."""
-        return [{"verdict": reason.verdict, "text": reason.text} for reason in self.reasons]
+    def select_kind(self, kind: str) -> list[Row]:
+        """Select the measures of a kind."""
+        return [row for row in self.measures if row["kind"] == kind]
 
     def flatten_metrics(self) -> dict[str, float]:
         """Return the metrics of the run; unknown ones are left out."""
-        named = {f"psi/score/{row['part']}": row["psi"] for row in self.tables["scores"]}
-        named |= {f"total_variation/{row['column']}": row["total_variation"] for row in self.tables["mix"]}
-        named |= {
-            f"precision_at_capacity/{str(row['what']).replace(' ', '_')}": row["value"]
-            for row in self.tables["precision"]
-        }
         return {
-            build_metric_name(name): float(value)
-            for name, value in named.items()
-            if np.isfinite(float(value))
+            build_metric_name(METRICS[row["kind"]].format(**row)): float(row["value"])
+            for row in self.measures
+            if row["kind"] in METRICS and np.isfinite(row["value"])
         }
 
 
@@ -149,14 +156,6 @@ def detect_drift(
 ) -> Drift:
     """Compare the traffic of a period with the reference.
 
-    Parameters
-    ----------
-    bundle : Bundle
-        The model that scores.
-    traffic : MonitoredTraffic
-    config : EvaluationConfig, optional
-    progress : callable, optional
-
     Raises
     ------
     BadInput
@@ -193,17 +192,24 @@ def detect_drift(
     _require_arrivals(inside)
     seen = score_traffic(bundle, inputs, inside, config, progress)
     if seen.stands_for > 1.0:
-        notes.append(describe_sample(len(seen.score), int(inside.sum())))
+        notes.append(
+            f"A uniform sample of {len(seen.score):,} of {int(inside.sum()):,} consignments was compared. "
+            "Numbers of arrivals of sources are those of the sample."
+        )
     earlier = received < received[within].min()
     labels, young = _read_labels(seen, inputs.outcomes, bundle.card.target)
-    drift = measure_drift(
-        _require_reference(then),
-        seen,
-        config,
-        labels,
-        with_history=inputs.has_history or bool(earlier.any()),
+    with_history = inputs.has_history or bool(earlier.any())
+    then = _require_reference(then)
+    now = build_traffic_profile(seen, then.capacity, like=then)
+    measures = list_measures(then, now, seen, config, labels, with_history=with_history)
+    return Drift(
+        then=then,
+        now=now,
+        measures=measures,
+        features=list_feature_changes(then, now, seen.spec.features),
+        notes=[*notes, *young, *_list_notes(measures, now.days, with_history=with_history)],
+        daily=_count_daily_arrivals(seen, now),
     )
-    return replace(drift, notes=[*notes, *young, *drift.notes])
 
 
 def _require_arrivals(rows: NDArray[np.bool_]) -> None:
@@ -223,34 +229,8 @@ def _select_counted(inputs: FeatureInputs, moment: datetime | None) -> NDArray[n
     return select_counted_consignments(both, inputs.outcomes, moment)[len(past) :]
 
 
-def describe_sample(kept: int, arrived: int) -> str:
-    """Return a sentence on the sample that was compared in place of all traffic.
-
-    Examples
-    --------
-    >>> describe_sample(500_000, 2_000_000)
-    'A uniform sample of 500,000 of 2,000,000 consignments was compared. Numbers of arrivals of sources are those of the sample.'
-    """
-    return (
-        f"A uniform sample of {kept:,} of {arrived:,} consignments was compared. "
-        "Numbers of arrivals of sources are those of the sample."
-    )
-
-
 def describe_overlap(reference: ReferenceProfile, received_us: NDArray[np.int64]) -> list[str]:
-    """Warn of monitored days that are in the reference period too: they are compared with themselves.
-
-    Parameters
-    ----------
-    reference : ReferenceProfile
-    received_us : int64 array, (n,)
-        Arrivals of the monitored traffic, in microseconds since the epoch; at least one.
-
-    Returns
-    -------
-    list of str
-        One sentence, or none.
-    """
+    """Warn of monitored days that are in the reference period too: they are compared with themselves."""
     first = date.fromisoformat(reference.first_day)
     last = first + timedelta(days=reference.days - 1)
     begins, ends = (to_datetime(int(moment)).date() for moment in (received_us.min(), received_us.max()))
@@ -297,16 +277,6 @@ def score_traffic(
 ) -> ScoredTraffic:
     """Score some of the given consignments, at most `traffic_rows`, and return their features and scores.
 
-    Parameters
-    ----------
-    bundle : Bundle
-    inputs : FeatureInputs
-        The order of the consignments may be taken several times.
-    inside : bool array, (given consignments,)
-        Those to score. If they are too many, a uniform sample of them is scored.
-    config : EvaluationConfig
-    progress : callable, optional
-
     Raises
     ------
     BundleRefused
@@ -327,37 +297,23 @@ def score_traffic(
     return ScoredTraffic(frame, X, model.spec, score, bundle.config, float(inside.sum()) / len(frame))
 
 
-def measure_drift(
-    then: ReferenceProfile,
-    seen: ScoredTraffic,
-    config: EvaluationConfig,
-    labels: Labels | None = None,
-    *,
-    with_history: bool = True,
-) -> Drift:
-    """Compare scored traffic with a reference.
-
-    Parameters
-    ----------
-    then : ReferenceProfile
-    seen : ScoredTraffic
-    config : EvaluationConfig
-        Number of resamples of days.
-    labels : Labels, optional
-        Of the same consignments, for the observed precision.
-    with_history : bool
-        False if no earlier traffic is known; then scores and senders are not evaluated.
-    """
-    now = build_traffic_profile(seen, then.capacity, like=then)
-    tables = compute_drift_tables(then, now, seen, config, labels)
-    return Drift(
-        then=then,
-        now=now,
-        tables=tables,
-        reasons=find_drift_reasons(tables, with_history=with_history),
-        notes=list(list_notes(tables, with_history=with_history)),
-        daily=_count_daily_arrivals(seen, now),
-    )
+def _list_notes(measures: Sequence[Row], days: int, *, with_history: bool) -> Iterator[str]:
+    """List the parts that could not be evaluated, and why."""
+    if not with_history:
+        yield (
+            "No earlier consignments were given, so the history is empty. Scores, senders and precision are shown but not evaluated. "
+            "Provide --history, or all consignments with --from."
+        )
+    if days == 1:
+        yield "One day has no interval, so only faults of the data are evaluated. Give at least two days."
+    few = [row["part"] for row in measures if row["kind"] == "score" and row["rows"] < MIN_ROWS]
+    if few:
+        more = f" and {len(few) - MAX_LISTED_NAMES} more" if len(few) > MAX_LISTED_NAMES else ""
+        names = ", ".join(few[:MAX_LISTED_NAMES])
+        yield f"Scores are not evaluated with fewer than {MIN_ROWS} consignments in one of the periods: {names}{more}."
+    (observed,) = (row for row in measures if row["kind"] == "observed precision")
+    if with_history and observed["result"] == NOT_EVALUATED:
+        yield f"Too few results for an observed precision: {observed['detail']}."
 
 
 def _count_daily_arrivals(seen: ScoredTraffic, now: ReferenceProfile) -> dict[str, list[int]]:

@@ -4,6 +4,7 @@ The profile of the test period is the reference stored in a bundle. The profile 
 edges, and `training.monitoring.drift` compares the two.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,20 +58,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ScoredTraffic:
-    """Consignments of a period as they were scored.
-
-    Attributes
-    ----------
-    frame : DataFrame, (n rows)
-    X : float32 array, (n, features)
-    spec : Spec
-    score : float64 array, (n,)
-        Probabilities.
-    config : FeatureConfig
-        Contains the declared columns.
-    stands_for : float
-        How many consignments of the traffic each one stands for, if they are a uniform sample.
-    """
+    """Consignments of a period with their features and probabilities; each stands for so many of the traffic."""
 
     frame: pd.DataFrame
     X: NDArray[np.float32]
@@ -107,22 +95,11 @@ class ScoredTraffic:
 def build_traffic_profile(
     seen: ScoredTraffic, capacity: int, like: ReferenceProfile | None = None
 ) -> ReferenceProfile:
-    """Build the profile of traffic.
-
-    Parameters
-    ----------
-    seen : ScoredTraffic
-        At least one consignment.
-    capacity : int
-        Inspections for each office and UTC day.
-    like : ReferenceProfile, optional
-        Use its edges; default: edges of this traffic.
-    """
+    """Build the profile of traffic at a daily capacity of each office, with the edges of another profile or its own."""
     channel, first, last = seen.extract_texts(CHANNEL), int(seen.day.min()), int(seen.day.max())
     members = {str(name): channel == name for name in sorted(set(channel))}
     columns = np.ascontiguousarray(seen.X.T)
     parts = {name: columns[:, mine] for name, mine in members.items()}
-    moments = {name: _compute_moments(part) for name, part in parts.items()}
     edges = like.edges if like else list(map(compute_bin_edges, seen.spec, columns))
     score_edges = like.score_edges if like else _compute_deciles(seen.score)
     taken = seen.select_at_capacity(capacity)
@@ -133,22 +110,22 @@ def build_traffic_profile(
         expected_precision=_round_significant(float((taken * seen.score).sum() / taken.sum())),
         channels={name: int(mine.sum()) for name, mine in members.items()},
         edges=edges,
-        features={name: _count_features(part, edges) for name, part in parts.items()},
-        means={name: [mean for mean, _ in each] for name, each in moments.items()},
-        spreads={name: [spread for _, spread in each] for name, each in moments.items()},
+        features={
+            name: [_count_bins(values, cuts, 2) for values, cuts in zip(part, edges, strict=True)]
+            for name, part in parts.items()
+        },
+        means={name: _summarize_known(part, _compute_mean) for name, part in parts.items()},
+        spreads={name: _summarize_known(part, _compute_spread) for name, part in parts.items()},
         score_edges=score_edges,
         scores={
-            name: np.bincount(
-                assign_bins(seen.score[mine], score_edges), minlength=len(score_edges) + 1
-            ).tolist()
-            for name, mine in seen.group_by_part().items()
+            name: _count_bins(seen.score[mine], score_edges, 1) for name, mine in seen.group_by_part().items()
         },
         mix={column: count_values(seen.extract_texts(column)) for column in MIX},
         missing={name: _count_missing(seen, mine) for name, mine in members.items()},
         sizes=_compute_size_quantiles(seen),
         sources={column: _summarize_sources(seen, column, first, last) for column in SOURCES},
-        medians=_compute_medians(columns),
-        channel_medians={name: _compute_medians(part) for name, part in parts.items()},
+        medians=_summarize_known(columns, np.median),
+        channel_medians={name: _summarize_known(part, np.median) for name, part in parts.items()},
     )
 
 
@@ -174,11 +151,6 @@ def compute_bin_edges(feature: Feature, values: NDArray[np.float32]) -> list[flo
 
     Codes have separate bins up to `MAX_SEPARATE_CODES`, including the unknown one (0). A feature with few values has a bin
     for each, and one on either side for values that did not occur. Others have bins of equal counts.
-
-    Examples
-    --------
-    >>> compute_bin_edges(Feature("a.b", "count", "c", "D"), np.array([1, 3, 3, np.nan], dtype=np.float32))
-    [1.0, 2.0, 3.000000238418579]
     """
     if feature.unit == "code":
         return [code + 0.5 for code in range(MAX_SEPARATE_CODES + 1)]
@@ -208,13 +180,7 @@ def count_values(values: NDArray[np.object_]) -> dict[str, int]:
 
 
 def find_longest_silence(days: Ints, first: int, last: int) -> int:
-    """Compute the maximum number of consecutive days, from first to last, that are not in `days`.
-
-    Examples
-    --------
-    >>> find_longest_silence(np.array([3, 4, 8]), 1, 9)
-    3
-    """
+    """Compute the maximum number of consecutive days, from first to last, that are not in `days`."""
     heard = np.unique(days)
     return int(np.diff(np.concatenate([[first - 1], heard, [last + 1]])).max() - 1)
 
@@ -224,31 +190,25 @@ def _compute_deciles(values: NDArray[np.floating]) -> list[float]:
     return [float(edge) for edge in np.unique(cuts)]
 
 
-def _count_features(columns: NDArray[np.float32], edges: list[list[float]]) -> list[list[int]]:
-    """Count the values in each bin of each feature; columns are (features, n) here and below, so that each is contiguous."""
-    return [
-        np.bincount(assign_bins(values, cuts), minlength=len(cuts) + 2).tolist()
-        for values, cuts in zip(columns, edges, strict=True)
-    ]
+def _count_bins(values: NDArray[np.floating], edges: list[float], more: int) -> list[int]:
+    counted: list[int] = np.bincount(assign_bins(values, edges), minlength=len(edges) + more).tolist()
+    return counted
 
 
-def _compute_moments(columns: NDArray[np.float32]) -> list[tuple[float, float] | tuple[None, None]]:
-    """Compute mean and standard deviation of each feature's values."""
-    found: list[tuple[float, float] | tuple[None, None]] = []
-    for column in columns:
-        known = column[np.isfinite(column)].astype(np.float64)
-        found.append(
-            (_round_significant(known.mean()), _round_significant(known.std()))
-            if len(known)
-            else (None, None)
-        )
-    return found
-
-
-def _compute_medians(columns: NDArray[np.float32]) -> list[float | None]:
-    """Compute the median of each feature's values, which reasons show as the usual value."""
+def _summarize_known(
+    columns: NDArray[np.float32], summarize: Callable[[NDArray[np.float32]], Any]
+) -> list[float | None]:
+    """Summarize the known values of each feature; columns are (features, n), so that each is contiguous."""
     known = (column[np.isfinite(column)] for column in columns)
-    return [_round_significant(float(np.median(values))) if len(values) else None for values in known]
+    return [_round_significant(float(summarize(values))) if len(values) else None for values in known]
+
+
+def _compute_mean(values: NDArray[np.float32]) -> float:
+    return float(values.astype(np.float64).mean())
+
+
+def _compute_spread(values: NDArray[np.float32]) -> float:
+    return float(values.astype(np.float64).std())
 
 
 def _round_significant(value: float) -> float:
@@ -256,12 +216,11 @@ def _round_significant(value: float) -> float:
 
 
 def _count_missing(seen: ScoredTraffic, mine: NDArray[np.bool_]) -> dict[str, int]:
-    names = [
-        field.name for field in get_fields(seen.config.build_record_type()) if field.name != "cancelled_at"
-    ]
+    names = (field.name for field in get_fields(seen.config.build_record_type()))
     return {
         name: int(seen.frame.loc[mine, name].isna().sum()) if name in seen.frame else int(mine.sum())
         for name in names
+        if name != "cancelled_at"
     }
 
 
@@ -291,9 +250,8 @@ def _compute_quantiles(seen: ScoredTraffic, mine: NDArray[np.bool_]) -> dict[str
 
 def _summarize_sources(seen: ScoredTraffic, column: str, first: int, last: int) -> dict[str, SourceActivity]:
     codes, day = seen.extract_texts(column), seen.day
-    counts = count_values(codes)
     return {
         value: SourceActivity(count, find_longest_silence(day[codes == value], first, last))
-        for value, count in counts.items()
+        for value, count in count_values(codes).items()
         if value not in ("", OTHERS)
     }

@@ -41,7 +41,8 @@ def test_no_address_path_or_secret_of_the_installation_is_shown(
     assert [word for word in ("secret", "host.example", str(model_folder)) if word in text] == []
     plain = json.loads((tmp_path / "one.json").read_text())
     fields = {field["key"]: field for section in plain["sections"] for field in section["fields"]}
-    settings = {row[0]: row[1] for row in fields["security"]["known"][0]["rows"]}
+    rows = fields["security"]["known"]["service_settings"]["rows"]
+    settings = {row["name"]: row["value"] for row in rows}
     assert settings["event log"] == "postgresql"
     assert settings["NPSRISK_API_KEYS_FILE"] == "set"
     assert settings["NPSRISK_TLS_CERT_FILE"] == "none"

@@ -1,0 +1,303 @@
+"""Rows of the tables of the dossier: `list_NAME` returns those of the table NAME of `fields.toml`."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from consignments.records import TARGET_NAMES, Alert, Outcome
+from consignments.schema import get_fields
+from features.spec import Feature
+from models.bands import ELEVATED_SHARE, HIGH_SHARE
+from models.formats import format_percent
+from models.reasons.texts import load_text_table
+from training.dossier.evidence import DossierEvidence, Row
+from training.evaluation.capacity import SHARES
+from training.evaluation.estimate import Estimate, describe_estimate
+from training.evaluation.metrics import describe_counts
+from training.monitoring.drift_measures import LIMITS
+from training.reporting.html import HEADLINE
+
+Rows = Iterable[Row]
+
+CALIBRATION = "calibration_ratio"
+MAX_MIX_VALUES = 8
+"""Most frequent values of a column; the others are counted together."""
+MIX_COLUMNS = ("channel", "service", "departure_country")
+PLACEHOLDER = re.compile(r"\{\w+\}")
+RESULTS = {True: "holds", False: "does not hold", None: "not checked"}
+TEXT_ORDER = ("true", "other", "one", "zero", "single_key", "missing")
+"""Which text of a feature explains it, in this order."""
+
+
+def list_target(evidence: DossierEvidence) -> Rows:
+    """Name the result that counts as positive."""
+    return [{"text": f"Target of this model: {TARGET_NAMES[evidence.served.card.target]}."}]
+
+
+def list_parameters(evidence: DossierEvidence) -> Rows:
+    """List every setting of the training run."""
+    settings = {} if evidence.config is None else evidence.config.flatten()
+    return [{"setting": name, "value": format_setting(value)} for name, value in settings.items()]
+
+
+def list_feature_groups(evidence: DossierEvidence) -> Rows:
+    """List the groups of features with their number and share of all contributions."""
+    counts: dict[str, int] = {}
+    shares: dict[str, float] = {}
+    for feature in evidence.served.spec:
+        counts[feature.group] = counts.get(feature.group, 0) + 1
+    for row in evidence.tables["features"]:
+        shares[row["group"]] = shares.get(row["group"], 0.0) + row["share"]
+    groups = sorted(counts, key=lambda group: (-shares.get(group, 0.0), group))
+    return [{"group": group, "features": counts[group], "share": shares.get(group)} for group in groups]
+
+
+def list_features(evidence: DossierEvidence) -> Rows:
+    """List every feature with its share of contributions, and a text that an officer may read."""
+    shares = {row["feature"]: row["share"] for row in evidence.tables["features"]}
+    features = sorted(evidence.served.spec, key=lambda each: (-shares.get(each.name, 0.0), each.name))
+    return [
+        {
+            "feature": feature.name,
+            "unit": feature.unit,
+            "share": shares.get(feature.name),
+            "meaning": describe_feature(feature),
+        }
+        for feature in features
+    ]
+
+
+def describe_feature(feature: Feature) -> str:
+    """Return one of the texts of a feature, as an officer reads it, with … in place of values."""
+    template = load_text_table("en").find_template(feature.name)
+    texts = {} if template is None else template.list_texts()
+    chosen = next((texts[name] for name in TEXT_ORDER if name in texts), None)
+    return PLACEHOLDER.sub("…", chosen or next(iter(texts.values()), feature.text))
+
+
+def list_output(evidence: DossierEvidence) -> Rows:
+    """List the bands with their cut-offs."""
+    bands = evidence.served.model.bands
+    return [
+        {"band": "high", "low": bands.high, "share": HIGH_SHARE},
+        {"band": "elevated", "low": bands.elevated, "share": ELEVATED_SHARE},
+        {"band": "routine", "low": 0.0, "share": 1 - HIGH_SHARE - ELEVATED_SHARE},
+    ]
+
+
+def list_drift_limits(_: DossierEvidence) -> Rows:
+    """List the limits of the drift verdict, as the code has them."""
+    return [
+        {"change": limit.measure, "limit": limit.describe(), "verdict": limit.verdict}
+        for limit in LIMITS.values()
+    ]
+
+
+def list_simulated(evidence: DossierEvidence) -> Rows:
+    """State that the traffic is simulated, if the run had the truth of its world."""
+    if evidence.recipe is None or evidence.recipe.truth is None:
+        return []
+    return [
+        {"text": "The traffic is that of a simulated world. The figures do not hold for real traffic."},
+    ]
+
+
+def list_columns(evidence: DossierEvidence) -> Rows:
+    """List the columns of consignments, outcomes and alerts that the model may read."""
+    records = {"consignment": evidence.served.config.build_record_type(), "outcome": Outcome, "alert": Alert}
+    return [
+        {
+            "record": name,
+            "column": field.name,
+            "type": field.kind,
+            "personal": "yes" if field.personal else "",
+            "meaning": field.meaning,
+        }
+        for name, record in records.items()
+        for field in get_fields(record)
+    ]
+
+
+def list_personal_columns(evidence: DossierEvidence) -> Rows:
+    """Name the personal columns of consignments."""
+    fields = get_fields(evidence.served.config.build_record_type())
+    names = ", ".join(field.name for field in fields if field.personal)
+    return [{"text": f"Personal columns of a consignment: {names}."}]
+
+
+def list_level(evidence: DossierEvidence) -> Rows:
+    """Describe how well the level of the served scores is known."""
+    level = evidence.served.card.level
+    return [] if level is None else [{"text": level.to_sentence()}]
+
+
+def list_completeness(evidence: DossierEvidence) -> Rows:
+    """List the shares of consignments of the test period without a value, the largest first."""
+    reference = evidence.served.reference
+    if reference is None:
+        return []
+    rows = [
+        {"column": column, "channel": channel, "missing": count / arrived}
+        for channel, arrived in reference.channels.items()
+        for column, count in reference.missing.get(channel, {}).items()
+        if count
+    ]
+    return sorted(rows, key=lambda row: (-row["missing"], row["column"], row["channel"]))
+
+
+def list_mix(evidence: DossierEvidence) -> Rows:
+    """List the composition of the test period's traffic by channel, service and country of departure."""
+    reference = evidence.served.reference
+    if reference is None:
+        return []
+    return [row for column in MIX_COLUMNS for row in _list_shares(column, reference.mix.get(column, {}))]
+
+
+def list_counts(evidence: DossierEvidence) -> Rows:
+    """Count the known finds that the model and its strongest baseline rank high."""
+    recipe = evidence.recipe
+    if recipe is None:
+        return []
+    sides = {
+        f"version {evidence.version.number}": recipe.model.counts,
+        _name_baseline(recipe.rival): recipe.baselines[recipe.rival].counts,
+    }
+    return [{"text": describe_counts(sides, evidence.served.card.target)}]
+
+
+def list_metrics(evidence: DossierEvidence) -> Rows:
+    """List the key metrics of the recipe as deployed, with intervals."""
+    if evidence.recipe is None:
+        return []
+    found = evidence.recipe.model.metrics
+    return [
+        {"metric": title} | _describe_fully(found[name])
+        for name, title in HEADLINE.items()
+        if name in found and name != CALIBRATION
+    ]
+
+
+def list_calibration(evidence: DossierEvidence) -> Rows:
+    """Describe the ratio of predicted to observed positives of the recipe as deployed."""
+    if evidence.recipe is None:
+        return []
+    ratio = evidence.recipe.model[CALIBRATION]
+    text = f"Predicted positives over observed ones: {describe_estimate(ratio)}. 1 is perfect."
+    return [{"text": text} | _describe_fully(ratio)]
+
+
+def list_baselines(evidence: DossierEvidence) -> Rows:
+    """Compare the model with simple baselines on the same weeks."""
+    if evidence.recipe is None:
+        return []
+    sides = {"model": evidence.recipe.model} | dict(evidence.recipe.baselines)
+    return [
+        {"name": _name_baseline(name), "found": side.counts.found["capacity"]}
+        | {metric: describe_estimate(side[metric]) for metric in ("recall_at_1pct", "recall_at_capacity")}
+        for name, side in sides.items()
+    ]
+
+
+def list_capacity(evidence: DossierEvidence) -> Rows:
+    """List counts, precision and recall at each share of traffic, and at the daily capacity of each office."""
+    if evidence.recipe is None:
+        return []
+    model = evidence.recipe.model
+    names = {name: f"{name.removesuffix('pct')} % of traffic" for name in SHARES}
+    return [
+        {
+            "capacity": title,
+            "found": model.counts.found[name],
+            "precision": describe_estimate(model[f"precision_at_{name}"]),
+            "recall": describe_estimate(model[f"recall_at_{name}"]),
+        }
+        for name, title in (names | {"capacity": "daily capacity of each office"}).items()
+    ]
+
+
+def list_slices(evidence: DossierEvidence) -> Rows:
+    """List the slices that are large enough to evaluate."""
+    return [] if evidence.recipe is None else evidence.recipe.model.slices
+
+
+def list_inspected_share(evidence: DossierEvidence) -> Rows:
+    """Describe how much of the highest scores was inspected; the rest of the precision is an estimate."""
+    name = "labelled_share_at_1pct"
+    if evidence.recipe is None or name not in evidence.recipe.model.metrics:
+        return []
+    share = format_percent(evidence.recipe.model[name].value)
+    text = f"{share} of the top 1 % of traffic was inspected and has a result. The rest is estimated."
+    return [{"text": text}]
+
+
+def list_gate(evidence: DossierEvidence) -> Rows:
+    """List every rule of the gate with its result, as of now."""
+    return [
+        {"rule": name, "result": RESULTS[rule.held], "found": rule.found, "expected": rule.expected}
+        for name, rule in evidence.gate.items()
+    ]
+
+
+def list_approval_rules(evidence: DossierEvidence) -> Rows:
+    """List the rules of the gate at the time of the latest approval."""
+    rules = {} if evidence.approval is None else evidence.approval.record.rules
+    return [
+        {"rule": name, "result": RESULTS[rule["held"]], "found": rule["found"]}
+        for name, rule in rules.items()
+    ]
+
+
+def list_chain(evidence: DossierEvidence) -> Rows:
+    """List all promotion records of the registered model, first to last."""
+    return [
+        {
+            "number": signed.record.number,
+            "version": signed.record.version,
+            "replaces": signed.record.replaces or "none",
+            "approved_by": signed.record.approved_by,
+            "approved_at": signed.record.approved_at.isoformat(timespec="seconds"),
+            "forced": "yes" if signed.record.forced else "no",
+            "signatures": evidence.name_signers(signed),
+        }
+        for signed in evidence.records
+    ]
+
+
+def list_service_settings(evidence: DossierEvidence) -> Rows:
+    """List the settings of the installation that wrote the document."""
+    return [each._asdict() for each in evidence.settings]
+
+
+def _list_shares(column: str, counts: Mapping[str, int]) -> Rows:
+    ranked = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+    shown = [(value or "missing", count) for value, count in ranked[:MAX_MIX_VALUES]]
+    if others := ranked[MAX_MIX_VALUES:]:
+        shown.append((f"{len(others)} others", sum(count for _, count in others)))
+    total = sum(counts.values())
+    return [
+        {"column": column, "value": value, "consignments": count, "share": count / total}
+        for value, count in shown
+    ]
+
+
+def _describe_fully(estimate: Estimate) -> dict[str, Any]:
+    """Return the columns of an estimate; its numbers are unknown if it may not be shown."""
+    ends = ("value", "low", "high")
+    row = {
+        name: value if estimate.is_shown or name not in ends else None
+        for name, value in estimate.to_row().items()
+    }
+    return row | {"estimate": describe_estimate(estimate)}
+
+
+def _name_baseline(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def format_setting(value: Any) -> str:
+    """Format a setting or another value that is not a number for people."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(format_setting, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
