@@ -52,13 +52,14 @@ def read(folder, name):
 
 
 def test_the_folder_holds_bundles_scores_page_tables_and_charts(runs):
-    _, folder = runs["with"]
+    trained, folder = runs["with"]
     names = {"bundle", "evaluation", "scores", "config.json", "report.html", "tables", "plots"}
     assert {path.name for path in folder.iterdir()} == names
     assert (folder / STORED_SCORES).exists()
     assert {path.stem for path in (folder / "tables").iterdir()} == TABLES
     charts = {path.stem: path.read_text() for path in (folder / "plots").iterdir()}
-    assert {"precision", "recall", "calibration", "beeswarm", "dependence_01"} <= charts.keys()
+    assert {"daily", "fairness_hit_rate", "importance", "beeswarm", "dependence_01"} <= charts.keys()
+    assert ("recall" in charts) == trained.deployed.recipe.model["recall_at_1pct"].is_shown
     assert [name for name, text in charts.items() if not text.startswith("<svg")] == []
 
 
