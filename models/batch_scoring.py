@@ -34,10 +34,13 @@ class ScoreColumns:
         Number of reasons per row, 0 to 10. They are JSON text in the column `reasons`.
     version : str
         Number of the registered version.
+    lowering : bool
+        Also give reasons that lower the score.
     """
 
     reasons: int = 0
     version: str = "unregistered"
+    lowering: bool = False
 
 
 def build_feature_parameters(bundle: Bundle, pseudonyms: Pseudonyms) -> FeatureParameters:
@@ -159,6 +162,7 @@ def _score_chunk(
         }
     )
     if columns.reasons:
-        explained = model.explain_rows(piece.X, columns.reasons, list_goods_texts(to_frame(piece.context)))
+        goods = list_goods_texts(to_frame(piece.context))
+        explained = model.explain_rows(piece.X, columns.reasons, goods, lowering=columns.lowering)
         result["reasons"] = pd.array([msgspec.json.encode(each).decode() for each in explained], dtype=TEXT)
     return result

@@ -69,8 +69,14 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Version that was champion before.
     bundle_sha256 : str
         SHA-256 of the approved bundle.
+    recipe_sha256 : str
+        SHA-256 of its settings and features, of which a routine refit has the same; empty if nobody vouched for them.
     approved_by, why : str
     approved_at : datetime
+    way : str
+        "first", "better", "routine refit", "goes back" or "forced".
+    sentence : str
+        Why it may go this way, in one sentence.
     rules : dict
         Each rule of the gate with the value found and the result: true, false, or None if it was not checked.
     comparison : str or None
@@ -88,9 +94,12 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: str
     replaces: str | None
     bundle_sha256: str
+    recipe_sha256: str
     approved_by: str
     why: str
     approved_at: Annotated[datetime, Meta(tz=True)]
+    way: str
+    sentence: str
     rules: dict[str, Any]
     comparison: str | None
     forced: bool
@@ -124,6 +133,8 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 for each in earlier
             ),
             f"> {_escape_cell(self.why)}",
+            "",
+            self.sentence,
             "",
             f"Record {self.number}, {self.compute_sha256()[:12]}; bundle {self.bundle_sha256[:12]}; "
             + ("no comparison." if self.comparison is None else f"comparison {self.comparison}."),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import mlflow
 import msgspec
@@ -78,9 +78,9 @@ class ModelVersion:
     aliases: tuple[str, ...]
 
     @property
-    def target(self) -> str:
+    def target(self) -> Target:
         """Return the result that counts as positive."""
-        return self.tags["target"]
+        return cast(Target, self.tags["target"])
 
     @property
     def title(self) -> str:
@@ -474,14 +474,14 @@ class Registry:
         with TemporaryDirectory() as spare:
             return Path(self.client.download_artifacts(run_id, path, spare)).read_bytes()
 
-    def find_latest_comparison(self, a: ModelVersion, b: ModelVersion) -> str | None:
-        """Find the latest comparison run of two versions; return None if there is none."""
+    def find_latest_run(self, **tags: str) -> str | None:
+        """Find the latest run with some tags; return None if there is none."""
         experiment = self.client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
             return None
         runs = self.client.search_runs(
             [experiment.experiment_id],
-            filter_string=f"tags.a = '{a.uri}' and tags.b = '{b.uri}'",
+            filter_string=" and ".join(f"tags.{name} = '{value}'" for name, value in tags.items()),
             order_by=["attributes.start_time DESC"],
             max_results=1,
         )

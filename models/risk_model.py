@@ -279,7 +279,9 @@ class RiskModel:
             row, self.trees.compute_contributions(row[None, :])[0], top, lowering=lowering, goods=goods
         )
 
-    def explain_rows(self, X: Rows, top: int, goods: Sequence[str]) -> Iterator[list[Reason]]:
+    def explain_rows(
+        self, X: Rows, top: int, goods: Sequence[str], *, lowering: bool = False
+    ) -> Iterator[list[Reason]]:
         """Yield the reasons of each row, as `explain` returns them.
 
         Parameters
@@ -287,13 +289,15 @@ class RiskModel:
         X : float32 array, (n, features)
         top : int
         goods : sequence of str, (n,)
+        lowering : bool
+            Also return reasons that lower the score.
         """
         _refuse_unfitted(X)
         for begin in range(0, len(X), EXPLAINED_ROWS):
             rows = X[begin : begin + EXPLAINED_ROWS]
             explained = zip(rows, self.trees.compute_contributions(rows), goods[begin:], strict=False)
             for row, contributions, text in explained:
-                yield self.reasons.rank(row, contributions, top, goods=text)
+                yield self.reasons.rank(row, contributions, top, lowering=lowering, goods=text)
 
 
 class GrownTrees(NamedTuple):

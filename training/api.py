@@ -43,9 +43,8 @@ from models.batch_scoring import ScoreColumns, build_feature_parameters, score_t
 from models.bundle import Bundle
 from models.registry import Registry
 from training.config import TrainConfig, parse_config
-from training.data.splits import ArrivalWindow
+from training.promotion.compared_versions import ComparedVersions
 from training.promotion.comparison import ComparedTraffic, Comparison
-from training.promotion.comparison import compare as compare_fits
 from training.promotion.review import log_reviewed_comparison
 from training.reporting.mlflow_tracking import DEFAULT_TRACKING_URI
 from training.runs.own_learner import LearnerResult, LearningRows, evaluate_learner, log_learner, select_rows
@@ -272,12 +271,9 @@ def compare(
         Of a simulated world.
     """
     registry = Registry(_get_store(store))
-    versions = [registry.resolve(name, target=target) for name in (a, b)]
-    fits = [registry.fetch_fits(version) for version in versions]
-    begins = max(each.first_unseen for each in fits)
-    one, other = (each.choose(begins) for each in fits)
-    found = compare_fits(one, other, ComparedTraffic(tables, truth, ArrivalWindow(begins)))
-    log_reviewed_comparison(registry, found, versions[0], versions[1])
+    one, other = (registry.resolve(name, target=target) for name in (a, b))
+    found = ComparedVersions(registry, one, other).compare(ComparedTraffic(tables, truth))
+    log_reviewed_comparison(registry, found, one, other)
     return found
 
 

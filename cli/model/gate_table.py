@@ -18,7 +18,7 @@ GAP = "  "
 
 def format_gate_table(rules: "Mapping[str, RuleResult]") -> str:
     """Format one row per rule: its name, its result, the value found and the value expected."""
-    from training.gate.report import describe_result
+    from training.gate.recommendation import describe_result
 
     rows = [
         HEADINGS,
@@ -37,9 +37,9 @@ def format_recommendation(recommendation: "Recommendation") -> dict[str, Any]:
     """Return the recommendation as values for JSON."""
     return {
         "action": recommendation.action,
+        "way": recommendation.way,
         "sentence": recommendation.sentence,
         "facts": list(recommendation.facts),
-        "more_positives": recommendation.more_positives,
     }
 
 

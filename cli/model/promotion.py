@@ -1,7 +1,6 @@
 """The verbs of model promotion: compare, gate, promote."""
 
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -37,16 +36,19 @@ if TYPE_CHECKING:
     from features.batch import Progress
     from features.streams import FeatureInputs
     from models.registry import ModelVersion
-    from training.gate.rules import RuleResult
-    from training.promotion.promote import Approval, EvidenceOptions, Promotion
+    from models.signatures.key_holders import Approvers
+    from training.promotion.evidence import EvidenceOptions
+    from training.promotion.promote import Approval, Promotion
 
 
-class ComparedVersions(NamedTuple):
+class ComparedNames(NamedTuple):
     """The two versions to compare, each a number, alias or models:/NAME/VERSION. Version `b` may replace `a`."""
 
     a: str
     b: str
     target: Target
+    jobs: int
+    decisions: Path | None
 
 
 class SignedApprovalOptions(NamedTuple):
@@ -106,24 +108,26 @@ gate_options = chain_decorators(
 
 @click.command()
 @collect_tables
-@collect_options(ComparedVersions, "compared")
+@collect_options(ComparedNames, "compared")
 @click.argument("a")
 @click.argument("b")
 @consignments_option
 @outcomes_option
 @alerts_option
-@table_option("--truth", "Truth of a simulated world. It replaces the outcomes in the evaluation.")
+@table_option("--truth", "Truth of a simulated world. Its figures are shown apart and decide nothing.")
+@table_option("--decisions", "Table `decisions` of npsrisk export. Take the scores of A from it.")
 @period_options(
     "Compare arrivals from this time on. Default: the first day of the later of the two test periods.",
-    "Compare arrivals before this time. Default: three weeks before the last result; with --truth, up to the last arrival.",
+    "Compare arrivals before this time. Default: three weeks before the last result.",
 )
 @target_option
 @evidence_key_option
+@jobs_option
 @reject_options
 @json_option
 def compare(
     tables: TableOptions,
-    compared: ComparedVersions,
+    compared: ComparedNames,
     period: PeriodOptions,
     key_file: Path | None,
     as_json: bool,
@@ -134,8 +138,11 @@ def compare(
     Both must have the same target.
 
     The verb uses only fits that were not trained on the compared period: the final fit of a version if possible, else its
-    evaluation fit. Both models are compared day by day (paired). Differences have 95 % intervals. Without --until and --truth,
-    it leaves out the last three weeks before the last result, because most results of their arrivals are not known yet.
+    evaluation fit. Known finds are counted first. Differences are paired and have 95 % intervals. Without --until, the verb leaves
+    out the last three weeks before the last result, because most results of their arrivals are not known yet.
+
+    If A has other features than this installation, its scores come from --decisions, else from the stored scores of both training
+    runs, else from its recipe fitted again on the features of today. The output says which.
 
     First run "npsrisk train --register". Logs a comparison run in MLflow. With --key, its tables are signed: then the gate
     believes them. Next, run "npsrisk gate" and "npsrisk promote",
@@ -146,32 +153,34 @@ def compare(
     npsrisk compare champion challenger --consignments later.parquet --outcomes outcomes.parquet
     """
     from training.data.splits import ArrivalWindow
+    from training.promotion.compared_versions import ComparedVersions
     from training.promotion.comparison import ComparedTraffic
-    from training.promotion.comparison import compare as run
-    from training.promotion.comparison_report import summarize_comparison
+    from training.promotion.comparison_report import describe_basis, summarize_comparison
+    from training.promotion.logged_scores import LoggedDecision
     from training.promotion.review import log_reviewed_comparison
 
-    key, names = load_key(key_file), (compared.a, compared.b)
-    one_version, other_version = (open_registry().resolve(name, target=compared.target) for name in names)
-    versions = (one_version, other_version)
-    _refuse_equal_versions(compared, *versions)
-    open_registry().find_champion(
-        compared.target
-    )  # refuses an alias without a record before the work, not after it
-    fits = [open_registry().fetch_fits(version) for version in versions]
-    begins = period.parse_begin() or max(each.first_unseen for each in fits)
-    one, other = (each.choose(begins) for each in fits)
-    reader = TableReader(tables)
+    registry, key = open_registry(), load_key(key_file)
+    a, b = (registry.resolve(name, target=compared.target) for name in (compared.a, compared.b))
+    _refuse_equal_versions(compared, a, b)
+    registry.find_champion(compared.target)  # refuses an alias without a record before the work, not after it
+    versions, reader = ComparedVersions(registry, a, b), TableReader(tables, compared.jobs)
     with show_progress_bar() as progress:
         traffic = ComparedTraffic(
-            reader.open_sources(one.config.build_record_type(), progress),
+            reader.open_sources(versions.bundle.config.build_record_type(), progress),
             truth=reader.read_truth(),
-            window=ArrivalWindow(begins, period.parse_end()),
+            window=ArrivalWindow(period.parse_begin(), period.parse_end()),
         )
-        found = run(one, other, traffic, progress=progress)
-    run_id, review = log_reviewed_comparison(open_registry(), found, *versions, key)
-    result = {"run_id": run_id, "verdict": found.verdict(), "metrics": found.flatten_metrics()}
-    lines = [summarize_comparison(found, versions[0].title, versions[1].title), *found.notes, f"run {run_id}"]
+        decisions = reader.read_table(compared.decisions, LoggedDecision)
+        found = versions.compare(traffic, decisions, compared.jobs, progress)
+    run_id, review = log_reviewed_comparison(registry, found, a, b, key, read_approvers())
+    result = {"run_id": run_id, "verdict": found.verdict, "metrics": found.flatten_metrics()}
+    result["differences"] = {name: gain.to_row() for name, gain in found.pair.gains.items()}
+    lines = [
+        summarize_comparison(found, a.title, b.title),
+        describe_basis(found, a.title, b.title),
+        *found.notes,
+    ]
+    lines.append(f"run {run_id}")
     if review is not None:
         result["recommendation"] = format_recommendation(review.recommendation)
         lines.append(summarize_recommendation(review.recommendation))
@@ -191,9 +200,12 @@ def gate(context: click.Context, tables: TableOptions, gated: GateOptions, as_js
     If you give the tables of the training run, the verb repeats that run. Both fits must then be equal byte for byte. This
     takes as long as training. Without the tables this rule is not checked.
 
+    The figures are computed from the stored scores of the run and of the comparison. An approver or evaluator must have signed
+    these (train --key, compare --key), or the tables must be given. Metrics in MLflow count for nothing.
+
     If there is a champion, first run "npsrisk compare". Next, run "npsrisk promote".
 
-    Exit code 0 if all checked rules hold, 1 if a rule does not hold.
+    Exit code 0 if the version may be promoted, 1 if a rule stands against it.
 
     \b
     Examples:
@@ -207,24 +219,19 @@ def gate(context: click.Context, tables: TableOptions, gated: GateOptions, as_js
     with show_progress_bar() as progress:
         evidence = _read_evidence(gated, version, tables, progress)
         review = review_version(open_registry(), version, evidence)
-    rules = review.rules
-    passes = all(rule.held is not False for rule in rules.values())
     result = {
         "version": version.number,
-        "passes": passes,
+        "passes": review.passes,
         "rules": {
             name: {"held": rule.held, "found": rule.found, "expected": rule.expected}
-            for name, rule in rules.items()
+            for name, rule in review.rules.items()
         },
         "recommendation": format_recommendation(review.recommendation),
     }
-    parts = [
-        format_gate_table(rules),
-        summarize_recommendation(review.recommendation),
-        _summarize_gate(version, rules),
-    ]
+    verdict = f"{version.uri} {'passes' if review.passes else 'does not pass'} the gate"
+    parts = [format_gate_table(review.rules), summarize_recommendation(review.recommendation), verdict]
     print_result(result, as_json, "\n\n".join(parts))
-    context.exit(0 if passes else 1)
+    context.exit(0 if review.passes else 1)
 
 
 @click.command()
@@ -277,7 +284,7 @@ def promote(
     print_result(result, as_json, _summarize_promotion(done))
 
 
-def _refuse_equal_versions(compared: ComparedVersions, one: "ModelVersion", other: "ModelVersion") -> None:
+def _refuse_equal_versions(compared: ComparedNames, one: "ModelVersion", other: "ModelVersion") -> None:
     """Refuse one version twice, and two versions with the same bundle."""
     from models.registry import BUNDLE_TAG
 
@@ -297,29 +304,32 @@ def _refuse_equal_versions(compared: ComparedVersions, one: "ModelVersion", othe
 
 def _read_approval(approval: SignedApprovalOptions) -> "Approval":
     """Read the key and the approvers; the person who decides is who holds the key, if no name is given."""
-    from models.signatures.key_holders import Approvers
     from models.signatures.keys import SigningKey
     from training.promotion.promote import Approval
 
-    key, approvers = (
-        SigningKey.load(find_key_file(approval.key_file)),
-        Approvers.read(read_settings().approvers_file),
-    )
+    key, approvers = SigningKey.load(find_key_file(approval.key_file)), read_approvers()
     holder = approvers.find(key.public.key_id)
     name = approval.approved_by if approval.approved_by is not None else holder.name if holder else ""
     return Approval(name or key.public.key_id[:12], approval.why, datetime.now(UTC), key, approvers)
+
+
+def read_approvers() -> "Approvers":
+    """Read who may approve, and whose signature vouches for the figures of a run."""
+    from models.signatures.key_holders import Approvers
+
+    return Approvers.read(read_settings().approvers_file)
 
 
 def _read_evidence(
     gated: GateOptions, version: "ModelVersion", tables: TableOptions, progress: "Progress"
 ) -> "EvidenceOptions":
     """Read the evidence of the gate: the comparison run, and the tables of the training run if they are given."""
-    from training.promotion.promote import EvidenceOptions
+    from training.promotion.evidence import EvidenceOptions
     from training.promotion.refit import RefitOptions
 
     past = _open_training_tables(version, tables, progress)
     refit = None if past is None else RefitOptions(past, gated.jobs, progress)
-    return EvidenceOptions(gated.comparison, refit)
+    return EvidenceOptions(read_approvers(), gated.comparison, refit)
 
 
 def _open_training_tables(
@@ -353,33 +363,15 @@ def _open_training_tables(
     return TableReader(tables).open_sources(config.features.build_record_type(), progress)
 
 
-def _summarize_gate(version: "ModelVersion", rules: "Mapping[str, RuleResult]") -> str:
-    broken = [name for name, rule in rules.items() if rule.held is False]
-    unchecked = [name for name, rule in rules.items() if rule.held is None]
-    held = len(rules) - len(broken) - len(unchecked)
-    parts = [f"{held} of {len(rules)} rules hold"]
-    if broken:
-        parts.append(f"{len(broken)} {'does' if len(broken) == 1 else 'do'} not hold ({', '.join(broken)})")
-    if unchecked:
-        parts.append(f"not checked: {', '.join(unchecked)}")
-    return f"{version.uri} {'does not pass' if broken else 'passes'} the gate: {'; '.join(parts)}"
-
-
 def _summarize_promotion(done: "Promotion") -> str:
-    from training.gate.rules import REFIT_RULE
-
     record = done.record
     if done.missing:
         return (
             f"{record.name} version {record.version} is not champion yet: signed by {', '.join(done.signers)}; "
             f"{done.missing} more must sign, with npsrisk promote {record.version} --key FILE"
         )
-    lines = [
+    return (
         f"{record.name} version {record.version} is champion"
         + (f"; version {record.replaces} is previous" if record.replaces else "")
-        + (" (forced)" if record.forced else "")
-        + f"; record {record.number}, {record.compute_sha256()[:12]}, signed by {', '.join(done.signers)}"
-    ]
-    if REFIT_RULE in record.rules:
-        lines.append(f"{REFIT_RULE}: {record.rules[REFIT_RULE]['found']}")
-    return "\n".join(lines)
+        + f"; record {record.number}, {record.compute_sha256()[:12]}, signed by {', '.join(done.signers)}\n{record.sentence}"
+    )

@@ -47,8 +47,9 @@ def write_approvers(folder: Path, approvers: Approvers = APPROVERS) -> None:
 def sign_record(**fields: Any) -> SignedRecord:
     """Make a promotion record that the reviewer signed."""
     plain: dict[str, Any] = {
-        "number": 1, "name": "nps-risk", "version": "1", "replaces": None, "bundle_sha256": "0" * 64,
-        "approved_by": "a reviewer", "why": "a test", "approved_at": datetime(2024, 4, 2, tzinfo=UTC), "rules": {},
+        "number": 1, "name": "nps-risk", "version": "1", "replaces": None, "bundle_sha256": "0" * 64, "recipe_sha256": "",
+        "approved_by": "a reviewer", "why": "a test", "approved_at": datetime(2024, 4, 2, tzinfo=UTC), "way": "first",
+        "sentence": "There is no champion, and every rule holds.", "rules": {},
         "comparison": None, "forced": False, "figures": FIGURES, "previous_sha256": GENESIS_SHA256,
     }  # fmt: skip
     return SignedRecord(PromotionRecord(**plain | fields)).sign(REVIEWER)

@@ -11,6 +11,7 @@ from models.signatures.signed_record import SignedRecord
 from training.config import EvaluationConfig, TrainConfig
 from training.evaluation.stored_scores import RecipeEvaluation, StoredScores, evaluate_recipe
 from training.gate.rules import RuleResult
+from training.promotion.evidence import EvidenceOptions
 from training.promotion.refit import read_run_config
 from training.promotion.review import review_version
 
@@ -103,7 +104,7 @@ def gather_dossier_evidence(
         config=config,
         tables={name: registry.read_run_table(version.run_id, name) for name in RUN_TABLES},
         recipe=_evaluate_stored_scores(registry, version, config),
-        gate=review_version(registry, version).rules,
+        gate=review_version(registry, version, EvidenceOptions(approvers)).rules,
         records=registry.list_signed_records(version.name),
         approvers=approvers,
         settings=tuple(settings),

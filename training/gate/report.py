@@ -3,25 +3,36 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from models.promotion_record import REPORT_END
-from training.gate.recommendation import Recommendation
-from training.gate.rules import RuleResult
+from training.gate.recommendation import (
+    BROKEN,
+    HOLDS,
+    UNCHECKED,
+    UNDECIDED,
+    Recommendation,
+    describe_result,
+    recommend,
+)
+from training.gate.rules import GateEvidence, RuleResult, find_obstacles, run_gate
 
 GATE_COLUMNS = ("rule", "result", "found", "expected")
-HOLDS, BROKEN, UNDECIDED, UNCHECKED = "holds", "does not hold", "undecided", "not checked"
 
 
 class GateReport(NamedTuple):
-    """Every rule of the gate with its result, and the recommendation.
-
-    Attributes
-    ----------
-    rules : mapping
-    recommendation : Recommendation
-    """
+    """Every rule of the gate with its result, and the recommendation."""
 
     rules: Mapping[str, RuleResult]
     recommendation: Recommendation
+
+    @classmethod
+    def from_evidence(cls, evidence: GateEvidence) -> "GateReport":
+        """Run the gate on evidence, and recommend what to do."""
+        rules = run_gate(evidence)
+        return cls(rules, recommend(rules, evidence))
+
+    @property
+    def passes(self) -> bool:
+        """True if nothing stands against a promotion."""
+        return not find_obstacles(self.rules)
 
     def to_rows(self) -> list[dict[str, str]]:
         """Return a row for each rule, with `GATE_COLUMNS`; rules that do not hold come first."""
@@ -38,32 +49,10 @@ class GateReport(NamedTuple):
         shown = [row for row in rows if row["result"] != HOLDS]
         lines = [self.recommendation.to_markdown()]
         if shown:
-            lines += [
-                "",
-                "| rule of the gate | result | found | expected |",
-                "|---|---|---|---|",
-                *(
-                    "| " + " | ".join(_escape_cell(row[name]) for name in GATE_COLUMNS) + " |"
-                    for row in shown
-                ),
-            ]
+            lines += ["", "| rule of the gate | result | found | expected |", "|---|---|---|---|"]
+            lines += [f"| {' | '.join(_escape_cell(row[name]) for name in GATE_COLUMNS)} |" for row in shown]
         held = [row["rule"] for row in rows if row["result"] == HOLDS]
         return "\n".join([*lines, "", f"Rules that hold: {', '.join(held) or 'none'}."])
-
-
-def describe_result(rule: RuleResult) -> str:
-    """Return the result of a rule in words."""
-    if rule.held is None:
-        return UNCHECKED
-    if rule.held:
-        return HOLDS
-    return UNDECIDED if rule.undecided else BROKEN
-
-
-def replace_report(description: str, report: GateReport) -> str:
-    """Replace the report of the gate at the beginning of a version's description."""
-    _, _, rest = description.rpartition(REPORT_END)
-    return f"{report.to_markdown()}{REPORT_END}{rest}"
 
 
 def _escape_cell(text: str) -> str:

@@ -1,27 +1,29 @@
-"""Promotion gate: all rules, each evaluated on evidence, with what was found and expected.
+"""Promotion gate: all rules, each checked on evidence, with what was found and expected.
 
-A version may become champion if all checked rules hold. Every rule is checked, except the one that needs the training
-tables. With a champion in place, a paired comparison of the two is part of the evidence; without one, only the other rules
-apply. A rule does not hold if its value is unknown.
+A version may become champion if every rule holds. The first version needs the rules of `RUN_RULES` only. A later one is also
+compared with the champion, and needs a way up (`training.gate.ways`). A former champion goes back by `BUNDLE_RULES`.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from consignments.errors import BundleRefused
+from consignments.records import Target
 from models.bundle import Bundle
 from models.formats import format_number, format_percent
+from training.evaluation.estimate import Estimate
 from training.evaluation.leakage import BOUNDS, EARLY_RESULTS, FILLED_COLUMN, LATER_CHANGES, PREDICTIVE_COLUMN
+from training.evaluation.metrics import CALIBRATION_RATIO
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE as NAME_SWAP_BOUND
-from training.evaluation.verdict import MIN_POSITIVES
+from training.evaluation.paired import PairedEvaluation
+from training.gate.figures import RunFigures
+from training.gate.ways import MEASURES, Candidate, describe_gain, explain_too_few, find_way
 
-NON_INFERIORITY_MARGIN = 0.02
-"""Maximum loss of precision or recall at capacity compared with the champion, at the lower end of the 95 % interval."""
 MAX_CALIBRATION_FACTOR = 3.0
 """Maximum ratio of predicted to observed positives, and of observed to predicted. The rule fails only if the entire interval
 is beyond."""
@@ -31,28 +33,20 @@ MAX_SLICE_DROP = 0.2
 """Maximum distance of a slice's entire ROC area interval below the lower end of all traffic; 0.5 is always the minimum."""
 MAX_SLICE_LOSS = 0.05
 """Maximum loss of a slice's ROC area compared with the champion, for the entire interval."""
-UNKNOWN = float("nan")
-RESULTS_SOURCE, TRUTH_SOURCE = "inspection results", "the truth of the simulated world"
-"""Sources of labels, in words."""
+NO_SCORES = "the run holds no scores to compute it from"
 
 Row = Mapping[str, Any]
 
 
-class RefitResult(NamedTuple):
-    """Result of the comparison of the repeated training run with the registered fits.
-
-    Attributes
-    ----------
-    held : bool or None
-        None if it was not checked.
-    found : str
-    """
+class CheckResult(NamedTuple):
+    """Result of a check that was made while the evidence was gathered; `held` is None if it could not be made."""
 
     held: bool | None
     found: str
 
 
-WITHOUT_TABLES = RefitResult(None, "not checked: no tables were given")
+WITHOUT_TABLES = CheckResult(None, "not checked: no tables were given")
+UNSIGNED = CheckResult(None, "not checked: the run is not signed, and no tables were given")
 
 
 @dataclass(frozen=True)
@@ -62,21 +56,22 @@ class ChampionComparison:
     Attributes
     ----------
     run_id : str
-    metrics : mapping
-        Metrics of the comparison's run.
+        Empty if it is not logged yet.
+    pair : PairedEvaluation
+        Of the champion (`a`) and the version (`b`).
     begins : datetime
         Earliest time of arrival that was compared.
-    slices : sequence of rows
-        Table of slices of the run.
-    judged_by : str
-        Source of the labels, in words.
+    finds_per_week : float
+        Rate at which finds became known in the compared weeks.
+    verified : CheckResult
+        Who vouches for the compared scores.
     """
 
     run_id: str
-    metrics: Mapping[str, float]
+    pair: PairedEvaluation
     begins: datetime
-    slices: Sequence[Row] = ()
-    judged_by: str = RESULTS_SOURCE
+    finds_per_week: float
+    verified: CheckResult
 
 
 @dataclass(frozen=True)
@@ -85,44 +80,39 @@ class GateEvidence:
 
     Attributes
     ----------
+    target : str
     bundle : Bundle or None
         Verified; None if it was refused, with the reason in `refusal`.
     refusal : str
     registered_sha256 : str
         SHA-256 of the bundle that was registered.
-    metrics : mapping
-        Metrics of the training run.
-    looks : mapping
-        Name of each leakage check to its row in the run's table `leaks`.
-    slices : sequence of rows
-        Table of slices of the run.
+    evaluation : Bundle or None
+        The evaluation fit of the version.
+    figures : RunFigures or None
+        None if the run holds no scores.
+    verified : CheckResult
+        Who vouches for the scores and tables of the run.
+    refit : CheckResult
+        Result of the repeated training run.
     goes_back : bool
         True if it was champion before: then it was evaluated, and must only be unaltered and work.
-    champion : str or None
-        Number of the version to be replaced; None if there is none.
+    candidate : Candidate or None
+        How it differs from the champion that it is to replace; None if there is none.
     comparison : ChampionComparison or None
         Comparison with that champion; None if there was none.
-    evaluation : Bundle or None
-        The evaluation fit of the version, if it holds one.
-    refit : RefitResult
-        Result of the repeated training run.
     """
 
+    target: Target
     bundle: Bundle | None
     refusal: str
     registered_sha256: str
-    metrics: Mapping[str, float]
-    looks: Mapping[str, Row] = field(default_factory=dict)
-    slices: Sequence[Row] = ()
-    goes_back: bool = False
-    champion: str | None = None
-    comparison: ChampionComparison | None = None
     evaluation: Bundle | None = None
-    refit: RefitResult = WITHOUT_TABLES
-
-    def get_metric(self, name: str) -> float:
-        """Return a metric of the training run, NaN if it has none."""
-        return self.metrics.get(name, UNKNOWN)
+    figures: RunFigures | None = None
+    verified: CheckResult = UNSIGNED
+    refit: CheckResult = WITHOUT_TABLES
+    goes_back: bool = False
+    candidate: Candidate | None = None
+    comparison: ChampionComparison | None = None
 
 
 @dataclass(frozen=True)
@@ -135,8 +125,7 @@ class RuleResult:
         None if the rule was not checked.
     found, expected : str
     undecided : bool
-        True if the rule does not hold only because too little is known yet: its interval also contains values that it accepts, or
-        a comparison is missing.
+        True if the rule does not hold only because too little is known yet.
     """
 
     held: bool | None
@@ -153,10 +142,9 @@ def _check_checksum(evidence: GateEvidence) -> RuleResult:
     expected = f"the registered bundle {evidence.registered_sha256[:12]}, byte for byte"
     if bundle is None:
         return RuleResult(False, evidence.refusal, expected)
-    found = "all files match the manifest"
     if bundle.sha256 != evidence.registered_sha256:
         return RuleResult(False, f"another bundle, {bundle.sha256[:12]}", expected)
-    return RuleResult(True, found, expected)
+    return RuleResult(True, "all files match the manifest", expected)
 
 
 def _check_self_test(evidence: GateEvidence) -> RuleResult:
@@ -180,10 +168,26 @@ def _check_reasons(evidence: GateEvidence) -> RuleResult:
 
 
 def _check_refit(evidence: GateEvidence) -> RuleResult:
+    expected = "both fits equal byte for byte, when trained again on the same tables and settings"
+    return RuleResult(evidence.refit.held, evidence.refit.found, expected)
+
+
+def _check_verified(evidence: GateEvidence) -> RuleResult:
+    """Combine who vouches for the run and for the comparison: the weaker of the two counts."""
+    checks = [evidence.verified] + ([] if evidence.comparison is None else [evidence.comparison.verified])
+    held = False if any(each.held is False for each in checks) else all(each.held for each in checks) or None
+    shown = dict.fromkeys(each.found for each in checks if held or not each.held)
     return RuleResult(
-        evidence.refit.held,
-        evidence.refit.found,
-        "both fits equal byte for byte, when trained again on the same tables and settings",
+        held,
+        "; ".join(shown),
+        "scores signed by an approver or evaluator, or computed again from the tables of the training run",
+    )
+
+
+def _build_figure_rule(check: Callable[[RunFigures], RuleResult], expected: str) -> GateRule:
+    """Build a rule about the figures of the run, which does not hold if there are none."""
+    return lambda evidence: (
+        RuleResult(False, NO_SCORES, expected) if evidence.figures is None else check(evidence.figures)
     )
 
 
@@ -197,184 +201,157 @@ def _build_leakage_rule(look: str, found: str, expected: str) -> GateRule:
         Text templates with the fields `found`, `share` (`found` as a percentage), `bound`, `rows` and `where`.
     """
 
-    def rule(evidence: GateEvidence) -> RuleResult:
-        row = evidence.looks.get(look, {})
-        value, bound = _to_float(row.get("found")), BOUNDS[look]
-        values = {
-            "found": value,
-            "share": format_percent(value),
-            "bound": bound,
-            "rows": row.get("rows", 0),
-            "where": row.get("where", ""),
-        }
+    def check(figures: RunFigures) -> RuleResult:
+        row = figures.looks.get(look, {})
+        value = math.nan if row.get("found") is None else float(row["found"])
+        values = {**row, "found": value, "share": format_percent(value), "bound": BOUNDS[look]}
         expectation = expected.format(**values).replace("%", " %")
         if math.isfinite(value):
-            return RuleResult(value <= bound, found.format(**values), expectation)
-        reason = values["where"] or "not checked"
-        return RuleResult(False, f"no figure: {reason}", expectation, undecided=bool(values["where"]))
+            return RuleResult(value <= BOUNDS[look], found.format(**values), expectation)
+        reason = str(row.get("where", "")) or "not checked"
+        return RuleResult(False, f"no figure: {reason}", expectation, undecided=bool(row.get("where")))
 
-    return rule
+    return _build_figure_rule(check, expected.format(bound=BOUNDS[look]))
 
 
-def _check_better_than_chance(evidence: GateEvidence) -> RuleResult:
-    low = evidence.get_metric("deployed/roc_auc_low")
+def _check_better_than_chance(figures: RunFigures) -> RuleResult:
+    area = figures.recipe.model["roc_auc"]
+    expected = "the entire 95 % interval of the area under the ROC curve above 0.5"
+    if not area.is_shown:
+        return RuleResult(False, explain_too_few(area, figures.finds_per_week), expected, undecided=True)
     return RuleResult(
-        low > 0.5,
-        f"area under the ROC curve {_format_range(evidence.metrics, 'deployed/roc_auc', '.3f')}",
-        "the entire 95 % interval above 0.5",
-        undecided=low <= 0.5 < evidence.get_metric("deployed/roc_auc_high"),
+        area.low > 0.5,
+        f"area under the ROC curve {_describe_range(area)}",
+        expected,
+        undecided=area.low <= 0.5 < area.high,
     )
 
 
-def _check_better_than_rules(evidence: GateEvidence) -> RuleResult:
-    mine = evidence.get_metric("deployed/average_precision")
-    rules = evidence.metrics.get("deployed/baseline/rules/average_precision", 0.0)
-    return RuleResult(
-        mine > rules,
-        f"average precision {mine:.4f}, of the fixed rules {rules:.4f}",
-        "higher than the fixed rules",
-        undecided=mine <= rules < evidence.get_metric("deployed/average_precision_high"),
+def _check_not_worse_than_rules(figures: RunFigures) -> RuleResult:
+    return _check_not_worse(
+        figures.against_rules,
+        figures.finds_per_week,
+        "no measure demonstrably worse than of the fixed rules, from which the trees start",
     )
 
 
-def _check_calibration(evidence: GateEvidence) -> RuleResult:
-    of = dict(_iterate_calibrations(evidence))
-    wrong = [name for name, row in of.items() if _is_miscalibrated(row)]
-    known = math.isfinite(evidence.get_metric("deployed/calibration_ratio"))
-    return RuleResult(
-        known and not wrong,
-        "; ".join(_format_calibration(of[name]) + name for name in dict.fromkeys(["", *wrong])),
-        "calibration ratio (predicted over observed positives) between 1/3 and 3, over all traffic and in each channel",
-        undecided=not known,
-    )
+def _check_not_worse(pair: PairedEvaluation, per_week: float, expected: str) -> RuleResult:
+    """Check that no measure is worse with its whole interval; one with too few results shows nothing."""
+    gains = {name: pair.gains[name] for name in MEASURES}
+    worse = [describe_gain(name, gain) for name, gain in gains.items() if gain.is_shown and gain.sign < 0]
+    shown = [describe_gain(name, gain) for name, gain in gains.items() if gain.is_shown]
+    found = "; ".join(worse or shown[:1]) or explain_too_few(gains[MEASURES[0]], per_week)
+    return RuleResult(not worse, found, expected)
 
 
-def _iterate_calibrations(evidence: GateEvidence) -> Iterator[tuple[str, Row]]:
-    """Yield the calibration ratio with its interval, of all traffic and of each channel with enough positives."""
-    yield (
-        "",
-        {
-            f"calibration_ratio{end}": evidence.get_metric(f"deployed/calibration_ratio{end}")
-            for end in ("", "_low", "_high")
-        },
-    )
-    for row in _filter_slices(evidence.slices):
-        if row["kind"] == "channel":
-            yield f" in channel {row['value']}", row
+def _check_calibration(figures: RunFigures) -> RuleResult:
+    ratio = figures.recipe.model[CALIBRATION_RATIO]
+    expected = "predicted over observed positives between 1/3 and 3, or an interval that reaches into it"
+    if not ratio.is_shown:
+        return RuleResult(False, explain_too_few(ratio, figures.finds_per_week), expected, undecided=True)
+    wrong = ratio.low > MAX_CALIBRATION_FACTOR or ratio.high < 1 / MAX_CALIBRATION_FACTOR
+    return RuleResult(not wrong, describe_calibration(ratio), expected)
 
 
-def _is_miscalibrated(row: Row) -> bool:
-    low, high = _to_float(row.get("calibration_ratio_low")), _to_float(row.get("calibration_ratio_high"))
-    return low > MAX_CALIBRATION_FACTOR or high < 1 / MAX_CALIBRATION_FACTOR
-
-
-def _format_calibration(row: Row) -> str:
-    value, low, high = (_to_float(row.get(f"calibration_ratio{end}")) for end in ("", "_low", "_high"))
-    return f"predicted positives are {value:.3g} times the observed ones ({low:.3g} to {high:.3g})"
-
-
-def _check_slices(evidence: GateEvidence) -> RuleResult:
-    bound = max(0.5, evidence.get_metric("deployed/roc_auc_low") - MAX_SLICE_DROP)
-    judged = list(_filter_slices(evidence.slices))
-    fallen = [row for row in judged if _to_float(row.get("roc_auc_high")) < bound]
+def _check_slices(figures: RunFigures) -> RuleResult:
+    model = figures.recipe.model
+    bound = max(0.5, float(np.nan_to_num(model["roc_auc"].low)) - MAX_SLICE_DROP)
+    judged = list(_filter_slices(model.slices))
+    fallen = [row for row in judged if _to_float(row["roc_auc_high"]) < bound]
     texts = "; ".join(
-        f"{row['kind']} {row['value']}: area {_to_float(row['roc_auc']):.3f}, upper end {_to_float(row['roc_auc_high']):.3f}, "
-        f"{row['positive']} positives"
+        f"{row['kind']} {row['value']}: area {format_number(_to_float(row['roc_auc']))}, "
+        f"upper end {format_number(_to_float(row['roc_auc_high']))}, {row['positive']} positives"
         for row in fallen
     )
     return RuleResult(
         not fallen,
         texts or f"slices checked: {len(judged)}, none beyond the limit",
-        f"no slice with {MIN_SLICE_POSITIVES} or more positives has its entire interval of the area under the ROC curve below {bound:.3f}",
+        f"no slice of {MIN_SLICE_POSITIVES} or more positives with its entire interval of the area under the ROC curve below "
+        f"{format_number(bound)}",
     )
 
 
 def _filter_slices(slices: Sequence[Row]) -> Iterator[Row]:
-    return (row for row in slices if _to_float(row.get("positive")) >= MIN_SLICE_POSITIVES)
+    return (row for row in slices if _to_float(row["positive"]) >= MIN_SLICE_POSITIVES)
 
 
-def _check_name_invariance(evidence: GateEvidence) -> RuleResult:
-    move = evidence.get_metric("test/name_swap_95pct")
+def _check_name_invariance(figures: RunFigures) -> RuleResult:
     return RuleResult(
-        move <= NAME_SWAP_BOUND,
-        f"95 % of scores change by at most {format_number(move)} log-odds",
+        figures.name_swap <= NAME_SWAP_BOUND,
+        f"95 % of scores change by at most {format_number(figures.name_swap)} log-odds",
         f"at most {NAME_SWAP_BOUND} log-odds when personal names are replaced by names from another language",
     )
 
 
 def _check_comparison(evidence: GateEvidence) -> RuleResult:
+    assert evidence.candidate is not None
     found = "no comparison" if evidence.comparison is None else "compared"
     return RuleResult(
         evidence.comparison is not None,
-        f"{found} with version {evidence.champion}, the champion",
-        f"the result of npsrisk compare {evidence.champion} with this version",
+        f"{found} with version {evidence.candidate.champion}, the champion",
+        f"the result of npsrisk compare {evidence.candidate.champion} with this version",
         undecided=evidence.comparison is None,
     )
 
 
-def _check_unseen_period(evidence: GateEvidence) -> RuleResult:
-    assert evidence.comparison is not None
+def _build_pair_rule(
+    check: Callable[[GateEvidence, ChampionComparison], RuleResult], expected: str
+) -> GateRule:
+    """Build a rule about the comparison with the champion, which is not checked without one."""
+    return lambda evidence: (
+        RuleResult(None, "not checked: no comparison", expected)
+        if evidence.comparison is None
+        else check(evidence, evidence.comparison)
+    )
+
+
+def _check_unseen_period(evidence: GateEvidence, compared: ChampionComparison) -> RuleResult:
     assert evidence.bundle is not None
-    fits = [fit for fit in (evidence.bundle, evidence.evaluation) if fit is not None]
-    begins, unseen = evidence.comparison.begins, min(fit.unseen_from for fit in fits)
+    unseen = min(fit.unseen_from for fit in (evidence.bundle, evidence.evaluation or evidence.bundle))
     return RuleResult(
-        begins >= unseen,
-        f"compared on arrivals from {begins:%Y-%m-%d} on",
+        compared.begins >= unseen,
+        f"compared on arrivals from {compared.begins:%Y-%m-%d} on",
         f"only arrivals from {unseen:%Y-%m-%d} on, on which the model was not trained",
     )
 
 
-def _check_enough_positives(evidence: GateEvidence) -> RuleResult:
-    assert evidence.comparison is not None
-    finds = evidence.comparison.metrics.get("compared/finds", UNKNOWN)
-    return RuleResult(
-        finds >= MIN_POSITIVES,
-        f"positives compared: {finds:.0f}",
-        f"at least {MIN_POSITIVES}; with fewer, an improvement cannot be distinguished from chance",
-        undecided=not finds >= MIN_POSITIVES,
-    )
-
-
-def _build_margin_rule(metric: str, name: str) -> GateRule:
-    def rule(evidence: GateEvidence) -> RuleResult:
-        assert evidence.comparison is not None
-        metrics = evidence.comparison.metrics
-        points = {
-            end: 100 * metrics.get(f"difference/{metric}{end}", UNKNOWN) for end in ("", "_low", "_high")
-        }
-        return RuleResult(
-            points["_low"] >= -100 * NON_INFERIORITY_MARGIN,
-            f"{name} {_format_range(points, '', '+.1f')} percentage points compared with the champion",
-            f"lower end of the interval at {-100 * NON_INFERIORITY_MARGIN:.0f} points or above",
-            undecided=not points["_low"] >= -100 * NON_INFERIORITY_MARGIN
-            and not points["_high"] < -100 * NON_INFERIORITY_MARGIN,
-        )
-
-    return rule
-
-
-def _check_slice_losses(evidence: GateEvidence) -> RuleResult:
-    assert evidence.comparison is not None
-    judged = list(_filter_slices(evidence.comparison.slices))
-    lost = [row for row in judged if _to_float(row.get("high")) < -MAX_SLICE_LOSS]
+def _check_slice_losses(pair: PairedEvaluation) -> RuleResult:
+    judged = list(_filter_slices(pair.slices))
+    lost = [row for row in judged if _to_float(row["high"]) < -MAX_SLICE_LOSS]
     texts = "; ".join(
-        f"{row['kind']} {row['value']}: area {_to_float(row['difference']):+.3f} "
-        f"({_to_float(row['low']):+.3f} to {_to_float(row['high']):+.3f}), {row['positive']} positives"
+        f"{row['kind']} {row['value']}: area {format_number(_to_float(row['difference']), '+')} "
+        f"({format_number(_to_float(row['low']), '+')} to {format_number(_to_float(row['high']), '+')}), {row['positive']} positives"
         for row in lost
     )
-    return RuleResult(
-        not lost,
-        texts or f"slices checked: {len(judged)}, none beyond the limit",
-        f"no slice with {MIN_SLICE_POSITIVES} or more positives loses more than {MAX_SLICE_LOSS} of its area under the ROC curve (entire "
-        "interval)",
-    )
+    return RuleResult(not lost, texts or f"slices checked: {len(judged)}, none beyond the limit", NO_LOSS)
 
 
+def _check_way(evidence: GateEvidence, compared: ChampionComparison) -> RuleResult:
+    assert evidence.candidate is not None
+    way = find_way(evidence.candidate, compared.pair, compared.finds_per_week, evidence.refit.held)
+    return RuleResult(way.name != "", way.sentence, WAY_UP, undecided=way.can_wait)
+
+
+NOT_WORSE = "no measure demonstrably worse than of the champion"
+NO_LOSS = (
+    f"no slice of {MIN_SLICE_POSITIVES} or more positives loses more than {MAX_SLICE_LOSS} of its area under the ROC curve (entire "
+    "interval)"
+)
+WAY_UP = "clearly better than the champion, or a routine refit: its configuration on newer results"
 BUNDLE_RULES: dict[str, GateRule] = {
     "self-test passed": _check_self_test,
     "reasons present": _check_reasons,
 }
+CHECKSUM_RULE, REFIT_RULE, VERIFIED_RULE, COMPARISON_RULE, WAY_RULE = (
+    "checksums verified",
+    "training reproduced",
+    "figures verified",
+    "compared with the champion",
+    "better, or a routine refit",
+)
 RUN_RULES: dict[str, GateRule] = {
+    REFIT_RULE: _check_refit,
+    VERIFIED_RULE: _check_verified,
     "no future data": _build_leakage_rule(
         LATER_CHANGES,
         "{share} of {rows:,} test consignments get other features when later data are removed ({where})",
@@ -395,28 +372,26 @@ RUN_RULES: dict[str, GateRule] = {
         "filled shares of inspected and other consignments differ by at least {share} ({where})",
         "at most {bound:.0%}: a column that only inspected consignments have was filled in at the inspection",
     ),
-    "better than chance": _check_better_than_chance,
-    "better than rules": _check_better_than_rules,
-    "calibrated": _check_calibration,
-    "no slice collapsed": _check_slices,
-    "names have no effect": _check_name_invariance,
+    "better than chance": _build_figure_rule(_check_better_than_chance, "better than chance"),
+    "not worse than the rules": _build_figure_rule(_check_not_worse_than_rules, "not worse than the rules"),
+    "calibrated": _build_figure_rule(_check_calibration, "a calibration ratio between 1/3 and 3"),
+    "no slice collapsed": _build_figure_rule(_check_slices, "no slice far below all traffic"),
+    "names have no effect": _build_figure_rule(_check_name_invariance, "no effect of personal names"),
 }
+"""Rules on the training run: what `--force` may override, except the first."""
 CHAMPION_RULES: dict[str, GateRule] = {
-    "compared on unseen data": _check_unseen_period,
-    "enough positives": _check_enough_positives,
-    "precision at 1 % kept": _build_margin_rule("precision_at_1pct", "precision at 1 %"),
-    "recall at 1 % kept": _build_margin_rule("recall_at_1pct", "recall at 1 %"),
-    "precision at capacity kept": _build_margin_rule("precision_at_capacity", "precision at capacity"),
-    "recall at capacity kept": _build_margin_rule("recall_at_capacity", "recall at capacity"),
-    "no slice lost": _check_slice_losses,
+    COMPARISON_RULE: _check_comparison,
+    "compared on unseen data": _build_pair_rule(
+        _check_unseen_period, "only arrivals that neither has learnt from"
+    ),
+    "not worse than the champion": _build_pair_rule(
+        lambda _, compared: _check_not_worse(compared.pair, compared.finds_per_week, NOT_WORSE), NOT_WORSE
+    ),
+    "no slice lost": _build_pair_rule(lambda _, compared: _check_slice_losses(compared.pair), NO_LOSS),
+    WAY_RULE: _build_pair_rule(_check_way, WAY_UP),
 }
-"""Rules that apply if a champion is to be replaced and a comparison with it exists."""
-CHECKSUM_RULE, REFIT_RULE, COMPARISON_RULE = (
-    "checksums verified",
-    "training reproduced",
-    "compared with the champion",
-)
-UNFORCEABLE_RULES = frozenset({CHECKSUM_RULE, REFIT_RULE, *BUNDLE_RULES} - {"reasons present"})
+"""Rules that also apply if a champion is to be replaced."""
+UNFORCEABLE_RULES = frozenset({CHECKSUM_RULE, REFIT_RULE, "self-test passed"})
 """Rules that `--force` cannot override."""
 
 
@@ -425,25 +400,33 @@ def run_gate(evidence: GateEvidence) -> dict[str, RuleResult]:
     sums = {CHECKSUM_RULE: _check_checksum(evidence)}
     if not sums[CHECKSUM_RULE].held:
         return sums
-    rules = BUNDLE_RULES if evidence.goes_back else BUNDLE_RULES | {REFIT_RULE: _check_refit} | RUN_RULES
-    if evidence.champion is not None and not evidence.goes_back:
-        rules = (
-            rules
-            | {COMPARISON_RULE: _check_comparison}
-            | ({} if evidence.comparison is None else CHAMPION_RULES)
-        )
+    rules = BUNDLE_RULES if evidence.goes_back else BUNDLE_RULES | RUN_RULES
+    if evidence.candidate is not None and not evidence.goes_back:
+        rules = rules | CHAMPION_RULES
     return sums | {name: rule(evidence) for name, rule in rules.items()}
 
 
-def _format_range(metrics: Mapping[str, float], name: str, form: str) -> str:
-    value, low, high = (metrics.get(f"{name}{end}", UNKNOWN) for end in ("", "_low", "_high"))
-    if not math.isfinite(value):
-        return "not known"
-    known = math.isfinite(low) and math.isfinite(high)
-    return (
-        f"{value:{form}} ({low:{form}} to {high:{form}})" if known else f"{value:{form}}, interval not known"
-    )
+def find_obstacles(rules: Mapping[str, RuleResult]) -> dict[str, RuleResult]:
+    """Return the rules that stand against a promotion: those that do not hold, and figures for which nobody vouches."""
+    return {
+        name: rule
+        for name, rule in rules.items()
+        if rule.held is False or (name == VERIFIED_RULE and not rule.held)
+    }
+
+
+def describe_calibration(ratio: Estimate) -> str:
+    """Describe the calibration ratio with its interval."""
+    if not ratio.is_shown:
+        return f"the calibration is unknown, {ratio.explain_missing()}"
+    value, low, high = (format_number(each) for each in (ratio.value, ratio.low, ratio.high))
+    return f"predicted positives are {value} times the observed ones ({low} to {high})"
+
+
+def _describe_range(estimate: Estimate) -> str:
+    value, low, high = (format_number(each) for each in (estimate.value, estimate.low, estimate.high))
+    return f"{value} ({low} to {high})"
 
 
 def _to_float(value: Any) -> float:
-    return UNKNOWN if value is None else float(value)
+    return math.nan if value is None else float(value)

@@ -1,11 +1,14 @@
-"""Paired comparison of two versions: same consignments, same history, same resampled days.
+"""Paired comparison of two versions: the same consignments, the same known finds, the same resampled days.
 
-Each version scores every consignment of the period with its own features. The difference of a metric is computed within
-each resample of whole days, so that a difficult day is difficult for both.
+Each version scores every consignment of the period by a fit that learnt nothing of it. If the installed features are not
+those of a version, its scores come from the service's decisions, from the stored scores of its training run, or from its
+recipe fitted again on the features of today; the comparison says which.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -19,6 +22,7 @@ from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs
 from models.batch_scoring import score_chunks
 from models.bundle import Bundle
+from models.formats import format_count
 from training.config import LABEL_DELAY_DAYS, EvaluationConfig
 from training.data.data_hash import TableHash, hash_tables
 from training.data.splits import ALL_ARRIVALS, ArrivalWindow, compute_settled_end
@@ -32,122 +36,132 @@ from training.data.training_set import (
     get_true_labels,
     select_counted_consignments,
 )
-from training.evaluation.estimate import Estimate
-from training.evaluation.metrics import Evaluation, estimate_difference, evaluate, iterate_slices
-from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts
-from training.evaluation.verdict import choose_deciding_metric
-from training.promotion.disagreements import describe_disagreements, explain_rows, find_disagreements
+from training.evaluation.metrics import PRIMARY_MEASURE
+from training.evaluation.paired import PairedEvaluation
+from training.evaluation.stored_scores import PROBABILITY, RANK, StoredScores
+from training.evaluation.traffic import SLICES, extract_texts
+from training.fitting.rolling_origin import compute_shares_above
+from training.promotion.disagreements import list_disagreements
+from training.promotion.logged_scores import LoggedScores
 
+OTHER_RANK = "baseline_a"
+"""Column of the stored scores with the ranks of version `a`; `rank` is version `b`."""
 COMPARED = (
-    "recall_averaged",
-    "precision_at_1pct",
-    "recall_at_1pct",
-    "precision_at_capacity",
+    PRIMARY_MEASURE,
     "recall_at_capacity",
+    "precision_at_1pct",
+    "precision_at_capacity",
     "average_precision",
     "roc_auc",
 )
-"""Compared metrics, the deciding ones first."""
+"""Compared metrics, the deciding one first."""
+VERDICTS = {1: "better", 0: "no difference", -1: "worse"}
+TOO_FEW = "too few results"
+"""Verdict if no estimate of the deciding metric may be shown."""
 Floats = NDArray[np.float64]
-SLICE_COLUMNS = (
-    "kind",
-    "value",
-    "consignments",
-    "labelled",
-    "positive",
-    "a",
-    "b",
-    "difference",
-    "low",
-    "high",
-)
-"""Columns of the table of slices: counts, both areas under the ROC curve, and their difference with its interval."""
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Result of the comparison of two versions.
+    """Result of the comparison of two versions; version `b` may replace version `a`.
 
     Attributes
     ----------
-    a, b : Evaluation
-        On the same traffic; `b` is the candidate to replace `a`.
-    gains : dict
-        Metric to the difference `b` minus `a` with its 95 % interval.
-    disagreements : list of dict
-        With `DISAGREEMENT_COLUMNS`: consignments that only one of the two ranks in its top 1 %, largest rank differences first, with
-        goods and reasons; no personal data.
-    slices : list of dict
-        With `SLICE_COLUMNS`: the difference within each slice of the traffic.
+    stored : StoredScores
+        Every compared consignment: `rank` is that of `b`, `baseline_a` that of `a`.
+    settings : EvaluationConfig
+    target : str
     begins : datetime
         Earliest arrival that was compared.
-    consignments, labelled, positive : int
-    by_truth : bool
-        True if the labels are the truth of a simulated world.
+    consignments : int
+        Compared consignments, which the stored rows stand for.
+    sources : pair of str
+        Where the scores of `a` and of `b` come from, in words.
     data_sha256 : str
         SHA-256 of the given tables.
     inputs : dict
         Name of each table to its rows.
-    fits : tuple of str
-        Fit of `a` and of `b` that was compared, `final` or `evaluation`.
+    disagreements : list of dict
+        With `DISAGREEMENT_COLUMNS`.
     notes : tuple of str
         What was left out, and on what the figures rest.
     """
 
-    a: Evaluation
-    b: Evaluation
-    gains: dict[str, Estimate]
-    disagreements: list[dict[str, float | str]]
-    slices: list[dict[str, float | str]]
+    stored: StoredScores
+    settings: EvaluationConfig
+    target: Target
     begins: datetime
     consignments: int
-    labelled: int
-    positive: int
-    by_truth: bool
-    data_sha256: str
-    inputs: dict[str, int]
-    fits: tuple[str, str] = ("evaluation", "evaluation")
+    sources: tuple[str, str]
+    data_sha256: str = ""
+    inputs: Mapping[str, int] = field(default_factory=dict)
+    disagreements: list[dict[str, float | str]] = field(default_factory=list)
     notes: tuple[str, ...] = ()
 
-    def find_deciding_metric(self) -> str:
-        """Return the metric that decides the verdict, as for a training run: recall at 1 % of the traffic if it has an interval."""
-        return choose_deciding_metric(self.gains)
+    @cached_property
+    def pair(self) -> PairedEvaluation:
+        """Both versions by inspection results, which decide."""
+        return self.stored.compare(self.settings, base=OTHER_RANK)
 
+    @cached_property
+    def truth(self) -> PairedEvaluation | None:
+        """Both versions by the truth of a simulated world, which decides nothing; None without a truth."""
+        return (
+            self.stored.compare(self.settings, base=OTHER_RANK, by_truth=True)
+            if self.stored.has_truth
+            else None
+        )
+
+    @property
+    def labelled(self) -> int:
+        """Known results of the compared consignments."""
+        return int(self.stored.frame["labelled"].sum())
+
+    @property
     def verdict(self) -> str:
-        """Return `better`, `worse` or `no difference` by the deciding metric."""
-        return {1: "better", 0: "no difference", -1: "worse"}[self.gains[self.find_deciding_metric()].sign]
+        """`better`, `worse`, `no difference` or `too few results`: how `b` compares with `a` in the deciding metric."""
+        gain = self.pair.gains[PRIMARY_MEASURE]
+        return VERDICTS[gain.sign] if gain.is_shown else TOO_FEW
 
     def flatten_metrics(self) -> dict[str, float]:
-        """Return the metrics of the run: `difference/…`, `a/…` and `b/…`, with `_low` and `_high`."""
-        differences = {
-            f"difference/{name}{end}": value
-            for name, gain in self.gains.items()
-            for end, value in (("", gain.value), ("_low", gain.low), ("_high", gain.high))
-            if np.isfinite(value)
+        """Return the metrics of the run: `difference/…`, `a/…`, `b/…` and `compared/…`; what is not shown is absent."""
+        named = _flatten_differences(self.pair, "difference")
+        for name, side in (("a", self.pair.a), ("b", self.pair.b)):
+            flat = side.flatten_metrics(name)
+            named |= {metric: value for metric, value in flat.items() if metric.count("/") == 1}
+        if self.truth is not None:
+            named |= _flatten_differences(self.truth, "difference/truth")
+        counts = {
+            "consignments": self.consignments,
+            "results": self.labelled,
+            "finds": self.pair.b.counts.known,
         }
-        sides = {
-            name: value
-            for prefix, side in (("a", self.a), ("b", self.b))
-            for name, value in side.flatten_metrics(prefix).items()
-            if name.count("/") == 1
-        }
-        counts = {"consignments": self.consignments, "results": self.labelled, "finds": self.positive}
-        return differences | sides | {f"compared/{name}": float(count) for name, count in counts.items()}
+        return named | {f"compared/{name}": float(count) for name, count in counts.items()}
+
+
+def _flatten_differences(pair: PairedEvaluation, prefix: str) -> dict[str, float]:
+    shown = {name: pair.gains[name] for name in COMPARED if pair.gains[name].is_shown}
+    return {
+        f"{prefix}/{name}{end}": value
+        for name, gain in shown.items()
+        for end, value in (("", gain.value), ("_low", gain.low), ("_high", gain.high))
+    }
 
 
 @dataclass(frozen=True)
 class ComparedTraffic:
-    """Consignments on which two models are compared, with their outcomes or truth.
+    """Consignments on which two versions are compared, with their outcomes.
 
     Attributes
     ----------
     tables : Tables or FeatureInputs
         Consignments (all of them join the history), outcomes and alerts.
     truth : DataFrame, optional
-        Of a simulated world, instead of the outcomes.
+        Of a simulated world. It decides nothing, and its figures are shown apart.
     window : ArrivalWindow
         Arrivals that are compared. Default: from the time on which neither model was trained, until `compute_settled_end` of the
-        outcomes; by the truth until the last.
+        outcomes.
     """
 
     tables: Tables | FeatureInputs
@@ -156,18 +170,20 @@ class ComparedTraffic:
 
 
 def compare(
-    a: Bundle,
+    a: Bundle | LoggedScores,
     b: Bundle,
     compared: ComparedTraffic,
     config: EvaluationConfig | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Compare two models on the same consignments.
+    """Compare two versions on the same consignments.
 
     Parameters
     ----------
-    a, b : Bundle
-        With the same target; `b` is the candidate to replace `a`.
+    a : Bundle or LoggedScores
+        A fit of the first version, or what the service decided with it.
+    b : Bundle
+        A fit of the version that may replace it, with the same target.
     compared : ComparedTraffic
     config : EvaluationConfig, optional
     progress : callable, optional
@@ -175,64 +191,164 @@ def compare(
     Raises
     ------
     BadInput
-        If the targets differ, a model was trained on the period, or no result of the period is known.
+        If the targets differ, the bundles are equal, a model was trained on the period, or no result of the period is known.
     """
-    if a.card.target != b.card.target:
-        raise BadInput(
-            "models of different targets cannot be compared",
-            got=f"{a.card.target} and {b.card.target}",
-            expected="one target",
-        )
-    config, truth = config or EvaluationConfig(), compared.truth
+    _require_two_models(a, b)
+    config = config or EvaluationConfig()
     inputs = FeatureInputs.to_repeatable(compared.tables)
+    outcomes = _require_outcomes(inputs.outcomes)
     order = inputs.consignments.take_order()
-    begins = _resolve_begin(a, b, compared.window.begins)
-    window = ArrivalWindow(begins, _resolve_end(compared, inputs.outcomes))
-    inside = _select_period(order, inputs.outcomes, window)
-    sample, labels = _sample_labels(order["consignment_id"], inside, inputs, truth, a.card.target, config)
-    if not labels.known.any():
+    window = ArrivalWindow(
+        _resolve_begin(a, b, compared.window.begins),
+        compared.window.ends or compute_settled_end(find_last_visible_time(outcomes)),
+    )
+    inside = _select_period(order, outcomes, window)
+    if isinstance(a, LoggedScores):
+        inside &= np.isfinite(a.get_scores(order["consignment_id"]))
+    labels = get_labels_as_of(
+        order["consignment_id"], outcomes, find_last_visible_time(outcomes), b.card.target
+    )
+    if not (labels.known & inside).any():
         raise BadInput(
             "no result of any consignment of the period is known",
             where=f"{int(inside.sum())} consignments",
             todo="choose another period with --from and --until",
         )
-    wanted = np.zeros(len(order), dtype=bool)
-    wanted[sample.rows] = True
-    scores = [_compute_scores(bundle, inputs, wanted, progress) for bundle in (a, b)]
+    truth = (
+        None
+        if compared.truth is None
+        else get_true_labels(order["consignment_id"], compared.truth, b.card.target)
+    )
+    always = inside & (labels.chosen if truth is None else labels.chosen | truth.positive)
+    sample = sample_traffic(order["consignment_id"], always, [inside], config.traffic_rows, config.seed)
+    scores = [_compute_scores(each, inputs, order["consignment_id"], sample, progress) for each in (a, b)]
     table = TableHash()
-    rows = read_kept_rows(inputs.consignments, a.config, sample.rows, table)
-    named = {"outcomes": inputs.outcomes, "alerts": inputs.alerts, "truth": truth}
-    traffic = _build_traffic(rows, scores[0], labels, sample)
-    one, other = evaluate(traffic, config), evaluate(traffic.replace_score(scores[1]), config)
+    rows = read_kept_rows(inputs.consignments, b.config, sample.rows, table)
+    named = {"outcomes": outcomes, "alerts": inputs.alerts, "truth": compared.truth}
+    labels = labels.select_rows(sample.rows)
+    begins = window.begins
+    assert begins is not None
+    stored = _build_stored_scores(rows, scores, labels, sample, f"{begins:%Y-%m-%d}")
+    if truth is not None:
+        stored.frame["true_positive"] = pd.array(truth.positive[sample.rows], dtype="boolean")
     return Comparison(
-        a=one,
-        b=other,
-        gains={name: estimate_difference(other, one, name) for name in COMPARED},
-        disagreements=_list_disagreements(
-            (a, b), inputs, sample, rows, (scores[0], scores[1]), labels, by_truth=truth is not None
-        ),
-        slices=_compare_slices(traffic, scores[1], config),
+        stored=stored,
+        settings=config,
+        target=b.card.target,
         begins=begins,
         consignments=int(inside.sum()),
-        labelled=round(float(sample.stands_for[labels.known].sum())),
-        positive=int(labels.positive.sum()),
-        by_truth=truth is not None,
+        sources=(_describe_source(a), _describe_source(b)),
         data_sha256=hash_tables({"consignments": table, **named}),
         inputs={"consignments": table.rows}
         | {name: len(each) for name, each in named.items() if each is not None},
-        fits=(a.card.fit, b.card.fit),
+        disagreements=list_disagreements((a, b), inputs, sample, rows, scores, labels),
         notes=(
-            *([] if window.ends == compared.window.ends else _describe_young(order, window)),
+            *([] if compared.window.ends is not None else _describe_young(order, window)),
             *_describe_weights(labels),
         ),
     )
 
 
-def _resolve_end(compared: ComparedTraffic, outcomes: pd.DataFrame | None) -> datetime | None:
-    """Return the end of the period; if none was given, arrivals whose results are not known yet are left out."""
-    if compared.window.ends is not None or compared.truth is not None or outcomes is None or outcomes.empty:
-        return compared.window.ends
-    return compute_settled_end(find_last_visible_time(outcomes))
+def compare_stored(
+    a: StoredScores, b: StoredScores, target: Target, source: str, config: EvaluationConfig | None = None
+) -> Comparison:
+    """Compare the deployed fits of two training runs on the weeks that both have stored.
+
+    Parameters
+    ----------
+    a, b : StoredScores
+        Out-of-time scores of both runs.
+    target : str
+    source : str
+        Where the scores of `a` come from, in words.
+    config : EvaluationConfig, optional
+
+    Raises
+    ------
+    BadInput
+        If no consignment with a result is in both.
+    """
+    config = config or EvaluationConfig()
+    other = a.frame[["consignment_id", "window", "stands_for", RANK]]
+    both = b.frame.merge(other, on="consignment_id", suffixes=("", "_a"))
+    if not both["labelled"].any():
+        raise BadInput(
+            "the training runs of both versions have no tested weeks in common",
+            where="stored scores",
+            got=f"weeks from {a.frame['window'].min()} and from {b.frame['window'].min()}",
+            expected="consignments with a result that the deployed fits of both have scored",
+            todo="provide --decisions of the service, or train both versions with the same --as-of",
+        )
+    both["window"] = both[["window", "window_a"]].max(axis=1)
+    both["stands_for"] = both[["stands_for", "stands_for_a"]].max(axis=1)
+    for name, rank in ((RANK, RANK), (OTHER_RANK, f"{RANK}_a")):
+        both[name] = _rank_in_windows(both, both[rank].to_numpy(np.float64))
+    columns = [name for name in b.frame.columns if not str(name).startswith("baseline_")]
+    stored = StoredScores(both[[*columns, OTHER_RANK]])
+    return Comparison(
+        stored=stored,
+        settings=config,
+        target=target,
+        begins=pd.Timestamp(int(both["day"].min()), unit="D", tz="UTC").to_pydatetime(),
+        consignments=round(float(both["stands_for"].sum())),
+        sources=(source, "the stored scores of its training run"),
+    )
+
+
+def _rank_in_windows(frame: pd.DataFrame, score: Floats) -> Floats:
+    """Return the rank of each score in its window, between 0 and 1; the riskiest has the highest."""
+    rank, stands_for = np.empty(len(frame)), frame["stands_for"].to_numpy(np.float64)
+    for rows in frame.reset_index(drop=True).groupby("window").indices.values():
+        rank[rows] = 1.0 - compute_shares_above(score[rows], stands_for[rows])
+    return rank
+
+
+def _build_stored_scores(
+    rows: pd.DataFrame, scores: Sequence[Floats], labels: Labels, sample: TrafficSample, window: str
+) -> StoredScores:
+    """Build the table of all compared consignments; all are ranked in one window."""
+    probability = np.where(labels.known, compute_inverse_propensity(labels.probability), 0.0)
+    frame = pd.DataFrame(
+        {
+            "consignment_id": rows["consignment_id"].astype(str).to_numpy(dtype=object),
+            "window": window,
+            "day": get_time_column_us(rows, "received_at") // US_PER_DAY,
+            **{column: extract_texts(rows, column) for column in SLICES.values()},
+            "stands_for": sample.stands_for,
+            "labelled": labels.known,
+            "positive": labels.positive,
+            "chosen_by": labels.selected_by,
+            "weight": probability * sample.stands_for,
+            "guessed": labels.known & np.isnan(labels.probability),
+            PROBABILITY: scores[1],
+            "true_positive": pd.array([pd.NA] * len(rows), dtype="boolean"),
+        }
+    )
+    other, own = (_rank_in_windows(frame, each) for each in scores)
+    return StoredScores(frame.assign(**{RANK: own, OTHER_RANK: other}))
+
+
+def _compute_scores(
+    side: Bundle | LoggedScores,
+    inputs: FeatureInputs,
+    ids: "pd.Series",
+    sample: TrafficSample,
+    progress: Progress | None,
+) -> Floats:
+    """Return the scores of the kept consignments; with a fit, all others count for history."""
+    if isinstance(side, LoggedScores):
+        return side.get_scores(ids.iloc[sample.rows])
+    wanted = np.zeros(sample.of, dtype=bool)
+    wanted[sample.rows] = True
+    options = ComputeOptions(progress=progress)
+    chunks = score_chunks(side, inputs, Pseudonyms(BATCH_KEY), options=options, wanted=wanted)
+    return np.concatenate([chunk["score"].to_numpy(np.float64) for chunk in chunks])
+
+
+def _describe_source(side: Bundle | LoggedScores) -> str:
+    if isinstance(side, LoggedScores):
+        return "the decisions of the service"
+    return f"its {side.card.fit} fit, which learnt from arrivals before {side.unseen_from:%Y-%m-%d}"
 
 
 def _describe_young(order: pd.DataFrame, window: ArrivalWindow) -> list[str]:
@@ -240,33 +356,9 @@ def _describe_young(order: pd.DataFrame, window: ArrivalWindow) -> list[str]:
     if not young:
         return []
     return [
-        f"{young:,} arrivals from {window.ends:%Y-%m-%d} on were left out: most results of the last {LABEL_DELAY_DAYS} days before the last "
-        "known one are not known yet, and the quick ones are mostly clear. --until includes them."
+        f"{format_count(young, 'arrival')} from {window.ends:%Y-%m-%d} on were left out: most results of the last {LABEL_DELAY_DAYS} days "
+        "before the last known one are not known yet, and the quick ones are mostly clear. --until includes them."
     ]
-
-
-def _build_traffic(rows: pd.DataFrame, score: Floats, labels: Labels, sample: TrafficSample) -> ScoredPeriod:
-    return ScoredPeriod(
-        score=score,
-        day=get_time_column_us(rows, "received_at") // US_PER_DAY,
-        office=extract_texts(rows, "office"),
-        labelled=labels.known,
-        positive=labels.positive,
-        weight=_weigh_results(labels, sample),
-        slices=extract_slices(rows),
-        guessed=np.isnan(labels.probability),
-        stands_for=sample.stands_for,
-    )
-
-
-def _weigh_results(labels: Labels, sample: TrafficSample) -> Floats:
-    """Compute how many consignments each result stands for: the inverse of its logged probability, or 1, scaled to the traffic.
-
-    Only the ratios of the weights count for a metric. Their sum is that of the traffic, so that the low end of an interval can let a
-    result without a logged probability stand for itself alone.
-    """
-    weight = np.where(labels.known, compute_inverse_propensity(labels.probability), 0.0) * sample.stands_for
-    return weight * max(1.0, float(sample.stands_for.sum() / weight.sum()))
 
 
 def _describe_weights(labels: Labels) -> list[str]:
@@ -274,16 +366,35 @@ def _describe_weights(labels: Labels) -> list[str]:
     if not unlogged:
         return []
     return [
-        f"{unlogged:,} of {known:,} results have no logged probability of selection. Each counts once, for itself: unlike in training, none is "
-        "estimated. So the figures of a and b, their calibration too, describe the inspected consignments more than the traffic, and a "
-        "model that had selected them may look better than it is. The low ends of precision and recall include this, those of the differences do not."
+        f"{unlogged:,} of {known:,} results have no logged probability of selection. Each counts once, for itself. A model that had "
+        "selected them may look better than it is."
     ]
 
 
-def _resolve_begin(a: Bundle, b: Bundle, begins: datetime | None) -> datetime:
+def _require_two_models(a: Bundle | LoggedScores, b: Bundle) -> None:
+    """Refuse models of different targets, and a model that is compared with itself."""
+    if isinstance(a, LoggedScores):
+        return
+    if a.card.target != b.card.target:
+        raise BadInput(
+            "models of different targets cannot be compared",
+            got=f"{a.card.target} and {b.card.target}",
+            expected="one target",
+        )
+    if a.sha256 == b.sha256:
+        raise BadInput(
+            "both versions hold the same model, byte for byte",
+            got=f"bundle {a.sha256[:12]} twice",
+            expected="two different models",
+            todo="compare it with another version; what was decided on one of them holds for the other",
+        )
+
+
+def _resolve_begin(a: Bundle | LoggedScores, b: Bundle, begins: datetime | None) -> datetime:
     """Return the beginning of the period; raise `BadInput` if a model was trained on it."""
-    name, unseen = max((("a", a.unseen_from), ("b", b.unseen_from)), key=lambda each: each[1])
-    if begins is not None and begins < unseen:
+    first = a.begins if isinstance(a, LoggedScores) else a.unseen_from
+    name, unseen = max((("a", first), ("b", b.unseen_from)), key=lambda each: each[1])
+    if begins is not None and begins < unseen and not (isinstance(a, LoggedScores) and name == "a"):
         raise BadInput(
             f"model {name} was trained on consignments of this period, so its metrics would be too good",
             where="--from",
@@ -294,98 +405,36 @@ def _resolve_begin(a: Bundle, b: Bundle, begins: datetime | None) -> datetime:
     return unseen if begins is None else begins
 
 
-def _select_period(
-    frame: pd.DataFrame, outcomes: pd.DataFrame | None, window: ArrivalWindow
-) -> NDArray[np.bool_]:
+def _select_period(frame: pd.DataFrame, outcomes: pd.DataFrame, window: ArrivalWindow) -> Bools:
     """Select one row of each consignment of the period, as training does."""
+    received = get_time_column_us(frame, "received_at")
+    inside = window.select(received) & select_counted_consignments(frame, outcomes, window.ends)
+    if inside.any():
+        return inside
     begins, ends = window
-    inside = window.select(get_time_column_us(frame, "received_at"))
-    inside &= select_counted_consignments(frame, outcomes, ends)
-    if not inside.any():
+    if begins is not None and ends is not None and begins >= ends:
         raise BadInput(
-            "no consignment was received in the period",
-            where=f"from {begins:%Y-%m-%d}" + (f" until {ends:%Y-%m-%d}" if ends else ""),
-            expected="arrivals since the test periods of both models began",
-            todo="provide later consignments and results, or choose another period with --from and --until",
+            "no results are settled in the period",
+            where=f"arrivals from {begins:%Y-%m-%d}",
+            got=f"results of arrivals until {ends:%Y-%m-%d} only",
+            expected=f"results of arrivals from {begins:%Y-%m-%d} on; most are known after {LABEL_DELAY_DAYS} days",
+            todo="wait for later results, or choose an earlier --from or a later --until",
         )
-    return inside
-
-
-def _sample_labels(
-    consignment_id: "pd.Series",
-    inside: NDArray[np.bool_],
-    inputs: FeatureInputs,
-    truth: pd.DataFrame | None,
-    target: Target,
-    config: EvaluationConfig,
-) -> tuple[TrafficSample, Labels]:
-    """Read the truth if given, else the latest outcomes, and select the rows that are compared, with their labels.
-
-    All inspected ones are compared, or all positives by the truth, and at most `traffic_rows` others.
-    """
-    if truth is not None:
-        labels = get_true_labels(consignment_id, truth, target)
-    else:
-        outcomes = _require_outcomes(inputs.outcomes)
-        labels = get_labels_as_of(consignment_id, outcomes, find_last_visible_time(outcomes), target)
-    always = inside & (labels.chosen if truth is None else labels.positive)
-    sample = sample_traffic(consignment_id, always, [inside], config.traffic_rows, config.seed)
-    return sample, labels.select_rows(sample.rows)
-
-
-def _compute_scores(
-    bundle: Bundle, inputs: FeatureInputs, wanted: NDArray[np.bool_], progress: Progress | None
-) -> Floats:
-    """Score some consignments; all others count for history."""
-    options = ComputeOptions(progress=progress)
-    chunks = score_chunks(bundle, inputs, Pseudonyms(BATCH_KEY), options=options, wanted=wanted)
-    return np.concatenate([chunk["score"].to_numpy(np.float64) for chunk in chunks])
+    raise BadInput(
+        "no consignment was received in the period",
+        where=f"from {begins:%Y-%m-%d}" + (f" until {ends:%Y-%m-%d}" if ends else ""),
+        expected="arrivals since the test periods of both models began",
+        todo="provide later consignments and results, or choose another period with --from and --until",
+    )
 
 
 def _require_outcomes(outcomes: pd.DataFrame | None) -> pd.DataFrame:
-    if outcomes is None:
+    if outcomes is None or outcomes.empty:
         raise BadInput(
             "there are no results to compare with",
             where="--outcomes",
-            got="no table",
-            expected="a table of outcomes, or the truth of a simulated world",
-            todo="provide --outcomes or --truth",
+            got="no table" if outcomes is None else "an empty table",
+            expected="a table of outcomes",
+            todo="provide --outcomes",
         )
     return outcomes
-
-
-def _list_disagreements(
-    bundles: tuple[Bundle, Bundle],
-    inputs: FeatureInputs,
-    sample: TrafficSample,
-    rows: pd.DataFrame,
-    scores: tuple[Floats, Floats],
-    labels: Labels,
-    *,
-    by_truth: bool,
-) -> list[dict[str, float | str]]:
-    """List the consignments that only one of the two ranks in its top share, with the reasons of both."""
-    apart = find_disagreements(*scores, sample.stands_for)
-    chosen = np.zeros(sample.of, dtype=bool)
-    chosen[sample.rows[apart]] = True
-    # Reasons come in the order of the table, disagreements by their rank difference.
-    order = np.argsort(np.argsort(apart))
-    one, other = (explain_rows(bundle, inputs, chosen) for bundle in bundles)
-    reasons = ([one[at] for at in order], [other[at] for at in order])
-    return describe_disagreements(rows, scores, sample.stands_for, reasons, labels, by_truth=by_truth)
-
-
-def _compare_slices(
-    traffic: ScoredPeriod, other: Floats, config: EvaluationConfig
-) -> list[dict[str, float | str]]:
-    """Compare the area under the ROC curve within each slice."""
-    found: list[dict[str, float | str]] = []
-    for kind, value, rows in iterate_slices(traffic, config):
-        mine = traffic.select_rows(rows)
-        one, two = (evaluate(each, config) for each in (mine, mine.replace_score(other[rows])))
-        gain = estimate_difference(two, one, "roc_auc")
-        known = mine.traffic[mine.labelled].sum()
-        counts = (round(float(mine.traffic.sum())), round(float(known)), int(mine.positive.sum()))
-        areas = (one["roc_auc"].value, two["roc_auc"].value, gain.value, gain.low, gain.high)
-        found.append(dict(zip(SLICE_COLUMNS, (kind, value or "missing", *counts, *areas), strict=True)))
-    return found

@@ -1,48 +1,35 @@
-"""Page and summary of a comparison, and its run in MLflow."""
+"""Summary, page and MLflow run of a comparison."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
-from models.formats import format_number
+from models.formats import format_number, format_points
 from models.registry import BUNDLE_TAG, ModelVersion
 from models.signatures.keys import SigningKey
-from training.config import EvaluationConfig
 from training.evaluation.estimate import Estimate
-from training.evaluation.verdict import format_percent_range
-from training.gate.recommendation import MORE_POSITIVES_FORMULA
+from training.evaluation.metrics import PRIMARY_MEASURE, describe_counts
+from training.evaluation.paired import SLICE_COLUMNS, PairedEvaluation
 from training.gate.report import GATE_COLUMNS, GateReport
-from training.gate.rules import RESULTS_SOURCE, TRUTH_SOURCE
-from training.promotion.comparison import SLICE_COLUMNS, Comparison
+from training.promotion.comparison import COMPARED, TOO_FEW, Comparison
 from training.promotion.disagreements import DISAGREEMENT_COLUMNS, REASON_SEPARATOR
-from training.reporting.figures import Figure, draw_differences
-from training.reporting.html import AREA_METRICS, HEADLINE, create_environment, format_interval, format_metric
+from training.reporting.charts import BLUE, GREY, ORANGE, Chart, format_signed_tick, set_rows
+from training.reporting.html import AREA_METRICS, HEADLINE, create_environment, format_metric
 from training.reporting.mlflow_tracking import RunRecord, log_run
-from training.reporting.tables import serialize_table
+from training.reporting.tables import RunTable
 from training.runs.evidence import Evidence, hash_run_files, hash_settings, write_evidence
 
-
-def build_difference_rows(found: Comparison) -> list[dict[str, Any]]:
-    """Build for each compared metric a row with both sides, the difference and its interval."""
-    return [
-        {
-            "metric": name,
-            "title": HEADLINE[name],
-            "a": found.a[name].value,
-            "b": found.b[name].value,
-            "difference": gain.value,
-            "low": gain.low,
-            "high": gain.high,
-        }
-        for name, gain in found.gains.items()
-    ]
+SIGN_COLORS = {1: BLUE, 0: GREY, -1: ORANGE}
+WORDS = {
+    "better": "is better than",
+    "worse": "is worse than",
+    "no difference": "does not differ clearly from",
+}
+ROW_INCHES = 0.42
 
 
 def summarize_comparison(found: Comparison, a: str, b: str) -> str:
-    """Summarize the result of the comparison in one sentence.
+    """Summarize a comparison: the counted finds first, then the estimated difference.
 
     Parameters
     ----------
@@ -50,17 +37,46 @@ def summarize_comparison(found: Comparison, a: str, b: str) -> str:
     a, b : str
         Titles of the two versions.
     """
-    name = found.find_deciding_metric()
-    gain = found.gains[name]
-    words = {
-        "better": f"{b} is better than {a}",
-        "worse": f"{b} is worse than {a}",
-        "no difference": f"No significant difference between {a} and {b}",
-    }
+    counted = describe_counts({a: found.pair.a.counts, b: found.pair.b.counts}, found.target)
+    gain = found.pair.gains[PRIMARY_MEASURE]
+    if found.verdict == TOO_FEW:
+        return f"{counted} The difference cannot be decided: {gain.explain_missing()}."
     return (
-        f"{words[found.verdict()]}: {HEADLINE[name].lower()} {format_percent_range(gain)}, on {found.consignments:,} consignments "
-        f"with {found.positive:,} positives."
+        f"{counted} {b[0].upper()}{b[1:]} {WORDS[found.verdict]} {a}: {HEADLINE[PRIMARY_MEASURE].lower()} "
+        f"{describe_difference(gain, PRIMARY_MEASURE)}."
     )
+
+
+def describe_difference(gain: Estimate, metric: str) -> str:
+    """Return a difference with its interval and what it rests on; else why it is not shown."""
+    if not gain.is_shown:
+        return gain.explain_missing()
+    value, low, high = (format_difference(each, metric) for each in (gain.value, gain.low, gain.high))
+    rests = f"{format_number(round(gain.effective))} effective results, the largest counts {gain.largest:.0%}"
+    return f"{value} ({low.removesuffix(' points')} to {high.removesuffix(' points')}; {rests.replace('%', ' %')})"
+
+
+def format_difference(value: float, metric: str) -> str:
+    """Format the difference of a metric: areas as decimals, shares in percentage points; a dash if it is unknown.
+
+    Examples
+    --------
+    >>> format_difference(0.0471, "precision_at_1pct"), format_difference(-0.0179, "roc_auc"), format_difference(float("nan"), "roc_auc")
+    ('+4.71 points', '-0.0179', '–')
+    """
+    return format_number(value, "+") if metric in AREA_METRICS else format_points(value)
+
+
+def build_difference_rows(pair: PairedEvaluation) -> list[dict[str, Any]]:
+    """Build for each compared metric a row with both sides and the difference; `why` says why one is not shown."""
+    rows = []
+    for name in COMPARED:
+        row = {"metric": name, "title": HEADLINE[name], "a": pair.a[name].shown, "b": pair.b[name].shown}
+        gain = pair.gains[name].to_row()
+        rows.append(
+            row | {("difference" if column == "value" else column): value for column, value in gain.items()}
+        )
+    return rows
 
 
 def describe_comparison(found: Comparison, a: str, b: str, gate: GateReport | None = None) -> str:
@@ -78,74 +94,75 @@ def describe_comparison(found: Comparison, a: str, b: str, gate: GateReport | No
         *([] if gate is None else [gate.to_markdown(), "", "---", ""]),
         f"**{summarize_comparison(found, a, b)}**",
         "",
-        f"Compares the {found.fits[0]} fit of {a} with the {found.fits[1]} fit of {b}, on arrivals from {found.begins:%Y-%m-%d} on. "
-        f"Neither fit was trained on them. {found.labelled:,} results are known. Evaluated against "
-        f"{'the truth of the simulated world' if found.by_truth else 'inspection results'}.",
+        describe_basis(found, a, b),
         "",
         *(f"{note}\n" for note in found.notes),
-        f"| metric | {a} | {b} | difference (95 % interval) |",
-        "|---|---|---|---|",
-        *(
-            f"| {row['title']} | {format_metric(row['a'], row['metric'])} | {format_metric(row['b'], row['metric'])} "
-            f"| {format_difference(row['difference'], row['metric'])} ({format_difference_interval(row)}) |"
-            for row in build_difference_rows(found)
-        ),
+        *_tabulate(found.pair, a, b),
         "",
+        *([] if found.truth is None else ["By the truth of the simulated world, which decides nothing:", ""]),
+        *([] if found.truth is None else [*_tabulate(found.truth, a, b), ""]),
         "The page `compare.html` among the artifacts shows slices, and examples of consignments that the two rank differently.",
     ]
     return "\n".join(lines)
 
 
-def draw_comparison(found: Comparison, a: str, b: str) -> str:
-    """Draw the differences with intervals: all traffic in percentage points, slices as area under the ROC curve."""
+def describe_basis(found: Comparison, a: str, b: str) -> str:
+    """Return on which arrivals and which scores of each version the comparison rests."""
+    return (
+        f"Compared on {found.consignments:,} arrivals from {found.begins:%Y-%m-%d} on, with {found.labelled:,} known results. "
+        f"Scores of {a}: {found.sources[0]}. Scores of {b}: {found.sources[1]}. Neither learnt from the compared arrivals."
+    )
+
+
+def _tabulate(pair: PairedEvaluation, a: str, b: str) -> list[str]:
+    """Return the compared metrics as a table in Markdown."""
+    return [
+        f"| metric | {a} | {b} | difference (95 % interval) |",
+        "|---|---|---|---|",
+        *(
+            f"| {row['title']} | {format_metric(row['a'], row['metric'])} | {format_metric(row['b'], row['metric'])} "
+            f"| {describe_difference(pair.gains[row['metric']], row['metric'])} |"
+            for row in build_difference_rows(pair)
+        ),
+    ]
+
+
+def draw_comparison(found: Comparison, a: str, b: str) -> list[Chart]:
+    """Draw the shown differences with their intervals: all traffic in percentage points, slices as area under the ROC curve."""
     points = [
         (HEADLINE[name], Estimate(*(100 * end for end in (gain.value, gain.low, gain.high))))
-        for name, gain in found.gains.items()
-        if name.startswith(("precision", "recall"))
+        for name in COMPARED
+        if name not in AREA_METRICS and (gain := found.pair.gains[name]).is_shown
     ]
     slices = [
         (
             f"{row['kind']}: {row['value']}",
             Estimate(*(float(row[end]) for end in ("difference", "low", "high"))),
         )
-        for row in found.slices
+        for row in found.pair.slices
     ]
-    panels = {f"{b} minus {a}, percentage points": points, "Area under the ROC curve, difference": slices}
-    return draw_differences({title: rows for title, rows in panels.items() if rows})
+    panels = {"Difference in percentage points": points, "Difference of the area under the ROC curve": slices}
+    return [_draw_differences(title, rows, a, b) for title, rows in panels.items() if rows]
 
 
-def _draw_figure(found: Comparison, a: str, b: str) -> Figure:
-    return Figure(
-        draw_comparison(found, a, b),
-        f"Differences between {b} and {a}, with 95 % intervals",
-        f"Points right of zero: {b} is better. Lines: 95 % intervals. Blue: significantly better, orange: significantly worse, grey: not significant. "
-        "About one in twenty is significant by chance.",
-        is_wide=True,
+def _draw_differences(title: str, rows: Sequence[tuple[str, Estimate]], a: str, b: str) -> Chart:
+    chart = Chart(
+        f"{title}: {b} minus {a}, with 95 % intervals",
+        f"Points right of zero: {b} is better. Lines: 95 % intervals. Blue: clearly better, orange: clearly worse, grey: not clear. "
+        "About one in twenty is clear by chance.",
+        title=f"{title}: {b} minus {a}",
+        x_format=format_signed_tick,
+        height=1.2 + ROW_INCHES * len(rows),
+        grid="x",
     )
-
-
-def format_difference(value: float, metric: str) -> str:
-    """Format the difference of a metric: areas as decimals, shares in percentage points; a dash if it is unknown.
-
-    Examples
-    --------
-    >>> format_difference(0.0471, "precision_at_1pct"), format_difference(-0.0179, "roc_auc"), format_difference(float("nan"), "roc_auc")
-    ('+4.71 points', '-0.0179', '–')
-    """
-    if not np.isfinite(value):
-        return "–"
-    if metric in AREA_METRICS:
-        return format_number(value, "+")
-    return f"{format_number(100 * value, '+')} points"
-
-
-def format_difference_interval(row: Mapping[str, Any]) -> str:
-    """Format the interval of a difference."""
-    metric = str(row["metric"])
-    low, high = (
-        format_difference(float(row[end]), metric).removesuffix(" points") for end in ("low", "high")
-    )
-    return format_interval(low, high)
+    with chart.draw() as axes:
+        axes.axvline(0, color=GREY, linewidth=1)
+        for place, (_, gain) in enumerate(rows):
+            color = SIGN_COLORS[gain.sign]
+            axes.plot([gain.low, gain.high], [place, place], color=color)
+            axes.plot([gain.value], [place], "o", color=color)
+        set_rows(axes, range(len(rows)), [name for name, _ in rows])
+    return chart
 
 
 def render_comparison(
@@ -162,17 +179,19 @@ def render_comparison(
     """
     pages = create_environment()
     pages.filters["gained"] = format_difference
-    pages.globals["gained_between"] = format_difference_interval
-    template = pages.get_template("compare.html")
-    return template.render(
+    pages.globals["differing"] = describe_difference
+    return pages.get_template("compare.html").render(
         found=found,
         a=a,
         b=b,
-        rows=build_difference_rows(found),
+        parts=[
+            part for part in (("By inspection results", found.pair), ("By the truth", found.truth)) if part[1]
+        ],
+        rows=build_difference_rows,
         sentence=summarize_comparison(found, a.title, b.title),
-        picture=_draw_figure(found, a.title, b.title).render(),
+        basis=describe_basis(found, a.title, b.title),
+        pictures=[chart.render() for chart in draw_comparison(found, a.title, b.title)],
         gate=gate,
-        formula=MORE_POSITIVES_FORMULA,
         separator=REASON_SEPARATOR,
     )
 
@@ -185,7 +204,7 @@ def log_comparison(
     gate: GateReport | None = None,
     key: SigningKey | None = None,
 ) -> str:
-    """Log the comparison as a separate run, which the gate finds through its tags `a` and `b`.
+    """Log the comparison as a separate run, which the gate finds through its tags `a` and `b`; return the run's identifier.
 
     Parameters
     ----------
@@ -196,55 +215,58 @@ def log_comparison(
         Of `b`, if `a` is the champion.
     key : SigningKey, optional
         Of an approver or evaluator, who signs the evidence of the run.
-
-    Returns
-    -------
-    str
-        The run's identifier.
     """
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "tables").mkdir()
-        (folder / "compare.html").write_text(render_comparison(found, a, b, gate), encoding="utf-8")
-        (folder / "tables" / "differences.json").write_text(
-            serialize_table(list(build_difference_rows(found)))
-        )
-        (folder / "tables" / "disagreements.json").write_text(
-            serialize_table(found.disagreements, DISAGREEMENT_COLUMNS)
-        )
-        (folder / "tables" / "slices.json").write_text(serialize_table(found.slices, SLICE_COLUMNS))
-        if gate is not None:
-            (folder / "tables" / "gate.json").write_text(serialize_table(gate.to_rows(), GATE_COLUMNS))
+
+    def add_evidence(folder: Path) -> None:
         evidence = Evidence(
             kind="comparison",
-            target=a.target,
+            target=found.target,
             bundles={"a": a.tags[BUNDLE_TAG], "b": b.tags[BUNDLE_TAG]},
             files=hash_run_files(folder),
             data_sha256=found.data_sha256,
-            settings_sha256=hash_settings(EvaluationConfig()),
+            settings_sha256=hash_settings(found.settings),
             begins=found.begins,
-            by_truth=found.by_truth,
         )
         write_evidence(folder, evidence, key)
-        record = RunRecord(
-            name=f"compare {a.number} and {b.number}, {a.target}",
-            description=describe_comparison(found, a.title, b.title, gate),
-            tags={
-                "kind": "comparison",
-                "verdict": found.verdict(),
-                "target": a.target,
-                "a": a.uri,
-                "b": b.uri,
-                "begins": found.begins.isoformat(),
-                "judged_by": TRUTH_SOURCE if found.by_truth else RESULTS_SOURCE,
-                "data_sha256": found.data_sha256,
-            },
-            params={
-                "judged_by": "truth" if found.by_truth else "outcomes",
-                "consignments": found.consignments,
-            },
-            metrics=found.flatten_metrics(),
-            folder=folder,
-            inputs=found.inputs,
-        )
-        return log_run(record, tracking_uri=tracking_uri)
+
+    tables: dict[str, Any] = {
+        "differences": build_difference_rows(found.pair),
+        "disagreements": RunTable(found.disagreements, DISAGREEMENT_COLUMNS),
+        "slices": RunTable(found.pair.slices, SLICE_COLUMNS),
+    }
+    if found.truth is not None:
+        tables["truth"] = build_difference_rows(found.truth)
+    if gate is not None:
+        tables["gate"] = RunTable(gate.to_rows(), GATE_COLUMNS)
+    record = RunRecord(
+        name=f"compare {a.number} and {b.number}, {a.target}",
+        description=describe_comparison(found, a.title, b.title, gate),
+        tags=_tag(found, a, b),
+        params={
+            "consignments": found.consignments,
+            "scores.a": found.sources[0],
+            "scores.b": found.sources[1],
+        },
+        metrics=found.flatten_metrics(),
+        tables=tables,
+        files={
+            "compare.html": render_comparison(found, a, b, gate),
+            "scores/compared.parquet": found.stored.content,
+        },
+        inputs=found.inputs,
+        finish=add_evidence,
+    )
+    return log_run(record, tracking_uri=tracking_uri)
+
+
+def _tag(found: Comparison, a: ModelVersion, b: ModelVersion) -> Mapping[str, str]:
+    return {
+        "kind": "comparison",
+        "verdict": found.verdict,
+        "target": a.target,
+        "a": a.uri,
+        "b": b.uri,
+        "begins": found.begins.isoformat(),
+        "truth": "shown" if found.truth is not None else "none",
+        "data_sha256": found.data_sha256,
+    }

@@ -1,6 +1,7 @@
-"""Consignments that two models rank differently, with what a reviewer needs to judge them: goods, route, reasons of both, result."""
+"""Consignments that two versions rank differently, with what a reviewer needs to judge them: goods, route, reasons of both, result."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,7 +13,9 @@ from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs
 from models.batch_scoring import ScoreColumns, score_table
 from models.bundle import Bundle
+from training.data.traffic_sample import TrafficSample
 from training.data.training_set import Labels
+from training.promotion.logged_scores import LoggedScores
 from training.reporting.consignments import describe_consignments
 
 TOP_SHARE = 0.01
@@ -22,112 +25,101 @@ MAX_REASONS = 3
 REASON_SEPARATOR = "\n"
 """Between reasons; a reason itself may hold semicolons."""
 DISAGREEMENT_COLUMNS = (
-    "consignment_id",
-    "channel",
-    "goods",
-    "route",
-    "weight",
-    "value",
-    "rank_a",
-    "rank_b",
-    "score_a",
-    "score_b",
-    "reasons_a",
-    "reasons_b",
-    "result",
+    *("consignment_id", "channel", "goods", "route", "weight", "value"),
+    *("rank_a", "rank_b", "score_a", "score_b", "reasons_a", "reasons_b", "result"),
 )
+RESULT_ORDER = ("positive", "negative", "not inspected")
 Floats = NDArray[np.float64]
-Row = dict[str, float | str]
 
 
-def find_disagreements(score_a: Floats, score_b: Floats, traffic: Floats) -> NDArray[np.int64]:
-    """Return the rows that only one of two scores ranks in its top share, largest rank differences first, at most `MAX_EXAMPLES`.
-
-    Parameters
-    ----------
-    score_a, score_b : float64 arrays, (n,)
-    traffic : float64 array, (n,)
-        How many consignments each row stands for.
-    """
-    top = max(1, round(TOP_SHARE * float(traffic.sum())))
-    rank_a, rank_b = compute_ranks(score_a, traffic), compute_ranks(score_b, traffic)
-    apart = np.flatnonzero((rank_a < top) != (rank_b < top))
-    return apart[np.argsort(-np.abs(rank_a[apart] - rank_b[apart]), kind="stable")][:MAX_EXAMPLES]
-
-
-def describe_disagreements(
+def list_disagreements(
+    sides: tuple[Bundle | LoggedScores, Bundle],
+    inputs: FeatureInputs,
+    sample: TrafficSample,
     rows: pd.DataFrame,
-    scores: tuple[Floats, Floats],
-    traffic: Floats,
-    reasons: tuple[Sequence[str], Sequence[str]],
+    scores: Sequence[Floats],
     labels: Labels,
-    *,
-    by_truth: bool,
-) -> list[Row]:
-    """Build a row for each disagreement, with `DISAGREEMENT_COLUMNS`; no personal data.
+) -> list[dict[str, Any]]:
+    """List the consignments that only one of two versions ranks in its top share, those with a result first.
 
     Parameters
     ----------
-    rows : DataFrame
-        All compared consignments.
-    scores : pair of float64 arrays, (n,) each
-        Of both models.
-    traffic : float64 array, (n,)
-        How many consignments each row stands for.
-    reasons : pair of sequences of str
-        Of both models, for the rows of `find_disagreements`.
-    labels : Labels
-        Of all compared consignments.
-    by_truth : bool
-        True if the labels are the truth of a simulated world.
-    """
-    apart = find_disagreements(*scores, traffic)
-    ranks = [compute_ranks(score, traffic) for score in scores]
-    words = ("positive", "negative", "unknown") if by_truth else ("positive", "negative", "not inspected")
-    found = np.where(labels.positive, words[0], np.where(labels.known, words[1], words[2]))
-    frame = rows.iloc[apart]
-    facts = describe_consignments(frame)
-    return [
-        {
-            "consignment_id": str(frame["consignment_id"].iloc[place]),
-            "channel": str(frame["channel"].iloc[place]),
-            **facts[place]._asdict(),
-            "rank_a": int(ranks[0][at]) + 1,
-            "rank_b": int(ranks[1][at]) + 1,
-            "score_a": float(scores[0][at]),
-            "score_b": float(scores[1][at]),
-            "reasons_a": reasons[0][place],
-            "reasons_b": reasons[1][place],
-            "result": str(found[at]),
-        }
-        for place, at in enumerate(apart.tolist())
-    ]
-
-
-def explain_rows(bundle: Bundle, inputs: FeatureInputs, chosen: NDArray[np.bool_]) -> list[str]:
-    """Return the reasons of a model for some rows of a consignment table, whose other rows count for history.
-
-    Parameters
-    ----------
-    bundle : Bundle
+    sides : pair
+        Version `a` and version `b`.
     inputs : FeatureInputs
-    chosen : bool array, (n,)
-        Which consignments to explain.
+    sample : TrafficSample
+        The compared consignments.
+    rows : DataFrame, (n,)
+        Their columns.
+    scores : pair of float64 arrays, (n,)
+    labels : Labels
+        Their results.
 
     Returns
     -------
-    list of str
-        One text for each chosen row, in the order of the table.
+    list of dict
+        With `DISAGREEMENT_COLUMNS`, at most `MAX_EXAMPLES`; no personal data.
     """
-    if not chosen.any():
-        return []
-    explained = score_table(
-        bundle, inputs, Pseudonyms(BATCH_KEY), columns=ScoreColumns(reasons=MAX_REASONS), wanted=chosen
-    )
+    ranks = [compute_ranks(score, sample.stands_for) for score in scores]
+    result = np.where(labels.positive, 0, np.where(labels.known, 1, 2))
+    at = _find_disagreements(ranks[0], ranks[1], result, float(sample.stands_for.sum()))
+    ids = rows["consignment_id"]
+    reasons = [_explain(side, inputs, sample, ids, at) for side in sides]
     return [
-        REASON_SEPARATOR.join(str(reason["text"]) for reason in msgspec.json.decode(text))
-        for text in explained["reasons"]
+        {
+            "consignment_id": str(ids.iloc[row]),
+            "channel": str(rows["channel"].iloc[row]),
+            **facts._asdict(),
+            "rank_a": int(ranks[0][row]) + 1,
+            "rank_b": int(ranks[1][row]) + 1,
+            "score_a": float(scores[0][row]),
+            "score_b": float(scores[1][row]),
+            "reasons_a": one,
+            "reasons_b": other,
+            "result": RESULT_ORDER[result[row]],
+        }
+        for row, facts, one, other in zip(
+            at.tolist(), describe_consignments(rows.iloc[at]), *reasons, strict=True
+        )
     ]
+
+
+def _find_disagreements(
+    rank_a: NDArray[np.int64], rank_b: NDArray[np.int64], result: NDArray[np.int64], traffic: float
+) -> NDArray[np.int64]:
+    """Return the rows that only one ranks in its top share: positives first, then negatives, by the distance of their ranks."""
+    top = max(1, round(TOP_SHARE * traffic))
+    apart = np.flatnonzero((rank_a < top) != (rank_b < top))
+    order = np.lexsort((-np.abs(rank_a[apart] - rank_b[apart]), result[apart]))
+    return apart[order][:MAX_EXAMPLES]
+
+
+def _explain(
+    side: Bundle | LoggedScores,
+    inputs: FeatureInputs,
+    sample: TrafficSample,
+    ids: "pd.Series[str]",
+    at: NDArray[np.int64],
+) -> list[str]:
+    """Return the reasons of one version for some of the compared rows, one text each."""
+    if not len(at):
+        return []
+    if isinstance(side, Bundle):
+        chosen = np.zeros(sample.of, dtype=bool)
+        chosen[sample.rows[at]] = True
+        columns = ScoreColumns(reasons=MAX_REASONS, lowering=True)
+        explained = score_table(side, inputs, Pseudonyms(BATCH_KEY), columns=columns, wanted=chosen)
+        # They come in the order of the table.
+        texts = explained["reasons"].iloc[np.argsort(np.argsort(at))].tolist()
+    else:
+        texts = side.get_reasons(ids.iloc[at])
+    return [
+        REASON_SEPARATOR.join(map(_format_reason, msgspec.json.decode(text)[:MAX_REASONS])) for text in texts
+    ]
+
+
+def _format_reason(reason: Mapping[str, Any]) -> str:
+    return f"{reason['text']} ({reason['direction']} the score)"
 
 
 def compute_ranks(score: Floats, traffic: Floats) -> NDArray[np.int64]:

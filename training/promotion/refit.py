@@ -1,7 +1,7 @@
 """Repeated training run of a version: the same tables and settings must give both fits again, byte for byte.
 
-A fit with another seed, on fewer rows or on other tables gives other bytes, and so do trees that Dask workers grew. Another kind of
-processor may. This module decides nothing; `training.gate.rules` reads the result.
+A fit with another seed, on fewer rows or on other tables gives other bytes. Another kind of processor may. This module decides
+nothing; `training.gate.rules` reads the result.
 """
 
 from datetime import datetime
@@ -19,9 +19,10 @@ from models.registry import Registry, VersionFolders
 from training.config import CONFIG_FILE, TrainConfig, parse_config_json
 from training.data.data_hash import TableHash, hash_training_tables
 from training.data.table_features import read_kept_rows
-from training.gate.rules import RefitResult
+from training.gate.rules import CheckResult
 from training.runs.artifacts import BUNDLE_FOLDER, EVALUATION_FOLDER, write_run_bundles
 from training.runs.processor import describe_processor
+from training.runs.result import TrainingResult
 from training.runs.task import TrainingTask
 from training.runs.train import train_model
 
@@ -29,19 +30,15 @@ MAX_FILES_NAMED = 3
 """Files that differ, named in the result; the others are counted."""
 HASH_DIGITS = 12
 NO_ROWS = np.empty(0, dtype=np.int64)
+LOST_EVALUATION_FIT = CheckResult(
+    False,
+    "the evaluation fit, which every training run registers, is missing: its tag was removed, or the version was registered otherwise",
+)
+LOST_SETTINGS = CheckResult(False, f"{CONFIG_FILE}, which every training run records, is missing in its run")
 
 
 class RefitOptions(NamedTuple):
-    """Input for the repeated training run.
-
-    Attributes
-    ----------
-    tables : Tables or FeatureInputs
-        Tables that the version was trained on.
-    jobs : int
-        Processes and threads, as in `training.runs.train.train_model`; they change the duration, not the result.
-    progress : callable, optional
-    """
+    """Tables that the version was trained on; `jobs`, as in `training.runs.train.train_model`, change the duration only."""
 
     tables: Tables | FeatureInputs
     jobs: int = 1
@@ -56,18 +53,15 @@ class RegisteredFits(NamedTuple):
     processor: str = ""
 
 
-WITHOUT_EVALUATION_FIT = RefitResult(None, "not checked: the version contains only one fit")
-WITHOUT_SETTINGS = RefitResult(None, "not checked: the training run recorded no settings")
-"""Only of bundles of format 2. A registry that lost either of a later version must not switch the rule off."""
-LOST_EVALUATION_FIT = RefitResult(
-    False,
-    "the evaluation fit, which every training run registers, is missing: its tag was removed, or the version was registered otherwise",
-)
-LOST_SETTINGS = RefitResult(False, f"{CONFIG_FILE}, which every training run records, is missing in its run")
+class Refit(NamedTuple):
+    """Result of a repeated training run, and what it gave; None if it gave other fits or did not run."""
+
+    result: CheckResult
+    repeated: TrainingResult | None = None
 
 
 def read_run_config(registry: Registry, run_id: str) -> TrainConfig | None:
-    """Read the settings recorded by a training run; None if the run is older than these records.
+    """Read the settings recorded by a training run; None if it recorded none.
 
     Raises
     ------
@@ -78,13 +72,10 @@ def read_run_config(registry: Registry, run_id: str) -> TrainConfig | None:
     return None if content is None else parse_config_json(content, where=f"run {run_id}, {CONFIG_FILE}")
 
 
-def refit_version(
-    registered: RegisteredFits, config: TrainConfig | None, options: RefitOptions
-) -> RefitResult:
+def refit_version(registered: RegisteredFits, config: TrainConfig | None, options: RefitOptions) -> Refit:
     """Repeat the training run of a version and compare both fits with the registered ones, byte for byte.
 
-    If the given tables are not those of the training run, nothing is trained. Nor is it if Dask workers grew the trees: then only the
-    tables are compared, and the result says so.
+    If the given tables are not those of the training run, nothing is trained.
 
     Parameters
     ----------
@@ -93,27 +84,26 @@ def refit_version(
         Settings recorded by the training run; None if it recorded none.
     options : RefitOptions
     """
-    if registered.folders.evaluation is None:
-        return WITHOUT_EVALUATION_FIT if _is_old(registered.card) else LOST_EVALUATION_FIT
-    if config is None:
-        return WITHOUT_SETTINGS if _is_old(registered.card) else LOST_SETTINGS
-    task = TrainingTask(
-        options.tables, datetime.fromisoformat(registered.card.as_of), registered.card.target, config
-    )
+    if registered.folders.evaluation is None or config is None:
+        return Refit(LOST_SETTINGS if config is None else LOST_EVALUATION_FIT)
+    card = registered.card
+    task = TrainingTask(options.tables, datetime.fromisoformat(card.as_of), card.target, config)
     with report_progress(options.progress, "comparing tables"):
         consignments = TableHash()
         read_kept_rows(task.inputs.consignments, config.features, NO_ROWS, consignments)
         given = hash_training_tables(task.inputs, consignments)
-    trained_on = registered.card.data_sha256
-    if given != trained_on:
-        return RefitResult(
-            False,
-            f"the tables are not those it was trained on: hash {given[:HASH_DIGITS]}, expected {trained_on[:HASH_DIGITS]}; "
-            "provide the original tables",
+    if given != card.data_sha256:
+        return Refit(
+            CheckResult(
+                False,
+                f"the tables are not those it was trained on: hash {given[:HASH_DIGITS]}, expected {card.data_sha256[:HASH_DIGITS]}; "
+                "provide the original tables",
+            )
         )
-    with TemporaryDirectory() as spare:
+    repeated = train_model(task, options.jobs, options.progress)
+    with TemporaryDirectory() as spare, report_progress(options.progress, "comparing fits"):
         folder = Path(spare)
-        _repeat_training(task, options, folder)
+        write_run_bundles(repeated, folder)
         pairs = {
             BUNDLE_FOLDER: registered.folders.served,
             EVALUATION_FOLDER: registered.folders.evaluation,
@@ -124,19 +114,10 @@ def refit_version(
             for name in _list_differing_files(folder / fit, original)
         ]
     if differing:
-        return RefitResult(False, _describe_difference(differing, registered))
-    return RefitResult(True, "trained again on the same tables: both fits are equal, byte for byte")
-
-
-def _is_old(card: ModelCard) -> bool:
-    """Return whether a card is of a bundle of format 2 with one fit."""
-    return not card.learnt_until and card.fit == "evaluation"
-
-
-def _repeat_training(task: TrainingTask, options: RefitOptions, folder: Path) -> None:
-    trained = train_model(task, options.jobs, options.progress)
-    with report_progress(options.progress, "comparing fits"):
-        write_run_bundles(trained, folder)
+        return Refit(CheckResult(False, _describe_difference(differing, registered)))
+    return Refit(
+        CheckResult(True, "trained again on the same tables: both fits are equal, byte for byte"), repeated
+    )
 
 
 def _list_differing_files(one: Path, other: Path) -> list[str]:

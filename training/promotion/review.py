@@ -1,33 +1,18 @@
-"""Review of a version: the gate and the recommendation, on the evidence of its run and of a comparison with the champion."""
+"""Review of a version: the gate and the recommendation, on the same evidence as a promotion, without changing anything."""
 
-import math
-from datetime import datetime
+from datetime import UTC, datetime
 
-from consignments.errors import BundleRefused
-from models.registry import CHAMPION, ModelVersion, Registry
+from models.registry import ModelVersion, Registry
+from models.signatures.key_holders import Approvers
 from models.signatures.keys import SigningKey
-from training.evaluation.estimate import Estimate
-from training.gate.recommendation import (
-    NO_ESTIMATE,
-    DecidingFacts,
-    Recommendation,
-    read_facts,
-    recommend,
-)
+from training.gate.figures import count_finds_per_week
 from training.gate.report import GateReport
-from training.gate.rules import RESULTS_SOURCE, TRUTH_SOURCE, ChampionComparison, GateEvidence, run_gate
+from training.gate.rules import ChampionComparison, CheckResult
 from training.promotion.comparison import Comparison
 from training.promotion.comparison_report import log_comparison
-from training.promotion.promote import (
-    DEFAULT_EVIDENCE,
-    EvidenceOptions,
-    find_replaced,
-    gather_evidence,
-    list_trusted,
-)
+from training.promotion.evidence import DEFAULT_EVIDENCE, NOBODY, EvidenceOptions, gather_evidence
+from training.promotion.promote import find_replaced, list_signed
 from training.runs.run_update import write_review
-
-BEFORE = "It was champion before, is unaltered and passes its self-test."
 
 
 def review_version(
@@ -44,43 +29,23 @@ def review_version(
     Raises
     ------
     PromotionRefused
-        If the comparison is of other versions, or the alias `champion` was moved without a promotion record.
+        If the comparison is of other versions, the version holds the bundle of the champion, or the alias `champion` was moved
+        without a promotion record.
     """
     signed = registry.list_signed_records(version.name)
-    records = [each.record for each in signed]
-    champion = find_replaced(registry, version, records)
-    evidence = gather_evidence(registry, version, champion, list_trusted(signed), options)
-    rules = run_gate(evidence)
-    recommendation = recommend(rules, _gather_facts(registry, version, evidence))
-    own = [record for record in records if record.version == version.number]
-    passes = all(rule.held is not False for rule in rules.values())
-    if evidence.goes_back and passes and not (own and own[-1].forced):
-        recommendation = Recommendation("promote", BEFORE, recommendation.facts)
-    return GateReport(rules, recommendation)
-
-
-def review_comparison(
-    registry: Registry, found: Comparison, a: ModelVersion, b: ModelVersion
-) -> GateReport | None:
-    """Run the gate on `b` with a comparison that is not logged yet; return None if `a` is not the champion.
-
-    Parameters
-    ----------
-    registry : Registry
-    found : Comparison
-    a, b : ModelVersion
-        The compared versions.
-    """
-    champion = registry.find_champion(b.target)
-    if champion is None or champion.number != a.number or a.number == b.number:
-        return None
-    judged_by = TRUTH_SOURCE if found.by_truth else RESULTS_SOURCE
-    compared = ChampionComparison("", found.flatten_metrics(), found.begins, found.slices, judged_by)
-    return review_version(registry, b, EvidenceOptions(measured=compared))
+    champion = find_replaced(registry, version, [each.record for each in signed])
+    return GateReport.from_evidence(
+        gather_evidence(registry, version, champion, list_signed(signed), options)
+    )
 
 
 def log_reviewed_comparison(
-    registry: Registry, found: Comparison, a: ModelVersion, b: ModelVersion, key: SigningKey | None = None
+    registry: Registry,
+    found: Comparison,
+    a: ModelVersion,
+    b: ModelVersion,
+    key: SigningKey | None = None,
+    approvers: Approvers = NOBODY,
 ) -> tuple[str, GateReport | None]:
     """Log a comparison with the recommendation for `b`, and write the recommendation to the description of that version.
 
@@ -92,60 +57,26 @@ def log_reviewed_comparison(
         The compared versions.
     key : SigningKey, optional
         Of an approver or evaluator, who signs the evidence of the run.
+    approvers : Approvers
 
     Returns
     -------
     tuple
         The run's identifier, and the report of the gate; None if `a` is not the champion.
     """
-    report = review_comparison(registry, found, a, b)
-    run_id = log_comparison(found, a, b, registry.tracking_uri, report, key)
-    if report is not None:
-        show_review(registry, b, report, run_id)
-    return run_id, report
-
-
-def show_review(registry: Registry, version: ModelVersion, report: GateReport, comparison_run: str) -> None:
-    """Write the report of the gate to the version and to its run; a version with a promotion record is left as it is."""
-    if any(record.version == version.number for record in registry.list_records(version.name)):
-        return
-    write_review(registry, version, report, comparison_run)
-
-
-def _gather_facts(registry: Registry, version: ModelVersion, evidence: GateEvidence) -> DecidingFacts:
-    """Gather the facts that decide: of the comparison with the champion, else of the training run."""
-    compared = evidence.comparison
-    if compared is not None:
-        return DecidingFacts(
-            difference=_read_metric(compared, "difference/recall_at_1pct"),
-            rival=f"version {evidence.champion}, the champion",
-            is_champion=True,
-            positives=int(compared.metrics.get("compared/finds", 0)),
-            calibration=_read_metric(compared, "b/calibration_ratio"),
-            judged_by=compared.judged_by,
-            newer_days=_count_newer_days(registry, version, evidence),
+    champion = registry.find_champion(b.target)
+    report = None
+    if champion is not None and champion.number == a.number:
+        signer = None if key is None else approvers.find(key.public.key_id)
+        verified = CheckResult(None, "not checked: the comparison is not signed")
+        if signer is not None and (signer.until is None or datetime.now(UTC) < signer.until):
+            verified = CheckResult(True, f"the comparison is signed by {signer.name}")
+        measured = ChampionComparison(
+            "", found.pair, found.begins, count_finds_per_week(found.stored), verified
         )
-    facts = read_facts(registry.read_run_table(version.run_id, "deciding_facts"))
-    if facts is not None:
-        return facts
-    calibration = Estimate(
-        *(evidence.get_metric(f"deployed/calibration_ratio{end}") for end in ("", "_low", "_high"))
-    )
-    return DecidingFacts(NO_ESTIMATE, "the strongest baseline", False, 0, calibration, RESULTS_SOURCE)
-
-
-def _count_newer_days(registry: Registry, version: ModelVersion, evidence: GateEvidence) -> int:
-    """Count the days by which the results of a version are newer than those of the champion, by their verified bundles."""
-    champion = registry.find_version(CHAMPION, version.target)
-    if champion is None or evidence.bundle is None:
-        return 0
-    try:
-        replaced = registry.fetch_bundle(champion)
-    except BundleRefused:
-        return 0
-    new, old = (datetime.fromisoformat(bundle.card.as_of) for bundle in (evidence.bundle, replaced))
-    return max((new - old).days, 0)
-
-
-def _read_metric(compared: ChampionComparison, name: str) -> Estimate:
-    return Estimate(*(compared.metrics.get(f"{name}{end}", math.nan) for end in ("", "_low", "_high")))
+        report = review_version(registry, b, EvidenceOptions(approvers, measured=measured))
+    run_id = log_comparison(found, a, b, registry.tracking_uri, report, key)
+    is_promoted = any(record.version == b.number for record in registry.list_records(b.name))
+    if report is not None and not is_promoted:
+        write_review(registry, b, report, run_id)
+    return run_id, report

@@ -37,6 +37,12 @@ def write_tables(folder: Path, tables: Mapping[str, Sequence[Row] | RunTable]) -
         (folder / "tables" / f"{name}.json").write_text(serialize_table(rows, columns), encoding="utf-8")
 
 
+def parse_table(content: bytes) -> list[dict[str, Any]]:
+    """Read the rows of a table."""
+    table = json.loads(content)
+    return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+
+
 def replace_unknown(value: Any) -> Any:
     """Replace numbers that are unknown (NaN) by None, at any depth, for JSON."""
     if isinstance(value, dict):

@@ -33,9 +33,10 @@ from training.evaluation.name_invariance import COLUMNS as NAME_SWAP_COLUMNS
 from training.fitting.deployed import RECALLS
 from training.fitting.fit import TrafficScores
 from training.fitting.search import SEARCH_SPACE
-from training.gate.recommendation import FACT_COLUMNS, recommend
+from training.gate.figures import compute_run_figures
 from training.gate.report import GATE_COLUMNS, GateReport
-from training.gate.rules import GateEvidence, run_gate
+from training.gate.rules import UNSIGNED, CheckResult, GateEvidence
+from training.gate.ways import Candidate
 from training.monitoring.traffic_profile import ScoredTraffic, build_traffic_profile, multiply_counts
 from training.reporting.tables import RunTable, write_tables
 from training.runs.explanations import compute_feature_importance, explain_sample
@@ -67,8 +68,10 @@ METRIC_COLUMNS = ("name", "metric", *ESTIMATE_COLUMNS)
 SLICE_COLUMNS = ("kind", "value", "consignments", "labelled", "positive")
 
 
-def write_artifacts(trained: TrainingResult, folder: Path, champion: str | None = None) -> GateReport:
-    """Write all artifacts of a run."""
+def write_artifacts(
+    trained: TrainingResult, folder: Path, champion: str | None = None, *, is_signed: bool = False
+) -> GateReport:
+    """Write all artifacts of a run, whose evidence will be signed or not."""
     folder.mkdir(parents=True, exist_ok=True)
     write_run_bundles(trained, folder)
     (folder / CONFIG_FILE).write_text(trained.config.to_json(), encoding="utf-8")
@@ -79,37 +82,34 @@ def write_artifacts(trained: TrainingResult, folder: Path, champion: str | None 
     (folder / "plots").mkdir(exist_ok=True)
     for name, chart in charts.items():
         (folder / "plots" / f"{name}.svg").write_text(chart.svg, encoding="utf-8")
-    gate = check_gate(trained, folder, champion)
-    write_tables(folder, list_run_tables(trained, importance, fairness) | list_gate_tables(trained, gate))
+    gate = check_gate(trained, folder, champion, is_signed=is_signed)
+    tables = list_run_tables(trained, importance, fairness)
+    write_tables(folder, tables | {"gate": RunTable(gate.to_rows(), GATE_COLUMNS)})
     served = load_bundle(folder / BUNDLE_FOLDER).model
     page = render_report(trained, gate, served, charts, importance, fairness)
     (folder / REPORT_FILE).write_text(page, encoding="utf-8")
     return gate
 
 
-def check_gate(trained: TrainingResult, folder: Path, champion: str | None = None) -> GateReport:
-    """Run the gate on the bundles in a folder, with the results of the run that wrote them."""
-    served = load_bundle(folder / BUNDLE_FOLDER)
+def check_gate(
+    trained: TrainingResult, folder: Path, champion: str | None = None, *, is_signed: bool = False
+) -> GateReport:
+    """Run the gate on the bundles in a folder, with the results of the run that wrote them; the champion is not compared yet."""
+    served, deployed = load_bundle(folder / BUNDLE_FOLDER), trained.deployed
+    figures = compute_run_figures(
+        deployed.stored, trained.config.evaluation, trained.leaks, trained.name_swaps, deployed.recipe
+    )
     evidence = GateEvidence(
+        target=trained.target,
         bundle=served,
         evaluation=load_bundle(folder / EVALUATION_FOLDER),
         refusal="",
         registered_sha256=served.sha256,
-        metrics=trained.metrics,
-        looks={str(row["look"]): row for row in trained.leaks},
-        slices=trained.deployed.recipe.model.slices,
-        champion=champion,
+        figures=figures,
+        verified=CheckResult(True, "the training run is signed") if is_signed else UNSIGNED,
+        candidate=None if champion is None else Candidate(champion),
     )
-    rules = run_gate(evidence)
-    return GateReport(rules, recommend(rules, trained.deciding_facts))
-
-
-def list_gate_tables(trained: TrainingResult, gate: GateReport) -> dict[str, RunTable]:
-    """List the tables of the gate by name: every rule, and the facts that decide."""
-    return {
-        "gate": RunTable(gate.to_rows(), GATE_COLUMNS),
-        "deciding_facts": RunTable(trained.deciding_facts.to_rows(), FACT_COLUMNS),
-    }
+    return GateReport.from_evidence(evidence)
 
 
 def write_run_bundles(trained: TrainingResult, folder: Path) -> None:

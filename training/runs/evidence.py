@@ -29,7 +29,7 @@ EVIDENCE_FILE, SIGNATURE_FILE = "evidence.json", "evidence.sig.json"
 PREDICATE_TYPE = "urn:npsrisk:evidence:1"
 PATTERNS = ("config.json", "scores/*.parquet", "tables/*.json")
 """Files of a run that its evidence names."""
-CONCLUSIONS = ("tables/gate.json", "tables/deciding_facts.json")
+CONCLUSIONS = ("tables/gate.json",)
 """Tables that are drawn from the evidence, and no part of it."""
 EvidenceKind = Literal["training", "comparison"]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]

@@ -149,7 +149,7 @@ def _write_artifacts(
     champion: str | None = None,
 ) -> GateReport:
     with report_progress(progress, "writing report and bundle"):
-        gate = write_artifacts(trained, folder, champion)
+        gate = write_artifacts(trained, folder, champion, is_signed=key is not None)
         write_evidence(folder, build_training_evidence(trained, folder), key)
     return gate
 

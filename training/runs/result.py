@@ -23,8 +23,6 @@ from training.evaluation.verdict import EvaluationVerdict
 from training.fitting.deployed import DeployedResult
 from training.fitting.diagnostics import DiagnosticsResult
 from training.fitting.fit import EvaluationFit, FinalFit
-from training.gate.recommendation import DecidingFacts
-from training.gate.rules import RESULTS_SOURCE
 from training.runs.processor import PROCESSOR_TAG, describe_processor
 
 Floats = NDArray[np.float64]
@@ -118,18 +116,6 @@ class TrainingResult:
     def test_matrix_rows(self) -> NDArray[np.int64]:
         """Rows of the feature matrix that belong to the test period, in the order of the test scores."""
         return np.flatnonzero(self.data.part[self.matrix.rows] == TEST)
-
-    @property
-    def deciding_facts(self) -> DecidingFacts:
-        """The measured facts for the recommendation."""
-        return DecidingFacts(
-            difference=self.verdict.gain,
-            rival=f"the strongest baseline ({self.verdict.rival.replace('_', ' ')})",
-            is_champion=False,
-            positives=self.deployed.recipe.model.counts.known,
-            calibration=self.deployed.recipe.model["calibration_ratio"],
-            judged_by=RESULTS_SOURCE,
-        )
 
     @property
     def fits_sentence(self) -> str:

@@ -1,48 +1,42 @@
-"""The gate: each rule refuses what it is there for, and says what it found."""
+"""The gate: each rule refuses what it is there for, says what it found, and calls too few results by their name."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support.gate_evidence import (
+    LOST_SLICE,
+    NO_LEAK,
+    SLICE,
+    estimate,
+    make_challenger,
+    make_evaluation,
+    make_evidence,
+    make_figures,
+    make_pair,
+)
 from support.serving_examples import make_bundle
 
 from features.config import FeatureConfig
 from models.bundle import Bundle, load_bundle
 from training.evaluation.leakage import BOUNDS, EARLY_RESULTS, FILLED_COLUMN, LATER_CHANGES, PREDICTIVE_COLUMN
+from training.evaluation.stored_scores import RecipeEvaluation
+from training.gate.report import GateReport
 from training.gate.rules import (
-    MIN_SLICE_POSITIVES,
-    NON_INFERIORITY_MARGIN,
+    CHAMPION_RULES,
     REFIT_RULE,
-    ChampionComparison,
+    VERIFIED_RULE,
+    WITHOUT_TABLES,
+    CheckResult,
     GateEvidence,
-    RefitResult,
+    find_obstacles,
     run_gate,
 )
+from training.gate.ways import Candidate
 
-GOOD = {
-    "deployed/roc_auc_low": 0.8,
-    "deployed/average_precision": 0.2,
-    "deployed/baseline/rules/average_precision": 0.05,
-    "deployed/calibration_ratio": 1.1,
-    "deployed/calibration_ratio_low": 0.8,
-    "deployed/calibration_ratio_high": 1.4,
-    "test/name_swap_95pct": 0.0,
-}
-KEPT = {
-    f"difference/{metric}{end}": 0.0
-    for metric in ("precision_at_1pct", "recall_at_1pct", "precision_at_capacity", "recall_at_capacity")
-    for end in ("", "_low")
-} | {"compared/finds": 30.0}
-NO_LEAK = {look: {"found": 0.0, "rows": 900, "where": ""} for look in BOUNDS}
-SLICE = {
-    "kind": "channel",
-    "value": "postal",
-    "positive": MIN_SLICE_POSITIVES,
-    "roc_auc": 0.7,
-    "roc_auc_high": 0.8,
-}
-BEGINS = datetime(2024, 6, 1, tzinfo=UTC)
+REFIT = Candidate("1", newer_days=14, same_recipe=True)
 
 
 @pytest.fixture(scope="module")
@@ -51,73 +45,100 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return load_bundle(make_bundle(folder / "bundle", FeatureConfig(), 1))
 
 
-@pytest.fixture(scope="module")
-def good(bundle: Bundle) -> GateEvidence:
-    return GateEvidence(bundle, "", bundle.sha256, GOOD, NO_LEAK, [SLICE])
+def find_broken(evidence: GateEvidence) -> dict[str, str]:
+    """Give the rules that stand against a promotion, and what they found."""
+    return {name: rule.found for name, rule in find_obstacles(run_gate(evidence)).items()}
 
 
-def broken(evidence: GateEvidence) -> dict[str, str]:
-    """Give the rules that do not hold, and what they found."""
-    return {name: finding.found for name, finding in run_gate(evidence).items() if finding.held is False}
+def measure(**metrics: Any) -> Any:
+    """Give the figures of a run with some metrics of the deployed recipe changed."""
+    return make_figures(recipe=RecipeEvaluation(make_evaluation(**metrics), {}))
 
 
-def with_metrics(evidence: GateEvidence, **metrics: float) -> GateEvidence:
-    changed = {
-        f"{'test' if name == 'name_swap_95pct' else 'deployed'}/{name}": value
-        for name, value in metrics.items()
-    }
-    return replace(evidence, metrics=GOOD | changed)
+def test_a_good_first_version_and_a_good_refit_pass(bundle: Bundle) -> None:
+    assert find_broken(make_evidence(bundle)) == {}
+    assert find_broken(make_challenger(bundle, make_pair(), REFIT)) == {}
 
 
-def compared(evidence: GateEvidence, begins: datetime = BEGINS, **metrics: float) -> GateEvidence:
-    changed = {f"difference/{name}": value for name, value in metrics.items()}
-    return replace(
-        evidence,
-        champion="1",
-        comparison=ChampionComparison("run", KEPT | changed, begins, [SLICE | {"difference": 0.0}]),
-    )
+RATIO = {"is_share": False}
+CASES: dict[str, tuple[dict[str, Any], str, str]] = {
+    "no better than chance": (
+        {"figures": measure(roc_auc=estimate(0.6, 0.5, 0.7))},
+        "better than chance",
+        "area under the ROC curve 0.6 (0.5 to 0.7)",
+    ),
+    "worse than the rules": (
+        {"figures": make_figures(against_rules=make_pair(recall_at_capacity=estimate(-0.1, -0.2, -0.01)))},
+        "not worse than the rules",
+        "recall at capacity -10 points (-20 to -1)",
+    ),
+    "scores too high by their whole interval": (
+        {"figures": measure(calibration_ratio=estimate(5.0, 3.1, 9.0, **RATIO))},
+        "calibrated",
+        "predicted positives are 5 times the observed ones (3.1 to 9)",
+    ),
+    "scores too low by their whole interval": (
+        {"figures": measure(calibration_ratio=estimate(0.2, 0.1, 0.3, **RATIO))},
+        "calibrated",
+        "0.2 times",
+    ),
+    "a slice that collapsed": (
+        {"figures": measure(slices=[SLICE | {"value": "air", "roc_auc": 0.5, "roc_auc_high": 0.55}])},
+        "no slice collapsed",
+        "channel air: area 0.5, upper end 0.55, 20 positives",
+    ),
+    "names that move scores": (
+        {"figures": make_figures(name_swap=0.011)},
+        "names have no effect",
+        "at most 0.011 log-odds",
+    ),
+    "another training": (
+        {"refit": CheckResult(False, "bundle/trees.txt differs")},
+        REFIT_RULE,
+        "bundle/trees.txt differs",
+    ),
+    "figures of nobody": (
+        {"verified": CheckResult(None, "not checked: the run is not signed")},
+        VERIFIED_RULE,
+        "the run is not signed",
+    ),
+}
 
 
-def test_a_good_model_passes_with_and_without_a_champion(good: GateEvidence) -> None:
-    assert broken(good) == broken(compared(good)) == {}
-
-
-def test_without_the_training_tables_a_good_model_passes_and_the_refit_is_not_checked(
-    good: GateEvidence,
-) -> None:
-    assert [name for name, rule in run_gate(good).items() if rule.held is not True] == [REFIT_RULE]
-    differs = RefitResult(False, "bundle/trees.txt differs")
-    assert broken(replace(good, refit=differs)) == {REFIT_RULE: "bundle/trees.txt differs"}
-    assert REFIT_RULE not in run_gate(replace(good, refit=differs, goes_back=True))
-
-
-def test_of_an_altered_bundle_only_that_is_said(good: GateEvidence) -> None:
-    found = broken(replace(good, bundle=None, refusal="trees.txt: the file was altered"))
-    assert found == {"checksums verified": "trees.txt: the file was altered"}
-
-
-def test_a_bundle_that_was_exchanged_as_a_whole_is_refused(good: GateEvidence) -> None:
-    found = broken(replace(good, registered_sha256="ab" * 32))
-    assert list(found) == ["checksums verified"]
-    assert found["checksums verified"].startswith("another bundle")
+@pytest.mark.parametrize("case", CASES)
+def test_each_fault_is_refused_by_its_rule_alone(bundle: Bundle, case: str) -> None:
+    changes, rule, words = CASES[case]
+    broken = find_broken(make_evidence(bundle, **changes))
+    assert list(broken) == [rule]
+    assert words in broken[rule]
 
 
 @pytest.mark.parametrize(
-    ("metrics", "rule"),
-    [
-        ({"roc_auc_low": 0.5}, "better than chance"),
-        ({"roc_auc_low": float("nan")}, "better than chance"),
-        ({"average_precision": 0.05}, "better than rules"),
-        ({"calibration_ratio_low": 3.1, "calibration_ratio_high": 9.0}, "calibrated"),
-        ({"calibration_ratio_low": 0.1, "calibration_ratio_high": 0.3}, "calibrated"),
-        ({"name_swap_95pct": 0.011}, "names have no effect"),
-        ({"name_swap_95pct": float("nan")}, "names have no effect"),
-    ],
+    "ratio", [(0.319, 0.146, 0.842), (3.96, 0.9, 9.0), (0.05, 0.01, 0.4), (3.0, 2.0, 4.0)]
 )
-def test_each_figure_beyond_its_bound_or_unknown_is_refused_by_its_rule(
-    good: GateEvidence, metrics: dict[str, float], rule: str
+def test_a_calibration_whose_interval_reaches_into_the_limits_holds(
+    bundle: Bundle, ratio: tuple[float, float, float]
 ) -> None:
-    assert list(broken(with_metrics(good, **metrics))) == [rule]
+    evidence = make_evidence(bundle, figures=measure(calibration_ratio=estimate(*ratio, **RATIO)))
+    assert find_broken(evidence) == {}
+
+
+def test_calibration_is_one_ratio_on_one_screen(bundle: Bundle) -> None:
+    """Two ratios that contradict each other, .319 and 3.96, once stood in one report."""
+    report = GateReport.from_evidence(
+        make_evidence(bundle, figures=measure(calibration_ratio=estimate(0.319, 0.146, 0.842, **RATIO)))
+    )
+    (row,) = [row for row in report.to_rows() if "times the observed" in row["found"]]
+    (fact,) = [each for each in report.recommendation.facts if "times the observed" in each]
+    assert row["found"] in fact
+
+
+def test_too_few_results_are_undecided_and_say_how_many_more_can_arrive(bundle: Bundle) -> None:
+    few = estimate(0.7, 0.4, 0.95, finds=4)
+    rule = run_gate(make_evidence(bundle, figures=measure(roc_auc=few)))["better than chance"]
+    assert (rule.held, rule.undecided) == (False, True)
+    assert rule.found.startswith("too few results: 4 known, about ")
+    assert rule.found.endswith("4 arrive in a week, so this takes about 2 weeks")
 
 
 @pytest.mark.parametrize(
@@ -129,76 +150,85 @@ def test_each_figure_beyond_its_bound_or_unknown_is_refused_by_its_rule(
         (FILLED_COLUMN, "no column reveals inspection"),
     ],
 )
-@pytest.mark.parametrize("found", [1.0, None])
-def test_a_leak_that_was_seen_or_not_looked_for_is_refused(
-    good: GateEvidence, look: str, rule: str, found: float | None
-) -> None:
-    seen = NO_LEAK | {look: {"found": found, "rows": 900, "where": "value.tax"}}
-    assert list(broken(replace(good, looks=seen))) == [rule]
-    within = NO_LEAK | {look: {"found": BOUNDS[look], "rows": 900, "where": ""}}
-    assert broken(replace(good, looks=within)) == {}
-    assert list(broken(replace(good, looks={k: v for k, v in NO_LEAK.items() if k != look}))) == [rule]
+def test_a_leak_that_was_seen_or_not_looked_for_is_refused(bundle: Bundle, look: str, rule: str) -> None:
+    def find(row: dict[str, Any] | None) -> list[str]:
+        looks = NO_LEAK | ({} if row is None else {look: NO_LEAK[look] | row})
+        if row is None:
+            del looks[look]
+        return list(find_broken(make_evidence(bundle, figures=make_figures(looks=looks))))
+
+    assert find({"found": 1.0, "where": "value.tax"}) == find({"found": None}) == find(None) == [rule]
+    assert find({"found": BOUNDS[look]}) == []
 
 
-def test_a_check_with_too_few_positives_is_undecided_and_one_that_was_not_made_is_not(
-    good: GateEvidence,
-) -> None:
+def test_a_check_with_too_few_positives_is_undecided_and_one_that_was_not_made_is_not(bundle: Bundle) -> None:
     rule = "no column is the result"
-    few = {"found": None, "rows": 900, "where": "3 positives"}
-    result = run_gate(replace(good, looks=NO_LEAK | {PREDICTIVE_COLUMN: few}))[rule]
-    assert (result.held, result.undecided, result.found) == (False, True, "no figure: 3 positives")
-    missing = {look: row for look, row in NO_LEAK.items() if look != PREDICTIVE_COLUMN}
-    result = run_gate(replace(good, looks=missing))[rule]
-    assert (result.held, result.undecided) == (False, False)
+    for where, undecided, found in (("3 positives", True, "3 positives"), ("", False, "not checked")):
+        looks = NO_LEAK | {PREDICTIVE_COLUMN: {"found": None, "rows": 9, "where": where}}
+        result = run_gate(make_evidence(bundle, figures=make_figures(looks=looks)))[rule]
+        assert (result.held, result.undecided, result.found) == (False, undecided, f"no figure: {found}")
 
 
-def test_a_channel_in_which_the_scores_promise_far_too_much_is_refused_by_name(good: GateEvidence) -> None:
-    wrong = SLICE | {
-        "calibration_ratio": 5.0,
-        "calibration_ratio_low": 3.5,
-        "calibration_ratio_high": 8.0,
-    }
-    said = broken(replace(good, slices=[wrong]))["calibrated"]
-    assert "predicted positives are 5 times the observed ones (3.5 to 8) in channel postal" in said
-    few = wrong | {"positive": MIN_SLICE_POSITIVES - 1}
-    assert broken(replace(good, slices=[few])) == {}
+def test_of_an_altered_or_exchanged_bundle_only_that_is_said(bundle: Bundle) -> None:
+    altered = make_evidence(bundle, bundle=None, refusal="trees.txt: the file was altered")
+    assert find_broken(altered) == {"checksums verified": "trees.txt: the file was altered"}
+    (found,) = find_broken(make_evidence(bundle, registered_sha256="ab" * 32)).values()
+    assert found.startswith("another bundle")
 
 
-def test_a_slice_that_collapsed_is_refused_by_name(good: GateEvidence) -> None:
-    fallen = SLICE | {"kind": "office", "value": "Busan", "roc_auc": 0.5, "roc_auc_high": 0.55}
-    assert broken(replace(good, slices=[fallen]))["no slice collapsed"].startswith("office Busan: area 0.500")
-    assert broken(replace(good, slices=[fallen | {"positive": MIN_SLICE_POSITIVES - 1}])) == {}
+def test_a_run_without_stored_scores_is_refused_by_every_rule_about_figures(bundle: Bundle) -> None:
+    broken = find_broken(make_evidence(bundle, figures=None))
+    assert {"better than chance", "calibrated", "no future data"} < set(broken)
+    assert set(broken.values()) == {"the run holds no scores to compute it from"}
+
+
+def test_without_the_training_tables_the_refit_is_not_checked_and_does_not_refuse(bundle: Bundle) -> None:
+    rules = run_gate(make_evidence(bundle, refit=WITHOUT_TABLES))
+    assert [name for name, rule in rules.items() if rule.held is not True] == [REFIT_RULE]
+    assert not find_obstacles(rules)
+
+
+def test_a_former_champion_needs_only_its_bundle(bundle: Bundle) -> None:
+    back = make_evidence(bundle, goes_back=True, figures=None, candidate=Candidate("2"))
+    assert list(run_gate(back)) == ["checksums verified", "self-test passed", "reasons present"]
+
+
+def test_the_same_rules_are_named_before_and_after_the_comparison(bundle: Bundle) -> None:
+    """Training, gate and promotion once named 9, 21 and 13 rules."""
+    compared = make_challenger(bundle, make_pair(), REFIT)
+    before = replace(
+        compared, comparison=None, verified=CheckResult(None, "not signed"), refit=WITHOUT_TABLES
+    )
+    assert list(run_gate(before)) == list(run_gate(compared))
+    assert list(find_broken(before)) == [VERIFIED_RULE, "compared with the champion"]
+    assert {run_gate(before)[name].held for name in CHAMPION_RULES} == {False, None}
 
 
 @pytest.mark.parametrize(
-    "metric", ["precision_at_1pct", "recall_at_1pct", "precision_at_capacity", "recall_at_capacity"]
+    ("begins", "rule"), [(datetime(2024, 3, 31, tzinfo=UTC), ["compared on unseen data"]), (None, [])]
 )
-def test_losing_more_than_the_margin_to_the_champion_is_refused(good: GateEvidence, metric: str) -> None:
-    assert broken(compared(good, **{f"{metric}_low": -NON_INFERIORITY_MARGIN})) == {}
-    assert len(broken(compared(good, **{f"{metric}_low": -NON_INFERIORITY_MARGIN - 1e-6}))) == 1
-    assert len(broken(compared(good, **{f"{metric}_low": float("nan")}))) == 1
+def test_a_comparison_on_what_the_model_has_learnt_from_is_refused(
+    bundle: Bundle, begins: datetime | None, rule: list[str]
+) -> None:
+    good = make_challenger(bundle, make_pair(), REFIT)
+    assert good.comparison is not None
+    compared = replace(good.comparison, begins=begins or bundle.unseen_from)
+    assert list(find_broken(replace(good, comparison=compared))) == rule
 
 
-def test_a_slice_lost_to_the_champion_is_refused_by_name(good: GateEvidence) -> None:
-    lost = SLICE | {"difference": -0.2, "low": -0.3, "high": -0.1}
-    evidence = replace(good, champion="1", comparison=ChampionComparison("run", KEPT, BEGINS, [lost]))
-    assert broken(evidence)["no slice lost"].startswith("channel postal: area -0.200 (-0.300 to -0.100)")
+def test_a_slice_lost_to_the_champion_is_refused_by_name(bundle: Bundle) -> None:
+    lost = make_challenger(bundle, make_pair(slices=[LOST_SLICE]), REFIT)
+    assert find_broken(lost)["no slice lost"].startswith("channel postal: area -0.2 (-0.3 to -0.1)")
+    few = make_challenger(bundle, make_pair(slices=[LOST_SLICE | {"positive": 9}]), REFIT)
+    assert find_broken(few) == {}
 
 
-def test_without_a_comparison_with_the_champion_nothing_is_said_of_it(good: GateEvidence) -> None:
-    found = broken(replace(good, champion="1"))
-    assert found == {"compared with the champion": "no comparison with version 1, the champion"}
-
-
-def test_too_few_finds_tell_nothing_of_a_difference(good: GateEvidence) -> None:
-    few = replace(
-        good, champion="1", comparison=ChampionComparison("run", KEPT | {"compared/finds": 9.0}, BEGINS)
+def test_the_weaker_of_two_signatures_counts(bundle: Bundle) -> None:
+    good = make_challenger(bundle, make_pair(), REFIT)
+    assert good.comparison is not None
+    unsigned = replace(
+        good.comparison, verified=CheckResult(None, "not checked: the comparison is not signed")
     )
-    assert broken(few) == {"enough positives": "positives compared: 9"}
-
-
-def test_a_comparison_on_what_the_model_has_learnt_from_is_refused(good: GateEvidence) -> None:
-    assert good.bundle is not None
-    early = compared(good, begins=datetime(2024, 3, 31, tzinfo=UTC))
-    assert list(broken(early)) == ["compared on unseen data"]
-    assert broken(compared(good, begins=good.bundle.unseen_from)) == {}
+    assert find_broken(replace(good, comparison=unsigned)) == {
+        VERIFIED_RULE: "not checked: the comparison is not signed"
+    }

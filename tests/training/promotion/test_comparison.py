@@ -1,4 +1,4 @@
-"""Two versions on the same consignments: paired by day, with `no difference` as a verdict, and nothing personal."""
+"""Two versions on the same consignments: counted finds first, only what they rank differently moves a difference, nothing personal."""
 
 from datetime import datetime, timedelta
 
@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import make_bundle
+from support.training_judged import build_stored_scores
 
 from consignments.errors import BadInput
 from consignments.records import Consignment, Outcome
@@ -20,9 +21,11 @@ from models.batch_scoring import ScoreColumns, score_table
 from models.bundle import Bundle, load_bundle
 from training.config import EvaluationConfig
 from training.data.splits import ArrivalWindow
-from training.promotion.comparison import ComparedTraffic, compare
+from training.evaluation.stored_scores import StoredScores
+from training.promotion.comparison import COMPARED, ComparedTraffic, compare, compare_stored
 from training.promotion.comparison_report import summarize_comparison
 from training.promotion.disagreements import DISAGREEMENT_COLUMNS, REASON_SEPARATOR
+from training.promotion.logged_scores import LoggedScores
 
 SETTINGS = EvaluationConfig(resamples=40, smallest_slice=5)
 LATER = day(40)
@@ -62,31 +65,46 @@ def since(begins: datetime | None) -> ComparedTraffic:
     return ComparedTraffic(tables(), window=ArrivalWindow(begins))
 
 
-def test_a_version_does_not_differ_from_itself(bundle: Bundle) -> None:
-    found = compare(bundle, bundle, since(LATER), SETTINGS)
-    assert found.verdict() == "no difference"
-    assert {gain.value for gain in found.gains.values()} == {0.0}
-    assert found.disagreements == []
-    assert found.consignments == 300
-    assert found.positive == 30
-    assert "No significant difference between a and b" in summarize_comparison(found, "a", "b")
+def test_equal_models_are_not_compared(bundle: Bundle) -> None:
+    with pytest.raises(BadInput, match="both versions hold the same model, byte for byte"):
+        compare(bundle, bundle, since(LATER), SETTINGS)
+
+
+def test_the_summary_counts_the_finds_before_it_estimates(bundle: Bundle, other: Bundle) -> None:
+    found = compare(bundle, other, since(LATER), SETTINGS)
+    assert (found.consignments, found.labelled, found.pair.b.counts.known) == (300, 300, 30)
+    said = summarize_comparison(found, "version 1", "version 2")
+    ranked = [side.counts.found["1pct"] for side in (found.pair.a, found.pair.b)]
+    assert said.startswith("Of 30 known NPS, version 1 ranks ")
+    assert f"(top 1 %: {round(ranked[0], 1):g} and {round(ranked[1], 1):g})" in said
+
+
+def test_one_more_clear_result_moves_no_difference(bundle: Bundle, other: Bundle) -> None:
+    whole = tables()
+    rare = whole.outcomes.assign(selection_probability=1.0)
+    rare.loc[rare.index[1], "selection_probability"] = 0.001
+    without = rare.drop(index=rare.index[1])
+    fixed = msgspec.structs.replace(SETTINGS, capacity=3.0)
+    gains = [
+        compare(
+            bundle,
+            other,
+            ComparedTraffic(Tables(whole.consignments, outcomes), window=ArrivalWindow(LATER)),
+            fixed,
+        ).pair.gains
+        for outcomes in (rare, without)
+    ]
+    for name in COMPARED:
+        assert gains[0][name].value == pytest.approx(gains[1][name].value, nan_ok=True)
 
 
 def test_the_difference_is_b_minus_a_and_turns_with_them(bundle: Bundle, other: Bundle) -> None:
     there = compare(bundle, other, since(LATER), SETTINGS)
     back = compare(other, bundle, since(LATER), SETTINGS)
-    for name, gain in there.gains.items():
-        assert gain.value == pytest.approx(there.b[name].value - there.a[name].value)
-        assert gain.value == pytest.approx(-back.gains[name].value)
-
-
-def test_a_single_day_decides_nothing(bundle: Bundle, other: Bundle) -> None:
-    until = LATER.replace(hour=0) + timedelta(days=1)
-    found = compare(bundle, other, ComparedTraffic(tables(), window=ArrivalWindow(LATER, until)), SETTINGS)
-    assert np.isfinite(found.gains["recall_at_1pct"].value)
-    assert all(np.isnan(gain.low) and np.isnan(gain.high) for gain in found.gains.values())
-    assert found.verdict() == "no difference"
-    assert "without an interval" in summarize_comparison(found, "a", "b")
+    for name in COMPARED:
+        gain = there.pair.gains[name].value
+        assert gain == pytest.approx(there.pair.b[name].value - there.pair.a[name].value)
+        assert gain == pytest.approx(-back.pair.gains[name].value)
 
 
 def test_disagreements_name_no_person(bundle: Bundle, other: Bundle) -> None:
@@ -104,11 +122,13 @@ def test_a_disagreement_has_goods_route_and_the_reasons_of_both_models_by_the_sa
     made = tables()
     given = FeatureInputs.from_tables(made, made.consignments.iloc[:0])
     for model, side in ((bundle, "a"), (other, "b")):
-        scored = score_table(model, given, Pseudonyms(BATCH_KEY), columns=ScoreColumns(reasons=3))
+        columns = ScoreColumns(reasons=3, lowering=True)
+        scored = score_table(model, given, Pseudonyms(BATCH_KEY), columns=columns)
         scored = scored.set_index("consignment_id")
         for row in found.disagreements:
             name = row["consignment_id"]
-            texts = [reason["text"] for reason in msgspec.json.decode(scored.loc[name, "reasons"])]
+            reasons = msgspec.json.decode(scored.loc[name, "reasons"])
+            texts = [f"{reason['text']} ({reason['direction']} the score)" for reason in reasons]
             assert row[f"reasons_{side}"] == REASON_SEPARATOR.join(texts)
             assert row[f"score_{side}"] == scored.loc[name, "score"]
     row = found.disagreements[0]
@@ -118,72 +138,119 @@ def test_a_disagreement_has_goods_route_and_the_reasons_of_both_models_by_the_sa
     assert set(row) == set(DISAGREEMENT_COLUMNS)
 
 
-def test_a_period_without_arrivals_is_refused_and_says_what_to_do(bundle: Bundle) -> None:
+def test_a_period_without_arrivals_is_refused_and_says_what_to_do(bundle: Bundle, other: Bundle) -> None:
     with pytest.raises(BadInput, match="--from"):
-        compare(bundle, bundle, since(day(500)), SETTINGS)
+        compare(bundle, other, since(day(500)), SETTINGS)
 
 
-def test_without_outcomes_and_truth_there_is_nothing_to_compare_against(bundle: Bundle) -> None:
-    with pytest.raises(
-        BadInput, match=r"--outcomes: .*got no table; expected .*; provide --outcomes or --truth"
-    ):
+def test_without_outcomes_there_is_nothing_to_compare_against(bundle: Bundle, other: Bundle) -> None:
+    with pytest.raises(BadInput, match=r"--outcomes: .*got no table; expected .*; provide --outcomes"):
         compare(
             bundle,
-            bundle,
+            other,
             ComparedTraffic(Tables(tables().consignments), window=ArrivalWindow(LATER)),
             SETTINGS,
         )
 
 
-def test_weeks_that_a_model_has_learnt_of_are_refused(bundle: Bundle) -> None:
-    assert compare(bundle, bundle, since(None), SETTINGS).begins == bundle.unseen_from
+def test_weeks_that_a_model_has_learnt_of_are_refused(bundle: Bundle, other: Bundle) -> None:
+    assert compare(bundle, other, since(None), SETTINGS).begins == bundle.unseen_from
     early = bundle.unseen_from - timedelta(days=1)
     with pytest.raises(BadInput, match="was trained on consignments of this period"):
-        compare(bundle, bundle, since(early), SETTINGS)
+        compare(bundle, other, since(early), SETTINGS)
 
 
-def test_a_seized_house_that_its_master_amends_later_counts_once(bundle: Bundle) -> None:
+def test_a_seized_house_that_its_master_amends_later_counts_once(bundle: Bundle, other: Bundle) -> None:
     whole = tables()
     versions = whole.consignments.assign(sequence=np.arange(300))
     amended = versions.iloc[[0]].assign(sequence=300, received_at=pd.Timestamp(day(95)).as_unit("us"))
     withdrawn = pd.Timestamp(day(60)).as_unit("us")
     versions["cancelled_at"] = pd.Series(withdrawn, versions.index).where(versions.index == 7)
     traffic = Tables(pd.concat([versions, amended], ignore_index=True), whole.outcomes.drop(index=7))
-    found = compare(bundle, bundle, ComparedTraffic(traffic, window=ArrivalWindow(LATER)), SETTINGS)
-    assert (found.consignments, found.labelled, found.positive) == (299, 299, 30)
+    found = compare(bundle, other, ComparedTraffic(traffic, window=ArrivalWindow(LATER)), SETTINGS)
+    assert (found.consignments, found.labelled, found.pair.b.counts.known) == (299, 299, 30)
 
 
-def test_arrivals_whose_results_are_not_known_yet_are_left_out(bundle: Bundle) -> None:
+def test_arrivals_whose_results_are_not_known_yet_are_left_out(bundle: Bundle, other: Bundle) -> None:
     whole = tables()
     early = Tables(whole.consignments, whole.outcomes.assign(known_at=pd.Timestamp(day(72)).as_unit("us")))
-    found = compare(bundle, bundle, ComparedTraffic(early), SETTINGS)
+    found = compare(bundle, other, ComparedTraffic(early), SETTINGS)
     settled = early.consignments["received_at"] < pd.Timestamp(day(72)).floor("D") - pd.Timedelta(days=21)
     assert found.consignments == settled.sum() < 300
     assert found.notes[0].startswith(f"{300 - found.consignments} arrivals from ")
     chosen = ComparedTraffic(early, window=ArrivalWindow(ends=day(100)))
-    assert compare(bundle, bundle, chosen, SETTINGS).consignments == 300
+    assert compare(bundle, other, chosen, SETTINGS).consignments == 300
 
 
-def test_without_a_logged_probability_a_positive_may_stand_for_itself_alone(bundle: Bundle) -> None:
+def test_results_without_a_logged_probability_are_named(bundle: Bundle, other: Bundle) -> None:
+    few = tables().outcomes.iloc[::2]
+    notes = [
+        compare(
+            bundle,
+            other,
+            ComparedTraffic(Tables(tables().consignments, few.assign(selection_probability=probability))),
+            SETTINGS,
+        ).notes
+        for probability in (np.nan, 0.5)
+    ]
+    assert "150 of 150 results have no logged probability" in notes[0][-1]
+    assert not notes[1]
+
+
+def test_the_truth_is_shown_apart_and_decides_nothing(bundle: Bundle, other: Bundle) -> None:
     whole = tables()
-    few = whole.outcomes.iloc[::2]
-    ends = {}
-    for probability in (np.nan, 0.5):
-        traffic = Tables(whole.consignments, few.assign(selection_probability=probability))
-        found = compare(bundle, bundle, ComparedTraffic(traffic), SETTINGS)
-        ends[probability] = found.a["precision_at_10pct"], found.notes
-    (guessed, told), (logged, silent) = ends.values()
-    assert guessed.value == pytest.approx(logged.value)
-    assert guessed.low < logged.low
-    assert guessed.high == pytest.approx(logged.high)
-    assert "150 of 150 results have no logged probability" in told[-1]
-    assert not silent
+    ids = whole.consignments["consignment_id"]
+    truth = pd.DataFrame({"consignment_id": ids, "result": np.where(np.arange(300) % 7 == 0, "nps", "clear")})
+    plain = compare(bundle, other, since(LATER), SETTINGS)
+    found = compare(bundle, other, ComparedTraffic(whole, truth, ArrivalWindow(LATER)), SETTINGS)
+    assert found.truth is not None
+    assert plain.truth is None
+    assert found.truth.b.counts.known == 43
+    assert found.verdict == plain.verdict
+    assert {name: gain.value for name, gain in found.pair.gains.items()} == pytest.approx(
+        {name: gain.value for name, gain in plain.pair.gains.items()}, nan_ok=True
+    )
 
 
 def test_slices_tell_where_a_version_gains(bundle: Bundle, other: Bundle) -> None:
     found = compare(bundle, other, since(None), SETTINGS)
-    (postal,) = [row for row in found.slices if row["kind"] == "channel"]
+    (postal,) = [row for row in found.pair.slices if row["kind"] == "channel"]
     assert (postal["value"], postal["consignments"], postal["positive"]) == ("postal", 300, 30)
-    gain = found.gains["roc_auc"]
-    assert (postal["a"], postal["b"]) == (found.a["roc_auc"].value, found.b["roc_auc"].value)
-    assert (postal["difference"], postal["low"], postal["high"]) == (gain.value, gain.low, gain.high)
+    assert postal["difference"] == pytest.approx(found.pair.gains["roc_auc"].value)
+
+
+def test_versions_of_other_features_are_compared_by_what_the_service_decided(
+    bundle: Bundle, other: Bundle
+) -> None:
+    made = tables()
+    given = FeatureInputs.from_tables(made, made.consignments.iloc[:0])
+    scored = score_table(bundle, given, Pseudonyms(BATCH_KEY), columns=ScoreColumns(reasons=3))
+    decisions = pd.DataFrame(
+        {
+            "sequence": np.arange(300),
+            "consignment_id": scored["consignment_id"],
+            "received_at": made.consignments["received_at"],
+            "score": scored["score"],
+            "reasons": scored["reasons"],
+            "model": "nps-risk",
+            "model_version": "1",
+        }
+    )
+    logged = LoggedScores.from_decisions(decisions, "nps-risk", "1")
+    found, plain = (compare(side, other, since(LATER), SETTINGS) for side in (logged, bundle))
+    assert found.sources[0] == "the decisions of the service"
+    for name in COMPARED:
+        assert found.pair.gains[name].value == pytest.approx(plain.pair.gains[name].value, nan_ok=True)
+    with pytest.raises(BadInput, match="no decision with this version"):
+        LoggedScores.from_decisions(decisions, "nps-risk", "2")
+
+
+def test_stored_scores_are_compared_on_the_weeks_that_both_runs_tested() -> None:
+    one, other = build_stored_scores(seed=4), build_stored_scores(seed=4)
+    late = StoredScores(other.frame[other.frame["window"] == "2024-10-18"].reset_index(drop=True))
+    found = compare_stored(one, late, "nps", "the stored scores of its training run")
+    assert found.consignments == len(late.frame)
+    assert found.pair.gains["roc_auc"].value == pytest.approx(0.0)
+    renamed = StoredScores(late.frame.assign(consignment_id="X" + late.frame["consignment_id"]))
+    with pytest.raises(BadInput, match="no tested weeks in common"):
+        compare_stored(one, renamed, "nps", "the stored scores of its training run")

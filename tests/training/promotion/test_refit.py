@@ -13,14 +13,13 @@ from features.batch import Tables
 from models.bundle import load_bundle
 from models.registry import EVALUATION_TAG, ModelVersion, Registry
 from training.config import TrainConfig, parse_config
-from training.gate.rules import BUNDLE_RULES, CHECKSUM_RULE, REFIT_RULE, RUN_RULES
+from training.gate.rules import BUNDLE_RULES, CHECKSUM_RULE, REFIT_RULE, RUN_RULES, VERIFIED_RULE
 from training.promotion import refit
-from training.promotion.promote import EvidenceOptions, promote
+from training.promotion.evidence import EvidenceOptions
+from training.promotion.promote import promote
 from training.promotion.refit import (
     LOST_EVALUATION_FIT,
     LOST_SETTINGS,
-    WITHOUT_EVALUATION_FIT,
-    WITHOUT_SETTINGS,
     RefitOptions,
     RegisteredFits,
     read_run_config,
@@ -113,10 +112,21 @@ def test_the_gate_shows_every_rule_and_changes_nothing(store: Store) -> None:
     assert store.list_state() == before
 
 
-def test_its_own_tables_give_the_fits_again_also_without_the_truth(store: Store) -> None:
-    options = EvidenceOptions(refit=RefitOptions(store.tables))
-    rule = review_version(store.registry, store.version, options).rules[REFIT_RULE]
-    assert rule.held is True, rule.found
+def test_its_own_tables_give_fits_and_figures_again_whatever_the_store_says(store: Store) -> None:
+    """Also without the truth. Metrics written by hand change nothing."""
+    run_id, options = store.version.run_id, EvidenceOptions(refit=RefitOptions(store.tables))
+    store.registry.client.log_metric(run_id, "deployed/roc_auc", 0.999)
+    store.registry.client.log_metric(run_id, "deployed/roc_auc_low", 0.998)
+    found = review_version(store.registry, store.version, options)
+    assert found.rules[REFIT_RULE].held is True, found.rules[REFIT_RULE].found
+    assert found.rules[VERIFIED_RULE].found == "computed again from the tables of the training run"
+    stored = review_version(store.registry, store.version)
+    assert stored.rules[VERIFIED_RULE].held is None
+    same = [name for name in found.rules if name not in (REFIT_RULE, VERIFIED_RULE)]
+    assert [found.rules[name] for name in same] == [stored.rules[name] for name in same]
+    assert found.recommendation.facts[:3] == stored.recommendation.facts[:3]
+    trained = store.run.gate.recommendation.facts
+    assert found.recommendation.facts[:3] == trained[:3], "training, gate and review say the same"
 
 
 def test_a_final_fit_of_another_seed_is_refused_also_with_force(store: Store) -> None:
@@ -162,6 +172,9 @@ def test_other_tables_are_refused_before_anything_is_trained(
 def test_without_tables_the_record_says_that_this_was_not_checked(store: Store) -> None:
     version = store.register("again", store.run.trained)
     record = promote(store.registry, version, APPROVAL, force=True).record
+    assert (record.way, record.forced, record.recipe_sha256) == ("forced", True, "")
+    assert record.figures is not None
+    assert record.figures.known == store.run.trained.deployed.recipe.model.counts.known
     assert record.rules[REFIT_RULE] == {"held": None, "found": "not checked: no tables were given"}
     line = f"| {REFIT_RULE} | not checked: no tables were given |"
     assert line in record.to_markdown().splitlines()
@@ -170,17 +183,12 @@ def test_without_tables_the_record_says_that_this_was_not_checked(store: Store) 
     )
 
 
-def test_only_an_old_version_with_one_fit_or_without_settings_is_not_checked(store: Store) -> None:
+def test_a_version_that_lost_a_fit_or_its_settings_is_refused(store: Store) -> None:
     folders = store.registry.download_fits(store.version)
     registered = RegisteredFits(load_bundle(folders.served).card, folders)
-    old = registered._replace(
-        card=msgspec.structs.replace(registered.card, fit="evaluation", learnt_until="")
-    )
     alone, options = folders._replace(evaluation=None), RefitOptions(store.tables)
-    assert refit_version(old._replace(folders=alone), CONFIG, options) == WITHOUT_EVALUATION_FIT
-    assert refit_version(old, None, options) == WITHOUT_SETTINGS
-    assert refit_version(registered._replace(folders=alone), CONFIG, options) == LOST_EVALUATION_FIT
-    assert refit_version(registered, None, options) == LOST_SETTINGS
+    assert refit_version(registered._replace(folders=alone), CONFIG, options).result == LOST_EVALUATION_FIT
+    assert refit_version(registered, None, options).result == LOST_SETTINGS
 
 
 def test_a_removed_tag_does_not_switch_the_rule_off(store: Store) -> None:

@@ -31,7 +31,6 @@ TABLES = {
     "ablation",
     "search",
     "gate",
-    "deciding_facts",
 }
 
 

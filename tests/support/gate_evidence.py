@@ -1,0 +1,84 @@
+"""Evidence for the gate, made of estimates that a test states."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from models.bundle import Bundle
+from training.evaluation.estimate import Estimate
+from training.evaluation.finds import KnownFinds
+from training.evaluation.leakage import BOUNDS
+from training.evaluation.metrics import Evaluation, FindCounts
+from training.evaluation.paired import PairedEvaluation
+from training.evaluation.stored_scores import RecipeEvaluation
+from training.gate.figures import RunFigures
+from training.gate.rules import ChampionComparison, CheckResult, GateEvidence
+from training.gate.ways import MEASURES, Candidate
+
+VOUCHED = CheckResult(True, "the training run is signed by an evaluator")
+REPRODUCED = CheckResult(True, "trained again on the same tables: both fits are equal, byte for byte")
+NO_LEAK = {look: {"look": look, "found": 0.0, "rows": 900, "where": ""} for look in BOUNDS}
+REPLACING = Candidate("1")
+BEGINS = datetime(2024, 6, 1, tzinfo=UTC)
+SLICE = {"kind": "channel", "value": "postal", "positive": 20, "roc_auc": 0.85, "roc_auc_high": 0.9}
+LOST_SLICE = {
+    "kind": "channel",
+    "value": "postal",
+    "positive": 20,
+    "difference": -0.2,
+    "low": -0.3,
+    "high": -0.1,
+}
+
+
+def estimate(value: float, low: float, high: float, finds: int = 60, *, is_share: bool = True) -> Estimate:
+    """Make an estimate that rests on some equally weighted finds."""
+    return Estimate(
+        value, low, high, effective=float(finds), known=finds, largest=1 / finds, is_share=is_share
+    )
+
+
+def make_evaluation(
+    known: int = 60, slices: Any = (), found: float = 20.0, **metrics: Estimate
+) -> Evaluation:
+    """Make the evaluation of a good model, with some of its metrics changed."""
+    good = {
+        "roc_auc": estimate(0.9, 0.85, 0.95, known),
+        "calibration_ratio": estimate(1.1, 0.8, 1.4, known, is_share=False),
+    }
+    counts = FindCounts(known, {"1pct": found, "capacity": found / 2}, float(known), 1 / known)
+    finds = KnownFinds(*(np.zeros(0) for _ in range(4)), 0, {}, {})
+    return Evaluation(
+        metrics=good | metrics, counts=counts, finds=finds, capacity=[], calibration=[], slices=list(slices)
+    )
+
+
+def make_pair(finds: int = 60, slices: Any = (), **gains: Estimate) -> PairedEvaluation:
+    """Make a pair whose measures differ by nothing that can be told, except the given gains."""
+    even = {name: estimate(0.0, -0.04, 0.04, finds) for name in MEASURES}
+    sides = (make_evaluation(finds), make_evaluation(finds, found=23.0))
+    return PairedEvaluation(*sides, even | gains, list(slices))
+
+
+def make_figures(**changes: Any) -> RunFigures:
+    """Make the figures of a good run."""
+    good = RunFigures(RecipeEvaluation(make_evaluation(), {}), make_pair(), 4.0, NO_LEAK, 0.0)
+    return replace(good, **changes)
+
+
+def make_evidence(made: Bundle, **changes: Any) -> GateEvidence:
+    """Make the evidence of a good first version."""
+    good = GateEvidence(
+        "nps", made, "", made.sha256, figures=make_figures(), verified=VOUCHED, refit=REPRODUCED
+    )
+    return replace(good, **changes)
+
+
+def make_challenger(
+    bundle: Bundle, pair: PairedEvaluation, candidate: Candidate = REPLACING, **changes: Any
+) -> GateEvidence:
+    """Make the evidence of a version that was compared with the champion, version 1."""
+    compared = ChampionComparison("run", pair, BEGINS, 4.0, VOUCHED)
+    return make_evidence(bundle, candidate=candidate, comparison=compared, **changes)

@@ -1,0 +1,96 @@
+"""Figures of a training run for the gate, computed from its stored scores, and the same figures for the promotion record."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from models.promotion_record import DeployedFigures, Figure
+from training.config import EvaluationConfig
+from training.evaluation.estimate import Estimate
+from training.evaluation.metrics import LOGGED_METRICS, Evaluation
+from training.evaluation.name_invariance import find_worst_move
+from training.evaluation.paired import PairedEvaluation
+from training.evaluation.stored_scores import BASELINE, RecipeEvaluation, StoredScores, evaluate_recipe
+
+Row = Mapping[str, Any]
+RULES = "rules"
+"""Name of the baseline of the fixed rules, which are also the prior of the trees."""
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """Figures computed from the stored scores and tables of a training run.
+
+    Attributes
+    ----------
+    recipe : RecipeEvaluation
+    against_rules : PairedEvaluation
+        Of the fixed rules (`a`) and the recipe (`b`) on the same weeks.
+    finds_per_week : float
+        Rate at which finds became known in these weeks.
+    looks : mapping
+        Name of each leakage check to its row.
+    name_swap : float
+        Change of the score in log-odds that 95 % of the rows stay below if names are replaced.
+    """
+
+    recipe: RecipeEvaluation
+    against_rules: PairedEvaluation
+    finds_per_week: float
+    looks: Mapping[str, Row]
+    name_swap: float
+
+
+def compute_run_figures(
+    stored: StoredScores,
+    config: EvaluationConfig,
+    leaks: Iterable[Row],
+    name_swaps: Iterable[dict[str, Any]],
+    recipe: RecipeEvaluation | None = None,
+) -> RunFigures:
+    """Compute the figures of the deployed recipe from its stored scores.
+
+    Parameters
+    ----------
+    stored : StoredScores
+    config : EvaluationConfig
+        Of the run, so that the same days are resampled.
+    leaks, name_swaps : rows
+        Tables of `training.evaluation.leakage` and `training.evaluation.name_invariance`.
+    recipe : RecipeEvaluation, optional
+        If it was computed already.
+    """
+    return RunFigures(
+        recipe=recipe or evaluate_recipe(stored, config),
+        against_rules=stored.compare(config, base=BASELINE + RULES),
+        finds_per_week=count_finds_per_week(stored),
+        looks={str(row["look"]): row for row in leaks},
+        name_swap=find_worst_move(name_swaps),
+    )
+
+
+def count_finds_per_week(stored: StoredScores) -> float:
+    """Compute the rate at which finds became known in the tested weeks."""
+    return 7 * float(stored.frame["positive"].sum()) / max(stored.frame["day"].nunique(), 1)
+
+
+def build_deployed_figures(model: Evaluation) -> DeployedFigures:
+    """Build the figures of the promotion record, with three significant digits."""
+    return DeployedFigures(
+        known=model.counts.known,
+        effective=_round(model.counts.effective),
+        found={name: _round(found) for name, found in model.counts.found.items()},
+        metrics={name: _build_figure(model[name]) for name in LOGGED_METRICS},
+    )
+
+
+def _build_figure(estimate: Estimate) -> Figure:
+    if not estimate.is_shown:
+        return Figure(None, reason=estimate.explain_missing())
+    return Figure(_round(estimate.value), _round(estimate.low), _round(estimate.high))
+
+
+def _round(value: float) -> float:
+    return float(f"{np.float64(value):.3g}")

@@ -1,0 +1,199 @@
+"""The ways in which a version may replace the champion: it is clearly better, or a routine refit.
+
+Better: the paired difference of the primary measure is above zero, the lower end of its one-sided 95 % interval is above
+-2 points, and no other measure is demonstrably worse (a rule of its own). A routine refit is the configuration of the champion on
+newer results, reproduced byte for byte: nothing was chosen, so it needs no proof that it is better.
+"""
+
+import math
+from typing import Literal, NamedTuple
+
+from models.formats import format_count, format_number, format_points
+from training.evaluation.estimate import Estimate
+from training.evaluation.metrics import PRIMARY_MEASURE
+from training.evaluation.paired import PairedEvaluation
+
+MEASURES = (PRIMARY_MEASURE, "recall_at_1pct", "recall_at_capacity", "roc_auc")
+"""Measures of ranking; the first decides whether a version is better. Precision at a share of traffic differs as recall does."""
+MEASURE_TITLES = {
+    PRIMARY_MEASURE: "recall averaged over capacities",
+    "recall_at_1pct": "recall at 1 % of traffic",
+    "recall_at_capacity": "recall at capacity",
+    "roc_auc": "area under the ROC curve",
+}
+MARGIN = 0.02
+"""Loss of the primary measure that the lower end of its one-sided 95 % interval must exclude (docs/estimates.md)."""
+ONE_SIDED, TWO_SIDED, POWER = 1.645, 1.96, 0.842
+"""Quantiles of the normal distribution: of both kinds of 95 % intervals, and of a chance of 80 %."""
+TARGET_DIFFERENCE = 0.05
+"""Difference of the primary measure that should show with a chance of 80 %: five percentage points."""
+MAX_WAIT_WEEKS = 13
+"""Longest wait that is proposed: a quarter of a year (a choice)."""
+INVESTIGATE, RETRAIN = "investigate data", "retrain"
+"""Verdicts of `training.monitoring` that speak against a refit, and for it."""
+
+WayName = Literal["better", "routine refit", ""]
+
+
+class Candidate(NamedTuple):
+    """Difference of a version from the champion that it is to replace.
+
+    Attributes
+    ----------
+    champion : str
+        Number of the champion's version.
+    newer_days : int
+        Days by which its results are newer than those of the champion; 0 if they are not, or if it is unknown.
+    same_recipe : bool
+        True if settings and features are those of the champion.
+    drift : str
+        Verdict of the latest drift run of the champion; empty if there is none.
+    """
+
+    champion: str
+    newer_days: int = 0
+    same_recipe: bool = False
+    drift: str = ""
+
+
+class Way(NamedTuple):
+    """A way up, and why in one sentence; without a name there is none, and the sentence says what is missing.
+
+    Attributes
+    ----------
+    name : str
+    sentence : str
+    can_wait : bool
+        True if the version may still get a way up: by a repeated training, or by results that arrive in reasonable time.
+    """
+
+    name: WayName
+    sentence: str
+    can_wait: bool = False
+
+
+def find_way(
+    candidate: Candidate, pair: PairedEvaluation, finds_per_week: float, reproduced: bool | None
+) -> Way:
+    """Find the way by which a version may replace the champion.
+
+    Parameters
+    ----------
+    candidate : Candidate
+    pair : PairedEvaluation
+        Of the champion and the version.
+    finds_per_week : float
+    reproduced : bool or None
+        Whether its training was repeated with the same bytes; None if it was not repeated.
+    """
+    gain, rival = pair.gains[MEASURES[0]], f"version {candidate.champion}"
+    if _is_better(gain):
+        low = format_points(_compute_one_sided_low(gain))
+        return Way(
+            "better", f"Better than {rival}: {describe_gain(MEASURES[0], gain)}, lower end one-sided {low}."
+        )
+    is_refit = candidate.same_recipe and candidate.newer_days > 0 and candidate.drift != INVESTIGATE
+    if is_refit and reproduced:
+        reason = ". The latest drift run asks for it" if candidate.drift == RETRAIN else ""
+        newer = format_count(candidate.newer_days, "day")
+        return Way(
+            "routine refit",
+            f"Routine refit: the configuration of {rival} on results that are {newer} newer, reproduced byte for byte{reason}.",
+        )
+    if is_refit and reproduced is None:
+        return Way(
+            "",
+            f"The configuration is that of {rival}, on newer results. Give the tables that it was trained on, to repeat the training: "
+            "if both fits are equal byte for byte, this is a routine refit.",
+            can_wait=True,
+        )
+    refit = _explain_no_refit(candidate)
+    can_wait, missing = _explain_not_better(gain, finds_per_week)
+    return Way("", f"{missing} {refit}", can_wait)
+
+
+def explain_too_few(estimate: Estimate, finds_per_week: float) -> str:
+    """Explain why an estimate is not shown, and whether the missing finds can arrive in reasonable time."""
+    return f"{estimate.explain_missing()}; {describe_arrival(estimate.count_missing(), finds_per_week)}"
+
+
+def describe_arrival(finds: int, finds_per_week: float) -> str:
+    """Describe how long a number of finds takes to arrive.
+
+    Examples
+    --------
+    >>> describe_arrival(40, 4.0), describe_arrival(400, 4.0), describe_arrival(3, 0.0)
+    ('4 arrive in a week, so this takes about 10 weeks', '4 arrive in a week, so this cannot be decided in reasonable time', 'none arrive')
+    """
+    if finds_per_week <= 0:
+        return "none arrive"
+    pace = f"{format_number(float(f'{finds_per_week:.2g}'))} arrive in a week"
+    if not can_arrive(finds, finds_per_week):
+        return f"{pace}, so this cannot be decided in reasonable time"
+    return f"{pace}, so this takes about {format_count(max(math.ceil(finds / finds_per_week), 1), 'week')}"
+
+
+def can_arrive(finds: int, finds_per_week: float) -> bool:
+    """Return whether a number of finds can arrive within `MAX_WAIT_WEEKS`."""
+    return finds <= MAX_WAIT_WEEKS * finds_per_week
+
+
+def count_more_finds(gain: Estimate) -> int:
+    """Estimate how many more finds are needed for a model that is better by five points to pass as better with a chance of 80 %.
+
+    The standard error s falls with the square root of the number of finds n. A gain g passes with that chance if
+    g + margin = (1.645 + 0.842) s, so about n (s / 0.0281)² finds are needed.
+
+    Examples
+    --------
+    >>> count_more_finds(Estimate(0.02, -0.08, 0.12, known=40, effective=40.0))
+    92
+    """
+    error, known = (gain.high - gain.low) / (2 * TWO_SIDED), gain.known or 0
+    wanted = (TARGET_DIFFERENCE + MARGIN) / (ONE_SIDED + POWER)
+    more = known * (error / wanted) ** 2 - known if math.isfinite(error) else 0.0
+    more = max(more, 0.0 if gain.is_shown else gain.count_missing())
+    digit = 10 ** max(0, math.floor(math.log10(more)) - 1) if more > 0 else 1
+    return math.ceil(round(more / digit, 6)) * digit
+
+
+def describe_gain(name: str, gain: Estimate) -> str:
+    """Describe the difference of a measure with its interval."""
+    if name == "roc_auc":
+        value, low, high = (format_number(each, "+") for each in (gain.value, gain.low, gain.high))
+    else:
+        value, low, high = (format_points(each) for each in (gain.value, gain.low, gain.high))
+    return f"{MEASURE_TITLES[name]} {value} ({low.removesuffix(' points')} to {high.removesuffix(' points')})"
+
+
+def _is_better(gain: Estimate) -> bool:
+    return gain.is_shown and gain.value > 0 and _compute_one_sided_low(gain) > -MARGIN
+
+
+def _compute_one_sided_low(gain: Estimate) -> float:
+    return (gain.low + gain.high) / 2 - ONE_SIDED / TWO_SIDED * (gain.high - gain.low) / 2
+
+
+def _explain_no_refit(candidate: Candidate) -> str:
+    if not candidate.same_recipe:
+        return "It is no routine refit: its configuration is not that of the champion."
+    if candidate.newer_days <= 0:
+        return "It is no routine refit: its results are not newer than those of the champion."
+    if candidate.drift == INVESTIGATE:
+        return "It is no routine refit: the latest drift run says to investigate the data first."
+    return "It is no routine refit: its training is not reproduced."
+
+
+def _explain_not_better(gain: Estimate, finds_per_week: float) -> tuple[bool, str]:
+    """Return whether more finds can show that a version is better, and a sentence."""
+    if gain.is_shown and gain.sign < 0:
+        return False, f"Worse than the champion: {describe_gain(MEASURES[0], gain)}."
+    more = count_more_finds(gain)
+    found = describe_gain(MEASURES[0], gain) if gain.is_shown else gain.explain_missing()
+    if not more:
+        return False, f"Not clearly better: {found}. A difference of five points would show, and none does."
+    needed = f"about {more:,} more finds would show a difference of five points"
+    return (
+        can_arrive(more, finds_per_week),
+        f"Not clearly better yet: {found}; {needed}; {describe_arrival(more, finds_per_week)}.",
+    )
