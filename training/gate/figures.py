@@ -21,20 +21,7 @@ RULES = "rules"
 
 @dataclass(frozen=True)
 class RunFigures:
-    """Figures computed from the stored scores and tables of a training run.
-
-    Attributes
-    ----------
-    recipe : RecipeEvaluation
-    against_rules : PairedEvaluation
-        Of the fixed rules (`a`) and the recipe (`b`) on the same weeks.
-    finds_per_week : float
-        Rate at which finds became known in these weeks.
-    looks : mapping
-        Name of each leakage check to its row.
-    name_swap : float
-        Change of the score in log-odds that 95 % of the rows stay below if names are replaced.
-    """
+    """Figures of a training run: the recipe, the recipe against the fixed rules (`a`), leakage checks by name, and the effect of names."""
 
     recipe: RecipeEvaluation
     against_rules: PairedEvaluation
@@ -50,18 +37,7 @@ def compute_run_figures(
     name_swaps: Iterable[dict[str, Any]],
     recipe: RecipeEvaluation | None = None,
 ) -> RunFigures:
-    """Compute the figures of the deployed recipe from its stored scores.
-
-    Parameters
-    ----------
-    stored : StoredScores
-    config : EvaluationConfig
-        Of the run, so that the same days are resampled.
-    leaks, name_swaps : rows
-        Tables of `training.evaluation.leakage` and `training.evaluation.name_invariance`.
-    recipe : RecipeEvaluation, optional
-        If it was computed already.
-    """
+    """Compute the figures of the deployed recipe from its stored scores, with the settings of its run."""
     return RunFigures(
         recipe=recipe or evaluate_recipe(stored, config),
         against_rules=stored.compare(config, base=BASELINE + RULES),

@@ -28,18 +28,7 @@ GOES_BACK = "It was champion before, is unaltered and passes its self-test."
 
 @dataclass(frozen=True)
 class Recommendation:
-    """Recommended action for a version.
-
-    Attributes
-    ----------
-    action : {"promote", "wait", "refuse"}
-    way : str
-        "first", "better", "routine refit" or "goes back"; empty if it should not be promoted.
-    sentence : str
-        What to do, and why.
-    facts : tuple of str
-        What was counted, the difference, the calibration, and the rules.
-    """
+    """Recommended action for a version, by which way up (empty if none), why, and the facts that decide: counts first."""
 
     action: Action
     way: str
@@ -53,14 +42,7 @@ class Recommendation:
 
 
 def recommend(rules: Mapping[str, RuleResult], evidence: GateEvidence) -> Recommendation:
-    """Choose what to do with a version.
-
-    Parameters
-    ----------
-    rules : mapping
-        Every rule of the gate with its result on the evidence.
-    evidence : GateEvidence
-    """
+    """Choose what to do with a version, from every rule of the gate and its evidence."""
     facts = (*_describe_figures(evidence), summarize_rules(rules))
     obstacles = find_obstacles(rules)
     if not obstacles:

@@ -51,21 +51,7 @@ UNSIGNED = CheckResult(None, "not checked: the run is not signed, and no tables 
 
 @dataclass(frozen=True)
 class ChampionComparison:
-    """Results of a comparison with the champion.
-
-    Attributes
-    ----------
-    run_id : str
-        Empty if it is not logged yet.
-    pair : PairedEvaluation
-        Of the champion (`a`) and the version (`b`).
-    begins : datetime
-        Earliest time of arrival that was compared.
-    finds_per_week : float
-        Rate at which finds became known in the compared weeks.
-    verified : CheckResult
-        Who vouches for the compared scores.
-    """
+    """Comparison with the champion (`pair.a`): its run (empty if not logged yet), its first arrivals, and who vouches for its scores."""
 
     run_id: str
     pair: PairedEvaluation
@@ -76,31 +62,7 @@ class ChampionComparison:
 
 @dataclass(frozen=True)
 class GateEvidence:
-    """Evidence for the rules.
-
-    Attributes
-    ----------
-    target : str
-    bundle : Bundle or None
-        Verified; None if it was refused, with the reason in `refusal`.
-    refusal : str
-    registered_sha256 : str
-        SHA-256 of the bundle that was registered.
-    evaluation : Bundle or None
-        The evaluation fit of the version.
-    figures : RunFigures or None
-        None if the run holds no scores.
-    verified : CheckResult
-        Who vouches for the scores and tables of the run.
-    refit : CheckResult
-        Result of the repeated training run.
-    goes_back : bool
-        True if it was champion before: then it was evaluated, and must only be unaltered and work.
-    candidate : Candidate or None
-        How it differs from the champion that it is to replace; None if there is none.
-    comparison : ChampionComparison or None
-        Comparison with that champion; None if there was none.
-    """
+    """Evidence for the rules. Without a bundle `refusal` says why; `goes_back` is true for a version that was champion before."""
 
     target: Target
     bundle: Bundle | None
@@ -117,16 +79,7 @@ class GateEvidence:
 
 @dataclass(frozen=True)
 class RuleResult:
-    """Result of one rule.
-
-    Attributes
-    ----------
-    held : bool or None
-        None if the rule was not checked.
-    found, expected : str
-    undecided : bool
-        True if the rule does not hold only because too little is known yet.
-    """
+    """Result of one rule; `held` is None if it was not checked, and `undecided` says that only too little is known yet."""
 
     held: bool | None
     found: str
@@ -192,14 +145,7 @@ def _build_figure_rule(check: Callable[[RunFigures], RuleResult], expected: str)
 
 
 def _build_leakage_rule(look: str, found: str, expected: str) -> GateRule:
-    """Build the rule that a check of `training.evaluation.leakage` stays within its limit; undecided if the check had too few results.
-
-    Parameters
-    ----------
-    look : str
-    found, expected : str
-        Text templates with the fields `found`, `share` (`found` as a percentage), `bound`, `rows` and `where`.
-    """
+    """Build the rule that a check of `training.evaluation.leakage` stays within its limit, from templates of its texts."""
 
     def check(figures: RunFigures) -> RuleResult:
         row = figures.looks.get(look, {})

@@ -36,19 +36,7 @@ WayName = Literal["better", "routine refit", ""]
 
 
 class Candidate(NamedTuple):
-    """Difference of a version from the champion that it is to replace.
-
-    Attributes
-    ----------
-    champion : str
-        Number of the champion's version.
-    newer_days : int
-        Days by which its results are newer than those of the champion; 0 if they are not, or if it is unknown.
-    same_recipe : bool
-        True if settings and features are those of the champion.
-    drift : str
-        Verdict of the latest drift run of the champion; empty if there is none.
-    """
+    """Difference of a version from the champion: days of newer results, the same settings and features, the champion's latest drift verdict."""
 
     champion: str
     newer_days: int = 0
@@ -57,15 +45,7 @@ class Candidate(NamedTuple):
 
 
 class Way(NamedTuple):
-    """A way up, and why in one sentence; without a name there is none, and the sentence says what is missing.
-
-    Attributes
-    ----------
-    name : str
-    sentence : str
-    can_wait : bool
-        True if the version may still get a way up: by a repeated training, or by results that arrive in reasonable time.
-    """
+    """A way up, and why in one sentence; without a name there is none, and `can_wait` says whether there still may be one."""
 
     name: WayName
     sentence: str
@@ -75,17 +55,7 @@ class Way(NamedTuple):
 def find_way(
     candidate: Candidate, pair: PairedEvaluation, finds_per_week: float, reproduced: bool | None
 ) -> Way:
-    """Find the way by which a version may replace the champion.
-
-    Parameters
-    ----------
-    candidate : Candidate
-    pair : PairedEvaluation
-        Of the champion and the version.
-    finds_per_week : float
-    reproduced : bool or None
-        Whether its training was repeated with the same bytes; None if it was not repeated.
-    """
+    """Find the way by which a version may replace the champion; `reproduced` is None if its training was not repeated."""
     gain, rival = pair.gains[MEASURES[0]], f"version {candidate.champion}"
     if _is_better(gain):
         low = format_points(_compute_one_sided_low(gain))

@@ -37,19 +37,7 @@ NOBODY = Approvers(())
 
 
 class EvidenceOptions(NamedTuple):
-    """Options that the reviewer gives in addition to the version.
-
-    Attributes
-    ----------
-    approvers : Approvers
-        Whose signature vouches for the figures of a run.
-    comparison : str, optional
-        Run of the comparison with the champion; default: the latest one of these two versions.
-    refit : RefitOptions, optional
-        Tables of the training run, on which training and comparison are repeated.
-    measured : ChampionComparison, optional
-        Result of a comparison with the champion that is not logged yet; replaces `comparison`.
-    """
+    """Options of the reviewer: whose signatures count, the comparison's run, tables to repeat the training, a comparison not logged yet."""
 
     approvers: Approvers = NOBODY
     comparison: str | None = None
@@ -67,22 +55,7 @@ def gather_evidence(
     records: Sequence[PromotionRecord],
     options: EvidenceOptions,
 ) -> GateEvidence:
-    """Gather the evidence for the rules.
-
-    Parameters
-    ----------
-    registry : Registry
-    version : ModelVersion
-    champion : ModelVersion or None
-    records : sequence of PromotionRecord
-        The signed records of the registered model.
-    options : EvidenceOptions
-
-    Raises
-    ------
-    PromotionRefused
-        If the version holds the bundle of the champion, or the comparison is of other versions.
-    """
+    """Gather the evidence for the rules; `PromotionRefused` if the comparison is of other versions or the bundle is the champion's."""
     fits, refusal = None, ""
     folders = registry.download_fits(version)
     try:

@@ -98,22 +98,8 @@ def promote(
     If more persons must sign, the first call keeps the signed record, and a later call with another person's key promotes. The
     gate runs again for each of them.
 
-    Parameters
-    ----------
-    registry : Registry
-    version : ModelVersion
-        What shall be champion. The champion itself is refused, unless its record lacks signatures.
-    approval : Approval
-    options : EvidenceOptions
-        Its approvers are those of the approval.
-    force : bool
-        Promote although a rule does not hold. A bundle that is altered, fails its self-test or is not reproduced by its
-        training run is refused even then.
-
-    Raises
-    ------
-    PromotionRefused
-        Naming each rule that does not hold, or what is wrong with the approval or the records.
+    With `force` a rule need not hold, except those of `UNFORCEABLE_RULES`. Raises `PromotionRefused`, naming each rule that does not
+    hold, or what is wrong with the approval or the records.
     """
     approval.check()
     records = registry.list_signed_records(version.name)
@@ -154,15 +140,10 @@ def list_signed(records: Sequence[SignedRecord]) -> list[PromotionRecord]:
 def find_replaced(
     registry: Registry, version: ModelVersion, records: Sequence[PromotionRecord]
 ) -> ModelVersion | None:
-    """Find the champion that a version is to replace.
+    """Find the champion that a version is to replace; `PromotionRefused` if the alias was moved or removed without a record.
 
     The version of the latest record may be promoted again if it lacks the alias, as after a crash between record and alias. It replaces
     what that record says.
-
-    Raises
-    ------
-    PromotionRefused
-        If the alias was moved or removed without a record.
     """
     champion = registry.find_version(CHAMPION, version.target)
     if not records or records[-1].version != version.number:

@@ -61,13 +61,7 @@ class Refit(NamedTuple):
 
 
 def read_run_config(registry: Registry, run_id: str) -> TrainConfig | None:
-    """Read the settings recorded by a training run; None if it recorded none.
-
-    Raises
-    ------
-    BadSetting
-        If they cannot be read.
-    """
+    """Read the settings recorded by a training run; None if it recorded none."""
     content = registry.read_run_artifact(run_id, CONFIG_FILE)
     return None if content is None else parse_config_json(content, where=f"run {run_id}, {CONFIG_FILE}")
 
@@ -76,13 +70,6 @@ def refit_version(registered: RegisteredFits, config: TrainConfig | None, option
     """Repeat the training run of a version and compare both fits with the registered ones, byte for byte.
 
     If the given tables are not those of the training run, nothing is trained.
-
-    Parameters
-    ----------
-    registered : RegisteredFits
-    config : TrainConfig or None
-        Settings recorded by the training run; None if it recorded none.
-    options : RefitOptions
     """
     if registered.folders.evaluation is None or config is None:
         return Refit(LOST_SETTINGS if config is None else LOST_EVALUATION_FIT)

@@ -18,20 +18,7 @@ from training.runs.run_update import write_review
 def review_version(
     registry: Registry, version: ModelVersion, options: EvidenceOptions = DEFAULT_EVIDENCE
 ) -> GateReport:
-    """Run the gate on a version as `promote` does, recommend what to do, and change nothing.
-
-    Parameters
-    ----------
-    registry : Registry
-    version : ModelVersion
-    options : EvidenceOptions
-
-    Raises
-    ------
-    PromotionRefused
-        If the comparison is of other versions, the version holds the bundle of the champion, or the alias `champion` was moved
-        without a promotion record.
-    """
+    """Run the gate on a version as `promote` does, recommend what to do, and change nothing."""
     signed = registry.list_signed_records(version.name)
     champion = find_replaced(registry, version, [each.record for each in signed])
     return GateReport.from_evidence(
@@ -47,23 +34,7 @@ def log_reviewed_comparison(
     key: SigningKey | None = None,
     approvers: Approvers = NOBODY,
 ) -> tuple[str, GateReport | None]:
-    """Log a comparison with the recommendation for `b`, and write the recommendation to the description of that version.
-
-    Parameters
-    ----------
-    registry : Registry
-    found : Comparison
-    a, b : ModelVersion
-        The compared versions.
-    key : SigningKey, optional
-        Of an approver or evaluator, who signs the evidence of the run.
-    approvers : Approvers
-
-    Returns
-    -------
-    tuple
-        The run's identifier, and the report of the gate; None if `a` is not the champion.
-    """
+    """Log a comparison, signed if a key is given, and write the gate's report on `b` if `a` is the champion; returns run and report."""
     champion = registry.find_champion(b.target)
     report = None
     if champion is not None and champion.number == a.number:
