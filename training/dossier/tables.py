@@ -160,7 +160,7 @@ def list_counts(evidence: DossierEvidence) -> Rows:
         return []
     sides = {
         f"version {evidence.version.number}": recipe.model.counts,
-        _name_baseline(recipe.rival): recipe.baselines[recipe.rival].counts,
+        recipe.rival.replace("_", " "): recipe.baselines[recipe.rival].counts,
     }
     return [{"text": describe_counts(sides, evidence.served.card.target)}]
 
@@ -192,7 +192,7 @@ def list_baselines(evidence: DossierEvidence) -> Rows:
         return []
     sides = {"model": evidence.recipe.model} | dict(evidence.recipe.baselines)
     return [
-        {"name": _name_baseline(name), "found": side.counts.found["capacity"]}
+        {"name": name.replace("_", " "), "found": side.counts.found["capacity"]}
         | {metric: describe_estimate(side[metric]) for metric in ("recall_at_1pct", "recall_at_capacity")}
         for name, side in sides.items()
     ]
@@ -288,10 +288,6 @@ def _describe_fully(estimate: Estimate) -> dict[str, Any]:
         for name, value in estimate.to_row().items()
     }
     return row | {"estimate": describe_estimate(estimate)}
-
-
-def _name_baseline(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def format_setting(value: Any) -> str:

@@ -67,19 +67,7 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Drift:
-    """Comparison of later traffic with the reference.
-
-    Attributes
-    ----------
-    then, now : ReferenceProfile
-        Profiles of the reference and of the later traffic.
-    measures, features : list of dict
-        Tables of `training.monitoring.drift_measures`: what the verdict rests on, and the change of every feature.
-    notes : list of str
-        Parts that could not be evaluated, and why.
-    daily : dict
-        Source, as `office:Incheon`, to its arrivals on each day.
-    """
+    """Comparison of later traffic with the reference; `daily` has the arrivals of each source, as `office:Incheon`, by day."""
 
     then: ReferenceProfile
     now: ReferenceProfile
@@ -131,17 +119,7 @@ def build_metric_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class MonitoredTraffic:
-    """The monitored traffic, its history, and the reference.
-
-    Attributes
-    ----------
-    inputs : FeatureInputs
-        Consignments; past ones, which are not monitored; and the outcomes and alerts that the history may use.
-    reference : TableSource, optional
-        Consignments to use as the reference, instead of the profile in the bundle.
-    window : ArrivalWindow
-        Monitored arrivals; those before join the history. Default: all given ones.
-    """
+    """The monitored traffic with its history, consignments to use in place of the bundle's profile, and monitored arrivals."""
 
     inputs: FeatureInputs
     reference: TableSource | None = None

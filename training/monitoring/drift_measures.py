@@ -354,9 +354,15 @@ def _build_share_row(
     rise = days.estimate_rise(before, part, whole, by_counts=LIMITS[kind].verdict == "investigate data")
     after = before + rise.value
     return build_row(
-        kind, name, channel, rise, min(then[1], float(whole[0])),
-        then=before, now=after, detail=f"{format_percent(after)}, reference {format_percent(before)}",
-    )  # fmt: skip
+        kind,
+        name,
+        channel,
+        rise,
+        min(then[1], float(whole[0])),
+        then=before,
+        now=after,
+        detail=f"{format_percent(after)}, reference {format_percent(before)}",
+    )
 
 
 def _list_scores(then: ReferenceProfile, seen: ScoredTraffic, days: ResampledTraffic) -> Iterator[Row]:
@@ -397,9 +403,14 @@ def _list_precisions(
     before = np.nan if then.expected_precision is None else then.expected_precision
     detail = f"{format_percent(expected.value)}, reference {format_percent(before)}"
     yield build_row(
-        "expected precision", "precision", "capacity", _divide_estimate(days.widen(expected), before),
-        then=before, now=expected.value, detail=detail,
-    )  # fmt: skip
+        "expected precision",
+        "precision",
+        "capacity",
+        _divide_estimate(days.widen(expected), before),
+        then=before,
+        now=expected.value,
+        detail=detail,
+    )
     if labels is None:
         nothing = Estimate(np.nan, np.nan, np.nan)
         yield build_row("observed precision", "precision", "capacity", nothing, detail="no known results")
@@ -415,9 +426,14 @@ def _list_precisions(
     predicted = float((labels.known * taken * seen.score).sum())
     detail = f"{format_count(finds, 'positive')} of {format_count(known, 'known result')}, predicted {format_number(predicted)}"
     row = build_row(
-        "observed precision", "precision", "capacity", _divide_estimate(observed, promised), then=promised,
-        now=observed.value, detail=detail,
-    )  # fmt: skip
+        "observed precision",
+        "precision",
+        "capacity",
+        _divide_estimate(observed, promised),
+        then=promised,
+        now=observed.value,
+        detail=detail,
+    )
     if predicted < MIN_EXPECTED_POSITIVES:
         row |= {"result": NOT_EVALUATED} | dict.fromkeys(("now", "value", "low", "high"), np.nan)
     yield row
@@ -429,18 +445,7 @@ def _divide_estimate(estimate: Estimate, by: float) -> Estimate:
 
 
 def compute_psi(then: Sequence[int] | Floats, now: Floats) -> Floats:
-    """Compute the PSI of counts, minus the value expected by chance, at least 0.
-
-    Parameters
-    ----------
-    then : counts, (bins,)
-    now : counts, (…, bins)
-
-    Examples
-    --------
-    >>> compute_psi([500, 500], np.array([[500.0, 500.0], [900.0, 100.0]])).round(2).tolist()
-    [0.0, 0.87]
-    """
+    """Compute the PSI of counts (bins,) and (…, bins), minus the value expected by chance, at least 0."""
     old, new = np.asarray(then, dtype=np.float64), np.asarray(now, dtype=np.float64)
     p, q = _smooth(old), _smooth(new)
     by_chance = (len(old) - 1) * (1 / max(old.sum(), 1.0) + 1 / np.maximum(new.sum(axis=-1), 1.0))

@@ -328,9 +328,9 @@ def check_limited_bodies(product: Product) -> None:
 def check_gate_or_force(product: Product) -> None:
     assert {"compare", "gate", "promote", "keys"} <= set(FUNCTIONS)
     made = build_dossier(product.approved.evidence, day(0).date() + timedelta(days=1))
-    rows = {row["name"]: row["value"] for section in made["sections"] for field in section["fields"]
-            if field["key"] == "approval" for row in field["known"]["approval"]["rows"]}  # fmt: skip
-    assert rows["forced against the gate"] == "yes"
+    fields = {field["key"]: field for section in made["sections"] for field in section["fields"]}
+    rows = fields["approval"]["known"]["approval"]["rows"]
+    assert {"name": "forced against the gate", "value": "yes"} in rows
 
 
 def check_drift_verdicts(product: Product) -> None:
