@@ -21,9 +21,9 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytes
     names: dict[str, Any] = {}
     for number, source in enumerate(code(), start=1):
         exec(compile(source, f"cell {number} of the notebook", "exec"), names)
-    assert all(row["found"] <= row["bound"] for row in names["trained"].leaks)
+    assert all(row["found"] <= row["bound"] for row in names["second"].trained.leaks)
     assert names["record"].forced
-    assert names["found"].positive >= 10
+    assert names["found"].pair.b.counts.known >= 10
     assert names["registry"].find_version("champion", "nps") is not None
     assert names["drift"].verdict == "investigate data"
 
