@@ -58,7 +58,7 @@ def build_deployed_figures(model: Evaluation) -> DeployedFigures:
         known=model.counts.known,
         effective=_round(model.counts.effective),
         found={name: _round(found) for name, found in model.counts.found.items()},
-        metrics={name: _build_figure(model[name]) for name in LOGGED_METRICS},
+        metrics={name: _build_figure(model[name]) for name in LOGGED_METRICS if not name.endswith("_0.1pct")},
     )
 
 

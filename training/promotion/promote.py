@@ -31,7 +31,7 @@ from training.promotion.evidence import (
     gather_evidence,
 )
 
-MAX_FOUND_CHARACTERS = 110
+MAX_FOUND_CHARACTERS = 80
 """Maximum length of a rule's result in the record: MLflow on PostgreSQL stores 5,000 characters in all."""
 FORCED = "forced"
 

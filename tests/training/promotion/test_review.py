@@ -6,21 +6,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.gate_evidence import VOUCHED, make_evidence
+from support.gate_evidence import VOUCHED, estimate, make_evaluation, make_evidence
 from support.serving_examples import make_bundle
+from support.signing import sign_record
 from support.training_judged import build_stored_scores
 
 from features.config import FeatureConfig
 from models.bundle import Bundle, load_bundle
 from models.registry import ModelVersion
 from training.config import EvaluationConfig
+from training.evaluation.metrics import LOGGED_METRICS
 from training.evaluation.stored_scores import StoredScores
-from training.gate.figures import count_finds_per_week
+from training.gate.figures import build_deployed_figures, count_finds_per_week
+from training.gate.recommendation import summarize_rules
 from training.gate.report import GateReport
-from training.gate.rules import ChampionComparison
+from training.gate.rules import ChampionComparison, RuleResult, run_gate
 from training.gate.ways import Candidate
 from training.promotion.comparison import OTHER_RANK, Comparison
 from training.promotion.comparison_report import render_comparison
+from training.promotion.promote import MAX_FOUND_CHARACTERS
 
 SETTINGS = EvaluationConfig(smallest_slice=5)
 BEGINS = datetime(2030, 1, 1, tzinfo=UTC)
@@ -89,3 +93,21 @@ def test_the_page_of_a_worse_challenger_says_refuse(bundle: Bundle) -> None:
     found = compare_blurred(0.3, 4.0)
     screen = read_first_screen(render_comparison(found, A, B, review(bundle, found)))
     assert "refuse The gate does not hold (not worse than the champion" in screen
+
+
+def test_the_longest_record_fits_into_a_tag_of_mlflow(bundle: Bundle) -> None:
+    """MLflow on PostgreSQL stores 5,000 characters; with few results each figure has its reason."""
+    few = estimate(0.5, 0.0, 1.0, finds=4)
+    names = [*LOGGED_METRICS]
+    model = make_evaluation(known=4, **dict.fromkeys(names, few))
+    rules = run_gate(make_evidence(bundle, candidate=Candidate("1")))
+    record = sign_record(
+        figures=build_deployed_figures(model),
+        rules={name: {"held": False, "found": "x" * MAX_FOUND_CHARACTERS} for name in rules},
+        sentence=f"Forced: {summarize_rules({name: RuleResult(False, '', '') for name in rules})}",
+        why="w" * 200,
+        recipe_sha256="0" * 64,
+        comparison="0" * 32,
+    ).record
+    assert len(rules) == 19
+    assert len(record.to_json()) <= 5000
