@@ -222,11 +222,10 @@ def list_slices(evidence: DossierEvidence) -> Rows:
 
 def list_inspected_share(evidence: DossierEvidence) -> Rows:
     """Describe how much of the highest scores was inspected; the rest of the precision is an estimate."""
-    name = "labelled_share_at_1pct"
-    if evidence.recipe is None or name not in evidence.recipe.model.metrics:
+    if evidence.recipe is None:
         return []
-    share = format_percent(evidence.recipe.model[name].value)
-    text = f"{share} of the top 1 % of traffic was inspected and has a result. The rest is estimated."
+    share = next(row["labelled_share"] for row in evidence.recipe.model.capacity if row["capacity"] == "1pct")
+    text = f"{format_percent(share)} of the top 1 % of traffic was inspected and has a result. The rest is estimated."
     return [{"text": text}]
 
 

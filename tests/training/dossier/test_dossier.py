@@ -104,6 +104,14 @@ def test_the_stored_scores_of_the_run_are_what_is_evaluated(approved: Approved, 
     assert found.flatten_metrics() == expected.flatten_metrics()
 
 
+def test_the_inspected_share_of_the_top_is_named(approved: Approved) -> None:
+    (row,) = list_rows(build_dossier(approved.evidence, DAY), "limits", "inspected_share")
+    assert re.fullmatch(
+        r"[\d.]+ % of the top 1 % of traffic was inspected and has a result. The rest is estimated.",
+        row["text"],
+    )
+
+
 def test_the_tables_are_those_of_the_run(approved: Approved) -> None:
     made = build_dossier(approved.evidence, DAY)
     tables = approved.evidence.tables
