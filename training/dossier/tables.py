@@ -225,7 +225,7 @@ def list_inspected_share(evidence: DossierEvidence) -> Rows:
     if evidence.recipe is None:
         return []
     share = next(row["labelled_share"] for row in evidence.recipe.model.capacity if row["capacity"] == "1pct")
-    text = f"{format_percent(share)} of the top 1 % of traffic was inspected and has a result. The rest is estimated."
+    text = f"{format_percent(float(share))} of the top 1 % of traffic was inspected and has a result. The rest is estimated."
     return [{"text": text}]
 
 
