@@ -17,7 +17,7 @@ from training.data.data_hash import TableHash
 from training.data.splits import TEST
 from training.data.training_set import DataSet
 from training.evaluation.metrics import Evaluation, evaluate
-from training.evaluation.name_invariance import Row, find_worst_move
+from training.evaluation.name_invariance import Row
 from training.evaluation.traffic import ScoredPeriod
 from training.evaluation.verdict import EvaluationVerdict
 from training.fitting.deployed import DeployedResult
@@ -107,10 +107,7 @@ class TrainingResult:
     @property
     def metrics(self) -> dict[str, float]:
         """The metrics by their logged names; what is not shown is absent."""
-        swapped = {"test/name_swap_95pct": find_worst_move(self.name_swaps)}
-        return self.deployed.recipe.flatten_metrics() | {
-            name: value for name, value in swapped.items() if np.isfinite(value)
-        }
+        return self.deployed.recipe.flatten_metrics()
 
     @property
     def test_matrix_rows(self) -> NDArray[np.int64]:
