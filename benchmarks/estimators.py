@@ -44,6 +44,7 @@ from training.evaluation.finds import GAIN_ENDS, KnownFinds, RankedTraffic, esti
 from training.evaluation.traffic import ScoredPeriod, extract_texts
 from training.fitting.fit import FitTask, SplitFeatures, fit_as_deployed
 from training.fitting.rolling_origin import compute_shares_above
+from training.gate.ways import MARGIN, MEASURES, ONE_SIDED, TWO_SIDED
 from training.runs.task import find_day_after_last_event
 from training.simulation.operation import simulate
 from training.simulation.parameters import load_parameters
@@ -110,11 +111,8 @@ EDGES = (-1.0, -0.1, -0.05, -0.03, -0.01, 0.01, 0.03, 0.05, 0.1, 1.0)
 STEPS = ("worse >10", "5-10", "3-5", "1-3", "equal ±1", "better 1-3", "3-5 ", "5-10 ", ">10 ")
 AT, RECALL = 0.01, "recall_at_1pct"
 WRONG_FROM = 0.03
-MEASURES = ("recall_averaged", "recall_at_1pct", "recall_at_capacity", "roc_auc")
-CANDIDATES = (*MEASURES, "average_precision")
+CANDIDATES = (*MEASURES, "average_precision", "roc_auc")
 """Measures of the gate, and those tried as the primary one."""
-MARGIN = 0.02
-ONE_SIDED_SHARE = 1.645 / 1.96
 RESAMPLES = 200
 
 
@@ -586,7 +584,7 @@ def study_gate(folder: Path, groups: Groups, draws: int) -> str:
 def _is_better(gains: Sequence[Estimate], primary: int, sign: int, effective: float) -> bool:
     """Apply the gate's rule to the gains of `b` (sign 1) or of `a` (sign -1), with one of the measures as the primary one."""
     gain = gains[primary]
-    low = sign * (gain.low + gain.high) / 2 - ONE_SIDED_SHARE * (gain.high - gain.low) / 2
+    low = sign * (gain.low + gain.high) / 2 - ONE_SIDED / TWO_SIDED * (gain.high - gain.low) / 2
     clear = effective >= MIN_EFFECTIVE_FINDS and sign * gain.value > 0 and low > -MARGIN
     return bool(clear and _is_not_worse(gains, sign))
 

@@ -13,13 +13,12 @@ from training.evaluation.estimate import Estimate
 from training.evaluation.metrics import PRIMARY_MEASURE
 from training.evaluation.paired import PairedEvaluation
 
-MEASURES = (PRIMARY_MEASURE, "recall_at_1pct", "recall_at_capacity", "roc_auc")
+MEASURES = (PRIMARY_MEASURE, "recall_at_1pct", "recall_at_capacity")
 """Measures of ranking; the first decides whether a version is better. Precision at a share of traffic differs as recall does."""
 MEASURE_TITLES = {
     PRIMARY_MEASURE: "recall averaged over capacities",
     "recall_at_1pct": "recall at 1 % of traffic",
     "recall_at_capacity": "recall at capacity",
-    "roc_auc": "area under the ROC curve",
 }
 MARGIN = 0.02
 """Loss of the primary measure that the lower end of its one-sided 95 % interval must exclude (docs/estimates.md)."""
@@ -129,10 +128,7 @@ def count_more_finds(gain: Estimate) -> int:
 
 def describe_gain(name: str, gain: Estimate) -> str:
     """Describe the difference of a measure with its interval."""
-    if name == "roc_auc":
-        value, low, high = (format_number(each, "+") for each in (gain.value, gain.low, gain.high))
-    else:
-        value, low, high = (format_points(each) for each in (gain.value, gain.low, gain.high))
+    value, low, high = (format_points(each) for each in (gain.value, gain.low, gain.high))
     return f"{MEASURE_TITLES[name]} {value} ({low.removesuffix(' points')} to {high.removesuffix(' points')})"
 
 

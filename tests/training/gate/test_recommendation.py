@@ -35,7 +35,7 @@ CASES: dict[str, tuple[Candidate, dict[str, Any], dict[str, Any], tuple[str, str
     "clearly better": (CHANGED, {PRIMARY: CLEAR}, {}, ("promote", "better", "Better than version 1: ")),
     "better, and worse in another": (
         CHANGED,
-        {PRIMARY: CLEAR, "roc_auc": estimate(-0.1, -0.15, -0.02)},
+        {PRIMARY: CLEAR, "recall_at_capacity": estimate(-0.1, -0.15, -0.02)},
         {},
         ("refuse", "", "The gate does not hold (not worse than the champion)"),
     ),
