@@ -34,7 +34,7 @@ from consignments.exchange.alerts import list_alert_changes
 from consignments.exchange.documents import AnyMessage, Withdrawal
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import to_consignments
-from consignments.timestamps import US_PER_DAY, to_datetime
+from consignments.timestamps import NO_TIME, US_PER_DAY, to_datetime, to_us
 from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
 from features.indicators.values import compute_indicators
 from models.operation.drafts import (
@@ -52,8 +52,8 @@ from training.config import TrainConfig
 from training.policy_replay.environments import SimulatedEnvironment
 from training.policy_replay.experiment import LOOP_CONFIG
 from training.policy_replay.observed_history import ObservedHistory
-from training.policy_replay.policies import PolicyChoice
 from training.policy_replay.replay import clamp_times, train_model
+from training.simulation.inspection_outcomes import InspectionChoice
 from training.simulation.parameters import load_parameters
 
 Way = Literal["alone", "exchange", "plain"]
@@ -66,6 +66,25 @@ TARGET = "nps"
 BACKGROUND = 0.05
 RESAMPLES = 1000
 QUANTILES = (2.5, 97.5)
+
+
+class SharingHistory(ObservedHistory):
+    """Knowledge of an office, with consignments that partners share."""
+
+    def add_shared(self, records: Sequence[Consignment], outcomes: Iterable[Outcome]) -> None:
+        """Count consignments of a partner in the history, with their results, from the time they were shared (`received_at`) on.
+
+        They are no rows of the own tables.
+        """
+        _, keys, counterparts = self._describe(list(records), np.zeros(len(records), dtype=bool))
+        for at, record in enumerate(records):
+            assert record.received_at is not None
+            now = to_us(record.received_at)
+            self._apply_events_until(now)
+            self._ledger.record_arrival(
+                record.consignment_id, now // US_PER_DAY, keys[at], counterparts[at], None, NO_TIME
+            )
+        self._schedule_results(outcomes)
 
 
 class Plan(NamedTuple):
@@ -89,7 +108,7 @@ class Administration:
     """One administration: what it knows, and how it selects."""
 
     name: str
-    history: ObservedHistory
+    history: "SharingHistory"
     key: SigningKey
     capacity: float = 0.0
     outcomes: list[Outcome] = field(default_factory=list)
@@ -163,7 +182,7 @@ class ExchangeRun:
         self.members = [
             Administration(
                 name,
-                ObservedHistory(plan.config.features, background=BACKGROUND, seed=seed),
+                SharingHistory(plan.config.features, background=BACKGROUND, seed=seed),
                 SigningKey.create(folder / f"{way}-{seed}-{name}.key"),
             )
             for name in SHARES
@@ -199,10 +218,10 @@ class ExchangeRun:
     def _run_day(self, day: int) -> None:
         frame, alerts = self.world.receive_round(day)
         self.feed += alerts
-        owners = divide(self.world.consignee_numbers)
+        owners = divide(self.world.arrivals.shipments.consignee)
         tips, truth = self.world.flag_intelligence(), self.world.get_truth()
         positive = np.array([result == TARGET for result in truth.results], dtype=bool)
-        picks: list[PolicyChoice] = []
+        picks: list[InspectionChoice] = []
         by_owner: list[list[int]] = []
         for number, member in enumerate(self.members):
             rows = np.flatnonzero(owners == number)
@@ -210,7 +229,7 @@ class ExchangeRun:
             member.pending = []
             by_owner.append(sorted({int(rows[at]) for at in mine} | set(rows[tips[rows]].tolist())))
             picks += [
-                PolicyChoice(int(rows[at]), selector, chance) for at, (selector, chance) in mine.items()
+                InspectionChoice(int(rows[at]), selector, chance) for at, (selector, chance) in mine.items()
             ]
         outcomes: dict[str, list[Outcome]] = {}
         ends = frame["received_at"].max().to_pydatetime()

@@ -39,8 +39,8 @@ from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, build_data_set, get_true_labels
 from training.fitting.fit import FitTask, SplitFeatures, grow_fit
 from training.runs.task import find_day_after_last_event
-from training.simulation.hard_parameters import list_hard_sets
 from training.simulation.operation import SimulatedTables, simulate
+from training.simulation.parameters import list_hard_sets
 
 JUDGED_DAYS = 30
 SHARE = 0.01

@@ -24,6 +24,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from benchmarks.ordinary import PARAMS, KnownResults, compute_text_columns
+from benchmarks.realism import SimulationRecorder
 from benchmarks.skill import tables_of
 from benchmarks.world import table, write_block
 from consignments.records import Consignment
@@ -32,10 +33,8 @@ from features.batch import compute_feature_matrix
 from features.rows.described_rows import normalize_consignment
 from training.data.training_set import get_labels_as_of
 from training.fitting.rolling_origin import TEXT_SCORE
-from training.simulation.hard_parameters import list_hard_sets
 from training.simulation.operation import Simulation
-from training.simulation.parameters import load_parameters
-from training.simulation.realism import SimulationRecorder
+from training.simulation.parameters import list_hard_sets, load_parameters
 
 TEST_DAYS, STALE_DAYS = 30, 98
 AT = 0.01
@@ -141,8 +140,7 @@ def main() -> None:
 
 def is_held_out(name: str) -> bool:
     """Check whether a set is held out from development."""
-    hard = load_parameters(preset=f"hard:{name}").hard
-    return hard is not None and hard.held_out
+    return bool(load_parameters(preset=f"hard:{name}").hard.held_out)
 
 
 def measure_or_read(name: str, seed: int, days: int, per_day: int, folder: Path | None) -> Measured:
@@ -214,7 +212,7 @@ def build_world(name: str, seed: int, days: int, per_day: int) -> World:
     """Simulate a world, and compute all its columns once."""
     parameters = load_parameters(preset=f"hard:{name}")
     simulation = Simulation(parameters, days=days, per_day=per_day, prevalence="hard", seed=seed)
-    recorder = SimulationRecorder(simulation.stage)
+    recorder = SimulationRecorder(simulation.context)
     made = simulation.run(days, watch=recorder.record_day)
     sent = recorder.build_table()
     tables = tables_of(made)

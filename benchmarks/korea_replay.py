@@ -13,8 +13,10 @@ import tomllib
 from pathlib import Path
 
 from benchmarks.korea import KoreanTables
+from features.batch import Tables
 from training.config import parse_config
-from training.policy_replay.experiment import LOOP_CONFIG, ExperimentPlan, TabularFactory, run_experiment
+from training.policy_replay.environments import describe_tables
+from training.policy_replay.experiment import LOOP_CONFIG, ExperimentPlan, run_experiment
 from training.policy_replay.policies import POLICIES
 from training.policy_replay.replay import ReplaySettings
 from training.policy_replay.report import write_report
@@ -36,9 +38,8 @@ def main() -> None:
 
     world = KoreanTables.read(arguments.tables)
     truth = world.outcomes[["consignment_id", "result"]]
-    maker = TabularFactory(
-        world.consignments.drop(columns="office"), truth, world.outcomes, round_days=WEEK_DAYS, share=SHARE
-    )
+    past = Tables(world.consignments.drop(columns="office"), world.outcomes, None)
+    replayed = describe_tables(past, truth, round_days=WEEK_DAYS, share=SHARE)
     declared = tomllib.loads((arguments.tables / "korea.toml").read_text())
     loop = {
         "split": {"validation_days": 28, "label_delay_days": 14},
@@ -49,13 +50,13 @@ def main() -> None:
         capacity=1, explore=0.1, warm_up_days=84, retrain_days=28, target=arguments.target, background=0.2
     )
     plan = ExperimentPlan(
-        maker,
+        replayed,
         [name for name in POLICIES if name != "officer"],
         arguments.seed or [1],
         settings,
         parse_config(declared | loop),
     )
-    contest = run_experiment(plan, arguments.out / "weeks", jobs=arguments.jobs)
+    contest = run_experiment(plan, arguments.out / "replays", jobs=arguments.jobs)
     findings = compute_results(contest)
     write_report(
         findings,

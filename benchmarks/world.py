@@ -21,18 +21,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib as mpl
-import msgspec
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from training.reporting.charts import BLUE, GREY, ORANGE
-from training.reporting.figures import STYLE, create_figure, render_svg
-from training.simulation.operation import simulate
-from training.simulation.parameters import SimulationParameters, load_parameters
-from training.simulation.realism import (
+from benchmarks.realism import (
     DAYS_PER_WEEK,
     InspectionResults,
     SignStrength,
@@ -47,6 +42,10 @@ from training.simulation.realism import (
     measure_signs,
     simulate_period,
 )
+from training.reporting.charts import BLUE, GREY, ORANGE
+from training.reporting.figures import STYLE, create_figure, render_svg
+from training.simulation.operation import simulate
+from training.simulation.parameters import SimulationParameters, load_parameters
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE, PICTURES = DOCS / "simulator.md", DOCS / "pictures"
@@ -120,7 +119,7 @@ def acceptance(quick: bool) -> str:
         for name, p_change in (("react", world.adversary.p_change), ("do not react", 0.0))
     }
     blind = live(
-        msgspec.structs.replace(world, inspection=msgspec.structs.replace(world.inspection, xray_share=0.0)),
+        world.replace(inspection={"xray_share": 0.0}),
         Size(world.inspection.rules_only_days, year.per_day),
         "enriched",
     )
@@ -161,12 +160,9 @@ def acceptance(quick: bool) -> str:
 
 def many_nps(world: SimulationParameters, p_change: float) -> SimulationParameters:
     """Return a world like `enriched` with five times the NPS, for pictures with more than a few."""
-    usual = world.prevalence["enriched"]
-    lane = msgspec.structs.replace(usual, nps=5 * usual.nps)
-    return msgspec.structs.replace(
-        world,
-        prevalence={**world.prevalence, "operation": lane},
-        adversary=msgspec.structs.replace(world.adversary, p_change=p_change),
+    usual = world.prevalence.enriched
+    return world.replace(
+        prevalence={"operation": {**usual, "nps": 5 * usual.nps}}, adversary={"p_change": p_change}
     )
 
 
@@ -348,7 +344,7 @@ def events_picture(world: SimulationParameters, lane: SimulatedPeriod, main_worl
     nitazene = (family == control.family).to_numpy(dtype=bool)
     substitute = (substance == control.substitute).to_numpy(dtype=bool)
     cathinone = (family == new.family).to_numpy(dtype=bool)
-    wares = np.array(lane.stage.catalogue.names)[lane.sent["ware"]]
+    wares = np.array(list(lane.context.catalogue.number))[lane.sent["ware"]]
     chemical = np.isin(wares, ["lab_chemicals", "pigments_resins"])
     cosmetic = np.isin(wares, ["cosmetics_powder", "supplements", "creams", "pharma_personal"])
     departure = declared["departure_country"].to_numpy()

@@ -36,8 +36,8 @@ from consignments.visibility import get_visible_us  # noqa: E402
 from features.indicators.operation_keys import OperationKey  # noqa: E402
 from npsrisk import main as npsrisk_verbs  # noqa: E402
 from training.policy_replay.experiment import LOOP_CONFIG  # noqa: E402
-from training.policy_replay.policies import PolicyChoice  # noqa: E402
 from training.policy_replay.replay import clamp_times  # noqa: E402
+from training.simulation.inspection_outcomes import InspectionChoice  # noqa: E402
 
 FOLDER = REPOSITORY / "operation"
 OPERATION = "EXAMPLE"
@@ -290,9 +290,9 @@ def run_operation(offices: list[Office], run: ExchangeRun) -> None:
 def run_day(offices: list[Office], run: ExchangeRun, day: int, now: datetime) -> dict[str, int]:
     """Score, select and inspect the arrivals of a day; record the results that became known."""
     frame, _ = run.world.receive_round(day)
-    owners, tips = divide(run.world.consignee_numbers), run.world.flag_intelligence()
+    owners, tips = divide(run.world.arrivals.shipments.consignee), run.world.flag_intelligence()
     place = {name: row for row, name in enumerate(frame["consignment_id"])}
-    picks: list[PolicyChoice] = []
+    picks: list[InspectionChoice] = []
     chosen: dict[str, Office] = {}
     for number, each in enumerate(offices):
         mine = frame[owners == number].assign(office=each.name)
@@ -303,7 +303,7 @@ def run_day(offices: list[Office], run: ExchangeRun, day: int, now: datetime) ->
             row = place[one["consignment_id"]]
             chosen[one["consignment_id"]] = each
             if not tips[row]:
-                picks.append(PolicyChoice(row, one["selected_by"], one["selection_probability"]))
+                picks.append(InspectionChoice(row, one["selected_by"], one["selection_probability"]))
         chosen |= {name: each for name in mine["consignment_id"] if tips[place[name]]}
     for outcome in run.world.inspect(picks):
         chosen[outcome.consignment_id].due.append(

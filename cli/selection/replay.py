@@ -33,7 +33,7 @@ from consignments.records import Target
 
 if TYPE_CHECKING:
     from training.config import TrainConfig
-    from training.policy_replay.experiment import EnvironmentFactory, TabularFactory
+    from training.policy_replay.environments import ReplayedWorld
     from training.policy_replay.replay import ReplaySettings
 
 
@@ -168,7 +168,7 @@ class ReplayOptions(NamedTuple):
 @config_option
 @jobs_option
 @dask_option
-@out_option("Folder to write the report, the tables and the finished weeks to.", metavar="DIR")
+@out_option("Folder to write the report, the tables and the finished replays to.", metavar="DIR")
 @reject_options
 @json_option
 def replay(
@@ -196,12 +196,12 @@ def replay(
     from training.policy_replay.results import compute_results
 
     config = LOOP_CONFIG if options.config is None else read_config(options.config)
-    factory, title = _create_factory(tables, world, config)
+    replayed, title = _describe_world(tables, world, config)
     with show_progress_bar() as progress:
         names = options.policies or tuple(POLICIES)
-        plan = ExperimentPlan(factory, names, options.seeds, options.build_settings(), config)
+        plan = ExperimentPlan(replayed, names, options.seeds, options.build_settings(), config)
         experiment = run_experiment(
-            plan, out / "weeks", jobs=options.jobs, cluster=options.dask, progress=progress
+            plan, out / "replays", jobs=options.jobs, cluster=options.dask, progress=progress
         )
     results = compute_results(experiment)
     write_report(results, experiment, out, title=title)
@@ -216,31 +216,27 @@ def replay(
     )
 
 
-def _create_factory(
+def _describe_world(
     tables: TableOptions, world: WorldOptions, config: "TrainConfig"
-) -> "tuple[EnvironmentFactory, str]":
-    """Create the factory of environments, simulated or from tables, and the title of the report."""
-    from training.policy_replay.experiment import create_simulated_factory
+) -> "tuple[ReplayedWorld, str]":
+    """Describe what is replayed, simulated or from tables, and return it with the title of the report."""
+    from training.policy_replay.environments import describe_simulation
 
     if world.world is None:
-        recorded = _create_tabular_factory(tables, config)
+        recorded = _describe_tables(tables, config)
         return recorded, f"Replay of {recorded.days:,} days"
     if tables.consignments is not None or tables.truth is not None:
         raise build_exclusion("--world and tables", "--world, or --consignments with --truth")
     is_preset = world.world in PREVALENCES
     preset = world.world if is_preset else world.prevalence
-    factory = create_simulated_factory(
-        None if is_preset else Path(world.world),
-        days=world.days,
-        per_day=world.per_day,
-        prevalence=preset,
-    )
-    return factory, f"Replay of a simulated world ({preset}, {world.days:,} days, {world.per_day:,} a day)"
+    path = None if is_preset else Path(world.world)
+    described = describe_simulation(path, days=world.days, per_day=world.per_day, prevalence=preset)
+    return described, f"Replay of a simulated world ({preset}, {world.days:,} days, {world.per_day:,} a day)"
 
 
-def _create_tabular_factory(tables: TableOptions, config: "TrainConfig") -> "TabularFactory":
-    """Create the factory of environments that replay tables."""
-    from training.policy_replay.experiment import TabularFactory
+def _describe_tables(tables: TableOptions, config: "TrainConfig") -> "ReplayedWorld":
+    """Read and describe tables of the past."""
+    from training.policy_replay.environments import describe_tables
 
     if tables.consignments is None or tables.truth is None:
         raise BadInput(
@@ -257,4 +253,4 @@ def _create_tabular_factory(tables: TableOptions, config: "TrainConfig") -> "Tab
             got="a table without rows",
             expected="consignments of several weeks",
         )
-    return TabularFactory(past.consignments, truth, past.outcomes, past.alerts)
+    return describe_tables(past, truth)

@@ -3,10 +3,11 @@
 import pandas as pd
 
 from training.config import parse_config
-from training.policy_replay.experiment import Experiment, create_simulated_factory
+from training.policy_replay.environments import ReplayedWorld, describe_simulation
+from training.policy_replay.experiment import Experiment
 from training.policy_replay.replay import ReplaySettings
 
-MAKER = create_simulated_factory(None, days=58, per_day=70, prevalence="operation")
+MAKER = describe_simulation(None, days=58, per_day=70, prevalence="operation")
 SETTINGS = ReplaySettings(
     capacity=4, explore=0.25, warm_up_days=35, retrain_days=14, target="any_offence", background=0.2
 )
@@ -60,6 +61,5 @@ def contest(found=FOUND, events=(("a cover goes out of use", 21),)):
             openings += [past, tip]
             positives.append({**positives[-1], "day": FIRST_DAY, "warm_up": True, "found": True})
     settings = ReplaySettings(capacity=1, warm_up_days=7)
-    return Experiment(
-        pd.DataFrame(openings), pd.DataFrame(positives), settings, {}, list(events), 35, FIRST_DAY
-    )
+    world = ReplayedWorld(lambda seed: None, 35, FIRST_DAY, {}, list(events))
+    return Experiment(pd.DataFrame(openings), pd.DataFrame(positives), settings, world)

@@ -2,8 +2,8 @@
 
 import pytest
 
+from benchmarks.realism import SimulatedPeriod, simulate_period
 from training.simulation.parameters import load_parameters
-from training.simulation.realism import SimulatedPeriod, simulate_period
 
 
 @pytest.fixture(scope="session")

@@ -28,8 +28,8 @@ from features.history.pseudonyms import Pseudonyms
 from features.pipeline import GROUP_ROWS, Pipeline
 from features.spec import Spec
 from models.baselines import RandomOrder
+from training.simulation.shipments import Flags, Numbers
 
-Bools = NDArray[np.bool_]
 Rows = NDArray[np.float32]
 Keys = NDArray[np.uint64]
 MINIMAL_COLUMNS = ("consignment_id", "channel", "received_at", "cancelled_at")
@@ -41,45 +41,25 @@ OUTCOME, CANCELLATION = range(2)
 
 @dataclass(frozen=True)
 class ObservedState:
-    """Everything known at a given time: the input of a trainer.
-
-    Attributes
-    ----------
-    as_of : datetime
-    consignments : DataFrame
-        Earlier arrivals: `MINIMAL_COLUMNS`, with the cancellations known by then.
-    outcomes : DataFrame
-        As known by then; chosen consignments without a result are `pending`.
-    offered : bool array, (consignments,)
-        Rows whose features were kept: the inspected ones and a random share.
-    features : KeptFeatures
-        A source of features for `training.fitting.fit.fit`.
-    """
+    """Everything known at a given time: the input of a trainer."""
 
     as_of: datetime
-    consignments: pd.DataFrame
-    outcomes: pd.DataFrame
-    offered: Bools
-    features: "KeptFeatures"
+    consignments: pd.DataFrame  # earlier arrivals, with `MINIMAL_COLUMNS` and the cancellations known by then
+    outcomes: pd.DataFrame  # as known by then; chosen consignments without a result are `pending`
+    offered: Flags  # rows whose features were kept: the inspected ones and a random share
+    features: "KeptFeatures"  # a source of features for `training.fitting.fit.fit`
 
 
 class KeptFeatures:
     """Features of kept consignments, recomputed with the history that was read when they arrived.
 
-    Parameters
-    ----------
-    config : FeatureConfig
-    places : int64 array, (kept,)
-        Their positions in the consignment table, ascending.
-    records : sequence of Consignment
-    readings : float32 array, (kept, readings)
-    alerts : sequence of Alert
+    `places` are their positions in the consignment table, ascending.
     """
 
     def __init__(
         self,
         config: FeatureConfig,
-        places: NDArray[np.int64],
+        places: Numbers,
         records: Sequence[Consignment],
         readings: Rows,
         alerts: Sequence[Alert],
@@ -87,18 +67,18 @@ class KeptFeatures:
         self._config, self._places, self._records = config, places, records
         self._readings, self._alerts = readings, alerts
 
-    def get_records(self, rows: NDArray[np.int64]) -> list[Consignment]:
+    def get_records(self, rows: Numbers) -> list[Consignment]:
         """Return the consignments at some positions of the table."""
         return [self._records[place] for place in np.searchsorted(self._places, rows).tolist()]
 
-    def refit(self, matrix: FeatureMatrix, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
+    def refit(self, matrix: FeatureMatrix, fitted: FittedParameters, keep: Flags) -> FeatureMatrix:
         """Return the feature rows of the kept consignments of a matrix under other fitted parameters."""
         pipeline = build_pipeline(self._config, fitted, self._alerts)
         copied = matrix.keep_rows(keep)
         pipeline.fill_fitted(self.get_records(copied.rows), copied.X)
         return copied
 
-    def build_matrix(self, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
+    def build_matrix(self, fitted: FittedParameters, keep: Flags) -> FeatureMatrix:
         """Compute the feature rows of the kept consignments, each as of its own time of scoring."""
         rows = np.flatnonzero(keep)
         pipeline = build_pipeline(self._config, fitted, self._alerts)
@@ -110,13 +90,8 @@ class KeptFeatures:
 class ObservedHistory:
     """Knowledge of one office.
 
-    Parameters
-    ----------
-    config : FeatureConfig
-    background : float
-        Share of all arrivals whose features are kept, inspected or not, 0 to 1.
-    seed : int
-        Seed of their random selection, which depends on the identifier alone.
+    `background` is the share of all arrivals whose features are kept, inspected or not; which ones depends on the identifier and the
+    seed alone.
     """
 
     def __init__(self, config: FeatureConfig, *, background: float, seed: int) -> None:
@@ -131,7 +106,7 @@ class ObservedHistory:
         self._places: list[int] = []
         self._records: list[Consignment] = []
         self._readings: list[Rows] = []
-        self._day: _LastArrivals | None = None
+        self._last_first, self._last_records, self._last_X = 0, list[Consignment](), NO_ROWS
 
     @property
     def spec(self) -> Spec:
@@ -142,22 +117,10 @@ class ObservedHistory:
         """Set the fitted parameters for the features of later arrivals."""
         self._pipeline = build_pipeline(self._config, fitted, self._alerts)
 
-    def add_arrivals(self, frame: pd.DataFrame, alerts: Iterable[Alert], wanted: Bools) -> Rows:
-        """Add a day's consignments to the history, and compute the features of some.
+    def add_arrivals(self, frame: pd.DataFrame, alerts: Iterable[Alert], wanted: Flags) -> Rows:
+        """Add a day's consignments, later than all before, to the history, and compute the features of the wanted ones.
 
-        Parameters
-        ----------
-        frame : DataFrame
-            Declared data, later than all before.
-        alerts : iterable of Alert
-            Issued since the last call; each counts from its own time on.
-        wanted : bool array, (n,)
-            Rows whose features are needed; the others only join the history.
-
-        Returns
-        -------
-        float32 array, (n, features)
-            NaN in rows that were not wanted.
+        Each alert counts from its own time on. Rows that were not wanted are NaN.
         """
         for alert in alerts:
             self._alerts.append(alert)
@@ -181,11 +144,11 @@ class ObservedHistory:
             )
             self._schedule_cancellation(record.consignment_id, int(cancelled_us[at]), now)
         self._frames.append(frame[[name for name in MINIMAL_COLUMNS if name in frame]])
-        self._day = _LastArrivals(self._arrived, records, X)
+        self._last_first, self._last_records, self._last_X = self._arrived, records, X
         self._arrived += len(frame)
         return X
 
-    def _describe(self, records: list[Consignment], wanted: Bools) -> tuple[Rows, Keys, Keys]:
+    def _describe(self, records: list[Consignment], wanted: Flags) -> tuple[Rows, Keys, Keys]:
         """Compute the features of the wanted records, and the keys of all."""
         X = np.full((len(records), len(self._pipeline.spec)), np.nan, dtype=np.float32)
         keys = np.zeros((len(records), len(self._pipeline.kinds)), dtype=np.uint64)
@@ -198,18 +161,17 @@ class ObservedHistory:
             self._pipeline.fill_keys(records[row], keys[row], counterparts[row])
         return X, keys, counterparts
 
-    def is_background(self, consignment_ids: Sequence[str]) -> Bools:
+    def is_background(self, consignment_ids: Sequence[str]) -> Flags:
         """Return whose features are kept, inspected or not."""
-        drawn: Bools = RandomOrder(self._seed).compute_scores(NO_ROWS, consignment_ids) < self._background
+        drawn: Flags = RandomOrder(self._seed).compute_scores(NO_ROWS, consignment_ids) < self._background
         return drawn
 
     def keep_features(self, rows: Iterable[int]) -> None:
         """Keep the features of some of the last arrivals, for which they were computed."""
-        assert self._day is not None
         for row in sorted(rows):
-            self._places.append(self._day.first + row)
-            self._records.append(self._day.records[row])
-            self._readings.append(self._day.X[row, self._pipeline.history_at :].copy())
+            self._places.append(self._last_first + row)
+            self._records.append(self._last_records[row])
+            self._readings.append(self._last_X[row, self._pipeline.history_at :].copy())
 
     def schedule_outcomes(self, outcomes: Iterable[Outcome]) -> None:
         """Schedule outcomes; each counts from the time it is visible."""
@@ -223,25 +185,6 @@ class ObservedHistory:
             event = (get_known_us(outcome), recorded, NO_SEQUENCE)
             result = outcome.result or "" if outcome.status == "inspected" else ""
             heappush(self._due, (get_visible_us(outcome), outcome.consignment_id, OUTCOME, *event, result))
-
-    def add_shared(self, records: Sequence[Consignment], outcomes: Iterable[Outcome]) -> None:
-        """Count consignments of a partner in the history, with their results, from now on; they are no rows of the own tables.
-
-        Parameters
-        ----------
-        records : sequence of Consignment
-            Their `received_at` is when they were shared: later than all arrivals before.
-        outcomes : iterable of Outcome
-        """
-        _, keys, counterparts = self._describe(list(records), np.zeros(len(records), dtype=bool))
-        for at, record in enumerate(records):
-            assert record.received_at is not None
-            now = to_us(record.received_at)
-            self._apply_events_until(now)
-            self._ledger.record_arrival(
-                record.consignment_id, now // US_PER_DAY, keys[at], counterparts[at], None, NO_TIME
-            )
-        self._schedule_results(outcomes)
 
     def get_state(self, as_of: datetime) -> ObservedState:
         """Return everything known at a given time, present or past."""
@@ -281,15 +224,6 @@ class ObservedHistory:
             self._ledger.cancel(name)
         else:
             heappush(self._due, (cancelled_us, name, CANCELLATION, 0, 0, 0, ""))
-
-
-@dataclass(frozen=True)
-class _LastArrivals:
-    """The last arrivals: the position of the first among all, and their records and features."""
-
-    first: int
-    records: list[Consignment]
-    X: Rows
 
 
 def build_pipeline(config: FeatureConfig, fitted: FittedParameters, alerts: Iterable[Alert]) -> Pipeline:
@@ -332,13 +266,6 @@ def select_final_results(outcomes: Iterable[Outcome]) -> dict[str, str]:
 
 
 def _build_pending(outcome: Outcome) -> Outcome:
-    return Outcome(
-        consignment_id=outcome.consignment_id,
-        selected_by=outcome.selected_by,
-        status="inspected",
-        selection_probability=outcome.selection_probability,
-        selected_at=outcome.selected_at,
-        result="pending",
-        operation=outcome.operation,
-        office=outcome.office,
-    )
+    shown = ("consignment_id", "selected_by", "selection_probability", "selected_at", "operation", "office")
+    kept = {name: getattr(outcome, name) for name in shown}
+    return Outcome(**kept, status="inspected", result="pending")

@@ -5,9 +5,10 @@ day 63 are scored by the model trained at the midnight before, on the results kn
 of the day. An inspection on day 65 with a result on day 80 is used by the model trained on day 84.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,74 +22,35 @@ from features.spec import Spec
 from models.risk_model import RiskModel
 from training.config import TrainConfig
 from training.data.training_set import ObservedTables, build_data_set, is_positive
+from training.evaluation.traffic import extract_texts
 from training.fitting.fit import FitTask, fit_evaluation, fit_final, score_validation
-from training.policy_replay.checkpoints import CheckpointFile, RecordedChoice, ReplayWeek
-from training.policy_replay.environments import ReplayEnvironment, TrueResults, list_offices
+from training.policy_replay.environments import ReplayEnvironment, TrueResults
 from training.policy_replay.observed_history import (
     NO_ROWS,
     ObservedHistory,
     ObservedState,
     select_final_results,
 )
-from training.policy_replay.policies import Policy, PolicyChoice, SelectionContext, check_choices
+from training.policy_replay.policies import Policy, SelectionContext, check_choices
+from training.simulation.inspection_outcomes import InspectionChoice
+from training.simulation.shipments import Flags, Numbers, Values
 
-DAYS_PER_WEEK = 7
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
 NO_SCORES = np.empty(0)
 SCREENING_SEED_OFFSET = 1_000_003
 """Added to the seed, so that the random selections for X-ray and for inspection are independent."""
-INSPECTION_COLUMNS = (
-    "round",
-    "day",
-    "consignment_id",
-    "office",
-    "channel",
-    "selected_by",
-    "selection_probability",
-    "score",
-    "within_capacity",
-    "warm_up",
-    "truth",
-)
-POSITIVE_COLUMNS = (
-    "round",
-    "day",
-    "consignment_id",
-    "office",
-    "channel",
-    "network",
-    "opened",
-    "within_capacity",
-    "warm_up",
-)
-"""Columns of the tables; `result` and `found` are added at the end."""
 Trainer = Callable[[ObservedState, TrainConfig, Target], tuple[FittedParameters, RiskModel]]
 
 
 class ReplaySettings(msgspec.Struct, frozen=True):
-    """Settings of a replay.
+    """Settings of a replay."""
 
-    Attributes
-    ----------
-    capacity : int
-        Inspections for each office in each round (one day by default).
-    explore : float
-        Share of the capacity spent on exploration, by the policies that explore.
-    warm_up_days, retrain_days : int
-        Length of the common warm-up, and days from one training to the next.
-    target : str
-    background : float
-        Share of the uninspected arrivals whose features are kept for training.
-    """
-
-    capacity: int
-    explore: float = 0.1
+    capacity: int  # inspections for each office in each round, which is one day by default
+    explore: float = 0.1  # share of the capacity spent on exploration, by the policies that explore
     warm_up_days: int = 56
     retrain_days: int = 21
     target: Target = "nps"
-    background: float = 0.05
+    background: float = 0.05  # share of the uninspected arrivals whose features are kept for training
 
 
 def train_model(
@@ -104,99 +66,59 @@ def train_model(
     return final.grown.fitted, final.model
 
 
-@dataclass(frozen=True)
-class ReplayTask:
-    """Policy to replay, with its settings.
-
-    Attributes
-    ----------
-    policy : Policy
-    settings : ReplaySettings
-    config : TrainConfig
-        For the models inside the loop.
-    seed : int
-        For random draws and background.
-    """
-
-    policy: Policy
-    settings: ReplaySettings
-    config: TrainConfig
-    seed: int
-
-
 class PolicyReplay:
-    """Replay of one policy in one environment.
-
-    Parameters
-    ----------
-    world : ReplayEnvironment
-        New: it is run from its first round.
-    task : ReplayTask
-    journal : CheckpointFile
-    trainer : callable
-        Returns the fitted parameters and the model for a state of knowledge.
-    """
+    """Replay of one policy in one new environment; the trainer returns the model for a state of knowledge."""
 
     def __init__(
         self,
         world: ReplayEnvironment,
-        task: ReplayTask,
-        journal: CheckpointFile,
+        policy: Policy,
+        settings: ReplaySettings,
+        config: TrainConfig,
+        seed: int,
         *,
         trainer: Trainer = train_model,
     ) -> None:
-        self._world, self._journal, self._trainer = world, journal, trainer
-        self._policy, self._settings = task.policy, task.settings
-        self._config, self._seed = task.config, task.seed
+        self._world, self._trainer = world, trainer
+        self._policy, self._settings, self._config, self._seed = policy, settings, config, seed
         self._knowledge: ObservedHistory | None = None
-        if self._policy.sees in ("features", "model"):
-            self._knowledge = ObservedHistory(
-                self._config.features, background=self._settings.background, seed=self._seed
-            )
+        if policy.sees in ("features", "model"):
+            self._knowledge = ObservedHistory(config.features, background=settings.background, seed=seed)
         self._model: RiskModel | None = None
         self._trained_on = -1
-        self._account = _ResultRecorder(self._settings.target)
+        self._openings: list[dict[str, Any]] = []
+        self._positives: list[dict[str, Any]] = []
+        self._outcomes: list[Outcome] = []
 
     def run(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Run the environment, continuing from the checkpoints, and write the tables.
-
-        Returns
-        -------
-        openings, positives : DataFrame
-            One row for each inspected consignment, and one for each positive one.
-        """
-        past = self._journal.read_weeks()
-        rounds_a_week = max(1, DAYS_PER_WEEK // self._world.round_days)
-        week: list[list[RecordedChoice]] = []
+        """Run the environment; returns a table with a row for each inspected consignment, and one for each positive one."""
         for number in range(self._world.rounds):
-            at, place = divmod(number, rounds_a_week)
-            decided = past[at].rounds[place] if at < len(past) else None
-            week.append(self._run_round(number, decided))
-            if len(week) == rounds_a_week or number == self._world.rounds - 1:
-                if at >= len(past):
-                    self._journal.write_week(ReplayWeek(at, week))
-                week = []
-        tables = self._account.build_tables()
-        self._journal.write_tables(*tables)
-        return tables
+            self._run_round(self._begin_round(number))
+        results = select_final_results(self._outcomes)
+        openings, positives = pd.DataFrame(self._openings), pd.DataFrame(self._positives)
+        for frame in (openings, positives) if len(positives) else (openings,):
+            stood = frame["consignment_id"].map(results)
+            frame["result"] = stood.astype("str")
+            frame["found"] = is_positive(stood, self._settings.target)
+        return openings, positives
 
-    def _run_round(self, number: int, decided: list[RecordedChoice] | None) -> list[RecordedChoice]:
-        """Run one round; if it was decided in a checkpoint, repeat the decision."""
-        now = self._begin_round(number)
-        if decided is None and now.warming:
-            decided = now.record_choices(now.legacy, NO_SCORES)
-        if decided is None and self._policy.learns:
+    def _run_round(self, now: "_ReplayRound") -> None:
+        """Score the arrivals of a round, select, inspect, and schedule what becomes known."""
+        X, scores = NO_ROWS, NO_SCORES
+        if self._policy.sees == "model" and not now.warming:
             self._retrain(now.day)
-        kept = self._mask_always_kept(now)
-        X, scores = self._read_features(now, decided, kept)
-        if decided is None:
-            decided = now.record_choices(self._choose(now, X, scores), scores)
-        outcomes = self._inspect(now, decided)
         if self._knowledge is not None:
-            self._knowledge.keep_features(np.flatnonzero(kept | now.mask_rows(decided)).tolist())
+            kept = now.tips | self._knowledge.is_background(now.ids)
+            wanted = kept | now.mask_rows(now.legacy) if now.warming else np.ones(len(now.ids), dtype=bool)
+            X = self._knowledge.add_arrivals(now.frame, now.alerts, wanted)
+            if self._model is not None:
+                scores = self._model.score(X, now.frame["channel"].tolist())
+        chosen = now.legacy if now.warming else self._choose(now, X, scores)
+        outcomes = self._inspect(now, chosen)
+        if self._knowledge is not None:
+            self._knowledge.keep_features(np.flatnonzero(kept | now.mask_rows(chosen)).tolist())
             self._knowledge.schedule_outcomes(outcomes)
-        self._account.add(now, decided, outcomes)
-        return decided
+        self._record(now, chosen, outcomes)
 
     def _begin_round(self, number: int) -> "_ReplayRound":
         frame, alerts = self._world.receive_round(number)
@@ -215,11 +137,11 @@ class PolicyReplay:
             truth=self._world.get_truth(),
             legacy=self._world.choose_legacy(capacity) if asked else [],
             ids=tuple(frame["consignment_id"].tolist()),
-            offices=list_offices(frame),
+            offices=tuple(extract_texts(frame, "office").tolist()),
         )
 
     def _retrain(self, day: int) -> None:
-        """Train if the schedule requires it; after a restart, train the model that was in use then."""
+        """Train if the schedule requires it."""
         assert self._knowledge is not None
         first = self._world.start_day + self._settings.warm_up_days
         due = first + (day - first) // self._settings.retrain_days * self._settings.retrain_days
@@ -231,44 +153,10 @@ class PolicyReplay:
         self._knowledge.set_fitted(fitted)
         self._trained_on = due
 
-    def _mask_always_kept(self, now: "_ReplayRound") -> Bools:
-        """Return rows whose features are always kept: the background, and consignments with intelligence."""
-        if self._knowledge is None:
-            return now.tips
-        return now.tips | self._knowledge.is_background(now.ids)
-
-    def _read_features(
-        self, now: "_ReplayRound", decided: list[RecordedChoice] | None, kept: Bools
-    ) -> tuple[Rows, Floats]:
-        """Add the arrivals to the history, and compute features and scores as needed."""
-        if self._knowledge is None:
-            return NO_ROWS, NO_SCORES
-        wanted = np.ones(len(now.ids), dtype=bool) if decided is None else kept | now.mask_rows(decided)
-        X = self._knowledge.add_arrivals(now.frame, now.alerts, wanted)
-        if decided is not None or self._model is None:
-            return X, NO_SCORES
-        return X, self._model.score(X, now.frame["channel"].tolist())
-
-    def _choose(self, now: "_ReplayRound", X: Rows, scores: Floats) -> list[PolicyChoice]:
+    def _choose(self, now: "_ReplayRound", X: Rows, scores: Values) -> list[InspectionChoice]:
         """Call the policy with its declared input only, and check the capacity."""
         rows = np.flatnonzero(~now.tips)
-        offer = self._build_context(now, X, scores).select_rows(rows)
-        if self._policy.sees in ("features", "model"):
-            offer = self._screen(offer, rows)
-        if self._policy.sees == "truth":
-            picks = self._policy.choose(offer, tuple(now.truth.results[row] for row in rows.tolist()))
-        elif self._policy.sees == "legacy":
-            place = {row: at for at, row in enumerate(rows.tolist())}
-            own = [pick._replace(row=place[pick.row]) for pick in now.legacy]
-            picks = self._policy.choose(offer, lambda: own)
-        else:
-            picks = self._policy.choose(offer)
-        check_choices(picks, offer, self._policy.name)
-        return sorted(pick._replace(row=int(rows[pick.row])) for pick in picks)
-
-    def _build_context(self, now: "_ReplayRound", X: Rows, scores: Floats) -> SelectionContext:
-        """Build the context of all arrivals; its parts are copies."""
-        return SelectionContext(
+        offer = SelectionContext(
             consignment_ids=now.ids,
             offices=now.offices,
             day=now.day,
@@ -280,9 +168,22 @@ class PolicyReplay:
             scores=scores,
             model=self._model,
             suspect=np.zeros(len(now.ids), dtype=bool),
-        )
+        ).select_rows(rows)
+        if self._policy.sees in ("features", "model"):
+            offer = self._screen(offer, rows)
+        if self._policy.sees == "truth":
+            picks = self._policy.choose(offer, tuple(now.truth.results[row] for row in rows.tolist()))
+        elif self._policy.sees == "legacy":
+            place = {row: at for at, row in enumerate(rows.tolist())}
+            own = [pick._replace(row=place[pick.row]) for pick in now.legacy]
+            picks = self._policy.choose(offer, lambda: own)
+        else:
+            picks = self._policy.choose(offer)
+        check_choices(picks, offer, self._policy.name)
+        known = offer.scores.tolist() or [None] * len(rows)
+        return sorted(pick._replace(row=int(rows[pick.row]), score=known[pick.row]) for pick in picks)
 
-    def _screen(self, offer: SelectionContext, rows: NDArray[np.int64]) -> SelectionContext:
+    def _screen(self, offer: SelectionContext, rows: Numbers) -> SelectionContext:
         """Apply X-ray to the share that each office can screen, chosen by the policy itself, and add the suspicious images."""
         share, offices = self._world.screened_share, np.array(offer.offices, dtype=object)
         suspect = np.zeros(len(rows), dtype=bool)
@@ -300,13 +201,29 @@ class PolicyReplay:
         suspect.flags.writeable = False
         return replace(offer, suspect=suspect)
 
-    def _inspect(self, now: "_ReplayRound", decided: Sequence[RecordedChoice]) -> list[Outcome]:
+    def _inspect(self, now: "_ReplayRound", chosen: Sequence[InspectionChoice]) -> list[Outcome]:
         """Inspect, and set the selection time to when the list of the office could be made."""
         received = pd.Series(get_time_column_us(now.frame, "received_at"))
         last = received.groupby(np.array(now.offices, dtype=object)).transform("max").tolist()
-        listed = {one.consignment_id: to_datetime(last[one.row]) for one in decided}
-        outcomes = self._world.inspect([one.pick for one in decided])
+        listed = {now.ids[one.row]: to_datetime(last[one.row]) for one in chosen}
+        outcomes = self._world.inspect(chosen)
         return [clamp_times(outcome, listed.get(outcome.consignment_id)) for outcome in outcomes]
+
+    def _record(
+        self, now: "_ReplayRound", chosen: Sequence[InspectionChoice], outcomes: list[Outcome]
+    ) -> None:
+        """Record the inspected and the positive consignments of a round."""
+        self._outcomes += outcomes
+        own = {one.row: one for one in chosen}
+        tips = {row: InspectionChoice(row, "intelligence") for row in np.flatnonzero(now.tips).tolist()}
+        for row, one in sorted((own | tips).items()):
+            choice = {"selected_by": one.selected_by, "selection_probability": one.probability}
+            facts = {"score": one.score, "within_capacity": row not in tips, "truth": now.truth.results[row]}
+            self._openings.append(now.describe(row) | choice | facts)
+        positive = is_positive(pd.Series(now.truth.results), self._settings.target)
+        for row in np.flatnonzero(positive).tolist():
+            seen = {"opened": row in own or row in tips, "within_capacity": row in own and row not in tips}
+            self._positives.append(now.describe(row) | {"network": now.truth.networks[row] or ""} | seen)
 
 
 @dataclass(frozen=True)
@@ -319,30 +236,28 @@ class _ReplayRound:
     capacity: int
     frame: pd.DataFrame
     alerts: list[Alert]
-    tips: Bools
+    tips: Flags
     truth: TrueResults
-    legacy: list[PolicyChoice]
+    legacy: list[InspectionChoice]
     ids: tuple[str, ...]
     offices: tuple[str, ...]
 
-    def mask_rows(self, decided: Sequence[RecordedChoice]) -> Bools:
+    def mask_rows(self, chosen: Sequence[InspectionChoice]) -> Flags:
         """Return a mask of the chosen rows."""
-        chosen = np.zeros(len(self.ids), dtype=bool)
-        chosen[[one.row for one in decided]] = True
-        return chosen
+        mask = np.zeros(len(self.ids), dtype=bool)
+        mask[[one.row for one in chosen]] = True
+        return mask
 
-    def record_choices(self, picks: Iterable[PolicyChoice], scores: Floats) -> list[RecordedChoice]:
-        """Convert choices to the form of the checkpoints."""
-        return [
-            RecordedChoice(
-                self.ids[pick.row],
-                pick.row,
-                pick.selected_by,
-                pick.probability,
-                float(scores[pick.row]) if len(scores) else None,
-            )
-            for pick in picks
-        ]
+    def describe(self, row: int) -> dict[str, Any]:
+        """Return what both tables have of a consignment."""
+        return {
+            "round": self.number,
+            "day": self.day,
+            "consignment_id": self.ids[row],
+            "office": self.offices[row],
+            "channel": self.frame["channel"].iloc[row],
+            "warm_up": self.warming,
+        }
 
 
 def clamp_times(outcome: Outcome, listed_at: datetime | None) -> Outcome:
@@ -352,43 +267,3 @@ def clamp_times(outcome: Outcome, listed_at: datetime | None) -> Outcome:
     inspected = None if outcome.inspected_at is None else max(outcome.inspected_at, listed_at)
     known = None if outcome.known_at is None else max(outcome.known_at, inspected or listed_at)
     return msgspec.structs.replace(outcome, selected_at=listed_at, inspected_at=inspected, known_at=known)
-
-
-class _ResultRecorder:
-    """Records the inspected and the positive consignments."""
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        self._openings: list[tuple[object, ...]] = []
-        self._positives: list[tuple[object, ...]] = []
-        self._outcomes: list[Outcome] = []
-
-    def add(self, now: _ReplayRound, decided: Sequence[RecordedChoice], outcomes: Sequence[Outcome]) -> None:
-        self._outcomes += outcomes
-        own = {one.row: one for one in decided}
-        tipped = np.flatnonzero(now.tips).tolist()
-        beyond = {row: RecordedChoice(now.ids[row], row, "intelligence", None, None) for row in tipped}
-        for row, one in sorted((own | beyond).items()):
-            chosen = (one.selected_by, one.probability, one.score, row not in beyond, now.warming)
-            self._openings.append((*self._get_shared_values(now, row), *chosen, now.truth.results[row]))
-        positive = is_positive(pd.Series(now.truth.results), self._target)
-        for row in np.flatnonzero(positive).tolist():
-            opened = (row in own or row in beyond, row in own and row not in beyond, now.warming)
-            self._positives.append(
-                (*self._get_shared_values(now, row), now.truth.networks[row] or "", *opened)
-            )
-
-    def _get_shared_values(self, now: _ReplayRound, row: int) -> tuple[object, ...]:
-        channel = now.frame["channel"].iloc[row]
-        return now.number, now.day, now.ids[row], now.offices[row], channel
-
-    def build_tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Build both tables, with the final results."""
-        results = select_final_results(self._outcomes)
-        openings = pd.DataFrame(self._openings, columns=INSPECTION_COLUMNS)
-        positives = pd.DataFrame(self._positives, columns=POSITIVE_COLUMNS)
-        for frame in (openings, positives):
-            stood = frame["consignment_id"].map(results)
-            frame["result"] = stood.astype("str")
-            frame["found"] = is_positive(stood, self._target)
-        return openings, positives

@@ -1,9 +1,10 @@
-"""Results of an experiment: detections by week, in total, by kind of network and channel, and around each event.
+"""Results of an experiment: detections by week, in total, and by kind of network and channel.
 
 Only choices within the capacity count, after the common warm-up. A detection is a consignment whose last result is the
 target. Intervals are over seeds (Student's t); differences are paired by seed.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,77 +12,61 @@ import pandas as pd
 
 from consignments.errors import BadInput
 from consignments.records import TARGET_NAMES
-from models.formats import format_percent
+from models.formats import format_number, format_percent
 from training.data.training_set import is_positive
 from training.evaluation.estimate import Estimate
 from training.policy_replay.experiment import Experiment
 from training.policy_replay.policies import POLICIES
-from training.policy_replay.replay import DAYS_PER_WEEK
 
-BEFORE_DAYS, AFTER_DAYS = 28, 42
-"""Windows around an event."""
 CONFIDENCE = 0.95
-REFERENCE, UPPER_BOUND = "greedy", "oracle"
-"""Policy that others are compared with, and the upper bound of detections."""
-DRAWING_POLICIES = {
-    "explore": "Random exploration with logged probability",
-}
-"""Policies that draw with known probabilities, and their descriptions in the report."""
-BREAKDOWN_COLUMNS = ("network", "channel")
+DAYS_PER_WEEK = 7
+REFERENCE, UPPER_BOUND, EXPLORING = "greedy", "oracle", "explore"
+"""Policy that others are compared with, the upper bound of detections, and the policy that draws at random."""
+RUN = ["policy", "seed"]
 
 
 @dataclass(frozen=True)
 class ReplayResults:
-    """The tables of the report.
+    """The tables of the report, and its sentences: the recommended policy, and what exploring costs.
 
-    Attributes
-    ----------
-    runs : DataFrame
-        One row for each policy and seed.
-    policies : DataFrame
-        One row for each policy, best first: means over seeds, with `_low` and `_high`.
-    weeks : DataFrame
-        One row for each policy, seed and week after the warm-up.
-    missed : DataFrame
-        Share of positives detected, by policy and kind of network or channel.
-    events : DataFrame
-        Share detected before and after each event, and the difference to the reference in detections.
-    sentences : list of str
-        Recommended policy, and its cost.
+    `NAME_low` and `NAME_high` are the interval of `NAME` over the seeds.
     """
 
-    runs: pd.DataFrame
-    policies: pd.DataFrame
-    weeks: pd.DataFrame
-    missed: pd.DataFrame
-    events: pd.DataFrame
+    runs: pd.DataFrame  # one row for each policy and seed
+    policies: pd.DataFrame  # one row for each policy, best first
+    weeks: pd.DataFrame  # one row for each policy, seed and week after the warm-up
+    missed: pd.DataFrame  # share of positives detected, by policy and kind of network or channel
     sentences: list[str]
 
+    def list_tables(self) -> dict[str, pd.DataFrame]:
+        """Return the tables by name, without the empty ones."""
+        tables = {name: table for name, table in vars(self).items() if name != "sentences"}
+        return {name: table for name, table in tables.items() if not table.empty}
 
-def compute_results(contest: Experiment) -> ReplayResults:
-    """Compute the result tables of an experiment.
 
-    Raises
-    ------
-    BadInput
-        If there is no positive consignment.
-    """
-    openings = _after_warm_up(contest.openings)
-    positives = _after_warm_up(contest.positives)
-    if positives.empty:
+def compute_results(experiment: Experiment) -> ReplayResults:
+    """Compute the result tables of an experiment; raise `BadInput` if there is nothing to detect."""
+    openings, positives = experiment.openings, experiment.positives
+    if positives.empty or positives["warm_up"].all():
         raise BadInput(
-            f"there is nothing to detect: no consignment after the warm-up contains {TARGET_NAMES[contest.settings.target]}",
+            f"there is nothing to detect: no consignment after the warm-up contains {TARGET_NAMES[experiment.settings.target]}",
             todo="use a longer or a larger world, or another --target",
         )
-    runs = _runs(openings, positives)
-    policies = _policies(runs)
+    first_day = experiment.world.first_day
+    openings, positives = (
+        frame.loc[~frame["warm_up"]].assign(week=(frame["day"] - first_day) // DAYS_PER_WEEK)
+        for frame in (openings, positives)
+    )
+    positives = positives.assign(own=positives["found"] & positives["within_capacity"])
+    own = openings[openings["within_capacity"]]
+    runs = _summarize_runs(own, openings[~openings["within_capacity"]], positives)
+    policies = _summarize_policies(runs)
     return ReplayResults(
         runs=runs,
         policies=policies,
-        weeks=_weeks(openings, positives, contest),
-        missed=_missed(positives),
-        events=_events(positives, contest),
-        sentences=_sentences(runs, policies, contest),
+        weeks=_summarize_weeks(own, positives),
+        missed=_summarize_missed(positives),
+        sentences=_write_sentences(runs, policies, TARGET_NAMES[experiment.settings.target]),
     )
 
 
@@ -90,203 +75,122 @@ def estimate_over_seeds(values: pd.Series) -> Estimate:
     from scipy.stats import t
 
     known = values.dropna().to_numpy(dtype=np.float64)
+    mean = float(known.mean()) if len(known) else np.nan
     if len(known) < 2:
-        return Estimate(float(known.mean()) if len(known) else np.nan, np.nan, np.nan)
-    half = t.ppf((1 + CONFIDENCE) / 2, len(known) - 1) * known.std(ddof=1) / np.sqrt(len(known))
-    mean = float(known.mean())
-    return Estimate(mean, float(mean - half), float(mean + half))
+        return Estimate(mean, np.nan, np.nan)
+    half = float(t.ppf((1 + CONFIDENCE) / 2, len(known) - 1) * known.std(ddof=1) / np.sqrt(len(known)))
+    return Estimate(mean, mean - half, mean + half)
 
 
-def _after_warm_up(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.loc[~frame["warm_up"]]
+def _build_columns(values: Mapping[str, pd.Series]) -> dict[str, float]:
+    """Return the mean over seeds of each value, and its interval."""
+    columns: dict[str, float] = {}
+    for name, series in values.items():
+        estimate = estimate_over_seeds(series)
+        columns |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return columns
 
 
-def _runs(openings: pd.DataFrame, positives: pd.DataFrame) -> pd.DataFrame:
-    own, tips = openings[openings["within_capacity"]], openings[~openings["within_capacity"]]
-    keys = ["policy", "seed"]
-    runs = own.groupby(keys).agg(opened=("found", "size"), found=("found", "sum"))
+def _summarize_runs(own: pd.DataFrame, tips: pd.DataFrame, positives: pd.DataFrame) -> pd.DataFrame:
+    offence = own.assign(offence=is_positive(own["result"], "any_offence"))
+    groups = offence.groupby(RUN)
+    runs = groups.agg(opened=("found", "size"), found=("found", "sum"), offence_rate=("offence", "mean"))
     runs["hit_rate"] = runs["found"] / runs["opened"]
-    offence = is_positive(own["result"], "any_offence")
-    runs["offence_rate"] = own.assign(offence=offence).groupby(keys)["offence"].mean()
-    runs["sent"] = positives.groupby(keys).size()
+    runs["sent"] = positives.groupby(RUN).size()
     runs["share_found"] = runs["found"] / runs["sent"]
-    runs["found_on_tips"] = tips.groupby(keys)["found"].sum()
-    runs = runs.fillna({"found_on_tips": 0}).astype({"found_on_tips": "int64"}).reset_index()
+    runs["found_on_tips"] = tips.groupby(RUN)["found"].sum()
+    runs["found_on_tips"] = runs["found_on_tips"].fillna(0).astype("int64")
+    runs = runs.reset_index()
     best = runs.loc[runs["policy"] == UPPER_BOUND].set_index("seed")["found"]
     runs["share_of_oracle"] = runs["found"] / runs["seed"].map(best.where(best > 0))
     return runs
 
 
-def _policies(runs: pd.DataFrame) -> pd.DataFrame:
+def _summarize_policies(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     reference = runs.loc[runs["policy"] == REFERENCE].set_index("seed")["found"]
+    averaged = (
+        "found",
+        "hit_rate",
+        "share_found",
+        "share_of_oracle",
+        "opened",
+        "offence_rate",
+        "found_on_tips",
+    )
     for policy, mine in runs.groupby("policy"):
-        row: dict[str, object] = {"policy": policy, "text": _get_policy_text(str(policy)), "seeds": len(mine)}
-        values = {name: mine[name] for name in ("found", "hit_rate", "share_found", "share_of_oracle")}
-        values |= {name: mine[name] for name in ("opened", "offence_rate", "found_on_tips")}
+        values = {name: mine[name] for name in averaged}
         values["found_more_than_greedy"] = mine["found"] - mine["seed"].map(reference)
-        for name, series in values.items():
-            estimate = estimate_over_seeds(series)
-            row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-        rows.append(row)
+        text = POLICIES[str(policy)].text if policy in POLICIES else ""
+        rows.append({"policy": policy, "text": text, "seeds": len(mine)} | _build_columns(values))
     return pd.DataFrame(rows).sort_values(["found", "policy"], ascending=[False, True], ignore_index=True)
 
 
-def _get_policy_text(policy: str) -> str:
-    return POLICIES[policy].text if policy in POLICIES else ""
-
-
-def _weeks(openings: pd.DataFrame, positives: pd.DataFrame, contest: Experiment) -> pd.DataFrame:
-    own = openings[openings["within_capacity"]]
-    keys = ["policy", "seed", "week"]
-    opened = own.assign(week=_week(own, contest)).groupby(keys)["found"].agg(opened="size", found="sum")
-    sent = positives.assign(week=_week(positives, contest)).groupby(keys).size().rename("sent")
-    weeks: pd.DataFrame = (
-        opened.join(sent, how="left").fillna({"sent": 0}).astype({"sent": "int64"}).reset_index()
-    )
+def _summarize_weeks(own: pd.DataFrame, positives: pd.DataFrame) -> pd.DataFrame:
+    keys = [*RUN, "week"]
+    weeks = own.groupby(keys).agg(opened=("found", "size"), found=("found", "sum"))
+    weeks["sent"] = positives.groupby(keys).size()
+    weeks["sent"] = weeks["sent"].fillna(0).astype("int64")
     weeks["hit_rate"] = weeks["found"] / weeks["opened"]
-    weeks["found_so_far"] = weeks.groupby(["policy", "seed"])["found"].cumsum()
-    best = weeks.loc[weeks["policy"] == UPPER_BOUND].set_index(["seed", "week"])["found_so_far"]
-    place = pd.MultiIndex.from_frame(weeks[["seed", "week"]])
-    weeks["share_of_oracle"] = (
-        weeks["found_so_far"].to_numpy() / best.where(best > 0).reindex(place).to_numpy()
+    weeks["found_so_far"] = weeks.groupby(RUN)["found"].cumsum()
+    return weeks.reset_index()
+
+
+def _summarize_missed(positives: pd.DataFrame) -> pd.DataFrame:
+    rows = []
+    for by in ("network", "channel"):
+        for (value, policy), mine in positives[positives[by] != ""].groupby([by, "policy"]):
+            counts = {
+                "sent": len(mine),
+                "found": int(mine["own"].sum()),
+                "found_on_tips": int((mine["found"] & ~mine["within_capacity"]).sum()),
+                "missed": int((~mine["found"]).sum()),
+            }
+            share = _build_columns({"share_found": mine.groupby("seed")["own"].mean()})
+            rows.append({"by": by, "value": value, "policy": policy} | counts | share)
+    return pd.DataFrame(rows)
+
+
+def _write_sentences(runs: pd.DataFrame, policies: pd.DataFrame, target: str) -> list[str]:
+    found = runs.pivot_table(index="seed", columns="policy", values="found")
+    real = policies[policies["policy"] != UPPER_BOUND].set_index("policy")
+    best, row = str(real.index[0]), real.iloc[0]
+    interval = f" ({row['found_low']:,.0f} to {row['found_high']:,.0f})" if row["seeds"] > 1 else ""
+    share = row["share_of_oracle"]
+    first = (
+        f"Run {best}. Of the policies that can be run it detected most {target}: "
+        f"{format_number(row['found'])}{interval} in {row['opened']:,.0f} inspections ({format_percent(row['hit_rate'])})"
     )
-    return weeks
-
-
-def _week(frame: pd.DataFrame, contest: Experiment) -> pd.Series:
-    return _since_start(frame, contest) // DAYS_PER_WEEK
-
-
-def _since_start(frame: pd.DataFrame, contest: Experiment) -> pd.Series:
-    return frame["day"] - contest.first_day
-
-
-def _missed(positives: pd.DataFrame) -> pd.DataFrame:
-    rows = []
-    for by in BREAKDOWN_COLUMNS:
-        parts = positives[positives[by] != ""].groupby([by, "policy"])
-        for (value, policy), mine in parts:
-            own = mine["found"] & mine["within_capacity"]
-            share = estimate_over_seeds(own.groupby(mine["seed"]).mean())
-            rows.append(
-                {
-                    "by": by,
-                    "value": value,
-                    "policy": policy,
-                    "sent": len(mine),
-                    "found": int(own.sum()),
-                    "found_on_tips": int((mine["found"] & ~mine["within_capacity"]).sum()),
-                    "missed": int((~mine["found"]).sum()),
-                    "share_found": share.value,
-                    "share_found_low": share.low,
-                    "share_found_high": share.high,
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def _events(positives: pd.DataFrame, contest: Experiment) -> pd.DataFrame:
-    rows = []
-    since = _since_start(positives, contest)
-    own = positives.assign(own=positives["found"] & positives["within_capacity"], since=since)
-    for name, day in contest.events:
-        for window, begins, ends in (("before", day - BEFORE_DAYS, day), ("after", day, day + AFTER_DAYS)):
-            begins = max(begins, contest.settings.warm_up_days)
-            inside = own[(own["since"] >= begins) & (own["since"] < ends)]
-            if begins >= ends or inside.empty:
-                continue
-            found = inside.groupby(["policy", "seed"])["own"].agg(["sum", "mean"]).reset_index()
-            reference = found.loc[found["policy"] == REFERENCE].set_index("seed")["sum"]
-            for policy, mine in found.groupby("policy"):
-                gain, share = (
-                    estimate_over_seeds(mine["sum"] - mine["seed"].map(reference)),
-                    estimate_over_seeds(mine["mean"]),
-                )
-                rows.append(
-                    {
-                        "event": name,
-                        "day": day,
-                        "window": window,
-                        "days": min(ends, contest.days) - begins,
-                        "policy": policy,
-                        "found": float(mine["sum"].mean()),
-                        "share_found": share.value,
-                        "more_than_greedy": gain.value,
-                        "more_than_greedy_low": gain.low,
-                        "more_than_greedy_high": gain.high,
-                    }
-                )
-    return pd.DataFrame(rows)
-
-
-def _sentences(runs: pd.DataFrame, policies: pd.DataFrame, contest: Experiment) -> list[str]:
-    what = TARGET_NAMES[contest.settings.target]
-    real = policies[policies["policy"] != UPPER_BOUND]
-    best = real.iloc[0]
     sentences = [
-        f"Run {best['policy']}. Of the policies that can be run it detected most {what}: "
-        f"{_format_count(best, 'found')} in {best['opened']:,.0f} inspections ({format_percent(best['hit_rate'])})"
-        + (
-            f", {format_percent(best['share_of_oracle'])} of the oracle's detections."
-            if np.isfinite(best["share_of_oracle"])
-            else "."
-        )
+        f"{first}, {format_percent(share)} of the oracle's detections." if np.isfinite(share) else f"{first}."
     ]
-    sentences += _list_equivalent_policies(runs, str(best["policy"]))
-    others = [
-        name for name in ("officer", "rules", "random") if name in set(real["policy"]) - {best["policy"]}
-    ]
-    if others:
-        found = real.set_index("policy")["found"]
-        sentences.append(
-            "Detections at the same capacity: "
-            + ", ".join(f"{name} {found[name]:,.1f}".replace(".0", "") for name in others)
-            + "."
-        )
-    sentences += _describe_exploration_cost(runs)
+    others = [str(name) for name in found.columns.drop([best, UPPER_BOUND], errors="ignore")]
+    alike = [name for name in others if estimate_over_seeds(found[best] - found[name]).low <= 0]
+    if alike:
+        sentences.append(f"Over these seeds the difference to {', '.join(alike)} is not significant.")
+    old = [name for name in ("officer", "rules", "random") if name in others]
+    if old:
+        counts = ", ".join(f"{name} {format_number(real['found'][name])}" for name in old)
+        sentences.append(f"Detections at the same capacity: {counts}.")
+    if {REFERENCE, EXPLORING} <= set(found.columns):
+        sentences.append(_describe_exploration_cost(found[EXPLORING] - found[REFERENCE], found[REFERENCE]))
     return sentences
 
 
-def _list_equivalent_policies(runs: pd.DataFrame, best: str) -> list[str]:
-    """Return a sentence on policies whose detections do not differ significantly from the best one's, paired by seed."""
-    found = runs.pivot_table(index="seed", columns="policy", values="found")
-    alike = [
-        str(name)
-        for name in found.columns.drop([best, UPPER_BOUND], errors="ignore")
-        if estimate_over_seeds(found[best] - found[name]).low <= 0
-    ]
-    return [f"Over these seeds the difference to {', '.join(alike)} is not significant."] if alike else []
-
-
-def _format_count(row: pd.Series, name: str) -> str:
-    interval = f" ({row[f'{name}_low']:,.0f} to {row[f'{name}_high']:,.0f})" if row["seeds"] > 1 else ""
-    return f"{row[name]:,.1f}".replace(".0", "") + interval
-
-
-def _describe_exploration_cost(runs: pd.DataFrame) -> list[str]:
-    """Describe the cost in detections of the policies that draw with known probabilities."""
-    found = runs.pivot_table(index="seed", columns="policy", values="found")
-    if REFERENCE not in found.columns:
-        return []
-    return [
-        _describe_drawing_cost(what, found[policy] - found[REFERENCE], found[REFERENCE])
-        for policy, what in DRAWING_POLICIES.items()
-        if policy in found.columns
-    ]
-
-
-def _describe_drawing_cost(what: str, gains: pd.Series, reference: pd.Series) -> str:
+def _describe_exploration_cost(gains: pd.Series, reference: pd.Series) -> str:
     """Describe the mean gain as a share of the mean detections of the reference, or as a number if it has none."""
     change, mean = estimate_over_seeds(gains), float(reference.mean())
     gain, low, high = (
         format_percent(value / mean, "+") if mean else f"{value:+,.1f}"
         for value in (change.value, change.low, change.high)
     )
-    interval = f" ({low} to {high})" if np.isfinite(change.low) else ""
-    text = f"{what} changes the number of detections by {gain}{interval}, compared with selecting only the highest scores"
-    if not np.isfinite(change.low):
-        text += "; one seed gives no interval"
-    elif change.low <= 0 <= change.high:
-        text += "; the difference is not significant over these seeds"
-    return text + "."
+    interval = f" ({low} to {high})" if change.has_interval else ""
+    doubt = ""
+    if not change.has_interval:
+        doubt = "; one seed gives no interval"
+    elif change.sign == 0:
+        doubt = "; the difference is not significant over these seeds"
+    return (
+        f"Random exploration with logged probability changes the number of detections by {gain}{interval}, "
+        f"compared with selecting only the highest scores{doubt}."
+    )

@@ -6,14 +6,21 @@ they join the receptacles and master waybills of honest consignments on the same
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from consignments.identifiers import AWB_MODULUS, S10_EXCEPTIONS, S10_WEIGHTS
 from training.simulation.parameters import SimulationParameters
-from training.simulation.shipments import NO_INDEX, Draws, Numbers, Shipments, draw_flags
+from training.simulation.shipments import (
+    NO_INDEX,
+    Columns,
+    Draws,
+    Flags,
+    Numbers,
+    Shipments,
+    Texts,
+    draw_flags,
+)
 
 S10_SERIALS, AWB_SERIALS = 100_000_000, 10_000_000
 S10_STEP, AWB_STEP = 7_368_787, 3_271_193
@@ -28,16 +35,7 @@ MASTER_KEY_OFFSET = 1_000_000_000
 
 
 class IdentifierGenerator:
-    """Generator of identifiers; each is used once.
-
-    Parameters
-    ----------
-    world : SimulationParameters
-    first : int
-        First serial number.
-    half : {0, 1}
-        Half of all numbers to use, so that two generators can work independently.
-    """
+    """Generator of identifiers; each is used once. Generators of the two halves of all numbers work independently."""
 
     def __init__(self, world: SimulationParameters, first: int, half: int) -> None:
         self._manner = world.declarations
@@ -49,29 +47,14 @@ class IdentifierGenerator:
         self._items = self._receptacles = first + half * S10_SERIALS // 2
         self._masters = first + half * AWB_SERIALS // 2
 
-    def assign_identifiers(
-        self, draws: Draws, shipments: Shipments, arrival: NDArray[np.object_]
-    ) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
-        """Assign identifiers to the shipments of a day.
-
-        Parameters
-        ----------
-        draws : Generator
-        shipments : Shipments
-        arrival : object array of str, (n,)
-            IMPC of the exchange office of arrival.
-
-        Returns
-        -------
-        ids, masters : object array of str, (n,)
-            '' if there is no master.
-        """
+    def assign_identifiers(self, draws: Draws, shipments: Shipments, arrival: Texts) -> tuple[Texts, Texts]:
+        """Return identifiers and masters of a day's shipments, '' if there is no master; `arrival` are exchange offices."""
         cargo = self._cargo[shipments.service]
-        ids = np.empty(len(shipments), dtype=object)
-        masters = np.empty(len(shipments), dtype=object)
-        ids[~cargo] = self._create_s10(draws, shipments, np.flatnonzero(~cargo))
-        masters[~cargo] = self._receptacle_numbers(shipments, arrival, np.flatnonzero(~cargo))
-        ids[cargo], masters[cargo] = self._waybills(draws, shipments, np.flatnonzero(cargo))
+        mail, freight = np.flatnonzero(~cargo), np.flatnonzero(cargo)
+        ids, masters = (np.empty(len(shipments), dtype=object) for _ in range(2))
+        ids[mail] = self._create_s10(draws, shipments, mail)
+        masters[mail] = self._create_receptacles(shipments, arrival, mail)
+        ids[freight], masters[freight] = self._create_waybills(draws, shipments, freight)
         return ids, masters
 
     def _create_s10(self, draws: Draws, shipments: Shipments, rows: Numbers) -> list[str]:
@@ -82,37 +65,26 @@ class IdentifierGenerator:
         check = S10_CHECKS[digits @ np.array(S10_WEIGHTS) % 11]
         wrong = draw_flags(draws, self._manner.bad_check_digit, count)
         check = np.where(wrong, (check + 1) % 10, check)
-        picks = draws.integers(0, [60, len(LETTERS)], (count, 2)).tolist()
-        values = zip(
-            shipments.service[rows].tolist(),
-            shipments.departure[rows].tolist(),
-            picks,
-            serial.tolist(),
-            check.tolist(),
-            strict=True,
-        )
-        letters, countries = self._letters, self._countries
+        picks = draws.integers(0, [60, len(LETTERS)], (count, 2))
+        columns = (shipments.service[rows], shipments.departure[rows], *picks.T, serial, check)
         return [
-            f"{letters[s][a % len(letters[s])]}{LETTERS[b]}{n:08d}{c}{countries[d]}"
-            for s, d, (a, b), n, c in values
+            f"{self._letters[s][a % len(self._letters[s])]}{LETTERS[b]}{n:08d}{c}{self._countries[d]}"
+            for s, d, a, b, n, c in zip(*(column.tolist() for column in columns), strict=True)
         ]
 
-    def _receptacle_numbers(
-        self, shipments: Shipments, arrival: NDArray[np.object_], rows: Numbers
-    ) -> list[str]:
+    def _create_receptacles(self, shipments: Shipments, arrival: Texts, rows: Numbers) -> list[str]:
         group = self._group_by_master(shipments, rows, arrival[rows] == arrival[0] if len(rows) else rows)
         serial = (self._receptacles + group) * S10_STEP % S10_SERIALS
         self._receptacles += int(group.max(initial=-1)) + 1
         values = zip(shipments.departure[rows].tolist(), arrival[rows], serial.tolist(), strict=True)
         return [f"{self._places[d].impc}{to}AUN4{n:0{RECEPTACLE_DIGITS}d}" for d, to, n in values]
 
-    def _waybills(self, draws: Draws, shipments: Shipments, rows: Numbers) -> tuple[list[str], list[str]]:
+    def _create_waybills(
+        self, draws: Draws, shipments: Shipments, rows: Numbers
+    ) -> tuple[list[str], list[str]]:
         count = len(rows)
-        alone = (
-            (shipments.service[rows] == self._direct)
-            & (shipments.master[rows] == NO_INDEX)
-            & ~draw_flags(draws, self._manner.consolidated, count)
-        )
+        alone = (shipments.service[rows] == self._direct) & (shipments.master[rows] == NO_INDEX)
+        alone &= ~draw_flags(draws, self._manner.consolidated, count)
         group = self._group_by_master(shipments, rows, np.zeros(count, dtype=np.int64))
         group = np.where(alone, group.max(initial=-1) + 1 + np.arange(count), group)
         _, group = np.unique(group, return_inverse=True)
@@ -120,21 +92,16 @@ class IdentifierGenerator:
         self._masters += len(serial)
         wrong = draw_flags(draws, self._manner.bad_check_digit, len(serial))
         check = (serial % AWB_MODULUS + wrong) % AWB_MODULUS
-        prefixes = [self._places[d].prefix for d in shipments.departure[rows].tolist()]
-        airports = [self._places[d].airport for d in shipments.departure[rows].tolist()]
         full = [f"-{s:07d}{c}" for s, c in zip(serial.tolist(), check.tolist(), strict=True)]
-        waybills = [prefix + full[g] for prefix, g in zip(prefixes, group.tolist(), strict=True)]
         houses = ((self._items + np.arange(count)) * S10_STEP % S10_SERIALS).tolist()
         self._items += count
-        ids = [
-            waybill if single else f"{waybill}/{airport}{house:08d}"
-            for waybill, single, airport, house in zip(
-                waybills, alone.tolist(), airports, houses, strict=True
-            )
-        ]
-        masters = [
-            "" if single else waybill for waybill, single in zip(waybills, alone.tolist(), strict=True)
-        ]
+        ids, masters = [], []
+        columns = (shipments.departure[rows].tolist(), group.tolist(), alone.tolist(), houses)
+        for departure, own, is_single, house in zip(*columns, strict=True):
+            place = self._places[departure]
+            waybill = place.prefix + full[own]
+            ids.append(waybill if is_single else f"{waybill}/{place.airport}{house:08d}")
+            masters.append("" if is_single else waybill)
         return ids, masters
 
     def _group_by_master(self, shipments: Shipments, rows: Numbers, apart: Numbers) -> Numbers:
@@ -152,18 +119,8 @@ class IdentifierGenerator:
         return np.asarray(group, dtype=np.int64)
 
 
-def assign_shared_masters(
-    columns: dict[str, NDArray[Any]], others: dict[str, NDArray[Any]], own: NDArray[np.bool_]
-) -> None:
-    """Assign consignments to receptacles and master waybills of others on the same route, if there are any.
-
-    Parameters
-    ----------
-    columns, others : dict of arrays
-        Declared columns; `columns` are changed.
-    own : bool array, (n,)
-        Rows of `columns` that keep their own master.
-    """
+def assign_shared_masters(columns: Columns, others: Columns, own: Flags) -> None:
+    """Move consignments to receptacles and master waybills of others on the same route, except those with their own."""
     theirs = dict(zip(_iterate_routes(others), others["master_id"], strict=True))
     for row, way in enumerate(_iterate_routes(columns)):
         master, before = theirs.get(way), columns["master_id"][row]
@@ -172,15 +129,8 @@ def assign_shared_masters(
             columns["master_id"][row] = master
 
 
-def _iterate_routes(columns: dict[str, NDArray[Any]]) -> Iterator[tuple[str, str, str]]:
+def _iterate_routes(columns: Columns) -> Iterator[tuple[str, str, str]]:
     """Yield the route of each consignment: service, country, and for mail the two exchange offices."""
-    rows = zip(
-        columns["service"],
-        columns["departure_country"],
-        columns["channel"],
-        columns["master_id"],
-        strict=True,
-    )
-    for service, country, channel, master in rows:
-        between = master[:-RECEPTACLE_DIGITS] if channel == "postal" else ""
-        yield service, country, between
+    names = ("service", "departure_country", "channel", "master_id")
+    for service, country, channel, master in zip(*(columns[name] for name in names), strict=True):
+        yield service, country, master[:-RECEPTACLE_DIGITS] if channel == "postal" else ""

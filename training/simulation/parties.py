@@ -1,15 +1,13 @@
-"""Senders and consignees of a simulated world, and the variants in which the same party is written."""
-
-from collections.abc import Callable
+"""Senders and consignees of a simulated world, with names, addresses, contacts and lasting habits."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.simulation.parameters import Country, Culture, Firms, SimulationParameters, Spelling
+from training.simulation.parameters import Parameters, SimulationParameters
+from training.simulation.shipments import Draws, Flags, Texts, Values, draw_flags, pick
+from training.simulation.spelling import move_unit, respell_name, swap_variant
 
 Ids = NDArray[np.int64]
-Texts = NDArray[np.object_]
-Draws = np.random.Generator
 
 KINDS = (
     "platform_seller",
@@ -27,102 +25,105 @@ HUMAN = np.isin(KINDS, ["private", "person", "po_box"])
 """By kind: True if it has a person's name."""
 SELLERS = np.isin(KINDS, ["platform_seller", "merchant", "chemical_trader", "forwarder"])
 """By kind: True if it may have an account with a carrier or a platform."""
-MAX_AGE_DAYS = 900
-"""Maximum age of parties that exist on the first day (assumed)."""
-
-TEXT_COLUMNS = (
-    "name",
-    "native_name",
-    "address",
-    "native_address",
-    "city",
-    "native_city",
-    "postcode",
-    "phone",
-    "email",
-    "account",
-)
+RECEIVERS = np.isin(KINDS, ["person", "business"])
+"""By kind: True if it may receive at a forwarder's building."""
+NAME_COLUMNS = ("name", "native_name")
+PLACE_COLUMNS = ("address", "native_address", "city", "native_city", "postcode")
+TEXT_COLUMNS = (*NAME_COLUMNS, *PLACE_COLUMNS, "phone", "email", "account")
 TRAITS = CAPITALS, LANGUAGE, COURIER, DECLARANT, FRONT = tuple(range(5))
 """Positions of a party's traits: lasting numbers from 0 to 1 that decide how it sends."""
-CONTACTS = ("address", "native_address", "city", "native_city", "postcode", "phone", "email")
+BLOCK_DIGITS = 3
+"""Digits that vary within a block of phone numbers bought together (assumed)."""
 
 
 class SimulatedParties:
     """Parties of a world; one row each, and new rows as they are added.
 
-    Parameters
-    ----------
-    world : SimulationParameters
-
-    Attributes
-    ----------
-    kind, country, born, opened : int64 array, (capacity,)
-        Position in `KINDS`, position in the world's countries, UTC day of creation and of opening the account, from the start.
-    leaning : float64 array, (capacity,)
-        Tendency to other prohibited goods, mean 1.
-    traits : float64 array, (capacity, traits)
-        Drawn for each party; deriving them from its number would make them depend on the parties added before.
+    `kind`, `country`, `born`, `opened` (the account) are positions and days from the start of the world, `leaning` is the tendency to
+    other prohibited goods with mean 1. `traits` are drawn, since numbers derived from the row would depend on the parties added
+    before.
     """
 
     def __init__(self, world: SimulationParameters) -> None:
-        self._entities = world.entities
+        self._world, self._entities, self._hard = world, world.entities, world.hard
         self._firms = world.people.firms
         self.countries = tuple(world.people.countries)
+        self.home = self.countries.index(world.destination)
         self._places = tuple(world.people.countries.values())
         self._cultures = tuple(world.people.cultures[place.culture] for place in self._places)
         self.size = 0
         self._texts = {name: np.empty(0, dtype=object) for name in TEXT_COLUMNS}
         self.kind, self.country, self.born, self.opened = (np.empty(0, dtype=np.int64) for _ in range(4))
         self.leaning, self.traits = np.empty(0), np.empty((0, len(TRAITS)))
+        self._first_spellings: dict[int, tuple[str, str]] = {}
+        self._buildings = [self._found_building(number) for number in range(self._hard.addresses.buildings)]
 
     def get_texts(self, column: str, ids: Ids) -> Texts:
         """Return a column of `TEXT_COLUMNS` for some parties; '' is missing."""
         return self._texts[column][ids]
 
     def add(self, draws: Draws, kind: Ids, country: Ids, born: Ids) -> Ids:
-        """Add new parties.
-
-        Parameters
-        ----------
-        draws : Generator
-        kind, country, born : int64 array, (n,)
-
-        Returns
-        -------
-        int64 array, (n,)
-            Their numbers.
-        """
+        """Add new parties, and return their numbers."""
         ids = self._allocate_rows(len(kind))
         self.kind[ids], self.country[ids], self.born[ids] = kind, country, born
         self.opened[ids] = born - draws.integers(0, 15, len(ids))
         shape = self._entities.offence_shape
         self.leaning[ids] = draws.gamma(shape, 1.0 / shape, len(ids))
         self.traits[ids] = draws.random((len(ids), len(TRAITS)))
-        for place in np.unique(country):
-            mine = ids[country == place]
-            self._assign_names(draws, mine, self._places[place], self._cultures[place])
+        for place in np.unique(country).tolist():
+            self._assign_texts(draws, ids[country == place], self._places[place], self._cultures[place])
         self._mark_boxes(draws, ids)
+        self._add_likenesses(draws, ids)
         return ids
 
     def rename(self, draws: Draws, ids: Ids, born: int, keep: float) -> Ids:
         """Add parties that are old ones under new names; `keep`: probability of keeping the old contacts."""
         fresh = self.add(draws, self.kind[ids], self.country[ids], np.full(len(ids), born))
-        kept = draws.random(len(ids)) < keep
+        kept = draw_flags(draws, keep, len(ids))
         self.copy_contacts(draws, fresh[kept], ids[kept])
         return fresh
 
     def copy_contacts(self, draws: Draws, ids: Ids, others: Ids) -> None:
         """Copy the address or the phone (or both) of other parties."""
         which = draws.integers(0, 3, len(ids))
-        for columns, modes in ((CONTACTS[:5], (0, 2)), (("phone",), (1, 2))):
+        for columns, modes in ((PLACE_COLUMNS, (0, 2)), (("phone",), (1, 2))):
             chosen = np.isin(which, modes)
-            for column in columns:
-                self._texts[column][ids[chosen]] = self._texts[column][others[chosen]]
+            self.copy_columns(ids[chosen], others[chosen], columns)
 
-    def copy_name(self, ids: Ids, others: Ids) -> None:
-        """Copy the names of other parties."""
-        for column in ("name", "native_name"):
+    def copy_columns(self, ids: Ids | int, others: Ids | int, columns: tuple[str, ...]) -> None:
+        """Copy columns of other parties."""
+        for column in columns:
             self._texts[column][ids] = self._texts[column][others]
+
+    def move_to_domain(self, party: int, domain: str) -> None:
+        """Assign a party a mailbox at a domain."""
+        emails = self._texts["email"]
+        emails[party] = f"{emails[party].partition('@')[0]}@{domain}"
+
+    def move_to_building(self, draws: Draws, party: int, building: int, unit: int = 0) -> None:
+        """Move a party to a forwarder's building; without a unit it gets its own."""
+        addresses = self._hard.addresses
+        own = unit or 1 + int(draws.integers(0, addresses.units))
+        address, city, postcode = self._buildings[building]
+        values = (f"{address}, {addresses.unit.format(u=own)}", "", city, "", postcode)
+        for column, value in zip(PLACE_COLUMNS, values, strict=True):
+            self._texts[column][party] = value
+
+    def move_to_block(self, draws: Draws, party: int, country: int, stem: str) -> None:
+        """Assign a party a phone number of a country from the block of a stem."""
+        form, digits = self._cultures[country].mobile, iter(stem + stem)
+        filled = "".join(next(digits) if sign == "#" else sign for sign in form)
+        last = int(draws.integers(0, 10**BLOCK_DIGITS))
+        number = f"{filled[:-BLOCK_DIGITS]}{last:0{BLOCK_DIGITS}d}"
+        self._texts["phone"][party] = f"+{self._places[country].dial} {number}"
+
+    def respell(self, draws: Draws, ids: list[int]) -> None:
+        """Change the spelling of the names and addresses of parties from now on; they stay the same parties."""
+        variants, names, addresses = self._hard.spelling.variants, self._texts["name"], self._texts["address"]
+        for party, picks in zip(ids, draws.random((len(ids), 2)).tolist(), strict=True):
+            name, address = self._first_spellings.setdefault(party, (names[party], addresses[party]))
+            names[party] = respell_name(name, variants, picks[0]).strip()
+            addresses[party] = move_unit(swap_variant(address, variants, picks[1]))
 
     def _allocate_rows(self, count: int) -> Ids:
         first, self.size = self.size, self.size + count
@@ -136,104 +137,109 @@ class SimulatedParties:
             self.traits = np.concatenate([self.traits, np.zeros((extra, len(TRAITS)))])
         return np.arange(first, self.size)
 
-    def _assign_names(self, draws: Draws, ids: Ids, place: Country, culture: Culture) -> None:
+    def _assign_texts(self, draws: Draws, ids: Ids, place: Parameters, culture: Parameters) -> None:
         human = HUMAN[self.kind[ids]]
         names = np.empty((2, len(ids)), dtype=object)
-        names[:, human] = _person_names(draws, int(human.sum()), culture)
-        kinds = [KINDS[kind] for kind in self.kind[ids[~human]]]
-        names[0, ~human] = _firm_names(draws, kinds, culture, self._firms)
+        names[:, human] = _draw_person_names(draws, int(human.sum()), culture)
+        names[0, ~human] = self._draw_firm_names(draws, self.kind[ids[~human]], culture)
         names[1, ~human] = ""
         self._texts["name"][ids], self._texts["native_name"][ids] = names
         self._assign_addresses(draws, ids, culture)
         self._assign_contacts(draws, ids, place, culture)
 
-    def _assign_addresses(self, draws: Draws, ids: Ids, culture: Culture) -> None:
+    def _draw_firm_names(self, draws: Draws, kinds: Ids, culture: Parameters) -> list[str]:
+        firms = self._firms
+        special = {KIND["chemical_trader"]: firms.chemical_trades, KIND["forwarder"]: firms.forwarder_trades}
+        names = []
+        for kind, (a, b, c, d) in zip(kinds.tolist(), draws.random((len(kinds), 4)).tolist(), strict=True):
+            word, trade = pick(firms.words, a), pick(special.get(kind, firms.trades), b)
+            by_city = f"{pick(culture.cities, d / 0.31 % 1)} {word} {trade}"
+            names.append(f"{word} {trade} {pick(culture.suffixes, c)}" if d < 0.7 else by_city)
+        return names
+
+    def _assign_addresses(self, draws: Draws, ids: Ids, culture: Parameters) -> None:
         count = len(ids)
-        numbers = _to_lists(draws.integers(1, [400, 30, 2500], (count, 3)))
+        numbers = draws.integers(1, [400, 30, 2500], (count, 3))
         street = draws.integers(0, len(culture.streets), count)
         city = draws.integers(0, len(culture.cities), count)
-        streets, native_streets = culture.streets, culture.streets_native
-        form, native = culture.address, culture.address_native
-        rows = list(zip(*numbers, street.tolist(), strict=True))
-        self._texts["address"][ids] = [form.format(n=n, b=b, u=u, s=streets[s]) for n, b, u, s in rows]
-        self._texts["native_address"][ids] = (
-            [native.format(n=n, b=b, u=u, s=native_streets[s]) for n, b, u, s in rows] if native else ""
-        )
-        self._texts["city"][ids] = np.array(culture.cities, dtype=object)[city]
-        self._texts["native_city"][ids] = (
-            np.array(culture.cities_native, dtype=object)[city] if culture.cities_native else ""
-        )
+        rows = [dict(zip("nbu", three, strict=True)) for three in numbers.tolist()]
+        for prefix, suffix in (("", ""), ("native_", "_native")):
+            form, cities = culture.get(f"address{suffix}", ""), culture.get(f"cities{suffix}", ())
+            streets = culture.get(f"streets{suffix}", ())
+            if form:
+                written = [form.format(s=streets[at], **row) for at, row in zip(street, rows, strict=True)]
+                self._texts[f"{prefix}address"][ids] = written
+            if cities:
+                self._texts[f"{prefix}city"][ids] = np.array(cities, dtype=object)[city]
         self._texts["postcode"][ids] = fill_pattern(draws, culture.postcode, count)
 
-    def _assign_contacts(self, draws: Draws, ids: Ids, place: Country, culture: Culture) -> None:
-        count = len(ids)
+    def _assign_contacts(self, draws: Draws, ids: Ids, place: Parameters, culture: Parameters) -> None:
+        count, mailboxes = len(ids), self._firms.mailboxes
         digits = fill_pattern(draws, culture.mobile, count)
         self._texts["phone"][ids] = [f"+{place.dial} {number}" for number in digits]
-        houses = ("mail", "post", "inbox", "web", "mymail")
-        picks = zip(
-            self._texts["name"][ids],
-            draws.integers(1, 9999, count).tolist(),
-            draws.integers(0, len(houses), count).tolist(),
-            strict=True,
-        )
+        numbers = draws.integers(1, 9999, count).tolist()
+        houses = draws.integers(0, len(mailboxes), count).tolist()
         self._texts["email"][ids] = [
-            f"{make_slug(name)}{number}@{houses[house]}.example" for name, number, house in picks
+            f"{_make_slug(name)}{number}@{mailboxes[house]}.example"
+            for name, number, house in zip(self._texts["name"][ids], numbers, houses, strict=True)
         ]
-        sells = SELLERS[self.kind[ids]]
         accounts = draws.integers(10_000_000, 99_999_999, count).tolist()
+        sells = SELLERS[self.kind[ids]].tolist()
         self._texts["account"][ids] = [
-            f"AC{a}" if s else "" for a, s in zip(accounts, sells.tolist(), strict=True)
+            f"AC{account}" if has else "" for account, has in zip(accounts, sells, strict=True)
         ]
 
     def _mark_boxes(self, draws: Draws, ids: Ids) -> None:
+        """Assign addresses to boxes and virtual offices."""
         boxes = ids[self.kind[ids] == KIND["po_box"]]
         numbers = draws.integers(10, 9900, len(boxes)).tolist()
         self._texts["address"][boxes] = [f"P.O. Box {number}" for number in numbers]
-        self._texts["native_address"][boxes] = ""
         offices = ids[self.kind[ids] == KIND["virtual_office"]]
         houses = draws.integers(0, self._entities.virtual_addresses, len(offices)).tolist()
         suites = draws.integers(100, 999, len(offices)).tolist()
-        buildings = self._firms.buildings
-        self._texts["address"][offices] = [
-            f"Suite {suite}, {buildings[house % len(buildings)]}, {house + 1} Gonghang-ro"
-            for house, suite in zip(houses, suites, strict=True)
-        ]
-        self._texts["native_address"][offices] = ""
+        buildings, streets = self._firms.buildings, self._cultures[self.home].streets
+        for party, house, suite in zip(offices.tolist(), houses, suites, strict=True):
+            street = self._entities.virtual_street or streets[(house + 1) % len(streets)]
+            building = buildings[house % len(buildings)]
+            self._texts["address"][party] = f"Suite {suite}, {building}, {house + 1} {street}"
+        self._texts["native_address"][np.concatenate([boxes, offices])] = ""
+
+    def _add_likenesses(self, draws: Draws, ids: Ids) -> None:
+        """Assign honest parties what networks have too: own domains and shared buildings; and persons second names."""
+        honest, addresses = self._hard.honest, self._hard.addresses
+        kind, human, names = self.kind[ids], HUMAN[self.kind[ids]], self._texts["name"]
+        if honest.second_name:
+            chosen = ids[human & draw_flags(draws, honest.second_name, len(ids))].tolist()
+            for party, share in zip(chosen, draws.random(len(chosen)).tolist(), strict=True):
+                self._add_second_name(party, share)
+        if honest.own_domain:
+            for party in ids[~human & draw_flags(draws, honest.own_domain, len(ids))].tolist():
+                self.move_to_domain(party, f"{_make_slug(names[party])}{party % 97}.example")
+        if addresses.buildings:
+            used: Values = np.where(human, *addresses.used)
+            shared: Flags = draws.random(len(ids)) < used
+            for party in ids[RECEIVERS[kind] & (self.country[ids] == self.home) & shared].tolist():
+                self.move_to_building(draws, party, int(draws.integers(0, addresses.buildings)))
+
+    def _add_second_name(self, party: int, share: float) -> None:
+        culture, names = self._cultures[self.country[party]], self._texts["name"]
+        first, space, rest = names[party].partition(" ")
+        if space and not self._texts["native_name"][party] and not culture.get("family_first", False):
+            names[party] = f"{first} {pick(culture.given, share)} {rest}"
+
+    def _found_building(self, number: int) -> tuple[str, str, str]:
+        """Create one of the forwarders' buildings (address, city and postcode), the same in every world of a set."""
+        culture, draws = self._cultures[self.home], np.random.default_rng([number])
+        street, city = draws.integers(0, len(culture.streets)), draws.integers(0, len(culture.cities))
+        house = int(draws.integers(1, 400))
+        address = culture.address.format(n=house, b=1, u=1, s=culture.streets[street]).rpartition(", ")
+        postcode = fill_pattern(draws, culture.postcode, 1)[0]
+        return address[0] or address[2], culture.cities[city], postcode
 
 
-def _to_lists(columns: NDArray[np.int64]) -> list[list[int]]:
-    found: list[list[int]] = columns.T.tolist()
-    return found
-
-
-def _person_names(draws: Draws, count: int, culture: Culture) -> list[list[str]]:
-    family = draws.integers(0, len(culture.family), count).tolist()
-    given = draws.integers(0, len(culture.given), count).tolist()
-    pairs = list(zip(family, given, strict=True))
-    if culture.family_first:
-        latin = [f"{culture.family[f]} {culture.given[g]}" for f, g in pairs]
-    else:
-        latin = [f"{culture.given[g]} {culture.family[f]}" for f, g in pairs]
-    if not culture.family_native:
-        return [latin, [""] * count]
-    return [latin, [culture.family_native[f] + culture.given_native[g] for f, g in pairs]]
-
-
-def _firm_names(draws: Draws, kinds: list[str], culture: Culture, firms: Firms) -> list[str]:
-    trades = {"chemical_trader": firms.chemical_trades, "forwarder": firms.forwarder_trades}
-    picks = draws.random((len(kinds), 4)).tolist()
-    return [
-        " ".join(
-            (_pick(firms.words, a), _pick(trades.get(kind, firms.trades), b), _pick(culture.suffixes, c))
-        )
-        if d < 0.7
-        else f"{_pick(culture.cities, d / 0.31 % 1)} {_pick(firms.words, a)} {_pick(trades.get(kind, firms.trades), b)}"
-        for kind, (a, b, c, d) in zip(kinds, picks, strict=True)
-    ]
-
-
-def _pick(options: tuple[str, ...], share: float) -> str:
-    return options[int(share * len(options))]
+def is_box_or_forwarder(parties: SimulatedParties, ids: Ids) -> Flags:
+    """Check which parties are P.O. boxes or virtual offices."""
+    return np.isin(parties.kind[ids], [KIND["po_box"], KIND["virtual_office"]])
 
 
 def fill_pattern(draws: Draws, form: str, count: int) -> list[str]:
@@ -249,128 +255,17 @@ def fill_pattern(draws: Draws, form: str, count: int) -> list[str]:
     return ["".join(signs) for signs in zip(*columns, strict=True)]
 
 
-def make_slug(name: str) -> str:
+def _draw_person_names(draws: Draws, count: int, culture: Parameters) -> list[list[str]]:
+    """Draw names in Latin letters, and in the culture's own script; '' if it has none."""
+    family, given = (draws.integers(0, len(culture[part]), count).tolist() for part in ("family", "given"))
+    pairs = list(zip(family, given, strict=True))
+    order = "{0} {1}" if culture.get("family_first", False) else "{1} {0}"
+    latin = [order.format(culture.family[f], culture.given[g]) for f, g in pairs]
+    if not culture.get("family_native"):
+        return [latin, [""] * count]
+    return [latin, [culture.family_native[f] + culture.given_native[g] for f, g in pairs]]
+
+
+def _make_slug(name: str) -> str:
     """Return the letters and digits for the start of an e-mail address."""
     return "".join(sign for sign in name.lower() if sign.isascii() and sign.isalnum())[:12]
-
-
-SHORT_FORMS = (
-    ("Co., Ltd.", "Co Ltd"),
-    ("Limited", "Ltd"),
-    ("Trading", "Trdg"),
-    ("Technology", "Tech"),
-    ("Corporation", "Corp"),
-    ("Import Export", "Imp & Exp"),
-    (" Road", " Rd"),
-    (" Street", " St."),
-    ("Avenue", "Ave"),
-    ("straße", "str."),
-    ("Building", "Bldg"),
-    ("Room", "Rm"),
-    ("Calle ", "C/ "),
-    ("-daero", "daero"),
-    ("-gil", " gil"),
-    ("P.O. Box", "PO Box"),
-    ("Suite", "Ste"),
-)
-
-
-def shorten_text(text: str) -> str:
-    """Abbreviate a name or an address as clerks do.
-
-    Examples
-    --------
-    >>> shorten_text("Orchid Trading Limited"), shorten_text("Emma Taylor"), shorten_text("12 High Street, Unit 4")
-    ('Orchid Trdg Ltd', 'E. Taylor', '12 High St., Unit 4')
-    """
-    short = text
-    for long, brief in SHORT_FORMS:
-        if long in short:
-            short = short.replace(long, brief)
-    if short == text and " " in text and not any(sign.isdigit() for sign in text):
-        first, rest = text.split(" ", 1)
-        return f"{first[0]}. {rest}"
-    return short
-
-
-def rotate_parts(text: str) -> str:
-    """Write the parts of a name or an address in another order.
-
-    Examples
-    --------
-    >>> rotate_parts("Kim Min-su"), rotate_parts("12 High Street, Unit 4")
-    ('Min-su Kim', 'Unit 4 12 High Street')
-    """
-    parts = text.split(", ") if ", " in text else text.split(" ")
-    return " ".join([parts[-1], *parts[:-1]])
-
-
-def add_typo(text: str, where: float, how: float) -> str:
-    """Add one typing error; `where` and `how` from 0 to 1 decide which.
-
-    Examples
-    --------
-    >>> add_typo("cotton", 0.4, 0.1), add_typo("cotton", 0.4, 0.5), add_typo("cotton", 0.4, 0.9)
-    ('cototn', 'coton', 'cottton')
-    """
-    if len(text) < 4:
-        return text
-    at = 1 + int(where * (len(text) - 2))
-    if how < 0.4:
-        return text[: at + 1] + text[at + 1 : at + 3][::-1] + text[at + 3 :]
-    if how < 0.7:
-        return text[:at] + text[at + 1 :]
-    return text[:at] + text[at] + text[at:]
-
-
-def write_variants(
-    draws: Draws, texts: Texts, native: Texts, spelling: Spelling, upper: NDArray[np.bool_]
-) -> Texts:
-    """Write names or addresses in the variant of each consignment.
-
-    Parameters
-    ----------
-    draws : Generator
-    texts, native : object array, (n,)
-        Their usual form and the one in another script, '' if there is none.
-    spelling : Spelling
-        Probabilities of each variant.
-    upper : bool array, (n,)
-        Rows of senders whose system prints capitals.
-    """
-    out = texts.copy()
-    chances = [spelling.case, spelling.script, spelling.short, spelling.typo, spelling.order]
-    way = np.searchsorted(np.cumsum(chances), draws.random(len(out)), side="right")
-    where = draws.random((2, len(out)))
-    scripted = (way == 1) & (native != "")
-    out[scripted] = native[scripted]
-    for number, change in ((2, shorten_text), (4, rotate_parts)):
-        _change(out, way == number, change)
-    _change(out, (way == 0) | upper, str.upper)
-    slips = np.flatnonzero(way == 3)
-    out[slips] = [add_typo(out[at], where[0, at], where[1, at]) for at in slips]
-    return out
-
-
-def _change(texts: Texts, rows: NDArray[np.bool_], change: Callable[[str], str]) -> None:
-    texts[rows] = [change(text) for text in texts[rows]]
-
-
-def format_phones(draws: Draws, phones: Texts) -> Texts:
-    """Write phone numbers, `+CC NUMBER`, in one of the usual formats."""
-    way = draws.random(len(phones))
-    return np.array(
-        [_format_phone(phone, share) for phone, share in zip(phones.tolist(), way.tolist(), strict=True)],
-        dtype=object,
-    )
-
-
-def _format_phone(phone: str, way: float) -> str:
-    if way < 0.5 or " " not in phone:
-        return phone
-    country, number = phone.split(" ", 1)
-    if way < 0.65:
-        return f"{country[1:]}{number}"
-    if way < 0.85:
-        return f"0{number[:2]}-{number[2:-4]}-{number[-4:]}"
-    return f"{country} {number[:2]} {number[2:-4]} {number[-4:]}"

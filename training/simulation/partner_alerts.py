@@ -2,67 +2,51 @@
 
 from datetime import UTC, datetime, timedelta
 
-import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from consignments.records import Alert
 from training.simulation.context import SimulationContext
 from training.simulation.networks import SMUGGLER, Network, Networks
-from training.simulation.parties import write_variants
-from training.simulation.shipments import Draws, draw_indices
-
-PATTERN_SHARES = {"sender": 0.35, "address": 0.2, "text": 0.3, "route": 0.15}
-"""Kinds of pattern and their shares (assumed)."""
-NETWORKS_IN_NEWSLETTER = 3
-"""Number of networks whose habits a newsletter describes (assumed)."""
-FIRST_ALERT_LEAD_DAYS = 5
-"""Days from the first alert to the operation (assumed)."""
+from training.simulation.shipments import Draws, draw_name
+from training.simulation.spelling import write_variants
 
 
 class AlertFeed:
-    """Alerts and newsletters of an operation, spread over its duration.
+    """Alerts and newsletters of an operation, spread over its duration."""
 
-    Parameters
-    ----------
-    stage : SimulationContext
-    networks : Networks
-    operation_day : int
-        From the start.
-    """
-
-    def __init__(self, stage: SimulationContext, networks: Networks, operation_day: int) -> None:
-        self._world, self._parties, self._networks = stage.world, stage.parties, networks
-        operation = stage.world.operation
-        first = max(operation_day - FIRST_ALERT_LEAD_DAYS, 0)
+    def __init__(self, context: SimulationContext, networks: Networks, operation_day: int) -> None:
+        self._world, self._parties, self._networks = context.world, context.parties, networks
+        operation = context.world.operation
+        first = max(operation_day - operation.first_alert_lead_days, 0)
+        last = operation_day + operation.days
         spread = np.linspace(first, operation_day + operation.days * 2 // 3, operation.alerts)
         self._days = spread.astype(int).tolist()
-        letters = np.linspace(operation_day, operation_day + operation.days - 1, operation.newsletters)
-        self._newsletter_days = letters.astype(int).tolist()
+        self._newsletter_days = (
+            np.linspace(operation_day, last - 1, operation.newsletters).astype(int).tolist()
+        )
         self._issued = self._newsletters = 0
 
     def issue_alerts(self, draws: Draws, since_start: int) -> list[Alert]:
         """Return the alerts and the newsletters of a day."""
         alerts = [self._create_alert(draws, since_start) for _ in range(self._days.count(since_start))]
-        letters = [
-            self._create_newsletter(draws, since_start)
-            for _ in range(self._newsletter_days.count(since_start))
-        ]
-        return [*alerts, *letters]
+        letters = self._newsletter_days.count(since_start)
+        return [*alerts, *(self._create_newsletter(draws, since_start) for _ in range(letters))]
 
     def _create_alert(self, draws: Draws, since_start: int) -> Alert:
         self._issued += 1
         issued = self._issue(draws, f"{self._issued:02d}", since_start)
         network = self._draw_network(draws)
         false = draws.random() < self._world.operation.false_alerts
-        return msgspec.structs.replace(issued, **self._draw_pattern(draws, network, false))
+        return replace(issued, **self._draw_pattern(draws, network, false))
 
     def _create_newsletter(self, draws: Draws, since_start: int) -> Alert:
         """Describe what is sent and how, without a name or a pattern, so that it matches no consignment."""
         self._newsletters += 1
         issued = self._issue(draws, f"N{self._newsletters}", since_start)
-        seen = [self._draw_network(draws) for _ in range(NETWORKS_IN_NEWSLETTER)]
+        seen = [self._draw_network(draws) for _ in range(self._world.operation.networks_in_newsletter)]
         habits = sorted({f"{network.families[0]} as {network.cover}".replace("_", " ") for network in seen})
-        return msgspec.structs.replace(issued, text="newsletter: " + "; ".join(habits))
+        return replace(issued, text="newsletter: " + "; ".join(habits))
 
     def _issue(self, draws: Draws, number: str, since_start: int) -> Alert:
         operation = self._world.operation
@@ -83,7 +67,7 @@ class AlertFeed:
 
     def _draw_pattern(self, draws: Draws, network: Network, false: bool) -> dict[str, str]:
         """Return the pattern and text of an alert; a false one names a party that belongs to no network."""
-        kind = list(PATTERN_SHARES)[int(draw_indices(draws, PATTERN_SHARES, 1)[0])]
+        kind = draw_name(draws, self._world.operation.patterns)
         country = self._parties.countries[network.origin]
         named = int(draws.integers(0, 50)) if false else int(draws.choice(network.senders))
         goods = self._draw_goods(draws, network)
@@ -93,26 +77,22 @@ class AlertFeed:
         elif kind == "address" and network.customers and not false:
             receiver = int(network.customers[0])
             pattern = {"consignee_address": self._write_variant(draws, "address", receiver)}
-        elif kind == "route":
-            place = self._world.people.countries[country]
-            pattern["route"] = place.impc if network.service < FIRST_CARGO_SERVICE else place.airport
-            pattern["description_pattern"] = goods
         else:
             pattern["description_pattern"] = goods
+            if kind == "route":
+                place = self._world.people.countries[country]
+                service = list(self._world.services.values())[network.service]
+                pattern["route"] = place.impc if service.channel == "postal" else place.airport
         pattern["text"] = f"{network.families[0].replace('_', ' ')} from {country}, declared as {goods}"
         return pattern
 
     def _draw_goods(self, draws: Draws, network: Network) -> str:
-        wares = self._world.goods
-        name = str(draws.choice(wares.covers[network.cover].wares))
-        ware = (wares.ordinary | wares.hard_negatives)[name]
-        return str(draws.choice(ware.cues or ware.en))
+        goods = self._world.goods
+        name = str(draws.choice(goods.covers[network.cover].wares))
+        ware = (goods.ordinary | goods.hard_negatives)[name]
+        return str(draws.choice(ware.get("cues") or ware["en"]))
 
     def _write_variant(self, draws: Draws, column: str, party: int) -> str:
         ids = np.array([party])
         texts, native = self._parties.get_texts(column, ids), self._parties.get_texts(f"native_{column}", ids)
         return str(write_variants(draws, texts, native, self._world.spelling, np.array([False]))[0])
-
-
-FIRST_CARGO_SERVICE = 5
-"""Position of the first cargo service."""

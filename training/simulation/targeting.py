@@ -6,240 +6,238 @@ Officers select at their discretion, and reject some of what others chose, with 
 probability of these choices is known. Consignments with intelligence are inspected beyond the capacity.
 """
 
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
 from statistics import NormalDist
-from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from consignments.records import Outcome
-from consignments.timestamps import US_PER_DAY, to_datetime
+from consignments.timestamps import US_PER_DAY, to_datetime, to_us
 from training.simulation.context import SimulationContext
-from training.simulation.declarations import Flags, is_box_or_forwarder
-from training.simulation.incumbent_model import IncumbentModel
-from training.simulation.inspection_outcomes import InspectionChoice, InspectionSimulator, SimulatedDay
-from training.simulation.legitimate_traffic import PREMIUM_SERVICES
-from training.simulation.parties import HUMAN, Texts
-from training.simulation.shipments import CLEAR, Draws, Numbers, Shipments, Values
-from training.simulation.watchlists import Detection, Watchlist
-
-SIGNS = (
-    "watched",
-    "alert",
-    "offender",
-    "substance",
-    "chemical",
-    "powder_to_person",
-    "vague",
-    "no_hs",
-    "no_sender",
-    "young_account",
-    "box_or_forwarder",
-    "source_country",
-    "cheap_premium",
-    "crypto",
-    "hs_chapter",
-    "prone_goods",
+from training.simulation.inspection_outcomes import DRUGS, InspectionChoice, InspectionSimulator
+from training.simulation.parties import HUMAN, is_box_or_forwarder
+from training.simulation.shipments import (
+    Contents,
+    Draws,
+    Flags,
+    Numbers,
+    Shipments,
+    SimulatedDay,
+    Texts,
+    Values,
 )
-"""Inputs of rules and model; named as the weights in `RuleParameters`."""
-YOUNG_DAYS = 30
-TIE_BREAK_NOISE = 0.25
-"""Random noise added to the rules' scores, to separate ties (assumed)."""
-CHEAP_USD = 10.0
-SUSPECT_CHAPTERS = (29, 38, 12)
-MIN_NAME_CHARACTERS = 5
-"""Minimum length of a substance's name for the rules; shorter ones are common words."""
+from training.simulation.watchlists import WATCHED_COLUMNS, Detection, Watchlist, list_watched_names
 
-
-class TargetingScores(NamedTuple):
-    """Scores of a day's arrivals for each kind of selection, the higher the riskier; arrays of (n,)."""
-
-    rules: Values
-    picture: Flags
-    model: Values
-    officers: Values
+TARGET = "nps"
+MAX_VALUES = 100
+"""Maximum number of values of an input of the model: signs, positions of countries and services, chapters of the HS."""
 
 
 class TargetingCentre:
-    """Selection and inspection, day by day.
+    """Selection and inspection, day by day; `operation_day` counts from the start of the world."""
 
-    Parameters
-    ----------
-    stage : SimulationContext
-    operation_day : int
-        From the start.
-    """
-
-    def __init__(self, stage: SimulationContext, operation_day: int) -> None:
-        self._stage, self._policy = stage, stage.world.inspection
+    def __init__(self, context: SimulationContext, operation_day: int) -> None:
+        self._context, self._policy = context, context.world.inspection
         self._operation_day = operation_day
         bias = self._policy.officer_bias
-        self._bias = np.array([bias.get(name, 0.0) for name in stage.parties.countries])
+        self._bias = np.array([bias.get(name, 0.0) for name in context.parties.countries])
         self._skill = NormalDist().inv_cdf(self._policy.officer_auc) * 2**0.5
-        self._weights = np.array([getattr(self._policy.rules, name) for name in SIGNS])
-        self._known_names = _list_known_names(stage)
-        self._openings = InspectionSimulator(stage)
-        self._champion = IncumbentModel()
-        self.watchlist = Watchlist()
+        goods = context.world.goods
+        families = [*goods.substances.values(), *goods.controlled_drugs.values()]
+        names = [name.casefold() for family in families for name in family.names]
+        self._known_names = [name for name in names if len(name) >= self._policy.rules.min_name_characters]
+        self._simulator = InspectionSimulator(context)
+        self._model = IncumbentModel(self._policy.model_refit_days)
+        self._finds: list[Detection] = []
+        self.watchlist = Watchlist(self._policy.rules.max_entry_matches)
 
     def inspect(self, draws: Draws, arrivals: SimulatedDay) -> list[Outcome]:
         """Select among the arrivals of a day, inspect, and return the rows of the outcome table."""
         signs = self.detect_signs(arrivals)
-        seen = np.column_stack([signs, self._encode_categories(arrivals)])
+        seen = self.encode_inputs(arrivals, signs)
         choices = [*self.list_intelligence(arrivals), *self.choose(draws, arrivals, signs, seen)]
-        outcomes = []
+        return self.inspect_chosen(lambda _: draws, arrivals, choices, seen)
+
+    def inspect_chosen(
+        self,
+        draws_of: Callable[[str], Draws],
+        arrivals: SimulatedDay,
+        choices: Sequence[InspectionChoice],
+        seen: Numbers | None,
+    ) -> list[Outcome]:
+        """Inspect chosen consignments, each with the random generator of its identifier; the model learns from `seen`."""
+        outcomes: list[Outcome] = []
+        operation = self.get_operation(arrivals.since_start)
         for choice in choices:
-            reported = self._openings.inspect(draws, arrivals, choice)
-            self._champion.record_outcomes(seen[choice.row], reported)
+            row = choice.row
+            draws = draws_of(arrivals.columns["consignment_id"][row])
+            reported, found = self._simulator.inspect(draws, arrivals, choice, operation)
+            if found != Contents.CLEAR and reported[0].inspected_at is not None:
+                names = list_watched_names(tuple(arrivals.columns[name][row] for name in WATCHED_COLUMNS))
+                network = int(arrivals.shipments.network[row])
+                inspected_us = to_us(reported[0].inspected_at)
+                heappush(self._finds, Detection(inspected_us, network, found in DRUGS, names))
+            if seen is not None:
+                self._model.record_outcomes(seen[row], reported)
             outcomes += reported
         return outcomes
 
     def pop_detections(self, us: int) -> list[Detection]:
         """Return and remove the detections made before a time, and add their names to the watch list."""
-        finds = self._openings.pop_detections(us)
-        for find in finds:
-            self.watchlist.add(find)
-        return finds
+        made = []
+        while self._finds and self._finds[0].inspected_us < us:
+            made.append(heappop(self._finds))
+            self.watchlist.add(made[-1])
+        return made
 
     def list_intelligence(self, arrivals: SimulatedDay) -> list[InspectionChoice]:
         """Return the consignments with intelligence, which are inspected beyond the capacity."""
-        operation = self._get_operation(arrivals.since_start)
-        return [
-            InspectionChoice(int(row), "intelligence", operation=operation)
-            for row in np.flatnonzero(arrivals.tipped)
-        ]
+        return [InspectionChoice(row, "intelligence") for row in np.flatnonzero(arrivals.tipped).tolist()]
 
     def choose(
-        self, draws: Draws, arrivals: SimulatedDay, signs: Numbers, seen: Numbers
+        self, draws: Draws, arrivals: SimulatedDay, signs: Numbers, seen: Numbers, capacity: int | None = None
     ) -> list[InspectionChoice]:
-        """Select among the arrivals of a day, for each office, within the capacity.
+        """Select among the arrivals of a day, for each office, by their signs and the model's inputs.
 
-        Parameters
-        ----------
-        draws : Generator
-        arrivals : SimulatedDay
-        signs : int64 array, (n, signs)
-            From `detect_signs`.
-        seen : int64 array, (n, columns)
-            Inputs of the model.
+        A given capacity is never too little: one more is chosen, for the random selection.
         """
-        sent, count = arrivals.shipments, len(arrivals.shipments)
-        views = TargetingScores(
-            rules=signs @ self._weights + draws.uniform(0, TIE_BREAK_NOISE, count),
-            picture=arrivals.pictured,
-            model=self._champion.score(seen, _utc_day(sent)) + draws.uniform(0, TIE_BREAK_NOISE, count),
-            officers=self._score_by_officers(draws, sent),
-        )
+        share = self._context.prevalence.opened
+        if self.get_operation(arrivals.since_start):
+            share *= self._context.world.operation.capacity
+        sent, count, noise = arrivals.shipments, len(arrivals.shipments), self._policy.rules.tie_break_noise
+        weights = np.array(list(self._policy.rules.weights.values()))
+        model = self._model.score(seen, _get_utc_day(sent))
+        scores = {  # the higher the riskier
+            "rule": signs @ weights + draws.uniform(0, noise, count),
+            "model": model + draws.uniform(0, noise, count),
+            "officer": draws.normal(
+                self._skill * (sent.result != Contents.CLEAR) + self._bias[sent.departure], 1.0
+            ),
+        }
         choices: list[InspectionChoice] = []
         for office in sorted(set(arrivals.columns["office"])):
             rows = np.flatnonzero(arrivals.columns["office"] == office)
-            choices += self._choose_at_office(draws, arrivals, rows, views)
+            wanted = share * len(rows) if capacity is None else float(min(capacity + 1, len(rows)))
+            choices += self._choose_at_office(draws, arrivals, rows, scores, wanted)
         return choices
 
     def _choose_at_office(
-        self, draws: Draws, arrivals: SimulatedDay, rows: Numbers, views: TargetingScores
+        self, draws: Draws, arrivals: SimulatedDay, rows: Numbers, scores: dict[str, Values], wanted: float
     ) -> list[InspectionChoice]:
         """Select at one office: at random, then by rules and model, then by officers among the rest."""
-        operation, policy = self._get_operation(arrivals.since_start), self._policy
-        wanted = self.compute_capacity(rows, operation)
+        policy = self._policy
         by_chance = wanted * policy.random_share
         drawn = draws.choice(rows, _round_randomly(draws, by_chance), replace=False)
-        rest, mature = (
-            _round_randomly(draws, wanted - by_chance),
-            arrivals.since_start >= policy.rules_only_days,
-        )
+        rest = _round_randomly(draws, wanted - by_chance)
+        mature = arrivals.since_start >= policy.rules_only_days
         officers = int(draws.binomial(rest, policy.officer_share)) if mature else 0
         models = _round_randomly(draws, (rest - officers) * policy.model_share) if mature else 0
         left = np.setdiff1d(rows[~arrivals.tipped[rows]], drawn)
-        ruled, left = _split_best(left, self._add_picture_scores(rows, views), rest - officers - models)
-        modelled, left = _split_best(left, views.model, models)
-        chosen = np.concatenate([ruled, modelled])
-        kept, _ = _split_best(
-            chosen, views.officers, len(chosen) - int(draws.binomial(len(chosen), policy.override))
+        ruled, left = _split_best(
+            left, self._add_pictures(arrivals, rows, scores["rule"]), rest - officers - models
         )
-        liked, _ = _split_best(left, views.officers, officers + len(chosen) - len(kept))
-        return [
-            *(InspectionChoice(int(row), "random", by_chance / len(rows), operation) for row in drawn),
-            *(InspectionChoice(int(row), "rule", operation=operation) for row in ruled if row in kept),
-            *(InspectionChoice(int(row), "model", operation=operation) for row in modelled if row in kept),
-            *(InspectionChoice(int(row), "officer", operation=operation) for row in liked),
-        ]
+        modelled, left = _split_best(left, scores["model"], models)
+        chosen = np.concatenate([ruled, modelled])
+        rejected = int(draws.binomial(len(chosen), policy.override))
+        kept, _ = _split_best(chosen, scores["officer"], len(chosen) - rejected)
+        liked, _ = _split_best(left, scores["officer"], officers + len(chosen) - len(kept))
+        choices = [InspectionChoice(row, "random", by_chance / len(rows)) for row in drawn.tolist()]
+        choices += [InspectionChoice(row, "rule") for row in ruled.tolist() if row in kept]
+        choices += [InspectionChoice(row, "model") for row in modelled.tolist() if row in kept]
+        return [*choices, *(InspectionChoice(row, "officer") for row in liked.tolist())]
 
-    def compute_capacity(self, rows: Numbers, operation: str | None) -> float:
-        """Compute how many of a day's arrivals an office inspects, on average."""
-        share = self._stage.prevalence.opened * len(rows)
-        return share * self._stage.world.operation.capacity if operation else share
-
-    def _add_picture_scores(self, rows: Numbers, views: TargetingScores) -> Values:
+    def _add_pictures(self, arrivals: SimulatedDay, rows: Numbers, score: Values) -> Values:
         """Compute the rules' scores after an office has screened the riskiest of its arrivals."""
-        score = views.rules.copy()
-        screened, _ = _split_best(rows, views.rules, round(len(rows) * self._policy.xray_share))
-        score[screened] += self._policy.rules.xray * views.picture[screened]
-        return score
+        seen = score.copy()
+        screened, _ = _split_best(rows, score, round(len(rows) * self._policy.xray_share))
+        seen[screened] += self._policy.rules.xray * arrivals.pictured[screened]
+        return seen
 
     def detect_signs(self, arrivals: SimulatedDay) -> Numbers:
-        """Detect the signs of `SIGNS` in the declarations; 0 or 1, int64 array, (n, signs).
+        """Detect the signs of the rules in the declarations; 0 or 1, int64 array, (n, signs).
 
         Call once for each day: an entry of the watch list with too many matches is removed.
         """
         rules, sent, columns = self._policy.rules, arrivals.shipments, arrivals.columns
+        world, parties = self._context.world, self._context.parties
         texts = [(text or "").casefold() for text in columns["description"]]
         chemical = _has_any(texts, rules.chemical_words)
-        stage = self._stage
+        opened = columns["account_opened_on"]
+        age = columns["received_at"].astype("datetime64[D]") - opened
         signs: dict[str, Flags] = {
             "watched": self.watchlist.match_names(columns),
-            "alert": self.watchlist.match_alerts(columns, _midnight(sent)),
+            "alert": self.watchlist.match_alerts(columns, to_datetime(_get_utc_day(sent) * US_PER_DAY)),
             "offender": self.watchlist.match_offenders(columns),
             "substance": _has_any(texts, self._known_names),
             "chemical": chemical,
-            "powder_to_person": chemical & HUMAN[stage.parties.kind[sent.consignee]],
-            "vague": _has_any(texts, stage.world.goods.words.vague),
-            "no_hs": _is_missing(columns["hs_code"]),
-            "no_sender": _is_missing(columns["sender_name"]),
-            "young_account": _is_young(arrivals),
-            "box_or_forwarder": is_box_or_forwarder(stage.parties, sent.consignee),
+            "powder_to_person": chemical & HUMAN[parties.kind[sent.consignee]],
+            "vague": _has_any(texts, world.goods.words.vague),
+            "no_hs": _is_in(columns["hs_code"], (None,)),
+            "no_sender": _is_in(columns["sender_name"], (None,)),
+            "young_account": ~np.isnat(opened) & (age < np.timedelta64(rules.young_days, "D")),
+            "box_or_forwarder": is_box_or_forwarder(parties, sent.consignee),
             "source_country": _is_in(columns["departure_country"], rules.source_countries),
-            "cheap_premium": _is_in(columns["service"], PREMIUM_SERVICES) & (sent.usd < CHEAP_USD),
+            "cheap_premium": _is_in(columns["service"], world.tells.premium_services)
+            & (sent.usd < rules.cheap_usd),
             "crypto": _is_in(columns["payment"], ("crypto",)),
-            "hs_chapter": np.isin(_chapters(columns["hs_code"]), SUSPECT_CHAPTERS),
+            "hs_chapter": np.isin(_list_chapters(columns["hs_code"]), rules.suspect_chapters),
             "prone_goods": _has_any(texts, rules.prone_words),
         }
-        return np.column_stack([signs[name] for name in SIGNS]).astype(np.int64)
+        return np.column_stack([signs[name] for name in rules.weights]).astype(np.int64)
 
-    def _encode_categories(self, arrivals: SimulatedDay) -> Numbers:
-        sent = arrivals.shipments
-        return np.column_stack([sent.departure, sent.service, _chapters(arrivals.columns["hs_code"])])
+    def encode_inputs(self, arrivals: SimulatedDay, signs: Numbers) -> Numbers:
+        """Return the inputs of the operation's model: the signs, origin, service and chapter of the HS."""
+        sent, chapters = arrivals.shipments, _list_chapters(arrivals.columns["hs_code"])
+        return np.column_stack([signs, sent.departure, sent.service, chapters])
 
-    def _score_by_officers(self, draws: Draws, sent: Shipments) -> Values:
-        prohibited = sent.result != CLEAR
-        liking: Values = draws.normal(self._skill * prohibited + self._bias[sent.departure], 1.0)
-        return liking
-
-    def _get_operation(self, since_start: int) -> str | None:
-        operation = self._stage.world.operation
-        on = 0 <= since_start - self._operation_day < operation.days
-        return operation.name if on else None
+    def get_operation(self, since_start: int) -> str | None:
+        """Return the name of the operation, if it is on."""
+        operation = self._context.world.operation
+        return str(operation.name) if 0 <= since_start - self._operation_day < operation.days else None
 
 
-def _list_known_names(stage: SimulationContext) -> tuple[str, ...]:
-    wares = stage.world.goods
-    families = [*wares.substances.values(), *wares.controlled_drugs.values()]
-    names = [name.casefold() for family in families for name in family.names]
-    return tuple(name for name in names if len(name) >= MIN_NAME_CHARACTERS)
+class IncumbentModel:
+    """Model of the simulated operation: naive Bayes over the inputs of its rules, learnt from its own inspections.
+
+    It resembles a typical first model: it learns from what others chose, trusts `clear` results of wrong tests, and is fixed
+    between two fits. An inspection on day 130 with a laboratory result on day 150 is used from the fit of day 168 on.
+    """
+
+    def __init__(self, refit_days: int) -> None:
+        self._refit_days, self._fitted_on = refit_days, -refit_days
+        self._heard: list[tuple[int, bool, tuple[int, ...]]] = []
+        self._counts: NDArray[np.float64] | None = None
+        self._table = np.empty((0, 0))
+
+    def record_outcomes(self, seen: Numbers, outcomes: Sequence[Outcome]) -> None:
+        """Record the first final result of one consignment; it is used from the first fit after it was known."""
+        for outcome in outcomes:
+            if outcome.known_at is not None:
+                found = outcome.result == TARGET
+                heappush(self._heard, (to_us(outcome.known_at), found, tuple(seen.tolist())))
+                return
+
+    def score(self, seen: Numbers, day: int) -> Values:
+        """Compute the log likelihood ratio of NPS to all other inspected consignments, by results known before a UTC day."""
+        if day - self._fitted_on >= self._refit_days:
+            self._fit(seen.shape[1], day)
+        total: Values = self._table[np.arange(seen.shape[1]), seen].sum(axis=1)
+        return total
+
+    def _fit(self, columns: int, day: int) -> None:
+        if self._counts is None:
+            self._counts = np.ones((2, columns, MAX_VALUES))  # a pseudo-count of 1
+        while self._heard and self._heard[0][0] < day * US_PER_DAY:
+            _, found, seen = heappop(self._heard)
+            self._counts[int(found), np.arange(columns), seen] += 1.0
+        clear, nps = np.log(self._counts / self._counts.sum(axis=2, keepdims=True))
+        self._table, self._fitted_on = nps - clear, day
 
 
-def _utc_day(sent: Shipments) -> int:
+def _get_utc_day(sent: Shipments) -> int:
     return int(sent.received_us[0]) // US_PER_DAY
-
-
-def _midnight(sent: Shipments) -> datetime:
-    return to_datetime(_utc_day(sent) * US_PER_DAY)
-
-
-def _is_young(arrivals: SimulatedDay) -> Flags:
-    opened = arrivals.columns["account_opened_on"]
-    age = arrivals.columns["received_at"].astype("datetime64[D]") - opened
-    return np.asarray(~np.isnat(opened) & (age < np.timedelta64(YOUNG_DAYS, "D")))
 
 
 def _split_best(rows: Numbers, score: Values, count: int) -> tuple[Numbers, Numbers]:
@@ -253,18 +251,14 @@ def _round_randomly(draws: Draws, expected: float) -> int:
     return int(expected) + int(draws.random() < expected % 1)
 
 
-def _is_missing(values: Texts) -> Flags:
-    return np.array([value is None for value in values], dtype=bool)
-
-
-def _chapters(codes: Texts) -> Numbers:
+def _list_chapters(codes: Texts) -> Numbers:
     """Return the chapters of declared HS codes; 0 if there is none."""
     return np.array([int(code[:2]) if code else 0 for code in codes], dtype=np.int64)
 
 
-def _is_in(values: Texts, wanted: tuple[str, ...]) -> Flags:
+def _is_in(values: Texts, wanted: tuple[str | None, ...]) -> Flags:
     return np.array([value in wanted for value in values], dtype=bool)
 
 
-def _has_any(texts: list[str], words: tuple[str, ...]) -> Flags:
+def _has_any(texts: list[str], words: Sequence[str]) -> Flags:
     return np.array([any(word in text for word in words) for text in texts], dtype=bool)

@@ -8,40 +8,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
 from consignments.records import Alert
-from training.simulation.declarations import Columns
-
-Flags = NDArray[np.bool_]
+from training.simulation.shipments import Columns, Flags
 
 WATCHED_COLUMNS = ("sender_name", "sender_address", "sender_phone", "consignee_address", "consignee_phone")
-PATTERN_COLUMNS = (
-    "sender_name",
-    "sender_address",
-    "consignee_address",
-    "departure_country",
-    "description_pattern",
-)
+NAMED_COLUMNS = ("sender_name", "sender_address", "consignee_address")
+PATTERN_COLUMNS = (*NAMED_COLUMNS, "departure_country", "description_pattern")
 PHONE_DIGITS = 8
 """The last digits, which are the same in all formats of a number."""
-MAX_ENTRY_HITS = 25
-"""Maximum matches of an entry (assumed)."""
 
 
 @dataclass(frozen=True, order=True)
 class Detection:
-    """A detection of something prohibited.
-
-    Attributes
-    ----------
-    inspected_us : int
-    network : int
-        -1 for none.
-    drug : bool
-    names : tuple of str
-        Names to watch from then on.
-    """
+    """A detection of something prohibited, by the number of a network or -1, with names to watch from then on."""
 
     inspected_us: int
     network: int
@@ -52,15 +32,16 @@ class Detection:
 class Watchlist:
     """Names of earlier detections, and the alerts of partners."""
 
-    def __init__(self) -> None:
-        self._uses: dict[str, int] = {}
+    def __init__(self, max_matches: int) -> None:
+        self._max_matches = max_matches
+        self._matches: dict[str, int] = {}
         self._offenders: dict[str, int] = {}
         self._alerts: list[Alert] = []
 
     def add(self, find: Detection) -> None:
         """Add the names of a detection: all for drugs, the sender for other goods."""
         for name in find.names if find.drug else ():
-            self._uses.setdefault(name, 0)
+            self._matches.setdefault(name, 0)
         if find.names:
             self._offenders.setdefault(find.names[0], 0)
 
@@ -70,52 +51,48 @@ class Watchlist:
             self._alerts.append(alert)
 
     def match_names(self, columns: Columns) -> Flags:
-        """Match consignments with names of earlier drug detections; bool array, (n,)."""
+        """Match consignments with names of earlier drug detections."""
         rows = zip(*(columns[name] for name in WATCHED_COLUMNS), strict=True)
-        return np.array([_match_entries(self._uses, list_watched_names(row)) for row in rows], dtype=bool)
+        return np.array([self._match(self._matches, list_watched_names(row)) for row in rows], dtype=bool)
 
     def match_offenders(self, columns: Columns) -> Flags:
-        """Match consignments whose sender has sent prohibited goods before; bool array, (n,)."""
-        rows = columns["sender_name"]
-        return np.array([_match_entries(self._offenders, _fold_case(name)) for name in rows], dtype=bool)
+        """Match consignments whose sender has sent prohibited goods before."""
+        names = columns["sender_name"]
+        return np.array([self._match(self._offenders, _fold_case(name)) for name in names], dtype=bool)
 
     def match_alerts(self, columns: Columns, moment: datetime) -> Flags:
-        """Match consignments with the alerts in force; bool array, (n,)."""
+        """Match consignments with the alerts in force."""
         found = np.zeros(len(columns["consignment_id"]), dtype=bool)
         for alert in self._alerts:
             if alert.issued_at <= moment and (alert.expires_at is None or moment < alert.expires_at):
-                found |= _matches(alert, columns)
+                found |= _match_alert(alert, columns)
         return found
+
+    def _match(self, entries: dict[str, int], names: tuple[str, ...]) -> bool:
+        """Check whether an entry that is still in use matches; each match is counted."""
+        matched = False
+        for name in names:
+            if name in entries:
+                matched |= entries[name] < self._max_matches
+                entries[name] += 1
+        return matched
 
 
 def list_watched_names(values: tuple[str | None, ...]) -> tuple[str, ...]:
     """Return the watch-list entries for the `WATCHED_COLUMNS` of one consignment."""
-    name, address, phone, at, called = values
-    kept = [part for value in (name, address, at) for part in _fold_case(value)]
-    return (*kept, *(_last_digits(value) for value in (phone, called) if value))
+    name, address, phone, consignee_address, consignee_phone = values
+    kept = [part for value in (name, address, consignee_address) for part in _fold_case(value)]
+    numbers = [each.replace("-", "").replace(" ", "") for each in (phone, consignee_phone) if each]
+    return (*kept, *(digits[-PHONE_DIGITS:] for digits in numbers))
 
 
 def _fold_case(value: str | None) -> tuple[str, ...]:
     return (value.casefold(),) if value else ()
 
 
-def _last_digits(phone: str) -> str:
-    return phone.replace("-", "").replace(" ", "")[-PHONE_DIGITS:]
-
-
-def _match_entries(entries: dict[str, int], names: tuple[str, ...]) -> bool:
-    fired = False
-    for name in names:
-        uses = entries.get(name)
-        if uses is not None:
-            entries[name] = uses + 1
-            fired |= uses < MAX_ENTRY_HITS
-    return fired
-
-
-def _matches(alert: Alert, columns: Columns) -> Flags:
+def _match_alert(alert: Alert, columns: Columns) -> Flags:
     found = np.ones(len(columns["consignment_id"]), dtype=bool)
-    for name in PATTERN_COLUMNS[:3]:
+    for name in NAMED_COLUMNS:
         wanted = getattr(alert, name)
         if wanted is not None:
             found &= np.array([_fold_case(value) == _fold_case(wanted) for value in columns[name]])

@@ -13,7 +13,8 @@ import pytest
 
 from consignments.errors import BadInput
 from consignments.files.table_writers import write_table
-from training.policy_replay.experiment import ExperimentPlan, create_simulated_factory, run_experiment
+from training.policy_replay.environments import describe_simulation
+from training.policy_replay.experiment import ExperimentPlan, run_experiment
 from training.policy_replay.replay import ReplaySettings
 from training.simulation.operation import simulate
 
@@ -65,7 +66,7 @@ def test_all_policies_run_are_killed_and_end_with_the_same_bytes(tmp_path):
     assert len(whole["found"]) == 8
     assert max(whole["found"], key=whole["found"].get) == "oracle"
     killed = start(tmp_path, *WORLD, "--out", "killed")
-    while len(list((tmp_path / "killed").rglob("week-0007.json"))) < 2:
+    while not list((tmp_path / "killed").rglob("openings.parquet")):
         assert killed.poll() is None
         time.sleep(0.1)
     os.killpg(killed.pid, signal.SIGKILL)
@@ -81,7 +82,7 @@ def test_all_policies_run_are_killed_and_end_with_the_same_bytes(tmp_path):
     [(["greedy", "rules", "greedy"], [1], "a policy repeats; got greedy"), (["greedy"], [2, 1, 2], "a seed repeats; got 2")],
 )  # fmt: skip
 def test_a_repeated_policy_or_seed_is_refused(policies, seeds, said):
-    factory = create_simulated_factory(None, days=60, per_day=20, prevalence="operation")
+    factory = describe_simulation(None, days=60, per_day=20, prevalence="operation")
     with pytest.raises(BadInput, match=said):
         ExperimentPlan(factory, policies, seeds, ReplaySettings(capacity=4)).check()
 
@@ -95,7 +96,7 @@ def test_tables_of_the_past_are_replayed_with_the_legacy_that_they_hold(tmp_path
     policies = ["--policy", "officer", "--policy", "greedy", "--policy", "random"]
     told = finished(start(tmp_path, *tables, *policies, "--capacity", "4", "--out", "out", "--json"))
     assert set(told["found"]) == {"officer", "greedy", "random"}
-    openings = pd.read_parquet(tmp_path / "out" / "weeks" / "officer-seed-1" / "openings.parquet")
+    openings = pd.read_parquet(tmp_path / "out" / "replays" / "officer-seed-1" / "openings.parquet")
     chosen = past.outcomes.set_index("consignment_id")["selected_by"]
     assert openings["consignment_id"].isin(chosen.index).all()
     assert not openings.loc[openings["within_capacity"], "selected_by"].eq("intelligence").any()
@@ -104,7 +105,7 @@ def test_tables_of_the_past_are_replayed_with_the_legacy_that_they_hold(tmp_path
 @pytest.mark.quick
 def test_workers_of_a_cluster_replay_the_same_weeks(tmp_path):
     pytest.importorskip("distributed", reason="Dask is not installed; run make scale")
-    factory = create_simulated_factory(None, days=50, per_day=40, prevalence="operation")
+    factory = describe_simulation(None, days=50, per_day=40, prevalence="operation")
     settings = ReplaySettings(capacity=2, warm_up_days=42, target="any_offence")
     plan = ExperimentPlan(factory, ("random", "officer"), (1,), settings)
     here = run_experiment(plan, tmp_path / "here")

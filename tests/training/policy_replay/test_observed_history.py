@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from support.examples import day, make_consignment, make_outcome
 
+from benchmarks.exchange import SharingHistory
 from consignments.records import Consignment, Outcome
 from consignments.tables import build_frame, to_outcomes
 from consignments.timestamps import get_time_column_us
@@ -150,7 +151,7 @@ def test_frames_without_cancellations_are_taken(world):
 
 
 def test_what_a_partner_shares_counts_in_the_history_and_is_no_row_of_the_own_tables():
-    known = ObservedHistory(FeatureConfig(), background=0.0, seed=1)
+    known = SharingHistory(FeatureConfig(), background=0.0, seed=1)
     shared = make_consignment("XB/1", received_at=day(-1))
     found = make_outcome("XB/1", result="nps", inspected_at=day(-1), known_at=day(-1))
     known.add_shared([shared], [found])

@@ -46,7 +46,6 @@ def offer(**more):
         "day": 20_000,
         "capacity": 4,
         "explore": 0.25,
-        "width": 0.1,
         "seed": 1,
         "X": X,
         "spec": SPEC,

@@ -10,19 +10,20 @@ import pandas as pd
 import pytest
 from support.replayed import CONFIG, MAKER, SETTINGS
 
-from consignments.errors import BadInput, FileFault
+from consignments.errors import BadInput
 from consignments.files.folder_lock import lock_folder
 from consignments.records import Outcome
-from training.policy_replay.checkpoints import CheckpointFile, ReplayWeek
-from training.policy_replay.environments import SimulatedEnvironment, TrueResults
-from training.policy_replay.experiment import (
-    ExperimentPlan,
-    TabularFactory,
-    create_simulated_factory,
-    run_experiment,
+from features.batch import Tables
+from training.policy_replay.environments import (
+    SimulatedEnvironment,
+    TrueResults,
+    describe_simulation,
+    describe_tables,
 )
-from training.policy_replay.policies import POLICIES, Policy, PolicyChoice
-from training.policy_replay.replay import PolicyReplay, ReplaySettings, ReplayTask, train_model
+from training.policy_replay.experiment import ExperimentPlan, run_experiment
+from training.policy_replay.policies import POLICIES, Policy
+from training.policy_replay.replay import PolicyReplay, ReplaySettings, train_model
+from training.simulation.inspection_outcomes import InspectionChoice
 from training.simulation.operation import Simulation, simulate
 from training.simulation.parameters import load_parameters
 from training.simulation.shipments import Shipments
@@ -31,34 +32,25 @@ SEED = 5
 
 
 SHORT = ReplaySettings(capacity=2, warm_up_days=7, target="any_offence")
-TWO_WEEKS = create_simulated_factory(None, days=14, per_day=20, prevalence="operation")
+TWO_WEEKS = describe_simulation(None, days=14, per_day=20, prevalence="operation")
 
 
-class Killed(BaseException):
-    """Stands for a power cut."""
-
-
-def replay(folder, policy="greedy", *, maker=MAKER, settings=SETTINGS, seed=SEED, **more):
+def replay(policy="greedy", *, maker=MAKER, settings=SETTINGS, seed=SEED, **more):
     chosen = policy if isinstance(policy, Policy) else POLICIES[policy]
-    journal = CheckpointFile(folder, {"policy": chosen.name})
-    return PolicyReplay(maker.make(seed), ReplayTask(chosen, settings, CONFIG, seed), journal, **more)
+    return PolicyReplay(maker.create(seed), chosen, settings, CONFIG, seed, **more)
 
 
 @pytest.fixture(scope="module")
-def greedy(tmp_path_factory):
-    """The tables of the greedy policy, its files, and what it was offered."""
-    folder, offers = tmp_path_factory.mktemp("greedy"), []
+def greedy():
+    """The tables of the greedy policy, and what it was offered."""
+    offers = []
 
     def watch(offer):
         offers.append(offer)
         return POLICIES["greedy"].choose(offer)
 
-    tables = replay(folder, Policy("greedy", "", "model", watch)).run()
-    return (*tables, folder, offers)
-
-
-def files_of(folder):
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    tables = replay(Policy("greedy", "", "model", watch)).run()
+    return (*tables, offers)
 
 
 def reachable(start):
@@ -74,7 +66,7 @@ def reachable(start):
 
 
 def test_an_offer_leads_to_no_truth_and_to_no_outcome(greedy):
-    found = reachable(greedy[3][-1])
+    found = reachable(greedy[2][-1])
     assert any(isinstance(one, np.ndarray) for one in found)
     hidden = (Outcome, TrueResults, Shipments, Simulation, SimulatedEnvironment, PolicyReplay, pd.DataFrame)
     assert [type(one).__name__ for one in found if isinstance(one, hidden)] == []
@@ -82,22 +74,22 @@ def test_an_offer_leads_to_no_truth_and_to_no_outcome(greedy):
 
 def test_a_policy_that_asks_for_the_truth_fails(tmp_path):
     def ask(offer, truth):
-        return [PolicyChoice(row, "model", 1.0) for row in np.flatnonzero(np.array(truth) == "nps")]
+        return [InspectionChoice(row, "model", 1.0) for row in np.flatnonzero(np.array(truth) == "nps")]
 
     def look(offer):
-        return [PolicyChoice(row, "model", 1.0) for row in np.flatnonzero(np.array(offer.truth) == "nps")]
+        return [InspectionChoice(row, "model", 1.0) for row in np.flatnonzero(np.array(offer.truth) == "nps")]
 
     with pytest.raises(TypeError, match="truth"):
-        replay(tmp_path / "ask", Policy("ask", "", "features", ask)).run()
+        replay(Policy("ask", "", "features", ask)).run()
     with pytest.raises(AttributeError, match="truth"):
-        replay(tmp_path / "look", Policy("look", "", "features", look)).run()
+        replay(Policy("look", "", "features", look)).run()
 
 
 def test_an_offer_cannot_be_changed(greedy):
     with pytest.raises(ValueError, match="read-only"):
-        greedy[3][0].X[0, 0] = 1
+        greedy[2][0].X[0, 0] = 1
     with pytest.raises(ValueError, match="read-only"):
-        greedy[3][0].scores[0] = 1
+        greedy[2][0].scores[0] = 1
 
 
 def test_a_trainer_gets_nothing_of_the_future_and_no_truth(tmp_path):
@@ -116,7 +108,7 @@ def test_a_trainer_gets_nothing_of_the_future_and_no_truth(tmp_path):
         moments.append(known.as_of)
         return train_model(known, config, target)
 
-    replay(tmp_path, "explore", trainer=peek).run()
+    replay("explore", trainer=peek).run()
     assert len(moments) == 2
 
 
@@ -127,21 +119,20 @@ def past():
 
 
 def given(past, truth=None):
-    return TabularFactory(
-        past.consignments, past.truth if truth is None else truth, past.outcomes, past.alerts
-    )
+    tables = Tables(past.consignments, past.outcomes, past.alerts)
+    return describe_tables(tables, past.truth if truth is None else truth)
 
 
 @pytest.fixture(scope="module")
 def explored(past, tmp_path_factory):
-    return replay(tmp_path_factory.mktemp("explored"), "explore", maker=given(past)).run()[0]
+    return replay("explore", maker=given(past)).run()[0]
 
 
 def test_the_truth_of_what_nobody_opened_changes_no_choice(past, explored, tmp_path):
     openings = explored
     unopened = ~past.truth["consignment_id"].isin(openings["consignment_id"])
     changed = past.truth.assign(result=past.truth["result"].where(~unopened, "nps"))
-    again, positives = replay(tmp_path / "other", "explore", maker=given(past, changed)).run()
+    again, positives = replay("explore", maker=given(past, changed)).run()
     pd.testing.assert_frame_equal(again, openings)
     assert len(positives) > unopened.sum() / 2
 
@@ -154,7 +145,7 @@ def test_what_becomes_known_later_changes_no_earlier_choice(past, explored, tmp_
     changed = past.truth.assign(
         result=past.truth["result"].where(~past.truth["consignment_id"].isin(names), "nps")
     )
-    again, _ = replay(tmp_path / "other", "explore", maker=given(past, changed)).run()
+    again, _ = replay("explore", maker=given(past, changed)).run()
     pd.testing.assert_frame_equal(
         again[~late].drop(columns=["result", "found"]), openings[~late].drop(columns=["result", "found"])
     )
@@ -167,7 +158,7 @@ def test_each_office_opens_its_capacity_and_twice_that_during_the_operation(gree
     doubled = {
         number
         for number, day in enumerate(range(MAKER.days))
-        if day >= dict(MAKER.list_events())["operation with doubled capacity"]
+        if day >= dict(MAKER.events)["operation with doubled capacity"]
     }
     assert set(cells.loc[~cells["round"].isin(doubled), "opened"]) <= set(range(1, 5))
     assert (cells["opened"] == 4).sum() > 10
@@ -176,14 +167,14 @@ def test_each_office_opens_its_capacity_and_twice_that_during_the_operation(gree
 
 def test_all_policies_have_the_same_past(tmp_path, greedy):
     columns = ["consignment_id", "selected_by", "result"]
-    random, _ = replay(tmp_path, "random").run()
+    random, _ = replay("random").run()
     for one, other in [(random, greedy[0])]:
         past, same = (frame.loc[frame["warm_up"], columns].reset_index(drop=True) for frame in (one, other))
         pd.testing.assert_frame_equal(past, same)
 
 
 def test_the_operation_as_it_was_keeps_to_the_capacity(tmp_path):
-    openings, _ = replay(tmp_path, "officer").run()
+    openings, _ = replay("officer").run()
     own = openings[openings["within_capacity"] & (openings["round"] < 20)]
     assert set(own["selected_by"]) <= {"random", "rule", "model", "officer"}
     assert Counter(own.groupby(["round", "office"]).size()).most_common(1)[0][0] == 4
@@ -191,12 +182,9 @@ def test_the_operation_as_it_was_keeps_to_the_capacity(tmp_path):
 
 
 def test_what_an_opening_yields_depends_on_the_consignment_alone(past, tmp_path):
-    plain = TabularFactory(past.consignments, past.truth)
+    plain = describe_tables(Tables(past.consignments), past.truth)
     settings = ReplaySettings(capacity=4, warm_up_days=1, target="any_offence")
-    results = [
-        replay(tmp_path / name, name, maker=plain, settings=settings).run()[0]
-        for name in ("random", "oracle")
-    ]
+    results = [replay(name, maker=plain, settings=settings).run()[0] for name in ("random", "oracle")]
     one, other = (frame.set_index("consignment_id")["result"].fillna("unknown") for frame in results)
     both = one.index.intersection(other.index)
     assert len(both) > 20
@@ -204,39 +192,16 @@ def test_what_an_opening_yields_depends_on_the_consignment_alone(past, tmp_path)
 
 
 def test_the_oracle_finds_most(tmp_path, greedy):
-    oracle, positives = replay(tmp_path, "oracle").run()
+    oracle, positives = replay("oracle").run()
     assert oracle.loc[~oracle["warm_up"], "found"].sum() > greedy[0].loc[~greedy[0]["warm_up"], "found"].sum()
     assert positives["found"].sum() == oracle["found"].sum()
 
 
-def test_a_replay_that_was_killed_ends_with_the_same_bytes(tmp_path, greedy):
-    folder, asked = tmp_path / "killed", []
-
-    def until_the_cut(offer):
-        asked.append(offer.day)
-        if len(asked) == 60:
-            raise Killed
-        return POLICIES["greedy"].choose(offer)
-
-    with pytest.raises(Killed):
-        replay(folder, Policy("greedy", "", "model", until_the_cut)).run()
-    before = files_of(folder)
-    assert 5 < len(before) < len(files_of(greedy[2]))
-    rest = []
-
-    def goes_on(offer):
-        rest.append(offer.day)
-        return POLICIES["greedy"].choose(offer)
-
-    replay(folder, Policy("greedy", "", "model", goes_on)).run()
-    assert files_of(folder) == files_of(greedy[2])
-    assert min(rest) > asked[0]  # finished weeks are not decided anew
-
-
 def test_a_folder_of_another_replay_is_refused(tmp_path):
-    CheckpointFile(tmp_path, {"seed": 1})
+    run_experiment(ExperimentPlan(TWO_WEEKS, ["random"], [1], SHORT, CONFIG), tmp_path)
+    other = msgspec.structs.replace(SHORT, capacity=3)
     with pytest.raises(BadInput, match="another replay"):
-        CheckpointFile(tmp_path, {"seed": 2})
+        run_experiment(ExperimentPlan(TWO_WEEKS, ["random"], [1], other, CONFIG), tmp_path)
 
 
 def test_the_same_seed_gives_the_same_bytes_on_any_number_of_jobs(tmp_path):
@@ -261,7 +226,7 @@ def test_a_finished_contest_is_read_and_not_lived_again(tmp_path, monkeypatch):
     monkeypatch.setattr(PolicyReplay, "run", None)
     again = run_experiment(plan, tmp_path)
     pd.testing.assert_frame_equal(first.openings, again.openings)
-    assert told[-1] == (2, 2)
+    assert told == [(1, 1)]
 
 
 def test_pictures_are_taken_of_what_a_policy_ranks_highest_and_wrong_ones_come_first(tmp_path):
@@ -271,7 +236,7 @@ def test_pictures_are_taken_of_what_a_policy_ranks_highest_and_wrong_ones_come_f
         asked.append((offer, POLICIES["rules"].choose(offer)))
         return asked[-1][1]
 
-    replay(tmp_path, Policy("rules", "", "features", watch)).run()
+    replay(Policy("rules", "", "features", watch)).run()
     by_day = {}
     for offer, picks in asked:
         by_day.setdefault(offer.day, []).append((offer, picks))
@@ -305,7 +270,7 @@ def test_who_chooses_by_lot_or_by_the_truth_and_who_replays_tables_has_no_pictur
         ("c", "features", given(past)),
     ]:
         settings = msgspec.structs.replace(SETTINGS, warm_up_days=40)
-        replay(tmp_path / name, Policy(name, "", sees, watch), maker=maker, settings=settings).run()
+        replay(Policy(name, "", sees, watch), maker=maker, settings=settings).run()
     assert len(offers) == 2 * (MAKER.days - 40) + 4
     assert not any(offer.suspect.any() for offer in offers)
 
@@ -317,7 +282,7 @@ def test_the_version_that_stood_when_the_list_was_drawn_up_is_replayed(past):
     versions = [one.assign(description=text, received_at=at) for text, at in told.items()]
     others = past.consignments.drop(index=one.index)
     amended = pd.concat([*versions, others], ignore_index=True)
-    world = TabularFactory(amended, past.truth).make(1)
+    world = describe_tables(Tables(amended), past.truth).create(1)
     seen = pd.concat([world.receive_round(number)[0] for number in range(world.rounds)])
     mine = seen[seen["consignment_id"] == one["consignment_id"].item()]
     assert mine["description"].tolist() == ["same day"]
@@ -325,24 +290,12 @@ def test_the_version_that_stood_when_the_list_was_drawn_up_is_replayed(past):
 
 def test_a_truth_with_gaps_is_refused(past):
     with pytest.raises(BadInput, match="does not cover all consignments"):
-        TabularFactory(past.consignments, past.truth.head(5)).make(1)
+        describe_tables(Tables(past.consignments), past.truth.head(5)).create(1)
 
 
 def test_a_world_that_ends_within_the_warm_up_is_refused(tmp_path):
     with pytest.raises(BadInput, match="ends within the warm-up"):
         run_experiment(ExperimentPlan(TWO_WEEKS, ["random"], [1], SETTINGS, CONFIG), tmp_path)
-
-
-@pytest.mark.parametrize("name", ["week-0000.json", "openings.parquet"])
-def test_a_damaged_checkpoint_is_named(tmp_path, name):
-    checkpoints = CheckpointFile(tmp_path, {})
-    checkpoints.write_tables(pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [2]}))
-    checkpoints.write_week(ReplayWeek(0, []))
-    assert checkpoints.read_tables()[1]["a"].tolist() == [2]
-    assert len(checkpoints.read_weeks()) == 1
-    (tmp_path / name).write_bytes(b"")
-    with pytest.raises(FileFault, match=f"{name}: a checkpoint of the replay is damaged"):
-        _ = checkpoints.read_weeks(), checkpoints.read_tables()
 
 
 def test_two_runs_do_not_replay_in_one_folder(tmp_path):

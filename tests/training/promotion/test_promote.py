@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -100,10 +99,8 @@ class Lane:
 
 @pytest.fixture(scope="module")
 def world() -> SimulatedTables:
-    plain = load_parameters()
-    many = {"operation": msgspec.structs.replace(plain.prevalence["operation"], nps=0.04)}
     return simulate(
-        msgspec.structs.replace(plain, prevalence={**plain.prevalence, **many}),
+        load_parameters().replace(prevalence={"operation": {"nps": 0.04}}),
         days=DAYS,
         per_day=PER_DAY,
         prevalence="operation",

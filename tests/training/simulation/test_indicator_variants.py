@@ -7,8 +7,7 @@ from features.indicators.operation_keys import OperationKey
 from features.indicators.values import compute_indicators
 from training.simulation.operation import Simulation
 from training.simulation.parameters import load_parameters
-from training.simulation.parties import format_phones, write_variants
-from training.simulation.spelling_noise import SpellingWriter
+from training.simulation.spelling import SpellingWriter, format_phones, write_variants
 
 KEY = OperationKey("EXAMPLE", bytes(32))
 PARTIES = 400
@@ -16,7 +15,7 @@ PARTIES = 400
 
 def write(simulation: Simulation, ids, draws):
     """Write name and address of each party once."""
-    parties, world = simulation.stage.parties, simulation.stage.world
+    parties, world = simulation.context.parties, simulation.context.world
     upper = np.zeros(len(ids), dtype=bool)
     written = {
         column: write_variants(
@@ -30,12 +29,13 @@ def write(simulation: Simulation, ids, draws):
     }
     written |= {column: parties.get_texts(column, ids) for column in ("city", "postcode")}
     written["phone"] = format_phones(draws, parties.get_texts("phone", ids))
-    if world.hard is not None:
-        writer = SpellingWriter(world.hard.spelling, draws, np.ones(len(ids), dtype=bool))
-        written["address"] = writer.write_addresses(written["address"], ids, written["name"])
-        written["name"] = writer.write_names(written["name"], ids)
+    writer = SpellingWriter(world.hard.spelling, draws, np.ones(len(ids), dtype=bool))
+    if not writer.is_off:
+        address = writer.write("address", written["address"], ids)
+        written["address"] = writer.add_care_of(address, ids, written["name"])
+        written["name"] = writer.write("name", written["name"], ids)
         written["postcode"] = writer.write_postcodes(written["postcode"], ids)
-        written["phone"] = writer.write_phones(written["phone"], ids)
+        written["phone"] = writer.write("phone", written["phone"], ids)
     countries = np.array(parties.countries, dtype=object)[parties.country[ids]]
     return [
         {f"sender_{column}": texts[row] or None for column, texts in written.items()}

@@ -56,7 +56,7 @@ def test_names_that_one_table_gives_and_another_uses_are_the_same() -> None:
     world, wares = load_parameters(), load_parameters().goods
     events, families = world.events, set(wares.substances)
     assert {events.class_control.family, events.new_substance.family, events.origin_shift.family} <= families
-    assert {events.cover_shift.source, events.cover_shift.to} <= set(wares.covers)
+    assert {events.cover_shift["from"], events.cover_shift.to} <= set(wares.covers)
     assert events.data_outage.service in world.services
     assert {name for kind in world.networks.values() for name in kind.covers} <= set(wares.covers)
     countries = set(world.people.countries)

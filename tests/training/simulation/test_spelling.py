@@ -3,59 +3,49 @@
 import numpy as np
 import pytest
 
-from training.simulation.hard_parameters import SpellingNoise
 from training.simulation.parameters import load_parameters
-from training.simulation.spelling_noise import (
+from training.simulation.spelling import (
     SpellingWriter,
+    add_typo,
     change_digit,
     draw_lasting,
-    drop_country_prefix,
-    drop_unit,
     fold_letters,
     join_words,
     move_unit,
     respell_name,
+    rotate_parts,
+    shorten_text,
     swap_variant,
-    write_initial,
 )
 
 GROUPS = (("Mohammed", "Muhammad"), ("Street", "St", "Str"))
-QUIET = dict.fromkeys(
-    (
-        "variant", "plain_letters", "initial", "title", "joined", "order", "unit_moved", "unit_lost", "care_of", "typo",
-        "phone_prefix", "phone_digit", "city", "postcode",
-    ),
-    0.0,
-)  # fmt: skip
+SHORT_FORMS = load_parameters().spelling.short_forms
 
 
 def create_writer(networks: list[bool], lasting: float = 0.0, **chances: float) -> SpellingWriter:
-    noise = SpellingNoise(
-        lasting=(lasting, lasting),
-        by_networks=2.0,
-        variants=GROUPS,
-        titles=("Mr",),
-        city_names={"Göteborg": "Gothenburg"},
-        **{**QUIET, **chances},
-    )
+    given = {"lasting": (lasting, lasting), "by_networks": 2.0, "variants": GROUPS, "titles": ("Mr",)}
+    given["city_names"] = {"Göteborg": "Gothenburg"}
+    noise = load_parameters().replace(hard={"spelling": given | chances}).hard.spelling
     return SpellingWriter(noise, np.random.default_rng(1), np.array(networks))
 
 
 @pytest.mark.parametrize(
     ("changed", "wanted"),
     [
+        (shorten_text("Orchid Trading Limited", SHORT_FORMS), "Orchid Trdg Ltd"),
+        (shorten_text("Emma Taylor", SHORT_FORMS), "E. Taylor"),
+        (shorten_text("12 High Street, Unit 4", SHORT_FORMS), "12 High St., Unit 4"),
+        (rotate_parts("Kim Min-su"), "Min-su Kim"),
+        (rotate_parts("12 High Street, Unit 4"), "Unit 4 12 High Street"),
+        (add_typo("cotton", 0.4, 0.1), "cototn"),
+        (add_typo("cotton", 0.4, 0.5), "coton"),
+        (add_typo("cotton", 0.4, 0.9), "cottton"),
         (swap_variant("Mohammed Ali", GROUPS, 0.2), "Muhammad Ali"),
         (swap_variant("12 High Street", GROUPS, 0.99), "12 High Str"),
         (swap_variant("Emma", GROUPS, 0.5), "Emma"),
         (fold_letters("Åsa Björk, Łódź, Straße"), "Asa Bjork, Lodz, Strasse"),
-        (write_initial("Emma Taylor"), "E Taylor"),
-        (write_initial("Emma"), "Emma"),
         (join_words("Kim Min-su"), "Kim Minsu"),
         (move_unit("12 High Street, Unit 4"), "Unit 4, 12 High Street"),
-        (drop_unit("12 High Street, Unit 4"), "12 High Street"),
-        (drop_unit("12 High Street"), "12 High Street"),
-        (drop_country_prefix("+46 701234567"), "0701234567"),
-        (drop_country_prefix("0701234567"), "0701234567"),
         (change_digit("+46 701234567", 0.999, 0.0), "+46 701234560"),
         (change_digit("", 0.5, 0.5), ""),
         (respell_name("Mohammed Ali", GROUPS, 0.0), "Muhammad Ali"),
@@ -66,26 +56,36 @@ def test_each_way_of_mangling_does_what_it_says(changed: str, wanted: str) -> No
     assert changed == wanted
 
 
+@pytest.mark.parametrize(
+    ("column", "chance", "text", "wanted"),
+    [
+        ("name", "initial", "Emma Taylor", "E Taylor"),
+        ("name", "initial", "Emma", "Emma"),
+        ("name", "title", "Emma", "Mr Emma"),
+        ("address", "unit_lost", "12 High Street, Unit 4", "12 High Street"),
+        ("address", "unit_lost", "12 High Street", "12 High Street"),
+        ("city", "city", "Göteborg", "Gothenburg"),
+        ("phone", "phone_prefix", "+46 701234567", "0701234567"),
+        ("phone", "phone_prefix", "0701234567", "0701234567"),
+    ],
+)
+def test_a_distortion_that_is_sure_is_written(column: str, chance: str, text: str, wanted: str) -> None:
+    writer = create_writer([False], **{chance: 1.0})
+    assert writer.write(column, np.array([text], dtype=object), np.array([1])).tolist() == [wanted]
+
+
 def test_without_a_chance_nothing_is_mangled() -> None:
     texts, ids = np.array(["Mohammed Ali", ""], dtype=object), np.array([3, 4])
     writer = create_writer([True, False])
-    for written in (
-        writer.write_names(texts, ids),
-        writer.write_addresses(texts, ids, texts),
-        writer.write_cities(texts, ids),
-        writer.write_postcodes(texts, ids),
-        writer.write_phones(texts, ids),
-    ):
-        assert written.tolist() == texts.tolist()
+    assert writer.is_off
+    written = [writer.write(column, texts, ids) for column in ("name", "address", "city", "phone")]
+    for out in (*written, writer.add_care_of(texts, ids, texts), writer.write_postcodes(texts, ids)):
+        assert out.tolist() == texts.tolist()
 
 
 def test_an_address_may_be_in_care_of_a_name_and_a_missing_one_stays_missing() -> None:
-    writer = create_writer([False, False], care_of=1.0)
-    written = writer.write_addresses(
-        np.array(["1 Main Road", ""], dtype=object),
-        np.array([1, 2]),
-        np.array(["Emma", "Jack"], dtype=object),
-    )
+    addresses, names = (np.array(texts, dtype=object) for texts in (["1 Main Road", ""], ["Emma", "Jack"]))
+    written = create_writer([False, False], care_of=1.0).add_care_of(addresses, np.array([1, 2]), names)
     assert written.tolist() == ["c/o Emma, 1 Main Road", ""]
 
 
@@ -93,17 +93,17 @@ def test_networks_mangle_more_often_than_honest_people() -> None:
     count = 4000
     writer = create_writer([True] * count + [False] * count, order=0.2)
     names = np.array(["Emma Taylor"] * 2 * count, dtype=object)
-    changed = writer.write_names(names, np.arange(2 * count)) != names
+    changed = writer.write("name", names, np.arange(2 * count)) != names
     assert changed[:count].mean() == pytest.approx(0.4, abs=0.03)
     assert changed[count:].mean() == pytest.approx(0.2, abs=0.03)
 
 
 def test_a_party_that_lasts_is_mangled_as_always_and_another_is_not() -> None:
     names, ids = np.array(["Emma Taylor"] * 50, dtype=object), np.repeat(np.arange(25), 2)
-    steady = create_writer([False] * 50, lasting=1.0, order=0.5).write_names(names, ids)
+    steady = create_writer([False] * 50, lasting=1.0, order=0.5).write("name", names, ids)
     assert (steady[::2] == steady[1::2]).all()
     assert len(set(steady)) == 2
-    fresh = create_writer([False] * 50, lasting=0.0, order=0.5).write_names(names, ids)
+    fresh = create_writer([False] * 50, lasting=0.0, order=0.5).write("name", names, ids)
     assert (fresh[::2] != fresh[1::2]).any()
 
 
@@ -119,5 +119,4 @@ def test_lasting_numbers_are_even_and_each_way_has_its_own() -> None:
 
 def test_a_variant_of_every_set_names_two_spellings_or_more() -> None:
     hard = load_parameters(preset="hard:emirates").hard
-    assert hard is not None
     assert all(len(set(group)) >= 2 for group in hard.spelling.variants)

@@ -14,13 +14,10 @@ from scipy.stats import beta
 from sklearn.metrics import roc_auc_score
 
 from training.simulation.context import SimulationContext
-from training.simulation.declarations import is_box_or_forwarder
-from training.simulation.inspection_outcomes import SimulatedDay
-from training.simulation.legitimate_traffic import MAX_PREMIUM_USD, PREMIUM_SERVICES
 from training.simulation.operation import Progress, SimulatedTables, Simulation
 from training.simulation.parameters import SimulationParameters
-from training.simulation.parties import HUMAN, Ids
-from training.simulation.shipments import CLEAR, NPS, OTHER, Numbers
+from training.simulation.parties import HUMAN, Ids, is_box_or_forwarder
+from training.simulation.shipments import Contents, Numbers, SimulatedDay
 
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -46,16 +43,17 @@ class SimulationRecorder:
         For each day: `day`, `network`, `sender`, `consignee`, `ware`, `result`, and a flag for each sign of the spec.
     """
 
-    stage: SimulationContext
+    context: SimulationContext
     days: list[dict[str, NDArray[Any]]] = field(default_factory=list)
     _last: dict[int, int] = field(default_factory=dict)
 
     def record_day(self, arrivals: SimulatedDay) -> None:
         """Record the facts of a day."""
-        sent, parties, catalogue = arrivals.shipments, self.stage.parties, self.stage.catalogue
+        sent, parties, catalogue = arrivals.shipments, self.context.parties, self.context.catalogue
         class_usd = catalogue.usd_per_kg[sent.ware] * sent.kg
-        spread = OUT_OF_CLASS_SDS * self.stage.world.declarations.value_spread
-        premium = np.isin(np.array(list(self.stage.world.services))[sent.service], PREMIUM_SERVICES)
+        spread = OUT_OF_CLASS_SDS * self.context.world.declarations.value_spread
+        signs, services = self.context.world.tells, list(self.context.world.services)
+        premium = np.isin(services, signs.premium_services)[sent.service]
         pair = sent.sender * MAX_PARTIES + sent.consignee
         _, place, times = np.unique(pair, return_inverse=True, return_counts=True)
         self.days.append(
@@ -76,7 +74,7 @@ class SimulationRecorder:
                 "repeat_same_shipper_cluster": self._is_repeated(pair, arrivals.since_start),
                 "split_shipments_same_day": times[place] > 1,
                 "origin_route_detour_via_hub": (sent.hub >= 0) & (sent.hub != sent.departure),
-                "tracked_premium_for_low_value": premium & (sent.usd < MAX_PREMIUM_USD),
+                "tracked_premium_for_low_value": premium & (sent.usd < signs.max_premium_usd),
             }
         )
 
@@ -95,7 +93,7 @@ class SimulationRecorder:
 
     def _shares_contacts(self) -> Flags:
         """Check which parties use an address or a phone that another name had before them."""
-        parties, everyone = self.stage.parties, np.arange(self.stage.parties.size)
+        parties, everyone = self.context.parties, np.arange(self.context.parties.size)
         name = pd.Series(parties.get_texts("name", everyone))
         place = pd.Series(parties.get_texts("address", everyone)) + parties.get_texts("postcode", everyone)
         phone = pd.Series(parties.get_texts("phone", everyone))
@@ -131,12 +129,12 @@ class SimulatedPeriod:
     tables : SimulatedTables
     sent : DataFrame
         From the recorder, in the order of the consignments.
-    stage : SimulationContext
+    context : SimulationContext
     """
 
     tables: SimulatedTables
     sent: pd.DataFrame
-    stage: SimulationContext
+    context: SimulationContext
 
     @property
     def nps(self) -> Flags:
@@ -155,9 +153,9 @@ def simulate_period(
 ) -> SimulatedPeriod:
     """Simulate a world with a recorder; the parameters are those of `simulate`."""
     simulation = Simulation(world, days=days, per_day=per_day, prevalence=prevalence, seed=seed)
-    witness = SimulationRecorder(simulation.stage)
+    witness = SimulationRecorder(simulation.context)
     tables = simulation.run(days, watch=witness.record_day, progress=progress)
-    return SimulatedPeriod(tables, witness.build_table(), simulation.stage)
+    return SimulatedPeriod(tables, witness.build_table(), simulation.context)
 
 
 class SignStrength(NamedTuple):
@@ -175,7 +173,10 @@ class SignStrength(NamedTuple):
 def measure_signs(sent: pd.DataFrame, *, from_day: int = REPEAT_DAYS) -> dict[str, SignStrength]:
     """Measure each sign, from the day on which there is a past to repeat; negatives contain no drugs."""
     later = sent[sent["day"] >= from_day]
-    positive, negative = later["result"] == NPS, later["result"].isin([CLEAR, OTHER])
+    positive, negative = (
+        later["result"] == Contents.NPS,
+        later["result"].isin([Contents.CLEAR, Contents.OTHER]),
+    )
     return {
         name: SignStrength(float(later.loc[positive, name].mean()), float(later.loc[negative, name].mean()))
         for name in SIGN_NAMES
@@ -184,7 +185,7 @@ def measure_signs(sent: pd.DataFrame, *, from_day: int = REPEAT_DAYS) -> dict[st
 
 def compute_look_alike_ratio(world: SimulatedPeriod) -> float:
     """Compute the number of legitimate look-alikes for each consignment that contains NPS."""
-    hard = world.stage.catalogue.hard[world.sent["ware"]] & (world.sent["network"] < 0).to_numpy()
+    hard = world.context.catalogue.hard[world.sent["ware"]] & (world.sent["network"] < 0).to_numpy()
     return float(hard.sum() / max(1, world.nps.sum()))
 
 
