@@ -42,7 +42,7 @@ from training.data.training_set import ObservedTables, build_data_set, get_true_
 from training.evaluation.estimate import MIN_EFFECTIVE_FINDS, Estimate
 from training.evaluation.finds import GAIN_ENDS, KnownFinds, RankedTraffic, estimate_mean, weigh_finds
 from training.evaluation.traffic import ScoredPeriod, extract_texts
-from training.fitting.fit import FitTask, SplitFeatures, fit_as_deployed
+from training.fitting.fit import Recipe, SplitFeatures, fit_recipe
 from training.fitting.rolling_origin import compute_shares_above
 from training.gate.ways import MARGIN, MEASURES, ONE_SIDED, TWO_SIDED
 from training.runs.task import find_day_after_last_event
@@ -184,7 +184,7 @@ def score_world(world: World) -> pd.DataFrame:
             observed = ObservedTables(frame, outcomes, start - timedelta(days=lag))
             data = build_data_set(observed, world.target, config, held_out="nothing")
             tested = (window >= 0) & (window <= place)
-            _, own = fit_as_deployed(FitTask(data, source, config), matrix, tested)
+            own = fit_recipe(Recipe(source, config), data, tested, matrix).matrix
             for name, raw in _score_variants(SplitFeatures(data, own), config, true.positive, world.seed):
                 for later in range(place + 1) if name == DEFAULT and not lag else (place,):
                     age = lag + WINDOW_DAYS * (place - later)

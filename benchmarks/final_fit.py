@@ -37,7 +37,7 @@ from models.risk_model import predict_finite
 from training.config import TrainConfig
 from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, build_data_set, get_true_labels
-from training.fitting.fit import FitTask, SplitFeatures, grow_fit
+from training.fitting.fit import Recipe, SplitFeatures, fit_recipe
 from training.runs.task import find_day_after_last_event
 from training.simulation.operation import SimulatedTables, simulate
 from training.simulation.parameters import list_hard_sets
@@ -120,24 +120,22 @@ def measure(made: SimulatedTables) -> Found:
     everything = truthful(
         data, replace(truth, known=truth.known & ~judged, positive=truth.positive & ~judged)
     )
-    keep = data.keep | everything.keep | judged
-    grown, matrix = grow_fit(FitTask(data, source, config), lambda fitted: source.build_matrix(fitted, keep))
-    known, own = grow_fit(
-        FitTask(everything, source, config), lambda fitted: source.refit(matrix, fitted, keep)
-    )
+    keep, recipe = data.keep | everything.keep | judged, Recipe(source, config)
+    fit = fit_recipe(recipe, data, keep)
+    known = fit_recipe(recipe, everything, keep, fit.matrix)
     drawn = np.flatnonzero((data.part == 1) & ~data.labels.chosen)
     background = np.sort(np.random.default_rng(1).choice(drawn, BACKGROUND_ROWS, replace=False))
     usable = data.labels.known & (data.part == 1)
     past = Past(frame, usable, data.labels.positive, background, np.flatnonzero(judged), outcomes)
     scores = {
-        OURS: predict_finite(grown.trees, matrix.X[judged[matrix.rows]]),
-        PLAIN: fit_plain(SplitFeatures(data, matrix), matrix, judged),
+        OURS: predict_finite(fit.trees, fit.matrix.X[judged[fit.matrix.rows]]),
+        PLAIN: fit_plain(SplitFeatures(data, fit.matrix), fit.matrix, judged),
         ORDINARY: strong_form(past),
-        TRUTH: predict_finite(known.trees, own.X[judged[own.rows]]),
+        TRUTH: predict_finite(known.trees, known.matrix.X[judged[known.matrix.rows]]),
     }
     positive = truth.positive[judged]
     return Found(
-        grown.positives,
+        fit.positives,
         int(positive.sum()),
         {name: compute_recall(score, positive) for name, score in scores.items()},
     )

@@ -30,7 +30,7 @@ from models.risk_model import predict_finite
 from training.config import parse_config
 from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, build_data_set
-from training.fitting.fit import FitTask, grow_fit
+from training.fitting.fit import Recipe, fit_recipe
 from training.runs.registered_run import RunDestination, run_training
 from training.runs.task import TrainingTask
 
@@ -152,11 +152,10 @@ def deployed(world: KoreanTables, target: Target, as_of: pd.Timestamp = TEST_FRO
     data = build_data_set(observed, target, config, held_out="nothing")
     later = (world.consignments["received_at"] >= as_of).to_numpy()
     source = TableFeatures.from_tables(Tables(world.consignments, world.outcomes), config.features)
-    grown, matrix = grow_fit(
-        FitTask(data, source, config), lambda fitted: source.build_matrix(fitted, data.keep | later)
-    )
-    judged = later[matrix.rows]
-    return figures(world.labels(target, matrix.rows[judged]), predict_finite(grown.trees, matrix.X[judged]))
+    fit = fit_recipe(Recipe(source, config), data, later)
+    judged = later[fit.matrix.rows]
+    scores = predict_finite(fit.trees, fit.matrix.X[judged])
+    return figures(world.labels(target, fit.matrix.rows[judged]), scores)
 
 
 def plain_lightgbm(world: KoreanTables, target: Target) -> Figures:

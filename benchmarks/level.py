@@ -28,7 +28,7 @@ from training.data.splits import TEST
 from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, get_true_labels
 from training.fitting.deployed import build_training_data, collect_unseen, fit_at_dates
-from training.fitting.fit import FitTask, SplitFeatures, calibrate_final, fit_evaluation
+from training.fitting.fit import Recipe, SplitFeatures, calibrate_final, fit_evaluation
 from training.runs.task import find_day_after_last_event
 from training.simulation.operation import simulate
 
@@ -105,17 +105,18 @@ def measure(preset: str, seed: int, days: int, per_day: int) -> Measured:
     as_of = find_day_after_last_event(FeatureInputs.from_tables(Tables(frame))) - timedelta(days=JUDGED_DAYS)
     data = build_training_data(ObservedTables(frame, outcomes, as_of), "nps", config)
     source = TableFeatures.from_tables(tables, config.features, as_of)
-    evaluated = fit_evaluation(FitTask(data.evaluation, source, config), also=data.keep)
+    recipe = Recipe(source, config)
+    evaluated = fit_evaluation(recipe, data.evaluation, data.keep)
     test = SplitFeatures(data.evaluation, evaluated.matrix)
     mine = test.select_part(TEST)
     weight = test.estimate_result_weights(mine, config.model.seed)[mine]
-    fits, grown, own = fit_at_dates(data, FitTask(data.final, source, config), evaluated.matrix)
+    fits, served = fit_at_dates(data, recipe, evaluated.matrix)
     parts = SplitFeatures(data.final, evaluated.matrix)
     unseen = collect_unseen(fits, parts, weight, config.model.seed)
-    final = calibrate_final(data.final, grown, own, unseen)
+    final = calibrate_final(served, unseen)
     # Later outcomes are history of the evaluated days from the time they were visible, as in the service.
     judged = get_time_column_us(frame, "received_at") >= to_us(as_of)
-    matrix = TableFeatures.from_tables(tables, config.features).build_matrix(final.grown.fitted, judged)
+    matrix = TableFeatures.from_tables(tables, config.features).build_matrix(final.fitted, judged)
     channels = frame["channel"].iloc[matrix.rows].astype(str).tolist()
     promised = float(final.model.score(matrix.X, channels).sum())
     truth = get_true_labels(frame["consignment_id"], made.truth, "nps")

@@ -35,7 +35,7 @@ from training.data.training_set import (
 )
 from training.evaluation.estimate import draw_days
 from training.fitting.deployed import score_baselines
-from training.fitting.fit import FitTask, SplitFeatures, fit_evaluation
+from training.fitting.fit import Recipe, SplitFeatures, fit_evaluation
 from training.runs.result import TrainingResult
 from training.runs.task import TrainingTask
 from training.runs.train import train_model
@@ -154,7 +154,7 @@ def full_truth(tables: Tables, truth: pd.DataFrame, trained: TrainingResult) -> 
     observed = ObservedTables(tables.consignments, tables.outcomes, trained.as_of)
     data = truthful(build_data_set(observed, trained.target, trained.config), labels)
     source = TableFeatures.from_tables(tables, trained.config.features, trained.as_of)
-    found = fit_evaluation(FitTask(data, source, trained.config))
+    found = fit_evaluation(Recipe(source, trained.config), data)
     test = data.part[found.matrix.rows] == TEST
     channels = tables.consignments["channel"].iloc[found.matrix.rows[test]].astype(str).tolist()
     return found.model.score(found.matrix.X[test], channels)

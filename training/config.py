@@ -143,7 +143,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Examples
     --------
-    >>> parse_config({"split": {"test_days": 14}}).split.test_days
+    >>> parse_config({"split": {"test_days": 14}}).flatten()["split.test_days"]
     14
     """
 
@@ -160,26 +160,14 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return FeatureConfig(self.columns, self.history)
 
     def flatten(self) -> dict[str, Any]:
-        """Return every setting as `table.name`, for the parameters of a run.
-
-        Examples
-        --------
-        >>> TrainConfig().flatten()["split.test_days"]
-        28
-        """
+        """Return every setting as `table.name`, for the parameters of a run."""
         tables: dict[str, dict[str, Any]] = msgspec.to_builtins(self)
         return {
             f"{table}.{name}": value for table, values in tables.items() for name, value in values.items()
         }
 
     def to_json(self) -> str:
-        """Return every setting as JSON, to the last bit; `parse_config_json` reads it.
-
-        Examples
-        --------
-        >>> parse_config_json(TrainConfig().to_json().encode()) == TrainConfig()
-        True
-        """
+        """Return every setting as JSON, to the last bit; `parse_config_json` reads it."""
         return msgspec.json.format(msgspec.json.encode(self)).decode()
 
     def digest(self) -> str:
@@ -201,20 +189,13 @@ def read_config(path: Path | None) -> TrainConfig:
         return TrainConfig()
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise FileFault(
             "the configuration cannot be read",
             where=str(path),
-            got=error.strerror or "",
-            todo="check the path",
-        ) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise FileFault(
-            "the configuration cannot be read",
-            where=str(path),
-            got=str(error),
+            got=getattr(error, "strerror", None) or str(error),
             expected="a TOML file",
-            todo="correct the file",
+            todo="check the path and the file",
         ) from error
     return parse_config(values, where=path.name)
 
@@ -232,11 +213,10 @@ def parse_config(values: dict[str, Any], *, where: str = "configuration") -> Tra
     _require_known(values, TrainConfig, where)
     for field in msgspec.structs.fields(TrainConfig):
         table = values.get(field.name, {})
+        place = f"{where} [{field.name}]"
         if not isinstance(table, dict):
-            raise BadSetting(
-                "not a table", where=f"{where} [{field.name}]", got=repr(table), expected="a table"
-            )
-        _require_known(table, field.type, f"{where} [{field.name}]")
+            raise BadSetting("not a table", where=place, got=repr(table), expected="a table")
+        _require_known(table, field.type, place)
     try:
         config = msgspec.convert(values, TrainConfig)
     except msgspec.ValidationError as error:
@@ -251,20 +231,7 @@ def parse_config(values: dict[str, Any], *, where: str = "configuration") -> Tra
 
 
 def parse_config_json(text: bytes, *, where: str = CONFIG_FILE) -> TrainConfig:
-    """Read the settings recorded by a run.
-
-    Parameters
-    ----------
-    text : bytes
-        As `TrainConfig.to_json` wrote it.
-    where : str
-        Named in errors.
-
-    Raises
-    ------
-    BadSetting
-        If it is not JSON, or a setting is unknown here or its value bad.
-    """
+    """Read the settings recorded by a run, as `TrainConfig.to_json` wrote them."""
     try:
         return msgspec.json.decode(text, type=TrainConfig)
     except msgspec.DecodeError as error:

@@ -55,8 +55,8 @@ class TrainOptions(NamedTuple):
         True if the model becomes a new version in the registry.
     origins : int or None
         Number of rolling origins of the evaluation; None for the number in the configuration.
-    ablation : bool
-        True if the model is also fitted without each feature group.
+    ablation : tuple of str
+        Features and groups without which the model is also fitted.
     trials : int
         Trials of the hyperparameter search, 0 for none.
     minutes : float or None
@@ -76,7 +76,7 @@ class TrainOptions(NamedTuple):
     config: Path | None
     register: bool
     origins: int | None
-    ablation: bool
+    ablation: tuple[str, ...]
     trials: int
     minutes: float | None
     jobs: int
@@ -137,8 +137,11 @@ class TrainOptions(NamedTuple):
 )
 @click.option(
     "--ablation",
-    is_flag=True,
-    help="Also fit without each feature group, to measure what the group contributes. Uses only weeks before the reported ones.",
+    is_flag=False,
+    flag_value="groups",
+    multiple=True,
+    metavar="[NAME]",
+    help="Also fit without a feature or a group of features, to measure what it contributes. Without a name: each group. Uses only weeks before the reported ones. May be repeated.",
 )
 @click.option(
     "--trials",
@@ -187,6 +190,7 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
     npsrisk simulate --out world
     npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --register
     npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --trials 20 --minutes 30
+    npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --ablation route.departure_not_origin
     """
     from features.batch import report_progress
     from training.runs.registered_run import RunDestination, run_training

@@ -34,7 +34,9 @@ def train_small_run(*, studies, with_truth=True):
     """Train on the small world: with ablation and search if `studies`."""
     tables, truth = simulate_tables()
     as_of = tables.consignments["received_at"].max().ceil("D").to_pydatetime()
-    wanted = DiagnosticsOptions(ablation=True, search=SearchBudget(1)) if studies else DiagnosticsOptions()
+    wanted = (
+        DiagnosticsOptions(ablation=("groups",), search=SearchBudget(1)) if studies else DiagnosticsOptions()
+    )
     return train_model(
         TrainingTask(tables, as_of, "any_offence", CONFIG, truth if with_truth else None, wanted)
     )

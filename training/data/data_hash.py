@@ -21,13 +21,7 @@ BLOCK_ROWS = 65_536
 
 
 class TableHash:
-    """The hash of a table that is read in chunks.
-
-    Attributes
-    ----------
-    rows : int
-        Rows so far.
-    """
+    """The hash of a table that is read in chunks, and its number of rows so far."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -76,24 +70,7 @@ def _join(frames: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def hash_tables(tables: Mapping[str, "pd.DataFrame | TableHash | None"]) -> str:
-    """Compute the SHA-256 of a set of tables.
-
-    Parameters
-    ----------
-    tables : mapping
-        Name to table, or to its hash; hashed in the order of the names. None is a table that is not there.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-
-    Examples
-    --------
-    >>> ints = pd.DataFrame({"pieces": [1, 2]})
-    >>> hash_tables({"consignments": ints}) == hash_tables({"consignments": ints.astype(float)})
-    True
-    """
+    """Compute the SHA-256 of a set of tables by name, as hexadecimal digits; None is a table that is not there."""
     total = hashlib.sha256()
     for name in sorted(tables):
         table = tables[name]

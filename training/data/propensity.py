@@ -47,26 +47,11 @@ def estimate_known_probability(
     seed: int,
     jobs: int = 1,
 ) -> Floats:
-    """Estimate for each consignment the probability that its result is known, from its features.
+    """Estimate for each consignment (n,) the probability that its result is known, from its features; in (0, 1].
 
-    Parameters
-    ----------
-    X : float32 array, (n, features)
-    known : bool array, (n,)
-        Rows with a known result.
-    traffic : float64 array, (n,)
-        How many consignments each row stands for, if rows without a result were sampled.
-    day : int64 array, (n,)
-        UTC day; the estimate of each day comes from a model fitted on other days.
-    seed : int
-    jobs : int
-        Number of folds that are fitted at a time, each on one thread. The estimates do not depend on it.
-
-    Returns
-    -------
-    float64 array, (n,)
-        In (0, 1]; the sum over the traffic is about the number of known results, and differs from it by what the limits of a
-        probability cut off after the scaling.
+    `traffic` is how many consignments a row stands for. The estimate of each UTC day comes from a model fitted on other days. The
+    sum over the traffic is about the number of known results, and differs from it by what the limits of a probability cut off
+    after the scaling. The number of jobs changes nothing.
     """
     if not traffic.sum():
         return np.ones(len(known))
@@ -89,21 +74,10 @@ def estimate_known_probability(
 
 
 def compute_result_weights(known: Bools, logged: Floats, estimated: Floats | None) -> Floats:
-    """Compute for each known result the number of consignments it stands for.
+    """Compute for each known result the number of consignments it stands for; 0 if the result is not known.
 
-    Parameters
-    ----------
-    known : bool array, (n,)
-    logged : float64 array, (n,)
-        Logged probability of having been chosen; NaN if none was logged.
-    estimated : float64 array, (n,), or None
-        From `estimate_known_probability`; None if every known result has a logged probability.
-
-    Returns
-    -------
-    float64 array, (n,)
-        0 if the result is not known. If both probabilities exist, the larger one is used: the logged probability of a
-        random selection leaves out that the rules might have chosen the same row.
+    `logged` is the logged probability of having been chosen, NaN without one. `estimated` is needed if one is missing. If both exist,
+    the larger one is used: the logged probability of a random selection leaves out that the rules might have chosen the same row.
     """
     chance = np.where(np.isnan(logged), 0.0, logged)
     if estimated is not None:

@@ -36,13 +36,7 @@ OUTSIDE, TRAIN, VALIDATION, TEST = 0, 1, 2, 3
 
 
 class ArrivalWindow(NamedTuple):
-    """Period of arrivals from `begins` until `ends`, which is not included; None: no bound.
-
-    Examples
-    --------
-    >>> ArrivalWindow(ends=datetime(1970, 1, 2, tzinfo=UTC)).select(np.array([0, 86_400_000_000])).tolist()
-    [True, False]
-    """
+    """Period of arrivals from `begins` until `ends`, which is not included; None: no bound."""
 
     begins: datetime | None = None
     ends: datetime | None = None
@@ -62,16 +56,7 @@ ALL_ARRIVALS = ArrivalWindow()
 
 @dataclass(frozen=True)
 class Period:
-    """One period of arrivals, and the time at which its labels are read.
-
-    Attributes
-    ----------
-    name : str
-    begins, ends : datetime
-        Of the arrivals; the end is not included.
-    labels_by : datetime
-        Only labels visible by this time count.
-    """
+    """One period of arrivals, whose end is not included; only labels visible by `labels_by` count."""
 
     name: str
     begins: datetime
@@ -86,16 +71,7 @@ class Period:
 
 @dataclass(frozen=True)
 class Split:
-    """Division of the time before a date into training, validation and test.
-
-    Attributes
-    ----------
-    train, validation, test : Period
-    gap : timedelta
-        The label delay left out between the periods.
-    as_of : datetime
-        Data that became visible later are not used.
-    """
+    """Division of the time before a date into training, validation and test, with the label delay as gap between them."""
 
     train: Period
     validation: Period
@@ -109,18 +85,7 @@ class Split:
         return self.train, self.validation, self.test
 
     def assign_parts(self, received_us: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Assign arrivals to the parts of the split.
-
-        Parameters
-        ----------
-        received_us : int64 array, (n,)
-            Times of arrival in microseconds since the epoch.
-
-        Returns
-        -------
-        int8 array, (n,)
-            `TRAIN`, `VALIDATION`, `TEST` or `OUTSIDE`.
-        """
+        """Assign arrivals to `TRAIN`, `VALIDATION`, `TEST` or `OUTSIDE`, by their times in microseconds since the epoch."""
         part = np.full(len(received_us), OUTSIDE, dtype=np.int8)
         for code, period in zip((TRAIN, VALIDATION, TEST), self.periods, strict=True):
             part[ArrivalWindow(period.begins, period.ends).select(received_us)] = code
@@ -140,29 +105,10 @@ class Split:
 def split_by_time(
     first_arrival: datetime, last_labelled_arrival: datetime, as_of: datetime, config: SplitConfig
 ) -> Split:
-    """Split the time before `as_of`, counting back from the last label.
-
-    Parameters
-    ----------
-    first_arrival : datetime
-        When the earliest consignment was received.
-    last_labelled_arrival : datetime
-        When the latest consignment that has a final result visible by `as_of` was received.
-    as_of : datetime
-    config : SplitConfig
-
-    Returns
-    -------
-    Split
-
-    Raises
-    ------
-    BadInput
-        If no time is left for training.
+    """Split the time before `as_of`, counting back from the last arrival that has a final result by then.
 
     Examples
     --------
-    >>> from datetime import UTC, datetime
     >>> split = split_by_time(
     ...     datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 6, 28, 9, tzinfo=UTC),
     ...     datetime(2024, 7, 1, tzinfo=UTC), SplitConfig(label_delay_days=14))
@@ -175,9 +121,6 @@ def split_by_time(
         test_begins = test_ends - timedelta(days=config.test_days)
     else:
         test_begins = datetime.combine(config.test_from, time(), tzinfo=UTC)
-    validation_ends = test_begins - gap
-    validation_begins = validation_ends - timedelta(days=config.validation_days)
-    train_begins, train_ends = truncate_to_day(first_arrival), validation_begins - gap
     if test_begins >= test_ends:
         raise BadInput(
             "the test period contains no label",
@@ -186,75 +129,44 @@ def split_by_time(
             expected=f"a day before {test_ends:%Y-%m-%d}, when the last labels were received",
             todo="choose an earlier day, or train as of a later date",
         )
-    if train_begins >= train_ends:
-        have = (test_ends - train_begins).days
-        need = (test_ends - train_ends).days + 1
-        raise BadInput(
-            "too little time before the test period for training",
-            where=f"arrivals from {train_begins:%Y-%m-%d} as of {as_of:%Y-%m-%d}",
-            got=f"{have} days with labels",
-            expected=f"at least {need} days, and better three times as many",
-            todo="provide earlier data, or shorten validation_days, test_days or label_delay_days in [split]",
-        )
-    return Split(
-        Period("training", train_begins, train_ends, labels_by=test_begins),
-        Period("validation", validation_begins, validation_ends, labels_by=test_begins),
-        Period("test", test_begins, test_ends, labels_by=as_of),
-        gap,
-        as_of,
-    )
+    test = Period("test", test_begins, test_ends, labels_by=as_of)
+    return _split_before(test, first_arrival, as_of, config)
 
 
 def split_without_test(first_arrival: datetime, as_of: datetime, config: SplitConfig) -> Split:
-    """Split the time before `as_of` for a model that is deployed at once, without a test period.
+    """Split the time before `as_of` for a model that is deployed at once: the test period is empty.
 
-    Training and validation end as late as possible, and their labels are read at `as_of`. The test period is empty, so
-    `test_days` and `test_from` are not used.
-
-    Raises
-    ------
-    BadInput
-        If no time is left for training.
-
-    Examples
-    --------
-    >>> from datetime import UTC, datetime
-    >>> split = split_without_test(
-    ...     datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 7, 1, tzinfo=UTC), SplitConfig(label_delay_days=14))
-    >>> f"{split.validation.begins:%d %B} to {split.validation.ends:%d %B}"
-    '20 May to 17 June'
+    Training and validation end as late as possible, and their labels are read at `as_of`.
     """
-    gap, end = timedelta(days=config.label_delay_days), truncate_to_day(as_of)
-    validation_ends = end - gap
+    end = truncate_to_day(as_of)
+    return _split_before(Period("test", end, end, labels_by=as_of), first_arrival, as_of, config)
+
+
+def _split_before(test: Period, first_arrival: datetime, as_of: datetime, config: SplitConfig) -> Split:
+    """Place validation and training before a test period; their labels are read on the day it begins, or at `as_of`."""
+    gap, labels_by = timedelta(days=config.label_delay_days), test.begins if test.days else as_of
+    validation_ends = test.begins - gap
     validation_begins = validation_ends - timedelta(days=config.validation_days)
     train_begins, train_ends = truncate_to_day(first_arrival), validation_begins - gap
     if train_begins >= train_ends:
         raise BadInput(
-            "too little time for training",
+            "too little time before the test period for training",
             where=f"arrivals from {train_begins:%Y-%m-%d} as of {as_of:%Y-%m-%d}",
-            got=f"{(end - train_begins).days} days",
-            expected=f"at least {(end - train_ends).days + 1} days",
-            todo="start later, or shorten validation_days or label_delay_days in [split]",
+            got=f"{(test.ends - train_begins).days} days with labels",
+            expected=f"at least {(test.ends - train_ends).days + 1} days, and better three times as many",
+            todo="provide earlier data, or shorten validation_days, test_days or label_delay_days in [split]",
         )
     return Split(
-        Period("training", train_begins, train_ends, labels_by=as_of),
-        Period("validation", validation_begins, validation_ends, labels_by=as_of),
-        Period("test", end, end, labels_by=as_of),
+        Period("training", train_begins, train_ends, labels_by),
+        Period("validation", validation_begins, validation_ends, labels_by),
+        test,
         gap,
         as_of,
     )
 
 
 def split_nothing(first_arrival: datetime, as_of: datetime) -> Split:
-    """Assign all time before `as_of` to training, for the final fit: it uses every label known at `as_of`.
-
-    Examples
-    --------
-    >>> from datetime import UTC, datetime
-    >>> split = split_nothing(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 7, 1, tzinfo=UTC))
-    >>> f"{split.train.begins:%d %B} to {split.train.ends:%d %B}, validation of {split.validation.days} days"
-    '01 January to 01 July, validation of 0 days'
-    """
+    """Assign all time before `as_of` to training, for the final fit: it uses every label known at `as_of`."""
     return Split(
         Period("training", truncate_to_day(first_arrival), as_of, labels_by=as_of),
         Period("validation", as_of, as_of, labels_by=as_of),
@@ -265,17 +177,9 @@ def split_nothing(first_arrival: datetime, as_of: datetime) -> Split:
 
 
 def compute_settled_end(last_visible: datetime) -> datetime:
-    """Return the day until which most results of arrivals are known; of later arrivals only the quick ones are, mostly `clear`.
+    """Return the day until which most results of arrivals are known, if the last outcome became visible at a given time.
 
-    Parameters
-    ----------
-    last_visible : datetime
-        When the last outcome became visible.
-
-    Examples
-    --------
-    >>> f"{compute_settled_end(datetime(2024, 7, 1, 15, tzinfo=UTC)):%d %B}"
-    '10 June'
+    Of later arrivals only the quick results are known, mostly `clear`.
     """
     return truncate_to_day(last_visible - timedelta(days=LABEL_DELAY_DAYS))
 

@@ -24,18 +24,10 @@ NO_ROWS = np.empty((0, 0), dtype=np.float32)
 
 
 class TrafficSample(NamedTuple):
-    """The kept rows of a table, and what they stand for.
+    """The kept rows of a table (their positions, ascending), and what they stand for.
 
-    Attributes
-    ----------
-    rows : int64 array, (k,)
-        Their positions in the table, ascending.
-    stands_for : float64 array, (k,)
-        How many consignments of its period a row stands for, regardless of labels.
-    even : bool array, (k,)
-        Rows that are a uniform sample of the traffic of the periods, inspected or not.
-    of : int
-        Rows of the table.
+    `stands_for` is how many consignments of its period a row stands for, regardless of labels. `even` marks a uniform sample
+    of the traffic of the periods, inspected or not. `of` is the number of rows of the table.
     """
 
     rows: Positions
@@ -57,23 +49,7 @@ class TrafficSample(NamedTuple):
 def sample_traffic(
     consignment_id: "pd.Series", learnt: Bools, periods: Sequence[Bools], limit: int, seed: int
 ) -> TrafficSample:
-    """Select the rows that a training run keeps.
-
-    Parameters
-    ----------
-    consignment_id : Series of str, (n,)
-    learnt : bool array, (n,)
-        Rows that are kept in any case: those of the fits, and all chosen ones.
-    periods : sequence of bool arrays, (n,)
-        Traffic of each tested period. No row is in two of them.
-    limit : int
-        Maximum number of other rows of these periods.
-    seed : int
-
-    Returns
-    -------
-    TrafficSample
-    """
+    """Keep all `learnt` rows, and of the other traffic of the tested periods at most `limit` rows; no row is in two periods."""
     traffic = np.logical_or.reduce([learnt & False, *periods])
     rest = np.flatnonzero(traffic & ~learnt)
     drawn = np.ones(len(learnt), dtype=bool)

@@ -41,24 +41,12 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Labels:
-    """Results known of each consignment of a table at a given time.
+    """Results known of each consignment (n,) of a table at a given time.
 
-    Attributes
-    ----------
-    known : bool array, (n,)
-        A final result was visible.
-    positive : bool array, (n,)
-        That result counts as positive for the target; False if not known.
-    probability : float64 array, (n,)
-        Logged probability of having been chosen; NaN if none was logged.
-    missed : bool array, (n,)
-        Chosen, but never presented.
-    chosen : bool array, (n,)
-        Chosen by then, even if no result is known yet; so not uninspected traffic.
-    selected_by : object array of str, (n,)
-        Who chose it; empty if it was not chosen.
+    `positive` is False if no result is known, `probability` NaN if none was logged. A row is `missed` if it was chosen but never
+    presented. It is `chosen` even if no result is known yet; `selected_by` is empty if it was not chosen.
     """
 
     known: Bools
@@ -75,45 +63,29 @@ class Labels:
 
     def combine_where(self, rows: Bools, other: "Labels") -> "Labels":
         """Return these labels for `rows`, and the other ones elsewhere."""
-        return Labels(
-            *(
-                np.where(rows, getattr(self, field.name), getattr(other, field.name))
-                for field in fields(Labels)
-            )
-        )
+        pairs = ((getattr(self, name), getattr(other, name)) for name in LABEL_NAMES)
+        return Labels(*(np.where(rows, mine, theirs) for mine, theirs in pairs))
 
     def select_rows(self, rows: NDArray[np.int64]) -> "Labels":
         """Return the labels of some rows."""
-        return Labels(*(getattr(self, field.name)[rows] for field in fields(Labels)))
+        return Labels(*(getattr(self, name)[rows] for name in LABEL_NAMES))
+
+
+LABEL_NAMES = tuple(field.name for field in fields(Labels))
 
 
 def is_positive(result: "pd.Series", target: Target) -> Bools:
-    """Check which final results count as positive for the target.
-
-    Parameters
-    ----------
-    result : Series of str
-    target : str
-        `any_offence`: any final result but `clear`.
-    """
+    """Check which final results count as positive for the target; `any_offence`: any final result but `clear`."""
     return result.isin(list_positive_results(target)).to_numpy(dtype=bool)
 
 
 def select_current_outcomes(outcomes: pd.DataFrame, by_us: int) -> pd.DataFrame:
-    """Select the current outcome of each consignment at a given time.
+    """Select the current outcome of each consignment at a given time; rows that became visible later are ignored.
 
     Of several visible rows the last by (`known_at`, `recorded_at`, `sequence`) is current. For `missed` and `pending` rows
     the time of inspection or selection replaces `known_at`.
-
-    Parameters
-    ----------
-    outcomes : DataFrame
-        As `consignments.tables` reads it.
-    by_us : int
-        Rows that became visible later are ignored.
     """
-    visible = compute_visible_us(outcomes)
-    seen = outcomes[visible <= by_us]
+    seen = outcomes[compute_visible_us(outcomes) <= by_us]
     order = [compute_known_us(seen), get_time_column_us(seen, "recorded_at")]
     if "sequence" in seen:
         order.append(seen["sequence"].to_numpy(dtype=np.int64))
@@ -129,20 +101,7 @@ def find_last_visible_time(outcomes: pd.DataFrame) -> datetime:
 def get_labels_as_of(
     consignment_id: "pd.Series", outcomes: pd.DataFrame, moment: datetime, target: Target
 ) -> Labels:
-    """Read the labels of consignments as they were known at a given time.
-
-    Parameters
-    ----------
-    consignment_id : Series of str, (n,)
-    outcomes : DataFrame
-    moment : datetime
-    target : str
-
-    Returns
-    -------
-    Labels
-        In the order of `consignment_id`.
-    """
+    """Read the labels of consignments, in their order, as they were known at a given time."""
     last = select_current_outcomes(outcomes, to_us(moment)).set_index("consignment_id")
     last = last.reindex(columns=["status", "result", "selected_by", "selection_probability"])
     mine = last.reindex(consignment_id)
@@ -162,22 +121,13 @@ def get_labels_as_of(
 
 def _find_chosen_us(outcomes: pd.DataFrame) -> NDArray[np.int64]:
     """Return when it was known that a consignment was chosen, which is long before its result."""
-    selected, inspected = (
-        get_time_column_us(outcomes, "selected_at"),
-        get_time_column_us(outcomes, "inspected_at"),
-    )
-    chosen = np.where(selected == NO_TIME, inspected, selected)
+    selected = get_time_column_us(outcomes, "selected_at")
+    chosen = np.where(selected == NO_TIME, get_time_column_us(outcomes, "inspected_at"), selected)
     return np.where(chosen == NO_TIME, compute_visible_us(outcomes), chosen)
 
 
 def get_true_labels(consignment_id: "pd.Series", truth: pd.DataFrame, target: Target) -> Labels:
-    """Return the truth of a simulated world in the form of labels; for evaluation only.
-
-    Raises
-    ------
-    BadInput
-        If the truth names none of the consignments.
-    """
+    """Return the truth of a simulated world in the form of labels; for evaluation only."""
     result = (
         truth.drop_duplicates("consignment_id").set_index("consignment_id")["result"].reindex(consignment_id)
     )
@@ -207,24 +157,13 @@ def compute_inverse_propensity(probability: Floats, clip: float = np.inf) -> Flo
     A row without a logged probability has weight 1: it stands for itself alone, and the rows drawn with a known
     probability stand for the rest. That is correct if those were drawn from what was not chosen otherwise (Horvitz and
     Thompson 1952, with the unlogged rows as a stratum taken with certainty).
-
-    Examples
-    --------
-    >>> compute_inverse_propensity(np.array([1.0, 0.5, 0.001, np.nan]), clip=20).tolist()
-    [1.0, 2.0, 20.0, 1.0]
     """
     weight: Floats = np.minimum(np.where(np.isnan(probability), 1.0, 1.0 / probability), clip)
     return weight
 
 
 def compute_effective_sample_size(weight: Floats) -> float:
-    """Compute the number of equally weighted rows that would be as informative (Kish 1965).
-
-    Examples
-    --------
-    >>> compute_effective_sample_size(np.array([1.0, 1.0, 0.0]))
-    2.0
-    """
+    """Compute the number of equally weighted rows that would be as informative (Kish 1965)."""
     squares = float((weight**2).sum())
     return float(weight.sum()) ** 2 / squares if squares else 0.0
 
@@ -232,20 +171,12 @@ def compute_effective_sample_size(weight: Floats) -> float:
 HeldOut = Literal["validation and test", "validation", "nothing"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ObservedTables:
-    """Tables that a training run may read, as they were visible at a date.
+    """Tables that a training run may read, as they were visible at a date; what came later is ignored.
 
-    Attributes
-    ----------
-    consignments, outcomes : DataFrame
-        As `consignments.tables` reads them.
-    as_of : datetime
-        Later arrivals, and outcomes that became visible later, are ignored.
-    offered : bool array, (consignments,), or None
-        Rows that background may be drawn from, if only a uniform sample was kept. None: all.
-    sample : TrafficSample or None
-        What the consignments stand for, if they are the rows that were kept of a larger table. None: they are the table.
+    `offered` marks the rows that background may be drawn from, if not all. `sample` is what the consignments stand for, if they are
+    the rows that were kept of a larger table.
     """
 
     consignments: pd.DataFrame
@@ -260,29 +191,13 @@ class ObservedTables:
         return self.sample or TrafficSample.create_whole(len(self.consignments))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DataSet:
-    """Rows of a training run, as positions in the consignment table.
+    """Rows of a training run, as positions in the consignment table; all arrays are as long as that table.
 
-    All arrays are as long as that table.
-
-    Attributes
-    ----------
-    observed : ObservedTables
-    target : str
-    split : Split
-    part : int8 array
-        `TRAIN`, `VALIDATION`, `TEST`, or `OUTSIDE` if the row is not used.
-    labels : Labels
-        Each row's label as known by the date that its period allows.
-    background : bool array
-        Uninspected rows of training and validation that were sampled as weak negatives.
-    background_rate : dict
-        Part to the sampled share of its uninspected rows.
-    weight : float64 array
-        Weight of labelled and background rows in fitting; 0 elsewhere.
-    report : list of dict
-        For each period the numbers of arrivals, of labelled rows and of rows left out.
+    `part` is `TRAIN`, `VALIDATION`, `TEST`, or `OUTSIDE` if the row is not used. `labels` are those known by the date that the row's
+    period allows. `background` marks uninspected rows of training and validation that were sampled as weak negatives, each part at its
+    `background_rate`. `weight` is that of labelled and background rows in fitting, else 0. `report` has a row for each period.
     """
 
     observed: ObservedTables
@@ -298,9 +213,8 @@ class DataSet:
     @property
     def keep(self) -> Bools:
         """Rows whose features are needed: labelled or background rows, and all traffic of the test period."""
-        rows: Bools = (
-            (self.part == TEST) | self.select_fitting_rows(TRAIN) | self.select_fitting_rows(VALIDATION)
-        )
+        fitted = np.isin(self.part, (TRAIN, VALIDATION)) & (self.labels.known | self.background)
+        rows: Bools = (self.part == TEST) | fitted
         return rows
 
     def select_fitting_rows(self, part: int) -> Bools:
@@ -316,15 +230,7 @@ class DataSet:
         return weight
 
     def keep_rows(self, sample: TrafficSample, consignments: pd.DataFrame) -> "DataSet":
-        """Return the data set of the kept rows of its table.
-
-        Parameters
-        ----------
-        sample : TrafficSample
-            With all rows that the data set is fitted on.
-        consignments : DataFrame
-            These rows, with all their columns.
-        """
+        """Return the data set of the rows that a sample kept of its table, given with all their columns."""
         rows = sample.rows
         return replace(
             self,
@@ -349,31 +255,15 @@ def build_data_set(
 ) -> DataSet:
     """Build the training, validation and test sets as they were visible at a date.
 
-    Parameters
-    ----------
-    observed : ObservedTables
-    target : {"nps", "controlled_drug", "any_offence"}
-    config : TrainConfig
-        The split, the weights, and the seed that draws the background.
-    held_out : {"validation and test", "validation", "nothing"}
-        What is not trained on. Without a test period the model is deployed at `as_of` (`splits.split_without_test`);
-        if nothing is held out, every label known at `as_of` is trained on (`splits.split_nothing`).
-
-    Raises
-    ------
-    BadInput
-        If there is nothing to train, validate or test on.
+    Without a test period the model is deployed at `as_of` (`splits.split_without_test`). If nothing is held out, every label known at
+    `as_of` is trained on (`splits.split_nothing`).
     """
     consignments, as_of = observed.consignments, observed.as_of
     received = get_time_column_us(consignments, "received_at")
     known = final = _KnownRows.observe(observed, target, as_of)
     labelled = final.decided & final.labels.known
     if not labelled.any():
-        raise BadInput(
-            "no final result of any consignment is visible",
-            where=f"outcomes as of {as_of:%Y-%m-%d}",
-            todo="check that the identifiers of both tables match, or train as of a later date",
-        )
+        raise _explain_missing_results(observed)
     first = to_datetime(int(received[final.decided].min()))
     if held_out == "validation and test":
         cut = split_by_time(first, to_datetime(int(received[labelled].max())), as_of, config.split)
@@ -392,22 +282,34 @@ def build_data_set(
     weight = compute_fitting_weights(part, labels, background, config.weights)
     data = DataSet(observed, target, cut, part, labels, background, rates, weight, report=[])
     _require_both_kinds(data)
-    superseded = (received < to_us(as_of)) & ~known.decided
-    counts = _ExclusionRows(
-        superseded=superseded, withdrawn=known.withdrawn, received=received, final=final.labels
+    return replace(data, report=_build_report(data, received, known, final.labels))
+
+
+def _explain_missing_results(observed: ObservedTables) -> BadInput:
+    """Describe why no consignment has a result: there is none, none is visible yet, or the tables do not belong together."""
+    outcomes, ids = observed.outcomes, observed.consignments["consignment_id"]
+    final = outcomes["result"].isin(FINAL_RESULTS).to_numpy(dtype=bool)
+    visible_us = compute_visible_us(outcomes)[final]
+    visible = int((visible_us <= to_us(observed.as_of)).sum())
+    if not final.any():
+        todo = f"provide final results ({', '.join(sorted(FINAL_RESULTS))})"
+    elif not visible:
+        todo = f"train as of a later date: the first result is visible on {to_datetime(int(visible_us.min())):%Y-%m-%d}"
+    else:
+        examples = ", ".join(repr(each.iloc[0]) for each in (outcomes["consignment_id"], ids) if len(each))
+        todo = f"check that the identifiers of outcomes and consignments match (the first are {examples})"
+    return BadInput(
+        "no final result of any consignment is visible",
+        where=f"outcomes as of {observed.as_of:%Y-%m-%d}",
+        got=f"{len(outcomes):,} outcomes, {int(final.sum()):,} of them final, {visible:,} of these visible by then, "
+        f"for {len(ids):,} consignments",
+        expected="final results of consignments that arrived before",
+        todo=todo,
     )
-    return replace(data, report=_build_report(data, counts))
 
 
 class _KnownRows(NamedTuple):
-    """Knowledge of each row of the consignment table at a given time.
-
-    Attributes
-    ----------
-    decided, withdrawn : bool array, (n,)
-        As `select_decided_versions` and `select_withdrawn` return them.
-    labels : Labels
-    """
+    """Knowledge of each row of the consignment table at a given time: `select_decided_versions`, `select_withdrawn`, labels."""
 
     decided: Bools
     withdrawn: Bools
@@ -436,17 +338,7 @@ def select_counted_consignments(
 ) -> Bools:
     """Select one row of each consignment: the version on which the decision was made, unless its sender withdrew it before one.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        All rows of the consignment table; of the columns, those of its order are enough.
-    outcomes : DataFrame or None
-    moment : datetime, optional
-        What came or happened later is ignored. Default: nothing.
-
-    Returns
-    -------
-    bool array, (rows,)
+    Of the columns, those of the order are enough. What came or happened after `moment` is ignored.
     """
     decided = select_decided_versions(frame, outcomes, moment)
     return decided & ~select_withdrawn(frame, outcomes, moment)
@@ -455,9 +347,9 @@ def select_counted_consignments(
 def select_decided_versions(
     frame: pd.DataFrame, outcomes: pd.DataFrame | None, moment: datetime | None = None
 ) -> Bools:
-    """Select the rows of the versions on which a decision was made; parameters are those of `select_counted_consignments`.
+    """Select the rows of the versions on which a decision was made.
 
-    Such a version had been received by then. If the consignment was chosen, it was received before that: what an amendment
+    Such a version had been received by `moment`. If the consignment was chosen, it was received before that: what an amendment
     corrects afterwards was not known.
     """
     return select_counting_rows(
@@ -468,7 +360,7 @@ def select_decided_versions(
 def select_withdrawn(
     frame: pd.DataFrame, outcomes: pd.DataFrame | None, moment: datetime | None = None
 ) -> Bools:
-    """Select the rows whose sender had withdrawn them although nobody had chosen them; parameters as before."""
+    """Select the rows whose sender had withdrawn them although nobody had chosen them."""
     cancelled = get_time_column_us(frame, "cancelled_at")
     withdrawn: Bools = cancelled != NO_TIME
     if moment is not None:
@@ -514,15 +406,7 @@ def _draw_background(
 def compute_fitting_weights(
     part: NDArray[np.int8], labels: Labels, background: Bools, config: WeightsConfig
 ) -> Floats:
-    """Compute the weight of each row in fitting: inverse selection probability, clipped, and background weights.
-
-    Parameters
-    ----------
-    part : int8 array, (n,)
-    labels : Labels
-    background : bool array, (n,)
-    config : WeightsConfig
-    """
+    """Compute the weight of each row in fitting: inverse selection probability, clipped, and background weights."""
     weight = np.where(labels.known, compute_inverse_propensity(labels.probability, config.ipw_clip), 0.0)
     for code in (TRAIN, VALIDATION):
         mine = background & (part == code)
@@ -534,15 +418,12 @@ def compute_fitting_weights(
 
 def _require_both_kinds(data: DataSet) -> None:
     """Refuse a data set that cannot be fitted or evaluated; the error names the period and what it lacks."""
-    periods = zip((TRAIN, VALIDATION, TEST), data.split.periods, strict=True)
-    for code, period in periods:
-        if not period.days:
-            continue
+    for code, period in enumerate(data.split.periods, TRAIN):
         mine = (data.part == code) & data.labels.known
         positives = int(data.labels.positive[mine].sum())
         negatives = int(mine.sum()) - positives
         lacks_positives = not positives and code != VALIDATION  # without them only the calibration is poorer
-        if lacks_positives or not negatives:
+        if period.days and (lacks_positives or not negatives):
             raise BadInput(
                 f"the {period.name} period has no {'positive' if lacks_positives else 'negative'} label",
                 where=f"arrivals {period.begins:%Y-%m-%d} to {period.ends:%Y-%m-%d}",
@@ -551,44 +432,34 @@ def _require_both_kinds(data: DataSet) -> None:
             )
 
 
-@dataclass(frozen=True)
-class _ExclusionRows:
-    superseded: Bools
-    withdrawn: Bools
-    received: NDArray[np.int64]
-    final: Labels
-
-
-def _build_report(data: DataSet, counts: _ExclusionRows) -> list[dict[str, float | str]]:
-    placed = data.split.assign_parts(counts.received)
-    periods = zip((TRAIN, VALIDATION, TEST), data.split.periods, strict=True)
-    rows = [_build_report_row(data, counts, code, period.name, placed == code) for code, period in periods]
-    outside = (placed == OUTSIDE) & (counts.received < to_us(data.split.as_of))
-    late = int((counts.received >= to_us(data.split.as_of)).sum())
+def _build_report(
+    data: DataSet, received: NDArray[np.int64], known: _KnownRows, final: Labels
+) -> list[dict[str, float | str]]:
+    """Count for each period the arrivals, the rows used, and those left out, with why."""
+    placed, as_of_us = data.split.assign_parts(received), to_us(data.split.as_of)
+    labels, superseded = data.labels, (received < as_of_us) & ~known.decided
+    rows: list[dict[str, float | str]] = []
+    for code, period in enumerate(data.split.periods, TRAIN):
+        here, mine = placed == code, data.part == code
+        labelled = mine & labels.known
+        used = mine if code == TEST else labelled | (mine & data.background)
+        counted = {
+            "arrived": here,
+            "used": used,
+            "labelled": labelled,
+            "positive": labelled & labels.positive,
+            "background": mine & data.background,
+            "missed": mine & labels.missed,
+            "pending": mine & labels.pending,
+            "known_too_late": mine & final.known & ~labels.known,
+            "amended_later": here & superseded,
+            "withdrawn": here & known.withdrawn,
+            "without_logged_probability": labelled & np.isnan(labels.probability),
+        }
+        effective = round(compute_effective_sample_size(data.weight[labelled]), 1)
+        counts = {name: int(each.sum()) for name, each in counted.items()}
+        rows.append({"period": period.name, **counts, "effective_sample_size": effective})
+    outside, late = (placed == OUTSIDE) & (received < as_of_us), received >= as_of_us
     rows.append({"period": "gaps and too young", "arrived": int(outside.sum()), "used": 0.0})
-    rows.append({"period": "received after as-of", "arrived": late, "used": 0.0})
+    rows.append({"period": "received after as-of", "arrived": int(late.sum()), "used": 0.0})
     return rows
-
-
-def _build_report_row(
-    data: DataSet, counts: _ExclusionRows, code: int, name: str, placed: Bools
-) -> dict[str, float | str]:
-    mine = data.part == code
-    known = mine & data.labels.known
-    fitted = known | (mine & data.background)
-    later = mine & counts.final.known & ~data.labels.known
-    return {
-        "period": name,
-        "arrived": int(placed.sum()),
-        "used": int(mine.sum() if code == TEST else fitted.sum()),
-        "labelled": int(known.sum()),
-        "positive": int((known & data.labels.positive).sum()),
-        "background": int((mine & data.background).sum()),
-        "missed": int((mine & data.labels.missed).sum()),
-        "pending": int((mine & data.labels.pending).sum()),
-        "known_too_late": int(later.sum()),
-        "amended_later": int((placed & counts.superseded).sum()),
-        "withdrawn": int((placed & counts.withdrawn).sum()),
-        "without_logged_probability": int((known & np.isnan(data.labels.probability)).sum()),
-        "effective_sample_size": round(compute_effective_sample_size(data.weight[known]), 1),
-    }

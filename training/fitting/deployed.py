@@ -44,13 +44,13 @@ from training.evaluation.stored_scores import (
 )
 from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts
 from training.fitting.fit import (
-    EvaluationFit,
-    FitTask,
-    GrownFit,
+    CalibratedFit,
+    Fit,
+    Recipe,
     SplitFeatures,
     UnseenScores,
     calibrate_final,
-    fit_as_deployed,
+    fit_recipe,
     run_fits,
 )
 from training.fitting.rolling_origin import MIN_POSITIVES, compute_shares_above
@@ -195,15 +195,13 @@ def _can_learn(known: ObservedTables, target: Target) -> bool:
     return positives >= MIN_POSITIVES and int((arrived & labels.known).sum()) > positives
 
 
-class OriginFit(NamedTuple):
-    """A fit of an earlier date, with its scores.
+@dataclass(frozen=True, repr=False)
+class OriginFit(Fit):
+    """A fit of an earlier date with its scores, and the feature rows of all windows; of the latest date those of validation too.
 
     Attributes
     ----------
     origin : Origin
-    grown : GrownFit
-    matrix : FeatureMatrix
-        Rows of all windows under this fit; of the latest date those of validation too.
     raw : tuple of float64 arrays
         Raw scores of its own window, then of the later ones in their order.
     baselines : dict
@@ -213,8 +211,6 @@ class OriginFit(NamedTuple):
     """
 
     origin: Origin
-    grown: GrownFit
-    matrix: FeatureMatrix
     raw: tuple[Floats, ...]
     baselines: dict[str, Floats]
     model: RiskModel | None = None
@@ -263,18 +259,17 @@ class DeployedResult:
 
 def fit_at_dates(
     data: TrainingData,
-    task: FitTask,
+    recipe: Recipe,
     matrix: FeatureMatrix,
     jobs: int = 1,
     progress: Progress | None = None,
-) -> tuple[list[OriginFit], GrownFit, FeatureMatrix]:
+) -> tuple[list[OriginFit], Fit]:
     """Fit the recipe at each earlier date, which scores its window and the later ones, and on every label known today.
 
     Parameters
     ----------
     data : TrainingData
-    task : FitTask
-        Each fit replaces its data by those of its date.
+    recipe : Recipe
     matrix : FeatureMatrix
         Feature rows of `data.keep`, from any fit.
     jobs : int
@@ -285,48 +280,48 @@ def fit_at_dates(
     -------
     list of OriginFit
         The latest first; not calibrated.
-    GrownFit, FeatureMatrix
-        The fit on every label, and its rows: those it was fitted on, and all windows.
+    Fit
+        The fit on every label, with the rows it was fitted on, and all windows.
     """
     windows = _mark(np.concatenate([origin.window for origin in data.origins]), len(data.final.part))
     results: list[Any] = run_fits(
         [
             # The largest first.
-            lambda: fit_as_deployed(task._replace(data=data.final), matrix, windows),
-            *(partial(_fit_origin, data, place, task, matrix) for place in range(len(data.origins))),
+            lambda: fit_recipe(recipe, data.final, windows, matrix),
+            *(partial(_fit_origin, data, place, recipe, matrix) for place in range(len(data.origins))),
         ],
         jobs,
         progress,
     )
-    (grown, own), *origins = results
-    return origins, grown, own
+    served, *origins = results
+    return origins, served
 
 
-def _fit_origin(data: TrainingData, place: int, task: FitTask, matrix: FeatureMatrix) -> OriginFit:
+def _fit_origin(data: TrainingData, place: int, recipe: Recipe, matrix: FeatureMatrix) -> OriginFit:
     """Fit the recipe at one date, and score its window and the later ones."""
     origin, later = data.origins[place], [each.window for each in data.origins[place::-1]]
     windows = [each.window for each in data.origins]
     if place == 0:
         # If earlier windows have too few results, the validation period calibrates.
         windows.append(np.flatnonzero(data.evaluation.select_fitting_rows(VALIDATION)))
-    rows = np.unique(np.concatenate(windows))
-    grown, own = fit_as_deployed(task._replace(data=origin.data), matrix, _mark(rows, len(data.final.part)))
-    raw = predict_finite(grown.trees, own.X)
-    at = np.searchsorted(own.rows, origin.window)
-    baselines = score_baselines(SplitFeatures(origin.data, own), at, grown, task.config.model.seed)
-    scored = tuple(raw[np.searchsorted(own.rows, window)] for window in later)
-    kept = np.searchsorted(own.rows, rows)
-    return OriginFit(origin, grown, FeatureMatrix(own.X[kept], rows, own.spec), scored, baselines)
+    keep = _mark(np.concatenate(windows), len(data.final.part))
+    fit = fit_recipe(recipe, origin.data, keep, matrix)
+    raw, rows = predict_finite(fit.trees, fit.matrix.X), fit.matrix.rows
+    at = np.searchsorted(rows, origin.window)
+    baselines = score_baselines(SplitFeatures(fit.data, fit.matrix), at, fit, recipe.config.model.seed)
+    scored = tuple(raw[np.searchsorted(rows, window)] for window in later)
+    kept = fit.matrix.keep_rows(keep)
+    return OriginFit(fit.data, kept, fit.fitted, fit.trees, fit.linear, origin, scored, baselines)
 
 
-def score_baselines(parts: SplitFeatures, at: Positions, grown: GrownFit, seed: int) -> dict[str, Floats]:
+def score_baselines(parts: SplitFeatures, at: Positions, fit: Fit, seed: int) -> dict[str, Floats]:
     """Fit the baselines on the training rows, and score the feature rows at some positions with each.
 
     Parameters
     ----------
     parts : SplitFeatures
     at : int64 array, (n,)
-    grown : GrownFit
+    fit : Fit
         Of the same training rows; its linear model is a baseline.
     seed : int
     """
@@ -335,7 +330,7 @@ def score_baselines(parts: SplitFeatures, at: Positions, grown: GrownFit, seed: 
     kept, weight = sample_negatives(parts.positive[train].astype(np.float64), parts.weight[train])
     few = train[kept]
     positive = parts.positive[few].astype(np.float64)
-    fitted = fit_baselines(parts.X[few], positive, weight, parts.spec, seed=seed, linear=grown.linear)
+    fitted = fit_baselines(parts.X[few], positive, weight, parts.spec, seed=seed, linear=fit.linear)
     ids = parts.frame["consignment_id"].iloc[parts.rows[at]].tolist()
     return {baseline.name: baseline.compute_scores(parts.X[at], ids) for baseline in fitted}
 
@@ -390,7 +385,7 @@ def calibrate_origins(
         model = _calibrate_then(fit, [each for each in unseen if len(each.rows)])
         if model is None and place == 0:
             model = _calibrate_then(fit, [validation])
-        found.append(fit._replace(model=model))
+        found.append(replace(fit, model=model))
     return found
 
 
@@ -413,17 +408,17 @@ def _calibrate_then(fit: OriginFit, unseen: Sequence[UnseenScores]) -> RiskModel
     positives = int(fit.origin.data.labels.positive[known].sum())
     if positives < MIN_POSITIVES or positives == len(known) or not unseen[-1].even.any():
         return None
-    return calibrate_final(fit.origin.data, fit.grown, fit.matrix, unseen).model
+    return calibrate_final(fit, unseen).model
 
 
-def use_evaluation_fit(evaluated: EvaluationFit, data: DataSet, seed: int) -> OriginFit:
+def use_evaluation_fit(fit: CalibratedFit, seed: int) -> OriginFit:
     """Return the evaluation fit as the only origin, if no earlier date can be evaluated."""
-    parts, test = SplitFeatures(data, evaluated.matrix), data.split.test
+    parts, test = SplitFeatures(fit.data, fit.matrix), fit.data.split.test
     matrix, at = parts.test_matrix, np.flatnonzero(parts.select_part(TEST))
-    origin = Origin(data, test.begins, test.ends, matrix.rows)
-    raw = predict_finite(evaluated.grown.trees, matrix.X)
-    baselines = score_baselines(parts, at, evaluated.grown, seed)
-    return OriginFit(origin, evaluated.grown, matrix, (raw,), baselines, evaluated.model)
+    origin = Origin(fit.data, test.begins, test.ends, matrix.rows)
+    raw = (predict_finite(fit.trees, matrix.X),)
+    baselines = score_baselines(parts, at, fit, seed)
+    return OriginFit(fit.data, matrix, fit.fitted, fit.trees, fit.linear, origin, raw, baselines, fit.model)
 
 
 def evaluate_deployed(
@@ -463,11 +458,11 @@ def evaluate_deployed(
         recipe=evaluate_recipe(stored, config),
         origins=[
             {
-                "as_of": f"{fit.grown.learnt_until:%Y-%m-%d}",
+                "as_of": f"{fit.learnt_until:%Y-%m-%d}",
                 "from": fit.window,
                 "until": f"{fit.origin.ends:%Y-%m-%d}",
-                "learnt_positives": fit.grown.positives,
-                "learnt_results": fit.grown.labelled,
+                "learnt_positives": fit.positives,
+                "learnt_results": fit.labelled,
                 **judge.evaluate({fit.window: fit.raw[0]}),
             }
             for fit in fits
@@ -555,7 +550,7 @@ class _WindowJudge:
 
 def _describe_fits(fits: Sequence[OriginFit]) -> tuple[str, ...]:
     """Describe which fits were tested on which weeks, and on which of them the calibration rests."""
-    first, last, learnt = fits[-1].window, f"{fits[0].origin.ends:%Y-%m-%d}", fits[0].grown.learnt_until
+    first, last, learnt = fits[-1].window, f"{fits[0].origin.ends:%Y-%m-%d}", fits[0].learnt_until
     if learnt < fits[0].origin.begins:
         return (
             f"No earlier date could be evaluated. So the figures are those of the evaluation fit, which was trained on arrivals until "

@@ -1,4 +1,4 @@
-"""Diagnostics of a training run besides its fits: ablation of feature groups, and a search for better parameters.
+"""Diagnostics of a training run besides its fits: ablation of features, and a search for better parameters.
 
 Both use rolling origins whose windows end before any period that is reported.
 """
@@ -6,67 +6,95 @@ Both use rolling origins whose windows end before any period that is reported.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
-from consignments.errors import BadInput
-from features.batch import FeatureMatrix, Progress
+import numpy as np
+
+from consignments.errors import BadInput, UnknownName
+from features.batch import FeatureParameters, Progress
+from features.normalization.normal_forms import get_goods_text
 from features.spec import Spec
 from training.config import TrainConfig
-from training.data.training_set import DataSet
+from training.fitting.fit import Fit, Recipe
 from training.fitting.rolling_origin import (
-    DetectionRanks,
     RollingOrigin,
     build_rolling_origins,
     estimate_gain,
     evaluate_origins,
+    select_learnt_rows,
 )
-from training.fitting.search import SearchBudget
+from training.fitting.search import SearchBudget, check_start, search
 
 ORIGINS = 3
 """Maximum number of dates for ablation and search."""
 HISTORY_GROUP = "history"
+GROUPS = "groups"
+"""Stands for all groups of features among the names of an ablation."""
 
 
 @dataclass(frozen=True)
 class DiagnosticsOptions:
-    """Options of the diagnostics.
+    """Options of the diagnostics: what an ablation leaves out, one after the other, and the budget of a search.
 
-    Attributes
-    ----------
-    ablation : bool
-        Also fit without each group of features.
-    search : SearchBudget or None
-        Budget of the search for better parameters; None: no search.
+    `ablation` has names of features, of groups, of history keys (`history.sender`), and `GROUPS` for all groups; none: no ablation.
     """
 
-    ablation: bool = False
+    ablation: tuple[str, ...] = ()
     search: SearchBudget | None = None
 
     @property
     def is_wanted(self) -> bool:
         """True if any diagnostic is configured."""
-        return self.ablation or self.search is not None
+        return bool(self.ablation) or self.search is not None
+
+    def check(self, config: TrainConfig) -> None:
+        """Raise `UnknownName` if a feature of the ablation does not exist, `BadSetting` if the search cannot start."""
+        select_columns(FeatureParameters(config.features).build_pipeline().spec, self.ablation)
+        if self.search is not None:
+            check_start(config)
 
 
 @dataclass(frozen=True)
 class DiagnosticsResult:
-    """Results of the diagnostics, as tables.
-
-    Attributes
-    ----------
-    ablation, trials : list of dict
-        Empty if not configured.
-    """
+    """Tables of the ablation and of the trials; empty if not configured."""
 
     ablation: list[dict[str, Any]] = field(default_factory=list)
     trials: list[dict[str, Any]] = field(default_factory=list)
 
 
-def cut_origins(
-    data: DataSet, matrix: FeatureMatrix, texts: Sequence[str], config: TrainConfig, before: datetime
-) -> list[RollingOrigin]:
-    """Build the rolling origins as `build_rolling_origins` does, or raise `BadInput` if there is none."""
-    origins = build_rolling_origins(data, matrix, texts, config, before)[:ORIGINS]
+def run_diagnostics(
+    options: DiagnosticsOptions,
+    fit: Fit,
+    recipe: Recipe,
+    before: datetime,
+    name: str,
+    progress: Progress | None = None,
+) -> tuple[TrainConfig, DiagnosticsResult]:
+    """Search for better settings and measure features, on origins before a date; return the best settings and the tables.
+
+    `name` is that of the search, which continues under the same name.
+    """
+    config, trials, ablation = recipe.config, list[dict[str, Any]](), list[dict[str, Any]]()
+    if not options.is_wanted:
+        return config, DiagnosticsResult()
+    origins = build_origins(fit, recipe, before)
+    if options.search is not None:
+        found = search(
+            origins, config, options.search, name=f"{name} {config.digest()[:16]}", progress=progress
+        )
+        config, trials = found.config, found.trials
+    if options.ablation:
+        ablation = run_ablation(origins, config, options.ablation, progress)
+    return config, DiagnosticsResult(ablation, trials)
+
+
+def build_origins(fit: Fit, recipe: Recipe, before: datetime) -> list[RollingOrigin]:
+    """Build at most `ORIGINS` rolling origins before a date, or raise `BadInput` if there is none."""
+    learnt = select_learnt_rows(fit.data, fit.matrix)
+    texts = [get_goods_text(record) for record in recipe.source.get_records(learnt.rows)]
+    built = build_rolling_origins(fit.data, learnt, np.array(texts, dtype=object), recipe.config, before)
+    origins = list(islice(built, ORIGINS))
     if not origins:
         raise BadInput(
             "too few positives before the reported periods, for ablation and search",
@@ -76,27 +104,8 @@ def cut_origins(
     return origins
 
 
-def run_diagnostics(
-    studies: DiagnosticsOptions,
-    origins: list[RollingOrigin],
-    config: TrainConfig,
-    progress: Progress | None,
-) -> DiagnosticsResult:
-    """Compute the table of the ablation, if it is configured."""
-    if not studies.ablation:
-        return DiagnosticsResult()
-    whole = evaluate_origins(origins, config.model, config.weights)
-    return DiagnosticsResult(run_ablation(origins, config, whole, progress))
-
-
 def group_features(spec: Spec) -> dict[str, list[int]]:
-    """Return the columns of each group, and within history those of each key.
-
-    Returns
-    -------
-    dict
-        `goods`, `history`, `history.sender`, … to columns.
-    """
+    """Return the columns of each group, and within history those of each key: `goods`, `history`, `history.sender`, …."""
     groups: dict[str, list[int]] = {}
     for place, feature in enumerate(spec.features):
         groups.setdefault(feature.group, []).append(place)
@@ -105,46 +114,41 @@ def group_features(spec: Spec) -> dict[str, list[int]]:
     return groups
 
 
+def select_columns(spec: Spec, names: Sequence[str]) -> dict[str, list[int]]:
+    """Return the columns of each name of an ablation, in the order of the names; raise `UnknownName` for one that is none."""
+    groups = group_features(spec)
+    known = groups | {name: [place] for place, name in enumerate(spec.names)}
+    found: dict[str, list[int]] = {}
+    for name in names:
+        if name == GROUPS:
+            found |= groups
+        elif name in known:
+            found[name] = known[name]
+        else:
+            raise UnknownName.from_candidates(name, known, kind="feature or group", where="--ablation")
+    return found
+
+
 def run_ablation(
     origins: Sequence[RollingOrigin],
     config: TrainConfig,
-    whole: DetectionRanks,
+    names: Sequence[str] = (GROUPS,),
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
-    """Fit without each group of features, at every origin.
+    """Fit at every origin without each of some features or groups, and return the loss of each, the largest first.
 
-    Parameters
-    ----------
-    origins : sequence of RollingOrigin
-        At least one.
-    config : TrainConfig
-    whole : DetectionRanks
-        With all features.
-    progress : callable, optional
-
-    Returns
-    -------
-    list of dict
-        `group`, `features`, `worth` (loss of the log-discounted rank score without it, with `_low` and `_high`) and
-        `recall_at_1pct` (loss of recall, likewise), the most valuable first.
+    `worth` is the loss of the log-discounted rank score, `recall_at_1pct` that of recall, each with `_low` and `_high`.
     """
+    whole = evaluate_origins(origins, config.model, config.weights)
     rows = []
-    groups = group_features(origins[0].spec)
+    groups = select_columns(origins[0].spec, names)
     for done, (group, columns) in enumerate(groups.items()):
         without = evaluate_origins(origins, config.model, config.weights, without=columns)
-        worth, recall = estimate_gain(whole, without), estimate_gain(whole, without, "at_1pct")
-        rows.append(
-            {
-                "group": group,
-                "features": len(columns),
-                "worth": worth.value,
-                "worth_low": worth.low,
-                "worth_high": worth.high,
-                "recall_at_1pct": recall.value,
-                "recall_at_1pct_low": recall.low,
-                "recall_at_1pct_high": recall.high,
-            }
-        )
+        row: dict[str, Any] = {"group": group, "features": len(columns)}
+        for name, values in (("worth", "worth"), ("recall_at_1pct", "at_1pct")):
+            loss = estimate_gain(whole, without, values)
+            row |= {name: loss.value, f"{name}_low": loss.low, f"{name}_high": loss.high}
+        rows.append(row)
         if progress is not None:
             progress("ablation", done + 1, len(groups))
     return sorted(rows, key=lambda row: -float(row["worth"]))

@@ -1,14 +1,15 @@
-"""Two fits in one training run: the evaluation fit, which is tested on later time, and the final fit, which is deployed.
+"""Fits of one recipe: the evaluation fit, which is tested on later time, fits of earlier dates, and the final fit, which is served.
 
-The recipe is the same: feature parameters are learnt from the fitted rows, then trees, then calibration and bands from scores of
-later time. The number of trees, the shares and the weights are fixed beforehand (`training.config`); no period chooses them.
+Feature parameters are learnt from the fitted rows, then trees, then calibration and bands from scores of later time. The number of
+trees, the shares and the weights are fixed beforehand (`training.config`); no period chooses them.
 """
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from consignments.records import Consignment
 from consignments.timestamps import US_PER_DAY, get_time_column_us
-from features.batch import FeatureMatrix, Progress, report_progress
+from features.batch import ComputeOptions, FeatureMatrix, Progress, report_progress
 from features.fitted import FittedParameters, fit_features
 from features.normalization.normal_forms import get_goods_text
 from models.bands import Bands
@@ -35,6 +36,8 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
 T = TypeVar("T")
+ALONE = ComputeOptions()
+"""One thread, no progress."""
 
 
 class FeatureSource(Protocol):
@@ -43,64 +46,75 @@ class FeatureSource(Protocol):
     def get_records(self, rows: Positions) -> list[Consignment]:
         """Return the consignments at some positions of the table."""
 
-    def build_matrix(self, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
-        """Compute the feature rows of the kept consignments, each as of its own time of scoring."""
+    def build_matrix(
+        self, fitted: FittedParameters, keep: Bools, known: FeatureMatrix | None = None
+    ) -> FeatureMatrix:
+        """Return the feature rows of the kept consignments, copied from those of another fit if they are known."""
 
-    def refit(self, matrix: FeatureMatrix, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
-        """Return the feature rows of the kept consignments of a matrix under other fitted parameters."""
 
+class Recipe(NamedTuple):
+    """The common parts of all fits of a training: the source of their features, and their settings."""
 
-class FitTask(NamedTuple):
-    """Input of a fit.
-
-    Attributes
-    ----------
-    data : DataSet
-    source : FeatureSource
-        Source of its features.
-    config : TrainConfig
-    """
-
-    data: DataSet
     source: FeatureSource
     config: TrainConfig
 
 
-class GrownFit(NamedTuple):
-    """A fit before its scores are calibrated.
+@dataclass(frozen=True, repr=False)
+class Fit:
+    """A fit of the recipe: the data it learnt from, feature rows under its parameters, and what it learnt.
 
-    Attributes
-    ----------
-    fitted : FittedParameters
-    trees : Trees
-    linear : LogisticRegression or None
-        The linear model that has a share in the trees.
-    positives, labelled : int
-        Numbers of labels it was fitted on.
-    learnt_until : datetime
-        End of the arrivals it was fitted on.
+    The rows are at least those of its data. `linear` is the linear model that has a share in the trees, if any.
     """
 
+    data: DataSet
+    matrix: FeatureMatrix
     fitted: FittedParameters
     trees: Trees
     linear: LogisticRegression | None
-    positives: int
-    labelled: int
-    learnt_until: datetime
+
+    @property
+    def labelled(self) -> int:
+        """Number of results it was fitted on."""
+        return int(self._learnt.sum())
+
+    @property
+    def positives(self) -> int:
+        """Number of positives among these results."""
+        return int(self.data.labels.positive[self._learnt].sum())
+
+    @property
+    def learnt_until(self) -> datetime:
+        """End of the arrivals it was fitted on."""
+        return self.data.split.train.ends
+
+    def keep_rows(self, keep: Bools) -> Self:
+        """Return the same fit with the feature rows of some consignments only; they take most of its memory."""
+        return replace(self, matrix=self.matrix.keep_rows(keep))
+
+    @property
+    def _learnt(self) -> Bools:
+        return self.data.select_fitting_rows(TRAIN) & self.data.labels.known
+
+
+@dataclass(frozen=True, repr=False)
+class CalibratedFit(Fit):
+    """A fit with its model, calibrated on scores of later time, and the uncertainty of the level of these scores.
+
+    `usual` is a uniform sample of later traffic with its scores (n,), the reference for what is usual. Each of these scores
+    comes from a fit that was not trained on the row.
+    """
+
+    model: RiskModel
+    level: CalibrationLevel
+    usual: FeatureMatrix
+    usual_scores: Floats
 
 
 class UnseenScores(NamedTuple):
     """Raw scores of traffic by a fit that was not trained on that period.
 
-    Attributes
-    ----------
-    rows : int64 array, (n,)
-        Positions in the table.
-    raw : float64 array, (n,)
-    weight : float64 array, (n,)
-        How many consignments a known result stands for; 0 if none is known.
-    even : bool array, (n,)
-        Rows that are a uniform sample of all arrivals.
+    `rows` (n,) are positions in the table. `weight` is how many consignments a known result stands for, 0 if none is known.
+    `even` marks a uniform sample of all arrivals.
     """
 
     rows: Positions
@@ -109,234 +123,83 @@ class UnseenScores(NamedTuple):
     even: Bools
 
 
-class EvaluationFit(NamedTuple):
-    """The fit that is evaluated on later time.
-
-    Attributes
-    ----------
-    grown : GrownFit
-    matrix : FeatureMatrix
-        Feature rows of its data, and of additional rows if requested.
-    model : RiskModel
-        Calibrated on validation.
-    level : CalibrationLevel
-        Uncertainty of the level of its scores.
-    """
-
-    grown: GrownFit
-    matrix: FeatureMatrix
-    model: RiskModel
-    level: CalibrationLevel
-
-
-class TrafficScores(NamedTuple):
-    """Feature rows of a period's traffic, and scores (n,) by fits that were not trained on the row."""
-
-    matrix: FeatureMatrix
-    scores: Floats
-
-
-class FinalFit(NamedTuple):
-    """The recipe fitted on every label known at the date of training; this fit is served.
-
-    Attributes
-    ----------
-    grown : GrownFit
-    model : RiskModel
-        Calibrated on scores of later time by earlier fits of the recipe.
-    level : CalibrationLevel
-        Uncertainty of the level of its scores.
-    traffic : TrafficScores
-        Traffic of the last later period, as the reference for what is usual.
-    """
-
-    grown: GrownFit
-    model: RiskModel
-    level: CalibrationLevel
-    traffic: TrafficScores
-
-
-def grow_fit(
-    task: FitTask,
-    build_matrix: Callable[[FittedParameters], FeatureMatrix],
-    jobs: int = 1,
-    progress: Progress | None = None,
-) -> tuple[GrownFit, FeatureMatrix]:
+def fit_recipe(
+    recipe: Recipe,
+    data: DataSet,
+    also: Bools | None = None,
+    known: FeatureMatrix | None = None,
+    options: ComputeOptions = ALONE,
+) -> Fit:
     """Learn text weights and norms, compute the features with them, and grow trees on the training rows.
 
-    Parameters
-    ----------
-    task : FitTask
-    build_matrix : callable
-        Returns the feature rows under the fitted parameters; at least those of the task's data.
-    jobs, progress
-        As in `fit_evaluation`.
+    `also` marks further rows whose features are wanted. `known` are rows of another fit, of which the features are copied that no
+    fit changes. The number of jobs changes no bit.
     """
-    data, source, config = task
-    with report_progress(progress, "learning text weights"):
-        fitted, text_scores = _learn_features(data, source, config)
-    matrix = build_matrix(fitted)
+    source, config = recipe
+    with report_progress(options.progress, "learning text weights"):
+        fitted, text_scores = _learn_features(recipe, data)
+    matrix = source.build_matrix(fitted, data.keep if also is None else data.keep | also, known)
     parts = SplitFeatures(data, matrix)
     rows = parts.select_fitting_rows(TRAIN)
     # The rows used to learn the text weights get their text score out of fold.
     matrix.X[rows, matrix.spec.get_column(TEXT_SCORE)] = text_scores
-    if progress is not None:
-        progress("growing trees", 0, config.model.trees)
-    options = FitOptions(config.model.build_tree_params(), config.model.seed, jobs, progress)
-    labelled = parts.build_labelled_rows(rows)
-    trees, linear = grow_trees(labelled, parts.spec, options)
-    known = rows & parts.known
-    positives, results = int(parts.positive[known].sum()), int(known.sum())
-    return GrownFit(fitted, trees, linear, positives, results, data.split.train.ends), matrix
+    if options.progress is not None:
+        options.progress("growing trees", 0, config.model.trees)
+    fit_options = FitOptions(
+        config.model.build_tree_params(), config.model.seed, options.jobs, options.progress
+    )
+    trees, linear = grow_trees(parts.build_labelled_rows(rows), parts.spec, fit_options)
+    return Fit(data, matrix, fitted, trees, linear)
 
 
 def fit_evaluation(
-    task: FitTask, jobs: int = 1, progress: Progress | None = None, *, also: Bools | None = None
-) -> EvaluationFit:
-    """Fit on the training period, and calibrate on the validation period.
-
-    Parameters
-    ----------
-    task : FitTask
-        Its consignments need only `received_at` and `channel`.
-    jobs : int
-        Threads that fit the parts of a model and estimate the weights of results; any number gives the same model.
-    progress : callable, optional
-    also : bool array, (consignments,), optional
-        Further rows that the matrix shall hold; this fit does not use them.
-    """
-    data, source, config = task
-    keep = data.keep if also is None else data.keep | also
-    grown, matrix = grow_fit(task, lambda fitted: source.build_matrix(fitted, keep), jobs, progress)
-    parts = SplitFeatures(data, matrix, jobs)
-    with report_progress(progress, "calibrating"):
-        weight = parts.estimate_result_weights(parts.select_part(VALIDATION), config.model.seed)
-        known, sample = weight > 0, _sample_validation(parts, config.model.seed)
-        raw = predict_finite(grown.trees, parts.X[known])
-        calibration, level = _calibrate(parts, known, raw, weight[known])
-        seen = predict_finite(grown.trees, parts.X[sample])
-        bands = Bands.from_scores(calibration.calibrate(seen, parts.get_channels(sample)))
-    model = RiskModel(grown.trees, calibration, bands, parts.spec)
-    return EvaluationFit(grown, matrix, model, level)
-
-
-def score_validation(evaluated: EvaluationFit, data: DataSet, seed: int) -> UnseenScores:
-    """Compute the scores of the evaluation fit on the validation period.
-
-    Parameters
-    ----------
-    evaluated : EvaluationFit
-    data : DataSet
-        The data that it was fitted on.
-    seed : int
-        For the weights of the results.
-    """
-    parts = SplitFeatures(data, evaluated.matrix)
-    weight = parts.estimate_result_weights(parts.select_part(VALIDATION), seed)
-    even = _sample_validation(parts, seed)
-    mine = even | (weight > 0)
-    raw = predict_finite(evaluated.grown.trees, parts.X[mine])
-    return UnseenScores(parts.locate_rows(mine), raw, weight[mine], even[mine])
-
-
-def score_test(evaluated: EvaluationFit, data: DataSet, weight: Floats) -> UnseenScores:
-    """Compute the scores of the evaluation fit on the test period; `weight` belongs to its known results."""
-    parts = SplitFeatures(data, evaluated.matrix)
-    test = parts.select_part(TEST)
-    raw, rows = predict_finite(evaluated.grown.trees, parts.X[test]), parts.locate_rows(test)
-    return UnseenScores(rows, raw, weight, data.observed.kept.even[rows])
-
-
-def fit_as_deployed(
-    task: FitTask, matrix: FeatureMatrix, keep: Bools, jobs: int = 1, progress: Progress | None = None
-) -> tuple[GrownFit, FeatureMatrix]:
-    """Fit the recipe on every label that a data set contains, and learn text weights and norms again.
-
-    Parameters
-    ----------
-    task : FitTask
-        Its data hold nothing out.
-    matrix : FeatureMatrix
-        From any fit; it contains the rows to keep.
-    keep : bool array, (consignments,)
-        Rows whose features are needed under this fit, in addition to those it is fitted on.
-    jobs, progress
-        As in `fit_evaluation`.
-
-    Returns
-    -------
-    GrownFit
-    FeatureMatrix
-        The rows that it was fitted on, and the kept ones.
-    """
-    wanted = task.data.keep | keep
-    return grow_fit(task, lambda fitted: task.source.refit(matrix, fitted, wanted), jobs, progress)
+    recipe: Recipe, data: DataSet, also: Bools | None = None, options: ComputeOptions = ALONE
+) -> CalibratedFit:
+    """Fit on the training period, and calibrate on the validation period."""
+    fit = fit_recipe(recipe, data, also, options=options)
+    with report_progress(options.progress, "calibrating"):
+        return _calibrate(fit, [score_validation(fit, recipe.config.model.seed, options.jobs)])
 
 
 def fit_final(
-    task: FitTask,
-    matrix: FeatureMatrix,
+    recipe: Recipe,
+    data: DataSet,
+    known: FeatureMatrix,
     unseen: Sequence[UnseenScores],
-    jobs: int = 1,
-    progress: Progress | None = None,
-) -> FinalFit:
-    """Fit the recipe on all known labels, and calibrate it on the scores of earlier fits on later time.
-
-    Parameters
-    ----------
-    task : FitTask
-        Its data hold nothing out.
-    matrix : FeatureMatrix
-        Of the evaluation fit.
-    unseen : sequence of UnseenScores
-        At least one; the last is the reference for usual traffic.
-    jobs, progress
-        As in `fit_evaluation`.
-    """
-    later = np.zeros(len(task.data.part), dtype=bool)
+    options: ComputeOptions = ALONE,
+) -> CalibratedFit:
+    """Fit on data that hold nothing out, and calibrate on the scores of earlier fits; the last ones are the usual traffic."""
+    later = np.zeros(len(data.part), dtype=bool)
     for period in unseen:
         later[period.rows] = True
-    grown, own = fit_as_deployed(task, matrix, later, jobs, progress)
-    return calibrate_final(task.data, grown, own, unseen, progress)
+    return calibrate_final(fit_recipe(recipe, data, later, known, options), unseen, options.progress)
 
 
 def calibrate_final(
-    data: DataSet,
-    grown: GrownFit,
-    own: FeatureMatrix,
-    unseen: Sequence[UnseenScores],
-    progress: Progress | None = None,
-) -> FinalFit:
-    """Calibrate a fit on all known labels on the scores of earlier fits on later time.
-
-    Parameters
-    ----------
-    data : DataSet
-        That it was fitted on.
-    grown, own
-        As `fit_as_deployed` returns them; the rows include those of `unseen`.
-    unseen, progress
-        As in `fit_final`.
-    """
+    fit: Fit, unseen: Sequence[UnseenScores], progress: Progress | None = None
+) -> CalibratedFit:
+    """Calibrate a fit on the scores of earlier fits on later time, whose rows it has; it keeps only the usual ones."""
     with report_progress(progress, "calibrating on later time"):
-        parts = SplitFeatures(data, own)
-        places = [np.searchsorted(own.rows, period.rows) for period in unseen]
-        scaled = [
-            _scale_to(grown.trees, parts, at, period.raw) for at, period in zip(places, unseen, strict=True)
-        ]
-        known = [period.weight > 0 for period in unseen]
-        calibration, level = _calibrate(
-            parts,
-            np.concatenate([at[mine] for at, mine in zip(places, known, strict=True)]),
-            np.concatenate([raw[mine] for raw, mine in zip(scaled, known, strict=True)]),
-            np.concatenate([period.weight[mine] for period, mine in zip(unseen, known, strict=True)]),
-        )
-        even = unseen[-1].even
-        usual = places[-1][even]
-        scores = calibration.calibrate(scaled[-1][even], parts.get_channels(usual))
-    model = RiskModel(grown.trees, calibration, Bands.from_scores(scores), parts.spec)
-    traffic = TrafficScores(FeatureMatrix(parts.X[usual], unseen[-1].rows[even], parts.spec), scores)
-    return FinalFit(grown, model, level, traffic)
+        nothing = np.zeros(len(fit.data.part), dtype=bool)
+        return _calibrate(fit, [scale_to(fit, period) for period in unseen]).keep_rows(nothing)
+
+
+def score_validation(fit: Fit, seed: int, jobs: int = 1) -> UnseenScores:
+    """Compute the raw scores of a fit on the known results of its validation period, and on a uniform sample of it."""
+    parts = SplitFeatures(fit.data, fit.matrix, jobs)
+    weight = parts.estimate_result_weights(parts.select_part(VALIDATION), seed)
+    even = _sample_validation(parts, seed)
+    mine = even | (weight > 0)
+    return UnseenScores(parts.rows[mine], predict_finite(fit.trees, parts.X[mine]), weight[mine], even[mine])
+
+
+def score_test(fit: Fit, weight: Floats) -> UnseenScores:
+    """Compute the raw scores of a fit on its test period; `weight` belongs to the rows of this period."""
+    test = fit.data.part[fit.matrix.rows] == TEST
+    rows = fit.matrix.rows[test]
+    return UnseenScores(
+        rows, predict_finite(fit.trees, fit.matrix.X[test]), weight, fit.data.observed.kept.even[rows]
+    )
 
 
 def run_fits(fits: Sequence[Callable[[], T]], jobs: int = 1, progress: Progress | None = None) -> list[T]:
@@ -353,43 +216,20 @@ def run_fits(fits: Sequence[Callable[[], T]], jobs: int = 1, progress: Progress 
     return [each.result() for each in running]
 
 
-def _scale_to(trees: Trees, parts: "SplitFeatures", at: Positions, raw: Floats) -> Floats:
-    """Convert another fit's raw scores of some feature rows to the scale of these trees.
-
-    Rows that the trees were not fitted on get their own raw score.
-    """
-    learnt = parts.known[at] | parts.background[at] | parts.chosen[at]
-    own = predict_finite(trees, parts.X[at])
-    ratio, offset = fit_raw_scale(raw[~learnt], own[~learnt])
-    scaled: Floats = np.where(learnt, ratio * raw + offset, own)
-    return scaled
-
-
 class SplitFeatures:
-    """Feature rows with their labels and weights, by part of the split.
-
-    Parameters
-    ----------
-    data : DataSet
-    matrix : FeatureMatrix
-    jobs : int
-        Number of threads that estimate the weights of results, which do not depend on it.
-    """
+    """Feature rows with their labels and weights, by part of the split; `jobs` threads estimate the weights of results."""
 
     def __init__(self, data: DataSet, matrix: FeatureMatrix, jobs: int = 1) -> None:
         self._jobs = jobs
-        self.data, self.X, self.spec = data, matrix.X, matrix.spec
+        self.data, self.X, self.spec, self.rows = data, matrix.X, matrix.spec, matrix.rows
         self.frame = data.observed.consignments
-        self.rows = matrix.rows
         self._part = data.part[matrix.rows]
-        self.known = data.labels.known[matrix.rows]
-        self.positive = data.labels.positive[matrix.rows]
-        self.chosen = data.labels.chosen[matrix.rows]
-        self.logged = data.labels.probability[matrix.rows]
-        self.tipped = data.labels.selected_by[matrix.rows] == "intelligence"
-        self.random = data.labels.selected_by[matrix.rows] == "random"
-        self.weight = data.weight[matrix.rows]
-        self.background = data.background[matrix.rows]
+        labels = data.labels
+        self.known, self.positive = labels.known[matrix.rows], labels.positive[matrix.rows]
+        self.chosen, self.logged = labels.chosen[matrix.rows], labels.probability[matrix.rows]
+        self.tipped = labels.selected_by[matrix.rows] == "intelligence"
+        self.random = labels.selected_by[matrix.rows] == "random"
+        self.weight, self.background = data.weight[matrix.rows], data.background[matrix.rows]
         self.stands_for = data.traffic_weight[matrix.rows]
         self.day = get_time_column_us(self.frame, "received_at")[matrix.rows] // US_PER_DAY
         self._channels = extract_texts(self.frame, "channel", matrix.rows)
@@ -412,7 +252,7 @@ class SplitFeatures:
     def test_matrix(self) -> FeatureMatrix:
         """The feature rows of the test period."""
         test = self.select_part(TEST)
-        return FeatureMatrix(self.X[test], self.locate_rows(test), self.spec)
+        return FeatureMatrix(self.X[test], self.rows[test], self.spec)
 
     def get_channels(self, mine: Bools | Positions) -> list[str]:
         """Return the channels of some feature rows."""
@@ -424,20 +264,9 @@ class SplitFeatures:
         return LabelledRows(self.X[mine], labels, self.weight[mine], self.get_channels(mine))
 
     def estimate_result_weights(self, mine: Bools, seed: int, stands_for: Floats | None = None) -> Floats:
-        """Estimate how many consignments each known result of a period stands for.
+        """Estimate how many consignments each known result of a period stands for; 0 outside and without a result.
 
-        Parameters
-        ----------
-        mine : bool array, (feature rows,)
-            The period: known results and its traffic, or a sample of it.
-        seed : int
-        stands_for : float64 array, (feature rows,), optional
-            How many consignments a row of traffic stands for. Default: as the data set sampled it.
-
-        Returns
-        -------
-        float64 array, (feature rows,)
-            0 for rows outside, and if no result is known.
+        The period has all its traffic, or a sample of which each row stands for `stands_for`; by default as the data set sampled it.
         """
         traffic = self.stands_for if stands_for is None else stands_for
         known, logged = self.known[mine], self.logged[mine]
@@ -451,46 +280,51 @@ class SplitFeatures:
             rest = mine & ~self.tipped
             estimated = np.ones(len(known))
             estimated[rest[mine]] = estimate_known_probability(
-                self.X[rest],
-                self.known[rest],
-                traffic[rest],
-                self.day[rest],
-                seed=seed,
-                jobs=self._jobs,
+                self.X[rest], self.known[rest], traffic[rest], self.day[rest], seed=seed, jobs=self._jobs
             )
         weight[mine] = compute_result_weights(known, logged, estimated)
         return weight
 
 
-def _learn_features(
-    data: DataSet, source: FeatureSource, config: TrainConfig
-) -> tuple[FittedParameters, NDArray[np.float32]]:
+def _learn_features(recipe: Recipe, data: DataSet) -> tuple[FittedParameters, NDArray[np.float32]]:
     """Fit the feature parameters, and compute the text scores of the training rows out of fold."""
     rows = np.flatnonzero(data.select_fitting_rows(TRAIN))
-    records = source.get_records(rows)
-    labels, weights = data.labels.positive[rows].astype(np.int8), data.weight[rows]
-    fitted = fit_features(records, config.features, labels, weights)
+    records = recipe.source.get_records(rows)
+    positive, weight = data.labels.positive[rows], data.weight[rows]
+    fitted = fit_features(records, recipe.config.features, positive.astype(np.int8), weight)
     texts = np.array([get_goods_text(record) for record in records], dtype=object)
     received = get_time_column_us(data.observed.consignments, "received_at")[rows]
-    return fitted, compute_text_scores(texts, data.labels.positive[rows], weights, received)
+    return fitted, compute_text_scores(texts, positive, weight, received)
 
 
-def _calibrate(
-    parts: SplitFeatures, at: Bools | Positions, raw: Floats, weight: Floats
-) -> tuple[Calibration, CalibrationLevel]:
-    """Fit the calibration of raw scores with known results; random inspections anchor the level.
+def scale_to(fit: Fit, period: UnseenScores) -> UnseenScores:
+    """Convert another fit's raw scores to the scale of a fit; rows that it did not learn from get its own raw score."""
+    labels, rows = fit.data.labels, period.rows
+    learnt = labels.known[rows] | fit.data.background[rows] | labels.chosen[rows]
+    own = predict_finite(fit.trees, fit.matrix.X[np.searchsorted(fit.matrix.rows, rows)])
+    ratio, offset = fit_raw_scale(period.raw[~learnt], own[~learnt])
+    return period._replace(raw=np.where(learnt, ratio * period.raw + offset, own))
 
-    Parameters
-    ----------
-    parts : SplitFeatures
-    at : bool array or int64 array
-        The feature rows with a known result.
-    raw, weight : float64 array, (known results,)
-    """
+
+def _calibrate(fit: Fit, unseen: Sequence[UnseenScores]) -> CalibratedFit:
+    """Calibrate raw scores in the scale of a fit on their known results; random inspections anchor the level."""
+    parts = SplitFeatures(fit.data, fit.matrix)
+    places = [np.searchsorted(fit.matrix.rows, period.rows) for period in unseen]
+    known = [period.weight > 0 for period in unseen]
+    at = np.concatenate([rows[mine] for rows, mine in zip(places, known, strict=True)])
+    raw = np.concatenate([period.raw[mine] for period, mine in zip(unseen, known, strict=True)])
+    weight = np.concatenate([period.weight[mine] for period, mine in zip(unseen, known, strict=True)])
     channels, positive, drawn = parts.get_channels(at), parts.positive[at], parts.random[at]
     chosen = Calibration.fit(raw, positive.astype(np.float64), weight, channels)
-    return anchor_calibration(
-        chosen, raw[drawn], [channels[place] for place in np.flatnonzero(drawn)], positive[drawn]
+    drawn_channels = [channels[place] for place in np.flatnonzero(drawn)]
+    calibration, level = anchor_calibration(chosen, raw[drawn], drawn_channels, positive[drawn])
+    even = unseen[-1].even
+    usual = places[-1][even]
+    scores = calibration.calibrate(unseen[-1].raw[even], parts.get_channels(usual))
+    model = RiskModel(fit.trees, calibration, Bands.from_scores(scores), parts.spec)
+    reference = FeatureMatrix(parts.X[usual], parts.rows[usual], parts.spec)
+    return CalibratedFit(
+        fit.data, fit.matrix, fit.fitted, fit.trees, fit.linear, model, level, reference, scores
     )
 
 

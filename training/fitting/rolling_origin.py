@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from consignments.timestamps import US_PER_DAY, get_time_column_us, to_us
 from features.batch import FeatureMatrix
 from features.goods.kernels import encode_text, score_text
+from features.goods.tables import load_goods_tables
 from features.goods.text_weights import TEXT_FOLDS, fit_text_weights, score_out_of_fold
 from features.spec import Spec
 from models.risk_model import FitOptions, LabelledRows, grow_trees, predict_finite
 from training.config import ModelConfig, TrainConfig, WeightsConfig
-from training.data.splits import TRAIN, VALIDATION, Split
+from training.data.splits import TRAIN, VALIDATION, ArrivalWindow, Split
 from training.data.training_set import DataSet, compute_fitting_weights, get_labels_as_of
 from training.evaluation.estimate import Estimate, compute_interval, draw_days
 
@@ -42,21 +43,10 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class RollingOrigin:
-    """A date at which a model could have been trained, and the weeks after it.
+    """A date at which a model could have been trained, and the weeks after it, from `begins` until `ends`.
 
-    Attributes
-    ----------
-    begins, ends : datetime
-        Of the window.
-    train : LabelledRows
-    background : bool array
-        Uninspected rows among the training rows.
-    window : LabelledRows
-        Inspected rows with a result, and uninspected ones; `weight`: how many consignments each stands for.
-    day : int64 array
-        UTC day of each row of the window.
-    spec : Spec
-        Specification of the columns of both.
+    `background` marks uninspected rows of `train`. A row of `window` has as weight how many consignments it stands for; `day` is
+    its UTC day.
     """
 
     begins: datetime
@@ -77,14 +67,7 @@ class RollingOrigin:
 
 @dataclass(frozen=True)
 class DetectionRanks:
-    """Ranks of the positives of the windows, over all origins.
-
-    Attributes
-    ----------
-    above : float64 array, (finds,)
-        Share of the window's traffic that ranks before each positive, which itself counts half.
-    origin, day : int64 array, (finds,)
-    """
+    """Ranks of the positives of the windows: the share of the traffic before each, which itself counts half; origin and day."""
 
     above: Floats
     origin: Ints
@@ -105,27 +88,16 @@ class DetectionRanks:
 
 
 def build_rolling_origins(
-    data: DataSet, matrix: FeatureMatrix, texts: Sequence[str], config: TrainConfig, before: datetime
-) -> list[RollingOrigin]:
+    data: DataSet, matrix: FeatureMatrix, texts: NDArray[np.object_], config: TrainConfig, before: datetime
+) -> Iterator[RollingOrigin]:
     """Build the rolling origins before a date, the latest first; those without enough positives are left out.
 
-    Parameters
-    ----------
-    data : DataSet
-    matrix : FeatureMatrix
-        Feature rows of `data.keep`.
-    texts : sequence of str
-        The goods' text of the matrix's rows of training and validation, in their order.
-    config : TrainConfig
-    before : datetime
-        Beginning of the earliest period that is reported.
+    `matrix` has the rows of training and validation, and `texts` (n,) their goods' texts.
     """
-    mine = np.isin(data.part[matrix.rows], (TRAIN, VALIDATION))
-    fitted = FeatureMatrix(matrix.X[mine], matrix.rows[mine], matrix.spec)
-    builder = _OriginBuilder(data, fitted, np.array(texts, dtype=object), config.weights)
-    windows = _iterate_windows(data.split, before, config.split.validation_days)
-    found = (builder.build_origin(begins, ends) for begins, ends in windows)
-    return [origin for origin in found if origin is not None]
+    for window in _iterate_windows(data.split, before, config.split.validation_days):
+        origin = _build_origin(data, matrix, texts, config.weights, window)
+        if origin is not None:
+            yield origin
 
 
 def _iterate_windows(cut: Split, before: datetime, days: int) -> Iterator[tuple[datetime, datetime]]:
@@ -136,58 +108,47 @@ def _iterate_windows(cut: Split, before: datetime, days: int) -> Iterator[tuple[
         ends -= width
 
 
-@dataclass(frozen=True)
-class _OriginBuilder:
-    """Construction of origins from the rows of training and validation.
+def _build_origin(
+    data: DataSet,
+    matrix: FeatureMatrix,
+    texts: NDArray[np.object_],
+    weights: WeightsConfig,
+    bounds: tuple[datetime, datetime],
+) -> RollingOrigin | None:
+    (begins, ends), rows, gap = bounds, matrix.rows, data.split.gap
+    frame = data.observed.consignments.iloc[rows]
+    labels = get_labels_as_of(frame["consignment_id"], data.observed.outcomes, ends + gap, data.target)
+    received = get_time_column_us(frame, "received_at")
+    background = data.background[rows]
+    usable = labels.known | background
+    train = usable & (received < to_us(begins - gap))
+    window = usable & ArrivalWindow(begins, ends).select(received)
+    positive = labels.positive & ~background
+    if min(int(positive[train].sum()), int(positive[window].sum())) < MIN_POSITIVES:
+        return None
+    part = np.where(train, TRAIN, 0).astype(np.int8)
+    weight = compute_fitting_weights(part, labels, background & train, weights)[train]
+    X, words = matrix.X.copy(), matrix.spec.get_column(TEXT_SCORE)
+    X[train, words] = compute_text_scores(texts[train], positive[train], weight, received[train])
+    learnt = fit_text_weights(texts[train].tolist(), positive[train].astype(np.int8), weight)
+    X[window, words] = score_texts(texts[window], learnt)
+    channels = frame["channel"].astype(str).to_numpy(dtype=object)
+    stands_for = data.traffic_weight[rows][window]
+    return RollingOrigin(
+        begins,
+        ends,
+        LabelledRows(X[train], positive[train], weight, channels[train].tolist()),
+        background[train],
+        LabelledRows(X[window], positive[window], stands_for, channels[window].tolist()),
+        received[window] // US_PER_DAY,
+        matrix.spec,
+    )
 
-    Attributes
-    ----------
-    data : DataSet
-    matrix : FeatureMatrix
-        Its rows of training and validation.
-    texts : object array of str
-        The goods' text of these rows.
-    weights : WeightsConfig
-    """
 
-    data: DataSet
-    matrix: FeatureMatrix
-    texts: NDArray[np.object_]
-    weights: WeightsConfig
-
-    def build_origin(self, begins: datetime, ends: datetime) -> RollingOrigin | None:
-        data, rows, gap = self.data, self.matrix.rows, self.data.split.gap
-        frame = data.observed.consignments.iloc[rows]
-        labels = get_labels_as_of(frame["consignment_id"], data.observed.outcomes, ends + gap, data.target)
-        received = get_time_column_us(frame, "received_at")
-        background = data.background[rows]
-        usable = labels.known | background
-        train = usable & (received < to_us(begins - gap))
-        window = usable & (received >= to_us(begins)) & (received < to_us(ends))
-        positive = labels.positive & ~background
-        if min(int(positive[train].sum()), int(positive[window].sum())) < MIN_POSITIVES:
-            return None
-        weight = compute_fitting_weights(
-            np.where(train, TRAIN, 0).astype(np.int8), labels, background & train, self.weights
-        )
-        X = self.matrix.X.copy()
-        words = self.matrix.spec.get_column(TEXT_SCORE)
-        X[train, words] = compute_text_scores(
-            self.texts[train], positive[train], weight[train], received[train]
-        )
-        learnt = fit_text_weights(self.texts[train].tolist(), positive[train].astype(np.int8), weight[train])
-        X[window, words] = score_texts(self.texts[window], learnt)
-        channels = frame["channel"].astype(str).to_numpy(dtype=object)
-        stands_for = data.traffic_weight[rows]
-        return RollingOrigin(
-            begins,
-            ends,
-            LabelledRows(X[train], positive[train], weight[train], channels[train].tolist()),
-            background[train],
-            LabelledRows(X[window], positive[window], stands_for[window], channels[window].tolist()),
-            received[window] // US_PER_DAY,
-            self.matrix.spec,
-        )
+def select_learnt_rows(data: DataSet, matrix: FeatureMatrix) -> FeatureMatrix:
+    """Copy the rows of training and validation."""
+    mine = np.isin(data.part[matrix.rows], (TRAIN, VALIDATION))
+    return FeatureMatrix(matrix.X[mine], matrix.rows[mine], matrix.spec)
 
 
 def compute_text_scores(
@@ -201,8 +162,6 @@ def compute_text_scores(
 
 def score_texts(texts: NDArray[np.object_], learnt: NDArray[np.float32]) -> NDArray[np.float32]:
     """Compute the text scores of texts with given weights; float32 array, (n,), NaN if a text is empty."""
-    from features.goods.tables import load_goods_tables
-
     table = load_goods_tables()
     return np.array(
         [score_text(encode_text(text), table, learnt) if text else np.nan for text in texts], dtype=np.float32
@@ -216,16 +175,9 @@ def evaluate_origins(
     *,
     without: Sequence[int] = (),
 ) -> DetectionRanks:
-    """Fit at each origin and rank the positives of its window; the window is not used to stop or calibrate.
+    """Fit at each origin, with the columns `without` missing, and rank the positives of its window.
 
-    Parameters
-    ----------
-    origins : sequence of RollingOrigin
-    model : ModelConfig
-    weights : WeightsConfig
-        Only the weight of the background is used.
-    without : sequence of int
-        Columns that are treated as missing.
+    The window is not used to stop or calibrate. Of `weights` only the weight of the background is used.
     """
     places = [_rank_positives(origin, model, weights, list(without)) for origin in origins]
     return DetectionRanks(
@@ -236,22 +188,15 @@ def evaluate_origins(
 
 
 def _rank_positives(
-    origin: RollingOrigin,
-    model: ModelConfig,
-    weights: WeightsConfig,
-    without: list[int],
+    origin: RollingOrigin, model: ModelConfig, weights: WeightsConfig, without: list[int]
 ) -> Floats:
     train, window = origin.train, origin.window
     X, later = train.X.copy(), window.X.copy()
     X[:, without], later[:, without] = np.nan, np.nan
-    trees = grow_trees(
-        LabelledRows(X, train.y, origin.compute_weights(weights), train.channels),
-        origin.spec,
-        FitOptions(model.build_tree_params(), model.seed),
-    ).trees
-    places: Floats = compute_shares_above(predict_finite(trees, later), window.weight)[
-        np.asarray(window.y, dtype=bool)
-    ]
+    rows = LabelledRows(X, train.y, origin.compute_weights(weights), train.channels)
+    trees = grow_trees(rows, origin.spec, FitOptions(model.build_tree_params(), model.seed)).trees
+    above = compute_shares_above(predict_finite(trees, later), window.weight)
+    places: Floats = above[np.asarray(window.y, dtype=bool)]
     return places
 
 
@@ -272,16 +217,7 @@ def compute_shares_above(score: Floats, weight: Floats) -> Floats:
 def estimate_gain(
     one: DetectionRanks, other: DetectionRanks, values: str = "worth", *, seed: int = 1
 ) -> Estimate:
-    """Compare two fits on the same positives, paired by day: the mean difference with its interval.
-
-    Parameters
-    ----------
-    one, other : DetectionRanks
-        Of the same origins.
-    values : {"worth", "at_1pct"}
-    seed : int
-        For the resamples of whole days of each origin.
-    """
+    """Compare two fits on the same positives, paired by day: the mean difference of `worth` or `at_1pct` with its interval."""
     if values == "worth":
         difference = one.worth - other.worth
     else:

@@ -46,38 +46,19 @@ SEARCH_SPACE: Mapping[str, SearchRange] = {
 
 @dataclass(frozen=True)
 class SearchBudget:
-    """Budget of a search.
+    """Budget of a search: the maximum number of trials, those of an earlier run included, and the minutes until no new one starts.
 
-    Attributes
-    ----------
-    trials : int
-        Maximum number of trials, including those of an earlier run.
-    minutes : float or None
-        Start no new trial after this time, except the first; None: no limit.
-    study : Path or None
-        File that stores the trials; without one a search cannot be resumed.
+    Trials are stored in the file `study`; without one a search cannot be resumed. The first trial is made in any case.
     """
 
     trials: int
     minutes: float | None = None
     study: Path | None = None
 
-    def is_over(self, seconds: float) -> bool:
-        """Return True if no new trial may begin after this time."""
-        return self.minutes is not None and seconds > self.minutes * SECONDS_PER_MINUTE
-
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Result of a search.
-
-    Attributes
-    ----------
-    config : TrainConfig
-        The best trial.
-    trials : list of dict
-        `trial`, `worth`, `recall_at_1pct`, the parameters, and `best`.
-    """
+    """The best configuration, and a row for each trial: `trial`, `worth`, `recall_at_1pct`, the parameters, and `best`."""
 
     config: TrainConfig
     trials: list[dict[str, Any]]
@@ -91,27 +72,7 @@ def search(
     name: str,
     progress: Progress | None = None,
 ) -> SearchResult:
-    """Search for better parameters with Optuna's tree-structured Parzen estimator.
-
-    Parameters
-    ----------
-    origins : sequence of RollingOrigin
-    config : TrainConfig
-        The first trial, and the settings that are not searched.
-    budget : SearchBudget
-    name : str
-        Name of the search; it can be resumed only under the same name.
-    progress : callable, optional
-
-    Returns
-    -------
-    SearchResult
-
-    Raises
-    ------
-    BadSetting
-        See `check_start`.
-    """
+    """Search for better parameters with Optuna's tree-structured Parzen estimator; the name is the one under which it continues."""
     import optuna
 
     check_start(config)
@@ -119,12 +80,13 @@ def search(
     study = optuna.create_study(
         study_name=name, storage=_open_storage(budget.study), direction="maximize", load_if_exists=True
     )
-    flat, begun = config.flatten(), time.monotonic()
-    if not _has_start(study):
+    flat, ends = config.flatten(), time.monotonic() + SECONDS_PER_MINUTE * (budget.minutes or 0.0)
+    # A trial whose process was killed stays `RUNNING` for ever.
+    if not any(trial.value is not None or trial.state.name == "WAITING" for trial in study.trials):
         study.enqueue_trial({parameter: flat[parameter] for parameter in SEARCH_SPACE})
     while (done := len(_list_finished_trials(study))) < budget.trials:
         # The configuration as given is always tried: without any trial there is no result.
-        if done and budget.is_over(time.monotonic() - begun):
+        if done and budget.minutes is not None and time.monotonic() > ends:
             break
         # A resumed search draws the same trials as one that was never stopped.
         study.sampler = optuna.samplers.TPESampler(seed=config.model.seed * 10_000 + done)
@@ -139,7 +101,7 @@ def search(
 
 
 def check_start(config: TrainConfig) -> None:
-    """Raise `BadSetting` if a search cannot start from this configuration, because a parameter searched on a logarithmic scale is zero."""
+    """Raise `BadSetting` if a parameter that is searched on a logarithmic scale is zero."""
     flat = config.flatten()
     for name, range_ in SEARCH_SPACE.items():
         if range_.log and flat[name] <= 0:
@@ -154,14 +116,11 @@ def check_start(config: TrainConfig) -> None:
 
 def replace_parameters(config: TrainConfig, parameters: Mapping[str, Any]) -> TrainConfig:
     """Return a configuration with some settings, named `table.name`, replaced."""
-    changes: dict[str, dict[str, Any]] = {}
     for name, value in parameters.items():
         table, _, setting = name.partition(".")
-        changes.setdefault(table, {})[setting] = value
-    replaced = {
-        table: msgspec.structs.replace(getattr(config, table), **values) for table, values in changes.items()
-    }
-    return msgspec.structs.replace(config, **replaced)
+        changed = msgspec.structs.replace(getattr(config, table), **{setting: value})
+        config = msgspec.structs.replace(config, **{table: changed})
+    return config
 
 
 def _build_distributions(optuna: Any, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,11 +142,6 @@ def _open_storage(path: Path | None) -> Any:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     return JournalStorage(JournalFileBackend(str(path)))
-
-
-def _has_start(study: Any) -> bool:
-    """Check if the given configuration was tried or waits; a trial whose process was killed stays `RUNNING` for ever."""
-    return any(trial.value is not None or trial.state.name == "WAITING" for trial in study.trials)
 
 
 def _list_finished_trials(study: Any) -> list[Any]:

@@ -71,17 +71,16 @@ class KeptFeatures:
         """Return the consignments at some positions of the table."""
         return [self._records[place] for place in np.searchsorted(self._places, rows).tolist()]
 
-    def refit(self, matrix: FeatureMatrix, fitted: FittedParameters, keep: Flags) -> FeatureMatrix:
-        """Return the feature rows of the kept consignments of a matrix under other fitted parameters."""
+    def build_matrix(
+        self, fitted: FittedParameters, keep: Flags, known: FeatureMatrix | None = None
+    ) -> FeatureMatrix:
+        """Return the feature rows of the kept consignments, copied from those of another fit if they are known."""
         pipeline = build_pipeline(self._config, fitted, self._alerts)
-        copied = matrix.keep_rows(keep)
-        pipeline.fill_fitted(self.get_records(copied.rows), copied.X)
-        return copied
-
-    def build_matrix(self, fitted: FittedParameters, keep: Flags) -> FeatureMatrix:
-        """Compute the feature rows of the kept consignments, each as of its own time of scoring."""
+        if known is not None:
+            copied = known.keep_rows(keep)
+            pipeline.fill_fitted(self.get_records(copied.rows), copied.X)
+            return copied
         rows = np.flatnonzero(keep)
-        pipeline = build_pipeline(self._config, fitted, self._alerts)
         X, _, _ = describe_records(pipeline, self.get_records(rows))
         X[:, pipeline.history_at :] = self._readings[np.searchsorted(self._places, rows)]
         return FeatureMatrix(fitted.mark_rows(X), rows, pipeline.spec)

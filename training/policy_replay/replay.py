@@ -23,7 +23,7 @@ from models.risk_model import RiskModel
 from training.config import TrainConfig
 from training.data.training_set import ObservedTables, build_data_set, is_positive
 from training.evaluation.traffic import extract_texts
-from training.fitting.fit import FitTask, fit_evaluation, fit_final, score_validation
+from training.fitting.fit import Recipe, fit_evaluation, fit_final, score_validation
 from training.policy_replay.environments import ReplayEnvironment, TrueResults
 from training.policy_replay.observed_history import (
     NO_ROWS,
@@ -60,10 +60,11 @@ def train_model(
     observed = ObservedTables(known.consignments, known.outcomes, known.as_of, known.offered)
     data = build_data_set(observed, target, config, held_out="validation")
     everything = build_data_set(observed, target, config, held_out="nothing")
-    evaluated = fit_evaluation(FitTask(data, known.features, config), also=everything.keep)
-    unseen = score_validation(evaluated, data, config.model.seed)
-    final = fit_final(FitTask(everything, known.features, config), evaluated.matrix, [unseen])
-    return final.grown.fitted, final.model
+    recipe = Recipe(known.features, config)
+    evaluated = fit_evaluation(recipe, data, everything.keep)
+    unseen = score_validation(evaluated, config.model.seed)
+    final = fit_final(recipe, everything, evaluated.matrix, [unseen])
+    return final.fitted, final.model
 
 
 class PolicyReplay:

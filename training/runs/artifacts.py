@@ -31,7 +31,6 @@ from training.evaluation.leakage import COLUMNS as LEAK_COLUMNS
 from training.evaluation.metrics import Evaluation
 from training.evaluation.name_invariance import COLUMNS as NAME_SWAP_COLUMNS
 from training.fitting.deployed import RECALLS
-from training.fitting.fit import TrafficScores
 from training.fitting.search import SEARCH_SPACE
 from training.gate.figures import compute_run_figures
 from training.gate.report import GATE_COLUMNS, GateReport
@@ -127,7 +126,7 @@ def _write_bundle(trained: TrainingResult, kind: FitKind, reference: ReferencePr
 
     written = trained.final if kind == "final" else trained.evaluated
     rows = np.flatnonzero(trained.data.part[trained.matrix.rows] == VALIDATION)
-    values, arrays = written.grown.fitted.to_plain()
+    values, arrays = written.fitted.to_plain()
     frame = trained.data.observed.consignments
     channel = frame["channel"].iloc[trained.matrix.rows[rows]].astype(str).to_numpy(dtype=object)
     chosen = _select_band_examples(written.model, trained.matrix.X[rows], channel)
@@ -139,8 +138,8 @@ def _write_bundle(trained: TrainingResult, kind: FitKind, reference: ReferencePr
         code_version=installed_version("npsrisk"),
         feature_spec_sha256=written.model.spec.compute_digest(),
         fit=kind,
-        positives=written.grown.positives,
-        learnt_until=written.grown.learnt_until.isoformat(),
+        positives=written.positives,
+        learnt_until=written.learnt_until.isoformat(),
         level=_round_level(written.level),
     )
     examples = SelfTestExamples.compute(
@@ -174,15 +173,15 @@ def build_reference(trained: TrainingResult, kind: FitKind = "final") -> Referen
     even = kept.even[matrix.rows[trained.test_matrix_rows]]
     rows = trained.test_matrix_rows[even]
     evaluated = FeatureMatrix(matrix.X[rows], matrix.rows[rows], matrix.spec)
-    own = TrafficScores(evaluated, trained.test_scores[even])
-    traffic = trained.final.traffic if kind == "final" else own
+    final = trained.final.usual, trained.final.usual_scores
+    traffic, scores = final if kind == "final" else (evaluated, trained.test_scores[even])
     seen = ScoredTraffic(
-        frame=trained.data.observed.consignments.iloc[traffic.matrix.rows],
-        X=traffic.matrix.X,
-        spec=traffic.matrix.spec,
-        score=traffic.scores,
+        frame=trained.data.observed.consignments.iloc[traffic.rows],
+        X=traffic.X,
+        spec=traffic.spec,
+        score=scores,
         config=trained.config.features,
-        stands_for=float(trained.test_traffic.traffic.sum()) / len(traffic.matrix.rows),
+        stands_for=float(trained.test_traffic.traffic.sum()) / len(traffic.rows),
     )
     capacity = compute_daily_capacity(trained.test_traffic, trained.config.evaluation)
     return multiply_counts(build_traffic_profile(seen, capacity), seen.stands_for)

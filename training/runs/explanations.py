@@ -77,11 +77,11 @@ class Example(NamedTuple):
 
 def explain_sample(trained: TrainingResult) -> ExplainedSample:
     """Compute the contributions of the served fit to a sample of the latest traffic."""
-    usual = trained.final.traffic
-    highest = np.argsort(-usual.scores, kind="stable")[: EXPLAINED_ROWS // 2]
-    size = len(usual.scores)
+    usual, scores = trained.final.usual, trained.final.usual_scores
+    highest = np.argsort(-scores, kind="stable")[: EXPLAINED_ROWS // 2]
+    size = len(scores)
     evenly = np.linspace(0, size - 1, min(size, EXPLAINED_ROWS // 2)).astype(np.int64)
-    X = np.ascontiguousarray(usual.matrix.X[np.unique(np.concatenate([highest, evenly]))])
+    X = np.ascontiguousarray(usual.X[np.unique(np.concatenate([highest, evenly]))])
     return ExplainedSample(X, trained.final.model.trees.compute_contributions(X)[:, :-1])
 
 
@@ -178,22 +178,19 @@ class UnseenModel:
         """Build it from a training result and the served model, which knows what is usual."""
         fit, rows = trained.deployed.latest, trained.deployed.latest.origin.window
         X = fit.matrix.X[np.searchsorted(fit.matrix.rows, rows)]
-        usual, labelled = (
-            trained.final.traffic.matrix,
-            trained.deployed.stored.frame["labelled"].to_numpy(bool),
-        )
+        usual, labelled = trained.final.usual, trained.deployed.stored.frame["labelled"].to_numpy(bool)
         # The served fit may have seen the labelled rows.
         free = np.isin(usual.rows, rows[~labelled[-len(rows) :]])
-        raw = predict_finite(fit.grown.trees, X)
+        raw = predict_finite(fit.trees, X)
         ratio, offset = fit_raw_scale(
             raw[np.searchsorted(rows, usual.rows[free])], predict_finite(served.trees, usual.X[free])
         )
-        values, arrays = fit.grown.fitted.to_plain()
+        values, arrays = fit.fitted.to_plain()
         known = served.reasons.context
         context = ReasonContext(
             known.medians, values.get("vocabularies", {}), arrays.get("text_weights"), known.channel_medians
         )
-        model = RiskModel(fit.grown.trees, served.calibration, served.bands, served.spec)
+        model = RiskModel(fit.trees, served.calibration, served.bands, served.spec)
         return cls(rows, X, model, ReasonRanker(served.spec, context), ratio, offset)
 
     def score(self, channels: list[str]) -> Floats:

@@ -22,13 +22,13 @@ from training.evaluation.traffic import ScoredPeriod
 from training.evaluation.verdict import EvaluationVerdict
 from training.fitting.deployed import DeployedResult
 from training.fitting.diagnostics import DiagnosticsResult
-from training.fitting.fit import EvaluationFit, FinalFit
+from training.fitting.fit import CalibratedFit
 from training.runs.processor import PROCESSOR_TAG, describe_processor
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainingResult:
     """A trained model with its evaluation.
 
@@ -41,11 +41,11 @@ class TrainingResult:
     data_sha256 : str
     consignments : TableHash
         Hash and number of rows of the whole consignment table.
-    evaluated : EvaluationFit
+    evaluated : CalibratedFit
         The evaluation fit, tested on later time, with the feature rows of all fitted, calibrated and tested rows.
     deployed : DeployedResult
         The recipe evaluated as deployed, at earlier dates; if no earlier date can be evaluated, the evaluation fit on the test period.
-    final : FinalFit
+    final : CalibratedFit
         The same recipe fitted on every label known at `as_of`; this fit is served.
     test_traffic : ScoredPeriod
         The test period with the evaluation fit's scores, and the results known at `as_of`.
@@ -64,14 +64,18 @@ class TrainingResult:
     data: DataSet
     data_sha256: str
     consignments: TableHash
-    evaluated: EvaluationFit
+    evaluated: CalibratedFit
     deployed: DeployedResult
-    final: FinalFit
+    final: CalibratedFit
     test_traffic: ScoredPeriod
     name_swaps: list[Row]
     leaks: list[Row]
     verdict: EvaluationVerdict
     studied: DiagnosticsResult = field(default_factory=DiagnosticsResult)
+
+    def __repr__(self) -> str:
+        """Return target, date, positives and verdict."""
+        return f"<TrainingResult {self.target} as of {self.as_of:%Y-%m-%d}, {self.final.positives} positives, verdict {self.verdict.name}>"
 
     @property
     def model(self) -> RiskModel:
@@ -81,7 +85,7 @@ class TrainingResult:
     @property
     def fitted(self) -> FittedParameters:
         """The fitted parameters of the features, of the evaluation fit."""
-        return self.evaluated.grown.fitted
+        return self.evaluated.fitted
 
     @property
     def matrix(self) -> FeatureMatrix:
@@ -117,7 +121,7 @@ class TrainingResult:
     @property
     def fits_sentence(self) -> str:
         """Sentences on both fits: numbers of positives, and the end of the training data."""
-        judged, final = self.evaluated.grown, self.final.grown
+        judged, final = self.evaluated, self.final
         return (
             f"The final fit, which is served, was trained on {final.positives} positives among {final.labelled:,} results "
             f"known on {self.as_of:%Y-%m-%d}. The evaluation fit, which was tested on the test period, was trained on "

@@ -4,7 +4,7 @@ Only visible data are used: feature parameters are learnt from the training fold
 calibration from validation, and the test period only evaluates. `training.runs.registered_run` writes what `train_model` returns.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
@@ -17,15 +17,14 @@ from numpy.typing import NDArray
 
 from consignments.files.part_folder import PartFolder
 from consignments.files.part_manifest import identify_tables
-from features.batch import ComputeOptions, FeatureMatrix, FeatureParameters, Progress, report_progress
+from features.batch import ComputeOptions, FeatureParameters, Progress, report_progress
 from features.fitted import FittedParameters
-from features.normalization.normal_forms import get_goods_text
 from models.risk_model import RiskModel
 from training.config import TrainConfig
 from training.data.data_hash import hash_training_tables
-from training.data.splits import TEST, TRAIN, VALIDATION
-from training.data.table_features import FeaturePlace, TableFeatures
-from training.data.training_set import DataSet, ObservedTables, get_true_labels
+from training.data.splits import TEST
+from training.data.table_features import TableFeatures
+from training.data.training_set import ObservedTables, get_true_labels
 from training.evaluation.leakage import check_leakage
 from training.evaluation.name_invariance import Row, measure_name_swaps, sample_evenly
 from training.evaluation.traffic import ScoredPeriod
@@ -40,21 +39,17 @@ from training.fitting.deployed import (
     fit_at_dates,
     use_evaluation_fit,
 )
-from training.fitting.diagnostics import DiagnosticsResult, cut_origins, run_diagnostics
+from training.fitting.diagnostics import run_diagnostics
 from training.fitting.fit import (
-    EvaluationFit,
     FeatureSource,
-    FitTask,
+    Recipe,
     SplitFeatures,
-    UnseenScores,
     calibrate_final,
-    fit_as_deployed,
     fit_evaluation,
+    fit_final,
     score_test,
     score_validation,
 )
-from training.fitting.rolling_origin import RollingOrigin
-from training.fitting.search import check_start, search
 from training.runs.result import TrainingResult
 from training.runs.task import TrainingTask, require_outcomes
 
@@ -77,8 +72,7 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     BadInput
         If the tables contain too little to train or to evaluate on.
     """
-    if task.diagnostics.search is not None:
-        check_start(task.config)
+    task.check()
     data, source = _prepare_data(task, jobs, progress)
     return _fit_and_evaluate(task, data, source, jobs, progress)
 
@@ -92,21 +86,18 @@ def _fit_and_evaluate(
 ) -> TrainingResult:
     config, target = task.config, task.target
     digest = hash_training_tables(task.inputs, source.table)
-    as_of, studied = data.evaluation.split.as_of, DiagnosticsResult()
+    as_of, options, recipe = (
+        data.evaluation.split.as_of,
+        ComputeOptions(jobs, progress),
+        Recipe(source, config),
+    )
     # The evaluation fit: the last weeks are held out.
-    fit = FitTask(data.evaluation, source, config)
-    evaluated = fit_evaluation(fit, jobs, progress, also=data.keep)
-    if task.diagnostics.is_wanted:
-        origins = _cut_origins(data, evaluated, source, config)
-        if task.diagnostics.search is not None:
-            name = f"{target} {as_of:%Y-%m-%d} {digest[:16]} {config.digest()[:16]}"
-            found = search(origins, config, task.diagnostics.search, name=name, progress=progress)
-            config, studied = found.config, DiagnosticsResult(trials=found.trials)
-            data = data.reweight(config.weights)
-            fit = fit._replace(data=data.evaluation, config=config)
-            evaluated = fit_evaluation(fit, jobs, progress, also=data.keep)
-        ablation = run_diagnostics(task.diagnostics, origins, config, progress)
-        studied = replace(ablation, trials=studied.trials)
+    evaluated = fit_evaluation(recipe, data.evaluation, data.keep, options)
+    name = f"{target} {as_of:%Y-%m-%d} {digest[:16]}"
+    config, studied = run_diagnostics(task.diagnostics, evaluated, recipe, data.reported_from, name, progress)
+    if config != recipe.config:
+        data, recipe = data.reweight(config.weights), Recipe(source, config)
+        evaluated = fit_evaluation(recipe, data.evaluation, data.keep, options)
     parts = SplitFeatures(data.evaluation, evaluated.matrix, jobs)
     with report_progress(progress, "weighting results"):
         test_traffic = _score_test_period(parts, evaluated.model, config)
@@ -114,33 +105,30 @@ def _fit_and_evaluate(
     if task.truth is not None:
         true_labels = get_true_labels(source.frame["consignment_id"], task.truth, target)
     # The recipe as deployed: fits at earlier dates, each tested on the weeks after it, and the served fit on every label known today.
-    final_fit = fit._replace(data=data.final)
-    validation = score_validation(evaluated, data.evaluation, config.model.seed)
+    validation = score_validation(evaluated, config.model.seed)
     if data.origins:
         known = SplitFeatures(data.final, evaluated.matrix, jobs)
-        fits, grown, own = fit_at_dates(data, final_fit, evaluated.matrix, jobs, progress)
+        fits, served = fit_at_dates(data, recipe, evaluated.matrix, jobs, progress)
         unseen = collect_unseen(fits, known, test_traffic.weight, config.model.seed)
         with report_progress(progress, "calibrating as deployed"):
             fits = calibrate_origins(fits, config, validation)
+        final = calibrate_final(served, unseen, progress)
     else:
-        known, fits = parts, [use_evaluation_fit(evaluated, data.evaluation, config.model.seed)]
-        unseen = [validation, score_test(evaluated, data.evaluation, test_traffic.weight)]
-        grown, own = fit_as_deployed(
-            final_fit, evaluated.matrix, _mark_unseen(unseen, len(data.final.part)), jobs, progress
-        )
-    final = calibrate_final(data.final, grown, own, unseen, progress)
+        known, fits = parts, [use_evaluation_fit(evaluated, config.model.seed)]
+        unseen = [validation, score_test(evaluated, test_traffic.weight)]
+        final = fit_final(recipe, data.final, evaluated.matrix, unseen, options)
     with report_progress(progress, "evaluating as deployed"):
         weights = [period.weight for period in unseen[-len(fits) :]]
         deployed = evaluate_deployed(fits, known, weights, config.evaluation, true_labels)
     with report_progress(progress, "replacing names"):
-        name_swaps = _swap_names(parts, source, evaluated.model, evaluated.grown.fitted, config)
+        name_swaps = _swap_names(parts, source, evaluated.model, evaluated.fitted, config)
     leaks = check_leakage(
         task.inputs,
         parts.test_matrix.locate(data.evaluation.observed.kept.rows),
         test_traffic,
         source.frame.iloc[parts.test_matrix.rows],
-        FeatureParameters(config.features, evaluated.grown.fitted),
-        ComputeOptions(jobs, progress),
+        FeatureParameters(config.features, evaluated.fitted),
+        options,
     )
     return TrainingResult(
         target=target,
@@ -173,8 +161,7 @@ def _prepare_data(
     dated = replace(inputs, as_of=pd.Timestamp(observed.as_of))
     options = ComputeOptions(jobs, progress)
     with _open_work_folder(task, sample.rows) as folder:
-        place = FeaturePlace(folder, task.cluster)
-        source = TableFeatures.compute(dated, config.features, sample.rows, options, place)
+        source = TableFeatures.compute(dated, config.features, sample.rows, options, folder, task.cluster)
     return whole.keep_rows(sample, source.frame), source
 
 
@@ -194,29 +181,6 @@ def _open_work_folder(task: TrainingTask, rows: NDArray[np.int64]) -> Iterator[P
     }
     with PartFolder.open(task.work, inputs | identify_tables(paths)) as folder:
         yield folder
-
-
-def _mark_unseen(unseen: Sequence[UnseenScores], rows: int) -> NDArray[np.bool_]:
-    """Mark the rows whose scores calibrate the served fit."""
-    marked = np.zeros(rows, dtype=bool)
-    for period in unseen:
-        marked[period.rows] = True
-    return marked
-
-
-def _cut_origins(
-    data: TrainingData, evaluated: EvaluationFit, source: FeatureSource, config: TrainConfig
-) -> list[RollingOrigin]:
-    """Build the rolling origins for diagnostics; all their windows end before any reported period."""
-    rows = _locate_fitting_rows(data.evaluation, evaluated.matrix)
-    texts = [get_goods_text(record) for record in source.get_records(rows)]
-    return cut_origins(data.evaluation, evaluated.matrix, texts, config, data.reported_from)
-
-
-def _locate_fitting_rows(data: DataSet, matrix: FeatureMatrix) -> NDArray[np.int64]:
-    """Return the positions of the matrix's rows of training and validation, in their order."""
-    rows: NDArray[np.int64] = matrix.rows[np.isin(data.part[matrix.rows], (TRAIN, VALIDATION))]
-    return rows
 
 
 def _score_test_period(parts: SplitFeatures, model: RiskModel, config: TrainConfig) -> ScoredPeriod:

@@ -55,7 +55,7 @@ def test_without_a_test_period_training_and_validation_end_as_late_as_they_can()
 
 
 def test_a_model_for_work_says_when_there_is_too_little_time():
-    with pytest.raises(BadInput, match="too little time for training") as refused:
+    with pytest.raises(BadInput, match="too little time before the test period for training") as refused:
         split_without_test(moment(6, 1), moment(7, 1), delayed())
     assert "at least 57 days" in str(refused.value)
 

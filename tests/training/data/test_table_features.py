@@ -19,7 +19,7 @@ from features.config import FeatureConfig
 from features.streams import FeatureInputs
 from training.data import table_features
 from training.data.data_hash import hash_tables
-from training.data.table_features import FeaturePlace, TableFeatures
+from training.data.table_features import TableFeatures
 from training.simulation.operation import simulate
 
 CONFIG = FeatureConfig()
@@ -87,7 +87,7 @@ def test_an_interrupted_computation_continues_after_its_last_part(
 
     def compute() -> NDArray[np.float32]:
         with PartFolder.open(tmp_path / "work", {"made": "by a test"}) as folder:
-            return TableFeatures.compute(inputs, CONFIG, rows, ComputeOptions(), FeaturePlace(folder)).X
+            return TableFeatures.compute(inputs, CONFIG, rows, ComputeOptions(), folder).X
 
     with pytest.raises(KeyboardInterrupt):
         compute()

@@ -330,10 +330,27 @@ def test_a_validation_without_finds_is_taken_as_it_is():
     assert data.report[1]["positive"] == 0
 
 
-def test_outcomes_that_match_no_consignment_are_refused():
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            {"consignment_id": "other"},
+            r"7 outcomes, 7 of them final.*identifiers of outcomes and consignments match .*'other'",
+        ),
+        (
+            {"result": "pending"},
+            r"7 outcomes, 0 of them final.*provide final results \(clear, controlled_drug",
+        ),
+        (
+            {"known_at": pd.Timestamp("2025-03-01", tz="UTC")},
+            r"0 of these visible.*the first result is visible on 2025-03-01",
+        ),
+    ],
+)
+def test_without_any_visible_result_the_error_says_why(change, told):
     parcels, outcomes = world()
-    with pytest.raises(BadInput, match="identifiers of both tables"):
-        build(parcels, outcomes.assign(consignment_id="elsewhere"))
+    with pytest.raises(BadInput, match=told):
+        build(parcels, outcomes.assign(**change))
 
 
 def test_an_outcome_of_an_unknown_consignment_changes_nothing():

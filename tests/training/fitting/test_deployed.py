@@ -19,7 +19,7 @@ from training.fitting.deployed import (
     evaluate_deployed,
     fit_at_dates,
 )
-from training.fitting.fit import FitTask, SplitFeatures, fit_evaluation, score_validation
+from training.fitting.fit import Recipe, SplitFeatures, fit_evaluation, score_validation
 from training.runs.task import TrainingTask
 from training.runs.train import train_model
 from training.simulation.operation import simulate
@@ -50,8 +50,9 @@ def fit_origins(tables):
     as_of = tables.consignments["received_at"].max().ceil("D").to_pydatetime()
     data = build_training_data(ObservedTables(tables.consignments, tables.outcomes, as_of), TARGET, CONFIG)
     source = TableFeatures.from_tables(tables, CONFIG.features, as_of)
-    evaluated = fit_evaluation(FitTask(data.evaluation, source, CONFIG), also=data.keep)
-    fits, _, _ = fit_at_dates(data, FitTask(data.final, source, CONFIG), evaluated.matrix, jobs=3)
+    recipe = Recipe(source, CONFIG)
+    evaluated = fit_evaluation(recipe, data.evaluation, data.keep)
+    fits, _ = fit_at_dates(data, recipe, evaluated.matrix, jobs=3)
     return data, evaluated, fits
 
 
@@ -64,8 +65,8 @@ def test_windows_walk_back_from_the_test_period_and_each_fit_ends_where_its_wind
         for place in range(3)
     ]
     assert (fits[0].origin.window == np.flatnonzero(data.evaluation.part == TEST)).all()
-    assert all(fit.grown.learnt_until == fit.origin.begins for fit in fits)
-    learnt = [fit.grown.positives for fit in fits]
+    assert all(fit.learnt_until == fit.origin.begins for fit in fits)
+    learnt = [fit.positives for fit in fits]
     assert learnt == sorted(learnt, reverse=True)
     assert data.reported_from == fits[-1].origin.begins
 
@@ -81,8 +82,8 @@ def test_a_fit_of_an_earlier_date_is_the_one_that_would_have_been_deployed_then(
             replace_origins(0),
         )
     )
-    assert then.final.grown.trees.text == fit.grown.trees.text
-    assert then.final.grown.fitted.vocabularies == fit.grown.fitted.vocabularies
+    assert then.final.trees.text == fit.trees.text
+    assert then.final.fitted.vocabularies == fit.fitted.vocabularies
 
 
 def replace_origins(count):
@@ -154,7 +155,7 @@ def test_probabilities_are_those_that_each_date_would_have_served(world, made):
     """The earliest date has no earlier scores to calibrate with; a result that became known after a date changes nothing of it."""
     data, evaluated, fits = made
     frame = data.evaluation.observed.consignments
-    served = calibrate_origins(fits, CONFIG, score_validation(evaluated, data.evaluation, 1))
+    served = calibrate_origins(fits, CONFIG, score_validation(evaluated, 1))
     assert np.isnan(served[-1].predict(frame)).all()
     latest = served[0].predict(frame)
     assert ((latest > 0) & (latest < 1)).all()
@@ -190,5 +191,5 @@ def evaluate(world, made, truth=True):
     unseen = collect_unseen(fits, parts, weight, CONFIG.model.seed)
     ids = data.evaluation.observed.consignments["consignment_id"]
     true = get_true_labels(ids, world[1], TARGET) if truth else None
-    served = calibrate_origins(fits, CONFIG, score_validation(evaluated, data.evaluation, 1))
+    served = calibrate_origins(fits, CONFIG, score_validation(evaluated, 1))
     return evaluate_deployed(served, parts, [each.weight for each in unseen], CONFIG.evaluation, true)

@@ -1,11 +1,13 @@
-"""What groups of features are worth."""
+"""What groups of features, and single ones, are worth."""
 
+import pytest
 from support.made_origins import CONFIG, made_origins
 from support.small_model import SPEC
 
+from consignments.errors import UnknownName
 from features.spec import Feature, Spec
-from training.fitting.diagnostics import group_features, run_ablation
-from training.fitting.rolling_origin import evaluate_origins
+from training.config import TrainConfig
+from training.fitting.diagnostics import DiagnosticsOptions, group_features, run_ablation
 
 NAMES = ("goods.a", "goods.b", "goods.c", "route.a", "goods.d", *(f"history.sender.r{i}" for i in range(7)))
 GROUPED = Spec(Feature(name, "count", "reason", name) for name in NAMES)
@@ -20,12 +22,24 @@ def test_groups_are_those_of_the_spec_and_within_history_its_keys() -> None:
 def test_the_group_that_tells_is_worth_most_and_one_of_noise_nothing() -> None:
     assert len(GROUPED) == len(SPEC)
     origins = made_origins(spec=GROUPED)
-    whole = evaluate_origins(origins, CONFIG.model, CONFIG.weights)
     told: list[int] = []
-    rows = run_ablation(origins, CONFIG, whole, lambda _, done, __: told.append(done))
+    rows = run_ablation(origins, CONFIG, progress=lambda _, done, __: told.append(done))
     by_group = {row["group"]: row for row in rows}
     assert rows[0]["group"] == "goods"
     assert by_group["goods"]["worth_low"] > 0
     assert by_group["route"]["worth_low"] < by_group["route"]["worth_high"]
     assert by_group["route"]["worth"] < 0.2 * by_group["goods"]["worth"]
     assert told == [1, 2, 3, 4]
+
+
+def test_a_single_feature_is_measured_by_its_name_beside_a_group() -> None:
+    rows = run_ablation(made_origins(spec=GROUPED), CONFIG, ("route", "goods.a"))
+    assert {row["group"]: row["features"] for row in rows} == {"goods.a": 1, "route": 1}
+    assert rows[0]["group"] == "goods.a"
+    assert rows[0]["worth"] > rows[1]["worth"]
+
+
+def test_an_ablation_of_a_feature_that_does_not_exist_is_refused_before_the_training() -> None:
+    DiagnosticsOptions(("groups", "history.sender", "route.origin_not_sender")).check(TrainConfig())
+    with pytest.raises(UnknownName, match=r"--ablation.*did you mean 'route.origin_not_sender'"):
+        DiagnosticsOptions(("route.origin_not_sendr",)).check(TrainConfig())

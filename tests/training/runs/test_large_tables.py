@@ -95,8 +95,8 @@ def test_a_sample_of_traffic_changes_no_label_and_no_fit(
     sampled: TrainingResult, whole: TrainingResult
 ) -> None:
     assert sampled.data_sha256 == whole.data_sha256
-    assert sampled.evaluated.grown.trees.text == whole.evaluated.grown.trees.text
-    assert sampled.final.grown.trees.text == whole.final.grown.trees.text
+    assert sampled.evaluated.trees.text == whole.evaluated.trees.text
+    assert sampled.final.trees.text == whole.final.trees.text
     assert sampled.data.report == whole.data.report
     assert sampled.test_traffic.labelled.sum() == whole.test_traffic.labelled.sum()
 

@@ -30,7 +30,7 @@ from training.fitting.diagnostics import DiagnosticsOptions, DiagnosticsResult
 from training.fitting.rolling_origin import TEXT_SCORE
 from training.fitting.search import SearchBudget
 from training.runs.artifacts import write_run_bundles
-from training.runs.mlflow_run import build_child_runs
+from training.runs.mlflow_run import iterate_child_runs
 from training.runs.registered_run import RunDestination, run_training
 from training.runs.task import TrainingTask
 from training.runs.train import train_model
@@ -96,8 +96,8 @@ def learnt(trained):
         *(
             final.model.trees.text,
             final.model.calibration,
-            final.grown.fitted.vocabularies,
-            final.grown.fitted.norms,
+            final.fitted.vocabularies,
+            final.fitted.norms,
         ),
     )
 
@@ -349,13 +349,9 @@ def test_the_final_fit_has_learnt_from_every_label_known_at_the_date(trained, ta
     ids = tables.consignments["consignment_id"]
     known = get_labels_as_of(ids, tables.outcomes, as_of, "any_offence")
     usable = tables.consignments["cancelled_at"].isna() | known.chosen
-    assert (
-        trained.final.grown.positives
-        == int((known.positive & usable).sum())
-        > trained.evaluated.grown.positives
-    )
-    assert trained.final.grown.learnt_until == as_of
-    assert f"trained on {trained.final.grown.positives} positives" in trained.fits_sentence
+    assert trained.final.positives == int((known.positive & usable).sum()) > trained.evaluated.positives
+    assert trained.final.learnt_until == as_of
+    assert f"trained on {trained.final.positives} positives" in trained.fits_sentence
 
 
 def test_the_final_fit_repeats_the_recipe_that_was_judged_and_is_calibrated_on_later_time(
@@ -375,9 +371,9 @@ def test_the_final_fit_repeats_the_recipe_that_was_judged_and_is_calibrated_on_l
 
 def test_the_bands_of_the_final_fit_are_shares_of_later_traffic_that_it_has_not_learnt(trained):
     final = trained.final
-    assert (trained.data.observed.kept.rows[final.traffic.matrix.rows] == trained.test_rows).all()
+    assert (trained.data.observed.kept.rows[final.usual.rows] == trained.test_rows).all()
     shares = dict.fromkeys(("high", "elevated", "routine"), 0)
-    for band in final.model.assign_bands(final.traffic.scores):
+    for band in final.model.assign_bands(final.usual_scores):
         shares[band] += 1
     evaluated = [0, 0, 0]
     for band in trained.model.assign_bands(trained.test_scores):
@@ -393,8 +389,8 @@ def test_words_and_norms_of_the_final_fit_are_learnt_on_its_own_rows(trained, ta
     )
     source = TableFeatures.from_tables(tables, CONFIG.features)
     matrix = trained.matrix.locate(trained.data.observed.kept.rows)
-    refitted = source.refit(matrix, trained.final.grown.fitted, everything.keep)
-    parameters = FeatureParameters(CONFIG.features, trained.final.grown.fitted)
+    refitted = source.build_matrix(trained.final.fitted, everything.keep, matrix)
+    parameters = FeatureParameters(CONFIG.features, trained.final.fitted)
     whole = compute_feature_matrix(tables, parameters, keep=everything.keep, as_of=pd.Timestamp(as_of))
     np.testing.assert_array_equal(refitted.X, whole.X)
     np.testing.assert_array_equal(refitted.rows, whole.rows)
@@ -442,7 +438,6 @@ def test_each_group_of_an_ablation_is_a_child_run(trained):
     row = {"group": "history", "features": 400}
     row |= {f"{name}{end}": 0.1 for name in ("worth", "recall_at_1pct") for end in ("", "_low", "_high")}
     studied = DiagnosticsResult(ablation=[row, {**row, "group": "goods", "worth_low": float("nan")}])
-    first, second = build_child_runs(replace(trained, studied=studied))
-    assert (first["name"], first["tags"]["kind"]) == ("without history", "ablation")
-    assert len(first["metrics"]) == 6
-    assert "loss/worth_low" not in second["metrics"]
+    first, second = iterate_child_runs(replace(trained, studied=studied), "a parent")
+    assert (first.name, first.tags["kind"], first.parent) == ("without history", "ablation", "a parent")
+    assert (second.name, len(first.metrics)) == ("without goods", 6)
