@@ -113,7 +113,7 @@ def run(seed: int, days: int, per_day: int) -> DetectionCounts:
     past = past_of(tables, trained)
     parts = SplitFeatures(trained.data, trained.matrix)
     at = np.flatnonzero(parts.select_part(TEST))
-    baselines = score_baselines(parts, at, trained.evaluated.grown, trained.config.model.seed)
+    baselines = score_baselines(parts, at, trained.evaluated, trained.config.model.seed)
     scores = {
         OURS: trained.test_scores,
         "hour form": hour_form(past),

@@ -99,7 +99,7 @@ class ComputeOptions:
     progress: Progress | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tables:
     """The tables of consignments, outcomes and alerts that belong together.
 
@@ -118,6 +118,13 @@ class Tables:
     consignments: pd.DataFrame
     outcomes: pd.DataFrame | None = None
     alerts: pd.DataFrame | None = None
+
+    def __repr__(self) -> str:
+        """Return the numbers of rows."""
+        tables = (("consignments", self.consignments), ("outcomes", self.outcomes), ("alerts", self.alerts))
+        return (
+            f"<Tables {', '.join(f'{name} {len(table):,}' for name, table in tables if table is not None)}>"
+        )
 
     def __post_init__(self) -> None:
         """Check the columns whose type `consignments.tables` changes."""
@@ -164,7 +171,7 @@ def _is_canonical(column: "pd.Series", kind: FieldKind) -> bool:
     return True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FeatureMatrix:
     """A matrix of feature rows, with their positions and the spec of the columns.
 
@@ -181,6 +188,10 @@ class FeatureMatrix:
     X: NDArray[np.float32]
     rows: NDArray[np.int64]
     spec: Spec
+
+    def __repr__(self) -> str:
+        """Return the shape."""
+        return f"<FeatureMatrix {len(self.rows):,} rows, {len(self.spec)} features>"
 
     @property
     def is_fitted(self) -> bool:

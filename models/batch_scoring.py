@@ -17,7 +17,7 @@ from features.batch import ComputeOptions, FeatureParameters
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureChunk, FeatureInputs, Mask, list_goods_texts, stream_features
-from models.bundle import Bundle
+from models.bundle import UNREGISTERED, Bundle
 from models.risk_model import RiskModel
 
 TEXT = pd.StringDtype(na_value=np.nan)
@@ -39,7 +39,7 @@ class ScoreColumns:
     """
 
     reasons: int = 0
-    version: str = "unregistered"
+    version: str = UNREGISTERED
     lowering: bool = False
 
 

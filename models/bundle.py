@@ -154,7 +154,11 @@ class BundleContent:
     reference: ReferenceProfile | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+UNREGISTERED = "unregistered"
+"""Version of a bundle that was not fetched from a registry."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Bundle(BundleContent):
     """The bundle of a loaded model.
 
@@ -163,10 +167,18 @@ class Bundle(BundleContent):
     card : ModelCard
     sha256 : str
         SHA-256 of the manifest, and so of the whole bundle.
+    version : str
+        Number of the registered version, if it was fetched from the registry.
     """
 
     card: ModelCard
     sha256: str
+    version: str = UNREGISTERED
+
+    def __repr__(self) -> str:
+        """Return name, version, date and hash."""
+        card = self.card
+        return f"<Bundle {card.name}, version {self.version}, {card.fit} fit as of {card.as_of[:10]}, SHA-256 {self.sha256[:12]}>"
 
     @property
     def spec(self) -> Spec:

@@ -9,7 +9,7 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,8 +45,6 @@ EVALUATION_TAG = "evaluation_sha256"
 BUNDLE_TAG = "bundle_sha256"
 MODEL_NAME, MODEL_TYPE = "model", "risk model"
 """Name and kind of the logged model of a run."""
-LEARNER_KIND = "learner"
-"""Tag `kind` of the run of a learner of another kind (`training.runs.own_learner`)."""
 RUN_ID = re.compile("[0-9a-f]{32}")
 REFUSAL_CODES = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 MAX_RETRIES = 2
@@ -245,20 +243,11 @@ class Registry:
         )
 
     def _refuse_run(self, uri: str) -> None:
-        """Raise `BadInput` if a run is given in place of a version; a run of one's own learner has no version, and never gets one."""
+        """Raise `BadInput` if a run is given in place of a version."""
         run_id = uri.removeprefix("runs:/").partition("/")[0]
         if not RUN_ID.fullmatch(run_id):
             return
-        tags = self.get_run_tags(run_id)
-        if tags.get("kind") == LEARNER_KIND:
-            raise BadInput(
-                "a learner of your own cannot be promoted, compared by version, or served: the service loads only bundles, whose trees score "
-                "with the same bits in service, batch and replay and give exact reasons",
-                where=f"run {run_id}",
-                got=f"learner {tags.get('learner', '')}",
-                expected="a registered version",
-                todo="train the features that helped it with npsrisk train --register",
-            )
+        self.get_run_tags(run_id)
         raise BadInput(
             "this is a run, not a version",
             where=self.where,
@@ -312,7 +301,7 @@ class Registry:
         """Fetch and verify the bundle of a version; `BundleRefused` if it was altered, or is not the registered one."""
         bundle = load_bundle(self.download_bundle(version))
         _require_registered(version, bundle)
-        return bundle
+        return replace(bundle, version=version.number)
 
     def fetch_fits(self, version: ModelVersion) -> "VersionFits":
         """Fetch and verify both fits of a version. A version of an old npsrisk has only the evaluation fit.

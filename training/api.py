@@ -1,4 +1,4 @@
-"""Short calls for every step, from files to a comparison: read, features, train, score, explain, compare, and learners of your own.
+"""Short calls for every step, from files to a comparison: read, features, train, score, explain, compare, and a learner of your own.
 
 Each call is a step of the command line with tables in place of files. The longer calls of the other modules stay available.
 
@@ -26,11 +26,12 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from consignments.errors import UnknownName
-from consignments.records import Alert, Consignment, Outcome, Target, Truth
+from consignments.errors import BadInput, UnknownName
+from consignments.records import Alert, Outcome, Target, Truth
 from consignments.tables import read_table, to_consignments
 from features.batch import (
     BATCH_KEY,
+    FeatureMatrix,
     FeatureParameters,
     Tables,
     compute_feature_matrix,
@@ -43,28 +44,25 @@ from models.batch_scoring import ScoreColumns, build_feature_parameters, score_t
 from models.bundle import Bundle
 from models.registry import Registry
 from training.config import TrainConfig, parse_config
+from training.data.splits import TRAIN
+from training.evaluation.paired import PairedEvaluation, evaluate_pair
 from training.promotion.compared_versions import ComparedVersions
 from training.promotion.comparison import ComparedTraffic, Comparison
 from training.promotion.review import log_reviewed_comparison
 from training.reporting.mlflow_tracking import DEFAULT_TRACKING_URI
-from training.runs.own_learner import LearnerResult, LearningRows, evaluate_learner, log_learner, select_rows
 from training.runs.registered_run import RegisteredRun, RunDestination, run_training
 from training.runs.task import TrainingTask
 
 __all__ = [
-    "LearnerResult",
-    "LearningRows",
     "Tables",
     "compare",
     "compute_features",
     "evaluate_learner",
     "explain",
     "load_model",
-    "log_learner",
     "read_tables",
     "read_truth",
     "score",
-    "select_rows",
     "train",
 ]
 
@@ -129,12 +127,8 @@ def compute_features(
     DataFrame
         float32, one column for each feature; the index is `consignment_id`.
     """
-    parameters = FeatureParameters() if bundle is None else _build_parameters(bundle)
-    joined, keep = join_history(_add_events(tables, history), _get_consignments(history))
-    matrix = compute_feature_matrix(
-        joined, parameters, keep=keep, as_of=None if as_of is None else pd.Timestamp(as_of)
-    )
-    ids = joined.consignments["consignment_id"].to_numpy()[matrix.rows]
+    joined, matrix = _compute_matrix(bundle, tables, history, as_of=as_of)
+    ids = joined["consignment_id"].to_numpy()[matrix.rows]
     index = pd.Index(ids, name="consignment_id")
     return pd.DataFrame(np.asarray(matrix.X), columns=matrix.spec.names, index=index)
 
@@ -171,6 +165,46 @@ def train(
     return run_training(task, RunDestination(tracking_uri=_get_store(store), register=register), jobs)
 
 
+def evaluate_learner(run: RegisteredRun, learner: Any) -> PairedEvaluation:
+    """Fit a learner of another kind on the training rows of a run, and compare it with the model on the same test traffic.
+
+    It gets the features, labels and weights that the trees of the evaluation fit had. It cannot be registered or promoted.
+
+    Parameters
+    ----------
+    run : RegisteredRun
+        As `train` returns it.
+    learner : object
+        A classifier with scikit-learn's `fit(X, y, sample_weight=...)` and `predict_proba(X)`. `X` is float32 with NaN for missing
+        features; uninspected rows are weak negatives.
+
+    Returns
+    -------
+    PairedEvaluation
+        `a` is the evaluation of the model, `b` that of the learner, and `gains` their difference for each metric, paired by day.
+
+    Raises
+    ------
+    BadInput
+        If the learner does not give a finite number for each consignment.
+    """
+    trained = run.trained
+    matrix, data, traffic = trained.matrix, trained.data, trained.test_traffic
+    mine = data.select_fitting_rows(TRAIN)[matrix.rows]
+    rows = matrix.rows[mine]
+    learner.fit(matrix.X[mine], data.labels.positive[rows].astype(np.int8), sample_weight=data.weight[rows])
+    scores = np.asarray(learner.predict_proba(matrix.X[trained.test_matrix_rows]), dtype=np.float64)[:, -1]
+    if scores.shape != traffic.score.shape or not np.isfinite(scores).all():
+        raise BadInput(
+            "the scores of the learner do not fit to the test period",
+            where=type(learner).__name__,
+            got=f"{len(scores):,} numbers, {int((~np.isfinite(scores)).sum())} of them not finite",
+            expected=f"a finite number for each of {len(traffic.score):,} consignments",
+            todo="correct its predict_proba",
+        )
+    return evaluate_pair(traffic, scores, trained.config.evaluation)
+
+
 def load_model(uri: str, *, target: Target = "nps", store: str | None = None) -> Bundle:
     """Load the served fit of a registered version.
 
@@ -205,8 +239,8 @@ def score(bundle: Bundle, tables: Tables, *, history: Tables | None = None, reas
     DataFrame
         See `models.batch_scoring.score_table`.
     """
-    inputs = FeatureInputs.from_tables(_add_events(tables, history), _get_consignments(history))
-    return score_table(bundle, inputs, Pseudonyms(BATCH_KEY), columns=ScoreColumns(reasons))
+    inputs = FeatureInputs.from_tables(*_split_history(tables, history))
+    return score_table(bundle, inputs, Pseudonyms(BATCH_KEY), columns=ScoreColumns(reasons, bundle.version))
 
 
 def explain(
@@ -231,16 +265,11 @@ def explain(
     UnknownName
         If the table has no such consignment.
     """
-    places = tables.consignments["consignment_id"] == consignment_id
-    if not places.any():
-        raise UnknownName.from_candidates(
-            consignment_id, tables.consignments["consignment_id"], kind="consignment"
-        )
-    parameters = _build_parameters(bundle)
-    joined, given = join_history(_add_events(tables, history), _get_consignments(history))
-    keep = given & (joined.consignments["consignment_id"] == consignment_id).to_numpy(dtype=bool)
-    matrix = compute_feature_matrix(joined, parameters, keep=keep)
-    record = _to_record(joined.consignments.iloc[matrix.rows[-1:]], bundle)
+    ids = tables.consignments["consignment_id"]
+    if not (ids == consignment_id).any():
+        raise UnknownName.from_candidates(consignment_id, ids, kind="consignment")
+    joined, matrix = _compute_matrix(bundle, tables, history, only=consignment_id)
+    record = to_consignments(joined.iloc[matrix.rows[-1:]], bundle.config.build_record_type())[0]
     model = bundle.model.replace_spec(matrix.spec)
     found = model.explain(matrix.X[-1], reasons, lowering=True, goods=get_goods_text(record))
     return pd.DataFrame(
@@ -288,22 +317,31 @@ def _get_store(store: str | None) -> str:
     return store or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI
 
 
-def _build_parameters(bundle: Bundle) -> FeatureParameters:
-    return build_feature_parameters(bundle, Pseudonyms(BATCH_KEY))
-
-
-def _get_consignments(history: Tables | None) -> pd.DataFrame | None:
-    return None if history is None else history.consignments
-
-
-def _add_events(tables: Tables, history: Tables | None) -> Tables:
-    """Use the outcomes and alerts of the history if the given tables have none."""
+def _split_history(tables: Tables, history: Tables | None) -> tuple[Tables, pd.DataFrame | None]:
+    """Return the tables, with outcomes and alerts of the history if they have none, and the past consignments."""
     if history is None:
-        return tables
+        return tables, None
     outcomes = history.outcomes if tables.outcomes is None else tables.outcomes
     alerts = history.alerts if tables.alerts is None else tables.alerts
-    return Tables(tables.consignments, outcomes, alerts)
+    return Tables(tables.consignments, outcomes, alerts), history.consignments
 
 
-def _to_record(frame: pd.DataFrame, bundle: Bundle) -> Consignment:
-    return to_consignments(frame, bundle.config.build_record_type())[0]
+def _compute_matrix(
+    bundle: Bundle | None,
+    tables: Tables,
+    history: Tables | None,
+    *,
+    as_of: datetime | None = None,
+    only: str | None = None,
+) -> tuple[pd.DataFrame, FeatureMatrix]:
+    """Compute the features of the given consignments, or of one of them; return them with the consignments that rows refer to."""
+    parameters = FeatureParameters()
+    if bundle is not None:
+        parameters = build_feature_parameters(bundle, Pseudonyms(BATCH_KEY))
+    joined, keep = join_history(*_split_history(tables, history))
+    if only is not None:
+        keep = keep & (joined.consignments["consignment_id"] == only).to_numpy(dtype=bool)
+    matrix = compute_feature_matrix(
+        joined, parameters, keep=keep, as_of=None if as_of is None else pd.Timestamp(as_of)
+    )
+    return joined.consignments, matrix

@@ -15,7 +15,7 @@ from features.batch import BATCH_KEY, Tables
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs
 from models.batch_scoring import ScoreColumns, build_feature_parameters, score_table
-from models.bundle import Bundle, load_bundle
+from models.bundle import UNREGISTERED, Bundle, load_bundle
 
 MODEL_CONFIG = {"history": "", "outcomes": "", "alerts": "", "as_of": "", "reasons": 0, "data_key": ""}
 """Options of the registered model at loading: paths of the history tables, a time, the number of reasons."""
@@ -130,4 +130,4 @@ def _read_version_number(data_path: Path) -> str:
         if note.exists():
             lines = dict(line.split(": ", 1) for line in note.read_text().splitlines() if ": " in line)
             return lines["model_version"].strip("'\"")
-    return "unregistered"
+    return UNREGISTERED

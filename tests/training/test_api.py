@@ -1,4 +1,4 @@
-"""The short calls take every step, and a learner of another kind is judged, logged, and never promoted."""
+"""The short calls take every step, and a learner of another kind is judged on the same traffic as the model."""
 
 import ast
 import inspect
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mlflow import MlflowClient
+from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 from support.stores import create_store
 
@@ -116,39 +117,62 @@ def test_two_versions_are_compared_and_the_comparison_is_logged(
     assert len(runs) == 1
 
 
-def test_a_learner_of_another_kind_is_judged_on_the_same_days_logged_and_never_promoted(
-    run: RegisteredRun, store: str
-) -> None:
-    train, test = (api.select_rows(run.trained, part) for part in ("training", "test"))
-    assert len(test.X) == len(run.trained.test_scores)
-    assert train.y.sum() > 5
-    learner = RandomForestClassifier(10, random_state=1).fit(train.X, train.y, train.weight)
-    result = api.evaluate_learner(
-        run.trained, learner.predict_proba(test.X)[:, 1], "forest", {"n_estimators": 10}
-    )
-    difference = result.truth_differences["roc_auc"]
-    assert difference.low <= difference.value <= difference.high
-    run_id = api.log_learner(result, tracking_uri=store, parent=run.run_id)
-    logged = MlflowClient(tracking_uri=store).get_run(run_id)
-    assert logged.data.tags["kind"] == "learner"
-    assert logged.data.tags["mlflow.parentRunId"] == run.run_id
-    assert logged.data.metrics["truth_difference/roc_auc"] == pytest.approx(difference.value, abs=1e-8)
-    for given in (run_id, f"runs:/{run_id}/model"):
-        with pytest.raises(BadInput, match="a learner of your own cannot be promoted"):
-            Registry(store).resolve(given)
+class ModelsOwnScores:
+    """A learner that gives the scores of the model, or some of them."""
+
+    def __init__(self, scores: NDArray[np.float64]) -> None:
+        self._scores = scores
+
+    def fit(self, X: NDArray[np.float32], y: NDArray[np.int8], sample_weight: NDArray[np.float64]) -> None:
+        assert len(X) == len(y) == len(sample_weight)
+        assert y.sum() > 5
+
+    def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
+        return np.column_stack([1 - self._scores, self._scores])
+
+
+def test_a_learner_of_another_kind_is_judged_on_the_same_traffic_as_the_model(run: RegisteredRun) -> None:
+    forest = RandomForestClassifier(10, random_state=1)
+    found = api.evaluate_learner(run, forest)
+    gain = found.gains["roc_auc"]
+    assert gain.low <= gain.value <= gain.high
+    assert gain.value == pytest.approx(found.b["roc_auc"].value - found.a["roc_auc"].value)
+    assert forest.n_features_in_ == len(run.trained.model.spec)
+
+
+def test_the_models_own_scores_differ_by_nothing_and_wrong_ones_are_refused(run: RegisteredRun) -> None:
+    scores = run.trained.test_scores
+    same = api.evaluate_learner(run, ModelsOwnScores(scores))
+    assert all(each.value == 0.0 or np.isnan(each.value) for each in same.gains.values())
+    with pytest.raises(BadInput, match=r"expected a finite number for each of"):
+        api.evaluate_learner(run, ModelsOwnScores(scores[1:]))
+    with pytest.raises(BadInput, match="1 of them not finite"):
+        api.evaluate_learner(run, ModelsOwnScores(np.where(np.arange(len(scores)) == 0, np.nan, 0.5)))
+
+
+def test_a_run_is_no_version(run: RegisteredRun, store: str) -> None:
     with pytest.raises(BadInput, match="this is a run, not a version"):
         Registry(store).resolve(str(run.run_id))
 
 
-def test_the_models_own_scores_differ_by_nothing_and_wrong_ones_are_refused(run: RegisteredRun) -> None:
-    same = api.evaluate_learner(run.trained, run.trained.test_scores, "itself")
-    assert all(each.value in (0.0,) or np.isnan(each.value) for each in same.differences.values())
-    with pytest.raises(BadInput, match=r"expected \d+ finite numbers"):
-        api.evaluate_learner(run.trained, run.trained.test_scores[1:], "short")
-    with pytest.raises(BadInput, match="1 not finite"):
-        api.evaluate_learner(
-            run.trained, np.where(np.arange(len(run.trained.test_scores)) == 0, np.nan, 0.5), "nan"
-        )
+def test_a_loaded_model_names_its_version_in_its_scores(
+    run: RegisteredRun, tables: Tables, store: str
+) -> None:
+    bundle = api.load_model("challenger", target="any_offence", store=store)
+    new, past = cut(tables)
+    assert set(api.score(bundle, new, history=past)["model_version"]) == {run.version}
+
+
+def test_what_the_calls_return_is_shown_in_one_line(run: RegisteredRun, tables: Tables, store: str) -> None:
+    bundle = api.load_model("1", target="any_offence", store=store)
+    assert repr(bundle).startswith("<Bundle nps-risk-any_offence, version 1, final fit as of ")
+    assert repr(run).startswith(f"<RegisteredRun {run.run_id}, models:/nps-risk-any_offence/1, ")
+    assert "verdict" in repr(run.trained)
+    assert repr(tables).startswith("<Tables consignments ")
+    shown = [run, run.trained, run.trained.final, run.trained.data, run.trained.matrix, bundle, tables]
+    for each in shown:
+        assert len(repr(each)) < 400, type(each)
+        assert "\n" not in repr(each), type(each)
 
 
 def test_a_missing_file_of_truth_is_refused(tmp_path: Path) -> None:

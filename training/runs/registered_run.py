@@ -44,7 +44,7 @@ class RunDestination(NamedTuple):
     key: SigningKey | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RegisteredRun:
     """A logged run."""
 
@@ -54,6 +54,10 @@ class RegisteredRun:
     model_uri: str | None = None
     version: str | None = None
     addresses: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Return the run, its version if it has one, and its result."""
+        return f"<RegisteredRun {self.run_id}, {self.model_uri or 'not registered'}, {self.trained!r}>"
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -168,7 +168,7 @@ def test_probabilities_are_those_that_each_date_would_have_served(world, made):
     tables, _ = world
     others = fit_origins(Tables(tables.consignments, swapped, tables.alerts))
     # The history of rows within the window changes with the results; the calibration of that date does not.
-    validation = score_validation(others[1], others[0].evaluation, 1)
+    validation = score_validation(others[1], 1)
     again = calibrate_origins(others[2], CONFIG, validation)
     assert again[0].model.calibration == served[0].model.calibration
 
