@@ -370,7 +370,7 @@ def events_picture(world: SimulationParameters, lane: SimulatedPeriod, main_worl
             new.name: share((substance == new.name).to_numpy(dtype=bool), cathinone),
         })  # fmt: skip
         panel(axes[2], "Origin shift", shift.day, "of cathinones", FOUR_WEEKS, {
-            f"from {shift.source}": share(departure == shift.source, cathinone),
+            f"from {shift['from']}": share(departure == shift["from"], cathinone),
             f"from {shift.to}": share(departure == shift.to, cathinone),
         })  # fmt: skip
         panel(axes[3], "Cover shift", events.cover_shift.day, "of NPS", FOUR_WEEKS, {
