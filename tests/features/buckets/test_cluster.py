@@ -295,7 +295,7 @@ def test_a_scheduler_without_workers_is_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("features.buckets.cluster.WAIT_SECONDS", 0.1)
     with (
         distributed.LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as empty,
-        pytest.raises(ServiceFault, match=r"too few Dask workers; got 0 workers.*expected at least one"),
+        pytest.raises(ServiceFault, match=r"there is no Dask worker; got 0 workers.*expected at least one"),
         connect(empty.scheduler_address),
     ):
         raise AssertionError
