@@ -5,7 +5,7 @@ the test begins, even if more became known later. `pending` is never a label, `m
 correction is not seen.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -63,15 +63,12 @@ class Labels:
 
     def combine_where(self, rows: Bools, other: "Labels") -> "Labels":
         """Return these labels for `rows`, and the other ones elsewhere."""
-        pairs = ((getattr(self, name), getattr(other, name)) for name in LABEL_NAMES)
-        return Labels(*(np.where(rows, mine, theirs) for mine, theirs in pairs))
+        theirs = vars(other)
+        return Labels(**{name: np.where(rows, mine, theirs[name]) for name, mine in vars(self).items()})
 
     def select_rows(self, rows: NDArray[np.int64]) -> "Labels":
         """Return the labels of some rows."""
-        return Labels(*(getattr(self, name)[rows] for name in LABEL_NAMES))
-
-
-LABEL_NAMES = tuple(field.name for field in fields(Labels))
+        return Labels(**{name: each[rows] for name, each in vars(self).items()})
 
 
 def is_positive(result: "pd.Series", target: Target) -> Bools:
