@@ -71,7 +71,7 @@ def keys() -> None:
 @key_file_option
 @json_option
 def create(name: str, role: "ApproverRole", key_file: Path | None, as_json: bool) -> None:
-    """Create a signing key, and add its public key to the file of approvers.
+    """Create a signing key, and add its public key to the approvers.
 
     \b
     Examples:

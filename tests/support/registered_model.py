@@ -19,8 +19,8 @@ def register_small_model(folder: Path, versions: int = 1) -> Registry:
     registry = Registry(create_store(folder))
     client = MlflowClient(tracking_uri=registry.tracking_uri)
     experiment = client.create_experiment("nps-risk", artifact_location=(folder / "artifacts").as_uri())
-    bundle = make_bundle(folder / "bundle", FeatureConfig(), seed=1)
-    for _ in range(versions):
+    for number in range(1, versions + 1):
+        bundle = make_bundle(folder / f"bundle{number}", FeatureConfig(), seed=number)
         registry.register(
             client.create_run(experiment).info.run_id,
             bundle,

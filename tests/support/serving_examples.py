@@ -250,7 +250,8 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
     """Give the environment of a process that serves from a folder with the tests' data key."""
     settings_in(folder)
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("NPSRISK_", "MLFLOW_"))}
-    return ours | state_environment(folder) | settings
+    approvers = {"NPSRISK_APPROVERS_FILE": str(folder / "approvers.toml")}
+    return ours | state_environment(folder) | approvers | settings
 
 
 @contextmanager

@@ -169,6 +169,13 @@ def test_other_tables_are_refused_before_anything_is_trained(
     assert "provide the tables that it was trained on, or train again" in told
 
 
+def test_a_removed_tag_does_not_switch_the_rule_off(store: Store) -> None:
+    version = store.register("untagged", store.run.trained)
+    store.registry.client.delete_model_version_tag(version.name, version.number, EVALUATION_TAG)
+    told = store.refuse(store.registry.resolve(version.uri), store.tables)
+    assert f"{REFIT_RULE}: the evaluation fit, which every training run registers, is missing" in told
+
+
 def test_without_tables_the_record_says_that_this_was_not_checked(store: Store) -> None:
     version = store.register("again", store.run.trained)
     record = promote(store.registry, version, APPROVAL, force=True).record
@@ -189,13 +196,6 @@ def test_a_version_that_lost_a_fit_or_its_settings_is_refused(store: Store) -> N
     alone, options = folders._replace(evaluation=None), RefitOptions(store.tables)
     assert refit_version(registered._replace(folders=alone), CONFIG, options).result == LOST_EVALUATION_FIT
     assert refit_version(registered, None, options).result == LOST_SETTINGS
-
-
-def test_a_removed_tag_does_not_switch_the_rule_off(store: Store) -> None:
-    version = store.register("untagged", store.run.trained)
-    store.registry.client.delete_model_version_tag(version.name, version.number, EVALUATION_TAG)
-    told = store.refuse(store.registry.resolve(version.uri), store.tables)
-    assert f"{REFIT_RULE}: the evaluation fit, which every training run registers, is missing" in told
 
 
 def test_a_run_keeps_its_settings_to_the_last_bit(store: Store) -> None:
