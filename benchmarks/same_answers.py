@@ -16,6 +16,7 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -254,7 +255,8 @@ def record_http(tree: Tree) -> Answers:
     tree.run("import", *list_tables("past.parquet"))
     answers: Digests = {}
     identifiers: Digests = {}
-    with tree.serve() as port:
+    kept = tree.folder / "answers.jsonl"
+    with tree.serve() as port, kept.open("w") as whole:
         for number, (method, path, body, kind) in enumerate(build_requests(tree.folder)):
             status, content = call(port, method, path, body, kind)
             apart: list[object] = []
@@ -264,6 +266,9 @@ def record_http(tree: Tree) -> Answers:
                 value = content.decode(errors="replace")
             name = f"{number:03d} {method} {path} {kind}".rstrip()
             answers[name], identifiers[name] = digest([status, value]), digest(apart)
+            whole.write(
+                json.dumps({"request": name, "status": status, "answer": value}, sort_keys=True) + "\n"
+            )
     return {"http": answers, IDENTIFIERS: identifiers}
 
 
@@ -310,12 +315,15 @@ def build_requests(folder: Path) -> Iterator[tuple[str, str, bytes | None, str]]
 def record_reading(tree: Tree, samples: Path) -> Answers:
     """Read each sample message to consignments."""
     found: Digests = {}
+    # Rejects name the file as it was given, so both trees get the same relative path.
+    samples = Path(shutil.copytree(samples, tree.folder / "samples", dirs_exist_ok=True))
     for path in sorted(each for each in samples.rglob("*") if each.suffix in (*MEDIA_TYPES, ".csv")):
         out, rejects = tree.folder / "read.jsonl", tree.folder / "rejects.jsonl"
         for each in (out, rejects):
             each.unlink(missing_ok=True)
         mapping = path.with_suffix(".toml")
-        words = ["read", str(path), "--received-at", NOW, "--out", out.name, "--rejects", rejects.name]
+        given = str(path.relative_to(tree.folder))
+        words = ["read", given, "--received-at", NOW, "--out", out.name, "--rejects", rejects.name]
         words += ["--mapping", str(mapping)] if mapping.is_file() else []
         code = subprocess.run(
             [sys.executable, "-c", COMMAND, *words],
@@ -379,7 +387,9 @@ def main() -> None:
     one.add_argument("out", type=Path)
     one.add_argument("--tree", type=Path, default=REPOSITORY, help="checkout whose commands run")
     one.add_argument("--samples", type=Path, default=SAMPLES, help="folder of sample messages")
-    one.add_argument("--folder", type=Path, help="folder for all files, which is kept")
+    one.add_argument(
+        "--folder", type=Path, help="folder for all files, which is kept; answers.jsonl has the answers"
+    )
     for name, default in (("--days", DAYS), ("--per-day", PER_DAY), ("--seed", SEED)):
         one.add_argument(name, type=int, default=default)
     two = verbs.add_parser("compare", help="compare two records")
