@@ -12,7 +12,7 @@ from consignments.files.table_writers import write_table
 def registered_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Versions 1 and 2 of a model, past consignments (`past.parquet`), and new ones (`new.csv`, `new.parquet`)."""
     folder = tmp_path_factory.mktemp("registered")
-    register_small_model(folder, versions=2)
+    register_small_model(folder, seeds=(1, 2))
     write_table(make_past_consignments(), folder / "past.parquet")
     for suffix in ("csv", "parquet"):
         write_table(make_new_consignments(), folder / f"new.{suffix}")

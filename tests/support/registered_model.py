@@ -1,5 +1,6 @@
 """A small model, registered in a store of its own, and the consignments that tests score with it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,13 +15,13 @@ from features.config import FeatureConfig
 from models.registry import Registry
 
 
-def register_small_model(folder: Path, versions: int = 1) -> Registry:
-    """Register the small model of the tests of the service as version 1 and further versions, in `folder`/mlflow.db."""
+def register_small_model(folder: Path, seeds: Sequence[int] = (1,)) -> Registry:
+    """Register small models of the tests of the service as versions 1, 2, …, one for each seed, in `folder`/mlflow.db."""
     registry = Registry(create_store(folder))
     client = MlflowClient(tracking_uri=registry.tracking_uri)
     experiment = client.create_experiment("nps-risk", artifact_location=(folder / "artifacts").as_uri())
-    for number in range(1, versions + 1):
-        bundle = make_bundle(folder / f"bundle{number}", FeatureConfig(), seed=number)
+    for number, seed in enumerate(seeds, start=1):
+        bundle = make_bundle(folder / f"bundle{number}", FeatureConfig(), seed=seed)
         registry.register(
             client.create_run(experiment).info.run_id,
             bundle,

@@ -136,7 +136,7 @@ def test_a_version_is_not_compared_with_itself_under_another_name(office: Office
 
 
 def test_two_versions_with_the_same_bundle_are_not_compared(tmp_path: Path) -> None:
-    register_small_model(tmp_path, versions=2)
+    register_small_model(tmp_path, seeds=(1, 1))
     done = Office(tmp_path).run("compare", "1", "2", "--consignments", "none.csv", "--outcomes", "none.csv")
     assert done.exit_code == 2
     assert "the two versions hold the same bundle, byte for byte" in done.stderr

@@ -88,8 +88,10 @@ def test_an_officer_approves_a_draft_and_a_partner_accepts_it(
     text = read_text(person.page)
     for shown in ("1.25 kg of 3-CMC", "cathinone", "LHR>ICN", "610910"):
         assert shown in text
+    # A token of the form is random, and may hold any four digits.
+    plain = re.sub(r'value="[0-9a-f]{32,}"', "", page)
     for hidden in ("Orchid", "Harbour", "7946", HOSTILE):
-        assert hidden not in page
+        assert hidden not in plain
     fields = read_fields(page, "APPROVED") | {"text": "parcels of cotton", "valid_days": "30"}
     page = person.send("/draft", **fields)
     assert page.status_code == 200
