@@ -112,9 +112,9 @@ class Tree:
         }
         self.environment = settings | {"PYTHONPATH": str(self.checkout)}
 
-    def run(self, *words: str, code: str = COMMAND) -> str:
-        """Run a command of the tree, and return what it prints."""
-        done = subprocess.run(
+    def try_command(self, *words: str, code: str = COMMAND) -> "subprocess.CompletedProcess[str]":
+        """Run a command of the tree, whatever its exit code."""
+        return subprocess.run(
             [sys.executable, "-c", code, *words],
             cwd=self.folder,
             env=self.environment,
@@ -122,6 +122,10 @@ class Tree:
             text=True,
             check=False,
         )
+
+    def run(self, *words: str, code: str = COMMAND) -> str:
+        """Run a command of the tree, and return what it prints."""
+        done = self.try_command(*words, code=code)
         if done.returncode not in (0, 1):
             raise SystemExit(f"npsrisk {' '.join(words)} failed\n{done.stderr[-2000:]}")
         return done.stdout
@@ -325,13 +329,7 @@ def record_reading(tree: Tree, samples: Path) -> Answers:
         given = str(path.relative_to(tree.folder))
         words = ["read", given, "--received-at", NOW, "--out", out.name, "--rejects", rejects.name]
         words += ["--mapping", str(mapping)] if mapping.is_file() else []
-        code = subprocess.run(
-            [sys.executable, "-c", COMMAND, *words],
-            cwd=tree.folder,
-            env=tree.environment,
-            capture_output=True,
-            check=False,
-        ).returncode
+        code = tree.try_command(*words).returncode
         content = [each.read_text() if each.is_file() else None for each in (out, rejects)]
         found[str(path.relative_to(samples))] = digest([code, content])
     return {"reading": found}

@@ -4,20 +4,15 @@ The word is one of `better`, `unclear` and `worse`. It depends on the 95 % inter
 to the strongest baseline, on the same traffic and the same resampled days: above zero, containing zero, or below zero.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from consignments.records import Target
-from models.formats import format_number, format_percent, format_points
+from models.formats import format_number, format_points
 from training.evaluation.estimate import Estimate, describe_estimate
 from training.evaluation.metrics import PRIMARY_MEASURE, describe_counts, estimate_difference
 from training.evaluation.stored_scores import RecipeEvaluation
 
-DECIDING = ("recall_at_1pct", "average_precision", "roc_auc")
-"""Metrics that decide about a model; see `choose_deciding_metric`."""
 SIGN_NAMES: dict[int, Literal["better", "unclear", "worse"]] = {1: "better", 0: "unclear", -1: "worse"}
 RULES = "rules"
 RULE_PRIOR_SENTENCE = "The trees start from the score of the fixed rules, so the model holds what the rules know and adds to it."
@@ -57,26 +52,6 @@ def judge_recipe(recipe: RecipeEvaluation, target: Target) -> EvaluationVerdict:
         RULE_PRIOR_SENTENCE,
     ]
     return EvaluationVerdict(name, tuple(sentences), rival, gain)
-
-
-def choose_deciding_metric(found: Mapping[str, Estimate]) -> str:
-    """Return the first of the deciding metrics that has an interval; else the first that has a value, else the last."""
-    known = [name for name in DECIDING if found[name].has_interval]
-    valued = [name for name in DECIDING if np.isfinite(found[name].value)]
-    return (known or valued or [DECIDING[-1]])[0]
-
-
-def format_share_range(estimate: Estimate) -> str:
-    """Format the interval of a share in words.
-
-    Examples
-    --------
-    >>> format_share_range(Estimate(0.42, 0.305, 0.5))
-    'between 30.5 % and 50.0 % with 95 % confidence'
-    """
-    if not np.isfinite(estimate.low):
-        return "without an interval, because too few results are known"
-    return f"between {format_percent(estimate.low)} and {format_percent(estimate.high)} with 95 % confidence"
 
 
 def format_percent_range(estimate: Estimate) -> str:
