@@ -1,0 +1,278 @@
+"""Frozen answers: what a version of npsrisk computed for 20,000 simulated and hostile rows, so that no later one is tested against itself alone.
+
+    python tests/support/frozen_rows.py
+
+writes `tests/data/frozen_rows` again with the code of today. Do this only if a definition changes on purpose, with `FEATURES_VERSION` or
+`KEYS_VERSION`; the sources stay. With `--sources` it also draws other source rows, from a simulation and from `support.hostile_rows`.
+
+The sources are stored. The rows are those, and mixtures of their columns.
+"""
+
+import json
+import lzma
+import random
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+if __name__ == "__main__":
+    sys.path[:0] = [str(Path(__file__).resolve().parents[place]) for place in (1, 2)]
+
+import msgspec
+import numpy as np
+
+from consignments.records import Alert, Consignment, Item
+from features.alerts.alerts import Alerts
+from features.categories import fit_vocabularies
+from features.config import ExtraColumns, FeatureConfig, HistoryKeys
+from features.currency import ExchangeRates
+from features.fitted import FittedParameters
+from features.goods.kernels import TEXT_BUCKETS
+from features.history.pseudonyms import Pseudonyms
+from features.indicators.operation_keys import OperationKey, OperationKeys
+from features.indicators.values import compute_indicators
+from features.normalization.normal_forms import NormalForms, get_goods_hs
+from features.pipeline import Pipeline
+from features.rows.described_rows import measure_rows, normalize_consignment
+from features.value import fit_norms
+
+FOLDER = Path(__file__).resolve().parents[1] / "data" / "frozen_rows"
+ROWS, GROUP_ROWS = 20_000, 250
+SHOWN_EVERY, MAX_SHOWN = 160, 2000
+"""Every so many rows one is kept as text, if its consignment has at most so many characters."""
+CONFIG = FeatureConfig(
+    ExtraColumns(("tax_rate",), ("tax_type",)),
+    HistoryKeys((("sender_city", "hs_code"), ("tax_type", "tax_rate"), ("gross_weight_kg", "consignee_phone", "nature"))),
+)  # fmt: skip
+RECORD = CONFIG.build_record_type()
+PSEUDONYMS = Pseudonyms(b"a key of the frozen rows")
+OPERATION_KEY = OperationKey("EXAMPLE", bytes(32))
+RATE_DAYS = range(19_600, 20_400, 3)
+CURRENCIES = {"EUR": 1.08, "GBP": 1.25, "KRW": 0.00075, "JPY": 0.0068, "CNY": 0.139}
+WEIGHTS = np.random.default_rng(5).normal(size=TEXT_BUCKETS).astype(np.float32)
+FORMS = "forms"
+PARTS = ("parties", "route", "value", "category", "column", "quality", "alerts", "goods", "keys", FORMS)
+"""What is digested of a row: the features of each group but history, its keys and counterparts, and its normal forms."""
+SIDES = ("sender", "consignee")
+# Columns that mixtures take together from one source row.
+BLOCKS = (
+    *(tuple(f"{side}_{part}" for part in ("name", "address", "city", "postcode", "country", "phone", "email")) for side in SIDES),
+    ("description", "hs_code", "items"), ("declared_value", "currency", "gross_weight_kg", "pieces", "postage", "received_at"),
+    ("consignment_id", "master_id", "channel", "service", "route", "departure_country", "destination_country", "origin_country"),
+)  # fmt: skip
+
+
+class FrozenAnswers(NamedTuple):
+    """What the code of today computes for the rows, and the readable ones of them."""
+
+    digests: np.ndarray
+    shown: list[dict[str, Any]]
+
+
+def read_sources() -> list[Consignment]:
+    """Read the stored rows."""
+    lines = lzma.decompress((FOLDER / "sources.jsonl.xz").read_bytes()).decode().splitlines()
+    return [_read_record(json.loads(line)) for line in lines]
+
+
+def mix_rows(sources: Sequence[Consignment]) -> Iterator[Consignment]:
+    """Generate the rows: the sources, then mixtures of blocks of columns of some of them, then mixtures of single columns."""
+    draws = random.Random(7)
+    columns = [field for field in RECORD.__struct_fields__ if field not in sum(BLOCKS, ())]
+    blocks = (*BLOCKS, *((name,) for name in columns))
+    singles = tuple((name,) for name in RECORD.__struct_fields__)
+    yield from sources
+    for number in range(ROWS - len(sources)):
+        parts = blocks if number % 5 < 3 else singles
+        chosen = [sources[int(draws.random() * len(sources))] for _ in parts]
+        yield RECORD(
+            **{
+                name: getattr(source, name)
+                for part, source in zip(parts, chosen, strict=True)
+                for name in part
+            }
+        )
+
+
+def build_pipeline(sources: Sequence[Consignment], fitted: dict[str, Any]) -> Pipeline:
+    """Build the pipeline with the stored parameters, and with alerts of the stored rows in force."""
+    parameters = FittedParameters(fitted["vocabularies"], fitted["norms"], build_rates(), WEIGHTS)
+    return Pipeline(CONFIG, parameters, PSEUDONYMS, build_alerts(sources))
+
+
+def build_rates() -> ExchangeRates:
+    """Build exchange rates that rise a little every third day; the last currency has none in the first half."""
+    usd = np.array([list(CURRENCIES.values())]) * (1 + 1e-5 * np.arange(len(RATE_DAYS))[:, None])
+    usd[: len(usd) // 2, -1] = np.nan
+    return ExchangeRates(np.array(list(CURRENCIES)), np.array(RATE_DAYS, np.int32), usd)
+
+
+def build_alerts(sources: Sequence[Consignment]) -> Alerts:
+    """Build alerts of what some sources say, alone and in pairs, with wildcards, versions and ends."""
+    issued, ended = (datetime.fromisoformat(f"20{year}-01-01T00:00:00+00:00") for year in (20, 23))
+    patterns: list[dict[str, Any]] = [
+        {"description_pattern": text}
+        for text in ("*nitazene*", "cot*", "*icon", "*otto*", "4-CMC", "vita*", "*a*", "t-shirt", "cotton *")
+    ]
+    for place, c in enumerate(sources[:: len(sources) // 40]):
+        name, street, goods = c.sender_name, c.consignee_address, c.description
+        patterns += [
+            {"sender_name": name} if place % 2 else {"consignee_name": c.consignee_name, "hs_code": "61"},
+            {"consignee_address": street} if place % 3 else {"sender_address": c.sender_address},
+            {"description_pattern": goods and goods[: 5 + place]}
+            if place % 4
+            else {"route": c.route and c.route[:7]},
+            {"departure_country": c.departure_country, "hs_code": get_goods_hs(c)[:4]},
+        ]
+    given = ({name: text for name, text in each.items() if text} for each in patterns)
+    alerts = [
+        Alert(f"P{place}", issued, ended if place % 5 == 4 else None, **each)
+        for place, each in enumerate(given)
+    ]
+    alerts += [
+        Alert(f"S{place}", issued, indicators=compute_indicators(c, OPERATION_KEY))
+        for place, c in enumerate(sources[5 :: len(sources) // 10])
+    ]
+    return Alerts(alerts, keys=OperationKeys([OPERATION_KEY]))
+
+
+def fit_parameters(sources: Sequence[Consignment]) -> dict[str, Any]:
+    """Learn vocabularies and norms from the stored rows."""
+    norms = fit_norms(measure_rows(sources, build_rates()), map(get_goods_hs, sources))
+    return {"vocabularies": fit_vocabularies(sources, CONFIG), "norms": norms}
+
+
+def read_parameters() -> dict[str, Any]:
+    """Read what `fit_parameters` learnt when the answers were frozen."""
+    parameters: dict[str, Any] = json.loads((FOLDER / "fitted.json").read_text())
+    return parameters
+
+
+def read_answers() -> FrozenAnswers:
+    """Read the frozen answers."""
+    lines = (FOLDER / "shown.jsonl").read_text().splitlines()
+    return FrozenAnswers(np.load(FOLDER / "digests.npy"), list(map(json.loads, lines)))
+
+
+def read_names() -> list[str]:
+    """Read the features whose values are frozen: those that came later are not compared."""
+    return (FOLDER / "features.txt").read_text().split()
+
+
+def compute_answers(
+    pipeline: Pipeline, sources: Sequence[Consignment], names: Sequence[str]
+) -> FrozenAnswers:
+    """Compute the answers with the code of today, of some features and of all keys and forms."""
+    rows = list(mix_rows(sources))
+    digests, shown = np.zeros((len(rows), len(PARTS)), np.uint16), []
+    places = [pipeline.spec.get_column(name) for name in names]
+    parts = [[at for at, name in enumerate(names) if name.startswith(f"{part}.")] for part in PARTS[:-2]]
+    for begin in range(0, len(rows), GROUP_ROWS):
+        group = rows[begin : begin + GROUP_ROWS]
+        X = np.full((len(group), pipeline.history_at), -9, np.float32)
+        keys = np.zeros((2, len(group), len(pipeline.kinds)), np.uint64)
+        pipeline.fill_rows(group, X, *keys)
+        X[np.isnan(X)] = np.nan  # one kind of NaN
+        frozen = X[:, places]
+        for place, c in enumerate(group):
+            forms = normalize_consignment(c)
+            digests[begin + place] = _digest_row(parts, frozen[place], keys[:, place], forms)
+            if (begin + place) % SHOWN_EVERY == 0 and len(json.dumps(_show_record(c))) < MAX_SHOWN:
+                values = dict(zip(names, frozen[place], strict=True))
+                shown.append(_show_row(c, values, name_keys(pipeline, keys[0, place]), forms))
+    return FrozenAnswers(digests, shown)
+
+
+def name_keys(pipeline: Pipeline, keys: np.ndarray) -> dict[str, int]:
+    """Return the keys of a row by their kind."""
+    return dict(zip([kind.name for kind in pipeline.kinds], keys.tolist(), strict=True))
+
+
+def _digest_row(parts: list[list[int]], row: np.ndarray, keys: np.ndarray, forms: NormalForms) -> list[int]:
+    contents = [row[each].tobytes() for each in parts]
+    contents += [keys.tobytes(), "\x1f".join(forms).encode("utf-8", "surrogatepass")]
+    return [int.from_bytes(blake2b(each, digest_size=2).digest(), "big") for each in contents]
+
+
+def _show_row(
+    c: Consignment, values: dict[str, Any], keys: dict[str, int], forms: NormalForms
+) -> dict[str, Any]:
+    """Show a row as text. Values that are 0 or missing are left out, and those that are 1 are named only: digests compare all."""
+    return {
+        "consignment": _show_record(c),
+        "values": {
+            name: str(value) for name, value in values.items() if value not in (0, 1) and value == value
+        },
+        "ones": [name for name, value in values.items() if value == 1],
+        "keys": {kind: f"{number:x}" for kind, number in keys.items() if number},
+        "forms": {name: text for name, text in forms._asdict().items() if text},
+    }
+
+
+def _show_record(c: Consignment) -> dict[str, Any]:
+    values = {name: value for name, value in msgspec.structs.asdict(c).items() if value is not None}
+    if c.items is not None:
+        values["items"] = [
+            {name: value for name, value in msgspec.structs.asdict(item).items() if value is not None}
+            for item in c.items
+        ]
+    return {name: value.isoformat() if isinstance(value, date) else value for name, value in values.items()}
+
+
+def _read_record(values: dict[str, Any]) -> Consignment:
+    for name, value in values.items():
+        if name.endswith("_at"):
+            values[name] = datetime.fromisoformat(value)
+        elif name.endswith("_on"):
+            values[name] = date.fromisoformat(value)
+        elif name == "items":
+            values[name] = tuple(Item(**each) for each in value)
+        elif isinstance(value, list):
+            values[name] = tuple(value)
+    return RECORD(**values)
+
+
+def draw_sources(seed: int) -> list[Consignment]:
+    """Draw source rows from two simulated worlds and from hostile texts."""
+    from support.hostile_rows import make_hostile
+    from support.row_comparison import BASES
+
+    from consignments.tables import check_frame, to_consignments
+    from training.simulation.operation import simulate
+
+    found: list[Consignment] = []
+    for prevalence in ("enriched", "hard:japan", "hard:kazakhstan", "hard:emirates"):
+        frame = simulate(days=4, per_day=100, prevalence=prevalence, seed=seed).consignments
+        records = to_consignments(check_frame(frame, Consignment).frame, Consignment)
+        found += [RECORD(**msgspec.structs.asdict(c)) for c in records[:350]]
+    draws = random.Random(seed)
+    bases = [*BASES, *(msgspec.structs.asdict(c) for c in found[::50])]
+    while len(found) < 2800:
+        c = make_hostile(draws, draws.choice(bases), RECORD)
+        # A few rows with a thousand items, or with a text of 4,000 characters, are enough.
+        if len(json.dumps(_show_record(c))) < 3000 or draws.random() < 0.03:
+            found.append(c)
+    return found
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True, parents=True)
+    if "--sources" in sys.argv:
+        lines = [json.dumps(_show_record(c)) for c in draw_sources(seed=3)]
+        (FOLDER / "sources.jsonl.xz").write_bytes(lzma.compress("\n".join(lines).encode(), preset=9))
+    sources = read_sources()
+    fitted = fit_parameters(sources)
+    (FOLDER / "fitted.json").write_text(json.dumps(fitted, indent=1, ensure_ascii=True) + "\n")
+    pipeline = build_pipeline(sources, fitted)
+    names = pipeline.spec.names[: pipeline.history_at]
+    (FOLDER / "features.txt").write_text("\n".join(names) + "\n")
+    answers = compute_answers(pipeline, sources, names)
+    np.save(FOLDER / "digests.npy", answers.digests)
+    (FOLDER / "shown.jsonl").write_text("".join(json.dumps(each) + "\n" for each in answers.shown))
+
+
+if __name__ == "__main__":
+    main()
