@@ -198,7 +198,7 @@ class StageTable:
             fill_table_rows,
             select_alerts,
         )
-        from features.history.ordering import HistoryFold
+        from features.history.table_fold import TableFold
         from features.table_rows import pack_table
 
         forms, alerts = self.forms, select_alerts(self.forms.alerts, None)
@@ -224,8 +224,8 @@ class StageTable:
         outcomes = build_outcome_events(forms.outcomes)
 
         def count() -> None:
-            fold = HistoryFold(pipeline.create_sized_history(forms.rows), arrivals, outcomes, None)
-            fold.process_table(*keys, X, np.arange(forms.rows))
+            fold, history = TableFold(arrivals, outcomes), pipeline.create_sized_history(forms.rows)
+            fold.process_table(history, *keys, X, np.arange(forms.rows))
 
         self._tell("history", count)
 

@@ -18,8 +18,8 @@ from features.batch import Tables, build_arrival_events, build_outcome_events, c
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.live import LiveHistory
-from features.history.ordering import HistoryFold
 from features.history.pseudonyms import Pseudonyms
+from features.history.table_fold import TableFold
 from features.pipeline import Pipeline
 from features.rows.described_rows import normalize_consignment
 from training.simulation.operation import simulate
@@ -73,8 +73,8 @@ def main() -> None:
     tell(
         "history, the whole table in one fold",
         count,
-        lambda: HistoryFold(pipeline.create_history(), arrivals, outcomes).process_table(
-            keys, counterparts, X, everything
+        lambda: TableFold(arrivals, outcomes).process_table(
+            pipeline.create_history(), keys, counterparts, X, everything
         ),
     )
     tell(

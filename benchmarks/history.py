@@ -27,9 +27,10 @@ from consignments.timestamps import NO_TIME, US_PER_DAY
 from features.history.kernels import WIDTH
 from features.history.keys import KeyKind
 from features.history.live import LiveHistory
-from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
+from features.history.ordering import ArrivalEvents, Outcomes
 from features.history.readings import READINGS, SIDES
 from features.history.table import History
+from features.history.table_fold import TableFold
 from features.pipeline import EXPECTED_NEW_KEYS
 
 POPULATIONS = {
@@ -147,7 +148,7 @@ def fold(
     arrivals, outcomes = world.arrivals(), world.outcomes()
     begin = time.process_time()
     room_for = EXPECTED_NEW_KEYS * world.rows if capacity is None else capacity
-    folding = HistoryFold(History(KINDS, capacity=room_for), arrivals, outcomes)
+    history, folding = History(KINDS, capacity=room_for), TableFold(arrivals, outcomes)
     seconds, longest, done = time.process_time() - begin, 0.0, 0
     room = np.zeros((PIECE_ROWS, History(KINDS).width), dtype=np.float32)
     for keys, counterparts in world.pieces():
@@ -155,10 +156,12 @@ def fold(
             part = slice(start, start + piece_rows)
             rows = room if out is None else out[done:]
             begin = time.process_time()
-            folding.process_arrivals(keys[part], counterparts[part], rows, np.arange(len(keys[part])))
+            folding.process_arrivals(
+                history, keys[part], counterparts[part], rows, np.arange(len(keys[part]))
+            )
             took = time.process_time() - begin
             seconds, longest, done = seconds + took, max(longest, took), done + len(keys[part])
-    return FoldCost(seconds, folding._history, longest)
+    return FoldCost(seconds, history, longest)
 
 
 def speed(options: argparse.Namespace) -> None:

@@ -26,8 +26,9 @@ from features.alerts.alerts import Alerts
 from features.config import FeatureConfig
 from features.feature_columns import allocate_rows
 from features.fitted import FittedParameters, UnfittedRows
-from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
+from features.history.ordering import ArrivalEvents, Outcomes
 from features.history.pseudonyms import Pseudonyms
+from features.history.table_fold import TableFold
 from features.pipeline import Pipeline
 from features.spec import Spec
 from features.table_rows import fill_table, fill_table_keys, prepare_kernels
@@ -260,13 +261,12 @@ def compute_feature_matrix(
             if options.progress is not None:
                 options.progress("features", min(part.stop, len(frame)), len(frame))
     with report_progress(options.progress, "history"):
-        fold = HistoryFold(
-            pipeline.create_sized_history(len(frame)),
+        fold = TableFold(
             replace(build_arrival_events(frame), second=wanted if second else None),
             build_outcome_events(tables.outcomes),
             None if as_of is None else as_of.value // 1000,
         )
-        fold.process_table(keys, counterparts, X, out_rows)
+        fold.process_table(pipeline.create_sized_history(len(frame)), keys, counterparts, X, out_rows)
     return FeatureMatrix(parameters.fitted.mark_rows(X), np.flatnonzero(wanted), pipeline.spec)
 
 

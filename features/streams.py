@@ -39,7 +39,9 @@ from features.batch import (
 )
 from features.feature_columns import allocate_rows, build_feature_columns
 from features.history.kept_state import StateRun
-from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
+from features.history.ordering import ArrivalEvents, Outcomes
+from features.history.table import History
+from features.history.table_fold import TableFold
 from features.normalization.normal_forms import join_goods_texts
 from features.pipeline import Pipeline
 from features.spec import Spec
@@ -301,7 +303,7 @@ def stream_features(
     wanted = np.ones(len(inputs.consignments), dtype=bool) if wanted is None else wanted
     describer = RowBuilder(parameters, select_alerts(inputs.alerts, inputs.as_of))
     work, pipeline = ChunkBuilder(describer), describer.build_pipeline()
-    fold, kept = _start_fold(inputs, pipeline)
+    fold, kept = _start_fold(inputs)
     # Memory of the first pass and of sorting stays in Arrow's pool: over a third of the total at ten million rows. Release it.
     pa.default_memory_pool().release_unused()
     line = _MergeOrder.from_rows(fold.rows, int(kept.sum()))
@@ -312,6 +314,9 @@ def stream_features(
         yield from _stream_in_memory(inputs, parameters, options, piece_rows, wanted)
         return
     prepare_kernels()
+    history = (
+        pipeline.create_sized_history(len(line.row)) if inputs.state_run is None else inputs.state_run.history
+    )
     with WorkerPool(options.jobs, len(line.row)) as workers:
         old = _Buffer(
             workers.map(work.build_keys, pair_with_mask(inputs.history, kept)),
@@ -323,7 +328,9 @@ def stream_features(
             part = line.slice_block(block)
             rows = int(part.mine.sum())
             mine = wanted[done : done + rows]
-            chunk = _fold_block(fold, pipeline, part, old.take(int((~part.mine).sum())), new.take(rows), mine)
+            chunk = _fold_block(
+                fold, history, pipeline, part, old.take(int((~part.mine).sum())), new.take(rows), mine
+            )
             done += rows
             if mine.any() or block is blocks[-1]:
                 yield replace(chunk, X=parameters.fitted.mark_rows(chunk.X))
@@ -380,22 +387,21 @@ class OrderedTables:
         return cls(build_arrival_events(order), build_outcome_events(found), kept, until)
 
 
-def _start_fold(inputs: FeatureInputs, pipeline: Pipeline) -> tuple[HistoryFold, Mask]:
+def _start_fold(inputs: FeatureInputs) -> tuple[TableFold, Mask]:
     """Create the history fold of past and given consignments.
 
     Returns
     -------
-    fold : HistoryFold
+    fold : TableFold
     kept : bool array
         True for the past consignments that count.
     """
     tables = OrderedTables.from_inputs(inputs)
     arrivals, outcomes = tables.arrivals, tables.outcomes
     if inputs.state_run is not None:
-        fold = inputs.state_run.start_fold(pipeline.create_sized_history, arrivals, outcomes)
+        fold = inputs.state_run.start_fold(arrivals, outcomes)
     else:
-        history = pipeline.create_sized_history(len(arrivals.received_us))
-        fold = HistoryFold(history, arrivals, outcomes, tables.as_of_us)
+        fold = TableFold(arrivals, outcomes, tables.as_of_us)
     return fold, tables.kept
 
 
@@ -532,7 +538,8 @@ class _Buffer:
 
 
 def _fold_block(
-    fold: HistoryFold,
+    fold: TableFold,
+    history: History,
     pipeline: Pipeline,
     line: _MergeOrder,
     old: PartialChunk,
@@ -549,7 +556,7 @@ def _fold_block(
     X[:, : pipeline.history_at] = new.X if wanted.all() else new.X[wanted]
     out_rows = np.full(len(line.mine), -1)
     out_rows[line.mine] = np.where(wanted, np.cumsum(wanted) - 1, -1)[line.row[line.mine]]
-    fold.process_arrivals(keys, counterparts, X, out_rows)
+    fold.process_arrivals(history, keys, counterparts, X, out_rows)
     return FeatureChunk(X, keep_rows(new.context, wanted))
 
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.history.kept_state import StateRun
-from features.history.kernels import NO_DAY, STEP
-from features.history.ordering import HistoryFold, Keys, Longs, Rows
+from features.history.kernels import STEP
 from features.history.sorted_table import release_pages
+from features.history.table_fold import TableFold
 from features.streams import OrderedTables
 
 CHUNK_ROWS = 1 << 16
@@ -42,19 +42,20 @@ class HistoryPlan:
     @classmethod
     def build(cls, tables: OrderedTables, state_run: StateRun | None = None) -> "HistoryPlan":
         """Build the plan of tables, which may continue a kept state."""
-        recorder = _StepRecorder()
         arrivals, outcomes, past = tables.arrivals, tables.outcomes, int(tables.kept.sum())
         if state_run is None:
-            fold = HistoryFold(recorder, arrivals, outcomes, tables.as_of_us)
+            fold = TableFold(arrivals, outcomes, tables.as_of_us)
         else:
-            fold = state_run.start_plan(recorder, arrivals, outcomes)
-        order = fold.rows
-        nothing = np.zeros((0, 0), dtype=np.float32)
-        for begin in range(0, len(order), CHUNK_ROWS):
-            rows = order[begin : begin + CHUNK_ROWS]
+            fold = state_run.start_plan(arrivals, outcomes)
+        plan = [cls(np.zeros(0, dtype=STEP), np.zeros(0, dtype=bool))]
+        for begin in range(0, len(fold.rows), CHUNK_ROWS):
+            rows = fold.rows[begin : begin + CHUNK_ROWS]
             numbers = (rows + 1).astype(np.uint64)[:, np.newaxis]
-            fold.process_arrivals(numbers, numbers, nothing, np.maximum(rows - past, -1))
-        return cls(np.concatenate(recorder.steps), np.concatenate(recorder.own))
+            steps, keys, own = fold.build_steps(numbers, numbers, np.maximum(rows - past, -1))
+            own = own[steps["row"], 0] != 0
+            steps["row"] = keys[steps["row"], 0].astype(np.int64) - 1
+            plan.append(cls(steps, own))
+        return cls(np.concatenate([part.steps for part in plan]), np.concatenate([part.own for part in plan]))
 
     def write(self, folder: Path) -> None:
         """Write the plan to a folder."""
@@ -70,21 +71,3 @@ class HistoryPlan:
             yield cls(np.array(steps[part]), np.array(own[part]))
             release_pages(steps)
             release_pages(own)
-
-
-class _StepRecorder:
-    """A recorder of steps in place of a history. The only key of an arrival is its number, from 1."""
-
-    kinds = (None,)
-    today = NO_DAY
-
-    def __init__(self) -> None:
-        self.steps: list[NDArray[Any]] = [np.zeros(0, dtype=STEP)]
-        self.own: list[NDArray[np.bool_]] = [np.zeros(0, dtype=bool)]
-
-    def run(self, steps: NDArray[Any], keys: Keys, counterparts: Keys, out: Rows) -> None:  # noqa: ARG002
-        rows: Longs = steps["row"]
-        made = steps.copy()
-        made["row"] = keys[rows, 0].astype(np.int64) - 1
-        self.steps.append(made)
-        self.own.append(counterparts[rows, 0] != 0)

@@ -11,7 +11,7 @@ The state has keyed numbers and days, and no identifier, name or text (`features
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -24,21 +24,19 @@ from consignments.errors import BadInput
 from consignments.timestamps import NO_TIME, US_PER_DAY, to_datetime
 from features.history.kernels import REMEMBERED_DAYS
 from features.history.keys import KEYS_VERSION, KeyKind
-from features.history.live import NO_SEQUENCE, NOT_FINAL, CountedState
 from features.history.numbered_texts import number_texts
 from features.history.ordering import (
     ArrivalEvents,
-    EarlierEvents,
-    HistoryFold,
     Outcomes,
-    StepTarget,
     get_event_times,
     get_identity,
     to_arrow_strings,
 )
 from features.history.pseudonyms import Pseudonyms
 from features.history.sorted_table import SortedTable
+from features.history.states import NO_SEQUENCE, NOT_FINAL, CountedState
 from features.history.table import History
+from features.history.table_fold import EarlierEvents, TableFold
 from features.history.waiting_events import (
     append_outcomes,
     collect_cancellations,
@@ -183,34 +181,22 @@ class KeptState:
                 todo="set NPSRISK_DATA_KEY_FILE to that key, or begin a new state from --history",
             )
 
-    def find(self, numbers: Keys) -> tuple[dict[int, CountedState[int]], Keys]:
-        """Find the states of earlier consignments among some numbers.
-
-        Parameters
-        ----------
-        numbers : uint64 array
-            Ascending and distinct.
-
-        Returns
-        -------
-        states : dict
-            State by number. A handle is a row of `keys`.
-        keys : uint64 array, (handles, kinds)
-        """
+    def find(self, numbers: Keys) -> dict[int, CountedState]:
+        """Find the states of earlier consignments among some ascending, distinct numbers."""
         mine = np.flatnonzero(_is_among(self.followed["number"], numbers))
-        states = {int(row["number"]): _unpack(row, handle) for handle, row in enumerate(self.followed[mine])}
-        keys = [self.followed_keys[mine]]
-        handle = len(mine)
+        states = {
+            int(row["number"]): _unpack(row, keys.tobytes())
+            for row, keys in zip(self.followed[mine], self.followed_keys[mine], strict=True)
+        }
         for source in reversed(self.arrived):  # the latest arrival of a number counts
             segment = source.open()
             for row in np.flatnonzero(_is_among(segment.number, numbers)).tolist():
                 number, day = int(segment.number[row]), int(segment.day[row])
                 if number not in states:
                     issued_us = int(segment.issued_us[row])
-                    states[number] = CountedState(handle, day, last_day=day, issued_us=issued_us)
-                    keys.append(np.array(segment.keys[row : row + 1]))
-                    handle += 1
-        return states, np.concatenate(keys)
+                    keys = segment.keys[row].tobytes()
+                    states[number] = CountedState(keys, day, last_day=day, issued_us=issued_us)
+        return states
 
 
 class StateStore(Protocol):
@@ -233,6 +219,10 @@ class MemoryStore:
     def write_table(self, parts: Iterable[SortedTable]) -> SortedTable:
         """Return the whole table."""
         return SortedTable.concatenate(list(parts))
+
+
+NEW_KEYS = 2
+"""Assumed number of new history keys per consignment."""
 
 
 class StateRun:
@@ -279,53 +269,40 @@ class StateRun:
             raise RuntimeError("the batch is not finished: read all its rows first")
         return self._state
 
-    def start_fold(
-        self, create_history: Callable[[int], History], arrivals: ArrivalEvents, outcomes: Outcomes
-    ) -> HistoryFold:
-        """Start to process the tables of the batch.
-
-        Parameters
-        ----------
-        create_history : callable
-            Creates an empty history with capacity for a number of consignments.
-        arrivals, outcomes : ArrivalEvents, Outcomes
+    def start_fold(self, arrivals: ArrivalEvents, outcomes: Outcomes) -> TableFold:
+        """Start to process the tables of the batch; their steps are counted in `history`.
 
         Raises
         ------
         BadInput
             An arrival is not later than the state, or the tables have another order than the state.
         """
-        earlier = self._prepare_tables(arrivals, outcomes)
-        self._read_keys = lambda keys: keys
-        build = partial(create_history, len(self._numbers))
-        if self.before is not None:
-            build = partial(self.before.table.to_history, self.kinds, earlier.today)
-        self._history = _LateHistory(self.kinds, earlier.today, build)
-        return self._start(self._history, earlier)
+        self._read_keys, self._kinds = lambda keys: keys, len(self.kinds)
+        return self._start(self._prepare_tables(arrivals, outcomes))
 
-    def start_plan(self, recorder: StepTarget, arrivals: ArrivalEvents, outcomes: Outcomes) -> HistoryFold:
-        """Start to process the tables of the batch without keys.
+    def start_plan(self, arrivals: ArrivalEvents, outcomes: Outcomes) -> TableFold:
+        """Start to process the tables of the batch without keys, as `start_fold` does.
 
         Arrival n has the only key n + 1. The earlier consignments follow: they are those of `earlier_keys`.
-
-        Parameters
-        ----------
-        recorder : StepTarget
-        arrivals, outcomes : ArrivalEvents, Outcomes
-
-        Raises
-        ------
-        BadInput
-            As for `start_fold`.
         """
         earlier = self._prepare_tables(arrivals, outcomes)
-        first = len(self._numbers) + 1
-        numbers = np.arange(first, first + len(earlier.keys), dtype=np.uint64)[:, np.newaxis]
-        return self._start(recorder, replace(earlier, kinds=1, known_keys=numbers))
+        number, self._kinds = len(self._numbers), 1
+        for state in earlier.states.values():
+            if state.keys is not None:
+                number += 1
+                state.keys = number.to_bytes(8, "little")
+        return self._start(earlier)
+
+    @cached_property
+    def history(self) -> History:
+        """Return the table of history before the batch. It is built when it is first needed, after the events are sorted."""
+        if self.before is None:
+            return History(self.kinds, capacity=max(NEW_KEYS * len(self._numbers), 1 << 16))
+        return self.before.table.to_history(self.kinds, self.before.header.today)
 
     def finish(self) -> None:
-        """Build the next state, after all arrivals of the fold were processed."""
-        self._finish(SortedTable.split_history(self._history.table, self.today))
+        """Build the next state, after all arrivals of the fold were counted in `history`."""
+        self._finish(SortedTable.split_history(self.history, self.today))
 
     def finish_plan(self, parts: Iterable[SortedTable], read_keys: Callable[[Longs], Keys]) -> None:
         """Build the next state, after all arrivals of the plan were counted elsewhere.
@@ -354,24 +331,19 @@ class StateRun:
         found = self._compute_numbers(outcomes)
         self._arrivals = replace(arrivals, identity=pa.array(numbers))
         self._outcomes = replace(outcomes, identity=pa.array(found))
-        earlier = EarlierEvents(len(self.kinds))
+        earlier = EarlierEvents()
         if before is not None:
             self._outcomes = _drop_forgotten(self._outcomes, before.header)
             self._arrivals = prepend_cancellations(before.cancellations, self._arrivals)
             self._outcomes = append_outcomes(self._outcomes, before.outcomes)
-            met = np.unique(
-                np.concatenate([get_numbers(self._arrivals.identity), get_numbers(self._outcomes.identity)])
-            )
-            states, keys = before.find(met)
-            header = before.header
-            earlier = EarlierEvents(len(self.kinds), header.today, header.clock_us, states, keys)
-        self.earlier_keys = earlier.keys
+            met = [get_numbers(each.identity) for each in (self._arrivals, self._outcomes)]
+            states = before.find(np.unique(np.concatenate(met)))
+            earlier = EarlierEvents(before.header.today, before.header.clock_us, states)
+        self.earlier_keys = _join_keys(earlier.states.values(), len(self.kinds))
         return earlier
 
-    def _start(self, history: StepTarget, earlier: EarlierEvents) -> HistoryFold:
-        self._fold = HistoryFold(
-            history, self._arrivals, self._outcomes, earlier=earlier, keep=self._keep_arrivals
-        )
+    def _start(self, earlier: EarlierEvents) -> TableFold:
+        self._fold = TableFold(self._arrivals, self._outcomes, earlier=earlier, keep=self._keep_arrivals)
         self._arrivals = replace(
             self._arrivals, consignment_id=[]
         )  # identifiers are needed for the order only
@@ -465,23 +437,18 @@ class StateRun:
 
     def _collect_followed(self, today: int) -> tuple[Rows, Keys]:
         """Collect the states of consignments with several events, of this batch and of the earlier ones."""
-        files: dict[Any, CountedState[int]] = self._fold.register.files
-        oldest = today - REMEMBERED_DAYS
+        states, oldest = self._fold.states.states, today - REMEMBERED_DAYS
         mine = [
             (number, state)
-            for number, state in files.items()
-            if state.last_day >= oldest and (state.handle is not None or state.standing is not None)
+            for number, state in states.items()
+            if state.last_day >= oldest and (state.keys is not None or state.standing is not None)
         ]
         rows = np.array([_pack(number, state) for number, state in mine], dtype=FOLLOWED)
         keys = np.zeros((len(mine), len(self.kinds)), dtype=np.uint64)
-        handles = np.array(
-            [-1 if state.handle is None else state.handle for _, state in mine], dtype=np.int64
-        )
-        arrived = handles >= 0
         assert self._read_keys is not None
-        keys[arrived] = self._read_keys(self._fold.get_keys(handles[arrived]))
+        keys[rows["arrived"]] = self._read_keys(_join_keys((state for _, state in mine), self._kinds))
         if self.before is not None:
-            changed = np.sort(np.fromiter(files, dtype=np.uint64, count=len(files)))
+            changed = np.sort(np.fromiter(states, dtype=np.uint64, count=len(states)))
             earlier = self.before.followed
             kept = ~_is_among(earlier["number"], changed) & (earlier["last_day"] >= oldest)
             rows = np.concatenate([rows, earlier[kept]])
@@ -503,22 +470,6 @@ class StateRun:
             clock_us=int(times.max(initial=NO_TIME if before is None else before.clock_us)),
             today=today,
         )
-
-
-class _LateHistory:
-    """A table of history that is built when it is first needed, so that it and the sorting of the events do not need memory at once."""
-
-    def __init__(self, kinds: tuple[KeyKind, ...], today: int, build: Callable[[], History]) -> None:
-        self.kinds, self.today, self._build = kinds, today, build
-
-    @cached_property
-    def table(self) -> History:
-        """Build the table, or return the one that was built."""
-        return self._build()
-
-    def run(self, steps: Rows, keys: Keys, counterparts: Keys, out: NDArray[np.float32]) -> None:
-        """Apply steps to the table."""
-        self.table.run(steps, keys, counterparts, out)
 
 
 SEGMENT_ARRAYS = ("number", "day", "issued_us", "keys")
@@ -543,7 +494,13 @@ def _is_among(values: Keys, wanted: Keys) -> NDArray[np.bool_]:
     return found
 
 
-def _pack(number: int, state: CountedState[int]) -> tuple[Any, ...]:
+def _join_keys(states: Iterable[CountedState], kinds: int) -> Keys:
+    """Return the keys of those states that have some; uint64, (n, kinds)."""
+    joined = b"".join(state.keys for state in states if state.keys is not None)
+    return np.frombuffer(joined, dtype=np.uint64).reshape(-1, kinds)
+
+
+def _pack(number: int, state: CountedState) -> tuple[Any, ...]:
     known_us, recorded_us, sequence, result = state.standing or (NO_TIME, NO_TIME, NO_SEQUENCE, NOT_FINAL)
     return (
         number,
@@ -551,7 +508,7 @@ def _pack(number: int, state: CountedState[int]) -> tuple[Any, ...]:
         state.last_day,
         state.result_day,
         state.result,
-        state.handle is not None,
+        state.keys is not None,
         state.cancelled,
         state.standing is not None,
         result,
@@ -562,10 +519,10 @@ def _pack(number: int, state: CountedState[int]) -> tuple[Any, ...]:
     )
 
 
-def _unpack(row: Any, handle: int) -> CountedState[int]:
+def _unpack(row: Any, keys: bytes) -> CountedState:
     standing = tuple(int(row[name]) for name in ("known_us", "recorded_us", "sequence", "standing_result"))
     return CountedState(
-        handle=handle if row["arrived"] else None,
+        keys=keys if row["arrived"] else None,
         day=int(row["day"]),
         cancelled=bool(row["cancelled"]),
         standing=standing if row["standing"] else None,  # type: ignore[arg-type]

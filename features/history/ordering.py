@@ -1,4 +1,4 @@
-"""The order of history, and the processing of whole tables of events. `features.history.live` defines the effect of each event.
+"""The order of history. `features.history.states` defines the effect of each event, `features.history.fold` applies them.
 
 Events are arrivals, outcomes that become visible, and cancellations. A consignment reads the events before it in this order.
 Then it is counted.
@@ -13,9 +13,9 @@ Then it is counted.
    20 March 12:00  B is cancelled                   B is removed as if it had never arrived
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,17 +23,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from consignments.columns import normalize_names
-from consignments.timestamps import NO_TIME, US_PER_DAY
-from features.history.kernels import ADD, ARRIVALS, NO_DAY, STEP
-from features.history.live import NO_SEQUENCE, CountedState, CountedStates, HandledStep, is_own_arrival
+from consignments.timestamps import NO_TIME
+from features.history.states import NO_SEQUENCE
 
 Longs = NDArray[np.int64]
-Keys = NDArray[np.uint64]
-Rows = NDArray[np.float32]
 Names = Any
 """Identifiers: a sequence of str, or an Arrow array of large_string if there are many."""
-
-CHUNK_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -234,7 +229,7 @@ def _get_tie_breakers(
     is_outcome = events.what == OUTCOME
     rows = events.row[is_outcome]
     ranks = np.zeros((4, len(is_outcome)), dtype=np.int64)
-    ranks[0, is_outcome], ranks[1, is_outcome], ranks[2, is_outcome] = _get_outcome_order(outcomes, rows)
+    ranks[0, is_outcome], ranks[1, is_outcome], ranks[2, is_outcome] = get_outcome_order(outcomes, rows)
     results = [outcomes.result[row] or "" for row in rows.tolist()]
     ranks[3, is_outcome] = np.unique(np.array(results, dtype=str), return_inverse=True)[1]
     return (_rank_names(events, arrivals, outcomes), after_own, events.what, *ranks)
@@ -242,7 +237,7 @@ def _get_tie_breakers(
 
 def _rank_names(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes) -> Longs:
     """Return numbers that sort like the identifiers of events: by code points."""
-    names = _join_names(
+    names = join_names(
         events, to_arrow_strings(arrivals.consignment_id), to_arrow_strings(outcomes.consignment_id)
     ).dictionary_encode()
     rank_of = np.argsort(pc.array_sort_indices(names.dictionary).to_numpy())
@@ -250,7 +245,7 @@ def _rank_names(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcom
     return ranks
 
 
-def _join_names(events: HistoryEvents, arrivals: Any, outcomes: Any) -> Any:
+def join_names(events: HistoryEvents, arrivals: Any, outcomes: Any) -> Any:
     """Return the names of events, in order, from Arrow arrays of the names of both tables."""
     is_outcome = events.what == OUTCOME
     names = pa.concat_arrays(
@@ -278,305 +273,7 @@ def to_arrow_strings(names: Names) -> Any:
     return names if isinstance(names, pa.Array) else pa.array(names, type=pa.large_string())
 
 
-def _get_outcome_order(outcomes: Outcomes, row: Any) -> Any:
+def get_outcome_order(outcomes: Outcomes, row: Any) -> Any:
     """Return the order of outcomes of a consignment, for one row or several: known, recorded, sequence."""
     sequence = NO_SEQUENCE if outcomes.sequence is None else outcomes.sequence[row]
     return outcomes.known_us[row], outcomes.recorded_us[row], sequence
-
-
-class StepTarget(Protocol):
-    """A table to which a fold applies its steps: `History`, or a recorder of the steps."""
-
-    @property
-    def kinds(self) -> Sequence[Any]:
-        """Return the kinds of keys."""
-
-    @property
-    def today(self) -> int:
-        """Return the latest day of any event so far."""
-
-    def run(self, steps: Any, keys: Keys, counterparts: Keys, out: Rows) -> None:
-        """Apply steps, see `History.run`."""
-
-
-@dataclass(frozen=True)
-class EarlierEvents:
-    """The events before a table, as far as its own events need them besides the table of history.
-
-    Attributes
-    ----------
-    kinds : int
-        Number of kinds of keys.
-    today : int
-        Latest day of any event.
-    clock_us : int
-        Latest time of the log.
-    states : dict
-        State of each earlier consignment that this table may meet again, by its identity. A handle is a row of `keys`.
-    known_keys : uint64 array, (handles, kinds), or None
-    """
-
-    kinds: int
-    today: int = NO_DAY
-    clock_us: int = NO_TIME
-    states: Mapping[Any, CountedState[int]] = field(default_factory=dict)
-    known_keys: Keys | None = None
-
-    @property
-    def keys(self) -> Keys:
-        """Return the keys of the states."""
-        return np.zeros((0, self.kinds), dtype=np.uint64) if self.known_keys is None else self.known_keys
-
-
-class HistoryFold:
-    """The fold that reads and counts whole tables of events in the order of history. Keys of arrivals are given in chunks.
-
-    Only keys that later events need are kept: those of consignments that are amended, are cancelled, or have an outcome. The
-    readings do not depend on the chunks. For each event a few numbers are kept, and the identifiers only of these consignments.
-
-    Parameters
-    ----------
-    history : StepTarget
-        `History`: empty, or the result of earlier tables. Without `earlier`, their consignments can no longer be amended.
-    arrivals : ArrivalEvents
-    outcomes : Outcomes
-    as_of_us : int, optional
-        Outcomes and cancellations after this time are ignored.
-    earlier : EarlierEvents, optional
-        What is known of the events before these tables. Events after the last arrival are then left for later tables.
-    keep : callable, optional
-        Receives the row, day and keys of arrivals without other events, in the order of history.
-
-    Attributes
-    ----------
-    events, left : HistoryEvents
-        The events that are processed, and those that are left for later tables.
-    register : CountedStates
-        States of the consignments that have several events.
-    """
-
-    def __init__(
-        self,
-        history: StepTarget,
-        arrivals: ArrivalEvents,
-        outcomes: Outcomes,
-        as_of_us: int | None = None,
-        *,
-        earlier: "EarlierEvents | None" = None,
-        keep: Callable[[Longs, NDArray[np.int32], Keys], None] | None = None,
-    ) -> None:
-        before = earlier or EarlierEvents(len(history.kinds))
-        events = order_events(arrivals, outcomes, as_of_us, before.clock_us)
-        until = len(events.what) if earlier is None else _find_end_of_arrivals(events)
-        self.left = HistoryEvents(events.what[until:], events.row[until:])
-        self.events = events = HistoryEvents(events.what[:until], events.row[:until])
-        days = (get_event_times(events, arrivals, outcomes) // US_PER_DAY).astype(np.int32)
-        dated = np.where(events.what == CANCELLATION, np.int32(NO_DAY), days)
-        self._history, self._outcomes, self._days, self._keep = history, outcomes, days, keep
-        self._first_today = max(history.today, before.today)
-        self._today = np.maximum(np.maximum.accumulate(dated), np.int32(self._first_today))
-        names, inspected = get_identity(arrivals), get_identity(outcomes)
-        self._alone = _mark_single_arrivals(names, inspected, events, before.states)
-        followed = HistoryEvents(events.what[~self._alone], events.row[~self._alone])
-        self._names = iter(_join_names(followed, names, inspected))
-        self._done, self._carried = 0, arrivals.carried
-        self.register: CountedStates[int] = CountedStates()
-        self.register.files.update(before.states)
-        self._issued_us, self._second = arrivals.issued_us, arrivals.second
-        self._kept = _KeyStore(before.keys)
-
-    def process_arrivals(self, keys: Keys, counterparts: Keys, out: Rows, out_rows: Longs) -> None:
-        """Read and count the next arrivals, and the other events before and between them.
-
-        Parameters
-        ----------
-        keys, counterparts : uint64 array, (n, kinds)
-            Keys of the next n arrivals; 0 if missing.
-        out : float32 array, (m, columns)
-            Readings are written at the end of each row.
-        out_rows : int64 array, (n,)
-            Row of `out` for each arrival; -1 if its readings are not wanted.
-
-        Raises
-        ------
-        ServiceFault
-            If history is full. The result so far cannot be used.
-        """
-        places = self._find_next_places(len(keys))
-        arrival = np.cumsum(self.events.what[places] == ARRIVAL) - 1
-        alone = self._alone[places]
-        single = self._build_single_steps(places[alone], arrival[alone], out_rows)
-        if self._keep is not None:
-            self._keep(
-                self.events.row[places[alone]] - self._carried,
-                self._days[places[alone]],
-                keys[arrival[alone]],
-            )
-        handled = self._apply_events(places[~alone], arrival[~alone], keys)
-        if len(handled) == 0:
-            self._history.run(single, keys, counterparts, out)
-            return
-        # The keys of earlier consignments follow those of this chunk.
-        handles, place_of = np.unique(handled["handle"], return_inverse=True)
-        known = self._kept.get(handles)
-        steps = np.concatenate([single, self._build_event_steps(handled, len(keys) + place_of, out_rows)])
-        order = np.argsort(np.concatenate([places[alone], handled["place"]]), kind="stable")
-        self._history.run(
-            steps[order],
-            np.concatenate([keys, known]),
-            np.concatenate([counterparts, np.zeros_like(known)]),
-            out,
-        )
-
-    def process_table(
-        self,
-        keys: Keys,
-        counterparts: Keys,
-        out: Rows,
-        out_rows: Longs,
-        *,
-        piece_rows: int = CHUNK_ROWS,
-    ) -> None:
-        """Read and count all arrivals. Their rows may be in any order.
-
-        Parameters
-        ----------
-        keys, counterparts : uint64 array, (n, kinds)
-            Keys of the arrivals in the order of their table; 0 if missing.
-        out, out_rows
-            See `process_arrivals`.
-        piece_rows : int
-            Number of arrivals per chunk. It affects memory only.
-
-        Raises
-        ------
-        ServiceFault
-            If history is full. The result so far cannot be used.
-        """
-        order = self.rows
-        for begin in range(0, len(order), piece_rows):
-            rows = order[begin : begin + piece_rows]
-            self.process_arrivals(keys[rows], counterparts[rows], out, out_rows[rows])
-
-    @property
-    def rows(self) -> Longs:
-        """Return the row of each arrival in the order of history, in which they are processed; int64, (arrivals,)."""
-        rows: Longs = self.events.row[self.events.what == ARRIVAL] - self._carried
-        return rows
-
-    @property
-    def today(self) -> int:
-        """Return the latest day of all processed events and of those before these tables."""
-        return int(self._today[-1]) if len(self._today) else self._first_today
-
-    def get_keys(self, handles: Longs) -> Keys:
-        """Return the keys of states of the register; uint64, (n, kinds)."""
-        return self._kept.get(handles)
-
-    def _find_next_places(self, arrivals: int) -> Longs:
-        """Return the positions of all events up to the next `arrivals` arrivals; after the last arrival, all that are left."""
-        begin, window = self._done, arrivals + 1
-        while True:
-            found = np.flatnonzero(self.events.what[begin : begin + window] == ARRIVAL)
-            if len(found) > arrivals or begin + window >= len(self._days):
-                break
-            window *= 2
-        self._done = begin + int(found[arrivals]) if len(found) > arrivals else len(self._days)
-        return np.arange(begin, self._done)
-
-    def _build_single_steps(self, places: Longs, arrival: Longs, out_rows: Longs) -> NDArray[Any]:
-        """Build the steps of arrivals without other events: one step each, without a state."""
-        steps = np.zeros(len(places), dtype=STEP)
-        steps["change"], steps["counter"] = ADD, ARRIVALS
-        steps["row"], steps["out_row"] = arrival, out_rows[arrival]
-        steps["day"], steps["today"] = self._days[places], self._today[places]
-        return steps
-
-    def _apply_events(self, places: Longs, arrival: Longs, keys: Keys) -> NDArray[Any]:
-        handled = [
-            (place, mine, *step)
-            for place, mine in zip(places.tolist(), arrival.tolist(), strict=True)
-            for step in self._apply_event(place, mine, keys)
-        ]
-        return np.array(handled, dtype=EVENT_STEP)
-
-    def _apply_event(self, place: int, arrival: int, keys: Keys) -> list[HandledStep[int]]:
-        """Apply an event to the states, and return its steps."""
-        row, day, today = int(self.events.row[place]), int(self._days[place]), int(self._today[place])
-        name = next(self._names).as_py()
-        if self.events.what[place] == ARRIVAL:
-            if self._second is not None and self._second[row]:
-                return self.register.get(name, today).read_instead(self._kept.keep(keys[arrival]), day)
-            issued = NO_TIME if self._issued_us is None else int(self._issued_us[row])
-            return self.register.record_arrival(name, self._kept.keep(keys[arrival]), day, today, issued)
-        if self.events.what[place] == CANCELLATION:
-            return self.register.cancel(name, today)
-        outcomes = self._outcomes
-        known, recorded, sequence = _get_outcome_order(outcomes, row)
-        order = int(known), int(recorded), int(sequence)
-        return self.register.record_outcome(name, order, outcomes.result[row], day, today)
-
-    def _build_event_steps(self, handled: NDArray[Any], rows: Longs, out_rows: Longs) -> NDArray[Any]:
-        steps = np.zeros(len(handled), dtype=STEP)
-        for name in ("change", "counter", "day"):
-            steps[name] = handled[name]
-        reads = is_own_arrival(handled["change"], handled["counter"])
-        steps["row"] = np.where(reads, handled["arrival"], rows)
-        steps["out_row"] = np.where(reads, out_rows[handled["arrival"]], -1)
-        steps["today"] = self._today[handled["place"]]
-        return steps
-
-
-EVENT_STEP = np.dtype(
-    [
-        ("place", "<i8"),
-        ("arrival", "<i8"),
-        ("change", "<i4"),
-        ("counter", "<i4"),
-        ("handle", "<i8"),
-        ("day", "<i4"),
-    ]
-)
-"""Type of a step of an event: position of the event, arrival in the chunk, and the fields of `HandledStep`."""
-
-
-class _KeyStore:
-    """A store of keys of consignments that may be needed again, each under a number."""
-
-    def __init__(self, first: Keys) -> None:
-        self._rows = np.concatenate([first, np.zeros((1, first.shape[1]), dtype=np.uint64)])
-        self._used = len(first)
-
-    def keep(self, keys: Keys) -> int:
-        if self._used == len(self._rows):
-            self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
-        self._rows[self._used] = keys
-        self._used += 1
-        return self._used - 1
-
-    def get(self, handles: Longs) -> Keys:
-        return self._rows[handles]
-
-
-def _find_end_of_arrivals(events: HistoryEvents) -> int:
-    """Return the position after the last arrival."""
-    arrived = np.flatnonzero(events.what == ARRIVAL)
-    return int(arrived[-1]) + 1 if len(arrived) else 0
-
-
-def _mark_single_arrivals(
-    names: Any, inspected: Any, events: HistoryEvents, earlier: Collection[Any]
-) -> NDArray[np.bool_]:
-    """Mark arrivals whose consignment arrives once, is not cancelled, has no outcome and is not an earlier one.
-
-    The first two are the identities of arrivals and of outcomes.
-    """
-    codes = names.dictionary_encode().indices.to_numpy()
-    inspected = inspected.take(pa.array(events.row[events.what == OUTCOME]))
-    cancelled = names.take(pa.array(events.row[events.what == CANCELLATION]))
-    met = pa.array(list(earlier), type=names.type)
-    more = pc.is_in(names, value_set=pc.unique(pa.concat_arrays([inspected, cancelled, met])))
-    alone = (np.bincount(codes)[codes] == 1) & ~more.to_numpy(zero_copy_only=False)
-    marked: NDArray[np.bool_] = events.what == ARRIVAL
-    marked[marked] = alone[events.row[marked]]
-    return marked

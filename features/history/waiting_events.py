@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from consignments.timestamps import NO_TIME
 from features.history.kernels import RESULTS
-from features.history.live import NO_SEQUENCE, NOT_FINAL
 from features.history.ordering import (
     CANCELLATION,
     OUTCOME,
@@ -17,6 +16,7 @@ from features.history.ordering import (
     Outcomes,
     to_arrow_strings,
 )
+from features.history.states import NO_SEQUENCE, NOT_FINAL
 
 Longs = NDArray[np.int64]
 Keys = NDArray[np.uint64]

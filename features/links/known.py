@@ -26,7 +26,6 @@ from consignments.errors import BadInput, UnknownName
 from consignments.timestamps import to_datetime
 from consignments.versions import mark_late_versions
 from features.history.kernels import RESULTS
-from features.history.live import NO_SEQUENCE, NOT_FINAL
 from features.history.ordering import (
     ARRIVAL,
     CANCELLATION,
@@ -38,6 +37,7 @@ from features.history.ordering import (
     order_events,
     to_arrow_strings,
 )
+from features.history.states import NO_SEQUENCE, NOT_FINAL
 
 Longs = NDArray[np.int64]
 NONE = -1

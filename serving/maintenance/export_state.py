@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput
 from consignments.timestamps import NO_TIME
 from features.history.kept_state import StateRun
-from features.history.live import NO_SEQUENCE
 from features.history.ordering import ArrivalEvents, Outcomes
 from features.history.pseudonyms import Pseudonyms
 from features.history.state_files import StateFolder, StoredState
+from features.history.states import NO_SEQUENCE
 from serving.event_log.blocks.codec import ARRIVAL_BITS, combine_kinds
 from serving.event_log.blocks.history_chunks import HistoryChunk
 from serving.event_log.event_codec import decode_issued_us
@@ -95,12 +95,12 @@ def _count_log(log: LogReader, keys: KeyReader, run: StateRun, progress: Progres
     arrivals = events.build_arrivals()
     if not len(arrivals.received_us):
         raise BadInput("the log has no consignments", where="log", todo="begin the state with a first batch")
-    fold = run.start_fold(keys.pipeline.create_sized_history, arrivals, events.build_outcomes())
+    fold = run.start_fold(arrivals, events.build_outcomes())
     nothing = np.zeros((0, len(keys.pipeline.spec)), dtype=np.float32)
     for chunk in log.read_history_chunks(0, until, kinds):
         arriving = chunk.kind_bits & ARRIVAL_BITS != 0
         mine, counterparts = (each[arriving] for each in keys.read_chunk(chunk))
-        fold.process_arrivals(mine, counterparts, nothing, np.full(len(mine), -1))
+        fold.process_arrivals(run.history, mine, counterparts, nothing, np.full(len(mine), -1))
         progress("history", int(chunk.sequences[-1]), until)
     run.finish()
 

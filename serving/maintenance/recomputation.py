@@ -24,7 +24,8 @@ from consignments.timestamps import NO_TIME
 from consignments.validation import SEQUENCE
 from features.alerts.alerts import Alerts
 from features.batch import build_outcome_events
-from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes, to_arrow_strings
+from features.history.ordering import ArrivalEvents, Outcomes, to_arrow_strings
+from features.history.table_fold import TableFold
 from features.pipeline import Pipeline
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec, decode_issued_us, decode_keys
@@ -200,7 +201,7 @@ class Recomputation:
         self._family = family
         self.pipeline = next(iter(family.values())).pipeline
         self._entries = EventCodec(vault, self.pipeline.config.build_record_type(), self.pipeline.kinds)
-        self._fold = HistoryFold(self.pipeline.create_history(), arrivals, outcomes.outcomes)
+        self._fold, self._history = TableFold(arrivals, outcomes.outcomes), self.pipeline.create_history()
 
     def recompute(self, events: list[ArrivalEvent], wanted: NDArray[np.bool_]) -> RecomputedChunk:
         """Recompute the next arrivals.
@@ -240,7 +241,7 @@ class Recomputation:
             self._describe(piece, place, event, c, wanted=bool(wanted[place]))
         out_rows = np.full(len(events), -1)
         out_rows[piece.places] = np.arange(len(piece.places))
-        self._fold.process_arrivals(piece.keys, piece.counterparts, piece.X, out_rows)
+        self._fold.process_arrivals(self._history, piece.keys, piece.counterparts, piece.X, out_rows)
         return piece
 
     def _describe(

@@ -324,13 +324,10 @@ class Scorer:
         consignments = [each.c for each in arriving]
         if len(arriving) == 1:
             pipeline.fill_row(first, X[0], keys[0], counterparts[0], sequence)
-            state.record_arrival(
-                arriving[0].known, day, keys[0], counterparts[0], X[0], arriving[0].arrival.issued_us
-            )
         else:
             pipeline.fill_rows(consignments, X, keys, counterparts, sequence)
-            issued_us = [each.arrival.issued_us for each in arriving]
-            state.record_arrivals([each.known for each in arriving], day, keys, counterparts, X, issued_us)
+        issued_us = [each.arrival.issued_us for each in arriving]
+        state.record_arrivals([each.known for each in arriving], day, keys, counterparts, X, issued_us)
         self._timings.append(("features", time.perf_counter() - begun))
         self._traffic.record(consignments, X)
         return FeatureRows(X, keys, counterparts)

@@ -19,7 +19,7 @@ from consignments.records import Outcome
 from consignments.timestamps import NO_TIME, convert_us_to_day
 from consignments.visibility import get_known_us
 from features.history.kernels import NO_DAY
-from features.history.live import CountedState, CountedStates, HandledStep
+from features.history.states import CountedState, CountedStates, KeyStep
 from serving.event_log.event_codec import decode_issued_us
 from serving.event_log.events import (
     ActionEvent,
@@ -39,7 +39,6 @@ MAX_CACHED_STATES = 30_000
 """Maximum number of states cached in memory, of about one kilobyte each."""
 NO_REASONS = b"\x90"
 """An empty list in MessagePack."""
-Steps = list[HandledStep[bytes]]
 ConsignmentEvents = Mapping[str, list[Event]]
 """Log entries by consignment, in order."""
 
@@ -111,7 +110,7 @@ class FirstRecorded(NamedTuple):
     at_us: int | None = None
 
 
-class ConsignmentState(CountedState[bytes], gc=False):
+class ConsignmentState(CountedState, gc=False):
     """The state of a consignment: what it counts in history (by its history keys), and what was recorded of it.
 
     Attributes
@@ -238,7 +237,7 @@ class StoredIndex(NamedTuple):
 NOTHING_STORED = StoredIndex()
 
 
-class ConsignmentStates(CountedStates[bytes]):
+class ConsignmentStates(CountedStates):
     """The states of a log's consignments, up to one of its entries.
 
     Parameters
@@ -423,7 +422,7 @@ class ConsignmentStates(CountedStates[bytes]):
         self.sequence = sequence
         self.days.record(sequence, today)
 
-    def count_event(self, dossier: ConsignmentState, event: Event, today: int) -> Steps:
+    def count_event(self, dossier: ConsignmentState, event: Event, today: int) -> list[KeyStep]:
         """Apply an entry to what a consignment counts in history; return the steps, with the keys of `KeyReader`."""
         dossier.forget(today)
         dossier.met_on, dossier.sequence = today, event.sequence
@@ -431,7 +430,7 @@ class ConsignmentStates(CountedStates[bytes]):
             case ArrivalEvent():
                 keys = self.keys.read_handle(event)
                 day, issued_us = convert_us_to_day(event.at_us), decode_issued_us(event)
-                return dossier.record_arrival(keys, day, today, issued_us)
+                return dossier.record_arrival(keys, day, issued_us, today)
             case OutcomeEvent():
                 order, result = rank_outcome(self.keys.entries.decode_outcome(event), event)
                 return dossier.record_outcome(order, result, convert_us_to_day(event.at_us), today)

@@ -9,7 +9,6 @@ import msgspec
 
 from consignments.identifiers import normalize_identifier
 from consignments.messages.links import Link
-from consignments.timestamps import NO_TIME
 from features.alerts.alerts import Alerts
 from features.history.live import LiveHistory, VisibleOutcome
 from features.history.table import History
@@ -140,53 +139,40 @@ class State:
                 names.append(identifier)
         return names
 
-    def record_arrival(
-        self,
-        known: ConsignmentState,
-        day: int,
-        keys: Keys,
-        counterparts: Keys,
-        row: Row | None = None,
-        issued_us: int = NO_TIME,
-    ) -> None:
-        """Write the current history features to the end of `row`, then count the consignment; `record_version` must follow.
-
-        A consignment that is already known is an amendment; its earlier version is removed from history first.
-
-        Parameters
-        ----------
-        known : ConsignmentState
-            State from `get_consignment`.
-        day : int
-        keys, counterparts : uint64 array, (kinds,)
-        row : float32 array, (columns,), optional
-
-        Raises
-        ------
-        ServiceFault
-            History is full; nothing was changed.
-        """
-        self._begin_event((known,), day)
-        self._ledger.count_arrival(known, day, keys, counterparts, row, issued_us)
-
     def record_arrivals(
         self,
         known: Sequence[ConsignmentState],
         day: int,
         keys: Keys,
         counterparts: Keys,
-        X: Rows,
+        X: Rows | None = None,
         issued_us: Sequence[int] = (),
     ) -> None:
-        """Record different consignments that arrive one after the other on one day, as `record_arrival` does.
+        """Record different consignments that arrive one after the other on one day; `record_versions` must follow.
+
+        The current history features of each are written to the end of its row, and then it is counted. A consignment that is already
+        known is an amendment; its earlier version is removed from history first.
+
+        Parameters
+        ----------
+        known : sequence of ConsignmentState, (n,)
+            States from `get_consignment`.
+        day : int
+        keys, counterparts : uint64 array, (n, kinds)
+        X : float32 array, (n, columns), optional
+        issued_us : sequence of int, (n,), optional
 
         Raises
         ------
         ServiceFault
             History is full; nothing was changed.
         """
-        self._begin_event(known, day)
-        self._ledger.count_arrivals(known, day, keys, counterparts, X, issued_us)
+        self._ledger.begin_event(day)
+        today, sequence = self._ledger.today, self.dossiers.sequence + 1
+        for each in known:
+            each.forget(today)
+            each.sequence = sequence
+        self._ledger.record_arrivals(known, day, keys, counterparts, X, issued_us)
 
     def read_arrival(self, day: int, keys: Keys, counterparts: Keys, row: Row) -> None:
         """Write the history features of a consignment that arrives on a day to the end of `row`, and change nothing."""
@@ -198,13 +184,6 @@ class State:
         """Write the history features of a known consignment as if it arrived on a day instead of when it did; for states of their own."""
         self._ledger.begin_event(day)
         self._ledger.read_instead(known, day, keys, counterparts, row)
-
-    def _begin_event(self, known: Sequence[ConsignmentState], day: int) -> None:
-        self._ledger.begin_event(day)
-        today, sequence = self._ledger.today, self.dossiers.sequence + 1
-        for each in known:
-            each.forget(today)
-            each.sequence = sequence
 
     def record_versions(self, logged: Sequence[LoggedVersion]) -> None:
         """Record arrivals of different consignments, whose entries follow each other, as `record_version` does for each."""

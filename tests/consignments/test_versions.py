@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from consignments.timestamps import NO_TIME
 from consignments.versions import select_counting_rows
-from features.history.live import CountedState
+from features.history.states import CountedState
 
 version = st.fixed_dictionaries(
     {
@@ -33,15 +33,16 @@ def build_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 def find_counting_in_history(rows: list[dict[str, Any]], before: int, decided: dict[str, int]) -> set[int]:
     """Apply arrivals to the state of history as scoring does: up to a time, and up to each decision."""
-    states: dict[str, CountedState[int]] = {}
+    states: dict[str, CountedState] = {}
     for number, row in enumerate(sorted(rows, key=lambda row: int(row["received"]))):
         state = states.get(row["consignment_id"])
         after = row["received"] > decided.get(row["consignment_id"], 10**9)
         if row["received"] >= before or (after and state is not None):
             continue
         state = states.setdefault(row["consignment_id"], CountedState())
-        state.record_arrival(number, 0, 0, NO_TIME if row["issued"] is None else row["issued"] * 60_000_000)
-    return {state.handle for state in states.values() if state.handle is not None}
+        issued_us = NO_TIME if row["issued"] is None else row["issued"] * 60_000_000
+        state.record_arrival(number.to_bytes(8, "little"), 0, issued_us, 0)
+    return {int.from_bytes(state.keys, "little") for state in states.values() if state.keys is not None}
 
 
 @given(versions, st.integers(1, 61), st.dictionaries(st.sampled_from("ABC"), st.integers(0, 60)))

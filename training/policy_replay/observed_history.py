@@ -23,8 +23,9 @@ from features.alerts.alerts import Alerts
 from features.batch import BATCH_KEY, FeatureMatrix
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
-from features.history.live import NO_SEQUENCE, LiveHistory, VisibleOutcome
+from features.history.live import LiveHistory, VisibleOutcome
 from features.history.pseudonyms import Pseudonyms
+from features.history.states import NO_SEQUENCE
 from features.pipeline import GROUP_ROWS, Pipeline
 from features.spec import Spec
 from models.baselines import RandomOrder

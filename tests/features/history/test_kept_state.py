@@ -15,7 +15,6 @@ from consignments.timestamps import US_PER_DAY
 from features.history.kept_state import KeptState, StateRun
 from features.history.keys import KeyKind
 from features.history.pseudonyms import Pseudonyms
-from features.history.table import History
 
 PSEUDONYMS = Pseudonyms(b"a key of the tests")
 
@@ -26,10 +25,9 @@ def run(
     """Return the readings of a batch, and the state after it."""
     run = StateRun(before, KINDS, PSEUDONYMS)
     out = np.full((len(arrivals), ROW), -1, dtype=np.float32)
-    fold = run.start_fold(
-        lambda rows: History(KINDS, capacity=4), arrivals_of(arrivals), outcomes_of(outcomes)
-    )
+    fold = run.start_fold(arrivals_of(arrivals), outcomes_of(outcomes))
     fold.process_table(
+        run.history,
         numbers([row.keys for row in arrivals]),
         numbers([row.counterparts for row in arrivals]),
         out,
@@ -43,11 +41,11 @@ def run(
 def list_states(state: KeptState) -> dict[int, object]:
     """Return what the state knows of each consignment."""
     every = [state.followed["number"], *(segment.open().number for segment in state.arrived)]
-    states, keys = state.find(np.unique(np.concatenate(every)))
+    states = state.find(np.unique(np.concatenate(every)))
     return {
         number: (
-            each.day if each.handle is not None else None, each.cancelled, each.standing, each.result, each.last_day, each.issued_us,
-            None if each.handle is None else keys[each.handle].tobytes(),
+            each.day if each.keys is not None else None, each.cancelled, each.standing, each.result, each.last_day, each.issued_us,
+            each.keys,
         )
         for number, each in states.items()
         if each.last_day >= state.header.today - 366
@@ -176,7 +174,7 @@ def test_an_outcome_without_a_sequence_does_not_wait_in_a_state_with_one() -> No
     batch = StateRun(state, KINDS, PSEUDONYMS)
     no_rows = replace(arrivals_of([]), sequence=None)
     with pytest.raises(BadInput, match="consignments have the column sequence and outcomes have not"):
-        batch.start_fold(lambda rows: History(KINDS), no_rows, outcomes_of([find("a", 1)]))
+        batch.start_fold(no_rows, outcomes_of([find("a", 1)]))
 
 
 def test_a_batch_without_rows_and_outcomes_keeps_the_order_of_what_waits() -> None:
@@ -184,7 +182,7 @@ def test_a_batch_without_rows_and_outcomes_keeps_the_order_of_what_waits() -> No
     state.outcomes["sequence"] = -1
     batch = StateRun(state, KINDS, PSEUDONYMS)
     rows = [arrive("b", 9, sequence=3), arrive("c", 8, sequence=4)]
-    fold = batch.start_fold(lambda rows: History(KINDS), arrivals_of(rows), outcomes_of([]))
+    fold = batch.start_fold(arrivals_of(rows), outcomes_of([]))
     assert fold.rows.tolist() == [0, 1]
 
 

@@ -66,8 +66,8 @@ def test_versions_recorded_together_are_counted_like_one_by_one() -> None:
         for row, (name, _, issued_us) in enumerate(some):
             single.record_arrival(name, day, own[row], own[row], read[0, row], issued_us)
         together.begin_event(day)
-        files = [together.register.get(name, day) for name, _, _ in some]
-        together.count_arrivals(files, day, own, own, read[1], [issued_us for *_, issued_us in some])
+        files = [together.states.get(name, day) for name, _, _ in some]
+        together.record_arrivals(files, day, own, own, read[1], [issued_us for *_, issued_us in some])
         assert read[0].tobytes() == read[1].tobytes()
         assert get_counted(single.history) == get_counted(together.history)
 
@@ -79,7 +79,7 @@ def test_a_late_version_needs_no_room_and_leaves_a_full_table_as_it_was() -> Non
     ledger.record_arrival("A", START + 1, keys(5, 6), keys(7, 8), issued_us=1)
     assert get_counted(ledger.history) == before
     row = np.zeros(ledger.history.width, dtype=np.float32)
-    ledger.read_instead(ledger.register.get("A", START + 1), START + 1, keys(1, 2), keys(9, 9), row)
+    ledger.read_instead(ledger.states.get("A", START + 1), START + 1, keys(1, 2), keys(9, 9), row)
     assert get_counted(ledger.history) == before
     assert row[[0, WIDTH]].tolist() == [1, 1]
 
@@ -98,4 +98,4 @@ def test_a_ledger_forgets_old_consignments() -> None:
     ledger = LiveHistory(History(KINDS))
     for number in range(50):
         ledger.record_arrival(f"c{number}", START + 30 * number, NOBODY, NOBODY)
-    assert len(ledger) <= 366 // 30 + 2
+    assert len(ledger.states.states) <= 366 // 30 + 2

@@ -27,11 +27,11 @@ from features.history.ordering import (
     ARRIVAL,
     CANCELLATION,
     OUTCOME,
-    HistoryFold,
     order_events,
 )
 from features.history.readings import READINGS
 from features.history.table import History
+from features.history.table_fold import TableFold
 
 SIDES_AT = len(KINDS) * WIDTH
 SIDES_OF_KINDS = tuple(kind.side for kind in KINDS)
@@ -42,7 +42,8 @@ def batch(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome], as_of_us=Non
     """Readings of every arrival, in the order of `arrivals`."""
     out = np.full((len(arrivals), ROW), -1, dtype=np.float32)
     history = History(KINDS, capacity=options.pop("capacity", 4))
-    HistoryFold(history, arrivals_of(arrivals), outcomes_of(outcomes), as_of_us).process_table(
+    TableFold(arrivals_of(arrivals), outcomes_of(outcomes), as_of_us).process_table(
+        history,
         numbers([row.keys for row in arrivals]),
         numbers([row.counterparts for row in arrivals]),
         out,
@@ -77,7 +78,7 @@ def one_by_one(
             issued_us = NO_TIME if arrivals[row].issued_us is None else arrivals[row].issued_us
             before = get_counted(ledger.history) if compare else {}
             ledger.record_arrival(arrivals[row].name, day, keys[row], counterparts[row], out[row], issued_us)
-            if compare and ledger.register.get(arrivals[row].name, ledger.today).is_late(issued_us):
+            if compare and ledger.states.get(arrivals[row].name, ledger.today).is_late(issued_us):
                 assert get_counted(ledger.history) == before
         elif what == OUTCOME:
             told = outcomes[row]
@@ -99,7 +100,7 @@ def one_by_one(
 def restarted(ledger: LiveHistory) -> LiveHistory:
     """The table from a snapshot; what is known of each consignment is kept elsewhere."""
     history = History.from_arrays(KINDS, ledger.history.to_arrays())
-    return LiveHistory(history, ledger.register, ledger.today)
+    return LiveHistory(history, ledger.states, ledger.today)
 
 
 def oracle(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome], as_of_us=None):
@@ -529,8 +530,8 @@ def test_the_readings_that_are_not_wanted_are_not_written() -> None:
     out = np.full((1, 3 + ROW), 7, dtype=np.float32)
     keys = numbers([row.keys for row in rows])
     nobody = np.zeros_like(keys)
-    HistoryFold(History(KINDS), arrivals_of(rows), outcomes_of([])).process_table(
-        keys, nobody, out, np.array([-1, 0])
+    TableFold(arrivals_of(rows), outcomes_of([])).process_table(
+        History(KINDS), keys, nobody, out, np.array([-1, 0])
     )
     assert out[0, :3].tolist() == [7, 7, 7]
     assert same(out[0, 3:], batch(rows, [])[1])
@@ -627,7 +628,7 @@ def test_a_million_arrivals_agree_in_every_way_and_with_the_definition() -> None
 def test_many_outcomes_before_an_arrival_are_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
     outcomes = [Outcome(f"o{number}", START * US_PER_DAY, "clear") for number in range(3_000)]
     arrivals = [Arrival("a", (START + 1) * US_PER_DAY, (1, 2), (1, 1))]
-    fold = HistoryFold(History(KINDS), arrivals_of(arrivals), outcomes_of(outcomes))
+    fold = TableFold(arrivals_of(arrivals), outcomes_of(outcomes))
     searched, search = [], np.flatnonzero
 
     def count(values: object) -> object:

@@ -42,10 +42,11 @@ def run(folder: Path, name: str, *, stop: bool = False) -> list[bytes]:
     with StateFolder(folder).begin({"consignments": name}) as draft:
         before = None if draft.before is None else draft.before.state
         batch = StateRun(before, KINDS, PSEUDONYMS, draft)
-        fold = batch.start_fold(lambda rows: History(KINDS), arrivals_of(arrivals), outcomes_of(outcomes))
+        fold = batch.start_fold(arrivals_of(arrivals), outcomes_of(outcomes))
         rows = len(arrivals)
         out = numbers([(0, 0)] * rows).astype("f4").repeat(History(KINDS).width, axis=1)
         fold.process_table(
+            batch.history,
             numbers([row.keys for row in arrivals]),
             numbers([row.counterparts for row in arrivals]),
             out,

@@ -163,7 +163,7 @@ def test_a_second_score_is_that_of_the_consignment_arriving_now_without_its_firs
             keys, counterparts = np.zeros((2, len(model.pipeline.kinds)), dtype=np.uint64)
             now = structs.replace(c, received_at=day(20))
             model.pipeline.fill_row(now, row, keys, counterparts, state.sequence + 1)
-            fresh.record_arrival(known, to_day(day(20)), keys, counterparts, row)
+            fresh.record_arrivals([known], to_day(day(20)), keys[None], counterparts[None], row[None])
             alone.append(float(model.risk.score_row(row, c.channel)))
         before = get_counted(state.history)
         first = [score_again(model, state, c, day(20)) for c in wanted]

@@ -172,10 +172,19 @@ def arrive(state: State | LiveHistory, keys: KeyReader, event: Event) -> bytes:
     row = np.full(len(keys.pipeline.spec), -1, dtype=np.float32)
     numbers, counterparts = keys(event)
     name = event.consignment_id or ""
-    known = state.get_consignment(name) if isinstance(state, State) else name
     day_number, issued_us = convert_us_to_day(event.at_us), decode_issued_us(event)
-    state.record_arrival(known, day_number, numbers, counterparts, row, issued_us)
+    if isinstance(state, State):
+        record_one(state, name, day_number, numbers, counterparts, row, issued_us)
+    else:
+        state.record_arrival(name, day_number, numbers, counterparts, row, issued_us)
     return row.tobytes()
+
+
+def record_one(
+    state: State, name: str, day_number: int, keys: Any, counterparts: Any, row: Any, issued_us: int = NO_TIME
+) -> None:
+    known = state.get_consignment(name)
+    state.record_arrivals([known], day_number, keys[None], counterparts[None], row[None], [issued_us])
 
 
 def read_by_a_ledger(life: Life) -> list[bytes]:
@@ -242,7 +251,7 @@ def knowledge(state: State, keys: KeyReader) -> list[Any]:
         row = np.full(len(keys.pipeline.spec), -1, dtype=np.float32)
         day_number = to_day(c.received_at)
         known_now = state.get_consignment(name)
-        state.record_arrival(known_now, day_number, keys_of, counterparts, row)
+        record_one(state, name, day_number, keys_of, counterparts, row)
         arrival = Arrival.build(c, keys.entries.pack(c, 0), "")
         event = keys.entries.encode_arrival(state.sequence + 1, None, arrival, keys_of, counterparts)
         state.record_version(event, known_now)
@@ -412,7 +421,7 @@ def test_keys_of_other_kinds_are_made_anew_from_the_decrypted_consignments() -> 
         numbers, counterparts = np.zeros((2, keys.count), dtype=np.uint64)
         pipeline.fill_keys(c, numbers, counterparts)
         row = np.zeros(len(pipeline.spec), dtype=np.float32)
-        state.record_arrival(state.get_consignment("RB9"), to_day(c.received_at), numbers, counterparts, row)
+        record_one(state, "RB9", to_day(c.received_at), numbers, counterparts, row)
         assert row[pipeline.spec.get_column("history.office+carrier.arrivals_30d")] == 5
 
 

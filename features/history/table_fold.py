@@ -1,0 +1,201 @@
+"""The fold of whole tables of events, in the order of history. Keys of arrivals are given in chunks; readings do not depend on them.
+
+For each event a few numbers are kept. Identifiers and keys are kept only of consignments that later events need: those that are
+amended, are cancelled, or have an outcome.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from consignments.timestamps import NO_TIME, US_PER_DAY
+from features.history.fold import Change, EventChunk, build_steps, find_latest_days
+from features.history.kernels import NO_DAY, Keys, Rows, Steps
+from features.history.ordering import (
+    ARRIVAL,
+    CANCELLATION,
+    OUTCOME,
+    ArrivalEvents,
+    HistoryEvents,
+    Outcomes,
+    get_event_times,
+    get_identity,
+    get_outcome_order,
+    join_names,
+    order_events,
+)
+from features.history.states import CountedState, CountedStates, KeyStep
+from features.history.table import History
+
+Longs = NDArray[np.int64]
+CHUNK_ROWS = 1 << 16
+
+
+@dataclass(frozen=True)
+class EarlierEvents:
+    """The events before a table: latest day, latest time of the log, and the states that this table may meet again, by identity."""
+
+    today: int = NO_DAY
+    clock_us: int = NO_TIME
+    states: Mapping[Any, CountedState] = field(default_factory=dict)
+
+
+class TableFold:
+    """The fold that reads and counts tables of events in the order of history.
+
+    Parameters
+    ----------
+    arrivals : ArrivalEvents
+    outcomes : Outcomes
+    as_of_us : int, optional
+        Outcomes and cancellations after this time are ignored.
+    earlier : EarlierEvents, optional
+        What is known of the events before these tables. Events after the last arrival are then left for later tables.
+    keep : callable, optional
+        Receives the row, day and keys of arrivals without other events, in the order of history.
+
+    Attributes
+    ----------
+    events, left : HistoryEvents
+        The events that are processed, and those that are left for later tables.
+    states : CountedStates
+        States of the consignments that have several events.
+    rows : int64 array, (arrivals,)
+        Row of each arrival in the order of history, in which they are processed.
+    today : int
+        Latest day of all processed events and of those before these tables.
+    """
+
+    def __init__(
+        self,
+        arrivals: ArrivalEvents,
+        outcomes: Outcomes,
+        as_of_us: int | None = None,
+        *,
+        earlier: EarlierEvents | None = None,
+        keep: Callable[[Longs, NDArray[np.int32], Keys], None] | None = None,
+    ) -> None:
+        before = earlier or EarlierEvents()
+        events = order_events(arrivals, outcomes, as_of_us, before.clock_us)
+        until = len(events.what) if earlier is None else _find_end_of_arrivals(events)
+        self.left = HistoryEvents(events.what[until:], events.row[until:])
+        self.events = events = HistoryEvents(events.what[:until], events.row[:until])
+        self.rows: Longs = events.row[events.what == ARRIVAL] - arrivals.carried
+        self._days = (get_event_times(events, arrivals, outcomes) // US_PER_DAY).astype(np.int32)
+        dated = np.where(events.what == CANCELLATION, np.int32(NO_DAY), self._days)
+        self._today = find_latest_days(dated, before.today)
+        self.today = int(self._today[-1]) if until else before.today
+        names, inspected = get_identity(arrivals), get_identity(outcomes)
+        self._alone = _mark_single_arrivals(names, inspected, events, before.states)
+        followed = HistoryEvents(events.what[~self._alone], events.row[~self._alone])
+        self._names = iter(join_names(followed, names, inspected))
+        self.states = CountedStates()
+        self.states.states.update(before.states)
+        self._done, self._carried, self._outcomes, self._keep = 0, arrivals.carried, outcomes, keep
+        self._issued_us, self._second = arrivals.issued_us, arrivals.second
+
+    def build_steps(self, keys: Keys, counterparts: Keys, out_rows: Longs) -> tuple[Steps, Keys, Keys]:
+        """Fold the next arrivals and the other events before and between them; return what `History.run` takes.
+
+        Parameters
+        ----------
+        keys, counterparts : uint64 array, (n, kinds)
+            Keys of the next n arrivals; 0 if missing.
+        out_rows : int64 array, (n,)
+            Row of the readings of each arrival; -1 if they are not wanted.
+        """
+        places = self._find_next_places(len(keys))
+        arrives, alone = self.events.what[places] == ARRIVAL, self._alone[places]
+        arrival = np.cumsum(arrives) - 1
+        if self._keep is not None:
+            rows = self.events.row[places[alone]] - self._carried
+            self._keep(rows, self._days[places[alone]], keys[arrival[alone]])
+        others = zip(places[~alone].tolist(), arrival[~alone].tolist(), strict=True)
+        changes = (self._build_change(place, keys, mine) for place, mine in others)
+        day, today = self._days[places], self._today[places]
+        return build_steps(EventChunk(day, today, arrives, alone, changes, keys, counterparts, out_rows))
+
+    def process_arrivals(
+        self, history: History, keys: Keys, counterparts: Keys, out: Rows, out_rows: Longs
+    ) -> None:
+        """Read and count the next arrivals in a table of history, and the other events before and between them; see `build_steps`.
+
+        Readings are written at the end of each row of `out`. If history is full, `ServiceFault` is raised, and the result so far
+        cannot be used.
+        """
+        history.run(*self.build_steps(keys, counterparts, out_rows), out)
+
+    def process_table(
+        self,
+        history: History,
+        keys: Keys,
+        counterparts: Keys,
+        out: Rows,
+        out_rows: Longs,
+        *,
+        piece_rows: int = CHUNK_ROWS,
+    ) -> None:
+        """Read and count all arrivals, whose rows may be in any order, some at a time; see `process_arrivals`."""
+        for begin in range(0, len(self.rows), piece_rows):
+            rows = self.rows[begin : begin + piece_rows]
+            self.process_arrivals(history, keys[rows], counterparts[rows], out, out_rows[rows])
+
+    def _find_next_places(self, arrivals: int) -> Longs:
+        """Return the positions of all events up to the next `arrivals` arrivals; after the last arrival, all that are left."""
+        begin, window = self._done, arrivals + 1
+        while True:
+            found = np.flatnonzero(self.events.what[begin : begin + window] == ARRIVAL)
+            if len(found) > arrivals or begin + window >= len(self._days):
+                break
+            window *= 2
+        self._done = begin + int(found[arrivals]) if len(found) > arrivals else len(self._days)
+        return np.arange(begin, self._done)
+
+    def _build_change(self, place: int, keys: Keys, arrival: int) -> Change:
+        """Return what an event does to the state of its consignment."""
+        row, day, name = int(self.events.row[place]), int(self._days[place]), next(self._names).as_py()
+        state = self.states.get(name, int(self._today[place]))
+        if self.events.what[place] == CANCELLATION:
+            return state.cancel
+        if self.events.what[place] == OUTCOME:
+            known, recorded, sequence = get_outcome_order(self._outcomes, row)
+            order = int(known), int(recorded), int(sequence)
+            return partial(state.record_outcome, order, self._outcomes.result[row], day)
+        if self._second is not None and self._second[row]:
+            return partial(_read_instead, state, keys[arrival].tobytes(), day)
+        issued_us = NO_TIME if self._issued_us is None else int(self._issued_us[row])
+        return partial(state.record_arrival, keys[arrival].tobytes(), day, issued_us)
+
+
+def _read_instead(state: CountedState, keys: bytes, day: int, today: int) -> list[KeyStep]:  # noqa: ARG001
+    return state.read_instead(keys, day)
+
+
+def _find_end_of_arrivals(events: HistoryEvents) -> int:
+    """Return the position after the last arrival."""
+    arrived = np.flatnonzero(events.what == ARRIVAL)
+    return int(arrived[-1]) + 1 if len(arrived) else 0
+
+
+def _mark_single_arrivals(
+    names: Any, inspected: Any, events: HistoryEvents, earlier: Collection[Any]
+) -> NDArray[np.bool_]:
+    """Mark arrivals whose consignment arrives once, is not cancelled, has no outcome and is not an earlier one.
+
+    The first two are the identities of arrivals and of outcomes.
+    """
+    codes = names.dictionary_encode().indices.to_numpy()
+    inspected = inspected.take(pa.array(events.row[events.what == OUTCOME]))
+    cancelled = names.take(pa.array(events.row[events.what == CANCELLATION]))
+    met = pa.array(list(earlier), type=names.type)
+    more = pc.is_in(names, value_set=pc.unique(pa.concat_arrays([inspected, cancelled, met])))
+    alone = (np.bincount(codes)[codes] == 1) & ~more.to_numpy(zero_copy_only=False)
+    marked: NDArray[np.bool_] = events.what == ARRIVAL
+    marked[marked] = alone[events.row[marked]]
+    return marked
