@@ -41,7 +41,7 @@ def test_no_step_keeps_the_counterparts_of_an_earlier_event(monkeypatch: pytest.
     live, run = LiveHistory(history), history.run
 
     def keep(steps: Any, own: Any, counterparts: Any, out: Any = None) -> None:
-        given.append(counterparts[: len(steps)].copy())
+        given.append(counterparts[steps["row"]].copy())
         run(steps, own, counterparts, out)
 
     monkeypatch.setattr(history, "run", keep)
