@@ -1,4 +1,4 @@
-"""What is known of each consignment, and the steps of the table of history that each of its events takes.
+"""The state of each consignment, and the steps of the table of history that each of its events takes.
 
 A consignment counts once. An amendment removes its earlier version together with its result. A corrected result replaces the
 earlier one. A cancellation removes everything. The order of the events is the order of `features.history.ordering`.
