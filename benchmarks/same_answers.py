@@ -1,15 +1,19 @@
 """Record what a tree answers, and compare the answers of two trees.
 
-    python -m benchmarks.same_answers record before.json --tree ../before
-    python -m benchmarks.same_answers record after.json
-    python -m benchmarks.same_answers compare before.json after.json
+    python -m benchmarks.same_answers record before.json --folder before --tree ../before
+    python -m benchmarks.same_answers record after.json --folder after
+    python -m benchmarks.same_answers compare before.json after.json --folders before after
+
+With the kept folders, `compare` also shows each value of an HTTP answer that differs.
 
 A record holds digests: of a simulated world, of its features, of both bundles of a training, of scores with reasons, of a
 selection, of 200 HTTP answers, of every sample message that is read, and of the help of every verb. The tree is used
-only through its commands and its service. The world ends on a fixed day and the service has a fixed clock.
+only through its commands and its service. The world ends on a fixed day; the service has a fixed clock, and every request its
+number as request identifier. Two records of one tree are equal except for the identifiers of decisions.
 
-What may differ between equal trees (identifiers of decisions, times) or describes a bundle (card and manifest) is
-compared apart, and so is the help: it is shown, and does not fail the comparison. `--leave-out` names parts to skip.
+What may differ between equal trees (identifiers of decisions, times) or describes a bundle (card, manifest, `GET /v1/model`)
+or the interface (help, OpenAPI) is compared apart: it is shown, and does not fail the comparison. `--leave-out` names parts
+to skip. A record holds for one machine and one set of packages, because the trees may be rounded otherwise elsewhere.
 """
 
 import argparse
@@ -37,8 +41,10 @@ LAST_DAY = "2026-06-30"
 NOW = "2026-07-01T09:00:00Z"
 SEED, DAYS, PER_DAY = 1, 150, 600
 MODEL_FILES_APART = ("model.json", "manifest.json")
-HELP, CARDS, IDENTIFIERS = "help", "cards", "identifiers and times"
-APART = (HELP, CARDS, IDENTIFIERS)
+HELP, CARDS, IDENTIFIERS, DESCRIPTIONS = "help", "cards", "identifiers and times", "descriptions over http"
+APART = (HELP, CARDS, IDENTIFIERS, DESCRIPTIONS)
+ANSWERS_FILE = "answers.jsonl"
+PATHS_APART = ("/v1/model", "/openapi.json")
 FIELDS_APART = frozenset(
     [
         "decision_id",
@@ -162,9 +168,11 @@ def wait_until_ready(port: int, service: "subprocess.Popen[bytes]", log: Path) -
     raise SystemExit(f"the service did not become ready\n{log.read_text()[-2000:]}")
 
 
-def call(port: int, method: str, path: str, body: bytes | None = None, kind: str = "") -> tuple[int, bytes]:
+def call(
+    port: int, method: str, path: str, body: bytes | None = None, kind: str = "", identifier: str = "0"
+) -> tuple[int, bytes]:
     """Call the service; return status and body, or status 0 without a connection."""
-    headers = {"Content-Type": kind or "application/json"}
+    headers = {"Content-Type": kind or "application/json", "X-Request-Id": identifier}
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, headers, method=method)
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -200,6 +208,8 @@ def record_world(tree: Tree, options: argparse.Namespace) -> Answers:
     known.to_parquet(tree.folder / "outcomes.parquet", index=False)
     new = consignments[consignments["received_at"] >= last_day]
     new.to_parquet(tree.folder / "new.parquet", index=False)
+    dates = list(new.select_dtypes("datetime").columns)
+    new = new.assign(**{name: new[name].dt.strftime("%Y-%m-%d") for name in dates})
     new.to_json(tree.folder / "new.jsonl", orient="records", lines=True, date_format="iso")
     return {
         "world": {
@@ -257,23 +267,22 @@ def record_http(tree: Tree) -> Answers:
     )
     tree.run("publish")
     tree.run("import", *list_tables("past.parquet"))
-    answers: Digests = {}
-    identifiers: Digests = {}
-    kept = tree.folder / "answers.jsonl"
-    with tree.serve() as port, kept.open("w") as whole:
+    answers: Answers = {"http": {}, DESCRIPTIONS: {}, IDENTIFIERS: {}}
+    with tree.serve() as port, (tree.folder / ANSWERS_FILE).open("w") as whole:
         for number, (method, path, body, kind) in enumerate(build_requests(tree.folder)):
-            status, content = call(port, method, path, body, kind)
+            status, content = call(port, method, path, body, kind, f"{number:03d}")
             apart: list[object] = []
             try:
                 value = separate(json.loads(content), apart)
             except ValueError:
                 value = content.decode(errors="replace")
             name = f"{number:03d} {method} {path} {kind}".rstrip()
-            answers[name], identifiers[name] = digest([status, value]), digest(apart)
+            part = DESCRIPTIONS if path in PATHS_APART else "http"
+            answers[part][name], answers[IDENTIFIERS][name] = digest([status, value]), digest(apart)
             whole.write(
                 json.dumps({"request": name, "status": status, "answer": value}, sort_keys=True) + "\n"
             )
-    return {"http": answers, IDENTIFIERS: identifiers}
+    return answers
 
 
 def build_requests(folder: Path) -> Iterator[tuple[str, str, bytes | None, str]]:
@@ -291,6 +300,7 @@ def build_requests(folder: Path) -> Iterator[tuple[str, str, bytes | None, str]]
         start = SINGLES + place * LIST_ROWS
         yield "POST", scores, json.dumps({"consignments": rows[start : start + LIST_ROWS]}).encode(), ""
     fields = sorted({name for row in rows for name in row})
+    first_day = min(row["received_at"] for row in rows)[:10]
     for place in range(BROKEN):
         broken = {**rows[place], fields[place % len(fields)]: {"unexpected": place}}
         yield "POST", "/v1/scores", json.dumps(broken).encode(), ""
@@ -306,7 +316,10 @@ def build_requests(folder: Path) -> Iterator[tuple[str, str, bytes | None, str]]
             "",
         )
         yield "POST", scores, json.dumps({**row, "description": "amended"}).encode(), ""
-    yield "POST", "/v1/selections", b'{"office": "Incheon", "capacity": 5, "explore": 0.2}', ""
+    # Without a random share, whose draw depends on the data key.
+    wanted = {"office": rows[0]["office"], "capacity": 5, "explore": 0}
+    period = {"from": f"{first_day}T00:00:00Z", "until": NOW}
+    yield "POST", "/v1/selections", json.dumps(wanted | period).encode(), ""
     for path in (
         "/v1/reasons",
         f"/v1/consignments/{rows[0]['consignment_id']}",
@@ -375,6 +388,27 @@ def compare(before: Answers, after: Answers, left_out: list[str]) -> int:
     return counted
 
 
+def list_changes(before: Any, after: Any, path: str = "") -> Iterator[str]:
+    """List the paths of two JSON values at which they differ, with both values."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name in sorted({*before, *after}):
+            yield from list_changes(before.get(name, "absent"), after.get(name, "absent"), f"{path}/{name}")
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for place, pair in enumerate(zip(before, after, strict=True)):
+            yield from list_changes(*pair, f"{path}/{place}")
+    elif before != after:
+        yield f"{path}: {before!r:.100} {after!r:.100}"
+
+
+def show_changed_answers(before: Path, after: Path) -> None:
+    """Print each value of the HTTP answers that differs between two kept folders."""
+    both = [(folder / ANSWERS_FILE).read_text().splitlines() for folder in (before, after)]
+    for one, other in zip(*(map(json.loads, lines) for lines in both), strict=True):
+        changes = list(list_changes(one, other))
+        if changes:
+            print(f"{other['request']}\n    " + "\n    ".join(changes))
+
+
 def main() -> None:
     """Record or compare."""
     parser = argparse.ArgumentParser(
@@ -393,11 +427,20 @@ def main() -> None:
     two = verbs.add_parser("compare", help="compare two records")
     two.add_argument("before", type=Path)
     two.add_argument("after", type=Path)
+    two.add_argument(
+        "--folders",
+        type=Path,
+        nargs=2,
+        metavar="FOLDER",
+        help="kept folders of both: show each changed answer",
+    )
     for each in (one, two):
         each.add_argument("--leave-out", nargs="*", default=[], metavar="PART")
     options = parser.parse_args()
     if options.verb == "compare":
         records = [json.loads(path.read_text()) for path in (options.before, options.after)]
+        if options.folders:
+            show_changed_answers(*options.folders)
         raise SystemExit(min(1, compare(*records, options.leave_out)))
     with tempfile.TemporaryDirectory() as name:
         folder = options.folder or Path(name)
