@@ -80,13 +80,17 @@ def describe_counts(sides: Mapping[str, FindCounts], target: Target) -> str:
     """
     known = next(iter(sides.values())).known
     ranked = [
-        f"{name} ranks {_format_found(side.found[AT_CAPACITY])}{'' if place else ' within capacity'}"
+        f"{name} {'rank' if name.endswith('rules') else 'ranks'} {_format_found(side.found[AT_CAPACITY])}"
+        f"{'' if place else ' within capacity'}"
         for place, (name, side) in enumerate(sides.items())
     ]
     *most, last = [_format_found(side.found["1pct"]) for side in sides.values()]
     best = f"{', '.join(most)} and {last}" if most else last
     one, several = COUNTED_TARGETS[target]
-    return f"Of {known:,} known {one if known == 1 else several}, {', '.join(ranked)} (top 1 %: {best})."
+    counted = f"Of {known:,} known {one if known == 1 else several}, {', '.join(ranked)} (top 1 %: {best})."
+    places = [side.found[name] for side in sides.values() for name in (AT_CAPACITY, "1pct")]
+    tied = any(round(found, 1) % 1 for found in places)
+    return f"{counted} Finds with equal scores share the last places." if tied else counted
 
 
 def _format_found(found: float) -> str:
