@@ -54,7 +54,7 @@ FIELDS_APART = frozenset(
         "approved_at",
         "code_version",
         "digest",
-        "instance",
+        "request",
     ]
 )
 MEDIA_TYPES = {
@@ -208,8 +208,6 @@ def record_world(tree: Tree, options: argparse.Namespace) -> Answers:
     known.to_parquet(tree.folder / "outcomes.parquet", index=False)
     new = consignments[consignments["received_at"] >= last_day]
     new.to_parquet(tree.folder / "new.parquet", index=False)
-    dates = list(new.select_dtypes("datetime").columns)
-    new = new.assign(**{name: new[name].dt.strftime("%Y-%m-%d") for name in dates})
     new.to_json(tree.folder / "new.jsonl", orient="records", lines=True, date_format="iso")
     return {
         "world": {
@@ -287,8 +285,13 @@ def record_http(tree: Tree) -> Answers:
 
 def build_requests(folder: Path) -> Iterator[tuple[str, str, bytes | None, str]]:
     """Build the requests: consignments alone, repeated and in lists, broken ones, messages, results, questions."""
+    # pandas writes a date with a time.
     rows = [
-        {name: value for name, value in json.loads(line).items() if value is not None}
+        {
+            name: value.removesuffix("T00:00:00.000") if isinstance(value, str) else value
+            for name, value in json.loads(line).items()
+            if value is not None
+        }
         for line in (folder / "new.jsonl").read_text().strip().split("\n")
     ]
     scores = "/v1/scores?reasons=3&features=true"
