@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests run in so many processes, each file in one of them.
 WORKERS ?= 2
 
-.PHONY: install demo operation test slow contract clients postgres postgres-short chaos bounds check format asgi reference structure samples bench bench-history scale soak docs clean wheel operate pages
+.PHONY: install demo operation test slow contract clients postgres postgres-short chaos bounds check format reference structure samples bench bench-history scale soak docs clean wheel operate pages
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -35,13 +35,8 @@ slow: $(STAMP)  ## the long tests
 bounds: $(STAMP)  ## the kernels of a row over hostile texts, compiled with checks of bounds; takes minutes
 	$(BIN)/python -m pytest -m slow tests/features/rows/test_described_rows.py tests/features/normalization
 
-contract: $(STAMP)  ## the service against its own OpenAPI document: 5,000 cases, and as many invalid bodies, in both ways
+contract: $(STAMP)  ## the service against its own OpenAPI document: 5,000 cases, and as many invalid bodies
 	$(BIN)/python -m pytest -m slow tests/serving/http/test_contract.py
-	NPSRISK_TEST_WAY=asgi $(BIN)/python -m pytest -m slow tests/serving/http/test_contract.py
-
-asgi: $(STAMP)  ## the tests of service, contract and framing, with every request through ASGI
-	NPSRISK_TEST_WAY=asgi $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
-		tests/serving/http tests/serving/test_failures.py tests/serving/test_service.py tests/serving/test_takeover.py
 
 clients: $(STAMP)  ## clients of integrators against a running service: curl, Java, generated TypeScript and Python
 	$(BIN)/python -m pytest -m slow -rs tests/serving/clients

@@ -24,12 +24,12 @@ from benchmarks.client import request
 from benchmarks.deployed import deploy, grow, make_world
 from benchmarks.serving import BULK_ROWS, SCORES, import_past, say
 from serving.http.app import App
-from serving.http.direct.connection import build_connection_class
+from serving.http.connections import build_connection_class
 from serving.http.server import build_server, tune_interpreter
 from serving.process.settings import Settings
 from serving.service import Service
 
-CONNECTION_STAGE = "connection: head and hand-over"
+CONNECTION_STAGE = "connection: head"
 PORT = 80
 """Stands in the header `Host`."""
 
@@ -102,7 +102,7 @@ class Load:
         self.spent.watch(Stage(CONNECTION_STAGE, self, "_receive"))
         server = build_server(app)
         server.config.load()
-        connection_class = build_connection_class(app.direct, connections)
+        connection_class = build_connection_class(connections)
         for _ in range(connections):
             made = connection_class(server.config, server.server_state, {})
             made.connection_made(Wire(lambda made=made: self._answered(made)))
@@ -186,12 +186,10 @@ async def measure(settings: Settings, bodies: Sequence[bytes], connections: int)
 
 def list_stages(app: App, service: Service) -> list[Stage]:
     """List the stages of a request."""
-    scorer, endpoint = service.active.get_scorer(), app.direct._endpoint
+    scorer, endpoint = service.active.get_scorer(), app._scores._answer
     return [
-        Stage("body: read, check, look up", app.direct, "_read_or_hand_on"),
-        Stage("list: scan", endpoint, "read"),
+        Stage("body: decode", endpoint, "_read"),
         Stage("list: read and check members", endpoint, "_read_chunk"),
-        Stage("list: look up", service.active, "find_in_memory"),
         Stage("batch", scorer, "score_batch"),
         Stage("  pack and seal", scorer, "_pack_or_repeat"),
         Stage("  features and history", scorer, "_compute_features"),
@@ -201,8 +199,6 @@ def list_stages(app: App, service: Service) -> list[Stage]:
         Stage("  score, band, reasons, entry", scorer, "_score_and_log"),
         Stage("    score", scorer, "_score_rows"),
         Stage("    entry", scorer.model.entries, "encode_arrivals"),
-        Stage("answer", app.direct, "_answer"),
-        Stage("list: answer", endpoint, "build_score_at_once"),
         Stage("other thread: commit", service.log, "append"),
         Stage("  database", service.log, "_write"),
     ]

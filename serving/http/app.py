@@ -13,7 +13,6 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from serving.http.asgi import AsgiEndpoint, HttpCall, refuse
-from serving.http.direct.scores import DirectScores
 from serving.http.problems import Refusal
 from serving.http.requests import Door
 from serving.http.routes import list_routes
@@ -37,8 +36,6 @@ class App:
     Attributes
     ----------
     door : Door
-    direct : DirectScores
-        Answers scores of single consignments without ASGI.
 
     Raises
     ------
@@ -51,7 +48,6 @@ class App:
         service.watch("API keys", self.door.authenticator.refresh)
         scores = ScoresEndpoint(self.door, service.batcher, service.active, service.log, service.metrics)
         self._scores = AsgiEndpoint(service.metrics, ENDPOINT_NAME, scores)
-        self.direct = DirectScores(scores, self._scores, self.door, service)
         self._rest = Starlette(
             routes=[
                 Route(SCORES_PATH, self._scores, methods=["POST"]),

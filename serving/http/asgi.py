@@ -52,20 +52,6 @@ class CallerName(Protocol):
         """Person who uses the key."""
 
 
-class RequestHead(Protocol):
-    """The head of a request, and its client once it is authenticated.
-
-    Attributes
-    ----------
-    headers : dict
-        Header values by lower-case name.
-    caller : CallerName or None
-    """
-
-    headers: dict[bytes, bytes]
-    caller: CallerName | None
-
-
 class HttpCall:
     """One HTTP request with the channel for its response.
 
@@ -110,7 +96,7 @@ class HttpCall:
         self.caller: CallerName | None = None
         self.refused: dict[str, Any] | None = None
         self.at_end: Callable[[], None] | None = None
-        self.request_id = read_request_id(self.headers)
+        self.request_id = _read_request_id(self.headers)
 
     @property
     def query(self) -> bytes:
@@ -119,7 +105,7 @@ class HttpCall:
         return query
 
 
-def read_request_id(headers: Mapping[bytes, bytes]) -> bytes:
+def _read_request_id(headers: Mapping[bytes, bytes]) -> bytes:
     """Return the value of the header `X-Request-Id` if it is valid, else a generated identifier."""
     given = headers.get(REQUEST_ID)
     good = given is not None and REQUEST_ID_PATTERN.fullmatch(given)
@@ -218,22 +204,9 @@ class AsgiEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        await self._run(HttpCall(scope, receive, send), self._answer, time.perf_counter())
-
-    def build_rest(self, answer: Callable[[HttpCall], Awaitable[int]], begun: float) -> AsgiApp:
-        """Build an ASGI application that answers a request in another way, begun outside of ASGI at `begun`.
-
-        Errors, counts and times are those of this endpoint.
-        """
-
-        async def run(scope: Scope, receive: Receive, send: Send) -> None:
-            await self._run(HttpCall(scope, receive, send), answer, begun)
-
-        return run
-
-    async def _run(self, call: HttpCall, answer: Callable[[HttpCall], Awaitable[int]], start: float) -> None:
+        call, start = HttpCall(scope, receive, send), time.perf_counter()
         try:
-            status = await answer(call)
+            status = await self._answer(call)
         except ClientDisconnected:
             return
         except Exception as error:

@@ -14,11 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from serving.http.asgi import RETRY_SECONDS, SECURITY_HEADERS, build_refusing_app, generate_request_id
 from serving.http.problems import MEDIA_TYPE, Refusal
-from serving.http.protocol.request_head import (
-    HeadCheck,
-    measure_head,
-    write_head_without_upgrade,
-)
+from serving.http.protocol.request_head import find_head_fault, measure_head, write_head_without_upgrade
 
 HEAD_SECONDS = 10.0
 """Maximum seconds from the connection, or from the first byte of a request, to the end of the request's head."""
@@ -32,16 +28,14 @@ otherwise see a closed connection instead of the response."""
 
 
 class Connection(HttpToolsProtocol):
-    """One client connection, whose requests are ASGI calls."""
+    """One client connection; `build_connection_class` sets the maximum number of connections."""
 
-    most = 1_000
-    """Maximum number of simultaneous connections."""
+    most: int
 
     def connection_made(self, transport: Any) -> None:
         """Accept a connection, or refuse it with 503 if there are too many."""
         super().connection_made(transport)
         self._head_open, self._head_bytes, self._may_be_large, self._discarded = True, 0, False, 0
-        self.head_check = HeadCheck()
         self._timer: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
         if len(self.connections) > self.most:
@@ -91,30 +85,23 @@ class Connection(HttpToolsProtocol):
             return  # `_parse` repeats the request without the upgrade
         self._head_open = False
         self._cancel_timer()
-        refusal = self.head_check.find_fault(self.headers, self.parser.get_http_version())
+        refusal = find_head_fault(self.headers, self.parser.get_http_version())
         if self._may_be_large and measure_head(self.url, self.headers) > MAX_HEAD_BYTES:
             refusal = _build_large_head_refusal()
-        if refusal is None:
-            self.start_request()
-        else:
-            # A response has its turn among those of pipelined requests.
-            answering, self.app = self.app, build_refusing_app(refusal)
-            try:
-                super().on_headers_complete()
-            finally:
-                self.app = answering
+        answering = self.app
+        if refusal is not None:  # a refusal too has its turn among the responses to pipelined requests
+            self.app = build_refusing_app(refusal)
+        try:
+            super().on_headers_complete()
+        finally:
+            self.app = answering
         self.headers = []  # fields of a trailer are not those of the head
-
-    def start_request(self) -> None:
-        """Start the answer to a request whose head is accepted: an ASGI call, in its turn among pipelined requests."""
-        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Mark the end of a request's body."""
         if self.parser.should_upgrade():
             return
-        if self._timer is not None:
-            self._cancel_timer()
+        self._cancel_timer()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -210,6 +197,11 @@ class Connection(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def build_connection_class(most: int) -> type[Connection]:
+    """Build a connection class with a maximum number of simultaneous connections."""
+    return type("LimitedConnection", (Connection,), {"most": most})
 
 
 def _build_large_head_refusal() -> Refusal:

@@ -1,7 +1,7 @@
 """Request reading: authorization, the body within its size limit, and its records (one, or a list)."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from starlette.types import Receive
 
-from serving.http.asgi import ClientDisconnected, HttpCall, RequestHead
+from serving.http.asgi import ClientDisconnected, HttpCall
 from serving.http.auth import Authenticator, Caller, names_this_machine
 from serving.http.auth import Scope as KeyScope
 from serving.http.problems import (
@@ -23,7 +23,7 @@ from serving.http.problems import (
 )
 from serving.http.protocol.compression import CompressionFault, InflatedTooLarge, inflate
 from serving.http.protocol.record_faults import list_record_faults
-from serving.http.protocol.repeated_keys import find_repeated_key, may_repeat_key
+from serving.http.protocol.repeated_keys import find_repeated_key, is_only_value
 from serving.process.clock import Clock
 from serving.process.settings import Settings
 from serving.scoring.intake import FieldError
@@ -51,11 +51,6 @@ class RequestBody(NamedTuple):
 
     kind: str
     content: bytes
-
-
-def get_media_type(headers: Mapping[bytes, bytes]) -> bytes:
-    """Return the media type of a body in small letters, without its parameters; empty if it is not given."""
-    return (headers.get(b"content-type") or b"").partition(b";")[0].strip().lower()
 
 
 class BodyReader:
@@ -94,7 +89,7 @@ class BodyReader:
             large bodies arrive at once.
         ClientDisconnected
         """
-        given = get_media_type(call.headers)
+        given = call.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if given not in kinds:
             wanted = ", ".join(f"{name.decode()} ({what})" for name, what in kinds.items())
             raise Refusal(415, f"The header Content-Type must be one of: {wanted}.")
@@ -208,7 +203,7 @@ class Door:
         """Check the header Host: without API keys, it must name this machine."""
         return not self.authenticator.open or names_this_machine(host)
 
-    def authorize(self, call: RequestHead, wanted: KeyScope) -> Caller:
+    def authorize(self, call: HttpCall, wanted: KeyScope) -> Caller:
         """Authenticate the client and check that it has a scope."""
         caller = self.authenticator.authenticate(call.headers.get(b"authorization"))
         call.caller = caller
@@ -239,25 +234,9 @@ class SingleRecordReader(Generic[Record]):
     def read(self, body: bytes) -> Record:
         """Decode the body; raise a refusal with 400 if it is not JSON, and 422 if it is not a valid record."""
         try:
-            found = self._decode(body)
+            return _decode_body(self._decode, body)
         except msgspec.ValidationError as error:
             raise _build_record_refusal(body, self._record, error) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise _invalid_json(error, body) from None
-        _refuse_repeated_key(body)
-        return found
-
-
-class RecordList(list[msgspec.Raw]):
-    """The members of a list, which are decoded later.
-
-    Attributes
-    ----------
-    may_repeat : bool
-        Whether an object of them may have a key twice.
-    """
-
-    may_repeat = True
 
 
 class RecordReader(Generic[Record]):
@@ -282,7 +261,7 @@ class RecordReader(Generic[Record]):
         probe: list[Any] = [(plural, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET)]
         self._probe = msgspec.json.Decoder(msgspec.defstruct("Probe", probe)).decode
 
-    def read(self, body: bytes) -> Record | RecordList:
+    def read(self, body: bytes) -> Record | list[msgspec.Raw]:
         """Decode the body to one record, or to a list whose members `read_members` decodes later.
 
         Raises
@@ -291,31 +270,24 @@ class RecordReader(Generic[Record]):
             400 if the body is not JSON; 422 if it is not a valid record, or the list is too long.
         """
         try:
-            found = self._decode(body)
+            return _decode_body(self._decode, body)
         except msgspec.ValidationError as error:
             return self._read_list(body, error)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise _invalid_json(error, body) from None
-        _refuse_repeated_key(body)
-        return found
 
-    def read_members(
-        self, raws: Sequence[msgspec.Raw], first: int, *, may_repeat: bool = True
-    ) -> list[Record | RowFault]:
-        """Decode some members of a list; return the record of each, or its fault.
+    def read_members(self, raws: Sequence[msgspec.Raw], first: int) -> list[Record | RowFault]:
+        """Decode some members of a list, from place `first` on; return the record of each, or its fault."""
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            together = b"[" + b",".join(raws) + b"]"
+            found: list[Record | RowFault] = self._decode_members(together)
+            if find_repeated_key(together) is None:
+                return found
+        return [self._read_member(raw, index) for index, raw in enumerate(raws, first)]
 
-        `first` is the place of the first one in the list, and `may_repeat` is that of the list.
-        """
-        if not may_repeat:
-            with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                return self._decode_members(b"[" + b",".join(raws) + b"]")
-        return [self._read_member(raw, index, may_repeat) for index, raw in enumerate(raws, first)]
-
-    def _read_member(self, raw: msgspec.Raw, index: int, may_repeat: bool) -> Record | RowFault:
+    def _read_member(self, raw: msgspec.Raw, index: int) -> Record | RowFault:
         root = self.build_pointer(index)
         try:
             found = self._decode(raw)
-            repeated = find_repeated_key(raw) if may_repeat else None
+            repeated = find_repeated_key(raw)
         except msgspec.ValidationError as error:
             return RowFault.from_faults(
                 index, list_record_faults(raw, self._record, root) or [build_fault(error, root)]
@@ -335,18 +307,20 @@ class RecordReader(Generic[Record]):
         """Return the JSON pointer to a list member."""
         return f"#/{self.plural}/{index}"
 
-    def _is_list(self, body: bytes) -> bool:
-        try:
-            return getattr(self._probe(body), self.plural) is not msgspec.UNSET
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return False
+    def _find_members(self, body: bytes) -> msgspec.Raw | None:
+        """Return the value under the plural name; None if the body has none."""
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            found = getattr(self._probe(body), self.plural)
+            return None if found is msgspec.UNSET else found
+        return None
 
-    def _read_list(self, body: bytes, as_record: msgspec.ValidationError) -> RecordList:
+    def _read_list(self, body: bytes, as_record: msgspec.ValidationError) -> list[msgspec.Raw]:
         """Decode a body to a list; `as_record` is why it is no record."""
+        members = self._find_members(body)
         try:
-            found = RecordList(getattr(self._decode_list(body), self.plural))
+            found: list[msgspec.Raw] = getattr(self._decode_list(body), self.plural)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            if isinstance(error, msgspec.ValidationError) and self._is_list(body):
+            if isinstance(error, msgspec.ValidationError) and members is not None:
                 raise Refusal.from_fault(build_fault(error)) from None
             raise _build_record_refusal(body, self._record, as_record) from None
         if len(found) > MAX_RECORDS:
@@ -357,10 +331,23 @@ class RecordReader(Generic[Record]):
                     "too_many",
                 )
             )
-        found.may_repeat = may_repeat_key(body)
-        if found.may_repeat:
-            _refuse_repeated_key(body, depth=1)
+        if members is None or not is_only_value(body, members):
+            raise Refusal.from_fault(_build_repeated_fault(self.plural, "#"))
         return found
+
+
+def _decode_body(decode: Callable[[bytes], Record], body: bytes) -> Record:
+    """Decode a body to a record; raise a refusal if it is not JSON or repeats a key, and `ValidationError` if it is another record."""
+    try:
+        found = decode(body)
+        repeated = find_repeated_key(body)
+    except msgspec.ValidationError:
+        raise
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _invalid_json(error, body) from None
+    if repeated is not None:
+        raise Refusal.from_fault(_build_repeated_fault(repeated, "#"))
+    return found
 
 
 def build_refusal(complaints: FieldError | Sequence[FieldError]) -> Refusal:
@@ -375,12 +362,6 @@ def _build_faults(complaints: FieldError | Sequence[FieldError], root: str) -> l
 
 def _build_record_refusal(body: bytes, record: type[Any], error: msgspec.ValidationError) -> Refusal:
     return Refusal.from_faults(list_record_faults(body, record) or [build_fault(error)])
-
-
-def _refuse_repeated_key(body: bytes, **depth: int) -> None:
-    repeated = find_repeated_key(body, **depth)
-    if repeated is not None:
-        raise Refusal.from_fault(_build_repeated_fault(repeated, "#"))
 
 
 def _build_repeated_fault(key: str, root: str) -> RecordFault:

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -24,7 +24,6 @@ from serving.http.problems import RecordFault, Refusal, RowFault
 from serving.http.requests import (
     JSON_TYPES,
     Door,
-    RecordList,
     RecordReader,
     build_refusal,
     read_parameters,
@@ -65,53 +64,38 @@ class DecidedList(NamedTuple):
 
 
 class ScoresEndpoint:
-    """The endpoint of `POST /v1/scores`.
-
-    Parameters
-    ----------
-    door : Door
-    batcher : Batcher
-        Scores single consignments.
-    active : ActiveModel
-        Scores the members of lists.
-    log : EventLog
-    metrics : Metrics
-    """
+    """The endpoint of `POST /v1/scores`: the batcher scores single consignments, and the active model scores lists."""
 
     def __init__(
         self, door: Door, batcher: Batcher, active: ActiveModel, log: EventLog, metrics: Metrics
     ) -> None:
-        self._door, self._batcher, self._active, self._log, self._metrics = (
-            door,
-            batcher,
-            active,
-            log,
-            metrics,
-        )
+        self._door, self._batcher, self._active = door, batcher, active
+        self._log, self._metrics = log, metrics
         self._finder = OfficeFinder(active, log)
         self._linker = MessageLinker(active, log)
         self._records: RecordReader[Consignment] = RecordReader(Consignment, "consignments")
         self._record: type[Consignment] = Consignment
-        self.encode = msgspec.json.Encoder().encode
+        self._encode = msgspec.json.Encoder().encode
 
     async def __call__(self, call: HttpCall) -> int:
         """Answer one request and return the status."""
-        await respond(call, 200, self.encode(await self._answer(call)))
+        await respond(call, 200, self._encode(await self._answer(call)))
         return 200
 
     async def _answer(self, call: HttpCall) -> Score | Scores:
         begun = time.perf_counter()
         caller = self._door.authorize(call, "score")
-        options = read_options(call.query)
+        options = _read_options(call.query)
         body = await self._door.read_body(call, BODY_TYPES)
         if body.kind != JSON:
             return await self._score_messages(body.content, caller, options)
-        found = self.read(body.content)
+        found = self._read(body.content)
         if isinstance(found, list):
             caller.spend(max(len(found), 1))
-            return await self._score_list(found, caller, options)
+            decided = await self._decide_list(found, caller, options)
+            return Scores(await self._build_scores(decided.answers, options), decided.errors)
         caller.spend(1)
-        request = build_request(found, self._active.clock(), caller, options)
+        request = _build_request(found, self._active.clock(), caller, options)
         if isinstance(request, list):
             raise build_refusal(request)
         if caller.offices is not None and await self._is_foreign(found, caller.offices):
@@ -121,7 +105,7 @@ class ScoresEndpoint:
         answer = await self._batcher.submit(request)
         if answer.group is not None:
             call.timings.append(("log", answer.group.seconds))
-        return await self.build_score(found, answer, options)
+        return await self._build_score(found, answer, options)
 
     async def _score_messages(self, content: bytes, caller: Caller, options: ScoreOptions) -> Scores:
         """Score the consignments that follow from messages; messages without goods are named in the response.
@@ -146,16 +130,8 @@ class ScoresEndpoint:
             await group.wait_until_durable()
         return Scores(scores, decided.errors, describe_messages(found, linked.unused, notes))
 
-    def read(self, body: bytes) -> Consignment | RecordList:
-        """Decode a body to one consignment, or to a list of consignments that are decoded later.
-
-        Raises
-        ------
-        Refusal
-            As of `RecordReader.read`.
-        ServiceFault
-            No model is loaded, or none that may declare an unknown field.
-        """
+    def _read(self, body: bytes) -> Consignment | list[msgspec.Raw]:
+        """Decode a body to one consignment, or to a list of consignments that are decoded later."""
         try:
             return self._current_reader().read(body)
         except Refusal as refusal:
@@ -167,15 +143,9 @@ class ScoresEndpoint:
         if self._active.degraded and any(fault.kind == "unknown_field" for fault in faults):
             raise self._active.build_no_model_fault()
 
-    async def _score_list(
-        self, raws: RecordList | Sequence[Consignment], caller: Caller, options: ScoreOptions
-    ) -> Scores:
-        decided = await self._decide_list(raws, caller, options)
-        return Scores(await self._build_scores(decided.answers, options), decided.errors)
-
     async def _decide_list(
         self,
-        raws: RecordList | Sequence[Consignment],
+        raws: Sequence[msgspec.Raw] | Sequence[Consignment],
         caller: Caller,
         options: ScoreOptions,
         *,
@@ -190,7 +160,8 @@ class ScoresEndpoint:
                 good, bad = await self._split_foreign(good, bad, caller.offices, start)
             self._raise_if_degraded(bad)
             errors += bad
-            for part in split_batches(await self._prefetch(good)):
+            await self._active.prefetch([request.c.consignment_id for request in good])
+            for part in split_batches(good):
                 results = self._active.get_scorer().score_batch(part)
                 for request, answer in zip(part, results, strict=True):
                     if isinstance(answer, Exception):
@@ -201,26 +172,19 @@ class ScoresEndpoint:
             self._metrics.record_rejection(ENDPOINT_NAME, error.kind)
         return DecidedList(answers, errors)
 
-    async def _prefetch(self, requests: list[ScoreRequest]) -> list[ScoreRequest]:
-        """Load the states of consignments into memory; return the requests with their names if nothing had to be read."""
-        identifiers = [request.c.consignment_id for request in requests]
-        if not identifiers:
-            return requests
-        names = self._active.find_in_memory(identifiers)
-        if None not in names:
-            return [request.with_name(name) for request, name in zip(requests, names, strict=True)]
-        await self._active.prefetch(identifiers)
-        return requests
-
     def _read_chunk(
-        self, raws: RecordList | Sequence[Consignment], start: int, caller: Caller, options: ScoreOptions
+        self,
+        raws: Sequence[msgspec.Raw] | Sequence[Consignment],
+        start: int,
+        caller: Caller,
+        options: ScoreOptions,
     ) -> tuple[list[ScoreRequest], list[RowFault]]:
         """Decode some members of a list; return the valid ones as requests, and the faults of the others."""
         good: list[ScoreRequest] = []
         bad: list[RowFault] = []
         now_us, records = self._active.clock(), self._current_reader()
         for index, c in enumerate(_read_members(records, raws, start), start):
-            request = c if isinstance(c, RowFault) else build_request(c, now_us, caller, options)
+            request = c if isinstance(c, RowFault) else _build_request(c, now_us, caller, options)
             if isinstance(request, list):
                 request = records.build_row_fault(request, index)
             if isinstance(request, RowFault):
@@ -258,43 +222,21 @@ class ScoresEndpoint:
                 if answer.group is not None and answer.group is not durable:
                     await answer.group.wait_until_durable()
                     durable = answer.group
-                found = self.build_score_at_once(c, answer, options)
-                scores.append(found or await self._build_with_log(c, answer, options))
+                scores.append(await self._build_score(c, answer, options))
             await yield_to_requests()
         return scores
 
-    async def build_score(self, c: Consignment, answer: ScoreResult, options: ScoreOptions) -> Score:
+    async def _build_score(self, c: Consignment, answer: ScoreResult, options: ScoreOptions) -> Score:
         """Build the score of a decision that is on disk; what is not in memory is read from the log."""
-        found = self.build_score_at_once(c, answer, options)
-        return found or await self._build_with_log(c, answer, options)
-
-    async def _build_with_log(self, c: Consignment, answer: ScoreResult, options: ScoreOptions) -> Score:
-        """Build the score of a decision of which something is not in memory."""
-        count = _count_reasons(answer, options)
-        features, reasons = await self._look_up(answer, count, get_goods_text(c))
-        return self._format_score(c, answer, options, reasons[:count], features)
-
-    def build_score_at_once(self, c: Consignment, answer: ScoreResult, options: ScoreOptions) -> Score | None:
-        """Build the score of a decision that is on disk; return None if the log must be read for it."""
-        count, reasons = _count_reasons(answer, options), answer.reasons
-        if answer.features is None and (options.features or count > len(reasons)):
-            return None
-        return self._format_score(c, answer, options, reasons[:count], answer.features)
-
-    def _format_score(
-        self,
-        c: Consignment,
-        answer: ScoreResult,
-        options: ScoreOptions,
-        reasons: list[Reason],
-        features: bytes | None,
-    ) -> Score:
-        decision = answer.decision
+        decision, count = answer.decision, _count_reasons(answer, options)
+        features, reasons = answer.features, answer.reasons
+        if features is None and (options.features or count > len(reasons)):
+            features, reasons = await self._look_up(answer, count, get_goods_text(c))
         return Score(
             c.consignment_id,
             decision.score,
             decision.band,  # type: ignore[arg-type]
-            reasons,
+            reasons[:count],
             parse_model_name(decision.model),
             _get_datetime(decision.scored_us),
             self._log.format_decision_id(decision.sequence),
@@ -339,12 +281,11 @@ class ScoresEndpoint:
 
 
 def _read_members(
-    records: RecordReader[Consignment], raws: RecordList | Sequence[Consignment], start: int
+    records: RecordReader[Consignment], raws: Sequence[msgspec.Raw] | Sequence[Consignment], start: int
 ) -> Sequence[Consignment | RowFault]:
-    """Return a chunk of a list; members that messages gave are decoded already."""
-    if isinstance(raws, RecordList):
-        return records.read_members(raws[start : start + MAX_BATCH_SIZE], start, may_repeat=raws.may_repeat)
-    return raws[start : start + MAX_BATCH_SIZE]
+    """Return a chunk of a list; members that came in messages are decoded already."""
+    chunk: Sequence[Any] = raws[start : start + MAX_BATCH_SIZE]
+    return records.read_members(chunk, start) if isinstance(chunk[0], msgspec.Raw) else chunk
 
 
 def _describe_refused(c: Consignment, fault: RowFault) -> str:
@@ -356,7 +297,7 @@ def _count_reasons(answer: ScoreResult, options: ScoreOptions) -> int:
     return DEFAULT_REASON_COUNTS[answer.decision.band] if options.reasons is None else options.reasons
 
 
-def build_request(
+def _build_request(
     c: Consignment, now_us: int, caller: Caller, options: ScoreOptions
 ) -> ScoreRequest | list[FieldError]:
     """Build the score request of a consignment, or return all that is wrong with it.
@@ -371,14 +312,8 @@ def build_request(
     return ScoreRequest(c, received_us, caller.name, options.reasons)
 
 
-def read_options(query: bytes) -> ScoreOptions:
-    """Read the parameters of the query string of a score request.
-
-    Raises
-    ------
-    Refusal
-        422 if a parameter or its value is not valid.
-    """
+def _read_options(query: bytes) -> ScoreOptions:
+    """Read the parameters of the query string of a score request."""
     if not query:
         return ScoreOptions()
     found = read_parameters(query, PARAMETERS)

@@ -11,7 +11,7 @@ import uvicorn
 from consignments.errors import BadSetting
 from consignments.garbage_collection import pause_garbage_collection
 from serving.http.app import App
-from serving.http.direct.connection import build_connection_class
+from serving.http.connections import build_connection_class
 from serving.http.tls import Certificate
 from serving.process.clock import Clock, read_clock_us
 from serving.process.logging import configure_logging, logger
@@ -124,7 +124,7 @@ def build_server(app: App, certificate: Certificate | None = None) -> uvicorn.Se
         uvicorn.Config(
             app,
             loop="uvloop",
-            http=build_connection_class(app.direct, service.settings.max_connections),
+            http=build_connection_class(service.settings.max_connections),
             ws="none",
             lifespan="on",
             access_log=False,

@@ -124,17 +124,6 @@ class ActiveModel:
             if awaited:
                 await self._prefetcher.complete(state.dossiers, awaited)
 
-    def find_in_memory(self, consignment_ids: Sequence[str]) -> list[str | None]:
-        """Return what `State.find_in_memory` does; None means that `prefetch` must be awaited before scoring.
-
-        Raises
-        ------
-        ServiceFault
-            The log cannot be written now. Then no state is created.
-        """
-        self.committer.check()
-        return self.state.find_in_memory(consignment_ids)
-
     def close(self) -> None:
         """Shut down the threads that read the log."""
         self._prefetcher.close()

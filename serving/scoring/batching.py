@@ -7,14 +7,9 @@ equal those of scoring one by one, bit for bit.
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from itertools import groupby
-from operator import itemgetter
-from typing import Any
 
-from consignments.errors import ServiceFault
 from consignments.identifiers import normalize_identifier
-from serving.event_log.group_commit import CommitGroup, resolve_future
+from serving.event_log.group_commit import resolve_future
 from serving.scoring.scorer import ScoreRequest, ScoreResult
 
 MAX_BATCH_SIZE = 64
@@ -24,10 +19,6 @@ YIELDS_BETWEEN_CHUNKS = 5
 """Event-loop iterations to yield between chunks of a list: one for each step of a single request (read, join a batch, see that
 no further one comes, score, respond). Otherwise a single request would wait for a chunk before each step."""
 BatchResults = list[ScoreResult | Exception]
-Read = Callable[[Sequence[Any]], Sequence[ScoreRequest | None]]
-"""Returns the requests of some calls when their batch begins; None for one that is answered in another way. It must not raise."""
-Receive = Callable[[ScoreResult | Exception], object]
-"""Receives the result of a request once its decision is on disk, or the error. It must not raise."""
 
 
 class Batcher:
@@ -47,24 +38,21 @@ class Batcher:
         when_free: Callable[[Callable[[], None]], None],
     ) -> None:
         self._score, self._when_free = score, when_free
-        self._waiting: list[tuple[Read, Any, Receive]] = []
+        self._waiting: list[tuple[ScoreRequest, asyncio.Future[ScoreResult]]] = []
 
     def submit(self, asked: ScoreRequest) -> "asyncio.Future[ScoreResult]":
-        """Add a request as `add` does; the future is resolved after the decision is on disk."""
-        future: asyncio.Future[ScoreResult] = asyncio.get_running_loop().create_future()
-        self.add(_return_as_given, asked, partial(_resolve, future))
-        return future
+        """Add a request to the next batch; the future is resolved after the decision is on disk.
 
-    def add(self, read: Read, call: Any, receive: Receive) -> None:
-        """Add a call to the next batch, which is scored when the log is free and no further call comes, or when it is full.
-
-        The calls of a batch that have the same `read` are read together.
+        The batch is scored when the log is free and no further request comes, or when it is full.
         """
-        self._waiting.append((read, call, receive))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[ScoreResult] = loop.create_future()
+        self._waiting.append((asked, future))
         if len(self._waiting) == 1:
             self._when_free(self._collect)
         elif len(self._waiting) == MAX_BATCH_SIZE:
-            asyncio.get_running_loop().call_soon(self._run)
+            loop.call_soon(self._run)
+        return future
 
     def _collect(self, seen: int = 0) -> None:
         """Score the batch as soon as a turn of the event loop brings no further request: large batches cost less."""
@@ -76,14 +64,10 @@ class Batcher:
 
     def _run(self) -> None:
         waiting, self._waiting = self._waiting, []
-        requests: list[ScoreRequest | None] = []
-        for read, group in groupby(waiting, key=itemgetter(0)):
-            requests += read([call for _, call, _ in group])
-        found = zip(requests, waiting, strict=True)
-        asked = [(request, receive) for request, (_, _, receive) in found if request is not None]
-        receivers = iter([receive for _, receive in asked])
-        for part in split_batches([request for request, _ in asked]):
-            _deliver_when_durable([(next(receivers), outcome) for outcome in self._try(part)])
+        futures = iter([future for _, future in waiting])
+        for part in split_batches([asked for asked, _ in waiting]):
+            for outcome in self._try(part):
+                _resolve_when_durable(next(futures), outcome)
 
     def _try(self, part: Sequence[ScoreRequest]) -> BatchResults:
         try:
@@ -98,32 +82,13 @@ async def yield_to_requests() -> None:
         await asyncio.sleep(0)
 
 
-def _return_as_given(requests: Sequence[ScoreRequest]) -> Sequence[ScoreRequest]:
-    return requests
-
-
-def _resolve(future: "asyncio.Future[ScoreResult]", outcome: ScoreResult | Exception) -> None:
+def _resolve_when_durable(future: "asyncio.Future[ScoreResult]", outcome: ScoreResult | Exception) -> None:
     if isinstance(outcome, Exception):
         resolve_future(future, None, outcome)
-    else:
+    elif outcome.group is None:
         resolve_future(future, outcome, None)
-
-
-def _deliver_when_durable(results: Sequence[tuple[Receive, ScoreResult | Exception]]) -> None:
-    """Send each result to its receiver; those of one commit group together, when the group is on disk."""
-    groups: dict[CommitGroup, list[tuple[Receive, ScoreResult]]] = {}
-    for receive, outcome in results:
-        if isinstance(outcome, Exception) or outcome.group is None:
-            receive(outcome)
-        else:
-            groups.setdefault(outcome.group, []).append((receive, outcome))
-    for group, waiting in groups.items():
-        group.call_when_durable(partial(_deliver, waiting))
-
-
-def _deliver(waiting: Sequence[tuple[Receive, ScoreResult]], fault: ServiceFault | None) -> None:
-    for receive, outcome in waiting:
-        receive(outcome if fault is None else fault)
+    else:
+        outcome.group.resolve(future, outcome)
 
 
 def split_batches(asked: Sequence[ScoreRequest]) -> Iterator[list[ScoreRequest]]:
@@ -136,7 +101,7 @@ def split_batches(asked: Sequence[ScoreRequest]) -> Iterator[list[ScoreRequest]]
     day = 0
     for each in asked:
         c, on = each.c, each.day
-        name = each.name or normalize_identifier(c.consignment_id)
+        name = normalize_identifier(c.consignment_id)
         full = len(part) == MAX_BATCH_SIZE or name in names or on != day
         if part and (full or part[-1].c.cancelled_at is not None):
             yield part

@@ -85,19 +85,12 @@ class ScoreRequest(msgspec.Struct, frozen=True, gc=False):
         Name of the client.
     reasons : int or None
         Number of reasons requested; None for the default of the band.
-    name : str or None
-        The name under which the log knows it, if it was looked up just before.
     """
 
     c: Consignment
     received_us: int
     asked_by: str
     reasons: int | None = None
-    name: str | None = None
-
-    def with_name(self, name: str | None) -> "ScoreRequest":
-        """Return the request with the name that was looked up."""
-        return ScoreRequest(self.c, self.received_us, self.asked_by, self.reasons, name)
 
     @property
     def day(self) -> int:
@@ -242,7 +235,7 @@ class Scorer:
         self, asked: Sequence[ScoreRequest], now_us: int
     ) -> list[PendingConsignment | ScoreResult]:
         """Pack consignments; for one that equals its latest version return the recorded decision."""
-        names = [each.name or self.state.resolve(each.c.consignment_id) for each in asked]
+        names = [self.state.resolve(each.c.consignment_id) for each in asked]
         consignments = [self._convert(each.c) for each in asked]
         packed = self.model.entries.pack_all(consignments, now_us, names)
         return list(map(self._find_repeat, asked, consignments, packed, names))

@@ -302,50 +302,31 @@ class ConsignmentStates(CountedStates):
         """Check whether a consignment may be known on the day `today`, without reading the log."""
         return self.index.may_contain(self.index.compute_tag(consignment_id), today)
 
-    def list_known(self, consignment_ids: list[str], today: int) -> set[str]:
-        """List the consignments that `may_know` names."""
-        known = self.index.may_contain_each(self.index.compute_tags(consignment_ids), today)
-        return {name for name, is_known in zip(consignment_ids, known.tolist(), strict=True) if is_known}
-
     def request_lookups(self, consignment_ids: Iterable[str], today: int) -> dict[str, PendingLookup]:
         """Return the states that `get` would have to read from the log, so that a thread can read them.
 
-        `complete_lookups` must follow.
+        The states of unknown consignments are then in memory. `complete_lookups` must follow.
         """
-        awaited = {}
-        for name in dict.fromkeys(consignment_ids):
-            unread = self._find_unread(name, today)
-            if unread is not None:
-                awaited[name] = self._awaited.setdefault(name, PendingLookup(unread))
-                awaited[name].by += 1
-        return awaited
-
-    def list_unread(self, consignment_ids: Iterable[str], today: int) -> set[str]:
-        """List the consignments whose states `get` would read from the log; those of unknown ones are then in memory."""
         absent = []
         for name in dict.fromkeys(consignment_ids):
             if name in self._recent:
                 self._recent.move_to_end(name)
             else:
                 absent.append(name)
+        awaited: dict[str, PendingLookup] = {}
+        if not absent:
+            return awaited
         tags = self.index.compute_tags(absent)
         known = self.index.may_contain_each(tags, today)
         for name, tag, is_known in zip(absent, tags.tolist(), known.tolist(), strict=True):
-            if not is_known:
-                self._recent[name] = ConsignmentState(tag=tag)
+            blank = ConsignmentState(tag=tag)
+            if is_known:
+                awaited[name] = self._awaited.setdefault(name, PendingLookup(blank))
+                awaited[name].by += 1
+            else:
+                self._recent[name] = blank
         self._drop_oldest()
-        return {name for name, is_known in zip(absent, known.tolist(), strict=True) if is_known}
-
-    def _find_unread(self, name: str, today: int) -> ConsignmentState | None:
-        """Return an empty state for a consignment that must be read from the log; None if its state is in memory now."""
-        if name in self._recent:
-            self._recent.move_to_end(name)
-            return None
-        blank = ConsignmentState(tag=self.index.compute_tag(name))
-        if self.index.may_contain(blank.tag, today):
-            return blank
-        self._keep(name, blank)
-        return None
+        return awaited
 
     def drop_cached(self) -> None:
         """Drop all states in memory, because further entries are applied without them; those entries must be on disk."""

@@ -118,17 +118,6 @@ class State:
         known = self.get_consignment(identifier)
         return name if known.version is None and not known.outcomes else identifier
 
-    def find_in_memory(self, identifiers: Sequence[str]) -> list[str | None]:
-        """Return the name under which the log knows each consignment whose state is in memory now; None for the others.
-
-        The name is that of `resolve`, as long as no entry follows with another spelling.
-        """
-        names, today = [*map(normalize_identifier, identifiers)], self._ledger.today
-        pairs = [*zip(identifiers, names, strict=True)]
-        unclear = self.dossiers.list_known([each for each, name in pairs if each != name], today)
-        unread = self.dossiers.list_unread([name for each, name in pairs if each not in unclear], today)
-        return [None if each in unclear or name in unread else name for each, name in pairs]
-
     def list_names(self, identifiers: Sequence[str]) -> list[str]:
         """List the names that `resolve` compares for some identifiers."""
         names = []

@@ -204,10 +204,7 @@ def test_an_mlflow_that_hangs_is_told_as_one_that_is_away(
 
 
 def start(folder: Path) -> tuple[int, str]:
-    environment = state_environment(folder) | {
-        "NPSRISK_TEST_WAY": None
-    }  # of the tests, unknown to the service
-    done = CliRunner().invoke(main, ["serve", "--port", "0"], env=environment)
+    done = CliRunner().invoke(main, ["serve", "--port", "0"], env=state_environment(folder))
     return done.exit_code, done.output.strip()
 
 

@@ -22,7 +22,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from support.databases import database_in, state_environment
 from support.examples import day, make_consignment
 from support.signing import sign_record, write_approvers
-from support.ways import BY_ASGI, PROGRAM_START, listen_in_loop
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from consignments.timestamps import to_us
 from features.categories import fit_vocabularies
@@ -34,6 +34,7 @@ from models.bundle import BundleContent, SelfTestExamples, load_bundle, write_bu
 from models.risk_model import FitOptions, LabelledRows, RiskModel, TreeParams
 from serving.encryption.vault import Vault
 from serving.http.app import App
+from serving.http.server import build_server
 from serving.process.clock import Clock
 from serving.process.settings import Settings
 from serving.service import Service
@@ -41,7 +42,7 @@ from serving.service import Service
 DATA_KEY = bytes(range(32))
 ROWS = 400
 READY_SECONDS = 120.0
-SERVE = f"{PROGRAM_START}import sys; from serving.http.server import serve; from serving.process.settings import Settings; serve('127.0.0.1', int(sys.argv[1]), Settings.read())"
+SERVE = "import sys; from serving.http.server import serve; from serving.process.settings import Settings; serve('127.0.0.1', int(sys.argv[1]), Settings.read())"
 
 
 def make_bundle(folder: Path, config: FeatureConfig, seed: int, target: str = "nps") -> Path:
@@ -143,6 +144,20 @@ def on_day_20() -> int:
     return to_us(day(20))
 
 
+async def listen_in_loop(app: App) -> asyncio.Server:
+    """Listen on a free port of 127.0.0.1 with the connections of the service, in the loop that runs."""
+    server = build_server(app)
+    server.config.load()
+
+    def accept() -> HttpToolsProtocol:
+        found: HttpToolsProtocol = server.config.http_protocol_class(  # type: ignore[operator, assignment]
+            config=server.config, server_state=server.server_state, app_state={}
+        )
+        return found
+
+    return await asyncio.get_running_loop().create_server(accept, "127.0.0.1", 0)
+
+
 class Client:
     """Calls a service that runs in this process, in a thread of its own.
 
@@ -156,15 +171,9 @@ class Client:
 
     def __init__(self, service: Service, portal: BlockingPortal) -> None:
         self.service, self.portal, self.app = service, portal, App(service)
-        self._server: asyncio.Server | None = None
-        if BY_ASGI:
-            self.http = httpx.AsyncClient(
-                transport=httpx.ASGITransport(self.app), base_url="http://localhost"
-            )
-        else:
-            self._server = portal.call(listen_in_loop, self.app)
-            port = self._server.sockets[0].getsockname()[1]
-            self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60)
+        self._server = portal.call(listen_in_loop, self.app)
+        port = self._server.sockets[0].getsockname()[1]
+        self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         """Get a path."""
@@ -191,8 +200,7 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         self.portal.call(self.http.aclose)
-        if self._server is not None:
-            self.portal.call(self._server.close)
+        self.portal.call(self._server.close)
 
     def look(self) -> None:
         """Let the service look now for a new model, new keys, or a log that can be used again."""

@@ -22,57 +22,22 @@ FIELD_LINE_BYTES = len(": \r\n")
 CLOSE_HEADERS = {"connection": "close"}
 
 
-class HeadCheck:
-    """The check of the heads of one connection, which remembers the last valid host.
-
-    Attributes
-    ----------
-    fields : dict
-        Header fields of the last head that was checked; of a repeated field, the last value.
-    """
-
-    def __init__(self) -> None:
-        self._host = b""
-        self.fields: dict[bytes, bytes] = {}
-
-    def find_fault(self, headers: Headers, http_version: str) -> Refusal | None:
-        """Return the refusal of a head that RFC 9112 forbids, or None.
-
-        Parameters
-        ----------
-        headers : list of (bytes, bytes)
-            Header fields with lower-case names.
-        http_version : str
-            Version of the request line, for example `1.1`.
-        """
-        fields = self.fields = dict(headers)
-        host = fields.get(b"host")
-        if (
-            http_version == "1.1"
-            and host is not None
-            and host == self._host
-            and len(fields) == len(headers)
-            and b"transfer-encoding" not in fields
-        ):
-            return None
-        return self._check(headers, fields, http_version)
-
-    def _check(self, headers: Headers, fields: dict[bytes, bytes], http_version: str) -> Refusal | None:
-        if http_version not in ("1.0", "1.1"):
-            return _refuse_head(505, f"HTTP/{http_version} is not supported. Send HTTP/1.1.")
+def find_head_fault(headers: Headers, http_version: str) -> Refusal | None:
+    """Return the refusal of a head that RFC 9112 forbids, or None; `http_version` is that of the request line."""
+    if http_version not in ("1.0", "1.1"):
+        return _refuse_head(505, f"HTTP/{http_version} is not supported. Send HTTP/1.1.")
+    fields = dict(headers)
+    if len(fields) < len(headers):
         names = [name.decode("latin-1") for name, _ in headers]
         repeated = [name for name in SINGLE_FIELDS if names.count(name) > 1]
         if repeated:
             return _refuse_head(400, f"The request has more than one header {repeated[0].title()}. Send one.")
-        host = fields.get(b"host")
-        if host is None and http_version == "1.1":
-            return _refuse_head(400, "The header Host is missing. HTTP/1.1 requires it.")
-        if host is not None and not HOST_FORM.fullmatch(host):
-            return _refuse_head(
-                400, "The header Host is invalid. Expected a host name, with or without a port."
-            )
-        self._host = host or b""
-        return _check_transfer_encoding(fields.get(b"transfer-encoding"), http_version)
+    host = fields.get(b"host")
+    if host is None and http_version == "1.1":
+        return _refuse_head(400, "The header Host is missing. HTTP/1.1 requires it.")
+    if host is not None and not HOST_FORM.fullmatch(host):
+        return _refuse_head(400, "The header Host is invalid. Expected a host name, with or without a port.")
+    return _check_transfer_encoding(fields.get(b"transfer-encoding"), http_version)
 
 
 def _check_transfer_encoding(value: bytes | None, http_version: str) -> Refusal | None:

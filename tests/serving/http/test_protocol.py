@@ -260,3 +260,35 @@ def test_the_place_of_a_byte_that_is_not_utf_8_counts_in_the_body(running: Runni
     body = b'{"consignment_id":"RB1","channel":"postal","office":"a\xff"}'
     problem = post(running, body).json()
     assert f"not UTF-8 at byte {body.index(0xFF)}" in problem["detail"]
+
+
+def test_a_field_that_occurs_twice_is_found_anywhere_and_nowhere_else(running: Running) -> None:
+    one = b'{"consignment_id":"RB1","channel":"postal","items":[{"value":1}]}'
+    twice = one.replace(b'"value":1', b'"value":1,"v\\u0061lue":1')
+    for body, kinds in (
+        (b'{"consignments":[' + one + b"," + twice + b"," + one + b"]}", ["repeated_field"]),
+        (b' { "consignments" : [' + one + b"] } \n", []),
+        (b'{"c\\u006fnsignments":[' + one + b"]}", []),
+    ):
+        assert [each["kind"] for each in post(running, body).json()["errors"]] == kinds, body
+    for body in (
+        b'{"consignments":[' + one + b'],"c\\u006fnsignments":[]}',
+        b'{"consignments":5,"consignments":[' + one + b"]}",
+        b'{"consignments":[' + one + b'],"consignments":[' + one + b"]}",
+    ):
+        assert post(running, body).status_code == 422, body
+
+
+def test_a_number_of_thousands_of_digits_is_refused(running: Running) -> None:
+    body = b'{"consignment_id":"RB1","channel":"postal","declared_value":%s}'
+    assert post(running, body % (b"1" * 5_000)).status_code == 422
+    assert post(running, body % (b"1." + b"1" * 5_000)).status_code in (200, 422)
+
+
+def test_json_that_is_nested_too_deeply_is_refused(running: Running) -> None:
+    for body in (
+        b"[" * 100_000,
+        b'{"consignments":[' + b'{"items":[' * 50_000,
+        b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
+    ):
+        assert post(running, body).status_code in (400, 422)

@@ -324,18 +324,6 @@ def test_who_is_in_memory_or_unknown_is_not_awaited() -> None:
         assert life.state.dossiers.request_lookups([NAMES[-1], "RB-new"], life.state.today) == {}
 
 
-def test_only_who_must_be_read_from_the_log_is_not_found_in_memory() -> None:
-    with new_log() as log:
-        state = awaiting(log, NAMES[0])[0].state
-        given = [NAMES[-1], NAMES[0], "RB-new", " rb 123 456 785 gb", "RB-new"]
-        assert state.find_in_memory(given) == [NAMES[-1], None, "RB-new", "RB123456785GB", "RB-new"]
-        assert state.find_in_memory([]) == []
-        assert [state.find_in_memory([each])[0] for each in given[1:]] == [
-            None,
-            *state.find_in_memory(given)[2:],
-        ]
-
-
 def test_arrivals_recorded_together_give_the_state_of_one_by_one() -> None:
     with new_log() as log, new_log() as other:
         script = [Act("arrival", name, 0, number % 3, False) for number, name in enumerate(NAMES)]

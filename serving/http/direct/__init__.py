@@ -1,1 +1,0 @@
-"""Scores of single consignments, answered by their connection without an ASGI call."""
