@@ -9,7 +9,7 @@ import pytest
 from support.small_model import LIGHTGBM_PARAMS, chain, grow_booster, make_rows, text_of
 
 from consignments.errors import BundleRefused
-from models.lightgbm_text import MAX_DEPTH
+from models.tree_kernels import MAX_DEPTH
 from models.trees import Trees
 
 

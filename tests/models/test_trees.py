@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from support.small_model import Hand, chain, grow_booster, grow_hand, make_rows, text_of
 
 from consignments.errors import BundleRefused
-from models.lightgbm_text import MAX_DEPTH, strip_parameters
-from models.tree_kernels import ZERO_THRESHOLD
+from models.lightgbm_text import strip_parameters
+from models.tree_kernels import MAX_DEPTH, ZERO_THRESHOLD
 from models.trees import Trees
 
 AWKWARD = np.array(
