@@ -56,7 +56,7 @@ TreeDepth = Annotated[
     Meta(
         ge=1,
         le=16,
-        description="Maximum number of levels of a tree. At depth 8 exact reasons take a tenth of a millisecond.",
+        description="Maximum number of levels of a tree. Exact reasons take longer with deep trees.",
     ),
 ]
 LearningRate = Annotated[float, Meta(gt=0, le=1, description="Share of each tree in the sum of the trees.")]
