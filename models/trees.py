@@ -197,7 +197,7 @@ class LeafPaths(NamedTuple):
 
 
 class _Passed(NamedTuple):
-    """What a path passes of one feature: the share of the training rows, and each split with its side."""
+    """The splits on one feature that a path passes, each with its side, and the share of the training rows that pass them."""
 
     share: float = 1.0
     steps: tuple[tuple[int, bool], ...] = ()
