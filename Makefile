@@ -32,8 +32,8 @@ test: $(STAMP)  ## the tests, warnings as errors
 slow: $(STAMP)  ## the long tests
 	$(BIN)/python -m pytest -m slow
 
-bounds: $(STAMP)  ## the kernels of a row over hostile texts, compiled with checks of bounds; takes minutes
-	$(BIN)/python -m pytest -m slow tests/features/rows/test_described_rows.py tests/features/normalization
+bounds: $(STAMP)  ## the kernel of goods over hostile texts, compiled with checks of bounds
+	$(BIN)/python -m pytest -m slow tests/features/goods/test_kernels.py
 
 contract: $(STAMP)  ## the service against its own OpenAPI document: 5,000 cases, and as many invalid bodies
 	$(BIN)/python -m pytest -m slow tests/serving/http/test_contract.py

@@ -9,22 +9,17 @@ recall. The 95 % intervals come from resampled whole days. Background is thinned
 """
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-import features.pipeline
 from benchmarks.skill import tables_of
 from consignments.records import Consignment
 from features.batch import FeatureParameters, Tables, compute_feature_matrix
-from features.history.keys import COMMON_KINDS
-from features.rows.alert_kernels import NO_SEARCH, AlertSearch
-from features.rows.described_rows import DescribedRows
-from features.rows.plans import FeaturePlan, KeyPlan
-from features.rows.slots import FORM_COLUMNS
+from features.history.keys import COMMON_KINDS, KeyBuilder, Keys
+from features.normalization.normal_forms import NormalForms
 from features.spec import Spec
 from models.risk_model import LabelledRows
 from training.config import parse_config
@@ -155,28 +150,21 @@ def test_origin(trained: TrainingResult, X: NDArray[np.float32], truth: pd.DataF
 
 def as_written(tables: Tables, trained: TrainingResult) -> NDArray[np.float32]:
     """Compute the features again with keys of history as they were written."""
-    normal = features.pipeline.fill_described
+    normal = KeyBuilder.fill
     places = {kind.name: place for place, kind in enumerate(COMMON_KINDS)}
-    of_parties = [kind for kind in COMMON_KINDS if set(kind.parts) <= set(FORM_COLUMNS)]
+    of_parties = [kind for kind in COMMON_KINDS if set(kind.parts) <= set(NormalForms._fields)]
     pseudonyms = FeatureParameters().pseudonyms
 
-    def fill(
-        consignments: Sequence[Consignment],
-        plan: KeyPlan,
-        described: FeaturePlan,
-        rows: DescribedRows,
-        search: AlertSearch = NO_SEARCH,
-    ) -> None:
-        normal(consignments, plan, described, rows, search)
-        for c, keys, counterparts in zip(consignments, rows.keys, rows.counterparts, strict=True):
-            for kind in of_parties:
-                parts = [getattr(c, name) or "" for name in kind.parts]
-                value = "\x1f".join(parts) if all(parts) else ""
-                keys[places[kind.name]] = pseudonyms.compute_number(kind.name, value)
-            for kind in COMMON_KINDS:
-                counterparts[places[kind.name]] = keys[places[kind.counterpart or ""]]
+    def fill(builder: KeyBuilder, c: Consignment, forms: NormalForms, keys: Keys, counterparts: Keys) -> None:
+        normal(builder, c, forms, keys, counterparts)
+        for kind in of_parties:
+            parts = [getattr(c, name) or "" for name in kind.parts]
+            value = "\x1f".join(parts) if all(parts) else ""
+            keys[places[kind.name]] = pseudonyms.compute_number(kind.name, value)
+        for kind in COMMON_KINDS:
+            counterparts[places[kind.name]] = keys[places[kind.counterpart or ""]]
 
-    features.pipeline.fill_described = fill
+    KeyBuilder.fill = fill
     try:
         keep = np.zeros(len(tables.consignments), dtype=bool)
         keep[trained.data.observed.kept.rows[trained.matrix.rows]] = True
@@ -187,7 +175,7 @@ def as_written(tables: Tables, trained: TrainingResult) -> NDArray[np.float32]:
             as_of=pd.Timestamp(trained.as_of),
         )
     finally:
-        features.pipeline.fill_described = normal
+        KeyBuilder.fill = normal
     words = matrix.spec.get_column(TEXT_SCORE)
     matrix.X[:, words] = trained.matrix.X[:, words]
     return matrix.X

@@ -199,7 +199,6 @@ class StageTable:
             select_alerts,
         )
         from features.history.table_fold import TableFold
-        from features.table_rows import pack_table
 
         forms, alerts = self.forms, select_alerts(self.forms.alerts, None)
         pipeline = forms.parameters.build_pipeline(alerts)
@@ -218,8 +217,7 @@ class StageTable:
                 )
                 begin += len(rows)
 
-        self._tell("MessagePack of the columns", lambda: [pack_table(pipeline, rows) for rows in tables])
-        self._tell("MessagePack, then features except history, and keys", describe)
+        self._tell("records, then features except history, and keys", describe)
         arrivals = build_arrival_events(forms.check().take_order())
         outcomes = build_outcome_events(forms.outcomes)
 

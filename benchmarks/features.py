@@ -20,8 +20,8 @@ from features.fitted import FittedParameters
 from features.history.live import LiveHistory
 from features.history.pseudonyms import Pseudonyms
 from features.history.table_fold import TableFold
+from features.normalization.normal_forms import normalize_consignment
 from features.pipeline import Pipeline
-from features.rows.described_rows import normalize_consignment
 from training.simulation.operation import simulate
 
 KEY = Pseudonyms(b"a key of the benchmark, 32 bytes")

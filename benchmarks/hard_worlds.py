@@ -30,7 +30,7 @@ from benchmarks.world import table, write_block
 from consignments.records import Consignment
 from consignments.tables import to_consignments
 from features.batch import compute_feature_matrix
-from features.rows.described_rows import normalize_consignment
+from features.normalization.normal_forms import normalize_consignment
 from training.data.training_set import get_labels_as_of
 from training.fitting.rolling_origin import TEXT_SCORE
 from training.simulation.operation import Simulation

@@ -3,6 +3,7 @@
 A consignment received on Tuesday 5 March is valued at the rates of Monday 4 March, at every hour of the day.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from datetime import date, timedelta
 from functools import cache
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from consignments.timestamps import EPOCH
 
+DOLLAR = "USD"
 # Units per dollar of currencies that have been fixed to it for decades (source: their central banks). The ECB does not publish them.
 PEGGED_UNITS_PER_DOLLAR = {
     "AED": 3.6725,
@@ -45,6 +47,8 @@ class ExchangeRates:
         self, currencies: NDArray[np.str_], days: NDArray[np.int32], usd: NDArray[np.float64]
     ) -> None:
         self._currencies, self._days, self._usd = currencies, days, usd
+        self._published: list[int] = days.tolist()
+        self._columns: dict[str, list[float]] = dict(zip(currencies.tolist(), usd.T.tolist(), strict=True))
 
     @classmethod
     def create_empty(cls) -> "ExchangeRates":
@@ -74,6 +78,16 @@ class ExchangeRates:
         days = np.array([(dates[place] - EPOCH.date()).days for place in published], dtype=np.int32)
         usd = np.array([table[place] for place in published]).reshape(len(published), len(names))
         return cls(np.array(names, dtype="U3"), days, _fill_forward(usd, days))
+
+    def convert_to_usd(self, amount: float, currency: str, day: int) -> float:
+        """Convert an amount to US dollars, at the last rate published before a day; NaN if there is none."""
+        if currency == DOLLAR:
+            return amount
+        if currency in PEGGED_UNITS_PER_DOLLAR:
+            return amount / PEGGED_UNITS_PER_DOLLAR[currency]
+        place = bisect_left(self._published, day) - 1
+        rates = self._columns.get(currency)
+        return nan if rates is None or place < 0 else amount * rates[place]
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         """Convert the table to arrays without Python objects, for the bundle."""

@@ -14,8 +14,7 @@ from features.config import FeatureConfig
 from features.currency import ExchangeRates
 from features.goods.kernels import TEXT_BUCKETS
 from features.goods.text_weights import fit_text_weights
-from features.normalization.normal_forms import get_goods_hs, get_goods_text
-from features.rows.described_rows import measure_rows
+from features.normalization.normal_forms import get_goods_text
 from features.value import fit_norms
 
 
@@ -99,7 +98,7 @@ def fit_features(
     rates = ExchangeRates.load_ecb(min(days), max(days))
     return FittedParameters(
         vocabularies=fit_vocabularies(consignments, config),
-        norms=fit_norms(measure_rows(consignments, rates), map(get_goods_hs, consignments)),
+        norms=fit_norms(consignments, rates),
         rates=rates,
         text_weights=fit_text_weights(list(map(get_goods_text, consignments)), labels, weights),
     )

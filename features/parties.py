@@ -3,57 +3,22 @@
 The features describe how details were filled in, and the kind of party. They use nothing of a person's name that could stand
 for ethnicity, sex or religion: no script, no capitals, no number of words, no first name. Names of people in two
 languages have the same feature values (`tests/training/evaluation/test_name_invariance.py`).
-
-The values are computed by kernels, from the texts as `features.normalization` loads them and from the normal forms in `forms`. A list of words
-or phrases becomes a flag in `WORD_FLAGS` or `PHRASE_GROUPS`; a kernel looks each word up once and tests its flags.
 """
 
-import numpy as np
+import re
+from functools import lru_cache
+from math import nan
+from operator import attrgetter
+from typing import NamedTuple
 
-from features.normalization.compiling import START, Array, Bool, Int, Tables, kernel
-from features.normalization.letters import (
-    ASCII_TEXT,
-    CAPITAL_SIGMA,
-    COMPOSED,
-    DECIMAL,
-    DOTTED_I,
-    FOLDED,
-    LATIN,
-    RAW,
-    TRANSLITERATED,
-    is_space,
-    load_text,
-    read_letters,
-    write_latin,
-)
-from features.normalization.names import split_words
-from features.normalization.normal_forms import LEGAL_FORM_PHRASES, LEGAL_FORMS
-from features.normalization.phone_kernels import check_number
-from features.normalization.words import (
-    FIRST_PARTY_FLAG,
-    FIRST_PARTY_GROUP,
-    GIFT,
-    KIND_SIGNS,
-    MAX_WORD,
-    POBOX,
-    SALE,
-    SPACE,
-    begins_with,
-    find_flags,
-    has_phrase,
-    is_digit,
-)
-from features.spec import Feature
+from consignments.records import Consignment
+from consignments.timestamps import EPOCH, to_day
+from features.normalization.letters import clean_country, fold_to_ascii, make_letter_table
+from features.normalization.names import BUSINESS_WORDS, LEGAL_FORM_PHRASES, normalize_name
+from features.normalization.normal_forms import NormalForms
+from features.normalization.phones import check_phone
+from features.table import SIDES, read_group
 
-# Words that firms and institutions have in their names in addition to their legal form.
-_TRADE_WORDS_TEXT = """
-    trading trade import export imports exports store shop mall outlet market supply supplies group industries industrial
-    factory manufacturing technology tech biotech chem chemical chemicals pharma pharmaceutical pharmaceuticals laboratory
-    laboratories university hospital institute clinic electronics logistics express services service international global
-    enterprise enterprises foundation school studio media sons brothers commerce digital textile fashion warehouse cargo freight
-    trdg intl
-"""
-BUSINESS_WORDS = LEGAL_FORMS | frozenset(_TRADE_WORDS_TEXT.split())
 _CHEMICAL_WORDS_TEXT = """
     chem chemical chemicals chemistry biochem biotech biotechnology pharma pharmaceutical pharmaceuticals laboratory
     laboratories labs reagent reagents peptide peptides intermediates research nootropics coatings
@@ -115,7 +80,6 @@ _PLACEHOLDERS_TEXT = """
 """
 PLACEHOLDERS = frozenset(_PLACEHOLDERS_TEXT.split())
 NON_LETTERS = " .,;:-_/\\\\|*+#?!'\"()[]{}<>&%$@=~^`0123456789"
-MAX_PLACEHOLDER_LENGTH = max(map(len, PLACEHOLDERS))
 MIN_REPEATS = 3
 MIN_LINE_LENGTH = 6
 
@@ -133,342 +97,216 @@ _UNTRACEABLE_PROVIDERS_TEXT = """
     tuta.io tuta.com cock.li riseup.net onionmail.org dnmx.org mail2tor.com secmail.pro
 """
 UNTRACEABLE_PROVIDERS = frozenset(_UNTRACEABLE_PROVIDERS_TEXT.split())
+_KIND_WORDS = BUSINESS_WORDS | CHEMICAL_WORDS | FORWARDER_WORDS
+_FIRM_IN_SCRIPTS = re.compile("|".join(map(re.escape, FIRM_PHRASES)))
+_CHEMICALS_IN_SCRIPTS = re.compile("|".join(map(re.escape, CHEMICAL_PHRASES)))
+_LETTERS, _OMITTED_SIGNS = make_letter_table(), b".'`"
+_DIGIT = re.compile(r"\d")
+_CACHED_NAMES = _CACHED_NUMBERS = 1 << 14
 
-# The lists as flags of a word.
-BUSINESS, CHEMICAL, FORWARDER, VIRTUAL_OFFICE, OFFICE, PLACEHOLDER, FREE, UNTRACEABLE = (
-    FIRST_PARTY_FLAG << place for place in range(8)
-)
-WORD_FLAGS = {
-    BUSINESS: BUSINESS_WORDS | CHEMICAL_WORDS | FORWARDER_WORDS,
-    CHEMICAL: CHEMICAL_WORDS,
-    FORWARDER: FORWARDER_WORDS,
-    VIRTUAL_OFFICE: VIRTUAL_OFFICE_WORDS,
-    OFFICE: OFFICE_WORDS,
-    PLACEHOLDER: PLACEHOLDERS,
-    FREE: FREE_PROVIDERS,
-    UNTRACEABLE: UNTRACEABLE_PROVIDERS,
-}
-# The phrases as groups.
-FIRM_PHRASE, CHEMICAL_PHRASE, HOME_PHRASE, DORMITORY_PHRASE = (
-    np.int64(FIRST_PARTY_GROUP + place) for place in range(4)
-)
-PHRASE_GROUPS = {
-    FIRM_PHRASE: FIRM_PHRASES,
-    CHEMICAL_PHRASE: CHEMICAL_PHRASES,
-    HOME_PHRASE: HOME_SIGNS,
-    DORMITORY_PHRASE: DORMITORY_SIGNS,
-}
-SIDES = ("sender", "consignee")
 PARTS = ("name", "address", "city", "postcode", "country", "phone", "email")
-BAR, DOT, AT = (ord(sign) for sign in "|.@")
+_SENDER, _CONSIGNEE = (read_group(f"parties.{side}_") for side in SIDES)
+_BOTH = read_group("parties.", without=SIDES)
+PARTY_FEATURES = (*_SENDER.features, *_CONSIGNEE.features, *_BOTH.features)
+_GET_SENDER, _GET_CONSIGNEE = (attrgetter(*(f"{side}_{part}" for part in PARTS)) for side in SIDES)
+Values = dict[str, float]
 
 
-def _declare_side(side: str) -> tuple[Feature, ...]:
-    """Declare the features of one side."""
+class PartyKind(NamedTuple):
+    """The kind of a party by its name, as flags: 1, 0, or NaN without a name."""
 
-    def flag(what: str, reason: str) -> Feature:
-        return Feature(f"parties.{side}_{what}", "flag", f"{side}_{reason}")
+    business: float
+    chemical: float
+    forwarder: float
 
+
+UNKNOWN_KIND, PERSON = PartyKind(nan, nan, nan), PartyKind(0.0, 0.0, 0.0)
+
+
+class _Party(NamedTuple):
+    """The details of a party as they were filled in, None if missing, and their normal forms."""
+
+    name: str | None
+    address: str | None
+    city: str | None
+    postcode: str | None
+    country: str | None
+    phone: str | None
+    email: str | None
+    name_form: str
+    address_form: str
+    phone_form: str
+    email_form: str
+
+
+def compute_party_values(c: Consignment, forms: NormalForms) -> tuple[float, ...]:
+    """Compute the features of both sides, of what they have in common, and of the shipper's account. A feature is NaN if its detail is missing."""
+    sender = _Party._make((*_GET_SENDER(c), *forms[:4]))
+    consignee = _Party._make((*_GET_CONSIGNEE(c), *forms[4:8]))
     return (
-        flag("name_missing", "incomplete"),
-        flag("address_missing", "incomplete"),
-        flag("city_missing", "incomplete"),
-        flag("postcode_missing", "incomplete"),
-        flag("country_missing", "incomplete"),
-        flag("phone_missing", "incomplete"),
-        flag("email_missing", "incomplete"),
-        Feature(
-            f"parties.{side}_missing",
-            "count",
-            f"{side}_incomplete",
-        ),
-        flag("name_invalid", "name"),
-        flag("name_digits", "name"),
-        flag("business", "kind"),
-        flag("chemical", "kind"),
-        flag("forwarder", "forwarder"),
-        flag("address_invalid", "address"),
-        flag("address_numberless", "address"),
-        flag("address_short", "address"),
-        flag("post_box", "forwarder"),
-        flag("virtual_office", "forwarder"),
-        flag("dormitory", "address"),
-        flag("firm_at_home", "kind_of_address"),
-        flag("person_at_office", "kind_of_address"),
-        flag("phone_implausible", "phone"),
-        flag("phone_foreign", "phone"),
-        flag("email_invalid", "email"),
-        flag("email_free", "email"),
-        flag("email_untraceable", "email"),
-        flag("firm_with_free_email", "email"),
+        *_SENDER.arrange(_describe_party(sender)),
+        *_CONSIGNEE.arrange(_describe_party(consignee)),
+        *_BOTH.arrange(_compare_parties(c, sender, consignee)),
     )
 
 
-PARTY_FEATURES = (
-    *(feature for side in SIDES for feature in _declare_side(side)),
-    Feature("parties.same_name", "flag", "same_party"),
-    Feature("parties.same_address", "flag", "same_party"),
-    Feature("parties.same_phone", "flag", "same_party"),
-    Feature("parties.same_email", "flag", "same_party"),
-    Feature("parties.person_to_person", "flag", "kind_of_parties"),
-    Feature(
-        "parties.chemical_to_person",
-        "flag",
-        "kind_of_parties",
-    ),
-    Feature(
-        "parties.gift_from_firm",
-        "flag",
-        "kind_of_parties",
-    ),
-    Feature(
-        "parties.sale_by_person",
-        "flag",
-        "kind_of_parties",
-    ),
-    Feature("parties.account_missing", "flag", "account"),
-    Feature("parties.account_age_days", "days", "account"),
-)
-"""The features of both sides, of what they have in common, and of the shipper's account, in the order of the row."""
-SIDE_FEATURES = len(_declare_side(SIDES[0]))
+def _describe_party(party: _Party) -> Values:
+    kind = classify_party(party.name)
+    return {
+        **_check_completeness(party),
+        **_describe_name(party.name),
+        **_describe_address(party.address, party.address_form, kind),
+        **_describe_phone(party.phone, party.phone_form, party.country),
+        **_describe_email(party.email, party.email_form, kind.business),
+    }
 
 
-def _find_position(what: str, features: tuple[Feature, ...] = PARTY_FEATURES) -> int:
-    """Return the position of a feature of the sender, or of both sides, in the values."""
-    names = [feature.name for feature in features]
-    return names.index(f"parties.sender_{what}" if f"parties.sender_{what}" in names else f"parties.{what}")
+def _check_completeness(party: _Party) -> Values:
+    name, address, city, postcode, country, phone, email = [
+        1.0 if not part or part.isspace() else 0.0 for part in party[: len(PARTS)]
+    ]
+    return {
+        "name_missing": name,
+        "address_missing": address,
+        "city_missing": city,
+        "postcode_missing": postcode,
+        "country_missing": country,
+        "phone_missing": phone,
+        "email_missing": email,
+        "missing": name + address + city + postcode + country + phone + email,
+    }
 
 
-ADDRESS_MISSING, MISSING, NAME_INVALID, KIND = map(
-    _find_position, ("address_missing", "missing", "name_invalid", "business")
-)
-BY_FORWARDER, PLACE, TELEPHONE, MAIL = map(
-    _find_position, ("forwarder", "address_invalid", "phone_implausible", "email_invalid")
-)
-PLACE_VALUES, MAIL_VALUES = 8, 4
-"""Numbers of the values of an address and of an e-mail address, one after the other."""
-UNREADABLE_VALUES = 3
-"""Number of the first values of an address that hold if it has no normal form."""
-COMMON, NATURE, ACCOUNT = map(_find_position, ("same_name", "person_to_person", "account_missing"))
+@lru_cache(_CACHED_NAMES)
+def classify_party(name: str | None) -> PartyKind:
+    """Classify a party by its name.
+
+    Examples
+    --------
+    >>> classify_party("Orchid Fine Chemicals Ltd"), classify_party("Kim Min-su")
+    (PartyKind(business=1.0, chemical=1.0, forwarder=0.0), PartyKind(business=0.0, chemical=0.0, forwarder=0.0))
+    """
+    if not name:
+        return UNKNOWN_KIND
+    plain = name if name.isascii() else fold_to_ascii(name)
+    words = plain.encode().translate(_LETTERS, _OMITTED_SIGNS).decode().split()
+    known = not _KIND_WORDS.isdisjoint(words)
+    if plain is name and not known:
+        return PERSON
+    business = known or _FIRM_IN_SCRIPTS.search(name) is not None
+    chemical = not CHEMICAL_WORDS.isdisjoint(words) or _CHEMICALS_IN_SCRIPTS.search(name) is not None
+    forwarder = not FORWARDER_WORDS.isdisjoint(words)
+    return PartyKind(float(business or chemical), float(chemical), float(forwarder))
 
 
-@kernel
-def write_completeness(tables: Tables, data: Array, details: Array, values: Array) -> None:
-    """Write which details of a side are missing or blank, and their number."""
-    count = 0.0
-    for part in range(len(PARTS)):
-        missing = 1.0 if _is_blank(tables, data, details[part, 0], details[part, 1]) else 0.0
-        values[part] = missing
-        count += missing
-    values[MISSING] = count
-
-
-@kernel
-def _is_blank(tables: Tables, data: Array, start: Int, end: Int) -> Bool:
-    """Check if a text in UTF-8 is missing or white space. All white space has at most three bytes."""
-    at = start
-    while 0 <= at < end:
-        byte = int(data[at])
-        if byte < 0x80:
-            code, length = byte, 1
-        elif byte < 0xE0:
-            code, length = (byte & 0x1F) << 6 | (int(data[at + 1]) & 0x3F), 2
-        elif byte < 0xF0:
-            code = (byte & 0x0F) << 12 | (int(data[at + 1]) & 0x3F) << 6 | (int(data[at + 2]) & 0x3F)
-            length = 3
-        else:
-            return False
-        if not is_space(tables, code):
-            return False
-        at += length
-    return True
-
-
-@kernel
-def write_name_values(tables: Tables, data: Array, text: Array, values: Array) -> Int:
-    """Write the values of a name, and of the kind of party that it names. Return 0, or what is needed first."""
-    for place in range(NAME_INVALID, BY_FORWARDER + 1):
-        values[place] = np.nan
-    if text[0] < 0 or text[1] == text[0]:
-        return 0
-    kind = load_text(tables, data, text)
-    if kind < 0:
-        return kind
-    size, digits = tables.sizes[RAW], False
-    for place in range(size):
-        digits = digits or tables.latin[tables.raw[place]] & DECIMAL != 0
-    values[NAME_INVALID] = 1.0 if _is_filler(tables, size) else 0.0
-    values[NAME_INVALID + 1] = 1.0 if digits else 0.0
-    firm = chemical = False
-    if kind != ASCII_TEXT:
-        firm = has_phrase(tables, tables.raw, size, FIRM_PHRASE)
-        chemical = has_phrase(tables, tables.raw, size, CHEMICAL_PHRASE)
-        fault = write_latin(tables, tables.composed_text, tables.sizes[COMPOSED], TRANSLITERATED)
-        if fault < 0:
-            return fault
-    flags = _find_kind(tables)
-    chemical = chemical or flags & CHEMICAL != 0
-    values[KIND] = 1.0 if firm or chemical or flags & BUSINESS else 0.0
-    values[KIND + 1] = 1.0 if chemical else 0.0
-    values[BY_FORWARDER] = 1.0 if flags & FORWARDER else 0.0
-    return 0
-
-
-@kernel
-def mark_unreadable_name(text: Array, start: Int, end: Int, values: Array) -> None:
-    """Mark a name as invalid if it was given and its normal form, from `start` to `end`, is empty."""
-    if text[1] > text[0] >= 0 and start == end:
-        values[NAME_INVALID] = 1.0
-
-
-@kernel
-def _find_kind(tables: Tables) -> Int:
-    """Return all flags of the words in `latin_text`."""
-    flags = 0
-    for word in range(split_words(tables, tables.latin_text, tables.sizes[LATIN], KIND_SIGNS)):
-        flags |= find_flags(tables, tables.arena, tables.starts[word], tables.ends[word])
-    return flags
-
-
-@kernel
-def _is_filler(tables: Tables, size: Int) -> Bool:
-    """Check if the text in `raw` is filler: it has no letter, repeats one letter, or is a placeholder.
+def is_filler(text: str) -> bool:
+    """Check if a text is filler: it has no letter, repeats one letter, or is a placeholder.
 
     The rules follow the invalid texts of PACT for names, addresses and descriptions.
+
+    Examples
+    --------
+    >>> [is_filler(text) for text in ("XXX", "N/A", "12-34", "Kim")]
+    [True, True, True, False]
     """
-    raw, at = tables.raw, 0
-    while at < size and raw[at] < 0x80 and tables.non_letters[raw[at]] != 0:
-        at += 1
-    if at == size:
+    if not text.strip(NON_LETTERS):
         return True
-    start, end = 0, size
-    while start < end and is_space(tables, raw[start]):
-        start += 1
-    while end > start and is_space(tables, raw[end - 1]):
-        end -= 1
-    if end == start:
-        return False
-    first, equal, plain = tables.lower[raw[start]], True, end - start <= MAX_WORD
-    if end - start > MAX_PLACEHOLDER_LENGTH and tables.lower[raw[end - 1]] != first:
-        return False
-    for place in range(start, end):
-        lower = tables.lower[raw[place]]
-        # A dotted capital i becomes two signs, and a capital sigma at the end another small one.
-        equal = equal and lower == first and raw[place] != DOTTED_I
-        plain = plain and lower < 0x80
-        if plain:
-            tables.arena[place - start] = lower
-    if equal and end - start >= MIN_REPEATS and raw[end - 1] != CAPITAL_SIGMA:
-        return True
-    return plain and find_flags(tables, tables.arena, START, end - start) & PLACEHOLDER != 0
+    low = text.strip().lower()
+    return low in PLACEHOLDERS or (len(low) >= MIN_REPEATS and low == low[0] * len(low))
 
 
-@kernel
-def write_address_values(tables: Tables, start: Int, end: Int, values: Array) -> None:
-    """Write the values of an address. `raw` still has its text, and `forms` its normal form from `start` to `end`.
-
-    An address that is no blank and has no word or number in normal form is invalid, without a number, and short.
-    """
-    line = start
-    for place in range(start, end):
-        line = place + 1 if tables.forms[place] == BAR else line
-    if values[ADDRESS_MISSING] == 1.0 or line == end:
-        for place in range(PLACE_VALUES):
-            values[PLACE + place] = 1.0 if place < UNREADABLE_VALUES else 0.0
-            if values[ADDRESS_MISSING] == 1.0:
-                values[PLACE + place] = np.nan
-        return
-    size, forms = tables.sizes[RAW], tables.forms
-    flags, digits, boxed = 0, False, False
-    first = line
-    for place in range(line, end + 1):
-        if place == end or forms[place] == SPACE:
-            flags |= find_flags(tables, forms, first, place)
-            first = place + 1
-        else:
-            digits = digits or is_digit(forms[place])
-            boxed = boxed or begins_with(tables, forms, place, end, POBOX)
-    lowered = tables.composed_text
-    for place in range(size):
-        lowered[place] = tables.lower[tables.raw[place]]
-    at_home = has_phrase(tables, lowered, size, HOME_PHRASE)
-    dormitory = at_home and has_phrase(tables, lowered, size, DORMITORY_PHRASE)
-    business = values[KIND]
-    values[BY_FORWARDER] = 1.0 if values[BY_FORWARDER] == 1.0 or flags & FORWARDER else 0.0
-    values[PLACE] = 1.0 if _is_filler(tables, size) else 0.0
-    values[PLACE + 1] = 0.0 if digits else 1.0
-    values[PLACE + 2] = 1.0 if end - line < MIN_LINE_LENGTH else 0.0
-    values[PLACE + 3] = 1.0 if boxed else 0.0
-    values[PLACE + 4] = 1.0 if flags & VIRTUAL_OFFICE else 0.0
-    values[PLACE + 5] = 1.0 if dormitory else 0.0
-    values[PLACE + 6] = 1.0 if at_home and business == 1.0 else 0.0
-    values[PLACE + 7] = 1.0 if business == 0.0 and flags & OFFICE else 0.0
+@lru_cache(_CACHED_NAMES)
+def _describe_name(name: str | None) -> Values:
+    # Capitals, words and length are not used: only some scripts have capitals, and only some peoples have one name or long names.
+    kind = classify_party(name)
+    return {
+        "name_invalid": float(is_filler(name) or not normalize_name(name)) if name else nan,
+        "name_digits": float(_DIGIT.search(name) is not None) if name else nan,
+        "business": kind.business,
+        "chemical": kind.chemical,
+    }
 
 
-@kernel
-def write_phone_values(tables: Tables, text: Array, start: Int, end: Int, values: Array) -> None:
-    """Write the values of a number in normal form. Its owner's country is in `home`."""
-    values[TELEPHONE] = values[TELEPHONE + 1] = np.nan
-    if text[0] < 0 or text[1] == text[0]:
-        return
-    implausible, foreign = check_number(tables, start, end)
-    values[TELEPHONE] = 1.0 if implausible else 0.0
-    values[TELEPHONE + 1] = 1.0 if foreign else 0.0
+def _describe_address(address: str | None, form: str, kind: PartyKind) -> Values:
+    if not address or address.isspace():
+        return {**_NO_ADDRESS, "forwarder": kind.forwarder}
+    line = form.rpartition("|")[2]
+    if not line:
+        return {**_UNREADABLE_ADDRESS, "forwarder": kind.forwarder}
+    low, words = address.lower(), line.split()
+    at_home = any(map(low.__contains__, HOME_SIGNS))
+    dormitory = at_home and any(map(low.__contains__, DORMITORY_SIGNS))
+    return {
+        "forwarder": 1.0 if kind.forwarder == 1.0 or not FORWARDER_WORDS.isdisjoint(words) else 0.0,
+        "address_invalid": 1.0 if is_filler(address) else 0.0,
+        "address_numberless": 0.0 if _DIGIT.search(line) else 1.0,
+        "address_short": 1.0 if len(line) < MIN_LINE_LENGTH else 0.0,
+        "post_box": 1.0 if "pobox" in line else 0.0,
+        "virtual_office": 0.0 if VIRTUAL_OFFICE_WORDS.isdisjoint(words) else 1.0,
+        "dormitory": 1.0 if dormitory else 0.0,
+        "firm_at_home": 1.0 if at_home and kind.business == 1.0 else 0.0,
+        "person_at_office": 1.0 if kind.business == 0.0 and not OFFICE_WORDS.isdisjoint(words) else 0.0,
+    }
 
 
-@kernel
-def write_email_values(tables: Tables, text: Array, start: Int, end: Int, values: Array) -> None:
-    """Write the values of an e-mail address in normal form."""
-    for place in range(MAIL, MAIL + MAIL_VALUES):
-        values[place] = np.nan
-    if text[0] < 0 or text[1] == text[0]:
-        return
-    forms, domain, dot = tables.forms, start, -1
-    for place in range(start, end):
-        domain = place + 1 if forms[place] == AT else domain
-    for place in range(end - 1, domain - 1, -1):
-        dot = place if forms[place] == DOT else dot
-    flags = find_flags(tables, forms, domain, end)
-    free = flags & FREE or find_flags(tables, forms, domain, dot if dot >= 0 else end) & FREE
-    values[MAIL] = 0.0 if domain > start + 1 and dot >= 0 else 1.0
-    values[MAIL + 1] = 1.0 if free else 0.0
-    values[MAIL + 2] = 1.0 if flags & UNTRACEABLE else 0.0
-    values[MAIL + 3] = 1.0 if free and values[KIND] == 1.0 else 0.0
+_ADDRESS_VALUES_TEXT = """
+    address_invalid address_numberless address_short post_box virtual_office dormitory firm_at_home person_at_office
+"""
+_NO_ADDRESS = dict.fromkeys(_ADDRESS_VALUES_TEXT.split(), nan)
+# An address that is not blank and has no word or number in normal form.
+_UNREADABLE_ADDRESS = dict.fromkeys(_NO_ADDRESS, 0.0) | dict.fromkeys(
+    ("address_invalid", "address_numberless", "address_short"), 1.0
+)
 
 
-@kernel
-def write_common_values(
-    tables: Tables, data: Array, nature: Array, account: Array, age: float, values: Array
-) -> Int:
-    """Write what the sides have in common, how they fit each other and the nature of the goods, and the account. Return 0, or what is needed first."""
-    start, end = read_letters(tables, data, nature, FOLDED, START)
-    if start < 0:
-        return start
-    for part in range(4):
-        values[COMMON + part] = 1.0 if _is_same_form(tables, part, part + 4) else 0.0
-    sends, receives, chemical = values[KIND], values[SIDE_FEATURES + KIND], values[KIND + 1]
-    values[NATURE] = 1.0 if sends == 0.0 and receives == 0.0 else 0.0
-    values[NATURE + 1] = 1.0 if receives == 0.0 and chemical == 1.0 else 0.0
-    values[NATURE + 2] = 1.0 if sends == 1.0 and _is_mark(tables, start, end, GIFT) else 0.0
-    values[NATURE + 3] = 1.0 if sends == 0.0 and _is_mark(tables, start, end, SALE) else 0.0
-    values[ACCOUNT] = 0.0 if account[0] >= 0 and account[1] > account[0] else 1.0
-    values[ACCOUNT + 1] = age
-    return 0
+@lru_cache(_CACHED_NUMBERS)
+def _describe_phone(phone: str | None, form: str, country: str | None) -> Values:
+    if not phone:
+        return {"phone_implausible": nan, "phone_foreign": nan}
+    implausible, foreign = check_phone(form, clean_country(country))
+    return {"phone_implausible": float(implausible), "phone_foreign": float(foreign)}
 
 
-@kernel
-def _is_same_form(tables: Tables, one: Int, other: Int) -> Bool:
-    first, second = tables.slots[one, 0], tables.slots[other, 0]
-    size = tables.slots[one, 1] - first
-    if size == 0 or tables.slots[other, 1] - second != size:
-        return False
-    for place in range(size):
-        if tables.forms[first + place] != tables.forms[second + place]:
-            return False
-    return True
+@lru_cache(_CACHED_NUMBERS)
+def _describe_email(email: str | None, form: str, business: float) -> Values:
+    if not email:
+        return dict.fromkeys(
+            ("email_invalid", "email_free", "email_untraceable", "firm_with_free_email"), nan
+        )
+    local, _, domain = form.rpartition("@")
+    free = domain in FREE_PROVIDERS or domain.partition(".")[0] in FREE_PROVIDERS
+    return {
+        "email_invalid": 0.0 if local and "." in domain else 1.0,
+        "email_free": float(free),
+        "email_untraceable": float(domain in UNTRACEABLE_PROVIDERS),
+        "firm_with_free_email": float(free and business == 1.0),
+    }
 
 
-@kernel
-def _is_mark(tables: Tables, start: Int, end: Int, mark: Int) -> Bool:
-    """Check if the letters from `start` to `end` are exactly a mark."""
-    return end - start == tables.mark_size[mark] and begins_with(tables, tables.letters, start, end, mark)
+def _compare_parties(c: Consignment, sender: _Party, consignee: _Party) -> Values:
+    nature = c.nature.strip().casefold() if c.nature else ""
+    sends, receives = classify_party(sender.name), classify_party(consignee.name)
+    return {
+        "same_name": _is_same(sender.name_form, consignee.name_form),
+        "same_address": _is_same(sender.address_form, consignee.address_form),
+        "same_phone": _is_same(sender.phone_form, consignee.phone_form),
+        "same_email": _is_same(sender.email_form, consignee.email_form),
+        "person_to_person": 1.0 if sends.business == 0.0 and receives.business == 0.0 else 0.0,
+        "chemical_to_person": 1.0 if receives.business == 0.0 and sends.chemical == 1.0 else 0.0,
+        "gift_from_firm": 1.0 if nature == "gift" and sends.business == 1.0 else 0.0,
+        "sale_by_person": 1.0 if nature == "sale" and sends.business == 0.0 else 0.0,
+        "account_missing": 0.0 if c.account_id else 1.0,
+        "account_age_days": _compute_account_age(c),
+    }
+
+
+def _is_same(one: str, other: str) -> float:
+    return 1.0 if one and one == other else 0.0
+
+
+def _compute_account_age(c: Consignment) -> float:
+    """Compute the age of the account in days at the time of scoring. A negative age counts as zero."""
+    if c.account_opened_on is None or c.received_at is None:
+        return nan
+    opened = c.account_opened_on.toordinal() - EPOCH.toordinal()
+    return float(max(to_day(c.received_at) - opened, 0))

@@ -4,38 +4,34 @@ All features except history depend only on the consignment, the alerts and the f
 the table of counts by `features.history.ordering`. They are in the same row, from column `history_at` on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from consignments.records import Consignment
-from features.alerts.alerts import NO_MATCH, Alerts
-from features.categories import declare_categories
+from features.alerts.alerts import Alerts
+from features.categories import CategoryFeatures, declare_categories
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
-from features.goods.goods import GOODS_FEATURES
-from features.history.keys import list_key_kinds
+from features.goods.goods import GOODS_FEATURES, GoodsFeatures
+from features.history.keys import KeyBuilder, Keys, list_key_kinds
 from features.history.pseudonyms import Pseudonyms
 from features.history.table import History
-from features.normalization.normal_forms import NormalForms, get_goods_hs, get_goods_text
-from features.parties import PARTY_FEATURES
-from features.quality import QUALITY_FEATURES
-from features.route import ROUTE_FEATURES
-from features.rows.alert_kernels import NO_SEARCH, AlertSearch
-from features.rows.described_rows import DescribedRows, create_rows, fill_described
-from features.rows.plans import NO_KEYS, PARTIES_ONLY, FittedFeatures, build_feature_plan, build_key_plan
+from features.normalization.normal_forms import NormalForms, normalize_consignment, normalize_goods
+from features.parties import PARTY_FEATURES, compute_party_values
+from features.quality import QUALITY_FEATURES, compute_quality_values
+from features.route import ROUTE_FEATURES, compute_route_values
 from features.spec import Spec
-from features.value import VALUE_FEATURES
+from features.value import VALUE_FEATURES, ValueFeatures
 
-NO_ALERT = np.array(NO_MATCH, np.float32)
 EXPECTED_NEW_KEYS = 2
 """Assumed number of new history keys per consignment."""
 GROUP_ROWS = 32
-"""Consignments that are described together: if Python must prepare one of them, the others after it are packed again."""
-Row = NDArray[np.float32]
+"""Consignments that callers describe together."""
 Rows = NDArray[np.float32]
-Keys = NDArray[np.uint64]
+Row = Rows
 
 
 class Pipeline:
@@ -71,19 +67,22 @@ class Pipeline:
         self.alerts = alerts if alerts is not None else Alerts()
         self.record_type = config.build_record_type()
         self.kinds = list_key_kinds(config)
-        self.key_plan = build_key_plan(self.kinds, pseudonyms, config)
-        parameters = FittedFeatures(fitted.vocabularies, fitted.norms, fitted.rates, fitted.text_weights)
-        self.feature_plan = build_feature_plan(config, parameters, len(self.alerts.features))
-        # Without keys, but with the declared columns, which categories read.
-        self.unkeyed_plan = NO_KEYS._replace(columns=self.key_plan.columns)
-        self.fitted_plan = self.feature_plan.select_fitted()
-        plain = (
-            *PARTY_FEATURES, *ROUTE_FEATURES, *VALUE_FEATURES, *declare_categories(config), *QUALITY_FEATURES
-        )  # fmt: skip
-        self._alerts = slice(len(plain), len(plain) + len(self.alerts.features))
-        self.history_at = self.feature_plan.columns
+        self._keys = KeyBuilder(self.kinds, pseudonyms)
+        self._value = ValueFeatures(fitted.rates, fitted.norms)
+        self._categories = CategoryFeatures(fitted.vocabularies, config)
+        self._goods = GoodsFeatures(fitted.text_weights)
+        self._value_at = len(PARTY_FEATURES) + len(ROUTE_FEATURES)
+        before_goods = [
+            *PARTY_FEATURES,
+            *ROUTE_FEATURES,
+            *VALUE_FEATURES,
+            *declare_categories(config),
+            *QUALITY_FEATURES,
+            *self.alerts.features,
+        ]
+        self._goods_at, self.history_at = len(before_goods), len(before_goods) + len(GOODS_FEATURES)
         history = self.create_history(capacity=16).features
-        self.spec = Spec([*plain, *self.alerts.features, *GOODS_FEATURES, *history])
+        self.spec = Spec([*before_goods, *GOODS_FEATURES, *history])
 
     def create_history(self, capacity: int = 1 << 16, max_keys: int | None = None) -> History:
         """Create an empty history over the keys of this pipeline, with at most `max_keys` keys."""
@@ -93,23 +92,6 @@ class Pipeline:
         """Create an empty history with capacity for the keys of a number of consignments, so that it seldom grows."""
         return self.create_history(capacity=max(EXPECTED_NEW_KEYS * rows, 1 << 16))
 
-    def fill_row(
-        self, c: Consignment, row: Row, keys: Keys, counterparts: Keys, sequence: int | None = None
-    ) -> None:
-        """Write all features except history into `row`, and the history keys into `keys` and `counterparts`.
-
-        Parameters
-        ----------
-        c : Consignment
-            Its `received_at` must be set.
-        row : float32 array, (len(spec),)
-        keys, counterparts : uint64 array, (len(kinds),)
-            0 if missing.
-        sequence : int or None
-            Its sequence number in the log, if any. Later alerts do not count.
-        """
-        self._fill_features([c], DescribedRows(row[None], keys[None], counterparts[None]), sequence)
-
     def fill_rows(
         self,
         consignments: Sequence[Consignment],
@@ -118,72 +100,71 @@ class Pipeline:
         counterparts: Keys,
         sequence: int | None = None,
     ) -> None:
-        """Write the rows of several consignments, with the same bits as `fill_row`. No alert may come between them.
-
-        A few dozen rows per call are best.
+        """Write all features except history, and the history keys, of some consignments. No alert may come between them.
 
         Parameters
         ----------
         consignments : sequence of Consignment, (n,)
-        X : float32 array, (n, len(spec))
+            Their `received_at` must be set.
+        X : float32 array, (n, history_at or more)
         keys, counterparts : uint64 array, (n, len(kinds))
+            0 if missing.
         sequence : int or None
-            Sequence number of the first consignment in the log, if any.
+            Sequence number of the first consignment in the log, if any. Later alerts do not count.
         """
-        self._fill_features(consignments, DescribedRows(X, keys, counterparts), sequence)
+        self.fill_sequence(consignments, repeat(sequence), X, keys, counterparts)
+
+    def fill_sequence(
+        self,
+        consignments: Iterable[Consignment],
+        sequences: Iterable[int | None],
+        X: Rows,
+        keys: Keys,
+        counterparts: Keys,
+    ) -> None:
+        """Write the rows of several consignments as `fill_rows` does, each with its own sequence number."""
+        rows = zip(consignments, X, keys, counterparts, strict=True)
+        for (c, row, mine, others), sequence in zip(rows, sequences, strict=False):
+            forms = normalize_consignment(c)
+            self._fill_features(c, forms, sequence, row)
+            self._keys.fill(c, forms, mine, others)
+
+    def fill_row(
+        self, c: Consignment, row: Row, keys: Keys, counterparts: Keys, sequence: int | None = None
+    ) -> None:
+        """Write the row and the keys of one consignment, as `fill_rows` does."""
+        self.fill_rows([c], row[None], keys[None], counterparts[None], sequence)
 
     def fill_features(self, consignments: Sequence[Consignment], X: Rows) -> None:
         """Write all features except history, as `fill_rows` does, for consignments whose keys nobody needs."""
-        unused = create_rows(len(consignments), self.key_plan)
-        self._fill_features(consignments, unused._replace(values=X))
+        for c, row in zip(consignments, X, strict=True):
+            self._fill_features(c, normalize_consignment(c), None, row)
 
-    def _fill_features(
-        self, consignments: Sequence[Consignment], rows: DescribedRows, sequence: int | None = None
-    ) -> None:
-        """Write features and keys. Python compares only rows that an alert may match."""
-        possible = any(map(self.alerts.may_match, consignments))
-        search = self.create_search(len(consignments)) if possible else NO_SEARCH
-        fill_described(consignments, self.key_plan, self.feature_plan, rows, search)
-        self.clear_alerts(rows.values)
-        for place in search.list_candidates() if possible else ():
-            self.fill_alerts(consignments[place], search.forms.get_forms(place), rows.values[place], sequence)
+    def _fill_features(self, c: Consignment, forms: NormalForms, sequence: int | None, row: Row) -> None:
+        row[: self._goods_at] = (
+            *compute_party_values(c, forms),
+            *compute_route_values(c),
+            *self._value.compute(c, forms),
+            *self._categories.compute(c, forms),
+            *compute_quality_values(c),
+            *self.alerts.compute(c, forms, sequence),
+        )
+        row[self._goods_at : self.history_at] = self._goods.compute(c, forms)
 
-    def create_search(self, rows: int) -> AlertSearch:
-        """Create the search of a kernel for rows that an alert may match."""
-        return AlertSearch.create(self.alerts.build_tables(), rows)
-
-    def clear_alerts(self, X: Rows) -> None:
-        """Write the features of alerts of rows that no alert matches."""
-        X[:, self._alerts] = NO_ALERT
-
-    def fill_alerts(self, c: Consignment, forms: Sequence[str], row: Row, sequence: int | None) -> None:
-        """Write the features of alerts of a consignment.
-
-        Parameters
-        ----------
-        c : Consignment
-        forms : sequence of str
-            Those of its parties, from a `FormBuffer`.
-        row : float32 array, (features,)
-        sequence : int or None
-            Its sequence number in the log, if any. Later alerts do not count.
-        """
-        normal = NormalForms._make((*forms, get_goods_hs(c), get_goods_text(c)))
-        row[self._alerts] = self.alerts.compute(c, normal, sequence)
-
-    def fill_fitted(self, consignments: Sequence[Consignment], X: Rows) -> None:
+    def fill_fitted(self, consignments: Iterable[Consignment], X: Rows) -> None:
         """Rewrite only the features that depend on fitted parameters: value, categories and goods.
 
         Parameters
         ----------
-        consignments : sequence of Consignment, (n,)
+        consignments : iterable of Consignment, (n,)
         X : float32 array, (n, len(spec))
         """
-        rows = create_rows(len(consignments), self.unkeyed_plan)._replace(values=X)
-        fill_described(consignments, self.unkeyed_plan, self.fitted_plan, rows)
+        for c, row in zip(consignments, X, strict=True):
+            forms = normalize_goods(c)
+            values = (*self._value.compute(c, forms), *self._categories.compute(c, forms))
+            row[self._value_at : self._value_at + len(values)] = values
+            row[self._goods_at : self.history_at] = self._goods.compute(c, forms)
 
     def fill_keys(self, c: Consignment, keys: Keys, counterparts: Keys) -> None:
         """Write only the history keys, for a consignment that is not scored."""
-        unused = np.empty((1, len(PARTY_FEATURES)), np.float32)
-        rows = DescribedRows(unused, keys[None], counterparts[None])
-        fill_described([c], self.key_plan, PARTIES_ONLY, rows)
+        self._keys.fill(c, normalize_consignment(c), keys, counterparts)

@@ -17,16 +17,15 @@ from support.examples import make_consignment
 REPOSITORY = Path(__file__).resolve().parent.parent
 NAME = "route.returns_to_origin"
 BLOCK = r"```(\w+)\n(.*?)```"
-# Runs the test of the page on kernels that are not compiled.
+# Runs the test of the page, as in `tests/features/test_route.py`.
 RUNNER = """
 from support.described import build_pipeline, describe_group
 from support.examples import make_consignment
-from support.uncompiled import prepare_pipeline
 
-PIPELINE = prepare_pipeline(build_pipeline())
+PIPELINE = build_pipeline()
 
 def values(consignment_id="RB123456785GB", **changes):
-    return describe_group("{group}", PIPELINE, make_consignment(consignment_id, **changes))
+    return describe_group("route", PIPELINE, make_consignment(consignment_id, **changes))
 
 """
 
@@ -47,28 +46,22 @@ def insert_blocks(path: Path, changes: Iterable[tuple[str, str]]) -> None:
     path.write_text(text)
 
 
-def build_example_changes() -> list[tuple[str, str]]:
-    """Return the blocks of the example of the route, each after the place that it stands before."""
-    (_, definition), (_, position), (_, value), *_ = read_blocks()
-    return [
-        ('    Feature(\n        "route.identifier_unknown"', f"    {definition}"),
-        (" IDENTIFIER_UNKNOWN, CHECK_DIGIT_WRONG,", f" {position.strip()}"),
-        ("\n\n@kernel\ndef _write_identifier(", value),
-    ]
+def change_product(folder: Path) -> None:
+    """Put the line and the value of the example into a copy of the product."""
+    (_, line), (_, value), _ = read_blocks()
+    insert_blocks(folder / "features" / "features.toml", [('"route.identifier_unknown"', line)])
+    insert_blocks(folder / "features" / "route.py", [("    }\n\n\ndef _describe_places(", value)])
 
 
-def run_changed(folder: Path, file: str, changes: Iterable[tuple[str, str]], group: str, test: str) -> str:
-    """Run a test on a copy of the product in which blocks stand before some places of a file. Return what it printed."""
+def run_changed(folder: Path, test: str) -> str:
+    """Run a test on a copy of the product with the example. Return what it printed."""
     for package in ("features", "consignments"):
         shutil.copytree(REPOSITORY / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    insert_blocks(folder / "features" / file, changes)
-    calls = (
-        f"{RUNNER.format(group=group)}{test}\n{re.findall(r'def (test_.*?)[(]', test)[0]}()\nprint(values())"
-    )
+    change_product(folder)
+    calls = f"{RUNNER}{test}\n{re.findall(r'def (test_.*?)[(]', test)[0]}()\nprint(values())"
     done = subprocess.run(
         [sys.executable, "-c", calls],
-        env=os.environ
-        | {"PYTHONPATH": f"{folder}{os.pathsep}{REPOSITORY / 'tests'}", "NUMBA_DISABLE_JIT": "1"},
+        env=os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{REPOSITORY / 'tests'}"},
         cwd=folder,
         capture_output=True,
         text=True,
@@ -78,13 +71,13 @@ def run_changed(folder: Path, file: str, changes: Iterable[tuple[str, str]], gro
     return done.stdout
 
 
-def test_the_blocks_of_the_example_are_a_definition_a_position_a_value_a_text_and_a_test() -> None:
-    assert [language for language, _ in read_blocks()] == ["python", "python", "python", "toml", "python"]
+def test_the_blocks_of_the_example_are_a_line_a_value_and_a_test() -> None:
+    assert [language for language, _ in read_blocks()] == ["toml", "python", "python"]
 
 
 def test_the_example_computes_what_its_test_claims_and_moves_no_other_value(tmp_path: Path) -> None:
     *_, (_, test) = read_blocks()
-    got = eval(run_changed(tmp_path, "route.py", build_example_changes(), "route", test), {"nan": math.nan})
+    got = eval(run_changed(tmp_path, test), {"nan": math.nan})
     usual = describe_group("route", build_pipeline(), make_consignment())
     assert [name for name in got if name not in usual] == ["returns_to_origin"]
     assert all(
@@ -92,32 +85,39 @@ def test_the_example_computes_what_its_test_claims_and_moves_no_other_value(tmp_
     )
 
 
+@pytest.mark.parametrize("left_out", [0, 1])
+def test_a_line_without_a_value_and_a_value_without_a_line_are_named(tmp_path: Path, left_out: int) -> None:
+    for package in ("features", "consignments"):
+        shutil.copytree(
+            REPOSITORY / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    changes = [
+        ("features.toml", '"route.identifier_unknown"', read_blocks()[0][1]),
+        ("route.py", "    }\n\n\ndef _describe_places(", read_blocks()[1][1]),
+    ]
+    file, before, block = changes[1 - left_out]
+    insert_blocks(tmp_path / "features" / file, [(before, block)])
+    done = subprocess.run(
+        [sys.executable, "-c", RUNNER + "values()"],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY / 'tests'}"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert re.search(r"KeyError: .*returns_to_origin", done.stderr)
+
+
 def test_the_text_of_the_example_has_all_that_a_flag_needs() -> None:
     (text,) = [block for language, block in read_blocks() if language == "toml"]
-    assert set(tomllib.loads(text)[NAME]) == {"true", "false", "missing"}
+    assert set(tomllib.loads(text)[NAME]) == {"unit", "reason", "true", "false", "missing"}
 
 
 def test_the_page_names_a_reason_code_and_a_file_of_tests_that_exist() -> None:
-    (_, definition), *_ = read_blocks()
-    code = re.findall(r'"(\w+)"\)', definition)[0]
-    assert f'"{code}"' in (REPOSITORY / "features" / "route.py").read_text()
+    (_, line), *_ = read_blocks()
+    code = tomllib.loads(line)[NAME]["reason"]
+    assert f'reason = "{code}"' in (REPOSITORY / "features" / "features.toml").read_text()
     assert (REPOSITORY / "tests" / "features" / "test_route.py").exists()
-
-
-def test_the_example_of_the_parties_computes_what_its_test_claims(tmp_path: Path) -> None:
-    page = (REPOSITORY / "CONTRIBUTING.md").read_text()
-    section = page.split("\n### Add a feature of the parties\n")[1].split("\n## ")[0]
-    flags, definition, position, missing, value, test = [
-        text for _, text in re.findall(BLOCK, section, flags=re.DOTALL)
-    ]
-    changes = (
-        ("# The phrases as groups.\n", flags),
-        ("    )\n\n\nPARTY_FEATURES = (", definition),
-        ("\n\n@kernel\ndef write_completeness(", position),
-        ("    line = start\n    for place in range(start, end):", missing),
-        ("\n\n@kernel\ndef write_phone_values(", value),
-    )
-    run_changed(tmp_path, "parties.py", changes, "parties", test)
 
 
 @pytest.mark.slow
@@ -126,10 +126,7 @@ def test_a_new_feature_is_compared_with_the_champion_and_promoted(tmp_path: Path
     work.mkdir()
     ignored = shutil.ignore_patterns("__pycache__", ".*", "tests", "docs", "benchmarks", "demo")
     shutil.copytree(REPOSITORY, edited, ignore=ignored)
-    insert_blocks(edited / "features" / "route.py", build_example_changes())
-    (text,) = [block for language, block in read_blocks() if language == "toml"]
-    texts = edited / "models" / "reason_texts" / "en.toml"
-    texts.write_text(texts.read_text().replace("[feature]\n", f"[feature]\n{text}", 1))
+    change_product(edited)
 
     def run(tree: Path, *words: str) -> str:
         done = subprocess.run(

@@ -14,11 +14,7 @@ from datetime import UTC, datetime, timedelta
 from math import nan
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from consignments.records import Alert, Consignment
-from consignments.timestamps import to_us
 from features.alerts.index import MAX_TIME, AlertIndex, AlertVersion
 from features.alerts.patterns import (
     ComparedConsignment,
@@ -26,19 +22,16 @@ from features.alerts.patterns import (
     match_pattern,
     normalize_pattern,
 )
-from features.indicators.matching import IndicatorIndex, IndicatorMatch, read_prefix
+from features.indicators.matching import IndicatorIndex, IndicatorMatch
 from features.indicators.operation_keys import OperationKeys, get_installed_keys
 from features.normalization.normal_forms import NormalForms
-from features.rows.alert_kernels import AlertTables
-from features.spec import Feature
+from features.table import read_group
 
 NO_PATTERN = (0.0, nan, 0.0, 0.0, 0.0, 0.0)
 NO_INDICATOR = (0.0, 0.0, nan, nan, 0.0)
 NO_MATCH = NO_PATTERN + NO_INDICATOR
 MIN_TIME = datetime.min.replace(tzinfo=UTC)
 ONE_DAY = timedelta(days=1)
-REASON = "operation_alert"
-INDICATOR_REASON = "partner_indicator"
 HALF_LIFE_DAYS = 30.0
 """Days after which a match with an indicator counts half (assumed)."""
 
@@ -71,19 +64,7 @@ class Alerts:
         Keys of the operations whose indicators are compared. Default: the installed ones.
     """
 
-    features = (
-        Feature("alerts.matching", "count", REASON),
-        Feature("alerts.days_since_issued", "days", REASON),
-        Feature("alerts.party", "flag", REASON),
-        Feature("alerts.goods", "flag", REASON),
-        Feature("alerts.route", "flag", REASON),
-        Feature("alerts.closeness", "count", REASON),
-        Feature("alerts.sender_indicators", "count", INDICATOR_REASON),
-        Feature("alerts.consignee_indicators", "count", INDICATOR_REASON),
-        Feature("alerts.days_since_sender_indicator", "days", INDICATOR_REASON),
-        Feature("alerts.days_since_consignee_indicator", "days", INDICATOR_REASON),
-        Feature("alerts.indicator_strength", "points", INDICATOR_REASON),
-    )
+    features = read_group("alerts.").features
 
     def __init__(
         self,
@@ -132,9 +113,6 @@ class Alerts:
         self._current[alert.alert_id] = entry
         self._index.add(entry)
         self._indicators.add(entry, alert.indicators or ())
-        for token in alert.indicators or ():
-            if (prefix := read_prefix(token)) is not None:
-                self._index.values.add_indicator(prefix)
         self._first_issue = min(self._first_issue, alert.issued_at)
         self._last_end = max(self._last_end, entry.end)
 
@@ -147,17 +125,6 @@ class Alerts:
         """Check if any alert was or will be in force when a consignment was received, so that its normal forms are needed."""
         moment = c.received_at
         return moment is not None and self._first_issue <= moment < self._last_end
-
-    def mask_possible(self, received_us: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Mark the times of arrival, in microseconds, for which `may_match` is true."""
-        first, end = to_us(self._first_issue), to_us(self._last_end)
-        possible: NDArray[np.bool_] = (received_us >= first) & (received_us < end)
-        return possible
-
-    def build_tables(self) -> AlertTables:
-        """Return what kernels search rows for. It has all that any version of an alert asks for, whenever it is in force."""
-        values = self._index.values
-        return AlertTables(values.lists, values.hashes.slots, self._indicators.get_key_rows())
 
     def list_matches(
         self, c: Consignment, forms: NormalForms, sequence: int | None = None

@@ -6,24 +6,14 @@ from datetime import UTC, datetime
 
 from consignments.records import Alert
 from features.alerts.patterns import AlertPattern, ComparedConsignment
-from features.normalization.compiling import Int
-from features.rows.alert_kernels import (
-    BUCKETS,
-    CONSIGNEE_STREETS,
-    CONSIGNEES,
-    DEPARTURES,
-    ENDS,
-    GRAM_LETTERS,
-    PARTS,
-    PLACES,
-    PRODUCTS,
-    SENDER_STREETS,
-    SENDERS,
-    STARTS,
-    WORDS,
-    AlertValues,
-)
 
+# Buckets: names and words of streets of senders and consignees, words of goods with their first and last letters and their parts, and codes.
+SENDERS, CONSIGNEES, SENDER_STREETS, CONSIGNEE_STREETS = range(4)
+WORDS, STARTS, ENDS, PARTS = range(4, 8)
+PLACES, PRODUCTS, DEPARTURES = range(8, 11)
+BUCKETS = 11
+GRAM_LETTERS = 3
+"""Number of first or last letters by which words with wildcards are looked up."""
 MAX_TIME = datetime.max.replace(tzinfo=UTC)
 
 
@@ -67,31 +57,23 @@ _Bucket = dict[str, list[AlertVersion]]
 
 
 class AlertIndex:
-    """An index of alerts by their most selective pattern. An alert is in one bucket; an address is under each of its words.
-
-    Attributes
-    ----------
-    values : AlertValues
-        The keys of all buckets, also of alerts that were removed.
-    """
+    """An index of alerts by their most selective pattern. An alert is in one bucket; an address is under each of its words."""
 
     def __init__(self) -> None:
-        self.values = AlertValues()
         self._buckets: list[_Bucket] = [{} for _ in range(BUCKETS)]
 
     def add(self, entry: AlertVersion) -> None:
         """Add a version."""
         for place, key in _choose_buckets(entry.pattern):
             self._buckets[place].setdefault(key, []).append(entry)
-            self.values.add(place, key)
 
     def remove(self, entry: AlertVersion) -> None:
-        """Remove a version; its keys stay in `values`."""
+        """Remove a version."""
         for place, key in _choose_buckets(entry.pattern):
             self._buckets[place][key].remove(entry)
 
     def find_candidates(self, seen: ComparedConsignment) -> list[AlertVersion]:
-        """Find the alerts whose most selective pattern may match, each once. `features.rows.alert_kernels` searches rows in the same way."""
+        """Find the alerts whose most selective pattern may match, each once."""
         forms, buckets = seen.forms, self._buckets
         found: list[AlertVersion] = []
         for place, key in (
@@ -127,7 +109,7 @@ class AlertIndex:
         return found
 
 
-def _choose_buckets(pattern: AlertPattern) -> list[tuple[Int, str]]:
+def _choose_buckets(pattern: AlertPattern) -> list[tuple[int, str]]:
     """Choose the bucket of an alert, and the keys under which it is there."""
     if pattern.sender:
         return [(SENDERS, pattern.sender)]
@@ -142,7 +124,7 @@ def _choose_buckets(pattern: AlertPattern) -> list[tuple[Int, str]]:
     return _choose_goods_buckets(pattern) or _choose_route_buckets(pattern)
 
 
-def _choose_goods_buckets(pattern: AlertPattern) -> list[tuple[Int, str]]:
+def _choose_goods_buckets(pattern: AlertPattern) -> list[tuple[int, str]]:
     if not pattern.words:
         return []
     literal = max((word[0] for word in pattern.words if len(word) == 1), key=len, default="")
@@ -157,7 +139,7 @@ def _choose_goods_buckets(pattern: AlertPattern) -> list[tuple[Int, str]]:
     return [(PARTS, max((part for word in pattern.words for part in word), key=len))]
 
 
-def _choose_route_buckets(pattern: AlertPattern) -> list[tuple[Int, str]]:
+def _choose_route_buckets(pattern: AlertPattern) -> list[tuple[int, str]]:
     if pattern.places:
         return [(PLACES, pattern.places.split(">")[1])]
     if pattern.hs:

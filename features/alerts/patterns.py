@@ -9,15 +9,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from consignments.records import Alert, Consignment
-from features.normalization.normal_forms import (
-    NormalForms,
-    clean_hs,
-    fold_to_ascii,
-    make_letter_table,
-    split_place_words,
-)
+from features.normalization.addresses import split_place_words, split_street_words
+from features.normalization.letters import fold_to_ascii, make_letter_table
+from features.normalization.names import normalize_name
+from features.normalization.normal_forms import NormalForms, clean_hs
 from features.route import join_places
-from features.rows.described_rows import PartyDetails, describe_party, split_street_words
 
 WILDCARD = "*"
 KOREA = "KR"
@@ -87,8 +83,8 @@ def _list_unusable(alert: Alert, pattern: AlertPattern) -> list[str]:
 
 def _read_pattern(alert: Alert) -> AlertPattern:
     return AlertPattern(
-        describe_party(PartyDetails(alert.sender_name)).name,
-        describe_party(PartyDetails(alert.consignee_name)).name,
+        normalize_name(alert.sender_name),
+        normalize_name(alert.consignee_name),
         _read_street(alert.sender_address),
         _read_street(alert.consignee_address),
         _parse_pattern(alert.description_pattern),
@@ -192,7 +188,7 @@ def _contains_phrase(phrase: tuple[Word, ...], words: Sequence[str]) -> bool:
 def _read_street(address: str | None) -> StreetWords | None:
     if not address:
         return None
-    korean, other = (split_street_words(address, home) for home in (KOREA, ""))
+    korean, other = (frozenset(split_street_words(address, home)) for home in (KOREA, ""))
     return StreetWords(korean, other) if korean and other else None
 
 

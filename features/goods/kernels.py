@@ -1,31 +1,27 @@
 """Numba kernels for goods texts: they compute features from the folded letters of a text and sum the weights of its n-grams.
 
-A text is an array of code points (`encode_text`). `features.goods.character_folding` defines the fold table, and
-`features.goods.lexicon` the names and words. Kernels check no bounds: every scratch array is sized from the longest text, and a
-text is cut at `MAX_CHARACTERS`. Constants that kernels share with the builders of their tables are defined here.
+3,460 names and words are searched in each text; plain Python takes twelve times as long. A text is an array of code points
+(`features.goods.texts`). `features.goods.character_folding` defines the fold table, and `features.goods.lexicon` the names and words. The entry
+points at the end check the sizes of what they receive: every scratch array is sized from the longest text. Constants that kernels share
+with the builders of their tables are defined here. This file imports nothing of npsrisk: numba compiles it again only if it changes itself.
 """
 
-from codecs import utf_32_le_encode
 from typing import Any
-from unicodedata import normalize
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from features.normalization import compiling, normal_forms, text_hashes
-from features.normalization.compiling import (
-    Array,
-    Bool,
-    Int,
-    Tables,
-    build_digest,
-    entry_point,
-    kernel,
-)
-from features.normalization.normal_forms import MAX_CHARACTERS
-from features.normalization.text_hashes import FNV_OFFSET, update_hash
+Array = NDArray[Any]
+Int = Any  # a whole number, as wide as numba infers
+Bool = Any
+Tables = Any
+"""The record of `features.goods.tables.load_goods_tables`. A kernel receives one pointer."""
 
-CODE_POINT = np.dtype(np.uint32)
+kernel = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)  # type: ignore[call-overload]
+"""Decorator of a kernel that only kernels call. It has no cache and no wrapper of its own: both would cost a third of the compilation."""
+entry_point = njit(error_model="numpy", cache=True, _nrt=False)  # type: ignore[call-overload]
+"""Decorator of a kernel that Python calls. It holds the interpreter's lock, because all calls share the scratch arrays."""
 
 # --- The folded form of a character: one entry of the fold table ---
 # Bits 0-20 the folded code point, 21-23 its kind, 24-29 its symbol in the automaton, 30 look-alike, 31 "several".
@@ -74,7 +70,7 @@ NO_GAP, GAP_OF_BLANKS, GAP_OF_MARKS, GAP_BREAKS = (
 )  # separators before a letter; 3 is blanks and marks
 NO_MATCH, PLAIN, DISGUISED, HINT = range(4)
 
-# --- The features of the goods: their positions in the row, in the order of `features.goods.goods` ---
+# --- The features of the goods: their positions in the row, in the order of `features.csv` ---
 (
     DESCRIBED, NAMES_SPECIFIC, NAMES_CLASS, NAMES_MEDICINE, NAMES_CONTEXT, CONTEXT_SUPPORTED, NAMES_DISGUISED,
     NAME_TIER, NAME_FAMILY, CAS_NUMBERS, CAS_MISPRINTS, LOCANTS, CHEMISTRY_WORDS, BRACKETS, UNKNOWN_CHEMICAL,
@@ -103,54 +99,25 @@ TEXT_BUCKETS = 1 << BUCKET_BITS
 MIN_NGRAM, MAX_NGRAM = 3, 5
 HASH_MULTIPLIER = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: spreads a hash into its upper bits
 
-# --- Scratch arrays of a text, each as long as the longest text needs ---
-MAX_ENTRIES = MAX_LETTERS * MAX_CHARACTERS
-NGRAM_SIZES = MAX_NGRAM - MIN_NGRAM + 1
-SCRATCH = (
-    ("entries", np.uint32, MAX_ENTRIES),  # folded characters
-    ("letters", np.uint32, MAX_ENTRIES),  # those without separators, and the gap before each
-    ("gaps", np.uint8, MAX_ENTRIES + 1),
-    ("families", np.int32, MAX_FAMILIES),
-    ("chars", np.uint32, MAX_ENTRIES + 2),  # words with single spaces
-    ("seen", np.int32, 1 << (2 * NGRAM_SIZES * (MAX_ENTRIES + 2)).bit_length()),
-    ("buckets", np.int32, NGRAM_SIZES * (MAX_ENTRIES + 2)),
-)
+# --- Hashes of words and n-grams (FNV-1a) ---
+FNV_OFFSET, FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3
 
 SPACE, HYPHEN, COMMA, NINE, SMALL_S = (np.int64(ord(char)) for char in " -,9s")
 NO_TERM, BEGIN = np.int64(-1), np.int64(0)
 HIT_TERM, HIT_TIER, HIT_DISGUISED, HIT_FIRST, HIT_LAST, HIT_COLUMNS = range(6)
 VAGUE_TERM, FILE_ENDING = 1, 2  # flags of a hash in the table of vague terms
-
-
-def compose_text(text: str) -> str:
-    """Return a text composed (NFC) and cut at `MAX_CHARACTERS`."""
-    if not text.isascii():
-        text = normalize("NFC", text[:MAX_CHARACTERS])
-    return text[:MAX_CHARACTERS]
-
-
-def encode_text(text: str) -> NDArray[np.uint32]:
-    """Return the code points of a text, composed (NFC) and cut at `MAX_CHARACTERS`. Any string is safe."""
-    points, _ = utf_32_le_encode(compose_text(text), "surrogatepass")
-    return np.frombuffer(points, CODE_POINT)
+REFUSED = np.int64(-1)
 
 
 @kernel
-def write_goods(tables: Tables, codes: Array, weights: Array, hs: Int, hs_digits: Int, row: Array) -> None:
-    """Write the features of the goods of one consignment.
+def update_hash(value: Int, code: Int) -> Int:
+    """Return the hash of a text after one more code point."""
+    return (np.uint64(value) ^ np.uint64(code)) * np.uint64(FNV_PRIME)
 
-    Parameters
-    ----------
-    tables : record
-        From `features.goods.tables.load_goods_tables`.
-    codes : uint32 array
-        The composed text (NFC), at most MAX_CHARACTERS; empty if there is none.
-    weights : float32 array, (TEXT_BUCKETS,)
-    hs, hs_digits : Int
-        The first six digits of the HS code as a number, and the number of all its digits; 0 digits: missing.
-    row : float32 array
-        Receives the features from its beginning on.
-    """
+
+@kernel
+def _write_goods(codes: Array, tables: Tables, weights: Array, hs: Int, hs_digits: Int, row: Array) -> None:
+    """Write the features of the goods of one consignment but those of its items."""
     known = _fill_hs(hs, hs_digits, tables.hs_codes, row)
     if codes.size == 0:
         _fill_missing_text(row)
@@ -756,27 +723,49 @@ def _score_entries(tables: Tables, size: Int, weights: Array) -> Any:
     return total / np.sqrt(count) if count else 0.0
 
 
-# --- Entry points for a text alone, of at most MAX_CHARACTERS ---
+# --- Entry points: each does nothing and returns a number below 0 if an array has another size than kernels rely on ---
 
 
 @kernel
-def _locate_terms(codes: Array, tables: Tables, hits: Array) -> Int:
-    """Write the names and words that `write_goods` counts in a text, with their places.
+def _fits(codes: Array, tables: Tables, by_bucket: Array) -> Bool:
+    """Check that a text has room in the scratch arrays, and that there is a number for each bucket."""
+    return codes.size * MAX_LETTERS <= tables.entries.size and by_bucket.size == TEXT_BUCKETS
+
+
+@entry_point
+def write_goods(codes: Array, all_tables: Array, weights: Array, hs: Int, hs_digits: Int, row: Array) -> Int:
+    """Write the features of the goods of one consignment but those of its items.
 
     Parameters
     ----------
     codes : uint32 array
-        The text, from `encode_text`.
-    tables : record
-        From `features.goods.tables.load_goods_tables`.
-    hits : int32 array, (n, HIT_COLUMNS)
-        Filled from the top: term, tier, disguised, first and last code point.
-
-    Returns
-    -------
-    int
-        Hits written; those for which `hits` has no row are left out.
+        The composed text (NFC); empty if there is none.
+    all_tables : array of one record, from `features.goods.tables.load_goods_tables`
+    weights : float32 array, (TEXT_BUCKETS,)
+    hs, hs_digits : int
+        The first six digits of the HS code as a number, and the number of all its digits; 0 digits: missing.
+    row : float32 array, (TEXT_SCORE + 1,)
     """
+    if not _fits(codes, all_tables[0], weights) or row.size != TEXT_SCORE + 1:
+        return REFUSED
+    _write_goods(codes, all_tables[0], weights, hs, hs_digits, row)
+    return 0
+
+
+@entry_point
+def locate_terms(codes: Array, all_tables: Array, hits: Array) -> Int:
+    """Write the names and words that `write_goods` counts in a text, with their places, and return their number.
+
+    Parameters
+    ----------
+    codes, all_tables
+        As in `write_goods`.
+    hits : int32 array, (n, HIT_COLUMNS)
+        Filled from the top: term, tier, disguised, first and last code point. Hits for which there is no row are left out.
+    """
+    tables = all_tables[0]
+    if codes.size * MAX_LETTERS > tables.entries.size or hits.shape[1] != HIT_COLUMNS:
+        return REFUSED
     size = _strip_separators(tables, _fold_codes(codes, tables.fold, tables.entries))
     owners = tables.buckets
     _find_owners(codes, tables, owners)
@@ -800,39 +789,22 @@ def _locate_terms(codes: Array, tables: Tables, hits: Array) -> Int:
     return found
 
 
-@kernel
-def _score_text(codes: Array, tables: Tables, weights: Array) -> Any:
-    """Compute the text score of one text, as `write_goods` does."""
+@entry_point
+def score_text(codes: Array, all_tables: Array, weights: Array) -> Any:
+    """Compute the text score of one text, as `write_goods` does; NaN if it is refused."""
+    tables = all_tables[0]
+    if not _fits(codes, tables, weights):
+        return np.nan
     return _score_entries(tables, _fold_codes(codes, tables.fold, tables.entries), weights)
 
 
-@kernel
-def _count_buckets(codes: Array, tables: Tables, counts: Array, weight: float) -> None:
+@entry_point
+def count_buckets(codes: Array, all_tables: Array, counts: Array, weight: float) -> Int:
     """Add `weight` to every distinct bucket of a text."""
+    tables = all_tables[0]
+    if not _fits(codes, tables, counts):
+        return REFUSED
     size = _fold_codes(codes, tables.fold, tables.entries)
     for place in range(_find_buckets(tables, size)):
         counts[tables.buckets[place]] += weight
-
-
-def _build_entry_points(digest: int) -> Any:
-    """Build the entry points. Like that of a row, they have a digest of the kernels that they call."""
-
-    @entry_point
-    def locate_terms(codes: Array, all_tables: Array, hits: Array) -> Int:
-        return _locate_terms(codes, all_tables[0], hits) if digest >= 0 else 0
-
-    @entry_point
-    def score_text(codes: Array, all_tables: Array, weights: Array) -> Any:
-        return _score_text(codes, all_tables[0], weights) if digest >= 0 else 0.0
-
-    @entry_point
-    def count_buckets(codes: Array, all_tables: Array, counts: Array, weight: float) -> None:
-        if digest >= 0:
-            _count_buckets(codes, all_tables[0], counts, weight)
-
-    return locate_terms, score_text, count_buckets
-
-
-locate_terms, score_text, count_buckets = _build_entry_points(
-    build_digest([__file__, compiling.__file__, normal_forms.__file__, text_hashes.__file__])
-)
+    return 0

@@ -21,7 +21,6 @@ from consignments.goods.vague_terms import FILE_ENDINGS, read_vague_terms
 from features.goods import kernels as kernel
 from features.goods.character_folding import build_fold_table, fold_text
 from features.goods.hs import FAMILY_CODES
-from features.normalization.text_hashes import hash_text
 
 # Families of substances in the order of their codes, from 1. Families of similar effect are adjacent.
 SUBSTANCE_FAMILIES = (
@@ -262,7 +261,10 @@ def hash_words(words: str) -> int:
         else " "
         for entry in fold_text(words)
     )
-    return hash_text(" ".join(folded.split()))
+    value = kernel.FNV_OFFSET
+    for code in map(ord, " ".join(folded.split())):
+        value = ((value ^ code) * kernel.FNV_PRIME) % 2**64
+    return value
 
 
 def _read_rows(name: str) -> Iterator[dict[str, str]]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from features.goods import kernels as kernel
 from features.goods.lexicon import load_text_tables
 from features.goods.tables import load_goods_tables
+from features.goods.texts import encode_text
 
 MAX_HITS = 64
 """Maximum number of names and words that are located in one text."""
@@ -60,7 +61,7 @@ class GoodsWords:
     """
 
     def __init__(self, text: str, weights: NDArray[np.float32] | None = None) -> None:
-        self._codes = kernel.encode_text(text)
+        self._codes = encode_text(text)
         self._weights = np.zeros(kernel.TEXT_BUCKETS, np.float32) if weights is None else weights
 
     def list_words(self, feature: str) -> list[str]:
@@ -135,7 +136,7 @@ class GoodsWords:
         return sorted(heavy, key=added.__getitem__, reverse=True)
 
     def _score(self, words: list[str]) -> float:
-        codes = kernel.encode_text(" ".join(words))
+        codes = encode_text(" ".join(words))
         return float(kernel.score_text(codes, load_goods_tables(), self._weights))
 
 

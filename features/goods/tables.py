@@ -1,4 +1,4 @@
-"""The tables of the goods as one record, which kernels receive as one pointer: the lexicon and the HS codes."""
+"""The tables of the goods as one record, which kernels receive as one pointer: the lexicon, the HS codes and the scratch arrays."""
 
 from functools import cache
 from typing import Any
@@ -7,24 +7,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.goods.hs import build_hs_tables
-from features.goods.kernels import SCRATCH
+from features.goods.kernels import MAX_FAMILIES, MAX_LETTERS, MAX_NGRAM, MIN_NGRAM
 from features.goods.lexicon import load_text_tables
+from features.normalization.normal_forms import MAX_CHARACTERS
+
+_MAX_ENTRIES = MAX_LETTERS * MAX_CHARACTERS
+_NGRAM_SIZES = MAX_NGRAM - MIN_NGRAM + 1
+# Scratch arrays of a text, each as long as the longest text needs.
+_SCRATCH = (
+    ("entries", np.uint32, _MAX_ENTRIES),  # folded characters
+    ("letters", np.uint32, _MAX_ENTRIES),  # those without separators, and the gap before each
+    ("gaps", np.uint8, _MAX_ENTRIES + 1),
+    ("families", np.int32, MAX_FAMILIES),
+    ("chars", np.uint32, _MAX_ENTRIES + 2),  # words with single spaces
+    ("seen", np.int32, 1 << (2 * _NGRAM_SIZES * (_MAX_ENTRIES + 2)).bit_length()),
+    ("buckets", np.int32, _NGRAM_SIZES * (_MAX_ENTRIES + 2)),
+)
 
 
 @cache
 def load_goods_tables() -> NDArray[Any]:
-    """Build the record once per process.
-
-    Returns
-    -------
-    array of one record
-        The arrays of `features.goods.lexicon.TextTables`, those of `features.goods.hs.HsTables` as `hs_codes` and `friends`, and
-        the scratch arrays of the kernels.
-    """
+    """Build an array of one record, once per process: the arrays of `TextTables` and of `HsTables`, and the scratch arrays."""
     hs = build_hs_tables()
     arrays = load_text_tables()._asdict() | {"hs_codes": hs.codes, "friends": hs.friends}
     fields = [(name, array.dtype, array.shape) for name, array in arrays.items()]
-    tables = np.zeros(1, np.dtype([*fields, *SCRATCH], align=True))
+    tables = np.zeros(1, np.dtype([*fields, *_SCRATCH], align=True))
     for name, array in arrays.items():
         tables[name][0] = array
     return tables

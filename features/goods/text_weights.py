@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.goods.kernels import TEXT_BUCKETS, count_buckets, encode_text, score_text
+from features.goods.kernels import TEXT_BUCKETS, Array, count_buckets, score_text
 from features.goods.tables import load_goods_tables
-from features.normalization.compiling import Array
+from features.goods.texts import encode_text
 
 TEXT_FOLDS = 5
 """Number of folds of the training texts. Each fold is scored with the weights of the other folds."""

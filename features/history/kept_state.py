@@ -24,7 +24,6 @@ from consignments.errors import BadInput
 from consignments.timestamps import NO_TIME, US_PER_DAY, to_datetime
 from features.history.kernels import REMEMBERED_DAYS
 from features.history.keys import KEYS_VERSION, KeyKind
-from features.history.numbered_texts import number_texts
 from features.history.ordering import (
     ArrivalEvents,
     Outcomes,
@@ -403,7 +402,7 @@ class StateRun:
 
     def _compute_numbers(self, table: ArrivalEvents | Outcomes) -> Keys:
         """Compute the numbers of the consignments of a table."""
-        return number_texts(self.pseudonyms, CONSIGNMENT, get_identity(table))
+        return self.pseudonyms.number_texts(CONSIGNMENT, get_identity(table).to_pylist())
 
     def _keep_arrivals(self, rows: Longs, days: NDArray[np.int32], keys: Keys) -> None:
         self._waiting.append(ArrivedSegment(self._numbers[rows], days, self._issued_us[rows], keys))

@@ -4,16 +4,32 @@ A key with a missing part is missing (0). A key of the configuration treats a mi
 its columns may be empty by design ("no tax type"). It is missing only if all its parts are.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from consignments.errors import BadSetting
+from consignments.records import Consignment
 from features.config import FeatureConfig
+from features.history.pseudonyms import MISSING, Pseudonyms
+from features.normalization.letters import fold_to_ascii
+from features.normalization.normal_forms import NormalForms
 
 KEYS_VERSION = 3
 """Version of normal forms and keys. Increase it when one of them changes: the service then recomputes the keys of its log."""
 
-PRODUCT = "hs_code[:6]"
+PRODUCT, PRODUCT_DIGITS = "hs_code[:6]", 6
 """Part of a key: the first digits of the HS code. No column has such a name."""
+Keys = NDArray[np.uint64]
+_PART_SEPARATOR = "\x1f"
+_POSITIVE_ZERO = 0.0
+"""Added to a number, it turns -0.0 into 0.0."""
+_NUMBER = np.dtype("<u8")
+_FORMS = {name: place for place, name in enumerate((*NormalForms._fields[:8], "hs_code", PRODUCT))}
+"""Parts whose normal form joins several columns or corrects their spelling, and their place in the texts of a consignment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +121,71 @@ COMMON_KINDS = (
 def _build_declared_kind(columns: tuple[str, ...]) -> KeyKind:
     noun = " with ".join(column.replace("_", " ") for column in columns)
     return KeyKind("+".join(columns), noun, "sender", columns, frozenset(columns))
+
+
+class _KeyParts(NamedTuple):
+    """The parts of a kind of key: where they are in the texts of a consignment, and which of them must not be missing."""
+
+    kind: str
+    places: tuple[int, ...]
+    required: tuple[int, ...]
+
+
+class KeyBuilder:
+    """A builder of the history keys of consignments.
+
+    Parameters
+    ----------
+    kinds : sequence of KeyKind
+    pseudonyms : Pseudonyms
+    """
+
+    def __init__(self, kinds: Sequence[KeyKind], pseudonyms: Pseudonyms) -> None:
+        self._pseudonyms = pseudonyms
+        self._columns: dict[tuple[str, bool], int] = {}
+        self._parts = [self._place_parts(kind) for kind in kinds]
+        places = {kind.name: place for place, kind in enumerate(kinds)}
+        self._counterparts = [places.get(kind.counterpart or "", len(kinds)) for kind in kinds]
+
+    def _place_parts(self, kind: KeyKind) -> _KeyParts:
+        places = [
+            _FORMS[name]
+            if name in _FORMS
+            else self._columns.setdefault((name, name in kind.optional), len(_FORMS) + len(self._columns))
+            for name in kind.parts
+        ]
+        required = [
+            place for place, name in zip(places, kind.parts, strict=True) if name not in kind.optional
+        ]
+        return _KeyParts(kind.name, tuple(places), tuple(required))
+
+    def fill(self, c: Consignment, forms: NormalForms, keys: Keys, counterparts: Keys) -> None:
+        """Write the keys of a consignment, and their counterparts, into two rows of a number for each kind; 0 if missing."""
+        texts = [*forms[: len(_FORMS) - 1], forms.hs[:PRODUCT_DIGITS]]
+        texts += [_read_column(getattr(c, name, None), optional) for name, optional in self._columns]
+        compute = self._pseudonyms.compute_digest
+        digests = [
+            compute(kind, texts[places[0]] if len(places) == 1 else _join_parts(texts, places, required))
+            for kind, places, required in self._parts
+        ]
+        keys[:] = np.frombuffer(b"".join(digests), _NUMBER)
+        digests.append(MISSING)
+        counterparts[:] = np.frombuffer(b"".join([digests[place] for place in self._counterparts]), _NUMBER)
+
+
+def _join_parts(texts: list[str], places: tuple[int, ...], required: tuple[int, ...]) -> str:
+    """Join the parts of a key into one value; '' if a required part is missing, or all are."""
+    if not all(map(texts.__getitem__, required)):
+        return ""
+    parts = [texts[place] for place in places]
+    return _PART_SEPARATOR.join(parts) if any(parts) else ""
+
+
+def _read_column(value: object, optional: bool) -> str:
+    """Return one column as text: a number as Python writes it (8.0 in every table format), else lower case."""
+    if isinstance(value, str):
+        return fold_to_ascii(value)
+    if value is None or (optional and value != value):
+        return ""
+    assert isinstance(value, int | float)
+    return repr(float(value) + _POSITIVE_ZERO)

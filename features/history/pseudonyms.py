@@ -7,13 +7,14 @@ linked to a value. Deleting the key therefore erases the values.
 import logging
 import os
 import secrets
+from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from consignments.errors import BadSetting
-from features.history.blake2b import compute_key_state
 
 DATA_KEY_BYTES = 32
 NUMBER_BYTES = 8
@@ -33,11 +34,6 @@ class Pseudonyms:
     key : bytes
         The data key, 1 to 64 bytes. The key of the pseudonyms is derived from it.
 
-    Attributes
-    ----------
-    start_state : uint64 array, (8,)
-        The state of the hash after its key. Kernels compute numbers from it.
-
     Examples
     --------
     >>> pseudonyms = Pseudonyms(b"a key for an example")
@@ -51,7 +47,6 @@ class Pseudonyms:
         self._key = key
         derived = derive_key(key, "pseudonyms")
         self._prepared = blake2b(key=derived, digest_size=NUMBER_BYTES)
-        self.start_state = np.array(compute_key_state(derived, NUMBER_BYTES), np.uint64)
         self._by_kind: dict[str, blake2b] = {}
 
     def __reduce__(self) -> tuple[type["Pseudonyms"], tuple[bytes]]:
@@ -70,8 +65,11 @@ class Pseudonyms:
         """
         if not value:
             return MISSING
-        state = self._prepare_hash(kind).copy()
-        state.update(value.encode("utf-8", "surrogatepass"))
+        state = (self._by_kind.get(kind) or self._prepare_hash(kind)).copy()
+        try:
+            state.update(value.encode())
+        except UnicodeEncodeError:
+            state.update(value.encode("utf-8", "surrogatepass"))
         number = state.digest()
         return number if number != MISSING else _MIN_NUMBER
 
@@ -79,12 +77,15 @@ class Pseudonyms:
         """Compute the number of a value, from 1 to 2**64 - 1; 0 for a missing value."""
         return int.from_bytes(self.compute_digest(kind, value), "little")
 
+    def number_texts(self, kind: str, texts: Iterable[str]) -> NDArray[np.uint64]:
+        """Compute the number of each text, as `compute_number` does."""
+        digests = b"".join([self.compute_digest(kind, text) for text in texts])
+        return np.frombuffer(digests, np.dtype("<u8")).astype(np.uint64)
+
     def _prepare_hash(self, kind: str) -> blake2b:
-        state = self._by_kind.get(kind)
-        if state is None:
-            state = self._by_kind[kind] = self._prepared.copy()
-            state.update(kind.encode() + KIND_SEPARATOR)
-        return state
+        state = self._prepared.copy()
+        state.update(kind.encode() + KIND_SEPARATOR)
+        return self._by_kind.setdefault(kind, state)
 
 
 def derive_key(data_key: bytes, purpose: str) -> bytes:

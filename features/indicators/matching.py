@@ -4,25 +4,19 @@ Hashes are computed only for the keys, kinds and resolutions of known indicators
 """
 
 import logging
-import re
 from collections.abc import Iterable
 from typing import Generic, NamedTuple, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from consignments.records import Consignment
-from features.indicators.operation_keys import DIGEST_BYTES, OperationKeys
-from features.indicators.values import CACHE_SIZE, INDICATORS, SIDES, PartyForms, get_party
+from features.indicators.operation_keys import OperationKeys
+from features.indicators.values import CACHE_SIZE, INDICATORS, PartyForms, get_party
 from features.normalization.normal_forms import NormalForms
-from features.rows.indicator_kernels import KEY_COLUMNS
+from features.table import SIDES
 
 Entry = TypeVar("Entry")
 _Token = tuple[str, float, str]
 """Kind and weight of an indicator, and the indicator."""
 CACHED_SIDE = "sender"
-PREFIX_BYTES = 8
-_DIGEST = re.compile(rf"[0-9a-f]{{{2 * DIGEST_BYTES}}}")
 log = logging.getLogger("npsrisk")
 
 
@@ -50,7 +44,6 @@ class IndicatorIndex(Generic[Entry]):
         self._domains: dict[str, set[tuple[str, str]]] = {}
         self._cache: dict[PartyForms, list[_Token]] = {}
         self._cached_keys = len(keys)
-        self._key_rows: NDArray[np.uint64] | None = None
 
     def __bool__(self) -> bool:
         return bool(self._entries)
@@ -64,7 +57,7 @@ class IndicatorIndex(Generic[Entry]):
                 self._warn_without_key(key_id)
             if domain not in self._domains[key_id]:
                 self._domains[key_id].add(domain)
-                self._forget()
+                self._cache.clear()
             self._entries.setdefault(token, []).append(entry)
 
     def remove(self, entry: Entry, tokens: Iterable[str]) -> None:
@@ -85,33 +78,11 @@ class IndicatorIndex(Generic[Entry]):
             for entry in self._entries.get(token, ())
         ]
 
-    def get_key_rows(self) -> NDArray[np.uint64]:
-        """Return the keys of the known indicators, as `features.rows.indicator_kernels` reads them: those of one kind and resolution together.
-
-        Returns
-        -------
-        uint64 array, (keys, KEY_COLUMNS)
-        """
-        self._check_keys()
-        if self._key_rows is None:
-            rows = [
-                (*key.compute_start_state(kind, resolution), place)
-                for place, (kind, resolution, _, _) in enumerate(INDICATORS)
-                for key_id, domains in self._domains.items()
-                if (kind, resolution) in domains and (key := self._keys.get(key_id)) is not None
-            ]
-            self._key_rows = np.array(rows, np.uint64).reshape(-1, KEY_COLUMNS)
-        return self._key_rows
-
     def _check_keys(self) -> None:
         """Forget what was computed with fewer keys: a key may come later than its indicators."""
         if len(self._keys) != self._cached_keys:
             self._cached_keys = len(self._keys)
-            self._forget()
-
-    def _forget(self) -> None:
-        self._cache.clear()
-        self._key_rows = None
+            self._cache.clear()
 
     def _list_tokens(self, party: PartyForms, side: str) -> list[_Token]:
         """List the indicators of a party. Those of senders are cached, because most senders recur."""
@@ -142,20 +113,6 @@ class IndicatorIndex(Generic[Entry]):
                 "alerts have indicators of operation key %s, which is not in the exchange folder: they match nothing",
                 key_id,
             )
-
-
-def read_prefix(token: str) -> int | None:
-    """Return the first eight bytes of the hash of an indicator, as kernels compute them; None if the text is none, and so matches nothing.
-
-    Examples
-    --------
-    >>> read_prefix("0123456789abcdef:phone/exact:0100000000000000ffffffffffffffff")
-    1
-    """
-    digest = token.rpartition(":")[2]
-    if not _DIGEST.fullmatch(digest):
-        return None
-    return int.from_bytes(bytes.fromhex(digest)[:PREFIX_BYTES], "little")
 
 
 def split_token(token: str) -> tuple[str, tuple[str, str]]:

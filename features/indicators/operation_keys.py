@@ -20,7 +20,6 @@ from msgspec import Meta
 
 from consignments.errors import BadSetting, MessageFault
 from consignments.files.whole_files import create_key_file
-from features.history.blake2b import compute_key_state
 
 SECRET_BYTES = 32
 DIGEST_BYTES = 16
@@ -88,10 +87,6 @@ class OperationKey:
         hashing = state.copy()
         hashing.update(value.encode("utf-8", "surrogatepass"))
         return f"{self.key_id}:{kind}/{resolution}:{hashing.hexdigest()}"
-
-    def compute_start_state(self, kind: str, resolution: str) -> tuple[int, ...]:
-        """Compute the state of the hash before a value, from which kernels go on (`features.history.blake2b`)."""
-        return compute_key_state(self._derive_key(kind, resolution), DIGEST_BYTES)
 
     def _prepare(self, kind: str, resolution: str) -> blake2b:
         key = self._derive_key(kind, resolution)

@@ -10,20 +10,15 @@ from typing import NamedTuple
 
 from consignments.records import Consignment
 from features.indicators.operation_keys import OperationKey
-from features.normalization.normal_forms import (
-    NormalForms,
-    fold_to_ascii,
-    rotate_to_smallest,
-)
-from features.rows.described_rows import normalize_consignment
-from features.rows.indicator_kernels import (
-    LOCAL_PHONE_DIGITS,
-    MIN_LOCAL_LETTERS,
-    MIN_NAME_CONSONANTS,
-    WEAK_LETTERS,
-)
+from features.normalization.letters import fold_to_ascii
+from features.normalization.names import rotate_to_smallest
+from features.normalization.normal_forms import NormalForms, normalize_consignment
+from features.table import SIDES
 
-SIDES = ("sender", "consignee")
+MIN_NAME_CONSONANTS = 4
+MIN_LOCAL_LETTERS = 6
+LOCAL_PHONE_DIGITS = 8
+WEAK_LETTERS = b"aeiouhwy"
 CACHE_SIZE = 1 << 12
 """Number of cached names and addresses. Most senders recur."""
 _DIGITS = b"0123456789"
@@ -83,8 +78,8 @@ def build_consonants(letters: str) -> str:
 
     Examples
     --------
-    >>> from features.rows.described_rows import PartyDetails, describe_party
-    >>> names = [describe_party(PartyDetails(name)).name for name in ("Mohammed Rahman", "RAHMAN, Muhamad")]
+    >>> from features.normalization.names import normalize_name
+    >>> names = [normalize_name(name) for name in ("Mohammed Rahman", "RAHMAN, Muhamad")]
     >>> build_consonants(names[0]) == build_consonants(names[1])
     True
     """
@@ -100,7 +95,7 @@ def _drop_weak_letters(letters: str) -> str:
     """Drop vowels and the like, and letters that repeat the one before."""
     kept = (
         letters.encode("utf-8", "surrogatepass")
-        .translate(None, bytes(WEAK_LETTERS))
+        .translate(None, WEAK_LETTERS)
         .decode("utf-8", "surrogatepass")
     )
     return "".join([letter for letter, before in zip(kept, f" {kept}", strict=False) if letter != before])
@@ -164,7 +159,7 @@ INDICATORS = (
     Indicator("email", "mailbox", 0.5, _read_mailbox),
     Indicator("account", EXACT, 1.0, lambda party: party.account),
 )
-"""All indicators, the exact one of a kind first, in the order of `features.rows.indicator_kernels`. A name alone counts little, because many people share it."""
+"""All indicators, the exact one of a kind first. A name alone counts little, because many people share it."""
 
 
 def compute_indicators(c: Consignment, key: OperationKey, sides: tuple[str, ...] = SIDES) -> tuple[str, ...]:

@@ -6,20 +6,16 @@ so that the consignee of one consignment can be found as the sender of another.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from consignments.records import Consignment
-from features.history.keys import COMMON_KINDS, KeyKind
+from features.history.keys import COMMON_KINDS, KeyBuilder, KeyKind
 from features.history.pseudonyms import Pseudonyms
-from features.rows.described_rows import describe
-from features.rows.plans import build_key_plan
+from features.normalization.normal_forms import normalize_consignment
 
 LinkNumbers = NDArray[np.uint64]
-GROUP_ROWS = 32
-"""Consignments that a kernel describes in one call."""
 _PLACES = {kind.name: place for place, kind in enumerate(COMMON_KINDS)}
 
 
@@ -93,7 +89,7 @@ class LinkNumberBuilder:
             sum((COMMON_KINDS[_PLACES[key]].parts for key in each.keys), ()) for each in LINK_IDENTIFIERS
         ]
         # Both sides of a kind have one name, so that their values have one number.
-        self._plan = build_key_plan(
+        self._keys = KeyBuilder(
             [
                 KeyKind(f"link {each.kind}", each.noun, None, names)
                 for each, names in zip(LINK_IDENTIFIERS, parts, strict=True)
@@ -109,7 +105,9 @@ class LinkNumberBuilder:
         uint64 array, (consignments, identifiers)
             0 if missing.
         """
-        rest = iter(consignments)
-        groups = iter(lambda: list(islice(rest, GROUP_ROWS)), [])
-        numbers = [describe(group, self._plan).keys for group in groups]
-        return np.concatenate([np.zeros((0, len(LINK_IDENTIFIERS)), np.uint64), *numbers])
+        records = list(consignments)
+        numbers = np.zeros((len(records), len(LINK_IDENTIFIERS)), np.uint64)
+        unused = np.zeros(len(LINK_IDENTIFIERS), np.uint64)
+        for row, c in zip(numbers, records, strict=True):
+            self._keys.fill(c, normalize_consignment(c), row, unused)
+        return numbers

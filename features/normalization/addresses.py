@@ -1,211 +1,215 @@
-"""Kernels of postal addresses: country, postcode (else city), and the sorted words of the street line in normal form.
+"""Postal addresses in normal form: country, postcode (else city), and the sorted words of the street line."""
 
-The number of a flat, a floor or a post box stays with its word. Words of city, postcode and country in the street line are dropped.
-"""
+import re
+from functools import lru_cache
+from unicodedata import normalize
 
-import numpy as np
-
-from features.normalization.compiling import START, Array, Bool, Int, Tables, kernel
-from features.normalization.emails import encode
 from features.normalization.letters import (
-    LATIN,
-    RAW,
-    ROMANIZED,
-    TRANSLITERATED,
-    is_space,
-    load_stripped,
-    load_text,
-    read_latin,
+    LETTERS,
+    OMITTED_SIGNS,
+    clean_country,
+    keep_letters,
+    make_letter_table,
+    to_latin,
 )
-from features.normalization.names import split_words
-from features.normalization.street_lines import read_street_line
-from features.normalization.words import (
-    NAME_SIGNS,
-    SPACE,
-    append,
-    is_digit,
-    is_letter,
-    to_lower,
+from features.normalization.word_lists import read_words
+
+# Words of addresses and their normal form; '' is dropped.
+_ADDRESS_WORDS_TEXT = """
+    st: street str saint strasse straat
+    rd: road
+    ave: avenue av avenida
+    blvd: boulevard blv bvd
+    ln: lane
+    dr: drive drv
+    ct: court
+    cl: close
+    sq: square
+    pl: place
+    ter: terrace
+    cres: crescent
+    hwy: highway
+    pkwy: parkway
+    bldg: building bld
+    blk: block
+    ctr: center centre
+    ind: industrial
+    est: estate
+    dist: district
+    n: north
+    s: south
+    e: east
+    w: west
+    apt: apartment apartments appartement apartamento apto appt flat unit suite ste room rm wohnung whg kv
+    fl: floor flr f etage piso stock cheung
+    c: calle
+"""
+_OMITTED_ADDRESS_WORDS = "no nr num number numero ndeg and the of"
+_POST_BOX_WORDS = frozenset(
+    ("box", "pobox", "pob", "postfach", "postbus", "apartado", "casilla", "postale", "saseoham")
 )
+_MAX_FLOOR = 99
+_LETTERS_IN_ADDRESSES = make_letter_table("-,/").replace(b"/", b"-")
+_OMITTED_ADDRESS_SIGNS = b".'`"
+_POST_BOX = re.compile(
+    r"\b(?:(?:p ?o ?|post ?office |post ?)box|p ?o ?b|postfach|postbus|apartado|casilla|boite postale|saseoham)"
+    r"(?: (?:no|nr|number))? ?(\d+)"
+)
+# Endings that are written joined, hyphenated or separate. They become separate words.
+_STREET_ENDINGS = ("strasse", "straat", "str")
+_KOREAN_ENDINGS = ("daero", "ro", "gil", "gu")
+_KOREAN_FLAT = re.compile(r"\b(?:(\d+)dong[ ,]+)?(\d+)ho\b")
+_ORDINAL = re.compile(r"(\d+)(st|nd|rd|th)?")
+_NUMBERED_WORDS = frozenset(("apt", "fl", "bldg", "blk"))
+_EXCLUDED_WORDS = frozenset(("", ","))
+_US_ZIP_LENGTH = 5
+_CACHED_CITIES = 1 << 14
 
-BAR = ord("|")
-KOREA, US = (tuple(map(np.int64, code)) for code in (b"KR", b"US"))
-# Of `place_sizes`: what an address is in, before its street line is read.
-HOME, CODE, TOWN, POSTCODE = range(4)
-US_ZIP_LENGTH = 5
+
+def _read_address_words() -> dict[str, str]:
+    words = read_words(_ADDRESS_WORDS_TEXT)
+    words |= dict.fromkeys(_OMITTED_ADDRESS_WORDS.split(), "")
+    for floor in range(1, _MAX_FLOOR + 1):
+        words |= dict.fromkeys((f"{floor}f", f"{floor}fl", f"{floor}cheung"), f"fl{floor}")
+    return words
 
 
-@kernel
-def write_address(tables: Tables, data: Array, address: Array, city: Array, postcode: Array, at: Int) -> Int:
-    """Write the normal form of an address into `forms`, and return the position after it, or what is needed first.
+ADDRESS_WORDS = _read_address_words()
 
-    `read_home` has read the country. The form is empty without a street line.
+
+def normalize_address(
+    address: str | None, city: str | None, postcode: str | None, country: str | None
+) -> str:
+    """Normalize a postal address to country, postcode (else city), and its sorted words in normal form.
+
+    The number of a flat, a floor or a post box stays with its word. Words of city, postcode and country in the street line are
+    dropped. The result is '' without a street line.
+
+    Examples
+    --------
+    >>> normalize_address("45 Teheran-ro, 101-1203", "Seoul", "06232", "KR")
+    'KR|06232|101-1203 45 ro teheran'
+    >>> normalize_address("Flat 3, 12 Harbour Street", "London", "E1 6AN", "GB")
+    'GB|e16an|12 apt3 harbour st'
     """
-    if address[0] < 0 or address[1] == address[0]:
-        return at
-    fault = _read_code(tables, data, postcode)
-    if fault >= 0:
-        fault = _read_town(tables, data, city)
-    if fault >= 0:
-        fault = _read_postcode_parts(tables, data, postcode)
-    if fault >= 0:
-        fault = read_latin(tables, data, address, ROMANIZED)
-    if fault < 0:
-        return fault
-    count = read_street_line(tables, is_home(tables, *KOREA))
-    if count == 0:
-        return at
-    return _join_address(tables, count, at)
+    if not address:
+        return ""
+    home = clean_country(country)
+    words = split_street_words(address, home)
+    if not words:
+        return ""
+    code = keep_letters(postcode) if postcode else ""
+    if home == "US":
+        code = code[:_US_ZIP_LENGTH]
+    town = split_place_words(city)
+    repeated = {code, home.lower(), *town}
+    if postcode and " " in postcode:
+        repeated.update(postcode.lower().split())
+    kept = words - repeated or words
+    return f"{home}|{code or ''.join(town)}|{' '.join(sorted(kept))}"
 
 
-@kernel
-def read_home(tables: Tables, data: Array, country: Array) -> Int:
-    """Read a country into `home`, without blanks around it and in capitals. Python does so beyond ASCII."""
-    tables.place_sizes[HOME] = 0
-    if country[0] < 0 or country[1] == country[0]:
-        return 0
-    kind, codes, start, end = load_stripped(tables, data, country)
-    if kind < 0:
-        return kind
-    for place in range(start, end):
-        code = int(codes[place])
-        tables.home[place - start] = code - 32 if is_letter(code) else code
-    tables.place_sizes[HOME] = end - start
-    return 0
+def split_street_words(address: str, home: str) -> set[str]:
+    """Split a street line into words in normal form. The country `home` defines the endings of street names."""
+    if not address.isascii():
+        address = to_latin(normalize("NFKC", address))
+    line = address.replace("#", " apt ").replace(",", " , ")
+    line = line.encode().translate(_LETTERS_IN_ADDRESSES, _OMITTED_ADDRESS_SIGNS).decode()
+    if "-" in line:
+        line = _read_hyphens(line)
+    words = line.split()
+    if not _POST_BOX_WORDS.isdisjoint(words):
+        words = _POST_BOX.sub(r" pobox\1 ", line).split()
+    elif home == "KR" and "ho" in line:
+        words = _KOREAN_FLAT.sub(_format_korean_flat, line).split()
+    words = list(map(ADDRESS_WORDS.get, words, words))
+    if not _NUMBERED_WORDS.isdisjoint(words):
+        words = _bind_numbers(words)
+    distinct = set(words)
+    if "str" in line:
+        _split_endings(distinct, _STREET_ENDINGS)
+    if home == "KR":
+        _split_endings(distinct, _KOREAN_ENDINGS)
+    return distinct - _EXCLUDED_WORDS
 
 
-@kernel
-def is_home(tables: Tables, first: Int, second: Int) -> Bool:
-    """Check if the country has a code of two letters."""
-    return tables.place_sizes[HOME] == 2 and tables.home[0] == first and tables.home[1] == second
+def _read_hyphens(line: str) -> str:
+    """Resolve hyphens: keep 101-1203, join 45-gil, split teheran-ro."""
+    read, *rest = line.split("-")
+    for part in rest:
+        if not read[-1:].isdigit():
+            read = f"{read} {part}"
+        elif part[:1].isdigit():
+            read = f"{read}-{part}"
+        else:
+            read += part
+    return read
 
 
-@kernel
-def _read_code(tables: Tables, data: Array, postcode: Array) -> Int:
-    """Read the letters and digits of a postcode into `code`; of a US one the first five."""
-    tables.place_sizes[CODE] = 0
-    if postcode[0] < 0 or postcode[1] == postcode[0]:
-        return 0
-    fault = read_latin(tables, data, postcode, TRANSLITERATED)
-    if fault < 0:
-        return fault
-    size = 0
-    for at in range(tables.sizes[LATIN]):
-        letter = to_lower(int(tables.latin_text[at]))
-        if is_letter(letter) or is_digit(letter):
-            tables.code[size] = letter
-            size += 1
-    if is_home(tables, *US):
-        size = min(size, US_ZIP_LENGTH)
-    tables.place_sizes[CODE] = size
-    return 0
+def _format_korean_flat(found: re.Match[str]) -> str:
+    """Rewrite 101dong 1203ho as 101-1203, and 1203ho alone as a flat."""
+    building, flat = found.groups()
+    return f"{building}-{flat}" if building else f"apt{flat}"
 
 
-@kernel
-def _read_town(tables: Tables, data: Array, city: Array) -> Int:
-    """Read the words of a city into `town`."""
-    tables.place_sizes[TOWN] = 0
-    if city[0] < 0 or city[1] == city[0]:
-        return 0
-    fault = read_latin(tables, data, city, ROMANIZED)
-    if fault < 0:
-        return fault
-    count = split_words(tables, tables.latin_text, tables.sizes[LATIN], NAME_SIGNS)
-    if count > 0:
-        append(tables.town, START, tables.arena, START, tables.ends[count - 1])
-    for word in range(count):
-        tables.town_starts[word], tables.town_ends[word] = tables.starts[word], tables.ends[word]
-    tables.place_sizes[TOWN] = count
-    return 0
+def _bind_numbers(words: list[str]) -> list[str]:
+    """Join flats and floors with their number, so that sorting keeps them together. Drop them if there is no number."""
+    bound: list[str] = []
+    taken = False
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        if taken:
+            taken = False
+        elif word == "apt":
+            taken = after[-1:].isdigit() or after[:1].isdigit() or len(after) == 1
+            taken = taken and "-" not in after and after != ","
+            bound += ["apt" + after] if taken else []
+        elif word in ("bldg", "blk") and after.isdigit():
+            taken = True
+            bound.append(word + after)
+        elif word == "fl":
+            taken = _bind_floor(bound, after)
+        else:
+            bound.append(word)
+    return bound
 
 
-@kernel
-def _read_postcode_parts(tables: Tables, data: Array, postcode: Array) -> Int:
-    """Add the parts of a postcode with a blank to the words of the city, because a street line may repeat them."""
-    count = tables.place_sizes[TOWN]
-    tables.place_sizes[POSTCODE] = count
-    if postcode[0] < 0 or postcode[1] == postcode[0]:
-        return 0
-    kind = load_text(tables, data, postcode)
-    if kind < 0:
-        return kind
-    used = tables.town_ends[count - 1] if count > 0 else 0
-    inside, plain, blank = False, True, False
-    for place in range(tables.sizes[RAW] + 1):
-        code = int(tables.raw[place]) if place < tables.sizes[RAW] else 0
-        ends = place == tables.sizes[RAW]
-        blank = blank or code == SPACE
-        if not ends and not is_space(tables, code):
-            if not inside:
-                tables.town_starts[count] = used
-                inside, plain = True, True
-            lower = int(tables.lower[code])
-            # A street line has only words of ASCII. Others are not repeated in it.
-            plain = plain and lower < 0x80
-            tables.town[used] = lower & 0x7F
-            used += 1
-        elif inside:
-            inside = False
-            tables.town_ends[count] = used
-            count += 1 if plain else 0
-    if blank:
-        tables.place_sizes[POSTCODE] = count
-    return 0
-
-
-@kernel
-def _is_repeated(tables: Tables, start: Int, end: Int) -> Bool:
-    """Check if a word of a street line repeats postcode, country or city."""
-    size = end - start
-    if size == tables.place_sizes[CODE] and _is_same(tables.code, START, tables.arena, start, size):
+def _bind_floor(bound: list[str], after: str) -> bool:
+    """Add a floor to the words so far. Return True if it used the number after it."""
+    before = _ORDINAL.fullmatch(bound[-1]) if bound else None
+    if before and (before[2] or not after.isdigit()):
+        bound[-1] = "fl" + before[1]
+        return False
+    if after.isdigit():
+        bound.append("fl" + after)
         return True
-    if size == tables.place_sizes[HOME]:
-        same = 0
-        while same < size and tables.lower[tables.home[same]] == tables.arena[start + same]:
-            same += 1
-        if same == size:
-            return True
-    for word in range(tables.place_sizes[POSTCODE]):
-        first = tables.town_starts[word]
-        if tables.town_ends[word] - first == size and _is_same(tables.town, first, tables.arena, start, size):
-            return True
     return False
 
 
-@kernel
-def _is_same(one: Array, first: Int, other: Array, second: Int, size: Int) -> Bool:
-    for place in range(size):
-        if one[first + place] != other[second + place]:
-            return False
-    return True
+def _split_endings(words: set[str], endings: tuple[str, ...]) -> None:
+    """Split "hauptstrasse" into "haupt" and "st". Keep "45gil", because the number names the lane."""
+    for word in [word for word in words if word.endswith(endings)]:
+        words.remove(word)
+        words.update(_strip_endings(word, endings))
 
 
-@kernel
-def _join_address(tables: Tables, count: Int, at: Int) -> Int:
-    """Write country, postcode or city, and the words that repeat neither. If all words do, or `keeps_all` is set, all are written."""
-    kept = 0
-    for word in range(count):
-        kept += 0 if _is_repeated(tables, tables.starts[word], tables.ends[word]) else 1
-    if tables.keeps_all[0] != 0:
-        kept = 0
-    end = encode(tables.forms, at, tables.home, START, tables.place_sizes[HOME])
-    tables.forms[end] = BAR
-    end += 1
-    if tables.place_sizes[CODE] > 0:
-        end = append(tables.forms, end, tables.code, START, tables.place_sizes[CODE])
-    else:
-        for word in range(tables.place_sizes[TOWN]):
-            first = tables.town_starts[word]
-            end = append(tables.forms, end, tables.town, first, tables.town_ends[word] - first)
-    tables.forms[end] = BAR
-    end += 1
-    tables.line_start[0] = end
-    for word in range(count):
-        start, stop = tables.starts[word], tables.ends[word]
-        if kept > 0 and _is_repeated(tables, start, stop):
-            continue
-        if end > tables.line_start[0]:
-            tables.forms[end] = SPACE
-            end += 1
-        end = append(tables.forms, end, tables.arena, start, stop - start)
-    return end
+def _strip_endings(word: str, endings: tuple[str, ...]) -> tuple[str, ...]:
+    """Remove the endings of a word."""
+    parts = []
+    while word.endswith(endings):
+        ending = next(ending for ending in endings if word.endswith(ending))
+        head = word[: -len(ending)]
+        if not head or head.isdigit():
+            break
+        parts.append(ADDRESS_WORDS.get(ending, ending))
+        word = head
+    return (*parts, word)
+
+
+@lru_cache(_CACHED_CITIES)
+def split_place_words(city: str | None) -> tuple[str, ...]:
+    """Split the name of a city into words in normal form."""
+    if not city:
+        return ()
+    return tuple(
+        to_latin(normalize("NFKC", city)).encode().translate(LETTERS, OMITTED_SIGNS).decode().split()
+    )

@@ -1,10 +1,15 @@
-"""Telephone numbers: calling codes, number lengths, and the limits of the rules in `features.normalization.phone_kernels`.
+"""Telephone numbers in normal form: `+`, calling code and national digits.
 
 A full parser takes tens of microseconds per number. History and plausibility checks need less: the number, its calling code, and
 a check of its length.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
+
+from anyascii import anyascii
+
+from features.normalization.letters import clean_country
 
 
 class NumberingPlan(NamedTuple):
@@ -65,3 +70,124 @@ MIN_EXTENDED_DIGITS = 5  # digits before an extension
 MIN_DIGITS_BEFORE_SLASH = 9
 # If this many last digits are equal or count up, the number is invented.
 DUMMY_DIGITS = 7
+_EXIT_CODE, _NORTH_AMERICAN_EXIT_CODE, _NORTH_AMERICA = "00", "011", "1"
+_COUNTING_DIGITS = "01234567890123456789"
+_CACHED_NUMBERS = 1 << 14
+_NON_DIGITS = bytes(byte for byte in range(256) if not 48 <= byte < 58)
+
+
+@lru_cache(_CACHED_NUMBERS)
+def normalize_phone(phone: str | None, country: str | None) -> str:
+    """Normalize a number to `+`, calling code and national digits; '' if there is none.
+
+    Parameters
+    ----------
+    phone : str or None
+        Number as written: with `+`, `00`, a trunk zero, brackets, an extension.
+    country : str or None
+        ISO 3166-1 alpha-2 country of its owner, for a national number. Without it a national number stays plain digits.
+
+    Examples
+    --------
+    >>> normalize_phone("010-5550-1234", "KR"), normalize_phone("0082 (0)10 5550 1234", None)
+    ('+821055501234', '+821055501234')
+    """
+    if not phone:
+        return ""
+    text = phone if phone.isascii() else anyascii(phone)
+    if "x" in text or "X" in text or "#" in text or "/" in text or ";" in text:
+        text = _cut_extension(text)
+    digits = text.encode().translate(None, _NON_DIGITS).decode()
+    home = clean_country(country)
+    if "+" in text[:4]:
+        code = find_calling_code(digits)
+        if code:
+            return _join_number(code, digits[len(code) :])
+    return _read_unmarked(digits, home)
+
+
+def find_calling_code(digits: str) -> str:
+    """Find the calling code of the digits of an international number; '' if it is unknown."""
+    for length in (1, 2, 3):
+        if digits[:length] in CALLING_CODES:
+            return digits[:length]
+    return ""
+
+
+def check_phone(form: str, country: str) -> tuple[bool, bool]:
+    """Check a number in normal form.
+
+    Parameters
+    ----------
+    form : str
+        Result of `normalize_phone`; '' for a filler.
+    country : str
+        ISO 3166-1 alpha-2 country of its owner's address; '' if unknown.
+
+    Returns
+    -------
+    implausible, foreign : bool
+        True if its length or its digits are not plausible; True if its calling code is not that of the country.
+    """
+    if not form.startswith("+"):
+        return not MIN_NUMBER_DIGITS <= len(form) <= MAX_NUMBER_DIGITS or _is_dummy(form), False
+    plan = PLANS.get(country)
+    if plan and form.startswith(plan.calling_code, 1):
+        national = len(form) - 1 - len(plan.calling_code)
+        return not plan.shortest <= national <= plan.longest or _is_dummy(form), False
+    fits = MIN_NUMBER_DIGITS <= len(form) - 1 <= MAX_NUMBER_DIGITS
+    return not fits or _is_dummy(form), plan is not None
+
+
+def _is_dummy(form: str) -> bool:
+    """Check if a number ends in equal digits, or in digits that count up."""
+    end = form[-DUMMY_DIGITS:]
+    return end == end[:1] * DUMMY_DIGITS or end in _COUNTING_DIGITS
+
+
+def _cut_extension(text: str) -> str:
+    """Remove an extension and a second number."""
+    lowered = text.lower().replace("ext", "x")
+    for mark in "x#;/":
+        head, found, _ = lowered.partition(mark)
+        digits = "".join(filter(str.isdigit, head)).removeprefix(_EXIT_CODE)
+        if found and len(digits) >= (MIN_DIGITS_BEFORE_SLASH if mark == "/" else MIN_EXTENDED_DIGITS):
+            lowered = head
+    return lowered
+
+
+def _read_unmarked(digits: str, home: str) -> str:
+    """Parse a number without `+`: with international prefix, with its own calling code, or national."""
+    plan = PLANS.get(home)
+    if digits[:1] == "0":
+        for exit_code in _get_exit_codes(plan):
+            code = find_calling_code(digits.removeprefix(exit_code)) if digits.startswith(exit_code) else ""
+            if code:
+                return _join_number(code, digits[len(exit_code) + len(code) :])
+    if plan is None:
+        return digits if digits.strip("0") else ""
+    if _has_own_code(digits, plan):
+        return _join_number(plan.calling_code, digits[len(plan.calling_code) :])
+    trunk = TRUNK_PREFIXES.get(home, "")
+    if trunk and digits.startswith(trunk) and plan.shortest <= len(digits) - len(trunk) <= plan.longest:
+        digits = digits[len(trunk) :]
+    return _join_number(plan.calling_code, digits)
+
+
+def _get_exit_codes(plan: NumberingPlan | None) -> tuple[str, ...]:
+    american = plan is not None and plan.calling_code == _NORTH_AMERICA
+    return (_EXIT_CODE, _NORTH_AMERICAN_EXIT_CODE) if american else (_EXIT_CODE,)
+
+
+def _has_own_code(digits: str, plan: NumberingPlan) -> bool:
+    if not digits.startswith(plan.calling_code):
+        return False
+    national = len(digits) - len(plan.calling_code)
+    surely = len(digits) > plan.longest or national >= MIN_SURE_NATIONAL_DIGITS
+    return surely and plan.shortest <= national <= plan.longest
+
+
+def _join_number(code: str, national: str) -> str:
+    """Join calling code and national number without the trunk zero."""
+    kept = national if code in ZERO_KEEPING_CODES else national.lstrip("0")
+    return f"+{code}{kept}" if kept.strip("0") else ""

@@ -15,7 +15,7 @@ from consignments.records import Alert, Consignment
 from features.alerts.alerts import Alerts
 from features.indicators.operation_keys import SECRET_BYTES, OperationKey, OperationKeys
 from features.indicators.values import compute_indicators
-from features.rows.described_rows import normalize_consignment
+from features.normalization.normal_forms import normalize_consignment
 
 HUNT_DAYS, IN_HAND_DAYS = 30, 3
 """Default number of days that a hunt goes back, and for which a consignment without an outcome counts as in hand."""

@@ -12,7 +12,7 @@ from consignments.timestamps import to_us
 from consignments.visibility import FINAL_RESULTS, list_positive_results
 from features.alerts.alerts import Alerts
 from features.indicators.operation_keys import OperationKeys
-from features.rows.described_rows import normalize_consignment
+from features.normalization.normal_forms import normalize_consignment
 
 
 class InspectionResult(NamedTuple):

@@ -16,11 +16,13 @@ from consignments.errors import BadSetting, UnknownName
 from features.goods.hs import FAMILIES
 from features.goods.lexicon import SUBSTANCE_FAMILIES
 from features.spec import Feature
+from features.table import read_texts
 
 DEFAULT_LANGUAGE = "en"
 LANGUAGE_VARIABLE = "NPSRISK_LANGUAGE"
 LANGUAGES = ("en", "es", "ko")
 TEXT_FIELDS = ("true", "false", "zero", "under_one", "one", "other", "missing", "single_key", "several_key")
+SIDE_PREFIX = "parties.{side}_"
 DECLARED_KEY = "declared"
 """Entry of the table `[key]` for the keys that a configuration declares."""
 COLUMN_CODES = "column"
@@ -204,7 +206,12 @@ def load_text_table(language: str) -> TextTable:
     if language not in LANGUAGES:
         raise UnknownName.from_candidates(language, LANGUAGES, kind="language")
     data = files("models").joinpath("reason_texts", f"{language}.toml").read_bytes()
-    return msgspec.toml.decode(data, type=TextTable)
+    table = msgspec.toml.decode(data, type=TextTable)
+    if language == DEFAULT_LANGUAGE:
+        for name, fields in read_texts().items():
+            texts = table.side if name.startswith(SIDE_PREFIX) else table.feature
+            texts[name.removeprefix(SIDE_PREFIX)] = msgspec.convert(fields, ReasonTemplate)
+    return table
 
 
 def get_template(feature: Feature, language: str) -> ReasonTemplate:

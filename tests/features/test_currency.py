@@ -5,22 +5,11 @@ from math import isnan
 
 import numpy as np
 import pytest
-from support.examples import make_consignment
 
-from consignments.timestamps import US_PER_DAY, to_datetime, to_day
+from consignments.timestamps import to_day
 from features.currency import MAX_CLOSED_DAYS, ExchangeRates
-from features.rows.described_rows import measure_rows
-from features.value import UNIT_AT
 
 MONDAY = to_day(datetime(2024, 3, 4, tzinfo=UTC))
-
-
-def convert_to_usd(rates, amount, currency, day):
-    """Convert an amount to dollars, as the features of value do; NaN if it cannot be."""
-    received = to_datetime(day * US_PER_DAY)
-    c = make_consignment(declared_value=amount, currency=currency, received_at=received)
-    value, *measures = measure_rows([c], rates)[0].tolist()
-    return value if measures[UNIT_AT - 1 :] == [*map(ord, "USD")] else float("nan")
 
 
 @pytest.fixture
@@ -33,36 +22,34 @@ def rates():
 
 
 def test_an_amount_is_valued_at_the_rate_of_the_day_before(rates):
-    assert convert_to_usd(rates, 100.0, "EUR", MONDAY + 1) == pytest.approx(110.0)
+    assert rates.convert_to_usd(100.0, "EUR", MONDAY + 1) == pytest.approx(110.0)
 
 
 def test_a_rate_published_today_is_not_used_today(rates):
-    assert isnan(convert_to_usd(rates, 100.0, "EUR", MONDAY))
+    assert isnan(rates.convert_to_usd(100.0, "EUR", MONDAY))
 
 
 def test_over_closed_days_and_past_the_end_the_last_rate_holds(rates):
-    assert convert_to_usd(rates, 1000.0, "KRW", MONDAY + 500) == pytest.approx(1.1)
+    assert rates.convert_to_usd(1000.0, "KRW", MONDAY + 500) == pytest.approx(1.1)
 
 
 def test_dollars_and_what_is_fixed_to_them_need_no_table():
-    assert convert_to_usd(ExchangeRates.create_empty(), 5.0, "USD", MONDAY) == 5.0
-    assert convert_to_usd(ExchangeRates.create_empty(), 3.75, "SAR", MONDAY) == pytest.approx(1.0)
+    assert ExchangeRates.create_empty().convert_to_usd(5.0, "USD", MONDAY) == 5.0
+    assert ExchangeRates.create_empty().convert_to_usd(3.75, "SAR", MONDAY) == pytest.approx(1.0)
 
 
 def test_an_unknown_currency_has_no_value(rates):
-    assert isnan(convert_to_usd(rates, 5.0, "XXX", MONDAY + 1))
+    assert isnan(rates.convert_to_usd(5.0, "XXX", MONDAY + 1))
 
 
 def test_a_table_survives_its_arrays(rates):
     arrays = rates.to_arrays()
     assert not any(array.dtype.hasobject for array in arrays.values())
-    assert convert_to_usd(ExchangeRates.from_arrays(arrays), 100.0, "EUR", MONDAY + 2) == convert_to_usd(
-        rates, 100.0, "EUR", MONDAY + 2
+    assert ExchangeRates.from_arrays(arrays).convert_to_usd(100.0, "EUR", MONDAY + 2) == rates.convert_to_usd(
+        100.0, "EUR", MONDAY + 2
     )
     assert isnan(
-        convert_to_usd(
-            ExchangeRates.from_arrays(ExchangeRates.create_empty().to_arrays()), 1.0, "EUR", MONDAY
-        )
+        ExchangeRates.from_arrays(ExchangeRates.create_empty().to_arrays()).convert_to_usd(1.0, "EUR", MONDAY)
     )
 
 
@@ -71,25 +58,25 @@ def test_a_currency_that_is_no_longer_published_has_no_value():
     pytest.importorskip("currency_converter")
     last = to_day(datetime(2022, 3, 1, tzinfo=UTC))
     table = ExchangeRates.load_ecb(last - 30, last + 60)
-    assert not isnan(convert_to_usd(table, 1000.0, "RUB", last + MAX_CLOSED_DAYS))
-    assert isnan(convert_to_usd(table, 1000.0, "RUB", last + 30))
+    assert not isnan(table.convert_to_usd(1000.0, "RUB", last + MAX_CLOSED_DAYS))
+    assert isnan(table.convert_to_usd(1000.0, "RUB", last + 30))
 
 
 def test_the_ecb_table_is_as_published():
     """1 EUR was 1.0846 USD and 1,444.94 KRW on 4 March 2024 (ECB reference rates)."""
     pytest.importorskip("currency_converter")
     table = ExchangeRates.load_ecb(MONDAY, MONDAY + 2)
-    assert convert_to_usd(table, 1.0, "EUR", MONDAY + 1) == pytest.approx(1.0846, abs=1e-9)
-    assert convert_to_usd(table, 1444.94, "KRW", MONDAY + 1) == pytest.approx(1.0846, abs=1e-9)
+    assert table.convert_to_usd(1.0, "EUR", MONDAY + 1) == pytest.approx(1.0846, abs=1e-9)
+    assert table.convert_to_usd(1444.94, "KRW", MONDAY + 1) == pytest.approx(1.0846, abs=1e-9)
 
 
 def test_the_ecb_table_reaches_back_over_a_weekend_before_its_first_day():
     pytest.importorskip("currency_converter")
-    assert not isnan(convert_to_usd(ExchangeRates.load_ecb(MONDAY, MONDAY), 1.0, "EUR", MONDAY))
+    assert not isnan(ExchangeRates.load_ecb(MONDAY, MONDAY).convert_to_usd(1.0, "EUR", MONDAY))
 
 
 def test_the_ecb_table_holds_nothing_published_after_its_last_day():
     pytest.importorskip("currency_converter")
     short, long = ExchangeRates.load_ecb(MONDAY, MONDAY), ExchangeRates.load_ecb(MONDAY, MONDAY + 30)
-    assert convert_to_usd(short, 1.0, "EUR", MONDAY + 60) == convert_to_usd(long, 1.0, "EUR", MONDAY + 1)
-    assert convert_to_usd(short, 1.0, "EUR", MONDAY + 60) != convert_to_usd(long, 1.0, "EUR", MONDAY + 60)
+    assert short.convert_to_usd(1.0, "EUR", MONDAY + 60) == long.convert_to_usd(1.0, "EUR", MONDAY + 1)
+    assert short.convert_to_usd(1.0, "EUR", MONDAY + 60) != long.convert_to_usd(1.0, "EUR", MONDAY + 60)

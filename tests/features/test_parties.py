@@ -6,16 +6,17 @@ from math import isnan
 import pytest
 from support.examples import make_consignment
 
-from features.parties import PARTY_FEATURES
-from features.rows.described_rows import PartyDetails, describe, describe_party
-from features.rows.plans import NO_KEYS
+from features.normalization.emails import normalize_email
+from features.normalization.normal_forms import normalize_consignment
+from features.normalization.phones import normalize_phone
+from features.parties import PARTY_FEATURES, compute_party_values, is_filler
 
 NAMES = [feature.name.removeprefix("parties.") for feature in PARTY_FEATURES]
 
 
 def values(**changes):
-    described = describe([make_consignment(**changes)], NO_KEYS)
-    return dict(zip(NAMES, described.values[0].tolist(), strict=True))
+    c = make_consignment(**changes)
+    return dict(zip(NAMES, compute_party_values(c, normalize_consignment(c)), strict=True))
 
 
 def test_a_plain_consignment_lacks_only_what_it_lacks():
@@ -41,13 +42,13 @@ def test_missing_details_are_flagged_and_counted(nothing):
     "text", ["XXX", "xxxx", "N/A", "-", "...", "12345", "12-34/5", "#$% 12", "unknown", "PDF", "NDA"]
 )
 def test_filler_is_filler(text):
-    assert describe_party(PartyDetails(text)).filler == 1.0
+    assert is_filler(text)
     assert values(consignee_name=text)["consignee_name_invalid"] == 1.0
 
 
 @pytest.mark.parametrize("text", ["Kim", "Ng", "Xx Ya", "김민수", "Na", "12 Harbour Road", "O"])
 def test_short_and_foreign_names_are_no_filler(text):
-    assert describe_party(PartyDetails(text)).filler == 0.0
+    assert not is_filler(text)
 
 
 @pytest.mark.parametrize(
@@ -117,11 +118,11 @@ def test_the_nature_is_read_in_any_case(nature):
 )
 def test_invisible_characters_hide_no_provider(email):
     assert values(sender_email=email)["sender_email_untraceable"] == 1.0
-    assert describe_party(PartyDetails(email=email)).email == "ab@mailinator.com"
+    assert normalize_email(email) == "ab@mailinator.com"
 
 
 def test_invisible_characters_hide_no_country():
-    assert describe_party(PartyDetails(phone="010-5550-1234", country="K\u200bR")).phone == "+821055501234"
+    assert normalize_phone("010-5550-1234", "K\u200bR") == "+821055501234"
 
 
 def test_without_a_name_the_kind_is_unknown():

@@ -16,8 +16,6 @@ from consignments.timestamps import to_day
 from features.categories import fit_vocabularies
 from features.config import FeatureConfig
 from features.currency import ExchangeRates
-from features.normalization.normal_forms import get_goods_hs
-from features.rows.described_rows import measure_rows
 from features.value import fit_norms
 from models.reasons.texts import get_template
 from training.evaluation.name_invariance import NAMES
@@ -28,7 +26,7 @@ SOME = [make_consignment(declared_value=10.0 + place) for place in range(40)]
 
 PIPELINE = build_pipeline(
     rates=RATES,
-    norms=fit_norms(measure_rows(SOME, RATES), map(get_goods_hs, SOME)),
+    norms=fit_norms(SOME, RATES),
     vocabularies=fit_vocabularies(SOME, FeatureConfig()),
 )
 PIPELINE.alerts.add(Alert(alert_id="A1", issued_at=day(-1), description_pattern="cot*", hs_code="61"))

@@ -11,8 +11,6 @@ from support.examples import MONDAY, make_consignment
 from consignments.records import Item
 from consignments.timestamps import to_day
 from features.currency import ExchangeRates
-from features.normalization.normal_forms import get_goods_hs
-from features.rows.described_rows import measure_rows
 from features.value import MIN_CONSIGNMENTS_FOR_NORM, fit_norms
 
 RATES = ExchangeRates(
@@ -27,7 +25,7 @@ def values(norms=None, rates=RATES, **changes):
 
 
 def norms_of(consignments):
-    return fit_norms(measure_rows(consignments, RATES), map(get_goods_hs, consignments))
+    return fit_norms(consignments, RATES)
 
 
 def test_value_is_compared_in_dollars_whatever_the_currency():

@@ -34,9 +34,8 @@ from features.goods.kernels import TEXT_BUCKETS
 from features.history.pseudonyms import Pseudonyms
 from features.indicators.operation_keys import OperationKey, OperationKeys
 from features.indicators.values import compute_indicators
-from features.normalization.normal_forms import NormalForms, get_goods_hs
+from features.normalization.normal_forms import NormalForms, get_goods_hs, normalize_consignment
 from features.pipeline import Pipeline
-from features.rows.described_rows import measure_rows, normalize_consignment
 from features.value import fit_norms
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "frozen_rows"
@@ -141,8 +140,7 @@ def build_alerts(sources: Sequence[Consignment]) -> Alerts:
 
 def fit_parameters(sources: Sequence[Consignment]) -> dict[str, Any]:
     """Learn vocabularies and norms from the stored rows."""
-    norms = fit_norms(measure_rows(sources, build_rates()), map(get_goods_hs, sources))
-    return {"vocabularies": fit_vocabularies(sources, CONFIG), "norms": norms}
+    return {"vocabularies": fit_vocabularies(sources, CONFIG), "norms": fit_norms(sources, build_rates())}
 
 
 def read_parameters() -> dict[str, Any]:
@@ -174,7 +172,8 @@ def compute_answers(
         group = rows[begin : begin + GROUP_ROWS]
         X = np.full((len(group), pipeline.history_at), -9, np.float32)
         keys = np.zeros((2, len(group), len(pipeline.kinds)), np.uint64)
-        pipeline.fill_rows(group, X, *keys)
+        with np.errstate(over="ignore"):  # a few hostile amounts are negative, which no valid record has
+            pipeline.fill_rows(group, X, *keys)
         X[np.isnan(X)] = np.nan  # one kind of NaN
         frozen = X[:, places]
         for place, c in enumerate(group):
@@ -237,8 +236,7 @@ def _read_record(values: dict[str, Any]) -> Consignment:
 
 def draw_sources(seed: int) -> list[Consignment]:
     """Draw source rows from two simulated worlds and from hostile texts."""
-    from support.hostile_rows import make_hostile
-    from support.row_comparison import BASES
+    from support.hostile_rows import BASES, make_hostile
 
     from consignments.tables import check_frame, to_consignments
     from training.simulation.operation import simulate

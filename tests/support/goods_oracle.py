@@ -24,7 +24,7 @@ from features.goods.lexicon import (
     read_names,
     read_words,
 )
-from features.normalization.normal_forms import NormalForms, clean_hs
+from features.normalization.normal_forms import MAX_CHARACTERS, NormalForms, clean_hs
 
 READ_AS_ONE = ("il1", "o0", "e3", "a4", "s5", "t7", "b8")  # what a name may be spelt with, one for another
 _CAS_OR_LOCANT = re.compile(
@@ -42,7 +42,7 @@ class Letter(NamedTuple):
 
 def plain_values(text: str) -> dict[str, float]:
     """Give what the kernel writes for a text that is not '', by feature name; no HS code, no items."""
-    text = normalize("NFC", text[: kernel.MAX_CHARACTERS])[: kernel.MAX_CHARACTERS]
+    text = normalize("NFC", text[:MAX_CHARACTERS])[:MAX_CHARACTERS]
     folded = [stood for char in text for stood in fold_character(char)]
     values = {"described": 1.0} | _shape(text) | _words(folded) | _chemistry(folded)
     values |= _terms(squeeze(folded))
@@ -86,7 +86,7 @@ class GoodsFeatures:
     def _describe_text(self, text: str) -> tuple[dict[str, float], frozenset[int]]:
         if not text:
             return {"described": 0.0}, frozenset()
-        composed = normalize("NFC", text[: kernel.MAX_CHARACTERS])[: kernel.MAX_CHARACTERS]
+        composed = normalize("NFC", text[:MAX_CHARACTERS])[:MAX_CHARACTERS]
         folded = [stood for char in composed for stood in fold_character(char)]
         _, words = _find(squeeze(folded))
         values = plain_values(text) | {"text_score": plain_score(text, self._weights)}
@@ -411,7 +411,7 @@ def _conclusions(values: dict[str, float]) -> dict[str, float]:
 
 def plain_buckets(text: str) -> list[int]:
     """Give the distinct buckets of a text's n-grams, in the order they first occur."""
-    text = normalize("NFC", text[: kernel.MAX_CHARACTERS])[: kernel.MAX_CHARACTERS]
+    text = normalize("NFC", text[:MAX_CHARACTERS])[:MAX_CHARACTERS]
     folded = "".join(char if in_word(char) else " " for part in text for char, _ in fold_character(part))
     line = re.sub(" +", " ", f" {folded} ")
     grams = [

@@ -1,28 +1,64 @@
-"""Hostile consignments: mutated and stitched texts of parties, for the comparison of the kernels with their oracle."""
+"""Hostile consignments: mutated and stitched texts of parties."""
 
 import random
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
+import msgspec
+from support.examples import make_consignment
+
 from consignments.records import Consignment, Item
-from features.normalization.normal_forms import ADDRESS_WORDS, LEGAL_FORM_PHRASES, NAME_WORDS
+from features.normalization.addresses import ADDRESS_WORDS
+from features.normalization.names import BUSINESS_WORDS, LEGAL_FORM_PHRASES, NAME_WORDS
 from features.parties import (
-    BUSINESS_WORDS,
     CHEMICAL_PHRASES,
     FIRM_PHRASES,
     FREE_PROVIDERS,
     HOME_SIGNS,
     OFFICE_WORDS,
+    PARTS,
     PLACEHOLDERS,
     UNTRACEABLE_PROVIDERS,
     VIRTUAL_OFFICE_WORDS,
 )
-from features.rows.described_rows import DETAIL_COLUMNS
+from features.table import SIDES
 
 MAX_CHARACTERS = 500
-PIECES = (
-    *ADDRESS_WORDS, *NAME_WORDS, *LEGAL_FORM_PHRASES, *BUSINESS_WORDS, *CHEMICAL_PHRASES, *FIRM_PHRASES, *HOME_SIGNS,
-    *OFFICE_WORDS, *PLACEHOLDERS, *VIRTUAL_OFFICE_WORDS, *sorted(FREE_PROVIDERS), *sorted(UNTRACEABLE_PROVIDERS),
+PIECES = sorted(
+    {
+        *ADDRESS_WORDS,
+        *NAME_WORDS,
+        *LEGAL_FORM_PHRASES,
+        *BUSINESS_WORDS,
+        *CHEMICAL_PHRASES,
+        *FIRM_PHRASES,
+        *HOME_SIGNS,
+        *OFFICE_WORDS,
+        *PLACEHOLDERS,
+        *VIRTUAL_OFFICE_WORDS,
+        *FREE_PROVIDERS,
+        *UNTRACEABLE_PROVIDERS,
+    }
+)
+DETAIL_COLUMNS = tuple(f"{side}_{part}" for side in SIDES for part in PARTS)
+BASES = (
+    msgspec.structs.asdict(make_consignment()),
+    msgspec.structs.asdict(
+        make_consignment(
+            sender_name="주식회사 한빛 화학", sender_address="테헤란로 45, 101동 1203호", sender_city="서울", sender_postcode="062 32",
+            sender_country="KR", sender_phone="010-5550-1234", sender_email="J.Doe+shop@GMail.com", consignee_name="Kim Min-su",
+            consignee_address="12 Student Dormitory, Flat 3", consignee_city="London", consignee_postcode="E1 6AN",
+            consignee_country="GB", consignee_phone="+44 20 7946 0018 ext 3", consignee_email="x@mailinator.com",
+        )
+    ),
+    msgspec.structs.asdict(
+        make_consignment(
+            sender_name="武汉生物科技有限公司", sender_address="ул. Ленина 5, кв. 7", sender_city="Москва", sender_postcode="101000",
+            sender_country="RU", sender_phone="8 (916) 123-45-67", sender_email="продажи@пример.рф", account_id="ACC 7",
+            consignee_name="Müller GmbH & Co. KG", consignee_address="Hauptstraße 5, Postfach 12", consignee_city="Köln",
+            consignee_country="DE", consignee_phone="0221/123456",
+        )
+    ),
 )  # fmt: skip
 # Combining marks, full width, ligatures, Hangul in letters, invisible signs, NUL, letters whose case is more than one letter.
 ODD_LETTERS = (
@@ -205,7 +241,7 @@ ITEM_TEXTS = [
     tuple(_item_draws.choice(GOODS_TEXTS[:12]) for _ in range(_item_draws.choice((0, 1, 2, 3, 5, 17))))
     for _ in range(40)
 ]
-"""Descriptions of the items of a row: few, because the oracle of a text takes tens of milliseconds and is cached."""
+"""Descriptions of the items of a row: few, so that many rows share them."""
 
 
 def make_items(draws: random.Random) -> tuple[Item, ...] | None:

@@ -19,9 +19,10 @@ from features.batch import BATCH_KEY
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
-from features.parties import SIDES
+from features.normalization.names import normalize_name
+from features.parties import classify_party, is_filler
 from features.pipeline import GROUP_ROWS, Pipeline
-from features.rows.described_rows import PartyDetails, describe_party
+from features.table import SIDES
 from models.risk_model import RiskModel
 
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -69,12 +70,11 @@ def is_person(name: str | None) -> bool:
     >>> is_person("Emma Taylor"), is_person("Orchid Trading Ltd"), is_person("N/A"), is_person(None)
     (True, False, False, False)
     """
-    party = describe_party(PartyDetails(name))
-    return party.filler == 0.0 and party.business == 0.0
+    return name is not None and _is_given(name) and classify_party(name).business == 0.0
 
 
 def _is_given(name: str) -> bool:
-    return describe_party(PartyDetails(name)).filler == 0.0
+    return not is_filler(name) and normalize_name(name) != ""
 
 
 def is_coded(name: str) -> bool:

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from consignments.timestamps import US_PER_DAY, get_time_column_us, to_us
 from features.batch import FeatureMatrix
-from features.goods.kernels import encode_text, score_text
+from features.goods.kernels import score_text
 from features.goods.tables import load_goods_tables
 from features.goods.text_weights import TEXT_FOLDS, fit_text_weights, score_out_of_fold
+from features.goods.texts import encode_text
 from features.spec import Spec
 from models.risk_model import FitOptions, LabelledRows, grow_trees, predict_finite
 from training.config import ModelConfig, TrainConfig, WeightsConfig

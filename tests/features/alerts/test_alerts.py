@@ -16,7 +16,7 @@ from features.alerts.patterns import (
     match_word,
     normalize_pattern,
 )
-from features.rows.described_rows import normalize_consignment
+from features.normalization.normal_forms import normalize_consignment
 
 
 def alert(alert_id="A1", issued_at=None, **changes):

@@ -1,3 +1,4 @@
+import random
 from math import isnan
 from typing import Any
 
@@ -7,14 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.described import build_pipeline, describe_group
 from support.examples import make_consignment
+from support.goods_oracle import GoodsFeatures as PlainGoods
+from support.hostile_rows import make_goods
 
 from consignments.errors import BundleRefused
 from consignments.records import Item
 from features.goods import kernels as kernel
-from features.goods.goods import GOODS_FEATURES
+from features.goods.goods import GOODS_FEATURES, GoodsFeatures
 from features.goods.hs import FAMILY_CODES
-from features.goods.kernels import compose_text
-from features.normalization.normal_forms import MAX_CHARACTERS, get_goods_text
+from features.goods.kernels import TEXT_BUCKETS
+from features.goods.texts import encode_text
+from features.normalization.normal_forms import MAX_CHARACTERS, get_goods_text, normalize_goods
 
 PIPELINE = build_pipeline()
 NAMES = [feature.name.removeprefix("goods.") for feature in GOODS_FEATURES]
@@ -143,7 +147,7 @@ def test_a_name_behind_long_texts_is_found() -> None:
 @settings(max_examples=60, deadline=None)
 def test_long_texts_are_cut_as_python_cuts_them(texts: list[str]) -> None:
     c = make_consignment(description="gift", items=tuple(map(Item, texts)))
-    text = compose_text(get_goods_text(c))
+    text = "".join(map(chr, encode_text(get_goods_text(c)).tolist()))
     got, alone = describe(description="gift", items=c.items), describe(description=text, items=None)
     assert {name: repr(got[name]) for name in NAMES if not name.startswith("item")} == {
         name: repr(alone[name]) for name in NAMES if not name.startswith("item")
@@ -162,3 +166,15 @@ def test_a_name_in_any_item_is_found() -> None:
     values = describe(description="gift", items=(Item(description="socks"), Item(description="3-CMC")))
     assert values["names_specific"] == 1
     assert values["vague_whole"] == 0
+
+
+def test_hostile_goods_have_the_values_of_plain_python() -> None:
+    draws, weights = random.Random(4), np.random.default_rng(5).normal(size=TEXT_BUCKETS).astype(np.float32)
+    compiled, plain = GoodsFeatures(weights), PlainGoods(weights)
+    for _ in range(150):
+        drawn = make_goods(draws)
+        c = make_consignment(**{name: drawn[name] for name in ("description", "hs_code", "items")})
+        forms = normalize_goods(c)
+        np.testing.assert_array_equal(
+            compiled.compute(c, forms), np.array(plain.compute(c, forms), np.float32)
+        )

@@ -1,4 +1,8 @@
+import os
+import subprocess
+import sys
 from math import isnan
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,15 +15,21 @@ from support.goods_oracle import get_family_name, plain_score, plain_values
 from features.goods.kernels import (
     CLASS,
     CONTEXT,
-    MAX_CHARACTERS,
+    HIT_COLUMNS,
     MEDICINE,
+    REFUSED,
     SPECIFIC,
     TEXT_BUCKETS,
-    encode_text,
+    TEXT_SCORE,
+    count_buckets,
+    locate_terms,
     score_text,
+    write_goods,
 )
 from features.goods.lexicon import load_text_tables, read_names, read_words
 from features.goods.tables import load_goods_tables
+from features.goods.texts import encode_text
+from features.normalization.normal_forms import MAX_CHARACTERS
 
 WEIGHTS = np.random.default_rng(7).normal(size=TEXT_BUCKETS).astype(np.float32)
 PIPELINE = build_pipeline(text_weights=WEIGHTS)
@@ -378,6 +388,53 @@ def test_where_there_is_no_text_its_values_are_missing() -> None:
     assert values["described"] == 0
     assert isnan(values["names_specific"])
     assert isnan(values["text_score"])
+
+
+def test_arrays_of_another_size_are_refused() -> None:
+    row, tables = np.full(TEXT_SCORE + 1, -9, np.float32), load_goods_tables()
+    for text, weights, to in (
+        (np.zeros(MAX_CHARACTERS + 1, np.uint32), WEIGHTS, row),
+        (encode_text("tea"), WEIGHTS[1:], row),
+        (encode_text("tea"), WEIGHTS, row[1:]),
+    ):
+        assert write_goods(text, tables, weights, 0, 0, to) == REFUSED
+    assert (row == -9).all()
+    long = np.zeros(MAX_CHARACTERS + 1, np.uint32)
+    assert locate_terms(long, tables, np.zeros((1, HIT_COLUMNS), np.int32)) == REFUSED
+    assert isnan(score_text(long, tables, WEIGHTS))
+    assert count_buckets(long, tables, np.zeros(TEXT_BUCKETS), 1.0) == REFUSED
+
+
+CHECKED = """
+import random
+from support.hostile_rows import BASES, GOODS_TEXTS, ODD_LETTERS, make_text
+from support.described import build_pipeline, describe_by_name
+from support.examples import make_consignment
+from features.goods.lexicon import read_names
+
+draws, pipeline = random.Random(3), build_pipeline()
+names = [term.spelling for term in read_names()]
+for row in range(5000):
+    text = make_text(draws, draws.choice((*GOODS_TEXTS, *names)))
+    describe_by_name(pipeline, make_consignment(description=text and text * draws.choice((1, 1, 2, 200))))
+"""
+
+
+@pytest.mark.slow
+def test_the_compiled_kernel_leaves_no_array(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CHECKED],
+        env=os.environ
+        | {
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "NUMBA_BOUNDSCHECK": "1",
+            "NUMBA_CACHE_DIR": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_tables_are_built_once() -> None:

@@ -10,10 +10,9 @@ from support.examples import MONDAY, make_consignment
 from consignments.errors import BadSetting
 from consignments.records import Consignment
 from features.config import ExtraColumns, FeatureConfig, HistoryKeys
-from features.history.keys import COMMON_KINDS, KEYS_VERSION, list_key_kinds
+from features.history.keys import COMMON_KINDS, KEYS_VERSION, KeyBuilder, list_key_kinds
 from features.history.pseudonyms import Pseudonyms
-from features.rows.described_rows import describe
-from features.rows.plans import build_key_plan
+from features.normalization.normal_forms import normalize_consignment
 
 PSEUDONYMS = Pseudonyms(b"a key for tests")
 KOREAN = FeatureConfig(
@@ -28,10 +27,11 @@ def keys_of(c: Consignment, config: FeatureConfig | None = None) -> dict[str, in
 
 def both_of(c: Consignment, config: FeatureConfig | None = None) -> tuple[dict[str, int], dict[str, int]]:
     kinds = list_key_kinds(config or FeatureConfig())
-    _, keys, counterparts = describe([c], build_key_plan(kinds, PSEUDONYMS))
+    both = np.zeros((2, len(kinds)), np.uint64)
+    KeyBuilder(kinds, PSEUDONYMS).fill(c, normalize_consignment(c), *both)
     names = [kind.name for kind in kinds]
-    both = keys[0].tolist(), counterparts[0].tolist()
-    return dict(zip(names, both[0], strict=True)), dict(zip(names, both[1], strict=True))
+    keys, counterparts = (dict(zip(names, each, strict=True)) for each in both.tolist())
+    return keys, counterparts
 
 
 def declared(**changes: Any) -> Consignment:

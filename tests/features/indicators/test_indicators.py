@@ -14,7 +14,7 @@ from consignments.records import Alert
 from features.alerts.alerts import HALF_LIFE_DAYS, Alerts
 from features.indicators.operation_keys import OperationKey, OperationKeys
 from features.indicators.values import compute_indicators
-from features.rows.described_rows import normalize_consignment
+from features.normalization.normal_forms import normalize_consignment
 
 KEY = OperationKey("EXAMPLE", bytes(range(32)))
 KEYS = OperationKeys([KEY])

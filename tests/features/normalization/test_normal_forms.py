@@ -6,25 +6,12 @@ from hypothesis import strategies as st
 from support.examples import make_consignment
 
 from consignments.records import Item
-from features.normalization.normal_forms import clean_hs, fold_to_ascii, get_goods_text
-from features.rows.described_rows import PartyDetails, describe_party, normalize_consignment
-
-
-def normalize_name(name: str | None) -> str:
-    return describe_party(PartyDetails(name)).name
-
-
-def normalize_email(email: str | None) -> str:
-    return describe_party(PartyDetails(email=email)).email
-
-
-def normalize_phone(phone: str | None, country: str | None) -> str:
-    return describe_party(PartyDetails(phone=phone, country=country)).phone
-
-
-def normalize_address(*parts: str | None) -> str:
-    return describe_party(PartyDetails(None, *parts)).address
-
+from features.normalization.addresses import normalize_address
+from features.normalization.emails import normalize_email
+from features.normalization.letters import fold_to_ascii
+from features.normalization.names import normalize_name
+from features.normalization.normal_forms import clean_hs, get_goods_text, normalize_consignment
+from features.normalization.phones import normalize_phone
 
 SAME_NAMES = [
     ("KIM MIN-SU", "Kim Min-su", "Minsu Kim", "Kim, Min Su", "Mr. Min-su KIM", "ＫＩＭ Minsu"),

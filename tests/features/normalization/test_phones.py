@@ -1,12 +1,8 @@
 """Telephone numbers: the plans of the table, and what cannot be a number."""
 
 import pytest
-from support.examples import make_consignment
 
-from features.normalization.phones import CALLING_CODES, PLANS
-from features.parties import PARTY_FEATURES
-from features.rows.described_rows import PartyDetails, describe, describe_party
-from features.rows.plans import NO_KEYS
+from features.normalization.phones import CALLING_CODES, PLANS, check_phone, normalize_phone
 
 
 def test_no_calling_code_begins_another():
@@ -24,7 +20,7 @@ def test_every_plan_can_be_dialled():
     [("+8210555", "+8210555"), ("+10212555", "+1212555"), ("+8520555", "+852555"), ("+999", "999")],
 )
 def test_a_calling_code_is_read_off_the_front(phone, form):
-    assert describe_party(PartyDetails(phone=phone)).phone == form
+    assert normalize_phone(phone, None) == form
 
 
 @pytest.mark.parametrize(
@@ -44,7 +40,4 @@ def test_a_calling_code_is_read_off_the_front(phone, form):
     ],
 )
 def test_a_number_is_doubted_where_it_cannot_be_right(phone, country, implausible, foreign):
-    described = describe([make_consignment(sender_phone=phone, sender_country=country)], NO_KEYS)
-    got = dict(zip([feature.name for feature in PARTY_FEATURES], described.values[0].tolist(), strict=True))
-    assert got["parties.sender_phone_implausible"] == implausible
-    assert got["parties.sender_phone_foreign"] == foreign
+    assert check_phone(normalize_phone(phone, country), country) == (implausible, foreign)
