@@ -7,7 +7,8 @@ The mutants are spread over all rooms by their number of lines, at least one eac
 is killed if one of at most `--tests` tests that execute its line fails, or if they take more than `--seconds`; both are
 counted. Lines that no test executes count as survivors, apart from compiled kernels: coverage does not see their lines, so
 the tests of the kernel's room are run. Every mutant changes a file of the current folder and restores it, so run it in a
-clone that nobody uses. `--out` is written after each mutant, and the same command goes on from there.
+clone that nobody uses. `--out` is written after each mutant, and the same command goes on from there. `--within` tries
+the mutants of some rooms first, for example of those whose tests have been measured.
 """
 
 import argparse
@@ -30,6 +31,7 @@ SWAPS: dict[type[ast.AST], str] = {
     ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*", ast.FloorDiv: "*", ast.Mod: "*",
     ast.And: "or", ast.Or: "and", ast.BitAnd: "|", ast.BitOr: "&",
 }  # fmt: skip
+KERNEL_MARKS = ("@njit", "@kernel")
 NOT_PRODUCT = ("tests", "benchmarks", "docs")
 
 
@@ -135,7 +137,7 @@ def list_tests(data: CoverageData, mutant: Mutant, most: int) -> list[str]:
     path = Path(mutant.file)
     parts = path.with_suffix("").parts
     found = sorted(tests, key=lambda test: -sum(part in test for part in parts))[:most]
-    if not found and "njit" in path.read_text(encoding="utf-8"):
+    if not found and any(mark in path.read_text(encoding="utf-8") for mark in KERNEL_MARKS):
         room = Path("tests") / path.parent
         found = [str(each) for each in sorted(room.glob("test_*.py"))]
     return found
@@ -169,6 +171,9 @@ def main() -> None:
     parser.add_argument("--coverage", type=Path, default=Path(".coverage"))
     parser.add_argument("--tests", type=int, default=25, help="most tests of a mutant")
     parser.add_argument("--seconds", type=float, default=180.0, help="most seconds of a mutant")
+    parser.add_argument(
+        "--within", nargs="*", default=[""], metavar="ROOM", help="try only mutants of these rooms"
+    )
     parser.add_argument("--out", type=Path, default=Path("mutants.json"))
     options = parser.parse_args()
     data = CoverageData(str(options.coverage))
@@ -176,13 +181,15 @@ def main() -> None:
     drawn = draw_mutants(options.mutants, options.seed)
     random.Random(options.seed).shuffle(drawn)
     rows = json.loads(options.out.read_text()) if options.out.is_file() else []
-    if [Mutant(*(row[name] for name in Mutant._fields)) for row in rows] != drawn[: len(rows)]:
+    tried = {Mutant(*(row[name] for name in Mutant._fields)) for row in rows}
+    if not tried <= set(drawn):
         parser.error(f"{options.out} has other mutants; give another file")
-    for number, mutant in enumerate(drawn[len(rows) :], start=len(rows) + 1):
+    left = [each for each in drawn if each not in tried and each.file.startswith(tuple(options.within))]
+    for number, mutant in enumerate(left, start=1):
         tests = list_tests(data, mutant, options.tests)
         result = try_mutant(mutant, tests, options.seconds)
         rows.append({**mutant._asdict(), "tests": len(tests), "result": result})
-        print(f"{number} of {len(drawn)}: {mutant.file}:{mutant.line} {result}", flush=True)
+        print(f"{number} of {len(left)}: {mutant.file}:{mutant.line} {result}", flush=True)
         options.out.write_text(json.dumps(rows, indent=1))
     print_shares(rows)
 
