@@ -38,7 +38,7 @@ from training.runs.task import TrainingTask
 from training.runs.train import train_model
 from training.simulation.operation import simulate
 
-CONFIG = parse_config({"weights": {"background_share": 0.0625}, "evaluation": {"resamples": 20}})
+CONFIG = parse_config({"weights": {"background_share": 0.0625}})
 WHOLE, AS_WRITTEN = "everything", "normal forms in keys of history"
 SHARES = (0.001, 0.01, 0.05)
 KEYS_OF_PARTIES = {

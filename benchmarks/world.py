@@ -10,6 +10,7 @@ a test that it runs.
 
 import argparse
 import hashlib
+import io
 import os
 import resource
 import subprocess
@@ -18,12 +19,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
@@ -43,7 +46,7 @@ from benchmarks.realism import (
     simulate_period,
 )
 from training.reporting.charts import BLUE, GREY, ORANGE
-from training.reporting.figures import STYLE, create_figure, render_svg
+from training.reporting.charts import STYLE as CHART_STYLE
 from training.simulation.operation import simulate
 from training.simulation.parameters import SimulationParameters, load_parameters
 
@@ -52,6 +55,7 @@ PAGE, PICTURES = DOCS / "simulator.md", DOCS / "pictures"
 SEED, MORE_SEEDS = 1, (2, 3)
 """The signs of NPS are measured over all of these, because in one world a few networks dominate them."""
 FOUR_WEEKS = 4 * DAYS_PER_WEEK
+STYLE: dict[Any, Any] = CHART_STYLE | {"axes.titlesize": 11.5, "axes.titleweight": "bold"}
 Flags = NDArray[np.bool_]
 TABLES = ("consignments", "outcomes", "alerts", "truth")
 
@@ -384,6 +388,21 @@ def events_picture(world: SimulationParameters, lane: SimulatedPeriod, main_worl
             "selected": compute_shares_by_period(own_day, opened.to_numpy(dtype=bool), everything, DAYS_PER_WEEK),
         })  # fmt: skip
         return render_svg(figure)
+
+
+def create_figure(rows: int, columns: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Create a figure with panels, sizes in inches; to be used within `mpl.rc_context(STYLE)`."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
+def render_svg(figure: Figure) -> str:
+    """Render a figure as SVG; the same values give the same bytes."""
+    FigureCanvasSVG(figure)
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    drawn = text.getvalue()
+    return drawn[drawn.index("<svg") :]
 
 
 def panel(

@@ -32,7 +32,6 @@ label_delay_days = 12
 trees = 25
 [evaluation]
 origins = 1
-resamples = 40
 name_rows = 60
 """
 WAIT_SECONDS = 120.0

@@ -117,9 +117,6 @@ class EvaluationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "a uniform sample stands for them, drawn by their identifiers."
         ),
     ] = 500_000
-    resamples: Annotated[
-        int, Meta(ge=20, le=10_000, description="Number of resamples of whole days for the 95 % intervals.")
-    ] = 300
     smallest_slice: Annotated[
         Count,
         Meta(
@@ -135,7 +132,6 @@ class EvaluationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="Consignments of the test period, spread evenly, whose names are replaced by names of each other language."
         ),
     ] = 1000
-    seed: Annotated[Seed, Meta(description="Seed of the resamples.")] = 1
 
 
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

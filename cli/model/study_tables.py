@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from models.formats import format_number, format_percent, format_points
+
 if TYPE_CHECKING:
     from training.fitting.diagnostics import DiagnosticsResult
 
@@ -29,14 +31,14 @@ def _format_trials(trials: Sequence[Mapping[str, Any]]) -> str:
     rows = [
         [
             str(trial["trial"]),
-            f"{trial['worth']:.4g}",
-            f"{trial['recall_at_1pct']:.1%}",
-            *(f"{trial[name]:.3g}" for name in parameters),
+            format_number(trial["worth"]),
+            format_percent(trial["recall_at_1pct"]),
+            *(format_number(trial[name]) for name in parameters),
             "used" if trial["best"] else "",
         ]
         for trial in ranked[:MAX_ROWS]
     ]
-    header = ["trial", "worth", "recall at 1%", *(name.rpartition(".")[2] for name in parameters), ""]
+    header = ["trial", "worth", "recall at 1 %", *(name.rpartition(".")[2] for name in parameters), ""]
     return _format_table(f"Search, {len(trials)} trials ({TRIAL_NOTE})", header, rows, len(trials))
 
 
@@ -46,12 +48,14 @@ def _format_ablation(groups: Sequence[Mapping[str, Any]]) -> str:
         [
             str(row["group"]),
             str(row["features"]),
-            f"{row['worth']:+.3g} ({row['worth_low']:+.3g} to {row['worth_high']:+.3g})",
-            f"{100 * row['recall_at_1pct']:+.3g} points",
+            "{} ({} to {})".format(
+                *(format_number(row[f"worth{end}"], "+") for end in ("", "_low", "_high"))
+            ),
+            format_points(row["recall_at_1pct"]),
         ]
         for row in groups[:MAX_ROWS]
     ]
-    header = ["group", "features", "worth", "recall at 1%"]
+    header = ["group", "features", "worth", "recall at 1 %"]
     return _format_table(f"Ablation ({ABLATION_NOTE})", header, rows, len(groups)) if rows else ""
 
 

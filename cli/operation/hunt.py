@@ -23,6 +23,7 @@ from cli.table_reader import TableReader
 from cli.times import parse_time
 from consignments.errors import BadInput
 from consignments.records import Consignment
+from models.formats import format_number, format_score
 
 if TYPE_CHECKING:
     import numpy as np
@@ -154,7 +155,7 @@ def _format_hunt(found: "Hunt") -> str:
 def _format_hit(row: dict[str, Any]) -> str:
     text = f"  {row['consignment_id']} ({row['received_at'][:10]}, {row['state']}): {row['shared']}"
     if row["score_now"] is not None:
-        text += f"; score {row['score_then']:.3g} then, {row['score_now']:.3g} now"
+        text += f"; score {format_score(row['score_then'])} then, {format_score(row['score_now'])} now"
     if row["rank_now"] is not None:
-        text += f"; rank {row['rank_then']:.0f} then, {row['rank_now']:.0f} now"
+        text += f"; rank {format_number(row['rank_then'])} then, {format_number(row['rank_now'])} now"
     return text

@@ -28,9 +28,9 @@ def format_entry(name: str, facts: Iterable[str], meaning: str) -> str:
 
     Examples
     --------
-    >>> print(format_entry("seed", ["whole number", "", "default 1"], "Seed of the resamples."))
+    >>> print(format_entry("seed", ["whole number", "", "default 1"], "Seed of the fit."))
       seed  (whole number; default 1)
-          Seed of the resamples.
+          Seed of the fit.
     """
     width = min(shutil.get_terminal_size().columns, MAX_WIDTH)
     head = f"  {name}  ({'; '.join(fact for fact in facts if fact)})"

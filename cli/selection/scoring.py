@@ -36,6 +36,7 @@ from cli.stores import load_pseudonyms, open_registry, resolve_model
 from cli.table_reader import TableReader
 from cli.times import parse_timestamp
 from consignments.errors import BadInput
+from models.formats import format_count, format_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -255,8 +256,8 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
     print_result(
         result,
         as_json,
-        f"Wrote {done.rows:,} scores of {chosen.uri}{'' if history == 'given' else ', without history'} "
-        f"({bands.get('high', 0):,} high, {bands.get('elevated', 0):,} elevated) -> {out}",
+        f"Wrote {format_count(done.rows, 'score')} of {chosen.uri}{'' if history == 'given' else ', without history'} "
+        f"({format_number(bands.get('high', 0))} high, {format_number(bands.get('elevated', 0))} elevated) -> {out}",
     )
 
 
@@ -329,7 +330,9 @@ def select(options: SelectOptions, scores: Path, out: Path, as_json: bool) -> No
         chosen = build_selection_table(scored, capacity=options.capacity, explore=explore, seed=options.seed)
     _write_list(options, chosen, scored, out)
     print_result(
-        {"out": str(out), "rows": len(chosen)}, as_json, f"Selected {len(chosen):,} consignments -> {out}"
+        {"out": str(out), "rows": len(chosen)},
+        as_json,
+        f"Selected {format_count(len(chosen), 'consignment')} -> {out}",
     )
 
 
@@ -358,7 +361,7 @@ def _read_score_table(path: Path) -> "pd.DataFrame":
     alone = int((scored["history"] == "none").sum())
     if alone:
         click.echo(
-            f"{path}: {alone:,} of {len(scored):,} scores were computed without history; "
+            f"{path}: {format_number(alone)} of {format_count(len(scored), 'score')} were computed without history; "
             "for them every sender looks new",
             err=True,
         )

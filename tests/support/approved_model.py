@@ -22,7 +22,7 @@ CONFIG = parse_config(
     {
         "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
         "model": {"trees": 8},
-        "evaluation": {"resamples": 20, "name_rows": 60, "smallest_slice": 10, "origins": 0},
+        "evaluation": {"name_rows": 60, "smallest_slice": 10, "origins": 0},
     }
 )
 SETTING = ServiceSetting("NPSRISK_WITHOUT_MODEL", "rules", "What scores while no model is loaded.")

@@ -12,7 +12,7 @@ CONFIG = parse_config(
     {
         "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
         "model": {"trees": 10},
-        "evaluation": {"resamples": 20, "name_rows": 60, "smallest_slice": 10, "origins": 1},
+        "evaluation": {"name_rows": 60, "smallest_slice": 10, "origins": 1},
     }
 )
 GOODS = "<b>pigment</b> & sample"

@@ -8,7 +8,7 @@ from training.evaluation.metrics import evaluate
 from training.evaluation.stored_scores import StoredScores
 from training.evaluation.traffic import ScoredPeriod
 
-QUICK = EvaluationConfig(resamples=40, smallest_slice=5)
+QUICK = EvaluationConfig(smallest_slice=5)
 
 
 def judged_world(rows=3000, seed=4):

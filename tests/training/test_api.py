@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:D
 SETTINGS = {
     "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
     "model": {"trees": 10},
-    "evaluation": {"resamples": 20, "name_rows": 60, "smallest_slice": 10, "origins": 0},
+    "evaluation": {"name_rows": 60, "smallest_slice": 10, "origins": 0},
 }
 TARGET = "any_offence"
 

@@ -179,7 +179,7 @@ def detect_drift(
     with_history = inputs.has_history or bool(earlier.any())
     then = _require_reference(then)
     now = build_traffic_profile(seen, then.capacity, like=then)
-    measures = list_measures(then, now, seen, config, labels, with_history=with_history)
+    measures = list_measures(then, now, seen, labels, with_history=with_history)
     return Drift(
         then=then,
         now=now,
@@ -263,7 +263,7 @@ def score_traffic(
     parameters = build_feature_parameters(bundle, Pseudonyms(BATCH_KEY))
     model = bundle.model.replace_spec(parameters.build_pipeline().spec)
     ids = inputs.consignments.take_order()["consignment_id"]
-    sample = sample_traffic(ids, np.zeros_like(inside), [inside], config.traffic_rows, config.seed)
+    sample = sample_traffic(ids, np.zeros_like(inside), [inside], config.traffic_rows, seed=1)
     wanted = np.zeros_like(inside)
     wanted[sample.rows] = True
     options = ComputeOptions(progress=progress)

@@ -22,7 +22,6 @@ from scipy.special import gammaincinv
 from features.spec import Feature
 from models.formats import format_count, format_number, format_percent, format_points
 from models.traffic_profile import MISSING_BIN, ReferenceProfile
-from training.config import EvaluationConfig
 from training.data.training_set import Labels, compute_inverse_propensity
 from training.evaluation.estimate import INTERVAL_QUANTILES, Estimate, compute_interval, divide, draw_days
 from training.evaluation.finds import estimate_rate, weigh_finds
@@ -41,6 +40,8 @@ Row = dict[str, Any]
 
 MODERATE_PSI, LARGE_PSI = 0.1, 0.25
 """Bands of the PSI: little below the first, much from the second on."""
+RESAMPLES = 300
+"""Resamples of whole days, for the 95 % intervals."""
 MIN_ROWS = 100
 """Parts of the traffic with fewer consignments in either period are shown but not evaluated."""
 MIN_EXPECTED_POSITIVES = 5.0
@@ -108,10 +109,10 @@ LIMITS = msgspec.toml.decode(files(__package__).joinpath("limits.toml").read_byt
 class ResampledTraffic:
     """Sums over the later traffic and over resampled whole days of it, and the intervals of its changes."""
 
-    def __init__(self, seen: ScoredTraffic, config: EvaluationConfig, days_then: int) -> None:
+    def __init__(self, seen: ScoredTraffic, days_then: int) -> None:
         days, self._place = np.unique(seen.day, return_inverse=True)
         self.days = len(days)
-        self.draws = draw_days(self.days, config.resamples, config.seed)
+        self.draws = draw_days(self.days, RESAMPLES, seed=1)
         self._widening = float(np.sqrt(1 + self.days / days_then))
 
     def count_bins(
@@ -156,7 +157,6 @@ def list_measures(
     then: ReferenceProfile,
     now: ReferenceProfile,
     seen: ScoredTraffic,
-    config: EvaluationConfig,
     labels: Labels | None,
     *,
     with_history: bool = True,
@@ -169,7 +169,7 @@ def list_measures(
         `kind` (of `LIMITS`), `name` and `part` (what is measured), `then`, `now` (values before and after), `rows` (fewer of
         the two periods' consignments), `value`, `low`, `high` (the measure), `limit`, `result`, `detail`.
     """
-    days = ResampledTraffic(seen, config, then.days)
+    days = ResampledTraffic(seen, then.days)
     rows = [
         *_list_sources(then, seen, days),
         *_list_units(then, now),

@@ -220,7 +220,7 @@ def compare(
         else get_true_labels(order["consignment_id"], compared.truth, b.card.target)
     )
     always = inside & (labels.chosen if truth is None else labels.chosen | truth.positive)
-    sample = sample_traffic(order["consignment_id"], always, [inside], config.traffic_rows, config.seed)
+    sample = sample_traffic(order["consignment_id"], always, [inside], config.traffic_rows, seed=1)
     scores = [_compute_scores(each, inputs, order["consignment_id"], sample, progress) for each in (a, b)]
     table = TableHash()
     rows = read_kept_rows(inputs.consignments, b.config, sample.rows, table)

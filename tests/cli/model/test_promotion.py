@@ -29,7 +29,6 @@ label_delay_days = 10
 [model]
 trees = 8
 [evaluation]
-resamples = 20
 smallest_slice = 10
 origins = 0
 """

@@ -27,9 +27,9 @@ GROUPS = [
 def test_the_best_trials_come_first_and_parameters_that_differ_are_not_rounded_together() -> None:
     title, header, *rows, more = format_studies(DiagnosticsResult(trials=TRIALS)).splitlines()
     assert title.startswith("Search, 12 trials")
-    assert header.split() == ["trial", "worth", "recall", "at", "1%", "leaves", "learning_rate"]
+    assert header.split() == ["trial", "worth", "recall", "at", "1", "%", "leaves", "learning_rate"]
     assert len(rows) == MAX_ROWS
-    assert rows[0].split() == ["11", "0.511", "25.0%", "19", "0.054", "used"]
+    assert rows[0].split() == ["11", "0.511", "25.0", "%", "19", "0.054", "used"]
     assert rows[1].split()[0] == "10"
     assert more == "and 2 more, in the tables of the run"
 

@@ -9,7 +9,7 @@ from consignments.errors import BadInput
 from training.config import EvaluationConfig
 from training.evaluation.traffic import extract_slices, extract_texts
 
-QUICK = EvaluationConfig(resamples=20, smallest_slice=2)
+QUICK = EvaluationConfig(smallest_slice=2)
 
 
 def test_scores_that_are_not_numbers_are_refused():

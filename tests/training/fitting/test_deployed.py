@@ -28,7 +28,7 @@ CONFIG = parse_config(
     {
         "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
         "model": {"trees": 12},
-        "evaluation": {"resamples": 20, "name_rows": 60, "origins": 3},
+        "evaluation": {"name_rows": 60, "origins": 3},
     }
 )
 TARGET = "any_offence"
@@ -91,7 +91,7 @@ def replace_origins(count):
         {
             "split": {"validation_days": 14, "test_days": 7, "label_delay_days": 7},
             "model": {"trees": 12},
-            "evaluation": {"resamples": 20, "name_rows": 60, "origins": count},
+            "evaluation": {"name_rows": 60, "origins": count},
         }
     )
 

@@ -61,12 +61,12 @@ from training.runs.task import TrainingTask
 from training.runs.train import train_model
 from training.simulation.operation import SimulatedTables, simulate
 
-QUICK = EvaluationConfig(resamples=40)
+QUICK = EvaluationConfig()
 CONFIG = parse_config(
     {
         "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 7},
         "model": {"trees": 25},
-        "evaluation": {"resamples": 20, "name_rows": 60, "smallest_slice": 10, "origins": 0},
+        "evaluation": {"name_rows": 60, "smallest_slice": 10, "origins": 0},
     }
 )
 WATCHED_DAYS = 14
@@ -245,7 +245,7 @@ def test_a_short_reference_widens_every_interval(watched: Watched) -> None:
     )
     widths = []
     for days_then in (7, 14, 1000):
-        found = ResampledTraffic(seen, QUICK, days_then).widen(Estimate(0.5, 0.4, 0.6))
+        found = ResampledTraffic(seen, days_then).widen(Estimate(0.5, 0.4, 0.6))
         widths.append(found.high - found.low)
     assert widths == pytest.approx([0.2 * np.sqrt(3), 0.2 * np.sqrt(2), 0.2 * np.sqrt(1.014)])
 

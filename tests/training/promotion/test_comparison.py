@@ -27,7 +27,7 @@ from training.promotion.comparison_report import summarize_comparison
 from training.promotion.disagreements import DISAGREEMENT_COLUMNS, REASON_SEPARATOR
 from training.promotion.logged_scores import LoggedScores
 
-SETTINGS = EvaluationConfig(resamples=40, smallest_slice=5)
+SETTINGS = EvaluationConfig(smallest_slice=5)
 LATER = day(40)
 """After the date of the bundles."""
 

@@ -38,7 +38,7 @@ CONFIG = {
     "split": {"validation_days": 20, "test_days": 30, "label_delay_days": 10},
     "model": {"trees": 25},
     "weights": {"background_rows": 1500},
-    "evaluation": {"resamples": 60, "name_rows": 60, "smallest_slice": 20, "origins": 0},
+    "evaluation": {"name_rows": 60, "smallest_slice": 20, "origins": 0},
 }
 DAYS, PER_DAY = 110, 120
 OPENED = 0.33

@@ -29,7 +29,7 @@ from training.simulation.operation import SimulatedTables, simulate
 SETTINGS = {
     "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
     "model": {"trees": 12},
-    "evaluation": {"resamples": 20, "name_rows": 60, "smallest_slice": 10, "origins": 2},
+    "evaluation": {"name_rows": 60, "smallest_slice": 10, "origins": 2},
 }
 CONFIG = parse_config(SETTINGS)
 SAMPLED = msgspec.structs.replace(

@@ -46,7 +46,7 @@ CONFIG = parse_config(
     {
         "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
         "model": {"trees": 25},
-        "evaluation": {"resamples": 20, "name_rows": 60, "smallest_slice": 10, "origins": 2},
+        "evaluation": {"name_rows": 60, "smallest_slice": 10, "origins": 2},
     }
 )
 SHARES = ("0.1pct", "1pct", "5pct", "10pct")
