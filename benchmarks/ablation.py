@@ -89,7 +89,8 @@ def run(seed: int, days: int, per_day: int) -> dict[str, DetectionRanks]:
     trained = train_model(TrainingTask(tables, truth=made.truth, config=CONFIG))
     origin = test_origin(trained, trained.matrix.X, made.truth)
     found = {
-        name: judged(origin, columns) for name, columns in {WHOLE: [], **ideas(trained.model.spec)}.items()
+        name: judged(origin, columns)
+        for name, columns in {WHOLE: [], **ideas(trained.evaluated.model.spec)}.items()
     }
     return found | {AS_WRITTEN: judged(test_origin(trained, as_written(tables, trained), made.truth), [])}
 
@@ -170,7 +171,7 @@ def as_written(tables: Tables, trained: TrainingResult) -> NDArray[np.float32]:
         keep[trained.data.observed.kept.rows[trained.matrix.rows]] = True
         matrix = compute_feature_matrix(
             tables,
-            FeatureParameters(CONFIG.features, trained.fitted),
+            FeatureParameters(CONFIG.features, trained.evaluated.fitted),
             keep=keep,
             as_of=pd.Timestamp(trained.as_of),
         )

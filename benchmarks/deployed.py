@@ -117,7 +117,7 @@ def deploy(grown: GrownModel, folder: Path, versions: int = 1) -> Settings:
             run.info.run_id, folder / f"bundle-{number}",
             example=example, description="of a benchmark", tags={"target": "nps"},
         )  # fmt: skip
-        records = registry.list_records(version.name)
+        records = [each.record for each in registry.list_signed_records(version.name)]
         registry.append_record(sign_record(key, version.number, sha256, datetime.now(UTC), records))
         publish(registry, f"models:/{version.name}@champion", settings)
     return settings

@@ -10,7 +10,6 @@ once, including the row's own: a leak that must show as a loss.
 """
 
 import argparse
-import tempfile
 import tomllib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,8 +30,8 @@ from training.config import parse_config
 from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, build_data_set
 from training.fitting.fit import Recipe, fit_recipe
-from training.runs.registered_run import RunDestination, run_training
 from training.runs.task import TrainingTask
+from training.runs.train import train_model
 
 TEST_FROM = pd.Timestamp("2021-01-01", tz="UTC")
 SHARES = {"1 %": 0.01, "5 %": 0.05, "10 %": 0.10}
@@ -134,14 +133,13 @@ def npsrisk(world: KoreanTables, target: Target, delay_days: int) -> Figures:
             "split": {"test_from": TEST_FROM.date(), "label_delay_days": max(1, delay_days)},
         }
     )
-    with tempfile.TemporaryDirectory() as folder:
-        task = TrainingTask(
-            Tables(world.consignments, world.outcomes),
-            as_of=world.end(delay_days),
-            target=target,
-            config=config,
-        )
-        trained = run_training(task, RunDestination(Path(folder)))
+    task = TrainingTask(
+        Tables(world.consignments, world.outcomes),
+        as_of=world.end(delay_days),
+        target=target,
+        config=config,
+    )
+    trained = train_model(task)
     return figures(world.labels(target, trained.test_rows), trained.test_scores)
 
 

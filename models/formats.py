@@ -1,6 +1,7 @@
 """Formats of numbers for people, in pages, terminals and runs: three significant digits, no exponents, a dash if unknown."""
 
 import math
+from typing import Any
 
 UNKNOWN = "–"
 DIGITS = 3
@@ -112,6 +113,42 @@ def format_count(number: float, singular: str, plural: str | None = None) -> str
     ('1 result', '1,234 results', '0 countries')
     """
     return f"{format_number(number)} {singular if number == 1 else plural or f'{singular}s'}"
+
+
+def format_cell(value: Any) -> str:
+    """Format a value of a table: texts as they are, flags as yes or no, numbers with three significant digits.
+
+    Examples
+    --------
+    >>> format_cell(1234), format_cell(0.00123), format_cell("rules"), format_cell(True), format_cell(None)
+    ('1,234', '0.00123', 'rules', 'yes', '–')
+    """
+    plain = value.item() if hasattr(value, "item") else value
+    if isinstance(plain, bool):
+        return "yes" if plain else "no"
+    return plain if isinstance(plain, str) else format_number(plain)
+
+
+def format_figure(value: Any) -> str:
+    """Format a share as a percentage, another value of a table as a cell.
+
+    Examples
+    --------
+    >>> format_figure(0.1234), format_figure(0.00042), format_figure(1234), format_figure(float("nan"))
+    ('12.3 %', '< 0.1 %', '1,234', '–')
+    """
+    return format_percent(value) if isinstance(value, float) else format_cell(value)
+
+
+def format_interval(low: str, high: str) -> str:
+    """Format an interval; one dash if neither end is known.
+
+    Examples
+    --------
+    >>> format_interval("1 %", "2 %"), format_interval("–", "–")
+    ('1 % to 2 %', '–')
+    """
+    return low if low == high == UNKNOWN else f"{low} to {high}"
 
 
 def _format_digits(value: float, sign: str = "", *, pad: bool = False) -> str:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.formats import (
+    format_cell,
     format_count,
+    format_figure,
     format_number,
     format_percent,
     format_points,
@@ -43,19 +45,20 @@ def show_text(value: object) -> str:
 
 
 def create_page_environment(templates: Path) -> "jinja2.Environment":
-    """Create the environment of a folder of templates, with the number formats as filters."""
+    """Create the environment of a folder of templates, with the number formats as filters; all but Markdown is escaped."""
     import jinja2
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
-        autoescape=True,
+        autoescape=jinja2.select_autoescape(default=True, disabled_extensions=("md",)),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_show,
     )
     environment.filters |= {
-        "number": format_number,
+        "number": format_cell,
+        "figure": format_figure,
         "signed": partial(format_number, sign="+"),
         "percent": format_percent,
         "score": format_score,

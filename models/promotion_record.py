@@ -17,8 +17,6 @@ from consignments.errors import PromotionRefused
 
 GENESIS_SHA256 = "0" * 64
 """Previous hash of the first record."""
-
-
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 REPORT_END = "\n\n---\n\n"
 """End of the report of the gate, which is at the beginning of the description of a version."""
@@ -38,16 +36,8 @@ class Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 class DeployedFigures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Figures of the recipe as deployed, by inspection results: counts, and estimates for all traffic.
 
-    Attributes
-    ----------
-    known : int
-        Known finds of the tested weeks.
-    effective : float
-        Equally weighted finds that would tell as much.
-    found : dict
-        `1pct`, `capacity`, … to the number of known finds ranked within it.
-    metrics : dict
-        `recall_at_1pct`, `calibration_ratio`, … to its figure.
+    `known` finds tell as much as `effective` equally weighted ones. `found` are those ranked within `1pct`, `capacity`, …; `metrics`
+    are `recall_at_1pct`, `calibration_ratio`, ….
     """
 
     known: int
@@ -57,36 +47,12 @@ class DeployedFigures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The record of one promotion.
+    """The record of one promotion: who made which version, with which bundle, the champion, in which way and why.
 
-    Attributes
-    ----------
-    number : int
-        1 for the first record of the registered model.
-    name, version : str
-        Registered model, and the version that became champion.
-    replaces : str or None
-        Version that was champion before.
-    bundle_sha256 : str
-        SHA-256 of the approved bundle.
-    recipe_sha256 : str
-        SHA-256 of its settings and features, of which a routine refit has the same; empty if nobody vouched for them.
-    approved_by, why : str
-    approved_at : datetime
-    way : str
-        "first", "better", "routine refit", "goes back" or "forced".
-    sentence : str
-        Why it may go this way, in one sentence.
-    rules : dict
-        Each rule of the gate with the value found and the result: true, false, or None if it was not checked.
-    comparison : str or None
-        MLflow run of the comparison that was used as evidence.
-    forced : bool
-        True if a rule did not hold and the approver insisted, and in every later record of this bundle until every rule of the gate holds.
-    figures : DeployedFigures or None
-        Of the version at the time of promotion; None if its run holds no scores to compute them from.
-    previous_sha256 : str
-        Hash of the previous record.
+    `recipe_sha256` is that of settings and features, which a routine refit has too; empty if nobody vouched for them. `sentence` says why
+    it may go this way. `rules` has what each rule of the gate found and whether it holds: true, false, or None if it was not checked.
+    `forced` stays in every later record of the bundle until every rule of the gate holds. `figures` are those of the time of promotion;
+    None if the run holds no scores to compute them from.
     """
 
     number: int
@@ -115,13 +81,7 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.json.encode(self, order="sorted").decode()
 
     def to_markdown(self, earlier: Sequence["PromotionRecord"] = ()) -> str:
-        """Describe the record for people: who, when, why, in place of what, what each rule found, and earlier records.
-
-        Parameters
-        ----------
-        earlier : sequence of PromotionRecord
-            Earlier records of the same version.
-        """
+        """Describe the record for people: who, when, why, what each rule found, and the earlier records of the version."""
         replaces = "" if self.replaces is None else f", in place of version {self.replaces}"
         lines = [
             f"{RECORD_HEADING} {self.approved_by}, {self.approved_at:%Y-%m-%d %H:%M} UTC{replaces}",

@@ -1,7 +1,4 @@
-"""The model registry in MLflow: versions, aliases and promotion records.
-
-The registered model is a bundle of data (`models.mlflow_model`).
-"""
+"""The model registry in MLflow: versions with their bundles (`models.mlflow_model`), aliases and promotion records."""
 
 import json
 import os
@@ -13,10 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import mlflow
-import msgspec
 import pandas as pd
 from mlflow.entities import LoggedModelOutput
 from mlflow.exceptions import MlflowException
@@ -25,8 +21,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 from consignments.errors import BadInput, BundleRefused, PromotionRefused, ServiceFault, UnknownName
 from consignments.records import TARGET_NAMES, TARGETS, Target
 from models.bundle import Bundle, load_bundle
-from models.mlflow_model.folder import ModelOrigin, write_mlflow_model
-from models.mlflow_model.scoring_model import load_scoring_model
+from models.mlflow_model.folder import write_mlflow_model
 from models.promotion_record import RECORD_HEADING, REPORT_END, PromotionRecord, verify_chain
 from models.signatures.record_tags import (
     PENDING_TAG,
@@ -41,8 +36,7 @@ EXPERIMENT = "nps-risk"
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 EVALUATION = "evaluation"
 """Folder of the evaluation fit, next to the folder of the served bundle."""
-EVALUATION_TAG = "evaluation_sha256"
-BUNDLE_TAG = "bundle_sha256"
+EVALUATION_TAG, BUNDLE_TAG = "evaluation_sha256", "bundle_sha256"
 MODEL_NAME, MODEL_TYPE = "model", "risk model"
 """Name and kind of the logged model of a run."""
 RUN_ID = re.compile("[0-9a-f]{32}")
@@ -58,16 +52,7 @@ MAX_DESCRIPTION_CHARACTERS = 5000
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A version of a registered model.
-
-    Attributes
-    ----------
-    name, number : str
-    run_id : str
-        The training run.
-    tags : dict
-    aliases : tuple of str
-    """
+    """A version of a registered model, and the training run that it comes from."""
 
     name: str
     number: str
@@ -128,28 +113,17 @@ class VersionFits(NamedTuple):
         So a champion of last month is compared as deployed, and a new version by its evaluation fit.
         """
         fits = [fit for fit in self if fit is not None]
+        oldest = min(fits, key=lambda fit: fit.unseen_from)
         unseen = [fit for fit in fits if fit.unseen_from <= begins]
-        return (
-            max(unseen, key=lambda fit: fit.unseen_from) if unseen else min(fits, key=lambda f: f.unseen_from)
-        )
+        return max(unseen, key=lambda fit: fit.unseen_from, default=oldest)
 
 
 class Registry:
-    """The registered models of one MLflow server.
-
-    Parameters
-    ----------
-    tracking_uri : str
-        An MLflow tracking URI, for example `sqlite:///mlflow.db`.
-
-    Attributes
-    ----------
-    where : str
-        The URI without a password, for errors.
-    """
+    """The registered models of one MLflow server, at a tracking URI such as `sqlite:///mlflow.db`."""
 
     def __init__(self, tracking_uri: str) -> None:
         self.tracking_uri = tracking_uri
+        # Without a password, for errors.
         self.where = re.sub("//[^@/]*@", "//", tracking_uri)
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(MAX_RETRIES))
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(TIMEOUT_SECONDS))
@@ -162,19 +136,8 @@ class Registry:
     ) -> ModelVersion:
         """Log the bundle as the model of a run and register it as a new version, the challenger.
 
-        Parameters
-        ----------
-        run_id : str
-            The training run.
-        bundle_dir : Path
-            Bundle of the final fit, from `models.bundle.write_bundle`. If the folder `evaluation` is next to it, the version
-            also has that fit.
-        example : DataFrame
-            A few invented or simulated consignments, for the input example of the model.
-        description : str
-            Markdown for the page of the version.
-        tags : dict
-            Tags, including `target`.
+        If the folder `evaluation` is next to that of the bundle, the version also has that fit. `example` is a few invented
+        consignments, `description` Markdown for the page of the version.
         """
         bundle = load_bundle(bundle_dir)
         name = get_model_name(bundle.card.target)
@@ -202,12 +165,7 @@ class Registry:
         return self.resolve(f"models:/{name}/{made.version}")
 
     def resolve(self, uri: str, *, target: str = "nps") -> ModelVersion:
-        """Find a version by URI, number or alias.
-
-        Parameters
-        ----------
-        uri : str
-            `models:/NAME/3`, `models:/NAME@champion`, or a bare number or alias of the model of `target`.
+        """Find a version by `models:/NAME/3`, `models:/NAME@champion`, or a number or alias of the model of `target`.
 
         Raises
         ------
@@ -217,19 +175,14 @@ class Registry:
             If MLflow does not answer.
         """
         self._refuse_run(uri)
-        address = uri.removeprefix("models:/") if uri.startswith("models:/") else ""
-        if address and "@" in address:
-            name, chosen = address.rsplit("@", 1)
-        elif address:
-            name, _, chosen = address.rpartition("/")
-        else:
-            name, chosen = get_model_name(target), uri
+        name, chosen = get_model_name(target), uri
+        if uri.startswith("models:/"):
+            address = uri.removeprefix("models:/")
+            name, _, chosen = address.rpartition("@" if "@" in address else "/")
+        find = self.client.get_model_version if chosen.isdigit() else self.client.get_model_version_by_alias
         try:
             with self._translate_errors():
-                if chosen.isdigit():
-                    found = self.client.get_model_version(name, chosen)
-                else:
-                    found = self.client.get_model_version_by_alias(name, chosen)
+                found = find(name, chosen)
         except MlflowException as error:
             raise BadInput(
                 "no such model version",
@@ -266,26 +219,20 @@ class Registry:
     def find_champion(self, target: str) -> ModelVersion | None:
         """Find the champion; return None if no version was promoted. Raises like `require_recorded_champion`."""
         champion, name = self.find_version(CHAMPION, target), get_model_name(target)
-        self.require_recorded_champion(name, champion, self.list_records(name))
+        self.require_recorded_champion(
+            name, champion, [each.record for each in self.list_signed_records(name)]
+        )
         return champion
 
     def require_recorded_champion(
         self, name: str, champion: ModelVersion | None, records: Sequence[PromotionRecord]
     ) -> None:
-        """Refuse an alias `champion` that somebody moved or removed without a promotion record.
-
-        Parameters
-        ----------
-        name : str
-            The registered model.
-        champion : ModelVersion or None
-            The version that has the alias.
-        records : sequence of PromotionRecord
-            All records of the model. Without records any alias is accepted.
+        """Refuse an alias `champion` that somebody moved or removed; without any record of the model it is accepted.
 
         Raises
         ------
         PromotionRefused
+            If the latest record is not about the version that has the alias.
         """
         if records and (champion is None or champion.number != records[-1].version):
             promoted = records[-1].version
@@ -299,54 +246,31 @@ class Registry:
 
     def fetch_bundle(self, version: ModelVersion) -> Bundle:
         """Fetch and verify the bundle of a version; `BundleRefused` if it was altered, or is not the registered one."""
-        bundle = load_bundle(self.download_bundle(version))
-        _require_registered(version, bundle)
+        bundle = load_bundle(self.download_fits(version).served)
+        _require_registered("bundle", bundle, version, BUNDLE_TAG)
         return replace(bundle, version=version.number)
 
-    def fetch_fits(self, version: ModelVersion) -> "VersionFits":
-        """Fetch and verify both fits of a version. A version of an old npsrisk has only the evaluation fit.
-
-        Raises
-        ------
-        BundleRefused
-            If a fit was altered, or is not the registered one.
-        """
+    def fetch_fits(self, version: ModelVersion) -> VersionFits:
+        """Fetch and verify both fits of a version; `BundleRefused` if one was altered, or is not the registered one."""
         fits = self.load_fits(version, self.download_fits(version))
-        _require_registered(version, fits.served)
+        _require_registered("bundle", fits.served, version, BUNDLE_TAG)
         return fits
 
-    def load_fits(self, version: ModelVersion, folders: VersionFolders) -> "VersionFits":
-        """Verify and load both fits of a version from their folders.
-
-        Raises like `fetch_fits`, but accepts any intact served fit: the gate compares it with the signed record.
-        """
+    def load_fits(self, version: ModelVersion, folders: VersionFolders) -> VersionFits:
+        """Load both fits of a version like `fetch_fits`, with any intact served fit: the gate compares it with the signed record."""
         served = load_bundle(folders.served)
         if folders.evaluation is None:
             return VersionFits(served, None)
         evaluation = load_bundle(folders.evaluation)
-        if evaluation.sha256 != version.tags[EVALUATION_TAG]:
-            raise BundleRefused(
-                "the evaluation fit is not the registered one",
-                where=version.title,
-                got=evaluation.sha256[:12],
-                expected=version.tags[EVALUATION_TAG][:12],
-                todo="train again",
-            )
+        _require_registered("evaluation fit", evaluation, version, EVALUATION_TAG)
         return VersionFits(served, evaluation)
 
     def download_fits(self, version: ModelVersion) -> VersionFolders:
         """Download both fits of a version without verification, and return their folders."""
-        folder = self._download_model(version)
-        evaluation = folder / EVALUATION if EVALUATION_TAG in version.tags else None
-        return VersionFolders(_find_data_path(folder), evaluation)
-
-    def download_bundle(self, version: ModelVersion) -> Path:
-        """Download the bundle of a version without verification, and return its folder."""
-        return _find_data_path(self._download_model(version))
-
-    def _download_model(self, version: ModelVersion) -> Path:
         with self._translate_errors(), _use_address(self.tracking_uri):
-            return Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri))
+            folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri))
+        served = folder / str(mlflow.models.Model.load(folder).flavors["python_function"]["data"])
+        return VersionFolders(served, folder / EVALUATION if EVALUATION_TAG in version.tags else None)
 
     def list_signed_records(self, name: str) -> list[SignedRecord]:
         """List the promotion records of a registered model, first to last; the chain is verified, the signatures are not."""
@@ -354,22 +278,12 @@ class Registry:
         verify_chain([each.record for each in found])
         return found
 
-    def list_records(self, name: str) -> list[PromotionRecord]:
-        """List the promotion records of a registered model without their signatures."""
-        return [each.record for each in self.list_signed_records(name)]
-
     def read_pending(self, name: str) -> SignedRecord | None:
         """Read the record that waits for further signatures; None if there is none."""
         return read_pending(self._get_model_tags(name))
 
     def write_pending(self, signed: SignedRecord) -> None:
-        """Keep a record until enough approvers have signed it; it takes the place of another that waits.
-
-        Raises
-        ------
-        PromotionRefused
-            If another reviewer wrote one meanwhile.
-        """
+        """Keep a record until enough approvers have signed it, in place of another that waits; `PromotionRefused` if overtaken."""
         name = signed.record.name
         self.write_signatures(signed)
         self.client.set_registered_model_tag(name, PENDING_TAG, signed.record.to_json())
@@ -393,41 +307,34 @@ class Registry:
             If the chain is broken, or another reviewer wrote a record meanwhile.
         """
         record = signed.record
-        records = self.list_records(record.name)
+        records = [each.record for each in self.list_signed_records(record.name)]
         # Two who give the last signature of a waiting record at once write the same record.
         if len(records) >= record.number and records[record.number - 1 :] != [record]:
             raise _make_overtaken_refusal(record)
         verify_chain([*records[: record.number - 1], record])
         self.write_signatures(signed)
         self.client.set_registered_model_tag(record.name, get_record_tag(record), record.to_json())
-        *before, last = self.list_records(record.name)
+        *before, last = [each.record for each in self.list_signed_records(record.name)]
         if last != record:
             raise _make_overtaken_refusal(record)
         self.client.set_registered_model_tag(record.name, PENDING_TAG, "")
-        self._describe_promotion(record, before)
-        self._move_aliases(record)
-
-    def _describe_promotion(self, record: PromotionRecord, records: Sequence[PromotionRecord]) -> None:
-        """Write a promotion record, which follows others, to the tags and the description of its version."""
-        self.client.set_model_version_tag(record.name, record.version, "promotion", record.to_json())
-        before = self.client.get_model_version(record.name, record.version).description or ""
-        earlier = [each for each in records if each.version == record.version]
-        # The record has each rule of the gate again, and its place is limited.
-        kept = before.rpartition(REPORT_END)[2].partition(RECORD_HEADING)[0].rstrip()
-        description = f"{kept}\n\n{record.to_markdown(earlier)}"
-        self.client.update_model_version(
-            record.name, record.version, description[:MAX_DESCRIPTION_CHARACTERS]
-        )
-
-    def _move_aliases(self, record: PromotionRecord) -> None:
+        version = self.resolve(f"models:/{record.name}/{record.version}")
+        self._describe_promotion(version, record, [each for each in before if each.version == record.version])
         if record.replaces is not None and record.replaces != record.version:
             self.client.set_registered_model_alias(record.name, PREVIOUS, record.replaces)
         self.client.set_registered_model_alias(record.name, CHAMPION, record.version)
-        challenger = self.find_version(
-            CHALLENGER, self.resolve(f"models:/{record.name}/{record.version}").target
-        )
+        challenger = self.find_version(CHALLENGER, version.target)
         if challenger is not None and challenger.number == record.version:
             self.client.delete_registered_model_alias(record.name, CHALLENGER)
+
+    def _describe_promotion(
+        self, version: ModelVersion, record: PromotionRecord, earlier: Sequence[PromotionRecord]
+    ) -> None:
+        """Write a promotion record, which follows others of its version, to the tags and the description of the version."""
+        self.client.set_model_version_tag(record.name, record.version, "promotion", record.to_json())
+        # The record has each rule of the gate again, and its place is limited.
+        kept = self.read_description(version).rpartition(REPORT_END)[2].partition(RECORD_HEADING)[0].rstrip()
+        self.write_description(version, f"{kept}\n\n{record.to_markdown(earlier)}")
 
     def read_description(self, version: ModelVersion) -> str:
         """Read the description of a version, Markdown."""
@@ -439,21 +346,12 @@ class Registry:
             version.name, version.number, description[:MAX_DESCRIPTION_CHARACTERS]
         )
 
-    def get_run_metrics(self, run_id: str) -> dict[str, float]:
-        """Return the metrics of a run."""
-        return dict(self._get_run(run_id).data.metrics)
-
     def get_run_tags(self, run_id: str) -> dict[str, str]:
         """Return the tags of a run."""
-        return dict(self._get_run(run_id).data.tags)
-
-    def read_run_table(self, run_id: str, name: str) -> list[dict[str, Any]]:
-        """Read the rows of a table of a run, `tables/NAME.json`; return none if it has no such table."""
-        content = self.read_run_artifact(run_id, f"tables/{name}.json")
-        if content is None:
-            return []
-        table = msgspec.json.decode(content)
-        return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+        try:
+            return dict(self.client.get_run(run_id).data.tags)
+        except MlflowException as error:
+            raise BadInput("no such run", where=self.where, got=run_id) from error
 
     def read_run_artifact(self, run_id: str, path: str) -> bytes | None:
         """Read an artifact file of a run; return None if there is no such file."""
@@ -480,12 +378,6 @@ class Registry:
         with self._translate_errors():
             return dict(self.client.get_registered_model(name).tags)
 
-    def _get_run(self, run_id: str) -> Any:
-        try:
-            return self.client.get_run(run_id)
-        except MlflowException as error:
-            raise BadInput("no such run", where=self.where, got=run_id) from error
-
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
         """Raise `ServiceFault` if the server is unavailable. Other errors of the server are left to the caller."""
@@ -494,26 +386,19 @@ class Registry:
         except (MlflowException, OSError) as error:
             if isinstance(error, MlflowException) and error.error_code in REFUSAL_CODES:
                 raise
+            what, got = "MLflow does not answer", error.__class__.__name__
+            todo = "check that it is running, and try again"
             if isinstance(error, PermissionError):
-                raise ServiceFault(
-                    "a file of the MLflow store cannot be read or written",
-                    where=self.where,
-                    got=f"{error.strerror}: {error.filename}",
-                    todo="correct the permissions (MLflow also writes to a local folder of artifacts when it reads a model), "
-                    "or use an MLflow server",
-                ) from error
-            raise ServiceFault(
-                "MLflow does not answer",
-                where=self.where,
-                got=error.__class__.__name__,
-                todo="check that it is running, and try again",
-            ) from error
+                what = "a file of the MLflow store cannot be read or written"
+                got = f"{error.strerror}: {error.filename}"
+                todo = (
+                    "correct the permissions (MLflow also writes to a local folder of artifacts when it reads a model), "
+                    "or use an MLflow server"
+                )
+            raise ServiceFault(what, where=self.where, got=got, todo=todo) from error
 
     def _log_model(self, run_id: str, bundle_dir: Path, bundle: Bundle, example: pd.DataFrame) -> str:
-        """Log the bundle as the model of a run, with both fits, and return MLflow's identifier of the model.
-
-        The calls are explicit: `mlflow.pyfunc.log_model` would also write the options of the loader as parameters of the run.
-        """
+        """Log both fits as the model of a run, by calls that write no parameters to the run; return MLflow's identifier."""
         run = self.client.get_run(run_id)
         logged = self.client.create_logged_model(
             run.info.experiment_id, name=MODEL_NAME, source_run_id=run_id, model_type=MODEL_TYPE
@@ -522,7 +407,9 @@ class Registry:
         try:
             with TemporaryDirectory() as parent:
                 folder = Path(parent) / "model"
-                origin = ModelOrigin(run_id, logged.model_id, str(logged.name))
+                origin = mlflow.models.Model(
+                    artifact_path=str(logged.name), run_id=run_id, model_id=logged.model_id
+                )
                 write_mlflow_model(folder, bundle_dir, bundle, example, origin)
                 if evaluation.exists():
                     shutil.copytree(evaluation, folder / EVALUATION)
@@ -547,10 +434,7 @@ class Registry:
 
 @contextmanager
 def _use_address(tracking_uri: str) -> Iterator[None]:
-    """Set the tracking URI of MLflow for a block, for calls that take none. MLflow has one per process and its children.
-
-    The earlier setting is restored after the block.
-    """
+    """Set MLflow's tracking URI, of which a process has one, for a block of calls that take none."""
     before = {name: os.environ.get(name) for name in ADDRESS_VARIABLES}
     mlflow.set_tracking_uri(tracking_uri)
     mlflow.set_registry_uri(tracking_uri)
@@ -565,20 +449,16 @@ def _use_address(tracking_uri: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _require_registered(version: ModelVersion, bundle: Bundle) -> None:
-    registered = version.tags.get(BUNDLE_TAG, "")
+def _require_registered(what: str, bundle: Bundle, version: ModelVersion, tag: str) -> None:
+    registered = version.tags.get(tag, "")
     if bundle.sha256 != registered:
         raise BundleRefused(
-            "the bundle is not the one that was registered",
+            f"the {what} is not the registered one",
             where=version.title,
             got=bundle.sha256[:12],
-            expected=registered[:12] or f"the tag {BUNDLE_TAG}",
+            expected=registered[:12] or f"the tag {tag}",
             todo="restore the artifact, or train again",
         )
-
-
-def _find_data_path(model_dir: Path) -> Path:
-    return model_dir / str(mlflow.models.Model.load(model_dir).flavors["python_function"]["data"])
 
 
 def _make_overtaken_refusal(record: PromotionRecord) -> PromotionRefused:
@@ -588,7 +468,3 @@ def _make_overtaken_refusal(record: PromotionRecord) -> PromotionRefused:
         got="another record in its place",
         todo="run npsrisk gate, then promote again if you still want to",
     )
-
-
-_load_pyfunc = load_scoring_model
-"""The loader that versions of earlier releases name."""

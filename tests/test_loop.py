@@ -265,7 +265,10 @@ def test_the_bundle_of_the_champion_is_not_promoted_again_as_another_version(loo
 
 
 def test_equal_tables_give_an_equal_bundle_in_another_process_with_other_threads(loop: Loop) -> None:
-    (record,) = Registry(loop.environment["MLFLOW_TRACKING_URI"]).list_records("nps-risk")
+    (record,) = [
+        each.record
+        for each in Registry(loop.environment["MLFLOW_TRACKING_URI"]).list_signed_records("nps-risk")
+    ]
     assert record.rules[REFIT_RULE]["held"] is True
 
 

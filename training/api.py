@@ -50,7 +50,7 @@ from training.promotion.compared_versions import ComparedVersions
 from training.promotion.comparison import ComparedTraffic, Comparison
 from training.promotion.review import log_reviewed_comparison
 from training.reporting.mlflow_tracking import DEFAULT_TRACKING_URI
-from training.runs.registered_run import RegisteredRun, RunDestination, run_training
+from training.runs.registered_run import RegisteredRun, run_training
 from training.runs.task import TrainingTask
 
 __all__ = [
@@ -162,7 +162,7 @@ def train(
     """
     settings = config if isinstance(config, TrainConfig) else parse_config(dict(config or {}))
     task = TrainingTask(tables, as_of, target, settings, truth)
-    return run_training(task, RunDestination(tracking_uri=_get_store(store), register=register), jobs)
+    return run_training(task, _get_store(store), register=register, jobs=jobs)
 
 
 def evaluate_learner(run: RegisteredRun, learner: Any) -> PairedEvaluation:

@@ -166,9 +166,10 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return every setting as JSON, to the last bit; `parse_config_json` reads it."""
         return msgspec.json.format(msgspec.json.encode(self)).decode()
 
-    def digest(self) -> str:
-        """Return the SHA-256 of all settings."""
-        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
+
+def hash_settings(settings: msgspec.Struct) -> str:
+    """Compute the SHA-256 of settings."""
+    return hashlib.sha256(msgspec.json.encode(settings, order="sorted")).hexdigest()
 
 
 def read_config(path: Path | None) -> TrainConfig:

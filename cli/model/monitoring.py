@@ -65,7 +65,8 @@ def drift(
     """
     from training.data.splits import ArrivalWindow
     from training.monitoring.drift import MonitoredTraffic, detect_drift
-    from training.monitoring.drift_report import log_drift, render_drift, summarize_drift
+    from training.monitoring.drift_report import build_drift_record, render_drift, summarize_drift
+    from training.reporting.mlflow_tracking import log_run
 
     chosen = resolve_model(options.model)
     bundle = open_registry().fetch_bundle(chosen)
@@ -80,7 +81,8 @@ def drift(
         found = detect_drift(bundle, traffic, progress=progress)
     page = render_drift(found, chosen.uri)
     replace_file(out, page.encode(), PUBLIC_MODE)
-    run_id = log_drift(found, page, chosen, read_settings().mlflow_tracking_uri)
+    record = build_drift_record(found, page, chosen)
+    run_id = log_run(record, tracking_uri=read_settings().mlflow_tracking_uri)
     result = {
         "out": str(out),
         "run_id": run_id,

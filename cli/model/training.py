@@ -193,7 +193,7 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
     npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --ablation route.departure_not_origin
     """
     from features.batch import report_progress
-    from training.runs.registered_run import RunDestination, run_training
+    from training.runs.registered_run import run_training
     from training.runs.task import TrainingTask
 
     options.check_dask()
@@ -215,10 +215,14 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
             work=options.work,
             cluster=options.dask,
         )
-        destination = RunDestination(
-            tracking_uri=settings.mlflow_tracking_uri, register=options.register, key=key
+        done = run_training(
+            task,
+            settings.mlflow_tracking_uri,
+            register=options.register,
+            key=key,
+            jobs=options.jobs,
+            progress=progress,
         )
-        done = run_training(task, destination, jobs=options.jobs, progress=progress)
     result = {
         "run_id": done.run_id,
         "model_uri": done.model_uri,

@@ -44,7 +44,9 @@ def log_document_run(
     """Log a document in MLflow if it is asked for; return the run for the result, and for the text."""
     if not log_run:
         return {}, ""
-    from training.operation.document_run import log_document
+    from training.operation.document_run import build_document_record
+    from training.reporting import mlflow_tracking
 
-    run_id = log_document(kind, page, numbers, summary, read_settings().mlflow_tracking_uri)
+    record = build_document_record(kind, page, numbers, summary)
+    run_id = mlflow_tracking.log_run(record, tracking_uri=read_settings().mlflow_tracking_uri)
     return {"run_id": run_id}, f", run {run_id}"

@@ -192,8 +192,9 @@ def replay(
     from training.config import read_config
     from training.policy_replay.experiment import LOOP_CONFIG, ExperimentPlan, run_experiment
     from training.policy_replay.policies import POLICIES
-    from training.policy_replay.report import PAGE, log_replay, write_report
+    from training.policy_replay.report import PAGE, build_replay_record, write_report
     from training.policy_replay.results import compute_results
+    from training.reporting.mlflow_tracking import log_run
 
     config = LOOP_CONFIG if options.config is None else read_config(options.config)
     replayed, title = _describe_world(tables, world, config)
@@ -205,9 +206,8 @@ def replay(
         )
     results = compute_results(experiment)
     write_report(results, experiment, out, title=title)
-    run_id = log_replay(
-        results, experiment, out, title=title, tracking_uri=read_settings().mlflow_tracking_uri
-    )
+    record = build_replay_record(results, experiment, out, title)
+    run_id = log_run(record, tracking_uri=read_settings().mlflow_tracking_uri)
     found = results.policies.set_index("policy")["found"].to_dict()
     print_result(
         {"out": str(out), "run_id": run_id, "found": found},

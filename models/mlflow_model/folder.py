@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import mlflow
 import msgspec
@@ -62,24 +62,6 @@ SCORE_SCHEMA = Schema(
 )
 
 
-class ModelOrigin(NamedTuple):
-    """Origin of a logged model in MLflow.
-
-    Attributes
-    ----------
-    run_id : str
-        The training run.
-    model_id : str
-        MLflow's identifier of the logged model.
-    name : str
-        Name of the logged model within its run.
-    """
-
-    run_id: str
-    model_id: str
-    name: str
-
-
 def build_signature(record: type[Consignment]) -> ModelSignature:
     """Build the signature: a consignment table with all columns of a record type in, a score table out.
 
@@ -112,31 +94,21 @@ def build_input_example(example: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_mlflow_model(
-    folder: Path, bundle_dir: Path, bundle: Bundle, example: pd.DataFrame, origin: ModelOrigin
+    folder: Path, bundle_dir: Path, bundle: Bundle, example: pd.DataFrame, origin: Model
 ) -> None:
-    """Write a bundle as a folder that MLflow can load.
-
-    Parameters
-    ----------
-    folder : Path
-        New.
-    bundle_dir : Path
-    bundle : Bundle
-        The bundle in `bundle_dir`.
-    example : DataFrame
-        A few invented consignments with all columns of the record.
-    origin : ModelOrigin
-    """
+    """Write a bundle, loaded and as its folder, and a few invented consignments as a new folder that MLflow can load."""
     record = bundle.config.build_record_type()
     kept = build_input_example(example)
     for name in list_declared_columns(record):
         kept[name] = kept.get(name)
-    with _quiet_checks():
+    # MLflow says that it checks the input example, and pandas warns about MLflow's code.
+    with quiet_loggers("mlflow.pyfunc"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Operation with range is deprecated", DeprecationWarning)
         mlflow.pyfunc.save_model(
             str(folder),
             loader_module=LOADER_MODULE,
             data_path=str(bundle_dir),
-            mlflow_model=Model(artifact_path=origin.name, run_id=origin.run_id, model_id=origin.model_id),
+            mlflow_model=origin,
             signature=build_signature(record),
             input_example=kept,
             pip_requirements=[f"npsrisk=={installed_version('npsrisk')}"],
@@ -153,14 +125,14 @@ def write_mlflow_model(
 
 
 @contextmanager
-def _quiet_checks() -> Iterator[None]:
-    """Hide MLflow's message that it checks the input example, and a warning of pandas about MLflow's code."""
-    logger = logging.getLogger("mlflow.pyfunc")
-    before = logger.level
-    logger.setLevel(logging.WARNING)
+def quiet_loggers(*names: str) -> Iterator[None]:
+    """Hide messages of other packages below a warning."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Operation with range is deprecated", DeprecationWarning)
-            yield
+        yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

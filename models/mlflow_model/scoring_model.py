@@ -26,24 +26,10 @@ WITHOUT_HISTORY = (
 
 
 class ScoringModel:
-    """The registered model as MLflow loads it: consignment table in, score table out.
+    """The registered model as MLflow loads it, with options as in `MODEL_CONFIG`.
 
-    Without a path of past consignments it scores like `npsrisk score --without-history`, and warns.
-
-    Parameters
-    ----------
-    bundle : Bundle
-    version : str
-        Number of the registered version, if known.
-    config : dict
-        See `MODEL_CONFIG`.
-
-    Raises
-    ------
-    BundleRefused
-        If the model was trained on other features than this version of npsrisk computes.
-    BadInput
-        If `as_of` is not a time.
+    Without a path of past consignments it scores like `npsrisk score --without-history`, and warns. Other features than this version
+    of npsrisk computes are refused (`BundleRefused`).
     """
 
     def __init__(self, bundle: Bundle, version: str, config: dict[str, Any]) -> None:
@@ -61,13 +47,7 @@ class ScoringModel:
         self.alerts = _read_past(config["alerts"], Alert)
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Score a consignment table.
-
-        Parameters
-        ----------
-        model_input : DataFrame
-        params : dict, optional
-            `reasons`: number of reasons of each score, 0 for the number set at loading.
+        """Score a consignment table; `params` may have `reasons`, the number of reasons of each score, 0 for that set at loading.
 
         Warns
         -----
@@ -124,7 +104,7 @@ def load_scoring_model(data_path: str, model_config: dict[str, Any] | None = Non
 
 
 def _read_version_number(data_path: Path) -> str:
-    """Read the version that MLflow stores with a model from the registry; return `unregistered` if there is none."""
+    """Read the version that MLflow stores with a model from the registry; `unregistered` if there is none."""
     for folder in data_path.parents[:2]:
         note = folder / "registered_model_meta"
         if note.exists():

@@ -150,7 +150,7 @@ def _resolve(registry: Registry, uri: str) -> ModelVersion | None:
 
 
 def _fetch(registry: Registry, version: ModelVersion) -> FetchedModel:
-    folder = registry.download_bundle(version)
+    folder = registry.download_fits(version).served
     bundle = load_bundle(folder)
     bundle.run_self_test()
     return FetchedModel(version, folder, bundle)

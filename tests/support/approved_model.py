@@ -14,7 +14,7 @@ from training.config import parse_config
 from training.dossier.evidence import DossierEvidence, ServiceSetting, gather_dossier_evidence
 from training.evaluation.stored_scores import evaluate_recipe
 from training.promotion.promote import promote
-from training.runs.registered_run import RunDestination, run_training
+from training.runs.registered_run import run_training
 from training.runs.task import TrainingTask
 from training.simulation.operation import SimulatedTables, simulate
 
@@ -44,7 +44,7 @@ def train_approved_model(folder: Path) -> Approved:
     task = TrainingTask(
         Tables(world.consignments, world.outcomes, world.alerts), target="any_offence", config=CONFIG
     )
-    made = run_training(task, RunDestination(tracking_uri=registry.tracking_uri, register=True))
+    made = run_training(task, registry.tracking_uri, register=True)
     promote(registry, registry.resolve(made.model_uri or ""), APPROVAL, force=True)
     version = registry.resolve(made.model_uri or "")
     evidence = gather_dossier_evidence(registry, version, APPROVERS, [SETTING])

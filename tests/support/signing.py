@@ -57,7 +57,10 @@ def sign_record(**fields: Any) -> SignedRecord:
 
 def append_signed_record(registry: "Registry", version: "ModelVersion", bundle_sha256: str) -> None:
     """Promote a version without the gate."""
-    records, champion = registry.list_records(version.name), registry.find_version("champion", version.target)
+    records, champion = (
+        [each.record for each in registry.list_signed_records(version.name)],
+        registry.find_version("champion", version.target),
+    )
     registry.append_record(
         sign_record(
             number=len(records) + 1,

@@ -140,7 +140,7 @@ def test_a_learner_of_another_kind_is_judged_on_the_same_traffic_as_the_model(ru
     gain = found.gains["roc_auc"]
     assert gain.low <= gain.value <= gain.high
     assert gain.value == pytest.approx(found.b["roc_auc"].value - found.a["roc_auc"].value)
-    assert forest.n_features_in_ == len(run.trained.model.spec)
+    assert forest.n_features_in_ == len(run.trained.evaluated.model.spec)
 
 
 def test_the_models_own_scores_differ_by_nothing_and_wrong_ones_are_refused(run: RegisteredRun) -> None:

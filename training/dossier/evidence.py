@@ -14,6 +14,7 @@ from training.gate.rules import RuleResult
 from training.promotion.evidence import EvidenceOptions
 from training.promotion.refit import read_run_config
 from training.promotion.review import review_version
+from training.reporting.tables import parse_table
 
 COMMIT_TAG = "mlflow.source.git.commit"
 RUN_TABLES = ("data", "fairness", "features", "leaks", "name_swaps", "split")
@@ -102,7 +103,10 @@ def gather_dossier_evidence(
         evaluation=fits.evaluation,
         commit=registry.get_run_tags(version.run_id).get(COMMIT_TAG),
         config=config,
-        tables={name: registry.read_run_table(version.run_id, name) for name in RUN_TABLES},
+        tables={
+            name: parse_table(registry.read_run_artifact(version.run_id, f"tables/{name}.json"))
+            for name in RUN_TABLES
+        },
         recipe=_evaluate_stored_scores(registry, version, config),
         gate=review_version(registry, version, EvidenceOptions(approvers)).rules,
         records=registry.list_signed_records(version.name),

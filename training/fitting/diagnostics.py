@@ -15,7 +15,7 @@ from consignments.errors import BadInput, UnknownName
 from features.batch import FeatureParameters, Progress
 from features.normalization.normal_forms import get_goods_text
 from features.spec import Spec
-from training.config import TrainConfig
+from training.config import TrainConfig, hash_settings
 from training.fitting.fit import Fit, Recipe
 from training.fitting.rolling_origin import (
     RollingOrigin,
@@ -81,7 +81,7 @@ def run_diagnostics(
     origins = build_origins(fit, recipe, before)
     if options.search is not None:
         found = search(
-            origins, config, options.search, name=f"{name} {config.digest()[:16]}", progress=progress
+            origins, config, options.search, name=f"{name} {hash_settings(config)[:16]}", progress=progress
         )
         config, trials = found.config, found.trials
     if options.ablation:

@@ -21,8 +21,8 @@ from training.reporting.charts import (
     set_columns,
     set_rows,
 )
-from training.reporting.html import MAX_PAGE_BYTES, create_environment
-from training.reporting.mlflow_tracking import RunRecord, log_run
+from training.reporting.html import render_page
+from training.reporting.mlflow_tracking import RunRecord
 from training.reporting.tables import RunTable
 
 PAGE_FILE = "drift.html"
@@ -50,54 +50,42 @@ def summarize_drift(drift: Drift) -> str:
 def render_drift(drift: Drift, model: str) -> str:
     """Render the page of a comparison with the model at an address: self-contained HTML, under 2 MB."""
     shares = [row for row in drift.measures if row["kind"] in SHARES and row["value"] == row["value"]]
-    page = (
-        create_environment()
-        .get_template(PAGE_FILE)
-        .render(
-            drift=drift,
-            model=model,
-            does=VERDICT_ACTIONS[drift.verdict],
-            charts=draw_drift(drift),
-            limits=LIMITS,
-            shares=sorted(shares, key=lambda row: -abs(row["value"]))[:MAX_SHARES],
-            features=drift.features[:MAX_FEATURES],
-        )
+    return render_page(
+        PAGE_FILE,
+        drift=drift,
+        model=model,
+        does=VERDICT_ACTIONS[drift.verdict],
+        charts=draw_drift(drift),
+        limits=LIMITS,
+        shares=sorted(shares, key=lambda row: -abs(row["value"]))[:MAX_SHARES],
+        features=drift.features[:MAX_FEATURES],
     )
-    if len(page.encode()) > MAX_PAGE_BYTES:
-        raise ValueError(f"the page has {len(page.encode()):,} bytes, more than {MAX_PAGE_BYTES:,}")
-    return page
 
 
-def build_tables(drift: Drift) -> dict[str, RunTable]:
-    """Build the tables of the run, by name; the same columns in every run."""
-    return {
-        "reasons": RunTable(drift.reasons, ("verdict", "text")),
-        "measures": RunTable(drift.measures, ("kind", "name", "part")),
-        "features": RunTable(drift.features),
-    }
-
-
-def log_drift(drift: Drift, page: str, model: ModelVersion, tracking_uri: str) -> str:
-    """Log a comparison and its page as a run, and return the run's identifier."""
-    params = {
-        "consignments": sum(drift.now.channels.values()),
-        "first_day": drift.now.first_day,
-        "days": drift.now.days,
-        "reference_consignments": sum(drift.then.channels.values()),
-        "reference_first_day": drift.then.first_day,
-        "reference_days": drift.then.days,
-        "capacity": drift.now.capacity,
-    }
-    record = RunRecord(
-        name=f"drift {model.number}, from {drift.now.first_day}",
+def build_drift_record(drift: Drift, page: str, model: ModelVersion) -> RunRecord:
+    """Build the record of a drift comparison and its page."""
+    now, then = drift.now, drift.then
+    return RunRecord(
+        name=f"drift {model.number}, from {now.first_day}",
         description=summarize_drift(drift).replace("\n", "\n\n"),
         tags={"model": model.uri, "target": model.target, "kind": "drift", "verdict": drift.verdict},
-        params=params,
+        params={
+            "consignments": sum(now.channels.values()),
+            "first_day": now.first_day,
+            "days": now.days,
+            "reference_consignments": sum(then.channels.values()),
+            "reference_first_day": then.first_day,
+            "reference_days": then.days,
+            "capacity": now.capacity,
+        },
         metrics=drift.flatten_metrics(),
-        tables=build_tables(drift),
+        tables={
+            "reasons": RunTable(drift.reasons, ("verdict", "text")),
+            "measures": RunTable(drift.measures, ("kind", "name", "part")),
+            "features": RunTable(drift.features),
+        },
         files={PAGE_FILE: page},
     )
-    return log_run(record, tracking_uri=tracking_uri)
 
 
 def draw_drift(drift: Drift) -> list[Chart]:

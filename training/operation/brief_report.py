@@ -4,7 +4,7 @@ from consignments.records import TARGET_NAMES
 from models.formats import format_percent
 from training.operation.brief import LABEL_DELAY, Brief
 from training.operation.trends import NO_CHANGE, Trend
-from training.reporting.html import create_environment
+from training.reporting.html import render_page
 
 PAGE_FILE = "brief.html"
 MAX_ROWS = 20
@@ -61,8 +61,5 @@ def describe_unsettled(brief: Brief) -> str:
 
 def render_brief(brief: Brief) -> str:
     """Render the page as self-contained HTML; it prints."""
-    return (
-        create_environment()
-        .get_template(PAGE_FILE)
-        .render(brief=brief, summary=summarize_brief(brief).split("\n"), titles=TITLES, most=MAX_ROWS)
-    )
+    summary = summarize_brief(brief).split("\n")
+    return render_page(PAGE_FILE, brief=brief, summary=summary, titles=TITLES, most=MAX_ROWS)

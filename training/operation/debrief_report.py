@@ -5,7 +5,7 @@ from models.formats import format_percent
 from training.operation.debrief import Debrief
 from training.operation.tallies import Tally
 from training.reporting.charts import BLUE, GREY, ORANGE, Chart, set_rows, set_whole_numbers
-from training.reporting.html import create_environment
+from training.reporting.html import render_page
 
 PAGE_FILE = "debrief.html"
 MAX_PARTS = 12
@@ -58,20 +58,17 @@ def describe_verdict(tally: Tally) -> str:
 
 def render_debrief(debrief: Debrief) -> str:
     """Render the page as self-contained HTML; it prints."""
-    return (
-        create_environment()
-        .get_template(PAGE_FILE)
-        .render(
-            debrief=debrief,
-            summary=summarize_debrief(debrief).partition("\n- ")[0].split("\n"),
-            titles=TITLES,
-            most=MAX_PARTS,
-            describe=describe_verdict,
-            pictures=[
-                draw_expected(debrief.tallies["office"][:MAX_PARTS], "office").render(),
-                draw_expected(debrief.tallies["week"], "week").render(),
-            ],
-        )
+    return render_page(
+        PAGE_FILE,
+        debrief=debrief,
+        summary=summarize_debrief(debrief).partition("\n- ")[0].split("\n"),
+        titles=TITLES,
+        most=MAX_PARTS,
+        describe=describe_verdict,
+        pictures=[
+            draw_expected(debrief.tallies["office"][:MAX_PARTS], "office").render(),
+            draw_expected(debrief.tallies["week"], "week").render(),
+        ],
     )
 
 

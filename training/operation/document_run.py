@@ -1,46 +1,32 @@
-"""MLflow runs of the documents of an operation: the page, and the same numbers as metrics and tables."""
+"""Records for MLflow of the documents of an operation: the page, and the same numbers as metrics and tables."""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.reporting.mlflow_tracking import RunRecord, log_run
+from training.reporting.mlflow_tracking import RunRecord
+from training.reporting.tables import RunTable
 
 PAGE_FILE = "report.html"
 EXCLUDED_FROM_MLFLOW = frozenset(("text",))
 """Columns that partners write in their own words. They stay out of MLflow."""
 
 
-def log_document(kind: str, page: str, numbers: Mapping[str, Any], summary: str, tracking_uri: str) -> str:
-    """Log a document as a run.
+def build_document_record(kind: str, page: str, numbers: Mapping[str, Any], summary: str) -> RunRecord:
+    """Build the record of a document: `brief`, `plan` or `debrief`, the tag `kind` and the first part of the names of metrics.
 
-    Parameters
-    ----------
-    kind : str
-        `brief`, `plan` or `debrief`: the tag `kind`, and the first part of the names of metrics.
-    page : str
-        HTML, which becomes `report.html`.
-    numbers : mapping
-        Plain JSON values. Each list of objects becomes `tables/NAME.json`, each number a metric, and each text a parameter.
-    summary : str
-        Text of the run's page, one fact a line.
-    tracking_uri : str
-
-    Returns
-    -------
-    str
-        The run's identifier.
+    Of the plain JSON values, each list of objects becomes `tables/NAME.json`, each number a metric, and each text a parameter. The
+    page becomes `report.html`.
     """
-    record = RunRecord(
+    return RunRecord(
         name=f"{kind} {_find_date(numbers)}".rstrip(),
         description=summary.replace("\n", "\n\n"),
         tags={"kind": kind, **({"target": str(numbers["target"])} if "target" in numbers else {})},
         params={name: value for name, value in numbers.items() if isinstance(value, str)},
         metrics={f"{kind}/{name}": value for name, value in flatten_numbers(numbers).items()},
-        tables=list_tables(numbers),
+        tables={name: RunTable(rows) for name, rows in list_tables(numbers).items()},
         files={PAGE_FILE: page},
     )
-    return log_run(record, tracking_uri=tracking_uri)
 
 
 def flatten_numbers(numbers: Mapping[str, Any]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from training.operation.plan import InspectionPlan
 from training.reporting.charts import BLUE, ORANGE, Chart
-from training.reporting.html import create_environment
+from training.reporting.html import render_page
 
 PAGE_FILE = "plan.html"
 
@@ -25,11 +25,8 @@ def summarize_plan(plan: InspectionPlan) -> str:
 
 def render_plan(plan: InspectionPlan) -> str:
     """Render the page as self-contained HTML; it prints."""
-    return (
-        create_environment()
-        .get_template(PAGE_FILE)
-        .render(plan=plan, summary=summarize_plan(plan).split("\n"), picture=draw_curve(plan).render())
-    )
+    summary = summarize_plan(plan).split("\n")
+    return render_page(PAGE_FILE, plan=plan, summary=summary, picture=draw_curve(plan).render())
 
 
 def draw_curve(plan: InspectionPlan) -> Chart:

@@ -7,12 +7,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from consignments.files.whole_files import PUBLIC_MODE, replace_file
-from models.formats import format_number, format_percent
+from models.formats import format_percent
 from training.policy_replay.experiment import Experiment
 from training.policy_replay.results import DAYS_PER_WEEK, REFERENCE, UPPER_BOUND, ReplayResults
 from training.reporting import charts
-from training.reporting.html import MAX_PAGE_BYTES, create_environment
-from training.reporting.tables import serialize_table
+from training.reporting.html import render_page
+from training.reporting.mlflow_tracking import RunRecord
+from training.reporting.tables import RunTable
 
 PAGE = "replay.html"
 WEEKLY_METRICS = ("found", "found_so_far", "hit_rate")
@@ -37,19 +38,18 @@ def write_report(results: ReplayResults, experiment: Experiment, folder: Path, *
     for name, frame in results.list_tables().items():
         path = folder / "tables" / name
         replace_file(path.with_suffix(".parquet"), frame.to_parquet(), PUBLIC_MODE)
-        replace_file(path.with_suffix(".json"), serialize_table(_list_rows(frame)).encode(), PUBLIC_MODE)
+        replace_file(path.with_suffix(".json"), RunTable(_list_rows(frame)).to_json().encode(), PUBLIC_MODE)
     replace_file(folder / PAGE, render(results, experiment, title).encode(), PUBLIC_MODE)
 
 
 def render(results: ReplayResults, experiment: Experiment, title: str) -> str:
     """Render the page as self-contained HTML."""
-    pages = create_environment()
-    pages.filters["signed"] = lambda value: format_number(value, "+")
     drawn = [_draw_weeks(results, experiment, what) for what in ("found_so_far", "share_found")]
     missed = results.missed.pivot_table(
         index="policy", columns=["by", "value"], values="share_found", sort=False
     )
-    page = pages.get_template(PAGE).render(
+    return render_page(
+        PAGE,
         title=title,
         facts=list_facts(experiment),
         sentences=results.sentences,
@@ -60,9 +60,6 @@ def render(results: ReplayResults, experiment: Experiment, title: str) -> str:
         missed={policy: list(missed.loc[policy]) for policy in _order_policies(results)},
         seeds=int(results.runs["seed"].nunique()),
     )
-    if len(page.encode()) > MAX_PAGE_BYTES:
-        raise ValueError(f"the report has {len(page.encode()):,} bytes, more than {MAX_PAGE_BYTES:,}")
-    return page
 
 
 def list_facts(experiment: Experiment) -> dict[str, str]:
@@ -86,12 +83,10 @@ def list_facts(experiment: Experiment) -> dict[str, str]:
     }
 
 
-def log_replay(
-    results: ReplayResults, experiment: Experiment, folder: Path, *, title: str, tracking_uri: str
-) -> str:
-    """Log a run with the report, the metrics of each policy, and their charts by week; returns its identifier."""
-    from training.reporting.mlflow_tracking import RunRecord, log_run
-
+def build_replay_record(
+    results: ReplayResults, experiment: Experiment, folder: Path, title: str
+) -> RunRecord:
+    """Build the record of a replay: the report in a folder, the metrics of each policy, and their charts by week."""
     settings, header = experiment.settings, experiment.world.header
     params = {f"replay.{name}": getattr(settings, name) for name in settings.__struct_fields__}
     params |= {name: header[name] for name in ("days", "per_day", "prevalence") if name in header}
@@ -104,17 +99,16 @@ def log_replay(
         for name in WEEKLY_METRICS:
             weekly = mine[name].mean()
             series[f"replay/{policy}/{name}_by_week"] = list(zip(weekly.index, weekly, strict=True))
-    record = RunRecord(
+    return RunRecord(
         name=title,
         description="\n\n".join(results.sentences),
         tags={"kind": "replay", "target": settings.target},
         params=params,
         metrics=metrics,
-        tables={name: _list_rows(frame) for name, frame in results.list_tables().items()},
+        tables={name: RunTable(_list_rows(frame)) for name, frame in results.list_tables().items()},
         files={PAGE: (folder / PAGE).read_bytes()},
         series=series,
     )
-    return log_run(record, tracking_uri=tracking_uri)
 
 
 def _draw_weeks(results: ReplayResults, experiment: Experiment, what: str) -> charts.Chart:

@@ -1,12 +1,12 @@
 """Summary, page and MLflow run of a comparison."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from models.formats import format_number, format_points
 from models.registry import BUNDLE_TAG, ModelVersion
 from models.signatures.keys import SigningKey
+from training.config import hash_settings
 from training.evaluation.estimate import Estimate
 from training.evaluation.metrics import PRIMARY_MEASURE, describe_counts
 from training.evaluation.paired import SLICE_COLUMNS, PairedEvaluation
@@ -14,10 +14,10 @@ from training.gate.report import GATE_COLUMNS, GateReport
 from training.promotion.comparison import COMPARED, TOO_FEW, Comparison
 from training.promotion.disagreements import DISAGREEMENT_COLUMNS, REASON_SEPARATOR
 from training.reporting.charts import BLUE, GREY, ORANGE, Chart, format_signed_tick, set_rows
-from training.reporting.html import AREA_METRICS, HEADLINE, create_environment, format_metric
-from training.reporting.mlflow_tracking import RunRecord, log_run
+from training.reporting.html import AREA_METRICS, HEADLINE, format_metric, render_page
+from training.reporting.mlflow_tracking import InputTable, RunRecord
 from training.reporting.tables import RunTable
-from training.runs.evidence import Evidence, hash_run_files, hash_settings, write_evidence
+from training.runs.evidence import Evidence, hash_files
 
 SIGN_COLORS = {1: BLUE, 0: GREY, -1: ORANGE}
 WORDS = {
@@ -177,10 +177,10 @@ def render_comparison(
     gate : GateReport, optional
         Of `b`, if `a` is the champion.
     """
-    pages = create_environment()
-    pages.filters["gained"] = format_difference
-    pages.globals["differing"] = describe_difference
-    return pages.get_template("compare.html").render(
+    return render_page(
+        "compare.html",
+        gained=format_difference,
+        differing=describe_difference,
         found=found,
         a=a,
         b=b,
@@ -196,46 +196,24 @@ def render_comparison(
     )
 
 
-def log_comparison(
+def build_comparison_record(
     found: Comparison,
     a: ModelVersion,
     b: ModelVersion,
-    tracking_uri: str,
     gate: GateReport | None = None,
     key: SigningKey | None = None,
-) -> str:
-    """Log the comparison as a separate run, which the gate finds through its tags `a` and `b`; return the run's identifier.
+) -> RunRecord:
+    """Build the record of a comparison, which the gate finds through its tags `a` and `b`; a key signs its evidence.
 
-    Parameters
-    ----------
-    found : Comparison
-    a, b : ModelVersion
-    tracking_uri : str
-    gate : GateReport, optional
-        Of `b`, if `a` is the champion.
-    key : SigningKey, optional
-        Of an approver or evaluator, who signs the evidence of the run.
+    `gate` is the report on `b`, if `a` is the champion.
     """
-
-    def add_evidence(folder: Path) -> None:
-        evidence = Evidence(
-            kind="comparison",
-            target=found.target,
-            bundles={"a": a.tags[BUNDLE_TAG], "b": b.tags[BUNDLE_TAG]},
-            files=hash_run_files(folder),
-            data_sha256=found.data_sha256,
-            settings_sha256=hash_settings(found.settings),
-            begins=found.begins,
-        )
-        write_evidence(folder, evidence, key)
-
-    tables: dict[str, Any] = {
-        "differences": build_difference_rows(found.pair),
+    tables = {
+        "differences": RunTable(build_difference_rows(found.pair)),
         "disagreements": RunTable(found.disagreements, DISAGREEMENT_COLUMNS),
         "slices": RunTable(found.pair.slices, SLICE_COLUMNS),
     }
     if found.truth is not None:
-        tables["truth"] = build_difference_rows(found.truth)
+        tables["truth"] = RunTable(build_difference_rows(found.truth))
     if gate is not None:
         tables["gate"] = RunTable(gate.to_rows(), GATE_COLUMNS)
     record = RunRecord(
@@ -253,10 +231,18 @@ def log_comparison(
             "compare.html": render_comparison(found, a, b, gate),
             "scores/compared.parquet": found.stored.content,
         },
-        inputs=found.inputs,
-        finish=add_evidence,
+        inputs={name: InputTable(rows) for name, rows in found.inputs.items()},
     )
-    return log_run(record, tracking_uri=tracking_uri)
+    evidence = Evidence(
+        kind="comparison",
+        target=found.target,
+        bundles={"a": a.tags[BUNDLE_TAG], "b": b.tags[BUNDLE_TAG]},
+        files=hash_files(record.list_files()),
+        data_sha256=found.data_sha256,
+        settings_sha256=hash_settings(found.settings),
+        begins=found.begins,
+    )
+    return record.add_files(evidence.to_files(key))
 
 
 def _tag(found: Comparison, a: ModelVersion, b: ModelVersion) -> Mapping[str, str]:

@@ -15,7 +15,7 @@ from models.bundle import Bundle
 from models.promotion_record import PromotionRecord
 from models.registry import BUNDLE_TAG, ModelVersion, Registry, VersionFits, VersionFolders
 from models.signatures.key_holders import Approvers
-from training.config import CONFIG_FILE, EvaluationConfig, parse_config_json
+from training.config import CONFIG_FILE, EvaluationConfig, hash_settings, parse_config_json
 from training.data.splits import ArrivalWindow
 from training.evaluation.stored_scores import StoredScores
 from training.gate.figures import RunFigures, compute_run_figures, count_finds_per_week
@@ -26,7 +26,7 @@ from training.promotion.comparison import OTHER_RANK, ComparedTraffic
 from training.promotion.refit import RefitOptions, RegisteredFits, read_run_config, refit_version
 from training.reporting.tables import parse_table
 from training.runs.evidence import RunEvidence, fetch_evidence
-from training.runs.processor import PROCESSOR_TAG
+from training.runs.result import PROCESSOR_TAG
 
 SCORES_FILE, COMPARED_FILE = "scores/deployed.parquet", "scores/compared.parquet"
 LOOKS = ("tables/leaks.json", "tables/name_swaps.json")
@@ -96,7 +96,7 @@ def compute_recipe_sha256(registry: Registry, version: ModelVersion, bundle: Bun
     config = read_run_config(registry, version.run_id)
     if config is None:
         return ""
-    return hashlib.sha256(f"{config.digest()} {bundle.card.feature_spec_sha256}".encode()).hexdigest()
+    return hashlib.sha256(f"{hash_settings(config)} {bundle.card.feature_spec_sha256}".encode()).hexdigest()
 
 
 def _add_run(

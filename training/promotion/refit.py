@@ -21,8 +21,7 @@ from training.data.data_hash import TableHash, hash_training_tables
 from training.data.table_features import read_kept_rows
 from training.gate.rules import CheckResult
 from training.runs.artifacts import BUNDLE_FOLDER, EVALUATION_FOLDER, write_run_bundles
-from training.runs.processor import describe_processor
-from training.runs.result import TrainingResult
+from training.runs.result import TrainingResult, describe_processor
 from training.runs.task import TrainingTask
 from training.runs.train import train_model
 

@@ -9,10 +9,11 @@ from training.gate.figures import count_finds_per_week
 from training.gate.report import GateReport
 from training.gate.rules import ChampionComparison, CheckResult
 from training.promotion.comparison import Comparison
-from training.promotion.comparison_report import log_comparison
+from training.promotion.comparison_report import build_comparison_record
 from training.promotion.evidence import DEFAULT_EVIDENCE, NOBODY, EvidenceOptions, gather_evidence
 from training.promotion.promote import find_replaced, list_signed
-from training.runs.run_update import write_review
+from training.reporting.mlflow_tracking import log_run
+from training.runs.registered_run import write_review
 
 
 def review_version(
@@ -46,8 +47,11 @@ def log_reviewed_comparison(
             "", found.pair, found.begins, count_finds_per_week(found.stored), verified
         )
         report = review_version(registry, b, EvidenceOptions(approvers, measured=measured))
-    run_id = log_comparison(found, a, b, registry.tracking_uri, report, key)
-    is_promoted = any(record.version == b.number for record in registry.list_records(b.name))
+    run_id = log_run(build_comparison_record(found, a, b, report, key), tracking_uri=registry.tracking_uri)
+    is_promoted = any(
+        record.version == b.number
+        for record in [each.record for each in registry.list_signed_records(b.name)]
+    )
     if report is not None and not is_promoted:
         write_review(registry, b, report, run_id)
     return run_id, report

@@ -12,12 +12,14 @@ from textwrap import fill
 from typing import Any, Literal
 
 import matplotlib as mpl
+import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from numpy.typing import NDArray
 
 from models.formats import format_number
 
@@ -59,6 +61,7 @@ STYLE: dict[Any, Any] = {
 }
 
 AxisFormat = Callable[[float], str]
+Floats = NDArray[np.float64]
 
 
 def format_share_tick(value: float) -> str:
@@ -85,26 +88,12 @@ def format_signed_tick(value: float) -> str:
 
 @dataclass
 class Chart:
-    """A chart with its explanation; `draw` opens its axis.
-
-    Parameters
-    ----------
-    label : str
-        What it shows, for screen readers.
-    caption : str
-        How to read it, in one or two sentences.
-    title, x, y : str
-        Above the chart and at its axes.
-    x_format, y_format : callable, optional
-        Format of the ticks. Default: numbers with three digits.
-    height, width : float
-        In inches.
-    grid : {"both", "x", "y"}
-        Axes that have grid lines.
-    """
+    """A chart with its explanation; `draw` opens its axis."""
 
     label: str
+    """What it shows, for screen readers."""
     caption: str
+    """How to read it, in one or two sentences."""
     title: str = ""
     x: str = ""
     y: str = ""
@@ -113,6 +102,7 @@ class Chart:
     height: float = HEIGHT
     width: float = WIDTH
     grid: Literal["both", "x", "y"] = "both"
+    """Axes that have grid lines."""
     svg: str = field(default="", init=False)
 
     @contextmanager
@@ -156,6 +146,15 @@ def set_rows(axes: Axes, places: Sequence[float], names: Sequence[str]) -> None:
     """Name the rows of a chart with horizontal bars or points; long names are wrapped."""
     axes.set_yticks(places, [fill(name, LABEL_CHARACTERS, max_lines=2, placeholder=" …") for name in names])
     axes.tick_params(axis="y", length=0)
+
+
+def draw_intervals(
+    axes: Axes, places: Floats, ends: Sequence[Floats], colors: str | Sequence[str] = BLUE
+) -> None:
+    """Draw a point and its 95 % interval in each row; `ends` are the values, the lower and the upper ends."""
+    value, low, high = ends
+    axes.hlines(places, low, high, color=colors, linewidth=2.2, alpha=0.45)
+    axes.scatter(value, places, s=25, color=colors, zorder=3)
 
 
 def set_columns(axes: Axes, names: Sequence[str], most: int = 6) -> None:

@@ -1,4 +1,4 @@
-"""Shared parts of all pages: the templates, the formats of values, and the section with the gate."""
+"""Shared parts of all pages: the templates, the titles and formats of metrics, and the section with the gate."""
 
 import re
 from collections.abc import Mapping
@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 
-from models.formats import UNKNOWN, format_number, format_percent
+from models.formats import format_interval, format_number, format_percent
 from models.page_templates import create_page_environment
 from training.evaluation.capacity import SHARES
 from training.evaluation.estimate import Estimate
@@ -30,30 +29,6 @@ HEADLINE = {
 AREA_METRICS = frozenset({"roc_auc", "average_precision", "calibration_ratio"})
 """Metrics that are not shares."""
 GATE_SECTION = re.compile(r"<!-- gate -->.*?<!-- /gate -->", re.DOTALL)
-
-
-def format_cell(value: Any) -> str:
-    """Format a value of a table: numbers with three significant digits, a dash if it is unknown.
-
-    Examples
-    --------
-    >>> format_cell(1234), format_cell(0.00123), format_cell(2e-306), format_cell("rules"), format_cell(True), format_cell(None)
-    ('1,234', '0.00123', '< 0.0001', 'rules', 'yes', '–')
-    """
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else "no"
-    return str(value) if isinstance(value, str) else format_number(value)
-
-
-def format_figure(value: Any) -> str:
-    """Format a share, or another value of a table; a dash if it is unknown.
-
-    Examples
-    --------
-    >>> format_figure(0.1234), format_figure(0.00042), format_figure(1234), format_figure(float("nan"))
-    ('12.3 %', '< 0.1 %', '1,234', '–')
-    """
-    return format_percent(value) if isinstance(value, float) else format_cell(value)
 
 
 def format_metric(value: float, metric: str) -> str:
@@ -80,43 +55,28 @@ def format_estimate(estimate: Estimate, metric: str) -> tuple[str, str]:
     if not estimate.is_shown:
         return estimate.explain_missing(), ""
     value, low, high = (format_metric(each, metric) for each in (estimate.value, estimate.low, estimate.high))
-    return value, f"{low} to {high}"
-
-
-def format_interval(low: str, high: str) -> str:
-    """Format an interval; one dash if neither end is known.
-
-    Examples
-    --------
-    >>> format_interval("1 %", "2 %"), format_interval("–", "–")
-    ('1 % to 2 %', '–')
-    """
-    return low if low == high == UNKNOWN else f"{low} to {high}"
+    return value, format_interval(low, high)
 
 
 def create_environment() -> jinja2.Environment:
-    """Create the template environment: all values are escaped, and an unknown name is an error."""
+    """Create the template environment: all values of pages are escaped, and an unknown name is an error."""
     made = create_page_environment(TEMPLATES)
     made.filters |= {
-        "number": format_cell,
-        "figure": format_figure,
         "named": format_metric,
         "unbroken": lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%"),
     }
-    made.globals["between"] = format_interval
-    made.globals["estimated"] = format_estimate
-    made.globals["estimate_of"] = _read_estimate
+    made.globals |= {
+        "between": format_interval,
+        "estimated": format_estimate,
+        "estimate_of": _read_estimate,
+        "headline": HEADLINE,
+    }
     return made
 
 
-def require_light(page: str) -> str:
-    """Return a page that can be sent by e-mail.
-
-    Raises
-    ------
-    ValueError
-        If it has more than `MAX_PAGE_BYTES`.
-    """
+def render_page(template: str, **values: Any) -> str:
+    """Render a page as self-contained HTML; `ValueError` if it has more than `MAX_PAGE_BYTES`."""
+    page = create_environment().get_template(template).render(values)
     if (size := len(page.encode())) > MAX_PAGE_BYTES:
         raise ValueError(f"the page has {size:,} bytes, more than {MAX_PAGE_BYTES:,}")
     return page
@@ -124,7 +84,7 @@ def require_light(page: str) -> str:
 
 def replace_gate(page: str, gate: Any, links: Mapping[str, str]) -> str:
     """Replace the first section of a run's page by a later report of the gate, with links by their texts."""
-    section = create_environment().get_template("gate.html").render(gate=gate, links=links)
+    section = render_page("gate.html", gate=gate, links=links)
     return GATE_SECTION.sub(lambda _: section, page, count=1)
 
 

@@ -1,4 +1,4 @@
-"""Artifacts of a run, written into one folder: the bundles, the page, the tables and the charts.
+"""Artifacts of a training run: its bundles, and the record of all else.
 
 bundle/                   the final fit as data, which is served
 evaluation/               the evaluation fit as data
@@ -7,12 +7,12 @@ config.json               every setting of the run, to repeat it
 report.html               the page with all results
 tables/*.json             the same names and columns in every run
 plots/*.svg               the charts of the page
+evidence.json             the hashes of scores, settings and tables, which `evidence.sig.json` signs
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,74 +20,92 @@ from numpy.typing import NDArray
 from features.batch import FeatureMatrix
 from models.bundle import BundleContent, FitKind, ModelCard, SelfTestExamples, load_bundle, write_bundle
 from models.calibration import CalibrationLevel
+from models.registry import get_model_name
 from models.risk_model import RiskModel
+from models.signatures.keys import SigningKey
 from models.traffic_profile import ReferenceProfile
-from training.config import CONFIG_FILE
+from training.config import CONFIG_FILE, hash_settings
 from training.data.splits import VALIDATION
 from training.evaluation.capacity import compute_daily_capacity
-from training.evaluation.fairness import COLUMNS as FAIRNESS_COLUMNS
-from training.evaluation.fairness import Row
-from training.evaluation.leakage import COLUMNS as LEAK_COLUMNS
+from training.evaluation.fairness import Row, compute_fairness_rows
 from training.evaluation.metrics import Evaluation
-from training.evaluation.name_invariance import COLUMNS as NAME_SWAP_COLUMNS
-from training.fitting.deployed import RECALLS
 from training.fitting.search import SEARCH_SPACE
 from training.gate.figures import compute_run_figures
 from training.gate.report import GATE_COLUMNS, GateReport
 from training.gate.rules import UNSIGNED, CheckResult, GateEvidence
 from training.gate.ways import Candidate
 from training.monitoring.traffic_profile import ScoredTraffic, build_traffic_profile, multiply_counts
-from training.reporting.tables import RunTable, write_tables
-from training.runs.explanations import compute_feature_importance, explain_sample
+from training.reporting.charts import Chart
+from training.reporting.mlflow_tracking import RunRecord
+from training.reporting.plots import (
+    draw_ablation,
+    draw_calibration,
+    draw_capacity_curves,
+    draw_daily_detections,
+    draw_fairness,
+    draw_importance,
+)
+from training.reporting.tables import RunTable
+from training.runs.evidence import Evidence, hash_files
+from training.runs.explanations import ExplainedSample, draw_explanations
 from training.runs.result import TrainingResult
-from training.runs.run_pictures import compute_fairness, draw_charts
-from training.runs.run_report import render_report
+from training.runs.run_report import REPORT_FILE, describe_periods, render_report
 
 BUNDLE_FOLDER, EVALUATION_FOLDER = "bundle", "evaluation"
+STORED_SCORES = "scores/deployed.parquet"
 EXAMPLES_PER_BAND = 20
 CARD_DIGITS = 9
 """Significant digits of the level in the card, so that the last bits of sums rarely change it. Equal bytes are promised on one kind of processor."""
-STORED_SCORES, REPORT_FILE = "scores/deployed.parquet", "report.html"
 ENDS = ("", "_low", "_high")
-RECALL_COLUMNS = (
-    "found_at_1pct",
-    "found_at_5pct",
-    *(f"{name}{end}" for name in RECALLS for end in ENDS),
-)
-ORIGIN_COLUMNS = ("as_of", "from", "until", "learnt_positives", "learnt_results", "consignments", "positives")
-AGE_COLUMNS = ("days_old_from", "days_old_until", "windows", "consignments", "positives")
-ABLATION_COLUMNS = (
-    "group",
-    "features",
-    *(f"{measure}{end}" for measure in ("worth", "recall_at_1pct") for end in ENDS),
-)
+ABLATION_MEASURES = tuple(f"{measure}{end}" for measure in ("worth", "recall_at_1pct") for end in ENDS)
 TRIAL_COLUMNS = ("trial", "worth", "recall_at_1pct", *SEARCH_SPACE, "best")
-ESTIMATE_COLUMNS = ("value", "low", "high", "effective", "largest", "known", "shown", "why")
-METRIC_COLUMNS = ("name", "metric", *ESTIMATE_COLUMNS)
+METRIC_COLUMNS = ("name", "metric", "value", "low", "high", "effective", "largest", "known", "shown", "why")
 SLICE_COLUMNS = ("kind", "value", "consignments", "labelled", "positive")
 
 
-def write_artifacts(
-    trained: TrainingResult, folder: Path, champion: str | None = None, *, is_signed: bool = False
-) -> GateReport:
-    """Write all artifacts of a run, whose evidence will be signed or not."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_run_bundles(trained, folder)
-    (folder / CONFIG_FILE).write_text(trained.config.to_json(), encoding="utf-8")
-    trained.deployed.stored.write(folder / STORED_SCORES)
-    sample, fairness = explain_sample(trained), compute_fairness(trained)
-    importance = compute_feature_importance(trained, sample)
-    charts = draw_charts(trained, sample, importance, fairness)
-    (folder / "plots").mkdir(exist_ok=True)
-    for name, chart in charts.items():
-        (folder / "plots" / f"{name}.svg").write_text(chart.svg, encoding="utf-8")
-    gate = check_gate(trained, folder, champion, is_signed=is_signed)
-    tables = list_run_tables(trained, importance, fairness)
-    write_tables(folder, tables | {"gate": RunTable(gate.to_rows(), GATE_COLUMNS)})
-    served = load_bundle(folder / BUNDLE_FOLDER).model
-    page = render_report(trained, gate, served, charts, importance, fairness)
-    (folder / REPORT_FILE).write_text(page, encoding="utf-8")
-    return gate
+def build_training_record(
+    trained: TrainingResult, gate: GateReport, folder: Path, key: SigningKey | None = None
+) -> RunRecord:
+    """Build the record of a training run, whose bundles are in a folder; a key signs its evidence. It has no description yet."""
+    bundles = {name: load_bundle(folder / name) for name in (BUNDLE_FOLDER, EVALUATION_FOLDER)}
+    sample, fairness = ExplainedSample.from_result(trained), _compute_fairness(trained)
+    importance = sample.compute_importance(trained.final.model.spec.features)
+    charts = {
+        **_draw_evaluation(trained, fairness),
+        "importance": draw_importance(importance),
+        **draw_explanations(trained.final.model, sample),
+    }
+    page = render_report(trained, gate, bundles[BUNDLE_FOLDER].model, charts, importance, fairness)
+    record = RunRecord(
+        name="",
+        description="",
+        tags=trained.tags,
+        params={**describe_periods(trained), **trained.config.flatten()},
+        metrics=trained.metrics,
+        tables={
+            **_list_tables(trained),
+            "fairness": RunTable(fairness),
+            "features": RunTable(importance),
+            "gate": RunTable(gate.to_rows(), GATE_COLUMNS),
+        },
+        files={
+            CONFIG_FILE: trained.config.to_json(),
+            STORED_SCORES: trained.deployed.stored.content,
+            REPORT_FILE: page,
+            **{f"plots/{name}.svg": chart.svg for name, chart in charts.items()},
+        },
+        folder=folder,
+    )
+    evidence = Evidence(
+        kind="training",
+        target=trained.target,
+        bundles={name: bundle.sha256 for name, bundle in bundles.items()},
+        files=hash_files(record.list_files()),
+        data_sha256=trained.data_sha256,
+        settings_sha256=hash_settings(trained.config),
+        as_of=trained.as_of,
+    )
+    return record.add_files(evidence.to_files(key))
 
 
 def check_gate(
@@ -122,8 +140,6 @@ def write_run_bundles(trained: TrainingResult, folder: Path) -> None:
 
 
 def _write_bundle(trained: TrainingResult, kind: FitKind, reference: ReferenceProfile, folder: Path) -> None:
-    from models.registry import get_model_name
-
     written = trained.final if kind == "final" else trained.evaluated
     rows = np.flatnonzero(trained.data.part[trained.matrix.rows] == VALIDATION)
     values, arrays = written.fitted.to_plain()
@@ -163,18 +179,33 @@ def _round_level(level: CalibrationLevel) -> CalibrationLevel:
     return level._replace(shift=shift, low=low, high=high)
 
 
+def _select_band_examples(
+    model: RiskModel, X: NDArray[np.float32], channel: NDArray[np.object_]
+) -> NDArray[np.int64]:
+    """Select the highest scores of each band."""
+    score = model.score(X, list(channel))
+    band = np.array(model.assign_bands(score), dtype=object)
+    order = np.argsort(-score, kind="stable")
+    return np.concatenate(
+        [order[band[order] == name][:EXAMPLES_PER_BAND] for name in ("high", "elevated", "routine")]
+    )
+
+
 def build_reference(trained: TrainingResult, kind: FitKind = "final") -> ReferenceProfile:
     """Build the profile of the test period's traffic under a fit, as the reference for later traffic.
 
     The scores of the final fit are, row by row, those of a fit that was not trained on the row. If the traffic is a sample, the
     profile counts its uniform part.
     """
-    matrix, kept = trained.matrix, trained.data.observed.kept
-    even = kept.even[matrix.rows[trained.test_matrix_rows]]
-    rows = trained.test_matrix_rows[even]
-    evaluated = FeatureMatrix(matrix.X[rows], matrix.rows[rows], matrix.spec)
-    final = trained.final.usual, trained.final.usual_scores
-    traffic, scores = final if kind == "final" else (evaluated, trained.test_scores[even])
+    traffic, scores = trained.final.usual, trained.final.usual_scores
+    if kind == "evaluation":
+        matrix = trained.matrix
+        even = trained.data.observed.kept.even[matrix.rows[trained.test_matrix_rows]]
+        rows = trained.test_matrix_rows[even]
+        traffic, scores = (
+            FeatureMatrix(matrix.X[rows], matrix.rows[rows], matrix.spec),
+            trained.test_scores[even],
+        )
     seen = ScoredTraffic(
         frame=trained.data.observed.consignments.iloc[traffic.rows],
         X=traffic.X,
@@ -187,11 +218,33 @@ def build_reference(trained: TrainingResult, kind: FitKind = "final") -> Referen
     return multiply_counts(build_traffic_profile(seen, capacity), seen.stands_for)
 
 
-def list_run_tables(
-    trained: TrainingResult, importance: Sequence[dict[str, Any]], fairness: Sequence[Row]
-) -> dict[str, RunTable]:
-    """List the tables of a run by name; `deployed` is the recipe as deployed, `evaluation_fit` another fit."""
-    deployed, recipe = trained.deployed, trained.deployed.recipe
+def _compute_fairness(trained: TrainingResult) -> list[Row]:
+    """Compute the burden of each group from inspection results and, in a simulated world, from the truth."""
+    stored, settings = trained.deployed.stored, trained.config.evaluation
+    capacity = compute_daily_capacity(stored.to_period(), settings)
+    rows = compute_fairness_rows(stored.to_period(), capacity, settings, "outcomes")
+    if stored.has_truth:
+        rows += compute_fairness_rows(stored.to_period(by_truth=True), capacity, settings, "truth")
+    return rows
+
+
+def _draw_evaluation(trained: TrainingResult, fairness: list[Row]) -> dict[str, Chart]:
+    """Draw the charts of the recipe as deployed, those of estimates only if enough results carry them."""
+    stored, model = trained.deployed.stored, trained.deployed.recipe.model
+    charts = {"daily": draw_daily_detections(stored.to_period())}
+    if model["recall_at_1pct"].is_shown:
+        charts |= draw_capacity_curves(stored, trained.config.evaluation)
+    if model["calibration_ratio"].is_shown:
+        charts["calibration"] = draw_calibration(model.calibration)
+    charts |= draw_fairness([row for row in fairness if row["judged_by"] == "outcomes"])
+    return charts | (
+        {"ablation": draw_ablation(trained.studied.ablation)} if trained.studied.ablation else {}
+    )
+
+
+def _list_tables(trained: TrainingResult) -> dict[str, RunTable]:
+    """List the tables of results by name; `deployed` is the recipe as deployed, `evaluation_fit` another fit."""
+    deployed, recipe, studied = trained.deployed, trained.deployed.recipe, trained.studied
     return {
         "deployed": _build_metric_table({"model": recipe.model}),
         "baselines": _build_metric_table(recipe.baselines),
@@ -200,16 +253,14 @@ def list_run_tables(
         "capacity": RunTable(recipe.model.capacity),
         "calibration": RunTable(recipe.model.calibration),
         "slices": RunTable(recipe.model.slices, SLICE_COLUMNS),
-        "origins": RunTable(deployed.origins, (*ORIGIN_COLUMNS, *RECALL_COLUMNS)),
-        "ages": RunTable(deployed.ages, (*AGE_COLUMNS, *RECALL_COLUMNS)),
-        "fairness": RunTable(fairness, FAIRNESS_COLUMNS),
-        "name_swaps": RunTable(trained.name_swaps, NAME_SWAP_COLUMNS),
-        "leaks": RunTable(trained.leaks, LEAK_COLUMNS),
+        "origins": RunTable(deployed.origins),
+        "ages": RunTable(deployed.ages),
+        "name_swaps": RunTable(trained.name_swaps),
+        "leaks": RunTable(trained.leaks),
         "split": RunTable(list(trained.data.split.to_rows())),
         "data": RunTable(trained.data.report),
-        "features": RunTable(importance),
-        "ablation": RunTable(trained.studied.ablation, ABLATION_COLUMNS),
-        "search": RunTable(trained.studied.trials, TRIAL_COLUMNS),
+        "ablation": RunTable(studied.ablation, ("group", "features", *ABLATION_MEASURES)),
+        "search": RunTable(studied.trials, TRIAL_COLUMNS),
     }
 
 
@@ -220,15 +271,3 @@ def _build_metric_table(evaluations: Mapping[str, Evaluation]) -> RunTable:
         for metric, estimate in evaluation.metrics.items()
     ]
     return RunTable(rows, METRIC_COLUMNS)
-
-
-def _select_band_examples(
-    model: RiskModel, X: NDArray[np.float32], channel: NDArray[np.object_]
-) -> NDArray[np.int64]:
-    """Select the highest scores of each band."""
-    score = model.score(X, list(channel))
-    band = np.array(model.assign_bands(score), dtype=object)
-    order = np.argsort(-score, kind="stable")
-    return np.concatenate(
-        [order[band[order] == name][:EXAMPLES_PER_BAND] for name in ("high", "elevated", "routine")]
-    )

@@ -6,8 +6,9 @@ the scale of the served fit.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,12 +17,14 @@ from numpy.typing import NDArray
 from features.spec import Feature
 from features.streams import list_goods_texts
 from models.calibration import fit_raw_scale
-from models.formats import format_count, format_score
+from models.formats import format_count, format_number, format_score
 from models.reasons.ranking import Reason, ReasonRanker
 from models.reasons.sentences import ReasonContext
 from models.reasons.texts import get_language, get_template
 from models.risk_model import RiskModel, predict_finite
-from training.reporting.consignments import ConsignmentFacts, describe_consignments
+from training.reporting.charts import Chart
+from training.reporting.consignments import describe_consignments
+from training.reporting.plots import draw_beeswarm, draw_dependence
 from training.runs.result import TrainingResult
 
 TOP_EXAMPLES = 8
@@ -36,6 +39,8 @@ SHOWN_FEATURES = 10
 MAX_GRID_VALUES = 13
 """Values at which a dependence is computed."""
 MIN_PROBABILITY = 1e-9
+FIRST_STEP = "Mean of the training rows, in which inspected ones are over-represented"
+LAST_STEP = "Calibration, from the raw score to a probability"
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
 
@@ -47,87 +52,64 @@ class ExplainedSample:
     X: Rows
     contributions: Floats
 
+    @classmethod
+    def from_result(cls, trained: TrainingResult) -> "ExplainedSample":
+        """Compute the contributions of the served fit to a sample of the latest traffic."""
+        usual, scores = trained.final.usual, trained.final.usual_scores
+        highest = np.argsort(-scores, kind="stable")[: EXPLAINED_ROWS // 2]
+        size = len(scores)
+        evenly = np.linspace(0, size - 1, min(size, EXPLAINED_ROWS // 2)).astype(np.int64)
+        X = np.ascontiguousarray(usual.X[np.unique(np.concatenate([highest, evenly]))])
+        return cls(X, trained.final.model.trees.compute_contributions(X)[:, :-1])
+
     def rank_features(self) -> NDArray[np.int64]:
         """Return the columns, the largest mean absolute contribution first."""
         return np.argsort(-np.abs(self.contributions).mean(axis=0), kind="stable")
 
-
-class Dependence(NamedTuple):
-    """Partial dependence of the score on one feature: mean change of the raw score at each value, and without a value."""
-
-    feature: Feature
-    title: str
-    values: Floats
-    effect: Floats
-    missing: float
-
-
-class Example(NamedTuple):
-    """One of the highest scores: its facts, its reasons, and the steps from the mean of the training rows to the score."""
-
-    consignment_id: str
-    score: float
-    band: str
-    channel: str
-    result: str
-    facts: ConsignmentFacts
-    reasons: list[str]
-    waterfall: list[dict[str, Any]]
+    def compute_importance(self, features: Sequence[Feature]) -> list[dict[str, Any]]:
+        """Compute each feature's `share` (0 to 1) of the mean absolute contribution to the scores, largest first."""
+        size = np.abs(self.contributions).mean(axis=0)
+        share = size / max(float(size.sum()), 1e-300)
+        return [
+            {
+                "feature": features[place].name,
+                "group": features[place].group,
+                "reason": features[place].reason,
+                "share": float(share[place]),
+            }
+            for place in self.rank_features()
+        ]
 
 
-def explain_sample(trained: TrainingResult) -> ExplainedSample:
-    """Compute the contributions of the served fit to a sample of the latest traffic."""
-    usual, scores = trained.final.usual, trained.final.usual_scores
-    highest = np.argsort(-scores, kind="stable")[: EXPLAINED_ROWS // 2]
-    size = len(scores)
-    evenly = np.linspace(0, size - 1, min(size, EXPLAINED_ROWS // 2)).astype(np.int64)
-    X = np.ascontiguousarray(usual.X[np.unique(np.concatenate([highest, evenly]))])
-    return ExplainedSample(X, trained.final.model.trees.compute_contributions(X)[:, :-1])
+def draw_explanations(model: RiskModel, sample: ExplainedSample) -> dict[str, Chart]:
+    """Draw the contributions to single scores, and the dependence of the score on the features with the largest ones."""
+    columns = sample.rank_features()[:SHOWN_FEATURES].tolist()
+    titles = [name_feature(model.spec.features[column]) for column in columns]
+    charts = {"beeswarm": draw_beeswarm(titles, sample.X[:, columns], sample.contributions[:, columns])}
+    for number, (column, title) in enumerate(zip(columns, titles, strict=True), start=1):
+        is_flag = model.spec.features[column].unit == "flag"
+        charts[f"dependence_{number:02d}"] = draw_dependence(
+            f"{number}. {title}", *compute_dependence(model, sample.X, column), is_flag=is_flag
+        )
+    return charts
 
 
-def compute_feature_importance(
-    trained: TrainingResult, sample: ExplainedSample | None = None
-) -> list[dict[str, Any]]:
-    """Compute each feature's share of the mean absolute contribution to the served fit's scores, largest first.
+def compute_dependence(model: RiskModel, X: Rows, column: int) -> tuple[Floats, Floats, float]:
+    """Compute the partial dependence (Friedman 2001) on a feature: its values, the mean change of the raw score, that of a missing value."""
+    before = float(model.predict_raw(X).mean())
 
-    Returns
-    -------
-    list of dict
-        `feature`, `group`, `reason`, `share` (0 to 1).
-    """
-    sample = sample or explain_sample(trained)
-    size = np.abs(sample.contributions).mean(axis=0)
-    share = size / max(float(size.sum()), 1e-300)
-    features = trained.final.model.spec.features
-    return [
-        {
-            "feature": features[place].name,
-            "group": features[place].group,
-            "reason": features[place].reason,
-            "share": float(share[place]),
-        }
-        for place in sample.rank_features()
-    ]
-
-
-def compute_dependence(model: RiskModel, sample: ExplainedSample) -> list[Dependence]:
-    """Compute the partial dependence (Friedman 2001) of the features with the largest contributions."""
-    before = float(model.predict_raw(sample.X).mean())
-
-    def predict_change(column: int, value: float) -> float:
-        changed = sample.X.copy()
+    def predict_change(value: float) -> float:
+        changed = X.copy()
         changed[:, column] = value
         return float(model.predict_raw(changed).mean()) - before
 
-    found = []
-    for column in sample.rank_features()[:SHOWN_FEATURES].tolist():
-        feature, present = model.spec.features[column], sample.X[:, column]
-        known = ~np.isnan(present)
-        values = _choose_grid(present[known].astype(np.float64))
-        effect = np.array([predict_change(column, float(value)) for value in values])
-        missing = np.nan if known.all() else predict_change(column, np.nan)
-        found.append(Dependence(feature, name_feature(feature), values, effect, missing))
-    return found
+    known = ~np.isnan(X[:, column])
+    values = np.unique(X[known, column].astype(np.float64))
+    if len(values) > MAX_GRID_VALUES:
+        spread = np.linspace(0, 1, MAX_GRID_VALUES)
+        values = np.unique(np.quantile(X[known, column].astype(np.float64), spread, method="nearest"))
+    effect = np.array([predict_change(float(value)) for value in values])
+    return values, effect, np.nan if known.all() else predict_change(np.nan)
 
 
 def name_feature(feature: Feature) -> str:
@@ -137,28 +119,30 @@ def name_feature(feature: Feature) -> str:
     return text.replace("{value}", "…").replace("{currency}", "its currency").rstrip(" :")
 
 
-def explain_highest_scores(trained: TrainingResult, served: RiskModel) -> list[Example]:
-    """Explain the highest scores of the latest window by the fit that had not seen it; no personal data."""
+def explain_highest_scores(trained: TrainingResult, served: RiskModel) -> list[dict[str, Any]]:
+    """Explain the highest scores of the latest window by the fit that had not seen it, without personal data.
+
+    Each example has its facts, its reasons, and a waterfall: the steps from the mean of the training rows to the score.
+    """
     unseen = UnseenModel.from_result(trained, served)
     frame = trained.data.observed.consignments.iloc[unseen.rows]
     scores = unseen.score(frame["channel"].astype(str).tolist())
     highest = np.argsort(-scores, kind="stable")[:TOP_EXAMPLES]
-    frame = frame.iloc[highest]
     window = trained.deployed.stored.frame.tail(len(unseen.rows)).iloc[highest]
-    bands = served.assign_bands(scores[highest])
+    frame, bands = frame.iloc[highest], served.assign_bands(scores[highest])
     facts, goods = describe_consignments(frame), list_goods_texts(frame)
     return [
-        Example(
-            consignment_id=str(frame["consignment_id"].iloc[place]),
-            score=float(scores[at]),
-            band=str(bands[place]),
-            channel=str(frame["channel"].iloc[place]),
-            result=_describe_result(window.iloc[place]),
-            facts=facts[place],
-            reasons=unseen.list_reasons(int(at), goods[place]),
-            waterfall=unseen.build_waterfall(int(at), float(scores[at]), goods[place]),
-        )
-        for place, at in enumerate(highest)
+        {
+            "consignment_id": str(frame["consignment_id"].iloc[place]),
+            "score": float(scores[at]),
+            "band": str(bands[place]),
+            "channel": str(frame["channel"].iloc[place]),
+            "result": _describe_result(window.iloc[place]),
+            "facts": facts[place],
+            "reasons": [reason.text for reason in unseen.rank(at, MAX_REASONS, goods[place], lowering=False)],
+            "waterfall": unseen.build_waterfall(at, float(scores[at]), goods[place]),
+        }
+        for place, at in enumerate(highest.tolist())
     ]
 
 
@@ -198,84 +182,56 @@ class UnseenModel:
         raw = self.ratio * predict_finite(self.model.trees, self.X) + self.offset
         return self.model.calibration.calibrate(raw, channels)
 
-    def list_reasons(self, at: int, goods: str) -> list[str]:
+    def rank(self, at: int, top: int, goods: str, *, lowering: bool) -> list[Reason]:
         """List the most important reasons of a row, each with what is usual."""
-        return [reason.text for reason in self._rank(at, MAX_REASONS, goods, lowering=False)]
-
-    def build_waterfall(self, at: int, score: float, goods: str = "") -> list[dict[str, Any]]:
-        """Build the steps from the mean of the training rows to the score of a row."""
-        base = self.ratio * self._contribute(at)[-1] + self.offset
-        every = self._rank(at, len(self.model.spec), goods, lowering=True)
-        shown = sorted(every, key=lambda reason: -abs(reason.contribution))[:MAX_STEPS]
-        steps = [
-            (reason.text, reason.contribution)
-            for reason in sorted(shown, key=lambda each: -each.contribution)
-        ]
-        steps += _sum_others([reason for reason in every if reason not in shown])
-        total = math.log(max(score, MIN_PROBABILITY) / max(1.0 - score, MIN_PROBABILITY))
-        calibration = total - base - sum(change for _, change in steps)
-        steps.append(("Calibration, from the raw score to a probability", calibration))
-        return _draw_steps(base, steps, f"Score {format_score(score)}")
-
-    def _rank(self, at: int, top: int, goods: str, *, lowering: bool) -> list[Reason]:
         return self.reasons.rank(
             self.X[at], self._contribute(at) * self.ratio, top, lowering=lowering, goods=goods
         )
+
+    def build_waterfall(self, at: int, score: float, goods: str) -> list[dict[str, Any]]:
+        """Build the steps from the mean of the training rows to the score of a row."""
+        base = self.ratio * float(self._contribute(at)[-1]) + self.offset
+        every = self.rank(at, len(self.model.spec), goods, lowering=True)
+        every.sort(key=lambda reason: -abs(reason.contribution))
+        shown = sorted(every[:MAX_STEPS], key=lambda reason: -reason.contribution)
+        steps = [(reason.text, reason.contribution) for reason in shown]
+        for verb, sign in (("raise", 1), ("lower", -1)):
+            others = [each.contribution for each in every[MAX_STEPS:] if sign * each.contribution > 0]
+            if others:
+                # They are sorted by their size.
+                most = format_number(math.exp(others[0]))
+                count = format_count(len(others), "other fact")
+                steps.append((f"{count} that {verb} it, none by more than × {most}", sum(others)))
+        total = math.log(max(score, MIN_PROBABILITY) / max(1.0 - score, MIN_PROBABILITY))
+        steps.append((LAST_STEP, total - base - sum(change for _, change in steps)))
+        return _place_bars(base, steps, total, f"Score {format_score(score)}")
 
     def _contribute(self, at: int) -> Floats:
         contributions: Floats = self.model.trees.compute_contributions(self.X[at : at + 1])[0]
         return contributions
 
 
-def _sum_others(reasons: list[Reason]) -> list[tuple[str, float]]:
-    """Sum the reasons that are not shown one by one: those that raise the score, and those that lower it."""
-    found = []
-    for verb, mine in (
-        ("raise", [each.contribution for each in reasons if each.contribution > 0]),
-        ("lower", [each.contribution for each in reasons if each.contribution < 0]),
-    ):
-        if mine:
-            most = math.exp(max(mine, key=abs))
-            text = f"{format_count(len(mine), 'other fact')} that {verb} it, none by more than × {most:.3g}"
-            found.append((text, sum(mine)))
-    return found
-
-
-def _draw_steps(base: float, steps: list[tuple[str, float]], end: str) -> list[dict[str, Any]]:
-    """Add to each step the place of its bar, which begins at the end of the bar above it."""
+def _place_bars(base: float, steps: list[tuple[str, float]], total: float, end: str) -> list[dict[str, Any]]:
+    """Add to each step the place of its bar, in percent, which begins at the end of the bar above it."""
     ends = np.cumsum([base, *(change for _, change in steps)])
-    low, scale = float(ends.min()), 100 / (float(np.ptp(ends)) or 1.0)
-
-    def build(text: str, change: float, left: float, width: float, direction: str) -> dict[str, Any]:
-        place = round(min(max(scale * (left - low), 0.0), 99.0), 2)
-        factor = math.nan if direction == "total" else math.exp(change)
-        width = round(max(scale * width, 0.3), 2) if direction != "total" else 1.0
-        return {
-            "text": text,
-            "change": change,
-            "factor": factor,
-            "left": place,
-            "width": width,
-            "direction": direction,
-        }
-
-    mean = "Mean of the training rows, in which inspected ones are over-represented"
-    return [
-        build(mean, base, base, 0.0, "total"),
-        *(
-            build(text, change, min(before, after), abs(change), "raises" if change > 0 else "lowers")
-            for (text, change), before, after in zip(steps, ends[:-1], ends[1:], strict=True)
-        ),
-        build(end, float(ends[-1]), float(ends[-1]), 0.0, "total"),
-    ]
-
-
-def _choose_grid(values: Floats) -> Floats:
-    """Choose the values of a feature at which its effect is computed: all if they are few, else quantiles."""
-    distinct = np.unique(values)
-    if len(distinct) <= MAX_GRID_VALUES:
-        return distinct
-    return np.unique(np.quantile(values, np.linspace(0, 1, MAX_GRID_VALUES), method="nearest"))
+    scale = 100 / (float(np.ptp(ends)) or 1.0)
+    starts = [base, *ends[:-1], total]
+    rows = []
+    for (text, change), start, stop in zip(
+        [(FIRST_STEP, base), *steps, (end, total)], starts, [*ends, total], strict=True
+    ):
+        is_total = start == stop and text in (FIRST_STEP, end)
+        rows.append(
+            {
+                "text": text,
+                "change": change,
+                "factor": math.nan if is_total else math.exp(change),
+                "left": round(float(np.clip(scale * (min(start, stop) - ends.min()), 0.0, 99.0)), 2),
+                "width": 1.0 if is_total else round(max(scale * abs(change), 0.3), 2),
+                "direction": "total" if is_total else "raises" if change > 0 else "lowers",
+            }
+        )
+    return rows
 
 
 def _describe_result(row: "pd.Series[Any]") -> str:

@@ -1,52 +1,60 @@
 """Training run with its artifacts, its record in MLflow and its registered version."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+import msgspec
+import pandas as pd
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
+from consignments.tables import build_frame
 from features.batch import Progress, report_progress
+from features.config import FeatureConfig
+from models.promotion_record import REPORT_END
+from models.registry import CHAMPION, ModelVersion, Registry
 from models.signatures.keys import SigningKey
-from training.gate.report import GateReport
-from training.runs.artifacts import REPORT_FILE, write_artifacts
-from training.runs.evidence import build_training_evidence, write_evidence
+from training.data.data_hash import hash_tables
+from training.fitting.search import SEARCH_SPACE
+from training.gate.report import GATE_COLUMNS, GateReport
+from training.reporting.html import replace_gate
+from training.reporting.mlflow_tracking import (
+    MAX_DIGEST_CHARACTERS,
+    InputTable,
+    OpenRun,
+    RunRecord,
+    build_addresses,
+    describe_schema,
+    log_run,
+    open_run,
+)
+from training.reporting.tables import RunTable
+from training.runs.artifacts import BUNDLE_FOLDER, build_training_record, check_gate, write_run_bundles
 from training.runs.result import TrainingResult
-from training.runs.run_report import describe_run
+from training.runs.run_report import REPORT_FILE, describe_run
 from training.runs.task import TrainingTask, require_outcomes
 from training.runs.train import train_model
 
-Floats = NDArray[np.float64]
-
-
-class RunDestination(NamedTuple):
-    """Destination of a run.
-
-    Attributes
-    ----------
-    out_dir : Path, optional
-        Folder for the artifacts, new or empty. Default: only in the MLflow store.
-    tracking_uri : str, optional
-        MLflow store; without one nothing is logged.
-    register : bool
-        Also register the model; needs a store.
-    key : SigningKey, optional
-        Of an approver or evaluator, who signs the evidence of the run.
-    """
-
-    out_dir: Path | None = None
-    tracking_uri: str | None = None
-    register: bool = False
-    key: SigningKey | None = None
+EXAMPLE = Path(__file__).with_name("input_example.json")
+LINKED_METRICS = (
+    "found_at_capacity",
+    "effective_results",
+    "recall_averaged",
+    "recall_at_1pct",
+    "precision_at_1pct",
+    "average_precision",
+    "roc_auc",
+    "calibration_ratio",
+)
+"""Metrics of the recipe as deployed that the page of the logged model shows too."""
+STUDY_MEASURES = ("worth", "recall_at_1pct")
 
 
 @dataclass(frozen=True, repr=False)
 class RegisteredRun:
-    """A logged run."""
+    """A training run, and its identifiers in MLflow if it was logged and registered."""
 
     trained: TrainingResult
     gate: GateReport
@@ -58,21 +66,6 @@ class RegisteredRun:
     def __repr__(self) -> str:
         """Return the run, its version if it has one, and its result."""
         return f"<RegisteredRun {self.run_id}, {self.model_uri or 'not registered'}, {self.trained!r}>"
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The metrics by their logged names."""
-        return self.trained.metrics
-
-    @property
-    def test_rows(self) -> NDArray[np.int64]:
-        """Positions of the test period's consignments in the table."""
-        return self.trained.test_rows
-
-    @property
-    def test_scores(self) -> Floats:
-        """Scores of these consignments."""
-        return self.trained.test_scores
 
     def summarize(self) -> str:
         """Return the summary of the run as text, for a terminal."""
@@ -88,7 +81,14 @@ class RegisteredRun:
 
 
 def run_training(
-    task: TrainingTask, destination: RunDestination, jobs: int = 1, progress: Progress | None = None
+    task: TrainingTask,
+    store: str | None = None,
+    *,
+    register: bool = False,
+    key: SigningKey | None = None,
+    out_dir: Path | None = None,
+    jobs: int = 1,
+    progress: Progress | None = None,
 ) -> RegisteredRun:
     """Train, write the artifacts, log the run, register the version.
 
@@ -96,74 +96,150 @@ def run_training(
     ----------
     task, jobs, progress
         See `train_model`.
-    destination : RunDestination
+    store : str, optional
+        MLflow store; without one nothing is logged.
+    register : bool
+        Also register the model; needs a store.
+    key : SigningKey, optional
+        Of an approver or evaluator, who signs the evidence of the run.
+    out_dir : Path, optional
+        Folder for the artifacts, new or empty. Default: only in the MLflow store.
     """
-    if destination.tracking_uri is None:
-        trained = train_model(task, jobs, progress)
-        with _choose_folder(destination) as folder:
-            gate = _write_artifacts(trained, folder, destination.key, progress)
-        return RegisteredRun(trained, gate)
-    from training.reporting.mlflow_tracking import build_addresses, open_run
-    from training.runs.mlflow_run import (
-        TrainingInputs,
-        find_champion,
-        log_training,
-        register_training,
-    )
+    with ExitStack() as stack:
+        folder = out_dir or Path(stack.enter_context(TemporaryDirectory()))
+        if store is None:
+            trained = train_model(task, jobs, progress)
+            gate, record = _build_record(trained, folder, key, None, progress)
+            record.write(folder)
+            return RegisteredRun(trained, gate)
+        require_outcomes(task.tables)
+        name, tags = task.build_title(), {"kind": "training", "target": task.target}
+        tags["as_of"] = task.find_as_of().isoformat()
+        run = stack.enter_context(open_run(name, tags, tracking_uri=store))
 
-    require_outcomes(task.tables)
-    title, as_of = task.build_title(), task.find_as_of()
-    tags = {"kind": "training", "target": task.target, "as_of": as_of.isoformat()}
-    with (
-        open_run(title, tags, tracking_uri=destination.tracking_uri) as run,
-        _choose_folder(destination) as folder,
-    ):
-        report = _combine_progress(progress, run.report_progress)
-        trained = train_model(task, jobs, report)
-        champion = find_champion(run, task.target) if destination.register else None
-        gate = _write_artifacts(trained, folder, destination.key, report, champion)
-        addresses = build_addresses(destination.tracking_uri, run.run_id)
-        text = describe_run(trained, gate, f"#{addresses['run'].partition('#')[2]}/artifacts/{REPORT_FILE}")
+        def report(what: str, done: int, total: int) -> None:
+            run.report_progress(what, done, total)
+            if progress is not None:
+                progress(what, done, total)
+
+        trained, registry = train_model(task, jobs, report), Registry(store)
+        champion = registry.find_version(CHAMPION, task.target) if register else None
+        gate, record = _build_record(trained, folder, key, champion, report)
+        addresses = build_addresses(store, run.run_id)
+        page = f"#{addresses['run'].partition('#')[2]}/artifacts/{REPORT_FILE}"
+        record = replace(record, name=name, description=describe_run(trained, gate, page))
         with report_progress(report, "logging the run"):
-            inputs = TrainingInputs(task.inputs, task.truth, task.sources)
-            log_training(run, title, text, trained, inputs, folder)
-        if not destination.register:
+            run.log(replace(record, inputs=_describe_inputs(task, trained)))
+            for child in iterate_child_runs(trained, run.run_id):
+                log_run(child, tracking_uri=store)
+        if not register:
             return RegisteredRun(trained, gate, run.run_id, addresses=addresses)
         with report_progress(report, "registering the version"):
-            version = register_training(run, text, trained, folder)
-        addresses = build_addresses(destination.tracking_uri, run.run_id, version.uri)
+            version = _register(registry, run, record, trained)
+        addresses = build_addresses(store, run.run_id, version.uri)
         return RegisteredRun(trained, gate, run.run_id, version.uri, version.number, addresses)
 
 
-@contextmanager
-def _choose_folder(destination: RunDestination) -> Iterator[Path]:
-    """Return the folder of the artifacts, a temporary one if none is wanted."""
-    if destination.out_dir is not None:
-        yield destination.out_dir
-        return
-    with TemporaryDirectory() as spare:
-        yield Path(spare) / "run"
+def write_review(registry: Registry, version: ModelVersion, report: GateReport, comparison_run: str) -> None:
+    """Write the gate's report after a comparison to the version, its training run and the page of that run."""
+    address = build_addresses(registry.tracking_uri, comparison_run)["run"]
+    head = f"{report.to_markdown()}\n\n[The comparison: run {comparison_run}](#{address.partition('#')[2]})"
+
+    def replace_head(description: str) -> str:
+        return f"{head}{REPORT_END}{description.rpartition(REPORT_END)[2]}"
+
+    registry.write_description(version, replace_head(registry.read_description(version)))
+    note = registry.get_run_tags(version.run_id).get(MLFLOW_RUN_NOTE, "")
+    registry.client.set_tag(version.run_id, MLFLOW_RUN_NOTE, replace_head(note))
+    gate = RunTable(report.to_rows(), GATE_COLUMNS).to_json()
+    registry.client.log_text(version.run_id, gate, "tables/gate.json")
+    page = registry.read_run_artifact(version.run_id, REPORT_FILE)
+    if page is not None:
+        changed = replace_gate(page.decode(), report, {"The comparison in MLflow": address})
+        registry.client.log_text(version.run_id, changed, REPORT_FILE)
 
 
-def _write_artifacts(
+def build_example_consignments(config: FeatureConfig) -> pd.DataFrame:
+    """Build a table of two invented consignments as an input example of a model; no real person is in it."""
+    record = config.build_record_type()
+    rows = [msgspec.convert(row, record) for row in msgspec.json.decode(EXAMPLE.read_bytes())]
+    frame: pd.DataFrame = build_frame(rows, record)
+    return frame
+
+
+def iterate_child_runs(trained: TrainingResult, parent: str) -> Iterator[RunRecord]:
+    """Yield the child runs: one for each trial of a search, and one for each group of features of an ablation."""
+    tags = {"target": trained.target, "as_of": trained.as_of.isoformat()}
+    for trial in trained.studied.trials:
+        yield RunRecord(
+            name=f"trial {trial['trial']}",
+            description="A trial of the search, tested at the rolling origins before the test period.",
+            tags={**tags, "kind": "trial", "best": str(bool(trial["best"])).lower()},
+            params={name: trial[name] for name in SEARCH_SPACE},
+            metrics={f"origins/{name}": float(trial[name]) for name in STUDY_MEASURES},
+            parent=parent,
+        )
+    for row in trained.studied.ablation:
+        yield RunRecord(
+            name=f"without {row['group']}",
+            description="A fit without a group of features: what is lost at the rolling origins before the test period.",
+            tags={**tags, "kind": "ablation"},
+            params={"group": row["group"], "features": row["features"]},
+            metrics={
+                f"loss/{name}{end}": float(row[f"{name}{end}"])
+                for name in STUDY_MEASURES
+                for end in ("", "_low", "_high")
+            },
+            parent=parent,
+        )
+
+
+def _build_record(
     trained: TrainingResult,
     folder: Path,
     key: SigningKey | None,
+    champion: ModelVersion | None,
     progress: Progress | None,
-    champion: str | None = None,
-) -> GateReport:
+) -> tuple[GateReport, RunRecord]:
+    """Write the bundles, run the gate on them, and build the record of all else."""
     with report_progress(progress, "writing report and bundle"):
-        gate = write_artifacts(trained, folder, champion, is_signed=key is not None)
-        write_evidence(folder, build_training_evidence(trained, folder), key)
-    return gate
+        write_run_bundles(trained, folder)
+        number = None if champion is None else champion.number
+        gate = check_gate(trained, folder, number, is_signed=key is not None)
+        return gate, build_training_record(trained, gate, folder, key)
 
 
-def _combine_progress(*reports: Progress | None) -> Progress:
-    """Combine callbacks into one that calls them all."""
+def _describe_inputs(task: TrainingTask, trained: TrainingResult) -> dict[str, InputTable]:
+    """Describe each table with its own hash, schema and path."""
+    hashed, frame = trained.consignments, trained.data.observed.consignments
+    named = {"outcomes": task.inputs.outcomes, "alerts": task.inputs.alerts, "truth": task.truth}
+    given = {"consignments": (hashed.rows, hash_tables({"consignments": hashed}), frame)}
+    given |= {
+        name: (len(each), hash_tables({name: each}), each) for name, each in named.items() if each is not None
+    }
+    return {
+        name: InputTable(
+            rows,
+            digest,
+            task.sources.get(name),
+            describe_schema(each),
+            "evaluation" if name == "truth" else "training",
+        )
+        for name, (rows, digest, each) in given.items()
+    }
 
-    def report(what: str, done: int, total: int) -> None:
-        for each in reports:
-            if each is not None:
-                each(what, done, total)
 
-    return report
+def _register(registry: Registry, run: OpenRun, record: RunRecord, trained: TrainingResult) -> ModelVersion:
+    """Register the final fit of a logged run as a new version, and show the main metrics on the page of the logged model."""
+    assert record.folder is not None
+    version = registry.register(
+        run.run_id,
+        record.folder / BUNDLE_FOLDER,
+        example=build_example_consignments(trained.config.features),
+        description=record.description,
+        tags=trained.tags,
+    )
+    digest = hash_tables({"consignments": trained.consignments})[:MAX_DIGEST_CHARACTERS]
+    linked = [f"deployed/{name}" for name in LINKED_METRICS if f"deployed/{name}" in trained.metrics]
+    run.link_metrics(linked, ("consignments", digest))
+    return version

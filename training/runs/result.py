@@ -1,5 +1,6 @@
-"""Result of a training run, as returned by `training.runs.train` and written by `training.runs.artifacts`."""
+"""Result of a training run, as `training.runs.train` returns it."""
 
+import platform
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -10,8 +11,6 @@ from numpy.typing import NDArray
 
 from consignments.records import Target
 from features.batch import FeatureMatrix
-from features.fitted import FittedParameters
-from models.risk_model import RiskModel
 from training.config import TrainConfig
 from training.data.data_hash import TableHash
 from training.data.splits import TEST
@@ -23,40 +22,14 @@ from training.evaluation.verdict import EvaluationVerdict
 from training.fitting.deployed import DeployedResult
 from training.fitting.diagnostics import DiagnosticsResult
 from training.fitting.fit import CalibratedFit
-from training.runs.processor import PROCESSOR_TAG, describe_processor
 
+PROCESSOR_TAG = "processor"
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, repr=False)
 class TrainingResult:
-    """A trained model with its evaluation.
-
-    Attributes
-    ----------
-    target : str
-    as_of : datetime
-    config : TrainConfig
-    data : DataSet
-    data_sha256 : str
-    consignments : TableHash
-        Hash and number of rows of the whole consignment table.
-    evaluated : CalibratedFit
-        The evaluation fit, tested on later time, with the feature rows of all fitted, calibrated and tested rows.
-    deployed : DeployedResult
-        The recipe evaluated as deployed, at earlier dates; if no earlier date can be evaluated, the evaluation fit on the test period.
-    final : CalibratedFit
-        The same recipe fitted on every label known at `as_of`; this fit is served.
-    test_traffic : ScoredPeriod
-        The test period with the evaluation fit's scores, and the results known at `as_of`.
-    name_swaps : list of dict
-        Effect of names from another language on the score, measured by `training.evaluation.name_invariance`.
-    leaks : list of dict
-        Leakage checks of `training.evaluation.leakage`.
-    verdict : EvaluationVerdict
-    studied : DiagnosticsResult
-        Ablation and search, if configured.
-    """
+    """A trained model with its evaluation."""
 
     target: Target
     as_of: datetime
@@ -64,10 +37,15 @@ class TrainingResult:
     data: DataSet
     data_sha256: str
     consignments: TableHash
+    """Hash and number of rows of the whole consignment table."""
     evaluated: CalibratedFit
+    """The evaluation fit, with the feature rows of all fitted, calibrated and tested rows."""
     deployed: DeployedResult
+    """The recipe evaluated as deployed, at earlier dates; if none can be evaluated, the evaluation fit on the test period."""
     final: CalibratedFit
+    """The same recipe fitted on every label known at `as_of`; this fit is served."""
     test_traffic: ScoredPeriod
+    """The test period with the evaluation fit's scores, and the results known at `as_of`."""
     name_swaps: list[Row]
     leaks: list[Row]
     verdict: EvaluationVerdict
@@ -78,19 +56,14 @@ class TrainingResult:
         return f"<TrainingResult {self.target} as of {self.as_of:%Y-%m-%d}, {self.final.positives} positives, verdict {self.verdict.name}>"
 
     @property
-    def model(self) -> RiskModel:
-        """The evaluation fit's model."""
-        return self.evaluated.model
-
-    @property
-    def fitted(self) -> FittedParameters:
-        """The fitted parameters of the features, of the evaluation fit."""
-        return self.evaluated.fitted
-
-    @property
     def matrix(self) -> FeatureMatrix:
         """Feature rows under the evaluation fit; `matrix.rows` are positions among the kept consignments of `data`."""
         return self.evaluated.matrix
+
+    @property
+    def test_matrix_rows(self) -> NDArray[np.int64]:
+        """Rows of the feature matrix that belong to the test period, in the order of the test scores."""
+        return np.flatnonzero(self.data.part[self.matrix.rows] == TEST)
 
     @property
     def test_rows(self) -> NDArray[np.int64]:
@@ -114,46 +87,23 @@ class TrainingResult:
         return self.deployed.recipe.flatten_metrics()
 
     @property
-    def test_matrix_rows(self) -> NDArray[np.int64]:
-        """Rows of the feature matrix that belong to the test period, in the order of the test scores."""
-        return np.flatnonzero(self.data.part[self.matrix.rows] == TEST)
-
-    @property
-    def fits_sentence(self) -> str:
-        """Sentences on both fits: numbers of positives, and the end of the training data."""
-        judged, final = self.evaluated, self.final
-        return (
-            f"The final fit, which is served, was trained on {final.positives} positives among {final.labelled:,} results "
-            f"known on {self.as_of:%Y-%m-%d}. The evaluation fit, which was tested on the test period, was trained on "
-            f"{judged.positives} positives that arrived until {judged.learnt_until:%Y-%m-%d}."
-        )
-
-    @property
     def sentences(self) -> list[str]:
         """Summary of the run: what was counted, then the estimates, then what they rest on."""
-        sampled = [self.sample_sentence] if self.data.observed.kept.is_drawn else []
-        return [
-            *self.verdict.sentences,
-            *self.deployed.sentences,
-            self.fits_sentence,
-            self.level_sentence,
-            *sampled,
-        ]
-
-    @property
-    def sample_sentence(self) -> str:
-        """Sentence on the rows that were kept of the table."""
-        kept = self.data.observed.kept
-        return (
-            f"The table has {kept.of:,} consignments; {len(kept.rows):,} were kept. All inspected ones of the tested weeks are evaluated. "
-            f"Of the others a uniform sample stands for all of them: up to {kept.stands_for.max():,.1f} consignments each. Shares of "
-            "traffic, bands and the reference profile are estimates from this sample."
+        evaluated, final, kept = self.evaluated, self.final, self.data.observed.kept
+        fits = (
+            f"The final fit, which is served, was trained on {final.positives} positives among {final.labelled:,} results "
+            f"known on {self.as_of:%Y-%m-%d}. The evaluation fit, which was tested on the test period, was trained on "
+            f"{evaluated.positives} positives that arrived until {evaluated.learnt_until:%Y-%m-%d}."
         )
-
-    @property
-    def level_sentence(self) -> str:
-        """Sentence on the uncertainty of the level of the served scores."""
-        return self.final.level.to_sentence()
+        level = final.level.to_sentence()
+        sentences = [*self.verdict.sentences, *self.deployed.sentences, fits, level]
+        if kept.is_drawn:
+            sentences.append(
+                f"The table has {kept.of:,} consignments; {len(kept.rows):,} were kept. All inspected ones of the tested weeks are "
+                f"evaluated. Of the others a uniform sample stands for all of them: up to {kept.stands_for.max():,.1f} consignments "
+                "each. Shares of traffic, bands and the reference profile are estimates from this sample."
+            )
+        return sentences
 
     @property
     def tags(self) -> dict[str, str]:
@@ -165,7 +115,13 @@ class TrainingResult:
             "as_of": self.as_of.isoformat(),
             "code_version": installed_version("npsrisk"),
             "data_sha256": self.data_sha256,
-            "feature_spec_sha256": self.model.spec.compute_digest(),
+            "feature_spec_sha256": self.evaluated.model.spec.compute_digest(),
             "traffic": "sample" if self.data.observed.kept.is_drawn else "all",
             PROCESSOR_TAG: describe_processor(),
         }
+
+
+def describe_processor() -> str:
+    """Describe the kind of this processor by its vector instructions: libraries that choose others may give other last bits."""
+    found = np.show_config(mode="dicts").get("SIMD Extensions", {}).get("found", [])
+    return " ".join([platform.machine(), *found])

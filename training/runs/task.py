@@ -43,9 +43,9 @@ class TrainingTask:
     truth : DataFrame, optional
         Of a simulated world; used for evaluation, never for training.
     diagnostics : DiagnosticsOptions
-        Additional diagnostics: ablation, search. Default: none.
+        Ablation and search. Default: none.
     sources : mapping
-        Name of a table to the path of its file, for the record. Default: tables in memory.
+        Name of a table to the path of its file, for the record.
     work : Path, optional
         Folder that keeps the computed features, so that an interrupted run continues. Default: they are kept in memory.
     cluster : str, optional
@@ -69,14 +69,7 @@ class TrainingTask:
         return FeatureInputs.to_repeatable(self.tables)
 
     def check(self) -> None:
-        """Check the date, the results and the diagnostics before anything is computed.
-
-        Raises
-        ------
-        BadInput
-            If the date is long after the last event, more than half of the results are positive, or an ablation names a feature
-            that does not exist.
-        """
+        """Check the date, the results and the diagnostics before anything is computed; `BadInput`, `UnknownName` if one is faulty."""
         if not len(self.inputs.consignments):
             raise _build_empty_fault("consignments", "0 rows")
         ends = find_day_after_last_event(self.inputs)
@@ -96,12 +89,7 @@ class TrainingTask:
         return self.as_of or find_day_after_last_event(self.inputs)
 
     def build_title(self) -> str:
-        """Build the name of the run, which says what was requested.
-
-        Examples
-        --------
-        `nps, as of 2024-07-15: truth, trials 20`
-        """
+        """Build the name of the run, which says what was requested: `nps, as of 2024-07-15: truth, trials 20`."""
         trials = self.diagnostics.search
         origins = self.config.evaluation.origins
         requested = [
@@ -142,10 +130,7 @@ def _build_empty_fault(table: str, got: str) -> BadInput:
 
 
 def check_results(outcomes: pd.DataFrame, as_of: datetime, target: Target) -> None:
-    """Raise `BadInput` if more than half of the results are positive, as after a swap of `nps` and `clear`.
-
-    Choices by intelligence do not count, because most of them may be right.
-    """
+    """Raise `BadInput` if more than half of the results are positive, as after a swap; those on intelligence may be, so they do not count."""
     current = select_current_outcomes(outcomes, to_us(as_of))
     final = current[current["result"].isin(FINAL_RESULTS) & (current["selected_by"] != "intelligence")]
     positive = is_positive(final["result"], target)

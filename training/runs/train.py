@@ -18,18 +18,18 @@ from numpy.typing import NDArray
 from consignments.files.part_folder import PartFolder
 from consignments.files.part_manifest import identify_tables
 from features.batch import ComputeOptions, FeatureParameters, Progress, report_progress
-from features.fitted import FittedParameters
 from models.risk_model import RiskModel
 from training.config import TrainConfig
 from training.data.data_hash import hash_training_tables
 from training.data.splits import TEST
 from training.data.table_features import TableFeatures
-from training.data.training_set import ObservedTables, get_true_labels
+from training.data.training_set import Labels, ObservedTables, get_true_labels
 from training.evaluation.leakage import check_leakage
 from training.evaluation.name_invariance import Row, measure_name_swaps, sample_evenly
 from training.evaluation.traffic import ScoredPeriod
 from training.evaluation.verdict import judge_recipe
 from training.fitting.deployed import (
+    DeployedResult,
     TrainingData,
     build_scored_period,
     build_training_data,
@@ -39,9 +39,9 @@ from training.fitting.deployed import (
     fit_at_dates,
     use_evaluation_fit,
 )
-from training.fitting.diagnostics import run_diagnostics
+from training.fitting.diagnostics import DiagnosticsResult, run_diagnostics
 from training.fitting.fit import (
-    FeatureSource,
+    CalibratedFit,
     Recipe,
     SplitFeatures,
     calibrate_final,
@@ -52,8 +52,6 @@ from training.fitting.fit import (
 )
 from training.runs.result import TrainingResult
 from training.runs.task import TrainingTask, require_outcomes
-
-Floats = NDArray[np.float64]
 
 
 def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = None) -> TrainingResult:
@@ -73,67 +71,22 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
         If the tables contain too little to train or to evaluate on.
     """
     task.check()
-    data, source = _prepare_data(task, jobs, progress)
-    return _fit_and_evaluate(task, data, source, jobs, progress)
-
-
-def _fit_and_evaluate(
-    task: TrainingTask,
-    data: TrainingData,
-    source: TableFeatures,
-    jobs: int,
-    progress: Progress | None,
-) -> TrainingResult:
-    config, target = task.config, task.target
+    options = ComputeOptions(jobs, progress)
+    data, source = _prepare_data(task, options)
     digest = hash_training_tables(task.inputs, source.table)
-    as_of, options, recipe = (
-        data.evaluation.split.as_of,
-        ComputeOptions(jobs, progress),
-        Recipe(source, config),
-    )
-    # The evaluation fit: the last weeks are held out.
-    evaluated = fit_evaluation(recipe, data.evaluation, data.keep, options)
-    name = f"{target} {as_of:%Y-%m-%d} {digest[:16]}"
-    config, studied = run_diagnostics(task.diagnostics, evaluated, recipe, data.reported_from, name, progress)
-    if config != recipe.config:
-        data, recipe = data.reweight(config.weights), Recipe(source, config)
-        evaluated = fit_evaluation(recipe, data.evaluation, data.keep, options)
+    data, recipe, evaluated, studied = _fit_evaluation(task, data, source, digest, options)
     parts = SplitFeatures(data.evaluation, evaluated.matrix, jobs)
     with report_progress(progress, "weighting results"):
-        test_traffic = _score_test_period(parts, evaluated.model, config)
+        test_traffic = _score_test_period(parts, evaluated.model, recipe.config)
     true_labels = None
     if task.truth is not None:
-        true_labels = get_true_labels(source.frame["consignment_id"], task.truth, target)
-    # The recipe as deployed: fits at earlier dates, each tested on the weeks after it, and the served fit on every label known today.
-    validation = score_validation(evaluated, config.model.seed)
-    if data.origins:
-        known = SplitFeatures(data.final, evaluated.matrix, jobs)
-        fits, served = fit_at_dates(data, recipe, evaluated.matrix, jobs, progress)
-        unseen = collect_unseen(fits, known, test_traffic.weight, config.model.seed)
-        with report_progress(progress, "calibrating as deployed"):
-            fits = calibrate_origins(fits, config, validation)
-        final = calibrate_final(served, unseen, progress)
-    else:
-        known, fits = parts, [use_evaluation_fit(evaluated, config.model.seed)]
-        unseen = [validation, score_test(evaluated, test_traffic.weight)]
-        final = fit_final(recipe, data.final, evaluated.matrix, unseen, options)
-    with report_progress(progress, "evaluating as deployed"):
-        weights = [period.weight for period in unseen[-len(fits) :]]
-        deployed = evaluate_deployed(fits, known, weights, config.evaluation, true_labels)
-    with report_progress(progress, "replacing names"):
-        name_swaps = _swap_names(parts, source, evaluated.model, evaluated.fitted, config)
-    leaks = check_leakage(
-        task.inputs,
-        parts.test_matrix.locate(data.evaluation.observed.kept.rows),
-        test_traffic,
-        source.frame.iloc[parts.test_matrix.rows],
-        FeatureParameters(config.features, evaluated.fitted),
-        options,
-    )
+        true_labels = get_true_labels(source.frame["consignment_id"], task.truth, task.target)
+    final, deployed = _fit_as_deployed(data, recipe, parts, evaluated, test_traffic, true_labels, options)
+    name_swaps, leaks = _check_evaluation_fit(task, source, parts, evaluated, test_traffic, options)
     return TrainingResult(
-        target=target,
-        as_of=as_of,
-        config=config,
+        target=task.target,
+        as_of=data.evaluation.split.as_of,
+        config=recipe.config,
         data=data.evaluation,
         data_sha256=digest,
         consignments=source.table,
@@ -143,23 +96,20 @@ def _fit_and_evaluate(
         test_traffic=test_traffic,
         name_swaps=name_swaps,
         leaks=leaks,
-        verdict=judge_recipe(deployed.recipe, target),
+        verdict=judge_recipe(deployed.recipe, task.target),
         studied=studied,
     )
 
 
-def _prepare_data(
-    task: TrainingTask, jobs: int, progress: Progress | None
-) -> tuple[TrainingData, TableFeatures]:
+def _prepare_data(task: TrainingTask, options: ComputeOptions) -> tuple[TrainingData, TableFeatures]:
     """Read labels and weights of all rows, select the rows to keep, and compute their features part by part."""
     config, inputs = task.config, task.inputs
     observed = ObservedTables(inputs.consignments.take_order(), require_outcomes(inputs), task.find_as_of())
-    with report_progress(progress, "reading labels"):
+    with report_progress(options.progress, "reading labels"):
         # Labels as of the dates of the split, and row weights.
         whole = build_training_data(observed, task.target, config)
         sample = whole.sample_rows(config.evaluation.traffic_rows, config.model.seed)
     dated = replace(inputs, as_of=pd.Timestamp(observed.as_of))
-    options = ComputeOptions(jobs, progress)
     with _open_work_folder(task, sample.rows) as folder:
         source = TableFeatures.compute(dated, config.features, sample.rows, options, folder, task.cluster)
     return whole.keep_rows(sample, source.frame), source
@@ -183,6 +133,22 @@ def _open_work_folder(task: TrainingTask, rows: NDArray[np.int64]) -> Iterator[P
         yield folder
 
 
+def _fit_evaluation(
+    task: TrainingTask, data: TrainingData, source: TableFeatures, digest: str, options: ComputeOptions
+) -> tuple[TrainingData, Recipe, CalibratedFit, DiagnosticsResult]:
+    """Fit with the last weeks held out, and again if a search finds better settings, which all later fits then have."""
+    recipe = Recipe(source, task.config)
+    evaluated = fit_evaluation(recipe, data.evaluation, data.keep, options)
+    name = f"{task.target} {data.evaluation.split.as_of:%Y-%m-%d} {digest[:16]}"
+    config, studied = run_diagnostics(
+        task.diagnostics, evaluated, recipe, data.reported_from, name, options.progress
+    )
+    if config != recipe.config:
+        data, recipe = data.reweight(config.weights), Recipe(source, config)
+        evaluated = fit_evaluation(recipe, data.evaluation, data.keep, options)
+    return data, recipe, evaluated, studied
+
+
 def _score_test_period(parts: SplitFeatures, model: RiskModel, config: TrainConfig) -> ScoredPeriod:
     """Score the test period with the evaluation fit, and weight its results."""
     test = parts.select_part(TEST)
@@ -191,17 +157,56 @@ def _score_test_period(parts: SplitFeatures, model: RiskModel, config: TrainConf
     return build_scored_period(parts, parts.locate_rows(test), score, parts.data.labels, weight)
 
 
-def _swap_names(
+def _fit_as_deployed(
+    data: TrainingData,
+    recipe: Recipe,
     parts: SplitFeatures,
-    source: FeatureSource,
-    model: RiskModel,
-    fitted: FittedParameters,
-    config: TrainConfig,
-) -> list[Row]:
-    """Measure the effect of names from other languages on a sample of the test traffic."""
-    rows = parts.locate_rows(parts.select_part(TEST))
-    sample = sample_evenly(len(rows), config.evaluation.name_rows)
-    records = source.get_records(rows[sample])
-    return measure_name_swaps(
-        records, parts.X[parts.select_part(TEST)][sample], model, config.features, fitted
+    evaluated: CalibratedFit,
+    test_traffic: ScoredPeriod,
+    true_labels: Labels | None,
+    options: ComputeOptions,
+) -> tuple[CalibratedFit, DeployedResult]:
+    """Fit at earlier dates, each tested on the weeks after it, and on every label known today, which gives the served fit."""
+    seed, progress = recipe.config.model.seed, options.progress
+    validation = score_validation(evaluated, seed)
+    if data.origins:
+        parts = SplitFeatures(data.final, evaluated.matrix, options.jobs)
+        fits, served = fit_at_dates(data, recipe, evaluated.matrix, options.jobs, progress)
+        unseen = collect_unseen(fits, parts, test_traffic.weight, seed)
+        with report_progress(progress, "calibrating as deployed"):
+            fits = calibrate_origins(fits, recipe.config, validation)
+        final = calibrate_final(served, unseen, progress)
+    else:
+        fits = [use_evaluation_fit(evaluated, seed)]
+        unseen = [validation, score_test(evaluated, test_traffic.weight)]
+        final = fit_final(recipe, data.final, evaluated.matrix, unseen, options)
+    with report_progress(progress, "evaluating as deployed"):
+        weights = [period.weight for period in unseen[-len(fits) :]]
+        return final, evaluate_deployed(fits, parts, weights, recipe.config.evaluation, true_labels)
+
+
+def _check_evaluation_fit(
+    task: TrainingTask,
+    source: TableFeatures,
+    parts: SplitFeatures,
+    evaluated: CalibratedFit,
+    test_traffic: ScoredPeriod,
+    options: ComputeOptions,
+) -> tuple[list[Row], list[Row]]:
+    """Measure the effect of names from other languages on a sample of the test traffic, and check the test period for leakage."""
+    config, matrix = task.config, parts.test_matrix
+    with report_progress(options.progress, "replacing names"):
+        sample = sample_evenly(len(matrix.rows), config.evaluation.name_rows)
+        records = source.get_records(matrix.rows[sample])
+        name_swaps = measure_name_swaps(
+            records, matrix.X[sample], evaluated.model, config.features, evaluated.fitted
+        )
+    leaks = check_leakage(
+        task.inputs,
+        matrix.locate(parts.data.observed.kept.rows),
+        test_traffic,
+        source.frame.iloc[matrix.rows],
+        FeatureParameters(config.features, evaluated.fitted),
+        options,
     )
+    return name_swaps, leaks

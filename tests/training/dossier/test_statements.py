@@ -74,7 +74,7 @@ class Product:
 
     def read_trees(self) -> str:
         """Return the trees of the approved model as LightGBM's text."""
-        folder = self.approved.registry.download_bundle(self.approved.version)
+        folder = self.approved.registry.download_fits(self.approved.version).served
         return next(folder.rglob("trees.txt")).read_text()
 
 
@@ -135,7 +135,7 @@ def check_training_tables(product: Product) -> None:
 
 
 def check_bundle_without_consignments(product: Product) -> None:
-    folder = product.approved.registry.download_bundle(product.approved.version)
+    folder = product.approved.registry.download_fits(product.approved.version).served
     content = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     frame = product.approved.world.consignments
     for column in ("consignment_id", "sender_phone", "consignee_phone", "consignee_address"):

@@ -21,6 +21,7 @@ from consignments.records import Consignment
 from features.batch import Tables
 from features.streams import FeatureInputs, InMemoryTable
 from models.bundle import Bundle, load_bundle
+from models.registry import ModelVersion
 from models.traffic_profile import SourceActivity
 from training.config import EvaluationConfig, parse_config
 from training.data.splits import ALL_ARRIVALS, ArrivalWindow
@@ -50,12 +51,11 @@ from training.monitoring.drift_measures import (
 )
 from training.monitoring.drift_report import (
     MAX_DRAWN,
-    build_tables,
+    build_drift_record,
     render_drift,
     select_nearest,
     summarize_drift,
 )
-from training.reporting.tables import serialize_table
 from training.runs.artifacts import write_run_bundles
 from training.runs.task import TrainingTask
 from training.runs.train import train_model
@@ -116,7 +116,8 @@ def calm(watched: Watched) -> Drift:
 
 
 def build_run_texts(drift: Drift) -> dict[str, str]:
-    return {name: serialize_table(table.rows, table.columns) for name, table in build_tables(drift).items()}
+    version = ModelVersion("nps-risk", "1", "", {"target": "nps"}, ())
+    return {name: table.to_json() for name, table in build_drift_record(drift, "", version).tables.items()}
 
 
 def some(frame: pd.DataFrame, share: float = 0.4) -> Any:

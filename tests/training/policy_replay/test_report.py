@@ -8,8 +8,9 @@ from mlflow import MlflowClient
 from support.replayed import contest
 from support.stores import create_store
 
-from training.policy_replay.report import PAGE, log_replay, write_report
+from training.policy_replay.report import PAGE, build_replay_record, write_report
 from training.policy_replay.results import compute_results
+from training.reporting.mlflow_tracking import log_run
 
 # MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -52,7 +53,7 @@ def test_the_tables_lie_beside_the_page(written):
 def test_a_replay_is_a_run_with_metrics_and_charts_by_week_of_each_policy(written, tmp_path):
     store = create_store(tmp_path)
     findings, held, folder = written
-    run_id = log_replay(findings, held, folder, title="Replay", tracking_uri=store)
+    run_id = log_run(build_replay_record(findings, held, folder, "Replay"), tracking_uri=store)
     client = MlflowClient(tracking_uri=store)
     run = client.get_run(run_id)
     assert run.data.metrics["replay/explore/found"] == 2.5

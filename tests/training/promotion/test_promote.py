@@ -29,7 +29,7 @@ from training.promotion.evidence import EvidenceOptions
 from training.promotion.promote import promote
 from training.promotion.refit import RefitOptions
 from training.promotion.review import log_reviewed_comparison, review_version
-from training.runs.registered_run import RegisteredRun, RunDestination, run_training
+from training.runs.registered_run import RegisteredRun, run_training
 from training.runs.task import TrainingTask
 from training.simulation.operation import SimulatedTables, simulate
 from training.simulation.parameters import load_parameters
@@ -66,8 +66,7 @@ class Lane:
             self.outcomes if outcomes is None else outcomes,
         )
         task = TrainingTask(tables, config=parse_config(CONFIG | changes))
-        destination = RunDestination(tracking_uri=self.registry.tracking_uri, register=True, key=REVIEWER)
-        return run_training(task, destination)
+        return run_training(task, self.registry.tracking_uri, register=True, key=REVIEWER)
 
     def train(self, *tables: pd.DataFrame, **options: Any) -> ModelVersion:
         """Do the same, and give the version."""

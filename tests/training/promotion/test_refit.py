@@ -27,10 +27,8 @@ from training.promotion.refit import (
 )
 from training.promotion.review import review_version
 from training.runs.artifacts import write_run_bundles
-from training.runs.input_example import build_example_consignments
-from training.runs.processor import PROCESSOR_TAG, describe_processor
-from training.runs.registered_run import RegisteredRun, RunDestination, run_training
-from training.runs.result import TrainingResult
+from training.runs.registered_run import RegisteredRun, build_example_consignments, run_training
+from training.runs.result import PROCESSOR_TAG, TrainingResult, describe_processor
 from training.runs.task import TrainingTask
 from training.runs.train import train_model
 from training.simulation.operation import SimulatedTables, simulate
@@ -83,7 +81,7 @@ class Store:
     def list_state(self) -> tuple[list[object], dict[str, str]]:
         """List the promotion records and the aliases."""
         name = self.version.name
-        return [*self.registry.list_records(name)], dict(
+        return [*[each.record for each in self.registry.list_signed_records(name)]], dict(
             self.registry.client.get_registered_model(name).aliases
         )
 
@@ -99,7 +97,7 @@ def store(world: SimulatedTables, tmp_path_factory: pytest.TempPathFactory) -> S
     tables = Tables(world.consignments, world.outcomes, world.alerts)
     registry = Registry(create_store(folder))
     task = TrainingTask(tables, target=TARGET, config=CONFIG, truth=world.truth)
-    run = run_training(task, RunDestination(tracking_uri=registry.tracking_uri, register=True))
+    run = run_training(task, registry.tracking_uri, register=True)
     return Store(registry, run, tables, folder)
 
 

@@ -44,9 +44,12 @@ def record(**changes):
             "deployed/roc_auc_low": 0.7,
             "deployed/recall_at_1pct": float("nan"),
         },
-        "tables": {"capacity": [{"capacity": "1pct", "recall": 0.5}], "empty": RunTable([], ("capacity",))},
+        "tables": {
+            "capacity": RunTable([{"capacity": "1pct", "recall": 0.5}]),
+            "empty": RunTable([], ("capacity",)),
+        },
         "files": {"report.html": "<h1>a run</h1>"},
-        "inputs": {"consignments": 1000},
+        "inputs": {"consignments": InputTable(1000)},
     }
     return RunRecord(**(fields | changes))
 
@@ -112,7 +115,7 @@ def test_more_metrics_than_one_call_takes_are_all_logged(store):
 
 def test_an_input_carries_its_own_hash_path_schema_and_use(store):
     frame = pd.DataFrame({"pieces": [1.5], "received_at": pd.to_datetime(["2024-01-01T00:00Z"])})
-    table = InputTable.from_frame(frame, "cd" * 32, "/data/consignments.parquet", "evaluation")
+    table = InputTable(1, "cd" * 32, "/data/consignments.parquet", describe_schema(frame), "evaluation")
     run_id = log_run(record(inputs={"consignments": table}), tracking_uri=store)
     (given,) = MlflowClient(tracking_uri=store).get_run(run_id).inputs.dataset_inputs
     assert given.dataset.digest == "cd" * 18
@@ -146,17 +149,16 @@ def test_a_run_says_its_phase_while_it_works_and_how_long_each_took(store):
     assert "phase" not in ended.data.tags
 
 
-def test_the_folder_is_complete_when_it_is_signed_and_before_it_is_logged(store, tmp_path):
-    seen = []
-    (tmp_path / "config.json").write_text("{}")
-    run_id = log_run(
-        record(
-            folder=tmp_path, finish=lambda folder: seen.extend(path.name for path in folder.rglob("*.json"))
-        ),
-        tracking_uri=store,
-    )
-    assert {"config.json", "capacity.json", "empty.json"} == set(seen)
-    assert "config.json" in {item.path for item in MlflowClient(tracking_uri=store).list_artifacts(run_id)}
+def test_a_record_lists_what_it_logs_and_its_folder_comes_too(store, tmp_path):
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "model.json").write_text("{}")
+    made = record(folder=tmp_path).add_files({"evidence.json": b"{}"})
+    assert made.list_files().keys() == {
+        *("tables/capacity.json", "tables/empty.json", "report.html", "evidence.json")
+    }
+    run_id = log_run(made, tracking_uri=store)
+    paths = {item.path for item in MlflowClient(tracking_uri=store).list_artifacts(run_id)}
+    assert paths == {"tables", "report.html", "evidence.json", "bundle"}
 
 
 def test_addresses_open_the_runs_the_run_and_the_version(logged, store):

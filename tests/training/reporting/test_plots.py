@@ -4,50 +4,37 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from support.training_judged import QUICK, judged_world
+from support.training_judged import QUICK, build_stored_scores, judged_world
 
-from training.evaluation.capacity import ALL_OFFICES
 from training.evaluation.fairness import compute_fairness_rows
-from training.evaluation.metrics import compute_capacity_curve
 from training.reporting.plots import (
-    CapacityCurve,
     draw_ablation,
     draw_beeswarm,
     draw_calibration,
+    draw_capacity_curves,
     draw_daily_detections,
     draw_dependence,
     draw_fairness,
     draw_importance,
-    draw_precision,
-    draw_recall,
 )
 
 TRAFFIC, MODEL, _ = judged_world()
 VALUES = np.array([[1.0, 0.0], [np.nan, 1.0], [2.0, 1.0]], dtype=np.float32)
-SHARES = np.array([0.001, 0.01, 0.1])
+CURVES = draw_capacity_curves(build_stored_scores(), QUICK)
 LOSS = {"group": "goods", "worth": 0.02, "worth_low": 0.01, "worth_high": 0.03}
 FAIRNESS = draw_fairness(compute_fairness_rows(TRAFFIC, 5, QUICK, "outcomes"))
 
 
-def over_capacity(draw):
-    scores = {"model": TRAFFIC.score, "rules": -TRAFFIC.score}
-    curves = [
-        CapacityCurve(name, **compute_capacity_curve(TRAFFIC.replace_score(score), SHARES, QUICK))
-        for name, score in scores.items()
-    ]
-    return draw(SHARES, curves, {ALL_OFFICES: 0.02, "Incheon": 0.03})
-
-
 DRAWN = {
-    "precision": (over_capacity(draw_precision), ["Precision", "rules", "0.1 %", "capacity in use"]),
-    "recall": (over_capacity(draw_recall), ["Recall (gain curve)", "model", "95 % interval"]),
+    "precision": (CURVES["precision"], ["Precision", "rules", "0.1 %", "capacity in use"]),
+    "recall": (CURVES["recall"], ["Recall (gain curve)", "model", "95 % interval"]),
     "calibration": (draw_calibration(MODEL.calibration), ["mean score of the bin", "10 %", "1 %"]),
-    "daily": (
-        draw_daily_detections(["1 May", "2 May"], np.array([1.0, 0.0]), np.array([2.0, 1.0])),
-        ["Known positives by day", "1 May"],
-    ),
+    "daily": (draw_daily_detections(TRAFFIC), ["Known positives by day", "04 Oct"]),
     "selection rate": (FAIRNESS["fairness_selection_rate"], ["Selection rate", "postal", "air_cargo", "all"]),
-    "importance": (draw_importance({"goods": 0.7, "history": 0.3}), ["goods", "70 %"]),
+    "importance": (
+        draw_importance([{"group": "goods", "share": 0.7}, {"group": "history", "share": 0.3}]),
+        ["goods", "70 %"],
+    ),
     "ablation": (draw_ablation([LOSS]), ["goods"]),
     "beeswarm": (
         draw_beeswarm(["Sender is new", "Goods are vague"], VALUES, np.nan_to_num(VALUES).astype(float)),

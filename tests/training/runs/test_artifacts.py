@@ -1,6 +1,7 @@
 """Claims about what a run leaves behind."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from support.trained_run import train_small_run
 from models.bundle import load_bundle
 from training.gate.rules import COMPARISON_RULE
 from training.reporting.html import MAX_PAGE_BYTES
-from training.runs.artifacts import STORED_SCORES, check_gate, write_artifacts
-from training.runs.explanations import compute_dependence, compute_feature_importance, explain_sample
+from training.runs.artifacts import STORED_SCORES, build_training_record, check_gate, write_run_bundles
+from training.runs.explanations import ExplainedSample, compute_dependence
 
 TABLES = {
     "deployed",
@@ -40,7 +41,9 @@ def runs(tmp_path_factory):
     folder, found = tmp_path_factory.mktemp("runs"), {}
     for name, full in (("with", True), ("without", False)):
         trained = train_small_run(studies=full, with_truth=full)
-        gate = write_artifacts(trained, folder / name)
+        write_run_bundles(trained, folder / name)
+        gate = check_gate(trained, folder / name)
+        build_training_record(trained, gate, folder / name).write(folder / name)
         found |= {name: (trained, folder / name), f"gate {name}": gate}
     return found
 
@@ -52,7 +55,16 @@ def read(folder, name):
 
 def test_the_folder_holds_bundles_scores_page_tables_and_charts(runs):
     trained, folder = runs["with"]
-    names = {"bundle", "evaluation", "scores", "config.json", "report.html", "tables", "plots"}
+    names = {
+        "bundle",
+        "evaluation",
+        "scores",
+        "config.json",
+        "evidence.json",
+        "report.html",
+        "tables",
+        "plots",
+    }
     assert {path.name for path in folder.iterdir()} == names
     assert (folder / STORED_SCORES).exists()
     assert {path.stem for path in (folder / "tables").iterdir()} == TABLES
@@ -119,7 +131,9 @@ def test_the_page_is_light_and_names_no_person(runs):
 
 
 def test_the_importance_of_features_adds_up_to_one(runs):
-    importance = compute_feature_importance(runs["with"][0])
+    trained = runs["with"][0]
+    features = trained.final.model.spec.features
+    importance = ExplainedSample.from_result(trained).compute_importance(features)
     assert sum(row["share"] for row in importance) == pytest.approx(1.0)
     assert importance[0]["share"] >= importance[-1]["share"]
 
@@ -140,12 +154,13 @@ def test_with_a_champion_the_gate_of_a_run_waits_for_the_comparison(runs):
 
 def test_the_dependence_of_a_feature_is_the_change_of_the_mean_raw_score_of_the_served_fit(runs):
     trained = runs["with"][0]
-    model, sample = trained.final.model, explain_sample(trained)
-    found = compute_dependence(model, sample)
-    assert len(found) == 10
-    strongest, column = found[0], sample.rank_features()[0]
+    model, sample = trained.final.model, ExplainedSample.from_result(trained)
+    column = sample.rank_features()[0]
+    values, effect, _ = compute_dependence(model, sample.X, column)
     changed = sample.X.copy()
-    changed[:, column] = strongest.values[0]
+    changed[:, column] = values[0]
     change = np.mean(model.predict_raw(changed)) - np.mean(model.predict_raw(sample.X))
-    assert strongest.effect[0] == pytest.approx(change)
-    assert [each.title for each in found if "{" in each.title] == []
+    assert effect[0] == pytest.approx(change)
+    charts = [path.read_text() for path in (runs["with"][1] / "plots").glob("dependence_*.svg")]
+    assert len(charts) == 10
+    assert not [chart for chart in charts if "{" in re.sub("<style.*?</style>", "", chart, flags=re.DOTALL)]

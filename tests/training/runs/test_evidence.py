@@ -19,8 +19,7 @@ from training.runs.evidence import (
     Evidence,
     RunEvidence,
     fetch_evidence,
-    hash_run_files,
-    write_evidence,
+    hash_files,
 )
 
 BUNDLE = {"bundle": "1" * 64}
@@ -42,14 +41,20 @@ class Run:
         for name, text in (("scores/deployed.parquet", "scores"), ("tables/leaks.json", "{}")):
             self.write(name, text.encode())
         self.write("tables/gate.json", b"{}")
-        self.evidence = Evidence(
-            "training", "nps", BUNDLE, hash_run_files(self.folder), "data", "2" * 64, as_of=AT
-        )
-        write_evidence(self.folder, self.evidence, key)
+        self.evidence = Evidence("training", "nps", BUNDLE, self.hash_files(), "data", "2" * 64, as_of=AT)
+        self.sign(self.evidence, key)
 
     def write(self, name: str, content: bytes) -> None:
         (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (self.folder / name).write_bytes(content)
+
+    def hash_files(self) -> dict[str, str]:
+        paths = [path for path in self.folder.rglob("*") if path.is_file()]
+        return hash_files({path.relative_to(self.folder).as_posix(): path.read_bytes() for path in paths})
+
+    def sign(self, evidence: Evidence, key: SigningKey | None) -> None:
+        for name, content in evidence.to_files(key).items():
+            self.write(name, content)
 
     def fetch(self, approvers: Approvers = APPROVERS, about: dict[str, str] = BUNDLE) -> RunEvidence:
         """Log the folder as it is now, and fetch its evidence."""
@@ -101,7 +106,7 @@ def remove_table(run: Run) -> None:
 def edit_evidence(run: Run) -> None:
     """Swap the scores, and let the evidence name the new ones."""
     swap_scores(run)
-    edited = msgspec.structs.replace(run.evidence, files=hash_run_files(run.folder))
+    edited = msgspec.structs.replace(run.evidence, files=run.hash_files())
     run.write(EVIDENCE_FILE, msgspec.json.encode(edited))
 
 
@@ -109,9 +114,7 @@ def edit_both(run: Run) -> None:
     """Let the envelope hold the edited evidence too, with the signature of the first."""
     edit_evidence(run)
     signature = json.loads((run.folder / SIGNATURE_FILE).read_bytes())["signatures"]
-    write_evidence(
-        run.folder, msgspec.json.decode((run.folder / EVIDENCE_FILE).read_bytes(), type=Evidence), STRANGER
-    )
+    run.sign(msgspec.json.decode((run.folder / EVIDENCE_FILE).read_bytes(), type=Evidence), STRANGER)
     envelope = json.loads((run.folder / SIGNATURE_FILE).read_bytes())
     run.write(SIGNATURE_FILE, json.dumps(envelope | {"signatures": signature}).encode())
 
@@ -120,7 +123,7 @@ def sign_by_stranger(run: Run) -> None:
     """A partner of the exchange is a stranger here: partners are in another file."""
     edit_evidence(run)
     evidence = msgspec.json.decode((run.folder / EVIDENCE_FILE).read_bytes(), type=Evidence)
-    write_evidence(run.folder, evidence, STRANGER)
+    run.sign(evidence, STRANGER)
 
 
 def borrow_promotion_signature(run: Run) -> None:

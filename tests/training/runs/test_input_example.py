@@ -2,7 +2,7 @@
 
 from consignments.tables import check_frame
 from features.config import ExtraColumns, FeatureConfig
-from training.runs.input_example import build_example_consignments
+from training.runs.registered_run import build_example_consignments
 
 
 def test_the_invented_example_is_a_valid_table_with_declared_columns():

@@ -14,38 +14,24 @@ from training.evaluation.estimate import Estimate
 from training.evaluation.stored_scores import StoredScores, evaluate_recipe
 from training.gate.report import GateReport
 from training.gate.rules import RuleResult
-from training.reporting.charts import Chart
 from training.reporting.html import HEADLINE, format_estimate, replace_gate
-from training.runs.artifacts import BUNDLE_FOLDER, check_gate, write_run_bundles
-from training.runs.explanations import compute_feature_importance, explain_highest_scores, explain_sample
-from training.runs.run_pictures import compute_fairness, draw_charts
-from training.runs.run_report import describe_run, render_report
+from training.runs.artifacts import BUNDLE_FOLDER, build_training_record, check_gate, write_run_bundles
+from training.runs.explanations import explain_highest_scores
+from training.runs.run_report import describe_run
 
 
 class RenderedRun:
-    """A trained run with all that its page needs."""
+    """A trained run with the bundles that its page needs."""
 
     def __init__(self, folder):
-        self.trained = train_small_run(studies=False)
+        self.trained, self.folder = train_small_run(studies=False), folder
         write_run_bundles(self.trained, folder)
         self.gate = check_gate(self.trained, folder)
         self.served = load_bundle(folder / BUNDLE_FOLDER).model
-        sample = explain_sample(self.trained)
-        self.importance, self.fairness = (
-            compute_feature_importance(self.trained, sample),
-            compute_fairness(self.trained),
-        )
-        self.charts = draw_charts(self.trained, sample, self.importance, self.fairness)
 
-    def render(self, trained=None, gate=None, charts=None):
-        return render_report(
-            trained or self.trained,
-            gate or self.gate,
-            self.served,
-            charts or self.charts,
-            self.importance,
-            self.fairness,
-        )
+    def render(self, trained=None, gate=None):
+        record = build_training_record(trained or self.trained, gate or self.gate, self.folder)
+        return record.files["report.html"]
 
     def replace_recipe(self, **metrics):
         """Return the result with other estimates of the deployed recipe."""
@@ -159,8 +145,8 @@ def test_examples_come_from_a_fit_that_had_not_seen_them_on_the_scale_of_the_ser
     assert latest.learnt_until <= latest.origin.begins
     examples = explain_highest_scores(trained, run.served)
     window = trained.data.observed.consignments["consignment_id"].iloc[latest.origin.window]
-    assert {each.consignment_id for each in examples} <= set(window)
-    scores = [each.score for each in examples]
+    assert {each["consignment_id"] for each in examples} <= set(window)
+    scores = [each["score"] for each in examples]
     assert scores == sorted(scores, reverse=True)
     text = read_text(page)
     assert "the latest fit that had not seen these weeks" in text
@@ -168,18 +154,20 @@ def test_examples_come_from_a_fit_that_had_not_seen_them_on_the_scale_of_the_ser
 
 
 def test_reasons_say_what_is_usual_and_name_the_currency(run):
-    reasons = [reason for each in explain_highest_scores(run.trained, run.served) for reason in each.reasons]
+    reasons = [
+        reason for each in explain_highest_scores(run.trained, run.served) for reason in each["reasons"]
+    ]
     assert any("usual" in reason for reason in reasons)
     assert not [reason for reason in reasons if "units of its currency" in reason]
 
 
 def test_a_waterfall_adds_up_exactly_to_the_score_that_is_shown(run, page):
     for each in explain_highest_scores(run.trained, run.served):
-        first, *steps, last = each.waterfall
+        first, *steps, last = each["waterfall"]
         total = first["change"] + sum(step["change"] for step in steps)
         assert total == pytest.approx(last["change"], abs=1e-9)
-        assert 1 / (1 + 2.718281828459045 ** -last["change"]) == pytest.approx(each.score, rel=1e-6)
-        assert all(0 <= step["left"] <= 100 for step in each.waterfall)
+        assert 1 / (1 + 2.718281828459045 ** -last["change"]) == pytest.approx(each["score"], rel=1e-6)
+        assert all(0 <= step["left"] <= 100 for step in each["waterfall"])
         assert steps[-1]["text"].startswith("Calibration")
         for other in (step for step in steps if "other fact" in step["text"]):
             assert "none by more than ×" in other["text"]
@@ -211,13 +199,6 @@ def test_the_page_needs_nothing_from_elsewhere(page):
     parser = Outside()
     parser.feed(page)
     assert parser.found == []
-
-
-def test_a_page_too_heavy_to_send_is_refused(run):
-    heavy = Chart("", "")
-    heavy.svg = "x" * 2_000_001
-    with pytest.raises(ValueError, match="more than 2,000,000"):
-        run.render(charts=run.charts | {"precision": heavy})
 
 
 def test_what_comes_from_data_is_escaped(run, page):

@@ -6,21 +6,21 @@ from types import SimpleNamespace
 import pytest
 
 from models.promotion_record import REPORT_END
+from models.registry import Registry
 from training.gate.report import GateReport
 from training.gate.rules import RuleResult
-from training.reporting.mlflow_tracking import RunRecord, log_run, read_artifact, read_note
-from training.runs.run_update import write_review
+from training.reporting.mlflow_tracking import RunRecord, log_run
+from training.runs.registered_run import write_review
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 FIRST = f"**WAIT.** First compare it with the champion.{REPORT_END}The facts of the run."
 PAGE = "<header></header><!-- gate -->First compare it with the champion.<!-- /gate --><p>The facts.</p>"
 
 
-class Described:
+class Described(Registry):
     """A registry with one version, of which only the description matters."""
 
-    def __init__(self, tracking_uri):
-        self.tracking_uri, self.text = tracking_uri, FIRST
+    text = FIRST
 
     def read_description(self, version):
         return self.text
@@ -53,7 +53,7 @@ def reviewed(tmp_path_factory):
 
 def test_run_and_version_say_what_to_do_after_the_comparison_and_link_to_it(reviewed):
     registry, run_id, comparison = reviewed
-    for text in (registry.text, read_note(registry.tracking_uri, run_id)):
+    for text in (registry.text, registry.get_run_tags(run_id)["mlflow.note.content"]):
         assert text.startswith("**PROMOTE.** Promote it.")
         assert "First compare" not in text
         assert text.endswith("The facts of the run.")
@@ -62,12 +62,12 @@ def test_run_and_version_say_what_to_do_after_the_comparison_and_link_to_it(revi
 
 def test_the_page_of_the_run_and_its_table_of_rules_are_replaced(reviewed):
     registry, run_id, comparison = reviewed
-    page = read_artifact(registry.tracking_uri, run_id, "report.html")
+    page = registry.read_run_artifact(run_id, "report.html").decode()
     assert "First compare" not in page
     assert "Promote it." in page
     assert f'/runs/{comparison}">The comparison in MLflow</a>' in page
     assert page.endswith("<p>The facts.</p>")
-    table = json.loads(read_artifact(registry.tracking_uri, run_id, "tables/gate.json"))
+    table = json.loads(registry.read_run_artifact(run_id, "tables/gate.json"))
     assert table["data"] == [["reasons present", "holds", "reasons: 3", "at least one"]]
 
 
@@ -75,4 +75,4 @@ def test_a_page_that_somebody_deleted_is_left_out(reviewed):
     registry, _, comparison = reviewed
     run_id = log_run(RunRecord("bare", FIRST, {"kind": "training"}), tracking_uri=registry.tracking_uri)
     write_review(registry, SimpleNamespace(run_id=run_id), build_report(), comparison)
-    assert read_artifact(registry.tracking_uri, run_id, "report.html") == ""
+    assert registry.read_run_artifact(run_id, "report.html") is None

@@ -30,8 +30,7 @@ from training.fitting.diagnostics import DiagnosticsOptions, DiagnosticsResult
 from training.fitting.rolling_origin import TEXT_SCORE
 from training.fitting.search import SearchBudget
 from training.runs.artifacts import write_run_bundles
-from training.runs.mlflow_run import iterate_child_runs
-from training.runs.registered_run import RunDestination, run_training
+from training.runs.registered_run import iterate_child_runs, run_training
 from training.runs.task import TrainingTask
 from training.runs.train import train_model
 from training.simulation.operation import simulate
@@ -83,15 +82,15 @@ def trained_again(tables, as_of):
 
 def learnt(trained):
     """Give all that training decided."""
-    model = trained.model
+    model = trained.evaluated.model
     final = trained.final
     return (
         *(
             model.trees.text,
             model.calibration,
             model.bands,
-            trained.fitted.vocabularies,
-            trained.fitted.norms,
+            trained.evaluated.fitted.vocabularies,
+            trained.evaluated.fitted.norms,
         ),
         *(
             final.model.trees.text,
@@ -156,7 +155,7 @@ def test_the_words_of_training_rows_are_scored_out_of_fold_and_those_of_others_a
     keep[trained.data.observed.kept.rows[trained.data.keep]] = True
     plain = compute_feature_matrix(
         tables,
-        FeatureParameters(CONFIG.features, trained.fitted),
+        FeatureParameters(CONFIG.features, trained.evaluated.fitted),
         keep=keep,
         as_of=pd.Timestamp(as_of),
     )
@@ -196,7 +195,9 @@ def test_figures_of_the_run_are_those_of_its_stored_scores(logged):
     done, _, folder = logged
     stored = StoredScores.read(folder / "scores" / "deployed.parquet")
     found = evaluate_recipe(stored, CONFIG.evaluation).flatten_metrics()
-    assert found == {name: value for name, value in done.metrics.items() if name.startswith("deployed/")}
+    assert found == {
+        name: value for name, value in done.trained.metrics.items() if name.startswith("deployed/")
+    }
 
 
 def test_there_is_one_calibration_ratio_and_it_is_that_of_the_served_probabilities(trained):
@@ -223,7 +224,7 @@ def searched(tables, as_of, tmp_path_factory):
     evaluation = msgspec.structs.replace(CONFIG.evaluation, origins=0)
     config = msgspec.structs.replace(CONFIG, evaluation=evaluation)
     task = TrainingTask(tables, as_of, "any_offence", config, diagnostics=studies)
-    return run_training(task, RunDestination(folder / "run", uri)), uri
+    return run_training(task, uri, out_dir=folder / "run"), uri
 
 
 def test_a_search_trains_on_the_best_parameters_and_logs_each_trial_below_the_run(searched):
@@ -247,7 +248,7 @@ def logged(world, tables, as_of, tmp_path_factory):
     folder = tmp_path_factory.mktemp("logged")
     uri = create_store(folder)
     task = TrainingTask(tables, as_of, "any_offence", CONFIG, world.truth)
-    done = run_training(task, RunDestination(folder / "run", uri, register=True), jobs=2)
+    done = run_training(task, uri, register=True, out_dir=folder / "run", jobs=2)
     return done, uri, folder / "run"
 
 
@@ -283,14 +284,14 @@ def test_the_run_is_logged_with_its_tags_and_artifacts(logged):
         item.path for item in client.list_artifacts(done.run_id)
     }
     assert run.data.metrics["deployed/found_at_10pct"] == pytest.approx(
-        done.metrics["deployed/found_at_10pct"], rel=1e-8
+        done.trained.metrics["deployed/found_at_10pct"], rel=1e-8
     )
 
 
 def test_a_run_logs_its_metrics_rounded(logged):
     done, uri, _ = logged
     kept = MlflowClient(tracking_uri=uri).get_run(done.run_id).data.metrics
-    assert kept.keys() == done.metrics.keys()
+    assert kept.keys() == done.trained.metrics.keys()
     assert all(
         float(f"{value:.9g}") == value and (value == 0 or abs(value) > 1e-12) for value in kept.values()
     )
@@ -324,7 +325,7 @@ def test_a_run_that_cannot_be_trained_is_kept_as_failed_with_its_reason(tables, 
     uri = create_store(tmp_path)
     few = Tables(tables.consignments.head(20), tables.outcomes, tables.alerts)
     with pytest.raises(BadInput) as refused:
-        run_training(TrainingTask(few, as_of, "any_offence", CONFIG), RunDestination(tracking_uri=uri))
+        run_training(TrainingTask(few, as_of, "any_offence", CONFIG), uri)
     (run,) = MlflowClient(tracking_uri=uri).search_runs(["1"])
     assert run.info.status == "FAILED"
     assert run.data.tags["error"] == str(refused.value)[:500]
@@ -351,13 +352,13 @@ def test_the_final_fit_has_learnt_from_every_label_known_at_the_date(trained, ta
     usable = tables.consignments["cancelled_at"].isna() | known.chosen
     assert trained.final.positives == int((known.positive & usable).sum()) > trained.evaluated.positives
     assert trained.final.learnt_until == as_of
-    assert f"trained on {trained.final.positives} positives" in trained.fits_sentence
+    assert f"trained on {trained.final.positives} positives" in " ".join(trained.sentences)
 
 
 def test_the_final_fit_repeats_the_recipe_that_was_judged_and_is_calibrated_on_later_time(
     trained, tables, as_of
 ):
-    evaluation, final = trained.model, trained.final
+    evaluation, final = trained.evaluated.model, trained.final
     assert final.model.trees.text != evaluation.trees.text
     assert final.model.trees.feature_names == evaluation.trees.feature_names
     ids = tables.consignments["consignment_id"]
@@ -366,7 +367,7 @@ def test_the_final_fit_repeats_the_recipe_that_was_judged_and_is_calibrated_on_l
     windows = pd.Index(ids).get_indexer(frame["consignment_id"][frame["labelled"]])
     assert known.known[windows].all()
     assert final.level.inspected == (known.selected_by[windows] == "random").sum()
-    assert "random inspections" in trained.level_sentence
+    assert "random inspections" in " ".join(trained.sentences)
 
 
 def test_the_bands_of_the_final_fit_are_shares_of_later_traffic_that_it_has_not_learnt(trained):
@@ -376,7 +377,7 @@ def test_the_bands_of_the_final_fit_are_shares_of_later_traffic_that_it_has_not_
     for band in final.model.assign_bands(final.usual_scores):
         shares[band] += 1
     evaluated = [0, 0, 0]
-    for band in trained.model.assign_bands(trained.test_scores):
+    for band in trained.evaluated.model.assign_bands(trained.test_scores):
         evaluated[("high", "elevated", "routine").index(band)] += 1
     assert shares["high"] + shares["elevated"] + shares["routine"] == len(trained.test_rows)
     assert 0 < shares["high"] <= 2 * max(evaluated[0], len(trained.test_rows) // 100)
@@ -426,7 +427,7 @@ def test_the_evaluation_fit_gives_the_scores_that_were_judged_to_the_last_bit(lo
         FeatureInputs.from_tables(tables, as_of=pd.Timestamp(as_of)),
         Pseudonyms(b"another key entirely, of 32 bytes"),
     )
-    assert (scores["score"].to_numpy()[done.test_rows] == done.test_scores).all()
+    assert (scores["score"].to_numpy()[done.trained.test_rows] == done.trained.test_scores).all()
 
 
 def test_without_outcomes_there_is_nothing_to_learn_from(tables):
