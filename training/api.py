@@ -1,18 +1,6 @@
 """Short calls for every step, from files to a comparison: read, features, train, score, explain, compare, and a learner of your own.
 
 Each call is a step of the command line with tables in place of files. The longer calls of the other modules stay available.
-
-Examples
---------
-::
-
-    from training import api
-
-    tables = api.read_tables("consignments.parquet", "outcomes.parquet")
-    run = api.train(tables, register=True)
-    bundle = api.load_model("challenger")
-    scores = api.score(bundle, api.read_tables("new.parquet"), history=tables)
-    api.explain(bundle, tables, scores["consignment_id"][0])
 """
 
 import os
@@ -75,15 +63,9 @@ def read_tables(
     config: TrainConfig | None = None,
     strict: bool = False,
 ) -> Tables:
-    """Read and check tables from CSV, Parquet or JSON Lines.
+    """Read and check tables from CSV, Parquet or JSON Lines, with the declared columns of a configuration.
 
-    Parameters
-    ----------
-    consignments, outcomes, alerts : Path
-    config : TrainConfig, optional
-        Its declared columns are read too.
-    strict : bool
-        Raise an error if any row is invalid. Default: such rows are left out.
+    Invalid rows are left out, or raise an error if `strict`.
 
     Warns
     -----
@@ -128,8 +110,7 @@ def compute_features(
         float32, one column for each feature; the index is `consignment_id`.
     """
     joined, matrix = _compute_matrix(bundle, tables, history, as_of=as_of)
-    ids = joined["consignment_id"].to_numpy()[matrix.rows]
-    index = pd.Index(ids, name="consignment_id")
+    index = pd.Index(joined["consignment_id"].to_numpy()[matrix.rows], name="consignment_id")
     return pd.DataFrame(np.asarray(matrix.X), columns=matrix.spec.names, index=index)
 
 
@@ -206,33 +187,18 @@ def evaluate_learner(run: RegisteredRun, learner: Any) -> PairedEvaluation:
 
 
 def load_model(uri: str, *, target: Target = "nps", store: str | None = None) -> Bundle:
-    """Load the served fit of a registered version.
+    """Load the served fit of a registered version: its number or alias for a target, or `models:/NAME/VERSION`.
 
-    Parameters
-    ----------
-    uri : str
-        Number or alias of a version, or `models:/NAME/VERSION`.
-    target : str
-        Target of the model, for a bare number or alias.
-    store : str, optional
-        See `train`.
+    `store` is the MLflow store, as in `train`.
     """
     registry = Registry(_get_store(store))
     return registry.fetch_bundle(registry.resolve(uri, target=target))
 
 
 def score(bundle: Bundle, tables: Tables, *, history: Tables | None = None, reasons: int = 0) -> pd.DataFrame:
-    """Score consignments.
+    """Score consignments, with a number of reasons for each.
 
-    Parameters
-    ----------
-    bundle : Bundle
-    tables : Tables
-        Consignments to score.
-    history : Tables, optional
-        Past consignments, outcomes and alerts. Without it every sender looks new; the column `history` then says `none`.
-    reasons : int
-        Number of reasons of each score.
+    Without `history`, which are past consignments, outcomes and alerts, every sender looks new, and the column `history` says `none`.
 
     Returns
     -------
@@ -246,14 +212,7 @@ def score(bundle: Bundle, tables: Tables, *, history: Tables | None = None, reas
 def explain(
     bundle: Bundle, tables: Tables, consignment_id: str, *, history: Tables | None = None, reasons: int = 10
 ) -> pd.DataFrame:
-    """Explain the score of one consignment, with reasons that raise and that lower it.
-
-    Parameters
-    ----------
-    bundle, tables, history
-        See `score`.
-    consignment_id : str
-    reasons : int
+    """Explain the score of one consignment, with reasons that raise and that lower it; tables and history as in `score`.
 
     Returns
     -------
@@ -289,15 +248,7 @@ def compare(
 ) -> Comparison:
     """Compare two registered versions on the same consignments, in weeks of which neither fit has learnt, and log the result.
 
-    Parameters
-    ----------
-    a, b : str
-        Versions, as in `load_model`; `b` is the candidate to replace `a`.
-    tables : Tables
-    target, store
-        See `load_model`.
-    truth : DataFrame, optional
-        Of a simulated world.
+    `a` and `b` are versions as in `load_model`; `b` is the candidate to replace `a`. `truth` is that of a simulated world.
     """
     registry = Registry(_get_store(store))
     one, other = (registry.resolve(name, target=target) for name in (a, b))

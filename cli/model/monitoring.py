@@ -81,8 +81,9 @@ def drift(
         found = detect_drift(bundle, traffic, progress=progress)
     page = render_drift(found, chosen.uri)
     replace_file(out, page.encode(), PUBLIC_MODE)
-    record = build_drift_record(found, page, chosen)
-    run_id = log_run(record, tracking_uri=read_settings().mlflow_tracking_uri)
+    run_id = log_run(
+        build_drift_record(found, page, chosen), tracking_uri=read_settings().mlflow_tracking_uri
+    )
     result = {
         "out": str(out),
         "run_id": run_id,

@@ -137,7 +137,9 @@ class OpenRun:
 
     def link_metrics(self, names: Sequence[str], table: tuple[str, str]) -> None:
         """Show metrics of the run also on the page of the model that it logged, with the input table (name, digest)."""
-        model_id = self.client.get_run(self.run_id).outputs.model_outputs[-1].model_id
+        outputs = self.client.get_run(self.run_id).outputs
+        assert outputs is not None
+        model_id = outputs.model_outputs[-1].model_id
         points = [point for metric in names for point in self.client.get_metric_history(self.run_id, metric)]
         linked = [
             Metric(point.key, point.value, point.timestamp, point.step, model_id, *table) for point in points

@@ -23,6 +23,7 @@ from training.evaluation.traffic import ScoredPeriod
 from training.reporting.charts import (
     BLUE,
     GREY,
+    HEIGHT,
     INK,
     LINE_STYLES,
     RED,
@@ -57,17 +58,14 @@ Row = Mapping[str, Any]
 CHARTS = msgspec.toml.decode(
     files(__package__).joinpath("charts.toml").read_bytes(), type=dict[str, dict[str, Any]]
 )
-FORMATS = {"share": format_share_tick, "signed": format_signed_tick}
+FORMATS: dict[str, Any] = {"share": format_share_tick, "signed": format_signed_tick}
 
 
 def open_chart(name: str, rows: int = 0) -> Chart:
     """Return a chart of `charts.toml` with its title, caption and size."""
-    texts = dict(CHARTS[name])
-    if "row_height" in texts:
-        texts["height"] += rows * texts.pop("row_height")
-    return Chart(
-        **{key: FORMATS[value] if key.endswith("_format") else value for key, value in texts.items()}
-    )
+    texts = {key: FORMATS[value] if key.endswith("_format") else value for key, value in CHARTS[name].items()}
+    texts["height"] = texts.get("height", HEIGHT) + rows * texts.pop("row_height", 0.0)
+    return Chart(**texts)
 
 
 def draw_capacity_curves(stored: StoredScores, settings: EvaluationConfig) -> dict[str, Chart]:
@@ -274,5 +272,5 @@ def _spread_points(effect: Floats) -> Floats:
     """Return vertical offsets, so that points of similar effect do not cover each other."""
     cell = pd.Series(np.floor(60 * (effect - effect.min()) / (float(np.ptp(effect)) or 1.0)))
     count = cell.groupby(cell).cumcount().to_numpy()
-    offset = (count + 1) // 2 * np.where(count % 2, 1, -1)
+    offset: Floats = (count + 1) // 2 * np.where(count % 2, 1.0, -1.0)
     return offset * min(0.09, MAX_POINT_HEIGHT / max(1.0, float(np.abs(offset).max())))
