@@ -51,8 +51,8 @@ METRIC_DIGITS = 9
 """Significant digits of a metric; the last bits of sums may differ between machines."""
 SMALLEST_METRIC = 1e-12
 """A metric closer to zero is logged as zero: a bound of an exact interval may be 1e-308, which means zero."""
-PHASE_TAG, ERROR_TAG = "phase", "error"
-"""Tags of a run: what it computes now, and why it failed."""
+PHASE_TAG, ERROR_TAG, NOTE_TAG = "phase", "error", MLFLOW_RUN_NOTE
+"""Tags of a run: what it computes now, why it failed, and its description."""
 GIT_SECONDS = 5
 HOW_TO_READ = (TEMPLATES / "experiment.md").read_text(encoding="utf-8")
 """Description of the experiment."""
@@ -122,7 +122,7 @@ class OpenRun:
 
     def log(self, record: RunRecord) -> None:
         """Log the content of the run."""
-        for name, value in {**record.tags, MLFLOW_RUN_NOTE: record.description}.items():
+        for name, value in {**record.tags, NOTE_TAG: record.description}.items():
             self.client.set_tag(self.run_id, name, value)
         self._log_numbers(record)
         self._log_inputs(record)
@@ -293,10 +293,10 @@ def _get_experiment_id(client: MlflowClient, tracking_uri: str) -> str:
         # Next to an SQLite file; a server chooses its own place.
         path = tracking_uri.removeprefix("sqlite:///")
         place = None if path == tracking_uri else (Path(path).absolute().parent / ARTIFACT_FOLDER).as_uri()
-        tags = {MLFLOW_RUN_NOTE: HOW_TO_READ}
+        tags = {NOTE_TAG: HOW_TO_READ}
         return str(client.create_experiment(EXPERIMENT, artifact_location=place, tags=tags))
-    if MLFLOW_RUN_NOTE not in found.tags:
-        client.set_experiment_tag(found.experiment_id, MLFLOW_RUN_NOTE, HOW_TO_READ)
+    if NOTE_TAG not in found.tags:
+        client.set_experiment_tag(found.experiment_id, NOTE_TAG, HOW_TO_READ)
     return str(found.experiment_id)
 
 

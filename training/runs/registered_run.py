@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 import pandas as pd
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from consignments.tables import build_frame
 from features.batch import Progress, report_progress
@@ -22,6 +21,7 @@ from training.gate.report import GATE_COLUMNS, GateReport
 from training.reporting.html import replace_gate
 from training.reporting.mlflow_tracking import (
     MAX_DIGEST_CHARACTERS,
+    NOTE_TAG,
     InputTable,
     OpenRun,
     RunRecord,
@@ -149,8 +149,8 @@ def write_review(registry: Registry, version: ModelVersion, report: GateReport, 
         return f"{head}{REPORT_END}{description.rpartition(REPORT_END)[2]}"
 
     registry.write_description(version, replace_head(registry.read_description(version)))
-    note = registry.get_run_tags(version.run_id).get(MLFLOW_RUN_NOTE, "")
-    registry.client.set_tag(version.run_id, MLFLOW_RUN_NOTE, replace_head(note))
+    note = registry.get_run_tags(version.run_id).get(NOTE_TAG, "")
+    registry.client.set_tag(version.run_id, NOTE_TAG, replace_head(note))
     gate = RunTable(report.to_rows(), GATE_COLUMNS).to_json()
     registry.client.log_text(version.run_id, gate, "tables/gate.json")
     page = registry.read_run_artifact(version.run_id, REPORT_FILE)
