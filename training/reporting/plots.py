@@ -271,6 +271,6 @@ def _name_value(value: float, *, is_flag: bool) -> str:
 def _spread_points(effect: Floats) -> Floats:
     """Return vertical offsets, so that points of similar effect do not cover each other."""
     cell = pd.Series(np.floor(60 * (effect - effect.min()) / (float(np.ptp(effect)) or 1.0)))
-    count = cell.groupby(cell).cumcount().to_numpy(np.float64)
+    count = np.asarray(cell.groupby(cell).cumcount(), dtype=np.float64)
     offset: Floats = (count + 1) // 2 * np.where(count % 2, 1.0, -1.0)
     return offset * min(0.09, MAX_POINT_HEIGHT / max(1.0, float(np.abs(offset).max())))
