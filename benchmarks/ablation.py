@@ -124,13 +124,11 @@ def test_origin(trained: TrainingResult, X: NDArray[np.float32], truth: pd.DataF
     """Build the evaluation origin: training labels as known after the test period's label delay, test labels by the truth."""
     data, rows = trained.data, trained.matrix.rows
     fitted = data.select_fitting_rows(TRAIN)[rows]
-    traffic, cut = trained.test_traffic, data.split
+    traffic = trained.test_traffic
     tested = rows[trained.test_matrix_rows]
     true = get_true_labels(data.observed.consignments["consignment_id"], truth, trained.target)
     channel = data.observed.consignments["channel"].astype(str).to_numpy(dtype=object)
     return RollingOrigin(
-        cut.test.begins,
-        cut.test.ends,
         LabelledRows(
             X[fitted],
             data.labels.positive[rows][fitted],
@@ -194,7 +192,7 @@ def tell(worlds: list[dict[str, DetectionRanks]]) -> None:
     )
     print("|---|---|" + "---|" * len(SHARES))
     print(f"| nothing ({whole.worth.mean():.3f}) | | " + counted(whole))
-    losses = {name: estimate_gain(whole, each) for name, each in found.items()}
+    losses = {name: estimate_gain(whole, whole.worth - each.worth) for name, each in found.items()}
     for name in sorted(losses, key=lambda name: -losses[name].value):
         loss = losses[name]
         print(f"| {name} | {loss.value:+.3f} ({loss.low:+.3f} to {loss.high:+.3f}) | " + counted(found[name]))

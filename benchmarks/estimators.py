@@ -1,6 +1,6 @@
 """Study estimators of recall from selected results, and replay the gate, in simulated worlds of which the truth is known.
 
-    python -m benchmarks.estimators --keep DIR [--held-out] [--draws 24] [--only estimators figures gate]
+    python -m benchmarks.estimators --keep DIR [--held-out] [--draws 24] [--only estimators figures gate days]
     python -m benchmarks.estimators --keep DIR --short      # one small world, to see that it runs
 
 Each world is simulated and trained on once, in several variants of the recipe; their out-of-time scores are kept in DIR (about a
@@ -10,12 +10,14 @@ estimators   on the results as they came: each estimator of recall at 1 % of tra
 figures      recall and precision of single scores, with their intervals, on the same results
 gate         days drawn with replacement and results thinned, to every number of finds: how often each pair of variants passes as better,
              each refit as not demonstrably worse, and how often the interval of a difference contains the truth
+days         the same pairs on the finds of one or a few weeks, each taken for one day
 
 The held-out worlds are run only with `--held-out`, after every choice was made.
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from itertools import combinations
 from pathlib import Path
@@ -35,16 +37,16 @@ from features.batch import FeatureMatrix, FeatureParameters, Tables
 from features.streams import FeatureInputs
 from models.baselines import fit_baselines
 from models.risk_model import FitOptions, grow_trees, predict_finite
-from training.config import EvaluationConfig, ModelConfig, TrainConfig, parse_config
+from training.config import EvaluationConfig, TrainConfig, parse_config
 from training.data.splits import TRAIN
 from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, build_data_set, get_true_labels
-from training.evaluation.estimate import MIN_EFFECTIVE_FINDS, Estimate
+from training.evaluation.estimate import Estimate, attach_finds, draw_days
 from training.evaluation.finds import GAIN_ENDS, KnownFinds, RankedTraffic, estimate_mean, weigh_finds
 from training.evaluation.traffic import ScoredPeriod, extract_texts
 from training.fitting.fit import Recipe, SplitFeatures, fit_recipe
 from training.fitting.rolling_origin import compute_shares_above
-from training.gate.ways import MARGIN, MEASURES, ONE_SIDED, TWO_SIDED
+from training.gate.ways import MEASURES, is_better
 from training.runs.task import find_day_after_last_event
 from training.simulation.operation import simulate
 from training.simulation.parameters import load_parameters
@@ -109,6 +111,7 @@ MAX_REPEATS = 1.6
 FIND_EDGES, CELLS = (10, 30, 75, 150, np.inf), ("10-30", "30-75", "75-150", "over 150")
 EDGES = (-1.0, -0.1, -0.05, -0.03, -0.01, 0.01, 0.03, 0.05, 0.1, 1.0)
 STEPS = ("worse >10", "5-10", "3-5", "1-3", "equal ±1", "better 1-3", "3-5 ", "5-10 ", ">10 ")
+WEEKS = (1, 2, 3, 5, 8, 12)
 AT, RECALL = 0.01, "recall_at_1pct"
 WRONG_FROM = 0.03
 CANDIDATES = (*MEASURES, "average_precision", "roc_auc")
@@ -120,12 +123,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--keep",
-        type=Path,
-        required=True,
-        help="folder for the scores of each world; existing ones are reused",
-    )
+    keep_help = "folder for the scores of each world; existing ones are reused"
+    parser.add_argument("--keep", type=Path, required=True, help=keep_help)
     parser.add_argument("--held-out", action="store_true", help="the held-out worlds instead")
     parser.add_argument("--short", action="store_true", help="one small world and few draws")
     parser.add_argument("--draws", type=int, default=24, help="draws of each world for each number of finds")
@@ -140,11 +139,9 @@ def main() -> None:
             score_world(world).to_parquet(path)
             print(f"{name}: scores kept", flush=True)
     groups = [(name,) for name in worlds] + list(pools)
+    draws = 2 if arguments.short else arguments.draws
     for study in arguments.only:
-        print(
-            f"\n**{study}**\n\n{STUDIES[study](arguments.keep, groups, 2 if arguments.short else arguments.draws)}",
-            flush=True,
-        )
+        print(f"\n**{study}**\n\n{STUDIES[study](arguments.keep, groups, draws)}", flush=True)
 
 
 def score_world(world: World) -> pd.DataFrame:
@@ -175,11 +172,10 @@ def score_world(world: World) -> pd.DataFrame:
     for place, start in enumerate(begins):
         window[(received >= to_us(start)) & (window < 0)] = place
     weight, scores = np.zeros(len(frame)), dict[str, Floats]()
+    parts, one_each = SplitFeatures(final, matrix), np.ones(len(frame))
     for place, start in enumerate(begins):
         inside = window == place
-        weight[inside] = SplitFeatures(final, matrix).estimate_result_weights(inside, 1, np.ones(len(frame)))[
-            inside
-        ]
+        weight[inside] = parts.estimate_result_weights(inside, 1, one_each)[inside]
         for lag in (0, LAG_DAYS) if place < WINDOWS - 1 else (0,):
             observed = ObservedTables(frame, outcomes, start - timedelta(days=lag))
             data = build_data_set(observed, world.target, config, held_out="nothing")
@@ -192,15 +188,14 @@ def score_world(world: World) -> pd.DataFrame:
                     column[window == later] = raw[window[own.rows] == later]
                 if lag:
                     break
-    labels = final.labels
     columns = {
         "window": window,
         "day": received // US_PER_DAY,
         "office": extract_texts(frame, "office"),
-        "known": labels.known,
-        "positive": labels.positive,
+        "known": final.labels.known,
+        "positive": final.labels.positive,
         "truth": true.positive,
-        "logged": labels.probability,
+        "logged": final.labels.probability,
         "weight": weight,
     }
     return pd.DataFrame(columns | scores)[window >= 0].reset_index(drop=True)
@@ -212,29 +207,26 @@ def _score_variants(
     """Yield the name of each variant of the recipe, the default first, and its raw scores of all feature rows."""
     rows, names, settings = parts.select_fitting_rows(TRAIN), np.array(parts.spec.names), config.model
     small = msgspec.structs.replace(settings, trees=25, leaves=4)
-    history = np.char.startswith(names, "history.")
-    goods = np.char.startswith(names, "goods.")
-    third = rows & (~parts.known | (np.random.default_rng(seed).random(len(rows)) < 1 / 3))
-    variants: list[tuple[str, ModelConfig, int, Bools | None, Bools, Bools]] = [
-        (DEFAULT, settings, 1, None, rows, parts.positive),
-        ("another seed", settings, 2, None, rows, parts.positive),
-        ("few leaves", small, 1, None, rows, parts.positive),
-        ("no history", settings, 1, history, rows, parts.positive),
-        ("no goods", settings, 1, goods, rows, parts.positive),
-        ("a third of the results", settings, 1, None, third, parts.positive),
-        (TRUTH, settings, 1, None, rows, truth[parts.rows]),
+    known, positive = parts.labels.known, parts.labels.positive
+    third = rows & (~known | (np.random.default_rng(seed).random(len(rows)) < 1 / 3))
+    nothing = np.zeros(len(names), dtype=bool)
+    variants = [
+        (DEFAULT, settings, 1, nothing, rows, positive),
+        ("another seed", settings, 2, nothing, rows, positive),
+        ("few leaves", small, 1, nothing, rows, positive),
+        ("no history", settings, 1, np.char.startswith(names, "history."), rows, positive),
+        ("no goods", settings, 1, np.char.startswith(names, "goods."), rows, positive),
+        ("a third of the results", settings, 1, nothing, third, positive),
+        (TRUTH, settings, 1, nothing, rows, truth[parts.rows]),
     ]
-    for name, model, number, hidden, learnt, positive in variants:
-        X = parts.X
-        if hidden is not None:
-            X = X.copy()
-            X[:, hidden] = np.nan
-        labelled = parts.build_labelled_rows(learnt)._replace(X=X[learnt], y=positive[learnt].astype(float))
+    for name, model, number, hidden, learnt, found in variants:
+        X = np.where(hidden, np.float32(np.nan), parts.X) if hidden.any() else parts.X
+        labelled = parts.build_labelled_rows(learnt)._replace(X=X[learnt], y=found[learnt].astype(float))
         if labelled.y.any():
             trees, _ = grow_trees(labelled, parts.spec, FitOptions(model.build_tree_params(), number))
             yield name, predict_finite(trees, X)
     few = np.flatnonzero(rows)
-    baselines = fit_baselines(parts.X[few], parts.positive[few].astype(float), parts.weight[few], parts.spec)
+    baselines = fit_baselines(parts.X[few], positive[few].astype(float), parts.weight[few], parts.spec)
     ids = parts.frame["consignment_id"].iloc[parts.rows].tolist()
     rules = next(each for each in baselines if each.name == RULES)
     yield RULES, rules.compute_scores(parts.X, ids)
@@ -252,7 +244,7 @@ class Traffic:
             frame["office"] = frame["office"].astype(str) + f" {place}"
             frames.append(frame[frame["window"] % WINDOWS < windows])
         frame = pd.concat(frames, ignore_index=True)
-        self.known, self.positive, self.truth = (
+        self.known, self.positive, truth = (
             frame[name].to_numpy(dtype=bool) for name in ("known", "positive", "truth")
         )
         self.window, self.day = frame["window"].to_numpy(), frame["day"].to_numpy()
@@ -266,17 +258,17 @@ class Traffic:
         self.estimates: dict[str, dict[str, Estimate]] = {}
         self.true: dict[str, dict[str, float]] = {}
         self.within: dict[str, Floats] = {}
-        config = EvaluationConfig(capacity=self._find_capacity(frame))
-        office, everything = frame["office"].to_numpy(dtype=object), np.ones(len(frame), dtype=bool)
-        results = np.where(self.known, self.weight, 0.0)
+        opened = int(self.known.sum()) / frame.groupby(["office", "day"]).ngroups
+        config, office = EvaluationConfig(capacity=max(1, round(opened))), frame["office"].to_numpy(object)
+        every, results = np.ones(len(frame), dtype=bool), np.where(self.known, self.weight, 0.0)
         for name, score in self.score.items():
-            period = ScoredPeriod(score, self.day, office, self.known, self.positive, results)
-            whole = ScoredPeriod(score, self.day, office, everything, self.truth, np.ones(len(frame)))
-            ranked = RankedTraffic(period)
-            finds, there = KnownFinds.locate(period, ranked, config), KnownFinds.locate(whole, ranked, config)
-            self.values[name] = finds.values
-            self.estimates[name] = finds.estimate_measures()
-            self.true[name] = {measure: each.value for measure, each in there.estimate_measures().items()}
+            ranked = RankedTraffic(ScoredPeriod(score, self.day, office, self.known, self.positive, results))
+            whole = RankedTraffic(ScoredPeriod(score, self.day, office, every, truth, np.ones(len(frame))))
+            within = ranked.select_at_capacities(config)
+            finds = KnownFinds.locate(ranked, within)
+            there = KnownFinds.locate(whole, within).estimate_measures()
+            self.values[name], self.estimates[name] = finds.values, finds.estimate_measures()
+            self.true[name] = {measure: each.value for measure, each in there.items()}
             self.within[name] = ranked.select_within(AT)
 
     def _rank(self, score: Floats) -> Floats:
@@ -294,9 +286,6 @@ class Traffic:
         for size in NOISE:
             self.score[f"noise {size}"] = self._rank(odds + size * rng.standard_normal(len(odds)))
 
-    def _find_capacity(self, frame: pd.DataFrame) -> int:
-        return max(1, round(int(self.known.sum()) / frame.groupby(["office", "day"]).ngroups))
-
     def list_pairs(self) -> list[tuple[str, str]]:
         """List the pairs of variants; those with a stale one only in the windows that it scored."""
         stale = any(name.startswith(STALE) for name in self.score)
@@ -306,6 +295,17 @@ class Traffic:
     def get_true_difference(self, a: str, b: str, measure: str) -> float:
         """Return the true value of a measure of `b` minus that of `a`."""
         return self.true[b][measure] - self.true[a][measure]
+
+    def estimate_gains(self, a: str, b: str, finds: Ints, day: Ints) -> dict[str, Estimate]:
+        """Estimate each measure of `b` minus that of `a` from some of the known finds, as the gate does."""
+        weight = weigh_finds(self.weight[self.finds][finds])
+        one, other = self.values[a], self.values[b]
+        return {
+            name: attach_finds(
+                estimate_mean(weight, other[name][finds] - one[name][finds], day, GAIN_ENDS), weight
+            )
+            for name in CANDIDATES
+        }
 
 
 def iterate_traffic(folder: Path, groups: Groups) -> Iterator[Traffic]:
@@ -398,83 +398,73 @@ ESTIMATORS: dict[str, tuple[Callable[[Results, Floats], Floats], Weigh]] = {
 
 
 def study_estimators(folder: Path, groups: Groups, draws: int) -> str:  # noqa: ARG001
-    """Compare the estimators on the results as they came, by the truth."""
-    recall: dict[str, list[float]] = {name: [] for name in ESTIMATORS}
-    moves: dict[str, list[float]] = {name: [] for name in ESTIMATORS}
-    pairs: dict[str, list[tuple[float, ...]]] = {name: [] for name in ESTIMATORS}
+    """Compare the estimators of recall at 1 % on the results as they came, by the truth."""
+    errors, moves, pairs = list[Any](), list[Any](), list[Any]()
     for traffic in iterate_traffic(folder, groups):
-        rng, rows = np.random.default_rng(1), np.flatnonzero(traffic.known)
+        rows, finds = np.flatnonzero(traffic.known), len(traffic.finds)
         days, day = np.unique(traffic.day[rows], return_inverse=True)
-        counts = rng.multinomial(len(days), np.full(len(days), 1 / len(days)), RESAMPLES)
-        drawn = np.vstack([np.ones(len(days)), counts]).astype(np.float64)[:, day]
-        if len(traffic.finds) < 10:
-            continue
-        for name, (estimate, weigh) in ESTIMATORS.items():
+        drawn, hits = draw_days(len(days), RESAMPLES, seed=1)[:, day], traffic.positive[rows]
+        for name, (estimate, weigh) in ESTIMATORS.items() if finds >= FIND_EDGES[0] else ():
+            weight = (traffic.logged_weight if name == LOGGED_ONLY else traffic.weight)[rows]
+            used = hits if estimate is estimate_from_finds else np.ones_like(hits)
+            weight[used] = weigh(weight[used])
             found = {}
             for variant, score in traffic.score.items():
-                hits = traffic.positive[rows]
-                weight = (traffic.logged_weight if name == LOGGED_ONLY else traffic.weight)[rows]
-                used = hits if estimate is estimate_from_finds else np.ones_like(hits)
-                weight[used] = weigh(weight[used])
                 results = Results(hits, traffic.within[variant][rows], 1.0 - score[rows], drawn)
                 found[variant] = estimate(results, weight)
                 if variant != RULES:
-                    recall[name].append(float(found[variant][0]) - traffic.true[variant][RECALL])
+                    errors.append((name, float(found[variant][0]) - traffic.true[variant][RECALL]))
                 if variant == DEFAULT:
-                    moves[name].append(_find_largest_move(estimate, results, weight))
+                    moves.append((name, _find_largest_move(estimate, results, weight)))
             for a, b in traffic.list_pairs():
-                gain = found[b] - found[a]
-                low, high = np.quantile(gain[1:], (0.025, 0.975))
-                pairs[name].append(
-                    (len(traffic.finds), float(gain[0]), low, high, traffic.get_true_difference(a, b, RECALL))
-                )
-    return _render_estimators(recall, moves, pairs)
+                gain, true = found[b] - found[a], traffic.get_true_difference(a, b, RECALL)
+                pairs.append((name, finds, float(gain[0]), *np.quantile(gain[1:], (0.025, 0.975)), true))
+    off = pd.DataFrame(errors, columns=["name", "off"]).groupby("name")["off"]
+    move = pd.DataFrame(moves, columns=["name", "move"]).groupby("name")["move"]
+    pair = pd.DataFrame(pairs, columns=["name", "finds", "gain", "low", "high", "true"])
+    large = pair[pair["true"].abs() >= WRONG_FROM]
+    wrong = np.sign(large["gain"]) != np.sign(large["true"])
+    certain = ((pair["low"] > 0) & (pair["true"] < 0)) | ((pair["high"] < 0) & (pair["true"] > 0))
+    by_finds = {
+        f"wrong of two that differ by 3 points, {low:.0f} to {high:.0f} finds, %": wrong[
+            large["finds"].between(low, high, inclusive="left")
+        ]
+        for low, high in ((10, 30), (30, 75), (75, np.inf))
+    }
+    columns = {
+        "mean error, points": off.mean(),
+        "root mean square error, points": off.apply(lambda each: np.sqrt((each**2).mean())),
+        **{title: each.groupby(large["name"]).mean() for title, each in by_finds.items()},
+        "interval on the wrong side of zero, %": certain.groupby(pair["name"]).mean(),
+        "interval of the difference contains the truth, %": _contains(pair).groupby(pair["name"]).mean(),
+        "largest move by one result, points: median": move.median(),
+        "maximum": move.max(),
+    }
+    return render(100 * pd.DataFrame(columns).reindex(list(ESTIMATORS)))
 
 
 def _find_largest_move(
     estimate: Callable[[Results, Floats], Floats], results: Results, weight: Floats
 ) -> float:
     """Compute by how much the removal of one result moves recall, at most."""
-    count = len(weight)
-    without = np.ones((count + 1, count))
-    without[np.arange(count), np.arange(count)] = 0.0
+    without = np.vstack([1.0 - np.eye(len(weight)), np.ones(len(weight))])
     found = estimate(results._replace(drawn=without), weight)
     return float(np.abs(found - found[-1]).max())
 
 
-def _render_estimators(
-    recall: dict[str, list[float]], moves: dict[str, list[float]], pairs: dict[str, list[tuple[float, ...]]]
-) -> str:
-    lines = []
-    for name in ESTIMATORS:
-        off = np.array(recall[name])
-        frame = pd.DataFrame(pairs[name], columns=["finds", "gain", "low", "high", "true"])
-        large = frame[frame["true"].abs() >= WRONG_FROM]
-        wrong = np.sign(large["gain"]) != np.sign(large["true"])
-        certain = ((frame["low"] > 0) & (frame["true"] < 0)) | ((frame["high"] < 0) & (frame["true"] > 0))
-        held = (frame["low"] <= frame["true"]) & (frame["true"] <= frame["high"])
-        by_finds = [
-            f"{100 * wrong[(large['finds'] >= low) & (large['finds'] < high)].mean():.0f}"
-            for low, high in ((10, 30), (30, 75), (75, np.inf))
-        ]
-        lines.append(
-            f"| {name} | {100 * off.mean():+.0f} | {100 * np.sqrt((off**2).mean()):.0f} | {', '.join(by_finds)} | "
-            f"{100 * certain.mean():.1f} | {100 * held.mean():.0f} | {100 * (frame['high'] - frame['low']).median():.0f} | "
-            f"{100 * np.median(moves[name]):.0f}, {100 * max(moves[name]):.0f} |"
-        )
-    return table(
-        [
-            "estimator of recall at 1 %",
-            "mean error, points",
-            "root mean square error, points",
-            "wrong of two variants that differ by 3 points, %: 10-30, 30-75, over 75 finds",
-            "wrong side and interval without zero, %",
-            "interval of the difference contains the truth, %",
-            "its width, points",
-            "largest move by one result, points: median, maximum of the worlds",
-        ],
-        lines,
-    )
+def _contains(frame: pd.DataFrame) -> "pd.Series":
+    return (frame["low"] <= frame["true"]) & (frame["true"] <= frame["high"])
+
+
+def render(frame: pd.DataFrame) -> str:
+    """Render a table with three significant digits."""
+    lines = [
+        f"| {' '.join(map(str, np.atleast_1d(np.array(name, dtype=object))))} | "
+        + " | ".join("" if np.isnan(each) else f"{each:.3g}" for each in row)
+        + " |"
+        for name, row in zip(frame.index, frame.to_numpy(dtype=float), strict=True)
+    ]
+    return table(["", *map(str, frame.columns)], lines)
 
 
 def iterate_draws(traffic: Traffic, draws: int) -> Iterator[tuple[Ints, Ints]]:
@@ -494,131 +484,127 @@ def iterate_draws(traffic: Traffic, draws: int) -> Iterator[tuple[Ints, Ints]]:
                 yield finds[kept], day[kept]
 
 
+def iterate_weeks(traffic: Traffic, draws: int) -> Iterator[tuple[Ints, Ints]]:
+    """Yield the known finds of a few weeks drawn without replacement, each week taken for one day."""
+    rng, week = np.random.default_rng(7), traffic.day[traffic.finds] // 7
+    for count in WEEKS:
+        for _ in range(draws if count <= len(np.unique(week)) else 0):
+            finds = np.flatnonzero(np.isin(week, rng.choice(np.unique(week), count, replace=False)))
+            if len(finds) >= FIND_EDGES[0]:
+                yield finds, week[finds]
+
+
 def study_figures(folder: Path, groups: Groups, draws: int) -> str:  # noqa: ARG001
     """Compare the figures of single scores, on the results as they came, with the truth; recall also by number of finds."""
-    rows = [
-        (
-            measure,
-            len(traffic.finds),
-            found.value,
-            found.low,
-            found.high,
-            found.is_shown,
-            traffic.true[variant][measure],
-        )
+    frame = _build_coverage(
+        (measure, len(traffic.finds), found, traffic.true[variant][measure])
         for traffic in iterate_traffic(folder, groups)
         for variant, estimates in traffic.estimates.items()
         for measure, found in estimates.items()
-    ]
-    frame = _build_coverage(rows)
-    lines = [_describe_coverage(str(name), some) for name, some in frame.groupby("measure", sort=False)]
-    return table(["measure", *COVERAGE_COLUMNS], lines + _describe_by_finds(frame, (RECALL,)))
-
-
-def _build_coverage(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=["measure", "finds", "value", "low", "high", "shown", "true"])
-    frame["cell"] = pd.cut(frame["finds"], FIND_EDGES, right=False, labels=CELLS)
-    return frame[frame["finds"] >= FIND_EDGES[0]]
-
-
-def _describe_by_finds(frame: pd.DataFrame, measures: Sequence[str]) -> list[str]:
-    some = frame[frame["measure"].isin(measures)].groupby(["measure", "cell"], sort=False, observed=True)
-    return [_describe_coverage(f"{measure}, {cell} finds", each) for (measure, cell), each in some]
-
-
-COVERAGE_COLUMNS = (
-    "figures",
-    "mean estimate",
-    "mean truth",
-    "interval contains the truth, %",
-    "its mean width, points",
-    "shown as a number, %",
-)
-
-
-def _describe_coverage(name: str, some: pd.DataFrame) -> str:
-    held = (some["low"] <= some["true"]) & (some["true"] <= some["high"])
-    return (
-        f"| {name} | {len(some):,} | {100 * some['value'].mean():.1f} | {100 * some['true'].mean():.1f} | {100 * held.mean():.0f} | "
-        f"{100 * (some['high'] - some['low']).mean():.0f} | {100 * some['shown'].mean():.0f} |"
+    )
+    recall = frame[frame["measure"] == RECALL]
+    return "\n\n".join(
+        [_describe_coverage(frame, ["measure"]), _describe_coverage(recall, ["measure", "cell"])]
     )
 
 
+def _build_coverage(rows: Iterable[tuple[str, float, Estimate, float]]) -> pd.DataFrame:
+    columns = ["measure", "size", "value", "low", "high", "shown", "true"]
+    flat = [
+        (name, size, each.value, each.low, each.high, each.is_shown, true) for name, size, each, true in rows
+    ]
+    frame = pd.DataFrame(flat, columns=columns)
+    return frame.assign(cell=pd.cut(frame["size"], FIND_EDGES, right=False, labels=CELLS))
+
+
+def _describe_coverage(frame: pd.DataFrame, by: list[str]) -> str:
+    """Render how often the intervals contain the truth."""
+    flat = frame.assign(
+        **{
+            "mean estimate, %": frame["value"],
+            "mean truth, %": frame["true"],
+            "interval contains the truth, %": _contains(frame),
+            "mean width, points": frame["high"] - frame["low"],
+            "shown as a number, %": frame["shown"],
+        }
+    )
+    groups = flat.groupby(by, sort=False, observed=True)
+    means = 100 * groups[list(flat.columns[len(frame.columns) :])].mean()
+    return render(groups.size().rename("figures").to_frame().join(means))
+
+
 def study_gate(folder: Path, groups: Groups, draws: int) -> str:
-    """Replay the gate on every pair of variants, in both directions."""
-    rows, differences = [], []
-    for traffic in iterate_traffic(folder, groups):
-        values, pairs = traffic.values, traffic.list_pairs()
-        for finds, day in iterate_draws(traffic, draws):
-            weight = weigh_finds(traffic.weight[traffic.finds][finds])
-            effective = weight.sum() ** 2 / (weight**2).sum()
-            for a, b in pairs:
-                gains = [
-                    estimate_mean(weight, values[b][each][finds] - values[a][each][finds], day, GAIN_ENDS)
-                    for each in CANDIDATES
-                ]
-                for measure, gain in zip(CANDIDATES, gains, strict=True):
-                    true = traffic.get_true_difference(a, b, measure)
-                    differences.append((measure, len(finds), gain.value, gain.low, gain.high, True, true))
-                true = traffic.get_true_difference(a, b, RECALL)
-                for sign, old, new in ((1, a, b), (-1, b, a)):
-                    better = [_is_better(gains, place, sign, effective) for place in range(len(CANDIDATES))]
-                    rows.append((old, new, len(finds), sign * true, _is_not_worse(gains, sign), *better))
-    frame = pd.DataFrame(rows, columns=["old", "new", "finds", "true", "not worse", *CANDIDATES])
-    frame["cell"] = pd.cut(frame["finds"], FIND_EDGES, right=False, labels=CELLS)
-    frame["step"] = pd.cut(frame["true"], EDGES, labels=STEPS)
+    """Replay the gate on every pair of variants, in both directions, by the number of known finds."""
+    frame, differences = _replay(folder, groups, lambda traffic: iterate_draws(traffic, draws), by_days=False)
     models = frame[(frame["old"] != RULES) & (frame["new"] != RULES)]
-    parts = []
-    for primary in CANDIDATES:
-        share = models.groupby(["cell", "step"], observed=False)[primary].mean().unstack()
-        lines = [
-            f"| {cell} | {' | '.join(_format_share(each) for each in line)} |"
-            for cell, line in zip(share.index, share.to_numpy(), strict=True)
-        ]
-        title = f"Passes as better, %, by `{primary}` ({len(models):,} decisions):"
-        parts.append(f"{title}\n\n{table(['known finds', *STEPS], lines)}")
-    covered = _describe_by_finds(_build_coverage(differences), CANDIDATES)
-    return "\n\n".join([*parts, _render_refits(frame), table(["difference of", *COVERAGE_COLUMNS], covered)])
+    steps = [_render_steps(models, "cell", primary) for primary in CANDIDATES]
+    covered = _describe_coverage(differences[differences["size"] >= FIND_EDGES[0]], ["measure", "cell"])
+    return "\n\n".join([f"{len(models):,} decisions", *steps, _render_refits(frame), covered])
 
 
-def _is_better(gains: Sequence[Estimate], primary: int, sign: int, effective: float) -> bool:
-    """Apply the gate's rule to the gains of `b` (sign 1) or of `a` (sign -1), with one of the measures as the primary one."""
-    gain = gains[primary]
-    low = sign * (gain.low + gain.high) / 2 - ONE_SIDED / TWO_SIDED * (gain.high - gain.low) / 2
-    clear = effective >= MIN_EFFECTIVE_FINDS and sign * gain.value > 0 and low > -MARGIN
-    return bool(clear and _is_not_worse(gains, sign))
+def study_days(folder: Path, groups: Groups, draws: int) -> str:
+    """Replay it on the finds of a few weeks, each taken for one day: few days show little of how much days differ."""
+    frame, differences = _replay(folder, groups, lambda traffic: iterate_weeks(traffic, draws), by_days=True)
+    models = frame[(frame["old"] != RULES) & (frame["new"] != RULES)]
+    primary = differences[differences["measure"] == MEASURES[0]]
+    return "\n\n".join(
+        [_render_steps(models, "size", MEASURES[0]), _describe_coverage(primary, ["measure", "size"])]
+    )
 
 
-def _is_not_worse(gains: Sequence[Estimate], sign: int) -> bool:
-    return all(gain.sign * sign >= 0 for gain in gains[: len(MEASURES)])
+def _replay(
+    folder: Path, groups: Groups, sample: Callable[[Traffic], Iterator[tuple[Ints, Ints]]], *, by_days: bool
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the decisions, by the gate's rule for each primary measure, and the differences, with the number of finds or days."""
+    rows, differences = list[Any](), list[Any]()
+    for traffic in iterate_traffic(folder, groups):
+        for finds, day in sample(traffic):
+            size = len(np.unique(day)) if by_days else len(finds)
+            for a, b in traffic.list_pairs():
+                gains = traffic.estimate_gains(a, b, finds, day)
+                true = {name: traffic.get_true_difference(a, b, name) for name in gains}
+                differences += [(name, size, gain, true[name]) for name, gain in gains.items()]
+                for sign, old, new in ((1, a, b), (-1, b, a)):
+                    mine = gains if sign > 0 else {name: _reverse(gain) for name, gain in gains.items()}
+                    not_worse = all(mine[name].sign >= 0 for name in MEASURES)
+                    better = [not_worse and is_better(mine[name]) for name in CANDIDATES]
+                    rows.append((old, new, size, sign * true[RECALL], not_worse, *better))
+    frame = pd.DataFrame(rows, columns=["old", "new", "size", "true", "not worse", *CANDIDATES])
+    cell = pd.cut(frame["size"], FIND_EDGES, right=False, labels=CELLS)
+    return frame.assign(cell=cell, step=pd.cut(frame["true"], EDGES, labels=STEPS)), _build_coverage(
+        differences
+    )
 
 
-def _format_share(value: float) -> str:
-    return "" if np.isnan(value) else f"{100 * value:.1f}"
+def _reverse(gain: Estimate) -> Estimate:
+    return replace(gain, value=-gain.value, low=-gain.high, high=-gain.low)
+
+
+def _render_steps(frame: pd.DataFrame, by: str, primary: str) -> str:
+    """Render the share that passes as better, in percent, by the true difference of recall at 1 %."""
+    share = 100 * frame.groupby([by, "step"], observed=False)[primary].mean().unstack()
+    return f"By {primary}, %:\n\n{render(share)}"
 
 
 def _render_refits(frame: pd.DataFrame) -> str:
-    """Return the table of the refits: an older fit of the recipe, and a newer one."""
+    """Render the refits: an older fit of the recipe, and a newer one."""
     mine = frame[[pair in REFITS for pair in zip(frame["old"], frame["new"], strict=True)]]
-    lines = []
-    for cell in CELLS:
-        some = mine[mine["cell"] == cell]
-        passed = some[some["not worse"]]
-        if len(some):
-            lines.append(
-                f"| {cell} | {len(some):,} | {100 * some['not worse'].mean():.0f} | {100 * (passed['true'] <= -WRONG_FROM).mean():.1f} | "
-                f"{-100 * passed['true'].clip(upper=0).mean():.1f} | {100 * passed['true'].mean():+.1f} |"
-            )
-    return table(
-        [
-            "known finds",
-            "refits",
-            "pass, %",
-            "of these truly worse by 3 points or more, %",
-            "mean loss of recall at 1 %, points (a gain counts 0)",
-            "mean difference, points",
-        ],
-        lines,
+    passed = mine[mine["not worse"]]
+    true = passed["true"].groupby(passed["cell"], observed=True)
+    columns = {
+        "pass, %": mine.groupby("cell", observed=True)["not worse"].mean(),
+        "of these truly worse by 3 points or more, %": true.apply(lambda each: (each <= -WRONG_FROM).mean()),
+        "mean loss of recall at 1 %, points (a gain counts 0)": -true.apply(
+            lambda each: each.clip(upper=0).mean()
+        ),
+        "mean difference, points": true.mean(),
+    }
+    return render(
+        mine.groupby("cell", observed=True)
+        .size()
+        .rename("refits")
+        .to_frame()
+        .join(100 * pd.DataFrame(columns))
     )
 
 
@@ -626,6 +612,7 @@ STUDIES: dict[str, Callable[[Path, Groups, int], str]] = {
     "estimators": study_estimators,
     "figures": study_figures,
     "gate": study_gate,
+    "days": study_days,
 }
 
 if __name__ == "__main__":

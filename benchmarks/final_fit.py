@@ -144,8 +144,8 @@ def measure(made: SimulatedTables) -> Found:
 def fit_plain(parts: SplitFeatures, matrix: FeatureMatrix, judged: Bools) -> Floats:
     """Rank the evaluated days with plain LightGBM on the features and rows of the final fit."""
     rows = parts.select_fitting_rows(1)
-    weight = np.where(parts.known[rows], 1.0, PLAIN_BACKGROUND)
-    data = lightgbm.Dataset(matrix.X[rows], parts.positive[rows].astype(np.float64), weight=weight)
+    weight = np.where(parts.labels.known[rows], 1.0, PLAIN_BACKGROUND)
+    data = lightgbm.Dataset(matrix.X[rows], parts.labels.positive[rows].astype(np.float64), weight=weight)
     booster = lightgbm.train({**PARAMS, "seed": 1}, data, num_boost_round=PLAIN_ROUNDS)
     return np.asarray(booster.predict(matrix.X[judged[matrix.rows]], num_threads=1), dtype=np.float64)
 

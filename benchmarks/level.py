@@ -110,7 +110,7 @@ def measure(preset: str, seed: int, days: int, per_day: int) -> Measured:
     test = SplitFeatures(data.evaluation, evaluated.matrix)
     mine = test.select_part(TEST)
     weight = test.estimate_result_weights(mine, config.model.seed)[mine]
-    fits, served = fit_at_dates(data, recipe, evaluated.matrix)
+    fits, served = fit_at_dates(data, recipe, evaluated)
     parts = SplitFeatures(data.final, evaluated.matrix)
     unseen = collect_unseen(fits, parts, weight, config.model.seed)
     final = calibrate_final(served, unseen)

@@ -35,7 +35,7 @@ from training.data.training_set import (
 )
 from training.evaluation.estimate import draw_days
 from training.fitting.deployed import score_baselines
-from training.fitting.fit import Recipe, SplitFeatures, fit_evaluation
+from training.fitting.fit import Recipe, fit_evaluation
 from training.runs.result import TrainingResult
 from training.runs.task import TrainingTask
 from training.runs.train import train_model
@@ -111,9 +111,8 @@ def run(seed: int, days: int, per_day: int) -> DetectionCounts:
     tables = tables_of(made)
     trained = train_model(TrainingTask(tables, truth=made.truth))
     past = past_of(tables, trained)
-    parts = SplitFeatures(trained.data, trained.matrix)
-    at = np.flatnonzero(parts.select_part(TEST))
-    baselines = score_baselines(parts, at, trained.evaluated, trained.config.model.seed)
+    tested = np.flatnonzero(trained.data.part == TEST)
+    baselines = score_baselines(trained.evaluated, tested, trained.config.model.seed)
     scores = {
         OURS: trained.test_scores,
         "hour form": hour_form(past),

@@ -33,7 +33,7 @@ from models.bundle import Bundle
 from models.registry import Registry
 from training.config import TrainConfig, parse_config
 from training.data.splits import TRAIN
-from training.evaluation.paired import PairedEvaluation, evaluate_pair
+from training.evaluation.metrics import PairedEvaluation, evaluate_pair
 from training.promotion.compared_versions import ComparedVersions
 from training.promotion.comparison import ComparedTraffic, Comparison
 from training.promotion.review import log_reviewed_comparison

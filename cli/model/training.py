@@ -108,8 +108,7 @@ class TrainOptions(NamedTuple):
 
     def build_diagnostics(self, state_dir: Path) -> "DiagnosticsOptions":
         """Build the options of ablation and hyperparameter search. The search is logged in the state directory."""
-        from training.fitting.diagnostics import DiagnosticsOptions
-        from training.fitting.search import SearchBudget
+        from training.fitting.diagnostics import DiagnosticsOptions, SearchBudget
 
         search = SearchBudget(self.trials, self.minutes, state_dir / "search.log") if self.trials else None
         return DiagnosticsOptions(self.ablation, search)

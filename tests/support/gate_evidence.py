@@ -10,8 +10,7 @@ from models.bundle import Bundle
 from training.evaluation.estimate import Estimate
 from training.evaluation.finds import KnownFinds
 from training.evaluation.leakage import BOUNDS
-from training.evaluation.metrics import Evaluation, FindCounts
-from training.evaluation.paired import PairedEvaluation
+from training.evaluation.metrics import Evaluation, FindCounts, PairedEvaluation
 from training.evaluation.stored_scores import RecipeEvaluation
 from training.gate.figures import RunFigures
 from training.gate.rules import ChampionComparison, CheckResult, GateEvidence

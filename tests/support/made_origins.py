@@ -1,7 +1,5 @@
 """Rolling origins of made-up rows, for tests of what looks at them."""
 
-from datetime import UTC, datetime
-
 import numpy as np
 from support.small_model import SPEC, make_rows
 
@@ -21,8 +19,6 @@ def _origin(seed: int, rows: int, spec: Spec) -> RollingOrigin:
     train, window = make_rows(seed + 1, rows), make_rows(seed + 2, rows)
     background = (np.arange(rows) % 5 == 0) & (train.y == 0)
     return RollingOrigin(
-        datetime(2024, 4, 8, tzinfo=UTC),
-        datetime(2024, 5, 6, tzinfo=UTC),
         train,
         background,
         window._replace(weight=np.ones(rows)),

@@ -2,8 +2,7 @@
 
 from features.batch import Tables
 from training.config import parse_config
-from training.fitting.diagnostics import DiagnosticsOptions
-from training.fitting.search import SearchBudget
+from training.fitting.diagnostics import DiagnosticsOptions, SearchBudget
 from training.runs.task import TrainingTask
 from training.runs.train import train_model
 from training.simulation.operation import simulate

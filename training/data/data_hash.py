@@ -29,13 +29,6 @@ class TableHash:
         self._waiting: list[pd.DataFrame] = []
         self._waiting_rows = 0
 
-    @classmethod
-    def of_frame(cls, frame: pd.DataFrame) -> "TableHash":
-        """Hash a table in memory."""
-        table = cls()
-        table.add(frame)
-        return table
-
     def add(self, frame: pd.DataFrame) -> None:
         """Add the next rows of the table."""
         self.rows += len(frame)
@@ -74,9 +67,11 @@ def hash_tables(tables: Mapping[str, "pd.DataFrame | TableHash | None"]) -> str:
     total = hashlib.sha256()
     for name in sorted(tables):
         table = tables[name]
+        if isinstance(table, pd.DataFrame):
+            frame, table = table, TableHash()
+            table.add(frame)
         if table is not None:
-            hashed = table if isinstance(table, TableHash) else TableHash.of_frame(table)
-            total.update(f"table {name}\n".encode() + hashed.compute_digest())
+            total.update(f"table {name}\n".encode() + table.compute_digest())
     return total.hexdigest()
 
 

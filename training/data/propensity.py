@@ -1,11 +1,8 @@
 """Propensity: the probability that a consignment gets a known result, estimated if none was logged.
 
-Rules and officers log no probability, so the rows that they chose cannot be weighted by one. What they look at is
-mostly in the data. So a model of "has a known result" is fitted on all traffic of the period and applied to days that
-it was not fitted on; it gives a probability for every row. It corrects for choices explained by the features, and for
-nothing else. Rows chosen by intelligence are left out and stand for themselves, since nothing in the data shows which
-other consignments had intelligence. An X-ray image that is not in the table leaves the estimates too high (measured
-on the simulated world).
+A model of "has a known result" is fitted on all traffic of the period and applied to days that it was not fitted on. It corrects for
+choices explained by the features, and for nothing else: an X-ray image that is not in the table leaves the estimates too high. Rows chosen
+by intelligence are left out and stand for themselves, since nothing in the data shows which other consignments had intelligence.
 """
 
 from collections.abc import Callable
@@ -47,11 +44,9 @@ def estimate_known_probability(
     seed: int,
     jobs: int = 1,
 ) -> Floats:
-    """Estimate for each consignment (n,) the probability that its result is known, from its features; in (0, 1].
+    """Estimate the probability that the result of each consignment is known, from its features; in (0, 1].
 
-    `traffic` is how many consignments a row stands for. The estimate of each UTC day comes from a model fitted on other days. The
-    sum over the traffic is about the number of known results, and differs from it by what the limits of a probability cut off
-    after the scaling. The number of jobs changes nothing.
+    `traffic` is how many consignments a row stands for. The estimate of each UTC day comes from a model fitted on other days.
     """
     if not traffic.sum():
         return np.ones(len(known))
@@ -74,10 +69,9 @@ def estimate_known_probability(
 
 
 def compute_result_weights(known: Bools, logged: Floats, estimated: Floats | None) -> Floats:
-    """Compute for each known result the number of consignments it stands for; 0 if the result is not known.
+    """Compute for each known result the number of consignments it stands for, else 0; `estimated` is needed if no probability was logged.
 
-    `logged` is the logged probability of having been chosen, NaN without one. `estimated` is needed if one is missing. If both exist,
-    the larger one is used: the logged probability of a random selection leaves out that the rules might have chosen the same row.
+    Of two probabilities the larger is used: that of a random selection leaves out that the rules might have chosen the same row.
     """
     chance = np.where(np.isnan(logged), 0.0, logged)
     if estimated is not None:

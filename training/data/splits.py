@@ -11,15 +11,12 @@ The worked example, as of Monday 1 July 2024, with a label delay of 14 days, 28 
     test         20 May          17 June     1 July: as of
     too young    17 June          1 July
 
-Training and validation labels are read on one day, the day the test begins: on that day this very model could have
-been trained and deployed. A parcel received on 20 March whose laboratory result comes on 21 May is no training row: on
-20 May nobody knew the result. One that its sender cancels or amends on 21 May is a training row as it was on 20 May. A
-parcel received on 7 May is in the gap even if its result was known the next day: of that day only the quick results,
-mostly `clear`, are known. The gap before validation prevents that parcels of one campaign are in both periods. The rule
-never looks at a label to place a row.
+Training and validation labels are read on one day, the day the test begins: on that day this very model could have been trained and
+deployed. A parcel received on 20 March whose laboratory result comes on 21 May is no training row. One that its sender cancels or amends
+on 21 May is a training row as it was on 20 May. A parcel received on 7 May is in the gap even if its result was known the next day: of
+that day only the quick results, mostly `clear`, are known. The gap before validation keeps the parcels of one campaign in one period.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import NamedTuple
@@ -91,30 +88,23 @@ class Split:
             part[ArrivalWindow(period.begins, period.ends).select(received_us)] = code
         return part
 
-    def to_rows(self) -> Iterator[dict[str, str]]:
+    def to_rows(self) -> list[dict[str, str]]:
         """Return the split as table rows for the report."""
-        for period in self.periods:
-            yield {
+        return [
+            {
                 "period": period.name,
                 "arrivals_from": f"{period.begins:%Y-%m-%d}",
                 "arrivals_until": f"{period.ends:%Y-%m-%d}",
                 "labels_visible_by": f"{period.labels_by:%Y-%m-%d %H:%M}",
             }
+            for period in self.periods
+        ]
 
 
 def split_by_time(
     first_arrival: datetime, last_labelled_arrival: datetime, as_of: datetime, config: SplitConfig
 ) -> Split:
-    """Split the time before `as_of`, counting back from the last arrival that has a final result by then.
-
-    Examples
-    --------
-    >>> split = split_by_time(
-    ...     datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 6, 28, 9, tzinfo=UTC),
-    ...     datetime(2024, 7, 1, tzinfo=UTC), SplitConfig(label_delay_days=14))
-    >>> f"{split.test.begins:%d %B} to {split.test.ends:%d %B}"
-    '20 May to 17 June'
-    """
+    """Split the time before `as_of`, counting back from the last arrival that has a final result by then."""
     gap = timedelta(days=config.label_delay_days)
     test_ends = min(truncate_to_day(as_of - gap), truncate_to_day(last_labelled_arrival) + timedelta(days=1))
     if config.test_from is None:
@@ -129,17 +119,13 @@ def split_by_time(
             expected=f"a day before {test_ends:%Y-%m-%d}, when the last labels were received",
             todo="choose an earlier day, or train as of a later date",
         )
-    test = Period("test", test_begins, test_ends, labels_by=as_of)
-    return _split_before(test, first_arrival, as_of, config)
+    return _split_before(Period("test", test_begins, test_ends, as_of), first_arrival, as_of, config)
 
 
 def split_without_test(first_arrival: datetime, as_of: datetime, config: SplitConfig) -> Split:
-    """Split the time before `as_of` for a model that is deployed at once: the test period is empty.
-
-    Training and validation end as late as possible, and their labels are read at `as_of`.
-    """
+    """Split the time before `as_of` for a model that is deployed at once: the test period is empty, and labels are read at `as_of`."""
     end = truncate_to_day(as_of)
-    return _split_before(Period("test", end, end, labels_by=as_of), first_arrival, as_of, config)
+    return _split_before(Period("test", end, end, as_of), first_arrival, as_of, config)
 
 
 def _split_before(test: Period, first_arrival: datetime, as_of: datetime, config: SplitConfig) -> Split:
@@ -167,20 +153,13 @@ def _split_before(test: Period, first_arrival: datetime, as_of: datetime, config
 
 def split_nothing(first_arrival: datetime, as_of: datetime) -> Split:
     """Assign all time before `as_of` to training, for the final fit: it uses every label known at `as_of`."""
-    return Split(
-        Period("training", truncate_to_day(first_arrival), as_of, labels_by=as_of),
-        Period("validation", as_of, as_of, labels_by=as_of),
-        Period("test", as_of, as_of, labels_by=as_of),
-        timedelta(0),
-        as_of,
-    )
+    train = Period("training", truncate_to_day(first_arrival), as_of, as_of)
+    validation, test = (Period(name, as_of, as_of, as_of) for name in ("validation", "test"))
+    return Split(train, validation, test, timedelta(0), as_of)
 
 
 def compute_settled_end(last_visible: datetime) -> datetime:
-    """Return the day until which most results of arrivals are known, if the last outcome became visible at a given time.
-
-    Of later arrivals only the quick results are known, mostly `clear`.
-    """
+    """Return the day until which most results of arrivals are known, if the last outcome became visible at a given time."""
     return truncate_to_day(last_visible - timedelta(days=LABEL_DELAY_DAYS))
 
 

@@ -45,10 +45,7 @@ Positions = NDArray[np.int64]
 
 @dataclass(frozen=True, repr=False)
 class TableFeatures:
-    """Feature rows of kept consignments under any fitted parameters; positions are those of the rows of `frame`.
-
-    `X` was computed without fitted parameters. `table` is the hash and number of rows of the whole table.
-    """
+    """Kept consignments, their feature rows without fitted parameters, and the hash of the whole table; positions are those in `frame`."""
 
     frame: pd.DataFrame
     X: Rows
@@ -67,8 +64,7 @@ class TableFeatures:
     ) -> "TableFeatures":
         """Compute the features of the consignments at some ascending positions of the table; all consignments count for history.
 
-        The folder keeps the computed rows in parts, so that an interrupted run continues after its last part. The workers of a Dask
-        cluster need it.
+        The folder keeps computed parts, after which an interrupted run continues; the workers of a Dask cluster need it.
         """
         options, parameters = options or ComputeOptions(), FeatureParameters(config)
 
@@ -111,10 +107,7 @@ class TableFeatures:
     def build_matrix(
         self, fitted: FittedParameters, keep: Bools, known: FeatureMatrix | None = None
     ) -> FeatureMatrix:
-        """Return the feature rows of some consignments, copied from `known` if given.
-
-        If all are wanted and none are known, they are `X` itself, which the next such call changes.
-        """
+        """Return the feature rows of some consignments, copied from `known` if given; all of them are `X` itself, which changes."""
         pipeline = Pipeline(self.config, fitted, Pseudonyms(BATCH_KEY))
         matrix = known or FeatureMatrix(self.X, np.arange(len(self.X)), pipeline.spec)
         if known is not None or not keep.all():
@@ -133,10 +126,7 @@ class TableFeatures:
 def read_kept_rows(
     source: TableSource, config: FeatureConfig, rows: Positions, table: TableHash | None = None
 ) -> pd.DataFrame:
-    """Read the consignments at some ascending positions with all their columns, and add all rows of the table to a hash.
-
-    Identifiers are spelled as in the order of the source, which is read several times.
-    """
+    """Read the consignments at some ascending positions, spelled as in the order of the source, and add all rows to a hash."""
     found, start = [], 0
     for chunk in source.read_chunks():
         frame = chunk.to_frame(config.build_record_type())

@@ -5,6 +5,7 @@ the test begins, even if more became known later. `pending` is never a label, `m
 correction is not seen.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -24,6 +25,7 @@ from consignments.visibility import (
     compute_visible_us,
     list_positive_results,
 )
+from models.baselines import RandomOrder
 from training.config import TrainConfig, WeightsConfig
 from training.data.splits import (
     OUTSIDE,
@@ -35,7 +37,6 @@ from training.data.splits import (
     split_nothing,
     split_without_test,
 )
-from training.data.traffic_sample import TrafficSample
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -43,10 +44,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, repr=False)
 class Labels:
-    """Results known of each consignment (n,) of a table at a given time.
+    """Results known of each consignment of a table at a given time; `probability` is NaN if none was logged.
 
-    `positive` is False if no result is known, `probability` NaN if none was logged. A row is `missed` if it was chosen but never
-    presented. It is `chosen` even if no result is known yet; `selected_by` is empty if it was not chosen.
+    A row is `missed` if it was chosen but never presented. It is `chosen` even if no result is known yet.
     """
 
     known: Bools
@@ -60,11 +60,6 @@ class Labels:
     def pending(self) -> Bools:
         """Chosen rows that may still get a result."""
         return self.chosen & ~self.known & ~self.missed
-
-    def combine_where(self, rows: Bools, other: "Labels") -> "Labels":
-        """Return these labels for `rows`, and the other ones elsewhere."""
-        theirs = vars(other)
-        return Labels(**{name: np.where(rows, mine, theirs[name]) for name, mine in vars(self).items()})
 
     def select_rows(self, rows: NDArray[np.int64]) -> "Labels":
         """Return the labels of some rows."""
@@ -149,11 +144,10 @@ def get_true_labels(consignment_id: "pd.Series", truth: pd.DataFrame, target: Ta
 
 
 def compute_inverse_propensity(probability: Floats, clip: float = np.inf) -> Floats:
-    """Compute the inverse of logged selection probabilities, at most `clip`.
+    """Compute the inverse of logged selection probabilities, at most `clip`; without one a row stands for itself alone.
 
-    A row without a logged probability has weight 1: it stands for itself alone, and the rows drawn with a known
-    probability stand for the rest. That is correct if those were drawn from what was not chosen otherwise (Horvitz and
-    Thompson 1952, with the unlogged rows as a stratum taken with certainty).
+    That is correct if rows were drawn from what was not chosen otherwise (Horvitz and Thompson 1952, the unlogged ones as a stratum taken
+    with certainty).
     """
     weight: Floats = np.minimum(np.where(np.isnan(probability), 1.0, 1.0 / probability), clip)
     return weight
@@ -165,15 +159,63 @@ def compute_effective_sample_size(weight: Floats) -> float:
     return float(weight.sum()) ** 2 / squares if squares else 0.0
 
 
+SEED_OFFSET = 1_000_003
+"""Keeps the draw of traffic apart from the baseline with the random order of the same seed."""
+
+
+class TrafficSample(NamedTuple):
+    """The kept rows of a table of `of` rows, and how many consignments of its period each stands for, regardless of labels.
+
+    A row of traffic that nobody inspected is drawn by a number that depends on its identifier and the seed alone, so the sample is the same
+    in any order of the rows. `even` marks a uniform sample of the traffic of the periods, inspected or not.
+    """
+
+    rows: NDArray[np.int64]
+    stands_for: Floats
+    even: Bools
+    of: int
+
+    @classmethod
+    def create_whole(cls, rows: int) -> "TrafficSample":
+        """Create the sample that has all rows of a table."""
+        return cls(np.arange(rows), np.ones(rows), np.ones(rows, dtype=bool), rows)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Return True if some traffic was left out."""
+        return bool((self.stands_for > 1.0).any())
+
+
+def sample_traffic(
+    consignment_id: "pd.Series", learnt: Bools, periods: Sequence[Bools], limit: int, seed: int
+) -> TrafficSample:
+    """Keep all `learnt` rows, and of the other traffic of the tested periods at most `limit` rows; no row is in two periods."""
+    traffic = np.logical_or.reduce([learnt & False, *periods])
+    rest = np.flatnonzero(traffic & ~learnt)
+    drawn = np.ones(len(learnt), dtype=bool)
+    if len(rest) > limit:
+        at = np.flatnonzero(traffic)
+        number = np.ones(len(learnt))
+        number[at] = RandomOrder(seed + SEED_OFFSET).compute_scores(
+            np.empty((0, 0), dtype=np.float32), consignment_id.iloc[at].tolist()
+        )
+        drawn = number <= np.partition(number[rest], limit - 1)[limit - 1]
+    stands_for = np.ones(len(learnt))
+    for period in periods:
+        mine = period & ~learnt
+        stands_for[mine] = mine.sum() / max(int((mine & drawn).sum()), 1)
+    rows = np.flatnonzero(learnt | (traffic & drawn))
+    return TrafficSample(rows, stands_for[rows], drawn[rows], len(learnt))
+
+
 HeldOut = Literal["validation and test", "validation", "nothing"]
 
 
 @dataclass(frozen=True, repr=False)
 class ObservedTables:
-    """Tables that a training run may read, as they were visible at a date; what came later is ignored.
+    """Tables that a training run may read, as they were visible at a date; background is drawn from the `offered` rows only.
 
-    `offered` marks the rows that background may be drawn from, if not all. `sample` is what the consignments stand for, if they are
-    the rows that were kept of a larger table.
+    `sample` is what the consignments stand for, if they are the rows that were kept of a larger table.
     """
 
     consignments: pd.DataFrame
@@ -190,11 +232,10 @@ class ObservedTables:
 
 @dataclass(frozen=True, repr=False)
 class DataSet:
-    """Rows of a training run, as positions in the consignment table; all arrays are as long as that table.
+    """Rows of a training run; all arrays are as long as the consignment table.
 
-    `part` is `TRAIN`, `VALIDATION`, `TEST`, or `OUTSIDE` if the row is not used. `labels` are those known by the date that the row's
-    period allows. `background` marks uninspected rows of training and validation that were sampled as weak negatives, each part at its
-    `background_rate`. `weight` is that of labelled and background rows in fitting, else 0. `report` has a row for each period.
+    `labels` are those known by the date that the row's period allows. `background` marks uninspected rows of training and validation that
+    were sampled as weak negatives, each part at its `background_rate`. `weight` is that of rows in fitting, else 0.
     """
 
     observed: ObservedTables
@@ -210,9 +251,8 @@ class DataSet:
     @property
     def keep(self) -> Bools:
         """Rows whose features are needed: labelled or background rows, and all traffic of the test period."""
-        fitted = np.isin(self.part, (TRAIN, VALIDATION)) & (self.labels.known | self.background)
-        rows: Bools = (self.part == TEST) | fitted
-        return rows
+        tested: Bools = self.part == TEST
+        return tested | self.select_fitting_rows(TRAIN) | self.select_fitting_rows(VALIDATION)
 
     def select_fitting_rows(self, part: int) -> Bools:
         """Select the rows of a part that are fitted on."""
@@ -250,18 +290,13 @@ def build_data_set(
     *,
     held_out: HeldOut = "validation and test",
 ) -> DataSet:
-    """Build the training, validation and test sets as they were visible at a date.
-
-    Without a test period the model is deployed at `as_of` (`splits.split_without_test`). If nothing is held out, every label known at
-    `as_of` is trained on (`splits.split_nothing`).
-    """
-    consignments, as_of = observed.consignments, observed.as_of
-    received = get_time_column_us(consignments, "received_at")
-    known = final = _KnownRows.observe(observed, target, as_of)
-    labelled = final.decided & final.labels.known
+    """Build the training, validation and test sets as they were visible at a date."""
+    as_of, received = observed.as_of, get_time_column_us(observed.consignments, "received_at")
+    decided, withdrawn, labels = final = _observe_rows(observed, target, as_of)
+    labelled = decided & labels.known
     if not labelled.any():
         raise _explain_missing_results(observed)
-    first = to_datetime(int(received[final.decided].min()))
+    first = to_datetime(int(received[decided].min()))
     if held_out == "validation and test":
         cut = split_by_time(first, to_datetime(int(received[labelled].max())), as_of, config.split)
     elif held_out == "validation":
@@ -271,15 +306,17 @@ def build_data_set(
     placed = cut.assign_parts(received)
     if cut.train.labels_by != as_of:
         # A parcel that was amended or withdrawn later was as it was on the day on which the labels are read.
-        then = _KnownRows.observe(observed, target, cut.train.labels_by)
-        known = then.combine_where(np.isin(placed, (TRAIN, VALIDATION)), final)
-    labels = known.labels
-    part = np.where(known.decided & ~known.withdrawn, placed, OUTSIDE).astype(np.int8)
+        early = np.isin(placed, (TRAIN, VALIDATION))
+        then = _observe_rows(observed, target, cut.train.labels_by)
+        decided, withdrawn = np.where(early, then[0], decided), np.where(early, then[1], withdrawn)
+        pairs = zip(vars(then[2]).items(), vars(labels).values(), strict=True)
+        labels = Labels(**{name: np.where(early, one, other) for (name, one), other in pairs})
+    part = np.where(decided & ~withdrawn, placed, OUTSIDE).astype(np.int8)
     background, rates = _draw_background(part, labels.chosen, observed.offered, config)
     weight = compute_fitting_weights(part, labels, background, config.weights)
     data = DataSet(observed, target, cut, part, labels, background, rates, weight, report=[])
     _require_both_kinds(data)
-    return replace(data, report=_build_report(data, received, known, final.labels))
+    return replace(data, report=_build_report(data, placed, decided, withdrawn, final[2]))
 
 
 def _explain_missing_results(observed: ObservedTables) -> BadInput:
@@ -305,29 +342,11 @@ def _explain_missing_results(observed: ObservedTables) -> BadInput:
     )
 
 
-class _KnownRows(NamedTuple):
-    """Knowledge of each row of the consignment table at a given time: `select_decided_versions`, `select_withdrawn`, labels."""
-
-    decided: Bools
-    withdrawn: Bools
-    labels: Labels
-
-    @classmethod
-    def observe(cls, observed: ObservedTables, target: Target, moment: datetime) -> "_KnownRows":
-        frame, outcomes = observed.consignments, observed.outcomes
-        return cls(
-            select_decided_versions(frame, outcomes, moment),
-            select_withdrawn(frame, outcomes, moment),
-            get_labels_as_of(frame["consignment_id"], outcomes, moment, target),
-        )
-
-    def combine_where(self, rows: Bools, other: "_KnownRows") -> "_KnownRows":
-        """Return this for `rows`, and the other one elsewhere."""
-        return _KnownRows(
-            np.where(rows, self.decided, other.decided),
-            np.where(rows, self.withdrawn, other.withdrawn),
-            self.labels.combine_where(rows, other.labels),
-        )
+def _observe_rows(observed: ObservedTables, target: Target, moment: datetime) -> tuple[Bools, Bools, Labels]:
+    """Return which rows are decided versions, which were withdrawn, and the labels, as known at a time."""
+    frame, outcomes = observed.consignments, observed.outcomes
+    labels = get_labels_as_of(frame["consignment_id"], outcomes, moment, target)
+    return *_select_versions(frame, outcomes, moment), labels
 
 
 def select_counted_consignments(
@@ -337,47 +356,29 @@ def select_counted_consignments(
 
     Of the columns, those of the order are enough. What came or happened after `moment` is ignored.
     """
-    decided = select_decided_versions(frame, outcomes, moment)
-    return decided & ~select_withdrawn(frame, outcomes, moment)
+    decided, withdrawn = _select_versions(frame, outcomes, moment)
+    return decided & ~withdrawn
 
 
-def select_decided_versions(
-    frame: pd.DataFrame, outcomes: pd.DataFrame | None, moment: datetime | None = None
-) -> Bools:
-    """Select the rows of the versions on which a decision was made.
+def _select_versions(
+    frame: pd.DataFrame, outcomes: pd.DataFrame | None, moment: datetime | None
+) -> tuple[Bools, Bools]:
+    """Select the versions on which a decision was made, and the rows that were withdrawn although nobody had chosen them.
 
-    Such a version had been received by `moment`. If the consignment was chosen, it was received before that: what an amendment
-    corrects afterwards was not known.
+    If a consignment was chosen, its version was received before that: what an amendment corrects afterwards was not known.
     """
-    return select_counting_rows(
-        frame, None if moment is None else to_us(moment), _find_decisions(outcomes, moment)
-    )
-
-
-def select_withdrawn(
-    frame: pd.DataFrame, outcomes: pd.DataFrame | None, moment: datetime | None = None
-) -> Bools:
-    """Select the rows whose sender had withdrawn them although nobody had chosen them."""
+    moment_us = None if moment is None else to_us(moment)
+    chosen = pd.Series(dtype=np.int64)
+    if outcomes is not None:
+        chosen_us = _find_chosen_us(outcomes)
+        known = (chosen_us != NO_TIME) & (True if moment_us is None else chosen_us <= moment_us)
+        names = normalize_column(outcomes["consignment_id"][known]).to_pandas()
+        chosen = pd.Series(chosen_us[known], dtype=np.int64).groupby(names.to_numpy()).min()
     cancelled = get_time_column_us(frame, "cancelled_at")
-    withdrawn: Bools = cancelled != NO_TIME
-    if moment is not None:
-        withdrawn &= cancelled < to_us(moment)
+    withdrawn = (cancelled != NO_TIME) & (True if moment_us is None else cancelled < moment_us)
     names = normalize_column(frame["consignment_id"]).to_pandas()
-    chosen = names.isin(_find_decisions(outcomes, moment).index).to_numpy(dtype=bool)
-    withdrawn &= ~chosen
-    return withdrawn
-
-
-def _find_decisions(outcomes: pd.DataFrame | None, moment: datetime | None) -> "pd.Series":
-    """Return when each consignment was first chosen, in microseconds by identifier in normal form."""
-    if outcomes is None:
-        return pd.Series(dtype=np.int64)
-    chosen = _find_chosen_us(outcomes)
-    known = chosen != NO_TIME
-    if moment is not None:
-        known &= chosen <= to_us(moment)
-    names = normalize_column(outcomes["consignment_id"][known]).to_pandas()
-    return pd.Series(chosen[known], dtype=np.int64).groupby(names.to_numpy()).min()
+    withdrawn &= ~names.isin(chosen.index).to_numpy(dtype=bool)
+    return select_counting_rows(frame, moment_us, chosen), withdrawn
 
 
 def _draw_background(
@@ -430,11 +431,11 @@ def _require_both_kinds(data: DataSet) -> None:
 
 
 def _build_report(
-    data: DataSet, received: NDArray[np.int64], known: _KnownRows, final: Labels
+    data: DataSet, placed: NDArray[np.int8], decided: Bools, withdrawn: Bools, final: Labels
 ) -> list[dict[str, float | str]]:
     """Count for each period the arrivals, the rows used, and those left out, with why."""
-    placed, as_of_us = data.split.assign_parts(received), to_us(data.split.as_of)
-    labels, superseded = data.labels, (received < as_of_us) & ~known.decided
+    received, labels = get_time_column_us(data.observed.consignments, "received_at"), data.labels
+    late = received >= to_us(data.split.as_of)
     rows: list[dict[str, float | str]] = []
     for code, period in enumerate(data.split.periods, TRAIN):
         here, mine = placed == code, data.part == code
@@ -449,14 +450,14 @@ def _build_report(
             "missed": mine & labels.missed,
             "pending": mine & labels.pending,
             "known_too_late": mine & final.known & ~labels.known,
-            "amended_later": here & superseded,
-            "withdrawn": here & known.withdrawn,
+            "amended_later": here & ~late & ~decided,
+            "withdrawn": here & withdrawn,
             "without_logged_probability": labelled & np.isnan(labels.probability),
         }
         effective = round(compute_effective_sample_size(data.weight[labelled]), 1)
         counts = {name: int(each.sum()) for name, each in counted.items()}
         rows.append({"period": period.name, **counts, "effective_sample_size": effective})
-    outside, late = (placed == OUTSIDE) & (received < as_of_us), received >= as_of_us
-    rows.append({"period": "gaps and too young", "arrived": int(outside.sum()), "used": 0.0})
-    rows.append({"period": "received after as-of", "arrived": int(late.sum()), "used": 0.0})
-    return rows
+    outside = {"gaps and too young": (placed == OUTSIDE) & ~late, "received after as-of": late}
+    return rows + [
+        {"period": name, "arrived": int(each.sum()), "used": 0.0} for name, each in outside.items()
+    ]

@@ -11,9 +11,9 @@ from models.bands import ELEVATED_SHARE, HIGH_SHARE
 from models.formats import format_percent
 from models.reasons.texts import load_text_table
 from training.dossier.evidence import DossierEvidence, Row
-from training.evaluation.capacity import SHARES
 from training.evaluation.estimate import Estimate, describe_estimate
 from training.evaluation.metrics import describe_counts
+from training.evaluation.traffic import SHARES
 from training.monitoring.drift_measures import LIMITS
 from training.reporting.html import HEADLINE
 

@@ -1,8 +1,7 @@
 """An estimate: its 95 % interval, on how many known finds it rests, and whether it may be shown as a number.
 
 Sums over all traffic, as drift compares them, get their intervals from resampled whole days, since parcels of one day are not
-independent: there every array is a metric of the data, then of each resample. `training.evaluation.finds` has the intervals of what
-rests on known finds.
+independent. What rests on known finds has the intervals of `training.evaluation.finds`.
 """
 
 import math
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.formats import format_count, format_number, format_percent
+from training.data.training_set import compute_effective_sample_size
 
 Floats = NDArray[np.float64]
 
@@ -26,19 +26,10 @@ MIN_RESAMPLE_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Estimate:
-    """A metric with its 95 % interval, and what it rests on; NaN if the data do not determine it.
+    """A metric with its 95 % interval, NaN if the data do not determine it, and on how many known finds it rests, None without any.
 
-    Attributes
-    ----------
-    value, low, high : float
-    effective : float
-        Number of equally weighted known finds that would be as informative (Kish 1965).
-    largest : float
-        Share of the largest weight among the weights of the known finds, 0 to 1.
-    known : int or None
-        Known finds behind it; None if it does not rest on finds.
-    is_share : bool
-        True for a share or a difference of shares, whose interval must not be too wide to be shown.
+    `effective` is the number of equally weighted finds that would be as informative, `largest` the share of the largest weight. Only the
+    interval of a share must not be too wide to be shown.
     """
 
     value: float
@@ -52,35 +43,18 @@ class Estimate:
     @property
     def has_interval(self) -> bool:
         """True if both ends are known."""
-        return bool(np.isfinite(self.low) and np.isfinite(self.high))
+        return math.isfinite(self.low) and math.isfinite(self.high)
 
     @property
     def sign(self) -> int:
-        """Sign of a difference: 1 or -1 if its entire interval is above or below zero, 0 if it contains zero or is unknown.
-
-        Examples
-        --------
-        >>> Estimate(0.1, 0.02, 0.2).sign, Estimate(0.1, -0.02, 0.2).sign, Estimate(0.1, np.nan, np.nan).sign
-        (1, 0, 0)
-        """
+        """Sign of a difference: 1 or -1 if its entire interval is above or below zero, 0 if it contains zero or is unknown."""
         return int(self.low > 0) - int(self.high < 0)
 
     @property
     def is_shown(self) -> bool:
-        """True if enough results carry the estimate, so that it may be shown as a number.
-
-        Examples
-        --------
-        >>> Estimate(0.4, 0.3, 0.5).is_shown, Estimate(0.4, 0.3, 0.5, effective=9.9).is_shown, Estimate(0.4, 0.1, 0.7).is_shown
-        (True, False, False)
-        """
-        narrow = not self.is_share or self.high - self.low <= MAX_SHOWN_WIDTH
-        return (
-            bool(np.isfinite(self.value))
-            and self.has_interval
-            and self.effective >= MIN_EFFECTIVE_FINDS
-            and narrow
-        )
+        """True if enough results carry the estimate, so that it may be shown as a number."""
+        known = math.isfinite(self.value) and self.has_interval and self.effective >= MIN_EFFECTIVE_FINDS
+        return known and (not self.is_share or self.high - self.low <= MAX_SHOWN_WIDTH)
 
     @property
     def shown(self) -> float:
@@ -88,19 +62,15 @@ class Estimate:
         return self.value if self.is_shown else math.nan
 
     def list_ends(self) -> tuple[tuple[str, float], ...]:
-        """Return the value and both ends, each with the ending of its logged name."""
+        """Return the value and both ends, each with the ending of its name."""
         return ("", self.value), ("_low", self.low), ("_high", self.high)
 
-    def explain_missing(self) -> str:
-        """Return why the estimate is not shown, and about how many more results it needs; empty if it is shown.
+    def to_columns(self, name: str) -> dict[str, float | str]:
+        """Return the value and both ends as columns of a table, NaN if they may not be shown."""
+        return {f"{name}{end}": value if self.is_shown else math.nan for end, value in self.list_ends()}
 
-        Examples
-        --------
-        >>> Estimate(0.4, 0.1, 0.9, effective=4.0, known=4).explain_missing()
-        'too few results: 4 known, about 7 more needed'
-        >>> Estimate(0.4, float("nan"), float("nan"), effective=20.0, known=20).explain_missing()
-        'too few results: 20 known, of too few days for an interval'
-        """
+    def explain_missing(self) -> str:
+        """Return why the estimate is not shown, and about how many more results it needs; empty if it is shown."""
         if self.is_shown:
             return ""
         if self.known is None:
@@ -133,27 +103,16 @@ class Estimate:
         return max(1, math.ceil(known * (factor - 1)))
 
 
-@dataclass(frozen=True)
-class Support:
-    """The known finds behind an estimate."""
-
-    known: int
-    effective: float
-    largest: float
-
-    @classmethod
-    def from_weights(cls, weights: Floats) -> "Support":
-        """Compute it from what each known find stands for."""
-        total = float(weights.sum())
-        if total <= 0:
-            return cls(0, 0.0, 0.0)
-        return cls(len(weights), total**2 / float((weights**2).sum()), float(weights.max()) / total)
-
-    def attach(self, estimate: Estimate, *, is_share: bool = True) -> Estimate:
-        """Return an estimate that rests on these finds."""
-        return replace(
-            estimate, effective=self.effective, largest=self.largest, known=self.known, is_share=is_share
-        )
+def attach_finds(estimate: Estimate, weights: Floats, *, is_share: bool = True) -> Estimate:
+    """Return an estimate that rests on known finds with these weights."""
+    total = float(weights.sum())
+    return replace(
+        estimate,
+        effective=compute_effective_sample_size(weights),
+        largest=float(weights.max()) / total if total > 0 else 0.0,
+        known=len(weights),
+        is_share=is_share,
+    )
 
 
 def describe_estimate(estimate: Estimate) -> str:
@@ -191,15 +150,9 @@ def divide(part: Floats, whole: Floats) -> Floats:
 
 
 def compute_interval(values: Floats) -> Estimate:
-    """Compute the interval that contains 95 % of the resamples; NaN if half of them are unknown."""
-    resampled = _drop_unknown(values)
-    if not len(resampled):
-        return Estimate(float(values[0]), np.nan, np.nan)
+    """Compute the interval that contains 95 % of the resamples, which follow the value; NaN if half of them are unknown."""
+    value, resampled = float(values[0]), values[1:][np.isfinite(values[1:])]
+    if len(resampled) <= MIN_RESAMPLE_SHARE * len(values):
+        return Estimate(value, np.nan, np.nan)
     low, high = np.quantile(resampled, INTERVAL_QUANTILES)
-    return Estimate(float(values[0]), float(low), float(high))
-
-
-def _drop_unknown(values: Floats) -> Floats:
-    """Return the resamples in which the metric exists; none if those are too few."""
-    resampled: Floats = values[1:][np.isfinite(values[1:])]
-    return resampled if len(resampled) > MIN_RESAMPLE_SHARE * len(values) else resampled[:0]
+    return Estimate(value, float(low), float(high))

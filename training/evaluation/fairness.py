@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from features.spec import Spec
 from training.config import EvaluationConfig
-from training.evaluation.capacity import index_office_days, select_at_capacity
 from training.evaluation.estimate import Estimate
 from training.evaluation.finds import KnownFinds, RankedTraffic
-from training.evaluation.traffic import ScoredPeriod
+from training.evaluation.traffic import AT_CAPACITY, ScoredPeriod
 
 CONSIGNEE = "consignee"
 KINDS = ("departure", "channel", CONSIGNEE)
@@ -55,20 +54,17 @@ def classify_consignee(X: NDArray[np.float32], spec: Spec) -> NDArray[np.object_
     return kind
 
 
-def compute_fairness_rows(
-    traffic: ScoredPeriod, capacity: int, config: EvaluationConfig, judged_by: str
-) -> list[Row]:
+def compute_fairness_rows(traffic: ScoredPeriod, config: EvaluationConfig, judged_by: str) -> list[Row]:
     """Compute the inspection burden of each group: all traffic first, then the largest groups of each kind."""
     ranked = RankedTraffic(traffic)
-    cell = index_office_days(traffic.office, traffic.day)
-    taken = select_at_capacity(ranked.group, cell, capacity, traffic.traffic)
-    finds = KnownFinds.locate(traffic, ranked, config)
+    within = ranked.select_at_capacities(config)
+    finds = KnownFinds.locate(ranked, within)
     return [
         {
             "judged_by": judged_by,
             "kind": kind,
             "value": value or "missing",
-            **_build_burden_row(traffic, taken * mine, mine, finds),
+            **_build_burden_row(traffic, within[AT_CAPACITY] * mine, mine, finds),
         }
         for kind, value, mine in _iterate_groups(traffic, config)
     ]

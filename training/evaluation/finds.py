@@ -8,23 +8,25 @@ probabilities leave out what the selectors saw beyond the data. Its weight is th
 Two finds that stand for 16 and 1 have weights 4 and 1. If a score ranks the first within the top 1 % and the second not, recall is 80 %.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaincinv, ndtri
 
 from training.config import EvaluationConfig
-from training.evaluation.capacity import (
+from training.data.training_set import compute_effective_sample_size
+from training.evaluation.estimate import INTERVAL_QUANTILES, Estimate, attach_finds
+from training.evaluation.traffic import (
     AT_CAPACITY,
     SHARES,
+    ScoredPeriod,
     compute_daily_capacity,
     index_office_days,
     select_at_capacity,
 )
-from training.evaluation.estimate import INTERVAL_QUANTILES, Estimate, Support
-from training.evaluation.traffic import ScoredPeriod
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -40,19 +42,12 @@ SHARE_ENDS, GAIN_ENDS = (0.0, 1.0), (-0.5, 0.5)
 
 
 def weigh_finds(weight: Floats) -> Floats:
-    """Compute the weights of finds from what each stands for: the square root, capped at a multiple of the mean.
-
-    Parameters
-    ----------
-    weight : float64 array, (finds,)
-        Inverse probability of being known, at least 1.
+    """Compute the weights of finds from what each stands for at most: the square root, capped at a multiple of the mean.
 
     Examples
     --------
     >>> weigh_finds(np.array([1.0, 1.0, 16.0])).tolist()
     [1.0, 1.0, 4.0]
-    >>> weigh_finds(np.array([1.0] * 9 + [10_000.0])).round(2).tolist()[-1]
-    2.25
     """
     root = np.sqrt(weight)
     limit = float(root.max(initial=0.0))
@@ -65,32 +60,23 @@ def weigh_finds(weight: Floats) -> Floats:
 
 
 class RankedTraffic:
-    """Traffic ranked by its score: what lies above each row, and within a capacity.
+    """Traffic ranked by its score; `group` is the rank of each row among the distinct scores, 0 for the highest."""
 
-    Parameters
-    ----------
-    traffic : ScoredPeriod
-
-    Attributes
-    ----------
-    group : int64 array, (n,)
-        Rank of the score among the distinct scores: 0 for the highest; equal scores share it.
-    """
-
-    def __init__(self, traffic: ScoredPeriod) -> None:
-        _, self.group = np.unique(-traffic.score, return_inverse=True)
-        self._size = np.bincount(self.group, traffic.traffic)
+    def __init__(self, period: ScoredPeriod) -> None:
+        self.period = period
+        _, self.group = np.unique(-period.score, return_inverse=True)
+        self._size = np.bincount(self.group, period.traffic)
         self._through = np.cumsum(self._size)
         self.total = float(self._through[-1])
 
     @property
     def through(self) -> Floats:
-        """Traffic down to each row, with all of equal score; (n,)."""
+        """Traffic down to each row, with all of equal score."""
         return np.asarray(self._through[self.group], dtype=np.float64)
 
     @property
     def share_above(self) -> Floats:
-        """Share of the traffic above each row, of equal scores half; (n,)."""
+        """Share of the traffic above each row, of equal scores half."""
         shares: Floats = (self._through - self._size / 2)[self.group] / self.total
         return shares
 
@@ -99,29 +85,34 @@ class RankedTraffic:
         return max(1.0, round(share * self.total))
 
     def select_within(self, share: float) -> Floats:
-        """Compute which part of each row is within a share of the traffic; scores that tie at the cut get a part; (n,)."""
+        """Compute which part of each row is within a share of the traffic; scores that tie at the cut get a part."""
         room = self.count_within(share) - (self._through - self._size)
         part: Floats = np.clip(room / np.maximum(self._size, 1e-300), 0.0, 1.0)[self.group]
         return part
+
+    def select_at_capacities(self, config: EvaluationConfig) -> dict[str, Floats]:
+        """Compute which part of each row is within each capacity, by its name."""
+        capacity = compute_daily_capacity(self.period, config)
+        cell = index_office_days(self.period.office, self.period.day)
+        within = {name: self.select_within(share) for name, share in SHARES.items()}
+        return within | {AT_CAPACITY: select_at_capacity(self.group, cell, capacity, self.period.traffic)}
+
+
+class FindCounts(NamedTuple):
+    """Known finds, those ranked within each capacity, how many equally weighted ones are as informative, the largest share of a weight."""
+
+    known: int
+    found: dict[str, float]
+    effective: float
+    largest: float
 
 
 @dataclass(frozen=True)
 class KnownFinds:
     """Known finds of a period, with the places that a score gives them.
 
-    Attributes
-    ----------
-    weight : float64 array, (finds,)
-        From `weigh_finds`; exact if every row is labelled.
-    stands_for, most : float64 arrays, (finds,)
-        How many consignments each stands for at least, 1 unless a sample of the truth was kept, and at most.
-    day : int64 array, (finds,)
-    days : int
-        Number of days of the traffic.
-    values : dict
-        Name of a measure to its value for each find, 0 to 1: the measure is their weighted mean.
-    reach : dict
-        Name of a capacity to the traffic within it.
+    Each stands for at least `stands_for` and at most `most` consignments. A measure is the weighted mean of its `values`, 0 to 1. `reach` is
+    the traffic within each capacity, and `days` how many days it has.
     """
 
     weight: Floats
@@ -134,38 +125,32 @@ class KnownFinds:
 
     @classmethod
     def locate(
-        cls, traffic: ScoredPeriod, ranked: RankedTraffic, config: EvaluationConfig, rows: Bools | None = None
+        cls, ranked: RankedTraffic, within: Mapping[str, Floats], rows: Bools | None = None
     ) -> "KnownFinds":
-        """Locate the known finds of a period, or those among some rows of it; the capacities are those of all traffic."""
-        inside = np.ones(len(traffic.score), dtype=bool) if rows is None else rows
-        at = np.flatnonzero(traffic.labelled & traffic.positive & inside)
-        within = {name: ranked.select_within(share) for name, share in SHARES.items()}
-        cell = index_office_days(traffic.office, traffic.day)
-        within[AT_CAPACITY] = select_at_capacity(
-            ranked.group, cell, compute_daily_capacity(traffic, config), traffic.traffic
+        """Locate the known finds of a period, or those among some rows of it, within each capacity of all traffic."""
+        period = ranked.period
+        inside = np.ones(len(period.score), dtype=bool) if rows is None else rows
+        at = np.flatnonzero(period.labelled & period.positive & inside)
+        most = period.weights[at]
+        weight = most if period.complete else weigh_finds(most)
+        return cls(
+            weight=weight,
+            stands_for=period.traffic[at],
+            most=most,
+            day=period.day[at],
+            days=len(np.unique(period.day)),
+            values={
+                **{f"recall_at_{name}": part[at] for name, part in within.items()},
+                **_rank_finds(ranked, rows, at, weight),
+            },
+            reach={name: float((part * period.traffic * inside).sum()) for name, part in within.items()},
         )
-        weight = traffic.weights[at]
-        finds = cls(
-            weight=weight if traffic.complete else weigh_finds(weight),
-            stands_for=traffic.traffic[at],
-            most=weight,
-            day=traffic.day[at],
-            days=len(np.unique(traffic.day)),
-            values={f"recall_at_{name}": part[at] for name, part in within.items()},
-            reach={name: float((part * traffic.traffic * inside).sum()) for name, part in within.items()},
-        )
-        own = ranked if rows is None else None
-        finds.values.update(_rank_finds(traffic, own, inside, at, finds.weight))
-        return finds
 
-    @cached_property
-    def support(self) -> Support:
-        """The numbers that every estimate from these finds rests on."""
-        return Support.from_weights(self.weight)
-
-    def count_found(self) -> dict[str, float]:
-        """Count the finds within each capacity; scores that tie at the cut give a fraction."""
-        return {name: float(self.values[f"recall_at_{name}"] @ self.stands_for) for name in self.reach}
+    def count(self) -> FindCounts:
+        """Count the finds, and those within each capacity; scores that tie at the cut give a fraction."""
+        found = {name: float(self.values[f"recall_at_{name}"] @ self.stands_for) for name in self.reach}
+        known = attach_finds(Estimate(np.nan, np.nan, np.nan), self.weight)
+        return FindCounts(round(float(self.stands_for.sum())), found, known.effective, known.largest)
 
     def estimate_measures(self) -> dict[str, Estimate]:
         """Estimate every measure of ranking, and precision within each capacity."""
@@ -193,14 +178,14 @@ class KnownFinds:
         bounds = (least_factor * least, most)
         low = found.value - np.hypot(found.value - found.low, max(found.value - min(bounds), 0.0))
         high = found.value + np.hypot(found.high - found.value, max(max(bounds) - found.value, 0.0))
-        return self.support.attach(Estimate(found.value, *np.clip((low, high), 0.0, 1.0).tolist()))
+        return attach_finds(Estimate(found.value, *np.clip((low, high), 0.0, 1.0).tolist()), self.weight)
 
     def estimate_precision(self, within: Floats, reach: float) -> Estimate:
         """Estimate the share of positives among some traffic; `within` is the part of each find that belongs to it."""
         usual = float(self.weight.mean()) if len(self.weight) else 1.0
         rate = estimate_rate(self.weight * within, self.day, self.days, reach, usual)
         least = estimate_rate(self.stands_for * within, self.day, self.days, reach)
-        return self.support.attach(Estimate(rate.value, min(rate.low, least.low), rate.high))
+        return attach_finds(Estimate(rate.value, min(rate.low, least.low), rate.high), self.weight)
 
     def estimate_gain(self, other: "KnownFinds", name: str) -> Estimate:
         """Estimate a measure of another score of the same traffic minus this one: only finds that the two place differently move it."""
@@ -210,16 +195,13 @@ class KnownFinds:
             name = f"recall_at_{capacity}"
             scale = float(self.weight.sum()) / max(self.reach[capacity], 1e-300)
         gain = estimate_mean(self.weight, other.values[name] - self.values[name], self.day, GAIN_ENDS)
-        scaled = Estimate(scale * gain.value, scale * gain.low, scale * gain.high)
-        return self.support.attach(scaled)
+        return attach_finds(Estimate(scale * gain.value, scale * gain.low, scale * gain.high), self.weight)
 
 
-def _rank_finds(
-    traffic: ScoredPeriod, ranked: RankedTraffic | None, inside: Bools, at: Ints, weight: Floats
-) -> dict[str, Floats]:
+def _rank_finds(ranked: RankedTraffic, rows: Bools | None, at: Ints, weight: Floats) -> dict[str, Floats]:
     """Compute the values of the measures that look at all ranks, of finds among the rows they are compared with."""
-    if ranked is None:
-        ranked, at = RankedTraffic(traffic.select_rows(inside)), (np.cumsum(inside) - 1)[at]
+    if rows is not None:
+        ranked, at = RankedTraffic(ranked.period.select_rows(rows)), (np.cumsum(rows) - 1)[at]
     above, through, group = ranked.share_above[at], ranked.through[at], ranked.group[at]
     best = np.argsort(group, kind="stable")
     weighed = np.cumsum(weight[best])
@@ -233,18 +215,8 @@ def _rank_finds(
 
 
 def estimate_mean(weight: Floats, values: Floats, day: Ints, made_up: tuple[float, float]) -> Estimate:
-    """Estimate a weighted mean of values of finds.
+    """Estimate a weighted mean of values of finds, of which those of one day may depend on each other.
 
-    Parameters
-    ----------
-    weight, values : float64 array, (finds,)
-    day : int64 array, (finds,)
-        Finds of one day may depend on each other.
-    made_up : (float, float)
-        Values of two finds that are added for the interval, `SHARE_ENDS` or `GAIN_ENDS`.
-
-    Notes
-    -----
     Adjusted interval (Agresti and Coull 1998; of paired shares: Bonett and Price 2012): normal, with two made-up finds, so that few equal
     values do not look certain. The effective number of finds is lower if those of a day differ from the mean together.
 
@@ -257,11 +229,11 @@ def estimate_mean(weight: Floats, values: Floats, day: Ints, made_up: tuple[floa
     total = float(weight.sum())
     if total <= 0:
         return Estimate(np.nan, np.nan, np.nan)
-    mean, finds = float(weight @ values) / total, Support.from_weights(weight).effective
+    mean, finds = float(weight @ values) / total, compute_effective_sample_size(weight)
     apart = weight * (values - mean)
     plain = float((apart**2).sum())
     if plain > 0:
-        finds /= _sum_squares(apart, day) / plain
+        finds /= max(plain, float((_sum_by_day(apart, day) ** 2).sum())) / plain
     ends = np.array(made_up)
     centre = (mean * finds + float(ends.sum())) / (finds + 2)
     square = (finds * float(weight @ values**2) / total + float((ends**2).sum())) / (finds + 2)
@@ -272,29 +244,15 @@ def estimate_mean(weight: Floats, values: Floats, day: Ints, made_up: tuple[floa
 def estimate_rate(weight: Floats, day: Ints, days: int, traffic: float, usual: float = 1.0) -> Estimate:
     """Estimate which share of some traffic is positive, from what the finds among it stand for, with the exact interval of a count.
 
-    Parameters
-    ----------
-    weight : float64 array, (finds,)
-        0 for finds that are not among it.
-    day : int64 array, (finds,)
-    days : int
-        Number of days of the traffic.
-    traffic : float
-        Consignments.
-    usual : float
-        Weight of a find that happens not to be there.
-
-    Notes
-    -----
-    Garwood 1936, with the effective number of finds; there are fewer if finds come on few days.
+    Garwood 1936, with the effective number of finds; there are fewer if finds come on few of the days. `usual` is the weight of a find that
+    happens not to be there.
     """
     if traffic <= 0:
         return Estimate(np.nan, np.nan, np.nan)
     total = float(weight.sum())
     finds = 0.0
     if total > 0:
-        by_day = np.bincount(np.unique(day, return_inverse=True)[1], weight)
-        spread = (float((by_day**2).sum()) - total**2 / days) * days / max(days - 1, 1)
+        spread = (float((_sum_by_day(weight, day) ** 2).sum()) - total**2 / days) * days / max(days - 1, 1)
         finds = total**2 / max(float((weight**2).sum()), spread)
         usual = total / finds
     low = float(gammaincinv(finds, INTERVAL_QUANTILES[0])) if finds else 0.0
@@ -303,7 +261,5 @@ def estimate_rate(weight: Floats, day: Ints, days: int, traffic: float, usual: f
     return Estimate(value, least, most)
 
 
-def _sum_squares(values: Floats, day: Ints) -> float:
-    """Sum the squares of values, or of their sums by day if that is more: finds of one day may move together."""
-    _, place = np.unique(day, return_inverse=True)
-    return max(float((values**2).sum()), float((np.bincount(place, values) ** 2).sum()))
+def _sum_by_day(values: Floats, day: Ints) -> Floats:
+    return np.bincount(np.unique(day, return_inverse=True)[1], values).astype(np.float64)

@@ -8,11 +8,13 @@ A parcel received on 10 June at noon, inspected on the 11th, its result known on
     no column is filled for inspected consignments and missing for the others    else it was filled at the inspection
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from consignments.records import Consignment
 from consignments.schema import get_fields
@@ -50,8 +52,7 @@ curve; for the fourth the lower end of a difference of shares."""
 LATER_CHANGES, EARLY_RESULTS, PREDICTIVE_COLUMN, FILLED_COLUMN = BOUNDS
 
 
-@dataclass(frozen=True)
-class TimeCutoff:
+class TimeCutoff(NamedTuple):
     """A time, and its position in the log if the tables have one."""
 
     us: int
@@ -101,13 +102,14 @@ def check_later_changes(
     known, kept = get_inputs_as_of(inputs, cut)
     wanted = np.zeros(len(frame), dtype=bool)
     wanted[judged.rows[probes]] = True
-    renamed = replace(options, progress=_rename_progress(options.progress))
-    again = [chunk.X for chunk in stream_features(known, parameters, options=renamed, wanted=wanted[kept])]
-    differs = np.concatenate(again).view(np.uint32) != np.ascontiguousarray(judged.X[probes]).view(np.uint32)
+    options = replace(options, progress=_rename_progress(options.progress))
+    chunks = stream_features(known, parameters, options=options, wanted=wanted[kept])
+    again = np.concatenate([chunk.X for chunk in chunks]).view(np.uint32)
+    differs = again != np.ascontiguousarray(judged.X[probes]).view(np.uint32)
     where = f"tables cut at {to_datetime(cut.us):%Y-%m-%d %H:%M}"
     if differs.any():
         where = judged.spec.names[int(differs.sum(axis=0).argmax())]
-    return build_leakage_row(LATER_CHANGES, float(differs.any(axis=1).mean()), len(probes), where)
+    return _build_row(LATER_CHANGES, float(differs.any(axis=1).mean()), len(probes), where)
 
 
 def _rename_progress(progress: Progress | None) -> Progress | None:
@@ -130,7 +132,7 @@ def check_early_results(frame: pd.DataFrame, outcomes: pd.DataFrame) -> Row:
     known = final.to_numpy(dtype=bool, na_value=False) & mine.notna().to_numpy()
     early = compute_visible_us(outcomes)[known] <= mine.to_numpy()[known]
     first = outcomes["consignment_id"].to_numpy()[known][early]
-    return build_leakage_row(
+    return _build_row(
         EARLY_RESULTS, float(early.mean()) if known.any() else np.nan, int(known.sum()), *first[:1]
     )
 
@@ -159,7 +161,7 @@ def check_predictive_column(judged: FeatureMatrix, traffic: ScoredPeriod) -> Row
     others = np.flatnonzero(traffic.labelled & ~traffic.positive)
     if min(len(finds), len(others)) < MIN_POSITIVES:
         few = f"{len(finds)} positive" + ("" if len(finds) == 1 else "s")
-        return build_leakage_row(PREDICTIVE_COLUMN, np.nan, len(finds) + len(others), few)
+        return _build_row(PREDICTIVE_COLUMN, np.nan, len(finds) + len(others), few)
     room = max(MAX_COMPARED_ROWS - len(finds), MIN_POSITIVES)
     rows = np.concatenate([finds, others[:: -(-len(others) // room)]])
     positive = np.arange(len(rows)) < len(finds)
@@ -168,7 +170,7 @@ def check_predictive_column(judged: FeatureMatrix, traffic: ScoredPeriod) -> Row
     form, column = np.unravel_index(np.abs(areas - 0.5).argmax(), areas.shape)
     score = forms[form][:, column].astype(np.float64) * np.sign(areas[form, column] - 0.5)
     low = _compute_area_low(score[positive], np.sort(score[~positive]))
-    return build_leakage_row(PREDICTIVE_COLUMN, low, len(rows), judged.spec.names[int(column)])
+    return _build_row(PREDICTIVE_COLUMN, low, len(rows), judged.spec.names[int(column)])
 
 
 def _compute_area_low(finds: Floats, others: Floats) -> float:
@@ -181,19 +183,13 @@ def _compute_area_low(finds: Floats, others: Floats) -> float:
 def _compute_areas(X: Rows, positive: Bools) -> Floats:
     """Compute the area under the ROC curve of each column; ties count half."""
     finds, others = int(positive.sum()), int((~positive).sum())
-    areas = np.empty(X.shape[1])
-    for column, values in enumerate(X.T):
-        _, group, size = np.unique(values, return_inverse=True, return_counts=True)
-        below = np.cumsum(size) - size / 2
-        areas[column] = (below[group[positive]].sum() - finds**2 / 2) / (finds * others)
+    ranks = rankdata(X, axis=0)[positive].sum(axis=0)
+    areas: Floats = (ranks - finds * (finds + 1) / 2) / (finds * others)
     return areas
 
 
 def check_filled_columns(frame: pd.DataFrame, opened: Bools, record: type[Consignment]) -> Row:
-    """Find the column whose filled share differs most between inspected and other consignments of a channel.
-
-    The value is the lower end of the difference of the two shares: two standard errors below it, at their maximum.
-    """
+    """Find the column whose filled share differs most between inspected and other consignments of a channel, by its lower end."""
     names = [field.name for field in get_fields(record) if not field.required and field.name in frame]
     names = [name for name in names if name != "cancelled_at"]
     filled = frame[names].notna().to_numpy()
@@ -203,12 +199,11 @@ def check_filled_columns(frame: pd.DataFrame, opened: Bools, record: type[Consig
         few = min(int((mine & opened).sum()), int((mine & ~opened).sum()))
         if few and names:
             gap = np.abs(filled[mine & opened].mean(axis=0) - filled[mine & ~opened].mean(axis=0))
-            low = float(gap.max() - 1 / np.sqrt(few))
+            low = float(gap.max() - 1 / np.sqrt(few))  # two standard errors at their maximum
             if low > worst:
                 worst, where = low, f"{names[int(gap.argmax())]} in {channel}"
-    return build_leakage_row(FILLED_COLUMN, max(worst, 0.0), int(opened.sum()), where)
+    return _build_row(FILLED_COLUMN, max(worst, 0.0), int(opened.sum()), where)
 
 
-def build_leakage_row(look: str, found: float, rows: int, where: str = "") -> Row:
-    """Build one row of the table."""
+def _build_row(look: str, found: float, rows: int, where: str = "") -> Row:
     return {"look": look, "found": found, "bound": BOUNDS[look], "rows": rows, "where": where}

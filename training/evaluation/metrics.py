@@ -4,9 +4,8 @@ Capacity is a share of all traffic, inspected or not, so the cut is made over al
 say of all positives is estimated by `training.evaluation.finds`; if every row is labelled, the finds are all positives.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -16,10 +15,9 @@ from consignments.errors import UnknownName
 from consignments.records import Target
 from models.formats import format_number
 from training.config import EvaluationConfig
-from training.evaluation.capacity import AT_CAPACITY, SHARES
-from training.evaluation.estimate import Estimate
-from training.evaluation.finds import KnownFinds, RankedTraffic
-from training.evaluation.traffic import ScoredPeriod
+from training.evaluation.estimate import Estimate, attach_finds
+from training.evaluation.finds import FindCounts, KnownFinds, RankedTraffic
+from training.evaluation.traffic import AT_CAPACITY, SHARES, ScoredPeriod
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -37,6 +35,12 @@ RANKING_METRICS = (
 LOGGED_METRICS = (*RANKING_METRICS, CALIBRATION_RATIO)
 """Metrics that MLflow gets."""
 SLICE_METRICS = ("recall_at_1pct", "precision_at_1pct", "roc_auc", CALIBRATION_RATIO)
+SLICE_MEASURE = "roc_auc"
+SLICE_COLUMNS = (
+    *("kind", "value", "consignments", "labelled", "positive"),
+    *("a", "b", "difference", "low", "high"),
+)
+"""Columns of the slices of a pair: counts, both areas under the ROC curve, and their difference with its interval."""
 CALIBRATION_CUTS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 """Bins of the calibration table, as shares of traffic from the top."""
 COUNTED_TARGETS: dict[Target, tuple[str, str]] = {
@@ -45,27 +49,6 @@ COUNTED_TARGETS: dict[Target, tuple[str, str]] = {
     "any_offence": ("offence", "offences"),
 }
 """Names of what is counted: of one, and of several."""
-
-
-@dataclass(frozen=True)
-class FindCounts:
-    """The counted known finds, and how many of them a score ranks within each capacity.
-
-    Attributes
-    ----------
-    known : int
-    found : dict
-        Name of a capacity (`SHARES` and `AT_CAPACITY`) to the known finds ranked within it. Scores that tie at the cut give a fraction.
-    effective : float
-        Number of equally weighted finds that would be as informative.
-    largest : float
-        Share of the largest weight among the weights of the finds, 0 to 1.
-    """
-
-    known: int
-    found: dict[str, float]
-    effective: float
-    largest: float
 
 
 def describe_counts(sides: Mapping[str, FindCounts], target: Target) -> str:
@@ -79,22 +62,18 @@ def describe_counts(sides: Mapping[str, FindCounts], target: Target) -> str:
     'Of 16 known NPS, version 1 ranks 5 within capacity, version 3 ranks 6 (top 1 %: 4 and 3).'
     """
     known = next(iter(sides.values())).known
+    found = [[round(side.found[place], 1) for place in (AT_CAPACITY, "1pct")] for side in sides.values()]
     ranked = [
-        f"{name} {'rank' if name.endswith('rules') else 'ranks'} {_format_found(side.found[AT_CAPACITY])}"
+        f"{name} {'rank' if name.endswith('rules') else 'ranks'} {format_number(at_capacity)}"
         f"{'' if place else ' within capacity'}"
-        for place, (name, side) in enumerate(sides.items())
+        for place, (name, (at_capacity, _)) in enumerate(zip(sides, found, strict=True))
     ]
-    *most, last = [_format_found(side.found["1pct"]) for side in sides.values()]
+    *most, last = [format_number(top) for _, top in found]
     best = f"{', '.join(most)} and {last}" if most else last
     one, several = COUNTED_TARGETS[target]
     counted = f"Of {known:,} known {one if known == 1 else several}, {', '.join(ranked)} (top 1 %: {best})."
-    places = [side.found[name] for side in sides.values() for name in (AT_CAPACITY, "1pct")]
-    tied = any(round(found, 1) % 1 for found in places)
+    tied = any(each % 1 for pair in found for each in pair)
     return f"{counted} Finds with equal scores share the last places." if tied else counted
-
-
-def _format_found(found: float) -> str:
-    return format_number(round(found, 1))
 
 
 @dataclass(frozen=True)
@@ -124,25 +103,23 @@ class Evaluation:
         return {**named, **counted, f"{prefix}/effective_results": self.counts.effective}
 
     def flatten_metrics(self, prefix: str) -> dict[str, float]:
-        """Return the logged metrics, as `list_metrics`; what may not be shown is absent."""
+        """Return the logged metrics that may be shown."""
         return {name: value for name, value in self.list_metrics(prefix).items() if value is not None}
 
 
 def evaluate(traffic: ScoredPeriod, config: EvaluationConfig) -> Evaluation:
     """Evaluate a score on the traffic of a period."""
     ranked = RankedTraffic(traffic)
-    finds = KnownFinds.locate(traffic, ranked, config)
-    support = finds.support
+    within = ranked.select_at_capacities(config)
+    finds = KnownFinds.locate(ranked, within)
     return Evaluation(
         metrics=finds.estimate_measures() | {CALIBRATION_RATIO: _estimate_calibration(traffic, finds)},
-        counts=FindCounts(
-            round(float(finds.stands_for.sum())), finds.count_found(), support.effective, support.largest
-        ),
+        counts=finds.count(),
         finds=finds,
-        capacity=_build_capacity_table(traffic, ranked, finds),
-        calibration=_build_calibration_table(traffic, ranked, finds),
+        capacity=_build_capacity_table(ranked, finds),
+        calibration=_build_calibration_table(ranked, finds),
         slices=[
-            _build_slice_row(kind, value, rows, traffic, KnownFinds.locate(traffic, ranked, config, rows))
+            _build_slice_row(kind, value, rows, traffic, KnownFinds.locate(ranked, within, rows))
             for kind, value, rows in iterate_slices(traffic, config)
         ],
     )
@@ -155,20 +132,14 @@ def estimate_difference(one: Evaluation, other: Evaluation, metric: str) -> Esti
     return other.finds.estimate_gain(one.finds, metric)
 
 
-def compute_capacity_curve(
-    traffic: ScoredPeriod, shares: Floats, config: EvaluationConfig
-) -> dict[str, list[Estimate]]:
+def compute_capacity_curve(traffic: ScoredPeriod, shares: Floats) -> dict[str, list[Estimate]]:
     """Compute `precision` and `recall` at rising shares of all traffic, for a plot."""
     ranked = RankedTraffic(traffic)
-    finds = KnownFinds.locate(traffic, ranked, config)
-    at = np.flatnonzero(traffic.labelled & traffic.positive)
-    within = [ranked.select_within(share)[at] for share in shares]
+    finds = KnownFinds.locate(ranked, {str(share): ranked.select_within(share) for share in shares})
+    measures = finds.estimate_measures()
     return {
-        "precision": [
-            finds.estimate_precision(part, ranked.count_within(share))
-            for part, share in zip(within, shares, strict=True)
-        ],
-        "recall": [finds.estimate_share(part) for part in within],
+        measure: [measures[f"{measure}_at_{share}"] for share in shares]
+        for measure in ("precision", "recall")
     }
 
 
@@ -183,33 +154,22 @@ def iterate_slices(traffic: ScoredPeriod, config: EvaluationConfig) -> Iterator[
                 yield kind, str(names[code]), rows
 
 
-def escape_metric_name(value: str) -> str:
-    """Replace the characters of a slice's value that MLflow does not allow in metric names.
-
-    Examples
-    --------
-    >>> escape_metric_name("Zürich"), escape_metric_name("")
-    ('Z_rich', 'missing')
-    """
-    return re.sub(r"[^A-Za-z0-9_. -]", "_", value) or "missing"
-
-
 def _estimate_calibration(traffic: ScoredPeriod, finds: KnownFinds, rows: Bools | None = None) -> Estimate:
     """Estimate predicted over observed positives of the traffic that has a probability."""
     known = np.isfinite(traffic.probabilities) & (True if rows is None else rows)
     predicted = float(traffic.probabilities[known] @ traffic.traffic[known])
     at = traffic.labelled & traffic.positive & (True if rows is None else rows)
-    mine = known[at]
-    support = finds.support.from_weights(finds.weight[mine])
-    if predicted <= 0 or not mine.any():
-        return support.attach(Estimate(np.nan, np.nan, np.nan), is_share=False)
-    count = float(traffic.traffic[known].sum())
-    rate, share = finds.estimate_precision(mine.astype(np.float64), count), predicted / count
-    return support.attach(Estimate(share / rate.value, share / rate.high, share / rate.low), is_share=False)
+    mine, ratio = known[at], Estimate(np.nan, np.nan, np.nan)
+    if predicted > 0 and mine.any():
+        count = float(traffic.traffic[known].sum())
+        rate, share = finds.estimate_precision(mine.astype(np.float64), count), predicted / count
+        ratio = Estimate(share / rate.value, share / rate.high, share / rate.low)
+    return attach_finds(ratio, finds.weight[mine], is_share=False)
 
 
-def _build_capacity_table(traffic: ScoredPeriod, ranked: RankedTraffic, finds: KnownFinds) -> list[Row]:
+def _build_capacity_table(ranked: RankedTraffic, finds: KnownFinds) -> list[Row]:
     """Build for each share of the traffic what was counted, with bounds over ties, and precision and recall with interval."""
+    traffic = ranked.period
     labelled = traffic.traffic * traffic.labelled
     hits = labelled * traffic.positive
     measures = finds.estimate_measures()
@@ -232,14 +192,14 @@ def _build_capacity_table(traffic: ScoredPeriod, ranked: RankedTraffic, finds: K
             "naive_recall": found / float(hits.sum()) if hits.any() else np.nan,
         }
         for measure in ("precision", "recall"):
-            row |= _show(measures[f"{measure}_at_{name}"], measure)
+            row |= measures[f"{measure}_at_{name}"].to_columns(measure)
         rows.append(row | {"hits_per_1000": 1000 * measures[f"precision_at_{name}"].shown})
     return rows
 
 
-def _build_calibration_table(traffic: ScoredPeriod, ranked: RankedTraffic, finds: KnownFinds) -> list[Row]:
+def _build_calibration_table(ranked: RankedTraffic, finds: KnownFinds) -> list[Row]:
     """Build for each bin of the score, highest first, the mean probability and the observed rate of positives."""
-    first = ranked.through / ranked.total
+    traffic, first = ranked.period, ranked.through / ranked.total
     known = np.isfinite(traffic.probabilities)
     bins = np.minimum(np.searchsorted(CALIBRATION_CUTS, first, side="left"), len(CALIBRATION_CUTS) - 1)
     at = traffic.labelled & traffic.positive
@@ -272,13 +232,42 @@ def _build_slice_row(kind: str, value: str, rows: Bools, traffic: ScoredPeriod, 
         "consignments": round(float(traffic.traffic[rows].sum())),
         "labelled": int((rows & traffic.labelled).sum()),
         "positive": int((rows & traffic.positive).sum()),
-        "found_at_1pct": finds.count_found()["1pct"],
+        "found_at_1pct": finds.count().found["1pct"],
     }
     for name in SLICE_METRICS:
-        row |= _show(measures[name], name)
+        row |= measures[name].to_columns(name)
     return row | {"why": measures[SLICE_METRICS[0]].explain_missing()}
 
 
-def _show(estimate: Estimate, name: str) -> Row:
-    """Return an estimate as columns of a table, NaN if it may not be shown."""
-    return {f"{name}{end}": value if estimate.is_shown else np.nan for end, value in estimate.list_ends()}
+@dataclass(frozen=True)
+class PairedEvaluation:
+    """Two scores of the same traffic: their evaluations, the difference `b` minus `a` in each metric, and within each slice."""
+
+    a: Evaluation
+    b: Evaluation
+    gains: dict[str, Estimate]
+    slices: list[Row]
+
+
+def evaluate_pair(
+    a: ScoredPeriod, b_scores: Floats, config: EvaluationConfig, b_probability: Floats | None = None
+) -> PairedEvaluation:
+    """Evaluate two scores of the same traffic; `b_probability` are the probabilities of the second if it is a rank."""
+    whole = replace(a, slices={})
+    one, other = evaluate(whole, config), evaluate(whole.replace_score(b_scores, b_probability), config)
+    gains = {name: estimate_difference(other, one, name) for name in RANKING_METRICS}
+    return PairedEvaluation(one, other, gains, _compare_slices(a, b_scores, config))
+
+
+def _compare_slices(traffic: ScoredPeriod, other: Floats, config: EvaluationConfig) -> list[Row]:
+    """Compare the area under the ROC curve within each slice."""
+    found: list[Row] = []
+    for kind, value, rows in iterate_slices(traffic, config):
+        mine = traffic.select_rows(rows)
+        one, two = (evaluate(each, config) for each in (mine, mine.replace_score(other[rows])))
+        gain = estimate_difference(two, one, SLICE_MEASURE)
+        known = mine.traffic[mine.labelled].sum()
+        counts = (round(float(mine.traffic.sum())), round(float(known)), int(mine.positive.sum()))
+        areas = (one[SLICE_MEASURE].value, two[SLICE_MEASURE].value, gain.value, gain.low, gain.high)
+        found.append(dict(zip(SLICE_COLUMNS, (kind, value or "missing", *counts, *areas), strict=True)))
+    return found

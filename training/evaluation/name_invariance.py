@@ -4,11 +4,11 @@ Every person's name of a sample of the test traffic, on both sides, is replaced 
 language, and the pipeline that serves recomputes the features. Data about the exact name stay as they were: its history,
 and alerts that contain it. Firms keep their names: what they trade in is read from them on purpose. A column of coded identifiers
 (`0VKY2BR`) holds no names, and nothing in it is replaced.
-
-The lists are small and invented: common first and family names combined, in the usual spellings.
 """
 
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
 
 import msgspec
 import numpy as np
@@ -25,21 +25,9 @@ from features.pipeline import GROUP_ROWS, Pipeline
 from features.table import SIDES
 from models.risk_model import RiskModel
 
-NAMES: Mapping[str, tuple[str, ...]] = {
-    "Arabic": ("محمد الهاشمي", "Fatima Al-Sayed", "يوسف منصور", "OMAR HADDAD"),
-    "Chinese": ("王小明", "Li Xiaohong", "張偉", "CHEN WEI"),
-    "English": ("Emma Taylor", "JACK WILSON", "O. Bennett", "Grace"),
-    "Hindi": ("प्रिया शर्मा", "Rahul Verma", "ANJALI", "Suresh Kumar Gupta"),
-    "Indonesian": ("Suryanto", "Dewi Lestari", "WAHYUDI", "Putri Ayu Maharani"),
-    "Japanese": ("佐藤さくら", "Tanaka Hiroshi", "鈴木 一郎", "YAMADA YUI"),
-    "Korean": ("김민수", "Lee Ji-hoon", "박 서연", "CHOI YUNA"),
-    "Russian": ("Мария Иванова", "Ivan Petrov", "СЕРГЕЙ СМИРНОВ", "Olga Sergeyevna Volkova"),
-    "Spanish": ("María José Núñez", "Carlos Ortega Ruiz", "LUCÍA ROMERO", "Diego Vargas"),
-    "Thai": ("สมชาย ใจดี", "Malee Srisai", "NATTAPONG", "กมล วงศ์ไทย"),
-    "Turkish": ("Ayşe Yılmaz", "MEHMET DEMİR", "Elif Şahin", "Can Öztürk"),
-    "Vietnamese": ("Nguyễn Thị Hoa", "Tran Van Minh", "LE THU", "Phạm Quang Huy"),
-    "Yoruba": ("Oluwaseun Adeyemi", "Adébáyọ̀ Ọlátúnjí", "FUNMILAYO", "Temitope Ojo"),
-}
+NAMES: Mapping[str, list[str]] = tomllib.loads(
+    files(__package__).joinpath("invented_names.toml").read_text(encoding="utf-8")
+)
 """Language to invented names of people."""
 MAX_LOG_ODDS_CHANGE = 0.01
 """Limit of the change in log-odds for 95 % of the rows: one percent of the odds."""
@@ -63,13 +51,7 @@ def swap_names(c: Consignment, names: Sequence[str], place: int, sides: Sequence
 
 
 def is_person(name: str | None) -> bool:
-    """Check whether a name is a person's: not missing, not filler, not a firm's.
-
-    Examples
-    --------
-    >>> is_person("Emma Taylor"), is_person("Orchid Trading Ltd"), is_person("N/A"), is_person(None)
-    (True, False, False, False)
-    """
+    """Check whether a name is a person's: not missing, not filler, not a firm's."""
     return name is not None and _is_given(name) and classify_party(name).business == 0.0
 
 
@@ -90,10 +72,7 @@ def is_coded(name: str) -> bool:
 
 
 def find_sides_with_names(records: Sequence[Consignment]) -> tuple[str, ...]:
-    """Find the sides whose column holds names, and not coded identifiers.
-
-    A code may have no digit by chance, so the column decides and not the single value.
-    """
+    """Find the sides whose column holds names, and not coded identifiers, of which some have no digit by chance."""
     sides = []
     for side in SIDES:
         given = [name for c in records if (name := getattr(c, f"{side}_name")) and _is_given(name)]
@@ -103,11 +82,7 @@ def find_sides_with_names(records: Sequence[Consignment]) -> tuple[str, ...]:
 
 
 def measure_name_swaps(
-    records: Sequence[Consignment],
-    X: Rows,
-    model: RiskModel,
-    config: FeatureConfig,
-    fitted: FittedParameters,
+    records: Sequence[Consignment], X: Rows, model: RiskModel, config: FeatureConfig, fitted: FittedParameters
 ) -> list[Row]:
     """Measure how much replaced names change the score."""
     sides = find_sides_with_names(records)
@@ -128,10 +103,7 @@ def measure_name_swaps(
 
 
 def find_worst_move(rows: Iterable[Row]) -> float:
-    """Return the change that 95 % of the rows stay below, in the language with the largest.
-
-    It is 0 if no row has a name of a person: then there is nothing that a name could change.
-    """
+    """Return the change that 95 % of the rows stay below, in the language with the largest; 0 if no row has a name of a person."""
     return max(
         float(row["move_95pct"]) if row["rows"] else 0.0 for row in rows if row["language"] != ALL_LANGUAGES
     )
@@ -154,12 +126,13 @@ def _recompute_features(pipeline: Pipeline, records: Sequence[Consignment], scor
 
 
 def _build_row(language: str, move: NDArray[np.float64]) -> Row:
-    some = len(move) > 0
-    return {
-        "language": language,
-        "rows": len(move),
-        "moved": float((move > 0).mean()) if some else np.nan,
-        "move_mean": float(move.mean()) if some else np.nan,
-        "move_95pct": float(np.quantile(move, 0.95)) if some else np.nan,
-        "move_largest": float(move.max()) if some else np.nan,
-    }
+    figures = dict.fromkeys(COLUMNS[2:], np.nan)
+    if len(move):
+        values = (
+            float((move > 0).mean()),
+            float(move.mean()),
+            float(np.quantile(move, 0.95)),
+            float(move.max()),
+        )
+        figures = dict(zip(figures, values, strict=True))
+    return {"language": language, "rows": len(move), **figures}

@@ -17,10 +17,15 @@ import pandas as pd
 
 from consignments.errors import BadInput
 from training.config import EvaluationConfig
-from training.evaluation.capacity import compute_daily_capacity
-from training.evaluation.metrics import PRIMARY_MEASURE, RANKING_METRICS, Evaluation, evaluate
-from training.evaluation.paired import PairedEvaluation, evaluate_pair
-from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts
+from training.evaluation.metrics import (
+    PRIMARY_MEASURE,
+    RANKING_METRICS,
+    Evaluation,
+    PairedEvaluation,
+    evaluate,
+    evaluate_pair,
+)
+from training.evaluation.traffic import ScoredPeriod, compute_daily_capacity, extract_slices, extract_texts
 
 RANK, PROBABILITY = "rank", "probability"
 BASELINE = "baseline_"
@@ -50,17 +55,10 @@ MISSING_ALLOWED = (PROBABILITY, "true_positive")
 class StoredScores:
     """Kept consignments of all windows with their scores and results, one row for each.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        `consignment_id`; `window`: its first day, as "2024-05-20"; `day`: days since 1970; `office`, `channel`, `service`,
-        `departure_country`: empty if missing; `stands_for`: how many consignments of its window a row stands for; `labelled`;
-        `positive`; `chosen_by`: who chose it, empty if nobody; `weight`: how many consignments a result stands for, 0 without one;
-        `guessed`: the weight rests on no logged probability; `rank`: of the model, 0 to 1 in its window, higher is riskier;
-        `probability`: as this fit would have served it, NaN if none; `true_positive`: missing without the truth;
-        `baseline_NAME`: ranks of a baseline.
-    content : bytes, optional
-        The Parquet file that the frame was read from.
+    `window` is its first day, as "2024-05-20", and `day` counts from 1970. Texts are empty if missing. `stands_for` is how many consignments
+    of its window a row stands for, `weight` how many a result stands for, 0 without one; it is `guessed` if it rests on no logged
+    probability. `rank` is that of the model, 0 to 1 in its window, higher is riskier, `baseline_NAME` that of a baseline; `probability`
+    is what this fit would have served, NaN if none, and `true_positive` the truth, missing without one.
 
     Raises
     ------
@@ -76,7 +74,11 @@ class StoredScores:
     @classmethod
     def read(cls, path: Path) -> "StoredScores":
         """Read the table of a run."""
-        return cls.from_bytes(_read_bytes(path), where=str(path))
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise _build_fault("cannot be read", str(path), error.strerror or "", FILE) from error
+        return cls.from_bytes(content, where=str(path))
 
     @classmethod
     def from_bytes(cls, content: bytes, where: str = "stored scores") -> "StoredScores":
@@ -84,13 +86,7 @@ class StoredScores:
         try:
             frame = pd.read_parquet(BytesIO(content))
         except (OSError, ValueError) as error:
-            raise BadInput(
-                "the stored scores cannot be read",
-                where=where,
-                got=str(error),
-                expected="the Parquet file that a training run wrote",
-                todo="take the file from the run again, or train again",
-            ) from error
+            raise _build_fault("cannot be read", where, str(error), FILE) from error
         return cls(frame, content)
 
     @cached_property
@@ -124,18 +120,14 @@ class StoredScores:
 
     def to_period(self, score: str = RANK, by_truth: bool = False) -> ScoredPeriod:
         """Build the traffic of all windows with one of its scores."""
-        frame = self.frame
-        stands_for = frame["stands_for"].to_numpy(np.float64)
+        frame, stands_for = self.frame, self.frame["stands_for"].to_numpy(np.float64)
         if by_truth:
             labelled = frame["true_positive"].notna().to_numpy(bool)
-            positive = frame["true_positive"].fillna(False).to_numpy(bool)
-            weight, guessed = labelled * stands_for, np.zeros(len(frame), dtype=bool)
+            positive, weight = frame["true_positive"].fillna(False).to_numpy(bool), labelled * stands_for
         else:
-            labelled, positive, guessed = (
-                frame[name].to_numpy(bool) for name in ("labelled", "positive", "guessed")
-            )
+            labelled, positive = (frame[name].to_numpy(bool) for name in ("labelled", "positive"))
             weight = frame["weight"].to_numpy(np.float64)
-        no_probability = np.full(len(frame), np.nan)
+        own = score == RANK
         return ScoredPeriod(
             score=frame[score].to_numpy(np.float64),
             day=frame["day"].to_numpy(np.int64),
@@ -143,10 +135,9 @@ class StoredScores:
             labelled=labelled,
             positive=positive,
             weight=weight,
-            slices=extract_slices(frame) if score == RANK else {},
-            guessed=guessed,
+            slices=extract_slices(frame) if own else {},
             stands_for=stands_for,
-            probability=frame[PROBABILITY].to_numpy(np.float64) if score == RANK else no_probability,
+            probability=frame[PROBABILITY].to_numpy(np.float64) if own else np.full(len(frame), np.nan),
         )
 
     def compare(
@@ -189,7 +180,7 @@ class RecipeEvaluation:
         return named
 
     def flatten_metrics(self) -> dict[str, float]:
-        """Return the logged metrics, as `list_metrics`; what may not be shown is absent."""
+        """Return the logged metrics that may be shown."""
         return {name: value for name, value in self.list_metrics().items() if value is not None}
 
 
@@ -206,42 +197,27 @@ def evaluate_recipe(stored: StoredScores, config: EvaluationConfig) -> RecipeEva
     return evaluate_all(False, evaluate_all(True) if stored.has_truth else None)
 
 
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadInput(
-            "the stored scores cannot be read",
-            where=str(path),
-            got=error.strerror or "",
-            expected="the file scores/deployed.parquet of a training run",
-            todo="take the file from the run again, or train again",
-        ) from error
+FILE = "the file scores/deployed.parquet of a training run"
+
+
+def _build_fault(what: str, where: str, got: str, expected: str) -> BadInput:
+    todo = "take the file from the run again, or train again"
+    return BadInput(f"the stored scores {what}", where=where, got=got, expected=expected, todo=todo)
 
 
 def _check_columns(frame: pd.DataFrame) -> None:
     missing = [name for name in COLUMN_KINDS if name not in frame]
     if missing:
-        raise BadInput(
-            "the stored scores lack a column",
-            where="stored scores",
-            got=f"no {missing[0]}",
-            expected=", ".join(COLUMN_KINDS),
-            todo="take the file from the run again, or train again",
-        )
+        raise _build_fault("lack a column", "stored scores", f"no {missing[0]}", ", ".join(COLUMN_KINDS))
     kinds = COLUMN_KINDS | {str(name): "number" for name in frame.columns if name.startswith(BASELINE)}
     for name, kind in kinds.items():
-        values = frame[name]
+        values, is_flag = frame[name], pd.api.types.is_bool_dtype(frame[name])
         right = {
-            "number": pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values),
-            "flag": pd.api.types.is_bool_dtype(values),
+            "number": pd.api.types.is_numeric_dtype(values) and not is_flag,
+            "flag": is_flag,
             "text": pd.api.types.is_string_dtype(values) or pd.api.types.is_object_dtype(values),
         }[kind]
         if not right or (values.isna().any() and name not in MISSING_ALLOWED):
-            raise BadInput(
-                "a column of the stored scores does not hold what it should",
-                where=f"stored scores, {name}",
-                got=f"{values.dtype}, {int(values.isna().sum())} missing",
-                expected=f"a {kind} in every row",
-                todo="take the file from the run again, or train again",
-            )
+            got = f"{values.dtype}, {int(values.isna().sum())} missing"
+            where = f"stored scores, {name}"
+            raise _build_fault("do not hold what a column should", where, got, f"a {kind} in every row")

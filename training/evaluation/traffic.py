@@ -1,4 +1,7 @@
-"""The consignments of a period with their scores and labels, and the columns that define slices of traffic."""
+"""The consignments of a period with their scores and labels, slices of them, and the inspection capacity.
+
+Capacity is a share of all traffic, or a number of inspections for each office and UTC day.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -8,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
+from training.config import EvaluationConfig
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -20,36 +24,20 @@ SLICES = {
     "consignee": "consignee",
 }
 """Kinds of slices, and the columns that hold them."""
+SHARES = {"0.1pct": 0.001, "1pct": 0.01, "5pct": 0.05, "10pct": 0.1}
+"""Capacities by name: shares of all traffic."""
+AT_CAPACITY = "capacity"
+"""The daily capacity of each office, in addition to the `SHARES`."""
+ALL_OFFICES = "all offices"
 
 
 @dataclass(frozen=True)
 class ScoredPeriod:
-    """Consignments of a period with their scores, and what is known of them.
+    """Consignments of a period with their scores, and what is known of them; every array is (n,).
 
-    Attributes
-    ----------
-    score : float64 array, (n,)
-        Probability, or any number that ranks.
-    day : int64 array, (n,)
-        UTC day of arrival.
-    office : str array, (n,)
-        Customs office; empty where missing.
-    labelled, positive : bool array, (n,)
-    weight : float64 array, (n,)
-        How many consignments a labelled row stands for; 0 for the others.
-    slices : mapping
-        Kind (`channel`) to the value of each row, empty where missing.
-    guessed : bool array, (n,), optional
-        Rows whose weight is not based on a logged probability. Default: none.
-    stands_for : float64 array, (n,), optional
-        How many consignments of the traffic a row stands for, if a sample of those without a label was kept. Default: 1 each.
-    probability : float64 array, (n,), optional
-        Calibrated probability of a positive, if the score is a rank; NaN if there is none. Default: the score.
-
-    Raises
-    ------
-    BadInput
-        If a score is NaN or infinite.
+    `score` is any number that ranks, `day` the UTC day of arrival, `weight` how many consignments a labelled row stands for, else 0.
+    `slices` has the values of each kind of slice. `stands_for` is how many consignments of the traffic a row stands for, by default 1.
+    `probability` is the calibrated one if the score is a rank, NaN if there is none; by default the score.
     """
 
     score: Floats
@@ -59,7 +47,6 @@ class ScoredPeriod:
     positive: Bools
     weight: Floats
     slices: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
-    guessed: Bools | None = None
     stands_for: Floats | None = None
     probability: Floats | None = None
 
@@ -101,17 +88,8 @@ class ScoredPeriod:
 
     def select_rows(self, rows: Bools) -> "ScoredPeriod":
         """Return some of the consignments, without slices."""
-        return ScoredPeriod(
-            self.score[rows],
-            self.day[rows],
-            self.office[rows],
-            self.labelled[rows],
-            self.positive[rows],
-            self.weight[rows],
-            guessed=None if self.guessed is None else self.guessed[rows],
-            stands_for=None if self.stands_for is None else self.stands_for[rows],
-            probability=None if self.probability is None else self.probability[rows],
-        )
+        arrays = {name: each for name, each in vars(self).items() if isinstance(each, np.ndarray)}
+        return replace(self, slices={}, **{name: each[rows] for name, each in arrays.items()})
 
 
 def extract_texts(
@@ -129,3 +107,54 @@ def extract_slices(
 ) -> dict[str, NDArray[np.object_]]:
     """Return the values of each kind of slice for which the table has a column; rows as in `extract_texts`."""
     return {kind: extract_texts(frame, column, rows) for kind, column in SLICES.items() if column in frame}
+
+
+def compute_daily_capacity(traffic: ScoredPeriod, config: EvaluationConfig) -> int:
+    """Compute the inspections for each office and UTC day: as configured, else the average number made.
+
+    If every consignment is labelled, nothing was selected, and 1 % of the traffic is used instead.
+    """
+    if config.capacity is not None:
+        return config.capacity
+    opened = SHARES["1pct"] * traffic.traffic.sum() if traffic.complete else float(traffic.labelled.sum())
+    return max(1, round(opened / len(np.unique(index_office_days(traffic.office, traffic.day)))))
+
+
+def compute_capacity_shares(traffic: ScoredPeriod, config: EvaluationConfig) -> dict[str, float]:
+    """Compute the share of the traffic that the daily capacity of each office inspects."""
+    capacity = compute_daily_capacity(traffic, config)
+    cell = index_office_days(traffic.office, traffic.day)
+    office, names = pd.factorize(traffic.office)
+    arrived = np.bincount(cell, traffic.traffic)
+    inspected = np.minimum(arrived, capacity)
+    of = np.zeros(len(arrived), dtype=np.int64)
+    of[cell] = office
+    shares = np.bincount(of, inspected, len(names)) / np.bincount(of, arrived, len(names))
+    return {
+        ALL_OFFICES: float(inspected.sum() / arrived.sum()),
+        **{str(name): float(share) for name, share in zip(names, shares, strict=True)},
+    }
+
+
+def index_office_days(office: NDArray[np.object_], day: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number the pairs of office and UTC day; (n,) of each gives (n,)."""
+    offices, _ = pd.factorize(office)
+    days, known = pd.factorize(day)
+    return offices.astype(np.int64) * len(known) + days
+
+
+def select_at_capacity(
+    group: NDArray[np.int64], cell: NDArray[np.int64], capacity: float, traffic: Floats | None = None
+) -> Floats:
+    """Compute the part of each consignment that is selected if each office takes its top scores of each UTC day."""
+    order = np.lexsort((group, cell))
+    tie = np.concatenate([[True], (np.diff(cell[order]) != 0) | (np.diff(group[order]) != 0)])
+    start = np.flatnonzero(tie)
+    end = np.append(start[1:], len(order))
+    cell_start = np.flatnonzero(np.concatenate([[True], np.diff(cell[order]) != 0]))
+    first = cell_start[np.searchsorted(cell_start, start, side="right") - 1]
+    summed = np.concatenate([[0.0], np.cumsum(np.ones(len(order)) if traffic is None else traffic[order])])
+    part = np.clip((capacity - (summed[start] - summed[first])) / (summed[end] - summed[start]), 0.0, 1.0)
+    taken = np.empty(len(order))
+    taken[order] = np.repeat(part, end - start)
+    return taken

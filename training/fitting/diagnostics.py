@@ -1,52 +1,78 @@
-"""Diagnostics of a training run besides its fits: ablation of features, and a search for better parameters.
+"""Diagnostics of a training run besides its fits: ablation of features, and a search for better parameters under a budget.
 
-Both use rolling origins whose windows end before any period that is reported.
+Both use rolling origins whose windows end before any period that is reported. The first trial of a search is the configuration
+as given, so the result is never worse than it. A search with the same data and configuration continues from its file.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
-from consignments.errors import BadInput, UnknownName
+from consignments.errors import BadInput, BadSetting, UnknownName
 from features.batch import FeatureParameters, Progress
 from features.normalization.normal_forms import get_goods_text
 from features.spec import Spec
 from training.config import TrainConfig, hash_settings
+from training.data.splits import TRAIN, VALIDATION
 from training.fitting.fit import Fit, Recipe
 from training.fitting.rolling_origin import (
     RollingOrigin,
     build_rolling_origins,
     estimate_gain,
     evaluate_origins,
-    select_learnt_rows,
 )
-from training.fitting.search import SearchBudget, check_start, search
 
-ORIGINS = 3
+MAX_ORIGINS = 3
 """Maximum number of dates for ablation and search."""
-HISTORY_GROUP = "history"
 GROUPS = "groups"
 """Stands for all groups of features among the names of an ablation."""
+Row = dict[str, Any]
+
+
+class SearchRange(NamedTuple):
+    """Range of a parameter; whole numbers if both ends are."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+SEARCH_SPACE: Mapping[str, SearchRange] = {
+    "model.leaves": SearchRange(4, 31),
+    "model.depth": SearchRange(3, 8),
+    "model.learning_rate": SearchRange(0.02, 0.15, log=True),
+    "model.rows_in_leaf": SearchRange(3, 100, log=True),
+    "model.feature_share": SearchRange(0.05, 0.8, log=True),
+    "model.l2": SearchRange(0.1, 50.0, log=True),
+    "model.trees": SearchRange(50, 400),
+    "model.linear_share": SearchRange(0.0, 1.0),
+    "weights.background_weight": SearchRange(0.3, 10.0, log=True),
+}
+"""Searched parameters, by their names in the configuration."""
+
+
+@dataclass(frozen=True)
+class SearchBudget:
+    """Maximum number of trials, those of an earlier run included, minutes until no new one starts, and a file to resume it from."""
+
+    trials: int
+    minutes: float | None = None
+    study: Path | None = None
 
 
 @dataclass(frozen=True)
 class DiagnosticsOptions:
-    """Options of the diagnostics: what an ablation leaves out, one after the other, and the budget of a search.
-
-    `ablation` has names of features, of groups, of history keys (`history.sender`), and `GROUPS` for all groups; none: no ablation.
-    """
+    """Features, groups and history keys (or `GROUPS`) that an ablation leaves out, one after the other, and the budget of a search."""
 
     ablation: tuple[str, ...] = ()
     search: SearchBudget | None = None
-
-    @property
-    def is_wanted(self) -> bool:
-        """True if any diagnostic is configured."""
-        return bool(self.ablation) or self.search is not None
 
     def check(self, config: TrainConfig) -> None:
         """Raise `UnknownName` if a feature of the ablation does not exist, `BadSetting` if the search cannot start."""
@@ -59,8 +85,8 @@ class DiagnosticsOptions:
 class DiagnosticsResult:
     """Tables of the ablation and of the trials; empty if not configured."""
 
-    ablation: list[dict[str, Any]] = field(default_factory=list)
-    trials: list[dict[str, Any]] = field(default_factory=list)
+    ablation: list[Row] = field(default_factory=list)
+    trials: list[Row] = field(default_factory=list)
 
 
 def run_diagnostics(
@@ -71,30 +97,23 @@ def run_diagnostics(
     name: str,
     progress: Progress | None = None,
 ) -> tuple[TrainConfig, DiagnosticsResult]:
-    """Search for better settings and measure features, on origins before a date; return the best settings and the tables.
-
-    `name` is that of the search, which continues under the same name.
-    """
-    config, trials, ablation = recipe.config, list[dict[str, Any]](), list[dict[str, Any]]()
-    if not options.is_wanted:
-        return config, DiagnosticsResult()
-    origins = build_origins(fit, recipe, before)
+    """Search for better settings under a name, and measure features, on origins before a date; return the best settings and the tables."""
+    config, trials, ablation = recipe.config, list[Row](), list[Row]()
+    if options.ablation or options.search is not None:
+        origins = _build_origins(fit, recipe, before)
     if options.search is not None:
-        found = search(
-            origins, config, options.search, name=f"{name} {hash_settings(config)[:16]}", progress=progress
-        )
-        config, trials = found.config, found.trials
+        name = f"{name} {hash_settings(config)[:16]}"
+        config, trials = search(origins, config, options.search, name=name, progress=progress)
     if options.ablation:
         ablation = run_ablation(origins, config, options.ablation, progress)
     return config, DiagnosticsResult(ablation, trials)
 
 
-def build_origins(fit: Fit, recipe: Recipe, before: datetime) -> list[RollingOrigin]:
-    """Build at most `ORIGINS` rolling origins before a date, or raise `BadInput` if there is none."""
-    learnt = select_learnt_rows(fit.data, fit.matrix)
+def _build_origins(fit: Fit, recipe: Recipe, before: datetime) -> list[RollingOrigin]:
+    learnt = fit.matrix.keep_rows(np.isin(fit.data.part, (TRAIN, VALIDATION)))
     texts = [get_goods_text(record) for record in recipe.source.get_records(learnt.rows)]
     built = build_rolling_origins(fit.data, learnt, np.array(texts, dtype=object), recipe.config, before)
-    origins = list(islice(built, ORIGINS))
+    origins = list(islice(built, MAX_ORIGINS))
     if not origins:
         raise BadInput(
             "too few positives before the reported periods, for ablation and search",
@@ -109,7 +128,7 @@ def group_features(spec: Spec) -> dict[str, list[int]]:
     groups: dict[str, list[int]] = {}
     for place, feature in enumerate(spec.features):
         groups.setdefault(feature.group, []).append(place)
-        if feature.group == HISTORY_GROUP:
+        if feature.group == "history":
             groups.setdefault(feature.name.rpartition(".")[0], []).append(place)
     return groups
 
@@ -120,12 +139,9 @@ def select_columns(spec: Spec, names: Sequence[str]) -> dict[str, list[int]]:
     known = groups | {name: [place] for place, name in enumerate(spec.names)}
     found: dict[str, list[int]] = {}
     for name in names:
-        if name == GROUPS:
-            found |= groups
-        elif name in known:
-            found[name] = known[name]
-        else:
+        if name != GROUPS and name not in known:
             raise UnknownName.from_candidates(name, known, kind="feature or group", where="--ablation")
+        found |= groups if name == GROUPS else {name: known[name]}
     return found
 
 
@@ -134,21 +150,121 @@ def run_ablation(
     config: TrainConfig,
     names: Sequence[str] = (GROUPS,),
     progress: Progress | None = None,
-) -> list[dict[str, Any]]:
-    """Fit at every origin without each of some features or groups, and return the loss of each, the largest first.
-
-    `worth` is the loss of the log-discounted rank score, `recall_at_1pct` that of recall, each with `_low` and `_high`.
-    """
+) -> list[Row]:
+    """Fit at every origin without each of some features or groups, and return the loss of each in rank score and recall."""
     whole = evaluate_origins(origins, config.model, config.weights)
-    rows = []
-    groups = select_columns(origins[0].spec, names)
+    rows, groups = list[Row](), select_columns(origins[0].spec, names)
     for done, (group, columns) in enumerate(groups.items()):
         without = evaluate_origins(origins, config.model, config.weights, without=columns)
-        row: dict[str, Any] = {"group": group, "features": len(columns)}
-        for name, values in (("worth", "worth"), ("recall_at_1pct", "at_1pct")):
-            loss = estimate_gain(whole, without, values)
-            row |= {name: loss.value, f"{name}_low": loss.low, f"{name}_high": loss.high}
+        row: Row = {"group": group, "features": len(columns)}
+        for name, loss in (
+            ("worth", whole.worth - without.worth),
+            ("recall_at_1pct", whole.mark_within(0.01) - without.mark_within(0.01)),
+        ):
+            row |= {f"{name}{end}": value for end, value in estimate_gain(whole, loss).list_ends()}
         rows.append(row)
         if progress is not None:
             progress("ablation", done + 1, len(groups))
     return sorted(rows, key=lambda row: -float(row["worth"]))
+
+
+def search(
+    origins: Sequence[RollingOrigin],
+    config: TrainConfig,
+    budget: SearchBudget,
+    *,
+    name: str,
+    progress: Progress | None = None,
+) -> tuple[TrainConfig, list[Row]]:
+    """Search with Optuna's tree-structured Parzen estimator; return the best configuration, and a row for each trial.
+
+    A search continues under its name.
+    """
+    import optuna
+
+    check_start(config)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name=name, storage=_open_storage(budget.study), direction="maximize", load_if_exists=True
+    )
+    flat, ends = config.flatten(), time.monotonic() + 60.0 * (budget.minutes or 0.0)
+    ranges = _build_distributions(flat)
+    # A trial whose process was killed stays `RUNNING` for ever.
+    if not any(trial.value is not None or trial.state.name == "WAITING" for trial in study.trials):
+        study.enqueue_trial({parameter: flat[parameter] for parameter in SEARCH_SPACE})
+    while (done := len(_list_finished(study))) < budget.trials:
+        # The configuration as given is always tried: without any trial there is no result.
+        if done and budget.minutes is not None and time.monotonic() > ends:
+            break
+        # A resumed search draws the same trials as one that was never stopped.
+        study.sampler = optuna.samplers.TPESampler(seed=config.model.seed * 10_000 + done)
+        trial = study.ask(ranges)
+        tried = replace_parameters(config, trial.params)
+        found = evaluate_origins(origins, tried.model, tried.weights)
+        trial.set_user_attr("recall_at_1pct", float(found.mark_within(0.01).mean()))
+        study.tell(trial, float(found.worth.mean()))
+        if progress is not None:
+            progress("search", done + 1, budget.trials)
+    trials = _list_finished(study)
+    # Of equally good trials the earliest, so that the given configuration is kept unless another is better.
+    best = trials[int(np.argmax([trial.value for trial in trials]))]
+    rows = [
+        {
+            "trial": trial.number,
+            "worth": trial.value,
+            **trial.user_attrs,
+            **trial.params,
+            "best": trial is best,
+        }
+        for trial in trials
+    ]
+    return replace_parameters(config, best.params), rows
+
+
+def check_start(config: TrainConfig) -> None:
+    """Raise `BadSetting` if a parameter that is searched on a logarithmic scale is zero."""
+    flat = config.flatten()
+    for name, range_ in SEARCH_SPACE.items():
+        if range_.log and flat[name] <= 0:
+            raise BadSetting(
+                "a search cannot start from this value",
+                where=name,
+                got=str(flat[name]),
+                expected=f"a number above 0, such as {range_.low}: it is searched on a logarithmic scale",
+                todo="change the setting, or train without a search",
+            )
+
+
+def replace_parameters(config: TrainConfig, parameters: Mapping[str, Any]) -> TrainConfig:
+    """Return a configuration with some settings, named `table.name`, replaced."""
+    for name, value in parameters.items():
+        table, _, setting = name.partition(".")
+        changed = msgspec.structs.replace(getattr(config, table), **{setting: value})
+        config = msgspec.structs.replace(config, **{table: changed})
+    return config
+
+
+def _build_distributions(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the ranges, each wide enough for the given value."""
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    found: dict[str, Any] = {}
+    for name, range_ in SEARCH_SPACE.items():
+        kind = IntDistribution if isinstance(range_.low, int) else FloatDistribution
+        low, high = min(range_.low, given[name]), max(range_.high, given[name])
+        found[name] = kind(low, high, log=range_.log)
+    return found
+
+
+def _open_storage(path: Path | None) -> Any:
+    if path is None:
+        return None
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+def _list_finished(study: Any) -> list[Any]:
+    return [trial for trial in study.trials if trial.value is not None]

@@ -61,10 +61,7 @@ class Recipe(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class Fit:
-    """A fit of the recipe: the data it learnt from, feature rows under its parameters, and what it learnt.
-
-    The rows are at least those of its data. `linear` is the linear model that has a share in the trees, if any.
-    """
+    """A fit of the recipe: its data, feature rows under its parameters, and what it learnt; `linear` has a share in the trees."""
 
     data: DataSet
     matrix: FeatureMatrix
@@ -98,11 +95,7 @@ class Fit:
 
 @dataclass(frozen=True, repr=False)
 class CalibratedFit(Fit):
-    """A fit with its model, calibrated on scores of later time, and the uncertainty of the level of these scores.
-
-    `usual` is a uniform sample of later traffic with its scores (n,), the reference for what is usual. Each of these scores
-    comes from a fit that was not trained on the row.
-    """
+    """A fit calibrated on scores of later time; `usual` is a uniform sample of them, from fits that were not trained on its rows."""
 
     model: RiskModel
     level: CalibrationLevel
@@ -111,11 +104,7 @@ class CalibratedFit(Fit):
 
 
 class UnseenScores(NamedTuple):
-    """Raw scores of traffic by a fit that was not trained on that period.
-
-    `rows` (n,) are positions in the table. `weight` is how many consignments a known result stands for, 0 if none is known.
-    `even` marks a uniform sample of all arrivals.
-    """
+    """Raw scores of rows by a fit that was not trained on them, what each known result stands for, and a uniform sample of them."""
 
     rows: Positions
     raw: Floats
@@ -130,10 +119,9 @@ def fit_recipe(
     known: FeatureMatrix | None = None,
     options: ComputeOptions = ALONE,
 ) -> Fit:
-    """Learn text weights and norms, compute the features with them, and grow trees on the training rows.
+    """Learn text weights and norms, compute the features of the data and of `also` with them, and grow trees on the training rows.
 
-    `also` marks further rows whose features are wanted. `known` are rows of another fit, of which the features are copied that no
-    fit changes. The number of jobs changes no bit.
+    Features that no fit changes are copied from `known`. The number of jobs changes no bit.
     """
     source, config = recipe
     with report_progress(options.progress, "learning text weights"):
@@ -161,20 +149,6 @@ def fit_evaluation(
         return _calibrate(fit, [score_validation(fit, recipe.config.model.seed, options.jobs)])
 
 
-def fit_final(
-    recipe: Recipe,
-    data: DataSet,
-    known: FeatureMatrix,
-    unseen: Sequence[UnseenScores],
-    options: ComputeOptions = ALONE,
-) -> CalibratedFit:
-    """Fit on data that hold nothing out, and calibrate on the scores of earlier fits; the last ones are the usual traffic."""
-    later = np.zeros(len(data.part), dtype=bool)
-    for period in unseen:
-        later[period.rows] = True
-    return calibrate_final(fit_recipe(recipe, data, later, known, options), unseen, options.progress)
-
-
 def calibrate_final(
     fit: Fit, unseen: Sequence[UnseenScores], progress: Progress | None = None
 ) -> CalibratedFit:
@@ -193,20 +167,8 @@ def score_validation(fit: Fit, seed: int, jobs: int = 1) -> UnseenScores:
     return UnseenScores(parts.rows[mine], predict_finite(fit.trees, parts.X[mine]), weight[mine], even[mine])
 
 
-def score_test(fit: Fit, weight: Floats) -> UnseenScores:
-    """Compute the raw scores of a fit on its test period; `weight` belongs to the rows of this period."""
-    test = fit.data.part[fit.matrix.rows] == TEST
-    rows = fit.matrix.rows[test]
-    return UnseenScores(
-        rows, predict_finite(fit.trees, fit.matrix.X[test]), weight, fit.data.observed.kept.even[rows]
-    )
-
-
 def run_fits(fits: Sequence[Callable[[], T]], jobs: int = 1, progress: Progress | None = None) -> list[T]:
-    """Run independent fits, `jobs` at a time, and return their results in order.
-
-    Each fit takes one thread, so its result does not depend on the others. It holds its own feature rows in memory.
-    """
+    """Run independent fits, `jobs` at a time on one thread each, and return their results in order."""
     # The limit is one of the process: a fit that ends must not lift it for the others.
     with threadpool_limits(1), ThreadPoolExecutor(jobs) as pool:
         running = [pool.submit(fit) for fit in fits]
@@ -221,55 +183,42 @@ class SplitFeatures:
 
     def __init__(self, data: DataSet, matrix: FeatureMatrix, jobs: int = 1) -> None:
         self._jobs = jobs
-        self.data, self.X, self.spec, self.rows = data, matrix.X, matrix.spec, matrix.rows
-        self.frame = data.observed.consignments
-        self._part = data.part[matrix.rows]
-        labels = data.labels
-        self.known, self.positive = labels.known[matrix.rows], labels.positive[matrix.rows]
-        self.chosen, self.logged = labels.chosen[matrix.rows], labels.probability[matrix.rows]
-        self.tipped = labels.selected_by[matrix.rows] == "intelligence"
-        self.random = labels.selected_by[matrix.rows] == "random"
+        self.data, self.matrix = data, matrix
+        self.X, self.spec, self.rows = matrix.X, matrix.spec, matrix.rows
+        self.frame, self.labels = data.observed.consignments, data.labels.select_rows(matrix.rows)
         self.weight, self.background = data.weight[matrix.rows], data.background[matrix.rows]
-        self.stands_for = data.traffic_weight[matrix.rows]
         self.day = get_time_column_us(self.frame, "received_at")[matrix.rows] // US_PER_DAY
-        self._channels = extract_texts(self.frame, "channel", matrix.rows)
 
     def select_part(self, part: int) -> Bools:
         """Select the feature rows of a part."""
-        rows: Bools = self._part == part
-        return rows
+        mine: Bools = self.data.part[self.rows] == part
+        return mine
 
     def select_fitting_rows(self, part: int) -> Bools:
         """Select the feature rows of a part that are fitted on."""
-        rows: Bools = self.select_part(part) & (self.known | self.background)
-        return rows
-
-    def locate_rows(self, mine: Bools) -> Positions:
-        """Return the positions of some feature rows in the table."""
-        return self.rows[mine]
+        return self.data.select_fitting_rows(part)[self.rows]
 
     @property
     def test_matrix(self) -> FeatureMatrix:
         """The feature rows of the test period."""
-        test = self.select_part(TEST)
-        return FeatureMatrix(self.X[test], self.rows[test], self.spec)
+        return self.matrix.keep_rows(self.data.part == TEST)
 
     def get_channels(self, mine: Bools | Positions) -> list[str]:
         """Return the channels of some feature rows."""
-        return [str(channel) for channel in self._channels[mine]]
+        return [str(channel) for channel in extract_texts(self.frame, "channel", self.rows[mine])]
 
     def build_labelled_rows(self, mine: Bools) -> LabelledRows:
         """Return a copy of some feature rows with their labels and weights."""
-        labels = self.positive[mine].astype(np.float64)
-        return LabelledRows(self.X[mine], labels, self.weight[mine], self.get_channels(mine))
+        positive = self.labels.positive[mine].astype(np.float64)
+        return LabelledRows(self.X[mine], positive, self.weight[mine], self.get_channels(mine))
 
     def estimate_result_weights(self, mine: Bools, seed: int, stands_for: Floats | None = None) -> Floats:
         """Estimate how many consignments each known result of a period stands for; 0 outside and without a result.
 
         The period has all its traffic, or a sample of which each row stands for `stands_for`; by default as the data set sampled it.
         """
-        traffic = self.stands_for if stands_for is None else stands_for
-        known, logged = self.known[mine], self.logged[mine]
+        traffic = self.data.traffic_weight[self.rows] if stands_for is None else stands_for
+        known, logged = self.labels.known[mine], self.labels.probability[mine]
         weight = np.zeros(len(self.X))
         if known.all():
             weight[mine] = 1.0
@@ -277,10 +226,15 @@ class SplitFeatures:
         estimated = None
         if np.isnan(logged[known]).any():
             # Rows inspected on intelligence stand for themselves: the data do not show which others had intelligence.
-            rest = mine & ~self.tipped
+            rest = mine & (self.labels.selected_by != "intelligence")
             estimated = np.ones(len(known))
             estimated[rest[mine]] = estimate_known_probability(
-                self.X[rest], self.known[rest], traffic[rest], self.day[rest], seed=seed, jobs=self._jobs
+                self.X[rest],
+                self.labels.known[rest],
+                traffic[rest],
+                self.day[rest],
+                seed=seed,
+                jobs=self._jobs,
             )
         weight[mine] = compute_result_weights(known, logged, estimated)
         return weight
@@ -310,11 +264,12 @@ def _calibrate(fit: Fit, unseen: Sequence[UnseenScores]) -> CalibratedFit:
     """Calibrate raw scores in the scale of a fit on their known results; random inspections anchor the level."""
     parts = SplitFeatures(fit.data, fit.matrix)
     places = [np.searchsorted(fit.matrix.rows, period.rows) for period in unseen]
-    known = [period.weight > 0 for period in unseen]
-    at = np.concatenate([rows[mine] for rows, mine in zip(places, known, strict=True)])
-    raw = np.concatenate([period.raw[mine] for period, mine in zip(unseen, known, strict=True)])
-    weight = np.concatenate([period.weight[mine] for period, mine in zip(unseen, known, strict=True)])
-    channels, positive, drawn = parts.get_channels(at), parts.positive[at], parts.random[at]
+    at, raw = np.concatenate(places), np.concatenate([period.raw for period in unseen])
+    weight = np.concatenate([period.weight for period in unseen])
+    known = weight > 0
+    at, raw, weight = at[known], raw[known], weight[known]
+    channels, positive = parts.get_channels(at), parts.labels.positive[at]
+    drawn = parts.labels.selected_by[at] == "random"
     chosen = Calibration.fit(raw, positive.astype(np.float64), weight, channels)
     drawn_channels = [channels[place] for place in np.flatnonzero(drawn)]
     calibration, level = anchor_calibration(chosen, raw[drawn], drawn_channels, positive[drawn])
@@ -330,8 +285,8 @@ def _calibrate(fit: Fit, unseen: Sequence[UnseenScores]) -> CalibratedFit:
 
 def _sample_validation(parts: SplitFeatures, seed: int) -> Bools:
     """Draw a uniform sample of validation traffic: the background, and the same share of the inspected rows."""
-    known = parts.select_part(VALIDATION) & parts.known
-    background = parts.select_part(VALIDATION) & parts.background
+    mine = parts.select_part(VALIDATION)
+    known, background = mine & parts.labels.known, mine & parts.background
     rate = parts.data.background_rate.get(VALIDATION, 0.0)
     if not background.any() or rate <= 0:
         return known

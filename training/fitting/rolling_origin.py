@@ -26,7 +26,7 @@ from features.goods.texts import encode_text
 from features.spec import Spec
 from models.risk_model import FitOptions, LabelledRows, grow_trees, predict_finite
 from training.config import ModelConfig, TrainConfig, WeightsConfig
-from training.data.splits import TRAIN, VALIDATION, ArrivalWindow, Split
+from training.data.splits import TRAIN, ArrivalWindow, Split
 from training.data.training_set import DataSet, compute_fitting_weights, get_labels_as_of
 from training.evaluation.estimate import Estimate, compute_interval, draw_days
 
@@ -44,14 +44,11 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class RollingOrigin:
-    """A date at which a model could have been trained, and the weeks after it, from `begins` until `ends`.
+    """A date at which a model could have been trained, and the weeks after it; `day` are the UTC days of the rows of `window`.
 
-    `background` marks uninspected rows of `train`. A row of `window` has as weight how many consignments it stands for; `day` is
-    its UTC day.
+    `background` marks uninspected rows of `train`. A row of `window` has as weight how many consignments it stands for.
     """
 
-    begins: datetime
-    ends: datetime
     train: LabelledRows
     background: Bools
     window: LabelledRows
@@ -76,25 +73,19 @@ class DetectionRanks:
 
     @property
     def worth(self) -> Floats:
-        """Log-discounted rank score of each positive, from 1 within the top `MIN_TRAFFIC_SHARE` down to 0 at the end.
-
-        The score falls with the logarithm of the share. Its mean is the area under recall over the logarithm of capacity.
-        """
+        """Rank score of each positive: 1 within the top `MIN_TRAFFIC_SHARE`, falling with the logarithm of the share to 0."""
         worth: Floats = np.clip(np.log(self.above) / np.log(MIN_TRAFFIC_SHARE), 0.0, 1.0)
         return worth
 
-    def compute_recall(self, share: float) -> float:
-        """Compute the share of the positives within the top `share` of the traffic."""
-        return float(np.mean(self.above <= share))
+    def mark_within(self, share: float) -> Floats:
+        """Mark the positives within the top `share` of the traffic, as 0 or 1."""
+        return np.asarray(self.above <= share, dtype=np.float64)
 
 
 def build_rolling_origins(
     data: DataSet, matrix: FeatureMatrix, texts: NDArray[np.object_], config: TrainConfig, before: datetime
 ) -> Iterator[RollingOrigin]:
-    """Build the rolling origins before a date, the latest first; those without enough positives are left out.
-
-    `matrix` has the rows of training and validation, and `texts` (n,) their goods' texts.
-    """
+    """Build the rolling origins before a date with enough positives, the latest first, from rows of training and validation."""
     for window in _iterate_windows(data.split, before, config.split.validation_days):
         origin = _build_origin(data, matrix, texts, config.weights, window)
         if origin is not None:
@@ -136,8 +127,6 @@ def _build_origin(
     channels = frame["channel"].astype(str).to_numpy(dtype=object)
     stands_for = data.traffic_weight[rows][window]
     return RollingOrigin(
-        begins,
-        ends,
         LabelledRows(X[train], positive[train], weight, channels[train].tolist()),
         background[train],
         LabelledRows(X[window], positive[window], stands_for, channels[window].tolist()),
@@ -146,23 +135,17 @@ def _build_origin(
     )
 
 
-def select_learnt_rows(data: DataSet, matrix: FeatureMatrix) -> FeatureMatrix:
-    """Copy the rows of training and validation."""
-    mine = np.isin(data.part[matrix.rows], (TRAIN, VALIDATION))
-    return FeatureMatrix(matrix.X[mine], matrix.rows[mine], matrix.spec)
-
-
 def compute_text_scores(
     texts: NDArray[np.object_], positive: Bools, weight: Floats, received_us: Ints
 ) -> NDArray[np.float32]:
-    """Compute the text scores of training rows with weights from other blocks of time; float32 array, (n,)."""
+    """Compute the text scores of training rows with weights from other blocks of time."""
     block = np.empty(len(texts), dtype=np.int64)
     block[np.argsort(received_us, kind="stable")] = np.arange(len(texts)) * TEXT_FOLDS // len(texts)
     return score_out_of_fold(texts.tolist(), positive.astype(np.int8), weight, block)
 
 
 def score_texts(texts: NDArray[np.object_], learnt: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Compute the text scores of texts with given weights; float32 array, (n,), NaN if a text is empty."""
+    """Compute the text scores of texts with given weights; NaN if a text is empty."""
     table = load_goods_tables()
     return np.array(
         [score_text(encode_text(text), table, learnt) if text else np.nan for text in texts], dtype=np.float32
@@ -176,10 +159,7 @@ def evaluate_origins(
     *,
     without: Sequence[int] = (),
 ) -> DetectionRanks:
-    """Fit at each origin, with the columns `without` missing, and rank the positives of its window.
-
-    The window is not used to stop or calibrate. Of `weights` only the weight of the background is used.
-    """
+    """Fit at each origin, with the columns `without` missing and another background weight, and rank the positives of its window."""
     places = [_rank_positives(origin, model, weights, list(without)) for origin in origins]
     return DetectionRanks(
         np.concatenate(places),
@@ -215,15 +195,9 @@ def compute_shares_above(score: Floats, weight: Floats) -> Floats:
     return shares
 
 
-def estimate_gain(
-    one: DetectionRanks, other: DetectionRanks, values: str = "worth", *, seed: int = 1
-) -> Estimate:
-    """Compare two fits on the same positives, paired by day: the mean difference of `worth` or `at_1pct` with its interval."""
-    if values == "worth":
-        difference = one.worth - other.worth
-    else:
-        difference = (one.above <= 0.01).astype(np.float64) - (other.above <= 0.01)
-    _, day = np.unique(one.origin * 1_000_000 + one.day, return_inverse=True)
-    draws = draw_days(int(day.max()) + 1, RESAMPLES, seed)
-    total, size = np.bincount(day, weights=difference), np.bincount(day).astype(np.float64)
+def estimate_gain(ranks: DetectionRanks, gain: Floats) -> Estimate:
+    """Estimate the mean gain of one fit over another in the positives of both, with an interval from resampled days."""
+    _, day = np.unique(ranks.origin * 1_000_000 + ranks.day, return_inverse=True)
+    draws = draw_days(int(day.max()) + 1, RESAMPLES, seed=1)
+    total, size = np.bincount(day, weights=gain), np.bincount(day).astype(np.float64)
     return compute_interval((draws @ total) / np.maximum(draws @ size, 1.0))

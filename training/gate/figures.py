@@ -9,9 +9,8 @@ import numpy as np
 from models.promotion_record import DeployedFigures, Figure
 from training.config import EvaluationConfig
 from training.evaluation.estimate import Estimate
-from training.evaluation.metrics import LOGGED_METRICS, Evaluation
+from training.evaluation.metrics import LOGGED_METRICS, Evaluation, PairedEvaluation
 from training.evaluation.name_invariance import find_worst_move
-from training.evaluation.paired import PairedEvaluation
 from training.evaluation.stored_scores import BASELINE, RecipeEvaluation, StoredScores, evaluate_recipe
 
 Row = Mapping[str, Any]

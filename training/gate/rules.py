@@ -18,9 +18,8 @@ from models.bundle import Bundle
 from models.formats import format_number, format_percent
 from training.evaluation.estimate import Estimate
 from training.evaluation.leakage import BOUNDS, EARLY_RESULTS, FILLED_COLUMN, LATER_CHANGES, PREDICTIVE_COLUMN
-from training.evaluation.metrics import CALIBRATION_RATIO
+from training.evaluation.metrics import CALIBRATION_RATIO, PairedEvaluation
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE as NAME_SWAP_BOUND
-from training.evaluation.paired import PairedEvaluation
 from training.gate.figures import RunFigures
 from training.gate.ways import MEASURES, Candidate, describe_gain, explain_too_few, find_way
 

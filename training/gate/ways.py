@@ -10,8 +10,7 @@ from typing import Literal, NamedTuple
 
 from models.formats import format_count, format_number, format_points
 from training.evaluation.estimate import Estimate
-from training.evaluation.metrics import PRIMARY_MEASURE
-from training.evaluation.paired import PairedEvaluation
+from training.evaluation.metrics import PRIMARY_MEASURE, PairedEvaluation
 
 MEASURES = (PRIMARY_MEASURE, "recall_at_1pct", "recall_at_capacity")
 """Measures of ranking; the first decides whether a version is better. Precision at a share of traffic differs as recall does."""
@@ -56,7 +55,7 @@ def find_way(
 ) -> Way:
     """Find the way by which a version may replace the champion; `reproduced` is None if its training was not repeated."""
     gain, rival = pair.gains[MEASURES[0]], f"version {candidate.champion}"
-    if _is_better(gain):
+    if is_better(gain):
         low = format_points(_compute_one_sided_low(gain))
         return Way(
             "better", f"Better than {rival}: {describe_gain(MEASURES[0], gain)}, lower end one-sided {low}."
@@ -79,6 +78,11 @@ def find_way(
     refit = _explain_no_refit(candidate)
     can_wait, missing = _explain_not_better(gain, finds_per_week)
     return Way("", f"{missing} {refit}", can_wait)
+
+
+def is_better(gain: Estimate) -> bool:
+    """Return whether a difference of the primary measure passes as better."""
+    return gain.is_shown and gain.value > 0 and _compute_one_sided_low(gain) > -MARGIN
 
 
 def explain_too_few(estimate: Estimate, finds_per_week: float) -> str:
@@ -130,10 +134,6 @@ def describe_gain(name: str, gain: Estimate) -> str:
     """Describe the difference of a measure with its interval."""
     value, low, high = (format_points(each) for each in (gain.value, gain.low, gain.high))
     return f"{MEASURE_TITLES[name]} {value} ({low.removesuffix(' points')} to {high.removesuffix(' points')})"
-
-
-def _is_better(gain: Estimate) -> bool:
-    return gain.is_shown and gain.value > 0 and _compute_one_sided_low(gain) > -MARGIN
 
 
 def _compute_one_sided_low(gain: Estimate) -> float:

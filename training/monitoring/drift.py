@@ -28,11 +28,11 @@ from models.traffic_profile import ReferenceProfile
 from training.config import LABEL_DELAY_DAYS, EvaluationConfig
 from training.data.splits import ALL_ARRIVALS, ArrivalWindow, compute_settled_end
 from training.data.table_features import read_kept_rows
-from training.data.traffic_sample import sample_traffic
 from training.data.training_set import (
     Labels,
     find_last_visible_time,
     get_labels_as_of,
+    sample_traffic,
     select_counted_consignments,
 )
 from training.monitoring.drift_measures import (

@@ -18,8 +18,7 @@ from consignments.timestamps import US_PER_DAY, get_time_column_us, to_datetime
 from features.config import FeatureConfig
 from features.spec import Feature, Spec
 from models.traffic_profile import ReferenceProfile, SourceActivity
-from training.evaluation.capacity import index_office_days, select_at_capacity
-from training.evaluation.traffic import extract_texts
+from training.evaluation.traffic import extract_texts, index_office_days, select_at_capacity
 
 CHANNEL, OFFICE = "channel", "office"
 MIX = (

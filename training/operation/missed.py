@@ -12,7 +12,7 @@ from consignments.records import Target
 from consignments.timestamps import US_PER_DAY, get_time_column_us, to_us
 from consignments.versions import select_counting_rows
 from training.data.training_set import is_positive
-from training.evaluation.capacity import index_office_days, select_at_capacity
+from training.evaluation.traffic import index_office_days, select_at_capacity
 from training.operation.inspections import NOT_GIVEN, OperationPeriod
 
 HANDLINGS = {

@@ -23,7 +23,7 @@ from models.risk_model import RiskModel
 from training.config import TrainConfig
 from training.data.training_set import ObservedTables, build_data_set, is_positive
 from training.evaluation.traffic import extract_texts
-from training.fitting.fit import Recipe, fit_evaluation, fit_final, score_validation
+from training.fitting.fit import Recipe, calibrate_final, fit_evaluation, fit_recipe, score_validation
 from training.policy_replay.environments import ReplayEnvironment, TrueResults
 from training.policy_replay.observed_history import (
     NO_ROWS,
@@ -63,7 +63,9 @@ def train_model(
     recipe = Recipe(known.features, config)
     evaluated = fit_evaluation(recipe, data, everything.keep)
     unseen = score_validation(evaluated, config.model.seed)
-    final = fit_final(recipe, everything, evaluated.matrix, [unseen])
+    later = np.zeros(len(everything.part), dtype=bool)
+    later[unseen.rows] = True
+    final = calibrate_final(fit_recipe(recipe, everything, later, evaluated.matrix), [unseen])
     return final.fitted, final.model
 
 

@@ -27,17 +27,17 @@ from training.config import LABEL_DELAY_DAYS, EvaluationConfig
 from training.data.data_hash import TableHash, hash_tables
 from training.data.splits import ALL_ARRIVALS, ArrivalWindow, compute_settled_end
 from training.data.table_features import read_kept_rows
-from training.data.traffic_sample import TrafficSample, sample_traffic
 from training.data.training_set import (
     Labels,
+    TrafficSample,
     compute_inverse_propensity,
     find_last_visible_time,
     get_labels_as_of,
     get_true_labels,
+    sample_traffic,
     select_counted_consignments,
 )
-from training.evaluation.metrics import PRIMARY_MEASURE
-from training.evaluation.paired import PairedEvaluation
+from training.evaluation.metrics import PRIMARY_MEASURE, PairedEvaluation
 from training.evaluation.stored_scores import PROBABILITY, RANK, StoredScores
 from training.evaluation.traffic import SLICES, extract_texts
 from training.fitting.rolling_origin import compute_shares_above

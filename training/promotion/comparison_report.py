@@ -8,8 +8,7 @@ from models.registry import BUNDLE_TAG, ModelVersion
 from models.signatures.keys import SigningKey
 from training.config import hash_settings
 from training.evaluation.estimate import Estimate
-from training.evaluation.metrics import PRIMARY_MEASURE, describe_counts
-from training.evaluation.paired import SLICE_COLUMNS, PairedEvaluation
+from training.evaluation.metrics import PRIMARY_MEASURE, SLICE_COLUMNS, PairedEvaluation, describe_counts
 from training.gate.report import GATE_COLUMNS, GateReport
 from training.promotion.comparison import COMPARED, TOO_FEW, Comparison
 from training.promotion.disagreements import DISAGREEMENT_COLUMNS, REASON_SEPARATOR

@@ -13,8 +13,7 @@ from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs
 from models.batch_scoring import ScoreColumns, score_table
 from models.bundle import Bundle
-from training.data.traffic_sample import TrafficSample
-from training.data.training_set import Labels
+from training.data.training_set import Labels, TrafficSample
 from training.promotion.logged_scores import LoggedScores
 from training.reporting.consignments import describe_consignments
 

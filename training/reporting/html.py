@@ -9,8 +9,8 @@ import jinja2
 
 from models.formats import format_interval, format_number, format_percent
 from models.page_templates import create_page_environment
-from training.evaluation.capacity import SHARES
 from training.evaluation.estimate import Estimate
+from training.evaluation.traffic import SHARES
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_PAGE_BYTES = 2_000_000

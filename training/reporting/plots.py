@@ -15,11 +15,16 @@ from numpy.typing import NDArray
 from consignments.timestamps import EPOCH
 from models.formats import format_number
 from training.config import EvaluationConfig
-from training.evaluation.capacity import ALL_OFFICES, SHARES, compute_capacity_shares, select_at_capacity
 from training.evaluation.estimate import Estimate
 from training.evaluation.metrics import compute_capacity_curve
 from training.evaluation.stored_scores import BASELINE, RANK, StoredScores
-from training.evaluation.traffic import ScoredPeriod
+from training.evaluation.traffic import (
+    ALL_OFFICES,
+    SHARES,
+    ScoredPeriod,
+    compute_capacity_shares,
+    select_at_capacity,
+)
 from training.reporting.charts import (
     BLUE,
     GREY,
@@ -72,7 +77,7 @@ def draw_capacity_curves(stored: StoredScores, settings: EvaluationConfig) -> di
     """Draw precision and recall of the model and its baselines over capacity, each estimated from inspection results."""
     columns = {"model": RANK} | {name.replace("_", " "): BASELINE + name for name in stored.baselines}
     curves = {
-        name: compute_capacity_curve(stored.to_period(column), CURVE_SHARES, settings)
+        name: compute_capacity_curve(stored.to_period(column), CURVE_SHARES)
         for name, column in columns.items()
     }
     charts = {measure: open_chart(measure) for measure in ("precision", "recall")}

@@ -26,10 +26,10 @@ from models.signatures.keys import SigningKey
 from models.traffic_profile import ReferenceProfile
 from training.config import CONFIG_FILE, hash_settings
 from training.data.splits import VALIDATION
-from training.evaluation.capacity import compute_daily_capacity
 from training.evaluation.fairness import Row, compute_fairness_rows
 from training.evaluation.metrics import Evaluation
-from training.fitting.search import SEARCH_SPACE
+from training.evaluation.traffic import compute_daily_capacity
+from training.fitting.diagnostics import SEARCH_SPACE
 from training.gate.figures import compute_run_figures
 from training.gate.report import GATE_COLUMNS, GateReport
 from training.gate.rules import UNSIGNED, CheckResult, GateEvidence
@@ -220,11 +220,11 @@ def build_reference(trained: TrainingResult, kind: FitKind = "final") -> Referen
 
 def _compute_fairness(trained: TrainingResult) -> list[Row]:
     """Compute the burden of each group from inspection results and, in a simulated world, from the truth."""
-    stored, settings = trained.deployed.stored, trained.config.evaluation
-    capacity = compute_daily_capacity(stored.to_period(), settings)
-    rows = compute_fairness_rows(stored.to_period(), capacity, settings, "outcomes")
+    stored = trained.deployed.stored
+    settings = stored.fix_capacity(trained.config.evaluation)
+    rows = compute_fairness_rows(stored.to_period(), settings, "outcomes")
     if stored.has_truth:
-        rows += compute_fairness_rows(stored.to_period(by_truth=True), capacity, settings, "truth")
+        rows += compute_fairness_rows(stored.to_period(by_truth=True), settings, "truth")
     return rows
 
 

@@ -160,7 +160,7 @@ class UnseenModel:
     @classmethod
     def from_result(cls, trained: TrainingResult, served: RiskModel) -> "UnseenModel":
         """Build it from a training result and the served model, which knows what is usual."""
-        fit, rows = trained.deployed.latest, trained.deployed.latest.origin.window
+        fit, rows = trained.deployed.latest, trained.deployed.latest.tested
         X = fit.matrix.X[np.searchsorted(fit.matrix.rows, rows)]
         usual, labelled = trained.final.usual, trained.deployed.stored.frame["labelled"].to_numpy(bool)
         # The served fit may have seen the labelled rows.

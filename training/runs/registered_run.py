@@ -16,7 +16,7 @@ from models.promotion_record import REPORT_END
 from models.registry import CHAMPION, ModelVersion, Registry
 from models.signatures.keys import SigningKey
 from training.data.data_hash import hash_tables
-from training.fitting.search import SEARCH_SPACE
+from training.fitting.diagnostics import SEARCH_SPACE
 from training.gate.report import GATE_COLUMNS, GateReport
 from training.reporting.html import replace_gate
 from training.reporting.mlflow_tracking import (

@@ -11,11 +11,11 @@ from consignments.records import TARGET_NAMES
 from models.formats import format_number
 from models.promotion_record import REPORT_END
 from models.risk_model import RiskModel
-from training.evaluation.capacity import AT_CAPACITY, SHARES
 from training.evaluation.fairness import Row
 from training.evaluation.metrics import Evaluation
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE
 from training.evaluation.stored_scores import RecipeEvaluation
+from training.evaluation.traffic import AT_CAPACITY, SHARES
 from training.gate.report import GateReport
 from training.reporting.charts import Chart
 from training.reporting.html import HEADLINE, create_environment, render_page

@@ -18,10 +18,7 @@ from numpy.typing import NDArray
 from consignments.files.part_folder import PartFolder
 from consignments.files.part_manifest import identify_tables
 from features.batch import ComputeOptions, FeatureParameters, Progress, report_progress
-from models.risk_model import RiskModel
-from training.config import TrainConfig
 from training.data.data_hash import hash_training_tables
-from training.data.splits import TEST
 from training.data.table_features import TableFeatures
 from training.data.training_set import Labels, ObservedTables, get_true_labels
 from training.evaluation.leakage import check_leakage
@@ -31,13 +28,12 @@ from training.evaluation.verdict import judge_recipe
 from training.fitting.deployed import (
     DeployedResult,
     TrainingData,
-    build_scored_period,
     build_training_data,
     calibrate_origins,
     collect_unseen,
     evaluate_deployed,
     fit_at_dates,
-    use_evaluation_fit,
+    score_test_period,
 )
 from training.fitting.diagnostics import DiagnosticsResult, run_diagnostics
 from training.fitting.fit import (
@@ -46,8 +42,6 @@ from training.fitting.fit import (
     SplitFeatures,
     calibrate_final,
     fit_evaluation,
-    fit_final,
-    score_test,
     score_validation,
 )
 from training.runs.result import TrainingResult
@@ -77,11 +71,11 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     data, recipe, evaluated, studied = _fit_evaluation(task, data, source, digest, options)
     parts = SplitFeatures(data.evaluation, evaluated.matrix, jobs)
     with report_progress(progress, "weighting results"):
-        test_traffic = _score_test_period(parts, evaluated.model, recipe.config)
+        test_traffic = score_test_period(parts, evaluated.model, recipe.config.model.seed)
     true_labels = None
     if task.truth is not None:
         true_labels = get_true_labels(source.frame["consignment_id"], task.truth, task.target)
-    final, deployed = _fit_as_deployed(data, recipe, parts, evaluated, test_traffic, true_labels, options)
+    final, deployed = _fit_as_deployed(data, recipe, evaluated, test_traffic, true_labels, options)
     name_swaps, leaks = _check_evaluation_fit(task, source, parts, evaluated, test_traffic, options)
     return TrainingResult(
         target=task.target,
@@ -112,7 +106,7 @@ def _prepare_data(task: TrainingTask, options: ComputeOptions) -> tuple[Training
     dated = replace(inputs, as_of=pd.Timestamp(observed.as_of))
     with _open_work_folder(task, sample.rows) as folder:
         source = TableFeatures.compute(dated, config.features, sample.rows, options, folder, task.cluster)
-    return whole.keep_rows(sample, source.frame), source
+    return whole.change_sets(lambda each: each.keep_rows(sample, source.frame)), source
 
 
 @contextmanager
@@ -144,23 +138,14 @@ def _fit_evaluation(
         task.diagnostics, evaluated, recipe, data.reported_from, name, options.progress
     )
     if config != recipe.config:
-        data, recipe = data.reweight(config.weights), Recipe(source, config)
+        data, recipe = data.change_sets(lambda each: each.reweight(config.weights)), Recipe(source, config)
         evaluated = fit_evaluation(recipe, data.evaluation, data.keep, options)
     return data, recipe, evaluated, studied
-
-
-def _score_test_period(parts: SplitFeatures, model: RiskModel, config: TrainConfig) -> ScoredPeriod:
-    """Score the test period with the evaluation fit, and weight its results."""
-    test = parts.select_part(TEST)
-    score = model.score(parts.X[test], parts.get_channels(test))
-    weight = parts.estimate_result_weights(test, config.model.seed)[test]
-    return build_scored_period(parts, parts.locate_rows(test), score, parts.data.labels, weight)
 
 
 def _fit_as_deployed(
     data: TrainingData,
     recipe: Recipe,
-    parts: SplitFeatures,
     evaluated: CalibratedFit,
     test_traffic: ScoredPeriod,
     true_labels: Labels | None,
@@ -168,21 +153,19 @@ def _fit_as_deployed(
 ) -> tuple[CalibratedFit, DeployedResult]:
     """Fit at earlier dates, each tested on the weeks after it, and on every label known today, which gives the served fit."""
     seed, progress = recipe.config.model.seed, options.progress
+    known = SplitFeatures(data.final, evaluated.matrix, options.jobs)
+    fits, served = fit_at_dates(data, recipe, evaluated, options.jobs, progress)
+    unseen = collect_unseen(fits, known, test_traffic.weight, seed)
     validation = score_validation(evaluated, seed)
     if data.origins:
-        parts = SplitFeatures(data.final, evaluated.matrix, options.jobs)
-        fits, served = fit_at_dates(data, recipe, evaluated.matrix, options.jobs, progress)
-        unseen = collect_unseen(fits, parts, test_traffic.weight, seed)
         with report_progress(progress, "calibrating as deployed"):
             fits = calibrate_origins(fits, recipe.config, validation)
-        final = calibrate_final(served, unseen, progress)
     else:
-        fits = [use_evaluation_fit(evaluated, seed)]
-        unseen = [validation, score_test(evaluated, test_traffic.weight)]
-        final = fit_final(recipe, data.final, evaluated.matrix, unseen, options)
+        unseen = [validation, *unseen]
+    final = calibrate_final(served, unseen, progress)
     with report_progress(progress, "evaluating as deployed"):
         weights = [period.weight for period in unseen[-len(fits) :]]
-        return final, evaluate_deployed(fits, parts, weights, recipe.config.evaluation, true_labels)
+        return final, evaluate_deployed(fits, known, weights, recipe.config.evaluation, true_labels)
 
 
 def _check_evaluation_fit(

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training.data.traffic_sample import sample_traffic
+from training.data.training_set import sample_traffic
 
 ROWS = 4000
 NUMBER = np.arange(ROWS)

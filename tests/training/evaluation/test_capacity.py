@@ -4,14 +4,14 @@ import numpy as np
 from support.training_judged import make_scored_period as traffic
 
 from training.config import EvaluationConfig
-from training.evaluation.capacity import (
+from training.evaluation.metrics import evaluate
+from training.evaluation.traffic import (
     ALL_OFFICES,
     compute_capacity_shares,
     compute_daily_capacity,
     index_office_days,
     select_at_capacity,
 )
-from training.evaluation.metrics import evaluate
 
 QUICK = EvaluationConfig(smallest_slice=2)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.evaluation.estimate import Estimate, Support, describe_estimate
+from training.evaluation.estimate import Estimate, attach_finds, describe_estimate
 
 NAN = float("nan")
 
@@ -36,8 +36,8 @@ def test_a_ratio_has_no_width_that_hides_it() -> None:
 
 
 def test_one_large_weight_makes_few_effective_finds() -> None:
-    support = Support.from_weights(np.array([1000.0, *[1.0] * 99]))
-    assert support.known == 100
-    assert support.effective < 1.3
-    assert support.largest > 0.9
-    assert not support.attach(Estimate(0.5, 0.4, 0.6)).is_shown
+    found = attach_finds(Estimate(0.5, 0.4, 0.6), np.array([1000.0, *[1.0] * 99]))
+    assert found.known == 100
+    assert found.effective < 1.3
+    assert found.largest > 0.9
+    assert not found.is_shown

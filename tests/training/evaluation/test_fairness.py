@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.training_judged import QUICK
 
 from features.spec import Feature, Spec
+from training.config import EvaluationConfig
 from training.evaluation.fairness import COLUMNS, classify_consignee, compute_fairness_rows
 from training.evaluation.traffic import ScoredPeriod
 
 DAYS, A_DAY = 10, 100
+QUICK = EvaluationConfig(capacity=5, smallest_slice=5)
 
 
 def world(positive=None, labelled=None, days=DAYS):
@@ -28,8 +29,8 @@ def world(positive=None, labelled=None, days=DAYS):
     )
 
 
-def rows_of(traffic, capacity=5, config=QUICK):
-    return {row["value"]: row for row in compute_fairness_rows(traffic, capacity, config, "outcomes")}
+def rows_of(traffic):
+    return {row["value"]: row for row in compute_fairness_rows(traffic, QUICK, "outcomes")}
 
 
 def test_a_group_that_fills_the_list_bears_it_all():
@@ -57,7 +58,7 @@ def test_no_find_among_a_few_is_no_certainty_that_there_is_none():
 
 
 def test_every_row_has_the_same_columns():
-    assert {tuple(row) for row in compute_fairness_rows(world(), 5, QUICK, "truth")} == {COLUMNS}
+    assert {tuple(row) for row in compute_fairness_rows(world(), QUICK, "truth")} == {COLUMNS}
 
 
 def test_small_groups_are_told_together():

@@ -11,7 +11,6 @@ from training.evaluation.metrics import (
     FindCounts,
     compute_capacity_curve,
     describe_counts,
-    escape_metric_name,
     estimate_difference,
     evaluate,
 )
@@ -132,10 +131,6 @@ def test_an_unknown_metric_names_the_nearest():
         estimate_difference(found, found, "calibration_ratio")
 
 
-def test_a_metric_name_holds_only_what_mlflow_allows():
-    assert escape_metric_name("Incheon (post) / 인천") == "Incheon _post_ _ __"
-
-
 def test_scores_equal_to_the_rates_are_calibrated_and_doubled_ones_are_not():
     numbers = np.random.default_rng(3)
     score = np.round(numbers.random(20_000) * 0.4, 3)
@@ -158,7 +153,7 @@ def test_the_calibration_table_counts_every_consignment_once():
 
 def test_the_curve_agrees_with_the_metric():
     seen = traffic(falling(100), np.arange(100) < 7)
-    curve, found = compute_capacity_curve(seen, np.array([0.01, 0.05]), QUICK), evaluate(seen, QUICK)
+    curve, found = compute_capacity_curve(seen, np.array([0.01, 0.05])), evaluate(seen, QUICK)
     for name in ("precision", "recall"):
         assert curve[name] == [found[f"{name}_at_1pct"], found[f"{name}_at_5pct"]]
 

@@ -2,14 +2,14 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from training.config import EvaluationConfig
-from training.evaluation.capacity import compute_capacity_shares, compute_daily_capacity
 from training.evaluation.fairness import compute_fairness_rows
 from training.evaluation.metrics import evaluate
-from training.evaluation.traffic import ScoredPeriod
+from training.evaluation.traffic import ScoredPeriod, compute_capacity_shares, compute_daily_capacity
 
 CONFIG = EvaluationConfig(smallest_slice=5)
 
@@ -62,7 +62,11 @@ def test_capacity_and_burden_are_those_of_repeated_rows(both: tuple[ScoredPeriod
     assert compute_daily_capacity(sampled, CONFIG) == capacity
     assert compute_capacity_shares(sampled, CONFIG) == pytest.approx(compute_capacity_shares(whole, CONFIG))
     for one, other in zip(
-        *(compute_fairness_rows(traffic, 5, CONFIG, "outcomes") for traffic in both), strict=True
+        *(
+            compute_fairness_rows(traffic, msgspec.structs.replace(CONFIG, capacity=5), "outcomes")
+            for traffic in both
+        ),
+        strict=True,
     ):
         for name in ("consignments", "chosen", "selection_rate", "hit_rate"):
             assert one[name] == pytest.approx(other[name], nan_ok=True), name

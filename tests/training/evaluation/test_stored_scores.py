@@ -87,8 +87,8 @@ def test_the_rival_is_the_strongest_baseline(recipe: RecipeEvaluation) -> None:
     ("change", "where"),
     [
         (lambda frame: frame.drop(columns="rank"), "lack a column"),
-        (lambda frame: frame.assign(rank="0.5"), "does not hold what it should"),
-        (lambda frame: frame.assign(weight=np.nan), "does not hold what it should"),
+        (lambda frame: frame.assign(rank="0.5"), "do not hold what a column should"),
+        (lambda frame: frame.assign(weight=np.nan), "do not hold what a column should"),
     ],
     ids=["no column", "text for a number", "a missing weight"],
 )

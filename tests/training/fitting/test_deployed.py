@@ -52,7 +52,7 @@ def fit_origins(tables):
     source = TableFeatures.from_tables(tables, CONFIG.features, as_of)
     recipe = Recipe(source, CONFIG)
     evaluated = fit_evaluation(recipe, data.evaluation, data.keep)
-    fits, _ = fit_at_dates(data, recipe, evaluated.matrix, jobs=3)
+    fits, _ = fit_at_dates(data, recipe, evaluated, jobs=3)
     return data, evaluated, fits
 
 
@@ -60,15 +60,15 @@ def test_windows_walk_back_from_the_test_period_and_each_fit_ends_where_its_wind
     data, _, fits = made
     test = data.evaluation.split.test
     assert len(fits) == 3
-    assert [(fit.origin.begins, fit.origin.ends) for fit in fits] == [
+    assert [(fit.data.split.test.begins, fit.data.split.test.ends) for fit in fits] == [
         (test.begins - timedelta(days=14 * place), test.ends - timedelta(days=14 * place))
         for place in range(3)
     ]
-    assert (fits[0].origin.window == np.flatnonzero(data.evaluation.part == TEST)).all()
-    assert all(fit.learnt_until == fit.origin.begins for fit in fits)
+    assert (fits[0].tested == np.flatnonzero(data.evaluation.part == TEST)).all()
+    assert all(fit.learnt_until == fit.data.split.test.begins for fit in fits)
     learnt = [fit.positives for fit in fits]
     assert learnt == sorted(learnt, reverse=True)
-    assert data.reported_from == fits[-1].origin.begins
+    assert data.reported_from == fits[-1].data.split.test.begins
 
 
 def test_a_fit_of_an_earlier_date_is_the_one_that_would_have_been_deployed_then(world, made):
@@ -77,7 +77,7 @@ def test_a_fit_of_an_earlier_date_is_the_one_that_would_have_been_deployed_then(
     then = train_model(
         TrainingTask(
             world[0],
-            fit.origin.begins,
+            fit.data.split.test.begins,
             TARGET,
             replace_origins(0),
         )
@@ -112,16 +112,12 @@ def test_figures_count_what_each_fit_ranks_at_the_top_of_its_own_window(world, m
     recipe, known = deployed.recipe, data.final.labels.positive
     assert [row["windows"] for row in deployed.ages] == [3, 2, 1]
     assert [row["from"] for row in deployed.origins] == [fit.window for fit in fits]
-    windows = np.concatenate([fit.origin.window for fit in fits])
+    windows = np.concatenate([fit.tested for fit in fits])
     assert recipe.model.counts.known == int(known[windows].sum()) > 0
     assert sum(row["positives"] for row in deployed.origins) == recipe.model.counts.known
     # By hand: of each window the best hundredth by its own fit.
     ranked = sum(
-        int(
-            known[
-                fit.origin.window[np.argsort(-fit.raw[0], kind="stable")[: len(fit.origin.window) // 100]]
-            ].sum()
-        )
+        int(known[fit.tested[np.argsort(-fit.raw[0], kind="stable")[: len(fit.tested) // 100]]].sum())
         for fit in fits
     )
     assert recipe.model.counts.found["1pct"] == pytest.approx(ranked, abs=1.0)
@@ -147,19 +143,18 @@ def test_stored_figures_are_those_of_the_run_and_curves_agree_with_them(world, m
     assert again.flatten_metrics() == deployed.recipe.flatten_metrics()
     for column, evaluation in ((RANK, again.model), (BASELINE + "rules", again.baselines["rules"])):
         traffic = deployed.stored.to_period(column)
-        (point,) = compute_capacity_curve(traffic, np.array([0.01]), CONFIG.evaluation)["recall"]
+        (point,) = compute_capacity_curve(traffic, np.array([0.01]))["recall"]
         assert point.value == evaluation["recall_at_1pct"].value
 
 
 def test_probabilities_are_those_that_each_date_would_have_served(world, made):
     """The earliest date has no earlier scores to calibrate with; a result that became known after a date changes nothing of it."""
     data, evaluated, fits = made
-    frame = data.evaluation.observed.consignments
     served = calibrate_origins(fits, CONFIG, score_validation(evaluated, 1))
-    assert np.isnan(served[-1].predict(frame)).all()
-    latest = served[0].predict(frame)
+    assert np.isnan(served[-1].predict()).all()
+    latest = served[0].predict()
     assert ((latest > 0) & (latest < 1)).all()
-    cut = fits[0].origin.begins
+    cut = fits[0].data.split.test.begins
     outcomes = data.evaluation.observed.outcomes
     later = outcomes["known_at"] >= cut
     assert later.any()

@@ -39,8 +39,9 @@ def test_a_fit_finds_more_than_chance_and_one_without_what_tells_finds_less() ->
     whole = evaluate_origins(origins, CONFIG.model, CONFIG.weights)
     blind = evaluate_origins(origins, CONFIG.model, CONFIG.weights, without=[0, 1, 2, 4])
     assert len(whole.above) == sum(int(origin.window.y.sum()) for origin in origins)
-    assert estimate_gain(whole, blind).low > 0
-    assert estimate_gain(whole, whole).value == estimate_gain(whole, whole).high == 0.0
+    assert estimate_gain(whole, whole.worth - blind.worth).low > 0
+    nothing = estimate_gain(whole, whole.worth - whole.worth)
+    assert nothing.value == nothing.high == 0.0
     assert abs(float(np.median(blind.above)) - 0.5) < 0.2
 
 
@@ -49,7 +50,7 @@ def test_a_gain_on_a_single_day_has_no_interval() -> None:
         DetectionRanks(np.full(3, above), np.zeros(3, np.int64), np.zeros(3, np.int64))
         for above in (0.1, 0.5)
     )
-    assert np.isnan(estimate_gain(one, other).low)
+    assert np.isnan(estimate_gain(one, one.worth - other.worth).low)
 
 
 def test_the_weight_of_the_background_can_be_changed_afterwards() -> None:

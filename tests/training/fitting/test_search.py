@@ -1,33 +1,32 @@
 """Search over parameters: the given configuration first, better or equal at the end, resumable, the same again."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.made_origins import CONFIG, made_origins
 
 from consignments.errors import BadSetting
 from training.config import TrainConfig
+from training.fitting.diagnostics import SEARCH_SPACE, SearchBudget, replace_parameters, search
 from training.fitting.rolling_origin import DetectionRanks
-from training.fitting.search import SEARCH_SPACE, SearchBudget, SearchResult, replace_parameters, search
 
 ORIGINS = made_origins(1, 400)
 
 
-def searched(trials: int, study: Path | None = None, minutes: float | None = None) -> SearchResult:
+def searched(
+    trials: int, study: Path | None = None, minutes: float | None = None
+) -> tuple[TrainConfig, list[dict[str, Any]]]:
     return search(ORIGINS, CONFIG, SearchBudget(trials, minutes, study), name="of a test")
 
 
 def test_the_first_trial_is_the_configuration_as_given_and_the_best_is_no_worse() -> None:
-    found = searched(4)
-    flat = CONFIG.flatten()
-    assert {name: found.trials[0][name] for name in SEARCH_SPACE} == {
-        name: flat[name] for name in SEARCH_SPACE
-    }
-    best = next(row for row in found.trials if row["best"])
-    assert best["worth"] == max(row["worth"] for row in found.trials) >= found.trials[0]["worth"]
-    assert {name: found.config.flatten()[name] for name in SEARCH_SPACE} == {
-        name: best[name] for name in SEARCH_SPACE
-    }
+    config, trials = searched(4)
+    flat, chosen = CONFIG.flatten(), config.flatten()
+    assert {name: trials[0][name] for name in SEARCH_SPACE} == {name: flat[name] for name in SEARCH_SPACE}
+    best = next(row for row in trials if row["best"])
+    assert best["worth"] == max(row["worth"] for row in trials) >= trials[0]["worth"]
+    assert {name: chosen[name] for name in SEARCH_SPACE} == {name: best[name] for name in SEARCH_SPACE}
 
 
 def test_a_search_that_was_interrupted_goes_on_and_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
@@ -39,7 +38,7 @@ def test_a_search_that_was_interrupted_goes_on_and_ends_as_if_it_had_not_been(tm
 
 def test_no_trial_begins_when_the_minutes_are_over(tmp_path: Path) -> None:
     searched(1, tmp_path / "study.log")
-    assert len(searched(50, tmp_path / "study.log", minutes=0.0).trials) == 1
+    assert len(searched(50, tmp_path / "study.log", minutes=0.0)[1]) == 1
 
 
 def test_a_search_that_was_killed_in_its_first_trial_begins_with_the_given_configuration(
@@ -50,16 +49,16 @@ def test_a_search_that_was_killed_in_its_first_trial_begins_with_the_given_confi
 
     budget = SearchBudget(1, study=tmp_path / "killed.log")
     with monkeypatch.context() as killed:
-        killed.setattr("training.fitting.search.evaluate_origins", kill)
+        killed.setattr("training.fitting.diagnostics.evaluate_origins", kill)
         with pytest.raises(KeyboardInterrupt):
             search(ORIGINS, CONFIG, budget, name="of a test")
-    first = searched(1, tmp_path / "killed.log").trials[0]
+    first = searched(1, tmp_path / "killed.log")[1][0]
     flat = CONFIG.flatten()
     assert {name: first[name] for name in SEARCH_SPACE} == {name: flat[name] for name in SEARCH_SPACE}
 
 
 def test_the_given_configuration_is_tried_even_without_time() -> None:
-    assert len(searched(5, minutes=0.0).trials) == 1
+    assert len(searched(5, minutes=0.0)[1]) == 1
 
 
 @pytest.mark.parametrize("name", ["model.l2", "weights.background_weight"])

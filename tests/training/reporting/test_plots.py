@@ -2,6 +2,7 @@
 
 from xml.etree import ElementTree
 
+import msgspec
 import numpy as np
 import pytest
 from support.training_judged import QUICK, build_stored_scores, judged_world
@@ -22,7 +23,9 @@ TRAFFIC, MODEL, _ = judged_world()
 VALUES = np.array([[1.0, 0.0], [np.nan, 1.0], [2.0, 1.0]], dtype=np.float32)
 CURVES = draw_capacity_curves(build_stored_scores(), QUICK)
 LOSS = {"group": "goods", "worth": 0.02, "worth_low": 0.01, "worth_high": 0.03}
-FAIRNESS = draw_fairness(compute_fairness_rows(TRAFFIC, 5, QUICK, "outcomes"))
+FAIRNESS = draw_fairness(
+    compute_fairness_rows(TRAFFIC, msgspec.structs.replace(QUICK, capacity=5), "outcomes")
+)
 
 
 DRAWN = {

@@ -18,8 +18,7 @@ from features.streams import FeatureInputs
 from models.bundle import load_bundle
 from npsrisk import main
 from training.config import parse_config
-from training.fitting.diagnostics import DiagnosticsOptions
-from training.fitting.search import SearchBudget
+from training.fitting.diagnostics import DiagnosticsOptions, SearchBudget
 from training.runs.artifacts import build_reference, write_run_bundles
 from training.runs.result import TrainingResult
 from training.runs.task import TrainingTask

@@ -142,9 +142,9 @@ def test_the_evaluation_fits_own_figures_stand_in_one_folded_table_that_says_wha
 
 def test_examples_come_from_a_fit_that_had_not_seen_them_on_the_scale_of_the_served_fit(run, page):
     trained, latest = run.trained, run.trained.deployed.latest
-    assert latest.learnt_until <= latest.origin.begins
+    assert latest.learnt_until <= latest.data.split.test.begins
     examples = explain_highest_scores(trained, run.served)
-    window = trained.data.observed.consignments["consignment_id"].iloc[latest.origin.window]
+    window = trained.data.observed.consignments["consignment_id"].iloc[latest.tested]
     assert {each["consignment_id"] for each in examples} <= set(window)
     scores = [each["score"] for each in examples]
     assert scores == sorted(scores, reverse=True)

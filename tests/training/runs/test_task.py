@@ -8,8 +8,7 @@ from consignments.errors import BadInput
 from features.batch import Tables
 from features.streams import FeatureInputs
 from training.config import parse_config
-from training.fitting.diagnostics import DiagnosticsOptions
-from training.fitting.search import SearchBudget
+from training.fitting.diagnostics import DiagnosticsOptions, SearchBudget
 from training.runs.task import TrainingTask, find_day_after_last_event
 from training.simulation.operation import simulate
 

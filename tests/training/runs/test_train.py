@@ -26,9 +26,8 @@ from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, build_data_set, get_labels_as_of
 from training.evaluation.name_invariance import NAMES, find_worst_move
 from training.evaluation.stored_scores import StoredScores, evaluate_recipe
-from training.fitting.diagnostics import DiagnosticsOptions, DiagnosticsResult
+from training.fitting.diagnostics import DiagnosticsOptions, DiagnosticsResult, SearchBudget
 from training.fitting.rolling_origin import TEXT_SCORE
-from training.fitting.search import SearchBudget
 from training.runs.artifacts import write_run_bundles
 from training.runs.registered_run import iterate_child_runs, run_training
 from training.runs.task import TrainingTask
