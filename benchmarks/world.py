@@ -45,8 +45,7 @@ from benchmarks.realism import (
     measure_signs,
     simulate_period,
 )
-from training.reporting.charts import BLUE, GREY, ORANGE
-from training.reporting.charts import STYLE as CHART_STYLE
+from training.reporting.charts import BLUE, GREY, ORANGE, STYLE_FILE
 from training.simulation.operation import simulate
 from training.simulation.parameters import SimulationParameters, load_parameters
 
@@ -55,7 +54,7 @@ PAGE, PICTURES = DOCS / "simulator.md", DOCS / "pictures"
 SEED, MORE_SEEDS = 1, (2, 3)
 """The signs of NPS are measured over all of these, because in one world a few networks dominate them."""
 FOUR_WEEKS = 4 * DAYS_PER_WEEK
-STYLE: dict[Any, Any] = CHART_STYLE | {"axes.titlesize": 11.5, "axes.titleweight": "bold"}
+TITLES: dict[Any, Any] = {"axes.titlesize": 11.5, "axes.titleweight": "bold"}
 Flags = NDArray[np.bool_]
 TABLES = ("consignments", "outcomes", "alerts", "truth")
 
@@ -364,7 +363,7 @@ def events_picture(world: SimulationParameters, lane: SimulatedPeriod, main_worl
     def share(part: Flags, whole: Flags) -> NDArray[np.float64]:
         return compute_shares_by_period(day, part, whole, FOUR_WEEKS)
 
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(TITLES, STYLE_FILE):
         figure, axes = create_figure(2, 3, width=10.4, height=5.2)
         panel(axes[0], "Class control", control.day, "of NPS", FOUR_WEEKS, {
             control.family: share(nitazene, lane.nps),
@@ -391,7 +390,7 @@ def events_picture(world: SimulationParameters, lane: SimulatedPeriod, main_worl
 
 
 def create_figure(rows: int, columns: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """Create a figure with panels, sizes in inches; to be used within `mpl.rc_context(STYLE)`."""
+    """Create a figure with panels, sizes in inches; to be used within `mpl.rc_context(TITLES, STYLE_FILE)`."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
@@ -419,7 +418,7 @@ def panel(
 def reaction_picture(lanes: Mapping[str, SimulatedPeriod]) -> str:
     """Draw how networks replace their names after a seizure, and the share of NPS that is selected."""
     weeks = range(-4, 11)
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(TITLES, STYLE_FILE):
         figure, (left, right) = create_figure(1, 2, width=10.4, height=3.2)
         for (name, living), colour in zip(lanes.items(), (BLUE, ORANGE), strict=True):
             kept = measure_kept_senders(living, weeks)

@@ -8,8 +8,9 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from textwrap import fill
-from typing import Any, Literal
+from typing import Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -37,28 +38,7 @@ LINE_STYLES = (
 WIDTH, SMALL_WIDTH, HEIGHT = 4.9, 3.2, 3.9
 """In inches; the font is readable when a chart fills a screen of 390 pixels."""
 TITLE_CHARACTERS, LABEL_CHARACTERS, LEGEND_CHARACTERS = 48, 30, 26
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "npsrisk",
-    "font.family": "sans-serif",
-    "font.size": 10.5,
-    "text.color": INK,
-    "text.parse_math": False,
-    "axes.edgecolor": "#B8BEC6",
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E6E9ED",
-    "grid.linewidth": 0.8,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-    "legend.fontsize": 9.5,
-    "savefig.facecolor": "none",
-    "axes.facecolor": "none",
-}
+STYLE_FILE = Path(__file__).with_name("charts.mplstyle")
 
 AxisFormat = Callable[[float], str]
 Floats = NDArray[np.float64]
@@ -108,7 +88,7 @@ class Chart:
     @contextmanager
     def draw(self) -> Iterator[Axes]:
         """Yield the axis to draw on; at the end the chart gets its titles, formats and legend."""
-        with mpl.rc_context(STYLE):
+        with mpl.rc_context(fname=STYLE_FILE):
             figure = Figure(figsize=(self.width, self.height), layout="constrained")
             axes = figure.subplots()
             yield axes

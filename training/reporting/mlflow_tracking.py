@@ -159,7 +159,7 @@ class OpenRun:
         numbers = [(name, 0, value) for name, value in record.metrics.items()]
         numbers += [(name, step, value) for name, values in record.series.items() for step, value in values]
         metrics = [
-            Metric(name, clean_metric(value), now, step)
+            Metric(name, _round_metric(value), now, step)
             for name, step, value in numbers
             if math.isfinite(value)
         ]
@@ -275,17 +275,6 @@ def describe_schema(frame: pd.DataFrame) -> str:
     return text if len(text) <= MAX_SCHEMA_CHARACTERS else ""
 
 
-def clean_metric(value: float) -> float:
-    """Round a metric to nine significant digits, and to zero what is closer to zero than 1e-12.
-
-    Examples
-    --------
-    >>> clean_metric(1.0000000000000002), clean_metric(2.2e-308), clean_metric(0.1 + 0.2)
-    (1.0, 0.0, 0.3)
-    """
-    return 0.0 if abs(value) < SMALLEST_METRIC else float(f"{value:.{METRIC_DIGITS}g}")
-
-
 def _get_experiment_id(client: MlflowClient, tracking_uri: str) -> str:
     """Return the experiment; create it, and write its description unless a person wrote one."""
     found = client.get_experiment_by_name(EXPERIMENT)
@@ -305,3 +294,7 @@ def _format_param(value: Any) -> str:
     if value is None or value == ():
         return "none"
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _round_metric(value: float) -> float:
+    return 0.0 if abs(value) < SMALLEST_METRIC else float(f"{value:.{METRIC_DIGITS}g}")

@@ -25,23 +25,8 @@ from training.evaluation.traffic import (
     compute_capacity_shares,
     select_at_capacity,
 )
-from training.reporting.charts import (
-    BLUE,
-    GREY,
-    HEIGHT,
-    INK,
-    LINE_STYLES,
-    RED,
-    SMALL_WIDTH,
-    Chart,
-    Floats,
-    draw_intervals,
-    format_share_tick,
-    format_signed_tick,
-    set_columns,
-    set_rows,
-    set_whole_numbers,
-)
+from training.reporting import charts
+from training.reporting.charts import Chart, Floats
 
 CURVE_SHARES = np.geomspace(0.0005, 0.2, 28)
 """Capacities of the curves."""
@@ -57,19 +42,19 @@ MAX_POINT_HEIGHT = 0.4
 """Largest distance of a point of the beeswarm from the middle of its row; rows are 1 apart."""
 MAX_FEW_VALUES, MAX_TICKS = 6, 3
 """With at most so many values of a feature its dependence is drawn without a line; ticks of that chart."""
-VALUE_COLOURS = LinearSegmentedColormap.from_list("value", [BLUE, "#C9CED6", RED])
+VALUE_COLOURS = LinearSegmentedColormap.from_list("value", [charts.BLUE, "#C9CED6", charts.RED])
 ENDS = ("", "_low", "_high")
 Row = Mapping[str, Any]
 CHARTS = msgspec.toml.decode(
     files(__package__).joinpath("charts.toml").read_bytes(), type=dict[str, dict[str, Any]]
 )
-FORMATS: dict[str, Any] = {"share": format_share_tick, "signed": format_signed_tick}
+FORMATS: dict[str, Any] = {"share": charts.format_share_tick, "signed": charts.format_signed_tick}
 
 
 def open_chart(name: str, rows: int = 0) -> Chart:
     """Return a chart of `charts.toml` with its title, caption and size."""
     texts = {key: FORMATS[value] if key.endswith("_format") else value for key, value in CHARTS[name].items()}
-    texts["height"] = texts.get("height", HEIGHT) + rows * texts.pop("row_height", 0.0)
+    texts["height"] = texts.get("height", charts.HEIGHT) + rows * texts.pop("row_height", 0.0)
     return Chart(**texts)
 
 
@@ -80,11 +65,11 @@ def draw_capacity_curves(stored: StoredScores, settings: EvaluationConfig) -> di
         name: compute_capacity_curve(stored.to_period(column), CURVE_SHARES)
         for name, column in columns.items()
     }
-    charts = {measure: open_chart(measure) for measure in ("precision", "recall")}
+    drawn = {measure: open_chart(measure) for measure in ("precision", "recall")}
     own = compute_capacity_shares(stored.to_period(), settings)
-    for measure, chart in charts.items():
+    for measure, chart in drawn.items():
         _draw_over_capacity(chart, {name: curve[measure] for name, curve in curves.items()}, own)
-    return charts
+    return drawn
 
 
 def draw_calibration(bins: Sequence[Row]) -> Chart:
@@ -98,14 +83,18 @@ def draw_calibration(bins: Sequence[Row]) -> Chart:
     some = rate > MIN_SHOWN
     reach = np.nan_to_num([rate - low, high - rate]).clip(0)[:, some]
     with chart.draw() as axes:
-        axes.plot([MIN_SHOWN, 1], [MIN_SHOWN, 1], color=GREY, linestyle="--", linewidth=1.2, label="perfect")
-        axes.errorbar(score[some], rate[some], reach, color=BLUE, fmt="o", capsize=3, label="score bins")
+        axes.plot(
+            [MIN_SHOWN, 1], [MIN_SHOWN, 1], color=charts.GREY, linestyle="--", linewidth=1.2, label="perfect"
+        )
+        axes.errorbar(
+            score[some], rate[some], reach, color=charts.BLUE, fmt="o", capsize=3, label="score bins"
+        )
         axes.plot(
             score[~some],
             rate[~some],
             "o",
             color="white",
-            markeredgecolor=BLUE,
+            markeredgecolor=charts.BLUE,
             label="no positive in the bin",
         )
         least = min([*score, *rate[some], 0.1]) / 3
@@ -128,9 +117,9 @@ def draw_daily_detections(traffic: ScoredPeriod) -> Chart:
     chart = open_chart("daily")
     with chart.draw() as axes:
         axes.bar(range(len(days)), known, color="#D5DAE0", label="known positives")
-        axes.bar(range(len(days)), found, color=BLUE, label="within the top 1 %")
-        set_columns(axes, [f"{EPOCH + pd.Timedelta(days=int(number)):%d %b}" for number in days])
-        set_whole_numbers(axes.yaxis)
+        axes.bar(range(len(days)), found, color=charts.BLUE, label="within the top 1 %")
+        charts.set_columns(axes, [f"{EPOCH + pd.Timedelta(days=int(number)):%d %b}" for number in days])
+        charts.set_whole_numbers(axes.yaxis)
         axes.set(xlim=(-0.7, len(days) - 0.3), ylim=(0, 1.1 * max(1.0, known.max(initial=0.0))))
     return chart
 
@@ -144,9 +133,9 @@ def draw_importance(features: Sequence[Row]) -> Chart:
     shares = [share for _, share in ranked]
     chart = open_chart("importance", len(ranked))
     with chart.draw() as axes:
-        bars = axes.barh(range(len(ranked)), shares, color=BLUE, height=0.68)
-        axes.bar_label(bars, [format_share_tick(share) for share in shares], padding=4, fontsize=9.5)
-        set_rows(axes, range(len(ranked)), [name for name, _ in ranked])
+        bars = axes.barh(range(len(ranked)), shares, color=charts.BLUE, height=0.68)
+        axes.bar_label(bars, [charts.format_share_tick(share) for share in shares], padding=4, fontsize=9.5)
+        charts.set_rows(axes, range(len(ranked)), [name for name, _ in ranked])
         axes.set_xlim(0, 1.2 * max(shares, default=1.0))
         axes.xaxis.set_major_locator(MaxNLocator(4))
     return chart
@@ -157,16 +146,16 @@ def draw_ablation(rows: Sequence[Row]) -> Chart:
     chart = open_chart("ablation", len(rows))
     place = -np.arange(len(rows), dtype=np.float64)
     with chart.draw() as axes:
-        draw_intervals(axes, place, _read_ends(rows, "worth"))
-        axes.axvline(0, color=INK, linewidth=0.8)
+        charts.draw_intervals(axes, place, _read_ends(rows, "worth"))
+        axes.axvline(0, color=charts.INK, linewidth=0.8)
         axes.xaxis.set_major_locator(MaxNLocator(4))
-        set_rows(axes, place.tolist(), [str(row["group"]) for row in rows])
+        charts.set_rows(axes, place.tolist(), [str(row["group"]) for row in rows])
     return chart
 
 
 def draw_fairness(rows: Sequence[Row]) -> dict[str, Chart]:
     """Draw each measure of the burden of each group; rows are those of `compute_fairness_rows`, all traffic first."""
-    charts = {}
+    drawn = {}
     kinds = [row["kind"] for row in rows]
     starts = [at > 0 and kind != kinds[at - 1] for at, kind in enumerate(kinds)]
     place = np.arange(len(rows))[::-1] - 0.6 * np.cumsum(starts)
@@ -174,16 +163,16 @@ def draw_fairness(rows: Sequence[Row]) -> dict[str, Chart]:
         chart, ends = open_chart(name, len(rows)), _read_ends(rows, name.removeprefix(FAIRNESS))
         most = np.concatenate([ends[0], ends[2]])
         with chart.draw() as axes:
-            draw_intervals(axes, place, ends)
-            axes.axvline(ends[0][0], color=GREY, linestyle="--", linewidth=1.0)
+            charts.draw_intervals(axes, place, ends)
+            axes.axvline(ends[0][0], color=charts.GREY, linestyle="--", linewidth=1.0)
             axes.set(
                 xlim=(0, 1.08 * most[np.isfinite(most)].max(initial=0.0) or 1.0),
                 ylim=(place.min() - 0.8, 0.8 + place.max()),
             )
             axes.xaxis.set_major_locator(MaxNLocator(4))
-            set_rows(axes, place.tolist(), [str(row["value"]) for row in rows])
-        charts[name] = chart
-    return charts
+            charts.set_rows(axes, place.tolist(), [str(row["value"]) for row in rows])
+        drawn[name] = chart
+    return drawn
 
 
 def draw_beeswarm(titles: Sequence[str], X: NDArray[np.float32], contributions: Floats) -> Chart:
@@ -191,7 +180,7 @@ def draw_beeswarm(titles: Sequence[str], X: NDArray[np.float32], contributions: 
     chart = open_chart("beeswarm", len(titles))
     some = np.unique(np.linspace(0, len(X) - 1, min(len(X), MAX_POINTS)).astype(np.int64))
     with chart.draw() as axes:
-        axes.axvline(0, color=INK, linewidth=0.8)
+        axes.axvline(0, color=charts.INK, linewidth=0.8)
         for column in range(len(titles)):
             effect, value = contributions[some, column], X[some, column].astype(np.float64)
             known, height = np.isfinite(value), _spread_points(effect) - column
@@ -199,9 +188,14 @@ def draw_beeswarm(titles: Sequence[str], X: NDArray[np.float32], contributions: 
             colours = VALUE_COLOURS((ranks - 1) / (ranks.max() - 1) if ranks.max() > 1 else 0.0 * ranks + 0.5)
             axes.scatter(effect[known], height[known], c=colours, s=13, linewidths=0)
             axes.scatter(
-                effect[~known], height[~known], s=11, facecolors="none", edgecolors=GREY, linewidths=0.7
+                effect[~known],
+                height[~known],
+                s=11,
+                facecolors="none",
+                edgecolors=charts.GREY,
+                linewidths=0.7,
             )
-        set_rows(axes, [-column for column in range(len(titles))], titles)
+        charts.set_rows(axes, [-column for column in range(len(titles))], titles)
         axes.set_ylim(0.6 - len(titles), 0.6)
         axes.xaxis.set_major_locator(MaxNLocator(4))
     return chart
@@ -214,9 +208,9 @@ def draw_dependence(
     chart = Chart(
         f"Dependence of the score on: {title}",
         title,
-        y_format=format_signed_tick,
+        y_format=charts.format_signed_tick,
         grid="y",
-        width=SMALL_WIDTH,
+        width=charts.SMALL_WIDTH,
         height=1.9,
     )
     size = len(values)
@@ -224,11 +218,11 @@ def draw_dependence(
     at = np.unique(np.linspace(0, size - 1, min(size, MAX_TICKS)).round()).astype(np.int64)
     ticks = [(float(each), _name_value(float(values[each]), is_flag=is_flag)) for each in at]
     with chart.draw() as axes:
-        axes.axhline(0, color=GREY, linewidth=0.8)
-        axes.plot(range(size), effect, form, color=BLUE, linewidth=1.8, markersize=points)
+        axes.axhline(0, color=charts.GREY, linewidth=0.8)
+        axes.plot(range(size), effect, form, color=charts.BLUE, linewidth=1.8, markersize=points)
         if np.isfinite(missing):
             ticks.append((1.2 * size, "missing"))
-            axes.plot([1.2 * size], [missing], "o", markerfacecolor="white", markeredgecolor=GREY)
+            axes.plot([1.2 * size], [missing], "o", markerfacecolor="white", markeredgecolor=charts.GREY)
         axes.set_xticks([place for place, _ in ticks], [name for _, name in ticks])
         axes.set_xlim(-0.1 * size - 0.2, 1.45 * size)
         axes.yaxis.set_major_locator(MaxNLocator(4))
@@ -241,17 +235,19 @@ def _draw_over_capacity(
     """Draw shares over capacity: the model, which is first, with its interval, the baselines, and the capacity in use."""
     model = next(iter(curves.values()))
     with chart.draw() as axes:
-        for (name, estimates), (colour, dashes) in zip(curves.items(), LINE_STYLES, strict=False):
+        for (name, estimates), (colour, dashes) in zip(curves.items(), charts.LINE_STYLES, strict=False):
             width = 2.4 if estimates is model else 1.6
             values = [each.shown for each in estimates]
             axes.plot(CURVE_SHARES, values, color=colour, linestyle=dashes, linewidth=width, label=name)
         low, high = (
             [getattr(each, end) if each.is_shown else np.nan for each in model] for end in ("low", "high")
         )
-        axes.fill_between(CURVE_SHARES, low, high, color=BLUE, alpha=0.16, linewidth=0, label="95 % interval")
+        axes.fill_between(
+            CURVE_SHARES, low, high, color=charts.BLUE, alpha=0.16, linewidth=0, label="95 % interval"
+        )
         axes.set(xscale="log", ylim=(0, None))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xticks(list(SHARES.values()), [format_share_tick(share) for share in SHARES.values()])
+        axes.set_xticks(list(SHARES.values()), [charts.format_share_tick(share) for share in SHARES.values()])
         _mark_capacity(axes, own)
 
 
@@ -260,9 +256,11 @@ def _mark_capacity(axes: Axes, own: Mapping[str, float]) -> None:
     low, high = axes.get_xlim()
     for office, share in own.items():
         if low <= share <= high and office == ALL_OFFICES:
-            axes.axvline(share, color=INK, linestyle=(0, (1, 1)), linewidth=1.4, label="capacity in use")
+            axes.axvline(
+                share, color=charts.INK, linestyle=(0, (1, 1)), linewidth=1.4, label="capacity in use"
+            )
         elif low <= share <= high:
-            axes.axvline(share, ymax=0.04, color=INK, linewidth=1.6)
+            axes.axvline(share, ymax=0.04, color=charts.INK, linewidth=1.6)
 
 
 def _read_ends(rows: Sequence[Row], name: str) -> list[Floats]:

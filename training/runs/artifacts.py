@@ -35,21 +35,14 @@ from training.gate.report import GATE_COLUMNS, GateReport
 from training.gate.rules import UNSIGNED, CheckResult, GateEvidence
 from training.gate.ways import Candidate
 from training.monitoring.traffic_profile import ScoredTraffic, build_traffic_profile, multiply_counts
+from training.reporting import plots
 from training.reporting.charts import Chart
 from training.reporting.mlflow_tracking import RunRecord
-from training.reporting.plots import (
-    draw_ablation,
-    draw_calibration,
-    draw_capacity_curves,
-    draw_daily_detections,
-    draw_fairness,
-    draw_importance,
-)
 from training.reporting.tables import RunTable
 from training.runs.evidence import Evidence, hash_files
 from training.runs.explanations import ExplainedSample, draw_explanations
 from training.runs.result import TrainingResult
-from training.runs.run_report import REPORT_FILE, describe_periods, render_report
+from training.runs.run_report import REPORT_FILE, describe_periods, describe_run, render_report
 
 BUNDLE_FOLDER, EVALUATION_FOLDER = "bundle", "evaluation"
 STORED_SCORES = "scores/deployed.parquet"
@@ -64,21 +57,25 @@ SLICE_COLUMNS = ("kind", "value", "consignments", "labelled", "positive")
 
 
 def build_training_record(
-    trained: TrainingResult, gate: GateReport, folder: Path, key: SigningKey | None = None
+    trained: TrainingResult,
+    gate: GateReport,
+    folder: Path,
+    key: SigningKey | None = None,
+    address: str = REPORT_FILE,
 ) -> RunRecord:
-    """Build the record of a training run, whose bundles are in a folder; a key signs its evidence. It has no description yet."""
+    """Build the record of a training run, whose bundles are in a folder; a key signs its evidence, and its page has an address."""
     bundles = {name: load_bundle(folder / name) for name in (BUNDLE_FOLDER, EVALUATION_FOLDER)}
     sample, fairness = ExplainedSample.from_result(trained), _compute_fairness(trained)
     importance = sample.compute_importance(trained.final.model.spec.features)
     charts = {
         **_draw_evaluation(trained, fairness),
-        "importance": draw_importance(importance),
+        "importance": plots.draw_importance(importance),
         **draw_explanations(trained.final.model, sample),
     }
     page = render_report(trained, gate, bundles[BUNDLE_FOLDER].model, charts, importance, fairness)
     record = RunRecord(
-        name="",
-        description="",
+        name=f"{trained.target}, as of {trained.as_of:%Y-%m-%d}",
+        description=describe_run(trained, gate, address),
         tags=trained.tags,
         params={**describe_periods(trained), **trained.config.flatten()},
         metrics=trained.metrics,
@@ -231,14 +228,14 @@ def _compute_fairness(trained: TrainingResult) -> list[Row]:
 def _draw_evaluation(trained: TrainingResult, fairness: list[Row]) -> dict[str, Chart]:
     """Draw the charts of the recipe as deployed, those of estimates only if enough results carry them."""
     stored, model = trained.deployed.stored, trained.deployed.recipe.model
-    charts = {"daily": draw_daily_detections(stored.to_period())}
+    charts = {"daily": plots.draw_daily_detections(stored.to_period())}
     if model["recall_at_1pct"].is_shown:
-        charts |= draw_capacity_curves(stored, trained.config.evaluation)
+        charts |= plots.draw_capacity_curves(stored, trained.config.evaluation)
     if model["calibration_ratio"].is_shown:
-        charts["calibration"] = draw_calibration(model.calibration)
-    charts |= draw_fairness([row for row in fairness if row["judged_by"] == "outcomes"])
+        charts["calibration"] = plots.draw_calibration(model.calibration)
+    charts |= plots.draw_fairness([row for row in fairness if row["judged_by"] == "outcomes"])
     return charts | (
-        {"ablation": draw_ablation(trained.studied.ablation)} if trained.studied.ablation else {}
+        {"ablation": plots.draw_ablation(trained.studied.ablation)} if trained.studied.ablation else {}
     )
 
 

@@ -1,7 +1,6 @@
 """Training run with its artifacts, its record in MLflow and its registered version."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,32 +32,21 @@ from training.reporting.mlflow_tracking import (
 from training.reporting.tables import RunTable
 from training.runs.artifacts import BUNDLE_FOLDER, build_training_record, check_gate, write_run_bundles
 from training.runs.result import TrainingResult
-from training.runs.run_report import REPORT_FILE, describe_run
+from training.runs.run_report import REPORT_FILE
 from training.runs.task import TrainingTask, require_outcomes
 from training.runs.train import train_model
 
 EXAMPLE = Path(__file__).with_name("input_example.json")
-LINKED_METRICS = (
-    "found_at_capacity",
-    "effective_results",
-    "recall_averaged",
-    "recall_at_1pct",
-    "precision_at_1pct",
-    "average_precision",
-    "roc_auc",
-    "calibration_ratio",
-)
-"""Metrics of the recipe as deployed that the page of the logged model shows too."""
-STUDY_MEASURES = ("worth", "recall_at_1pct")
+STUDY_MEASURES, ENDS = ("worth", "recall_at_1pct"), ("", "_low", "_high")
 
 
 @dataclass(frozen=True, repr=False)
 class RegisteredRun:
-    """A training run, and its identifiers in MLflow if it was logged and registered."""
+    """A logged training run, and its version if it was registered."""
 
     trained: TrainingResult
     gate: GateReport
-    run_id: str | None = None
+    run_id: str
     model_uri: str | None = None
     version: str | None = None
     addresses: Mapping[str, str] = field(default_factory=dict)
@@ -69,9 +57,7 @@ class RegisteredRun:
 
     def summarize(self) -> str:
         """Return the summary of the run as text, for a terminal."""
-        lines = list(self.trained.sentences)
-        if self.run_id is not None:
-            lines.append(f"run {self.run_id}")
+        lines = [*self.trained.sentences, f"run {self.run_id}"]
         if self.version is not None:
             lines.append(f"registered as {self.model_uri} (challenger)")
         lines += [f"{what} in MLflow: {address}" for what, address in self.addresses.items()]
@@ -82,52 +68,43 @@ class RegisteredRun:
 
 def run_training(
     task: TrainingTask,
-    store: str | None = None,
+    store: str,
     *,
     register: bool = False,
     key: SigningKey | None = None,
-    out_dir: Path | None = None,
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> RegisteredRun:
-    """Train, write the artifacts, log the run, register the version.
+    """Train, log the run with its artifacts, and register the version.
 
     Parameters
     ----------
     task, jobs, progress
         See `train_model`.
-    store : str, optional
-        MLflow store; without one nothing is logged.
+    store : str
+        MLflow store.
     register : bool
-        Also register the model; needs a store.
+        Also register the model.
     key : SigningKey, optional
         Of an approver or evaluator, who signs the evidence of the run.
-    out_dir : Path, optional
-        Folder for the artifacts, new or empty. Default: only in the MLflow store.
     """
-    with ExitStack() as stack:
-        folder = out_dir or Path(stack.enter_context(TemporaryDirectory()))
-        if store is None:
-            trained = train_model(task, jobs, progress)
-            gate, record = _build_record(trained, folder, key, None, progress)
-            record.write(folder)
-            return RegisteredRun(trained, gate)
-        require_outcomes(task.tables)
-        name, tags = task.build_title(), {"kind": "training", "target": task.target}
-        tags["as_of"] = task.find_as_of().isoformat()
-        run = stack.enter_context(open_run(name, tags, tracking_uri=store))
+    require_outcomes(task.tables)
+    tags = {"kind": "training", "target": task.target, "as_of": task.find_as_of().isoformat()}
+    with open_run(task.build_title(), tags, tracking_uri=store) as run, TemporaryDirectory() as spare:
 
         def report(what: str, done: int, total: int) -> None:
             run.report_progress(what, done, total)
             if progress is not None:
                 progress(what, done, total)
 
-        trained, registry = train_model(task, jobs, report), Registry(store)
-        champion = registry.find_version(CHAMPION, task.target) if register else None
-        gate, record = _build_record(trained, folder, key, champion, report)
+        trained, registry, folder = train_model(task, jobs, report), Registry(store), Path(spare)
         addresses = build_addresses(store, run.run_id)
-        page = f"#{addresses['run'].partition('#')[2]}/artifacts/{REPORT_FILE}"
-        record = replace(record, name=name, description=describe_run(trained, gate, page))
+        with report_progress(report, "writing report and bundle"):
+            write_run_bundles(trained, folder)
+            champion = registry.find_version(CHAMPION, task.target) if register else None
+            gate = check_gate(trained, folder, champion and champion.number, is_signed=key is not None)
+            page = f"#{addresses['run'].partition('#')[2]}/artifacts/{REPORT_FILE}"
+            record = build_training_record(trained, gate, folder, key, page)
         with report_progress(report, "logging the run"):
             run.log(replace(record, inputs=_describe_inputs(task, trained)))
             for child in iterate_child_runs(trained, run.run_id):
@@ -135,7 +112,7 @@ def run_training(
         if not register:
             return RegisteredRun(trained, gate, run.run_id, addresses=addresses)
         with report_progress(report, "registering the version"):
-            version = _register(registry, run, record, trained)
+            version = _register(registry, run, trained, folder, record.description)
         addresses = build_addresses(store, run.run_id, version.uri)
         return RegisteredRun(trained, gate, run.run_id, version.uri, version.number, addresses)
 
@@ -186,60 +163,41 @@ def iterate_child_runs(trained: TrainingResult, parent: str) -> Iterator[RunReco
             tags={**tags, "kind": "ablation"},
             params={"group": row["group"], "features": row["features"]},
             metrics={
-                f"loss/{name}{end}": float(row[f"{name}{end}"])
-                for name in STUDY_MEASURES
-                for end in ("", "_low", "_high")
+                f"loss/{name}{end}": float(row[f"{name}{end}"]) for name in STUDY_MEASURES for end in ENDS
             },
             parent=parent,
         )
 
 
-def _build_record(
-    trained: TrainingResult,
-    folder: Path,
-    key: SigningKey | None,
-    champion: ModelVersion | None,
-    progress: Progress | None,
-) -> tuple[GateReport, RunRecord]:
-    """Write the bundles, run the gate on them, and build the record of all else."""
-    with report_progress(progress, "writing report and bundle"):
-        write_run_bundles(trained, folder)
-        number = None if champion is None else champion.number
-        gate = check_gate(trained, folder, number, is_signed=key is not None)
-        return gate, build_training_record(trained, gate, folder, key)
-
-
 def _describe_inputs(task: TrainingTask, trained: TrainingResult) -> dict[str, InputTable]:
     """Describe each table with its own hash, schema and path."""
-    hashed, frame = trained.consignments, trained.data.observed.consignments
-    named = {"outcomes": task.inputs.outcomes, "alerts": task.inputs.alerts, "truth": task.truth}
-    given = {"consignments": (hashed.rows, hash_tables({"consignments": hashed}), frame)}
-    given |= {
-        name: (len(each), hash_tables({name: each}), each) for name, each in named.items() if each is not None
-    }
-    return {
-        name: InputTable(
-            rows,
-            digest,
-            task.sources.get(name),
-            describe_schema(each),
-            "evaluation" if name == "truth" else "training",
+    given = {"outcomes": task.inputs.outcomes, "alerts": task.inputs.alerts, "truth": task.truth}
+    hashed = hash_tables({"consignments": trained.consignments})
+    schema = describe_schema(trained.data.observed.consignments)
+    found = {
+        "consignments": InputTable(
+            trained.consignments.rows, hashed, task.sources.get("consignments"), schema
         )
-        for name, (rows, digest, each) in given.items()
     }
+    for name, frame in given.items():
+        if frame is not None:
+            digest, use = hash_tables({name: frame}), "evaluation" if name == "truth" else "training"
+            found[name] = InputTable(len(frame), digest, task.sources.get(name), describe_schema(frame), use)
+    return found
 
 
-def _register(registry: Registry, run: OpenRun, record: RunRecord, trained: TrainingResult) -> ModelVersion:
+def _register(
+    registry: Registry, run: OpenRun, trained: TrainingResult, folder: Path, description: str
+) -> ModelVersion:
     """Register the final fit of a logged run as a new version, and show the main metrics on the page of the logged model."""
-    assert record.folder is not None
     version = registry.register(
         run.run_id,
-        record.folder / BUNDLE_FOLDER,
+        folder / BUNDLE_FOLDER,
         example=build_example_consignments(trained.config.features),
-        description=record.description,
+        description=description,
         tags=trained.tags,
     )
     digest = hash_tables({"consignments": trained.consignments})[:MAX_DIGEST_CHARACTERS]
-    linked = [f"deployed/{name}" for name in LINKED_METRICS if f"deployed/{name}" in trained.metrics]
+    linked = [name for name in trained.metrics if name.count("/") == 1 and not name.endswith(ENDS[1:])]
     run.link_metrics(linked, ("consignments", digest))
     return version

@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import mlflow
 import msgspec
@@ -223,7 +224,7 @@ def searched(tables, as_of, tmp_path_factory):
     evaluation = msgspec.structs.replace(CONFIG.evaluation, origins=0)
     config = msgspec.structs.replace(CONFIG, evaluation=evaluation)
     task = TrainingTask(tables, as_of, "any_offence", config, diagnostics=studies)
-    return run_training(task, uri, out_dir=folder / "run"), uri
+    return run_training(task, uri), uri
 
 
 def test_a_search_trains_on_the_best_parameters_and_logs_each_trial_below_the_run(searched):
@@ -247,8 +248,9 @@ def logged(world, tables, as_of, tmp_path_factory):
     folder = tmp_path_factory.mktemp("logged")
     uri = create_store(folder)
     task = TrainingTask(tables, as_of, "any_offence", CONFIG, world.truth)
-    done = run_training(task, uri, register=True, out_dir=folder / "run", jobs=2)
-    return done, uri, folder / "run"
+    done = run_training(task, uri, register=True, jobs=2)
+    (folder / "run").mkdir()
+    return done, uri, Path(MlflowClient(tracking_uri=uri).download_artifacts(done.run_id, "", folder / "run"))
 
 
 def test_the_same_tables_date_and_settings_give_the_same_bundle_to_the_last_byte(
