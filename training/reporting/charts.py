@@ -37,6 +37,8 @@ LINE_STYLES = (
 """Colour and dashes of lines that share a chart, the most important first."""
 WIDTH, SMALL_WIDTH, HEIGHT = 4.9, 3.2, 3.9
 """In inches; the font is readable when a chart fills a screen of 390 pixels."""
+ROW_MARGIN = 0.8
+"""Room above the first and below the last row, which are 1 apart."""
 TITLE_CHARACTERS, LABEL_CHARACTERS, LEGEND_CHARACTERS = 48, 30, 26
 STYLE_FILE = Path(__file__).with_name("charts.mplstyle")
 
@@ -135,6 +137,7 @@ def draw_intervals(
     value, low, high = ends
     axes.hlines(places, low, high, color=colors, linewidth=2.2, alpha=0.45)
     axes.scatter(value, places, s=25, color=colors, zorder=3)
+    axes.set_ylim(min(places) - ROW_MARGIN, max(places) + ROW_MARGIN)
 
 
 def set_columns(axes: Axes, names: Sequence[str], most: int = 6) -> None:

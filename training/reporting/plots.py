@@ -89,14 +89,9 @@ def draw_calibration(bins: Sequence[Row]) -> Chart:
         axes.errorbar(
             score[some], rate[some], reach, color=charts.BLUE, fmt="o", capsize=3, label="score bins"
         )
-        axes.plot(
-            score[~some],
-            rate[~some],
-            "o",
-            color="white",
-            markeredgecolor=charts.BLUE,
-            label="no positive in the bin",
-        )
+        if not some.all():
+            hollow = {"color": "white", "markeredgecolor": charts.BLUE, "label": "no positive in the bin"}
+            axes.plot(score[~some], rate[~some], "o", **hollow)
         least = min([*score, *rate[some], 0.1]) / 3
         axes.set(xscale="log", yscale="log", xlim=(least, 1.3), ylim=(least, 1.3))
         for axis in (axes.xaxis, axes.yaxis):
@@ -117,7 +112,7 @@ def draw_daily_detections(traffic: ScoredPeriod) -> Chart:
     chart = open_chart("daily")
     with chart.draw() as axes:
         axes.bar(range(len(days)), known, color="#D5DAE0", label="known positives")
-        axes.bar(range(len(days)), found, color=charts.BLUE, label="within the top 1 %")
+        axes.bar(range(len(days)), found, color=charts.BLUE, label="in the top 1 % of its day")
         charts.set_columns(axes, [f"{EPOCH + pd.Timedelta(days=int(number)):%d %b}" for number in days])
         charts.set_whole_numbers(axes.yaxis)
         axes.set(xlim=(-0.7, len(days) - 0.3), ylim=(0, 1.1 * max(1.0, known.max(initial=0.0))))
@@ -165,12 +160,9 @@ def draw_fairness(rows: Sequence[Row]) -> dict[str, Chart]:
         with chart.draw() as axes:
             charts.draw_intervals(axes, place, ends)
             axes.axvline(ends[0][0], color=charts.GREY, linestyle="--", linewidth=1.0)
-            axes.set(
-                xlim=(0, 1.08 * most[np.isfinite(most)].max(initial=0.0) or 1.0),
-                ylim=(place.min() - 0.8, 0.8 + place.max()),
-            )
+            axes.set_xlim(0, 1.08 * most[np.isfinite(most)].max(initial=0.0) or 1.0)
             axes.xaxis.set_major_locator(MaxNLocator(4))
-            charts.set_rows(axes, place.tolist(), [str(row["value"]) for row in rows])
+            charts.set_rows(axes, place.tolist(), [str(row["value"]).replace("_", " ") for row in rows])
         drawn[name] = chart
     return drawn
 

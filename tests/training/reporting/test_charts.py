@@ -2,9 +2,10 @@
 
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
-from training.reporting.charts import Chart, format_share_tick, set_columns, set_rows
+from training.reporting.charts import Chart, draw_intervals, format_share_tick, set_columns, set_rows
 
 TEXT = "{http://www.w3.org/2000/svg}text"
 LONG = "Area under the ROC curve, difference between the version in service and the new one, by office"
@@ -46,6 +47,16 @@ def test_of_many_columns_only_some_are_named():
         axes.bar(range(28), range(28))
         set_columns(axes, [f"day {number}" for number in range(28)])
     assert sum(text.startswith("day") for text in list_texts(chart)) == 6
+
+
+def test_the_first_and_the_last_row_of_intervals_keep_off_the_edges():
+    chart = Chart("Rows", "Read so.")
+    with chart.draw() as axes:
+        rows = np.array([0.0, 1.0])
+        draw_intervals(axes, rows, [rows, rows - 1, rows + 1])
+        low, high = axes.get_ylim()
+    assert low < -0.5
+    assert high > 1.5
 
 
 def test_the_same_values_give_the_same_bytes():

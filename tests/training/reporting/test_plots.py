@@ -32,8 +32,11 @@ DRAWN = {
     "precision": (CURVES["precision"], ["Precision", "rules", "0.1 %", "capacity in use"]),
     "recall": (CURVES["recall"], ["Recall (gain curve)", "model", "95 % interval"]),
     "calibration": (draw_calibration(MODEL.calibration), ["mean score of the bin", "10 %", "1 %"]),
-    "daily": (draw_daily_detections(TRAFFIC), ["Known positives by day", "04 Oct"]),
-    "selection rate": (FAIRNESS["fairness_selection_rate"], ["Selection rate", "postal", "air_cargo", "all"]),
+    "daily": (
+        draw_daily_detections(TRAFFIC),
+        ["Known positives by day", "in the top 1 % of its day", "04 Oct"],
+    ),
+    "selection rate": (FAIRNESS["fairness_selection_rate"], ["Selection rate", "postal", "air cargo", "all"]),
     "importance": (
         draw_importance([{"group": "goods", "share": 0.7}, {"group": "history", "share": 0.3}]),
         ["goods", "70 %"],
@@ -77,3 +80,8 @@ def test_a_calibration_table_without_finds_can_be_drawn():
         row | {"rate": 0.0, "rate_low": float("nan"), "rate_high": float("nan")} for row in MODEL.calibration
     ]
     assert "no positive in the bin" in draw_calibration(bins).svg.replace("\n", " ")
+
+
+def test_the_legend_of_the_calibration_names_empty_bins_only_if_there_are_some():
+    full = [row for row in MODEL.calibration if row["rate"] > 0]
+    assert "no positive in the bin" not in draw_calibration(full).svg.replace("\n", " ")
