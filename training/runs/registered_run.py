@@ -102,7 +102,8 @@ def run_training(
         with report_progress(report, "writing report and bundle"):
             write_run_bundles(trained, folder)
             champion = registry.find_version(CHAMPION, task.target) if register else None
-            gate = check_gate(trained, folder, champion and champion.number, is_signed=key is not None)
+            number = None if champion is None else champion.number
+            gate = check_gate(trained, folder, number, is_signed=key is not None)
             page = f"#{addresses['run'].partition('#')[2]}/artifacts/{REPORT_FILE}"
             record = build_training_record(trained, gate, folder, key, page)
         with report_progress(report, "logging the run"):
