@@ -16,6 +16,8 @@ import mlflow
 import pandas as pd
 from mlflow.entities import LoggedModelOutput
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from consignments.errors import BadInput, BundleRefused, PromotionRefused, ServiceFault, UnknownName
@@ -130,6 +132,7 @@ class Registry:
         # Bars that appear between the results of a notebook, also for a few local files.
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         self.client = mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+        self._artifacts: dict[str, ArtifactRepository] = {}
 
     def register(
         self, run_id: str, bundle_dir: Path, *, example: pd.DataFrame, description: str, tags: dict[str, str]
@@ -355,11 +358,18 @@ class Registry:
 
     def read_run_artifact(self, run_id: str, path: str) -> bytes | None:
         """Read an artifact file of a run; return None if there is no such file."""
-        folder = path.rpartition("/")[0] or None
-        if all(item.path != path for item in self.client.list_artifacts(run_id, folder)):
+        files = self._open_artifacts(run_id)
+        if all(item.path != path for item in files.list_artifacts(path.rpartition("/")[0] or None)):
             return None
         with TemporaryDirectory() as spare:
-            return Path(self.client.download_artifacts(run_id, path, spare)).read_bytes()
+            return Path(files.download_artifacts(path, spare)).read_bytes()
+
+    def _open_artifacts(self, run_id: str) -> ArtifactRepository:
+        """Open the artifacts of a run; the client itself would ask the server for their place with every file."""
+        if run_id not in self._artifacts:
+            place = self.client.get_run(run_id).info.artifact_uri
+            self._artifacts[run_id] = get_artifact_repository(place, tracking_uri=self.tracking_uri)
+        return self._artifacts[run_id]
 
     def find_latest_run(self, **tags: str) -> str | None:
         """Find the latest run with some tags; return None if there is none."""
