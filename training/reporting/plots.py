@@ -92,7 +92,8 @@ def draw_calibration(bins: Sequence[Row]) -> Chart:
         if not some.all():
             hollow = {"color": "white", "markeredgecolor": charts.BLUE, "label": "no positive in the bin"}
             axes.plot(score[~some], rate[~some], "o", **hollow)
-        least = min([*score, *rate[some], 0.1]) / 3
+        # Longer intervals run off the chart.
+        least = min([*score, *np.maximum(low, rate / 10)[some], 0.1]) / 2
         axes.set(xscale="log", yscale="log", xlim=(least, 1.3), ylim=(least, 1.3))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(LogLocator(numticks=5))
