@@ -362,7 +362,8 @@ class Registry:
         if all(item.path != path for item in files.list_artifacts(path.rpartition("/")[0] or None)):
             return None
         with TemporaryDirectory() as spare:
-            return Path(files.download_artifacts(path, spare)).read_bytes()
+            found = files.download_artifacts(path, spare)  # type: ignore[no-untyped-call]
+            return Path(found).read_bytes()
 
     def _open_artifacts(self, run_id: str) -> ArtifactRepository:
         """Open the artifacts of a run; the client itself would ask the server for their place with every file."""

@@ -90,8 +90,8 @@ def draw_calibration(bins: Sequence[Row]) -> Chart:
             score[some], rate[some], reach, color=charts.BLUE, fmt="o", capsize=3, label="score bins"
         )
         if not some.all():
-            hollow = {"color": "white", "markeredgecolor": charts.BLUE, "label": "no positive in the bin"}
-            axes.plot(score[~some], rate[~some], "o", **hollow)
+            empty: dict[str, Any] = {"label": "no positive in the bin", "markeredgecolor": charts.BLUE}
+            axes.plot(score[~some], rate[~some], "o", color="white", **empty)
         # Longer intervals run off the chart.
         least = min([*score, *np.maximum(low, rate / 10)[some], 0.1]) / 2
         axes.set(xscale="log", yscale="log", xlim=(least, 1.3), ylim=(least, 1.3))
