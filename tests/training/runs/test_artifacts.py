@@ -5,7 +5,6 @@ import re
 
 import numpy as np
 import pytest
-from support.trained_run import train_small_run
 
 from models.bundle import load_bundle
 from training.gate.rules import COMPARISON_RULE
@@ -36,11 +35,10 @@ TABLES = {
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(full_run, plain_run, tmp_path_factory):
     """One run with truth and all studies, and one without."""
     folder, found = tmp_path_factory.mktemp("runs"), {}
-    for name, full in (("with", True), ("without", False)):
-        trained = train_small_run(studies=full, with_truth=full)
+    for name, trained in (("with", full_run), ("without", plain_run)):
         write_run_bundles(trained, folder / name)
         gate = check_gate(trained, folder / name)
         build_training_record(trained, gate, folder / name).write(folder / name)

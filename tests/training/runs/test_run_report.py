@@ -6,7 +6,7 @@ from html import unescape
 from html.parser import HTMLParser
 
 import pytest
-from support.trained_run import GOODS, train_small_run
+from support.trained_run import GOODS
 
 from models.bundle import load_bundle
 from models.registry import MAX_DESCRIPTION_CHARACTERS
@@ -23,8 +23,8 @@ from training.runs.run_report import describe_run
 class RenderedRun:
     """A trained run with the bundles that its page needs."""
 
-    def __init__(self, folder):
-        self.trained, self.folder = train_small_run(studies=False), folder
+    def __init__(self, trained, folder):
+        self.trained, self.folder = trained, folder
         write_run_bundles(self.trained, folder)
         self.gate = check_gate(self.trained, folder)
         self.served = load_bundle(folder / BUNDLE_FOLDER).model
@@ -41,8 +41,8 @@ class RenderedRun:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return RenderedRun(tmp_path_factory.mktemp("run"))
+def run(full_run, tmp_path_factory):
+    return RenderedRun(full_run, tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module")
