@@ -36,7 +36,7 @@ from training.data.splits import TRAIN
 from training.evaluation.metrics import PairedEvaluation, evaluate_pair
 from training.promotion.compared_versions import ComparedVersions
 from training.promotion.comparison import ComparedTraffic, Comparison
-from training.promotion.review import log_reviewed_comparison
+from training.promotion.comparison_report import log_comparison
 from training.reporting.mlflow_tracking import DEFAULT_TRACKING_URI
 from training.runs.registered_run import RegisteredRun, run_training
 from training.runs.task import TrainingTask
@@ -252,8 +252,8 @@ def compare(
     """
     registry = Registry(_get_store(store))
     one, other = (registry.resolve(name, target=target) for name in (a, b))
-    found = ComparedVersions(registry, one, other).compare(ComparedTraffic(tables, truth))
-    log_reviewed_comparison(registry, found, one, other)
+    found = ComparedVersions.fetch(registry, one, other).compare(ComparedTraffic(tables, truth))
+    log_comparison(registry, found, one, other)
     return found
 
 

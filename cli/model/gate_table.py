@@ -7,8 +7,8 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from training.gate.recommendation import Recommendation
-    from training.gate.rules import RuleResult
+    from training.gate.report import Recommendation
+    from training.gate.rules import CheckResult
 
 HEADINGS = ("rule", "result", "found", "expected")
 MIN_WIDTH, MAX_WIDTH = 100, 160
@@ -16,9 +16,9 @@ MIN_WIDTH, MAX_WIDTH = 100, 160
 GAP = "  "
 
 
-def format_gate_table(rules: "Mapping[str, RuleResult]") -> str:
+def format_gate_table(rules: "Mapping[str, CheckResult]") -> str:
     """Format one row per rule: its name, its result, the value found and the value expected."""
-    from training.gate.recommendation import describe_result
+    from training.gate.report import describe_result
 
     rows = [
         HEADINGS,

@@ -60,18 +60,7 @@ class SignedApprovalOptions(NamedTuple):
 
 
 class GateOptions(NamedTuple):
-    """The version that the gate checks, and the evidence.
-
-    Attributes
-    ----------
-    version : str
-        Number, alias or models:/NAME/VERSION.
-    target : str
-    comparison : str or None
-        MLflow run of the comparison with the champion; None for the latest.
-    jobs : int
-        Number of processes that repeat the training run.
-    """
+    """The version that the gate checks, the run of the comparison (None: the latest), and the processes that repeat the training."""
 
     version: str
     target: Target
@@ -155,15 +144,14 @@ def compare(
     from training.data.splits import ArrivalWindow
     from training.promotion.compared_versions import ComparedVersions
     from training.promotion.comparison import ComparedTraffic
-    from training.promotion.comparison_report import describe_basis, summarize_comparison
-    from training.promotion.logged_scores import LoggedDecision
-    from training.promotion.review import log_reviewed_comparison
+    from training.promotion.comparison_report import describe_basis, log_comparison, summarize_comparison
+    from training.promotion.version_scores import LoggedDecision
+    from training.reporting.mlflow_tracking import build_addresses
 
     registry, key = open_registry(), load_key(key_file)
     a, b = (registry.resolve(name, target=compared.target) for name in (compared.a, compared.b))
-    _refuse_equal_versions(compared, a, b)
     registry.find_champion(compared.target)  # refuses an alias without a record before the work, not after it
-    versions, reader = ComparedVersions(registry, a, b), TableReader(tables, compared.jobs)
+    versions, reader = ComparedVersions.fetch(registry, a, b), TableReader(tables, compared.jobs)
     with show_progress_bar() as progress:
         traffic = ComparedTraffic(
             reader.open_sources(versions.bundle.config.build_record_type(), progress),
@@ -172,15 +160,17 @@ def compare(
         )
         decisions = reader.read_table(compared.decisions, LoggedDecision)
         found = versions.compare(traffic, decisions, compared.jobs, progress)
-    run_id, review = log_reviewed_comparison(registry, found, a, b, key, read_approvers())
+    run_id, review = log_comparison(registry, found, a, b, key, read_approvers())
+    addresses = build_addresses(registry.tracking_uri, run_id)
     result = {"run_id": run_id, "verdict": found.verdict, "metrics": found.flatten_metrics()}
     result["differences"] = {name: gain.to_row() for name, gain in found.pair.gains.items()}
     lines = [
         summarize_comparison(found, a.title, b.title),
         describe_basis(found, a.title, b.title),
         *found.notes,
+        f"run {run_id}",
+        *(f"{what} in MLflow: {address}" for what, address in addresses.items()),
     ]
-    lines.append(f"run {run_id}")
     if review is not None:
         result["recommendation"] = format_recommendation(review.recommendation)
         lines.append(summarize_recommendation(review.recommendation))
@@ -213,7 +203,7 @@ def gate(context: click.Context, tables: TableOptions, gated: GateOptions, as_js
     npsrisk gate 2 --consignments world/consignments.parquet --outcomes world/outcomes.parquet --alerts world/alerts.parquet
     npsrisk gate 2 --json
     """
-    from training.promotion.review import review_version
+    from training.promotion.evidence import review_version
 
     version = gated.resolve()
     with show_progress_bar() as progress:
@@ -284,24 +274,6 @@ def promote(
     print_result(result, as_json, _summarize_promotion(done))
 
 
-def _refuse_equal_versions(compared: ComparedNames, one: "ModelVersion", other: "ModelVersion") -> None:
-    """Refuse one version twice, and two versions with the same bundle."""
-    from models.registry import BUNDLE_TAG
-
-    same = (one.name, one.number) == (other.name, other.number)
-    bundle = one.tags.get(BUNDLE_TAG, "")
-    if same or (bundle and bundle == other.tags.get(BUNDLE_TAG)):
-        raise BadInput(
-            "a version cannot be compared with itself"
-            if same
-            else "the two versions hold the same bundle, byte for byte",
-            where=f"{compared.a} and {compared.b}",
-            got=f"{one.uri} twice" if same else f"{one.uri} and {other.uri}, bundle {bundle[:12]}",
-            expected="two versions: the champion, and the version that may replace it",
-            todo="run npsrisk train --register for a challenger, or name another version",
-        )
-
-
 def _read_approval(approval: SignedApprovalOptions) -> "Approval":
     """Read the key and the approvers; the person who decides is who holds the key, if no name is given."""
     from models.signatures.keys import SigningKey
@@ -335,13 +307,7 @@ def _read_evidence(
 def _open_training_tables(
     version: "ModelVersion", tables: TableOptions, progress: "Progress"
 ) -> "FeatureInputs | None":
-    """Open the tables of the training run with the columns of its configuration; return None if none is given.
-
-    Raises
-    ------
-    BadInput
-        If only some of the tables are given.
-    """
+    """Open the tables of the training run with the columns of its configuration; None if none is given, `BadInput` if only some are."""
     given = {
         f"--{name}": getattr(tables, name) is not None for name in ("consignments", "outcomes", "alerts")
     }

@@ -12,7 +12,7 @@ MAX_ROWS = 10
 TRIAL_NOTE = (
     "worth: rank score of the positives at the rolling origins; the first trial is your configuration"
 )
-ABLATION_NOTE = "loss without the group at the rolling origins, with its 95 % interval"
+ABLATION_NOTE = "loss without it at the rolling origins, with its 95 % interval"
 
 
 def format_studies(found: "DiagnosticsResult") -> str:
@@ -42,21 +42,22 @@ def _format_trials(trials: Sequence[Mapping[str, Any]]) -> str:
     return _format_table(f"Search, {len(trials)} trials ({TRIAL_NOTE})", header, rows, len(trials))
 
 
-def _format_ablation(groups: Sequence[Mapping[str, Any]]) -> str:
-    """Format the groups whose loss is largest."""
+def _format_ablation(losses: Sequence[Mapping[str, Any]]) -> str:
+    """Format the features and groups whose loss is largest."""
     rows = [
         [
-            str(row["group"]),
+            str(row["left_out"]),
+            str(row["kind"]),
             str(row["features"]),
             "{} ({} to {})".format(
                 *(format_number(row[f"worth{end}"], "+") for end in ("", "_low", "_high"))
             ),
             format_points(row["recall_at_1pct"]),
         ]
-        for row in groups[:MAX_ROWS]
+        for row in losses[:MAX_ROWS]
     ]
-    header = ["group", "features", "worth", "recall at 1 %"]
-    return _format_table(f"Ablation ({ABLATION_NOTE})", header, rows, len(groups)) if rows else ""
+    header = ["left out", "kind", "features", "worth", "recall at 1 %"]
+    return _format_table(f"Ablation ({ABLATION_NOTE})", header, rows, len(losses)) if rows else ""
 
 
 def _format_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], total: int) -> str:

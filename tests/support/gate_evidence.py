@@ -13,7 +13,7 @@ from training.evaluation.leakage import BOUNDS
 from training.evaluation.metrics import Evaluation, FindCounts, PairedEvaluation
 from training.evaluation.stored_scores import RecipeEvaluation
 from training.gate.figures import RunFigures
-from training.gate.rules import ChampionComparison, CheckResult, GateEvidence
+from training.gate.rules import ChampionComparison, CheckResult, GateEvidence, ScoreSource
 from training.gate.ways import MEASURES, Candidate
 
 VOUCHED = CheckResult(True, "the training run is signed by an evaluator")
@@ -21,6 +21,7 @@ REPRODUCED = CheckResult(True, "trained again on the same tables: both fits are 
 NO_LEAK = {look: {"look": look, "found": 0.0, "rows": 900, "where": ""} for look in BOUNDS}
 REPLACING = Candidate("1")
 BEGINS = datetime(2024, 6, 1, tzinfo=UTC)
+SOURCES = (ScoreSource("final", BEGINS), ScoreSource("evaluation", BEGINS))
 SLICE = {"kind": "channel", "value": "postal", "positive": 20, "roc_auc": 0.85, "roc_auc_high": 0.9}
 LOST_SLICE = {
     "kind": "channel",
@@ -79,5 +80,5 @@ def make_challenger(
     bundle: Bundle, pair: PairedEvaluation, candidate: Candidate = REPLACING, **changes: Any
 ) -> GateEvidence:
     """Make the evidence of a version that was compared with the champion, version 1."""
-    compared = ChampionComparison("run", pair, BEGINS, 4.0, VOUCHED)
+    compared = ChampionComparison("run", pair, BEGINS, SOURCES, 4.0, VOUCHED)
     return make_evidence(bundle, candidate=candidate, comparison=compared, **changes)

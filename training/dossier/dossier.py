@@ -4,8 +4,9 @@
 """
 
 import json
+import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import cache
 from importlib.resources import files
@@ -19,12 +20,14 @@ from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from consignments.records import TARGET_NAMES
 from training.dossier import tables
 from training.dossier.evidence import DossierEvidence, Row
+from training.evaluation.estimate import Estimate
 from training.reporting.html import create_environment
 
 FORMAT_VERSION = 2
 MAX_ANSWERS_BYTES = 1_000_000
 MAX_SHOWN_ROWS = 30
 """Rows of a table on the page; the JSON has all."""
+ENDS = ("", "_low", "_high")
 NO_ANSWERS: Mapping[str, str] = {}
 NOT_SHOWN = "Too few results carry an estimate. More inspections must be recorded before one may be shown."
 SHORT_FORMS = {"annex_iv": "Annex IV", "aia": "AIA", "atrs": "ATRS", "model_card": "Model card"}
@@ -50,15 +53,7 @@ def list_fields(layout: Layout) -> list[dict[str, Any]]:
 
 
 def read_answers(path: Path) -> dict[str, str]:
-    """Read what persons have added: a TOML file with a table `[answers]`, key of a field to text.
-
-    Raises
-    ------
-    FileFault
-        If the file cannot be read, or an answer is no text.
-    UnknownName
-        If there is no such field.
-    """
+    """Read what persons have added: a TOML file with a table `[answers]`, key of a field to text."""
     try:
         with path.open("rb") as file:
             content = tomllib.loads(file.read(MAX_ANSWERS_BYTES).decode())
@@ -84,10 +79,14 @@ def build_dossier(
     """Build the dossier of a version as plain data; equal inputs give an equal document."""
     layout = load_layout()
     sections = [
-        section | {"field": [_fill_field(field, layout, evidence, answers) for field in section["field"]]}
+        {
+            "key": section["key"],
+            "title": section["title"],
+            "fields": [_fill_field(field, layout, evidence, answers) for field in section["field"]],
+        }
         for section in layout["section"]
     ]
-    fields = list_fields({"section": sections})
+    fields = [field for section in sections for field in section["fields"]]
     waiting = {
         role: [each["key"] for each in fields if each["to_be_filled"] and each["to_be_filled"]["by"] == role]
         for role in layout["roles"].values()
@@ -99,12 +98,11 @@ def build_dossier(
         "version": evidence.version.number,
         "target": TARGET_NAMES[evidence.served.card.target],
         "bundle_sha256": evidence.served.sha256,
+        "run_evidence": evidence.run,
         "fields": {status: sum(each["status"] == status for each in fields) for status in STATUS_WORDS},
         "to_be_filled": {role: keys for role, keys in waiting.items() if keys},
         "forms": {name: _list_answers(form, name, fields) for name, form in layout["forms"].items()},
-        "sections": [
-            {"key": each["key"], "title": each["title"], "fields": each["field"]} for each in sections
-        ],
+        "sections": sections,
     }
 
 
@@ -164,16 +162,27 @@ def list_rows(name: str, table: Row, evidence: DossierEvidence) -> list[dict[str
     elif "run_table" in table:
         rows = _pick_run_rows(table, evidence.tables[table["run_table"]])
     else:
-        rows = getattr(tables, f"list_{name}")(evidence)
+        known = evidence.get_value(table.get("of", ""))
+        rows = [] if known is None else getattr(tables, f"list_{name}", tables.list_plain)(known)
     return [{key: None if value != value else value for key, value in row.items()} for row in rows]
 
 
 def _pick_run_rows(table: Row, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Pick the wanted columns, and the rows that have more than their name."""
-    names = [f"{name}{end}" for name, *_ in table["columns"] for end in ("", "_low", "_high")]
+    """Pick the wanted columns, and the rows that have more than their name; a share with too wide an interval is unknown."""
     mine = [row for row in rows if all(row[name] == value for name, value in table.get("only", {}).items())]
-    picked = [{name: row[name] for name in names if name in row} for row in mine]
+    picked = []
+    for row in mine:
+        found = {}
+        for name, _, *form in table["columns"]:
+            ends = {f"{name}{end}": row[f"{name}{end}"] for end in ENDS if f"{name}{end}" in row}
+            is_hidden = form == ["percent"] and len(ends) == len(ENDS) and not _is_shown(ends.values())
+            found |= dict.fromkeys(ends) if is_hidden else ends
+        picked.append(found)
     return [row for row in picked if any(value is not None for value in list(row.values())[1:])]
+
+
+def _is_shown(ends: Iterable[float | None]) -> bool:
+    return Estimate(*(math.nan if end is None else end for end in ends)).is_shown
 
 
 def render_dossier(made: Mapping[str, Any]) -> str:
@@ -197,18 +206,11 @@ def encode_dossier(made: Mapping[str, Any]) -> str:
 
 
 def write_dossier(made: Mapping[str, Any], page: Path) -> tuple[Path, Path]:
-    """Write the page FILE.html, and FILE.json next to it.
-
-    Raises
-    ------
-    FileFault
-        If a file cannot be written.
-    """
+    """Write the page FILE.html, and FILE.json next to it."""
     data = page.with_suffix(".json")
-    texts = {page: render_dossier(made), data: encode_dossier(made)}
     try:
-        for path, text in texts.items():
-            replace_file(path, text.encode(), PUBLIC_MODE)
+        replace_file(page, render_dossier(made).encode(), PUBLIC_MODE)
+        replace_file(data, encode_dossier(made).encode(), PUBLIC_MODE)
     except OSError as error:
         raise FileFault(
             "the dossier cannot be written",

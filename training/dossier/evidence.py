@@ -1,4 +1,4 @@
-"""Everything that is known of a version: its fits, its run, its stored scores, the gate, the promotion records, the settings."""
+"""Everything that is known of a version: its fits, the verified files of its run, the gate, the promotion records, the settings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,17 +8,16 @@ from models.bundle import Bundle
 from models.registry import ModelVersion, Registry
 from models.signatures.key_holders import Approvers
 from models.signatures.signed_record import SignedRecord
-from training.config import EvaluationConfig, TrainConfig
-from training.evaluation.stored_scores import RecipeEvaluation, StoredScores, evaluate_recipe
-from training.gate.rules import RuleResult
-from training.promotion.evidence import EvidenceOptions
-from training.promotion.refit import read_run_config
-from training.promotion.review import review_version
+from training.config import CONFIG_FILE, TrainConfig, parse_config_json
+from training.evaluation.stored_scores import RecipeEvaluation
+from training.gate.rules import CheckResult
+from training.promotion.compared_versions import fetch_training_evidence
+from training.promotion.evidence import EvidenceOptions, compute_figures, review_version
 from training.reporting.tables import parse_table
+from training.runs.evidence import EVIDENCE_FILE, RunEvidence
 
 COMMIT_TAG = "mlflow.source.git.commit"
 RUN_TABLES = ("data", "fairness", "features", "leaks", "name_swaps", "split")
-SCORES_FILE = "scores/deployed.parquet"
 UNVERIFIED = "none that can be verified here"
 
 Row = Mapping[str, Any]
@@ -34,16 +33,17 @@ class ServiceSetting(NamedTuple):
 
 @dataclass(frozen=True)
 class DossierEvidence:
-    """Everything that is known of a version; `recipe` and `config` are None if its run kept no scores or settings."""
+    """Everything that is known of a version; `recipe` and `config` are None if its run kept no files that agree with its evidence."""
 
     version: ModelVersion
     served: Bundle
     evaluation: Bundle | None
     commit: str | None
+    run: str
     config: TrainConfig | None
     tables: Mapping[str, Sequence[Row]]
     recipe: RecipeEvaluation | None
-    gate: Mapping[str, RuleResult]
+    gate: Mapping[str, CheckResult]
     records: Sequence[SignedRecord]
     approvers: Approvers
     settings: Sequence[ServiceSetting] = ()
@@ -76,38 +76,31 @@ class DossierEvidence:
     def get_value(self, path: str) -> Any:
         """Return the value at a path of names, such as `served.card.as_of`; None if nothing is known there."""
         value: Any = self
-        for name in path.split("."):
+        for name in path.split(".") if path else ():
             value = None if value is None else getattr(value, name)
         return value() if callable(value) else value
 
 
 def gather_dossier_evidence(
-    registry: Registry,
-    version: ModelVersion,
-    approvers: Approvers,
-    settings: Sequence[ServiceSetting] = (),
+    registry: Registry, version: ModelVersion, approvers: Approvers, settings: Sequence[ServiceSetting] = ()
 ) -> DossierEvidence:
-    """Gather everything that is known of a version; nothing is changed.
+    """Gather everything that is known of a version, and change nothing.
 
-    Raises
-    ------
-    BundleRefused
-        If its bundle was altered or replaced: no document describes such a model.
-    PromotionRefused
-        If the chain of promotion records is broken.
+    An altered bundle is refused, and so is a broken chain of promotion records: no document describes such a model.
     """
-    fits, config = registry.fetch_fits(version), read_run_config(registry, version.run_id)
+    fits = registry.fetch_fits(version)
+    run = fetch_training_evidence(registry, version, fits.served, approvers)
+    config, figures = run.files.get(CONFIG_FILE), compute_figures(run)
+    tables = {name: parse_table(run.files.get(f"tables/{name}.json")) for name in RUN_TABLES}
     return DossierEvidence(
         version=version,
         served=fits.served,
         evaluation=fits.evaluation,
         commit=registry.get_run_tags(version.run_id).get(COMMIT_TAG),
-        config=config,
-        tables={
-            name: parse_table(registry.read_run_artifact(version.run_id, f"tables/{name}.json"))
-            for name in RUN_TABLES
-        },
-        recipe=_evaluate_stored_scores(registry, version, config),
+        run=_describe_run(run),
+        config=None if config is None else parse_config_json(config, where=CONFIG_FILE),
+        tables=tables,
+        recipe=None if figures is None else figures.recipe,
         gate=review_version(registry, version, EvidenceOptions(approvers)).rules,
         records=registry.list_signed_records(version.name),
         approvers=approvers,
@@ -115,11 +108,9 @@ def gather_dossier_evidence(
     )
 
 
-def _evaluate_stored_scores(
-    registry: Registry, version: ModelVersion, config: TrainConfig | None
-) -> RecipeEvaluation | None:
-    content = registry.read_run_artifact(version.run_id, SCORES_FILE)
-    if content is None:
-        return None
-    stored = StoredScores.from_bytes(content, where=f"run {version.run_id}, {SCORES_FILE}")
-    return evaluate_recipe(stored, EvaluationConfig() if config is None else config.evaluation)
+def _describe_run(run: RunEvidence) -> str:
+    """Describe whether the files of the training run are those that its evidence names, and who vouches for it."""
+    if run.evidence is None:
+        return f"No figure is taken from the training run, because its files do not agree with its evidence: {run.doubt}."
+    vouched = f"Nobody vouches for them: {run.doubt}." if run.signer is None else f"{run.signer} signed it."
+    return f"The figures are computed from files of the training run that agree with its {EVIDENCE_FILE}. {vouched}"

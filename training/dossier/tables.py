@@ -1,21 +1,26 @@
-"""Rows of the tables of the dossier: `list_NAME` returns those of the table NAME of `fields.toml`."""
+"""Rows of the tables of the dossier: `list_NAME` returns those of the table NAME of `fields.toml`, from what its `of` names."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from consignments.records import TARGET_NAMES, Alert, Outcome
 from consignments.schema import get_fields
+from features.config import FeatureConfig
 from features.spec import Feature
-from models.bands import ELEVATED_SHARE, HIGH_SHARE
-from models.formats import format_percent
+from models.bands import ELEVATED_SHARE, HIGH_SHARE, Bands
+from models.formats import format_number, format_percent
 from models.reasons.texts import load_text_table
+from models.traffic_profile import ReferenceProfile
+from training.config import TrainConfig
 from training.dossier.evidence import DossierEvidence, Row
 from training.evaluation.estimate import Estimate, describe_estimate
 from training.evaluation.metrics import describe_counts
+from training.evaluation.stored_scores import RecipeEvaluation
 from training.evaluation.traffic import SHARES
+from training.gate.rules import CheckResult
 from training.monitoring.drift_measures import LIMITS
-from training.reporting.html import HEADLINE
+from training.reporting.html import AREA_METRICS, HEADLINE
 
 Rows = Iterable[Row]
 
@@ -34,10 +39,9 @@ def list_target(evidence: DossierEvidence) -> Rows:
     return [{"text": f"Target of this model: {TARGET_NAMES[evidence.served.card.target]}."}]
 
 
-def list_parameters(evidence: DossierEvidence) -> Rows:
+def list_parameters(config: TrainConfig) -> Rows:
     """List every setting of the training run."""
-    settings = {} if evidence.config is None else evidence.config.flatten()
-    return [{"setting": name, "value": format_setting(value)} for name, value in settings.items()]
+    return [{"setting": name, "value": format_setting(value)} for name, value in config.flatten().items()]
 
 
 def list_feature_groups(evidence: DossierEvidence) -> Rows:
@@ -75,9 +79,8 @@ def describe_feature(feature: Feature) -> str:
     return PLACEHOLDER.sub("…", chosen or next(iter(texts.values()), feature.text))
 
 
-def list_output(evidence: DossierEvidence) -> Rows:
+def list_output(bands: Bands) -> Rows:
     """List the bands with their cut-offs."""
-    bands = evidence.served.model.bands
     return [
         {"band": "high", "low": bands.high, "share": HIGH_SHARE},
         {"band": "elevated", "low": bands.elevated, "share": ELEVATED_SHARE},
@@ -93,18 +96,14 @@ def list_drift_limits(_: DossierEvidence) -> Rows:
     ]
 
 
-def list_simulated(evidence: DossierEvidence) -> Rows:
+def list_simulated(_: RecipeEvaluation) -> Rows:
     """State that the traffic is simulated, if the run had the truth of its world."""
-    if evidence.recipe is None or evidence.recipe.truth is None:
-        return []
-    return [
-        {"text": "The traffic is that of a simulated world. The figures do not hold for real traffic."},
-    ]
+    return [{"text": "The traffic is that of a simulated world. The figures do not hold for real traffic."}]
 
 
-def list_columns(evidence: DossierEvidence) -> Rows:
+def list_columns(config: FeatureConfig) -> Rows:
     """List the columns of consignments, outcomes and alerts that the model may read."""
-    records = {"consignment": evidence.served.config.build_record_type(), "outcome": Outcome, "alert": Alert}
+    records = {"consignment": config.build_record_type(), "outcome": Outcome, "alert": Alert}
     return [
         {
             "record": name,
@@ -118,24 +117,14 @@ def list_columns(evidence: DossierEvidence) -> Rows:
     ]
 
 
-def list_personal_columns(evidence: DossierEvidence) -> Rows:
+def list_personal_columns(config: FeatureConfig) -> Rows:
     """Name the personal columns of consignments."""
-    fields = get_fields(evidence.served.config.build_record_type())
-    names = ", ".join(field.name for field in fields if field.personal)
+    names = ", ".join(field.name for field in get_fields(config.build_record_type()) if field.personal)
     return [{"text": f"Personal columns of a consignment: {names}."}]
 
 
-def list_level(evidence: DossierEvidence) -> Rows:
-    """Describe how well the level of the served scores is known."""
-    level = evidence.served.card.level
-    return [] if level is None else [{"text": level.to_sentence()}]
-
-
-def list_completeness(evidence: DossierEvidence) -> Rows:
+def list_completeness(reference: ReferenceProfile) -> Rows:
     """List the shares of consignments of the test period without a value, the largest first."""
-    reference = evidence.served.reference
-    if reference is None:
-        return []
     rows = [
         {"column": column, "channel": channel, "missing": count / arrived}
         for channel, arrived in reference.channels.items()
@@ -145,11 +134,8 @@ def list_completeness(evidence: DossierEvidence) -> Rows:
     return sorted(rows, key=lambda row: (-row["missing"], row["column"], row["channel"]))
 
 
-def list_mix(evidence: DossierEvidence) -> Rows:
+def list_mix(reference: ReferenceProfile) -> Rows:
     """List the composition of the test period's traffic by channel, service and country of departure."""
-    reference = evidence.served.reference
-    if reference is None:
-        return []
     return [row for column in MIX_COLUMNS for row in _list_shares(column, reference.mix.get(column, {}))]
 
 
@@ -165,32 +151,26 @@ def list_counts(evidence: DossierEvidence) -> Rows:
     return [{"text": describe_counts(sides, evidence.served.card.target)}]
 
 
-def list_metrics(evidence: DossierEvidence) -> Rows:
+def list_metrics(recipe: RecipeEvaluation) -> Rows:
     """List the key metrics of the recipe as deployed, with intervals."""
-    if evidence.recipe is None:
-        return []
-    found = evidence.recipe.model.metrics
+    found = recipe.model.metrics
     return [
-        {"metric": title} | _describe_fully(found[name])
+        {"metric": title} | _describe_fully(found[name], format_number if name in AREA_METRICS else None)
         for name, title in HEADLINE.items()
         if name in found and name != CALIBRATION
     ]
 
 
-def list_calibration(evidence: DossierEvidence) -> Rows:
+def list_calibration(recipe: RecipeEvaluation) -> Rows:
     """Describe the ratio of predicted to observed positives of the recipe as deployed."""
-    if evidence.recipe is None:
-        return []
-    ratio = evidence.recipe.model[CALIBRATION]
+    ratio = recipe.model[CALIBRATION]
     text = f"Predicted positives over observed ones: {describe_estimate(ratio)}. 1 is perfect."
     return [{"text": text} | _describe_fully(ratio)]
 
 
-def list_baselines(evidence: DossierEvidence) -> Rows:
+def list_baselines(recipe: RecipeEvaluation) -> Rows:
     """Compare the model with simple baselines on the same weeks."""
-    if evidence.recipe is None:
-        return []
-    sides = {"model": evidence.recipe.model} | dict(evidence.recipe.baselines)
+    sides = {"model": recipe.model} | dict(recipe.baselines)
     return [
         {"name": name.replace("_", " "), "found": side.counts.found["capacity"]}
         | {metric: describe_estimate(side[metric]) for metric in ("recall_at_1pct", "recall_at_capacity")}
@@ -198,11 +178,9 @@ def list_baselines(evidence: DossierEvidence) -> Rows:
     ]
 
 
-def list_capacity(evidence: DossierEvidence) -> Rows:
+def list_capacity(recipe: RecipeEvaluation) -> Rows:
     """List counts, precision and recall at each share of traffic, and at the daily capacity of each office."""
-    if evidence.recipe is None:
-        return []
-    model = evidence.recipe.model
+    model = recipe.model
     names = {name: f"{name.removesuffix('pct')} % of traffic" for name in SHARES}
     return [
         {
@@ -215,31 +193,23 @@ def list_capacity(evidence: DossierEvidence) -> Rows:
     ]
 
 
-def list_slices(evidence: DossierEvidence) -> Rows:
-    """List the slices that are large enough to evaluate."""
-    return [] if evidence.recipe is None else evidence.recipe.model.slices
-
-
-def list_inspected_share(evidence: DossierEvidence) -> Rows:
+def list_inspected_share(recipe: RecipeEvaluation) -> Rows:
     """Describe how much of the highest scores was inspected; the rest of the precision is an estimate."""
-    if evidence.recipe is None:
-        return []
-    share = next(row["labelled_share"] for row in evidence.recipe.model.capacity if row["capacity"] == "1pct")
+    share = next(row["labelled_share"] for row in recipe.model.capacity if row["capacity"] == "1pct")
     text = f"{format_percent(float(share))} of the top 1 % of traffic was inspected and has a result. The rest is estimated."
     return [{"text": text}]
 
 
-def list_gate(evidence: DossierEvidence) -> Rows:
+def list_gate(rules: Mapping[str, CheckResult]) -> Rows:
     """List every rule of the gate with its result, as of now."""
     return [
         {"rule": name, "result": RESULTS[rule.held], "found": rule.found, "expected": rule.expected}
-        for name, rule in evidence.gate.items()
+        for name, rule in rules.items()
     ]
 
 
-def list_approval_rules(evidence: DossierEvidence) -> Rows:
+def list_approval_rules(rules: Mapping[str, Row]) -> Rows:
     """List the rules of the gate at the time of the latest approval."""
-    rules = {} if evidence.approval is None else evidence.approval.record.rules
     return [
         {"rule": name, "result": RESULTS[rule["held"]], "found": rule["found"]}
         for name, rule in rules.items()
@@ -262,9 +232,11 @@ def list_chain(evidence: DossierEvidence) -> Rows:
     ]
 
 
-def list_service_settings(evidence: DossierEvidence) -> Rows:
-    """List the settings of the installation that wrote the document."""
-    return [each._asdict() for each in evidence.settings]
+def list_plain(known: str | Iterable[Any]) -> Rows:
+    """Return what is known as rows, if a table has no function: a text as one, named tuples by their names, rows as they are."""
+    if isinstance(known, str):
+        return [{"text": known}]
+    return [each if isinstance(each, Mapping) else each._asdict() for each in known]
 
 
 def _list_shares(column: str, counts: Mapping[str, int]) -> Rows:
@@ -279,14 +251,14 @@ def _list_shares(column: str, counts: Mapping[str, int]) -> Rows:
     ]
 
 
-def _describe_fully(estimate: Estimate) -> dict[str, Any]:
+def _describe_fully(estimate: Estimate, form: Callable[[float], str] | None = None) -> dict[str, Any]:
     """Return the columns of an estimate; its numbers are unknown if it may not be shown."""
     ends = ("value", "low", "high")
     row = {
         name: value if estimate.is_shown or name not in ends else None
         for name, value in estimate.to_row().items()
     }
-    return row | {"estimate": describe_estimate(estimate)}
+    return row | {"estimate": describe_estimate(estimate, form)}
 
 
 def format_setting(value: Any) -> str:

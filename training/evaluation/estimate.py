@@ -5,6 +5,7 @@ independent. What rests on known finds has the intervals of `training.evaluation
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -115,8 +116,10 @@ def attach_finds(estimate: Estimate, weights: Floats, *, is_share: bool = True) 
     )
 
 
-def describe_estimate(estimate: Estimate) -> str:
+def describe_estimate(estimate: Estimate, form: Callable[[float], str] | None = None) -> str:
     """Return an estimate in words: the value, its interval and what it rests on; else why it is not shown.
+
+    Without `form` a share is written as a percentage.
 
     Examples
     --------
@@ -125,15 +128,22 @@ def describe_estimate(estimate: Estimate) -> str:
     """
     if not estimate.is_shown:
         return estimate.explain_missing()
-    form = format_percent if estimate.is_share else format_number
+    form = form or (format_percent if estimate.is_share else format_number)
     low, high = (form(each).removesuffix(" %") for each in (estimate.low, estimate.high))
-    said = f"{low} to {high}"
-    if np.isfinite(estimate.effective):
-        said += (
-            f"; {format_count(round(estimate.effective), 'effective result')}, "
-            f"the largest counts {estimate.largest:.0%}".replace("%", " %")
-        )
-    return f"{form(estimate.value)} ({said})"
+    rests = [describe_support(estimate)] if np.isfinite(estimate.effective) else []
+    return f"{form(estimate.value)} ({'; '.join([f'{low} to {high}', *rests])})"
+
+
+def describe_support(estimate: Estimate) -> str:
+    """Return on how many results an estimate rests, and the weight of the largest.
+
+    Examples
+    --------
+    >>> describe_support(Estimate(0.453, 0.38, 0.53, effective=331.0, largest=0.003, known=331))
+    '331 effective results, the largest counts < 1 %'
+    """
+    largest = "< 1 %" if 0 < estimate.largest < 0.005 else f"{100 * estimate.largest:.0f} %"
+    return f"{format_count(round(estimate.effective), 'effective result')}, the largest counts {largest}"
 
 
 def draw_days(days: int, resamples: int, seed: int) -> Floats:

@@ -151,20 +151,29 @@ def run_ablation(
     names: Sequence[str] = (GROUPS,),
     progress: Progress | None = None,
 ) -> list[Row]:
-    """Fit at every origin without each of some features or groups, and return the loss of each in rank score and recall."""
+    """Fit at every origin without each of some features or groups, and return the loss of each in rank score and recall.
+
+    `left_out` is its name, `kind` says if it is a feature, a group or a history key.
+    """
     whole = evaluate_origins(origins, config.model, config.weights)
-    rows, groups = list[Row](), select_columns(origins[0].spec, names)
-    for done, (group, columns) in enumerate(groups.items()):
+    rows, spec = list[Row](), origins[0].spec
+    chosen, groups, by_group = (
+        select_columns(spec, names),
+        group_features(spec),
+        {each.group for each in spec},
+    )
+    for done, (name, columns) in enumerate(chosen.items()):
         without = evaluate_origins(origins, config.model, config.weights, without=columns)
-        row: Row = {"group": group, "features": len(columns)}
-        for name, loss in (
+        kind = "group" if name in by_group else "history key" if name in groups else "feature"
+        row: Row = {"left_out": name, "kind": kind, "features": len(columns)}
+        for measure, loss in (
             ("worth", whole.worth - without.worth),
             ("recall_at_1pct", whole.mark_within(0.01) - without.mark_within(0.01)),
         ):
-            row |= {f"{name}{end}": value for end, value in estimate_gain(whole, loss).list_ends()}
+            row |= {f"{measure}{end}": value for end, value in estimate_gain(whole, loss).list_ends()}
         rows.append(row)
         if progress is not None:
-            progress("ablation", done + 1, len(groups))
+            progress("ablation", done + 1, len(chosen))
     return sorted(rows, key=lambda row: -float(row["worth"]))
 
 

@@ -1,33 +1,53 @@
-"""Report of the gate: every rule with its result, and the recommendation, as table rows and as Markdown."""
+"""Report of the gate: every rule with its result, and what the reviewer should do: promote, wait or refuse, with the facts that decide.
+
+Wait means that something can be done or will arrive: a comparison, the training tables, a signature, or results within a quarter of a
+year. Otherwise a version that does not pass is refused.
+"""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
-from training.gate.recommendation import (
-    BROKEN,
-    HOLDS,
-    UNCHECKED,
-    UNDECIDED,
-    Recommendation,
-    describe_result,
-    recommend,
+from training.evaluation.metrics import CALIBRATION_RATIO, describe_counts
+from training.gate.rules import (
+    COMPARISON_RULE,
+    VERIFIED_RULE,
+    WAY_RULE,
+    CheckResult,
+    GateEvidence,
+    describe_calibration,
+    find_obstacles,
+    run_gate,
 )
-from training.gate.rules import GateEvidence, RuleResult, find_obstacles, run_gate
+from training.gate.ways import MEASURES, describe_gain
 
+Action = Literal["promote", "wait", "refuse"]
 GATE_COLUMNS = ("rule", "result", "found", "expected")
+RESULTS = BROKEN, UNDECIDED, UNCHECKED, HOLDS = ("does not hold", "undecided", "not checked", "holds")
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """Recommended action for a version, by which way up (empty if none), why, and the facts that decide: counts first."""
+
+    action: Action
+    way: str
+    sentence: str
+    facts: tuple[str, ...]
 
 
 class GateReport(NamedTuple):
     """Every rule of the gate with its result, and the recommendation."""
 
-    rules: Mapping[str, RuleResult]
+    rules: Mapping[str, CheckResult]
     recommendation: Recommendation
 
     @classmethod
     def from_evidence(cls, evidence: GateEvidence) -> "GateReport":
         """Run the gate on evidence, and recommend what to do."""
         rules = run_gate(evidence)
-        return cls(rules, recommend(rules, evidence))
+        facts = (*_describe_figures(evidence), summarize_rules(rules))
+        return cls(rules, Recommendation(*_recommend(rules, evidence), facts))
 
     @property
     def passes(self) -> bool:
@@ -36,23 +56,97 @@ class GateReport(NamedTuple):
 
     def to_rows(self) -> list[dict[str, str]]:
         """Return a row for each rule, with `GATE_COLUMNS`; rules that do not hold come first."""
-        order = (BROKEN, UNDECIDED, UNCHECKED, HOLDS)
         rows = [
             dict(zip(GATE_COLUMNS, (name, describe_result(rule), rule.found, rule.expected), strict=True))
             for name, rule in self.rules.items()
         ]
-        return sorted(rows, key=lambda row: order.index(row["result"]))
+        return sorted(rows, key=lambda row: RESULTS.index(row["result"]))
 
     def to_markdown(self) -> str:
         """Describe recommendation and rules in Markdown, short enough for the page of a version."""
-        rows = self.to_rows()
+        recommended, rows = self.recommendation, self.to_rows()
         shown = [row for row in rows if row["result"] != HOLDS]
-        lines = [self.recommendation.to_markdown()]
+        lines = [f"**{recommended.action.upper()}.** {recommended.sentence}", ""]
+        lines += [f"- {fact}" for fact in recommended.facts]
         if shown:
             lines += ["", "| rule of the gate | result | found | expected |", "|---|---|---|---|"]
             lines += [f"| {' | '.join(_escape_cell(row[name]) for name in GATE_COLUMNS)} |" for row in shown]
         held = [row["rule"] for row in rows if row["result"] == HOLDS]
         return "\n".join([*lines, "", f"Rules that hold: {', '.join(held) or 'none'}."])
+
+
+def explain_way(evidence: GateEvidence) -> tuple[str, str]:
+    """Return by which way a version that passes may become champion, and why in one sentence."""
+    if evidence.goes_back:
+        return "goes back", "It was champion before, is unaltered and passes its self-test."
+    way = evidence.find_way()
+    return ("first", "There is no champion, and every rule holds.") if way is None else way[:2]
+
+
+def describe_result(rule: CheckResult) -> str:
+    """Return the result of a rule in words."""
+    if rule.held is None:
+        return UNCHECKED
+    if rule.held:
+        return HOLDS
+    return UNDECIDED if rule.undecided else BROKEN
+
+
+def summarize_rules(rules: Mapping[str, CheckResult]) -> str:
+    """Return how many rules hold, and the names of the others by their result."""
+    names = {
+        result: [name for name, rule in rules.items() if describe_result(rule) == result]
+        for result in RESULTS
+    }
+    others = [f"{result}: {', '.join(names[result])}" for result in RESULTS[:-1] if names[result]]
+    return "; ".join([f"{len(names[HOLDS])} of {len(rules)} rules hold", *others]) + "."
+
+
+def _recommend(rules: Mapping[str, CheckResult], evidence: GateEvidence) -> tuple[Action, str, str]:
+    """Choose what to do with a version: the action, the way up, and the sentence."""
+    obstacles = find_obstacles(rules)
+    if not obstacles:
+        return ("promote", *explain_way(evidence))
+    certain = [name for name, rule in obstacles.items() if rule.held is False and not rule.undecided]
+    if certain == [WAY_RULE]:
+        return "refuse", "", f"{rules[WAY_RULE].found} Keep the champion."
+    if certain:
+        names = ", ".join(certain)
+        return (
+            "refuse",
+            "",
+            f"The gate does not hold ({names}). Correct the model or its data, and train again.",
+        )
+    if COMPARISON_RULE in obstacles:
+        text = "First compare it with the champion, on the same consignments (npsrisk compare). Then read the recommendation again."
+        return "wait", "", text
+    if WAY_RULE in obstacles:
+        return "wait", "", rules[WAY_RULE].found
+    undecided = [f"{name}: {rule.found}" for name, rule in obstacles.items() if rule.undecided]
+    if undecided:
+        return "wait", "", f"Too few results are known. {'; '.join(undecided)}."
+    text = "Nobody vouches for the figures. Give the tables that it was trained on, or let an evaluator sign the runs (--key)."
+    return "wait", "", f"{text} {rules[VERIFIED_RULE].found}."
+
+
+def _describe_figures(evidence: GateEvidence) -> list[str]:
+    """Describe what was counted, then the difference from the champion, or from the fixed rules, and the calibration."""
+    if evidence.figures is None:
+        return []
+    figures, compared = evidence.figures, evidence.comparison
+    if compared is None or evidence.candidate is None:
+        pair, sides = figures.against_rules, ("the fixed rules", "the model")
+    else:
+        pair, sides = compared.pair, (f"version {evidence.candidate.champion}", "this version")
+    counted = dict(zip(sides, (pair.a.counts, pair.b.counts), strict=True))
+    gain = pair.gains[MEASURES[0]]
+    words = {1: "better", 0: "no significant difference", -1: "worse"}[gain.sign]
+    difference = f"{describe_gain(MEASURES[0], gain)}, {words}" if gain.is_shown else gain.explain_missing()
+    return [
+        describe_counts(counted, evidence.target),
+        f"Compared with {sides[0]}: {difference}.",
+        f"As deployed, {describe_calibration(figures.recipe.model[CALIBRATION_RATIO])}.",
+    ]
 
 
 def _escape_cell(text: str) -> str:

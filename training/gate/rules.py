@@ -1,14 +1,17 @@
-"""Promotion gate: all rules, each checked on evidence, with what was found and expected.
+"""Promotion gate: all rules, each checked on evidence, with what was found and expected (`rules.toml`).
 
-A version may become champion if every rule holds. The first version needs the rules of `RUN_RULES` only. A later one is also
-compared with the champion, and needs a way up (`training.gate.ways`). A former champion goes back by `BUNDLE_RULES`.
+A version may become champion if every rule holds. The first version needs the rules of the bundle and of its run. A later one is also
+compared with the champion, and needs a way up (`training.gate.ways`). A former champion goes back by the rules of the bundle.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from functools import partial
+from importlib.resources import files
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -17,35 +20,55 @@ from consignments.records import Target
 from models.bundle import Bundle
 from models.formats import format_number, format_percent
 from training.evaluation.estimate import Estimate
-from training.evaluation.leakage import BOUNDS, EARLY_RESULTS, FILLED_COLUMN, LATER_CHANGES, PREDICTIVE_COLUMN
+from training.evaluation.leakage import BOUNDS
 from training.evaluation.metrics import CALIBRATION_RATIO, PairedEvaluation
-from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE as NAME_SWAP_BOUND
-from training.gate.figures import RunFigures
-from training.gate.ways import MEASURES, Candidate, describe_gain, explain_too_few, find_way
+from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE
+from training.gate.figures import Row, RunFigures
+from training.gate.ways import MEASURES, Candidate, Way, describe_gain, explain_too_few, find_way
 
 MAX_CALIBRATION_FACTOR = 3.0
-"""Maximum ratio of predicted to observed positives, and of observed to predicted. The rule fails only if the entire interval
-is beyond."""
+"""Maximum ratio of predicted to observed positives, and of observed to predicted; only an entire interval beyond it fails."""
 MIN_SLICE_POSITIVES = 10
 """Minimum positives of a slice that is evaluated separately."""
 MAX_SLICE_DROP = 0.2
 """Maximum distance of a slice's entire ROC area interval below the lower end of all traffic; 0.5 is always the minimum."""
 MAX_SLICE_LOSS = 0.05
 """Maximum loss of a slice's ROC area compared with the champion, for the entire interval."""
-NO_SCORES = "the run holds no scores to compute it from"
 
-Row = Mapping[str, Any]
+ScoreKind = Literal["final", "evaluation", "decisions", "stored scores", "refitted recipe"]
+SOURCE_TEXTS: dict[ScoreKind, str] = {
+    "final": "its final fit, which learnt from arrivals before {0:%Y-%m-%d}",
+    "evaluation": "its evaluation fit, which learnt from arrivals before {0:%Y-%m-%d}",
+    "decisions": "the decisions of the service",
+    "stored scores": "the stored scores of its training run, by fits at earlier dates on the weeks after each",
+    "refitted recipe": "its recipe, fitted again on the features of today at earlier dates, on the weeks after each",
+}
 
 
 class CheckResult(NamedTuple):
-    """Result of a check that was made while the evidence was gathered; `held` is None if it could not be made."""
+    """Result of a check: `held` is None if it was not made, and `undecided` says that only too little is known yet."""
 
     held: bool | None
     found: str
+    expected: str = ""
+    undecided: bool = False
 
 
 WITHOUT_TABLES = CheckResult(None, "not checked: no tables were given")
 UNSIGNED = CheckResult(None, "not checked: the run is not signed, and no tables were given")
+NO_SCORES = CheckResult(False, "the run holds no scores to compute it from")
+NOT_COMPARED = CheckResult(None, "not checked: no comparison")
+
+
+class ScoreSource(NamedTuple):
+    """Origin of the scores of one side of a comparison; without `unseen_from` they are out of time by construction."""
+
+    kind: ScoreKind
+    unseen_from: datetime | None = None
+
+    def describe(self) -> str:
+        """Describe the origin in words."""
+        return SOURCE_TEXTS[self.kind].format(self.unseen_from)
 
 
 @dataclass(frozen=True)
@@ -55,6 +78,7 @@ class ChampionComparison:
     run_id: str
     pair: PairedEvaluation
     begins: datetime
+    sources: tuple[ScoreSource, ScoreSource]
     finds_per_week: float
     verified: CheckResult
 
@@ -67,7 +91,6 @@ class GateEvidence:
     bundle: Bundle | None
     refusal: str
     registered_sha256: str
-    evaluation: Bundle | None = None
     figures: RunFigures | None = None
     verified: CheckResult = UNSIGNED
     refit: CheckResult = WITHOUT_TABLES
@@ -75,283 +98,210 @@ class GateEvidence:
     candidate: Candidate | None = None
     comparison: ChampionComparison | None = None
 
+    def require_bundle(self) -> Bundle:
+        """Return the bundle, which every rule but that of its checksums needs."""
+        assert self.bundle is not None
+        return self.bundle
 
-@dataclass(frozen=True)
-class RuleResult:
-    """Result of one rule; `held` is None if it was not checked, and `undecided` says that only too little is known yet."""
-
-    held: bool | None
-    found: str
-    expected: str
-    undecided: bool = False
-
-
-GateRule = Callable[[GateEvidence], RuleResult]
-
-
-def _check_checksum(evidence: GateEvidence) -> RuleResult:
-    bundle = evidence.bundle
-    expected = f"the registered bundle {evidence.registered_sha256[:12]}, byte for byte"
-    if bundle is None:
-        return RuleResult(False, evidence.refusal, expected)
-    if bundle.sha256 != evidence.registered_sha256:
-        return RuleResult(False, f"another bundle, {bundle.sha256[:12]}", expected)
-    return RuleResult(True, "all files match the manifest", expected)
+    def find_way(self) -> Way | None:
+        """Find the way by which the version may replace the champion; None if it was not compared with one."""
+        if self.candidate is None or self.comparison is None:
+            return None
+        compared = self.comparison
+        return find_way(self.candidate, compared.pair, compared.finds_per_week, self.refit.held)
 
 
-def _check_self_test(evidence: GateEvidence) -> RuleResult:
-    expected = "the examples get their recorded scores, bit for bit"
-    assert evidence.bundle is not None
+Check = Callable[[GateEvidence], CheckResult]
+
+
+def _check_figures(check: Callable[[RunFigures], CheckResult]) -> Check:
+    """Build a check of the figures of the run, which does not hold if there are none."""
+    return lambda evidence: NO_SCORES if evidence.figures is None else check(evidence.figures)
+
+
+def _check_compared(check: Callable[[ChampionComparison], CheckResult]) -> Check:
+    """Build a check of the comparison with the champion, which is not made without one."""
+    return lambda evidence: NOT_COMPARED if evidence.comparison is None else check(evidence.comparison)
+
+
+def _check_checksum(evidence: GateEvidence) -> CheckResult:
+    if evidence.bundle is None:
+        return CheckResult(False, evidence.refusal)
+    if evidence.bundle.sha256 != evidence.registered_sha256:
+        return CheckResult(False, f"another bundle, {evidence.bundle.sha256[:12]}")
+    return CheckResult(True, "all files match the manifest")
+
+
+def _check_self_test(evidence: GateEvidence) -> CheckResult:
+    bundle = evidence.require_bundle()
     try:
-        evidence.bundle.run_self_test()
+        bundle.run_self_test()
     except BundleRefused as error:
-        return RuleResult(False, str(error), expected)
-    return RuleResult(True, f"{len(evidence.bundle.examples.X)} examples scored bit for bit", expected)
+        return CheckResult(False, str(error))
+    return CheckResult(True, f"{len(bundle.examples.X)} examples scored bit for bit")
 
 
-def _check_reasons(evidence: GateEvidence) -> RuleResult:
-    assert evidence.bundle is not None
-    examples = evidence.bundle.examples
-    best = int(np.argmax(examples.probability))
-    reasons = len(evidence.bundle.model.explain(examples.X[best], 3))
-    return RuleResult(
-        reasons > 0, f"reasons: {reasons}", "at least one reason for the highest score of its examples"
-    )
+def _check_reasons(evidence: GateEvidence) -> CheckResult:
+    bundle = evidence.require_bundle()
+    best = int(np.argmax(bundle.examples.probability))
+    reasons = len(bundle.model.explain(bundle.examples.X[best], 3))
+    return CheckResult(reasons > 0, f"reasons: {reasons}")
 
 
-def _check_refit(evidence: GateEvidence) -> RuleResult:
-    expected = "both fits equal byte for byte, when trained again on the same tables and settings"
-    return RuleResult(evidence.refit.held, evidence.refit.found, expected)
-
-
-def _check_verified(evidence: GateEvidence) -> RuleResult:
+def _check_verified(evidence: GateEvidence) -> CheckResult:
     """Combine who vouches for the run and for the comparison: the weaker of the two counts."""
     checks = [evidence.verified] + ([] if evidence.comparison is None else [evidence.comparison.verified])
     held = False if any(each.held is False for each in checks) else all(each.held for each in checks) or None
     shown = dict.fromkeys(each.found for each in checks if held or not each.held)
-    return RuleResult(
-        held,
-        "; ".join(shown),
-        "scores signed by an approver or evaluator, or computed again from the tables of the training run",
-    )
+    return CheckResult(held, "; ".join(shown))
 
 
-def _build_figure_rule(check: Callable[[RunFigures], RuleResult], expected: str) -> GateRule:
-    """Build a rule about the figures of the run, which does not hold if there are none."""
-    return lambda evidence: (
-        RuleResult(False, NO_SCORES, expected) if evidence.figures is None else check(evidence.figures)
-    )
+def _check_leak(figures: RunFigures, check: str, template: str) -> CheckResult:
+    """Check that a check of `training.evaluation.leakage` stays within its bound."""
+    row = figures.looks.get(check, {})
+    value = _to_float(row.get("found"))
+    if math.isfinite(value):
+        texts = {**row, "found": value, "share": format_percent(value)}
+        return CheckResult(value <= BOUNDS[check], template.format(**texts))
+    reason = str(row.get("where", ""))
+    return CheckResult(False, f"no figure: {reason or 'not checked'}", undecided=bool(reason))
 
 
-def _build_leakage_rule(look: str, found: str, expected: str) -> GateRule:
-    """Build the rule that a check of `training.evaluation.leakage` stays within its limit, from templates of its texts."""
-
-    def check(figures: RunFigures) -> RuleResult:
-        row = figures.looks.get(look, {})
-        value = math.nan if row.get("found") is None else float(row["found"])
-        values = {**row, "found": value, "share": format_percent(value), "bound": BOUNDS[look]}
-        expectation = expected.format(**values).replace("%", " %")
-        if math.isfinite(value):
-            return RuleResult(value <= BOUNDS[look], found.format(**values), expectation)
-        reason = str(row.get("where", "")) or "not checked"
-        return RuleResult(False, f"no figure: {reason}", expectation, undecided=bool(row.get("where")))
-
-    return _build_figure_rule(check, expected.format(bound=BOUNDS[look]))
-
-
-def _check_better_than_chance(figures: RunFigures) -> RuleResult:
+def _check_better_than_chance(figures: RunFigures) -> CheckResult:
     area = figures.recipe.model["roc_auc"]
-    expected = "the entire 95 % interval of the area under the ROC curve above 0.5"
     if not area.is_shown:
-        return RuleResult(False, explain_too_few(area, figures.finds_per_week), expected, undecided=True)
-    return RuleResult(
-        area.low > 0.5,
-        f"area under the ROC curve {_describe_range(area)}",
-        expected,
-        undecided=area.low <= 0.5 < area.high,
-    )
+        return CheckResult(False, explain_too_few(area, figures.finds_per_week), undecided=True)
+    value, low, high = map(format_number, (area.value, area.low, area.high))
+    found = f"area under the ROC curve {value} ({low} to {high})"
+    return CheckResult(area.low > 0.5, found, undecided=area.low <= 0.5 < area.high)
 
 
-def _check_not_worse_than_rules(figures: RunFigures) -> RuleResult:
-    return _check_not_worse(
-        figures.against_rules,
-        figures.finds_per_week,
-        "no measure demonstrably worse than of the fixed rules, from which the trees start",
-    )
-
-
-def _check_not_worse(pair: PairedEvaluation, per_week: float, expected: str) -> RuleResult:
+def _check_not_worse(pair: PairedEvaluation, finds_per_week: float) -> CheckResult:
     """Check that no measure is worse with its whole interval; one with too few results shows nothing."""
     gains = {name: pair.gains[name] for name in MEASURES}
     worse = [describe_gain(name, gain) for name, gain in gains.items() if gain.is_shown and gain.sign < 0]
     shown = [describe_gain(name, gain) for name, gain in gains.items() if gain.is_shown]
-    found = "; ".join(worse or shown[:1]) or explain_too_few(gains[MEASURES[0]], per_week)
-    return RuleResult(not worse, found, expected)
+    found = "; ".join(worse or shown[:1]) or explain_too_few(gains[MEASURES[0]], finds_per_week)
+    return CheckResult(not worse, found)
 
 
-def _check_calibration(figures: RunFigures) -> RuleResult:
+def _check_calibration(figures: RunFigures) -> CheckResult:
     ratio = figures.recipe.model[CALIBRATION_RATIO]
-    expected = "predicted over observed positives between 1/3 and 3, or an interval that reaches into it"
     if not ratio.is_shown:
-        return RuleResult(False, explain_too_few(ratio, figures.finds_per_week), expected, undecided=True)
+        return CheckResult(False, explain_too_few(ratio, figures.finds_per_week), undecided=True)
     wrong = ratio.low > MAX_CALIBRATION_FACTOR or ratio.high < 1 / MAX_CALIBRATION_FACTOR
-    return RuleResult(not wrong, describe_calibration(ratio), expected)
+    return CheckResult(not wrong, describe_calibration(ratio))
 
 
-def _check_slices(figures: RunFigures) -> RuleResult:
+def _check_slices(figures: RunFigures) -> CheckResult:
     model = figures.recipe.model
     bound = max(0.5, float(np.nan_to_num(model["roc_auc"].low)) - MAX_SLICE_DROP)
-    judged = list(_filter_slices(model.slices))
-    fallen = [row for row in judged if _to_float(row["roc_auc_high"]) < bound]
-    texts = "; ".join(
-        f"{row['kind']} {row['value']}: area {format_number(_to_float(row['roc_auc']))}, "
-        f"upper end {format_number(_to_float(row['roc_auc_high']))}, {row['positive']} positives"
-        for row in fallen
-    )
-    return RuleResult(
-        not fallen,
-        texts or f"slices checked: {len(judged)}, none beyond the limit",
-        f"no slice of {MIN_SLICE_POSITIVES} or more positives with its entire interval of the area under the ROC curve below "
-        f"{format_number(bound)}",
+    return _check_each_slice(
+        model.slices,
+        lambda row: _to_float(row["roc_auc_high"]) < bound,
+        lambda row: f"{format_number(row['roc_auc'])}, upper end {format_number(row['roc_auc_high'])}",
     )
 
 
-def _filter_slices(slices: Sequence[Row]) -> Iterator[Row]:
-    return (row for row in slices if _to_float(row["positive"]) >= MIN_SLICE_POSITIVES)
-
-
-def _check_name_invariance(figures: RunFigures) -> RuleResult:
-    return RuleResult(
-        figures.name_swap <= NAME_SWAP_BOUND,
-        f"95 % of scores change by at most {format_number(figures.name_swap)} log-odds",
-        f"at most {NAME_SWAP_BOUND} log-odds when personal names are replaced by names from another language",
+def _check_slice_losses(compared: ChampionComparison) -> CheckResult:
+    ends = ("difference", "low", "high")
+    return _check_each_slice(
+        compared.pair.slices,
+        lambda row: _to_float(row["high"]) < -MAX_SLICE_LOSS,
+        lambda row: "{} ({} to {})".format(*(format_number(row[name], "+") for name in ends)),
     )
 
 
-def _check_comparison(evidence: GateEvidence) -> RuleResult:
+def _check_each_slice(
+    slices: Sequence[Row], is_beyond: Callable[[Row], bool], describe: Callable[[Row], str]
+) -> CheckResult:
+    """Check the slices that have enough positives, and name those beyond a limit."""
+    judged = [row for row in slices if _to_float(row["positive"]) >= MIN_SLICE_POSITIVES]
+    beyond = [
+        f"{row['kind']} {row['value']}: area {describe(row)}, {row['positive']} positives"
+        for row in judged
+        if is_beyond(row)
+    ]
+    found = "; ".join(beyond) or f"slices checked: {len(judged)}, none beyond the limit"
+    return CheckResult(not beyond, found)
+
+
+def _check_name_invariance(figures: RunFigures) -> CheckResult:
+    found = f"95 % of scores change by at most {format_number(figures.name_swap)} log-odds"
+    return CheckResult(figures.name_swap <= MAX_LOG_ODDS_CHANGE, found)
+
+
+def _check_comparison(evidence: GateEvidence) -> CheckResult:
     assert evidence.candidate is not None
-    found = "no comparison" if evidence.comparison is None else "compared"
-    return RuleResult(
-        evidence.comparison is not None,
-        f"{found} with version {evidence.candidate.champion}, the champion",
-        f"the result of npsrisk compare {evidence.candidate.champion} with this version",
-        undecided=evidence.comparison is None,
+    is_compared = evidence.comparison is not None
+    found = f"{'compared' if is_compared else 'no comparison'} with version {evidence.candidate.champion}, the champion"
+    return CheckResult(is_compared, found, undecided=not is_compared)
+
+
+def _check_unseen_period(compared: ChampionComparison) -> CheckResult:
+    """Check each side by the source of its scores: a fit must have learnt nothing of the compared arrivals."""
+    seen = [each for each in compared.sources if each.unseen_from and compared.begins < each.unseen_from]
+    champion, version = (source.describe() for source in compared.sources)
+    return CheckResult(
+        not seen,
+        f"arrivals from {compared.begins:%Y-%m-%d} on; scores of the champion: {champion}; of this version: {version}",
     )
 
 
-def _build_pair_rule(
-    check: Callable[[GateEvidence, ChampionComparison], RuleResult], expected: str
-) -> GateRule:
-    """Build a rule about the comparison with the champion, which is not checked without one."""
-    return lambda evidence: (
-        RuleResult(None, "not checked: no comparison", expected)
-        if evidence.comparison is None
-        else check(evidence, evidence.comparison)
-    )
+def _check_way(evidence: GateEvidence) -> CheckResult:
+    way = evidence.find_way()
+    return NOT_COMPARED if way is None else CheckResult(way.name != "", way.sentence, undecided=way.can_wait)
 
 
-def _check_unseen_period(evidence: GateEvidence, compared: ChampionComparison) -> RuleResult:
-    assert evidence.bundle is not None
-    unseen = min(fit.unseen_from for fit in (evidence.bundle, evidence.evaluation or evidence.bundle))
-    return RuleResult(
-        compared.begins >= unseen,
-        f"compared on arrivals from {compared.begins:%Y-%m-%d} on",
-        f"only arrivals from {unseen:%Y-%m-%d} on, on which the model was not trained",
-    )
-
-
-def _check_slice_losses(pair: PairedEvaluation) -> RuleResult:
-    judged = list(_filter_slices(pair.slices))
-    lost = [row for row in judged if _to_float(row["high"]) < -MAX_SLICE_LOSS]
-    texts = "; ".join(
-        f"{row['kind']} {row['value']}: area {format_number(_to_float(row['difference']), '+')} "
-        f"({format_number(_to_float(row['low']), '+')} to {format_number(_to_float(row['high']), '+')}), {row['positive']} positives"
-        for row in lost
-    )
-    return RuleResult(not lost, texts or f"slices checked: {len(judged)}, none beyond the limit", NO_LOSS)
-
-
-def _check_way(evidence: GateEvidence, compared: ChampionComparison) -> RuleResult:
-    assert evidence.candidate is not None
-    way = find_way(evidence.candidate, compared.pair, compared.finds_per_week, evidence.refit.held)
-    return RuleResult(way.name != "", way.sentence, WAY_UP, undecided=way.can_wait)
-
-
-NOT_WORSE = "no measure demonstrably worse than of the champion"
-NO_LOSS = (
-    f"no slice of {MIN_SLICE_POSITIVES} or more positives loses more than {MAX_SLICE_LOSS} of its area under the ROC curve (entire "
-    "interval)"
-)
-WAY_UP = "clearly better than the champion, or a routine refit: its configuration on newer results"
-BUNDLE_RULES: dict[str, GateRule] = {
+CHECKSUM_RULE, REFIT_RULE, VERIFIED_RULE = "checksums verified", "training reproduced", "figures verified"
+COMPARISON_RULE, WAY_RULE = "compared with the champion", "better, or a routine refit"
+CHECKS: dict[str, Check] = {
     "self-test passed": _check_self_test,
     "reasons present": _check_reasons,
-}
-CHECKSUM_RULE, REFIT_RULE, VERIFIED_RULE, COMPARISON_RULE, WAY_RULE = (
-    "checksums verified",
-    "training reproduced",
-    "figures verified",
-    "compared with the champion",
-    "better, or a routine refit",
-)
-RUN_RULES: dict[str, GateRule] = {
-    REFIT_RULE: _check_refit,
+    REFIT_RULE: lambda evidence: evidence.refit,
     VERIFIED_RULE: _check_verified,
-    "no future data": _build_leakage_rule(
-        LATER_CHANGES,
-        "{share} of {rows:,} test consignments get other features when later data are removed ({where})",
-        "identical features: data that arrived later must not be used",
+    "better than chance": _check_figures(_check_better_than_chance),
+    "not worse than the rules": _check_figures(
+        lambda figures: _check_not_worse(figures.against_rules, figures.finds_per_week)
     ),
-    "results after arrivals": _build_leakage_rule(
-        EARLY_RESULTS,
-        "{share} of {rows:,} results have a known_at at or before the arrival of their consignment",
-        "at most {bound:.0%}: known_at is the time when the result was known",
-    ),
-    "no column is the result": _build_leakage_rule(
-        PREDICTIVE_COLUMN,
-        "the most predictive single column, {where}: area under the ROC curve at least {found:.3f}",
-        "at most {bound}: a column that separates positives so well was filled in afterwards",
-    ),
-    "no column reveals inspection": _build_leakage_rule(
-        FILLED_COLUMN,
-        "filled shares of inspected and other consignments differ by at least {share} ({where})",
-        "at most {bound:.0%}: a column that only inspected consignments have was filled in at the inspection",
-    ),
-    "better than chance": _build_figure_rule(_check_better_than_chance, "better than chance"),
-    "not worse than the rules": _build_figure_rule(_check_not_worse_than_rules, "not worse than the rules"),
-    "calibrated": _build_figure_rule(_check_calibration, "a calibration ratio between 1/3 and 3"),
-    "no slice collapsed": _build_figure_rule(_check_slices, "no slice far below all traffic"),
-    "names have no effect": _build_figure_rule(_check_name_invariance, "no effect of personal names"),
-}
-"""Rules on the training run: what `--force` may override, except the first."""
-CHAMPION_RULES: dict[str, GateRule] = {
+    "calibrated": _check_figures(_check_calibration),
+    "no slice collapsed": _check_figures(_check_slices),
+    "names have no effect": _check_figures(_check_name_invariance),
     COMPARISON_RULE: _check_comparison,
-    "compared on unseen data": _build_pair_rule(
-        _check_unseen_period, "only arrivals that neither has learnt from"
+    "compared on unseen data": _check_compared(_check_unseen_period),
+    "not worse than the champion": _check_compared(
+        lambda compared: _check_not_worse(compared.pair, compared.finds_per_week)
     ),
-    "not worse than the champion": _build_pair_rule(
-        lambda _, compared: _check_not_worse(compared.pair, compared.finds_per_week, NOT_WORSE), NOT_WORSE
-    ),
-    "no slice lost": _build_pair_rule(lambda _, compared: _check_slice_losses(compared.pair), NO_LOSS),
-    WAY_RULE: _build_pair_rule(_check_way, WAY_UP),
+    "no slice lost": _check_compared(_check_slice_losses),
+    WAY_RULE: _check_way,
 }
-"""Rules that also apply if a champion is to be replaced."""
+"""Check of each rule, except of those that name a leak in `rules.toml`."""
+RULES: dict[str, dict[str, dict[str, str]]] = tomllib.loads(
+    files(__package__).joinpath("rules.toml").read_text("utf-8")
+)
+BUNDLE_RULES, RUN_RULES, CHAMPION_RULES = RULES["bundle"], RULES["run"], RULES["champion"]
 UNFORCEABLE_RULES = frozenset({CHECKSUM_RULE, REFIT_RULE, "self-test passed"})
 """Rules that `--force` cannot override."""
 
 
-def run_gate(evidence: GateEvidence) -> dict[str, RuleResult]:
+def run_gate(evidence: GateEvidence) -> dict[str, CheckResult]:
     """Run every rule that applies; if the bundle was altered, only the first."""
-    sums = {CHECKSUM_RULE: _check_checksum(evidence)}
-    if not sums[CHECKSUM_RULE].held:
-        return sums
+    registered = f"the registered bundle {evidence.registered_sha256[:12]}, byte for byte"
+    found = {CHECKSUM_RULE: _check_checksum(evidence)._replace(expected=registered)}
+    if not found[CHECKSUM_RULE].held:
+        return found
     rules = BUNDLE_RULES if evidence.goes_back else BUNDLE_RULES | RUN_RULES
     if evidence.candidate is not None and not evidence.goes_back:
         rules = rules | CHAMPION_RULES
-    return sums | {name: rule(evidence) for name, rule in rules.items()}
+    for name, rule in rules.items():
+        check = CHECKS.get(name) or _check_figures(
+            partial(_check_leak, check=rule["check"], template=rule["found"])
+        )
+        found[name] = check(evidence)._replace(expected=rule["expected"])
+    return found
 
 
-def find_obstacles(rules: Mapping[str, RuleResult]) -> dict[str, RuleResult]:
+def find_obstacles(rules: Mapping[str, CheckResult]) -> dict[str, CheckResult]:
     """Return the rules that stand against a promotion: those that do not hold, and figures for which nobody vouches."""
     return {
         name: rule
@@ -364,13 +314,8 @@ def describe_calibration(ratio: Estimate) -> str:
     """Describe the calibration ratio with its interval."""
     if not ratio.is_shown:
         return f"the calibration is unknown, {ratio.explain_missing()}"
-    value, low, high = (format_number(each) for each in (ratio.value, ratio.low, ratio.high))
+    value, low, high = map(format_number, (ratio.value, ratio.low, ratio.high))
     return f"predicted positives are {value} times the observed ones ({low} to {high})"
-
-
-def _describe_range(estimate: Estimate) -> str:
-    value, low, high = (format_number(each) for each in (estimate.value, estimate.low, estimate.high))
-    return f"{value} ({low} to {high})"
 
 
 def _to_float(value: Any) -> float:

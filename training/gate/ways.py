@@ -56,28 +56,26 @@ def find_way(
     """Find the way by which a version may replace the champion; `reproduced` is None if its training was not repeated."""
     gain, rival = pair.gains[MEASURES[0]], f"version {candidate.champion}"
     if is_better(gain):
-        low = format_points(_compute_one_sided_low(gain))
-        return Way(
-            "better", f"Better than {rival}: {describe_gain(MEASURES[0], gain)}, lower end one-sided {low}."
-        )
-    is_refit = candidate.same_recipe and candidate.newer_days > 0 and candidate.drift != INVESTIGATE
-    if is_refit and reproduced:
-        reason = ". The latest drift run asks for it" if candidate.drift == RETRAIN else ""
-        newer = format_count(candidate.newer_days, "day")
-        return Way(
-            "routine refit",
-            f"Routine refit: the configuration of {rival} on results that are {newer} newer, reproduced byte for byte{reason}.",
-        )
-    if is_refit and reproduced is None:
+        low = _compute_one_sided_low(gain)
+        found = f"{describe_gain(MEASURES[0], gain)}, lower end one-sided {format_points(low)}"
+        return Way("better", f"Better than {rival}: {found}.")
+    obstacle = _find_refit_obstacle(candidate, reproduced)
+    if obstacle:
+        can_wait, missing = _explain_not_better(gain, finds_per_week)
+        return Way("", f"{missing} It is no routine refit: {obstacle}.", can_wait)
+    if reproduced is None:
         return Way(
             "",
             f"The configuration is that of {rival}, on newer results. Give the tables that it was trained on, to repeat the training: "
             "if both fits are equal byte for byte, this is a routine refit.",
             can_wait=True,
         )
-    refit = _explain_no_refit(candidate)
-    can_wait, missing = _explain_not_better(gain, finds_per_week)
-    return Way("", f"{missing} {refit}", can_wait)
+    newer, reason = format_count(candidate.newer_days, "day"), ". The latest drift run asks for it"
+    return Way(
+        "routine refit",
+        f"Routine refit: the configuration of {rival} on results that are {newer} newer, reproduced byte for byte"
+        f"{reason if candidate.drift == RETRAIN else ''}.",
+    )
 
 
 def is_better(gain: Estimate) -> bool:
@@ -95,12 +93,13 @@ def describe_arrival(finds: int, finds_per_week: float) -> str:
 
     Examples
     --------
-    >>> describe_arrival(40, 4.0), describe_arrival(400, 4.0), describe_arrival(3, 0.0)
-    ('4 arrive in a week, so this takes about 10 weeks', '4 arrive in a week, so this cannot be decided in reasonable time', 'none arrive')
+    >>> describe_arrival(40, 4.0), describe_arrival(400, 1.0), describe_arrival(3, 0.0)
+    ('4 arrive in a week, so this takes about 10 weeks', '1 arrives in a week, so this cannot be decided in reasonable time', 'none arrive')
     """
     if finds_per_week <= 0:
         return "none arrive"
-    pace = f"{format_number(float(f'{finds_per_week:.2g}'))} arrive in a week"
+    rounded = float(f"{finds_per_week:.2g}")
+    pace = f"{format_number(rounded)} {'arrives' if rounded == 1 else 'arrive'} in a week"
     if not can_arrive(finds, finds_per_week):
         return f"{pace}, so this cannot be decided in reasonable time"
     return f"{pace}, so this takes about {format_count(max(math.ceil(finds / finds_per_week), 1), 'week')}"
@@ -140,14 +139,15 @@ def _compute_one_sided_low(gain: Estimate) -> float:
     return (gain.low + gain.high) / 2 - ONE_SIDED / TWO_SIDED * (gain.high - gain.low) / 2
 
 
-def _explain_no_refit(candidate: Candidate) -> str:
-    if not candidate.same_recipe:
-        return "It is no routine refit: its configuration is not that of the champion."
-    if candidate.newer_days <= 0:
-        return "It is no routine refit: its results are not newer than those of the champion."
-    if candidate.drift == INVESTIGATE:
-        return "It is no routine refit: the latest drift run says to investigate the data first."
-    return "It is no routine refit: its training is not reproduced."
+def _find_refit_obstacle(candidate: Candidate, reproduced: bool | None) -> str:
+    """Return why a version is no routine refit; empty if only its training may have to be repeated."""
+    obstacles = {
+        "its configuration is not that of the champion": not candidate.same_recipe,
+        "its results are not newer than those of the champion": candidate.newer_days <= 0,
+        "the latest drift run says to investigate the data first": candidate.drift == INVESTIGATE,
+        "its training is not reproduced": reproduced is False,
+    }
+    return next((text for text, stands in obstacles.items() if stands), "")
 
 
 def _explain_not_better(gain: Estimate, finds_per_week: float) -> tuple[bool, str]:

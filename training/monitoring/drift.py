@@ -132,52 +132,35 @@ def detect_drift(
     config: EvaluationConfig | None = None,
     progress: Progress | None = None,
 ) -> Drift:
-    """Compare the traffic of a period with the reference.
-
-    Raises
-    ------
-    BadInput
-        If nothing arrived in the period, the reference has no rows, or the model has no reference.
-    """
-    config = config or EvaluationConfig()
-    inputs, reference = FeatureInputs.to_repeatable(traffic.inputs), traffic.reference
+    """Compare the traffic of a period with the reference; `BadInput` if nothing arrived in it, or there is no reference."""
+    config, then = config or EvaluationConfig(), bundle.reference
+    if then is None:
+        raise BadInput(
+            "the model has no reference profile to compare with", where="bundle", todo="train the model again"
+        )
+    inputs = FeatureInputs.to_repeatable(traffic.inputs)
     past = None if inputs.history is None else SelectedRows.from_source(inputs.history)
     inputs = replace(inputs, history=past)
     received = get_time_column_us(inputs.consignments.take_order(), "received_at")
-    within = traffic.window.select(received)
-    _require_arrivals(within)
-    then, notes = bundle.reference, []
-    if then is not None and reference is None:
+    within = _require_arrivals(traffic.window.select(received))
+    if traffic.reference is None:
         notes = describe_overlap(then, received[within])
-    if reference is not None:
-        # Both are read twice: here, and as the past of the monitored traffic.
-        before = SelectedRows.from_source(reference)
-        given = replace(inputs, consignments=before)
-        counted = _select_counted(given, None)
-        if not counted.any():
-            raise BadInput(
-                "the reference is empty",
-                where="reference",
-                got=f"{len(reference):,} rows, of which none counts",
-                expected="consignments of an earlier period, not all of them withdrawn",
-                todo="give the consignments of the weeks to compare with",
-            )
-        scored = score_traffic(bundle, given, counted, config, progress)
-        capacity = _require_reference(then).capacity
-        then = multiply_counts(build_traffic_profile(scored, capacity), scored.stands_for)
+    else:
+        # It is read twice: here, and as the past of the monitored traffic.
+        before, notes = SelectedRows.from_source(traffic.reference), []
+        then = _profile_reference(
+            bundle, replace(inputs, consignments=before), then.capacity, config, progress
+        )
         inputs = replace(inputs, history=before if past is None else MergedRows.from_sources(past, before))
-    inside = within & _select_counted(inputs, traffic.window.ends)
-    _require_arrivals(inside)
+    inside = _require_arrivals(within & _select_counted(inputs, traffic.window.ends))
     seen = score_traffic(bundle, inputs, inside, config, progress)
     if seen.stands_for > 1.0:
         notes.append(
             f"A uniform sample of {len(seen.score):,} of {int(inside.sum()):,} consignments was compared. "
             "Numbers of arrivals of sources are those of the sample."
         )
-    earlier = received < received[within].min()
     labels, young = _read_labels(seen, inputs.outcomes, bundle.card.target)
-    with_history = inputs.has_history or bool(earlier.any())
-    then = _require_reference(then)
+    with_history = inputs.has_history or bool((received < received[within].min()).any())
     now = build_traffic_profile(seen, then.capacity, like=then)
     measures = list_measures(then, now, seen, labels, with_history=with_history)
     return Drift(
@@ -190,13 +173,31 @@ def detect_drift(
     )
 
 
-def _require_arrivals(rows: NDArray[np.bool_]) -> None:
+def _profile_reference(
+    bundle: Bundle, given: FeatureInputs, capacity: int, config: EvaluationConfig, progress: Progress | None
+) -> ReferenceProfile:
+    """Build the profile of given consignments, to compare with in place of the bundle's."""
+    counted = _select_counted(given, None)
+    if not counted.any():
+        raise BadInput(
+            "the reference is empty",
+            where="reference",
+            got=f"{len(counted):,} rows, of which none counts",
+            expected="consignments of an earlier period, not all of them withdrawn",
+            todo="give the consignments of the weeks to compare with",
+        )
+    scored = score_traffic(bundle, given, counted, config, progress)
+    return multiply_counts(build_traffic_profile(scored, capacity), scored.stands_for)
+
+
+def _require_arrivals(rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
     if not rows.any():
         raise BadInput(
             "no consignment was received in the period",
             where="consignments",
             todo="provide later consignments, or choose another period with --from and --until",
         )
+    return rows
 
 
 def _select_counted(inputs: FeatureInputs, moment: datetime | None) -> NDArray[np.bool_]:
@@ -235,15 +236,12 @@ def _read_labels(
     end = compute_settled_end(moment)
     settled = get_time_column_us(seen.frame, "received_at") < to_us(end)
     young = int((labels.known & ~settled).sum())
-    notes = (
-        [
-            f"{young:,} results of arrivals from {end:%Y-%m-%d} on are not used for the observed precision: "
-            f"most others of these days are not known yet (label delay {LABEL_DELAY_DAYS} days)."
-        ]
-        if young
-        else []
+    note = (
+        f"{young:,} results of arrivals from {end:%Y-%m-%d} on are not used for the observed precision: "
+        f"most others of these days are not known yet (label delay {LABEL_DELAY_DAYS} days)."
     )
-    return replace(labels, known=labels.known & settled, positive=labels.positive & settled), notes
+    labels = replace(labels, known=labels.known & settled, positive=labels.positive & settled)
+    return labels, [note] if young else []
 
 
 def score_traffic(
@@ -253,13 +251,7 @@ def score_traffic(
     config: EvaluationConfig,
     progress: Progress | None = None,
 ) -> ScoredTraffic:
-    """Score some of the given consignments, at most `traffic_rows`, and return their features and scores.
-
-    Raises
-    ------
-    BundleRefused
-        If the model was trained on other features than this version computes.
-    """
+    """Score some of the given consignments, at most `traffic_rows`, and return their features and scores."""
     parameters = build_feature_parameters(bundle, Pseudonyms(BATCH_KEY))
     model = bundle.model.replace_spec(parameters.build_pipeline().spec)
     ids = inputs.consignments.take_order()["consignment_id"]
@@ -287,7 +279,7 @@ def _list_notes(measures: Sequence[Row], days: int, *, with_history: bool) -> It
     few = [row["part"] for row in measures if row["kind"] == "score" and row["rows"] < MIN_ROWS]
     if few:
         more = f" and {len(few) - MAX_LISTED_NAMES} more" if len(few) > MAX_LISTED_NAMES else ""
-        names = ", ".join(few[:MAX_LISTED_NAMES])
+        names = ", ".join(few[:MAX_LISTED_NAMES]).replace("_", " ")
         yield f"Scores are not evaluated with fewer than {MIN_ROWS} consignments in one of the periods: {names}{more}."
     (observed,) = (row for row in measures if row["kind"] == "observed precision")
     if with_history and observed["result"] == NOT_EVALUATED:
@@ -306,11 +298,3 @@ def _count_daily_arrivals(seen: ScoredTraffic, now: ReferenceProfile) -> dict[st
         for codes in [seen.extract_texts(column)]
         for value in sorted(set(codes) - {""})
     }
-
-
-def _require_reference(reference: ReferenceProfile | None) -> ReferenceProfile:
-    if reference is None:
-        raise BadInput(
-            "the model has no reference profile to compare with", where="bundle", todo="train the model again"
-        )
-    return reference

@@ -35,7 +35,9 @@ from training.monitoring.traffic_profile import (
 )
 
 DriftVerdict = Literal["stable", "retrain", "investigate data"]
+Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 Row = dict[str, Any]
 
 MODERATE_PSI, LARGE_PSI = 0.1, 0.25
@@ -56,8 +58,11 @@ UNIT_FACTORS = {
     "minor units of a currency": 100.0,
     "ounces instead of kilograms": 35.274,
     "pounds instead of kilograms": 2.2046,
+    "kilograms instead of grams": 1 / 1000.0,
+    "kilograms instead of ounces": 1 / 35.274,
+    "kilograms instead of pounds": 1 / 2.2046,
+    "major units of a currency": 1 / 100.0,
 }
-UNIT_SEPARATOR = " instead of "
 UNIT_TOLERANCE = 1.25
 SMOOTHING = 0.5
 """Added to every bin, so that an empty one has no infinite logarithm."""
@@ -66,6 +71,7 @@ CATEGORY_GROUP = "category"
 WATCHED_KEYS = tuple(
     f"history.{key}.new" for key in ("sender", "sender_address", "consignee", "consignee_address", "account")
 )
+UNKNOWN_ESTIMATE = Estimate(np.nan, np.nan, np.nan)
 BEYOND, WITHIN, NOT_EVALUATED = "beyond limit", "within limit", "not evaluated"
 FORMATS = {"number": format_number, "percent": format_percent, "points": format_points}
 
@@ -107,17 +113,15 @@ LIMITS = msgspec.toml.decode(files(__package__).joinpath("limits.toml").read_byt
 
 
 class ResampledTraffic:
-    """Sums over the later traffic and over resampled whole days of it, and the intervals of its changes."""
+    """The later traffic with resampled whole days of it, and the intervals of its changes from `days_then` days of a reference."""
 
     def __init__(self, seen: ScoredTraffic, days_then: int) -> None:
         days, self._place = np.unique(seen.day, return_inverse=True)
-        self.days = len(days)
+        self.seen, self.days = seen, len(days)
         self.draws = draw_days(self.days, RESAMPLES, seed=1)
         self._widening = float(np.sqrt(1 + self.days / days_then))
 
-    def count_bins(
-        self, values: NDArray[np.int64], bins: int, rows: NDArray[np.bool_] | None = None
-    ) -> Floats:
+    def count_bins(self, values: Ints, bins: int, rows: Bools | None = None) -> Floats:
         """Count bins in the data and in every resample: (1 + resamples, bins)."""
         mine = slice(None) if rows is None else rows
         cell = self._place[mine] * bins + values[mine]
@@ -125,7 +129,7 @@ class ResampledTraffic:
         counted: Floats = self.draws @ by_day.astype(np.float64)
         return counted
 
-    def sum_values(self, values: Floats) -> Floats:
+    def sum_values(self, values: Floats | Bools) -> Floats:
         """Sum a value of each row, for the data and each resample: (1 + resamples,)."""
         added: Floats = self.draws @ np.bincount(self._place, weights=values, minlength=self.days)
         return added
@@ -135,7 +139,7 @@ class ResampledTraffic:
         found = compute_interval(values)
         shift = found.value - float(values[1:].mean()) if len(values) > 1 else 0.0
         wide = self.widen(Estimate(found.value, found.low + shift, found.high + shift))
-        return Estimate(wide.value, max(0.0, wide.low), wide.high)
+        return Estimate(wide.value, float(np.maximum(wide.low, 0.0)), wide.high)
 
     def estimate_rise(self, then: float, part: Floats, whole: Floats, *, by_counts: bool) -> Estimate:
         """Compute by how much a share rose; a single day has an interval only if counts alone may give it."""
@@ -147,10 +151,8 @@ class ResampledTraffic:
 
     def widen(self, estimate: Estimate) -> Estimate:
         """Widen an interval by the spread of the reference."""
-        low, high = estimate.value - estimate.low, estimate.high - estimate.value
-        return Estimate(
-            estimate.value, estimate.value - self._widening * low, estimate.value + self._widening * high
-        )
+        value, by = estimate.value, self._widening
+        return Estimate(value, value - by * (value - estimate.low), value + by * (estimate.high - value))
 
 
 def list_measures(
@@ -161,26 +163,18 @@ def list_measures(
     *,
     with_history: bool = True,
 ) -> list[Row]:
-    """List all measures of the change from one profile to another; `now` is that of `seen`, with the edges of `then`.
-
-    Returns
-    -------
-    list of dict
-        `kind` (of `LIMITS`), `name` and `part` (what is measured), `then`, `now` (values before and after), `rows` (fewer of
-        the two periods' consignments), `value`, `low`, `high` (the measure), `limit`, `result`, `detail`.
-    """
-    days = ResampledTraffic(seen, then.days)
+    """List all measures of the change from one profile to another, see `build_row`; `now` is that of `seen`, with the edges of `then`."""
+    traffic = ResampledTraffic(seen, then.days)
     rows = [
-        *_list_sources(then, seen, days),
+        *_list_sources(then, traffic),
         *_list_units(then, now),
-        *_list_shares(then, seen, days),
-        *_list_scores(then, seen, days),
-        *_list_mixes(then, seen, days),
-        *_list_precisions(then, seen, days, labels),
+        *_list_shares(then, traffic),
+        *_list_scores(then, traffic),
+        *_list_mixes(then, traffic),
+        *_list_precisions(then, traffic, labels),
     ]
     for row in rows:
-        limit = LIMITS[row["kind"]]
-        if not with_history and limit.history:
+        if not with_history and LIMITS[row["kind"]].history:
             row["result"] = NOT_EVALUATED
     order = list(LIMITS)
     return sorted(rows, key=lambda row: order.index(row["kind"]))
@@ -222,11 +216,12 @@ def _describe_reason(row: Row) -> str:
 def build_row(
     kind: str, name: str, part: str, estimate: Estimate, rows: float = np.inf, **others: Any
 ) -> Row:
-    """Build the row of a measure; too few consignments, or no interval, and it is not evaluated."""
-    limit = LIMITS[kind]
-    if not estimate.has_interval or rows < MIN_ROWS:
-        result = NOT_EVALUATED
-    else:
+    """Build the row of a measure of a kind of `LIMITS`; too few consignments (`rows`), or no interval, and it is not evaluated.
+
+    `name` and `part` say what is measured, `then` and `now` have the values before and after.
+    """
+    limit, result = LIMITS[kind], NOT_EVALUATED
+    if estimate.has_interval and rows >= MIN_ROWS:
         result = BEYOND if limit.is_exceeded(estimate) else WITHIN
     return {
         "kind": kind,
@@ -244,23 +239,22 @@ def build_row(
     } | others
 
 
-def _list_sources(then: ReferenceProfile, seen: ScoredTraffic, days: ResampledTraffic) -> Iterator[Row]:
+def _list_sources(then: ReferenceProfile, traffic: ResampledTraffic) -> Iterator[Row]:
     """List the arrivals of each source of the reference, over the whole period or over its longest gap."""
+    seen = traffic.seen
     first, last = int(seen.day.min()), int(seen.day.max())
-    length = last - first + 1
     for column in SOURCES:
         codes = seen.extract_texts(column)
         for value, source in then.sources[column].items():
-            pace = source.arrivals / then.days / seen.stands_for
-            mine = codes == value
-            came = int(mine.sum())
-            silence = find_longest_silence(seen.day[mine], first, last) if came else length
+            pace, mine = source.arrivals / then.days / seen.stands_for, codes == value
+            came, expected = int(mine.sum()), pace * (last - first + 1)
+            silence = find_longest_silence(seen.day[mine], first, last) if came else last - first + 1
             owed = pace * max(0, silence - source.longest_silence_days)
-            estimate, gap = (days.widen(estimate_count(*each)) for each in ((came, pace * length), (0, owed)))
-            detail = f"{came:,} received, about {pace * length:,.0f} expected"
+            estimate, gap = (traffic.widen(estimate_count(*each)) for each in ((came, expected), (0, owed)))
+            detail = f"{came:,} received, about {expected:,.0f} expected"
             if came and gap.high < estimate.high:
                 estimate, detail = gap, f"in a gap of {format_count(silence, 'day')}; in all days {detail}"
-            row = build_row("source", column, value, estimate, then=pace * length, now=came, detail=detail)
+            row = build_row("source", column, value, estimate, then=expected, now=came, detail=detail)
             if source.longest_silence_days > MAX_REGULAR_SILENCE_SHARE * then.days:
                 row["result"] = NOT_EVALUATED
             yield row
@@ -269,7 +263,7 @@ def _list_sources(then: ReferenceProfile, seen: ScoredTraffic, days: ResampledTr
 def estimate_count(count: float, expected: float) -> Estimate:
     """Compute a count as a share of an expected one, with its exact interval (Garwood 1936)."""
     if expected <= 0:
-        return Estimate(np.nan, np.nan, np.nan)
+        return UNKNOWN_ESTIMATE
     low, high = INTERVAL_QUANTILES
     ends = (gammaincinv(count, low) if count else 0.0, gammaincinv(count + 1, high))
     return Estimate(count / expected, *(float(end) / expected for end in ends))
@@ -277,171 +271,145 @@ def estimate_count(count: float, expected: float) -> Estimate:
 
 def _list_units(then: ReferenceProfile, now: ReferenceProfile) -> Iterator[Row]:
     """List the factors by which numbers changed: that of the median, and the range over all quantiles."""
-    for part, columns in then.sizes.items():
-        for column, old in columns.items():
-            new = now.sizes.get(part, {}).get(column)
-            if new is None:
-                continue
-            factors = np.array(new) / np.array(old)
-            middle = len(old) // 2
-            factor = float(factors[middle])
-            estimate = Estimate(factor, float(factors.min()), float(factors.max()), is_share=False)
-            row = build_row(
-                "unit", column, part.replace(":", " "), estimate, then=old[middle], now=new[middle]
-            )
-            if row["result"] == BEYOND:
-                if max(estimate.high / factor, factor / estimate.low) > MAX_UNIT_SPREAD:
-                    row["result"] = WITHIN
-                elif like := _name_unit_change(factor):
-                    row["detail"] = f"as if it were in {like}"
-            yield row
+    changes = [
+        (part, column, np.array(old), np.array(now.sizes[part][column]))
+        for part, columns in then.sizes.items()
+        for column, old in columns.items()
+        if column in now.sizes.get(part, {})
+    ]
+    for part, column, old, new in changes:
+        factors, middle = new / old, len(old) // 2
+        factor, low, high = float(factors[middle]), float(factors.min()), float(factors.max())
+        estimate = Estimate(factor, low, high, is_share=False)
+        row = build_row("unit", column, part.replace(":", " "), estimate, then=old[middle], now=new[middle])
+        if row["result"] == BEYOND:
+            if max(high / factor, factor / low) > MAX_UNIT_SPREAD:
+                row["result"] = WITHIN
+            for name, known in UNIT_FACTORS.items():
+                if 1 / UNIT_TOLERANCE <= factor / known <= UNIT_TOLERANCE and row["result"] == BEYOND:
+                    row["detail"] = f"as if it were in {name}"
+        yield row
 
 
-def _name_unit_change(factor: float) -> str:
-    for name, known in UNIT_FACTORS.items():
-        inverse = UNIT_SEPARATOR.join(reversed(name.split(UNIT_SEPARATOR)))
-        for turned, words in ((known, name), (1 / known, inverse)):
-            if 1 / UNIT_TOLERANCE <= factor / turned <= UNIT_TOLERANCE:
-                return words
-    return ""
-
-
-def _list_shares(then: ReferenceProfile, seen: ScoredTraffic, days: ResampledTraffic) -> Iterator[Row]:
+def _list_shares(then: ReferenceProfile, traffic: ResampledTraffic) -> Iterator[Row]:
     """List the changes of shares: missing values, new and unknown codes, new keys."""
+    for kind, name, channel, (part, whole), mine, inside in _iterate_shares(then, traffic.seen):
+        before = part / whole if whole else np.nan
+        counts = [traffic.sum_values(rows) for rows in (mine & inside, inside)]
+        by_counts = LIMITS[kind].verdict == "investigate data"
+        rise = traffic.estimate_rise(before, *counts, by_counts=by_counts)
+        after = before + rise.value
+        detail = f"{format_percent(after)}, reference {format_percent(before)}"
+        rows = min(whole, float(counts[1][0]))
+        yield build_row(kind, name, channel, rise, rows, then=before, now=after, detail=detail)
+
+
+def _iterate_shares(
+    then: ReferenceProfile, seen: ScoredTraffic
+) -> Iterator[tuple[str, str, str, tuple[int, int], Bools, Bools]]:
+    """Yield kind, name and channel of each share, part and whole of the reference, and the rows in part and whole of the later traffic."""
+    everything = np.ones(len(seen.frame), dtype=bool)
     for column in MIX:
         old = then.mix[column]
         known = {value.strip().casefold() for value in old} | {""}
-        texts = seen.extract_texts(column)
-        new = np.array([value.strip().casefold() not in known for value in texts])
-        everything = np.ones(len(texts), dtype=bool)
-        yield _build_share_row(
-            "new code", column, "all", (old.get(OTHERS, 0), sum(old.values())), (new, everything), days
-        )
-    channel = seen.extract_texts("channel")
-    for name, arrived in then.channels.items():
-        mine = channel == name
+        new = np.array([value.strip().casefold() not in known for value in seen.extract_texts(column)])
+        yield "new code", column, "all", (old.get(OTHERS, 0), sum(old.values())), new, everything
+    channels = seen.extract_texts("channel")
+    for channel, arrived in then.channels.items():
+        mine = channels == channel
         if not mine.any():
             continue
-        for column, missing in then.missing[name].items():
-            lacking = seen.frame[column].isna().to_numpy() if column in seen.frame else mine
-            yield _build_share_row("missing", column, name, (missing, arrived), (lacking & mine, mine), days)
+        for column, missing in then.missing[channel].items():
+            lacking = seen.frame[column].isna().to_numpy() if column in seen.frame else everything
+            yield "missing", column, channel, (missing, arrived), lacking, mine
         for place, feature in enumerate(seen.spec.features):
-            counts, values = then.features[name][place], seen.X[:, place]
+            counts, values = then.features[channel][place], seen.X[:, place]
+            name, edge = feature.name.partition(".")[2], then.edges[place][0]
             if feature.group == CATEGORY_GROUP and feature.unit == "code":
                 # The first bin of a code contains the unknown ones.
-                shares = (counts[0], sum(counts)), ((values < then.edges[place][0]) & mine, mine)
-                yield _build_share_row("unknown code", feature.name.partition(".")[2], name, *shares, days)
+                yield "unknown code", name, channel, (counts[0], sum(counts)), values < edge, mine
             if feature.name in WATCHED_KEYS:
-                given = mine & np.isfinite(values)
-                shares = (
-                    (sum(counts[1:MISSING_BIN]), sum(counts[:MISSING_BIN])),
-                    (given & (values >= then.edges[place][0]), given),
+                before = (sum(counts[1:MISSING_BIN]), sum(counts[:MISSING_BIN]))
+                yield (
+                    "new key",
+                    name.removesuffix(".new"),
+                    channel,
+                    before,
+                    values >= edge,
+                    mine & np.isfinite(values),
                 )
-                yield _build_share_row("new key", feature.name.split(".")[1], name, *shares, days)
 
 
-def _build_share_row(
-    kind: str,
-    name: str,
-    channel: str,
-    then: tuple[int, int],
-    now: tuple[NDArray[np.bool_], NDArray[np.bool_]],
-    days: ResampledTraffic,
-) -> Row:
-    """Build the row of a share, from part and whole of the reference, and the rows in part and whole of the later traffic."""
-    before = then[0] / then[1] if then[1] else np.nan
-    part, whole = (days.sum_values(rows.astype(np.float64)) for rows in now)
-    rise = days.estimate_rise(before, part, whole, by_counts=LIMITS[kind].verdict == "investigate data")
-    after = before + rise.value
-    return build_row(
-        kind,
-        name,
-        channel,
-        rise,
-        min(then[1], float(whole[0])),
-        then=before,
-        now=after,
-        detail=f"{format_percent(after)}, reference {format_percent(before)}",
-    )
-
-
-def _list_scores(then: ReferenceProfile, seen: ScoredTraffic, days: ResampledTraffic) -> Iterator[Row]:
-    bins = assign_bins(seen.score, then.score_edges)
-    members = seen.group_by_part()
+def _list_scores(then: ReferenceProfile, traffic: ResampledTraffic) -> Iterator[Row]:
+    """List the population stability index of the scores of each part of the reference."""
+    bins, members = assign_bins(traffic.seen.score, then.score_edges), traffic.seen.group_by_part()
     for part, counts in then.scores.items():
         mine = members.get(part, np.zeros(len(bins), dtype=bool))
-        psi = compute_psi(counts, days.count_bins(bins, len(counts), mine))
-        estimate = days.estimate_distance(psi) if mine.any() else Estimate(np.nan, np.nan, np.nan)
-        rows = min(sum(counts), int(mine.sum()))
-        yield build_row("score", "score", part.replace(":", " "), estimate, rows)
+        psi = compute_psi(counts, traffic.count_bins(bins, len(counts), mine))
+        estimate = traffic.estimate_distance(psi) if mine.any() else UNKNOWN_ESTIMATE
+        yield build_row("score", "score", part.replace(":", " "), estimate, min(sum(counts), int(mine.sum())))
 
 
-def _list_mixes(then: ReferenceProfile, seen: ScoredTraffic, days: ResampledTraffic) -> Iterator[Row]:
+def _list_mixes(then: ReferenceProfile, traffic: ResampledTraffic) -> Iterator[Row]:
     """List the total variation of the mix of each column, with the largest gain and loss."""
     for column in MIX:
         old = then.mix[column]
         names = [*dict.fromkeys([*old, OTHERS])]
         place = {name: at for at, name in enumerate(names)}
-        codes = np.array([place.get(value, place[OTHERS]) for value in seen.extract_texts(column)])
-        counts = days.count_bins(codes, len(names))
+        codes = np.array([place.get(value, place[OTHERS]) for value in traffic.seen.extract_texts(column)])
+        counts = traffic.count_bins(codes, len(names))
         before = np.array([old.get(name, 0) for name in names], dtype=np.float64)
-        moved = days.estimate_distance(compute_total_variation(before, counts))
+        moved = traffic.estimate_distance(compute_total_variation(before, counts))
         change = counts[0] / counts[0].sum() - before / before.sum()
-        ends = [int(np.argmax(change)), int(np.argmin(change))]
         detail = ", ".join(
-            f"{(names[at] or 'missing').replace('_', ' ')} {format_points(change[at])}" for at in ends
+            f"{(names[at] or 'missing').replace('_', ' ')} {format_points(change[at])}"
+            for at in (int(np.argmax(change)), int(np.argmin(change)))
         )
         yield build_row("mix", column, "all", moved, detail=detail)
 
 
-def _list_precisions(
-    then: ReferenceProfile, seen: ScoredTraffic, days: ResampledTraffic, labels: Labels | None
-) -> Iterator[Row]:
+def _list_precisions(then: ReferenceProfile, traffic: ResampledTraffic, labels: Labels | None) -> list[Row]:
     """List expected precision at capacity against the reference, and the observed one against the predicted one."""
-    taken = seen.select_at_capacity(then.capacity)
-    expected = compute_interval(divide(days.sum_values(taken * seen.score), days.sum_values(taken)))
+    taken = traffic.seen.select_at_capacity(then.capacity)
+    sums = traffic.sum_values(taken * traffic.seen.score), traffic.sum_values(taken)
+    expected = compute_interval(divide(*sums))
     before = np.nan if then.expected_precision is None else then.expected_precision
-    detail = f"{format_percent(expected.value)}, reference {format_percent(before)}"
-    yield build_row(
-        "expected precision",
-        "precision",
-        "capacity",
-        _divide_estimate(days.widen(expected), before),
-        then=before,
-        now=expected.value,
-        detail=detail,
-    )
+    return [
+        _build_precision_row(
+            "expected precision",
+            traffic.widen(expected),
+            before,
+            f"{format_percent(expected.value)}, reference {format_percent(before)}",
+        ),
+        _compare_precision(traffic, taken, labels),
+    ]
+
+
+def _compare_precision(traffic: ResampledTraffic, taken: Floats, labels: Labels | None) -> Row:
+    """Compare the observed precision at capacity with the one that the scores predict for the same results."""
+    kind, seen = "observed precision", traffic.seen
     if labels is None:
-        nothing = Estimate(np.nan, np.nan, np.nan)
-        yield build_row("observed precision", "precision", "capacity", nothing, detail="no known results")
-        return
+        return _build_precision_row(kind, UNKNOWN_ESTIMATE, np.nan, "no known results")
     found, weight = labels.known & labels.positive, np.zeros(len(taken))
     # Any weights may compare what was found with what the scores predict for the same rows; those of finds let no row decide alone.
     weight[labels.known] = weigh_finds(compute_inverse_propensity(labels.probability[labels.known]))
     weight *= taken
     whole = float(weight.sum())
-    observed = estimate_rate(weight[found], seen.day[found], days.days, whole)
+    observed = estimate_rate(weight[found], seen.day[found], traffic.days, whole)
     promised = float(weight @ seen.score) / whole if whole else np.nan
     known, finds = float((labels.known * taken).sum()), float((found * taken).sum())
     predicted = float((labels.known * taken * seen.score).sum())
     detail = f"{format_count(finds, 'positive')} of {format_count(known, 'known result')}, predicted {format_number(predicted)}"
-    row = build_row(
-        "observed precision",
-        "precision",
-        "capacity",
-        _divide_estimate(observed, promised),
-        then=promised,
-        now=observed.value,
-        detail=detail,
-    )
     if predicted < MIN_EXPECTED_POSITIVES:
-        row |= {"result": NOT_EVALUATED} | dict.fromkeys(("now", "value", "low", "high"), np.nan)
-    yield row
+        observed = UNKNOWN_ESTIMATE
+    return _build_precision_row(kind, observed, promised, detail)
 
 
-def _divide_estimate(estimate: Estimate, by: float) -> Estimate:
-    by = by or np.nan
-    return Estimate(estimate.value / by, estimate.low / by, estimate.high / by)
+def _build_precision_row(kind: str, now: Estimate, then: float, detail: str) -> Row:
+    """Build the row of a precision, measured as a share of an earlier or predicted one."""
+    by = then or np.nan
+    ratio = Estimate(now.value / by, now.low / by, now.high / by)
+    return build_row(kind, "precision", "capacity", ratio, then=then, now=now.value, detail=detail)
 
 
 def compute_psi(then: Sequence[int] | Floats, now: Floats) -> Floats:

@@ -1,12 +1,12 @@
-"""Comparison of two registered versions: which scores of each are compared.
+"""Two registered versions, and the source of the scores that are compared.
 
 The final or evaluation fits score the same tables, if the installed features are those of both. Else version `a` has other
 features, and its scores come, in this order, from the service's decisions, from the stored scores of both training runs, or from
 its recipe fitted again on the features of today.
 """
 
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pandas as pd
 
@@ -15,31 +15,53 @@ from features.batch import BATCH_KEY, Progress
 from features.history.pseudonyms import Pseudonyms
 from models.batch_scoring import build_feature_parameters
 from models.bundle import Bundle
-from models.registry import ModelVersion, Registry, VersionFits
-from training.data.splits import ArrivalWindow
+from models.registry import BUNDLE_TAG, ModelVersion, Registry, VersionFits
+from models.signatures.key_holders import Approvers
 from training.evaluation.stored_scores import StoredScores
+from training.gate.rules import ScoreKind
 from training.promotion.comparison import ComparedTraffic, Comparison, compare, compare_stored
-from training.promotion.logged_scores import LoggedScores
 from training.promotion.refit import read_run_config
+from training.promotion.version_scores import FitScores, LoggedScores
+from training.runs.artifacts import STORED_SCORES
+from training.runs.evidence import RunEvidence, fetch_evidence
 from training.runs.task import TrainingTask
 from training.runs.train import train_model
 
-STORED_SCORES = "scores/deployed.parquet"
-FROM_STORE = "the stored scores of its training run"
-FROM_REFIT = "its recipe, fitted again on the features of today"
+NOBODY = Approvers(())
 
 
+@dataclass(frozen=True)
 class ComparedVersions:
     """Two versions with their verified fits; version `b` may replace version `a`."""
 
-    def __init__(self, registry: Registry, a: ModelVersion, b: ModelVersion) -> None:
-        self.registry, self.a, self.b = registry, a, b
-        self._fits: tuple[VersionFits, VersionFits] = (registry.fetch_fits(a), registry.fetch_fits(b))
+    registry: Registry
+    a: ModelVersion
+    b: ModelVersion
+    fits: tuple[VersionFits, VersionFits]
+
+    @classmethod
+    def fetch(cls, registry: Registry, a: ModelVersion, b: ModelVersion) -> "ComparedVersions":
+        """Fetch and verify the fits of two versions; `BadInput` if they are no two models of one target."""
+        problem = ""
+        if a.uri == b.uri:
+            problem = "a version cannot be compared with itself"
+        elif a.target != b.target:
+            problem = "models of different targets cannot be compared"
+        elif a.tags.get(BUNDLE_TAG) == b.tags.get(BUNDLE_TAG):
+            problem = "the two versions hold the same bundle, byte for byte"
+        if problem:
+            raise BadInput(
+                problem,
+                got=f"{a.uri} and {b.uri}",
+                expected="two versions of one target: the champion, and the version that may replace it",
+                todo="run npsrisk train --register for a challenger, or name another version",
+            )
+        return cls(registry, a, b, (registry.fetch_fits(a), registry.fetch_fits(b)))
 
     @property
     def bundle(self) -> Bundle:
         """The served fit of `b`, whose columns the tables are read with."""
-        return self._fits[1].served
+        return self.fits[1].served
 
     def compare(
         self,
@@ -48,48 +70,29 @@ class ComparedVersions:
         jobs: int = 1,
         progress: Progress | None = None,
     ) -> Comparison:
-        """Compare the versions by the first source that has scores of `a`.
-
-        Parameters
-        ----------
-        compared : ComparedTraffic
-        decisions : DataFrame, optional
-            The table `decisions` of `npsrisk export`. If given, they are the scores of `a`.
-        jobs : int
-            Processes and threads that repeat a training run.
-        progress : callable, optional
-        """
-        old, new = self._fits
-        if decisions is not None:
-            logged = LoggedScores.from_decisions(decisions, self.a.name, self.a.number)
-            begins = compared.window.begins or max(logged.begins, new.first_unseen)
-            return compare(logged, new.choose(begins), _begin_at(compared, begins), progress=progress)
-        if can_compute(old.served) and can_compute(new.served):
-            begins = compared.window.begins or max(old.first_unseen, new.first_unseen)
-            window = _begin_at(compared, begins)
-            return compare(old.choose(begins), new.choose(begins), window, progress=progress)
-        tested = self._read_scores(self.b)
-        stored, target = self._find_scores(self.a), self.b.target
-        if stored is not None and has_common_results(stored, tested):
-            return compare_stored(stored, tested, target, FROM_STORE)
-        return compare_stored(self._refit(compared, jobs, progress), tested, target, FROM_REFIT)
-
-    def _find_scores(self, version: ModelVersion) -> StoredScores | None:
-        """Read the out-of-time scores that a training run stored; None if it stored none."""
-        content = self.registry.read_run_artifact(version.run_id, STORED_SCORES)
-        where = f"run {version.run_id}, {STORED_SCORES}"
-        return None if content is None else StoredScores.from_bytes(content, where)
-
-    def _read_scores(self, version: ModelVersion) -> StoredScores:
-        stored = self._find_scores(version)
-        if stored is None:
+        """Compare by the first source that has scores of `a`; `decisions` is the table of `npsrisk export`, and `jobs` fit it again."""
+        old, new = self.fits
+        if decisions is not None or (can_compute(old.served) and can_compute(new.served)):
+            logged = decisions if decisions is None else LoggedScores.from_decisions(decisions, self.a)
+            first = old.first_unseen if logged is None else logged.begins
+            begins = compared.window.begins or max(first, new.first_unseen)
+            side = logged or FitScores(old.choose(begins))
+            return compare(side, FitScores(new.choose(begins)), compared, progress=progress)
+        kind: ScoreKind = "stored scores"
+        stored, tested = (
+            _find_scores(self.registry, *each) for each in zip((self.a, self.b), self.fits, strict=True)
+        )
+        if tested is None:
             raise BadInput(
-                "the training run has no stored scores",
-                where=version.title,
-                got=f"no {STORED_SCORES} in run {version.run_id}",
+                "the training run has no stored scores that agree with its evidence",
+                where=self.b.title,
+                got=f"run {self.b.run_id}",
+                expected=f"{STORED_SCORES}, as evidence.json names it",
                 todo="train the version again",
             )
-        return stored
+        if stored is None or not _have_common_results(stored, tested):
+            stored, kind = self._refit(compared, jobs, progress), "refitted recipe"
+        return compare_stored(stored, tested, self.b.target, kind)
 
     def _refit(self, compared: ComparedTraffic, jobs: int, progress: Progress | None) -> StoredScores:
         """Fit the recipe of `a` on the features of today, as of the date of `b`, and return its out-of-time scores."""
@@ -105,6 +108,16 @@ class ComparedVersions:
         return train_model(task, jobs, progress).deployed.stored
 
 
+def fetch_training_evidence(
+    registry: Registry, version: ModelVersion, bundle: Bundle, approvers: Approvers = NOBODY
+) -> RunEvidence:
+    """Fetch the evidence of the training run of a version, about its served fit."""
+    about = {"bundle": bundle.sha256}
+    return fetch_evidence(
+        registry, version.run_id, about, kind="training", approvers=approvers, at=datetime.now(UTC)
+    )
+
+
 def can_compute(bundle: Bundle) -> bool:
     """Return whether the installed features are those of a model."""
     try:
@@ -116,11 +129,16 @@ def can_compute(bundle: Bundle) -> bool:
     return True
 
 
-def has_common_results(a: StoredScores, b: StoredScores) -> bool:
-    """Return whether the deployed fits of two runs have scored the same consignment with a result."""
+def _find_scores(registry: Registry, version: ModelVersion, fits: VersionFits) -> StoredScores | None:
+    """Read the out-of-time scores of a training run; None if it stored none, or they do not agree with its evidence."""
+    content = fetch_training_evidence(registry, version, fits.served).files.get(STORED_SCORES)
+    return (
+        None
+        if content is None
+        else StoredScores.from_bytes(content, f"run {version.run_id}, {STORED_SCORES}")
+    )
+
+
+def _have_common_results(a: StoredScores, b: StoredScores) -> bool:
     known = b.frame.loc[b.frame["labelled"].to_numpy(bool), "consignment_id"]
     return bool(known.isin(a.frame["consignment_id"]).any())
-
-
-def _begin_at(compared: ComparedTraffic, begins: datetime) -> ComparedTraffic:
-    return replace(compared, window=ArrivalWindow(begins, compared.window.ends))

@@ -1,22 +1,32 @@
-"""Summary, page and MLflow run of a comparison."""
+"""Summary, page and run of a comparison, with the gate's report on the version that may replace the champion."""
 
-from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from models.formats import format_number, format_points
-from models.registry import BUNDLE_TAG, ModelVersion
+from models.registry import BUNDLE_TAG, ModelVersion, Registry
+from models.signatures.key_holders import Approvers
 from models.signatures.keys import SigningKey
 from training.config import hash_settings
-from training.evaluation.estimate import Estimate
+from training.evaluation.estimate import Estimate, describe_support
 from training.evaluation.metrics import PRIMARY_MEASURE, SLICE_COLUMNS, PairedEvaluation, describe_counts
 from training.gate.report import GATE_COLUMNS, GateReport
+from training.gate.rules import CheckResult
+from training.promotion.compared_versions import NOBODY
 from training.promotion.comparison import COMPARED, TOO_FEW, Comparison
 from training.promotion.disagreements import DISAGREEMENT_COLUMNS, REASON_SEPARATOR
+from training.promotion.evidence import (
+    COMPARED_SCORES,
+    EvidenceOptions,
+    build_champion_comparison,
+    review_version,
+)
 from training.reporting.charts import BLUE, GREY, ORANGE, Chart, format_signed_tick, set_rows
 from training.reporting.html import AREA_METRICS, HEADLINE, format_metric, render_page
-from training.reporting.mlflow_tracking import InputTable, RunRecord
+from training.reporting.mlflow_tracking import InputTable, RunRecord, log_run
 from training.reporting.tables import RunTable
 from training.runs.evidence import Evidence, hash_files
+from training.runs.registered_run import write_review
 
 SIGN_COLORS = {1: BLUE, 0: GREY, -1: ORANGE}
 WORDS = {
@@ -28,14 +38,7 @@ ROW_INCHES = 0.42
 
 
 def summarize_comparison(found: Comparison, a: str, b: str) -> str:
-    """Summarize a comparison: the counted finds first, then the estimated difference.
-
-    Parameters
-    ----------
-    found : Comparison
-    a, b : str
-        Titles of the two versions.
-    """
+    """Summarize a comparison of two versions by their titles: the counted finds first, then the estimated difference."""
     counted = describe_counts({a: found.pair.a.counts, b: found.pair.b.counts}, found.target)
     gain = found.pair.gains[PRIMARY_MEASURE]
     if found.verdict == TOO_FEW:
@@ -51,8 +54,8 @@ def describe_difference(gain: Estimate, metric: str) -> str:
     if not gain.is_shown:
         return gain.explain_missing()
     value, low, high = (format_difference(each, metric) for each in (gain.value, gain.low, gain.high))
-    rests = f"{format_number(round(gain.effective))} effective results, the largest counts {gain.largest:.0%}"
-    return f"{value} ({low.removesuffix(' points')} to {high.removesuffix(' points')}; {rests.replace('%', ' %')})"
+    ends = f"{low.removesuffix(' points')} to {high.removesuffix(' points')}"
+    return f"{value} ({ends}; {describe_support(gain)})"
 
 
 def format_difference(value: float, metric: str) -> str:
@@ -68,114 +71,100 @@ def format_difference(value: float, metric: str) -> str:
 
 def build_difference_rows(pair: PairedEvaluation) -> list[dict[str, Any]]:
     """Build for each compared metric a row with both sides and the difference; `why` says why one is not shown."""
-    rows = []
-    for name in COMPARED:
-        row = {"metric": name, "title": HEADLINE[name], "a": pair.a[name].shown, "b": pair.b[name].shown}
-        gain = pair.gains[name].to_row()
-        rows.append(
-            row | {("difference" if column == "value" else column): value for column, value in gain.items()}
-        )
-    return rows
+    return [
+        {"metric": name, "title": HEADLINE[name], "a": pair.a[name].shown, "b": pair.b[name].shown}
+        | {
+            ("difference" if column == "value" else column): value
+            for column, value in pair.gains[name].to_row().items()
+        }
+        for name in COMPARED
+    ]
 
 
 def describe_comparison(found: Comparison, a: str, b: str, gate: GateReport | None = None) -> str:
-    """Describe the comparison in Markdown, for the page of its run.
-
-    Parameters
-    ----------
-    found : Comparison
-    a, b : str
-        Titles of the two versions.
-    gate : GateReport, optional
-        Of `b`, if `a` is the champion.
-    """
-    lines = [
-        *([] if gate is None else [gate.to_markdown(), "", "---", ""]),
+    """Describe the comparison in Markdown, for the page of its run, after the gate's report on `b` if `a` is the champion."""
+    truth = [] if found.truth is None else [_tabulate(found.truth, a, b)]
+    parts = [
+        *([] if gate is None else [gate.to_markdown(), "---"]),
         f"**{summarize_comparison(found, a, b)}**",
-        "",
         describe_basis(found, a, b),
-        "",
-        *(f"{note}\n" for note in found.notes),
-        *_tabulate(found.pair, a, b),
-        "",
-        *([] if found.truth is None else ["By the truth of the simulated world, which decides nothing:", ""]),
-        *([] if found.truth is None else [*_tabulate(found.truth, a, b), ""]),
+        *found.notes,
+        _tabulate(found.pair, a, b),
+        *(f"By the truth of the simulated world, which decides nothing:\n\n{table}" for table in truth),
         "The page `compare.html` among the artifacts shows slices, and examples of consignments that the two rank differently.",
     ]
-    return "\n".join(lines)
+    return "\n\n".join(parts)
 
 
 def describe_basis(found: Comparison, a: str, b: str) -> str:
     """Return on which arrivals and which scores of each version the comparison rests."""
+    scores = " ".join(
+        f"Scores of {title}: {source.describe()}."
+        for title, source in zip((a, b), found.sources, strict=True)
+    )
     return (
         f"Compared on {found.consignments:,} arrivals from {found.begins:%Y-%m-%d} on, with {found.labelled:,} known results. "
-        f"Scores of {a}: {found.sources[0]}. Scores of {b}: {found.sources[1]}. Neither learnt from the compared arrivals."
+        f"{scores} Neither learnt from the compared arrivals."
     )
 
 
-def _tabulate(pair: PairedEvaluation, a: str, b: str) -> list[str]:
+def _tabulate(pair: PairedEvaluation, a: str, b: str) -> str:
     """Return the compared metrics as a table in Markdown."""
-    return [
-        f"| metric | {a} | {b} | difference (95 % interval) |",
-        "|---|---|---|---|",
-        *(
-            f"| {row['title']} | {format_metric(row['a'], row['metric'])} | {format_metric(row['b'], row['metric'])} "
-            f"| {describe_difference(pair.gains[row['metric']], row['metric'])} |"
-            for row in build_difference_rows(pair)
-        ),
+    rows = [
+        (
+            HEADLINE[name],
+            *(format_metric(side[name].shown, name) for side in (pair.a, pair.b)),
+            describe_difference(pair.gains[name], name),
+        )
+        for name in COMPARED
     ]
+    head = (("metric", a, b, "difference (95 % interval)"), ("---",) * 4)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (*head, *rows))
 
 
 def draw_comparison(found: Comparison, a: str, b: str) -> list[Chart]:
     """Draw the shown differences with their intervals: all traffic in percentage points, slices as area under the ROC curve."""
-    points = [
-        (HEADLINE[name], Estimate(*(100 * end for end in (gain.value, gain.low, gain.high))))
+    points = {
+        HEADLINE[name].removesuffix(" of traffic"): Estimate(*(100 * end for _, end in gain.list_ends()))
         for name in COMPARED
         if name not in AREA_METRICS and (gain := found.pair.gains[name]).is_shown
-    ]
-    slices = [
-        (
-            f"{row['kind']}: {row['value']}",
-            Estimate(*(float(row[end]) for end in ("difference", "low", "high"))),
+    }
+    slices = {
+        f"{row['kind']}: {row['value']}".replace("_", " "): Estimate(
+            *(float(row[end]) for end in ("difference", "low", "high"))
         )
         for row in found.pair.slices
-    ]
+    }
     panels = {"Difference in percentage points": points, "Difference of the area under the ROC curve": slices}
-    return [_draw_differences(title, rows, a, b) for title, rows in panels.items() if rows]
+    return [_draw_differences(f"{title}: {b} minus {a}", rows, b) for title, rows in panels.items() if rows]
 
 
-def _draw_differences(title: str, rows: Sequence[tuple[str, Estimate]], a: str, b: str) -> Chart:
+def _draw_differences(title: str, rows: dict[str, Estimate], b: str) -> Chart:
     chart = Chart(
-        f"{title}: {b} minus {a}, with 95 % intervals",
+        f"{title}, with 95 % intervals",
         f"Points right of zero: {b} is better. Lines: 95 % intervals. Blue: clearly better, orange: clearly worse, grey: not clear. "
         "About one in twenty is clear by chance.",
-        title=f"{title}: {b} minus {a}",
+        title=title,
         x_format=format_signed_tick,
         height=1.2 + ROW_INCHES * len(rows),
         grid="x",
     )
+    places = range(len(rows))[::-1]
     with chart.draw() as axes:
         axes.axvline(0, color=GREY, linewidth=1)
-        for place, (_, gain) in enumerate(rows):
+        axes.set_ylim(-0.5, len(rows) - 0.5)
+        for place, gain in zip(places, rows.values(), strict=True):
             color = SIGN_COLORS[gain.sign]
             axes.plot([gain.low, gain.high], [place, place], color=color)
             axes.plot([gain.value], [place], "o", color=color)
-        set_rows(axes, range(len(rows)), [name for name, _ in rows])
+        set_rows(axes, places, list(rows))
     return chart
 
 
 def render_comparison(
     found: Comparison, a: ModelVersion, b: ModelVersion, gate: GateReport | None = None
 ) -> str:
-    """Render the page of a comparison as self-contained HTML.
-
-    Parameters
-    ----------
-    found : Comparison
-    a, b : ModelVersion
-    gate : GateReport, optional
-        Of `b`, if `a` is the champion.
-    """
+    """Render the page of a comparison as self-contained HTML, with the gate's report on `b` if `a` is the champion."""
     return render_page(
         "compare.html",
         gained=format_difference,
@@ -183,9 +172,7 @@ def render_comparison(
         found=found,
         a=a,
         b=b,
-        parts=[
-            part for part in (("By inspection results", found.pair), ("By the truth", found.truth)) if part[1]
-        ],
+        parts={"By inspection results": found.pair} | ({"By the truth": found.truth} if found.truth else {}),
         rows=build_difference_rows,
         sentence=summarize_comparison(found, a.title, b.title),
         basis=describe_basis(found, a.title, b.title),
@@ -195,17 +182,39 @@ def render_comparison(
     )
 
 
-def build_comparison_record(
+def log_comparison(
+    registry: Registry,
     found: Comparison,
     a: ModelVersion,
     b: ModelVersion,
-    gate: GateReport | None = None,
     key: SigningKey | None = None,
-) -> RunRecord:
-    """Build the record of a comparison, which the gate finds through its tags `a` and `b`; a key signs its evidence.
+    approvers: Approvers = NOBODY,
+) -> tuple[str, GateReport | None]:
+    """Log a comparison, signed if a key is given, and write the gate's report on `b` if `a` is the champion; return run and report."""
+    champion = registry.find_champion(b.target)
+    report = None
+    if champion is not None and champion.number == a.number:
+        measured = build_champion_comparison(found, _describe_key(key, approvers))
+        report = review_version(registry, b, EvidenceOptions(approvers, measured=measured))
+    run_id = log_run(_build_record(found, a, b, report, key), tracking_uri=registry.tracking_uri)
+    is_promoted = any(each.record.version == b.number for each in registry.list_signed_records(b.name))
+    if report is not None and not is_promoted:
+        write_review(registry, b, report, run_id)
+    return run_id, report
 
-    `gate` is the report on `b`, if `a` is the champion.
-    """
+
+def _describe_key(key: SigningKey | None, approvers: Approvers) -> CheckResult:
+    signer = None if key is None else approvers.find(key.public.key_id)
+    if signer is not None and (signer.until is None or datetime.now(UTC) < signer.until):
+        return CheckResult(True, f"the comparison is signed by {signer.name}")
+    return CheckResult(None, "not checked: the comparison is not signed")
+
+
+def _build_record(
+    found: Comparison, a: ModelVersion, b: ModelVersion, gate: GateReport | None, key: SigningKey | None
+) -> RunRecord:
+    """Build the run of the comparison, which the gate finds through its tags `a` and `b`."""
+
     tables = {
         "differences": RunTable(build_difference_rows(found.pair)),
         "disagreements": RunTable(found.disagreements, DISAGREEMENT_COLUMNS),
@@ -218,17 +227,23 @@ def build_comparison_record(
     record = RunRecord(
         name=f"compare {a.number} and {b.number}, {a.target}",
         description=describe_comparison(found, a.title, b.title, gate),
-        tags=_tag(found, a, b),
-        params={
-            "consignments": found.consignments,
-            "scores.a": found.sources[0],
-            "scores.b": found.sources[1],
+        tags={
+            "kind": "comparison",
+            "verdict": found.verdict,
+            "target": a.target,
+            "a": a.uri,
+            "b": b.uri,
+            "begins": found.begins.isoformat(),
+            "truth": "shown" if found.truth is not None else "none",
+            "data_sha256": found.data_sha256,
         },
+        params={"consignments": found.consignments}
+        | {f"scores.{name}": source.describe() for name, source in zip("ab", found.sources, strict=True)},
         metrics=found.flatten_metrics(),
         tables=tables,
         files={
             "compare.html": render_comparison(found, a, b, gate),
-            "scores/compared.parquet": found.stored.content,
+            COMPARED_SCORES: found.stored.content,
         },
         inputs={name: InputTable(rows) for name, rows in found.inputs.items()},
     )
@@ -240,18 +255,6 @@ def build_comparison_record(
         data_sha256=found.data_sha256,
         settings_sha256=hash_settings(found.settings),
         begins=found.begins,
+        sources=(found.sources[0].kind, found.sources[1].kind),
     )
     return record.add_files(evidence.to_files(key))
-
-
-def _tag(found: Comparison, a: ModelVersion, b: ModelVersion) -> Mapping[str, str]:
-    return {
-        "kind": "comparison",
-        "verdict": found.verdict,
-        "target": a.target,
-        "a": a.uri,
-        "b": b.uri,
-        "begins": found.begins.isoformat(),
-        "truth": "shown" if found.truth is not None else "none",
-        "data_sha256": found.data_sha256,
-    }

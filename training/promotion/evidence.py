@@ -1,11 +1,10 @@
-"""Evidence for the gate, gathered once for `gate`, `promote` and `review`.
+"""Evidence for the gate, gathered once for `gate`, `promote`, the review of a comparison and the dossier.
 
 Every figure is computed here, from the stored scores and tables of a run, or from a repeated training. No metric of MLflow is
 read: a user who can write to MLflow can write any of them.
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -13,27 +12,26 @@ from typing import NamedTuple
 from consignments.errors import BundleRefused, PromotionRefused
 from models.bundle import Bundle
 from models.promotion_record import PromotionRecord
-from models.registry import BUNDLE_TAG, ModelVersion, Registry, VersionFits, VersionFolders
+from models.registry import BUNDLE_TAG, CHAMPION, ModelVersion, Registry, VersionFits
 from models.signatures.key_holders import Approvers
+from models.signatures.signed_record import SignedRecord
 from training.config import CONFIG_FILE, EvaluationConfig, hash_settings, parse_config_json
 from training.data.splits import ArrivalWindow
 from training.evaluation.stored_scores import StoredScores
 from training.gate.figures import RunFigures, compute_run_figures, count_finds_per_week
-from training.gate.rules import ChampionComparison, CheckResult, GateEvidence
+from training.gate.report import GateReport
+from training.gate.rules import ChampionComparison, CheckResult, GateEvidence, ScoreKind, ScoreSource
 from training.gate.ways import Candidate
-from training.promotion.compared_versions import ComparedVersions
-from training.promotion.comparison import OTHER_RANK, ComparedTraffic
-from training.promotion.refit import RefitOptions, RegisteredFits, read_run_config, refit_version
+from training.promotion.compared_versions import NOBODY, ComparedVersions, fetch_training_evidence
+from training.promotion.comparison import ComparedTraffic, Comparison
+from training.promotion.refit import RefitOptions, read_run_config, refit_version
 from training.reporting.tables import parse_table
+from training.runs.artifacts import STORED_SCORES
 from training.runs.evidence import RunEvidence, fetch_evidence
-from training.runs.result import PROCESSOR_TAG
 
-SCORES_FILE, COMPARED_FILE = "scores/deployed.parquet", "scores/compared.parquet"
+COMPARED_SCORES = "scores/compared.parquet"
 LOOKS = ("tables/leaks.json", "tables/name_swaps.json")
 REPEATED = CheckResult(True, "computed again from the tables of the training run")
-
-
-NOBODY = Approvers(())
 
 
 class EvidenceOptions(NamedTuple):
@@ -48,47 +46,108 @@ class EvidenceOptions(NamedTuple):
 DEFAULT_EVIDENCE = EvidenceOptions()
 
 
-def gather_evidence(
-    registry: Registry,
-    version: ModelVersion,
-    champion: ModelVersion | None,
-    records: Sequence[PromotionRecord],
-    options: EvidenceOptions,
-) -> GateEvidence:
+class VersionHistory(NamedTuple):
+    """A version, all promotion records of its registered model, and the champion that it is to replace."""
+
+    version: ModelVersion
+    records: list[SignedRecord]
+    champion: ModelVersion | None
+
+    @classmethod
+    def read(cls, registry: Registry, version: ModelVersion) -> "VersionHistory":
+        """Read the history; `PromotionRefused` if the alias of the champion was moved or removed without a record.
+
+        The version of the latest record may be promoted again if it lacks the alias, as after a crash between record and alias. It
+        replaces what that record says.
+        """
+        records = registry.list_signed_records(version.name)
+        champion = registry.find_version(CHAMPION, version.target)
+        last = records[-1].record if records else None
+        if last is None or last.version != version.number:
+            plain = [each.record for each in records]
+            registry.require_recorded_champion(version.name, champion, plain)
+        elif champion is None or champion.number != version.number:
+            replaced = None if last.replaces == version.number else last.replaces
+            champion = None if replaced is None else registry.resolve(f"models:/{version.name}/{replaced}")
+        return cls(version, records, champion)
+
+    def list_signed(self, bundle_sha256: str | None = None) -> list[PromotionRecord]:
+        """List the signed records of this version, by which it goes back; or those of a bundle under any version."""
+        signed = [each.record for each in self.records if each.signatures]
+        if bundle_sha256 is not None:
+            return [record for record in signed if record.bundle_sha256 == bundle_sha256]
+        return [record for record in signed if record.version == self.version.number]
+
+
+def review_version(
+    registry: Registry, version: ModelVersion, options: EvidenceOptions = DEFAULT_EVIDENCE
+) -> GateReport:
+    """Run the gate on a version as `promote` does, recommend what to do, and change nothing."""
+    history = VersionHistory.read(registry, version)
+    return GateReport.from_evidence(gather_evidence(registry, history, options))
+
+
+def gather_evidence(registry: Registry, history: VersionHistory, options: EvidenceOptions) -> GateEvidence:
     """Gather the evidence for the rules; `PromotionRefused` if the comparison is of other versions or the bundle is the champion's."""
-    fits, refusal = None, ""
-    folders = registry.download_fits(version)
+    version, champion, own = history.version, history.champion, history.list_signed()
+    folders, fits, refusal = registry.download_fits(version), None, ""
     try:
         fits = registry.load_fits(version, folders)
     except BundleRefused as error:
         refusal = str(error)
-    own = [record for record in records if record.version == version.number]
-    # Who writes to the registry can change the tag. The record is signed.
-    registered = own[-1].bundle_sha256 if own else version.tags.get(BUNDLE_TAG, "")
     evidence = GateEvidence(
         target=version.target,
         bundle=None if fits is None else fits.served,
-        evaluation=None if fits is None else fits.evaluation,
         refusal=refusal,
-        registered_sha256=registered,
+        # Who writes to the registry can change the tag. The record is signed.
+        registered_sha256=own[-1].bundle_sha256 if own else version.tags.get(BUNDLE_TAG, ""),
         goes_back=bool(own),
     )
     # An altered bundle is refused for that alone; a version that was champion before was checked then.
-    if fits is None or fits.served.sha256 != registered or own:
+    if fits is None or fits.served.sha256 != evidence.registered_sha256 or own:
         return evidence
-    evidence = _add_run(evidence, registry, version, fits, folders, options)
+    if options.refit is not None:
+        refit = refit_version(registry, version, fits.served.card, folders, options.refit)
+        evidence = replace(evidence, refit=refit.result)
+        if (trained := refit.repeated) is not None:
+            figures = compute_run_figures(
+                trained.deployed.stored, trained.config.evaluation, trained.leaks, trained.name_swaps
+            )
+            evidence = replace(evidence, figures=figures, verified=REPEATED)
+    if evidence.figures is None:
+        found = fetch_training_evidence(registry, version, fits.served, options.approvers)
+        verified = _describe_signer(found, "the training run")
+        evidence = replace(evidence, figures=compute_figures(found), verified=verified)
     if champion is None:
         return evidence
-    _require_another_bundle(version, champion, fits.served.sha256, records)
+    _require_another_bundle(history, champion, fits.served.sha256)
     try:
-        replaced = registry.fetch_fits(champion)
+        compared = ComparedVersions(registry, champion, version, (registry.fetch_fits(champion), fits))
     except BundleRefused:
         return replace(evidence, candidate=Candidate(champion.number))
     return replace(
         evidence,
-        candidate=_describe_candidate(registry, version, champion, fits, replaced, records),
-        comparison=_gather_comparison(registry, version, champion, fits, replaced, options),
+        candidate=_describe_candidate(compared, history),
+        comparison=options.measured or _gather_comparison(compared, options),
     )
+
+
+def compute_figures(found: RunEvidence) -> RunFigures | None:
+    """Compute the figures of a training run from its verified files; None if it has no stored scores."""
+    if any(name not in found.files for name in (STORED_SCORES, CONFIG_FILE, *LOOKS)):
+        return None
+    leaks, name_swaps = (parse_table(found.files[name]) for name in LOOKS)
+    config = parse_config_json(found.files[CONFIG_FILE], where=CONFIG_FILE)
+    stored = StoredScores.from_bytes(found.files[STORED_SCORES], where=STORED_SCORES)
+    return compute_run_figures(stored, config.evaluation, leaks, name_swaps)
+
+
+def build_champion_comparison(
+    found: Comparison, verified: CheckResult, run_id: str = ""
+) -> ChampionComparison:
+    """Build what the gate needs of a comparison with the champion."""
+    rate = count_finds_per_week(found.stored)
+    return ChampionComparison(run_id, found.pair, found.begins, found.sources, rate, verified)
 
 
 def compute_recipe_sha256(registry: Registry, version: ModelVersion, bundle: Bundle) -> str:
@@ -99,120 +158,62 @@ def compute_recipe_sha256(registry: Registry, version: ModelVersion, bundle: Bun
     return hashlib.sha256(f"{hash_settings(config)} {bundle.card.feature_spec_sha256}".encode()).hexdigest()
 
 
-def _add_run(
-    evidence: GateEvidence,
-    registry: Registry,
-    version: ModelVersion,
-    fits: VersionFits,
-    folders: VersionFolders,
-    options: EvidenceOptions,
-) -> GateEvidence:
-    """Add what the training run says, repeated from its tables if they are given."""
-    if options.refit is not None:
-        processor = registry.get_run_tags(version.run_id).get(PROCESSOR_TAG, "")
-        config = read_run_config(registry, version.run_id)
-        refit = refit_version(RegisteredFits(fits.served.card, folders, processor), config, options.refit)
-        evidence = replace(evidence, refit=refit.result)
-        if refit.repeated is not None:
-            trained = refit.repeated
-            figures = compute_run_figures(
-                trained.deployed.stored, trained.config.evaluation, trained.leaks, trained.name_swaps
-            )
-            return replace(evidence, figures=figures, verified=REPEATED)
-    found = fetch_evidence(
-        registry,
-        version.run_id,
-        {"bundle": fits.served.sha256},
-        kind="training",
-        approvers=options.approvers,
-        at=datetime.now(UTC),
-    )
-    return replace(
-        evidence, figures=_read_figures(found), verified=_describe_signer(found, "the training run")
-    )
-
-
-def _read_figures(found: RunEvidence) -> RunFigures | None:
-    """Compute the figures of a run from its stored scores; None if it has none."""
-    if any(name not in found.files for name in (SCORES_FILE, CONFIG_FILE, *LOOKS)):
-        return None
-    leaks, name_swaps = (parse_table(found.files[name]) for name in LOOKS)
-    config = parse_config_json(found.files[CONFIG_FILE], where=CONFIG_FILE)
-    stored = StoredScores.from_bytes(found.files[SCORES_FILE], where=SCORES_FILE)
-    return compute_run_figures(stored, config.evaluation, leaks, name_swaps)
-
-
 def _describe_signer(found: RunEvidence, what: str) -> CheckResult:
     if found.signer is not None:
         return CheckResult(True, f"{what} is signed by {found.signer}")
     return CheckResult(None, f"not checked: nobody vouches for {what}: {found.doubt}")
 
 
-def _gather_comparison(
-    registry: Registry,
-    version: ModelVersion,
-    champion: ModelVersion,
-    fits: VersionFits,
-    replaced: VersionFits,
-    options: EvidenceOptions,
-) -> ChampionComparison | None:
-    """Gather the comparison with the champion; None if there is none, or it holds no scores."""
-    if options.measured is not None:
-        return options.measured
+def _gather_comparison(compared: ComparedVersions, options: EvidenceOptions) -> ChampionComparison | None:
+    """Gather the comparison with the champion; None if there is none, or it does not say which scores it holds."""
+    registry, champion, version = compared.registry, compared.a, compared.b
     run_id = options.comparison or registry.find_latest_run(a=champion.uri, b=version.uri)
     if run_id is None:
         return None
     _require_same_versions(registry, run_id, champion, version)
+    about = {name: fits.served.sha256 for name, fits in zip("ab", compared.fits, strict=True)}
     found = fetch_evidence(
-        registry,
-        run_id,
-        {"a": replaced.served.sha256, "b": fits.served.sha256},
-        kind="comparison",
-        approvers=options.approvers,
-        at=datetime.now(UTC),
+        registry, run_id, about, kind="comparison", approvers=options.approvers, at=datetime.now(UTC)
     )
-    if found.evidence is None or found.evidence.begins is None or COMPARED_FILE not in found.files:
+    evidence = found.evidence
+    if evidence is None or evidence.begins is None or COMPARED_SCORES not in found.files:
         return None
-    stored, begins = StoredScores.from_bytes(found.files[COMPARED_FILE], COMPARED_FILE), found.evidence.begins
     verified = _describe_signer(found, "the comparison")
     if options.refit is not None and not verified.held:
-        traffic = ComparedTraffic(options.refit.tables, window=ArrivalWindow(begins))
-        versions = ComparedVersions(registry, champion, version)
-        found_again = versions.compare(traffic, None, options.refit.jobs, options.refit.progress)
-        stored, verified = found_again.stored, REPEATED
-    return ChampionComparison(
-        run_id,
-        stored.compare(EvaluationConfig(), base=OTHER_RANK),
-        begins,
-        count_finds_per_week(stored),
-        verified,
-    )
+        traffic = ComparedTraffic(options.refit.tables, window=ArrivalWindow(evidence.begins))
+        again = compared.compare(traffic, None, options.refit.jobs, options.refit.progress)
+        return build_champion_comparison(again, REPEATED, run_id)
+    if evidence.sources is None:
+        return None
+    a, b = (_find_source(*each) for each in zip(evidence.sources, compared.fits, strict=True))
+    stored = StoredScores.from_bytes(found.files[COMPARED_SCORES], COMPARED_SCORES)
+    read = Comparison(stored, EvaluationConfig(), version.target, evidence.begins, 0, (a, b))
+    return build_champion_comparison(read, verified, run_id)
 
 
-def _describe_candidate(
-    registry: Registry,
-    version: ModelVersion,
-    champion: ModelVersion,
-    fits: VersionFits,
-    replaced: VersionFits,
-    records: Sequence[PromotionRecord],
-) -> Candidate:
+def _find_source(kind: ScoreKind, fits: VersionFits) -> ScoreSource:
+    """Return the source of the scores of a version; what a fit has learnt from is read from the verified fit."""
+    learnt = {"final": fits.served, "evaluation": fits.evaluation or fits.served}
+    return ScoreSource(kind, learnt[kind].unseen_from if kind in learnt else None)
+
+
+def _describe_candidate(compared: ComparedVersions, history: VersionHistory) -> Candidate:
     """Describe how a version differs from the champion, by the champion's signed record and its latest drift run."""
+    registry, champion, (replaced, fits) = compared.registry, compared.a, compared.fits
     drift = registry.find_latest_run(kind="drift", model=champion.uri)
     verdict = "" if drift is None else registry.get_run_tags(drift).get("verdict", "")
-    recipe = compute_recipe_sha256(registry, version, fits.served)
-    approved = [each for each in records if each.bundle_sha256 == replaced.served.sha256]
+    recipe = compute_recipe_sha256(registry, compared.b, fits.served)
+    approved = history.list_signed(replaced.served.sha256)
     new, old = (datetime.fromisoformat(each.served.card.as_of) for each in (fits, replaced))
     same_recipe = bool(recipe) and bool(approved) and approved[-1].recipe_sha256 == recipe
     return Candidate(champion.number, max((new - old).days, 0), same_recipe, verdict)
 
 
-def _require_another_bundle(
-    version: ModelVersion, champion: ModelVersion, sha256: str, records: Sequence[PromotionRecord]
-) -> None:
+def _require_another_bundle(history: VersionHistory, champion: ModelVersion, sha256: str) -> None:
     """Refuse a version that holds the bundle of the champion: there is nothing to compare or to promote."""
-    approved = [each.bundle_sha256 for each in records if each.version == champion.number][-1:]
-    if version.number != champion.number and sha256 in (*approved, champion.tags.get(BUNDLE_TAG)):
+    version = history.version
+    approved = [record for record in history.list_signed(sha256) if record.version == champion.number]
+    if version.number != champion.number and (approved or sha256 == champion.tags.get(BUNDLE_TAG)):
         raise PromotionRefused(
             "the version holds the same bundle as the champion, byte for byte",
             where=version.uri,

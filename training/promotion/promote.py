@@ -4,36 +4,36 @@
 fits that a repeated training run does not reproduce. A version that was champion before needs no comparison.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
 from consignments.errors import PromotionRefused
 from models.promotion_record import GENESIS_SHA256, PromotionRecord, verify_chain
-from models.registry import CHAMPION, ModelVersion, Registry
+from models.registry import ModelVersion, Registry
 from models.signatures.key_holders import Approvers
 from models.signatures.keys import SigningKey
 from models.signatures.signed_record import SignedRecord, verify_signed_chain
 from training.gate.figures import build_deployed_figures
-from training.gate.recommendation import explain_way, summarize_rules
+from training.gate.report import explain_way, summarize_rules
 from training.gate.rules import (
     REFIT_RULE,
     UNFORCEABLE_RULES,
+    CheckResult,
     GateEvidence,
-    RuleResult,
     find_obstacles,
     run_gate,
 )
 from training.promotion.evidence import (
     DEFAULT_EVIDENCE,
     EvidenceOptions,
+    VersionHistory,
     compute_recipe_sha256,
     gather_evidence,
 )
 
 MAX_FOUND_CHARACTERS = 80
 """Maximum length of a rule's result in the record: MLflow on PostgreSQL stores 5,000 characters in all."""
-FORCED = "forced"
 
 
 class Approval(NamedTuple):
@@ -102,20 +102,30 @@ def promote(
     hold, or what is wrong with the approval or the records.
     """
     approval.check()
-    records = registry.list_signed_records(version.name)
-    verify_signed_chain(records, approval.approvers)
-    champion = find_replaced(registry, version, [each.record for each in records])
-    standing = _find_standing(records, version, champion)
-    _require_unsigned(standing, version, approval.approvers)
+    history = VersionHistory.read(registry, version)
+    verify_signed_chain(history.records, approval.approvers)
+    standing = _find_standing(history)
+    if (
+        standing is not None
+        and len(standing.list_signers(approval.approvers)) >= approval.approvers.signatures
+    ):
+        raise PromotionRefused(
+            "this version is champion already, and its record is signed",
+            where=version.title,
+            got=f"record {standing.record.number}",
+            todo="promote another version; a record cannot be replaced by a new one of the same version",
+        )
     options = options._replace(approvers=approval.approvers)
-    evidence = gather_evidence(registry, version, champion, list_signed(records), options)
+    evidence = gather_evidence(registry, history, options)
     rules = run_gate(evidence)
     _require_passed(version, rules, force=force)
-    forced = _is_forced(rules, evidence, records)
-    signed = standing or _find_pending(registry, records, version, evidence, approval.approvers)
+    bundle = evidence.require_bundle()
+    of_bundle = [each.record for each in history.records if each.record.bundle_sha256 == bundle.sha256]
+    forced = _is_forced(rules, evidence, of_bundle)
+    signed = standing or _find_pending(registry, history, bundle.sha256, approval.approvers)
     if signed is None:
         signed = SignedRecord(
-            _write_record(registry, records, version, champion, approval, rules, evidence, forced=forced)
+            _build_record(registry, history, of_bundle, approval, rules, evidence, forced=forced)
         )
     _require_same_findings(signed.record, rules, forced=forced)
     if signed is standing and not force:
@@ -123,7 +133,7 @@ def promote(
     signed = signed.sign(approval.key)
     signers = signed.list_signers(approval.approvers)
     missing = max(approval.approvers.signatures - len(signers), 0)
-    if signed.record.number <= len(records):
+    if signed.record.number <= len(history.records):
         registry.write_signatures(signed)
     elif missing:
         registry.write_pending(signed)
@@ -132,112 +142,61 @@ def promote(
     return Promotion(signed.record, signers, missing)
 
 
-def list_signed(records: Sequence[SignedRecord]) -> list[PromotionRecord]:
-    """List the records that are signed, by which a version goes back."""
-    return [each.record for each in records if each.signatures]
-
-
-def find_replaced(
-    registry: Registry, version: ModelVersion, records: Sequence[PromotionRecord]
-) -> ModelVersion | None:
-    """Find the champion that a version is to replace; `PromotionRefused` if the alias was moved or removed without a record.
-
-    The version of the latest record may be promoted again if it lacks the alias, as after a crash between record and alias. It replaces
-    what that record says.
-    """
-    champion = registry.find_version(CHAMPION, version.target)
-    if not records or records[-1].version != version.number:
-        registry.require_recorded_champion(version.name, champion, records)
-        return champion
-    if champion is not None and champion.number == version.number:
-        return champion
-    replaced = records[-1].replaces
-    if replaced is None or replaced == version.number:
-        return None
-    return registry.resolve(f"models:/{version.name}/{replaced}")
-
-
-def _find_standing(
-    records: Sequence[SignedRecord], version: ModelVersion, champion: ModelVersion | None
-) -> SignedRecord | None:
+def _find_standing(history: VersionHistory) -> SignedRecord | None:
     """Find the signed record by which a version is champion now; None if it is not."""
-    if champion is None or champion.number != version.number or not records:
+    version, champion = history.version, history.champion
+    if champion is None or champion.number != version.number or not history.records:
         return None
-    last = records[-1]
+    last = history.records[-1]
     return last if last.record.version == version.number and last.signatures else None
 
 
-def _require_unsigned(standing: SignedRecord | None, version: ModelVersion, approvers: Approvers) -> None:
-    """Refuse a champion whose record is signed by enough approvers."""
-    if standing is not None and len(standing.list_signers(approvers)) >= approvers.signatures:
-        raise PromotionRefused(
-            "this version is champion already, and its record is signed",
-            where=version.title,
-            got=f"record {standing.record.number}",
-            todo="promote another version; a record cannot be replaced by a new one of the same version",
-        )
-
-
 def _find_pending(
-    registry: Registry,
-    records: Sequence[SignedRecord],
-    version: ModelVersion,
-    evidence: GateEvidence,
-    approvers: Approvers,
+    registry: Registry, history: VersionHistory, bundle_sha256: str, approvers: Approvers
 ) -> SignedRecord | None:
-    """Find the record of this version that an approver signed and that still follows the last one; nobody signs another's edits."""
-    assert evidence.bundle is not None
-    pending = registry.read_pending(version.name)
-    if pending is None or pending.record.version != version.number or not pending.list_signers(approvers):
+    """Find the record of this bundle that an approver signed and that still follows the last one; nobody signs another's edits."""
+    pending = registry.read_pending(history.version.name)
+    if pending is None or not pending.list_signers(approvers):
         return None
     try:
-        verify_chain([*(each.record for each in records), pending.record])
+        verify_chain([*(each.record for each in history.records), pending.record])
     except PromotionRefused:
         return None
-    return pending if pending.record.bundle_sha256 == evidence.bundle.sha256 else None
+    about = (pending.record.version, pending.record.bundle_sha256)
+    return pending if about == (history.version.number, bundle_sha256) else None
 
 
-def _require_passed(version: ModelVersion, rules: Mapping[str, RuleResult], *, force: bool) -> None:
+def _require_passed(version: ModelVersion, rules: Mapping[str, CheckResult], *, force: bool) -> None:
     """Raise `PromotionRefused` if a rule stands against the promotion and is not forced."""
     obstacles = find_obstacles(rules)
     if not obstacles or (force and not UNFORCEABLE_RULES & set(obstacles)):
         return
-    lines = [f"  {name}: {each.found}\n    expected: {each.expected}" for name, each in obstacles.items()]
-    title = f"{version.uri} does not pass the gate: {summarize_rules(rules)}"
-    raise PromotionRefused("\n".join([title, *lines, _suggest_next_step(obstacles)]))
-
-
-def _suggest_next_step(obstacles: Mapping[str, RuleResult]) -> str:
+    todo = "improve the model or its data; --force promotes it anyway, and the record contains this"
     if REFIT_RULE in obstacles:
-        return (
+        todo = (
             "provide the tables that it was trained on, or train again; a version that its own tables do not reproduce is never "
             "promoted, even with --force"
         )
-    if UNFORCEABLE_RULES & set(obstacles):
-        return "train again; such a bundle is never promoted, even with --force"
-    return "improve the model or its data; --force promotes it anyway, and the record contains this"
+    elif UNFORCEABLE_RULES & set(obstacles):
+        todo = "train again; such a bundle is never promoted, even with --force"
+    lines = [f"  {name}: {each.found}\n    expected: {each.expected}" for name, each in obstacles.items()]
+    title = f"{version.uri} does not pass the gate: {summarize_rules(rules)}"
+    raise PromotionRefused("\n".join([title, *lines, todo]))
 
 
 def _is_forced(
-    rules: Mapping[str, RuleResult], evidence: GateEvidence, records: Sequence[SignedRecord]
+    rules: Mapping[str, CheckResult], evidence: GateEvidence, of_bundle: list[PromotionRecord]
 ) -> bool:
     """Return whether a rule is broken, or was for this bundle under any version and not every rule of the gate holds now."""
-    if find_obstacles(rules):
-        return True
-    earlier = _list_records_of_bundle(evidence, records)
     passes = not evidence.goes_back and all(each.held for each in rules.values())
-    return bool(earlier) and earlier[-1].forced and not passes
+    return bool(find_obstacles(rules)) or (bool(of_bundle) and of_bundle[-1].forced and not passes)
 
 
-def _list_records_of_bundle(evidence: GateEvidence, records: Sequence[SignedRecord]) -> list[PromotionRecord]:
-    assert evidence.bundle is not None
-    return [each.record for each in records if each.record.bundle_sha256 == evidence.bundle.sha256]
-
-
-def _require_same_findings(record: PromotionRecord, rules: Mapping[str, RuleResult], *, forced: bool) -> None:
+def _require_same_findings(
+    record: PromotionRecord, rules: Mapping[str, CheckResult], *, forced: bool
+) -> None:
     """Refuse a record that hides what the gate finds, or that it was forced."""
-    obstacles = find_obstacles(rules)
-    hidden = [name for name in obstacles if record.rules.get(name, {}).get("held", True)]
+    hidden = [name for name in find_obstacles(rules) if record.rules.get(name, {}).get("held", True)]
     if hidden or (forced and not record.forced):
         raise PromotionRefused(
             "the record to be signed does not say what the gate finds now",
@@ -259,30 +218,37 @@ def _require_unforced(record: PromotionRecord) -> None:
         )
 
 
-def _write_record(
+def _build_record(
     registry: Registry,
-    records: Sequence[SignedRecord],
-    version: ModelVersion,
-    champion: ModelVersion | None,
+    history: VersionHistory,
+    of_bundle: list[PromotionRecord],
     approval: Approval,
-    rules: Mapping[str, RuleResult],
+    rules: Mapping[str, CheckResult],
     evidence: GateEvidence,
     *,
     forced: bool,
 ) -> PromotionRecord:
-    assert evidence.bundle is not None
-    before = _list_records_of_bundle(evidence, records)[-1:]
-    vouched = evidence.verified.held or evidence.refit.held
-    figures, recipe = evidence.figures, compute_recipe_sha256(registry, version, evidence.bundle)
-    obstacles = find_obstacles(rules)
-    way, sentence = (FORCED, f"Forced: {summarize_rules(rules)}") if obstacles else explain_way(evidence)
+    """Build the next record; a version that goes back keeps what its latest record says of recipe and figures."""
+    version, champion, bundle = history.version, history.champion, evidence.require_bundle()
+    recipe, figures = "", None
+    if of_bundle and evidence.goes_back:
+        recipe = of_bundle[-1].recipe_sha256
+    elif evidence.verified.held or evidence.refit.held:
+        recipe = compute_recipe_sha256(registry, version, bundle)
+    if evidence.figures is not None:
+        figures = build_deployed_figures(evidence.figures.recipe.model)
+    elif of_bundle:
+        figures = of_bundle[-1].figures
+    way, sentence = explain_way(evidence)
+    if find_obstacles(rules):
+        way, sentence = "forced", f"Forced: {summarize_rules(rules)}"
     return PromotionRecord(
-        number=len(records) + 1,
+        number=len(history.records) + 1,
         name=version.name,
         version=version.number,
         replaces=None if champion is None else champion.number,
-        bundle_sha256=evidence.bundle.sha256,
-        recipe_sha256=before[0].recipe_sha256 if evidence.goes_back and before else recipe if vouched else "",
+        bundle_sha256=bundle.sha256,
+        recipe_sha256=recipe,
         approved_by=approval.approved_by,
         why=approval.why,
         approved_at=approval.approved_at,
@@ -294,10 +260,6 @@ def _write_record(
         },
         comparison=None if evidence.comparison is None else evidence.comparison.run_id,
         forced=forced,
-        figures=build_deployed_figures(figures.recipe.model)
-        if figures is not None
-        else before[0].figures
-        if before
-        else None,
-        previous_sha256=records[-1].record.compute_sha256() if records else GENESIS_SHA256,
+        figures=figures,
+        previous_sha256=history.records[-1].record.compute_sha256() if history.records else GENESIS_SHA256,
     )

@@ -1,7 +1,6 @@
 """Repeated training run of a version: the same tables and settings must give both fits again, byte for byte.
 
-A fit with another seed, on fewer rows or on other tables gives other bytes. Another kind of processor may. This module decides
-nothing; `training.gate.rules` reads the result.
+A fit with another seed, on fewer rows or on other tables gives other bytes. Another kind of processor may.
 """
 
 from datetime import datetime
@@ -15,13 +14,13 @@ import numpy as np
 from features.batch import Progress, Tables, report_progress
 from features.streams import FeatureInputs
 from models.bundle import MANIFEST, ModelCard
-from models.registry import Registry, VersionFolders
+from models.registry import ModelVersion, Registry, VersionFolders
 from training.config import CONFIG_FILE, TrainConfig, parse_config_json
 from training.data.data_hash import TableHash, hash_training_tables
 from training.data.table_features import read_kept_rows
 from training.gate.rules import CheckResult
 from training.runs.artifacts import BUNDLE_FOLDER, EVALUATION_FOLDER, write_run_bundles
-from training.runs.result import TrainingResult, describe_processor
+from training.runs.result import PROCESSOR_TAG, TrainingResult, describe_processor
 from training.runs.task import TrainingTask
 from training.runs.train import train_model
 
@@ -44,14 +43,6 @@ class RefitOptions(NamedTuple):
     progress: Progress | None = None
 
 
-class RegisteredFits(NamedTuple):
-    """Registered fits: the card of the final fit, the verified folders of both fits, and the processor that trained them, if known."""
-
-    card: ModelCard
-    folders: VersionFolders
-    processor: str = ""
-
-
 class Refit(NamedTuple):
     """Result of a repeated training run, and what it gave; None if it gave other fits or did not run."""
 
@@ -65,42 +56,33 @@ def read_run_config(registry: Registry, run_id: str) -> TrainConfig | None:
     return None if content is None else parse_config_json(content, where=f"run {run_id}, {CONFIG_FILE}")
 
 
-def refit_version(registered: RegisteredFits, config: TrainConfig | None, options: RefitOptions) -> Refit:
-    """Repeat the training run of a version and compare both fits with the registered ones, byte for byte.
-
-    If the given tables are not those of the training run, nothing is trained.
-    """
-    if registered.folders.evaluation is None or config is None:
+def refit_version(
+    registry: Registry, version: ModelVersion, card: ModelCard, folders: VersionFolders, options: RefitOptions
+) -> Refit:
+    """Repeat the training run of a version with verified fits; if the tables are not those of the run, nothing is trained."""
+    config = read_run_config(registry, version.run_id)
+    if folders.evaluation is None or config is None:
         return Refit(LOST_SETTINGS if config is None else LOST_EVALUATION_FIT)
-    card = registered.card
     task = TrainingTask(options.tables, datetime.fromisoformat(card.as_of), card.target, config)
     with report_progress(options.progress, "comparing tables"):
         consignments = TableHash()
         read_kept_rows(task.inputs.consignments, config.features, NO_ROWS, consignments)
         given = hash_training_tables(task.inputs, consignments)
     if given != card.data_sha256:
-        return Refit(
-            CheckResult(
-                False,
-                f"the tables are not those it was trained on: hash {given[:HASH_DIGITS]}, expected {card.data_sha256[:HASH_DIGITS]}; "
-                "provide the original tables",
-            )
-        )
+        found = f"hash {given[:HASH_DIGITS]}, expected {card.data_sha256[:HASH_DIGITS]}; provide the original tables"
+        return Refit(CheckResult(False, f"the tables are not those it was trained on: {found}"))
     repeated = train_model(task, options.jobs, options.progress)
     with TemporaryDirectory() as spare, report_progress(options.progress, "comparing fits"):
-        folder = Path(spare)
-        write_run_bundles(repeated, folder)
-        pairs = {
-            BUNDLE_FOLDER: registered.folders.served,
-            EVALUATION_FOLDER: registered.folders.evaluation,
-        }
+        write_run_bundles(repeated, Path(spare))
+        pairs = {BUNDLE_FOLDER: folders.served, EVALUATION_FOLDER: folders.evaluation}
         differing = [
             f"{fit}/{name}"
             for fit, original in pairs.items()
-            for name in _list_differing_files(folder / fit, original)
+            for name in _list_differing_files(Path(spare) / fit, original)
         ]
     if differing:
-        return Refit(CheckResult(False, _describe_difference(differing, registered)))
+        processor = registry.get_run_tags(version.run_id).get(PROCESSOR_TAG, "")
+        return Refit(CheckResult(False, describe_difference(differing, card.code_version, processor)))
     return Refit(
         CheckResult(True, "trained again on the same tables: both fits are equal, byte for byte"), repeated
     )
@@ -108,24 +90,26 @@ def refit_version(registered: RegisteredFits, config: TrainConfig | None, option
 
 def _list_differing_files(one: Path, other: Path) -> list[str]:
     """List the files that differ or that one folder lacks; the manifest, which covers the others, comes last."""
-    contents = [_read_files(folder) for folder in (one, other)]
+    contents = [
+        {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
+        for folder in (one, other)
+    ]
     names = [name for name in contents[0] | contents[1] if contents[0].get(name) != contents[1].get(name)]
     return sorted(names, key=lambda name: (name == MANIFEST, name))
 
 
-def _read_files(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-    }
-
-
-def _describe_difference(differing: list[str], registered: RegisteredFits) -> str:
+def describe_difference(differing: list[str], trained_by: str, processor: str = "") -> str:
+    """Describe which files differ, and by which software and processor the version was trained if they are others here."""
     named, more = differing[:MAX_FILES_NAMED], len(differing) - MAX_FILES_NAMED
     text = ", ".join(named) + (f" and {more} more" if more > 0 else "")
     text += " differs" if len(differing) == 1 else " differ"
-    trained_by, installed = registered.card.code_version, installed_version("npsrisk")
+    installed = installed_version("npsrisk")
     if trained_by != installed:
         text += f"; trained by npsrisk {trained_by}, repeated by {installed}"
-    if registered.processor not in ("", describe_processor()):
-        text += f"; trained on {registered.processor}, repeated on {describe_processor()}: repeat it on the same kind of processor"
+    if processor not in ("", describe_processor()):
+        text += f"; trained on {processor}, repeated on {describe_processor()}: repeat it on the same kind of processor"
     return text

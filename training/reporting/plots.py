@@ -138,14 +138,14 @@ def draw_importance(features: Sequence[Row]) -> Chart:
 
 
 def draw_ablation(rows: Sequence[Row]) -> Chart:
-    """Draw the loss of the rank score without each group of features, from the rows of `run_ablation`."""
+    """Draw the loss of the rank score without each feature or group, from the rows of `run_ablation`."""
     chart = open_chart("ablation", len(rows))
     place = -np.arange(len(rows), dtype=np.float64)
     with chart.draw() as axes:
         charts.draw_intervals(axes, place, _read_ends(rows, "worth"))
         axes.axvline(0, color=charts.INK, linewidth=0.8)
         axes.xaxis.set_major_locator(MaxNLocator(4))
-        charts.set_rows(axes, place.tolist(), [str(row["group"]) for row in rows])
+        charts.set_rows(axes, place.tolist(), [f"{row['kind']} {row['left_out']}" for row in rows])
     return chart
 
 

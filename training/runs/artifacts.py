@@ -116,7 +116,6 @@ def check_gate(
     evidence = GateEvidence(
         target=trained.target,
         bundle=served,
-        evaluation=load_bundle(folder / EVALUATION_FOLDER),
         refusal="",
         registered_sha256=served.sha256,
         figures=figures,
@@ -256,7 +255,7 @@ def _list_tables(trained: TrainingResult) -> dict[str, RunTable]:
         "leaks": RunTable(trained.leaks),
         "split": RunTable(list(trained.data.split.to_rows())),
         "data": RunTable(trained.data.report),
-        "ablation": RunTable(studied.ablation, ("group", "features", *ABLATION_MEASURES)),
+        "ablation": RunTable(studied.ablation, ("left_out", "kind", "features", *ABLATION_MEASURES)),
         "search": RunTable(studied.trials, TRIAL_COLUMNS),
     }
 

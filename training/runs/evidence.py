@@ -22,6 +22,7 @@ from models.registry import Registry
 from models.signatures.envelope import Envelope, build_envelope, build_statement, sign_statement
 from models.signatures.key_holders import Approvers
 from models.signatures.keys import SigningKey
+from training.gate.rules import ScoreKind
 
 EVIDENCE_FILE, SIGNATURE_FILE = "evidence.json", "evidence.sig.json"
 PREDICATE_TYPE = "urn:npsrisk:evidence:1"
@@ -38,7 +39,7 @@ class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The subject of a run, and the files from which its figures are computed, each by its SHA-256.
 
     `bundles` has `bundle` and `evaluation` of a training run, or the served `a` and `b` of a comparison, which `begins` with the earliest
-    compared arrival. `data_sha256` is that of the given tables, `settings_sha256` that of all settings.
+    compared arrival and names the `sources` of the scores of both. `data_sha256` is that of the given tables, `settings_sha256` that of all settings.
     """
 
     kind: EvidenceKind
@@ -49,7 +50,7 @@ class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     settings_sha256: Sha256
     as_of: Annotated[datetime, Meta(tz=True)] | None = None
     begins: Annotated[datetime, Meta(tz=True)] | None = None
-    by_truth: bool = False
+    sources: tuple[ScoreKind, ScoreKind] | None = None
     code_version: str = msgspec.field(default_factory=lambda: installed_version("npsrisk"))
 
     def build_statement(self) -> bytes:

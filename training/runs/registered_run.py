@@ -146,7 +146,7 @@ def build_example_consignments(config: FeatureConfig) -> pd.DataFrame:
 
 
 def iterate_child_runs(trained: TrainingResult, parent: str) -> Iterator[RunRecord]:
-    """Yield the child runs: one for each trial of a search, and one for each group of features of an ablation."""
+    """Yield the child runs: one for each trial of a search, and one for each feature or group of an ablation."""
     tags = {"target": trained.target, "as_of": trained.as_of.isoformat()}
     for trial in trained.studied.trials:
         yield RunRecord(
@@ -159,10 +159,10 @@ def iterate_child_runs(trained: TrainingResult, parent: str) -> Iterator[RunReco
         )
     for row in trained.studied.ablation:
         yield RunRecord(
-            name=f"without {row['group']}",
-            description="A fit without a group of features: what is lost at the rolling origins before the test period.",
+            name=f"without {row['left_out']}",
+            description="A fit without a feature or group of them: what is lost at the rolling origins before the test period.",
             tags={**tags, "kind": "ablation"},
-            params={"group": row["group"], "features": row["features"]},
+            params={name: row[name] for name in ("left_out", "kind", "features")},
             metrics={
                 f"loss/{name}{end}": float(row[f"{name}{end}"]) for name in STUDY_MEASURES for end in ENDS
             },

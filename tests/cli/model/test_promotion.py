@@ -1,6 +1,7 @@
 """The gate by its verb: a table or JSON of every rule, an exit code, and the tables of the training run."""
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,8 +10,12 @@ from typing import Any
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
+from support.examples import day, make_consignment, make_outcome
 from support.registered_model import register_small_model
 
+from consignments.files.table_writers import write_table
+from consignments.records import Consignment, Outcome
+from consignments.tables import build_frame, check_frame
 from models.registry import Registry
 from models.signatures.key_holders import Approvers
 from npsrisk import main
@@ -131,7 +136,7 @@ def test_a_version_is_not_compared_with_itself_under_another_name(office: Office
         done = office.run("compare", "1", other, "--consignments", "none.csv", "--outcomes", "none.csv")
         assert done.exit_code == 2
         assert "a version cannot be compared with itself" in done.stderr
-        assert "models:/nps-risk/1 twice" in done.stderr
+        assert "models:/nps-risk/1 and models:/nps-risk/1" in done.stderr
 
 
 def test_two_versions_with_the_same_bundle_are_not_compared(tmp_path: Path) -> None:
@@ -140,6 +145,26 @@ def test_two_versions_with_the_same_bundle_are_not_compared(tmp_path: Path) -> N
     assert done.exit_code == 2
     assert "the two versions hold the same bundle, byte for byte" in done.stderr
     assert "models:/nps-risk/1 and models:/nps-risk/2" in done.stderr
+
+
+def test_a_comparison_prints_the_address_of_its_run(tmp_path: Path) -> None:
+    register_small_model(tmp_path, seeds=(1, 2))
+    arrived = [make_consignment(f"C{n:03d}", received_at=day(40 + n // 10)) for n in range(200)]
+    results = [
+        make_outcome(f"C{n:03d}", result="clear" if n % 9 else "nps", inspected_at=day(80), known_at=day(90))
+        for n in range(200)
+    ]
+    options: list[str] = []
+    for option, records, kind in (("consignments", arrived, Consignment), ("outcomes", results, Outcome)):
+        path = tmp_path / f"{option}.parquet"
+        write_table(check_frame(build_frame(records, kind), kind).frame, path)
+        options += [f"--{option}", str(path)]
+    done = Office(tmp_path).run("compare", "1", "2", *options)
+    assert done.exit_code == 0, done.output
+    (run_id,) = re.findall(r"^run (\w+)$", done.stdout, re.MULTILINE)
+    assert re.search(
+        rf"^run in MLflow: http://127.0.0.1:5000/#/experiments/\d+/runs/{run_id}$", done.stdout, re.MULTILINE
+    )
 
 
 def test_a_training_run_with_a_key_signs_its_tables_and_bundles(trained: Office) -> None:

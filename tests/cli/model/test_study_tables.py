@@ -16,7 +16,8 @@ TRIALS = [
 ]
 GROUPS = [
     {
-        "group": "history.sender",
+        "left_out": "history.sender",
+        "kind": "history key",
         "features": 31,
         **{"worth": 0.0213, "worth_low": -0.001, "worth_high": 0.05},
         **{"recall_at_1pct": 0.031, "recall_at_1pct_low": 0.0, "recall_at_1pct_high": 0.1},
@@ -37,7 +38,8 @@ def test_the_best_trials_come_first_and_parameters_that_differ_are_not_rounded_t
 def test_an_ablation_shows_the_loss_with_its_interval() -> None:
     lines = format_studies(DiagnosticsResult(ablation=GROUPS)).splitlines()
     assert len(lines) == 3
-    assert "history.sender" in lines[2]
+    assert lines[1].split()[:4] == ["left", "out", "kind", "features"]
+    assert lines[2].startswith("history.sender  history key  31")
     assert "+0.0213 (-0.001 to +0.05)" in lines[2]
     assert lines[2].endswith("+3.1 points")
 

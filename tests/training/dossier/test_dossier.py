@@ -14,12 +14,14 @@ from support.signing import APPROVERS
 from support.training_judged import build_stored_scores
 
 from consignments.errors import BundleRefused, FileFault
+from models.formats import format_number
 from models.signatures.key_holders import Approvers
 from training.dossier.dossier import build_dossier, encode_dossier, list_fields, render_dossier, write_dossier
-from training.dossier.evidence import SCORES_FILE, DossierEvidence, gather_dossier_evidence
+from training.dossier.evidence import DossierEvidence, gather_dossier_evidence
 from training.evaluation.estimate import describe_estimate
 from training.evaluation.stored_scores import StoredScores, evaluate_recipe
 from training.monitoring.drift_measures import LIMITS
+from training.runs.artifacts import STORED_SCORES
 
 DAY = date(2026, 1, 2)
 PERSONAL = ("name", "address", "phone", "email")
@@ -67,6 +69,10 @@ def test_figures_are_those_of_the_deployed_recipe_with_intervals(approved: Appro
     assert set(baselines) == {"model", "random", "rules"}
     for name, side in {"model": recipe.model, "rules": recipe.baselines["rules"]}.items():
         assert baselines[name]["recall_at_capacity"] == describe_estimate(side["recall_at_capacity"])
+    area = recipe.model["roc_auc"]
+    assert rows["Area under the ROC curve"]["estimate"].startswith(
+        f"{format_number(area.value)} ({format_number(area.low)} to "
+    )
     assert "calibration_error" not in page
     (calibration,) = list_rows(made, "calibration")
     assert calibration["value"] == recipe.model["calibration_ratio"].value
@@ -93,15 +99,39 @@ def test_too_few_results_are_no_figure_and_no_complete_field(approved: Approved)
     assert find(made, "calibration")["status"] == "partly"
 
 
-def test_the_stored_scores_of_the_run_are_what_is_evaluated(approved: Approved, tmp_path: Path) -> None:
-    stored = build_stored_scores(seed=5)
-    stored.write(tmp_path / "deployed.parquet")
-    folder = SCORES_FILE.rpartition("/")[0]
-    approved.registry.client.log_artifact(approved.version.run_id, str(tmp_path / "deployed.parquet"), folder)
-    found = gather_dossier_evidence(approved.registry, approved.version, APPROVERS).recipe
-    expected = evaluate_recipe(stored, CONFIG.evaluation)
-    assert found is not None
-    assert found.flatten_metrics() == expected.flatten_metrics()
+def test_the_stored_scores_of_the_run_are_what_is_evaluated(approved: Approved) -> None:
+    found = gather_dossier_evidence(approved.registry, approved.version, APPROVERS)
+    content = approved.registry.read_run_artifact(approved.version.run_id, STORED_SCORES)
+    assert content is not None
+    expected = evaluate_recipe(StoredScores.from_bytes(content), CONFIG.evaluation)
+    assert found.recipe is not None
+    assert found.recipe.flatten_metrics() == expected.flatten_metrics()
+    page = render_dossier(build_dossier(found, DAY))
+    assert "files of the training run that agree with its evidence.json. Nobody vouches for them" in page
+
+
+@pytest.mark.parametrize("name", [STORED_SCORES, "tables/data.json"])
+def test_no_figure_is_taken_from_files_that_do_not_agree_with_the_evidence(
+    approved: Approved, tmp_path: Path, name: str
+) -> None:
+    client, run_id = approved.registry.client, approved.version.run_id
+    original = approved.registry.read_run_artifact(run_id, name)
+    assert original is not None
+    folder, _, file = name.rpartition("/")
+    swapped = {STORED_SCORES: build_stored_scores(seed=5).content, "tables/data.json": original + b" "}[name]
+    try:
+        (tmp_path / file).write_bytes(swapped)
+        client.log_artifact(run_id, str(tmp_path / file), folder)
+        found = gather_dossier_evidence(approved.registry, approved.version, APPROVERS)
+    finally:
+        (tmp_path / file).write_bytes(original)
+        client.log_artifact(run_id, str(tmp_path / file), folder)
+    made = build_dossier(found, DAY)
+    assert find(made, "metrics")["known"] == find(made, "quantities")["known"] == {}
+    assert (
+        f"do not agree with its evidence: {name} is not the file that evidence.json names"
+        in render_dossier(made)
+    )
 
 
 def test_the_inspected_share_of_the_top_is_named(approved: Approved) -> None:
@@ -127,6 +157,15 @@ def test_the_tables_are_those_of_the_run(approved: Approved) -> None:
     assert len(list_rows(made, "features")) == len(approved.evidence.served.spec)
     settings = {row["setting"]: row["value"] for row in list_rows(made, "parameters")}
     assert settings["model.trees"] == "8"
+
+
+def test_a_rate_of_a_group_with_a_wide_interval_is_no_number(approved: Approved) -> None:
+    rows = [row for row in approved.evidence.tables["fairness"] if row["judged_by"] == "outcomes"]
+    shown = list_rows(build_dossier(approved.evidence, DAY), "burden", "fairness")
+    wide = [row["hit_rate"] is None or row["hit_rate_high"] - row["hit_rate_low"] > 0.5 for row in rows]
+    assert sum(wide) > 0
+    assert [row["hit_rate"] is None for row in shown] == wide
+    assert [row["selection_rate"] for row in shown] == [row["selection_rate"] for row in rows]
 
 
 def test_the_shares_add_up(approved: Approved) -> None:

@@ -15,7 +15,7 @@ LAYOUT = load_layout()
 FIELDS = list_fields(LAYOUT)
 ANNEX_IV = {"1(a)", "1(h)", "2(a)", "2(h)", "3", "4", "5", "6", "7", "8", "9"}
 FIELD_KEYS = {"key", "title", "tables", "statements", "text", "ask", "by", "cites"}
-TABLE_KEYS = {"title", "columns", "pairs", "run_table", "only", "note", "if_empty"}
+TABLE_KEYS = {"title", "columns", "pairs", "of", "run_table", "only", "note", "if_empty"}
 
 
 def test_every_section_of_every_form_is_answered_by_a_field() -> None:
@@ -42,7 +42,7 @@ def test_every_table_is_used_and_can_be_filled_and_formatted() -> None:
     assert {name for field in FIELDS for name in field.get("tables", ())} == set(LAYOUT["table"])
     for name, table in LAYOUT["table"].items():
         assert set(table) <= TABLE_KEYS, name
-        assert "pairs" in table or name in computed or table["run_table"] in RUN_TABLES, name
+        assert {"pairs", "of"} & set(table) or name in computed or table["run_table"] in RUN_TABLES, name
         for _, _, *form in [*table.get("columns", ()), *table.get("pairs", ())]:
             assert set(form) <= formats, name
 

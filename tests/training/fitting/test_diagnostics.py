@@ -24,8 +24,8 @@ def test_the_group_that_tells_is_worth_most_and_one_of_noise_nothing() -> None:
     origins = made_origins(spec=GROUPED)
     told: list[int] = []
     rows = run_ablation(origins, CONFIG, progress=lambda _, done, __: told.append(done))
-    by_group = {row["group"]: row for row in rows}
-    assert rows[0]["group"] == "goods"
+    by_group = {row["left_out"]: row for row in rows}
+    assert rows[0]["left_out"] == "goods"
     assert by_group["goods"]["worth_low"] > 0
     assert by_group["route"]["worth_low"] < by_group["route"]["worth_high"]
     assert by_group["route"]["worth"] < 0.2 * by_group["goods"]["worth"]
@@ -34,8 +34,11 @@ def test_the_group_that_tells_is_worth_most_and_one_of_noise_nothing() -> None:
 
 def test_a_single_feature_is_measured_by_its_name_beside_a_group() -> None:
     rows = run_ablation(made_origins(spec=GROUPED), CONFIG, ("route", "goods.a"))
-    assert {row["group"]: row["features"] for row in rows} == {"goods.a": 1, "route": 1}
-    assert rows[0]["group"] == "goods.a"
+    assert {row["left_out"]: (row["kind"], row["features"]) for row in rows} == {
+        "goods.a": ("feature", 1),
+        "route": ("group", 1),
+    }
+    assert rows[0]["left_out"] == "goods.a"
     assert rows[0]["worth"] > rows[1]["worth"]
 
 

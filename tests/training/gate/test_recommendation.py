@@ -9,8 +9,7 @@ from support.serving_examples import make_bundle
 
 from features.config import FeatureConfig
 from models.bundle import Bundle, load_bundle
-from training.gate.recommendation import Recommendation
-from training.gate.report import GateReport
+from training.gate.report import GateReport, Recommendation
 from training.gate.rules import WITHOUT_TABLES, CheckResult, GateEvidence
 from training.gate.ways import MEASURES, Candidate, count_more_finds, describe_arrival
 

@@ -1,12 +1,13 @@
 """The gate: each rule refuses what it is there for, says what it found, and calls too few results by their name."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.gate_evidence import (
+    BEGINS,
     LOST_SLICE,
     NO_LEAK,
     SLICE,
@@ -22,15 +23,22 @@ from support.serving_examples import make_bundle
 from features.config import FeatureConfig
 from models.bundle import Bundle, load_bundle
 from training.evaluation.leakage import BOUNDS, EARLY_RESULTS, FILLED_COLUMN, LATER_CHANGES, PREDICTIVE_COLUMN
+from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE
 from training.evaluation.stored_scores import RecipeEvaluation
 from training.gate.report import GateReport
 from training.gate.rules import (
     CHAMPION_RULES,
+    MAX_CALIBRATION_FACTOR,
+    MAX_SLICE_DROP,
+    MAX_SLICE_LOSS,
+    MIN_SLICE_POSITIVES,
     REFIT_RULE,
+    RUN_RULES,
     VERIFIED_RULE,
     WITHOUT_TABLES,
     CheckResult,
     GateEvidence,
+    ScoreSource,
     find_obstacles,
     run_gate,
 )
@@ -204,16 +212,43 @@ def test_the_same_rules_are_named_before_and_after_the_comparison(bundle: Bundle
     assert {run_gate(before)[name].held for name in CHAMPION_RULES} == {False, None}
 
 
+OUT_OF_TIME, LEARNT = ScoreSource("stored scores"), ScoreSource("evaluation", BEGINS + timedelta(days=1))
+
+
 @pytest.mark.parametrize(
-    ("begins", "rule"), [(datetime(2024, 3, 31, tzinfo=UTC), ["compared on unseen data"]), (None, [])]
+    ("sources", "is_refused"),
+    [
+        ((ScoreSource("final", BEGINS), ScoreSource("evaluation", BEGINS)), False),
+        ((OUT_OF_TIME, OUT_OF_TIME), False),
+        ((ScoreSource("decisions"), ScoreSource("evaluation", BEGINS)), False),
+        ((ScoreSource("refitted recipe"), OUT_OF_TIME), False),
+        ((OUT_OF_TIME, LEARNT), True),
+        ((LEARNT, OUT_OF_TIME), True),
+    ],
+    ids=str,
 )
-def test_a_comparison_on_what_the_model_has_learnt_from_is_refused(
-    bundle: Bundle, begins: datetime | None, rule: list[str]
+def test_a_comparison_is_refused_if_a_fit_learnt_from_it_but_stored_scores_are_out_of_time(
+    bundle: Bundle, sources: tuple[ScoreSource, ScoreSource], is_refused: bool
 ) -> None:
     good = make_challenger(bundle, make_pair(), REFIT)
     assert good.comparison is not None
-    compared = replace(good.comparison, begins=begins or bundle.unseen_from)
-    assert list(find_broken(replace(good, comparison=compared))) == rule
+    broken = find_broken(replace(good, comparison=replace(good.comparison, sources=sources)))
+    assert list(broken) == ["compared on unseen data"] * is_refused
+    assert all(source.describe() in found for source in sources for found in broken.values())
+
+
+def test_the_texts_of_the_rules_name_the_limits_that_are_checked() -> None:
+    named = {
+        "results after arrivals": f"{100 * BOUNDS[EARLY_RESULTS]:g} %",
+        "no column is the result": f"{BOUNDS[PREDICTIVE_COLUMN]}",
+        "no column reveals inspection": f"{100 * BOUNDS[FILLED_COLUMN]:g} %",
+        "calibrated": f"1/{MAX_CALIBRATION_FACTOR:g} and {MAX_CALIBRATION_FACTOR:g}",
+        "no slice collapsed": f"more than {MAX_SLICE_DROP} below",
+        "no slice lost": f"slice of {MIN_SLICE_POSITIVES} or more positives loses more than {MAX_SLICE_LOSS}",
+        "names have no effect": f"at most {MAX_LOG_ODDS_CHANGE} log-odds",
+    }
+    texts = {name: rule["expected"] for name, rule in (RUN_RULES | CHAMPION_RULES).items()}
+    assert [name for name, text in named.items() if text not in texts[name]] == []
 
 
 def test_a_slice_lost_to_the_champion_is_refused_by_name(bundle: Bundle) -> None:

@@ -265,6 +265,9 @@ def test_one_day_shows_faults_of_the_data_and_asks_for_no_model(watched: Watched
     found = watched.watch(origins_shift(a_column_is_empty(day, watched.as_of), watched.as_of))
     assert {reason["verdict"] for reason in found.reasons} == {"investigate data"}, summarize_drift(found)
     assert any("One day has no interval" in note for note in found.notes)
+    page = render_drift(found, "models:/nps-risk/3")
+    assert "to –" not in page, "an interval has two ends or none"
+    assert not any("_" in note for note in found.notes)
 
 
 def test_a_wave_that_came_and_went_is_no_source_that_fell_silent(watched: Watched) -> None:

@@ -1,5 +1,6 @@
 """Two versions on the same consignments: counted finds first, only what they rank differently moves a difference, nothing personal."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import msgspec
@@ -18,28 +19,30 @@ from features.config import FeatureConfig
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs
 from models.batch_scoring import ScoreColumns, score_table
-from models.bundle import Bundle, load_bundle
+from models.bundle import load_bundle
+from models.registry import ModelVersion
 from training.config import EvaluationConfig
 from training.data.splits import ArrivalWindow
 from training.evaluation.stored_scores import StoredScores
 from training.promotion.comparison import COMPARED, ComparedTraffic, compare, compare_stored
 from training.promotion.comparison_report import summarize_comparison
 from training.promotion.disagreements import DISAGREEMENT_COLUMNS, REASON_SEPARATOR
-from training.promotion.logged_scores import LoggedScores
+from training.promotion.version_scores import FitScores, LoggedScores
 
-SETTINGS = EvaluationConfig(smallest_slice=5)
+SETTINGS = EvaluationConfig(resamples=40, smallest_slice=5)
+FIRST = ModelVersion("nps-risk", "1", "run", {"target": "nps"}, ())
 LATER = day(40)
 """After the date of the bundles."""
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return load_bundle(make_bundle(tmp_path_factory.mktemp("one") / "bundle", FeatureConfig(), 1))
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> FitScores:
+    return FitScores(load_bundle(make_bundle(tmp_path_factory.mktemp("one") / "bundle", FeatureConfig(), 1)))
 
 
 @pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return load_bundle(make_bundle(tmp_path_factory.mktemp("two") / "bundle", FeatureConfig(), 2))
+def other(tmp_path_factory: pytest.TempPathFactory) -> FitScores:
+    return FitScores(load_bundle(make_bundle(tmp_path_factory.mktemp("two") / "bundle", FeatureConfig(), 2)))
 
 
 def tables() -> Tables:
@@ -65,12 +68,7 @@ def since(begins: datetime | None) -> ComparedTraffic:
     return ComparedTraffic(tables(), window=ArrivalWindow(begins))
 
 
-def test_equal_models_are_not_compared(bundle: Bundle) -> None:
-    with pytest.raises(BadInput, match="both versions hold the same model, byte for byte"):
-        compare(bundle, bundle, since(LATER), SETTINGS)
-
-
-def test_the_summary_counts_the_finds_before_it_estimates(bundle: Bundle, other: Bundle) -> None:
+def test_the_summary_counts_the_finds_before_it_estimates(bundle: FitScores, other: FitScores) -> None:
     found = compare(bundle, other, since(LATER), SETTINGS)
     assert (found.consignments, found.labelled, found.pair.b.counts.known) == (300, 300, 30)
     said = summarize_comparison(found, "version 1", "version 2")
@@ -79,7 +77,7 @@ def test_the_summary_counts_the_finds_before_it_estimates(bundle: Bundle, other:
     assert f"(top 1 %: {round(ranked[0], 1):g} and {round(ranked[1], 1):g})" in said
 
 
-def test_one_more_clear_result_moves_no_difference(bundle: Bundle, other: Bundle) -> None:
+def test_one_more_clear_result_moves_no_difference(bundle: FitScores, other: FitScores) -> None:
     whole = tables()
     rare = whole.outcomes.assign(selection_probability=1.0)
     rare.loc[rare.index[1], "selection_probability"] = 0.001
@@ -98,7 +96,7 @@ def test_one_more_clear_result_moves_no_difference(bundle: Bundle, other: Bundle
         assert gains[0][name].value == pytest.approx(gains[1][name].value, nan_ok=True)
 
 
-def test_the_difference_is_b_minus_a_and_turns_with_them(bundle: Bundle, other: Bundle) -> None:
+def test_the_difference_is_b_minus_a_and_turns_with_them(bundle: FitScores, other: FitScores) -> None:
     there = compare(bundle, other, since(LATER), SETTINGS)
     back = compare(other, bundle, since(LATER), SETTINGS)
     for name in COMPARED:
@@ -107,7 +105,7 @@ def test_the_difference_is_b_minus_a_and_turns_with_them(bundle: Bundle, other: 
         assert gain == pytest.approx(-back.pair.gains[name].value)
 
 
-def test_disagreements_name_no_person(bundle: Bundle, other: Bundle) -> None:
+def test_disagreements_name_no_person(bundle: FitScores, other: FitScores) -> None:
     found = compare(bundle, other, since(LATER), SETTINGS)
     told = str(found.disagreements)
     assert "Orchid" not in told
@@ -115,7 +113,7 @@ def test_disagreements_name_no_person(bundle: Bundle, other: Bundle) -> None:
 
 
 def test_a_disagreement_has_goods_route_and_the_reasons_of_both_models_by_the_same_history(
-    bundle: Bundle, other: Bundle
+    bundle: FitScores, other: FitScores
 ) -> None:
     found = compare(bundle, other, since(LATER), SETTINGS)
     assert found.disagreements
@@ -123,7 +121,7 @@ def test_a_disagreement_has_goods_route_and_the_reasons_of_both_models_by_the_sa
     given = FeatureInputs.from_tables(made, made.consignments.iloc[:0])
     for model, side in ((bundle, "a"), (other, "b")):
         columns = ScoreColumns(reasons=3, lowering=True)
-        scored = score_table(model, given, Pseudonyms(BATCH_KEY), columns=columns)
+        scored = score_table(model.fit, given, Pseudonyms(BATCH_KEY), columns=columns)
         scored = scored.set_index("consignment_id")
         for row in found.disagreements:
             name = row["consignment_id"]
@@ -138,12 +136,14 @@ def test_a_disagreement_has_goods_route_and_the_reasons_of_both_models_by_the_sa
     assert set(row) == set(DISAGREEMENT_COLUMNS)
 
 
-def test_a_period_without_arrivals_is_refused_and_says_what_to_do(bundle: Bundle, other: Bundle) -> None:
+def test_a_period_without_arrivals_is_refused_and_says_what_to_do(
+    bundle: FitScores, other: FitScores
+) -> None:
     with pytest.raises(BadInput, match="--from"):
         compare(bundle, other, since(day(500)), SETTINGS)
 
 
-def test_without_outcomes_there_is_nothing_to_compare_against(bundle: Bundle, other: Bundle) -> None:
+def test_without_outcomes_there_is_nothing_to_compare_against(bundle: FitScores, other: FitScores) -> None:
     with pytest.raises(BadInput, match=r"--outcomes: .*got no table; expected .*; provide --outcomes"):
         compare(
             bundle,
@@ -153,14 +153,14 @@ def test_without_outcomes_there_is_nothing_to_compare_against(bundle: Bundle, ot
         )
 
 
-def test_weeks_that_a_model_has_learnt_of_are_refused(bundle: Bundle, other: Bundle) -> None:
-    assert compare(bundle, other, since(None), SETTINGS).begins == bundle.unseen_from
-    early = bundle.unseen_from - timedelta(days=1)
+def test_weeks_that_a_model_has_learnt_of_are_refused(bundle: FitScores, other: FitScores) -> None:
+    assert compare(bundle, other, since(None), SETTINGS).begins == bundle.fit.unseen_from
+    early = bundle.fit.unseen_from - timedelta(days=1)
     with pytest.raises(BadInput, match="was trained on consignments of this period"):
         compare(bundle, other, since(early), SETTINGS)
 
 
-def test_a_seized_house_that_its_master_amends_later_counts_once(bundle: Bundle, other: Bundle) -> None:
+def test_a_seized_house_that_its_master_amends_later_counts_once(bundle: FitScores, other: FitScores) -> None:
     whole = tables()
     versions = whole.consignments.assign(sequence=np.arange(300))
     amended = versions.iloc[[0]].assign(sequence=300, received_at=pd.Timestamp(day(95)).as_unit("us"))
@@ -171,7 +171,7 @@ def test_a_seized_house_that_its_master_amends_later_counts_once(bundle: Bundle,
     assert (found.consignments, found.labelled, found.pair.b.counts.known) == (299, 299, 30)
 
 
-def test_arrivals_whose_results_are_not_known_yet_are_left_out(bundle: Bundle, other: Bundle) -> None:
+def test_arrivals_whose_results_are_not_known_yet_are_left_out(bundle: FitScores, other: FitScores) -> None:
     whole = tables()
     early = Tables(whole.consignments, whole.outcomes.assign(known_at=pd.Timestamp(day(72)).as_unit("us")))
     found = compare(bundle, other, ComparedTraffic(early), SETTINGS)
@@ -182,7 +182,7 @@ def test_arrivals_whose_results_are_not_known_yet_are_left_out(bundle: Bundle, o
     assert compare(bundle, other, chosen, SETTINGS).consignments == 300
 
 
-def test_results_without_a_logged_probability_are_named(bundle: Bundle, other: Bundle) -> None:
+def test_results_without_a_logged_probability_are_named(bundle: FitScores, other: FitScores) -> None:
     few = tables().outcomes.iloc[::2]
     notes = [
         compare(
@@ -197,7 +197,7 @@ def test_results_without_a_logged_probability_are_named(bundle: Bundle, other: B
     assert not notes[1]
 
 
-def test_the_truth_is_shown_apart_and_decides_nothing(bundle: Bundle, other: Bundle) -> None:
+def test_the_truth_is_shown_apart_and_decides_nothing(bundle: FitScores, other: FitScores) -> None:
     whole = tables()
     ids = whole.consignments["consignment_id"]
     truth = pd.DataFrame({"consignment_id": ids, "result": np.where(np.arange(300) % 7 == 0, "nps", "clear")})
@@ -212,7 +212,7 @@ def test_the_truth_is_shown_apart_and_decides_nothing(bundle: Bundle, other: Bun
     )
 
 
-def test_slices_tell_where_a_version_gains(bundle: Bundle, other: Bundle) -> None:
+def test_slices_tell_where_a_version_gains(bundle: FitScores, other: FitScores) -> None:
     found = compare(bundle, other, since(None), SETTINGS)
     (postal,) = [row for row in found.pair.slices if row["kind"] == "channel"]
     assert (postal["value"], postal["consignments"], postal["positive"]) == ("postal", 300, 30)
@@ -220,11 +220,11 @@ def test_slices_tell_where_a_version_gains(bundle: Bundle, other: Bundle) -> Non
 
 
 def test_versions_of_other_features_are_compared_by_what_the_service_decided(
-    bundle: Bundle, other: Bundle
+    bundle: FitScores, other: FitScores
 ) -> None:
     made = tables()
     given = FeatureInputs.from_tables(made, made.consignments.iloc[:0])
-    scored = score_table(bundle, given, Pseudonyms(BATCH_KEY), columns=ScoreColumns(reasons=3))
+    scored = score_table(bundle.fit, given, Pseudonyms(BATCH_KEY), columns=ScoreColumns(reasons=3))
     decisions = pd.DataFrame(
         {
             "sequence": np.arange(300),
@@ -236,21 +236,21 @@ def test_versions_of_other_features_are_compared_by_what_the_service_decided(
             "model_version": "1",
         }
     )
-    logged = LoggedScores.from_decisions(decisions, "nps-risk", "1")
+    logged = LoggedScores.from_decisions(decisions, FIRST)
     found, plain = (compare(side, other, since(LATER), SETTINGS) for side in (logged, bundle))
-    assert found.sources[0] == "the decisions of the service"
+    assert found.sources[0].describe() == "the decisions of the service"
     for name in COMPARED:
         assert found.pair.gains[name].value == pytest.approx(plain.pair.gains[name].value, nan_ok=True)
     with pytest.raises(BadInput, match="no decision with this version"):
-        LoggedScores.from_decisions(decisions, "nps-risk", "2")
+        LoggedScores.from_decisions(decisions, replace(FIRST, number="2"))
 
 
 def test_stored_scores_are_compared_on_the_weeks_that_both_runs_tested() -> None:
     one, other = build_stored_scores(seed=4), build_stored_scores(seed=4)
     late = StoredScores(other.frame[other.frame["window"] == "2024-10-18"].reset_index(drop=True))
-    found = compare_stored(one, late, "nps", "the stored scores of its training run")
+    found = compare_stored(one, late, "nps")
     assert found.consignments == len(late.frame)
     assert found.pair.gains["roc_auc"].value == pytest.approx(0.0)
     renamed = StoredScores(late.frame.assign(consignment_id="X" + late.frame["consignment_id"]))
     with pytest.raises(BadInput, match="no tested weeks in common"):
-        compare_stored(one, renamed, "nps", "the stored scores of its training run")
+        compare_stored(one, renamed, "nps")

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +25,11 @@ from training.config import CONFIG_FILE, TrainConfig
 from training.evaluation.leakage import BOUNDS
 from training.evaluation.stored_scores import StoredScores
 from training.gate.rules import VERIFIED_RULE, find_obstacles
-from training.promotion.evidence import COMPARED_FILE, SCORES_FILE, EvidenceOptions
+from training.promotion.evidence import COMPARED_SCORES, EvidenceOptions, review_version
 from training.promotion.promote import Promotion, promote
-from training.promotion.review import review_version
-from training.reporting.tables import RunTable
-from training.runs.evidence import Evidence, hash_files
+from training.reporting.tables import serialize_table
+from training.runs.artifacts import STORED_SCORES
+from training.runs.evidence import Evidence, hash_run_files, write_evidence
 
 NAME = "nps-risk"
 DAYS, ROWS_A_DAY, FINDS_A_DAY = 40, 100, 4
@@ -131,16 +131,23 @@ def write_run(
     **about: object,
 ) -> None:
     """Write files with their evidence into a run, as who has the password of MLflow can."""
-    evidence = Evidence(
-        target="nps", files=hash_files(files), data_sha256="0" * 64, settings_sha256="0" * 64, **about
-    )
-    for name, content in (files | evidence.to_files(key)).items():
+    for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
+    evidence = Evidence(
+        target="nps", files=hash_run_files(folder), data_sha256="0" * 64, settings_sha256="0" * 64, **about
+    )
+    write_evidence(folder, evidence, key)
     registry.client.log_artifacts(run_id, str(folder))
 
 
-def write_perfect_runs(registry: Registry, folder: Path, key: SigningKey | None) -> ModelVersion:
+def write_perfect_runs(
+    registry: Registry,
+    folder: Path,
+    key: SigningKey | None,
+    begins: datetime = BEGINS,
+    sources: tuple[str, str] | None = ("final", "evaluation"),
+) -> ModelVersion:
     """Write a perfect training run of version 2, and a perfect comparison with the champion."""
     champion, version = (registry.resolve(number) for number in "12")
     leaks = [
@@ -150,9 +157,9 @@ def write_perfect_runs(registry: Registry, folder: Path, key: SigningKey | None)
     swaps = [{"language": "ko", "rows": 10, "move_95pct": 0.0}]
     training = {
         CONFIG_FILE: TrainConfig().to_json().encode(),
-        SCORES_FILE: make_perfect_scores("baseline_rules").content,
-        "tables/leaks.json": RunTable(leaks).to_json().encode(),
-        "tables/name_swaps.json": RunTable(swaps).to_json().encode(),
+        STORED_SCORES: make_perfect_scores("baseline_rules").content,
+        "tables/leaks.json": serialize_table(leaks).encode(),
+        "tables/name_swaps.json": serialize_table(swaps).encode(),
     }
     sha256 = version.tags["bundle_sha256"]
     write_run(
@@ -168,11 +175,12 @@ def write_perfect_runs(registry: Registry, folder: Path, key: SigningKey | None)
         registry,
         create_comparison(registry),
         folder / "comparison",
-        {COMPARED_FILE: make_perfect_scores("baseline_a").content},
+        {COMPARED_SCORES: make_perfect_scores("baseline_a").content},
         key,
         kind="comparison",
         bundles={"a": champion.tags["bundle_sha256"], "b": sha256},
-        begins=BEGINS,
+        begins=begins,
+        sources=sources,
     )
     return version
 
@@ -212,6 +220,29 @@ def test_the_same_tables_promote_if_an_evaluator_signed_them(registry: Registry,
     assert not promote_second(registry).record.forced
 
 
+@pytest.mark.parametrize("kind", ["stored scores", "evaluation"])
+def test_stored_scores_may_begin_before_the_day_from_which_a_fit_learnt_nothing(
+    registry: Registry, tmp_path: Path, kind: str
+) -> None:
+    """The signed evidence names the source of the scores; what a fit has learnt from is read from its bundle."""
+    champion, version = (registry.fetch_fits(registry.resolve(number)) for number in "12")
+    earlier = min(champion.first_unseen, version.first_unseen) - timedelta(days=60)
+    write_perfect_runs(registry, tmp_path, SECOND, earlier, ("stored scores", kind))
+    if kind == "stored scores":
+        assert promote_second(registry).record.way == "better"
+    else:
+        with pytest.raises(PromotionRefused, match="compared on unseen data: arrivals from"):
+            promote_second(registry)
+
+
+def test_a_comparison_that_names_no_source_of_its_scores_counts_for_nothing(
+    registry: Registry, tmp_path: Path
+) -> None:
+    write_perfect_runs(registry, tmp_path, SECOND, sources=None)
+    with pytest.raises(PromotionRefused, match="compared with the champion: no comparison"):
+        promote_second(registry)
+
+
 def test_the_signature_of_a_retired_evaluator_promotes_nothing(registry: Registry, tmp_path: Path) -> None:
     write_perfect_runs(registry, tmp_path, SECOND)
     with pytest.raises(PromotionRefused, match=VERIFIED_RULE):
@@ -230,7 +261,7 @@ def test_swapped_scores_under_a_signature_promote_nothing(registry: Registry, tm
 def test_evidence_that_names_no_tables_is_refused_in_words(registry: Registry, tmp_path: Path) -> None:
     version = registry.resolve("2")
     files = {
-        SCORES_FILE: make_perfect_scores("baseline_rules").content,
+        STORED_SCORES: make_perfect_scores("baseline_rules").content,
         CONFIG_FILE: TrainConfig().to_json().encode(),
     }
     about = {"kind": "training", "bundles": {"bundle": version.tags["bundle_sha256"]}}

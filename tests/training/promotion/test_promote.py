@@ -25,11 +25,11 @@ from training.data import table_features
 from training.gate.report import GateReport
 from training.promotion.compared_versions import ComparedVersions
 from training.promotion.comparison import ComparedTraffic
-from training.promotion.evidence import EvidenceOptions
+from training.promotion.comparison_report import log_comparison
+from training.promotion.evidence import EvidenceOptions, review_version
 from training.promotion.promote import promote
 from training.promotion.refit import RefitOptions
-from training.promotion.review import log_reviewed_comparison, review_version
-from training.runs.registered_run import RegisteredRun, run_training
+from training.runs.registered_run import RegisteredRun, RunDestination, run_training
 from training.runs.task import TrainingTask
 from training.simulation.operation import SimulatedTables, simulate
 from training.simulation.parameters import load_parameters
@@ -38,7 +38,7 @@ CONFIG = {
     "split": {"validation_days": 20, "test_days": 30, "label_delay_days": 10},
     "model": {"trees": 25},
     "weights": {"background_rows": 1500},
-    "evaluation": {"name_rows": 60, "smallest_slice": 20, "origins": 0},
+    "evaluation": {"resamples": 60, "name_rows": 60, "smallest_slice": 20, "origins": 0},
 }
 DAYS, PER_DAY = 110, 120
 OPENED = 0.33
@@ -66,7 +66,8 @@ class Lane:
             self.outcomes if outcomes is None else outcomes,
         )
         task = TrainingTask(tables, config=parse_config(CONFIG | changes))
-        return run_training(task, self.registry.tracking_uri, register=True, key=REVIEWER)
+        destination = RunDestination(tracking_uri=self.registry.tracking_uri, register=True, key=REVIEWER)
+        return run_training(task, destination)
 
     def train(self, *tables: pd.DataFrame, **options: Any) -> ModelVersion:
         """Do the same, and give the version."""
@@ -76,8 +77,8 @@ class Lane:
         """Compare two versions on the weeks that neither has learnt of, and sign the result; gives the run."""
         a, b = (self.registry.resolve(name) for name in (champion, challenger))
         traffic = ComparedTraffic(Tables(self.world.consignments, self.outcomes))
-        found = ComparedVersions(self.registry, a, b).compare(traffic)
-        return log_reviewed_comparison(self.registry, found, a, b, REVIEWER, APPROVERS)[0]
+        found = ComparedVersions.fetch(self.registry, a, b).compare(traffic)
+        return log_comparison(self.registry, found, a, b, REVIEWER, APPROVERS)[0]
 
     def promote(self, version: ModelVersion, *, force: bool = False) -> PromotionRecord:
         done = promote(self.registry, version, APPROVAL, force=force)

@@ -1,6 +1,7 @@
 """The training run of a version is repeated on its tables: what was fitted in another way is refused, also with force."""
 
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -15,17 +16,15 @@ from models.registry import EVALUATION_TAG, ModelVersion, Registry
 from training.config import TrainConfig, parse_config
 from training.gate.rules import BUNDLE_RULES, CHECKSUM_RULE, REFIT_RULE, RUN_RULES, VERIFIED_RULE
 from training.promotion import refit
-from training.promotion.evidence import EvidenceOptions
+from training.promotion.evidence import EvidenceOptions, review_version
 from training.promotion.promote import promote
 from training.promotion.refit import (
     LOST_EVALUATION_FIT,
     LOST_SETTINGS,
     RefitOptions,
-    RegisteredFits,
     read_run_config,
     refit_version,
 )
-from training.promotion.review import review_version
 from training.runs.artifacts import write_run_bundles
 from training.runs.registered_run import RegisteredRun, build_example_consignments, run_training
 from training.runs.result import PROCESSOR_TAG, TrainingResult, describe_processor
@@ -138,10 +137,9 @@ def test_a_final_fit_of_another_seed_is_refused_also_with_force(store: Store) ->
 
 def test_a_difference_on_another_kind_of_processor_names_both(store: Store) -> None:
     assert store.registry.get_run_tags(store.version.run_id)[PROCESSOR_TAG] == describe_processor()
-    folders = store.registry.download_fits(store.version)
-    registered = RegisteredFits(load_bundle(folders.served).card, folders, describe_processor())
-    assert "processor" not in refit._describe_difference(["bundle/trees.txt"], registered)
-    told = refit._describe_difference(["bundle/trees.txt"], registered._replace(processor="another"))
+    installed = version("npsrisk")
+    assert "processor" not in refit.describe_difference(["bundle/trees.txt"], installed, describe_processor())
+    told = refit.describe_difference(["bundle/trees.txt"], installed, "another")
     assert told.endswith(
         f"; trained on another, repeated on {describe_processor()}: repeat it on the same kind of processor"
     )
@@ -189,11 +187,12 @@ def test_without_tables_the_record_says_that_this_was_not_checked(store: Store) 
 
 
 def test_a_version_that_lost_a_fit_or_its_settings_is_refused(store: Store) -> None:
-    folders = store.registry.download_fits(store.version)
-    registered = RegisteredFits(load_bundle(folders.served).card, folders)
-    alone, options = folders._replace(evaluation=None), RefitOptions(store.tables)
-    assert refit_version(registered._replace(folders=alone), CONFIG, options).result == LOST_EVALUATION_FIT
-    assert refit_version(registered, None, options).result == LOST_SETTINGS
+    folders, options = store.registry.download_fits(store.version), RefitOptions(store.tables)
+    card = load_bundle(folders.served).card
+    alone = folders._replace(evaluation=None)
+    assert refit_version(store.registry, store.version, card, alone, options).result == LOST_EVALUATION_FIT
+    bare = replace(store.version, run_id=store.registry.client.create_run("0").info.run_id)
+    assert refit_version(store.registry, bare, card, folders, options).result == LOST_SETTINGS
 
 
 def test_a_run_keeps_its_settings_to_the_last_bit(store: Store) -> None:

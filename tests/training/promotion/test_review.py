@@ -17,17 +17,18 @@ from models.registry import ModelVersion
 from training.config import EvaluationConfig
 from training.evaluation.metrics import LOGGED_METRICS
 from training.evaluation.stored_scores import StoredScores
-from training.gate.figures import build_deployed_figures, count_finds_per_week
-from training.gate.recommendation import summarize_rules
-from training.gate.report import GateReport
-from training.gate.rules import ChampionComparison, RuleResult, run_gate
+from training.gate.figures import build_deployed_figures
+from training.gate.report import GateReport, summarize_rules
+from training.gate.rules import CheckResult, ScoreSource, run_gate
 from training.gate.ways import Candidate
 from training.promotion.comparison import OTHER_RANK, Comparison
 from training.promotion.comparison_report import render_comparison
+from training.promotion.evidence import build_champion_comparison
 from training.promotion.promote import MAX_FOUND_CHARACTERS
 
 SETTINGS = EvaluationConfig(smallest_slice=5)
 BEGINS = datetime(2030, 1, 1, tzinfo=UTC)
+SOURCES = (ScoreSource("decisions"), ScoreSource("evaluation", BEGINS))
 A, B = (ModelVersion("nps-risk", number, "run", {"target": "nps"}, ()) for number in "12")
 
 
@@ -70,11 +71,11 @@ def compare_blurred(champion: float, challenger: float, rows: int = 6_000) -> Co
         for name, size in ((OTHER_RANK, champion), ("rank", challenger))
     }
     stored = StoredScores(frame.drop(columns=["baseline_random", "baseline_rules"]).assign(**ranks))
-    return Comparison(stored, SETTINGS, "nps", BEGINS, rows, ("its final fit", "its evaluation fit"))
+    return Comparison(stored, SETTINGS, "nps", BEGINS, rows, SOURCES)
 
 
 def review(bundle: Bundle, found: Comparison) -> GateReport:
-    compared = ChampionComparison("", found.pair, found.begins, count_finds_per_week(found.stored), VOUCHED)
+    compared = build_champion_comparison(found, VOUCHED)
     return GateReport.from_evidence(
         make_evidence(bundle, candidate=Candidate("1", newer_days=14), comparison=compared)
     )
@@ -104,7 +105,7 @@ def test_the_longest_record_fits_into_a_tag_of_mlflow(bundle: Bundle) -> None:
     record = sign_record(
         figures=build_deployed_figures(model),
         rules={name: {"held": False, "found": "x" * MAX_FOUND_CHARACTERS} for name in rules},
-        sentence=f"Forced: {summarize_rules({name: RuleResult(False, '', '') for name in rules})}",
+        sentence=f"Forced: {summarize_rules({name: CheckResult(False, '', '') for name in rules})}",
         why="w" * 200,
         recipe_sha256="0" * 64,
         comparison="0" * 32,

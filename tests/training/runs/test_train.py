@@ -436,9 +436,9 @@ def test_without_outcomes_there_is_nothing_to_learn_from(tables):
 
 
 def test_each_group_of_an_ablation_is_a_child_run(trained):
-    row = {"group": "history", "features": 400}
+    row = {"left_out": "history", "kind": "group", "features": 400}
     row |= {f"{name}{end}": 0.1 for name in ("worth", "recall_at_1pct") for end in ("", "_low", "_high")}
-    studied = DiagnosticsResult(ablation=[row, {**row, "group": "goods", "worth_low": float("nan")}])
+    studied = DiagnosticsResult(ablation=[row, {**row, "left_out": "goods", "worth_low": float("nan")}])
     first, second = iterate_child_runs(replace(trained, studied=studied), "a parent")
     assert (first.name, first.tags["kind"], first.parent) == ("without history", "ablation", "a parent")
     assert (second.name, len(first.metrics)) == ("without goods", 6)

@@ -1,0 +1,128 @@
+"""Scores of a version on given consignments, with their reasons: by one of its fits, or as the service gave them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from consignments.errors import BadInput
+from features.batch import BATCH_KEY, ComputeOptions, Progress
+from features.history.pseudonyms import Pseudonyms
+from features.streams import FeatureInputs
+from models.batch_scoring import ScoreColumns, score_table
+from models.bundle import Bundle
+from models.registry import ModelVersion
+from training.data.traffic_sample import TrafficSample
+from training.gate.rules import ScoreSource
+
+MAX_REASONS = 3
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FitScores:
+    """Scores of a fit; what is not scored counts for history."""
+
+    fit: Bundle
+
+    @property
+    def source(self) -> ScoreSource:
+        """The kind of fit, and the time from which it learnt nothing."""
+        return ScoreSource(self.fit.card.fit, self.fit.unseen_from)
+
+    def select_scored(self, ids: "pd.Series") -> Bools:
+        """Select the consignments that it can score: all."""
+        return np.ones(len(ids), dtype=bool)
+
+    def compute(
+        self, inputs: FeatureInputs, sample: TrafficSample, progress: Progress | None = None
+    ) -> Floats:
+        """Compute the scores of the kept consignments."""
+        scored = self._score(inputs, sample, np.arange(len(sample.rows)), ScoreColumns(), progress)
+        return scored["score"].to_numpy(np.float64)
+
+    def list_reasons(self, inputs: FeatureInputs, sample: TrafficSample, at: NDArray[np.int64]) -> list[str]:
+        """List the reasons of some of the kept consignments, as JSON."""
+        columns = ScoreColumns(reasons=MAX_REASONS, lowering=True)
+        texts: list[str] = self._score(inputs, sample, np.sort(at), columns)["reasons"].tolist()
+        return [texts[place] for place in np.argsort(np.argsort(at))]
+
+    def _score(
+        self,
+        inputs: FeatureInputs,
+        sample: TrafficSample,
+        at: NDArray[np.int64],
+        columns: ScoreColumns,
+        progress: Progress | None = None,
+    ) -> pd.DataFrame:
+        wanted = np.zeros(sample.of, dtype=bool)
+        wanted[sample.rows[at]] = True
+        options = ComputeOptions(progress=progress)
+        return score_table(
+            self.fit, inputs, Pseudonyms(BATCH_KEY), columns=columns, options=options, wanted=wanted
+        )
+
+
+class LoggedDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the table `decisions` of an export."""
+
+    consignment_id: str
+    sequence: int
+    received_at: datetime
+    score: float
+    model: str
+    model_version: str
+    reasons: str | None = None
+
+
+@dataclass(frozen=True)
+class LoggedScores:
+    """Scores that the service gave while a version decided, from the table `decisions` of an export."""
+
+    frame: pd.DataFrame
+    source = ScoreSource("decisions")
+
+    @classmethod
+    def from_decisions(cls, decisions: pd.DataFrame, version: ModelVersion) -> "LoggedScores":
+        """Select the last decision of a version on each consignment."""
+        own = (decisions["model"] == version.name) & (
+            decisions["model_version"].astype(str) == version.number
+        )
+        last = decisions[own].sort_values("sequence").drop_duplicates("consignment_id", keep="last")
+        if last.empty:
+            raise BadInput(
+                "the service made no decision with this version",
+                where="--decisions",
+                got=f"{len(decisions):,} decisions of other versions",
+                expected=f"decisions of {version.name}, {version.title}",
+                todo="export the log of the service that used it, or leave --decisions out",
+            )
+        return cls(last.set_index("consignment_id"))
+
+    @property
+    def begins(self) -> datetime:
+        """The earliest arrival that the version decided on."""
+        first: datetime = self.frame["received_at"].min().to_pydatetime()
+        return first
+
+    def select_scored(self, ids: "pd.Series") -> Bools:
+        """Select the consignments that have a decision."""
+        return self.frame["score"].reindex(ids).notna().to_numpy(bool)
+
+    def compute(self, inputs: FeatureInputs, sample: TrafficSample, _: Progress | None = None) -> Floats:
+        """Return the scores of the kept consignments."""
+        return self.frame["score"].reindex(_get_ids(inputs, sample)).to_numpy(np.float64)
+
+    def list_reasons(self, inputs: FeatureInputs, sample: TrafficSample, at: NDArray[np.int64]) -> list[str]:
+        """List the logged reasons of some of the kept consignments, as JSON."""
+        return (
+            self.frame["reasons"].reindex(_get_ids(inputs, sample).iloc[at]).fillna("[]").astype(str).tolist()
+        )
+
+
+def _get_ids(inputs: FeatureInputs, sample: TrafficSample) -> "pd.Series":
+    return inputs.consignments.take_order()["consignment_id"].iloc[sample.rows]
