@@ -152,6 +152,7 @@ def _fill_field(
 
 def list_rows(name: str, table: Row, evidence: DossierEvidence) -> list[dict[str, Any]]:
     """List the rows of a table: the values of its pairs, rows of the run, or what its function returns."""
+    rows: Iterable[Row]
     if "pairs" in table:
         found = [(title, evidence.get_value(path), form) for title, path, *form in table["pairs"]]
         rows = [
@@ -172,7 +173,7 @@ def _pick_run_rows(table: Row, rows: Sequence[Row]) -> list[dict[str, Any]]:
     mine = [row for row in rows if all(row[name] == value for name, value in table.get("only", {}).items())]
     picked = []
     for row in mine:
-        found = {}
+        found: dict[str, Any] = {}
         for name, _, *form in table["columns"]:
             ends = {f"{name}{end}": row[f"{name}{end}"] for end in ENDS if f"{name}{end}" in row}
             is_hidden = form == ["percent"] and len(ends) == len(ENDS) and not _is_shown(ends.values())

@@ -232,7 +232,7 @@ def list_chain(evidence: DossierEvidence) -> Rows:
     ]
 
 
-def list_plain(known: str | Iterable[Any]) -> Rows:
+def list_plain(known: Any) -> Rows:
     """Return what is known as rows, if a table has no function: a text as one, named tuples by their names, rows as they are."""
     if isinstance(known, str):
         return [{"text": known}]

@@ -103,9 +103,10 @@ class Comparison:
         """Return the metrics of the run: `difference/…`, `a/…`, `b/…` and `compared/…`; what is not shown is absent."""
         named = self.pair.a.flatten_metrics("a") | self.pair.b.flatten_metrics("b")
         for prefix, pair in (("difference", self.pair), ("difference/truth", self.truth)):
-            for name in COMPARED if pair is not None else ():
-                if pair.gains[name].is_shown:
-                    named |= {f"{prefix}/{name}{end}": value for end, value in pair.gains[name].list_ends()}
+            gains = {} if pair is None else {name: pair.gains[name] for name in COMPARED}
+            for name, gain in gains.items():
+                if gain.is_shown:
+                    named |= {f"{prefix}/{name}{end}": value for end, value in gain.list_ends()}
         return named | {
             "compared/consignments": float(self.consignments),
             "compared/results": float(self.labelled),
