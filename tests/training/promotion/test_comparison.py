@@ -29,7 +29,7 @@ from training.promotion.comparison_report import summarize_comparison
 from training.promotion.disagreements import DISAGREEMENT_COLUMNS, REASON_SEPARATOR
 from training.promotion.version_scores import FitScores, LoggedScores
 
-SETTINGS = EvaluationConfig(resamples=40, smallest_slice=5)
+SETTINGS = EvaluationConfig(smallest_slice=5)
 FIRST = ModelVersion("nps-risk", "1", "run", {"target": "nps"}, ())
 LATER = day(40)
 """After the date of the bundles."""

@@ -27,9 +27,9 @@ from training.evaluation.stored_scores import StoredScores
 from training.gate.rules import VERIFIED_RULE, find_obstacles
 from training.promotion.evidence import COMPARED_SCORES, EvidenceOptions, review_version
 from training.promotion.promote import Promotion, promote
-from training.reporting.tables import serialize_table
+from training.reporting.tables import RunTable
 from training.runs.artifacts import STORED_SCORES
-from training.runs.evidence import Evidence, hash_run_files, write_evidence
+from training.runs.evidence import Evidence, hash_files
 
 NAME = "nps-risk"
 DAYS, ROWS_A_DAY, FINDS_A_DAY = 40, 100, 4
@@ -131,13 +131,12 @@ def write_run(
     **about: object,
 ) -> None:
     """Write files with their evidence into a run, as who has the password of MLflow can."""
-    for name, content in files.items():
+    evidence = Evidence(
+        target="nps", files=hash_files(files), data_sha256="0" * 64, settings_sha256="0" * 64, **about
+    )
+    for name, content in (files | evidence.to_files(key)).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-    evidence = Evidence(
-        target="nps", files=hash_run_files(folder), data_sha256="0" * 64, settings_sha256="0" * 64, **about
-    )
-    write_evidence(folder, evidence, key)
     registry.client.log_artifacts(run_id, str(folder))
 
 
@@ -158,8 +157,8 @@ def write_perfect_runs(
     training = {
         CONFIG_FILE: TrainConfig().to_json().encode(),
         STORED_SCORES: make_perfect_scores("baseline_rules").content,
-        "tables/leaks.json": serialize_table(leaks).encode(),
-        "tables/name_swaps.json": serialize_table(swaps).encode(),
+        "tables/leaks.json": RunTable(leaks).to_json().encode(),
+        "tables/name_swaps.json": RunTable(swaps).to_json().encode(),
     }
     sha256 = version.tags["bundle_sha256"]
     write_run(

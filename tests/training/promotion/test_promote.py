@@ -29,7 +29,7 @@ from training.promotion.comparison_report import log_comparison
 from training.promotion.evidence import EvidenceOptions, review_version
 from training.promotion.promote import promote
 from training.promotion.refit import RefitOptions
-from training.runs.registered_run import RegisteredRun, RunDestination, run_training
+from training.runs.registered_run import RegisteredRun, run_training
 from training.runs.task import TrainingTask
 from training.simulation.operation import SimulatedTables, simulate
 from training.simulation.parameters import load_parameters
@@ -38,7 +38,7 @@ CONFIG = {
     "split": {"validation_days": 20, "test_days": 30, "label_delay_days": 10},
     "model": {"trees": 25},
     "weights": {"background_rows": 1500},
-    "evaluation": {"resamples": 60, "name_rows": 60, "smallest_slice": 20, "origins": 0},
+    "evaluation": {"name_rows": 60, "smallest_slice": 20, "origins": 0},
 }
 DAYS, PER_DAY = 110, 120
 OPENED = 0.33
@@ -66,8 +66,7 @@ class Lane:
             self.outcomes if outcomes is None else outcomes,
         )
         task = TrainingTask(tables, config=parse_config(CONFIG | changes))
-        destination = RunDestination(tracking_uri=self.registry.tracking_uri, register=True, key=REVIEWER)
-        return run_training(task, destination)
+        return run_training(task, self.registry.tracking_uri, register=True, key=REVIEWER)
 
     def train(self, *tables: pd.DataFrame, **options: Any) -> ModelVersion:
         """Do the same, and give the version."""
