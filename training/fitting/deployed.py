@@ -387,12 +387,18 @@ def _build_window(
             "chosen_by": labels.selected_by[rows],
             "weight": weight,
             "guessed": known & np.isnan(labels.probability[rows]),
-            RANK: 1.0 - compute_shares_above(fit.raw[0], arrived),
+            RANK: compute_ranks(fit.raw[0], arrived),
             PROBABILITY: fit.predict(),
             "true_positive": true_positive,
         }
-        | {BASELINE + name: 1.0 - compute_shares_above(each, arrived) for name, each in fit.baselines.items()}
+        | {BASELINE + name: compute_ranks(each, arrived) for name, each in fit.baselines.items()}
     )
+
+
+def compute_ranks(scores: Floats, arrived: Floats) -> Floats:
+    """Compute the ranks of scores in their window, 0 to 1, higher is riskier; `arrived` is what each row stands for."""
+    ranks: Floats = 1.0 - compute_shares_above(scores, arrived)
+    return ranks
 
 
 def _evaluate_windows(stored: StoredScores, scored: Mapping[str, Floats], config: EvaluationConfig) -> Row:
@@ -401,7 +407,7 @@ def _evaluate_windows(stored: StoredScores, scored: Mapping[str, Floats], config
     ranks = np.full(len(window), np.nan)
     for name, raw in scored.items():
         mine = window == name
-        ranks[mine] = 1.0 - compute_shares_above(raw, period.traffic[mine])
+        ranks[mine] = compute_ranks(raw, period.traffic[mine])
     inside = np.isfinite(ranks)
     ranked = period.select_rows(inside).replace_score(ranks[inside])
     evaluation = evaluate(ranked, stored.fix_capacity(config))

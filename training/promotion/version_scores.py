@@ -15,7 +15,7 @@ from features.streams import FeatureInputs
 from models.batch_scoring import ScoreColumns, score_table
 from models.bundle import Bundle
 from models.registry import ModelVersion
-from training.data.traffic_sample import TrafficSample
+from training.data.training_set import TrafficSample
 from training.gate.rules import ScoreSource
 
 MAX_REASONS = 3
