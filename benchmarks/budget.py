@@ -103,11 +103,11 @@ class _ScoringPath:
         records = self._each("decode the record", self._decode, bodies)
         names = [record.consignment_id for record in records]
         packed = self._once("pack, digest and seal it", entries.pack_all, records, NOW_US, names)
-        self._each("features but history, alone", pipeline.fill_row, records, again, keys, counterparts)
+        self._each("features but history, alone", self._describe, records, again, keys, counterparts)
         self._once("features but history, in a list", pipeline.fill_rows, records, X, keys, counterparts)
         self._each("history, read and counted, alone", self._arrive, records, keys, counterparts, X)
         channels = [record.channel for record in records]
-        scores = self._each("score, alone", risk.score_row, X, channels)
+        scores = self._each("score, alone", self._model.score_row, X, channels)
         self._once("score, in a list", risk.score, X, channels)
         self._each("exact reasons, if they are given", risk.explain, X)
         events = self._once(
@@ -125,6 +125,9 @@ class _ScoringPath:
         found = work(*arguments)
         self.spent[piece] = self.spent.get(piece, 0.0) + time.process_time() - start
         return found
+
+    def _describe(self, c: Consignment, row: Row, keys: Keys, counterparts: Keys) -> None:
+        self._model.pipeline.fill_rows([c], row[None], keys[None], counterparts[None])
 
     def _arrive(self, c: Consignment, keys: Keys, counterparts: Keys, row: Row) -> None:
         assert c.received_at is not None

@@ -138,7 +138,7 @@ async def live(state_dir: Path, consignments: pd.DataFrame, outcomes: pd.DataFra
             assert c.received_at is not None
             received_us = to_us(c.received_at)
             now_us = max(now_us, received_us)
-            service.active.get_scorer().decide(ScoreRequest(c, received_us, "local", 0))
+            service.active.score_batch([ScoreRequest(c, received_us, "local", 0)])
         elif what == OUTCOME and now_us < last:
             service.active.intake.record_outcome(results[row], now_us, "local")
         if number % DRAINED_ENTRIES == 0:

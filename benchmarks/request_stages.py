@@ -197,7 +197,7 @@ def list_stages(app: App, service: Service) -> list[Stage]:
         Stage("    history", scorer.state, "record_arrivals"),
         Stage("    counters of missing fields", service.metrics.hot.traffic, "record"),
         Stage("  score, band, reasons, entry", scorer, "_score_and_log"),
-        Stage("    score", scorer, "_score_rows"),
+        Stage("    score", scorer, "_compute_scores"),
         Stage("    entry", scorer.model.entries, "encode_arrivals"),
         Stage("other thread: commit", service.log, "append"),
         Stage("  database", service.log, "_write"),

@@ -163,6 +163,9 @@ def _score_chunk(
     )
     if columns.reasons:
         goods = list_goods_texts(to_frame(piece.context))
-        explained = model.explain_rows(piece.X, columns.reasons, goods, lowering=columns.lowering)
+        explained = (
+            model.explain(row, columns.reasons, lowering=columns.lowering, goods=text)
+            for row, text in zip(piece.X, goods, strict=True)
+        )
         result["reasons"] = pd.array([msgspec.json.encode(each).decode() for each in explained], dtype=TEXT)
     return result

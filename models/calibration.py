@@ -91,10 +91,6 @@ class Calibration:
         intercepts = [self.channels.get(each, self.intercept) for each in channel]
         return np.asarray(_compute_logistics(self.slope * raw + np.array(intercepts, dtype=np.float64)))
 
-    def calibrate_row(self, raw: float, channel: str) -> float:
-        """Compute the probability of one row."""
-        return compute_logistic(self.slope * raw + self.channels.get(channel, self.intercept))
-
     @classmethod
     def fit(cls, raw: Floats, y: NDArray[Any], weight: Floats, channel: Sequence[str]) -> "Calibration":
         """Fit the calibration on rows of a later time than the training rows of the trees.

@@ -3,8 +3,7 @@
 Fitting needs LightGBM; scoring needs numpy and numba. One row and many give the same bits.
 """
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cached_property
 from typing import Annotated, Any, NamedTuple
@@ -29,8 +28,6 @@ from models.trees import Trees
 
 Rows = NDArray[np.float32]
 Floats = NDArray[np.float64]
-EXPLAINED_ROWS = 1024
-"""Rows whose contributions are in memory at a time."""
 Progress = Callable[[str, int, int], None]
 """A callback that receives the name of the work, the amount done, and the total."""
 
@@ -250,14 +247,6 @@ class RiskModel:
         """
         return self.calibration.calibrate(self.predict_raw(X), channels)
 
-    def score_row(self, row: Rows, channel: str) -> float:
-        """Compute the calibrated probability of one row, float32 (features,), with the same bits as `score`."""
-        _refuse_unfitted(row)
-        raw = float(self.trees.predict_raw(row[None, :])[0])
-        if not math.isfinite(raw):
-            raise _build_score_fault()
-        return self.calibration.calibrate_row(raw, channel)
-
     def assign_bands(self, score: Floats) -> list[Band]:
         """Return the band of each score."""
         return [self.bands.assign(value) for value in score.tolist()]
@@ -278,26 +267,6 @@ class RiskModel:
         return self.reasons.rank(
             row, self.trees.compute_contributions(row[None, :])[0], top, lowering=lowering, goods=goods
         )
-
-    def explain_rows(
-        self, X: Rows, top: int, goods: Sequence[str], *, lowering: bool = False
-    ) -> Iterator[list[Reason]]:
-        """Yield the reasons of each row, as `explain` returns them.
-
-        Parameters
-        ----------
-        X : float32 array, (n, features)
-        top : int
-        goods : sequence of str, (n,)
-        lowering : bool
-            Also return reasons that lower the score.
-        """
-        _refuse_unfitted(X)
-        for begin in range(0, len(X), EXPLAINED_ROWS):
-            rows = X[begin : begin + EXPLAINED_ROWS]
-            explained = zip(rows, self.trees.compute_contributions(rows), goods[begin:], strict=False)
-            for row, contributions, text in explained:
-                yield self.reasons.rank(row, contributions, top, lowering=lowering, goods=text)
 
 
 class GrownTrees(NamedTuple):
@@ -371,7 +340,9 @@ def predict_finite(trees: Trees, X: Rows) -> Floats:
     _refuse_unfitted(X)
     raw = trees.predict_raw(X)
     if not np.isfinite(raw).all():
-        raise _build_score_fault()
+        raise ServiceFault(
+            "the model computed a score that is not a number", todo="roll back to the previous version"
+        )
     return raw
 
 
@@ -386,12 +357,6 @@ def _refuse_unfitted(X: Rows) -> None:
             todo="compute them with models.batch_scoring.build_feature_parameters(bundle, pseudonyms), "
             "or score the table with score_table",
         )
-
-
-def _build_score_fault() -> ServiceFault:
-    return ServiceFault(
-        "the model computed a score that is not a number", todo="roll back to the previous version"
-    )
 
 
 def _check_rows(rows: LabelledRows, spec: Spec, where: str) -> LabelledRows:

@@ -124,10 +124,6 @@ class Rules:
         """Convert the points to numbers in (0, 1) with the same order. They are not calibrated."""
         return np.array([_to_probability(points) for points in self.compute_scores(X).tolist()])
 
-    def score_row(self, row: Rows, channel: str) -> float:
-        """Compute the number of one row, float32 (features,), with the same bits as `score`."""
-        return float(self.score(row[None, :], [channel])[0])
-
     def assign_bands(self, score: Floats) -> list[Band]:
         """Return the band of each score."""
         return [self.bands.assign(value) for value in score.tolist()]

@@ -79,12 +79,16 @@ class LoadedModel:
         """Return the features, in the order of the row."""
         return self.pipeline.spec
 
-    def describe(self, c: Consignment, sequence: int) -> tuple[Row, Keys, Keys]:
-        """Describe a consignment as the log entry `sequence`: its row without history, its history keys and their counterparts."""
-        row = np.zeros(len(self.spec), dtype=np.float32)
-        keys, counterparts = np.zeros((2, len(self.pipeline.kinds)), dtype=np.uint64)
-        self.pipeline.fill_row(c, row, keys, counterparts, sequence)
-        return row, keys, counterparts
+    def describe(self, c: Consignment, sequence: int | None = None) -> tuple[Row, Keys, Keys]:
+        """Describe a consignment as a log entry: its row without history, its history keys and their counterparts."""
+        X = np.zeros((1, len(self.spec)), dtype=np.float32)
+        keys, counterparts = np.zeros((2, 1, len(self.pipeline.kinds)), dtype=np.uint64)
+        self.pipeline.fill_rows([c], X, keys, counterparts, sequence)
+        return X[0], keys[0], counterparts[0]
+
+    def score_row(self, row: Row, channel: str) -> float:
+        """Score one row of features."""
+        return float(self.risk.score(row[None], [channel])[0])
 
 
 def load_model(release: Release, pseudonyms: Pseudonyms, vault: Vault) -> LoadedModel:
@@ -138,22 +142,18 @@ def _warm_up(model: LoadedModel, vault: Vault) -> None:
     pipeline = model.pipeline
     ledger = LiveHistory(pipeline.create_history(capacity=16))
     index = IdentifierIndex(vault.names)
-    row = np.zeros(len(model.spec), dtype=np.float32)
-    keys = np.zeros(len(pipeline.kinds), dtype=np.uint64)
-    counterparts = np.zeros_like(keys)
     c = model.record(
         consignment_id="warm-up", channel="postal", received_at=model.loaded_at, description="socks"
     )
     for _ in range(2):
-        pipeline.fill_row(c, row, keys, counterparts, 0)
+        row, keys, counterparts = model.describe(c, 0)
         ledger.record_arrival(c.consignment_id, to_day(model.loaded_at), keys, counterparts, row)
         index.add(index.compute_tag(c.consignment_id), ledger.today)
     tags = index.compute_tags([c.consignment_id])
     index.add_all(tags, np.full(len(tags), ledger.today))
     index.may_contain(0, ledger.today)
     index.may_contain_each(tags, ledger.today)
-    model.risk.score_row(row, c.channel)
-    model.risk.score(row[None, :], [c.channel])
+    model.score_row(row, c.channel)
     model.risk.explain(row, 1)
     # Separate kernels find the words that a reason quotes.
     GoodsWords("socks", model.risk.reasons.context.text_weights).list_words("goods.name_tier")

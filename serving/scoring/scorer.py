@@ -3,7 +3,6 @@
 A repeated consignment is recognized by its content and gets the recorded decision with the same `decision_id`.
 """
 
-import contextlib
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -49,15 +48,12 @@ class ScoreResult(msgspec.Struct, frozen=True, gc=False):
 
     Attributes
     ----------
-    decision : RecordedDecision
     group : CommitGroup or None
-        The commit group that must be durable before the response is sent; None if the decision is already on disk.
+        None if the decision is already on disk.
     features : bytes or None
         The row that was scored, as the log stores it; None for a repeat.
     reasons : list of Reason
         Reasons computed now, or for a repeat the logged ones.
-    cancelled : bool
-        Whether the consignment is cancelled.
     """
 
     decision: RecordedDecision
@@ -73,19 +69,7 @@ class ScoreResult(msgspec.Struct, frozen=True, gc=False):
 
 
 class ScoreRequest(msgspec.Struct, frozen=True, gc=False):
-    """A request to score a consignment.
-
-    Attributes
-    ----------
-    c : Consignment
-        The consignment; its `received_at` is set.
-    received_us : int
-        `received_at` in microseconds since the epoch.
-    asked_by : str
-        Name of the client.
-    reasons : int or None
-        Number of reasons requested; None for the default of the band.
-    """
+    """A request of a client to score a consignment whose `received_at` is set; without `reasons`, the band sets their number."""
 
     c: Consignment
     received_us: int
@@ -115,10 +99,7 @@ class JudgedConsignment(msgspec.Struct, frozen=True, gc=False):
 
 
 class FeatureRows(NamedTuple):
-    """The computed rows of consignments: features (n, features), history keys and counterparts (n, kinds).
-
-    The memory of the features belongs to the scorer, which uses it for the next batch too.
-    """
+    """The computed rows of consignments, and their history keys and counterparts (n, kinds)."""
 
     X: Rows
     keys: Keys
@@ -126,17 +107,7 @@ class FeatureRows(NamedTuple):
 
 
 class Scorer:
-    """A scorer of consignments, one after the other, in a single thread.
-
-    Parameters
-    ----------
-    model : LoadedModel
-    intake : Intake
-        Its state includes the whole log and has the model's history keys.
-    committer : Committer
-    clock : callable
-    metrics : Metrics
-    """
+    """A scorer of consignments, one after the other, in a single thread; the state of `intake` includes the whole log."""
 
     def __init__(
         self, model: LoadedModel, intake: Intake, committer: Committer, clock: Clock, metrics: Metrics
@@ -154,7 +125,7 @@ class Scorer:
 
         A consignment with `cancelled_at` is scored, then cancelled.
         """
-        answers = self.decide_all(asked)
+        answers = self._decide(asked)
         self._count_answers(answers)
         last = asked[-1]
         if last.c.cancelled_at is not None and isinstance(answers[-1], ScoreResult):
@@ -164,49 +135,23 @@ class Scorer:
                 answers[-1] = msgspec.structs.replace(answers[-1], group=taken.group, cancelled=True)
         return answers
 
-    def decide(self, asked: ScoreRequest) -> ScoreResult:
-        """Score a consignment, or return the recorded decision if it is a repeat.
-
-        Raises
-        ------
-        ServiceFault
-            The decision cannot be logged, or the model's score is not a probability.
-        """
-        self.committer.check()
-        now_us = self.clock()
-        (arriving,) = self._pack_or_repeat([asked], now_us)
-        if not isinstance(arriving, PendingConsignment):
-            return arriving
-        answer = self._score_and_log([arriving], now_us, self._compute_features([arriving]))[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def decide_all(self, asked: Sequence[ScoreRequest]) -> list[ScoreResult | Exception]:
-        """Score consignments together, with the same log entries and results as `decide` for one after the other.
-
-        Parameters
-        ----------
-        asked : sequence of ScoreRequest
-            Requests of one day, no consignment twice; some dozens at a time are fastest.
-
-        Returns
-        -------
-        list of ScoreResult or Exception
-            For each request the result or error of `decide`.
-        """
-        if len(asked) == 1 or not self.state.history.has_room(len(asked)):
-            return [self._try(each) for each in asked]
+    def _decide(self, asked: Sequence[ScoreRequest]) -> list[ScoreResult | Exception]:
+        """Score consignments together; one after the other, if together an error occurs before they are counted."""
+        if len(asked) > 1 and not self.state.history.has_room(len(asked)):
+            return self._decide_singly(asked)
         try:
             self.committer.check()
             now_us = self.clock()
             arriving = self._pack_or_repeat(asked, now_us)
             fresh = [each for each in arriving if isinstance(each, PendingConsignment)]
             counted = self._compute_features(fresh) if fresh else None
-        except Exception:  # nothing was counted yet; scoring one by one fails only the faulty request
-            return [self._try(each) for each in asked]
+        except Exception as fault:
+            return [fault] if len(asked) == 1 else self._decide_singly(asked)
         decided = iter(self._score_and_log(fresh, now_us, counted) if counted else ())
         return [next(decided) if isinstance(each, PendingConsignment) else each for each in arriving]
+
+    def _decide_singly(self, asked: Sequence[ScoreRequest]) -> list[ScoreResult | Exception]:
+        return [answer for each in asked for answer in self._decide([each])]
 
     def _count_answers(self, answers: Sequence[ScoreResult | Exception]) -> None:
         """Count new decisions, repeats and failures."""
@@ -220,12 +165,6 @@ class Scorer:
         for name, count in others.items():
             if count:
                 self._metrics.counters[name].inc(count)
-
-    def _try(self, asked: ScoreRequest) -> ScoreResult | Exception:
-        try:
-            return self.decide(asked)
-        except Exception as fault:
-            return fault
 
     def explain(self, features: Row, count: int, goods: str) -> list[Reason]:
         """Compute the reasons of a row of this model's features, with words of its goods text."""
@@ -310,17 +249,12 @@ class Scorer:
 
     def _compute_features(self, arriving: Sequence[PendingConsignment]) -> FeatureRows:
         """Compute the features of consignments of one day and count them in history, one after the other."""
-        pipeline, state, first, begun = self.model.pipeline, self.state, arriving[0].c, time.perf_counter()
+        begun, day, consignments = time.perf_counter(), arriving[0].asked.day, [each.c for each in arriving]
         X = self._clear_rows(len(arriving))
         keys, counterparts = np.zeros((2, len(arriving), self._kinds), dtype=np.uint64)
-        sequence, day = self.committer.next_sequence, arriving[0].asked.day
-        consignments = [each.c for each in arriving]
-        if len(arriving) == 1:
-            pipeline.fill_row(first, X[0], keys[0], counterparts[0], sequence)
-        else:
-            pipeline.fill_rows(consignments, X, keys, counterparts, sequence)
+        self.model.pipeline.fill_rows(consignments, X, keys, counterparts, self.committer.next_sequence)
         issued_us = [each.arrival.issued_us for each in arriving]
-        state.record_arrivals([each.known for each in arriving], day, keys, counterparts, X, issued_us)
+        self.state.record_arrivals([each.known for each in arriving], day, keys, counterparts, X, issued_us)
         self._timings.append(("features", time.perf_counter() - begun))
         self._traffic.record(consignments, X)
         return FeatureRows(X, keys, counterparts)
@@ -333,32 +267,35 @@ class Scorer:
         rows.fill(0.0)
         return rows
 
-    def _score_rows(self, X: Rows, channels: list[str]) -> Sequence[float | None]:
-        """Score rows together; return None for each if they must be scored one by one."""
-        if len(X) > 1:
-            with contextlib.suppress(Exception):
-                scores: list[float] = self.model.risk.score(X, channels).tolist()
-                return scores
-        return [None] * len(X)
+    def _compute_scores(self, X: Rows, channels: Sequence[str]) -> list[float | Exception]:
+        """Compute the score of each row, or the exception of the model."""
+        try:
+            scores: list[float | Exception] = self.model.risk.score(X, channels).tolist()
+        except Exception as fault:
+            if len(X) == 1:
+                return [fault]
+            singly = (self._compute_scores(X[at : at + 1], channels[at : at + 1]) for at in range(len(X)))
+            return [score for scores in singly for score in scores]
+        return scores
 
     def _judge_all(
         self, arriving: Sequence[PendingConsignment], X: Rows
     ) -> list[JudgedConsignment | Exception]:
         """Score consignments, and compute bands and reasons; return the exception for one that the model fails on."""
-        scores = self._score_rows(X, [each.c.channel for each in arriving])
+        scores = self._compute_scores(X, [each.c.channel for each in arriving])
         judged: list[JudgedConsignment | Exception] = []
         for pending, row, features, score in zip(arriving, X, encode_features(X), scores, strict=True):
             try:
-                judged.append(self._judge(pending, row, features, score))
+                found = score if isinstance(score, Exception) else self._judge(pending, row, features, score)
+                judged.append(found)
             except Exception as fault:
                 judged.append(fault)
         return judged
 
     def _judge(
-        self, pending: PendingConsignment, row: Row, features: bytes, known: float | None
+        self, pending: PendingConsignment, row: Row, features: bytes, score: float
     ) -> JudgedConsignment:
         model, risk, c = self.model, self.model.risk, pending.c
-        score = risk.score_row(row, c.channel) if known is None else known
         if not 0.0 <= score <= 1.0:
             raise ServiceFault(
                 "the model's score is not a probability",

@@ -39,9 +39,6 @@ class RowScorer(Protocol):
     def score(self, X: NDArray[np.float32], channels: Sequence[str]) -> NDArray[np.float64]:
         """Compute the scores of rows."""
 
-    def score_row(self, row: NDArray[np.float32], channel: str) -> float:
-        """Compute the score of one row, equal to that of `score` bit for bit."""
-
     def assign_bands(self, score: NDArray[np.float64]) -> list[Band]:
         """Return the band of each score."""
 

@@ -38,6 +38,6 @@ def score_trial(scorer: Scorer, c: Consignment) -> TrialScore:
         c = msgspec.convert(c, model.record, from_attributes=True)
     row, keys, counterparts = model.describe(c, scorer.committer.next_sequence)
     state.read_arrival(convert_us_to_day(to_us(received_at)), keys, counterparts, row)
-    score = float(model.risk.score_row(row, c.channel))
+    score = model.score_row(row, c.channel)
     reasons = list(model.risk.explain(row, REASONS, goods=get_goods_text(c)))
     return TrialScore(c.consignment_id, score, model.risk.bands.assign(score), reasons)

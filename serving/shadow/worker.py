@@ -25,7 +25,7 @@ from models.bundle import Bundle
 from models.signatures.key_holders import Approvers
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import Row, decode_features
+from serving.event_log.event_codec import decode_features
 from serving.event_log.events import DecisionEvent
 from serving.event_log.key_erasures import check_vault
 from serving.event_log.reader import LogReader
@@ -87,8 +87,6 @@ class Follower:
         self._me = shadow_log.register(model.name, model.sha256, target, log.read_last_sequence())
         self.sequence = self._me.position
         self._taken: dict[tuple[str, str], CopiedColumns] = {}
-        kinds = len(model.pipeline.kinds)
-        self._keys, self._counterparts = np.zeros((2, kinds), dtype=np.uint64)
         self._group = {group: find_group_columns(model.spec, group) for group in COPIED_GROUPS}
 
     def process_batch(self) -> int:
@@ -158,11 +156,10 @@ class Follower:
             The features of the model that decided are unknown or lack one that must be copied.
         """
         c = self.model.entries.decode_consignment(event)
-        row: Row = np.zeros(len(self.model.spec), dtype=np.float32)
-        self.model.pipeline.fill_row(c, row, self._keys, self._counterparts)
+        row, _, _ = self.model.describe(c)
         taken = self._map_columns(event)
         row[taken.mine] = decode_features(event)[taken.theirs]
-        score = self.model.risk.score_row(row, c.channel)
+        score = self.model.score_row(row, c.channel)
         if not 0.0 <= score <= 1.0:
             raise ServiceFault(
                 "the challenger's score is not a probability", where=self.model.name, got=repr(score)

@@ -45,8 +45,6 @@ def test_neither_can_a_part_of_it(bundle: Bundle, unfitted: FeatureMatrix) -> No
         with pytest.raises(BadInput, match=REFUSAL):
             bundle.model.score(part, CHANNELS[: len(part)])
     with pytest.raises(BadInput, match=REFUSAL):
-        bundle.model.score_row(unfitted.X[0], "postal")
-    with pytest.raises(BadInput, match=REFUSAL):
         bundle.model.explain(unfitted.X[0])
 
 

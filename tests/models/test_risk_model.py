@@ -92,11 +92,6 @@ def test_the_reasons_of_a_high_score_raise_it_the_weightiest_first() -> None:
     assert weights[-1] > 0
 
 
-def test_many_rows_get_the_reasons_that_each_gets_alone() -> None:
-    model, X = small_model(), HELD_OUT.X[:100]
-    assert list(model.explain_rows(X, 3, [""] * len(X))) == [model.explain(row, 3) for row in X]
-
-
 def test_a_score_that_is_no_number_is_never_given() -> None:
     huge = Hand([0], [0.0], [-1], [-2], [4], [-1e308, 1e308], [2, 2])
     trees = Trees.from_text(text_of([huge, huge, huge], 1))

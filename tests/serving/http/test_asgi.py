@@ -50,7 +50,7 @@ def test_a_fault_of_ours_tells_its_request_and_nothing_of_the_consignment(
         raise ValueError("could not read Kim Min-su")
 
     assert client.service.active.scorer is not None
-    monkeypatch.setattr(client.service.active.scorer.model.pipeline, "fill_row", fail)
+    monkeypatch.setattr(client.service.active.scorer.model.pipeline, "fill_rows", fail)
     response = client.post("/v1/scores", make_consignment(), headers=JSON | {"x-request-id": "mine-2"})
     assert (response.status_code, response.json()["request_id"]) == (500, "mine-2")
     told = lines(capsys)

@@ -192,13 +192,13 @@ def test_calls_at_once_are_answered_as_one_after_the_other(
 ) -> None:
     rows = rows_of_a_stream(60)
     seen, together = [], []
-    decide_all = Scorer.decide_all
+    score_batch = Scorer.score_batch
 
     def note(scorer: Scorer, asked: Sequence[ScoreRequest]) -> list[ScoreResult | Exception]:
         together.append(len(asked))
-        return decide_all(scorer, asked)
+        return score_batch(scorer, asked)
 
-    monkeypatch.setattr(Scorer, "decide_all", note)
+    monkeypatch.setattr(Scorer, "score_batch", note)
     for name in ("one", "together"):
         publish(tmp_path / name, bundle, "1")
         with serving(settings_in(tmp_path / name)) as client:
@@ -341,7 +341,7 @@ def test_a_fault_of_ours_tells_nothing_of_the_consignment(
         raise ValueError("could not read Kim Min-su")
 
     assert client.service.active.scorer is not None
-    monkeypatch.setattr(client.service.active.scorer.model.pipeline, "fill_row", fail)
+    monkeypatch.setattr(client.service.active.scorer.model.pipeline, "fill_rows", fail)
     response = client.post("/v1/scores", fields())
     assert response.status_code == 500
     told = capsys.readouterr()

@@ -159,12 +159,10 @@ def test_a_second_score_is_that_of_the_consignment_arriving_now_without_its_firs
         for c in wanted:
             fresh = rebuild_state(log, KeyReader(model.pipeline, entries))
             known = fresh.get_consignment(c.consignment_id)
-            row = np.zeros(len(model.spec), dtype=np.float32)
-            keys, counterparts = np.zeros((2, len(model.pipeline.kinds)), dtype=np.uint64)
             now = structs.replace(c, received_at=day(20))
-            model.pipeline.fill_row(now, row, keys, counterparts, state.sequence + 1)
+            row, keys, counterparts = model.describe(now, state.sequence + 1)
             fresh.record_arrivals([known], to_day(day(20)), keys[None], counterparts[None], row[None])
-            alone.append(float(model.risk.score_row(row, c.channel)))
+            alone.append(model.score_row(row, c.channel))
         before = get_counted(state.history)
         first = [score_again(model, state, c, day(20)) for c in wanted]
         assert get_counted(state.history) == before
@@ -194,10 +192,7 @@ def test_the_command_gives_the_scores_of_the_page(client: Client, bundle: Path, 
 
     def score_rows(tables: Tables, keep: NDArray[np.bool_], second: bool) -> NDArray[np.float64]:
         matrix = compute_feature_matrix(tables, FeatureParameters(pseudonyms=names), keep=keep, second=second)
-        channels = tables.consignments["channel"].iloc[matrix.rows]
-        return np.array(
-            [model.risk.score_row(row, channel) for row, channel in zip(matrix.X, channels, strict=True)]
-        )
+        return model.risk.score(matrix.X, tables.consignments["channel"].iloc[matrix.rows].tolist())
 
     limits = HuntLimits(day(20.5))
     found = hunt(tables, find_consignment_target(tables, "SEIZED", limits.as_of), limits, score_rows)

@@ -140,14 +140,14 @@ def test_another_model_disagrees_and_that_is_counted(world: World, challenger: P
 
 def test_a_challenger_that_raises_fails_alone(world: World, bundle: Path) -> None:
     follower = world.follow(bundle)
-    score = follower.model.risk.score_row
+    score = follower.model.risk.score
 
-    def fail_now_and_then(row: Any, channel: str) -> float:
-        if row[follower.model.spec.get_column("goods.names_specific")]:
+    def fail_now_and_then(X: Any, channels: Any) -> Any:
+        if X[0, follower.model.spec.get_column("goods.names_specific")]:
             raise ValueError("as a challenger might")
-        return score(row, channel)
+        return score(X, channels)
 
-    follower.model.risk.score_row = fail_now_and_then  # type: ignore[method-assign]
+    follower.model.risk.score = fail_now_and_then  # type: ignore[method-assign]
     all_of(follower)
     assert (follower.tally.scored, follower.tally.failed) == (30, 10)
     assert len(world.opinions()) == 30
@@ -156,7 +156,7 @@ def test_a_challenger_that_raises_fails_alone(world: World, bundle: Path) -> Non
 @pytest.mark.parametrize("number", [np.nan, np.inf, -0.1, 1.1])
 def test_what_is_no_probability_is_a_failure(world: World, bundle: Path, number: float) -> None:
     follower = world.follow(bundle)
-    follower.model.risk.score_row = lambda _row, _channel: number  # type: ignore[method-assign]
+    follower.model.risk.score = lambda *_: np.array([number])  # type: ignore[method-assign]
     all_of(follower)
     assert (follower.tally.failed, world.opinions()) == (40, [])
 
