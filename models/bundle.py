@@ -192,6 +192,19 @@ class Bundle(BundleContent):
             return datetime.fromisoformat(self.card.as_of)
         return datetime.fromisoformat(self.reference.first_day).replace(tzinfo=UTC)
 
+    def require_scores_of_lightgbm(self) -> None:
+        """Score the examples with LightGBM, which must be installed, and compare the raw scores bit for bit.
+
+        Raises
+        ------
+        BundleRefused
+            If a score differs.
+        """
+        X, channels, raw, _ = self.examples
+        _require_same(
+            "raw score by LightGBM", SelfTestExamples.compute(self.model, X, channels).raw, raw
+        )
+
     def run_self_test(self) -> None:
         """Score the examples again, and compare them with the expected scores bit for bit.
 
@@ -280,7 +293,7 @@ def load_bundle(directory: Path) -> Bundle:
         bands=_decode(files[BANDS], Bands, BANDS),
         spec=spec,
         context=ReasonContext(
-            () if reference is None else reference.medians or (),
+            () if reference is None else reference.medians,
             features.fitted.get("vocabularies", {}),
             arrays.get("text_weights"),
             {} if reference is None else reference.channel_medians,
@@ -406,8 +419,12 @@ def _read_verified_files(directory: Path) -> dict[str, bytes]:
         _refuse("the bundle is incomplete", str(directory), expected=", ".join(absent))
     manifest = _decode(files[MANIFEST], _Manifest, MANIFEST)
     if manifest.format != FORMAT_VERSION:
-        _refuse(
-            "a bundle of another format", MANIFEST, got=str(manifest.format), expected=str(FORMAT_VERSION)
+        raise BundleRefused(
+            "a bundle of another format",
+            where=MANIFEST,
+            got=str(manifest.format),
+            expected=str(FORMAT_VERSION),
+            todo="train the model again with this version of npsrisk",
         )
     # Only this form is accepted, so that every changed byte is detected.
     if _encode(manifest) != files[MANIFEST]:

@@ -64,10 +64,10 @@ class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Part of the traffic to column to its quantiles, see `training.monitoring.traffic_profile.QUANTILES`, of values above zero.
     sources : dict
         Column to value to the activity of this source.
-    medians : list or None
-        Median of each feature over its values in all channels, None if it has no values. None in older bundles.
+    medians : list
+        Median of each feature over its values in all channels, None if it has no values.
     channel_medians : dict
-        Channel to the medians of its features; empty in older bundles.
+        Channel to the medians of its features.
     """
 
     first_day: str
@@ -85,8 +85,8 @@ class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     missing: dict[str, dict[str, Count]]
     sizes: dict[str, dict[str, list[float]]]
     sources: dict[str, dict[str, SourceActivity]]
-    medians: list[float | None] | None = None
-    channel_medians: dict[str, list[float | None]] = {}
+    medians: list[float | None]
+    channel_medians: dict[str, list[float | None]]
 
     def require_fit(self, spec: Spec, where: str) -> None:
         """Raise `BundleRefused` if the profile has other features than the spec, or counts that do not fit its edges.
@@ -97,10 +97,8 @@ class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         bins = [len(edges) + 2 for edges in self.edges]
         tables = [[len(counts) for counts in each] for each in self.features.values()]
-        of_features = [*self.means.values(), *self.spreads.values(), *self.channel_medians.values()]
-        if self.medians is not None:
-            of_features.append(self.medians)
-        moments = [len(each) for each in of_features]
+        of_features = (*self.means.values(), *self.spreads.values(), *self.channel_medians.values())
+        moments = [len(each) for each in (*of_features, self.medians)]
         scores = [len(counts) for counts in self.scores.values()]
         if (
             len(bins) != len(spec)

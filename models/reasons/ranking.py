@@ -37,22 +37,7 @@ FINDS_SUFFIX = "_finds"
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One reason for a score.
-
-    Attributes
-    ----------
-    code : str
-        Shared by features that mean the same to an officer.
-    text : str
-        Up to three facts, the strongest first, with what is usual. One on which an officer cannot act comes after the others.
-    value : float or None
-        Of the fact that is named first; None if it is missing or a code, and of older decisions.
-    usual : float or None
-        The median of the feature of that fact over the traffic on which the model was judged; None if it is not kept.
-    contribution : float
-        What all features of this code add to the raw score, in log-odds; above 0 raises the risk.
-    direction : str
-    """
+    """One reason for a score: up to three facts of features that mean the same to an officer."""
 
     code: Annotated[str, Meta(description="what it is about; GET /v1/reasons lists all codes")]
     text: Annotated[str, Meta(description="for an officer: up to three facts, the strongest first")]
@@ -67,7 +52,6 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         ),
     ] = None
     contribution: Annotated[float, Meta(description="to the raw score, in log-odds")]
-    # What was logged before there was a direction raises the score: nothing else was given.
     direction: Annotated[
         Literal["raises", "lowers"], Meta(description="whether it raises or lowers the score")
     ] = "raises"

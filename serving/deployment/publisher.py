@@ -1,6 +1,6 @@
 """Publisher: the only process that brings a model from MLflow to the service.
 
-It verifies the bundle's checksums, its self-test and the chain of promotion records. Then it writes the model's folder
+It verifies the bundle's checksums, its self-test, the scores of LightGBM and the chain of promotion records. Then it writes the model's folder
 `models/NAME-VERSION-DIGEST/` in the state directory and replaces `models/current.json` atomically. A challenger is
 published in `models/shadow.json`; it may lack a promotion record, and its release says so. The service itself never
 connects to MLflow.
@@ -153,6 +153,7 @@ def _fetch(registry: Registry, version: ModelVersion) -> FetchedModel:
     folder = registry.download_fits(version).served
     bundle = load_bundle(folder)
     bundle.run_self_test()
+    bundle.require_scores_of_lightgbm()
     return FetchedModel(version, folder, bundle)
 
 

@@ -27,6 +27,8 @@ def reference(**changes: object) -> ReferenceProfile:
         missing={"postal": {"hs_code": 2}},
         sizes={"channel:postal": {"pieces": [1.0, 1.0, 1.0, 2.0, 3.0]}},
         sources={"office": {"Incheon": SourceActivity(6, 1)}},
+        medians=[1.5, None],
+        channel_medians={"postal": [1.5, None]},
     )
     return msgspec.structs.replace(whole, **changes)
 

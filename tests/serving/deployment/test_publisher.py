@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import lightgbm
 import pytest
 from click.testing import CliRunner
 from mlflow import MlflowClient
@@ -149,3 +150,15 @@ def test_a_pointer_that_leaves_the_folder_of_models_is_refused(tmp_path: Path, f
     pointer.write_text(json.dumps({"folder": folder}))
     with pytest.raises(BundleRefused, match="not a release that can be served"):
         find_release_folder(tmp_path)
+
+
+def test_a_bundle_to_which_lightgbm_gives_other_scores_is_not_published(
+    shelf: Shelf, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict = lightgbm.Booster.predict
+    monkeypatch.setattr(
+        lightgbm.Booster, "predict", lambda *given, **named: predict(*given, **named) + 1e-12
+    )
+    with pytest.raises(BundleRefused, match="another raw score by LightGBM"):
+        publish(shelf.registry, settings.model, settings)
+    assert roles(settings) == {}
