@@ -38,18 +38,7 @@ class Bands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def from_scores(cls, scores: Floats) -> "Bands":
-        """Compute the cut-offs so that at most `HIGH_SHARE` of the traffic is high, and so on. Ties stay below.
-
-        Parameters
-        ----------
-        scores : float64 array, (n,)
-            Probabilities of a sample of all traffic, inspected or not; n at least 1.
-
-        Raises
-        ------
-        BadInput
-            If there is no traffic.
-        """
+        """Compute the cut-offs so that at most `HIGH_SHARE` of the traffic is high, and so on. Ties stay below."""
         if not len(scores):
             raise BadInput(
                 "there is no traffic to compute the bands from",

@@ -21,25 +21,14 @@ MISSING_RANK_VALUE = -1e39
 
 
 class Baseline(Protocol):
-    """A method that orders consignments by risk.
-
-    Attributes
-    ----------
-    name : str
-    """
+    """A method that orders consignments by risk."""
 
     @property
     def name(self) -> str:
         """Return its name in tables and metrics."""
 
     def compute_scores(self, X: Rows, consignment_ids: Sequence[str]) -> Floats:
-        """Compute a number per row; higher is riskier, and never NaN.
-
-        Parameters
-        ----------
-        X : float32 array, (n, features)
-        consignment_ids : sequence of str, (n,)
-        """
+        """Compute a number per row; higher is riskier, and never NaN."""
 
 
 def fit_baselines(
@@ -51,19 +40,7 @@ def fit_baselines(
     seed: int = 1,
     linear: LogisticRegression | None = None,
 ) -> tuple[Baseline, ...]:
-    """Fit all baselines on the training rows.
-
-    Parameters
-    ----------
-    X : float32 array, (n, features)
-    y : array, (n,)
-        1 positive, 0 negative; both must occur.
-    weight : float64 array, (n,)
-    spec : Spec
-    seed : int
-    linear : LogisticRegression, optional
-        As fitted on the same rows before. Default: it is fitted.
-    """
+    """Fit all baselines on the training rows."""
     labels = np.asarray(y, dtype=np.float64)
     kept, weight = sample_negatives(labels, np.asarray(weight, dtype=np.float64))
     X, y = X[kept], labels[kept]

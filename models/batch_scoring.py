@@ -113,15 +113,7 @@ def score_chunks(
 
 @dataclass(frozen=True)
 class ChunkScorer:
-    """A function that scores chunks of feature rows, also in another process.
-
-    Attributes
-    ----------
-    model : RiskModel
-    columns : ScoreColumns
-    history : str
-        Value of the column `history`.
-    """
+    """A function that scores chunks of feature rows, also in another process."""
 
     model: RiskModel
     columns: ScoreColumns

@@ -111,15 +111,7 @@ class SelfTestExamples(NamedTuple):
 
     @classmethod
     def compute(cls, model: RiskModel, X: Rows, channels: Sequence[str]) -> "SelfTestExamples":
-        """Compute the expected scores of rows with LightGBM, which must be installed.
-
-        Parameters
-        ----------
-        model : RiskModel
-        X : float32 array, (n, features)
-            A few validation rows of each band; at most `MAX_EXAMPLES`.
-        channels : sequence of str, (n,)
-        """
+        """Compute the expected scores of rows with LightGBM, which must be installed."""
         import lightgbm
 
         booster = lightgbm.Booster(model_str=model.trees.text)
@@ -160,16 +152,7 @@ UNREGISTERED = "unregistered"
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Bundle(BundleContent):
-    """The bundle of a loaded model.
-
-    Attributes
-    ----------
-    card : ModelCard
-    sha256 : str
-        SHA-256 of the manifest, and so of the whole bundle.
-    version : str
-        Number of the registered version, if it was fetched from the registry.
-    """
+    """The bundle of a loaded model; `sha256` is that of the manifest, and so of the whole bundle."""
 
     card: ModelCard
     sha256: str
@@ -193,26 +176,12 @@ class Bundle(BundleContent):
         return datetime.fromisoformat(self.reference.first_day).replace(tzinfo=UTC)
 
     def require_scores_of_lightgbm(self) -> None:
-        """Score the examples with LightGBM, which must be installed, and compare the raw scores bit for bit.
-
-        Raises
-        ------
-        BundleRefused
-            If a score differs.
-        """
+        """Score the examples with LightGBM, which must be installed, and compare the raw scores bit for bit."""
         X, channels, raw, _ = self.examples
-        _require_same(
-            "raw score by LightGBM", SelfTestExamples.compute(self.model, X, channels).raw, raw
-        )
+        _require_same("raw score by LightGBM", SelfTestExamples.compute(self.model, X, channels).raw, raw)
 
     def run_self_test(self) -> None:
-        """Score the examples again, and compare them with the expected scores bit for bit.
-
-        Raises
-        ------
-        BundleRefused
-            If a score differs, or its contributions do not add up to it.
-        """
+        """Score the examples again, and compare them with the expected scores bit for bit."""
         X, channels, raw, probability = self.examples
         _require_same("raw score", self.model.predict_raw(X), raw)
         _require_same("probability", self.model.score(X, channels), probability)

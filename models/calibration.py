@@ -75,19 +75,7 @@ class Calibration:
     channels: dict[str, float]
 
     def calibrate(self, raw: Floats, channel: Sequence[str]) -> Floats:
-        """Compute the probability of each row.
-
-        Parameters
-        ----------
-        raw : float64 array, (n,)
-            Log-odds of the trees; not NaN.
-        channel : sequence of str, (n,)
-
-        Returns
-        -------
-        float64 array, (n,)
-            Above 0 and below 1, with the same bits for one row and for many.
-        """
+        """Compute the probability of each row, above 0 and below 1, with the same bits for one row and for many."""
         intercepts = [self.channels.get(each, self.intercept) for each in channel]
         return np.asarray(_compute_logistics(self.slope * raw + np.array(intercepts, dtype=np.float64)))
 
@@ -131,13 +119,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, data: bytes, *, where: str = "calibration.json") -> "Calibration":
-        """Parse the result of `to_json`.
-
-        Raises
-        ------
-        BundleRefused
-            If it is not a calibration, or the slope or an intercept is out of range.
-        """
+        """Parse the result of `to_json`; raise `BundleRefused` if a parameter is out of range."""
         try:
             read = msgspec.json.decode(data, type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -291,13 +273,6 @@ class CalibrationLevel(NamedTuple):
 def estimate_level(probability: Floats, positive: NDArray[np.bool_]) -> CalibrationLevel:
     """Estimate the shift of scores from random inspections.
 
-    Parameters
-    ----------
-    probability : float64 array, (n,)
-        Calibrated scores of random inspections that are later than the training data of the model.
-    positive : bool array, (n,)
-        Their results.
-
     Notes
     -----
     The posterior of the shift s is proportional to exp(-s^2 / (2 sd^2)) times the product of the Bernoulli probabilities at
@@ -375,16 +350,7 @@ def shift_calibration(calibration: Calibration, shift: float) -> Calibration:
 def anchor_calibration(
     calibration: Calibration, raw: Floats, channels: Sequence[str], positive: NDArray[np.bool_]
 ) -> tuple[Calibration, CalibrationLevel]:
-    """Shift a calibration to the level that random inspections show.
-
-    Parameters
-    ----------
-    calibration : Calibration
-    raw : float64 array, (n,)
-        Raw scores of random inspections.
-    channels : sequence of str, (n,)
-    positive : bool array, (n,)
-    """
+    """Shift a calibration to the level that random inspections show."""
     level = estimate_level(calibration.calibrate(raw, channels), positive)
     return shift_calibration(calibration, level.shift), level
 

@@ -57,15 +57,7 @@ class LinearPart(NamedTuple):
 
 
 def fit_linear_part(X: Rows, y: NDArray[Any], weight: Floats) -> LinearPart:
-    """Fit a linear model, and convert it to step functions over its training rows.
-
-    Parameters
-    ----------
-    X : float32 array, (n, features)
-    y : array, (n,)
-        1 positive, 0 negative; both must occur.
-    weight : float64 array, (n,)
-    """
+    """Fit a linear model, and convert it to step functions over its training rows."""
     labels = np.asarray(y, dtype=np.float64)
     kept, weights = sample_negatives(labels, weight)
     few = X[kept]

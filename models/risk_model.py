@@ -172,23 +172,7 @@ class RiskModel:
     def fit(
         cls, rows: LabelledRows, *, spec: Spec, later: LabelledRows, options: FitOptions | None = None
     ) -> "RiskModel":
-        """Fit the trees, calibrate them on later rows, and compute the bands from these rows as if they were all traffic.
-
-        Parameters
-        ----------
-        rows : LabelledRows
-            Training rows.
-        spec : Spec
-            The features, in the order of the columns.
-        later : LabelledRows
-            Rows of a later time, at least one.
-        options : FitOptions, optional
-
-        Raises
-        ------
-        BadInput
-            See `grow_trees`.
-        """
+        """Fit the trees, calibrate them on later rows, and compute the bands from these rows as if they were all traffic."""
         trees = grow_trees(rows, spec, options).trees
         checked = _check_rows(later, spec, "later rows")
         raw = predict_finite(trees, checked.X)
@@ -197,13 +181,7 @@ class RiskModel:
         return cls(trees, calibration, bands, spec)
 
     def replace_spec(self, installed: Spec) -> "RiskModel":
-        """Return the same model with the texts of the installed version's spec.
-
-        Raises
-        ------
-        BundleRefused
-            If it was trained on other features than this version of npsrisk computes.
-        """
+        """Return the same model with the texts of the installed version's spec."""
         installed.require(self.spec)
         return RiskModel(self.trees, self.calibration, self.bands, installed, self._context)
 
@@ -213,15 +191,7 @@ class RiskModel:
         return ReasonRanker(self.spec, self._context)
 
     def predict_raw(self, X: Rows) -> Floats:
-        """Compute the raw scores in log-odds, float64 (n,).
-
-        Raises
-        ------
-        BadInput
-            If the features were computed without fitted parameters.
-        ServiceFault
-            If a score is not finite. The model never returns such a score.
-        """
+        """Compute the raw scores in log-odds, float64 (n,); raise `ServiceFault` if one is not finite."""
         return predict_finite(self.trees, X)
 
     def score(self, X: Rows, channels: Sequence[str]) -> Floats:
@@ -277,21 +247,7 @@ class GrownTrees(NamedTuple):
 
 
 def grow_trees(rows: LabelledRows, spec: Spec, options: FitOptions | None = None) -> GrownTrees:
-    """Fit trees that start from the rule prior, and blend them with a linear model.
-
-    Parameters
-    ----------
-    rows : LabelledRows
-        Training rows.
-    spec : Spec
-        The features, in the order of the columns.
-    options : FitOptions, optional
-
-    Raises
-    ------
-    BadInput
-        If the rows do not fit together, or there are no positives or no negatives.
-    """
+    """Fit trees that start from the rule prior, and blend them with a linear model."""
     options = options or FitOptions()
     training = _check_rows(rows, spec, "training rows")
     if not 0 < float(np.sum(training.weight * training.y)) < float(np.sum(training.weight)):
@@ -328,15 +284,7 @@ def _grow_boosted_trees(rows: LabelledRows, start: Floats | None, spec: Spec, op
 
 
 def predict_finite(trees: Trees, X: Rows) -> Floats:
-    """Compute the raw scores of trees in log-odds, float64 (n,).
-
-    Raises
-    ------
-    BadInput
-        If the features were computed without fitted parameters.
-    ServiceFault
-        If a score is not finite. A model never returns such a score.
-    """
+    """Compute the raw scores of trees in log-odds, float64 (n,); raise `ServiceFault` if one is not finite."""
     _refuse_unfitted(X)
     raw = trees.predict_raw(X)
     if not np.isfinite(raw).all():

@@ -37,16 +37,7 @@ class RulePrior:
 
     @classmethod
     def fit(cls, X: Rows, y: NDArray[Any], weight: Floats, spec: Spec) -> "RulePrior":
-        """Fit the linear function.
-
-        Parameters
-        ----------
-        X : float32 array, (n, features)
-        y : array, (n,)
-            1 positive, 0 negative; both must occur with weight above 0.
-        weight : float64 array, (n,)
-        spec : Spec
-        """
+        """Fit the linear function."""
         from sklearn.linear_model import LogisticRegression
         from threadpoolctl import threadpool_limits
 
@@ -61,13 +52,7 @@ class RulePrior:
         return self.base + self.per_point * self.rules.compute_scores(X) if self.per_point else None
 
     def to_step_functions(self, X: Rows) -> list[StepFunction]:
-        """Convert the prior to step functions of two steps, one per rule, the first with the base. None if points do not help.
-
-        Parameters
-        ----------
-        X : float32 array, (n, features)
-            Rows that are counted on the steps.
-        """
+        """Convert the prior to step functions of two steps, one per rule, the first with the base. None if points do not help."""
         if not self.per_point:
             return []
         found: list[StepFunction] = []

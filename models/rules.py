@@ -24,14 +24,7 @@ Rows = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule that gives points if a feature reaches a value.
-
-    Attributes
-    ----------
-    feature : str
-    at_least : float
-    points : float
-    """
+    """A rule that gives points if a feature reaches a value."""
 
     feature: str
     at_least: float
@@ -91,12 +84,6 @@ class Rules:
     """The scorer that adds up the points of the rules that hold.
 
     It has the interface of `RiskModel`, so that the service can score with it if there is no model.
-
-    Parameters
-    ----------
-    spec : Spec
-        Features of the rows. A rule whose feature is missing never holds.
-    rules : sequence of Rule
     """
 
     name = "rules"
@@ -135,13 +122,7 @@ class Rules:
         return hashlib.sha256(msgspec.json.encode([rules, meaning, self.spec.compute_digest()])).hexdigest()
 
     def replace_spec(self, installed: Spec) -> "Rules":
-        """Return the same rules with the texts of the installed version's spec.
-
-        Raises
-        ------
-        BundleRefused
-            If it has other features.
-        """
+        """Return the same rules with the texts of the installed version's spec."""
         installed.require(self.spec)
         return Rules(installed, self.rules)
 

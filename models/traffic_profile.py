@@ -19,15 +19,7 @@ MISSING_BIN = -1
 
 
 class SourceActivity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The activity of a source of data, for example an office or a carrier.
-
-    Attributes
-    ----------
-    arrivals : int
-        Number of consignments of the whole period.
-    longest_silence_days : int
-        Maximum number of consecutive UTC days without a consignment.
-    """
+    """The activity of a source of data, for example an office or a carrier."""
 
     arrivals: Count
     longest_silence_days: Count
@@ -89,12 +81,7 @@ class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     channel_medians: dict[str, list[float | None]]
 
     def require_fit(self, spec: Spec, where: str) -> None:
-        """Raise `BundleRefused` if the profile has other features than the spec, or counts that do not fit its edges.
-
-        Raises
-        ------
-        BundleRefused
-        """
+        """Raise `BundleRefused` if the profile has other features than the spec, or counts that do not fit its edges."""
         bins = [len(edges) + 2 for edges in self.edges]
         tables = [[len(counts) for counts in each] for each in self.features.values()]
         of_features = (*self.means.values(), *self.spreads.values(), *self.channel_medians.values())

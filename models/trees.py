@@ -18,23 +18,7 @@ Floats = NDArray[np.float64]
 
 
 class Trees:
-    """The boosted trees of a model.
-
-    Parameters
-    ----------
-    feature_names : sequence of str
-        Names in the order of the row.
-    trees : sequence of Tree
-    text : str
-        Model text of the trees, without its parameters.
-
-    Attributes
-    ----------
-    feature_names : tuple of str
-    text : str
-    expected : float
-        Mean raw score over the training rows, from the counts of the trees, in log-odds.
-    """
+    """The boosted trees of a model; `expected` is their mean raw score over the training rows, in log-odds."""
 
     def __init__(self, feature_names: Sequence[str], trees: Sequence[Tree], text: str) -> None:
         self.feature_names = tuple(feature_names)
@@ -52,21 +36,7 @@ class Trees:
 
     @classmethod
     def from_text(cls, text: str, *, where: str = "trees.txt") -> "Trees":
-        """Parse the model text of LightGBM.
-
-        Parameters
-        ----------
-        text : str
-            Text of a binary model with numeric splits, with or without its parameters.
-        where : str
-            Name of the source in errors.
-
-        Raises
-        ------
-        BundleRefused
-            If the text is damaged, or the model is not supported: categorical splits, linear leaves, several classes,
-            averaged output, another objective or version, paths of more than `MAX_DEPTH` splits.
-        """
+        """Parse the text of a binary LightGBM model with numeric splits; raise `BundleRefused` if it is damaged or another one."""
         names, trees = parse_trees(text, where)
         return cls(names, trees, strip_parameters(text))
 

@@ -26,14 +26,7 @@ class KeyColumns(NamedTuple):
 
 
 class KeyDetections:
-    """Names the key whose earlier consignments had the highest share of detections.
-
-    Parameters
-    ----------
-    template : ReasonTemplate
-        With the texts `single_key` and `several_key`.
-    keys : sequence of KeyColumns
-    """
+    """Names the key whose earlier consignments had the highest share of detections."""
 
     def __init__(self, template: ReasonTemplate, keys: Sequence[KeyColumns]) -> None:
         self._template, self._keys = template, tuple(keys)

@@ -87,22 +87,7 @@ class _ExplainedRow(NamedTuple):
 
 
 class ReasonRanker:
-    """Turn contributions into reasons.
-
-    Parameters
-    ----------
-    spec : Spec
-        The features in the order of the row.
-    context : ReasonContext
-        What is usual, and learnt values by their codes.
-    language : str, optional
-        One of `models.reasons.texts.LANGUAGES`; default: what the environment names.
-
-    Attributes
-    ----------
-    context, language
-        As given.
-    """
+    """Turn contributions into reasons; the default of `language` is what the environment names."""
 
     def __init__(self, spec: Spec, context: ReasonContext = NO_CONTEXT, language: str | None = None) -> None:
         self.context, self.language = context, language or get_language()

@@ -137,20 +137,7 @@ def select(
 def compute_selection_probabilities(
     scores: Floats, offices: Sequence[str], received_days: Ints, *, capacity: int, explore: float
 ) -> Floats:
-    """Compute the marginal selection probability of every row, selected or not.
-
-    Parameters
-    ----------
-    scores, offices, received_days
-        See `select`.
-    capacity, explore
-        See `SelectionRule`.
-
-    Returns
-    -------
-    float64 array, (n,)
-        In [0, 1]. In each office and day the sum is the capacity, or the number of rows if there are fewer.
-    """
+    """Compute the marginal probability of every row, selected or not; in each office and day the sum is the capacity."""
     check_selection((), scores, capacity, explore)
     probability = np.zeros(len(scores))
     for _, _, places in group_cells(offices, received_days):
@@ -210,22 +197,7 @@ def build_list_table(scores: "pd.DataFrame", rows: Sequence[SelectedConsignment]
 def add_work_columns(
     chosen: "pd.DataFrame", scores: "pd.DataFrame", consignments: "pd.DataFrame | None" = None
 ) -> "pd.DataFrame":
-    """Add what an officer needs to find and judge a consignment: score, band, reasons, and goods if a table is given.
-
-    Parameters
-    ----------
-    chosen : DataFrame
-        A selection table.
-    scores : DataFrame
-        The score table from which it was selected, with `score` and `band`; reasons in `reasons` are optional.
-    consignments : DataFrame, optional
-        Consignment table. Of several versions the one that counts is shown. Names and addresses are not used.
-
-    Returns
-    -------
-    DataFrame
-        The columns of `chosen`, then `score`, `band`, `reasons` if there are any, and `GOODS_COLUMNS` of the table.
-    """
+    """Add what an officer needs to find and judge a consignment: score, band, reasons, and goods if a table is given."""
     import pandas as pd
 
     from consignments.columns import normalize_column

@@ -55,13 +55,7 @@ def sign_message(message: AnyMessage, key: SigningKey) -> bytes:
 
 
 def read_signed_message(data: bytes, partners: Partners, now: datetime, where: str = "") -> SignedMessage:
-    """Read a message that came from outside, as an envelope in JSON.
-
-    Raises
-    ------
-    MessageFault
-        If it is too large, no envelope, no message, contradictory, expired, or not signed by a partner that is its author.
-    """
+    """Read an envelope from outside; raise `MessageFault` if it is contradictory, expired, or not signed by its author."""
     if len(data) > MAX_MESSAGE_BYTES:
         raise MessageFault(
             "a message is too large",

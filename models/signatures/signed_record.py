@@ -106,14 +106,7 @@ def verify_signed_chain(records: Sequence[SignedRecord], approvers: Approvers) -
 def find_approval(
     records: Sequence[SignedRecord], name: str, version: str, bundle_sha256: str, approvers: Approvers
 ) -> SignedRecord:
-    """Find the latest record that approved this very bundle of a registered model, and check its signatures and the chain.
-
-    Raises
-    ------
-    PromotionRefused
-        If the chain is broken or is that of another model, the version was never promoted, its bundle is not the approved one, or
-        too few approvers signed.
-    """
+    """Find the latest record that approved this very bundle, and check signatures and chain; raise `PromotionRefused` if any fails."""
     verify_signed_chain(records, approvers)
     other = next((each.record for each in records if each.record.name != name), None)
     if other is not None:

@@ -35,24 +35,12 @@ class FetchedModel(NamedTuple):
 def publish(registry: Registry, uri: str, settings: Settings) -> dict[str, Any]:
     """Publish a promoted model version to the service.
 
-    Parameters
-    ----------
-    registry : Registry
-    uri : str
-        `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
-    settings : Settings
-
-    Returns
-    -------
-    dict
-        `name`, `version`, `folder`, `bundle_sha256`, `approved`.
-
     Raises
     ------
     PromotionRefused
         The version was never promoted, its bundle is not the approved one, or the record of the current release is missing.
     BundleRefused
-        The bundle was changed or fails its self-test; the earlier release stays in use.
+        The bundle was changed or fails a check; the earlier release stays in use.
     """
     version = registry.resolve(uri)
     fetched = _fetch(registry, version)
@@ -66,29 +54,7 @@ def publish(registry: Registry, uri: str, settings: Settings) -> dict[str, Any]:
 
 
 def publish_shadow(registry: Registry, uri: str | None, settings: Settings) -> dict[str, Any] | None:
-    """Publish a challenger in addition to the current release, or withdraw the challenger if there is none.
-
-    Parameters
-    ----------
-    registry : Registry
-    uri : str or None
-        `models:/NAME@ALIAS` or `models:/NAME/VERSION`; None for no challenger.
-    settings : Settings
-
-    Returns
-    -------
-    dict or None
-        The same as of `publish`; None if the version does not exist or is the current release.
-
-    Raises
-    ------
-    BadInput
-        Its target is not that of the current release.
-    PromotionRefused
-        It was promoted with another bundle, or the chain of promotion records is broken.
-    BundleRefused
-        The bundle was changed or fails its self-test; the earlier release stays in use.
-    """
+    """Publish a challenger in addition to the current release, as `publish` does; without one, withdraw it and return None."""
     path = settings.state_dir / "models" / "shadow.json"
     version = None if uri is None else _resolve(registry, uri)
     current, approvers = find_release_folder(settings.state_dir), Approvers.read(settings.approvers_file)
@@ -113,12 +79,7 @@ def publish_shadow(registry: Registry, uri: str | None, settings: Settings) -> d
 def _require_released_record(
     name: str, records: Sequence[SignedRecord], state_dir: Path, approvers: Approvers
 ) -> None:
-    """Refuse records without the one that approved the current release: who cuts off the last ones brings back an old model.
-
-    Raises
-    ------
-    PromotionRefused
-    """
+    """Refuse records without the one that approved the current release: who cuts off the last ones brings back an old model."""
     record = _read_current_record(state_dir, approvers)
     if record is None or record.name != name:
         return

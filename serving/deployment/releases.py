@@ -37,18 +37,7 @@ class ReleaseManifest(msgspec.Struct, frozen=True):
 
 
 class Release(msgspec.Struct, frozen=True):
-    """A published model version.
-
-    Attributes
-    ----------
-    name, version : str
-        Name and version in the MLflow registry.
-    bundle_sha256 : str
-        Digest of the bundle; with a promotion record, of the approved one.
-    record : PromotionRecord or None
-        Who approved it, and why; None for a challenger without approval.
-    bundle_dir : Path
-    """
+    """A published model version; `record` says who approved it and why, and is None for a challenger without approval."""
 
     name: str
     version: str
@@ -63,13 +52,7 @@ class Release(msgspec.Struct, frozen=True):
 
 
 def find_release_folder(state_dir: Path, role: Role = "current") -> Path | None:
-    """Return the folder of the release that is published for a role, or None if there is none.
-
-    Raises
-    ------
-    BundleRefused
-        The file that names it cannot be read, or points outside the folder of models.
-    """
+    """Return the folder of the release for a role, None if there is none; raise `BundleRefused` if it is not one of the models."""
     path = state_dir / "models" / f"{role}.json"
     try:
         name = msgspec.json.decode(path.read_bytes(), type=ReleasePointer).folder
@@ -83,14 +66,7 @@ def find_release_folder(state_dir: Path, role: Role = "current") -> Path | None:
 
 
 def read_release(folder: Path, approvers: Approvers, role: Role = "current") -> Release:
-    """Read what was published in a folder, and check who approved it; the bundle itself is not loaded.
-
-    Raises
-    ------
-    BundleRefused
-        If it is incomplete, its promotion record approves another version or bundle or is not signed by enough approvers, or if
-        it has no record and is to decide.
-    """
+    """Read what was published in a folder; raise `BundleRefused` if it decides and was not approved. The bundle is not loaded."""
     path = folder / "release.json"
     try:
         note = msgspec.json.decode(path.read_bytes(), type=ReleaseManifest)

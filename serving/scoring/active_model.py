@@ -17,32 +17,7 @@ from serving.telemetry.metrics import Metrics
 
 
 class ActiveModel:
-    """The model that scores now, with its state, its scorer and the intake of other records.
-
-    Parameters
-    ----------
-    committer : Committer
-    clock : callable
-    metrics : Metrics
-    without_model : {"rules", "refuse"}
-        What scores if no model is published.
-    members : ExchangeMembers
-        Partners and operation keys, by which messages of partners are checked.
-
-    Attributes
-    ----------
-    committer : Committer
-    clock : callable
-    model : LoadedModel
-        The published model, or the rules.
-    state : State
-        State up to the end of the log.
-    intake : Intake
-    scorer : Scorer or None
-        None if no model could be loaded and the rules do not replace it.
-    fault : str or None
-        Why the published model does not score.
-    """
+    """The model that scores now, or the rules, with its state, intake and scorer; `fault` says why the published model does not score."""
 
     model: LoadedModel
     state: State
@@ -107,13 +82,7 @@ class ActiveModel:
         )
 
     async def prefetch(self, consignment_ids: Sequence[str]) -> None:
-        """Load the states of consignments into memory, so that recording their events does not wait for the log.
-
-        Raises
-        ------
-        ServiceFault
-            The log cannot be written now, or states must be read from it and cannot be.
-        """
+        """Load the states of consignments into memory; raise `ServiceFault` if the log cannot be written now, or not be read."""
         if not consignment_ids:
             return
         state = None

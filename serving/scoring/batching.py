@@ -22,15 +22,7 @@ BatchResults = list[ScoreResult | Exception]
 
 
 class Batcher:
-    """A collector of single score requests into batches.
-
-    Parameters
-    ----------
-    score : callable
-        Scores a batch from `split_batches`.
-    when_free : callable
-        Calls its argument when the log is free (`serving.event_log.group_commit.Committer.call_when_free`).
-    """
+    """A collector of single score requests into batches; `when_free` calls its argument when the log is free."""
 
     def __init__(
         self,

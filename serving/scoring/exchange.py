@@ -20,19 +20,7 @@ from serving.state.state import State
 
 
 class ExchangeMembers:
-    """The partners and the operation keys of the exchange directory, read again when they change.
-
-    Parameters
-    ----------
-    folder : Path
-    administration : str or None
-        Own name: messages of this author are recorded and change no alert.
-
-    Attributes
-    ----------
-    keys : OperationKeys
-        Grows when a key file is added. A key whose file was removed stays until the next start.
-    """
+    """The partners and operation keys of the exchange directory, read again when they change; removed keys stay until the next start."""
 
     def __init__(self, folder: Path, administration: str | None) -> None:
         self.administration = administration
@@ -42,13 +30,7 @@ class ExchangeMembers:
         self.refresh()
 
     def refresh(self) -> bool:
-        """Read the files again if any changed, and return whether one did.
-
-        Raises
-        ------
-        BadSetting
-            If a file is invalid; what was read before stays in use.
-        """
+        """Read the files again if any changed, and return whether one did."""
         files = [self._partners_file, *sorted(self._keys_folder.glob(f"*{KEY_SUFFIX}"))]
         stamps = {path: get_file_stamp(path) for path in files if path.exists()}
         if stamps == self._seen:
@@ -69,13 +51,7 @@ class AcceptedMessage(NamedTuple):
 def accept_message(
     envelope: Envelope, members: ExchangeMembers, state: State, now_us: int
 ) -> AcceptedMessage:
-    """Check a message that a client sent, and determine which alerts it changes.
-
-    Raises
-    ------
-    MessageFault
-        If it is not acceptable.
-    """
+    """Check a message that a client sent, and determine which alerts it changes; raise `MessageFault` if it is not acceptable."""
     moment = to_datetime(now_us)
     message, canonical = read_signed_message(msgspec.json.encode(envelope), members.partners, moment)
     members.keys.require(getattr(message, "indicators", ()), message.operation)

@@ -234,16 +234,7 @@ PROPOSAL_OF_BAND: dict[str, Proposal] = {"high": "inspect", "elevated": "check",
 
 
 class Intake:
-    """The intake of outcomes, alerts, cancellations, actions, answers of customs and messages into log and state.
-
-    Parameters
-    ----------
-    state : State
-    entries : EventCodec
-    committer : Committer
-    members : ExchangeMembers
-        Partners whose messages are accepted.
-    """
+    """The intake of outcomes, alerts, cancellations, actions, answers of customs and messages into log and state."""
 
     def __init__(
         self, state: State, entries: EventCodec, committer: Committer, members: ExchangeMembers

@@ -20,41 +20,7 @@ from serving.state.identifier_index import IdentifierIndex
 
 
 class LoadedModel:
-    """A scoring method that is ready to score.
-
-    Parameters
-    ----------
-    name : str
-        `NAME/VERSION`.
-    method : ScoringMethod
-    pseudonyms : Pseudonyms
-    vault : Vault
-    release : Release or None
-        None for the rules.
-    card : ModelCard or None
-        None for the rules.
-
-    Attributes
-    ----------
-    risk : RowScorer
-        Computes scores, bands and reasons.
-    pipeline : Pipeline
-    record : type
-        The model's type of consignment.
-    entries : EventCodec
-        Event codec for this record type and these history keys.
-    sha256, spec_sha256 : str
-        Digests of the bundle (or the rules) and of the features.
-    as_of : datetime or None
-        The model was trained on what was known at this time; None for the rules.
-    daily_arrivals : float
-        Mean number of consignments on a day of the model's reference traffic; 0 if it has none.
-
-    Raises
-    ------
-    BundleRefused
-        The model needs other features than this version of npsrisk computes, or `as_of` of its card is not a time.
-    """
+    """A scoring method that is ready to score, with its pipeline, record type and event codec; the rules have no release and no card."""
 
     def __init__(
         self,
@@ -92,13 +58,7 @@ class LoadedModel:
 
 
 def load_model(release: Release, pseudonyms: Pseudonyms, vault: Vault) -> LoadedModel:
-    """Load a release: verify its checksums and approval, and run its self-test.
-
-    Raises
-    ------
-    BundleRefused
-        A check fails.
-    """
+    """Load a release; raise `BundleRefused` if a checksum, the approval or the self-test fails."""
     bundle = load_bundle(release.bundle_dir)
     if bundle.sha256 != release.bundle_sha256:
         raise BundleRefused(

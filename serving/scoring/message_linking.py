@@ -54,16 +54,7 @@ COLUMNS = frozenset(each.name for each in structs.fields(Consignment))
 
 
 class KnownRow(NamedTuple):
-    """The version of a consignment that counts.
-
-    Attributes
-    ----------
-    row : Row
-        The record with its identifier as messages give it; its columns beyond the record are `extras`.
-    content : bytes
-        Digest of its content in the log.
-    cancelled : bool
-    """
+    """The version of a consignment that counts: its record under the identifier of messages, and the digest of its content in the log."""
 
     row: Row
     content: bytes
@@ -71,31 +62,14 @@ class KnownRow(NamedTuple):
 
 
 class LinkedRow(NamedTuple):
-    """A consignment to be scored, or to be answered from its recorded decision.
-
-    Attributes
-    ----------
-    row : Row
-    own : bool
-        Whether a message of this request declares it; else a master of this request amends it, or a house withdraws it.
-    """
+    """A consignment to be scored or answered from the log; `own` if a message of this request declares it."""
 
     row: Row
     own: bool
 
 
 class LinkedMessages(NamedTuple):
-    """The consignments that follow from the messages of one request.
-
-    Attributes
-    ----------
-    rows : list of LinkedRow
-        First those that are not of this request, then its own, each in the order in which they must be scored.
-    unused : list of str
-        Numbers of the masters of which no consignment follows now.
-    session : LinkingSession
-        What `MessageLinker.record` needs.
-    """
+    """The consignments that follow from the messages of one request, in order, and the numbers of masters of which none follows now."""
 
     rows: list[LinkedRow]
     unused: list[str]
@@ -103,31 +77,14 @@ class LinkedMessages(NamedTuple):
 
 
 class MessageLinker:
-    """A linker of the messages of requests with those of earlier requests.
-
-    Parameters
-    ----------
-    active : ActiveModel
-    log : LogReader
-
-    Attributes
-    ----------
-    lock : Lock
-        Held from `link` to `record`, so that no other message changes the links between them.
-    """
+    """A linker of messages with those of earlier requests; `lock` is held from `link` to `record`."""
 
     def __init__(self, active: ActiveModel, log: LogReader) -> None:
         self._active, self._log = active, log
         self.lock = asyncio.Lock()
 
     async def link(self, entries: Sequence[MessageEntry]) -> LinkedMessages:
-        """Return the consignments that follow from the entries of a request, in the order of their time.
-
-        Raises
-        ------
-        ServiceFault
-            The log cannot be read.
-        """
+        """Return the consignments that follow from the entries of a request, in the order of their time."""
         self._active.state.links.forget_until(self._active.clock())
         known = await self._read_known(list_concerned(entries, self._active.state.links))
         now = to_datetime(self._active.clock())
@@ -244,15 +201,7 @@ def _list_masters(links: Links, name: str) -> Sequence[str]:
 
 @dataclass
 class SessionRows:
-    """The rows of one request: known ones have negative numbers, added ones positive ones.
-
-    Attributes
-    ----------
-    known, added : dict
-        Rows by number.
-    listed : dict
-        Numbers of the rows to score, in order.
-    """
+    """The rows of one request: known ones have negative numbers, added ones positive ones."""
 
     known: dict[int, Row] = field(default_factory=dict)
     added: dict[int, Row] = field(default_factory=dict)
@@ -290,15 +239,7 @@ class SessionRows:
 
 
 class LinkingSession:
-    """The linking of the messages of one request.
-
-    Parameters
-    ----------
-    links : Links
-    known : mapping
-        Versions that count, by identifier.
-    entries : sequence of DeclarationEntry or MasterEntry
-    """
+    """The linking of the messages of one request."""
 
     def __init__(self, links: Links, known: dict[str, KnownRow], entries: Sequence[MessageEntry]) -> None:
         self._links, self._log_rows, self._entries = links, known, entries

@@ -29,19 +29,7 @@ MAX_BLOCKING_ENTRIES = 1_000
 
 
 class StateSource(NamedTuple):
-    """The source that a state is rebuilt from.
-
-    Attributes
-    ----------
-    log : EventLog
-    snapshots : Snapshots
-    max_keys : int or None
-        Maximum number of history keys.
-    url : str
-        URL of the log's database.
-    limits : LinkLimits
-        How long and how many links of masters and houses are kept.
-    """
+    """The source that a state is rebuilt from; `url` is that of the log."""
 
     log: EventLog
     snapshots: Snapshots
@@ -62,16 +50,7 @@ class StateSource(NamedTuple):
 
 
 class ModelUpdates:
-    """The loader of published models.
-
-    Parameters
-    ----------
-    settings : Settings
-    vault : Vault
-    pseudonyms : Pseudonyms
-    source : StateSource
-    metrics : Metrics
-    """
+    """The loader of published models."""
 
     def __init__(
         self, settings: Settings, vault: Vault, pseudonyms: Pseudonyms, source: StateSource, metrics: Metrics
@@ -83,13 +62,7 @@ class ModelUpdates:
         self._seen: Path | None = None
 
     def load_first(self, active: ActiveModel, progress: Progress | None = None) -> None:
-        """Activate the published model, or the rules if no published model can be used.
-
-        Raises
-        ------
-        ServiceFault
-            The log is damaged or cannot be read.
-        """
+        """Activate the published model, or the rules if no published model can be used."""
         with self.source.begin_check() as check:
             model = self._load_published(active) or load_rules_model(self._pseudonyms, self._vault)
             state = self.source.rebuild(model, progress)

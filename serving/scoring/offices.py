@@ -18,38 +18,20 @@ EXCLUDED_FROM_OFFICES = ("sealed", "features", "reasons")
 
 
 class OfficeFinder:
-    """A finder of the office of a known consignment.
-
-    Parameters
-    ----------
-    active : ActiveModel
-    log : EventLog
-    """
+    """A finder of the office of a known consignment."""
 
     def __init__(self, active: ActiveModel, log: EventLog) -> None:
         self._active, self._log = active, log
 
     async def is_foreign(self, identifier: str, offices: Offices) -> bool:
-        """Check whether a consignment is known, and its version that counts belongs to none of some offices.
-
-        Raises
-        ------
-        ServiceFault
-            The log cannot be read.
-        """
+        """Check whether a consignment is known, and its version that counts belongs to none of some offices."""
         await self._active.prefetch((identifier,))
         if not self.is_known(identifier):
             return False
         return find_office(await self._read_loaded(identifier), self._active.entries) not in offices
 
     async def read_events(self, identifier: str) -> list[Event]:
-        """Read the entries of a consignment, without personal fields; those that are not on disk yet come last.
-
-        Raises
-        ------
-        ServiceFault
-            The log cannot be read.
-        """
+        """Read the entries of a consignment, without personal fields; those that are not on disk yet come last."""
         await self._active.prefetch((identifier,))
         return await self._read_loaded(identifier)
 

@@ -15,15 +15,7 @@ FetchBundle = Callable[[str, str], Bundle]
 
 
 class PastModels:
-    """A finder of the model that made a past decision, by the digest recorded with it.
-
-    Parameters
-    ----------
-    state_dir : Path
-        State directory of the service; releases are in `models/`.
-    fetch : callable
-        Called if the release is not in the state directory.
-    """
+    """A finder of the model that made a past decision, by the digest recorded with it; `fetch` is called if no release has it."""
 
     def __init__(self, state_dir: Path, fetch: FetchBundle) -> None:
         self._releases, self._fetch = state_dir / "models", fetch
@@ -31,20 +23,7 @@ class PastModels:
         self._found: dict[str, ScoringMethod | str] = {rules.sha256: rules}
 
     def find(self, model: str, sha256: str) -> ScoringMethod:
-        """Find a scoring method; verify its bundle and run the self-test.
-
-        Parameters
-        ----------
-        model : str
-            `NAME/VERSION`.
-        sha256 : str
-            Digest of the bundle, or of the rules.
-
-        Raises
-        ------
-        BundleRefused
-            The bundle is neither in the state directory nor in MLflow.
-        """
+        """Find a scoring method, with a verified bundle; raise `BundleRefused` if there is none."""
         if sha256 not in self._found:
             self._found[sha256] = self._look_for(model, sha256)
         found = self._found[sha256]

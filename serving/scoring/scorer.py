@@ -44,17 +44,7 @@ _decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode
 
 
 class ScoreResult(msgspec.Struct, frozen=True, gc=False):
-    """A decision that may be sent after its group is durable.
-
-    Attributes
-    ----------
-    group : CommitGroup or None
-        None if the decision is already on disk.
-    features : bytes or None
-        The row that was scored, as the log stores it; None for a repeat.
-    reasons : list of Reason
-        Reasons computed now, or for a repeat the logged ones.
-    """
+    """A decision that may be sent when its group is on disk; None if it is already. A repeat has no `features`, the row as logged."""
 
     decision: RecordedDecision
     group: CommitGroup | None

@@ -51,18 +51,7 @@ class RowScorer(Protocol):
 
 @dataclass(frozen=True)
 class ScoringMethod:
-    """A reproducible scoring method.
-
-    Attributes
-    ----------
-    config : FeatureConfig
-    fitted : FittedParameters
-    judge : RowScorer
-    sha256 : str
-        Digest of the bundle, or of the rules.
-    spec_sha256 : str
-        Digest of the features it needs, as recorded in the model card and the log.
-    """
+    """A reproducible scoring method, from a bundle or the rules, with the digests of either and of the features it needs."""
 
     config: FeatureConfig
     fitted: FittedParameters
@@ -77,13 +66,7 @@ class ScoringMethod:
         return cls(bundle.config, fitted, bundle.model, bundle.sha256, bundle.card.feature_spec_sha256)
 
     def build_pipeline(self, pseudonyms: Pseudonyms, alerts: Alerts | None = None) -> Pipeline:
-        """Build the pipeline that computes its features.
-
-        Raises
-        ------
-        BundleRefused
-            It was trained on other features than this version of npsrisk computes.
-        """
+        """Build the pipeline of its features; raise `BundleRefused` if this version of npsrisk computes others."""
         pipeline = Pipeline(self.config, self.fitted, pseudonyms, alerts)
         pipeline.spec.require(self.judge.spec)
         return pipeline

@@ -25,13 +25,7 @@ from serving.state.state import State
 
 
 class SecondScorer:
-    """A scorer of earlier consignments with what is known now.
-
-    Parameters
-    ----------
-    settings : Settings
-    pseudonyms : Pseudonyms
-    """
+    """A scorer of earlier consignments with what is known now."""
 
     def __init__(self, settings: Settings, pseudonyms: Pseudonyms) -> None:
         self._settings, self._pseudonyms = settings, pseudonyms
@@ -41,24 +35,7 @@ class SecondScorer:
     def score(
         self, log: LogReader, vault: Vault, consignments: Sequence[Consignment], now: datetime
     ) -> list[float]:
-        """Score consignments of a log; for 100,000 arrivals since the last snapshot this takes some seconds.
-
-        Parameters
-        ----------
-        log : LogReader
-            Entries up to its `last_sequence` count.
-        vault : Vault
-        consignments : sequence of Consignment
-            Latest versions, under the identifiers of the log.
-        now : datetime
-
-        Raises
-        ------
-        BundleRefused
-            The published model cannot be used.
-        ServiceFault
-            The log cannot be read.
-        """
+        """Score consignments of a log; for 100,000 arrivals since the last snapshot this takes some seconds."""
         model = self._load_model(vault)
         state = rebuild_state(
             log, KeyReader(model.pipeline, model.entries), Snapshots(self._settings.state_dir / "snapshots"),
@@ -85,17 +62,7 @@ class SecondScorer:
 
 
 def score_again(model: LoadedModel, state: State, c: Consignment, now: datetime) -> float:
-    """Score a consignment as if it arrived now instead of when it did.
-
-    Parameters
-    ----------
-    model : LoadedModel
-        Its pipeline has the alerts of the state.
-    state : State
-        A state that nothing else uses.
-    c : Consignment
-    now : datetime
-    """
+    """Score a consignment as if it arrived now instead of when it did; nothing else may use the state."""
     c = msgspec.convert(msgspec.structs.asdict(c) | {"received_at": now}, model.record, from_attributes=True)
     row, keys, counterparts = model.describe(c, state.sequence + 1)
     known = state.get_consignment(c.consignment_id)

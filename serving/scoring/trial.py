@@ -23,15 +23,7 @@ class TrialScore(NamedTuple):
 
 
 def score_trial(scorer: Scorer, c: Consignment) -> TrialScore:
-    """Score a consignment as if it arrived now, without recording it.
-
-    Parameters
-    ----------
-    scorer : Scorer
-    c : Consignment
-        Its `received_at` is set.
-
-    """
+    """Score a consignment as if it arrived now, without recording it."""
     model, state, received_at = scorer.model, scorer.state, c.received_at
     assert received_at is not None
     if type(c) is not model.record:

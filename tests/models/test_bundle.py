@@ -250,7 +250,9 @@ def test_a_card_holds_no_metrics_so_that_another_evaluation_gives_the_same_bundl
 def test_a_bundle_of_another_format_is_refused_by_its_number(directory: Path) -> None:
     manifest = json.loads((directory / MANIFEST).read_bytes()) | {"format": 3}
     (directory / MANIFEST).write_bytes(msgspec.json.encode(manifest))
-    with pytest.raises(BundleRefused, match="another format; got 3; expected 4; train the model again with this"):
+    with pytest.raises(
+        BundleRefused, match="another format; got 3; expected 4; train the model again with this"
+    ):
         load_bundle(directory)
 
 

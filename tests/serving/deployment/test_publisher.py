@@ -156,9 +156,7 @@ def test_a_bundle_to_which_lightgbm_gives_other_scores_is_not_published(
     shelf: Shelf, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     predict = lightgbm.Booster.predict
-    monkeypatch.setattr(
-        lightgbm.Booster, "predict", lambda *given, **named: predict(*given, **named) + 1e-12
-    )
+    monkeypatch.setattr(lightgbm.Booster, "predict", lambda *given, **named: predict(*given, **named) + 1e-12)
     with pytest.raises(BundleRefused, match="another raw score by LightGBM"):
         publish(shelf.registry, settings.model, settings)
     assert roles(settings) == {}
