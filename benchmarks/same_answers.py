@@ -13,7 +13,8 @@ number as request identifier. Two records of one tree are equal except for the i
 
 What may differ between equal trees (identifiers of decisions, times) or describes a bundle (card, manifest, `GET /v1/model`)
 or the interface (help, OpenAPI) is compared apart: it is shown, and does not fail the comparison. `--leave-out` names parts
-to skip. A record holds for one machine and one set of packages, because the trees may be rounded otherwise elsewhere.
+to skip. Contributions of reasons are compared to nine decimals. A record holds for one kind of processor and one set of
+packages, because the trees may be rounded otherwise elsewhere.
 """
 
 import argparse
@@ -44,6 +45,7 @@ MODEL_FILES_APART = ("model.json", "manifest.json")
 HELP, CARDS, IDENTIFIERS, DESCRIPTIONS = "help", "cards", "identifiers and times", "descriptions over http"
 APART = (HELP, CARDS, IDENTIFIERS, DESCRIPTIONS)
 ANSWERS_FILE = "answers.jsonl"
+REASONS, CONTRIBUTION = "reasons", "contribution"
 PATHS_APART = ("/v1/model", "/openapi.json")
 FIELDS_APART = frozenset(
     [
@@ -98,9 +100,21 @@ def digest(content: object) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
+def round_contributions(value: Any) -> Any:
+    """Round the contributions of reasons to nine decimals, because their last bits depend on the order of additions."""
+    if isinstance(value, dict):
+        return {
+            name: round(each, 9) if name == CONTRIBUTION else round_contributions(each)
+            for name, each in value.items()
+        }
+    return [round_contributions(each) for each in value] if isinstance(value, list) else value
+
+
 def digest_columns(path: Path) -> Digests:
     """Digest each column of a Parquet table, and the order of the columns."""
     frame = pd.read_parquet(path)
+    if REASONS in frame:
+        frame[REASONS] = [json.dumps(round_contributions(json.loads(each))) for each in frame[REASONS]]
     values = {
         name: digest(pd.util.hash_pandas_object(column.map(repr), index=False).to_numpy().tobytes())
         for name, column in frame.items()
@@ -271,7 +285,7 @@ def record_http(tree: Tree) -> Answers:
             status, content = call(port, method, path, body, kind, f"{number:03d}")
             apart: list[object] = []
             try:
-                value = separate(json.loads(content), apart)
+                value = round_contributions(separate(json.loads(content), apart))
             except ValueError:
                 value = content.decode(errors="replace")
             name = f"{number:03d} {method} {path} {kind}".rstrip()
