@@ -86,7 +86,10 @@ class TrainingTask:
 
     def find_as_of(self) -> datetime:
         """Return the date of the run: the given one, else the midnight after the last event of the tables."""
-        return self.as_of or find_day_after_last_event(self.inputs)
+        if self.as_of is None:
+            return find_day_after_last_event(self.inputs)
+        # Files of the run are encoded without pandas, which gives the date of the command line.
+        return to_datetime(to_us(self.as_of))
 
     def build_title(self) -> str:
         """Build the name of the run, which says what was requested: `nps, as of 2024-07-15: truth, trials 20`."""

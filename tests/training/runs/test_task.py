@@ -1,9 +1,11 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pandas as pd
 import pytest
 
+from cli.times import parse_timestamp
 from consignments.errors import BadInput
 from features.batch import Tables
 from features.streams import FeatureInputs
@@ -33,6 +35,11 @@ def test_the_default_date_is_the_midnight_after_the_last_event(tables):
     assert find_day_after_last_event(arrivals) == find_midnight_after(last)
     last = tables.outcomes["known_at"].max()
     assert find_day_after_last_event(FeatureInputs.from_tables(tables)) == find_midnight_after(last)
+
+
+def test_the_date_of_the_command_line_can_be_encoded_in_the_evidence_of_a_run(tables):
+    task = TrainingTask(tables, parse_timestamp("2024-05-05", "--as-of"))
+    assert msgspec.json.encode(task.find_as_of()) == b'"2024-05-05T00:00:00Z"'
 
 
 def test_a_run_is_named_by_what_was_requested(tables, world):
