@@ -1,9 +1,9 @@
-"""Measure the CPU time of describing consignments in kernels or in Python, of two versions of npsrisk in turn, and compare the bits.
+"""Measure the CPU time of describing consignments, of two versions of npsrisk in turn, and compare the bits.
 
     git worktree add ../before REVISION
-    python -m benchmarks.rows ../before [--rounds 7] [--rows 3000] [--alerts 40 --seizures 10]
+    python -m benchmarks.rows ../before [--rounds 7] [--rows 3000] [--alerts 40 --seizures 10] [--tables DIR]
 
-Consignments are of a simulated stream. With `--alerts` or `--seizures`, so many are in force (`benchmarks.alerts`). Each version runs in its own process, with compiled kernels, and they measure by
+Consignments are of a simulated stream, or those of `consignments.parquet` in a folder (`benchmarks.korea` has public ones). With `--alerts` or `--seizures`, so many are in force (`benchmarks.alerts`). Each version runs in its own process, with compiled kernels, and they measure by
 turns. The least of all rounds is printed. The last rounds have new consignments each, so that no cache helps.
 """
 
@@ -36,10 +36,13 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=3000, help="consignments of a round")
     parser.add_argument("--alerts", type=int, default=0, help="alerts in force")
     parser.add_argument("--seizures", type=int, default=0, help="alerts with indicators in force")
+    parser.add_argument(
+        "--tables", type=Path, help="folder with consignments.parquet, in place of a simulation"
+    )
     args = parser.parse_args()
     with TemporaryDirectory() as folder:
         made = Path(folder) / "consignments"
-        write_inputs(made, args.rows * args.rounds, args.alerts, args.seizures)
+        write_inputs(made, args.rows * args.rounds, (args.alerts, args.seizures), args.tables)
         found = measure_by_turns([HERE, MEASURE, made, args.rows], args.other, args.rounds)
     equal = [row["bits"] for row in found["before"]] == [row["bits"] for row in found["now"]]
     for what in found["now"][0]:
@@ -49,14 +52,21 @@ def main() -> None:
     print("bits", "equal" if equal else "DIFFER")
 
 
-def write_inputs(path: Path, rows: int, alerts: int, seizures: int) -> None:
-    """Write the columns of simulated consignments, and alerts, which both versions read."""
+def write_inputs(path: Path, rows: int, alerts: tuple[int, int], tables: Path | None) -> None:
+    """Write the columns of consignments, and alerts, which both versions read."""
+    import pandas as pd
+
     from benchmarks.alerts import list_alerts
+    from consignments.records import Consignment
     from training.simulation.operation import simulate
 
-    frame = simulate(days=-(-rows // PER_DAY), per_day=PER_DAY, seed=1).consignments
+    if tables is None:
+        frame = simulate(days=-(-rows // PER_DAY), per_day=PER_DAY, seed=1).consignments
+    else:
+        frame = pd.read_parquet(tables / "consignments.parquet").head(rows)
+        frame = frame[[name for name in frame if name in Consignment.__struct_fields__]]
     with path.open("wb") as file:
-        pickle.dump((frame, list_alerts(frame, alerts, seizures)), file)
+        pickle.dump((frame, list_alerts(frame, *alerts)), file)
 
 
 def measure(made: Path, rows: int) -> None:

@@ -21,7 +21,7 @@ from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.normalization.names import normalize_name
 from features.parties import classify_party, is_filler
-from features.pipeline import GROUP_ROWS, Pipeline
+from features.pipeline import Pipeline
 from features.table import SIDES
 from models.risk_model import RiskModel
 
@@ -117,9 +117,7 @@ def sample_evenly(rows: int, most: int) -> NDArray[np.int64]:
 def _recompute_features(pipeline: Pipeline, records: Sequence[Consignment], scored: Rows) -> Rows:
     """Compute the features of changed consignments; history and alerts stay those of the scored rows."""
     X = scored.copy()
-    for begin in range(0, len(records), GROUP_ROWS):
-        part = records[begin : begin + GROUP_ROWS]
-        pipeline.fill_features(part, X[begin : begin + GROUP_ROWS])
+    pipeline.fill_features(records, X)
     known = [place for place, feature in enumerate(pipeline.spec) if feature.group == "alerts"]
     X[:, known] = scored[:, known]
     return X

@@ -26,7 +26,7 @@ from features.fitted import FittedParameters
 from features.history.live import LiveHistory, VisibleOutcome
 from features.history.pseudonyms import Pseudonyms
 from features.history.states import NO_SEQUENCE
-from features.pipeline import GROUP_ROWS, Pipeline
+from features.pipeline import Pipeline
 from features.spec import Spec
 from models.baselines import RandomOrder
 from training.simulation.shipments import Flags, Numbers
@@ -236,9 +236,7 @@ def describe_records(pipeline: Pipeline, records: Sequence[Consignment]) -> tupl
     X = np.empty((len(records), len(pipeline.spec)), dtype=np.float32)
     keys = np.zeros((len(records), len(pipeline.kinds)), dtype=np.uint64)
     counterparts = np.zeros_like(keys)
-    for start in range(0, len(records), GROUP_ROWS):
-        part = slice(start, start + GROUP_ROWS)
-        pipeline.fill_rows(records[part], X[part], keys[part], counterparts[part])
+    pipeline.fill_rows(records, X, keys, counterparts)
     return X, keys, counterparts
 
 
