@@ -143,7 +143,10 @@ class Pipeline:
     def _fill_block(
         self, records: Sequence[Consignment], sequences: Iterable[int | None], X: Rows
     ) -> list[NormalForms]:
-        """Write the features of some rows group by group, and return the normal forms: row by row takes longer by a third, because the code of all groups has no room in the nearest cache."""
+        """Write the features of some rows, and return the normal forms.
+
+        It goes group by group, because the code and the tables of all groups together do not fit the nearest cache: row by row takes a third longer.
+        """
         forms = list(map(normalize_consignment, records))
         both = list(zip(records, forms, strict=True))
         groups = (
