@@ -171,12 +171,12 @@ def speed(options: argparse.Namespace) -> None:
 
 
 def tell_bytes(history: History) -> None:
-    arrays = history.to_arrays()
+    arrays = history.get_arrays()
     slots, keys = history.nbytes - sum(part.nbytes for part in history._parts), len(history)
-    used = arrays["heads"].nbytes + arrays["days"].nbytes + slots
+    used = arrays.heads.nbytes + arrays.days.nbytes + slots
     print(f"| keys | {keys:,} |")
     print(f"| bytes a key, in use, counterparts apart | {used / keys:.0f} |")
-    print(f"| bytes a key, in use, counterparts | {arrays['counterparts'].nbytes / keys:.0f} |")
+    print(f"| bytes a key, in use, counterparts | {arrays.counterparts.nbytes / keys:.0f} |")
     print(f"| bytes a key, held (room to grow included) | {history.nbytes / keys:.0f} |")
 
 

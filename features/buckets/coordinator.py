@@ -141,7 +141,7 @@ def _plan_job(
     arrivals = len(tables.arrivals.received_us)
     HistoryPlan.build(tables, state_run).write(folder)
     before = None if state_run is None else state_run.before
-    buckets = options.count_buckets(arrivals, 0 if before is None else len(before.table.key))
+    buckets = options.count_buckets(arrivals, 0 if before is None else len(before.table.keys))
     job = BucketJob(
         folder=folder,
         describer=describer,

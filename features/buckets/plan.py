@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.history.kept_state import StateRun
+from features.history.kept_table import release_pages
 from features.history.kernels import STEP
-from features.history.sorted_table import release_pages
 from features.history.table_fold import TableFold
 from features.streams import OrderedTables
 

@@ -10,7 +10,7 @@ The state has keyed numbers and days, and no identifier, name or text (`features
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Protocol
@@ -22,9 +22,12 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.timestamps import NO_TIME, US_PER_DAY, to_datetime
-from features.history.kernels import REMEMBERED_DAYS
+from features.history.kept_table import HistoryArrays, join_parts, sort_table
+from features.history.kernels import REMEMBERED_DAYS, RESULTS
 from features.history.keys import KEYS_VERSION, KeyKind
 from features.history.ordering import (
+    CANCELLATION,
+    OUTCOME,
     ArrivalEvents,
     Outcomes,
     get_event_times,
@@ -32,34 +35,25 @@ from features.history.ordering import (
     to_arrow_strings,
 )
 from features.history.pseudonyms import Pseudonyms
-from features.history.sorted_table import SortedTable
 from features.history.states import NO_SEQUENCE, NOT_FINAL, CountedState
 from features.history.table import History
 from features.history.table_fold import EarlierEvents, TableFold
-from features.history.waiting_events import (
-    append_outcomes,
-    collect_cancellations,
-    collect_outcomes,
-    fill_missing,
-    get_numbers,
-    prepend_cancellations,
-)
 
-STATE_FORMAT = 2
-"""2: late versions leave no trace. A state of format 1 may have some."""
+STATE_FORMAT = 3
+"""3: arrays of the table of history itself, and one kind of segment for all states."""
 SEGMENT_ROWS = 1 << 19
-"""Arrivals of a segment, except the last one of a batch: they are sorted in memory, 140 bytes each."""
+"""States of a segment, except the last one of a batch: they are sorted in memory, some 190 bytes each."""
+NEW_KEYS = 2
+"""Assumed number of new history keys per consignment."""
 CONSIGNMENT = "consignment"
 """Kind of the number of an identifier, apart from the kinds of history keys."""
 Longs = NDArray[np.int64]
 Keys = NDArray[np.uint64]
 Rows = NDArray[Any]
 
-FOLLOWED = np.dtype(
+STATE = np.dtype(
     [
-        ("number", "<u8"),
         ("day", "<i4"),
-        ("last_day", "<i4"),
         ("result_day", "<i4"),
         ("result", "i1"),
         ("arrived", "?"),
@@ -72,7 +66,21 @@ FOLLOWED = np.dtype(
         ("issued_us", "<i8"),
     ]
 )
-"""Type of the state of a consignment with several events, see `CountedState`."""
+"""Type of the state of a consignment, see `CountedState`."""
+WAITING_OUTCOME = np.dtype(
+    [
+        ("number", "<u8"),
+        ("visible_us", "<i8"),
+        ("known_us", "<i8"),
+        ("recorded_us", "<i8"),
+        ("sequence", "<i8"),
+        ("result", "i1"),
+    ]
+)
+"""Type of an outcome that waits; `number` is the keyed number of its consignment."""
+WAITING_CANCELLATION = np.dtype([("number", "<u8"), ("cancelled_us", "<i8"), ("cancelled_sequence", "<i8")])
+"""Type of a cancellation that waits."""
+RESULT_NAMES: dict[int, str | None] = {NOT_FINAL: None} | {code: name for name, code in RESULTS.items()}
 
 
 class StateHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,33 +113,51 @@ class StateHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys_version: int = KEYS_VERSION
     format: int = STATE_FORMAT
 
+    def check_version(self) -> None:
+        """Raise `BadInput` if the state was written by another version, whose files or keys are not those of this one."""
+        if self.format != STATE_FORMAT or self.keys_version != KEYS_VERSION:
+            raise BadInput(
+                "the state of history was written by another version of npsrisk",
+                got=f"format {self.format}, keys {self.keys_version}",
+                expected=f"format {STATE_FORMAT}, keys {KEYS_VERSION}",
+                todo="begin a new state in another folder, with all past consignments as --history",
+            )
+
 
 @dataclass(frozen=True)
-class ArrivedSegment:
-    """Consignments that arrived once and had no other event in their batch, in ascending order of their numbers.
+class StateSegment:
+    """States of consignments after a batch, in ascending order of their numbers.
 
     Attributes
     ----------
     number : uint64 array, (n,)
-    day : int32 array, (n,)
-    issued_us : int64 array, (n,)
+    last_day : int32 array, (n,)
+        Latest day of any event of each.
+    state : STATE array, (n,)
     keys : uint64 array, (n, kinds)
     """
 
     number: Keys
-    day: NDArray[np.int32]
-    issued_us: Longs
+    last_day: NDArray[np.int32]
+    state: Rows
     keys: Keys
 
-    def open(self) -> "ArrivedSegment":
+    def open(self) -> "StateSegment":
         """Return the segment, which is in memory."""
         return self
+
+    def select(self, rows: Any) -> "StateSegment":
+        """Return some rows."""
+        return StateSegment(*(getattr(self, name)[rows] for name in SEGMENT_ARRAYS))
+
+
+SEGMENT_ARRAYS = tuple(field.name for field in fields(StateSegment))
 
 
 class SegmentSource(Protocol):
     """A segment in memory or on disk. A state has many segments, so they are opened one at a time."""
 
-    def open(self) -> ArrivedSegment:
+    def open(self) -> StateSegment:
         """Open the segment; its files are closed with its last array."""
 
 
@@ -142,32 +168,24 @@ class KeptState:
     Attributes
     ----------
     header : StateHeader
-    table : SortedTable
-    followed : FOLLOWED array
-        Consignments with several events, in ascending order of their numbers.
-    followed_keys : uint64 array, (followed, kinds)
-    arrived : tuple of SegmentSource
-        All other consignments whose arrival is remembered.
+    table : HistoryArrays
+        Sorted.
+    segments : tuple of SegmentSource
+        All consignments with a remembered event, the oldest batch first. A later state of a consignment replaces an earlier one.
     outcomes : WAITING_OUTCOME array
     cancellations : WAITING_CANCELLATION array
     """
 
     header: StateHeader
-    table: SortedTable
-    followed: Rows
-    followed_keys: Keys
-    arrived: tuple[SegmentSource, ...]
+    table: HistoryArrays
+    segments: tuple[SegmentSource, ...]
     outcomes: Rows
     cancellations: Rows
 
     def check(self, kinds: Sequence[KeyKind], pseudonyms: Pseudonyms) -> None:
         """Raise `BadInput` if the state has other history keys, or was written with another data key."""
         names = tuple(kind.name for kind in kinds)
-        if self.header.format != STATE_FORMAT or self.header.keys_version != KEYS_VERSION:
-            raise BadInput(
-                "the state of history was written by another version of npsrisk",
-                todo="begin a new state from --history",
-            )
+        self.header.check_version()
         if self.header.kinds != names:
             raise BadInput(
                 "the state of history has other keys than the model",
@@ -182,46 +200,37 @@ class KeptState:
 
     def find(self, numbers: Keys) -> dict[int, CountedState]:
         """Find the states of earlier consignments among some ascending, distinct numbers."""
-        mine = np.flatnonzero(_is_among(self.followed["number"], numbers))
-        states = {
-            int(row["number"]): _unpack(row, keys.tobytes())
-            for row, keys in zip(self.followed[mine], self.followed_keys[mine], strict=True)
-        }
-        for source in reversed(self.arrived):  # the latest arrival of a number counts
+        states: dict[int, CountedState] = {}
+        for source in reversed(self.segments):
             segment = source.open()
-            for row in np.flatnonzero(_is_among(segment.number, numbers)).tolist():
-                number, day = int(segment.number[row]), int(segment.day[row])
-                if number not in states:
-                    issued_us = int(segment.issued_us[row])
-                    keys = segment.keys[row].tobytes()
-                    states[number] = CountedState(keys, day, last_day=day, issued_us=issued_us)
+            found = segment.select(np.flatnonzero(_is_among(segment.number, numbers)))
+            for number, *row in zip(
+                found.number.tolist(), found.last_day.tolist(), found.state, found.keys, strict=True
+            ):
+                states.setdefault(number, _unpack(*row))
         return states
 
 
 class StateStore(Protocol):
     """A store of the large parts of the next state. It returns them in the form in which the state keeps them."""
 
-    def write_segment(self, segment: ArrivedSegment) -> SegmentSource:
-        """Write a segment of new arrivals."""
+    def write_segment(self, segment: StateSegment) -> SegmentSource:
+        """Write a segment."""
 
-    def write_table(self, parts: Iterable[SortedTable]) -> SortedTable:
-        """Write the table of history, given in parts in ascending order of their keys. Each part may be forgotten before the next."""
+    def write_table(self, parts: Iterable[HistoryArrays], today: int) -> HistoryArrays:
+        """Write the table of history as of a day, given in parts. Each part may be forgotten before the next."""
 
 
 class MemoryStore:
     """A store that keeps the parts in memory."""
 
-    def write_segment(self, segment: ArrivedSegment) -> SegmentSource:
+    def write_segment(self, segment: StateSegment) -> SegmentSource:
         """Return the segment."""
         return segment
 
-    def write_table(self, parts: Iterable[SortedTable]) -> SortedTable:
+    def write_table(self, parts: Iterable[HistoryArrays], today: int) -> HistoryArrays:
         """Return the whole table."""
-        return SortedTable.concatenate(list(parts))
-
-
-NEW_KEYS = 2
-"""Assumed number of new history keys per consignment."""
+        return join_parts(parts, today)
 
 
 class StateRun:
@@ -258,7 +267,7 @@ class StateRun:
         self._store = store or MemoryStore()
         self._read_keys: Callable[[Keys], Keys] | None = None
         self._segments: list[SegmentSource] = []
-        self._waiting: list[ArrivedSegment] = []
+        self._waiting: list[StateSegment] = []
         self._state: KeptState | None = None
 
     @property
@@ -297,18 +306,18 @@ class StateRun:
         """Return the table of history before the batch. It is built when it is first needed, after the events are sorted."""
         if self.before is None:
             return History(self.kinds, capacity=max(NEW_KEYS * len(self._numbers), 1 << 16))
-        return self.before.table.to_history(self.kinds, self.before.header.today)
+        return History.from_arrays(self.kinds, self.before.table)
 
     def finish(self) -> None:
         """Build the next state, after all arrivals of the fold were counted in `history`."""
-        self._finish(SortedTable.split_history(self.history, self.today))
+        self._finish(sort_table(self.history.get_arrays(), self.today))
 
-    def finish_plan(self, parts: Iterable[SortedTable], read_keys: Callable[[Longs], Keys]) -> None:
+    def finish_plan(self, parts: Iterable[HistoryArrays], read_keys: Callable[[Longs], Keys]) -> None:
         """Build the next state, after all arrivals of the plan were counted elsewhere.
 
         Parameters
         ----------
-        parts : iterable of SortedTable
+        parts : iterable of HistoryArrays
             The next table in parts, as of `today`, in ascending order of the keys.
         read_keys : callable
             Function that returns the keys, (n, kinds), of arrivals and earlier consignments by their number, from 0.
@@ -326,16 +335,16 @@ class StateRun:
         self._check_order(arrivals, outcomes)
         before = self.before
         numbers = self._compute_numbers(arrivals)
-        self._numbers, self._issued_us = numbers, fill_missing(arrivals.issued_us, len(numbers), NO_TIME)
+        self._numbers, self._issued_us = numbers, _fill_missing(arrivals.issued_us, len(numbers), NO_TIME)
         found = self._compute_numbers(outcomes)
         self._arrivals = replace(arrivals, identity=pa.array(numbers))
         self._outcomes = replace(outcomes, identity=pa.array(found))
         earlier = EarlierEvents()
         if before is not None:
             self._outcomes = _drop_forgotten(self._outcomes, before.header)
-            self._arrivals = prepend_cancellations(before.cancellations, self._arrivals)
-            self._outcomes = append_outcomes(self._outcomes, before.outcomes)
-            met = [get_numbers(each.identity) for each in (self._arrivals, self._outcomes)]
+            self._arrivals = _prepend_cancellations(before.cancellations, self._arrivals)
+            self._outcomes = _append_outcomes(self._outcomes, before.outcomes)
+            met = [_get_numbers(each) for each in (self._arrivals, self._outcomes)]
             states = before.find(np.unique(np.concatenate(met)))
             earlier = EarlierEvents(before.header.today, before.header.clock_us, states)
         self.earlier_keys = _join_keys(earlier.states.values(), len(self.kinds))
@@ -348,21 +357,29 @@ class StateRun:
         )  # identifiers are needed for the order only
         return self._fold
 
-    def _finish(self, parts: Iterable[SortedTable]) -> None:
-        self._write_segments(last=True)
-        fold, today = self._fold, self.today
+    def _finish(self, parts: Iterable[HistoryArrays]) -> None:
+        today, old = self.today, () if self.before is None else self.before.segments
         oldest = today - REMEMBERED_DAYS
-        old = () if self.before is None else self.before.arrived
-        rows, keys = self._collect_followed(today)
+        self._waiting.append(self._collect_states(oldest))
+        self._write_segments(last=True)
         self._state = KeptState(
             header=self._build_header(today),
-            table=self._store.write_table(parts),
-            followed=rows,
-            followed_keys=keys,
-            arrived=(*(each for each in old if each.open().day.max() >= oldest), *self._segments),
-            outcomes=collect_outcomes(fold.left, self._outcomes),
-            cancellations=collect_cancellations(fold.left, self._arrivals),
+            table=self._store.write_table(parts, today),
+            segments=(*(each for each in old if each.open().last_day.max() >= oldest), *self._segments),
+            outcomes=self._collect_waiting(OUTCOME, self._outcomes, WAITING_OUTCOME),
+            cancellations=self._collect_waiting(CANCELLATION, self._arrivals, WAITING_CANCELLATION),
         )
+
+    def _collect_waiting(self, what: int, table: ArrivalEvents | Outcomes, dtype: Rows) -> Rows:
+        """Collect the events of a kind that take effect after the last arrival, each once, in a fixed order."""
+        rows = self._fold.left.row[self._fold.left.what == what]
+        waiting = np.zeros(len(rows), dtype=dtype)
+        for name in waiting.dtype.names or ():
+            column = _get_numbers(table) if name == "number" else getattr(table, name)
+            if name == "result":
+                column = np.array([RESULTS.get(each or "", NOT_FINAL) for each in column], dtype=np.int8)
+            waiting[name] = NO_SEQUENCE if column is None else column[rows]
+        return np.unique(waiting)
 
     def _check_order(self, arrivals: ArrivalEvents, outcomes: Outcomes) -> None:
         by_sequence = arrivals.sequence is not None
@@ -405,55 +422,52 @@ class StateRun:
         return self.pseudonyms.number_texts(CONSIGNMENT, get_identity(table).to_pylist())
 
     def _keep_arrivals(self, rows: Longs, days: NDArray[np.int32], keys: Keys) -> None:
-        self._waiting.append(ArrivedSegment(self._numbers[rows], days, self._issued_us[rows], keys))
+        states = np.full(len(rows), np.array(_pack(CountedState(b"")), dtype=STATE))
+        states["day"], states["issued_us"] = days, self._issued_us[rows]
+        self._waiting.append(StateSegment(self._numbers[rows], days, states, keys))
         if self._read_keys is not None:
             self._write_segments()
 
     def _write_segments(self, *, last: bool = False) -> None:
-        """Write the waiting arrivals in segments of SEGMENT_ROWS, and the rest if they are the last ones."""
+        """Write the waiting states in segments of SEGMENT_ROWS, and the rest if they are the last ones."""
         rows = sum(len(part.number) for part in self._waiting)
         ends = [*range(SEGMENT_ROWS, rows + 1, SEGMENT_ROWS)]
         if last and rows % SEGMENT_ROWS:
             ends.append(rows)
         if not ends:
             return
-        whole = [np.concatenate([getattr(part, name) for part in self._waiting]) for name in SEGMENT_ARRAYS]
+        columns = ([getattr(part, name) for part in self._waiting] for name in SEGMENT_ARRAYS)
+        whole = StateSegment(*map(np.concatenate, columns))
         for begin, end in pairwise([0, *ends]):
-            self._write_segment(ArrivedSegment(*(array[begin:end] for array in whole)))
-        self._waiting = [ArrivedSegment(*(array[ends[-1] :] for array in whole))]
+            self._write_segment(whole.select(slice(begin, end)))
+        self._waiting = [whole.select(slice(ends[-1], None))]
 
-    def _write_segment(self, segment: ArrivedSegment) -> None:
+    def _write_segment(self, segment: StateSegment) -> None:
         """Sort and write a segment, whose keys may still have to be read."""
         assert self._read_keys is not None
-        order = np.argsort(segment.number, kind="stable")
-        ordered = ArrivedSegment(
-            segment.number[order],
-            segment.day[order],
-            segment.issued_us[order],
-            self._read_keys(segment.keys)[order],
+        segment = segment.select(np.argsort(segment.number, kind="stable"))
+        keys, arrived = (
+            np.zeros((len(segment.number), len(self.kinds)), dtype=np.uint64),
+            segment.state["arrived"],
         )
-        self._segments.append(self._store.write_segment(ordered))
+        keys[arrived] = self._read_keys(segment.keys[arrived])
+        self._segments.append(self._store.write_segment(replace(segment, keys=keys)))
 
-    def _collect_followed(self, today: int) -> tuple[Rows, Keys]:
-        """Collect the states of consignments with several events, of this batch and of the earlier ones."""
-        states, oldest = self._fold.states.states, today - REMEMBERED_DAYS
+    def _collect_states(self, oldest: int) -> StateSegment:
+        """Collect the states of consignments with several events."""
         mine = [
             (number, state)
-            for number, state in states.items()
+            for number, state in self._fold.states.states.items()
             if state.last_day >= oldest and (state.keys is not None or state.standing is not None)
         ]
-        rows = np.array([_pack(number, state) for number, state in mine], dtype=FOLLOWED)
-        keys = np.zeros((len(mine), len(self.kinds)), dtype=np.uint64)
-        assert self._read_keys is not None
-        keys[rows["arrived"]] = self._read_keys(_join_keys((state for _, state in mine), self._kinds))
-        if self.before is not None:
-            changed = np.sort(np.fromiter(states, dtype=np.uint64, count=len(states)))
-            earlier = self.before.followed
-            kept = ~_is_among(earlier["number"], changed) & (earlier["last_day"] >= oldest)
-            rows = np.concatenate([rows, earlier[kept]])
-            keys = np.concatenate([keys, self.before.followed_keys[kept]])
-        order = np.argsort(rows["number"])
-        return rows[order], keys[order]
+        missing = bytes(8 * self._kinds)
+        keys = b"".join(missing if state.keys is None else state.keys for _, state in mine)
+        return StateSegment(
+            np.array([number for number, _ in mine], dtype=np.uint64),
+            np.array([state.last_day for _, state in mine], dtype=np.int32),
+            np.array([_pack(state) for _, state in mine], dtype=STATE),
+            np.frombuffer(keys, dtype=np.uint64).reshape(-1, self._kinds),
+        )
 
     def _build_header(self, today: int) -> StateHeader:
         before = None if self.before is None else self.before.header
@@ -469,9 +483,6 @@ class StateRun:
             clock_us=int(times.max(initial=NO_TIME if before is None else before.clock_us)),
             today=today,
         )
-
-
-SEGMENT_ARRAYS = ("number", "day", "issued_us", "keys")
 
 
 def compute_key_check(pseudonyms: Pseudonyms) -> int:
@@ -499,12 +510,10 @@ def _join_keys(states: Iterable[CountedState], kinds: int) -> Keys:
     return np.frombuffer(joined, dtype=np.uint64).reshape(-1, kinds)
 
 
-def _pack(number: int, state: CountedState) -> tuple[Any, ...]:
+def _pack(state: CountedState) -> tuple[Any, ...]:
     known_us, recorded_us, sequence, result = state.standing or (NO_TIME, NO_TIME, NO_SEQUENCE, NOT_FINAL)
     return (
-        number,
         state.day,
-        state.last_day,
         state.result_day,
         state.result,
         state.keys is not None,
@@ -518,17 +527,69 @@ def _pack(number: int, state: CountedState) -> tuple[Any, ...]:
     )
 
 
-def _unpack(row: Any, keys: bytes) -> CountedState:
-    standing = tuple(int(row[name]) for name in ("known_us", "recorded_us", "sequence", "standing_result"))
+def _unpack(last_day: int, row: Any, keys: Keys) -> CountedState:
+    known_us, recorded_us, sequence, result = (
+        int(row[name]) for name in ("known_us", "recorded_us", "sequence", "standing_result")
+    )
     return CountedState(
-        keys=keys if row["arrived"] else None,
+        keys=keys.tobytes() if row["arrived"] else None,
         day=int(row["day"]),
         cancelled=bool(row["cancelled"]),
-        standing=standing if row["standing"] else None,  # type: ignore[arg-type]
+        standing=(known_us, recorded_us, sequence, result) if row["standing"] else None,
         result=int(row["result"]),
         result_day=int(row["result_day"]),
-        last_day=int(row["last_day"]),
+        last_day=last_day,
         issued_us=int(row["issued_us"]),
+    )
+
+
+def _get_numbers(table: ArrivalEvents | Outcomes) -> Keys:
+    """Return the keyed numbers of the consignments of events."""
+    numbers: Keys = table.identity.to_numpy()  # type: ignore[union-attr]
+    return numbers
+
+
+def _fill_missing(column: Longs | None, rows: int, value: int) -> Longs:
+    """Return a column; one of a single value if the table has none."""
+    return np.full(rows, value, dtype=np.int64) if column is None else column
+
+
+def _prepend_cancellations(waiting: Rows, arrivals: ArrivalEvents) -> ArrivalEvents:
+    """Add the consignments whose cancellation waits before the arrivals of a table."""
+    carried, rows = len(waiting), len(arrivals.received_us)
+
+    def prepend(column: Longs | None, value: int) -> Longs | None:
+        return None if column is None else np.concatenate([np.full(carried, value), column])
+
+    cancelled_sequence = _fill_missing(arrivals.cancelled_sequence, rows, NO_SEQUENCE)
+    return ArrivalEvents(
+        consignment_id=pa.concat_arrays(
+            [pa.array([""] * carried, pa.large_string()), to_arrow_strings(arrivals.consignment_id)]
+        ),
+        received_us=np.concatenate([np.full(carried, NO_TIME), arrivals.received_us]),
+        cancelled_us=np.concatenate([waiting["cancelled_us"], arrivals.cancelled_us]),
+        sequence=prepend(arrivals.sequence, NO_SEQUENCE),
+        cancelled_sequence=np.concatenate([waiting["cancelled_sequence"], cancelled_sequence]),
+        issued_us=prepend(arrivals.issued_us, NO_TIME),
+        identity=pa.array(np.concatenate([waiting["number"], _get_numbers(arrivals)])),
+        carried=carried,
+    )
+
+
+def _append_outcomes(outcomes: Outcomes, waiting: Rows) -> Outcomes:
+    """Add the outcomes that wait to those of a table."""
+    if not len(waiting):
+        return outcomes
+    names = [to_arrow_strings(outcomes.consignment_id), pa.array([""] * len(waiting), pa.large_string())]
+    sequence = _fill_missing(outcomes.sequence, len(outcomes.result), NO_SEQUENCE)
+    return Outcomes(
+        consignment_id=pa.concat_arrays(names),
+        visible_us=np.concatenate([outcomes.visible_us, waiting["visible_us"]]),
+        known_us=np.concatenate([outcomes.known_us, waiting["known_us"]]),
+        recorded_us=np.concatenate([outcomes.recorded_us, waiting["recorded_us"]]),
+        sequence=np.concatenate([sequence, waiting["sequence"]]),
+        result=[*outcomes.result, *(RESULT_NAMES[code] for code in waiting["result"].tolist())],
+        identity=pa.array(np.concatenate([_get_numbers(outcomes), waiting["number"]])),
     )
 
 
@@ -537,15 +598,4 @@ def _drop_forgotten(outcomes: Outcomes, header: StateHeader) -> Outcomes:
     kept = outcomes.visible_us // US_PER_DAY >= header.today - REMEMBERED_DAYS
     if outcomes.sequence is not None:
         kept |= outcomes.sequence > header.last_sequence
-    if kept.all():
-        return outcomes
-    rows = np.flatnonzero(kept)
-    return Outcomes(
-        consignment_id=to_arrow_strings(outcomes.consignment_id).take(pa.array(rows)),
-        visible_us=outcomes.visible_us[rows],
-        known_us=outcomes.known_us[rows],
-        recorded_us=outcomes.recorded_us[rows],
-        sequence=None if outcomes.sequence is None else outcomes.sequence[rows],
-        result=[outcomes.result[row] for row in rows.tolist()],
-        identity=pa.array(get_numbers(outcomes.identity)[rows]),
-    )
+    return outcomes if kept.all() else outcomes.take(np.flatnonzero(kept))

@@ -366,7 +366,7 @@ def _free_blocks(heads: Words, days: Words, others: Keys, state: State, place: N
             _free_tiles(days, state, series, block, room)
     count = np.int64(heads[place, OTHERS])
     if 0 < count < COUNTERPARTS_CAP:
-        _free_others(others, state, np.int64(heads[place, OTHERS_BLOCK]), _compute_others_room(count))
+        _free_others(others, state, np.int64(heads[place, OTHERS_BLOCK]), _compute_room(count))
 
 
 # Counting.
@@ -527,14 +527,14 @@ def _add_counterpart(heads: Words, others: Keys, state: State, place: Number, co
             return
     heads[place, OTHERS] += 1
     if count == MAX_EXACT_COUNTERPARTS:
-        _free_others(others, state, block, _compute_others_room(count))
+        _free_others(others, state, block, _compute_room(count))
         return
     if count & (count - 1) == 0:  # none yet, or a full block of 1, 2 or 4
-        wider = _allocate_others(others, state, _compute_others_room(count + 1))
+        wider = _allocate_others(others, state, _compute_room(count + 1))
         for rank in range(count):
             others[wider + rank] = others[block + rank]
         if count > 0:
-            _free_others(others, state, block, _compute_others_room(count))
+            _free_others(others, state, block, _compute_room(count))
         heads[place, OTHERS_BLOCK] = wider
         block = wider
     others[block + count] = counterpart
@@ -563,8 +563,8 @@ def _free_tiles(days: Words, state: State, series: Number, block: Number, room: 
 
 
 @kernel
-def _compute_others_room(count: Number) -> Number:
-    """Compute r for the block of 1 << r counterparts that has room for `count`."""
+def _compute_room(count: Number) -> Number:
+    """Compute r for the block of 1 << r tiles or counterparts that has room for `count`."""
     room = 0
     while 1 << room < count:
         room += 1
@@ -768,6 +768,89 @@ def purge_keys(slots: Slots, heads: Words, days: Words, others: Keys, state: Sta
             _free_blocks(heads, days, others, state, place)
     state[HEADS_USED] = kept
     fill_slots(slots, heads, kept)
+
+
+@kernel
+def mark_remembered(heads: Words, days: Words, today: Number, marks: NDArray[np.bool_]) -> None:
+    """Mark the keys of which a remembered day has an event."""
+    for place in range(len(marks)):
+        marks[place] = _is_remembered(heads, days, place, today)
+
+
+@kernel
+def copy_keys(
+    places: NDArray[np.int64],
+    today: Number,
+    heads: Words,
+    days: Words,
+    others: Keys,
+    new_heads: Words,
+    new_days: Words,
+    new_others: Keys,
+    ends: NDArray[np.int64],
+) -> None:
+    """Copy keys in this order, without days that are no longer remembered, in the smallest blocks; a forgotten key becomes empty.
+
+    `ends` has the ends of the blocks of `new_days` and `new_others`. If `new_heads` has no rows, they are moved and nothing is copied.
+    """
+    copies = len(new_heads) > 0
+    for row in range(len(places)):
+        place = places[row]
+        for word in range(HEAD_WORDS if copies else 0):
+            new_heads[row, word] = heads[place, word]
+        if not _is_remembered(heads, days, place, today):
+            if copies:
+                new_heads[row, FIRST_ARRIVAL:] = 0
+                new_heads[row, FIRST_ARRIVAL] = NO_DAY
+            continue
+        for series in range(2):
+            begin, end = _get_tiles(heads, days, place, series, today)
+            words = _get_tile_words(series)
+            room = _compute_series_room(heads, days, place, series, begin, end)
+            if copies:
+                block = ends[0]
+                for word in range(end - begin if room > 0 else 0):
+                    new_days[block + word] = days[begin + word]
+                if room == 0:
+                    block = days[begin] if end > begin else 0
+                _set_series(new_heads, row, series, block, (end - begin) // words, room)
+            ends[0] += words << room if room > 0 else 0
+        count = np.int64(heads[place, OTHERS])
+        exact = count if count < COUNTERPARTS_CAP else 0
+        if copies:
+            new_heads[row, OTHERS_BLOCK] = ends[1] if exact > 0 else 0
+            _copy_sorted(others, np.int64(heads[place, OTHERS_BLOCK]), new_others, ends[1], exact)
+        ends[1] += 1 << _compute_room(exact) if exact > 0 else 0
+    for word in range(FIRST_BLOCK):
+        days[SCRATCH_BLOCK + word] = 0
+
+
+@kernel
+def _compute_series_room(
+    heads: Words, days: Words, place: Number, series: Number, begin: Number, end: Number
+) -> Number:
+    """Compute the room of the smallest block for tiles; 0 if the head implies them: a single day that has all counts, or no counts."""
+    words = _get_tile_words(series)
+    used = (end - begin) // words
+    if used <= 1:
+        implied = True
+        for counter in range(words - 1):
+            count = days[begin + 1 + counter] if used == 1 else 0
+            implied = implied and count == heads[place, EVER + series + counter]
+        if implied:
+            return 0
+    return max(_compute_room(used), 1)
+
+
+@kernel
+def _copy_sorted(others: Keys, begin: Number, new_others: Keys, block: Number, count: Number) -> None:
+    """Copy counterparts in ascending order."""
+    for rank in range(count):
+        value, slot = others[begin + rank], block + rank
+        while slot > block and new_others[slot - 1] > value:
+            new_others[slot] = new_others[slot - 1]
+            slot -= 1
+        new_others[slot] = value
 
 
 @kernel

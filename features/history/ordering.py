@@ -92,6 +92,18 @@ class Outcomes:
     result: Sequence[str | None]
     identity: Names | None = None
 
+    def take(self, rows: Longs) -> "Outcomes":
+        """Return some rows."""
+        return Outcomes(
+            consignment_id=to_arrow_strings(self.consignment_id).take(pa.array(rows)),
+            visible_us=self.visible_us[rows],
+            known_us=self.known_us[rows],
+            recorded_us=self.recorded_us[rows],
+            sequence=None if self.sequence is None else self.sequence[rows],
+            result=[self.result[row] for row in rows.tolist()],
+            identity=None if self.identity is None else self.identity.take(pa.array(rows)),
+        )
+
 
 OUTCOME, CANCELLATION, ARRIVAL = range(3)
 

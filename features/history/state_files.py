@@ -4,8 +4,8 @@ state/
     00000007/                        the state before the newest batch; a batch that is repeated starts from it again
     00000008/                        the newest state
         manifest.json                header, what the batch was computed from, bytes and SHA-256 of each file
-        table.key.npy, …             see `features.history.kept_state`
-        arrived-00000008-000.number.npy, …   earlier ones are hard links: a day costs the files of a day
+        table.heads.npy, …           see `features.history.kept_table`
+        states-00000008-000.number.npy, …    see `StateSegment`; earlier ones are hard links: a day costs the files of a day
     .00000009.partial/               a batch is running, or was interrupted; the next one removes it
 """
 
@@ -28,15 +28,15 @@ from consignments.files.part_folder import list_differences
 from consignments.files.part_manifest import compute_sha256, find_change
 from consignments.files.whole_files import PRIVATE_FOLDER_MODE, flush_file, flush_folder
 from features.history.kept_state import (
-    FOLLOWED,
     SEGMENT_ARRAYS,
-    ArrivedSegment,
+    WAITING_CANCELLATION,
+    WAITING_OUTCOME,
     KeptState,
     SegmentSource,
     StateHeader,
+    StateSegment,
 )
-from features.history.sorted_table import TABLE_ARRAYS, SortedTable
-from features.history.waiting_events import WAITING_CANCELLATION, WAITING_OUTCOME
+from features.history.kept_table import HistoryArrays, build_state, join_parts, lay_parts
 
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 24
@@ -47,13 +47,8 @@ STATE = "state"
 """Name of the state before a batch among what the batch is computed from."""
 MIN_MAPPED_BYTES = 1 << 12
 GENERATION = "[0-9]" * 8
-DTYPES = {
-    "followed": FOLLOWED,
-    "outcomes": WAITING_OUTCOME,
-    "cancellations": WAITING_CANCELLATION,
-}
-REST_ARRAYS = ("followed", "followed_keys", "outcomes", "cancellations")
-"""Names of the arrays that are written when the rest of the state is on disk: they are small."""
+WAITING = {"outcomes": WAITING_OUTCOME, "cancellations": WAITING_CANCELLATION}
+"""Types of the arrays of events that wait."""
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,7 +67,7 @@ class StateManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     inputs : dict
         What the batch before this state was computed from, with the state before it as `state`.
     segments : tuple of str
-        Names of the segments of arrivals, oldest first.
+        Names of the segments of states, oldest first.
     files : dict
     """
 
@@ -84,7 +79,7 @@ class StateManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class SegmentFiles:
-    """The files of a segment of arrivals. An open array keeps a file open, so that all segments at once could be too many files."""
+    """The files of a segment of states. An open array keeps a file open, so that all segments at once could be too many files."""
 
     folder: Path
     name: str
@@ -94,9 +89,9 @@ class SegmentFiles:
         """Return the path of each array."""
         return tuple(self.folder / f"{self.name}.{part}.npy" for part in SEGMENT_ARRAYS)
 
-    def open(self) -> ArrivedSegment:
+    def open(self) -> StateSegment:
         """Open the arrays; their content is read from disk when it is needed."""
-        return ArrivedSegment(*map(_load_array, self.paths))
+        return StateSegment(*map(_load_array, self.paths))
 
 
 @dataclass(frozen=True)
@@ -118,20 +113,21 @@ class StoredState:
 
         Raises
         ------
+        BadInput
+            Another version wrote it.
         FileFault
             A file is missing, changed or of another form. The message names it.
         """
         manifest = _read_manifest(folder)
+        manifest.header.check_version()
         _map_files(lambda name: _check_file(folder / name, manifest.files[name]), manifest.files)
         state = KeptState(
             header=manifest.header,
-            table=SortedTable.from_arrays(
-                {name: _load_array(folder / f"table.{name}.npy") for name in TABLE_ARRAYS}
-            ),
-            arrived=tuple(SegmentFiles(folder, name) for name in manifest.segments),
-            **{name: _load_array(folder / f"{name}.npy") for name in REST_ARRAYS},
+            table=load_table(folder, "table"),
+            segments=tuple(SegmentFiles(folder, name) for name in manifest.segments),
+            **{name: _load_array(folder / f"{name}.npy") for name in WAITING},
         )
-        for name, dtype in DTYPES.items():
+        for name, dtype in WAITING.items():
             if getattr(state, name).dtype != dtype:
                 raise FileFault(
                     "a file of the state has another form",
@@ -222,28 +218,24 @@ class StateDraft:
                     shutil.rmtree(left_over)
                 self._work.mkdir(mode=PRIVATE_FOLDER_MODE)
 
-    def write_segment(self, segment: ArrivedSegment) -> SegmentSource:
-        """Write a segment of arrivals, and return its files, which `commit` moves."""
+    def write_segment(self, segment: StateSegment) -> SegmentSource:
+        """Write a segment of states, and return its files, which `commit` moves."""
         if self.done:
             return segment
-        files = SegmentFiles(self._work, f"arrived-{self._name}-{len(self._segments):03d}")
+        files = SegmentFiles(self._work, f"states-{self._name}-{len(self._segments):03d}")
         self._segments.append(files.name)
         with _explain_failure(self._work):
             for part, path in zip(SEGMENT_ARRAYS, files.paths, strict=True):
                 _write_array(path, getattr(segment, part))
         return files
 
-    def write_table(self, parts: Iterable[SortedTable]) -> SortedTable:
+    def write_table(self, parts: Iterable[HistoryArrays], today: int) -> HistoryArrays:
         """Write the table of history part by part, and return it with its arrays on disk."""
         if self.done:
-            return SortedTable.concatenate(list(parts))
-        paths = [self._work / f"table.{name}.npy" for name in TABLE_ARRAYS]
-        with _explain_failure(self._work), ExitStack() as stack:
-            writers = [stack.enter_context(_open_array_writer(path)) for path in paths]
-            for part in parts:
-                for write, array in zip(writers, part.to_arrays().values(), strict=True):
-                    write(array)
-        return SortedTable(*map(_load_array, paths))
+            return join_parts(parts, today)
+        with _explain_failure(self._work):
+            write_table(self._work, "table", parts, today)
+        return load_table(self._work, "table")
 
     def commit(self, state: KeptState) -> None:
         """Write the rest of the state, give its folder its name, and remove all but the last two states.
@@ -259,7 +251,7 @@ class StateDraft:
             return
         with _explain_failure(self._work):
             segments = (*self._link_segments(state), *self._segments)
-            for name in REST_ARRAYS:
+            for name in WAITING:
                 _write_array(self._work / f"{name}.npy", getattr(state, name))
             known = {} if self.before is None else self.before.manifest.files
             paths = {path.name: path for path in sorted(self._work.glob("*.npy"))}
@@ -280,8 +272,8 @@ class StateDraft:
         """Link the files of the segments that the state keeps from the one before."""
         if self.before is None:
             return []
-        pairs = zip(self.before.manifest.segments, self.before.state.arrived, strict=True)
-        kept = [name for name, segment in pairs if any(segment is each for each in state.arrived)]
+        pairs = zip(self.before.manifest.segments, self.before.state.segments, strict=True)
+        kept = [name for name, segment in pairs if any(segment is each for each in state.segments)]
         for name in kept:
             for path in SegmentFiles(self.before.folder, name).paths:
                 _link_or_copy(path, self._work / path.name)
@@ -296,7 +288,7 @@ def _map_files(work: Callable[[str], T], names: Iterable[str]) -> list[T]:
 
 def _describe_file(path: Path, known: Mapping[str, FileEntry]) -> FileEntry:
     """Return size and SHA-256 of a file; those of a segment of an earlier batch are known."""
-    if path.name.startswith("arrived-") and path.name in known:
+    if path.name.startswith("states-") and path.name in known:
         return known[path.name]
     return FileEntry(path.stat().st_size, compute_sha256(path))
 
@@ -345,10 +337,10 @@ def _check_file(path: Path, entry: FileEntry) -> None:
 
 
 def _load_array(path: Path) -> NDArray[Any]:
-    """Open an array; its content is read from disk when it is needed."""
+    """Open an array; its content is read from disk when it is needed. Kernels write into the scratch block of a table, in memory."""
     try:
         large = path.stat().st_size > MIN_MAPPED_BYTES
-        array: NDArray[Any] = np.load(path, mmap_mode="r" if large else None, allow_pickle=False)
+        array: NDArray[Any] = np.load(path, mmap_mode="c" if large else None, allow_pickle=False)
     except OSError as error:
         raise _build_read_fault(path, error) from error
     except (ValueError, EOFError) as error:
@@ -360,6 +352,24 @@ def _load_array(path: Path) -> NDArray[Any]:
 
 def _build_read_fault(path: Path, error: OSError) -> FileFault:
     return FileFault("a file of the state cannot be read", where=str(path), got=error.strerror or str(error))
+
+
+def load_table(folder: Path, name: str) -> HistoryArrays:
+    """Open the arrays of a table of history; their content is read from disk when it is needed."""
+    return HistoryArrays(*(_load_array(folder / f"{name}.{array}.npy") for array in HistoryArrays._fields))
+
+
+def write_table(folder: Path, name: str, parts: Iterable[HistoryArrays], today: int) -> None:
+    """Write the arrays of a table of history as of a day, which is given in parts; at least one."""
+    sizes = [0, 0, 0]
+    with ExitStack() as stack:
+        paths = (folder / f"{name}.{array}.npy" for array in HistoryArrays._fields[1:])
+        writers = [stack.enter_context(_open_array_writer(path)) for path in paths]
+        for part in lay_parts(parts):
+            for place, (write, array) in enumerate(zip(writers, part[1:], strict=True)):
+                write(array)
+                sizes[place] += len(array)
+    _write_array(folder / f"{name}.state.npy", build_state(today, *sizes))
 
 
 def _write_array(path: Path, array: NDArray[Any]) -> None:

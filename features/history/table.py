@@ -12,13 +12,19 @@ Days: 2024-03-01 is day 19783. A key last seen on that day is remembered on 2025
 All counts are integers, so their order does not matter; decayed counts sum from the newest day to the oldest.
 """
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from consignments.errors import BadSetting, ServiceFault
+from features.history.kept_table import (
+    FORMAT_VERSION,
+    HistoryArrays,
+    build_state,
+    release_pages,
+    require_addressable,
+)
 from features.history.kernels import (
     COMMON_TODAY,
     DAYS_USED,
@@ -55,10 +61,7 @@ MAX_GROWTH_BYTES = 1 << 26
 """Maximum growth of a store in bytes. A store grows in place, so that many growth steps are cheap."""
 SWEEP_DAYS = 30
 """Minimum number of days between two purges of forgotten keys before the table grows. Readings do not depend on it."""
-FORMAT_VERSION = 2
-"""2: late versions leave no trace. A snapshot of format 1 may have some."""
-MAX_STORE_SIZE = 2**31 - 1
-"""Maximum size of a store, because blocks are addressed by an int32."""
+COPIED_ROWS = 1 << 20
 
 
 class History:
@@ -99,11 +102,7 @@ class History:
         self.max_keys = max_keys
         self._most_heads = None if max_keys is None else max_keys + TOTALS_PLACE + 1
         self._swept_on = self._full_on = NO_DAY
-        self._state = np.zeros(STATE_SIZE, dtype=np.int64)
-        self._state[FORMAT] = FORMAT_VERSION
-        self._state[TODAY] = NO_DAY
-        self._state[HEADS_USED] = TOTALS_PLACE + 1
-        self._state[DAYS_USED] = self._state[OTHERS_USED] = FIRST_BLOCK
+        self._state = build_state(NO_DAY, TOTALS_PLACE + 1, FIRST_BLOCK, FIRST_BLOCK)
         places = np.zeros((2, PREFETCH_STEPS, len(kinds)), dtype=np.int64)
         self._scratch = places[0], places[1], np.full(COMMON_TODAY + 1, np.nan)
         heads = _limit_size(max(capacity, len(kinds)) + TOTALS_PLACE + 1, self._most_heads)
@@ -199,76 +198,38 @@ class History:
         purge_keys(self._slots, *self._parts, self._state)
         self._swept_on = self.today
 
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return a copy of the state as plain arrays, for a snapshot."""
-        return {name: array.copy() for name, array in self.get_views().items()}
-
-    def get_views(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays of `to_arrays` without a copy. They are valid only until the next change of the table."""
+    def get_arrays(self) -> HistoryArrays:
+        """Return the arrays of the table without a copy. They are valid only until its next change."""
         state = self._state
-        return {
-            "kinds": encode_names(self.kinds),
-            "state": state,
-            "heads": self._heads[: state[HEADS_USED]],
-            "days": self._days[: state[DAYS_USED]],
-            "counterparts": self._others[: state[OTHERS_USED]],
-        }
+        return HistoryArrays(
+            state,
+            self._heads[: state[HEADS_USED]],
+            self._days[: state[DAYS_USED]],
+            self._others[: state[OTHERS_USED]],
+        )
 
     @classmethod
     def from_arrays(
-        cls, kinds: tuple[KeyKind, ...], arrays: Mapping[str, NDArray[Any]], *, max_keys: int | None = None
+        cls, kinds: tuple[KeyKind, ...], arrays: HistoryArrays, *, max_keys: int | None = None
     ) -> "History":
-        """Restore a table from the result of `to_arrays`.
+        """Restore a table from the result of `get_arrays`, a copy of it, or arrays of `features.history.kept_table`.
 
         Raises
         ------
         ServiceFault
-            If the snapshot has other keys or another version of the table. Rebuild it from the log.
+            The arrays were written by another version of the table, or do not belong together, or cannot be addressed.
         """
-        state = arrays["state"]
+        state, sizes = arrays.state, [len(array) for array in arrays[1:]]
         if len(state) != STATE_SIZE or state[FORMAT] != FORMAT_VERSION:
-            raise _make_snapshot_fault("it was written by another version of npsrisk")
-        if arrays["kinds"].tobytes() != encode_names(kinds).tobytes():
-            raise _make_snapshot_fault("it has other keys than the model")
-        history = cls(kinds, capacity=len(arrays["heads"]), max_keys=max_keys)
+            raise _make_arrays_fault("it was written by another version of npsrisk")
+        if state[[HEADS_USED, DAYS_USED, OTHERS_USED]].tolist() != sizes:
+            raise _make_arrays_fault("its arrays do not belong together")
+        require_addressable(*sizes[1:])
+        history = cls(kinds, capacity=len(arrays.heads), max_keys=max_keys)
         history._state[:] = state
-        history._heads = _restore_store(arrays["heads"], history._heads)
-        history._days = _restore_store(arrays["days"], history._days)
-        history._others = _restore_store(arrays["counterparts"], history._others)
-        history._fill_slots()
-        return history
-
-    @classmethod
-    def from_parts(
-        cls, kinds: tuple[KeyKind, ...], today: int, keys: int, parts: Iterable[tuple[Words, Words, Keys]]
-    ) -> "History":
-        """Build a table of keys that are given in parts, each once, as of a day.
-
-        Parameters
-        ----------
-        kinds : tuple of KeyKind
-        today : int
-        keys : int
-            Number of keys of all parts, with the totals, which are the first.
-        parts : iterable of (heads, days, counterparts)
-            The next part of each store. Blocks count from the start of the store, which has FIRST_BLOCK elements before the first part.
-
-        Raises
-        ------
-        ServiceFault
-            If a store would have more than MAX_STORE_SIZE elements.
-        """
-        history = cls(kinds, capacity=keys)
-        state, first = history._state, TOTALS_PLACE
-        for heads, days, others in parts:
-            _require_addressable(int(state[DAYS_USED]) + len(days), int(state[OTHERS_USED]) + len(others))
-            history._heads[first : first + len(heads)] = heads
-            first += len(heads)
-            history._days = _append_to_store(history._days, days, int(state[DAYS_USED]))
-            history._others = _append_to_store(history._others, others, int(state[OTHERS_USED]))
-            state[DAYS_USED] += len(days)
-            state[OTHERS_USED] += len(others)
-        state[TODAY], state[HEADS_USED] = today, first
+        history._heads = _restore_store(arrays.heads, history._heads)
+        history._days = _restore_store(arrays.days, history._days)
+        history._others = _restore_store(arrays.counterparts, history._others)
         history._fill_slots()
         return history
 
@@ -309,7 +270,7 @@ class History:
             self._make_room_for_heads(today)
         self._days = _grow_store(self._days, self._days_needed)
         self._others = _grow_store(self._others, self._others_needed)
-        _require_addressable(len(self._days), len(self._others))
+        require_addressable(len(self._days), len(self._others))
 
     def _make_room_for_heads(self, today: int) -> None:
         """Purge the keys that are forgotten on the day `today`, and then grow. Raise before anything is changed."""
@@ -359,26 +320,10 @@ def number_sides(kinds: tuple[KeyKind, ...]) -> NDArray[np.int64]:
 _NO_ROWS = np.empty((0, 0), dtype=np.float32)
 
 
-def encode_names(kinds: tuple[KeyKind, ...]) -> NDArray[np.uint8]:
-    """Return the names of the kinds as an array, as a snapshot holds them."""
-    return np.frombuffer("\n".join(kind.name for kind in kinds).encode(), dtype=np.uint8)
-
-
-def _require_addressable(*sizes: int) -> None:
-    """Refuse stores that are too large for the blocks, whose int32 would wrap silently."""
-    if max(sizes) > MAX_STORE_SIZE:
-        raise ServiceFault(
-            "history is full: its days and counterparts cannot be addressed",
-            got=f"{max(sizes):,} elements",
-            expected=f"at most {MAX_STORE_SIZE:,}",
-            todo="begin the history later, or divide the traffic, for example by channel; NPSRISK_MAX_HISTORY_KEYS does not help here",
-        )
-
-
-def _make_snapshot_fault(what: str) -> ServiceFault:
+def _make_arrays_fault(what: str) -> ServiceFault:
     return ServiceFault(
-        f"this snapshot of history cannot be used: {what}",
-        todo="delete it; history is then rebuilt from the log",
+        f"the kept table of history cannot be used: {what}",
+        todo="delete the snapshot, and history is rebuilt from the log; or begin a new state from --history",
     )
 
 
@@ -406,15 +351,11 @@ def _grow_store(store: Any, needed: int, most: int | None = None) -> Any:
     return store
 
 
-def _append_to_store(store: Any, more: Any, used: int) -> Any:
-    """Write elements after the used ones of a store, and return the store, which may grow."""
-    store = _grow_store(store, used + len(more))
-    store[used : used + len(more)] = more
-    return store
-
-
 def _restore_store(used: Any, store: Any) -> Any:
-    """Copy the contents of a snapshot to the start of a store."""
+    """Copy a kept array, which may be on disk, to the start of a store."""
     store = _grow_store(store, len(used))
-    store[: len(used)] = used
+    for begin in range(0, len(used), COPIED_ROWS):
+        piece = used[begin : begin + COPIED_ROWS]
+        store[begin : begin + len(piece)] = piece
+        release_pages(used)
     return store

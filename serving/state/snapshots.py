@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
 from consignments.files.whole_files import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, flush_file, flush_folder
+from features.history.kept_table import HistoryArrays
 from features.history.table import History
 from serving.event_log.reader import LogReader, Progress
 from serving.process.logging import logger
@@ -36,7 +37,7 @@ from serving.state.links import DEFAULT_LIMITS, LinkLimits, Links
 from serving.state.rebuild import StateRebuild
 from serving.state.state import State
 
-FORMAT = 1
+FORMAT = 2
 KEPT_SNAPSHOTS = 2
 HEADROOM_DIVISOR = 64
 """A copy has room for 1/HEADROOM_DIVISOR more elements, because entries arrive while memory is allocated."""
@@ -247,7 +248,8 @@ def _allocate_array(view: NDArray[Any]) -> NDArray[Any]:
 
 def _views(state: State) -> dict[str, NDArray[Any]]:
     dossiers = state.dossiers
-    history = {f"{HISTORY_PREFIX}{name}": array for name, array in state.history.get_views().items()}
+    arrays = state.history.get_arrays()._asdict()
+    history = {f"{HISTORY_PREFIX}{name}": array for name, array in arrays.items()}
     return history | {
         WORDS: dossiers.index.words,
         MARKS: dossiers.days.to_array(),
@@ -272,11 +274,10 @@ def build_state(
     limits: LinkLimits = DEFAULT_LIMITS,
 ) -> State:
     """Build the state after the entry `sequence` of a log from the arrays of `copy_arrays`; it lacks alerts, and links that were not restored."""
-    parts = {name.removeprefix(HISTORY_PREFIX): array for name, array in arrays.items()}
-    history = History.from_arrays(keys.pipeline.kinds, parts, max_keys=max_keys)
+    parts = (arrays[f"{HISTORY_PREFIX}{name}"] for name in HistoryArrays._fields)
+    history = History.from_arrays(keys.pipeline.kinds, HistoryArrays(*parts), max_keys=max_keys)
     known = StoredIndex(sequence, arrays[WORDS], LatestDays(arrays[MARKS]))
-    places = arrays.get(LINKS)  # snapshots of earlier versions have none, and their logs have no links
-    links = Links(limits) if places is None else Links.from_places(limits, places, sequence)
+    links = Links.from_places(limits, arrays[LINKS], sequence)
     return State(history, ConsignmentStates(log, keys, known), links)
 
 

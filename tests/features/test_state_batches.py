@@ -83,9 +83,10 @@ def test_a_batch_that_begins_at_a_row_leaves_the_same_state(tables: Tables, expe
     whole, late = start_run(None), start_run(None)
     compute(half, tables, whole)
     assert compute(half, tables, late, first_row=120).tobytes() == expected[120:300].tobytes()
-    for name, array in whole.state.table.to_arrays().items():
-        assert array.tobytes() == late.state.table.to_arrays()[name].tobytes()
-    assert whole.state.followed.tobytes() == late.state.followed.tobytes()
+    for one, other in zip(whole.state.table, late.state.table, strict=True):
+        assert one.tobytes() == other.tobytes()
+    for one, other in zip(whole.state.segments, late.state.segments, strict=True):
+        assert one.open().state.tobytes() == other.open().state.tobytes()
 
 
 def test_a_batch_in_another_order_is_refused(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,11 @@ import pytest
 import sqlalchemy as sa
 from support.databases import SERVER, database_in, only_postgres, reader_of
 from support.examples import make_consignment, make_outcome
+from support.history_worlds import sort_history
 from support.serving_examples import Client, publish, scored, serving, settings_in
 
 from cli.service.doctor import DoctorFinding, examine
 from consignments.errors import BadSetting, LogInUse, ServiceFault
-from features.history.sorted_table import SortedTable
 from serving.encryption.vault import Vault
 from serving.event_log.databases.backend import LogWriter
 from serving.event_log.events import Event
@@ -244,9 +244,8 @@ def test_a_standby_takes_over_where_the_active_one_stopped(active: Client, stand
 
 
 def list_bytes(state: State) -> list[bytes]:
-    table = SortedTable.from_history(state.history, state.today)
     return [
-        *(array.tobytes() for array in table.to_arrays().values()),
+        *(array.tobytes() for array in sort_history(state.history, state.today)),
         state.dossiers.index.words.tobytes(),
     ]
 

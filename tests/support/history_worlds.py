@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from support.history_oracle import US_PER_DAY, Arrival, Outcome
 
 from consignments.timestamps import NO_TIME
+from features.history.kept_table import HistoryArrays, join_parts, sort_table
 from features.history.kernels import FIRST_BLOCK, TODAY
 from features.history.keys import KeyKind
 from features.history.ordering import ArrivalEvents, Outcomes
@@ -53,13 +54,25 @@ def numbers(rows: Sequence[tuple[int, ...]]) -> "np.ndarray[tuple[int, int], np.
 
 def get_counted(history: History) -> dict[str, bytes]:
     """All that the table counts: everything but the day and the block that readings write into."""
-    arrays = history.to_arrays()
+    arrays = history.get_arrays()
     return {
-        "state": np.delete(arrays["state"], TODAY).tobytes(),
-        "heads": arrays["heads"].tobytes(),
-        "days": arrays["days"][FIRST_BLOCK:].tobytes(),
-        "counterparts": arrays["counterparts"].tobytes(),
+        "state": np.delete(arrays.state, TODAY).tobytes(),
+        "heads": arrays.heads.tobytes(),
+        "days": arrays.days[FIRST_BLOCK:].tobytes(),
+        "counterparts": arrays.counterparts.tobytes(),
     }
+
+
+def copy_arrays(history: History) -> HistoryArrays:
+    return HistoryArrays(*(array.copy() for array in history.get_arrays()))
+
+
+def sort_history(history: History, today: int) -> HistoryArrays:
+    return join_parts(sort_table(history.get_arrays(), today), today)
+
+
+def list_bytes(table: HistoryArrays) -> list[bytes]:
+    return [array.tobytes() for array in table]
 
 
 # Days that lie at, before and after the edges of every window and of what is remembered.

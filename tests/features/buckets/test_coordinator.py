@@ -126,8 +126,8 @@ def run_batch(
 
 
 def list_bytes(state: KeptState) -> list[bytes]:
-    arrays = [*state.table.to_arrays().values(), state.followed, state.followed_keys, state.outcomes, state.cancellations]  # fmt: skip
-    for segment in state.arrived:
+    arrays = [*state.table, state.outcomes, state.cancellations]
+    for segment in state.segments:
         arrays += [getattr(segment.open(), name) for name in SEGMENT_ARRAYS]
     return [msgspec.json.encode(state.header), *(array.tobytes() for array in arrays)]
 

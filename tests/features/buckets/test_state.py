@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from features.buckets.state import BucketState
+from features.history.kept_table import create_empty
 from features.history.keys import KeyKind
-from features.history.sorted_table import SortedTable
 
 KIND = KeyKind("sender", "sender", "consignee", (), side="sender")
 TODAY, BUCKETS = 19_783, 12
@@ -23,6 +23,6 @@ def test_the_buckets_of_the_next_table_are_opened_one_at_a_time(tmp_path: Path) 
     keys = []
     for part in state.open_merged(BUCKETS):
         files.append(len(os.listdir("/proc/self/fd")))  # noqa: PTH208
-        keys += part.key.tolist()
-    assert max(files) - min(files) <= len(part.to_arrays())
-    assert keys == SortedTable.create_empty().key.tolist()
+        keys += part.keys.tolist()
+    assert max(files) - min(files) <= len(part)
+    assert keys == create_empty().keys.tolist()

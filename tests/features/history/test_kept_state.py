@@ -12,7 +12,7 @@ from support.history_worlds import KINDS, ROW, START, arrivals_of, numbers, outc
 
 from consignments.errors import BadInput
 from consignments.timestamps import US_PER_DAY
-from features.history.kept_state import KeptState, StateRun
+from features.history.kept_state import SEGMENT_ARRAYS, KeptState, StateRun
 from features.history.keys import KeyKind
 from features.history.pseudonyms import Pseudonyms
 
@@ -40,7 +40,7 @@ def run(
 
 def list_states(state: KeptState) -> dict[int, object]:
     """Return what the state knows of each consignment."""
-    every = [state.followed["number"], *(segment.open().number for segment in state.arrived)]
+    every = [segment.open().number for segment in state.segments]
     states = state.find(np.unique(np.concatenate(every)))
     return {
         number: (
@@ -103,8 +103,8 @@ def test_batches_one_after_the_other_read_what_one_batch_reads(world) -> None:
     assert np.concatenate([np.zeros((0, ROW), np.float32), *read]).tobytes() == expected.tobytes()
     if state is None:
         return
-    for name, array in whole.table.to_arrays().items():
-        assert array.tobytes() == state.table.to_arrays()[name].tobytes(), name
+    for name, array in whole.table._asdict().items():
+        assert array.tobytes() == getattr(state.table, name).tobytes(), name
     assert list_states(state) == list_states(whole)
     assert state.cancellations.tobytes() == whole.cancellations.tobytes()
     assert state.outcomes.tobytes() == whole.outcomes.tobytes()
@@ -129,7 +129,8 @@ def test_an_outcome_that_is_given_late_counts_for_all_later_arrivals() -> None:
 
 def test_a_state_has_numbers_and_no_identifier() -> None:
     _, state = run(None, [arrive("consignment-a", 0), arrive("b", 5, cancelled_us=START * US_PER_DAY * 2)], [find("consignment-a", 9)])  # fmt: skip
-    arrays = [*state.table.to_arrays().values(), state.followed, state.followed_keys, state.outcomes, state.cancellations]  # fmt: skip
+    segments = [getattr(each.open(), name) for each in state.segments for name in SEGMENT_ARRAYS]
+    arrays = [*state.table, *segments, state.outcomes, state.cancellations]
     assert all(array.dtype.kind in "iuV" for array in arrays)
     assert len(state.outcomes) == len(state.cancellations) == 1
     assert not any(b"consignment-a" in array.tobytes() for array in arrays)

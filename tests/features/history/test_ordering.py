@@ -14,6 +14,7 @@ from support.history_worlds import (
     ROW,
     START,
     arrivals_of,
+    copy_arrays,
     get_counted,
     numbers,
     outcomes_of,
@@ -99,7 +100,7 @@ def one_by_one(
 
 def restarted(ledger: LiveHistory) -> LiveHistory:
     """The table from a snapshot; what is known of each consignment is kept elsewhere."""
-    history = History.from_arrays(KINDS, ledger.history.to_arrays())
+    history = History.from_arrays(KINDS, copy_arrays(ledger.history))
     return LiveHistory(history, ledger.states, ledger.today)
 
 

@@ -60,9 +60,9 @@ def run(folder: Path, name: str, *, stop: bool = False) -> list[bytes]:
 
 
 def read_bytes(state: KeptState) -> list[bytes]:
-    arrays = [*state.table.to_arrays().values(), state.followed, state.followed_keys, state.outcomes, state.cancellations]  # fmt: skip
+    arrays = [*state.table, state.outcomes, state.cancellations]
     content = [array.tobytes() for array in arrays]
-    for segment in (each.open() for each in state.arrived):
+    for segment in (each.open() for each in state.segments):
         content += [getattr(segment, name).tobytes() for name in SEGMENT_ARRAYS]
     return content
 
@@ -78,7 +78,7 @@ def test_a_state_on_disk_is_that_in_memory_and_two_are_kept(tmp_path: Path) -> N
     stored = StoredState.read(tmp_path / "00000003")
     assert stored.manifest.inputs["consignments"] == "wednesday"
     assert read_bytes(stored.state) == content
-    assert [len(segment.open().number) for segment in stored.state.arrived] == [2, 1, 2]
+    assert [len(segment.open().number) for segment in stored.state.segments] == [3, 4, 4]
     oldest = f"{stored.manifest.segments[0]}.keys.npy"
     assert (tmp_path / "00000003" / oldest).samefile(tmp_path / "00000002" / oldest), (
         "a day costs its own files"
@@ -134,7 +134,7 @@ def flip_a_bit(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [flip_a_bit, Path.unlink, lambda path: os.truncate(path, 9)])
-@pytest.mark.parametrize("file", ["table.key.npy", "followed.npy", "arrived-00000001-000.keys.npy"])
+@pytest.mark.parametrize("file", ["table.heads.npy", "outcomes.npy", "states-00000001-000.keys.npy"])
 def test_a_changed_file_is_named(tmp_path: Path, file: str, harm: Callable[[Path], object]) -> None:
     run(tmp_path, "monday")
     harm(tmp_path / "00000001" / file)
@@ -146,6 +146,14 @@ def test_a_manifest_of_another_form_is_refused(tmp_path: Path) -> None:
     run(tmp_path, "monday")
     (tmp_path / "00000001" / "manifest.json").write_text("{}")
     with pytest.raises(FileFault, match=r"00000001/manifest\.json: the manifest of the state cannot be read"):
+        run(tmp_path, "tuesday")
+
+
+def test_a_state_of_another_version_is_refused_and_named(tmp_path: Path) -> None:
+    run(tmp_path, "monday")
+    path = tmp_path / "00000001" / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(b'"format": 3', b'"format": 2'))
+    with pytest.raises(BadInput, match=r"another version of npsrisk; got format 2.*begin a new state"):
         run(tmp_path, "tuesday")
 
 
@@ -164,7 +172,7 @@ def test_a_full_disk_leaves_the_earlier_state(tmp_path: Path) -> None:
 def test_arrivals_are_written_in_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features.history.kept_state, "SEGMENT_ROWS", 1)
     run(tmp_path, "wednesday")
-    assert StoredState.read(tmp_path / "00000001").manifest.segments[0] == "arrived-00000001-000"
+    assert StoredState.read(tmp_path / "00000001").manifest.segments[0] == "states-00000001-000"
 
 
 def test_a_state_of_many_segments_needs_few_open_files(
@@ -180,7 +188,7 @@ def test_a_state_of_many_segments_needs_few_open_files(
     resource.setrlimit(resource.RLIMIT_NOFILE, (used + 40, limits[1]))
     try:
         run(tmp_path, "many")
-        assert len(StoredState.read(tmp_path / "00000001").state.arrived) == len(days)
+        assert len(StoredState.read(tmp_path / "00000001").state.segments) == len(days)
         run(tmp_path, "found")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
@@ -188,9 +196,9 @@ def test_a_state_of_many_segments_needs_few_open_files(
 
 def test_a_file_that_cannot_be_opened_is_named_with_the_cause(tmp_path: Path) -> None:
     run(tmp_path, "monday")
-    segment = StoredState.read(tmp_path / "00000001").state.arrived[0]
-    (tmp_path / "00000001" / "arrived-00000001-000.day.npy").unlink()
+    segment = StoredState.read(tmp_path / "00000001").state.segments[0]
+    (tmp_path / "00000001" / "states-00000001-000.last_day.npy").unlink()
     with pytest.raises(
-        FileFault, match=r"000\.day\.npy: a file of the state cannot be read; got No such file"
+        FileFault, match=r"000\.last_day\.npy: a file of the state cannot be read; got No such file"
     ):
         segment.open()

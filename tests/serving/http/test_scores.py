@@ -177,9 +177,7 @@ def test_a_list_is_scored_as_its_members_one_by_one(
             for each in told:
                 each["decision_id"] = each["decision_id"].partition("-")[2]
             events = [structs.replace(event, sealed=None) for event in client.service.log.read_events()]
-            counted = {
-                key: part.tobytes() for key, part in client.service.active.state.history.to_arrays().items()
-            }
+            counted = [part.tobytes() for part in client.service.active.state.history.get_arrays()]
             days = client.service.active.state.dossiers.days.to_array().tolist()
             seen.append((told, events, counted, days))
     assert seen[0] == seen[1]

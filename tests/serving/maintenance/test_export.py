@@ -151,9 +151,9 @@ def history(state_dir: Path) -> tuple[bytes, ...]:
     log = reader_of(state_dir)
     model = load_rules_model(Pseudonyms(DATA_KEY), vault_in(state_dir))
     pipeline, read = model.pipeline, model.entries
-    arrays = rebuild_state(log, KeyReader(pipeline, read)).history.to_arrays()
+    arrays = rebuild_state(log, KeyReader(pipeline, read)).history.get_arrays()
     log.close()
-    return tuple(arrays[name].tobytes() for name in sorted(arrays))
+    return tuple(array.tobytes() for array in arrays)
 
 
 def test_decisions_stand_as_they_were_answered(world: Path, exported: Path) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from support.examples import day, make_consignment, make_outcome
+from support.history_worlds import copy_arrays
 from support.serving_examples import Client
 
 from features.history.kernels import SCRATCH_BLOCK
@@ -15,7 +16,7 @@ SCRATCH_WORDS = 6
 
 def read_arrays(history: History) -> dict[str, Any]:
     """Read the table without the block in which readings put a series of one day together."""
-    arrays = history.to_arrays()
+    arrays = copy_arrays(history)._asdict()
     arrays["days"][SCRATCH_BLOCK : SCRATCH_BLOCK + SCRATCH_WORDS] = 0
     return arrays
 

@@ -1,17 +1,19 @@
-"""The sorted table has the same bytes for the same counts, and history goes on from it as if it had never been sorted."""
+"""A sorted table has the same bytes for the same counts, and history goes on from it as if it had never been sorted."""
 
-from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.history_worlds import list_bytes, sort_history
 
 from consignments.errors import ServiceFault
+from features.history.kept_table import create_empty, join_parts, select_keys, sort_table
 from features.history.kernels import ARRIVALS, CLEAR, NPS, STEP
 from features.history.keys import KeyKind
-from features.history.sorted_table import SortedTable
+from features.history.state_files import load_table, write_table
 from features.history.table import History
 
 KINDS = (KeyKind("sender", "sender", "consignee", (), side="sender"),)
@@ -52,17 +54,11 @@ def test_history_goes_on_from_a_sorted_table(gaps: list[int], seed: int, cut: in
     half = History(KINDS, capacity=2)
     run(half, steps[:cut], keys, others.copy(), read)
     today = max(half.today, START)
-    table = SortedTable.from_arrays(SortedTable.from_history(half, today).to_arrays())
-    again = table.to_history(KINDS, today)
+    again = History.from_arrays(KINDS, sort_history(half, today))
     run(again, steps[cut:], keys, others + np.uint64(len(steps[:cut])), read)
     assert read.tobytes() == expected.tobytes()
     end = max(whole.today, START)
-    for one, other in zip(
-        SortedTable.from_history(whole, end).to_arrays().values(),
-        SortedTable.from_history(again, end).to_arrays().values(),
-        strict=True,
-    ):
-        assert one.tobytes() == other.tobytes()
+    assert list_bytes(sort_history(whole, end)) == list_bytes(sort_history(again, end))
 
 
 @settings(max_examples=50)
@@ -72,24 +68,23 @@ def test_a_table_as_of_a_later_day_is_that_of_the_history(gaps: list[int], seed:
     history = History(KINDS)
     run(history, steps, keys, others, np.zeros((len(steps), history.width), dtype=np.float32))
     today = max(history.today, START)
-    table = SortedTable.from_history(history, today)
-    assert list_bytes(table.forget(today + later)) == list_bytes(
-        SortedTable.from_history(history, today + later)
-    )
+    table = sort_history(history, today)
+    later_table = join_parts(sort_table(table, today + later), today + later)
+    assert list_bytes(later_table) == list_bytes(sort_history(history, today + later))
 
 
 def test_parts_of_a_table_are_put_together_again() -> None:
     history = History(KINDS)
     steps, keys, others = make_steps([0, 1] * 15, np.random.default_rng(1))
     run(history, steps, keys, others, np.zeros((len(steps), history.width), dtype=np.float32))
-    table = SortedTable.from_history(history, history.today)
-    for ends in ([1, 2, 5], [0, 3, 3, 5], [5]):
-        parts = list(table.split(ends))
-        assert list_bytes(SortedTable.concatenate(parts)) == list_bytes(table)
-        mixed = SortedTable.concatenate(parts[::-1])
-        assert list_bytes(mixed.select(np.argsort(mixed.key))) == list_bytes(table)
-    empty = SortedTable.from_arrays(SortedTable.create_empty().to_arrays())
-    assert list_bytes(empty) == list_bytes(SortedTable.from_history(History(KINDS), START))
+    today = history.today
+    table = sort_history(history, today)
+    for ends in ([0, 1, 2, 5], [0, 0, 3, 3, 5], [0, 5]):
+        parts = [select_keys(table, np.arange(*pair), today) for pair in pairwise(ends)]
+        assert list_bytes(join_parts(parts, today)) == list_bytes(table)
+        mixed = join_parts(parts[::-1], today)
+        assert list_bytes(join_parts(sort_table(mixed, today), today)) == list_bytes(table)
+    assert list_bytes(create_empty())[1:] == list_bytes(sort_history(History(KINDS), START))[1:]
 
 
 def test_parts_of_any_size_give_the_same_table_and_the_same_history(tmp_path: Path) -> None:
@@ -100,53 +95,28 @@ def test_parts_of_any_size_give_the_same_table_and_the_same_history(tmp_path: Pa
     steps = np.array([(1, ARRIVALS if n % 7 else NPS, row, -1, START + row, START + row) for n, row in enumerate(order.tolist())], STEP)  # fmt: skip
     history.run(steps, keys, random.integers(1, 9, (rows, 1)).astype(np.uint64))
     today = history.today  # the first keys are forgotten
-    table = SortedTable.from_history(history, today)
-    assert 300 < len(table.key) < rows
+    table = sort_history(history, today)
+    assert 300 < len(table.keys) < rows
+    assert (np.diff(table.keys.astype(object)) > 0).all()
     for part_keys in (1, 7, 100):
-        parts = list(SortedTable.split_history(history, today, part_keys))
+        parts = list(sort_table(history.get_arrays(), today, part_keys))
         assert len(parts) > 1
-        assert list_bytes(SortedTable.concatenate(parts)) == list_bytes(table)
-        for name, array in table.to_arrays().items():
-            np.save(tmp_path / name, array)
-        stored = SortedTable(
-            *(np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in table.to_arrays())
-        )
-        again = stored.to_history(KINDS, today, part_keys=part_keys)
-        assert list_bytes(SortedTable.from_history(again, today)) == list_bytes(table)
-    assert list_bytes(stored) == list_bytes(table)
-
-
-def test_keys_out_of_order_are_refused() -> None:
-    empty = SortedTable.create_empty()
-    for keys in ([9, 5], [5, 5], [2**63 + 1, 1]):
-        others = [replace(empty, key=np.array([key], np.uint64)) for key in keys]
-        with pytest.raises(ServiceFault, match="do not belong together"):
-            SortedTable.from_arrays(SortedTable.concatenate([empty, *others]).to_arrays())
+        assert list_bytes(join_parts(parts, today)) == list_bytes(table)
+        write_table(tmp_path, "table", parts, today)
+        again = History.from_arrays(KINDS, load_table(tmp_path, "table"))
+        assert list_bytes(sort_history(again, today)) == list_bytes(table)
+    assert list_bytes(load_table(tmp_path, "table")) == list_bytes(table)
 
 
 def test_a_state_whose_blocks_cannot_be_addressed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     history = History(KINDS)
     steps, keys, others = make_steps([0, 1] * 15, np.random.default_rng(1))
     run(history, steps, keys, others, np.zeros((len(steps), history.width), dtype=np.float32))
-    table = SortedTable.from_history(history, history.today)
-    most = max(len(view) for name, view in history.get_views().items() if name in ("days", "counterparts"))
-    monkeypatch.setattr("features.history.table.MAX_STORE_SIZE", most)
-    table.to_history(KINDS, history.today, part_keys=2)
-    monkeypatch.setattr("features.history.table.MAX_STORE_SIZE", most // 4)
+    table = sort_history(history, history.today)
+    monkeypatch.setattr("features.history.kept_table.MAX_STORE_SIZE", max(map(len, table[2:])))
+    History.from_arrays(KINDS, table)
+    monkeypatch.setattr("features.history.kept_table.MAX_STORE_SIZE", max(map(len, table[2:])) - 1)
     with pytest.raises(ServiceFault, match="history is full: its days and counterparts cannot be addressed"):
-        table.to_history(KINDS, history.today, part_keys=2)
-
-
-def list_bytes(table: SortedTable) -> list[bytes]:
-    return [array.tobytes() for array in table.to_arrays().values()]
-
-
-def test_arrays_that_do_not_belong_together_are_refused() -> None:
-    history = History(KINDS)
-    steps, keys, others = make_steps([0, 1] * 15, np.random.default_rng(1))
-    run(history, steps, keys, others, np.zeros((len(steps), history.width), dtype=np.float32))
-    arrays = SortedTable.from_history(history, history.today).to_arrays()
-    assert all(array.size for array in arrays.values())
-    for name in arrays:
-        with pytest.raises(ServiceFault, match="do not belong together"):
-            SortedTable.from_arrays({**arrays, name: arrays[name][:-1]})
+        History.from_arrays(KINDS, table)
+    with pytest.raises(ServiceFault, match="history is full: its days and counterparts cannot be addressed"):
+        join_parts([table], history.today)

@@ -1,0 +1,166 @@
+"""The arrays in which a table of history is kept: those of the table itself, in a snapshot, a state of batches or a bucket of keys.
+
+Sorted arrays have the keys in ascending order, in the smallest blocks, without forgotten keys and days: equal counts then give equal
+bytes, in whatever order the events came. Keys are hashes, so those of a bucket, which share their highest bits, follow each other.
+"""
+
+import mmap
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.errors import ServiceFault
+from features.history.kernels import (
+    BLOCK,
+    COUNTERPARTS_CAP,
+    DAYS_USED,
+    FIRST_ARRIVAL,
+    FIRST_BLOCK,
+    FORMAT,
+    HEAD_WORDS,
+    HEADS_USED,
+    NO_DAY,
+    OTHERS,
+    OTHERS_BLOCK,
+    OTHERS_USED,
+    ROOM_BITS,
+    SERIES,
+    SIZE,
+    STATE_SIZE,
+    TODAY,
+    Keys,
+    Words,
+    copy_keys,
+    mark_remembered,
+)
+
+FORMAT_VERSION = 3
+"""3: one form for snapshots, states and buckets."""
+TOTALS_KEY = 0
+"""Key of the row that counts every known result. It is the first of a whole table."""
+PART_KEYS = 1 << 20
+"""Keys that are sorted and copied at a time."""
+MAX_STORE_SIZE = 2**31 - 1
+"""Maximum size of a store, because blocks are addressed by an int32."""
+Longs = NDArray[np.int64]
+
+
+class HistoryArrays(NamedTuple):
+    """The arrays of a table of history, or of some of its keys.
+
+    Attributes
+    ----------
+    state : int64 array, (STATE_SIZE,)
+        Format, latest day, used size of the others, and the lists of free blocks.
+    heads : int32 array, (keys, HEAD_WORDS)
+    days : int32 array
+        Blocks of tiles.
+    counterparts : uint64 array
+        Blocks of counterparts.
+    """
+
+    state: Longs
+    heads: Words
+    days: Words
+    counterparts: Keys
+
+    @property
+    def keys(self) -> Keys:
+        """Return a view of the keys."""
+        keys: Keys = self.heads.view(np.uint64)[:, 0]
+        return keys
+
+    @property
+    def today(self) -> int:
+        """Return the latest day of any event."""
+        return int(self.state[TODAY])
+
+
+def build_state(today: int, heads: int, days: int, counterparts: int) -> Longs:
+    """Build the state of a table from its latest day and its used sizes, without free blocks."""
+    state = np.zeros(STATE_SIZE, dtype=np.int64)
+    state[[FORMAT, TODAY, HEADS_USED, DAYS_USED, OTHERS_USED]] = (
+        FORMAT_VERSION,
+        today,
+        heads,
+        days,
+        counterparts,
+    )
+    return state
+
+
+def create_empty() -> HistoryArrays:
+    """Create the arrays of a table without events."""
+    heads = np.zeros((1, HEAD_WORDS), dtype=np.int32)
+    heads[0, FIRST_ARRIVAL] = NO_DAY
+    days, counterparts = np.zeros(FIRST_BLOCK, dtype=np.int32), np.zeros(FIRST_BLOCK, dtype=np.uint64)
+    return HistoryArrays(build_state(NO_DAY, 1, FIRST_BLOCK, FIRST_BLOCK), heads, days, counterparts)
+
+
+def select_keys(table: HistoryArrays, places: Longs, today: int) -> HistoryArrays:
+    """Copy some keys as of a day, in this order; all but the totals must be remembered on it."""
+    ends = np.full(2, FIRST_BLOCK, dtype=np.int64)
+    none = np.zeros((0, HEAD_WORDS), dtype=np.int32)
+    given = places, today, table.heads, table.days, table.counterparts
+    copy_keys(*given, none, table.days, table.counterparts, ends)
+    heads = np.zeros((len(places), HEAD_WORDS), dtype=np.int32)
+    days, counterparts = np.zeros(ends[0], dtype=np.int32), np.zeros(ends[1], dtype=np.uint64)
+    copy_keys(*given, heads, days, counterparts, np.full(2, FIRST_BLOCK, dtype=np.int64))
+    return HistoryArrays(build_state(today, len(heads), *ends.tolist()), heads, days, counterparts)
+
+
+def sort_table(table: HistoryArrays, today: int, part_keys: int = PART_KEYS) -> Iterator[HistoryArrays]:
+    """Yield the remembered keys as of a day in ascending order, in parts, so that only one of them needs memory besides the table."""
+    marks = np.zeros(len(table.heads), dtype=bool)
+    mark_remembered(table.heads, table.days, today, marks)
+    marks |= table.keys == TOTALS_KEY
+    places = np.flatnonzero(marks)
+    places = places[np.argsort(table.keys[places])]
+    for begin in range(0, max(len(places), 1), part_keys):
+        yield select_keys(table, places[begin : begin + part_keys], today)
+
+
+def lay_parts(parts: Iterable[HistoryArrays]) -> Iterator[HistoryArrays]:
+    """Yield parts whose arrays, one after the other, are those of one table: the blocks of later parts are moved."""
+    days = counterparts = 0
+    for part in parts:
+        heads, first = part.heads.copy(), FIRST_BLOCK if days else 0
+        for series in range(2):
+            column = SERIES + 2 * series
+            stored = heads[:, column + SIZE] & (1 << ROOM_BITS) - 1 > 0
+            heads[stored, column + BLOCK] += max(days - FIRST_BLOCK, 0)
+        exact = (heads[:, OTHERS] > 0) & (heads[:, OTHERS] < COUNTERPARTS_CAP)
+        heads[exact, OTHERS_BLOCK] += max(counterparts - FIRST_BLOCK, 0)
+        laid = part._replace(heads=heads, days=part.days[first:], counterparts=part.counterparts[first:])
+        days, counterparts = days + len(laid.days), counterparts + len(laid.counterparts)
+        require_addressable(days, counterparts)
+        yield laid
+
+
+def join_parts(parts: Iterable[HistoryArrays], today: int) -> HistoryArrays:
+    """Join parts to one table as of a day; at least one."""
+    _, *columns = zip(*lay_parts(parts), strict=True)
+    heads, days, counterparts = map(np.concatenate, columns)
+    return HistoryArrays(
+        build_state(today, len(heads), len(days), len(counterparts)), heads, days, counterparts
+    )
+
+
+def require_addressable(*sizes: int) -> None:
+    """Refuse stores that are too large for the blocks, whose int32 would wrap silently."""
+    if max(sizes) > MAX_STORE_SIZE:
+        raise ServiceFault(
+            "history is full: its days and counterparts cannot be addressed",
+            got=f"{max(sizes):,} elements",
+            expected=f"at most {MAX_STORE_SIZE:,}",
+            todo="begin the history later, or divide the traffic, for example by channel; NPSRISK_MAX_HISTORY_KEYS does not help here",
+        )
+
+
+def release_pages(array: NDArray[Any]) -> None:
+    """Release the memory of an array on disk. It is read again when it is needed."""
+    base: Any = array.base
+    if isinstance(base, mmap.mmap):
+        base.madvise(mmap.MADV_DONTNEED)
