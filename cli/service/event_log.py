@@ -305,9 +305,8 @@ def _export_state(folder: Path, as_json: bool) -> None:
     result = {
         "state": str(folder),
         "last_sequence": written.manifest.header.last_sequence,
-        "keys": len(written.state.table.key) - 1,
-        "consignments": sum(len(segment.open().number) for segment in written.state.arrived)
-        + len(written.state.followed),
+        "keys": len(written.state.table.keys) - 1,
+        "consignments": sum(len(segment.open().number) for segment in written.state.segments),
     }
     text = (
         f"History of {result['consignments']:,} consignments with {result['keys']:,} keys -> {written.folder}"

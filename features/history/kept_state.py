@@ -370,7 +370,7 @@ class StateRun:
             cancellations=self._collect_waiting(CANCELLATION, self._arrivals, WAITING_CANCELLATION),
         )
 
-    def _collect_waiting(self, what: int, table: ArrivalEvents | Outcomes, dtype: Rows) -> Rows:
+    def _collect_waiting(self, what: int, table: ArrivalEvents | Outcomes, dtype: np.dtype[Any]) -> Rows:
         """Collect the events of a kind that take effect after the last arrival, each once, in a fixed order."""
         rows = self._fold.left.row[self._fold.left.what == what]
         waiting = np.zeros(len(rows), dtype=dtype)

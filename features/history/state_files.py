@@ -366,7 +366,8 @@ def write_table(folder: Path, name: str, parts: Iterable[HistoryArrays], today: 
         paths = (folder / f"{name}.{array}.npy" for array in HistoryArrays._fields[1:])
         writers = [stack.enter_context(_open_array_writer(path)) for path in paths]
         for part in lay_parts(parts):
-            for place, (write, array) in enumerate(zip(writers, part[1:], strict=True)):
+            arrays: tuple[NDArray[Any], ...] = (part.heads, part.days, part.counterparts)
+            for place, (write, array) in enumerate(zip(writers, arrays, strict=True)):
                 write(array)
                 sizes[place] += len(array)
     _write_array(folder / f"{name}.state.npy", build_state(today, *sizes))
