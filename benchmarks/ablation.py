@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from benchmarks.skill import tables_of
 from consignments.records import Consignment
-from features.batch import FeatureParameters, Tables, compute_feature_matrix
+from features.batch import FeatureParameters, Tables
 from features.history.keys import COMMON_KINDS, KeyBuilder, Keys
 from features.normalization.normal_forms import NormalForms
 from features.spec import Spec
+from features.streams import compute_feature_matrix
 from models.risk_model import LabelledRows
 from training.config import parse_config
 from training.data.splits import TRAIN

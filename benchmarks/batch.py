@@ -121,7 +121,7 @@ class BatchForms:
     def open_inputs(self) -> Any:
         from features.streams import FeatureInputs
 
-        return FeatureInputs(self.check(), None, self.outcomes, self.alerts)
+        return FeatureInputs(self.check(), (), self.outcomes, self.alerts)
 
     def run_features(self) -> None:
         from consignments.files.table_writers import write_chunks
@@ -192,13 +192,12 @@ class StageTable:
         import numpy as np
 
         from features.batch import (
-            PartialRows,
             build_arrival_events,
             build_outcome_events,
-            fill_table_rows,
             select_alerts,
         )
         from features.history.table_fold import TableFold
+        from features.streams import describe_rows
 
         forms, alerts = self.forms, select_alerts(self.forms.alerts, None)
         pipeline = forms.parameters.build_pipeline(alerts)
@@ -209,12 +208,8 @@ class StageTable:
             begin = 0
             for rows in tables:
                 part = slice(begin, begin + len(rows))
-                fill_table_rows(
-                    pipeline,
-                    rows,
-                    np.ones(len(rows), bool),
-                    PartialRows(X[part], keys[0, part], keys[1, part]),
-                )
+                found = describe_rows(pipeline, rows, np.ones(len(rows), bool))
+                X[part, : pipeline.history_at], keys[0, part], keys[1, part] = found[:3]
                 begin += len(rows)
 
         self._tell("records, then features except history, and keys", describe)

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from benchmarks.approval import create_approver, sign_record
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import check_frame, to_consignments
-from features.batch import FeatureParameters, Tables, compute_feature_matrix
+from features.batch import FeatureParameters, Tables
 from features.config import FeatureConfig
 from features.fitted import FittedParameters, fit_features
+from features.streams import compute_feature_matrix
 from models.bundle import BundleContent, SelfTestExamples, write_bundle
 from models.registry import Registry
 from models.risk_model import FitOptions, LabelledRows, RiskModel, TreeParams

@@ -14,7 +14,7 @@ import numpy as np
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import check_frame, to_consignments
 from consignments.timestamps import to_day
-from features.batch import Tables, build_arrival_events, build_outcome_events, compute_feature_matrix
+from features.batch import Tables, build_arrival_events, build_outcome_events
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.live import LiveHistory
@@ -22,6 +22,7 @@ from features.history.pseudonyms import Pseudonyms
 from features.history.table_fold import TableFold
 from features.normalization.normal_forms import normalize_consignment
 from features.pipeline import Pipeline
+from features.streams import compute_feature_matrix
 from training.simulation.operation import simulate
 
 KEY = Pseudonyms(b"a key of the benchmark, 32 bytes")

@@ -29,8 +29,8 @@ from benchmarks.skill import tables_of
 from benchmarks.world import table, write_block
 from consignments.records import Consignment
 from consignments.tables import to_consignments
-from features.batch import compute_feature_matrix
 from features.normalization.normal_forms import normalize_consignment
+from features.streams import compute_feature_matrix
 from training.data.training_set import get_labels_as_of
 from training.fitting.rolling_origin import TEXT_SCORE
 from training.simulation.operation import Simulation

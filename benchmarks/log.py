@@ -24,11 +24,12 @@ import numpy as np
 
 from benchmarks.deployed import make_world
 from consignments.timestamps import to_us
-from features.batch import FeatureParameters, Tables, compute_feature_matrix
+from features.batch import FeatureParameters, Tables
 from features.config import FeatureConfig
 from features.fitted import fit_features
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
+from features.streams import compute_feature_matrix
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import Arrival, EventCodec, ScoredDecision, encode_features
 from serving.event_log.events import DecisionEvent

@@ -24,16 +24,11 @@ from benchmarks.approval import create_approver, sign_record
 from consignments.records import Consignment, Outcome
 from consignments.tables import check_frame, to_consignments, to_outcomes
 from consignments.timestamps import to_us
-from features.batch import (
-    FeatureParameters,
-    Tables,
-    build_arrival_events,
-    build_outcome_events,
-    compute_feature_matrix,
-)
+from features.batch import FeatureParameters, Tables, build_arrival_events, build_outcome_events
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.ordering import ARRIVAL, OUTCOME, order_events
+from features.streams import compute_feature_matrix
 from models.bundle import BundleContent, SelfTestExamples, load_bundle, write_bundle
 from models.risk_model import FitOptions, LabelledRows, RiskModel, TreeParams
 from serving.process.settings import Settings

@@ -85,12 +85,13 @@ class TableReader:
         from features.streams import FeatureInputs
 
         first = self.open_source(self.tables.consignments, record, progress)
+        past = self.open_source(self.tables.history, record, progress)
         assert first is not None
         return FeatureInputs(
             consignments=first,
             outcomes=self.read_table(self.tables.outcomes, Outcome),
             alerts=self.read_table(self.tables.alerts, Alert),
-            history=self.open_source(self.tables.history, record, progress),
+            history=() if past is None else (past,),
         )
 
     def _report(self, report: "ReadReport", rejects: "tuple[Reject, ...]") -> None:

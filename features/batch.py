@@ -1,10 +1,9 @@
-"""Features of whole tables: the pipeline runs over all rows, then history is computed over all events in order."""
+"""Tables of consignments, outcomes and alerts, their events of history, and matrices of feature rows."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,21 +16,17 @@ from consignments.columns import adopt_spellings, normalize_array, normalize_col
 from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, Outcome
 from consignments.schema import FieldKind, get_fields
-from consignments.tables import to_alerts, to_arrow_rows
+from consignments.tables import to_alerts
 from consignments.timestamps import get_time_column_us
-from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE, keep_rows
+from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from consignments.visibility import compute_known_us, compute_visible_us
-from consignments.workers import WorkerPool
 from features.alerts.alerts import Alerts
 from features.config import FeatureConfig
-from features.feature_columns import allocate_rows
 from features.fitted import FittedParameters, UnfittedRows
 from features.history.ordering import ArrivalEvents, Outcomes
 from features.history.pseudonyms import Pseudonyms
-from features.history.table_fold import TableFold
 from features.pipeline import Pipeline
 from features.spec import Spec
-from features.table_rows import fill_table, fill_table_keys, prepare_kernels
 
 CHUNK_ROWS = 20_000
 MISSING_SEQUENCE = -1
@@ -87,14 +82,7 @@ class FeatureParameters:
 
 @dataclass(frozen=True)
 class ComputeOptions:
-    """The options of the feature computation. The result does not depend on them.
-
-    Attributes
-    ----------
-    jobs : int
-        Number of processes that compute features.
-    progress : callable or None
-    """
+    """The number of processes that compute, and who is told of the progress. The result does not depend on them."""
 
     jobs: int = 1
     progress: Progress | None = None
@@ -207,161 +195,6 @@ class FeatureMatrix:
         """Copy the rows of the kept consignments; `keep` has one value for each consignment of the table."""
         mine = keep[self.rows]
         return replace(self, X=self.X[mine], rows=self.rows[mine])
-
-
-def compute_feature_matrix(
-    tables: Tables,
-    parameters: FeatureParameters | None = None,
-    *,
-    keep: NDArray[np.bool_] | None = None,
-    second: bool = False,
-    as_of: pd.Timestamp | None = None,
-    options: ComputeOptions | None = None,
-) -> FeatureMatrix:
-    """Compute the features of a consignment table as of the time at which each consignment is scored.
-
-    Parameters
-    ----------
-    tables : Tables
-        All consignments count for history, in its order.
-    parameters : FeatureParameters, optional
-    keep : bool array, (consignments,), optional
-        Rows that get features. The others only count for history. Default: all.
-    second : bool
-        True if the kept rows repeat consignments of other rows. Each is read alone, as if its consignment arrived then instead of
-        when it did, and counts for no other row.
-    as_of : Timestamp, optional
-        Outcomes and alerts that became visible later are ignored.
-    options : ComputeOptions, optional
-
-    Returns
-    -------
-    FeatureMatrix
-        One row per kept consignment, in the order of the table.
-    """
-    frame = tables.consignments
-    options = options or ComputeOptions()
-    parameters = parameters or FeatureParameters()
-    describer = RowBuilder(parameters, select_alerts(tables.alerts, as_of))
-    pipeline = describer.build_pipeline()
-    wanted = np.ones(len(frame), dtype=bool) if keep is None else keep
-    prepare_kernels()
-    out_rows = np.where(wanted, np.cumsum(wanted) - 1, -1).astype(np.int64)
-    X = np.empty((int(wanted.sum()), len(pipeline.spec)), dtype=np.float32)
-    keys = np.zeros((len(frame), len(pipeline.kinds)), dtype=np.uint64)
-    counterparts = np.zeros_like(keys)
-    parts = [slice(begin, begin + CHUNK_ROWS) for begin in range(0, len(frame), CHUNK_ROWS)]
-    done = 0
-    with WorkerPool(options.jobs, len(frame)) as workers:
-        pieces = workers.map(describer.build_rows, ((frame.iloc[part], wanted[part]) for part in parts))
-        for part, described in zip(parts, pieces, strict=True):
-            X[done : done + len(described.X), : pipeline.history_at] = described.X
-            keys[part], counterparts[part] = described.keys, described.counterparts
-            done += len(described.X)
-            if options.progress is not None:
-                options.progress("features", min(part.stop, len(frame)), len(frame))
-    with report_progress(options.progress, "history"):
-        fold = TableFold(
-            replace(build_arrival_events(frame), second=wanted if second else None),
-            build_outcome_events(tables.outcomes),
-            None if as_of is None else as_of.value // 1000,
-        )
-        fold.process_table(pipeline.create_sized_history(len(frame)), keys, counterparts, X, out_rows)
-    return FeatureMatrix(parameters.fitted.mark_rows(X), np.flatnonzero(wanted), pipeline.spec)
-
-
-def fill_table_rows(
-    pipeline: Pipeline, rows: pa.Table, wanted: NDArray[np.bool_], described: "PartialRows"
-) -> None:
-    """Write the history keys, and all features except the history features.
-
-    Parameters
-    ----------
-    pipeline : Pipeline
-    rows : Arrow table
-        n consignments in canonical form.
-    wanted : bool array, (n,)
-        Rows that get features. The others get keys only.
-    described : PartialRows
-        The arrays to write to.
-    """
-    X, keys, counterparts = described
-    if wanted.all():
-        fill_table(pipeline, rows, X, keys, counterparts)
-        return
-    for which, fill in ((wanted, partial(fill_table, X=X)), (~wanted, fill_table_keys)):
-        mine, theirs = keys[which], counterparts[which]
-        fill(pipeline, keep_rows(rows, which), keys=mine, counterparts=theirs)
-        keys[which], counterparts[which] = mine, theirs
-
-
-class PartialRows(NamedTuple):
-    """Feature rows without the history features, and the history keys.
-
-    Attributes
-    ----------
-    X : float32 array, (wanted rows, features before those of history)
-    keys, counterparts : uint64 array, (rows, kinds)
-    """
-
-    X: NDArray[np.float32]
-    keys: NDArray[np.uint64]
-    counterparts: NDArray[np.uint64]
-
-
-@dataclass(frozen=True)
-class RowBuilder:
-    """A builder of partial feature rows that also works in another process."""
-
-    parameters: FeatureParameters
-    alerts: Alerts
-
-    def build_pipeline(self) -> Pipeline:
-        """Build the pipeline from the parameters and the alerts."""
-        return self.parameters.build_pipeline(self.alerts)
-
-    def __call__(self, rows: pa.Table, wanted: NDArray[np.bool_]) -> PartialRows:
-        """Compute the history keys of all rows, and the features of the wanted rows except the history features.
-
-        Parameters
-        ----------
-        rows : Arrow table
-            n consignments in canonical form.
-        wanted : bool array, (n,)
-        """
-        pipeline = self.build_pipeline()
-        keys = np.zeros((len(rows), len(pipeline.kinds)), dtype=np.uint64)
-        X = allocate_rows(int(wanted.sum()), pipeline.history_at)
-        described = PartialRows(X, keys, np.zeros_like(keys))
-        fill_table_rows(pipeline, rows, wanted, described)
-        return described
-
-    def build_rows(self, part: tuple[pd.DataFrame, NDArray[np.bool_]]) -> PartialRows:
-        """Compute the same for a pair of a frame and its mask."""
-        frame, wanted = part
-        return self(to_arrow_rows(frame, self.parameters.config.build_record_type()), wanted)
-
-
-def join_history(given: Tables, history: pd.DataFrame | None) -> tuple[Tables, NDArray[np.bool_]]:
-    """Prepend past consignments to the given ones.
-
-    Returns
-    -------
-    tables : Tables
-    keep : bool array
-        True for the given consignments.
-
-    Raises
-    ------
-    BadInput
-        If only one of the two tables has `sequence`.
-    """
-    if history is None:
-        return given.adopt_spellings(), np.ones(len(given.consignments), dtype=bool)
-    past = history[mask_past_rows(history, given.consignments)]
-    both = pd.concat([past, given.consignments], ignore_index=True)
-    tables = Tables(both, given.outcomes, given.alerts).adopt_spellings()
-    return tables, np.arange(len(both)) >= len(past)
 
 
 def mask_past_rows(history: pd.DataFrame, given: pd.DataFrame) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Features of large tables, computed in chunks, with the same bits as `compute_feature_matrix`.
+"""Features of tables, in chunks in the order of history. A table in memory is a stream of one chunk.
 
 The result does not depend on chunks or processes. Tables that are sorted in the order of history, at least by day, are processed
 one chunk at a time. Other processes may compute features, and the history is computed in order in this process. A table in
@@ -6,11 +6,11 @@ another order is held in memory as a whole.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -24,15 +24,14 @@ from consignments.records import Consignment
 from consignments.tables import to_arrow_rows
 from consignments.validation import SEQUENCE, concat_rows, keep_rows
 from consignments.workers import WorkerPool
+from features.alerts.alerts import Alerts
 from features.batch import (
     ComputeOptions,
+    FeatureMatrix,
     FeatureParameters,
-    RowBuilder,
     Tables,
     build_arrival_events,
     build_outcome_events,
-    compute_feature_matrix,
-    join_history,
     mask_past_rows,
     report_progress,
     select_alerts,
@@ -40,12 +39,11 @@ from features.batch import (
 from features.feature_columns import allocate_rows, build_feature_columns
 from features.history.kept_state import StateRun
 from features.history.ordering import ArrivalEvents, Outcomes
-from features.history.table import History
 from features.history.table_fold import TableFold
 from features.normalization.normal_forms import join_goods_texts
 from features.pipeline import Pipeline
 from features.spec import Spec
-from features.table_rows import prepare_kernels
+from features.table_rows import fill_table, fill_table_keys, prepare_kernels
 
 CHUNK_ROWS = 10_000
 CONTEXT_COLUMNS = ("consignment_id", SEQUENCE, "channel", "office", "received_at", "description", "items")
@@ -56,6 +54,7 @@ LARGE_TABLE_ROWS = 1_000_000
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.float32]
 Keys = NDArray[np.uint64]
+Longs = NDArray[np.int64]
 
 log = logging.getLogger("npsrisk")
 
@@ -173,7 +172,7 @@ class SelectedRows:
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self.order)
+        return int(self.selected.sum())
 
     def take_order(self) -> pd.DataFrame:
         """Return the order columns."""
@@ -181,7 +180,7 @@ class SelectedRows:
 
     def read_chunks(self) -> Iterator[RowChunk]:
         """Yield the rows in order, in chunks."""
-        for chunk, selected in pair_with_mask(self.source, self.selected):
+        for chunk, selected in _pair_with_mask(self.source, self.selected):
             yield chunk if selected.all() else _SelectedChunk(chunk, selected)
 
     def slice_rows(self, first: int, last: int) -> RowChunk:
@@ -191,8 +190,16 @@ class SelectedRows:
         return _SelectedChunk(self.source.slice_rows(begin, end), self.selected[begin:end])
 
     @cached_property
-    def _places(self) -> NDArray[np.int64]:
+    def _places(self) -> Longs:
         return np.flatnonzero(self.selected)
+
+
+def _pair_with_mask(source: TableSource, mask: Mask) -> Iterator[tuple[RowChunk, Mask]]:
+    """Yield the chunks of a source, each with its part of the mask."""
+    start = 0
+    for chunk in source.read_chunks():
+        yield chunk, mask[start : start + len(chunk)]
+        start += len(chunk)
 
 
 @dataclass(frozen=True)
@@ -224,8 +231,8 @@ class FeatureInputs:
     Attributes
     ----------
     consignments : TableSource
-    history : TableSource or None
-        Past consignments. They only count for history. One that is also in `consignments` counts once, as there.
+    history : tuple of TableSource
+        Past consignments. They only count for history. Without `sequence`, one that is also in a later table counts once, as there.
     outcomes, alerts : DataFrame or None
         As `consignments.tables` reads them.
     as_of : Timestamp or None
@@ -235,7 +242,7 @@ class FeatureInputs:
     """
 
     consignments: TableSource
-    history: TableSource | None = None
+    history: tuple[TableSource, ...] = ()
     outcomes: pd.DataFrame | None = None
     alerts: pd.DataFrame | None = None
     as_of: pd.Timestamp | None = None
@@ -246,7 +253,7 @@ class FeatureInputs:
         """Return True if there is any past consignment in addition to the given ones."""
         if self.state_run is not None and self.state_run.before is not None:
             return True
-        return self.history is not None and len(self.history) > 0
+        return any(len(source) > 0 for source in self.history)
 
     @classmethod
     def to_repeatable(cls, given: "Tables | FeatureInputs") -> "FeatureInputs":
@@ -267,8 +274,163 @@ class FeatureInputs:
         cls, given: Tables, history: pd.DataFrame | None = None, as_of: pd.Timestamp | None = None
     ) -> "FeatureInputs":
         """Build the inputs from tables in memory."""
-        past = None if history is None else InMemoryTable(history)
+        past = () if history is None else (InMemoryTable(history),)
         return cls(InMemoryTable(given.consignments), past, given.outcomes, given.alerts, as_of)
+
+
+class EventTables(NamedTuple):
+    """The events of all tables, and the tables, past ones before the given one.
+
+    Attributes
+    ----------
+    arrivals, outcomes : ArrivalEvents, Outcomes
+    sources : tuple of TableSource
+        Their rows are the arrivals, one table after the other.
+    starts : int64 array, (sources + 1,)
+        First arrival of each table, and the number of arrivals.
+    """
+
+    arrivals: ArrivalEvents
+    outcomes: Outcomes
+    sources: tuple[TableSource, ...]
+    starts: Longs
+
+    @classmethod
+    def from_inputs(cls, inputs: FeatureInputs) -> "EventTables":
+        """Read the order of the consignment tables. The long table of their order is not kept."""
+        order = inputs.consignments.take_order()
+        sources: list[TableSource] = [inputs.consignments]
+        for source in reversed(inputs.history):
+            past = source.take_order()
+            kept = mask_past_rows(past, order)
+            sources.insert(0, source if kept.all() else SelectedRows(source, pd.DataFrame(), kept))
+            order = pd.concat([past[kept], order], ignore_index=True)
+        found = inputs.outcomes
+        if found is not None:
+            found = adopt_spellings(found, order["consignment_id"])
+        starts = np.cumsum([0, *map(len, sources)])
+        return cls(build_arrival_events(order), build_outcome_events(found), tuple(sources), starts)
+
+    def start_fold(self, inputs: FeatureInputs, second: Mask | None = None) -> TableFold:
+        """Start the fold of the events; rows that are `second` are read alone."""
+        if inputs.state_run is not None:
+            return inputs.state_run.start_fold(self.arrivals, self.outcomes)
+        until = None if inputs.as_of is None else inputs.as_of.value // 1000
+        return TableFold(replace(self.arrivals, second=second), self.outcomes, until)
+
+    def mark_wanted(self, wanted: Mask | None) -> Mask:
+        """Return which of all rows get features: those of the given table, or some of them."""
+        marks = np.zeros(self.starts[-1], dtype=bool)
+        marks[self.starts[-2] :] = True if wanted is None else wanted
+        return marks
+
+
+class DescribedRows(NamedTuple):
+    """Rows of which the history is still missing.
+
+    Attributes
+    ----------
+    X : float32 array, (wanted, features before those of history)
+    keys, counterparts : uint64 array, (rows, kinds)
+    context : Arrow table
+        Context columns of the wanted rows.
+    """
+
+    X: Rows
+    keys: Keys
+    counterparts: Keys
+    context: pa.Table
+
+    def slice_rows(self, rows: slice, wanted: slice) -> "DescribedRows":
+        """Return some of the rows, and the wanted ones among them."""
+        first, last, _ = wanted.indices(len(self.X))
+        context = self.context.slice(first, last - first)
+        return DescribedRows(self.X[wanted], self.keys[rows], self.counterparts[rows], context)
+
+
+DescribeChunks = Callable[[Iterator[tuple[RowChunk, Mask]]], Iterator[DescribedRows]]
+
+
+@dataclass(frozen=True)
+class RowDescriber:
+    """A function that computes the history keys of rows, and all other features of the wanted ones, also in another process."""
+
+    parameters: FeatureParameters
+    alerts: Alerts
+
+    def build_pipeline(self) -> Pipeline:
+        """Build the pipeline from the parameters and the alerts."""
+        return self.parameters.build_pipeline(self.alerts)
+
+    def __call__(self, rows_and_wanted: tuple[RowChunk, Mask]) -> DescribedRows:
+        """Describe the rows of a chunk."""
+        chunk, wanted = rows_and_wanted
+        return describe_rows(
+            self.build_pipeline(), chunk.to_table(self.parameters.config.build_record_type()), wanted
+        )
+
+
+def describe_rows(pipeline: Pipeline, rows: pa.Table, wanted: Mask) -> DescribedRows:
+    """Compute the history keys of consignments in canonical form, and all other features of the wanted ones."""
+    keys, counterparts = np.zeros((2, len(rows), len(pipeline.kinds)), dtype=np.uint64)
+    X = allocate_rows(int(wanted.sum()), pipeline.history_at)
+    mine = rows
+    if wanted.all():
+        fill_table(pipeline, rows, X, keys, counterparts)
+    else:
+        mine, others = keep_rows(rows, wanted), keep_rows(rows, ~wanted)
+        found, more = (np.zeros((2, len(some), len(pipeline.kinds)), np.uint64) for some in (mine, others))
+        fill_table(pipeline, mine, X, *found)
+        fill_table_keys(pipeline, others, *more)
+        for filled, here, there in zip((keys, counterparts), found, more, strict=True):
+            filled[wanted], filled[~wanted] = here, there
+    context = mine.select([name for name in CONTEXT_COLUMNS if name in mine.column_names])
+    return DescribedRows(X, keys, counterparts, context)
+
+
+def compute_feature_matrix(
+    given: Tables | FeatureInputs,
+    parameters: FeatureParameters | None = None,
+    *,
+    keep: Mask | None = None,
+    second: bool = False,
+    as_of: pd.Timestamp | None = None,
+    options: ComputeOptions | None = None,
+) -> FeatureMatrix:
+    """Compute the features of a consignment table as of the time at which each consignment is scored.
+
+    Parameters
+    ----------
+    given : Tables or FeatureInputs
+        All consignments count for history, in its order.
+    parameters : FeatureParameters, optional
+    keep : bool array, (given consignments,), optional
+        Rows that get features. The others only count for history. Default: all.
+    second : bool
+        True if the kept rows repeat consignments of other rows. Each is read alone, as if its consignment arrived then instead of
+        when it did, and counts for no other row.
+    as_of : Timestamp, optional
+        Outcomes and alerts that became visible later are ignored.
+    options : ComputeOptions, optional
+
+    Returns
+    -------
+    FeatureMatrix
+        One row per kept consignment, in the order of the table.
+    """
+    parameters = parameters or FeatureParameters()
+    inputs = given if isinstance(given, FeatureInputs) else FeatureInputs.from_tables(given, as_of=as_of)
+    rows = len(inputs.consignments)
+    keep = np.ones(rows, dtype=bool) if keep is None else keep
+    (chunk,) = stream_features(
+        inputs,
+        parameters,
+        options=options,
+        piece_rows=rows + sum(map(len, inputs.history)),
+        wanted=keep,
+        second=second,
+    )
+    return FeatureMatrix(chunk.X, np.flatnonzero(keep), parameters.build_pipeline().spec)
 
 
 def stream_features(
@@ -278,6 +440,7 @@ def stream_features(
     options: ComputeOptions | None = None,
     piece_rows: int = CHUNK_ROWS,
     wanted: Mask | None = None,
+    second: bool = False,
 ) -> Iterator[FeatureChunk]:
     """Compute the same bits as `compute_feature_matrix`, in chunks that do not all stay in memory.
 
@@ -293,6 +456,8 @@ def stream_features(
         Least number of consignments per chunk. It affects memory only.
     wanted : bool array, (given consignments,), optional
         Rows that get features. The others only count for history. Default: all.
+    second : bool
+        As for `compute_feature_matrix`.
 
     Yields
     ------
@@ -300,45 +465,118 @@ def stream_features(
         At least one, with the wanted rows in the order of the given table.
     """
     options = options or ComputeOptions()
-    wanted = np.ones(len(inputs.consignments), dtype=bool) if wanted is None else wanted
-    describer = RowBuilder(parameters, select_alerts(inputs.alerts, inputs.as_of))
-    work, pipeline = ChunkBuilder(describer), describer.build_pipeline()
-    fold, kept = _start_fold(inputs)
+    describe, progress = (
+        RowDescriber(parameters, select_alerts(inputs.alerts, inputs.as_of)),
+        options.progress,
+    )
+    pipeline, tables = describe.build_pipeline(), EventTables.from_inputs(inputs)
+    marks, run = tables.mark_wanted(wanted), inputs.state_run
+    fold = tables.start_fold(inputs, marks if second else None)
     # Memory of the first pass and of sorting stays in Arrow's pool: over a third of the total at ten million rows. Release it.
     pa.default_memory_pool().release_unused()
-    line = _MergeOrder.from_rows(fold.rows, int(kept.sum()))
-    blocks = line.split_blocks(piece_rows)
-    if max(block.stop - block.start for block in blocks) > max(MAX_BLOCK_ROWS, piece_rows):
-        if inputs.state_run is not None:
-            raise _make_order_fault()
-        yield from _stream_in_memory(inputs, parameters, options, piece_rows, wanted)
-        return
+    limit, total = max(MAX_BLOCK_ROWS, piece_rows), len(fold.rows)
+    blocks = _split_blocks(fold.rows, tables.starts, piece_rows)
+    _check_blocks(inputs, blocks, limit)
     prepare_kernels()
-    history = (
-        pipeline.create_sized_history(len(line.row)) if inputs.state_run is None else inputs.state_run.history
-    )
-    with WorkerPool(options.jobs, len(line.row)) as workers:
-        old = _Buffer(
-            workers.map(work.build_keys, pair_with_mask(inputs.history, kept)),
-            PartialChunk.create_empty(len(pipeline.kinds)),
-        )
-        new = _Buffer(workers.map(work.build_rows, pair_with_mask(inputs.consignments, wanted)))
-        done = 0
+    history = pipeline.create_sized_history(total) if run is None else run.history
+    mark_rows, is_empty = parameters.fitted.mark_rows, True
+    with WorkerPool(options.jobs, total) as workers:
+        reader = _BlockReader(tables, marks, pipeline, partial(workers.map, describe))
         for block in blocks:
-            part = line.slice_block(block)
-            rows = int(part.mine.sum())
-            mine = wanted[done : done + rows]
-            chunk = _fold_block(
-                fold, history, pipeline, part, old.take(int((~part.mine).sum())), new.take(rows), mine
-            )
-            done += rows
-            if mine.any() or block is blocks[-1]:
-                yield replace(chunk, X=parameters.fitted.mark_rows(chunk.X))
-            if options.progress is not None:
-                options.progress("features" if mine.any() else "history", block.stop, len(line.mine))
-    if inputs.state_run is not None:
-        with report_progress(options.progress, "state"):
-            inputs.state_run.finish()
+            rows = fold.rows[block]
+            X, keys, counterparts, context = reader.read(rows)
+            # The block has its rows in the order of their tables.
+            order = np.sort(rows)
+            line, mine = np.searchsorted(order, rows), marks[order]
+            out_rows = np.where(mine, np.cumsum(mine) - 1, -1)
+            fold.process_arrivals(history, keys[line], counterparts[line], X, out_rows[line])
+            for begin in range(0, len(X), limit):
+                yield FeatureChunk(mark_rows(X[begin : begin + limit]), context.slice(begin, limit))
+                is_empty = False
+            if progress is not None:
+                progress("features" if len(X) else "history", block.stop, total)
+    if is_empty:
+        nothing = describe((inputs.consignments.slice_rows(0, 0), np.zeros(0, dtype=bool)))
+        yield FeatureChunk(mark_rows(allocate_rows(0, len(pipeline.spec))), nothing.context)
+    if run is not None:
+        with report_progress(progress, "state"):
+            run.finish()
+
+
+class _BlockReader:
+    """A reader of described rows in the order of their tables, in any number at a time."""
+
+    def __init__(
+        self, tables: EventTables, marks: Mask, pipeline: Pipeline, describe_all: DescribeChunks
+    ) -> None:
+        self._pipeline, self._marks, self._starts = pipeline, marks, tables.starts
+        self._parts = [
+            describe_all(_pair_with_mask(source, marks[begin:end]))
+            for source, (begin, end) in zip(tables.sources, pairwise(tables.starts.tolist()), strict=True)
+        ]
+        self._left: list[DescribedRows | None] = [None for _ in self._parts]
+
+    def read(self, rows: Longs) -> DescribedRows:
+        """Return the next rows of all tables, with columns for the history features of the wanted ones."""
+        order = np.sort(rows)
+        X = allocate_rows(int(self._marks[order].sum()), len(self._pipeline.spec))
+        keys, counterparts = np.empty((2, len(rows), len(self._pipeline.kinds)), dtype=np.uint64)
+        contexts, done, filled = [pa.table({})], 0, 0
+        ends = np.searchsorted(order, self._starts[1:]).tolist()
+        for source, end in enumerate(ends):
+            while done < end:
+                part = self._take(source, int(order[done]), end - done)
+                here = slice(done, done + len(part.keys))
+                keys[here], counterparts[here] = part.keys, part.counterparts
+                X[filled : filled + len(part.X), : self._pipeline.history_at] = part.X
+                if len(part.X):
+                    contexts.append(part.context)
+                done, filled = here.stop, filled + len(part.X)
+        return DescribedRows(X, keys, counterparts, concat_rows(contexts[1:] or contexts))
+
+    def _take(self, source: int, first: int, most: int) -> DescribedRows:
+        """Read the next rows of a table from one chunk, at most some; `first` is the number of the first one among all rows."""
+        part = self._left[source] or next(self._parts[source])
+        rows = min(most, len(part.keys))
+        wanted = int(self._marks[first : first + rows].sum())
+        left = part.slice_rows(slice(rows, None), slice(wanted, None))
+        self._left[source] = left if len(left.keys) else None
+        return part.slice_rows(slice(rows), slice(wanted))
+
+
+def _split_blocks(rows: Longs, starts: Longs, piece_rows: int) -> list[slice]:
+    """Split rows in the order of history into blocks of at least `piece_rows` rows. Each has the next rows of all tables, in any order.
+
+    A table in the order of history can be split anywhere. A table that is sorted by day only is split between days.
+    """
+    whole = np.ones(len(rows), dtype=bool)
+    for begin, end in pairwise(starts.tolist()):
+        mine = (rows >= begin) & (rows < end)
+        furthest = np.maximum.accumulate(np.where(mine, rows - begin, -1))
+        whole &= furthest + 1 == np.cumsum(mine)
+    cuts = np.flatnonzero(whole) + 1
+    ends = [0]
+    while ends[-1] < len(rows):
+        ends.append(int(cuts[np.searchsorted(cuts, min(ends[-1] + piece_rows, len(rows)))]))
+    return [slice(*pair) for pair in pairwise(ends)]
+
+
+def _check_blocks(inputs: FeatureInputs, blocks: Sequence[slice], limit: int) -> None:
+    """Refuse rows that are not in the order of history if they continue a state; else warn if they need much memory."""
+    longest = max((block.stop - block.start for block in blocks), default=0)
+    if longest > limit and inputs.state_run is not None:
+        raise BadInput(
+            "the rows are not in the order of history",
+            where="consignments",
+            expected=f"rows sorted by sequence, or by received_at; up to {MAX_BLOCK_ROWS:,} rows may be out of order",
+            todo="sort the table, or compute it with --history in place of --state",
+        )
+    if longest > max(limit, LARGE_TABLE_ROWS):
+        log.warning(
+            "%s rows are not in the order of history, so all are held in memory; sort the table by sequence, or by "
+            "received_at if it has no sequence, to read it in chunks",
+            f"{longest:,}",
+        )
 
 
 def list_goods_texts(frame: pd.DataFrame) -> list[str]:
@@ -352,252 +590,3 @@ def list_goods_texts(frame: pd.DataFrame) -> list[str]:
         )
         for description, items in zip(*columns, strict=True)
     ]
-
-
-@dataclass(frozen=True)
-class OrderedTables:
-    """The events of the input tables: past and given consignments in one table, and outcomes.
-
-    Attributes
-    ----------
-    arrivals, outcomes : ArrivalEvents, Outcomes
-    kept : bool array
-        True for the past consignments that count. They are the first arrivals.
-    as_of_us : int or None
-    """
-
-    arrivals: ArrivalEvents
-    outcomes: Outcomes
-    kept: Mask
-    as_of_us: int | None
-
-    @classmethod
-    def from_inputs(cls, inputs: FeatureInputs) -> "OrderedTables":
-        """Read the order of the consignment tables. The long table of their order is not kept."""
-        order = inputs.consignments.take_order()
-        kept = np.ones(0, dtype=bool)
-        if inputs.history is not None:
-            past = inputs.history.take_order()
-            kept = mask_past_rows(past, order)
-            order = pd.concat([past[kept], order], ignore_index=True)
-        found = inputs.outcomes
-        if found is not None:
-            found = adopt_spellings(found, order["consignment_id"])
-        until = None if inputs.as_of is None else inputs.as_of.value // 1000
-        return cls(build_arrival_events(order), build_outcome_events(found), kept, until)
-
-
-def _start_fold(inputs: FeatureInputs) -> tuple[TableFold, Mask]:
-    """Create the history fold of past and given consignments.
-
-    Returns
-    -------
-    fold : TableFold
-    kept : bool array
-        True for the past consignments that count.
-    """
-    tables = OrderedTables.from_inputs(inputs)
-    arrivals, outcomes = tables.arrivals, tables.outcomes
-    if inputs.state_run is not None:
-        fold = inputs.state_run.start_fold(arrivals, outcomes)
-    else:
-        fold = TableFold(arrivals, outcomes, tables.as_of_us)
-    return fold, tables.kept
-
-
-def _make_order_fault() -> BadInput:
-    return BadInput(
-        "the rows are not in the order of history",
-        where="consignments",
-        expected=f"rows sorted by sequence, or by received_at; up to {MAX_BLOCK_ROWS:,} rows may be out of order",
-        todo="sort the table, or compute it with --history in place of --state",
-    )
-
-
-@dataclass(frozen=True)
-class _MergeOrder:
-    """The rows of the given table and of the past table, merged in the order of history.
-
-    Attributes
-    ----------
-    mine : bool array, (rows,)
-        True for rows of the given table.
-    row : int64 array, (rows,)
-        Row number in its own table.
-    """
-
-    mine: Mask
-    row: NDArray[np.int64]
-
-    @classmethod
-    def from_rows(cls, rows: NDArray[np.int64], past: int) -> "_MergeOrder":
-        mine = rows >= past
-        return cls(mine, np.where(mine, rows - past, rows))
-
-    def split_blocks(self, rows: int) -> list[slice]:
-        """Split the rows into blocks of at least `rows` rows. Each block has the next rows of both tables, in any order.
-
-        A table in the order of history can be split anywhere. A table that is sorted by day only is split between days.
-        """
-        whole = np.ones(len(self.row), dtype=bool)
-        for which in (self.mine, ~self.mine):
-            furthest = np.maximum.accumulate(np.where(which, self.row, -1))
-            whole &= furthest + 1 == np.cumsum(which)
-        cuts = np.flatnonzero(whole) + 1
-        ends = [0]
-        while ends[-1] < len(self.row):
-            ends.append(int(cuts[np.searchsorted(cuts, min(ends[-1] + rows, len(self.row)))]))
-        return [slice(*pair) for pair in pairwise(ends)] or [slice(0, 0)]
-
-    def slice_block(self, block: slice) -> "_MergeOrder":
-        """Return one block, with row numbers that begin at 0 in each table."""
-        mine, row = self.mine[block], self.row[block].copy()
-        for which in (mine, ~mine):
-            row[which] -= row[which].min(initial=np.iinfo(np.int64).max)
-        return _MergeOrder(mine, row)
-
-
-@dataclass(frozen=True)
-class ChunkBuilder:
-    """A builder of partial chunks that also works in another process."""
-
-    describer: RowBuilder
-
-    def build_rows(self, piece_and_wanted: tuple[RowChunk, Mask]) -> "PartialChunk":
-        """Compute the history keys, and all features of the wanted rows except the history features."""
-        piece, wanted = piece_and_wanted
-        rows = piece.to_table(self.describer.parameters.config.build_record_type())
-        chunk = self._build_chunk(rows, wanted)
-        if wanted.all():
-            return chunk
-        X = np.zeros((len(rows), chunk.X.shape[1]), dtype=np.float32)
-        X[wanted] = chunk.X
-        return replace(chunk, X=X)
-
-    def build_keys(self, piece_and_kept: tuple[RowChunk, Mask]) -> "PartialChunk":
-        """Compute the history keys of the rows that are kept."""
-        piece, kept = piece_and_kept
-        rows = keep_rows(piece.to_table(self.describer.parameters.config.build_record_type()), kept)
-        return self._build_chunk(rows, np.zeros(len(rows), dtype=bool))
-
-    def _build_chunk(self, rows: pa.Table, wanted: Mask) -> "PartialChunk":
-        described = self.describer(rows, wanted)
-        return PartialChunk(described.keys, described.counterparts, described.X, _select_context(rows))
-
-
-@dataclass(frozen=True)
-class PartialChunk:
-    """Rows without the history features, their keys, and their context columns."""
-
-    keys: Keys
-    counterparts: Keys
-    X: Rows
-    context: pa.Table
-
-    @classmethod
-    def create_empty(cls, kinds: int) -> "PartialChunk":
-        """Create a chunk without rows."""
-        keys = np.zeros((0, kinds), dtype=np.uint64)
-        return cls(keys, keys, np.zeros((0, 0), dtype=np.float32), pa.table({}))
-
-    @classmethod
-    def concatenate(cls, parts: list["PartialChunk"]) -> "PartialChunk":
-        """Concatenate chunks; at least one."""
-        if len(parts) == 1:
-            return parts[0]
-        return cls(
-            np.concatenate([part.keys for part in parts]),
-            np.concatenate([part.counterparts for part in parts]),
-            np.concatenate([part.X for part in parts]),
-            concat_rows([part.context for part in parts]),
-        )
-
-    def slice_rows(self, part: slice) -> "PartialChunk":
-        """Return some of the rows."""
-        first, last, _ = part.indices(len(self.keys))
-        context = self.context.slice(first, last - first)
-        return PartialChunk(self.keys[part], self.counterparts[part], self.X[part], context)
-
-
-class _Buffer:
-    """A buffer that returns computed rows in any number at a time."""
-
-    def __init__(self, parts: Iterator[PartialChunk], first: PartialChunk | None = None) -> None:
-        self._parts = parts
-        self._waiting = [] if first is None else [first]
-
-    def take(self, rows: int) -> PartialChunk:
-        while not self._waiting or sum(len(part.keys) for part in self._waiting) < rows:
-            self._waiting.append(next(self._parts))
-        # An empty first part does not have the columns of the others.
-        whole = PartialChunk.concatenate(
-            [part for part in self._waiting if len(part.keys)] or self._waiting[:1]
-        )
-        self._waiting = [whole.slice_rows(slice(rows, None))]
-        return whole.slice_rows(slice(0, rows))
-
-
-def _fold_block(
-    fold: TableFold,
-    history: History,
-    pipeline: Pipeline,
-    line: _MergeOrder,
-    old: PartialChunk,
-    new: PartialChunk,
-    wanted: Mask,
-) -> FeatureChunk:
-    """Merge past and given consignments in order, and compute the history features of the wanted ones of the given."""
-    keys = np.empty((len(line.mine), len(pipeline.kinds)), dtype=np.uint64)
-    counterparts = np.empty_like(keys)
-    for which, described in ((line.mine, new), (~line.mine, old)):
-        rows = line.row[which]
-        keys[which], counterparts[which] = described.keys[rows], described.counterparts[rows]
-    X = allocate_rows(int(wanted.sum()), len(pipeline.spec))
-    X[:, : pipeline.history_at] = new.X if wanted.all() else new.X[wanted]
-    out_rows = np.full(len(line.mine), -1)
-    out_rows[line.mine] = np.where(wanted, np.cumsum(wanted) - 1, -1)[line.row[line.mine]]
-    fold.process_arrivals(history, keys, counterparts, X, out_rows)
-    return FeatureChunk(X, keep_rows(new.context, wanted))
-
-
-def _select_context(rows: pa.Table) -> pa.Table:
-    return rows.select([name for name in CONTEXT_COLUMNS if name in rows.column_names])
-
-
-def pair_with_mask(source: TableSource | None, kept: Mask) -> Iterator[tuple[RowChunk, Mask]]:
-    """Yield the chunks of a source, each with its part of the mask."""
-    start = 0
-    for piece in () if source is None else source.read_chunks():
-        yield piece, kept[start : start + len(piece)]
-        start += len(piece)
-
-
-def _stream_in_memory(
-    inputs: FeatureInputs,
-    parameters: FeatureParameters,
-    options: ComputeOptions,
-    piece_rows: int,
-    wanted: Mask,
-) -> Iterator[FeatureChunk]:
-    given, past = (
-        None if source is None else _read_whole(source, parameters.config.build_record_type())
-        for source in (inputs.consignments, inputs.history)
-    )
-    assert given is not None
-    if len(given) > LARGE_TABLE_ROWS:
-        log.warning(
-            "%s rows are not in the order of history, so all are held in memory; sort the table by sequence, or by "
-            "received_at if it has no sequence, to read it in chunks",
-            f"{len(given):,}",
-        )
-    tables, keep = join_history(Tables(given, inputs.outcomes, inputs.alerts), past)
-    keep[keep] = wanted
-    matrix = compute_feature_matrix(tables, parameters, keep=keep, as_of=inputs.as_of, options=options)
-    rows = tables.consignments.iloc[matrix.rows]
-    context = _select_context(to_arrow_rows(rows, parameters.config.build_record_type()))
-    for begin in range(0, max(len(context), 1), piece_rows):
-        yield FeatureChunk(matrix.X[begin : begin + piece_rows], context.slice(begin, piece_rows))
-
-
-def _read_whole(source: TableSource, record: type[Consignment]) -> pd.DataFrame:
-    return pd.concat([piece.to_frame(record) for piece in source.read_chunks()], ignore_index=True)

@@ -22,12 +22,10 @@ from features.batch import (
     FeatureMatrix,
     FeatureParameters,
     Tables,
-    compute_feature_matrix,
-    join_history,
 )
 from features.history.pseudonyms import Pseudonyms
 from features.normalization.normal_forms import get_goods_text
-from features.streams import FeatureInputs
+from features.streams import FeatureInputs, compute_feature_matrix
 from models.batch_scoring import ScoreColumns, build_feature_parameters, score_table
 from models.bundle import Bundle
 from models.registry import Registry
@@ -289,10 +287,7 @@ def _compute_matrix(
     parameters = FeatureParameters()
     if bundle is not None:
         parameters = build_feature_parameters(bundle, Pseudonyms(BATCH_KEY))
-    joined, keep = join_history(*_split_history(tables, history))
-    if only is not None:
-        keep = keep & (joined.consignments["consignment_id"] == only).to_numpy(dtype=bool)
-    matrix = compute_feature_matrix(
-        joined, parameters, keep=keep, as_of=None if as_of is None else pd.Timestamp(as_of)
-    )
-    return joined.consignments, matrix
+    keep = None if only is None else (tables.consignments["consignment_id"] == only).to_numpy(dtype=bool)
+    given, past = _split_history(tables, history)
+    inputs = FeatureInputs.from_tables(given, past, None if as_of is None else pd.Timestamp(as_of))
+    return tables.consignments, compute_feature_matrix(inputs, parameters, keep=keep)

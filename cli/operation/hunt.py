@@ -129,7 +129,8 @@ def _fetch_bundle(uri: str) -> "Bundle":
 
 
 def _build_scorer(bundle: "Bundle") -> "ScoreRows":
-    from features.batch import Tables, compute_feature_matrix
+    from features.batch import Tables
+    from features.streams import compute_feature_matrix
     from models.batch_scoring import build_feature_parameters
 
     parameters = build_feature_parameters(bundle, create_batch_pseudonyms())

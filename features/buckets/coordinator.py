@@ -5,7 +5,7 @@ The coordinator checks the tables and computes the plan of history. It holds ide
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -14,9 +14,9 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from consignments.files.work_folder import open_work_folder
-from features.batch import FeatureParameters, Progress, RowBuilder, select_alerts
+from features.batch import FeatureParameters, Progress, select_alerts
 from features.buckets.cluster import connect
-from features.buckets.plan import HistoryPlan
+from features.buckets.plan import write_plan
 from features.buckets.state import BucketState
 from features.buckets.tasks import (
     BucketJob,
@@ -29,7 +29,7 @@ from features.buckets.tasks import (
     write_keys,
 )
 from features.buckets.work_files import PackedTable
-from features.streams import FeatureChunk, FeatureInputs, Mask, OrderedTables, RowChunk, TableSource
+from features.streams import EventTables, FeatureChunk, FeatureInputs, Mask, RowChunk, RowDescriber
 from features.table_rows import prepare_kernels
 
 T = TypeVar("T")
@@ -50,28 +50,6 @@ class TaskRunner(Protocol):
         """Yield the result of each task, in order. A task that a worker could not finish is repeated."""
 
 
-@dataclass(frozen=True)
-class BucketOptions:
-    """The options of a computation in buckets. The result does not depend on them.
-
-    Attributes
-    ----------
-    partition_rows : int or None
-        Rows of a partition. Default: PARTITION_ROWS.
-    buckets : int or None
-        Buckets of each kind of key. Default: by the number of arrivals.
-    progress : callable or None
-    """
-
-    partition_rows: int | None = None
-    buckets: int | None = None
-    progress: Progress | None = None
-
-    def count_buckets(self, arrivals: int, kept_keys: int) -> int:
-        """Return the number of buckets of each kind."""
-        return self.buckets or max(1, -(-arrivals // BUCKET_ARRIVALS), -(-kept_keys // BUCKET_KEYS))
-
-
 def stream_buckets(
     inputs: FeatureInputs,
     parameters: FeatureParameters,
@@ -79,8 +57,10 @@ def stream_buckets(
     runner: TaskRunner,
     folder: Path,
     *,
-    options: BucketOptions | None = None,
     wanted: Mask | None = None,
+    progress: Progress | None = None,
+    partition_rows: int = PARTITION_ROWS,
+    buckets: int | None = None,
 ) -> Iterator[T]:
     """Compute the same bits as `features.streams.stream_features` in tasks, and apply a function to each chunk.
 
@@ -94,71 +74,77 @@ def stream_buckets(
     runner : TaskRunner
     folder : Path
         Empty folder that all workers see under this name.
-    options : BucketOptions, optional
     wanted : bool array, (given consignments,), optional
         Rows that get features. The others only count for history. Default: all.
+    progress : callable, optional
+    partition_rows : int
+        Rows of a partition. The result does not depend on it.
+    buckets : int, optional
+        Buckets of each kind of key. Default: by the number of arrivals and of kept keys. The result does not depend on it.
 
     Yields
     ------
     object
         The result for each partition of the given table with wanted rows, in order; at least one.
     """
-    options = options or BucketOptions()
-    job, parts = _plan_job(inputs, parameters, finish, folder, options, wanted)
-    shared, state_run = runner.share(job), inputs.state_run
-    keys = [(shared, part.partition, part.get_rows(), part.mask) for part in parts]
-    buckets = [(shared, kind, bucket) for kind in range(len(job.kinds)) for bucket in range(job.buckets)]
-    given = [part for part in parts if part.partition.is_given]
-    chosen = [part for part in given if part.mask.any()] or given[-1:]
-    rows = [(shared, part.partition) for part in chosen]
+    describe, state_run = (
+        RowDescriber(parameters, select_alerts(inputs.alerts, inputs.as_of)),
+        inputs.state_run,
+    )
+    tables = EventTables.from_inputs(inputs)
+    marks = tables.mark_wanted(wanted)
+    partitions, sources = _list_partitions(tables, marks, partition_rows)
+    job = BucketJob(folder, describe, describe.build_pipeline().kinds, 1, partitions, len(marks), finish)
+    job = _plan_job(job, inputs, tables, marks, buckets)
+    shared = runner.share(job)
+    keys = [
+        (shared, each, rows, marks[each.first : each.first + each.rows])
+        for each, rows in zip(partitions, sources, strict=True)
+    ]
+    counts = [(shared, kind, bucket) for kind in range(len(job.kinds)) for bucket in range(job.buckets)]
+    chosen = [part for part in job.given if marks[part.first : part.first + part.rows].any()]
+    rows = [(shared, part) for part in chosen or job.given[-1:]]
     prepare_kernels()
-    for _ in _report(options.progress, "keys", runner.map("keys", describe_partition, keys), len(keys)):
-        pass
-    for _ in _report(options.progress, "history", runner.map("history", count_bucket, buckets), len(buckets)):
-        pass
-    for result in _report(options.progress, "rows", runner.map("rows", join_partition, rows), len(rows)):
+
+    def run_all(name: str, work: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+        for done, result in enumerate(runner.map(name, work, arguments), 1):
+            yield result
+            if progress is not None:
+                progress(name, done, len(arguments))
+
+    for stage in (run_all("keys", describe_partition, keys), run_all("history", count_bucket, counts)):
+        for _ in stage:
+            pass
+    for result in run_all("rows", join_partition, rows):
         yield result.unpack() if isinstance(result, PackedTable) else result
     if state_run is not None and job.state is not None:
-        merges = [(shared, bucket) for bucket in range(job.buckets)]
-        for _ in _report(options.progress, "state", runner.map("state", merge_state, merges), job.buckets):
+        for _ in run_all("state", merge_state, [(shared, bucket) for bucket in range(job.buckets)]):
             pass
         state_run.finish_plan(job.state.open_merged(job.buckets), partial(read_keys, job))
 
 
 def _plan_job(
-    inputs: FeatureInputs,
-    parameters: FeatureParameters,
-    finish: Callable[[FeatureChunk], Any],
-    folder: Path,
-    options: BucketOptions,
-    wanted: Mask | None,
-) -> tuple[BucketJob, tuple["_SourcePart", ...]]:
-    """Write the plan of history, and what of a kept state the tasks need, to the folder; return the job and its tables in parts."""
-    describer = RowBuilder(parameters, select_alerts(inputs.alerts, inputs.as_of))
-    tables, state_run = OrderedTables.from_inputs(inputs), inputs.state_run
-    mask = np.ones(len(inputs.consignments), dtype=bool) if wanted is None else wanted
-    parts = _list_partitions(inputs, tables.kept, options.partition_rows or PARTITION_ROWS, mask)
-    arrivals = len(tables.arrivals.received_us)
-    HistoryPlan.build(tables, state_run).write(folder)
-    before = None if state_run is None else state_run.before
-    buckets = options.count_buckets(arrivals, 0 if before is None else len(before.table.keys))
-    job = BucketJob(
-        folder=folder,
-        describer=describer,
-        kinds=describer.build_pipeline().kinds,
-        buckets=buckets,
-        partitions=tuple(part.partition for part in parts),
-        arrivals=arrivals,
-        finish=finish,
-    )
+    job: BucketJob, inputs: FeatureInputs, tables: EventTables, marks: Mask, buckets: int | None
+) -> BucketJob:
+    """Write the plan of history, and what of a kept state the tasks need, to the folder of a job; return the job with its buckets."""
+    state_run = inputs.state_run
     if state_run is None:
-        return job, parts
+        fold = tables.start_fold(inputs)
+    else:
+        fold = state_run.start_plan(tables.arrivals, tables.outcomes)
+    write_plan(fold, np.where(marks, np.cumsum(marks) - 1, -1), job.folder)
+    before = None if state_run is None else state_run.before
+    kept_keys = 0 if before is None else len(before.table.keys)
+    count = buckets or max(1, -(-job.arrivals // BUCKET_ARRIVALS), -(-kept_keys // BUCKET_KEYS))
+    job = replace(job, buckets=count)
+    if state_run is None:
+        return job
     known = state_run.earlier_keys
-    earlier = Partition(len(parts), arrivals, len(known), -1)
+    earlier = Partition(len(job.partitions), job.arrivals, len(known), -1)
     write_keys(job, earlier, known, np.zeros_like(known))
-    state = BucketState.split(before, state_run.today, folder, buckets)
-    partitions, rows = (*job.partitions, earlier), arrivals + len(known)
-    return replace(job, partitions=partitions, arrivals=rows, state=state), parts
+    state = BucketState.split(before, state_run.today, job.folder, count)
+    partitions, arrivals = (*job.partitions, earlier), job.arrivals + len(known)
+    return replace(job, partitions=partitions, arrivals=arrivals, state=state)
 
 
 def stream_on_cluster(
@@ -173,8 +159,9 @@ def stream_on_cluster(
 ) -> Iterator[T]:
     """Compute chunks on a Dask cluster as `stream_buckets` does, with a working folder next to a result."""
     with create_work_folder(out) as folder, connect(address) as runner:
-        options = BucketOptions(progress=progress)
-        yield from stream_buckets(inputs, parameters, finish, runner, folder, options=options, wanted=wanted)
+        yield from stream_buckets(
+            inputs, parameters, finish, runner, folder, wanted=wanted, progress=progress
+        )
 
 
 def create_work_folder(out: Path) -> AbstractContextManager[Path]:
@@ -182,42 +169,20 @@ def create_work_folder(out: Path) -> AbstractContextManager[Path]:
     return open_work_folder(out.absolute().with_name(f".{out.name}.buckets"), "table")
 
 
-@dataclass(frozen=True)
-class _SourcePart:
-    """A partition, with its rows in its table: those from `begin` to `end`, of which `mask` marks the wanted."""
+def _list_partitions(
+    tables: EventTables, marks: Mask, rows: int
+) -> tuple[tuple[Partition, ...], tuple[RowChunk, ...]]:
+    """List the partitions of all tables, at least one of the given table, and their rows, which a worker reads at once.
 
-    partition: Partition
-    source: TableSource
-    begin: int
-    end: int
-    mask: Mask
-
-    def get_rows(self) -> RowChunk:
-        """Return the rows, which a worker reads at once: a reader decodes the whole row group before them."""
-        return self.source.slice_rows(self.begin, self.end)
-
-
-def _list_partitions(inputs: FeatureInputs, kept: Mask, rows: int, wanted: Mask) -> tuple[_SourcePart, ...]:
-    """List the partitions of past and given consignments; at least one of the given."""
-    parts: list[_SourcePart] = []
-    arrivals = 0
-    if inputs.history is not None:
-        for begin in range(0, len(kept), rows):
-            mask = kept[begin : begin + rows]
-            partition = Partition(len(parts), arrivals, int(mask.sum()), -1)
-            parts.append(_SourcePart(partition, inputs.history, begin, begin + len(mask), mask))
-            arrivals += partition.rows
-    total = len(inputs.consignments)
-    for begin, end in pairwise([*range(0, max(total, 1), rows), total]):
-        partition = Partition(len(parts), arrivals + begin, end - begin, begin)
-        mask = wanted[begin:end]
-        parts.append(_SourcePart(partition, inputs.consignments, begin, end, mask))
-    return tuple(parts)
-
-
-def _report(progress: Progress | None, what: str, results: Iterator[T], total: int) -> Iterator[T]:
-    """Pass results on, and report their number."""
-    for done, result in enumerate(results, 1):
-        yield result
-        if progress is not None:
-            progress(what, done, total)
+    A reader decodes the whole row group before the rows of a partition.
+    """
+    parts: list[Partition] = []
+    chunks: list[RowChunk] = []
+    for source, (first, end) in zip(tables.sources, pairwise(tables.starts.tolist()), strict=True):
+        is_given = source is tables.sources[-1]
+        for begin in range(first, max(end, first + is_given), rows):
+            last = min(begin + rows, end)
+            first_row = int(marks[:begin].sum()) if is_given else -1
+            parts.append(Partition(len(parts), begin, last - begin, first_row))
+            chunks.append(source.slice_rows(begin - first, last - first))
+    return tuple(parts), tuple(chunks)

@@ -16,9 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
-from consignments.validation import keep_rows
-from features.batch import RowBuilder
-from features.buckets.plan import HistoryPlan
+from features.buckets.plan import read_plan
 from features.buckets.state import BucketState
 from features.buckets.work_files import (
     PackedTable,
@@ -31,14 +29,12 @@ from features.buckets.work_files import (
 from features.history.kernels import ARRIVALS, WIDTH, read_sides
 from features.history.keys import KeyKind
 from features.history.table import History, number_sides
-from features.streams import ChunkBuilder, FeatureChunk, Mask, RowChunk
+from features.streams import FeatureChunk, Mask, RowChunk, RowDescriber
 
 KEY_ROW = np.dtype([("row", "<i4"), ("key", "<u8"), ("counterpart", "<u8")])
 Keys = NDArray[np.uint64]
 X = "features"
 """Column of the features except history."""
-WANTED = "wanted"
-"""Column of the rows that get features."""
 READINGS = pa.schema([("row", pa.int32()), ("readings", pa.binary(WIDTH * 4))])
 
 
@@ -54,7 +50,7 @@ class Partition:
     rows : int
         Arrivals that count.
     first_row : int
-        First row in the given table; -1 for past and earlier consignments.
+        Number of the wanted rows before it in the given table; -1 for past and earlier consignments.
     """
 
     number: int
@@ -76,7 +72,7 @@ class BucketJob:
     ----------
     folder : Path
         Working folder; every machine must see it under this name.
-    describer : RowBuilder
+    describe : RowDescriber
     kinds : tuple of KeyKind
     buckets : int
         Buckets of each kind.
@@ -90,7 +86,7 @@ class BucketJob:
     """
 
     folder: Path
-    describer: RowBuilder
+    describe: RowDescriber
     kinds: tuple[KeyKind, ...]
     buckets: int
     partitions: tuple[Partition, ...]
@@ -125,15 +121,10 @@ class BucketJob:
 
 
 def describe_partition(job: BucketJob, partition: Partition, rows: RowChunk, mask: Mask) -> int:
-    """Compute keys, and all features except history, of the rows of a partition, and return the number of rows.
-
-    `mask` has the given rows that get features, or the past ones that count.
-    """
+    """Compute the keys of the rows of a partition, and all features except history of those in a mask; return the number of rows."""
     if job.locate_offsets(partition).exists():
         return partition.rows
-    builder = ChunkBuilder(job.describer)
-    build = builder.build_rows if partition.is_given else builder.build_keys
-    chunk = build((rows, mask))
+    chunk = job.describe((rows, mask))
     if len(chunk.keys) != partition.rows:
         raise ServiceFault(
             "a table has other rows than when it was checked",
@@ -144,7 +135,6 @@ def describe_partition(job: BucketJob, partition: Partition, rows: RowChunk, mas
     if partition.is_given:
         columns = {X: to_column(chunk.X)}
         columns |= {name: chunk.context.column(name) for name in chunk.context.column_names}
-        columns[WANTED] = pa.array(mask)
         table = pa.table(columns).combine_chunks()
         write_arrow(job.locate_rows(partition), table.schema, table.to_batches())
     write_keys(job, partition, chunk.keys, chunk.counterparts)
@@ -200,18 +190,15 @@ def join_partition(job: BucketJob, partition: Partition) -> Any:
 
     A table is returned as a `PackedTable`: several results wait in the memory of a worker.
     """
-    values, rest = _read_rows(job, partition)
-    at, place = job.describer.build_pipeline().history_at, partition.number - job.given[0].number
+    values, context = _read_rows(job, partition)
+    at, place = job.describe.build_pipeline().history_at, partition.number - job.given[0].number
     for kind in range(len(job.kinds)):
         block = values[:, at + kind * WIDTH : at + (kind + 1) * WIDTH]
         for bucket in range(job.buckets):
             for rows, readings in _open_readings(job, kind, bucket, place):
                 block[rows] = readings
     read_sides(number_sides(job.kinds), values, at)
-    wanted, context = rest.column(WANTED).to_numpy(), rest.drop_columns([WANTED])
-    if not wanted.all():
-        values, context = values[wanted], keep_rows(context, wanted)
-    result = job.finish(FeatureChunk(job.describer.parameters.fitted.mark_rows(values), context))
+    result = job.finish(FeatureChunk(job.describe.parameters.fitted.mark_rows(values), context))
     return PackedTable.pack(result) if isinstance(result, pa.Table) else result
 
 
@@ -219,7 +206,7 @@ def _read_rows(job: BucketJob, partition: Partition) -> tuple[NDArray[np.float32
     """Read the features of a partition, in which history is missing yet, and its other columns."""
     with pa.memory_map(str(job.locate_rows(partition))) as source:
         table = pa.ipc.open_file(source).read_all()
-    pipeline = job.describer.build_pipeline()
+    pipeline = job.describe.build_pipeline()
     values = np.empty((len(table), len(pipeline.spec)), dtype=np.float32)
     values[:, : pipeline.history_at] = from_column(table.column(X).combine_chunks())
     values[:, pipeline.history_at :] = np.nan
@@ -229,7 +216,7 @@ def _read_rows(job: BucketJob, partition: Partition) -> tuple[NDArray[np.float32
 def _open_readings(
     job: BucketJob, kind: int, bucket: int, place: int
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float32]]]:
-    """Yield rows of a given partition, and the readings that a kind and bucket have of them."""
+    """Yield wanted rows of a given partition, and the readings that a kind and bucket have of them."""
     batches = np.flatnonzero(np.load(job.locate_places(kind, bucket)) == place)
     with pa.memory_map(str(job.locate_readings(kind, bucket))) as source:
         file = pa.ipc.open_file(source)
@@ -315,9 +302,9 @@ def _run_slices(
         Given rows, ascending.
     readings : float32 array, (m, WIDTH)
     """
-    for plan in HistoryPlan.read_slices(job.folder):
-        chosen = np.flatnonzero(keys.held[plan.steps["row"]] | (plan.steps["counter"] != ARRIVALS))
-        steps, own = plan.steps[chosen], plan.own[chosen]
+    for steps, own in read_plan(job.folder):
+        chosen = np.flatnonzero(keys.held[steps["row"]] | (steps["counter"] != ARRIVALS))
+        steps, own = steps[chosen], own[chosen]
         mine = keys.find(steps["row"])
         steps["row"] = np.arange(len(steps))
         wanted = np.flatnonzero(steps["out_row"] >= 0)

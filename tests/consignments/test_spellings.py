@@ -12,7 +12,8 @@ from consignments.columns import adopt_spellings, normalize_names
 from consignments.identifiers import normalize_identifier
 from consignments.records import Consignment, Outcome
 from consignments.tables import build_frame, check_frame
-from features.batch import Tables, build_outcome_events, join_history
+from features.batch import Tables
+from features.streams import EventTables, FeatureInputs
 
 NAMES = ["RB123456785GB", "rb123456785gb", "057-51987552/h1", "05751987552/h1", "12345", "Lot-7 ", "A1", ""]
 
@@ -47,8 +48,8 @@ def test_an_outcome_gets_the_spelling_of_its_consignment() -> None:
     assert tables.outcomes["consignment_id"].tolist() == ["057-51987552/H1", "RB123456785GB", "Z"]
     assert tables.consignments["consignment_id"].tolist() == ["057-51987552/H1", "RB123456785GB"]
     assert outcomes["consignment_id"].tolist()[0] == "05751987552/H1"
-    joined, _ = join_history(Tables(consignments, outcomes), None)
-    assert build_outcome_events(joined.outcomes).consignment_id[0] == "057-51987552/H1"
+    events = EventTables.from_inputs(FeatureInputs.from_tables(Tables(consignments, outcomes)))
+    assert events.outcomes.consignment_id[0] == "057-51987552/H1"
 
 
 def test_a_past_consignment_that_is_given_in_another_spelling_counts_once() -> None:
@@ -56,9 +57,9 @@ def test_a_past_consignment_that_is_given_in_another_spelling_counts_once() -> N
     past = build_frame(
         [make_consignment("05751987552/H1"), make_consignment("RB1", received_at=day(-3))], Consignment
     )
-    joined, keep = join_history(Tables(given), past)
-    assert joined.consignments["consignment_id"].tolist() == ["RB1", "057-51987552/H1"]
-    assert keep.tolist() == [False, True]
+    events = EventTables.from_inputs(FeatureInputs.from_tables(Tables(given), past))
+    assert events.arrivals.consignment_id.to_pylist() == ["RB1", "057-51987552/H1"]
+    assert [len(source) for source in events.sources] == [1, 1]
 
 
 def test_two_spellings_of_one_consignment_are_a_repeated_identifier() -> None:

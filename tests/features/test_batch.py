@@ -12,9 +12,10 @@ from consignments.errors import BadInput
 from consignments.files.table_writers import write_table
 from consignments.records import Consignment, Item, Outcome
 from consignments.tables import build_frame, check_frame, read_table
-from features.batch import FeatureParameters, Tables, compute_feature_matrix
+from features.batch import FeatureParameters, Tables
 from features.config import FeatureConfig
 from features.history.pseudonyms import Pseudonyms
+from features.streams import compute_feature_matrix
 from models.batch_scoring import build_feature_parameters
 from models.bundle import load_bundle
 

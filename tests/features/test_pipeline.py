@@ -16,12 +16,13 @@ from consignments.tables import build_frame, check_frame, to_alerts, to_consignm
 from consignments.timestamps import NO_TIME, to_day, to_us
 from consignments.visibility import get_known_us, get_visible_us
 from features.alerts.alerts import Alerts
-from features.batch import FeatureParameters, Tables, compute_feature_matrix
+from features.batch import FeatureParameters, Tables
 from features.config import FeatureConfig
 from features.fitted import FittedParameters, fit_features
 from features.history.live import LiveHistory, VisibleOutcome
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
+from features.streams import compute_feature_matrix
 from training.simulation.operation import simulate
 
 CONFIG = FeatureConfig()

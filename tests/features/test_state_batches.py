@@ -12,11 +12,11 @@ from consignments.errors import BadInput
 from consignments.records import Outcome
 from consignments.tables import check_frame
 from consignments.visibility import compute_visible_us
-from features.batch import FeatureParameters, Tables, compute_feature_matrix
+from features.batch import FeatureParameters, Tables
 from features.history.kept_state import KeptState, StateRun
 from features.history.keys import list_key_kinds
 from features.history.pseudonyms import Pseudonyms
-from features.streams import FeatureInputs, InMemoryTable, stream_features
+from features.streams import FeatureInputs, InMemoryTable, compute_feature_matrix, stream_features
 
 PARAMETERS = FeatureParameters(pseudonyms=Pseudonyms(b"a key of the tests, 32 bytes long"))
 Rows = NDArray[np.float32]

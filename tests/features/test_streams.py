@@ -1,14 +1,16 @@
 """Features piece by piece are the features of the whole table, bit for bit."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from support.joined_tables import join_history
 from support.ordered_world import simulate_ordered
 
 from consignments.errors import BadInput
@@ -16,9 +18,15 @@ from consignments.files.table_writers import write_table
 from consignments.parquet_stream import stream_table
 from consignments.records import Consignment
 from consignments.tables import read_table
-from features.batch import ComputeOptions, FeatureParameters, Tables, compute_feature_matrix, join_history
+from features.batch import ComputeOptions, FeatureParameters, Tables
 from features.history.pseudonyms import Pseudonyms
-from features.streams import FeatureChunk, FeatureInputs, InMemoryTable, stream_features
+from features.streams import (
+    FeatureChunk,
+    FeatureInputs,
+    InMemoryTable,
+    compute_feature_matrix,
+    stream_features,
+)
 
 PARAMETERS = FeatureParameters(pseudonyms=Pseudonyms(b"a key of the tests, 32 bytes long"))
 FROM_HERE = 250
@@ -70,27 +78,21 @@ def assert_same(pieces: Iterator[FeatureChunk], X: NDArray[np.float32], names: "
     assert read_names == names.tolist()
 
 
-def no_whole_table(*_: object, **__: object) -> None:
-    raise AssertionError("the table was taken whole")
-
-
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6)
 @given(source_rows=st.integers(9, 600), piece_rows=st.integers(1, 600))
 def test_pieces_of_any_size_are_the_whole_table(
-    monkeypatch: pytest.MonkeyPatch,
     tables: Tables,
     expected: NDArray[np.float32],
     source_rows: int,
     piece_rows: int,
 ) -> None:
-    monkeypatch.setattr("features.streams.compute_feature_matrix", no_whole_table)
-    pieces = stream_features(world(tables, source_rows), PARAMETERS, piece_rows=piece_rows)
-    assert_same(pieces, expected, tables.consignments["consignment_id"])
+    pieces = list(stream_features(world(tables, source_rows), PARAMETERS, piece_rows=piece_rows))
+    assert_same(iter(pieces), expected, tables.consignments["consignment_id"])
+    assert len(pieces) == -(-len(expected) // piece_rows), "the table was not taken whole"
 
 
-def test_a_log_piece_by_piece_is_the_log_as_a_whole(monkeypatch: pytest.MonkeyPatch, logged: Tables) -> None:
+def test_a_log_piece_by_piece_is_the_log_as_a_whole(logged: Tables) -> None:
     X = compute_feature_matrix(logged, PARAMETERS).X
-    monkeypatch.setattr("features.streams.compute_feature_matrix", no_whole_table)
     assert logged.consignments["consignment_id"].duplicated().any()
     assert (logged.consignments["received_at"].diff() < pd.Timedelta(0)).any()
     pieces = stream_features(world(logged), PARAMETERS, piece_rows=70)
@@ -104,7 +106,6 @@ def test_other_processes_give_the_same_bits(
     pieces = stream_features(world(tables), PARAMETERS, options=ComputeOptions(2), piece_rows=70)
     assert_same(pieces, expected, tables.consignments["consignment_id"])
     keep = np.arange(len(expected)) % 3 == 0
-    monkeypatch.setattr("features.batch.CHUNK_ROWS", 70)
     some = compute_feature_matrix(tables, PARAMETERS, keep=keep, options=ComputeOptions(2)).X
     assert some.tobytes() == expected[keep].tobytes()
 
@@ -118,7 +119,6 @@ def test_a_table_in_another_order_is_taken_together_as_far_as_that_goes_and_give
     if days_in_order:
         days = tables.consignments["received_at"].dt.floor("D").to_numpy()
         mixed = mixed[np.argsort(days[mixed], kind="stable")]
-        monkeypatch.setattr("features.streams.compute_feature_matrix", no_whole_table)
     shuffled = Tables(tables.consignments.iloc[mixed].reset_index(drop=True), tables.outcomes, tables.alerts)
     pieces = stream_features(world(shuffled), PARAMETERS, piece_rows=70)
     assert_same(pieces, expected[mixed], shuffled.consignments["consignment_id"])
@@ -127,7 +127,7 @@ def test_a_table_in_another_order_is_taken_together_as_far_as_that_goes_and_give
 @pytest.mark.parametrize("interleaved", [False, True])
 @pytest.mark.parametrize("as_of", [None, "2024-01-20T00:00:00Z"])
 def test_past_consignments_join_the_history_and_are_not_given_on(
-    monkeypatch: pytest.MonkeyPatch, tables: Tables, interleaved: bool, as_of: str | None
+    tables: Tables, interleaved: bool, as_of: str | None
 ) -> None:
     rows = np.arange(len(tables.consignments))
     old = rows % 3 > 0 if interleaved else rows < FROM_HERE
@@ -137,9 +137,8 @@ def test_past_consignments_join_the_history_and_are_not_given_on(
     moment = None if as_of is None else pd.Timestamp(as_of)
     whole, keep = join_history(mine, past)
     X = compute_feature_matrix(whole, PARAMETERS, keep=keep, as_of=moment).X
-    monkeypatch.setattr("features.streams.compute_feature_matrix", no_whole_table)
     given_world = FeatureInputs(
-        InMemoryTable(mine.consignments, 90), InMemoryTable(past, 70), mine.outcomes, mine.alerts, moment
+        InMemoryTable(mine.consignments, 90), (InMemoryTable(past, 70),), mine.outcomes, mine.alerts, moment
     )
     pieces = stream_features(given_world, PARAMETERS, piece_rows=64)
     assert_same(pieces, X, mine.consignments["consignment_id"])
@@ -158,10 +157,8 @@ def test_wanted_rows_are_those_of_the_whole_table(
     given_rows = tables.consignments.iloc[FROM_HERE:].reset_index(drop=True)
     if in_memory:
         monkeypatch.setattr("features.streams.MAX_BLOCK_ROWS", 0)
-    else:
-        monkeypatch.setattr("features.streams.compute_feature_matrix", no_whole_table)
     rows = 1 if in_memory else 64
-    inputs = FeatureInputs(InMemoryTable(given_rows, 40), past, tables.outcomes, tables.alerts)
+    inputs = FeatureInputs(InMemoryTable(given_rows, 40), (past,), tables.outcomes, tables.alerts)
     number = np.arange(len(given_rows))
     wanted = {"later": number >= 130, "none": number < 0, "some": number % 7 == 3}[which]
     pieces = stream_features(inputs, PARAMETERS, piece_rows=rows, wanted=wanted)
@@ -169,7 +166,7 @@ def test_wanted_rows_are_those_of_the_whole_table(
 
 
 def test_history_and_consignments_have_both_a_sequence_or_neither(tables: Tables, logged: Tables) -> None:
-    mixed = FeatureInputs(InMemoryTable(tables.consignments), InMemoryTable(logged.consignments))
+    mixed = FeatureInputs(InMemoryTable(tables.consignments), (InMemoryTable(logged.consignments),))
     with pytest.raises(BadInput, match="only one of consignments and history has the column sequence"):
         next(stream_features(mixed, PARAMETERS))
 
@@ -209,3 +206,38 @@ def test_a_table_without_rows_is_one_piece_without_rows(tables: Tables) -> None:
     X, names = together(stream_features(world(nothing), PARAMETERS))
     assert X.shape == (0, compute_feature_matrix(nothing, PARAMETERS).X.shape[1])
     assert names == []
+
+
+def test_several_past_tables_are_read_as_one(tables: Tables, logged: Tables) -> None:
+    """Without a sequence, a consignment of two tables is that of the later one."""
+    for whole in (tables, logged):
+        rows = np.arange(len(whole.consignments))
+        frame = whole.consignments
+        first, second = (frame[rows % 3 == part].reset_index(drop=True) for part in (0, 1))
+        if whole is tables:
+            first = pd.concat([first, second.iloc[:5].assign(pieces=1)]).sort_values(
+                "received_at", ignore_index=True
+            )
+        mine = replace(whole, consignments=frame[rows % 3 == 2].reset_index(drop=True))
+        past = tuple(InMemoryTable(each, 40) for each in (first, second))
+        given_rows = InMemoryTable(mine.consignments, 60)
+        inputs = FeatureInputs(given_rows, past, mine.outcomes, mine.alerts)
+        pieces = list(stream_features(inputs, PARAMETERS, piece_rows=64))
+        X = compute_feature_matrix(whole, PARAMETERS, keep=rows % 3 == 2).X
+        assert_same(iter(pieces), X, mine.consignments["consignment_id"])
+        assert len(pieces) > 1
+
+
+def test_a_warning_names_the_rows_that_are_held_in_memory(
+    tables: Tables,
+    expected: NDArray[np.float32],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for limit in ("MAX_BLOCK_ROWS", "LARGE_TABLE_ROWS"):
+        monkeypatch.setattr(f"features.streams.{limit}", 50)
+    backwards = replace(tables, consignments=tables.consignments[::-1].reset_index(drop=True))
+    pieces = list(stream_features(world(backwards), PARAMETERS, piece_rows=20))
+    assert_same(iter(pieces), expected[::-1], backwards.consignments["consignment_id"])
+    assert max(len(piece.X) for piece in pieces) <= 50
+    assert f"{len(expected)} rows are not in the order of history" in caplog.text

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
+from numpy.typing import NDArray
 from support.frozen_rows import CONFIG, PSEUDONYMS, RECORD, WEIGHTS, build_rates, read_parameters
 from support.hostile_rows import BASES, make_hostile
 
@@ -16,9 +17,9 @@ from consignments.records import Alert, Item
 from consignments.tables import build_frame, check_frame, to_arrow_rows, to_consignments
 from consignments.validation import SEQUENCE
 from features.alerts.alerts import Alerts
-from features.batch import PartialRows, fill_table_rows
 from features.fitted import FittedParameters
 from features.pipeline import Pipeline
+from features.streams import describe_rows
 from features.table_rows import fill_table_fitted
 
 FITTED = FittedParameters(**read_parameters(), rates=build_rates(), text_weights=WEIGHTS)
@@ -70,7 +71,7 @@ def _make_storable(value: Any) -> Any:
     return values
 
 
-def describe_singly(pipeline: Pipeline, table: pa.Table) -> PartialRows:
+def describe_singly(pipeline: Pipeline, table: pa.Table) -> tuple[NDArray[Any], ...]:
     described = create_rows(pipeline, len(table))
     sequences = table.column(SEQUENCE).to_pylist() if SEQUENCE in table.column_names else [None] * len(table)
     for c, sequence, *row in zip(to_consignments(table, RECORD), sequences, *described, strict=True):
@@ -78,10 +79,10 @@ def describe_singly(pipeline: Pipeline, table: pa.Table) -> PartialRows:
     return described
 
 
-def create_rows(pipeline: Pipeline, rows: int, wanted: int | None = None) -> PartialRows:
+def create_rows(pipeline: Pipeline, rows: int) -> tuple[NDArray[Any], ...]:
     keys = np.zeros((2, rows, len(pipeline.kinds)), np.uint64)
-    X = np.full((rows if wanted is None else wanted, pipeline.history_at), -9, np.float32)
-    return PartialRows(X, *keys)
+    X = np.full((rows, pipeline.history_at), -9, np.float32)
+    return X, *keys
 
 
 @pytest.mark.parametrize("alerts", [(), (ALERT,), ALERTS])
@@ -93,9 +94,8 @@ def test_hostile_rows_have_the_bits_of_single_consignments(alerts: tuple[Alert, 
         table = table.set_column(place, "items", to_item_lists(table.column("items").combine_chunks()))
     pipeline = Pipeline(CONFIG, FITTED, PSEUDONYMS, Alerts(alerts, [7, 90, 90, 7, 90][: len(alerts)]))
     expected = describe_singly(pipeline, table)
-    found = create_rows(pipeline, len(table))
-    fill_table_rows(pipeline, table, np.ones(len(table), bool), found)
-    for one, other in zip(found, expected, strict=True):
+    found = describe_rows(pipeline, table, np.ones(len(table), bool))
+    for one, other in zip(found[:3], expected, strict=True):
         np.testing.assert_array_equal(one, other)
         assert one.tobytes() == other.tobytes()
 
@@ -105,21 +105,19 @@ def test_rows_that_are_not_wanted_get_their_keys() -> None:
     pipeline = Pipeline(CONFIG, FITTED, PSEUDONYMS)
     expected = describe_singly(pipeline, table)
     wanted = np.arange(len(table)) % 3 == 0
-    found = create_rows(pipeline, len(table), int(wanted.sum()))
-    fill_table_rows(pipeline, table, wanted, found)
-    assert found.X.tobytes() == expected.X[wanted].tobytes()
-    assert found.keys.tobytes() == expected.keys.tobytes()
-    assert found.counterparts.tobytes() == expected.counterparts.tobytes()
+    found = describe_rows(pipeline, table, wanted)
+    assert found.X.tobytes() == expected[0][wanted].tobytes()
+    assert found.keys.tobytes() == expected[1].tobytes()
+    assert found.counterparts.tobytes() == expected[2].tobytes()
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2])
 def test_any_number_of_rows_is_described(rows: int) -> None:
     table = make_table(seed=9, rows=1500).slice(0, rows)
     pipeline = Pipeline(CONFIG, FITTED, PSEUDONYMS)
-    found = create_rows(pipeline, rows)
-    fill_table_rows(pipeline, table, np.ones(rows, bool), found)
+    found = describe_rows(pipeline, table, np.ones(rows, bool))
     assert len(table) == rows
-    assert found.X.tobytes() == describe_singly(pipeline, table).X.tobytes()
+    assert found.X.tobytes() == describe_singly(pipeline, table)[0].tobytes()
 
 
 @pytest.mark.parametrize("single", [False, True])

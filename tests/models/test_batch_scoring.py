@@ -8,10 +8,10 @@ from support.registered_model import make_new_consignments, make_past_consignmen
 from support.serving_examples import make_bundle
 
 from consignments.errors import BadInput
-from features.batch import BATCH_KEY, FeatureMatrix, Tables, compute_feature_matrix
+from features.batch import BATCH_KEY, FeatureMatrix, Tables
 from features.config import FeatureConfig
 from features.history.pseudonyms import Pseudonyms
-from features.streams import FeatureInputs, stream_features
+from features.streams import FeatureInputs, compute_feature_matrix, stream_features
 from models.batch_scoring import build_feature_parameters, score_table
 from models.bundle import Bundle, load_bundle
 

@@ -75,7 +75,7 @@ def get_inputs_as_of(inputs: FeatureInputs, cut: TimeCutoff) -> tuple[FeatureInp
     if alerts is not None:
         alerts = alerts[_select_until(alerts, get_time_column_us(alerts, "issued_at"), cut)]
     # The cut already hides later data, so no date is set.
-    return FeatureInputs(SelectedRows(inputs.consignments, seen, kept), None, outcomes, alerts), kept
+    return FeatureInputs(SelectedRows(inputs.consignments, seen, kept), (), outcomes, alerts), kept
 
 
 def _select_until(frame: pd.DataFrame, moment_us: Ints, cut: TimeCutoff) -> Bools:

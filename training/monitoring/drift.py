@@ -20,7 +20,6 @@ from consignments.records import Target
 from consignments.timestamps import get_time_column_us, to_datetime, to_us
 from features.batch import BATCH_KEY, ComputeOptions, Progress
 from features.history.pseudonyms import Pseudonyms
-from features.merged_rows import MergedRows
 from features.streams import FeatureInputs, SelectedRows, TableSource, stream_features
 from models.batch_scoring import build_feature_parameters
 from models.bundle import Bundle
@@ -139,8 +138,7 @@ def detect_drift(
             "the model has no reference profile to compare with", where="bundle", todo="train the model again"
         )
     inputs = FeatureInputs.to_repeatable(traffic.inputs)
-    past = None if inputs.history is None else SelectedRows.from_source(inputs.history)
-    inputs = replace(inputs, history=past)
+    inputs = replace(inputs, history=tuple(map(SelectedRows.from_source, inputs.history)))
     received = get_time_column_us(inputs.consignments.take_order(), "received_at")
     within = _require_arrivals(traffic.window.select(received))
     if traffic.reference is None:
@@ -151,7 +149,7 @@ def detect_drift(
         then = _profile_reference(
             bundle, replace(inputs, consignments=before), then.capacity, config, progress
         )
-        inputs = replace(inputs, history=before if past is None else MergedRows.from_sources(past, before))
+        inputs = replace(inputs, history=(*inputs.history, before))
     inside = _require_arrivals(within & _select_counted(inputs, traffic.window.ends))
     seen = score_traffic(bundle, inputs, inside, config, progress)
     if seen.stands_for > 1.0:
@@ -203,9 +201,8 @@ def _require_arrivals(rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _select_counted(inputs: FeatureInputs, moment: datetime | None) -> NDArray[np.bool_]:
     """Select one row of each given consignment, as for the reference of a bundle; earlier versions may be in the history."""
     order = inputs.consignments.take_order()
-    past = order.iloc[:0] if inputs.history is None else inputs.history.take_order()
-    both = pd.concat([past, order], ignore_index=True)
-    return select_counted_consignments(both, inputs.outcomes, moment)[len(past) :]
+    both = pd.concat([*(source.take_order() for source in inputs.history), order], ignore_index=True)
+    return select_counted_consignments(both, inputs.outcomes, moment)[len(both) - len(order) :]
 
 
 def describe_overlap(reference: ReferenceProfile, received_us: NDArray[np.int64]) -> list[str]:
@@ -259,9 +256,8 @@ def score_traffic(
     wanted = np.zeros_like(inside)
     wanted[sample.rows] = True
     options = ComputeOptions(progress=progress)
-    X = np.concatenate(
-        [piece.X for piece in stream_features(inputs, parameters, options=options, wanted=wanted)]
-    )
+    chunks = stream_features(inputs, parameters, options=options, wanted=wanted)
+    X = np.concatenate([chunk.X for chunk in chunks])
     frame = read_kept_rows(inputs.consignments, bundle.config, sample.rows)
     score = model.score(X, frame["channel"].tolist())
     return ScoredTraffic(frame, X, model.spec, score, bundle.config, float(inside.sum()) / len(frame))

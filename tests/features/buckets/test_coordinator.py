@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from support.joined_tables import join_history
 from support.ordered_world import simulate_ordered
 
 from consignments.errors import BadInput, FileFault, ServiceFault
@@ -20,13 +21,19 @@ from consignments.parquet_stream import stream_table
 from consignments.records import Consignment
 from consignments.tables import read_table
 from consignments.validation import to_frame
-from features.batch import FeatureParameters, Tables, compute_feature_matrix, join_history
-from features.buckets.coordinator import BucketOptions, create_work_folder, stream_buckets
+from features.batch import FeatureParameters, Tables
+from features.buckets.coordinator import PARTITION_ROWS, create_work_folder, stream_buckets
 from features.buckets.tasks import describe_partition
 from features.history.kept_state import SEGMENT_ARRAYS, KeptState, StateRun
 from features.history.keys import list_key_kinds
 from features.history.pseudonyms import Pseudonyms
-from features.streams import FeatureChunk, FeatureInputs, InMemoryTable, stream_features
+from features.streams import (
+    FeatureChunk,
+    FeatureInputs,
+    InMemoryTable,
+    compute_feature_matrix,
+    stream_features,
+)
 
 PARAMETERS = FeatureParameters(pseudonyms=Pseudonyms(b"a key of the tests, 32 bytes long"))
 
@@ -73,11 +80,24 @@ def keep(chunk: FeatureChunk) -> FeatureChunk:
 
 
 def compute(
-    inputs: FeatureInputs, folder: Path, options: BucketOptions, wanted: NDArray[np.bool_] | None = None
+    inputs: FeatureInputs,
+    folder: Path,
+    rows: int = PARTITION_ROWS,
+    buckets: int | None = None,
+    wanted: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.float32], pd.DataFrame]:
     with create_work_folder(folder / "out") as work:
         chunks = list(
-            stream_buckets(inputs, PARAMETERS, keep, SerialRunner(), work, options=options, wanted=wanted)
+            stream_buckets(
+                inputs,
+                PARAMETERS,
+                keep,
+                SerialRunner(),
+                work,
+                wanted=wanted,
+                partition_rows=rows,
+                buckets=buckets,
+            )
         )
     assert not list(folder.glob(".out*"))
     return np.concatenate([chunk.X for chunk in chunks]), pd.concat(
@@ -96,7 +116,7 @@ def test_partitions_and_buckets_of_any_number_are_the_whole_table(
     expected = compute_feature_matrix(tables, PARAMETERS).X
     number = np.arange(len(expected))
     wanted = (number >= first_row) & (number % every == 0)
-    X, frame = compute(inputs, tmp_path, BucketOptions(rows, buckets), wanted)
+    X, frame = compute(inputs, tmp_path, rows, buckets, wanted)
     assert X.tobytes() == expected[wanted].tobytes()
     assert frame["consignment_id"].tolist() == tables.consignments["consignment_id"][wanted].tolist()
 
@@ -108,7 +128,7 @@ def test_a_log_with_amendments_and_a_history_has_the_same_bits(logged: Tables, t
     as_of = pd.Timestamp("2024-01-17T00:00:00Z")
     whole, kept = join_history(mine, past)
     expected = compute_feature_matrix(whole, PARAMETERS, keep=kept, as_of=as_of).X
-    X, _ = compute(FeatureInputs.from_tables(mine, past, as_of), tmp_path, BucketOptions(50, 3))
+    X, _ = compute(FeatureInputs.from_tables(mine, past, as_of), tmp_path, 50, 3)
     assert X.tobytes() == expected.tobytes()
 
 
@@ -121,7 +141,7 @@ def run_batch(
     if folder is None:
         X = np.concatenate([chunk.X for chunk in stream_features(inputs, PARAMETERS, piece_rows=40)])
     else:
-        X, _ = compute(inputs, folder, BucketOptions(30 + seed % 50, 1 + seed % 4))
+        X, _ = compute(inputs, folder, 30 + seed % 50, 1 + seed % 4)
     return X, run.state
 
 
@@ -201,7 +221,7 @@ def test_an_amendment_in_another_spelling_has_the_bits_of_the_same_spelling(
     assert compute_feature_matrix(single, PARAMETERS).X.tobytes() != expected
     inputs = FeatureInputs.from_tables(other)
     assert np.concatenate([each.X for each in stream_features(inputs, PARAMETERS)]).tobytes() == expected
-    assert compute(inputs, tmp_path, BucketOptions(50, 3))[0].tobytes() == expected
+    assert compute(inputs, tmp_path, 50, 3)[0].tobytes() == expected
     repeatable = FeatureInputs.to_repeatable(other)  # as training reads it
     assert np.concatenate([each.X for each in stream_features(repeatable, PARAMETERS)]).tobytes() == expected
     cut = int(np.flatnonzero(other.consignments["consignment_id"].str.startswith("rb "))[0])
@@ -227,19 +247,17 @@ def test_files_with_invalid_rows_have_the_same_bits(
     expected = compute_feature_matrix(Tables(good.frame, tables.outcomes, tables.alerts), PARAMETERS).X
     stream = stream_table(tmp_path / "t", Consignment)
     inputs = FeatureInputs(stream, outcomes=tables.outcomes, alerts=tables.alerts)
-    X, frame = compute(inputs, tmp_path, BucketOptions(60, 2))
+    X, frame = compute(inputs, tmp_path, 60, 2)
     assert X.tobytes() == expected.tobytes()
     assert frame["consignment_id"].tolist() == good.frame["consignment_id"].tolist()
 
 
 def test_a_table_without_rows_is_one_chunk_without_rows(tables: Tables, tmp_path: Path) -> None:
     inputs = FeatureInputs.from_tables(replace(tables, consignments=tables.consignments.iloc[:0]))
-    X, frame = compute(inputs, tmp_path, BucketOptions())
+    X, frame = compute(inputs, tmp_path)
     assert X.shape[0] == len(frame) == 0
     write_table(tables.consignments.iloc[:0], tmp_path / "t.parquet")
-    X, frame = compute(
-        FeatureInputs(stream_table(tmp_path / "t.parquet", Consignment)), tmp_path, BucketOptions()
-    )
+    X, frame = compute(FeatureInputs(stream_table(tmp_path / "t.parquet", Consignment)), tmp_path)
     assert X.shape[0] == len(frame) == 0
 
 
@@ -250,7 +268,7 @@ def test_a_table_that_shrank_since_it_was_checked_is_refused(tables: Tables, tmp
 
     inputs = FeatureInputs(Shrunk(tables.consignments), outcomes=tables.outcomes)
     with pytest.raises((ServiceFault, IndexError)):
-        compute(inputs, tmp_path, BucketOptions())
+        compute(inputs, tmp_path)
 
 
 def test_a_finished_task_is_not_computed_again(
@@ -263,7 +281,7 @@ def test_a_finished_task_is_not_computed_again(
             for each in arguments:
                 one = work(*each)
                 if work is describe_partition:
-                    monkeypatch.setattr("features.buckets.tasks.ChunkBuilder", None)
+                    monkeypatch.setattr("features.streams.describe_rows", None)
                 yield one if work is describe_partition and work(*each) == one else work(*each)
                 monkeypatch.undo()
 

@@ -20,8 +20,9 @@ from consignments.files.work_folder import open_work_folder
 from consignments.records import Alert, Consignment, Outcome
 from consignments.schema import get_fields
 from consignments.tables import read_table
-from features.batch import Tables, compute_feature_matrix
+from features.batch import Tables
 from features.history.pseudonyms import Pseudonyms
+from features.streams import compute_feature_matrix
 from models.batch_scoring import build_feature_parameters
 from models.bundle import load_bundle
 from npsrisk import main

@@ -13,11 +13,11 @@ from support.serving_examples import DATA_KEY, Client, publish, serving, setting
 from consignments.errors import BadInput, ServiceFault
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame
-from features.batch import FeatureParameters, Tables, compute_feature_matrix
+from features.batch import FeatureParameters, Tables
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
-from features.streams import FeatureInputs, InMemoryTable
+from features.streams import FeatureInputs, InMemoryTable, compute_feature_matrix
 from serving.encryption.vault import Vault
 from serving.event_log.log import EventLog
 from serving.event_log.verification.chain import verify_chain

@@ -10,7 +10,8 @@ from support.serving_examples import publish, serving, settings_in
 
 from consignments.records import Consignment
 from consignments.tables import build_frame, check_frame
-from features.batch import Tables, compute_feature_matrix
+from features.batch import Tables
+from features.streams import compute_feature_matrix
 
 NAMES = ("057-51987552", "05751987552", "RB2")
 

@@ -19,10 +19,11 @@ from support.serving_examples import Client, publish, serving, settings_in
 from consignments.records import Consignment, Outcome
 from consignments.tables import read_table
 from consignments.timestamps import to_day
-from features.batch import FeatureParameters, Tables, compute_feature_matrix
+from features.batch import FeatureParameters, Tables
 from features.history.pseudonyms import Pseudonyms, load_data_key
 from features.indicators.operation_keys import install_keys
 from features.indicators.values import compute_indicators
+from features.streams import compute_feature_matrix
 from models.bundle import load_bundle
 from serving.event_log.reader import LogReader
 from serving.maintenance.export import export_log

@@ -51,7 +51,7 @@ def inputs(tables: Tables, tmp_path: Path) -> FeatureInputs:
     for number, begin in enumerate(range(0, len(tables.consignments), 200)):
         write_table(tables.consignments.iloc[begin : begin + 200], folder / f"{number}.parquet")
     stream = stream_table(folder, Consignment, piece_rows=64)
-    return FeatureInputs.to_repeatable(FeatureInputs(stream, None, tables.outcomes, tables.alerts))
+    return FeatureInputs.to_repeatable(FeatureInputs(stream, (), tables.outcomes, tables.alerts))
 
 
 def test_rows_of_a_stream_have_the_bits_and_the_hash_of_the_whole_table(

@@ -8,9 +8,9 @@ from support.examples import MONDAY, day, make_consignment, make_outcome
 
 from consignments.records import Consignment, Outcome
 from consignments.tables import build_frame, check_frame
-from features.batch import FeatureMatrix, FeatureParameters, Tables, compute_feature_matrix
+from features.batch import FeatureMatrix, FeatureParameters, Tables
 from features.spec import Feature, Spec
-from features.streams import FeatureInputs
+from features.streams import FeatureInputs, compute_feature_matrix
 from training.evaluation.leakage import (
     BOUNDS,
     EARLY_RESULTS,

@@ -325,26 +325,26 @@ def test_a_reference_of_ones_own_takes_the_place_of_the_models(watched: Watched)
 
 
 def test_a_reference_and_a_history_in_chunks_give_the_numbers_of_tables_in_memory(
-    watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The reference is two weeks of the history, which also has later consignments."""
     end = watched.as_of - pd.Timedelta(days=10)
     inside = watched.past["received_at"].between(end - pd.Timedelta(days=14), end)
     whole = watched.watch(watched.later, history=watched.past, reference=watched.past[inside])
-    monkeypatch.setattr("features.merged_rows.CHUNK_ROWS", 100)
     monkeypatch.setattr("features.streams.MAX_BLOCK_ROWS", 400)
     monkeypatch.setattr(features.streams.stream_features, "__kwdefaults__", {**features.streams.stream_features.__kwdefaults__, "piece_rows": 150})  # fmt: skip
-    monkeypatch.setattr("features.streams._stream_in_memory", None)
+    monkeypatch.setattr("features.streams.LARGE_TABLE_ROWS", 0)  # a block beyond its limit would be told
     for name, rows in (("past", watched.past), ("reference", watched.past[inside]), ("later", watched.later)):
         write_table(rows, tmp_path / f"{name}.parquet")
     past, reference, later = (
         stream_table(tmp_path / f"{name}.parquet", Consignment, piece_rows=64)
         for name in ("past", "reference", "later")
     )
-    inputs = FeatureInputs(later, past, watched.world.outcomes, watched.world.alerts)
+    inputs = FeatureInputs(later, (past,), watched.world.outcomes, watched.world.alerts)
     found = detect_drift(watched.bundle, MonitoredTraffic(inputs, reference), QUICK)
     assert build_run_texts(found) == build_run_texts(whole)
     assert found.then == whole.then
+    assert "not in the order of history" not in caplog.text
 
 
 def test_a_reference_without_rows_is_refused(watched: Watched) -> None:

@@ -8,9 +8,10 @@ from support.examples import day, make_consignment, make_late_versions, make_out
 from consignments.errors import BadInput, UnknownName
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame
-from features.batch import FeatureParameters, Tables, compute_feature_matrix
+from features.batch import FeatureParameters, Tables
 from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
 from features.indicators.values import compute_indicators
+from features.streams import compute_feature_matrix
 from training.operation.hunt import HuntLimits, ScoreRows, find_alert_target, find_consignment_target, hunt
 
 PHONE = "+44 20 7946 0018"

@@ -12,9 +12,10 @@ from consignments.records import Consignment, Outcome
 from consignments.tables import build_frame, to_outcomes
 from consignments.timestamps import get_time_column_us
 from consignments.visibility import compute_visible_us
-from features.batch import Tables, compute_feature_matrix
+from features.batch import Tables
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
+from features.streams import compute_feature_matrix
 from training.policy_replay.observed_history import (
     ObservedHistory,
     select_final_results,

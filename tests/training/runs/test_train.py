@@ -15,9 +15,9 @@ from mlflow import MlflowClient
 from support.stores import create_store
 
 from consignments.errors import BadInput, BundleRefused
-from features.batch import FeatureParameters, Tables, compute_feature_matrix
+from features.batch import FeatureParameters, Tables
 from features.history.pseudonyms import Pseudonyms
-from features.streams import FeatureInputs
+from features.streams import FeatureInputs, compute_feature_matrix
 from models.batch_scoring import score_table
 from models.bundle import load_bundle
 from models.registry import Registry
