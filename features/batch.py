@@ -162,16 +162,9 @@ def _is_canonical(column: "pd.Series", kind: FieldKind) -> bool:
 
 @dataclass(frozen=True, repr=False)
 class FeatureMatrix:
-    """A matrix of feature rows, with their positions and the spec of the columns.
+    """A matrix of feature rows, with their positions in the consignment table and the spec of the columns.
 
-    Attributes
-    ----------
-    X : float32 array, (rows, features)
-        `UnfittedRows` if they were computed without fitted parameters; a model refuses those.
-    rows : int64 array, (rows,)
-        Position of each row in the consignment table.
-    spec : Spec
-        The features of the columns.
+    `X` is `UnfittedRows` if it was computed without fitted parameters; a model refuses those.
     """
 
     X: NDArray[np.float32]
@@ -198,15 +191,7 @@ class FeatureMatrix:
 
 
 def mask_past_rows(history: pd.DataFrame, given: pd.DataFrame) -> NDArray[np.bool_]:
-    """Select the past consignments that count for the history of the given ones.
-
-    In tables without `sequence`, a past consignment that is also given is left out, so that it counts once.
-
-    Raises
-    ------
-    BadInput
-        If only one of the two tables has `sequence`.
-    """
+    """Select the past consignments that count for the history of the given ones; without `sequence` not those that are also given."""
     ordered = SEQUENCE in given
     if ordered != (SEQUENCE in history):
         raise BadInput(

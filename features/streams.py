@@ -144,15 +144,7 @@ class _SelectedChunk:
 
 @dataclass(frozen=True)
 class SelectedRows:
-    """A source of some rows of another source. The order of these rows stays in memory and may be taken several times.
-
-    Attributes
-    ----------
-    source : TableSource
-    order : DataFrame
-        The order columns of the selected rows.
-    selected : bool array, (rows of the source,)
-    """
+    """A source of some rows of another source, whose order columns stay in memory and may be taken several times."""
 
     source: TableSource
     order: pd.DataFrame
@@ -204,15 +196,7 @@ def _pair_with_mask(source: TableSource, mask: Mask) -> Iterator[tuple[RowChunk,
 
 @dataclass(frozen=True)
 class FeatureChunk:
-    """A chunk of feature rows, in the order of the table.
-
-    Attributes
-    ----------
-    X : float32 array, (rows, features)
-        `UnfittedRows` if they were computed without fitted parameters; a model refuses those.
-    context : Arrow table
-        The columns `CONTEXT_COLUMNS` in canonical form.
-    """
+    """A chunk of feature rows in the order of the table, with the columns `CONTEXT_COLUMNS` in canonical form."""
 
     X: Rows
     context: pa.Table
@@ -257,10 +241,7 @@ class FeatureInputs:
 
     @classmethod
     def to_repeatable(cls, given: "Tables | FeatureInputs") -> "FeatureInputs":
-        """Return tables as inputs that can be read several times, because the order of the consignments stays in memory.
-
-        The order has one spelling for each consignment, that of its first row. Its outcomes get it too.
-        """
+        """Return tables as inputs that can be read several times, with one spelling for each consignment and its outcomes: that of its first row."""
         inputs = given if isinstance(given, FeatureInputs) else cls.from_tables(given)
         rows = SelectedRows.from_source(inputs.consignments)
         rows = replace(rows, order=unify_spellings(rows.order))
@@ -279,16 +260,7 @@ class FeatureInputs:
 
 
 class EventTables(NamedTuple):
-    """The events of all tables, and the tables, past ones before the given one.
-
-    Attributes
-    ----------
-    arrivals, outcomes : ArrivalEvents, Outcomes
-    sources : tuple of TableSource
-        Their rows are the arrivals, one table after the other.
-    starts : int64 array, (sources + 1,)
-        First arrival of each table, and the number of arrivals.
-    """
+    """The events of all tables, and the tables, past ones before the given one: their rows are the arrivals, from `starts` on."""
 
     arrivals: ArrivalEvents
     outcomes: Outcomes
@@ -326,15 +298,7 @@ class EventTables(NamedTuple):
 
 
 class DescribedRows(NamedTuple):
-    """Rows of which the history is still missing.
-
-    Attributes
-    ----------
-    X : float32 array, (wanted, features before those of history)
-    keys, counterparts : uint64 array, (rows, kinds)
-    context : Arrow table
-        Context columns of the wanted rows.
-    """
+    """Rows without history: features (wanted rows), keys and counterparts (rows, kinds), and the context columns of the wanted rows."""
 
     X: Rows
     keys: Keys

@@ -25,14 +25,7 @@ RESTART_SECONDS = 600
 
 
 class DaskRunner:
-    """A runner of tasks on the workers of a Dask client.
-
-    Parameters
-    ----------
-    client : distributed.Client
-    address : str
-        Address in messages.
-    """
+    """A runner of tasks on the workers of a Dask client, with the address that messages name."""
 
     def __init__(self, client: Any, address: str) -> None:
         self.client, self.address = client, address
@@ -50,15 +43,7 @@ class DaskRunner:
             return self.client.submit(partial(_give, value), key=name, pure=False)
 
     def map(self, name: str, work: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> Iterator[T]:
-        """Yield the result of each task, in order.
-
-        Raises
-        ------
-        NpsriskError
-            A task failed with it.
-        ServiceFault
-            Workers ended again and again during a task, or the scheduler cannot be reached.
-        """
+        """Yield the result of each task, in order; `ServiceFault` if workers ended again and again, or the scheduler cannot be reached."""
         run = time.time_ns()
         waiting: deque[Any] = deque()
         places = iter(enumerate(arguments))
@@ -166,22 +151,9 @@ def _summarize(error: BaseException) -> str:
 
 @contextmanager
 def connect(address: str) -> Iterator[DaskRunner]:
-    """Connect to a cluster.
+    """Connect to a cluster by the address of its scheduler, or start `local:N` for N processes of this machine.
 
-    Parameters
-    ----------
-    address : str
-        Address of a scheduler, for example `tcp://10.0.0.1:8786`, or `local:N` for N processes of this machine. Every worker
-        needs this version of npsrisk, and must see input tables and the folder of the result under the same names.
-
-    Raises
-    ------
-    BadSetting
-        Dask is not installed.
-    BadInput
-        The address has another form.
-    ServiceFault
-        The scheduler cannot be reached, or has no workers.
+    Every worker needs this version of npsrisk, and must see input tables and the folder of the result under the same names.
     """
     try:
         from dask import config

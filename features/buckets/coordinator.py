@@ -172,10 +172,7 @@ def create_work_folder(out: Path) -> AbstractContextManager[Path]:
 def _list_partitions(
     tables: EventTables, marks: Mask, rows: int
 ) -> tuple[tuple[Partition, ...], tuple[RowChunk, ...]]:
-    """List the partitions of all tables, at least one of the given table, and their rows, which a worker reads at once.
-
-    A reader decodes the whole row group before the rows of a partition.
-    """
+    """List the partitions of all tables, at least one of the given table, and their rows, which a worker reads at once."""
     parts: list[Partition] = []
     chunks: list[RowChunk] = []
     for source, (first, end) in zip(tables.sources, pairwise(tables.starts.tolist()), strict=True):

@@ -31,16 +31,7 @@ TOTALS = np.zeros(1, dtype=np.int64)
 
 @dataclass(frozen=True)
 class BucketState:
-    """The state before a batch, in buckets, and the place of the next one.
-
-    Attributes
-    ----------
-    folder : Path
-    before_day, today : int
-        Latest days of all events before and after the batch.
-    totals : HistoryArrays
-        The row that counts all results before the batch.
-    """
+    """The state before a batch, in buckets, and the place of the next one; `totals` is the row that counts all results before the batch."""
 
     folder: Path
     before_day: int

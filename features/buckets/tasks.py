@@ -42,15 +42,8 @@ READINGS = pa.schema([("row", pa.int32()), ("readings", pa.binary(WIDTH * 4))])
 class Partition:
     """Consecutive rows of a table, or the earlier consignments of a kept state that the tables meet again.
 
-    Attributes
-    ----------
-    number : int
-    first : int
-        Number of its first arrival among those of all tables.
-    rows : int
-        Arrivals that count.
-    first_row : int
-        Number of the wanted rows before it in the given table; -1 for past and earlier consignments.
+    `first` is the number of its first arrival among those of all tables, and `first_row` the number of wanted rows before it in the given
+    table; -1 for past and earlier consignments.
     """
 
     number: int
@@ -66,24 +59,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class BucketJob:
-    """All that every task needs to know.
-
-    Attributes
-    ----------
-    folder : Path
-        Working folder; every machine must see it under this name.
-    describe : RowDescriber
-    kinds : tuple of KeyKind
-    buckets : int
-        Buckets of each kind.
-    partitions : tuple of Partition
-        Those of past consignments, then the given ones, then one of earlier consignments if a state is kept.
-    arrivals : int
-        Rows of all partitions.
-    finish : callable
-        Function that is applied to the whole rows of a partition.
-    state : BucketState or None
-    """
+    """All that every task needs to know: `finish` is applied to the whole rows of a partition, and `arrivals` are the rows of all partitions."""
 
     folder: Path
     describe: RowDescriber
@@ -249,16 +225,9 @@ def _sort_keys(keys: Keys, counterparts: Keys, buckets: int) -> tuple[NDArray[An
 
 
 class _BucketKeys(NamedTuple):
-    """The keys of a kind and bucket.
+    """The keys of a kind and bucket: the arrivals that have one, ascending, and keys and counterparts, of which the last one is a missing key.
 
-    Attributes
-    ----------
-    row : int64 array, (n,)
-        Arrivals with a key in this bucket, ascending.
-    held : bool array, (arrivals,)
-        Whether an arrival is in `row`. A task must not hold more for each arrival of all tables.
-    key, counterpart : uint64 array, (n + 1,)
-        The missing key is the last one.
+    `held` says of each arrival of all tables if it is in `row`: a task must not hold more for each.
     """
 
     row: NDArray[np.int64]
@@ -294,14 +263,7 @@ def _read_bucket(job: BucketJob, kind: int, bucket: int) -> _BucketKeys:
 def _run_slices(
     job: BucketJob, history: History, keys: _BucketKeys
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """Apply the steps of the arrivals of a bucket, and all results, from which the common rates are computed.
-
-    Yields
-    ------
-    rows : int64 array, (m,)
-        Given rows, ascending.
-    readings : float32 array, (m, WIDTH)
-    """
+    """Apply the steps of the arrivals of a bucket, and all results, from which the common rates are computed; yield given rows and readings."""
     for steps, own in read_plan(job.folder):
         chosen = np.flatnonzero(keys.held[steps["row"]] | (steps["counter"] != ARRIVALS))
         steps, own = steps[chosen], own[chosen]

@@ -84,24 +84,7 @@ RESULT_NAMES: dict[int, str | None] = {NOT_FINAL: None} | {code: name for name, 
 
 
 class StateHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The header of a kept state.
-
-    Attributes
-    ----------
-    kinds : tuple of str
-        Names of the kinds of history keys.
-    key_check : int
-        Number of a fixed text, by which another data key is recognised.
-    by_sequence : bool
-        True if `sequence` is the order of history, False if time is.
-    last_us, last_sequence : int
-        Latest time and sequence number of an arrival.
-    clock_us : int
-        Latest time of any event.
-    today : int
-        Day of the latest event.
-    keys_version, format : int
-    """
+    """The header of a kept state: its history keys, data key and order, its last arrival, and the latest time and day of any event."""
 
     kinds: tuple[str, ...]
     key_check: int
@@ -126,16 +109,7 @@ class StateHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class StateSegment:
-    """States of consignments after a batch, in ascending order of their numbers.
-
-    Attributes
-    ----------
-    number : uint64 array, (n,)
-    last_day : int32 array, (n,)
-        Latest day of any event of each.
-    state : STATE array, (n,)
-    keys : uint64 array, (n, kinds)
-    """
+    """States of consignments after a batch, with the latest day and the keys (n, kinds) of each, in ascending order of their numbers."""
 
     number: Keys
     last_day: NDArray[np.int32]
@@ -165,15 +139,7 @@ class SegmentSource(Protocol):
 class KeptState:
     """A state of history between two batches.
 
-    Attributes
-    ----------
-    header : StateHeader
-    table : HistoryArrays
-        Sorted.
-    segments : tuple of SegmentSource
-        All consignments with a remembered event, the oldest batch first. A later state of a consignment replaces an earlier one.
-    outcomes : WAITING_OUTCOME array
-    cancellations : WAITING_CANCELLATION array
+    A later segment replaces what an earlier one has of a consignment. Outcomes and cancellations take effect after the last arrival.
     """
 
     header: StateHeader
@@ -237,21 +203,7 @@ class StateRun:
     """A batch that starts from a kept state, or from nothing, and ends with the next state.
 
     Either the keys are given to the fold with the arrivals (`start_fold`, `finish`), or they are computed elsewhere, after the fold
-    (`start_plan`, `finish_plan`).
-
-    Parameters
-    ----------
-    before : KeptState or None
-    kinds : tuple of KeyKind
-    pseudonyms : Pseudonyms
-        Those with which the keys of the rows are computed.
-    store : StateStore, optional
-        In memory by default.
-
-    Attributes
-    ----------
-    earlier_keys : uint64 array, (n, kinds)
-        Keys of the earlier consignments that the batch meets, once it has started.
+    (`start_plan`, `finish_plan`). `earlier_keys` are those of the earlier consignments that the batch meets, once it has started.
     """
 
     def __init__(
@@ -278,21 +230,12 @@ class StateRun:
         return self._state
 
     def start_fold(self, arrivals: ArrivalEvents, outcomes: Outcomes) -> TableFold:
-        """Start to process the tables of the batch; their steps are counted in `history`.
-
-        Raises
-        ------
-        BadInput
-            An arrival is not later than the state, or the tables have another order than the state.
-        """
+        """Start to process the tables of the batch, which must come after the state and have its order; the steps are counted in `history`."""
         self._read_keys, self._kinds = lambda keys: keys, len(self.kinds)
         return self._start(self._prepare_tables(arrivals, outcomes))
 
     def start_plan(self, arrivals: ArrivalEvents, outcomes: Outcomes) -> TableFold:
-        """Start to process the tables of the batch without keys, as `start_fold` does.
-
-        Arrival n has the only key n + 1. The earlier consignments follow: they are those of `earlier_keys`.
-        """
+        """Start as `start_fold` does, without keys: arrival n has the only key n + 1, and the `earlier_keys` follow."""
         earlier = self._prepare_tables(arrivals, outcomes)
         number, self._kinds = len(self._numbers), 1
         for state in earlier.states.values():
@@ -313,15 +256,7 @@ class StateRun:
         self._finish(sort_table(self.history.get_arrays(), self.today))
 
     def finish_plan(self, parts: Iterable[HistoryArrays], read_keys: Callable[[Longs], Keys]) -> None:
-        """Build the next state, after all arrivals of the plan were counted elsewhere.
-
-        Parameters
-        ----------
-        parts : iterable of HistoryArrays
-            The next table in parts, as of `today`, in ascending order of the keys.
-        read_keys : callable
-            Function that returns the keys, (n, kinds), of arrivals and earlier consignments by their number, from 0.
-        """
+        """Build the next state from the sorted parts of the table as of `today`, and a function that reads the keys of arrivals by their number."""
         self._read_keys = lambda keys: read_keys(keys[:, 0].astype(np.int64) - 1)
         self._finish(parts)
 

@@ -48,17 +48,8 @@ Longs = NDArray[np.int64]
 
 
 class HistoryArrays(NamedTuple):
-    """The arrays of a table of history, or of some of its keys.
-
-    Attributes
-    ----------
-    state : int64 array, (STATE_SIZE,)
-        Format, latest day, used size of the others, and the lists of free blocks.
-    heads : int32 array, (keys, HEAD_WORDS)
-    days : int32 array
-        Blocks of tiles.
-    counterparts : uint64 array
-        Blocks of counterparts.
+    """The arrays of a table of history, or of some of its keys: used sizes with the lists of free blocks, a head for each key, and blocks of days
+    and of counterparts.
     """
 
     state: Longs

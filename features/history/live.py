@@ -16,19 +16,7 @@ FORGET_INTERVAL_DAYS = 30
 
 
 class VisibleOutcome(NamedTuple):
-    """The part of an outcome that history needs.
-
-    Attributes
-    ----------
-    visible_us : int
-        Time at which it became visible, in microseconds since 1970 (UTC). It counts on that day.
-    known_us, recorded_us : int
-        NO_TIME if missing.
-    sequence : int or None
-        Sequence number in the log.
-    result : str or None
-        None if the inspection was missed.
-    """
+    """The part of an outcome that history needs; it counts on the day of `visible_us`, and `result` is None if the inspection was missed."""
 
     visible_us: int
     known_us: int
@@ -38,11 +26,7 @@ class VisibleOutcome(NamedTuple):
 
 
 class LiveHistory:
-    """The live history over a table that is empty or restored, and the states of consignments.
-
-    `today` is the latest day of any event so far. Each method that records an event raises `ServiceFault` if history is full;
-    nothing was changed then.
-    """
+    """The live history over a table that is empty or restored; if it is full, each method raises `ServiceFault` and changes nothing."""
 
     def __init__(self, history: History, states: CountedStates | None = None, today: int = NO_DAY) -> None:
         self.history = history
@@ -73,18 +57,9 @@ class LiveHistory:
         X: Rows | None = None,
         issued_us: Sequence[int] = (),
     ) -> None:
-        """Record arrivals of different consignments on one day, one after the other; `begin_event` must have been called for it.
+        """Record arrivals of different consignments on one day, one after the other, and write what each reads to the end of its row of `X`.
 
-        Parameters
-        ----------
-        states : sequence of CountedState, (n,)
-        day : int
-            UTC day since 1970-01-01.
-        keys, counterparts : uint64 array, (n, kinds)
-            0 if missing.
-        X : float32 array, (n, columns), optional
-            Rows to write the readings to, at their end. Without them nothing is read.
-        issued_us : sequence of int, (n,), optional
+        Keys are (n, kinds), 0 if missing. `begin_event` must have been called for the day.
         """
         handles, size = keys.tobytes(), keys.itemsize * keys.shape[1]
         self._apply(
@@ -103,10 +78,7 @@ class LiveHistory:
         )
 
     def read_arrival(self, day: int, keys: Keys, counterparts: Keys, row: Rows) -> None:
-        """Read the history of a consignment to the end of a row, as if it arrived on a day, and change nothing.
-
-        The day must not be before the earliest day of an event that may still come.
-        """
+        """Read the history of a consignment to the end of a row, as if it arrived on a day on which events may still come, and change nothing."""
         steps = np.array([(READ_ONLY, ARRIVALS, 0, 0, day, max(day, self.today))], dtype=STEP)
         self.history.run(steps, keys[None], counterparts[None], row[None])
 

@@ -33,26 +33,12 @@ Names = Any
 
 @dataclass(frozen=True)
 class ArrivalEvents:
-    """The arrivals in the order of their table, which need not be the order of history.
+    """The arrivals in the order of their table, which need not be the order of history; times are microseconds since 1970 (UTC).
 
-    Attributes
-    ----------
-    consignment_id : sequence of str or Arrow array, (n,)
-        Repeated only if there is a sequence: a later row amends an earlier one.
-    received_us, cancelled_us : int64 array, (n,)
-        Microseconds since 1970 (UTC); `cancelled_us` is NO_TIME if the consignment was not cancelled.
-    sequence : int64 array, (n,), or None
-        Sequence number in the log.
-    cancelled_sequence : int64 array, (n,), or None
-        Sequence number of the cancellation in the log; negative if unknown. It then takes effect just before the first event
-        at which the times of the log have reached `cancelled_us`.
-    issued_us : int64 array, (n,), or None
-    identity : Arrow array or None, (n,)
-        Identifies the consignments; `consignment_id` then only orders simultaneous arrivals. Default: the identifiers in normal form.
-    carried : int
-        Number of rows at the start whose consignments arrived before this table. Only their cancellations are events.
-    second : bool array, (n,), or None
-        Rows that read history as if their consignment arrived then instead of when it did. They do not count.
+    A later row of a `consignment_id` amends an earlier one. `cancelled_us` is NO_TIME without a cancellation. Without `cancelled_sequence`
+    (negative) it takes effect just before the first event at which the times of the log have reached it. `identity` identifies the
+    consignments in place of the identifiers in normal form. The first `carried` rows arrived before this table: only their cancellations
+    are events. Rows that are `second` are read as if their consignment arrived then instead of when it did, and do not count.
     """
 
     consignment_id: Names
@@ -68,21 +54,7 @@ class ArrivalEvents:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """The outcomes in the order of their table.
-
-    Attributes
-    ----------
-    consignment_id : sequence of str or Arrow array, (m,)
-    visible_us : int64 array, (m,)
-        Time at which each became visible. It counts on the day of this time.
-    known_us, recorded_us : int64 array, (m,)
-        NO_TIME if missing.
-    sequence : int64 array, (m,), or None
-    result : sequence of str or None, (m,)
-        None if the inspection was missed.
-    identity : Arrow array or None, (m,)
-        As in `ArrivalEvents`.
-    """
+    """The outcomes in the order of their table, each of which counts on the day of `visible_us`; `result` is None if the inspection was missed."""
 
     consignment_id: Names
     visible_us: Longs
@@ -110,15 +82,7 @@ OUTCOME, CANCELLATION, ARRIVAL = range(3)
 
 @dataclass(frozen=True)
 class HistoryEvents:
-    """The events of two tables in the order of history.
-
-    Attributes
-    ----------
-    what : int8 array, (events,)
-        OUTCOME, CANCELLATION or ARRIVAL.
-    row : int64 array, (events,)
-        Row in the table of outcomes for an outcome, else in the table of arrivals.
-    """
+    """The events of two tables in the order of history: what each is, and its row in the table of outcomes or of arrivals."""
 
     what: NDArray[np.int8]
     row: Longs

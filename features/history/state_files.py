@@ -59,17 +59,7 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StateManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The manifest of a state.
-
-    Attributes
-    ----------
-    header : StateHeader
-    inputs : dict
-        What the batch before this state was computed from, with the state before it as `state`.
-    segments : tuple of str
-        Names of the segments of states, oldest first.
-    files : dict
-    """
+    """The manifest of a state: what the batch was computed from, with the state before it as `state`, and its segments, oldest first."""
 
     header: StateHeader
     inputs: dict[str, str]
@@ -109,15 +99,7 @@ class StoredState:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read a state, and compare each file with its SHA-256.
-
-        Raises
-        ------
-        BadInput
-            Another version wrote it.
-        FileFault
-            A file is missing, changed or of another form. The message names it.
-        """
+        """Read a state, and compare each file with its SHA-256; the error names a file that is missing or changed, or another version."""
         manifest = _read_manifest(folder)
         manifest.header.check_version()
         _map_files(lambda name: _check_file(folder / name, manifest.files[name]), manifest.files)
@@ -138,13 +120,7 @@ class StoredState:
 
 
 class StateFolder:
-    """The states of successive batches in one folder.
-
-    Parameters
-    ----------
-    folder : Path
-        Created by the first batch.
-    """
+    """The states of successive batches in one folder, which the first batch creates."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -155,19 +131,9 @@ class StateFolder:
 
     @contextmanager
     def begin(self, inputs: Mapping[str, str]) -> Iterator["StateDraft"]:
-        """Begin a batch from the newest state, or from the one before if the newest was made by this very batch.
+        """Begin a batch from the newest state, or from the one before if the newest was made by this very batch from the same `inputs`.
 
-        Parameters
-        ----------
-        inputs : mapping
-            What the batch is computed from, without the state.
-
-        Raises
-        ------
-        BadInput
-            This batch made the newest state, and the state before is no longer there, or another batch is running.
-        FileFault
-            The state cannot be read, or the folder cannot be written.
+        `BadInput` if this batch made the newest state, and the state before is no longer there, or if another batch is running.
         """
         with _explain_failure(self.folder):
             self.folder.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
@@ -193,16 +159,7 @@ class StateFolder:
 
 
 class StateDraft:
-    """The state after a batch that is running.
-
-    Attributes
-    ----------
-    before : StoredState or None
-    inputs : dict
-        What the batch is computed from, with the SHA-256 of the state before it.
-    done : bool
-        True if the state of this batch exists already; then nothing is written.
-    """
+    """The state after a batch that is running; `done` if the state of this batch exists already, so that nothing is written."""
 
     def __init__(
         self, states: StateFolder, before: StoredState | None, inputs: dict[str, str], *, done: bool
@@ -238,15 +195,7 @@ class StateDraft:
         return load_table(self._work, "table")
 
     def commit(self, state: KeptState) -> None:
-        """Write the rest of the state, give its folder its name, and remove all but the last two states.
-
-        Read the state from its folder afterwards: the files that the given one names are moved.
-
-        Raises
-        ------
-        FileFault
-            It cannot be written; the earlier states stay.
-        """
+        """Write the rest of the state, give its folder its name, and remove all but the last two states; read it from its folder afterwards."""
         if self.done:
             return
         with _explain_failure(self._work):

@@ -35,29 +35,11 @@ def is_own_arrival(change: int, counter: int) -> bool:
 
 
 class CountedState(msgspec.Struct, gc=False):
-    """The counted state of one consignment. It returns the steps that each event adds to the table or removes.
+    """The counted state of one consignment, which returns the steps that each event adds to the table or removes.
 
-    The garbage collector does not scan states: there are many, and none refers to itself.
-
-    The state is reset when its latest event is more than REMEMBERED_DAYS old, because history can no longer remove it. Later
-    events then belong to an unknown consignment.
-
-    Attributes
-    ----------
-    keys : bytes or None
-        Its keys; None if only outcomes arrived so far.
-    day : int
-        Day of its arrival.
-    cancelled : bool
-        True if it was removed. An arrival adds it again.
-    standing : tuple or None
-        (known, recorded, sequence, result) of the valid outcome: the largest of the visible ones.
-    result, result_day : int
-        Counter and day of the valid outcome.
-    issued_us : int
-        When its sender issued the version that counts; NO_TIME if unknown. A version issued before it is read only.
-    last_day : int
-        Latest day of any of its events.
+    `keys` is None if only outcomes arrived so far; `standing` is (known, recorded, sequence, result) of the valid outcome, and `issued_us`
+    that of the version that counts. The state is reset when its latest event is more than REMEMBERED_DAYS old, because history can no
+    longer remove it. The garbage collector does not scan states: there are many, and none refers to itself.
     """
 
     keys: bytes | None = None
@@ -70,11 +52,7 @@ class CountedState(msgspec.Struct, gc=False):
     issued_us: int = NO_TIME
 
     def record_arrival(self, keys: bytes, day: int, issued_us: int, today: int) -> list[KeyStep]:
-        """Build the steps that count the consignment, for the first time or as an amendment.
-
-        History is read at the step of the arrival. An amendment removes the earlier version with its result, and adds the result
-        again after the arrival. A cancelled consignment counts again.
-        """
+        """Build the steps that count the consignment, for the first time or as an amendment, which takes the earlier version out before it is read."""
         self._reset_if_expired(today)
         if self.is_late(issued_us):
             return self.read_instead(keys, day)

@@ -65,26 +65,10 @@ COPIED_ROWS = 1 << 20
 
 
 class History:
-    """The day counts by key, in a table that grows. Use it from one thread at a time, also for reading.
+    """The day counts by key, of which each takes about 120 bytes, in a table that grows; use it from one thread at a time, also for reading.
 
-    Parameters
-    ----------
-    kinds : tuple of KeyKind
-        One per column of keys.
-    capacity : int
-        Initial number of keys.
-    max_keys : int or None
-        Maximum number of keys at once (about 120 bytes each). None: limited by memory only.
-
-    Attributes
-    ----------
-    features : tuple of Feature
-        All readings of all kinds, in the order in which they are written.
-
-    Raises
-    ------
-    BadSetting
-        If `max_keys` has no room for the keys of a single consignment.
+    `features` are all readings of all kinds, in the order in which they are written. `BadSetting` if `max_keys` has no room for the keys of
+    a single consignment.
     """
 
     def __init__(
@@ -135,23 +119,10 @@ class History:
         return self._heads, self._days, self._others
 
     def run(self, steps: Steps, keys: Keys, counterparts: Keys, out: Rows | None = None) -> None:
-        """Apply steps, one after the other.
+        """Apply steps, whose `today` never decreases, and write the readings of arrivals to the last columns of `out`, at their `out_row`.
 
-        Parameters
-        ----------
-        steps : STEP array, (n,)
-            `today` never decreases, and is never before `day`.
-        keys, counterparts : uint64 array, (rows, kinds)
-            Keys by the `row` of each step; 0 if missing.
-        out : float32 array, (out rows, columns), optional
-            Rows to write the readings of arrivals to, at `out_row`. The readings are the last columns.
-
-        Raises
-        ------
-        ServiceFault
-            If the table is full. The steps before were applied; call `reserve` first to apply all or none.
-        ValueError
-            If an array has a wrong shape or type, or a step breaks the rules above.
+        Keys and counterparts are by the `row` of each step. If the table is full, `ServiceFault` is raised after the steps before; call
+        `reserve` first to apply all or none.
         """
         rows = out if out is not None else _NO_ROWS
         at = 0 if out is None else out.shape[-1] - self.width
@@ -178,13 +149,7 @@ class History:
                 self._make_room(int(steps[done]["today"]))
 
     def reserve(self, today: int) -> None:
-        """Reserve room for the keys of one more consignment, so that counting it on the day `today` cannot fail.
-
-        Raises
-        ------
-        ServiceFault
-            If there is no room within `max_keys`. Nothing was changed.
-        """
+        """Make room for the keys of one more consignment on the day `today`; if there is none, raise `ServiceFault` and change nothing."""
         if self._state[HEADS_USED] + len(self.kinds) > len(self._heads):
             self._make_room_for_heads(today)
 
@@ -212,13 +177,7 @@ class History:
     def from_arrays(
         cls, kinds: tuple[KeyKind, ...], arrays: HistoryArrays, *, max_keys: int | None = None
     ) -> "History":
-        """Restore a table from the result of `get_arrays`, a copy of it, or arrays of `features.history.kept_table`.
-
-        Raises
-        ------
-        ServiceFault
-            The arrays were written by another version of the table, or do not belong together, or cannot be addressed.
-        """
+        """Restore a table from `get_arrays` or a kept form of it; raise `ServiceFault` if another version wrote it, or its arrays do not fit."""
         state, sizes = arrays.state, [len(array) for array in arrays[1:]]
         if len(state) != STATE_SIZE or state[FORMAT] != FORMAT_VERSION:
             raise _make_arrays_fault("it was written by another version of npsrisk")
@@ -341,10 +300,7 @@ def _compute_growth(store: Any) -> int:
 
 
 def _grow_store(store: Any, needed: int, most: int | None = None) -> Any:
-    """Return a store with room for `needed` elements, grown to at most `most` if it is too small.
-
-    It grows in place, because a copy would need the memory of both. No other array may be a view of it.
-    """
+    """Return a store with room for `needed` elements, grown in place to at most `most`, because a copy would need the memory of both."""
     if needed > len(store):
         size = _limit_size(max(int(needed), len(store) + _compute_growth(store)), most)
         store.resize((size, *store.shape[1:]), refcheck=False)

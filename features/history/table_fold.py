@@ -49,27 +49,8 @@ class EarlierEvents:
 class TableFold:
     """The fold that reads and counts tables of events in the order of history.
 
-    Parameters
-    ----------
-    arrivals : ArrivalEvents
-    outcomes : Outcomes
-    as_of_us : int, optional
-        Outcomes and cancellations after this time are ignored.
-    earlier : EarlierEvents, optional
-        What is known of the events before these tables. Events after the last arrival are then left for later tables.
-    keep : callable, optional
-        Receives the row, day and keys of arrivals without other events, in the order of history.
-
-    Attributes
-    ----------
-    events, left : HistoryEvents
-        The events that are processed, and those that are left for later tables.
-    states : CountedStates
-        States of the consignments that have several events.
-    rows : int64 array, (arrivals,)
-        Row of each arrival in the order of history, in which they are processed.
-    today : int
-        Latest day of all processed events and of those before these tables.
+    With `earlier`, events after the last arrival are `left` for later tables. `keep` receives row, day and keys of arrivals without other
+    events. `rows` are the rows of the arrivals in the order in which they are processed, and `today` is the latest day of all events.
     """
 
     def __init__(
@@ -101,15 +82,7 @@ class TableFold:
         self._issued_us, self._second = arrivals.issued_us, arrivals.second
 
     def build_steps(self, keys: Keys, counterparts: Keys, out_rows: Longs) -> tuple[Steps, Keys, Keys]:
-        """Fold the next arrivals and the other events before and between them; return what `History.run` takes.
-
-        Parameters
-        ----------
-        keys, counterparts : uint64 array, (n, kinds)
-            Keys of the next n arrivals; 0 if missing.
-        out_rows : int64 array, (n,)
-            Row of the readings of each arrival; -1 if they are not wanted.
-        """
+        """Fold the next n arrivals, with keys (n, kinds), and the other events before and between them; return what `History.run` takes."""
         places = self._find_next_places(len(keys))
         arrives, alone = self.events.what[places] == ARRIVAL, self._alone[places]
         arrival = np.cumsum(arrives) - 1
@@ -124,11 +97,7 @@ class TableFold:
     def process_arrivals(
         self, history: History, keys: Keys, counterparts: Keys, out: Rows, out_rows: Longs
     ) -> None:
-        """Read and count the next arrivals in a table of history, and the other events before and between them; see `build_steps`.
-
-        Readings are written at the end of each row of `out`. If history is full, `ServiceFault` is raised, and the result so far
-        cannot be used.
-        """
+        """Read and count the next arrivals in a table of history, see `build_steps`; if it is full, the result so far cannot be used."""
         history.run(*self.build_steps(keys, counterparts, out_rows), out)
 
     def process_table(
@@ -186,10 +155,7 @@ def _find_end_of_arrivals(events: HistoryEvents) -> int:
 def _mark_single_arrivals(
     names: Any, inspected: Any, events: HistoryEvents, earlier: Collection[Any]
 ) -> NDArray[np.bool_]:
-    """Mark arrivals whose consignment arrives once, is not cancelled, has no outcome and is not an earlier one.
-
-    The first two are the identities of arrivals and of outcomes.
-    """
+    """Mark arrivals whose consignment arrives once, is not cancelled, has no outcome and is not an earlier one, by the identities of both tables."""
     codes = names.dictionary_encode().indices.to_numpy()
     inspected = inspected.take(pa.array(events.row[events.what == OUTCOME]))
     cancelled = names.take(pa.array(events.row[events.what == CANCELLATION]))

@@ -25,28 +25,9 @@ from serving.state.history_keys import KeyReader
 def export_state(
     log: LogReader, keys: KeyReader, pseudonyms: Pseudonyms, folder: Path, progress: Progress
 ) -> StoredState:
-    """Write the state of history after a log, as batches over the tables of `export_log` would leave it.
+    """Write the state of history after a log to a new folder, as batches over the tables of `export_log` would leave it.
 
-    Parameters
-    ----------
-    log : LogReader
-        Entries up to its `last_sequence` are read.
-    keys : KeyReader
-        Of the history keys that the state has.
-    pseudonyms : Pseudonyms
-        Those of the data key.
-    folder : Path
-        Folder of states: new or empty, or with the state of this log.
-    progress : callable
-
-    Raises
-    ------
-    BadInput
-        The folder has another state, or the log has no consignments.
-    FileFault
-        The folder cannot be written.
-    ServiceFault
-        An entry cannot be read.
+    `BadInput` if the folder has another state, or the log has no consignments.
     """
     states = StateFolder(folder)
     inputs = {

@@ -10,16 +10,9 @@ from serving.event_log.events import ArrivalEvent
 
 
 class KeyReader:
-    """A reader of the history keys of log entries.
+    """A reader of the history keys of log entries, as logged, or of other kinds computed from the decrypted consignment.
 
-    The keys are read as logged. If an entry has other kinds of keys, they are computed from the decrypted consignment. If
-    then its content was removed, or the key of its personal fields was erased, it has no keys and counts under none.
-
-    Parameters
-    ----------
-    pipeline : Pipeline
-    entries : EventCodec
-        Event codec with the kinds of keys of `pipeline`.
+    If then its content was removed, or the key of its personal fields was erased, it has no keys and counts under none.
     """
 
     def __init__(self, pipeline: Pipeline, entries: EventCodec) -> None:

@@ -22,13 +22,7 @@ class Prefetcher:
         self._threads = ThreadPoolExecutor(THREADS, "look-up")
 
     async def complete(self, dossiers: ConsignmentStates, awaited: Mapping[str, PendingLookup]) -> None:
-        """Load into memory the states that `ConsignmentStates.request_lookups` returned.
-
-        Raises
-        ------
-        ServiceFault
-            The log cannot be read, or reading takes too long.
-        """
+        """Load into memory the states that `ConsignmentStates.request_lookups` returned; `ServiceFault` if the log cannot be read in time."""
         found: ConsignmentEvents = {}
         try:
             async with asyncio.timeout(MAX_WAIT_SECONDS):

@@ -27,16 +27,7 @@ class SnapshotInterval(NamedTuple):
 
 
 class SnapshotSchedule:
-    """The schedule of one log's snapshots.
-
-    Parameters
-    ----------
-    log : EventLog
-    committer : Committer
-    snapshots : Snapshots
-    interval : SnapshotInterval
-    metrics : Metrics
-    """
+    """The schedule of one log's snapshots."""
 
     def __init__(
         self,

@@ -55,19 +55,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class SnapshotHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The header of a snapshot.
-
-    Attributes
-    ----------
-    format : int
-    log_id : str
-    sequence : int
-        Sequence number of the last entry it includes.
-    chain : str
-        Hash of that entry in the log's hash chain, hexadecimal: it proves that the log is the same up to there.
-    kinds : str
-        Digest of the kinds of history keys.
-    """
+    """The header of a snapshot: its log, the last entry with its hash in the chain, which proves that the log is the same, and its history keys."""
 
     format: int
     log_id: str
@@ -77,18 +65,7 @@ class SnapshotHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Snapshots:
-    """The snapshots of one state directory; one process at a time writes.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of the snapshots; created if it does not exist.
-
-    Attributes
-    ----------
-    last : int
-        Sequence number of the last entry in the latest valid snapshot; 0 if there is none.
-    """
+    """The snapshots of one folder, which one process at a time writes; `last` is the last entry of the latest valid one, 0 if there is none."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -105,13 +82,7 @@ class Snapshots:
         return max((int(path.name[:16]) for path in self.list_newest_first()), default=0)
 
     def write(self, about: SnapshotHeader, arrays: Arrays) -> Path:
-        """Write a snapshot, with pauses until `skip_pauses` is called, and drop all but the last two.
-
-        Raises
-        ------
-        OSError
-            It cannot be written; the earlier snapshots stay.
-        """
+        """Write a snapshot, with pauses until `skip_pauses` is called, and drop all but the last two; after an `OSError` the earlier ones stay."""
         with self._writing:
             return self._write(about, arrays)
 
@@ -149,13 +120,7 @@ class Snapshots:
             begun = time.perf_counter()
 
     def read(self, path: Path) -> tuple[SnapshotHeader, dict[str, NDArray[Any]]]:
-        """Read a snapshot.
-
-        Raises
-        ------
-        ServiceFault
-            The file was changed since it was written, or it has another format.
-        """
+        """Read a snapshot; raise `ServiceFault` if the file was changed since it was written, or has another format."""
         named = NAME_PATTERN.fullmatch(path.name)
         try:
             with path.open("rb") as file:
@@ -219,14 +184,7 @@ def _digest_chunks(file: BinaryIO, digest: "hashlib._Hash") -> Iterator[None]:
 
 
 def copy_arrays(state: State, room: Arrays | None = None) -> dict[str, NDArray[Any]]:
-    """Return a copy of all arrays of a snapshot in their current state.
-
-    Parameters
-    ----------
-    state : State
-    room : mapping, optional
-        Memory from `allocate_copy` for this state; used for arrays that fit into it.
-    """
+    """Return a copy of all arrays of a snapshot in their current state, in the memory of `allocate_copy` where they fit."""
     return {name: _copy_array(view, (room or {}).get(name)) for name, view in _views(state).items()}
 
 
@@ -292,26 +250,7 @@ def rebuild_state(
 ) -> State:
     """Build the state up to the last entry of the log, from the newest valid snapshot or from the whole log.
 
-    Parameters
-    ----------
-    log : LogReader
-    keys : KeyReader
-    snapshots : Snapshots, optional
-    max_keys : int or None
-        Maximum number of history keys, see `History`.
-    limits : LinkLimits
-        How long and how many links of masters and houses are kept.
-    progress : callable, optional
-
-    Returns
-    -------
-    State
-        The state; its alerts must be passed to the pipeline that scores.
-
-    Raises
-    ------
-    ServiceFault
-        The log cannot be read, or history does not fit into `max_keys`.
+    Its alerts must be passed to the pipeline that scores. `ServiceFault` if the log cannot be read, or history does not fit into `max_keys`.
     """
     until = log.last_sequence
     state = None if snapshots is None else _load_newest(snapshots, log, keys, max_keys, limits)

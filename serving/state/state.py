@@ -47,32 +47,9 @@ class LoggedVersion(msgspec.Struct, frozen=True, gc=False):
 
 
 class State:
-    """The state of the service up to one log entry: history, alerts and consignment states.
+    """The state of the service up to one log entry: history, alerts, messages, links and consignment states.
 
-    Parameters
-    ----------
-    history : History
-    dossiers : ConsignmentStates
-        States up to the same entry as `history`.
-    links : Links, optional
-        Links of masters and houses up to the same entry; by default none, with the default limits.
-
-    Attributes
-    ----------
-    alerts : Alerts
-        Alerts, read by the pipeline.
-    alert_versions : dict
-        Digest of the content and time of recording, by the identifier of the alert.
-    last_alert : int
-        Sequence number of the last alert applied.
-    messages : dict
-        Digest of the content and time of recording, by the name of the message.
-    withdrawn_messages : set of str
-        Names of the messages that their authors withdrew.
-    last_message : int
-        Sequence number of the last message applied.
-    links : Links
-        Masters and houses that came as messages.
+    Alerts and messages are known by name, with the digest of their content and the time of recording.
     """
 
     def __init__(self, history: History, dossiers: ConsignmentStates, links: Links | None = None) -> None:
@@ -98,13 +75,7 @@ class State:
         return self._ledger.today
 
     def get_consignment(self, consignment_id: str) -> ConsignmentState:
-        """Return the state of a consignment; an empty state if it is unknown.
-
-        Raises
-        ------
-        ServiceFault
-            The log must be read and cannot be.
-        """
+        """Return the state of a consignment; an empty state if it is unknown."""
         return self.dossiers.get(consignment_id, self._ledger.today)
 
     def resolve(self, identifier: str) -> str:
@@ -139,22 +110,8 @@ class State:
     ) -> None:
         """Record different consignments that arrive one after the other on one day; `record_versions` must follow.
 
-        The current history features of each are written to the end of its row, and then it is counted. A consignment that is already
-        known is an amendment; its earlier version is removed from history first.
-
-        Parameters
-        ----------
-        known : sequence of ConsignmentState, (n,)
-            States from `get_consignment`.
-        day : int
-        keys, counterparts : uint64 array, (n, kinds)
-        X : float32 array, (n, columns), optional
-        issued_us : sequence of int, (n,), optional
-
-        Raises
-        ------
-        ServiceFault
-            History is full; nothing was changed.
+        The history features of each are written to the end of its row of `X`, and then it is counted. One that is already known is amended. If
+        history is full, `ServiceFault` is raised and nothing is changed.
         """
         self._ledger.begin_event(day)
         today, sequence = self._ledger.today, self.dossiers.sequence + 1
@@ -191,13 +148,7 @@ class State:
         self.dossiers.record_applied(known, event.sequence, self._ledger.today)
 
     def apply(self, event: Event) -> None:
-        """Apply an entry that is not an arrival: what was selected, done, found, answered, cancelled, removed or erased, or an alert.
-
-        Raises
-        ------
-        ServiceFault
-            History is full, or the log must be read and cannot be; nothing was changed.
-        """
+        """Apply an entry that is not an arrival; if history is full or the log cannot be read, `ServiceFault` is raised and nothing is changed."""
         match event:
             case OutcomeEvent():
                 (known_us, recorded_us, _), result = rank_outcome(self._entries.decode_outcome(event), event)
