@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from consignments.columns import adopt_spellings, unify_spellings
-from consignments.errors import BadInput
+from consignments.errors import BadInput, ServiceFault
 from consignments.items import decode_items
 from consignments.records import Consignment
 from consignments.tables import to_arrow_rows
@@ -329,9 +329,15 @@ class RowDescriber:
     def __call__(self, rows_and_wanted: tuple[RowChunk, Mask]) -> DescribedRows:
         """Describe the rows of a chunk."""
         chunk, wanted = rows_and_wanted
-        return describe_rows(
-            self.build_pipeline(), chunk.to_table(self.parameters.config.build_record_type()), wanted
-        )
+        rows = chunk.to_table(self.parameters.config.build_record_type())
+        if len(rows) != len(wanted):
+            raise ServiceFault(
+                "a table has other rows than when it was checked",
+                got=f"{len(rows):,} rows in a chunk",
+                expected=f"{len(wanted):,}",
+                todo="run the command again, and do not change tables meanwhile",
+            )
+        return describe_rows(self.build_pipeline(), rows, wanted)
 
 
 def describe_rows(pipeline: Pipeline, rows: pa.Table, wanted: Mask) -> DescribedRows:

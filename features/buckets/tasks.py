@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from consignments.errors import ServiceFault
 from features.buckets.plan import read_plan
 from features.buckets.state import BucketState
 from features.buckets.work_files import (
@@ -101,13 +100,6 @@ def describe_partition(job: BucketJob, partition: Partition, rows: RowChunk, mas
     if job.locate_offsets(partition).exists():
         return partition.rows
     chunk = job.describe((rows, mask))
-    if len(chunk.keys) != partition.rows:
-        raise ServiceFault(
-            "a table has other rows than when it was checked",
-            got=f"{len(chunk.keys):,} rows from {partition.first:,} on",
-            expected=f"{partition.rows:,}",
-            todo="run the command again, and do not change tables meanwhile",
-        )
     if partition.is_given:
         columns = {X: to_column(chunk.X)}
         columns |= {name: chunk.context.column(name) for name in chunk.context.column_names}

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from support.databases import state_environment
@@ -59,7 +60,7 @@ def run_batch(exported: Path, folder: Path, bundle: Path) -> StoredState:
 def test_the_state_of_a_log_is_that_of_a_batch_over_its_tables(
     world: Path, other_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entries: int
 ) -> None:
-    monkeypatch.setattr("serving.event_log.reader.CHUNK_ENTRIES", entries)
+    monkeypatch.setattr("serving.maintenance.recomputation.CHUNK_ARRIVALS", entries)
     code, told = run(world, "export", "--out", str(tmp_path / "tables"), "--personal")
     assert code == 0, told
     expected = run_batch(tmp_path / "tables", tmp_path / "batch", other_bundle)
@@ -69,7 +70,9 @@ def test_the_state_of_a_log_is_that_of_a_batch_over_its_tables(
     assert found.manifest.header == expected.manifest.header
     assert found.manifest.files == expected.manifest.files, "SHA-256 of each file"
     assert found.manifest.segments == expected.manifest.segments
-    assert len(found.state.followed) > 10
+    states = np.concatenate([segment.open().state for segment in found.state.segments])
+    assert (states["standing"] | states["cancelled"]).sum() > 10
+    assert states["arrived"].sum() > 50
     said = json.loads(told.splitlines()[-1])
     assert said["last_sequence"] == found.manifest.header.last_sequence
     assert said["keys"] > 50
