@@ -14,9 +14,9 @@ from consignments.files.table_writers import write_table
 from consignments.parquet_stream import stream_table
 from consignments.records import Consignment
 from consignments.tables import read_table
-from features.batch import ComputeOptions, Tables, compute_feature_matrix
+from features.batch import ComputeOptions, Tables
 from features.config import FeatureConfig
-from features.streams import FeatureInputs
+from features.streams import FeatureInputs, compute_feature_matrix
 from training.data import table_features
 from training.data.data_hash import hash_tables
 from training.data.table_features import TableFeatures
