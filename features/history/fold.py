@@ -3,7 +3,7 @@
 The service folds one event, a table some ten thousand, a restart some hundred thousand, and the plan of a cluster keeps the steps.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,38 +14,40 @@ from features.history.states import KeyStep, is_own_arrival
 
 Days = NDArray[Any]
 Flags = NDArray[np.bool_]
-Longs = NDArray[np.int64]
+Numbers = Sequence[int] | NDArray[Any]
 Change = Callable[[int], list[KeyStep]]
 """What an event does to the state of its consignment: given the latest day of any event, it returns the steps of the event."""
 
 
 class EventChunk(NamedTuple):
-    """Events that follow each other in the order of history.
+    """Events that follow each other in the order of history; a few may be given as lists, of which Python reads faster.
 
     Attributes
     ----------
-    day, today : int array, (n,)
-        Day of each event, and the latest day of any event by then (`find_latest_days`).
-    arrives : bool array, (n,)
-        Whether an event is an arrival.
-    alone : bool array, (n,)
-        Arrivals of consignments that have no other event, so that they need no state.
+    today : int array, (n,)
+        The latest day of any event by each event (`find_latest_days`).
+    arrival : int array, (n,)
+        Row of the keys of an arrival; anything for another event.
     changes : iterable of callable
-        What each of the other events does, in order.
+        What each event does that is not `alone`, in order.
     keys, counterparts : uint64 array, (arrivals, kinds)
         0 if missing.
-    out_rows : int64 array, (arrivals,)
+    out_rows : int array, (arrivals,)
         Row to which the readings of each arrival are written; -1 for none.
+    alone : bool array, (n,), optional
+        Arrivals of consignments that have no other event, so that they need no state.
+    day : int array, (n,), optional
+        Day of each event that is alone.
     """
 
-    day: Days
-    today: Days
-    arrives: Flags
-    alone: Flags
+    today: Numbers
+    arrival: Numbers
     changes: Iterable[Change]
     keys: Keys
     counterparts: Keys
-    out_rows: Longs
+    out_rows: Numbers
+    alone: Flags | None = None
+    day: Days | None = None
 
 
 def find_latest_days(days: Days, today: int) -> Days:
@@ -59,38 +61,40 @@ def build_steps(events: EventChunk) -> tuple[Steps, Keys, Keys]:
 
     The keys of earlier versions follow those of the arrivals.
     """
-    arrival = np.cumsum(events.arrives) - 1
-    others = np.flatnonzero(~events.alone).tolist()
+    keys, counterparts = events.keys, events.counterparts
+    followed = range(len(events.today)) if events.alone is None else np.flatnonzero(~events.alone).tolist()
     places: list[int] = []
     found: list[tuple[int, int, int, int, int, int]] = []
     earlier: list[bytes] = []
-    for place, change_state in zip(others, events.changes, strict=True):
+    for place, change_state in zip(followed, events.changes, strict=True):
         today = int(events.today[place])
-        for change, counter, keys, day in change_state(today):
+        for change, counter, mine, day in change_state(today):
+            row, out_row = len(keys) + len(earlier), -1
             if is_own_arrival(change, counter):
-                row = int(arrival[place])
-                found.append((change, counter, row, int(events.out_rows[row]), day, today))
+                row = int(events.arrival[place])
+                out_row = int(events.out_rows[row])
             else:
-                found.append((change, counter, len(events.keys) + len(earlier), -1, day, today))
-                earlier.append(keys)
+                earlier.append(mine)
+            found.append((change, counter, row, out_row, day, today))
             places.append(place)
     steps = np.array(found, dtype=STEP)
-    if len(others) < len(events.alone):
-        steps = _merge_alone(events, arrival, steps, places)
-    more = np.frombuffer(b"".join(earlier), dtype=np.uint64).reshape(-1, events.keys.shape[1])
-    return (
-        steps,
-        np.concatenate([events.keys, more]),
-        np.concatenate([events.counterparts, np.zeros_like(more)]),
-    )
+    if len(followed) < len(events.today):
+        steps = _merge_alone(events, steps, places)
+    if earlier:
+        more = np.frombuffer(b"".join(earlier), dtype=np.uint64).reshape(-1, keys.shape[1])
+        keys = np.concatenate([keys, more])
+        counterparts = np.concatenate([counterparts, np.zeros_like(more)])
+    return steps, keys, counterparts
 
 
-def _merge_alone(events: EventChunk, arrival: Longs, others: Steps, places: list[int]) -> Steps:
+def _merge_alone(events: EventChunk, others: Steps, places: list[int]) -> Steps:
     """Merge the steps of arrivals that need no state with those of other events, which have these places."""
+    assert events.alone is not None
+    assert events.day is not None
     alone = np.flatnonzero(events.alone)
-    steps = np.zeros(len(alone), dtype=STEP)
+    steps, rows = np.zeros(len(alone), dtype=STEP), np.asarray(events.arrival)[alone]
     steps["change"], steps["counter"] = ADD, ARRIVALS
-    steps["row"], steps["out_row"] = arrival[alone], events.out_rows[arrival[alone]]
-    steps["day"], steps["today"] = events.day[alone], events.today[alone]
+    steps["row"], steps["out_row"] = rows, np.asarray(events.out_rows)[rows]
+    steps["day"], steps["today"] = events.day[alone], np.asarray(events.today)[alone]
     order = np.argsort(np.concatenate([alone, np.array(places, dtype=np.int64)]), kind="stable")
     return np.concatenate([steps, others])[order]

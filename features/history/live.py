@@ -33,6 +33,7 @@ class LiveHistory:
         self.states = CountedStates() if states is None else states
         self.today = max(history.today, today)
         self._forgot_on = self.today
+        self._no_keys = np.zeros((0, len(history.kinds)), dtype=np.uint64)
 
     def record_arrival(
         self,
@@ -126,12 +127,9 @@ class LiveHistory:
         X: Rows | None = None,
     ) -> None:
         """Fold events of today: arrivals, which have keys, or another event."""
-        nothing = np.zeros((0, len(self.history.kinds)), dtype=np.uint64)
-        keys, counterparts = (nothing if each is None else each for each in (keys, counterparts))
+        if keys is None or counterparts is None:
+            keys = counterparts = self._no_keys
         count = max(len(keys), 1)
-        days = np.full(count, self.today)
-        out_rows = np.arange(len(keys)) if X is not None else np.full(len(keys), -1)
-        is_arrival = np.full(count, len(keys) > 0)
-        no_state = np.zeros(count, dtype=bool)
-        events = EventChunk(days, days, is_arrival, no_state, changes, keys, counterparts, out_rows)
+        out_rows = range(count) if X is not None else [-1] * count
+        events = EventChunk([self.today] * count, range(count), changes, keys, counterparts, out_rows)
         self.history.run(*build_steps(events), X)

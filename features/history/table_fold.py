@@ -92,7 +92,7 @@ class TableFold:
         others = zip(places[~alone].tolist(), arrival[~alone].tolist(), strict=True)
         changes = (self._build_change(place, keys, mine) for place, mine in others)
         day, today = self._days[places], self._today[places]
-        return build_steps(EventChunk(day, today, arrives, alone, changes, keys, counterparts, out_rows))
+        return build_steps(EventChunk(today, arrival, changes, keys, counterparts, out_rows, alone, day))
 
     def process_arrivals(
         self, history: History, keys: Keys, counterparts: Keys, out: Rows, out_rows: Longs

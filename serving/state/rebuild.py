@@ -90,10 +90,8 @@ class StateRebuild:
             dossiers.days.record(int(chunk.sequences[place]), int(today[place]))
         self.state.advance_to(int(chunk.sequences[-1]))
         keys, counterparts = (each[arrives] for each in self._keys.read_chunk(chunk))
-        unread = np.full(len(keys), -1)
-        return EventChunk(
-            day[named], today[named], arrives[named], alone, changes, keys, counterparts, unread
-        )
+        arrival, unread = np.cumsum(arrives[named]) - 1, np.full(len(keys), -1)
+        return EventChunk(today[named], arrival, changes, keys, counterparts, unread, alone, day[named])
 
     def _mark_single(self, tags: Tags) -> NDArray[np.bool_]:
         """Mark the entries whose consignment certainly has no other entry, neither before nor in this chunk."""
