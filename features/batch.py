@@ -82,7 +82,7 @@ class FeatureParameters:
 
 @dataclass(frozen=True)
 class ComputeOptions:
-    """The number of processes that compute, and who is told of the progress. The result does not depend on them."""
+    """The number of processes that compute, and the callback of the progress. The result does not depend on them."""
 
     jobs: int = 1
     progress: Progress | None = None
