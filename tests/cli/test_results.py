@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import features.streams
+from features.history.table_fold import TableFold
 from npsrisk import main
 
 
@@ -45,7 +46,7 @@ def test_an_interrupted_run_is_continued_with_the_same_bytes(
 ) -> None:
     whole = run(verb, model_folder, tmp_path / "whole", *options)
     assert whole.exit_code == 0, whole.output
-    real, blocks = features.streams._fold_block, []
+    real, blocks = TableFold.process_arrivals, []
 
     def stop_at_half(*arguments: object) -> object:
         blocks.append(1)
@@ -54,7 +55,7 @@ def test_an_interrupted_run_is_continued_with_the_same_bytes(
         return real(*arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(features.streams, "_fold_block", stop_at_half)
+        patched.setattr(TableFold, "process_arrivals", stop_at_half)
         assert run(verb, model_folder, tmp_path / "t", *options).exit_code != 0
     assert not (tmp_path / "t").exists()
     assert len(list((tmp_path / ".t.partial").glob("*.parquet"))) == 3
@@ -71,19 +72,20 @@ def test_an_interrupted_run_is_continued_with_the_same_bytes(
 KILLED_AT_BLOCK = """
 import os, signal, sys
 import consignments.files.part_folder, consignments.files.table_writers, features.streams
+from features.history.table_fold import TableFold
 from npsrisk import main
 
 consignments.files.table_writers.ROW_GROUP_ROWS = 4
 consignments.files.part_folder.PART_ROW_GROUPS = 2
 features.streams.stream_features.__kwdefaults__["piece_rows"] = 3
-fold, blocks = features.streams._fold_block, iter(range(int(sys.argv.pop(1))))
+fold, blocks = TableFold.process_arrivals, iter(range(int(sys.argv.pop(1))))
 
 def fold_or_die(*given):
     if next(blocks, None) is None:
         os.kill(os.getpid(), signal.SIGKILL)
     return fold(*given)
 
-features.streams._fold_block = fold_or_die
+TableFold.process_arrivals = fold_or_die
 main(sys.argv[1:])
 """
 """A verb that writes small parts, and kills itself after a number of blocks."""

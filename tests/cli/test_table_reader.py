@@ -66,10 +66,10 @@ def test_any_row_at_fault_is_a_failure_if_strict(tables: TableOptions) -> None:
         TableReader(tables._replace(strict=True)).read_tables(Consignment)
 
 
-def test_tables_that_are_not_given_are_none(tables: TableOptions) -> None:
+def test_tables_that_are_not_given_are_absent(tables: TableOptions) -> None:
     reader = TableReader(tables._replace(history=None))
     assert reader.read_truth() is None
-    assert reader.open_sources(Consignment, lambda *_: None).history is None
+    assert reader.open_sources(Consignment, lambda *_: None).history == ()
     assert reader.read_tables(Consignment).outcomes is None
 
 
