@@ -13,8 +13,8 @@ from features.goods.kernels import (
     SEVERAL,
     SYMBOL_AT,
     SYMBOL_MASK,
-    encode_text,
 )
+from features.goods.texts import encode_text
 
 ANY_CHARACTER = st.characters(exclude_categories=())
 

@@ -21,9 +21,9 @@ from support.serving_examples import Client, publish, serving, settings_in
 from consignments.errors import ServiceFault
 from serving.event_log.events import Event
 from serving.scoring.model_updates import StateSource
-from serving.state.snapshots import NEXT_NAME, SnapshotHeader, Snapshots, allocate_copy, copy_arrays
+from serving.state.snapshots import FORMAT, NEXT_NAME, SnapshotHeader, Snapshots, allocate_copy, copy_arrays
 
-ABOUT = SnapshotHeader(1, "a log", 7, "00", "kinds")
+ABOUT = SnapshotHeader(FORMAT, "a log", 7, "00", "kinds")
 ARRAYS = {
     "history.heads": np.arange(6, dtype=np.int32).reshape(2, 3),
     "days.marks": np.zeros((0, 2), np.int64),
@@ -31,7 +31,7 @@ ARRAYS = {
 
 
 def of_entry(sequence: int) -> SnapshotHeader:
-    return SnapshotHeader(1, "a log", sequence, "00", "kinds")
+    return SnapshotHeader(FORMAT, "a log", sequence, "00", "kinds")
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -152,8 +152,10 @@ def test_a_damaged_one_is_refused(tmp_path: Path, damage: Callable[[Path], None]
 
 def test_one_of_another_format_is_refused(tmp_path: Path) -> None:
     snapshots = Snapshots(tmp_path)
-    path = snapshots.write(SnapshotHeader(2, "a log", 7, "00", "kinds"), ARRAYS)
-    with pytest.raises(ServiceFault, match="has another format; got format 2; expected format 1"):
+    path = snapshots.write(SnapshotHeader(FORMAT + 1, "a log", 7, "00", "kinds"), ARRAYS)
+    with pytest.raises(
+        ServiceFault, match=f"has another format; got format {FORMAT + 1}; expected format {FORMAT}"
+    ):
         snapshots.read(path)
 
 

@@ -22,7 +22,7 @@ from training.reporting.plots import (
 TRAFFIC, MODEL, _ = judged_world()
 VALUES = np.array([[1.0, 0.0], [np.nan, 1.0], [2.0, 1.0]], dtype=np.float32)
 CURVES = draw_capacity_curves(build_stored_scores(), QUICK)
-LOSS = {"group": "goods", "worth": 0.02, "worth_low": 0.01, "worth_high": 0.03}
+LOSS = {"left_out": "goods", "kind": "group", "worth": 0.02, "worth_low": 0.01, "worth_high": 0.03}
 FAIRNESS = draw_fairness(
     compute_fairness_rows(TRAFFIC, msgspec.structs.replace(QUICK, capacity=5), "outcomes")
 )
@@ -41,7 +41,7 @@ DRAWN = {
         draw_importance([{"group": "goods", "share": 0.7}, {"group": "history", "share": 0.3}]),
         ["goods", "70 %"],
     ),
-    "ablation": (draw_ablation([LOSS]), ["goods"]),
+    "ablation": (draw_ablation([LOSS]), ["group goods"]),
     "beeswarm": (
         draw_beeswarm(["Sender is new", "Goods are vague"], VALUES, np.nan_to_num(VALUES).astype(float)),
         ["Sender is new", "Goods are vague"],
