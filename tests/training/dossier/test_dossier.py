@@ -311,7 +311,7 @@ def test_the_json_is_valid_and_names_every_section_of_the_forms(approved: Approv
 
 def test_an_altered_bundle_gets_no_dossier(approved: Approved) -> None:
     tags = {**approved.version.tags, "bundle_sha256": "0" * 64}
-    with pytest.raises(BundleRefused, match="not the one that was registered"):
+    with pytest.raises(BundleRefused, match="the bundle is not the registered one"):
         gather_dossier_evidence(approved.registry, replace(approved.version, tags=tags), APPROVERS)
 
 

@@ -98,7 +98,7 @@ def test_every_figure_is_that_of_the_stored_scores(run, page):
 def test_estimates_have_intervals_and_say_on_how_many_results_they_rest_and_how_much_the_largest_counts(run):
     strong = Estimate(0.31, 0.2, 0.42, effective=41.0, largest=0.06, known=60)
     changed = run.replace_recipe(recall_at_1pct=strong)
-    counts = replace(changed.deployed.recipe.model.counts, effective=41.0, largest=0.06)
+    counts = changed.deployed.recipe.model.counts._replace(effective=41.0, largest=0.06)
     model = replace(changed.deployed.recipe.model, counts=counts)
     recipe = replace(changed.deployed.recipe, model=model)
     changed = replace(changed, deployed=replace(changed.deployed, recipe=recipe))
