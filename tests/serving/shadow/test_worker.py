@@ -38,7 +38,7 @@ from serving.shadow.store import ShadowLog
 from serving.shadow.worker import Follower
 
 GOODS = ("socks", "research chemical powder", "3-CMC, 100 g", "tea")
-WAIT_SECONDS = 60
+WAIT_SECONDS = 240
 
 
 @pytest.fixture(scope="session")
