@@ -110,10 +110,10 @@ def round_contributions(value: Any) -> Any:
     return [round_contributions(each) for each in value] if isinstance(value, list) else value
 
 
-def digest_columns(path: Path) -> Digests:
-    """Digest each column of a Parquet table, and the order of the columns."""
+def digest_columns(path: Path, *, structured_reasons: bool = False) -> Digests:
+    """Digest each column of a Parquet table, and the order of the columns; of structured reasons, contributions are rounded."""
     frame = pd.read_parquet(path)
-    if REASONS in frame:
+    if structured_reasons:
         frame[REASONS] = [json.dumps(round_contributions(json.loads(each))) for each in frame[REASONS]]
     values = {
         name: digest(pd.util.hash_pandas_object(column.map(repr), index=False).to_numpy().tobytes())
@@ -266,7 +266,7 @@ def record_scores(tree: Tree) -> Answers:
         *("--seed", "7", "--out", "selected.parquet"),
     )
     return {
-        "scores": digest_columns(tree.folder / "scores.parquet"),
+        "scores": digest_columns(tree.folder / "scores.parquet", structured_reasons=True),
         "selection": digest_columns(tree.folder / "selected.parquet"),
     }
 
