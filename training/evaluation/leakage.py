@@ -33,7 +33,6 @@ MAX_COMPARED_ROWS = 20_000
 """Maximum inspected rows for the comparison of columns with results."""
 CONFIDENCE = 1.96
 """Standard errors below the value at the lower end of a 95 % interval."""
-COLUMNS = ("look", "found", "bound", "rows", "where")
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
