@@ -129,7 +129,9 @@ def describe_estimate(estimate: Estimate, form: Callable[[float], str] | None = 
     if not estimate.is_shown:
         return estimate.explain_missing()
     form = form or (format_percent if estimate.is_share else format_number)
-    low, high = (form(each).removesuffix(" %") for each in (estimate.low, estimate.high))
+    low, high = (
+        form(each).removesuffix(" %").removesuffix(" points") for each in (estimate.low, estimate.high)
+    )
     rests = [describe_support(estimate)] if np.isfinite(estimate.effective) else []
     return f"{form(estimate.value)} ({'; '.join([f'{low} to {high}', *rests])})"
 

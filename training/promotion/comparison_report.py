@@ -8,7 +8,7 @@ from models.registry import BUNDLE_TAG, ModelVersion, Registry
 from models.signatures.key_holders import Approvers
 from models.signatures.keys import SigningKey
 from training.config import hash_settings
-from training.evaluation.estimate import Estimate, describe_support
+from training.evaluation.estimate import Estimate, describe_estimate
 from training.evaluation.metrics import PRIMARY_MEASURE, SLICE_COLUMNS, PairedEvaluation, describe_counts
 from training.gate.report import GATE_COLUMNS, GateReport
 from training.gate.rules import CheckResult
@@ -51,11 +51,7 @@ def summarize_comparison(found: Comparison, a: str, b: str) -> str:
 
 def describe_difference(gain: Estimate, metric: str) -> str:
     """Return a difference with its interval and what it rests on; else why it is not shown."""
-    if not gain.is_shown:
-        return gain.explain_missing()
-    value, low, high = (format_difference(each, metric) for each in (gain.value, gain.low, gain.high))
-    ends = f"{low.removesuffix(' points')} to {high.removesuffix(' points')}"
-    return f"{value} ({ends}; {describe_support(gain)})"
+    return describe_estimate(gain, lambda value: format_difference(value, metric))
 
 
 def format_difference(value: float, metric: str) -> str:
