@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from training.gate.report import Recommendation
-    from training.gate.rules import CheckResult
+    from training.gate.rules import RuleResult
 
 HEADINGS = ("rule", "result", "found", "expected")
 MIN_WIDTH, MAX_WIDTH = 100, 160
@@ -16,7 +16,7 @@ MIN_WIDTH, MAX_WIDTH = 100, 160
 GAP = "  "
 
 
-def format_gate_table(rules: "Mapping[str, CheckResult]") -> str:
+def format_gate_table(rules: "Mapping[str, RuleResult]") -> str:
     """Format one row per rule: its name, its result, the value found and the value expected."""
     from training.gate.report import describe_result
 

@@ -13,11 +13,11 @@ from training.evaluation.leakage import BOUNDS
 from training.evaluation.metrics import Evaluation, FindCounts, PairedEvaluation
 from training.evaluation.stored_scores import RecipeEvaluation
 from training.gate.figures import RunFigures
-from training.gate.rules import ChampionComparison, CheckResult, GateEvidence, ScoreSource
+from training.gate.rules import ChampionComparison, GateEvidence, RuleResult, ScoreSource
 from training.gate.ways import MEASURES, Candidate
 
-VOUCHED = CheckResult(True, "the training run is signed by an evaluator")
-REPRODUCED = CheckResult(True, "trained again on the same tables: both fits are equal, byte for byte")
+VOUCHED = RuleResult(True, "the training run is signed by an evaluator")
+REPRODUCED = RuleResult(True, "trained again on the same tables: both fits are equal, byte for byte")
 NO_LEAK = {look: {"look": look, "found": 0.0, "rows": 900, "where": ""} for look in BOUNDS}
 REPLACING = Candidate("1")
 BEGINS = datetime(2024, 6, 1, tzinfo=UTC)

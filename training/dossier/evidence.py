@@ -10,7 +10,7 @@ from models.signatures.key_holders import Approvers
 from models.signatures.signed_record import SignedRecord
 from training.config import CONFIG_FILE, TrainConfig, parse_config_json
 from training.evaluation.stored_scores import RecipeEvaluation
-from training.gate.rules import CheckResult
+from training.gate.rules import RuleResult
 from training.promotion.compared_versions import fetch_training_evidence
 from training.promotion.evidence import EvidenceOptions, compute_figures, review_version
 from training.reporting.tables import parse_table
@@ -43,7 +43,7 @@ class DossierEvidence:
     config: TrainConfig | None
     tables: Mapping[str, Sequence[Row]]
     recipe: RecipeEvaluation | None
-    gate: Mapping[str, CheckResult]
+    gate: Mapping[str, RuleResult]
     records: Sequence[SignedRecord]
     approvers: Approvers
     settings: Sequence[ServiceSetting] = ()

@@ -18,7 +18,7 @@ from training.evaluation.estimate import Estimate, describe_estimate
 from training.evaluation.metrics import describe_counts
 from training.evaluation.stored_scores import RecipeEvaluation
 from training.evaluation.traffic import SHARES
-from training.gate.rules import CheckResult
+from training.gate.rules import RuleResult
 from training.monitoring.drift_measures import LIMITS
 from training.reporting.html import AREA_METRICS, HEADLINE
 
@@ -200,7 +200,7 @@ def list_inspected_share(recipe: RecipeEvaluation) -> Rows:
     return [{"text": text}]
 
 
-def list_gate(rules: Mapping[str, CheckResult]) -> Rows:
+def list_gate(rules: Mapping[str, RuleResult]) -> Rows:
     """List every rule of the gate with its result, as of now."""
     return [
         {"rule": name, "result": RESULTS[rule.held], "found": rule.found, "expected": rule.expected}

@@ -13,8 +13,8 @@ from training.gate.rules import (
     COMPARISON_RULE,
     VERIFIED_RULE,
     WAY_RULE,
-    CheckResult,
     GateEvidence,
+    RuleResult,
     describe_calibration,
     find_obstacles,
     run_gate,
@@ -39,7 +39,7 @@ class Recommendation:
 class GateReport(NamedTuple):
     """Every rule of the gate with its result, and the recommendation."""
 
-    rules: Mapping[str, CheckResult]
+    rules: Mapping[str, RuleResult]
     recommendation: Recommendation
 
     @classmethod
@@ -83,7 +83,7 @@ def explain_way(evidence: GateEvidence) -> tuple[str, str]:
     return ("first", "There is no champion, and every rule holds.") if way is None else way[:2]
 
 
-def describe_result(rule: CheckResult) -> str:
+def describe_result(rule: RuleResult) -> str:
     """Return the result of a rule in words."""
     if rule.held is None:
         return UNCHECKED
@@ -92,7 +92,7 @@ def describe_result(rule: CheckResult) -> str:
     return UNDECIDED if rule.undecided else BROKEN
 
 
-def summarize_rules(rules: Mapping[str, CheckResult]) -> str:
+def summarize_rules(rules: Mapping[str, RuleResult]) -> str:
     """Return how many rules hold, and the names of the others by their result."""
     names = {
         result: [name for name, rule in rules.items() if describe_result(rule) == result]
@@ -102,7 +102,7 @@ def summarize_rules(rules: Mapping[str, CheckResult]) -> str:
     return "; ".join([f"{len(names[HOLDS])} of {len(rules)} rules hold", *others]) + "."
 
 
-def _recommend(rules: Mapping[str, CheckResult], evidence: GateEvidence) -> tuple[Action, str, str]:
+def _recommend(rules: Mapping[str, RuleResult], evidence: GateEvidence) -> tuple[Action, str, str]:
     """Choose what to do with a version: the action, the way up, and the sentence."""
     obstacles = find_obstacles(rules)
     if not obstacles:

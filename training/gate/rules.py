@@ -45,8 +45,8 @@ SOURCE_TEXTS: dict[ScoreKind, str] = {
 }
 
 
-class CheckResult(NamedTuple):
-    """Result of a check: `held` is None if it was not made, and `undecided` says that only too little is known yet."""
+class RuleResult(NamedTuple):
+    """Result of a rule: `held` is None if it was not checked, and `undecided` says that only too little is known yet."""
 
     held: bool | None
     found: str
@@ -54,10 +54,10 @@ class CheckResult(NamedTuple):
     undecided: bool = False
 
 
-WITHOUT_TABLES = CheckResult(None, "not checked: no tables were given")
-UNSIGNED = CheckResult(None, "not checked: the run is not signed, and no tables were given")
-NO_SCORES = CheckResult(False, "the run holds no scores to compute it from")
-NOT_COMPARED = CheckResult(None, "not checked: no comparison")
+WITHOUT_TABLES = RuleResult(None, "not checked: no tables were given")
+UNSIGNED = RuleResult(None, "not checked: the run is not signed, and no tables were given")
+NO_SCORES = RuleResult(False, "the run holds no scores to compute it from")
+NOT_COMPARED = RuleResult(None, "not checked: no comparison")
 
 
 class ScoreSource(NamedTuple):
@@ -80,7 +80,7 @@ class ChampionComparison:
     begins: datetime
     sources: tuple[ScoreSource, ScoreSource]
     finds_per_week: float
-    verified: CheckResult
+    verified: RuleResult
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ class GateEvidence:
     refusal: str
     registered_sha256: str
     figures: RunFigures | None = None
-    verified: CheckResult = UNSIGNED
-    refit: CheckResult = WITHOUT_TABLES
+    verified: RuleResult = UNSIGNED
+    refit: RuleResult = WITHOUT_TABLES
     goes_back: bool = False
     candidate: Candidate | None = None
     comparison: ChampionComparison | None = None
@@ -111,89 +111,89 @@ class GateEvidence:
         return find_way(self.candidate, compared.pair, compared.finds_per_week, self.refit.held)
 
 
-Check = Callable[[GateEvidence], CheckResult]
+Check = Callable[[GateEvidence], RuleResult]
 
 
-def _check_figures(check: Callable[[RunFigures], CheckResult]) -> Check:
+def _check_figures(check: Callable[[RunFigures], RuleResult]) -> Check:
     """Build a check of the figures of the run, which does not hold if there are none."""
     return lambda evidence: NO_SCORES if evidence.figures is None else check(evidence.figures)
 
 
-def _check_compared(check: Callable[[ChampionComparison], CheckResult]) -> Check:
+def _check_compared(check: Callable[[ChampionComparison], RuleResult]) -> Check:
     """Build a check of the comparison with the champion, which is not made without one."""
     return lambda evidence: NOT_COMPARED if evidence.comparison is None else check(evidence.comparison)
 
 
-def _check_checksum(evidence: GateEvidence) -> CheckResult:
+def _check_checksum(evidence: GateEvidence) -> RuleResult:
     if evidence.bundle is None:
-        return CheckResult(False, evidence.refusal)
+        return RuleResult(False, evidence.refusal)
     if evidence.bundle.sha256 != evidence.registered_sha256:
-        return CheckResult(False, f"another bundle, {evidence.bundle.sha256[:12]}")
-    return CheckResult(True, "all files match the manifest")
+        return RuleResult(False, f"another bundle, {evidence.bundle.sha256[:12]}")
+    return RuleResult(True, "all files match the manifest")
 
 
-def _check_self_test(evidence: GateEvidence) -> CheckResult:
+def _check_self_test(evidence: GateEvidence) -> RuleResult:
     bundle = evidence.require_bundle()
     try:
         bundle.run_self_test()
     except BundleRefused as error:
-        return CheckResult(False, str(error))
-    return CheckResult(True, f"{len(bundle.examples.X)} examples scored bit for bit")
+        return RuleResult(False, str(error))
+    return RuleResult(True, f"{len(bundle.examples.X)} examples scored bit for bit")
 
 
-def _check_reasons(evidence: GateEvidence) -> CheckResult:
+def _check_reasons(evidence: GateEvidence) -> RuleResult:
     bundle = evidence.require_bundle()
     best = int(np.argmax(bundle.examples.probability))
     reasons = len(bundle.model.explain(bundle.examples.X[best], 3))
-    return CheckResult(reasons > 0, f"reasons: {reasons}")
+    return RuleResult(reasons > 0, f"reasons: {reasons}")
 
 
-def _check_verified(evidence: GateEvidence) -> CheckResult:
+def _check_verified(evidence: GateEvidence) -> RuleResult:
     """Combine who vouches for the run and for the comparison: the weaker of the two counts."""
     checks = [evidence.verified] + ([] if evidence.comparison is None else [evidence.comparison.verified])
     held = False if any(each.held is False for each in checks) else all(each.held for each in checks) or None
     shown = dict.fromkeys(each.found for each in checks if held or not each.held)
-    return CheckResult(held, "; ".join(shown))
+    return RuleResult(held, "; ".join(shown))
 
 
-def _check_leak(figures: RunFigures, check: str, template: str) -> CheckResult:
+def _check_leak(figures: RunFigures, check: str, template: str) -> RuleResult:
     """Check that a check of `training.evaluation.leakage` stays within its bound."""
     row = figures.looks.get(check, {})
     value = _to_float(row.get("found"))
     if math.isfinite(value):
         texts = {**row, "found": value, "share": format_percent(value)}
-        return CheckResult(value <= BOUNDS[check], template.format(**texts))
+        return RuleResult(value <= BOUNDS[check], template.format(**texts))
     reason = str(row.get("where", ""))
-    return CheckResult(False, f"no figure: {reason or 'not checked'}", undecided=bool(reason))
+    return RuleResult(False, f"no figure: {reason or 'not checked'}", undecided=bool(reason))
 
 
-def _check_better_than_chance(figures: RunFigures) -> CheckResult:
+def _check_better_than_chance(figures: RunFigures) -> RuleResult:
     area = figures.recipe.model["roc_auc"]
     if not area.is_shown:
-        return CheckResult(False, explain_too_few(area, figures.finds_per_week), undecided=True)
+        return RuleResult(False, explain_too_few(area, figures.finds_per_week), undecided=True)
     value, low, high = map(format_number, (area.value, area.low, area.high))
     found = f"area under the ROC curve {value} ({low} to {high})"
-    return CheckResult(area.low > 0.5, found, undecided=area.low <= 0.5 < area.high)
+    return RuleResult(area.low > 0.5, found, undecided=area.low <= 0.5 < area.high)
 
 
-def _check_not_worse(pair: PairedEvaluation, finds_per_week: float) -> CheckResult:
+def _check_not_worse(pair: PairedEvaluation, finds_per_week: float) -> RuleResult:
     """Check that no measure is worse with its whole interval; one with too few results shows nothing."""
     gains = {name: pair.gains[name] for name in MEASURES}
     worse = [describe_gain(name, gain) for name, gain in gains.items() if gain.is_shown and gain.sign < 0]
     shown = [describe_gain(name, gain) for name, gain in gains.items() if gain.is_shown]
     found = "; ".join(worse or shown[:1]) or explain_too_few(gains[MEASURES[0]], finds_per_week)
-    return CheckResult(not worse, found)
+    return RuleResult(not worse, found)
 
 
-def _check_calibration(figures: RunFigures) -> CheckResult:
+def _check_calibration(figures: RunFigures) -> RuleResult:
     ratio = figures.recipe.model[CALIBRATION_RATIO]
     if not ratio.is_shown:
-        return CheckResult(False, explain_too_few(ratio, figures.finds_per_week), undecided=True)
+        return RuleResult(False, explain_too_few(ratio, figures.finds_per_week), undecided=True)
     wrong = ratio.low > MAX_CALIBRATION_FACTOR or ratio.high < 1 / MAX_CALIBRATION_FACTOR
-    return CheckResult(not wrong, describe_calibration(ratio))
+    return RuleResult(not wrong, describe_calibration(ratio))
 
 
-def _check_slices(figures: RunFigures) -> CheckResult:
+def _check_slices(figures: RunFigures) -> RuleResult:
     model = figures.recipe.model
     bound = max(0.5, float(np.nan_to_num(model["roc_auc"].low)) - MAX_SLICE_DROP)
     return _check_each_slice(
@@ -203,7 +203,7 @@ def _check_slices(figures: RunFigures) -> CheckResult:
     )
 
 
-def _check_slice_losses(compared: ChampionComparison) -> CheckResult:
+def _check_slice_losses(compared: ChampionComparison) -> RuleResult:
     ends = ("difference", "low", "high")
     return _check_each_slice(
         compared.pair.slices,
@@ -214,7 +214,7 @@ def _check_slice_losses(compared: ChampionComparison) -> CheckResult:
 
 def _check_each_slice(
     slices: Sequence[Row], is_beyond: Callable[[Row], bool], describe: Callable[[Row], str]
-) -> CheckResult:
+) -> RuleResult:
     """Check the slices that have enough positives, and name those beyond a limit."""
     judged = [row for row in slices if _to_float(row["positive"]) >= MIN_SLICE_POSITIVES]
     beyond = [
@@ -223,34 +223,34 @@ def _check_each_slice(
         if is_beyond(row)
     ]
     found = "; ".join(beyond) or f"slices checked: {len(judged)}, none beyond the limit"
-    return CheckResult(not beyond, found)
+    return RuleResult(not beyond, found)
 
 
-def _check_name_invariance(figures: RunFigures) -> CheckResult:
+def _check_name_invariance(figures: RunFigures) -> RuleResult:
     found = f"95 % of scores change by at most {format_number(figures.name_swap)} log-odds"
-    return CheckResult(figures.name_swap <= MAX_LOG_ODDS_CHANGE, found)
+    return RuleResult(figures.name_swap <= MAX_LOG_ODDS_CHANGE, found)
 
 
-def _check_comparison(evidence: GateEvidence) -> CheckResult:
+def _check_comparison(evidence: GateEvidence) -> RuleResult:
     assert evidence.candidate is not None
     is_compared = evidence.comparison is not None
     found = f"{'compared' if is_compared else 'no comparison'} with version {evidence.candidate.champion}, the champion"
-    return CheckResult(is_compared, found, undecided=not is_compared)
+    return RuleResult(is_compared, found, undecided=not is_compared)
 
 
-def _check_unseen_period(compared: ChampionComparison) -> CheckResult:
+def _check_unseen_period(compared: ChampionComparison) -> RuleResult:
     """Check each side by the source of its scores: a fit must have learnt nothing of the compared arrivals."""
     seen = [each for each in compared.sources if each.unseen_from and compared.begins < each.unseen_from]
     champion, version = (source.describe() for source in compared.sources)
-    return CheckResult(
+    return RuleResult(
         not seen,
         f"arrivals from {compared.begins:%Y-%m-%d} on; scores of the champion: {champion}; of this version: {version}",
     )
 
 
-def _check_way(evidence: GateEvidence) -> CheckResult:
+def _check_way(evidence: GateEvidence) -> RuleResult:
     way = evidence.find_way()
-    return NOT_COMPARED if way is None else CheckResult(way.name != "", way.sentence, undecided=way.can_wait)
+    return NOT_COMPARED if way is None else RuleResult(way.name != "", way.sentence, undecided=way.can_wait)
 
 
 CHECKSUM_RULE, REFIT_RULE, VERIFIED_RULE = "checksums verified", "training reproduced", "figures verified"
@@ -284,7 +284,7 @@ UNFORCEABLE_RULES = frozenset({CHECKSUM_RULE, REFIT_RULE, "self-test passed"})
 """Rules that `--force` cannot override."""
 
 
-def run_gate(evidence: GateEvidence) -> dict[str, CheckResult]:
+def run_gate(evidence: GateEvidence) -> dict[str, RuleResult]:
     """Run every rule that applies; if the bundle was altered, only the first."""
     registered = f"the registered bundle {evidence.registered_sha256[:12]}, byte for byte"
     found = {CHECKSUM_RULE: _check_checksum(evidence)._replace(expected=registered)}
@@ -301,7 +301,7 @@ def run_gate(evidence: GateEvidence) -> dict[str, CheckResult]:
     return found
 
 
-def find_obstacles(rules: Mapping[str, CheckResult]) -> dict[str, CheckResult]:
+def find_obstacles(rules: Mapping[str, RuleResult]) -> dict[str, RuleResult]:
     """Return the rules that stand against a promotion: those that do not hold, and figures for which nobody vouches."""
     return {
         name: rule

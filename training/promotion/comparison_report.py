@@ -11,7 +11,7 @@ from training.config import hash_settings
 from training.evaluation.estimate import Estimate, describe_estimate
 from training.evaluation.metrics import PRIMARY_MEASURE, SLICE_COLUMNS, PairedEvaluation, describe_counts
 from training.gate.report import GATE_COLUMNS, GateReport
-from training.gate.rules import CheckResult
+from training.gate.rules import RuleResult
 from training.promotion.compared_versions import NOBODY
 from training.promotion.comparison import COMPARED, TOO_FEW, Comparison
 from training.promotion.disagreements import DISAGREEMENT_COLUMNS, REASON_SEPARATOR
@@ -199,11 +199,11 @@ def log_comparison(
     return run_id, report
 
 
-def _describe_key(key: SigningKey | None, approvers: Approvers) -> CheckResult:
+def _describe_key(key: SigningKey | None, approvers: Approvers) -> RuleResult:
     signer = None if key is None else approvers.find(key.public.key_id)
     if signer is not None and (signer.until is None or datetime.now(UTC) < signer.until):
-        return CheckResult(True, f"the comparison is signed by {signer.name}")
-    return CheckResult(None, "not checked: the comparison is not signed")
+        return RuleResult(True, f"the comparison is signed by {signer.name}")
+    return RuleResult(None, "not checked: the comparison is not signed")
 
 
 def _build_record(

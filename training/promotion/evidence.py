@@ -20,7 +20,7 @@ from training.data.splits import ArrivalWindow
 from training.evaluation.stored_scores import StoredScores
 from training.gate.figures import RunFigures, compute_run_figures, count_finds_per_week
 from training.gate.report import GateReport
-from training.gate.rules import ChampionComparison, CheckResult, GateEvidence, ScoreKind, ScoreSource
+from training.gate.rules import ChampionComparison, GateEvidence, RuleResult, ScoreKind, ScoreSource
 from training.gate.ways import Candidate
 from training.promotion.compared_versions import NOBODY, ComparedVersions, fetch_training_evidence
 from training.promotion.comparison import ComparedTraffic, Comparison
@@ -31,7 +31,7 @@ from training.runs.evidence import RunEvidence, fetch_evidence
 
 COMPARED_SCORES = "scores/compared.parquet"
 LOOKS = ("tables/leaks.json", "tables/name_swaps.json")
-REPEATED = CheckResult(True, "computed again from the tables of the training run")
+REPEATED = RuleResult(True, "computed again from the tables of the training run")
 
 
 class EvidenceOptions(NamedTuple):
@@ -143,7 +143,7 @@ def compute_figures(found: RunEvidence) -> RunFigures | None:
 
 
 def build_champion_comparison(
-    found: Comparison, verified: CheckResult, run_id: str = ""
+    found: Comparison, verified: RuleResult, run_id: str = ""
 ) -> ChampionComparison:
     """Build what the gate needs of a comparison with the champion."""
     rate = count_finds_per_week(found.stored)
@@ -158,10 +158,10 @@ def compute_recipe_sha256(registry: Registry, version: ModelVersion, bundle: Bun
     return hashlib.sha256(f"{hash_settings(config)} {bundle.card.feature_spec_sha256}".encode()).hexdigest()
 
 
-def _describe_signer(found: RunEvidence, what: str) -> CheckResult:
+def _describe_signer(found: RunEvidence, what: str) -> RuleResult:
     if found.signer is not None:
-        return CheckResult(True, f"{what} is signed by {found.signer}")
-    return CheckResult(None, f"not checked: nobody vouches for {what}: {found.doubt}")
+        return RuleResult(True, f"{what} is signed by {found.signer}")
+    return RuleResult(None, f"not checked: nobody vouches for {what}: {found.doubt}")
 
 
 def _gather_comparison(compared: ComparedVersions, options: EvidenceOptions) -> ChampionComparison | None:

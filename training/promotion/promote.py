@@ -19,8 +19,8 @@ from training.gate.report import explain_way, summarize_rules
 from training.gate.rules import (
     REFIT_RULE,
     UNFORCEABLE_RULES,
-    CheckResult,
     GateEvidence,
+    RuleResult,
     find_obstacles,
     run_gate,
 )
@@ -166,7 +166,7 @@ def _find_pending(
     return pending if about == (history.version.number, bundle_sha256) else None
 
 
-def _require_passed(version: ModelVersion, rules: Mapping[str, CheckResult], *, force: bool) -> None:
+def _require_passed(version: ModelVersion, rules: Mapping[str, RuleResult], *, force: bool) -> None:
     """Raise `PromotionRefused` if a rule stands against the promotion and is not forced."""
     obstacles = find_obstacles(rules)
     if not obstacles or (force and not UNFORCEABLE_RULES & set(obstacles)):
@@ -185,16 +185,14 @@ def _require_passed(version: ModelVersion, rules: Mapping[str, CheckResult], *, 
 
 
 def _is_forced(
-    rules: Mapping[str, CheckResult], evidence: GateEvidence, of_bundle: list[PromotionRecord]
+    rules: Mapping[str, RuleResult], evidence: GateEvidence, of_bundle: list[PromotionRecord]
 ) -> bool:
     """Return whether a rule is broken, or was for this bundle under any version and not every rule of the gate holds now."""
     passes = not evidence.goes_back and all(each.held for each in rules.values())
     return bool(find_obstacles(rules)) or (bool(of_bundle) and of_bundle[-1].forced and not passes)
 
 
-def _require_same_findings(
-    record: PromotionRecord, rules: Mapping[str, CheckResult], *, forced: bool
-) -> None:
+def _require_same_findings(record: PromotionRecord, rules: Mapping[str, RuleResult], *, forced: bool) -> None:
     """Refuse a record that hides what the gate finds, or that it was forced."""
     hidden = [name for name in find_obstacles(rules) if record.rules.get(name, {}).get("held", True)]
     if hidden or (forced and not record.forced):
@@ -223,7 +221,7 @@ def _build_record(
     history: VersionHistory,
     of_bundle: list[PromotionRecord],
     approval: Approval,
-    rules: Mapping[str, CheckResult],
+    rules: Mapping[str, RuleResult],
     evidence: GateEvidence,
     *,
     forced: bool,

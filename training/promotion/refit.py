@@ -18,7 +18,7 @@ from models.registry import ModelVersion, Registry, VersionFolders
 from training.config import CONFIG_FILE, TrainConfig, parse_config_json
 from training.data.data_hash import TableHash, hash_training_tables
 from training.data.table_features import read_kept_rows
-from training.gate.rules import CheckResult
+from training.gate.rules import RuleResult
 from training.runs.artifacts import BUNDLE_FOLDER, EVALUATION_FOLDER, write_run_bundles
 from training.runs.result import PROCESSOR_TAG, TrainingResult, describe_processor
 from training.runs.task import TrainingTask
@@ -28,11 +28,11 @@ MAX_FILES_NAMED = 3
 """Files that differ, named in the result; the others are counted."""
 HASH_DIGITS = 12
 NO_ROWS = np.empty(0, dtype=np.int64)
-LOST_EVALUATION_FIT = CheckResult(
+LOST_EVALUATION_FIT = RuleResult(
     False,
     "the evaluation fit, which every training run registers, is missing: its tag was removed, or the version was registered otherwise",
 )
-LOST_SETTINGS = CheckResult(False, f"{CONFIG_FILE}, which every training run records, is missing in its run")
+LOST_SETTINGS = RuleResult(False, f"{CONFIG_FILE}, which every training run records, is missing in its run")
 
 
 class RefitOptions(NamedTuple):
@@ -46,7 +46,7 @@ class RefitOptions(NamedTuple):
 class Refit(NamedTuple):
     """Result of a repeated training run, and what it gave; None if it gave other fits or did not run."""
 
-    result: CheckResult
+    result: RuleResult
     repeated: TrainingResult | None = None
 
 
@@ -70,7 +70,7 @@ def refit_version(
         given = hash_training_tables(task.inputs, consignments)
     if given != card.data_sha256:
         found = f"hash {given[:HASH_DIGITS]}, expected {card.data_sha256[:HASH_DIGITS]}; provide the original tables"
-        return Refit(CheckResult(False, f"the tables are not those it was trained on: {found}"))
+        return Refit(RuleResult(False, f"the tables are not those it was trained on: {found}"))
     repeated = train_model(task, options.jobs, options.progress)
     with TemporaryDirectory() as spare, report_progress(options.progress, "comparing fits"):
         write_run_bundles(repeated, Path(spare))
@@ -82,9 +82,9 @@ def refit_version(
         ]
     if differing:
         processor = registry.get_run_tags(version.run_id).get(PROCESSOR_TAG, "")
-        return Refit(CheckResult(False, describe_difference(differing, card.code_version, processor)))
+        return Refit(RuleResult(False, describe_difference(differing, card.code_version, processor)))
     return Refit(
-        CheckResult(True, "trained again on the same tables: both fits are equal, byte for byte"), repeated
+        RuleResult(True, "trained again on the same tables: both fits are equal, byte for byte"), repeated
     )
 
 

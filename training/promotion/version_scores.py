@@ -34,7 +34,7 @@ class FitScores:
         """The kind of fit, and the time from which it learnt nothing."""
         return ScoreSource(self.fit.card.fit, self.fit.unseen_from)
 
-    def select_scored(self, ids: "pd.Series") -> Bools:
+    def select_scored(self, ids: pd.Series) -> Bools:
         """Select the consignments that it can score: all."""
         return np.ones(len(ids), dtype=bool)
 
@@ -109,7 +109,7 @@ class LoggedScores:
         first: datetime = self.frame["received_at"].min().to_pydatetime()
         return first
 
-    def select_scored(self, ids: "pd.Series") -> Bools:
+    def select_scored(self, ids: pd.Series) -> Bools:
         """Select the consignments that have a decision."""
         return self.frame["score"].reindex(ids).notna().to_numpy(bool)
 
@@ -124,5 +124,5 @@ class LoggedScores:
         )
 
 
-def _get_ids(inputs: FeatureInputs, sample: TrafficSample) -> "pd.Series":
+def _get_ids(inputs: FeatureInputs, sample: TrafficSample) -> pd.Series:
     return inputs.consignments.take_order()["consignment_id"].iloc[sample.rows]

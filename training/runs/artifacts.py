@@ -32,7 +32,7 @@ from training.evaluation.traffic import compute_daily_capacity
 from training.fitting.diagnostics import SEARCH_SPACE
 from training.gate.figures import compute_run_figures
 from training.gate.report import GATE_COLUMNS, GateReport
-from training.gate.rules import UNSIGNED, CheckResult, GateEvidence
+from training.gate.rules import UNSIGNED, GateEvidence, RuleResult
 from training.gate.ways import Candidate
 from training.monitoring.traffic_profile import ScoredTraffic, build_traffic_profile, multiply_counts
 from training.reporting import plots
@@ -119,7 +119,7 @@ def check_gate(
         refusal="",
         registered_sha256=served.sha256,
         figures=figures,
-        verified=CheckResult(True, "the training run is signed") if is_signed else UNSIGNED,
+        verified=RuleResult(True, "the training run is signed") if is_signed else UNSIGNED,
         candidate=None if champion is None else Candidate(champion),
     )
     return GateReport.from_evidence(evidence)

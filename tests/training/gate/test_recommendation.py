@@ -10,7 +10,7 @@ from support.serving_examples import make_bundle
 from features.config import FeatureConfig
 from models.bundle import Bundle, load_bundle
 from training.gate.report import GateReport, Recommendation
-from training.gate.rules import WITHOUT_TABLES, CheckResult, GateEvidence
+from training.gate.rules import WITHOUT_TABLES, GateEvidence, RuleResult
 from training.gate.ways import MEASURES, Candidate, count_more_finds, describe_arrival
 
 PRIMARY = MEASURES[0]
@@ -100,7 +100,7 @@ CASES: dict[str, tuple[Candidate, dict[str, Any], dict[str, Any], tuple[str, str
     "figures of nobody": (
         CHANGED,
         {PRIMARY: CLEAR},
-        {"verified": CheckResult(None, "not checked: the run is not signed")},
+        {"verified": RuleResult(None, "not checked: the run is not signed")},
         ("wait", "", "Nobody vouches for the figures."),
     ),
 }

@@ -36,8 +36,8 @@ from training.gate.rules import (
     RUN_RULES,
     VERIFIED_RULE,
     WITHOUT_TABLES,
-    CheckResult,
     GateEvidence,
+    RuleResult,
     ScoreSource,
     find_obstacles,
     run_gate,
@@ -101,12 +101,12 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
         "at most 0.011 log-odds",
     ),
     "another training": (
-        {"refit": CheckResult(False, "bundle/trees.txt differs")},
+        {"refit": RuleResult(False, "bundle/trees.txt differs")},
         REFIT_RULE,
         "bundle/trees.txt differs",
     ),
     "figures of nobody": (
-        {"verified": CheckResult(None, "not checked: the run is not signed")},
+        {"verified": RuleResult(None, "not checked: the run is not signed")},
         VERIFIED_RULE,
         "the run is not signed",
     ),
@@ -204,9 +204,7 @@ def test_a_former_champion_needs_only_its_bundle(bundle: Bundle) -> None:
 def test_the_same_rules_are_named_before_and_after_the_comparison(bundle: Bundle) -> None:
     """Training, gate and promotion once named 9, 21 and 13 rules."""
     compared = make_challenger(bundle, make_pair(), REFIT)
-    before = replace(
-        compared, comparison=None, verified=CheckResult(None, "not signed"), refit=WITHOUT_TABLES
-    )
+    before = replace(compared, comparison=None, verified=RuleResult(None, "not signed"), refit=WITHOUT_TABLES)
     assert list(run_gate(before)) == list(run_gate(compared))
     assert list(find_broken(before)) == [VERIFIED_RULE, "compared with the champion"]
     assert {run_gate(before)[name].held for name in CHAMPION_RULES} == {False, None}
@@ -262,7 +260,7 @@ def test_the_weaker_of_two_signatures_counts(bundle: Bundle) -> None:
     good = make_challenger(bundle, make_pair(), REFIT)
     assert good.comparison is not None
     unsigned = replace(
-        good.comparison, verified=CheckResult(None, "not checked: the comparison is not signed")
+        good.comparison, verified=RuleResult(None, "not checked: the comparison is not signed")
     )
     assert find_broken(replace(good, comparison=unsigned)) == {
         VERIFIED_RULE: "not checked: the comparison is not signed"

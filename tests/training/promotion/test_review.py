@@ -19,7 +19,7 @@ from training.evaluation.metrics import LOGGED_METRICS
 from training.evaluation.stored_scores import StoredScores
 from training.gate.figures import build_deployed_figures
 from training.gate.report import GateReport, summarize_rules
-from training.gate.rules import CheckResult, ScoreSource, run_gate
+from training.gate.rules import RuleResult, ScoreSource, run_gate
 from training.gate.ways import Candidate
 from training.promotion.comparison import OTHER_RANK, Comparison
 from training.promotion.comparison_report import render_comparison
@@ -105,7 +105,7 @@ def test_the_longest_record_fits_into_a_tag_of_mlflow(bundle: Bundle) -> None:
     record = sign_record(
         figures=build_deployed_figures(model),
         rules={name: {"held": False, "found": "x" * MAX_FOUND_CHARACTERS} for name in rules},
-        sentence=f"Forced: {summarize_rules({name: CheckResult(False, '', '') for name in rules})}",
+        sentence=f"Forced: {summarize_rules({name: RuleResult(False, '', '') for name in rules})}",
         why="w" * 200,
         recipe_sha256="0" * 64,
         comparison="0" * 32,

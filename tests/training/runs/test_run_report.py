@@ -13,7 +13,7 @@ from models.registry import MAX_DESCRIPTION_CHARACTERS
 from training.evaluation.estimate import Estimate
 from training.evaluation.stored_scores import StoredScores, evaluate_recipe
 from training.gate.report import GateReport
-from training.gate.rules import CheckResult
+from training.gate.rules import RuleResult
 from training.reporting.html import HEADLINE, format_estimate, replace_gate
 from training.runs.artifacts import BUNDLE_FOLDER, build_training_record, check_gate, write_run_bundles
 from training.runs.explanations import explain_highest_scores
@@ -175,7 +175,7 @@ def test_a_waterfall_adds_up_exactly_to_the_score_that_is_shown(run, page):
 
 
 def test_a_rule_that_does_not_hold_stands_in_the_first_screen_with_what_was_expected(run):
-    broken = CheckResult(False, "2 of <100> altered", "unaltered files")
+    broken = RuleResult(False, "2 of <100> altered", "unaltered files")
     gate = GateReport({**run.gate.rules, "checksums verified": broken}, run.gate.recommendation)
     shown = cut(run.render(gate=gate), "<!-- gate -->", "<details>")
     assert "2 of &lt;100&gt; altered" in shown

@@ -8,7 +8,7 @@ import pytest
 from models.promotion_record import REPORT_END
 from models.registry import Registry
 from training.gate.report import GateReport
-from training.gate.rules import CheckResult
+from training.gate.rules import RuleResult
 from training.reporting.mlflow_tracking import RunRecord, log_run
 from training.runs.registered_run import write_review
 
@@ -36,7 +36,7 @@ def build_report():
         facts=("Of 40 known NPS, A ranks 5, B 9.",),
         to_markdown=lambda: "**PROMOTE.** Promote it.",
     )
-    return GateReport({"reasons present": CheckResult(True, "reasons: 3", "at least one")}, recommended)
+    return GateReport({"reasons present": RuleResult(True, "reasons: 3", "at least one")}, recommended)
 
 
 @pytest.fixture(scope="module")
