@@ -42,7 +42,7 @@ clients: $(STAMP)  ## clients of integrators against a running service: curl, Ja
 	$(BIN)/python -m pytest -m slow -rs tests/serving/clients
 
 # Every test whose subject reads or writes an event log.
-WITH_A_LOG := event_log/ maintenance/ scoring/ shadow/ state/ encryption/test_monthly_keys.py http/test_server.py \
+WITH_A_LOG := event_log/ maintenance/ scoring/ shadow/ state/ encryption/ http/test_server.py \
 	http/test_scores.py http/test_selections.py test_failures.py test_service.py test_standby.py
 
 postgres: $(STAMP)  ## those tests with the event log in PostgreSQL: a private server, or the one of NPSRISK_TEST_POSTGRES
@@ -51,7 +51,7 @@ postgres: $(STAMP)  ## those tests with the event log in PostgreSQL: a private s
 
 # Those of them in which the database itself is the subject: its writer, its reader, the verbs that change it, kills.
 OF_THE_LOG := event_log/ state/ test_failures.py test_standby.py \
-	$(addprefix maintenance/,test_backup.py test_clock_correction.py test_export.py test_import_past.py test_kills.py test_parity.py)
+	$(addprefix maintenance/,test_backup.py test_forgotten_list.py test_export.py test_import_past.py test_kills.py test_parity.py)
 
 postgres-short: $(STAMP)  ## the short form of continuous integration
 	.ci/with-postgres $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \

@@ -41,6 +41,7 @@ FUNCTIONS = {
     "shadow": "cli.service.service:shadow",
     "doctor": "cli.service.doctor:doctor",
     "clock": "cli.service.clock:clock",
+    "data-key": "cli.service.data_key:data_key",
     "import": "cli.service.event_log:import_",
     "export": "cli.service.event_log:export",
     "parity": "cli.service.event_log:parity",
@@ -77,7 +78,6 @@ EXTRAS = {
     ),
     "serve": (
         *(
-            "alembic",
             "httptools",
             "jinja2",
             "prometheus_client",

@@ -20,6 +20,7 @@ import numpy as np
 from benchmarks.deployed import FITTING_ROWS, deploy, grow, make_world
 from consignments.records import Consignment
 from consignments.timestamps import to_datetime, to_day
+from features.history.data_keys import read_data_keys
 from features.history.live import LiveHistory
 from features.history.pseudonyms import Pseudonyms
 from models.signatures.key_holders import Approvers
@@ -37,7 +38,6 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 ROW = re.compile(r"^\| ([^|]+?) \| ([\d.]+) \|", re.MULTILINE)
 TITLE = "## The budget of one consignment"
 AT_A_TIME = 25
-KEY = bytes(range(32))
 NOW_US = 1_720_000_000_000_000
 NO_REASONS = msgspec.msgpack.encode([])
 
@@ -71,9 +71,15 @@ def measure(folder: Path, rows: int) -> dict[str, float]:
     """Measure the microseconds of each piece for one consignment."""
     world = make_world(FITTING_ROWS + 2 * rows)
     settings = deploy(grow(world), folder)
-    vault, current = Vault.load(settings.state_dir, KEY), find_release_folder(settings.state_dir)
+    keys, current = (
+        read_data_keys(settings.data_key_file, create=True),
+        find_release_folder(settings.state_dir),
+    )
+    vault = Vault(keys)
     assert current is not None
-    model = load_model(read_release(current, Approvers.read(settings.approvers_file)), Pseudonyms(KEY), vault)
+    model = load_model(
+        read_release(current, Approvers.read(settings.approvers_file)), Pseudonyms(keys.pseudonyms), vault
+    )
     bodies = [msgspec.json.encode(c) for c in world.records[FITTING_ROWS:]]
     log = EventLog.open(f"sqlite:///{folder / 'events.db'}", vault)
     path = _ScoringPath(model, log)
@@ -102,7 +108,7 @@ class _ScoringPath:
         keys, counterparts = np.zeros((2, len(bodies), len(pipeline.kinds)), dtype=np.uint64)
         records = self._each("decode the record", self._decode, bodies)
         names = [record.consignment_id for record in records]
-        packed = self._once("pack, digest and seal it", entries.pack_all, records, NOW_US, names)
+        packed = self._once("pack, digest and seal it", entries.pack_all, records, names)
         self._each("features but history, alone", self._describe, records, again, keys, counterparts)
         self._once("features but history, in a list", pipeline.fill_rows, records, X, keys, counterparts)
         self._each("history, read and counted, alone", self._arrive, records, keys, counterparts, X)

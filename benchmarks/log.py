@@ -27,6 +27,7 @@ from consignments.timestamps import to_us
 from features.batch import FeatureParameters, Tables
 from features.config import FeatureConfig
 from features.fitted import fit_features
+from features.history.data_keys import DataKeys, SealingKey
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from features.streams import compute_feature_matrix
@@ -48,6 +49,7 @@ WARMING_GROUP = 33
 READ_GROUPS = (1, 32)
 LOOK_UPS = 500
 DATA_KEY = bytes(range(32))
+KEYS = DataKeys(DATA_KEY.hex(), [SealingKey("0badc0de", "2024-03-01", bytes(range(32, 64)).hex())])
 FITTING_ROWS = 2_000
 LABEL_SHARE = 0.05
 DELAY_US = 1_500
@@ -95,14 +97,14 @@ def make_decisions(count: int) -> list[DecisionEvent]:
     tables = Tables(world.tables.consignments.head(count), world.tables.outcomes, world.tables.alerts)
     X = compute_feature_matrix(tables, FeatureParameters(config, fitted)).X
     pipeline = Pipeline(config, fitted, Pseudonyms(DATA_KEY))
-    codec = EventCodec(Vault(DATA_KEY), config.build_record_type(), pipeline.kinds)
+    codec = EventCodec(Vault(KEYS), config.build_record_type(), pipeline.kinds)
     events = []
     for sequence, (c, features) in enumerate(zip(records, encode_features(X), strict=True), start=1):
         assert c.received_at is not None
         keys, counterparts = np.zeros((2, len(pipeline.kinds)), dtype=np.uint64)
         pipeline.fill_keys(c, keys, counterparts)
         now_us = to_us(c.received_at) + DELAY_US
-        arrival = Arrival.build(c, codec.pack(c, now_us), "benchmark")
+        arrival = Arrival.build(c, codec.pack(c), "benchmark")
         said = ScoredDecision(
             features, sequence / (count + 1), "routine", NO_REASONS, "nps-risk/1", "0" * 64, "1" * 64
         )
@@ -128,7 +130,7 @@ def measure(path: Path, entries: int) -> Results:
         with TemporaryDirectory(prefix="npsrisk-log-") as folder:
             part = events[: max(entries // SMALL_SHARE, 1)] if group < SMALL_GROUP else events
             file = Path(folder) / "events.db"
-            log = EventLog.open(f"sqlite:///{file}", Vault(DATA_KEY))
+            log = EventLog.open(f"sqlite:///{file}", Vault(KEYS))
             begun = time.process_time()
             for start in range(0, len(part), group):
                 log.append(part[start : start + group])

@@ -27,9 +27,10 @@ import numpy as np
 
 from consignments.records import Consignment, Outcome
 from consignments.timestamps import to_datetime
+from features.history.data_keys import read_data_keys
 from features.history.kernels import STEP
 from features.history.keys import KeyKind
-from features.history.pseudonyms import Pseudonyms, load_data_key
+from features.history.pseudonyms import Pseudonyms
 from models.signatures.key_holders import Approvers
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
@@ -101,13 +102,13 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def open_log(folder: Path) -> tuple[EventLog, LoadedModel]:
-    data_key = load_data_key(folder / "state" / "data.key", create=True)
-    vault = Vault.load(folder / "state", data_key)
+    read_data_keys(folder / "state" / "data.key", create=True)
+    vault = Vault.load(folder / "state" / "data.key")
     release = find_release_folder(folder / "state")
     assert release is not None
     model = load_model(
         read_release(release, Approvers.read(folder / "state" / "approvers.toml")),
-        Pseudonyms(data_key),
+        Pseudonyms(vault.data_key),
         vault,
     )
     return EventLog.open(f"sqlite:///{folder / 'state' / 'events.db'}", vault), model
@@ -158,7 +159,7 @@ class EntryWriter:
         keys = self.random.integers(1, 1 << 63, len(self.model.pipeline.kinds)).astype(np.uint64)
         old = self.random.random(len(keys)) < 0.33
         keys[old] = self.random.integers(1, 20_000, int(old.sum())).astype(np.uint64)
-        arrival = Arrival.build(c, self.entries.pack(c, at_us), "local")
+        arrival = Arrival.build(c, self.entries.pack(c), "local")
         return self.entries.encode_arrival(sequence, at_us, arrival, keys, keys[::-1].copy(), self.judgement)
 
 

@@ -63,21 +63,20 @@ def load_pseudonyms() -> "Pseudonyms":
     BadSetting
         There is no key and none may be created, or the file is not a key.
     """
-    from features.history.pseudonyms import Pseudonyms, load_data_key
+    from features.history.data_keys import load_data_key
+    from features.history.pseudonyms import Pseudonyms
 
     settings = read_settings()
     if settings.data_key_file.exists():  # a batch then needs neither the log nor its packages
         return Pseudonyms(load_data_key(settings.data_key_file))
-    from serving.event_log.key_erasures import load_or_create_data_key
+    from serving.event_log.log_keys import load_or_create_vault
 
-    return Pseudonyms(
-        load_or_create_data_key(settings.data_key_file, settings.state_dir, settings.database_url)
-    )
+    vault = load_or_create_vault(settings.data_key_file, settings.state_dir, settings.database_url)
+    return Pseudonyms(vault.data_key)
 
 
 def open_vault() -> "Vault":
-    """Derive the keys of the log from the data key, which must exist, and read the monthly keys."""
-    from features.history.pseudonyms import load_data_key
+    """Open the vault of the file of the data keys, which must exist."""
     from serving.encryption.vault import Vault
 
-    return Vault.load(read_settings().period_keys_dir, load_data_key(read_settings().data_key_file))
+    return Vault.load(read_settings().data_key_file)

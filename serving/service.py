@@ -12,13 +12,12 @@ from typing import NamedTuple
 from consignments.errors import BadSetting, LogInUse, ServiceFault
 from features.history.pseudonyms import Pseudonyms, derive_key
 from features.indicators.operation_keys import install_keys
-from serving.encryption.vault import Vault
 from serving.event_log.copies import is_sqlite_url
 from serving.event_log.databases.backend import URL_SETTING
 from serving.event_log.events import IMPORTED_BY
 from serving.event_log.group_commit import Committer
-from serving.event_log.key_erasures import load_or_create_data_key
 from serving.event_log.log import EventLog
+from serving.event_log.log_keys import load_or_create_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.process.clock import Clock, SteadyClock, read_clock_us
 from serving.process.clock_acceptance import is_clock_accepted
@@ -31,6 +30,7 @@ from serving.scoring.exchange import ExchangeMembers
 from serving.scoring.model_updates import ModelUpdates, StateSource
 from serving.shadow.supervisor import ShadowProcess
 from serving.standby import Role, RoleKeeper, StandbyFollower
+from serving.state.forgetting import ForgottenList, forget_again
 from serving.state.links import LinkLimits
 from serving.state.snapshot_schedule import SnapshotInterval, SnapshotSchedule
 from serving.state.snapshots import (
@@ -78,8 +78,6 @@ class Service:
         Partners and operation keys.
     session_key : bytes
         Key that signs the sessions of the pages, derived from the data key.
-    key_fault : str or None
-        Why the next month's key could not be created ahead; without that key, scoring stops when the month changes.
     role : Role
         Active, or standby.
     follower : StandbyFollower
@@ -91,8 +89,8 @@ class Service:
     ) -> None:
         require_standby_database(settings)
         self.settings, self.clock = settings, SteadyClock(clock, elapsed)
-        data_key = load_or_create_data_key(settings.data_key_file, settings.state_dir, settings.database_url)
-        self.vault = Vault.load(settings.period_keys_dir, data_key)
+        self.vault = load_or_create_vault(settings.data_key_file, settings.state_dir, settings.database_url)
+        data_key = self.vault.data_key
         self.metrics = Metrics()
         self.log = EventLog.open(settings.database_url, self.vault, standby=settings.standby)
         self.role = Role(self.log, settings.takeover_seconds if settings.standby else None)
@@ -115,11 +113,11 @@ class Service:
         self.shadow = ShadowProcess(settings, self.metrics)
         self.connections: Callable[[], int] = lambda: 0
         self.setting_faults: dict[str, str] = {}
-        self.key_fault: str | None = None
         self.session_key = derive_key(data_key, "sessions of the pages")
         self._stopped_at_end: list[Callable[[], Awaitable[None]]] = []
         self._watched: dict[str, Callable[[], bool]] = {}
         self.watch("partners and operation keys", self.exchange.refresh)
+        self.watch("data keys", self.vault.refresh)
         self._wake, self._polling = asyncio.Event(), asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
         self._keeper = RoleKeeper(
@@ -136,13 +134,15 @@ class Service:
         self._stopped_at_end.append(stop)
 
     def open(self, progress: Progress | None = None) -> None:
-        """Load the published model, and rebuild the state from the log; if active, create the keys of this month and the next.
+        """Load the published model, and rebuild the state from the log.
 
         Raises
         ------
         ServiceFault
-            The log is damaged or cannot be read, or the keys cannot be written.
+            The log is damaged or cannot be read.
         """
+        if self.role.is_active:
+            self._forget_again()
         self.updates.load_first(self.active, progress)
         if self.role.is_active:
             self._prepare_recording()
@@ -151,6 +151,13 @@ class Service:
             ready if self.role.is_active else "standby", sequence=self.log.last_sequence,
             scored_by=self.active.model.name if self.active.scorer else None,
         )  # fmt: skip
+
+    def _forget_again(self) -> None:
+        """Remove from a log that was restored what was forgotten after its backup, before anything is served from it."""
+        removed = forget_again(self.log, ForgottenList(self.settings.data_key_file), self.settings.state_dir)
+        if removed:
+            self.committer.follow(self.log.last_sequence)
+            logger.warning("forgotten content was removed again", removals=removed)
 
     async def start(self) -> None:
         """Start the challenger, and the tasks that keep the role, and watch for new models, API keys and a recovered log."""
@@ -204,8 +211,6 @@ class Service:
         active = self.active
         found = [active.fault] if active.fault else []
         found += self.setting_faults.values()
-        if self.key_fault is not None:
-            found.append(f"the encryption key of the next month cannot be created: {self.key_fault}")
         other = None if self.role.is_active else self.follower.describe_other_model()
         if other is not None:
             found.append(other)
@@ -281,9 +286,6 @@ class Service:
                     await asyncio.to_thread(self.shadow.poll)
             with _collect(errors):
                 self._accept_clock()
-            with _collect(errors):
-                if self.role.get_fault() is None:
-                    await self._make_keys_ahead()
             await self._follow_log(errors)
         if errors:
             raise ExceptionGroup("checks of the service failed", errors)
@@ -316,12 +318,11 @@ class Service:
         self.role.check()
 
     def _prepare_recording(self) -> None:
-        """Set the clock by the latest entries, and create the keys of this month and the next."""
+        """Set the clock by the latest entries."""
         last = LastRecorded.find(self.log)
         self.clock.advance_to(last.any_us)
         self.clock.check_start(last.own_us)
         self._accept_clock()
-        self._make_keys(self.clock())
 
     def _accept_clock(self) -> None:
         """Accept the system clock after a jump, if a person has accepted it recently."""
@@ -329,24 +330,6 @@ class Service:
         if self.clock.ahead_us and is_clock_accepted(self.settings.state_dir, self.clock.source()):
             logger.warning("system clock accepted", seconds_ahead=self.clock.ahead_us // 1_000_000)
             self.clock.accept()
-
-    async def _make_keys_ahead(self) -> None:
-        """Create the key of the next month when it is due; after a failure, try again the next second."""
-        try:
-            await asyncio.to_thread(self._make_keys, self.clock())
-        except (BadSetting, ServiceFault) as error:
-            if str(error) != self.key_fault:
-                logger.error("encryption key of the next month could not be created", fault=str(error))
-            self.key_fault = str(error)
-            return
-        self.key_fault = None
-
-    def _make_keys(self, now_us: int) -> None:
-        assert self.vault.periods is not None
-        missing = self.vault.periods.list_missing(now_us)
-        if missing:
-            self.vault.periods.create_keys(missing)
-            logger.info("encryption keys created", months=missing)
 
     def _refresh(self, what: str, refresh: Callable[[], bool]) -> None:
         """Read a file named by a setting again if it changed; if it is invalid, keep its earlier content."""

@@ -13,14 +13,11 @@ from contextlib import suppress
 from typing import Literal
 
 from consignments.errors import ServiceFault
-from serving.encryption.key_file import PREFIX_BYTES
 from serving.event_log.databases.backend import LogWriter
 from serving.event_log.events import (
     ArrivalEvent,
-    ClockCorrectionEvent,
     DecisionEvent,
     Event,
-    KeyErasureEvent,
     Kind,
     RedactionEvent,
 )
@@ -42,7 +39,7 @@ MAX_STEP_ENTRIES = 2_000
 """Maximum number of entries that a standby applies at once, in some 50 ms. It takes over only between two steps."""
 LATEST_ENTRIES = 64
 """Entries at the end of a step of which the model and the monthly key are checked."""
-REWRITING: tuple[Kind, ...] = (ClockCorrectionEvent.kind, KeyErasureEvent.kind, RedactionEvent.kind)
+REWRITING: tuple[Kind, ...] = (RedactionEvent.kind,)
 """Kinds of entries that change what earlier entries mean; the state is then built again."""
 
 
@@ -226,7 +223,7 @@ class StandbyFollower:
         sealed = [each for each in events if isinstance(each, ArrivalEvent) and each.sealed is not None]
         if sealed:
             assert sealed[-1].sealed is not None
-            self._log.vault.check_key(sealed[-1].sealed[:PREFIX_BYTES], f"log entry {sealed[-1].sequence}")
+            self._log.vault.check_key(sealed[-1].sealed, f"log entry {sealed[-1].sequence}")
 
 
 class StateOutdated(ServiceFault):

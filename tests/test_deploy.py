@@ -134,7 +134,7 @@ def test_each_volume_of_a_container_is_mounted_on_a_folder_that_the_image_gives_
         for mount in service.get("volumes", [])
         if mount.split(":")[0] in compose["volumes"]
     }
-    assert mounted == given == {"/var/lib/npsrisk", "/var/lib/npsrisk-keys", "/tables"}
+    assert mounted == given == {"/var/lib/npsrisk", "/tables"}
 
 
 def test_the_folder_of_the_containers_keys_is_neither_committed_nor_built_into_the_image() -> None:
@@ -256,13 +256,14 @@ def test_every_mounted_volume_exists() -> None:
             assert {name for name in container.mounts if name[:1] != "."} <= set(compose["volumes"])
 
 
-def test_services_that_stand_by_for_each_other_share_the_database_and_the_monthly_keys() -> None:
+def test_services_that_stand_by_for_each_other_share_the_database_and_the_data_key() -> None:
     services = read_compose()["services"]
     one, two = services["one"], services["two"]
     assert one["environment"] == two["environment"]
     assert one["environment"]["NPSRISK_STANDBY"] == "true"
     shared = {name for name in one["volumes"] if name in two["volumes"]}
-    assert f"keys:{one['environment']['NPSRISK_PERIOD_KEYS_DIR']}" in shared
+    folder = one["environment"]["NPSRISK_DATA_KEY_FILE"].removesuffix("/data.key")
+    assert any(f":{folder}:" in name for name in shared)
     assert f"one:{one['environment']['NPSRISK_STATE_DIR']}" not in shared
 
 

@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -12,9 +11,7 @@ import pytest
 from support.pages import FENCE, PAGES, REPOSITORY, commands, files, verbs
 
 from benchmarks.planning import Costs, Prices, format_tables
-from consignments.timestamps import to_us
 from npsrisk import main
-from serving.encryption.key_file import KeyErasure
 
 PROSE = (*PAGES, *(REPOSITORY / f"{name}.md" for name in ("ARCHITECTURE", "CHANGELOG", "CONTRIBUTING")))
 SERVICE, RETENTION = (REPOSITORY / "docs" / f"{name}.md" for name in ("service", "retention"))
@@ -93,12 +90,6 @@ def test_the_page_of_the_service_quotes_the_reasons_of_a_refused_snapshot_as_the
         r'"(the snapshot [^":]+)', (REPOSITORY / "serving" / "state" / "snapshots.py").read_text()
     )
     assert quoted == set(raised)
-
-
-def test_the_page_of_retention_quotes_the_error_of_an_erased_key() -> None:
-    erased = datetime(2025, 4, 2, tzinfo=UTC)
-    erasure = KeyErasure("0" * 16, "2022-03", to_us(erased), "data protection", "three years have passed")
-    assert f"`{erasure}`" in RETENTION.read_text()
 
 
 def test_the_commands_of_the_pages_are_found() -> None:

@@ -49,7 +49,7 @@ def count_logged_yields(keys: "OperationKeys", begins: datetime | None, target: 
         There is no log, or its keys are others.
     """
     from serving.event_log.event_codec import EventCodec
-    from serving.event_log.key_erasures import check_vault
+    from serving.event_log.log_keys import check_vault
     from serving.event_log.reader import LogReader
     from serving.maintenance.logged_yields import LoggedYields
     from training.operation.alert_yield import build_yield

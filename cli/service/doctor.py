@@ -143,9 +143,8 @@ def _check_disk(settings: "Settings") -> Results:
 
 
 def _check_log(settings: "Settings") -> Results:
-    from features.history.pseudonyms import load_data_key
     from serving.encryption.vault import Vault
-    from serving.event_log.key_erasures import check_vault
+    from serving.event_log.log_keys import check_vault
     from serving.event_log.reader import LogReader
 
     with LogReader.open_to_read(settings.database_url) as log:
@@ -154,13 +153,11 @@ def _check_log(settings: "Settings") -> Results:
         )
         yield from _check_clock(log)
         try:
-            check_vault(log, Vault.load(settings.period_keys_dir, load_data_key(settings.data_key_file)))
+            check_vault(log, Vault.load(settings.data_key_file))
         except NpsriskError as error:
             yield DoctorFinding("keys", False, str(error))
         else:
-            yield DoctorFinding(
-                "keys", True, f"data key {settings.data_key_file} and monthly keys fit the log"
-            )
+            yield DoctorFinding("keys", True, f"the keys of {settings.data_key_file} fit the log")
 
 
 def _check_standby(settings: "Settings") -> Results:
@@ -194,7 +191,7 @@ def _check_clock(log: object) -> Results:
     )
     todo = ""
     if last.any_us > now_us + MAX_JUMP_US:
-        todo = "the last entry is in the future: correct the system clock, or run npsrisk clock correct"
+        todo = "the last entry is in the future: correct the system clock; see the clock in docs/service.md"
     elif last.own_us and now_us - last.own_us > MAX_START_GAP_US:
         todo = "the last entry is old: check the system clock; if it is right, run npsrisk clock accept at the start"
     yield DoctorFinding("clock", not todo, found, todo)

@@ -1,7 +1,6 @@
 """The verbs of the service's event log: import, export, parity, forget, verify-log."""
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +35,6 @@ from consignments.errors import BadInput
 
 if TYPE_CHECKING:
     from models.bundle import Bundle
-    from serving.encryption.key_file import KeyErasure
     from serving.event_log.hash_chain import VerificationResult
     from serving.maintenance.retention import RetentionResult
     from serving.scoring.past_models import PastModels
@@ -170,7 +168,8 @@ def parity(
     npsrisk parity --from 2024-06-27 --out differences.csv
     """
     from consignments.files.table_writers import write_chunks
-    from features.history.pseudonyms import Pseudonyms, load_data_key
+    from features.history.data_keys import load_data_key
+    from features.history.pseudonyms import Pseudonyms
     from serving.event_log.reader import LogReader
     from serving.maintenance.parity import DecisionFilter, ParityCheck, RecomputationSources
 
@@ -213,8 +212,8 @@ def forget(
     Deletes all fields, features and reasons of the consignments. Identifier, times, history keys, score, band and model
     stay. History features and the hash chain therefore stay valid.
 
-    With --before, the monthly encryption keys that no remaining entry uses are deleted. Personal fields of those months cannot be
-    decrypted in any copy of the log. Copies still hold the other deleted content.
+    Copies of the log keep the content until they expire ("npsrisk backup --keep-days"). What was deleted is written to the list
+    forgotten.jsonl next to the data key, as digests; a log that is restored from a copy is cleared by it before anything is served.
 
     This cannot be undone. The deletion is recorded in the log. First stop the service, and run with --dry-run. At the end,
     store the head that the verb prints, and pass it to "npsrisk verify-log".
@@ -224,8 +223,9 @@ def forget(
     npsrisk forget --before 2022-01-01 --approved-by "data protection" --why "three years have passed" --dry-run
     npsrisk forget --consignment RB123456785DE --approved-by "data protection" --why "request 12/2026"
     """
-    from serving.maintenance.retention import RetentionApproval, forget_consignment
     from serving.maintenance.retention import forget as run
+    from serving.maintenance.retention import forget_consignment
+    from serving.state.forgetting import RetentionApproval
 
     date = parse_time(before, "--before")
     if (date is None) == (consignment is None):
@@ -256,46 +256,42 @@ def forget(
 @json_option
 @click.pass_context
 def verify_log(context: click.Context, head: str, as_json: bool) -> None:
-    """Verify the hash chain of the event log, and its indexes.
+    """Verify the hash chain of the event log.
 
-    Detects changed, deleted and inserted entries, and entries that the indexes of identifiers and times would not find. Prints the head, which
-    is the hash of the last entry.
+    Detects changed, deleted and inserted entries. Prints the head, which is the hash of the last entry.
 
     Truncation, or a complete rewrite, leaves a valid chain. To detect it, store the head elsewhere and pass it with
     --head in the next run.
 
-    The service may keep running, and no data key is needed. Exit code 0 if chain and indexes are valid, 1 if they are not.
+    The service may keep running, and no data key is needed. Exit code 0 if the chain is valid, 1 if it is not.
 
     \b
     Example:
     npsrisk verify-log | sed -n 's/^head //p' > /elsewhere/head
     npsrisk verify-log --head "$(cat /elsewhere/head)"
     """
-    from serving.event_log.key_erasures import read_key_erasures
     from serving.event_log.reader import LogReader
     from serving.event_log.verification.chain import HEAD_PATTERN, verify_chain
-    from serving.event_log.verification.indexes import verify_indexes
 
     if head and not re.fullmatch(HEAD_PATTERN, head):
         raise BadInput(
             "not the hash of an entry", where="--head", got=repr(head), expected="64 hexadecimal digits"
         )
     with LogReader.open_to_read(read_settings().database_url) as log, show_progress_bar() as progress:
-        verdict, erasures = verify_chain(log, head, progress), read_key_erasures(log)
-        wrong = [] if verdict.broken_at is not None else verify_indexes(log, progress)
-    fault = "\n".join(filter(None, [verdict.describe_fault(head), *map(str, wrong)]))
-    text = _summarize_verification(verdict, erasures)
-    result = {**verdict._asdict(), "fault": fault, "erased_months": [each.month for each in erasures]}
+        verdict = verify_chain(log, head, progress)
+    fault = verdict.describe_fault(head)
+    text = _summarize_verification(verdict)
+    result = {**verdict._asdict(), "fault": fault}
     print_result(result, as_json, f"{text}\n{fault}" if fault else text)
     context.exit(1 if fault else 0)
 
 
 def _export_state(folder: Path, as_json: bool) -> None:
     """Write the history after the log as the state of a batch."""
-    from serving.event_log.key_erasures import check_vault
+    from serving.event_log.log_keys import check_vault
     from serving.event_log.reader import LogReader
     from serving.maintenance.export_state import export_state
-    from serving.maintenance.published_config import build_key_reader
+    from serving.state.published_config import build_key_reader
 
     settings, vault, pseudonyms = read_settings(), open_vault(), load_pseudonyms()
     with LogReader.open_to_read(settings.database_url) as log, show_progress_bar() as progress:
@@ -328,20 +324,14 @@ def _summarize_retention(done: "RetentionResult", dry_run: bool) -> str:
     """Summarize what was deleted from the log, or would be."""
     verb = "Would delete" if dry_run else "Deleted"
     text = f"{verb} the content of {done.consignments:,} consignments, up to entry {done.up_to:,}"
-    if done.months:
-        text += f"\n{verb} the keys of these months: {', '.join(done.months)}"
     return text + f"\nhead {done.head}"
 
 
-def _summarize_verification(verdict: "VerificationResult", erasures: "Sequence[KeyErasure]") -> str:
+def _summarize_verification(verdict: "VerificationResult") -> str:
     """Summarize the verification of the chain."""
     text = f"{'Chain broken after' if verdict.broken_at is not None else 'Chain valid:'} {verdict.entries:,} entries\nhead {verdict.head}"
     if verdict.emptied:
         text += f"\n{verdict.emptied:,} of them without content (deletion recorded in the log)"
-    if verdict.erased:
-        text += f"\n{verdict.erased:,} of them with personal fields that cannot be decrypted any more"
-    if erasures:
-        text += f"\nMonthly keys deleted (recorded in the log): {len(erasures):,}; the last: {erasures[-1]}"
     if verdict.kept_at is not None:
         text += f"\nThe stored head is entry {verdict.kept_at:,}"
     return text

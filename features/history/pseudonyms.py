@@ -4,17 +4,11 @@ The same value and key give the same number on every machine and in every run. W
 linked to a value. Deleting the key therefore erases the values.
 """
 
-import logging
-import os
-import secrets
 from collections.abc import Iterable
 from hashlib import blake2b
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-
-from consignments.errors import BadSetting
 
 DATA_KEY_BYTES = 32
 NUMBER_BYTES = 8
@@ -22,8 +16,6 @@ NUMBER_BYTES = 8
 MISSING = bytes(NUMBER_BYTES)
 _MIN_NUMBER = (1).to_bytes(NUMBER_BYTES, "little")
 KIND_SEPARATOR = b"\x1e"
-
-log = logging.getLogger("npsrisk")
 
 
 class Pseudonyms:
@@ -99,68 +91,3 @@ def derive_key(data_key: bytes, purpose: str) -> bytes:
         For example `pseudonyms` or `encryption`.
     """
     return blake2b(purpose.encode(), key=data_key, digest_size=DATA_KEY_BYTES).digest()
-
-
-def load_data_key(path: Path, *, create: bool = False) -> bytes:
-    """Load the data key of 32 bytes, from which all other keys are derived.
-
-    Parameters
-    ----------
-    path : Path
-    create : bool
-        Create a random key if there is no file yet. Only its owner can read it, and a warning says to keep it. If two
-        processes start together, one creates it and both read it.
-
-    Raises
-    ------
-    BadSetting
-        If there is no key, or the file is not a key.
-    """
-    if create and not path.exists():
-        _create_data_key(path)
-    try:
-        key = path.read_bytes()
-    except OSError as error:
-        raise BadSetting(
-            "the data key cannot be read",
-            where=str(path),
-            got=error.strerror or str(error),
-            todo="set NPSRISK_DATA_KEY_FILE to the file of the data key",
-        ) from error
-    if len(key) != DATA_KEY_BYTES:
-        raise BadSetting(
-            "the file is not a data key",
-            where=str(path),
-            got=f"{len(key)} bytes",
-            expected=f"{DATA_KEY_BYTES} random bytes",
-            todo="restore the file from a backup",
-        )
-    return key
-
-
-def _create_data_key(path: Path) -> None:
-    """Create the key in a temporary file, and then rename it, so that no process reads half a key."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123
-            file.write(secrets.token_bytes(DATA_KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        _link_once(draft, path)
-    except OSError as error:
-        raise BadSetting(
-            "the data key cannot be created", where=str(path), got=error.strerror or str(error)
-        ) from error
-
-
-def _link_once(draft: Path, path: Path) -> None:
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        return
-    finally:
-        draft.unlink()
-    log.warning(
-        "created a new data key in %s: keep a backup; without it no pseudonym can be recomputed", path
-    )

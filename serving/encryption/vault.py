@@ -1,7 +1,7 @@
 """Records as stored in the log: plain fields, encrypted personal fields, and a keyed digest of both.
 
-Personal fields can be decrypted only with the data key, from which a key for each purpose is derived. Those of a
-consignment also need the key of its month (`serving.encryption.monthly_keys`).
+Personal fields can be decrypted only with the sealing key whose id they begin with (`features.history.data_keys`). Digests are made
+with keys that are derived from the pseudonym key, so they stay when the sealing key is replaced.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,18 +17,10 @@ from msgspec.structs import astuple
 
 from consignments.errors import BadSetting, ServiceFault
 from consignments.schema import get_fields
+from features.history.data_keys import ID_BYTES, KEY_SETTING, DataKeys, read_data_keys
 from features.history.pseudonyms import derive_key
 from serving.encryption.cipher import Cipher, compute_fingerprint
-from serving.encryption.key_file import FILE_NAME as PERIOD_KEYS_FILE
-from serving.encryption.key_file import (
-    MARK,
-    PREFIX_BYTES,
-    RESTORE_HINT,
-    KeyErasure,
-    MonthlyKey,
-    extract_key_id,
-)
-from serving.encryption.monthly_keys import MonthlyKeys
+from serving.process.state_directory import FileStamp, get_file_stamp
 
 CONTENT_BYTES = 16
 NAME_BYTES = 8
@@ -37,15 +29,8 @@ NAME_BYTES = 8
 class PackedRecord(msgspec.Struct, frozen=True, gc=False):
     """A record as the log stores it.
 
-    Attributes
-    ----------
-    plain : bytes
-        MessagePack of the fields that are not personal and not missing.
-    sealed : bytes or None
-        AES-GCM ciphertext of the personal fields (`serving.encryption.cipher`), after the id of their monthly key if they
-        have one; None if there are no personal fields.
-    content : bytes
-        Keyed digest of identifier and fields; equal records have equal digests.
+    `plain` is MessagePack of the fields that are neither personal nor missing; `sealed` the encrypted personal fields after the id of
+    their key, None if there are none; `content` the keyed digest of identifier and fields: equal records have equal digests.
     """
 
     plain: bytes
@@ -67,123 +52,101 @@ class KeyedHash(Protocol):
 
 
 class Vault:
-    """The encryption and hash keys of one log, derived from the data key, and its monthly keys.
+    """The encryption and hash keys of one log; `path` is the file that the keys were read from, if it may change."""
 
-    Parameters
-    ----------
-    data_key : bytes
-        32 random bytes.
-    periods : MonthlyKeys or None
-        Without them everything is encrypted with the log's own key, and nothing encrypted with a monthly key can be
-        decrypted.
-    """
-
-    def __init__(self, data_key: bytes, periods: MonthlyKeys | None = None) -> None:
-        self.periods = periods
-        self._own = Cipher(derive_key(data_key, "event log encryption"))
+    def __init__(self, keys: DataKeys, path: Path | None = None) -> None:
+        self.data_key = keys.pseudonyms
         self.digest: KeyedHash = blake2b(
-            digest_size=CONTENT_BYTES, key=derive_key(data_key, "event log content")
+            digest_size=CONTENT_BYTES, key=derive_key(self.data_key, "event log content")
         )
-        self.names: KeyedHash = blake2b(
-            digest_size=NAME_BYTES, key=derive_key(data_key, "index of identifiers")
-        )
-        self.fingerprint = compute_fingerprint(data_key)
+        self.identifier_key = derive_key(self.data_key, "index of identifiers")
+        self.names: KeyedHash = blake2b(digest_size=NAME_BYTES, key=self.identifier_key)
+        self.fingerprint = compute_fingerprint(self.data_key)
+        self._path, self._seen = path, _find_stamp(path)
+        self._use(keys)
 
     @classmethod
-    def load(cls, keys_dir: Path, data_key: bytes) -> "Vault":
-        """Load the vault with the monthly keys of a directory; raise the same errors as `MonthlyKeys`."""
-        return cls(data_key, MonthlyKeys(keys_dir / PERIOD_KEYS_FILE, data_key))
+    def load(cls, path: Path) -> "Vault":
+        """Load the vault of a file of data keys; raise `BadSetting` as `read_data_keys` does."""
+        return cls(read_data_keys(path), path)
+
+    def refresh(self) -> bool:
+        """Read the file of the keys again if it changed; return whether it did. Raise `BadSetting` if it has other pseudonyms."""
+        stamp = _find_stamp(self._path)
+        if self._path is None or stamp == self._seen:
+            return False
+        keys = read_data_keys(self._path)
+        if keys.pseudonyms != self.data_key:
+            raise BadSetting(
+                "the pseudonym key was replaced, which would lose all history",
+                where=str(self._path),
+                todo="restore the file from a backup",
+            )
+        self._seen = stamp
+        self._use(keys)
+        return True
 
     def check_fingerprint(self, fingerprint: str) -> None:
         """Raise `BadSetting` if the log was written with another data key."""
         if fingerprint != self.fingerprint:
             raise BadSetting(
                 "the event log was written with another data key",
-                where="NPSRISK_DATA_KEY_FILE",
+                where=KEY_SETTING,
                 got=f"data key with fingerprint {self.fingerprint}",
                 expected=f"fingerprint {fingerprint}",
                 todo="restore the data key file; without it the history and personal fields of this log are lost",
             )
 
-    def encrypt_all(
-        self, personal: Sequence[bytes], subjects: Sequence[bytes], recorded_us: int | None = None
-    ) -> list[bytes]:
-        """Encrypt the personal fields of some records, and bind them to the identifiers of their records.
-
-        Parameters
-        ----------
-        personal, subjects : sequence of bytes, (n,)
-        recorded_us : int or None
-            Time of recording, which selects the monthly key; None for the log's own key, which is never erased.
-        """
-        if recorded_us is None or self.periods is None or not personal:
-            return self._own.encrypt_all(personal, subjects)
-        key = self.periods.get_key(recorded_us)
-        return [key.prefix + sealed for sealed in key.cipher.encrypt_all(personal, subjects)]
+    def encrypt_all(self, personal: Sequence[bytes], subjects: Sequence[bytes]) -> list[bytes]:
+        """Encrypt the personal fields of some records, (n,), with the newest key, and bind them to the identifiers of their records, (n,)."""
+        key_id, cipher = self._newest
+        return [key_id + sealed for sealed in cipher.encrypt_all(personal, subjects)]
 
     def decrypt(self, sealed: bytes, subject: bytes) -> bytes:
-        """Decrypt personal fields.
-
-        Raises
-        ------
-        ServiceFault
-            The monthly key was erased or is missing, the fields were changed, or the data key is another one.
-        """
-        key = self._find_key(sealed)
+        """Decrypt personal fields; raise `ServiceFault` if their key is missing, they were changed, or the data key is another one."""
+        where = f"log entry of {subject.decode()}"
+        self.check_key(sealed, where)
         try:
-            if key is None:
-                return self._own.decrypt(sealed, subject)
-            return key.cipher.decrypt(sealed[PREFIX_BYTES:], subject)
+            return self._ciphers[sealed[:ID_BYTES]].decrypt(sealed[ID_BYTES:], subject)
         except InvalidTag as error:
-            if key is None and sealed.startswith(MARK):
-                raise self._build_key_fault(sealed, f"log entry of {subject.decode()}") from None
             raise ServiceFault(
                 "personal fields cannot be decrypted",
-                where=f"log entry of {subject.decode()}",
+                where=where,
                 expected="unchanged fields, encrypted with this data key",
                 todo="use the data key that the log was written with, and run npsrisk verify-log",
             ) from error
 
-    def find_erasure(self, sealed: bytes | None) -> KeyErasure | None:
-        """Return the erasure of the key of encrypted fields; None if it was not erased or there are no fields."""
-        if sealed is None or self.periods is None or not self.periods.erasures:
-            return None
-        return self.periods.erasures.get(sealed[:PREFIX_BYTES])
-
     def check_key(self, sealed: bytes, where: str) -> None:
-        """Raise `ServiceFault` if the key of encrypted fields is missing without a recorded erasure."""
-        if sealed.startswith(MARK) and self._find_key(sealed) is None and self.find_erasure(sealed) is None:
-            raise self._build_key_fault(sealed, where)
+        """Raise `ServiceFault` if the key of encrypted fields is missing, also from the file."""
+        key_id = sealed[:ID_BYTES]
+        if key_id not in self._ciphers:
+            self.refresh()
+        if key_id not in self._ciphers:
+            raise ServiceFault(
+                "the sealing key of personal fields is missing",
+                where=where,
+                got=f"no key {key_id.hex()} in {self._path or 'use'}",
+                todo="restore the newest copy of data.key; without this key these personal fields are lost",
+            )
 
-    def _find_key(self, sealed: bytes) -> MonthlyKey | None:
-        """Return the monthly key of encrypted fields; None if they use the log's own key or the key is missing."""
-        if self.periods is None or not sealed.startswith(MARK):
-            return None
-        return self.periods.find_key(sealed[:PREFIX_BYTES])
+    def _use(self, keys: DataKeys) -> None:
+        self._ciphers = {
+            bytes.fromhex(each.id): Cipher(bytes.fromhex(each.key)) for each in keys.sealing_keys
+        }
+        self._newest = list(self._ciphers.items())[-1]
 
-    def _build_key_fault(self, sealed: bytes, where: str) -> ServiceFault:
-        erasure = self.find_erasure(sealed)
-        if erasure is not None:
-            return ServiceFault(str(erasure), where=where, todo="these personal fields cannot be restored")
-        return ServiceFault(
-            "the encryption key of personal fields is missing, and no erasure of it is recorded",
-            where=where,
-            got=f"no key {extract_key_id(sealed)} in {'use' if self.periods is None else self.periods.path}",
-            todo=RESTORE_HINT,
-        )
+
+def _find_stamp(path: Path | None) -> FileStamp | None:
+    try:
+        return None if path is None else get_file_stamp(path)
+    except OSError:
+        return None
 
 
 class RecordPacker:
-    """A packer of records of one type for the log.
+    """A packer of records of one type for the log; `aside` are fields that it stores in columns, which are not part of the content.
 
-    Parameters
-    ----------
-    record : type
-        `Consignment` (or a model's subclass), `Outcome` or `Alert`.
-    vault : Vault or None
-        Without a vault nothing can be packed, and unpacked records lack their personal fields.
-    aside : tuple of str
-        Fields that the log stores in separate columns; they are not part of the content.
+    Without a vault nothing can be packed, and unpacked records lack their personal fields.
     """
 
     def __init__(self, record: type[msgspec.Struct], vault: Vault | None, aside: tuple[str, ...]) -> None:
@@ -193,28 +156,19 @@ class RecordPacker:
         self._personal = _FieldPacker(record, [field.name for field in kept if field.personal])
         self._has_identifier = "consignment_id" in aside
 
-    def pack(self, record: Any, subject: str, recorded_us: int | None = None) -> PackedRecord:
+    def pack(self, record: Any, subject: str) -> PackedRecord:
         """Pack one record as `pack_all` does."""
-        return self.pack_all([record], [subject], recorded_us)[0]
+        return self.pack_all([record], [subject])[0]
 
-    def pack_all(
-        self, records: Sequence[Any], subjects: Sequence[str], recorded_us: int | None = None
-    ) -> list[PackedRecord]:
-        """Pack records.
+    def pack_all(self, records: Sequence[Any], subjects: Sequence[str]) -> list[PackedRecord]:
+        """Pack records, (n,), given the identifier of each in normal form, (n,).
 
-        Parameters
-        ----------
-        records : sequence of Struct, (n,)
-        subjects : sequence of str, (n,)
-            Identifier of each record in normal form. If the record spells its `consignment_id` in another way, its spelling is
-            kept too, but is not part of the content.
-        recorded_us : int or None
-            The same as for `Vault.encrypt_all`.
+        If a record spells its `consignment_id` in another way, its spelling is kept too, but is not part of the content.
         """
         values, names = list(map(astuple, records)), [subject.encode() for subject in subjects]
         plain, personal = self._plain.pack_all(values), self._personal.pack_all(values)
         contents = map(self._compute_content, names, plain, personal)
-        sealed = self._seal(personal, names, recorded_us)
+        sealed = self._seal(personal, names)
         if self._has_identifier:
             plain = list(map(_add_spelling, plain, records, subjects))
         return list(map(PackedRecord, plain, sealed, contents))
@@ -227,14 +181,12 @@ class RecordPacker:
         )
         return digest.digest()
 
-    def _seal(
-        self, personal: Sequence[bytes], names: Sequence[bytes], recorded_us: int | None
-    ) -> list[bytes | None]:
+    def _seal(self, personal: Sequence[bytes], names: Sequence[bytes]) -> list[bytes | None]:
         """Encrypt the personal fields of records; None for one that has none."""
         assert self.vault is not None
         given = [fields != EMPTY_FIELDS for fields in personal]
         texts, subjects = list(compress(personal, given)), list(compress(names, given))
-        sealed = iter(self.vault.encrypt_all(texts, subjects, recorded_us))
+        sealed = iter(self.vault.encrypt_all(texts, subjects))
         return [next(sealed) if each else None for each in given]
 
     def unpack(self, plain: bytes, sealed: bytes | None, subject: str, **aside: Any) -> Any:

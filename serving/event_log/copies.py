@@ -4,7 +4,7 @@ The file has the same tables and the same hash chain, whatever the database of t
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -12,9 +12,9 @@ from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from consignments.errors import FileFault, ServiceFault
-from serving.event_log.blocks.codec import encode_part, open_block
 from serving.event_log.databases.backend import URL_SETTING, describe_error
 from serving.event_log.databases.database import (
     create_writer,
@@ -23,9 +23,9 @@ from serving.event_log.databases.database import (
     open_engine,
     use_database,
 )
-from serving.event_log.databases.tables import BLOCKS, LOG
-from serving.event_log.queries import ALL_COLUMNS, HEADS, select_last
-from serving.event_log.reader import LogReader, Progress
+from serving.event_log.databases.tables import ENTRIES, LOG, TERMS
+from serving.event_log.queries import select_entries
+from serving.event_log.reader import PAGE_ENTRIES, LogReader, Progress
 
 
 def is_sqlite_url(url: str) -> bool:
@@ -43,14 +43,7 @@ def get_sqlite_path(url: str) -> Path:
 def copy_to_file(url: str, path: Path, progress: Progress | None = None) -> None:
     """Copy a log to a new SQLite file, as of one moment; the service may write it at the same time.
 
-    Raises
-    ------
-    BadSetting
-        The database URL is not valid, or there is no log.
-    ServiceFault
-        The log cannot be read.
-    FileFault
-        The file cannot be written.
+    Raises `BadSetting` if there is no log, `ServiceFault` if it cannot be read, and `FileFault` if the file cannot be written.
     """
     with LogReader.open_to_read(url) as log:
         try:
@@ -73,10 +66,12 @@ def _copy_pages(source: Path, target: Path) -> None:
 def _copy_rows_to_file(log: LogReader, path: Path, progress: Progress | None) -> None:
     with use_database(f"sqlite:///{path}") as address:
         engine = open_engine(address)
-        writer = create_writer(engine, BLOCKS)
+        writer = create_writer(engine)
         try:
-            migrate(engine)
-            _insert_identity(engine, log)
+            writer.acquire()
+            with writer.transaction() as connection:
+                migrate(connection, str(path))
+                _copy_identity(log, connection)
             for rows in _read_pages(log, progress):
                 writer.write(rows)
         finally:
@@ -87,17 +82,12 @@ def _copy_rows_to_file(log: LogReader, path: Path, progress: Progress | None) ->
 
 
 def convert_file(path: Path) -> None:
-    """Convert the tables of a log in an SQLite file to those of this version; do nothing if they are.
-
-    Raises
-    ------
-    ServiceFault
-        The file is not a log, or cannot be written.
-    """
+    """Add to a log in an SQLite file, of a backup, the columns of this version."""
     with use_database(f"sqlite:///{path}") as address:
         engine = open_engine(address)
         try:
-            migrate(engine)
+            with engine.begin() as connection:
+                migrate(connection, str(path))
         finally:
             engine.dispose()
     with closing(sqlite3.connect(path)) as converted:
@@ -107,24 +97,19 @@ def convert_file(path: Path) -> None:
 def copy_to_database(path: Path, url: str, progress: Progress | None = None) -> None:
     """Copy a log from an SQLite file to a database without entries; all entries are written, or none.
 
-    If the database already holds exactly this log, for example after an interruption, nothing is written.
-
-    Raises
-    ------
-    BadSetting
-        The database URL is not valid, or the encoding of the database is not UTF8.
-    ServiceFault
-        The database has entries, cannot be written, or another process writes it.
+    If the database already holds exactly this log, for example after an interruption, nothing is written. Raises `BadSetting` if the URL
+    is not valid or the encoding is not UTF8, `ServiceFault` if the database has entries, cannot be written, or another process writes it.
     """
     with LogReader.open_to_read(f"sqlite:///{path}") as log, use_database(url) as address:
         engine = open_engine(address)
-        writer = create_writer(engine, BLOCKS)
+        writer, where = create_writer(engine), mask_password(address)
         try:
             writer.acquire()
-            migrate(engine)
-            if _holds_copy(engine, log, mask_password(address)):
-                return
-            _insert_identity(engine, log)
+            with writer.transaction() as connection:
+                migrate(connection, where)
+                if _holds_copy(connection, log, where):
+                    return
+                _copy_identity(log, connection)
             writer.write(chain.from_iterable(_read_pages(log, progress)))
         except sa.exc.SQLAlchemyError as error:
             raise ServiceFault("the event log cannot be written", got=describe_error(error)) from error
@@ -133,52 +118,41 @@ def copy_to_database(path: Path, url: str, progress: Progress | None = None) -> 
             engine.dispose()
 
 
-def _read_pages(log: LogReader, progress: Progress | None) -> Iterator[list[tuple[Any, ...]]]:
-    done = 0
-    for blocks in log.queries.fetch_blocks(ALL_COLUMNS, 0, log.last_sequence):
-        yield [tuple(stored) for stored in _cut_ends(blocks, done, log.last_sequence)]
-        done = min(int(blocks[-1].last), log.last_sequence)
+def _read_pages(log: LogReader, progress: Progress | None) -> Iterator[list[Any]]:
+    """Read all rows of the table of entries as they are stored, some thousands at a time."""
+    after = 0
+    while after < log.last_sequence:
+        query = select_entries(ENTRIES.columns, after, log.last_sequence).limit(PAGE_ENTRIES)
+        rows = log.queries.fetch_all(query)
+        yield list(rows)
+        after = rows[-1][0]
         if progress is not None:
-            progress("copy", done, log.last_sequence)
+            progress("copy", after, log.last_sequence)
 
 
-def _cut_ends(blocks: Sequence[Any], after: int, until: int) -> Iterator[Any]:
-    """Return blocks with entries of a range only; small blocks that were joined meanwhile may have others at both ends."""
-    for stored in blocks:
-        first, last = max(stored.first, after + 1), min(stored.last, until)
-        if (first, last) == (stored.first, stored.last):
-            yield stored
-        elif first <= last:
-            block = open_block(stored.first, stored.last, stored.head, stored.body)
-            yield encode_part(block, first, last)
-
-
-def _holds_copy(engine: sa.Engine, log: LogReader, where: str) -> bool:
+def _holds_copy(connection: Connection, log: LogReader, where: str) -> bool:
     """Check whether a database holds the whole log; raise `ServiceFault` if it holds another one or other entries."""
-    with engine.connect() as connection:
-        found = connection.execute(sa.select(LOG.c.log_id)).scalar()
-        last = connection.execute(select_last(HEADS)).one_or_none()
+    found = connection.execute(sa.select(LOG.c.log_id)).scalar()
+    query = sa.select(ENTRIES.c.sequence, ENTRIES.c.hash).order_by(ENTRIES.c.sequence.desc()).limit(1)
+    last = connection.execute(query).one_or_none()
     if found in (None, log.log_id) and last is None:
         return False
-    here = None if last is None else (last.last, open_block(*last).hashes[-1].hex())
+    here = None if last is None else (last.sequence, bytes(last.hash).hex())
     if (found, here) == (log.log_id, (log.last_sequence, log.head)):
         return True
     raise ServiceFault(
         "the database already holds an event log",
         where=URL_SETTING,
-        got=f"{where}: log {found} with {0 if last is None else last.last:,} entries",
+        got=f"{where}: log {found} with {0 if last is None else last.sequence:,} entries",
         expected="an empty database",
         todo="nothing was written; name an empty database",
     )
 
 
-def _insert_identity(engine: sa.Engine, log: LogReader) -> None:
-    with engine.begin() as connection:
-        if connection.execute(sa.select(LOG.c.log_id)).first() is None:
-            connection.execute(_build_identity(log))
-
-
-def _build_identity(log: LogReader) -> Any:
-    return LOG.insert().values(
-        log_id=log.log_id, key_fingerprint=log.key_fingerprint, identifier_key=log.identifier_key
-    )
+def _copy_identity(log: LogReader, connection: Connection) -> None:
+    """Copy the identity of a log and the texts that its entries share, unless an interrupted copy did."""
+    if connection.execute(sa.select(LOG.c.log_id)).first() is None:
+        for table in (LOG, TERMS):
+            rows = [row._asdict() for row in log.queries.fetch_all(sa.select(table))]
+            if rows:
+                connection.execute(table.insert(), rows)

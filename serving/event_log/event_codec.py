@@ -29,7 +29,6 @@ from consignments.records import (
 from consignments.timestamps import NO_TIME, to_datetime, to_us, to_us_if_known
 from consignments.visibility import get_visible_us
 from features.history.keys import KEYS_VERSION, KeyKind
-from serving.encryption.key_file import KeyErasure
 from serving.encryption.vault import PackedRecord, RecordPacker, Vault, read_spelling
 from serving.event_log.events import (
     ActionEvent,
@@ -43,12 +42,12 @@ from serving.event_log.events import (
     OutcomeEvent,
     SelectionEvent,
 )
+from serving.event_log.packed_features import pack_rows, unpack_row
 
 Keys = NDArray[np.uint64]
 Row = NDArray[np.float32]
 Rows = NDArray[np.float32]
 KEY_DTYPE = np.dtype("<u8")
-FEATURE_DTYPE = np.dtype("<f4")
 KINDS_DIGEST_CHARACTERS = 16
 
 
@@ -274,23 +273,13 @@ class EventCodec:
         self.states = RecordPacker(CustomsState, vault, ("consignment_id", "recorded_at"))
         self.links = RecordPacker(LoggedLink, vault, ())
 
-    def pack(self, c: Consignment, recorded_us: int, name: str | None = None) -> PackedRecord:
+    def pack(self, c: Consignment, name: str | None = None) -> PackedRecord:
         """Pack a consignment as `pack_all` does; `name` is by default its own identifier."""
-        return self.pack_all([c], recorded_us, [name or c.consignment_id])[0]
+        return self.pack_all([c], [name or c.consignment_id])[0]
 
-    def pack_all(
-        self, consignments: Sequence[Consignment], recorded_us: int, names: Sequence[str]
-    ) -> list[PackedRecord]:
-        """Pack consignments with the key of the month they are recorded in; equal versions have the same `content`.
-
-        `names` are the identifiers under which the log knows them.
-
-        Raises
-        ------
-        ServiceFault
-            The month has no key, and none can be created.
-        """
-        return self.consignments.pack_all(consignments, names, recorded_us)
+    def pack_all(self, consignments: Sequence[Consignment], names: Sequence[str]) -> list[PackedRecord]:
+        """Pack consignments under the identifiers by which the log knows them; equal versions have the same `content`."""
+        return self.consignments.pack_all(consignments, names)
 
     def encode_arrival(
         self,
@@ -411,13 +400,13 @@ class EventCodec:
         return CustomsStateEvent(sequence, at_us, recorded_us, *columns, asked_by, name)
 
     def encode_link(self, sequence: int, link: Link, recorded_us: int, asked_by: str) -> LinkEvent:
-        """Encode what later messages need of a master or a house, encrypted with the key of the month."""
-        packed = self.links.pack(LoggedLink(pack_link(link)), LINK_SUBJECT, recorded_us)
+        """Encode what later messages need of a master or a house."""
+        packed = self.links.pack(LoggedLink(pack_link(link)), LINK_SUBJECT)
         return LinkEvent(sequence, recorded_us, recorded_us, *_columns(packed), asked_by)
 
     def decode_link(self, event: LinkEvent) -> Link | None:
-        """Decode a link; return None if its content was removed, its monthly key was erased, or there is no vault."""
-        if event.redacted or self.vault is None or self.vault.find_erasure(event.sealed) is not None:
+        """Decode a link; return None if its content was removed, or there is no vault."""
+        if event.redacted or self.vault is None:
             return None
         logged: LoggedLink = self.links.unpack(event.plain, event.sealed, LINK_SUBJECT)
         return unpack_link(logged.link)
@@ -506,15 +495,6 @@ class EventCodec:
         )
         return state
 
-    @property
-    def has_erasures(self) -> bool:
-        """Return whether the erasure of any monthly key is known."""
-        return self.vault is not None and self.vault.periods is not None and bool(self.vault.periods.erasures)
-
-    def find_erasure(self, event: ArrivalEvent) -> KeyErasure | None:
-        """Return the erasure of the key of an entry's personal fields; None if it was not erased or there are no fields."""
-        return None if self.vault is None else self.vault.find_erasure(event.sealed)
-
     def decode_plain_fields(self, event: ArrivalEvent) -> dict[str, Any]:
         """Decode the fields of a consignment that are not personal; return no fields if its content was removed."""
         return {} if event.redacted else self.consignments.unpack_plain(event.plain)
@@ -528,8 +508,8 @@ def get_spelling(
 
 
 def encode_features(X: Rows) -> list[bytes]:
-    """Encode the rows that were scored, (n, features)."""
-    return split_rows(X.astype(FEATURE_DTYPE, copy=False))
+    """Pack the rows that were scored, (n, features), bit for bit."""
+    return pack_rows(X)
 
 
 def split_rows(matrix: NDArray[Any]) -> list[bytes]:
@@ -551,9 +531,15 @@ def decode_issued_us(event: ArrivalEvent) -> int:
 
     It is stored after the history keys of an entry, which remain when the content is removed.
     """
-    if len(event.keys or b"") // KEY_DTYPE.itemsize % 2 == 0:
+    return read_issued_us(event.keys)
+
+
+def read_issued_us(keys: bytes | None) -> int:
+    """Return when the sender issued a version, given the column `keys` of its entry."""
+    if len(keys or b"") // KEY_DTYPE.itemsize % 2 == 0:
         return NO_TIME
-    return int.from_bytes(event.keys[-KEY_DTYPE.itemsize :], "little", signed=True)
+    assert keys is not None
+    return int.from_bytes(keys[-KEY_DTYPE.itemsize :], "little", signed=True)
 
 
 def decode_features(event: DecisionEvent) -> Row:
@@ -571,7 +557,7 @@ def decode_features(event: DecisionEvent) -> Row:
 
 def read_features(stored: bytes) -> Row:
     """Read a row of `encode_features`."""
-    return np.frombuffer(stored, dtype=FEATURE_DTYPE)
+    return unpack_row(stored)
 
 
 def _build_redaction_fault(event: ArrivalEvent) -> ServiceFault:

@@ -1,7 +1,6 @@
-"""Entries of the event log: a struct for each kind, whose fields have the names of the table's columns.
+"""Entries of the event log: a struct for each kind, whose fields have the names of columns of `serving.event_log.event_rows`.
 
-`Event` is any of them; use `match` or `isinstance` to distinguish them. `serving.event_log.event_rows` converts them to
-rows and back.
+`Event` is any of them; use `match` or `isinstance` to distinguish them.
 """
 
 from typing import ClassVar, Literal
@@ -19,8 +18,6 @@ Kind = Literal[
     "state",
     "link",
     "removal",
-    "erasure",
-    "clock",
     "message",
 ]
 ARRIVAL_KINDS: tuple[Kind, ...] = ("decision", "arrival")
@@ -35,19 +32,7 @@ NOT_READ = b"\xc1"
 
 
 class LogEntry(msgspec.Struct, frozen=True, gc=False):
-    """The common base of all log entries.
-
-    Attributes
-    ----------
-    kind : str
-        Kind of entry, fixed for each class.
-    sequence : int
-        Sequence number in the log, from 1, without gaps.
-    at_us : int
-        When it happened, in microseconds since the epoch.
-    recorded_us : int or None
-        When the service recorded it; for imported data the value of the table.
-    """
+    """The common base of all entries; `recorded_us` of imported data is the value of the table. Times are microseconds since the epoch."""
 
     kind: ClassVar[Kind]
 
@@ -57,16 +42,9 @@ class LogEntry(msgspec.Struct, frozen=True, gc=False):
 
 
 class RecordEntry(LogEntry, frozen=True, gc=False):
-    """An entry of a received record.
+    """An entry of a received record, with the fields of its `serving.encryption.vault.PackedRecord`.
 
-    Attributes
-    ----------
-    content : bytes
-        Keyed digest of the record. `content`, `plain` and `sealed` are those of `serving.encryption.vault.PackedRecord`.
-    plain : bytes
-    sealed : bytes or None
-    asked_by : str
-        Name of the API key, `local` if there are none, `import` for past data.
+    `asked_by` is the name of the API key, `local` if there are none, `import` for past data.
     """
 
     content: bytes
@@ -78,14 +56,7 @@ class RecordEntry(LogEntry, frozen=True, gc=False):
 class ArrivalEvent(RecordEntry, frozen=True, gc=False):
     """A consignment that counts in history. Without a decision it was imported, or the model failed.
 
-    Attributes
-    ----------
-    at_us : int
-        When it was received.
-    kinds : str
-        Digest of the kinds of history keys that `keys` holds.
-    keys : bytes
-        History keys as little-endian uint64, followed by the same number of counterparts.
+    `kinds` is the digest of the kinds of history keys in `keys`: little-endian uint64, followed by as many counterparts.
     """
 
     kind: ClassVar[Kind] = "arrival"
@@ -101,25 +72,10 @@ class ArrivalEvent(RecordEntry, frozen=True, gc=False):
 
 
 class DecisionEvent(ArrivalEvent, frozen=True, gc=False):
-    """An arrival that was scored.
+    """An arrival that was scored at `recorded_us`.
 
-    Attributes
-    ----------
-    recorded_us : int
-        When it was scored.
-    features : bytes or None
-        The float32 row that was scored, little-endian; None if its content was removed.
-    score : float
-        Probability.
-    band : str
-    reasons : bytes or None
-        Reasons as MessagePack; None if its content was removed.
-    model : str
-        Name and version, `NAME/VERSION`.
-    model_sha256, spec_sha256 : str
-        Digests of the bundle and of its feature spec.
-    history_sequence : int or None
-        Last entry that history included when it was read for this decision; None for the entry before this one.
+    `features` and `reasons` (MessagePack) are None if the content was removed. `history_sequence` is the last entry that history
+    included when it was read for this decision; None for the entry before this one.
     """
 
     kind: ClassVar[Kind] = "decision"
@@ -133,6 +89,8 @@ class DecisionEvent(ArrivalEvent, frozen=True, gc=False):
     model_sha256: str
     spec_sha256: str
     history_sequence: int | None = None
+    office: str | None = None
+    warnings: bytes | None = None
 
 
 class OutcomeEvent(RecordEntry, frozen=True, gc=False):
@@ -190,10 +148,7 @@ class CustomsStateEvent(RecordEntry, frozen=True, gc=False):
 
 
 class LinkEvent(RecordEntry, frozen=True, gc=False):
-    """The link of a master or a house, which later messages need; `at_us` is when it was recorded.
-
-    It is a `consignments.messages.links.Link`, encrypted as a whole. No score reads it.
-    """
+    """The link of a master or a house (`consignments.messages.links.Link`), encrypted as a whole. No score reads it."""
 
     kind: ClassVar[Kind] = "link"
     consignment_id: ClassVar[None] = None
@@ -205,13 +160,7 @@ class LinkEvent(RecordEntry, frozen=True, gc=False):
 
 
 class MaintenanceEntry(LogEntry, frozen=True, gc=False):
-    """An entry of npsrisk itself about other entries.
-
-    Attributes
-    ----------
-    plain : bytes
-        MessagePack of what was done.
-    """
+    """An entry of npsrisk itself about other entries; `plain` is the MessagePack of what was done."""
 
     content: ClassVar[bytes] = EMPTY
     consignment_id: ClassVar[None] = None
@@ -227,18 +176,6 @@ class RedactionEvent(MaintenanceEntry, frozen=True, gc=False):
     kind: ClassVar[Kind] = "removal"
 
 
-class KeyErasureEvent(MaintenanceEntry, frozen=True, gc=False):
-    """An erasure of a monthly key (`serving.encryption.key_file.KeyErasure`); `at_us` is when it was erased."""
-
-    kind: ClassVar[Kind] = "erasure"
-
-
-class ClockCorrectionEvent(MaintenanceEntry, frozen=True, gc=False):
-    """A correction of times in earlier entries (`serving.event_log.clock_corrections`); `at_us` is when it was made."""
-
-    kind: ClassVar[Kind] = "clock"
-
-
 Event = (
     ArrivalEvent
     | DecisionEvent
@@ -251,7 +188,5 @@ Event = (
     | CustomsStateEvent
     | LinkEvent
     | RedactionEvent
-    | KeyErasureEvent
-    | ClockCorrectionEvent
 )
 """Any entry of the log, without the hashes of the chain."""

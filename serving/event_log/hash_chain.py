@@ -9,39 +9,15 @@ sequence 5        records who removed the content of 1 to 3, and why  hash 5 cov
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from serving.encryption.key_file import PREFIX_BYTES
-from serving.event_log.event_rows import Columns, EventRow
+from serving.event_log.event_rows import PLACES, Columns, encode_columns, hash_rows
 from serving.event_log.events import EMPTY
 
-_encode, _sha256 = msgspec.msgpack.Encoder().encode, hashlib.sha256
-_PLAIN, _SEALED = EventRow._fields.index("plain"), EventRow._fields.index("sealed")
-
-
-def hash_row(previous: bytes, row: Columns) -> bytes:
-    """Compute the hash of an entry as `hash_rows` does."""
-    return hash_rows(previous, [row])[0]
-
-
-def hash_rows(previous: bytes, rows: Iterable[Columns]) -> list[bytes]:
-    """Compute the hashes of entries that follow one another: SHA-256 of the previous hash and of all columns, in order, as MessagePack.
-
-    The last column, `history_sequence`, is left out if it is empty, because the first logs did not have it.
-
-    Returns
-    -------
-    list of bytes, (n,)
-        32 bytes each.
-    """
-    hashes = []
-    for row in rows:
-        previous = _sha256(previous + _encode(row if row[-1] is not None else row[:-1])).digest()
-        hashes.append(previous)
-    return hashes
+_PLAIN, _NAME = (PLACES[name] for name in ("plain", "consignment_id"))
 
 
 class Redaction(msgspec.Struct, frozen=True):
@@ -115,9 +91,9 @@ class RedactedDigest:
         self._sha256 = hashlib.sha256()
         self.entries = 0
 
-    def add(self, row: EventRow, here: bytes) -> None:
+    def add(self, row: Columns, here: bytes) -> None:
         """Add the remaining columns of an entry, and its hash."""
-        self._sha256.update(_encode(row if row[-1] is not None else row[:-1]) + here)
+        self._sha256.update(encode_columns(row) + here)
         self.entries += 1
 
     def digest(self) -> bytes:
@@ -142,9 +118,6 @@ class VerificationResult(NamedTuple):
         entry has it.
     emptied : int
         Number of valid entries whose content was removed with a record of it.
-    erased : int
-        Number of valid entries whose personal fields nobody can decrypt, because the log records the erasure of their
-        monthly key.
     """
 
     entries: int
@@ -152,7 +125,6 @@ class VerificationResult(NamedTuple):
     head: str
     kept_at: int | None = None
     emptied: int = 0
-    erased: int = 0
 
     def describe_fault(self, kept: str = "") -> str:
         """Describe what is wrong with the log; return an empty text if the log is valid.
@@ -183,8 +155,6 @@ class ChainVerifier:
         Removals recorded in the log, in order; their entries are checked later.
     kept : str
         Hash of an entry that was stored elsewhere, hexadecimal.
-    erased : collection of bytes
-        Prefixes of the keys whose erasure the log records.
     entries : int
         Number of entries before the first one to check.
     """
@@ -194,17 +164,16 @@ class ChainVerifier:
         origin: bytes,
         removals: Iterable[Redaction],
         kept: str = "",
-        erased: Collection[bytes] = (),
         entries: int = 0,
     ) -> None:
-        self._previous, self._kept, self._erased_keys = origin, kept, erased
+        self._previous, self._kept = origin, kept
         recorded = list(removals)
         self._removals = (each for each in recorded if not each.consignment_id and each.up_to > entries)
         self._single = [each for each in RedactedRanges(recorded).list_single() if each.up_to > entries]
         self._single_remains = [RedactedDigest() for _ in self._single]
         self._removal = next(self._removals, None)
         self._remains = RedactedDigest()
-        self.entries, self.emptied, self.erased = entries, 0, 0
+        self.entries, self.emptied = entries, 0
         self.kept_at = 0 if origin.hex() == kept else None
 
     def check_rows(self, rows: Sequence[Columns], hashes: Sequence[bytes]) -> int | None:
@@ -217,11 +186,11 @@ class ChainVerifier:
 
     def _check_plain(self, rows: Sequence[Columns], hashes: Sequence[bytes]) -> int:
         """Check entries as long as they need nothing but their hash; return their number."""
-        if self._removal is not None or self._single or self._erased_keys or self._kept:
+        if self._removal is not None or self._single or self._kept:
             return 0
         count, previous = 0, self._previous
         for row, here in zip(rows, hashes, strict=True):
-            if row[0] != self.entries + 1 or row[_PLAIN] == EMPTY or here != hash_row(previous, row):
+            if row[0] != self.entries + 1 or row[_PLAIN] == EMPTY or here != hash_rows(previous, [row])[0]:
                 break
             previous = here
             self.entries += 1
@@ -231,21 +200,17 @@ class ChainVerifier:
 
     def _check_row(self, row: Columns, here: bytes) -> bool:
         """Check the next entry and its hash."""
-        sequence, plain, sealed = row[0], row[_PLAIN], row[_SEALED]
-        redacted = plain == EMPTY
+        sequence, redacted = row[0], row[_PLAIN] == EMPTY
         if sequence != self.entries + 1:
             return False
         if redacted:
-            entry = EventRow._make(row)
-            if not self._covers(entry):
+            if not self._covers(row):
                 return False
-            self._add_remains(entry, here)
-        elif here != hash_row(self._previous, row):
+            self._add_remains(row, here)
+        elif here != hash_rows(self._previous, [row])[0]:
             return False
         if self._single and not all(map(self._check_single, self._list_ending(sequence))):
             return False
-        if self._erased_keys and sealed is not None and sealed[:PREFIX_BYTES] in self._erased_keys:
-            self.erased += 1
         removal = self._removal
         if removal is not None and sequence == removal.up_to and not self._check_redaction(removal):
             return False
@@ -256,18 +221,16 @@ class ChainVerifier:
 
     def get_result(self, broken_at: int | None = None) -> VerificationResult:
         """Return the result so far."""
-        return VerificationResult(
-            self.entries, broken_at, self._previous.hex(), self.kept_at, self.emptied, self.erased
-        )
+        return VerificationResult(self.entries, broken_at, self._previous.hex(), self.kept_at, self.emptied)
 
-    def _covers(self, row: EventRow) -> bool:
+    def _covers(self, row: Columns) -> bool:
         return self._is_in_range(row) or any(_concerns(removal, row) for removal in self._single)
 
-    def _is_in_range(self, row: EventRow) -> bool:
+    def _is_in_range(self, row: Columns) -> bool:
         removal = self._removal
-        return removal is not None and removal.after < row.sequence <= removal.up_to
+        return removal is not None and removal.after < row[0] <= removal.up_to
 
-    def _add_remains(self, row: EventRow, here: bytes) -> None:
+    def _add_remains(self, row: Columns, here: bytes) -> None:
         if self._is_in_range(row):
             self._remains.add(row, here)
         for removal, remains in zip(self._single, self._single_remains, strict=True):
@@ -291,6 +254,7 @@ class ChainVerifier:
         return (remains.entries, remains.digest()) == (removal.emptied, removal.digest)
 
 
-def _concerns(removal: Redaction, row: EventRow) -> bool:
+def _concerns(removal: Redaction, row: Columns) -> bool:
     """Check whether a removal of a single consignment concerns an entry."""
-    return row.consignment_id == removal.consignment_id and removal.after < row.sequence <= removal.up_to
+    named: bool = row[_NAME] == removal.consignment_id
+    return named and removal.after < row[0] <= removal.up_to

@@ -1,72 +1,53 @@
 """Event log: everything the service received and decided, in order, append-only, as a SHA-256 hash chain.
 
 The sequence numbers are the order of history. Only removal of content (`EventLog.redact`) changes an entry. One process
-at a time writes the log.
+at a time writes the log, and over one connection.
 """
 
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from threading import Lock
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Self
 
 import msgspec
 import sqlalchemy as sa
 
 from consignments.errors import ServiceFault
-from serving.encryption.key_file import KeyErasure
 from serving.encryption.vault import Vault
-from serving.event_log.blocks.codec import StoredBlock, encode_block, encode_blocks, open_block
-from serving.event_log.databases.backend import LogWriter, TableWriter, describe_error
+from serving.event_log.databases.backend import EntryWriter, LogWriter, describe_error
 from serving.event_log.databases.database import (
     create_writer,
     mask_password,
     migrate,
     open_engine,
+    require_tables,
     use_database,
     wipe,
 )
-from serving.event_log.databases.tables import BLOCKS, LOG
-from serving.event_log.event_rows import Columns, EventRow, encode_row
-from serving.event_log.events import Event, KeyErasureEvent, RedactionEvent
-from serving.event_log.hash_chain import Redaction, hash_row, hash_rows
-from serving.event_log.key_erasures import check_vault
-from serving.event_log.queries import HEADS, select_last
-from serving.event_log.reader import LogReader, require_tables
-from serving.event_log.redactions import RebuiltKeys, list_content, remove_content
-from serving.event_log.upkeep import LogUpkeep
+from serving.event_log.databases.tables import ENTRIES, LOG
+from serving.event_log.event_rows import Columns, encode_row, hash_rows
+from serving.event_log.events import Event, RedactionEvent
+from serving.event_log.hash_chain import Redaction
+from serving.event_log.log_keys import check_vault
+from serving.event_log.reader import LogReader
+from serving.event_log.redactions import RebuiltKeys, insert_row, list_content, remove_content
+from serving.event_log.terms import NewTerms
 from serving.process.clock import read_elapsed_seconds
-
-IDENTIFIER_KEY_BYTES = 16
-NAME = EventRow._fields.index("consignment_id")
 
 
 class EventLog(LogReader):
     """An event log that is open for writing.
 
-    Parameters
-    ----------
-    engine : Engine
-    vault : Vault
-        Encryption keys of the log.
-    writer : TableWriter
-    writes : bool
-        Whether this process holds the lock of the writer. If not, it follows the log until `try_to_write` succeeds.
-    standby : bool
-        Whether another process may take the lock if the connection of this one is lost.
-
-    Attributes
-    ----------
-    writes : bool
-    confirmed_seconds : float
-        Latest time (`read_elapsed_seconds`) at which it was certain that no other process writes the log.
+    `writes` is whether this process holds the lock of the writer. If not, it waits until `try_to_write` succeeds. `confirmed_seconds`
+    is the latest time (`read_elapsed_seconds`) at which it was certain that no other process writes the log.
     """
 
     def __init__(
         self,
         engine: sa.Engine,
         vault: Vault,
-        writer: TableWriter,
+        writer: EntryWriter,
         *,
         writes: bool = True,
         standby: bool = False,
@@ -77,10 +58,7 @@ class EventLog(LogReader):
         self._turn = Lock()
         super().__init__(engine)
         self._head = self._read_head()
-        self._upkeep = LogUpkeep(engine, writer, self.finder, self.read_names)
         check_vault(self, vault)
-        if writes:
-            self._begin_to_write()
 
     @property
     def head(self) -> str:
@@ -89,34 +67,22 @@ class EventLog(LogReader):
 
     @classmethod
     def open(cls, url: str, vault: Vault, *, standby: bool = False) -> Self:
-        """Open a log, or create it if there is none, and migrate its tables.
+        """Open a log, or create it if there is none.
 
-        Parameters
-        ----------
-        url : str
-        vault : Vault
-        standby : bool
-            If another process writes the log, follow it: `writes` is then False.
-
-        Raises
-        ------
-        BadSetting
-            The database URL is not valid, or the log was written with another data key.
-        LogInUse
-            Another process writes the log.
-        ServiceFault
-            The database cannot be used, or a monthly key is missing.
+        With `standby` it is opened also while another process writes it, and `writes` is then False; else `LogInUse` is raised.
+        Raises `BadSetting` if the URL is not valid, or if the log is of an earlier version or was written with another data key, and
+        `ServiceFault` if the database cannot be used or a key is missing.
         """
         with use_database(url) as address:
             engine = open_engine(address)
-            writer = create_writer(engine, BLOCKS)
+            writer = create_writer(engine)
             try:
                 writes = writer.try_acquire()
                 if not writes and not standby:
                     writer.acquire()
                     writes = True
                 if writes:
-                    migrate(engine)
+                    _prepare(writer, vault, mask_password(address))
                 else:
                     require_tables(engine, mask_password(address))
                 return cls(engine, vault, writer, writes=writes, standby=standby)
@@ -128,20 +94,17 @@ class EventLog(LogReader):
     def try_to_write(self) -> bool:
         """Acquire the right to write the log if no other process has it; the log may then have later entries than before.
 
-        Raises
-        ------
-        ServiceFault
-            The log cannot be used, or a monthly key is missing. Another process may become the writer.
+        Raises `ServiceFault` if the log cannot be used or a key is missing; another process may then become the writer.
         """
         with _convert_errors():
             if not self._writer.try_acquire():
                 return False
             try:
                 self.confirmed_seconds = read_elapsed_seconds()
-                migrate(self._engine)
+                _prepare(self._writer, self.vault, "")
                 self._read_end()
                 check_vault(self, self.vault)
-                self._begin_to_write()
+                self.writes = True
             except BaseException:
                 self._writer.release()
                 raise
@@ -149,42 +112,29 @@ class EventLog(LogReader):
 
     def stop_writing(self) -> None:
         """Stop, so that another process can write the log."""
-        self._upkeep.wait()
         self._writer.release()
-        self.writes = self.finder.is_fed = False
-        self.finder.reset()
+        self.writes = False
 
     def refresh(self) -> None:
-        """Read what another process has written: the last entry, and corrections of times; raise `ServiceFault` if it cannot be read."""
+        """Read the last entry that another process has written; raise `ServiceFault` if it cannot be read."""
         with _convert_errors():
-            self.__dict__.pop("corrections", None)
             self._read_end()
 
     def find_writer(self) -> LogWriter | None:
-        """Find the process that writes the log; raise `ServiceFault` if the database cannot be used."""
+        """Find the process that writes the log."""
         with _convert_errors():
             return self._writer.find_writer()
 
     def end_writer(self, writer: LogWriter) -> None:
-        """End the session of another process that writes the log: what it has not committed is never written.
-
-        Raises
-        ------
-        ServiceFault
-            The database cannot be used, or this role may not end the session.
-        """
+        """End the session of another process that writes the log: what it has not committed is never written."""
         with _convert_errors():
             self._writer.end_writer(writer)
 
     def renew(self) -> None:
-        """Send standbys a sign of life, unless entries are being written, which is one too.
+        """Send a sign of life to the services that wait, unless entries are being written, which is one too.
 
-        If the connection was lost, the lock is acquired again. If the database cannot be reached, nothing is confirmed.
-
-        Raises
-        ------
-        ServiceFault
-            Another process has written the log, or writes it now (`LogInUse`). Then call `reread`.
+        If the connection was lost, the lock is acquired again. If the database cannot be reached, nothing is confirmed. Raises
+        `ServiceFault` if another process has written the log, or writes it now (`LogInUse`); then call `reread`.
         """
         if not self._turn.acquire(blocking=False):
             return
@@ -199,21 +149,20 @@ class EventLog(LogReader):
     def append(self, events: Sequence[Event]) -> None:
         """Write all entries or none; they are durable on return.
 
-        Raises
-        ------
-        ServiceFault
-            The entries cannot be written, or do not follow the last entry. Then call `reread`.
+        Raises `ServiceFault` if they cannot be written, or do not follow the last entry; then call `reread`.
         """
-        rows = list(map(encode_row, events))
+        rows = [encode_row(event, self.compute_digest(event.consignment_id)) for event in events]
         self._check_sequences(rows)
         hashes = hash_rows(self._head, rows)
+        numbered, terms = self.terms.number_rows(rows)
+        for values, here in zip(numbered, hashes, strict=True):
+            values.append(here)
         try:
-            self._write(encode_blocks(rows, hashes), hashes[-1])
+            self._write(numbered, terms, hashes[-1])
         except sa.exc.SQLAlchemyError as error:
+            self.terms.reset()
             raise ServiceFault("the event log cannot be written", got=describe_error(error)) from error
         self.last_sequence, self._head = rows[-1][0], hashes[-1]
-        self.finder.add(rows[0][0], [row[NAME] for row in rows])
-        self._upkeep.run_when_due(self.last_sequence)
 
     def redact(self, removal: Redaction, keys: Sequence[RebuiltKeys], recorded_us: int) -> Redaction:
         """Remove the content of consignments and record the removal as the next entry, in one transaction.
@@ -226,62 +175,30 @@ class EventLog(LogReader):
             New history keys of entries, computed while their content still existed.
         recorded_us : int
             Current time.
-
-        Raises
-        ------
-        ServiceFault
-            The log cannot be written.
         """
         concerned = None
         if removal.consignment_id:
             places = list_content(self, removal.consignment_id)
-            concerned = {place for place in places if removal.after < place <= removal.up_to}
+            concerned = [place for place in places if removal.after < place <= removal.up_to]
+        sequence = self.last_sequence + 1
         try:
             self._writer.acquire()
-            with (
-                self._upkeep.paused(),
-                self._engine.connect() as connection,
-                self._writer.begin(connection),
-            ):
-                removal = remove_content(
-                    connection, removal, {each.sequence: each for each in keys}, concerned
-                )
-                event = RedactionEvent(
-                    self.last_sequence + 1, removal.before_us, recorded_us, msgspec.msgpack.encode(removal)
-                )
-                row = encode_row(event)
-                head = hash_row(self._head, row)
-                connection.execute(BLOCKS.insert().values(encode_block([row], [head])))
+            with self._writer.transaction() as connection:
+                removal = remove_content(self, connection, removal, keys, concerned)
+                plain = msgspec.msgpack.encode(removal)
+                row = encode_row(RedactionEvent(sequence, removal.before_us, recorded_us, plain))
+                (head,) = hash_rows(self._head, [row])
+                insert_row(self, connection, row, head)
         except sa.exc.SQLAlchemyError as error:
+            self.terms.reset()
             raise ServiceFault("the event log cannot be written", got=describe_error(error)) from error
-        self.last_sequence, self._head = event.sequence, head
-        self.finder.add(event.sequence, [None])
+        self.last_sequence, self._head = sequence, head
         return removal
 
-    def erase_keys(self, erasures: Sequence[KeyErasure]) -> None:
-        """Erase monthly keys that no entry needs: first record the erasures in the log, then delete the keys.
-
-        Raises
-        ------
-        ServiceFault
-            The log or the key file cannot be written. Recorded erasures are completed when the log is opened next.
-        """
-        assert self.vault.periods is not None
-        first = self.last_sequence + 1
-        self.append([_build_erasure_event(first + place, erasure) for place, erasure in enumerate(erasures)])
-        self.vault.periods.record_erasures(erasures)
-        self.vault.periods.erase_keys()
-
     def wipe(self) -> None:
-        """Release the bytes of removed content, as far as the database supports it.
-
-        Raises
-        ------
-        ServiceFault
-            The log cannot be written.
-        """
+        """Release the bytes of removed content, as far as the database supports it."""
         try:
-            wipe(self._engine, BLOCKS)
+            wipe(self._engine)
         except sa.exc.SQLAlchemyError as error:
             raise ServiceFault("the event log cannot be written", got=describe_error(error)) from error
 
@@ -293,15 +210,12 @@ class EventLog(LogReader):
                 self._writer.acquire(self._patience)
                 self.confirmed_seconds = read_elapsed_seconds()
             self._read_end()
-            self.finder.reset()
-            with (
-                self._engine.begin() as connection
-            ):  # a write that changes nothing, to check disk space and permission
+            # A write that changes nothing, to check disk space and permission.
+            with self._writer.transaction() as connection:
                 connection.execute(sa.update(LOG).values(log_id=LOG.c.log_id))
 
     def close(self) -> None:
         """Close the database, after the work of other threads, one of which may be acquiring the lock."""
-        self._upkeep.close()
         self.queries.close()
         self._writer.release()
         super().close()
@@ -316,31 +230,22 @@ class EventLog(LogReader):
                     expected=f"sequence {expected}",
                 )
 
-    def _begin_to_write(self) -> None:
-        """Do what only the writer does: complete erasures of keys, index what is not yet indexed, keep the newest in memory."""
-        if self.vault.periods is not None:
-            self.vault.periods.erase_keys()  # recorded erasures that were not completed
-        self._upkeep.index_gaps(self.last_sequence)
-        self.finder.is_fed = True
-        self.finder.load(self.last_sequence)
-        self.writes = True
-
-    def _write(self, blocks: list[StoredBlock], head: bytes) -> None:
+    def _write(self, rows: list[list[Any]], terms: NewTerms, head: bytes) -> None:
         with self._turn:
             begun = read_elapsed_seconds()
             try:
-                self._writer.write(blocks)
+                self._writer.write(rows, terms)
             except sa.exc.DBAPIError as error:
                 if not error.connection_invalidated:
                     raise
-                self._resolve_lost_write(blocks, head)
+                self._resolve_lost_write(rows, terms, head)
             self.confirmed_seconds = begun
 
-    def _resolve_lost_write(self, blocks: list[StoredBlock], written: bytes) -> None:
-        """Check over a new connection whether the blocks sent over a lost one were written; write them if not."""
+    def _resolve_lost_write(self, rows: list[list[Any]], terms: NewTerms, written: bytes) -> None:
+        """Check over a new connection whether the rows sent over a lost one were written; write them if not."""
         head = self._reconnect()
         if head == self._head:
-            self._writer.write(blocks)
+            self._writer.write(rows, terms)
         elif head != written:
             self._refuse_head(head)
 
@@ -368,27 +273,30 @@ class EventLog(LogReader):
         )
 
     def _read_end(self) -> None:
+        self.terms.reset()
         self.last_sequence = self.read_last_sequence()
         self._head = self._read_head()
 
     def _read_head(self) -> bytes:
         """Read the hash of the last entry; the start of the chain if there is none."""
         with self._engine.connect() as connection:
-            found = connection.execute(select_last(HEADS)).one_or_none()
-        return self.origin if found is None else open_block(*found).hashes[-1]
-
-    def _identify(self) -> tuple[str, str, bytes]:
-        with self._engine.begin() as connection:
-            if connection.execute(sa.select(LOG)).one_or_none() is None:
-                name, key = secrets.token_hex(4), secrets.token_bytes(IDENTIFIER_KEY_BYTES)
-                identity = {"log_id": name, "key_fingerprint": self.vault.fingerprint, "identifier_key": key}
-                connection.execute(LOG.insert().values(identity))
-        return super()._identify()
+            query = sa.select(ENTRIES.c.hash).order_by(ENTRIES.c.sequence.desc()).limit(1)
+            found = connection.execute(query).scalar_one_or_none()
+        return self.origin if found is None else bytes(found)
 
 
-def _build_erasure_event(sequence: int, erasure: KeyErasure) -> KeyErasureEvent:
-    plain = msgspec.msgpack.encode(erasure)
-    return KeyErasureEvent(sequence, erasure.erased_us, erasure.erased_us, plain)
+def _prepare(writer: EntryWriter, vault: Vault, where: str) -> None:
+    """Create what a log needs: its tables, and its identity."""
+    writer.acquire()
+    with writer.transaction() as connection:
+        migrate(connection, where)
+        if connection.execute(sa.select(LOG.c.log_id)).first() is None:
+            identity = {
+                "log_id": secrets.token_hex(4),
+                "key_fingerprint": vault.fingerprint,
+                "identifier_key": vault.identifier_key,
+            }
+            connection.execute(LOG.insert().values(identity))
 
 
 @contextmanager

@@ -1,109 +1,66 @@
 """Reader of the event log, in order or by consignment; the service may write the log at the same time."""
 
 import hashlib
-from bisect import bisect_left, bisect_right
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
-from itertools import chain, islice
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self, TypeVar, cast
 
 import sqlalchemy as sa
 
-from consignments.errors import BadSetting, ServiceFault
 from consignments.identifiers import normalize_identifier
 from consignments.timestamps import US_PER_DAY
-from serving.event_log.blocks.codec import (
-    ARRIVAL_BITS,
-    BODY_COLUMNS,
-    EntryBlock,
-    combine_kinds,
-    cut_block,
-    open_block,
-)
-from serving.event_log.blocks.history_chunks import NOT_IN_HISTORY, HistoryChunk
-from serving.event_log.clock_corrections import ClockCorrections
-from serving.event_log.databases.backend import URL_SETTING
-from serving.event_log.databases.database import mask_password, open_engine, use_database
-from serving.event_log.databases.tables import BLOCKS, LOG, SPANS
-from serving.event_log.event_rows import Columns, decode_row
+from serving.event_log.databases.database import mask_password, open_engine, require_tables, use_database
+from serving.event_log.databases.tables import ENTRIES, IS_DECISION, LOG, TERM_NAMES, TERMS
+from serving.event_log.event_rows import PLACES, Columns, decode_row
 from serving.event_log.events import (
     ARRIVAL_KINDS,
     AlertEvent,
     ArrivalEvent,
-    ClockCorrectionEvent,
     DecisionEvent,
     Event,
-    KeyErasureEvent,
     Kind,
     LinkEvent,
     MessageEvent,
     RedactionEvent,
 )
-from serving.event_log.identifiers.finder import SequenceFinder
-from serving.event_log.queries import (
-    HEADS,
-    PAGE_BLOCKS,
-    WHOLE,
-    LogQueries,
-    select_decided,
-    select_last,
-    select_place,
-)
-from serving.event_log.time_spans import EntryRange, list_ranges
+from serving.event_log.queries import CompiledQuery, LogQueries, list_columns, select_entries, select_named
+from serving.event_log.terms import Terms
 
 Progress = Callable[[str, int, int], None]
 """Callback for progress: name of the task, amount done, total amount."""
-E = TypeVar("E", AlertEvent, MessageEvent, RedactionEvent, KeyErasureEvent, ClockCorrectionEvent)
-HEAD_ONLY = BODY_COLUMNS
-CHUNK_ENTRIES = 100_000
-"""Entries that a rebuild of the state applies together; with more, blocks of earlier entries are read less often."""
-NOT_IN_STATES = frozenset({"features"})
-NOTHING_LEFT_OUT: frozenset[str] = frozenset()
-MAX_PICKED_ROWS = 3
-"""Entries of a block that are decoded one by one; of more, all entries are decoded together."""
+E = TypeVar("E", AlertEvent, MessageEvent, RedactionEvent)
+DIGEST_BYTES = 8
+PAGE_ENTRIES = 2_000
+"""Entries fetched at a time with all their columns."""
+BATCH_ENTRIES = 20_000
+"""Entries fetched at a time with few columns."""
 LINKS_PER_READING = 5_000
-LATEST_BLOCKS = 16
-"""Blocks fetched at a time when the latest decision is searched."""
+FEW_ROWS = 8
+"""Rows up to which texts are put in place row by row; of more, column by column."""
+CONTENT_COLUMNS = frozenset({"plain", "sealed", "features", "reasons"})
+NOT_IN_HISTORY = frozenset({"features", "reasons"})
+NOT_IN_STATES = frozenset({"features"})
 
 
 class LogReader:
     """An event log that is open for reading; the service may write it at the same time.
 
-    Parameters
-    ----------
-    engine : Engine
-
-    Attributes
-    ----------
-    log_id : str
-        Random name of this log; part of every `decision_id`.
-    key_fingerprint : str
-        Fingerprint of the data key that the log is written with.
-    last_sequence : int
-        Sequence number of the last durable entry when the log was opened; 0 if there is none.
-    queries : LogQueries
-        Runner of the less frequent queries, for example in `serving.event_log.redactions`.
-    finder : SequenceFinder
-        Finder of the entries of consignments.
+    `log_id` is the random name of this log, which is part of every `decision_id`; `key_fingerprint` is that of the data key that it is
+    written with; `last_sequence` is the number of the last durable entry when it was opened, 0 if there is none.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine, self.queries = engine, LogQueries(engine)
         self.log_id, self.key_fingerprint, self.identifier_key = self._identify()
+        self._digest = hashlib.blake2b(digest_size=DIGEST_BYTES, key=self.identifier_key)
+        self.terms = Terms(lambda: self.queries.fetch_all(sa.select(TERMS)))
+        self._named: dict[frozenset[str], CompiledQuery] = {}
         self.last_sequence = self.read_last_sequence()
-        self.finder = SequenceFinder(self.queries, self.identifier_key, self.read_names)
 
     @classmethod
     def open_to_read(cls, url: str) -> "LogReader":
         """Open an existing log for reading, without locking out its writer.
 
-        Raises
-        ------
-        BadSetting
-            The database URL is not valid, there is no log, or the log has the tables of an earlier version.
-        ServiceFault
-            The database cannot be read.
+        Raises `BadSetting` if the URL is not valid or there is no log of this version, `ServiceFault` if it cannot be read.
         """
         with use_database(url) as address:
             engine = open_engine(address, read_only=True)
@@ -120,12 +77,33 @@ class LogReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @cached_property
-    def corrections(self) -> ClockCorrections:
-        """Return the corrections of times, which are applied to all entries that are read."""
-        kind: Kind = ClockCorrectionEvent.kind
-        rows = chain.from_iterable(self.read_rows(kinds=(kind,)))
-        return ClockCorrections([decode_row(row).plain for row in rows])
+    def compute_digest(self, name: str | None) -> int | None:
+        """Compute the keyed digest of an identifier, a signed number of 64 bits."""
+        if name is None:
+            return None
+        digest = self._digest.copy()
+        digest.update(name.encode())
+        return int.from_bytes(digest.digest(), "little", signed=True)
+
+    def read_columns(
+        self,
+        names: Sequence[str],
+        after: int = 0,
+        until: int | None = None,
+        kinds: Sequence[Kind] = (),
+        size: int = BATCH_ENTRIES,
+    ) -> Iterator[list[Any]]:
+        """Read some columns of entries in order, at most `size` entries at a time: for each batch a sequence of values a column.
+
+        The other parameters are those of `read_events`. Names are those of `EventRow`, and `hash`.
+        """
+        columns = [ENTRIES.c.sequence, *(ENTRIES.c[name] for name in names)]
+        for rows in self._fetch_pages(columns, after, until, kinds, size):
+            _, *batch = zip(*rows, strict=True)
+            for place, name in enumerate(names):
+                if name in TERM_NAMES:
+                    batch[place] = tuple(map(self.terms.get_text, batch[place]))
+            yield batch
 
     def read_rows(
         self,
@@ -135,15 +113,16 @@ class LogReader:
         kinds: Sequence[Kind] = (),
     ) -> Iterator[list[Columns]]:
         """Read the columns of entries in order, some thousands at a time; the parameters are those of `read_events`."""
-        left_out = frozenset(without)
-        needs_body = not left_out >= BODY_COLUMNS and (not kinds or combine_kinds(kinds) & ARRIVAL_BITS)
-        for found in self.queries.fetch_blocks(WHOLE if needs_body else HEADS, after, until, kinds):
-            rows: list[Columns] = []
-            for stored in found:
-                block = open_block(*stored)
-                rows += _select_rows(block.read_rows(left_out), after, until, kinds)
-                after = max(after, block.last)  # the next one may have been joined with this one meanwhile
-            yield rows
+        columns = list_columns(frozenset(without))
+        for rows in self._fetch_pages(columns, after, until, kinds, PAGE_ENTRIES):
+            yield self.name_terms(rows)
+
+    def read_hashed_rows(
+        self, after: int, until: int | None = None
+    ) -> Iterator[tuple[list[Columns], list[bytes]]]:
+        """Read the columns and the hashes of entries in order, some thousands at a time."""
+        for rows in self._fetch_pages([*list_columns(), ENTRIES.c.hash], after, until, (), PAGE_ENTRIES):
+            yield self.name_terms([row[:-1] for row in rows]), [bytes(row[-1]) for row in rows]
 
     def read_events(
         self,
@@ -159,13 +138,12 @@ class LogReader:
         after, until : int
             Range of sequence numbers; `after` excluded, `until` included.
         without : sequence of str
-            Columns of bytes that are not needed; they are read as `NOT_READ`, but `sealed` as None. Entries that are not
-            arrivals may have them nevertheless.
+            Columns of bytes that are not needed of arrivals; they are read as `NOT_READ`, but `sealed` as None.
         kinds : sequence of str
             Only entries of these kinds; empty for all.
         """
         for rows in self.read_rows(after, until, without, kinds):
-            yield from self._decode(rows)
+            yield from map(decode_row, rows)
 
     def read_arrivals(
         self, after: int = 0, until: int | None = None, without: Sequence[str] = ()
@@ -180,196 +158,114 @@ class LogReader:
         return cast("Iterator[DecisionEvent]", self.read_events(after, until, without, ("decision",)))
 
     def read_page(self, kind: Kind, after: int, limit: int, without: Sequence[str] = ()) -> list[Event]:
-        """Read the first entries of a kind after a sequence number, in order, with their times as logged.
-
-        Raises
-        ------
-        ServiceFault
-            The log cannot be read.
-        """
-        found: list[Columns] = []
-        for rows in self.read_rows(after, None, without, (kind,)):
-            found += rows[: limit - len(found)]
-            if len(found) == limit:
-                break
-        return list(map(decode_row, found))
+        """Read the first entries of a kind after a sequence number, in order."""
+        query = select_entries(list_columns(frozenset(without)), after, None, (kind,)).limit(limit)
+        return self._decode(self.queries.fetch_all(query))
 
     def read_event(self, sequence: int) -> Event:
-        """Read one entry.
+        """Read one entry."""
+        (row,) = self.read_places([sequence])
+        return decode_row(row)
 
-        Raises
-        ------
-        ServiceFault
-            The log cannot be read.
-        """
-        (event,) = self._decode(self.read_places([sequence], NOTHING_LEFT_OUT))
-        return event
-
-    def read_places(self, sequences: Sequence[int], without: frozenset[str]) -> list[Columns]:
-        """Read the columns of the entries with these ascending sequence numbers; numbers without an entry are left out."""
-        columns = HEADS if without >= BODY_COLUMNS else WHOLE
-        blocks = (open_block(*stored) for stored in self.queries.fetch_places(columns, sequences))
-        return _pick_rows(blocks, sequences, without)
+    def read_places(self, sequences: Sequence[int], without: frozenset[str] = frozenset()) -> list[Columns]:
+        """Read the columns of the entries with some sequence numbers, in order; numbers without an entry are left out."""
+        found = self.queries.fetch_among(sa.select(*list_columns(without)), ENTRIES.c.sequence, sequences)
+        return self.name_terms(sorted(found, key=_get_sequence))
 
     def read_consignment_events(
         self, consignment_id: str, until: int | None = None, without: Sequence[str] = ()
     ) -> list[Event]:
-        """Read the entries of one consignment up to the sequence number `until`, in order.
-
-        Raises
-        ------
-        ServiceFault
-            The log cannot be read.
-        """
-        return self.read_events_of([consignment_id], until, without)
+        """Read the entries of one consignment up to the sequence number `until`, in order."""
+        left_out = frozenset(without)
+        query = self._named.get(left_out)
+        if query is None:
+            query = self._named[left_out] = self.queries.compile(select_named(left_out), fixed=False)
+        found = self.queries.fetch_compiled(query, digest=self.compute_digest(consignment_id))
+        return self._choose(found, {consignment_id}, until)
 
     def read_events_of(
         self, consignment_ids: Sequence[str], until: int | None = None, without: Sequence[str] = ()
     ) -> list[Event]:
         """Read the entries of some consignments, in order; the parameters are those of `read_consignment_events`."""
-        return self._decode(self._read_named(consignment_ids, until, frozenset(without)))
+        digests = [*map(self.compute_digest, consignment_ids)]
+        query = sa.select(*list_columns(frozenset(without)))
+        found = self.queries.fetch_among(query, ENTRIES.c.digest, digests)
+        return self._choose(sorted(found, key=_get_sequence), set(consignment_ids), until)
 
     def read_spelled_events(
         self, identifier: str, until: int | None = None, without: Sequence[str] = ()
     ) -> list[Event]:
-        """Read the entries of one consignment, in order, whatever its spelling.
-
-        They are under its normal identifier. Entries from before identifiers had one are under the spelling of their sender. The
-        parameters are those of `read_consignment_events`.
-        """
-        names = dict.fromkeys((normalize_identifier(identifier), identifier))
-        found = [event for name in names for event in self.read_consignment_events(name, until, without)]
-        return sorted(found, key=lambda event: event.sequence)
+        """Read the entries of one consignment, in order, whatever the spelling of its identifier."""
+        return self.read_consignment_events(normalize_identifier(identifier), until, without)
 
     def read_entries_of(self, event_type: type[E], until: int | None = None, after: int = 0) -> list[E]:
         """Read all entries of a kind that has no consignment, up to the sequence number `until`, in order; `after` is excluded."""
-        kind: Kind = event_type.kind
-        found = self.read_events(after, until, (), (kind,))
+        found = self.read_events(after, until, (), (event_type.kind,))
         return [event for event in found if isinstance(event, event_type)]
 
     def list_links(self, after: int = 0, until: int | None = None) -> list[int]:
         """List the sequence numbers of the links of masters and houses in a range, in order; `after` is excluded."""
-        pages = self.read_rows(after, until, tuple(HEAD_ONLY), (LinkEvent.kind,))
-        return [row[0] for rows in pages for row in rows]
+        batches = self.read_columns(("sequence",), after, until, (LinkEvent.kind,))
+        return [sequence for (sequences,) in batches for sequence in sequences]
 
     def read_links(self, places: Sequence[int]) -> Iterator[LinkEvent]:
         """Read the links with some sequence numbers, in their order."""
         for start in range(0, len(places), LINKS_PER_READING):
             here = places[start : start + LINKS_PER_READING]
-            events = {
-                event.sequence: event for event in self._decode(self.read_places(sorted(here), HEAD_ONLY))
-            }
+            events = {row[0]: decode_row(row) for row in self.read_places(here)}
             found = (events.get(place) for place in here)
             yield from (event for event in found if isinstance(event, LinkEvent))
 
     def read_scored(
         self, from_us: int, until_us: int, until: int, without: Sequence[str] = ()
     ) -> list[Event]:
-        """Read all entries, up to the sequence number `until`, of the consignments with a decision in a period.
+        """Read all entries, up to the sequence number `until`, of the consignments with a decision in a period; `until_us` is excluded."""
+        query = sa.select(ENTRIES.c.consignment_id).where(_decided(from_us, until_us)).distinct()
+        names = [name for (name,) in self.queries.fetch_all(query)]
+        return self.read_events_of(names, until, without)
 
-        Parameters
-        ----------
-        from_us, until_us : int
-            Period in which the consignments were received; `until_us` excluded.
-        until : int
-            Last sequence number to read.
-        without : sequence of str
-            The same as of `read_events`.
-        """
-        names = dict.fromkeys(name for _, name in self._read_decided(from_us, until_us, "consignment_id"))
-        return self.read_events_of(list(names), until, without)
-
-    def read_history_chunks(self, after: int, until: int, kinds: str) -> Iterator[HistoryChunk]:
-        """Read entries in order as history needs them, up to some hundred thousand at a time.
-
-        Parameters
-        ----------
-        after, until : int
-            Range of sequence numbers; `after` excluded, `until` included.
-        kinds : str
-            Digest of the kinds of keys. An entry with other kinds is read with its fields, because its keys must be
-            computed again.
-        """
-        blocks: list[EntryBlock] = []
-        found = chain.from_iterable(self.queries.fetch_blocks(HEADS, after, until))
-        for block in self._read_history(found, kinds):
-            blocks.append(block)
-            if block.last - blocks[0].first >= CHUNK_ENTRIES:
-                yield HistoryChunk(blocks, after, until, self.corrections)
-                blocks = []
-        if blocks:
-            yield HistoryChunk(blocks, after, until, self.corrections)
-
-    def read_history_events(self, consignment_ids: Sequence[str], until: int, kinds: str) -> list[Event]:
+    def read_history_events(self, consignment_ids: Sequence[str], until: int) -> list[Event]:
         """Read the entries of many consignments up to the sequence number `until`, in order, as history needs them."""
-        wanted, sequences = set(consignment_ids), sorted(self._find_sequences(consignment_ids, until))
-        blocks = self._read_history(self.queries.fetch_places(HEADS, sequences), kinds)
-        rows = _pick_rows(blocks, sequences, NOT_IN_HISTORY)
-        return self._decode([row for row in rows if row[2] in wanted])
+        return self.read_events_of(consignment_ids, until, tuple(NOT_IN_HISTORY))
 
-    def read_known_events(self, consignment_id: str, until: int, kinds: str) -> list[Event]:
-        """Read the entries of one consignment up to the sequence number `until`, in order, as its state needs them.
-
-        Arrivals have no features, and their fields only if the kinds of their history keys are others than `kinds`.
-        """
-        sequences = sorted(self._find_sequences([consignment_id], until))
-        blocks = self._read_history(self.queries.fetch_places(HEADS, sequences), kinds)
-        rows = _pick_rows(blocks, sequences, NOT_IN_STATES)
-        return self._decode([row for row in rows if row[2] == consignment_id])
-
-    def read_spellings(self) -> set[str]:
-        """Read the identifiers of entries from before identifiers had a normal form, in which they differ from it."""
-        names = {
-            name for _, here in self.read_names(0, self.last_sequence) for name in here if name is not None
-        }
-        return {name for name in names if normalize_identifier(name) != name}
+    def read_known_events(self, consignment_id: str, until: int) -> list[Event]:
+        """Read the entries of one consignment up to the sequence number `until`, in order, as its state needs them: without features."""
+        return self.read_consignment_events(consignment_id, until, tuple(NOT_IN_STATES))
 
     def read_last_sequence(self) -> int:
-        """Read the current sequence number of the last entry; return 0 if there is none.
-
-        Raises
-        ------
-        ServiceFault
-            The log cannot be read.
-        """
-        return int(self.queries.fetch_value(select_last([BLOCKS.c.last])) or 0)
+        """Read the current sequence number of the last entry; return 0 if there is none."""
+        return int(self.queries.fetch_value(sa.select(sa.func.max(ENTRIES.c.sequence))) or 0)
 
     def find_latest_decision_us(self, before_us: int) -> int | None:
-        """Find when the latest consignment before a time was received and scored; None if there is none.
+        """Find when the latest consignment before a time was received and scored; None if there is none."""
+        found: int | None = self.queries.fetch_value(
+            sa.select(sa.func.max(ENTRIES.c.at_us)).where(_decided(None, before_us))
+        )
+        return found
 
-        Raises
-        ------
-        ServiceFault
-            The log cannot be read.
-        """
-        latest = None
-        ranges = list_ranges(self.queries, None, before_us)
-        for within in sorted(ranges, key=lambda each: each.max_us, reverse=True):
-            if latest is not None and within.max_us <= latest:
-                break
-            latest = self._find_latest(within, before_us, latest)
-        return latest
+    def find_latest_arrival_us(self) -> int | None:
+        """Find when the latest consignment was received; None if there is none."""
+        query = sa.select(sa.func.max(ENTRIES.c.at_us)).where(ENTRIES.c.kind.in_(ARRIVAL_KINDS))
+        found: int | None = self.queries.fetch_value(query)
+        return found
 
     def count_decisions(self, from_us: int, until_us: int) -> list[tuple[int, str, str, int]]:
-        """Count the decisions on consignments received in a period, by UTC day (since the epoch), band and model.
-
-        Raises
-        ------
-        ServiceFault
-            The log cannot be read.
-        """
-        decided = self._read_decided(from_us, until_us, "band", "model")
-        counts = Counter((at_us // US_PER_DAY, band, model) for at_us, band, model in decided)
-        return [(*group, count) for group, count in counts.items()]
+        """Count the decisions on consignments received in a period, by UTC day (since the epoch), band and model."""
+        day = ENTRIES.c.at_us // sa.literal_column(str(US_PER_DAY), sa.BigInteger)
+        groups = day, ENTRIES.c.band, ENTRIES.c.model
+        query = sa.select(*groups, sa.func.count()).where(_decided(from_us, until_us)).group_by(*groups)
+        name = self.terms.get_text
+        return [
+            (int(day), name(band) or "", name(model) or "", count)
+            for day, band, model, count in self.queries.fetch_all(query)
+        ]
 
     def read_hash(self, sequence: int) -> bytes | None:
         """Read the hash of an entry (0: the start of the chain); return None if there is no such entry."""
         if sequence == 0:
             return self.origin
-        for stored in self.queries.fetch_all(select_place(HEADS, sequence)):
-            block = open_block(*stored)
-            return block.hashes[sequence - block.first] if sequence <= block.last else None
-        return None
+        found = self.queries.fetch_value(sa.select(ENTRIES.c.hash).where(ENTRIES.c.sequence == sequence))
+        return None if found is None else bytes(found)
 
     def find_neighbours(
         self, kinds: Sequence[Kind], others: Sequence[Kind], first: int, last: int, *, later: bool
@@ -390,25 +286,25 @@ class LogReader:
         -------
         dict
             Neighbours by the sequence number of their entry; entries without a neighbour are not included. Neighbours that
-            are arrivals are read without the columns in the body.
+            are arrivals are read without their content.
         """
         mine = {
-            row[0]: row[2]
-            for rows in self.read_rows(first - 1, last, tuple(HEAD_ONLY), kinds)
-            for row in rows
-            if row[2] is not None
+            sequence: name
+            for sequences, names in self.read_columns(("sequence", "consignment_id"), first - 1, last, kinds)
+            for sequence, name in zip(sequences, names, strict=True)
+            if name is not None
         }
-        rows = self._read_named(list(dict.fromkeys(mine.values())), self.last_sequence, HEAD_ONLY)
-        nearest: dict[int, Columns] = {}
-        known: dict[str, Columns] = {}
-        for row in reversed(rows) if later else rows:
-            name = row[2]
-            if row[0] in mine and name in known:
-                nearest[row[0]] = known[name]
-            if row[1] in others:
-                known[name] = row
-        events = self._decode(list(nearest.values()))
-        return dict(zip(nearest, events, strict=True))
+        names = list(dict.fromkeys(mine.values()))
+        events = self.read_events_of(names, self.last_sequence, tuple(CONTENT_COLUMNS))
+        nearest: dict[int, Event] = {}
+        known: dict[str, Event] = {}
+        for event in reversed(events) if later else events:
+            assert event.consignment_id is not None  # only entries of the given consignments are read
+            if event.sequence in mine and event.consignment_id in known:
+                nearest[event.sequence] = known[event.consignment_id]
+            if event.kind in others:
+                known[event.consignment_id] = event
+        return nearest
 
     @property
     def origin(self) -> bytes:
@@ -430,150 +326,54 @@ class LogReader:
         """Format the identifier of a decision from the name of this log and a sequence number."""
         return f"{self.log_id}-{sequence}"
 
-    def _decode(self, rows: Sequence[Columns]) -> list[Event]:
-        return list(map(decode_row, self.corrections.correct_rows(rows)))
-
-    def _read_named(self, names: Sequence[str], until: int | None, without: frozenset[str]) -> list[Columns]:
-        """Read the columns of all entries of some consignments up to the sequence number `until`, in order."""
-        wanted = set(names)
-        last = self.read_last_sequence() if until is None else until
-        return [
-            row
-            for row in self.read_places(sorted(self._find_sequences(names, last)), without)
-            if row[2] in wanted
-        ]
-
-    def _find_sequences(self, names: Sequence[str], until: int) -> set[int]:
-        return set(chain.from_iterable(self.finder.find(names, until).values())) if names else set()
-
-    def read_names(self, after: int, until: int) -> Iterator[tuple[int, Sequence[str | None]]]:
-        """Read the identifiers of entries of a range; yield the first sequence number of each part with its identifiers."""
-        for found in self.queries.fetch_blocks(HEADS, after, until):
-            for stored in found:
-                block = open_block(*stored)
-                skipped = max(0, after + 1 - block.first)
-                yield block.first + skipped, block.names[skipped : until - block.first + 1]
-
-    def _read_decided(self, from_us: int, until_us: int, *names: str) -> Iterator[tuple[Any, ...]]:
-        """Read when the consignments with a decision in a period were received, with some columns of the decisions."""
-        for within in list_ranges(self.queries, from_us, until_us):
-            query = select_decided(within.after, within.until, until_us).where(BLOCKS.c.max_us >= from_us)
-            for stored in self.queries.fetch_all(query.order_by(BLOCKS.c.first)):
-                for values in _read_decisions(stored, within, names):
-                    if from_us <= values[0] < until_us:
-                        yield values
-
-    def _find_latest(self, within: EntryRange, before_us: int, latest: int | None) -> int | None:
-        """Find the time of `find_latest_decision_us` in a range of entries; `latest` is the one found so far."""
-        query = select_decided(within.after, within.until, before_us).order_by(BLOCKS.c.max_us.desc())
-        start = 0
-        while rows := self.queries.fetch_all(query.limit(LATEST_BLOCKS).offset(start)):
-            for stored in rows:
-                if latest is not None and stored.max_us <= latest:
-                    return latest
-                found = [at_us for (at_us,) in _read_decisions(stored, within, ()) if at_us < before_us]
-                latest = max([*found, *([] if latest is None else [latest])], default=None)
-            start += len(rows)
-        return latest
-
-    def _read_history(self, found: Iterable[Any], kinds: str) -> Iterator[EntryBlock]:
-        """Open blocks of which the heads were read, some at a time; read the bodies too of those with other kinds of history keys.
-
-        Blocks that are joined meanwhile are cut, so that each entry is read once. Where joined blocks meet within an earlier block, it
-        is read from both.
-        """
-        waiting, done = iter(found), 0
-        while heads := list(islice(waiting, PAGE_BLOCKS)):
-            blocks, begins = [open_block(*stored) for stored in heads], list[int]()
-            for block in blocks:
-                begins.append(max(block.first, done + 1))
-                done = max(done, block.last)
-            again = {
-                begin: block.last
-                for block, begin in zip(blocks, begins, strict=True)
-                if begin <= block.last and (begin > block.first or block.needs_body(kinds))
-            }
-            places = sorted({*again, *again.values()})
-            whole = [open_block(*stored) for stored in self.queries.fetch_places(WHOLE, places)]
-            for block, begin in zip(blocks, begins, strict=True):
-                if begin in again:
-                    yield from _cut_range(whole, begin, block.last)
-                elif begin <= block.last:
-                    yield block
-
     def _identify(self) -> tuple[str, str, bytes]:
         with self._engine.connect() as connection:
             found = connection.execute(sa.select(LOG)).one()
         return str(found.log_id), str(found.key_fingerprint), bytes(found.identifier_key)
 
+    def _fetch_pages(
+        self, columns: Sequence[Any], after: int, until: int | None, kinds: Sequence[Kind], size: int
+    ) -> Iterator[Sequence[Any]]:
+        """Fetch entries in order, some at a time; the first column is the sequence number."""
+        while rows := self._fetch_page(columns, after, until, kinds, size):
+            yield rows
+            if len(rows) < size:
+                return
+            after = rows[-1][0]
 
-def _read_decisions(stored: Any, within: EntryRange, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """Read the times and some columns of the decisions of a block that are in a range of entries."""
-    block = open_block(*stored[: len(HEADS)])
-    here = slice(max(0, within.after + 1 - block.first), within.until and within.until + 1 - block.first)
-    columns = block.read_columns("kind", "at_us", *names)
-    for kind, *values in zip(*(column[here] for column in columns), strict=True):
-        if kind == "decision":
-            yield tuple(values)
+    def _fetch_page(
+        self, columns: Sequence[Any], after: int, until: int | None, kinds: Sequence[Kind], size: int
+    ) -> list[Any]:
+        query = select_entries(columns, after, until, kinds).limit(size)
+        return self.queries.fetch_compiled(self.queries.compile(query))
 
+    def name_terms(self, rows: Sequence[Any]) -> list[Columns]:
+        """Return rows with texts in place of their numbers."""
+        if len(rows) <= FEW_ROWS:
+            return [*map(self.terms.name_row, rows)]
+        columns: list[Sequence[Any]] = [*zip(*rows, strict=True)]
+        for name in TERM_NAMES:
+            numbers = columns[PLACES[name]]
+            columns[PLACES[name]] = [*map(self.terms.get_text, numbers)]
+        return [*zip(*columns, strict=True)]
 
-def _select_rows(rows: list[Columns], after: int, until: int | None, kinds: Sequence[Kind]) -> list[Columns]:
-    """Select the entries of a range and of some kinds."""
-    if rows and (rows[0][0] <= after or (until is not None and rows[-1][0] > until)):
-        rows = [row for row in rows if row[0] > after and (until is None or row[0] <= until)]
-    return [row for row in rows if row[1] in kinds] if kinds else rows
+    def _decode(self, rows: Sequence[Any]) -> list[Event]:
+        return [*map(decode_row, self.name_terms(rows))]
 
-
-def _cut_range(blocks: Sequence[EntryBlock], first: int, last: int) -> Iterator[EntryBlock]:
-    """Cut the entries from `first` to `last` out of blocks that were read in order, and in part before others of them were joined."""
-    start = bisect_left(blocks, first, key=lambda block: block.last)
-    while first <= last:
-        if start == len(blocks) or blocks[start].first > first:
-            raise ServiceFault(
-                "the event log changes while it is read",
-                where=f"entry {first}",
-                todo="try again; if it stays, run npsrisk verify-log",
-            )
-        end = min(last, blocks[start].last)
-        yield cut_block(blocks[start], first, end)
-        first, start = end + 1, start + 1
-
-
-def _pick_rows(
-    blocks: Iterable[EntryBlock], sequences: Sequence[int], without: frozenset[str]
-) -> list[Columns]:
-    """Read the entries with these ascending sequence numbers from blocks in order, each once if blocks are joined meanwhile."""
-    rows: list[Columns] = []
-    end = 0
-    for block in blocks:
-        begin = max(end, bisect_left(sequences, block.first))
-        end = max(end, bisect_right(sequences, block.last))
-        here = sequences[begin:end]
-        if not here:
-            continue
-        if len(here) <= MAX_PICKED_ROWS:
-            rows += [block.read_row(sequence - block.first, without) for sequence in here]
-        else:
-            found = block.read_rows(without)
-            rows += [found[sequence - block.first] for sequence in here]
-    return rows
-
-
-def require_tables(engine: sa.Engine, where: str) -> None:
-    """Raise `BadSetting` if a database has no log, or one with the tables of an earlier version; `where` names it."""
-    found = set(sa.inspect(engine).get_table_names())
-    if {LOG.name, BLOCKS.name, SPANS.name} <= found:
-        return
-    if LOG.name in found and found & {"events", BLOCKS.name}:
-        raise BadSetting(
-            "the event log has the tables of an earlier version",
-            where=URL_SETTING,
-            got=where,
-            todo="back it up, then start the service once: it converts the log",
+    def _choose(self, rows: Sequence[Any], names: set[str], until: int | None) -> list[Event]:
+        """Decode the rows that have one of some identifiers, and not only its digest, up to the sequence number `until`."""
+        place = PLACES["consignment_id"]
+        return self._decode(
+            [row for row in rows if row[place] in names and (until is None or row[0] <= until)]
         )
-    raise BadSetting(
-        "there is no event log",
-        where=URL_SETTING,
-        got=where,
-        todo="set it to the database of the service, or set NPSRISK_STATE_DIR to its state directory",
-    )
+
+
+def _get_sequence(row: Any) -> int:
+    return int(row[0])
+
+
+def _decided(from_us: int | None, until_us: int) -> Any:
+    """Build the condition for decisions on consignments received in a period; `until_us` excluded."""
+    at_us = ENTRIES.c.at_us
+    within = at_us < until_us if from_us is None else (at_us >= from_us) & (at_us < until_us)
+    return IS_DECISION & within

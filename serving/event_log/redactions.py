@@ -1,22 +1,21 @@
-"""Removal of content: what was removed, what can be removed, and the removal in the blocks."""
+"""Removal of content: what was removed, what can be removed, and the removal in the table of entries."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from serving.event_log.blocks.codec import EntryBlock, encode_block, open_block
-from serving.event_log.blocks.frames import ZSTD
-from serving.event_log.databases.tables import BLOCKS
-from serving.event_log.event_rows import EventRow
+from serving.event_log.databases.tables import ENTRIES, TERMS
+from serving.event_log.event_rows import Columns
 from serving.event_log.events import ARRIVAL_KINDS, CONTENT_KINDS, EMPTY, RedactionEvent
 from serving.event_log.hash_chain import RedactedDigest, RedactedRanges, Redaction
-from serving.event_log.queries import PAGE_BLOCKS, WHOLE, select_range
-from serving.event_log.reader import HEAD_ONLY, LogReader
+from serving.event_log.queries import IN_LIMIT, list_columns, select_entries
+from serving.event_log.reader import PAGE_ENTRIES, LogReader
+from serving.event_log.terms import NewTerms
 
-NOT_COUNTED = ("content", "plain", "sealed", "keys", "features", "reasons")
+HAS_CONTENT = ENTRIES.c.plain != sa.literal(EMPTY, sa.LargeBinary)
 _decode = msgspec.msgpack.Decoder(Redaction).decode
 
 
@@ -29,9 +28,8 @@ class RebuiltKeys(NamedTuple):
 
 
 def read_redactions(log: LogReader) -> list[Redaction]:
-    """Read the recorded removals of content, in order."""
-    events = log.read_entries_of(RedactionEvent)
-    return [_decode(event.plain) for event in events if event.plain != EMPTY]
+    """Read the recorded removals of content, in order; raise `msgspec.MsgspecError` if one was changed."""
+    return [_decode(event.plain) for event in log.read_entries_of(RedactionEvent)]
 
 
 def find_redaction_end(log: LogReader) -> int:
@@ -40,92 +38,95 @@ def find_redaction_end(log: LogReader) -> int:
 
 
 def list_content(log: LogReader, consignment_id: str) -> list[int]:
-    """List the sequence numbers of the entries of a consignment that have content."""
-    found = log.finder.find([consignment_id], log.last_sequence).get(consignment_id, [])
-    rows = map(EventRow._make, log.read_places(found, HEAD_ONLY))
-    return [row.sequence for row in rows if row.consignment_id == consignment_id and _has_content(row)]
+    """List the sequence numbers of the arrivals of a consignment that have content."""
+    digest = log.compute_digest(consignment_id)
+    query = sa.select(ENTRIES.c.sequence).where(
+        ENTRIES.c.digest == digest,
+        ENTRIES.c.consignment_id == consignment_id,
+        ENTRIES.c.kind.in_(ARRIVAL_KINDS),
+        HAS_CONTENT,
+    )
+    return [sequence for (sequence,) in log.queries.fetch_all(query.order_by(ENTRIES.c.sequence))]
 
 
 def find_first_recorded(log: LogReader, moment_us: int, after: int = 0) -> int | None:
     """Find the first entry after the sequence number `after` recorded at or after a time; return None if there is none."""
-    for rows in log.read_rows(after, None, NOT_COUNTED):
-        for row in map(EventRow._make, rows):
-            if (row.at_us if row.recorded_us is None else row.recorded_us) >= moment_us:
-                return row.sequence
-    return None
+    recorded = sa.func.coalesce(ENTRIES.c.recorded_us, ENTRIES.c.at_us)
+    query = select_entries([ENTRIES.c.sequence], after).where(recorded >= moment_us).limit(1)
+    found: int | None = log.queries.fetch_value(query)
+    return found
 
 
 def count_unredacted(log: LogReader, after: int, until: int) -> int:
     """Count the consignments with content after the sequence number `after` up to `until`."""
-    pages = log.read_rows(after, until, NOT_COUNTED, ARRIVAL_KINDS)
-    return sum(_has_content(row) for rows in pages for row in map(EventRow._make, rows))
-
-
-def _has_content(row: EventRow) -> bool:
-    return row.kind in ARRIVAL_KINDS and not row.redacted
+    query = sa.select(sa.func.count()).where(
+        ENTRIES.c.sequence.between(after + 1, until), ENTRIES.c.kind.in_(ARRIVAL_KINDS), HAS_CONTENT
+    )
+    return int(log.queries.fetch_value(query))
 
 
 def remove_content(
-    connection: Connection, removal: Redaction, keys: Mapping[int, RebuiltKeys], concerned: set[int] | None
+    log: LogReader,
+    connection: Connection,
+    removal: Redaction,
+    keys: Sequence[RebuiltKeys],
+    concerned: Sequence[int] | None,
 ) -> Redaction:
-    """Remove the content of consignments from their blocks; return the record with number and digest of the remains.
+    """Remove the content of consignments; return the record with number and digest of the remains.
 
     Parameters
     ----------
+    log : LogReader
     connection : Connection
         In a transaction, in which the record must be written too.
     removal : Redaction
         Its `emptied` and `digest` are filled in.
-    keys : mapping
-        New history keys by sequence number.
-    concerned : set of int or None
+    keys : sequence of RebuiltKeys
+        New history keys of some of the entries.
+    concerned : sequence of int or None
         Entries whose content is removed; None for all entries of the range with content.
     """
+    terms = NewTerms()
+    for each in keys:
+        values = {"kinds": log.terms.add(each.kinds, terms), "keys": each.keys}
+        connection.execute(sa.update(ENTRIES).where(ENTRIES.c.sequence == each.sequence).values(values))
+    _insert_terms(connection, terms)
     remains = RedactedDigest()
-    after = removal.after
-    while True:
-        query = select_range(WHOLE, after, removal.up_to).order_by(BLOCKS.c.first).limit(PAGE_BLOCKS)
-        found = connection.execute(query).all()
-        if not found:
-            return msgspec.structs.replace(removal, emptied=remains.entries, digest=remains.digest())
-        for stored in found:
-            if concerned is None or not concerned.isdisjoint(range(stored.first, stored.last + 1)):
-                _redact_block(connection, open_block(*stored), _Removal(removal, keys, concerned), remains)
-        after = found[-1].last
+    for where in _list_conditions(removal, concerned):
+        emptied = sa.update(ENTRIES).where(where, ENTRIES.c.kind.in_(CONTENT_KINDS))
+        connection.execute(emptied.values(plain=EMPTY, sealed=None, features=None, reasons=None))
+        _add_remains(log, connection, where, remains)
+    return msgspec.structs.replace(removal, emptied=remains.entries, digest=remains.digest())
 
 
-class _Removal(NamedTuple):
-    """A removal: its record, new history keys, and the entries concerned, as `remove_content` takes them."""
-
-    removal: Redaction
-    keys: Mapping[int, RebuiltKeys]
-    concerned: set[int] | None
-
-    def concerns(self, sequence: int) -> bool:
-        if self.concerned is not None:
-            return sequence in self.concerned
-        return self.removal.after < sequence <= self.removal.up_to
+def insert_row(log: LogReader, connection: Connection, row: Columns, head: bytes) -> None:
+    """Insert an entry in a transaction."""
+    (values,), terms = log.terms.number_rows([row])
+    _insert_terms(connection, terms)
+    named = dict(zip(ENTRIES.columns.keys(), [*values, head], strict=True))
+    connection.execute(ENTRIES.insert().values(named))
 
 
-def _redact_block(
-    connection: Connection, block: EntryBlock, given: _Removal, remains: RedactedDigest
-) -> None:
-    rows, hashes = list(map(EventRow._make, block.read_rows())), block.hashes
-    changed = False
-    for place, row in enumerate(rows):
-        if not given.concerns(row.sequence):
-            continue
-        if row.sequence in given.keys:
-            row = row._replace(**given.keys[row.sequence]._asdict())
-            changed = True
-        if row.kind in CONTENT_KINDS and not row.redacted:
-            row = row._replace(plain=EMPTY, sealed=None, features=None, reasons=None)
-            changed = True
-        rows[place] = row
-        if row.redacted:
-            remains.add(row, hashes[place])
-    if changed:
-        stored = encode_block(rows, hashes, ZSTD)
-        connection.execute(
-            sa.update(BLOCKS).where(BLOCKS.c.first == block.first).values(head=stored.head, body=stored.body)
-        )
+def _insert_terms(connection: Connection, terms: NewTerms) -> None:
+    for number, text in terms:
+        connection.execute(TERMS.insert().values(number=number, text=text))
+
+
+def _list_conditions(removal: Redaction, concerned: Sequence[int] | None) -> list[Any]:
+    if concerned is None:
+        return [ENTRIES.c.sequence.between(removal.after + 1, removal.up_to)]
+    return [
+        ENTRIES.c.sequence.in_(concerned[start : start + IN_LIMIT])
+        for start in range(0, len(concerned), IN_LIMIT)
+    ]
+
+
+def _add_remains(log: LogReader, connection: Connection, where: Any, remains: RedactedDigest) -> None:
+    """Add the entries without content to the digest."""
+    after = 0
+    columns = [*list_columns(), ENTRIES.c.hash]
+    query = sa.select(*columns).where(where, ~HAS_CONTENT).order_by(ENTRIES.c.sequence).limit(PAGE_ENTRIES)
+    while found := connection.execute(query.where(ENTRIES.c.sequence > after)).all():
+        for row, stored in zip(log.name_terms([row[:-1] for row in found]), found, strict=True):
+            remains.add(row, bytes(stored[-1]))
+        after = found[-1][0]

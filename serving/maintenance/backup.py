@@ -3,7 +3,7 @@
     DIR/manifest.json   number of entries, head of the hash chain, and the SHA-256 of each file
     DIR/events.db       the event log, as an SQLite file whatever the database is
     DIR/models/         published models
-    DIR/keys/           data key, monthly keys and approvers; with --keys FOLDER they are written there instead
+    DIR/keys/           data keys, list of what was forgotten, and approvers; with --keys FOLDER they are written there instead
 
 Both write to a new folder next to or in the target, verify what they wrote, and only then rename it. After a kill the next
 run removes what the killed one left.
@@ -16,14 +16,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from consignments.errors import BadSetting, FileFault, ServiceFault
 from consignments.files.whole_files import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, flush_file, flush_folder
-from features.history.pseudonyms import load_data_key
-from serving.encryption.key_file import FILE_NAME as PERIOD_KEYS_FILE
+from features.history.data_keys import read_data_keys
 from serving.encryption.vault import Vault
 from serving.event_log.copies import (
     convert_file,
@@ -32,11 +31,13 @@ from serving.event_log.copies import (
     get_sqlite_path,
     is_sqlite_url,
 )
-from serving.event_log.key_erasures import check_vault
+from serving.event_log.log import EventLog
+from serving.event_log.log_keys import check_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.event_log.verification.chain import refuse_broken_chain, verify_chain
 from serving.process.settings import Settings
 from serving.process.state_directory import RESTORE_PART, StateLock
+from serving.state.forgetting import LIST_NAME, ForgottenList, forget_again
 
 FORMAT = 1
 MANIFEST_FILE, LOG_FILE, MODELS, KEYS = "manifest.json", "events.db", "models", "keys"
@@ -79,6 +80,14 @@ class BackupManifest(msgspec.Struct, frozen=True):
     files: dict[str, BackupFile]
 
 
+class RestoreResult(NamedTuple):
+    """The manifest of what was restored, the number of removals of forgotten content that were repeated, and the hash of the last entry."""
+
+    manifest: BackupManifest
+    removed: int
+    head: str
+
+
 def back_up(
     settings: Settings, out: Path, keys_out: Path | None = None, progress: Progress | None = None
 ) -> BackupManifest:
@@ -100,14 +109,14 @@ def back_up(
     BadSetting
         There is no log, or the data key is not that of the log.
     ServiceFault
-        The log cannot be read, is damaged, or a monthly key is missing.
+        The log cannot be read, is damaged, or a sealing key is missing.
     """
     for folder in (out, keys_out):
         if folder is not None:
             _require_new(folder)
     part, keys_part = _create_part(out), None if keys_out is None else _create_part(keys_out)
     try:
-        # First the log, then the keys: a key is created before the entries that need it.
+        # First the log, then the keys: a key is created before the entries that it seals.
         copy_to_file(settings.database_url, part / LOG_FILE, progress)
         keys = _create_folder(part / KEYS) if keys_part is None else keys_part
         _copy_keys(settings, keys)
@@ -128,8 +137,11 @@ def back_up(
 
 def restore(
     settings: Settings, source: Path, keys_source: Path | None = None, progress: Progress | None = None
-) -> BackupManifest:
+) -> RestoreResult:
     """Restore a backup to the state directory and the database of the settings, both without a log.
+
+    What the lists of the backup and next to the data key say was forgotten is removed again. A file of data keys that is there already
+    stays if it has all keys of the backup.
 
     Parameters
     ----------
@@ -152,6 +164,8 @@ def restore(
     with StateLock(settings.state_dir):
         part = settings.state_dir / RESTORE_PART
         targets = _find_targets(settings, manifest)
+        if _keeps_keys(settings.data_key_file, keys / DATA_KEY_FILE):
+            targets.pop(f"{KEYS}/{DATA_KEY_FILE}")
         _require_absent(targets, manifest, killed_before=part.exists())
         try:
             shutil.rmtree(part, ignore_errors=True)
@@ -161,12 +175,53 @@ def restore(
                 _copy_verified(origin, part / name, expected)
             convert_file(part / LOG_FILE)  # a backup of an earlier version
             _verify(part, part / KEYS, manifest, progress)
+            forgotten = ForgottenList(settings.data_key_file)
+            forgotten.add(ForgottenList(part / KEYS / DATA_KEY_FILE).read())
             _place(settings, part, targets, progress)
             shutil.rmtree(part)
             flush_folder(settings.state_dir)
         except OSError as error:
             raise _write_fault(settings.state_dir, error) from error
-    return manifest
+        vault = Vault.load(settings.data_key_file)
+        with EventLog.open(settings.database_url, vault) as log:
+            removed = forget_again(log, forgotten, settings.state_dir)
+            return RestoreResult(manifest, removed, log.head)
+
+
+def _keeps_keys(here: Path, copy: Path) -> bool:
+    """Check whether a file of data keys is there already and has all keys of the copy; a later one has more sealing keys."""
+    try:
+        mine, theirs = read_data_keys(here), read_data_keys(copy)
+    except BadSetting:
+        return False
+    same = mine.pseudonym_key == theirs.pseudonym_key
+    return same and all(key in mine.sealing_keys for key in theirs.sealing_keys)
+
+
+def delete_old_backups(folder: Path, keys: Path | None, log_id: str, before: datetime) -> list[Path]:
+    """Delete the backups of a log, next to `folder`, that were made before a time, and the keys with their names next to `keys`.
+
+    Other files and folders stay, and so does what is not whole. Returns the folders that were deleted.
+    """
+    deleted = []
+    for path in sorted(folder.absolute().parent.iterdir()):
+        try:
+            manifest = _read_manifest(path)
+        except FileFault:
+            continue
+        if manifest.log_id != log_id or datetime.fromisoformat(manifest.created_at) >= before:
+            continue
+        apart = None if keys is None else keys.absolute().parent / path.name
+        try:
+            # Without its manifest a folder is no backup, if the rest cannot be deleted now.
+            (path / MANIFEST_FILE).unlink()
+            shutil.rmtree(path)
+            if apart is not None and (apart / DATA_KEY_FILE).exists():
+                shutil.rmtree(apart)
+        except OSError as error:
+            raise _write_fault(path, error) from error
+        deleted.append(path)
+    return deleted
 
 
 def _place(settings: Settings, part: Path, targets: dict[str, Path], progress: Progress | None) -> None:
@@ -180,17 +235,20 @@ def _place(settings: Settings, part: Path, targets: dict[str, Path], progress: P
 
 
 def _find_targets(settings: Settings, manifest: BackupManifest) -> dict[str, Path]:
-    """Return the place of each file; a log in another database than SQLite has none, nor have approvers outside the state directory."""
+    """Return the place of each file that is put there.
+
+    A log in another database than SQLite has none, nor have approvers outside the state directory, data keys that are there already, and
+    the list of what was forgotten, which is joined with the one that is there.
+    """
     named = {
         f"{KEYS}/{DATA_KEY_FILE}": settings.data_key_file,
-        f"{KEYS}/{PERIOD_KEYS_FILE}": settings.period_keys_dir / PERIOD_KEYS_FILE,
     }
     if is_sqlite_url(settings.database_url):
         named[LOG_FILE] = get_sqlite_path(settings.database_url)
     # Elsewhere only an administrator writes it.
     if settings.approvers_file.absolute().is_relative_to(settings.state_dir.absolute()):
         named[f"{KEYS}/{APPROVERS_FILE}"] = settings.approvers_file
-    without = {LOG_FILE, f"{KEYS}/{APPROVERS_FILE}"} - named.keys()
+    without = {LOG_FILE, f"{KEYS}/{APPROVERS_FILE}", f"{KEYS}/{LIST_NAME}"} - named.keys()
     return {
         name: named.get(name, settings.state_dir / name) for name in manifest.files if name not in without
     }
@@ -226,9 +284,7 @@ def _verify(folder: Path, keys: Path, manifest: BackupManifest, progress: Progre
 
 def _describe(folder: Path, keys: Path, progress: Progress | None) -> BackupManifest:
     """Verify the log and the keys of a folder, and return its manifest."""
-    vault = Vault(data_key := load_data_key(keys / DATA_KEY_FILE))
-    if (keys / PERIOD_KEYS_FILE).exists():
-        vault = Vault.load(keys, data_key)
+    vault = Vault.load(keys / DATA_KEY_FILE)
     with LogReader.open_to_read(f"sqlite:///{folder / LOG_FILE}") as log:
         result = verify_chain(log, progress=progress)
         refuse_broken_chain(result)
@@ -245,7 +301,7 @@ def _describe(folder: Path, keys: Path, progress: Progress | None) -> BackupMani
 def _copy_keys(settings: Settings, keys: Path) -> None:
     for path, name in (
         (settings.data_key_file, DATA_KEY_FILE),
-        (settings.period_keys_dir / PERIOD_KEYS_FILE, PERIOD_KEYS_FILE),
+        (ForgottenList(settings.data_key_file).path, LIST_NAME),
         (settings.approvers_file, APPROVERS_FILE),
     ):
         if path.exists():

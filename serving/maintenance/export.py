@@ -17,7 +17,7 @@ from consignments.files.work_folder import open_work_folder
 from consignments.records import Consignment
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec
-from serving.event_log.key_erasures import check_vault
+from serving.event_log.log_keys import check_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.event_log.redactions import find_redaction_end
 from serving.maintenance.export_tables import ExportSchema, LogTables, name_features_table
@@ -26,7 +26,7 @@ from serving.scoring.past_models import PastModels
 MANIFEST_FILE = "export.json"
 """File that describes the exported tables and their log."""
 PROGRESS_ENTRIES = 5_000
-EXCLUDED_FROM_SCHEMA = ("keys", "features", "reasons")
+EXCLUDED_FROM_SCHEMA = ("sealed", "keys", "features", "reasons")
 EXCLUDED_FROM_TABLES = ("keys",)
 NO_PERSONAL_COLUMNS = (
     "personal columns are not exported; to include them, run npsrisk export --personal with the data key"
@@ -63,7 +63,7 @@ def export_log(
     BadSetting
         The log was written with another data key.
     ServiceFault
-        An entry cannot be read, or a monthly key is missing.
+        An entry cannot be read, or a sealing key is missing.
     """
     if vault is not None:
         check_vault(log, vault)
@@ -78,16 +78,12 @@ def export_log(
     }
     entries = EventCodec(vault, Consignment, ())
     with _replace_folder(out) as folder:
-        survey = _scan_schema(log, entries, progress)
+        survey = _scan_schema(log, progress)
         if survey.emptied:
             notes.append(
                 f"{survey.emptied:,} consignments (all up to entry {find_redaction_end(log):,}) are not exported, because "
                 "npsrisk forget removed their content; history computed from these tables does not count them"
             )
-        notes += [
-            f"{count:,} consignments are not exported: {erasure}; history computed from these tables does not count them"
-            for erasure, count in survey.erased.items()
-        ]
         survey.names = _feature_names(survey, bundles, notes)
         tables = LogTables(log, entries, folder, survey, manifest)
         for event in log.read_events(until=log.last_sequence, without=EXCLUDED_FROM_TABLES):
@@ -108,11 +104,10 @@ def export_log(
     return manifest
 
 
-def _scan_schema(log: LogReader, entries: EventCodec, progress: Progress | None) -> ExportSchema:
+def _scan_schema(log: LogReader, progress: Progress | None) -> ExportSchema:
     survey = ExportSchema()
-    without = EXCLUDED_FROM_SCHEMA if entries.has_erasures else (*EXCLUDED_FROM_SCHEMA, "sealed")
-    for event in log.read_arrivals(until=log.last_sequence, without=without):
-        survey.scan(event, entries.find_erasure(event))
+    for event in log.read_arrivals(until=log.last_sequence, without=EXCLUDED_FROM_SCHEMA):
+        survey.scan(event)
         _report_progress(progress, "columns", event.sequence, log.last_sequence)
     return survey
 

@@ -31,7 +31,6 @@ from consignments.tables import build_column
 from consignments.timestamps import to_datetime
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from models.reasons.ranking import Reason
-from serving.encryption.key_file import KeyErasure
 from serving.event_log.event_codec import (
     CustomsState,
     EventCodec,
@@ -82,8 +81,6 @@ class ExportSchema:
         Number of decisions with content, by (`NAME/VERSION`, digest of the bundle, digest of the feature spec).
     emptied : int
         Number of entries whose content was removed.
-    erased : Counter
-        Number of entries whose personal fields nobody can decrypt, by the erasure of their key.
     names : dict
         Feature names by the digest of their spec, if known.
     """
@@ -91,16 +88,13 @@ class ExportSchema:
     declared: dict[str, Any] = field(default_factory=dict)
     models: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     emptied: int = 0
-    erased: Counter[str] = field(default_factory=Counter)
     names: dict[str, list[str]] = field(default_factory=dict)
 
-    def scan(self, event: ArrivalEvent, erasure: KeyErasure | None) -> None:
-        """Add an arrival or a decision to the schema, with the erasure of its key, if there is one."""
+    def scan(self, event: ArrivalEvent) -> None:
+        """Add an arrival or a decision to the schema."""
         if event.redacted:
             self.emptied += 1
             return
-        if erasure is not None:
-            self.erased[str(erasure)] += 1
         for name, value in _decode_plain(event.plain).items():
             if name not in _COMMON_COLUMNS:
                 kind = NUMBER if isinstance(value, float) else TEXT
@@ -218,7 +212,7 @@ class LogTables:
                 pass
 
     def _add_arrival(self, event: ArrivalEvent) -> None:
-        if not event.redacted and self._entries.find_erasure(event) is None:
+        if not event.redacted:
             self._consignments.add(event)
         if isinstance(event, DecisionEvent):
             self._decisions.add(event)

@@ -30,14 +30,12 @@ from features.history.ordering import (
 )
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
-from serving.encryption.vault import Vault
 from serving.event_log.event_codec import Arrival, EventCodec
 from serving.event_log.events import IMPORTED_BY, Event
-from serving.event_log.key_erasures import load_or_create_data_key
 from serving.event_log.log import EventLog
+from serving.event_log.log_keys import load_or_create_vault
 from serving.event_log.reader import Progress
 from serving.event_log.verification.chain import require_valid_chain
-from serving.maintenance.published_config import load_published_config
 from serving.process.clock import read_clock_us
 from serving.process.settings import Settings
 from serving.process.state_directory import StateLock
@@ -48,6 +46,7 @@ from serving.scoring.intake import (
     check_outcome,
     is_notice,
 )
+from serving.state.published_config import load_published_config
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,13 +126,13 @@ def import_tables(read: ReadTables, settings: Settings, progress: Progress | Non
         All rows of a table were rejected. The valid rows of other tables are in the log.
     """
     with StateLock(settings.state_dir):
-        data_key = load_or_create_data_key(settings.data_key_file, settings.state_dir, settings.database_url)
+        vault = load_or_create_vault(settings.data_key_file, settings.state_dir, settings.database_url)
         config = load_published_config(settings.state_dir)
         tables = read(config.build_record_type())
-        log = EventLog.open(settings.database_url, Vault.load(settings.period_keys_dir, data_key))
+        log = EventLog.open(settings.database_url, vault)
         try:
             require_valid_chain(log)
-            pipeline = Pipeline(config, FittedParameters.create_empty(), Pseudonyms(data_key))
+            pipeline = Pipeline(config, FittedParameters.create_empty(), Pseudonyms(vault.data_key))
             counts = import_past(log, pipeline, build_past(tables, config.build_record_type()), progress)
         finally:
             log.close()
@@ -303,7 +302,6 @@ class _EntryBuilder:
         self._counterparts = np.zeros_like(self._keys)
         self._now_us = read_clock_us()
         self._refused: Counter[str] = Counter()
-        self._old_spellings = log.read_spellings()
 
     def build_entries(self, past: PastEvents, events: HistoryEvents) -> Iterator[Event | None]:
         """Build the entries of some events, in order."""
@@ -318,8 +316,9 @@ class _EntryBuilder:
                 yield self._alert(past.alerts[row], row)
             else:
                 name, at_us = past.arrivals.consignment_id[row].as_py(), int(past.arrivals.cancelled_us[row])
-                name = self._resolve(name)
-                yield self._entries.encode_cancellation(0, name, at_us, None, IMPORTED_BY)
+                yield self._entries.encode_cancellation(
+                    0, normalize_identifier(name), at_us, None, IMPORTED_BY
+                )
 
     def _arrival(self, c: Consignment, row: int) -> Event | None:
         complaint = check_arrival(c, self._now_us)
@@ -330,21 +329,19 @@ class _EntryBuilder:
             return None
         assert c.received_at is not None
         self._pipeline.fill_keys(c, self._keys, self._counterparts)
-        name = self._resolve(c.consignment_id)
-        packed = self._entries.pack(c, to_us(c.received_at), name)  # npsrisk forget uses the same month
+        name = normalize_identifier(c.consignment_id)
+        packed = self._entries.pack(c, name)
         arrival = Arrival.build(c, packed, IMPORTED_BY, name)
         return self._entries.encode_arrival(0, None, arrival, self._keys, self._counterparts)
-
-    def _resolve(self, identifier: str) -> str:
-        """Return the name of a consignment in the log, as `serving.state.state.State.resolve` does."""
-        return identifier if identifier in self._old_spellings else normalize_identifier(identifier)
 
     def _outcome(self, outcome: Outcome, row: int) -> Event | None:
         complaint = check_outcome(outcome, self._now_us)
         if complaint is not None:
             self._refuse("outcomes", row, complaint)
             return None
-        return self._entries.encode_outcome(0, outcome, IMPORTED_BY, self._resolve(outcome.consignment_id))
+        return self._entries.encode_outcome(
+            0, outcome, IMPORTED_BY, normalize_identifier(outcome.consignment_id)
+        )
 
     def _alert(self, alert: Alert, row: int) -> Event | None:
         complaint = check_alert(alert, self._now_us)

@@ -15,15 +15,14 @@ from features.links.trace import LinkTable
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import ArrivalEvent
-from serving.event_log.key_erasures import check_vault
+from serving.event_log.log_keys import check_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.maintenance.recomputation import CHUNK_ARRIVALS, OutcomeEvents, read_arrivals
 
 Longs = NDArray[np.int64]
 EXCLUDED_FROM_LINKS = ("content", "keys", "features", "reasons")
-REDACTED, ERASED, UNREADABLE = (
+REDACTED, UNREADABLE = (
     "content was removed by npsrisk forget",
-    "encryption key of their month was erased",
     "fields cannot be decrypted",
 )
 
@@ -48,7 +47,7 @@ class LoggedLinks:
     BadSetting
         The log was written with another data key.
     ServiceFault
-        A monthly key is missing.
+        A sealing key is missing.
     """
 
     def __init__(self, log: LogReader, vault: Vault, pseudonyms: Pseudonyms) -> None:
@@ -90,7 +89,7 @@ class LoggedLinks:
 
     def _build_numbers(self, event: ArrivalEvent) -> LinkNumbers:
         """Build the link numbers of one consignment; all are missing if it cannot be read."""
-        missing = REDACTED if event.redacted else ERASED if self._codec.find_erasure(event) else ""
+        missing = REDACTED if event.redacted else ""
         if not missing:
             try:
                 consignment = self._codec.decode_consignment(event)

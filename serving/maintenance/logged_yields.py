@@ -142,6 +142,6 @@ class LoggedYields:
             ServiceFault,
             PromotionRefused,
             msgspec.DecodeError,
-        ):  # its key was erased, or it is of a later version
+        ):  # it is of a later version
             return
         self.messages.append(RecordedMessage(message, event.recorded_us, event.asked_by))

@@ -21,9 +21,9 @@ from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import decode_features, decode_keys
-from serving.event_log.events import ArrivalEvent, DecisionEvent, Event
+from serving.event_log.events import DecisionEvent, Event
 from serving.event_log.hash_chain import RedactedRanges
-from serving.event_log.key_erasures import check_vault
+from serving.event_log.log_keys import check_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.event_log.redactions import read_redactions
 from serving.maintenance.recomputation import (
@@ -128,10 +128,6 @@ class ParityReport:
         Number of entries that could not be read, by reason; history and alerts lack them or use their logged keys.
     forgotten : int
         Number of decisions that match the filter, but whose content was removed with a record of it.
-    corrected : int
-        Number of decisions that match the filter, but were made with times that were corrected later.
-    erased : Counter
-        Number of decisions that match the filter, but whose monthly key was erased, by the record of the erasure.
     """
 
     log_id: str
@@ -146,8 +142,6 @@ class ParityReport:
     not_compared_examples: list[str] = field(default_factory=list)
     unread: Counter[str] = field(default_factory=Counter)
     forgotten: int = 0
-    corrected: int = 0
-    erased: Counter[str] = field(default_factory=Counter)
 
     @property
     def equal(self) -> bool:
@@ -175,11 +169,6 @@ class ParityReport:
             lines.append(
                 f"  {self.forgotten:,} more cannot be recomputed: npsrisk forget removed their content"
             )
-        if self.corrected:
-            lines.append(
-                f"  {self.corrected:,} more cannot be recomputed: they were made with a clock that was ahead"
-            )
-        lines += [f"  {count:,} more cannot be recomputed: {why}" for why, count in self.erased.items()]
         lines += [f"  {count:,} not compared: {why}" for why, count in self.not_compared.most_common()]
         lines += (
             [f"    for example {', '.join(self.not_compared_examples)}"] if self.not_compared_examples else []
@@ -210,7 +199,7 @@ class RecomputationSources(NamedTuple):
     Attributes
     ----------
     vault : Vault
-        Vault with the monthly keys.
+        Vault of the log.
     pseudonyms : Pseudonyms
         Pseudonyms from the same data key.
     models : PastModels
@@ -262,7 +251,7 @@ class ParityCheck:
     BadSetting
         The log was written with another data key.
     ServiceFault
-        A monthly key is missing.
+        A sealing key is missing.
     """
 
     def __init__(
@@ -318,9 +307,6 @@ class ParityCheck:
                 for event, reason in piece.unread:
                     if self._is_compared(event, family):
                         self._exclude(event.sequence, reason)
-                for arrival in piece.erased:
-                    if self._is_compared(arrival, family):
-                        self._count_erased(arrival)
                 yield self._compare(piece, family)
                 done += len(events)
                 if self._progress is not None:
@@ -332,9 +318,7 @@ class ParityCheck:
         known, last = set[str](), 0
         for event in self._log.read_decisions(until=self._log.last_sequence, without=EXCLUDED_FROM_ORDER):
             known.add(event.model)
-            if self._wanted.matches(event) and self._has_wrong_times(event):
-                self.findings.corrected += 1
-            elif self._wanted.matches(event) and not self._is_selected(event):
+            if self._wanted.matches(event) and not self._is_selected(event):
                 self.findings.forgotten += 1
             elif self._wanted.matches(event):
                 scored.setdefault((event.model, event.model_sha256), _BundleDecisions()).add(event)
@@ -360,25 +344,13 @@ class ParityCheck:
         return list(families.values())
 
     def _is_selected(self, event: DecisionEvent) -> bool:
-        return (
-            not self._redacted.covers(event.sequence, event.consignment_id)
-            and self._wanted.matches(event)
-            and not self._has_wrong_times(event)
-        )
-
-    def _has_wrong_times(self, event: DecisionEvent) -> bool:
-        """Check whether a decision was made before the times in the log were corrected, so with another history."""
-        return self._log.corrections.find_uncertain_end(event.sequence) > 0
+        return not self._redacted.covers(event.sequence, event.consignment_id) and self._wanted.matches(event)
 
     def _is_compared(self, event: Event, family: BundleGroup) -> bool:
         return isinstance(event, DecisionEvent) and self._is_selected(event) and event.model_sha256 in family
 
     def _exclude(self, sequence: int, reason: str) -> None:
         self.findings.exclude(1, reason, self._decision_ids([sequence]))
-
-    def _count_erased(self, event: ArrivalEvent) -> None:
-        self.findings.erased[str(self._vault.find_erasure(event.sealed))] += 1
-        self.findings.decisions -= 1
 
     def _decision_ids(self, sequences: Sequence[int]) -> list[str]:
         return [self._log.format_decision_id(sequence) for sequence in sequences]

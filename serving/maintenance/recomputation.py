@@ -163,8 +163,6 @@ class RecomputedChunk(NamedTuple):
     channels : list of str, (m,)
     unread : list of (Event, str)
         Arrivals that cannot be read, with the reason.
-    erased : list of ArrivalEvent
-        Arrivals whose monthly key was erased with a record of it; their history keys are as logged.
     """
 
     keys: Keys
@@ -175,7 +173,6 @@ class RecomputedChunk(NamedTuple):
     X: Rows
     channels: list[str]
     unread: list[tuple[Event, str]]
-    erased: list[ArrivalEvent]
 
 
 class Recomputation:
@@ -222,13 +219,9 @@ class Recomputation:
             X=np.zeros((int(wanted.sum()), len(self.pipeline.spec)), dtype=np.float32),
             channels=[],
             unread=[],
-            erased=[],
         )
         for place, event in enumerate(events):
-            erased = self._entries.find_erasure(event) is not None
-            if (event.redacted or erased) and event.kinds == self._entries.kinds:
-                if erased:
-                    piece.erased.append(event)
+            if event.redacted and event.kinds == self._entries.kinds:
                 piece.keys[place], piece.counterparts[place] = decode_keys(event)
                 continue
             try:

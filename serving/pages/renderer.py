@@ -10,13 +10,13 @@ from consignments.errors import BadSetting, NpsriskError, ServiceFault
 from consignments.exchange.folder import KEYS_FOLDER
 from consignments.records import Consignment
 from consignments.timestamps import US_PER_DAY, convert_us_to_day, to_datetime
-from features.history.pseudonyms import Pseudonyms, load_data_key
+from features.history.data_keys import load_data_key
+from features.history.pseudonyms import Pseudonyms
 from features.indicators.operation_keys import OperationKeys
 from features.links.trace import LinkTable, LinkTrace
-from serving.encryption.key_file import FILE_NAME
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import ActionKind, EventCodec
-from serving.event_log.key_erasures import check_vault
+from serving.event_log.log_keys import check_vault
 from serving.event_log.reader import LogReader
 from serving.event_log.versions import find_counting_version
 from serving.maintenance.access_log import record_page_access
@@ -43,7 +43,6 @@ from serving.pages.texts import PageTexts, load_own_texts
 from serving.pages.traffic import DAYS, TrafficReader
 from serving.pages.waterfall import WIDTH, draw_waterfall, explain_decision, refuse_fetch
 from serving.process.settings import Settings
-from serving.process.state_directory import FileStamp, get_file_stamp
 from serving.scoring.past_models import PastModels
 
 Values = dict[str, Any]
@@ -77,7 +76,6 @@ class PageRenderer:
         self.log = LogReader.open_to_read(settings.database_url)
         self.texts: PageTexts = load_own_texts()
         self._vault: Vault | None = None
-        self._key_stamp: FileStamp | None = None
         self._plain = EventCodec(None, Consignment, ())
         self._lists = DayLists(self.log, self._plain)
         links = LinkReader(settings.database_url, Pseudonyms(self._data_key), self._load_vault)
@@ -148,14 +146,13 @@ class PageRenderer:
         return PageAnswer(status, html.encode(errors="backslashreplace"))
 
     def _open_vault(self) -> Vault:
-        """Open the vault; again if the file of monthly keys has changed."""
-        stamp = get_file_stamp(self._settings.state_dir / FILE_NAME)
-        if self._vault is None or stamp != self._key_stamp:
-            self._vault, self._key_stamp = self._load_vault(), stamp
+        """Open the vault at its first use; it reads the file of the data keys again by itself."""
+        if self._vault is None:
+            self._vault = self._load_vault()
         return self._vault
 
     def _load_vault(self) -> Vault:
-        vault = Vault.load(self._settings.period_keys_dir, self._data_key)
+        vault = Vault.load(self._settings.data_key_file)
         check_vault(self.log, vault)
         return vault
 

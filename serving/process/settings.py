@@ -145,14 +145,7 @@ class Settings(BaseSettings):
         Path,
         Field(
             alias="NPSRISK_DATA_KEY_FILE",
-            description="The key from which pseudonyms and encryption are derived. It is created on first use in the state directory. A file elsewhere must exist.",
-        ),
-    ] = Path()
-    period_keys_dir: Annotated[
-        Path,
-        Field(
-            alias="NPSRISK_PERIOD_KEYS_DIR",
-            description="Directory of the file period.keys. Services that stand by for each other share it.",
+            description="File of the data keys: for pseudonyms and for encryption. The list of what was forgotten lies next to it. It is created on first use in the state directory. A file elsewhere must exist.",
         ),
     ] = Path()
     approvers_file: Annotated[
@@ -255,7 +248,6 @@ class Settings(BaseSettings):
             object.__setattr__(self, "database_url", f"sqlite:///{self.state_dir / 'events.db'}")
         files = {
             "data_key_file": "data.key",
-            "period_keys_dir": "",
             # An absolute path replaces the state directory.
             "approvers_file": "approvers.toml" if self.api_keys_file is None else INSTALLED_APPROVERS_FILE,
             "exchange_dir": "exchange",

@@ -137,7 +137,7 @@ class MessageLinker:
     def _read_versions(
         self, names: Iterable[str], pending: Sequence[Event], entries: EventCodec
     ) -> dict[str, tuple[ArrivalEvent, Consignment]]:
-        """Read the versions that count; leave out those whose content was removed or whose key was erased."""
+        """Read the versions that count; leave out those whose content was removed."""
         wanted = set(names)
         waiting: dict[str, list[Event]] = {}
         for event in pending:
@@ -147,7 +147,7 @@ class MessageLinker:
         for name in wanted:
             stored = self._log.read_consignment_events(name, None, EXCLUDED_FROM_VERSIONS)
             version = find_counting_version([*stored, *waiting.get(name, ())])
-            if version is not None and not version.redacted and entries.find_erasure(version) is None:
+            if version is not None and not version.redacted:
                 found[name] = version, entries.decode_consignment(version)
         return found
 

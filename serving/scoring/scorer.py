@@ -132,7 +132,7 @@ class Scorer:
         try:
             self.committer.check()
             now_us = self.clock()
-            arriving = self._pack_or_repeat(asked, now_us)
+            arriving = self._pack_or_repeat(asked)
             fresh = [each for each in arriving if isinstance(each, PendingConsignment)]
             counted = self._compute_features(fresh) if fresh else None
         except Exception as fault:
@@ -160,13 +160,11 @@ class Scorer:
         """Compute the reasons of a row of this model's features, with words of its goods text."""
         return list(self.model.risk.explain(np.array(features, dtype=np.float32), count, goods=goods))
 
-    def _pack_or_repeat(
-        self, asked: Sequence[ScoreRequest], now_us: int
-    ) -> list[PendingConsignment | ScoreResult]:
+    def _pack_or_repeat(self, asked: Sequence[ScoreRequest]) -> list[PendingConsignment | ScoreResult]:
         """Pack consignments; for one that equals its latest version return the recorded decision."""
         names = [self.state.resolve(each.c.consignment_id) for each in asked]
         consignments = [self._convert(each.c) for each in asked]
-        packed = self.model.entries.pack_all(consignments, now_us, names)
+        packed = self.model.entries.pack_all(consignments, names)
         return list(map(self._find_repeat, asked, consignments, packed, names))
 
     def _convert(self, c: Consignment) -> Consignment:

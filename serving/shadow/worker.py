@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BundleRefused, NpsriskError, ServiceFault, UnknownName
 from consignments.records import Target
-from features.history.pseudonyms import Pseudonyms, load_data_key
+from features.history.pseudonyms import Pseudonyms
 from features.spec import Spec
 from models.bundle import Bundle
 from models.signatures.key_holders import Approvers
@@ -27,7 +27,7 @@ from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import decode_features
 from serving.event_log.events import DecisionEvent
-from serving.event_log.key_erasures import check_vault
+from serving.event_log.log_keys import check_vault
 from serving.event_log.reader import LogReader
 from serving.process.clock import read_clock_us
 from serving.process.logging import configure_logging, logger
@@ -192,11 +192,9 @@ def load_follower(settings: Settings) -> Follower:
     folder = find_release_folder(settings.state_dir, "shadow")
     if folder is None:
         raise BundleRefused("no challenger is published")
-    data_key = load_data_key(settings.data_key_file)
-    vault = Vault.load(settings.period_keys_dir, data_key)
-    model = load_model(
-        read_release(folder, Approvers.read(settings.approvers_file), "shadow"), Pseudonyms(data_key), vault
-    )
+    vault = Vault.load(settings.data_key_file)
+    release = read_release(folder, Approvers.read(settings.approvers_file), "shadow")
+    model = load_model(release, Pseudonyms(vault.data_key), vault)
     assert model.card is not None
     log = LogReader.open_to_read(settings.database_url)
     check_vault(log, vault)

@@ -341,8 +341,7 @@ class ConsignmentStates(CountedStates):
         ServiceFault
             The log cannot be read.
         """
-        kinds = self.keys.entries.kinds
-        return {name: self._log.read_known_events(name, until, kinds) for name in consignment_ids}
+        return {name: self._log.read_known_events(name, until) for name in consignment_ids}
 
     def complete_lookups(self, awaited: Mapping[str, PendingLookup], found: ConsignmentEvents) -> None:
         """Cache the awaited states that were read.
@@ -369,7 +368,7 @@ class ConsignmentStates(CountedStates):
         }
         known = self.index.may_contain_each(tags, today).tolist()
         met = [name for name, is_known in zip(consignment_ids, known, strict=True) if is_known]
-        for event in self._log.read_history_events(met, self.sequence, self.keys.entries.kinds):
+        for event in self._log.read_history_events(met, self.sequence):
             assert event.consignment_id is not None  # only entries of the given consignments are read
             self.count_event(found[event.consignment_id], event, self.days.get_day(event.sequence))
         return found
@@ -423,9 +422,7 @@ class ConsignmentStates(CountedStates):
     def _look_up(self, consignment_id: str, today: int) -> ConsignmentState:
         dossier = ConsignmentState(tag=self.index.compute_tag(consignment_id))
         if self.index.may_contain(dossier.tag, today):
-            self._reapply(
-                dossier, self._log.read_known_events(consignment_id, self.sequence, self.keys.entries.kinds)
-            )
+            self._reapply(dossier, self._log.read_known_events(consignment_id, self.sequence))
         return dossier
 
     def _reapply(self, dossier: ConsignmentState, events: Iterable[Event]) -> None:

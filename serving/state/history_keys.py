@@ -3,16 +3,15 @@
 import numpy as np
 
 from features.pipeline import Pipeline
-from serving.event_log.blocks.codec import ARRIVAL_BITS
-from serving.event_log.blocks.history_chunks import HistoryChunk
 from serving.event_log.event_codec import EventCodec, Keys, decode_keys
 from serving.event_log.events import ArrivalEvent
+from serving.event_log.history_chunks import HistoryChunk
 
 
 class KeyReader:
     """A reader of the history keys of log entries, as logged, or of other kinds computed from the decrypted consignment.
 
-    If then its content was removed, or the key of its personal fields was erased, it has no keys and counts under none.
+    If then its content was removed, it has no keys and counts under none.
     """
 
     def __init__(self, pipeline: Pipeline, entries: EventCodec) -> None:
@@ -24,7 +23,7 @@ class KeyReader:
         if event.kinds == self.entries.kinds:
             return decode_keys(event)
         keys, counterparts = np.zeros((2, self.count), dtype=np.uint64)
-        if event.redacted or self.entries.find_erasure(event):
+        if event.redacted:
             return keys, counterparts
         self.pipeline.fill_keys(self.entries.decode_consignment(event), keys, counterparts)
         return keys, counterparts
@@ -32,9 +31,8 @@ class KeyReader:
     def read_chunk(self, chunk: HistoryChunk) -> tuple[Keys, Keys]:
         """Return keys and counterparts of a chunk of entries, each uint64, (entries, kinds); 0 for an entry that has none."""
         same, keys, counterparts = chunk.read_keys(self.entries.kinds, self.count)
-        arriving = chunk.kind_bits & ARRIVAL_BITS != 0
-        for place in np.flatnonzero(arriving & ~same).tolist():
-            event = chunk.read_event(place)
+        others = np.flatnonzero(chunk.arriving & ~same).tolist()
+        for place, event in chunk.read_events(others).items():
             assert isinstance(event, ArrivalEvent)
             keys[place], counterparts[place] = self(event)
         return keys, counterparts

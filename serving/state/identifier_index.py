@@ -82,7 +82,12 @@ class IdentifierIndex:
             parts.append(digest.digest())
         if not parts:
             return np.empty(0, dtype=np.uint64)
-        return np.frombuffer(b"".join(parts), dtype="<u8") >> np.uint64(DAY_BITS)
+        return self.shorten_digests(np.frombuffer(b"".join(parts), dtype="<u8"))
+
+    @staticmethod
+    def shorten_digests(digests: Tags) -> Tags:
+        """Return the tags of identifiers whose digests are those that the log stores, uint64, (n,)."""
+        return digests >> np.uint64(DAY_BITS)
 
     def may_contain(self, tag: int, today: int) -> bool:
         """Check whether an identifier may have been seen in the KEPT_DAYS before a day."""

@@ -120,7 +120,7 @@ class Links:
         Raises
         ------
         ServiceFault
-            The log cannot be read, or a link cannot be decrypted although its key was not erased.
+            The log cannot be read, or a link cannot be decrypted.
         """
         places = [*self._stored, *log.list_links(self.last, until)]
         self._stored = ()

@@ -16,10 +16,9 @@ from consignments.garbage_collection import pause_garbage_collection
 from consignments.timestamps import US_PER_DAY, convert_us_to_day
 from features.history.fold import Change, EventChunk, build_steps, find_latest_days
 from features.history.kernels import NO_DAY
-from serving.event_log.blocks.codec import ARRIVAL_BITS, combine_kinds
-from serving.event_log.blocks.history_chunks import HistoryChunk
 from serving.event_log.event_codec import decode_issued_us
 from serving.event_log.events import ARRIVAL_KINDS, AlertEvent, ArrivalEvent, Event, Kind, MessageEvent
+from serving.event_log.history_chunks import HistoryChunk, read_history_chunks
 from serving.event_log.reader import LogReader, Progress
 from serving.state.consignment_states import ConsignmentState
 from serving.state.identifier_index import Tags
@@ -58,7 +57,7 @@ class StateRebuild:
         counted: Future[None] | None = None
         # A thread counts one chunk in history while this one reads and folds the next chunk.
         with pause_garbage_collection(), ThreadPoolExecutor(1) as counter:
-            for chunk in log.read_history_chunks(self.state.sequence, until, self._keys.entries.kinds):
+            for chunk in read_history_chunks(log, self.state.sequence, until):
                 steps = build_steps(self._read_chunk(chunk))
                 if counted is not None:
                     counted.result()
@@ -76,13 +75,11 @@ class StateRebuild:
     def _read_chunk(self, chunk: HistoryChunk) -> EventChunk:
         """Read the events of history in some hundred thousand entries, and record in index and days that they were applied."""
         dossiers, before = self.state.dossiers, self.state.today
-        arrives = chunk.kind_bits & ARRIVAL_BITS != 0
-        dated = chunk.kind_bits & combine_kinds(DATED_KINDS) != 0
-        day = np.where(dated, chunk.at_us // US_PER_DAY, NO_DAY)
+        arrives = chunk.arriving
+        day = np.where(chunk.is_of(DATED_KINDS), chunk.at_us // US_PER_DAY, NO_DAY)
         today = find_latest_days(day, before)
-        names: list[Any] = chunk.names
-        named = np.flatnonzero(np.array([name is not None for name in names], dtype=bool))
-        tags = dossiers.index.compute_tags([names[place] for place in named])
+        named = chunk.named
+        tags = dossiers.index.shorten_digests(chunk.digests[named])
         alone = self._mark_single(tags) & arrives[named]
         changes = self._build_changes(chunk, named[~alone].tolist(), tags[~alone])
         dossiers.index.add_all(tags, today[named])
@@ -105,6 +102,5 @@ class StateRebuild:
         tag_of: dict[Any, int] = dict(zip((names[place] for place in places), tags.tolist(), strict=True))
         of_names = np.array(list(tag_of.values()), dtype=np.uint64)
         found: dict[Any, ConsignmentState] = dossiers.look_up_all([*tag_of], of_names, self.state.today)
-        return [
-            partial(dossiers.count_event, found[names[place]], chunk.read_event(place)) for place in places
-        ]
+        events = chunk.read_events(places)
+        return [partial(dossiers.count_event, found[names[place]], events[place]) for place in places]

@@ -300,10 +300,6 @@ def _require_fit(about: SnapshotHeader, log: LogReader, kinds: str) -> None:
             got=about.chain[:12],
             todo="run npsrisk verify-log",
         )
-    if log.corrections.find_uncertain_end(about.sequence):
-        raise ServiceFault(
-            "the snapshot was written before the times of its entries were corrected (npsrisk clock correct)"
-        )
     if about.kinds != kinds:
         raise ServiceFault(
             "the snapshot uses a different set of history keys", got=about.kinds, expected=kinds

@@ -18,10 +18,8 @@ from serving.event_log.events import (
     AlertEvent,
     ArrivalEvent,
     CancellationEvent,
-    ClockCorrectionEvent,
     CustomsStateEvent,
     Event,
-    KeyErasureEvent,
     LinkEvent,
     MessageEvent,
     OutcomeEvent,
@@ -166,7 +164,7 @@ class State:
                 self.dossiers.advance(event.sequence, self.today)
             case LinkEvent():
                 self.record_link(event, self._entries.decode_link(event))
-            case RedactionEvent() | KeyErasureEvent() | ClockCorrectionEvent():
+            case RedactionEvent():
                 self.dossiers.advance(event.sequence, self.today)
             case _:
                 self._note(event)

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
+from msgspec.structs import astuple
 from support.databases import database_in, drop_schemas
-from support.serving_examples import DATA_KEY, Client, make_bundle, publish, serving, settings_in
+from support.serving_examples import DATA_KEYS, Client, make_bundle, publish, serving, settings_in
 
 from features.config import ExtraColumns, FeatureConfig, HistoryKeys
 from serving.encryption.vault import Vault
@@ -21,7 +23,7 @@ def pytest_sessionfinish() -> None:
 
 @pytest.fixture
 def vault() -> Vault:
-    return Vault(DATA_KEY)
+    return Vault(DATA_KEYS)
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def entry() -> Callable[..., Event]:
             sequence, "decision", f"RB{sequence}", 10, 11, b"c" * 16, b"\x80", None, "k" * 16, b"\0" * 16, b"\0" * 8,
             0.25, "high", b"\x90", "nps-risk/1", "b" * 64, "s" * 64, "local",
         )  # fmt: skip
-        return decode_row(row._replace(**changes))
+        return decode_row(astuple(structs.replace(row, **changes)))
 
     return make
 

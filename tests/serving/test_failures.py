@@ -20,7 +20,16 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 from support.databases import database_in, execute, only_sqlite, state_environment
-from support.serving_examples import DATA_KEY, Client, publish, refused, running, scored, serving, settings_in
+from support.serving_examples import (
+    DATA_KEYS,
+    Client,
+    publish,
+    refused,
+    running,
+    scored,
+    serving,
+    settings_in,
+)
 
 from consignments.errors import ServiceFault
 from npsrisk import main
@@ -158,7 +167,7 @@ def test_on_a_full_disk_nothing_is_answered_that_is_not_written(tmp_path: Path, 
             "a small write may fit on a disk that is nearly full"
         )
         assert "the event log could not be written" in str(client.get("/health/ready").json()["warnings"])
-    log = EventLog.open(database_in(tmp_path), Vault(DATA_KEY))
+    log = EventLog.open(database_in(tmp_path), Vault(DATA_KEYS))
     written = {event.consignment_id: log.format_decision_id(event.sequence) for event in log.read_events()}
     assert verify_chain(log).broken_at is None
     assert log.last_sequence == len(written) == 61

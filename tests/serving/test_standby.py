@@ -47,10 +47,10 @@ def standby(active: Client, tmp_path: Path, bundle: Path) -> Iterator[Client]:
 
 
 def settings_of(folder: Path, log: Path, bundle: Path) -> Settings:
-    """Settings of a service with a state directory of its own, on the log of another, which also has the monthly keys."""
+    """Settings of a service with a state directory of its own, on the log of another."""
     publish(folder, bundle, "1")
     return settings_in(
-        folder, NPSRISK_DATABASE_URL=database_in(log), NPSRISK_PERIOD_KEYS_DIR=str(log), NPSRISK_STANDBY="true",
+        folder, NPSRISK_DATABASE_URL=database_in(log), NPSRISK_STANDBY="true",
         NPSRISK_TAKEOVER_SECONDS="3",
     )  # fmt: skip
 
@@ -70,8 +70,8 @@ def end_session(log: EventLog) -> None:
     """End the session of a log's writer, as a standby does and as the server does when a connection is lost."""
     engine = sa.create_engine(SERVER)
     with engine.connect() as connection:
-        session = log._writer._session  # type: ignore[attr-defined]
-        connection.exec_driver_sql("SELECT pg_terminate_backend(%s, 5000)", (session.pid,))
+        driver = log._writer._connection.connection.driver_connection  # type: ignore[attr-defined]
+        connection.exec_driver_sql("SELECT pg_terminate_backend(%s, 5000)", (driver.info.backend_pid,))
     engine.dispose()
 
 
@@ -170,34 +170,19 @@ def test_a_writer_that_comes_back_after_another_has_written_does_not_write_on(
 
 
 @only_postgres
-def test_the_upkeep_of_a_former_writer_changes_nothing(vault: Vault, tmp_path: Path) -> None:
-    with two_logs(tmp_path, vault) as (first, second):
-        with first._engine.connect() as connection, first._writer.begin(connection):
-            connection.exec_driver_sql("UPDATE log SET log_id = log_id")
-        end_session(first)
-        with (
-            pytest.raises(LogInUse),
-            first._engine.connect() as connection,
-            first._writer.begin(connection),
-        ):
-            pytest.fail("the transaction begins")
-        wait_until(second.try_to_write)
-
-
-@only_postgres
-def test_a_transaction_of_a_former_writer_is_ended_before_the_next_one_begins(
-    vault: Vault, tmp_path: Path
+def test_a_transaction_of_a_former_writer_is_not_committed(
+    entry: Entry, vault: Vault, tmp_path: Path
 ) -> None:
-    with two_logs(tmp_path, vault) as (first, second), first._engine.connect() as connection:
-        writing = first._writer.begin(connection)
-        writing.__enter__()
+    with two_logs(tmp_path, vault) as (first, second):
+        writing = first._writer.transaction()
+        connection = writing.__enter__()
         connection.exec_driver_sql("DELETE FROM log")
         end_session(first)
         wait_until(second.try_to_write)
         with pytest.raises(sa.exc.DBAPIError):
-            connection.exec_driver_sql("SELECT 1")
-        connection.invalidate()
+            writing.__exit__(None, None, None)
         assert second._identify()[0] == second.log_id
+        second.append([entry(1)])
 
 
 @only_postgres

@@ -24,10 +24,12 @@ from support.examples import day, make_consignment
 from support.signing import sign_record, write_approvers
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from consignments.files.whole_files import create_key_file
 from consignments.timestamps import to_us
 from features.categories import fit_vocabularies
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
+from features.history.data_keys import DataKeys, SealingKey, encode_data_keys
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from models.bundle import BundleContent, SelfTestExamples, load_bundle, write_bundle
@@ -40,6 +42,8 @@ from serving.process.settings import Settings
 from serving.service import Service
 
 DATA_KEY = bytes(range(32))
+DATA_KEYS = DataKeys(DATA_KEY.hex(), [SealingKey("0badc0de", "2024-03-01", bytes(range(32, 64)).hex())])
+KEY_ID = bytes.fromhex(DATA_KEYS.sealing_keys[0].id)
 ROWS = 400
 READY_SECONDS = 120.0
 SERVE = "import sys; from serving.http.server import serve; from serving.process.settings import Settings; serve('127.0.0.1', int(sys.argv[1]), Settings.read())"
@@ -124,7 +128,8 @@ def settings_in(state_dir: Path, **changes: Any) -> Settings:
     """Settings of a service in a folder, with the tests' data key and nothing from the environment."""
     state_dir.mkdir(parents=True, exist_ok=True)
     key = state_dir / "data.key"
-    key.write_bytes(DATA_KEY)
+    if not key.exists():
+        create_key_file(key, encode_data_keys(DATA_KEYS))
     write_approvers(state_dir)
     here = {
         "NPSRISK_STATE_DIR": str(state_dir),
@@ -135,8 +140,8 @@ def settings_in(state_dir: Path, **changes: Any) -> Settings:
 
 
 def vault_in(state_dir: Path) -> Vault:
-    """Give the keys of a folder's log: the tests' data key, and the keys by month that lie there."""
-    return Vault.load(state_dir, DATA_KEY)
+    """Give the keys of a folder's log."""
+    return Vault.load(state_dir / "data.key")
 
 
 def on_day_20() -> int:

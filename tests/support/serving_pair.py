@@ -35,7 +35,7 @@ def draw_takeovers(count: int, answers: int, seed: int) -> list[Takeover]:
 
 
 class PairService(Service):
-    """One of the two, with a state directory of its own, on the log and the monthly keys of the first."""
+    """One of the two, with a state directory of its own, on the log of the first."""
 
     def __init__(self, folder: Path, first: "PairService | None") -> None:
         super().__init__(folder)
@@ -48,7 +48,6 @@ class PairService(Service):
             "NPSRISK_DATABASE_URL": database_in(self.log_folder),
             "NPSRISK_STANDBY": "true",
             "NPSRISK_TAKEOVER_SECONDS": str(TAKEOVER_SECONDS),
-            "NPSRISK_PERIOD_KEYS_DIR": str(self.log_folder),
         }
 
     def start_standby(self) -> None:
@@ -87,7 +86,6 @@ class Pair:
         "refused",
         "snapshot could not be written",
         "event log cannot be used",
-        "upkeep of the event log failed",
     )
     """What a service may log that is a standby or loses its role."""
 

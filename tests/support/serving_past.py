@@ -11,7 +11,8 @@ from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.timestamps import to_us
 from npsrisk import main
-from serving.maintenance.retention import RetentionApproval, RetentionResult, forget
+from serving.maintenance.retention import RetentionResult, forget
+from serving.state.forgetting import RetentionApproval
 
 OLD, BETWEEN, LAST = 12, 3, 4
 RECENT = BETWEEN + LAST

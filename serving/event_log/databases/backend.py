@@ -1,33 +1,22 @@
 """Common interface of the SQLite and PostgreSQL backends of the event log."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy.engine import Connection, RootTransaction
+from sqlalchemy.engine import Connection
 
 URL_SETTING = "NPSRISK_DATABASE_URL"
 BUSY_SECONDS = 5.0
 """Maximum seconds to wait for a lock that another process holds."""
-Begin = Callable[[], AbstractContextManager[RootTransaction]]
-"""Begins a transaction, which is committed at the end of the context."""
 
 
 class LogWriter(NamedTuple):
-    """The process that writes a log, as others see it.
+    """The process that writes a log, as others see it: its session in the server, its process and machine.
 
-    Attributes
-    ----------
-    pid : int
-        Process of its session in the server.
-    started : datetime
-        Start of the session. Together with `pid` it identifies the session.
-    name : str
-        The process and its machine.
-    sign : datetime or None
-        Latest sign of life: when the session last waited for its client. None if the server is working for it, if it gives
-        no signs (a verb, or a service that is starting), or if its role is another one, whose activity cannot be seen.
+    `sign` is the latest sign of life: when the session last waited for its client. None if the server is working for it, if it
+    gives no signs (a verb, or a service that is starting), or if its role is another one, whose activity cannot be seen.
     """
 
     pid: int
@@ -36,57 +25,38 @@ class LogWriter(NamedTuple):
     sign: datetime | None
 
 
-class TableWriter(Protocol):
-    """The only connection that writes a table."""
+class EntryWriter(Protocol):
+    """The only connection that writes a log."""
 
     def acquire(self, wait_seconds: float | None = None) -> None:
-        """Connect and, if the database supports it, lock out other writers until `release`.
+        """Connect and lock out other writers until `release`; wait at most some seconds (BUSY_SECONDS) for another one to end.
 
-        Parameters
-        ----------
-        wait_seconds : float, optional
-            Maximum seconds to wait for another writer to end; BUSY_SECONDS by default.
-
-        Raises
-        ------
-        LogInUse
-            Another process writes the table.
-        SQLAlchemyError
-            The database cannot be used.
+        Raises `LogInUse` if another process writes the log, and `SQLAlchemyError` if the database cannot be used.
         """
 
-    def write(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Write all rows or none; they are durable on return.
+    def write(self, rows: Iterable[Sequence[Any]], terms: Sequence[tuple[int, str]] = ()) -> None:
+        """Write all rows and new terms, or none; they are durable on return.
 
-        Raises
-        ------
-        SQLAlchemyError
-            The rows may not be durable. If the connection is lost, so is the lock.
+        Raises `SQLAlchemyError` if they may not be durable. If the connection is lost, so is the lock.
         """
 
-    def begin(self, connection: Connection) -> AbstractContextManager[RootTransaction]:
-        """Begin a transaction of another connection between two writes, as far as both cannot write at the same time."""
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """Begin a transaction of the writer's own connection, which is committed at the end of the context."""
 
     def try_acquire(self) -> bool:
-        """Acquire the table if no other process writes it; return whether this process now does."""
+        """Acquire the log if no other process writes it; return whether this process now does."""
 
     def find_writer(self) -> LogWriter | None:
-        """Find the process that writes the table; None if there is none, or if the database cannot tell."""
+        """Find the process that writes the log; None if there is none, or if the database cannot tell."""
 
     def end_writer(self, writer: LogWriter) -> None:
-        """End the session of another process that writes the table; what it has not committed is lost."""
+        """End the session of another process that writes the log; what it has not committed is lost."""
 
     def renew(self) -> None:
-        """Send a sign of life, so that no other process ends this writer.
-
-        Raises
-        ------
-        SQLAlchemyError
-            The connection is lost, and with it the lock.
-        """
+        """Send a sign of life, so that no other process ends this writer; raise `SQLAlchemyError` if the lock is lost."""
 
     def release(self) -> None:
-        """Close the connection; the next write opens another one."""
+        """Close the connection."""
 
 
 def describe_error(error: BaseException) -> str:

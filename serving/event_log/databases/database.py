@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, Connection, make_url
 
 from consignments.errors import BadSetting, ServiceFault
-from serving.event_log.databases.backend import URL_SETTING, LogWriter, TableWriter, describe_error
-from serving.event_log.databases.tables import BLOCKS
+from serving.event_log.databases.backend import URL_SETTING, EntryWriter, LogWriter, describe_error
+from serving.event_log.databases.tables import ENTRIES, METADATA
 
-LATEST_REVISION = "0003"
-"""Revision in `serving.event_log.migrations` that `migrate` brings the tables to."""
-ROWS_REVISION = "0001"
-"""Revision with one row for each entry, whose table is dropped."""
+OLD_TABLES = {"events", "blocks"}
+"""Tables of logs that this version cannot read."""
+EXPORTING_VERSION = "npsrisk of commit 049ba582"
+"""The last version that reads them."""
 EXPECTED_URL = "sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE, with %40 for an @ in a password"
 
 
@@ -24,12 +24,7 @@ EXPECTED_URL = "sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE, with %40
 def use_database(url: str) -> Iterator[URL]:
     """Parse a database URL, and convert database errors inside the context to errors of npsrisk.
 
-    Raises
-    ------
-    BadSetting
-        The URL is not valid, or the driver of the database is not installed.
-    ServiceFault
-        The database cannot be used.
+    Raises `BadSetting` if the URL is not valid or the driver is not installed, and `ServiceFault` if the database cannot be used.
     """
     address = _parse_address(url)
     try:
@@ -85,30 +80,25 @@ def open_engine(address: URL, *, read_only: bool = False) -> sa.Engine:
     return open_sqlite(address, read_only=read_only)
 
 
-def create_writer(engine: sa.Engine, table: sa.Table) -> TableWriter:
-    """Create the writer of a table for the kind of database of the engine."""
+def create_writer(engine: sa.Engine) -> EntryWriter:
+    """Create the writer of entries for the kind of database of the engine."""
     if engine.dialect.name == "postgresql":
         from serving.event_log.databases.postgres import PostgresWriter
 
-        return PostgresWriter(engine, table)
+        return PostgresWriter(engine)
     from serving.event_log.databases.sqlite import SqliteWriter
 
-    return SqliteWriter(engine, table)
+    return SqliteWriter(engine)
 
 
 def find_log_writer(url: str) -> LogWriter | None:
     """Find the process that writes a log; None if there is none, or if the database cannot tell.
 
-    Raises
-    ------
-    BadSetting
-        The database URL is not valid.
-    ServiceFault
-        The database cannot be used.
+    Raises `BadSetting` if the URL is not valid, and `ServiceFault` if the database cannot be used.
     """
     with use_database(url) as address:
         engine = open_engine(address, read_only=True)
-        writer = create_writer(engine, BLOCKS)
+        writer = create_writer(engine)
         try:
             return writer.find_writer()
         finally:
@@ -116,49 +106,71 @@ def find_log_writer(url: str) -> LogWriter | None:
             engine.dispose()
 
 
-def migrate(engine: sa.Engine) -> None:
-    """Migrate the tables to the latest revision, completely or not at all; create them if there are none."""
-    found = _revision(engine)
-    if found == LATEST_REVISION:
-        return
-    # Loaded only if tables must change, so that a restart does not wait for it.
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", "serving.event_log:migrations")
-    with engine.begin() as connection:
-        if engine.dialect.name == "sqlite":
-            connection.exec_driver_sql(
-                "BEGIN IMMEDIATE"
-            )  # else each change of a table would be its own transaction
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-    if found == ROWS_REVISION:
-        _release_space(engine)
+def migrate(connection: Connection, where: str) -> None:
+    """Create the tables that are missing, and add the columns of the row that the table of entries lacks; `where` names the database."""
+    inspector = sa.inspect(connection)
+    refuse_old_tables(set(inspector.get_table_names()), where)
+    METADATA.create_all(connection)
+    if connection.dialect.name == "postgresql" and not inspector.has_table(ENTRIES.name):
+        for statement in _POSTGRES_STORAGE:
+            connection.exec_driver_sql(statement)
+    known = {column["name"] for column in sa.inspect(connection).get_columns(ENTRIES.name)}
+    for column in ENTRIES.columns:
+        if column.name not in known:
+            kind = column.type.compile(connection.dialect)
+            connection.exec_driver_sql(f'ALTER TABLE {ENTRIES.name} ADD COLUMN "{column.name}" {kind}')
 
 
-def _release_space(engine: sa.Engine) -> None:
-    """Return the space of tables that a migration dropped, which needs as much free space as the log has then."""
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        if engine.dialect.name == "sqlite":
-            connection.exec_driver_sql("VACUUM")
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+_POSTGRES_STORAGE = (
+    f"ALTER TABLE {ENTRIES.name} SET (toast_tuple_target = 8160)",
+    *(
+        f'ALTER TABLE {ENTRIES.name} ALTER "{column.name}" SET STORAGE EXTERNAL'
+        for column in ENTRIES.columns
+        if isinstance(column.type, sa.LargeBinary)
+    ),
+)
+"""Keeps a row in one piece, and does not compress what cannot be compressed."""
 
 
-def _revision(engine: sa.Engine) -> str | None:
-    """Return the revision of the tables; None if there are none."""
-    if not sa.inspect(engine).has_table("alembic_version"):
-        return None
-    with engine.connect() as connection:
-        found: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
-    return found
+def require_tables(engine: sa.Engine, where: str) -> None:
+    """Raise `BadSetting` if a database has no log, or one of another version; `where` names it."""
+    found = set(sa.inspect(engine).get_table_names())
+    refuse_old_tables(found, where)
+    if not METADATA.tables.keys() <= found:
+        raise BadSetting(
+            "there is no event log",
+            where=URL_SETTING,
+            got=where,
+            todo="set it to the database of the service, or set NPSRISK_STATE_DIR to its state directory",
+        )
+    lacks = {*ENTRIES.columns.keys()} - {
+        column["name"] for column in sa.inspect(engine).get_columns(ENTRIES.name)
+    }
+    if lacks:
+        raise BadSetting(
+            "the event log is one of an earlier version",
+            where=URL_SETTING,
+            got=f"{where} without {', '.join(sorted(lacks))}",
+            todo="back it up, then start the service once: it adds what is missing",
+        )
 
 
-def wipe(engine: sa.Engine, table: sa.Table) -> None:
-    """Release the bytes of rows removed from a table, as far as the database supports it."""
+def refuse_old_tables(found: set[str], where: str) -> None:
+    """Raise `BadSetting` if a database has the tables of a log that this version cannot read."""
+    if found & OLD_TABLES:
+        raise BadSetting(
+            "the event log was written by an earlier version of npsrisk, whose tables are not read any more",
+            where=URL_SETTING,
+            got=where,
+            expected="a log of this version, or an empty database",
+            todo=f"export it with {EXPORTING_VERSION}, and import the tables into a new log (docs/install.md)",
+        )
+
+
+def wipe(engine: sa.Engine) -> None:
+    """Release the bytes of removed content, as far as the database supports it."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql(f'VACUUM "{table.name}"')
+            connection.exec_driver_sql(f'VACUUM "{ENTRIES.name}"')
         else:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")

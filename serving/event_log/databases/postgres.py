@@ -5,27 +5,26 @@ The session that writes holds a lock as long as it lasts (`serving.event_log.dat
 
 import os
 import socket
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import psycopg
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Connection, RootTransaction
+from sqlalchemy.engine import URL, Connection
 
 from consignments.errors import BadSetting
 from serving.event_log.databases import backend
 from serving.event_log.databases.backend import LogWriter
 from serving.event_log.databases.postgres_lock import (
-    OwnSession,
     acquire_lock,
     begin_signs,
     end_holder,
-    enter_fence,
     find_holder,
     give_sign,
     try_lock,
 )
+from serving.event_log.databases.tables import ENTRIES, ENTRY_COLUMNS, TERMS
 
 ENCODING = "UTF8"
 MAX_APPLICATION_CHARACTERS = 63
@@ -50,7 +49,13 @@ _SET = sa.text("SELECT set_config(name, :value, false) FROM pg_settings WHERE na
 _SET_DURABLE = sa.text(
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 )
-_KINDS = {"BIGINT": "int8", "VARCHAR": "text", "BYTEA": "bytea", "DOUBLE PRECISION": "float8"}
+_KINDS = {
+    "BIGINT": "int8",
+    "INTEGER": "int4",
+    "VARCHAR": "text",
+    "BYTEA": "bytea",
+    "DOUBLE PRECISION": "float8",
+}
 
 
 def open_postgres(address: URL, *, read_only: bool) -> sa.Engine:
@@ -67,23 +72,14 @@ def open_postgres(address: URL, *, read_only: bool) -> sa.Engine:
 
 
 class PostgresWriter:
-    """A `serving.event_log.databases.backend.TableWriter` for PostgreSQL.
+    """A `serving.event_log.databases.backend.EntryWriter` for PostgreSQL."""
 
-    Parameters
-    ----------
-    engine : Engine
-    table : Table
-    """
-
-    def __init__(self, engine: sa.Engine, table: sa.Table) -> None:
+    def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        names = ", ".join(f'"{column.name}"' for column in table.columns)
-        self._copy = f'COPY "{table.name}" ({names}) FROM STDIN (FORMAT BINARY)'
-        self._kinds = [
-            _KINDS[column.type.compile(engine.dialect).partition("(")[0]] for column in table.columns
-        ]
+        names = ", ".join(f'"{column.name}"' for column in ENTRY_COLUMNS)
+        self._copy = f'COPY "{ENTRIES.name}" ({names}) FROM STDIN (FORMAT BINARY)'
+        self._kinds = [_KINDS[column.type.compile(engine.dialect)] for column in ENTRY_COLUMNS]
         self._connection: Connection | None = None
-        self._session: OwnSession | None = None
         self._waiting: Connection | None = None
         self._gives_signs = False
 
@@ -91,17 +87,16 @@ class PostgresWriter:
         """Connect and acquire the lock."""
         if self._connection is None:
             with self._connected() as connection:
-                wait = backend.BUSY_SECONDS if wait_seconds is None else wait_seconds
-                self._hold(connection, acquire_lock(connection, wait))
+                acquire_lock(connection, backend.BUSY_SECONDS if wait_seconds is None else wait_seconds)
+                self._hold(connection)
 
     def try_acquire(self) -> bool:
         """Acquire the lock if no process has it; the connection stays open for the next attempt."""
         if self._connection is None:
             with self._connected() as connection:
-                session = try_lock(connection)
-                if session is None:
+                if not try_lock(connection):
                     return False
-                self._hold(connection, session)
+                self._hold(connection)
         return True
 
     def find_writer(self) -> LogWriter | None:
@@ -122,30 +117,29 @@ class PostgresWriter:
             self._gives_signs = True
         give_sign(connection)
 
-    def write(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Write all rows or none; they are durable on return. Call `acquire` before: others may have written meanwhile."""
-        driver = self._require_connection().connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
-        try:
-            with driver.cursor() as cursor, cursor.copy(self._copy) as copy:
+    def write(self, rows: Iterable[Sequence[Any]], terms: Sequence[tuple[int, str]] = ()) -> None:
+        """Write all rows and new terms, or none; they are durable on return. Call `acquire` before."""
+        driver = self._get_driver()
+        with _converting(driver), driver.transaction() if terms else nullcontext(), driver.cursor() as cursor:
+            if terms:
+                cursor.executemany(f"INSERT INTO {TERMS.name} VALUES (%s, %s)", terms)
+            with cursor.copy(self._copy) as copy:
                 copy.set_types(self._kinds)
                 for row in rows:
                     copy.write_row(row)
-        except psycopg.Error as error:
-            raise sa.exc.DBAPIError(None, None, error, connection_invalidated=driver.closed) from error
 
     @contextmanager
-    def begin(self, connection: Connection) -> Iterator[RootTransaction]:
-        """Begin a transaction of another connection, which may write at the same time, as long as this process has the lock."""
-        with connection.begin() as transaction:
-            enter_fence(connection, self._session)
-            yield transaction
+    def transaction(self) -> Iterator[Connection]:
+        """Begin a transaction of the session that holds the lock."""
+        connection, driver = self._require_connection(), self._get_driver()
+        with _converting(driver), driver.transaction():
+            yield connection
 
     def release(self) -> None:
         """Close the connection, which releases the lock."""
         _close(self._connection)
         _close(self._waiting)
-        self._connection = self._waiting = self._session = None
+        self._connection = self._waiting = None
 
     def _require_connection(self) -> Connection:
         if self._connection is None:
@@ -153,9 +147,13 @@ class PostgresWriter:
             raise sa.exc.DBAPIError(None, None, lost, connection_invalidated=True)
         return self._connection
 
-    def _hold(self, connection: Connection, session: OwnSession) -> None:
-        self._connection, self._session = connection, session
-        self._waiting, self._gives_signs = None, False
+    def _get_driver(self) -> "psycopg.Connection[Any]":
+        driver = self._require_connection().connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        return driver
+
+    def _hold(self, connection: Connection) -> None:
+        self._connection, self._waiting, self._gives_signs = connection, None, False
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
@@ -181,6 +179,15 @@ class PostgresWriter:
             _close(connection)
             raise
         return connection
+
+
+@contextmanager
+def _converting(driver: "psycopg.Connection[Any]") -> Iterator[None]:
+    """Convert errors of the driver."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise sa.exc.DBAPIError(None, None, error, connection_invalidated=driver.closed) from error
 
 
 def _close(connection: Connection | None) -> None:

@@ -2,18 +2,14 @@
 
     12:00:00  the active service writes an entry, and gives a sign of life each second
     12:00:03  it is paused, with its session open
-    12:00:13  a standby has seen no sign of life for 10 s: it ends the session, and holds the lock
+    12:00:13  a second service has seen no sign of life for 10 s: it ends the session, and holds the lock
     12:00:20  the paused service goes on: its session has ended, so nothing it writes can be committed
 
-The lock is an advisory lock of the session that writes entries. PostgreSQL aborts the open transaction of an ending session
-before it releases the lock, so a session that commits an entry holds the lock. Other connections of the same process write
-inside a fence: a shared lock until the end of the transaction, under which the lock of the first session is checked. The next
-writer passes the fence only when no such transaction is open.
+The lock is an advisory lock of the only session that writes. PostgreSQL aborts the open transaction of an ending session before it
+releases the lock, so a session that commits an entry holds the lock.
 """
 
 import time
-from datetime import datetime
-from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -40,20 +36,9 @@ class _Lock:
         """Condition for its rows in `pg_locks`."""
 
 
-_WRITER, _FENCE, _SIGNS = _Lock(b"npsr"), _Lock(b"npsf"), _Lock(b"npsl")
-"""Held by the writer's session; around transactions of other connections; by a writer that gives signs of life."""
+_WRITER, _SIGNS = _Lock(b"npsr"), _Lock(b"npsl")
+"""Held by the session that writes; by a writer that gives signs of life."""
 _TRY = sa.text(f"SELECT pg_try_advisory_lock({_WRITER.key})")
-_SELF = sa.text("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")
-_ENTER_FENCE = sa.text(f"SELECT pg_advisory_xact_lock_shared({_FENCE.key})")
-_IS_WRITER = sa.text(
-    "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) "
-    f"WHERE {_WRITER.rows} AND pid = :pid AND backend_start = :started"
-)
-_END_FENCED = sa.text(f"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE {_FENCE.rows}")
-_PASS_FENCE = (
-    sa.text(f"SELECT pg_advisory_lock({_FENCE.key})"),
-    sa.text(f"SELECT pg_advisory_unlock({_FENCE.key})"),
-)
 _BEGIN_SIGNS = sa.text(f"SELECT pg_advisory_lock_shared({_SIGNS.key})")
 _HOLDER = sa.text(
     "SELECT pid, backend_start, application_name, "
@@ -66,38 +51,19 @@ _END_WRITER = sa.text(
 )
 
 
-class OwnSession(NamedTuple):
-    """The session of this process that writes entries; attributes as of `LogWriter`."""
-
-    pid: int
-    started: datetime
-
-
-def acquire_lock(connection: Connection, wait_seconds: float) -> OwnSession:
-    """Acquire the lock for a session; wait for it, because the session of a killed process may still be ending.
-
-    Raises
-    ------
-    LogInUse
-        Another process holds the lock.
-    """
+def acquire_lock(connection: Connection, wait_seconds: float) -> None:
+    """Acquire the lock for a session, or raise `LogInUse`; wait for it, because the session of a killed process may still be ending."""
     end = time.monotonic() + wait_seconds
-    while (session := try_lock(connection)) is None:
+    while not try_lock(connection):
         if time.monotonic() >= end:
             writer = find_holder(connection)
             raise LogInUse.by(writer.name if writer else "")
         time.sleep(RETRY_SECONDS)
-    return session
 
 
-def try_lock(connection: Connection) -> OwnSession | None:
-    """Acquire the lock for a session, and end what an earlier writer has not finished; None if another process holds it."""
-    if not connection.execute(_TRY).scalar_one():
-        return None
-    connection.execute(_END_FENCED)
-    for each in _PASS_FENCE:
-        connection.execute(each)
-    return OwnSession(*connection.execute(_SELF).one())
+def try_lock(connection: Connection) -> bool:
+    """Acquire the lock for a session if no other one holds it; return whether it now does."""
+    return bool(connection.execute(_TRY).scalar_one())
 
 
 def find_holder(connection: Connection) -> LogWriter | None:
@@ -109,19 +75,6 @@ def find_holder(connection: Connection) -> LogWriter | None:
 def end_holder(connection: Connection, writer: LogWriter) -> None:
     """End the session of a writer, whose open transaction is aborted; do nothing if it has ended."""
     connection.execute(_END_WRITER, {"pid": writer.pid, "started": writer.started})
-
-
-def enter_fence(connection: Connection, session: OwnSession | None) -> None:
-    """Check, until the end of the transaction of another connection, that this process writes the log.
-
-    Raises
-    ------
-    LogInUse
-        It no longer does.
-    """
-    connection.execute(_ENTER_FENCE)
-    if session is None or not connection.execute(_IS_WRITER, session._asdict()).scalar_one():
-        raise LogInUse.by("")
 
 
 def begin_signs(connection: Connection) -> None:

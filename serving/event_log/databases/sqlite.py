@@ -11,11 +11,12 @@ from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Connection, RootTransaction
+from sqlalchemy.engine import URL, Connection
 
 from consignments.files.whole_files import PRIVATE_FILE_MODE
 from serving.event_log.databases import backend
 from serving.event_log.databases.backend import LogWriter
+from serving.event_log.databases.tables import ENTRIES, ENTRY_COLUMNS, TERMS
 from serving.process.logging import logger
 from serving.process.threads import create_executor
 
@@ -24,8 +25,8 @@ MAX_ROWS_PER_STATEMENT = 32
 lock. Every SQLite supports 999 values."""
 CHECKPOINT_BYTES = 6_000_000
 """Bytes written between checkpoints of SQLite's write-ahead log, which then has 6 to 20 MB."""
-BYTES_PER_WRITE = 8_192
-"""Bytes that a write takes in the write-ahead log in addition to its rows: partly filled pages of the table."""
+BYTES_PER_WRITE, BYTES_PER_ROW = 16_384, 4_096
+"""Bytes that a write takes in the write-ahead log, about: partly filled pages, and those of its rows and of their indexes."""
 MAX_PASSES = 4
 """Maximum number of passes of one checkpoint."""
 CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
@@ -53,28 +54,19 @@ def open_sqlite(address: URL, *, read_only: bool) -> sa.Engine:
 
 
 class SqliteWriter:
-    """A `serving.event_log.databases.backend.TableWriter` for SQLite.
+    """A `serving.event_log.databases.backend.EntryWriter` for SQLite.
 
     The lock of the state directory (`serving.process.state_directory`) ensures a single writer.
-
-    Parameters
-    ----------
-    engine : Engine
-    table : Table
     """
 
-    def __init__(self, engine: sa.Engine, table: sa.Table) -> None:
+    def __init__(self, engine: sa.Engine) -> None:
         self._engine, self._checkpoints = engine, Checkpointer(engine)
-        one = f"({', '.join('?' * len(table.columns))})"
-        names = ", ".join(f'"{column.name}"' for column in table.columns)
+        one = f"({', '.join('?' * len(ENTRY_COLUMNS))})"
+        names = ", ".join(f'"{column.name}"' for column in ENTRY_COLUMNS)
         # An error rolls back the whole transaction, never only the statement, so SQLite needs no statement journal.
-        start = f'INSERT OR ROLLBACK INTO "{table.name}" ({names}) VALUES '
+        start = f"INSERT OR ROLLBACK INTO {ENTRIES.name} ({names}) VALUES "
         self._inserts = [start + ", ".join([one] * rows) for rows in range(1, MAX_ROWS_PER_STATEMENT + 1)]
-        self._blobs = [
-            place for place, column in enumerate(table.columns) if isinstance(column.type, sa.LargeBinary)
-        ]
         self._connection: Connection | None = None
-        self._driver: sqlite3.Connection | None = None
         self._writing = Lock()
 
     def acquire(self, wait_seconds: float | None = None) -> None:  # noqa: ARG002 - no other process is waited for
@@ -82,9 +74,6 @@ class SqliteWriter:
         if self._connection is None:
             self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             self._connection.exec_driver_sql("PRAGMA wal_autocheckpoint=0")
-            driver = self._connection.connection.driver_connection
-            assert isinstance(driver, sqlite3.Connection)
-            self._driver = driver
 
     def try_acquire(self) -> bool:
         """Connect; no other process can hold the state directory."""
@@ -101,45 +90,34 @@ class SqliteWriter:
     def renew(self) -> None:
         """Ignore the call: no other process waits for signs of life."""
 
-    def write(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Write all rows or none; they are durable on return."""
+    def write(self, rows: Iterable[Sequence[Any]], terms: Sequence[tuple[int, str]] = ()) -> None:
+        """Write all rows and new terms, or none; they are durable on return."""
         rows = rows if isinstance(rows, list) else list(rows)
         with self._writing:
-            self._write(rows)
+            driver = self._get_driver()
+            self._checkpoints.finish(driver)
+            with _undoing(driver):
+                whole = len(rows) <= MAX_ROWS_PER_STATEMENT and not terms
+                if not whole:
+                    driver.execute("BEGIN")
+                    driver.executemany(f"INSERT INTO {TERMS.name} VALUES (?, ?)", terms)
+                for start in range(0, len(rows), MAX_ROWS_PER_STATEMENT):
+                    part = rows[start : start + MAX_ROWS_PER_STATEMENT]
+                    driver.execute(self._inserts[len(part) - 1], tuple(chain.from_iterable(part)))
+                if not whole:
+                    driver.execute("COMMIT")
+            self._checkpoints.count_bytes(BYTES_PER_WRITE + BYTES_PER_ROW * len(rows))
 
     @contextmanager
-    def begin(self, connection: Connection) -> Iterator[RootTransaction]:
-        """Begin a transaction of another connection between two writes; SQLite itself would not let it have its turn."""
-        with self._writing, connection.begin() as transaction:
-            yield transaction
-
-    def _write(self, rows: list[tuple[Any, ...]]) -> None:
-        self.acquire()
-        driver = self._driver
-        assert driver is not None
-        self._checkpoints.finish(driver)
-        try:
-            self._insert(driver, rows)
-        except BaseException as error:
-            with suppress(sqlite3.Error):
-                driver.rollback()
-            if isinstance(error, sqlite3.Error):
-                raise sa.exc.DBAPIError(None, None, error) from error
-            raise
-        self._checkpoints.count_bytes(
-            BYTES_PER_WRITE + sum(len(row[place]) for row in rows for place in self._blobs)
-        )
-
-    def _insert(self, driver: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert rows with one statement (its own transaction), or, if they are too many, with several in one transaction."""
-        whole = len(rows) <= MAX_ROWS_PER_STATEMENT
-        if not whole:
-            driver.execute("BEGIN")
-        for start in range(0, len(rows), MAX_ROWS_PER_STATEMENT):
-            part = rows[start : start + MAX_ROWS_PER_STATEMENT]
-            driver.execute(self._inserts[len(part) - 1], tuple(chain.from_iterable(part)))
-        if not whole:
-            driver.execute("COMMIT")
+    def transaction(self) -> Iterator[Connection]:
+        """Begin a transaction of the writer's connection between two writes."""
+        with self._writing:
+            driver = self._get_driver()
+            assert self._connection is not None
+            with _undoing(driver):
+                driver.execute("BEGIN IMMEDIATE")
+                yield self._connection
+                driver.execute("COMMIT")
 
     def release(self) -> None:
         """Close the connection."""
@@ -147,7 +125,27 @@ class SqliteWriter:
         if self._connection is not None:
             self._connection.invalidate()
             self._connection.close()
-            self._connection = self._driver = None
+            self._connection = None
+
+    def _get_driver(self) -> sqlite3.Connection:
+        self.acquire()
+        assert self._connection is not None
+        driver = self._connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        return driver
+
+
+@contextmanager
+def _undoing(driver: sqlite3.Connection) -> Iterator[None]:
+    """Undo what is not committed if there is an error, and convert errors of the driver."""
+    try:
+        yield
+    except BaseException as error:
+        with suppress(sqlite3.Error):
+            driver.rollback()
+        if isinstance(error, sqlite3.Error):
+            raise sa.exc.DBAPIError(None, None, error) from error
+        raise
 
 
 class Checkpointer:
@@ -158,10 +156,6 @@ class Checkpointer:
     copy; a pass during which nothing was written flushes the tables. Then the writer itself copies the rest and restarts the
     write-ahead log, which would otherwise grow without limit. If a checkpoint fails, the write-ahead log is unchanged and
     the next checkpoint tries again. Of consecutive failures only the first is logged.
-
-    Parameters
-    ----------
-    engine : Engine
     """
 
     def __init__(self, engine: sa.Engine) -> None:

@@ -1,12 +1,15 @@
-"""Tables of the event log, as created by `serving.event_log.migrations`."""
+"""Tables of the event log: its identity, the texts that entries share, and the entries, whose columns derive from `EventRow`."""
 
+from typing import Any, get_args, get_origin
+
+import msgspec
 import sqlalchemy as sa
+
+from serving.event_log.event_rows import TERM, EventRow
 
 METADATA = sa.MetaData()
 SEQUENCE_TYPE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 """In SQLite an integer key is the place of the row, without an index of its own."""
-FIRST_RARE_KIND = 128
-"""Blocks with a kind of entry that has no consignment have `kinds` of at least this; they have an index."""
 LOG = sa.Table(
     "log",
     METADATA,
@@ -14,40 +17,52 @@ LOG = sa.Table(
     sa.Column("key_fingerprint", sa.String(16), nullable=False),
     sa.Column("identifier_key", sa.LargeBinary, nullable=False),
 )
-BLOCKS = sa.Table(
-    "blocks",
+TERMS = sa.Table(
+    "terms",
     METADATA,
-    sa.Column("first", SEQUENCE_TYPE, primary_key=True, autoincrement=False),
-    sa.Column("last", sa.BigInteger, nullable=False),
-    sa.Column("kinds", sa.BigInteger, nullable=False),
-    sa.Column("min_us", sa.BigInteger),
-    sa.Column("max_us", sa.BigInteger),
-    sa.Column("head", sa.LargeBinary, nullable=False),
-    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("number", SEQUENCE_TYPE, primary_key=True, autoincrement=False),
+    sa.Column("text", sa.String, nullable=False, unique=True),
 )
-RARE_BLOCKS = BLOCKS.c.kinds >= sa.literal_column(str(FIRST_RARE_KIND))
-sa.Index("ix_blocks_rare", BLOCKS.c.kinds, sqlite_where=RARE_BLOCKS, postgresql_where=RARE_BLOCKS)
-SPANS = sa.Table(
-    "time_spans",
+_TYPES: dict[type, type[sa.types.TypeEngine[Any]]] = {
+    int: sa.BigInteger,
+    float: sa.Double,
+    str: sa.String,
+    bytes: sa.LargeBinary,
+}
+_FIELDS = msgspec.structs.fields(EventRow)
+TERM_NAMES = tuple(field.name for field in _FIELDS if TERM in getattr(field.type, "__metadata__", ()))
+"""Columns that hold numbers of texts."""
+
+
+def _derive_column(field: msgspec.structs.FieldInfo) -> sa.Column[Any]:
+    """Derive a column from a field of the row."""
+    if field.name == "sequence":
+        return sa.Column("sequence", SEQUENCE_TYPE, primary_key=True, autoincrement=False)
+    kinds = [get_args(field.type)[0]] if field.name in TERM_NAMES else [field.type]
+    kinds = [each for kind in kinds for each in (get_args(kind) if get_origin(kind) is not None else [kind])]
+    # A choice of texts is a text.
+    (kind,) = {str if isinstance(each, str) else each for each in kinds} - {type(None)}
+    is_term = field.name in TERM_NAMES
+    return sa.Column(
+        field.name,
+        sa.Integer if is_term else _TYPES[kind],
+        nullable=type(None) in kinds,
+    )
+
+
+ENTRIES = sa.Table(
+    "entries",
     METADATA,
-    sa.Column("first", SEQUENCE_TYPE, primary_key=True, autoincrement=False),
-    sa.Column("last", sa.BigInteger, nullable=False),
-    sa.Column("min_us", sa.BigInteger),
-    sa.Column("max_us", sa.BigInteger),
+    *map(_derive_column, _FIELDS),
+    sa.Column("hash", sa.LargeBinary, nullable=False),
 )
-RUNS = sa.Table(
-    "identifier_runs",
-    METADATA,
-    sa.Column("run", SEQUENCE_TYPE, primary_key=True, autoincrement=False),
-    sa.Column("first", sa.BigInteger, nullable=False),
-    sa.Column("last", sa.BigInteger, nullable=False),
-    sa.Column("bits", sa.BigInteger, nullable=False),
-)
-PAGES = sa.Table(
-    "identifier_pages",
-    METADATA,
-    sa.Column("run", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("page", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("entries", sa.LargeBinary, nullable=False),
-    sqlite_with_rowid=False,
-)
+IS_DECISION = ENTRIES.c.kind == sa.literal_column("'decision'")
+IS_OTHER = ENTRIES.c.kind != sa.literal_column("'decision'")
+"""Conditions of the two indexes of which each entry is in one; a query must have them in these words."""
+for _name, _columns, _where in (
+    ("ix_entries_digest", ["digest"], ENTRIES.c.digest.is_not(None)),
+    ("ix_entries_decisions", ["at_us", "band", "model"], IS_DECISION),
+    ("ix_entries_kinds", ["kind", "sequence"], IS_OTHER),
+):
+    sa.Index(_name, *(ENTRIES.c[name] for name in _columns), sqlite_where=_where, postgresql_where=_where)
+ENTRY_COLUMNS = tuple(ENTRIES.columns)

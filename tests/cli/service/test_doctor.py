@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from msgspec import structs
 from support.databases import execute, state_environment
 from support.examples import make_consignment
-from support.serving_examples import DATA_KEY, make_bundle, publish, serving, settings_in
+from support.serving_examples import make_bundle, publish, serving, settings_in
 
 from features.config import FeatureConfig
+from features.history.data_keys import DataKeys, encode_data_keys, read_data_keys
 from npsrisk import main
 from serving.process.clock import read_clock_us
 
@@ -55,21 +57,23 @@ def test_a_sound_installation_has_no_fault(folder: Path) -> None:
 
 def test_each_fault_is_found_and_the_other_checks_still_run(folder: Path, tmp_path: Path) -> None:
     (folder / "data.key").chmod(0o644)
-    (folder / "period.keys").unlink()
+    keys = read_data_keys(folder / "data.key")
+    other = structs.replace(keys, sealing_keys=DataKeys.create().sealing_keys)
+    (folder / "data.key").write_bytes(encode_data_keys(other))
     (folder / "approvers.toml").write_text("signatures = 1\n")
     (folder / "models" / "current.json").unlink()
     future = read_clock_us() + 400 * 86_400_000_000
     execute(folder, f"UPDATE events SET recorded_us = {future}")
-    keys = tmp_path / "keys.toml"
-    keys.write_text(
+    api_keys = tmp_path / "keys.toml"
+    api_keys.write_text(
         f'[[keys]]\nname = "post"\nsha256 = "{"a" * 64}"\nscopes = ["score"]\nexpires_at = 2020-01-01T00:00:00Z\n'
     )
-    wrong = find_wrong(folder, NPSRISK_RATE_LIMT="1/second", NPSRISK_API_KEYS_FILE=str(keys))
+    wrong = find_wrong(folder, NPSRISK_RATE_LIMT="1/second", NPSRISK_API_KEYS_FILE=str(api_keys))
     assert "NPSRISK_RATE_LIMIT" in wrong["settings"]
     assert f"chmod 600 {folder / 'data.key'}" in wrong["permissions"]
-    assert "restore period.keys" in wrong["keys"]
+    assert "restore the newest copy of data.key" in wrong["keys"]
     assert "npsrisk publish" in wrong["model"]
-    assert "npsrisk clock correct" in wrong["clock"]
+    assert "docs/service.md" in wrong["clock"]
     assert "expires on 2020-01-01" in wrong["API keys"]
     assert "approvers" in wrong
 
@@ -101,7 +105,7 @@ def test_approvers_of_root_outside_the_state_directory_are_right(folder: Path, t
 
 
 def test_another_data_key_is_found(folder: Path) -> None:
-    (folder / "data.key").write_bytes(bytes(reversed(DATA_KEY)))
+    (folder / "data.key").write_bytes(encode_data_keys(DataKeys.create()))
     assert "data key" in find_wrong(folder)["keys"]
 
 

@@ -1,15 +1,10 @@
 """Pseudonyms: the same number for the same value, under the same key only."""
 
-import logging
-import stat
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consignments.errors import BadSetting
-from features.history.pseudonyms import Pseudonyms, derive_key, load_data_key
+from features.history.pseudonyms import Pseudonyms, derive_key
 
 
 def test_a_value_has_one_number_under_one_key() -> None:
@@ -46,37 +41,6 @@ def test_half_a_surrogate_pair_has_a_number() -> None:
 
 def test_keys_of_two_purposes_differ() -> None:
     assert derive_key(bytes(32), "pseudonyms") != derive_key(bytes(32), "encryption")
-
-
-def test_a_new_data_key_is_private_and_announced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = tmp_path / "state" / "data.key"
-    with caplog.at_level(logging.WARNING, logger="npsrisk"):
-        key = load_data_key(path, create=True)
-    assert len(key) == 32
-    assert load_data_key(path) == load_data_key(path, create=True) == key
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert [record.getMessage() for record in caplog.records] == [
-        f"created a new data key in {path}: keep a backup; without it no pseudonym can be recomputed"
-    ]
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_a_missing_data_key_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BadSetting, match=r"data\.key: the data key cannot be read; got No such file"):
-        load_data_key(tmp_path / "data.key")
-
-
-def test_another_file_is_not_taken_for_a_data_key(tmp_path: Path) -> None:
-    path = tmp_path / "data.key"
-    path.write_bytes(b"secret\n")
-    with pytest.raises(BadSetting, match="the file is not a data key; got 7 bytes; expected 32"):
-        load_data_key(path, create=True)
-
-
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(BadSetting, match=r"data\.key: the data key cannot be created"):
-        load_data_key(tmp_path / "file" / "data.key", create=True)
 
 
 @given(st.lists(st.text()))

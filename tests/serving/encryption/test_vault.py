@@ -1,14 +1,24 @@
 """Packed records: personal fields are encrypted, equal records have equal digests, nothing is lost."""
 
 from datetime import UTC, timedelta, timezone
+from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec import structs
 from support.examples import day, make_consignment, make_outcome
+from support.serving_examples import DATA_KEYS
 
-from consignments.errors import ServiceFault
+from consignments.errors import BadSetting, ServiceFault
 from consignments.records import Alert, Consignment, Item, Outcome, create_consignment_type
 from consignments.schema import get_fields
+from features.history.data_keys import (
+    ID_BYTES,
+    DataKeys,
+    encode_data_keys,
+    read_data_keys,
+    rotate_sealing_key,
+)
 from serving.encryption.cipher import NONCE_BYTES
 from serving.encryption.vault import RecordPacker, Vault
 
@@ -79,7 +89,9 @@ def test_the_same_moment_in_another_zone_is_the_same_outcome(vault: Vault) -> No
 def test_the_digest_says_nothing_without_the_key() -> None:
     record = make_outcome()
     aside = ("consignment_id", "recorded_at")
-    one, other = (RecordPacker(Outcome, Vault(key), aside).pack(record, "RB1") for key in (b"one", b"other"))
+    one, other = (
+        RecordPacker(Outcome, Vault(DataKeys.create()), aside).pack(record, "RB1") for _ in range(2)
+    )
     assert one.content != other.content
 
 
@@ -102,14 +114,16 @@ def test_records_packed_together_equal_those_packed_alone(vault: Vault) -> None:
         for each, name in zip(together, names, strict=True)
     ]
     assert [each.sender_name for each in opened] == [each.sender_name for each in records]
-    nonces = {each.sealed[:NONCE_BYTES] for each in together if each.sealed is not None}
+    nonces = {each.sealed[ID_BYTES : ID_BYTES + NONCE_BYTES] for each in together if each.sealed is not None}
     assert len(nonces) == 2
 
 
 def test_personal_fields_open_only_under_their_own_key_and_identifier(vault: Vault) -> None:
     packed = RecordPacker(Consignment, vault, ASIDE).pack(make_consignment(), "RB1")
     assert packed.sealed is not None
-    for other, subject in ((vault, "RB2"), (Vault(b"another"), "RB1")):
+    another = structs.replace(DATA_KEYS.sealing_keys[0], key=bytes(32).hex())
+    imposter = Vault(structs.replace(DATA_KEYS, sealing_keys=[another]))
+    for other, subject in ((vault, "RB2"), (imposter, "RB1")):
         with pytest.raises(
             ServiceFault, match=f"log entry of {subject}: personal fields cannot be decrypted"
         ):
@@ -135,3 +149,43 @@ def test_another_spelling_is_one_more_field_whatever_their_number(vault: Vault, 
     }
     assert spelled.plain == msgspec.msgpack.encode(msgspec.msgpack.decode(spelled.plain))
     assert spelled.content == plain.content
+
+
+def test_after_a_rotation_new_fields_have_the_new_key_and_old_ones_stay_readable(tmp_path: Path) -> None:
+    path = tmp_path / "data.key"
+    read_data_keys(path, create=True)
+    vault, reader = Vault.load(path), Vault.load(path)
+    packer = RecordPacker(Consignment, vault, ASIDE)
+    before = packer.pack(make_consignment(), "RB1")
+    assert not vault.refresh()
+    new = rotate_sealing_key(path)
+    assert vault.refresh()
+    after = packer.pack(make_consignment(), "RB1")
+    assert (after.sealed or b"")[:ID_BYTES].hex() == new.id != (before.sealed or b"")[:ID_BYTES].hex()
+    assert after.content == before.content, "digests and pseudonyms do not depend on the sealing key"
+    for each in (before, after):  # the other one reads the file again when it meets the new key
+        opened = RecordPacker(Consignment, reader, ASIDE).unpack(
+            each.plain, each.sealed, "RB1", consignment_id="RB1"
+        )
+        assert opened.sender_name == make_consignment().sender_name
+
+
+def test_a_sealing_key_that_is_nowhere_is_named(vault: Vault) -> None:
+    packed = RecordPacker(Consignment, vault, ASIDE).pack(make_consignment(), "RB1")
+    another = Vault(structs.replace(DATA_KEYS, sealing_keys=DataKeys.create().sealing_keys))
+    with pytest.raises(ServiceFault, match=r"sealing key .* is missing; got no key 0badc0de"):
+        RecordPacker(Consignment, another, ASIDE).unpack(
+            packed.plain, packed.sealed, "RB1", consignment_id="RB1"
+        )
+
+
+def test_another_pseudonym_key_in_the_file_is_refused_and_the_one_in_use_stays(tmp_path: Path) -> None:
+    path = tmp_path / "data.key"
+    read_data_keys(path, create=True)
+    vault = Vault.load(path)
+    fingerprint = vault.fingerprint
+    path.unlink()
+    path.write_bytes(encode_data_keys(DataKeys.create()))
+    with pytest.raises(BadSetting, match="the pseudonym key was replaced"):
+        vault.refresh()
+    assert vault.fingerprint == fingerprint

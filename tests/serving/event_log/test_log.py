@@ -6,17 +6,12 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from support.databases import database_in, only_sqlite
 
 from consignments.errors import BadSetting, ServiceFault
+from features.history.data_keys import DataKeys
 from serving.encryption.vault import Vault
-from serving.event_log.blocks.codec import encode_blocks
-from serving.event_log.databases.database import LATEST_REVISION
-from serving.event_log.databases.tables import METADATA
+from serving.event_log.event_rows import hash_rows
 from serving.event_log.events import Event as LogEntry
 from serving.event_log.log import EventLog
 from serving.event_log.verification.chain import verify_chain
@@ -63,24 +58,38 @@ def test_a_group_of_any_size_is_written_in_its_order(open_log: Open, entry: Entr
     assert verify_chain(log).entries == size
 
 
-@pytest.mark.parametrize("blocks", [1, 2, 40])
+@pytest.mark.parametrize("size", [1, 64, 2_560])
+@pytest.mark.parametrize("new_term", [False, True])
 def test_a_group_is_written_whole_or_not_at_all(
-    open_log: Open, entry: Entry, blocks: int, monkeypatch: pytest.MonkeyPatch
+    open_log: Open, entry: Entry, size: int, new_term: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last of its blocks has the key of the first, which the database refuses."""
+    """The last of its rows has no hash, which the database refuses."""
     log = open_log()
-    events = [entry(place) for place in range(1, 64 * blocks + 1)]
+    log.append([entry(1)])
+    events = [entry(place) for place in range(2, size + 1)]
+    events.append(entry(size + 1, model="nps-risk/2" if new_term else "nps-risk/1"))
     with monkeypatch.context() as patched:
-        patched.setattr(
-            "serving.event_log.log.encode_blocks",
-            lambda *given: [*(written := encode_blocks(*given)), written[0]],
-        )
+        patched.setattr("serving.event_log.log.hash_rows", lambda *given: [*hash_rows(*given)[:-1], None])
         with pytest.raises(ServiceFault, match="cannot be written"):
             log.append(events)
     log.reread()
-    assert log.last_sequence == 0
-    log.append([entry(1)])
+    assert log.last_sequence == 1
+    log.append(events)
+    assert list(log.read_events(after=1)) == events
     assert verify_chain(log).broken_at is None
+
+
+def test_entries_of_many_names_models_and_keys_come_back_as_they_were(open_log: Open, entry: Entry) -> None:
+    log = open_log()
+    written = [
+        entry(place, model=f"m/{place % 5}", asked_by=f"key {place % 3}", kinds=f"{place % 2}" * 16)
+        for place in range(1, 50)
+    ]
+    for start in range(0, 49, 7):
+        log.append(written[start : start + 7])
+    assert list(log.read_events()) == written
+    log.close()
+    assert list(open_log().read_events()) == written
 
 
 def test_closing_waits_for_the_queries_of_other_threads_and_refuses_later_ones(
@@ -114,7 +123,7 @@ def test_a_log_refuses_another_data_key(open_log: Open, tmp_path: Path) -> None:
     with pytest.raises(
         BadSetting, match="NPSRISK_DATA_KEY_FILE: the event log was written with another data key"
     ):
-        EventLog.open(database_in(tmp_path), Vault(b"another key"))
+        EventLog.open(database_in(tmp_path), Vault(DataKeys.create()))
     open_log()
 
 
@@ -155,14 +164,3 @@ def test_the_log_is_flushed_to_disk_at_every_commit(open_log: Open) -> None:
     with open_log()._engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
-
-
-def test_the_migrations_make_the_tables_that_the_code_uses(open_log: Open) -> None:
-    with open_log()._engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
-
-
-def test_the_latest_migration_is_the_one_that_a_log_is_brought_to() -> None:
-    config = Config()
-    config.set_main_option("script_location", "serving.event_log:migrations")
-    assert ScriptDirectory.from_config(config).get_current_head() == LATEST_REVISION

@@ -26,7 +26,7 @@ def test_a_log_is_read_while_it_is_written(open_log: Open, entry: Entry, tmp_pat
     assert (reader.log_id, reader.last_sequence, verify_chain(reader).entries) == (log.log_id, 1, 1)
     assert [event.sequence for event in reader.read_events()] == [1, 2]
     with pytest.raises(DBAPIError, match=r"read-?only"), reader._engine.begin() as connection:
-        connection.exec_driver_sql("DELETE FROM blocks")
+        connection.exec_driver_sql("DELETE FROM entries")
     reader.close()
 
 
@@ -65,3 +65,48 @@ def test_columns_that_are_left_out_cannot_be_taken_for_empty_ones(open_log: Open
     (event,) = log.read_decisions(without=("plain", "sealed", "features"))
     assert (event.plain, event.features, event.redacted) == (NOT_READ, NOT_READ, False)
     assert (event.sealed, event.content) == (None, b"c" * 16)
+
+
+def test_a_reader_finds_what_the_writer_has_written_since(
+    open_log: Open, entry: Entry, tmp_path: Path
+) -> None:
+    log, reader, written = open_log(), reader_of(tmp_path), 0
+    for last in (20, 30, 2_000):
+        log.append(
+            [
+                entry(place, consignment_id=f"RB{place % 50}", model=f"m/{last}")
+                for place in range(written + 1, last + 1)
+            ]
+        )
+        written = last
+        found = reader.read_consignment_events("RB11")
+        assert [event.sequence for event in found] == list(range(11, last + 1, 50))
+        assert [event.sequence for event in reader.read_consignment_events("RB11", 61)] == [11, 61][
+            : len(found)
+        ]
+        assert found[-1].model == f"m/{last if last != 30 else 20}"  # type: ignore[union-attr]
+    assert reader.read_events_of([f"RB{place}" for place in range(50)]) == list(reader.read_events())
+    reader.close()
+
+
+def test_columns_are_read_in_batches(open_log: Open, entry: Entry) -> None:
+    log = open_log()
+    log.append([entry(1), entry(2, kind="alert", consignment_id=None), entry(3, band="routine")])
+    names = ("sequence", "consignment_id", "band", "digest")
+    batches = list(log.read_columns(names, size=2))
+    assert [list(map(list, batch[:3])) for batch in batches] == [
+        [[1, 2], ["RB1", None], ["high", None]],
+        [[3], ["RB3"], ["routine"]],
+    ]
+    assert batches[0][3] == (log.compute_digest("RB1"), None)
+    assert list(log.read_columns(names, after=3)) == []
+
+
+def test_an_identifier_with_the_digest_of_another_one_is_told_from_it(
+    open_log: Open, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = open_log()
+    monkeypatch.setattr(log, "compute_digest", lambda name: None if name is None else 7)
+    log.append([entry(1), entry(2), entry(3, consignment_id="RB1")])
+    assert [event.sequence for event in log.read_consignment_events("RB1")] == [1, 3]
+    assert [event.sequence for event in log.read_events_of(["RB2"])] == [2]

@@ -17,7 +17,7 @@ import requests
 from hypothesis import HealthCheck, Phase, given, settings
 from support.databases import database_in
 from support.examples import day, make_consignment, make_outcome
-from support.serving_examples import DATA_KEY, Client, publish, running, serving, settings_in
+from support.serving_examples import DATA_KEYS, Client, publish, running, serving, settings_in
 
 from consignments.records import Alert, Item
 from serving.encryption.vault import Vault
@@ -109,7 +109,7 @@ def tried(folder: Path, bundle: Path, most: int | None = None) -> dict[str, Coun
     with running(folder, NPSRISK_API_KEYS_FILE=str(keys)) as (_, url):
         trying = Tried(url)
         trying.all(most)
-    log = EventLog.open(database_in(folder), Vault(DATA_KEY))
+    log = EventLog.open(database_in(folder), Vault(DATA_KEYS))
     assert verify_chain(log).broken_at is None
     assert log.last_sequence > 0
     log.close()

@@ -1,22 +1,18 @@
 """Identifiers are compared in normal form and given back as they came; entries from before the rule keep theirs."""
 
 import unicodedata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
-from support.databases import state_environment
 from support.examples import make_consignment, make_outcome
-from support.serving_examples import DATA_KEY, Client, publish, serving, settings_in
+from support.serving_examples import DATA_KEY, Client
 
 from consignments.identifiers import has_valid_check_digit, normalize_identifier
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
-from npsrisk import main
 
 SPELLINGS = ["057-51987552/H-1", " 057 5198 7552/H-1", "05751987552/H-1"]
 
@@ -104,24 +100,6 @@ def test_a_selection_and_the_feed_give_the_spelling_back(client: Client) -> None
         assert chosen["consignment_id"] == SPELLINGS[0]
     (decision,) = client.get("/v1/decisions").json()["decisions"]
     assert decision["consignment_id"] == SPELLINGS[0]
-
-
-def test_entries_from_before_the_rule_keep_their_spelling(
-    tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    publish(tmp_path, bundle, "1")
-    with monkeypatch.context() as before:
-        for place in ("serving.state.state", "serving.scoring.batching"):
-            before.setattr(f"{place}.normalize_identifier", lambda identifier: identifier)
-        with serving(settings_in(tmp_path)) as client:
-            old = post(client, "/v1/scores", make_consignment(SPELLINGS[0]))
-    with serving(settings_in(tmp_path)) as client:
-        assert post(client, "/v1/scores", make_consignment(SPELLINGS[0]))["decision_id"] == old["decision_id"]
-        assert post(client, "/v1/outcomes", make_outcome(SPELLINGS[0]))["known"] is True
-        assert len(client.get(f"/v1/consignments/{SPELLINGS[0]}").json()["outcomes"]) == 1
-        assert not post(client, "/v1/scores", make_consignment(SPELLINGS[2]))["repeated"]
-    done = CliRunner().invoke(main, ["parity", "--json"], env=state_environment(tmp_path))
-    assert done.exit_code == 0, done.output
 
 
 def test_the_spelling_changes_no_feature() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from support.databases import database_in
-from support.serving_examples import DATA_KEY, environment, publish, running, settings_in
+from support.serving_examples import DATA_KEYS, environment, publish, running, settings_in
 
 from consignments.errors import BadSetting, ServiceFault
 from serving.encryption.vault import Vault
@@ -72,7 +72,7 @@ def test_what_was_acknowledged_outlives_a_kill(tmp_path: Path, bundle: Path) -> 
         process.kill()
         for caller in callers:
             caller.join()
-    log = EventLog.open(database_in(tmp_path), Vault(DATA_KEY))
+    log = EventLog.open(database_in(tmp_path), Vault(DATA_KEYS))
     logged = {
         event.consignment_id: (log.format_decision_id(event.sequence), event.score)
         for event in log.read_events()

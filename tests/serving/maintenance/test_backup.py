@@ -59,7 +59,7 @@ def test_a_backup_of_a_running_service_is_restored_and_served(tmp_path: Path, bu
     assert run(new, "parity").exit_code == 0
     with reader_of(new) as log:
         assert verify_chain(log)[:2] == (1, None)
-    private = ("events.db", "data.key", "period.keys", "release.json", "manifest.json")
+    private = ("events.db", "data.key", "release.json", "manifest.json")
     for path in [*new.rglob("*"), *(tmp_path / "copy").rglob("*")]:
         assert path.name not in private or path.stat().st_mode & 0o077 == 0, path
 
@@ -69,16 +69,15 @@ def test_keys_may_be_kept_apart(tmp_path: Path, origin: Settings) -> None:
     assert sorted(path.name for path in (tmp_path / "keys").iterdir()) == [
         "approvers.toml",
         "data.key",
-        "period.keys",
     ]
     assert not list((tmp_path / "log").rglob("*.key*"))
     with pytest.raises(FileFault, match="cannot be read"):
         restore(empty_settings(tmp_path / "without"), tmp_path / "log")
     restored = restore(empty_settings(tmp_path / "with"), tmp_path / "log", tmp_path / "keys")
-    assert restored.last_sequence == 3
+    assert restored.manifest.last_sequence == 3
 
 
-@pytest.mark.parametrize("name", ["events.db", "keys/period.keys"])
+@pytest.mark.parametrize("name", ["events.db", "keys/data.key"])
 def test_a_changed_or_missing_file_is_refused_and_nothing_is_put_in_place(
     tmp_path: Path, origin: Settings, name: str
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from support.databases import copy_state, execute, reader_of, state_environment
 from support.examples import day, make_consignment
-from support.serving_examples import DATA_KEY, publish, serving, settings_in, vault_in
+from support.serving_examples import DATA_KEY, KEY_ID, publish, serving, settings_in, vault_in
 from support.serving_world import live_through_a_world
 
 from consignments.files.work_folder import open_work_folder
@@ -21,6 +21,7 @@ from consignments.records import Alert, Consignment, Outcome
 from consignments.schema import get_fields
 from consignments.tables import read_table
 from features.batch import Tables
+from features.history.data_keys import DataKeys, encode_data_keys
 from features.history.pseudonyms import Pseudonyms
 from features.streams import compute_feature_matrix
 from models.batch_scoring import build_feature_parameters
@@ -130,7 +131,7 @@ def test_logged_features_have_a_file_for_each_spec_with_their_names(
         mine = [event for event in entries(world, "decision") if event.model_sha256 == model.sha256]
         assert table["sequence"].tolist() == [event.sequence for event in mine]
         values = np.ascontiguousarray(table[list(model.spec.names)].to_numpy(dtype=np.float32))
-        assert values.tobytes() == b"".join(event.features or b"" for event in mine)
+        assert values.tobytes() == b"".join(decode_features(event).tobytes() for event in mine)
 
 
 def test_an_export_imported_into_a_new_log_is_the_same_history(
@@ -208,7 +209,7 @@ def test_without_the_flag_nothing_personal_is_written_and_the_tables_say_so(
 def test_another_data_key_is_refused(world: Path, tmp_path: Path) -> None:
     state = tmp_path / "state"
     copy_state(world, state)
-    (state / "data.key").write_bytes(bytes(32))
+    (state / "data.key").write_bytes(encode_data_keys(DataKeys.create()))
     code, told = run(state, "export", "--out", str(tmp_path / "out"), "--personal")
     assert code == 2
     assert "written with another data key" in told
@@ -254,7 +255,7 @@ def test_an_entry_that_cannot_be_opened_leaves_what_was_there(world: Path, tmp_p
     copy_state(world, state)
     export(state, out, "--personal")
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    execute(state, "UPDATE events SET sealed = :noise WHERE sequence = 5", noise=os.urandom(60))
+    execute(state, "UPDATE events SET sealed = :noise WHERE sequence = 5", noise=KEY_ID + os.urandom(60))
     code, told = run(state, "export", "--out", str(out), "--personal")
     assert code == 2
     assert "cannot be decrypted" in told

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.databases import database_in, stored_bytes
 from support.examples import MONDAY, day, make_consignment, make_outcome
-from support.serving_examples import DATA_KEY, Client, publish, serving, settings_in
+from support.serving_examples import DATA_KEYS, Client, publish, serving, settings_in
 
 from consignments.errors import BadInput, ServiceFault
 from consignments.records import Alert, Consignment, Outcome
@@ -38,7 +38,7 @@ def take(folder: Path, given: Tables | FeatureInputs) -> dict[str, int]:
 
 
 def logged(folder: Path) -> list[tuple[str, str | None]]:
-    log = EventLog.open(database_in(folder), Vault(DATA_KEY))
+    log = EventLog.open(database_in(folder), Vault(DATA_KEYS))
     found = [(event.kind, event.consignment_id) for event in log.read_events()]
     assert verify_chain(log).broken_at is None
     log.close()

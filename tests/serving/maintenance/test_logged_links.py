@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from support.databases import reader_of
-from support.serving_examples import DATA_KEY
+from support.serving_examples import vault_in
 from support.serving_past import RECENT, forget_old, make_past, run, told
 from support.serving_world import live_through_a_world
 
@@ -12,6 +12,7 @@ from consignments.errors import BadSetting
 from consignments.records import Consignment, Outcome
 from consignments.tables import read_table, to_consignments
 from features.batch import BATCH_KEY, build_arrival_events, build_outcome_events
+from features.history.data_keys import DataKeys
 from features.history.pseudonyms import Pseudonyms
 from features.links.identifiers import LinkNumberBuilder
 from features.links.report import TraceReport
@@ -38,7 +39,7 @@ def test_a_trace_of_the_log_is_that_of_its_export(world: Path, tmp_path: Path) -
     assert run(world, "export", "--out", str(tmp_path / "out"), "--personal")[0] == 0
     exported = read_exported(tmp_path / "out")
     log = reader_of(world)
-    links = LoggedLinks(log, Vault.load(world, DATA_KEY), Pseudonyms(BATCH_KEY))
+    links = LoggedLinks(log, vault_in(world), Pseudonyms(BATCH_KEY))
     logged = links.read()
     names = dict.fromkeys(exported.arrivals.consignment_id.to_pylist())
     latest_us = int(exported.arrivals.received_us.max())
@@ -69,7 +70,7 @@ def test_what_was_forgotten_links_nothing_and_is_counted(tmp_path: Path, bundle:
     folder = make_past(tmp_path / "state", bundle)
     forget_old(folder)
     log = reader_of(folder)
-    links = LoggedLinks(log, Vault.load(folder, DATA_KEY), Pseudonyms(BATCH_KEY))
+    links = LoggedLinks(log, vault_in(folder), Pseudonyms(BATCH_KEY))
     table = links.read()
     assert links.unread[REDACTED] > 0
     assert sum(links.unread.values()) + RECENT == len(table.numbers)
@@ -83,5 +84,5 @@ def test_what_was_forgotten_links_nothing_and_is_counted(tmp_path: Path, bundle:
 def test_another_data_key_is_refused(world: Path) -> None:
     log = reader_of(world)
     with pytest.raises(BadSetting):
-        LoggedLinks(log, Vault.load(world, bytes(32)), Pseudonyms(BATCH_KEY))
+        LoggedLinks(log, Vault(DataKeys.create()), Pseudonyms(BATCH_KEY))
     log.close()

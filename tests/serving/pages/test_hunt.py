@@ -20,7 +20,8 @@ from consignments.records import Consignment, Outcome
 from consignments.tables import read_table
 from consignments.timestamps import to_day
 from features.batch import FeatureParameters, Tables
-from features.history.pseudonyms import Pseudonyms, load_data_key
+from features.history.data_keys import load_data_key
+from features.history.pseudonyms import Pseudonyms
 from features.indicators.operation_keys import install_keys
 from features.indicators.values import compute_indicators
 from features.streams import compute_feature_matrix

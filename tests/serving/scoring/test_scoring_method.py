@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from support.databases import reader_of, state_environment
 from support.examples import make_consignment, make_outcome
-from support.serving_examples import DATA_KEY, Client, publish, serving, settings_in, vault_in
+from support.serving_examples import DATA_KEY, DATA_KEYS, Client, publish, serving, settings_in
 
 from features.history.pseudonyms import Pseudonyms
 from features.spec import Spec
@@ -18,6 +18,7 @@ from models.bundle import load_bundle
 from models.risk_model import RiskModel
 from models.rules import Rules
 from npsrisk import main
+from serving.encryption.vault import Vault
 from serving.scoring.loaded_model import LoadedModel
 from serving.scoring.scoring_method import ScoringMethod, build_rules_method, get_rules_name
 
@@ -137,15 +138,13 @@ def test_other_rules_have_another_version() -> None:
     assert fewer.digest() != rules.digest() == build_rules_method().sha256
 
 
-def test_a_bundle_with_other_texts_is_served_in_the_words_of_this_version(
-    tmp_path: Path, bundle: Path
-) -> None:
+def test_a_bundle_with_other_texts_is_served_in_the_words_of_this_version(bundle: Path) -> None:
     loaded = load_bundle(bundle)
     features = [replace(feature, text=f"Of old: {feature.text}") for feature in loaded.spec]
     risk = loaded.model
     older = RiskModel(risk.trees, risk.calibration, risk.bands, Spec(features))
     method = ScoringMethod.from_bundle(replace(loaded, model=older))
-    model = LoadedModel("nps-risk/1", method, Pseudonyms(DATA_KEY), vault_in(tmp_path))
+    model = LoadedModel("nps-risk/1", method, Pseudonyms(DATA_KEY), Vault(DATA_KEYS))
     assert model.spec_sha256 == loaded.card.feature_spec_sha256
     assert model.risk.spec.features == loaded.spec.features
     row = loaded.examples.X[0]

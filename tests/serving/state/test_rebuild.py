@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from support.databases import database_in
 from support.examples import day, make_consignment, make_outcome
-from support.serving_examples import DATA_KEY
+from support.serving_examples import DATA_KEY, DATA_KEYS
 
 from consignments.records import Alert
 from consignments.timestamps import NO_TIME, convert_us_to_day, to_day
@@ -36,7 +36,7 @@ from serving.state.rebuild import StateRebuild
 from serving.state.snapshots import build_state, copy_arrays, rebuild_state
 from serving.state.state import LoggedVersion, State
 
-VAULT = Vault(DATA_KEY)
+VAULT = Vault(DATA_KEYS)
 NAMES = tuple(f"RB{number}" for number in range(5))
 KINDS = ("arrival",) * 6 + ("outcome",) * 4 + ("cancellation", "cancellation", "selection", "alert")
 
@@ -135,7 +135,7 @@ class Life:
             c = consignment(act.name, self.date - 3 * (act.variant == 3), act.variant, act.issued)
             keys, counterparts = np.zeros((2, len(self.pipeline.kinds)), dtype=np.uint64)
             self.pipeline.fill_keys(c, keys, counterparts)
-            arrival = Arrival.build(c, self.entries.pack(c, 0), "a test")
+            arrival = Arrival.build(c, self.entries.pack(c), "a test")
             return self.entries.encode_arrival(sequence, None, arrival, keys, counterparts)
         if act.kind == "outcome":
             result = ("nps", "clear", "pending", "nps")[act.variant]
@@ -252,7 +252,7 @@ def knowledge(state: State, keys: KeyReader) -> list[Any]:
         day_number = to_day(c.received_at)
         known_now = state.get_consignment(name)
         record_one(state, name, day_number, keys_of, counterparts, row)
-        arrival = Arrival.build(c, keys.entries.pack(c, 0), "")
+        arrival = Arrival.build(c, keys.entries.pack(c), "")
         event = keys.entries.encode_arrival(state.sequence + 1, None, arrival, keys_of, counterparts)
         state.record_version(event, known_now)
         read.append(row.tobytes())

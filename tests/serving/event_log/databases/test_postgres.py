@@ -67,7 +67,7 @@ def held(folder: Path) -> Iterator[None]:
     """Hold the table as somebody else would who works on it."""
     engine = sa.create_engine(database_in(folder))
     with engine.begin() as connection:
-        connection.exec_driver_sql("LOCK TABLE blocks IN EXCLUSIVE MODE")
+        connection.exec_driver_sql("LOCK TABLE entries IN EXCLUSIVE MODE")
         yield
     engine.dispose()
 
@@ -189,10 +189,10 @@ def test_a_database_that_can_only_be_read_is_told_and_then_it_goes_on(client: Cl
 def test_on_a_full_disk_nothing_is_answered_that_is_not_written(client: Client, tmp_path: Path) -> None:
     assert scored(client, "RB1") == 200
     execute(tmp_path, FULL)
-    execute(tmp_path, "CREATE TRIGGER full_disk BEFORE INSERT ON blocks EXECUTE FUNCTION full_disk()")
+    execute(tmp_path, "CREATE TRIGGER full_disk BEFORE INSERT ON entries EXECUTE FUNCTION full_disk()")
     assert "No space left" in cause_of_refusal(client, "RB2")
     assert client.get("/health/ready").status_code == 503
-    execute(tmp_path, "DROP TRIGGER full_disk ON blocks")
+    execute(tmp_path, "DROP TRIGGER full_disk ON entries")
     client.look()
     assert scored(client, "RB2") == 200
     assert logged(tmp_path) == ["RB1", "RB2"]

@@ -1,0 +1,66 @@
+"""Verb data-key: a new file of data keys, and a new sealing key."""
+
+from pathlib import Path
+
+import click
+
+from cli.options import json_option
+from cli.output import print_result
+from cli.stores import read_settings
+
+
+@click.group("data-key")
+def data_key() -> None:
+    """Create the data keys, or replace the one that encrypts personal fields in the event log.
+
+    The file of the data keys has a pseudonym key, which is never replaced because history depends on it, and sealing keys.
+
+    \b
+    Example:
+    npsrisk data-key rotate
+    """
+
+
+@data_key.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@json_option
+def create(file: Path, as_json: bool) -> None:
+    """Create a file of data keys for a new log.
+
+    The service creates the file by itself in its state directory. For another place, such as a mounted secret, create it first.
+
+    Writes a new file, which only its owner can read. Exit code 2 if there is one already: a key is never replaced.
+
+    \b
+    Example:
+    npsrisk data-key create /etc/npsrisk/data.key
+    """
+    from consignments.files.whole_files import create_key_file
+    from features.history.data_keys import DataKeys, encode_data_keys
+
+    create_key_file(file, encode_data_keys(DataKeys.create()))
+    print_result({"file": str(file)}, as_json, f"New data keys -> {file}")
+
+
+@data_key.command()
+@json_option
+def rotate(as_json: bool) -> None:
+    """Add a new sealing key.
+
+    What is recorded from now on is encrypted with it; earlier entries stay readable with the earlier keys, which stay in the file. The
+    service may keep running: it uses the new key within a second.
+
+    Copy the file to the machines that share the log, and to its backup, at once: without the new key, new personal fields are lost.
+
+    Writes the file of NPSRISK_DATA_KEY_FILE. Exit code 2 if there is no such file, or it cannot be written.
+
+    \b
+    Example:
+    npsrisk data-key rotate
+    """
+    from features.history.data_keys import rotate_sealing_key
+
+    path = read_settings().data_key_file
+    new = rotate_sealing_key(path)
+    text = f"New sealing key {new.id} -> {path}\nCopy this file to the other machines of the log, and to its backup."
+    print_result({"id": new.id, "created_at": new.created_at, "file": str(path)}, as_json, text)

@@ -1,1 +1,0 @@
-"""Alembic migrations of the event log's tables; `serving.event_log.log` runs them when it opens a log."""

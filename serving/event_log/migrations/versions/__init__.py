@@ -1,1 +1,0 @@
-"""Migrations, one file for each change of the tables."""

@@ -1,0 +1,66 @@
+"""The file of the data keys: private, announced, and with all earlier sealing keys after a new one was added."""
+
+import json
+import logging
+import stat
+from pathlib import Path
+
+import pytest
+
+from consignments.errors import BadSetting
+from features.history.data_keys import load_data_key, read_data_keys, rotate_sealing_key
+
+
+def test_a_new_data_key_is_private_and_announced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "state" / "data.key"
+    with caplog.at_level(logging.WARNING, logger="npsrisk"):
+        key = load_data_key(path, create=True)
+    assert len(key) == 32
+    assert load_data_key(path) == load_data_key(path, create=True) == key
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [record.getMessage() for record in caplog.records] == [
+        f"created a new data key in {path}: keep a backup; without it no pseudonym can be recomputed"
+    ]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_new_sealing_key_is_the_newest_and_nothing_else_changes(tmp_path: Path) -> None:
+    path = tmp_path / "data.key"
+    before = read_data_keys(path, create=True)
+    new = rotate_sealing_key(path)
+    after = read_data_keys(path)
+    assert after.sealing_keys == [*before.sealing_keys, new]
+    assert after.pseudonym_key == before.pseudonym_key
+    assert len({each.key for each in after.sealing_keys} | {after.pseudonym_key}) == 3
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_data_key_is_named(tmp_path: Path) -> None:
+    for use in (load_data_key, rotate_sealing_key):
+        with pytest.raises(BadSetting, match=r"data\.key: the data key cannot be read; got No such file"):
+            use(tmp_path / "data.key")
+
+
+@pytest.mark.parametrize(
+    "change", [{"format": 3}, {"pseudonym_key": "5b"}, {"sealing_keys": []}, {"more": 1}]
+)
+def test_another_file_is_not_taken_for_a_data_key(tmp_path: Path, change: dict[str, object]) -> None:
+    path = tmp_path / "data.key"
+    read_data_keys(path, create=True)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(BadSetting, match="the file is not one of data keys"):
+        load_data_key(path, create=True)
+
+
+def test_a_key_of_an_earlier_version_is_told_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "data.key"
+    path.write_bytes(bytes(32))
+    with pytest.raises(BadSetting, match=r"earlier version.*export its log with npsrisk of commit 049ba582"):
+        load_data_key(path)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadSetting, match=r"data\.key: the data key cannot be created"):
+        load_data_key(tmp_path / "file" / "data.key", create=True)
