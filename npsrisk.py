@@ -40,7 +40,6 @@ FUNCTIONS = {
     "publish": "cli.service.service:publish",
     "shadow": "cli.service.service:shadow",
     "doctor": "cli.service.doctor:doctor",
-    "clock": "cli.service.clock:clock",
     "data-key": "cli.service.data_key:data_key",
     "import": "cli.service.event_log:import_",
     "export": "cli.service.event_log:export",

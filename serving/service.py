@@ -20,22 +20,23 @@ from serving.event_log.log import EventLog
 from serving.event_log.log_keys import load_or_create_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.process.clock import Clock, SteadyClock, read_clock_us
-from serving.process.clock_acceptance import is_clock_accepted
 from serving.process.logging import describe_failure, logger
 from serving.process.settings import Settings
 from serving.process.threads import BackgroundThreads
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import Batcher
 from serving.scoring.exchange import ExchangeMembers
+from serving.scoring.loaded_model import LoadedModel
 from serving.scoring.model_updates import ModelUpdates, StateSource
 from serving.shadow.supervisor import ShadowProcess
-from serving.standby import Role, RoleKeeper, StandbyFollower
+from serving.standby import Role, RoleKeeper
 from serving.state.forgetting import ForgottenList, forget_again
 from serving.state.links import LinkLimits
 from serving.state.snapshot_schedule import SnapshotInterval, SnapshotSchedule
 from serving.state.snapshots import (
     Snapshots,
 )
+from serving.state.state import State
 from serving.telemetry.metrics import Metrics
 
 POLL_SECONDS = 1.0
@@ -46,7 +47,6 @@ CLOCK_WARNING_SECONDS = 1.0
 FAILURE_MEMORY_SECONDS = 60.0
 """A failed write counts as a fault of the log for this time. If a disk is nearly full, some later writes succeed."""
 LATEST_ENTRIES = 1_000
-EXCLUDED_FROM_TIMES = ("plain", "sealed", "keys", "features", "reasons")
 BACKGROUND_THREADS = 2
 """Two, so that the last snapshot at an orderly stop need not wait for a rebuild of the state, which takes minutes."""
 
@@ -61,6 +61,8 @@ class Service:
         System clock, in microseconds since the epoch.
     elapsed : callable, optional
         Time since the machine was started, in microseconds. Without it, jumps of the system clock are not detected.
+    accept_clock : bool
+        Whether a person accepts a start long after the last entry of the log, or before it.
 
     Attributes
     ----------
@@ -80,14 +82,18 @@ class Service:
         Key that signs the sessions of the pages, derived from the data key.
     role : Role
         Active, or standby.
-    follower : StandbyFollower
-        Follows the log while the service is a standby.
     """
 
     def __init__(
-        self, settings: Settings, clock: Clock = read_clock_us, elapsed: Clock | None = None
+        self,
+        settings: Settings,
+        clock: Clock = read_clock_us,
+        elapsed: Clock | None = None,
+        *,
+        accept_clock: bool = False,
     ) -> None:
         require_standby_database(settings)
+        self._accepts_clock = accept_clock
         self.settings, self.clock = settings, SteadyClock(clock, elapsed)
         self.vault = load_or_create_vault(settings.data_key_file, settings.state_dir, settings.database_url)
         data_key = self.vault.data_key
@@ -100,9 +106,8 @@ class Service:
         self.active = ActiveModel(
             self.committer, self.clock, self.metrics, settings.without_model, self.exchange
         )
-        self.follower = StandbyFollower(self.log, self.active, self.committer, settings.takeover_seconds)
         self.batcher = Batcher(self.active.score_batch, self.committer.call_when_free)
-        self.snapshots = Snapshots(settings.state_dir / "snapshots")
+        self.snapshots = Snapshots(settings.snapshots_dir)
         limits = LinkLimits(settings.link_days, settings.max_links)
         source = StateSource(
             self.log, self.snapshots, settings.max_history_keys, settings.database_url, limits
@@ -120,9 +125,7 @@ class Service:
         self.watch("data keys", self.vault.refresh)
         self._wake, self._polling = asyncio.Event(), asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
-        self._keeper = RoleKeeper(
-            self.role, self.follower, self.committer, self._prepare_recording, self.wake
-        )
+        self._keeper = RoleKeeper(self.role, self._begin, self._lose)
         self._background = BackgroundThreads(BACKGROUND_THREADS)
 
     def watch(self, what: str, refresh: Callable[[], bool]) -> None:
@@ -142,15 +145,32 @@ class Service:
             The log is damaged or cannot be read.
         """
         if self.role.is_active:
-            self._forget_again()
-        self.updates.load_first(self.active, progress)
-        if self.role.is_active:
-            self._prepare_recording()
+            self.active.switch_to(*self._build_first(progress))
+        else:
+            self.active.switch_to(*self.updates.build_empty(self.active))
         ready = "ready" if self.active.model.release else "no model"
         logger.info(
             ready if self.role.is_active else "standby", sequence=self.log.last_sequence,
             scored_by=self.active.model.name if self.active.scorer else None,
         )  # fmt: skip
+
+    def _build_first(self, progress: Progress | None = None) -> tuple[LoadedModel, State]:
+        """Set the clock behind the last entry, and return the published model with the state that follows from the log."""
+        last = LastRecorded.find(self.log)
+        self.clock.start(last.any_us, last.own_us, accepted=self._accepts_clock)
+        self._forget_again()
+        return self.updates.build_first(self.active, progress)
+
+    async def _begin(self) -> None:
+        """Become active on a log of which this service now has the lock."""
+        model, state = await asyncio.to_thread(self._build_first)
+        self.committer.resume()
+        self.active.switch_to(model, state)
+
+    def _lose(self, fault: ServiceFault) -> None:
+        """Read the log again, which another process has written."""
+        self.committer.suspend(fault)
+        self.wake()
 
     def _forget_again(self) -> None:
         """Remove from a log that was restored what was forgotten after its backup, before anything is served from it."""
@@ -168,7 +188,7 @@ class Service:
             self._keeper.start()
 
     async def stop(self) -> None:
-        """Stop the tasks, wait until everything is on disk, and let a standby take over before the last snapshot is written."""
+        """Stop the tasks, wait until everything is on disk, write the last snapshot, and let a service that waits take over."""
         await self._keeper.stop()
         if self._watcher is not None:
             self._watcher.cancel()
@@ -180,9 +200,9 @@ class Service:
         await asyncio.to_thread(self.shadow.stop)
         with contextlib.suppress(ServiceFault):
             await self.committer.drain()
+            if self.role.is_active and self.committer.fault is None:
+                await self.write_snapshot()  # from which a service that waits begins
             await asyncio.to_thread(self.log.stop_writing)
-            if self.committer.fault is None:  # else the state of a standby may be incomplete
-                await self.write_snapshot()
         self._background.close()
         self.active.close()
         self.committer.close()
@@ -203,7 +223,7 @@ class Service:
         if self.active.scorer is None:
             reasons.append("no model is loaded")
         fault = self.committer.fault or self.committer.get_stall_fault()
-        faults = (self.role.get_fault(), self.follower.fault, fault, self.clock.get_fault())
+        faults = (self.role.get_fault(), fault, self.clock.get_fault())
         return reasons + [str(each) for each in faults if each is not None]
 
     def list_warnings(self) -> list[str]:
@@ -211,9 +231,6 @@ class Service:
         active = self.active
         found = [active.fault] if active.fault else []
         found += self.setting_faults.values()
-        other = None if self.role.is_active else self.follower.describe_other_model()
-        if other is not None:
-            found.append(other)
         if self.shadow.fault is not None:
             found.append(f"the challenger does not score: {self.shadow.fault}")
         if active.degraded:
@@ -248,8 +265,7 @@ class Service:
         committer, state = self.committer, self.active.state
         return {
             "active": self.role.is_active,
-            "standby_behind": self.follower.behind,
-            "standby_usable": self.role.is_active or self.follower.fault is None,
+            "standby_usable": self.role.is_active or self.role.fault is None,
             "connections": self.connections(),
             "settings_refused": len(self.setting_faults),
             "log_sequence": self.log.last_sequence,
@@ -259,7 +275,7 @@ class Service:
             and committer.get_seconds_since_failure() >= FAILURE_MEMORY_SECONDS
             and committer.fault is None,
             "clock_behind_seconds": self.clock.behind_seconds,
-            "clock_ahead_seconds": self.clock.ahead_us / 1e6,
+            "clock_ahead_seconds": self.clock.jump_us / 1e6,
             "history_keys": len(state.history),
             "history_keys_bound": state.history.max_keys or 0,
             "history_bytes": state.history.nbytes,
@@ -284,8 +300,6 @@ class Service:
             with _collect(errors):
                 if self.role.is_active:
                     await asyncio.to_thread(self.shadow.poll)
-            with _collect(errors):
-                self._accept_clock()
             await self._follow_log(errors)
         if errors:
             raise ExceptionGroup("checks of the service failed", errors)
@@ -295,7 +309,7 @@ class Service:
         if self.committer.fault is not None:
             with _collect(errors):
                 await self._recover()
-        if self.committer.fault is None:
+        if self.committer.fault is None and self.role.is_active:
             with _collect(errors):
                 await self.updates.follow(self.active, self.committer, self._background)
             with _collect(errors):
@@ -317,20 +331,6 @@ class Service:
         self.clock.check()
         self.role.check()
 
-    def _prepare_recording(self) -> None:
-        """Set the clock by the latest entries."""
-        last = LastRecorded.find(self.log)
-        self.clock.advance_to(last.any_us)
-        self.clock.check_start(last.own_us)
-        self._accept_clock()
-
-    def _accept_clock(self) -> None:
-        """Accept the system clock after a jump, if a person has accepted it recently."""
-        self.clock()
-        if self.clock.ahead_us and is_clock_accepted(self.settings.state_dir, self.clock.source()):
-            logger.warning("system clock accepted", seconds_ahead=self.clock.ahead_us // 1_000_000)
-            self.clock.accept()
-
     def _refresh(self, what: str, refresh: Callable[[], bool]) -> None:
         """Read a file named by a setting again if it changed; if it is invalid, keep its earlier content."""
         try:
@@ -346,10 +346,16 @@ class Service:
             logger.info("changed file loaded", what=what)
 
     async def _recover(self) -> None:
-        """Rebuild the state from the log when the log can be used again; as a standby if another process writes it."""
+        """Rebuild the state from the log when the log can be used again; wait for its lock if another process writes it."""
         try:
-            await asyncio.to_thread(self._reread)
+            await asyncio.to_thread(self.log.reread)
             state = await asyncio.to_thread(self.updates.rebuild_checked, self.active.model)
+        except LogInUse as fault:
+            if self.settings.standby:
+                await self._wait_again(fault)
+            else:
+                logger.error("event log cannot be used", error=str(fault))
+            return
         except ServiceFault as error:
             logger.error("event log cannot be used", error=str(error))
             return
@@ -357,20 +363,14 @@ class Service:
         self.active.switch_to(self.active.model, state)
         logger.info("event log can be used again", sequence=state.sequence, role=self.role.name)
 
-    def _reread(self) -> None:
-        """Read the log again: as its writer, or as a standby if this service was one or another process writes the log."""
-        if self.role.is_active:
-            try:
-                self.log.reread()
-            except LogInUse as fault:
-                if not self.settings.standby:
-                    raise
-                self.role.is_active = False
-                self.log.stop_writing()
-                self.shadow.stop()
-                logger.warning("another service is active: this one is a standby now", fault=str(fault))
-        if not self.role.is_active:
-            self.log.refresh()
+    async def _wait_again(self, fault: ServiceFault) -> None:
+        """Stop writing the log, which another service does now, and drop the state."""
+        self.role.is_active = False
+        self.log.stop_writing()
+        self.active.switch_to(*self.updates.build_empty(self.active))
+        self.committer.resume()
+        await asyncio.to_thread(self.shadow.stop)
+        logger.warning("another service is active: this one is a standby now", fault=str(fault))
 
 
 @contextlib.contextmanager
@@ -410,8 +410,11 @@ class LastRecorded(NamedTuple):
     @classmethod
     def find(cls, log: LogReader) -> "LastRecorded":
         """Find the latest times of recording in a log."""
-        last = list(log.read_events(after=log.last_sequence - LATEST_ENTRIES, without=EXCLUDED_FROM_TIMES))
-        return cls(
-            max((event.recorded_us or 0 for event in last), default=0),
-            max((event.recorded_us or 0 for event in last if event.asked_by != IMPORTED_BY), default=0),
-        )
+        any_us = own_us = 0
+        for times, clients in log.read_columns(
+            ("recorded_us", "asked_by"), log.last_sequence - LATEST_ENTRIES
+        ):
+            for recorded_us, client in zip(times, clients, strict=True):
+                any_us = max(any_us, recorded_us or 0)
+                own_us = max(own_us, (recorded_us or 0) if client != IMPORTED_BY else 0)
+        return cls(any_us, own_us)

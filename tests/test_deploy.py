@@ -134,7 +134,7 @@ def test_each_volume_of_a_container_is_mounted_on_a_folder_that_the_image_gives_
         for mount in service.get("volumes", [])
         if mount.split(":")[0] in compose["volumes"]
     }
-    assert mounted == given == {"/var/lib/npsrisk", "/tables"}
+    assert mounted == given == {"/var/lib/npsrisk", "/var/lib/npsrisk-snapshots", "/tables"}
 
 
 def test_the_folder_of_the_containers_keys_is_neither_committed_nor_built_into_the_image() -> None:
@@ -256,7 +256,7 @@ def test_every_mounted_volume_exists() -> None:
             assert {name for name in container.mounts if name[:1] != "."} <= set(compose["volumes"])
 
 
-def test_services_that_stand_by_for_each_other_share_the_database_and_the_data_key() -> None:
+def test_services_that_stand_by_for_each_other_share_database_data_key_and_snapshots() -> None:
     services = read_compose()["services"]
     one, two = services["one"], services["two"]
     assert one["environment"] == two["environment"]
@@ -264,6 +264,7 @@ def test_services_that_stand_by_for_each_other_share_the_database_and_the_data_k
     shared = {name for name in one["volumes"] if name in two["volumes"]}
     folder = one["environment"]["NPSRISK_DATA_KEY_FILE"].removesuffix("/data.key")
     assert any(f":{folder}:" in name for name in shared)
+    assert f"snapshots:{one['environment']['NPSRISK_SNAPSHOTS_DIR']}" in shared
     assert f"one:{one['environment']['NPSRISK_STATE_DIR']}" not in shared
 
 

@@ -181,7 +181,7 @@ def _check_standby(settings: "Settings") -> Results:
 def _check_clock(log: object) -> Results:
     from consignments.timestamps import to_datetime
     from serving.event_log.reader import LogReader
-    from serving.process.clock import MAX_JUMP_US, MAX_START_GAP_US, read_clock_us
+    from serving.process.clock import describe_start, read_clock_us
     from serving.service import LastRecorded
 
     assert isinstance(log, LogReader)
@@ -189,11 +189,10 @@ def _check_clock(log: object) -> Results:
     found = f"{to_datetime(now_us).isoformat(timespec='seconds')}, last entry " + (
         to_datetime(last.any_us).isoformat(timespec="seconds") if last.any_us else "none"
     )
-    todo = ""
-    if last.any_us > now_us + MAX_JUMP_US:
-        todo = "the last entry is in the future: correct the system clock; see the clock in docs/service.md"
-    elif last.own_us and now_us - last.own_us > MAX_START_GAP_US:
-        todo = "the last entry is old: check the system clock; if it is right, run npsrisk clock accept at the start"
+    fault = describe_start(now_us, last.any_us, last.own_us)
+    todo = (
+        f"{fault}: correct the system clock; if it is right, start once with --accept-clock" if fault else ""
+    )
     yield DoctorFinding("clock", not todo, found, todo)
 
 

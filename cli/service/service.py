@@ -24,7 +24,12 @@ from consignments.garbage_collection import pause_garbage_collection
     show_default=True,
     help="Port to listen on; 0 for any free port.",
 )
-def serve(host: str, port: int) -> None:
+@click.option(
+    "--accept-clock",
+    is_flag=True,
+    help="Start although the system clock is more than 7 days after the last entry of the log, or an hour before it: its time is right.",
+)
+def serve(host: str, port: int, accept_clock: bool) -> None:
     """Run the HTTP service with the published model.
 
     The pages for officers are at /. The page at /interface lists the calls, and /openapi.json describes them. All settings are
@@ -32,7 +37,7 @@ def serve(host: str, port: int) -> None:
 
     First run "npsrisk publish", and "npsrisk import" for past consignments. Stop the service with SIGTERM or Ctrl-C.
 
-    With NPSRISK_STANDBY, of several services on one log in PostgreSQL one is active, and the others wait to take over.
+    With NPSRISK_STANDBY, a second service on one log in PostgreSQL waits until the first one has ended, and then starts.
 
     Writes the event log and the state directory. Exit code 2 if a setting, the state directory or the log cannot be used.
 
@@ -44,7 +49,7 @@ def serve(host: str, port: int) -> None:
         from serving.http.server import serve as run
         from serving.process.clock import read_elapsed_us
 
-    run(host, port, read_settings(), elapsed=read_elapsed_us)
+    run(host, port, read_settings(), elapsed=read_elapsed_us, accept_clock=accept_clock)
 
 
 @click.command()

@@ -193,7 +193,6 @@ class ReadinessEndpoint:
             schemas.ModelName.parse(active.model.name) if active.scorer else None,
             service.log.last_sequence,
             service.role.name,
-            service.follower.behind,
         )
         status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
         return await respond_json(call, health, status)

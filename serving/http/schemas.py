@@ -268,9 +268,8 @@ class Health(msgspec.Struct, frozen=True):
     log_sequence: Annotated[int, Meta(description="sequence number of the last durable log entry")]
     role: Annotated[
         Literal["active", "standby"],
-        Meta(description="whether this service scores, or follows the one that does"),
+        Meta(description="whether this service scores, or waits for the one that does"),
     ]
-    behind: Annotated[int, Meta(description="log entries that a standby has not yet applied; 0 if active")]
 
 
 class Liveness(msgspec.Struct, frozen=True):

@@ -36,6 +36,8 @@ def serve(
     settings: Settings,
     clock: Clock = read_clock_us,
     elapsed: Clock | None = None,
+    *,
+    accept_clock: bool = False,
 ) -> None:
     """Run the service until SIGTERM or SIGINT.
 
@@ -49,6 +51,7 @@ def serve(
         TCP port; 0 for any free one, which is logged.
     settings : Settings
     clock, elapsed : callable
+    accept_clock : bool
         As of `Service`.
 
     Raises
@@ -72,7 +75,7 @@ def serve(
             logger.warning("unknown setting ignored", name=name, did_you_mean=near or None)
         _exit_on_signals()
         with pause_garbage_collection():
-            service = Service(settings, clock, elapsed)
+            service = Service(settings, clock, elapsed, accept_clock=accept_clock)
             app, certificate = App(service), Certificate.from_settings(settings)
             service.open()
         secure = certificate is not None

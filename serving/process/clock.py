@@ -1,23 +1,23 @@
-"""Clock of the service: it never goes back, and it does not follow a jump of the system clock into the future.
+"""Clock of the service: it never goes back, also not behind the last entry of the log, and it follows no jump of the system clock.
 
-If the system clock jumps back, the service's clock stands still until the system clock has caught up. So a correction
-is never recorded before what it corrects, and an event that was just received is never in the future.
-
-If the system clock jumps forward, compared with the time that the machine has been running, the service's clock goes on
-without the jump, and the service records nothing until the system clock is back or a person accepts the new time.
+the system clock goes back by a second          the service's clock stands still until it has caught up
+it jumps by more than five minutes              compared with the time that the machine has been running: nothing is recorded
+                                                until it is back, or the service is started again with --accept-clock
+a start 8 days after the last entry             needs --accept-clock, as does one more than an hour before it
 """
 
 import time
 from collections.abc import Callable
 
 from consignments.errors import ServiceFault
+from consignments.timestamps import US_PER_DAY
 
 Clock = Callable[[], int]
 """Returns the time in microseconds since the epoch."""
 MAX_JUMP_US = 300_000_000
-"""Maximum jump forward that the service follows. Clients' clocks may be ahead by as much."""
-MAX_START_GAP_US = 7 * 86_400_000_000
-"""Maximum time from the last entry of the log to a start that needs no acceptance."""
+"""Maximum jump that the service follows. Clients' clocks may be ahead by as much."""
+MAX_START_GAP_US, MAX_START_BEHIND_US = 7 * US_PER_DAY, 3_600_000_000
+"""Maximum time from the last entry of the log to a start, and from a start to the last entry, without acceptance."""
 _RUNNING_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -37,25 +37,15 @@ def read_elapsed_seconds() -> float:
 
 
 class SteadyClock:
-    """A monotonic clock on top of another clock.
+    """A monotonic clock on top of another clock, `source`, that may jump.
 
-    Parameters
-    ----------
-    source : callable
-        A clock that may jump.
-    elapsed : callable, optional
-        A clock that never jumps and begins at any time; without it, jumps forward are not detected.
-
-    Attributes
-    ----------
-    source : callable
-    ahead_us : int
-        How far the source is ahead because of a jump that nobody has accepted, in microseconds; 0 if it is not.
+    `elapsed` never jumps and begins at any time; without it, jumps and starts at a wrong time are not detected. `jump_us` is how far the
+    source has jumped, forward or back, if nothing may be recorded because of it, else 0.
     """
 
     def __init__(self, source: Clock = read_clock_us, elapsed: Clock | None = None) -> None:
         self.source, self._elapsed = source, elapsed
-        self._latest_us = self.ahead_us = 0
+        self._latest_us = self.jump_us = 0
         # Time of the source at some time of `elapsed`: without a jump both advance together from there.
         self._anchor_us = 0 if elapsed is None else source() - elapsed()
 
@@ -64,45 +54,41 @@ class SteadyClock:
         now_us = self.source()
         if self._elapsed is not None:
             now_us = self._remove_jump(now_us, self._elapsed())
-        if now_us > self._latest_us:
-            self._latest_us = now_us
+        self._latest_us = max(self._latest_us, now_us)
         return self._latest_us
 
-    def advance_to(self, moment_us: int) -> None:
-        """Set the minimum of all times returned from now on."""
-        self._latest_us = max(self._latest_us, moment_us)
+    def start(self, any_us: int, own_us: int, *, accepted: bool = False) -> None:
+        """Begin behind the last entry of a log, given when the last one was recorded and the last one that was not imported; 0 for none.
 
-    def check_start(self, last_us: int) -> None:
-        """Detect a jump of the source before the start: it is then far after a time at which it was right.
-
-        Parameters
-        ----------
-        last_us : int
-            When the service last recorded an entry; 0 if it never did.
+        Raises `ServiceFault` if the source is far from it, unless a person accepts it.
         """
-        if self._elapsed is not None and last_us and self.source() - last_us > MAX_START_GAP_US:
-            self._anchor_us = last_us - self._elapsed()
-        self()
-
-    def accept(self) -> None:
-        """Accept the time of the source, also after a jump."""
+        now_us = self.source()
         if self._elapsed is not None:
-            self._anchor_us = self.source() - self._elapsed()
+            fault = describe_start(now_us, any_us, own_us)
+            if fault and not accepted:
+                raise ServiceFault(
+                    fault,
+                    where="system clock",
+                    todo="correct the system clock; if it is right, start once with npsrisk serve --accept-clock",
+                )
+            self._anchor_us = now_us - self._elapsed()
+        self._latest_us = max(self._latest_us, any_us)
         self()
 
     def get_fault(self) -> ServiceFault | None:
-        """Return a fault if the source has jumped forward, else None."""
-        if not self.ahead_us:
+        """Return a fault if the source has jumped, else None."""
+        if not self.jump_us:
             return None
+        direction = "ahead of" if self.jump_us > 0 else "behind"
         return ServiceFault(
-            f"the system clock is {self.ahead_us / 1e6:,.0f} s ahead of the expected time",
+            f"the system clock is {abs(self.jump_us) / 1e6:,.0f} s {direction} the expected time",
             where="system clock",
-            got=f"{self.ahead_us / 86_400e6:,.1f} days after the time running since the last recorded entry",
-            todo="correct the system clock; if it is right, run npsrisk clock accept",
+            got=f"{abs(self.jump_us) / US_PER_DAY:,.1f} days {direction} the time that the machine has been running",
+            todo="correct the system clock; if it is right, start the service again with npsrisk serve --accept-clock",
         )
 
     def check(self) -> None:
-        """Raise `ServiceFault` if the source has jumped forward."""
+        """Raise `ServiceFault` if the source has jumped."""
         self()
         fault = self.get_fault()
         if fault is not None:
@@ -114,12 +100,22 @@ class SteadyClock:
         return max(0, self._latest_us - self.source()) / 1e6
 
     def _remove_jump(self, now_us: int, elapsed_us: int) -> int:
-        """Return the time without a jump forward; follow the source as long as it does not jump."""
+        """Return the time without a jump; follow the source as long as it does not jump."""
         expected_us = self._anchor_us + elapsed_us
-        if now_us - expected_us > MAX_JUMP_US:
-            self.ahead_us = now_us - expected_us
+        if abs(now_us - expected_us) > MAX_JUMP_US:
+            self.jump_us = now_us - expected_us
             return expected_us
-        self.ahead_us = 0
-        if now_us >= self._latest_us:  # not while it has jumped back: setting it right is no jump forward
+        self.jump_us = 0
+        # Not while it stands still: setting it right is no jump forward.
+        if now_us >= self._latest_us:
             self._anchor_us = now_us - elapsed_us
         return now_us
+
+
+def describe_start(now_us: int, any_us: int, own_us: int) -> str:
+    """Describe why a start at a time needs acceptance; return an empty text if it needs none."""
+    if own_us and now_us - own_us > MAX_START_GAP_US:
+        return f"the last entry of the log is {(now_us - own_us) / US_PER_DAY:,.1f} days old"
+    if any_us - now_us > MAX_START_BEHIND_US:
+        return f"the last entry of the log is {(any_us - now_us) / 1e6:,.0f} s in the future"
+    return ""

@@ -148,6 +148,13 @@ class Settings(BaseSettings):
             description="File of the data keys: for pseudonyms and for encryption. The list of what was forgotten lies next to it. It is created on first use in the state directory. A file elsewhere must exist.",
         ),
     ] = Path()
+    snapshots_dir: Annotated[
+        Path,
+        Field(
+            alias="NPSRISK_SNAPSHOTS_DIR",
+            description="Directory of the snapshots. Services on one log share it, so that the next one starts from the newest.",
+        ),
+    ] = Path()
     approvers_file: Annotated[
         Path,
         Field(
@@ -248,6 +255,7 @@ class Settings(BaseSettings):
             object.__setattr__(self, "database_url", f"sqlite:///{self.state_dir / 'events.db'}")
         files = {
             "data_key_file": "data.key",
+            "snapshots_dir": "snapshots",
             # An absolute path replaces the state directory.
             "approvers_file": "approvers.toml" if self.api_keys_file is None else INSTALLED_APPROVERS_FILE,
             "exchange_dir": "exchange",

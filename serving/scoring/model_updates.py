@@ -17,6 +17,7 @@ from serving.process.settings import Settings
 from serving.process.threads import BackgroundThreads
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.loaded_model import LoadedModel, load_model, load_rules_model
+from serving.state.consignment_states import ConsignmentStates
 from serving.state.history_keys import KeyReader
 from serving.state.links import DEFAULT_LIMITS, LinkLimits
 from serving.state.rebuild import StateRebuild
@@ -61,13 +62,26 @@ class ModelUpdates:
         self.source = source
         self._seen: Path | None = None
 
-    def load_first(self, active: ActiveModel, progress: Progress | None = None) -> None:
-        """Activate the published model, or the rules if no published model can be used."""
+    def build_first(self, active: ActiveModel, progress: Progress | None = None) -> tuple[LoadedModel, State]:
+        """Load the published model, or the rules if none can be used, and rebuild its state.
+
+        Raises `ServiceFault` if the log is damaged or cannot be read.
+        """
         with self.source.begin_check() as check:
-            model = self._load_published(active) or load_rules_model(self._pseudonyms, self._vault)
+            model = self._load_first(active)
             state = self.source.rebuild(model, progress)
             check.finish(self.source.snapshots.last)
-        active.switch_to(model, state)
+        return model, state
+
+    def build_empty(self, active: ActiveModel) -> tuple[LoadedModel, State]:
+        """Load the model as `build_first` does, with an empty state, for a service that waits."""
+        model = self._load_first(active)
+        keys = KeyReader(model.pipeline, model.entries)
+        history = model.pipeline.create_history(max_keys=self.source.max_keys)
+        return model, State(history, ConsignmentStates(self.source.log, keys))
+
+    def _load_first(self, active: ActiveModel) -> LoadedModel:
+        return self._load_published(active) or load_rules_model(self._pseudonyms, self._vault)
 
     def rebuild_checked(self, model: LoadedModel) -> State:
         """Rebuild the state for a model from a log that was away, and check its hash chain."""

@@ -23,8 +23,7 @@ SHADOW_COUNTERS = {
 }
 GAUGES = {
     "active": "1 if this service scores and writes the log, 0 if it is a standby.",
-    "standby_behind": "Log entries that a standby has not yet applied; 0 if the service is active.",
-    "standby_usable": "0 if this is a standby that could not take over now, else 1.",
+    "standby_usable": "0 if this is a standby that could not start when it had the lock, else 1.",
     "connections": "Open client connections.",
     "settings_refused": "API key or certificate files that changed but were refused.",
     "log_sequence": "Sequence number of the last durable log entry.",
@@ -32,7 +31,7 @@ GAUGES = {
     "log_lag_seconds": "Age of the oldest log entry that is not yet durable.",
     "log_usable": "1 if the log can be written, and no write failed in the last minute, else 0.",
     "clock_behind_seconds": "Seconds that the system clock is behind the last recorded time.",
-    "clock_ahead_seconds": "Seconds that the system clock has jumped forward without acceptance.",
+    "clock_ahead_seconds": "Seconds that the system clock has jumped, negative if back; nothing is recorded meanwhile.",
     "history_keys": "History keys in memory.",
     "history_keys_bound": "Maximum number of history keys; 0 if there is no limit.",
     "history_bytes": "Memory of the history table in bytes.",

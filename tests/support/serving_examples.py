@@ -213,9 +213,11 @@ class Client:
 
 
 @contextmanager
-def serving(settings: Settings, clock: Clock = on_day_20, elapsed: Clock | None = None) -> Iterator[Client]:
+def serving(
+    settings: Settings, clock: Clock = on_day_20, elapsed: Clock | None = None, *, accept_clock: bool = False
+) -> Iterator[Client]:
     """Run a service in this process, from its start to its stop."""
-    service = Service(settings, clock, elapsed)
+    service = Service(settings, clock, elapsed, accept_clock=accept_clock)
     service.open()
     with start_blocking_portal() as portal:
         portal.call(service.start)

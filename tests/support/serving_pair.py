@@ -48,10 +48,11 @@ class PairService(Service):
             "NPSRISK_DATABASE_URL": database_in(self.log_folder),
             "NPSRISK_STANDBY": "true",
             "NPSRISK_TAKEOVER_SECONDS": str(TAKEOVER_SECONDS),
+            "NPSRISK_SNAPSHOTS_DIR": str(self.log_folder / "snapshots"),
         }
 
     def start_standby(self) -> None:
-        """Start it, and wait until it follows the log."""
+        """Start it, and wait until it waits for the lock of the log."""
         self.launch(UNDISTURBED)
         self.wait_for_role()
 

@@ -7,9 +7,8 @@ from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import publish, refused, scored, serving, settings_in
 
 from consignments.errors import ServiceFault
-from consignments.timestamps import to_us
-from serving.process.clock import MAX_JUMP_US, MAX_START_GAP_US, SteadyClock
-from serving.process.clock_acceptance import accept_clock, is_clock_accepted
+from consignments.timestamps import US_PER_DAY, to_us
+from serving.process.clock import MAX_JUMP_US, SteadyClock
 
 
 class Hands:
@@ -102,84 +101,99 @@ class Times:
         return SteadyClock(lambda: self.system, lambda: self.elapsed)
 
 
-def test_a_jump_forward_is_not_followed_and_ends_when_the_clock_is_back() -> None:
+@pytest.mark.parametrize("days", [400, -400])
+def test_a_jump_is_not_followed_and_ends_when_the_clock_is_back(days: int) -> None:
     times = Times()
     clock = times.make_clock()
     begun = clock()
     times.pass_by(1_000, jump=MAX_JUMP_US)
-    assert (clock() - begun, clock.ahead_us) == (1_000 + MAX_JUMP_US, 0)
-    times.pass_by(1_000, jump=400 * 86_400_000_000)
+    assert (clock() - begun, clock.jump_us) == (1_000 + MAX_JUMP_US, 0)
+    times.pass_by(1_000, jump=days * US_PER_DAY)
     assert clock() - begun == 2_000 + MAX_JUMP_US
-    with pytest.raises(ServiceFault, match=r"system clock is 34,560,000 s ahead.*npsrisk clock accept"):
+    where = "ahead of" if days > 0 else "behind"
+    with pytest.raises(
+        ServiceFault, match=rf"system clock is 34,560,000 s {where}.*npsrisk serve --accept-clock"
+    ):
         clock.check()
-    times.pass_by(1_000, jump=-400 * 86_400_000_000)
+    times.pass_by(1_000, jump=-days * US_PER_DAY)
     clock.check()
     assert clock() - begun == 3_000 + MAX_JUMP_US
 
 
-def test_slow_drift_is_followed_and_an_accepted_jump_too() -> None:
+def test_slow_drift_is_followed() -> None:
     times = Times()
     clock = times.make_clock()
     for _ in range(10):
         times.pass_by(1_000, jump=MAX_JUMP_US // 2)
         assert clock() == times.system
-    times.pass_by(0, jump=2 * MAX_JUMP_US)
-    assert clock() < times.system
-    clock.accept()
-    assert clock() == times.system
     assert clock.get_fault() is None
 
 
-def test_a_clock_that_was_set_back_by_mistake_may_be_set_right() -> None:
+def test_a_small_step_back_stands_still_and_setting_it_right_is_no_jump() -> None:
     times = Times()
     clock = times.make_clock()
     begun = clock()
-    times.pass_by(1_000, jump=-86_400_000_000)
+    times.pass_by(1_000, jump=-MAX_JUMP_US)
     assert clock() == begun
-    times.pass_by(1_000, jump=86_400_000_000)
+    times.pass_by(1_000, jump=MAX_JUMP_US)
     clock.check()
     assert clock() == begun + 2_000
 
 
-def test_a_start_long_after_the_last_entry_needs_acceptance_but_not_the_first_start() -> None:
+@pytest.mark.parametrize(
+    ("any_days", "own_days", "refused"),
+    [
+        (0, 0, ""),
+        (1, 7, ""),
+        (1, 7.01, "7.0 days old"),
+        (-0.04, 0.0, ""),
+        (-0.05, 1, "4,320 s in the future"),
+    ],
+)
+def test_a_start_far_from_the_last_entry_needs_acceptance(
+    any_days: float, own_days: float, refused: str
+) -> None:
+    """Imported entries keep the times of their tables, so only what the service recorded tells how long it was away."""
     times = Times()
+    any_us, own_us = (times.system - int(days * US_PER_DAY) if days else 0 for days in (any_days, own_days))
     clock = times.make_clock()
-    clock.check_start(0)
-    clock.check_start(times.system - MAX_START_GAP_US)
+    if refused:
+        with pytest.raises(ServiceFault, match=refused):
+            clock.start(any_us, own_us)
+    clock.start(any_us, own_us, accepted=bool(refused))
     clock.check()
-    clock.check_start(times.system - MAX_START_GAP_US - 1)
-    assert clock.get_fault() is not None
+    assert clock() == max(times.system, any_us)
 
 
-def test_an_acceptance_is_valid_for_some_minutes(tmp_path: Path) -> None:
-    assert not is_clock_accepted(tmp_path, 10)
-    accept_clock(tmp_path, 10)
-    assert is_clock_accepted(tmp_path, 10 + 2 * MAX_JUMP_US)
-    assert not is_clock_accepted(tmp_path, 11 + 2 * MAX_JUMP_US)
-    assert not is_clock_accepted(tmp_path, 9)
-    (tmp_path / "clock.accepted").write_text("{")
-    assert not is_clock_accepted(tmp_path, 10)
-
-
-def test_the_service_records_nothing_while_the_clock_has_jumped_until_it_is_accepted(
+def test_the_service_records_nothing_while_the_clock_has_jumped_and_a_start_accepts_it(
     tmp_path: Path, bundle: Path
 ) -> None:
     publish(tmp_path, bundle, "1")
     times = Times()
     with serving(settings_in(tmp_path), lambda: times.system, lambda: times.elapsed) as client:
         assert scored(client, "RB1") == 200
-        times.pass_by(1_000, jump=40 * 86_400_000_000)
-        assert "npsrisk clock accept" in refused(client, "RB2")
+        times.pass_by(1_000, jump=40 * US_PER_DAY)
+        assert "npsrisk serve --accept-clock" in refused(client, "RB2")
         assert client.get("/v1/consignments/RB1").status_code == 200
         ready = client.get("/health/ready")
         assert ready.status_code == 503
         assert "system clock" in ready.text
         assert "npsrisk_clock_ahead_seconds 3.456e+06" in client.get("/metrics").text
-        accept_clock(tmp_path, times.system)
-        client.look()
+    with (
+        pytest.raises(ServiceFault, match=r"last entry of the log is 40.0 days old.*--accept-clock"),
+        serving(settings_in(tmp_path), lambda: times.system, lambda: times.elapsed),
+    ):
+        pass
+    with serving(
+        settings_in(tmp_path), lambda: times.system, lambda: times.elapsed, accept_clock=True
+    ) as client:
         assert scored(client, "RB2") == 200
         last = client.service.log.read_event(client.service.log.last_sequence)
         assert last.recorded_us == times.system
-    times.pass_by(1_000, jump=8 * 86_400_000_000)
-    with serving(settings_in(tmp_path), lambda: times.system, lambda: times.elapsed) as client:
-        assert "npsrisk clock accept" in refused(client, "RB3")
+    times.pass_by(1_000, jump=-US_PER_DAY)
+    with serving(
+        settings_in(tmp_path), lambda: times.system, lambda: times.elapsed, accept_clock=True
+    ) as client:
+        assert scored(client, "RB3") == 200
+        recorded = [event.recorded_us or 0 for event in client.service.log.read_events()]
+        assert recorded[-1] == recorded[-2], "it does not go back behind the last entry"
