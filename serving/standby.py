@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Literal
 
-from consignments.errors import ServiceFault
+from consignments.errors import BadSetting, ServiceFault
 from serving.event_log.databases.backend import LogWriter
 from serving.event_log.log import EventLog
 from serving.process.clock import read_elapsed_seconds
@@ -137,7 +137,7 @@ class RoleKeeper:
             except BaseException:
                 await asyncio.to_thread(self._log.stop_writing)
                 raise
-        except ServiceFault as fault:
+        except (BadSetting, ServiceFault) as fault:
             if str(fault) != self._role.fault:
                 logger.error("this service cannot become active", fault=str(fault))
             self._role.fault = str(fault)

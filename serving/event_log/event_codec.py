@@ -176,19 +176,7 @@ class ReportedState(CustomsState, frozen=True, forbid_unknown_fields=True):
 
 
 class ScoredDecision(msgspec.Struct, frozen=True, gc=False):
-    """The result of scoring a consignment.
-
-    Attributes
-    ----------
-    features : bytes
-        The row that was scored, of `encode_features`.
-    score : float
-        Probability.
-    band : str
-    reasons : bytes
-        Reasons as MessagePack.
-    model, model_sha256, spec_sha256 : str
-    """
+    """The result of scoring a consignment: the packed row (`encode_features`), a probability, and reasons as MessagePack."""
 
     features: bytes
     score: float
@@ -200,19 +188,7 @@ class ScoredDecision(msgspec.Struct, frozen=True, gc=False):
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):
-    """A consignment that arrived, as its log entry has it, apart from its history keys.
-
-    Attributes
-    ----------
-    packed : PackedRecord
-    received_us : int
-        Its `received_at` in microseconds since the epoch.
-    issued_us : int
-        When its sender issued this version, in microseconds; NO_TIME if unknown.
-    asked_by : str
-    name : str
-        The identifier under which the log knows it.
-    """
+    """A consignment that arrived, as its log entry has it, apart from its history keys; without a time of issue it has NO_TIME."""
 
     packed: PackedRecord
     received_us: int
@@ -239,24 +215,7 @@ def compute_kinds_digest(kinds: tuple[KeyKind, ...]) -> str:
 
 
 class EventCodec:
-    """A converter of records to log entries and back.
-
-    Parameters
-    ----------
-    vault : Vault or None
-        Without a vault, entries can only be decoded, and the records lack their personal fields.
-    record : type
-        `Consignment`, or the type of a model that declares further columns.
-    kinds : tuple of KeyKind
-        The kinds of history keys that an arrival contains.
-
-    Attributes
-    ----------
-    kinds : str
-        Digest of these kinds.
-    opens : bool
-        True if personal fields can be decrypted.
-    """
+    """A converter of records to log entries and back. Without a vault it only decodes, and the records lack their personal fields."""
 
     def __init__(self, vault: Vault | None, record: type[Consignment], kinds: tuple[KeyKind, ...]) -> None:
         self.vault, self.kinds = vault, compute_kinds_digest(kinds)
@@ -304,24 +263,7 @@ class EventCodec:
         counterparts: Keys,
         decisions: Sequence[ScoredDecision | None] = (),
     ) -> list[ArrivalEvent]:
-        """Encode consignments that arrived one after the other.
-
-        Parameters
-        ----------
-        first : int
-            Sequence number of the first one.
-        recorded_us : int or None
-            When the service recorded them; None for past data.
-        arrivals : sequence of Arrival, (n,)
-        keys, counterparts : uint64 array, (n, kinds)
-        decisions : sequence of (ScoredDecision or None), (n,), optional
-            Their decisions; None for one that has none.
-
-        Returns
-        -------
-        list of ArrivalEvent, (n,)
-            A `DecisionEvent` for each that has a decision.
-        """
+        """Encode consignments that arrived one after the other, from the sequence number `first` on, with keys and counterparts, (n, kinds)."""
         stored = split_rows(np.concatenate([keys, counterparts], axis=1, dtype=KEY_DTYPE))
         said = decisions or [None] * len(arrivals)
         events = []
@@ -412,13 +354,7 @@ class EventCodec:
         return unpack_link(logged.link)
 
     def decode_consignment(self, event: ArrivalEvent) -> Consignment:
-        """Decode the consignment of an arrival or a decision; decrypt personal fields if there is a vault.
-
-        Raises
-        ------
-        ServiceFault
-            Its content was removed, its monthly key was erased or is missing, or it cannot be decrypted.
-        """
+        """Decode the consignment of an arrival or a decision; decrypt personal fields if there is a vault."""
         if event.redacted:
             raise _build_redaction_fault(event)
         c: Consignment = self.consignments.unpack(
@@ -543,13 +479,7 @@ def read_issued_us(keys: bytes | None) -> int:
 
 
 def decode_features(event: DecisionEvent) -> Row:
-    """Decode the feature row that was scored.
-
-    Raises
-    ------
-    ServiceFault
-        The content of the entry was removed.
-    """
+    """Decode the feature row that was scored."""
     if event.features is None:
         raise _build_redaction_fault(event)
     return read_features(event.features)

@@ -34,18 +34,7 @@ STALL_SECONDS = 10.0
 
 
 class CommitGroup:
-    """A group of entries that are written together, all or none.
-
-    Parameters
-    ----------
-    hurry : callable, optional
-        Called with the group when somebody waits for it.
-
-    Attributes
-    ----------
-    seconds : float
-        Time from its first entry until it was written.
-    """
+    """A group of entries that are written together, all or none; `hurry` is called when somebody waits for it."""
 
     __slots__ = ("_began", "_done", "_error", "_hurry", "_waiting", "events", "seconds")
 
@@ -84,13 +73,7 @@ class CommitGroup:
             self._hurry(self)
 
     async def wait_until_durable(self) -> None:
-        """Wait until the group is on disk.
-
-        Raises
-        ------
-        ServiceFault
-            The group could not be written.
-        """
+        """Wait until the group is on disk."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.resolve(future, None)
         await future
@@ -120,24 +103,8 @@ def resolve_future(future: "asyncio.Future[Any]", value: Any, error: Exception |
 class Committer:
     """A writer of log entries in one thread, in the order in which they were added.
 
-    Parameters
-    ----------
-    log : EventLog
-    observe : callable, optional
-        Called with the number of entries and the seconds of each group.
-    guard : callable, optional
-        Raises `ServiceFault` if no entry may be recorded now for a reason outside the log, such as the clock.
-
-    Attributes
-    ----------
-    next_sequence : int
-        Sequence number that the next entry must have.
-    durable_sequence : int
-        Sequence number of the last entry on disk.
-    fault : ServiceFault or None
-        Why nothing can be written. The state is then ahead of the log and must be rebuilt before `resume`.
-    failed_at : float or None
-        Time of the last failed write (`time.monotonic`).
+    `observe` gets the number of entries and the seconds of each group; `guard` raises `ServiceFault` if nothing may be recorded now for a reason
+    outside the log. After a `fault` the state is ahead of the log, and must be rebuilt before `resume`.
     """
 
     def __init__(
@@ -178,13 +145,7 @@ class Committer:
         return float("inf") if self.failed_at is None else time.monotonic() - self.failed_at
 
     def check(self) -> None:
-        """Check that new entries can be logged.
-
-        Raises
-        ------
-        ServiceFault
-            The log cannot be written, too many entries wait for it, the current write takes too long, or the guard refuses.
-        """
+        """Check that new entries can be logged."""
         self._guard()
         if self.fault is not None:
             raise ServiceFault("the event log cannot be written", got=self.fault.got, todo="try again later")

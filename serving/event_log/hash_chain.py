@@ -21,21 +21,9 @@ _PLAIN, _NAME = (PLACES[name] for name in ("plain", "consignment_id"))
 
 
 class Redaction(msgspec.Struct, frozen=True):
-    """The record of a removal of consignments' content from the log, with a digest of what remains.
+    """The record of a removal of content from the entries after `after` up to `up_to`; `digest` is the `RedactedDigest` of the `emptied` ones.
 
-    Attributes
-    ----------
-    after, up_to : int
-        Range of sequence numbers; `after` excluded, `up_to` included.
-    emptied : int
-        Number of entries that lost their content.
-    digest : bytes
-        `RedactedDigest` of these entries.
-    before_us : int
-        The entries were recorded before this time, in microseconds since the epoch.
-    approved_by, why : str
-    consignment_id : str
-        If it is given, only the entries of this consignment were concerned, whenever they were recorded.
+    They were recorded before `before_us`, or, whenever that was, are those of `consignment_id`.
     """
 
     after: int
@@ -49,18 +37,7 @@ class Redaction(msgspec.Struct, frozen=True):
 
 
 class RedactedRanges:
-    """The entries whose content was removed, by the recorded removals.
-
-    Parameters
-    ----------
-    removals : iterable of Redaction
-        All removals recorded in the log, in order.
-
-    Attributes
-    ----------
-    end : int
-        Sequence number up to which the content of all consignments was removed; 0 if it never was.
-    """
+    """The entries whose content was removed, by all removals in order; up to `end` that of all consignments was."""
 
     def __init__(self, removals: Iterable[Redaction]) -> None:
         self.end = 0
@@ -102,22 +79,10 @@ class RedactedDigest:
 
 
 class VerificationResult(NamedTuple):
-    """The result of verifying the hash chain.
+    """The result of verifying the hash chain: the number of valid entries, and `broken_at`, the first one that is not, or None.
 
-    Attributes
-    ----------
-    entries : int
-        Number of valid entries, from the first one.
-    broken_at : int or None
-        Sequence number of the first entry that is not valid; None if all are valid.
-    head : str
-        Hash of the last valid entry, hexadecimal. Stored elsewhere, it later detects truncation or a rewrite of the
-        entries up to it.
-    kept_at : int or None
-        Sequence number of the entry with the hash that was stored elsewhere; 0 for the hash of an empty log; None if no
-        entry has it.
-    emptied : int
-        Number of valid entries whose content was removed with a record of it.
+    `head` is the hash of the last valid entry; stored elsewhere, it later detects truncation. `kept_at` is the entry with the hash that was
+    stored, 0 for that of an empty log, None if no entry has it. `emptied` is the number of entries without content, as recorded.
     """
 
     entries: int
@@ -127,13 +92,7 @@ class VerificationResult(NamedTuple):
     emptied: int = 0
 
     def describe_fault(self, kept: str = "") -> str:
-        """Describe what is wrong with the log; return an empty text if the log is valid.
-
-        Parameters
-        ----------
-        kept : str
-            The hash that was stored elsewhere, or an empty text.
-        """
+        """Describe what is wrong with the log; return an empty text if the log is valid."""
         if self.broken_at is not None:
             return (
                 f"the hash chain breaks after entry {self.entries:,}: the next entry, {self.broken_at:,}, was changed, "
@@ -145,19 +104,7 @@ class VerificationResult(NamedTuple):
 
 
 class ChainVerifier:
-    """A verifier of the hash chain, which checks entry after entry.
-
-    Parameters
-    ----------
-    origin : bytes
-        Hash before the first entry to check; for the first entry of the log it is the start of the chain.
-    removals : iterable of Redaction
-        Removals recorded in the log, in order; their entries are checked later.
-    kept : str
-        Hash of an entry that was stored elsewhere, hexadecimal.
-    entries : int
-        Number of entries before the first one to check.
-    """
+    """A verifier of the hash chain, which checks entry after entry after `entries` of them, whose hash is `origin`; `kept` is a hash that was stored elsewhere."""
 
     def __init__(
         self,

@@ -165,17 +165,7 @@ class EventLog(LogReader):
         self.last_sequence, self._head = rows[-1][0], hashes[-1]
 
     def redact(self, removal: Redaction, keys: Sequence[RebuiltKeys], recorded_us: int) -> Redaction:
-        """Remove the content of consignments and record the removal as the next entry, in one transaction.
-
-        Parameters
-        ----------
-        removal : Redaction
-            The removal; its `emptied` and `digest` are filled in.
-        keys : sequence of RebuiltKeys
-            New history keys of entries, computed while their content still existed.
-        recorded_us : int
-            Current time.
-        """
+        """Remove the content of consignments and record the removal as the next entry, in one transaction."""
         concerned = None
         if removal.consignment_id:
             places = list_content(self, removal.consignment_id)

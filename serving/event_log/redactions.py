@@ -72,20 +72,7 @@ def remove_content(
     keys: Sequence[RebuiltKeys],
     concerned: Sequence[int] | None,
 ) -> Redaction:
-    """Remove the content of consignments; return the record with number and digest of the remains.
-
-    Parameters
-    ----------
-    log : LogReader
-    connection : Connection
-        In a transaction, in which the record must be written too.
-    removal : Redaction
-        Its `emptied` and `digest` are filled in.
-    keys : sequence of RebuiltKeys
-        New history keys of some of the entries.
-    concerned : sequence of int or None
-        Entries whose content is removed; None for all entries of the range with content.
-    """
+    """Remove content from the `concerned` entries, or from all of the range; return the record with number and digest of the remains."""
     terms = NewTerms()
     for each in keys:
         values = {"kinds": log.terms.add(each.kinds, terms), "keys": each.keys}

@@ -13,18 +13,7 @@ HEAD_PATTERN = "[0-9a-f]{64}"
 def verify_chain(
     log: LogReader, kept: str = "", progress: Progress | None = None, after: int = 0, until: int | None = None
 ) -> VerificationResult:
-    """Verify the hash chain of a range of entries; of the whole log as it was when it was opened, by default.
-
-    Parameters
-    ----------
-    log : LogReader
-    kept : str, optional
-        Hash of an entry that was stored elsewhere, hexadecimal.
-    progress : callable, optional
-    after, until : int
-        Range of sequence numbers; `after` excluded, `until` included. The range begins earlier if content was removed in one
-        step from entries on both sides of its beginning.
-    """
+    """Verify the hash chain of a range of entries; of the whole log as it was when it was opened, by default."""
     until = log.last_sequence if until is None else until
     removals = _read_removals(log)
     after = min([after, *(removal.after for removal in removals if removal.up_to > after)])
@@ -55,13 +44,7 @@ def _read_removals(log: LogReader) -> list[Redaction]:
 
 
 def require_valid_chain(log: LogReader, after: int = 0, until: int | None = None) -> None:
-    """Verify the hash chain of a range of entries, as `verify_chain` does.
-
-    Raises
-    ------
-    ServiceFault
-        The chain is broken, or the log cannot be read.
-    """
+    """Verify the hash chain of a range of entries, as `verify_chain` does."""
     refuse_broken_chain(verify_chain(log, after=after, until=until))
 
 

@@ -34,17 +34,7 @@ class _Task(msgspec.Struct, frozen=True):
 
 
 class ChainCheck:
-    """The check of the chain during a start.
-
-    Parameters
-    ----------
-    log : LogReader
-        The log, which is checked up to its last entry at the time of opening.
-    url : str
-        URL of its database.
-    after : int
-        Expected first entry that the start reads, excluded: the last entry of the newest snapshot.
-    """
+    """The check of the chain during a start."""
 
     def __init__(self, log: LogReader, url: str, after: int) -> None:
         self._log, self._url = log, url
@@ -74,18 +64,7 @@ class ChainCheck:
             self._end()
 
     def finish(self, after: int) -> None:
-        """Wait for the result, and check the entries from which the state was in fact built.
-
-        Parameters
-        ----------
-        after : int
-            Last entry of the snapshot that was used; 0 if none was used.
-
-        Raises
-        ------
-        ServiceFault
-            The chain is broken, or the log cannot be read.
-        """
+        """Wait for the result, and check the entries from which the state was in fact built."""
         self._finished = True
         if after < self._after:
             require_valid_chain(self._log, after, self._after)
