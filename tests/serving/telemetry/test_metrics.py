@@ -89,7 +89,7 @@ def test_the_dashboard_shows_what_the_alerts_of_a_standby_ask_for() -> None:
     asked = set(
         NAME.findall(" ".join(rule["expr"] for rule in rules() if "tandby" in rule["annotations"]["summary"]))
     )
-    assert asked == {"npsrisk_active", "npsrisk_standby_usable", "npsrisk_standby_behind"}
+    assert asked == {"npsrisk_active", "npsrisk_standby_usable"}
     assert asked <= shown
 
 
