@@ -81,7 +81,7 @@ def measure(
             settings = environment(folder / name) | {
                 "NPSRISK_DATABASE_URL": url,
                 "NPSRISK_STANDBY": "true",
-                "NPSRISK_PERIOD_KEYS_DIR": str(folder / names[0]),
+                "NPSRISK_SNAPSHOTS_DIR": str(folder / names[0] / "snapshots"),
                 "NPSRISK_DATA_KEY_FILE": str(folder / names[0] / "data.key"),
             }
             servers.append(stack.enter_context(serving(SERVE, settings, path)))
