@@ -22,7 +22,7 @@ from features.history.keys import COMMON_KINDS, KeyBuilder, Keys
 from features.normalization.normal_forms import NormalForms
 from features.spec import Spec
 from features.streams import compute_feature_matrix
-from models.risk_model import LabelledRows
+from models.fitting.boosting import LabelledRows
 from training.config import parse_config
 from training.data.splits import TRAIN
 from training.data.training_set import get_true_labels

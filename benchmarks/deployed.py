@@ -19,8 +19,9 @@ from features.config import FeatureConfig
 from features.fitted import FittedParameters, fit_features
 from features.streams import compute_feature_matrix
 from models.bundle import BundleContent, SelfTestExamples, write_bundle
+from models.fitting.boosting import LabelledRows, TreeParams, fit_risk_model
 from models.registry import Registry
-from models.risk_model import FitOptions, LabelledRows, RiskModel, TreeParams
+from models.risk_model import RiskModel
 from serving.deployment.publisher import publish
 from serving.process.settings import Settings
 from training.simulation.operation import simulate
@@ -78,9 +79,7 @@ def grow(world: SimulatedStream, params: TreeParams = PARAMS) -> GrownModel:
     made = compute_feature_matrix(tables, FeatureParameters(config, fitted))
     y = (rng.random(len(frame)) < _made_up_risk(made.X, rng)).astype(np.float64)
     rows = LabelledRows(made.X, y, weight, channels)
-    risk = RiskModel.fit(
-        rows, spec=made.spec, later=rows, options=FitOptions(params),
-    )  # fmt: skip
+    risk = fit_risk_model(rows, rows, made.spec, params)
     return GrownModel(risk, fitted, made.X, channels)
 
 

@@ -35,8 +35,8 @@ from consignments.records import Target
 from consignments.timestamps import US_PER_DAY, get_time_column_us, to_datetime, to_us
 from features.batch import FeatureMatrix, FeatureParameters, Tables
 from features.streams import FeatureInputs
-from models.baselines import fit_baselines
-from models.risk_model import FitOptions, grow_trees, predict_finite
+from models.fitting.baselines import fit_baselines
+from models.fitting.boosting import grow_trees
 from training.config import EvaluationConfig, TrainConfig, parse_config
 from training.data.splits import TRAIN
 from training.data.table_features import TableFeatures
@@ -223,8 +223,8 @@ def _score_variants(
         X = np.where(hidden, np.float32(np.nan), parts.X) if hidden.any() else parts.X
         labelled = parts.build_labelled_rows(learnt)._replace(X=X[learnt], y=found[learnt].astype(float))
         if labelled.y.any():
-            trees, _ = grow_trees(labelled, parts.spec, FitOptions(model.build_tree_params(), number))
-            yield name, predict_finite(trees, X)
+            trees, _ = grow_trees(labelled, parts.spec, model, seed=number)
+            yield name, trees.predict_raw(X)
     few = np.flatnonzero(rows)
     baselines = fit_baselines(parts.X[few], positive[few].astype(float), parts.weight[few], parts.spec)
     ids = parts.frame["consignment_id"].iloc[parts.rows].tolist()

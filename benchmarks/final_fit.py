@@ -33,7 +33,6 @@ from benchmarks.world import table
 from consignments.timestamps import get_time_column_us, to_us
 from features.batch import FeatureMatrix, Tables
 from features.streams import FeatureInputs
-from models.risk_model import predict_finite
 from training.config import TrainConfig
 from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, build_data_set, get_true_labels
@@ -128,10 +127,10 @@ def measure(made: SimulatedTables) -> Found:
     usable = data.labels.known & (data.part == 1)
     past = Past(frame, usable, data.labels.positive, background, np.flatnonzero(judged), outcomes)
     scores = {
-        OURS: predict_finite(fit.trees, fit.matrix.X[judged[fit.matrix.rows]]),
+        OURS: fit.trees.predict_raw(fit.matrix.X[judged[fit.matrix.rows]]),
         PLAIN: fit_plain(SplitFeatures(data, fit.matrix), fit.matrix, judged),
         ORDINARY: strong_form(past),
-        TRUTH: predict_finite(known.trees, known.matrix.X[judged[known.matrix.rows]]),
+        TRUTH: known.trees.predict_raw(known.matrix.X[judged[known.matrix.rows]]),
     }
     positive = truth.positive[judged]
     return Found(

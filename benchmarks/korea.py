@@ -25,7 +25,6 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from consignments.records import Outcome, Target
 from consignments.tables import read_table
 from features.batch import Tables
-from models.risk_model import predict_finite
 from training.config import parse_config
 from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, build_data_set
@@ -152,7 +151,7 @@ def deployed(world: KoreanTables, target: Target, as_of: pd.Timestamp = TEST_FRO
     source = TableFeatures.from_tables(Tables(world.consignments, world.outcomes), config.features)
     fit = fit_recipe(Recipe(source, config), data, later)
     judged = later[fit.matrix.rows]
-    scores = predict_finite(fit.trees, fit.matrix.X[judged])
+    scores = fit.trees.predict_raw(fit.matrix.X[judged])
     return figures(world.labels(target, fit.matrix.rows[judged]), scores)
 
 

@@ -30,7 +30,7 @@ from features.fitted import FittedParameters
 from features.history.ordering import ARRIVAL, OUTCOME, order_events
 from features.streams import compute_feature_matrix
 from models.bundle import BundleContent, SelfTestExamples, load_bundle, write_bundle
-from models.risk_model import FitOptions, LabelledRows, RiskModel, TreeParams
+from models.fitting.boosting import LabelledRows, TreeParams, fit_risk_model
 from serving.process.settings import Settings
 from serving.scoring.scorer import ScoreRequest
 from serving.service import Service
@@ -83,12 +83,7 @@ def publish_a_model(state_dir: Path, frame: pd.DataFrame) -> None:
     channels = frame["channel"].tolist()
     y = (np.random.default_rng(0).random(len(frame)) < 0.2).astype(np.int8)
     fit = LabelledRows(X, y, np.ones(len(y)), channels)
-    model = RiskModel.fit(
-        fit,
-        spec=matrix.spec,
-        later=fit,
-        options=FitOptions(TreeParams(trees=300, leaves=31), seed=0),
-    )
+    model = fit_risk_model(fit, fit, matrix.spec, TreeParams(trees=300, leaves=31, depth=8), seed=0)
     values, arrays = FittedParameters.create_empty().to_plain()
     card = {
         "name": "nps-risk",

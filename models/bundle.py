@@ -183,7 +183,7 @@ class Bundle(BundleContent):
     def run_self_test(self) -> None:
         """Score the examples again, and compare them with the expected scores bit for bit."""
         X, channels, raw, probability = self.examples
-        _require_same("raw score", self.model.predict_raw(X), raw)
+        _require_same("raw score", self.model.trees.predict_raw(X), raw)
         _require_same("probability", self.model.score(X, channels), probability)
         singly = [self.model.score(X[i : i + 1], channels[i : i + 1]) for i in range(len(X))]
         _require_same("probability of a single row", np.concatenate(singly), probability)

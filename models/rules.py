@@ -1,6 +1,6 @@
 """The rules: points for signs that an officer would look for first.
 
-They are a baseline, and the prior of the trees of a model (`models.rule_prior`). They also score alone if the service has no model.
+They are a baseline, and the prior of the trees of a model (`models.fitting.rule_prior`). They also score alone if the service has no model.
 Their scores then give an order, but no calibrated probability.
 """
 

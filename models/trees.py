@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from consignments.errors import BadInput, ServiceFault
+from features.fitted import UnfittedRows
 from models.lightgbm_text import DEFAULT_LEFT, NO_MISSING, ZERO_MISSING, Tree, parse_trees, strip_parameters
 from models.tree_kernels import MISSING_LEFT, ZERO_IS_MISSING, ZERO_THRESHOLD, add_contributions, walk_trees
 
@@ -41,36 +43,20 @@ class Trees:
         return cls(names, trees, strip_parameters(text))
 
     def predict_raw(self, X: NDArray[np.float32]) -> Floats:
-        """Compute the raw score of each row: the sum of its leaves, tree by tree.
-
-        Parameters
-        ----------
-        X : float32 array, (n, features)
-            NaN is missing.
-
-        Returns
-        -------
-        float64 array, (n,)
-            Log-odds before calibration.
-        """
+        """Compute the raw score of each row in log-odds, its leaves added tree by tree; `ServiceFault` if one is not finite."""
         X = self._check_rows(X)
         out = np.empty(len(X))
         walk_trees(X, *self._nodes, out)
+        if not np.isfinite(out).all():
+            raise ServiceFault(
+                "the model computed a score that is not a number", todo="roll back to the previous version"
+            )
         return out
 
     def compute_disagreement(self, X: NDArray[np.float32], parts: int = 5) -> Floats:
-        """Compute the disagreement of the trees about each row. Every `parts`-th tree belongs to one committee member.
+        """Compute the standard deviation of the raw scores of a committee (query by committee, Seung et al. 1992), in log-odds.
 
-        Parameters
-        ----------
-        X : float32 array, (n, features)
-        parts : int
-            Number of members. Each scores with its trees, times `parts`.
-
-        Returns
-        -------
-        float64 array, (n,)
-            Standard deviation of the raw scores of the members, in log-odds (query by committee, Seung et al. 1992).
+        Every `parts`-th tree belongs to one member, which scores with its trees, times `parts`.
         """
         X = self._check_rows(X)
         votes = np.empty((parts, len(X)))
@@ -81,21 +67,11 @@ class Trees:
     def compute_contributions(self, X: NDArray[np.float32]) -> Floats:
         """Compute the contribution of each feature to the raw score of each row: exact path-dependent Shapley values.
 
-        Parameters
-        ----------
-        X : float32 array, (n, features)
-
-        Returns
-        -------
-        float64 array, (n, features + 1)
-            Log-odds. The last column is `expected`, and the sum of a row is its raw score.
-
-        Notes
-        -----
-        The values follow Lundberg et al., "Consistent individualized feature attribution for tree ensembles" (2018). On
-        the path to a leaf of value v, let z_i be the share of training rows that pass the splits on feature i,
-        and let o_i be 1 if the row passes them, else 0. Then phi_i = (o_i - z_i) v ∫ prod_{j≠i} (t o_j + (1-t) z_j) dt
-        over t in [0, 1], a polynomial that Gauss-Legendre quadrature integrates exactly.
+        The last column is `expected`, and the sum of a row is its raw score. The values follow Lundberg et al., "Consistent
+        individualized feature attribution for tree ensembles" (2018). On the path to a leaf of value v, let z_i be the share of
+        training rows that pass the splits on feature i, and let o_i be 1 if the row passes them, else 0. Then
+        phi_i = (o_i - z_i) v ∫ prod_{j≠i} (t o_j + (1-t) z_j) dt over t in [0, 1], a polynomial that Gauss-Legendre quadrature
+        integrates exactly.
         """
         X = self._check_rows(X)
         out = np.zeros((len(X), len(self.feature_names) + 1))
@@ -105,31 +81,23 @@ class Trees:
         return out
 
     def _check_rows(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Convert the rows to the form for which the kernels are compiled."""
+        """Convert the rows to the form of the kernels; `BadInput` if their features were computed without fitted parameters."""
+        if isinstance(X, UnfittedRows):
+            raise BadInput(
+                "a feature matrix without fitted parameters cannot be scored",
+                where=f"features {X.shape}",
+                got="features computed without fitted parameters",
+                expected="features computed with the fitted parameters of the model",
+                todo="compute them with models.batch_scoring.build_feature_parameters(bundle, pseudonyms), "
+                "or score the table with score_table",
+            )
         if X.ndim != 2 or X.shape[1] != len(self.feature_names):
             raise ValueError(f"rows of shape {X.shape} for {len(self.feature_names)} features")
         return X if X.dtype == np.float32 and X.flags.carray else np.require(X, np.float32, ("C", "W"))
 
 
-# Flat arrays for the kernels
-
-
 class FlatNodes(NamedTuple):
-    """The splits and leaves of all trees.
-
-    Attributes
-    ----------
-    root : int32 array, (trees,)
-        First split of each tree, or -1 - leaf if the tree has only one leaf.
-    feature : int32 array, (splits,)
-    threshold : float32 array, (splits,)
-        Rounded down.
-    missing : uint8 array, (splits,)
-        `MISSING_LEFT` if missing goes left, `ZERO_IS_MISSING` if zero counts as missing.
-    child : int32 array, (splits, 2)
-        A split, or -1 - leaf.
-    leaf : float64 array, (leaves,)
-    """
+    """The splits and leaves of all trees as flat arrays: a root or child is a split, or -1 - leaf."""
 
     root: NDArray[np.int32]
     feature: NDArray[np.int32]
@@ -140,21 +108,10 @@ class FlatNodes(NamedTuple):
 
 
 class LeafPaths(NamedTuple):
-    """The paths to the leaves of all trees with splits. A path has distinct features, and each feature has steps.
+    """The paths to the leaves of all trees with splits: a path has distinct features, and each feature has steps.
 
-    Attributes
-    ----------
-    value : float64 array, (leaves,)
-    first : int64 array, (leaves + 1,)
-        First feature of each path.
-    feature : int32 array, (path features,)
-    share : float64 array, (path features,)
-        Share of the training rows that pass all steps of the feature.
-    step : int64 array, (path features + 1,)
-        First step of each feature.
-    split : int32 array, (steps,)
-    side : bool array, (steps,)
-        True if the path goes to the right of the split.
+    `first` and `step` have the first feature of each path and the first step of each feature, and the end. `share` is the share of the
+    training rows that pass all steps of a feature, `side` True if the path goes to the right of a split.
     """
 
     value: Floats

@@ -318,7 +318,7 @@ def select(options: SelectOptions, scores: Path, out: Path, as_json: bool) -> No
     npsrisk select --scores scores.csv --capacity 20 --consignments new.parquet --out list.csv
     npsrisk select --scores scores.csv --plan plan.json --out list.csv
     """
-    from models.selection.selection import build_selection_table
+    from models.selection import build_selection_table
 
     options.check()
     scored = _read_score_table(scores)
@@ -341,7 +341,7 @@ def _write_list(options: SelectOptions, chosen: "pd.DataFrame", scored: "pd.Data
     from consignments.files.table_writers import write_table
     from consignments.records import Consignment
     from consignments.tables import read_table
-    from models.selection.selection import add_work_columns
+    from models.selection import add_work_columns
 
     goods = None if options.consignments is None else read_table(options.consignments, Consignment).frame
     write_table(add_work_columns(chosen, scored, goods), out)

@@ -15,7 +15,7 @@ from msgspec import Meta, structs
 
 from consignments.records import Code, Time
 from consignments.timestamps import convert_us_to_day, to_datetime, to_us
-from models.selection.selection import SelectionRule, select
+from models.selection import SelectionRule, select
 from serving.event_log.event_codec import EventCodec, Selection, get_spelling
 from serving.event_log.events import DecisionEvent, Event, SelectionEvent
 from serving.event_log.group_commit import CommitGroup

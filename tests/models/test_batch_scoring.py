@@ -37,7 +37,7 @@ def test_a_feature_matrix_that_was_not_fitted_cannot_be_scored(
     with pytest.raises(BadInput, match=REFUSAL):
         bundle.model.score(unfitted.X, CHANNELS)
     with pytest.raises(BadInput, match=REFUSAL):
-        bundle.model.predict_raw(unfitted.X)
+        bundle.model.trees.predict_raw(unfitted.X)
 
 
 def test_neither_can_a_part_of_it(bundle: Bundle, unfitted: FeatureMatrix) -> None:

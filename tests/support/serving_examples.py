@@ -33,7 +33,7 @@ from features.history.data_keys import DataKeys, SealingKey, encode_data_keys
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from models.bundle import BundleContent, SelfTestExamples, load_bundle, write_bundle
-from models.risk_model import FitOptions, LabelledRows, RiskModel, TreeParams
+from models.fitting.boosting import LabelledRows, TreeParams, fit_risk_model
 from serving.encryption.vault import Vault
 from serving.http.app import App
 from serving.http.server import build_server
@@ -71,10 +71,8 @@ def make_bundle(folder: Path, config: FeatureConfig, seed: int, target: str = "n
     X[:, pipeline.spec.get_column("history.sender.arrivals_7d")] += 3 * y
     channels = ["postal", "air_cargo"] * (ROWS // 2)
     rows = LabelledRows(X, y, np.ones(ROWS), channels)
-    model = RiskModel.fit(
-        rows, spec=pipeline.spec, later=rows,
-        options=FitOptions(TreeParams(trees=20, leaves=6, rows_in_leaf=5), seed),
-    )  # fmt: skip
+    params = TreeParams(trees=20, leaves=6, depth=8, rows_in_leaf=5)
+    model = fit_risk_model(rows, rows, pipeline.spec, params, seed=seed)
     known = fit_vocabularies(
         (), config
     )  # training names every category column, also one without a known value

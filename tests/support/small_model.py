@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from features.spec import Feature, Spec
-from models.risk_model import FitOptions, LabelledRows, RiskModel, TreeParams
+from models.fitting.boosting import LabelledRows, TreeParams, fit_risk_model
+from models.risk_model import RiskModel
 
 UNITS = ("count", "share", "flag", "USD")
 SPEC = Spec(
@@ -30,11 +31,9 @@ def make_rows(seed: int, count: int = 3000) -> LabelledRows:
 
 
 def fit_small(**changes: Any) -> RiskModel:
-    """Fit on made-up rows; `changes` replace arguments of `RiskModel.fit`, and fields of its options."""
-    arguments: dict[str, Any] = {"spec": SPEC, "later": make_rows(2)}
-    options = {name: changes.pop(name) for name in FitOptions._fields if name in changes}
-    arguments["options"] = FitOptions(**({"params": PARAMS} | options))
-    return RiskModel.fit(make_rows(1), **(arguments | changes))
+    """Fit on made-up rows; `changes` replace arguments of `fit_risk_model`."""
+    arguments: dict[str, Any] = {"rows": make_rows(1), "spec": SPEC, "later": make_rows(2), "params": PARAMS}
+    return fit_risk_model(**(arguments | changes))
 
 
 def grow_booster(X: Any = None, y: Any = None, rounds: int = 20, **params: Any) -> Any:

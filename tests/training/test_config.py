@@ -93,4 +93,4 @@ def test_every_setting_has_a_flat_name():
 
 
 def test_the_number_of_trees_is_what_was_set() -> None:
-    assert parse_config({"model": {"trees": 120}}).model.build_tree_params().trees == 120
+    assert parse_config({"model": {"trees": 120}}).model.trees == 120

@@ -25,7 +25,7 @@ from consignments.visibility import (
     compute_visible_us,
     list_positive_results,
 )
-from models.baselines import RandomOrder
+from models.fitting.baselines import RandomOrder
 from training.config import TrainConfig, WeightsConfig
 from training.data.splits import (
     OUTSIDE,

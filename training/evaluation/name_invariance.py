@@ -90,12 +90,14 @@ def measure_name_swaps(
         place for place, c in enumerate(records) if any(is_person(getattr(c, f"{s}_name")) for s in sides)
     ]
     pipeline = Pipeline(config, fitted, Pseudonyms(BATCH_KEY))
-    slope, before = model.calibration.slope, model.predict_raw(X[places]) if places else np.empty(0)
+    slope, before = model.calibration.slope, model.trees.predict_raw(X[places]) if places else np.empty(0)
     moves = {}
     for language, names in NAMES.items():
         changed = [swap_names(records[place], names, place, sides) for place in places]
         after = (
-            model.predict_raw(_recompute_features(pipeline, changed, X[places])) if places else np.empty(0)
+            model.trees.predict_raw(_recompute_features(pipeline, changed, X[places]))
+            if places
+            else np.empty(0)
         )
         moves[language] = slope * np.abs(after - before)
     together = {ALL_LANGUAGES: np.concatenate(list(moves.values()))}

@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from consignments.records import Target
 from consignments.timestamps import get_time_column_us, to_us
 from features.batch import FeatureMatrix, Progress
-from models.baselines import fit_baselines
+from models.fitting.baselines import fit_baselines
+from models.fitting.linear import sample_negatives
 from models.formats import format_count
-from models.linear import sample_negatives
-from models.risk_model import RiskModel, predict_finite
+from models.risk_model import RiskModel
 from training.config import EvaluationConfig, TrainConfig
 from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION, ArrivalWindow, Period
 from training.data.training_set import (
@@ -239,7 +239,7 @@ def _fit_origin(data: TrainingData, place: int, recipe: Recipe, matrix: FeatureM
 def _score_windows(fit: Fit, windows: Sequence[Positions], seed: int) -> OriginFit:
     """Score windows with a fit, and the first of them, its own, with baselines."""
     at = [np.searchsorted(fit.matrix.rows, window) for window in windows]
-    raw = tuple(predict_finite(fit.trees, fit.matrix.X[places]) for places in at)
+    raw = tuple(fit.trees.predict_raw(fit.matrix.X[places]) for places in at)
     baselines = score_baselines(fit, windows[0], seed)
     return OriginFit(fit.data, fit.matrix, fit.fitted, fit.trees, fit.linear, raw, baselines)
 

@@ -22,8 +22,9 @@ from features.fitted import FittedParameters, fit_features
 from features.normalization.normal_forms import get_goods_text
 from models.bands import Bands
 from models.calibration import Calibration, CalibrationLevel, anchor_calibration, fit_raw_scale
-from models.linear import LogisticRegression
-from models.risk_model import FitOptions, LabelledRows, RiskModel, grow_trees, predict_finite
+from models.fitting.boosting import LabelledRows, grow_trees
+from models.fitting.linear import LogisticRegression
+from models.risk_model import RiskModel
 from models.trees import Trees
 from training.config import TrainConfig
 from training.data.propensity import compute_result_weights, estimate_known_probability
@@ -133,10 +134,14 @@ def fit_recipe(
     matrix.X[rows, matrix.spec.get_column(TEXT_SCORE)] = text_scores
     if options.progress is not None:
         options.progress("growing trees", 0, config.model.trees)
-    fit_options = FitOptions(
-        config.model.build_tree_params(), config.model.seed, options.jobs, options.progress
+    trees, linear = grow_trees(
+        parts.build_labelled_rows(rows),
+        parts.spec,
+        config.model,
+        seed=config.model.seed,
+        threads=options.jobs,
+        progress=options.progress,
     )
-    trees, linear = grow_trees(parts.build_labelled_rows(rows), parts.spec, fit_options)
     return Fit(data, matrix, fitted, trees, linear)
 
 
@@ -164,7 +169,7 @@ def score_validation(fit: Fit, seed: int, jobs: int = 1) -> UnseenScores:
     weight = parts.estimate_result_weights(parts.select_part(VALIDATION), seed)
     even = _sample_validation(parts, seed)
     mine = even | (weight > 0)
-    return UnseenScores(parts.rows[mine], predict_finite(fit.trees, parts.X[mine]), weight[mine], even[mine])
+    return UnseenScores(parts.rows[mine], fit.trees.predict_raw(parts.X[mine]), weight[mine], even[mine])
 
 
 def run_fits(fits: Sequence[Callable[[], T]], jobs: int = 1, progress: Progress | None = None) -> list[T]:
@@ -255,7 +260,7 @@ def scale_to(fit: Fit, period: UnseenScores) -> UnseenScores:
     """Convert another fit's raw scores to the scale of a fit; rows that it did not learn from get its own raw score."""
     labels, rows = fit.data.labels, period.rows
     learnt = labels.known[rows] | fit.data.background[rows] | labels.chosen[rows]
-    own = predict_finite(fit.trees, fit.matrix.X[np.searchsorted(fit.matrix.rows, rows)])
+    own = fit.trees.predict_raw(fit.matrix.X[np.searchsorted(fit.matrix.rows, rows)])
     ratio, offset = fit_raw_scale(period.raw[~learnt], own[~learnt])
     return period._replace(raw=np.where(learnt, ratio * period.raw + offset, own))
 

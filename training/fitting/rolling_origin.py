@@ -24,7 +24,7 @@ from features.goods.tables import load_goods_tables
 from features.goods.text_weights import TEXT_FOLDS, fit_text_weights, score_out_of_fold
 from features.goods.texts import encode_text
 from features.spec import Spec
-from models.risk_model import FitOptions, LabelledRows, grow_trees, predict_finite
+from models.fitting.boosting import LabelledRows, grow_trees
 from training.config import ModelConfig, TrainConfig, WeightsConfig
 from training.data.splits import TRAIN, ArrivalWindow, Split
 from training.data.training_set import DataSet, compute_fitting_weights, get_labels_as_of
@@ -175,8 +175,8 @@ def _rank_positives(
     X, later = train.X.copy(), window.X.copy()
     X[:, without], later[:, without] = np.nan, np.nan
     rows = LabelledRows(X, train.y, origin.compute_weights(weights), train.channels)
-    trees = grow_trees(rows, origin.spec, FitOptions(model.build_tree_params(), model.seed)).trees
-    above = compute_shares_above(predict_finite(trees, later), window.weight)
+    trees, _ = grow_trees(rows, origin.spec, model, seed=model.seed)
+    above = compute_shares_above(trees.predict_raw(later), window.weight)
     places: Floats = above[np.asarray(window.y, dtype=bool)]
     return places
 

@@ -14,7 +14,7 @@ from scipy.stats import poisson
 
 from consignments.errors import BadInput
 from models.calibration import CalibrationLevel
-from models.selection.selection import (
+from models.selection import (
     SelectedConsignment,
     SelectionRule,
     build_list_table,
@@ -235,7 +235,7 @@ def select_by_plan(scores: pd.DataFrame, plan: InspectionPlan) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        As `models.selection.selection.build_selection_table`, ordered by office, then by day.
+        As `models.selection.build_selection_table`, ordered by office, then by day.
 
     Raises
     ------

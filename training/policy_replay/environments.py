@@ -23,7 +23,7 @@ from consignments.tables import to_alerts, to_outcomes
 from consignments.timestamps import US_PER_DAY, get_time_column_us, to_datetime
 from consignments.versions import select_counting_rows
 from features.batch import Tables
-from models.baselines import RandomOrder
+from models.fitting.baselines import RandomOrder
 from training.data.data_hash import hash_tables
 from training.evaluation.traffic import extract_texts
 from training.policy_replay.observed_history import NO_ROWS

@@ -28,7 +28,7 @@ from features.history.pseudonyms import Pseudonyms
 from features.history.states import NO_SEQUENCE
 from features.pipeline import Pipeline
 from features.spec import Spec
-from models.baselines import RandomOrder
+from models.fitting.baselines import RandomOrder
 from training.simulation.shipments import Flags, Numbers
 
 Rows = NDArray[np.float32]

@@ -18,7 +18,7 @@ from consignments.records import Result
 from features.spec import Spec
 from models.risk_model import RiskModel
 from models.rules import Rules
-from models.selection.selection import SelectionRule, compute_selection_probabilities, select
+from models.selection import SelectionRule, compute_selection_probabilities, select
 from training.simulation.inspection_outcomes import InspectionChoice
 
 Floats = NDArray[np.float64]

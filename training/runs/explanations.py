@@ -21,7 +21,7 @@ from models.formats import format_count, format_number, format_score
 from models.reasons.ranking import Reason, ReasonRanker
 from models.reasons.sentences import ReasonContext
 from models.reasons.texts import get_language, get_template
-from models.risk_model import RiskModel, predict_finite
+from models.risk_model import RiskModel
 from training.reporting.charts import Chart
 from training.reporting.consignments import describe_consignments
 from training.reporting.plots import draw_beeswarm, draw_dependence
@@ -96,12 +96,12 @@ def draw_explanations(model: RiskModel, sample: ExplainedSample) -> dict[str, Ch
 
 def compute_dependence(model: RiskModel, X: Rows, column: int) -> tuple[Floats, Floats, float]:
     """Compute the partial dependence (Friedman 2001) on a feature: its values, the mean change of the raw score, that of a missing value."""
-    before = float(model.predict_raw(X).mean())
+    before = float(model.trees.predict_raw(X).mean())
 
     def predict_change(value: float) -> float:
         changed = X.copy()
         changed[:, column] = value
-        return float(model.predict_raw(changed).mean()) - before
+        return float(model.trees.predict_raw(changed).mean()) - before
 
     known = ~np.isnan(X[:, column])
     values = np.unique(X[known, column].astype(np.float64))
@@ -165,9 +165,9 @@ class UnseenModel:
         usual, labelled = trained.final.usual, trained.deployed.stored.frame["labelled"].to_numpy(bool)
         # The served fit may have seen the labelled rows.
         free = np.isin(usual.rows, rows[~labelled[-len(rows) :]])
-        raw = predict_finite(fit.trees, X)
+        raw = fit.trees.predict_raw(X)
         ratio, offset = fit_raw_scale(
-            raw[np.searchsorted(rows, usual.rows[free])], predict_finite(served.trees, usual.X[free])
+            raw[np.searchsorted(rows, usual.rows[free])], served.trees.predict_raw(usual.X[free])
         )
         values, arrays = fit.fitted.to_plain()
         known = served.reasons.context
@@ -179,7 +179,7 @@ class UnseenModel:
 
     def score(self, channels: list[str]) -> Floats:
         """Compute the scores of the window as the served fit scales them; float64 (n,)."""
-        raw = self.ratio * predict_finite(self.model.trees, self.X) + self.offset
+        raw = self.ratio * self.model.trees.predict_raw(self.X) + self.offset
         return self.model.calibration.calibrate(raw, channels)
 
     def rank(self, at: int, top: int, goods: str, *, lowering: bool) -> list[Reason]:

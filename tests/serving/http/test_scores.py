@@ -352,8 +352,7 @@ def test_a_model_that_gives_no_number_is_an_error_and_the_arrival_still_counts(
 ) -> None:
     assert client.service.active.scorer is not None
     with monkeypatch.context() as broken:
-        trees = client.service.active.scorer.model.risk.trees
-        broken.setattr(trees, "predict_raw", lambda X: np.full(len(X), np.nan))
+        broken.setattr("models.trees.walk_trees", lambda *arrays: arrays[-1].fill(np.nan))
         assert client.post("/v1/scores", fields()).status_code == 503
         more = [fields(consignment_id=name) for name in ("RB3", "RB4")]
         assert client.post("/v1/scores", {"consignments": more}).status_code == 503

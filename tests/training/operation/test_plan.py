@@ -11,7 +11,7 @@ from support.examples import day
 
 from consignments.errors import BadInput
 from models.calibration import CalibrationLevel
-from models.selection.selection import build_selection_table
+from models.selection import build_selection_table
 from training.operation.plan import PlanDetails, build_plan, read_plan, select_by_plan
 from training.operation.plan_report import render_plan, summarize_plan
 

@@ -157,7 +157,7 @@ def test_the_dependence_of_a_feature_is_the_change_of_the_mean_raw_score_of_the_
     values, effect, _ = compute_dependence(model, sample.X, column)
     changed = sample.X.copy()
     changed[:, column] = values[0]
-    change = np.mean(model.predict_raw(changed)) - np.mean(model.predict_raw(sample.X))
+    change = np.mean(model.trees.predict_raw(changed)) - np.mean(model.trees.predict_raw(sample.X))
     assert effect[0] == pytest.approx(change)
     charts = [path.read_text() for path in (runs["with"][1] / "plots").glob("dependence_*.svg")]
     assert len(charts) == 10

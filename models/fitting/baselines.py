@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.spec import Spec
-from models.linear import LogisticRegression, sample_negatives
+from models.fitting.linear import LogisticRegression, sample_negatives
 from models.rules import Rules
 
 Floats = NDArray[np.float64]
@@ -70,15 +70,7 @@ class RandomOrder:
 
 @dataclass(frozen=True)
 class BestFeature:
-    """The single feature, ascending or descending, that orders the training rows best.
-
-    Attributes
-    ----------
-    feature : str
-    column : int
-    sign : float
-        1 if high values are risky, -1 if low values are.
-    """
+    """The single feature, ascending (`sign` 1) or descending (-1), that orders the training rows best."""
 
     feature: str
     column: int

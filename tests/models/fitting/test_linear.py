@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.impute import SimpleImputer
 from support.small_model import make_rows
 
-from models.linear import LogisticRegression, compute_medians
+from models.fitting.linear import LogisticRegression, compute_medians
 
 ROWS = make_rows(1)
 

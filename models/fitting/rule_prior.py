@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.spec import Spec
-from models.linear_trees import StepFunction
+from models.fitting.linear_trees import StepFunction
 from models.rules import Rules
 
 Floats = NDArray[np.float64]
@@ -20,16 +20,7 @@ Rows = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class RulePrior:
-    """The log-odds of a positive as a linear function of the points of the rules, fitted on training rows.
-
-    Attributes
-    ----------
-    rules : Rules
-    base : float
-        Log-odds without points.
-    per_point : float
-        Log-odds per point, at least 0. It is 0 if points do not help; the trees then have no prior.
-    """
+    """The log-odds of a positive as a linear function of the points of the rules; 0 per point if points do not help."""
 
     rules: Rules
     base: float
@@ -52,7 +43,7 @@ class RulePrior:
         return self.base + self.per_point * self.rules.compute_scores(X) if self.per_point else None
 
     def to_step_functions(self, X: Rows) -> list[StepFunction]:
-        """Convert the prior to step functions of two steps, one per rule, the first with the base. None if points do not help."""
+        """Convert the prior to step functions of two steps, one per rule, the first with the base."""
         if not self.per_point:
             return []
         found: list[StepFunction] = []

@@ -5,9 +5,9 @@ import numpy as np
 from msgspec import structs
 from support.small_model import PARAMS, SPEC, fit_small, make_rows
 
-from models.linear import LogisticRegression
-from models.linear_trees import MAX_STEPS, blend_trees, build_step_functions, fit_linear_part
-from models.risk_model import TreeParams
+from models.fitting.boosting import TreeParams
+from models.fitting.linear import LogisticRegression
+from models.fitting.linear_trees import MAX_STEPS, blend_trees, build_step_functions, fit_linear_part
 from models.trees import Trees
 
 ROWS = make_rows(1)
@@ -20,7 +20,7 @@ def of_trees_alone() -> str:
 
 def blend(share: float) -> Trees:
     return Trees.from_text(
-        blend_trees(of_trees_alone(), fit_linear_part(ROWS.X, ROWS.y, ROWS.weight).steps, share)
+        blend_trees(of_trees_alone(), fit_linear_part(ROWS.X, ROWS.y, ROWS.weight)[1], share)
     )
 
 

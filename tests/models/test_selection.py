@@ -13,7 +13,7 @@ from support.examples import make_consignment, make_late_versions
 from consignments.errors import BadInput
 from consignments.records import Consignment
 from consignments.tables import build_frame
-from models.selection.selection import (
+from models.selection import (
     SelectedConsignment,
     SelectionRule,
     add_work_columns,

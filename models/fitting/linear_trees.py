@@ -8,13 +8,13 @@ function over the training values. The height of a step is the value of the line
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.fitting.linear import LogisticRegression, apply_signed_log, sample_negatives
 from models.lightgbm_text import DEFAULT_LEFT, NAN_MISSING, list_tree_blocks, replace_trees, strip_parameters
-from models.linear import LogisticRegression, apply_signed_log, sample_negatives
 
 MAX_STEPS = 16
 """Maximum number of steps of a step function, which is a balanced tree of four levels."""
@@ -27,19 +27,9 @@ Rows = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class StepFunction:
-    """The step function of one feature, which is added to the raw score.
+    """The step function of one feature, added to the raw score: a value up to a threshold is on the step before it.
 
-    Attributes
-    ----------
-    feature : int
-    threshold : float64 array, (steps - 1,)
-        A value up to a threshold is on the step before it.
-    height : float64 array, (steps,)
-        Value of each step in log-odds.
-    rows : int64 array, (steps,)
-        Number of training rows on each step.
-    missing : int
-        Step of missing values: the step of the median.
+    `height` is in log-odds, `rows` counts the training rows on each step, and `missing` is the step of missing values.
     """
 
     feature: int
@@ -49,41 +39,23 @@ class StepFunction:
     missing: int
 
 
-class LinearPart(NamedTuple):
-    """A linear model, and its step functions over its training rows."""
-
-    linear: LogisticRegression
-    steps: list[StepFunction]
-
-
-def fit_linear_part(X: Rows, y: NDArray[Any], weight: Floats) -> LinearPart:
+def fit_linear_part(
+    X: Rows, y: NDArray[Any], weight: Floats
+) -> tuple[LogisticRegression, list[StepFunction]]:
     """Fit a linear model, and convert it to step functions over its training rows."""
     labels = np.asarray(y, dtype=np.float64)
     kept, weights = sample_negatives(labels, weight)
     few = X[kept]
     linear = LogisticRegression.fit(few, labels[kept], weights)
-    return LinearPart(linear, build_step_functions(linear, few))
+    return linear, build_step_functions(linear, few)
 
 
 def blend_trees(
     text: str, part: Sequence[StepFunction], share: float, start: Sequence[StepFunction] = ()
 ) -> str:
-    """Blend trees with a linear part.
+    """Return the model text of the weighted mean of trees and a linear part, which has `share` of the raw score.
 
-    Parameters
-    ----------
-    text : str
-        The trees in the text format of LightGBM.
-    part : sequence of StepFunction
-    share : float
-        Share of the linear part in the raw score, 0 to 1. The trees have the rest. With 0 the trees are returned unchanged.
-    start : sequence of StepFunction
-        Initial score from which the trees were trained. Their text does not include it. It has the share of the trees.
-
-    Returns
-    -------
-    str
-        Text of a model whose raw score is the weighted mean of both, in the same format.
+    `start` is the initial score from which the trees were trained. Their text does not include it, and it has their share.
     """
     blocks = [_format_tree(stair, 1.0 - share) for stair in start]
     blocks += [_format_tree(stair, share) for stair in part] if share else []

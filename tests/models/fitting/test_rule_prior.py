@@ -5,9 +5,10 @@ import numpy as np
 from support.real_rows import REAL
 from support.small_model import SPEC, make_rows, text_of
 
-from models.linear_trees import blend_trees
-from models.risk_model import FitOptions, LabelledRows, RiskModel, TreeParams
-from models.rule_prior import RulePrior
+from models.fitting.boosting import LabelledRows, TreeParams, fit_risk_model
+from models.fitting.linear_trees import blend_trees
+from models.fitting.rule_prior import RulePrior
+from models.risk_model import RiskModel
 from models.rules import Rules
 from models.trees import Trees
 
@@ -61,7 +62,7 @@ def test_a_rule_that_no_training_row_met_still_speaks_and_is_told() -> None:
     row = np.zeros((1, len(REAL)), dtype=np.float32)
     alerted = row.copy()
     alerted[0, REAL.get_column("alerts.party")] = 1
-    assert model.predict_raw(alerted)[0] > model.predict_raw(row)[0] + 1
+    assert model.trees.predict_raw(alerted)[0] > model.trees.predict_raw(row)[0] + 1
     assert model.explain(alerted[0])[0].code == REAL.features[REAL.get_column("alerts.party")].reason
 
 
@@ -71,7 +72,7 @@ def test_trees_learn_what_the_rules_miss() -> None:
     model = fit(rows)
     known, missed = np.zeros((2, len(REAL)), dtype=np.float32)
     missed[0] = 1
-    assert model.predict_raw(missed[None])[0] > model.predict_raw(known[None])[0]
+    assert model.trees.predict_raw(missed[None])[0] > model.trees.predict_raw(known[None])[0]
 
 
 def test_lightgbm_explains_a_model_that_starts_from_the_rules_alike() -> None:
@@ -84,7 +85,7 @@ def test_lightgbm_explains_a_model_that_starts_from_the_rules_alike() -> None:
 
 
 def fit(rows: LabelledRows) -> RiskModel:
-    return RiskModel.fit(rows, spec=REAL, later=rows, options=FitOptions(FEW))
+    return fit_risk_model(rows, rows, REAL, FEW)
 
 
 def test_the_prior_holds_the_rules_of_its_spec() -> None:

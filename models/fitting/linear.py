@@ -23,15 +23,7 @@ _FITTING = Lock()
 
 @dataclass(frozen=True)
 class LogisticRegression:
-    """A logistic regression with a ridge penalty on standardised logarithms. Missing values are set to the median.
-
-    Attributes
-    ----------
-    median : float32 array, (features,)
-        Of the logarithms; 0 if all values are missing.
-    scaler : sklearn.preprocessing.StandardScaler
-    regression : sklearn.linear_model.LogisticRegression
-    """
+    """A logistic regression on standardised logarithms, whose `median` replaces missing values; parts are scikit-learn's."""
 
     median: Rows
     scaler: Any
@@ -88,17 +80,7 @@ def apply_signed_log(X: NDArray[Any]) -> NDArray[Any]:
 
 
 def sample_negatives(y: Floats, weight: Floats) -> tuple[NDArray[np.intp], Floats]:
-    """Keep all positives and every k-th negative, with k times its weight.
-
-    Parameters
-    ----------
-    y, weight : float64 array, (n,)
-
-    Returns
-    -------
-    tuple
-        Positions of the kept rows, ascending, and their weights. A sample of a sample is the same.
-    """
+    """Return the places of all positives and of every k-th negative, and their weights, k times as much for negatives."""
     negatives = np.flatnonzero(y == 0)
     room = max(MAX_ROWS - int((y == 1).sum()), MAX_ROWS // 2)
     step = -(-len(negatives) // room) if len(negatives) else 1

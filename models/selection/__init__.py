@@ -1,1 +1,0 @@
-"""Selection of the consignments to inspect, with their probabilities, and the recall that inspections prove."""
