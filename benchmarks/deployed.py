@@ -18,7 +18,7 @@ from features.batch import FeatureParameters, Tables
 from features.config import FeatureConfig
 from features.fitted import FittedParameters, fit_features
 from features.streams import compute_feature_matrix
-from models.bundle import BundleContent, SelfTestExamples, write_bundle
+from models.bundle import Bundle, ModelCard, SelfTestExamples, write_bundle
 from models.fitting.boosting import LabelledRows, TreeParams, fit_risk_model
 from models.registry import Registry
 from models.risk_model import RiskModel
@@ -126,14 +126,21 @@ def deploy(grown: GrownModel, folder: Path, versions: int = 1) -> Settings:
 def write_benchmark_bundle(grown: GrownModel, directory: Path, number: int) -> str:
     """Write the model as a bundle, and return its SHA-256."""
     values, arrays = grown.fitted.to_plain()
-    return write_bundle(
-        directory,
-        {
-            "name": "nps-risk", "target": "nps", "as_of": "2024-01-01T00:00:00Z", "data_sha256": "0" * 64,
-            "code_version": f"benchmark {number}",
-        },
-        BundleContent(
-            config=FeatureConfig(), fitted=values, arrays=arrays, model=grown.risk,
-            examples=SelfTestExamples.compute(grown.risk, grown.X[:16], grown.channels[:16]),
-        ),
-    )  # fmt: skip
+    card = ModelCard(
+        name="nps-risk",
+        target="nps",
+        as_of="2024-01-01T00:00:00Z",
+        data_sha256="0" * 64,
+        code_version=f"benchmark {number}",
+        feature_spec_sha256=grown.risk.spec.compute_digest(),
+    )
+    examples = SelfTestExamples.compute(grown.risk, grown.X[:16], grown.channels[:16])
+    bundle = Bundle(
+        card=card,
+        config=FeatureConfig(),
+        fitted=values,
+        arrays=arrays,
+        model=grown.risk,
+        examples=examples,
+    )
+    return write_bundle(directory, bundle)

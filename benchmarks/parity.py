@@ -29,7 +29,7 @@ from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.ordering import ARRIVAL, OUTCOME, order_events
 from features.streams import compute_feature_matrix
-from models.bundle import BundleContent, SelfTestExamples, load_bundle, write_bundle
+from models.bundle import Bundle, ModelCard, SelfTestExamples, load_bundle, write_bundle
 from models.fitting.boosting import LabelledRows, TreeParams, fit_risk_model
 from serving.process.settings import Settings
 from serving.scoring.scorer import ScoreRequest
@@ -85,19 +85,19 @@ def publish_a_model(state_dir: Path, frame: pd.DataFrame) -> None:
     fit = LabelledRows(X, y, np.ones(len(y)), channels)
     model = fit_risk_model(fit, fit, matrix.spec, TreeParams(trees=300, leaves=31, depth=8), seed=0)
     values, arrays = FittedParameters.create_empty().to_plain()
-    card = {
-        "name": "nps-risk",
-        "target": "nps",
-        "as_of": "2024-01-01T00:00:00Z",
-        "data_sha256": "0" * 64,
-        "code_version": "0",
-    }
+    card = ModelCard(
+        name="nps-risk",
+        target="nps",
+        as_of="2024-01-01T00:00:00Z",
+        data_sha256="0" * 64,
+        code_version="0",
+        feature_spec_sha256=model.spec.compute_digest(),
+    )
     folder = state_dir / "models" / "nps-risk-1"
     examples = SelfTestExamples.compute(model, X[:8], channels[:8])
     write_bundle(
         folder / "bundle",
-        card,
-        BundleContent(config=config, fitted=values, arrays=arrays, model=model, examples=examples),
+        Bundle(card=card, config=config, fitted=values, arrays=arrays, model=model, examples=examples),
     )
     sha256 = load_bundle(folder / "bundle").sha256
     moment = pd.Timestamp("2024-01-01", tz="UTC").to_pydatetime()

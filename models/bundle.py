@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.errors import BundleRefused, FileFault
+from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from consignments.records import Target
 from features.config import FeatureConfig
 from features.spec import Feature, Spec
@@ -49,6 +50,8 @@ MAX_EXAMPLES = 1000
 CONTRIBUTION_TOLERANCE = 1e-9
 
 FitKind = Literal["evaluation", "final"]
+UNREGISTERED = "unregistered"
+"""Version of a bundle that was not fetched from a registry."""
 Floats = NDArray[np.float64]
 T = TypeVar("T")
 
@@ -56,28 +59,9 @@ T = TypeVar("T")
 class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The card of a model. It has no metrics and no time of training, so that equal inputs give equal bytes.
 
-    Attributes
-    ----------
-    name : str
-        Name in the registry, for example `nps-risk`.
-    target : str
-        Result that counts as positive.
-    as_of : str
-        Time whose knowledge it was trained on, ISO 8601 UTC.
-    data_sha256 : str
-        SHA-256 of all rows of its training data.
-    code_version : str
-        Version of npsrisk that trained it.
-    feature_spec_sha256 : str
-        SHA-256 of its feature spec.
-    fit : {"evaluation", "final"}
-        The evaluation fit is tested on later time. The final fit is the same recipe with all labels known at `as_of`.
-    positives : int or None
-        Number of positive labels in its training data.
-    learnt_until : str
-        End of the arrivals in its training data, ISO 8601 UTC.
-    level : CalibrationLevel or None
-        Uncertainty of the level of its scores.
+    `as_of` is the time whose knowledge it was trained on, and `learnt_until` the end of the arrivals in its training data, both ISO 8601
+    UTC. The evaluation fit is tested on later time. The final fit is the same recipe with all labels known at `as_of`. `positives`
+    counts the positive labels in the training data, and `level` is the uncertainty of the level of its scores.
     """
 
     name: str
@@ -93,16 +77,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SelfTestExamples(NamedTuple):
-    """The example rows of a bundle, with their expected scores.
-
-    Attributes
-    ----------
-    X : float32 array, (n, features)
-    channels : sequence of str, (n,)
-    raw : float64 array, (n,)
-        Raw score by LightGBM.
-    probability : float64 array, (n,)
-    """
+    """The example rows of a bundle, with the raw score by LightGBM and the probability that each must get."""
 
     X: Rows
     channels: Sequence[str]
@@ -119,43 +94,23 @@ class SelfTestExamples(NamedTuple):
         return cls(X, channels, raw, model.calibration.calibrate(raw, channels))
 
 
-@dataclass(frozen=True, kw_only=True)
-class BundleContent:
-    """The content of a bundle without its card.
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Bundle:
+    """A model with all that scoring needs, as it is in a bundle.
 
-    Attributes
-    ----------
-    config : FeatureConfig
-        Declared columns and history keys.
-    fitted : dict
-        The fitted values of the features, from `features.fitted`.
-    arrays : dict
-        The fitted arrays of the features: name (lower-case letters, digits and _) to plain numbers or strings.
-    model : RiskModel
-    examples : SelfTestExamples
-        At least one.
-    reference : ReferenceProfile or None
-        Profile of the traffic of the test period. It does not affect scores.
+    `config` has the declared columns and history keys, `fitted` and `arrays` the plain values and arrays of the fitted features.
+    `reference` is the profile of the traffic of the test period, which does not affect scores. `sha256` is that of the manifest, and so
+    of the whole bundle; it is empty until the bundle is written.
     """
 
+    card: ModelCard
     config: FeatureConfig
     fitted: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
     model: RiskModel
     examples: SelfTestExamples
     reference: ReferenceProfile | None = None
-
-
-UNREGISTERED = "unregistered"
-"""Version of a bundle that was not fetched from a registry."""
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Bundle(BundleContent):
-    """The bundle of a loaded model; `sha256` is that of the manifest, and so of the whole bundle."""
-
-    card: ModelCard
-    sha256: str
+    sha256: str = ""
     version: str = UNREGISTERED
 
     def __repr__(self) -> str:
@@ -192,28 +147,11 @@ class Bundle(BundleContent):
             _refuse("contributions do not add up to the raw score", "examples", got=f"a gap of {gap}")
 
 
-def write_bundle(directory: Path, card: ModelCard | Mapping[str, Any], content: BundleContent) -> str:
-    """Write a bundle completely or not at all, after it was loaded again and passed its self-test.
+def write_bundle(directory: Path, bundle: Bundle) -> str:
+    """Write a bundle as a new directory, completely or not at all, after it was loaded again and passed its self-test.
 
-    Parameters
-    ----------
-    directory : Path
-        Directory to create. It must not exist.
-    card : ModelCard or mapping
-        In a mapping `feature_spec_sha256` may be missing; it is then taken from the model.
-    content : BundleContent
-
-    Returns
-    -------
-    str
-        SHA-256 of the bundle. Equal inputs give equal bytes.
-
-    Raises
-    ------
-    FileFault
-        If the directory exists.
-    BundleRefused
-        If the parts do not fit together, or the examples do not get the scores of LightGBM.
+    Returns its SHA-256: equal inputs give equal bytes. Raises `FileFault` if the directory exists, and `BundleRefused` if the parts do
+    not fit together or the examples do not get the scores of LightGBM.
     """
     if directory.exists():
         raise FileFault(
@@ -221,32 +159,26 @@ def write_bundle(directory: Path, card: ModelCard | Mapping[str, Any], content: 
             where=str(directory),
             todo="choose another directory, or delete it",
         )
-    values = card if isinstance(card, Mapping) else msgspec.structs.asdict(card)
-    described = _decode(
-        _encode({**values, "feature_spec_sha256": content.model.spec.compute_digest()}), ModelCard, CARD
-    )
-    files = _encode_files(described, content)
+    files = _encode_files(bundle)
     directory.parent.mkdir(parents=True, exist_ok=True)
     part = Path(mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
         for name, data in files.items():
-            _write_file(part / name, data)
-        load_bundle(part).run_self_test()
+            replace_file(part / name, data, PUBLIC_MODE)
+        written = load_bundle(part)
+        written.run_self_test()
         part.chmod(0o755)
         part.rename(directory)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
-    return _sha256(files[MANIFEST])
+    return written.sha256
 
 
 def load_bundle(directory: Path) -> Bundle:
     """Load a bundle after verifying the SHA-256 of every file.
 
-    Raises
-    ------
-    BundleRefused
-        If a file is missing, unknown, altered, too large or not a plain file, or its content is invalid.
+    Raises `BundleRefused` if a file is missing, unknown, altered, too large or not a plain file, or its content is invalid.
     """
     files = _read_verified_files(directory)
     card = _decode(files[CARD], ModelCard, CARD)
@@ -256,20 +188,21 @@ def load_bundle(directory: Path) -> Bundle:
     arrays = {
         Path(name).stem: _decode_array(data, name) for name, data in files.items() if name.endswith(".npy")
     }
+    context = ReasonContext(
+        () if reference is None else reference.medians,
+        features.fitted.get("vocabularies", {}),
+        arrays.get("text_weights"),
+        {} if reference is None else reference.channel_medians,
+    )
     model = RiskModel(
-        trees=Trees.from_text(_decode_text(files[TREES], TREES), where=TREES),
+        trees=Trees.from_text(_decode_text(files[TREES]), where=TREES),
         calibration=Calibration.from_json(files[CALIBRATION], where=CALIBRATION),
         bands=_decode(files[BANDS], Bands, BANDS),
         spec=spec,
-        context=ReasonContext(
-            () if reference is None else reference.medians,
-            features.fitted.get("vocabularies", {}),
-            arrays.get("text_weights"),
-            {} if reference is None else reference.channel_medians,
-        ),
+        context=context,
     )
     return Bundle(
-        examples=_decode_examples(files[EXAMPLES], arrays.pop(EXAMPLE_ROWS), len(model.spec)),
+        examples=_decode_examples(files[EXAMPLES], arrays.pop(EXAMPLE_ROWS), len(spec)),
         card=card,
         config=features.config,
         fitted=features.fitted,
@@ -278,9 +211,6 @@ def load_bundle(directory: Path) -> Bundle:
         sha256=_sha256(files[MANIFEST]),
         reference=reference,
     )
-
-
-# Content of the files
 
 
 class _Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -307,29 +237,28 @@ class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: dict[str, str]
 
 
-def _encode_files(card: ModelCard, content: BundleContent) -> dict[str, bytes]:
-    """Encode all files. The manifest is the last."""
-    model, examples = content.model, content.examples
+def _encode_files(bundle: Bundle) -> dict[str, bytes]:
+    """Encode all files of a bundle, the manifest with them."""
+    spec, examples = bundle.spec, bundle.examples
     expected = _ExpectedScores(list(examples.channels), examples.raw.tolist(), examples.probability.tolist())
-    files = {
-        TREES: model.trees.text.encode(),
-        CARD: _encode(card),
-        FEATURES: _encode(_Features(content.config, list(model.spec), content.fitted, model.spec.version)),
-        CALIBRATION: _encode(model.calibration),
-        BANDS: _encode(model.bands),
-        EXAMPLES: _encode(expected),
-        **{_array_file_name(name): _encode_array(array) for name, array in content.arrays.items()},
-    }
-    if content.reference is not None:
-        files[REFERENCE] = _encode(content.reference)
-    if f"{EXAMPLE_ROWS}.npy" in files:
+    if EXAMPLE_ROWS in bundle.arrays:
         _refuse("an array has the name of the examples", EXAMPLE_ROWS)
-    files[f"{EXAMPLE_ROWS}.npy"] = _encode_array(np.asarray(examples.X, dtype=np.float32))
-    if _decode(files[FEATURES], _Features, FEATURES).fitted != content.fitted:
-        _refuse("fitted values that JSON does not keep", FEATURES, expected="no NaN, tuple or numpy number")
-    return files | {
-        MANIFEST: _encode(_Manifest(FORMAT_VERSION, {name: _sha256(files[name]) for name in files}))
+    arrays = bundle.arrays | {EXAMPLE_ROWS: np.asarray(examples.X, dtype=np.float32)}
+    files = {
+        TREES: bundle.model.trees.text.encode(),
+        CARD: _encode(bundle.card),
+        FEATURES: _encode(_Features(bundle.config, list(spec), bundle.fitted, spec.version)),
+        CALIBRATION: _encode(bundle.model.calibration),
+        BANDS: _encode(bundle.model.bands),
+        EXAMPLES: _encode(expected),
+        **{_array_file_name(name): _encode_array(array) for name, array in arrays.items()},
     }
+    if bundle.reference is not None:
+        files[REFERENCE] = _encode(bundle.reference)
+    if _decode(files[FEATURES], _Features, FEATURES).fitted != bundle.fitted:
+        _refuse("fitted values that JSON does not keep", FEATURES, expected="no NaN, tuple or numpy number")
+    sums = {name: _sha256(data) for name, data in files.items()}
+    return files | {MANIFEST: _encode(_Manifest(FORMAT_VERSION, sums))}
 
 
 def _build_spec(features: _Features, card: ModelCard) -> Spec:
@@ -376,9 +305,6 @@ def _require_same(what: str, got: Floats, expected: Floats) -> None:
         got=repr(got[row]),
         expected=repr(expected[row]),
     )
-
-
-# Reading and writing files
 
 
 def _read_verified_files(directory: Path) -> dict[str, bytes]:
@@ -428,21 +354,12 @@ def _read_file(path: Path, most: int) -> bytes:
     named = path.name in NAMED_FILES or path.name in (MANIFEST, REFERENCE)
     known = named or ARRAY_FILE.fullmatch(path.name)
     if not known or not stat.S_ISREG(path.lstat().st_mode):
-        _refuse(
-            "not a plain file of a bundle", str(path), expected="text, JSON and arrays, no links, no folders"
-        )
+        _refuse("not a plain file of a bundle", str(path), expected="text, JSON, arrays; no links, folders")
     with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
         data = file.read(most + 1)
     if len(data) > most:
         _refuse("the bundle is too large", str(path), expected=f"at most {MAX_BUNDLE_BYTES} bytes in all")
     return data
-
-
-def _write_file(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _sha256(data: bytes) -> str:
@@ -461,11 +378,11 @@ def _decode(data: bytes, kind: type[T], name: str) -> T:
         _refuse("a file that cannot be read", name, got=str(error))
 
 
-def _decode_text(data: bytes, name: str) -> str:
+def _decode_text(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        _refuse("a file that is not text", name, got=str(error))
+        _refuse("a file that is not text", TREES, got=str(error))
 
 
 def _array_file_name(name: str) -> str:

@@ -32,7 +32,7 @@ from features.fitted import FittedParameters
 from features.history.data_keys import DataKeys, SealingKey, encode_data_keys
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
-from models.bundle import BundleContent, SelfTestExamples, load_bundle, write_bundle
+from models.bundle import Bundle, ModelCard, SelfTestExamples, load_bundle, write_bundle
 from models.fitting.boosting import LabelledRows, TreeParams, fit_risk_model
 from serving.encryption.vault import Vault
 from serving.http.app import App
@@ -77,18 +77,18 @@ def make_bundle(folder: Path, config: FeatureConfig, seed: int, target: str = "n
         (), config
     )  # training names every category column, also one without a known value
     values, arrays = replace(FittedParameters.create_empty(), vocabularies=known).to_plain()
-    card = {
-        "name": "nps-risk",
-        "target": target,
-        "as_of": "2024-04-01T00:00:00Z",
-        "data_sha256": f"{seed:064x}",
-        "code_version": "0",
-    }
+    card = ModelCard(
+        name="nps-risk",
+        target=target,
+        as_of="2024-04-01T00:00:00Z",
+        data_sha256=f"{seed:064x}",
+        code_version="0",
+        feature_spec_sha256=model.spec.compute_digest(),
+    )
     examples = SelfTestExamples.compute(model, X[:8], channels[:8])
     write_bundle(
         folder,
-        card,
-        BundleContent(config=config, fitted=values, arrays=arrays, model=model, examples=examples),
+        Bundle(card=card, config=config, fitted=values, arrays=arrays, model=model, examples=examples),
     )
     return folder
 

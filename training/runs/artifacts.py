@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.batch import FeatureMatrix
-from models.bundle import BundleContent, FitKind, ModelCard, SelfTestExamples, load_bundle, write_bundle
+from models.bundle import Bundle, FitKind, ModelCard, SelfTestExamples, load_bundle, write_bundle
 from models.calibration import CalibrationLevel
 from models.registry import get_model_name
 from models.risk_model import RiskModel
@@ -159,7 +159,8 @@ def _write_bundle(trained: TrainingResult, kind: FitKind, reference: ReferencePr
         np.ascontiguousarray(trained.matrix.X[rows[chosen]]),
         [str(name) for name in channel[chosen]],
     )
-    content = BundleContent(
+    bundle = Bundle(
+        card=card,
         config=trained.config.features,
         fitted=values,
         arrays=arrays,
@@ -167,7 +168,7 @@ def _write_bundle(trained: TrainingResult, kind: FitKind, reference: ReferencePr
         examples=examples,
         reference=reference,
     )
-    write_bundle(folder, card, content)
+    write_bundle(folder, bundle)
 
 
 def _round_level(level: CalibrationLevel) -> CalibrationLevel:
