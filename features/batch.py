@@ -162,10 +162,7 @@ def _is_canonical(column: "pd.Series", kind: FieldKind) -> bool:
 
 @dataclass(frozen=True, repr=False)
 class FeatureMatrix:
-    """A matrix of feature rows, with their positions in the consignment table and the spec of the columns.
-
-    `X` is `UnfittedRows` if it was computed without fitted parameters; a model refuses those.
-    """
+    """A matrix of feature rows, their positions in the table and their spec; without fitted parameters `X` is `UnfittedRows`, which a model refuses."""
 
     X: NDArray[np.float32]
     rows: NDArray[np.int64]

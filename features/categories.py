@@ -43,14 +43,7 @@ def list_category_columns(config: FeatureConfig) -> tuple[str, ...]:
 
 
 class CategoryFeatures:
-    """The codes of categorical columns and of the levels of the product, and the declared numbers.
-
-    Parameters
-    ----------
-    vocabularies : mapping
-        Result of `fit_vocabularies`. In a column without a vocabulary every value is unknown.
-    config : FeatureConfig
-    """
+    """The codes of categorical columns and of the levels of the product, and the declared numbers."""
 
     def __init__(self, vocabularies: Mapping[str, Sequence[str]], config: FeatureConfig) -> None:
         columns = list_category_columns(config)
@@ -91,22 +84,7 @@ class _CodeTable(dict[str | None, float]):
 def fit_vocabularies(
     consignments: Iterable[Consignment], config: FeatureConfig, minimum: int = MIN_CONSIGNMENTS
 ) -> dict[str, list[str]]:
-    """Learn the vocabulary of each categorical column.
-
-    Parameters
-    ----------
-    consignments : iterable of Consignment
-        The training fold only.
-    config : FeatureConfig
-        Names additional category columns.
-    minimum : int
-        Least number of consignments of a known value.
-
-    Returns
-    -------
-    dict
-        Column to its known values in lower case, most frequent first, ties in alphabetical order.
-    """
+    """Learn the known values of each categorical column from the training fold: lower case, most frequent first, ties in alphabetical order."""
     columns = list_category_columns(config)
     values_of = _make_getter(columns)
     counts: dict[str, Counter[str]] = {name: Counter() for name in (*columns, *HS_LEVELS)}

@@ -31,17 +31,7 @@ MAX_CLOSED_DAYS = 10
 
 
 class ExchangeRates:
-    """The US dollars per unit of each currency, by the UTC day of publication.
-
-    Parameters
-    ----------
-    currencies : str array, (currencies,)
-        ISO 4217 codes.
-    days : int32 array, (days,)
-        Days of publication since 1970-01-01, ascending.
-    usd : float64 array, (days, currencies)
-        Dollars per unit; NaN if no rate was published up to that day.
-    """
+    """The US dollars per unit of each currency (ISO 4217), by ascending UTC days of publication; NaN if none was published up to a day."""
 
     def __init__(
         self, currencies: NDArray[np.str_], days: NDArray[np.int32], usd: NDArray[np.float64]
@@ -57,13 +47,7 @@ class ExchangeRates:
 
     @classmethod
     def load_ecb(cls, first_day: int, last_day: int) -> "ExchangeRates":
-        """Load the reference rates of the European Central Bank from `first_day` to `last_day`.
-
-        Parameters
-        ----------
-        first_day, last_day : int
-            UTC days since 1970-01-01, both included.
-        """
+        """Load the reference rates of the European Central Bank from `first_day` to `last_day`."""
         converter = _load_converter()
         first = EPOCH.date() + timedelta(days=first_day - MAX_CLOSED_DAYS)
         last = EPOCH.date() + timedelta(days=last_day)

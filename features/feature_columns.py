@@ -9,30 +9,13 @@ from numpy.typing import NDArray
 
 
 def allocate_rows(rows: int, columns: int) -> NDArray[np.float32]:
-    """Allocate rows of features, without values.
-
-    The memory is Arrow's, which uses it again for the next chunk. Memory of numpy goes back to the system, and fresh pages cost more
-    than all that is written into them.
-    """
+    """Allocate rows of features in memory of Arrow, which it uses again: fresh pages of numpy cost more than all that is written into them."""
     buffer = pa.allocate_buffer(rows * columns * np.dtype(np.float32).itemsize)
     return np.frombuffer(memoryview(buffer), np.float32).reshape(rows, columns)
 
 
 def build_feature_columns(X: NDArray[np.float32], shown: Sequence[int]) -> list[Any]:
-    """Build Arrow arrays of some columns of feature rows; NaN is null.
-
-    Parameters
-    ----------
-    X : float32 array, (rows, features)
-    shown : sequence of int
-        The columns that are wanted.
-
-    Examples
-    --------
-    >>> X = np.array([[1, np.nan], [2, 3]], np.float32)
-    >>> [column.to_pylist() for column in build_feature_columns(X, [1, 0])]
-    [[None, 3.0], [1.0, 2.0]]
-    """
+    """Build Arrow arrays of some columns of feature rows; NaN is null."""
     if shown and not 0 <= min(shown) <= max(shown) < X.shape[1]:
         raise IndexError(f"columns {min(shown)} to {max(shown)} of {X.shape[1]}")
     columns = np.ascontiguousarray(X.T[list(shown)], np.float32)

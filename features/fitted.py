@@ -19,29 +19,14 @@ from features.value import fit_norms
 
 
 class UnfittedRows(np.ndarray[Any, np.dtype[np.float32]]):
-    """An array of feature rows that were computed without fitted parameters.
-
-    Slices and concatenations keep this type, so that no model scores them by mistake.
-    """
+    """An array of feature rows that were computed without fitted parameters; its parts keep the type, so that no model scores them by mistake."""
 
     __array_priority__ = 1.0  # above that of plain arrays: a concatenation with them is of this type too
 
 
 @dataclass(frozen=True)
 class FittedParameters:
-    """The parameters of features that are learnt from the training fold.
-
-    Attributes
-    ----------
-    vocabularies : dict
-        Column to its known values, most frequent first; the code of a value is its rank, from 1.
-    norms : dict
-        Product class to the mean and standard deviation of its values.
-    rates : ExchangeRates
-        US dollars per unit of each currency by day.
-    text_weights : float32 array, (buckets,)
-        Log-odds of each bucket of character n-grams.
-    """
+    """The parameters of features that are learnt from the training fold."""
 
     vocabularies: dict[str, list[str]]
     norms: dict[str, list[float]]
@@ -82,18 +67,7 @@ def fit_features(
     labels: NDArray[np.int8],
     weights: NDArray[np.float64],
 ) -> FittedParameters:
-    """Learn the parameters of features from the training fold only.
-
-    Parameters
-    ----------
-    consignments : sequence of Consignment
-        The training fold.
-    config : FeatureConfig
-    labels : int8 array, (n,)
-        1 positive, 0 negative.
-    weights : float64 array, (n,)
-        Weight of each row, at least 0. A row of weight 0 does not affect the text weights.
-    """
+    """Learn the parameters of features from the training fold only."""
     days = [to_day(c.received_at) for c in consignments if c.received_at is not None]
     rates = ExchangeRates.load_ecb(min(days), max(days))
     return FittedParameters(

@@ -179,13 +179,7 @@ def _check_completeness(party: _Party) -> Values:
 
 @lru_cache(_CACHED_NAMES)
 def classify_party(name: str | None) -> PartyKind:
-    """Classify a party by its name.
-
-    Examples
-    --------
-    >>> classify_party("Orchid Fine Chemicals Ltd"), classify_party("Kim Min-su")
-    (PartyKind(business=1.0, chemical=1.0, forwarder=0.0), PartyKind(business=0.0, chemical=0.0, forwarder=0.0))
-    """
+    """Classify a party by its name."""
     if not name:
         return UNKNOWN_KIND
     plain = name if name.isascii() else fold_to_ascii(name)
@@ -200,15 +194,7 @@ def classify_party(name: str | None) -> PartyKind:
 
 
 def is_filler(text: str) -> bool:
-    """Check if a text is filler: it has no letter, repeats one letter, or is a placeholder.
-
-    The rules follow the invalid texts of PACT for names, addresses and descriptions.
-
-    Examples
-    --------
-    >>> [is_filler(text) for text in ("XXX", "N/A", "12-34", "Kim")]
-    [True, True, True, False]
-    """
+    """Check if a text is filler by the rules of PACT for invalid texts: no letter, one repeated letter, or a placeholder."""
     if not text.strip(NON_LETTERS):
         return True
     low = text.strip().lower()

@@ -35,26 +35,7 @@ Row = Rows
 
 
 class Pipeline:
-    """The pipeline that computes the features of consignments.
-
-    Parameters
-    ----------
-    config : FeatureConfig
-        Declared columns and history keys.
-    fitted : FittedParameters
-        Parameters learnt in training; `FittedParameters.create_empty()` without a model.
-    pseudonyms : Pseudonyms
-        Maps names, addresses and other keys to numbers under a secret key.
-    alerts : Alerts or None
-        Alerts of partners. More may be added later.
-
-    Attributes
-    ----------
-    spec : Spec
-        The features in the order of the row.
-    history_at : int
-        First column of the history features, which are the last of the row.
-    """
+    """The pipeline that computes the features of consignments."""
 
     def __init__(
         self,
@@ -100,18 +81,7 @@ class Pipeline:
         counterparts: Keys,
         sequence: int | None = None,
     ) -> None:
-        """Write all features except history, and the history keys, of some consignments. No alert may come between them.
-
-        Parameters
-        ----------
-        consignments : sequence of Consignment, (n,)
-            Their `received_at` must be set.
-        X : float32 array, (n, history_at or more)
-        keys, counterparts : uint64 array, (n, len(kinds))
-            0 if missing.
-        sequence : int or None
-            Sequence number of the first consignment in the log, if any. Later alerts do not count.
-        """
+        """Write all features except history, and the history keys, of some consignments. No alert may come between them."""
         self.fill_sequence(consignments, repeat(sequence), X, keys, counterparts)
 
     def fill_sequence(
@@ -143,10 +113,7 @@ class Pipeline:
     def _fill_block(
         self, records: Sequence[Consignment], sequences: Iterable[int | None], X: Rows
     ) -> list[NormalForms]:
-        """Write the features of some rows, and return the normal forms.
-
-        It goes group by group, because the code and the tables of all groups together do not fit the nearest cache: row by row takes a third longer.
-        """
+        """Write the features of some rows, group by group: the code and tables of all groups do not fit the nearest cache, and row by row takes a third longer."""
         forms = list(map(normalize_consignment, records))
         both = list(zip(records, forms, strict=True))
         groups = (
@@ -164,13 +131,7 @@ class Pipeline:
         return forms
 
     def fill_fitted(self, consignments: Iterable[Consignment], X: Rows) -> None:
-        """Rewrite only the features that depend on fitted parameters: value, categories and goods.
-
-        Parameters
-        ----------
-        consignments : iterable of Consignment, (n,)
-        X : float32 array, (n, len(spec))
-        """
+        """Rewrite only the features that depend on fitted parameters: value, categories and goods."""
         for c, row in zip(consignments, X, strict=True):
             forms = normalize_goods(c)
             values = (*self._value.compute(c, forms), *self._categories.compute(c, forms))

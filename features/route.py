@@ -88,13 +88,7 @@ def compute_route_values(c: Consignment) -> tuple[float, ...]:
 
 
 def join_places(route: str) -> str:
-    """Return the places of a route in capitals, with > before and after each; '' if it has none.
-
-    Examples
-    --------
-    >>> join_places("pvg > HKG>ICN")
-    '>PVG>HKG>ICN>'
-    """
+    """Return the places of a route in capitals, with > before and after each; '' if it has none."""
     places = _split_places(route)
     return f">{'>'.join(places)}>" if places else ""
 

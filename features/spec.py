@@ -18,28 +18,13 @@ FEATURES_VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """The description of one number that the model sees.
+    """The description of one number that the model sees."""
 
-    Attributes
-    ----------
-    name : str
-        `group.what`, for example `value.per_kg_usd` or `history.sender.arrivals_7d`.
-    unit : str
-        `count`, `days`, `share` (0 to 1), `flag` (0 or 1), `code`, `USD`, `kg`, `log-odds`, …
-    reason : str
-        Reason code. Features that mean the same to an officer share one code, and their contributions are added.
-    text : str
-        Text of a feature that is missing in the tables of `models/reason_texts`; `{value}` stands for its value. Bundles of
-        earlier versions have texts here.
-    fitted : bool
-        True if the feature needs a fitted model. It is left out without one.
-    """
-
-    name: str
+    name: str  # `group.what`
     unit: str
-    reason: str
-    text: str = ""
-    fitted: bool = False
+    reason: str  # features that mean the same to an officer share one, and their contributions are added
+    text: str = ""  # of one that is missing in the tables of texts; `{value}` stands for its value
+    fitted: bool = False  # it needs a fitted model, and is left out without one
 
     @property
     def group(self) -> str:
@@ -48,15 +33,7 @@ class Feature:
 
 
 class Spec:
-    """The features of a model, in the order of the row.
-
-    Parameters
-    ----------
-    features : iterable of Feature
-        Their names must be unique.
-    version : int
-        Version of their definitions.
-    """
+    """The features of a model, in the order of the row."""
 
     def __init__(self, features: Iterable[Feature], version: int = FEATURES_VERSION) -> None:
         self.features, self.version = tuple(features), version
@@ -87,18 +64,7 @@ class Spec:
         return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
 
     def require(self, trained: "Spec") -> None:
-        """Raise `BundleRefused` if a model was trained on another spec.
-
-        Parameters
-        ----------
-        trained : Spec
-            The spec of the model. Its texts may differ.
-
-        Raises
-        ------
-        BundleRefused
-            If the digests differ.
-        """
+        """Raise `BundleRefused` if a model was trained on another spec."""
         if trained.compute_digest() != self.compute_digest():
             raise BundleRefused(
                 "the model was trained on features that this version of npsrisk does not compute",

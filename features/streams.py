@@ -210,23 +210,12 @@ class FeatureChunk:
 
 @dataclass(frozen=True)
 class FeatureInputs:
-    """The input tables of the feature computation.
-
-    Attributes
-    ----------
-    consignments : TableSource
-    history : tuple of TableSource
-        Past consignments. They only count for history. Without `sequence`, one that is also in a later table counts once, as there.
-    outcomes, alerts : DataFrame or None
-        As `consignments.tables` reads them.
-    as_of : Timestamp or None
-        Outcomes and alerts that became visible later are ignored.
-    state_run : StateRun or None
-        Continues the history of earlier batches, and receives the next state when all rows were read.
-    """
+    """The input tables of the feature computation."""
 
     consignments: TableSource
-    history: tuple[TableSource, ...] = ()
+    history: tuple[
+        TableSource, ...
+    ] = ()  # only counted; without `sequence`, not those that are in a later table
     outcomes: pd.DataFrame | None = None
     alerts: pd.DataFrame | None = None
     as_of: pd.Timestamp | None = None
@@ -412,28 +401,7 @@ def stream_features(
     wanted: Mask | None = None,
     second: bool = False,
 ) -> Iterator[FeatureChunk]:
-    """Compute the same bits as `compute_feature_matrix`, in chunks that do not all stay in memory.
-
-    Only these stay in memory: identifier and times of each row, the table of history, and the keys of consignments that are
-    amended, are cancelled, or have an outcome.
-
-    Parameters
-    ----------
-    inputs : FeatureInputs
-    parameters : FeatureParameters
-    options : ComputeOptions, optional
-    piece_rows : int
-        Least number of consignments per chunk. It affects memory only.
-    wanted : bool array, (given consignments,), optional
-        Rows that get features. The others only count for history. Default: all.
-    second : bool
-        As for `compute_feature_matrix`.
-
-    Yields
-    ------
-    FeatureChunk
-        At least one, with the wanted rows in the order of the given table.
-    """
+    """Compute the same bits as `compute_feature_matrix`, in chunks that do not all stay in memory."""
     options = options or ComputeOptions()
     describe, progress = (
         RowDescriber(parameters, select_alerts(inputs.alerts, inputs.as_of)),
@@ -515,10 +483,7 @@ class _BlockReader:
 
 
 def _split_blocks(rows: Longs, starts: Longs, piece_rows: int) -> list[slice]:
-    """Split rows in the order of history into blocks of at least `piece_rows` rows. Each has the next rows of all tables, in any order.
-
-    A table in the order of history can be split anywhere. A table that is sorted by day only is split between days.
-    """
+    """Split rows in the order of history into blocks of at least `piece_rows` rows. Each has the next rows of all tables, in any order."""
     whole = np.ones(len(rows), dtype=bool)
     for begin, end in pairwise(starts.tolist()):
         mine = (rows >= begin) & (rows < end)

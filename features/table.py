@@ -16,14 +16,7 @@ SIDES = ("sender", "consignee")
 
 
 class FeatureGroup:
-    """Features that one function computes, in the order of the row.
-
-    Parameters
-    ----------
-    prefix : str
-        What their names begin with, for example `route.`; the values have the rest of the name.
-    features : tuple of Feature
-    """
+    """Features that one function computes, in the order of the row; its values have the names without the prefix, such as `route.`."""
 
     def __init__(self, prefix: str, features: tuple[Feature, ...]) -> None:
         self.prefix, self.features = prefix, features
@@ -40,13 +33,7 @@ class FeatureGroup:
 
 
 def read_group(prefix: str, without: tuple[str, ...] = ()) -> FeatureGroup:
-    """Read the features whose names begin with a prefix, and do not go on with others, in the order of the table.
-
-    Examples
-    --------
-    >>> read_group("route.").features[1]
-    Feature(name='route.legs', unit='count', reason='detour', text='', fitted=False)
-    """
+    """Read the features whose names begin with a prefix, and do not go on with others, in the order of the table."""
     left_out = tuple(prefix + each for each in without)
     chosen = (
         each for each in _FEATURES if each.name.startswith(prefix) and not each.name.startswith(left_out)

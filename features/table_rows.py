@@ -26,16 +26,7 @@ def prepare_kernels() -> None:
 
 
 def fill_table(pipeline: Pipeline, table: pa.Table, X: Rows, keys: Keys, counterparts: Keys) -> None:
-    """Write features and history keys of the rows of a table, with the same bits as `Pipeline.fill_rows`.
-
-    Parameters
-    ----------
-    pipeline : Pipeline
-    table : Arrow table
-        n consignments in canonical form. If it has `sequence`, later alerts do not count.
-    X : float32 array, (n, features before those of history, or more)
-    keys, counterparts : uint64 array, (n, kinds)
-    """
+    """Write features and history keys of the rows of a table, with the same bits as `Pipeline.fill_rows`."""
     sequences = table.column(SEQUENCE).to_pylist() if SEQUENCE in table.column_names else repeat(None)
     pipeline.fill_sequence(_iterate_records(pipeline, table), sequences, X, keys, counterparts)
 

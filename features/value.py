@@ -32,19 +32,9 @@ Values = dict[str, float]
 
 
 class ValueMeasures(NamedTuple):
-    """The amounts that have norms; NaN if missing.
+    """The amounts that have norms; NaN if missing."""
 
-    Attributes
-    ----------
-    unit : str
-        `USD`; the currency if it has no rate; '' if no valid currency is given.
-    value, per_kg, per_piece : float
-        Declared value in `unit`: total, per kilogram, per piece.
-    weight_per_piece : float
-        Kilograms.
-    """
-
-    unit: str
+    unit: str  # USD; the currency if it has no rate; empty if no valid one is given
     value: float
     per_kg: float
     per_piece: float
@@ -69,14 +59,7 @@ _NO_ITEMS = _ItemSums(nan, nan, nan, nan, nan, nan)
 
 
 class ValueFeatures:
-    """The features of value and weight.
-
-    Parameters
-    ----------
-    rates : ExchangeRates
-    norms : mapping
-        Result of `fit_norms`.
-    """
+    """The features of value and weight."""
 
     def __init__(self, rates: ExchangeRates, norms: Mapping[str, Sequence[float]]) -> None:
         self._rates = rates
@@ -206,20 +189,7 @@ def _limit(number: float) -> float:
 
 
 def fit_norms(consignments: Iterable[Consignment], rates: ExchangeRates) -> dict[str, list[float]]:
-    """Learn the norms of values and weights by product.
-
-    Parameters
-    ----------
-    consignments : iterable of Consignment
-        The training fold only.
-    rates : ExchangeRates
-
-    Returns
-    -------
-    dict
-        `measure|unit|heading`, `measure|unit|chapter` or `measure|unit|` to mean and standard deviation of the natural
-        logarithm, over the consignments that have the measure above zero.
-    """
+    """Learn the norms of values and weights by product from the training fold: mean and deviation of logarithms by `measure|unit|product`."""
     sums: dict[str, list[float]] = {}
     for c in consignments:
         declared = _get_declared_value(c, _sum_items(c.items) if c.items else _NO_ITEMS)

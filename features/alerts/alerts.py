@@ -39,30 +39,14 @@ log = logging.getLogger("npsrisk")
 
 
 class AlertMatch(NamedTuple):
-    """An alert that matches a consignment.
-
-    Attributes
-    ----------
-    alert : Alert
-    shared : tuple of str
-        Identifiers that are among its indicators, for example `sender_phone`; empty if it matches by its patterns alone.
-    """
+    """An alert that matches a consignment."""
 
     alert: Alert
     shared: tuple[str, ...]
 
 
 class Alerts:
-    """The alerts known so far, and the features of consignments that match them.
-
-    Parameters
-    ----------
-    alerts : iterable of Alert
-    sequences : iterable of int, optional
-        Their sequence numbers in the log, in the same order.
-    keys : OperationKeys, optional
-        Keys of the operations whose indicators are compared. Default: the installed ones.
-    """
+    """The alerts known so far, and the features of consignments that match them."""
 
     features = read_group("alerts.").features
 
@@ -86,14 +70,7 @@ class Alerts:
         return len(self._current)
 
     def add(self, alert: Alert, sequence: int | None = None) -> None:
-        """Add an alert. It replaces an earlier version of the same alert; a repeat changes nothing.
-
-        Parameters
-        ----------
-        alert : Alert
-        sequence : int, optional
-            Its sequence number in the log. Consignments before it are not compared with it.
-        """
+        """Add an alert in place of an earlier version; consignments before its sequence number in the log are not compared with it."""
         known = self._current.get(alert.alert_id)
         if known is not None:
             if known.alert == alert:
@@ -129,16 +106,7 @@ class Alerts:
     def list_matches(
         self, c: Consignment, forms: NormalForms, sequence: int | None = None
     ) -> "list[AlertMatch]":
-        """List the alerts that match a consignment by their patterns or their indicators, each once.
-
-        Parameters
-        ----------
-        c : Consignment
-            Without `received_at` no alert matches.
-        forms : NormalForms
-        sequence : int, optional
-            Its sequence number in the log. Alerts at or after it do not count. Without it the latest version of each alert counts.
-        """
+        """List the alerts that match a consignment by patterns or indicators, each once; those at or after its sequence number do not count."""
         moment = c.received_at
         if moment is None or not self.may_match(c):
             return []
@@ -152,16 +120,7 @@ class Alerts:
         return [AlertMatch(alert, tuple(shared.get(alert_id, ()))) for alert_id, alert in entries.items()]
 
     def compute(self, c: Consignment, forms: NormalForms, sequence: int | None = None) -> Sequence[float]:
-        """Compute the features of alerts for one consignment.
-
-        Parameters
-        ----------
-        c : Consignment
-            Without `received_at` no alert matches.
-        forms : NormalForms
-        sequence : int, optional
-            Its sequence number in the log. Alerts at or after it do not count.
-        """
+        """Compute the features of alerts for one consignment."""
         moment = c.received_at
         if moment is None or not self.may_match(c):
             return NO_MATCH

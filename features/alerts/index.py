@@ -19,23 +19,12 @@ MAX_TIME = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(slots=True, eq=False)
 class AlertVersion:
-    """A version of an alert.
-
-    Attributes
-    ----------
-    alert : Alert
-    pattern : AlertPattern
-        Its patterns in normal form.
-    sequence : int or None
-        Its sequence number in the log.
-    until : int or None
-        Sequence number of the version that replaced it.
-    """
+    """A version of an alert."""
 
     alert: Alert
     pattern: AlertPattern
     sequence: int | None
-    until: int | None = None
+    until: int | None = None  # sequence number of the version that replaced it
 
     @property
     def end(self) -> datetime:

@@ -31,11 +31,7 @@ class DaskRunner:
         self.client, self.address = client, address
 
     def share(self, value: Any, *, large: bool = False) -> Any:
-        """Send a value to every worker once.
-
-        A small value is kept by the scheduler, so that it survives the loss of all workers. A large one is lost if all workers
-        that have it end at the same time; its tasks then fail with a `ServiceFault`.
-        """
+        """Send a value to every worker once."""
         with self._explain_failure("job"):
             if large:
                 return self.client.scatter(value, broadcast=True, hash=False)
@@ -151,10 +147,7 @@ def _summarize(error: BaseException) -> str:
 
 @contextmanager
 def connect(address: str) -> Iterator[DaskRunner]:
-    """Connect to a cluster by the address of its scheduler, or start `local:N` for N processes of this machine.
-
-    Every worker needs this version of npsrisk, and must see input tables and the folder of the result under the same names.
-    """
+    """Connect to a cluster by the address of its scheduler, or start `local:N` for N processes of this machine."""
     try:
         from dask import config
         from distributed import Client

@@ -62,31 +62,7 @@ def stream_buckets(
     partition_rows: int = PARTITION_ROWS,
     buckets: int | None = None,
 ) -> Iterator[T]:
-    """Compute the same bits as `features.streams.stream_features` in tasks, and apply a function to each chunk.
-
-    Parameters
-    ----------
-    inputs : FeatureInputs
-        Rows may be in any order. The next state exists after the last chunk, as in `stream_features`.
-    parameters : FeatureParameters
-    finish : callable
-        Function that workers apply to each chunk of whole rows. It and its results are sent between processes.
-    runner : TaskRunner
-    folder : Path
-        Empty folder that all workers see under this name.
-    wanted : bool array, (given consignments,), optional
-        Rows that get features. The others only count for history. Default: all.
-    progress : callable, optional
-    partition_rows : int
-        Rows of a partition. The result does not depend on it.
-    buckets : int, optional
-        Buckets of each kind of key. Default: by the number of arrivals and of kept keys. The result does not depend on it.
-
-    Yields
-    ------
-    object
-        The result for each partition of the given table with wanted rows, in order; at least one.
-    """
+    """Compute the bits of `features.streams.stream_features` in tasks, with an empty folder that all workers see, and yield what `finish` makes of each chunk."""
     describe, state_run = (
         RowDescriber(parameters, select_alerts(inputs.alerts, inputs.as_of)),
         inputs.state_run,

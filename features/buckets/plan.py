@@ -21,11 +21,7 @@ Flags = NDArray[np.bool_]
 
 
 def write_plan(fold: TableFold, out_rows: NDArray[np.int64], folder: Path) -> None:
-    """Write the steps of tables of events to a folder, and which steps also count the counterparts of their arrival.
-
-    `row` of a step is the arrival whose keys are counted, by its number among those of all tables; those of earlier consignments of a
-    state follow. `out_row` is that of the arrival in `out_rows`.
-    """
+    """Write the steps of tables of events to a folder, and which steps also count the counterparts of their arrival."""
     plan = [(np.zeros(0, dtype=STEP), np.zeros(0, dtype=bool))]
     for begin in range(0, len(fold.rows), CHUNK_ROWS):
         rows = fold.rows[begin : begin + CHUNK_ROWS]

@@ -39,16 +39,12 @@ READINGS = pa.schema([("row", pa.int32()), ("readings", pa.binary(WIDTH * 4))])
 
 @dataclass(frozen=True)
 class Partition:
-    """Consecutive rows of a table, or the earlier consignments of a kept state that the tables meet again.
-
-    `first` is the number of its first arrival among those of all tables, and `first_row` the number of wanted rows before it in the given
-    table; -1 for past and earlier consignments.
-    """
+    """Consecutive rows of a table, or the earlier consignments of a kept state that the tables meet again."""
 
     number: int
-    first: int
+    first: int  # number of its first arrival among those of all tables
     rows: int
-    first_row: int
+    first_row: int  # number of wanted rows before it in the given table; -1 for past and earlier consignments
 
     @property
     def is_given(self) -> bool:
@@ -134,10 +130,7 @@ def read_keys(job: BucketJob, numbers: NDArray[np.int64]) -> Keys:
 
 
 def count_bucket(job: BucketJob, kind: int, bucket: int) -> int:
-    """Read and count the keys of one kind and bucket, and return their number.
-
-    Readings are written while the keys are counted, because most arrivals may have the same key, such as a busy route.
-    """
+    """Read and count the keys of one kind and bucket, and return their number."""
     keys = _read_bucket(job, kind, bucket)
     met = len(keys.key) - 1
     if job.locate_places(kind, bucket).exists():
@@ -154,10 +147,7 @@ def count_bucket(job: BucketJob, kind: int, bucket: int) -> int:
 
 
 def join_partition(job: BucketJob, partition: Partition) -> Any:
-    """Join the rows of a partition with their readings, and return what `finish` makes of the wanted ones.
-
-    A table is returned as a `PackedTable`: several results wait in the memory of a worker.
-    """
+    """Join the rows of a partition with their readings, and return what `finish` makes of the wanted ones."""
     values, context = _read_rows(job, partition)
     at, place = job.describe.build_pipeline().history_at, partition.number - job.given[0].number
     for kind in range(len(job.kinds)):
@@ -217,13 +207,12 @@ def _sort_keys(keys: Keys, counterparts: Keys, buckets: int) -> tuple[NDArray[An
 
 
 class _BucketKeys(NamedTuple):
-    """The keys of a kind and bucket: the arrivals that have one, ascending, and keys and counterparts, of which the last one is a missing key.
-
-    `held` says of each arrival of all tables if it is in `row`: a task must not hold more for each.
-    """
+    """The keys of a kind and bucket: the arrivals that have one, ascending, and keys and counterparts, of which the last one is a missing key."""
 
     row: NDArray[np.int64]
-    held: NDArray[np.bool_]
+    held: NDArray[
+        np.bool_
+    ]  # of each arrival of all tables, if it is in `row`: a task must not hold more for each
     key: NDArray[np.uint64]
     counterpart: NDArray[np.uint64]
 

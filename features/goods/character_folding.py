@@ -94,13 +94,7 @@ def build_fold_table() -> NDArray[np.uint32]:
 
 
 def fold_character(char: str) -> list[tuple[str, bool]]:
-    """Fold one character. Return its characters, each with True if it is a letter or digit read from a confusable.
-
-    Examples
-    --------
-    >>> fold_character("Ä"), fold_character("м"), fold_character("ж")
-    ([('a', False)], [('m', True)], [('z', True), ('h', True)])
-    """
+    """Fold one character. Return its characters, each with True if it is a letter or digit read from a confusable."""
     if is_unfolded(char):
         return [(char, False)]
     if is_invisible(char) or category(char) in ("Mn", "Me", "Cs"):

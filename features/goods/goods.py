@@ -26,13 +26,7 @@ CHAPTER_DIGITS = 2
 
 
 class GoodsFeatures:
-    """The features of the goods.
-
-    Parameters
-    ----------
-    text_weights : float32 array, (TEXT_BUCKETS,)
-        Result of `features.goods.text_weights.fit_text_weights`.
-    """
+    """The features of the goods."""
 
     def __init__(self, text_weights: NDArray[np.float32]) -> None:
         self._weights = _check_weights(text_weights)
@@ -58,13 +52,7 @@ def _describe_items(c: Consignment) -> tuple[float, float, float]:
 
 
 def _check_weights(text_weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Check the size of text weights, and return a copy of the type for which the kernel is compiled.
-
-    Raises
-    ------
-    BundleRefused
-        If they have another size.
-    """
+    """Check the size of text weights, and return a copy of the type for which the kernel is compiled."""
     weights = np.array(text_weights, dtype=np.float32)
     if weights.shape != (TEXT_BUCKETS,):
         raise BundleRefused(

@@ -67,18 +67,10 @@ _CHEMICAL_CHAPTERS = "28 29 38"
 
 
 class HsTables(NamedTuple):
-    """The tables of HS codes that the text kernel reads.
+    """The tables of HS codes that the text kernel reads."""
 
-    Attributes
-    ----------
-    codes : uint16 array, (1,000,000,)
-        Family code and flags of each six-digit code; 0: no such chapter.
-    friends : int64 array, (MOST_FAMILIES,)
-        For each family, the bits of the families that fit it, including itself.
-    """
-
-    codes: NDArray[np.uint16]
-    friends: NDArray[np.int64]
+    codes: NDArray[np.uint16]  # family and flags of each six-digit code; 0: no such chapter
+    friends: NDArray[np.int64]  # for each family, the bits of the families that fit it, including itself
 
 
 @cache
@@ -110,13 +102,7 @@ def _build_codes() -> NDArray[np.uint16]:
 
 
 def _parse_span(numbers: str) -> tuple[int, int]:
-    """Parse chapters, a heading or a subheading into a range of six-digit codes; the end is excluded.
-
-    Examples
-    --------
-    >>> _parse_span("0902"), _parse_span("33-34")
-    ((90200, 90300), (330000, 350000))
-    """
+    """Parse chapters, a heading or a subheading into a range of six-digit codes; the end is excluded."""
     low, _, high = numbers.partition("-")
     width = 10 ** (6 - len(low))
     return int(low) * width, (int(high or low) + 1) * width

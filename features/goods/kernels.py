@@ -193,10 +193,7 @@ def _fold_codes(codes: Array, fold: Array, entries: Array) -> Int:
 
 @kernel
 def _strip_separators(tables: Tables, size: Int) -> Int:
-    """Write the letters and digits into `letters`, and the gap before each into `gaps`, with one more gap at the end. Return their number.
-
-    A gap that is too wide for a name breaks the text, as do the start, the end and `|`.
-    """
+    """Write the letters and digits into `letters`, and the gap before each into `gaps`, with one more gap at the end. Return their number."""
     entries, letters, gaps = tables.entries, tables.letters, tables.gaps
     count = 0
     gap = GAP_BREAKS
@@ -253,10 +250,7 @@ def _count_terms(tables: Tables, end: Int, output: Int, row: Array) -> None:
 
 @kernel
 def _choose_terms(tables: Tables, end: Int, output: Int) -> tuple[Int, Int, Bool, Int, Int]:
-    """Choose the longest name, word of a goods family and other word that end here; -1 for none.
-
-    If a name and a class pattern cover the same letters, the name counts: a listed medicine is not an unknown substance.
-    """
+    """Choose the longest name, word of a goods family and other word that end here; -1 for none, and a listed name before its class."""
     name, name_span, name_tier, disguised = NO_TERM, 0, 0, False
     goods = other = NO_TERM
     while output >= 0:
@@ -498,10 +492,7 @@ def _is_code(entries: Array, size: Int, place: Int, code: Int) -> Bool:
 
 @kernel
 def _count_cas(entries: Array, size: Int, place: Int, row: Array) -> Int:
-    """Count a CAS number (2-7 digits, 2 digits, check digit) that begins here, and return the position after it.
-
-    The check digit is the sum of the other digits, each times its position from the right, modulo 10.
-    """
+    """Count a CAS number (2-7 digits, 2 digits, check digit: the digits times their position from the right, modulo 10), and return the position after it."""
     first = _skip_digits(entries, size, place)
     second = _skip_digits(entries, size, first + 1)
     after = second + 2
@@ -734,18 +725,7 @@ def _fits(codes: Array, tables: Tables, by_bucket: Array) -> Bool:
 
 @entry_point
 def write_goods(codes: Array, all_tables: Array, weights: Array, hs: Int, hs_digits: Int, row: Array) -> Int:
-    """Write the features of the goods of one consignment but those of its items.
-
-    Parameters
-    ----------
-    codes : uint32 array
-        The composed text (NFC); empty if there is none.
-    all_tables : array of one record, from `features.goods.tables.load_goods_tables`
-    weights : float32 array, (TEXT_BUCKETS,)
-    hs, hs_digits : int
-        The first six digits of the HS code as a number, and the number of all its digits; 0 digits: missing.
-    row : float32 array, (TEXT_SCORE + 1,)
-    """
+    """Write the features of the goods of one consignment but those of its items."""
     if not _fits(codes, all_tables[0], weights) or row.size != TEXT_SCORE + 1:
         return REFUSED
     _write_goods(codes, all_tables[0], weights, hs, hs_digits, row)
@@ -754,15 +734,7 @@ def write_goods(codes: Array, all_tables: Array, weights: Array, hs: Int, hs_dig
 
 @entry_point
 def locate_terms(codes: Array, all_tables: Array, hits: Array) -> Int:
-    """Write the names and words that `write_goods` counts in a text, with their places, and return their number.
-
-    Parameters
-    ----------
-    codes, all_tables
-        As in `write_goods`.
-    hits : int32 array, (n, HIT_COLUMNS)
-        Filled from the top: term, tier, disguised, first and last code point. Hits for which there is no row are left out.
-    """
+    """Write the names and words that `write_goods` counts in a text, with their places, and return their number."""
     tables = all_tables[0]
     if codes.size * MAX_LETTERS > tables.entries.size or hits.shape[1] != HIT_COLUMNS:
         return REFUSED

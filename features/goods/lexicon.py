@@ -69,48 +69,21 @@ _ALTERNATIVES = re.compile(r"\(([^()]*)\)|([^()]+)")
 
 
 class TextTables(NamedTuple):
-    """The tables that the text kernel reads, in the order of its arguments.
-
-    Attributes
-    ----------
-    fold : uint32 array
-        Fold entry of each character (`features.goods.character_folding`).
-    goto : uint16 array, (states, SYMBOLS)
-        Aho-Corasick automaton: the next state; state 0 is the start.
-    states : int32 array, (states, 2)
-        First term that ends in a state, and the next shorter state in which terms end; -1: none.
-    terms : int32 array, (terms, TERM_COLUMNS)
-    spelling : int32 array
-        Letters of all terms. MAY_PART marks a letter before which the term has a separator.
-    vague : uint64 array, (a power of two, 2)
-        Hash table of vague terms: hash and flags (0: empty slot).
-    """
+    """The tables that the text kernel reads, in the order of its arguments."""
 
     fold: NDArray[np.uint32]
-    goto: NDArray[np.uint16]
-    states: NDArray[np.int32]
+    goto: NDArray[np.uint16]  # Aho-Corasick automaton: the next state by symbol; state 0 is the start
+    states: NDArray[
+        np.int32
+    ]  # first term that ends in a state, next shorter state in which terms end; -1: none
     terms: NDArray[np.int32]
-    spelling: NDArray[np.int32]
-    vague: NDArray[np.uint64]
+    spelling: NDArray[np.int32]  # letters of all terms; MAY_PART: the term has a separator before the letter
+    vague: NDArray[np.uint64]  # hash table: hash and flags (0: empty slot)
 
 
 @dataclass(frozen=True, slots=True)
 class LexiconTerm:
-    """A spelling that is searched in goods texts.
-
-    Attributes
-    ----------
-    spelling : str
-        Spelling without alternatives and open ends.
-    opening : int
-        Letters allowed before or after it: CLOSED, or AFTER_LETTERS, AFTER_ANY, BEFORE_ANY.
-    tier : int
-        WORD, or a tier of names.
-    slot : int
-        Column in which a word is counted; NO_SLOT if only its family counts.
-    family : int
-        Code of the substance family or of the goods family; 0: none.
-    """
+    """A spelling that is searched in goods texts."""
 
     spelling: str
     opening: int
@@ -153,13 +126,7 @@ def read_words() -> Iterator[LexiconTerm]:
 
 
 def expand_pattern(pattern: str) -> list[tuple[str, int]]:
-    """Expand the alternatives of a pattern, each with its opening.
-
-    Examples
-    --------
-    >>> expand_pattern("(2|3)-MMC"), expand_pattern("+zolam")
-    ([('2-MMC', 0), ('3-MMC', 0)], [('zolam', 1)])
-    """
+    """Expand the alternatives of a pattern, each with its opening."""
     opening = {"+": kernel.AFTER_LETTERS, "*": kernel.AFTER_ANY}.get(pattern[0], kernel.CLOSED)
     if pattern.endswith("*"):
         opening |= kernel.BEFORE_ANY
@@ -171,11 +138,7 @@ def expand_pattern(pattern: str) -> list[tuple[str, int]]:
 def compile_terms(
     terms: Iterable[LexiconTerm],
 ) -> tuple[NDArray[np.uint16], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-    """Compile terms to the automaton and the table of terms that `TextTables` describes.
-
-    A term with the same letters as an earlier one is left out, and the earlier one gets its separators. So a listed name
-    wins over its class.
-    """
+    """Compile terms to the automaton and the table of terms; a term with the letters of an earlier one only adds its separators, so a name wins over its class."""
     rows: list[list[int]] = []
     spelling: list[int] = []
     edges: list[dict[int, int]] = [{}]

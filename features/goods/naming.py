@@ -45,20 +45,7 @@ Hits = NDArray[np.int32]
 
 
 class GoodsWords:
-    """A goods text whose words are searched only if a reason needs them.
-
-    Parameters
-    ----------
-    text : str
-        Result of `features.normalization.normal_forms.get_goods_text`.
-    weights : float32 array, (TEXT_BUCKETS,), or None
-        Text weights of the model, from `features.goods.text_weights.fit_text_weights`.
-
-    Examples
-    --------
-    >>> GoodsWords("4-CMC crystals, sample").list_words("goods.names_specific")
-    ['4-CMC']
-    """
+    """A goods text whose words are searched only if a reason needs them."""
 
     def __init__(self, text: str, weights: NDArray[np.float32] | None = None) -> None:
         self._codes = encode_text(text)

@@ -17,64 +17,24 @@ PRIOR_TEXTS = 1.0
 
 
 class BucketCounts(NamedTuple):
-    """The counts of buckets in the texts of each fold, by class (0 negative, 1 positive).
+    """The counts of buckets in the texts of each fold, by class (0 negative, 1 positive)."""
 
-    Attributes
-    ----------
-    texts : float64 array, (folds, 2, TEXT_BUCKETS)
-        Total weight of the texts that have a bucket.
-    weight, squares : float64 array, (folds, 2)
-        Sums of the weights of the texts and of their squares.
-    """
-
-    texts: NDArray[np.float64]
-    weight: NDArray[np.float64]
+    texts: NDArray[np.float64]  # (folds, 2, TEXT_BUCKETS)
+    weight: NDArray[np.float64]  # (folds, 2)
     squares: NDArray[np.float64]
 
 
 def fit_text_weights(texts: Sequence[str], labels: Array, weights: Array) -> NDArray[np.float32]:
-    """Learn the log-odds of every bucket of n-grams.
-
-    Parameters
-    ----------
-    texts : sequence of str
-        Goods texts; '' is ignored.
-    labels : int array, (n,)
-        1 positive, 0 negative.
-    weights : float array, (n,)
-        Weight of each text, at least 0.
-
-    Returns
-    -------
-    float32 array, (TEXT_BUCKETS,)
-        Above 0 if positives have the bucket more often than negatives; 0 if nothing is known.
-
-    Notes
-    -----
-    The texts count as if there were as many as in all folds except one. So the weights are shrunk to 0 as much as the weights
-    that scored the training texts out of fold, and the scores of later texts have the same scale.
-    """
+    """Learn the log-odds of every bucket of n-grams."""
     counts = _count_texts(texts, labels, weights, np.zeros(len(texts), dtype=np.int64), 1)
+    # As many texts as the weights that scored the training texts out of fold: later scores have the same scale.
     return _compute_log_odds(counts, np.ones(1, dtype=bool), (TEXT_FOLDS - 1) / TEXT_FOLDS)
 
 
 def score_out_of_fold(
     texts: Sequence[str], labels: Array, weights: Array, folds: Array
 ) -> NDArray[np.float32]:
-    """Compute the score of each text with weights that are learnt from the other folds only.
-
-    Parameters
-    ----------
-    texts, labels, weights
-        As in `fit_text_weights`.
-    folds : int array, (n,)
-        The fold of each text.
-
-    Returns
-    -------
-    float32 array, (n,)
-        NaN for a text that is ''.
-    """
+    """Compute the score of each text with weights that are learnt from the other folds only."""
     names, places = np.unique(folds, return_inverse=True)
     counts = _count_texts(texts, labels, weights, places, len(names))
     scores = np.full(len(texts), np.nan, dtype=np.float32)
@@ -101,14 +61,7 @@ def _count_texts(
 
 
 def _compute_log_odds(counts: BucketCounts, learnt_from: Array, share: float = 1.0) -> NDArray[np.float32]:
-    """Compute the log-odds of each bucket from the given folds, with only a share of the texts.
-
-    Each class is scaled to its effective number of texts (Kish: the squared sum of weights over the sum of squares),
-    so that heavy weights do not count as many texts. The weight of a bucket is the log of (observed + prior) / (expected +
-    prior) among positives, minus the same among negatives. Expected is the count if classes did not matter. This is the mean
-    of a gamma-Poisson posterior (DuMouchel 1999, Bayesian data mining in large frequency tables). It leaves rare buckets near
-    0.
-    """
+    """Compute the log-odds of each bucket: means of a gamma-Poisson posterior (DuMouchel 1999), each class scaled to its effective texts (Kish)."""
     weight, squares = counts.weight[learnt_from].sum(axis=0), counts.squares[learnt_from].sum(axis=0)
     if not (weight > 0).all():
         return np.zeros(TEXT_BUCKETS, dtype=np.float32)

@@ -60,20 +60,7 @@ class DataKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_data_keys(path: Path, *, create: bool = False) -> DataKeys:
-    """Read the file of the data keys.
-
-    Parameters
-    ----------
-    path : Path
-    create : bool
-        Create random keys if there is no file yet. Only its owner can read it, and a warning says to keep it. If two
-        processes start together, one creates it and both read it.
-
-    Raises
-    ------
-    BadSetting
-        If there is no file, or it is not one of data keys.
-    """
+    """Read the file of the data keys, or create it with random keys; of two processes that start together, one creates it and both read it."""
     if create and not path.exists():
         _create_file(path)
     try:
@@ -107,10 +94,7 @@ def load_data_key(path: Path, *, create: bool = False) -> bytes:
 
 
 def rotate_sealing_key(path: Path) -> SealingKey:
-    """Add a sealing key to a file of data keys; it encrypts from now on, and the earlier ones still decrypt.
-
-    Raises `BadSetting` if there is no such file, and `ServiceFault` if it cannot be written.
-    """
+    """Add a sealing key to a file of data keys; it encrypts from now on, and the earlier ones still decrypt."""
     keys, new = read_data_keys(path), SealingKey.create()
     changed = msgspec.structs.replace(keys, sealing_keys=[*keys.sealing_keys, new])
     try:

@@ -20,33 +20,15 @@ Change = Callable[[int], list[KeyStep]]
 
 
 class EventChunk(NamedTuple):
-    """Events that follow each other in the order of history; a few may be given as lists, of which Python reads faster.
+    """Events that follow each other in the order of history; a few may be given as lists, of which Python reads faster."""
 
-    Attributes
-    ----------
-    today : int array, (n,)
-        The latest day of any event by each event (`find_latest_days`).
-    arrival : int array, (n,)
-        Row of the keys of an arrival; anything for another event.
-    changes : iterable of callable
-        What each event does that is not `alone`, in order.
-    keys, counterparts : uint64 array, (arrivals, kinds)
-        0 if missing.
-    out_rows : int array, (arrivals,)
-        Row to which the readings of each arrival are written; -1 for none.
-    alone : bool array, (n,), optional
-        Arrivals of consignments that have no other event, so that they need no state.
-    day : int array, (n,), optional
-        Day of each event that is alone.
-    """
-
-    today: Numbers
-    arrival: Numbers
-    changes: Iterable[Change]
+    today: Numbers  # latest day of any event by each event
+    arrival: Numbers  # row of the keys of an arrival; anything for another event
+    changes: Iterable[Change]  # of the events that are not `alone`
     keys: Keys
     counterparts: Keys
-    out_rows: Numbers
-    alone: Flags | None = None
+    out_rows: Numbers  # row for the readings of each arrival; -1 for none
+    alone: Flags | None = None  # arrivals of consignments without another event, which need no state
     day: Days | None = None
 
 
@@ -57,10 +39,7 @@ def find_latest_days(days: Days, today: int) -> Days:
 
 
 def build_steps(events: EventChunk) -> tuple[Steps, Keys, Keys]:
-    """Apply events to the states of their consignments; return the steps with the keys and counterparts that `History.run` takes.
-
-    The keys of earlier versions follow those of the arrivals.
-    """
+    """Apply events to the states of their consignments; return steps, keys and counterparts for `History.run`, those of earlier versions last."""
     keys, counterparts = events.keys, events.counterparts
     followed = range(len(events.today)) if events.alone is None else np.flatnonzero(~events.alone).tolist()
     places: list[int] = []

@@ -137,15 +137,12 @@ class SegmentSource(Protocol):
 
 @dataclass(frozen=True)
 class KeptState:
-    """A state of history between two batches.
-
-    A later segment replaces what an earlier one has of a consignment. Outcomes and cancellations take effect after the last arrival.
-    """
+    """A state of history between two batches."""
 
     header: StateHeader
     table: HistoryArrays
-    segments: tuple[SegmentSource, ...]
-    outcomes: Rows
+    segments: tuple[SegmentSource, ...]  # a later one replaces what an earlier one has of a consignment
+    outcomes: Rows  # these and the cancellations take effect after the last arrival
     cancellations: Rows
 
     def check(self, kinds: Sequence[KeyKind], pseudonyms: Pseudonyms) -> None:
@@ -200,11 +197,7 @@ class MemoryStore:
 
 
 class StateRun:
-    """A batch that starts from a kept state, or from nothing, and ends with the next state.
-
-    Either the keys are given to the fold with the arrivals (`start_fold`, `finish`), or they are computed elsewhere, after the fold
-    (`start_plan`, `finish_plan`). `earlier_keys` are those of the earlier consignments that the batch meets, once it has started.
-    """
+    """A batch that starts from a kept state, or from nothing, and ends with the next state."""
 
     def __init__(
         self,

@@ -48,9 +48,7 @@ Longs = NDArray[np.int64]
 
 
 class HistoryArrays(NamedTuple):
-    """The arrays of a table of history, or of some of its keys: used sizes with the lists of free blocks, a head for each key, and blocks of days
-    and of counterparts.
-    """
+    """The arrays of a table of history, or of some of its keys: used sizes with the lists of free blocks, a head for each key, and blocks of days and of counterparts."""
 
     state: Longs
     heads: Words

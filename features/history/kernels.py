@@ -231,10 +231,7 @@ def _prefetch_places(
     places: NDArray[np.int64],
     touched: NDArray[np.int64],
 ) -> None:
-    """Find the places of the keys of several steps in rounds: slots, heads, then tiles and counterparts.
-
-    The memory reads of one round are independent, so that the processor waits for all of them at once.
-    """
+    """Find the places of the keys of several steps in rounds of independent reads: the processor waits for all of a round at once."""
     count = 0
     while count < min(PREFETCH_STEPS, len(steps) - first) and 0 <= steps[first + count].row < len(keys):
         count += 1
@@ -469,10 +466,7 @@ def _write_tile(heads: Words, days: Words, place: Number, series: Number, day: N
 
 @kernel
 def _widen_block(heads: Words, days: Words, state: State, place: Number, series: Number) -> Number:
-    """Make room in a full block: drop days that are no longer remembered, or double it. Return the number of dropped days.
-
-    The number of remembered days is smaller than the number of tiles of the largest block.
-    """
+    """Drop days that are no longer remembered from a full block, or double it (the largest has room for all); return how many were dropped."""
     words = _get_tile_words(series)
     old, used, room = _get_series(heads, place, series)
     gone = _count_old_days(days, series, old, used, state[TODAY])
@@ -789,10 +783,7 @@ def copy_keys(
     new_others: Keys,
     ends: NDArray[np.int64],
 ) -> None:
-    """Copy keys in this order, without days that are no longer remembered, in the smallest blocks; a forgotten key becomes empty.
-
-    `ends` has the ends of the blocks of `new_days` and `new_others`. If `new_heads` has no rows, they are moved and nothing is copied.
-    """
+    """Copy keys in this order without forgotten days, in the smallest blocks that end at `ends`; without `new_heads` only move the ends."""
     copies = len(new_heads) > 0
     for row in range(len(places)):
         place = places[row]

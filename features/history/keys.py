@@ -34,41 +34,18 @@ _FORMS = {name: place for place, name in enumerate((*NormalForms._fields[:8], "h
 
 @dataclass(frozen=True, slots=True)
 class KeyKind:
-    """A kind of history key.
-
-    Attributes
-    ----------
-    name : str
-        For example `consignee_address`; for a key of the configuration its columns joined by `+`.
-    noun : str
-        Name for an officer, for example "consignee's address".
-    counterpart : str or None
-        Kind whose distinct values are counted for each value of this one, for example the consignees of a sender.
-    parts : tuple of str
-        Columns whose normal forms are its value, one after the other; or `PRODUCT`.
-    optional : frozenset of str
-        Parts that may be missing. The key is missing if all its parts are.
-    side : str or None
-        Party that the key identifies, one of `features.history.readings.SIDES`. The detections of its keys are also read
-        together.
-    """
+    """A kind of history key."""
 
     name: str
     noun: str
-    counterpart: str | None
-    parts: tuple[str, ...]
-    optional: frozenset[str] = frozenset()
-    side: str | None = None
+    counterpart: str | None  # kind whose distinct values are counted for each value of this one
+    parts: tuple[str, ...]  # columns whose normal forms are its value; or PRODUCT
+    optional: frozenset[str] = frozenset()  # parts that may be missing, but not all
+    side: str | None = None  # party that it identifies
 
 
 def list_key_kinds(config: FeatureConfig) -> tuple[KeyKind, ...]:
-    """List the kinds of keys: the built-in kinds, then the kinds of the configuration, in order.
-
-    Raises
-    ------
-    BadSetting
-        If the configuration names a key that exists already.
-    """
+    """List the kinds of keys: the built-in kinds, then the kinds of the configuration, in order."""
     kinds = COMMON_KINDS + tuple(_build_declared_kind(columns) for columns in config.history.keys)
     names = [kind.name for kind in kinds]
     repeated = next((name for name in names if names.count(name) > 1), None)
@@ -132,13 +109,7 @@ class _KeyParts(NamedTuple):
 
 
 class KeyBuilder:
-    """A builder of the history keys of consignments.
-
-    Parameters
-    ----------
-    kinds : sequence of KeyKind
-    pseudonyms : Pseudonyms
-    """
+    """A builder of the history keys of consignments."""
 
     def __init__(self, kinds: Sequence[KeyKind], pseudonyms: Pseudonyms) -> None:
         self._pseudonyms = pseudonyms

@@ -58,10 +58,7 @@ class LiveHistory:
         X: Rows | None = None,
         issued_us: Sequence[int] = (),
     ) -> None:
-        """Record arrivals of different consignments on one day, one after the other, and write what each reads to the end of its row of `X`.
-
-        Keys are (n, kinds), 0 if missing. `begin_event` must have been called for the day.
-        """
+        """Record arrivals of different consignments on a day that `begin_event` began, and write what each reads to the end of its row of `X`."""
         handles, size = keys.tobytes(), keys.itemsize * keys.shape[1]
         self._apply(
             (

@@ -33,23 +33,19 @@ Names = Any
 
 @dataclass(frozen=True)
 class ArrivalEvents:
-    """The arrivals in the order of their table, which need not be the order of history; times are microseconds since 1970 (UTC).
+    """The arrivals in the order of their table, which need not be the order of history; times are microseconds since 1970 (UTC)."""
 
-    A later row of a `consignment_id` amends an earlier one. `cancelled_us` is NO_TIME without a cancellation. Without `cancelled_sequence`
-    (negative) it takes effect just before the first event at which the times of the log have reached it. `identity` identifies the
-    consignments in place of the identifiers in normal form. The first `carried` rows arrived before this table: only their cancellations
-    are events. Rows that are `second` are read as if their consignment arrived then instead of when it did, and do not count.
-    """
-
-    consignment_id: Names
+    consignment_id: Names  # a later row of a consignment amends an earlier one
     received_us: Longs
-    cancelled_us: Longs
+    cancelled_us: Longs  # NO_TIME without a cancellation
     sequence: Longs | None = None
-    cancelled_sequence: Longs | None = None
+    cancelled_sequence: Longs | None = (
+        None  # negative: just before the first event at which the times of the log reach it
+    )
     issued_us: Longs | None = None
-    identity: Names | None = None
-    carried: int = 0
-    second: NDArray[np.bool_] | None = None
+    identity: Names | None = None  # in place of the identifiers in normal form
+    carried: int = 0  # first rows that arrived before this table: only their cancellations are events
+    second: NDArray[np.bool_] | None = None  # read as if their consignment arrived then, and not counted
 
 
 @dataclass(frozen=True)
@@ -91,12 +87,7 @@ class HistoryEvents:
 def order_events(
     arrivals: ArrivalEvents, outcomes: Outcomes, as_of_us: int | None = None, clock_us: int = NO_TIME
 ) -> HistoryEvents:
-    """Sort the events of two tables in the order of history.
-
-    If both tables have a sequence, it is the order. Else the order is time, then results and cancellations before arrivals, then
-    `consignment_id`. Outcomes and cancellations after `as_of_us` are ignored. `clock_us` is the latest time of the log before
-    these tables.
-    """
+    """Sort the events of two tables up to `as_of_us`: by sequence if both have one, else by time, then results and cancellations first, then identifier."""
     last_us = np.iinfo(np.int64).max if as_of_us is None else as_of_us
     shown = np.flatnonzero(outcomes.visible_us <= last_us)
     cancelled = np.flatnonzero((arrivals.cancelled_us != NO_TIME) & (arrivals.cancelled_us <= last_us))
@@ -177,10 +168,7 @@ def _sort_events(
     *,
     after_own: NDArray[np.bool_] | None = None,
 ) -> HistoryEvents:
-    """Sort events by keys, the first key first, and ties by identifier and content.
-
-    Identifiers are compared for ties only, because sorting strings is slow.
-    """
+    """Sort events by keys, the first key first, and only ties by identifier and content, because sorting strings is slow."""
     order = np.lexsort(keys[::-1])
     differs = np.zeros(max(len(order) - 1, 0), dtype=bool)
     for key in keys:

@@ -19,21 +19,7 @@ KIND_SEPARATOR = b"\x1e"
 
 
 class Pseudonyms:
-    """The pseudonyms of one secret key (keyed BLAKE2b, RFC 7693).
-
-    Parameters
-    ----------
-    key : bytes
-        The data key, 1 to 64 bytes. The key of the pseudonyms is derived from it.
-
-    Examples
-    --------
-    >>> pseudonyms = Pseudonyms(b"a key for an example")
-    >>> pseudonyms.compute_number("sender", "a") == pseudonyms.compute_number("sender", "a")
-    True
-    >>> pseudonyms.compute_number("sender", "a") == pseudonyms.compute_number("consignee", "a")
-    False
-    """
+    """The pseudonyms of one secret key (keyed BLAKE2b, RFC 7693)."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
@@ -46,15 +32,7 @@ class Pseudonyms:
         return type(self), (self._key,)
 
     def compute_digest(self, kind: str, value: str) -> bytes:
-        """Compute the number of a value as 8 bytes, little-endian; all zero only if the value is missing.
-
-        Parameters
-        ----------
-        kind : str
-            Kind of the value. Equal values of two kinds have different numbers.
-        value : str
-            Normal form of the value. An empty one gives `MISSING_BIN`.
-        """
+        """Compute the number of a value as 8 bytes, little-endian; all zero only if the value is missing."""
         if not value:
             return MISSING
         state = (self._by_kind.get(kind) or self._prepare_hash(kind)).copy()
@@ -81,13 +59,5 @@ class Pseudonyms:
 
 
 def derive_key(data_key: bytes, purpose: str) -> bytes:
-    """Derive a key of 32 bytes for one purpose from the data key. Keys of two purposes are independent.
-
-    Parameters
-    ----------
-    data_key : bytes
-        1 to 64 bytes.
-    purpose : str
-        For example `pseudonyms` or `encryption`.
-    """
+    """Derive a key of 32 bytes for one purpose from the data key. Keys of two purposes are independent."""
     return blake2b(purpose.encode(), key=data_key, digest_size=DATA_KEY_BYTES).digest()

@@ -18,15 +18,7 @@ from features.spec import Feature
 
 @dataclass(frozen=True, slots=True)
 class HistoryReading:
-    """The definition of one number that history gives for each key.
-
-    Attributes
-    ----------
-    name, unit : str
-        See `features.spec.Feature`.
-    meaning : str
-        Meaning for an officer. Readings of one meaning share a reason code.
-    """
+    """The definition of one number that history gives for each key."""
 
     name: str
     unit: str
@@ -106,15 +98,7 @@ SIDE_READINGS = (
 
 
 def build_history_features(kinds: tuple[KeyKind, ...]) -> tuple[Feature, ...]:
-    """Build the history features: every reading of each kind of key, then the readings of the sides.
-
-    Examples
-    --------
-    >>> from features.config import FeatureConfig
-    >>> from features.history.keys import list_key_kinds
-    >>> build_history_features(list_key_kinds(FeatureConfig()))[0].name
-    'history.sender.new'
-    """
+    """Build the history features: every reading of each kind of key, then the readings of the sides."""
     of_kinds = [_build_feature(kind, reading) for kind in kinds for reading in READINGS]
     return (
         *of_kinds,

@@ -131,10 +131,7 @@ class StateFolder:
 
     @contextmanager
     def begin(self, inputs: Mapping[str, str]) -> Iterator["StateDraft"]:
-        """Begin a batch from the newest state, or from the one before if the newest was made by this very batch from the same `inputs`.
-
-        `BadInput` if this batch made the newest state, and the state before is no longer there, or if another batch is running.
-        """
+        """Begin a batch from the newest state, or from the one before if this very batch made the newest from the same `inputs`."""
         with _explain_failure(self.folder):
             self.folder.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
         with lock_folder(self.folder, "state"):

@@ -34,18 +34,15 @@ def is_own_arrival(change: int, counter: int) -> bool:
     return counter == ARRIVALS and READ_ONLY <= change <= ADD
 
 
-class CountedState(msgspec.Struct, gc=False):
-    """The counted state of one consignment, which returns the steps that each event adds to the table or removes.
+class CountedState(msgspec.Struct, gc=False):  # there are many, and none refers to itself
+    """The counted state of one consignment, which returns the steps of each event, and is reset when history can no longer remove its last one."""
 
-    `keys` is None if only outcomes arrived so far; `standing` is (known, recorded, sequence, result) of the valid outcome, and `issued_us`
-    that of the version that counts. The state is reset when its latest event is more than REMEMBERED_DAYS old, because history can no
-    longer remove it. The garbage collector does not scan states: there are many, and none refers to itself.
-    """
-
-    keys: bytes | None = None
+    keys: bytes | None = None  # None if only outcomes arrived so far
     day: int = NO_DAY
     cancelled: bool = False
-    standing: tuple[int, int, int, int] | None = None
+    standing: tuple[int, int, int, int] | None = (
+        None  # known, recorded, sequence and result of the valid outcome
+    )
     result: int = NOT_FINAL
     result_day: int = NO_DAY
     last_day: int = NO_DAY

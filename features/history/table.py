@@ -65,11 +65,7 @@ COPIED_ROWS = 1 << 20
 
 
 class History:
-    """The day counts by key, of which each takes about 120 bytes, in a table that grows; use it from one thread at a time, also for reading.
-
-    `features` are all readings of all kinds, in the order in which they are written. `BadSetting` if `max_keys` has no room for the keys of
-    a single consignment.
-    """
+    """The day counts by key, of which each takes about 120 bytes, in a table that grows; use it from one thread at a time, also for reading."""
 
     def __init__(
         self, kinds: tuple[KeyKind, ...], *, capacity: int = 1 << 16, max_keys: int | None = None
@@ -119,11 +115,7 @@ class History:
         return self._heads, self._days, self._others
 
     def run(self, steps: Steps, keys: Keys, counterparts: Keys, out: Rows | None = None) -> None:
-        """Apply steps, whose `today` never decreases, and write the readings of arrivals to the last columns of `out`, at their `out_row`.
-
-        Keys and counterparts are by the `row` of each step. If the table is full, `ServiceFault` is raised after the steps before; call
-        `reserve` first to apply all or none.
-        """
+        """Apply steps and write the readings of arrivals to the last columns of `out`; a full table raises `ServiceFault` after the steps before."""
         rows = out if out is not None else _NO_ROWS
         at = 0 if out is None else out.shape[-1] - self.width
         self._check_arrays(steps, keys, counterparts, rows)

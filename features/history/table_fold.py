@@ -47,11 +47,7 @@ class EarlierEvents:
 
 
 class TableFold:
-    """The fold that reads and counts tables of events in the order of history.
-
-    With `earlier`, events after the last arrival are `left` for later tables. `keep` receives row, day and keys of arrivals without other
-    events. `rows` are the rows of the arrivals in the order in which they are processed, and `today` is the latest day of all events.
-    """
+    """The fold of tables of events in the order of history; with `earlier`, events after the last arrival are `left` for later tables."""
 
     def __init__(
         self,

@@ -30,13 +30,7 @@ class IndicatorMatch(NamedTuple, Generic[Entry]):
 
 
 class IndicatorIndex(Generic[Entry]):
-    """An index of entries by their indicators.
-
-    Parameters
-    ----------
-    keys : OperationKeys
-        Indicators made with another key match nothing; a warning names the key.
-    """
+    """An index of entries by their indicators; those made with an unknown key match nothing, and a warning names it."""
 
     def __init__(self, keys: OperationKeys) -> None:
         self._keys = keys
@@ -116,13 +110,7 @@ class IndicatorIndex(Generic[Entry]):
 
 
 def split_token(token: str) -> tuple[str, tuple[str, str]]:
-    """Split an indicator into the identifier of its key, and its kind and resolution.
-
-    Examples
-    --------
-    >>> split_token("0123456789abcdef:phone/exact:00ff")
-    ('0123456789abcdef', ('phone', 'exact'))
-    """
+    """Split an indicator into the identifier of its key, and its kind and resolution."""
     key_id, _, rest = token.partition(":")
     kind, _, resolution = rest.partition(":")[0].partition("/")
     return key_id, (kind, resolution)

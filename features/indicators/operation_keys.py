@@ -74,15 +74,7 @@ class OperationKey:
         return type(self), (self.operation, self._secret, self.until)
 
     def compute(self, kind: str, resolution: str, value: str) -> str:
-        """Compute the indicator of a value, `KEY:KIND/RESOLUTION:DIGEST`.
-
-        Parameters
-        ----------
-        kind, resolution : str
-            For example `phone` and `exact` (`features.indicators.values`).
-        value : str
-            In normal form, not empty.
-        """
+        """Compute the indicator of a value, `KEY:KIND/RESOLUTION:DIGEST`."""
         state = self._prepared.get((kind, resolution)) or self._prepare(kind, resolution)
         hashing = state.copy()
         hashing.update(value.encode("utf-8", "surrogatepass"))
@@ -98,13 +90,7 @@ class OperationKey:
 
     @classmethod
     def create(cls, path: Path, operation: str, until: datetime | None = None) -> "OperationKey":
-        """Create a key in a new file that only its owner can read.
-
-        Raises
-        ------
-        BadInput
-            If the file exists: a key is never replaced.
-        """
+        """Create a key in a new file that only its owner can read; `BadInput` if it exists, because a key is never replaced."""
         secret = secrets.token_bytes(SECRET_BYTES)
         lines = [
             "# Key of an operation (npsrisk exchange key). Give it to the partners of this operation alone.",
@@ -117,13 +103,7 @@ class OperationKey:
 
     @classmethod
     def read(cls, path: Path) -> "OperationKey":
-        """Read a key from its file.
-
-        Raises
-        ------
-        BadSetting
-            If it cannot be read or holds no key.
-        """
+        """Read a key from its file."""
         try:
             with path.open("rb") as file:
                 found = msgspec.convert(
@@ -153,12 +133,7 @@ def _build_key_fault(path: Path, got: str) -> BadSetting:
 
 
 class OperationKeys:
-    """The operation keys that this process has.
-
-    Parameters
-    ----------
-    keys : iterable of OperationKey
-    """
+    """The operation keys that this process has."""
 
     def __init__(self, keys: Iterable[OperationKey] = ()) -> None:
         self._keys: dict[str, OperationKey] = {}
@@ -183,13 +158,7 @@ class OperationKeys:
         return sorted({key_id for token in tokens if (key_id := token.partition(":")[0]) not in self._keys})
 
     def require(self, tokens: Iterable[str], operation: str | None, where: str = "") -> None:
-        """Check that the indicators of a message of an operation can be compared.
-
-        Raises
-        ------
-        MessageFault
-            If this process lacks one of their keys.
-        """
+        """Check that the indicators of a message of an operation can be compared."""
         missing = self.list_missing(tokens)
         if missing:
             raise MessageFault(
@@ -201,13 +170,7 @@ class OperationKeys:
             )
 
     def find(self, operation: str | None, at: datetime) -> OperationKey:
-        """Find the key of an operation to make indicators with.
-
-        Raises
-        ------
-        BadSetting
-            If there is none that is valid at the time, or more than one and no operation is given.
-        """
+        """Find the key of an operation to make indicators with."""
         valid = [key for key in self if key.until is None or at < key.until]
         found = [key for key in valid if operation in (None, key.operation)]
         if len(found) != 1:
@@ -231,12 +194,7 @@ _installed = OperationKeys()
 
 
 def install_keys(keys: OperationKeys) -> None:
-    """Use these keys in all `Alerts` that are created from now on without keys of their own.
-
-    A command or the service installs the keys of its installation once, when it starts. The service adds keys whose files come
-    later to the same object (`serving.scoring.exchange`), so a new operation needs no restart. An alert table has only indicators,
-    which match nothing without the key.
-    """
+    """Use these keys in all `Alerts` that are created from now on; keys that are added to them later count too."""
     global _installed
     _installed = keys
 

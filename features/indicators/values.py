@@ -39,22 +39,11 @@ class PartyForms(NamedTuple):
 
 
 class Indicator(NamedTuple):
-    """An identifier at one resolution.
-
-    Attributes
-    ----------
-    kind : str
-        `name`, `address`, `phone`, `email` or `account`.
-    resolution : str
-    weight : float
-        How much a match counts, from 0 to 1 (assumed).
-    value : callable
-        Returns the value of a party; '' if missing.
-    """
+    """An identifier at one resolution."""
 
     kind: str
     resolution: str
-    weight: float
+    weight: float  # how much a match counts, 0 to 1 (assumed)
     value: Callable[[PartyForms], str]
 
 
@@ -74,15 +63,7 @@ def get_party(c: Consignment, forms: NormalForms, side: str) -> PartyForms:
 
 @lru_cache(CACHE_SIZE)
 def build_consonants(letters: str) -> str:
-    """Reduce a name in normal form, in which the letters have no beginning, to its consonants; '' if they are few.
-
-    Examples
-    --------
-    >>> from features.normalization.names import normalize_name
-    >>> names = [normalize_name(name) for name in ("Mohammed Rahman", "RAHMAN, Muhamad")]
-    >>> build_consonants(names[0]) == build_consonants(names[1])
-    True
-    """
+    """Reduce a name in normal form, in which the letters have no beginning, to its consonants; '' if they are few."""
     if not letters.isalpha():
         return letters
     kept = _drop_weak_letters(letters)
@@ -121,11 +102,7 @@ def _read_street(party: PartyForms) -> str:
 
 @lru_cache(CACHE_SIZE)
 def _split_address(address: str) -> tuple[str, str]:
-    """Split an address in normal form into two coarser values.
-
-    The first is country, postcode or city, and the words with digits: house, flat, building. The second is country, numbers, and the
-    consonants of the longest word, without the postcode.
-    """
+    """Split an address in normal form into two coarser values."""
     home, code, line = address.rsplit("|", 2)
     words = line.split()
     numbers = [word for word in words if not word.isalpha() and any(map(str.isdigit, word))]
@@ -163,15 +140,7 @@ INDICATORS = (
 
 
 def compute_indicators(c: Consignment, key: OperationKey, sides: tuple[str, ...] = SIDES) -> tuple[str, ...]:
-    """Compute the indicators of a consignment's parties, as they are shared.
-
-    Parameters
-    ----------
-    c : Consignment
-    key : OperationKey
-    sides : tuple of str
-        Parties whose identifiers are shared.
-    """
+    """Compute the indicators of a consignment's parties, as they are shared."""
     forms = normalize_consignment(c)
     return tuple(dict.fromkeys(_iterate_tokens(c, forms, key, sides)))
 

@@ -21,27 +21,13 @@ _PLACES = {kind.name: place for place, kind in enumerate(COMMON_KINDS)}
 
 @dataclass(frozen=True, slots=True)
 class LinkIdentifier:
-    """The definition of an identifier that may link a consignment to others.
+    """The definition of an identifier that may link a consignment to others."""
 
-    Attributes
-    ----------
-    kind : str
-        Kind of identifier, without the side. Equal values of one kind are a link, also across the two sides.
-    side : str
-        Party of the identifier: `sender` or `consignee`.
-    noun : str
-        Name for an officer, for example "sender's phone".
-    keys : tuple of str
-        Kinds of the history keys that form its value. It is missing if one of them is missing.
-    columns : tuple of str
-        Columns that hold it as it was written.
-    """
-
-    kind: str
+    kind: str  # equal values of one kind are a link, also across the two sides
     side: str
     noun: str
-    keys: tuple[str, ...]
-    columns: tuple[str, ...]
+    keys: tuple[str, ...]  # kinds of history keys that form its value; missing if one is missing
+    columns: tuple[str, ...]  # as it was written
 
     def format_value(self, c: Consignment) -> str:
         """Format the value as it was written. It is personal data."""
@@ -76,13 +62,7 @@ LINK_IDENTIFIERS = (
 
 
 class LinkNumberBuilder:
-    """A builder of the link numbers of consignments.
-
-    Parameters
-    ----------
-    pseudonyms : Pseudonyms
-        Numbers can be compared only if they were made with the same key.
-    """
+    """A builder of the link numbers of consignments."""
 
     def __init__(self, pseudonyms: Pseudonyms) -> None:
         parts = [
@@ -98,13 +78,7 @@ class LinkNumberBuilder:
         )
 
     def build_rows(self, consignments: Iterable[Consignment]) -> LinkNumbers:
-        """Build one row of numbers per consignment.
-
-        Returns
-        -------
-        uint64 array, (consignments, identifiers)
-            0 if missing.
-        """
+        """Build one row of numbers per consignment."""
         records = list(consignments)
         numbers = np.zeros((len(records), len(LINK_IDENTIFIERS)), np.uint64)
         unused = np.zeros(len(LINK_IDENTIFIERS), np.uint64)

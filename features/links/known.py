@@ -48,50 +48,19 @@ _SEPARATORS = "[ -]"
 
 @dataclass(frozen=True)
 class KnownConsignments:
-    """The consignments and outcomes that were known at the time of a trace.
+    """The consignments and outcomes that were known at the time of a trace."""
 
-    Attributes
-    ----------
-    rows : int64 array, (k,)
-        Rows of the arrivals that counted, one per consignment, including the traced one.
-    root : int
-        Row of the version of the traced consignment that counts.
-    cancelled : bool
-        True if the traced consignment was cancelled. Other cancelled consignments do not count.
-    outcome : int64 array, (k,)
-        Row of the valid outcome of each of `rows`; negative if none was visible.
-    moment_us : int
-        Time of the trace in microseconds since 1970 (UTC).
-    """
-
-    rows: Longs
-    root: int
-    cancelled: bool
-    outcome: Longs
+    rows: Longs  # arrivals that counted, one per consignment, including the traced one
+    root: int  # row of the version of the traced consignment that counts
+    cancelled: bool  # if the traced one was; other cancelled consignments do not count
+    outcome: Longs  # row of the valid outcome of each of `rows`; negative if none was visible
     moment_us: int
 
 
 def find_known(
     arrivals: ArrivalEvents, outcomes: Outcomes, consignment_id: str, as_of_us: int | None = None
 ) -> KnownConsignments:
-    """Find what was known when a consignment was received, or at another time.
-
-    Parameters
-    ----------
-    arrivals : ArrivalEvents
-    outcomes : Outcomes
-    consignment_id : str
-    as_of_us : int, optional
-        Arrivals before this time count, and outcomes and cancellations that were visible by it. Default: all events before
-        the arrival of the version that counts, in the order of history.
-
-    Raises
-    ------
-    UnknownName
-        If there is no such consignment. The error names the nearest identifier.
-    BadInput
-        If the consignment arrived after `as_of_us`.
-    """
+    """Find what was known of all before a consignment arrived in the order of history, or of arrivals before `as_of_us` and what was visible by it."""
     codes = _IdentifierCodes(arrivals, outcomes)
     root = codes.find(consignment_id)
     events = order_events(arrivals, outcomes, as_of_us)
@@ -212,10 +181,7 @@ def _build_unknown(name: str, known: Any) -> UnknownName:
 
 
 def _find_nearest_name(name: str, known: Any) -> str | None:
-    """Find the identifier that is probably meant.
-
-    It is equal except for case, spaces and hyphens; else it is similar and has an equal half.
-    """
+    """Find the identifier that is equal except for case, spaces and hyphens; else a similar one that has an equal half."""
     plain = pc.utf8_upper(pc.replace_substring_regex(known, _SEPARATORS, ""))
     wanted = re.sub(_SEPARATORS, "", name).upper()
     equal = pc.index(plain, pa.scalar(wanted, plain.type)).as_py()

@@ -35,14 +35,7 @@ RESULT_TEXTS = {
 
 
 class TraceReport:
-    """The report of a trace.
-
-    Parameters
-    ----------
-    trace : LinkTrace
-    values : sequence of str
-        Each identifier of the trace as it was written. This is personal data. If empty, values are not shown.
-    """
+    """The report of a trace, with each identifier as it was written (personal data) if values are given."""
 
     def __init__(self, trace: LinkTrace, values: Sequence[str] = ()) -> None:
         self.trace, self._values = trace, values

@@ -26,15 +26,7 @@ OFFENCES = frozenset(("nps", "controlled_drug", "other_offence"))
 
 @dataclass(frozen=True)
 class LinkTable:
-    """The table of all consignments that are searched for links.
-
-    Attributes
-    ----------
-    arrivals : ArrivalEvents
-    outcomes : Outcomes
-    numbers : uint64 array, (arrivals, identifiers)
-        Numbers of each row of `arrivals`, from `features.links.identifiers.LinkNumberBuilder`.
-    """
+    """The table of all consignments that are searched for links."""
 
     arrivals: ArrivalEvents
     outcomes: Outcomes
@@ -42,46 +34,24 @@ class LinkTable:
 
 
 class TraceLimits(NamedTuple):
-    """The limits of a trace.
-
-    Attributes
-    ----------
-    depth : int
-        Maximum number of links from the traced consignment.
-    consignments : int
-        Maximum number of linked consignments.
-    sharing : int
-        An identifier that more consignments had in the last 365 days is no link, for example that of a platform or a forwarder.
-    """
+    """The limits of a trace."""
 
     depth: int = 2
     consignments: int = 200
-    sharing: int = 50
+    sharing: int = (
+        50  # an identifier that more consignments had in the last 365 days is no link, such as a forwarder
+    )
 
 
 @dataclass(frozen=True)
 class LinkedConsignment:
-    """A consignment of a trace.
-
-    Attributes
-    ----------
-    consignment_id : str
-    row : int
-        Row of the table.
-    distance : int
-        Number of links from the traced consignment, which has 0.
-    received_us : int
-    result : str or None
-        Valid result at the time of the trace, or `NO_RESULT`; None if no outcome was visible.
-    visible_us : int
-        Time at which that outcome became visible; `NO_TIME` if there was none.
-    """
+    """A consignment of a trace."""
 
     consignment_id: str
     row: int
     distance: int
     received_us: int
-    result: str | None
+    result: str | None  # valid at the time of the trace, or NO_RESULT; None if no outcome was visible
     visible_us: int
 
     @property
@@ -92,32 +62,16 @@ class LinkedConsignment:
 
 @dataclass(frozen=True)
 class SharedIdentifier:
-    """An identifier that two consignments share.
+    """An identifier that two consignments share."""
 
-    Attributes
-    ----------
-    identifier : int
-        Position in `LinkTrace.identifiers`.
-    source_column, target_column : int
-        Position in `LINK_IDENTIFIERS` of its role in each of the two consignments.
-    """
-
-    identifier: int
-    source_column: int
+    identifier: int  # position in `LinkTrace.identifiers`
+    source_column: int  # position in LINK_IDENTIFIERS
     target_column: int
 
 
 @dataclass(frozen=True)
 class ConsignmentLink:
-    """A link between two consignments, with all identifiers that they share and that were followed.
-
-    Attributes
-    ----------
-    source : LinkedConsignment
-        Consignment from which the link was found. Its distance is not larger than that of `target`.
-    target : LinkedConsignment
-    shared : tuple of SharedIdentifier
-    """
+    """A link between two consignments, with all identifiers that they share and that were followed."""
 
     source: LinkedConsignment
     target: LinkedConsignment
@@ -126,17 +80,7 @@ class ConsignmentLink:
 
 @dataclass(frozen=True)
 class TracedIdentifier:
-    """An identifier that the trace met, without its value, which is personal data.
-
-    Attributes
-    ----------
-    row, column : int
-        A consignment that has it, and its role there.
-    consignments : int
-        Number of consignments that had it in the last 365 days.
-    followed : bool
-        True if it is a link; False if too many consignments share it.
-    """
+    """An identifier that the trace met, without its value, which is personal data."""
 
     row: int
     column: int
@@ -146,23 +90,7 @@ class TracedIdentifier:
 
 @dataclass(frozen=True)
 class LinkTrace:
-    """The result of a trace.
-
-    Attributes
-    ----------
-    known : KnownConsignments
-    as_of_given : bool
-        True if the time was given; else it is the time of the consignment.
-    limits : TraceLimits
-    consignments : tuple of LinkedConsignment
-        The traced one first, then by distance, then detections before others, then the latest first.
-    links : tuple of ConsignmentLink
-        An identifier links the first consignment that has it with all others that have it.
-    identifiers : tuple of TracedIdentifier
-        Identifiers that are links, and identifiers that too many consignments share.
-    left_out : int
-        Number of linked consignments that were left out because `limits.consignments` was reached.
-    """
+    """The result of a trace."""
 
     known: KnownConsignments
     as_of_given: bool
@@ -176,23 +104,7 @@ class LinkTrace:
 def trace_links(
     table: LinkTable, consignment_id: str, as_of_us: int | None = None, limits: TraceLimits | None = None
 ) -> LinkTrace:
-    """Trace the links of a consignment.
-
-    Parameters
-    ----------
-    table : LinkTable
-    consignment_id : str
-    as_of_us : int, optional
-        Time of the trace in microseconds since 1970 (UTC). Default: when the consignment was received.
-    limits : TraceLimits, optional
-
-    Raises
-    ------
-    UnknownName
-        If there is no such consignment.
-    BadInput
-        If the consignment arrived after `as_of_us`.
-    """
+    """Trace the links of a consignment as of a time, by default when it was received; raise `UnknownName`, or `BadInput` if it arrived later."""
     known = find_known(table.arrivals, table.outcomes, consignment_id, as_of_us)
     search = _LinkSearch(table, known, limits or TraceLimits())
     search.run()

@@ -82,9 +82,6 @@ def normalize_address(
 ) -> str:
     """Normalize a postal address to country, postcode (else city), and its sorted words in normal form.
 
-    The number of a flat, a floor or a post box stays with its word. Words of city, postcode and country in the street line are
-    dropped. The result is '' without a street line.
-
     Examples
     --------
     >>> normalize_address("45 Teheran-ro, 101-1203", "Seoul", "06232", "KR")

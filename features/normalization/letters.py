@@ -24,8 +24,6 @@ _NON_LETTERS = bytes(code for code in range(256) if not chr(code).isalnum() or c
 def fold_to_ascii(text: str) -> str:
     """Convert text of any script to lower-case ASCII letters with single spaces.
 
-    Compatibility forms are composed first (NFKC). Then other scripts are transliterated.
-
     Examples
     --------
     >>> fold_to_ascii("  Straße  №5"), fold_to_ascii("Москва")
@@ -49,13 +47,7 @@ def keep_letters(text: str) -> str:
 
 
 def drop_invisible(text: str) -> str:
-    """Remove the format characters (category Cf) of a text: zero-width characters, soft hyphens, byte order marks.
-
-    Examples
-    --------
-    >>> drop_invisible("\u200bK\u00adR")
-    'KR'
-    """
+    """Remove the format characters (category Cf) of a text: zero-width characters, soft hyphens, byte order marks."""
     return text if text.isascii() else "".join(char for char in text if category(char) != "Cf")
 
 

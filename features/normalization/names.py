@@ -79,9 +79,6 @@ _CACHED_NAMES = 1 << 14
 def normalize_name(name: str | None) -> str:
     """Normalize the name of a person or firm; '' if it is missing.
 
-    The letters are rotated to the smallest rotation. So the position of the family name and spaces inside a given name do not
-    matter, but the sequence of the letters does. A name with digits is not rotated.
-
     Examples
     --------
     >>> normalize_name("KIM, Min-su") == normalize_name("Mr Minsu Kim"), normalize_name("Su-min Kim") == normalize_name("Min-su Kim")
@@ -100,6 +97,7 @@ def normalize_name(name: str | None) -> str:
             word if word in PERSONAL_NAME_WORDS and not firm else NAME_WORDS.get(word, word) for word in words
         )
         letters = "".join(kept) or letters
+    # Neither the position of the family name nor spaces matter, but the sequence of the letters does.
     return rotate_to_smallest(letters) if letters.isalpha() else letters
 
 

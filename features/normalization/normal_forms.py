@@ -73,10 +73,7 @@ def get_goods_hs(c: Consignment) -> str:
 
 
 def get_goods_text(c: Consignment) -> str:
-    """Join the description and the distinct descriptions of the items by ' | ', as written; '' if there is none.
-
-    If they have more than MAX_CHARACTERS together, the longest are cut to one length, so that a part of each is read.
-    """
+    """Join the description and the distinct descriptions of the items by ' | ', as written; '' if there is none."""
     return join_goods_texts(c.description, c.items or ())
 
 
@@ -89,18 +86,13 @@ def join_goods_texts(description: str | None, items: Sequence[Item]) -> str:
     if len(joined) <= MAX_CHARACTERS:
         return joined
     room = MAX_CHARACTERS - len(TEXT_SEPARATOR) * (len(texts) - 1)
+    # The longest are cut to one length, so that a part of each is read.
     longest = share_characters(list(map(len, texts)), room)
     return TEXT_SEPARATOR.join(text[:longest] for text in texts)
 
 
 def share_characters(lengths: Sequence[int], room: int) -> int:
-    """Return the largest number of characters to which all texts can be cut so that they fit.
-
-    Examples
-    --------
-    >>> share_characters([3, 9, 9], 15)
-    6
-    """
+    """Return the largest number of characters to which all texts can be cut so that they fit."""
     longest, too_long = 0, room + 1
     while too_long - longest > 1:
         middle = (longest + too_long) // 2

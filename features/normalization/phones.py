@@ -80,13 +80,6 @@ _NON_DIGITS = bytes(byte for byte in range(256) if not 48 <= byte < 58)
 def normalize_phone(phone: str | None, country: str | None) -> str:
     """Normalize a number to `+`, calling code and national digits; '' if there is none.
 
-    Parameters
-    ----------
-    phone : str or None
-        Number as written: with `+`, `00`, a trunk zero, brackets, an extension.
-    country : str or None
-        ISO 3166-1 alpha-2 country of its owner, for a national number. Without it a national number stays plain digits.
-
     Examples
     --------
     >>> normalize_phone("010-5550-1234", "KR"), normalize_phone("0082 (0)10 5550 1234", None)
@@ -115,20 +108,7 @@ def find_calling_code(digits: str) -> str:
 
 
 def check_phone(form: str, country: str) -> tuple[bool, bool]:
-    """Check a number in normal form.
-
-    Parameters
-    ----------
-    form : str
-        Result of `normalize_phone`; '' for a filler.
-    country : str
-        ISO 3166-1 alpha-2 country of its owner's address; '' if unknown.
-
-    Returns
-    -------
-    implausible, foreign : bool
-        True if its length or its digits are not plausible; True if its calling code is not that of the country.
-    """
+    """Check if the length or the digits of a number in normal form are implausible, and if it is of another country than this one."""
     if not form.startswith("+"):
         return not MIN_NUMBER_DIGITS <= len(form) <= MAX_NUMBER_DIGITS or _is_dummy(form), False
     plan = PLANS.get(country)

@@ -32,11 +32,5 @@ _ROMANIZATION = _RomanizationTable((code, code) for code in range(128))
 
 
 def romanize(text: str) -> str:
-    """Convert the Hangul in a text to Latin letters, and keep the rest.
-
-    Examples
-    --------
-    >>> romanize("테헤란로 45, 학동로")
-    'teheranro 45, hakdongro'
-    """
+    """Convert the Hangul in a text to Latin letters, and keep the rest."""
     return text.translate(_ROMANIZATION)
