@@ -56,7 +56,7 @@ def main() -> None:
 
     def describe() -> None:
         for place, record in enumerate(records):
-            pipeline.fill_row(record, X[place], keys[place], counterparts[place])
+            pipeline.fill_rows([record], X[place][None], keys[place][None], counterparts[place][None])
 
     def arrive() -> None:
         for place, record in enumerate(records):

@@ -17,14 +17,7 @@ from consignments.timestamps import EPOCH
 
 DOLLAR = "USD"
 # Units per dollar of currencies that have been fixed to it for decades (source: their central banks). The ECB does not publish them.
-PEGGED_UNITS_PER_DOLLAR = {
-    "AED": 3.6725,
-    "BHD": 0.376,
-    "JOD": 0.709,
-    "OMR": 0.3845,
-    "QAR": 3.64,
-    "SAR": 3.75,
-}
+PEGGED_UNITS_PER_DOLLAR = {"AED": 3.6725, "BHD": 0.376, "JOD": 0.709, "OMR": 0.3845, "QAR": 3.64, "SAR": 3.75}
 # Rates are read from this many days before the first requested day, to bridge the longest run of closed days. A currency without a
 # rate for more days is no longer published: it has no value from then on, whenever a training began.
 MAX_CLOSED_DAYS = 10
@@ -75,11 +68,7 @@ class ExchangeRates:
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         """Convert the table to arrays without Python objects, for the bundle."""
-        return {
-            "rate_currencies": self._currencies,
-            "rate_days": self._days,
-            "rate_usd": self._usd,
-        }
+        return {"rate_currencies": self._currencies, "rate_days": self._days, "rate_usd": self._usd}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> "ExchangeRates":

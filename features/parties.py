@@ -17,86 +17,25 @@ from features.normalization.letters import clean_country, fold_to_ascii, make_le
 from features.normalization.names import BUSINESS_WORDS, LEGAL_FORM_PHRASES, normalize_name
 from features.normalization.normal_forms import NormalForms
 from features.normalization.phones import check_phone
+from features.normalization.word_lists import WORD_LISTS
 from features.table import SIDES, read_group
 
-_CHEMICAL_WORDS_TEXT = """
-    chem chemical chemicals chemistry biochem biotech biotechnology pharma pharmaceutical pharmaceuticals laboratory
-    laboratories labs reagent reagents peptide peptides intermediates research nootropics coatings
-"""
-CHEMICAL_WORDS = frozenset(_CHEMICAL_WORDS_TEXT.split())
-# The same words in scripts that write no space between words.
-FIRM_PHRASES = (
-    *LEGAL_FORM_PHRASES,
-    *[
-        "㈜",
-        "公司",
-        "会社",
-        "회사",
-        "상사",
-        "무역",
-        "물산",
-        "贸易",
-        "貿易",
-        "商贸",
-        "商行",
-        "工厂",
-        "大学",
-        "대학교",
-        "병원",
-    ],
+_LISTS = WORD_LISTS["parties"]
+CHEMICAL_WORDS, FORWARDER_WORDS, VIRTUAL_OFFICE_WORDS, OFFICE_WORDS, PLACEHOLDERS = (
+    frozenset(_LISTS[name].split())
+    for name in ("chemical", "forwarder", "virtual_office", "office", "placeholders")
 )
-CHEMICAL_PHRASES = ("化工", "化学", "生物科技", "医药", "화학", "제약")
-_FORWARDER_WORDS_TEXT = """
-    forwarding forwarder forwarders freight logistics shipping cargo consolidation consolidator fulfillment fulfilment
-    parcelhub reship reshipping transshipment warehouse baedaeji
-"""
-FORWARDER_WORDS = frozenset(_FORWARDER_WORDS_TEXT.split())
-VIRTUAL_OFFICE_WORDS = frozenset(
-    ("virtual", "coworking", "regus", "wework", "mailbox", "pmb", "locker", "suites", "hub", "mailroom")
+FREE_PROVIDERS, UNTRACEABLE_PROVIDERS = (
+    frozenset(_LISTS[name].split()) for name in ("free_providers", "untraceable_providers")
 )
-# In the normal form of addresses: industrial is ind, center is ctr.
-OFFICE_WORDS = frozenset(
-    (
-        "tower",
-        "plaza",
-        "ind",
-        "business",
-        "office",
-        "offices",
-        "ctr",
-        "technopark",
-        "techno",
-        "factory",
-        "mall",
-    )
-)
-DORMITORY_SIGNS = ("dorm", "student", "hostel", "기숙사", "宿舍")
-HOME_SIGNS = (*DORMITORY_SIGNS, "apartment", "apt", "flat ", "villa", "residence", "아파트", "빌라")
-
-# Texts that are entered if a value is not known, and file endings (PLACI assistance tables of invalid text).
-_PLACEHOLDERS_TEXT = """
-    n/a nda nil none null unknown test tbd tba anonymous customer consignee shipper sender receiver recipient name address
-    same asdf qwerty wpx pdf doc docx xls jpg
-"""
-PLACEHOLDERS = frozenset(_PLACEHOLDERS_TEXT.split())
+FIRM_PHRASES = (*LEGAL_FORM_PHRASES, *_LISTS["firm_phrases"])
+DORMITORY_SIGNS = tuple(_LISTS["dormitory"])
+CHEMICAL_PHRASES = tuple(_LISTS["chemical_phrases"])
+HOME_SIGNS = (*DORMITORY_SIGNS, *_LISTS["home"])
 NON_LETTERS = " .,;:-_/\\\\|*+#?!'\"()[]{}<>&%$@=~^`0123456789"
 MIN_REPEATS = 3
 MIN_LINE_LENGTH = 6
 
-# Providers that give everyone an address within a minute: the first part of the domain, or the whole domain.
-_FREE_PROVIDERS_TEXT = """
-    gmail yahoo ymail hotmail outlook live msn aol icloud gmx yandex naver daum hanmail nate kakao qq 163 126 sina foxmail
-    rediffmail web.de mail.ru mail.com me.com t-online.de orange.fr libero.it seznam.cz wp.pl o2.pl zoho.com
-"""
-FREE_PROVIDERS = frozenset(_FREE_PROVIDERS_TEXT.split())
-# Providers of addresses that expire within minutes, and providers that require no name.
-_UNTRACEABLE_PROVIDERS_TEXT = """
-    mailinator.com guerrillamail.com grr.la sharklasers.com 10minutemail.com temp-mail.org tempmail.com tempr.email yopmail.com
-    trashmail.com getnada.com maildrop.cc dispostable.com throwawaymail.com fakeinbox.com moakt.com mohmal.com discard.email
-    emailondeck.com burnermail.io spamgourmet.com mailnesia.com proton.me protonmail.com protonmail.ch pm.me tutanota.com
-    tuta.io tuta.com cock.li riseup.net onionmail.org dnmx.org mail2tor.com secmail.pro
-"""
-UNTRACEABLE_PROVIDERS = frozenset(_UNTRACEABLE_PROVIDERS_TEXT.split())
 _KIND_WORDS = BUSINESS_WORDS | CHEMICAL_WORDS | FORWARDER_WORDS
 _FIRM_IN_SCRIPTS = re.compile("|".join(map(re.escape, FIRM_PHRASES)))
 _CHEMICALS_IN_SCRIPTS = re.compile("|".join(map(re.escape, CHEMICAL_PHRASES)))

@@ -30,6 +30,8 @@ EXPECTED_NEW_KEYS = 2
 """Assumed number of new history keys per consignment."""
 BLOCK_ROWS = 64
 """Consignments that are described together."""
+NO_SEQUENCES: Iterable[None] = repeat(None)
+"""Sequence numbers of consignments without a log: the latest version of each alert counts."""
 Rows = NDArray[np.float32]
 Row = Rows
 
@@ -75,40 +77,23 @@ class Pipeline:
 
     def fill_rows(
         self,
-        consignments: Sequence[Consignment],
-        X: Rows,
-        keys: Keys,
-        counterparts: Keys,
-        sequence: int | None = None,
-    ) -> None:
-        """Write all features except history, and the history keys, of some consignments. No alert may come between them."""
-        self.fill_sequence(consignments, repeat(sequence), X, keys, counterparts)
-
-    def fill_sequence(
-        self,
         consignments: Iterable[Consignment],
-        sequences: Iterable[int | None],
         X: Rows,
         keys: Keys,
         counterparts: Keys,
+        sequences: Iterable[int | None] = NO_SEQUENCES,
     ) -> None:
-        """Write the rows of several consignments as `fill_rows` does, each with its own sequence number."""
+        """Write all features except history, and the history keys (0 if missing), of consignments; alerts at or after a sequence number do not count."""
         rest = iter(sequences)
         for records, part in _split(consignments):
             forms = self._fill_block(records, rest, X[part])
             for c, normal, *both in zip(records, forms, keys[part], counterparts[part], strict=True):
                 self._keys.fill(c, normal, *both)
 
-    def fill_row(
-        self, c: Consignment, row: Row, keys: Keys, counterparts: Keys, sequence: int | None = None
-    ) -> None:
-        """Write the row and the keys of one consignment, as `fill_rows` does."""
-        self.fill_rows([c], row[None], keys[None], counterparts[None], sequence)
-
     def fill_features(self, consignments: Sequence[Consignment], X: Rows) -> None:
         """Write all features except history, as `fill_rows` does, for consignments whose keys nobody needs."""
         for records, part in _split(consignments):
-            self._fill_block(records, repeat(None), X[part])
+            self._fill_block(records, NO_SEQUENCES, X[part])
 
     def _fill_block(
         self, records: Sequence[Consignment], sequences: Iterable[int | None], X: Rows
@@ -126,7 +111,7 @@ class Pipeline:
             list(starmap(self._goods.compute, both)),
         )
         for row, (*values, goods) in zip(X, zip(*groups, strict=True), strict=True):
-            row[: self._goods_at] = list(chain.from_iterable(values))
+            row[: self._goods_at] = np.fromiter(chain.from_iterable(values), np.float32, self._goods_at)
             row[self._goods_at : self.history_at] = goods
         return forms
 

@@ -9,53 +9,16 @@ from typing import NamedTuple
 
 from consignments.identifiers import S10, Awb, normalize_identifier, parse_awb, parse_s10
 from consignments.records import Consignment
+from features.normalization.word_lists import WORD_LISTS, read_variants
 from features.table import read_group
 
-# Airports of air mail and air cargo by country (IATA codes). A place that is not listed has no known country.
-_AIRPORTS_TEXT = """
-    AE: DXB DWC SHJ AUH  AR: EZE  AT: VIE LNZ  AU: SYD MEL BNE PER ADL  AZ: GYD  BD: DAC  BE: BRU LGG ANR OST  BG: SOF
-    BH: BAH  BR: GRU VCP GIG CWB  CA: YYZ YVR YUL YHM YYC YMX  CH: ZRH GVA BSL  CL: SCL  CO: BOG MDE  CY: LCA  CZ: PRG
-    CN: PVG SHA PEK PKX CAN SZX HGH XMN TAO TSN CTU TFU CKG WUH CGO NKG DLC SHE KMG XIY CSX FOC NGB URC HFE EHU TNA WEH YNT
-    DE: FRA LEJ CGN MUC HHN BER HAM DUS STR NUE HAJ  DK: CPH BLL  EC: UIO GYE  EE: TLL  EG: CAI  ES: MAD BCN ZAZ VLC VIT AGP
-    ET: ADD  FI: HEL  FR: CDG ORY LYS MRS TLS  GB: LHR LGW STN EMA MAN BHX EDI GLA LTN  GE: TBS  GR: ATH  HK: HKG  HR: ZAG
-    HU: BUD  ID: CGK DPS SUB  IE: DUB SNN ORK  IL: TLV  IN: DEL BOM MAA BLR HYD CCU AMD COK  IQ: BGW  IR: IKA THR  IT: MXP FCO BGY
-    JO: AMM  JP: NRT HND KIX NGO FUK CTS OKA  KE: NBO MBA  KH: PNH  KR: ICN GMP PUS CJU TAE  KW: KWI  KZ: ALA NQZ  LA: VTE
-    LK: CMB  LT: VNO KUN  LU: LUX  LV: RIX  MA: CMN  MM: RGN  MO: MFM  MN: UBN  MX: MEX GDL MTY NLU  MY: KUL PEN BKI
-    NG: LOS ABV  NL: AMS MST RTM EIN  NO: OSL BGO  NP: KTM  NZ: AKL CHC WLG  OM: MCT  PE: LIM  PA: PTY  PH: MNL CRK CEB
-    PK: KHI LHE ISB  PL: WAW KTW GDN POZ WRO  PT: LIS OPO  QA: DOH  RO: OTP CLJ  RS: BEG  RU: SVO DME VKO LED OVB VVO SVX KHV
-    SA: RUH JED DMM  SE: ARN GOT MMX  SG: SIN  SI: LJU  SK: BTS  TH: BKK DMK HKT  TN: TUN  TR: IST SAW ESB  TW: TPE KHH TSA
-    UA: KBP LWO  UG: EBB  US: JFK EWR LAX ORD MIA SFO ATL DFW IAH SEA BOS ANC CVG MEM SDF PHL IAD HNL OAK ONT DEN PHX IND LCK RFD
-    UZ: TAS  VN: SGN HAN DAD  ZA: JNB CPT  TZ: DAR  ZM: LUN  GH: ACC  SN: DSS  CI: ABJ  CM: DLA  RW: KGL  MU: MRU  BY: MSQ
-"""
-
-
-def _read_airports() -> dict[str, str]:
-    countries: dict[str, str] = {}
-    country = ""
-    for word in _AIRPORTS_TEXT.split():
-        if word.endswith(":"):
-            country = word[:-1]
-        else:
-            countries[word] = country
-    return countries
-
-
-AIRPORT_COUNTRIES = _read_airports()
-# Places through which traffickers redirect consignments when the direct route is monitored.
-TRANSIT_HUBS = ("HK", "SG", "AE", "MY", "NL", "DE")
+_LISTS = WORD_LISTS["routes"]
+AIRPORT_COUNTRIES = read_variants(_LISTS["airports"])
+TRANSIT_HUBS = tuple(_LISTS["transit_hubs"].split())
 IATA_LENGTH = 3
 IMPC_LENGTH = 6
 
-# First letter of an S10 service indicator, and the services that use it.
-S10_SERVICES = {
-    "E": ("ems", "express"),
-    "C": ("parcel",),
-    "H": ("ecommerce", "small_packet", "parcel"),
-    "L": ("letter", "small_packet", "ecommerce"),
-    "R": ("letter", "small_packet", "ecommerce"),
-    "U": ("letter", "small_packet", "ecommerce"),
-    "V": ("letter", "small_packet", "ecommerce", "parcel"),
-}
+S10_SERVICES = {first: tuple(services.split()) for first, services in _LISTS["services"].items()}
 
 _ROUTE = read_group("route.")
 ROUTE_FEATURES = _ROUTE.features

@@ -213,9 +213,7 @@ class FeatureInputs:
     """The input tables of the feature computation."""
 
     consignments: TableSource
-    history: tuple[
-        TableSource, ...
-    ] = ()  # only counted; without `sequence`, not those that are in a later table
+    history: tuple[TableSource, ...] = ()  # only counted; without `sequence`, not those of a later table
     outcomes: pd.DataFrame | None = None
     alerts: pd.DataFrame | None = None
     as_of: pd.Timestamp | None = None

@@ -1,7 +1,6 @@
 """Rows of tables as records of Python, chunk by chunk: their features except history, and their history keys."""
 
 from collections.abc import Iterator
-from itertools import repeat
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +12,7 @@ from features.goods.goods import GoodsFeatures
 from features.goods.kernels import TEXT_BUCKETS
 from features.history.keys import Keys
 from features.normalization.normal_forms import normalize_goods
-from features.pipeline import Pipeline, Rows
+from features.pipeline import NO_SEQUENCES, Pipeline, Rows
 
 _CHUNK_ROWS = 1000
 """Rows that are records at once."""
@@ -27,8 +26,8 @@ def prepare_kernels() -> None:
 
 def fill_table(pipeline: Pipeline, table: pa.Table, X: Rows, keys: Keys, counterparts: Keys) -> None:
     """Write features and history keys of the rows of a table, with the same bits as `Pipeline.fill_rows`."""
-    sequences = table.column(SEQUENCE).to_pylist() if SEQUENCE in table.column_names else repeat(None)
-    pipeline.fill_sequence(_iterate_records(pipeline, table), sequences, X, keys, counterparts)
+    sequences = table.column(SEQUENCE).to_pylist() if SEQUENCE in table.column_names else NO_SEQUENCES
+    pipeline.fill_rows(_iterate_records(pipeline, table), X, keys, counterparts, sequences)
 
 
 def fill_table_keys(pipeline: Pipeline, table: pa.Table, keys: Keys, counterparts: Keys) -> None:

@@ -7,15 +7,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BundleRefused
 from consignments.records import Consignment
-from features.goods.kernels import (
-    HS_DIGITS_READ,
-    ITEM_CHAPTERS,
-    ITEM_GAPS,
-    ITEMS,
-    REFUSED,
-    TEXT_BUCKETS,
-    write_goods,
-)
+from features.goods import kernels as kernel
 from features.goods.tables import load_goods_tables
 from features.goods.texts import encode_text
 from features.normalization.normal_forms import NormalForms, clean_hs
@@ -34,10 +26,13 @@ class GoodsFeatures:
     def compute(self, c: Consignment, forms: NormalForms) -> NDArray[np.float32]:
         """Compute the features in the order of the row."""
         row = np.empty(len(GOODS_FEATURES), np.float32)
-        row[ITEMS], row[ITEM_CHAPTERS], row[ITEM_GAPS] = _describe_items(c)
-        hs = int(forms.hs[:HS_DIGITS_READ] or 0)
+        row[kernel.ITEMS], row[kernel.ITEM_CHAPTERS], row[kernel.ITEM_GAPS] = _describe_items(c)
+        hs = int(forms.hs[: kernel.HS_DIGITS_READ] or 0)
         text = encode_text(forms.text)
-        if write_goods(text, load_goods_tables(), self._weights, hs, len(forms.hs), row) == REFUSED:
+        if (
+            kernel.write_goods(text, load_goods_tables(), self._weights, hs, len(forms.hs), row)
+            == kernel.REFUSED
+        ):
             raise IndexError(f"the kernel of goods has no room for {len(text)} characters")
         return row
 
@@ -54,11 +49,11 @@ def _describe_items(c: Consignment) -> tuple[float, float, float]:
 def _check_weights(text_weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """Check the size of text weights, and return a copy of the type for which the kernel is compiled."""
     weights = np.array(text_weights, dtype=np.float32)
-    if weights.shape != (TEXT_BUCKETS,):
+    if weights.shape != (kernel.TEXT_BUCKETS,):
         raise BundleRefused(
             "text weights have another size than this version of npsrisk expects",
             got=f"shape {weights.shape}",
-            expected=f"({TEXT_BUCKETS},)",
+            expected=f"({kernel.TEXT_BUCKETS},)",
             todo="retrain, or install the version named in the bundle's card",
         )
     return weights

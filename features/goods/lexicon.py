@@ -21,50 +21,19 @@ from consignments.goods.vague_terms import FILE_ENDINGS, read_vague_terms
 from features.goods import kernels as kernel
 from features.goods.character_folding import build_fold_table, fold_text
 from features.goods.hs import FAMILY_CODES
+from features.normalization.word_lists import WORD_LISTS
+from features.table import read_group
 
-# Families of substances in the order of their codes, from 1. Families of similar effect are adjacent.
-SUBSTANCE_FAMILIES = (
-    "synthetic_cannabinoid",
-    "semi_synthetic_cannabinoid",
-    "cathinone",
-    "aminoindane",
-    "piperazine",
-    "phenethylamine",
-    "tryptamine",
-    "lysergamide",
-    "dissociative",
-    "designer_benzodiazepine",
-    "fentanyl_analogue",
-    "nitazene",
-    "other_opioid",
-    "plant_based",
-    "other",
-    "controlled_drug",
-)
+SUBSTANCE_FAMILIES = tuple(WORD_LISTS["goods"]["substances"].split())
 TIERS = {
     "specific": kernel.SPECIFIC,  # counts alone
     "class": kernel.CLASS,  # a pattern shared by the names of one class: also matches unlisted names
     "medicine": kernel.MEDICINE,  # has legal trade: counts only with a mismatch
     "context": kernel.CONTEXT,  # short, or also an ordinary word: never counts alone
 }
-# Column in which the words of a kind are counted. Kinds that are also goods families have the code of their family.
-WORD_SLOTS = {
-    "powder": kernel.POWDER_WORDS,
-    "crystal": kernel.CRYSTAL_WORDS,
-    "liquid": kernel.LIQUID_WORDS,
-    "dose": kernel.DOSE_WORDS,
-    "sample": kernel.SAMPLE_WORDS,
-    "pretext": kernel.PRETEXT_WORDS,
-    "admin": kernel.ADMIN_WORDS,
-    "chemistry": kernel.CHEMISTRY_WORDS,
-    "chemical": kernel.COVER_INDUSTRIAL,
-    "plastic": kernel.COVER_INDUSTRIAL,
-    "cosmetic": kernel.COVER_COSMETIC,
-    "cleaning": kernel.COVER_COSMETIC,
-    "supplement": kernel.COVER_SUPPLEMENT,
-    "plant": kernel.COVER_PLANT,
-    "feed": kernel.COVER_FEED,
-}
+_NAMES = [feature.name.removeprefix("goods.") for feature in read_group("goods.").features]
+WORD_SLOTS = {kind: _NAMES.index(name) for kind, name in WORD_LISTS["goods"]["slots"].items()}
+"""Position of the feature that counts the words of a kind."""
 _ALTERNATIVES = re.compile(r"\(([^()]*)\)|([^()]+)")
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.goods import kernels as kernel
-from features.goods.lexicon import load_text_tables
+from features.goods.goods import GOODS_FEATURES
+from features.goods.lexicon import TIERS, WORD_SLOTS, load_text_tables
 from features.goods.tables import load_goods_tables
 from features.goods.texts import encode_text
 
@@ -19,27 +20,8 @@ MIN_WEIGHT_SHARE = 0.25
 MAX_QUOTED_WORDS = 3
 MAX_QUOTED_CHARACTERS = 40
 
-_TIER_FEATURES = {
-    "names_specific": kernel.SPECIFIC,
-    "names_class": kernel.CLASS,
-    "names_medicine": kernel.MEDICINE,
-    "names_context": kernel.CONTEXT,
-    "context_supported": kernel.CONTEXT,
-}
-_SLOT_FEATURES = {
-    "chemistry_words": kernel.CHEMISTRY_WORDS,
-    "powder_words": kernel.POWDER_WORDS,
-    "crystal_words": kernel.CRYSTAL_WORDS,
-    "liquid_words": kernel.LIQUID_WORDS,
-    "dose_words": kernel.DOSE_WORDS,
-    "sample_words": kernel.SAMPLE_WORDS,
-    "pretext_words": kernel.PRETEXT_WORDS,
-    "admin_words": kernel.ADMIN_WORDS,
-    "cover_industrial": kernel.COVER_INDUSTRIAL,
-    "cover_cosmetic": kernel.COVER_COSMETIC,
-    "cover_supplement": kernel.COVER_SUPPLEMENT,
-    "cover_plant": kernel.COVER_PLANT,
-    "cover_feed": kernel.COVER_FEED,
+_TIER_FEATURES = {f"names_{name}": tier for name, tier in TIERS.items()} | {
+    "context_supported": kernel.CONTEXT
 }
 Hits = NDArray[np.int32]
 
@@ -146,7 +128,7 @@ def _shorten(text: str) -> str:
 
 _FINDERS: dict[str, Finder] = {
     **{f"goods.{name}": _quote_tier(tier) for name, tier in _TIER_FEATURES.items()},
-    **{f"goods.{name}": _quote_slot(slot) for name, slot in _SLOT_FEATURES.items()},
+    **{GOODS_FEATURES[slot].name: _quote_slot(slot) for slot in WORD_SLOTS.values()},
     "goods.name_tier": GoodsWords.quote_strongest,
     "goods.name_family": GoodsWords.quote_strongest,
     "goods.names_disguised": GoodsWords.quote_disguised,

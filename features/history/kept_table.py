@@ -12,29 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
-from features.history.kernels import (
-    BLOCK,
-    COUNTERPARTS_CAP,
-    DAYS_USED,
-    FIRST_ARRIVAL,
-    FIRST_BLOCK,
-    FORMAT,
-    HEAD_WORDS,
-    HEADS_USED,
-    NO_DAY,
-    OTHERS,
-    OTHERS_BLOCK,
-    OTHERS_USED,
-    ROOM_BITS,
-    SERIES,
-    SIZE,
-    STATE_SIZE,
-    TODAY,
-    Keys,
-    Words,
-    copy_keys,
-    mark_remembered,
-)
+from features.history import kernels
+from features.history.kernels import Keys, Words
 
 FORMAT_VERSION = 3
 """3: one form for snapshots, states and buckets."""
@@ -64,13 +43,13 @@ class HistoryArrays(NamedTuple):
     @property
     def today(self) -> int:
         """Return the latest day of any event."""
-        return int(self.state[TODAY])
+        return int(self.state[kernels.TODAY])
 
 
 def build_state(today: int, heads: int, days: int, counterparts: int) -> Longs:
     """Build the state of a table from its latest day and its used sizes, without free blocks."""
-    state = np.zeros(STATE_SIZE, dtype=np.int64)
-    state[[FORMAT, TODAY, HEADS_USED, DAYS_USED, OTHERS_USED]] = (
+    state = np.zeros(kernels.STATE_SIZE, dtype=np.int64)
+    state[[kernels.FORMAT, kernels.TODAY, kernels.HEADS_USED, kernels.DAYS_USED, kernels.OTHERS_USED]] = (
         FORMAT_VERSION,
         today,
         heads,
@@ -82,28 +61,33 @@ def build_state(today: int, heads: int, days: int, counterparts: int) -> Longs:
 
 def create_empty() -> HistoryArrays:
     """Create the arrays of a table without events."""
-    heads = np.zeros((1, HEAD_WORDS), dtype=np.int32)
-    heads[0, FIRST_ARRIVAL] = NO_DAY
-    days, counterparts = np.zeros(FIRST_BLOCK, dtype=np.int32), np.zeros(FIRST_BLOCK, dtype=np.uint64)
-    return HistoryArrays(build_state(NO_DAY, 1, FIRST_BLOCK, FIRST_BLOCK), heads, days, counterparts)
+    heads = np.zeros((1, kernels.HEAD_WORDS), dtype=np.int32)
+    heads[0, kernels.FIRST_ARRIVAL] = kernels.NO_DAY
+    days, counterparts = (
+        np.zeros(kernels.FIRST_BLOCK, dtype=np.int32),
+        np.zeros(kernels.FIRST_BLOCK, dtype=np.uint64),
+    )
+    return HistoryArrays(
+        build_state(kernels.NO_DAY, 1, kernels.FIRST_BLOCK, kernels.FIRST_BLOCK), heads, days, counterparts
+    )
 
 
 def select_keys(table: HistoryArrays, places: Longs, today: int) -> HistoryArrays:
     """Copy some keys as of a day, in this order; all but the totals must be remembered on it."""
-    ends = np.full(2, FIRST_BLOCK, dtype=np.int64)
-    none = np.zeros((0, HEAD_WORDS), dtype=np.int32)
+    ends = np.full(2, kernels.FIRST_BLOCK, dtype=np.int64)
+    none = np.zeros((0, kernels.HEAD_WORDS), dtype=np.int32)
     given = places, today, table.heads, table.days, table.counterparts
-    copy_keys(*given, none, table.days, table.counterparts, ends)
-    heads = np.zeros((len(places), HEAD_WORDS), dtype=np.int32)
+    kernels.copy_keys(*given, none, table.days, table.counterparts, ends)
+    heads = np.zeros((len(places), kernels.HEAD_WORDS), dtype=np.int32)
     days, counterparts = np.zeros(ends[0], dtype=np.int32), np.zeros(ends[1], dtype=np.uint64)
-    copy_keys(*given, heads, days, counterparts, np.full(2, FIRST_BLOCK, dtype=np.int64))
+    kernels.copy_keys(*given, heads, days, counterparts, np.full(2, kernels.FIRST_BLOCK, dtype=np.int64))
     return HistoryArrays(build_state(today, len(heads), *ends.tolist()), heads, days, counterparts)
 
 
 def sort_table(table: HistoryArrays, today: int, part_keys: int = PART_KEYS) -> Iterator[HistoryArrays]:
     """Yield the remembered keys as of a day in ascending order, in parts, so that only one of them needs memory besides the table."""
     marks = np.zeros(len(table.heads), dtype=bool)
-    mark_remembered(table.heads, table.days, today, marks)
+    kernels.mark_remembered(table.heads, table.days, today, marks)
     marks |= table.keys == TOTALS_KEY
     places = np.flatnonzero(marks)
     places = places[np.argsort(table.keys[places])]
@@ -115,13 +99,13 @@ def lay_parts(parts: Iterable[HistoryArrays]) -> Iterator[HistoryArrays]:
     """Yield parts whose arrays, one after the other, are those of one table: the blocks of later parts are moved."""
     days = counterparts = 0
     for part in parts:
-        heads, first = part.heads.copy(), FIRST_BLOCK if days else 0
+        heads, first = part.heads.copy(), kernels.FIRST_BLOCK if days else 0
         for series in range(2):
-            column = SERIES + 2 * series
-            stored = heads[:, column + SIZE] & (1 << ROOM_BITS) - 1 > 0
-            heads[stored, column + BLOCK] += max(days - FIRST_BLOCK, 0)
-        exact = (heads[:, OTHERS] > 0) & (heads[:, OTHERS] < COUNTERPARTS_CAP)
-        heads[exact, OTHERS_BLOCK] += max(counterparts - FIRST_BLOCK, 0)
+            column = kernels.SERIES + 2 * series
+            stored = heads[:, column + kernels.SIZE] & (1 << kernels.ROOM_BITS) - 1 > 0
+            heads[stored, column + kernels.BLOCK] += max(days - kernels.FIRST_BLOCK, 0)
+        exact = (heads[:, kernels.OTHERS] > 0) & (heads[:, kernels.OTHERS] < kernels.COUNTERPARTS_CAP)
+        heads[exact, kernels.OTHERS_BLOCK] += max(counterparts - kernels.FIRST_BLOCK, 0)
         laid = part._replace(heads=heads, days=part.days[first:], counterparts=part.counterparts[first:])
         days, counterparts = days + len(laid.days), counterparts + len(laid.counterparts)
         require_addressable(days, counterparts)

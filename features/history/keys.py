@@ -4,10 +4,12 @@ A key with a missing part is missing (0). A key of the configuration treats a mi
 its columns may be empty by design ("no tax type"). It is missing only if all its parts are.
 """
 
+import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from importlib.resources import files
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,16 +34,15 @@ _FORMS = {name: place for place, name in enumerate((*NormalForms._fields[:8], "h
 """Parts whose normal form joins several columns or corrects their spelling, and their place in the texts of a consignment."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyKind:
-    """A kind of history key."""
+class KeyKind(msgspec.Struct, frozen=True):
+    """A kind of history key, which the head of `keys.toml` explains; that of a configuration has the name of its columns joined by `+`."""
 
     name: str
     noun: str
-    counterpart: str | None  # kind whose distinct values are counted for each value of this one
-    parts: tuple[str, ...]  # columns whose normal forms are its value; or PRODUCT
-    optional: frozenset[str] = frozenset()  # parts that may be missing, but not all
-    side: str | None = None  # party that it identifies
+    counterpart: str | None
+    parts: tuple[str, ...]
+    optional: frozenset[str] = frozenset()
+    side: str | None = None
 
 
 def list_key_kinds(config: FeatureConfig) -> tuple[KeyKind, ...]:
@@ -59,40 +60,8 @@ def list_key_kinds(config: FeatureConfig) -> tuple[KeyKind, ...]:
     return kinds
 
 
-COMMON_KINDS = (
-    KeyKind("sender", "sender", "consignee", ("sender_name",), side="sender"),
-    KeyKind("sender_address", "sender's address", "consignee", ("sender_address",), side="sender"),
-    KeyKind("sender_phone", "sender's phone", "sender", ("sender_phone",), side="sender"),
-    KeyKind("sender_email", "sender's e-mail", "sender", ("sender_email",), side="sender"),
-    KeyKind("account", "shipper's account", "sender", ("account_id",), side="sender"),
-    KeyKind("consignee", "consignee", "sender", ("consignee_name",), side="consignee"),
-    KeyKind("consignee_address", "consignee's address", "sender", ("consignee_address",), side="consignee"),
-    KeyKind("consignee_phone", "consignee's phone", "consignee", ("consignee_phone",), side="consignee"),
-    KeyKind("consignee_email", "consignee's e-mail", "consignee", ("consignee_email",), side="consignee"),
-    KeyKind("pair", "sender with this consignee", "product", ("sender_name", "consignee_name")),
-    KeyKind(
-        "address_pair",
-        "sender's address with this consignee's address",
-        "product",
-        ("sender_address", "consignee_address"),
-    ),
-    KeyKind("product", "product", "sender", (PRODUCT,)),
-    KeyKind(
-        "product_route",
-        "product from this origin and departure",
-        "sender",
-        (PRODUCT, "departure_country", "origin_country"),
-    ),
-    KeyKind("route", "route", "sender", ("route",)),
-    KeyKind("declarant", "declarant", "sender", ("declarant",)),
-    KeyKind(
-        "figures",
-        "weight with this value",
-        "sender",
-        ("gross_weight_kg", "declared_value", "currency"),
-        frozenset(("currency",)),
-    ),
-)
+_TABLE = tomllib.loads(files("features.history").joinpath("keys.toml").read_text())
+COMMON_KINDS = tuple(msgspec.convert({"name": name, **line}, KeyKind) for name, line in _TABLE.items())
 
 
 def _build_declared_kind(columns: tuple[str, ...]) -> KeyKind:

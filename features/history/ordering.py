@@ -213,10 +213,7 @@ def join_names(events: HistoryEvents, arrivals: Any, outcomes: Any) -> Any:
     """Return the names of events, in order, from Arrow arrays of the names of both tables."""
     is_outcome = events.what == OUTCOME
     names = pa.concat_arrays(
-        [
-            outcomes.take(pa.array(events.row[is_outcome])),
-            arrivals.take(pa.array(events.row[~is_outcome])),
-        ]
+        [outcomes.take(pa.array(events.row[is_outcome])), arrivals.take(pa.array(events.row[~is_outcome]))]
     )
     place = np.empty(len(is_outcome), dtype=np.int64)
     place[np.concatenate([np.flatnonzero(is_outcome), np.flatnonzero(~is_outcome)])] = np.arange(

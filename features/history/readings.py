@@ -10,111 +10,47 @@ consignment without the key (no phone given) has missing values for all readings
 `features.history.kernels` defines the computation, including the half-lives of decayed counts.
 """
 
-from dataclasses import dataclass
+import csv
+from importlib.resources import files
+from typing import NamedTuple
 
 from features.history.keys import KeyKind
 from features.spec import Feature
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryReading:
-    """The definition of one number that history gives for each key."""
+class HistoryReading(NamedTuple):
+    """A number that history gives for each key, or for all keys of a side; readings of one meaning share a reason code."""
 
     name: str
     unit: str
     meaning: str
 
 
-READINGS = (
-    HistoryReading("new", "flag", "new"),
-    HistoryReading("arrivals_1d", "count", "volume"),
-    HistoryReading("arrivals_7d", "count", "volume"),
-    HistoryReading("arrivals_30d", "count", "volume"),
-    HistoryReading("arrivals_90d", "count", "volume"),
-    HistoryReading("arrivals_365d", "count", "volume"),
-    HistoryReading("arrivals_ever", "count", "volume"),
-    HistoryReading("days_since_first", "days", "new"),
-    HistoryReading("days_since_last", "days", "volume"),
-    HistoryReading("decayed_7d", "count", "volume"),
-    HistoryReading("decayed_30d", "count", "volume"),
-    HistoryReading("velocity", "ratio", "surge"),
-    HistoryReading("counterparts", "count", "counterparts"),
-    HistoryReading(
-        "inspections_365d",
-        "count",
-        "inspections",
-    ),
-    HistoryReading("inspections_ever", "count", "inspections"),
-    HistoryReading("nps_365d", "count", "finds"),
-    HistoryReading("nps_ever", "count", "finds"),
-    HistoryReading(
-        "controlled_drug_365d",
-        "count",
-        "finds",
-    ),
-    HistoryReading("controlled_drug_ever", "count", "finds"),
-    HistoryReading("any_offence_365d", "count", "finds"),
-    HistoryReading("any_offence_ever", "count", "finds"),
-    HistoryReading("days_since_find", "days", "finds"),
-    HistoryReading(
-        "nps_rate",
-        "share",
-        "finds",
-    ),
-    HistoryReading(
-        "controlled_drug_rate",
-        "share",
-        "finds",
-    ),
-    HistoryReading(
-        "any_offence_rate",
-        "share",
-        "finds",
-    ),
-)
+def _read_readings(of: str) -> tuple[HistoryReading, ...]:
+    lines = files("features.history").joinpath("readings.csv").read_text().splitlines()
+    return tuple(HistoryReading(*values) for *values, what in csv.reader(lines) if what == of)
 
+
+READINGS = _read_readings("key")
+SIDE_READINGS = _read_readings("side")
+"""Readings over all keys of a side, and of both sides: the most known detections per consignment of any key."""
 SIDES = ("sender", "consignee")
 """Parties that are identified by several keys: a name is changed more easily than name, address and phone together."""
 EITHER = "either"
 """The party with the higher value."""
-SIDE_READINGS = (
-    HistoryReading(
-        "nps_a_consignment",
-        "share",
-        "finds",
-    ),
-    HistoryReading(
-        "controlled_drug_a_consignment",
-        "share",
-        "finds",
-    ),
-    HistoryReading(
-        "any_offence_a_consignment",
-        "share",
-        "finds",
-    ),
-)
-"""Readings over all keys of a side, and of both sides: the most known detections per consignment of any key."""
 
 
 def build_history_features(kinds: tuple[KeyKind, ...]) -> tuple[Feature, ...]:
     """Build the history features: every reading of each kind of key, then the readings of the sides."""
-    of_kinds = [_build_feature(kind, reading) for kind in kinds for reading in READINGS]
     return (
-        *of_kinds,
-        *(_build_side_feature(side, reading) for side in (*SIDES, EITHER) for reading in SIDE_READINGS),
-    )
-
-
-def _build_feature(kind: KeyKind, reading: HistoryReading) -> Feature:
-    return Feature(
-        name=f"history.{kind.name}.{reading.name}",
-        unit=reading.unit,
-        reason=f"{kind.name.replace('+', '_')}_{reading.meaning}",
-    )
-
-
-def _build_side_feature(side: str, reading: HistoryReading) -> Feature:
-    return Feature(
-        name=f"history.{side}_side.{reading.name}", unit=reading.unit, reason=f"{side}_{reading.meaning}"
+        *(
+            Feature(f"history.{kind.name}.{name}", unit, f"{kind.name.replace('+', '_')}_{meaning}")
+            for kind in kinds
+            for name, unit, meaning in READINGS
+        ),
+        *(
+            Feature(f"history.{side}_side.{name}", unit, f"{side}_{meaning}")
+            for side in (*SIDES, EITHER)
+            for name, unit, meaning in SIDE_READINGS
+        ),
     )

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.errors import BadSetting, ServiceFault
+from features.history import kernels
 from features.history.kept_table import (
     FORMAT_VERSION,
     HistoryArrays,
@@ -25,34 +26,7 @@ from features.history.kept_table import (
     release_pages,
     require_addressable,
 )
-from features.history.kernels import (
-    COMMON_TODAY,
-    DAYS_USED,
-    FIRST_BLOCK,
-    FORMAT,
-    HEAD_WORDS,
-    HEADS_USED,
-    MAX_DAYS_WORDS,
-    MAX_EXACT_COUNTERPARTS,
-    NO_DAY,
-    NO_SIDE,
-    OTHERS_USED,
-    PREFETCH_STEPS,
-    SIDES_WIDTH,
-    STATE_SIZE,
-    STEP,
-    TODAY,
-    TOTALS_PLACE,
-    WIDTH,
-    Keys,
-    Rows,
-    Steps,
-    Words,
-    apply_steps,
-    count_forgotten,
-    fill_slots,
-    purge_keys,
-)
+from features.history.kernels import Keys, Rows, Steps, Words
 from features.history.keys import KeyKind
 from features.history.readings import SIDES, build_history_features
 
@@ -80,30 +54,32 @@ class History:
         self.features = build_history_features(kinds)
         self._sides = number_sides(kinds)
         self.max_keys = max_keys
-        self._most_heads = None if max_keys is None else max_keys + TOTALS_PLACE + 1
-        self._swept_on = self._full_on = NO_DAY
-        self._state = build_state(NO_DAY, TOTALS_PLACE + 1, FIRST_BLOCK, FIRST_BLOCK)
-        places = np.zeros((2, PREFETCH_STEPS, len(kinds)), dtype=np.int64)
-        self._scratch = places[0], places[1], np.full(COMMON_TODAY + 1, np.nan)
-        heads = _limit_size(max(capacity, len(kinds)) + TOTALS_PLACE + 1, self._most_heads)
-        self._heads = np.zeros((heads, HEAD_WORDS), dtype=np.int32)
+        self._most_heads = None if max_keys is None else max_keys + kernels.TOTALS_PLACE + 1
+        self._swept_on = self._full_on = kernels.NO_DAY
+        self._state = build_state(
+            kernels.NO_DAY, kernels.TOTALS_PLACE + 1, kernels.FIRST_BLOCK, kernels.FIRST_BLOCK
+        )
+        places = np.zeros((2, kernels.PREFETCH_STEPS, len(kinds)), dtype=np.int64)
+        self._scratch = places[0], places[1], np.full(kernels.COMMON_TODAY + 1, np.nan)
+        heads = _limit_size(max(capacity, len(kinds)) + kernels.TOTALS_PLACE + 1, self._most_heads)
+        self._heads = np.zeros((heads, kernels.HEAD_WORDS), dtype=np.int32)
         self._slots = np.zeros(_compute_slots_needed(heads), dtype=np.uint32)
         self._days = np.zeros(self._days_needed, dtype=np.int32)
         self._others = np.zeros(self._others_needed, dtype=np.uint64)
 
     def __len__(self) -> int:
         """Return the number of keys in the table, including forgotten keys that are not purged yet."""
-        return int(self._state[HEADS_USED]) - 1
+        return int(self._state[kernels.HEADS_USED]) - 1
 
     @property
     def width(self) -> int:
         """Return the number of readings of one consignment."""
-        return len(self.kinds) * WIDTH + SIDES_WIDTH
+        return len(self.kinds) * kernels.WIDTH + kernels.SIDES_WIDTH
 
     @property
     def today(self) -> int:
         """Return the latest day of any event so far."""
-        return int(self._state[TODAY])
+        return int(self._state[kernels.TODAY])
 
     @property
     def nbytes(self) -> int:
@@ -121,7 +97,7 @@ class History:
         self._check_arrays(steps, keys, counterparts, rows)
         done = 0
         while done < len(steps):
-            reached = apply_steps(
+            reached = kernels.apply_steps(
                 steps,
                 done,
                 keys,
@@ -142,17 +118,17 @@ class History:
 
     def reserve(self, today: int) -> None:
         """Make room for the keys of one more consignment on the day `today`; if there is none, raise `ServiceFault` and change nothing."""
-        if self._state[HEADS_USED] + len(self.kinds) > len(self._heads):
+        if self._state[kernels.HEADS_USED] + len(self.kinds) > len(self._heads):
             self._make_room_for_heads(today)
 
     def has_room(self, consignments: int) -> bool:
         """Check if the keys of this many more consignments are sure to fit within `max_keys`."""
-        needed = int(self._state[HEADS_USED]) + consignments * len(self.kinds)
+        needed = int(self._state[kernels.HEADS_USED]) + consignments * len(self.kinds)
         return self._most_heads is None or needed <= self._most_heads
 
     def purge_forgotten(self) -> None:
         """Purge forgotten keys, so that the table can reuse their memory. Readings do not change."""
-        purge_keys(self._slots, *self._parts, self._state)
+        kernels.purge_keys(self._slots, *self._parts, self._state)
         self._swept_on = self.today
 
     def get_arrays(self) -> HistoryArrays:
@@ -160,9 +136,9 @@ class History:
         state = self._state
         return HistoryArrays(
             state,
-            self._heads[: state[HEADS_USED]],
-            self._days[: state[DAYS_USED]],
-            self._others[: state[OTHERS_USED]],
+            self._heads[: state[kernels.HEADS_USED]],
+            self._days[: state[kernels.DAYS_USED]],
+            self._others[: state[kernels.OTHERS_USED]],
         )
 
     @classmethod
@@ -171,9 +147,9 @@ class History:
     ) -> "History":
         """Restore a table from `get_arrays` or a kept form of it; raise `ServiceFault` if another version wrote it, or its arrays do not fit."""
         state, sizes = arrays.state, [len(array) for array in arrays[1:]]
-        if len(state) != STATE_SIZE or state[FORMAT] != FORMAT_VERSION:
+        if len(state) != kernels.STATE_SIZE or state[kernels.FORMAT] != FORMAT_VERSION:
             raise _make_arrays_fault("it was written by another version of npsrisk")
-        if state[[HEADS_USED, DAYS_USED, OTHERS_USED]].tolist() != sizes:
+        if state[[kernels.HEADS_USED, kernels.DAYS_USED, kernels.OTHERS_USED]].tolist() != sizes:
             raise _make_arrays_fault("its arrays do not belong together")
         require_addressable(*sizes[1:])
         history = cls(kinds, capacity=len(arrays.heads), max_keys=max_keys)
@@ -187,7 +163,7 @@ class History:
     def _check_arrays(self, steps: Steps, keys: Keys, counterparts: Keys, out: Rows) -> None:
         """Check the arrays once, because the kernel checks no bounds of columns."""
         expected = (
-            (steps, STEP, 1),
+            (steps, kernels.STEP, 1),
             (keys, np.dtype(np.uint64), 2),
             (counterparts, np.dtype(np.uint64), 2),
             (out, np.dtype(np.float32), 2),
@@ -209,11 +185,11 @@ class History:
     @property
     def _days_needed(self) -> int:
         """Return the maximum number of words of tiles that one step can need."""
-        return int(self._state[DAYS_USED]) + (len(self.kinds) + 1) * MAX_DAYS_WORDS
+        return int(self._state[kernels.DAYS_USED]) + (len(self.kinds) + 1) * kernels.MAX_DAYS_WORDS
 
     @property
     def _others_needed(self) -> int:
-        return int(self._state[OTHERS_USED]) + len(self.kinds) * MAX_EXACT_COUNTERPARTS
+        return int(self._state[kernels.OTHERS_USED]) + len(self.kinds) * kernels.MAX_EXACT_COUNTERPARTS
 
     def _make_room(self, today: int) -> None:
         """Make room for one step on the day `today`: for its tiles and counterparts or, if they have room, for keys."""
@@ -225,14 +201,14 @@ class History:
 
     def _make_room_for_heads(self, today: int) -> None:
         """Purge the keys that are forgotten on the day `today`, and then grow. Raise before anything is changed."""
-        needed = int(self._state[HEADS_USED]) + len(self.kinds)
+        needed = int(self._state[kernels.HEADS_USED]) + len(self.kinds)
         bounded = self._most_heads is not None and needed > self._most_heads
         if bounded and not self._would_make_room(needed, today):
             raise self._make_full_fault()
         if bounded or today - self._swept_on >= SWEEP_DAYS:
-            self._state[TODAY] = max(today, self.today)
+            self._state[kernels.TODAY] = max(today, self.today)
             self.purge_forgotten()
-            needed = int(self._state[HEADS_USED]) + len(self.kinds)
+            needed = int(self._state[kernels.HEADS_USED]) + len(self.kinds)
         if not bounded and needed + _compute_growth(self._heads) > len(self._heads):
             self._heads = _grow_store(self._heads, max(needed, len(self._heads) + 1), self._most_heads)
             if len(self._slots) < _compute_slots_needed(len(self._heads)):
@@ -242,7 +218,9 @@ class History:
         """Check if a purge on a day makes enough room. A day is tried once."""
         if today <= self._full_on:
             return False
-        forgotten = count_forgotten(self._heads, self._days, int(self._state[HEADS_USED]), today)
+        forgotten = kernels.count_forgotten(
+            self._heads, self._days, int(self._state[kernels.HEADS_USED]), today
+        )
         if needed - forgotten <= len(self._heads):
             return True
         self._full_on = today
@@ -251,7 +229,7 @@ class History:
     def _fill_slots(self) -> None:
         if len(self._slots) < _compute_slots_needed(len(self._heads)):
             self._slots = np.zeros(_compute_slots_needed(len(self._heads)), dtype=np.uint32)
-        fill_slots(self._slots, self._heads, int(self._state[HEADS_USED]))
+        kernels.fill_slots(self._slots, self._heads, int(self._state[kernels.HEADS_USED]))
 
     def _make_full_fault(self) -> ServiceFault:
         return ServiceFault(
@@ -265,7 +243,7 @@ class History:
 
 def number_sides(kinds: tuple[KeyKind, ...]) -> NDArray[np.int64]:
     """Return the number of the side of each kind, NO_SIDE if it has none."""
-    return np.array([NO_SIDE if k.side is None else SIDES.index(k.side) for k in kinds], np.int64)
+    return np.array([kernels.NO_SIDE if k.side is None else SIDES.index(k.side) for k in kinds], np.int64)
 
 
 _NO_ROWS = np.empty((0, 0), dtype=np.float32)

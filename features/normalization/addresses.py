@@ -12,42 +12,10 @@ from features.normalization.letters import (
     make_letter_table,
     to_latin,
 )
-from features.normalization.word_lists import read_words
+from features.normalization.word_lists import WORD_LISTS, read_variants
 
-# Words of addresses and their normal form; '' is dropped.
-_ADDRESS_WORDS_TEXT = """
-    st: street str saint strasse straat
-    rd: road
-    ave: avenue av avenida
-    blvd: boulevard blv bvd
-    ln: lane
-    dr: drive drv
-    ct: court
-    cl: close
-    sq: square
-    pl: place
-    ter: terrace
-    cres: crescent
-    hwy: highway
-    pkwy: parkway
-    bldg: building bld
-    blk: block
-    ctr: center centre
-    ind: industrial
-    est: estate
-    dist: district
-    n: north
-    s: south
-    e: east
-    w: west
-    apt: apartment apartments appartement apartamento apto appt flat unit suite ste room rm wohnung whg kv
-    fl: floor flr f etage piso stock cheung
-    c: calle
-"""
-_OMITTED_ADDRESS_WORDS = "no nr num number numero ndeg and the of"
-_POST_BOX_WORDS = frozenset(
-    ("box", "pobox", "pob", "postfach", "postbus", "apartado", "casilla", "postale", "saseoham")
-)
+_LISTS = WORD_LISTS["addresses"]
+_POST_BOX_WORDS = frozenset(_LISTS["post_box"].split())
 _MAX_FLOOR = 99
 _LETTERS_IN_ADDRESSES = make_letter_table("-,/").replace(b"/", b"-")
 _OMITTED_ADDRESS_SIGNS = b".'`"
@@ -67,8 +35,7 @@ _CACHED_CITIES = 1 << 14
 
 
 def _read_address_words() -> dict[str, str]:
-    words = read_words(_ADDRESS_WORDS_TEXT)
-    words |= dict.fromkeys(_OMITTED_ADDRESS_WORDS.split(), "")
+    words = read_variants(_LISTS["variants"]) | dict.fromkeys(_LISTS["omitted"].split(), "")
     for floor in range(1, _MAX_FLOOR + 1):
         words |= dict.fromkeys((f"{floor}f", f"{floor}fl", f"{floor}cheung"), f"fl{floor}")
     return words

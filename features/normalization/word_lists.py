@@ -1,7 +1,14 @@
-"""Lists of words as text."""
+"""The lists of words and phrases of `word_lists.toml`."""
+
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+
+WORD_LISTS = tomllib.loads(
+    files("features.normalization").joinpath("word_lists.toml").read_text(encoding="utf-8")
+)
 
 
-def read_words(text: str) -> dict[str, str]:
-    """Parse lines of `normal word: variants` into a mapping from variants to the normal word."""
-    lines = [line.split(":") for line in text.strip().splitlines()]
-    return {word: ours.strip() for ours, others in lines for word in others.split()}
+def read_variants(variants: Mapping[str, str]) -> dict[str, str]:
+    """Return the word of each of its variants."""
+    return {variant: word for word, others in variants.items() for variant in others.split()}

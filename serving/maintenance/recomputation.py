@@ -247,7 +247,7 @@ class Recomputation:
             return
         row = piece.X[len(piece.decisions)]
         pipeline = self._family[event.model_sha256].pipeline
-        pipeline.fill_row(c, row, keys, counterparts, event.sequence)
+        pipeline.fill_rows([c], row[None], keys[None], counterparts[None], [event.sequence])
         piece.decisions.append(event)
         piece.places.append(place)
         piece.channels.append(c.channel)

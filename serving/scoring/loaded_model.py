@@ -49,7 +49,7 @@ class LoadedModel:
         """Describe a consignment as a log entry: its row without history, its history keys and their counterparts."""
         X = np.zeros((1, len(self.spec)), dtype=np.float32)
         keys, counterparts = np.zeros((2, 1, len(self.pipeline.kinds)), dtype=np.uint64)
-        self.pipeline.fill_rows([c], X, keys, counterparts, sequence)
+        self.pipeline.fill_rows([c], X, keys, counterparts, [sequence])
         return X[0], keys[0], counterparts[0]
 
     def score_row(self, row: Row, channel: str) -> float:

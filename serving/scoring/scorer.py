@@ -5,6 +5,7 @@ A repeated consignment is recognized by its content and gets the recorded decisi
 
 import time
 from collections.abc import Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 import msgspec
@@ -240,7 +241,9 @@ class Scorer:
         begun, day, consignments = time.perf_counter(), arriving[0].asked.day, [each.c for each in arriving]
         X = self._clear_rows(len(arriving))
         keys, counterparts = np.zeros((2, len(arriving), self._kinds), dtype=np.uint64)
-        self.model.pipeline.fill_rows(consignments, X, keys, counterparts, self.committer.next_sequence)
+        self.model.pipeline.fill_rows(
+            consignments, X, keys, counterparts, repeat(self.committer.next_sequence)
+        )
         issued_us = [each.arrival.issued_us for each in arriving]
         self.state.record_arrivals([each.known for each in arriving], day, keys, counterparts, X, issued_us)
         self._timings.append(("features", time.perf_counter() - begun))

@@ -1,5 +1,6 @@
 """One row for one consignment: the same bits alone and in a table, and nothing from later."""
 
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def fitted(world: Tables) -> FittedParameters:
     return fit_features(records, CONFIG, labels.astype(np.int8), np.ones(600))
 
 
-@pytest.mark.parametrize("size", [1, 7, 64])
+@pytest.mark.parametrize("size", [2, 7, 64])
 def test_several_described_together_are_the_same_as_each_alone(
     world: Tables, fitted: FittedParameters, size: int
 ) -> None:
@@ -57,11 +58,11 @@ def test_several_described_together_are_the_same_as_each_alone(
     X = np.zeros((2, len(records), len(pipeline.spec)), dtype=np.float32)
     keys = np.zeros((2, len(records), len(pipeline.kinds)), dtype=np.uint64)
     counterparts = np.zeros_like(keys)
-    for place, record in enumerate(records):
-        pipeline.fill_row(record, X[0, place], keys[0, place], counterparts[0, place], sequence=500)
-    for start in range(0, len(records), size):
-        part = slice(start, start + size)
-        pipeline.fill_rows(records[part], X[1, part], keys[1, part], counterparts[1, part], sequence=500)
+    for way, length in enumerate((1, size)):
+        for start in range(0, len(records), length):
+            part = slice(start, start + length)
+            given = X[way, part], keys[way, part], counterparts[way, part]
+            pipeline.fill_rows(records[part], *given, repeat(500))
     assert X[0].tobytes() == X[1].tobytes()
     assert keys[0].tobytes() == keys[1].tobytes()
     assert counterparts[0].tobytes() == counterparts[1].tobytes()
@@ -111,7 +112,7 @@ def one_by_one(tables: Tables, fitted: FittedParameters) -> NDArray[np.float32]:
             ledger.cancel(name)
         else:
             assert event.received_at is not None
-            pipeline.fill_row(event, X[place], keys, counterparts)
+            pipeline.fill_rows([event], X[place][None], keys[None], counterparts[None])
             ledger.record_arrival(name, to_day(event.received_at), keys, counterparts, X[place])
     return X
 
@@ -195,6 +196,6 @@ def test_what_is_fitted_survives_the_bundles_form(fitted: FittedParameters) -> N
         pipeline = Pipeline(CONFIG, learnt, KEY)
         row = np.zeros(len(pipeline.spec), dtype=np.float32)
         keys = np.zeros(len(pipeline.kinds), dtype=np.uint64)
-        pipeline.fill_row(record, row, keys, np.zeros_like(keys))
+        pipeline.fill_rows([record], row[None], keys[None], np.zeros_like(keys)[None])
         rows.append(row)
     np.testing.assert_array_equal(rows[0], rows[1])

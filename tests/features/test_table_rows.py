@@ -74,8 +74,8 @@ def _make_storable(value: Any) -> Any:
 def describe_singly(pipeline: Pipeline, table: pa.Table) -> tuple[NDArray[Any], ...]:
     described = create_rows(pipeline, len(table))
     sequences = table.column(SEQUENCE).to_pylist() if SEQUENCE in table.column_names else [None] * len(table)
-    for c, sequence, *row in zip(to_consignments(table, RECORD), sequences, *described, strict=True):
-        pipeline.fill_row(c, *row, sequence)
+    for place, (c, sequence) in enumerate(zip(to_consignments(table, RECORD), sequences, strict=True)):
+        pipeline.fill_rows([c], *(array[place : place + 1] for array in described), [sequence])
     return described
 
 

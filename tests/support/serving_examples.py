@@ -55,7 +55,7 @@ def make_bundle(folder: Path, config: FeatureConfig, seed: int, target: str = "n
     pipeline = Pipeline(config, FittedParameters.create_empty(), Pseudonyms(DATA_KEY))
     X = np.zeros((ROWS, len(pipeline.spec)), dtype=np.float32)
     y = (rng.random(ROWS) < 0.3).astype(np.int8)
-    keys, counterparts = np.zeros((2, len(pipeline.kinds)), dtype=np.uint64)
+    keys = np.zeros((2, 1, len(pipeline.kinds)), dtype=np.uint64)
     record = config.build_record_type()
     goods = ("cotton t-shirts", "research chemical powder")
     for place in range(ROWS):
@@ -66,7 +66,7 @@ def make_bundle(folder: Path, config: FeatureConfig, seed: int, target: str = "n
             gross_weight_kg=float(rng.random()),
             channel=("postal", "air_cargo")[place % 2],
         )
-        pipeline.fill_row(record(**msgspec.structs.asdict(c)), X[place], keys, counterparts)
+        pipeline.fill_rows([record(**msgspec.structs.asdict(c))], X[place : place + 1], *keys)
         X[place, pipeline.history_at :] = rng.integers(0, 5, X.shape[1] - pipeline.history_at)
     X[:, pipeline.spec.get_column("history.sender.arrivals_7d")] += 3 * y
     channels = ["postal", "air_cargo"] * (ROWS // 2)

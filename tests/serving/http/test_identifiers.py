@@ -105,9 +105,9 @@ def test_a_selection_and_the_feed_give_the_spelling_back(client: Client) -> None
 def test_the_spelling_changes_no_feature() -> None:
     pipeline = Pipeline(FeatureConfig(), FittedParameters.create_empty(), Pseudonyms(DATA_KEY))
     rows = np.zeros((2, len(pipeline.spec)), dtype=np.float32)
-    keys, counterparts = np.zeros((2, len(pipeline.kinds)), dtype=np.uint64)
+    keys = np.zeros((2, 1, len(pipeline.kinds)), dtype=np.uint64)
     for name in (" rb 123456785 gb", "rb123456786gb", "057-5198 7552/H1", "180-12345675"):
         for row, spelling in zip(rows, (name, normalize_identifier(name)), strict=True):
-            pipeline.fill_row(make_consignment(spelling), row, keys, counterparts)
+            pipeline.fill_rows([make_consignment(spelling)], row[None], *keys)
         assert rows[0].tobytes() == rows[1].tobytes(), name
         assert has_valid_check_digit(name) is not None

@@ -83,7 +83,7 @@ def test_the_service_reads_the_same_features_as_the_pipeline_and_the_ledger(
     for place in range(5):
         c = make_consignment(f"RB{place % 4}", received_at=day(place), description=f"{DRUG} {place}")
         row = np.zeros(len(pipeline.spec), dtype=np.float32)
-        pipeline.fill_row(c, row, keys, counterparts)
+        pipeline.fill_rows([c], row[None], keys[None], counterparts[None])
         number = int(c.received_at.timestamp()) // 86400 if c.received_at else 0
         ledger.record_arrival(c.consignment_id, number, keys, counterparts, row)
         told = answer(client, c, "?features=true")["features"]

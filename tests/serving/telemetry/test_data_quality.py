@@ -41,10 +41,9 @@ def test_each_missing_field_and_unknown_code_is_counted(together: int) -> None:
         )
         for n in range(90)
     ]
-    keys, counterparts = np.zeros((2, len(pipeline.kinds)), dtype=np.uint64)
+    keys = np.zeros((2, 90, len(pipeline.kinds)), dtype=np.uint64)
     X = np.zeros((90, len(pipeline.spec)), dtype=np.float32)
-    for c, row in zip(cs, X, strict=True):
-        pipeline.fill_row(c, row, keys, counterparts)
+    pipeline.fill_rows(cs, X, *keys)
     for start in range(0, 90, together):
         traffic.record(cs[start : start + together], X[start : start + together])
     traffic.flush()

@@ -41,9 +41,7 @@ class Model:
 
 def described(records):
     X = np.zeros((len(records), len(PIPELINE.spec)), dtype=np.float32)
-    keys = np.zeros(len(PIPELINE.kinds), dtype=np.uint64)
-    for row, record in zip(X, records, strict=True):
-        PIPELINE.fill_row(record, row, keys, keys.copy())
+    PIPELINE.fill_features(records, X)
     X[:, PIPELINE.history_at :] = 7.0
     return X
 
