@@ -26,16 +26,9 @@ SHOWN_COLUMNS = ("consignment_id", "channel", "office", "received_at")
 
 @dataclass(frozen=True)
 class ScoreColumns:
-    """The optional columns of a score table.
+    """The optional columns of a score table: reasons as JSON text (0 to 10 a row), and the number of the version.
 
-    Attributes
-    ----------
-    reasons : int
-        Number of reasons per row, 0 to 10. They are JSON text in the column `reasons`.
-    version : str
-        Number of the registered version.
-    lowering : bool
-        Also give reasons that lower the score.
+    `lowering` also gives reasons that lower the score.
     """
 
     reasons: int = 0
@@ -59,18 +52,10 @@ def score_table(
     options: ComputeOptions | None = None,
     wanted: Mask | None = None,
 ) -> pd.DataFrame:
-    """Compute the score table of the given consignments.
+    """Compute the score table of the given consignments with the arguments of `score_chunks`.
 
-    Parameters
-    ----------
-    bundle, inputs, pseudonyms, columns, options, wanted
-        See `score_chunks`.
-
-    Returns
-    -------
-    DataFrame
-        `consignment_id`, `score` (probability), `band`, `model_version`, `office`, `received_at`, `history` (`given`
-        or `none`), and `reasons` if requested; one row per wanted consignment, in order.
+    Its columns are `consignment_id`, `score` (probability), `band`, `model_version`, `office`, `received_at`, `history` (`given` or
+    `none`), and `reasons` if requested; one row per wanted consignment, in order.
     """
     scored = score_chunks(bundle, inputs, pseudonyms, columns=columns, options=options, wanted=wanted)
     return pd.concat(scored, ignore_index=True)
@@ -85,25 +70,9 @@ def score_chunks(
     options: ComputeOptions | None = None,
     wanted: Mask | None = None,
 ) -> Iterator[pd.DataFrame]:
-    """Score consignments in chunks, in memory that does not grow with the rows.
+    """Score consignments in chunks of the table of `score_table`, at least one, in memory that does not grow with the rows.
 
-    Parameters
-    ----------
-    bundle : Bundle
-        A loaded model.
-    inputs : FeatureInputs
-        Consignments to score, past consignments, and the outcomes and alerts that may be used. Without past
-        consignments every sender looks new and the scores change; the column `history` is then `none`.
-    pseudonyms : Pseudonyms
-    columns : ScoreColumns, optional
-    options : ComputeOptions, optional
-    wanted : bool array, (given consignments,), optional
-        Rows that are scored. The others only count for history. Default: all.
-
-    Yields
-    ------
-    DataFrame
-        A chunk of the table of `score_table`; at least one.
+    Rows that are not `wanted` only count for history. Without past consignments every sender looks new and the scores change.
     """
     parameters = build_feature_parameters(bundle, pseudonyms)
     scorer = ChunkScorer.from_bundle(bundle, inputs, parameters, columns)

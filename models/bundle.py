@@ -196,7 +196,7 @@ def load_bundle(directory: Path) -> Bundle:
     )
     model = RiskModel(
         trees=Trees.from_text(_decode_text(files[TREES]), where=TREES),
-        calibration=Calibration.from_json(files[CALIBRATION], where=CALIBRATION),
+        calibration=_decode(files[CALIBRATION], Calibration, CALIBRATION),
         bands=_decode(files[BANDS], Bands, BANDS),
         spec=spec,
         context=context,

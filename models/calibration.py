@@ -12,15 +12,13 @@ the interval wide.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 from numba import njit
 from numpy.typing import NDArray
-
-from consignments.errors import BundleRefused
 
 MIN_SLOPE_POSITIVES = 20
 """Minimum number of positives. With fewer, the slope stays 1 and the channels share one intercept."""
@@ -49,20 +47,15 @@ MIN_RANDOM_POSITIVES = 10
 """Minimum number of positives among random inspections. With fewer, the level depends on the selected inspections."""
 
 Floats = NDArray[np.float64]
+Intercept = Annotated[
+    float, Meta(ge=INTERCEPT_RANGE[0] + SHIFT_RANGE[0], le=INTERCEPT_RANGE[1] + SHIFT_RANGE[1])
+]
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """The calibration of scores: probability = 1 / (1 + exp(-(slope * raw + intercept))).
+class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The calibration of scores: probability = 1 / (1 + exp(-(slope * raw + intercept))), with an intercept for each channel.
 
-    Attributes
-    ----------
-    slope : float
-        Above 0, so that the order of the raw scores is kept.
-    intercept : float
-        Intercept of a channel that is not in `channels`.
-    channels : dict
-        Channel to its intercept.
+    The slope is above 0, so that the order of the raw scores is kept. `intercept` is that of other channels.
 
     Examples
     --------
@@ -70,9 +63,9 @@ class Calibration:
     [0.5, 0.953]
     """
 
-    slope: float
-    intercept: float
-    channels: dict[str, float]
+    slope: Annotated[float, Meta(ge=SLOPE_RANGE[0], le=SLOPE_RANGE[1])]
+    intercept: Intercept
+    channels: dict[str, Intercept]
 
     def calibrate(self, raw: Floats, channel: Sequence[str]) -> Floats:
         """Compute the probability of each row, above 0 and below 1, with the same bits for one row and for many."""
@@ -83,21 +76,9 @@ class Calibration:
     def fit(cls, raw: Floats, y: NDArray[Any], weight: Floats, channel: Sequence[str]) -> "Calibration":
         """Fit the calibration on rows of a later time than the training rows of the trees.
 
-        Parameters
-        ----------
-        raw : float64 array, (n,)
-            Log-odds of the trees.
-        y : array, (n,)
-            1 positive, 0 negative.
-        weight : float64 array, (n,)
-            At least 0; usually inverse selection probabilities.
-        channel : sequence of str, (n,)
-
-        Notes
-        -----
         The fit is the posterior mode under log slope ~ N(0, `SLOPE_PRIOR_SD`) and channel intercept - pooled ~
-        N(0, `CHANNEL_PRIOR_SD`). The weights are scaled so that the positives have the weight of their effective number
-        (Kish: square of the sum over sum of squares), because inverse probabilities must not count as that many detections.
+        N(0, `CHANNEL_PRIOR_SD`). The weights, usually inverse selection probabilities, are scaled so that the positives have the weight
+        of their effective number (Kish: square of the sum over sum of squares), because they must not count as that many detections.
         With fewer than `MIN_SLOPE_POSITIVES` positives only the pooled intercept is fitted, so that the mean probability
         is the observed share with half a positive added. Without rows the raw score is not changed.
         """
@@ -112,31 +93,6 @@ class Calibration:
         member = np.array([names.index(name) for name in channel])
         slope, pooled, shifts = _fit_posterior_mode(raw, y, scaled, member, len(names))
         return cls(slope, pooled, {name: pooled + shift for name, shift in zip(names, shifts, strict=True)})
-
-    def to_json(self) -> bytes:
-        """Convert the calibration to JSON without loss of bits."""
-        return msgspec.json.encode(self, order="sorted")
-
-    @classmethod
-    def from_json(cls, data: bytes, *, where: str = "calibration.json") -> "Calibration":
-        """Parse the result of `to_json`; raise `BundleRefused` if a parameter is out of range."""
-        try:
-            read = msgspec.json.decode(data, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BundleRefused("this is not a calibration", where=where, got=str(error)) from error
-        intercepts = [read.intercept, *read.channels.values()]
-        low, high = INTERCEPT_RANGE[0] + SHIFT_RANGE[0], INTERCEPT_RANGE[1] + SHIFT_RANGE[1]
-        if (
-            not SLOPE_RANGE[0] <= read.slope <= SLOPE_RANGE[1]
-            or not low <= min(intercepts) <= max(intercepts) <= high
-        ):
-            raise BundleRefused(
-                "a parameter of the calibration is out of range",
-                where=where,
-                got=f"slope {read.slope}, intercepts {intercepts}",
-                expected=f"slope in {SLOPE_RANGE}, intercepts in {(low, high)}",
-            )
-        return read
 
 
 @njit(cache=True)
@@ -195,33 +151,9 @@ def _fit_posterior_mode(
     start = np.array([0.0, _fit_intercept(raw, y, weight), *([0.0] * channels)])
     spread = np.array([SLOPE_PRIOR_SD, np.inf, *([CHANNEL_PRIOR_SD] * channels)])
     limits = [tuple(map(math.log, SLOPE_RANGE)), INTERCEPT_RANGE, *([SHIFT_RANGE] * channels)]
-    found = minimize(
-        _PosteriorLoss(raw, y, weight, member, spread),
-        start,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=limits,
-        options={"ftol": TOLERANCE, "gtol": TOLERANCE},
-    )
-    log_slope, pooled, *shifts = found.x.tolist()
-    return min(max(math.exp(log_slope), SLOPE_RANGE[0]), SLOPE_RANGE[1]), pooled, shifts
 
-
-class _PosteriorLoss(NamedTuple):
-    """The loss of the calibration on its rows: the negative log posterior. Each parameter has a normal prior."""
-
-    raw: Floats
-    y: Floats
-    weight: Floats
-    member: NDArray[np.int64]
-    spread: Floats
-
-    def __call__(self, at: Floats) -> tuple[float, Floats]:
-        """Compute the negative log posterior and its gradient at (log slope, pooled intercept, shifts...).
-
-        It uses numpy sums instead of matrix products, whose last bit changes with the number of threads.
-        """
-        raw, y, weight, member, spread = self
+    def compute_loss(at: Floats) -> tuple[float, Floats]:
+        """Compute the negative log posterior and its gradient, by sums whose last bit does not change with the number of threads."""
         slope, shifts = math.exp(at[0]), at[2:]
         margin = slope * raw + at[1] + shifts[member]
         fit = float(np.sum(weight * np.logaddexp(0.0, np.where(y == 1, -margin, margin))))
@@ -231,6 +163,11 @@ class _PosteriorLoss(NamedTuple):
         prior = at / spread
         return fit + float(np.sum(prior * prior)) / 2, gradient + prior / spread
 
+    options = {"ftol": TOLERANCE, "gtol": TOLERANCE}
+    found = minimize(compute_loss, start, jac=True, method="L-BFGS-B", bounds=limits, options=options)
+    log_slope, pooled, *shifts = found.x.tolist()
+    return min(max(math.exp(log_slope), SLOPE_RANGE[0]), SLOPE_RANGE[1]), pooled, shifts
+
 
 def _sigmoid(margin: Floats) -> Floats:
     """Compute the logistic function, for fitting only. Scores use `compute_logistic`."""
@@ -238,16 +175,9 @@ def _sigmoid(margin: Floats) -> Floats:
 
 
 class CalibrationLevel(NamedTuple):
-    """The level of the scores: their shift, and its uncertainty.
+    """The level of the scores: their shift in log-odds, and its uncertainty from random inspections.
 
-    Attributes
-    ----------
-    shift : float
-        Added to the log-odds of every score.
-    low, high : float
-        Real positives per positive that the shifted scores predict: ends of the 95 % interval.
-    inspected, positives : int
-        Number of random inspections with a result, and of their positives.
+    `low` and `high` are real positives per positive that the shifted scores predict: the ends of the 95 % interval.
     """
 
     shift: float
@@ -273,8 +203,6 @@ class CalibrationLevel(NamedTuple):
 def estimate_level(probability: Floats, positive: NDArray[np.bool_]) -> CalibrationLevel:
     """Estimate the shift of scores from random inspections.
 
-    Notes
-    -----
     The posterior of the shift s is proportional to exp(-s^2 / (2 sd^2)) times the product of the Bernoulli probabilities at
     logit(p) + s, on a grid. The shift is its median. The interval is that of the positives which the shifted scores predict.
 
@@ -309,21 +237,11 @@ MATCHED_QUANTILES = np.linspace(0.5, 0.995, 100)
 
 
 def fit_raw_scale(raw: Floats, reference: Floats) -> tuple[float, float]:
-    """Fit the line that maps the raw scores of one fit to the scale of another fit of the same recipe.
+    """Fit the line `ratio * raw + offset` that maps the raw scores of one fit to the scale of another fit of the same recipe.
 
-    The raw scores of both are matched by a line through their quantiles (`MATCHED_QUANTILES`, least squares). So a calibration
-    of one fit on later time also applies to the other.
-
-    Parameters
-    ----------
-    raw, reference : float64 array, (n,)
-        Raw scores of both fits for the same consignments, which are in the training data of neither. Without any, the scale
-        stays.
-
-    Returns
-    -------
-    ratio, offset : float
-        `ratio * raw + offset` has the scale of the reference. The ratio is between 0.25 and 4.
+    Both are for the same consignments, which are in the training data of neither. They are matched by a line through their quantiles
+    (`MATCHED_QUANTILES`, least squares), with a ratio from 0.25 to 4. So a calibration of one fit on later time also applies to the
+    other.
 
     Examples
     --------
@@ -341,18 +259,13 @@ def fit_raw_scale(raw: Floats, reference: Floats) -> tuple[float, float]:
     return ratio, round(float(theirs.mean()) - ratio * float(mine.mean()), SCALE_DIGITS)
 
 
-def shift_calibration(calibration: Calibration, shift: float) -> Calibration:
-    """Return a calibration whose scores are shifted in log-odds."""
-    channels = {name: intercept + shift for name, intercept in calibration.channels.items()}
-    return Calibration(calibration.slope, calibration.intercept + shift, channels)
-
-
 def anchor_calibration(
     calibration: Calibration, raw: Floats, channels: Sequence[str], positive: NDArray[np.bool_]
 ) -> tuple[Calibration, CalibrationLevel]:
-    """Shift a calibration to the level that random inspections show."""
+    """Shift a calibration, in log-odds, to the level that random inspections show."""
     level = estimate_level(calibration.calibrate(raw, channels), positive)
-    return shift_calibration(calibration, level.shift), level
+    shifted = {name: intercept + level.shift for name, intercept in calibration.channels.items()}
+    return Calibration(calibration.slope, calibration.intercept + level.shift, shifted), level
 
 
 def _compute_log_likelihood(log_odds: Floats, positive: NDArray[np.bool_]) -> float:

@@ -14,19 +14,12 @@ MIN_SHOWN_SHARE, MIN_SHOWN_SCORE = 1e-3, 1e-4
 def format_number(value: float | None, sign: str = "") -> str:
     """Format a number with three significant digits; whole numbers and those from 1,000 on have no decimals.
 
-    Parameters
-    ----------
-    value : float or None
-        None and NaN are unknown.
-    sign : str
-        "+" for a difference: its sign is always written, and one too small to be shown is "0".
+    None and NaN are unknown. With the sign "+", for a difference, a number too small to be shown is "0".
 
     Examples
     --------
-    >>> format_number(1234.5), format_number(0.12345), format_number(19.0), format_number(0.00123), format_number(0.0)
-    ('1,234', '0.123', '19', '0.00123', '0')
-    >>> format_number(1e-267), format_number(0.456, "+"), format_number(-1e-9, "+"), format_number(None)
-    ('< 0.0001', '+0.456', '0', '–')
+    >>> format_number(1234.5), format_number(0.12345), format_number(0.456, "+"), format_number(None)
+    ('1,234', '0.123', '+0.456', '–')
     """
     if value is None or math.isnan(value):
         return UNKNOWN
@@ -40,21 +33,12 @@ def format_number(value: float | None, sign: str = "") -> str:
 
 
 def format_percent(value: float | None, sign: str = "", least: float = MIN_SHOWN_SHARE) -> str:
-    """Format a share as a percentage with three significant digits.
-
-    Parameters
-    ----------
-    value : float or None
-        0 to 1; None and NaN are unknown.
-    sign : str
-        "+" for a relative change.
-    least : float
-        The smallest share that is written as a number.
+    """Format a share, 0 to 1, as a percentage with three significant digits; `least` is the smallest written as a number.
 
     Examples
     --------
-    >>> format_percent(0.4531), format_percent(0.38), format_percent(1.0), format_percent(0.0), format_percent(7.22e-6)
-    ('45.3 %', '38.0 %', '100 %', '0 %', '< 0.1 %')
+    >>> format_percent(0.4531), format_percent(0.38), format_percent(7.22e-6)
+    ('45.3 %', '38.0 %', '< 0.1 %')
     """
     if value is None or not math.isfinite(value):
         return format_number(value)
@@ -66,24 +50,12 @@ def format_percent(value: float | None, sign: str = "", least: float = MIN_SHOWN
 
 
 def format_score(value: float | None) -> str:
-    """Format a score, which is a probability, as a percentage.
-
-    Examples
-    --------
-    >>> format_score(0.391), format_score(0.0004), format_score(0.00001)
-    ('39.1 %', '0.0400 %', '< 0.01 %')
-    """
+    """Format a score, which is a probability, as a percentage."""
     return format_percent(value, least=MIN_SHOWN_SCORE)
 
 
 def format_rate(value: float | None) -> str:
-    """Format a rate of something rare as one in so many.
-
-    Examples
-    --------
-    >>> format_rate(1 / 12_000), format_rate(1 / 2_314), format_rate(0.25), format_rate(0.0)
-    ('1 in 12,000', '1 in 2,310', '1 in 4', 'none')
-    """
+    """Format a rate of something rare as one in so many."""
     if value is None or math.isnan(value):
         return UNKNOWN
     if value <= 0:
@@ -92,37 +64,19 @@ def format_rate(value: float | None) -> str:
 
 
 def format_points(value: float | None) -> str:
-    """Format a difference of shares in percentage points.
-
-    Examples
-    --------
-    >>> format_points(0.0796), format_points(-0.709), format_points(0.0), format_points(None)
-    ('+7.96 points', '-70.9 points', '0 points', '–')
-    """
+    """Format a difference of shares in percentage points."""
     if value is None or math.isnan(value):
         return UNKNOWN
     return f"{format_number(100 * value, '+')} points"
 
 
 def format_count(number: float, singular: str, plural: str | None = None) -> str:
-    """Format a number with its noun.
-
-    Examples
-    --------
-    >>> format_count(1, "result"), format_count(1234, "result"), format_count(0, "country", "countries")
-    ('1 result', '1,234 results', '0 countries')
-    """
+    """Format a number with its noun."""
     return f"{format_number(number)} {singular if number == 1 else plural or f'{singular}s'}"
 
 
 def format_cell(value: Any) -> str:
-    """Format a value of a table: texts as they are, flags as yes or no, numbers with three significant digits.
-
-    Examples
-    --------
-    >>> format_cell(1234), format_cell(0.00123), format_cell("rules"), format_cell(True), format_cell(None)
-    ('1,234', '0.00123', 'rules', 'yes', '–')
-    """
+    """Format a value of a table: texts as they are, flags as yes or no, numbers with three significant digits."""
     plain = value.item() if hasattr(value, "item") else value
     if isinstance(plain, bool):
         return "yes" if plain else "no"
@@ -130,24 +84,12 @@ def format_cell(value: Any) -> str:
 
 
 def format_figure(value: Any) -> str:
-    """Format a share as a percentage, another value of a table as a cell.
-
-    Examples
-    --------
-    >>> format_figure(0.1234), format_figure(0.00042), format_figure(1234), format_figure(float("nan"))
-    ('12.3 %', '< 0.1 %', '1,234', '–')
-    """
+    """Format a share as a percentage, another value of a table as a cell."""
     return format_percent(value) if isinstance(value, float) else format_cell(value)
 
 
 def format_interval(low: str, high: str) -> str:
-    """Format an interval; one dash if neither end is known.
-
-    Examples
-    --------
-    >>> format_interval("1 %", "2 %"), format_interval("–", "–")
-    ('1 % to 2 %', '–')
-    """
+    """Format an interval; one dash if neither end is known."""
     return low if low == high == UNKNOWN else f"{low} to {high}"
 
 

@@ -72,6 +72,11 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     figures: DeployedFigures | None
     previous_sha256: str
 
+    @property
+    def title(self) -> str:
+        """Return its name for texts."""
+        return f"record {self.number} of {self.name}"
+
     def compute_sha256(self) -> str:
         """Compute the SHA-256 of the record, as hexadecimal digits."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
@@ -123,13 +128,7 @@ def _escape_cell(text: str) -> str:
 
 
 def verify_chain(records: Sequence[PromotionRecord]) -> None:
-    """Verify that the hash chain of the records is valid from the first record on, and that their times never go back.
-
-    Raises
-    ------
-    PromotionRefused
-        If a record does not fit. The error names the first one.
-    """
+    """Verify that the hash chain is valid from the first record on, and that times never go back; `PromotionRefused` if not."""
     before, earliest = GENESIS_SHA256, EARLIEST
     for number, record in enumerate(records, start=1):
         if record.number != number or record.previous_sha256 != before:

@@ -27,8 +27,8 @@ from models.mlflow_model.folder import write_mlflow_model
 from models.promotion_record import RECORD_HEADING, REPORT_END, PromotionRecord, verify_chain
 from models.signatures.record_tags import (
     PENDING_TAG,
+    RECORD_TAG,
     build_signature_tags,
-    get_record_tag,
     read_pending,
     read_records,
 )
@@ -74,7 +74,7 @@ class ModelVersion:
 
     @property
     def uri(self) -> str:
-        """Return the MLflow URI of this version."""
+        """Return its MLflow URI."""
         return f"models:/{self.name}/{self.number}"
 
 
@@ -170,14 +170,13 @@ class Registry:
     def resolve(self, uri: str, *, target: str = "nps") -> ModelVersion:
         """Find a version by `models:/NAME/3`, `models:/NAME@champion`, or a number or alias of the model of `target`.
 
-        Raises
-        ------
-        BadInput
-            If there is no such version.
-        ServiceFault
-            If MLflow does not answer.
+        Raises `BadInput` if there is no such version, and `ServiceFault` if MLflow does not answer.
         """
-        self._refuse_run(uri)
+        if RUN_ID.fullmatch(run_id := uri.removeprefix("runs:/").partition("/")[0]):
+            self.get_run_tags(run_id)
+            raise self._make_refusal(
+                "this is a run, not a version", uri, "npsrisk train --register registers a run as a version"
+            )
         name, chosen = get_model_name(target), uri
         if uri.startswith("models:/"):
             address = uri.removeprefix("models:/")
@@ -187,30 +186,15 @@ class Registry:
             with self._translate_errors():
                 found = find(name, chosen)
         except MlflowException as error:
-            raise BadInput(
-                "no such model version",
-                where=self.where,
-                got=uri,
-                expected="models:/NAME/VERSION or models:/NAME@ALIAS",
-                todo="see the Models page of MLflow, or run npsrisk train --register",
-            ) from error
+            todo = "see the Models page of MLflow, or run npsrisk train --register"
+            raise self._make_refusal("no such model version", uri, todo) from error
         return ModelVersion(
             found.name, str(found.version), str(found.run_id), dict(found.tags), tuple(found.aliases)
         )
 
-    def _refuse_run(self, uri: str) -> None:
-        """Raise `BadInput` if a run is given in place of a version."""
-        run_id = uri.removeprefix("runs:/").partition("/")[0]
-        if not RUN_ID.fullmatch(run_id):
-            return
-        self.get_run_tags(run_id)
-        raise BadInput(
-            "this is a run, not a version",
-            where=self.where,
-            got=uri,
-            expected="models:/NAME/VERSION or models:/NAME@ALIAS",
-            todo="npsrisk train --register registers a run as a version",
-        )
+    def _make_refusal(self, what: str, uri: str, todo: str) -> BadInput:
+        expected = "models:/NAME/VERSION or models:/NAME@ALIAS"
+        return BadInput(what, where=self.where, got=uri, expected=expected, todo=todo)
 
     def find_version(self, alias: str, target: str) -> ModelVersion | None:
         """Find the version that has an alias; return None if there is none."""
@@ -221,40 +205,18 @@ class Registry:
 
     def find_champion(self, target: str) -> ModelVersion | None:
         """Find the champion; return None if no version was promoted. Raises like `require_recorded_champion`."""
-        champion, name = self.find_version(CHAMPION, target), get_model_name(target)
-        self.require_recorded_champion(
-            name, champion, [each.record for each in self.list_signed_records(name)]
-        )
+        champion = self.find_version(CHAMPION, target)
+        require_recorded_champion(champion, self.list_signed_records(get_model_name(target)))
         return champion
 
-    def require_recorded_champion(
-        self, name: str, champion: ModelVersion | None, records: Sequence[PromotionRecord]
-    ) -> None:
-        """Refuse an alias `champion` that somebody moved or removed; without any record of the model it is accepted.
-
-        Raises
-        ------
-        PromotionRefused
-            If the latest record is not about the version that has the alias.
-        """
-        if records and (champion is None or champion.number != records[-1].version):
-            promoted = records[-1].version
-            raise PromotionRefused(
-                f"the alias {CHAMPION} was moved without a promotion record",
-                where=f"{name} in {self.where}",
-                got="no version" if champion is None else champion.title,
-                expected=f"version {promoted}, of the latest promotion record",
-                todo=f"find out who moved it; npsrisk promote {promoted} puts it back, on the record",
-            )
-
     def fetch_bundle(self, version: ModelVersion) -> Bundle:
-        """Fetch and verify the bundle of a version; `BundleRefused` if it was altered, or is not the registered one."""
+        """Fetch and verify the bundle of a version; `BundleRefused` if it was altered or is not the registered one."""
         bundle = load_bundle(self.download_fits(version).served)
         _require_registered("bundle", bundle, version, BUNDLE_TAG)
         return replace(bundle, version=version.number)
 
     def fetch_fits(self, version: ModelVersion) -> VersionFits:
-        """Fetch and verify both fits of a version; `BundleRefused` if one was altered, or is not the registered one."""
+        """Fetch and verify both fits of a version; raises like `fetch_bundle`."""
         fits = self.load_fits(version, self.download_fits(version))
         _require_registered("bundle", fits.served, version, BUNDLE_TAG)
         return fits
@@ -302,12 +264,8 @@ class Registry:
     def append_record(self, signed: SignedRecord) -> None:
         """Write a signed promotion record, then move the aliases; the champion becomes `previous`.
 
-        MLflow cannot compare and write at once. So the record is read again before the aliases move.
-
-        Raises
-        ------
-        PromotionRefused
-            If the chain is broken, or another reviewer wrote a record meanwhile.
+        MLflow cannot compare and write at once. So the record is read again before the aliases move. Raises `PromotionRefused` if the
+        chain is broken, or another reviewer wrote a record meanwhile.
         """
         record = signed.record
         records = [each.record for each in self.list_signed_records(record.name)]
@@ -316,28 +274,25 @@ class Registry:
             raise _make_overtaken_refusal(record)
         verify_chain([*records[: record.number - 1], record])
         self.write_signatures(signed)
-        self.client.set_registered_model_tag(record.name, get_record_tag(record), record.to_json())
+        self.client.set_registered_model_tag(
+            record.name, f"{RECORD_TAG}{record.number:06d}", record.to_json()
+        )
         *before, last = [each.record for each in self.list_signed_records(record.name)]
         if last != record:
             raise _make_overtaken_refusal(record)
         self.client.set_registered_model_tag(record.name, PENDING_TAG, "")
         version = self.resolve(f"models:/{record.name}/{record.version}")
-        self._describe_promotion(version, record, [each for each in before if each.version == record.version])
+        self.client.set_model_version_tag(record.name, record.version, "promotion", record.to_json())
+        # The record has each rule of the gate again, and its place is limited.
+        kept = self.read_description(version).rpartition(REPORT_END)[2].partition(RECORD_HEADING)[0].rstrip()
+        earlier = [each for each in before if each.version == record.version]
+        self.write_description(version, f"{kept}\n\n{record.to_markdown(earlier)}")
         if record.replaces is not None and record.replaces != record.version:
             self.client.set_registered_model_alias(record.name, PREVIOUS, record.replaces)
         self.client.set_registered_model_alias(record.name, CHAMPION, record.version)
         challenger = self.find_version(CHALLENGER, version.target)
         if challenger is not None and challenger.number == record.version:
             self.client.delete_registered_model_alias(record.name, CHALLENGER)
-
-    def _describe_promotion(
-        self, version: ModelVersion, record: PromotionRecord, earlier: Sequence[PromotionRecord]
-    ) -> None:
-        """Write a promotion record, which follows others of its version, to the tags and the description of the version."""
-        self.client.set_model_version_tag(record.name, record.version, "promotion", record.to_json())
-        # The record has each rule of the gate again, and its place is limited.
-        kept = self.read_description(version).rpartition(REPORT_END)[2].partition(RECORD_HEADING)[0].rstrip()
-        self.write_description(version, f"{kept}\n\n{record.to_markdown(earlier)}")
 
     def read_description(self, version: ModelVersion) -> str:
         """Read the description of a version, Markdown."""
@@ -460,6 +415,19 @@ def _use_address(tracking_uri: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def require_recorded_champion(champion: ModelVersion | None, records: Sequence[SignedRecord]) -> None:
+    """Raise `PromotionRefused` if somebody moved or removed the alias `champion`: the latest record is not about its version."""
+    if records and (champion is None or champion.number != records[-1].record.version):
+        promoted = records[-1].record
+        raise PromotionRefused(
+            f"the alias {CHAMPION} was moved without a promotion record",
+            where=promoted.name,
+            got="no version" if champion is None else champion.title,
+            expected=f"version {promoted.version}, of the latest promotion record",
+            todo=f"find out who moved it; npsrisk promote {promoted.version} puts it back, on the record",
+        )
+
+
 def _require_registered(what: str, bundle: Bundle, version: ModelVersion, tag: str) -> None:
     registered = version.tags.get(tag, "")
     if bundle.sha256 != registered:
@@ -475,7 +443,7 @@ def _require_registered(what: str, bundle: Bundle, version: ModelVersion, tag: s
 def _make_overtaken_refusal(record: PromotionRecord) -> PromotionRefused:
     return PromotionRefused(
         "another reviewer wrote a promotion record meanwhile",
-        where=f"record {record.number} of {record.name}",
+        where=record.title,
         got="another record in its place",
         todo="run npsrisk gate, then promote again if you still want to",
     )

@@ -44,17 +44,7 @@ GOODS_COLUMNS = (
 
 
 class SelectedConsignment(NamedTuple):
-    """A row of an inspection list.
-
-    Attributes
-    ----------
-    place : int
-        Position in the input.
-    consignment_id, office : str
-    selected_by : {"model", "random"}
-    selection_probability : float
-        Marginal probability of selection under the whole policy, by score or at random, in (0, 1].
-    """
+    """A row of an inspection list, and its marginal probability of selection under the whole policy, in (0, 1]."""
 
     place: int
     consignment_id: str
@@ -64,17 +54,9 @@ class SelectedConsignment(NamedTuple):
 
 
 class SelectionRule(NamedTuple):
-    """The rule of selection: capacity, exploration share and seed.
+    """The rule of selection: inspections per office and day, the share of them for random ones, and the seed of all draws.
 
-    Attributes
-    ----------
-    capacity : int
-        Inspections per office and day. If fewer consignments arrived, all are inspected.
-    explore : float
-        Share of the capacity for random inspections, 0 to 1. If this is not a whole number of inspections, the fraction is the
-        probability of one more.
-    seed : int
-        Seed of all random draws. The list does not depend on the order of the rows.
+    If the share is not a whole number of inspections, the fraction is the probability of one more.
     """
 
     capacity: int
@@ -89,35 +71,14 @@ def select(
     received_days: Ints,
     rule: SelectionRule,
 ) -> list[SelectedConsignment]:
-    """Select the consignments of the inspection lists.
+    """Select the consignments of the inspection lists, sorted by day and office, then by falling score.
 
-    Parameters
-    ----------
-    consignment_ids : sequence of str, (n,)
-        Distinct identifiers.
-    scores : float64 array, (n,)
-        Higher scores are inspected first; not NaN.
-    offices : sequence of str, (n,)
-        '' if unknown. Unknown offices share one capacity.
-    received_days : int64 array, (n,)
-        UTC days since 1970-01-01.
-    rule : SelectionRule
+    Days are UTC days since 1970-01-01, and unknown offices ('') share one capacity. The order of the rows does not matter. Raises
+    `BadInput` if a score is not a number, an identifier repeats, or capacity or share is out of range.
 
-    Returns
-    -------
-    list of SelectedConsignment
-        Sorted by day and office, then by falling score.
-
-    Raises
-    ------
-    BadInput
-        If a score is not a number, an identifier repeats, or capacity or share is out of range.
-
-    Notes
-    -----
-    The random sample is drawn from the remaining rows by systematic sampling along the scores: one random start, then equal
-    steps. So it spreads over all scores, each row has exactly the same probability, and every consignment has a known
-    probability above 0 (with `explore` above 0).
+    The random sample is drawn from the remaining rows by systematic sampling along the scores: one random start, then equal steps. So
+    it spreads over all scores, each row has exactly the same probability, and every consignment has a known probability above 0
+    (with `explore` above 0).
     """
     capacity, explore, seed = rule
     check_selection(consignment_ids, scores, capacity, explore)
@@ -149,21 +110,7 @@ def compute_selection_probabilities(
 def build_selection_table(
     scores: "pd.DataFrame", *, capacity: int, explore: float, seed: int
 ) -> "pd.DataFrame":
-    """Build the inspection lists from a score table.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        With `consignment_id`, `score`, `office` and `received_at`.
-    capacity, explore, seed
-        See `SelectionRule`.
-
-    Returns
-    -------
-    DataFrame
-        `consignment_id`, `office`, `selected_by`, `selection_probability`, `selected_at`. The last is the time of the last
-        arrival of the office and day, at which its list can be drawn first.
-    """
+    """Build the inspection lists from a score table; columns as in `build_list_table`."""
     ids, score, offices, days = read_score_columns(scores)
     return build_list_table(scores, select(ids, score, offices, days, SelectionRule(capacity, explore, seed)))
 
@@ -177,7 +124,10 @@ def read_score_columns(scores: "pd.DataFrame") -> tuple[list[str], Floats, list[
 
 
 def build_list_table(scores: "pd.DataFrame", rows: Sequence[SelectedConsignment]) -> "pd.DataFrame":
-    """Build the selection table of the selected rows of a score table; columns as in `build_selection_table`."""
+    """Build the selection table of the selected rows of a score table.
+
+    `selected_at` is the time of the last arrival of the office and day, at which its list can be drawn first.
+    """
     import pandas as pd
 
     _, _, offices, days = read_score_columns(scores)
@@ -261,11 +211,9 @@ def _compute_probabilities(falling: Floats, capacity: int, explore: float) -> Fl
         return np.ones(len(falling))
     fewer, part = _split_explore_share(capacity, explore)
     exact = _compute_given_explored(falling, capacity, fewer)
-    return (
-        exact
-        if not part
-        else (1 - part) * exact + part * _compute_given_explored(falling, capacity, fewer + 1)
-    )
+    if part:
+        exact = (1 - part) * exact + part * _compute_given_explored(falling, capacity, fewer + 1)
+    return exact
 
 
 def _split_explore_share(capacity: int, explore: float) -> tuple[int, float]:

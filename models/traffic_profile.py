@@ -28,38 +28,11 @@ class SourceActivity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The profile of the traffic of a period, as counts.
 
-    Attributes
-    ----------
-    first_day : str
-        ISO 8601, UTC.
-    days : int
-    capacity : int
-        Inspections per office and UTC day.
-    expected_precision : float or None
-        Mean score within the capacity: the share of positives that calibrated scores predict.
-    channels : dict
-        Channel to its number of consignments.
-    edges : list of list of float
-        Edges of the bins of each feature of the spec. Bin k has values from edge k-1 on and below edge k.
-    features : dict
-        Channel to the counts of each feature: one per bin, and the missing values last.
-    means, spreads : dict
-        Channel to mean and standard deviation of each feature over its values; None if it has no values.
-    score_edges : list of float
-    scores : dict
-        Part of the traffic, for example `channel:postal` or `office:Incheon`, to the counts of its scores.
-    mix : dict
-        Column to value to number of consignments; '' is missing.
-    missing : dict
-        Channel to column to number of consignments without it.
-    sizes : dict
-        Part of the traffic to column to its quantiles, see `training.monitoring.traffic_profile.QUANTILES`, of values above zero.
-    sources : dict
-        Column to value to the activity of this source.
-    medians : list
-        Median of each feature over its values in all channels, None if it has no values.
-    channel_medians : dict
-        Channel to the medians of its features.
+    `capacity` is inspections per office and UTC day, and `expected_precision` the mean score within it. `edges` are those of the bins of
+    each feature: bin k has values from edge k-1 on and below edge k, and the missing values are counted last. `features`, `means`,
+    `spreads`, `missing` and `channel_medians` are by channel; None if a feature has no values. `scores` are by part of the traffic, for
+    example `channel:postal`. `mix` counts the values of columns ('' is missing). `sizes` are quantiles of values above zero
+    (`training.monitoring.traffic_profile.QUANTILES`), `sources` the activity by column and value.
     """
 
     first_day: str

@@ -29,19 +29,8 @@ GRAMS_PER_KILOGRAM = 1000
 class DraftOptions(NamedTuple):
     """Values that all drafts of one call have in common.
 
-    Attributes
-    ----------
-    author : str
-        The own administration.
-    issued_at : datetime
-        Outcomes that are visible by then count.
-    key : OperationKey
-        Makes the indicators, and names the operation.
-    handling : str
-    valid_days : int
-        Validity of a warning, and of the indicators of a seizure.
-    common : frozenset of str
-        Indicators that are not sent, because many share them (`find_common_indicators`).
+    Outcomes that are visible at `issued_at` count. `key` makes the indicators, and names the operation. `common` are the indicators
+    that are not sent, because many share them.
     """
 
     author: str
@@ -75,13 +64,6 @@ def find_common_indicators(
     """Find the indicators of seizures that more than `MAX_SHARING` own consignments have.
 
     They belong to platforms, forwarders and frequent names. They would match honest traffic, and say nothing of a trafficker.
-
-    Parameters
-    ----------
-    consignments : iterable of Consignment
-        Own arrivals, for example those of the last year.
-    found : iterable of ConfirmedSeizure
-    key : OperationKey
     """
     wanted = {token for each in found for token in compute_indicators(each.consignment, key)}
     counts: Counter[str] = Counter()
@@ -91,15 +73,7 @@ def find_common_indicators(
 
 
 def draft_seizure(found: ConfirmedSeizure, options: DraftOptions, reference: str) -> Seizure:
-    """Draft the message of a seizure: its facts in clear, its parties as indicators.
-
-    Parameters
-    ----------
-    found : ConfirmedSeizure
-    options : DraftOptions
-    reference : str
-        Reference of the case, from which nobody else can compute the identifier of the consignment.
-    """
+    """Draft the message of a seizure: its facts in clear, its parties as indicators."""
     c, outcome = found
     return Seizure(
         message_id=f"S-{reference}",

@@ -25,19 +25,7 @@ CRITERIA = "criteria"
 
 
 class HuntTarget(NamedTuple):
-    """Target of a hunt.
-
-    Attributes
-    ----------
-    name : str
-        Identifier of the consignment or the alert.
-    text : str
-        What it is, for an officer.
-    alert : Alert
-        Its criteria and indicators.
-    keys : OperationKeys or None
-        Keys of its indicators; None for the installed ones.
-    """
+    """Target of a hunt: identifier, text for an officer, criteria and indicators, and their keys (None for the installed ones)."""
 
     name: str
     text: str
@@ -63,14 +51,7 @@ def build_consignment_target(c: Consignment, as_of: datetime, text: str = "") ->
 
 
 class HuntMatcher:
-    """A finder of what consignments share with a target, whenever the target was valid.
-
-    Parameters
-    ----------
-    target : HuntTarget
-    begins_at : datetime
-        Consignments received earlier share nothing.
-    """
+    """A finder of what consignments share with a target, whenever it was valid; those received before `begins_at` share nothing."""
 
     def __init__(self, target: HuntTarget, begins_at: datetime) -> None:
         lasting = structs.replace(target.alert, issued_at=begins_at, expires_at=None)
@@ -87,12 +68,8 @@ def count_shared(
 ) -> list[SharedCount]:
     """Count consignments by each kind of identifier that they share with the target, the most frequent first.
 
-    Parameters
-    ----------
-    hits : iterable of (names, state)
-        What each consignment shares, and its state.
-    passed, released : str
-        States of consignments that passed without an inspection; a released one passed too.
+    A hit has the names that a consignment shares, and its state. `passed` and `released` are states of consignments that passed
+    without an inspection; a released one passed too.
     """
     every: Counter[tuple[str, str]] = Counter()
     for names, state in hits:

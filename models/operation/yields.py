@@ -16,15 +16,7 @@ from features.normalization.normal_forms import normalize_consignment
 
 
 class InspectionResult(NamedTuple):
-    """Result of an inspection so far; a consignment that was not presented has none.
-
-    Attributes
-    ----------
-    final : bool
-        Whether its result is known.
-    positive, offence : bool
-        Whether the target, and any offence, was found.
-    """
+    """Result of an inspection so far: whether it is known, and whether the target and any offence was found."""
 
     final: bool
     positive: bool
@@ -41,19 +33,7 @@ class InspectionResult(NamedTuple):
 
 
 class YieldCounts(NamedTuple):
-    """Counts of one alert.
-
-    Attributes
-    ----------
-    matched : int
-        Consignments that it matched.
-    seen : int
-        Of those: with one of its indicators.
-    last_seen_on : str or None
-        Day of the last of these.
-    inspected, known, positives, offences : int
-        Of the matched: presented to inspection, with a final result, with the target, with any offence.
-    """
+    """Counts of one alert: consignments that it matched, those of them with one of its indicators, and results of the matched."""
 
     matched: int
     seen: int
@@ -65,13 +45,7 @@ class YieldCounts(NamedTuple):
 
 
 class MatchCounter:
-    """A counter of the consignments that alerts match.
-
-    Parameters
-    ----------
-    keys : OperationKeys, optional
-        Keys of the indicators. Default: the installed ones.
-    """
+    """A counter of the consignments that alerts match; without keys, the installed ones make their indicators."""
 
     def __init__(self, keys: OperationKeys | None = None) -> None:
         self._every = Alerts(keys=keys)
@@ -80,14 +54,7 @@ class MatchCounter:
         self._seen: dict[str, dict[str, str]] = {}
 
     def add_alert(self, alert: Alert, sequence: int | None = None) -> None:
-        """Add an alert, or a new version of one.
-
-        Parameters
-        ----------
-        alert : Alert
-        sequence : int, optional
-            Its sequence number in the log: earlier consignments keep their match with the earlier version.
-        """
+        """Add an alert or a new version; with its sequence number, earlier consignments keep their match with the earlier one."""
         self._current[alert.alert_id] = alert
         self._every.add(alert, sequence)
 
@@ -108,15 +75,8 @@ class MatchCounter:
                 self._seen.setdefault(alert_id, {})[c.consignment_id] = f"{c.received_at:%Y-%m-%d}"
 
     def count(self, alert_id: str, results: Mapping[str, InspectionResult]) -> YieldCounts:
-        """Count the matches of an alert and their results.
-
-        Parameters
-        ----------
-        alert_id : str
-        results : mapping
-            Result of each consignment that was presented to inspection, by its identifier.
-        """
-        matched, seen = self._matched.get(alert_id, set()).copy(), self._seen.get(alert_id, {}).copy()
+        """Count the matches of an alert, and the results of those that were presented to inspection, by identifier."""
+        matched, seen = self._matched.get(alert_id, set()), self._seen.get(alert_id, {})
         mine = [results[name] for name in matched if name in results]
         return YieldCounts(
             len(matched),

@@ -17,7 +17,7 @@ READING_SUFFIX = "_a_consignment"
 
 
 class KeyColumns(NamedTuple):
-    """The readings of one key in a row, and how a text calls it."""
+    """The columns of one key in a row, and how a text calls it."""
 
     kind: str
     finds: int
@@ -25,31 +25,25 @@ class KeyColumns(NamedTuple):
     of: str
 
 
-class KeyDetections:
+class KeyDetections(NamedTuple):
     """Names the key whose earlier consignments had the highest share of detections."""
 
-    def __init__(self, template: ReasonTemplate, keys: Sequence[KeyColumns]) -> None:
-        self._template, self._keys = template, tuple(keys)
+    template: ReasonTemplate
+    keys: Sequence[KeyColumns]
 
     def describe(self, row: NDArray[np.float32]) -> tuple[str, str]:
         """Return the kind of the key and its text; '' and '' if no key has a detection, or the row holds no plain counts."""
-        best, most = None, 0.0
-        for key in self._keys:
-            finds, arrivals = float(row[key.finds]), float(row[key.arrivals])
-            if not 0 < finds <= arrivals:
-                continue
-            # The share by which the feature itself was chosen (features.history.kernels).
-            share = finds / (arrivals + ADDED_ARRIVALS)
-            if share > most:
-                best, most = (finds, arrivals, key), share
-        if best is None:
+        counted = [(float(row[key.finds]), float(row[key.arrivals]), key) for key in self.keys]
+        found = [each for each in counted if 0 < each[0] <= each[1]]
+        if not found:
             return "", ""
-        finds, arrivals, (kind, _, _, of) = best
-        text = self._template.single_key if arrivals == 1 else self._template.several_key
-        shown = {"{finds}": f"{round(finds):,}", "{arrivals}": f"{round(arrivals):,}", "{of}": of}
+        # The share by which the feature itself was chosen (features.history.kernels).
+        finds, arrivals, key = max(found, key=lambda each: each[0] / (each[1] + ADDED_ARRIVALS))
+        text = self.template.single_key if arrivals == 1 else self.template.several_key
+        shown = {"{finds}": f"{round(finds):,}", "{arrivals}": f"{round(arrivals):,}", "{of}": key.of}
         for mark, word in shown.items():
             text = text.replace(mark, word)
-        return kind, text
+        return key.kind, text
 
 
 def build_key_detections(

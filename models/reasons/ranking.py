@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from features.goods.naming import QUOTED_FEATURES, GoodsWords
 from features.spec import Spec
-from models.reasons.key_detections import KeyDetections, build_key_detections
+from models.reasons.key_detections import build_key_detections
 from models.reasons.sentences import (
     CURRENCY,
     NO_CONTEXT,
@@ -91,7 +91,8 @@ class ReasonRanker:
 
     def __init__(self, spec: Spec, context: ReasonContext = NO_CONTEXT, language: str | None = None) -> None:
         self.context, self.language = context, language or get_language()
-        self._spec, self._phrases = spec, load_text_table(self.language).phrases
+        table = load_text_table(self.language)
+        self._spec, self._phrases = spec, table.phrases
         self._any_channel = build_sentences(spec.features, context, self.language)
         self._by_channel = {
             float(code): build_sentences(spec.features, context, self.language, channel)
@@ -107,35 +108,23 @@ class ReasonRanker:
         self._words_of = {
             at: feature.name for at, feature in enumerate(spec) if feature.name in QUOTED_FEATURES
         }
-        self._detections = self._build_detections()
+        built = (
+            build_key_detections(feature, spec, get_template(feature, self.language), table)
+            for feature in spec
+        )
+        self._detections = {at: each for at, each in enumerate(built) if each is not None}
         self._currencies = [show_code(name) for name in context.vocabularies.get("currency", ())]
         self._currency_at = spec.names.index(CURRENCY_FEATURE) if CURRENCY_FEATURE in spec.names else None
 
     def rank(
         self, row: Row, contributions: Floats, top: int, *, lowering: bool = False, goods: str = ""
     ) -> list[Reason]:
-        """Return the reasons that weigh most.
+        """Return the `top` reasons that weigh most; `contributions` are in log-odds, and what follows the features is not looked at.
 
-        Parameters
-        ----------
-        row : float32 array, (features,)
-            The values of the features.
-        contributions : float64 array, (features,) or longer
-            In log-odds; what follows the features, as the expected value, is not looked at.
-        top : int
-            At most this many.
-        lowering : bool
-            Also give reasons that lower the score, or leave it, and those that only repeat what others say.
-        goods : str
-            The goods text of the row, from `features.normalization.normal_forms.get_goods_text`, whose words are quoted; '' if
-            it is not at hand.
-
-        Returns
-        -------
-        list of Reason
-            The largest contribution first, equal ones in the order of their codes; those on which an officer cannot act
-            come after all others that raise the score. With `lowering` and `top` large enough their contributions and
-            the expected value add up to the raw score.
+        The largest contribution is first, equal ones in the order of their codes. Those on which an officer cannot act come after all
+        others that raise the score. With `lowering`, reasons that lower or leave the score, or repeat what others say, are given too:
+        all contributions and the expected value then add up to the raw score. `goods` is the goods text of the row
+        (`features.normalization.normal_forms.get_goods_text`), whose words are quoted.
         """
         shares = contributions[: len(self._any_channel)]
         sums = np.bincount(self._group, weights=shares, minlength=len(self._codes)).astype(np.float64)
@@ -156,20 +145,12 @@ class ReasonRanker:
 
     def list_codes(self) -> list[ReasonCode]:
         """List all codes with the texts of their features."""
-        features = self._spec.features
+        texts = [
+            FeatureTexts(each.name, each.unit, get_template(each, self.language).list_texts())
+            for each in self._spec
+        ]
         return [
-            ReasonCode(
-                code,
-                last,
-                [
-                    FeatureTexts(
-                        features[at].name,
-                        features[at].unit,
-                        get_template(features[at], self.language).list_texts(),
-                    )
-                    for at in members
-                ],
-            )
+            ReasonCode(code, last, [texts[at] for at in members])
             for code, last, members in zip(self._codes, self._last, self._members, strict=True)
         ]
 
@@ -188,14 +169,6 @@ class ReasonRanker:
                 yield place
         yield from later
         yield from order[small:] if lowering else order[small:raising]
-
-    def _build_detections(self) -> dict[int, KeyDetections]:
-        table = load_text_table(self.language)
-        built = (
-            build_key_detections(feature, self._spec, get_template(feature, self.language), table)
-            for feature in self._spec
-        )
-        return {at: each for at, each in enumerate(built) if each is not None}
 
     def _choose_sentences(self, row: Row) -> list[Sentence]:
         """Choose the sentences of the row's channel, which compare with its traffic."""

@@ -31,18 +31,9 @@ MAX_CODE_LETTERS = 3
 
 
 class ReasonContext(NamedTuple):
-    """Knowledge of a model beyond its spec, with which its reasons compare and name.
+    """Knowledge of a model beyond its spec: the median of each feature, values by code, weights of n-grams of goods texts.
 
-    Attributes
-    ----------
-    medians : sequence of float or None
-        Each feature's median over the reference traffic; empty if none are kept.
-    vocabularies : mapping
-        Column to its known values; a code is the place of a value, from 1.
-    text_weights : float32 array or None
-        Of n-grams of goods texts, so that the words that weigh most can be quoted.
-    channel_medians : mapping
-        Channel to the medians over its traffic, which come before `medians` for a row of that channel.
+    The code of a value is its place in its vocabulary, from 1. The medians of a channel come before those of all traffic.
     """
 
     medians: Sequence[float | None] = ()
@@ -55,20 +46,10 @@ NO_CONTEXT = ReasonContext()
 
 
 class Fact(NamedTuple):
-    """Statement of one feature about one row, and its text in each place of a reason.
+    """Statement of one feature about one row, and its text in each place of a reason: alone, as the first, or as a further one.
 
-    Attributes
-    ----------
-    text : str
-        Without what is usual.
-    alone, first, further : str
-        As the only fact of a reason, the first of several, or one of those after it.
-    value : float or None
-        As an answer gives it; None if it is missing or a code.
-    missing : bool
-        The feature has no value.
-    implied_by : str
-        Text of another fact from which this one follows; '' if there is none.
+    `value` is as an answer gives it: None if it is missing or a code. `implied_by` is the text of another fact from which this one
+    follows; '' if there is none.
     """
 
     text: str
@@ -81,26 +62,10 @@ class Fact(NamedTuple):
 
 
 class Sentence:
-    """Texts of one feature at any value.
+    """Texts of one feature at any value, compared with its median over the traffic of a channel ('' for all).
 
-    Parameters
-    ----------
-    feature : Feature
-    median : float or None
-        What is usual.
-    context : ReasonContext
-    language : str
-    channel : str
-        The traffic over which the median was taken; '' for all.
-
-    Attributes
-    ----------
-    fact : str
-        Features of one fact say nearly the same.
-    last : bool
-        An officer cannot act on it.
-    usual : float or None
-        As an answer gives it; None of flags and codes, which have nothing to compare.
+    Features of one `fact` say nearly the same. An officer cannot act on a feature that is `last`. `usual` is as an answer gives it:
+    None of flags and codes, which have nothing to compare.
     """
 
     def __init__(

@@ -67,19 +67,7 @@ class ReasonTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReasonPhrases(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Phrases around values.
-
-    Attributes
-    ----------
-    usual, usual_joined : str
-        What is usual, after a single fact and after one of several; {traffic} says of what.
-    words, quote : str
-        The words of the goods text on which a fact rests, and each of them.
-    at_least, huge : str
-        A value at its cap, and one that is too large to be shown.
-    currency : str
-        The currency of a row that gives none.
-    """
+    """Phrases around values: what is usual (alone, and after one of several facts), quoted words, caps, an unknown currency."""
 
     usual: str
     usual_joined: str
@@ -91,25 +79,11 @@ class ReasonPhrases(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TextTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One language.
+    """The texts of one language, by which a feature is described.
 
-    Attributes
-    ----------
-    language : str
-        Its own name.
-    needs_review : bool
-        No native speaker has read it.
-    phrases : ReasonPhrases
-    feature, side, reading, side_reading, declared : dict
-        Templates of single features; of both parties; of history by reading; of declared columns by kind.
-    party, key : dict
-        What is filled into templates of a party, and of a kind of key.
-    traffic : dict
-        Channel to what is put after "usual".
-    codes : dict
-        Table to the words of its codes.
-    column : dict
-        Column to what an officer calls it.
+    `feature` has templates of single features, `side` of both parties, `reading` and `side_reading` of history, `declared` of declared
+    columns by kind. `party` and `key` are filled into templates. `traffic` follows "usual" for a channel. `codes` and `column` name
+    codes and columns. `needs_review` is true until a native speaker has read the table.
     """
 
     language: str
@@ -182,13 +156,7 @@ CODE_NAMES: dict[str, tuple[str, ...]] = {
 
 
 def get_language() -> str:
-    """Return the language of reasons that the environment names, English by default.
-
-    Raises
-    ------
-    BadSetting
-        If there is no table of it.
-    """
+    """Return the language of reasons that the environment names, English by default; `BadSetting` if there is no table of it."""
     language = os.environ.get(LANGUAGE_VARIABLE) or DEFAULT_LANGUAGE
     if language not in LANGUAGES:
         raise BadSetting(

@@ -21,7 +21,7 @@ from typing import Annotated, ClassVar, Generic, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from consignments.errors import BadSetting, PromotionRefused
+from consignments.errors import BadSetting
 from consignments.exchange.documents import PartnerName
 from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from models.signatures.envelope import PAYLOAD_TYPE, Signature, encode_for_signing
@@ -187,30 +187,6 @@ class Approvers(KeyHolders[Approver]):
         found = self.find_signers(statement, signatures, at)
         return [name for name, each in found.items() if each.role in roles]
 
-    def require(
-        self, statement: bytes, signatures: Iterable[Signature], at: datetime, where: str
-    ) -> list[str]:
-        """Return who signed a statement; `PromotionRefused` if too few approvers did, or it was changed."""
-        if not self.approver_count:
-            raise PromotionRefused(
-                "nobody may approve a promotion yet",
-                where=self.where,
-                got="no approver",
-                expected="the public key of each approver",
-                todo="create a key with npsrisk keys create --name NAME, or add one with npsrisk keys trust",
-            )
-        signed = list(signatures)
-        signers = self.list_signers(statement, signed, at)
-        if len(signers) < self.signatures:
-            raise PromotionRefused(
-                "the promotion record is not signed by those who may approve",
-                where=where,
-                got=_describe_signatures(signed, signers),
-                expected=f"{self.signatures} of the approvers in {self.where}",
-                todo="promote again with the key of an approver; if nobody did this knowingly, find out who wrote to the registry",
-            )
-        return signers
-
 
 class Partners(KeyHolders[Partner]):
     """The administrations whose messages are accepted."""
@@ -225,13 +201,6 @@ class Partners(KeyHolders[Partner]):
     def write(self, path: Path) -> None:
         """Write the file."""
         self._write_file(path, ["# Partners whose messages are accepted (npsrisk exchange trust)."])
-
-
-def _describe_signatures(signatures: list[Signature], signers: list[str]) -> str:
-    if not signatures:
-        return "no signature"
-    good = f"signatures by {', '.join(signers)} hold" if signers else "no signature holds"
-    return f"{len(signatures)} signature{'s' if len(signatures) > 1 else ''}; {good}"
 
 
 def _format(value: str | datetime) -> str:

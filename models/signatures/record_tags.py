@@ -8,18 +8,18 @@ Each signature has a tag of its own, so that persons who sign at once keep their
 """
 
 from collections.abc import Mapping
+from itertools import chain
 
+import msgspec
+
+from consignments.errors import PromotionRefused
 from models.promotion_record import PromotionRecord
-from models.signatures.signed_record import SignedRecord, encode_signatures, read_signatures
+from models.signatures.envelope import Signature
+from models.signatures.signed_record import SignedRecord
 
 RECORD_TAG, SIGNATURES_TAG = "promotion/", "signatures/"
 PENDING_TAG = "pending"
 HASH_DIGITS = 16
-
-
-def get_record_tag(record: PromotionRecord) -> str:
-    """Return the tag of a record."""
-    return f"{RECORD_TAG}{record.number:06d}"
 
 
 def get_signatures_tag(record: PromotionRecord) -> str:
@@ -31,7 +31,8 @@ def build_signature_tags(signed: SignedRecord) -> dict[str, str]:
     """Build the tags of the signatures of a record."""
     beginning = get_signatures_tag(signed.record)
     return {
-        f"{beginning}{each.keyid[:HASH_DIGITS]}": encode_signatures((each,)) for each in signed.signatures
+        f"{beginning}{each.keyid[:HASH_DIGITS]}": msgspec.json.encode([each]).decode()
+        for each in signed.signatures
     }
 
 
@@ -50,4 +51,10 @@ def _read_record(tags: Mapping[str, str], key: str) -> SignedRecord:
     record = PromotionRecord.from_json(tags[key])
     beginning = get_signatures_tag(record)
     texts = [tags[each] for each in sorted(tags) if each.startswith(beginning)]
-    return SignedRecord(record, tuple(each for text in texts for each in read_signatures(text)))
+    try:
+        read = [msgspec.json.decode(text, type=tuple[Signature, ...]) for text in texts]
+    except msgspec.DecodeError as error:
+        raise PromotionRefused(
+            "the signatures of a promotion record cannot be read", got=str(error)
+        ) from error
+    return SignedRecord(record, tuple(chain(*read)))

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from consignments.errors import PromotionRefused
+from models.formats import format_count
 from models.promotion_record import PromotionRecord, verify_chain
 from models.signatures.envelope import (
     PAYLOAD_TYPE,
@@ -44,9 +45,28 @@ class SignedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return approvers.list_signers(self.build_statement(), self.signatures, self.record.approved_at)
 
     def require_approval(self, approvers: Approvers) -> list[str]:
-        """Return the names of those who signed; `PromotionRefused` if they are too few."""
-        where = f"record {self.record.number} of {self.record.name}"
-        return approvers.require(self.build_statement(), self.signatures, self.record.approved_at, where)
+        """Return the names of those who signed; `PromotionRefused` if too few approvers did, or the record was changed."""
+        if not approvers.approver_count:
+            raise PromotionRefused(
+                "nobody may approve a promotion yet",
+                where=approvers.where,
+                got="no approver",
+                expected="the public key of each approver",
+                todo="create a key with npsrisk keys create --name NAME, or add one with npsrisk keys trust",
+            )
+        signers = self.list_signers(approvers)
+        if len(signers) < approvers.signatures:
+            good = f"signatures by {', '.join(signers)} hold" if signers else "no signature holds"
+            raise PromotionRefused(
+                "the promotion record is not signed by those who may approve",
+                where=self.record.title,
+                got=f"{format_count(len(self.signatures), 'signature')}; {good}"
+                if self.signatures
+                else "no signature",
+                expected=f"{approvers.signatures} of the approvers in {approvers.where}",
+                todo="promote again with the key of an approver; if nobody did this knowingly, find out who wrote to the registry",
+            )
+        return signers
 
     def to_envelope(self) -> dict[str, Any]:
         """Return the DSSE envelope as plain values."""
@@ -65,25 +85,10 @@ class SignedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if envelope.payload_type != PAYLOAD_TYPE or signed.build_statement() != envelope.get_statement():
             raise PromotionRefused(
                 "a signed statement is not that of its promotion record",
-                where=f"record {record.number} of {record.name}",
+                where=record.title,
                 todo="publish again",
             )
         return signed
-
-
-def encode_signatures(signatures: tuple[Signature, ...]) -> str:
-    """Encode signatures as JSON."""
-    return msgspec.json.encode(signatures).decode()
-
-
-def read_signatures(text: str) -> tuple[Signature, ...]:
-    """Read a list of signatures; `PromotionRefused` if it cannot be read."""
-    try:
-        return msgspec.json.decode(text, type=tuple[Signature, ...])
-    except msgspec.DecodeError as error:
-        raise PromotionRefused(
-            "the signatures of a promotion record cannot be read", got=str(error)
-        ) from error
 
 
 def verify_signed_chain(records: Sequence[SignedRecord], approvers: Approvers) -> None:
@@ -96,7 +101,7 @@ def verify_signed_chain(records: Sequence[SignedRecord], approvers: Approvers) -
         if not each.list_signers(approvers):
             raise PromotionRefused(
                 "no approver signed this promotion record, or it was changed",
-                where=f"record {each.record.number} of {each.record.name}",
+                where=each.record.title,
                 got=f"{len(each.signatures)} signatures, none of which holds",
                 expected=f"the signature of an approver in {approvers.where}",
                 todo="find out who changed the registry; an approver who has left stays in the file, with `until`",

@@ -17,7 +17,7 @@ from consignments.errors import BadInput, BundleRefused, PromotionRefused
 from consignments.files.whole_files import PRIVATE_FOLDER_MODE, PUBLIC_MODE, replace_file
 from models.bundle import Bundle, load_bundle
 from models.promotion_record import PromotionRecord
-from models.registry import CHAMPION, ModelVersion, Registry
+from models.registry import CHAMPION, ModelVersion, Registry, require_recorded_champion
 from models.signatures.key_holders import Approvers
 from models.signatures.signed_record import SignedRecord, find_approval
 from serving.deployment.releases import Role, find_release_folder, read_release
@@ -47,7 +47,7 @@ def publish(registry: Registry, uri: str, settings: Settings) -> dict[str, Any]:
     approvers, records = Approvers.read(settings.approvers_file), registry.list_signed_records(version.name)
     # Without records `find_approval` refuses.
     if uri.endswith(f"@{CHAMPION}"):
-        registry.require_recorded_champion(version.name, version, [each.record for each in records])
+        require_recorded_champion(version, records)
     approval = find_approval(records, version.name, version.number, fetched.bundle.sha256, approvers)
     _require_released_record(version.name, records, settings.state_dir, approvers)
     return _place(fetched, approval, settings.state_dir / "models", "current")

@@ -38,6 +38,12 @@ def test_a_share_below_a_tenth_of_a_percent_says_so():
     ]
 
 
+def test_what_is_too_small_to_be_shown_says_so_and_a_difference_is_zero():
+    assert [format_number(value) for value in (1e-267, -1e-9)] == ["< 0.0001", "> -0.0001"]
+    assert [format_number(value, "+") for value in (0.456, -1e-9)] == ["+0.456", "0"]
+    assert [format_score(value) for value in (0.391, 0.0004, 0.00001)] == ["39.1 %", "0.0400 %", "< 0.01 %"]
+
+
 def test_rare_things_are_one_in_so_many():
     assert [format_rate(value) for value in (1 / 12_000, 1 / 2_314, 0.0)] == [
         "1 in 12,000",

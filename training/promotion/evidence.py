@@ -12,7 +12,14 @@ from typing import NamedTuple
 from consignments.errors import BundleRefused, PromotionRefused
 from models.bundle import Bundle
 from models.promotion_record import PromotionRecord
-from models.registry import BUNDLE_TAG, CHAMPION, ModelVersion, Registry, VersionFits
+from models.registry import (
+    BUNDLE_TAG,
+    CHAMPION,
+    ModelVersion,
+    Registry,
+    VersionFits,
+    require_recorded_champion,
+)
 from models.signatures.key_holders import Approvers
 from models.signatures.signed_record import SignedRecord
 from training.config import CONFIG_FILE, EvaluationConfig, hash_settings, parse_config_json
@@ -64,8 +71,7 @@ class VersionHistory(NamedTuple):
         champion = registry.find_version(CHAMPION, version.target)
         last = records[-1].record if records else None
         if last is None or last.version != version.number:
-            plain = [each.record for each in records]
-            registry.require_recorded_champion(version.name, champion, plain)
+            require_recorded_champion(champion, records)
         elif champion is None or champion.number != version.number:
             replaced = None if last.replaces == version.number else last.replaces
             champion = None if replaced is None else registry.resolve(f"models:/{version.name}/{replaced}")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.signing import APPROVERS, PAIR, REVIEWER, SECOND, STRANGER
+from support.signing import APPROVERS, PAIR, REVIEWER, SECOND, STRANGER, sign_record
 
 from consignments.errors import BadInput, BadSetting, PromotionRefused
 from models.signatures.envelope import Signature, sign_statement
@@ -30,7 +30,7 @@ def test_the_file_gives_back_what_was_written(tmp_path: Path) -> None:
 def test_without_a_file_nobody_may_approve(tmp_path: Path) -> None:
     approvers = Approvers.read(tmp_path / "none.toml")
     with pytest.raises(PromotionRefused, match="nobody may approve"):
-        approvers.require(STATEMENT, [sign_statement(STATEMENT, REVIEWER)], AT, "record 1")
+        sign_record().sign(REVIEWER).require_approval(approvers)
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,15 @@ from consignments.errors import PromotionRefused
 from models.promotion_record import GENESIS_SHA256
 from models.signatures.envelope import Envelope
 from models.signatures.keys import VerifyingKey
+from models.signatures.record_tags import (
+    RECORD_TAG,
+    build_signature_tags,
+    get_signatures_tag,
+    read_records,
+)
 from models.signatures.signed_record import (
     SignedRecord,
-    encode_signatures,
     find_approval,
-    read_signatures,
     verify_signed_chain,
 )
 
@@ -90,9 +94,11 @@ def test_one_key_signs_once() -> None:
     twice = sign_record().sign(REVIEWER).sign(SECOND)
     assert [each.keyid for each in twice.signatures] == [REVIEWER.public.key_id, SECOND.public.key_id]
     assert twice.list_signers(PAIR) == ["a reviewer", "a second reviewer"]
-    assert read_signatures(encode_signatures(twice.signatures)) == twice.signatures
+    name, record = RECORD_TAG + "000001", twice.record.to_json()
+    tags = {name: record} | build_signature_tags(twice)
+    assert read_records(tags) == [twice]
     with pytest.raises(PromotionRefused, match="cannot be read"):
-        read_signatures("[1]")
+        read_records({name: record, f"{get_signatures_tag(twice.record)}0": "[1]"})
 
 
 def test_an_envelope_is_a_dsse_envelope_that_other_tools_can_verify() -> None:
