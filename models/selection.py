@@ -243,13 +243,8 @@ class RandomDraw:
 
     def order(self, places: Ints, scores: Floats, consignment_ids: Sequence[str]) -> Ints:
         """Sort positions by falling score, and equal scores by their random numbers."""
-        return places[np.lexsort((self.draw_for_rows(places, consignment_ids), -scores[places]))]
-
-    def draw_for_rows(self, places: Ints, consignment_ids: Sequence[str], purpose: str = "row") -> Floats:
-        """Compute a random number in [0, 1) per row."""
-        return np.array(
-            [self.draw_number(f"{purpose} {consignment_ids[place]}") for place in places.tolist()]
-        )
+        drawn = [self.draw_number(f"row {consignment_ids[place]}") for place in places.tolist()]
+        return places[np.lexsort((drawn, -scores[places]))]
 
     def choose(
         self, rows: int, capacity: int, explore: float

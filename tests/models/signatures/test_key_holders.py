@@ -10,6 +10,7 @@ from support.signing import APPROVERS, PAIR, REVIEWER, SECOND, STRANGER, sign_re
 from consignments.errors import BadInput, BadSetting, PromotionRefused
 from models.signatures.envelope import Signature, sign_statement
 from models.signatures.key_holders import Approver, Approvers, Partners
+from models.signatures.signed_record import SignedRecord
 
 AT = datetime(2025, 1, 1, tzinfo=UTC)
 STATEMENT = b'{"a":1}'
@@ -30,7 +31,7 @@ def test_the_file_gives_back_what_was_written(tmp_path: Path) -> None:
 def test_without_a_file_nobody_may_approve(tmp_path: Path) -> None:
     approvers = Approvers.read(tmp_path / "none.toml")
     with pytest.raises(PromotionRefused, match="nobody may approve"):
-        sign_record().sign(REVIEWER).require_approval(approvers)
+        sign_record().require_approval(approvers)
 
 
 @pytest.mark.parametrize(
@@ -81,11 +82,12 @@ def test_only_signatures_of_approvers_over_the_very_statement_count() -> None:
 
 
 def test_two_must_sign_and_one_person_counts_once() -> None:
-    first, second = sign_statement(STATEMENT, REVIEWER), sign_statement(STATEMENT, SECOND)
-    for signatures in ([], [first], [first, first]):
+    both = sign_record().sign(SECOND)
+    first, _ = both.signatures
+    for signatures in ((), (first,), (first, first)):
         with pytest.raises(PromotionRefused, match="2 of the approvers"):
-            PAIR.require(STATEMENT, signatures, AT, "record 1")
-    assert PAIR.require(STATEMENT, [first, second], AT, "record 1") == ["a reviewer", "a second reviewer"]
+            SignedRecord(both.record, signatures).require_approval(PAIR)
+    assert both.require_approval(PAIR) == ["a reviewer", "a second reviewer"]
 
 
 def test_a_key_that_has_ended_approves_nothing_later() -> None:
@@ -101,7 +103,7 @@ def test_an_evaluator_signs_evidence_and_no_promotion() -> None:
     assert both.list_signers(STATEMENT, signed, AT) == []
     assert both.list_signers(STATEMENT, signed, AT, ("approver", "evaluator")) == ["an evaluator"]
     with pytest.raises(PromotionRefused, match="not signed by those who may approve"):
-        both.require(STATEMENT, signed, AT, "record 1")
+        SignedRecord(sign_record().record).sign(SECOND).require_approval(both)
 
 
 def test_an_evaluator_does_not_count_among_those_who_must_sign() -> None:
@@ -109,7 +111,7 @@ def test_an_evaluator_does_not_count_among_those_who_must_sign() -> None:
     with pytest.raises(BadSetting, match="more signatures are required"):
         Approvers([*APPROVERS.members, evaluator], 2)
     with pytest.raises(PromotionRefused, match="nobody may approve"):
-        Approvers([evaluator]).require(STATEMENT, [sign_statement(STATEMENT, SECOND)], AT, "record 1")
+        sign_record().sign(SECOND).require_approval(Approvers([evaluator]))
 
 
 def test_a_partner_has_no_role(tmp_path: Path) -> None:
