@@ -243,7 +243,7 @@ class RandomDraw:
 
     def order(self, places: Ints, scores: Floats, consignment_ids: Sequence[str]) -> Ints:
         """Sort positions by falling score, and equal scores by their random numbers."""
-        drawn = [self.draw_number(f"row {consignment_ids[place]}") for place in places.tolist()]
+        drawn = np.array([self.draw_number(f"row {consignment_ids[place]}") for place in places.tolist()])
         return places[np.lexsort((drawn, -scores[places]))]
 
     def choose(

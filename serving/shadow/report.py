@@ -5,13 +5,10 @@ detections favour the champion, and the report states this. `npsrisk compare` co
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
 from consignments.errors import BadInput
 from consignments.records import Consignment, Target
@@ -29,26 +26,11 @@ TOP_SHARES = (0.001, 0.01, 0.05)
 MAX_EXAMPLES = 10
 MAX_TIME_US = 2**63 - 1
 EXCLUDED_RESULTS = (None, "pending")
-PARTS = BOTH, _, _ = "both", "champion alone", "challenger alone"
-Floats = NDArray[np.float64]
-Places = NDArray[np.int64]
+BOTH, CHAMPION_ALONE, CHALLENGER_ALONE = "both", "champion alone", "challenger alone"
 
 
-class CapacityOverlap(NamedTuple):
-    """The overlap of the riskiest decisions of champion and challenger.
-
-    Attributes
-    ----------
-    share : float
-        Share of all decisions, 0 to 1.
-    taken : int
-        Number of riskiest decisions of each model.
-    common : int
-        Number of these that both models have in common.
-    opened, found : dict
-        Number of inspected consignments with a final result, and of detections among them, for each of `both`,
-        `champion alone` and `challenger alone`.
-    """
+class CapacityOverlap(msgspec.Struct):
+    """The overlap of the riskiest decisions of both models: those of each, those in common, and results by part."""
 
     share: float
     taken: int
@@ -56,16 +38,17 @@ class CapacityOverlap(NamedTuple):
     opened: dict[str, int]
     found: dict[str, int]
 
+    def to_text(self) -> str:
+        """Format the overlap as text."""
+        known = ", ".join(f"{part} {count:,} ({self.found[part]:,})" for part, count in self.opened.items())
+        return (
+            f"riskiest {self.share:.1%} ({self.taken:,} decisions): {self.common:,} in common; "
+            f"inspected with a result (of these detections): {known}"
+        )
 
-class DisagreementExample(NamedTuple):
-    """A decision on which champion and challenger differ much.
 
-    Attributes
-    ----------
-    decision_id, consignment_id : str
-    champion_score, score : float
-    champion_band, band : str
-    """
+class DisagreementExample(msgspec.Struct):
+    """A decision on which champion and challenger differ much."""
 
     decision_id: str
     consignment_id: str
@@ -75,41 +58,24 @@ class DisagreementExample(NamedTuple):
     band: str
 
 
-@dataclass
-class DisagreementReport:
-    """The disagreement report of a challenger.
+class DisagreementReport(msgspec.Struct):
+    """The disagreement report of a challenger over the decisions of a period that both models scored.
 
-    Attributes
-    ----------
-    challenger, target : str
-    champions : dict
-        Number of decisions of each model that decided.
-    decisions : int
-        Number of decisions that both models scored in the period.
-    first, last : str
-        Time of the first and the last of these decisions; empty if there is none.
-    tally : ShadowCounters
-        Counts since the challenger started.
-    bands : dict
-        Number of decisions by the champion's band, then by the challenger's band.
-    rank_correlation : float or None
-        Spearman correlation of both scores; None if one of them is constant.
-    capacities : list of CapacityOverlap
-    examples : list of DisagreementExample
-        Decisions with the largest difference in rank.
+    `tally` counts since the challenger started, and `champions` the decisions of each model that decided. `bands` counts by the band of
+    the champion, then of the challenger. The rank correlation is Spearman's, and None if a score is constant.
     """
 
     challenger: str
     target: Target
     tally: ShadowCounters
-    champions: dict[str, int] = field(default_factory=dict)
+    champions: dict[str, int] = {}
     decisions: int = 0
     first: str = ""
     last: str = ""
-    bands: dict[str, dict[str, int]] = field(default_factory=dict)
+    bands: dict[str, dict[str, int]] = {}
     rank_correlation: float | None = None
-    capacities: list[CapacityOverlap] = field(default_factory=list)
-    examples: list[DisagreementExample] = field(default_factory=list)
+    capacities: list[CapacityOverlap] = []
+    examples: list[DisagreementExample] = []
 
     @property
     def other_band(self) -> int:
@@ -118,13 +84,8 @@ class DisagreementReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values, for JSON."""
-        plain = {each.name: getattr(self, each.name) for each in fields(self)}
-        return plain | {
-            "other_band": self.other_band,
-            "tally": msgspec.structs.asdict(self.tally),
-            "capacities": [each._asdict() for each in self.capacities],
-            "examples": [each._asdict() for each in self.examples],
-        }
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain | {"other_band": self.other_band}
 
     def to_text(self) -> str:
         """Format the report as text."""
@@ -149,7 +110,7 @@ class DisagreementReport:
                 f"{mine:>21} " + "".join(f"{self.bands[mine][other]:>10,}" for other in BANDS)
                 for mine in BANDS
             ),
-            *(_format_capacity(each) for each in self.capacities),
+            *(each.to_text() for each in self.capacities),
             "detections favour the champion, which selected most inspections; npsrisk compare corrects for it",
             *(
                 f"  {each.decision_id} of {each.consignment_id}: {each.champion_score:.4f} {each.champion_band}, "
@@ -163,45 +124,53 @@ class DisagreementReport:
 def measure_disagreement(
     log: LogReader, shadow_log: ShadowLog, model: str | None, from_us: int, until_us: int
 ) -> DisagreementReport:
-    """Compare the scores of a challenger with those of the champion.
-
-    Parameters
-    ----------
-    log : LogReader
-    shadow_log : ShadowLog
-    model : str or None
-        `NAME/VERSION` of the challenger; None for the latest one.
-    from_us, until_us : int
-        Period in which the decisions were made, in microseconds since the epoch; `until_us` is excluded.
-
-    Raises
-    ------
-    BadInput
-        No such challenger ever scored.
-    ServiceFault
-        One of the logs cannot be read.
-    """
-    challenger = _challenger(shadow_log, model)
+    """Compare the scores of a challenger, the latest if `model` is None, with the champion's for decisions before `until_us`."""
+    challenger = _find_challenger(shadow_log, model)
     opinions = shadow_log.read_scores(challenger.number, from_us, until_us)
     found = DisagreementReport(challenger.model, challenger.target, challenger.tally)
     if not opinions:
         return found
-    theirs, mine = (
-        np.array([getattr(each, name) for each in opinions]) for name in ("champion_score", "score")
-    )
-    places = _rank_positions(theirs), _rank_positions(mine)
-    found.champions = dict(Counter(each.champion for each in opinions).most_common())
-    found.decisions = len(opinions)
+    rows = pd.DataFrame(opinions, columns=ShadowScore._fields)
+    counts = Counter(zip(rows["champion_band"], rows["band"], strict=True))
+    ranks = rows[["champion_score", "score"]].rank()
+    # Highest first; of equal scores the earlier one first.
+    places = (-rows[["champion_score", "score"]]).rank(method="first").to_numpy()
+    # NaN without a result
+    positive = rows["consignment_id"].map(_load_results(log, challenger.target)).astype("float64")
+    found.champions = dict(Counter(rows["champion"]).most_common())
+    found.decisions = len(rows)
     found.first, found.last = (to_datetime(opinions[end].scored_us).isoformat() for end in (0, -1))
-    counts = Counter((each.champion_band, each.band) for each in opinions)
     found.bands = {band: {other: counts[band, other] for other in BANDS} for band in BANDS}
-    found.rank_correlation = _correlation(theirs, mine)
-    found.capacities = _capacities(opinions, places, _load_results(log, challenger.target))
-    found.examples = _examples(log, opinions, places)
+    if (ranks.nunique() > 1).all():
+        found.rank_correlation = float(ranks["champion_score"].corr(ranks["score"]))
+    for share in TOP_SHARES:
+        count = max(1, round(share * len(rows)))
+        champion, mine = (places <= count).T
+        parts = {
+            BOTH: positive[champion & mine],
+            CHAMPION_ALONE: positive[champion & ~mine],
+            CHALLENGER_ALONE: positive[mine & ~champion],
+        }
+        opened = {part: int(results.count()) for part, results in parts.items()}
+        detected = {part: int(results.sum()) for part, results in parts.items()}
+        found.capacities.append(CapacityOverlap(share, count, len(parts[BOTH]), opened, detected))
+    apart = pd.Series(abs(places[:, 0] - places[:, 1])).sort_values(ascending=False, kind="stable")
+    for at in apart[apart > 0].index[:MAX_EXAMPLES]:
+        each = opinions[at]
+        found.examples.append(
+            DisagreementExample(
+                log.format_decision_id(each.sequence),
+                each.consignment_id,
+                each.champion_score,
+                each.champion_band,
+                each.score,
+                each.band,
+            )
+        )
     return found
 
 
-def _challenger(shadow_log: ShadowLog, model: str | None) -> Challenger:
+def _find_challenger(shadow_log: ShadowLog, model: str | None) -> Challenger:
     known = shadow_log.list_challengers()
     mine = [each for each in known if model in (None, each.model)]
     if not mine:
@@ -215,36 +184,13 @@ def _challenger(shadow_log: ShadowLog, model: str | None) -> Challenger:
     return mine[-1]
 
 
-def _rank_positions(scores: Floats) -> Places:
-    """Compute the position of each score, highest first; of equal scores the earlier one first."""
-    places = np.empty(len(scores), dtype=np.int64)
-    places[np.argsort(-scores, kind="stable")] = np.arange(len(scores))
-    return places
-
-
-def _correlation(a: Floats, b: Floats) -> float | None:
-    ranks = [_mean_ranks(each) for each in (a, b)]
-    if any(np.ptp(each) == 0 for each in ranks):
-        return None
-    return float(np.corrcoef(np.stack(ranks)).ravel()[1])
-
-
-def _mean_ranks(values: Floats) -> Floats:
-    """Compute ranks; equal values share their mean rank."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return np.asarray((ends - (counts - 1) / 2)[inverse], dtype=np.float64)
-
-
 def _load_results(log: LogReader, target: Target) -> dict[str, bool]:
     """Read for each consignment with a final result whether it is positive."""
-    entries, standing = (
-        EventCodec(None, Consignment, ()),
-        dict[str, tuple[tuple[int, int, int], str | None]](),
-    )
+    codec = EventCodec(None, Consignment, ())
+    standing: dict[str, tuple[tuple[int, int, int], str | None]] = {}
     for event in log.read_events(kinds=("outcome",)):
         assert isinstance(event, OutcomeEvent)
-        outcome = entries.decode_outcome(event)
+        outcome = codec.decode_outcome(event)
         stands = rank_outcome(outcome, event)
         known = standing.get(outcome.consignment_id)
         if known is None or stands[0] > known[0]:
@@ -253,55 +199,3 @@ def _load_results(log: LogReader, target: Target) -> dict[str, bool]:
     return {
         name: result in positive for name, (_, result) in standing.items() if result not in EXCLUDED_RESULTS
     }
-
-
-def _capacities(
-    opinions: Sequence[ShadowScore], places: tuple[Places, Places], results: dict[str, bool]
-) -> list[CapacityOverlap]:
-    """Compare the riskiest decisions of both models, and the detections among them."""
-    names = [each.consignment_id for each in opinions]
-    found = []
-    for share in TOP_SHARES:
-        count = max(1, round(share * len(opinions)))
-        champion, challenger = places[0] < count, places[1] < count
-        parts = dict(
-            zip(PARTS, (champion & challenger, champion & ~challenger, challenger & ~champion), strict=True)
-        )
-        known = {
-            part: [results.get(names[at]) for at in np.flatnonzero(rows)] for part, rows in parts.items()
-        }
-        found.append(
-            CapacityOverlap(
-                share,
-                count,
-                int(parts[BOTH].sum()),
-                opened={part: sum(result is not None for result in known[part]) for part in PARTS},
-                found={part: sum(result is True for result in known[part]) for part in PARTS},
-            )
-        )
-    return found
-
-
-def _examples(
-    log: LogReader, opinions: Sequence[ShadowScore], places: tuple[Places, Places]
-) -> list[DisagreementExample]:
-    apart = np.argsort(-np.abs(places[0] - places[1]), kind="stable")[:MAX_EXAMPLES]
-    return [
-        DisagreementExample(
-            log.format_decision_id(each.sequence),
-            each.consignment_id,
-            each.champion_score,
-            each.champion_band,
-            each.score,
-            each.band,
-        )
-        for each in (opinions[at] for at in apart.tolist() if places[0][at] != places[1][at])
-    ]
-
-
-def _format_capacity(capacity: CapacityOverlap) -> str:
-    known = ", ".join(f"{part} {capacity.opened[part]:,} ({capacity.found[part]:,})" for part in PARTS)
-    return (
-        f"riskiest {capacity.share:.1%} ({capacity.taken:,} decisions): {capacity.common:,} in common; "
-        f"inspected with a result (of these detections): {known}"
-    )

@@ -39,20 +39,7 @@ CREATE TABLE IF NOT EXISTS opinions (
 
 
 class ShadowScore(NamedTuple):
-    """The scores of champion and challenger for one decision.
-
-    Attributes
-    ----------
-    sequence : int
-        Sequence number of the decision in the event log.
-    consignment_id : str
-    scored_us : int
-        When the champion decided, in microseconds since the epoch.
-    champion : str
-        Name and version of the model that decided.
-    champion_score, score : float
-    champion_band, band : str
-    """
+    """The scores of champion and challenger for one decision, by its sequence number in the event log and its time."""
 
     sequence: int
     consignment_id: str
@@ -67,17 +54,8 @@ class ShadowScore(NamedTuple):
 class ShadowCounters(msgspec.Struct):
     """The counters of a challenger's results.
 
-    Attributes
-    ----------
-    scored : int
-    disagreed : int
-        Scored decisions that it put into another band.
-    dropped : int
-        Log entries skipped because it was too far behind.
-    failed : int
-        Decisions that it failed to score.
-    unfit : int
-        Decisions with other history keys, or without the features that it must copy.
+    `disagreed` counts decisions put into another band, `dropped` log entries skipped because it was too far behind, and `unfit` decisions
+    with other history keys or without the features that it must copy.
     """
 
     scored: int = 0
@@ -97,17 +75,7 @@ class ShadowCounters(msgspec.Struct):
 
 
 class ShadowStatus(msgspec.Struct):
-    """A status report of the challenger's process to the service, one line of JSON each second.
-
-    Attributes
-    ----------
-    tally : ShadowCounters
-        Counts since the process started.
-    behind : int
-        Number of log entries that it has not processed.
-    fault : str
-        Why the challenger cannot be used; empty if it can.
-    """
+    """A status report of the challenger's process to the service each second; `fault` says why it cannot be used."""
 
     tally: ShadowCounters
     behind: int = 0
@@ -115,17 +83,7 @@ class ShadowStatus(msgspec.Struct):
 
 
 class Challenger(NamedTuple):
-    """A challenger registered in the store.
-
-    Attributes
-    ----------
-    number : int
-        Number in this store.
-    model, sha256, target : str
-    position : int
-        Sequence number of the last log entry it has processed.
-    tally : ShadowCounters
-    """
+    """A challenger registered in the store; `position` is the sequence number of the last log entry it has processed."""
 
     number: int
     model: str
@@ -136,19 +94,7 @@ class Challenger(NamedTuple):
 
 
 class ShadowLog:
-    """The store of challengers' scores; one process writes it, others may read it.
-
-    Parameters
-    ----------
-    state_dir : Path
-    log_id : str
-        Identifier of the event log; scores of another log's decisions are ignored.
-
-    Raises
-    ------
-    ServiceFault
-        The store cannot be used.
-    """
+    """The store of challengers' scores for the decisions of one event log; one process writes it, others may read it."""
 
     def __init__(self, state_dir: Path, log_id: str) -> None:
         self._log_id, self.path = log_id, state_dir / FILE

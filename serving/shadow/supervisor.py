@@ -26,21 +26,7 @@ _decode = msgspec.json.Decoder(ShadowStatus).decode
 
 
 class ShadowProcess:
-    """The process of the published challenger, if there is one.
-
-    Parameters
-    ----------
-    settings : Settings
-    metrics : Metrics
-
-    Attributes
-    ----------
-    release : Release or None
-        The challenger's release.
-    fault : str or None
-        Why the challenger does not score.
-    process : Popen or None
-    """
+    """The process of the published challenger, if there is one; `fault` says why it does not score."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings, self._metrics = settings, metrics

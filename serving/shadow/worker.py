@@ -11,7 +11,7 @@ entries behind, it skips the oldest.
 import select
 import sys
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from consignments.errors import BundleRefused, NpsriskError, ServiceFault, UnknownName
 from consignments.records import Target
 from features.history.pseudonyms import Pseudonyms
-from features.spec import Spec
 from models.bundle import Bundle
 from models.signatures.key_holders import Approvers
 from serving.deployment.releases import find_release_folder, read_release
@@ -50,33 +49,10 @@ COPIED_GROUPS = ("history", "alerts")
 Places = NDArray[np.int64]
 
 
-class CopiedColumns(NamedTuple):
-    """The columns of the challenger's row that are copied, with their places in the champion's row."""
-
-    mine: Places
-    theirs: Places
-
-
 class Follower:
-    """A follower of the event log that scores its decisions with a challenger.
+    """A follower of the event log that scores its decisions with a challenger; a new one starts at the end of the log.
 
-    Parameters
-    ----------
-    model : LoadedModel
-        The challenger.
-    target : str
-        Target of the challenger.
-    log : LogReader
-    bundles : PastModels
-        Models that made the decisions, for the names of their features.
-    shadow_log : ShadowLog
-
-    Attributes
-    ----------
-    sequence : int
-        Sequence number of the last entry processed; a new challenger starts at the end of the log.
-    tally : ShadowCounters
-        Counts since the follower was created.
+    `bundles` are the models that made the decisions, for the names of their features.
     """
 
     def __init__(
@@ -86,17 +62,12 @@ class Follower:
         self._log, self._bundles, self._shadow_log = log, bundles, shadow_log
         self._me = shadow_log.register(model.name, model.sha256, target, log.read_last_sequence())
         self.sequence = self._me.position
-        self._taken: dict[tuple[str, str], CopiedColumns] = {}
-        self._group = {group: find_group_columns(model.spec, group) for group in COPIED_GROUPS}
+        copied = [place for place, each in enumerate(model.spec) if each.group in COPIED_GROUPS]
+        self._mine: Places = np.array(copied, dtype=np.int64)
+        self._theirs: dict[tuple[str, str], Places] = {}
 
     def process_batch(self) -> int:
-        """Process the next entries, and return how many remain.
-
-        Raises
-        ------
-        ServiceFault
-            A log cannot be used; nothing was processed.
-        """
+        """Process the next entries, and return how many remain; nothing is processed if `ServiceFault` is raised."""
         newest, tally, first = self._log.read_last_sequence(), ShadowCounters(), self.sequence
         if newest - first > MAX_LAG_ENTRIES:
             tally.dropped, first = newest - MAX_LAG_ENTRIES - first, newest - MAX_LAG_ENTRIES
@@ -148,17 +119,11 @@ class Follower:
     def score(self, event: DecisionEvent) -> float:
         """Compute the score that the challenger would have returned in place of the champion.
 
-        Raises
-        ------
-        ServiceFault
-            The score is not a probability, or the consignment cannot be decrypted.
-        BundleRefused, UnknownName
-            The features of the model that decided are unknown or lack one that must be copied.
+        Raises `BundleRefused` or `UnknownName` if the model that decided is unknown or lacks a feature that must be copied.
         """
         c = self.model.entries.decode_consignment(event)
         row, _, _ = self.model.describe(c)
-        taken = self._map_columns(event)
-        row[taken.mine] = decode_features(event)[taken.theirs]
+        row[self._mine] = decode_features(event)[self._map_columns(event)]
         score = self.model.score_row(row, c.channel)
         if not 0.0 <= score <= 1.0:
             raise ServiceFault(
@@ -166,29 +131,18 @@ class Follower:
             )
         return score
 
-    def _map_columns(self, event: DecisionEvent) -> CopiedColumns:
+    def _map_columns(self, event: DecisionEvent) -> Places:
+        """Return the columns of the copied features in the row of the model that decided."""
         decided_by = event.model, event.model_sha256
-        if decided_by not in self._taken:
-            theirs = self._bundles.find(event.model, event.model_sha256).judge.spec
-            mine = np.concatenate(list(self._group.values()))
-            places = [theirs.get_column(self.model.spec.names[place]) for place in mine.tolist()]
-            self._taken[decided_by] = CopiedColumns(mine, np.array(places, dtype=np.int64))
-        return self._taken[decided_by]
-
-
-def find_group_columns(spec: Spec, group: str) -> Places:
-    """Find the columns of a group of features."""
-    return np.array([place for place, each in enumerate(spec) if each.group == group], dtype=np.int64)
+        if decided_by not in self._theirs:
+            spec = self._bundles.find(*decided_by).judge.spec
+            names = [self.model.spec.names[place] for place in self._mine.tolist()]
+            self._theirs[decided_by] = np.array([spec.get_column(name) for name in names], dtype=np.int64)
+        return self._theirs[decided_by]
 
 
 def load_follower(settings: Settings) -> Follower:
-    """Load the published challenger, and open the logs that it reads and writes.
-
-    Raises
-    ------
-    NpsriskError
-        The challenger or a log cannot be used.
-    """
+    """Load the published challenger, and open the logs that it reads and writes; `NpsriskError` if one cannot be used."""
     folder = find_release_folder(settings.state_dir, "shadow")
     if folder is None:
         raise BundleRefused("no challenger is published")
