@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import NamedTuple
 
 from consignments.errors import BadSetting, LogInUse, ServiceFault
-from features.history.pseudonyms import Pseudonyms, derive_key
+from features.history.pseudonyms import derive_key
 from features.indicators.operation_keys import install_keys
 from serving.event_log.copies import is_sqlite_url
 from serving.event_log.databases.backend import URL_SETTING
@@ -27,15 +27,12 @@ from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import Batcher
 from serving.scoring.exchange import ExchangeMembers
 from serving.scoring.loaded_model import LoadedModel
-from serving.scoring.model_updates import ModelUpdates, StateSource
+from serving.scoring.model_updates import ModelUpdates
 from serving.shadow.supervisor import ShadowProcess
 from serving.standby import Role, RoleKeeper
 from serving.state.forgetting import ForgottenList, forget_again
-from serving.state.links import LinkLimits
-from serving.state.snapshot_schedule import SnapshotInterval, SnapshotSchedule
-from serving.state.snapshots import (
-    Snapshots,
-)
+from serving.state.snapshot_schedule import SnapshotSchedule
+from serving.state.snapshots import Snapshots
 from serving.state.state import State
 from serving.telemetry.metrics import Metrics
 
@@ -54,34 +51,9 @@ BACKGROUND_THREADS = 2
 class Service:
     """The service on one state directory; its creator must hold the `StateLock`.
 
-    Parameters
-    ----------
-    settings : Settings
-    clock : callable
-        System clock, in microseconds since the epoch.
-    elapsed : callable, optional
-        Time since the machine was started, in microseconds. Without it, jumps of the system clock are not detected.
-    accept_clock : bool
-        Whether a person accepts a start long after the last entry of the log, or before it.
-
-    Attributes
-    ----------
-    clock : SteadyClock
-        The service's clock.
-    active : ActiveModel
-        The active model, which scores and records.
-    batcher : Batcher
-        Collects single consignments into batches.
-    setting_faults : dict
-        Files named by settings that changed but are refused, with the reason.
-    connections : callable
-        Returns the number of open connections.
-    exchange : ExchangeMembers
-        Partners and operation keys.
-    session_key : bytes
-        Key that signs the sessions of the pages, derived from the data key.
-    role : Role
-        Active, or standby.
+    `clock` and `elapsed` are the system clock and the time since the machine was started, in microseconds. Without the second, jumps of the
+    first are not detected. With `accept_clock` a person accepts a start long after the last entry of the log, or before it.
+    `setting_faults` are files named by settings that changed but are refused, with the reason.
     """
 
     def __init__(
@@ -108,13 +80,8 @@ class Service:
         )
         self.batcher = Batcher(self.active.score_batch, self.committer.call_when_free)
         self.snapshots = Snapshots(settings.snapshots_dir)
-        limits = LinkLimits(settings.link_days, settings.max_links)
-        source = StateSource(
-            self.log, self.snapshots, settings.max_history_keys, settings.database_url, limits
-        )
-        self.updates = ModelUpdates(settings, self.vault, Pseudonyms(data_key), source, self.metrics)
-        interval = SnapshotInterval(settings.snapshot_entries, settings.snapshot_seconds)
-        self._schedule = SnapshotSchedule(self.log, self.committer, self.snapshots, interval, self.metrics)
+        self.updates = ModelUpdates(settings, self.log, self.snapshots, self.metrics)
+        self._schedule = SnapshotSchedule(self.log, self.committer, self.snapshots, settings, self.metrics)
         self.shadow = ShadowProcess(settings, self.metrics)
         self.connections: Callable[[], int] = lambda: 0
         self.setting_faults: dict[str, str] = {}
@@ -137,13 +104,7 @@ class Service:
         self._stopped_at_end.append(stop)
 
     def open(self, progress: Progress | None = None) -> None:
-        """Load the published model, and rebuild the state from the log.
-
-        Raises
-        ------
-        ServiceFault
-            The log is damaged or cannot be read.
-        """
+        """Load the published model, and rebuild the state from the log; `ServiceFault` if the log is damaged or cannot be read."""
         if self.role.is_active:
             self.active.switch_to(*self._build_first(progress))
         else:
@@ -176,7 +137,7 @@ class Service:
         """Remove from a log that was restored what was forgotten after its backup, before anything is served from it."""
         removed = forget_again(self.log, ForgottenList(self.settings.data_key_file), self.settings.state_dir)
         if removed:
-            self.committer.follow(self.log.last_sequence)
+            self.committer.resume()
             logger.warning("forgotten content was removed again", removals=removed)
 
     async def start(self) -> None:
@@ -285,13 +246,7 @@ class Service:
         }
 
     async def poll(self) -> None:
-        """Run once the checks that the watching task runs each second; one that fails keeps no other from running.
-
-        Raises
-        ------
-        ExceptionGroup
-            The errors of the checks that failed.
-        """
+        """Run once the checks that the watching task runs each second, and raise an `ExceptionGroup` of the errors of those that failed."""
         errors: list[Exception] = []
         async with self._polling:
             for what, refresh in self._watched.items():
@@ -396,12 +351,7 @@ def require_standby_database(settings: Settings) -> None:
 class LastRecorded(NamedTuple):
     """The latest times of recording among the last entries of a log, in microseconds since the epoch; 0 if there is none.
 
-    Attributes
-    ----------
-    any_us : int
-        Of all entries.
-    own_us : int
-        Of the entries that were not imported; imported data keeps the times of its tables.
+    `own_us` is that of the entries that were not imported; imported data keeps the times of its tables.
     """
 
     any_us: int

@@ -3,7 +3,7 @@
     active    writes entry 7     is killed
     second    waits              has the lock, reads the snapshot and the entries after it, scores entry 8
 
-Only the process that holds the lock of the log scores and writes (`serving.event_log.databases.postgres_lock`).
+Only the process that holds the lock of the log scores and writes (`serving.event_log.databases.postgres`).
 """
 
 import asyncio

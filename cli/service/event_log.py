@@ -168,18 +168,14 @@ def parity(
     npsrisk parity --from 2024-06-27 --out differences.csv
     """
     from consignments.files.table_writers import write_chunks
-    from features.history.data_keys import load_data_key
-    from features.history.pseudonyms import Pseudonyms
     from serving.event_log.reader import LogReader
-    from serving.maintenance.parity import DecisionFilter, ParityCheck, RecomputationSources
+    from serving.maintenance.parity import DecisionFilter, ParityCheck
 
     settings = read_settings()
     install_operation_keys()
     wanted = DecisionFilter(*period.to_us(), tuple(name.removeprefix("models:/") for name in models))
     with LogReader.open_to_read(settings.database_url) as log, show_progress_bar() as progress:
-        pseudonyms = Pseudonyms(load_data_key(settings.data_key_file))
-        sources = RecomputationSources(open_vault(), pseudonyms, open_past_bundles())
-        comparison = ParityCheck(log, sources, wanted, progress)
+        comparison = ParityCheck(log, open_vault(), open_past_bundles(), wanted, progress)
         if out is None:
             comparison.run()
         else:
@@ -296,7 +292,7 @@ def _export_state(folder: Path, as_json: bool) -> None:
     settings, vault, pseudonyms = read_settings(), open_vault(), load_pseudonyms()
     with LogReader.open_to_read(settings.database_url) as log, show_progress_bar() as progress:
         check_vault(log, vault)
-        keys = build_key_reader(settings.state_dir, vault, pseudonyms)
+        keys = build_key_reader(settings.state_dir, vault)
         written = export_state(log, keys, pseudonyms, folder, progress)
     result = {
         "state": str(folder),

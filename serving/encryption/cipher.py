@@ -12,20 +12,10 @@ NONCE_BYTES = 12
 
 
 class Cipher:
-    """An AES-256-GCM cipher with random nonces.
-
-    Parameters
-    ----------
-    key : bytes
-        32 bytes.
-    """
+    """An AES-256-GCM cipher with random nonces and a key of 32 bytes."""
 
     def __init__(self, key: bytes) -> None:
         self._aes = AESGCM(key)
-
-    def encrypt(self, text: bytes, subject: bytes) -> bytes:
-        """Encrypt a text and bind it to a subject (associated data)."""
-        return self.encrypt_all([text], [subject])[0]
 
     def encrypt_all(self, texts: Sequence[bytes], subjects: Sequence[bytes]) -> list[bytes]:
         """Encrypt texts, (n,), and bind each to its subject, (n,).
@@ -40,13 +30,7 @@ class Cipher:
         ]
 
     def decrypt(self, sealed: bytes, subject: bytes) -> bytes:
-        """Decrypt a text.
-
-        Raises
-        ------
-        cryptography.exceptions.InvalidTag
-            The ciphertext or subject was changed, or the key is another one.
-        """
+        """Decrypt a text; raise `cryptography.exceptions.InvalidTag` if it or its subject was changed, or the key is another one."""
         return self._aes.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], subject)
 
 

@@ -4,12 +4,11 @@ Personal fields can be decrypted only with the sealing key whose id they begin w
 with keys that are derived from the pseudonym key, so they stay when the sealing key is replaced.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import compress
-from operator import itemgetter
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -38,29 +37,14 @@ class PackedRecord(msgspec.Struct, frozen=True, gc=False):
     content: bytes
 
 
-class KeyedHash(Protocol):
-    """A prepared keyed hash."""
-
-    def copy(self) -> "KeyedHash":
-        """Return a copy that can be updated."""
-
-    def update(self, data: bytes, /) -> None:
-        """Add data to the hash."""
-
-    def digest(self) -> bytes:
-        """Return the hash."""
-
-
 class Vault:
     """The encryption and hash keys of one log; `path` is the file that the keys were read from, if it may change."""
 
     def __init__(self, keys: DataKeys, path: Path | None = None) -> None:
         self.data_key = keys.pseudonyms
-        self.digest: KeyedHash = blake2b(
-            digest_size=CONTENT_BYTES, key=derive_key(self.data_key, "event log content")
-        )
+        self.digest = blake2b(digest_size=CONTENT_BYTES, key=derive_key(self.data_key, "event log content"))
         self.identifier_key = derive_key(self.data_key, "index of identifiers")
-        self.names: KeyedHash = blake2b(digest_size=NAME_BYTES, key=self.identifier_key)
+        self.names = blake2b(digest_size=NAME_BYTES, key=self.identifier_key)
         self.fingerprint = compute_fingerprint(self.data_key)
         self._path, self._seen = path, _find_stamp(path)
         self._use(keys)
@@ -156,10 +140,6 @@ class RecordPacker:
         self._personal = _FieldPacker(record, [field.name for field in kept if field.personal])
         self._has_identifier = "consignment_id" in aside
 
-    def pack(self, record: Any, subject: str) -> PackedRecord:
-        """Pack one record as `pack_all` does."""
-        return self.pack_all([record], [subject])[0]
-
     def pack_all(self, records: Sequence[Any], subjects: Sequence[str]) -> list[PackedRecord]:
         """Pack records, (n,), given the identifier of each in normal form, (n,).
 
@@ -217,31 +197,13 @@ def _add_spelling(plain: bytes, record: Any, subject: str) -> bytes:
     """Return the plain fields of a record with its `consignment_id`, if the record spells it in another way."""
     if record.consignment_id == subject:
         return plain
-    return _add_field(plain, SPELLING_FIELD, record.consignment_id)
-
-
-def _add_field(packed: bytes, name: str, value: str) -> bytes:
-    """Return a MessagePack map with a further field at its end."""
-    if packed[0] == MAP_16:
-        count, fields = int.from_bytes(packed[1:3], "big") + 1, packed[3:]
-    else:
-        count, fields = (packed[0] & MAX_FIXMAP) + 1, packed[1:]
-    head = bytes((FIXMAP | count,)) if count <= MAX_FIXMAP else bytes((MAP_16, *count.to_bytes(2, "big")))
-    return b"".join((head, fields, _encode(name), _encode(value)))
+    return _encode(_decode_fields(plain) | {SPELLING_FIELD: record.consignment_id})
 
 
 _encode = msgspec.msgpack.Encoder().encode
-FIXMAP, MAX_FIXMAP, MAP_16 = 0x80, 15, 0xDE
-"""First byte of a map in MessagePack: FIXMAP with the number of fields up to MAX_FIXMAP, or MAP_16 before two bytes."""
+_decode_fields = msgspec.msgpack.Decoder(dict[str, Any]).decode
 _decode_spelling = msgspec.msgpack.Decoder(_Spelling).decode
 EMPTY_FIELDS = msgspec.msgpack.encode({})
-
-
-def _build_selection(places: list[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
-    """Build a function that returns the values of some places, which for one place is not an itemgetter's."""
-    if len(places) > 1:
-        return itemgetter(*places)
-    return lambda values: tuple(values[place] for place in places)
 
 
 class _FieldPacker:
@@ -249,20 +211,19 @@ class _FieldPacker:
 
     def __init__(self, record: type[msgspec.Struct], names: list[str]) -> None:
         kinds = {field.name: field.type for field in msgspec.structs.fields(record)}
-        places = [place for place, field in enumerate(record.__struct_fields__) if field in names]
-        assert [record.__struct_fields__[place] for place in places] == names
+        self._chosen = tuple(name in names for name in record.__struct_fields__)
+        assert list(compress(record.__struct_fields__, self._chosen)) == names
         self._struct = msgspec.defstruct(
             "Part", [(name, kinds[name] | None, None) for name in names], omit_defaults=True, frozen=True
         )
         self._names = names
-        self._select = _build_selection(places)
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(self._struct).decode
 
     def pack_all(self, records: Sequence[tuple[Any, ...]]) -> list[bytes]:
         """Pack records, given the values of all fields of each in order."""
-        encode, struct, select = self._encode, self._struct, self._select
-        return [encode(struct(*select(values))) for values in records]
+        encode, struct, chosen = self._encode, self._struct, self._chosen
+        return [encode(struct(*compress(values, chosen))) for values in records]
 
     def unpack(self, packed: bytes) -> dict[str, Any]:
         part = self._decode(packed)

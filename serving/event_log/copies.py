@@ -124,7 +124,7 @@ def _read_pages(log: LogReader, progress: Progress | None) -> Iterator[list[Any]
     while after < log.last_sequence:
         query = select_entries(ENTRIES.columns, after, log.last_sequence).limit(PAGE_ENTRIES)
         rows = log.queries.fetch_all(query)
-        yield list(rows)
+        yield rows
         after = rows[-1][0]
         if progress is not None:
             progress("copy", after, log.last_sequence)
@@ -153,6 +153,7 @@ def _copy_identity(log: LogReader, connection: Connection) -> None:
     """Copy the identity of a log and the texts that its entries share, unless an interrupted copy did."""
     if connection.execute(sa.select(LOG.c.log_id)).first() is None:
         for table in (LOG, TERMS):
-            rows = [row._asdict() for row in log.queries.fetch_all(sa.select(table))]
+            names = table.columns.keys()
+            rows = [dict(zip(names, row, strict=True)) for row in log.queries.fetch_all(sa.select(table))]
             if rows:
                 connection.execute(table.insert(), rows)

@@ -1,18 +1,18 @@
 """Conversion of records to log entries and back."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from hashlib import sha256
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 import numpy as np
-from msgspec import Meta
-from msgspec.structs import astuple
+from msgspec import Meta, structs
 from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
 from consignments.exchange.alerts import name_message
+from consignments.identifiers import normalize_identifier
 from consignments.messages.links import Link, pack_link, unpack_link
 from consignments.messages.parsed import EventState
 from consignments.records import (
@@ -40,13 +40,16 @@ from serving.event_log.events import (
     LinkEvent,
     MessageEvent,
     OutcomeEvent,
+    RecordEntry,
     SelectionEvent,
 )
-from serving.event_log.packed_features import pack_rows, unpack_row
+from serving.event_log.packed_features import unpack_row
 
 Keys = NDArray[np.uint64]
 Row = NDArray[np.float32]
 Rows = NDArray[np.float32]
+R = TypeVar("R", bound=msgspec.Struct)
+E = TypeVar("E", bound=RecordEntry)
 KEY_DTYPE = np.dtype("<u8")
 KINDS_DIGEST_CHARACTERS = 16
 
@@ -80,7 +83,7 @@ class LoggedMessage(msgspec.Struct, frozen=True):
     author: str
     kind: str
     issued_at: Time
-    envelope: Annotated[str, Meta(max_length=100_000, extra={"personal": True})]
+    envelope: Annotated[str, Meta(max_length=100_000, extra={"personal": True})] = ""
     withdraws: str | None = None
 
     @property
@@ -98,6 +101,11 @@ class LoggedLink(msgspec.Struct, frozen=True):
     """A link between a master and its houses (`consignments.messages.links`), encrypted as a whole."""
 
     link: Annotated[bytes, Meta(extra={"personal": True})]
+
+    @classmethod
+    def pack(cls, link: Link) -> "LoggedLink":
+        """Pack a link."""
+        return cls(pack_link(link))
 
 
 LINK_SUBJECT = "link"
@@ -175,34 +183,6 @@ class ReportedState(CustomsState, frozen=True, forbid_unknown_fields=True):
     text: Annotated[Text | None, Meta(description="words of the message; not recorded")] = None
 
 
-class ScoredDecision(msgspec.Struct, frozen=True, gc=False):
-    """The result of scoring a consignment: the packed row (`encode_features`), a probability, and reasons as MessagePack."""
-
-    features: bytes
-    score: float
-    band: str
-    reasons: bytes
-    model: str
-    model_sha256: str
-    spec_sha256: str
-
-
-class Arrival(msgspec.Struct, frozen=True, gc=False):
-    """A consignment that arrived, as its log entry has it, apart from its history keys; without a time of issue it has NO_TIME."""
-
-    packed: PackedRecord
-    received_us: int
-    issued_us: int
-    asked_by: str
-    name: str
-
-    @classmethod
-    def build(cls, c: Consignment, packed: PackedRecord, asked_by: str, name: str | None = None) -> "Arrival":
-        """Build it from a consignment whose `received_at` is set; `name` is by default its own identifier."""
-        assert c.received_at is not None
-        return cls(packed, to_us(c.received_at), get_issued_us(c), asked_by, name or c.consignment_id)
-
-
 def get_issued_us(c: Consignment) -> int:
     """Return when the sender issued this version of a consignment, in microseconds; NO_TIME if unknown."""
     return to_us_if_known(c.issued_at)
@@ -214,156 +194,141 @@ def compute_kinds_digest(kinds: tuple[KeyKind, ...]) -> str:
     return sha256(msgspec.json.encode((KEYS_VERSION, named))).hexdigest()[:KINDS_DIGEST_CHARACTERS]
 
 
+class EntryCodec(Generic[R, E]):
+    """A converter of one kind of records to log entries and back; without a vault it only decodes, without personal fields.
+
+    `columns` are the fields that have columns of their own, with the names of these; only those in `dated_by` are part of the content.
+    `get_us` returns when it happened, None if that was when it was recorded; `named_by` are the fields that identify a record that has no
+    consignment.
+    """
+
+    def __init__(
+        self,
+        record: type[R],
+        event_type: type[E],
+        vault: Vault | None,
+        columns: dict[str, str],
+        get_us: Callable[[R], int | None],
+        named_by: tuple[str, ...] = (),
+        dated_by: tuple[str, ...] = (),
+    ) -> None:
+        self._packer = RecordPacker(record, vault, tuple(name for name in columns if name not in dated_by))
+        self._event_type: Callable[..., E] = event_type
+        self._columns, self._get_us, self._named_by = columns, get_us, named_by
+
+    def encode(self, sequence: int, record: R, recorded_us: int | None, asked_by: str) -> E:
+        """Encode a record; `recorded_us` is None if it was imported."""
+        fields = structs.asdict(record)
+        named = (normalize_identifier(fields["consignment_id"]),) if "consignment_id" in self._columns else ()
+        (packed,) = self._packer.pack_all([record], named or [self._get_name(fields)])
+        happened_us = self._get_us(record)
+        at_us = recorded_us if happened_us is None else happened_us
+        columns = packed.content, packed.plain, packed.sealed
+        return self._event_type(sequence, at_us, recorded_us, *columns, asked_by, *named)
+
+    def decode(self, event: E) -> R:
+        """Decode the record of an entry."""
+        aside: dict[str, Any] = {}
+        for field, column in self._columns.items():
+            value = getattr(event, column)
+            aside[field] = to_datetime(value) if column.endswith("_us") and value is not None else value
+        name = aside.get("consignment_id") or self._get_name(self._packer.unpack_plain(event.plain))
+        record: R = self._packer.unpack(event.plain, event.sealed, name, **aside)
+        return record
+
+    def _get_name(self, fields: dict[str, Any]) -> str:
+        return "/".join(fields[name] for name in self._named_by) or LINK_SUBJECT
+
+
+def _read_us(field: str) -> Callable[[msgspec.Struct], int | None]:
+    """Build a function that returns a time of a record in microseconds; None if it is missing."""
+
+    def get_us(record: msgspec.Struct) -> int | None:
+        moment = getattr(record, field)
+        return None if moment is None else to_us(moment)
+
+    return get_us
+
+
 class EventCodec:
     """A converter of records to log entries and back. Without a vault it only decodes, and the records lack their personal fields."""
 
     def __init__(self, vault: Vault | None, record: type[Consignment], kinds: tuple[KeyKind, ...]) -> None:
         self.vault, self.kinds = vault, compute_kinds_digest(kinds)
-        self.opens = vault is not None
+        name = {"consignment_id": "consignment_id"}
         self.consignments = RecordPacker(
             record, vault, ("consignment_id", "received_at", "cancelled_at", "issued_at")
         )
-        self.outcomes = RecordPacker(Outcome, vault, ("consignment_id", "recorded_at"))
-        self.alerts = RecordPacker(Alert, vault, ())
-        self.messages = RecordPacker(LoggedMessage, vault, ())
-        self.cancellations = RecordPacker(Cancellation, vault, ("consignment_id", "cancelled_at"))
-        self.selections = RecordPacker(Selection, vault, ("consignment_id", "selected_at"))
-        self.actions = RecordPacker(RecordedAction, vault, ("consignment_id",))
-        self.states = RecordPacker(CustomsState, vault, ("consignment_id", "recorded_at"))
-        self.links = RecordPacker(LoggedLink, vault, ())
-
-    def pack(self, c: Consignment, name: str | None = None) -> PackedRecord:
-        """Pack a consignment as `pack_all` does; `name` is by default its own identifier."""
-        return self.pack_all([c], [name or c.consignment_id])[0]
-
-    def pack_all(self, consignments: Sequence[Consignment], names: Sequence[str]) -> list[PackedRecord]:
-        """Pack consignments under the identifiers by which the log knows them; equal versions have the same `content`."""
-        return self.consignments.pack_all(consignments, names)
-
-    def encode_arrival(
-        self,
-        sequence: int,
-        recorded_us: int | None,
-        arrival: Arrival,
-        keys: Keys,
-        counterparts: Keys,
-        decision: ScoredDecision | None = None,
-    ) -> ArrivalEvent:
-        """Encode one consignment as `encode_arrivals` does; `keys` and `counterparts` have the shape (kinds,)."""
-        return self.encode_arrivals(
-            sequence, recorded_us, [arrival], keys[None], counterparts[None], [decision]
-        )[0]
+        self.outcomes = EntryCodec(
+            Outcome, OutcomeEvent, vault, name | {"recorded_at": "recorded_us"}, get_visible_us
+        )
+        self.alerts = EntryCodec(Alert, AlertEvent, vault, {}, _read_us("issued_at"), ("alert_id",))
+        self.messages = EntryCodec(
+            LoggedMessage, MessageEvent, vault, {}, _read_us("issued_at"), ("author", "message_id")
+        )
+        self.cancellations = EntryCodec(
+            Cancellation, CancellationEvent, vault, name | {"cancelled_at": "at_us"}, _read_us("cancelled_at")
+        )
+        self.selections = EntryCodec(
+            Selection, SelectionEvent, vault, name | {"selected_at": "at_us"}, _read_us("selected_at")
+        )
+        self.actions = EntryCodec(
+            RecordedAction, ActionEvent, vault, name | {"acted_at": "at_us"}, _read_us("acted_at"),
+            dated_by=("acted_at",),
+        )  # fmt: skip
+        self.states = EntryCodec(
+            CustomsState,
+            CustomsStateEvent,
+            vault,
+            name | {"recorded_at": "recorded_us"},
+            _read_us("issued_at"),
+        )
+        self.links = EntryCodec(LoggedLink, LinkEvent, vault, {}, lambda _: None)
 
     def encode_arrivals(
         self,
         first: int,
         recorded_us: int | None,
-        arrivals: Sequence[Arrival],
+        consignments: Sequence[Consignment],
+        packed: Sequence[PackedRecord],
         keys: Keys,
         counterparts: Keys,
-        decisions: Sequence[ScoredDecision | None] = (),
+        asked_by: Sequence[str],
     ) -> list[ArrivalEvent]:
-        """Encode consignments that arrived one after the other, from the sequence number `first` on, with keys and counterparts, (n, kinds)."""
+        """Encode packed consignments that arrived one after the other, from the sequence number `first` on.
+
+        Their `received_at` must be set; `keys` and `counterparts` are uint64, (n, kinds).
+        """
         stored = split_rows(np.concatenate([keys, counterparts], axis=1, dtype=KEY_DTYPE))
-        said = decisions or [None] * len(arrivals)
         events = []
-        for sequence, (arrival, both, decision) in enumerate(zip(arrivals, stored, said, strict=True), first):
-            if arrival.issued_us != NO_TIME:
-                both += arrival.issued_us.to_bytes(KEY_DTYPE.itemsize, "little", signed=True)
-            # The fields of an arrival are the first of a decision's.
-            fields: tuple[Any, ...] = (
-                sequence,
-                arrival.received_us,
-                recorded_us,
-                *_columns(arrival.packed),
-                arrival.asked_by,
-                arrival.name,
-                self.kinds,
-                both,
+        for sequence, (c, each, both, client) in enumerate(
+            zip(consignments, packed, stored, asked_by, strict=True), first
+        ):
+            assert c.received_at is not None
+            issued_us = get_issued_us(c)
+            if issued_us != NO_TIME:
+                both += issued_us.to_bytes(KEY_DTYPE.itemsize, "little", signed=True)
+            columns = each.content, each.plain, each.sealed
+            name = normalize_identifier(c.consignment_id)
+            events.append(
+                ArrivalEvent(
+                    sequence, to_us(c.received_at), recorded_us, *columns, client, name, self.kinds, both
+                )
             )
-            if decision is None:
-                events.append(ArrivalEvent(*fields))
-            else:
-                events.append(DecisionEvent(*fields, *astuple(decision)))
         return events
 
-    def encode_outcome(
-        self, sequence: int, outcome: Outcome, asked_by: str, name: str | None = None
-    ) -> OutcomeEvent:
-        """Encode an outcome; `recorded_at` is set if the service recorded it, and `name` is that of `pack`."""
-        recorded_us = None if outcome.recorded_at is None else to_us(outcome.recorded_at)
-        name = name or outcome.consignment_id
-        packed = self.outcomes.pack(outcome, name)
-        return OutcomeEvent(sequence, get_visible_us(outcome), recorded_us, *_columns(packed), asked_by, name)
-
-    def encode_alert(self, sequence: int, alert: Alert, recorded_us: int | None, asked_by: str) -> AlertEvent:
-        """Encode an alert."""
-        packed = self.alerts.pack(alert, alert.alert_id)
-        return AlertEvent(sequence, to_us(alert.issued_at), recorded_us, *_columns(packed), asked_by)
-
-    def encode_message(
-        self, sequence: int, message: LoggedMessage, recorded_us: int, asked_by: str
-    ) -> MessageEvent:
-        """Encode a message of a partner."""
-        packed = self.messages.pack(message, message.name)
-        return MessageEvent(sequence, to_us(message.issued_at), recorded_us, *_columns(packed), asked_by)
-
-    def encode_cancellation(
-        self, sequence: int, consignment_id: str, cancelled_us: int, recorded_us: int | None, asked_by: str
-    ) -> CancellationEvent:
-        """Encode a cancellation."""
-        packed = self.cancellations.pack(Cancellation(consignment_id), consignment_id)
-        columns = _columns(packed)
-        return CancellationEvent(sequence, cancelled_us, recorded_us, *columns, asked_by, consignment_id)
-
-    def encode_selection(
-        self, sequence: int, selection: Selection, asked_by: str, name: str | None = None
-    ) -> SelectionEvent:
-        """Encode a selection; `name` is that of `pack`."""
-        name = name or selection.consignment_id
-        packed = self.selections.pack(selection, name)
-        at_us = to_us(selection.selected_at)
-        return SelectionEvent(sequence, at_us, at_us, *_columns(packed), asked_by, name)
-
-    def encode_action(
-        self, sequence: int, action: RecordedAction, recorded_us: int, asked_by: str, name: str
-    ) -> ActionEvent:
-        """Encode an action, taken now unless it says when; `name` is that of `pack`."""
-        packed = self.actions.pack(action, name)
-        at_us = recorded_us if action.acted_at is None else to_us(action.acted_at)
-        return ActionEvent(sequence, at_us, recorded_us, *_columns(packed), asked_by, name)
-
-    def encode_state(
-        self, sequence: int, state: CustomsState, recorded_us: int, asked_by: str, name: str
-    ) -> CustomsStateEvent:
-        """Encode an answer of customs; without a time of issue it was issued when it was recorded."""
-        at_us = recorded_us if state.issued_at is None else to_us(state.issued_at)
-        columns = _columns(self.states.pack(state, name))
-        return CustomsStateEvent(sequence, at_us, recorded_us, *columns, asked_by, name)
-
-    def encode_link(self, sequence: int, link: Link, recorded_us: int, asked_by: str) -> LinkEvent:
-        """Encode what later messages need of a master or a house."""
-        packed = self.links.pack(LoggedLink(pack_link(link)), LINK_SUBJECT)
-        return LinkEvent(sequence, recorded_us, recorded_us, *_columns(packed), asked_by)
-
-    def decode_link(self, event: LinkEvent) -> Link | None:
-        """Decode a link; return None if its content was removed, or there is no vault."""
-        if event.redacted or self.vault is None:
-            return None
-        logged: LoggedLink = self.links.unpack(event.plain, event.sealed, LINK_SUBJECT)
-        return unpack_link(logged.link)
-
     def decode_consignment(self, event: ArrivalEvent) -> Consignment:
-        """Decode the consignment of an arrival or a decision; decrypt personal fields if there is a vault."""
+        """Decode the consignment of an arrival or a decision."""
         if event.redacted:
             raise _build_redaction_fault(event)
+        issued_us = decode_issued_us(event)
         c: Consignment = self.consignments.unpack(
             event.plain,
             event.sealed,
             event.consignment_id,
             consignment_id=event.consignment_id,
             received_at=to_datetime(event.at_us),
-            issued_at=None if (issued_us := decode_issued_us(event)) == NO_TIME else to_datetime(issued_us),
+            issued_at=None if issued_us == NO_TIME else to_datetime(issued_us),
         )
         return c
 
@@ -374,66 +339,15 @@ class EventCodec:
         except ServiceFault:
             return None
 
-    def decode_outcome(self, event: OutcomeEvent) -> Outcome:
-        """Decode the outcome of an entry."""
-        recorded_at = None if event.recorded_us is None else to_datetime(event.recorded_us)
-        outcome: Outcome = self.outcomes.unpack(
-            event.plain,
-            event.sealed,
-            event.consignment_id,
-            consignment_id=event.consignment_id,
-            recorded_at=recorded_at,
-        )
-        return outcome
-
-    def decode_message(self, event: MessageEvent) -> LoggedMessage:
-        """Decode the message of an entry; without a vault its envelope is empty."""
-        plain = self.messages.unpack_plain(event.plain)
-        name = f"{plain['author']}/{plain['message_id']}"
-        message: LoggedMessage = self.messages.unpack(
-            event.plain, event.sealed, name, **({} if self.opens else {"envelope": ""})
-        )
-        return message
-
-    def decode_alert(self, event: AlertEvent) -> Alert:
-        """Decode the alert of an entry; decrypt personal fields if there is a vault."""
-        name = self.alerts.unpack_plain(event.plain)["alert_id"]
-        alert: Alert = self.alerts.unpack(event.plain, event.sealed, name)
-        return alert
-
-    def decode_selection(self, event: SelectionEvent) -> Selection:
-        """Decode the selection of an entry."""
-        selection: Selection = self.selections.unpack(
-            event.plain,
-            event.sealed,
-            event.consignment_id,
-            consignment_id=event.consignment_id,
-            selected_at=to_datetime(event.at_us),
-        )
-        return selection
-
-    def decode_action(self, event: ActionEvent) -> RecordedAction:
-        """Decode the action of an entry; without a vault it lacks its reason."""
-        action: RecordedAction = self.actions.unpack(
-            event.plain, event.sealed, event.consignment_id, consignment_id=event.consignment_id
-        )
-        return msgspec.structs.replace(action, acted_at=to_datetime(event.at_us))
-
-    def decode_state(self, event: CustomsStateEvent) -> CustomsState:
-        """Decode an answer of customs."""
-        recorded_at = None if event.recorded_us is None else to_datetime(event.recorded_us)
-        state: CustomsState = self.states.unpack(
-            event.plain,
-            None,
-            event.consignment_id,
-            consignment_id=event.consignment_id,
-            recorded_at=recorded_at,
-        )
-        return state
-
     def decode_plain_fields(self, event: ArrivalEvent) -> dict[str, Any]:
         """Decode the fields of a consignment that are not personal; return no fields if its content was removed."""
         return {} if event.redacted else self.consignments.unpack_plain(event.plain)
+
+    def decode_link(self, event: LinkEvent) -> Link | None:
+        """Decode a link; return None if its content was removed, or there is no vault."""
+        if event.redacted or self.vault is None:
+            return None
+        return unpack_link(self.links.decode(event).link)
 
 
 def get_spelling(
@@ -441,11 +355,6 @@ def get_spelling(
 ) -> str:
     """Return the identifier of an entry as its sender spelled it; in normal form if its content was removed."""
     return read_spelling(event.plain) or event.consignment_id
-
-
-def encode_features(X: Rows) -> list[bytes]:
-    """Pack the rows that were scored, (n, features), bit for bit."""
-    return pack_rows(X)
 
 
 def split_rows(matrix: NDArray[Any]) -> list[bytes]:
@@ -467,32 +376,17 @@ def decode_issued_us(event: ArrivalEvent) -> int:
 
     It is stored after the history keys of an entry, which remain when the content is removed.
     """
-    return read_issued_us(event.keys)
-
-
-def read_issued_us(keys: bytes | None) -> int:
-    """Return when the sender issued a version, given the column `keys` of its entry."""
-    if len(keys or b"") // KEY_DTYPE.itemsize % 2 == 0:
+    if len(event.keys) // KEY_DTYPE.itemsize % 2 == 0:
         return NO_TIME
-    assert keys is not None
-    return int.from_bytes(keys[-KEY_DTYPE.itemsize :], "little", signed=True)
+    return int.from_bytes(event.keys[-KEY_DTYPE.itemsize :], "little", signed=True)
 
 
 def decode_features(event: DecisionEvent) -> Row:
     """Decode the feature row that was scored."""
     if event.features is None:
         raise _build_redaction_fault(event)
-    return read_features(event.features)
-
-
-def read_features(stored: bytes) -> Row:
-    """Read a row of `encode_features`."""
-    return unpack_row(stored)
+    return unpack_row(event.features)
 
 
 def _build_redaction_fault(event: ArrivalEvent) -> ServiceFault:
     return ServiceFault("the content was removed by npsrisk forget", where=f"log entry {event.sequence}")
-
-
-def _columns(packed: PackedRecord) -> tuple[bytes, bytes, bytes | None]:
-    return packed.content, packed.plain, packed.sealed

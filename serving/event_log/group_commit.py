@@ -51,7 +51,7 @@ class CommitGroup:
         """Return whether the group may wait for more entries."""
         return not self._waiting and len(self.events) < MAX_RESTING_ENTRIES
 
-    def add_all(self, events: Sequence[Event]) -> None:
+    def add(self, events: Sequence[Event]) -> None:
         """Add entries to the group."""
         if not self.events:
             self._began = time.perf_counter()
@@ -160,15 +160,11 @@ class Committer:
         if stall is not None:
             raise stall
 
-    def add(self, event: Event) -> CommitGroup:
-        """Add the next entry; call `check` before."""
-        return self.add_all([event])
-
-    def add_all(self, events: Sequence[Event]) -> CommitGroup:
+    def add(self, events: Sequence[Event]) -> CommitGroup:
         """Add the next entries, at least one; call `check` before."""
         assert events[0].sequence == self.next_sequence
         self.next_sequence += len(events)
-        self._gathering.add_all(events)
+        self._gathering.add(events)
         if not self._busy:
             self._busy = True
             self._begin_rest()
@@ -214,12 +210,8 @@ class Committer:
         if self.fault is None and not self._busy:
             self.fault, self.failed_at = fault, time.monotonic()
 
-    def follow(self, sequence: int) -> None:
-        """Count the entries up to a sequence number, which another process has written, as on disk."""
-        self.durable_sequence, self.next_sequence = sequence, sequence + 1
-
     def resume(self) -> None:
-        """Accept entries again after the log was reread and the state was rebuilt from it."""
+        """Accept entries after the last one of the log, which was read again; the state must be rebuilt from it."""
         self._gathering, self._writing = CommitGroup(self._hurry), CommitGroup()
         self._busy, self.fault = False, None
         self.durable_sequence = self._log.last_sequence

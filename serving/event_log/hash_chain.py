@@ -10,12 +10,12 @@ sequence 5        records who removed the content of 1 to 3, and why  hash 5 cov
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
 
-from serving.event_log.event_rows import PLACES, Columns, encode_columns, hash_rows
-from serving.event_log.events import EMPTY
+from serving.event_log.events import EMPTY, PLACES, Columns, encode_columns, hash_row
 
 _PLAIN, _NAME = (PLACES[name] for name in ("plain", "consignment_id"))
 
@@ -37,27 +37,27 @@ class Redaction(msgspec.Struct, frozen=True):
 
 
 class RedactedRanges:
-    """The entries whose content was removed, by all removals in order; up to `end` that of all consignments was."""
+    """The entries whose content was removed, by all removals in order; up to `end` that of all consignments was.
+
+    `by_name` are the removals of each consignment, and under an empty name those of all. The range of one begins after those of earlier
+    removals of the same entries, whose remains are not part of it.
+    """
 
     def __init__(self, removals: Iterable[Redaction]) -> None:
         self.end = 0
-        self._single: dict[str, list[Redaction]] = {}
+        self.by_name: dict[str | None, list[Redaction]] = {}
         for removal in removals:
+            mine = self.by_name.setdefault(removal.consignment_id, [])
             if removal.consignment_id:
-                # What was removed before by another record is not part of this one.
-                before = self._single.setdefault(removal.consignment_id, [])
-                after = max([removal.after, self.end, *(each.up_to for each in before)])
-                before.append(msgspec.structs.replace(removal, after=after))
+                after = max([removal.after, self.end, *(each.up_to for each in mine)])
+                mine.append(msgspec.structs.replace(removal, after=after))
             else:
+                mine.append(removal)
                 self.end = max(self.end, removal.up_to)
-
-    def list_single(self) -> list[Redaction]:
-        """List the removals of single consignments; the range of each begins after earlier ones of the same entries."""
-        return [removal for removals in self._single.values() for removal in removals]
 
     def covers(self, sequence: int, consignment_id: str | None) -> bool:
         """Check whether the content of an arrival was removed."""
-        singles = self._single.get(consignment_id or "", ())
+        singles = self.by_name.get(consignment_id, ())
         return sequence <= self.end or any(each.after < sequence <= each.up_to for each in singles)
 
 
@@ -103,6 +103,18 @@ class VerificationResult(NamedTuple):
         return ""
 
 
+class _OpenRemoval(NamedTuple):
+    """A recorded removal, and the digest of what remains of the entries that it concerns."""
+
+    recorded: Redaction
+    remains: RedactedDigest
+
+    @property
+    def is_valid(self) -> bool:
+        """Return whether the remains are those that were recorded."""
+        return (self.remains.entries, self.remains.digest()) == (self.recorded.emptied, self.recorded.digest)
+
+
 class ChainVerifier:
     """A verifier of the hash chain, which checks entry after entry after `entries` of them, whose hash is `origin`; `kept` is a hash that was stored elsewhere."""
 
@@ -114,94 +126,43 @@ class ChainVerifier:
         entries: int = 0,
     ) -> None:
         self._previous, self._kept = origin, kept
-        recorded = list(removals)
-        self._removals = (each for each in recorded if not each.consignment_id and each.up_to > entries)
-        self._single = [each for each in RedactedRanges(recorded).list_single() if each.up_to > entries]
-        self._single_remains = [RedactedDigest() for _ in self._single]
-        self._removal = next(self._removals, None)
-        self._remains = RedactedDigest()
+        self._removals = {
+            name: [_OpenRemoval(each, RedactedDigest()) for each in recorded if each.up_to > entries]
+            for name, recorded in RedactedRanges(removals).by_name.items()
+        }
+        self._ending: dict[int, list[_OpenRemoval]] = {}
+        for each in chain.from_iterable(self._removals.values()):
+            self._ending.setdefault(each.recorded.up_to, []).append(each)
         self.entries, self.emptied = entries, 0
         self.kept_at = 0 if origin.hex() == kept else None
 
     def check_rows(self, rows: Sequence[Columns], hashes: Sequence[bytes]) -> int | None:
         """Check the next entries, with columns as in `EventRow`, and their hashes; return the first that is not valid."""
-        checked = self._check_plain(rows, hashes)
-        for row, here in zip(rows[checked:], hashes[checked:], strict=True):
-            if not self._check_row(row, here):
-                return int(row[0])
-        return None
-
-    def _check_plain(self, rows: Sequence[Columns], hashes: Sequence[bytes]) -> int:
-        """Check entries as long as they need nothing but their hash; return their number."""
-        if self._removal is not None or self._single or self._kept:
-            return 0
-        count, previous = 0, self._previous
         for row, here in zip(rows, hashes, strict=True):
-            if row[0] != self.entries + 1 or row[_PLAIN] == EMPTY or here != hash_rows(previous, [row])[0]:
-                break
-            previous = here
-            self.entries += 1
-            count += 1
-        self._previous = previous
-        return count
-
-    def _check_row(self, row: Columns, here: bytes) -> bool:
-        """Check the next entry and its hash."""
-        sequence, redacted = row[0], row[_PLAIN] == EMPTY
-        if sequence != self.entries + 1:
-            return False
-        if redacted:
-            if not self._covers(row):
-                return False
-            self._add_remains(row, here)
-        elif here != hash_rows(self._previous, [row])[0]:
-            return False
-        if self._single and not all(map(self._check_single, self._list_ending(sequence))):
-            return False
-        removal = self._removal
-        if removal is not None and sequence == removal.up_to and not self._check_redaction(removal):
-            return False
-        self._previous, self.entries = here, sequence
-        if self._kept and here.hex() == self._kept:
-            self.kept_at = sequence
-        return True
+            if row[0] != self.entries + 1 or not self._is_valid(row, here):
+                return int(row[0])
+            self._previous, self.entries = here, row[0]
+            if self._kept and here.hex() == self._kept:
+                self.kept_at = self.entries
+        return None
 
     def get_result(self, broken_at: int | None = None) -> VerificationResult:
         """Return the result so far."""
         return VerificationResult(self.entries, broken_at, self._previous.hex(), self.kept_at, self.emptied)
 
-    def _covers(self, row: Columns) -> bool:
-        return self._is_in_range(row) or any(_concerns(removal, row) for removal in self._single)
+    def _is_valid(self, row: Columns, here: bytes) -> bool:
+        """Check an entry, and the removals whose last entry it is."""
+        if row[_PLAIN] == EMPTY:
+            concerned = self._list_concerned(row)
+            for each in concerned:
+                each.remains.add(row, here)
+            self.emptied += 1
+            valid = bool(concerned)
+        else:
+            valid = here == hash_row(self._previous, row)
+        return valid and all(each.is_valid for each in self._ending.get(row[0], ()))
 
-    def _is_in_range(self, row: Columns) -> bool:
-        removal = self._removal
-        return removal is not None and removal.after < row[0] <= removal.up_to
-
-    def _add_remains(self, row: Columns, here: bytes) -> None:
-        if self._is_in_range(row):
-            self._remains.add(row, here)
-        for removal, remains in zip(self._single, self._single_remains, strict=True):
-            if _concerns(removal, row):
-                remains.add(row, here)
-                self.emptied += not self._is_in_range(row)
-
-    def _list_ending(self, sequence: int) -> list[int]:
-        """List the positions of the removals of single consignments whose last entry this is."""
-        return [place for place, each in enumerate(self._single) if each.up_to == sequence]
-
-    def _check_single(self, place: int) -> bool:
-        removal, remains = self._single[place], self._single_remains[place]
-        return (remains.entries, remains.digest()) == (removal.emptied, removal.digest)
-
-    def _check_redaction(self, removal: Redaction) -> bool:
-        """Compare the remains of the emptied entries with the record of their removal."""
-        remains = self._remains
-        self._removal, self._remains = next(self._removals, None), RedactedDigest()
-        self.emptied += remains.entries
-        return (remains.entries, remains.digest()) == (removal.emptied, removal.digest)
-
-
-def _concerns(removal: Redaction, row: Columns) -> bool:
-    """Check whether a removal of a single consignment concerns an entry."""
-    named: bool = row[_NAME] == removal.consignment_id
-    return named and removal.after < row[0] <= removal.up_to
+    def _list_concerned(self, row: Columns) -> list[_OpenRemoval]:
+        """List the removals that concern an entry without content."""
+        both = chain(self._removals.get("", ()), self._removals.get(row[_NAME], ()))
+        return [each for each in both if each.recorded.after < row[0] <= each.recorded.up_to]

@@ -26,13 +26,12 @@ from serving.event_log.databases.database import (
     wipe,
 )
 from serving.event_log.databases.tables import ENTRIES, LOG
-from serving.event_log.event_rows import Columns, encode_row, hash_rows
-from serving.event_log.events import Event, RedactionEvent
+from serving.event_log.events import Columns, Event, RedactionEvent, encode_row, hash_row, hash_rows
 from serving.event_log.hash_chain import Redaction
 from serving.event_log.log_keys import check_vault
 from serving.event_log.reader import LogReader
 from serving.event_log.redactions import RebuiltKeys, insert_row, list_content, remove_content
-from serving.event_log.terms import NewTerms
+from serving.event_log.terms import NewTerms, Terms
 from serving.process.clock import read_elapsed_seconds
 
 
@@ -115,11 +114,6 @@ class EventLog(LogReader):
         self._writer.release()
         self.writes = False
 
-    def refresh(self) -> None:
-        """Read the last entry that another process has written; raise `ServiceFault` if it cannot be read."""
-        with _convert_errors():
-            self._read_end()
-
     def find_writer(self) -> LogWriter | None:
         """Find the process that writes the log."""
         with _convert_errors():
@@ -157,11 +151,8 @@ class EventLog(LogReader):
         numbered, terms = self.terms.number_rows(rows)
         for values, here in zip(numbered, hashes, strict=True):
             values.append(here)
-        try:
+        with _convert_errors("written", self.terms):
             self._write(numbered, terms, hashes[-1])
-        except sa.exc.SQLAlchemyError as error:
-            self.terms.reset()
-            raise ServiceFault("the event log cannot be written", got=describe_error(error)) from error
         self.last_sequence, self._head = rows[-1][0], hashes[-1]
 
     def redact(self, removal: Redaction, keys: Sequence[RebuiltKeys], recorded_us: int) -> Redaction:
@@ -171,26 +162,21 @@ class EventLog(LogReader):
             places = list_content(self, removal.consignment_id)
             concerned = [place for place in places if removal.after < place <= removal.up_to]
         sequence = self.last_sequence + 1
-        try:
+        with _convert_errors("written", self.terms):
             self._writer.acquire()
             with self._writer.transaction() as connection:
                 removal = remove_content(self, connection, removal, keys, concerned)
                 plain = msgspec.msgpack.encode(removal)
                 row = encode_row(RedactionEvent(sequence, removal.before_us, recorded_us, plain))
-                (head,) = hash_rows(self._head, [row])
+                head = hash_row(self._head, row)
                 insert_row(self, connection, row, head)
-        except sa.exc.SQLAlchemyError as error:
-            self.terms.reset()
-            raise ServiceFault("the event log cannot be written", got=describe_error(error)) from error
         self.last_sequence, self._head = sequence, head
         return removal
 
     def wipe(self) -> None:
         """Release the bytes of removed content, as far as the database supports it."""
-        try:
+        with _convert_errors("written"):
             wipe(self._engine)
-        except sa.exc.SQLAlchemyError as error:
-            raise ServiceFault("the event log cannot be written", got=describe_error(error)) from error
 
     def reread(self) -> None:
         """Read again what is durable, after a failed write; raise `ServiceFault` while the log cannot be used."""
@@ -290,9 +276,11 @@ def _prepare(writer: EntryWriter, vault: Vault, where: str) -> None:
 
 
 @contextmanager
-def _convert_errors() -> Iterator[None]:
-    """Convert database errors to `ServiceFault`."""
+def _convert_errors(done: str = "used", terms: Terms | None = None) -> Iterator[None]:
+    """Convert database errors to `ServiceFault`; then forget the terms, which may not be in the database."""
     try:
         yield
     except sa.exc.SQLAlchemyError as error:
-        raise ServiceFault("the event log cannot be used", got=describe_error(error)) from error
+        if terms is not None:
+            terms.reset()
+        raise ServiceFault(f"the event log cannot be {done}", got=describe_error(error)) from error

@@ -7,13 +7,11 @@ from threading import Condition
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from consignments.errors import ServiceFault
 from serving.event_log.databases.backend import describe_error
 from serving.event_log.databases.tables import ENTRIES, IS_OTHER
-from serving.event_log.event_rows import NAMES
-from serving.event_log.events import ARRIVAL_KINDS, NOT_READ, Kind
+from serving.event_log.events import ARRIVAL_KINDS, NAMES, NOT_READ, Kind, RecordEntry
 
 IN_LIMIT = 500
 """Values in one condition; every SQLite supports 999."""
@@ -55,19 +53,9 @@ class LogQueries:
                 self._uses -= 1
                 self._use_ended.notify_all()
 
-    @contextmanager
-    def connect(self) -> Iterator[Connection]:
-        """Connect, and convert database errors."""
-        try:
-            with self.use(), self._engine.connect() as connection:
-                yield connection
-        except sa.exc.SQLAlchemyError as error:
-            raise ServiceFault("the event log cannot be read", got=describe_error(error)) from error
-
-    def fetch_all(self, query: Any, values: dict[str, Any] | None = None) -> Sequence[Any]:
+    def fetch_all(self, query: Any) -> list[Any]:
         """Fetch all rows of a query."""
-        with self.connect() as connection:
-            return connection.execute(query, values).all()
+        return self.fetch_compiled(self.compile(query))
 
     def compile(self, query: Any, *, fixed: bool = True) -> CompiledQuery:
         """Compile a query for `fetch_compiled`, with the values that it has now, or to be given others each time."""
@@ -90,8 +78,8 @@ class LogQueries:
 
     def fetch_value(self, query: Any) -> Any:
         """Fetch the single value of a query, or None if there is no row."""
-        with self.connect() as connection:
-            return connection.execute(query).scalar_one_or_none()
+        rows = self.fetch_all(query)
+        return rows[0][0] if rows else None
 
     def fetch_among(self, query: Any, column: sa.Column[Any], values: Sequence[Any]) -> list[Any]:
         """Fetch the rows of a query in which a column has one of some values, some hundred values at a time."""
@@ -109,7 +97,9 @@ def list_columns(without: frozenset[str] = frozenset()) -> tuple[Any, ...]:
 
 def _leave_out(column: sa.Column[Any]) -> Any:
     instead = sa.null() if column.name == "sealed" else sa.literal(NOT_READ, sa.LargeBinary)
-    return sa.case((IS_ARRIVAL, instead), else_=column).label(column.name)
+    if column.name in RecordEntry.__struct_fields__:  # of other entries than arrivals too
+        instead = sa.case((IS_ARRIVAL, instead), else_=column)
+    return instead.label(column.name)
 
 
 @cache

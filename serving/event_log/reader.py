@@ -6,21 +6,22 @@ from typing import Any, Self, TypeVar, cast
 
 import sqlalchemy as sa
 
-from consignments.identifiers import normalize_identifier
 from consignments.timestamps import US_PER_DAY
 from serving.event_log.databases.database import mask_password, open_engine, require_tables, use_database
 from serving.event_log.databases.tables import ENTRIES, IS_DECISION, LOG, TERM_NAMES, TERMS
-from serving.event_log.event_rows import PLACES, Columns, decode_row
 from serving.event_log.events import (
     ARRIVAL_KINDS,
+    PLACES,
     AlertEvent,
     ArrivalEvent,
+    Columns,
     DecisionEvent,
     Event,
     Kind,
     LinkEvent,
     MessageEvent,
     RedactionEvent,
+    decode_row,
 )
 from serving.event_log.queries import CompiledQuery, LogQueries, list_columns, select_entries, select_named
 from serving.event_log.terms import Terms
@@ -38,7 +39,6 @@ FEW_ROWS = 8
 """Rows up to which texts are put in place row by row; of more, column by column."""
 CONTENT_COLUMNS = frozenset({"plain", "sealed", "features", "reasons"})
 NOT_IN_HISTORY = frozenset({"features", "reasons"})
-NOT_IN_STATES = frozenset({"features"})
 
 
 class LogReader:
@@ -131,16 +131,9 @@ class LogReader:
         without: Sequence[str] = (),
         kinds: Sequence[Kind] = (),
     ) -> Iterator[Event]:
-        """Read entries in order.
+        """Read entries of some kinds (all if empty) in order, in a range of sequence numbers; `after` is excluded, `until` included.
 
-        Parameters
-        ----------
-        after, until : int
-            Range of sequence numbers; `after` excluded, `until` included.
-        without : sequence of str
-            Columns of bytes that are not needed of arrivals; they are read as `NOT_READ`, but `sealed` as None.
-        kinds : sequence of str
-            Only entries of these kinds; empty for all.
+        `without` are columns of bytes that are not needed of arrivals: they are read as `NOT_READ`, but `sealed` as None.
         """
         for rows in self.read_rows(after, until, without, kinds):
             yield from map(decode_row, rows)
@@ -159,8 +152,8 @@ class LogReader:
 
     def read_page(self, kind: Kind, after: int, limit: int, without: Sequence[str] = ()) -> list[Event]:
         """Read the first entries of a kind after a sequence number, in order."""
-        query = select_entries(list_columns(frozenset(without)), after, None, (kind,)).limit(limit)
-        return self._decode(self.queries.fetch_all(query))
+        rows = self._fetch_page(list_columns(frozenset(without)), after, None, (kind,), limit)
+        return self._decode(rows)
 
     def read_event(self, sequence: int) -> Event:
         """Read one entry."""
@@ -192,12 +185,6 @@ class LogReader:
         found = self.queries.fetch_among(query, ENTRIES.c.digest, digests)
         return self._choose(sorted(found, key=_get_sequence), set(consignment_ids), until)
 
-    def read_spelled_events(
-        self, identifier: str, until: int | None = None, without: Sequence[str] = ()
-    ) -> list[Event]:
-        """Read the entries of one consignment, in order, whatever the spelling of its identifier."""
-        return self.read_consignment_events(normalize_identifier(identifier), until, without)
-
     def read_entries_of(self, event_type: type[E], until: int | None = None, after: int = 0) -> list[E]:
         """Read all entries of a kind that has no consignment, up to the sequence number `until`, in order; `after` is excluded."""
         found = self.read_events(after, until, (), (event_type.kind,))
@@ -224,29 +211,20 @@ class LogReader:
         names = [name for (name,) in self.queries.fetch_all(query)]
         return self.read_events_of(names, until, without)
 
-    def read_history_events(self, consignment_ids: Sequence[str], until: int) -> list[Event]:
-        """Read the entries of many consignments up to the sequence number `until`, in order, as history needs them."""
-        return self.read_events_of(consignment_ids, until, tuple(NOT_IN_HISTORY))
-
-    def read_known_events(self, consignment_id: str, until: int) -> list[Event]:
-        """Read the entries of one consignment up to the sequence number `until`, in order, as its state needs them: without features."""
-        return self.read_consignment_events(consignment_id, until, tuple(NOT_IN_STATES))
-
     def read_last_sequence(self) -> int:
         """Read the current sequence number of the last entry; return 0 if there is none."""
         return int(self.queries.fetch_value(sa.select(sa.func.max(ENTRIES.c.sequence))) or 0)
 
     def find_latest_decision_us(self, before_us: int) -> int | None:
         """Find when the latest consignment before a time was received and scored; None if there is none."""
-        found: int | None = self.queries.fetch_value(
-            sa.select(sa.func.max(ENTRIES.c.at_us)).where(_decided(None, before_us))
-        )
-        return found
+        return self._find_latest_us(_decided(None, before_us))
 
     def find_latest_arrival_us(self) -> int | None:
         """Find when the latest consignment was received; None if there is none."""
-        query = sa.select(sa.func.max(ENTRIES.c.at_us)).where(ENTRIES.c.kind.in_(ARRIVAL_KINDS))
-        found: int | None = self.queries.fetch_value(query)
+        return self._find_latest_us(ENTRIES.c.kind.in_(ARRIVAL_KINDS))
+
+    def _find_latest_us(self, condition: Any) -> int | None:
+        found: int | None = self.queries.fetch_value(sa.select(sa.func.max(ENTRIES.c.at_us)).where(condition))
         return found
 
     def count_decisions(self, from_us: int, until_us: int) -> list[tuple[int, str, str, int]]:
@@ -270,23 +248,10 @@ class LogReader:
     def find_neighbours(
         self, kinds: Sequence[Kind], others: Sequence[Kind], first: int, last: int, *, later: bool
     ) -> dict[int, Event]:
-        """Find, for each of some entries, the nearest entry of other kinds for the same consignment.
+        """Find the nearest entry of other kinds for the same consignment, for each entry of some kinds from `first` to `last`.
 
-        Parameters
-        ----------
-        kinds : sequence of str
-            Kinds of the entries with sequence numbers `first` to `last` that neighbours are found for.
-        others : sequence of str
-            Kinds of the neighbours.
-        first, last : int
-        later : bool
-            Find the next entry, up to the last one at the time of opening; else the previous entry.
-
-        Returns
-        -------
-        dict
-            Neighbours by the sequence number of their entry; entries without a neighbour are not included. Neighbours that
-            are arrivals are read without their content.
+        It is the next one, up to the last one at the time of opening, if `later`, else the previous one. Arrivals are read without their
+        content. Returns them by the sequence number of their entry; entries without a neighbour are not included.
         """
         mine = {
             sequence: name

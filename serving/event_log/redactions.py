@@ -8,8 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from serving.event_log.databases.tables import ENTRIES, TERMS
-from serving.event_log.event_rows import Columns
-from serving.event_log.events import ARRIVAL_KINDS, CONTENT_KINDS, EMPTY, RedactionEvent
+from serving.event_log.events import ARRIVAL_KINDS, CONTENT_KINDS, EMPTY, Columns, RedactionEvent
 from serving.event_log.hash_chain import RedactedDigest, RedactedRanges, Redaction
 from serving.event_log.queries import IN_LIMIT, list_columns, select_entries
 from serving.event_log.reader import PAGE_ENTRIES, LogReader

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from serving.event_log.databases.tables import TERM_NAMES
-from serving.event_log.event_rows import PLACES, Columns
+from serving.event_log.events import PLACES, Columns
 
 _PLACES = tuple(PLACES[name] for name in TERM_NAMES)
 NewTerms = list[tuple[int, str]]

@@ -116,7 +116,7 @@ class OpenSelectionsEndpoint:
             later = self._log.read_consignment_events(event.consignment_id, without=EXCLUDED_FROM_STATUS)
             status = read_status(later, entries)
             if status is not None:
-                selection = entries.decode_selection(event)
+                selection = entries.selections.decode(event)
                 found.append(
                     schemas.OpenSelection(
                         **msgspec.structs.asdict(selection),
@@ -150,7 +150,7 @@ class MessageFeedEndpoint:
 
 def build_feed_message(event: MessageEvent, entries: EventCodec) -> schemas.FeedMessage:
     """Build the feed's entry of a message."""
-    envelope = Envelope.read(entries.decode_message(event).envelope)
+    envelope = Envelope.read(entries.messages.decode(event).envelope)
     return schemas.FeedMessage(
         event.sequence,
         None if event.recorded_us is None else to_datetime(event.recorded_us),
@@ -174,7 +174,7 @@ def read_status(events: list[Event], entries: EventCodec) -> str | None:
         elif isinstance(event, ArrivalEvent) and status is None:
             status = "open" if not any(isinstance(each, OutcomeEvent) for each in events) else None
         elif isinstance(event, OutcomeEvent):
-            status = "pending" if entries.decode_outcome(event).result == "pending" else None
+            status = "pending" if entries.outcomes.decode(event).result == "pending" else None
     return status
 
 

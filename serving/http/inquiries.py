@@ -7,6 +7,7 @@ from importlib.metadata import version as installed_version
 
 import msgspec
 
+from consignments.identifiers import normalize_identifier
 from consignments.timestamps import to_datetime
 from models.reasons.ranking import Reason
 from serving.event_log.event_codec import CustomsState, EventCodec, get_spelling
@@ -49,7 +50,7 @@ class ConsignmentEndpoint:
         page = read_page_options(call)
         identifier = call.scope["path_params"]["consignment_id"]
         events = await asyncio.to_thread(
-            self._log.read_spelled_events, identifier, None, EXCLUDED_FROM_ANSWERS
+            self._log.read_consignment_events, normalize_identifier(identifier), None, EXCLUDED_FROM_ANSWERS
         )
         foreign = (
             caller.offices is not None and find_office(events, self._active.entries) not in caller.offices
@@ -73,19 +74,19 @@ def build_history(
             build_past_decision(event, decision_id) for event in events if isinstance(event, DecisionEvent)
         ],
         outcomes=[
-            msgspec.structs.replace(entries.decode_outcome(event), consignment_id=get_spelling(event))
+            msgspec.structs.replace(entries.outcomes.decode(event), consignment_id=get_spelling(event))
             for event in events
             if isinstance(event, OutcomeEvent)
         ],
         imported=[to_datetime(event.at_us) for event in events if event.kind == "arrival"],
         cancellations=[to_datetime(event.at_us) for event in events if event.kind == "cancellation"],
         selections=[
-            msgspec.structs.replace(entries.decode_selection(event), consignment_id=get_spelling(event))
+            msgspec.structs.replace(entries.selections.decode(event), consignment_id=get_spelling(event))
             for event in events
             if isinstance(event, SelectionEvent)
         ],
         actions=[
-            msgspec.structs.replace(entries.decode_action(event), consignment_id=get_spelling(event))
+            msgspec.structs.replace(entries.actions.decode(event), consignment_id=get_spelling(event))
             for event in events
             if isinstance(event, ActionEvent)
         ],
@@ -97,7 +98,7 @@ def build_history(
 
 def build_customs_state(event: CustomsStateEvent, entries: EventCodec) -> CustomsState:
     """Build the answer's form of a logged answer of customs."""
-    return msgspec.structs.replace(entries.decode_state(event), consignment_id=get_spelling(event))
+    return msgspec.structs.replace(entries.states.decode(event), consignment_id=get_spelling(event))
 
 
 def build_past_decision(event: DecisionEvent, decision_id: Callable[[int], str]) -> schemas.PastDecision:

@@ -13,10 +13,10 @@ from consignments.records import Consignment
 from consignments.timestamps import to_datetime, to_us
 from features.normalization.normal_forms import get_goods_text
 from models.reasons.ranking import Reason
-from serving.event_log.event_codec import read_features
 from serving.event_log.events import DecisionEvent
 from serving.event_log.group_commit import CommitGroup
 from serving.event_log.log import EventLog
+from serving.event_log.packed_features import unpack_row
 from serving.http.asgi import HttpCall, respond
 from serving.http.auth import Caller
 from serving.http.messages import MESSAGE_TYPES, build_records, describe_messages, read_message_body
@@ -229,7 +229,7 @@ class ScoresEndpoint:
     async def _build_score(self, c: Consignment, answer: ScoreResult, options: ScoreOptions) -> Score:
         """Build the score of a decision that is on disk; what is not in memory is read from the log."""
         decision, count = answer.decision, _count_reasons(answer, options)
-        features, reasons = answer.features, answer.reasons
+        features, reasons = decision.features, answer.reasons
         if features is None and (options.features or count > len(reasons)):
             features, reasons = await self._look_up(answer, count, get_goods_text(c))
         return Score(
@@ -238,7 +238,7 @@ class ScoresEndpoint:
             decision.band,  # type: ignore[arg-type]
             reasons[:count],
             parse_model_name(decision.model),
-            _get_datetime(decision.scored_us),
+            _get_datetime(decision.recorded_us),
             self._log.format_decision_id(decision.sequence),
             answer.repeated,
             answer.cancelled,
@@ -255,14 +255,14 @@ class ScoresEndpoint:
         scorer = self._active.get_scorer()
         same = scorer.model.sha256 == answer.decision.model_sha256
         more = count > len(answer.reasons) and same
-        reasons = scorer.explain(read_features(event.features), count, goods) if more else answer.reasons
+        reasons = scorer.explain(unpack_row(event.features), count, goods) if more else answer.reasons
         return event.features, reasons
 
     def _name_features(self, features: bytes | None, model_sha256: str) -> dict[str, float | None] | None:
         model = self._active.get_scorer().model
         if features is None or model.sha256 != model_sha256:
             return None
-        values = read_features(features).tolist()
+        values = unpack_row(features).tolist()
         return {
             name: None if math.isnan(value) else value
             for name, value in zip(model.spec.names, values, strict=True)

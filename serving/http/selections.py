@@ -151,10 +151,12 @@ async def build_selection_list(
     if not scored.drawn:
         scored.drawn = draw.select(scored)
         for selection in scored.drawn:
-            name = active.state.resolve(selection.consignment_id)
-            event = active.entries.encode_selection(committer.next_sequence, selection, asked_by, name)
+            recorded_us = to_us(selection.selected_at)
+            event = active.entries.selections.encode(
+                committer.next_sequence, selection, recorded_us, asked_by
+            )
             active.state.apply(event)
-            group = committer.add(event)
+            group = committer.add([event])
     if group is not None:
         await group.wait_until_durable()
     return SelectionList(request.office, scored.drawn)
@@ -232,7 +234,7 @@ class ScoredConsignments:
 
     def _record_selection(self, event: Event) -> None:
         if isinstance(event, SelectionEvent):
-            selection = self._entries.decode_selection(event)
+            selection = self._entries.selections.decode(event)
             if selection.request == self._request_id:
                 self.drawn.append(structs.replace(selection, consignment_id=get_spelling(event)))
 

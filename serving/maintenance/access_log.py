@@ -18,28 +18,10 @@ FILE_NAME = "access.jsonl"
 
 
 class PersonalAccess(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One access to personal data.
+    """One access to personal data, at an ISO 8601 time in UTC, by a user of the operating system (who used sudo as `sudo_user`).
 
-    Attributes
-    ----------
-    at : str
-        UTC time, ISO 8601.
-    user : str
-        User of the operating system.
-    sudo_user : str or None
-        User who called sudo, if that was used.
-    command : str
-    log_id : str
-    last_sequence : int
-        Last entry that was read.
-    head : str
-        Hash of that entry.
-    out : str
-        Where the data was written; `page` if it was shown.
-    key, person : str or None
-        API key, and the person who looked at a page.
-    consignment_id : str or None
-        The consignment that was shown.
+    `last_sequence` is the last entry that was read, `head` its hash. `out` is where the data was written: `page` if it was shown, to the
+    person of an API key.
     """
 
     at: str
@@ -56,13 +38,7 @@ class PersonalAccess(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def record_access(state_dir: Path, log: LogReader, command: str, out: Path) -> None:
-    """Append an access to the record; it is on disk on return.
-
-    Raises
-    ------
-    ServiceFault
-        The record cannot be written; then nothing may be read.
-    """
+    """Append an access to the record; it is on disk on return. After a `ServiceFault` nothing may be read."""
     access = PersonalAccess(
         datetime.now(UTC).isoformat(timespec="seconds"), _get_user(), command, log.log_id, log.last_sequence,
         log.head, str(out.absolute()), os.environ.get("SUDO_USER"),
@@ -71,13 +47,7 @@ def record_access(state_dir: Path, log: LogReader, command: str, out: Path) -> N
 
 
 def record_page_access(state_dir: Path, log: LogReader, key: str, person: str, consignment_id: str) -> None:
-    """Append the access of a person to the personal data that a page shows; it is on disk on return.
-
-    Raises
-    ------
-    ServiceFault
-        The record cannot be written; then nothing may be shown.
-    """
+    """Append the access of a person to the personal data that a page shows, as `record_access` does."""
     access = PersonalAccess(
         datetime.now(UTC).isoformat(timespec="seconds"), _get_user(), "page", log.log_id, log.last_sequence, log.head,
         "page", key=key, person=person, consignment_id=consignment_id,

@@ -55,20 +55,7 @@ class BackupFile(msgspec.Struct, frozen=True):
 
 
 class BackupManifest(msgspec.Struct, frozen=True):
-    """The manifest of a backup.
-
-    Attributes
-    ----------
-    format : int
-    created_at, npsrisk_version : str
-    log_id, key_fingerprint : str
-        Of the event log.
-    last_sequence : int
-    head : str
-        Hash of the last entry, hexadecimal.
-    files : dict
-        Files by their path in the backup; those of the keys begin with `keys/`, wherever they were written.
-    """
+    """The manifest of a backup; `files` are by their path in it, where those of the keys begin with `keys/`, wherever they were written."""
 
     format: int
     created_at: str
@@ -91,25 +78,10 @@ class RestoreResult(NamedTuple):
 def back_up(
     settings: Settings, out: Path, keys_out: Path | None = None, progress: Progress | None = None
 ) -> BackupManifest:
-    """Copy log, models and keys to a new folder; the service may keep running.
+    """Copy log, models and keys (by default to `keys` in the backup) to new or empty folders; the service may keep running.
 
-    Parameters
-    ----------
-    settings : Settings
-    out : Path
-        New or empty folder.
-    keys_out : Path, optional
-        New or empty folder for the keys; default: `keys` in the backup.
-    progress : callable, optional
-
-    Raises
-    ------
-    FileFault
-        A folder has files, or cannot be written.
-    BadSetting
-        There is no log, or the data key is not that of the log.
-    ServiceFault
-        The log cannot be read, is damaged, or a sealing key is missing.
+    Raises `FileFault` if a folder has files or cannot be written, `BadSetting` if there is no log, or the data key is not that of the log,
+    and `ServiceFault` if the log cannot be read, is damaged, or a sealing key is missing.
     """
     for folder in (out, keys_out):
         if folder is not None:
@@ -141,23 +113,8 @@ def restore(
     """Restore a backup to the state directory and the database of the settings, both without a log.
 
     What the lists of the backup and next to the data key say was forgotten is removed again. A file of data keys that is there already
-    stays if it has all keys of the backup.
-
-    Parameters
-    ----------
-    settings : Settings
-    source : Path
-        Folder of the backup.
-    keys_source : Path, optional
-        Folder of its keys; default: `keys` in the backup.
-    progress : callable, optional
-
-    Raises
-    ------
-    FileFault
-        The backup is incomplete or was changed, or there are files that it would replace.
-    ServiceFault
-        The state directory is in use, the database has entries or cannot be written, or the log is damaged.
+    stays if it has all keys of the backup. Raises `FileFault` if the backup is incomplete or was changed, or there are files that it would
+    replace, and `ServiceFault` if the state directory is in use, the database has entries or cannot be written, or the log is damaged.
     """
     manifest = _read_manifest(source)
     keys = source / KEYS if keys_source is None else keys_source

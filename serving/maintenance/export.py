@@ -36,34 +36,12 @@ NO_PERSONAL_COLUMNS = (
 def export_log(
     log: LogReader, vault: Vault | None, bundles: PastModels, out: Path, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Export the log as tables.
+    """Export the log up to its `last_sequence` as tables; personal columns only with a vault.
 
-    Parameters
-    ----------
-    log : LogReader
-        Entries up to its `last_sequence` are exported.
-    vault : Vault or None
-        With a vault, personal columns are exported.
-    bundles : PastModels
-        Models that made the decisions, for the names of their features.
-    out : Path
-        Output folder: new, empty, or an earlier export, which is replaced.
-    progress : callable, optional
-
-    Returns
-    -------
-    dict
-        Content of `export.json`: `log_id`, `last_sequence`, `head`, `exported_at`, `personal`, `tables` (rows by name),
-        `models`, and `notes` in words.
-
-    Raises
-    ------
-    FileFault
-        The folder contains other files, or cannot be written.
-    BadSetting
-        The log was written with another data key.
-    ServiceFault
-        An entry cannot be read, or a sealing key is missing.
+    `bundles` are the models that made the decisions, for the names of their features. `out` is new, empty, or an earlier export, which is
+    replaced. Returns the content of `export.json`: `log_id`, `last_sequence`, `head`, `exported_at`, `personal`, `tables` (rows by name),
+    `models`, and `notes` in words. Raises `FileFault` if the folder contains other files, or cannot be written, `BadSetting` if the log was
+    written with another data key, and `ServiceFault` if an entry cannot be read, or a sealing key is missing.
     """
     if vault is not None:
         check_vault(log, vault)

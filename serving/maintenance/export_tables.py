@@ -73,16 +73,8 @@ E = TypeVar("E")
 class ExportSchema:
     """The schema of the exported tables, from a first pass over all arrivals and decisions.
 
-    Attributes
-    ----------
-    declared : dict
-        Arrow types of further columns of consignments that models declared, by name.
-    models : Counter
-        Number of decisions with content, by (`NAME/VERSION`, digest of the bundle, digest of the feature spec).
-    emptied : int
-        Number of entries whose content was removed.
-    names : dict
-        Feature names by the digest of their spec, if known.
+    `declared` are Arrow types of further columns of consignments that models declared; `models` counts decisions with content, by
+    (`NAME/VERSION`, digest of the bundle, digest of the feature spec); `emptied` entries without content; `names` are the features of a spec.
     """
 
     declared: dict[str, Any] = field(default_factory=dict)
@@ -104,20 +96,7 @@ class ExportSchema:
 
 
 class TableFile(Generic[E]):
-    """A Parquet file that is written by row groups and readable by its owner only.
-
-    Parameters
-    ----------
-    path : Path
-        The file; it must not exist.
-    schema : Arrow schema
-    columns : callable
-        Returns the columns of some entries.
-
-    Attributes
-    ----------
-    rows : int
-    """
+    """A Parquet file that is written by row groups and readable by its owner only; `columns` returns the columns of some entries."""
 
     def __init__(self, path: Path, schema: Any, columns: Callable[[list[E]], Columns]) -> None:
         path.touch(mode=PRIVATE_FILE_MODE, exist_ok=False)
@@ -146,18 +125,9 @@ class TableFile(Generic[E]):
 
 
 class LogTables:
-    """The tables of a log in a folder.
+    """The tables of a log in a folder; `mark` is the metadata of each file.
 
-    Parameters
-    ----------
-    log : LogReader
-    entries : EventCodec
-        Event codec for consignments without declared columns. If it cannot decrypt personal fields, their columns are
-        not exported.
-    folder : Path
-    survey : ExportSchema
-    mark : dict
-        Metadata of each file.
+    If the event codec cannot decrypt personal fields, their columns are not exported.
     """
 
     def __init__(
@@ -242,7 +212,7 @@ class LogTables:
         return [(SEQUENCE, SEQUENCE_TYPE), ("consignment_id", TEXT), *values]
 
     def _visible_fields(self, record: type[msgspec.Struct]) -> list[Field]:
-        return [each for each in get_fields(record) if self._entries.opens or not each.personal]
+        return [each for each in get_fields(record) if self._entries.vault or not each.personal]
 
     def _record_columns(
         self, events: Sequence[Event], records: Sequence[msgspec.Struct], record: type[msgspec.Struct]
@@ -286,7 +256,7 @@ class LogTables:
             ("outcome",), ("selection",), events[0].sequence, events[-1].sequence, later=False
         )
         records = [
-            self._complete_outcome(self._entries.decode_outcome(event), chosen.get(event.sequence))
+            self._complete_outcome(self._entries.outcomes.decode(event), chosen.get(event.sequence))
             for event in events
         ]
         return self._record_columns(events, records, Outcome)
@@ -299,7 +269,7 @@ class LogTables:
             or outcome.selected_by not in SERVICE_SELECTED_BY
         ):
             return outcome
-        selection = self._entries.decode_selection(chosen)
+        selection = self._entries.selections.decode(chosen)
         return msgspec.structs.replace(
             outcome,
             selected_by=selection.selected_by,
@@ -307,20 +277,20 @@ class LogTables:
         )
 
     def _build_alerts(self, events: list[AlertEvent]) -> Columns:
-        return self._record_columns(events, [self._entries.decode_alert(event) for event in events], Alert)
+        return self._record_columns(events, [self._entries.alerts.decode(event) for event in events], Alert)
 
     def _build_selections(self, events: list[SelectionEvent]) -> Columns:
         return self._record_columns(
-            events, [self._entries.decode_selection(event) for event in events], Selection
+            events, [self._entries.selections.decode(event) for event in events], Selection
         )
 
     def _build_actions(self, events: list[ActionEvent]) -> Columns:
-        records = [self._entries.decode_action(event) for event in events]
+        records = [self._entries.actions.decode(event) for event in events]
         return self._record_columns(events, records, RecordedAction)
 
     def _build_states(self, events: list[CustomsStateEvent]) -> Columns:
         return self._record_columns(
-            events, [self._entries.decode_state(event) for event in events], CustomsState
+            events, [self._entries.states.decode(event) for event in events], CustomsState
         )
 
     def _build_decisions(self, events: list[DecisionEvent]) -> Columns:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput
 from consignments.identifiers import normalize_identifier
 from consignments.records import Alert, Consignment, Outcome
-from consignments.timestamps import to_us
+from consignments.timestamps import to_datetime, to_us
 from features.fitted import FittedParameters
 from features.history.ordering import (
     ARRIVAL,
@@ -30,7 +30,7 @@ from features.history.ordering import (
 )
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
-from serving.event_log.event_codec import Arrival, EventCodec
+from serving.event_log.event_codec import Cancellation, EventCodec
 from serving.event_log.events import IMPORTED_BY, Event
 from serving.event_log.log import EventLog
 from serving.event_log.log_keys import load_or_create_vault
@@ -42,9 +42,9 @@ from serving.process.state_directory import StateLock
 from serving.scoring.intake import (
     FieldError,
     check_alert,
-    check_arrival,
     check_outcome,
     is_notice,
+    list_arrival_faults,
 )
 from serving.state.published_config import load_published_config
 
@@ -64,18 +64,7 @@ logger = structlog.get_logger("npsrisk")
 
 @dataclass(frozen=True)
 class PastEvents:
-    """The past events to be imported.
-
-    Attributes
-    ----------
-    arrivals : ArrivalEvents
-    outcomes : Outcomes
-    alerts : list of Alert
-    alert_sequence : int64 array or None
-        Sequence numbers of the alerts, if the table has them.
-    consignments_at, outcomes_at : callable
-        Return the records of some rows of `arrivals` and `outcomes`. Each consignment is asked for once.
-    """
+    """The past events to be imported; the functions return the records of some rows, and each consignment is asked for once."""
 
     arrivals: ArrivalEvents
     outcomes: Outcomes
@@ -102,28 +91,11 @@ ReadTables = Callable[[type[Consignment]], "Tables | FeatureInputs"]
 
 
 def import_tables(read: ReadTables, settings: Settings, progress: Progress | None = None) -> dict[str, int]:
-    """Append tables to the log of a state directory; the service must not be running on it.
+    """Append tables to the log of a state directory; the service must not be running on it. Returns the fields of `ImportCounts`.
 
-    Parameters
-    ----------
-    read : callable
-        Called with the record type of the published model.
-    settings : Settings
-    progress : callable, optional
-
-    Returns
-    -------
-    dict
-        The fields of `ImportCounts`.
-
-    Raises
-    ------
-    ServiceFault
-        The state directory is in use by another process, or the log cannot be written.
-    BundleRefused
-        The published model cannot be used.
-    BadInput
-        All rows of a table were rejected. The valid rows of other tables are in the log.
+    `read` is called with the record type of the published model. Raises `ServiceFault` if the state directory is in use, or the log cannot be
+    written, `BundleRefused` if the published model cannot be used, and `BadInput` if all rows of a table were rejected; the valid rows of
+    other tables are then in the log.
     """
     with StateLock(settings.state_dir):
         vault = load_or_create_vault(settings.data_key_file, settings.state_dir, settings.database_url)
@@ -143,12 +115,6 @@ class ChunkReader:
     """A reader of the consignments of a source, each once and in about the order of the table.
 
     Only chunks with consignments that were not read yet stay in memory: few, if the table is sorted in the order of history.
-
-    Parameters
-    ----------
-    source : TableSource
-    record : type
-        Record type with the declared columns.
     """
 
     def __init__(self, source: "TableSource", record: type[Consignment]) -> None:
@@ -207,25 +173,7 @@ def build_past(tables: "Tables | FeatureInputs", record: type[Consignment]) -> P
 def import_past(
     log: EventLog, pipeline: Pipeline, past: PastEvents, progress: Progress | None = None
 ) -> ImportCounts:
-    """Append the events that are not in the log yet, in the order of history.
-
-    Parameters
-    ----------
-    log : EventLog
-    pipeline : Pipeline
-        Its history keys are stored with each consignment.
-    past : PastEvents
-    progress : callable, optional
-
-    Returns
-    -------
-    ImportCounts
-
-    Raises
-    ------
-    BadInput
-        All rows of a table were rejected. The valid rows of other tables are in the log.
-    """
+    """Append the events that are not in the log yet, in the order of history; `BadInput` if all rows of a table were rejected."""
     known, given = _count_known(log), Counter[bytes]()
     writer = _EntryBuilder(log, pipeline)
     added: Counter[str] = Counter()
@@ -316,39 +264,35 @@ class _EntryBuilder:
                 yield self._alert(past.alerts[row], row)
             else:
                 name, at_us = past.arrivals.consignment_id[row].as_py(), int(past.arrivals.cancelled_us[row])
-                yield self._entries.encode_cancellation(
-                    0, normalize_identifier(name), at_us, None, IMPORTED_BY
-                )
+                cancellation = Cancellation(normalize_identifier(name), to_datetime(at_us))
+                yield self._entries.cancellations.encode(0, cancellation, None, IMPORTED_BY)
 
     def _arrival(self, c: Consignment, row: int) -> Event | None:
-        complaint = check_arrival(c, self._now_us)
+        complaint = next(iter(list_arrival_faults(c, self._now_us)), None)
         if c.received_at is None:
             complaint = FieldError("received_at", "is missing", "missing_field")
         if complaint is not None:
             self._refuse("consignments", row, complaint)
             return None
-        assert c.received_at is not None
         self._pipeline.fill_keys(c, self._keys, self._counterparts)
-        name = normalize_identifier(c.consignment_id)
-        packed = self._entries.pack(c, name)
-        arrival = Arrival.build(c, packed, IMPORTED_BY, name)
-        return self._entries.encode_arrival(0, None, arrival, self._keys, self._counterparts)
+        packed = self._entries.consignments.pack_all([c], [normalize_identifier(c.consignment_id)])
+        both = self._keys[None], self._counterparts[None]
+        return self._entries.encode_arrivals(0, None, [c], packed, *both, [IMPORTED_BY])[0]
 
     def _outcome(self, outcome: Outcome, row: int) -> Event | None:
         complaint = check_outcome(outcome, self._now_us)
         if complaint is not None:
             self._refuse("outcomes", row, complaint)
             return None
-        return self._entries.encode_outcome(
-            0, outcome, IMPORTED_BY, normalize_identifier(outcome.consignment_id)
-        )
+        recorded_us = None if outcome.recorded_at is None else to_us(outcome.recorded_at)
+        return self._entries.outcomes.encode(0, outcome, recorded_us, IMPORTED_BY)
 
     def _alert(self, alert: Alert, row: int) -> Event | None:
         complaint = check_alert(alert, self._now_us)
         if complaint is not None and not (complaint.kind == "no_criterion" and is_notice(alert)):
             self._refuse("alerts", row, complaint)
             return None
-        return self._entries.encode_alert(0, alert, None, IMPORTED_BY)
+        return self._entries.alerts.encode(0, alert, None, IMPORTED_BY)
 
     def _refuse(self, table: str, row: int, complaint: FieldError) -> None:
         self._refused[table] += 1

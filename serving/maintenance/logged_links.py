@@ -28,26 +28,10 @@ REDACTED, UNREADABLE = (
 
 
 class LoggedLinks:
-    """A reader of the link table of a log, and of some of its consignments.
+    """A reader of the link table of a log up to its `last_sequence`, and of some of its consignments.
 
-    Parameters
-    ----------
-    log : LogReader
-        Entries up to its `last_sequence` are read; the service may write the log meanwhile.
-    vault : Vault
-    pseudonyms : Pseudonyms
-
-    Attributes
-    ----------
-    unread : Counter
-        Number of consignments whose identifiers cannot be read, by reason; they link nothing.
-
-    Raises
-    ------
-    BadSetting
-        The log was written with another data key.
-    ServiceFault
-        A sealing key is missing.
+    `unread` is the number of consignments whose identifiers cannot be read, by reason; they link nothing. Raises `BadSetting` if the log was
+    written with another data key, and `ServiceFault` if a sealing key is missing.
     """
 
     def __init__(self, log: LogReader, vault: Vault, pseudonyms: Pseudonyms) -> None:
@@ -59,14 +43,7 @@ class LoggedLinks:
         self.unread: Counter[str] = Counter()
 
     def read(self, progress: Progress | None = None, known: LinkTable | None = None) -> LinkTable:
-        """Read the link table of all consignments.
-
-        Parameters
-        ----------
-        progress : callable, optional
-        known : LinkTable, optional
-            An earlier table of the same log, whose consignments need not be read again.
-        """
+        """Read the link table of all consignments; those of an earlier table of the same log, `known`, are not read again."""
         rows = len(self._arrivals.received_us)
         numbers = np.zeros((rows, len(LINK_IDENTIFIERS)), dtype=np.uint64)
         begin, after = 0, 0

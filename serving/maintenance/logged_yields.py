@@ -34,27 +34,11 @@ class RecordedMessage(NamedTuple):
 
 
 class LoggedYields:
-    """A reader of the yields of the alerts of a log.
+    """A reader of the yields of the alerts of a log, and of its messages, in the order of the log.
 
-    Parameters
-    ----------
-    url : str
-        Database URL of the log.
-    open_entries : callable
-        Returns the event codec, with a vault, because alerts and consignments name parties.
-    keys : OperationKeys
-        Keys of the indicators. A key that is added later counts for the consignments that are read after that.
-    target : str
-        What counts as positive.
-    begins_at : datetime, optional
-        Only consignments received since then count.
-
-    Attributes
-    ----------
-    messages : list of RecordedMessage
-        In the order of the log.
-    first_us, last_us : int or None
-        When the first and the last consignment that counts were received.
+    `open_entries` returns the event codec, with a vault, because alerts and consignments name parties. A key that is added later counts for
+    the consignments that are read after that. Only consignments received since `begins_at` count; the first and the last of them were
+    received at `first_us` and `last_us`.
     """
 
     def __init__(
@@ -75,13 +59,7 @@ class LoggedYields:
         self.last_us: int | None = None
 
     def read(self) -> "LoggedYields":
-        """Read the entries that are new in the log, and return itself.
-
-        Raises
-        ------
-        ServiceFault
-            The log cannot be read.
-        """
+        """Read the entries that are new in the log, and return itself; `ServiceFault` if it cannot be read."""
         entries = self._open_entries()
         with LogReader.open_to_read(self._url) as log:
             for event in log.read_events(self._sequence, log.last_sequence, EXCLUDED_FROM_YIELDS, READ_KINDS):
@@ -100,7 +78,7 @@ class LoggedYields:
     def _apply(self, event: Event, entries: EventCodec) -> None:
         match event:
             case AlertEvent():
-                self._counter.add_alert(entries.decode_alert(event), event.sequence)
+                self._counter.add_alert(entries.alerts.decode(event), event.sequence)
             case ArrivalEvent():
                 self._match(event, entries)
             case OutcomeEvent():
@@ -124,7 +102,7 @@ class LoggedYields:
 
     def _record_outcome(self, event: OutcomeEvent, entries: EventCodec) -> None:
         """Record the result, unless a later one is known."""
-        outcome, name = entries.decode_outcome(event), event.consignment_id
+        outcome, name = entries.outcomes.decode(event), event.consignment_id
         rank, _ = rank_outcome(outcome, event)
         if name in self._standing and rank < self._standing[name]:
             return
@@ -136,7 +114,7 @@ class LoggedYields:
 
     def _record_message(self, event: MessageEvent, entries: EventCodec) -> None:
         try:
-            envelope = Envelope.read(entries.decode_message(event).envelope)
+            envelope = Envelope.read(entries.messages.decode(event).envelope)
             message = decode_statement(envelope.get_statement())
         except (
             ServiceFault,

@@ -30,11 +30,10 @@ from serving.maintenance.recomputation import (
     EXCLUDED_FROM_ORDER,
     BundleGroup,
     Keys,
-    MethodPipeline,
     OutcomeEvents,
     Recomputation,
-    RecomputedChunk,
-    Rows,
+    RecomputedDecision,
+    Row,
     read_arrivals,
     read_chunks,
 )
@@ -51,16 +50,10 @@ ModelId = str
 """`NAME/VERSION`."""
 
 
-@dataclass(frozen=True)
-class DecisionFilter:
-    """A filter of the decisions to compare; history always includes all log entries before them.
+class DecisionFilter(NamedTuple):
+    """A filter of the decisions to compare, by the time of scoring in microseconds (`until_us` excluded) and by models, all if empty.
 
-    Attributes
-    ----------
-    from_us, until_us : int or None
-        Period in which they were scored, in microseconds since the epoch; `until_us` excluded.
-    models : tuple of str
-        Models that scored them, as `NAME/VERSION`; empty for all.
+    History always includes all log entries before them.
     """
 
     from_us: int | None = None
@@ -80,14 +73,8 @@ class DecisionFilter:
 class Difference(NamedTuple):
     """A value of a decision that differs after recomputation.
 
-    Attributes
-    ----------
-    sequence : int
-    decision_id, consignment_id, model : str
-    value : str
-        Name of the feature, `score`, `band`, `key NAME` or `counterpart of NAME`.
-    logged, recomputed : str
-        Values as text: numbers with all digits, keys hexadecimal.
+    `value` is the name of the feature, `score`, `band`, `key NAME` or `counterpart of NAME`. The values are text: numbers with all
+    digits, keys hexadecimal.
     """
 
     sequence: int
@@ -105,13 +92,8 @@ class ParityReport:
 
     Attributes
     ----------
-    log_id : str
-    last_sequence : int
-        Sequence number of the last log entry.
-    decisions : int
-        Number of decisions to compare.
-    compared : int
-        Number of decisions that were recomputed and compared.
+    decisions, compared : int
+        Number of decisions to compare, and of those that were recomputed and compared.
     values : int
         Number of values compared.
     differing : int
@@ -193,77 +175,24 @@ class ParityReport:
         return plain | {"equal": self.equal, "examples": [each._asdict() for each in self.examples]}
 
 
-class RecomputationSources(NamedTuple):
-    """The sources of a recomputation in addition to the log.
-
-    Attributes
-    ----------
-    vault : Vault
-        Vault of the log.
-    pseudonyms : Pseudonyms
-        Pseudonyms from the same data key.
-    models : PastModels
-    """
-
-    vault: Vault
-    pseudonyms: Pseudonyms
-    models: PastModels
-
-
-class RecomputedDecision(NamedTuple):
-    """A logged decision with its recomputed values.
-
-    Attributes
-    ----------
-    logged : DecisionEvent
-    features : float32 array
-    keys, counterparts : uint64 array, (kinds,)
-    score : float
-    band : str
-    """
-
-    logged: DecisionEvent
-    features: Rows
-    keys: Keys
-    counterparts: Keys
-    score: float
-    band: str
-
-
 class ParityCheck:
-    """A parity check of the decisions of a log.
+    """A parity check of the decisions of a log up to its `last_sequence`.
 
-    Parameters
-    ----------
-    log : LogReader
-        Entries up to its `last_sequence` are checked.
-    sources : RecomputationSources
-    wanted : DecisionFilter
-    progress : callable, optional
-
-    Attributes
-    ----------
-    findings : ParityReport
-        The report; complete after `run`, or after `iterate_differences` or `iterate_tables` is exhausted.
-
-    Raises
-    ------
-    BadSetting
-        The log was written with another data key.
-    ServiceFault
-        A sealing key is missing.
+    `findings` is the report; complete after `run`, or after `iterate_differences` or `iterate_tables` is exhausted. Raises `BadSetting`
+    if the log was written with another data key, and `ServiceFault` if a sealing key is missing.
     """
 
     def __init__(
         self,
         log: LogReader,
-        sources: RecomputationSources,
+        vault: Vault,
+        models: PastModels,
         wanted: DecisionFilter,
         progress: Progress | None = None,
     ) -> None:
         self._log, self._wanted, self._progress = log, wanted, progress
-        self._vault, self._pseudonyms, self._models = sources
-        check_vault(log, self._vault)
+        self._vault, self._models = vault, models
+        check_vault(log, vault)
         self._redacted = RedactedRanges(read_redactions(log))
         self.findings = ParityReport(log.log_id, log.last_sequence)
 
@@ -280,74 +209,69 @@ class ParityCheck:
             yield build_table(found)
 
     def iterate_differences(self) -> Iterator[list[Difference]]:
-        """Recompute all decisions, and yield the differences chunk by chunk.
-
-        Raises
-        ------
-        UnknownName
-            The log has no decision of a wanted model.
-        ServiceFault
-            The log cannot be read.
-        """
-        scored, last = self._scan_decisions()
-        self.findings.decisions = sum(each.decisions for each in scored.values())
+        """Recompute all decisions, and yield the differences chunk by chunk; `UnknownName` if the log has no decision of a wanted model."""
+        first, last = self._scan_decisions()
         outcomes = OutcomeEvents.read(self._log, self._vault, last)
         self._record_unread(outcomes.unread)
-        families = self._group_bundles(scored, outcomes)
+        groups = self._group_bundles(first, outcomes)
         arrivals = read_arrivals(self._log, last, outcomes)
-        total = len(families) * len(arrivals.received_us)
-        done = 0
-        for family in families:
-            again = Recomputation(family, outcomes, arrivals, self._vault)
+        total, done = len(groups) * len(arrivals.received_us), 0
+        for group in groups:
+            again = Recomputation(group, outcomes, arrivals, self._vault)
             for events in read_chunks(self._log, last):
-                mine = [self._is_compared(event, family) for event in events]
-                piece = again.recompute(events, np.array(mine))
-                if family is families[0]:
-                    self._record_unread(piece.unread)
-                for event, reason in piece.unread:
-                    if self._is_compared(event, family):
+                wanted = [self._is_compared(event, group) for event in events]
+                decisions, unread = again.recompute(events, wanted)
+                if group is groups[0]:
+                    self._record_unread(unread)
+                for event, reason in unread:
+                    if self._is_compared(event, group):
                         self._exclude(event.sequence, reason)
-                yield self._compare(piece, family)
+                yield self._compare(decisions, again)
                 done += len(events)
                 if self._progress is not None:
                     self._progress("parity", done, total)
 
-    def _scan_decisions(self) -> tuple[dict[tuple[ModelId, str], "_BundleDecisions"], int]:
-        """Find the bundles of the wanted decisions, and the sequence number of the last one."""
-        scored: dict[tuple[ModelId, str], _BundleDecisions] = {}
+    def _scan_decisions(self) -> tuple[dict[tuple[ModelId, str], list[int]], int]:
+        """Count the wanted decisions; return the first ones of each bundle, and the sequence number of the last one."""
+        self._counts, first = Counter[tuple[ModelId, str]](), dict[tuple[ModelId, str], list[int]]()
         known, last = set[str](), 0
         for event in self._log.read_decisions(until=self._log.last_sequence, without=EXCLUDED_FROM_ORDER):
             known.add(event.model)
             if self._wanted.matches(event) and not self._is_selected(event):
                 self.findings.forgotten += 1
             elif self._wanted.matches(event):
-                scored.setdefault((event.model, event.model_sha256), _BundleDecisions()).add(event)
-                last = event.sequence
+                bundle, last = (event.model, event.model_sha256), event.sequence
+                self._counts[bundle] += 1
+                if self._counts[bundle] <= MAX_EXAMPLES:
+                    first.setdefault(bundle, []).append(event.sequence)
         for model in self._wanted.models:
             if model not in known:
                 raise UnknownName.from_candidates(model, known, kind="model", where="--model")
-        return scored, last
+        self.findings.decisions = self._counts.total()
+        return first, last
 
     def _group_bundles(
-        self, scored: dict[tuple[ModelId, str], "_BundleDecisions"], outcomes: OutcomeEvents
+        self, first: dict[tuple[ModelId, str], list[int]], outcomes: OutcomeEvents
     ) -> list[BundleGroup]:
         """Group the bundles that share a history; exclude the decisions of bundles that cannot be found."""
-        families: dict[bytes, BundleGroup] = {}
-        for (model, sha256), each in sorted(scored.items()):
+        groups: dict[bytes, BundleGroup] = {}
+        pseudonyms = Pseudonyms(self._vault.data_key)
+        for (model, sha256), examples in sorted(first.items()):
             try:
                 method = self._models.find(model, sha256)
-                member = MethodPipeline(method, method.build_pipeline(self._pseudonyms, outcomes.alerts))
+                member = method, method.build_pipeline(pseudonyms, outcomes.alerts)
             except BundleRefused as error:
-                self.findings.exclude(each.decisions, f"{model}: {error}", self._decision_ids(each.first))
+                count = self._counts[model, sha256]
+                self.findings.exclude(count, f"{model}: {error}", self._decision_ids(examples))
                 continue
-            families.setdefault(msgspec.json.encode(method.config), {})[sha256] = member
-        return list(families.values())
+            groups.setdefault(msgspec.json.encode(method.config), {})[sha256] = member
+        return list(groups.values())
 
     def _is_selected(self, event: DecisionEvent) -> bool:
         return not self._redacted.covers(event.sequence, event.consignment_id) and self._wanted.matches(event)
 
-    def _is_compared(self, event: Event, family: BundleGroup) -> bool:
-        return isinstance(event, DecisionEvent) and self._is_selected(event) and event.model_sha256 in family
+    def _is_compared(self, event: Event, group: BundleGroup) -> bool:
+        return isinstance(event, DecisionEvent) and self._is_selected(event) and event.model_sha256 in group
 
     def _exclude(self, sequence: int, reason: str) -> None:
         self.findings.exclude(1, reason, self._decision_ids([sequence]))
@@ -358,19 +282,17 @@ class ParityCheck:
     def _record_unread(self, unread: Sequence[tuple[Event, str]]) -> None:
         self.findings.unread.update(f"{event.kind}: {reason}" for event, reason in unread)
 
-    def _compare(self, piece: RecomputedChunk, family: BundleGroup) -> list[Difference]:
-        """Compare the decisions of a chunk; those of one bundle are scored together."""
+    def _compare(self, decisions: Sequence[RecomputedDecision], again: Recomputation) -> list[Difference]:
         found: list[Difference] = []
-        for sha256, member in family.items():
-            for decision in _score_chunk(piece, sha256, member):
-                if decision.logged.kinds != piece.kinds:
-                    self._exclude(decision.logged.sequence, OTHER_KEYS)
-                    continue
-                try:
-                    found += self._compare_decision(decision, member.pipeline)
-                except ValueError:
-                    self._exclude(decision.logged.sequence, DAMAGED)
-        found.sort(key=_by_sequence)
+        for decision in decisions:
+            if decision.logged.kinds != again.entries.kinds:
+                self._exclude(decision.logged.sequence, OTHER_KEYS)
+                continue
+            try:
+                found += self._compare_decision(decision, again.pipeline)
+            except ValueError:
+                self._exclude(decision.logged.sequence, DAMAGED)
+        found.sort(key=lambda each: each.sequence)
         self.findings.add(found)
         return found
 
@@ -394,38 +316,11 @@ class ParityCheck:
         return [Difference(*where, *value) for value in values]
 
 
-def _score_chunk(piece: RecomputedChunk, sha256: str, member: MethodPipeline) -> Iterator[RecomputedDecision]:
-    """Score the decisions of a chunk that one bundle made."""
-    rows = [row for row, event in enumerate(piece.decisions) if event.model_sha256 == sha256]
-    if not rows:
-        return
-    judge = member.method.judge
-    scores = judge.score(piece.X[rows], [piece.channels[row] for row in rows])
-    for row, score, band in zip(rows, scores.tolist(), judge.assign_bands(scores), strict=True):
-        place = piece.places[row]
-        yield RecomputedDecision(
-            piece.decisions[row], piece.X[row], piece.keys[place], piece.counterparts[place], score, band
-        )
-
-
-@dataclass
-class _BundleDecisions:
-    """The number of decisions of one bundle, and the sequence numbers of the first ones."""
-
-    decisions: int = 0
-    first: list[int] = field(default_factory=list)
-
-    def add(self, event: DecisionEvent) -> None:
-        self.decisions += 1
-        if len(self.first) < MAX_EXAMPLES:
-            self.first.append(event.sequence)
-
-
 DifferingValue = tuple[str, str, str]
 """Name of a value, logged value, recomputed value."""
 
 
-def _different_floats(names: Sequence[str], logged: Rows, recomputed: Rows) -> list[DifferingValue]:
+def _different_floats(names: Sequence[str], logged: Row, recomputed: Row) -> list[DifferingValue]:
     if len(logged) != len(names):
         return [("number of features", str(len(logged)), str(len(names)))]
     other = logged.view(np.uint32) != recomputed.view(np.uint32)
@@ -442,10 +337,6 @@ def _different_keys(what: str, kinds: Sequence[str], logged: Keys, recomputed: K
         (f"{what} {kinds[place]}", f"{logged[place]:016x}", f"{recomputed[place]:016x}")
         for place in np.flatnonzero(logged != recomputed).tolist()
     ]
-
-
-def _by_sequence(found: Difference) -> int:
-    return found.sequence
 
 
 def build_table(found: Sequence[Difference]) -> "pd.DataFrame":

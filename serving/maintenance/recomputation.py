@@ -5,7 +5,7 @@ the alerts that were known at each entry.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, NamedTuple
@@ -50,22 +50,15 @@ MISSING_SEQUENCE = -1
 UNREADABLE = "its fields do not match the columns of the model"
 Longs = NDArray[np.int64]
 Keys = NDArray[np.uint64]
-Rows = NDArray[np.float32]
+Row = NDArray[np.float32]
 
 
 @dataclass
 class OutcomeEvents:
     """The outcomes, alerts and cancellations of a log, which fit in memory.
 
-    Attributes
-    ----------
-    outcomes : Outcomes
-        Outcomes as events of history.
-    alerts : Alerts
-    cancelled : dict
-        Cancellations as (sequence number, microseconds), in order, by identifier of the consignment.
-    unread : list of (Event, str)
-        Entries that could not be read, with the reason.
+    `cancelled` are cancellations as (sequence number, microseconds), in order, by identifier of the consignment; `unread` are entries
+    that could not be read, with the reason.
     """
 
     outcomes: Outcomes
@@ -85,9 +78,9 @@ class OutcomeEvents:
             try:
                 match event:
                     case OutcomeEvent():
-                        outcomes[event.sequence] = entries.decode_outcome(event)
+                        outcomes[event.sequence] = entries.outcomes.decode(event)
                     case AlertEvent():
-                        alerts[event.sequence] = entries.decode_alert(event)
+                        alerts[event.sequence] = entries.alerts.decode(event)
                     case CancellationEvent():
                         places = cancelled.setdefault(event.consignment_id, [])
                         places.append((event.sequence, event.at_us))
@@ -100,10 +93,7 @@ class OutcomeEvents:
 
 
 def read_arrivals(log: LogReader, until: int, outcomes: OutcomeEvents) -> ArrivalEvents:
-    """Read the consignments of a log up to the sequence number `until` as events of history, in the order of the log.
-
-    As in the service, they are identified by their names in the log: those of old entries are not in normal form.
-    """
+    """Read the consignments of a log up to the sequence number `until` as events of history, in the order of the log."""
     names: list[Any] = []
     times: list[Longs] = [np.empty((0, 3), dtype=np.int64)]
     stream = log.read_arrivals(until=until, without=EXCLUDED_FROM_ORDER)
@@ -135,122 +125,92 @@ def _find_rows(ids: Any, names: list[str]) -> dict[str, list[int]]:
     return found
 
 
-class MethodPipeline(NamedTuple):
-    """A scoring method with its pipeline."""
-
-    method: ScoringMethod
-    pipeline: Pipeline
+BundleGroup = dict[str, tuple[ScoringMethod, Pipeline]]
+"""Methods with the same configuration, and so with the same features and history keys, with their pipelines by digest; never empty."""
 
 
-BundleGroup = dict[str, MethodPipeline]
-"""Methods with the same configuration, and so with the same features and history keys, by digest; never empty."""
+class RecomputedDecision(NamedTuple):
+    """A logged decision with its recomputed values."""
 
-
-class RecomputedChunk(NamedTuple):
-    """A chunk of recomputed arrivals.
-
-    Attributes
-    ----------
-    keys, counterparts : uint64 array, (n, kinds)
-        History keys of all arrivals, from the decrypted fields; as logged if an entry cannot be read or has no content.
-    kinds : str
-        Digest of the kinds of keys.
-    decisions : list of DecisionEvent, (m,)
-        Decisions whose features were wanted.
-    places : list of int, (m,)
-        Places of these decisions among all arrivals.
-    X : float32 array, (m, features)
-    channels : list of str, (m,)
-    unread : list of (Event, str)
-        Arrivals that cannot be read, with the reason.
-    """
-
+    logged: DecisionEvent
+    features: Row
     keys: Keys
     counterparts: Keys
-    kinds: str
-    decisions: list[DecisionEvent]
-    places: list[int]
-    X: Rows
-    channels: list[str]
-    unread: list[tuple[Event, str]]
+    score: float
+    band: str
 
 
 class Recomputation:
-    """A recomputation of the decisions of a group of bundles.
-
-    Parameters
-    ----------
-    family : BundleGroup
-    outcomes : OutcomeEvents
-    arrivals : ArrivalEvents
-        All arrivals of the log that `recompute` gets.
-    vault : Vault
-
-    Attributes
-    ----------
-    pipeline : Pipeline
-        Pipeline of one of the bundles; features and history keys are the same for all.
-    """
+    """A recomputation of the decisions of a group of bundles; `arrivals` are those of the log that `recompute` gets."""
 
     def __init__(
-        self, family: BundleGroup, outcomes: OutcomeEvents, arrivals: ArrivalEvents, vault: Vault
+        self, group: BundleGroup, outcomes: OutcomeEvents, arrivals: ArrivalEvents, vault: Vault
     ) -> None:
-        self._family = family
-        self.pipeline = next(iter(family.values())).pipeline
-        self._entries = EventCodec(vault, self.pipeline.config.build_record_type(), self.pipeline.kinds)
+        self._group = group
+        self.pipeline = next(iter(group.values()))[1]
+        self.entries = EventCodec(vault, self.pipeline.config.build_record_type(), self.pipeline.kinds)
         self._fold, self._history = TableFold(arrivals, outcomes.outcomes), self.pipeline.create_history()
 
-    def recompute(self, events: list[ArrivalEvent], wanted: NDArray[np.bool_]) -> RecomputedChunk:
-        """Recompute the next arrivals.
+    def recompute(
+        self, events: Sequence[ArrivalEvent], wanted: Sequence[bool]
+    ) -> tuple[list[RecomputedDecision], list[tuple[Event, str]]]:
+        """Recompute the wanted decisions among the next arrivals; return them, and the arrivals that cannot be read with the reasons.
 
-        Parameters
-        ----------
-        events : list of ArrivalEvent, (n,)
-        wanted : bool array, (n,)
-            Decisions of this group whose features are wanted; the other arrivals only join the history.
+        History keys come from the decrypted fields; as logged if an entry cannot be read or has no content.
         """
-        shape = len(events), len(self.pipeline.kinds)
-        piece = RecomputedChunk(
-            keys=np.zeros(shape, dtype=np.uint64),
-            counterparts=np.zeros(shape, dtype=np.uint64),
-            kinds=self._entries.kinds,
-            decisions=[],
-            places=[],
-            X=np.zeros((int(wanted.sum()), len(self.pipeline.spec)), dtype=np.float32),
-            channels=[],
-            unread=[],
-        )
+        keys, counterparts = np.zeros((2, len(events), len(self.pipeline.kinds)), dtype=np.uint64)
+        records, unread = self._decode(events)
+        places = [place for place in records if wanted[place]]
         for place, event in enumerate(events):
-            if event.redacted and event.kinds == self._entries.kinds:
-                piece.keys[place], piece.counterparts[place] = decode_keys(event)
+            if place in records and not wanted[place]:
+                self.pipeline.fill_keys(records[place], keys[place], counterparts[place])
+            elif place not in records and event.kinds == self.entries.kinds:
+                keys[place], counterparts[place] = decode_keys(event)
+        X = np.zeros((len(places), len(self.pipeline.spec)), dtype=np.float32)
+        rows_of: dict[str, list[int]] = {}
+        for row, place in enumerate(places):
+            rows_of.setdefault(_get_decision(events[place]).model_sha256, []).append(row)
+        for sha256, rows in rows_of.items():
+            mine = [places[row] for row in rows]
+            part = X[rows], keys[mine], counterparts[mine]
+            self._group[sha256][1].fill_rows(
+                [records[place] for place in mine], *part, [events[place].sequence for place in mine]
+            )
+            X[rows], keys[mine], counterparts[mine] = part
+        out_rows = np.full(len(events), -1)
+        out_rows[places] = np.arange(len(places))
+        self._fold.process_arrivals(self._history, keys, counterparts, X, out_rows)
+        found = []
+        for sha256, rows in rows_of.items():
+            judge = self._group[sha256][0].judge
+            scores = judge.score(X[rows], [records[places[row]].channel for row in rows])
+            for row, score, band in zip(rows, scores.tolist(), judge.assign_bands(scores), strict=True):
+                place = places[row]
+                logged = _get_decision(events[place])
+                found.append(
+                    RecomputedDecision(logged, X[row], keys[place], counterparts[place], score, band)
+                )
+        return found, unread
+
+    def _decode(
+        self, events: Sequence[ArrivalEvent]
+    ) -> tuple[dict[int, Consignment], list[tuple[Event, str]]]:
+        """Decode the consignments of some arrivals by their places; those without content have their keys in the log."""
+        records: dict[int, Consignment] = {}
+        unread: list[tuple[Event, str]] = []
+        for place, event in enumerate(events):
+            if event.redacted and event.kinds == self.entries.kinds:
                 continue
             try:
-                c = self._entries.decode_consignment(event)
+                records[place] = self.entries.decode_consignment(event)
             except (ServiceFault, msgspec.MsgspecError) as error:
-                piece.unread.append((event, _reason(error)))
-                if event.kinds == self._entries.kinds:
-                    piece.keys[place], piece.counterparts[place] = decode_keys(event)
-                continue
-            self._describe(piece, place, event, c, wanted=bool(wanted[place]))
-        out_rows = np.full(len(events), -1)
-        out_rows[piece.places] = np.arange(len(piece.places))
-        self._fold.process_arrivals(self._history, piece.keys, piece.counterparts, piece.X, out_rows)
-        return piece
+                unread.append((event, _reason(error)))
+        return records, unread
 
-    def _describe(
-        self, piece: RecomputedChunk, place: int, event: ArrivalEvent, c: Consignment, *, wanted: bool
-    ) -> None:
-        """Write the history keys of an arrival and, if it is wanted, all its features except those of history."""
-        keys, counterparts = piece.keys[place], piece.counterparts[place]
-        if not wanted or not isinstance(event, DecisionEvent):
-            self.pipeline.fill_keys(c, keys, counterparts)
-            return
-        row = piece.X[len(piece.decisions)]
-        pipeline = self._family[event.model_sha256].pipeline
-        pipeline.fill_rows([c], row[None], keys[None], counterparts[None], [event.sequence])
-        piece.decisions.append(event)
-        piece.places.append(place)
-        piece.channels.append(c.channel)
+
+def _get_decision(event: ArrivalEvent) -> DecisionEvent:
+    assert isinstance(event, DecisionEvent)
+    return event
 
 
 def _reason(error: Exception) -> str:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 from consignments.errors import BadInput
 from consignments.timestamps import to_datetime, to_us
 from features.history.kernels import REMEMBERED_DAYS
-from features.history.pseudonyms import Pseudonyms
 from serving.encryption.vault import Vault
 from serving.event_log.log import EventLog
 from serving.event_log.reader import Progress
@@ -63,25 +62,10 @@ def forget(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> RetentionResult:
-    """Remove the content of consignments recorded before a date; the service must not be running.
+    """Remove the content of consignments recorded before a date, or only count it; the service must not be running.
 
-    After an interruption, the next run continues where the last one stopped.
-
-    Parameters
-    ----------
-    settings : Settings
-    before : datetime
-    approval : RetentionApproval
-    dry_run : bool
-        Only count; change nothing.
-    progress : callable, optional
-
-    Raises
-    ------
-    BadInput
-        History still needs entries before the date.
-    ServiceFault
-        The state directory is in use by another process, the log is damaged, or the log or the list cannot be written.
+    After an interruption, the next run continues where the last one stopped. Raises `BadInput` if history still needs entries before the
+    date, and `ServiceFault` if the state directory is in use, the log is damaged, or the log or the list cannot be written.
     """
     with StateLock(settings.state_dir):
         vault = Vault.load(settings.data_key_file)
@@ -93,7 +77,7 @@ def forget(
             if count and not dry_run:
                 record = ForgottenRecord(to_datetime(read_clock_us()), before=before)
                 ForgottenList(settings.data_key_file).add([record])
-                keys = build_key_reader(settings.state_dir, vault, Pseudonyms(vault.data_key))
+                keys = build_key_reader(settings.state_dir, vault)
                 steps = remove_before(log, to_us(before), approval, keys, progress)
                 log.wipe()
             return RetentionResult(before, up_to, count, steps, log.head)
@@ -122,7 +106,7 @@ def forget_consignment(
             if not dry_run:
                 record = ForgottenRecord.of_consignment(log, consignment_id, read_clock_us())
                 ForgottenList(settings.data_key_file).add([record])
-                keys = build_key_reader(settings.state_dir, vault, Pseudonyms(vault.data_key))
+                keys = build_key_reader(settings.state_dir, vault)
                 remove_consignment(log, consignment_id, places, approval, keys)
                 log.wipe()
             return ConsignmentErasure(consignment_id, len(places), log.head)

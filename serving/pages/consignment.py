@@ -150,7 +150,7 @@ def find_standing_outcome(events: Sequence[Event], entries: EventCodec) -> Outco
     outcomes = [
         (rank_outcome(outcome, event)[0], outcome)
         for event in events
-        if isinstance(event, OutcomeEvent) and (outcome := entries.decode_outcome(event))
+        if isinstance(event, OutcomeEvent) and (outcome := entries.outcomes.decode(event))
     ]
     return max(outcomes, key=lambda each: each[0])[1] if outcomes else None
 
@@ -181,7 +181,7 @@ def _list_fields(c: Consignment | None, *, personal: bool) -> list[tuple[str, An
 
 def _find_selector(events: Sequence[Event], plain: EventCodec) -> str | None:
     found = [event for event in events if isinstance(event, SelectionEvent)]
-    return plain.decode_selection(found[-1]).selected_by if found else None
+    return plain.selections.decode(found[-1]).selected_by if found else None
 
 
 def _describe(event: Event, entries: EventCodec) -> TimelineEntry | None:
@@ -193,9 +193,9 @@ def _describe(event: Event, entries: EventCodec) -> TimelineEntry | None:
         case ArrivalEvent() | CancellationEvent():
             record = None
         case OutcomeEvent():
-            record = entries.decode_outcome(event)
+            record = entries.outcomes.decode(event)
         case SelectionEvent():
-            record = entries.decode_selection(event)
+            record = entries.selections.decode(event)
         case ActionEvent():
             record = _read_action(event, entries)
         case _:
@@ -205,4 +205,4 @@ def _describe(event: Event, entries: EventCodec) -> TimelineEntry | None:
 
 
 def _read_action(event: ActionEvent, entries: EventCodec) -> RecordedAction:
-    return entries.decode_action(event)
+    return entries.actions.decode(event)

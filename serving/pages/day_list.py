@@ -244,9 +244,9 @@ class DayList:
             case OutcomeEvent():
                 self._apply_outcome(row, event)
             case SelectionEvent():
-                row.selected_by = self._entries.decode_selection(event).selected_by
+                row.selected_by = self._entries.selections.decode(event).selected_by
             case ActionEvent():
-                row.action = self._entries.decode_action(event).action
+                row.action = self._entries.actions.decode(event).action
             case CancellationEvent():
                 row.cancelled = True
             case _:
@@ -254,7 +254,7 @@ class DayList:
         self._viewed.pop(row.fields.office, None)
 
     def _apply_outcome(self, row: ListRow, event: OutcomeEvent) -> None:
-        outcome = self._entries.decode_outcome(event)
+        outcome = self._entries.outcomes.decode(event)
         order, _ = rank_outcome(outcome, event)
         if row.outcome is not None and order < row.outcome:
             return

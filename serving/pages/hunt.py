@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from consignments.errors import NpsriskError
 from consignments.records import Alert, Consignment
 from consignments.timestamps import US_PER_DAY, convert_us_to_day, to_datetime
-from features.history.pseudonyms import Pseudonyms
 from models.operation.hunting import (
     HUNT_DAYS,
     IN_HAND,
@@ -104,11 +103,10 @@ class LogHunter:
     Parameters
     ----------
     settings : Settings
-    pseudonyms : Pseudonyms
     """
 
-    def __init__(self, settings: Settings, pseudonyms: Pseudonyms) -> None:
-        self._url, self._scorer = settings.database_url, SecondScorer(settings, pseudonyms)
+    def __init__(self, settings: Settings) -> None:
+        self._url, self._scorer = settings.database_url, SecondScorer(settings)
         self._turn = threading.Lock()
 
     def hunt(self, name: str, entries: EventCodec, now_us: int, *, alert: bool) -> LoggedHunt | None:
@@ -154,7 +152,7 @@ def find_alert(log: LogReader, entries: EventCodec, alert_id: str) -> HuntTarget
     """Find the latest version of an alert as a target; None if there is none."""
     found: Alert | None = None
     for event in log.read_entries_of(AlertEvent, log.last_sequence):
-        alert = entries.decode_alert(event)
+        alert = entries.alerts.decode(event)
         found = alert if alert.alert_id == alert_id else found
     return None if found is None else HuntTarget(alert_id, "", found, None)
 

@@ -8,6 +8,7 @@ import msgspec
 
 from consignments.errors import BadSetting, NpsriskError, ServiceFault
 from consignments.exchange.folder import KEYS_FOLDER
+from consignments.identifiers import normalize_identifier
 from consignments.records import Consignment
 from consignments.timestamps import US_PER_DAY, convert_us_to_day, to_datetime
 from features.history.data_keys import load_data_key
@@ -82,7 +83,7 @@ class PageRenderer:
         self.keys, self._key_fault = OperationKeys(), ""
         yields = LoggedYields(settings.database_url, self._load_entries, self.keys)
         self._links, self._yields = BackgroundValue(links.read), BackgroundValue(yields.read)
-        self._hunts = Hunts(LogHunter(settings, Pseudonyms(self._data_key)), self._load_entries)
+        self._hunts = Hunts(LogHunter(settings), self._load_entries)
         name = settings.administration
         own = Pseudonyms(self._data_key)
         self._drafts = (
@@ -199,7 +200,7 @@ class PageRenderer:
 
     def _read_view(self, identifier: str, viewer: Viewer, *, personal: bool) -> ConsignmentView:
         """Read a consignment; record who looks at personal fields before they are read."""
-        events = self.log.read_spelled_events(identifier)
+        events = self.log.read_consignment_events(normalize_identifier(identifier))
         latest = find_counting_version(events)
         if latest is None:
             raise PageNotFound
@@ -253,7 +254,7 @@ class PageRenderer:
         if self._drafts is None:
             return view, None, "no_administration"
         entries = self._load_entries()
-        found = find_confirmed(self.log.read_spelled_events(view.name), entries)
+        found = find_confirmed(self.log.read_consignment_events(normalize_identifier(view.name)), entries)
         if found is None:
             return view, None, "no_detection"
         try:

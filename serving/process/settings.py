@@ -82,7 +82,7 @@ class Settings(BaseSettings):
         bool,
         Field(
             alias="NPSRISK_STANDBY",
-            description="If true, of several services on one log in PostgreSQL one is active. The others follow the log, and take over "
+            description="If true, of several services on one log in PostgreSQL one is active. The others wait for its lock, and take over "
             "when the active one is gone. Set it for all of them.",
         ),
     ] = False

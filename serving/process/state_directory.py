@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from consignments.errors import ServiceFault
-from consignments.files.whole_files import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, flush_file
+from consignments.files.whole_files import PRIVATE_FOLDER_MODE
 
 PRIVATE_UMASK = 0o077
 RESTORE_PART = ".restore.part"
@@ -107,31 +107,3 @@ class FileStamp(NamedTuple):
 def get_file_stamp(path: Path) -> FileStamp:
     """Return the stamp of a file; raise `OSError` if it does not exist."""
     return FileStamp.from_stat(path.stat())
-
-
-def write_part(path: Path, content: bytes) -> Path:
-    """Write the next content of a file to a temporary file, flush it to disk, and return its path for `Path.replace`.
-
-    Raises
-    ------
-    OSError
-        The file cannot be written.
-    """
-    part = get_part_path(path)
-    part.unlink(missing_ok=True)
-    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE_MODE), "wb") as file:  # noqa: PTH123
-        file.write(content)
-        flush_file(file)
-    return part
-
-
-def get_part_path(path: Path) -> Path:
-    """Return the path of a file's temporary file; if it exists, a killed process left it."""
-    return path.with_name(f".{path.name}.part")
-
-
-def overwrite(path: Path) -> None:
-    """Overwrite a file's bytes with zeros and flush them to disk; hard links to the file are affected too."""
-    with path.open("r+b") as file:
-        file.write(bytes(os.fstat(file.fileno()).st_size))
-        flush_file(file)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from consignments.errors import ServiceFault
+from consignments.identifiers import normalize_identifier
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.group_commit import Committer
 from serving.process.clock import Clock
@@ -85,11 +86,11 @@ class ActiveModel:
         """Load the states of consignments into memory; raise `ServiceFault` if the log cannot be written now, or not be read."""
         if not consignment_ids:
             return
-        state = None
+        names, state = [*map(normalize_identifier, consignment_ids)], None
         while state is not self.state:  # a new model may have replaced the state meanwhile
             self.committer.check()
             state = self.state
-            awaited = state.dossiers.request_lookups(state.list_names(consignment_ids), state.today)
+            awaited = state.dossiers.request_lookups(names, state.today)
             if awaited:
                 await self._prefetcher.complete(state.dossiers, awaited)
 

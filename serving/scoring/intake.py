@@ -1,5 +1,6 @@
 """Intake of outcomes, alerts, cancellations, actions, answers of customs and messages: each is recorded once, even if sent repeatedly."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Literal, NamedTuple
 
@@ -7,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType, structs
 
 from consignments.errors import MessageFault
+from consignments.identifiers import normalize_identifier
 from consignments.records import Alert, Consignment, Outcome, Time
 from consignments.timestamps import convert_us_to_day, to_datetime, to_us
 from consignments.visibility import find_outcome_fault
@@ -109,16 +111,8 @@ REASON_REQUIRED = FieldError(
 )
 
 
-def check_arrival(c: Consignment, now_us: int) -> FieldError | None:
-    """Check what the type of a consignment cannot express; return the first error or None.
-
-    A time in the future is refused, because history keeps only the 366 days before the latest event.
-    """
-    return next(iter(list_arrival_faults(c, now_us)), None)
-
-
 def is_valid_arrival(c: Consignment, received_us: int, now_us: int) -> bool:
-    """Check that `check_arrival` finds nothing in a consignment that was received at a time, in microseconds."""
+    """Check quickly that `list_arrival_faults` finds nothing in a consignment that was received at a time, in microseconds."""
     last = now_us + CLOCK_TOLERANCE_US
     return (
         MIN_TIME_US <= received_us <= last
@@ -129,7 +123,10 @@ def is_valid_arrival(c: Consignment, received_us: int, now_us: int) -> bool:
 
 
 def list_arrival_faults(c: Consignment, now_us: int) -> list[FieldError]:
-    """List all errors of a consignment that its type cannot express."""
+    """List all errors of a consignment that its type cannot express.
+
+    A time in the future is refused, because history keeps only the 366 days before the latest event.
+    """
     found = (
         _check_printable("consignment_id", c.consignment_id),
         check_times(now_us, received_at=c.received_at),
@@ -221,7 +218,7 @@ def find_proposal(state: ConsignmentState) -> Proposal | None:
 
     A selected one, or one in the band `high`, is to be inspected. One in the band `routine` is to be released.
     """
-    decision = None if state.version is None else state.version.decision
+    decision = state.decision
     return propose(None if decision is None else decision.band, selected=state.selected)
 
 
@@ -244,26 +241,18 @@ class Intake:
     def record_outcome(self, outcome: Outcome, now_us: int, asked_by: str) -> PendingReceipt:
         """Record an outcome; `recorded_at` is set to the current time, whatever was sent."""
         dated = structs.replace(outcome, recorded_at=to_datetime(now_us))
-        name = self.state.resolve(outcome.consignment_id)
-        event = self._entries.encode_outcome(self._committer.next_sequence, dated, asked_by, name)
-        state = self.state.get_consignment(name)
+        event = self._entries.outcomes.encode(self._committer.next_sequence, dated, now_us, asked_by)
+        state = self.state.get_consignment(event.consignment_id)
         known, warnings = state.version is not None, find_outcome_warnings(outcome, state)
-        first = state.outcomes.get(event.content)
-        pending = (
-            self._record(outcome.consignment_id, event, now_us)
-            if first is None
-            else self._repeat(outcome.consignment_id, first)
-        )
+        pending = self._record_once(outcome.consignment_id, event, state.outcomes, now_us)
         receipt = structs.replace(pending.receipt, known=known, warnings=warnings or UNSET)
         return pending._replace(receipt=receipt)
 
     def record_alert(self, alert: Alert, now_us: int, asked_by: str) -> PendingReceipt:
         """Record an alert; other content under a known identifier replaces the earlier alert."""
-        event = self._entries.encode_alert(self._committer.next_sequence, alert, now_us, asked_by)
+        event = self._entries.alerts.encode(self._committer.next_sequence, alert, now_us, asked_by)
         known = self.state.alert_versions.get(alert.alert_id)
-        if known is not None and known[0] == event.content:
-            return self._repeat(alert.alert_id, known[1])
-        return self._record(alert.alert_id, event, now_us)
+        return self._record_once(alert.alert_id, event, {} if known is None else dict([known]), now_us)
 
     def record_message(self, envelope: Envelope, now_us: int, asked_by: str) -> PendingReceipt | FieldError:
         """Record a message of a partner, after the alerts that it changes; return why it is refused, if it is."""
@@ -271,9 +260,9 @@ class Intake:
             logged, alerts = accept_message(envelope, self._members, self.state, now_us)
         except MessageFault as fault:
             return FieldError("payload", str(fault), "bad_value")
-        content = self._entries.encode_message(0, logged, now_us, asked_by).content
         known = self.state.messages.get(logged.name)
-        if known is not None and known[0] == content:
+        event = self._entries.messages.encode(0, logged, now_us, asked_by)
+        if known is not None and known[0] == event.content:
             return self._repeat(logged.name, known[1])
         if known is not None and not alerts:
             return FieldError(
@@ -283,52 +272,42 @@ class Intake:
             )
         for alert in alerts:
             self.record_alert(alert, now_us, asked_by)
-        event = self._entries.encode_message(self._committer.next_sequence, logged, now_us, asked_by)
+        event = structs.replace(event, sequence=self._committer.next_sequence)
         return self._record(logged.name, event, now_us)
 
     def record_cancellation(
         self, cancellation: Cancellation, now_us: int, asked_by: str
     ) -> PendingReceipt | None:
         """Record a cancellation; return None if the consignment is unknown."""
-        name = self.state.resolve(cancellation.consignment_id)
+        name = normalize_identifier(cancellation.consignment_id)
         known = self.state.get_consignment(name)
         if known.version is None:
             return None
         if known.cancellation is not None:
             return self._repeat_cancellation(cancellation, known.cancellation)
-        at_us = now_us if cancellation.cancelled_at is None else to_us(cancellation.cancelled_at)
-        sequence = self._committer.next_sequence
-        event = self._entries.encode_cancellation(sequence, name, at_us, now_us, asked_by)
+        named = structs.replace(cancellation, consignment_id=name)
+        event = self._entries.cancellations.encode(self._committer.next_sequence, named, now_us, asked_by)
         return self._record(cancellation.consignment_id, event, now_us)
 
     def record_action(self, action: Action, now_us: int, asked_by: str) -> PendingReceipt | FieldError | None:
         """Record an action; return None if the consignment is unknown, and an error if an override lacks its reason."""
-        name = self.state.resolve(action.consignment_id)
-        known = self.state.get_consignment(name)
+        known = self.state.get_consignment(normalize_identifier(action.consignment_id))
         if known.version is None:
             return None
         recorded = RecordedAction(**structs.asdict(action), proposal=find_proposal(known))
         if recorded.overrides and not (recorded.reason or "").strip():
             return REASON_REQUIRED
-        event = self._entries.encode_action(self._committer.next_sequence, recorded, now_us, asked_by, name)
-        first = known.actions.get(event.content)
-        if first is not None:
-            return self._repeat(action.consignment_id, first)
-        return self._record(action.consignment_id, event, now_us)
+        event = self._entries.actions.encode(self._committer.next_sequence, recorded, now_us, asked_by)
+        return self._record_once(action.consignment_id, event, known.actions, now_us)
 
     def record_state(self, reported: ReportedState, now_us: int, asked_by: str) -> PendingReceipt:
         """Record an answer of customs without its words; one of equal content and time of issue is a repeat."""
         answer = CustomsState(*(getattr(reported, name) for name in CustomsState.__struct_fields__))
         answer = structs.replace(answer, recorded_at=to_datetime(now_us))
-        name = self.state.resolve(answer.consignment_id)
-        event = self._entries.encode_state(self._committer.next_sequence, answer, now_us, asked_by, name)
-        state = self.state.get_consignment(name)
-        known, first = state.version is not None, state.answers.get(event.content)
-        pending = (
-            self._record(answer.consignment_id, event, now_us)
-            if first is None
-            else self._repeat(answer.consignment_id, first)
-        )
+        event = self._entries.states.encode(self._committer.next_sequence, answer, now_us, asked_by)
+        state = self.state.get_consignment(event.consignment_id)
+        known = state.version is not None
+        pending = self._record_once(answer.consignment_id, event, state.answers, now_us)
         return pending._replace(receipt=structs.replace(pending.receipt, known=known))
 
     def _repeat_cancellation(self, cancellation: Cancellation, first: FirstRecorded) -> PendingReceipt:
@@ -342,9 +321,16 @@ class Intake:
         warnings = [RecordWarning("other_time", detail)]
         return pending._replace(receipt=structs.replace(pending.receipt, warnings=warnings))
 
+    def _record_once(
+        self, name: str, event: Event, known: Mapping[bytes, FirstRecorded], now_us: int
+    ) -> PendingReceipt:
+        """Record an entry, unless one of the same content is among the known ones."""
+        first = known.get(event.content)
+        return self._record(name, event, now_us) if first is None else self._repeat(name, first)
+
     def _record(self, name: str, event: Event, now_us: int) -> PendingReceipt:
         self.state.apply(event)
-        group = self._committer.add(event)
+        group = self._committer.add([event])
         return PendingReceipt(Receipt(name, to_datetime(now_us), repeated=False), group)
 
     def _repeat(self, name: str, first: FirstRecorded) -> PendingReceipt:

@@ -1,6 +1,7 @@
 """Loaded model: a published model, verified and tested, or the rules if there is none."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 
@@ -12,9 +13,11 @@ from features.history.live import LiveHistory
 from features.history.pseudonyms import Pseudonyms
 from features.spec import Spec
 from models.bundle import ModelCard, load_bundle
-from serving.deployment.releases import Release
+from models.signatures.key_holders import Approvers
+from serving.deployment.releases import Release, read_release
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec, Keys, Row
+from serving.process.settings import Settings
 from serving.scoring.scoring_method import ScoringMethod, build_rules_method, get_rules_name
 from serving.state.identifier_index import IdentifierIndex
 
@@ -26,7 +29,6 @@ class LoadedModel:
         self,
         name: str,
         method: ScoringMethod,
-        pseudonyms: Pseudonyms,
         vault: Vault,
         release: Release | None = None,
         card: ModelCard | None = None,
@@ -35,7 +37,7 @@ class LoadedModel:
         self.loaded_at, self.as_of = datetime.now(UTC), _parse_as_of(card)
         self.sha256, self.spec_sha256 = method.sha256, method.spec_sha256
         self.record = method.config.build_record_type()
-        self.pipeline = method.build_pipeline(pseudonyms)
+        self.pipeline = method.build_pipeline(Pseudonyms(vault.data_key))
         self.risk = method.build_scorer(self.pipeline.spec)
         self.entries = EventCodec(vault, self.record, self.pipeline.kinds)
         self.daily_arrivals = 0.0
@@ -57,7 +59,7 @@ class LoadedModel:
         return float(self.risk.score(row[None], [channel])[0])
 
 
-def load_model(release: Release, pseudonyms: Pseudonyms, vault: Vault) -> LoadedModel:
+def load_model(release: Release, vault: Vault) -> LoadedModel:
     """Load a release; raise `BundleRefused` if a checksum, the approval or the self-test fails."""
     bundle = load_bundle(release.bundle_dir)
     if bundle.sha256 != release.bundle_sha256:
@@ -69,20 +71,25 @@ def load_model(release: Release, pseudonyms: Pseudonyms, vault: Vault) -> Loaded
             todo="run npsrisk publish again",
         )
     bundle.run_self_test()
-    model = LoadedModel(
-        release.model, ScoringMethod.from_bundle(bundle), pseudonyms, vault, release, bundle.card
-    )
+    model = LoadedModel(release.model, ScoringMethod.from_bundle(bundle), vault, release, bundle.card)
     if bundle.reference is not None:
         model.daily_arrivals = sum(bundle.reference.channels.values()) / bundle.reference.days
     _warm_up(model, vault)
     return model
 
 
-def load_rules_model(pseudonyms: Pseudonyms, vault: Vault) -> LoadedModel:
+def load_rules_model(vault: Vault) -> LoadedModel:
     """Build the rules as a loaded model."""
-    model = LoadedModel(get_rules_name(), build_rules_method(), pseudonyms, vault)
+    model = LoadedModel(get_rules_name(), build_rules_method(), vault)
     _warm_up(model, vault)
     return model
+
+
+def load_published(folder: Path | None, settings: Settings, vault: Vault) -> LoadedModel:
+    """Load the release of a folder, or the rules if there is none."""
+    if folder is None:
+        return load_rules_model(vault)
+    return load_model(read_release(folder, Approvers.read(settings.approvers_file)), vault)
 
 
 def _parse_as_of(card: ModelCard | None) -> datetime | None:
@@ -108,10 +115,8 @@ def _warm_up(model: LoadedModel, vault: Vault) -> None:
     for _ in range(2):
         row, keys, counterparts = model.describe(c, 0)
         ledger.record_arrival(c.consignment_id, to_day(model.loaded_at), keys, counterparts, row)
-        index.add(index.compute_tag(c.consignment_id), ledger.today)
     tags = index.compute_tags([c.consignment_id])
     index.add_all(tags, np.full(len(tags), ledger.today))
-    index.may_contain(0, ledger.today)
     index.may_contain_each(tags, ledger.today)
     model.score_row(row, c.channel)
     model.risk.explain(row, 1)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from msgspec import structs
 
 from consignments.errors import ServiceFault
+from consignments.identifiers import normalize_identifier
 from consignments.messages.entries import DeclarationEntry, MasterEntry, digest_content
 from consignments.messages.linking import (
     LinkedMaster,
@@ -30,7 +31,7 @@ from consignments.messages.linking import (
 from consignments.messages.links import HouseLink, Link, MasterLink
 from consignments.records import Consignment
 from consignments.timestamps import to_datetime
-from serving.event_log.event_codec import EventCodec
+from serving.event_log.event_codec import EventCodec, LoggedLink
 from serving.event_log.events import ArrivalEvent, Event
 from serving.event_log.group_commit import CommitGroup
 from serving.event_log.reader import LogReader
@@ -85,12 +86,15 @@ class MessageLinker:
 
     async def link(self, entries: Sequence[MessageEntry]) -> LinkedMessages:
         """Return the consignments that follow from the entries of a request, in the order of their time."""
-        self._active.state.links.forget_until(self._active.clock())
-        known = await self._read_known(list_concerned(entries, self._active.state.links))
+        links = self._active.state.links
+        links.forget_until(self._active.clock())
+        known = await self._read_known(list_concerned(entries, links))
         now = to_datetime(self._active.clock())
-        if len(entries) + len(known) > MAX_BLOCKING:
-            return await asyncio.to_thread(_run_session, self._active.state.links, known, entries, now)
-        return _run_session(self._active.state.links, known, entries, now)
+
+        def run() -> LinkedMessages:
+            return LinkingSession(self._active.state.links, known, entries).run(now)
+
+        return await asyncio.to_thread(run) if len(entries) + len(known) > MAX_BLOCKING else run()
 
     async def record(self, linked: LinkedMessages, asked_by: str) -> CommitGroup | None:
         """Record the links of a request after its consignments were scored; return their group, if there are any."""
@@ -100,9 +104,10 @@ class MessageLinker:
             if place % MAX_BATCH_SIZE == 0:
                 await yield_to_requests()
                 active.committer.check()
-            event = active.entries.encode_link(active.committer.next_sequence, link, now_us, asked_by)
+            sequence = active.committer.next_sequence
+            event = active.entries.links.encode(sequence, LoggedLink.pack(link), now_us, asked_by)
             active.state.record_link(event, link)
-            group = active.committer.add(event)
+            group = active.committer.add([event])
         return group
 
     async def _read_known(self, identifiers: Sequence[str]) -> dict[str, KnownRow]:
@@ -119,7 +124,7 @@ class MessageLinker:
             names = {
                 identifier: name
                 for identifier in identifiers
-                if state.get_consignment(name := state.resolve(identifier)).version is not None
+                if state.get_consignment(name := normalize_identifier(identifier)).version is not None
             }
             if not names:
                 return {}
@@ -152,15 +157,9 @@ class MessageLinker:
         return found
 
 
-def _run_session(
-    links: Links, known: dict[str, KnownRow], entries: Sequence[MessageEntry], now: datetime
-) -> LinkedMessages:
-    return LinkingSession(links, known, entries).run(now)
-
-
 def link_alone(entries: Sequence[MessageEntry], now: datetime) -> list[Row]:
     """Return the rows of the consignments that follow from some messages alone, as if no others had come."""
-    return [row for row, _ in _run_session(Links(), {}, entries, now).rows]
+    return [row for row, _ in LinkingSession(Links(), {}, entries).run(now).rows]
 
 
 def _build_known(
@@ -201,41 +200,40 @@ def _list_masters(links: Links, name: str) -> Sequence[str]:
 
 @dataclass
 class SessionRows:
-    """The rows of one request: known ones have negative numbers, added ones positive ones."""
+    """The rows of one request, by their numbers: those that the log has come first, then the added ones; `listed` are to be scored."""
 
-    known: dict[int, Row] = field(default_factory=dict)
-    added: dict[int, Row] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    known: int = 0
     listed: dict[int, None] = field(default_factory=dict)
 
     def add_known(self, row: Row) -> int:
         """Add a row that the log has; return its number."""
-        self.known[number := -len(self.known) - 1] = row
-        return number
+        self.known += 1
+        self.rows.append(row)
+        return len(self.rows) - 1
 
     def add(self, row: Row) -> int:
         """Add a row to score; return its number."""
-        self.added[number := len(self.added) + 1] = row
-        self.listed[number] = None
+        self.rows.append(row)
+        self.listed[number := len(self.rows) - 1] = None
         return number
 
     def get(self, number: int) -> Row:
         """Return a row."""
-        return self.known[number] if number < 0 else self.added[number]
+        return self.rows[number]
 
     def replace(self, number: int, row: Row) -> None:
         """Replace a row by a cancelled one; one that the log has is scored too, so that it is cancelled there."""
-        (self.known if number < 0 else self.added)[number] = row
+        self.rows[number] = row
         self.listed[number] = None
 
     def remove(self, number: int) -> None:
         """Remove a row; one that the log has is cancelled."""
-        if number > 0:
+        if number >= self.known:
             del self.listed[number]
             return
-        row = self.known[number]
-        self.replace(
-            number, Row(structs.replace(row.record, cancelled_at=row.record.received_at), row.extras)
-        )
+        record, extras = self.rows[number].record, self.rows[number].extras
+        self.replace(number, Row(structs.replace(record, cancelled_at=record.received_at), extras))
 
 
 class LinkingSession:
@@ -365,7 +363,7 @@ class LinkingSession:
             version, before = known.versions.get(name), self._links.houses.get(name)
             if version is None:
                 continue  # its content was removed
-            logged = state.get_consignment(state.resolve(name)).version
+            logged = state.get_consignment(normalize_identifier(name)).version
             if logged is None:
                 continue  # it was refused
             earlier = () if before is None else before.marks

@@ -1,13 +1,10 @@
 """Loading and replacement of the active model: from the folder that the publisher names, with a matching state."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from consignments.errors import BadSetting, BundleRefused, NpsriskError, ServiceFault
-from features.history.pseudonyms import Pseudonyms
-from models.signatures.key_holders import Approvers
-from serving.deployment.releases import find_release_folder, read_release
-from serving.encryption.vault import Vault
+from serving.deployment.releases import find_release_folder
 from serving.event_log.group_commit import Committer
 from serving.event_log.log import EventLog
 from serving.event_log.reader import Progress
@@ -16,10 +13,10 @@ from serving.process.logging import logger
 from serving.process.settings import Settings
 from serving.process.threads import BackgroundThreads
 from serving.scoring.active_model import ActiveModel
-from serving.scoring.loaded_model import LoadedModel, load_model, load_rules_model
+from serving.scoring.loaded_model import LoadedModel, load_published
 from serving.state.consignment_states import ConsignmentStates
 from serving.state.history_keys import KeyReader
-from serving.state.links import DEFAULT_LIMITS, LinkLimits
+from serving.state.links import LinkLimits
 from serving.state.rebuild import StateRebuild
 from serving.state.snapshots import Snapshots, rebuild_state
 from serving.state.state import State
@@ -29,37 +26,12 @@ MAX_BLOCKING_ENTRIES = 1_000
 """Maximum number of entries applied while requests wait; more are applied in the background before."""
 
 
-class StateSource(NamedTuple):
-    """The source that a state is rebuilt from; `url` is that of the log."""
-
-    log: EventLog
-    snapshots: Snapshots
-    max_keys: int | None
-    url: str
-    limits: LinkLimits = DEFAULT_LIMITS
-
-    def begin_check(self) -> ChainCheck:
-        """Begin to check the hash chain of the entries that `rebuild` will read; use the result as a context."""
-        return ChainCheck(self.log, self.url, self.snapshots.find_newest_sequence())
-
-    def rebuild(self, model: LoadedModel, progress: Progress | None = None) -> State:
-        """Rebuild the state for a model, from the newest valid snapshot and the log after it."""
-        return rebuild_state(
-            self.log, KeyReader(model.pipeline, model.entries), self.snapshots,
-            max_keys=self.max_keys, limits=self.limits, progress=progress,
-        )  # fmt: skip
-
-
 class ModelUpdates:
-    """The loader of published models."""
+    """The loader of published models, with the state that follows from the log."""
 
-    def __init__(
-        self, settings: Settings, vault: Vault, pseudonyms: Pseudonyms, source: StateSource, metrics: Metrics
-    ) -> None:
-        self._state_dir, self._approvers_file = settings.state_dir, settings.approvers_file
-        self._vault, self._pseudonyms = vault, pseudonyms
-        self._metrics = metrics
-        self.source = source
+    def __init__(self, settings: Settings, log: EventLog, snapshots: Snapshots, metrics: Metrics) -> None:
+        self._settings, self._log, self._snapshots, self._metrics = settings, log, snapshots, metrics
+        self._limits = LinkLimits(settings.link_days, settings.max_links)
         self._seen: Path | None = None
 
     def build_first(self, active: ActiveModel, progress: Progress | None = None) -> tuple[LoadedModel, State]:
@@ -67,28 +39,49 @@ class ModelUpdates:
 
         Raises `ServiceFault` if the log is damaged or cannot be read.
         """
-        with self.source.begin_check() as check:
-            model = self._load_first(active)
-            state = self.source.rebuild(model, progress)
-            check.finish(self.source.snapshots.last)
-        return model, state
+        return self._rebuild_checked(lambda: self._load_first(active), progress)
 
     def build_empty(self, active: ActiveModel) -> tuple[LoadedModel, State]:
         """Load the model as `build_first` does, with an empty state, for a service that waits."""
         model = self._load_first(active)
         keys = KeyReader(model.pipeline, model.entries)
-        history = model.pipeline.create_history(max_keys=self.source.max_keys)
-        return model, State(history, ConsignmentStates(self.source.log, keys))
-
-    def _load_first(self, active: ActiveModel) -> LoadedModel:
-        return self._load_published(active) or load_rules_model(self._pseudonyms, self._vault)
+        history = model.pipeline.create_history(max_keys=self._settings.max_history_keys)
+        return model, State(history, ConsignmentStates(self._log, keys))
 
     def rebuild_checked(self, model: LoadedModel) -> State:
         """Rebuild the state for a model from a log that was away, and check its hash chain."""
-        with self.source.begin_check() as check:
-            state = self.source.rebuild(model)
-            check.finish(self.source.snapshots.last)
-        return state
+        return self._rebuild_checked(lambda: model)[1]
+
+    def rebuild(self, model: LoadedModel, progress: Progress | None = None) -> State:
+        """Rebuild the state for a model, from the newest valid snapshot and the log after it."""
+        return rebuild_state(
+            self._log,
+            KeyReader(model.pipeline, model.entries),
+            self._snapshots,
+            max_keys=self._settings.max_history_keys,
+            limits=self._limits,
+            progress=progress,
+        )
+
+    def _rebuild_checked(
+        self, get_model: Callable[[], LoadedModel], progress: Progress | None = None
+    ) -> tuple[LoadedModel, State]:
+        """Get a model and rebuild its state, while the hash chain of the entries that this reads is checked."""
+        after = self._snapshots.find_newest_sequence()
+        with ChainCheck(self._log, self._settings.database_url, after) as check:
+            model = get_model()
+            state = self.rebuild(model, progress)
+            check.finish(self._snapshots.last)
+        return model, state
+
+    def _load_first(self, active: ActiveModel) -> LoadedModel:
+        """Load the published model, or the rules if it is refused."""
+        try:
+            self._seen = find_release_folder(self._settings.state_dir)
+            return self._load(self._seen)
+        except BundleRefused as error:
+            self._refuse(active, error)
+            return self._load(None)
 
     async def follow(self, active: ActiveModel, committer: Committer, background: BackgroundThreads) -> None:
         """Load a newly published model; a refused one is not tried again until another one is published.
@@ -97,7 +90,7 @@ class ModelUpdates:
         """
         folder = None
         try:
-            folder = find_release_folder(self._state_dir)
+            folder = find_release_folder(self._settings.state_dir)
             if folder is None or folder == self._seen:
                 return
             model = await background.run(self._load, folder)
@@ -116,8 +109,8 @@ class ModelUpdates:
         if model.entries.kinds == active.entries.kinds:
             active.switch_to(model, active.state)
             return
-        log = self.source.log
-        state = await background.run(self.source.rebuild, model)
+        log = self._log
+        state = await background.run(self.rebuild, model)
         rebuild = StateRebuild(state)
         while committer.durable_sequence - state.sequence > MAX_BLOCKING_ENTRIES:
             await background.run(rebuild.catch_up, log, committer.durable_sequence)
@@ -128,18 +121,8 @@ class ModelUpdates:
         rebuild.apply_events(event for event in committer.list_pending() if event.sequence > state.sequence)
         active.switch_to(model, state)
 
-    def _load_published(self, active: ActiveModel) -> LoadedModel | None:
-        try:
-            self._seen = find_release_folder(self._state_dir)
-            return None if self._seen is None else self._load(self._seen)
-        except BundleRefused as error:
-            self._refuse(active, error)
-            return None
-
-    def _load(self, folder: Path) -> LoadedModel:
-        return load_model(
-            read_release(folder, Approvers.read(self._approvers_file)), self._pseudonyms, self._vault
-        )
+    def _load(self, folder: Path | None) -> LoadedModel:
+        return load_published(folder, self._settings, self._log.vault)
 
     def _refuse(self, active: ActiveModel, error: NpsriskError) -> None:
         if str(error) != active.fault:

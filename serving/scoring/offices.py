@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 
+from consignments.identifiers import normalize_identifier
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
@@ -37,7 +38,7 @@ class OfficeFinder:
 
     async def _read_loaded(self, identifier: str) -> list[Event]:
         """Read the entries of a consignment whose state was loaded."""
-        name = self._active.state.resolve(identifier)
+        name = normalize_identifier(identifier)
         pending = [each for each in self._active.committer.list_pending() if each.consignment_id == name]
         stored = await asyncio.to_thread(self._log.read_consignment_events, name, None, EXCLUDED_FROM_OFFICES)
         return [*stored, *pending]
@@ -45,7 +46,7 @@ class OfficeFinder:
     def is_known(self, identifier: str) -> bool:
         """Check whether a consignment is known; its state must have been loaded."""
         state = self._active.state
-        return state.get_consignment(state.resolve(identifier)).version is not None
+        return state.get_consignment(normalize_identifier(identifier)).version is not None
 
 
 def find_office(events: Iterable[Event], entries: EventCodec) -> str | None:

@@ -6,35 +6,27 @@ A repeated consignment is recognized by its content and gets the recorded decisi
 import time
 from collections.abc import Sequence
 from itertools import repeat
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec.structs import astuple
 
 from consignments.errors import ServiceFault
+from consignments.identifiers import normalize_identifier
 from consignments.records import Consignment
 from consignments.timestamps import US_PER_DAY
 from consignments.versions import is_late
 from features.normalization.normal_forms import get_goods_text
 from models.reasons.ranking import Reason
 from serving.encryption.vault import PackedRecord
-from serving.event_log.event_codec import (
-    Arrival,
-    Cancellation,
-    Keys,
-    Row,
-    Rows,
-    ScoredDecision,
-    encode_features,
-    get_issued_us,
-)
-from serving.event_log.events import DecisionEvent
+from serving.event_log.event_codec import Cancellation, Keys, Row, Rows, get_issued_us
+from serving.event_log.events import ArrivalEvent, DecisionEvent
 from serving.event_log.group_commit import CommitGroup, Committer
+from serving.event_log.packed_features import pack_rows
 from serving.process.clock import Clock
 from serving.scoring.intake import Intake
 from serving.scoring.loaded_model import LoadedModel
-from serving.state.consignment_states import NO_REASONS, ConsignmentState, RecordedDecision, read_decision
-from serving.state.state import LoggedVersion
+from serving.state.consignment_states import NO_REASONS, ConsignmentState
 from serving.telemetry.metrics import Metrics
 
 DEFAULT_REASON_COUNTS = {"high": 3, "elevated": 3, "routine": 0}
@@ -45,18 +37,13 @@ _decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode
 
 
 class ScoreResult(msgspec.Struct, frozen=True, gc=False):
-    """A decision that may be sent when its group is on disk; None if it is already. A repeat has no `features`, the row as logged."""
+    """A decision that may be sent when its group is on disk; None if it is already. That of a repeat has no features."""
 
-    decision: RecordedDecision
+    decision: DecisionEvent
     group: CommitGroup | None
-    features: bytes | None
     reasons: list[Reason]
+    repeated: bool = False
     cancelled: bool = False
-
-    @property
-    def repeated(self) -> bool:
-        """Return whether the decision was recorded before."""
-        return self.features is None
 
 
 class ScoreRequest(msgspec.Struct, frozen=True, gc=False):
@@ -77,24 +64,13 @@ class PendingConsignment(msgspec.Struct, frozen=True, gc=False):
     """A packed consignment that is not scored yet."""
 
     c: Consignment
-    arrival: Arrival
+    packed: PackedRecord
     known: ConsignmentState
     asked: ScoreRequest
 
 
-class JudgedConsignment(msgspec.Struct, frozen=True, gc=False):
-    """A decision that is not in the log yet, with its reasons."""
-
-    decision: ScoredDecision
-    reasons: list[Reason]
-
-
-class FeatureRows(NamedTuple):
-    """The computed rows of consignments, and their history keys and counterparts (n, kinds)."""
-
-    X: Rows
-    keys: Keys
-    counterparts: Keys
+Judgement = tuple[DecisionEvent, list[Reason]]
+"""A decision that is not in the log yet, with its reasons."""
 
 
 class Scorer:
@@ -138,7 +114,7 @@ class Scorer:
             counted = self._compute_features(fresh) if fresh else None
         except Exception as fault:
             return [fault] if len(asked) == 1 else self._decide_singly(asked)
-        decided = iter(self._score_and_log(fresh, now_us, counted) if counted else ())
+        decided = iter(self._score_and_log(fresh, now_us, *counted) if counted else ())
         return [next(decided) if isinstance(each, PendingConsignment) else each for each in arriving]
 
     def _decide_singly(self, asked: Sequence[ScoreRequest]) -> list[ScoreResult | Exception]:
@@ -147,7 +123,7 @@ class Scorer:
     def _count_answers(self, answers: Sequence[ScoreResult | Exception]) -> None:
         """Count new decisions, repeats and failures."""
         results = [answer for answer in answers if isinstance(answer, ScoreResult)]
-        fresh = [answer.decision for answer in results if answer.features is not None]
+        fresh = [answer.decision for answer in results if not answer.repeated]
         self._metrics.record_batch(
             self._timings, [each.band for each in fresh], [each.score for each in fresh]
         )
@@ -163,9 +139,9 @@ class Scorer:
 
     def _pack_or_repeat(self, asked: Sequence[ScoreRequest]) -> list[PendingConsignment | ScoreResult]:
         """Pack consignments; for one that equals its latest version return the recorded decision."""
-        names = [self.state.resolve(each.c.consignment_id) for each in asked]
+        names = [normalize_identifier(each.c.consignment_id) for each in asked]
         consignments = [self._convert(each.c) for each in asked]
-        packed = self.model.entries.pack_all(consignments, names)
+        packed = self.model.entries.consignments.pack_all(consignments, names)
         return list(map(self._find_repeat, asked, consignments, packed, names))
 
     def _convert(self, c: Consignment) -> Consignment:
@@ -178,65 +154,54 @@ class Scorer:
         self, asked: ScoreRequest, c: Consignment, packed: PackedRecord, name: str
     ) -> PendingConsignment | ScoreResult:
         """Return the recorded decision of a consignment if it equals its latest version."""
-        known, issued_us = self.state.get_consignment(name), get_issued_us(c)
-        version = known.version
-        same = version is not None and version.content == packed.content
-        if (
-            version is not None
-            and same
-            and version.decision is not None
-            and not _is_renewed(issued_us, known)
-        ):
-            return self._repeat(version.decision, cancelled=known.cancellation is not None)
+        known = self.state.get_consignment(name)
+        decision = known.decision
+        if decision is not None and decision.content == packed.content and not _is_renewed(c, known):
+            group = self.committer.find_group(decision.sequence)
+            reasons = _decode_reasons(decision.reasons or NO_REASONS)
+            return ScoreResult(
+                decision, group, reasons, repeated=True, cancelled=known.cancellation is not None
+            )
         # A state with an entry that is not on disk yet is never dropped from memory.
         known.sequence = self.committer.next_sequence
-        arrival = Arrival(packed, asked.received_us, issued_us, asked.asked_by, name)
-        return PendingConsignment(c, arrival, known, asked)
-
-    def _repeat(self, decision: RecordedDecision, *, cancelled: bool) -> ScoreResult:
-        group = self.committer.find_group(decision.sequence)
-        return ScoreResult(decision, group, None, _decode_reasons(decision.reasons), cancelled)
+        return PendingConsignment(c, packed, known, asked)
 
     def _score_and_log(
-        self, arriving: Sequence[PendingConsignment], now_us: int, counted: FeatureRows
+        self,
+        arriving: Sequence[PendingConsignment],
+        now_us: int,
+        X: Rows,
+        keys: Keys,
+        counterparts: Keys,
     ) -> list[ScoreResult | Exception]:
-        """Score consignments that history has counted, and add them to the log."""
+        """Score consignments that history has counted, and add them to the log, even if the model fails."""
         begun = time.perf_counter()
-        judged = self._judge_all(arriving, counted.X)
-        events = self.model.entries.encode_arrivals(
+        arrivals = self.model.entries.encode_arrivals(
             self.committer.next_sequence,
             now_us,
-            [each.arrival for each in arriving],
-            counted.keys,
-            counted.counterparts,
-            [None if isinstance(each, Exception) else each.decision for each in judged],
+            [each.c for each in arriving],
+            [each.packed for each in arriving],
+            keys,
+            counterparts,
+            [each.asked.asked_by for each in arriving],
         )
-        group = self.committer.add_all(events)
-        answers: list[ScoreResult | Exception] = []
-        logged: list[LoggedVersion] = []
-        for pending, event, found in zip(arriving, events, judged, strict=True):
-            if isinstance(event, DecisionEvent):
-                assert isinstance(found, JudgedConsignment)
-                decision = read_decision(event)
-                logged.append(LoggedVersion(event, pending.known, decision))
-                answers.append(ScoreResult(decision, group, event.features, found.reasons))
-            else:
-                # It is already counted in history, so it is in the log too, even if the model failed.
-                assert isinstance(found, Exception)
-                logged.append(LoggedVersion(event, pending.known, None))
-                answers.append(found)
-        self._record_versions(logged)
-        self._timings.append(("score", time.perf_counter() - begun))
-        return answers
-
-    def _record_versions(self, logged: Sequence[LoggedVersion]) -> None:
-        """Record in the state what was added to the log."""
-        for each in logged:
+        judged = self._judge_all(arriving, arrivals, X)
+        events = [
+            arrival if isinstance(found, Exception) else found[0]
+            for arrival, found in zip(arrivals, judged, strict=True)
+        ]
+        group = self.committer.add(events)
+        for each in arriving:
             if each.known.version is None and each.known.outcomes:
                 self._metrics.counters["joined_outcomes"].inc(len(each.known.outcomes))
-        self.state.record_versions(logged)
+        self.state.record_versions(events, [each.known for each in arriving])
+        self._timings.append(("score", time.perf_counter() - begun))
+        return [
+            found if isinstance(found, Exception) else ScoreResult(found[0], group, found[1])
+            for found in judged
+        ]
 
-    def _compute_features(self, arriving: Sequence[PendingConsignment]) -> FeatureRows:
+    def _compute_features(self, arriving: Sequence[PendingConsignment]) -> tuple[Rows, Keys, Keys]:
         """Compute the features of consignments of one day and count them in history, one after the other."""
         begun, day, consignments = time.perf_counter(), arriving[0].asked.day, [each.c for each in arriving]
         X = self._clear_rows(len(arriving))
@@ -244,11 +209,11 @@ class Scorer:
         self.model.pipeline.fill_rows(
             consignments, X, keys, counterparts, repeat(self.committer.next_sequence)
         )
-        issued_us = [each.arrival.issued_us for each in arriving]
+        issued_us = [*map(get_issued_us, consignments)]
         self.state.record_arrivals([each.known for each in arriving], day, keys, counterparts, X, issued_us)
         self._timings.append(("features", time.perf_counter() - begun))
         self._traffic.record(consignments, X)
-        return FeatureRows(X, keys, counterparts)
+        return X, keys, counterparts
 
     def _clear_rows(self, count: int) -> Rows:
         """Return rows of zeros for a batch, in the memory of the batch before, which the caches of the processor still have."""
@@ -270,22 +235,27 @@ class Scorer:
         return scores
 
     def _judge_all(
-        self, arriving: Sequence[PendingConsignment], X: Rows
-    ) -> list[JudgedConsignment | Exception]:
+        self, arriving: Sequence[PendingConsignment], arrivals: Sequence[ArrivalEvent], X: Rows
+    ) -> list[Judgement | Exception]:
         """Score consignments, and compute bands and reasons; return the exception for one that the model fails on."""
         scores = self._compute_scores(X, [each.c.channel for each in arriving])
-        judged: list[JudgedConsignment | Exception] = []
-        for pending, row, features, score in zip(arriving, X, encode_features(X), scores, strict=True):
+        judged: list[Judgement | Exception] = []
+        for pending, arrival, row, packed, score in zip(
+            arriving, arrivals, X, pack_rows(X), scores, strict=True
+        ):
             try:
-                found = score if isinstance(score, Exception) else self._judge(pending, row, features, score)
-                judged.append(found)
+                judged.append(
+                    score
+                    if isinstance(score, Exception)
+                    else self._judge(pending, arrival, row, packed, score)
+                )
             except Exception as fault:
                 judged.append(fault)
         return judged
 
     def _judge(
-        self, pending: PendingConsignment, row: Row, features: bytes, score: float
-    ) -> JudgedConsignment:
+        self, pending: PendingConsignment, arrival: ArrivalEvent, row: Row, packed: bytes, score: float
+    ) -> Judgement:
         model, risk, c = self.model, self.model.risk, pending.c
         if not 0.0 <= score <= 1.0:
             raise ServiceFault(
@@ -299,10 +269,12 @@ class Scorer:
         count = max(DEFAULT_REASON_COUNTS[band], pending.asked.reasons or 0)
         reasons = list(risk.explain(row, count, goods=get_goods_text(c))) if count else []
         stored = _encode(reasons) if reasons else NO_REASONS
-        decision = ScoredDecision(features, score, band, stored, model.name, model.sha256, model.spec_sha256)
-        return JudgedConsignment(decision, reasons)
+        made_by = model.name, model.sha256, model.spec_sha256
+        # The fields of an arrival are the first of a decision's.
+        decision = DecisionEvent(*astuple(arrival), packed, score, band, stored, *made_by)
+        return decision, reasons
 
 
-def _is_renewed(issued_us: int, known: ConsignmentState) -> bool:
+def _is_renewed(c: Consignment, known: ConsignmentState) -> bool:
     """Check if a cancelled consignment is sent again by a version that was issued later than the cancelled one."""
-    return known.cancellation is not None and is_late(known.issued_us, issued_us)
+    return known.cancellation is not None and is_late(known.issued_us, get_issued_us(c))

@@ -4,13 +4,8 @@ The rules rank consignments; their scores are not calibrated probabilities. Ther
 names `rules` instead of a model.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from features.alerts.alerts import Alerts
 from features.config import FeatureConfig
@@ -18,35 +13,15 @@ from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from features.spec import Spec
-from models.bands import Band, Bands
 from models.bundle import Bundle
-from models.reasons.ranking import Reason, ReasonRanker
+from models.risk_model import RiskModel
 from models.rules import Rules
 
 VERSION_CHARACTERS = 12
 
 
-class RowScorer(Protocol):
-    """A scorer of feature rows with bands and reasons: `models.risk_model.RiskModel` or `models.rules.Rules`."""
-
-    spec: Spec
-    bands: Bands
-
-    @property
-    def reasons(self) -> ReasonRanker:
-        """Return the ranker of its reasons."""
-
-    def score(self, X: NDArray[np.float32], channels: Sequence[str]) -> NDArray[np.float64]:
-        """Compute the scores of rows."""
-
-    def assign_bands(self, score: NDArray[np.float64]) -> list[Band]:
-        """Return the band of each score."""
-
-    def explain(self, row: NDArray[np.float32], top: int = 3, *, goods: str = "") -> list[Reason]:
-        """Return the reasons of one row, strongest first; they quote words of the text `goods`."""
-
-    def replace_spec(self, installed: Spec) -> "RowScorer":
-        """Return the same scorer with the texts of the installed version's spec, or raise `BundleRefused`."""
+RowScorer = RiskModel | Rules
+"""A scorer of feature rows, with bands and reasons."""
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,11 @@ import msgspec
 
 from consignments.records import Consignment
 from consignments.timestamps import convert_us_to_day, to_us
-from features.history.pseudonyms import Pseudonyms
-from models.signatures.key_holders import Approvers
-from serving.deployment.releases import find_release_folder, read_release
+from serving.deployment.releases import find_release_folder
 from serving.encryption.vault import Vault
 from serving.event_log.reader import LogReader
 from serving.process.settings import Settings
-from serving.scoring.loaded_model import LoadedModel, load_model, load_rules_model
+from serving.scoring.loaded_model import LoadedModel, load_published
 from serving.state.history_keys import KeyReader
 from serving.state.snapshots import Snapshots, rebuild_state
 from serving.state.state import State
@@ -27,8 +25,8 @@ from serving.state.state import State
 class SecondScorer:
     """A scorer of earlier consignments with what is known now."""
 
-    def __init__(self, settings: Settings, pseudonyms: Pseudonyms) -> None:
-        self._settings, self._pseudonyms = settings, pseudonyms
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._folder: Path | None = None
         self._model: LoadedModel | None = None
 
@@ -36,29 +34,14 @@ class SecondScorer:
         self, log: LogReader, vault: Vault, consignments: Sequence[Consignment], now: datetime
     ) -> list[float]:
         """Score consignments of a log; for 100,000 arrivals since the last snapshot this takes some seconds."""
-        model = self._load_model(vault)
-        state = rebuild_state(
-            log, KeyReader(model.pipeline, model.entries), Snapshots(self._settings.state_dir / "snapshots"),
-            max_keys=self._settings.max_history_keys,
-        )  # fmt: skip
-        model.pipeline.alerts = state.alerts
-        return [score_again(model, state, c, now) for c in consignments]
-
-    def _load_model(self, vault: Vault) -> LoadedModel:
-        """Load the published model, or the rules if there is none; again if another one was published."""
         folder = find_release_folder(self._settings.state_dir)
         if self._model is None or folder != self._folder:
-            self._model = (
-                load_rules_model(self._pseudonyms, vault)
-                if folder is None
-                else load_model(
-                    read_release(folder, Approvers.read(self._settings.approvers_file)),
-                    self._pseudonyms,
-                    vault,
-                )
-            )
-            self._folder = folder
-        return self._model
+            self._model, self._folder = load_published(folder, self._settings, vault), folder
+        model = self._model
+        snapshots, limit = Snapshots(self._settings.snapshots_dir), self._settings.max_history_keys
+        state = rebuild_state(log, KeyReader(model.pipeline, model.entries), snapshots, max_keys=limit)
+        model.pipeline.alerts = state.alerts
+        return [score_again(model, state, c, now) for c in consignments]
 
 
 def score_again(model: LoadedModel, state: State, c: Consignment, now: datetime) -> float:

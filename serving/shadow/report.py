@@ -190,7 +190,7 @@ def _load_results(log: LogReader, target: Target) -> dict[str, bool]:
     standing: dict[str, tuple[tuple[int, int, int], str | None]] = {}
     for event in log.read_events(kinds=("outcome",)):
         assert isinstance(event, OutcomeEvent)
-        outcome = codec.decode_outcome(event)
+        outcome = codec.outcomes.decode(event)
         stands = rank_outcome(outcome, event)
         known = standing.get(outcome.consignment_id)
         if known is None or stands[0] > known[0]:

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from consignments.errors import BundleRefused, NpsriskError, ServiceFault, UnknownName
 from consignments.records import Target
-from features.history.pseudonyms import Pseudonyms
 from models.bundle import Bundle
 from models.signatures.key_holders import Approvers
 from serving.deployment.releases import find_release_folder, read_release
@@ -148,7 +147,7 @@ def load_follower(settings: Settings) -> Follower:
         raise BundleRefused("no challenger is published")
     vault = Vault.load(settings.data_key_file)
     release = read_release(folder, Approvers.read(settings.approvers_file), "shadow")
-    model = load_model(release, Pseudonyms(vault.data_key), vault)
+    model = load_model(release, vault)
     assert model.card is not None
     log = LogReader.open_to_read(settings.database_url)
     check_vault(log, vault)

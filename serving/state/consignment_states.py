@@ -31,7 +31,7 @@ from serving.event_log.events import (
     OutcomeEvent,
     SelectionEvent,
 )
-from serving.event_log.reader import LogReader
+from serving.event_log.reader import NOT_IN_HISTORY, LogReader
 from serving.state.history_keys import KeyReader
 from serving.state.identifier_index import KEPT_DAYS, IdentifierIndex, Tags, Words
 
@@ -41,63 +41,6 @@ NO_REASONS = b"\x90"
 """An empty list in MessagePack."""
 ConsignmentEvents = Mapping[str, list[Event]]
 """Log entries by consignment, in order."""
-
-
-class RecordedDecision(msgspec.Struct, frozen=True, gc=False):
-    """A recorded decision of a consignment.
-
-    Attributes
-    ----------
-    sequence : int
-        Sequence number in the log.
-    scored_us : int
-        When it was scored, in microseconds since the epoch.
-    score : float
-        Probability.
-    band : str
-    reasons : bytes
-        Reasons as logged (MessagePack).
-    model : str
-        `NAME/VERSION`.
-    model_sha256 : str
-        Digest of the model's bundle.
-    """
-
-    sequence: int
-    scored_us: int
-    score: float
-    band: str
-    reasons: bytes
-    model: str
-    model_sha256: str
-
-
-def read_decision(event: DecisionEvent) -> RecordedDecision:
-    """Read the decision from its log entry."""
-    return RecordedDecision(
-        event.sequence,
-        event.recorded_us,
-        event.score,
-        event.band,
-        event.reasons or NO_REASONS,
-        event.model,
-        event.model_sha256,
-    )
-
-
-class ConsignmentVersion(msgspec.Struct, frozen=True, gc=False):
-    """The latest version of a consignment.
-
-    Attributes
-    ----------
-    content : bytes
-        Digest of its content.
-    decision : RecordedDecision or None
-        None if it was imported.
-    """
-
-    content: bytes
-    decision: RecordedDecision | None
 
 
 class FirstRecorded(NamedTuple):
@@ -113,30 +56,12 @@ class FirstRecorded(NamedTuple):
 class ConsignmentState(CountedState, gc=False):
     """The state of a consignment: what it counts in history (by its history keys), and what was recorded of it.
 
-    Attributes
-    ----------
-    tag : int
-        Tag of its identifier in the index.
-    version : ConsignmentVersion or None
-        None if it was neither scored nor imported.
-    cancellation : FirstRecorded or None
-        None if it was not cancelled, or was received again since.
-    outcomes : dict
-        Recorded outcomes, by the digest of their content.
-    actions : dict
-        Recorded actions of officers, by the digest of their content.
-    selected : bool
-        Whether the service selected it for inspection.
-    answers : dict
-        Recorded answers of customs, by the digest of their content.
-    met_on : int
-        Latest day of any event at the time when the latest entry of this consignment was applied.
-    sequence : int
-        Sequence number of that entry; 0 if there is none.
+    `version` is the entry of the version that counts, without its bytes. `outcomes`, `actions` (of officers) and `answers` (of customs) are
+    by the digest of their content. `met_on` is the latest day of any event when its latest entry, `sequence`, was applied.
     """
 
     tag: int = 0
-    version: ConsignmentVersion | None = None
+    version: ArrivalEvent | None = None
     cancellation: FirstRecorded | None = None
     outcomes: dict[bytes, FirstRecorded] = msgspec.field(default_factory=dict)
     actions: dict[bytes, FirstRecorded] = msgspec.field(default_factory=dict)
@@ -145,16 +70,15 @@ class ConsignmentState(CountedState, gc=False):
     met_on: int = NO_DAY
     sequence: int = 0
 
-    def set_version(self, event: ArrivalEvent, decision: RecordedDecision | None = None) -> None:
-        """Set the latest version from an arrival or a decision, unless it was issued before the version that counts.
+    @property
+    def decision(self) -> DecisionEvent | None:
+        """Return the decision on the version that counts; None if there is none."""
+        return self.version if isinstance(self.version, DecisionEvent) else None
 
-        `decision` is that of the entry, if it was read before.
-        """
-        if self.is_late(decode_issued_us(event)):
-            return
-        if decision is None and isinstance(event, DecisionEvent):
-            decision = read_decision(event)
-        self.version, self.cancellation = ConsignmentVersion(event.content, decision), None
+    def set_version(self, event: ArrivalEvent) -> None:
+        """Set the latest version, unless it was issued before the version that counts."""
+        if not self.is_late(decode_issued_us(event)):
+            self.version, self.cancellation = event.drop_bytes(), None
 
     def forget(self, today: int) -> None:
         """Reset to the state of an unknown consignment if the latest entry is older than KEPT_DAYS.
@@ -168,15 +92,7 @@ class ConsignmentState(CountedState, gc=False):
 
 @dataclass(slots=True)
 class PendingLookup:
-    """A state that is not in memory, while its log entries are read.
-
-    Attributes
-    ----------
-    blank : ConsignmentState
-        The empty state to be filled.
-    by : int
-        Number of requests that wait for it.
-    """
+    """A state that is not in memory, while its log entries are read; `by` is the number of requests that wait for it."""
 
     blank: ConsignmentState
     by: int = 0
@@ -185,10 +101,7 @@ class PendingLookup:
 class LatestDays:
     """The latest day of any event, for each point of the log.
 
-    Parameters
-    ----------
-    marks : int64 array, (n, 2), optional
-        Sequence number from which on a day was the latest, and the day; both ascending.
+    `marks` are sequence numbers from which on a day was the latest, and the days, int64, (n, 2), both ascending.
     """
 
     def __init__(self, marks: NDArray[np.int64] | None = None) -> None:
@@ -218,16 +131,7 @@ class LatestDays:
 
 
 class StoredIndex(NamedTuple):
-    """The part of a snapshot about consignments; by default that of an empty log.
-
-    Attributes
-    ----------
-    sequence : int
-        Sequence number of the last entry that the other attributes include.
-    words : uint64 array, optional
-        Words of an `IdentifierIndex`.
-    days : LatestDays, optional
-    """
+    """The part of a snapshot about consignments, up to the entry `sequence`; by default that of an empty log."""
 
     sequence: int = 0
     words: Words | None = None
@@ -238,24 +142,9 @@ NOTHING_STORED = StoredIndex()
 
 
 class ConsignmentStates(CountedStates):
-    """The states of a log's consignments, up to one of its entries.
+    """The states of a log's consignments, up to its entry `sequence`; at most `recent` of them are in memory.
 
-    Parameters
-    ----------
-    log : LogReader
-    keys : KeyReader
-        Its event codec must have a vault.
-    known : StoredIndex
-    recent : int
-        Maximum number of states cached in memory, at least 1.
-
-    Attributes
-    ----------
-    index : IdentifierIndex
-    sequence : int
-        Sequence number of the last entry applied.
-    durable : callable
-        Returns the sequence number of the last entry on disk; states with later entries stay in memory.
+    States with entries after the one that `durable` returns, the last one on disk, stay in memory.
     """
 
     def __init__(
@@ -282,25 +171,18 @@ class ConsignmentStates(CountedStates):
         return len(self._recent)
 
     def get(self, consignment_id: str, today: int) -> ConsignmentState:
-        """Return the state of a consignment on the day `today`; an empty state if it is unknown.
-
-        Raises
-        ------
-        ServiceFault
-            The log must be read and cannot be.
-        """
-        dossier = self._recent.get(consignment_id)
-        if dossier is None:
-            dossier = self._look_up(consignment_id, today)
-            self._keep(consignment_id, dossier)
-        else:
-            self._recent.move_to_end(consignment_id)
+        """Return the state of a consignment on the day `today`, an empty one if it is unknown; `ServiceFault` if the log cannot be read."""
+        if consignment_id not in self._recent:
+            awaited = self.request_lookups([consignment_id], today)
+            found: ConsignmentEvents = {}
+            try:
+                found = self.read_events(awaited, self.sequence)
+            finally:
+                self.complete_lookups(awaited, found)
+        self._recent.move_to_end(consignment_id)
+        dossier = self._recent[consignment_id]
         dossier.forget(today)
         return dossier
-
-    def may_know(self, consignment_id: str, today: int) -> bool:
-        """Check whether a consignment may be known on the day `today`, without reading the log."""
-        return self.index.may_contain(self.index.compute_tag(consignment_id), today)
 
     def request_lookups(self, consignment_ids: Iterable[str], today: int) -> dict[str, PendingLookup]:
         """Return the states that `get` would have to read from the log, so that a thread can read them.
@@ -328,20 +210,10 @@ class ConsignmentStates(CountedStates):
         self._drop_oldest()
         return awaited
 
-    def drop_cached(self) -> None:
-        """Drop all states in memory, because further entries are applied without them; those entries must be on disk."""
-        self._recent.clear()
-        self._awaited.clear()
-
     def read_events(self, consignment_ids: Iterable[str], until: int) -> ConsignmentEvents:
-        """Read the entries of consignments up to the sequence number `until`; callable from any thread.
-
-        Raises
-        ------
-        ServiceFault
-            The log cannot be read.
-        """
-        return {name: self._log.read_known_events(name, until) for name in consignment_ids}
+        """Read the entries of consignments up to the sequence number `until`; callable from any thread."""
+        without = ("features",)
+        return {name: self._log.read_consignment_events(name, until, without) for name in consignment_ids}
 
     def complete_lookups(self, awaited: Mapping[str, PendingLookup], found: ConsignmentEvents) -> None:
         """Cache the awaited states that were read.
@@ -357,7 +229,8 @@ class ConsignmentStates(CountedStates):
         for name, each in still.items():
             if name in found and name not in self._recent:
                 self._reapply(each.blank, found[name])
-                self._keep(name, each.blank)
+                self._recent[name] = each.blank
+                self._drop_oldest()
 
     def look_up_all(
         self, consignment_ids: Sequence[str], tags: Tags, today: int
@@ -368,7 +241,7 @@ class ConsignmentStates(CountedStates):
         }
         known = self.index.may_contain_each(tags, today).tolist()
         met = [name for name, is_known in zip(consignment_ids, known, strict=True) if is_known]
-        for event in self._log.read_history_events(met, self.sequence):
+        for event in self._log.read_events_of(met, self.sequence, tuple(NOT_IN_HISTORY)):
             assert event.consignment_id is not None  # only entries of the given consignments are read
             self.count_event(found[event.consignment_id], event, self.days.get_day(event.sequence))
         return found
@@ -379,15 +252,9 @@ class ConsignmentStates(CountedStates):
     def record_event(self, known: ConsignmentState, event: Event, today: int) -> None:
         """Apply an entry to the state of its consignment, and record that it was applied."""
         apply_event(known, event)
-        self.record_applied(known, event.sequence, today)
+        self.record_applied([known], event.sequence, today)
 
-    def record_applied(self, known: ConsignmentState, sequence: int, today: int) -> None:
-        """Record that the entry of a sequence number was applied to the state of its consignment."""
-        known.met_on, known.sequence = today, sequence
-        self.index.add(known.tag, today)
-        self.advance(sequence, today)
-
-    def record_all_applied(self, known: Sequence[ConsignmentState], first: int, today: int) -> None:
+    def record_applied(self, known: Sequence[ConsignmentState], first: int, today: int) -> None:
         """Record that successive entries, from the sequence number `first`, were applied to the states of their consignments."""
         for sequence, each in enumerate(known, first):
             each.met_on, each.sequence = today, sequence
@@ -412,28 +279,17 @@ class ConsignmentStates(CountedStates):
                 day, issued_us = convert_us_to_day(event.at_us), decode_issued_us(event)
                 return dossier.record_arrival(keys, day, issued_us, today)
             case OutcomeEvent():
-                order, result = rank_outcome(self.keys.entries.decode_outcome(event), event)
+                order, result = rank_outcome(self.keys.entries.outcomes.decode(event), event)
                 return dossier.record_outcome(order, result, convert_us_to_day(event.at_us), today)
             case CancellationEvent():
                 return dossier.cancel(today)
             case _:
                 return []
 
-    def _look_up(self, consignment_id: str, today: int) -> ConsignmentState:
-        dossier = ConsignmentState(tag=self.index.compute_tag(consignment_id))
-        if self.index.may_contain(dossier.tag, today):
-            self._reapply(dossier, self._log.read_known_events(consignment_id, self.sequence))
-        return dossier
-
     def _reapply(self, dossier: ConsignmentState, events: Iterable[Event]) -> None:
         for event in events:
             self.count_event(dossier, event, self.days.get_day(event.sequence))
             apply_event(dossier, event)
-
-    def _keep(self, consignment_id: str, dossier: ConsignmentState) -> None:
-        """Cache a state, and drop others if they are too many."""
-        self._recent[consignment_id] = dossier
-        self._drop_oldest()
 
     def _drop_oldest(self) -> None:
         """Drop the least recently used states if they are too many, as long as their entries are on disk."""

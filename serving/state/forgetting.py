@@ -20,7 +20,6 @@ import sqlalchemy as sa
 from consignments.errors import BadSetting, ServiceFault
 from consignments.files.whole_files import flush_folder, replace_file
 from consignments.timestamps import to_datetime, to_us
-from features.history.pseudonyms import Pseudonyms
 from serving.event_log.databases.tables import ENTRIES
 from serving.event_log.events import ARRIVAL_KINDS, ArrivalEvent, Event
 from serving.event_log.hash_chain import Redaction
@@ -135,7 +134,7 @@ def forget_again(log: EventLog, forgotten: ForgottenList, state_dir: Path) -> in
     if not found and not is_old_left:
         return 0
     require_valid_chain(log)
-    keys = build_key_reader(state_dir, log.vault, Pseudonyms(log.vault.data_key))
+    keys = build_key_reader(state_dir, log.vault)
     steps = remove_before(log, before_us, _describe_repeat(before_us), keys) if is_old_left else 0
     for name, (places, forgotten_us) in found.items():
         left = set(list_content(log, name)).intersection(places)

@@ -1,11 +1,13 @@
 """History keys of log entries."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from features.pipeline import Pipeline
-from serving.event_log.event_codec import EventCodec, Keys, decode_keys
-from serving.event_log.events import ArrivalEvent
-from serving.event_log.history_chunks import HistoryChunk
+from serving.event_log.event_codec import KEY_DTYPE, EventCodec, Keys, decode_keys
+from serving.event_log.events import ArrivalEvent, decode_row
+from serving.event_log.reader import NOT_IN_HISTORY, LogReader
 
 
 class KeyReader:
@@ -28,13 +30,20 @@ class KeyReader:
         self.pipeline.fill_keys(self.entries.decode_consignment(event), keys, counterparts)
         return keys, counterparts
 
-    def read_chunk(self, chunk: HistoryChunk) -> tuple[Keys, Keys]:
-        """Return keys and counterparts of a chunk of entries, each uint64, (entries, kinds); 0 for an entry that has none."""
-        same, keys, counterparts = chunk.read_keys(self.entries.kinds, self.count)
-        others = np.flatnonzero(chunk.arriving & ~same).tolist()
-        for place, event in chunk.read_events(others).items():
+    def read_all(
+        self, log: LogReader, sequences: Sequence[int], kinds: Sequence[str], packed: Sequence[bytes]
+    ) -> tuple[Keys, Keys]:
+        """Return keys and counterparts of arrivals, each uint64, (n, kinds), given the columns `sequence`, `kinds` and `keys` of each."""
+        keys, counterparts = np.zeros((2, len(kinds), self.count), dtype=KEY_DTYPE)
+        same = np.array([each == self.entries.kinds for each in kinds], dtype=bool)
+        places, size = np.flatnonzero(same), 2 * self.count * KEY_DTYPE.itemsize
+        stored = b"".join([packed[place][:size] for place in places.tolist()])
+        both = np.frombuffer(stored, dtype=KEY_DTYPE).reshape(-1, 2 * self.count)
+        keys[places], counterparts[places] = both[:, : self.count], both[:, self.count :]
+        others = {sequences[place]: place for place in np.flatnonzero(~same).tolist()}
+        for event in map(decode_row, log.read_places([*others], NOT_IN_HISTORY)):
             assert isinstance(event, ArrivalEvent)
-            keys[place], counterparts[place] = self(event)
+            keys[others[event.sequence]], counterparts[others[event.sequence]] = self(event)
         return keys, counterparts
 
     def read_handle(self, event: ArrivalEvent) -> bytes:

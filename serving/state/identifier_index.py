@@ -7,6 +7,7 @@ costs a lookup in vain, but never gives a wrong result.
 A consignment last seen on 1 March 2024 may be known on 2 March 2025 (366 days later), and is unknown on 3 March 2025.
 """
 
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
-from serving.encryption.vault import KeyedHash
 
 Words = NDArray[np.uint64]
 Tags = NDArray[np.uint64]
@@ -39,22 +39,11 @@ GROWTH_LOAD_FACTOR = 0.65
 class IdentifierIndex:
     """An approximate set of identifiers, for one thread at a time, with 8 bytes per word.
 
-    At most three quarters of the words are in use.
-
-    Parameters
-    ----------
-    digest : KeyedHash
-        Keyed hash of 8 bytes. Without the key nobody can recognize an identifier or make two collide.
-    words : uint64 array, optional
-        The `words` of another index, for example from a snapshot.
-
-    Raises
-    ------
-    ServiceFault
-        The `words` are not those of an index.
+    At most three quarters of the words are in use. `digest` is a keyed hash of 8 bytes: without the key nobody can recognize an
+    identifier or make two collide. `words` are those of another index, for example from a snapshot; `ServiceFault` if they are not.
     """
 
-    def __init__(self, digest: KeyedHash, words: Words | None = None) -> None:
+    def __init__(self, digest: blake2b, words: Words | None = None) -> None:
         self._digest = digest
         self.words = np.zeros(MIN_WORDS, dtype=np.uint64) if words is None else words
         size = len(self.words)
@@ -66,14 +55,8 @@ class IdentifierIndex:
         """Return the number of words in use, some of which may have expired."""
         return self._used
 
-    def compute_tag(self, consignment_id: str) -> int:
-        """Compute the tag of an identifier: 40 bits of its keyed digest."""
-        digest = self._digest.copy()
-        digest.update(consignment_id.encode())
-        return int.from_bytes(digest.digest(), "little") >> DAY_BITS
-
     def compute_tags(self, consignment_ids: list[str]) -> Tags:
-        """Compute the tags of many identifiers, uint64, (n,)."""
+        """Compute the tags of identifiers, 40 bits of their keyed digests each, uint64, (n,)."""
         copy = self._digest.copy
         parts = []
         for consignment_id in consignment_ids:
@@ -89,23 +72,13 @@ class IdentifierIndex:
         """Return the tags of identifiers whose digests are those that the log stores, uint64, (n,)."""
         return digests >> np.uint64(DAY_BITS)
 
-    def may_contain(self, tag: int, today: int) -> bool:
-        """Check whether an identifier may have been seen in the KEPT_DAYS before a day."""
-        return bool(_find(self.words, np.uint64(tag)) >= max(today - KEPT_DAYS, FIRST_DAY))
-
     def may_contain_each(self, tags: Tags, today: int) -> NDArray[np.bool_]:
-        """Check the same for many identifiers; return bool, (n,)."""
+        """Check which identifiers may have been seen in the KEPT_DAYS before a day; return bool, (n,)."""
         found: DayNumbers = _find_all(self.words, tags)
         return found >= max(today - KEPT_DAYS, FIRST_DAY)
 
-    def add(self, tag: int, today: int) -> None:
-        """Record that an identifier was seen on a day; the days must not decrease."""
-        if self._used >= MAX_LOAD_FACTOR * len(self.words):
-            self._make_room(1, today)
-        self._used += _add(self.words, np.uint64(tag), max(today, FIRST_DAY))
-
     def add_all(self, tags: Tags, days: DayNumbers) -> None:
-        """Record many identifiers in order; the days must not decrease."""
+        """Record that identifiers were seen on some days, in order; the days must not decrease."""
         if not len(tags):
             return
         if self._used + len(tags) > MAX_LOAD_FACTOR * len(self.words):

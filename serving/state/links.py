@@ -21,14 +21,9 @@ DEFAULT_MAX_LINKS = 200_000
 
 
 class LinkLimits(NamedTuple):
-    """The limits of the links that are kept.
+    """The limits of the links that are kept: days after the last entry of a master or a house, and their number with listed members.
 
-    Attributes
-    ----------
-    days : float
-        Days after the last entry of a master or a house.
-    most : int
-        Maximum number of masters, houses and listed members together, of about half a kilobyte each.
+    Each takes about half a kilobyte.
     """
 
     days: float = DEFAULT_LINK_DAYS
@@ -47,22 +42,9 @@ KINDS: tuple[Kind, ...] = ("houses", "masters", "members")
 
 
 class Links:
-    """The links that are kept.
+    """The links that are kept: houses by their identifier, masters by their number, and the master that has listed a house or item.
 
-    Parameters
-    ----------
-    limits : LinkLimits
-
-    Attributes
-    ----------
-    houses : dict
-        Links of houses by their identifier, in the order of their last entries.
-    masters : dict
-        Links of masters by their number, in the same order.
-    members : dict
-        Number of the master that has listed a house or item, in the same order.
-    last : int
-        Sequence number of the last entry applied.
+    Each is in the order of the last entries; `last` is the last entry applied.
     """
 
     def __init__(self, limits: LinkLimits = DEFAULT_LIMITS) -> None:
@@ -115,13 +97,7 @@ class Links:
             self._drop(*min(self._list_oldest())[1:])
 
     def restore(self, log: LogReader, entries: EventCodec, until: int) -> None:
-        """Apply the entries after the last one applied, up to the sequence number `until`.
-
-        Raises
-        ------
-        ServiceFault
-            The log cannot be read, or a link cannot be decrypted.
-        """
+        """Apply the entries after the last one applied, up to the sequence number `until`."""
         places = [*self._stored, *log.list_links(self.last, until)]
         self._stored = ()
         for event, link in reversed(self._select_newest(log.read_links(places[::-1]), entries)):

@@ -19,8 +19,8 @@ def load_published_config(state_dir: Path) -> FeatureConfig:
     return FeatureConfig() if folder is None else load_bundle(folder / BUNDLE_FOLDER).config
 
 
-def build_key_reader(state_dir: Path, vault: Vault, pseudonyms: Pseudonyms) -> KeyReader:
+def build_key_reader(state_dir: Path, vault: Vault) -> KeyReader:
     """Build the reader of history keys for the published model."""
     config = load_published_config(state_dir)
-    pipeline = Pipeline(config, FittedParameters.create_empty(), pseudonyms)
+    pipeline = Pipeline(config, FittedParameters.create_empty(), Pseudonyms(vault.data_key))
     return KeyReader(pipeline, EventCodec(vault, config.build_record_type(), pipeline.kinds))

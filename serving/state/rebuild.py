@@ -4,9 +4,10 @@ Most entries are new consignments with a single entry, which need no state. All 
 consignment. All steps are applied in the order of the log.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,23 @@ from consignments.timestamps import US_PER_DAY, convert_us_to_day
 from features.history.fold import Change, EventChunk, build_steps, find_latest_days
 from features.history.kernels import NO_DAY
 from serving.event_log.event_codec import decode_issued_us
-from serving.event_log.events import ARRIVAL_KINDS, AlertEvent, ArrivalEvent, Event, Kind, MessageEvent
-from serving.event_log.history_chunks import HistoryChunk, read_history_chunks
-from serving.event_log.reader import LogReader, Progress
-from serving.state.consignment_states import ConsignmentState
+from serving.event_log.events import (
+    ARRIVAL_KINDS,
+    AlertEvent,
+    ArrivalEvent,
+    Event,
+    Kind,
+    MessageEvent,
+    decode_row,
+)
+from serving.event_log.reader import NOT_IN_HISTORY, LogReader, Progress
 from serving.state.identifier_index import Tags
 from serving.state.state import State
 
 DATED_KINDS: tuple[Kind, ...] = (*ARRIVAL_KINDS, "outcome")
 """Kinds of entries that advance the latest day."""
+COLUMNS = ("sequence", "kind", "consignment_id", "digest", "at_us", "kinds", "keys")
+CHUNK_ENTRIES = 100_000
 
 
 class StateRebuild:
@@ -44,21 +53,18 @@ class StateRebuild:
             keys, counterparts = (each[None] for each in self._keys(event))
             day, issued_us = convert_us_to_day(event.at_us), decode_issued_us(event)
             self.state.record_arrivals([known], day, keys, counterparts, issued_us=[issued_us])
-            self.state.record_version(event, known)
+            self.state.record_versions([event], [known])
 
     def catch_up(self, log: LogReader, until: int, progress: Progress | None = None) -> None:
         """Apply all entries after the state's last one up to the sequence number `until`, in the order of the log.
 
-        Raises
-        ------
-        ServiceFault
-            History is full, or the log cannot be read; the state must not be used after that.
+        After a `ServiceFault` (history is full, or the log cannot be read) the state must not be used.
         """
         counted: Future[None] | None = None
         # A thread counts one chunk in history while this one reads and folds the next chunk.
         with pause_garbage_collection(), ThreadPoolExecutor(1) as counter:
-            for chunk in read_history_chunks(log, self.state.sequence, until):
-                steps = build_steps(self._read_chunk(chunk))
+            for columns in log.read_columns(COLUMNS, self.state.sequence, until, size=CHUNK_ENTRIES):
+                steps = build_steps(self._read_chunk(log, columns))
                 if counted is not None:
                     counted.result()
                 counted = counter.submit(self.state.history.run, *steps)
@@ -72,21 +78,28 @@ class StateRebuild:
             self.state.record_message(message)
         self.state.links.restore(log, self._keys.entries, until)
 
-    def _read_chunk(self, chunk: HistoryChunk) -> EventChunk:
-        """Read the events of history in some hundred thousand entries, and record in index and days that they were applied."""
+    def _read_chunk(self, log: LogReader, columns: Sequence[Sequence[Any]]) -> EventChunk:
+        """Read the events of history among the entries with some COLUMNS, and record in index and days that they were applied."""
+        sequences, kinds, names, digests, at_us, key_kinds, packed = columns
         dossiers, before = self.state.dossiers, self.state.today
-        arrives = chunk.arriving
-        day = np.where(chunk.is_of(DATED_KINDS), chunk.at_us // US_PER_DAY, NO_DAY)
+        kind, named = np.array(kinds), np.array([each is not None for each in digests], dtype=bool)
+        arrives = np.isin(kind, ARRIVAL_KINDS)
+        dated = np.isin(kind, DATED_KINDS)
+        day = np.where(dated, np.array(at_us, dtype=np.int64) // US_PER_DAY, NO_DAY)
         today = find_latest_days(day, before)
-        named = chunk.named
-        tags = dossiers.index.shorten_digests(chunk.digests[named])
+        known = np.array([*compress(digests, named)], dtype=np.int64).view(np.uint64)
+        tags = dossiers.index.shorten_digests(known)
         alone = self._mark_single(tags) & arrives[named]
-        changes = self._build_changes(chunk, named[~alone].tolist(), tags[~alone])
+        followed = np.flatnonzero(named)[~alone].tolist()
+        changes = self._build_changes(
+            log, [sequences[place] for place in followed], [names[place] for place in followed], tags[~alone]
+        )
         dossiers.index.add_all(tags, today[named])
         for place in np.flatnonzero(np.diff(today, prepend=before)).tolist():
-            dossiers.days.record(int(chunk.sequences[place]), int(today[place]))
-        self.state.advance_to(int(chunk.sequences[-1]))
-        keys, counterparts = (each[arrives] for each in self._keys.read_chunk(chunk))
+            dossiers.days.record(sequences[place], int(today[place]))
+        self.state.advance_to(sequences[-1])
+        arriving = [[*compress(each, arrives)] for each in (sequences, key_kinds, packed)]
+        keys, counterparts = self._keys.read_all(log, *arriving)
         arrival, unread = np.cumsum(arrives[named]) - 1, np.full(len(keys), -1)
         return EventChunk(today[named], arrival, changes, keys, counterparts, unread, alone, day[named])
 
@@ -96,11 +109,16 @@ class StateRebuild:
         once: NDArray[np.bool_] = times[inverse] == 1
         return once & ~self.state.dossiers.index.may_contain_each(tags, self.state.today)
 
-    def _build_changes(self, chunk: HistoryChunk, places: list[int], tags: Tags) -> list[Change]:
+    def _build_changes(
+        self, log: LogReader, sequences: Sequence[int], names: Sequence[str], tags: Tags
+    ) -> list[Change]:
         """Look up the consignments of some entries, and return what each entry does to the state of its consignment."""
-        dossiers, names = self.state.dossiers, chunk.names
-        tag_of: dict[Any, int] = dict(zip((names[place] for place in places), tags.tolist(), strict=True))
+        dossiers = self.state.dossiers
+        tag_of = dict(zip(names, tags.tolist(), strict=True))
         of_names = np.array(list(tag_of.values()), dtype=np.uint64)
-        found: dict[Any, ConsignmentState] = dossiers.look_up_all([*tag_of], of_names, self.state.today)
-        events = chunk.read_events(places)
-        return [partial(dossiers.count_event, found[names[place]], events[place]) for place in places]
+        found = dossiers.look_up_all([*tag_of], of_names, self.state.today)
+        events = map(decode_row, log.read_places(sequences, NOT_IN_HISTORY))
+        return [
+            partial(dossiers.count_event, found[name], event)
+            for name, event in zip(names, events, strict=True)
+        ]

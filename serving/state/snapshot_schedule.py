@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -10,6 +10,7 @@ from consignments.errors import ServiceFault
 from serving.event_log.group_commit import Committer
 from serving.event_log.log import EventLog
 from serving.process.logging import logger
+from serving.process.settings import Settings
 from serving.process.threads import BackgroundThreads
 from serving.state.snapshots import FORMAT, SnapshotHeader, Snapshots, allocate_copy, copy_arrays
 from serving.state.state import State
@@ -17,13 +18,6 @@ from serving.telemetry.metrics import Metrics
 
 RETRY_SECONDS = 60.0
 """Seconds to wait after a snapshot that could not be written."""
-
-
-class SnapshotInterval(NamedTuple):
-    """The interval between snapshots: `entries` new entries, or `seconds` if there is any new entry."""
-
-    entries: int
-    seconds: float
 
 
 class SnapshotSchedule:
@@ -34,18 +28,18 @@ class SnapshotSchedule:
         log: EventLog,
         committer: Committer,
         snapshots: Snapshots,
-        interval: SnapshotInterval,
+        settings: Settings,
         metrics: Metrics,
     ) -> None:
         self.snapshots = snapshots
-        self._log, self._committer, self._interval, self._metrics = log, committer, interval, metrics
+        self._log, self._committer, self._settings, self._metrics = log, committer, settings, metrics
         self._written_at, self._wait = time.monotonic(), 0.0
 
     async def write_when_due(self, state: State, background: BackgroundThreads) -> None:
         """Write a snapshot if one is due; after a failure, try again RETRY_SECONDS later."""
         fresh, waited = state.sequence - self.snapshots.last, time.monotonic() - self._written_at
-        due = fresh >= self._interval.entries and waited >= self._wait
-        if due or (fresh and waited >= self._interval.seconds):
+        due = fresh >= self._settings.snapshot_entries and waited >= self._wait
+        if due or (fresh and waited >= self._settings.snapshot_seconds):
             await self.write(state, background)
 
     async def write(self, state: State, background: BackgroundThreads) -> None:

@@ -185,7 +185,15 @@ def _digest_chunks(file: BinaryIO, digest: "hashlib._Hash") -> Iterator[None]:
 
 def copy_arrays(state: State, room: Arrays | None = None) -> dict[str, NDArray[Any]]:
     """Return a copy of all arrays of a snapshot in their current state, in the memory of `allocate_copy` where they fit."""
-    return {name: _copy_array(view, (room or {}).get(name)) for name, view in _views(state).items()}
+    copies = {}
+    for name, view in _views(state).items():
+        here = None if room is None else room.get(name)
+        if here is None or here.dtype != view.dtype or len(here) < len(view):
+            copies[name] = view.copy()
+        else:
+            copies[name] = here[: len(view)]
+            copies[name][:] = view
+    return copies
 
 
 def allocate_copy(state: State) -> dict[str, NDArray[Any]]:
@@ -194,14 +202,12 @@ def allocate_copy(state: State) -> dict[str, NDArray[Any]]:
     The first access to new memory costs several times as much as copying, so it is done here, where no request waits. The
     memory is mapped anonymously and returned to the system when the copy is dropped.
     """
-    return {name: _allocate_array(view) for name, view in _views(state).items()}
-
-
-def _allocate_array(view: NDArray[Any]) -> NDArray[Any]:
-    shape = (len(view) + len(view) // HEADROOM_DIVISOR + 1, *view.shape[1:])
-    room = np.ndarray(shape, view.dtype, mmap(-1, math.prod(shape) * view.itemsize))
-    room.fill(0)
-    return room
+    rooms = {}
+    for name, view in _views(state).items():
+        shape = (len(view) + len(view) // HEADROOM_DIVISOR + 1, *view.shape[1:])
+        rooms[name] = np.ndarray(shape, view.dtype, mmap(-1, math.prod(shape) * view.itemsize))
+        rooms[name].fill(0)
+    return rooms
 
 
 def _views(state: State) -> dict[str, NDArray[Any]]:
@@ -213,14 +219,6 @@ def _views(state: State) -> dict[str, NDArray[Any]]:
         MARKS: dossiers.days.to_array(),
         LINKS: state.links.get_places(),
     }
-
-
-def _copy_array(view: NDArray[Any], room: NDArray[Any] | None) -> NDArray[Any]:
-    if room is None or room.dtype != view.dtype or len(room) < len(view):
-        return view.copy()
-    copy = room[: len(view)]
-    copy[:] = view
-    return copy
 
 
 def build_state(

@@ -5,9 +5,6 @@ The same entries in the same order give the same state, live and at a restart (`
 
 from collections.abc import Sequence
 
-import msgspec
-
-from consignments.identifiers import normalize_identifier
 from consignments.messages.links import Link
 from features.alerts.alerts import Alerts
 from features.history.live import LiveHistory, VisibleOutcome
@@ -30,18 +27,9 @@ from serving.state.consignment_states import (
     ConsignmentState,
     ConsignmentStates,
     FirstRecorded,
-    RecordedDecision,
     rank_outcome,
 )
 from serving.state.links import Links
-
-
-class LoggedVersion(msgspec.Struct, frozen=True, gc=False):
-    """An arrival that is in the log: its entry, the state of its consignment, and its decision; None if it has none."""
-
-    event: ArrivalEvent
-    known: ConsignmentState
-    decision: RecordedDecision | None
 
 
 class State:
@@ -76,27 +64,6 @@ class State:
         """Return the state of a consignment; an empty state if it is unknown."""
         return self.dossiers.get(consignment_id, self._ledger.today)
 
-    def resolve(self, identifier: str) -> str:
-        """Return the name under which the log knows, or will know, a consignment.
-
-        It is the normal form of its identifier. Entries from before identifiers had one keep the spelling of their sender.
-        """
-        name = normalize_identifier(identifier)
-        if name == identifier or not self.dossiers.may_know(identifier, self.today):
-            return name
-        known = self.get_consignment(identifier)
-        return name if known.version is None and not known.outcomes else identifier
-
-    def list_names(self, identifiers: Sequence[str]) -> list[str]:
-        """List the names that `resolve` compares for some identifiers."""
-        names = []
-        for identifier in identifiers:
-            name = normalize_identifier(identifier)
-            names.append(name)
-            if name != identifier and self.dossiers.may_know(identifier, self.today):
-                names.append(identifier)
-        return names
-
     def record_arrivals(
         self,
         known: Sequence[ConsignmentState],
@@ -129,27 +96,17 @@ class State:
         self._ledger.begin_event(day)
         self._ledger.read_instead(known, day, keys, counterparts, row)
 
-    def record_versions(self, logged: Sequence[LoggedVersion]) -> None:
-        """Record arrivals of different consignments, whose entries follow each other, as `record_version` does for each."""
-        if not logged:
-            return
-        for each in logged:
-            each.known.set_version(each.event, each.decision)
-        applied = [each.known for each in logged]
-        self.dossiers.record_all_applied(applied, logged[0].event.sequence, self._ledger.today)
-
-    def record_version(
-        self, event: ArrivalEvent, known: ConsignmentState, decision: RecordedDecision | None = None
-    ) -> None:
-        """Record an arrival, already counted, as the latest version of its consignment; `decision` is as of `set_version`."""
-        known.set_version(event, decision)
-        self.dossiers.record_applied(known, event.sequence, self._ledger.today)
+    def record_versions(self, events: Sequence[ArrivalEvent], known: Sequence[ConsignmentState]) -> None:
+        """Record arrivals, already counted, whose entries follow each other, as the latest versions of different consignments."""
+        for event, each in zip(events, known, strict=True):
+            each.set_version(event)
+        self.dossiers.record_applied(known, events[0].sequence, self._ledger.today)
 
     def apply(self, event: Event) -> None:
         """Apply an entry that is not an arrival; if history is full or the log cannot be read, `ServiceFault` is raised and nothing is changed."""
         match event:
             case OutcomeEvent():
-                (known_us, recorded_us, _), result = rank_outcome(self._entries.decode_outcome(event), event)
+                (known_us, recorded_us, _), result = rank_outcome(self._entries.outcomes.decode(event), event)
                 outcome = VisibleOutcome(event.at_us, known_us, recorded_us, event.sequence, result)
                 self._ledger.record_outcome(event.consignment_id, outcome)
                 self._note(event)
@@ -171,14 +128,14 @@ class State:
 
     def record_alert(self, event: AlertEvent) -> None:
         """Apply an alert."""
-        alert = self._entries.decode_alert(event)
+        alert = self._entries.alerts.decode(event)
         self.alerts.add(alert, event.sequence)
         self.alert_versions[alert.alert_id] = (event.content, FirstRecorded(event.recorded_us))
         self.last_alert = event.sequence
 
     def record_message(self, event: MessageEvent) -> None:
         """Apply a message. The alerts that it changed are entries of their own."""
-        message = self._entries.decode_message(event)
+        message = self._entries.messages.decode(event)
         self.messages[message.name] = (event.content, FirstRecorded(event.recorded_us))
         if message.withdrawn_name is not None:
             self.withdrawn_messages.add(message.withdrawn_name)

@@ -12,8 +12,7 @@ from support.serving_examples import DATA_KEYS, Client, make_bundle, publish, se
 
 from features.config import ExtraColumns, FeatureConfig, HistoryKeys
 from serving.encryption.vault import Vault
-from serving.event_log.event_rows import EventRow, decode_row
-from serving.event_log.events import Event
+from serving.event_log.events import Event, EventRow, decode_row
 from serving.event_log.log import EventLog
 
 

@@ -107,10 +107,10 @@ def test_a_log_is_free_when_its_writer_ends(entry: Entry, vault: Vault, tmp_path
     with two_logs(tmp_path, vault) as (first, second):
         assert (first.writes, second.writes, second.try_to_write()) == (True, False, False)
         first.append([entry(1), entry(2)])
-        second.refresh()
-        assert (second.last_sequence, second.head) == (2, first.head)
+        head = first.head
         first.close()
         wait_until(second.try_to_write)
+        assert (second.last_sequence, second.head) == (2, head)
         second.append([entry(3)])
         assert verify_chain(second, until=3).broken_at is None
 

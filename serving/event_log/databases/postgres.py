@@ -1,10 +1,19 @@
 """PostgreSQL backend: writes each group of entries with one COPY (its own transaction), from one process at a time.
 
-The session that writes holds a lock as long as it lasts (`serving.event_log.databases.postgres_lock`).
+The session that writes holds a lock as long as it lasts.
+
+    12:00:00  the active service writes an entry, and gives a sign of life each second
+    12:00:03  it is paused, with its session open
+    12:00:13  a second service has seen no sign of life for 10 s: it ends the session, and holds the lock
+    12:00:20  the paused service goes on: its session has ended, so nothing it writes can be committed
+
+The lock is an advisory lock of the only session that writes. PostgreSQL aborts the open transaction of an ending session before it
+releases the lock, so a session that commits an entry holds the lock.
 """
 
 import os
 import socket
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -13,17 +22,9 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 
-from consignments.errors import BadSetting
+from consignments.errors import BadSetting, LogInUse
 from serving.event_log.databases import backend
 from serving.event_log.databases.backend import LogWriter
-from serving.event_log.databases.postgres_lock import (
-    acquire_lock,
-    begin_signs,
-    end_holder,
-    find_holder,
-    give_sign,
-    try_lock,
-)
 from serving.event_log.databases.tables import ENTRIES, ENTRY_COLUMNS, TERMS
 
 ENCODING = "UTF8"
@@ -56,6 +57,38 @@ _KINDS = {
     "BYTEA": "bytea",
     "DOUBLE PRECISION": "float8",
 }
+RETRY_SECONDS = 0.05
+SCHEMA_HASH = "hashtext(coalesce(current_schema(), ''))"
+"""Second part of each lock, because a database may contain several logs."""
+
+
+class _Lock:
+    """An advisory lock of one log; `name` are the four ASCII characters of its first part."""
+
+    def __init__(self, name: bytes) -> None:
+        number = int.from_bytes(name)
+        self.key = f"{number}, {SCHEMA_HASH}"
+        self.rows = (
+            f"locktype = 'advisory' AND granted AND classid = {number} "
+            f"AND objid::bigint = {SCHEMA_HASH}::bigint & 4294967295 "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        """Condition for its rows in `pg_locks`."""
+
+
+_WRITER, _SIGNS = _Lock(b"npsr"), _Lock(b"npsl")
+"""Held by the session that writes; by a writer that gives signs of life."""
+_TRY = sa.text(f"SELECT pg_try_advisory_lock({_WRITER.key})")
+_BEGIN_SIGNS = sa.text(f"SELECT pg_advisory_lock_shared({_SIGNS.key})")
+_HOLDER = sa.text(
+    "SELECT pid, backend_start, application_name, "
+    "CASE WHEN (state <> 'active' OR wait_event_type = 'Client') "
+    f"AND pid IN (SELECT pid FROM pg_locks WHERE {_SIGNS.rows}) THEN state_change END "
+    f"FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE {_WRITER.rows}"
+)
+_END_WRITER = sa.text(
+    f"SELECT pg_terminate_backend(pid) FROM ({_HOLDER.text}) holder WHERE pid = :pid AND backend_start = :started"
+)
 
 
 def open_postgres(address: URL, *, read_only: bool) -> sa.Engine:
@@ -87,14 +120,20 @@ class PostgresWriter:
         """Connect and acquire the lock."""
         if self._connection is None:
             with self._connected() as connection:
-                acquire_lock(connection, backend.BUSY_SECONDS if wait_seconds is None else wait_seconds)
+                # The session of a killed process may still be ending.
+                end = time.monotonic() + (backend.BUSY_SECONDS if wait_seconds is None else wait_seconds)
+                while not connection.execute(_TRY).scalar_one():
+                    if time.monotonic() >= end:
+                        writer = _find_holder(connection)
+                        raise LogInUse.by(writer.name if writer else "")
+                    time.sleep(RETRY_SECONDS)
                 self._hold(connection)
 
     def try_acquire(self) -> bool:
         """Acquire the lock if no process has it; the connection stays open for the next attempt."""
         if self._connection is None:
             with self._connected() as connection:
-                if not try_lock(connection):
+                if not connection.execute(_TRY).scalar_one():
                     return False
                 self._hold(connection)
         return True
@@ -102,20 +141,20 @@ class PostgresWriter:
     def find_writer(self) -> LogWriter | None:
         """Find the process that has the lock."""
         with self._connected() as connection:
-            return find_holder(connection)
+            return _find_holder(connection)
 
     def end_writer(self, writer: LogWriter) -> None:
         """End the session of another process that has the lock."""
         with self._connected() as connection:
-            end_holder(connection, writer)
+            connection.execute(_END_WRITER, {"pid": writer.pid, "started": writer.started})
 
     def renew(self) -> None:
         """Send a sign of life over the session that holds the lock."""
         connection = self._require_connection()
         if not self._gives_signs:
-            begin_signs(connection)
+            connection.execute(_BEGIN_SIGNS)
             self._gives_signs = True
-        give_sign(connection)
+        connection.exec_driver_sql("SELECT")
 
     def write(self, rows: Iterable[Sequence[Any]], terms: Sequence[tuple[int, str]] = ()) -> None:
         """Write all rows and new terms, or none; they are durable on return. Call `acquire` before."""
@@ -188,6 +227,11 @@ def _converting(driver: "psycopg.Connection[Any]") -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise sa.exc.DBAPIError(None, None, error, connection_invalidated=driver.closed) from error
+
+
+def _find_holder(connection: Connection) -> LogWriter | None:
+    found = connection.execute(_HOLDER).one_or_none()
+    return None if found is None else LogWriter(*found)
 
 
 def _close(connection: Connection | None) -> None:

@@ -5,7 +5,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 import sqlalchemy as sa
 
-from serving.event_log.event_rows import TERM, EventRow
+from serving.event_log.events import TERM, EventRow
 
 METADATA = sa.MetaData()
 SEQUENCE_TYPE = sa.BigInteger().with_variant(sa.Integer, "sqlite")

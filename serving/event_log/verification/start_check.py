@@ -25,14 +25,6 @@ MAX_INLINE_ENTRIES = 20_000
 COMMAND = [sys.executable, "-P", "-m", "serving.event_log.verification.start_check"]
 
 
-class _Task(msgspec.Struct, frozen=True):
-    """The range of entries that the other process checks."""
-
-    url: str
-    after: int
-    until: int
-
-
 class ChainCheck:
     """The check of the chain during a start."""
 
@@ -45,7 +37,7 @@ class ChainCheck:
 
     def __enter__(self) -> Self:
         if self._until - self._after > MAX_INLINE_ENTRIES:
-            task = msgspec.json.encode(_Task(self._url, self._after, self._until))
+            task = msgspec.json.encode((self._url, self._after, self._until))
             self._process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             assert self._process.stdin is not None
             with suppress(OSError):  # the process has ended, which `finish` reports
@@ -99,10 +91,10 @@ class ChainCheck:
 
 def run_task(task: bytes) -> dict[str, Any]:
     """Check the chain of the range of a task, and return the fields of the result, or the fault."""
-    given = msgspec.json.decode(task, type=_Task)
+    url, after, until = msgspec.json.decode(task, type=tuple[str, int, int])
     try:
-        with LogReader.open_to_read(given.url) as log:
-            return verify_chain(log, after=given.after, until=given.until)._asdict()
+        with LogReader.open_to_read(url) as log:
+            return verify_chain(log, after=after, until=until)._asdict()
     except NpsriskError as error:
         return {"fault": str(error)}
 

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+from consignments.identifiers import normalize_identifier
 from consignments.records import Consignment, Outcome
 from consignments.timestamps import to_datetime
 from serving.event_log.event_codec import Action
@@ -15,7 +16,7 @@ from serving.http.problems import Refusal
 from serving.http.requests import Door, format_reason, parse_number
 from serving.pages.formats import build_link
 from serving.scoring.batching import yield_to_requests
-from serving.scoring.intake import REASON_REQUIRED, FieldError, check_arrival
+from serving.scoring.intake import REASON_REQUIRED, FieldError, list_arrival_faults
 from serving.scoring.message_linking import link_alone
 from serving.scoring.offices import OTHER_OFFICE, OfficeFinder, find_office
 from serving.scoring.trial import TrialScore, score_trial
@@ -86,7 +87,7 @@ class DecideEndpoint:
             return None
         last = parse_number(form.get("last", ""))
         state = self._active.state
-        known = state.get_consignment(state.resolve(form.get("id", "")))
+        known = state.get_consignment(normalize_identifier(form.get("id", "")))
         return None if last is not None and known.sequence <= last else CHANGED
 
     async def _refuse(self, call: HttpCall, visit: Visit, form: Form, error: FieldError) -> int:
@@ -146,8 +147,7 @@ class TryEndpoint:
     async def _score(self, consignments: list[Consignment]) -> list[TrialScore]:
         scores = []
         for c in consignments:
-            fault = check_arrival(c, self._active.clock())
-            if fault is not None:
+            for fault in list_arrival_faults(c, self._active.clock()):
                 raise FormFault(format_reason(fault))
             scores.append(score_trial(self._active.get_scorer(), c))
             await yield_to_requests()

@@ -107,7 +107,7 @@ class SendEndpoint:
             return None
         entries = self._active.entries
         for event in self._log.read_entries_of(MessageEvent):
-            logged = entries.decode_message(event)
+            logged = entries.messages.decode(event)
             if logged.name == name:
                 return logged.envelope.encode()
         return None

@@ -2,6 +2,7 @@
 
 from datetime import UTC, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -20,13 +21,17 @@ from features.history.data_keys import (
     rotate_sealing_key,
 )
 from serving.encryption.cipher import NONCE_BYTES
-from serving.encryption.vault import RecordPacker, Vault
+from serving.encryption.vault import PackedRecord, RecordPacker, Vault
 
 ASIDE = ("consignment_id", "received_at", "cancelled_at")
 
 
+def pack(packer: RecordPacker, record: Any, subject: str) -> PackedRecord:
+    return packer.pack_all([record], [subject])[0]
+
+
 def unpacked(packer: RecordPacker, c: Consignment) -> Consignment:
-    packed = packer.pack(c, c.consignment_id)
+    packed = pack(packer, c, c.consignment_id)
     found: Consignment = packer.unpack(
         packed.plain,
         packed.sealed,
@@ -54,27 +59,27 @@ def test_declared_columns_are_kept(vault: Vault) -> None:
 
 def test_a_column_that_another_model_declared_does_not_disturb(vault: Vault) -> None:
     record = create_consignment_type(numeric=["tax_rate"])
-    packed = RecordPacker(record, vault, ASIDE).pack(record("X", "postal", day(0), tax_rate=8.0), "X")  # type: ignore[call-arg]
+    packed = pack(RecordPacker(record, vault, ASIDE), record("X", "postal", day(0), tax_rate=8.0), "X")  # type: ignore[call-arg]
     here = RecordPacker(Consignment, vault, ASIDE)
     assert here.unpack(packed.plain, packed.sealed, "X", consignment_id="X") == Consignment("X", "postal")
 
 
 def test_no_personal_value_can_be_read_in_what_is_kept(vault: Vault) -> None:
     personal = {f.name: f"secret {f.name}" for f in get_fields(Consignment) if f.personal}
-    packed = RecordPacker(Consignment, vault, ASIDE).pack(make_consignment(**personal), "RB123456785GB")
+    packed = pack(RecordPacker(Consignment, vault, ASIDE), make_consignment(**personal), "RB123456785GB")
     assert b"secret" not in packed.plain + (packed.sealed or b"")
 
 
 def test_equal_records_have_equal_digests_whenever_they_were_received(vault: Vault) -> None:
     packer = RecordPacker(Consignment, vault, ASIDE)
     first, later = make_consignment(), make_consignment(received_at=day(3))
-    assert packer.pack(first, "RB1").content == packer.pack(later, "RB1").content
+    assert pack(packer, first, "RB1").content == pack(packer, later, "RB1").content
 
 
 @pytest.mark.parametrize("change", [{"consignee_phone": None}, {"pieces": 3.0}, {"account_id": "a"}])
 def test_any_other_content_has_another_digest(vault: Vault, change: dict[str, object]) -> None:
     packer = RecordPacker(Consignment, vault, ASIDE)
-    one, other = packer.pack(make_consignment(), "RB1"), packer.pack(make_consignment(**change), "RB1")
+    one, other = pack(packer, make_consignment(), "RB1"), pack(packer, make_consignment(**change), "RB1")
     assert one.content != other.content
 
 
@@ -83,21 +88,21 @@ def test_the_same_moment_in_another_zone_is_the_same_outcome(vault: Vault) -> No
     seoul = day(10).astimezone(timezone(timedelta(hours=9)))
     assert seoul.tzinfo is not UTC
     one, other = make_outcome(), make_outcome(known_at=seoul)
-    assert packer.pack(one, "RB1").content == packer.pack(other, "RB1").content
+    assert pack(packer, one, "RB1").content == pack(packer, other, "RB1").content
 
 
 def test_the_digest_says_nothing_without_the_key() -> None:
     record = make_outcome()
     aside = ("consignment_id", "recorded_at")
     one, other = (
-        RecordPacker(Outcome, Vault(DataKeys.create()), aside).pack(record, "RB1") for _ in range(2)
+        pack(RecordPacker(Outcome, Vault(DataKeys.create()), aside), record, "RB1") for _ in range(2)
     )
     assert one.content != other.content
 
 
 def test_equal_names_are_encrypted_differently_each_time(vault: Vault) -> None:
     packer = RecordPacker(Consignment, vault, ASIDE)
-    assert packer.pack(make_consignment(), "RB1").sealed != packer.pack(make_consignment(), "RB1").sealed
+    assert pack(packer, make_consignment(), "RB1").sealed != pack(packer, make_consignment(), "RB1").sealed
 
 
 def test_records_packed_together_equal_those_packed_alone(vault: Vault) -> None:
@@ -106,7 +111,7 @@ def test_records_packed_together_equal_those_packed_alone(vault: Vault) -> None:
     records = [make_consignment("rb 1"), make_consignment("RB2", **nobody), make_consignment("RB3")]
     names = ["RB1", "RB2", "RB3"]
     together = packer.pack_all(records, names)
-    alone = [packer.pack(record, name) for record, name in zip(records, names, strict=True)]
+    alone = [pack(packer, record, name) for record, name in zip(records, names, strict=True)]
     assert [(each.plain, each.content) for each in together] == [(each.plain, each.content) for each in alone]
     assert [each.sealed is None for each in together] == [False, True, False]
     opened = [
@@ -119,7 +124,7 @@ def test_records_packed_together_equal_those_packed_alone(vault: Vault) -> None:
 
 
 def test_personal_fields_open_only_under_their_own_key_and_identifier(vault: Vault) -> None:
-    packed = RecordPacker(Consignment, vault, ASIDE).pack(make_consignment(), "RB1")
+    packed = pack(RecordPacker(Consignment, vault, ASIDE), make_consignment(), "RB1")
     assert packed.sealed is not None
     another = structs.replace(DATA_KEYS.sealing_keys[0], key=bytes(32).hex())
     imposter = Vault(structs.replace(DATA_KEYS, sealing_keys=[another]))
@@ -134,7 +139,7 @@ def test_personal_fields_open_only_under_their_own_key_and_identifier(vault: Vau
 
 def test_a_record_without_personal_fields_has_nothing_sealed(vault: Vault) -> None:
     alert = Alert("A1", day(0), description_pattern="research chem*")
-    assert RecordPacker(Alert, vault, ()).pack(alert, "A1").sealed is None
+    assert pack(RecordPacker(Alert, vault, ()), alert, "A1").sealed is None
 
 
 @pytest.mark.parametrize("count", [0, 1, 13, 14, 15, 16, 25])
@@ -142,8 +147,8 @@ def test_another_spelling_is_one_more_field_whatever_their_number(vault: Vault, 
     names = [f"field_{place}" for place in range(count)]
     record = msgspec.defstruct("Many", ["consignment_id", *((name, int) for name in names)])
     packer = RecordPacker(record, vault, ("consignment_id",))
-    spelled = packer.pack(record("rb 1", *range(count)), "RB1")
-    plain = packer.pack(record("RB1", *range(count)), "RB1")
+    spelled = pack(packer, record("rb 1", *range(count)), "RB1")
+    plain = pack(packer, record("RB1", *range(count)), "RB1")
     assert msgspec.msgpack.decode(spelled.plain) == msgspec.msgpack.decode(plain.plain) | {
         "consignment_id": "rb 1"
     }
@@ -156,11 +161,11 @@ def test_after_a_rotation_new_fields_have_the_new_key_and_old_ones_stay_readable
     read_data_keys(path, create=True)
     vault, reader = Vault.load(path), Vault.load(path)
     packer = RecordPacker(Consignment, vault, ASIDE)
-    before = packer.pack(make_consignment(), "RB1")
+    before = pack(packer, make_consignment(), "RB1")
     assert not vault.refresh()
     new = rotate_sealing_key(path)
     assert vault.refresh()
-    after = packer.pack(make_consignment(), "RB1")
+    after = pack(packer, make_consignment(), "RB1")
     assert (after.sealed or b"")[:ID_BYTES].hex() == new.id != (before.sealed or b"")[:ID_BYTES].hex()
     assert after.content == before.content, "digests and pseudonyms do not depend on the sealing key"
     for each in (before, after):  # the other one reads the file again when it meets the new key
@@ -171,7 +176,7 @@ def test_after_a_rotation_new_fields_have_the_new_key_and_old_ones_stay_readable
 
 
 def test_a_sealing_key_that_is_nowhere_is_named(vault: Vault) -> None:
-    packed = RecordPacker(Consignment, vault, ASIDE).pack(make_consignment(), "RB1")
+    packed = pack(RecordPacker(Consignment, vault, ASIDE), make_consignment(), "RB1")
     another = Vault(structs.replace(DATA_KEYS, sealing_keys=DataKeys.create().sealing_keys))
     with pytest.raises(ServiceFault, match=r"sealing key .* is missing; got no key 0badc0de"):
         RecordPacker(Consignment, another, ASIDE).unpack(

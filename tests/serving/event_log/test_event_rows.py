@@ -7,8 +7,7 @@ from msgspec import structs
 from msgspec.structs import astuple
 
 from consignments.errors import ServiceFault
-from serving.event_log.event_rows import NAMES, EventRow, decode_row, encode_row, hash_rows
-from serving.event_log.events import DecisionEvent, Event
+from serving.event_log.events import NAMES, DecisionEvent, Event, EventRow, decode_row, encode_row, hash_rows
 
 ROWS = [
     EventRow(

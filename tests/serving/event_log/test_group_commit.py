@@ -41,7 +41,7 @@ def test_an_answer_waits_for_the_write_of_its_entry(open_log: Open, entry: Entry
     async def run() -> None:
         log = SlowLog(open_log())
         committer = Committer(log)  # type: ignore[arg-type]
-        waiting = asyncio.create_task(committer.add(entry(1)).wait_until_durable())
+        waiting = asyncio.create_task(committer.add([entry(1)]).wait_until_durable())
         await asyncio.sleep(0.05)
         assert not waiting.done()
         assert committer.find_group(1) is not None
@@ -58,10 +58,10 @@ def test_what_comes_during_a_write_goes_together_in_the_next_one(open_log: Open,
     async def run() -> list[int]:
         log = SlowLog(open_log())
         committer = Committer(log)  # type: ignore[arg-type]
-        committer.add(entry(1))
+        committer.add([entry(1)])
         await asyncio.sleep(0.05)
         for sequence in range(2, 12):
-            committer.add(entry(sequence))
+            committer.add([entry(sequence)])
         log.go.set()
         await committer.drain()
         committer.close()
@@ -78,7 +78,7 @@ def test_chunks_of_a_list_share_groups_as_long_as_nobody_waits(open_log: Open, e
         chunk, sequences = MAX_RESTING_ENTRIES // 2, iter(range(1, 3 * MAX_RESTING_ENTRIES))
         for _ in range(3):  # two chunks fill a group, and the response waits after the third one
             await asyncio.sleep(0)
-            group = committer.add_all([entry(next(sequences)) for _ in range(chunk)])
+            group = committer.add([entry(next(sequences)) for _ in range(chunk)])
         await group.wait_until_durable()
         committer.close()
         return log.groups
@@ -91,9 +91,9 @@ def test_who_waits_for_an_entry_of_a_resting_group_has_it_written(open_log: Open
         log = SlowLog(open_log())
         log.go.set()
         committer = Committer(log)  # type: ignore[arg-type]
-        committer.add_all([entry(1), entry(2)])
-        await committer.add(entry(3)).wait_until_durable()
-        committer.add(entry(4))
+        committer.add([entry(1), entry(2)])
+        await committer.add([entry(3)]).wait_until_durable()
+        committer.add([entry(4)])
         await committer.wait_until_durable(4)
         committer.close()
         return log.groups
@@ -104,7 +104,7 @@ def test_who_waits_for_an_entry_of_a_resting_group_has_it_written(open_log: Open
 def test_a_resting_group_delays_nobody_who_waits_for_a_free_log(open_log: Open, entry: Entry) -> None:
     async def run() -> None:
         committer = Committer(open_log())
-        committer.add(entry(1))
+        committer.add([entry(1)])
         free = asyncio.Event()
         committer.call_when_free(free.set)
         await asyncio.sleep(0)
@@ -125,16 +125,16 @@ def test_who_waits_for_a_free_log_comes_after_the_answers_and_into_the_next_grou
         committer = Committer(log)  # type: ignore[arg-type]
 
         async def answer() -> None:
-            await committer.add(entry(1)).wait_until_durable()
+            await committer.add([entry(1)]).wait_until_durable()
             told.append("answered")
 
         def enter() -> None:
             told.append("entered")
-            committer.add(entry(3))
+            committer.add([entry(3)])
 
         answered = asyncio.create_task(answer())
         await asyncio.sleep(0.01)
-        committer.add(entry(2))
+        committer.add([entry(2)])
         committer.call_when_free(enter)
         await asyncio.sleep(0.05)
         assert not told
@@ -157,7 +157,7 @@ def test_who_asks_for_a_free_log_at_its_last_moment_of_work_is_not_forgotten(
     async def run() -> None:
         log, free = SlowLog(open_log()), asyncio.Event()
         committer = Committer(log)  # type: ignore[arg-type]
-        committer.add(entry(1))
+        committer.add([entry(1)])
         await asyncio.sleep(0.01)
         committer.call_when_free(lambda: committer.call_when_free(free.set))
         log.go.set()
@@ -175,7 +175,7 @@ def test_nobody_waits_for_a_log_that_cannot_be_written(
     async def run() -> None:
         log, told = SlowLog(open_log()), list[str]()
         committer = Committer(log)  # type: ignore[arg-type]
-        committer.add(entry(1))
+        committer.add([entry(1)])
         await asyncio.sleep(0.01)
         committer.call_when_free(lambda: told.append("the write takes too long"))
         await asyncio.sleep(0.1)
@@ -187,7 +187,7 @@ def test_nobody_waits_for_a_log_that_cannot_be_written(
             await asyncio.sleep(0.01)
         log.go.clear()
         log.failing = True
-        committer.add(entry(2))
+        committer.add([entry(2)])
         await asyncio.sleep(0.01)
         committer.call_when_free(lambda: told.append("the write failed"))
         log.go.set()
@@ -205,9 +205,9 @@ def test_a_failed_write_is_told_to_everybody_and_nothing_more_is_taken(open_log:
     async def run() -> None:
         log = SlowLog(open_log())
         committer = Committer(log)  # type: ignore[arg-type]
-        writing = committer.add(entry(1))
+        writing = committer.add([entry(1)])
         await asyncio.sleep(0.05)
-        following = committer.add(entry(2))
+        following = committer.add([entry(2)])
         log.failing = True
         log.go.set()
         for group in (writing, following):
@@ -219,7 +219,7 @@ def test_a_failed_write_is_told_to_everybody_and_nothing_more_is_taken(open_log:
         committer.resume()
         committer.check()
         assert committer.list_pending() == []
-        await committer.add(entry(1)).wait_until_durable()
+        await committer.add([entry(1)]).wait_until_durable()
         with pytest.raises(ServiceFault, match="disk full"):
             await writing.wait_until_durable()
         committer.close()
@@ -232,7 +232,7 @@ def test_too_long_a_queue_refuses_more(open_log: Open, entry: Entry) -> None:
         log = SlowLog(open_log())
         committer = Committer(log)  # type: ignore[arg-type]
         for sequence in range(1, MAX_QUEUE_ENTRIES + 1):
-            committer.add(entry(sequence))
+            committer.add([entry(sequence)])
         with pytest.raises(
             ServiceFault, match=f"too many entries wait.*got {MAX_QUEUE_ENTRIES:,}; expected fewer"
         ):
@@ -253,9 +253,9 @@ def test_who_waits_for_a_write_that_hangs_is_let_go_and_finds_it_on_disk_later(
     async def run() -> None:
         log = SlowLog(open_log())
         committer = Committer(log)  # type: ignore[arg-type]
-        waiting = asyncio.create_task(committer.add(entry(1)).wait_until_durable())
+        waiting = asyncio.create_task(committer.add([entry(1)]).wait_until_durable())
         await asyncio.sleep(0)
-        following = asyncio.create_task(committer.add(entry(2)).wait_until_durable())
+        following = asyncio.create_task(committer.add([entry(2)]).wait_until_durable())
         await asyncio.sleep(0.02)
         assert not waiting.done()
         for task in (waiting, following):
@@ -269,7 +269,7 @@ def test_who_waits_for_a_write_that_hangs_is_let_go_and_finds_it_on_disk_later(
             await asyncio.sleep(0.01)
         committer.check()
         assert (committer.lag_seconds, log.last_sequence, sum(log.groups)) == (0, 2, 2)
-        await committer.add(entry(3)).wait_until_durable()
+        await committer.add([entry(3)]).wait_until_durable()
         committer.close()
 
     asyncio.run(run())
@@ -283,16 +283,16 @@ def test_after_a_write_that_hung_a_new_request_waits_for_its_own_write(
     async def run() -> None:
         log = SlowLog(open_log())
         committer = Committer(log)  # type: ignore[arg-type]
-        committer.add(entry(1)).call_when_durable(lambda _fault: None)
+        committer.add([entry(1)]).call_when_durable(lambda _fault: None)
         await asyncio.sleep(0.02)
         with pytest.raises(ServiceFault, match="takes too long"):
-            await committer.add(entry(2)).wait_until_durable()
+            await committer.add([entry(2)]).wait_until_durable()
         log.go.set()
         while committer.durable_sequence < 1:
             await asyncio.sleep(0)
         await asyncio.sleep(0)
         committer.check()
-        await committer.add(entry(3)).wait_until_durable()
+        await committer.add([entry(3)]).wait_until_durable()
         assert log.last_sequence == 3
         committer.close()
 
@@ -305,7 +305,7 @@ def test_an_unexpected_error_of_a_write_is_logged_with_its_place(open_log: Open,
         committer = Committer(log)
         log.append = lambda events: {}["missing"]  # type: ignore[method-assign,assignment]
         with capture_logs() as lines, pytest.raises(ServiceFault, match="got KeyError"):
-            await committer.add(entry(1)).wait_until_durable()
+            await committer.add([entry(1)]).wait_until_durable()
         committer.close()
         return str(lines[0]["where"])
 

@@ -11,8 +11,8 @@ from support.databases import database_in, only_sqlite
 from consignments.errors import BadSetting, ServiceFault
 from features.history.data_keys import DataKeys
 from serving.encryption.vault import Vault
-from serving.event_log.event_rows import hash_rows
 from serving.event_log.events import Event as LogEntry
+from serving.event_log.events import hash_rows
 from serving.event_log.log import EventLog
 from serving.event_log.verification.chain import verify_chain
 
@@ -100,7 +100,7 @@ def test_closing_waits_for_the_queries_of_other_threads_and_refuses_later_ones(
     begun, goes_on = Event(), Event()
 
     def read() -> None:
-        with log.queries.connect():
+        with log.queries.use():
             begun.set()
             goes_on.wait(60)
 

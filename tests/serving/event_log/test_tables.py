@@ -11,8 +11,7 @@ from consignments.errors import BadSetting
 from serving.encryption.vault import Vault
 from serving.event_log.databases.database import open_engine
 from serving.event_log.databases.tables import ENTRIES
-from serving.event_log.event_rows import NAMES
-from serving.event_log.events import Event
+from serving.event_log.events import NAMES, Event
 from serving.event_log.log import EventLog
 from serving.event_log.verification.chain import verify_chain
 

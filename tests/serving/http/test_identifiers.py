@@ -1,4 +1,4 @@
-"""Identifiers are compared in normal form and given back as they came; entries from before the rule keep theirs."""
+"""Identifiers are compared in normal form and given back as they came."""
 
 import unicodedata
 from typing import Any

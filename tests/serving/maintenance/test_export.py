@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from support.databases import copy_state, execute, reader_of, state_environment
 from support.examples import day, make_consignment
-from support.serving_examples import DATA_KEY, KEY_ID, publish, serving, settings_in, vault_in
+from support.serving_examples import KEY_ID, publish, serving, settings_in, vault_in
 from support.serving_world import live_through_a_world
 
 from consignments.files.work_folder import open_work_folder
@@ -151,7 +151,7 @@ def test_an_export_imported_into_a_new_log_is_the_same_history(
 def history(state_dir: Path) -> tuple[bytes, ...]:
     """What a state built from the log holds: keys are pseudonyms, equal under one data key."""
     log = reader_of(state_dir)
-    model = load_rules_model(Pseudonyms(DATA_KEY), vault_in(state_dir))
+    model = load_rules_model(vault_in(state_dir))
     pipeline, read = model.pipeline, model.entries
     arrays = rebuild_state(log, KeyReader(pipeline, read)).history.get_arrays()
     log.close()

@@ -13,13 +13,12 @@ import pytest
 from click.testing import CliRunner
 from support.databases import copy_state, execute, reader_of, state_environment
 from support.examples import make_consignment
-from support.serving_examples import DATA_KEY, KEY_ID, publish, serving, settings_in, vault_in
+from support.serving_examples import KEY_ID, publish, serving, settings_in, vault_in
 from support.serving_world import live_through_a_world
 
 from consignments.errors import BundleRefused
 from features.config import FeatureConfig, HistoryKeys
 from features.history.data_keys import DataKeys, encode_data_keys
-from features.history.pseudonyms import Pseudonyms
 from models.bundle import Bundle, load_bundle
 from npsrisk import main
 from serving.event_log.event_codec import decode_features
@@ -29,7 +28,6 @@ from serving.maintenance.parity import (
     Difference,
     ParityCheck,
     ParityReport,
-    RecomputationSources,
 )
 from serving.scoring.past_models import PastModels
 
@@ -244,8 +242,7 @@ def test_another_bundle_under_the_same_version_is_refused(
 
 def findings(state_dir: Path, bundles: PastModels) -> ParityReport:
     log = reader_of(state_dir)
-    sources = RecomputationSources(vault_in(state_dir), Pseudonyms(DATA_KEY), bundles)
-    comparison = ParityCheck(log, sources, DecisionFilter())
+    comparison = ParityCheck(log, vault_in(state_dir), bundles, DecisionFilter())
     assert all(isinstance(each, Difference) for piece in comparison.iterate_differences() for each in piece)
     log.close()
     return comparison.findings

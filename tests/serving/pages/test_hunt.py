@@ -20,7 +20,6 @@ from consignments.records import Consignment, Outcome
 from consignments.tables import read_table
 from consignments.timestamps import to_day
 from features.batch import FeatureParameters, Tables
-from features.history.data_keys import load_data_key
 from features.history.pseudonyms import Pseudonyms
 from features.indicators.operation_keys import install_keys
 from features.indicators.values import compute_indicators
@@ -150,8 +149,8 @@ def test_a_second_score_is_that_of_the_consignment_arriving_now_without_its_firs
     """Each equals the score of an amendment that arrives now, on a state of its own; and a second score changes no other one."""
     settings = client.service.settings
     with LogReader.open_to_read(settings.database_url) as log:
-        vault, names = client.service.vault, Pseudonyms(load_data_key(settings.data_key_file))
-        model = load_rules_model(names, vault)
+        vault = client.service.vault
+        model = load_rules_model(vault)
         entries = model.entries
         versions = {each.consignment_id: each for each in log.read_decisions()}
         state = rebuild_state(log, KeyReader(model.pipeline, entries))
@@ -171,14 +170,13 @@ def test_a_second_score_is_that_of_the_consignment_arriving_now_without_its_firs
         again = [score_again(model, state, c, day(20)) for c in reversed(wanted)]
         assert first == alone
         assert again == first[::-1]
-        assert len(SecondScorer(settings, names).score(log, vault, wanted, day(20))) == 3
+        assert len(SecondScorer(settings).score(log, vault, wanted, day(20))) == 3
 
 
 def test_the_command_gives_the_scores_of_the_page(client: Client, bundle: Path, tmp_path: Path) -> None:
     settings, vault = client.service.settings, client.service.vault
-    names = Pseudonyms(load_data_key(settings.data_key_file))
     with LogReader.open_to_read(settings.database_url) as log:
-        model = load_rules_model(names, vault)
+        model = load_rules_model(vault)
         state = rebuild_state(log, KeyReader(model.pipeline, model.entries))
         bundles = PastModels(settings.state_dir, lambda name, version: load_bundle(bundle))
         export_log(log, vault, bundles, tmp_path / "out")
@@ -193,7 +191,9 @@ def test_the_command_gives_the_scores_of_the_page(client: Client, bundle: Path, 
     )
 
     def score_rows(tables: Tables, keep: NDArray[np.bool_], second: bool) -> NDArray[np.float64]:
-        matrix = compute_feature_matrix(tables, FeatureParameters(pseudonyms=names), keep=keep, second=second)
+        matrix = compute_feature_matrix(
+            tables, FeatureParameters(pseudonyms=Pseudonyms(vault.data_key)), keep=keep, second=second
+        )
         return model.risk.score(matrix.X, tables.consignments["channel"].iloc[matrix.rows].tolist())
 
     limits = HuntLimits(day(20.5))

@@ -1,4 +1,4 @@
-"""One process at a time on one state directory, and files that are there whole or not at all."""
+"""One process at a time on one state directory, and stamps of its files."""
 
 import errno
 import fcntl
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from consignments.errors import ServiceFault
-from serving.process.state_directory import StateLock, get_file_stamp, overwrite, write_part
+from consignments.files.whole_files import replace_file
+from serving.process.state_directory import StateLock, get_file_stamp
 
 
 def test_a_second_one_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
@@ -45,30 +46,13 @@ def test_the_directory_is_made_for_its_owner_only(tmp_path: Path) -> None:
         assert (tmp_path / "state").stat().st_mode & 0o077 == 0
 
 
-def test_the_next_content_takes_the_place_of_the_one_before_at_once_and_is_private(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    for content in (b"first", b"second"):
-        write_part(path, content).replace(path)
-        assert path.read_bytes() == content
-    assert path.stat().st_mode & 0o077 == 0
-    assert [each.name for each in tmp_path.iterdir()] == ["file"]
-
-
 def test_the_stamp_of_a_file_changes_when_it_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    write_part(path, b"same").replace(path)
+    replace_file(path, b"same")
     before = get_file_stamp(path)
     assert get_file_stamp(path) == before
-    write_part(path, b"same").replace(path)
+    replace_file(path, b"same")
     assert get_file_stamp(path) != before
     path.unlink()
     with pytest.raises(FileNotFoundError):
         get_file_stamp(path)
-
-
-def test_overwritten_bytes_are_gone_under_every_name(tmp_path: Path) -> None:
-    path, link = tmp_path / "file", tmp_path / "link"
-    path.write_bytes(b"secret")
-    os.link(path, link)
-    overwrite(path)
-    assert link.read_bytes() == bytes(6)

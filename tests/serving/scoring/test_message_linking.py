@@ -34,6 +34,7 @@ from support.messages import HOUSE, MESSAGES, change_message, changed
 from support.serving_examples import Client, publish, running, serving, settings_in
 from support.serving_past import APPROVAL
 
+from consignments.identifiers import normalize_identifier
 from consignments.messages.links import HouseLink, unpack_link
 from consignments.timestamps import to_datetime, to_us
 from npsrisk import main
@@ -82,8 +83,7 @@ class World:
     def read_versions(self, name: str = HOUSE_ID) -> list[dict[str, Any]]:
         """Read the recorded versions of a consignment, in order."""
         service = self.client.service
-        state = service.active.state
-        events = service.log.read_consignment_events(state.resolve(name))
+        events = service.log.read_consignment_events(normalize_identifier(name))
         entries = service.active.entries
         return [
             describe(entries.decode_consignment(each)) for each in events if isinstance(each, ArrivalEvent)

@@ -10,9 +10,8 @@ import pytest
 from click.testing import CliRunner
 from support.databases import reader_of, state_environment
 from support.examples import make_consignment, make_outcome
-from support.serving_examples import DATA_KEY, DATA_KEYS, Client, publish, serving, settings_in
+from support.serving_examples import DATA_KEYS, Client, publish, serving, settings_in
 
-from features.history.pseudonyms import Pseudonyms
 from features.spec import Spec
 from models.bundle import load_bundle
 from models.risk_model import RiskModel
@@ -144,7 +143,7 @@ def test_a_bundle_with_other_texts_is_served_in_the_words_of_this_version(bundle
     risk = loaded.model
     older = RiskModel(risk.trees, risk.calibration, risk.bands, Spec(features))
     method = ScoringMethod.from_bundle(replace(loaded, model=older))
-    model = LoadedModel("nps-risk/1", method, Pseudonyms(DATA_KEY), Vault(DATA_KEYS))
+    model = LoadedModel("nps-risk/1", method, Vault(DATA_KEYS))
     assert model.spec_sha256 == loaded.card.feature_spec_sha256
     assert model.risk.spec.features == loaded.spec.features
     row = loaded.examples.X[0]

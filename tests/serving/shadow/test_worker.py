@@ -14,7 +14,6 @@ import pytest
 from support.databases import reader_of
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import (
-    DATA_KEY,
     Client,
     make_bundle,
     point_to,
@@ -28,7 +27,6 @@ from support.serving_examples import (
 from consignments.errors import BundleRefused, ServiceFault
 from consignments.records import Alert
 from features.config import FeatureConfig
-from features.history.pseudonyms import Pseudonyms
 from models.bands import Bands
 from models.bundle import load_bundle
 from serving.scoring.loaded_model import LoadedModel
@@ -78,14 +76,13 @@ class World:
         self.model = LoadedModel(
             "nps-risk/2",
             ScoringMethod.from_bundle(load_bundle(champion)),
-            Pseudonyms(DATA_KEY),
             vault_in(folder),
         )
 
     def follow(self, bundle: Path) -> Follower:
         """Follow it from its start with the model of a bundle."""
         method = ScoringMethod.from_bundle(load_bundle(bundle))
-        model = LoadedModel("nps-risk/2", method, Pseudonyms(DATA_KEY), vault_in(self.folder))
+        model = LoadedModel("nps-risk/2", method, vault_in(self.folder))
         self.shadow_log.register(model.name, model.sha256, "nps", 0)
         return Follower(model, "nps", self.log, PastModels(self.folder, _no_mlflow), self.shadow_log)
 

@@ -50,14 +50,14 @@ def test_a_slow_look_up_holds_up_nobody_else(
     forgetful: Client, asked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, reading, go = forgetful.service.log, threading.Event(), threading.Event()
-    of = log.read_known_events
+    of = log.read_consignment_events
 
     def slowly(*given: Any) -> Any:
         reading.set()
         assert go.wait(30)
         return of(*given)
 
-    monkeypatch.setattr(log, "read_known_events", slowly)
+    monkeypatch.setattr(log, "read_consignment_events", slowly)
 
     async def post(path: str, body: Any) -> httpx.Response:
         headers = {"content-type": "application/json"}
@@ -87,7 +87,7 @@ def test_where_the_log_cannot_be_read_the_call_is_refused_and_the_next_one_taken
         raise ServiceFault("the event log cannot be read")
 
     with monkeypatch.context() as broken:
-        broken.setattr(forgetful.service.log, "read_known_events", fail)
+        broken.setattr(forgetful.service.log, "read_consignment_events", fail)
         assert forgetful.post("/v1/outcomes", make_outcome("RB1")).status_code == 503
     assert len(asked) == 1
     assert forgetful.post("/v1/outcomes", make_outcome("RB1")).status_code == 200
@@ -97,10 +97,10 @@ def test_a_look_up_that_takes_too_long_is_refused_and_the_next_one_taken(
     forgetful: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, go = forgetful.service.log, threading.Event()
-    of = log.read_known_events
+    of = log.read_consignment_events
     monkeypatch.setattr("serving.state.prefetch.MAX_WAIT_SECONDS", 0.1)
     with monkeypatch.context() as slow:
-        slow.setattr(log, "read_known_events", lambda *given: go.wait(30) and of(*given))
+        slow.setattr(log, "read_consignment_events", lambda *given: go.wait(30) and of(*given))
         refused = forgetful.post("/v1/outcomes", make_outcome("RB1"))
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         assert "takes too long" in refused.json()["detail"]

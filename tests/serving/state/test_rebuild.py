@@ -16,8 +16,8 @@ from support.databases import database_in
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import DATA_KEY, DATA_KEYS
 
-from consignments.records import Alert
-from consignments.timestamps import NO_TIME, convert_us_to_day, to_day
+from consignments.records import Alert, Consignment
+from consignments.timestamps import NO_TIME, convert_us_to_day, to_day, to_us
 from consignments.visibility import get_known_us
 from features.config import FeatureConfig, HistoryKeys
 from features.fitted import FittedParameters
@@ -26,15 +26,15 @@ from features.history.live import LiveHistory, VisibleOutcome
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import Arrival, EventCodec, Selection, decode_issued_us
-from serving.event_log.events import Event
+from serving.event_log.event_codec import Cancellation, EventCodec, Selection, decode_issued_us
+from serving.event_log.events import ArrivalEvent, Event
 from serving.event_log.log import EventLog
 from serving.state.consignment_states import ConsignmentEvents, ConsignmentStates, PendingLookup
 from serving.state.history_keys import KeyReader
 from serving.state.identifier_index import KEPT_DAYS
 from serving.state.rebuild import StateRebuild
 from serving.state.snapshots import build_state, copy_arrays, rebuild_state
-from serving.state.state import LoggedVersion, State
+from serving.state.state import State
 
 VAULT = Vault(DATA_KEYS)
 NAMES = tuple(f"RB{number}" for number in range(5))
@@ -115,7 +115,7 @@ class Life:
         event = self.event_of(act)
         if event.kind == "arrival":
             self.read.append(self.arrive(event))
-            self.state.record_version(event, self.state.get_consignment(event.consignment_id))
+            self.state.record_versions([event], [self.state.get_consignment(event.consignment_id)])
         else:
             self.state.apply(event)
         self.events.append(event)
@@ -135,21 +135,21 @@ class Life:
             c = consignment(act.name, self.date - 3 * (act.variant == 3), act.variant, act.issued)
             keys, counterparts = np.zeros((2, len(self.pipeline.kinds)), dtype=np.uint64)
             self.pipeline.fill_keys(c, keys, counterparts)
-            arrival = Arrival.build(c, self.entries.pack(c), "a test")
-            return self.entries.encode_arrival(sequence, None, arrival, keys, counterparts)
+            return encode_arrival(self.entries, sequence, c, keys, counterparts)
         if act.kind == "outcome":
             result = ("nps", "clear", "pending", "nps")[act.variant]
             outcome = make_outcome(
                 act.name, inspected_at=day(0), known_at=now, result=result, recorded_at=now
             )
-            return self.entries.encode_outcome(sequence, outcome, "a test")
+            return self.entries.outcomes.encode(sequence, outcome, to_us(now), "a test")
         at_us = int(now.timestamp() * 1e6)
         if act.kind == "cancellation":
-            return self.entries.encode_cancellation(sequence, act.name, at_us, at_us + act.variant, "a test")
+            cancellation = Cancellation(act.name, now)
+            return self.entries.cancellations.encode(sequence, cancellation, at_us + act.variant, "a test")
         if act.kind == "selection":
             chosen = Selection(act.name, "Incheon", "model", 1.0, now)
-            return self.entries.encode_selection(sequence, chosen, "a test")
-        return self.entries.encode_alert(
+            return self.entries.selections.encode(sequence, chosen, at_us, "a test")
+        return self.entries.alerts.encode(
             sequence, Alert(act.name, now, description_pattern="socks"), at_us, "a test"
         )
 
@@ -165,6 +165,13 @@ def consignment(name: str, date: float, variant: int, issued: int = 0) -> Any:
         sender_phone=None if variant == 2 else "+44 20 7946 0018",
         issued_at=day(issued) if issued else None,
     )
+
+
+def encode_arrival(
+    entries: EventCodec, sequence: int, c: Consignment, keys: Any, counterparts: Any
+) -> ArrivalEvent:
+    packed = entries.consignments.pack_all([c], [c.consignment_id])
+    return entries.encode_arrivals(sequence, None, [c], packed, keys[None], counterparts[None], ["a test"])[0]
 
 
 def arrive(state: State | LiveHistory, keys: KeyReader, event: Event) -> bytes:
@@ -198,7 +205,7 @@ def read_by_a_ledger(life: Life) -> list[bytes]:
         elif event.kind == "cancellation":
             ledger.cancel(name)
         elif event.kind == "outcome":
-            told = life.entries.decode_outcome(event)
+            told = life.entries.outcomes.decode(event)
             recorded_us = NO_TIME if event.recorded_us is None else event.recorded_us
             ledger.record_outcome(
                 name,
@@ -252,9 +259,8 @@ def knowledge(state: State, keys: KeyReader) -> list[Any]:
         day_number = to_day(c.received_at)
         known_now = state.get_consignment(name)
         record_one(state, name, day_number, keys_of, counterparts, row)
-        arrival = Arrival.build(c, keys.entries.pack(c), "")
-        event = keys.entries.encode_arrival(state.sequence + 1, None, arrival, keys_of, counterparts)
-        state.record_version(event, known_now)
+        event = encode_arrival(keys.entries, state.sequence + 1, c, keys_of, counterparts)
+        state.record_versions([event], [known_now])
         read.append(row.tobytes())
     return [known, marks, words, state.today, state.sequence, len(state.alert_versions), read]
 
@@ -314,7 +320,7 @@ def test_what_was_read_beside_is_not_looked_up_again(monkeypatch: pytest.MonkeyP
     with new_log() as log:
         life, awaited, found = awaiting(log, NAMES[0])
         life.state.dossiers.complete_lookups(awaited, found)
-        monkeypatch.setattr(log, "read_known_events", None)
+        monkeypatch.setattr(log, "read_consignment_events", None)
         assert known_of(life.state, NAMES[0]) == said_of(life.events, NAMES[0])
 
 
@@ -328,12 +334,11 @@ def test_arrivals_recorded_together_give_the_state_of_one_by_one() -> None:
     with new_log() as log, new_log() as other:
         script = [Act("arrival", name, 0, number % 3, False) for number, name in enumerate(NAMES)]
         singly, together = lived(log, script, recent=9), Life(other, recent=9)
-        logged = []
+        known = []
         for event in singly.events:
             together.arrive(event)
-            known = together.state.get_consignment(event.consignment_id)
-            logged.append(LoggedVersion(event, known, None))
-        together.state.record_versions(logged)
+            known.append(together.state.get_consignment(event.consignment_id))
+        together.state.record_versions(singly.events, known)
         together.events = singly.events
         for name in NAMES:
             assert known_of(together.state, name) == known_of(singly.state, name)
@@ -351,7 +356,7 @@ def test_two_who_wait_for_the_same_need_one_reading(
         life, awaited, found = awaiting(log, NAMES[0])
         dossiers = life.state.dossiers
         too = dossiers.request_lookups([NAMES[0], NAMES[0]], life.state.today)
-        monkeypatch.setattr(log, "read_known_events", None)
+        monkeypatch.setattr(log, "read_consignment_events", None)
         dossiers.complete_lookups(awaited, {} if first_fails else found)
         dossiers.complete_lookups(too, found if first_fails else {})
         assert known_of(life.state, NAMES[0]) == said_of(life.events, NAMES[0])

@@ -20,7 +20,7 @@ from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.errors import ServiceFault
 from serving.event_log.events import Event
-from serving.scoring.model_updates import StateSource
+from serving.scoring.model_updates import ModelUpdates
 from serving.state.snapshots import FORMAT, NEXT_NAME, SnapshotHeader, Snapshots, allocate_copy, copy_arrays
 
 ABOUT = SnapshotHeader(FORMAT, "a log", 7, "00", "kinds")
@@ -442,7 +442,7 @@ def test_what_comes_in_while_a_model_with_other_keys_is_taken_is_counted_by_it(
     client: Client, tmp_path: Path, other_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     score(client, "RB1")
-    restore, late = StateSource.rebuild, iter(["RB2", "RB3"])
+    restore, late = ModelUpdates.rebuild, iter(["RB2", "RB3"])
 
     def restore_while_calls_come_in(*given: Any) -> Any:
         state = restore(*given)
@@ -453,7 +453,7 @@ def test_what_comes_in_while_a_model_with_other_keys_is_taken_is_counted_by_it(
         )
         return state
 
-    monkeypatch.setattr(StateSource, "rebuild", restore_while_calls_come_in)
+    monkeypatch.setattr(ModelUpdates, "rebuild", restore_while_calls_come_in)
     monkeypatch.setattr("serving.scoring.model_updates.MAX_BLOCKING_ENTRIES", 0)
     publish(tmp_path, other_bundle, "2")
     client.look()
