@@ -16,19 +16,20 @@ from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
+from msgspec.structs import astuple
 
 from benchmarks.deployed import FITTING_ROWS, deploy, grow, make_world
 from consignments.records import Consignment
 from consignments.timestamps import to_datetime, to_day
 from features.history.data_keys import read_data_keys
 from features.history.live import LiveHistory
-from features.history.pseudonyms import Pseudonyms
 from models.signatures.key_holders import Approvers
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import PackedRecord, Vault
-from serving.event_log.event_codec import Arrival, Keys, Row, Rows, ScoredDecision, encode_features
+from serving.event_log.event_codec import Keys, Row, Rows
 from serving.event_log.events import DecisionEvent
 from serving.event_log.log import EventLog
+from serving.event_log.packed_features import pack_rows
 from serving.http.schemas import ModelName, Score
 from serving.scoring.loaded_model import LoadedModel, load_model
 from serving.telemetry.metrics import Metrics
@@ -77,9 +78,7 @@ def measure(folder: Path, rows: int) -> dict[str, float]:
     )
     vault = Vault(keys)
     assert current is not None
-    model = load_model(
-        read_release(current, Approvers.read(settings.approvers_file)), Pseudonyms(keys.pseudonyms), vault
-    )
+    model = load_model(read_release(current, Approvers.read(settings.approvers_file)), vault)
     bodies = [msgspec.json.encode(c) for c in world.records[FITTING_ROWS:]]
     log = EventLog.open(f"sqlite:///{folder / 'events.db'}", vault)
     path = _ScoringPath(model, log)
@@ -108,7 +107,7 @@ class _ScoringPath:
         keys, counterparts = np.zeros((2, len(bodies), len(pipeline.kinds)), dtype=np.uint64)
         records = self._each("decode the record", self._decode, bodies)
         names = [record.consignment_id for record in records]
-        packed = self._once("pack, digest and seal it", entries.pack_all, records, names)
+        packed = self._once("pack, digest and seal it", entries.consignments.pack_all, records, names)
         self._each("features but history, alone", self._describe, records, again, keys, counterparts)
         self._once("features but history, in a list", pipeline.fill_rows, records, X, keys, counterparts)
         self._each("history, read and counted, alone", self._arrive, records, keys, counterparts, X)
@@ -150,14 +149,15 @@ class _ScoringPath:
     ) -> list[DecisionEvent]:
         model = self._model
         identity = model.name, model.sha256, model.spec_sha256
-        arrivals = [Arrival.build(*each, "benchmark") for each in zip(records, packed, strict=True)]
-        judged = [
-            ScoredDecision(row, score, model.risk.bands.assign(score), NO_REASONS, *identity)
-            for row, score in zip(encode_features(X), scores, strict=True)
-        ]
-        return model.entries.encode_arrivals(
-            self._log.last_sequence + 1, 1, arrivals, keys, counterparts, judged
+        arrivals = model.entries.encode_arrivals(
+            self._log.last_sequence + 1, 1, records, packed, keys, counterparts, ["benchmark"] * len(records)
         )
+        return [
+            DecisionEvent(
+                *astuple(arrival), features, score, model.risk.bands.assign(score), NO_REASONS, *identity
+            )
+            for arrival, features, score in zip(arrivals, pack_rows(X), scores, strict=True)
+        ]
 
     def _answer(self, event: DecisionEvent) -> bytes:
         name, at = ModelName.parse(event.model), to_datetime(event.at_us)

@@ -1,13 +1,13 @@
 """Measure the event log: CPU time and bytes of an entry, for groups of several sizes, of two versions of npsrisk in turn.
 
     git worktree add ../before REVISION
-    python -m benchmarks.log ../before [--rounds 5] [--entries 12000]
+    .ci/with-postgres python -m benchmarks.log ../before [--rounds 5] [--entries 12000]
 
 Real decisions are computed once: a simulated stream with the features and keys of a model, packed and encrypted as the service
 does. Each version appends them to a new SQLite log in a process of its own, group by group, then verifies the chain and looks
 up consignments. The two take turns, and the least CPU time of the rounds counts, because other activity of the machine only adds
 to it. CPU time is that of the whole process, with the threads that the log works in. `bytes` is the size of the file after
-it was closed.
+it was closed. Without PostgreSQL its bytes are not measured.
 """
 
 import argparse
@@ -21,6 +21,8 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 import numpy as np
+import sqlalchemy as sa
+from msgspec.structs import astuple
 
 from benchmarks.deployed import make_world
 from consignments.timestamps import to_us
@@ -32,9 +34,10 @@ from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from features.streams import compute_feature_matrix
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import Arrival, EventCodec, ScoredDecision, encode_features
+from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import DecisionEvent
 from serving.event_log.log import EventLog
+from serving.event_log.packed_features import pack_rows
 from serving.event_log.reader import LogReader
 from serving.event_log.verification.chain import verify_chain
 
@@ -58,6 +61,7 @@ DECIMALS_BELOW = 100
 UNITS = {
     "writing": "CPU µs an entry",
     "bytes": "an entry",
+    "bytes in PostgreSQL": "an entry",
     "verification": "CPU µs an entry",
     "look-up": "CPU µs",
 }
@@ -99,16 +103,17 @@ def make_decisions(count: int) -> list[DecisionEvent]:
     pipeline = Pipeline(config, fitted, Pseudonyms(DATA_KEY))
     codec = EventCodec(Vault(KEYS), config.build_record_type(), pipeline.kinds)
     events = []
-    for sequence, (c, features) in enumerate(zip(records, encode_features(X), strict=True), start=1):
+    for sequence, (c, features) in enumerate(zip(records, pack_rows(X), strict=True), start=1):
         assert c.received_at is not None
         keys, counterparts = np.zeros((2, len(pipeline.kinds)), dtype=np.uint64)
         pipeline.fill_keys(c, keys, counterparts)
         now_us = to_us(c.received_at) + DELAY_US
-        arrival = Arrival.build(c, codec.pack(c), "benchmark")
-        said = ScoredDecision(
-            features, sequence / (count + 1), "routine", NO_REASONS, "nps-risk/1", "0" * 64, "1" * 64
-        )
-        events.append(codec.encode_arrival(sequence, now_us, arrival, keys, counterparts, said))
+        packed = codec.consignments.pack_all([c], [c.consignment_id])
+        both = keys[None], counterparts[None]
+        (arrival,) = codec.encode_arrivals(sequence, now_us, [c], packed, *both, ["benchmark"])
+        made_by = "nps-risk/1", "0" * 64, "1" * 64
+        score = sequence / (count + 1)
+        events.append(DecisionEvent(*astuple(arrival), features, score, "routine", NO_REASONS, *made_by))
     return events
 
 
@@ -139,7 +144,23 @@ def measure(path: Path, entries: int) -> Results:
             results["bytes"][str(group)] = file.stat().st_size / len(part)
             if group in READ_GROUPS:
                 measure_reading(file, part, group, results)
+    if "NPSRISK_TEST_POSTGRES" in os.environ:
+        results["bytes in PostgreSQL"] = {
+            str(group): measure_postgres(events, group) for group in READ_GROUPS
+        }
     return results
+
+
+def measure_postgres(events: list[DecisionEvent], group: int) -> float:
+    """Return the bytes of an entry in PostgreSQL, with indexes."""
+    from benchmarks.databases import make_schema
+
+    url = make_schema(f"log_{group}")
+    with EventLog.open(url, Vault(KEYS)) as log:
+        for start in range(0, len(events), group):
+            log.append(events[start : start + group])
+        (size,) = log.queries.fetch_all(sa.select(sa.func.pg_total_relation_size("entries")))
+    return float(size[0]) / len(events)
 
 
 def measure_reading(file: Path, events: list[DecisionEvent], group: int, results: Results) -> None:
@@ -157,10 +178,7 @@ def measure_reading(file: Path, events: list[DecisionEvent], group: int, results
 
 def look_up(log: LogReader, event: DecisionEvent) -> None:
     """Read the entries of a consignment as the service does for the state of one that is not in memory."""
-    if hasattr(log, "read_known_events"):
-        assert log.read_known_events(event.consignment_id, log.last_sequence, event.kinds)
-    else:
-        assert log.read_consignment_events(event.consignment_id, log.last_sequence, ("features",))
+    assert log.read_consignment_events(event.consignment_id, log.last_sequence, ("features",))
 
 
 def tell(results: dict[str, list[Results]]) -> None:
@@ -168,7 +186,7 @@ def tell(results: dict[str, list[Results]]) -> None:
     names = list(results)
     print(f"| | entries together | {' | '.join(names)} | ratio |\n{'|---' * (3 + len(names))}|")
     for what, unit in UNITS.items():
-        for group in results["now"][0][what]:
+        for group in results["now"][0].get(what, {}):
             if group == str(WARMING_GROUP):
                 continue
             least = [min(each[what][group] for each in results[name]) for name in names]

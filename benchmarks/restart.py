@@ -19,24 +19,25 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import astuple
 
 from consignments.records import Consignment, Outcome
 from consignments.timestamps import to_datetime
 from features.history.data_keys import read_data_keys
 from features.history.kernels import STEP
 from features.history.keys import KeyKind
-from features.history.pseudonyms import Pseudonyms
 from models.signatures.key_holders import Approvers
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import Arrival, ScoredDecision, encode_features
-from serving.event_log.events import Event
+from serving.event_log.event_codec import Cancellation
+from serving.event_log.events import DecisionEvent, Event
 from serving.event_log.log import EventLog
+from serving.event_log.packed_features import pack_rows
 from serving.scoring.loaded_model import LoadedModel, load_model
 from serving.state.consignment_states import ConsignmentStates
 from serving.state.history_keys import KeyReader
@@ -50,6 +51,7 @@ START_US = 1_000_000 * int(time.time()) - 6 * 86_400_000_000
 TODAY = 19_783
 US_PER_ENTRY = 86_400_000_000 // 100_000
 WAIT_SECONDS = 600.0
+READY = "/health/ready"
 
 
 def main() -> None:
@@ -101,17 +103,16 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def open_log(folder: Path) -> tuple[EventLog, LoadedModel]:
+def open_log(folder: Path, url: str = "") -> tuple[EventLog, LoadedModel]:
     read_data_keys(folder / "state" / "data.key", create=True)
     vault = Vault.load(folder / "state" / "data.key")
     release = find_release_folder(folder / "state")
     assert release is not None
     model = load_model(
         read_release(release, Approvers.read(folder / "state" / "approvers.toml")),
-        Pseudonyms(vault.data_key),
         vault,
     )
-    return EventLog.open(f"sqlite:///{folder / 'state' / 'events.db'}", vault), model
+    return EventLog.open(url or f"sqlite:///{folder / 'state' / 'events.db'}", vault), model
 
 
 class EntryWriter:
@@ -121,10 +122,8 @@ class EntryWriter:
         self.log, self.model, self.entries = log, model, model.entries
         self.random = np.random.default_rng(1)
         self.names: list[str] = []
-        (features,) = encode_features(self.random.random((1, len(model.spec))).astype(np.float32))
-        self.judgement = ScoredDecision(
-            features, 0.01, "routine", b"\x90", model.name, model.sha256, model.spec_sha256
-        )
+        (features,) = pack_rows(self.random.random((1, len(model.spec))).astype(np.float32))
+        self.judgement = features, 0.01, "routine", b"\x90", model.name, model.sha256, model.spec_sha256
 
     def write(self, count: int) -> None:
         for start in range(0, count, CHUNK):
@@ -147,8 +146,8 @@ class EntryWriter:
                 consignment_id=name, selected_by="model", status="inspected", inspected_at=moment,
                 known_at=moment, result="clear", recorded_at=moment,
             )  # fmt: skip
-            return self.entries.encode_outcome(sequence, outcome, "local")
-        return self.entries.encode_cancellation(sequence, name, at_us, at_us, "local")
+            return self.entries.outcomes.encode(sequence, outcome, at_us, "local")
+        return self.entries.cancellations.encode(sequence, Cancellation(name, moment), at_us, "local")
 
     def decision(self, sequence: int, name: str, at_us: int) -> Event:
         c = Consignment(
@@ -159,35 +158,42 @@ class EntryWriter:
         keys = self.random.integers(1, 1 << 63, len(self.model.pipeline.kinds)).astype(np.uint64)
         old = self.random.random(len(keys)) < 0.33
         keys[old] = self.random.integers(1, 20_000, int(old.sum())).astype(np.uint64)
-        arrival = Arrival.build(c, self.entries.pack(c), "local")
-        return self.entries.encode_arrival(sequence, at_us, arrival, keys, keys[::-1].copy(), self.judgement)
+        packed = self.entries.consignments.pack_all([c], [name])
+        both = keys[None], keys[None, ::-1]
+        (arrival,) = self.entries.encode_arrivals(sequence, at_us, [c], packed, *both, ["local"])
+        return DecisionEvent(*astuple(arrival), *self.judgement)
 
 
 class ServiceProcess:
     """`npsrisk serve` as a process."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.folder, self.environment = folder, environment(folder) | dict(settings or {})
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
 
-    def run(self) -> "ServiceProcess":
+    def run(self, path: str = READY) -> "ServiceProcess":
+        """Start it, and wait until it answers at a path."""
         start = time.monotonic()
         command = [NPSRISK, "serve", "--port", str(self.port)]
         with (self.folder / "serve.log").open("ab") as log:
-            self.process = subprocess.Popen(command, env=environment(self.folder), stderr=log, stdout=log)
-        while not self.is_ready():
-            if self.process.poll() is not None or time.monotonic() - start > WAIT_SECONDS:
-                raise RuntimeError((self.folder / "serve.log").read_text()[-2000:])
-            time.sleep(0.02)
+            self.process = subprocess.Popen(command, env=self.environment, stderr=log, stdout=log)
+        self.wait(path)
         self.ready_seconds, self.cpu_seconds = time.monotonic() - start, self.used()
         return self
 
-    def is_ready(self) -> bool:
+    def wait(self, path: str) -> None:
+        start = time.monotonic()
+        while not self.answers(path):
+            if self.process.poll() is not None or time.monotonic() - start > WAIT_SECONDS:
+                raise RuntimeError((self.folder / "serve.log").read_text()[-2000:])
+            time.sleep(0.02)
+
+    def answers(self, path: str) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=5) as answer:
-                return bool(json.load(answer)["ready"])
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return bool(answer.status == 200)
         except OSError:
             return False
 
