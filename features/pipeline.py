@@ -108,11 +108,11 @@ class Pipeline:
             list(starmap(self._categories.compute, both)),
             list(map(compute_quality_values, records)),
             list(map(self.alerts.compute, records, forms, sequences)),
-            list(starmap(self._goods.compute, both)),
         )
-        for row, (*values, goods) in zip(X, zip(*groups, strict=True), strict=True):
+        for row, values in zip(X, zip(*groups, strict=True), strict=True):
             row[: self._goods_at] = np.fromiter(chain.from_iterable(values), np.float32, self._goods_at)
-            row[self._goods_at : self.history_at] = goods
+        for c, normal, goods in zip(records, forms, X[:, self._goods_at : self.history_at], strict=True):
+            self._goods.fill(c, normal, goods)
         return forms
 
     def fill_fitted(self, consignments: Iterable[Consignment], X: Rows) -> None:
@@ -121,7 +121,7 @@ class Pipeline:
             forms = normalize_goods(c)
             values = (*self._value.compute(c, forms), *self._categories.compute(c, forms))
             row[self._value_at : self._value_at + len(values)] = values
-            row[self._goods_at : self.history_at] = self._goods.compute(c, forms)
+            self._goods.fill(c, forms, row[self._goods_at : self.history_at])
 
     def fill_keys(self, c: Consignment, keys: Keys, counterparts: Keys) -> None:
         """Write only the history keys, for a consignment that is not scored."""

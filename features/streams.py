@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from consignments.columns import adopt_spellings, unify_spellings
 from consignments.errors import BadInput, ServiceFault
+from consignments.garbage_collection import pause_garbage_collection
 from consignments.items import decode_items
 from consignments.records import Consignment
 from consignments.tables import to_arrow_rows
@@ -327,22 +328,18 @@ class RowDescriber:
         return describe_rows(self.build_pipeline(), rows, wanted)
 
 
+@pause_garbage_collection()  # nothing here is part of a circle
 def describe_rows(pipeline: Pipeline, rows: pa.Table, wanted: Mask) -> DescribedRows:
     """Compute the history keys of consignments in canonical form, and all other features of the wanted ones."""
-    keys, counterparts = np.zeros((2, len(rows), len(pipeline.kinds)), dtype=np.uint64)
-    X = allocate_rows(int(wanted.sum()), pipeline.history_at)
-    mine = rows
-    if wanted.all():
-        fill_table(pipeline, rows, X, keys, counterparts)
-    else:
-        mine, others = keep_rows(rows, wanted), keep_rows(rows, ~wanted)
-        found, more = (np.zeros((2, len(some), len(pipeline.kinds)), np.uint64) for some in (mine, others))
-        fill_table(pipeline, mine, X, *found)
-        fill_table_keys(pipeline, others, *more)
-        for filled, here, there in zip((keys, counterparts), found, more, strict=True):
-            filled[wanted], filled[~wanted] = here, there
+    mine, others = keep_rows(rows, wanted), keep_rows(rows, ~wanted)
+    X = allocate_rows(len(mine), pipeline.history_at)
+    found, more = (np.zeros((2, len(some), len(pipeline.kinds)), np.uint64) for some in (mine, others))
+    fill_table(pipeline, mine, X, *found)
+    fill_table_keys(pipeline, others, *more)
+    keys = np.zeros((2, len(rows), len(pipeline.kinds)), dtype=np.uint64)
+    keys[:, wanted], keys[:, ~wanted] = found, more
     context = mine.select([name for name in CONTEXT_COLUMNS if name in mine.column_names])
-    return DescribedRows(X, keys, counterparts, context)
+    return DescribedRows(X, *keys, context)
 
 
 def compute_feature_matrix(

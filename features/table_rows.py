@@ -8,7 +8,7 @@ import pyarrow as pa
 from consignments.records import Consignment
 from consignments.tables import to_consignments
 from consignments.validation import SEQUENCE
-from features.goods.goods import GoodsFeatures
+from features.goods.goods import GOODS_FEATURES, GoodsFeatures
 from features.goods.kernels import TEXT_BUCKETS
 from features.history.keys import Keys
 from features.normalization.normal_forms import normalize_goods
@@ -21,7 +21,8 @@ _CHUNK_ROWS = 1000
 def prepare_kernels() -> None:
     """Compile the kernel of goods texts if no process did so on this machine, so that several processes do not do it at the same time."""
     c = Consignment(consignment_id="1", channel="postal")
-    GoodsFeatures(np.zeros(TEXT_BUCKETS, np.float32)).compute(c, normalize_goods(c))
+    row = np.empty(len(GOODS_FEATURES), np.float32)
+    GoodsFeatures(np.zeros(TEXT_BUCKETS, np.float32)).fill(c, normalize_goods(c), row)
 
 
 def fill_table(pipeline: Pipeline, table: pa.Table, X: Rows, keys: Keys, counterparts: Keys) -> None:

@@ -23,9 +23,8 @@ class GoodsFeatures:
     def __init__(self, text_weights: NDArray[np.float32]) -> None:
         self._weights = _check_weights(text_weights)
 
-    def compute(self, c: Consignment, forms: NormalForms) -> NDArray[np.float32]:
-        """Compute the features in the order of the row."""
-        row = np.empty(len(GOODS_FEATURES), np.float32)
+    def fill(self, c: Consignment, forms: NormalForms, row: NDArray[np.float32]) -> None:
+        """Write the features in the order of the table."""
         row[kernel.ITEMS], row[kernel.ITEM_CHAPTERS], row[kernel.ITEM_GAPS] = _describe_items(c)
         hs = int(forms.hs[: kernel.HS_DIGITS_READ] or 0)
         text = encode_text(forms.text)
@@ -34,7 +33,6 @@ class GoodsFeatures:
             == kernel.REFUSED
         ):
             raise IndexError(f"the kernel of goods has no room for {len(text)} characters")
-        return row
 
 
 def _describe_items(c: Consignment) -> tuple[float, float, float]:

@@ -7,6 +7,7 @@ its columns may be empty by design ("no tax type"). It is missing only if all it
 import tomllib
 from collections.abc import Sequence
 from importlib.resources import files
+from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
@@ -72,7 +73,6 @@ def _build_declared_kind(columns: tuple[str, ...]) -> KeyKind:
 class _KeyParts(NamedTuple):
     """The parts of a kind of key: where they are in the texts of a consignment, and which of them must not be missing."""
 
-    kind: str
     places: tuple[int, ...]
     required: tuple[int, ...]
 
@@ -85,7 +85,10 @@ class KeyBuilder:
         self._columns: dict[tuple[str, bool], int] = {}
         self._parts = [self._place_parts(kind) for kind in kinds]
         places = {kind.name: place for place, kind in enumerate(kinds)}
-        self._counterparts = [places.get(kind.counterpart or "", len(kinds)) for kind in kinds]
+        self._kinds = [kind.name for kind in kinds]
+        self._pick_counterparts = itemgetter(
+            *(places.get(kind.counterpart or "", len(kinds)) for kind in kinds), len(kinds)
+        )
 
     def _place_parts(self, kind: KeyKind) -> _KeyParts:
         places = [
@@ -97,20 +100,20 @@ class KeyBuilder:
         required = [
             place for place, name in zip(places, kind.parts, strict=True) if name not in kind.optional
         ]
-        return _KeyParts(kind.name, tuple(places), tuple(required))
+        return _KeyParts(tuple(places), tuple(required))
 
     def fill(self, c: Consignment, forms: NormalForms, keys: Keys, counterparts: Keys) -> None:
         """Write the keys of a consignment, and their counterparts, into two rows of a number for each kind; 0 if missing."""
         texts = [*forms[: len(_FORMS) - 1], forms.hs[:PRODUCT_DIGITS]]
         texts += [_read_column(getattr(c, name, None), optional) for name, optional in self._columns]
-        compute = self._pseudonyms.compute_digest
-        digests = [
-            compute(kind, texts[places[0]] if len(places) == 1 else _join_parts(texts, places, required))
-            for kind, places, required in self._parts
+        values = [
+            texts[places[0]] if len(places) == 1 else _join_parts(texts, places, required)
+            for places, required in self._parts
         ]
+        digests = self._pseudonyms.compute_digests(self._kinds, values)
         keys[:] = np.frombuffer(b"".join(digests), _NUMBER)
         digests.append(MISSING)
-        counterparts[:] = np.frombuffer(b"".join([digests[place] for place in self._counterparts]), _NUMBER)
+        counterparts[:] = np.frombuffer(b"".join(self._pick_counterparts(digests)), _NUMBER)[:-1]
 
 
 def _join_parts(texts: list[str], places: tuple[int, ...], required: tuple[int, ...]) -> str:

@@ -6,6 +6,7 @@ linked to a value. Deleting the key therefore erases the values.
 
 from collections.abc import Iterable
 from hashlib import blake2b
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,26 +32,30 @@ class Pseudonyms:
         """Return the parts from which another process of the same batch rebuilds it."""
         return type(self), (self._key,)
 
-    def compute_digest(self, kind: str, value: str) -> bytes:
-        """Compute the number of a value as 8 bytes, little-endian; all zero only if the value is missing."""
-        if not value:
-            return MISSING
-        state = (self._by_kind.get(kind) or self._prepare_hash(kind)).copy()
-        try:
-            state.update(value.encode())
-        except UnicodeEncodeError:
-            state.update(value.encode("utf-8", "surrogatepass"))
-        number = state.digest()
-        return number if number != MISSING else _MIN_NUMBER
+    def compute_digests(self, kinds: Iterable[str], values: Iterable[str]) -> list[bytes]:
+        """Compute the number of each value of a kind as 8 bytes, little-endian; all zero only if the value is missing."""
+        digests = []
+        for kind, value in zip(kinds, values, strict=False):
+            if not value:
+                digests.append(MISSING)
+                continue
+            state = (self._by_kind.get(kind) or self._prepare_hash(kind)).copy()
+            try:
+                state.update(value.encode())
+            except UnicodeEncodeError:
+                state.update(value.encode("utf-8", "surrogatepass"))
+            number = state.digest()
+            digests.append(number if number != MISSING else _MIN_NUMBER)
+        return digests
 
     def compute_number(self, kind: str, value: str) -> int:
         """Compute the number of a value, from 1 to 2**64 - 1; 0 for a missing value."""
-        return int.from_bytes(self.compute_digest(kind, value), "little")
+        return int.from_bytes(self.compute_digests([kind], [value])[0], "little")
 
     def number_texts(self, kind: str, texts: Iterable[str]) -> NDArray[np.uint64]:
         """Compute the number of each text, as `compute_number` does."""
-        digests = b"".join([self.compute_digest(kind, text) for text in texts])
-        return np.frombuffer(digests, np.dtype("<u8")).astype(np.uint64)
+        digests = self.compute_digests(repeat(kind), texts)
+        return np.frombuffer(b"".join(digests), np.dtype("<u8")).astype(np.uint64)
 
     def _prepare_hash(self, kind: str) -> blake2b:
         state = self._prepared.copy()
