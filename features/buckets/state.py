@@ -20,6 +20,7 @@ from features.buckets.work_files import compute_bucket, write_array
 from features.history.kept_state import KeptState
 from features.history.kept_table import HistoryArrays, create_empty, join_parts, select_keys, sort_table
 from features.history.keys import KeyKind
+from features.history.state_files import load_table
 from features.history.table import History
 
 Keys = NDArray[np.uint64]
@@ -54,7 +55,7 @@ class BucketState:
 
     def start_history(self, kind: KeyKind, bucket: int, keys: Keys) -> tuple[History, Longs]:
         """Start the history of some ascending, distinct keys; return it, and the rows of these keys in the state before."""
-        before = self.open(f"before-{bucket:04d}")
+        before = load_table(self.folder, f"before-{bucket:04d}")
         rows = np.searchsorted(before.keys, keys)
         rows = rows[rows < len(before.keys)]
         taken = rows[before.keys[rows] == keys[: len(rows)]]
@@ -70,11 +71,11 @@ class BucketState:
 
     def merge(self, kinds: int, bucket: int) -> None:
         """Merge the keys that the batch met with the others of a bucket."""
-        before, parts = self.open(f"before-{bucket:04d}"), []
+        before, parts = load_table(self.folder, f"before-{bucket:04d}"), []
         others = np.ones(len(before.keys), dtype=bool)
         for kind in range(kinds):
             name = f"counted-{kind:02d}-{bucket:04d}"
-            met = self.open(name)
+            met = load_table(self.folder, name)
             first = 0 if bucket == 0 and kind == 0 else 1  # all tasks count the same totals
             parts.append(select_keys(met, np.arange(first, len(met.keys)), self.today))
             others[np.load(self.folder / f"{name}.{TAKEN}.npy")] = False
@@ -87,12 +88,7 @@ class BucketState:
     def open_merged(self, buckets: int) -> Iterator[HistoryArrays]:
         """Yield the buckets of the next table. Only the yielded one has open files."""
         for bucket in range(buckets):
-            yield self.open(f"after-{bucket:04d}")
-
-    def open(self, name: str) -> HistoryArrays:
-        """Open a table; its arrays are read from disk when they are needed."""
-        paths = [self.folder / f"{name}.{array}.npy" for array in HistoryArrays._fields]
-        return HistoryArrays(*(np.load(path, mmap_mode="c") for path in paths))
+            yield load_table(self.folder, f"after-{bucket:04d}")
 
     def _write(self, name: str, table: HistoryArrays) -> None:
         for array, content in table._asdict().items():

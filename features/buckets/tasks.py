@@ -70,37 +70,21 @@ class BucketJob:
         """Return the partitions whose rows get features."""
         return tuple(partition for partition in self.partitions if partition.is_given)
 
-    def locate_keys(self, partition: Partition) -> Path:
-        """Return the path of the keys of a partition."""
-        return self.folder / f"keys-{partition.number:05d}.npy"
-
-    def locate_offsets(self, partition: Partition) -> Path:
-        """Return the path of the places at which the keys of each kind and bucket begin."""
-        return self.folder / f"offsets-{partition.number:05d}.npy"
-
-    def locate_rows(self, partition: Partition) -> Path:
-        """Return the path of the rows of a partition."""
-        return self.folder / f"rows-{partition.number:05d}.arrow"
-
-    def locate_readings(self, kind: int, bucket: int) -> Path:
-        """Return the path of the readings of a kind and bucket."""
-        return self.folder / f"readings-{kind:02d}-{bucket:04d}.arrow"
-
-    def locate_places(self, kind: int, bucket: int) -> Path:
-        """Return the path of the place among the given partitions of each batch of these readings."""
-        return self.folder / f"places-{kind:02d}-{bucket:04d}.npy"
+    def locate(self, what: str, *numbers: int) -> Path:
+        """Return the path of the keys, offsets or rows of a partition, or of the readings or places of a kind and bucket."""
+        return self.folder / "-".join([what, *map(str, numbers)])
 
 
 def describe_partition(job: BucketJob, partition: Partition, rows: RowChunk, mask: Mask) -> int:
     """Compute the keys of the rows of a partition, and all features except history of those in a mask; return the number of rows."""
-    if job.locate_offsets(partition).exists():
+    if job.locate("offsets", partition.number).exists():
         return partition.rows
     chunk = job.describe((rows, mask))
     if partition.is_given:
         columns = {X: to_column(chunk.X)}
         columns |= {name: chunk.context.column(name) for name in chunk.context.column_names}
         table = pa.table(columns).combine_chunks()
-        write_arrow(job.locate_rows(partition), table.schema, table.to_batches())
+        write_arrow(job.locate("rows", partition.number), table.schema, table.to_batches())
     write_keys(job, partition, chunk.keys, chunk.counterparts)
     return partition.rows
 
@@ -108,9 +92,9 @@ def describe_partition(job: BucketJob, partition: Partition, rows: RowChunk, mas
 def write_keys(job: BucketJob, partition: Partition, keys: Keys, counterparts: Keys) -> None:
     """Write the keys of a partition, sorted by kind and bucket."""
     ordered, offsets = _sort_keys(keys, counterparts, job.buckets)
-    write_array(job.locate_keys(partition), ordered)
+    write_array(job.locate("keys", partition.number), ordered)
     write_array(
-        job.locate_offsets(partition), offsets
+        job.locate("offsets", partition.number), offsets
     )  # the last file: it says that the partition is finished
 
 
@@ -121,7 +105,10 @@ def read_keys(job: BucketJob, numbers: NDArray[np.int64]) -> Keys:
         mine = np.flatnonzero((numbers >= partition.first) & (numbers < partition.first + partition.rows))
         if not len(mine):
             continue
-        keys, offsets = np.load(job.locate_keys(partition)), np.load(job.locate_offsets(partition))
+        keys, offsets = (
+            np.load(job.locate("keys", partition.number)),
+            np.load(job.locate("offsets", partition.number)),
+        )
         whole = np.zeros((partition.rows, len(job.kinds)), dtype=np.uint64)
         for kind, (first, last) in enumerate(offsets[:, [0, -1]].tolist()):
             whole[keys["row"][first:last], kind] = keys["key"][first:last]
@@ -133,16 +120,18 @@ def count_bucket(job: BucketJob, kind: int, bucket: int) -> int:
     """Read and count the keys of one kind and bucket, and return their number."""
     keys = _read_bucket(job, kind, bucket)
     met = len(keys.key) - 1
-    if job.locate_places(kind, bucket).exists():
+    if job.locate("places", kind, bucket).exists():
         return met
     if job.state is None:
         history = History((job.kinds[kind],))
     else:
         history, taken = job.state.start_history(job.kinds[kind], bucket, np.unique(keys.key[:met]))
-    places = _write_readings(job, job.locate_readings(kind, bucket), _run_slices(job, history, keys))
+    places = _write_readings(job, job.locate("readings", kind, bucket), _run_slices(job, history, keys))
     if job.state is not None:
         job.state.write_counted(kind, bucket, history, taken)
-    write_array(job.locate_places(kind, bucket), places)  # the last file: it says that the bucket is finished
+    write_array(
+        job.locate("places", kind, bucket), places
+    )  # the last file: it says that the bucket is finished
     return met
 
 
@@ -162,7 +151,7 @@ def join_partition(job: BucketJob, partition: Partition) -> Any:
 
 def _read_rows(job: BucketJob, partition: Partition) -> tuple[NDArray[np.float32], pa.Table]:
     """Read the features of a partition, in which history is missing yet, and its other columns."""
-    with pa.memory_map(str(job.locate_rows(partition))) as source:
+    with pa.memory_map(str(job.locate("rows", partition.number))) as source:
         table = pa.ipc.open_file(source).read_all()
     pipeline = job.describe.build_pipeline()
     values = np.empty((len(table), len(pipeline.spec)), dtype=np.float32)
@@ -175,8 +164,8 @@ def _open_readings(
     job: BucketJob, kind: int, bucket: int, place: int
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float32]]]:
     """Yield wanted rows of a given partition, and the readings that a kind and bucket have of them."""
-    batches = np.flatnonzero(np.load(job.locate_places(kind, bucket)) == place)
-    with pa.memory_map(str(job.locate_readings(kind, bucket))) as source:
+    batches = np.flatnonzero(np.load(job.locate("places", kind, bucket)) == place)
+    with pa.memory_map(str(job.locate("readings", kind, bucket))) as source:
         file = pa.ipc.open_file(source)
         for number in batches.tolist():
             batch = file.get_batch(number)
@@ -226,13 +215,16 @@ class _BucketKeys(NamedTuple):
 def _read_bucket(job: BucketJob, kind: int, bucket: int) -> _BucketKeys:
     """Read the keys of a kind and bucket from all partitions."""
     spans = [
-        np.load(job.locate_offsets(partition))[kind, bucket : bucket + 2] for partition in job.partitions
+        np.load(job.locate("offsets", partition.number))[kind, bucket : bucket + 2]
+        for partition in job.partitions
     ]
     count = int(np.diff(spans).sum())
     row, key = np.empty(count, dtype=np.int64), np.zeros(count + 1, dtype=np.uint64)
     counterpart, held, begin = np.zeros_like(key), np.zeros(job.arrivals, dtype=bool), 0
     for partition, (first, last) in zip(job.partitions, spans, strict=True):
-        part = np.load(job.locate_keys(partition), mmap_mode="r" if first < last else None)[first:last]
+        part = np.load(job.locate("keys", partition.number), mmap_mode="r" if first < last else None)[
+            first:last
+        ]
         mine = slice(begin, begin + len(part))
         row[mine] = partition.first + part["row"].astype(np.int64)
         key[mine], counterpart[mine] = part["key"], part["counterpart"]

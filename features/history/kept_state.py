@@ -439,36 +439,17 @@ def _join_keys(states: Iterable[CountedState], kinds: int) -> Keys:
 
 
 def _pack(state: CountedState) -> tuple[Any, ...]:
-    known_us, recorded_us, sequence, result = state.standing or (NO_TIME, NO_TIME, NO_SEQUENCE, NOT_FINAL)
-    return (
-        state.day,
-        state.result_day,
-        state.result,
-        state.keys is not None,
-        state.cancelled,
-        state.standing is not None,
-        result,
-        known_us,
-        recorded_us,
-        sequence,
-        state.issued_us,
-    )
+    """Return the values of `STATE`."""
+    *order, code = state.standing or (NO_TIME, NO_TIME, NO_SEQUENCE, NOT_FINAL)
+    flags = state.keys is not None, state.cancelled, state.standing is not None
+    return (state.day, state.result_day, state.result, *flags, code, *order, state.issued_us)
 
 
 def _unpack(last_day: int, row: Any, keys: Keys) -> CountedState:
-    known_us, recorded_us, sequence, result = (
-        int(row[name]) for name in ("known_us", "recorded_us", "sequence", "standing_result")
-    )
-    return CountedState(
-        keys=keys.tobytes() if row["arrived"] else None,
-        day=int(row["day"]),
-        cancelled=bool(row["cancelled"]),
-        standing=(known_us, recorded_us, sequence, result) if row["standing"] else None,
-        result=int(row["result"]),
-        result_day=int(row["result_day"]),
-        last_day=last_day,
-        issued_us=int(row["issued_us"]),
-    )
+    day, result_day, result, arrived, cancelled, stands, code, *order, issued_us = row.item()
+    standing = (*order, code) if stands else None
+    own = keys.tobytes() if arrived else None
+    return CountedState(own, day, cancelled, standing, result, result_day, last_day, issued_us)
 
 
 def _get_numbers(table: ArrivalEvents | Outcomes) -> Keys:

@@ -83,6 +83,10 @@ class HistoryEvents:
     what: NDArray[np.int8]
     row: Longs
 
+    def select(self, chosen: Any) -> "HistoryEvents":
+        """Return some events."""
+        return HistoryEvents(self.what[chosen], self.row[chosen])
+
 
 def order_events(
     arrivals: ArrivalEvents, outcomes: Outcomes, as_of_us: int | None = None, clock_us: int = NO_TIME
@@ -120,8 +124,7 @@ def _order_by_sequence(
     """Sort by sequence. Insert cancellations without a sequence at the place at which the times of the log reach them."""
     place = _get_sequences(events, arrivals, outcomes)
     loose = (events.what == CANCELLATION) & (place < 0)
-    late = HistoryEvents(events.what[loose], events.row[loose])
-    fixed = HistoryEvents(events.what[~loose], events.row[~loose])
+    late, fixed = events.select(loose), events.select(~loose)
     fixed = _sort_events(fixed, (place[~loose], fixed.what == ARRIVAL), arrivals, outcomes)
     clock = np.maximum(np.maximum.accumulate(get_event_times(fixed, arrivals, outcomes)), clock_us)
     own = np.full(
@@ -179,11 +182,9 @@ def _sort_events(
     places = order[tied]
     after = np.zeros(len(order), dtype=bool) if after_own is None else after_own
     group = np.cumsum(begins)[tied]
-    content = _get_tie_breakers(
-        HistoryEvents(events.what[places], events.row[places]), arrivals, outcomes, after[places]
-    )
+    content = _get_tie_breakers(events.select(places), arrivals, outcomes, after[places])
     order[tied] = places[np.lexsort((*content[::-1], group))]
-    return HistoryEvents(events.what[order], events.row[order])
+    return events.select(order)
 
 
 def _get_tie_breakers(

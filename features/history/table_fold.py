@@ -61,8 +61,8 @@ class TableFold:
         before = earlier or EarlierEvents()
         events = order_events(arrivals, outcomes, as_of_us, before.clock_us)
         until = len(events.what) if earlier is None else _find_end_of_arrivals(events)
-        self.left = HistoryEvents(events.what[until:], events.row[until:])
-        self.events = events = HistoryEvents(events.what[:until], events.row[:until])
+        self.left = events.select(slice(until, None))
+        self.events = events = events.select(slice(until))
         self.rows: Longs = events.row[events.what == ARRIVAL] - arrivals.carried
         self._days = (get_event_times(events, arrivals, outcomes) // US_PER_DAY).astype(np.int32)
         dated = np.where(events.what == CANCELLATION, np.int32(NO_DAY), self._days)
@@ -70,8 +70,7 @@ class TableFold:
         self.today = int(self._today[-1]) if until else before.today
         names, inspected = get_identity(arrivals), get_identity(outcomes)
         self._alone = _mark_single_arrivals(names, inspected, events, before.states)
-        followed = HistoryEvents(events.what[~self._alone], events.row[~self._alone])
-        self._names = iter(join_names(followed, names, inspected))
+        self._names = iter(join_names(events.select(~self._alone), names, inspected))
         self.states = CountedStates()
         self.states.states.update(before.states)
         self._done, self._carried, self._outcomes, self._keep = 0, arrivals.carried, outcomes, keep

@@ -66,11 +66,11 @@ def find_known(
     events = order_events(arrivals, outcomes, as_of_us)
     if as_of_us is not None:
         arrived = arrivals.received_us[np.where(events.what == OUTCOME, 0, events.row)] < as_of_us
-        events = _select_events(events, (events.what == OUTCOME) | arrived)
+        events = events.select((events.what == OUTCOME) | arrived)
     events = _drop_late_versions(events, codes)
     if as_of_us is None:
         mine = (events.what == ARRIVAL) & (codes.encode_events(events) == root)
-        events = _select_events(events, np.arange(len(mine)) <= np.flatnonzero(mine)[-1])
+        events = events.select(np.arange(len(mine)) <= np.flatnonzero(mine)[-1])
     return _summarize_events(events, codes, root, as_of_us)
 
 
@@ -115,7 +115,7 @@ def _drop_late_versions(events: HistoryEvents, codes: _IdentifierCodes) -> Histo
     arrived = events.what == ARRIVAL
     rows = events.row[arrived]
     counts[arrived] = ~mark_late_versions(codes.of_arrivals[rows], issued_us[rows])
-    return _select_events(events, counts)
+    return events.select(counts)
 
 
 def _summarize_events(
@@ -149,10 +149,6 @@ def _find_standing(rows: Longs, codes: _IdentifierCodes) -> Longs:
     order = np.lexsort((ranks, sequence, outcomes.recorded_us[rows], outcomes.known_us[rows]))
     standing[codes.of_outcomes[rows[order]]] = rows[order]
     return standing
-
-
-def _select_events(events: HistoryEvents, chosen: NDArray[np.bool_]) -> HistoryEvents:
-    return HistoryEvents(events.what[chosen], events.row[chosen])
 
 
 def _build_not_arrived(codes: _IdentifierCodes, root: int, as_of_us: int | None) -> BadInput:

@@ -293,7 +293,7 @@ def test_a_finished_task_is_not_computed_again(
 
 def test_the_working_folder_of_a_killed_run_is_removed_and_a_file_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / ".a.buckets").mkdir()
-    (tmp_path / ".a.buckets" / "keys-00000.npy").write_bytes(b"half")
+    (tmp_path / ".a.buckets" / "keys-0").write_bytes(b"half")
     with create_work_folder(tmp_path / "a") as work:
         assert list(work.iterdir()) == []
         with pytest.raises(BadInput, match="another run"), create_work_folder(tmp_path / "a"):
