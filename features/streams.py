@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -37,14 +37,13 @@ from features.batch import (
     report_progress,
     select_alerts,
 )
-from features.feature_columns import allocate_rows, build_feature_columns
+from features.goods.goods import prepare_kernel
 from features.history.kept_state import StateRun
 from features.history.ordering import ArrivalEvents, Outcomes
 from features.history.table_fold import TableFold
 from features.normalization.normal_forms import join_goods_texts
-from features.pipeline import Pipeline
+from features.pipeline import NO_SEQUENCES, Pipeline
 from features.spec import Spec
-from features.table_rows import fill_table, fill_table_keys, prepare_kernels
 
 CHUNK_ROWS = 10_000
 CONTEXT_COLUMNS = ("consignment_id", SEQUENCE, "channel", "office", "received_at", "description", "items")
@@ -334,8 +333,10 @@ def describe_rows(pipeline: Pipeline, rows: pa.Table, wanted: Mask) -> Described
     mine, others = keep_rows(rows, wanted), keep_rows(rows, ~wanted)
     X = allocate_rows(len(mine), pipeline.history_at)
     found, more = (np.zeros((2, len(some), len(pipeline.kinds)), np.uint64) for some in (mine, others))
-    fill_table(pipeline, mine, X, *found)
-    fill_table_keys(pipeline, others, *more)
+    sequences = mine.column(SEQUENCE).to_pylist() if SEQUENCE in mine.column_names else NO_SEQUENCES
+    pipeline.fill_rows(pipeline.iterate_records(mine), X, *found, sequences)
+    for c, *both in zip(pipeline.iterate_records(others), *more, strict=True):
+        pipeline.fill_keys(c, *both)
     keys = np.zeros((2, len(rows), len(pipeline.kinds)), dtype=np.uint64)
     keys[:, wanted], keys[:, ~wanted] = found, more
     context = mine.select([name for name in CONTEXT_COLUMNS if name in mine.column_names])
@@ -410,7 +411,7 @@ def stream_features(
     limit, total = max(MAX_BLOCK_ROWS, piece_rows), len(fold.rows)
     blocks = _split_blocks(fold.rows, tables.starts, piece_rows)
     _check_blocks(inputs, blocks, limit)
-    prepare_kernels()
+    prepare_kernel()
     history = pipeline.create_sized_history(total) if run is None else run.history
     mark_rows, is_empty = parameters.fitted.mark_rows, True
     with WorkerPool(options.jobs, total) as workers:
@@ -520,3 +521,17 @@ def list_goods_texts(frame: pd.DataFrame) -> list[str]:
         )
         for description, items in zip(*columns, strict=True)
     ]
+
+
+def allocate_rows(rows: int, columns: int) -> Rows:
+    """Allocate rows of features in memory of Arrow, which it uses again: fresh pages of numpy cost more than all that is written into them."""
+    buffer = pa.allocate_buffer(rows * columns * np.dtype(np.float32).itemsize)
+    return np.frombuffer(memoryview(buffer), np.float32).reshape(rows, columns)
+
+
+def build_feature_columns(X: Rows, shown: Sequence[int]) -> list[Any]:
+    """Build Arrow arrays of some columns of feature rows; NaN is null."""
+    if shown and not 0 <= min(shown) <= max(shown) < X.shape[1]:
+        raise IndexError(f"columns {min(shown)} to {max(shown)} of {X.shape[1]}")
+    columns = np.ascontiguousarray(X.T[list(shown)], np.float32)
+    return [pa.array(column, from_pandas=True) for column in columns]

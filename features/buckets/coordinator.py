@@ -29,8 +29,8 @@ from features.buckets.tasks import (
     write_keys,
 )
 from features.buckets.work_files import PackedTable
+from features.goods.goods import prepare_kernel
 from features.streams import EventTables, FeatureChunk, FeatureInputs, Mask, RowChunk, RowDescriber
-from features.table_rows import prepare_kernels
 
 T = TypeVar("T")
 PARTITION_ROWS = 1 << 16
@@ -80,7 +80,7 @@ def stream_buckets(
     counts = [(shared, kind, bucket) for kind in range(len(job.kinds)) for bucket in range(job.buckets)]
     chosen = [part for part in job.given if marks[part.first : part.first + part.rows].any()]
     rows = [(shared, part) for part in chosen or job.given[-1:]]
-    prepare_kernels()
+    prepare_kernel()
 
     def run_all(name: str, work: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
         for done, result in enumerate(runner.map(name, work, arguments), 1):

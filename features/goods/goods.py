@@ -10,7 +10,7 @@ from consignments.records import Consignment
 from features.goods import kernels as kernel
 from features.goods.tables import load_goods_tables
 from features.goods.texts import encode_text
-from features.normalization.normal_forms import NormalForms, clean_hs
+from features.normalization.normal_forms import NormalForms, clean_hs, normalize_goods
 from features.table import read_group
 
 GOODS_FEATURES = read_group("goods.").features
@@ -33,6 +33,13 @@ class GoodsFeatures:
             == kernel.REFUSED
         ):
             raise IndexError(f"the kernel of goods has no room for {len(text)} characters")
+
+
+def prepare_kernel() -> None:
+    """Compile the kernel if no process did so on this machine, so that several processes do not do it at the same time."""
+    c = Consignment(consignment_id="1", channel="postal")
+    row = np.empty(len(GOODS_FEATURES), np.float32)
+    GoodsFeatures(np.zeros(kernel.TEXT_BUCKETS, np.float32)).fill(c, normalize_goods(c), row)
 
 
 def _describe_items(c: Consignment) -> tuple[float, float, float]:

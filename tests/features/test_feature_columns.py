@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from features.feature_columns import build_feature_columns
+from features.streams import build_feature_columns
 
 
 @given(

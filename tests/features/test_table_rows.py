@@ -20,7 +20,6 @@ from features.alerts.alerts import Alerts
 from features.fitted import FittedParameters
 from features.pipeline import Pipeline
 from features.streams import describe_rows
-from features.table_rows import fill_table_fitted
 
 FITTED = FittedParameters(**read_parameters(), rates=build_rates(), text_weights=WEIGHTS)
 ALERT = Alert(
@@ -134,5 +133,5 @@ def test_hostile_rows_refitted_have_the_bits_of_rows_computed_as_a_whole(*, sing
     if single:
         pipeline.fill_fitted(records, X[1])
     else:
-        fill_table_fitted(pipeline, table, X[1])
+        pipeline.fill_fitted(pipeline.iterate_records(table), X[1])
     assert X[1].tobytes() == X[0].tobytes()

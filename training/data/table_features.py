@@ -33,7 +33,6 @@ from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from features.streams import FeatureChunk, FeatureInputs, TableSource, stream_features
-from features.table_rows import fill_table_fitted
 from training.data.data_hash import TableHash
 
 CHUNK_ROWS = 5_000
@@ -114,7 +113,8 @@ class TableFeatures:
             matrix = matrix.keep_rows(keep)
         for start in range(0, len(matrix.rows), CHUNK_ROWS):
             part = slice(start, start + CHUNK_ROWS)
-            fill_table_fitted(pipeline, self._rows.take(matrix.rows[part]), matrix.X[part])
+            records = pipeline.iterate_records(self._rows.take(matrix.rows[part]))
+            pipeline.fill_fitted(records, matrix.X[part])
         return matrix
 
     @cached_property
