@@ -1,5 +1,6 @@
 """The whole loop by its own commands: simulate, train, promote, publish, import, serve; and one score four ways."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,11 +15,14 @@ from typing import Any
 import httpx
 import pandas as pd
 import pytest
+from click.testing import CliRunner, Result
+from support.stores import create_store
 
 from consignments.files.table_writers import write_table
 from consignments.records import Consignment
 from consignments.tables import check_frame
 from models.registry import Registry
+from npsrisk import main
 from training.gate.rules import REFIT_RULE
 
 NPSRISK = Path(sys.executable).with_name("npsrisk")
@@ -48,28 +52,39 @@ class Loop:
             if not name.startswith(("NPSRISK_", "MLFLOW_", "PYTHON"))
         }
         self.environment = kept | {
-            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+            "MLFLOW_TRACKING_URI": create_store(folder),
             "PATH": f"{NPSRISK.parent}{os.pathsep}{os.environ['PATH']}",
         }
 
-    def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+    def run(self, *words: str) -> Result:
+        with contextlib.chdir(self.folder):
+            return CliRunner(env=self.environment).invoke(main, words)
+
+    def npsrisk(self, *words: str) -> str:
+        done = self.run(*words)
+        assert done.exit_code == 0, done.output[-3000:]
+        return done.stdout
+
+    def json(self, *words: str) -> dict[str, Any]:
+        return read_result(self.npsrisk(*words, "--json"))
+
+    def run_apart(self, threads: int, *words: str) -> str:
+        """Run a verb in a process with so many threads and an order of sets of its own."""
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "PYTHONHASHSEED")
+        done = subprocess.run(
             [NPSRISK, *words],
             cwd=self.folder,
-            env=self.environment | environment,
+            env=self.environment | dict.fromkeys(names, str(threads)),
             capture_output=True,
             text=True,
         )
-
-    def npsrisk(self, *words: str, **environment: str) -> str:
-        done = self.run(*words, **environment)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
 
-    def json(self, *words: str, **environment: str) -> dict[str, Any]:
-        told = self.npsrisk(*words, "--json", **environment)
-        result: dict[str, Any] = json.loads(told.splitlines()[-1])
-        return result
+
+def read_result(told: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(told.splitlines()[-1])
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +93,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
     loop = Loop(tmp_path_factory.mktemp("loop"))
     (loop.folder / "config.toml").write_text(CONFIG)
     loop.npsrisk(
-        "simulate", "--out", "world", "--days", "100", "--per-day", "150", "--prevalence", "operation"
+        "simulate", "--out", "world", "--days", "90", "--per-day", "110", "--prevalence", "operation"
     )
     world = loop.folder / "world"
     consignments = pd.read_parquet(world / "consignments.parquet")
@@ -93,12 +108,12 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
     shutil.copy(world / "alerts.parquet", loop.folder / "alerts.parquet")
     new = consignments[consignments["received_at"] >= last_day].head(25)
     write_table(check_frame(new, Consignment).frame, loop.folder / "new.jsonl")
-    trained = loop.json(*TRAIN, **threads(1))
+    trained = read_result(loop.run_apart(1, *TRAIN, "--json"))
     assert trained["version"] == "1"
     loop.npsrisk("keys", "create", "--name", "a test")
     approved = ("--approved-by", "a test", "--why", "to try the loop")
     # The gate repeats the training, in another process with other threads and another order of sets.
-    loop.npsrisk("promote", "1", *approved, "--force", *TABLES, **threads(2))
+    loop.run_apart(2, "promote", "1", *approved, "--force", *TABLES)
     loop.npsrisk("publish")
     loop.npsrisk("import", *TABLES)
     return loop
@@ -107,12 +122,6 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
 TABLES = ("--consignments", "past.parquet", "--outcomes", "outcomes.parquet", "--alerts", "alerts.parquet")
 TRAIN = ("train", *TABLES, "--truth", "world/truth.parquet", "--config", "config.toml", "--register")
 HISTORY = ("--history", "past.parquet", "--outcomes", "outcomes.parquet", "--alerts", "alerts.parquet")
-
-
-def threads(number: int) -> dict[str, str]:
-    """Settings of a process with so many threads and an order of sets of its own."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "PYTHONHASHSEED")
-    return dict.fromkeys(names, str(number))
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +206,7 @@ def test_without_history_the_same_rows_score_otherwise_and_the_table_says_so(
     loop: Loop, batch: dict[str, float]
 ) -> None:
     refused = loop.run("score", "--consignments", "new.jsonl", "--out", "alone.jsonl")
-    assert refused.returncode == 2
+    assert refused.exit_code == 2
     assert "--without-history" in refused.stderr
     loop.npsrisk("score", "--consignments", "new.jsonl", "--without-history", "--out", "alone.jsonl")
     rows = [json.loads(line) for line in (loop.folder / "alone.jsonl").read_text().splitlines()]
@@ -244,7 +253,7 @@ def test_mlflows_own_server_agrees_with_the_batch_to_the_last_bit(
 
 def test_import_is_refused_beside_a_running_service(loop: Loop, service: httpx.Client) -> None:
     refused = loop.run("import", *TABLES)
-    assert refused.returncode == 2
+    assert refused.exit_code == 2
     assert "another process uses this state directory" in refused.stderr
 
 
@@ -254,13 +263,13 @@ def test_an_unpromoted_version_is_not_published(loop: Loop) -> None:
     client.create_model_version(first.name, first.source, first.run_id, first.tags)
     client.set_registered_model_alias(first.name, "challenger", "2")
     refused = loop.run("publish", "--model", "models:/nps-risk/2")
-    assert refused.returncode == 2
+    assert refused.exit_code == 2
     assert "never promoted" in refused.stderr
 
 
 def test_the_bundle_of_the_champion_is_not_promoted_again_as_another_version(loop: Loop) -> None:
     refused = loop.run("promote", "challenger", "--approved-by", "a test", "--why", "newer")
-    assert refused.returncode == 2
+    assert refused.exit_code == 2
     assert "holds the same bundle as the champion" in refused.stderr
 
 
@@ -293,7 +302,7 @@ def test_later_traffic_is_watched_with_a_verdict_a_page_and_a_run(loop: Loop) ->
 def test_a_file_at_fault_ends_with_one_clear_line_and_code_2(loop: Loop) -> None:
     (loop.folder / "bad.csv").write_text("channel,received_at\npostal,2024-01-01\n")
     done = loop.run("score", "--consignments", "bad.csv", "--without-history", "--out", "none.csv")
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert "consignment_id" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (loop.folder / "none.csv").exists()
@@ -308,7 +317,7 @@ def test_rows_at_fault_are_kept_and_the_rest_is_scored(loop: Loop) -> None:
     assert (loop.folder / "mixed_scores.csv").read_text().count("\n") == 2
     assert "channel" in (loop.folder / "rejects.csv").read_text()
     strict = loop.run(*mixed, "--out", "strict.csv", "--strict")
-    assert strict.returncode == 2
+    assert strict.exit_code == 2
 
 
 def test_what_the_service_logged_is_computed_anew_and_exported(loop: Loop, service: httpx.Client) -> None:
