@@ -11,7 +11,7 @@ from cli.stores import read_settings
 
 @click.group("data-key")
 def data_key() -> None:
-    """Create the data keys, or replace the one that encrypts personal fields in the event log.
+    """Create data keys, or replace the key that seals the log.
 
     The file of the data keys has a pseudonym key, which is never replaced because history depends on it, and sealing keys.
 
