@@ -22,6 +22,7 @@ REPORT_END = "\n\n---\n\n"
 """End of the report of the gate, which is at the beginning of the description of a version."""
 RECORD_HEADING = "## Promoted by"
 """First words of the record as Markdown."""
+RESULT_WORDS = {True: "", False: "**does not hold:** ", None: "not checked: "}
 
 
 class Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -107,7 +108,7 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "| rule of the gate | found |",
             "|---|---|",
             *(
-                f"| {name} | {'**does not hold:** ' if rule['held'] is False else ''}{_escape_cell(rule['found'])} |"
+                f"| {name} | {RESULT_WORDS[rule['held']]}{_escape_cell(rule['found'])} |"
                 for name, rule in self.rules.items()
             ),
         ]

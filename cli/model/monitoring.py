@@ -54,8 +54,9 @@ def drift(
     Compares recent traffic with the reference profile stored in the model (its test period). It needs no labels. It checks
     scores, features, codes, new senders, missing values, units, and sources without data.
 
-    The verdict is `stable`, `retrain` or `investigate data`, with reasons. If it is `retrain`, run "npsrisk train". If it is
-    `investigate data`, first check the data source.
+    The verdict is `stable`, `retrain`, `investigate data` or `insufficient data`, with reasons. If it is `retrain`, run
+    "npsrisk train". If it is `investigate data`, first check the data source. If it is `insufficient data`, there is too little
+    traffic to tell, and the notes say how much is needed.
 
     Writes the report page and logs a run in MLflow. Exit code 0 with every verdict.
 

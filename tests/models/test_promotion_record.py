@@ -77,7 +77,7 @@ def test_a_record_is_told_to_people_with_each_rule_on_one_line() -> None:
 
 
 def test_a_rule_that_was_not_checked_is_not_told_as_one_that_does_not_hold() -> None:
-    rule = {"held": None, "found": "not checked: no tables were given"}
+    rule = {"held": None, "found": "no tables were given"}
     told = msgspec.structs.replace(chain()[1], rules={"training reproduced": rule}).to_markdown()
     assert told.splitlines()[-1] == "| training reproduced | not checked: no tables were given |"
 

@@ -21,14 +21,14 @@ from training.gate.rules import (
 )
 from training.gate.ways import MEASURES, describe_gain
 
-Action = Literal["promote", "wait", "refuse"]
+Action = Literal["promote", "wait", "refuse", "promoted"]
 GATE_COLUMNS = ("rule", "result", "found", "expected")
 RESULTS = BROKEN, UNDECIDED, UNCHECKED, HOLDS = ("does not hold", "undecided", "not checked", "holds")
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """Recommended action for a version, by which way up (empty if none), why, and the facts that decide: counts first."""
+    """Recommended action for a version (`promoted`: it was taken), by which way up (empty if none), why, and the facts that decide: counts first."""
 
     action: Action
     way: str

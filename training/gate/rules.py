@@ -54,10 +54,10 @@ class RuleResult(NamedTuple):
     undecided: bool = False
 
 
-WITHOUT_TABLES = RuleResult(None, "not checked: no tables were given")
-UNSIGNED = RuleResult(None, "not checked: the run is not signed, and no tables were given")
+WITHOUT_TABLES = RuleResult(None, "no tables were given")
+UNSIGNED = RuleResult(None, "the run is not signed, and no tables were given")
 NO_SCORES = RuleResult(False, "the run holds no scores to compute it from")
-NOT_COMPARED = RuleResult(None, "not checked: no comparison")
+NOT_COMPARED = RuleResult(None, "no comparison")
 
 
 class ScoreSource(NamedTuple):
@@ -161,10 +161,10 @@ def _check_leak(figures: RunFigures, check: str, template: str) -> RuleResult:
     row = figures.looks.get(check, {})
     value = _to_float(row.get("found"))
     if math.isfinite(value):
-        texts = {**row, "found": value, "share": format_percent(value)}
+        texts = {**row, "found": value, "share": format_percent(value), "points": format_number(100 * value)}
         return RuleResult(value <= BOUNDS[check], template.format(**texts))
     reason = str(row.get("where", ""))
-    return RuleResult(False, f"no figure: {reason or 'not checked'}", undecided=bool(reason))
+    return RuleResult(False, f"no figure: {reason or 'the run did not check it'}", undecided=bool(reason))
 
 
 def _check_better_than_chance(figures: RunFigures) -> RuleResult:

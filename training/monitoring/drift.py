@@ -1,11 +1,12 @@
 """Monitoring without labels: compares later traffic with the reference, and recommends an action.
 
-The three verdicts have different causes. `investigate data`: a source is silent, codes are unknown, a column is empty, or a
+The verdicts have different causes. `investigate data`: a source is silent, codes are unknown, a column is empty, or a
 unit changed; a model trained on such data would learn the fault. `retrain`: scores, mix or senders changed. `stable`:
-neither. All measures are effect sizes, not p-values, since with much traffic every difference has a small p-value.
+neither. `insufficient data`: neither, but there is too little traffic to tell. All measures are effect sizes, not p-values, since with much traffic every difference has a small p-value.
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs, SelectedRows, TableSource, stream_features
 from models.batch_scoring import build_feature_parameters
 from models.bundle import Bundle
+from models.formats import format_count
 from models.traffic_profile import ReferenceProfile
 from training.config import LABEL_DELAY_DAYS, EvaluationConfig
 from training.data.splits import ALL_ARRIVALS, ArrivalWindow, compute_settled_end
@@ -83,7 +85,7 @@ class Drift:
     @property
     def verdict(self) -> DriftVerdict:
         """The recommended action."""
-        return decide_verdict(self.reasons)
+        return decide_verdict(self.measures)
 
     def select_kind(self, kind: str) -> list[Row]:
         """Select the measures of a kind."""
@@ -272,14 +274,26 @@ def _list_notes(measures: Sequence[Row], days: int, *, with_history: bool) -> It
         )
     if days == 1:
         yield "One day has no interval, so only faults of the data are evaluated. Give at least two days."
-    few = [row["part"] for row in measures if row["kind"] == "score" and row["rows"] < MIN_ROWS]
+    few = [row for row in measures if row["kind"] == "score" and row["rows"] < MIN_ROWS]
     if few:
         more = f" and {len(few) - MAX_LISTED_NAMES} more" if len(few) > MAX_LISTED_NAMES else ""
-        names = ", ".join(few[:MAX_LISTED_NAMES]).replace("_", " ")
-        yield f"Scores are not evaluated with fewer than {MIN_ROWS} consignments in one of the periods: {names}{more}."
+        named = ", ".join(_describe_few(row, days) for row in few[:MAX_LISTED_NAMES])
+        yield f"Scores are evaluated from {MIN_ROWS} consignments on, in each period. Too few: {named}{more}."
     (observed,) = (row for row in measures if row["kind"] == "observed precision")
     if with_history and observed["result"] == NOT_EVALUATED:
-        yield f"Too few results for an observed precision: {observed['detail']}."
+        yield f"Too few results to tell whether precision at capacity holds: {observed['detail']}."
+
+
+def _describe_few(row: Row, days: int) -> str:
+    """Describe how many consignments a part of the traffic has, and in how many more days it has enough at its rate."""
+    part, came = row["part"].replace("_", " "), row["now"]
+    if row["then"] < MIN_ROWS:
+        return f"{part} ({row['then']:,} in the reference)"
+    if not came:
+        return f"{part} (none)"
+    return (
+        f"{part} ({came:,}, enough after {format_count(math.ceil(days * (MIN_ROWS / came - 1)), 'more day')})"
+    )
 
 
 def _count_daily_arrivals(seen: ScoredTraffic, now: ReferenceProfile) -> dict[str, list[int]]:

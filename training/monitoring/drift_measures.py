@@ -10,6 +10,7 @@ The population stability index (PSI) of shares p and q over bins is the sum of (
 limits are our choice.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any, Literal
@@ -34,7 +35,7 @@ from training.monitoring.traffic_profile import (
     find_longest_silence,
 )
 
-DriftVerdict = Literal["stable", "retrain", "investigate data"]
+DriftVerdict = Literal["stable", "retrain", "investigate data", "insufficient data"]
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -93,9 +94,8 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{bound} in either direction" if self.side == "either" else f"{self.side} {bound}"
 
     def format(self, value: float) -> str:
-        """Format a number of this kind; only a change in either direction has its sign."""
-        text = FORMATS[self.form](value)
-        return text if self.side == "either" else text.removeprefix("+")
+        """Format a number of this kind; every change in points has its sign."""
+        return FORMATS[self.form](value)
 
     def compare(self, value: float) -> float:
         """Return how far a value went towards the limit: 1 at the limit, more beyond it; its sign is the direction."""
@@ -194,18 +194,26 @@ def list_reasons(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def decide_verdict(reasons: Sequence[Row]) -> DriftVerdict:
-    """Return the verdict; data faults come first, since they may cause the other changes."""
-    spoken = {reason["verdict"] for reason in reasons}
+def decide_verdict(rows: Sequence[Row]) -> DriftVerdict:
+    """Return the verdict on measures; data faults come first, since they may cause the other changes.
+
+    Without a reason traffic is stable only if scores and expected precision could be evaluated.
+    """
+    spoken = {reason["verdict"] for reason in list_reasons(rows)}
     if "investigate data" in spoken:
         return "investigate data"
-    return "retrain" if "retrain" in spoken else "stable"
+    if "retrain" in spoken:
+        return "retrain"
+    evaluated = {row["kind"] for row in rows if row["result"] != NOT_EVALUATED}
+    return "stable" if {"score", "expected precision"} <= evaluated else "insufficient data"
 
 
 def _describe_reason(row: Row) -> str:
     """Return the sentence of a reason: the measure, its value with its interval, and the limit."""
     limit = LIMITS[row["kind"]]
     value, low, high = (limit.format(row[name]) for name in ("value", "low", "high"))
+    if limit.side == "above":
+        value, low, high = (text.removeprefix("+") for text in (value, low, high))
     texts = {"name": row["name"].replace("_", " "), "part": row["part"].replace("_", " "), "value": value}
     over = " over five quantiles" if row["kind"] == "unit" else ""
     ends = " to ".join(end.removesuffix(" points").removesuffix(" %") for end in (low, high))
@@ -347,7 +355,9 @@ def _list_scores(then: ReferenceProfile, traffic: ResampledTraffic) -> Iterator[
         mine = members.get(part, np.zeros(len(bins), dtype=bool))
         psi = compute_psi(counts, traffic.count_bins(bins, len(counts), mine))
         estimate = traffic.estimate_distance(psi) if mine.any() else UNKNOWN_ESTIMATE
-        yield build_row("score", "score", part.replace(":", " "), estimate, min(sum(counts), int(mine.sum())))
+        before, came = sum(counts), int(mine.sum())
+        part = part.replace(":", " ")
+        yield build_row("score", "score", part, estimate, min(before, came), then=before, now=came)
 
 
 def _list_mixes(then: ReferenceProfile, traffic: ResampledTraffic) -> Iterator[Row]:
@@ -402,6 +412,10 @@ def _compare_precision(traffic: ResampledTraffic, taken: Floats, labels: Labels 
     detail = f"{format_count(finds, 'positive')} of {format_count(known, 'known result')}, predicted {format_number(predicted)}"
     if predicted < MIN_EXPECTED_POSITIVES:
         observed = UNKNOWN_ESTIMATE
+        detail += f"; evaluated from {MIN_EXPECTED_POSITIVES:.0f} predicted positives on"
+        if predicted:
+            more = math.ceil(known * (MIN_EXPECTED_POSITIVES / predicted - 1))
+            detail += f", so about {format_count(more, 'more result')} needed"
     return _build_precision_row(kind, observed, promised, detail)
 
 

@@ -30,6 +30,7 @@ MAX_FEATURES, MAX_SHARES = 25, 25
 SHARES = ("missing", "new code", "unknown code", "new key")
 VERDICT_ACTIONS = {
     "stable": "No change exceeds its limit. Keep the model.",
+    "insufficient data": "There is too little traffic to tell whether it changed. Keep watching: the notes say how much is needed.",
     "retrain": "The traffic changed. Train on later results and compare.",
     "investigate data": "The data are faulty. Correct them first: the faults may cause the other changes, and a model trained on "
     "these data would learn them.",
@@ -42,9 +43,18 @@ MAX_SHOWN = 3.0
 
 def summarize_drift(drift: Drift) -> str:
     """Return the verdict with its reasons and notes as text, for a terminal and the run."""
-    lines = [f"{drift.verdict}: {VERDICT_ACTIONS[drift.verdict]}"]
+    lines = [f"{drift.verdict}: {_advise(drift)}"]
     lines += [f"- {reason['verdict']}: {reason['text']}" for reason in drift.reasons]
     return "\n".join([*lines, *(f"({note})" for note in drift.notes)])
+
+
+def _advise(drift: Drift) -> str:
+    """Return what to do; traffic that is stable says nothing of precision if too few results are known."""
+    advice = VERDICT_ACTIONS[drift.verdict]
+    (observed,) = drift.select_kind("observed precision")
+    if drift.verdict == "stable" and observed["result"] == NOT_EVALUATED:
+        return f"{advice} Whether its precision holds cannot be told: too few results are known."
+    return advice
 
 
 def render_drift(drift: Drift, model: str) -> str:
@@ -54,7 +64,7 @@ def render_drift(drift: Drift, model: str) -> str:
         PAGE_FILE,
         drift=drift,
         model=model,
-        does=VERDICT_ACTIONS[drift.verdict],
+        does=_advise(drift),
         charts=draw_drift(drift),
         limits=LIMITS,
         shares=sorted(shares, key=lambda row: -abs(row["value"]))[:MAX_SHARES],

@@ -203,7 +203,7 @@ def _describe_key(key: SigningKey | None, approvers: Approvers) -> RuleResult:
     signer = None if key is None else approvers.find(key.public.key_id)
     if signer is not None and (signer.until is None or datetime.now(UTC) < signer.until):
         return RuleResult(True, f"the comparison is signed by {signer.name}")
-    return RuleResult(None, "not checked: the comparison is not signed")
+    return RuleResult(None, "the comparison is not signed")
 
 
 def _build_record(

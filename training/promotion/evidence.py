@@ -167,7 +167,7 @@ def compute_recipe_sha256(registry: Registry, version: ModelVersion, bundle: Bun
 def _describe_signer(found: RunEvidence, what: str) -> RuleResult:
     if found.signer is not None:
         return RuleResult(True, f"{what} is signed by {found.signer}")
-    return RuleResult(None, f"not checked: nobody vouches for {what}: {found.doubt}")
+    return RuleResult(None, f"nobody vouches for {what}: {found.doubt}")
 
 
 def _gather_comparison(compared: ComparedVersions, options: EvidenceOptions) -> ChampionComparison | None:

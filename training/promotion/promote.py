@@ -5,6 +5,7 @@ fits that a repeated training run does not reproduce. A version that was champio
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -15,14 +16,13 @@ from models.signatures.key_holders import Approvers
 from models.signatures.keys import SigningKey
 from models.signatures.signed_record import SignedRecord, verify_signed_chain
 from training.gate.figures import build_deployed_figures
-from training.gate.report import explain_way, summarize_rules
+from training.gate.report import GateReport, explain_way, summarize_rules
 from training.gate.rules import (
     REFIT_RULE,
     UNFORCEABLE_RULES,
     GateEvidence,
     RuleResult,
     find_obstacles,
-    run_gate,
 )
 from training.promotion.evidence import (
     DEFAULT_EVIDENCE,
@@ -31,6 +31,7 @@ from training.promotion.evidence import (
     compute_recipe_sha256,
     gather_evidence,
 )
+from training.runs.registered_run import write_review
 
 MAX_FOUND_CHARACTERS = 80
 """Maximum length of a rule's result in the record: MLflow on PostgreSQL stores 5,000 characters in all."""
@@ -117,7 +118,8 @@ def promote(
         )
     options = options._replace(approvers=approval.approvers)
     evidence = gather_evidence(registry, history, options)
-    rules = run_gate(evidence)
+    report = GateReport.from_evidence(evidence)
+    rules = report.rules
     _require_passed(version, rules, force=force)
     bundle = evidence.require_bundle()
     of_bundle = [each.record for each in history.records if each.record.bundle_sha256 == bundle.sha256]
@@ -139,7 +141,17 @@ def promote(
         registry.write_pending(signed)
     else:
         registry.append_record(signed)
+        report = _mark_promoted(report, signed.record)
+    if not evidence.goes_back:
+        write_review(registry, version, report, signed.record.comparison)
     return Promotion(signed.record, signers, missing)
+
+
+def _mark_promoted(report: GateReport, record: PromotionRecord) -> GateReport:
+    """Return the report of the gate as it stands on the pages of a version that became champion."""
+    sentence = f"{record.sentence} Record {record.number}, approved by {record.approved_by}."
+    decided = replace(report.recommendation, action="promoted", way=record.way, sentence=sentence)
+    return report._replace(recommendation=decided)
 
 
 def _find_standing(history: VersionHistory) -> SignedRecord | None:

@@ -11,7 +11,7 @@ import pandas as pd
 from consignments.tables import build_frame
 from features.batch import Progress, report_progress
 from features.config import FeatureConfig
-from models.promotion_record import REPORT_END
+from models.promotion_record import RECORD_HEADING, REPORT_END
 from models.registry import CHAMPION, ModelVersion, Registry
 from models.signatures.keys import SigningKey
 from training.data.data_hash import hash_tables
@@ -118,22 +118,29 @@ def run_training(
         return RegisteredRun(trained, gate, run.run_id, version.uri, version.number, addresses)
 
 
-def write_review(registry: Registry, version: ModelVersion, report: GateReport, comparison_run: str) -> None:
-    """Write the gate's report after a comparison to the version, its training run and the page of that run."""
-    address = build_addresses(registry.tracking_uri, comparison_run)["run"]
-    head = f"{report.to_markdown()}\n\n[The comparison: run {comparison_run}](#{address.partition('#')[2]})"
+def write_review(
+    registry: Registry, version: ModelVersion, report: GateReport, comparison_run: str | None
+) -> None:
+    """Write a later report of the gate to the training run of a version, its page, and the version if it was never promoted."""
+    head, links = report.to_markdown(), {}
+    if comparison_run is not None:
+        address = build_addresses(registry.tracking_uri, comparison_run)["run"]
+        head += f"\n\n[The comparison: run {comparison_run}](#{address.partition('#')[2]})"
+        links["The comparison in MLflow"] = address
 
     def replace_head(description: str) -> str:
         return f"{head}{REPORT_END}{description.rpartition(REPORT_END)[2]}"
 
-    registry.write_description(version, replace_head(registry.read_description(version)))
+    description = registry.read_description(version)
+    if RECORD_HEADING not in description:
+        registry.write_description(version, replace_head(description))
     note = registry.get_run_tags(version.run_id).get(NOTE_TAG, "")
     registry.client.set_tag(version.run_id, NOTE_TAG, replace_head(note))
     gate = RunTable(report.to_rows(), GATE_COLUMNS).to_json()
     registry.client.log_text(version.run_id, gate, "tables/gate.json")
     page = registry.read_run_artifact(version.run_id, REPORT_FILE)
     if page is not None:
-        changed = replace_gate(page.decode(), report, {"The comparison in MLflow": address})
+        changed = replace_gate(page.decode(), report, links)
         registry.client.log_text(version.run_id, changed, REPORT_FILE)
 
 

@@ -100,7 +100,7 @@ CASES: dict[str, tuple[Candidate, dict[str, Any], dict[str, Any], tuple[str, str
     "figures of nobody": (
         CHANGED,
         {PRIMARY: CLEAR},
-        {"verified": RuleResult(None, "not checked: the run is not signed")},
+        {"verified": RuleResult(None, "the run is not signed")},
         ("wait", "", "Nobody vouches for the figures."),
     ),
 }

@@ -106,7 +106,7 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
         "bundle/trees.txt differs",
     ),
     "figures of nobody": (
-        {"verified": RuleResult(None, "not checked: the run is not signed")},
+        {"verified": RuleResult(None, "the run is not signed")},
         VERIFIED_RULE,
         "the run is not signed",
     ),
@@ -171,7 +171,7 @@ def test_a_leak_that_was_seen_or_not_looked_for_is_refused(bundle: Bundle, look:
 
 def test_a_check_with_too_few_positives_is_undecided_and_one_that_was_not_made_is_not(bundle: Bundle) -> None:
     rule = "no column is the result"
-    for where, undecided, found in (("3 positives", True, "3 positives"), ("", False, "not checked")):
+    for where, undecided, found in (("3 positives", True, "3 positives"), ("", False, "did not check")):
         looks = NO_LEAK | {PREDICTIVE_COLUMN: {"found": None, "rows": 9, "where": where}}
         result = run_gate(make_evidence(bundle, figures=make_figures(looks=looks)))[rule]
         assert (result.held, result.undecided, result.found) == (False, undecided, f"no figure: {found}")
@@ -259,9 +259,5 @@ def test_a_slice_lost_to_the_champion_is_refused_by_name(bundle: Bundle) -> None
 def test_the_weaker_of_two_signatures_counts(bundle: Bundle) -> None:
     good = make_challenger(bundle, make_pair(), REFIT)
     assert good.comparison is not None
-    unsigned = replace(
-        good.comparison, verified=RuleResult(None, "not checked: the comparison is not signed")
-    )
-    assert find_broken(replace(good, comparison=unsigned)) == {
-        VERIFIED_RULE: "not checked: the comparison is not signed"
-    }
+    unsigned = replace(good.comparison, verified=RuleResult(None, "the comparison is not signed"))
+    assert find_broken(replace(good, comparison=unsigned)) == {VERIFIED_RULE: "the comparison is not signed"}

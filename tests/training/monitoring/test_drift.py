@@ -221,13 +221,13 @@ def test_a_fall_of_precision_whose_interval_reaches_the_limit_is_no_reason() -> 
     row = build_row("expected precision", "precision", "capacity", fell, detail="6.48 %, reference 10.5 %")
     assert row["result"] == WITHIN
     assert list_reasons([row]) == []
-    assert decide_verdict([]) == "stable"
+    assert decide_verdict([row, build_row("score", "score", "all", Estimate(0.1, 0.0, 0.2))]) == "stable"
     clear = build_row("expected precision", "precision", "capacity", Estimate(0.4, 0.3, 0.6), detail="4 %")
     (reason,) = list_reasons([clear])
     assert reason["text"] == (
         "The expected precision at capacity is 40.0 % of that of the reference (30.0 to 60.0; limit: below 66.7 %): 4 %"
     )
-    assert decide_verdict([reason]) == "retrain"
+    assert decide_verdict([clear]) == "retrain"
 
 
 def test_a_measure_without_an_interval_is_no_reason() -> None:
@@ -268,6 +268,44 @@ def test_one_day_shows_faults_of_the_data_and_asks_for_no_model(watched: Watched
     page = render_drift(found, "models:/nps-risk/3")
     assert "to –" not in page, "an interval has two ends or none"
     assert not any("_" in note for note in found.notes)
+
+
+def test_too_little_traffic_is_not_called_stable_and_says_how_much_is_needed(watched: Watched) -> None:
+    """One day of 60 consignments, and three days of 60: nothing changed, and nothing can be told."""
+    first = watched.later["received_at"].min().floor("D")
+    for days in (1, 3):
+        arrived = watched.later[watched.later["received_at"] < first + pd.Timedelta(days=days)]
+        few = arrived[arrived.groupby("channel").cumcount() % days == 0].groupby("channel").head(60)
+        found = watched.watch(few.reset_index(drop=True))
+        assert found.verdict == "insufficient data", summarize_drift(found)
+        text = summarize_drift(found)
+        assert "Keep the model" not in text
+        assert ("Give at least two days" in text) == (days == 1)
+        assert re.search(r"channel postal \(60, enough after [12] more days?\)", text), text
+        assert '<span class="word">insufficient data</span>' in render_drift(found, "models:/nps-risk/3")
+
+
+def test_too_few_results_say_that_precision_cannot_be_told_and_how_many_are_needed(watched: Watched) -> None:
+    given = FeatureInputs.from_tables(Tables(watched.later, None, watched.world.alerts), watched.past)
+    found = detect_drift(watched.bundle, MonitoredTraffic(given), QUICK)
+    assert found.verdict == "stable"
+    assert "Whether its precision holds cannot be told: too few results are known." in summarize_drift(found)
+    (row,) = watched.watch(watched.later).select_kind("observed precision")
+    known, predicted = (
+        float(re.search(pattern, row["detail"])[1])
+        for pattern in (r"of ([\d.]+) known", r"predicted ([\d.]+)")
+    )
+    assert predicted < MIN_EXPECTED_POSITIVES
+    more = float(re.search(r"so about ([\d,]+) more results? needed", row["detail"])[1].replace(",", ""))
+    assert more == pytest.approx(known * (MIN_EXPECTED_POSITIVES / predicted - 1), rel=0.05, abs=1)
+
+
+def test_a_change_reads_the_same_way_in_every_column(watched: Watched, calm: Drift) -> None:
+    for kind in ("missing", "new code", "unknown code", "new key"):
+        assert LIMITS[kind].format(0.0471) == "+4.71 points"
+        assert LIMITS[kind].format(-0.0471) == "-4.71 points"
+    moved = replace(calm, features=[row | {"mean_change_sd": 0.471} for row in calm.features])
+    assert ">+0.471<" in render_drift(moved, "models:/nps-risk/3")
 
 
 def test_a_wave_that_came_and_went_is_no_source_that_fell_silent(watched: Watched) -> None:
@@ -312,7 +350,7 @@ def test_the_period_may_be_cut_from_one_table_whose_earlier_part_is_history(
 
 def test_without_history_scores_and_senders_are_not_judged_and_it_says_so(watched: Watched) -> None:
     found = watched.watch(watched.later, history=None)
-    assert found.verdict == "stable", summarize_drift(found)
+    assert found.verdict == "insufficient data", summarize_drift(found)
     assert "history is empty" in found.notes[0]
 
 
@@ -439,7 +477,7 @@ def test_scores_that_promise_more_than_is_found_ask_for_a_new_model(watched: Wat
     found = detect_drift(watched.bundle, MonitoredTraffic(given), QUICK)
     (row,) = found.select_kind("observed precision")
     assert "0 positives of " in row["detail"]
-    predicted = float(row["detail"].rpartition(" ")[2])
+    predicted = float(re.search(r"predicted ([\d.]+)", row["detail"])[1])
     assert (row["result"] == NOT_EVALUATED) == (predicted < MIN_EXPECTED_POSITIVES)
     assert calm.select_kind("observed precision")[0]["result"] != BEYOND
 

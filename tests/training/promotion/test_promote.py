@@ -29,6 +29,7 @@ from training.promotion.comparison_report import log_comparison
 from training.promotion.evidence import EvidenceOptions, review_version
 from training.promotion.promote import promote
 from training.promotion.refit import RefitOptions
+from training.reporting.mlflow_tracking import NOTE_TAG
 from training.runs.registered_run import RegisteredRun, run_training
 from training.runs.task import TrainingTask
 from training.simulation.operation import SimulatedTables, simulate
@@ -87,6 +88,10 @@ class Lane:
     def review(self, uri: str) -> GateReport:
         """Run the gate without promoting, and recommend."""
         return review_version(self.registry, self.registry.resolve(uri), EvidenceOptions(APPROVERS))
+
+    def read_run(self, number: str) -> str:
+        """Read what the page of the training run says in MLflow."""
+        return self.registry.get_run_tags(self.registry.resolve(number).run_id)[NOTE_TAG]
 
     def refusal(self, version: ModelVersion) -> str:
         """Give what the gate says against a version."""
@@ -183,7 +188,7 @@ def test_a_model_with_a_column_that_was_filled_in_from_results_is_refused(lane: 
     frame = lane.world.consignments.assign(duty_assessed=noise + 100 * duty)
     said = lane.refusal(lane.train(consignments=frame, columns={"numeric": ["duty_assessed"]}))
     assert "no column is the result: the most predictive single column, column.duty_assessed: area" in said
-    assert "(duty_assessed in postal)" in said
+    assert "percentage points apart, in the column duty_assessed in postal" in said
 
 
 # Other faults
@@ -246,6 +251,9 @@ def test_a_better_model_and_then_its_routine_refit_replace_the_champion(ruled: L
     record = ruled.promote(ruled.registry.resolve(good))
     assert (record.way, record.replaces, record.comparison, record.forced) == ("better", "1", better, False)
     assert record.sentence in record.to_markdown()
+    assert ruled.read_run(good).startswith(
+        f"**PROMOTED.** {record.sentence} Record 2, approved by a reviewer."
+    )
 
     outcomes, end = ruled.outcomes, ruled.outcomes["known_at"].max()
     later = outcomes.assign(known_at=outcomes["known_at"].where(outcomes["known_at"] < end, end + LATER))
@@ -256,6 +264,10 @@ def test_a_better_model_and_then_its_routine_refit_replace_the_champion(ruled: L
     done = promote(ruled.registry, refit, APPROVAL, EvidenceOptions(refit=tables)).record
     assert (done.way, done.recipe_sha256) == ("routine refit", record.recipe_sha256)
     assert "on results that are 7 days newer, reproduced byte for byte" in done.sentence
+    assert ruled.read_run(refit.number).startswith("**PROMOTED.** Routine refit: ")
+    page = ruled.registry.read_run_artifact(refit.run_id, "report.html") or b""
+    assert b'<span class="word">promoted</span>' in page
+    assert f'/runs/{done.comparison}">The comparison in MLflow</a>'.encode() in page
 
 
 def turned_round(outcomes: pd.DataFrame) -> pd.DataFrame:
