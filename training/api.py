@@ -17,12 +17,7 @@ import pandas as pd
 from consignments.errors import BadInput, UnknownName
 from consignments.records import Alert, Outcome, Target, Truth
 from consignments.tables import read_table, to_consignments
-from features.batch import (
-    BATCH_KEY,
-    FeatureMatrix,
-    FeatureParameters,
-    Tables,
-)
+from features.batch import BATCH_KEY, FeatureMatrix, FeatureParameters, Tables
 from features.history.pseudonyms import Pseudonyms
 from features.normalization.normal_forms import get_goods_text
 from features.streams import FeatureInputs, compute_feature_matrix

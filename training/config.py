@@ -6,6 +6,7 @@ The tables [columns] and [history] are `features.config`; the others decide how 
 import datetime
 import hashlib
 import tomllib
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,10 @@ CONFIG_FILE = "config.json"
 """Artifact of a run that keeps its settings."""
 LABEL_DELAY_DAYS = 21
 """Days within which most results become known."""
+DESCRIPTIONS: dict[str, dict[str, str]] = tomllib.loads(
+    files(__package__).joinpath("settings.toml").read_text(encoding="utf-8")
+)
+"""Meaning of each setting by table and name, unless its type says it."""
 Days = Annotated[int, Meta(ge=1, le=3660)]
 Delay = Annotated[int, Meta(ge=0, le=366)]
 Count = Annotated[int, Meta(ge=1)]
@@ -31,105 +36,40 @@ Seed = Annotated[int, Meta(ge=0, lt=2**31)]
 class SplitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[split]: how the time before `as_of` is divided into training, validation and test."""
 
-    validation_days: Annotated[Days, Meta(description="Length of the validation period in UTC days.")] = 28
-    test_days: Annotated[Days, Meta(description="Length of the test period in UTC days.")] = 28
-    label_delay_days: Annotated[
-        Delay,
-        Meta(
-            description="Days within which most results become known. It is the gap between two periods, and between the test "
-            "and `--as-of`. In the simulated world the results of half of the NPS positives are known 22 days after "
-            "arrival, and 90 % of other results."
-        ),
-    ] = LABEL_DELAY_DAYS
-    test_from: Annotated[
-        datetime.date | None,
-        Meta(
-            description="First day of the test period. It then lasts to the last label, and `test_days` is not used."
-        ),
-    ] = None
+    validation_days: Days = 28
+    test_days: Days = 28
+    label_delay_days: Delay = LABEL_DELAY_DAYS
+    test_from: datetime.date | None = None
 
 
 class ModelConfig(TreeParams, frozen=True, forbid_unknown_fields=True):
     """[model]: the parameters of the trees, and the seed of their fit."""
 
-    seed: Annotated[Seed, Meta(description="Seed of the random numbers of a fit.")] = 1
+    seed: Seed = 1
 
 
 class WeightsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[weights]: how much each training row counts."""
 
-    ipw_clip: Annotated[
-        float,
-        Meta(
-            ge=1,
-            description="Largest inverse selection probability in training. Evaluation does not clip.",
-        ),
-    ] = 20.0
-    background_share: Annotated[
-        Share,
-        Meta(
-            description="Share of the uninspected consignments that is sampled as weak negatives. 0 leaves them out."
-        ),
-    ] = 0.25
-    background_rows: Annotated[Count, Meta(description="Maximum number of such background rows.")] = 100_000
-    background_weight: Annotated[
-        NotNegative,
-        Meta(
-            description="Total weight of the background, as a multiple of the total weight of the labelled rows."
-        ),
-    ] = 3.0
+    ipw_clip: Annotated[float, Meta(ge=1)] = 20.0
+    background_share: Share = 0.25
+    background_rows: Count = 100_000
+    background_weight: NotNegative = 3.0
 
 
 class EvaluationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[evaluation]: how the model is evaluated."""
 
-    origins: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=12,
-            description="Number of rolling origins: earlier dates at which the recipe is also fitted, and tested on the weeks "
-            "after. 0 for none.",
-        ),
-    ] = 3
-    capacity: Annotated[
-        Count | None,
-        Meta(
-            description="Inspections for each office and UTC day. Missing: as many as were made on an average day of the test period."
-        ),
-    ] = None
-    traffic_rows: Annotated[
-        Count,
-        Meta(
-            description="Maximum number of uninspected consignments of the tested weeks that are kept for evaluation. If there are more, "
-            "a uniform sample stands for them, drawn by their identifiers."
-        ),
-    ] = 500_000
-    smallest_slice: Annotated[
-        Count,
-        Meta(
-            description="Slices with fewer labelled rows are left out. So are groups of the inspection burden with fewer consignments."
-        ),
-    ] = 50
-    largest_slices: Annotated[
-        Count, Meta(description="Maximum number of slices of one kind, largest first.")
-    ] = 12
-    name_rows: Annotated[
-        Count,
-        Meta(
-            description="Consignments of the test period, spread evenly, whose names are replaced by names of each other language."
-        ),
-    ] = 1000
+    origins: Annotated[int, Meta(ge=0, le=12)] = 3
+    capacity: Count | None = None
+    traffic_rows: Count = 500_000
+    smallest_slice: Count = 50
+    largest_slices: Count = 12
+    name_rows: Count = 1000
 
 
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All settings of a training run.
-
-    Examples
-    --------
-    >>> parse_config({"split": {"test_days": 14}}).flatten()["split.test_days"]
-    14
-    """
+    """All settings of a training run."""
 
     columns: ExtraColumns = ExtraColumns()
     history: HistoryKeys = HistoryKeys()
@@ -161,15 +101,7 @@ def hash_settings(settings: msgspec.Struct) -> str:
 
 
 def read_config(path: Path | None) -> TrainConfig:
-    """Read a configuration file; return the defaults if `path` is None.
-
-    Raises
-    ------
-    FileFault
-        If the file is missing or is not TOML.
-    UnknownName, BadSetting
-        If a table or a setting is unknown, or its value is bad.
-    """
+    """Read a configuration file, by default the defaults; `FileFault`, `UnknownName` or `BadSetting` if it is at fault."""
     if path is None:
         return TrainConfig()
     try:
@@ -186,15 +118,7 @@ def read_config(path: Path | None) -> TrainConfig:
 
 
 def parse_config(values: dict[str, Any], *, where: str = "configuration") -> TrainConfig:
-    """Build the configuration from the tables of a TOML file.
-
-    Parameters
-    ----------
-    values : dict
-        Table to setting to value; what is left out keeps its default.
-    where : str
-        Named in errors.
-    """
+    """Build the configuration from the tables of a TOML file, which errors call `where`; what is left out keeps its default."""
     _require_known(values, TrainConfig, where)
     for field in msgspec.structs.fields(TrainConfig):
         table = values.get(field.name, {})

@@ -64,7 +64,7 @@ def build_training_reference() -> list[SettingReference]:
     import msgspec
 
     from consignments.schema import describe_type
-    from training.config import TrainConfig
+    from training.config import DESCRIPTIONS, TrainConfig
 
     tables = msgspec.inspect.type_info(TrainConfig)
     defaults = TrainConfig().flatten()
@@ -74,6 +74,7 @@ def build_training_reference() -> list[SettingReference]:
         assert isinstance(table.type, msgspec.inspect.StructType)
         for field in table.type.fields:
             inner, _, meaning, _ = describe_type(field.type)
+            meaning = meaning or DESCRIPTIONS[table.name][field.name]
             name = f"{table.name}.{field.name}"
             limits = {each: getattr(inner, each, None) for each in LIMIT_WORDS}
             kind = _name_type(inner)

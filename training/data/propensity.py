@@ -9,10 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from training.arrays import Bools, Floats, Ints, Rows
 
 FOLDS = 5
 MAX_UNKNOWN_ROWS = 10_000
@@ -36,18 +34,9 @@ PARAMS = {
 
 
 def estimate_known_probability(
-    X: NDArray[np.float32],
-    known: Bools,
-    traffic: Floats,
-    day: NDArray[np.int64],
-    *,
-    seed: int,
-    jobs: int = 1,
+    X: Rows, known: Bools, traffic: Floats, day: Ints, *, seed: int, jobs: int = 1
 ) -> Floats:
-    """Estimate the probability that the result of each consignment is known, from its features; in (0, 1].
-
-    `traffic` is how many consignments a row stands for. The estimate of each UTC day comes from a model fitted on other days.
-    """
+    """Estimate from its features, in (0, 1], the probability that a consignment has a known result; `traffic` is what each stands for."""
     if not traffic.sum():
         return np.ones(len(known))
     mean = float(known.sum() / traffic.sum())
@@ -69,10 +58,7 @@ def estimate_known_probability(
 
 
 def compute_result_weights(known: Bools, logged: Floats, estimated: Floats | None) -> Floats:
-    """Compute for each known result the number of consignments it stands for, else 0; `estimated` is needed if no probability was logged.
-
-    Of two probabilities the larger is used: that of a random selection leaves out that the rules might have chosen the same row.
-    """
+    """Compute what each known result stands for, by the larger of the logged and the estimated probability; 0 without a result."""
     chance = np.where(np.isnan(logged), 0.0, logged)
     if estimated is not None:
         chance = np.maximum(chance, estimated)
@@ -80,8 +66,8 @@ def compute_result_weights(known: Bools, logged: Floats, estimated: Floats | Non
 
 
 def _fit_probability(
-    X: NDArray[np.float32], known: Bools, traffic: Floats, rows: NDArray[np.int64], seed: int
-) -> Callable[[NDArray[np.float32]], Floats]:
+    X: Rows, known: Bools, traffic: Floats, rows: Ints, seed: int
+) -> Callable[[Rows], Floats]:
     import lightgbm
 
     unknown = rows[~known[rows]]

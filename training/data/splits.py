@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.timestamps import NO_TIME, to_us
+from training.arrays import Bools, Ints
 from training.config import LABEL_DELAY_DAYS, SplitConfig
 
 OUTSIDE, TRAIN, VALIDATION, TEST = 0, 1, 2, 3
@@ -38,9 +39,9 @@ class ArrivalWindow(NamedTuple):
     begins: datetime | None = None
     ends: datetime | None = None
 
-    def select(self, received_us: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def select(self, received_us: Ints) -> Bools:
         """Select arrivals by their times in microseconds since the epoch; a missing time is in no window."""
-        inside: NDArray[np.bool_] = received_us != NO_TIME
+        inside: Bools = received_us != NO_TIME
         if self.begins is not None:
             inside &= received_us >= to_us(self.begins)
         if self.ends is not None:
@@ -81,7 +82,7 @@ class Split:
         """The three periods in the order of time."""
         return self.train, self.validation, self.test
 
-    def assign_parts(self, received_us: NDArray[np.int64]) -> NDArray[np.int8]:
+    def assign_parts(self, received_us: Ints) -> NDArray[np.int8]:
         """Assign arrivals to `TRAIN`, `VALIDATION`, `TEST` or `OUTSIDE`, by their times in microseconds since the epoch."""
         part = np.full(len(received_us), OUTSIDE, dtype=np.int8)
         for code, period in zip((TRAIN, VALIDATION, TEST), self.periods, strict=True):

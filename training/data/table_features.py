@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as parquet
-from numpy.typing import NDArray
 
 from consignments.files.part_folder import PartFolder
 from consignments.records import Consignment
@@ -33,13 +32,11 @@ from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from features.streams import FeatureChunk, FeatureInputs, TableSource, stream_features
+from training.arrays import Bools, Ints, Rows
 from training.data.data_hash import TableHash
 
 CHUNK_ROWS = 5_000
 """Consignments whose fitted features are computed at a time."""
-Bools = NDArray[np.bool_]
-Rows = NDArray[np.float32]
-Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,15 +53,12 @@ class TableFeatures:
         cls,
         inputs: FeatureInputs,
         config: FeatureConfig,
-        rows: Positions,
+        rows: Ints,
         options: ComputeOptions | None = None,
         folder: PartFolder | None = None,
         cluster: str | None = None,
     ) -> "TableFeatures":
-        """Compute the features of the consignments at some ascending positions of the table; all consignments count for history.
-
-        The folder keeps computed parts, after which an interrupted run continues; the workers of a Dask cluster need it.
-        """
+        """Compute the features of the consignments at some ascending positions of the table; all consignments count for history."""
         options, parameters = options or ComputeOptions(), FeatureParameters(config)
 
         def compute_from(first: int) -> Iterator[Rows]:
@@ -99,7 +93,7 @@ class TableFeatures:
         inputs = FeatureInputs.from_tables(tables, as_of=None if as_of is None else pd.Timestamp(as_of))
         return cls.compute(inputs, config, np.arange(len(tables.consignments)))
 
-    def get_records(self, rows: Positions) -> list[Consignment]:
+    def get_records(self, rows: Ints) -> list[Consignment]:
         """Return the consignments at some positions."""
         return to_consignments(self._rows.take(rows), self.config.build_record_type())
 
@@ -124,7 +118,7 @@ class TableFeatures:
 
 
 def read_kept_rows(
-    source: TableSource, config: FeatureConfig, rows: Positions, table: TableHash | None = None
+    source: TableSource, config: FeatureConfig, rows: Ints, table: TableHash | None = None
 ) -> pd.DataFrame:
     """Read the consignments at some ascending positions, spelled as in the order of the source, and add all rows to a hash."""
     found, start = [], 0

@@ -19,13 +19,9 @@ from consignments.errors import BadInput
 from consignments.records import Target
 from consignments.timestamps import NO_TIME, get_time_column_us, to_datetime, to_us
 from consignments.versions import select_counting_rows
-from consignments.visibility import (
-    FINAL_RESULTS,
-    compute_known_us,
-    compute_visible_us,
-    list_positive_results,
-)
+from consignments.visibility import FINAL_RESULTS, compute_known_us, compute_visible_us, list_positive_results
 from models.fitting.baselines import RandomOrder
+from training.arrays import Bools, Floats, Ints
 from training.config import TrainConfig, WeightsConfig
 from training.data.splits import (
     OUTSIDE,
@@ -38,16 +34,10 @@ from training.data.splits import (
     split_without_test,
 )
 
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True, repr=False)
 class Labels:
-    """Results known of each consignment of a table at a given time; `probability` is NaN if none was logged.
-
-    A row is `missed` if it was chosen but never presented. It is `chosen` even if no result is known yet.
-    """
+    """Results known of each consignment at a time; `missed` rows were chosen and never presented, `chosen` ones may still be without result."""
 
     known: Bools
     positive: Bools
@@ -61,7 +51,7 @@ class Labels:
         """Chosen rows that may still get a result."""
         return self.chosen & ~self.known & ~self.missed
 
-    def select_rows(self, rows: NDArray[np.int64]) -> "Labels":
+    def select_rows(self, rows: Ints) -> "Labels":
         """Return the labels of some rows."""
         return Labels(**{name: each[rows] for name, each in vars(self).items()})
 
@@ -72,11 +62,7 @@ def is_positive(result: "pd.Series", target: Target) -> Bools:
 
 
 def select_current_outcomes(outcomes: pd.DataFrame, by_us: int) -> pd.DataFrame:
-    """Select the current outcome of each consignment at a given time; rows that became visible later are ignored.
-
-    Of several visible rows the last by (`known_at`, `recorded_at`, `sequence`) is current. For `missed` and `pending` rows
-    the time of inspection or selection replaces `known_at`.
-    """
+    """Select of each consignment the last outcome that was visible at a time, by `known_at`, `recorded_at` and `sequence`."""
     seen = outcomes[compute_visible_us(outcomes) <= by_us]
     order = [compute_known_us(seen), get_time_column_us(seen, "recorded_at")]
     if "sequence" in seen:
@@ -111,7 +97,7 @@ def get_labels_as_of(
     )
 
 
-def _find_chosen_us(outcomes: pd.DataFrame) -> NDArray[np.int64]:
+def _find_chosen_us(outcomes: pd.DataFrame) -> Ints:
     """Return when it was known that a consignment was chosen, which is long before its result."""
     selected = get_time_column_us(outcomes, "selected_at")
     chosen = np.where(selected == NO_TIME, get_time_column_us(outcomes, "inspected_at"), selected)
@@ -144,11 +130,7 @@ def get_true_labels(consignment_id: "pd.Series", truth: pd.DataFrame, target: Ta
 
 
 def compute_inverse_propensity(probability: Floats, clip: float = np.inf) -> Floats:
-    """Compute the inverse of logged selection probabilities, at most `clip`; without one a row stands for itself alone.
-
-    That is correct if rows were drawn from what was not chosen otherwise (Horvitz and Thompson 1952, the unlogged ones as a stratum taken
-    with certainty).
-    """
+    """Compute inverse selection probabilities, at most `clip`; a row without one stands for itself (Horvitz and Thompson 1952)."""
     weight: Floats = np.minimum(np.where(np.isnan(probability), 1.0, 1.0 / probability), clip)
     return weight
 
@@ -170,15 +152,10 @@ class TrafficSample(NamedTuple):
     in any order of the rows. `even` marks a uniform sample of the traffic of the periods, inspected or not.
     """
 
-    rows: NDArray[np.int64]
+    rows: Ints
     stands_for: Floats
     even: Bools
     of: int
-
-    @classmethod
-    def create_whole(cls, rows: int) -> "TrafficSample":
-        """Create the sample that has all rows of a table."""
-        return cls(np.arange(rows), np.ones(rows), np.ones(rows, dtype=bool), rows)
 
     @property
     def is_drawn(self) -> bool:
@@ -213,10 +190,7 @@ HeldOut = Literal["validation and test", "validation", "nothing"]
 
 @dataclass(frozen=True, repr=False)
 class ObservedTables:
-    """Tables that a training run may read, as they were visible at a date; background is drawn from the `offered` rows only.
-
-    `sample` is what the consignments stand for, if they are the rows that were kept of a larger table.
-    """
+    """Tables that a training run may read, as they were visible at a date; background is drawn from the `offered` rows only."""
 
     consignments: pd.DataFrame
     outcomes: pd.DataFrame
@@ -227,7 +201,9 @@ class ObservedTables:
     @property
     def kept(self) -> TrafficSample:
         """The sample that the consignments are, which may be whole."""
-        return self.sample or TrafficSample.create_whole(len(self.consignments))
+        rows = len(self.consignments)
+        whole = TrafficSample(np.arange(rows), np.ones(rows), np.ones(rows, dtype=bool), rows)
+        return self.sample or whole
 
 
 @dataclass(frozen=True, repr=False)
@@ -277,10 +253,6 @@ class DataSet:
             background=self.background[rows],
             weight=self.weight[rows],
         )
-
-    def reweight(self, config: WeightsConfig) -> "DataSet":
-        """Return the same rows with the weights of another configuration."""
-        return replace(self, weight=compute_fitting_weights(self.part, self.labels, self.background, config))
 
 
 def build_data_set(
@@ -352,10 +324,7 @@ def _observe_rows(observed: ObservedTables, target: Target, moment: datetime) ->
 def select_counted_consignments(
     frame: pd.DataFrame, outcomes: pd.DataFrame | None, moment: datetime | None = None
 ) -> Bools:
-    """Select one row of each consignment: the version on which the decision was made, unless its sender withdrew it before one.
-
-    Of the columns, those of the order are enough. What came or happened after `moment` is ignored.
-    """
+    """Select one row of each consignment: the version on which the decision was made, unless its sender withdrew it before one."""
     decided, withdrawn = _select_versions(frame, outcomes, moment)
     return decided & ~withdrawn
 
@@ -363,10 +332,7 @@ def select_counted_consignments(
 def _select_versions(
     frame: pd.DataFrame, outcomes: pd.DataFrame | None, moment: datetime | None
 ) -> tuple[Bools, Bools]:
-    """Select the versions on which a decision was made, and the rows that were withdrawn although nobody had chosen them.
-
-    If a consignment was chosen, its version was received before that: what an amendment corrects afterwards was not known.
-    """
+    """Select the versions received before their consignment was chosen, and the rows that were withdrawn although nobody had chosen them."""
     moment_us = None if moment is None else to_us(moment)
     chosen = pd.Series(dtype=np.int64)
     if outcomes is not None:

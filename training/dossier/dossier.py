@@ -1,7 +1,4 @@
-"""The dossier of a version: what is known, what a person must add, and the sections of public forms that each field answers.
-
-`fields.toml` names everything: fields, tables, columns, formats. The built document is plain data; page and JSON show the same.
-"""
+"""The dossier of a version: what is known, what a person must add, and the sections of public forms that each field answers."""
 
 import json
 import math
@@ -20,14 +17,13 @@ from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from consignments.records import TARGET_NAMES
 from training.dossier import tables
 from training.dossier.evidence import DossierEvidence, Row
-from training.evaluation.estimate import Estimate
+from training.evaluation.estimate import ENDS, Estimate
 from training.reporting.html import create_environment
 
 FORMAT_VERSION = 2
 MAX_ANSWERS_BYTES = 1_000_000
 MAX_SHOWN_ROWS = 30
 """Rows of a table on the page; the JSON has all."""
-ENDS = ("", "_low", "_high")
 NO_ANSWERS: Mapping[str, str] = {}
 NOT_SHOWN = "Too few results carry an estimate. More inspections must be recorded before one may be shown."
 SHORT_FORMS = {"annex_iv": "Annex IV", "aia": "AIA", "atrs": "ATRS", "model_card": "Model card"}

@@ -10,7 +10,7 @@ from models.signatures.key_holders import Approvers
 from models.signatures.signed_record import SignedRecord
 from training.config import CONFIG_FILE, TrainConfig, parse_config_json
 from training.evaluation.stored_scores import RecipeEvaluation
-from training.gate.rules import RuleResult
+from training.gate.report import GateReport
 from training.promotion.compared_versions import fetch_training_evidence
 from training.promotion.evidence import EvidenceOptions, compute_figures, review_version
 from training.reporting.tables import parse_table
@@ -43,7 +43,7 @@ class DossierEvidence:
     config: TrainConfig | None
     tables: Mapping[str, Sequence[Row]]
     recipe: RecipeEvaluation | None
-    gate: Mapping[str, RuleResult]
+    gate: GateReport
     records: Sequence[SignedRecord]
     approvers: Approvers
     settings: Sequence[ServiceSetting] = ()
@@ -84,10 +84,7 @@ class DossierEvidence:
 def gather_dossier_evidence(
     registry: Registry, version: ModelVersion, approvers: Approvers, settings: Sequence[ServiceSetting] = ()
 ) -> DossierEvidence:
-    """Gather everything that is known of a version, and change nothing.
-
-    An altered bundle is refused, and so is a broken chain of promotion records: no document describes such a model.
-    """
+    """Gather everything that is known of a version, and change nothing."""
     fits = registry.fetch_fits(version)
     run = fetch_training_evidence(registry, version, fits.served, approvers)
     config, figures = run.files.get(CONFIG_FILE), compute_figures(run)
@@ -101,7 +98,7 @@ def gather_dossier_evidence(
         config=None if config is None else parse_config_json(config, where=CONFIG_FILE),
         tables=tables,
         recipe=None if figures is None else figures.recipe,
-        gate=review_version(registry, version, EvidenceOptions(approvers)).rules,
+        gate=review_version(registry, version, EvidenceOptions(approvers)),
         records=registry.list_signed_records(version.name),
         approvers=approvers,
         settings=tuple(settings),

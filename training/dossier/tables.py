@@ -15,12 +15,10 @@ from models.traffic_profile import ReferenceProfile
 from training.config import TrainConfig
 from training.dossier.evidence import DossierEvidence, Row
 from training.evaluation.estimate import Estimate, describe_estimate
-from training.evaluation.metrics import describe_counts
+from training.evaluation.metrics import AREA_METRICS, METRIC_TITLES, describe_counts
 from training.evaluation.stored_scores import RecipeEvaluation
 from training.evaluation.traffic import SHARES
-from training.gate.rules import RuleResult
 from training.monitoring.drift_measures import LIMITS
-from training.reporting.html import AREA_METRICS, HEADLINE
 
 Rows = Iterable[Row]
 
@@ -156,7 +154,7 @@ def list_metrics(recipe: RecipeEvaluation) -> Rows:
     found = recipe.model.metrics
     return [
         {"metric": title} | _describe_fully(found[name], format_number if name in AREA_METRICS else None)
-        for name, title in HEADLINE.items()
+        for name, title in METRIC_TITLES.items()
         if name in found and name != CALIBRATION
     ]
 
@@ -198,14 +196,6 @@ def list_inspected_share(recipe: RecipeEvaluation) -> Rows:
     share = next(row["labelled_share"] for row in recipe.model.capacity if row["capacity"] == "1pct")
     text = f"{format_percent(float(share))} of the top 1 % of traffic was inspected and has a result. The rest is estimated."
     return [{"text": text}]
-
-
-def list_gate(rules: Mapping[str, RuleResult]) -> Rows:
-    """List every rule of the gate with its result, as of now."""
-    return [
-        {"rule": name, "result": RESULTS[rule.held], "found": rule.found, "expected": rule.expected}
-        for name, rule in rules.items()
-    ]
 
 
 def list_approval_rules(rules: Mapping[str, Row]) -> Rows:

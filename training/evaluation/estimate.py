@@ -9,14 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.formats import format_count, format_number, format_percent
+from training.arrays import Floats
 from training.data.training_set import compute_effective_sample_size
 
-Floats = NDArray[np.float64]
-
 INTERVAL_QUANTILES = (0.025, 0.975)
+ENDS = ("", "_low", "_high")
+"""Endings of the names of a value and its interval."""
 MIN_EFFECTIVE_FINDS = 10
 """Effective known finds below which an estimate is not shown as a number."""
 MAX_SHOWN_WIDTH = 0.5
@@ -64,7 +64,7 @@ class Estimate:
 
     def list_ends(self) -> tuple[tuple[str, float], ...]:
         """Return the value and both ends, each with the ending of its name."""
-        return ("", self.value), ("_low", self.low), ("_high", self.high)
+        return tuple(zip(ENDS, (self.value, self.low, self.high), strict=True))
 
     def to_columns(self, name: str) -> dict[str, float | str]:
         """Return the value and both ends as columns of a table, NaN if they may not be shown."""
@@ -117,15 +117,7 @@ def attach_finds(estimate: Estimate, weights: Floats, *, is_share: bool = True) 
 
 
 def describe_estimate(estimate: Estimate, form: Callable[[float], str] | None = None) -> str:
-    """Return an estimate in words: the value, its interval and what it rests on; else why it is not shown.
-
-    Without `form` a share is written as a percentage.
-
-    Examples
-    --------
-    >>> describe_estimate(Estimate(0.453, 0.38, 0.53, effective=41.2, largest=0.06, known=60))
-    '45.3 % (38.0 to 53.0; 41 effective results, the largest counts 6 %)'
-    """
+    """Return an estimate in words: the value, its interval and what it rests on; else why it is not shown."""
     if not estimate.is_shown:
         return estimate.explain_missing()
     form = form or (format_percent if estimate.is_share else format_number)
@@ -137,13 +129,7 @@ def describe_estimate(estimate: Estimate, form: Callable[[float], str] | None = 
 
 
 def describe_support(estimate: Estimate) -> str:
-    """Return on how many results an estimate rests, and the weight of the largest.
-
-    Examples
-    --------
-    >>> describe_support(Estimate(0.453, 0.38, 0.53, effective=331.0, largest=0.003, known=331))
-    '331 effective results, the largest counts < 1 %'
-    """
+    """Return on how many results an estimate rests, and the weight of the largest."""
     largest = "< 1 %" if 0 < estimate.largest < 0.005 else f"{100 * estimate.largest:.0f} %"
     return f"{format_count(round(estimate.effective), 'effective result')}, the largest counts {largest}"
 

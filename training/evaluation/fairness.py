@@ -15,8 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.spec import Spec
+from training.arrays import Floats, Rows
 from training.config import EvaluationConfig
-from training.evaluation.estimate import Estimate
+from training.evaluation.estimate import ENDS, Estimate
 from training.evaluation.finds import KnownFinds, RankedTraffic
 from training.evaluation.traffic import AT_CAPACITY, ScoredPeriod
 
@@ -32,7 +33,7 @@ COLUMNS = (
     "consignments",
     "chosen",
     "known",
-    *(f"{name}{end}" for name in MEASURES for end in ("", "_low", "_high")),
+    *(f"{name}{end}" for name in MEASURES for end in ENDS),
 )
 """Columns of the table, the same in every run."""
 ADDRESS_KIND_FEATURES = {
@@ -41,11 +42,10 @@ ADDRESS_KIND_FEATURES = {
 }
 BUSINESS_FEATURE = "parties.consignee_business"
 
-Floats = NDArray[np.float64]
 Row = dict[str, float | str]
 
 
-def classify_consignee(X: NDArray[np.float32], spec: Spec) -> NDArray[np.object_]:
+def classify_consignee(X: Rows, spec: Spec) -> NDArray[np.object_]:
     """Classify the consignee of each row by its features; the type of address comes before the type of person."""
     business = X[:, spec.get_column(BUSINESS_FEATURE)]
     kind = np.select([business == 1.0, business == 0.0], ["business", "person"], "").astype(object)

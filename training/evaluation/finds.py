@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import gammaincinv, ndtri
 
+from training.arrays import Bools, Floats, Ints
 from training.config import EvaluationConfig
 from training.data.training_set import compute_effective_sample_size
 from training.evaluation.estimate import INTERVAL_QUANTILES, Estimate, attach_finds
@@ -27,10 +27,6 @@ from training.evaluation.traffic import (
     index_office_days,
     select_at_capacity,
 )
-
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 MAX_MULTIPLE = 2.0
 """Largest weight of a find, as a multiple of the mean weight."""
@@ -167,10 +163,7 @@ class KnownFinds:
         return self.estimate_share(self.values[name], factor)
 
     def estimate_share(self, values: Floats, least_factor: float = 1.0) -> Estimate:
-        """Estimate the weighted mean of values of the finds, 0 to 1.
-
-        The interval adds, in squares, how far the least and the most that the finds may stand for move the mean.
-        """
+        """Estimate the weighted mean of values of the finds, 0 to 1."""
         found = estimate_mean(self.weight, values, self.day, SHARE_ENDS)
         least, most = (
             estimate_mean(each, values, self.day, SHARE_ENDS).value for each in (self.stands_for, self.most)

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from consignments.records import Consignment
@@ -23,6 +22,7 @@ from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from consignments.visibility import FINAL_RESULTS, compute_visible_us
 from features.batch import ComputeOptions, FeatureMatrix, FeatureParameters, Progress, get_sequence
 from features.streams import FeatureInputs, SelectedRows, stream_features
+from training.arrays import Bools, Floats, Ints, Rows
 from training.evaluation.traffic import ScoredPeriod
 
 PROBE_ROWS = 1000
@@ -34,10 +34,6 @@ MAX_COMPARED_ROWS = 20_000
 CONFIDENCE = 1.96
 """Standard errors below the value at the lower end of a 95 % interval."""
 
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Rows = NDArray[np.float32]
 Row = dict[str, float | str]
 
 BOUNDS = {

@@ -9,18 +9,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from consignments.errors import UnknownName
 from consignments.records import Target
 from models.formats import format_number
+from training.arrays import Bools, Floats
 from training.config import EvaluationConfig
 from training.evaluation.estimate import Estimate, attach_finds
 from training.evaluation.finds import FindCounts, KnownFinds, RankedTraffic
 from training.evaluation.traffic import AT_CAPACITY, SHARES, ScoredPeriod
 
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
 Row = dict[str, float | str]
 
 PRIMARY_MEASURE = "recall_averaged"
@@ -34,6 +32,19 @@ RANKING_METRICS = (
 )
 LOGGED_METRICS = (*RANKING_METRICS, CALIBRATION_RATIO)
 """Metrics that MLflow gets."""
+METRIC_TITLES = {
+    "recall_averaged": "Recall, averaged over capacities of 0.2 to 5 % of traffic",
+    "roc_auc": "Area under the ROC curve",
+    "average_precision": "Average precision",
+    **{f"precision_at_{name}": f"Precision at {name.replace('pct', ' %')} of traffic" for name in SHARES},
+    **{f"recall_at_{name}": f"Recall at {name.replace('pct', ' %')} of traffic" for name in SHARES},
+    "precision_at_capacity": "Precision at the daily capacity of each office",
+    "recall_at_capacity": "Recall at the daily capacity of each office",
+    "calibration_ratio": "Calibration ratio: predicted over observed positives",
+}
+"""Metrics of a page, in its order."""
+AREA_METRICS = frozenset({"roc_auc", "average_precision", "calibration_ratio"})
+"""Metrics that are not shares."""
 SLICE_METRICS = ("recall_at_1pct", "precision_at_1pct", "roc_auc", CALIBRATION_RATIO)
 SLICE_MEASURE = "roc_auc"
 SLICE_COLUMNS = (
@@ -52,15 +63,7 @@ COUNTED_TARGETS: dict[Target, tuple[str, str]] = {
 
 
 def describe_counts(sides: Mapping[str, FindCounts], target: Target) -> str:
-    """Return the counted finds in words, before any estimate.
-
-    Examples
-    --------
-    >>> one = FindCounts(16, {"1pct": 4.0, "capacity": 5.0}, 16.0, 0.0625)
-    >>> other = FindCounts(16, {"1pct": 3.0, "capacity": 6.0}, 16.0, 0.0625)
-    >>> describe_counts({"version 1": one, "version 3": other}, "nps")
-    'Of 16 known NPS, version 1 ranks 5 within capacity, version 3 ranks 6 (top 1 %: 4 and 3).'
-    """
+    """Return the counted finds in words, before any estimate."""
     known = next(iter(sides.values())).known
     found = [[round(side.found[place], 1) for place in (AT_CAPACITY, "1pct")] for side in sides.values()]
     ranked = [

@@ -12,7 +12,6 @@ from importlib.resources import files
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from consignments.records import Consignment
 from features.batch import BATCH_KEY
@@ -24,6 +23,7 @@ from features.parties import classify_party, is_filler
 from features.pipeline import Pipeline
 from features.table import SIDES
 from models.risk_model import RiskModel
+from training.arrays import Floats, Ints, Rows
 
 NAMES: Mapping[str, list[str]] = tomllib.loads(
     files(__package__).joinpath("invented_names.toml").read_text(encoding="utf-8")
@@ -37,7 +37,6 @@ MAX_CODED_SHARE = 0.5
 COLUMNS = ("language", "rows", "moved", "move_mean", "move_95pct", "move_largest")
 """Columns of the table, the same in every run."""
 
-Rows = NDArray[np.float32]
 Row = dict[str, float | str]
 
 
@@ -111,7 +110,7 @@ def find_worst_move(rows: Iterable[Row]) -> float:
     )
 
 
-def sample_evenly(rows: int, most: int) -> NDArray[np.int64]:
+def sample_evenly(rows: int, most: int) -> Ints:
     """Choose the positions of at most `most` rows, spread evenly."""
     return np.linspace(0, rows - 1, min(rows, most)).astype(np.int64)
 
@@ -125,14 +124,8 @@ def _recompute_features(pipeline: Pipeline, records: Sequence[Consignment], scor
     return X
 
 
-def _build_row(language: str, move: NDArray[np.float64]) -> Row:
-    figures = dict.fromkeys(COLUMNS[2:], np.nan)
+def _build_row(language: str, move: Floats) -> Row:
+    figures = [np.nan] * 4
     if len(move):
-        values = (
-            float((move > 0).mean()),
-            float(move.mean()),
-            float(np.quantile(move, 0.95)),
-            float(move.max()),
-        )
-        figures = dict(zip(figures, values, strict=True))
-    return {"language": language, "rows": len(move), **figures}
+        figures = [(move > 0).mean(), move.mean(), np.quantile(move, 0.95), move.max()]
+    return dict(zip(COLUMNS, (language, len(move), *map(float, figures)), strict=True))

@@ -1,27 +1,28 @@
-"""The out-of-time scores of the deployed fits: one table that every figure of the deployed recipe is computed from.
-
-A run stores the table. Training, gate, dossier and comparison call `evaluate_recipe` on it, in memory or as read from its file,
-and get the same figures.
-"""
+"""The out-of-time scores of the deployed fits: one table that every figure of the deployed recipe is computed from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from hashlib import sha256
 from io import BytesIO
-from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
 import pandas as pd
 
 from consignments.errors import BadInput
+from consignments.records import Target
+from models.formats import format_number, format_points
 from training.config import EvaluationConfig
+from training.evaluation.estimate import Estimate, describe_estimate
 from training.evaluation.metrics import (
+    METRIC_TITLES,
     PRIMARY_MEASURE,
     RANKING_METRICS,
     Evaluation,
     PairedEvaluation,
+    describe_counts,
+    estimate_difference,
     evaluate,
     evaluate_pair,
 )
@@ -59,11 +60,6 @@ class StoredScores:
     of its window a row stands for, `weight` how many a result stands for, 0 without one; it is `guessed` if it rests on no logged
     probability. `rank` is that of the model, 0 to 1 in its window, higher is riskier, `baseline_NAME` that of a baseline; `probability`
     is what this fit would have served, NaN if none, and `true_positive` the truth, missing without one.
-
-    Raises
-    ------
-    BadInput
-        If a column is missing or holds something else.
     """
 
     def __init__(self, frame: pd.DataFrame, content: bytes | None = None) -> None:
@@ -72,21 +68,13 @@ class StoredScores:
         self._content = content
 
     @classmethod
-    def read(cls, path: Path) -> "StoredScores":
-        """Read the table of a run."""
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise _build_fault("cannot be read", str(path), error.strerror or "", FILE) from error
-        return cls.from_bytes(content, where=str(path))
-
-    @classmethod
     def from_bytes(cls, content: bytes, where: str = "stored scores") -> "StoredScores":
         """Read the table from the bytes of its file; `where` is named in errors."""
         try:
             frame = pd.read_parquet(BytesIO(content))
         except (OSError, ValueError) as error:
-            raise _build_fault("cannot be read", where, str(error), FILE) from error
+            expected = "the file scores/deployed.parquet of a training run"
+            raise _build_fault("cannot be read", where, str(error), expected) from error
         return cls(frame, content)
 
     @cached_property
@@ -97,16 +85,6 @@ class StoredScores:
         buffer = BytesIO()
         self.frame.to_parquet(buffer, index=False)
         return buffer.getvalue()
-
-    @property
-    def sha256(self) -> str:
-        """The SHA-256 of the table's file."""
-        return sha256(self.content).hexdigest()
-
-    def write(self, path: Path) -> None:
-        """Write the table as a Parquet file; its folder is created."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(self.content)
 
     @property
     def baselines(self) -> list[str]:
@@ -197,9 +175,6 @@ def evaluate_recipe(stored: StoredScores, config: EvaluationConfig) -> RecipeEva
     return evaluate_all(False, evaluate_all(True) if stored.has_truth else None)
 
 
-FILE = "the file scores/deployed.parquet of a training run"
-
-
 def _build_fault(what: str, where: str, got: str, expected: str) -> BadInput:
     todo = "take the file from the run again, or train again"
     return BadInput(f"the stored scores {what}", where=where, got=got, expected=expected, todo=todo)
@@ -221,3 +196,42 @@ def _check_columns(frame: pd.DataFrame) -> None:
             got = f"{values.dtype}, {int(values.isna().sum())} missing"
             where = f"stored scores, {name}"
             raise _build_fault("do not hold what a column should", where, got, f"a {kind} in every row")
+
+
+SIGN_NAMES: dict[int, Literal["better", "unclear", "worse"]] = {1: "better", 0: "unclear", -1: "worse"}
+RULES = "rules"
+RULE_PRIOR_SENTENCE = "The trees start from the score of the fixed rules, so the model holds what the rules know and adds to it."
+
+
+@dataclass(frozen=True)
+class EvaluationVerdict:
+    """The verdict of a run."""
+
+    name: Literal["better", "unclear", "worse"]
+    sentences: tuple[str, ...]
+
+
+def judge_recipe(recipe: RecipeEvaluation, target: Target) -> EvaluationVerdict:
+    """Compare the deployed recipe with its strongest baseline by inspection results, and write the verdict."""
+    model, rival = recipe.model, recipe.rival
+    gain = estimate_difference(model, recipe.baselines[rival], PRIMARY_MEASURE)
+    name = SIGN_NAMES[gain.sign if gain.is_shown else 0]
+    # The rules are what an operation would have without a model.
+    known = {"the model": model.counts, "the fixed rules": recipe.baselines[RULES].counts}
+    if rival != RULES:
+        known[f"the strongest baseline ({rival.replace('_', ' ')})"] = recipe.baselines[rival].counts
+    sentences = [
+        describe_counts(known, target),
+        f"{METRIC_TITLES[PRIMARY_MEASURE]}: {describe_estimate(model[PRIMARY_MEASURE])}. {_describe_gain(name, gain, rival)}",
+        RULE_PRIOR_SENTENCE,
+    ]
+    return EvaluationVerdict(name, tuple(sentences))
+
+
+def _describe_gain(name: str, gain: Estimate, rival: str) -> str:
+    compared = f"the strongest baseline ({rival.replace('_', ' ')})"
+    if not gain.is_shown:
+        return f"It is not known whether the model is better than {compared}: {gain.explain_missing()}."
+    words = {"better": "is better than", "unclear": "does not differ clearly from", "worse": "is worse than"}
+    low, high = (format_number(100 * end, "+") for end in (gain.low, gain.high))
+    return f"The model {words[name]} {compared}: {format_points(gain.value)} ({low} to {high})."

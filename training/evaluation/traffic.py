@@ -1,7 +1,4 @@
-"""The consignments of a period with their scores and labels, slices of them, and the inspection capacity.
-
-Capacity is a share of all traffic, or a number of inspections for each office and UTC day.
-"""
+"""The consignments of a period with their scores and labels, slices of them, and the inspection capacity."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,10 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
+from training.arrays import Bools, Floats, Ints
 from training.config import EvaluationConfig
-
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
 
 SLICES = {
     "channel": "channel",
@@ -41,7 +36,7 @@ class ScoredPeriod:
     """
 
     score: Floats
-    day: NDArray[np.int64]
+    day: Ints
     office: NDArray[np.object_]
     labelled: Bools
     positive: Bools
@@ -92,9 +87,7 @@ class ScoredPeriod:
         return replace(self, slices={}, **{name: each[rows] for name, each in arrays.items()})
 
 
-def extract_texts(
-    frame: pd.DataFrame, column: str, rows: NDArray[np.int64] | None = None
-) -> NDArray[np.object_]:
+def extract_texts(frame: pd.DataFrame, column: str, rows: Ints | None = None) -> NDArray[np.object_]:
     """Return a column of codes as strings, empty if missing or if there is no such column."""
     if column not in frame:
         return np.full(len(frame) if rows is None else len(rows), "", dtype=object)
@@ -102,9 +95,7 @@ def extract_texts(
     return values.astype(object).where(values.notna(), "").to_numpy(dtype=object)
 
 
-def extract_slices(
-    frame: pd.DataFrame, rows: NDArray[np.int64] | None = None
-) -> dict[str, NDArray[np.object_]]:
+def extract_slices(frame: pd.DataFrame, rows: Ints | None = None) -> dict[str, NDArray[np.object_]]:
     """Return the values of each kind of slice for which the table has a column; rows as in `extract_texts`."""
     return {kind: extract_texts(frame, column, rows) for kind, column in SLICES.items() if column in frame}
 
@@ -136,16 +127,14 @@ def compute_capacity_shares(traffic: ScoredPeriod, config: EvaluationConfig) -> 
     }
 
 
-def index_office_days(office: NDArray[np.object_], day: NDArray[np.int64]) -> NDArray[np.int64]:
+def index_office_days(office: NDArray[np.object_], day: Ints) -> Ints:
     """Number the pairs of office and UTC day; (n,) of each gives (n,)."""
     offices, _ = pd.factorize(office)
     days, known = pd.factorize(day)
     return offices.astype(np.int64) * len(known) + days
 
 
-def select_at_capacity(
-    group: NDArray[np.int64], cell: NDArray[np.int64], capacity: float, traffic: Floats | None = None
-) -> Floats:
+def select_at_capacity(group: Ints, cell: Ints, capacity: float, traffic: Floats | None = None) -> Floats:
     """Compute the part of each consignment that is selected if each office takes its top scores of each UTC day."""
     order = np.lexsort((group, cell))
     tie = np.concatenate([[True], (np.diff(cell[order]) != 0) | (np.diff(group[order]) != 0)])

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from consignments.records import Target
 from consignments.timestamps import get_time_column_us, to_us
@@ -28,6 +27,7 @@ from models.fitting.baselines import fit_baselines
 from models.fitting.linear import sample_negatives
 from models.formats import format_count
 from models.risk_model import RiskModel
+from training.arrays import Bools, Floats, Ints
 from training.config import EvaluationConfig, TrainConfig
 from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION, ArrivalWindow, Period
 from training.data.training_set import (
@@ -64,17 +64,11 @@ from training.fitting.rolling_origin import MIN_POSITIVES, compute_shares_above
 
 RECALLS = ("recall_at_1pct", "recall_at_5pct")
 """Metrics in the tables of dates and ages."""
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-Positions = NDArray[np.int64]
 Row = dict[str, Any]
 
 
 class TrainingData(NamedTuple):
-    """All data sets of a training run: `final` has every label known at `as_of`, `origins` those of earlier dates, the latest first.
-
-    The test period of a data set of an earlier date is the window after it.
-    """
+    """All data sets of a training run: `final` has every label known at `as_of`, `origins` those of earlier dates, each tested on the window after it."""
 
     evaluation: DataSet
     final: DataSet
@@ -160,7 +154,7 @@ class OriginFit(Fit):
     model: RiskModel | None = None
 
     @property
-    def tested(self) -> Positions:
+    def tested(self) -> Ints:
         """Positions of its window's traffic in the table."""
         return np.flatnonzero(self.data.part == TEST)
 
@@ -179,10 +173,7 @@ class OriginFit(Fit):
 
 @dataclass(frozen=True)
 class DeployedResult:
-    """Evaluation of the recipe as deployed: the scores of all windows, every figure, tables by date and by age of the model.
-
-    `sentences` describe which fits were tested on which weeks; `latest` was tested on the latest window.
-    """
+    """Evaluation of the recipe as deployed: scores of all windows, figures, tables by date and by age of the model; `latest` has the latest window."""
 
     stored: StoredScores
     recipe: RecipeEvaluation
@@ -199,10 +190,7 @@ def fit_at_dates(
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> tuple[list[OriginFit], Fit]:
-    """Fit the recipe at each earlier date, the latest first, and on every label known today; only the latter has all windows.
-
-    If no earlier date can be evaluated, the evaluation fit is the only origin. The fits do not depend on `jobs`.
-    """
+    """Fit the recipe at each earlier date, the latest first, and on every label known today; without dates the evaluation fit is the only origin."""
     later = _mark_tested(data)
     if not data.origins:
         later |= data.evaluation.part == VALIDATION
@@ -236,7 +224,7 @@ def _fit_origin(data: TrainingData, place: int, recipe: Recipe, matrix: FeatureM
     return _score_windows(fit, windows, recipe.config.model.seed).keep_rows(keep)
 
 
-def _score_windows(fit: Fit, windows: Sequence[Positions], seed: int) -> OriginFit:
+def _score_windows(fit: Fit, windows: Sequence[Ints], seed: int) -> OriginFit:
     """Score windows with a fit, and the first of them, its own, with baselines."""
     at = [np.searchsorted(fit.matrix.rows, window) for window in windows]
     raw = tuple(fit.trees.predict_raw(fit.matrix.X[places]) for places in at)
@@ -244,7 +232,7 @@ def _score_windows(fit: Fit, windows: Sequence[Positions], seed: int) -> OriginF
     return OriginFit(fit.data, fit.matrix, fit.fitted, fit.trees, fit.linear, raw, baselines)
 
 
-def score_baselines(fit: Fit, rows: Positions, seed: int) -> dict[str, Floats]:
+def score_baselines(fit: Fit, rows: Ints, seed: int) -> dict[str, Floats]:
     """Fit the baselines on the training rows of a fit, and score the consignments at some positions with each."""
     parts, at = SplitFeatures(fit.data, fit.matrix), np.searchsorted(fit.matrix.rows, rows)
     train = np.flatnonzero(parts.select_fitting_rows(TRAIN))
@@ -268,7 +256,7 @@ def collect_unseen(
     return found[::-1]
 
 
-def _weigh_window(parts: SplitFeatures, rows: Positions, seed: int) -> Floats:
+def _weigh_window(parts: SplitFeatures, rows: Ints, seed: int) -> Floats:
     inside = np.isin(parts.rows, rows, assume_unique=True)
     arrived = parts.data.observed.kept.stands_for[parts.rows]
     return parts.estimate_result_weights(inside, seed, arrived)[inside]
@@ -277,10 +265,7 @@ def _weigh_window(parts: SplitFeatures, rows: Positions, seed: int) -> Floats:
 def calibrate_origins(
     fits: Sequence[OriginFit], config: TrainConfig, validation: UnseenScores
 ) -> list[OriginFit]:
-    """Calibrate each fit as it would have been served at its date, from results that were settled then.
-
-    If earlier windows have too few results, the scores of validation by the evaluation fit calibrate the latest one.
-    """
+    """Calibrate each fit as it would have been served at its date, from results settled then; `validation` calibrates the latest if they are too few."""
     found = []
     for place, fit in enumerate(fits):
         # Of later arrivals only the quick results were known, which are mostly clear.
@@ -320,11 +305,7 @@ def evaluate_deployed(
     config: EvaluationConfig,
     true_labels: Labels | None = None,
 ) -> DeployedResult:
-    """Evaluate fits of earlier dates on their windows, each ranked separately, with the labels known today in `parts`.
-
-    `fits` has the latest first, and `weights`, what each result of a window stands for, the earliest. `true_labels` is the truth of a
-    simulated world, of the whole table.
-    """
+    """Evaluate fits, the latest first, on their windows with the labels known today; `weights` of the results have the earliest window first."""
     windows = [
         _build_window(fit, parts, weight, true_labels)
         for fit, weight in zip(fits[::-1], weights, strict=True)

@@ -151,10 +151,7 @@ def run_ablation(
     names: Sequence[str] = (GROUPS,),
     progress: Progress | None = None,
 ) -> list[Row]:
-    """Fit at every origin without each of some features or groups, and return the loss of each in rank score and recall.
-
-    `left_out` is its name, `kind` says if it is a feature, a group or a history key.
-    """
+    """Fit at every origin without each of some features or groups, and return the loss of each in rank score and recall."""
     whole = evaluate_origins(origins, config.model, config.weights)
     rows, spec = list[Row](), origins[0].spec
     chosen, groups, by_group = (
@@ -185,10 +182,7 @@ def search(
     name: str,
     progress: Progress | None = None,
 ) -> tuple[TrainConfig, list[Row]]:
-    """Search with Optuna's tree-structured Parzen estimator; return the best configuration, and a row for each trial.
-
-    A search continues under its name.
-    """
+    """Search with Optuna's tree-structured Parzen estimator; return the best configuration, and a row for each trial."""
     import optuna
 
     check_start(config)

@@ -12,7 +12,6 @@ from itertools import chain
 from typing import NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from consignments.records import Consignment
@@ -26,16 +25,14 @@ from models.fitting.boosting import LabelledRows, grow_trees
 from models.fitting.linear import LogisticRegression
 from models.risk_model import RiskModel
 from models.trees import Trees
+from training.arrays import Bools, Floats, Ints, Rows
 from training.config import TrainConfig
 from training.data.propensity import compute_result_weights, estimate_known_probability
-from training.data.splits import TEST, TRAIN, VALIDATION
+from training.data.splits import TRAIN, VALIDATION
 from training.data.training_set import DataSet
 from training.evaluation.traffic import extract_texts
 from training.fitting.rolling_origin import TEXT_SCORE, compute_text_scores
 
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-Positions = NDArray[np.int64]
 T = TypeVar("T")
 ALONE = ComputeOptions()
 """One thread, no progress."""
@@ -44,7 +41,7 @@ ALONE = ComputeOptions()
 class FeatureSource(Protocol):
     """Source of the features of a data set: computed from tables, or kept as they were at the time."""
 
-    def get_records(self, rows: Positions) -> list[Consignment]:
+    def get_records(self, rows: Ints) -> list[Consignment]:
         """Return the consignments at some positions of the table."""
 
     def build_matrix(
@@ -107,7 +104,7 @@ class CalibratedFit(Fit):
 class UnseenScores(NamedTuple):
     """Raw scores of rows by a fit that was not trained on them, what each known result stands for, and a uniform sample of them."""
 
-    rows: Positions
+    rows: Ints
     raw: Floats
     weight: Floats
     even: Bools
@@ -120,10 +117,7 @@ def fit_recipe(
     known: FeatureMatrix | None = None,
     options: ComputeOptions = ALONE,
 ) -> Fit:
-    """Learn text weights and norms, compute the features of the data and of `also` with them, and grow trees on the training rows.
-
-    Features that no fit changes are copied from `known`. The number of jobs changes no bit.
-    """
+    """Learn text weights and norms, compute the features of the data and of `also`, and grow trees; unchanged features are copied from `known`."""
     source, config = recipe
     with report_progress(options.progress, "learning text weights"):
         fitted, text_scores = _learn_features(recipe, data)
@@ -203,12 +197,7 @@ class SplitFeatures:
         """Select the feature rows of a part that are fitted on."""
         return self.data.select_fitting_rows(part)[self.rows]
 
-    @property
-    def test_matrix(self) -> FeatureMatrix:
-        """The feature rows of the test period."""
-        return self.matrix.keep_rows(self.data.part == TEST)
-
-    def get_channels(self, mine: Bools | Positions) -> list[str]:
+    def get_channels(self, mine: Bools | Ints) -> list[str]:
         """Return the channels of some feature rows."""
         return [str(channel) for channel in extract_texts(self.frame, "channel", self.rows[mine])]
 
@@ -218,10 +207,7 @@ class SplitFeatures:
         return LabelledRows(self.X[mine], positive, self.weight[mine], self.get_channels(mine))
 
     def estimate_result_weights(self, mine: Bools, seed: int, stands_for: Floats | None = None) -> Floats:
-        """Estimate how many consignments each known result of a period stands for; 0 outside and without a result.
-
-        The period has all its traffic, or a sample of which each row stands for `stands_for`; by default as the data set sampled it.
-        """
+        """Estimate how many consignments each known result of a period stands for, else 0; `stands_for` replaces what the data set says of a row."""
         traffic = self.data.traffic_weight[self.rows] if stands_for is None else stands_for
         known, logged = self.labels.known[mine], self.labels.probability[mine]
         weight = np.zeros(len(self.X))
@@ -245,7 +231,7 @@ class SplitFeatures:
         return weight
 
 
-def _learn_features(recipe: Recipe, data: DataSet) -> tuple[FittedParameters, NDArray[np.float32]]:
+def _learn_features(recipe: Recipe, data: DataSet) -> tuple[FittedParameters, Rows]:
     """Fit the feature parameters, and compute the text scores of the training rows out of fold."""
     rows = np.flatnonzero(data.select_fitting_rows(TRAIN))
     records = recipe.source.get_records(rows)

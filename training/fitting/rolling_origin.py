@@ -25,6 +25,7 @@ from features.goods.text_weights import TEXT_FOLDS, fit_text_weights, score_out_
 from features.goods.texts import encode_text
 from features.spec import Spec
 from models.fitting.boosting import LabelledRows, grow_trees
+from training.arrays import Bools, Floats, Ints, Rows
 from training.config import ModelConfig, TrainConfig, WeightsConfig
 from training.data.splits import TRAIN, ArrivalWindow, Split
 from training.data.training_set import DataSet, compute_fitting_weights, get_labels_as_of
@@ -37,17 +38,10 @@ MIN_TRAFFIC_SHARE = 0.001
 """Share of traffic: positives ranked above it get the full score."""
 RESAMPLES = 500
 
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
 
 @dataclass(frozen=True)
 class RollingOrigin:
-    """A date at which a model could have been trained, and the weeks after it; `day` are the UTC days of the rows of `window`.
-
-    `background` marks uninspected rows of `train`. A row of `window` has as weight how many consignments it stands for.
-    """
+    """A date at which a model could have been trained: rows known then, of which `background` are uninspected, and the weeks after it, by day."""
 
     train: LabelledRows
     background: Bools
@@ -137,14 +131,14 @@ def _build_origin(
 
 def compute_text_scores(
     texts: NDArray[np.object_], positive: Bools, weight: Floats, received_us: Ints
-) -> NDArray[np.float32]:
+) -> Rows:
     """Compute the text scores of training rows with weights from other blocks of time."""
     block = np.empty(len(texts), dtype=np.int64)
     block[np.argsort(received_us, kind="stable")] = np.arange(len(texts)) * TEXT_FOLDS // len(texts)
     return score_out_of_fold(texts.tolist(), positive.astype(np.int8), weight, block)
 
 
-def score_texts(texts: NDArray[np.object_], learnt: NDArray[np.float32]) -> NDArray[np.float32]:
+def score_texts(texts: NDArray[np.object_], learnt: Rows) -> Rows:
     """Compute the text scores of texts with given weights; NaN if a text is empty."""
     table = load_goods_tables()
     return np.array(
@@ -182,13 +176,7 @@ def _rank_positives(
 
 
 def compute_shares_above(score: Floats, weight: Floats) -> Floats:
-    """Compute the share of the traffic that ranks before each row; ties count half.
-
-    Examples
-    --------
-    >>> compute_shares_above(np.array([3.0, 1.0, 2.0, 2.0]), np.ones(4)).tolist()
-    [0.125, 0.875, 0.5, 0.5]
-    """
+    """Compute the share of the traffic that ranks before each row; ties count half."""
     _, group = np.unique(-score, return_inverse=True)
     sizes = np.bincount(group, weights=weight)
     shares: Floats = ((np.cumsum(sizes) - sizes / 2) / sizes.sum())[group]

@@ -11,11 +11,9 @@ from training.config import EvaluationConfig
 from training.evaluation.estimate import Estimate
 from training.evaluation.metrics import LOGGED_METRICS, Evaluation, PairedEvaluation
 from training.evaluation.name_invariance import find_worst_move
-from training.evaluation.stored_scores import BASELINE, RecipeEvaluation, StoredScores, evaluate_recipe
+from training.evaluation.stored_scores import BASELINE, RULES, RecipeEvaluation, StoredScores, evaluate_recipe
 
 Row = Mapping[str, Any]
-RULES = "rules"
-"""Name of the baseline of the fixed rules, which are also the prior of the trees."""
 
 
 @dataclass(frozen=True)

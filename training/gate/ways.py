@@ -89,13 +89,7 @@ def explain_too_few(estimate: Estimate, finds_per_week: float) -> str:
 
 
 def describe_arrival(finds: int, finds_per_week: float) -> str:
-    """Describe how long a number of finds takes to arrive.
-
-    Examples
-    --------
-    >>> describe_arrival(40, 4.0), describe_arrival(400, 1.0), describe_arrival(3, 0.0)
-    ('4 arrive in a week, so this takes about 10 weeks', '1 arrives in a week, so this cannot be decided in reasonable time', 'none arrive')
-    """
+    """Describe how long a number of finds takes to arrive."""
     if finds_per_week <= 0:
         return "none arrive"
     rounded = float(f"{finds_per_week:.2g}")

@@ -14,7 +14,6 @@ from datetime import date, datetime, timedelta
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Target
@@ -26,6 +25,7 @@ from models.batch_scoring import build_feature_parameters
 from models.bundle import Bundle
 from models.formats import format_count
 from models.traffic_profile import ReferenceProfile
+from training.arrays import Bools, Ints
 from training.config import LABEL_DELAY_DAYS, EvaluationConfig
 from training.data.splits import ALL_ARRIVALS, ArrivalWindow, compute_settled_end
 from training.data.table_features import read_kept_rows
@@ -190,7 +190,7 @@ def _profile_reference(
     return multiply_counts(build_traffic_profile(scored, capacity), scored.stands_for)
 
 
-def _require_arrivals(rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _require_arrivals(rows: Bools) -> Bools:
     if not rows.any():
         raise BadInput(
             "no consignment was received in the period",
@@ -200,14 +200,14 @@ def _require_arrivals(rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return rows
 
 
-def _select_counted(inputs: FeatureInputs, moment: datetime | None) -> NDArray[np.bool_]:
+def _select_counted(inputs: FeatureInputs, moment: datetime | None) -> Bools:
     """Select one row of each given consignment, as for the reference of a bundle; earlier versions may be in the history."""
     order = inputs.consignments.take_order()
     both = pd.concat([*(source.take_order() for source in inputs.history), order], ignore_index=True)
     return select_counted_consignments(both, inputs.outcomes, moment)[len(both) - len(order) :]
 
 
-def describe_overlap(reference: ReferenceProfile, received_us: NDArray[np.int64]) -> list[str]:
+def describe_overlap(reference: ReferenceProfile, received_us: Ints) -> list[str]:
     """Warn of monitored days that are in the reference period too: they are compared with themselves."""
     first = date.fromisoformat(reference.first_day)
     last = first + timedelta(days=reference.days - 1)
@@ -224,10 +224,7 @@ def describe_overlap(reference: ReferenceProfile, received_us: NDArray[np.int64]
 def _read_labels(
     seen: ScoredTraffic, outcomes: pd.DataFrame | None, target: Target
 ) -> tuple[Labels | None, list[str]]:
-    """Read the latest outcomes of scored traffic, without those of young arrivals; None if there is no outcome.
-
-    Of young arrivals mostly the quick results are known, and these are `clear`: they would look like a loss of precision.
-    """
+    """Read the latest outcomes of scored traffic, without those of young arrivals, of which mostly the quick results (`clear`) are known."""
     if outcomes is None or outcomes.empty:
         return None, []
     moment = find_last_visible_time(outcomes)
@@ -246,7 +243,7 @@ def _read_labels(
 def score_traffic(
     bundle: Bundle,
     inputs: FeatureInputs,
-    inside: NDArray[np.bool_],
+    inside: Bools,
     config: EvaluationConfig,
     progress: Progress | None = None,
 ) -> ScoredTraffic:

@@ -17,12 +17,12 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import gammaincinv
 
 from features.spec import Feature
 from models.formats import format_count, format_number, format_percent, format_points
 from models.traffic_profile import MISSING_BIN, ReferenceProfile
+from training.arrays import Bools, Floats, Ints
 from training.data.training_set import Labels, compute_inverse_propensity
 from training.evaluation.estimate import INTERVAL_QUANTILES, Estimate, compute_interval, divide, draw_days
 from training.evaluation.finds import estimate_rate, weigh_finds
@@ -36,9 +36,6 @@ from training.monitoring.traffic_profile import (
 )
 
 DriftVerdict = Literal["stable", "retrain", "investigate data", "insufficient data"]
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Row = dict[str, Any]
 
 MODERATE_PSI, LARGE_PSI = 0.1, 0.25
@@ -224,10 +221,7 @@ def _describe_reason(row: Row) -> str:
 def build_row(
     kind: str, name: str, part: str, estimate: Estimate, rows: float = np.inf, **others: Any
 ) -> Row:
-    """Build the row of a measure of a kind of `LIMITS`; too few consignments (`rows`), or no interval, and it is not evaluated.
-
-    `name` and `part` say what is measured, `then` and `now` have the values before and after.
-    """
+    """Build the row of a measure of a kind of `LIMITS`; with too few consignments (`rows`), or no interval, it is not evaluated."""
     limit, result = LIMITS[kind], NOT_EVALUATED
     if estimate.has_interval and rows >= MIN_ROWS:
         result = BEYOND if limit.is_exceeded(estimate) else WITHIN

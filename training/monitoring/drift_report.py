@@ -17,7 +17,7 @@ from training.reporting.charts import (
     LINE_STYLES,
     RED,
     Chart,
-    format_share_tick,
+    open_chart,
     set_columns,
     set_rows,
 )
@@ -53,7 +53,7 @@ def _advise(drift: Drift) -> str:
     advice = VERDICT_ACTIONS[drift.verdict]
     (observed,) = drift.select_kind("observed precision")
     if drift.verdict == "stable" and observed["result"] == NOT_EVALUATED:
-        return f"{advice} Whether its precision holds cannot be told: too few results are known."
+        return f"{advice} Whether its precision holds is not known yet: there are too few results."
     return advice
 
 
@@ -123,15 +123,7 @@ def _measure_distance(row: Row, name: str) -> float:
 
 def draw_limits(rows: Sequence[Row]) -> Chart:
     """Draw how far measures went towards their limits, with intervals."""
-    chart = Chart(
-        "measures nearest to their limits, as a share of the limit, with 95 % intervals",
-        "A measure is a reason (orange) if its entire interval is beyond the line, which is its limit.",
-        "Measures nearest to their limits",
-        x="share of the limit",
-        x_format=format_share_tick,
-        height=1.4 + 0.42 * len(rows),
-        grid="x",
-    )
+    chart = open_chart("limits", len(rows))
     places = range(len(rows))[::-1]
     with chart.draw() as axes:
         axes.axvline(1.0, color=INK, linewidth=1.4)
@@ -148,13 +140,7 @@ def draw_limits(rows: Sequence[Row]) -> Chart:
 
 def draw_arrivals(drift: Drift) -> Chart:
     """Draw the daily arrivals of the largest offices, each as a share of its mean day in the reference."""
-    chart = Chart(
-        "daily arrivals of the largest offices, as a share of the mean day of the reference",
-        "A line that falls to zero is a source without data. Days of the week may differ.",
-        "Arrivals by day and office",
-        y="share of the mean day of the reference",
-        y_format=format_share_tick,
-    )
+    chart = open_chart("arrivals")
     known = drift.then.sources["office"]
     offices = sorted(known, key=lambda name: -known[name].arrivals)
     first = date.fromisoformat(drift.now.first_day)
@@ -170,16 +156,7 @@ def draw_arrivals(drift: Drift) -> Chart:
 
 def draw_scores(then: ReferenceProfile, now: ReferenceProfile, part: str) -> Chart:
     """Draw the distribution of a part of the traffic over the bins of the score, reference and current."""
-    channel = part.partition(":")[2].replace("_", " ")
-    chart = Chart(
-        f"share of {channel} traffic in each bin of the score, reference and current",
-        "Bars of equal height mean that the model flags as much as in the reference. A higher bar on the right means more high scores.",
-        f"Scores, {channel}",
-        x="score from",
-        y="share of traffic",
-        y_format=format_share_tick,
-        grid="y",
-    )
+    chart = open_chart("scores", channel=part.partition(":")[2].replace("_", " "))
     edges = [format_percent(edge, least=MIN_SHOWN_SCORE) for edge in (0.0, *then.score_edges)]
     place = np.arange(len(edges))
     with chart.draw() as axes:

@@ -1,8 +1,4 @@
-"""Traffic profile of a period: builds `models.traffic_profile.ReferenceProfile` from scored consignments.
-
-The profile of the test period is the reference stored in a bundle. The profile of later traffic is built with the same
-edges, and `training.monitoring.drift` compares the two.
-"""
+"""Traffic profile of a period: builds `models.traffic_profile.ReferenceProfile` from scored consignments."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +14,7 @@ from consignments.timestamps import US_PER_DAY, get_time_column_us, to_datetime
 from features.config import FeatureConfig
 from features.spec import Feature, Spec
 from models.traffic_profile import ReferenceProfile, SourceActivity
+from training.arrays import Bools, Floats, Ints, Rows
 from training.evaluation.traffic import extract_texts, index_office_days, select_at_capacity
 
 CHANNEL, OFFICE = "channel", "office"
@@ -51,16 +48,13 @@ COUNT_FIELDS = ("channels", "features", "scores", "mix", "missing", "sources")
 MIN_SIZE_VALUES = 100
 """Minimum positive values for which quantiles are kept."""
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class ScoredTraffic:
     """Consignments of a period with their features and probabilities; each stands for so many of the traffic."""
 
     frame: pd.DataFrame
-    X: NDArray[np.float32]
+    X: Rows
     spec: Spec
     score: Floats
     config: FeatureConfig
@@ -75,7 +69,7 @@ class ScoredTraffic:
         """Return a column of codes; '' if a value or the column is missing."""
         return extract_texts(self.frame, column)
 
-    def group_by_part(self) -> dict[str, NDArray[np.bool_]]:
+    def group_by_part(self) -> dict[str, Bools]:
         """Return the members of each channel and office, by keys such as `channel:postal`."""
         return {
             f"{column}:{value}": codes == value
@@ -145,12 +139,8 @@ def multiply_counts(profile: ReferenceProfile, factor: float) -> ReferenceProfil
     )
 
 
-def compute_bin_edges(feature: Feature, values: NDArray[np.float32]) -> list[float]:
-    """Compute the bin edges of a feature.
-
-    Codes have separate bins up to `MAX_SEPARATE_CODES`, including the unknown one (0). A feature with few values has a bin
-    for each, and one on either side for values that did not occur. Others have bins of equal counts.
-    """
+def compute_bin_edges(feature: Feature, values: Rows) -> list[float]:
+    """Compute the bin edges of a feature: one bin for each code or each of few values, else bins of equal counts."""
     if feature.unit == "code":
         return [code + 0.5 for code in range(MAX_SEPARATE_CODES + 1)]
     distinct = np.unique(values[np.isfinite(values)])
@@ -194,19 +184,17 @@ def _count_bins(values: NDArray[np.floating], edges: list[float], more: int) -> 
     return counted
 
 
-def _summarize_known(
-    columns: NDArray[np.float32], summarize: Callable[[NDArray[np.float32]], Any]
-) -> list[float | None]:
+def _summarize_known(columns: Rows, summarize: Callable[[Rows], Any]) -> list[float | None]:
     """Summarize the known values of each feature; columns are (features, n), so that each is contiguous."""
     known = (column[np.isfinite(column)] for column in columns)
     return [_round_significant(float(summarize(values))) if len(values) else None for values in known]
 
 
-def _compute_mean(values: NDArray[np.float32]) -> float:
+def _compute_mean(values: Rows) -> float:
     return float(values.astype(np.float64).mean())
 
 
-def _compute_spread(values: NDArray[np.float32]) -> float:
+def _compute_spread(values: Rows) -> float:
     return float(values.astype(np.float64).std())
 
 
@@ -214,7 +202,7 @@ def _round_significant(value: float) -> float:
     return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
 
 
-def _count_missing(seen: ScoredTraffic, mine: NDArray[np.bool_]) -> dict[str, int]:
+def _count_missing(seen: ScoredTraffic, mine: Bools) -> dict[str, int]:
     names = (field.name for field in get_fields(seen.config.build_record_type()))
     return {
         name: int(seen.frame.loc[mine, name].isna().sum()) if name in seen.frame else int(mine.sum())
@@ -235,7 +223,7 @@ def _compute_size_quantiles(seen: ScoredTraffic) -> dict[str, dict[str, list[flo
     return {name: columns for name, columns in kept.items() if columns}
 
 
-def _compute_quantiles(seen: ScoredTraffic, mine: NDArray[np.bool_]) -> dict[str, list[float]]:
+def _compute_quantiles(seen: ScoredTraffic, mine: Bools) -> dict[str, list[float]]:
     found = {}
     for field in get_fields(seen.config.build_record_type()):
         if field.kind != "number" or field.name not in seen.frame:

@@ -11,7 +11,6 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Target
@@ -19,6 +18,7 @@ from consignments.timestamps import US_PER_DAY, get_time_column_us
 from features.batch import Progress, Tables
 from features.streams import FeatureInputs
 from models.formats import format_count
+from training.arrays import Floats
 from training.config import LABEL_DELAY_DAYS, EvaluationConfig
 from training.data.data_hash import TableHash, hash_tables
 from training.data.splits import ALL_ARRIVALS, ArrivalWindow, compute_settled_end
@@ -37,8 +37,7 @@ from training.evaluation.stored_scores import PROBABILITY, RANK, StoredScores
 from training.evaluation.traffic import SLICES, extract_texts
 from training.fitting.deployed import compute_ranks
 from training.gate.rules import ScoreKind, ScoreSource
-from training.promotion.disagreements import list_disagreements
-from training.promotion.version_scores import FitScores, LoggedScores
+from training.promotion.version_scores import FitScores, LoggedScores, list_disagreements
 
 OTHER_RANK = "baseline_a"
 """Column of the stored scores with the ranks of version `a`; `rank` is version `b`."""
@@ -54,7 +53,6 @@ COMPARED = (
 VERDICTS = {1: "better", 0: "no difference", -1: "worse"}
 TOO_FEW = "too few results"
 """Verdict if no estimate of the deciding metric may be shown."""
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -116,11 +114,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class ComparedTraffic:
-    """Consignments on which two versions are compared, with outcomes, alerts and perhaps the truth of a simulated world.
-
-    All consignments join the history. Those that arrived in `window` are compared; by default from the time on which neither version
-    was trained, until most results are known.
-    """
+    """Consignments of which those that arrived in `window` are compared, by default the settled ones that neither version learnt from."""
 
     tables: Tables | FeatureInputs
     truth: pd.DataFrame | None = None
@@ -134,13 +128,7 @@ def compare(
     config: EvaluationConfig | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Compare two versions on the same consignments; `b` may replace `a`.
-
-    Raises
-    ------
-    BadInput
-        If a model was trained on the period, or no result of the period is known.
-    """
+    """Compare two versions, of which `b` may replace `a`; `BadInput` if a model learnt from the period, or no result of it is known."""
     config, target = config or EvaluationConfig(), b.fit.card.target
     inputs = FeatureInputs.to_repeatable(compared.tables)
     outcomes = _require_outcomes(inputs.outcomes)
@@ -190,13 +178,7 @@ def compare_stored(
     kind: ScoreKind = "stored scores",
     config: EvaluationConfig | None = None,
 ) -> Comparison:
-    """Compare the deployed fits of two training runs on the weeks that both have stored; `kind` is that of the scores of `a`.
-
-    Raises
-    ------
-    BadInput
-        If no consignment with a result is in both.
-    """
+    """Compare the stored scores of two training runs on their common weeks; `BadInput` if no consignment with a result is in both."""
     other = a.frame[["consignment_id", "window", "stands_for", RANK]]
     both = b.frame.merge(other, on="consignment_id", suffixes=("", "_a"))
     if not both["labelled"].any():

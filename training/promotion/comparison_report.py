@@ -9,20 +9,27 @@ from models.signatures.key_holders import Approvers
 from models.signatures.keys import SigningKey
 from training.config import hash_settings
 from training.evaluation.estimate import Estimate, describe_estimate
-from training.evaluation.metrics import PRIMARY_MEASURE, SLICE_COLUMNS, PairedEvaluation, describe_counts
+from training.evaluation.metrics import (
+    AREA_METRICS,
+    METRIC_TITLES,
+    PRIMARY_MEASURE,
+    SLICE_COLUMNS,
+    PairedEvaluation,
+    describe_counts,
+)
 from training.gate.report import GATE_COLUMNS, GateReport
 from training.gate.rules import RuleResult
 from training.promotion.compared_versions import NOBODY
 from training.promotion.comparison import COMPARED, TOO_FEW, Comparison
-from training.promotion.disagreements import DISAGREEMENT_COLUMNS, REASON_SEPARATOR
 from training.promotion.evidence import (
     COMPARED_SCORES,
     EvidenceOptions,
     build_champion_comparison,
     review_version,
 )
-from training.reporting.charts import BLUE, GREY, ORANGE, Chart, format_signed_tick, set_rows
-from training.reporting.html import AREA_METRICS, HEADLINE, format_metric, render_page
+from training.promotion.version_scores import DISAGREEMENT_COLUMNS, REASON_SEPARATOR
+from training.reporting.charts import BLUE, GREY, ORANGE, Chart, open_chart, set_rows
+from training.reporting.html import format_metric, render_page
 from training.reporting.mlflow_tracking import InputTable, RunRecord, log_run
 from training.reporting.tables import RunTable
 from training.runs.evidence import Evidence, hash_files
@@ -34,7 +41,6 @@ WORDS = {
     "worse": "is worse than",
     "no difference": "does not differ clearly from",
 }
-ROW_INCHES = 0.42
 
 
 def summarize_comparison(found: Comparison, a: str, b: str) -> str:
@@ -44,7 +50,7 @@ def summarize_comparison(found: Comparison, a: str, b: str) -> str:
     if found.verdict == TOO_FEW:
         return f"{counted} The difference cannot be decided: {gain.explain_missing()}."
     return (
-        f"{counted} {b[0].upper()}{b[1:]} {WORDS[found.verdict]} {a}: {HEADLINE[PRIMARY_MEASURE].lower()} "
+        f"{counted} {b[0].upper()}{b[1:]} {WORDS[found.verdict]} {a}: {METRIC_TITLES[PRIMARY_MEASURE].lower()} "
         f"{describe_difference(gain, PRIMARY_MEASURE)}."
     )
 
@@ -55,20 +61,14 @@ def describe_difference(gain: Estimate, metric: str) -> str:
 
 
 def format_difference(value: float, metric: str) -> str:
-    """Format the difference of a metric: areas as decimals, shares in percentage points; a dash if it is unknown.
-
-    Examples
-    --------
-    >>> format_difference(0.0471, "precision_at_1pct"), format_difference(-0.0179, "roc_auc"), format_difference(float("nan"), "roc_auc")
-    ('+4.71 points', '-0.0179', '–')
-    """
+    """Format the difference of a metric: areas as decimals, shares in percentage points; a dash if it is unknown."""
     return format_number(value, "+") if metric in AREA_METRICS else format_points(value)
 
 
 def build_difference_rows(pair: PairedEvaluation) -> list[dict[str, Any]]:
     """Build for each compared metric a row with both sides and the difference; `why` says why one is not shown."""
     return [
-        {"metric": name, "title": HEADLINE[name], "a": pair.a[name].shown, "b": pair.b[name].shown}
+        {"metric": name, "title": METRIC_TITLES[name], "a": pair.a[name].shown, "b": pair.b[name].shown}
         | {
             ("difference" if column == "value" else column): value
             for column, value in pair.gains[name].to_row().items()
@@ -108,7 +108,7 @@ def _tabulate(pair: PairedEvaluation, a: str, b: str) -> str:
     """Return the compared metrics as a table in Markdown."""
     rows = [
         (
-            HEADLINE[name],
+            METRIC_TITLES[name],
             *(format_metric(side[name].shown, name) for side in (pair.a, pair.b)),
             describe_difference(pair.gains[name], name),
         )
@@ -121,7 +121,7 @@ def _tabulate(pair: PairedEvaluation, a: str, b: str) -> str:
 def draw_comparison(found: Comparison, a: str, b: str) -> list[Chart]:
     """Draw the shown differences with their intervals: all traffic in percentage points, slices as area under the ROC curve."""
     points = {
-        HEADLINE[name].removesuffix(" of traffic"): Estimate(*(100 * end for _, end in gain.list_ends()))
+        METRIC_TITLES[name].removesuffix(" of traffic"): Estimate(*(100 * end for _, end in gain.list_ends()))
         for name in COMPARED
         if name not in AREA_METRICS and (gain := found.pair.gains[name]).is_shown
     }
@@ -136,15 +136,7 @@ def draw_comparison(found: Comparison, a: str, b: str) -> list[Chart]:
 
 
 def _draw_differences(title: str, rows: dict[str, Estimate], b: str) -> Chart:
-    chart = Chart(
-        f"{title}, with 95 % intervals",
-        f"Points right of zero: {b} is better. Lines: 95 % intervals. Blue: clearly better, orange: clearly worse, grey: not clear. "
-        "About one in twenty is clear by chance.",
-        title=title,
-        x_format=format_signed_tick,
-        height=1.2 + ROW_INCHES * len(rows),
-        grid="x",
-    )
+    chart = open_chart("differences", len(rows), title=title, b=b)
     places = range(len(rows))[::-1]
     with chart.draw() as axes:
         axes.axvline(0, color=GREY, linewidth=1)
@@ -237,10 +229,7 @@ def _build_record(
         | {f"scores.{name}": source.describe() for name, source in zip("ab", found.sources, strict=True)},
         metrics=found.flatten_metrics(),
         tables=tables,
-        files={
-            "compare.html": render_comparison(found, a, b, gate),
-            COMPARED_SCORES: found.stored.content,
-        },
+        files={"compare.html": render_comparison(found, a, b, gate), COMPARED_SCORES: found.stored.content},
         inputs={name: InputTable(rows) for name, rows in found.inputs.items()},
     )
     evidence = Evidence(

@@ -1,7 +1,4 @@
-"""Repeated training run of a version: the same tables and settings must give both fits again, byte for byte.
-
-A fit with another seed, on fewer rows or on other tables gives other bytes. Another kind of processor may.
-"""
+"""Repeated training run of a version: the same tables and settings must give both fits again, byte for byte."""
 
 from datetime import datetime
 from importlib.metadata import version as installed_version

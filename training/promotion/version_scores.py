@@ -1,12 +1,13 @@
 """Scores of a version on given consignments, with their reasons: by one of its fits, or as the service gave them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from features.batch import BATCH_KEY, ComputeOptions, Progress
@@ -15,12 +16,12 @@ from features.streams import FeatureInputs
 from models.batch_scoring import ScoreColumns, score_table
 from models.bundle import Bundle
 from models.registry import ModelVersion
-from training.data.training_set import TrafficSample
+from training.arrays import Bools, Floats, Ints
+from training.data.training_set import Labels, TrafficSample
 from training.gate.rules import ScoreSource
+from training.reporting.consignments import describe_consignments
 
 MAX_REASONS = 3
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class FitScores:
         scored = self._score(inputs, sample, np.arange(len(sample.rows)), ScoreColumns(), progress)
         return scored["score"].to_numpy(np.float64)
 
-    def list_reasons(self, inputs: FeatureInputs, sample: TrafficSample, at: NDArray[np.int64]) -> list[str]:
+    def list_reasons(self, inputs: FeatureInputs, sample: TrafficSample, at: Ints) -> list[str]:
         """List the reasons of some of the kept consignments, as JSON."""
         columns = ScoreColumns(reasons=MAX_REASONS, lowering=True)
         texts: list[str] = self._score(inputs, sample, np.sort(at), columns)["reasons"].tolist()
@@ -55,7 +56,7 @@ class FitScores:
         self,
         inputs: FeatureInputs,
         sample: TrafficSample,
-        at: NDArray[np.int64],
+        at: Ints,
         columns: ScoreColumns,
         progress: Progress | None = None,
     ) -> pd.DataFrame:
@@ -117,7 +118,7 @@ class LoggedScores:
         """Return the scores of the kept consignments."""
         return self.frame["score"].reindex(_get_ids(inputs, sample)).to_numpy(np.float64)
 
-    def list_reasons(self, inputs: FeatureInputs, sample: TrafficSample, at: NDArray[np.int64]) -> list[str]:
+    def list_reasons(self, inputs: FeatureInputs, sample: TrafficSample, at: Ints) -> list[str]:
         """List the logged reasons of some of the kept consignments, as JSON."""
         return (
             self.frame["reasons"].reindex(_get_ids(inputs, sample).iloc[at]).fillna("[]").astype(str).tolist()
@@ -126,3 +127,60 @@ class LoggedScores:
 
 def _get_ids(inputs: FeatureInputs, sample: TrafficSample) -> pd.Series:
     return inputs.consignments.take_order()["consignment_id"].iloc[sample.rows]
+
+
+TOP_SHARE = 0.01
+"""Share of the traffic within which the two rankings are compared."""
+MAX_EXAMPLES = 40
+REASON_SEPARATOR = "\n"
+"""Between reasons; a reason itself may hold semicolons."""
+DISAGREEMENT_COLUMNS = (
+    *("consignment_id", "channel", "goods", "route", "weight", "value"),
+    *("rank_a", "rank_b", "score_a", "score_b", "reasons_a", "reasons_b", "result"),
+)
+RESULT_ORDER = ("positive", "negative", "not inspected")
+
+
+def list_disagreements(
+    sides: Sequence[FitScores | LoggedScores],
+    inputs: FeatureInputs,
+    sample: TrafficSample,
+    rows: pd.DataFrame,
+    scores: Sequence[Floats],
+    labels: Labels,
+) -> list[dict[str, Any]]:
+    """List the consignments of a sample that only one of two versions ranks in its top share, positives first, without personal data."""
+    rank_a, rank_b = (compute_ranks(score, sample.stands_for) for score in scores)
+    result = np.where(labels.positive, 0, np.where(labels.known, 1, 2))
+    top = max(1, round(TOP_SHARE * float(sample.stands_for.sum())))
+    apart = np.flatnonzero((rank_a < top) != (rank_b < top))
+    order = np.lexsort((-np.abs(rank_a[apart] - rank_b[apart]), result[apart]))
+    at = apart[order][:MAX_EXAMPLES]
+    if not len(at):
+        return []
+    chosen = rows.iloc[at]
+    columns = (
+        chosen["consignment_id"].astype(str),
+        chosen["channel"].astype(str),
+        *zip(*describe_consignments(chosen), strict=True),
+        (rank_a[at] + 1).tolist(),
+        (rank_b[at] + 1).tolist(),
+        *(score[at].tolist() for score in scores),
+        *(map(_join_reasons, side.list_reasons(inputs, sample, at)) for side in sides),
+        [RESULT_ORDER[row] for row in result[at]],
+    )
+    return [dict(zip(DISAGREEMENT_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _join_reasons(text: str) -> str:
+    """Join the reasons of a score, given as JSON, each with the direction in which it moves the score."""
+    reasons = msgspec.json.decode(text)[:MAX_REASONS]
+    return REASON_SEPARATOR.join(f"{reason['text']} ({reason['direction']} the score)" for reason in reasons)
+
+
+def compute_ranks(score: Floats, traffic: Floats) -> Ints:
+    """Return the rank of each score in the traffic that the rows stand for, 0 for the highest."""
+    order = np.argsort(-score, kind="stable")
+    ranks = np.empty(len(score), dtype=np.int64)
+    ranks[order] = np.round(np.cumsum(traffic[order]) - traffic[order])
+    return ranks

@@ -5,24 +5,24 @@ Okabe and Ito (2008), which colour-blind readers can distinguish. The same value
 """
 
 import io
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import fill
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib as mpl
-import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
-from numpy.typing import NDArray
 
 from models.formats import format_number
+from training.arrays import Floats
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 GREY, INK = "#8A8F98", "#1F2933"
@@ -35,7 +35,7 @@ LINE_STYLES = (
     (GREY, (0, (1, 2))),
 )
 """Colour and dashes of lines that share a chart, the most important first."""
-WIDTH, SMALL_WIDTH, HEIGHT = 4.9, 3.2, 3.9
+WIDTH, HEIGHT = 4.9, 3.9
 """In inches; the font is readable when a chart fills a screen of 390 pixels."""
 ROW_MARGIN = 0.8
 """Room above the first and below the last row, which are 1 apart."""
@@ -43,28 +43,15 @@ TITLE_CHARACTERS, LABEL_CHARACTERS, LEGEND_CHARACTERS = 48, 30, 26
 STYLE_FILE = Path(__file__).with_name("charts.mplstyle")
 
 AxisFormat = Callable[[float], str]
-Floats = NDArray[np.float64]
 
 
 def format_share_tick(value: float) -> str:
-    """Format a tick of an axis of shares.
-
-    Examples
-    --------
-    >>> format_share_tick(0.1), format_share_tick(0.0005)
-    ('10 %', '0.05 %')
-    """
+    """Format a tick of an axis of shares, such as `0.05 %`."""
     return f"{100 * value:.3g} %"
 
 
 def format_signed_tick(value: float) -> str:
-    """Format a tick of an axis of differences.
-
-    Examples
-    --------
-    >>> format_signed_tick(0.25), format_signed_tick(0.0)
-    ('+0.25', '0')
-    """
+    """Format a tick of an axis of differences, such as `+0.25`."""
     return format_number(value, "+")
 
 
@@ -115,13 +102,32 @@ class Chart:
             figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
         for axis, write in ((axes.xaxis, self.x_format), (axes.yaxis, self.y_format)):
             if write is not None:
-                _set_format(axis, write)
+                axis.set_major_formatter(FuncFormatter(lambda value, _, write=write: write(value)))
+                axis.set_minor_formatter(NullFormatter())
         if self.grid != "both":
             axes.grid(axis="y" if self.grid == "x" else "x", visible=False)
         handles, labels = axes.get_legend_handles_labels()
         if handles:
             named = [fill(label, LEGEND_CHARACTERS) for label in labels]
             figure.legend(handles, named, loc="outside lower left", ncols=2)
+
+
+FORMATS: dict[str, AxisFormat] = {"share": format_share_tick, "signed": format_signed_tick}
+CHARTS: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+
+
+def open_chart(name: str, rows: int = 0, **values: str) -> Chart:
+    """Return a chart of `charts.toml` with its title, caption and size; `values` are those in its texts."""
+    found = {
+        key: FORMATS[value]
+        if key.endswith("_format")
+        else value.format(**values)
+        if isinstance(value, str)
+        else value
+        for key, value in CHARTS[name].items()
+    }
+    height = found.pop("height", HEIGHT) + rows * found.pop("row_height", 0.0)
+    return Chart(height=height, **found)
 
 
 def set_rows(axes: Axes, places: Sequence[float], names: Sequence[str]) -> None:
@@ -150,8 +156,3 @@ def set_columns(axes: Axes, names: Sequence[str], most: int = 6) -> None:
 def set_whole_numbers(axis: Axis) -> None:
     """Set the ticks of an axis to whole numbers."""
     axis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-
-
-def _set_format(axis: Axis, write: AxisFormat) -> None:
-    axis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
-    axis.set_minor_formatter(NullFormatter())

@@ -9,49 +9,22 @@ import jinja2
 
 from models.formats import format_interval, format_number, format_percent
 from models.page_templates import create_page_environment
-from training.evaluation.estimate import Estimate
-from training.evaluation.traffic import SHARES
+from training.evaluation.estimate import ENDS, Estimate
+from training.evaluation.metrics import AREA_METRICS, METRIC_TITLES
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_PAGE_BYTES = 2_000_000
 """Maximum size of a page, so that it can be sent by e-mail."""
-HEADLINE = {
-    "recall_averaged": "Recall, averaged over capacities of 0.2 to 5 % of traffic",
-    "roc_auc": "Area under the ROC curve",
-    "average_precision": "Average precision",
-    **{f"precision_at_{name}": f"Precision at {name.replace('pct', ' %')} of traffic" for name in SHARES},
-    **{f"recall_at_{name}": f"Recall at {name.replace('pct', ' %')} of traffic" for name in SHARES},
-    "precision_at_capacity": "Precision at the daily capacity of each office",
-    "recall_at_capacity": "Recall at the daily capacity of each office",
-    "calibration_ratio": "Calibration ratio: predicted over observed positives",
-}
-"""Metrics of a page, in its order."""
-AREA_METRICS = frozenset({"roc_auc", "average_precision", "calibration_ratio"})
-"""Metrics that are not shares."""
 GATE_SECTION = re.compile(r"<!-- gate -->.*?<!-- /gate -->", re.DOTALL)
 
 
 def format_metric(value: float, metric: str) -> str:
-    """Format the value of a metric: areas and ratios as decimals, others as percentages.
-
-    Examples
-    --------
-    >>> format_metric(0.9081, "roc_auc"), format_metric(0.9081, "recall_at_1pct")
-    ('0.908', '90.8 %')
-    """
+    """Format the value of a metric: areas and ratios as decimals, others as percentages."""
     return format_number(value) if metric in AREA_METRICS else format_percent(value)
 
 
 def format_estimate(estimate: Estimate, metric: str) -> tuple[str, str]:
-    """Format an estimate and its interval; or why it is not shown.
-
-    Examples
-    --------
-    >>> format_estimate(Estimate(0.05, 0.02, 0.11), "recall_at_1pct")
-    ('5.00 %', '2.00 % to 11.0 %')
-    >>> format_estimate(Estimate(0.05, 0.0, 0.983, effective=4.0, known=4), "recall_at_1pct")[0]
-    'too few results: 4 known, about 11 more needed'
-    """
+    """Format an estimate and its interval; or why it is not shown."""
     if not estimate.is_shown:
         return estimate.explain_missing(), ""
     value, low, high = (format_metric(each, metric) for each in (estimate.value, estimate.low, estimate.high))
@@ -69,7 +42,7 @@ def create_environment() -> jinja2.Environment:
         "between": format_interval,
         "estimated": format_estimate,
         "estimate_of": _read_estimate,
-        "headline": HEADLINE,
+        "headline": METRIC_TITLES,
     }
     return made
 
@@ -90,4 +63,4 @@ def replace_gate(page: str, gate: Any, links: Mapping[str, str]) -> str:
 
 def _read_estimate(row: Mapping[str, Any], name: str) -> Estimate:
     """Return the columns `NAME`, `NAME_low` and `NAME_high` of a row as an estimate."""
-    return Estimate(*(float(row[f"{name}{end}"]) for end in ("", "_low", "_high")))
+    return Estimate(*(float(row[f"{name}{end}"]) for end in ENDS))

@@ -226,10 +226,7 @@ def open_run(
 
 
 def build_addresses(tracking_uri: str, run_id: str, version: str | None = None) -> dict[str, str]:
-    """Build the addresses of a run in MLflow's pages: of all runs, of the run, and of a version as `models:/NAME/NUMBER`.
-
-    Addresses of a store that is a file are those of `mlflow ui` on this machine.
-    """
+    """Build the addresses of a run in MLflow's pages: of all runs, of the run, and of a version as `models:/NAME/NUMBER`."""
     experiment = MlflowClient(tracking_uri=tracking_uri).get_run(run_id).info.experiment_id
     base = tracking_uri.rstrip("/") if tracking_uri.startswith("http") else LOCAL_PAGES
     # Without the parameter MLflow opens its pages for language models.

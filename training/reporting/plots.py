@@ -1,21 +1,19 @@
 """Charts of a run; their titles and captions are in `charts.toml`."""
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Any
 
-import msgspec
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
-from numpy.typing import NDArray
 
 from consignments.timestamps import EPOCH
 from models.formats import format_number
+from training.arrays import Floats, Rows
 from training.config import EvaluationConfig
-from training.evaluation.estimate import Estimate
+from training.evaluation.estimate import ENDS, Estimate
 from training.evaluation.metrics import compute_capacity_curve
 from training.evaluation.stored_scores import BASELINE, RANK, StoredScores
 from training.evaluation.traffic import (
@@ -26,7 +24,7 @@ from training.evaluation.traffic import (
     select_at_capacity,
 )
 from training.reporting import charts
-from training.reporting.charts import Chart, Floats
+from training.reporting.charts import Chart
 
 CURVE_SHARES = np.geomspace(0.0005, 0.2, 28)
 """Capacities of the curves."""
@@ -43,19 +41,7 @@ MAX_POINT_HEIGHT = 0.4
 MAX_FEW_VALUES, MAX_TICKS = 6, 3
 """With at most so many values of a feature its dependence is drawn without a line; ticks of that chart."""
 VALUE_COLOURS = LinearSegmentedColormap.from_list("value", [charts.BLUE, "#C9CED6", charts.RED])
-ENDS = ("", "_low", "_high")
 Row = Mapping[str, Any]
-CHARTS = msgspec.toml.decode(
-    files(__package__).joinpath("charts.toml").read_bytes(), type=dict[str, dict[str, Any]]
-)
-FORMATS: dict[str, Any] = {"share": charts.format_share_tick, "signed": charts.format_signed_tick}
-
-
-def open_chart(name: str, rows: int = 0) -> Chart:
-    """Return a chart of `charts.toml` with its title, caption and size."""
-    texts = {key: FORMATS[value] if key.endswith("_format") else value for key, value in CHARTS[name].items()}
-    texts["height"] = texts.get("height", charts.HEIGHT) + rows * texts.pop("row_height", 0.0)
-    return Chart(**texts)
 
 
 def draw_capacity_curves(stored: StoredScores, settings: EvaluationConfig) -> dict[str, Chart]:
@@ -65,7 +51,7 @@ def draw_capacity_curves(stored: StoredScores, settings: EvaluationConfig) -> di
         name: compute_capacity_curve(stored.to_period(column), CURVE_SHARES)
         for name, column in columns.items()
     }
-    drawn = {measure: open_chart(measure) for measure in ("precision", "recall")}
+    drawn = {measure: charts.open_chart(measure) for measure in ("precision", "recall")}
     own = compute_capacity_shares(stored.to_period(), settings)
     for measure, chart in drawn.items():
         _draw_over_capacity(chart, {name: curve[measure] for name, curve in curves.items()}, own)
@@ -74,7 +60,7 @@ def draw_capacity_curves(stored: StoredScores, settings: EvaluationConfig) -> di
 
 def draw_calibration(bins: Sequence[Row]) -> Chart:
     """Draw the observed rate of positives over the mean score, bin by bin, from `Evaluation.calibration`."""
-    chart = open_chart("calibration")
+    chart = charts.open_chart("calibration")
     known = [row for row in bins if np.isfinite([float(row["mean_score"]), float(row["rate"])]).all()]
     score, rate, low, high = (
         np.maximum([float(row[name]) for row in known], MIN_SHOWN)
@@ -110,7 +96,7 @@ def draw_daily_detections(traffic: ScoredPeriod) -> Chart:
     found, known = (
         np.bincount(day, weights=traffic.positive * share, minlength=len(days)) for share in (taken, 1.0)
     )
-    chart = open_chart("daily")
+    chart = charts.open_chart("daily")
     with chart.draw() as axes:
         axes.bar(range(len(days)), known, color="#D5DAE0", label="known positives")
         axes.bar(range(len(days)), found, color=charts.BLUE, label="in the top 1 % of its day")
@@ -127,7 +113,7 @@ def draw_importance(features: Sequence[Row]) -> Chart:
         groups[row["group"]] = groups.get(row["group"], 0.0) + row["share"]
     ranked = sorted(groups.items(), key=lambda item: item[1])
     shares = [share for _, share in ranked]
-    chart = open_chart("importance", len(ranked))
+    chart = charts.open_chart("importance", len(ranked))
     with chart.draw() as axes:
         bars = axes.barh(range(len(ranked)), shares, color=charts.BLUE, height=0.68)
         axes.bar_label(bars, [charts.format_share_tick(share) for share in shares], padding=4, fontsize=9.5)
@@ -139,7 +125,7 @@ def draw_importance(features: Sequence[Row]) -> Chart:
 
 def draw_ablation(rows: Sequence[Row]) -> Chart:
     """Draw the loss of the rank score without each feature or group, from the rows of `run_ablation`."""
-    chart = open_chart("ablation", len(rows))
+    chart = charts.open_chart("ablation", len(rows))
     place = -np.arange(len(rows), dtype=np.float64)
     with chart.draw() as axes:
         charts.draw_intervals(axes, place, _read_ends(rows, "worth"))
@@ -155,8 +141,8 @@ def draw_fairness(rows: Sequence[Row]) -> dict[str, Chart]:
     kinds = [row["kind"] for row in rows]
     starts = [at > 0 and kind != kinds[at - 1] for at, kind in enumerate(kinds)]
     place = np.arange(len(rows))[::-1] - 0.6 * np.cumsum(starts)
-    for name in (each for each in CHARTS if each.startswith(FAIRNESS)):
-        chart, ends = open_chart(name, len(rows)), _read_ends(rows, name.removeprefix(FAIRNESS))
+    for name in (each for each in charts.CHARTS if each.startswith(FAIRNESS)):
+        chart, ends = charts.open_chart(name, len(rows)), _read_ends(rows, name.removeprefix(FAIRNESS))
         most = np.concatenate([ends[0], ends[2]])
         with chart.draw() as axes:
             charts.draw_intervals(axes, place, ends)
@@ -168,9 +154,9 @@ def draw_fairness(rows: Sequence[Row]) -> dict[str, Chart]:
     return drawn
 
 
-def draw_beeswarm(titles: Sequence[str], X: NDArray[np.float32], contributions: Floats) -> Chart:
+def draw_beeswarm(titles: Sequence[str], X: Rows, contributions: Floats) -> Chart:
     """Draw the contribution of each feature to the score of each row as a point, coloured by the feature's value."""
-    chart = open_chart("beeswarm", len(titles))
+    chart = charts.open_chart("beeswarm", len(titles))
     some = np.unique(np.linspace(0, len(X) - 1, min(len(X), MAX_POINTS)).astype(np.int64))
     with chart.draw() as axes:
         axes.axvline(0, color=charts.INK, linewidth=0.8)
@@ -198,14 +184,7 @@ def draw_dependence(
     title: str, values: Floats, effect: Floats, missing: float, *, is_flag: bool = False
 ) -> Chart:
     """Draw the partial dependence of the score on one feature."""
-    chart = Chart(
-        f"Dependence of the score on: {title}",
-        title,
-        y_format=charts.format_signed_tick,
-        grid="y",
-        width=charts.SMALL_WIDTH,
-        height=1.9,
-    )
+    chart = charts.open_chart("dependence", title=title)
     size = len(values)
     form, points = ("o", 6) if size <= MAX_FEW_VALUES else (".-", 4)
     at = np.unique(np.linspace(0, size - 1, min(size, MAX_TICKS)).round()).astype(np.int64)

@@ -15,13 +15,7 @@ class RunTable(NamedTuple):
     columns: Sequence[str] = ()
 
     def to_json(self) -> str:
-        """Convert the table to JSON: column names once, then the rows; unknown numbers are null.
-
-        Examples
-        --------
-        >>> RunTable([{"metric": "roc_auc", "value": 0.5}, {"metric": "recall", "value": float("nan")}]).to_json()
-        '{"columns":["metric","value"],"data":[["roc_auc",0.5],["recall",null]]}'
-        """
+        """Convert the table to JSON: column names once, then the rows; unknown numbers are null."""
         columns = list(dict.fromkeys([*self.columns, *(name for row in self.rows for name in row)]))
         data = [[replace_unknown(row.get(name)) for name in columns] for row in self.rows]
         return json.dumps({"columns": columns, "data": data}, separators=(",", ":"), ensure_ascii=False)

@@ -24,8 +24,10 @@ from models.registry import get_model_name
 from models.risk_model import RiskModel
 from models.signatures.keys import SigningKey
 from models.traffic_profile import ReferenceProfile
+from training.arrays import Ints, Rows
 from training.config import CONFIG_FILE, hash_settings
 from training.data.splits import VALIDATION
+from training.evaluation.estimate import ENDS
 from training.evaluation.fairness import Row, compute_fairness_rows
 from training.evaluation.metrics import Evaluation
 from training.evaluation.traffic import compute_daily_capacity
@@ -49,7 +51,6 @@ STORED_SCORES = "scores/deployed.parquet"
 EXAMPLES_PER_BAND = 20
 CARD_DIGITS = 9
 """Significant digits of the level in the card, so that the last bits of sums rarely change it. Equal bytes are promised on one kind of processor."""
-ENDS = ("", "_low", "_high")
 ABLATION_MEASURES = tuple(f"{measure}{end}" for measure in ("worth", "recall_at_1pct") for end in ENDS)
 TRIAL_COLUMNS = ("trial", "worth", "recall_at_1pct", *SEARCH_SPACE, "best")
 METRIC_COLUMNS = ("name", "metric", "value", "low", "high", "effective", "largest", "known", "shown", "why")
@@ -126,10 +127,7 @@ def check_gate(
 
 
 def write_run_bundles(trained: TrainingResult, folder: Path) -> None:
-    """Write the final fit into `bundle`, and the evaluation fit into `evaluation`; both without data from a truth.
-
-    The examples of both come from each band of validation. Both contain a profile of the test period's traffic, each with its own scores.
-    """
+    """Write the final fit into `bundle`, and the evaluation fit into `evaluation`; both without data from a truth."""
     kinds: dict[FitKind, str] = {"evaluation": EVALUATION_FOLDER, "final": BUNDLE_FOLDER}
     for kind, name in kinds.items():
         _write_bundle(trained, kind, build_reference(trained, kind), folder / name)
@@ -176,9 +174,7 @@ def _round_level(level: CalibrationLevel) -> CalibrationLevel:
     return level._replace(shift=shift, low=low, high=high)
 
 
-def _select_band_examples(
-    model: RiskModel, X: NDArray[np.float32], channel: NDArray[np.object_]
-) -> NDArray[np.int64]:
+def _select_band_examples(model: RiskModel, X: Rows, channel: NDArray[np.object_]) -> Ints:
     """Select the highest scores of each band."""
     score = model.score(X, list(channel))
     band = np.array(model.assign_bands(score), dtype=object)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from features.spec import Feature
 from features.streams import list_goods_texts
@@ -22,6 +21,7 @@ from models.reasons.ranking import Reason, ReasonRanker
 from models.reasons.sentences import ReasonContext
 from models.reasons.texts import get_language, get_template
 from models.risk_model import RiskModel
+from training.arrays import Floats, Ints, Rows
 from training.reporting.charts import Chart
 from training.reporting.consignments import describe_consignments
 from training.reporting.plots import draw_beeswarm, draw_dependence
@@ -41,8 +41,6 @@ MAX_GRID_VALUES = 13
 MIN_PROBABILITY = 1e-9
 FIRST_STEP = "Mean of the training rows, in which inspected ones are over-represented"
 LAST_STEP = "Calibration, from the raw score to a probability"
-Floats = NDArray[np.float64]
-Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class ExplainedSample:
         X = np.ascontiguousarray(usual.X[np.unique(np.concatenate([highest, evenly]))])
         return cls(X, trained.final.model.trees.compute_contributions(X)[:, :-1])
 
-    def rank_features(self) -> NDArray[np.int64]:
+    def rank_features(self) -> Ints:
         """Return the columns, the largest mean absolute contribution first."""
         return np.argsort(-np.abs(self.contributions).mean(axis=0), kind="stable")
 
@@ -120,10 +118,7 @@ def name_feature(feature: Feature) -> str:
 
 
 def explain_highest_scores(trained: TrainingResult, served: RiskModel) -> list[dict[str, Any]]:
-    """Explain the highest scores of the latest window by the fit that had not seen it, without personal data.
-
-    Each example has its facts, its reasons, and a waterfall: the steps from the mean of the training rows to the score.
-    """
+    """Explain the highest scores of the latest window by the fit that had not seen it, without personal data."""
     unseen = UnseenModel.from_result(trained, served)
     frame = trained.data.observed.consignments.iloc[unseen.rows]
     scores = unseen.score(frame["channel"].astype(str).tolist())
@@ -150,7 +145,7 @@ def explain_highest_scores(trained: TrainingResult, served: RiskModel) -> list[d
 class UnseenModel:
     """The latest fit that had not seen its window, on the scale of the served fit."""
 
-    rows: NDArray[np.int64]
+    rows: Ints
     X: Rows
     model: RiskModel
     reasons: ReasonRanker

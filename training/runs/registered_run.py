@@ -15,6 +15,7 @@ from models.promotion_record import RECORD_HEADING, REPORT_END
 from models.registry import CHAMPION, ModelVersion, Registry
 from models.signatures.keys import SigningKey
 from training.data.data_hash import hash_tables
+from training.evaluation.estimate import ENDS
 from training.fitting.diagnostics import SEARCH_SPACE
 from training.gate.report import GATE_COLUMNS, GateReport
 from training.reporting.html import replace_gate
@@ -37,7 +38,7 @@ from training.runs.task import TrainingTask, require_outcomes
 from training.runs.train import train_model
 
 EXAMPLE = Path(__file__).with_name("input_example.json")
-STUDY_MEASURES, ENDS = ("worth", "recall_at_1pct"), ("", "_low", "_high")
+STUDY_MEASURES = ("worth", "recall_at_1pct")
 
 
 @dataclass(frozen=True, repr=False)

@@ -7,24 +7,24 @@ from functools import cached_property
 from importlib.metadata import version as installed_version
 
 import numpy as np
-from numpy.typing import NDArray
 
 from consignments.records import Target
 from features.batch import FeatureMatrix
+from models.formats import format_count
+from training.arrays import Floats, Ints
 from training.config import TrainConfig
 from training.data.data_hash import TableHash
 from training.data.splits import TEST
 from training.data.training_set import DataSet
 from training.evaluation.metrics import Evaluation, evaluate
 from training.evaluation.name_invariance import Row
+from training.evaluation.stored_scores import EvaluationVerdict
 from training.evaluation.traffic import ScoredPeriod
-from training.evaluation.verdict import EvaluationVerdict
 from training.fitting.deployed import DeployedResult
 from training.fitting.diagnostics import DiagnosticsResult
 from training.fitting.fit import CalibratedFit
 
 PROCESSOR_TAG = "processor"
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,14 +61,14 @@ class TrainingResult:
         return self.evaluated.matrix
 
     @property
-    def test_matrix_rows(self) -> NDArray[np.int64]:
+    def test_matrix_rows(self) -> Ints:
         """Rows of the feature matrix that belong to the test period, in the order of the test scores."""
         return np.flatnonzero(self.data.part[self.matrix.rows] == TEST)
 
     @property
-    def test_rows(self) -> NDArray[np.int64]:
+    def test_rows(self) -> Ints:
         """Positions of the test period's consignments in the table, int64 (t,)."""
-        rows: NDArray[np.int64] = self.data.observed.kept.rows[self.matrix.rows[self.test_matrix_rows]]
+        rows: Ints = self.data.observed.kept.rows[self.matrix.rows[self.test_matrix_rows]]
         return rows
 
     @property
@@ -91,9 +91,9 @@ class TrainingResult:
         """Summary of the run: what was counted, then the estimates, then what they rest on."""
         evaluated, final, kept = self.evaluated, self.final, self.data.observed.kept
         fits = (
-            f"The final fit, which is served, was trained on {final.positives} positives among {final.labelled:,} results "
+            f"The final fit, which is served, was trained on {format_count(final.positives, 'positive')} among {final.labelled:,} results "
             f"known on {self.as_of:%Y-%m-%d}. The evaluation fit, which was tested on the test period, was trained on "
-            f"{evaluated.positives} positives that arrived until {evaluated.learnt_until:%Y-%m-%d}."
+            f"{format_count(evaluated.positives, 'positive')} that arrived until {evaluated.learnt_until:%Y-%m-%d}."
         )
         level = final.level.to_sentence()
         sentences = [*self.verdict.sentences, *self.deployed.sentences, fits, level]

@@ -1,7 +1,4 @@
-"""Texts of a run for people: its page as one self-contained HTML file, and its description in MLflow.
-
-Both begin with what to do, then what was counted, then the estimates. Figures by the truth have their own heading.
-"""
+"""Texts of a run for people: its page as one self-contained HTML file, and its description in MLflow."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version as installed_version
@@ -12,13 +9,13 @@ from models.formats import format_number
 from models.promotion_record import REPORT_END
 from models.risk_model import RiskModel
 from training.evaluation.fairness import Row
-from training.evaluation.metrics import Evaluation
+from training.evaluation.metrics import METRIC_TITLES, Evaluation
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE
 from training.evaluation.stored_scores import RecipeEvaluation
 from training.evaluation.traffic import AT_CAPACITY, SHARES
 from training.gate.report import GateReport
 from training.reporting.charts import Chart
-from training.reporting.html import HEADLINE, create_environment, render_page
+from training.reporting.html import create_environment, render_page
 from training.runs.explanations import explain_highest_scores
 from training.runs.result import TrainingResult
 
@@ -59,7 +56,7 @@ def render_report(
         REPORT_FILE,
         **_gather_texts(trained, gate),
         facts=_list_facts(trained),
-        all_metrics=tuple(HEADLINE),
+        all_metrics=tuple(METRIC_TITLES),
         capacities=CAPACITY_TITLES,
         list_sides=_list_sides,
         examples=explain_highest_scores(trained, served),
@@ -120,7 +117,7 @@ def _list_missing(sides: Sides, metrics: Iterable[str]) -> list[str]:
     first, reasons = next(iter(sides.values())), dict[str, list[str]]()
     for metric in metrics:
         if not _is_shown(sides, metric):
-            reasons.setdefault(first[metric].explain_missing(), []).append(HEADLINE[metric])
+            reasons.setdefault(first[metric].explain_missing(), []).append(METRIC_TITLES[metric])
     return [f"Not shown, {reason}: {'; '.join(titles)}." for reason, titles in reasons.items()]
 
 

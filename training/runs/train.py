@@ -11,20 +11,20 @@ from hashlib import sha256
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from consignments.files.part_folder import PartFolder
 from consignments.files.part_manifest import identify_tables
 from features.batch import ComputeOptions, FeatureParameters, Progress, report_progress
+from training.arrays import Ints
 from training.data.data_hash import hash_training_tables
+from training.data.splits import TEST
 from training.data.table_features import TableFeatures
-from training.data.training_set import Labels, ObservedTables, get_true_labels
+from training.data.training_set import Labels, ObservedTables, compute_fitting_weights, get_true_labels
 from training.evaluation.leakage import check_leakage
 from training.evaluation.name_invariance import Row, measure_name_swaps, sample_evenly
+from training.evaluation.stored_scores import judge_recipe
 from training.evaluation.traffic import ScoredPeriod
-from training.evaluation.verdict import judge_recipe
 from training.fitting.deployed import (
     DeployedResult,
     TrainingData,
@@ -110,7 +110,7 @@ def _prepare_data(task: TrainingTask, options: ComputeOptions) -> tuple[Training
 
 
 @contextmanager
-def _open_work_folder(task: TrainingTask, rows: NDArray[np.int64]) -> Iterator[PartFolder | None]:
+def _open_work_folder(task: TrainingTask, rows: Ints) -> Iterator[PartFolder | None]:
     """Open the folder of the computed features for this run; None if none is wanted."""
     if task.work is None:
         yield None
@@ -138,7 +138,13 @@ def _fit_evaluation(
         task.diagnostics, evaluated, recipe, data.reported_from, name, options.progress
     )
     if config != recipe.config:
-        data, recipe = data.change_sets(lambda each: each.reweight(config.weights)), Recipe(source, config)
+        recipe = Recipe(source, config)
+        data = data.change_sets(
+            lambda each: replace(
+                each,
+                weight=compute_fitting_weights(each.part, each.labels, each.background, config.weights),
+            )
+        )
         evaluated = fit_evaluation(recipe, data.evaluation, data.keep, options)
     return data, recipe, evaluated, studied
 
@@ -177,7 +183,7 @@ def _check_evaluation_fit(
     options: ComputeOptions,
 ) -> tuple[list[Row], list[Row]]:
     """Measure the effect of names from other languages on a sample of the test traffic, and check the test period for leakage."""
-    config, matrix = task.config, parts.test_matrix
+    config, matrix = task.config, parts.matrix.keep_rows(parts.data.part == TEST)
     with report_progress(options.progress, "replacing names"):
         sample = sample_evenly(len(matrix.rows), config.evaluation.name_rows)
         records = source.get_records(matrix.rows[sample])

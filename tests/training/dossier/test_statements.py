@@ -277,7 +277,7 @@ def check_names_of_metrics(product: Product) -> None:
 
 
 def check_no_limit_of_burden(product: Product) -> None:
-    assert not [rule for rule in product.approved.evidence.gate if "burden" in rule or "fair" in rule]
+    assert not [rule for rule in product.approved.evidence.gate.rules if "burden" in rule or "fair" in rule]
 
 
 def check_officer_decides(product: Product) -> None:

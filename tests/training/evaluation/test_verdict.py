@@ -5,8 +5,13 @@ from dataclasses import replace
 import pytest
 from support.training_judged import QUICK, build_stored_scores
 
-from training.evaluation.stored_scores import BASELINE, StoredScores, evaluate_recipe
-from training.evaluation.verdict import RULE_PRIOR_SENTENCE, judge_recipe
+from training.evaluation.stored_scores import (
+    BASELINE,
+    RULE_PRIOR_SENTENCE,
+    StoredScores,
+    evaluate_recipe,
+    judge_recipe,
+)
 
 STORED = build_stored_scores()
 
@@ -57,4 +62,4 @@ def test_few_finds_give_no_number_and_no_word_but_unclear():
 def test_of_equal_baselines_the_one_that_costs_most_is_named():
     frame = STORED.frame.assign(baseline_logistic=STORED.frame["baseline_rules"])
     found = judge_recipe(evaluate_recipe(StoredScores(frame), QUICK), "nps")
-    assert found.rival == "logistic"
+    assert "the strongest baseline (logistic)" in found.sentences[1]

@@ -136,10 +136,9 @@ def test_the_truth_is_shown_under_its_own_names_and_changes_no_other_figure(worl
     assert (with_truth.origins, with_truth.ages) == (without.origins, without.ages)
 
 
-def test_stored_figures_are_those_of_the_run_and_curves_agree_with_them(world, made, tmp_path):
+def test_stored_figures_are_those_of_the_run_and_curves_agree_with_them(world, made):
     deployed = evaluate(world, made)
-    deployed.stored.write(tmp_path / "deployed.parquet")
-    again = evaluate_recipe(StoredScores.read(tmp_path / "deployed.parquet"), CONFIG.evaluation)
+    again = evaluate_recipe(StoredScores.from_bytes(deployed.stored.content), CONFIG.evaluation)
     assert again.flatten_metrics() == deployed.recipe.flatten_metrics()
     for column, evaluation in ((RANK, again.model), (BASELINE + "rules", again.baselines["rules"])):
         traffic = deployed.stored.to_period(column)

@@ -171,10 +171,32 @@ def test_a_leak_that_was_seen_or_not_looked_for_is_refused(bundle: Bundle, look:
 
 def test_a_check_with_too_few_positives_is_undecided_and_one_that_was_not_made_is_not(bundle: Bundle) -> None:
     rule = "no column is the result"
-    for where, undecided, found in (("3 positives", True, "3 positives"), ("", False, "did not check")):
+    for where, undecided, found in (
+        ("3 positives", True, "3 positives"),
+        ("", False, "the run did not check it"),
+    ):
         looks = NO_LEAK | {PREDICTIVE_COLUMN: {"found": None, "rows": 9, "where": where}}
         result = run_gate(make_evidence(bundle, figures=make_figures(looks=looks)))[rule]
         assert (result.held, result.undecided, result.found) == (False, undecided, f"no figure: {found}")
+
+
+def test_how_far_a_column_reveals_inspection_is_given_in_percentage_points(bundle: Bundle) -> None:
+    looks = NO_LEAK | {FILLED_COLUMN: {"found": 0.0276, "rows": 9, "where": "postage in postal"}}
+    result = run_gate(make_evidence(bundle, figures=make_figures(looks=looks)))[
+        "no column reveals inspection"
+    ]
+    words = "filled at least 2.76 percentage points more or less often if inspected: postage in postal"
+    assert (result.held, result.found) == (True, words)
+    assert result.expected.startswith("at most 50 percentage points: ")
+
+
+def test_a_rule_that_was_not_checked_says_so_once(bundle: Bundle) -> None:
+    rows = {
+        row["rule"]: row
+        for row in GateReport.from_evidence(make_evidence(bundle, refit=WITHOUT_TABLES)).to_rows()
+    }
+    assert rows[REFIT_RULE]["result"] == "not checked"
+    assert rows[REFIT_RULE]["found"] == "no tables were given"
 
 
 def test_of_an_altered_or_exchanged_bundle_only_that_is_said(bundle: Bundle) -> None:

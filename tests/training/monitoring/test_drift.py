@@ -289,7 +289,9 @@ def test_too_few_results_say_that_precision_cannot_be_told_and_how_many_are_need
     given = FeatureInputs.from_tables(Tables(watched.later, None, watched.world.alerts), watched.past)
     found = detect_drift(watched.bundle, MonitoredTraffic(given), QUICK)
     assert found.verdict == "stable"
-    assert "Whether its precision holds cannot be told: too few results are known." in summarize_drift(found)
+    assert "Whether its precision holds is not known yet: there are too few results." in summarize_drift(
+        found
+    )
     (row,) = watched.watch(watched.later).select_kind("observed precision")
     known, predicted = (
         float(re.search(pattern, row["detail"])[1])

@@ -26,8 +26,7 @@ from training.data.splits import ArrivalWindow
 from training.evaluation.stored_scores import StoredScores
 from training.promotion.comparison import COMPARED, ComparedTraffic, compare, compare_stored
 from training.promotion.comparison_report import summarize_comparison
-from training.promotion.disagreements import DISAGREEMENT_COLUMNS, REASON_SEPARATOR
-from training.promotion.version_scores import FitScores, LoggedScores
+from training.promotion.version_scores import DISAGREEMENT_COLUMNS, REASON_SEPARATOR, FitScores, LoggedScores
 
 SETTINGS = EvaluationConfig(smallest_slice=5)
 FIRST = ModelVersion("nps-risk", "1", "run", {"target": "nps"}, ())

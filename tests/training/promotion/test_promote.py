@@ -188,7 +188,7 @@ def test_a_model_with_a_column_that_was_filled_in_from_results_is_refused(lane: 
     frame = lane.world.consignments.assign(duty_assessed=noise + 100 * duty)
     said = lane.refusal(lane.train(consignments=frame, columns={"numeric": ["duty_assessed"]}))
     assert "no column is the result: the most predictive single column, column.duty_assessed: area" in said
-    assert "percentage points apart, in the column duty_assessed in postal" in said
+    assert "percentage points more or less often if inspected: duty_assessed in postal" in said
 
 
 # Other faults

@@ -11,10 +11,11 @@ from support.trained_run import GOODS
 from models.bundle import load_bundle
 from models.registry import MAX_DESCRIPTION_CHARACTERS
 from training.evaluation.estimate import Estimate
+from training.evaluation.metrics import METRIC_TITLES
 from training.evaluation.stored_scores import StoredScores, evaluate_recipe
 from training.gate.report import GateReport
 from training.gate.rules import RuleResult
-from training.reporting.html import HEADLINE, format_estimate, replace_gate
+from training.reporting.html import format_estimate, replace_gate
 from training.runs.artifacts import BUNDLE_FOLDER, build_training_record, check_gate, write_run_bundles
 from training.runs.explanations import explain_highest_scores
 from training.runs.run_report import describe_run
@@ -90,9 +91,9 @@ def test_every_figure_is_that_of_the_stored_scores(run, page):
         StoredScores.from_bytes(trained.deployed.stored.content), trained.config.evaluation
     )
     text = read_text(page)
-    for metric in HEADLINE:
+    for metric in METRIC_TITLES:
         value, interval = format_estimate(again.model[metric], metric)
-        assert (f"{HEADLINE[metric]} {value} {interval}" if interval else value) in text
+        assert (f"{METRIC_TITLES[metric]} {value} {interval}" if interval else value) in text
 
 
 def test_estimates_have_intervals_and_say_on_how_many_results_they_rest_and_how_much_the_largest_counts(run):

@@ -194,7 +194,7 @@ def test_the_metrics_have_their_agreed_names_and_are_those_of_the_deployed_recip
 
 def test_figures_of_the_run_are_those_of_its_stored_scores(logged):
     done, _, folder = logged
-    stored = StoredScores.read(folder / "scores" / "deployed.parquet")
+    stored = StoredScores.from_bytes((folder / "scores" / "deployed.parquet").read_bytes())
     found = evaluate_recipe(stored, CONFIG.evaluation).flatten_metrics()
     assert found == {
         name: value for name, value in done.trained.metrics.items() if name.startswith("deployed/")
