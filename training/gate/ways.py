@@ -34,11 +34,14 @@ WayName = Literal["better", "routine refit", ""]
 
 
 class Candidate(NamedTuple):
-    """Difference of a version from the champion: days of newer results, the same settings and features, the champion's latest drift verdict."""
+    """Difference of a version from the champion; `same_recipe` is None if the champion's record names no settings and features.
+
+    `drift` is the latest drift verdict on the champion.
+    """
 
     champion: str
     newer_days: int = 0
-    same_recipe: bool = False
+    same_recipe: bool | None = False
     drift: str = ""
 
 
@@ -136,6 +139,8 @@ def _compute_one_sided_low(gain: Estimate) -> float:
 def _find_refit_obstacle(candidate: Candidate, reproduced: bool | None) -> str:
     """Return why a version is no routine refit; empty if only its training may have to be repeated."""
     obstacles = {
+        "nobody vouched for the configuration of the champion when it was promoted": candidate.same_recipe
+        is None,
         "its configuration is not that of the champion": not candidate.same_recipe,
         "its results are not newer than those of the champion": candidate.newer_days <= 0,
         "the latest drift run says to investigate the data first": candidate.drift == INVESTIGATE,

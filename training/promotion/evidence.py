@@ -211,8 +211,8 @@ def _describe_candidate(compared: ComparedVersions, history: VersionHistory) -> 
     recipe = compute_recipe_sha256(registry, compared.b, fits.served)
     approved = history.list_signed(replaced.served.sha256)
     new, old = (datetime.fromisoformat(each.served.card.as_of) for each in (fits, replaced))
-    same_recipe = bool(recipe) and bool(approved) and approved[-1].recipe_sha256 == recipe
-    return Candidate(champion.number, max((new - old).days, 0), same_recipe, verdict)
+    known = approved[-1].recipe_sha256 if approved else ""
+    return Candidate(champion.number, max((new - old).days, 0), known == recipe if known else None, verdict)
 
 
 def _require_another_bundle(history: VersionHistory, champion: ModelVersion, sha256: str) -> None:

@@ -118,7 +118,7 @@ CHARTS: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_suffix(".t
 
 def open_chart(name: str, rows: int = 0, **values: str) -> Chart:
     """Return a chart of `charts.toml` with its title, caption and size; `values` are those in its texts."""
-    found = {
+    found: dict[str, Any] = {
         key: FORMATS[value]
         if key.endswith("_format")
         else value.format(**values)

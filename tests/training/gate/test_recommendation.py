@@ -51,6 +51,12 @@ CASES: dict[str, tuple[Candidate, dict[str, Any], dict[str, Any], tuple[str, str
         {},
         ("promote", "routine refit", "The latest drift run asks for it."),
     ),
+    "a refit of a champion of unknown settings": (
+        REFIT._replace(same_recipe=None),
+        {},
+        {},
+        ("refuse", "", "nobody vouched for the configuration of the champion when it was promoted"),
+    ),
     "a refit on data in doubt": (
         REFIT._replace(drift="investigate data"),
         {},
