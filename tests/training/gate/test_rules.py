@@ -261,7 +261,7 @@ def test_the_texts_of_the_rules_name_the_limits_that_are_checked() -> None:
     named = {
         "results after arrivals": f"{100 * BOUNDS[EARLY_RESULTS]:g} %",
         "no column is the result": f"{BOUNDS[PREDICTIVE_COLUMN]}",
-        "no column reveals inspection": f"{100 * BOUNDS[FILLED_COLUMN]:g} %",
+        "no column reveals inspection": f"at most {100 * BOUNDS[FILLED_COLUMN]:g} percentage points",
         "calibrated": f"1/{MAX_CALIBRATION_FACTOR:g} and {MAX_CALIBRATION_FACTOR:g}",
         "no slice collapsed": f"more than {MAX_SLICE_DROP} below",
         "no slice lost": f"slice of {MIN_SLICE_POSITIVES} or more positives loses more than {MAX_SLICE_LOSS}",
