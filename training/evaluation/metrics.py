@@ -49,9 +49,9 @@ SLICE_METRICS = ("recall_at_1pct", "precision_at_1pct", "roc_auc", CALIBRATION_R
 SLICE_MEASURE = "roc_auc"
 SLICE_COLUMNS = (
     *("kind", "value", "consignments", "labelled", "positive"),
-    *("a", "b", "difference", "low", "high"),
+    *("a", "b", "difference", "low", "high", "shown"),
 )
-"""Columns of the slices of a pair: counts, both areas under the ROC curve, and their difference with its interval."""
+"""Columns of the slices of a pair: counts, both areas under the ROC curve, their difference with its interval, 1 if it may be shown."""
 CALIBRATION_CUTS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 """Bins of the calibration table, as shares of traffic from the top."""
 COUNTED_TARGETS: dict[Target, tuple[str, str]] = {
@@ -272,5 +272,6 @@ def _compare_slices(traffic: ScoredPeriod, other: Floats, config: EvaluationConf
         known = mine.traffic[mine.labelled].sum()
         counts = (round(float(mine.traffic.sum())), round(float(known)), int(mine.positive.sum()))
         areas = (one[SLICE_MEASURE].value, two[SLICE_MEASURE].value, gain.value, gain.low, gain.high)
-        found.append(dict(zip(SLICE_COLUMNS, (kind, value or "missing", *counts, *areas), strict=True)))
+        values = (kind, value or "missing", *counts, *areas, int(gain.is_shown))
+        found.append(dict(zip(SLICE_COLUMNS, values, strict=True)))
     return found

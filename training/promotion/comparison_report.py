@@ -130,6 +130,7 @@ def draw_comparison(found: Comparison, a: str, b: str) -> list[Chart]:
             *(float(row[end]) for end in ("difference", "low", "high"))
         )
         for row in found.pair.slices
+        if row["shown"]
     }
     panels = {"Difference in percentage points": points, "Difference of the area under the ROC curve": slices}
     return [_draw_differences(f"{title}: {b} minus {a}", rows, b) for title, rows in panels.items() if rows]

@@ -25,7 +25,7 @@ from training.config import EvaluationConfig
 from training.data.splits import ArrivalWindow
 from training.evaluation.stored_scores import StoredScores
 from training.promotion.comparison import COMPARED, ComparedTraffic, compare, compare_stored
-from training.promotion.comparison_report import summarize_comparison
+from training.promotion.comparison_report import draw_comparison, render_comparison, summarize_comparison
 from training.promotion.version_scores import DISAGREEMENT_COLUMNS, REASON_SEPARATOR, FitScores, LoggedScores
 
 SETTINGS = EvaluationConfig(smallest_slice=5)
@@ -216,6 +216,19 @@ def test_slices_tell_where_a_version_gains(bundle: FitScores, other: FitScores) 
     (postal,) = [row for row in found.pair.slices if row["kind"] == "channel"]
     assert (postal["value"], postal["consignments"], postal["positive"]) == ("postal", 300, 30)
     assert postal["difference"] == pytest.approx(found.pair.gains["roc_auc"].value)
+
+
+def test_a_slice_with_too_few_finds_has_no_number_on_the_page(bundle: FitScores, other: FitScores) -> None:
+    whole = compare(bundle, other, since(None), SETTINGS)
+    frame = whole.stored.frame
+    positive = frame["positive"] & (frame["positive"].cumsum() <= 4)
+    few = replace(whole, stored=StoredScores(frame.assign(positive=positive)))
+    assert [row["shown"] for row in few.pair.slices] == [0] * len(few.pair.slices)
+    for found, drawn in ((whole, True), (few, False)):
+        titles = [chart.title for chart in draw_comparison(found, "version 1", "version 2")]
+        assert any("area under the ROC curve" in title for title in titles) == drawn
+        page = render_comparison(found, FIRST, replace(FIRST, number="2"))
+        assert ('<td colspan="4">too few results</td>' in page) != drawn
 
 
 def test_versions_of_other_features_are_compared_by_what_the_service_decided(
