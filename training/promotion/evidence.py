@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from consignments.errors import BundleRefused, PromotionRefused
+from features.streams import FeatureInputs
 from models.bundle import Bundle
 from models.promotion_record import PromotionRecord
 from models.registry import (
@@ -113,6 +114,9 @@ def gather_evidence(registry: Registry, history: VersionHistory, options: Eviden
     if fits is None or fits.served.sha256 != evidence.registered_sha256 or own:
         return evidence
     if options.refit is not None:
+        # A table of a file is read once, and both the training and the comparison need it.
+        tables = FeatureInputs.to_repeatable(options.refit.tables)
+        options = options._replace(refit=options.refit._replace(tables=tables))
         refit = refit_version(registry, version, fits.served.card, folders, options.refit)
         evidence = replace(evidence, refit=refit.result)
         if (trained := refit.repeated) is not None:

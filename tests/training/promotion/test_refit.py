@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,17 +11,29 @@ from support.approval import APPROVAL
 from support.stores import create_store
 
 from consignments.errors import BadSetting, PromotionRefused
+from consignments.files.table_writers import write_table
+from consignments.parquet_stream import stream_table
+from consignments.records import Consignment
 from features.batch import Tables
+from features.streams import FeatureInputs
 from models.bundle import load_bundle
 from models.registry import EVALUATION_TAG, ModelVersion, Registry
 from training.config import TrainConfig, parse_config
-from training.gate.rules import BUNDLE_RULES, CHECKSUM_RULE, REFIT_RULE, RUN_RULES, VERIFIED_RULE
-from training.promotion import refit
+from training.gate.rules import (
+    BUNDLE_RULES,
+    CHECKSUM_RULE,
+    REFIT_RULE,
+    RUN_RULES,
+    VERIFIED_RULE,
+    RuleResult,
+)
+from training.promotion import evidence, refit
 from training.promotion.evidence import EvidenceOptions, review_version
 from training.promotion.promote import promote
 from training.promotion.refit import (
     LOST_EVALUATION_FIT,
     LOST_SETTINGS,
+    Refit,
     RefitOptions,
     read_run_config,
     refit_version,
@@ -125,6 +138,25 @@ def test_its_own_tables_give_fits_and_figures_again_whatever_the_store_says(stor
     assert found.recommendation.facts[:3] == stored.recommendation.facts[:3]
     trained = store.run.gate.recommendation.facts
     assert found.recommendation.facts[:3] == trained[:3], "training, gate and review say the same"
+
+
+def test_tables_of_files_serve_the_training_and_the_comparison(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table of a file can be read once; `promote` with tables and an unsigned comparison reads it for both."""
+    write_table(store.tables.consignments, tmp_path / "consignments.parquet")
+
+    def read_twice(_: Registry, version: ModelVersion, *rest: Any) -> Refit:
+        tables = rest[-1].tables
+        read = [len(TrainingTask(tables).inputs.consignments.take_order()) for _ in range(2)]
+        return Refit(RuleResult(False, f"read {read} rows of version {version.number}"))
+
+    monkeypatch.setattr(evidence, "refit_version", read_twice)
+    source = stream_table(tmp_path / "consignments.parquet", Consignment)
+    inputs = FeatureInputs(source, (), store.tables.outcomes, store.tables.alerts)
+    found = review_version(store.registry, store.version, EvidenceOptions(refit=RefitOptions(inputs)))
+    rows = len(store.tables.consignments)
+    assert found.rules[REFIT_RULE].found == f"read [{rows}, {rows}] rows of version {store.version.number}"
 
 
 def test_a_final_fit_of_another_seed_is_refused_also_with_force(store: Store) -> None:
