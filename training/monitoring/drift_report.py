@@ -148,7 +148,9 @@ def draw_arrivals(drift: Drift) -> Chart:
         for name, (colour, dashes) in zip(offices, LINE_STYLES, strict=False):
             came = np.array(drift.daily.get(f"office:{name}", [0] * drift.now.days))
             mean = known[name].arrivals / drift.then.days
-            axes.plot(came / mean, color=colour, linestyle=dashes, label=name)
+            # A single day has no line.
+            point = "o" if drift.now.days == 1 else None
+            axes.plot(came / mean, color=colour, linestyle=dashes, marker=point, label=name)
         axes.set_ylim(0, None)
         set_columns(axes, [f"{first + timedelta(days=at):%d %b}" for at in range(drift.now.days)])
     return chart
