@@ -247,7 +247,7 @@ def test_a_better_model_and_then_its_routine_refit_replace_the_champion(ruled: L
     better = ruled.compare("champion", good)
     described = ruled.registry.read_description(ruled.registry.resolve(good))
     assert described.startswith("**PROMOTE.** Better than version 1: ")
-    assert "Periods of arrivals" in described
+    assert "all rules of the gate, charts, explanations" in described
     record = ruled.promote(ruled.registry.resolve(good))
     assert (record.way, record.replaces, record.comparison, record.forced) == ("better", "1", better, False)
     assert record.sentence in record.to_markdown()
