@@ -218,7 +218,7 @@ class StageTable:
 
         def count() -> None:
             fold, history = TableFold(arrivals, outcomes), pipeline.create_sized_history(forms.rows)
-            fold.process_table(history, *keys, X, np.arange(forms.rows))
+            fold.process_arrivals(history, *keys[:, fold.rows], X, fold.rows)
 
         self._tell("history", count)
 

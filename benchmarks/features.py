@@ -65,18 +65,20 @@ def main() -> None:
                 record.consignment_id, to_day(record.received_at), keys[place], counterparts[place], X[place],
             )  # fmt: skip
 
+    def count_table() -> None:
+        fold = TableFold(arrivals, outcomes)
+        mine = keys[fold.rows], counterparts[fold.rows]
+        fold.process_arrivals(pipeline.create_history(), *mine, X, fold.rows)
+
     print(f"{count:,} consignments, {len(pipeline.spec)} features, {len(pipeline.kinds)} keys of history\n")
     print("| piece | µs a consignment |\n|---|---|")
     tell("normal forms", count, lambda: [normalize_consignment(record) for record in records])
     tell("everything but history (normal forms included)", count, describe)
     tell("history, one at a time (read and count)", count, arrive)
-    everything = np.arange(count)
     tell(
         "history, the whole table in one fold",
         count,
-        lambda: TableFold(arrivals, outcomes).process_table(
-            pipeline.create_history(), keys, counterparts, X, everything
-        ),
+        count_table,
     )
     tell(
         "batch: table to feature matrix, all of it",

@@ -31,7 +31,7 @@ SWAPS: dict[type[ast.AST], str] = {
     ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*", ast.FloorDiv: "*", ast.Mod: "*",
     ast.And: "or", ast.Or: "and", ast.BitAnd: "|", ast.BitOr: "&",
 }  # fmt: skip
-KERNEL_MARKS = ("@njit", "@kernel")
+KERNEL_MARKS = ("@njit", "@kernel", "@entry_point")
 NOT_PRODUCT = ("tests", "benchmarks", "docs")
 
 

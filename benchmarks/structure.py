@@ -26,7 +26,7 @@ MAX_PARAMETERS = 5
 MAX_WIDE_SHARE = 0.015
 MIN_VERB_SHARE = 0.85
 MAX_PLACES_SHOWN = 40
-KERNEL_DECORATORS = {"kernel", "njit"}
+KERNEL_DECORATORS = {"kernel", "entry_point", "njit"}
 VERBS = frozenset((Path(__file__).parent / "verbs.txt").read_text().split())
 """First words of functions that state what they do; `from`, `to`, `is` and `has` are included."""
 CONSIGNMENT = {"channel": "postal", "description": "cotton t-shirts"}

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.timestamps import NO_TIME, US_PER_DAY, to_datetime
-from features.history.kept_table import HistoryArrays, join_parts, sort_table
+from features.history.kept_table import HistoryArrays, sort_table
 from features.history.kernels import REMEMBERED_DAYS, RESULTS
 from features.history.keys import KEYS_VERSION, KeyKind
 from features.history.ordering import (
@@ -184,18 +184,6 @@ class StateStore(Protocol):
         """Write the table of history as of a day, given in parts. Each part may be forgotten before the next."""
 
 
-class MemoryStore:
-    """A store that keeps the parts in memory."""
-
-    def write_segment(self, segment: StateSegment) -> SegmentSource:
-        """Return the segment."""
-        return segment
-
-    def write_table(self, parts: Iterable[HistoryArrays], today: int) -> HistoryArrays:
-        """Return the whole table."""
-        return join_parts(parts, today)
-
-
 class StateRun:
     """A batch that starts from a kept state, or from nothing, and ends with the next state."""
 
@@ -204,12 +192,12 @@ class StateRun:
         before: KeptState | None,
         kinds: tuple[KeyKind, ...],
         pseudonyms: Pseudonyms,
-        store: StateStore | None = None,
+        store: StateStore,
     ) -> None:
         if before is not None:
             before.check(kinds, pseudonyms)
         self.before, self.kinds, self.pseudonyms = before, kinds, pseudonyms
-        self._store = store or MemoryStore()
+        self._store = store
         self._read_keys: Callable[[Keys], Keys] | None = None
         self._segments: list[SegmentSource] = []
         self._waiting: list[StateSegment] = []

@@ -34,7 +34,6 @@ from features.history.states import CountedState, CountedStates, KeyStep
 from features.history.table import History
 
 Longs = NDArray[np.int64]
-CHUNK_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -94,21 +93,6 @@ class TableFold:
     ) -> None:
         """Read and count the next arrivals in a table of history, see `build_steps`; if it is full, the result so far cannot be used."""
         history.run(*self.build_steps(keys, counterparts, out_rows), out)
-
-    def process_table(
-        self,
-        history: History,
-        keys: Keys,
-        counterparts: Keys,
-        out: Rows,
-        out_rows: Longs,
-        *,
-        piece_rows: int = CHUNK_ROWS,
-    ) -> None:
-        """Read and count all arrivals, whose rows may be in any order, some at a time; see `process_arrivals`."""
-        for begin in range(0, len(self.rows), piece_rows):
-            rows = self.rows[begin : begin + piece_rows]
-            self.process_arrivals(history, keys[rows], counterparts[rows], out, out_rows[rows])
 
     def _find_next_places(self, arrivals: int) -> Longs:
         """Return the positions of all events up to the next `arrivals` arrivals; after the last arrival, all that are left."""

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from support.memory_store import MemoryStore
 from support.ordered_world import simulate_ordered
 
 from consignments.errors import BadInput
@@ -33,7 +34,7 @@ def expected(tables: Tables) -> Rows:
 
 
 def start_run(before: KeptState | None) -> StateRun:
-    return StateRun(before, list_key_kinds(PARAMETERS.config), PARAMETERS.pseudonyms)
+    return StateRun(before, list_key_kinds(PARAMETERS.config), PARAMETERS.pseudonyms, MemoryStore())
 
 
 def compute(rows: pd.DataFrame, tables: Tables, run: StateRun, first_row: int = 0) -> Rows:

@@ -13,6 +13,7 @@ from features.history.kernels import FIRST_BLOCK, TODAY
 from features.history.keys import KeyKind
 from features.history.ordering import ArrivalEvents, Outcomes
 from features.history.table import History
+from features.history.table_fold import TableFold
 
 KINDS = tuple(KeyKind(name, name, None, (), side="sender") for name in ("sender", "consignee"))
 """Both may betray the sender, so that a side with two keys is read."""
@@ -129,3 +130,19 @@ def outcome_rows(draw, moment: int, sequence: int | None):
         sequence=sequence,
         opened_us=known,
     )
+
+
+def process_table(
+    fold: TableFold,
+    history: History,
+    keys: np.ndarray,
+    counterparts: np.ndarray,
+    out: np.ndarray,
+    out_rows: np.ndarray,
+    *,
+    piece_rows: int = 1 << 16,
+) -> None:
+    """Read and count all arrivals, whose rows may be in any order, some at a time."""
+    for begin in range(0, len(fold.rows), piece_rows):
+        rows = fold.rows[begin : begin + piece_rows]
+        fold.process_arrivals(history, keys[rows], counterparts[rows], out, out_rows[rows])

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from support.joined_tables import join_history
+from support.memory_store import MemoryStore
 from support.ordered_world import simulate_ordered
 
 from consignments.errors import BadInput, FileFault, ServiceFault
@@ -136,7 +137,7 @@ def run_batch(
     tables: Tables, before: KeptState | None, folder: Path | None, past: pd.DataFrame | None, seed: int = 0
 ) -> tuple[NDArray[np.float32], KeptState]:
     """Compute a batch from a state, in buckets if a folder is given, else in one pass."""
-    run = StateRun(before, list_key_kinds(PARAMETERS.config), PARAMETERS.pseudonyms)
+    run = StateRun(before, list_key_kinds(PARAMETERS.config), PARAMETERS.pseudonyms, MemoryStore())
     inputs = replace(FeatureInputs.from_tables(tables, past), state_run=run)
     if folder is None:
         X = np.concatenate([chunk.X for chunk in stream_features(inputs, PARAMETERS, piece_rows=40)])

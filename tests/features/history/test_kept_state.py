@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.history_oracle import Arrival, Outcome
-from support.history_worlds import KINDS, ROW, START, arrivals_of, numbers, outcomes_of, worlds
+from support.history_worlds import KINDS, ROW, START, arrivals_of, numbers, outcomes_of, process_table, worlds
+from support.memory_store import MemoryStore
 
 from consignments.errors import BadInput
 from consignments.timestamps import US_PER_DAY
@@ -23,10 +24,11 @@ def run(
     before: KeptState | None, arrivals: Sequence[Arrival], outcomes: Sequence[Outcome], piece_rows: int = 3
 ):
     """Return the readings of a batch, and the state after it."""
-    run = StateRun(before, KINDS, PSEUDONYMS)
+    run = StateRun(before, KINDS, PSEUDONYMS, MemoryStore())
     out = np.full((len(arrivals), ROW), -1, dtype=np.float32)
     fold = run.start_fold(arrivals_of(arrivals), outcomes_of(outcomes))
-    fold.process_table(
+    process_table(
+        fold,
         run.history,
         numbers([row.keys for row in arrivals]),
         numbers([row.counterparts for row in arrivals]),
@@ -159,20 +161,20 @@ def test_outcomes_without_a_sequence_do_not_join_arrivals_with_one() -> None:
 def test_a_state_of_another_key_or_of_other_kinds_is_refused() -> None:
     _, state = run(None, [arrive("a", 0)], [])
     with pytest.raises(BadInput, match="another data key"):
-        StateRun(state, KINDS, Pseudonyms(b"another key"))
+        StateRun(state, KINDS, Pseudonyms(b"another key"), MemoryStore())
     more = (*KINDS, KeyKind("more", "more", None, ()))
     with pytest.raises(BadInput, match="other keys than the model; got more"):
-        StateRun(state, more, PSEUDONYMS)
+        StateRun(state, more, PSEUDONYMS, MemoryStore())
 
 
 def test_a_state_without_its_last_rows_is_not_given() -> None:
     with pytest.raises(RuntimeError, match="not finished"):
-        _ = StateRun(None, KINDS, PSEUDONYMS).state
+        _ = StateRun(None, KINDS, PSEUDONYMS, MemoryStore()).state
 
 
 def test_an_outcome_without_a_sequence_does_not_wait_in_a_state_with_one() -> None:
     _, state = run(None, [arrive("a", 0, sequence=1)], [])
-    batch = StateRun(state, KINDS, PSEUDONYMS)
+    batch = StateRun(state, KINDS, PSEUDONYMS, MemoryStore())
     no_rows = replace(arrivals_of([]), sequence=None)
     with pytest.raises(BadInput, match="consignments have the column sequence and outcomes have not"):
         batch.start_fold(no_rows, outcomes_of([find("a", 1)]))
@@ -181,7 +183,7 @@ def test_an_outcome_without_a_sequence_does_not_wait_in_a_state_with_one() -> No
 def test_a_batch_without_rows_and_outcomes_keeps_the_order_of_what_waits() -> None:
     _, state = run(None, [arrive("a", 0, sequence=1)], [replace(find("a", 1), sequence=2)])
     state.outcomes["sequence"] = -1
-    batch = StateRun(state, KINDS, PSEUDONYMS)
+    batch = StateRun(state, KINDS, PSEUDONYMS, MemoryStore())
     rows = [arrive("b", 9, sequence=3), arrive("c", 8, sequence=4)]
     fold = batch.start_fold(arrivals_of(rows), outcomes_of([]))
     assert fold.rows.tolist() == [0, 1]

@@ -18,6 +18,7 @@ from support.history_worlds import (
     get_counted,
     numbers,
     outcomes_of,
+    process_table,
     worlds,
 )
 
@@ -43,7 +44,8 @@ def batch(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome], as_of_us=Non
     """Readings of every arrival, in the order of `arrivals`."""
     out = np.full((len(arrivals), ROW), -1, dtype=np.float32)
     history = History(KINDS, capacity=options.pop("capacity", 4))
-    TableFold(arrivals_of(arrivals), outcomes_of(outcomes), as_of_us).process_table(
+    process_table(
+        TableFold(arrivals_of(arrivals), outcomes_of(outcomes), as_of_us),
         history,
         numbers([row.keys for row in arrivals]),
         numbers([row.counterparts for row in arrivals]),
@@ -531,9 +533,8 @@ def test_the_readings_that_are_not_wanted_are_not_written() -> None:
     out = np.full((1, 3 + ROW), 7, dtype=np.float32)
     keys = numbers([row.keys for row in rows])
     nobody = np.zeros_like(keys)
-    TableFold(arrivals_of(rows), outcomes_of([])).process_table(
-        History(KINDS), keys, nobody, out, np.array([-1, 0])
-    )
+    fold = TableFold(arrivals_of(rows), outcomes_of([]))
+    process_table(fold, History(KINDS), keys, nobody, out, np.array([-1, 0]))
     assert out[0, :3].tolist() == [7, 7, 7]
     assert same(out[0, 3:], batch(rows, [])[1])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.history_oracle import Arrival, Outcome
-from support.history_worlds import KINDS, START, arrivals_of, numbers, outcomes_of
+from support.history_worlds import KINDS, START, arrivals_of, numbers, outcomes_of, process_table
 
 import features.history.kept_state
 import features.history.state_files
@@ -45,7 +45,8 @@ def run(folder: Path, name: str, *, stop: bool = False) -> list[bytes]:
         fold = batch.start_fold(arrivals_of(arrivals), outcomes_of(outcomes))
         rows = len(arrivals)
         out = numbers([(0, 0)] * rows).astype("f4").repeat(History(KINDS).width, axis=1)
-        fold.process_table(
+        process_table(
+            fold,
             batch.history,
             numbers([row.keys for row in arrivals]),
             numbers([row.counterparts for row in arrivals]),
