@@ -125,15 +125,11 @@ class Tables:
 
     def unify_spellings(self) -> "Tables":
         """Return the tables with one spelling for each consignment: that of its first row, for its outcomes too."""
-        tables = replace(self, consignments=unify_spellings(self.consignments))
-        return tables.adopt_spellings()
-
-    def adopt_spellings(self) -> "Tables":
-        """Return the tables in which outcomes have the spelling of their consignment."""
+        consignments = unify_spellings(self.consignments)
         if self.outcomes is None:
-            return self
-        outcomes = adopt_spellings(self.outcomes, self.consignments["consignment_id"])
-        return self if outcomes is self.outcomes else replace(self, outcomes=outcomes)
+            return replace(self, consignments=consignments)
+        outcomes = adopt_spellings(self.outcomes, consignments["consignment_id"])
+        return replace(self, consignments=consignments, outcomes=outcomes)
 
 
 def _require_checked(frame: pd.DataFrame, record: type[msgspec.Struct], where: str) -> None:
