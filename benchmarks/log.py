@@ -155,7 +155,7 @@ def measure_postgres(events: list[DecisionEvent], group: int) -> float:
     """Return the bytes of an entry in PostgreSQL, with indexes."""
     from benchmarks.databases import make_schema
 
-    url = make_schema(f"log_{group}")
+    url = make_schema(f"log_{group}_{os.getpid()}")
     with EventLog.open(url, Vault(KEYS)) as log:
         for start in range(0, len(events), group):
             log.append(events[start : start + group])
