@@ -48,7 +48,7 @@ class Costs(NamedTuple):
         CPU time of the service with PostgreSQL, in multiples of that with SQLite, and CPU microseconds a decision of PostgreSQL itself
         (`benchmarks.databases`).
     log_bytes : float
-        Bytes of the log for a decision, in groups of 32 (`benchmarks.log ../rows --rounds 2 --entries 6000`).
+        Bytes of the log in PostgreSQL for a decision (`.ci/with-postgres python -m benchmarks.log`).
     training_row_bytes, training_kept_bytes : float
         Memory of a training for each row of its table, and for each kept row: sums of types (docs/scale-training.md, memory).
     """
@@ -69,7 +69,7 @@ class Costs(NamedTuple):
     decisions: float = 8_821
     postgres_ratio: float = 1.1
     database_us: float = 20
-    log_bytes: float = 997
+    log_bytes: float = 2_048
     training_row_bytes: float = 280
     training_kept_bytes: float = 6_000
 

@@ -160,7 +160,8 @@ class ChainVerifier:
             valid = bool(concerned)
         else:
             valid = here == hash_row(self._previous, row)
-        return valid and all(each.is_valid for each in self._ending.get(row[0], ()))
+        ending = self._ending.get(row[0])
+        return valid and (ending is None or all(each.is_valid for each in ending))
 
     def _list_concerned(self, row: Columns) -> list[_OpenRemoval]:
         """List the removals that concern an entry without content."""
