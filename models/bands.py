@@ -19,13 +19,7 @@ Floats = NDArray[np.float64]
 
 
 class Bands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The cut-offs on the probability. A score that reaches a cut-off is in its band.
-
-    Examples
-    --------
-    >>> Bands(high=0.2, elevated=0.05).assign(0.1)
-    'elevated'
-    """
+    """The cut-offs on the probability. A score that reaches a cut-off is in its band."""
 
     high: Annotated[float, Meta(ge=0)]
     elevated: Annotated[float, Meta(ge=0)]

@@ -56,11 +56,6 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The calibration of scores: probability = 1 / (1 + exp(-(slope * raw + intercept))), with an intercept for each channel.
 
     The slope is above 0, so that the order of the raw scores is kept. `intercept` is that of other channels.
-
-    Examples
-    --------
-    >>> Calibration(1.0, 0.0, {}).calibrate(np.array([0.0, 3.0]), ["postal", "postal"]).round(3).tolist()
-    [0.5, 0.953]
     """
 
     slope: Annotated[float, Meta(ge=SLOPE_RANGE[0], le=SLOPE_RANGE[1])]
@@ -205,12 +200,6 @@ def estimate_level(probability: Floats, positive: NDArray[np.bool_]) -> Calibrat
 
     The posterior of the shift s is proportional to exp(-s^2 / (2 sd^2)) times the product of the Bernoulli probabilities at
     logit(p) + s, on a grid. The shift is its median. The interval is that of the positives which the shifted scores predict.
-
-    Examples
-    --------
-    >>> level = estimate_level(np.full(1000, 0.02), np.arange(1000) < 5)
-    >>> level.positives, level.is_anchored, round(level.shift, 1)
-    (5, False, -1.3)
     """
     grid = np.arange(-MAX_LEVEL_SHIFT, MAX_LEVEL_SHIFT + LEVEL_STEP / 2, LEVEL_STEP)
     if not len(probability):

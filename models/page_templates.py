@@ -26,13 +26,7 @@ KEPT = frozenset("\r\n\t\u200c\u200d")
 
 
 def show_text(value: object) -> str:
-    """Return a text in which hidden characters are visible as `[U+202E]`, so that it cannot look like another one.
-
-    Examples
-    --------
-    >>> show_text("invoice\\u202efdp.exe")
-    'invoice[U+202E]fdp.exe'
-    """
+    """Return a text in which hidden characters are visible as `[U+202E]`, so that it cannot look like another one."""
     text = str(value)
     if text.isprintable() and text.isascii():
         return text

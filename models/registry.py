@@ -79,13 +79,7 @@ class ModelVersion:
 
 
 def get_model_name(target: str) -> str:
-    """Return the registered name of the models of a target.
-
-    Examples
-    --------
-    >>> get_model_name("nps"), get_model_name("any_offence")
-    ('nps-risk', 'nps-risk-any_offence')
-    """
+    """Return the registered name of the models of a target."""
     if target not in TARGETS:
         raise UnknownName.from_candidates(target, TARGETS, kind="target")
     return EXPERIMENT if target == "nps" else f"{EXPERIMENT}-{target}"

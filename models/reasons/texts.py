@@ -101,13 +101,7 @@ class TextTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     column: dict[str, str] = {}
 
     def find_template(self, name: str) -> ReasonTemplate | None:
-        """Find the template of a feature, its words filled in; None if this language lacks it.
-
-        Examples
-        --------
-        >>> load_text_table("en").find_template("history.route.arrivals_7d").one
-        '1 consignment on this route in the last 7 days'
-        """
+        """Find the template of a feature, its words filled in; None if this language lacks it."""
         group, _, rest = name.partition(".")
         if name in self.feature:
             return self.feature[name]
