@@ -5,7 +5,7 @@ missed and nothing comes twice.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -18,134 +18,91 @@ from serving.event_log.events import (
     CustomsStateEvent,
     DecisionEvent,
     Event,
+    Kind,
     MessageEvent,
     OutcomeEvent,
     SelectionEvent,
 )
-from serving.event_log.log import EventLog
 from serving.event_log.versions import LateVersionFilter
 from serving.http import schemas
-from serving.http.asgi import HttpCall, respond_json
-from serving.http.auth import Caller
 from serving.http.inquiries import build_customs_state, build_past_decision
-from serving.http.requests import Door, PageOptions, read_page_options
-from serving.scoring.active_model import ActiveModel
+from serving.http.routing import ApiRequest, route
 from serving.scoring.offices import OfficeFinder
 
 EXCLUDED_FROM_FEEDS = ("features", "keys", "sealed")
 EXCLUDED_FROM_STATUS = ("features", "reasons", "sealed")
 
 
-class DecisionFeedEndpoint:
-    """Endpoint of `GET /v1/decisions`."""
-
-    def __init__(self, door: Door, log: EventLog, active: ActiveModel) -> None:
-        self._door, self._log, self._active = door, log, active
-
-    async def __call__(self, call: HttpCall) -> int:
-        """Answer one request."""
-        caller, page = _authorize(self._door, call)
-        events = await asyncio.to_thread(
-            self._log.read_page, "decision", page.after, page.limit + 1, EXCLUDED_FROM_FEEDS
-        )
-        shown, more = events[: page.limit], len(events) > page.limit
-        found = [
-            build_feed_decision(event, self._log.format_decision_id, self._active.entries)
-            for event in shown
-            if isinstance(event, DecisionEvent)
-        ]
-        if caller.offices is not None:
-            found = [each for each in found if each.office in caller.offices]
-        return await respond_json(
-            call, schemas.DecisionFeed(found, shown[-1].sequence if shown else page.after, more)
-        )
+@route("/v1/decisions", "decisions", paged=True)
+async def list_decisions(request: ApiRequest) -> schemas.DecisionFeed:
+    """Return the decisions recorded after a log entry."""
+    service = request.service
+    events, last, more = await asyncio.to_thread(_read_page, request, "decision", EXCLUDED_FROM_FEEDS)
+    found = [
+        build_feed_decision(event, service.log.format_decision_id, service.active.entries)
+        for event in events
+        if isinstance(event, DecisionEvent)
+    ]
+    seen = [each for each in found if request.caller.may_see(each.office)]
+    return schemas.DecisionFeed(seen, last, more)
 
 
-class EventFeedEndpoint:
-    """Endpoint of `GET /v1/events`: answers of customs."""
-
-    def __init__(self, door: Door, log: EventLog, active: ActiveModel) -> None:
-        self._door, self._log, self._active = door, log, active
-        self._finder = OfficeFinder(active, log)
-
-    async def __call__(self, call: HttpCall) -> int:
-        """Answer one request."""
-        caller, page = _authorize(self._door, call)
-        events = await asyncio.to_thread(
-            self._log.read_page, "state", page.after, page.limit + 1, EXCLUDED_FROM_FEEDS
-        )
-        shown, more = events[: page.limit], len(events) > page.limit
-        found = [await self._build(event, caller) for event in shown if isinstance(event, CustomsStateEvent)]
-        given = [each for each in found if each is not None]
-        return await respond_json(
-            call, schemas.EventFeed(given, shown[-1].sequence if shown else page.after, more)
-        )
-
-    async def _build(self, event: CustomsStateEvent, caller: Caller) -> schemas.FeedEvent | None:
-        """Build the feed's entry; None if the consignment belongs to another office than the caller."""
-        if caller.offices is not None and (
-            await self._finder.is_foreign(event.consignment_id, caller.offices)
-            or not self._finder.is_known(event.consignment_id)
-        ):
-            return None
-        state = build_customs_state(event, self._active.entries)
-        return schemas.FeedEvent(**msgspec.structs.asdict(state), sequence=event.sequence)
+@route("/v1/messages", "message_feed", paged=True)
+async def list_messages(request: ApiRequest) -> schemas.MessageFeed:
+    """Return the messages recorded after a log entry."""
+    entries = request.service.active.entries
+    events, last, more = await asyncio.to_thread(_read_page, request, "message")
+    found = [build_feed_message(event, entries) for event in events if isinstance(event, MessageEvent)]
+    return schemas.MessageFeed(found, last, more)
 
 
-class OpenSelectionsEndpoint:
-    """Endpoint of `GET /v1/selections`: selected consignments without a final outcome."""
-
-    def __init__(self, door: Door, log: EventLog, active: ActiveModel) -> None:
-        self._door, self._log, self._active = door, log, active
-
-    async def __call__(self, call: HttpCall) -> int:
-        """Answer one request."""
-        caller, page = _authorize(self._door, call)
-        found, last, more = await asyncio.to_thread(self._find_open, page)
-        if caller.offices is not None:
-            found = [each for each in found if each.office in caller.offices]
-        return await respond_json(call, schemas.OpenSelections(found, last, more))
-
-    def _find_open(self, page: PageOptions) -> tuple[list[schemas.OpenSelection], int, bool]:
-        entries = self._active.entries
-        events = self._log.read_page("selection", page.after, page.limit + 1, EXCLUDED_FROM_FEEDS)
-        shown, more = events[: page.limit], len(events) > page.limit
-        found = []
-        for event in shown:
-            assert isinstance(event, SelectionEvent)
-            later = self._log.read_consignment_events(event.consignment_id, without=EXCLUDED_FROM_STATUS)
-            status = read_status(later, entries)
-            if status is not None:
-                selection = entries.selections.decode(event)
-                found.append(
-                    schemas.OpenSelection(
-                        **msgspec.structs.asdict(selection),
-                        sequence=event.sequence,
-                        pending=status == "pending",
-                    )
-                )
-        return found, shown[-1].sequence if shown else page.after, more
+@route("/v1/events", "event_feed", paged=True)
+async def list_customs_events(request: ApiRequest) -> schemas.EventFeed:
+    """Return the answers of customs recorded after a log entry."""
+    active, offices = request.service.active, request.caller.offices
+    finder = OfficeFinder(active, request.service.log)
+    events, last, more = await asyncio.to_thread(_read_page, request, "state", EXCLUDED_FROM_FEEDS)
+    found = []
+    for event in events:
+        assert isinstance(event, CustomsStateEvent)
+        name = event.consignment_id
+        if offices is not None and (await finder.is_foreign(name, offices) or not finder.is_known(name)):
+            continue
+        state = msgspec.structs.asdict(build_customs_state(event, active.entries))
+        found.append(schemas.FeedEvent(**state, sequence=event.sequence))
+    return schemas.EventFeed(found, last, more)
 
 
-class MessageFeedEndpoint:
-    """Endpoint of `GET /v1/messages`."""
+@route("/v1/selections", "open_selections", paged=True)
+async def list_open_selections(request: ApiRequest) -> schemas.OpenSelections:
+    """Return the selected consignments without a final outcome."""
+    found, last, more = await asyncio.to_thread(_find_open_selections, request)
+    seen = [each for each in found if request.caller.may_see(each.office)]
+    return schemas.OpenSelections(seen, last, more)
 
-    def __init__(self, door: Door, log: EventLog, active: ActiveModel) -> None:
-        self._door, self._log, self._active = door, log, active
 
-    async def __call__(self, call: HttpCall) -> int:
-        """Answer one request."""
-        _, page = _authorize(self._door, call)
-        events = await asyncio.to_thread(self._log.read_page, "message", page.after, page.limit + 1)
-        shown, more = events[: page.limit], len(events) > page.limit
-        found = [
-            build_feed_message(event, self._active.entries)
-            for event in shown
-            if isinstance(event, MessageEvent)
-        ]
-        return await respond_json(
-            call, schemas.MessageFeed(found, shown[-1].sequence if shown else page.after, more)
-        )
+def _find_open_selections(request: ApiRequest) -> tuple[list[schemas.OpenSelection], int, bool]:
+    entries, log = request.service.active.entries, request.service.log
+    events, last, more = _read_page(request, "selection", EXCLUDED_FROM_FEEDS)
+    found = []
+    for event in events:
+        assert isinstance(event, SelectionEvent)
+        later = log.read_consignment_events(event.consignment_id, without=EXCLUDED_FROM_STATUS)
+        status = read_status(later, entries)
+        if status is not None:
+            selection = msgspec.structs.asdict(entries.selections.decode(event))
+            found.append(
+                schemas.OpenSelection(**selection, sequence=event.sequence, pending=status == "pending")
+            )
+    return found, last, more
+
+
+def _read_page(request: ApiRequest, kind: Kind, without: Sequence[str] = ()) -> tuple[list[Event], int, bool]:
+    """Read the log entries of a page; also return after which entry the next page begins, and whether there is one."""
+    page = request.page
+    events = request.service.log.read_page(kind, page.after, page.limit + 1, without)
+    shown = events[: page.limit]
+    return shown, shown[-1].sequence if shown else page.after, len(events) > page.limit
 
 
 def build_feed_message(event: MessageEvent, entries: EventCodec) -> schemas.FeedMessage:
@@ -157,12 +114,6 @@ def build_feed_message(event: MessageEvent, entries: EventCodec) -> schemas.Feed
         decode_statement(envelope.get_statement()),
         envelope,
     )
-
-
-def _authorize(door: Door, call: HttpCall) -> tuple[Caller, PageOptions]:
-    caller, page = door.authorize(call, "read"), read_page_options(call)
-    caller.spend(1)
-    return caller, page
 
 
 def read_status(events: list[Event], entries: EventCodec) -> str | None:

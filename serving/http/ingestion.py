@@ -14,6 +14,7 @@ from serving.http.asgi import HttpCall, respond_json
 from serving.http.auth import Caller, Scope
 from serving.http.problems import Refusal, RowFault
 from serving.http.requests import Door, RecordReader, build_refusal, format_reason
+from serving.http.routing import Operation
 from serving.http.schemas import (
     ActionReceipts,
     AlertReceipts,
@@ -43,11 +44,6 @@ UNKNOWN_CONSIGNMENT = FieldError(
 )
 
 
-def check_envelope(_envelope: Envelope, _now_us: int) -> FieldError | None:
-    """Return no error: the message in the envelope is checked when it is recorded."""
-    return None
-
-
 def _refuse_record(fault: FieldError) -> Refusal:
     if fault is UNKNOWN_CONSIGNMENT:
         return Refusal(404, format_reason(fault))
@@ -55,57 +51,92 @@ def _refuse_record(fault: FieldError) -> Refusal:
 
 
 class IngestedRecord(NamedTuple):
-    """A kind of record that clients send over HTTP.
+    """A kind of record that clients send over HTTP, one or a list under its plural name, which is answered by `receipts`.
 
-    Attributes
-    ----------
-    record : type
-    plural : str
-        JSON key of a list of records.
-    receipts : type
-        Type of the response to a list.
-    check : callable
-        Validates what the type cannot express.
-    take : callable
-        Records it; returns None if its consignment is unknown, or why it is refused.
-    scope : str
-        Scope that the API key must have.
+    `check` validates what the type cannot express. `take` records it, and returns None if its consignment is unknown, or why it is
+    refused.
     """
 
     record: type[Any]
     plural: str
+    summary: str
     receipts: type[Any]
     check: Callable[[Any, int], FieldError | None]
     take: Callable[[Intake, Any, int, str], PendingReceipt | FieldError | None]
     scope: Scope = "outcome"
+    refusals: tuple[int, ...] = (503,)
+
+    @property
+    def operation(self) -> Operation:
+        """Return the operation that records it."""
+        return Operation(
+            method="POST",
+            path=f"/v1/{self.plural}",
+            name=self.plural,
+            summary=self.summary,
+            scope=self.scope,
+            answer=Receipt,
+            record=self.record,
+            plural=self.plural,
+            list_answer=self.receipts,
+            refusals=self.refusals,
+        )
 
 
 INGESTED_RECORDS = (
-    IngestedRecord(Outcome, "outcomes", OutcomeReceipts, check_outcome, Intake.record_outcome),
-    IngestedRecord(Alert, "alerts", AlertReceipts, check_alert, Intake.record_alert),
     IngestedRecord(
-        Cancellation, "cancellations", CancellationReceipts, check_cancellation, Intake.record_cancellation
+        Outcome,
+        "outcomes",
+        "Record inspection outcomes",
+        OutcomeReceipts,
+        check_outcome,
+        Intake.record_outcome,
     ),
-    IngestedRecord(Envelope, "messages", MessageReceipts, check_envelope, Intake.record_message),
-    IngestedRecord(Action, "actions", ActionReceipts, check_action, Intake.record_action, "act"),
-    IngestedRecord(ReportedState, "events", EventReceipts, check_state, Intake.record_state),
+    IngestedRecord(
+        Alert, "alerts", "Record alerts of partners", AlertReceipts, check_alert, Intake.record_alert
+    ),
+    IngestedRecord(
+        Envelope,
+        "messages",
+        "Record signed messages of partners",
+        MessageReceipts,
+        lambda _envelope, _now_us: None,  # the message in the envelope is checked when it is recorded
+        Intake.record_message,
+    ),
+    IngestedRecord(
+        Cancellation,
+        "cancellations",
+        "Cancel consignments: they no longer count",
+        CancellationReceipts,
+        check_cancellation,
+        Intake.record_cancellation,
+        refusals=(404, 503),
+    ),
+    IngestedRecord(
+        Action,
+        "actions",
+        "Record actions of officers",
+        ActionReceipts,
+        check_action,
+        Intake.record_action,
+        "act",
+        (404, 503),
+    ),
+    IngestedRecord(
+        ReportedState,
+        "events",
+        "Record answers of customs, such as a hold",
+        EventReceipts,
+        check_state,
+        Intake.record_state,
+    ),
 )
 NAMED_RECORDS = Outcome | Cancellation | Action | ReportedState
 """Records that name a consignment."""
 
 
 class IngestEndpoint:
-    """An endpoint that records one record of a kind, or a list under the plural name.
-
-    Parameters
-    ----------
-    kind : IngestedRecord
-    door : Door
-    active : ActiveModel
-    metrics : Metrics
-    log : EventLog
-        Holds the offices of consignments that are not in memory.
-    """
+    """An endpoint that records one record of a kind, or a list; the log holds the offices of consignments not in memory."""
 
     def __init__(
         self, kind: IngestedRecord, door: Door, active: ActiveModel, metrics: Metrics, log: EventLog
@@ -135,17 +166,7 @@ class IngestEndpoint:
     ) -> PendingReceipt | FieldError:
         """Record one record; the receipt may be sent once its group is durable. An error is returned, and nothing is recorded.
 
-        Parameters
-        ----------
-        record : object
-        caller : Caller
-        check : callable
-            Called last: nothing else is recorded between it and this record. Returns an error or None.
-
-        Raises
-        ------
-        ServiceFault
-            The log cannot be read or written.
+        `check` is called last, so nothing else is recorded between it and this record; it returns an error or None.
         """
         await self._prefetch([record])
         return await self._find_foreign(record, caller) or check() or self._take_one(record, caller)

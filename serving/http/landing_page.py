@@ -4,9 +4,12 @@ from base64 import b64encode
 from functools import cache
 from hashlib import sha256
 from html import escape
+from importlib.metadata import version as installed_version
 from pathlib import Path
 
-from serving.http.openapi import ApiOperation, list_operations
+from serving.http.asgi import respond
+from serving.http.openapi import list_operations, strip_converter
+from serving.http.routing import ApiRequest, Operation, route
 
 FOLDER = Path(__file__).parent
 SCORE_EXAMPLE = """curl "http://127.0.0.1:8080/v1/scores?reasons=3" \\
@@ -20,18 +23,17 @@ OUTCOME_EXAMPLE = """curl http://127.0.0.1:8080/v1/outcomes \\
        "result": "nps"}'"""
 
 
-def render_page(version: str, model: str, *, loaded: bool) -> bytes:
-    """Render the landing page.
+@route("/interface", "page", scope=None, answer="text/html", refusals=())
+async def send_page(request: ApiRequest) -> int:
+    """Return the page that lists the calls."""
+    model = request.service.active.model
+    body = render_page(installed_version("npsrisk"), model.name, loaded=model.release is not None)
+    await respond(request.call, 200, body, b"text/html; charset=utf-8", policy=build_policy())
+    return 200
 
-    Parameters
-    ----------
-    version : str
-        Version of npsrisk.
-    model : str
-        Name and version of the loaded model, or `rules`.
-    loaded : bool
-        Whether a model is loaded.
-    """
+
+def render_page(version: str, model: str, *, loaded: bool) -> bytes:
+    """Render the landing page of a version of npsrisk and a model, which is `rules` if none is loaded."""
     state = f"Scores with {model}" if loaded else "No model is loaded: train, promote and publish one"
     filled = {
         "__STYLE__": _style(),
@@ -42,7 +44,7 @@ def render_page(version: str, model: str, *, loaded: bool) -> bytes:
         "__OUTCOME__": escape(OUTCOME_EXAMPLE),
         "__VERSION__": escape(version),
     }
-    text = _read("landing_page.html")
+    text: str = _read("landing_page.html")
     for mark, value in filled.items():
         text = text.replace(mark, value)
     return text.encode()
@@ -65,6 +67,6 @@ def _style() -> str:
     return _read("landing_page.css")
 
 
-def _row(call: ApiOperation) -> str:
-    verb = f'<code><span class="verb">{call.method.upper()}</span>{escape(call.path)}</code>'
+def _row(call: Operation) -> str:
+    verb = f'<code><span class="verb">{call.method}</span>{escape(strip_converter(call.path))}</code>'
     return f"<tr><td>{verb}</td><td>{escape(call.summary)}</td><td>{call.scope or ''}</td></tr>"

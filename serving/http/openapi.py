@@ -1,22 +1,20 @@
 """OpenAPI document, generated from the types that decode requests and encode responses, so that both always agree."""
 
 from http import HTTPStatus
-from typing import Annotated, Any, NamedTuple
+from importlib.metadata import version as installed_version
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from consignments.records import Alert, Consignment, Outcome
-from models.signatures.envelope import Envelope
-from serving.event_log.event_codec import Action, Cancellation, ReportedState
-from serving.http import schemas as answers
-from serving.http.auth import Scope
-from serving.http.messages import MESSAGE_TYPES
+from consignments.records import Consignment
+from serving.http import feed, inquiries
+from serving.http.ingestion import INGESTED_RECORDS
 from serving.http.problems import Problem
 from serving.http.requests import DEFAULT_PAGE_LENGTH, MAX_RECORDS, MAX_SEQUENCE_DIGITS
-from serving.http.selections import SelectionList, SelectionRequest
-from serving.scoring.intake import Receipt
-from serving.scoring.scorer import MAX_REASONS
+from serving.http.routing import ApiRequest, Operation, route
+from serving.http.scores import SCORES
+from serving.http.selections import SELECTIONS
 
 REFERENCE_TEMPLATE = "#/components/schemas/{name}"
 REQUEST_ID_HEADER, RETRY_HEADER = "X-Request-Id", "Retry-After"
@@ -67,124 +65,35 @@ BODY_ERROR_STATUSES = (400, 408, 413, 415, 422)
 Document = dict[str, Any]
 
 
-class ApiOperation(NamedTuple):
-    """One operation of the HTTP interface.
-
-    Attributes
-    ----------
-    method, path, summary : str
-    scope : str or None
-        The scope that the API key must have; None if no key is required.
-    answer : type or str
-        Type of the response, or the media type of a response that is not JSON.
-    record : type or None
-        Type of the request body: one record, or a list under `plural`.
-    plural : str
-        JSON key of a list; empty if no list is accepted.
-    list_answer : type or None
-        Type of the response to a list.
-    parameters : tuple
-        Parameters of the query or the path.
-    refusals : tuple of int
-        Error statuses in addition to the common ones.
-    message_types : tuple of str
-        Media types of messages that are accepted in addition to JSON.
-    """
-
-    method: str
-    path: str
-    summary: str
-    scope: Scope | None
-    answer: Any
-    record: type[Any] | None = None
-    plural: str = ""
-    list_answer: type[Any] | None = None
-    parameters: tuple[Document, ...] = ()
-    refusals: tuple[int, ...] = ()
-    message_types: tuple[str, ...] = ()
+@route("/openapi.json", "openapi", scope=None, answer="application/json", refusals=())
+async def read_document(request: ApiRequest) -> Document:
+    """Return this OpenAPI document."""
+    return build_document(request.service.active.model.record, installed_version("npsrisk"))
 
 
-def list_operations(record: type[Consignment] = Consignment) -> tuple[ApiOperation, ...]:
-    """List the operations; `record` is the loaded model's type of consignment."""
-    return (
-        ApiOperation(
-            "post", "/v1/scores", "Score one consignment, a list, or messages", "score", answers.Score, record, "consignments",
-            answers.Scores, SCORE_PARAMETERS, (503,), tuple(name.decode() for name in MESSAGE_TYPES),
-        ),
-        ApiOperation(
-            "post", "/v1/outcomes", "Record inspection outcomes", "outcome", Receipt, Outcome, "outcomes",
-            answers.OutcomeReceipts, (), (503,),
-        ),
-        ApiOperation(
-            "post", "/v1/alerts", "Record alerts of partners", "outcome", Receipt, Alert, "alerts",
-            answers.AlertReceipts, (), (503,),
-        ),
-        ApiOperation(
-            "post", "/v1/messages", "Record signed messages of partners", "outcome", Receipt, Envelope, "messages",
-            answers.MessageReceipts, (), (503,),
-        ),
-        ApiOperation(
-            "get", "/v1/messages", "Return the messages recorded after a log entry", "read", answers.MessageFeed,
-            parameters=PAGE_PARAMETERS, refusals=(422, 503),
-        ),
-        ApiOperation(
-            "post", "/v1/cancellations", "Cancel consignments: they no longer count", "outcome", Receipt,
-            Cancellation, "cancellations", answers.CancellationReceipts, (), (404, 503),
-        ),
-        ApiOperation(
-            "post", "/v1/actions", "Record actions of officers", "act", Receipt, Action, "actions",
-            answers.ActionReceipts, (), (404, 503),
-        ),
-        ApiOperation(
-            "post", "/v1/events", "Record answers of customs, such as a hold", "outcome", Receipt, ReportedState, "events",
-            answers.EventReceipts, (), (503,),
-        ),
-        ApiOperation(
-            "post", "/v1/selections", "Select scored consignments of an office for inspection", "score",
-            SelectionList, SelectionRequest, refusals=(503,),
-        ),
-        ApiOperation(
-            "get", "/v1/consignments/{consignment_id}", "Return every decision and outcome recorded for a consignment",
-            "read", answers.ConsignmentHistory, parameters=ID_PARAMETER + PAGE_PARAMETERS, refusals=(404, 422, 503),
-        ),
-        ApiOperation(
-            "get", "/v1/decisions", "Return the decisions recorded after a log entry", "read", answers.DecisionFeed,
-            parameters=PAGE_PARAMETERS, refusals=(422, 503),
-        ),
-        ApiOperation(
-            "get", "/v1/events", "Return the answers of customs recorded after a log entry", "read", answers.EventFeed,
-            parameters=PAGE_PARAMETERS, refusals=(422, 503),
-        ),
-        ApiOperation(
-            "get", "/v1/selections", "Return the selected consignments without a final outcome", "read",
-            answers.OpenSelections, parameters=PAGE_PARAMETERS, refusals=(422, 503),
-        ),
-        ApiOperation("get", "/v1/model", "Return the model that scores", "read", answers.ModelInfo, refusals=(503,)),
-        ApiOperation(
-            "get", "/v1/reasons", "Return all reason codes with their texts", "read", answers.ReasonCodes,
-            refusals=(503,),
-        ),
-        ApiOperation("get", "/health/live", "Check that the process responds", None, answers.Liveness),
-        ApiOperation("get", "/health/ready", "Check whether the service can score, and if not, why", None, answers.Health),
-        ApiOperation("get", "/metrics", "Return metrics for Prometheus", "read", "text/plain"),
-        ApiOperation("get", "/openapi.json", "Return this OpenAPI document", None, "application/json"),
-    )  # fmt: skip
-
-
-SCORE_PARAMETERS: tuple[Document, ...] = (
-    {
-        "name": "reasons",
-        "in": "query",
-        "description": "number of reasons to return; default: 3 for `high` and `elevated`, 0 for `routine`",
-        "schema": {"type": "integer", "minimum": 0, "maximum": MAX_REASONS},
-    },
-    {
-        "name": "features",
-        "in": "query",
-        "description": "whether to return the feature values",
-        "schema": {"type": "boolean", "default": False},
-    },
+READ_ROUTES = (
+    inquiries.read_consignment,
+    feed.list_decisions,
+    feed.list_messages,
+    feed.list_customs_events,
+    feed.list_open_selections,
+    inquiries.read_model,
+    inquiries.list_reasons,
+    inquiries.read_liveness,
+    inquiries.send_readiness,
+    inquiries.send_metrics,
+    read_document,
 )
+"""The operations with `GET`, in the order of the document."""
+
+
+def list_operations(record: type[Consignment] = Consignment) -> tuple[Operation, ...]:
+    """List the operations; `record` is the loaded model's type of consignment."""
+    scores = msgspec.structs.replace(SCORES, record=record)
+    recorded = [each.operation for each in INGESTED_RECORDS]
+    return (scores, *recorded, SELECTIONS, *(each.operation for each in READ_ROUTES))
+
+
 PAGE_PARAMETERS: tuple[Document, ...] = (
     {
         "name": "after",
@@ -211,21 +120,13 @@ ID_PARAMETER: tuple[Document, ...] = (
 
 
 def build_document(record: type[Consignment], version: str) -> Document:
-    """Build the OpenAPI document.
-
-    Parameters
-    ----------
-    record : type
-        Type of consignment of the loaded model: its declared columns are part of the interface.
-    version : str
-        Version of npsrisk.
-    """
+    """Build the OpenAPI document for the type of consignment of the loaded model, whose declared columns are part of the interface."""
     described = list_operations(record)
     types = [each for call in described for each in _types(call)]
     _, schemas = msgspec.json.schema_components([*types, Problem], ref_template=REFERENCE_TEMPLATE)
     paths: Document = {}
     for call in described:
-        paths.setdefault(call.path, {})[call.method] = _operation(call)
+        paths.setdefault(strip_converter(call.path), {})[call.method.lower()] = _operation(call)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -251,6 +152,11 @@ def build_document(record: type[Consignment], version: str) -> Document:
     }
 
 
+def strip_converter(path: str) -> str:
+    """Return a path of the router as the document writes it."""
+    return path.replace(":path}", "}")
+
+
 def _drop_null_defaults(value: Any) -> Any:
     """Leave out `default: null`. Generators of clients would make such fields required."""
     if isinstance(value, dict):
@@ -262,27 +168,32 @@ def _drop_null_defaults(value: Any) -> Any:
     return [_drop_null_defaults(each) for each in value] if isinstance(value, list) else value
 
 
-def _types(call: ApiOperation) -> list[Any]:
+def _types(call: Operation) -> list[Any]:
     types = [each for each in (call.record, call.list_answer) if each is not None]
     if call.plural:
         types.append(_list_type(call))
     return types if isinstance(call.answer, str) else [*types, call.answer]
 
 
-def _list_type(call: ApiOperation) -> type[Any]:
+def _list_type(call: Operation) -> type[Any]:
     assert call.record is not None
     members: Any = Annotated[list[call.record], Meta(max_length=MAX_RECORDS)]  # type: ignore[name-defined]
     return msgspec.defstruct(call.plural.capitalize(), [(call.plural, members)], forbid_unknown_fields=True)
 
 
-def _operation(call: ApiOperation) -> Document:
+def _operation(call: Operation) -> Document:
     operation: Document = {
         "summary": call.summary,
-        "operationId": f"{call.method}_{call.path.strip('/').partition('/{')[0].replace('/', '_').replace('.', '_')}",
+        "operationId": f"{call.method.lower()}_{call.path.strip('/').partition('/{')[0].replace('/', '_').replace('.', '_')}",
         "responses": {"200": _response(call), **_error_responses(call)},
     }
-    if call.parameters:
-        operation["parameters"] = list(call.parameters)
+    parameters = [
+        *call.parameters,
+        *(ID_PARAMETER if "{" in call.path else ()),
+        *(PAGE_PARAMETERS if call.paged else ()),
+    ]
+    if parameters:
+        operation["parameters"] = parameters
     if call.scope is not None:
         operation["security"] = [{"key": [call.scope]}]
     if call.record is not None:
@@ -296,14 +207,14 @@ def _operation(call: ApiOperation) -> Document:
     return operation
 
 
-def _list_examples(call: ApiOperation) -> Document:
+def _list_examples(call: Operation) -> Document:
     """List the examples of a request: one record, and a list of it."""
     single = EXAMPLES[call.path]
     found = {"one": {"value": single}}
     return found | {"list": {"value": {call.plural: [single]}}} if call.plural else found
 
 
-def _response(call: ApiOperation) -> Document:
+def _response(call: Operation) -> Document:
     if isinstance(call.answer, str):
         kind = "object" if call.answer == "application/json" else "string"
         return {"description": call.summary, "content": {call.answer: {"schema": {"type": kind}}}}
@@ -321,12 +232,14 @@ def _refer_to_headers(*names: str) -> Document:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _error_responses(call: ApiOperation) -> Document:
+def _error_responses(call: Operation) -> Document:
     statuses = {421, 431, 500, *call.refusals}
     if call.scope is not None:
         statuses |= set(COMMON_ERROR_STATUSES)
     if call.record is not None:
         statuses |= set(BODY_ERROR_STATUSES)
+    if call.paged:
+        statuses.add(422)
     responses = {
         str(status): {
             "description": HTTPStatus(status).phrase,

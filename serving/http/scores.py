@@ -28,6 +28,7 @@ from serving.http.requests import (
     build_refusal,
     read_parameters,
 )
+from serving.http.routing import Operation
 from serving.http.schemas import Score, Scores, parse_model_name
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE, Batcher, split_batches, yield_to_requests
@@ -47,6 +48,35 @@ MAX_BUILT_TOGETHER = 8 * MAX_BATCH_SIZE
 REASON_COUNTS = frozenset(str(count) for count in range(MAX_REASONS + 1))
 _get_datetime = lru_cache(maxsize=64)(to_datetime)
 """The decisions of a batch have one time."""
+
+
+SCORE_PARAMETERS: tuple[dict[str, Any], ...] = (
+    {
+        "name": "reasons",
+        "in": "query",
+        "description": "number of reasons to return; default: 3 for `high` and `elevated`, 0 for `routine`",
+        "schema": {"type": "integer", "minimum": 0, "maximum": MAX_REASONS},
+    },
+    {
+        "name": "features",
+        "in": "query",
+        "description": "whether to return the feature values",
+        "schema": {"type": "boolean", "default": False},
+    },
+)
+SCORES = Operation(
+    method="POST",
+    path=SCORES_PATH,
+    name=ENDPOINT_NAME,
+    summary="Score one consignment, a list, or messages",
+    scope="score",
+    answer=Score,
+    record=Consignment,
+    plural="consignments",
+    list_answer=Scores,
+    parameters=SCORE_PARAMETERS,
+    message_types=tuple(name.decode() for name in MESSAGE_TYPES),
+)
 
 
 class ScoreOptions(NamedTuple):

@@ -25,6 +25,7 @@ from serving.event_log.versions import LateVersionFilter
 from serving.http.asgi import HttpCall, respond_json
 from serving.http.problems import Refusal
 from serving.http.requests import Door, SingleRecordReader, build_refusal
+from serving.http.routing import Operation
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE
 from serving.scoring.intake import FieldError, check_times
@@ -85,15 +86,19 @@ def check_request(request: SelectionRequest, now_us: int) -> FieldError | None:
     return fault
 
 
-class SelectionEndpoint:
-    """The endpoint of `POST /v1/selections`.
+SELECTIONS = Operation(
+    method="POST",
+    path="/v1/selections",
+    name="selections",
+    summary="Select scored consignments of an office for inspection",
+    scope="score",
+    answer=SelectionList,
+    record=SelectionRequest,
+)
 
-    Parameters
-    ----------
-    door : Door
-    active : ActiveModel
-    log : EventLog
-    """
+
+class SelectionEndpoint:
+    """The endpoint of `POST /v1/selections`."""
 
     def __init__(self, door: Door, active: ActiveModel, log: EventLog) -> None:
         self._door, self._active, self._log = door, active, log
