@@ -26,22 +26,7 @@ ROUTE_ERROR_DETAILS = {
 
 
 class App:
-    """The ASGI application of one service.
-
-    Parameters
-    ----------
-    service : Service
-        From now on it watches the API key file for changes.
-
-    Attributes
-    ----------
-    door : Door
-
-    Raises
-    ------
-    BadSetting
-        The API key file cannot be used.
-    """
+    """The ASGI application of one service."""
 
     def __init__(self, service: Service) -> None:
         self.service, self.door = service, Door.from_settings(service.settings, service.clock)

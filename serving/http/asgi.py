@@ -55,26 +55,8 @@ class CallerName(Protocol):
 class HttpCall:
     """One HTTP request with the channel for its response.
 
-    Parameters
-    ----------
-    scope : Scope
-    receive : Receive
-    send : Send
-
-    Attributes
-    ----------
-    headers : dict
-        Header values by lower-case name. Of a repeated header, the first value.
-    timings : list of (str, float)
-        Stages of processing, and the seconds spent in each.
-    request_id : bytes
-        Value of the header `X-Request-Id` if it is valid, else a generated identifier.
-    caller : CallerName or None
-        The client once it is authenticated, for the log of refusals.
-    refused : dict or None
-        Details for the log if the endpoint answers a refusal itself, for example with a page.
-    at_end : callable or None
-        Called when the request has ended.
+    `caller` is for the log of refusals, and `refused` has details for it if the endpoint answers a refusal itself, for example with a
+    page. `at_end` is called when the request has ended.
     """
 
     __slots__ = (
@@ -188,15 +170,7 @@ def build_refusing_app(refusal: Refusal) -> AsgiApp:
 
 
 class AsgiEndpoint:
-    """An ASGI endpoint that answers every error with a problem document, and counts and times the responses.
-
-    Parameters
-    ----------
-    metrics : Metrics
-    name : str
-    answer : callable
-        Sends the response and returns its status.
-    """
+    """An ASGI endpoint: `answer` sends the response and returns its status, and every error becomes a problem document."""
 
     def __init__(self, metrics: Metrics, name: str, answer: Callable[[HttpCall], Awaitable[int]]) -> None:
         self._metrics, self._name, self._answer = metrics, name, answer

@@ -56,14 +56,7 @@ class ApiKeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TokenBucket:
-    """A token bucket: full at the start, refilled at the rate limit. A large request may make it negative.
-
-    Parameters
-    ----------
-    rate : RateLimit
-    clock : callable
-        Returns monotonic time in seconds.
-    """
+    """A token bucket: full at the start, refilled at the rate limit. A large request may make it negative."""
 
     def __init__(self, rate: RateLimit, clock: Callable[[], float] = time.monotonic) -> None:
         self._size, self._per_second, self._clock = float(rate.amount), rate.amount / rate.seconds, clock
@@ -84,17 +77,7 @@ class TokenBucket:
 
 
 class Caller:
-    """An authenticated client with its scopes and rate limit.
-
-    Attributes
-    ----------
-    name : str
-        Recorded in the log as `asked_by`.
-    person : str or None
-        Who uses the key.
-    offices : frozenset of str or None
-        The offices whose consignments it may score, amend, report, select and read; None for all.
-    """
+    """An authenticated client with its scopes and rate limit, bound to the consignments of some offices or None for all."""
 
     def __init__(
         self,
@@ -140,22 +123,7 @@ class Caller:
 
 
 class Authenticator:
-    """The register of clients that may call the service.
-
-    Parameters
-    ----------
-    path : Path or None
-        The key file. With None every client is accepted, and the service listens on loopback only.
-    rate : RateLimit or None
-        Rate limit of each client; None for no limit.
-    clock : callable
-        Returns the time that the expiry of keys is compared with.
-
-    Raises
-    ------
-    BadSetting
-        The file cannot be read.
-    """
+    """The register of clients that may call the service: those of the key file, or without one every client of this machine."""
 
     def __init__(self, path: Path | None, rate: RateLimit | None, clock: Clock = read_clock_us) -> None:
         self.path, self.rate, self._clock = path, rate, clock
@@ -221,13 +189,7 @@ class Authenticator:
 
 
 def read_keys(path: Path) -> tuple[ApiKey, ...]:
-    """Read the API key file.
-
-    Raises
-    ------
-    BadSetting
-        The file cannot be read or is not valid.
-    """
+    """Read the API key file; `BadSetting` if it cannot be read or is not valid."""
     try:
         found = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), ApiKeyFile).keys
     except (OSError, ValueError) as error:

@@ -131,13 +131,7 @@ class Connection(HttpToolsProtocol):
         self._refuse(Refusal(400, msg))
 
     def _parse(self, data: bytes) -> None:
-        """Parse received bytes; a request that wants another protocol is read as if it had not asked for it.
-
-        Raises
-        ------
-        HttpParserError
-            The bytes are not HTTP/1.
-        """
+        """Parse received bytes; a request that wants another protocol is read as if it had not asked for it."""
         rest = memoryview(data)
         while True:
             try:

@@ -59,13 +59,7 @@ class MessageResult(msgspec.Struct, frozen=True):
 
 
 async def read_message_body(content: bytes, now_us: int) -> "MessageEntries":
-    """Read messages that come now.
-
-    Raises
-    ------
-    Refusal
-        422 if there is nothing in them.
-    """
+    """Read messages that come now; raise a refusal with 422 if nothing can be read."""
     found = await asyncio.to_thread(_read, content, now_us)
     if found.rejects and not (found.entries or found.states or found.ignored):
         raise Refusal.from_fault(RecordFault(found.rejects[0].reason, "#", "bad_value"))
@@ -94,16 +88,7 @@ def _clear_future(entry: "MessageEntry") -> "MessageEntry":
 def describe_messages(
     found: "MessageEntries", unused: Sequence[str], notes: Sequence[str] = ()
 ) -> MessageResult:
-    """Describe the contents of messages other than goods.
-
-    Parameters
-    ----------
-    found : MessageEntries
-    unused : sequence of str
-        Numbers of the masters that no consignment follows from.
-    notes : sequence of str
-        Further notes, about consignments of earlier requests.
-    """
+    """Describe contents other than goods, with the masters that no consignment follows from."""
     kept = (f"master {number}: it is kept for its houses" for number in dict.fromkeys(unused))
     return MessageResult(
         list(found.states),

@@ -61,16 +61,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Refusal(Exception):
-    """An error that is answered with a problem document.
-
-    Parameters
-    ----------
-    status : int
-    detail : str
-    faults : list of RecordFault
-    headers : dict of str
-        Additional headers of the response.
-    """
+    """An error that is answered with a problem document."""
 
     def __init__(
         self,
@@ -116,14 +107,6 @@ class Refusal(Exception):
 
 def build_fault(error: msgspec.ValidationError, root: str = "#", choices: Sequence[str] = ()) -> RecordFault:
     """Convert the decoder's message to a fault with a JSON pointer.
-
-    Parameters
-    ----------
-    error : ValidationError
-    root : str
-        JSON pointer to the record in the body.
-    choices : sequence of str
-        Allowed values, if they are known and the value is none of them.
 
     Examples
     --------

@@ -54,17 +54,7 @@ class RequestBody(NamedTuple):
 
 
 class BodyReader:
-    """A reader of request bodies with a size limit for each body, and one for all partly received bodies together.
-
-    Parameters
-    ----------
-    limit : int
-        Maximum bytes of one body.
-
-    Attributes
-    ----------
-    limit : int
-    """
+    """A reader of request bodies with a size limit for each body, and one for all partly received bodies together."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self._most_held, self._held = limit, MAX_LARGE_BODIES * limit, 0
@@ -74,21 +64,7 @@ class BodyReader:
         return (await self.read(call, JSON_TYPES)).content
 
     async def read(self, call: HttpCall, kinds: Mapping[bytes, str]) -> RequestBody:
-        """Read the body of a request.
-
-        Parameters
-        ----------
-        call : HttpCall
-        kinds : mapping
-            The media types that are taken, and what each is.
-
-        Raises
-        ------
-        Refusal
-            415 if the media type is another one, 413 if the body is too large, 408 if it takes too long, 503 if too many
-            large bodies arrive at once.
-        ClientDisconnected
-        """
+        """Read a body of one of some media types; refusals with 415, 413, 408 if it takes too long, and 503 for too many large ones."""
         given = call.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if given not in kinds:
             wanted = ", ".join(f"{name.decode()} ({what})" for name, what in kinds.items())
@@ -175,13 +151,7 @@ class BodyReader:
 
 
 class Door:
-    """The entry of all requests: authorizes clients and reads their bodies.
-
-    Parameters
-    ----------
-    authenticator : Authenticator
-    bodies : BodyReader
-    """
+    """The entry of all requests: authorizes clients and reads their bodies."""
 
     def __init__(self, authenticator: Authenticator, bodies: BodyReader) -> None:
         self.authenticator, self.bodies = authenticator, bodies
@@ -189,13 +159,7 @@ class Door:
 
     @classmethod
     def from_settings(cls, settings: Settings, clock: Clock) -> "Door":
-        """Build the entry from the settings, which name the API key file and the size limit.
-
-        Raises
-        ------
-        BadSetting
-            The API key file cannot be used.
-        """
+        """Build the entry from the settings, which name the API key file and the size limit."""
         authenticator = Authenticator(settings.api_keys_file, settings.rate_limit, clock)
         return cls(authenticator, BodyReader(settings.max_body_bytes))
 
@@ -220,12 +184,7 @@ class Door:
 
 
 class SingleRecordReader(Generic[Record]):
-    """A reader of bodies that are one record.
-
-    Parameters
-    ----------
-    record : type
-    """
+    """A reader of bodies that are one record."""
 
     def __init__(self, record: type[Record]) -> None:
         self._record: type[Any] = record
@@ -240,14 +199,7 @@ class SingleRecordReader(Generic[Record]):
 
 
 class RecordReader(Generic[Record]):
-    """A reader of bodies that hold records of one kind: one object, or a list under the plural name.
-
-    Parameters
-    ----------
-    record : type
-    plural : str
-        JSON key of a list, for example `consignments`.
-    """
+    """A reader of bodies that hold records of one kind: one object, or a list under the plural name, such as `consignments`."""
 
     def __init__(self, record: type[Record], plural: str) -> None:
         self.plural = plural
@@ -262,13 +214,7 @@ class RecordReader(Generic[Record]):
         self._probe = msgspec.json.Decoder(msgspec.defstruct("Probe", probe)).decode
 
     def read(self, body: bytes) -> Record | list[msgspec.Raw]:
-        """Decode the body to one record, or to a list whose members `read_members` decodes later.
-
-        Raises
-        ------
-        Refusal
-            400 if the body is not JSON; 422 if it is not a valid record, or the list is too long.
-        """
+        """Decode the body to one record, or to a list that `read_members` decodes; a refusal with 400 or 422 if it is neither."""
         try:
             return _decode_body(self._decode, body)
         except msgspec.ValidationError as error:

@@ -122,15 +122,7 @@ class SelectionEndpoint:
 async def build_selection_list(
     active: ActiveModel, log: EventLog, request: SelectionRequest, now_us: int, asked_by: str
 ) -> SelectionList:
-    """Build the inspection list, or return the list that was built earlier for the same request.
-
-    Raises
-    ------
-    Refusal
-        The list would be longer than `MAX_SELECTIONS`.
-    ServiceFault
-        The log cannot be read or written.
-    """
+    """Build the inspection list, or return the list that was built earlier for the same request."""
     committer, digest = active.committer, _digest_request(active.entries, request)
     request_id = digest.hex()[:REQUEST_ID_CHARACTERS]
     committer.check()
@@ -168,20 +160,7 @@ async def build_selection_list(
 
 
 class ScoredConsignments:
-    """The consignments of an office scored in a period, with their version that counts, cancellations and selections.
-
-    Parameters
-    ----------
-    entries : EventCodec
-    office, request_id : str
-
-    Attributes
-    ----------
-    sequence : int
-        Sequence number of the last log entry applied.
-    drawn : list of Selection
-        The selections that were made for the same request.
-    """
+    """The consignments of an office scored in a period, and which were selected; `drawn` are those of the same request."""
 
     def __init__(self, entries: EventCodec, office: str, request_id: str) -> None:
         self.sequence, self.drawn = 0, list[Selection]()
@@ -245,15 +224,7 @@ class ScoredConsignments:
 
 
 class SelectionDraw:
-    """The draw of one request, made again only if the candidates have changed since.
-
-    Parameters
-    ----------
-    office : str
-    rule : SelectionRule
-    now : datetime
-    request_id : str
-    """
+    """The draw of one request, made again only if the candidates have changed since."""
 
     def __init__(self, office: str, rule: SelectionRule, now: datetime, request_id: str) -> None:
         self._office, self._rule, self._now, self._request_id = office, rule, now, request_id

@@ -42,24 +42,6 @@ def serve(
     """Run the service until SIGTERM or SIGINT.
 
     SIGHUP makes it check for a new model, API keys and certificate at once.
-
-    Parameters
-    ----------
-    host : str
-        Address to listen on; without API keys only a loopback address.
-    port : int
-        TCP port; 0 for any free one, which is logged.
-    settings : Settings
-    clock, elapsed : callable
-    accept_clock : bool
-        As of `Service`.
-
-    Raises
-    ------
-    BadSetting
-        A setting is wrong, or the service cannot listen on the address.
-    ServiceFault
-        The state directory is in use by another process, or the log cannot be used.
     """
     if settings.api_keys_file is None and host not in LOOPBACK_HOSTS:
         raise BadSetting(
@@ -96,13 +78,7 @@ def tune_interpreter() -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Open the socket that accepts connections.
-
-    Raises
-    ------
-    BadSetting
-        The service cannot listen on the address.
-    """
+    """Open the socket that accepts connections; `BadSetting` if the address cannot be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)

@@ -9,23 +9,7 @@ from serving.process.state_directory import FileStamp, get_file_stamp
 
 
 class Certificate:
-    """The TLS certificate of the service; connections that begin after a renewal use the new one.
-
-    Parameters
-    ----------
-    certificate_file, key_file : Path
-        PEM files: the certificate with the chain of its issuers, and the key without a password.
-
-    Attributes
-    ----------
-    context : SSLContext
-        Context for TLS 1.2 or newer.
-
-    Raises
-    ------
-    BadSetting
-        The files cannot be used.
-    """
+    """The TLS certificate of the service; connections that begin after a renewal use the new one."""
 
     def __init__(self, certificate_file: Path, key_file: Path) -> None:
         self._files = certificate_file, key_file
@@ -34,13 +18,7 @@ class Certificate:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Certificate | None":
-        """Load the certificate that the settings name; return None if they name none.
-
-        Raises
-        ------
-        BadSetting
-            Only one of the two files is named, or they cannot be used.
-        """
+        """Load the certificate that the settings name; return None if they name none."""
         certificate, key = settings.tls_cert_file, settings.tls_key_file
         if certificate is None and key is None:
             return None
@@ -53,13 +31,7 @@ class Certificate:
         return cls(certificate, key)
 
     def refresh(self) -> bool:
-        """Load the files again if they changed, and return whether they did.
-
-        Raises
-        ------
-        BadSetting
-            The new files cannot be used; the service keeps the certificate it has.
-        """
+        """Load the files again if they changed, and return whether they did; a pair that cannot be used changes nothing."""
         stamps = self._stamps()
         if stamps == self._seen:
             return False

@@ -21,20 +21,7 @@ class InflatedTooLarge(Exception):
 
 
 def inflate(body: bytes, limit: int) -> bytes:
-    """Decompress a gzip body.
-
-    Parameters
-    ----------
-    body : bytes
-    limit : int
-        Maximum bytes of the result; never more is inflated.
-
-    Raises
-    ------
-    CompressionFault
-        The body is not gzip, is cut off, or does not end with its first member.
-    InflatedTooLarge
-    """
+    """Decompress a gzip body of one member; `InflatedTooLarge` if it exceeds the limit, beyond which nothing is inflated."""
     inflater = zlib.decompressobj(GZIP_WINDOW)
     try:
         result = inflater.decompress(body, limit + 1)

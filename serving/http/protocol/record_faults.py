@@ -16,16 +16,7 @@ DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 def list_record_faults(
     body: bytes | msgspec.Raw, record: type[msgspec.Struct], root: str = "#"
 ) -> list[RecordFault]:
-    """List the faults of an invalid record, at most MAX_FAULTS.
-
-    Parameters
-    ----------
-    body : bytes
-        JSON that the decoder of `record` refuses with a `ValidationError`.
-    record : type
-    root : str
-        JSON pointer to the record.
-    """
+    """List the faults of an invalid record, at most MAX_FAULTS."""
     found: list[RecordFault] = []
     for fault in _find_faults(body, record, root):
         if len(found) == MAX_FAULTS:

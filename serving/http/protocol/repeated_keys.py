@@ -15,11 +15,6 @@ class _RepeatedKey(Exception):
 def find_repeated_key(body: bytes | memoryview) -> str | None:
     """Find a key that occurs twice in one object of a valid JSON text; return None if there is none.
 
-    Raises
-    ------
-    RecursionError
-        The text is nested too deeply.
-
     Examples
     --------
     >>> find_repeated_key(b'{"a": {"b": 1}, "b": 2}'), find_repeated_key(b'{"a": [{"b": 1, "\\u0062": 2}]}')
