@@ -33,15 +33,7 @@ class FetchedModel(NamedTuple):
 
 
 def publish(registry: Registry, uri: str, settings: Settings) -> dict[str, Any]:
-    """Publish a promoted model version to the service.
-
-    Raises
-    ------
-    PromotionRefused
-        The version was never promoted, its bundle is not the approved one, or the record of the current release is missing.
-    BundleRefused
-        The bundle was changed or fails a check; the earlier release stays in use.
-    """
+    """Publish a promoted version; `PromotionRefused` or `BundleRefused` if its record or a check fails: the earlier release stays."""
     version = registry.resolve(uri)
     fetched = _fetch(registry, version)
     approvers, records = Approvers.read(settings.approvers_file), registry.list_signed_records(version.name)

@@ -13,13 +13,7 @@ LabelValues = tuple[str, ...]
 
 
 class HistogramBuckets:
-    """The counts of a histogram's buckets.
-
-    Parameters
-    ----------
-    bounds : sequence of float
-        Upper bounds of the buckets (inclusive), ascending.
-    """
+    """The counts of a histogram's buckets with some upper bounds, inclusive and ascending."""
 
     __slots__ = ("_bounds", "counts", "total")
 

@@ -22,13 +22,7 @@ CATEGORY_GROUP = "category"
 
 
 class DataQualityCounters:
-    """The counters of missing fields and unknown codes.
-
-    Attributes
-    ----------
-    missing, unknown, implausible : LabeledCounters
-        Counts by field of the record, by column with a vocabulary, and by field with codes of a standard.
-    """
+    """The counters of missing fields and unknown codes."""
 
     def __init__(self) -> None:
         self.missing = LabeledCounters(
