@@ -102,31 +102,26 @@ class ChunkScorer:
 
     def __call__(self, piece: FeatureChunk) -> pd.DataFrame:
         """Return a chunk of the score table."""
-        return _score_chunk(self.model, piece, self.columns, self.history)
-
-
-def _score_chunk(
-    model: RiskModel, piece: FeatureChunk, columns: ScoreColumns, history: HistoryUse
-) -> pd.DataFrame:
-    shown = [name for name in SHOWN_COLUMNS if name in piece.context.column_names]
-    rows = to_frame(piece.context.select(shown))
-    score = model.score(piece.X, rows["channel"].tolist())
-    result = pd.DataFrame(
-        {
-            "consignment_id": rows["consignment_id"].array,
-            "score": score,
-            "band": pd.array(model.assign_bands(score), dtype=TEXT),
-            "model_version": pd.array([columns.version] * len(rows), dtype=TEXT),
-            "office": rows["office"].array if "office" in rows else None,
-            "received_at": rows["received_at"].array,
-            "history": pd.array([history] * len(rows), dtype=TEXT),
-        }
-    )
-    if columns.reasons:
-        goods = list_goods_texts(to_frame(piece.context))
-        explained = (
-            model.explain(row, columns.reasons, lowering=columns.lowering, goods=text)
-            for row, text in zip(piece.X, goods, strict=True)
+        shown = [name for name in SHOWN_COLUMNS if name in piece.context.column_names]
+        rows = to_frame(piece.context.select(shown))
+        score = self.model.score(piece.X, rows["channel"].tolist())
+        result = pd.DataFrame(
+            {
+                "consignment_id": rows["consignment_id"].array,
+                "score": score,
+                "band": pd.array(self.model.assign_bands(score), dtype=TEXT),
+                "model_version": pd.array([self.columns.version] * len(rows), dtype=TEXT),
+                "office": rows["office"].array if "office" in rows else None,
+                "received_at": rows["received_at"].array,
+                "history": pd.array([self.history] * len(rows), dtype=TEXT),
+            }
         )
-        result["reasons"] = pd.array([msgspec.json.encode(each).decode() for each in explained], dtype=TEXT)
-    return result
+        if self.columns.reasons:
+            goods = list_goods_texts(to_frame(piece.context))
+            explained = (
+                self.model.explain(row, self.columns.reasons, lowering=self.columns.lowering, goods=text)
+                for row, text in zip(piece.X, goods, strict=True)
+            )
+            texts = [msgspec.json.encode(each).decode() for each in explained]
+            result["reasons"] = pd.array(texts, dtype=TEXT)
+        return result

@@ -123,6 +123,8 @@ def grow_trees(
     progress: Progress | None = None,
 ) -> tuple[Trees, LogisticRegression | None]:
     """Fit trees and the linear model that has a share in them, None if the share is 0; `threads` changes no bit."""
+    import lightgbm
+
     rows = rows.check(spec, "training rows")
     if not 0 < float(np.sum(rows.weight * rows.y)) < float(np.sum(rows.weight)):
         raise BadInput(
@@ -136,38 +138,19 @@ def grow_trees(
         line = pool.submit(fit_linear_part, rows.X, rows.y, rows.weight) if share else None
         if line is not None and threads == 1:
             wait([line])
-        text = _boost(
-            rows,
-            prior.predict_raw(rows.X),
-            spec,
-            _build_lightgbm_params(params, seed),
-            params.trees,
-            progress,
+        start = prior.predict_raw(rows.X)
+        data = lightgbm.Dataset(
+            rows.X, rows.y, weight=rows.weight, init_score=start, feature_name=list(spec.names)
         )
+        callbacks: list[Callable[..., Any]] = []
+        if progress is not None:
+            callbacks.append(lambda at: progress("growing trees", at.iteration + 1, at.end_iteration))
+        settings = _build_lightgbm_params(params, seed)
+        booster = lightgbm.train(settings, data, num_boost_round=params.trees, callbacks=callbacks)
+        text = strip_parameters(str(booster.model_to_string(num_iteration=-1)))
     linear, steps = (None, []) if line is None else line.result()
     blended = blend_trees(text, steps, share, prior.to_step_functions(rows.X))
     return Trees.from_text(blended, where="the trees just grown"), linear
-
-
-def _boost(
-    rows: LabelledRows,
-    start: Floats | None,
-    spec: Spec,
-    params: dict[str, Any],
-    rounds: int,
-    progress: Progress | None,
-) -> str:
-    """Grow the trees of LightGBM from raw scores to start from, and return the model text without its parameters."""
-    import lightgbm
-
-    data = lightgbm.Dataset(
-        rows.X, rows.y, weight=rows.weight, init_score=start, feature_name=list(spec.names)
-    )
-    callbacks: list[Callable[..., Any]] = []
-    if progress is not None:
-        callbacks.append(lambda at: progress("growing trees", at.iteration + 1, at.end_iteration))
-    booster = lightgbm.train(params, data, num_boost_round=rounds, callbacks=callbacks)
-    return strip_parameters(str(booster.model_to_string(num_iteration=-1)))
 
 
 def _build_lightgbm_params(params: TreeParams, seed: int) -> dict[str, Any]:
