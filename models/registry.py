@@ -142,7 +142,9 @@ class Registry:
         if evaluation_dir.exists():
             evaluation_tags[EVALUATION_TAG] = load_bundle(evaluation_dir).sha256
         model_id = self._log_model(run_id, bundle_dir, bundle, example)
-        self._ensure_model(name, bundle.card.target)
+        if not self.client.search_registered_models(f"name = '{name}'", max_results=1):
+            about = f"Risk that a consignment contains {TARGET_NAMES[bundle.card.target]}. The score is a calibrated probability."
+            self.client.create_registered_model(name, {"target": bundle.card.target}, about)
         with _use_address(self.tracking_uri):
             made = self.client.create_model_version(
                 name,
@@ -380,16 +382,6 @@ class Registry:
         self.client.finalize_logged_model(logged.model_id, "READY")
         self.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
         return str(logged.model_id)
-
-    def _ensure_model(self, name: str, target: Target) -> None:
-        try:
-            self.client.get_registered_model(name)
-        except MlflowException:
-            self.client.create_registered_model(
-                name,
-                tags={"target": target},
-                description=f"Risk that a consignment contains {TARGET_NAMES[target]}. The score is a calibrated probability.",
-            )
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from models.calibration import Calibration
 from models.fitting.linear import LogisticRegression
 from models.fitting.linear_trees import blend_trees, fit_linear_part
 from models.fitting.rule_prior import RulePrior
-from models.lightgbm_text import strip_parameters
 from models.risk_model import RiskModel
 from models.trees import Trees
 
@@ -147,7 +146,7 @@ def grow_trees(
             callbacks.append(lambda at: progress("growing trees", at.iteration + 1, at.end_iteration))
         settings = _build_lightgbm_params(params, seed)
         booster = lightgbm.train(settings, data, num_boost_round=params.trees, callbacks=callbacks)
-        text = strip_parameters(str(booster.model_to_string(num_iteration=-1)))
+        text = str(booster.model_to_string(num_iteration=-1))
     linear, steps = (None, []) if line is None else line.result()
     blended = blend_trees(text, steps, share, prior.to_step_functions(rows.X))
     return Trees.from_text(blended, where="the trees just grown"), linear

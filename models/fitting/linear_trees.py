@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.fitting.linear import LogisticRegression, apply_signed_log, sample_negatives
-from models.lightgbm_text import DEFAULT_LEFT, NAN_MISSING, list_tree_blocks, replace_trees, strip_parameters
+from models.lightgbm_text import DEFAULT_LEFT, NAN_MISSING, list_tree_blocks, replace_trees
 
 MAX_STEPS = 16
 """Maximum number of steps of a step function, which is a balanced tree of four levels."""
@@ -62,7 +62,7 @@ def blend_trees(
     if not blocks:
         return text
     boosted = [_scale_leaves(block, 1.0 - share) for block in list_tree_blocks(text)]
-    return replace_trees(strip_parameters(text), [*boosted, *blocks])
+    return replace_trees(text, [*boosted, *blocks])
 
 
 def build_step_functions(linear: LogisticRegression, X: Rows) -> list[StepFunction]:

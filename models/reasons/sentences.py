@@ -197,13 +197,7 @@ def is_number(value: float | None) -> bool:
 
 
 def show_code(value: str) -> str:
-    """Write a learnt value as people write it: it was learnt in small letters.
-
-    Examples
-    --------
-    >>> show_code("cn"), show_code("small_packet"), show_code("2939")
-    ('CN', 'small packet', '2939')
-    """
+    """Write a learnt value as people write it: it was learnt in small letters."""
     return value.upper() if len(value) <= MAX_CODE_LETTERS and value != "ems" else value.replace("_", " ")
 
 

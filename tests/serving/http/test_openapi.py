@@ -84,6 +84,7 @@ def test_it_tells_every_call_and_no_other(client: Client) -> None:
     } | {("POST", "/v1/scores")}
     pages = {(each.method, each.path) for each in list_page_routes(client.service, client.app.door)}
     assert told == routes - pages - {("GET", "/interface")}
+    assert all(each["summary"] for methods in document["paths"].values() for each in methods.values())
 
 
 def test_what_is_answered_fits_it(client: Client) -> None:
