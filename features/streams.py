@@ -334,13 +334,13 @@ def describe_rows(pipeline: Pipeline, rows: pa.Table, wanted: Mask) -> Described
     X = allocate_rows(len(mine), pipeline.history_at)
     found, more = (np.zeros((2, len(some), len(pipeline.kinds)), np.uint64) for some in (mine, others))
     sequences = mine.column(SEQUENCE).to_pylist() if SEQUENCE in mine.column_names else NO_SEQUENCES
-    pipeline.fill_rows(pipeline.iterate_records(mine), X, *found, sequences)
+    pipeline.fill_rows(pipeline.iterate_records(mine), X, found[0], found[1], sequences)
     for c, *both in zip(pipeline.iterate_records(others), *more, strict=True):
         pipeline.fill_keys(c, *both)
     keys = np.zeros((2, len(rows), len(pipeline.kinds)), dtype=np.uint64)
     keys[:, wanted], keys[:, ~wanted] = found, more
     context = mine.select([name for name in CONTEXT_COLUMNS if name in mine.column_names])
-    return DescribedRows(X, *keys, context)
+    return DescribedRows(X, keys[0], keys[1], context)
 
 
 def compute_feature_matrix(

@@ -96,7 +96,9 @@ def list_columns(without: frozenset[str] = frozenset()) -> tuple[Any, ...]:
 
 
 def _leave_out(column: sa.Column[Any]) -> Any:
-    instead = sa.null() if column.name == "sealed" else sa.literal(NOT_READ, sa.LargeBinary)
+    instead: sa.ColumnElement[Any] = (
+        sa.null() if column.name == "sealed" else sa.literal(NOT_READ, sa.LargeBinary)
+    )
     if column.name in RecordEntry.__struct_fields__:  # of other entries than arrivals too
         instead = sa.case((IS_ARRIVAL, instead), else_=column)
     return instead.label(column.name)

@@ -271,7 +271,7 @@ class Scorer:
         stored = _encode(reasons) if reasons else NO_REASONS
         made_by = model.name, model.sha256, model.spec_sha256
         # The fields of an arrival are the first of a decision's.
-        decision = DecisionEvent(*astuple(arrival), packed, score, band, stored, *made_by)
+        decision = DecisionEvent(*(*astuple(arrival), packed, score, band, stored, *made_by))
         return decision, reasons
 
 

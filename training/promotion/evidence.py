@@ -116,8 +116,9 @@ def gather_evidence(registry: Registry, history: VersionHistory, options: Eviden
     if options.refit is not None:
         # A table of a file is read once, and both the training and the comparison need it.
         tables = FeatureInputs.to_repeatable(options.refit.tables)
-        options = options._replace(refit=options.refit._replace(tables=tables))
-        refit = refit_version(registry, version, fits.served.card, folders, options.refit)
+        repeating = options.refit._replace(tables=tables)
+        options = options._replace(refit=repeating)
+        refit = refit_version(registry, version, fits.served.card, folders, repeating)
         evidence = replace(evidence, refit=refit.result)
         if (trained := refit.repeated) is not None:
             figures = compute_run_figures(
