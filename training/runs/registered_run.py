@@ -80,8 +80,10 @@ def run_training(
 
     Parameters
     ----------
-    task, jobs, progress
-        See `train_model`.
+    task : TrainingTask
+    jobs : int
+        Processes that compute features, and threads that fit. Any number gives the same model, to the last byte of its bundle.
+    progress : callable, optional
     store : str
         MLflow store.
     register : bool

@@ -49,21 +49,7 @@ from training.runs.task import TrainingTask, require_outcomes
 
 
 def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = None) -> TrainingResult:
-    """Train a model on operation results as they were visible at a date, and evaluate it on later time.
-
-    Parameters
-    ----------
-    task : TrainingTask
-    jobs : int
-        Processes that compute features, and threads that fit. Any number gives the same model, to the last byte of
-        its bundle.
-    progress : callable, optional
-
-    Raises
-    ------
-    BadInput
-        If the tables contain too little to train or to evaluate on.
-    """
+    """Train a model on results as they were visible at a date, and evaluate it on later time; `BadInput` if the tables hold too little."""
     task.check()
     options = ComputeOptions(jobs, progress)
     data, source = _prepare_data(task, options)
