@@ -39,7 +39,7 @@ class Approved:
 
 
 def train_approved_model(folder: Path) -> Approved:
-    world = simulate(days=90, per_day=100, prevalence="operation", seed=8)
+    world = simulate(days=90, per_day=60, prevalence="operation", seed=8)
     registry = Registry(create_store(folder))
     task = TrainingTask(
         Tables(world.consignments, world.outcomes, world.alerts), target="any_offence", config=CONFIG

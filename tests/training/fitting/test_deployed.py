@@ -36,7 +36,7 @@ TARGET = "any_offence"
 
 @pytest.fixture(scope="module")
 def world():
-    made = simulate(days=90, per_day=100, prevalence="operation", seed=6)
+    made = simulate(days=90, per_day=60, prevalence="operation", seed=6)
     return Tables(made.consignments, made.outcomes, made.alerts), made.truth
 
 

@@ -88,7 +88,7 @@ def test_a_repeated_policy_or_seed_is_refused(policies, seeds, said):
 
 
 def test_tables_of_the_past_are_replayed_with_the_legacy_that_they_hold(tmp_path):
-    past = simulate(days=70, per_day=120, prevalence="operation", seed=4)
+    past = simulate(days=70, per_day=80, prevalence="operation", seed=4)
     names = ("consignments", "truth", "outcomes", "alerts")
     for name in names:
         write_table(getattr(past, name), tmp_path / f"{name}.parquet")

@@ -38,7 +38,7 @@ SAMPLED = msgspec.structs.replace(
 
 @pytest.fixture(scope="module")
 def world() -> SimulatedTables:
-    return simulate(days=100, per_day=100, prevalence="operation", seed=5)
+    return simulate(days=100, per_day=80, prevalence="operation", seed=5)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def folder(world: SimulatedTables, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("world")
     (folder / "consignments").mkdir()
     for number, begin in enumerate(range(0, len(world.consignments), 3000)):
-        part = world.consignments.iloc[begin : begin + 3000]
+        part = world.consignments.iloc[begin : begin + 1500]
         write_table(part, folder / "consignments" / f"{number}.parquet")
     write_table(world.outcomes, folder / "outcomes.parquet")
     write_table(world.alerts, folder / "alerts.parquet")
@@ -56,7 +56,7 @@ def folder(world: SimulatedTables, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def open_inputs(folder: Path) -> FeatureInputs:
     return FeatureInputs(
-        stream_table(folder / "consignments", Consignment, piece_rows=1500),
+        stream_table(folder / "consignments", Consignment, piece_rows=800),
         outcomes=read_table(folder / "outcomes.parquet", Outcome).frame,
         alerts=read_table(folder / "alerts.parquet", Alert).frame,
     )

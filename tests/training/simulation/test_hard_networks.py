@@ -49,7 +49,7 @@ def test_the_same_seed_gives_the_same_world_and_another_seed_another(name: str) 
 @pytest.fixture(scope="module")
 def lived() -> tuple[Simulation, list[SimulatedDay], SimulatedTables]:
     world, days = load_parameters(preset="hard:sweden"), []
-    simulation = Simulation(world, days=170, per_day=600, prevalence="hard", seed=3)
+    simulation = Simulation(world, days=170, per_day=300, prevalence="hard", seed=3)
     tables = simulation.run(170, watch=days.append)
     return simulation, days, tables
 

@@ -68,8 +68,8 @@ def test_no_row_of_any_table_is_rejected(world: SimulatedTables, name: str) -> N
 
 
 def test_volume_and_prevalence_are_what_the_preset_says() -> None:
-    simulated = simulate(days=120, per_day=500, prevalence="operation", seed=3)
-    assert len(simulated.consignments) == pytest.approx(60_000, rel=0.08)
+    simulated = simulate(days=120, per_day=200, prevalence="operation", seed=3)
+    assert len(simulated.consignments) == pytest.approx(24_000, rel=0.08)
     assert holds(simulated, "nps").mean() == pytest.approx(5e-3, rel=0.4)
     assert holds(simulated, "controlled_drug").mean() == pytest.approx(5e-3, rel=0.4)
     assert holds(simulated, "other_offence").mean() == pytest.approx(4e-2, rel=0.2)
