@@ -4,7 +4,7 @@ An invalid file raises `FileFault`; an invalid row becomes a `Reject`, and the o
 `consignments.schema`, so tables and the HTTP interface accept the same values.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -57,6 +57,8 @@ __all__ = [
 
 CHUNK_ROWS = 500
 """Rows converted at a time; few, so that they stay in the processor's cache."""
+RECORD_ROWS = 1000
+"""Rows of a checked table that are records at once."""
 MAX_SHOWN_REASONS = 10
 """Maximum number of reasons in the text of a report."""
 
@@ -363,6 +365,12 @@ def to_consignments(rows: pd.DataFrame | pa.Table, record: type[ConsignmentT]) -
         `Consignment`, or the type with declared columns.
     """
     return to_records(rows, record)
+
+
+def iterate_consignments(table: pa.Table, record: type[ConsignmentT]) -> Iterator[ConsignmentT]:
+    """Yield the rows of a checked table as consignments, of which some are in memory at a time."""
+    for begin in range(0, len(table), RECORD_ROWS):
+        yield from to_consignments(table.slice(begin, RECORD_ROWS), record)
 
 
 def to_outcomes(frame: pd.DataFrame) -> list[Outcome]:

@@ -8,11 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice, repeat, starmap
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from consignments.records import Consignment
-from consignments.tables import to_consignments
 from features.alerts.alerts import Alerts
 from features.categories import CategoryFeatures, declare_categories
 from features.config import FeatureConfig
@@ -32,8 +30,6 @@ EXPECTED_NEW_KEYS = 2
 """Assumed number of new history keys per consignment."""
 BLOCK_ROWS = 64
 """Consignments that are described together."""
-RECORD_ROWS = 1000
-"""Rows of a table that are records at once."""
 NO_SEQUENCES: Iterable[None] = repeat(None)
 """Sequence numbers of consignments without a log: the latest version of each alert counts."""
 Rows = NDArray[np.float32]
@@ -93,11 +89,6 @@ class Pipeline:
             forms = self._fill_block(records, rest, X[part])
             for c, normal, *both in zip(records, forms, keys[part], counterparts[part], strict=True):
                 self._keys.fill(c, normal, *both)
-
-    def iterate_records(self, table: pa.Table) -> Iterator[Consignment]:
-        """Yield the rows of a checked table as consignments, of which some are in memory at a time."""
-        for begin in range(0, len(table), RECORD_ROWS):
-            yield from to_consignments(table.slice(begin, RECORD_ROWS), self.record_type)
 
     def fill_features(self, consignments: Sequence[Consignment], X: Rows) -> None:
         """Write all features except history, as `fill_rows` does, for consignments whose keys nobody needs."""

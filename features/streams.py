@@ -22,7 +22,7 @@ from consignments.errors import BadInput, ServiceFault
 from consignments.garbage_collection import pause_garbage_collection
 from consignments.items import decode_items
 from consignments.records import Consignment
-from consignments.tables import to_arrow_rows
+from consignments.tables import iterate_consignments, to_arrow_rows
 from consignments.validation import SEQUENCE, concat_rows, keep_rows
 from consignments.workers import WorkerPool
 from features.alerts.alerts import Alerts
@@ -334,8 +334,8 @@ def describe_rows(pipeline: Pipeline, rows: pa.Table, wanted: Mask) -> Described
     X = allocate_rows(len(mine), pipeline.history_at)
     found, more = (np.zeros((2, len(some), len(pipeline.kinds)), np.uint64) for some in (mine, others))
     sequences = mine.column(SEQUENCE).to_pylist() if SEQUENCE in mine.column_names else NO_SEQUENCES
-    pipeline.fill_rows(pipeline.iterate_records(mine), X, found[0], found[1], sequences)
-    for c, *both in zip(pipeline.iterate_records(others), *more, strict=True):
+    pipeline.fill_rows(iterate_consignments(mine, pipeline.record_type), X, found[0], found[1], sequences)
+    for c, *both in zip(iterate_consignments(others, pipeline.record_type), *more, strict=True):
         pipeline.fill_keys(c, *both)
     keys = np.zeros((2, len(rows), len(pipeline.kinds)), dtype=np.uint64)
     keys[:, wanted], keys[:, ~wanted] = found, more

@@ -17,7 +17,7 @@ import pyarrow.parquet as parquet
 
 from consignments.files.part_folder import PartFolder
 from consignments.records import Consignment
-from consignments.tables import to_arrow_rows, to_consignments
+from consignments.tables import iterate_consignments, to_arrow_rows, to_consignments
 from features.batch import (
     BATCH_KEY,
     ComputeOptions,
@@ -107,7 +107,7 @@ class TableFeatures:
             matrix = matrix.keep_rows(keep)
         for start in range(0, len(matrix.rows), CHUNK_ROWS):
             part = slice(start, start + CHUNK_ROWS)
-            records = pipeline.iterate_records(self._rows.take(matrix.rows[part]))
+            records = iterate_consignments(self._rows.take(matrix.rows[part]), pipeline.record_type)
             pipeline.fill_fitted(records, matrix.X[part])
         return matrix
 

@@ -101,7 +101,7 @@ def call_until_gone(url: str, caller: int, acknowledged: dict[str, dict[str, Any
 
 
 def test_the_scoring_process_loads_nothing_heavy(tmp_path: Path, bundle: Path) -> None:
-    """pyarrow, which compresses the log, takes 31 MB."""
+    """What training needs stays out of the process that scores."""
     publish(tmp_path, bundle, "1")
     done = subprocess.run(
         [sys.executable, "-c", OPEN], env=environment(tmp_path), capture_output=True, text=True, check=True

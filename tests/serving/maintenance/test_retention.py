@@ -173,7 +173,7 @@ def test_a_run_that_was_ended_goes_on_where_it_stopped(state: Path, monkeypatch:
 
 def test_a_removal_is_written_whole_or_not_at_all(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = stored_rows(state)
-    monkeypatch.setattr("serving.event_log.log.hash_rows", lambda *_: [None])  # the database refuses it
+    monkeypatch.setattr("serving.event_log.log.hash_row", lambda *_: None)  # the database refuses it
     with pytest.raises(ServiceFault, match="cannot be written"):
         forget_old(state)
     assert stored_rows(state) == before

@@ -251,7 +251,8 @@ def test_the_signature_of_a_retired_evaluator_promotes_nothing(registry: Registr
 def test_swapped_scores_under_a_signature_promote_nothing(registry: Registry, tmp_path: Path) -> None:
     version = write_perfect_runs(registry, tmp_path, SECOND)
     other = tmp_path / "scores"
-    make_perfect_scores("baseline_logistic").write(other / "deployed.parquet")
+    other.mkdir()
+    (other / "deployed.parquet").write_bytes(make_perfect_scores("baseline_logistic").content)
     registry.client.log_artifacts(version.run_id, str(other), "scores")
     with pytest.raises(PromotionRefused, match=r"not the file that evidence\.json names"):
         promote_second(registry)

@@ -29,8 +29,8 @@ from models.signatures.key_holders import Approver, Approvers
 from models.signatures.record_tags import get_signatures_tag
 from models.signatures.signed_record import SignedRecord
 from serving.deployment.publisher import publish
+from training.gate import report
 from training.gate.rules import RuleResult
-from training.promotion import promote as promotion
 from training.promotion.evidence import review_version
 from training.promotion.promote import Approval, promote
 
@@ -380,7 +380,7 @@ def test_a_forced_bundle_stays_forced_under_another_version(
     """Also if the rules that can be forged hold, as long as one was not checked."""
     assert not promote(registry, registry.resolve("2"), APPROVAL).record.forced
     held, unchecked = RuleResult(True, "", ""), RuleResult(None, "", "")
-    monkeypatch.setattr(promotion, "run_gate", lambda _: {"one": held, "other": unchecked})
+    monkeypatch.setattr(report, "run_gate", lambda _: {"one": held, "other": unchecked})
     assert promote(registry, registry.resolve(forced), APPROVAL).record.forced
 
 
@@ -388,7 +388,7 @@ def test_a_forced_bundle_loses_its_mark_when_every_rule_holds(
     registry: Registry, forced: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     promote(registry, registry.resolve("2"), APPROVAL)
-    monkeypatch.setattr(promotion, "run_gate", lambda _: {"one": RuleResult(True, "", "")})
+    monkeypatch.setattr(report, "run_gate", lambda _: {"one": RuleResult(True, "", "")})
     assert not promote(registry, registry.resolve(forced), APPROVAL).record.forced
 
 
