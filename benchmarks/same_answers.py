@@ -104,7 +104,9 @@ def round_contributions(value: Any) -> Any:
     """Round the contributions of reasons to nine decimals, because their last bits depend on the order of additions."""
     if isinstance(value, dict):
         return {
-            name: round(each, 9) if name == CONTRIBUTION else round_contributions(each)
+            name: round(each, 9)
+            if name == CONTRIBUTION and isinstance(each, float)
+            else round_contributions(each)
             for name, each in value.items()
         }
     return [round_contributions(each) for each in value] if isinstance(value, list) else value
