@@ -23,7 +23,7 @@ class Costs(NamedTuple):
     Attributes
     ----------
     feature_rows, score_rows : float
-        Rows a CPU second of `npsrisk features` and of `npsrisk score`, one machine (`benchmarks.batch --rows 20000`).
+        Rows a CPU second of `npsrisk features` and of `npsrisk score`, one machine (`benchmarks.features --rows 20000`, `benchmarks.batch --rows 10000`).
     dask_ratio : float
         CPU time of `--dask local:2` in multiples of one machine, of ten million rows (`benchmarks.scale --days 300 --per-day 3334 slope`).
         It contains the start of the worker, which weighs less in large tables.
@@ -53,8 +53,8 @@ class Costs(NamedTuple):
         Memory of a training for each row of its table, and for each kept row: sums of types (docs/scale-training.md, memory).
     """
 
-    feature_rows: float = 29_411
-    score_rows: float = 36_121
+    feature_rows: float = 4_200
+    score_rows: float = 3_400
     dask_ratio: float = 1.51
     plan_bytes: float = 130
     scratch_bytes: float = 400
@@ -66,7 +66,7 @@ class Costs(NamedTuple):
     identifier_bytes: float = 25
     snapshot_ratio: float = 2
     process_bytes: float = 300e6
-    decisions: float = 8_821
+    decisions: float = 1_527
     postgres_ratio: float = 1.1
     database_us: float = 20
     log_bytes: float = 2_048
